@@ -1,0 +1,1 @@
+"""One AI gateway for seven modalities; plugin authors start at `modgate.plugin`."""

@@ -1,0 +1,1 @@
+"""Image understanding for modgate."""
