@@ -1,0 +1,1 @@
+"""The nouns that plugins and core share; import them from `modgate.plugin`."""

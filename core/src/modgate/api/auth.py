@@ -1,0 +1,66 @@
+"""Who is calling, and what they may do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Role = Literal["tenant", "operator", "admin"]
+Period = Literal["second", "minute", "hour", "day", "month"]
+
+PERIOD_S = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400, "month": 2_592_000}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rate:
+    """So many of a unit in a period; `unit` is a full name (`llm.output_tokens`) or `requests`."""
+
+    unit: str
+    amount: int
+    period: Period
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one tenant may use.
+
+    Rates, and what it may hold at once (None = the gateway's own bounds only).
+    """
+
+    rates: tuple[Rate, ...] = ()
+    in_flight: int | None = None
+    streams: int | None = None
+    body_bytes: int | None = None
+    spool_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """What a caller may use.
+
+    `None` = all; `visible`: models that exist for it (404 for the others, 403 between).
+    """
+
+    models: frozenset[str] | None = None
+    visible: frozenset[str] | None = None
+    regions: frozenset[str] | None = None
+    slo: str = ""
+    limits: Limits = field(default_factory=Limits)
+
+    def sees(self, model: str) -> bool:
+        """Whether the model exists for this caller."""
+        return self.visible is None or model in self.visible
+
+    def may_use(self, model: str) -> bool:
+        """Whether this caller may use the model."""
+        return self.sees(model) and (self.models is None or model in self.models)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """The authenticated tenant and key."""
+
+    tenant: str
+    key_id: str
+    role: Role = "tenant"
+    policy: Policy = field(default_factory=Policy)

@@ -1,0 +1,198 @@
+"""What travels: spool files, slices of them, and the one Body type for JSON, forms and raw bytes.
+
+A Body is changed only at its top level (`put`, `drop`); every other value stays the client's own
+bytes, because decoding and encoding again would turn integers beyond 64 bits into floats and
+reorder what we have no business with.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import msgspec
+import orjson
+
+from modgate.api.json import Json
+
+_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+JSON_TYPE = "application/json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class File:
+    """A spool file without a name on disk; the core closes it when the request ends.
+
+    `size` is in bytes.  Reading never moves a shared offset, so two readers never disturb each
+    other.
+    """
+
+    fd: int
+    size: int
+    kind: str = "application/octet-stream"
+
+    def read(self, start: int = 0, length: int | None = None) -> bytes:
+        """Up to `length` bytes from `start`.
+
+        Use it for headers, and leave whole files to `Work`.
+        """
+        return os.pread(self.fd, self.size - start if length is None else length, start)
+
+    def slice(self, start: int = 0, length: int | None = None, *, prefix: bytes = b"") -> Slice:
+        """A part of this file to be sent, with bytes in front."""
+        return Slice(
+            file=self,
+            start=start,
+            length=self.size - start if length is None else length,
+            prefix=prefix,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slice:
+    """A part of a spool file with a prefix; upstream streams it, nobody holds it whole."""
+
+    file: File
+    start: int
+    length: int
+    prefix: bytes = b""
+
+    @property
+    def size(self) -> int:
+        """Bytes to be sent."""
+        return len(self.prefix) + self.length
+
+
+Content = bytes | Slice
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One part of a form.  A part with a `filename` is a file."""
+
+    name: str
+    content: Content
+    filename: str | None = None
+    content_type: str | None = None
+
+    def text(self) -> str:
+        """A text part's value; UnicodeDecodeError when it is not UTF-8."""
+        return self.content.decode() if isinstance(self.content, bytes) else ""
+
+
+class Body:
+    """The body of a request, in or out: `kind` is `json` (an object), `form` or `raw`."""
+
+    __slots__ = ("_members", "_raw", "content_type", "kind", "parts")
+
+    def __init__(
+        self,
+        kind: Literal["json", "form", "raw"],
+        *,
+        raw: Content = b"",
+        members: Mapping[str, bytes] | None = None,
+        parts: Iterable[Part] = (),
+        content_type: str = JSON_TYPE,
+    ) -> None:
+        self.kind = kind
+        self.content_type = content_type
+        self.parts = tuple(parts)
+        self._raw: Content | None = raw if members is None else None
+        self._members = members
+
+    @staticmethod
+    def json(raw: bytes) -> Body:
+        """A JSON object as its own bytes."""
+        return Body("json", raw=raw)
+
+    @staticmethod
+    def of(**keys: Json) -> Body:
+        """A JSON object of these members."""
+        return Body("json", members={name: orjson.dumps(value) for name, value in keys.items()})
+
+    @staticmethod
+    def form(parts: Iterable[Part]) -> Body:
+        """A multipart form."""
+        return Body("form", parts=parts, content_type="multipart/form-data")
+
+    @staticmethod
+    def of_bytes(content: Content, content_type: str) -> Body:
+        """Bytes, or a slice of a file, as they are."""
+        return Body("raw", raw=content, content_type=content_type)
+
+    @property
+    def content(self) -> Content:
+        """What is sent when the body is not a form."""
+        if self._raw is None:
+            assert self._members is not None
+            inner = b",".join(
+                orjson.dumps(name) + b":" + value for name, value in self._members.items()
+            )
+            self._raw = b"{" + inner + b"}"
+        return self._raw
+
+    @property
+    def size(self) -> int:
+        """Bytes of content; of a form, the sum over its parts."""
+        if self.kind == "form":
+            return sum(
+                len(p.content) if isinstance(p.content, bytes) else p.content.size
+                for p in self.parts
+            )
+        content = self.content
+        return len(content) if isinstance(content, bytes) else content.size
+
+    def members(self) -> Mapping[str, bytes]:
+        """The top-level members of a JSON object, each as the client's own bytes.
+
+        Msgspec.DecodeError if it is none.
+        """
+        if self._members is None:
+            content = self.content
+            assert isinstance(content, bytes)
+            self._members = {name: bytes(value) for name, value in _MEMBERS.decode(content).items()}
+        return self._members
+
+    def put(self, **keys: Json) -> Body:
+        """A Body in which only these members (or text parts) differ."""
+        if self.kind == "form":
+            new = {name: Part(name=name, content=_as_text(value)) for name, value in keys.items()}
+            kept = [new.pop(part.name, part) for part in self.parts]
+            return Body.form([*kept, *new.values()])
+        written = {name: orjson.dumps(value) for name, value in keys.items()}
+        return Body("json", members={**self.members(), **written})
+
+    def put_part(self, part: Part) -> Body:
+        """A form in which the part of this name is this one."""
+        return Body.form([*(p for p in self.parts if p.name != part.name), part])
+
+    def drop(self, *names: str) -> Body:
+        """A Body without these members (or parts)."""
+        if self.kind == "form":
+            return Body.form(part for part in self.parts if part.name not in names)
+        return Body(
+            "json",
+            members={name: value for name, value in self.members().items() if name not in names},
+        )
+
+    def rename(self, old: str, new: str) -> Body:
+        """A Body whose member or part `old` is called `new`; the same body when there is none."""
+        if self.kind == "form":
+            return Body.form(
+                replace(part, name=new) if part.name == old else part for part in self.parts
+            )
+        if old not in self.members():
+            return self
+        return Body(
+            "json",
+            members={new if name == old else name: value for name, value in self.members().items()},
+        )
+
+
+def _as_text(value: Json) -> bytes:
+    if isinstance(value, bool):
+        return b"true" if value else b"false"
+    return value.encode() if isinstance(value, str) else orjson.dumps(value)

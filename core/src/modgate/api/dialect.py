@@ -1,0 +1,127 @@
+"""How one family of engines spells a modality's home wire."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import orjson
+
+from modgate.api.body import Body
+from modgate.api.json import Json
+from modgate.api.plan import Call, ReplyKind
+from modgate.api.relay import Event
+from modgate.api.select import Served
+from modgate.errors import GatewayError, Overloaded, Refused, TooLarge, UpstreamFailed
+
+MESSAGE_AT_MOST = 400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outgoing:
+    """What goes to the engine: a path below its url, a body, and how its good reply is framed."""
+
+    path: str
+    body: Body
+    reply: ReplyKind = "whole"
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class Dialect:
+    """One attempt in one family's words: the core makes an instance for each attempt of each call.
+
+    This class is the home wire itself (family `home`): it changes the model's name there and back,
+    nothing else.
+    """
+
+    modality: ClassVar[str] = ""
+    family: ClassVar[str] = "home"
+    probe: ClassVar[str] = "/health"
+
+    def __init__(self, call: Call, served: Served) -> None:
+        self.call = call
+        self.served = served
+        self._name: tuple[bytes, bytes] | None = None
+
+    def encode(self) -> Outgoing:
+        """The call as the engine wants it; Unsupported when it cannot be said."""
+        return Outgoing(
+            path=self.call.path,
+            body=self.call.body.put(model=self.served.name),
+            reply=self.call.reply,
+        )
+
+    def decode(self, event: Event) -> Iterable[Event]:
+        """An engine's event as events of the home wire; BadReply when it does not fit."""
+        if self.served.name != self.served.asked and self.call.reply != "chunked":
+            event.data = self.renamed(event.data)
+        return (event,)
+
+    def end(self) -> Iterable[Event]:
+        """Called when the engine's reply ended cleanly.
+
+        What is still to be said; BadReply when it was cut.
+        """
+        return ()
+
+    def renamed(self, data: bytes) -> bytes:
+        """The first top-level-looking `"model":` of a reply put back to the name that the client
+        asked for."""
+        if self._name is None:
+            found = re.search(rb'"model"\s*:\s*' + re.escape(orjson.dumps(self.served.name)), data)
+            if found is None:
+                return data
+            self._name = (found.group(), b'"model":' + orjson.dumps(self.served.asked))
+        return data.replace(self._name[0], self._name[1], 1)
+
+    @classmethod
+    def refusal(cls, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
+        """An engine's error reply as one of ours.
+
+        Its text is passed on only where the client can act on it (4xx).
+        """
+        return refusal_of(status, headers, engine_message(body))
+
+
+def engine_message(body: bytes) -> str:
+    """The message of an engine's error body, whatever family wrote it (wire.md 2.6, 6.2, 7).
+
+    '' when there is none.
+    """
+    try:
+        value: Json = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return ""
+    for _ in range(3):
+        if isinstance(value, list):
+            value = value[0] if value else ""
+        if not isinstance(value, dict):
+            break
+        value = next(
+            (
+                value[key]
+                for key in ("error", "message", "detail", "msg", "errorMsg")
+                if value.get(key)
+            ),
+            "",
+        )
+    return value[:MESSAGE_AT_MOST] if isinstance(value, str) else ""
+
+
+def refusal_of(status: int, headers: Mapping[str, str], message: str) -> GatewayError:
+    """The error for an engine's status; 5xx texts stay inside, they may name hosts and files."""
+    error: GatewayError
+    if status == 413:
+        return TooLarge(message or "the engine says that the request is too large")
+    if status in (429, 503):
+        error = Overloaded("the engine is overloaded; try again later")
+        wait = headers.get("retry-after", "")
+        error.retry_after_s = float(wait) if wait.isdigit() else 1.0
+        return error
+    if status in (400, 404, 415, 422):
+        return Refused(
+            None, "invalid_value", message or f"the engine refused the request with status {status}"
+        )
+    return UpstreamFailed(f"the engine answered with status {status}")

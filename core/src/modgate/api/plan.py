@@ -1,0 +1,67 @@
+"""The work that a request became."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from modgate.api.body import Body
+from modgate.api.json import Json
+from modgate.units import NOTHING, Units
+
+if TYPE_CHECKING:
+    from modgate.api.relay import Relay
+
+ReplyKind = Literal["whole", "sse", "chunked"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One upstream request in its modality's home wire.
+
+    `size`: a bound for what the gateway counts itself, an estimate where it cannot.  `requires`:
+    what a backend must offer, as kind -> value (`{"voice": "amy"}`).  `affinity`: where this call
+    would like to go again.  `model`: another `[model.*]` entry than the request's; the call is then
+    in that modality's home wire and units.
+    """
+
+    path: str
+    body: Body
+    size: Units = NOTHING
+    reply: ReplyKind = "whole"
+    requires: tuple[tuple[str, str], ...] = ()
+    affinity: bytes | None = None
+    model: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """Calls that appear while a decoder process decodes.
+
+    `function(*args, spool)` is a module-level generator function of a module that imports neither
+    modgate nor aiohttp. It writes each piece with `spool(data)`, which answers a token, and yields
+    a small descriptor (plain values and tokens).  In the gateway `to_call(index, descriptor)`,
+    where tokens have become `File`s, makes a `Call` of it.
+    """
+
+    function: Callable[..., Generator[Json, None, None]]
+    args: tuple[object, ...]
+    to_call: Callable[[int, Json], Call]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What to call, how many at once, who joins the replies, and what it may cost at most.
+
+    `calls` is drawn at most `width` ahead; `()` is legal: the relay answers alone.  `reserve` must
+    be given when `calls` is not a sequence; else it is the sum of the sizes.  `partial`: a call
+    that failed for good does not fail the others.
+    """
+
+    calls: Iterable[Call] | Drawn
+    relay: Relay
+    reserve: Units | None = None
+    width: int = 1
+    partial: bool = False
+    facts: dict[str, str] = field(default_factory=dict)

@@ -1,0 +1,79 @@
+"""What a client sent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from modgate.api.body import Body, File
+from modgate.api.fields import Fields
+from modgate.api.json import Json, JsonObject
+from modgate.api.model import Model
+from modgate.errors import Refused
+
+if TYPE_CHECKING:
+    from modgate.api.surface import Surface
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """A request, parsed only as far as transport goes, with its model.
+
+    It holds no headers and no key: a plugin cannot leak what it is never given.  `path` is the
+    endpoint's own, without a modality's prefix; `asked` is the model's name as the client wrote it,
+    and as the reply must say it.
+    """
+
+    id: str
+    path: str
+    model: Model
+    asked: str
+    body: Body
+    surface: Surface
+    parsed: JsonObject
+    query: Mapping[str, str] = field(default_factory=dict)
+
+    def fields(self) -> Fields:
+        """The body's fields: a JSON object's members, or a form's text parts."""
+        return Fields(self.parsed, body=self.body, loose=self.body.kind == "form")
+
+    def file(self, name: str) -> File:
+        """The form's file `name`; Refused when it is missing or empty."""
+        for part in self.body.parts:
+            if (
+                part.name == name
+                and part.filename is not None
+                and not isinstance(part.content, bytes)
+            ):
+                if part.content.size == 0:
+                    raise Refused(name, "invalid_value", f"the file '{name}' is empty")
+                return part.content.file
+        raise Refused(
+            name, "missing_required_parameter", f"'{name}' is required and must be a file"
+        )
+
+
+def form_fields(body: Body) -> JsonObject:
+    """A form's text parts as an object, by the grammar of wire.md B8.
+
+    `name`, `name[]` and `name[0]` (append), `name[key]` (object member).  The last of a repeated
+    plain name wins. UnicodeDecodeError when a text part is not UTF-8.
+    """
+    found: dict[str, Json] = {}
+    for part in body.parts:
+        if part.filename is not None:
+            continue
+        name, bracket, inner = part.name.partition("[")
+        key = inner.removesuffix("]")
+        if not bracket:
+            found[name] = part.text()
+        elif key == "" or key.isdigit():
+            many = found.setdefault(name, [])
+            if isinstance(many, list):
+                many.append(part.text())
+        else:
+            members = found.setdefault(name, {})
+            if isinstance(members, dict):
+                members[key] = part.text()
+    return found

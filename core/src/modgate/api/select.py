@@ -1,0 +1,66 @@
+"""Where a call may go: backends, and the latency that is promised."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from modgate.api.secret import Secret
+from modgate.units import Units
+
+PHASES = ("first_byte", "between", "total")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Seconds for one phase: `base_s + per_unit * n`; an objective of 0.95 means 95 of 100 keep it.
+
+    `per_unit` is seconds by short unit name, in the units that are counted (not those shown).
+    """
+
+    base_s: float
+    per_unit: Mapping[str, float] = field(default_factory=dict)
+    objective: float = 0.95
+
+    def seconds(self, size: Units) -> float:
+        """The target for work of this size."""
+        return self.base_s + sum(each * size.get(name, 0) for name, each in self.per_unit.items())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backend:
+    """One engine, configured or discovered.
+
+    `serves`: our model name -> the engine's.  `slots`: calls it takes at once; `group`: backends of
+    one group share their slots.  `offers`: kind -> values that `Call.requires` may ask for; a kind
+    that is absent refuses nothing. `socket`: a unix socket's path, in place of TCP.
+    """
+
+    name: str
+    family: str
+    url: str
+    serves: Mapping[str, str]
+    region: str = ""
+    hardware: str = ""
+    slots: int = 16
+    group: str = ""
+    offers: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    key: Secret | None = None
+    socket: str = ""
+    on_disconnect: Literal["cancel", "drain"] = "cancel"
+    local: bool = False
+
+    @property
+    def identity(self) -> str:
+        """What State is kept by: the engine's address, not its name in the file."""
+        return f"unix:{self.name}" if self.socket else self.url.rstrip("/")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """A model at one backend: what the client asked for, our name, and the engine's name for it."""
+
+    asked: str
+    model: str
+    name: str

@@ -1,0 +1,93 @@
+"""The record of one request, as sinks, logs, traces and metrics get it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Ending = Literal[
+    "ok",  # the reply went out whole
+    "refused",  # by us, or by the engine with a 4xx
+    "client_gone",
+    "upstream_failed",
+    "timed_out",
+    "overloaded",
+    "fault",  # ours, or a plugin's
+    "gateway_crash",  # written at recovery
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One try of one call on one backend.
+
+    Times are seconds since the request began; `sent`: bytes reached the wire.
+    """
+
+    call: int
+    backend: str
+    region: str
+    model: str
+    began_s: float
+    span: str
+    family: str = ""
+    operation: str = ""
+    sent: bool = False
+    first_s: float | None = None
+    ended_s: float | None = None
+    state: str = "pending"
+    status: int | None = None
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """A child step of a request for the trace.
+
+    `shape`, `queue`, `select`.  Seconds since the request began.
+    """
+
+    name: str
+    began_s: float
+    ended_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """Who asked for what, what was planned, what was tried, and what it cost.
+
+    `units`: full name -> count, the bill.  `reserved`: full name -> count.  `admitted`: only then
+    is it in the ledger.
+    """
+
+    request_id: str
+    wall: float
+    duration_s: float
+    ending: Ending
+    status: int
+    tenant: str = ""
+    key_id: str = ""
+    method: str = ""
+    route: str = ""
+    operation: str = ""
+    modality: str = ""
+    model: str = ""
+    surface: str = ""
+    slo: str = ""
+    stream: bool = False
+    error: str = ""
+    units: Mapping[str, int] = field(default_factory=dict)
+    reserved: Mapping[str, int] = field(default_factory=dict)
+    exact: bool = True
+    measured_by: str = "gateway"
+    attempts: tuple[Attempt, ...] = ()
+    steps: tuple[Step, ...] = ()
+    first_byte_s: float | None = None
+    admitted: bool = False
+    trace_id: str = ""
+    span_id: str = ""
+    parent_span_id: str = ""
+    sampled: bool = False
+    client_request_id: str = ""
+    notes: Mapping[str, str] = field(default_factory=dict)

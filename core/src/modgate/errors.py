@@ -1,0 +1,303 @@
+"""Every error that modgate raises on purpose.
+
+    GatewayError                    code                      status  retryable  charged
+     |- Refused                     (its own)                 400     no         no
+     |- TooLarge                    request_too_large         413     no         no
+     |- UnsupportedMedia            unsupported_media_type    415     no         no
+     |- NotFound                    unknown_url               404     no         no
+     |   `- ModelNotFound           model_not_found           404     no         no
+     |- MethodNotAllowed            method_not_supported      405     no         no
+     |- BodyTimedOut                request_timeout           408     yes        no
+     |- Conflict                    idempotency_in_progress   409     yes        no
+     |- KeyReused                   idempotency_key_reused    422     no         no
+     |- Unauthenticated             invalid_api_key           401     no         no
+     |- Forbidden                   model_forbidden           403     no         no
+     |- LimitReached                rate_limit_exceeded       429     yes        no
+     |- QuotaSpent                  insufficient_quota        429     no         no
+     |- Overloaded                  overloaded                429     yes        no
+     |- Unavailable                                           503     yes        no
+     |   |- NoBackend               no_healthy_upstream
+     |   |- Draining                draining
+     |   |- EngineMissing           engine_missing
+     |   `- ModelLoading            model_loading
+     |- Upstream                                                      yes        what was relayed
+     |   |- UpstreamFailed          upstream_error            502
+     |   |- BadReply                upstream_invalid_response 502
+     |   `- UpstreamTimedOut        upstream_timeout          504
+     |- PluginFault                 internal_error            500     no         no
+     `- Cancelled                   client_closed_request     499     no         what was relayed
+    Unsupported                     a dialect cannot say this call; shape must do without
+    ConfigError, PluginError        start-up and reload only
+
+Retryable is meant for the client: the same request may succeed later.  Charged: whether units can
+be billed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import ClassVar
+
+RETRY_AFTER_MOST_S = 120
+
+
+class GatewayError(Exception):
+    """A request that cannot be answered well; the surface renders it."""
+
+    code: str = "internal_error"
+    status: ClassVar[int] = 500
+    kind: str = "server_error"
+    retryable: ClassVar[bool] = False
+    field: str | None = None
+    retry_after_s: float | None = None
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+    @property
+    def retry_after(self) -> int | None:
+        """Whole seconds for the Retry-After header, 1..120.
+
+        None when there is nothing to wait for.
+        """
+        if self.retry_after_s is None:
+            return None
+        return min(RETRY_AFTER_MOST_S, max(1, ceil(self.retry_after_s)))
+
+
+class Refused(GatewayError):
+    """The client's fault: names the field, a code of the public list, and what to do."""
+
+    status = 400
+    kind = "invalid_request_error"
+
+    def __init__(self, field: str | None, code: str, reason: str) -> None:
+        super().__init__(reason)
+        self.field = field
+        self.code = code
+
+
+class TooLarge(GatewayError):
+    """The body is over the cap of its endpoint."""
+
+    code = "request_too_large"
+    status = 413
+    kind = "invalid_request_error"
+
+
+class UnsupportedMedia(GatewayError):
+    """A content type that the endpoint does not take, or a format that needs an extra."""
+
+    code = "unsupported_media_type"
+    status = 415
+    kind = "invalid_request_error"
+
+
+class NotFound(GatewayError):
+    """No such path."""
+
+    code = "unknown_url"
+    status = 404
+    kind = "invalid_request_error"
+
+
+class ModelNotFound(NotFound):
+    """No such model, or none that this caller may see; lists those that fit."""
+
+    code = "model_not_found"
+    field = "model"
+
+
+class MethodNotAllowed(GatewayError):
+    """The path exists, the method does not."""
+
+    code = "method_not_supported"
+    status = 405
+    kind = "invalid_request_error"
+
+    def __init__(self, message: str, allow: Sequence[str]) -> None:
+        super().__init__(message)
+        self.allow = tuple(allow)
+
+
+class BodyTimedOut(GatewayError):
+    """The request body stalled."""
+
+    code = "request_timeout"
+    status = 408
+    kind = "timeout_error"
+    retryable = True
+
+
+class Conflict(GatewayError):
+    """The same idempotency key is in flight."""
+
+    code = "idempotency_in_progress"
+    status = 409
+    kind = "invalid_request_error"
+    retryable = True
+    retry_after_s = 1.0
+
+
+class KeyReused(GatewayError):
+    """The same idempotency key came with another body."""
+
+    code = "idempotency_key_reused"
+    status = 422
+    kind = "invalid_request_error"
+
+
+class Unauthenticated(GatewayError):
+    """No key (`code` None outside), a bad one, or two that disagree."""
+
+    code = "invalid_api_key"
+    status = 401
+    kind = "invalid_request_error"
+
+
+class Forbidden(GatewayError):
+    """The caller is known but may not do this."""
+
+    code = "model_forbidden"
+    status = 403
+    kind = "permission_error"
+
+
+class LimitReached(GatewayError):
+    """A limit of this caller is spent for now; `unit` names the exhausted dimension, shown form."""
+
+    code = "rate_limit_exceeded"
+    status = 429
+    retryable = True
+
+    def __init__(self, message: str, *, limit: str, unit: str, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.limit = limit
+        self.kind = unit
+        self.retry_after_s = retry_after_s
+
+
+class QuotaSpent(GatewayError):
+    """A limit that does not clear soon: waiting is useless, so no Retry-After."""
+
+    code = "insufficient_quota"
+    status = 429
+    kind = "insufficient_quota"
+
+
+class Overloaded(GatewayError):
+    """Queue full, no free decoder, or a promise that load makes impossible."""
+
+    code = "overloaded"
+    status = 429
+    retryable = True
+    retry_after_s = 1.0
+
+
+class Unavailable(GatewayError):
+    """Nothing here can serve it now."""
+
+    code = "no_healthy_upstream"
+    status = 503
+    retryable = True
+    retry_after_s = 5.0
+
+
+class NoBackend(Unavailable):
+    """No backend that this caller may use serves the model, or none is healthy."""
+
+
+class Draining(Unavailable):
+    """This gateway is going away."""
+
+    code = "draining"
+
+
+class EngineMissing(Unavailable):
+    """A local engine whose runtime or model is not installed.
+
+    The message holds the lines to run.
+    """
+
+    code = "engine_missing"
+    retry_after_s = 120.0
+
+
+class ModelLoading(Unavailable):
+    """A local engine that did not finish loading within the deadline."""
+
+    code = "model_loading"
+
+
+class Upstream(GatewayError):
+    """The engine's fault."""
+
+    code = "upstream_error"
+    status = 502
+    retryable = True
+
+
+class UpstreamFailed(Upstream):
+    """Connection refused or lost, or the engine answered with an error of its own."""
+
+
+class BadReply(Upstream):
+    """The engine answered something that its dialect cannot read."""
+
+    code = "upstream_invalid_response"
+
+
+class UpstreamTimedOut(Upstream):
+    """No byte, or no end, within the deadline."""
+
+    code = "upstream_timeout"
+    status = 504
+
+
+class PluginFault(GatewayError):
+    """A plugin raised what it must not; the client sees only the request id."""
+
+
+class Cancelled(GatewayError):
+    """The client left; never sent, logged as 499."""
+
+    code = "client_closed_request"
+    status = 499
+
+
+class Unsupported(Exception):
+    """A dialect cannot say this call to its engines; whoever asked must do without."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One mistake in the configuration, with its place and the remedy."""
+
+    message: str
+    path: str = ""
+    file: str = ""
+    line: int = 0
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}: " if self.file else ""
+        what = f"{self.path}: " if self.path else ""
+        return f"{where}{what}{self.message}"
+
+
+class ConfigError(Exception):
+    """All mistakes of a configuration at once."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = tuple(problems)
+
+
+class PluginError(Exception):
+    """A plugin that cannot be used; `plugin` reads `name (distribution version)`."""
+
+    def __init__(self, plugin: str, message: str) -> None:
+        super().__init__(f"plugin '{plugin}' {message}")
+        self.plugin = plugin

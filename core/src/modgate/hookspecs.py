@@ -1,0 +1,81 @@
+"""The hooks: asked once when a snapshot is built, in the operator's order; each answers with
+classes.
+
+All are plain functions; async belongs to the methods of what they return.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pluggy
+
+from modgate.api.dialect import Dialect
+from modgate.api.engine import LocalEngine
+from modgate.api.modality import Modality
+from modgate.api.surface import Surface
+
+PROJECT = "modgate"
+GROUP = "modgate.v1"
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@hookspec
+def modgate_modalities() -> Sequence[
+    type[Modality[Any]]
+]:  # Any: each modality has a config type of its own
+    """The modalities that this plugin brings.
+
+    When: once per snapshot, first.
+    Arguments: none.
+    Answer: classes, in a fixed order.
+    Obligations: no I/O; names,
+    units and endpoints must be unique over all enabled plugins.
+    Since: 0.1.
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def modgate_dialects() -> Sequence[type[Dialect]]:
+    """How engine families spell a modality's home wire.
+
+    When: after the modalities.
+    Arguments: none.
+    Answer: classes with `modality` and `family`; the modality may be
+    another plugin's.
+    Obligations: no I/O; (modality, family) must be unique.
+    Since: 0.1.
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def modgate_local_engines() -> Sequence[type[LocalEngine]]:
+    """Local models that this plugin brings.
+
+    When: after the dialects.
+    Arguments: none.
+    Answer: classes.
+    Obligations: importing them loads no runtime; their
+    methods run in a child process only.
+    Since: 0.1.
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def modgate_surfaces() -> Sequence[type[Surface]]:
+    """What clients speak, besides openai, cohere, mistral and voyage.
+
+    When: before the endpoints are checked.
+    Arguments: none.
+    Answer: classes with a unique `name`.
+    Obligations: no
+    I/O; `error_body` never fails.
+    Since: 0.1.
+    """
+    raise NotImplementedError

@@ -1,0 +1,103 @@
+"""The one public door.
+
+Everything that a plugin may import, besides `modgate.kit` and `modgate.testing`.
+"""
+
+from modgate.api.auth import Caller, Limits, Policy, Rate
+from modgate.api.body import Body, Content, File, Part, Slice
+from modgate.api.dialect import Dialect, Outgoing, engine_message, refusal_of
+from modgate.api.engine import DataWheel, LocalEngine, Report
+from modgate.api.fields import Fields
+from modgate.api.json import Json, JsonObject
+from modgate.api.modality import Batching, Endpoint, Modality, Sample
+from modgate.api.model import Model, ModelFacts, ModelName
+from modgate.api.need import MIB, Ask, Fetch, Need, Work
+from modgate.api.plan import Call, Drawn, Plan
+from modgate.api.relay import SSE, Event, Head, Outcome, Relay, Usage
+from modgate.api.request import Request
+from modgate.api.secret import Secret
+from modgate.api.select import Backend, Served, Target
+from modgate.api.sink import Attempt, Receipt
+from modgate.api.surface import Surface, openai_error
+from modgate.errors import (
+    BadReply,
+    Forbidden,
+    GatewayError,
+    LimitReached,
+    Overloaded,
+    Refused,
+    TooLarge,
+    Unsupported,
+    UnsupportedMedia,
+    UpstreamFailed,
+    UpstreamTimedOut,
+)
+from modgate.hookspecs import hookimpl
+from modgate.units import NOTHING, Unit, Units
+
+__all__ = [
+    "MIB",
+    "NOTHING",
+    "SSE",
+    "Ask",
+    "Attempt",
+    "Backend",
+    "BadReply",
+    "Batching",
+    "Body",
+    "Call",
+    "Caller",
+    "Content",
+    "DataWheel",
+    "Dialect",
+    "Drawn",
+    "Endpoint",
+    "Event",
+    "Fetch",
+    "Fields",
+    "File",
+    "Forbidden",
+    "GatewayError",
+    "Head",
+    "Json",
+    "JsonObject",
+    "LimitReached",
+    "Limits",
+    "LocalEngine",
+    "Modality",
+    "Model",
+    "ModelFacts",
+    "ModelName",
+    "Need",
+    "Outcome",
+    "Outgoing",
+    "Overloaded",
+    "Part",
+    "Plan",
+    "Policy",
+    "Rate",
+    "Receipt",
+    "Refused",
+    "Relay",
+    "Report",
+    "Request",
+    "Sample",
+    "Secret",
+    "Served",
+    "Slice",
+    "Surface",
+    "Target",
+    "TooLarge",
+    "Unit",
+    "Units",
+    "Unsupported",
+    "UnsupportedMedia",
+    "UpstreamFailed",
+    "UpstreamTimedOut",
+    "Usage",
+    "Work",
+    "engine_message",
+    "hookimpl",
+    "openai_error",
+    "refusal_of",
+]

@@ -1,0 +1,131 @@
+"""Files without a name: uploads, pieces and overflowing lanes live here, not in memory.
+
+Each file is unlinked at creation, so a killed gateway leaves nothing behind.  The bytes of all
+requests together are bounded; a tenant's own bound is the `charge` function that its scope is
+given.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from modgate.api.body import File
+from modgate.errors import Overloaded
+
+Charge = Callable[[int], None]
+
+
+def _free(size: int) -> None:
+    del size
+
+
+class Spool:
+    """All spool files of a gateway.
+
+    `at_most` bytes together.  `used` and `files` are exact at any moment.
+    """
+
+    def __init__(self, directory: Path, at_most: int) -> None:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.directory = directory
+        self.at_most = at_most
+        self.used = 0
+        self.files = 0
+
+    def scope(self, charge: Charge = _free) -> Scope:
+        """The files of one request.
+
+        `charge(bytes)` may raise and is given negative bytes when they are freed.
+        """
+        return Scope(self, charge)
+
+
+class Scope:
+    """One request's files; `close()` frees them all."""
+
+    def __init__(self, spool: Spool, charge: Charge) -> None:
+        self._spool = spool
+        self._charge = charge
+        self._sizes: dict[int, int] = {}
+
+    def writer(self, kind: str = "application/octet-stream") -> Writer:
+        """A new file, to be written once from start to end."""
+        fd = _unnamed(self._spool.directory)
+        self._sizes[fd] = 0
+        self._spool.files += 1
+        return Writer(self, fd, kind)
+
+    def adopt(self, fd: int, kind: str = "application/octet-stream") -> File:
+        """A file that a decoder process wrote; the descriptor is this scope's from now on."""
+        self._sizes[fd] = 0
+        self._spool.files += 1
+        size = os.fstat(fd).st_size
+        try:
+            self.grow(fd, size)
+        except BaseException:
+            self._drop(fd)
+            raise
+        return File(fd=fd, size=size, kind=kind)
+
+    def grow(self, fd: int, size: int) -> None:
+        """Account for bytes about to be written; Overloaded when the spool is full."""
+        if self._spool.used + size > self._spool.at_most:
+            raise Overloaded("the gateway's spool is full; try again later")
+        self._charge(size)
+        self._spool.used += size
+        self._sizes[fd] += size
+
+    def drop(self, file: File) -> None:
+        """Free one file before the request ends."""
+        self._drop(file.fd)
+
+    def _drop(self, fd: int) -> None:
+        size = self._sizes.pop(fd, None)
+        if size is None:
+            return
+        os.close(fd)
+        self._spool.used -= size
+        self._spool.files -= 1
+        self._charge(-size)
+
+    def close(self) -> None:
+        """Free everything; safe to call twice."""
+        for fd in list(self._sizes):
+            self._drop(fd)
+
+
+class Writer:
+    """One spool file being written; writes go to the page cache and do not block for the disk."""
+
+    __slots__ = ("_fd", "_kind", "_scope", "size")
+
+    def __init__(self, scope: Scope, fd: int, kind: str) -> None:
+        self._scope = scope
+        self._fd = fd
+        self._kind = kind
+        self.size = 0
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Append; Overloaded when the spool, LimitReached when the tenant's share is full."""
+        size = len(data)
+        self._scope.grow(self._fd, size)
+        left = memoryview(data)
+        while left:
+            left = left[os.write(self._fd, left) :]
+        self.size += size
+
+    def done(self) -> File:
+        """The file as written so far."""
+        return File(fd=self._fd, size=self.size, kind=self._kind)
+
+
+def _unnamed(directory: Path) -> int:
+    try:
+        return os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except OSError:  # a file system without O_TMPFILE
+        fd, name = tempfile.mkstemp(dir=directory)
+        os.unlink(name)
+        return fd
