@@ -1,0 +1,1 @@
+"""What whole engine families share: errors, load metrics, probes."""
