@@ -1,0 +1,209 @@
+"""Pools of seats by model, leases, and the calls that wait for one.
+
+Waiting is first come, first served within a model, up to the first waiter that can use the slot
+that came free; lower calls of a request come first because they are drawn first.  (Fairness over
+tenants and classes takes the place of this order later; `Waiter` carries what it needs.)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from modgate.api.select import Backend
+from modgate.errors import NoBackend, Overloaded
+from modgate.fleet.pick import Wanted, candidates, pick
+from modgate.fleet.slots import Seat, Slots
+
+WAITING_AT_MOST = 1000
+LOOK_AT_MOST = 64
+
+
+@dataclass(slots=True, eq=False)
+class Waiter:
+    """A call that waits.  `key`: calls of equal keys may share a trip; None = it goes alone."""
+
+    pool: Sequence[Seat]
+    wanted: Wanted
+    key: Hashable | None
+    granted: asyncio.Future[Seat | None]
+    rider: object = None
+
+
+@dataclass(slots=True)
+class FleetState:
+    """What outlives a reload: slots by engine identity and group, and who waits, by model."""
+
+    slots: dict[str, Slots] = field(default_factory=dict)
+    groups: dict[str, Slots] = field(default_factory=dict)
+    waiting: dict[str, deque[Waiter]] = field(default_factory=dict)
+
+    @property
+    def queued(self) -> int:
+        """Calls that wait now."""
+        return sum(len(line) for line in self.waiting.values())
+
+    def slots_of(self, identity: str, limit: int) -> Slots:
+        """An engine's slots; a changed limit keeps what is taken."""
+        slots = self.slots.setdefault(identity, Slots(limit=limit))
+        slots.limit = limit
+        return slots
+
+    def group_of(self, name: str, limit: int) -> Slots:
+        """A group's slots."""
+        slots = self.groups.setdefault(name, Slots(limit=limit))
+        slots.limit = limit
+        return slots
+
+    def prune(self, identities: Iterable[str]) -> None:
+        """Forget engines that are named nowhere any more and have nothing in flight."""
+        for identity in [
+            i for i, s in self.slots.items() if i not in set(identities) and not s.taken
+        ]:
+            del self.slots[identity]
+
+
+class Lease:
+    """The right to one slot of one backend for one call; given back exactly once."""
+
+    __slots__ = ("_fleet", "_seat", "_work", "backend")
+
+    def __init__(self, fleet: Fleet, seat: Seat, backend: Backend, work: float) -> None:
+        self._fleet = fleet
+        self._seat: Seat | None = seat
+        self._work = work
+        self.backend = backend
+
+    def give_back(self) -> None:
+        """The call ended; the slot goes to whoever waits for it."""
+        seat, self._seat = self._seat, None
+        if seat is not None:
+            seat.give(self._work)
+            self._fleet.pump()
+
+
+class Fleet:
+    """The backends of one snapshot over the State that all snapshots share."""
+
+    def __init__(
+        self,
+        backends: Sequence[Backend],
+        state: FleetState,
+        *,
+        groups: Mapping[str, int],
+        rng: Callable[[], float] = random.random,
+        waiting_at_most: int = WAITING_AT_MOST,
+    ) -> None:
+        self.backends = {backend.name: backend for backend in backends}
+        self.state = state
+        self._rng = rng
+        self._waiting_at_most = waiting_at_most
+        pools: dict[str, list[Seat]] = {}
+        for backend in backends:
+            group = state.group_of(backend.group, groups[backend.group]) if backend.group else None
+            seat = Seat(
+                backend=backend.name,
+                region=backend.region,
+                offers=dict(backend.offers),
+                slots=state.slots_of(backend.identity, backend.slots),
+                group=group,
+            )
+            for model in backend.serves:
+                pools.setdefault(model, []).append(seat)
+        self.pools: Mapping[str, Sequence[Seat]] = pools
+
+    def candidates(self, model: str, wanted: Wanted) -> Sequence[Seat]:
+        """The seats that may take a call of this model; NoBackend when there is none."""
+        pool = self.pools.get(model)
+        if not pool:
+            raise NoBackend(f"no backend serves the model '{model}'")
+        fit = candidates(pool, wanted)
+        if not fit:
+            raise NoBackend(f"no backend that this caller may use serves the model '{model}'")
+        return fit
+
+    def take(self, seat: Seat, work: float) -> Lease:
+        """Lease a seat that is known to be free."""
+        seat.take(work)
+        return Lease(self, seat, self.backends[seat.backend], work)
+
+    async def lease(
+        self, model: str, wanted: Wanted, *, key: Hashable | None = None, rider: object = None
+    ) -> Lease | None:
+        """A slot for this call, at once or after waiting its turn; the caller bounds the wait.
+
+        None: another call of the same `key` took this one's `rider` along (see `companions`).
+        Overloaded when too many wait already.
+        """
+        fit = self.candidates(model, wanted)
+        line = self.state.waiting.get(model)
+        if not line and (seat := pick(fit, wanted, self._rng)) is not None:
+            return self.take(seat, wanted.work)
+        if line is None:
+            line = self.state.waiting[model] = deque()
+        if len(line) >= self._waiting_at_most:
+            raise Overloaded(f"too many calls wait for the model '{model}'; try again later")
+        waiter = Waiter(fit, wanted, key, asyncio.get_running_loop().create_future(), rider)
+        line.append(waiter)
+        self.pump()
+        try:
+            granted = await waiter.granted
+        except asyncio.CancelledError:
+            self._withdraw(model, waiter)
+            raise
+        return (
+            None
+            if granted is None
+            else Lease(self, granted, self.backends[granted.backend], wanted.work)
+        )
+
+    def _withdraw(self, model: str, waiter: Waiter) -> None:
+        """A waiter was cancelled.
+
+        Out of the line, and a seat that was granted meanwhile goes on.
+        """
+        line = self.state.waiting.get(model)
+        if line is not None and waiter in line:
+            line.remove(waiter)
+            if not line:
+                del self.state.waiting[model]
+        if waiter.granted.done() and not waiter.granted.cancelled():
+            seat = waiter.granted.result()
+            if seat is not None:
+                seat.give(waiter.wanted.work)
+                self.pump()
+
+    def companions(
+        self, model: str, key: Hashable, room: int, count: Callable[[object], int]
+    ) -> list[object]:
+        """Riders of waiting calls with this key that fit into `room` items; they wait no longer."""
+        line = self.state.waiting.get(model)
+        taken: list[object] = []
+        for waiter in [w for w in line or () if w.key == key and not w.granted.done()]:
+            size = count(waiter.rider)
+            if size > room:
+                break
+            room -= size
+            taken.append(waiter.rider)
+            waiter.granted.set_result(None)
+            line.remove(waiter)  # type: ignore[union-attr]  # there are waiters, so there is a line
+        if line is not None and not line:
+            del self.state.waiting[model]
+        return taken
+
+    def pump(self) -> None:
+        """Give free slots to those who wait."""
+        for model in list(self.state.waiting):
+            line = self.state.waiting[model]
+            for waiter in list(line)[:LOOK_AT_MOST]:
+                seat = pick(waiter.pool, waiter.wanted, self._rng)
+                if seat is None:
+                    continue
+                seat.take(waiter.wanted.work)
+                waiter.granted.set_result(seat)
+                line.remove(waiter)
+            if not line:
+                del self.state.waiting[model]

@@ -1,0 +1,102 @@
+"""Ending a wait from outside, for a reason: the client left, a deadline passed, a reader stalled.
+
+`asyncio.timeout` knows one reason and makes a timer for each wait; a Guard is armed a thousand
+times a stream with one timer, and turns the cancellation into the error that it was fired with.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+
+from modgate.errors import GatewayError
+
+
+class Guard:
+    """Cancels the task inside `with` when fired, and raises the reason there.
+
+    Reusable, not reentrant.
+    """
+
+    __slots__ = ("_cancelling", "_fired", "_loop", "_task", "reason")
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._task: asyncio.Task[object] | None = None
+        self._cancelling = 0
+        self._fired = False
+        self.reason: GatewayError | None = None
+
+    def __enter__(self) -> Guard:
+        if self.reason is not None:
+            raise self.reason
+        self._task = asyncio.current_task()
+        assert self._task is not None
+        self._cancelling = self._task.cancelling()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        task, self._task = self._task, None
+        if not self._fired or task is None:
+            return
+        self._fired = False
+        alone = task.uncancel() <= self._cancelling
+        if alone and (kind is None or kind is asyncio.CancelledError):
+            assert self.reason is not None
+            raise self.reason from None
+
+    def fire(self, reason: GatewayError) -> None:
+        """End the wait inside `with`, or refuse the next one; only the first reason counts.
+
+        Fired by its own task it cancels nothing (the cancellation would hit some later wait): whoever
+        calls into something that may fire looks at `reason` afterwards.
+        """
+        if self.reason is not None:
+            return
+        self.reason = reason
+        if self._task is not None and self._task is not asyncio.current_task():
+            self._fired = True
+            self._task.cancel()
+
+
+class Deadline(Guard):
+    """A Guard with one lazily moved timer: `at` may be set as often as one likes."""
+
+    __slots__ = ("_timer", "at", "late")
+
+    def __init__(self, late: GatewayError) -> None:
+        super().__init__()
+        self.late = late
+        self.at = float("inf")
+        self._timer: asyncio.TimerHandle | None = None
+
+    def set(self, at: float, late: GatewayError | None = None) -> None:
+        """Fire `late` at this loop time, unless it is moved before."""
+        self.at = at
+        if late is not None:
+            self.late = late
+        if at == float("inf"):
+            return
+        if self._timer is None or self._timer.when() > at:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = self._loop.call_at(at, self._due)
+
+    def _due(self) -> None:
+        self._timer = None
+        if self._loop.time() + 0.001 >= self.at:
+            self.fire(self.late)
+        elif self.at != float("inf"):
+            self._timer = self._loop.call_at(self.at, self._due)
+
+    def disarm(self) -> None:
+        """No deadline any more."""
+        self.at = float("inf")
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

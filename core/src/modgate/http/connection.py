@@ -1,0 +1,105 @@
+"""aiohttp's server protocol, with two things that it does not give.
+
+Word of a lost client while a request runs, and framing errors in the openai envelope.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+import orjson
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+from modgate.errors import GatewayError
+
+Lost = Callable[[], None]
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+LINGERING_S = 2.0
+KEEP_ALIVE_S = 75.0
+HEADER_AT_MOST, LINE_AT_MOST, HEADERS_AT_MOST = 16 << 10, 8 << 10, 100
+
+
+class FramingRefusal(Protocol):
+    """Who renders an error that happened before there was a request.
+
+    Status, message -> headers, body.
+    """
+
+    def __call__(self, status: int, message: str) -> tuple[dict[str, str], bytes]:
+        """The reply for bytes that are not HTTP."""
+        ...
+
+
+class Connection(RequestHandler):
+    """One client's connection.  `on_lost` is called once when the client is gone."""
+
+    __slots__ = ("_refusal", "on_lost")
+
+    def __init__(self, server: Server) -> None:
+        super().__init__(
+            server,
+            loop=server.loop,
+            access_log=None,  # type: ignore[arg-type]  # None switches it off
+            keepalive_timeout=KEEP_ALIVE_S,
+            lingering_time=LINGERING_S,
+            max_line_size=LINE_AT_MOST,
+            max_field_size=HEADER_AT_MOST,
+            max_headers=HEADERS_AT_MOST,
+            auto_decompress=False,
+        )
+        self.on_lost: Lost | None = None
+        self._refusal = server.refusal
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Tell the running request, then let aiohttp clean up."""
+        lost, self.on_lost = self.on_lost, None
+        super().connection_lost(exc)
+        if lost is not None:
+            lost()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """What aiohttp refuses by itself, in the client's own format and without an echo."""
+        del exc
+        if request.writer.output_size > 0:
+            raise ConnectionError("the reply is open already")
+        headers, body = self._refusal(status, message or "")
+        response = web.Response(status=status, body=body, headers=headers)
+        response.force_close()
+        return response
+
+
+class Server(web.Server):
+    """Makes a Connection for each client."""
+
+    def __init__(self, handler: Handler, refusal: FramingRefusal) -> None:
+        super().__init__(handler)
+        self.loop = self._loop
+        self.refusal = refusal
+
+    def __call__(self) -> Connection:
+        """A connection for one client."""
+        return Connection(self)
+
+
+def framing_refusal(request_id: Callable[[], str]) -> FramingRefusal:
+    """The openai envelope for bytes that are not HTTP: nothing of them is echoed or logged."""
+
+    def refuse(status: int, message: str) -> tuple[dict[str, str], bytes]:
+        del message
+        made = request_id()
+        text = "the request is not valid HTTP" if status < 500 else GatewayError.__doc__ or ""
+        kind = "invalid_request_error" if status < 500 else "server_error"
+        error = {"message": text, "type": kind, "param": None, "code": None}
+        headers = {"content-type": "application/json", "x-request-id": made, "request-id": made}
+        return headers, orjson.dumps({"error": error})
+
+    return refuse

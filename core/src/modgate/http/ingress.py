@@ -1,0 +1,148 @@
+"""The request as it arrives: what may be known before its body, and the body within its cap."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from ipaddress import ip_address, ip_network
+from typing import TypeVar
+
+from aiohttp import BodyPartReader, MultipartReader, web
+from aiohttp.web_exceptions import HTTPException
+
+from modgate.api.body import Body, Part
+from modgate.errors import BodyTimedOut, GatewayError, Refused, TooLarge, UnsupportedMedia
+from modgate.spool import Scope
+
+PARTS_AT_MOST = 128
+TEXT_AT_MOST = 1 << 20
+READ_BYTES = 1 << 16
+
+Networks = tuple[str, ...]
+Hold = Callable[[int], None]
+T = TypeVar("T")
+
+
+def client_address(request: web.BaseRequest, trusted: Networks) -> str:
+    """The client's address: the last hop of X-Forwarded-For that is not a trusted proxy."""
+    peer = request.remote or ""
+    if not trusted or not _within(peer, trusted):
+        return peer
+    hops = [hop.strip() for hop in request.headers.get("x-forwarded-for", "").split(",") if hop]
+    for hop in reversed(hops):
+        if not _within(hop, trusted):
+            return hop
+    return peer
+
+
+def _within(address: str, networks: Networks) -> bool:
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return False
+    return any(parsed in ip_network(network) for network in networks)
+
+
+class Ingress:
+    """Reads one request's body.  `hold(bytes)` accounts for memory and may refuse.
+
+    `idle_s`: the body may pause that long; `bytes_in` counts what arrived.
+    """
+
+    __slots__ = ("_hold", "_idle_s", "_request", "bytes_in")
+
+    def __init__(self, request: web.BaseRequest, *, idle_s: float, hold: Hold) -> None:
+        self._request = request
+        self._idle_s = idle_s
+        self._hold = hold
+        self.bytes_in = 0
+
+    def check_head(self, kind: str, at_most: int) -> None:
+        """Refuse by the headers alone what can be refused so: encoding, type, declared length."""
+        headers = self._request.headers
+        if headers.get("content-encoding", "identity") != "identity":
+            raise UnsupportedMedia("send the body without content-encoding")
+        declared = self._request.content_type.lower()
+        if kind == "json" and declared != "application/json":
+            raise UnsupportedMedia("the content type must be application/json")
+        if kind == "form" and declared != "multipart/form-data":
+            raise UnsupportedMedia("the content type must be multipart/form-data")
+        length = self._request.content_length
+        if length is not None and length > at_most:
+            raise too_large(at_most)
+
+    async def body(self, kind: str, at_most: int, scope: Scope) -> Body:
+        """The body as JSON bytes or as a form whose files lie in the spool."""
+        self.check_head(kind, at_most)
+        try:
+            if kind == "form":
+                return Body.form([part async for part in self._parts(at_most, scope)])
+            return Body.json(await self._whole(at_most))
+        except TimeoutError:
+            raise BodyTimedOut("the request body stalled") from None
+        except (ConnectionError, web.RequestPayloadError, HTTPException) as error:
+            raise Refused(None, "invalid_body", "the request body is incomplete") from error
+
+    async def _whole(self, at_most: int) -> bytes:
+        content, pieces = self._request.content, []
+        while not content.at_eof():
+            piece = content.read_nowait() or await self._waited(content.readany())
+            self._count(len(piece), at_most)
+            self._hold(len(piece))
+            pieces.append(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def _parts(self, at_most: int, scope: Scope) -> AsyncIterator[Part]:
+        try:
+            reader = MultipartReader(self._request.headers, self._request.content)
+            count = 0
+            while (part := await self._waited(reader.next())) is not None:
+                count += 1
+                if count > PARTS_AT_MOST:
+                    raise Refused(None, "invalid_body", f"more than {PARTS_AT_MOST} form parts")
+                if not isinstance(part, BodyPartReader) or not part.name:
+                    raise Refused(None, "invalid_body", "every form part needs a name")
+                yield await self._part(part, at_most, scope)
+        except (ValueError, AssertionError, RuntimeError) as error:
+            raise Refused(None, "invalid_body", "the form could not be parsed") from error
+
+    async def _part(self, part: BodyPartReader, at_most: int, scope: Scope) -> Part:
+        name, kind = part.name or "", part.headers.get("content-type")
+        if part.headers.get("content-transfer-encoding", "binary").lower() not in (
+            "binary",
+            "8bit",
+            "7bit",
+        ):
+            raise UnsupportedMedia("send form parts without content-transfer-encoding")
+        if part.filename is None:
+            text = bytearray()
+            async for piece in self._pieces(part, at_most):
+                text += piece
+                if len(text) > TEXT_AT_MOST:
+                    raise TooLarge(f"the form field '{name}' has more than {TEXT_AT_MOST} bytes")
+                self._hold(len(piece))
+            return Part(name=name, content=bytes(text))
+        writer = scope.writer(kind or "application/octet-stream")
+        async for piece in self._pieces(part, at_most):
+            writer.write(piece)
+        content = writer.done().slice()
+        return Part(name=name, content=content, filename=part.filename or "file", content_type=kind)
+
+    async def _pieces(self, part: BodyPartReader, at_most: int) -> AsyncIterator[bytes]:
+        while piece := await self._waited(part.read_chunk(READ_BYTES)):
+            self._count(len(piece), at_most)
+            yield piece
+
+    def _count(self, size: int, at_most: int) -> None:
+        self.bytes_in += size
+        if self.bytes_in > at_most:
+            raise too_large(at_most)
+
+    async def _waited(self, waiting: Awaitable[T]) -> T:
+        async with asyncio.timeout(self._idle_s):
+            return await waiting
+
+
+def too_large(at_most: int) -> GatewayError:
+    """The cap's error, in the words that OpenAI uses."""
+    return TooLarge(f"Maximum content size limit ({at_most}) exceeded")

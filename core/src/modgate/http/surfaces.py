@@ -1,0 +1,123 @@
+"""The surfaces that come with core: what the openai, cohere, mistral and voyage SDKs parse.
+
+Source: wire.md 1.4, 1.5, 1.7; architecture.md 12 (Overloaded is 429 on openai).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from uuid import uuid4
+
+from modgate.api.json import JsonObject
+from modgate.api.surface import Surface, openai_error
+from modgate.errors import GatewayError, Refused, Unauthenticated
+
+
+class OpenAI(Surface):
+    """The openai SDK, langchain and most others."""
+
+    name = "openai"
+    done = b"data: [DONE]\n\n"
+
+    def error_body(self, error: GatewayError, request_id: str) -> JsonObject:
+        """`{"error": {message, type, param, code}}`, all four keys present."""
+        return {"error": openai_error(error)}
+
+
+class Cohere(Surface):
+    """The cohere SDK: any error body must be JSON with a `message`."""
+
+    name = "cohere"
+
+    def error_body(self, error: GatewayError, request_id: str) -> JsonObject:
+        """`{"id", "message"}`."""
+        return {"id": str(uuid4()), "message": error.message}
+
+    def error_headers(self, error: GatewayError, wall: float) -> Mapping[str, str]:
+        """The SDK falls back to a unix time when it cannot read Retry-After."""
+        if error.status != 429 or error.retry_after is None:
+            return {}
+        return {"x-ratelimit-reset": str(int(wall) + error.retry_after)}
+
+
+class Mistral(Surface):
+    """The mistralai SDK on /v1/ocr: it parses 422 specially."""
+
+    name = "mistral"
+
+    def status(self, error: GatewayError) -> int:
+        """Schema errors are 422 here, and only here."""
+        return 422 if isinstance(error, Refused) else error.status
+
+    def error_body(self, error: GatewayError, request_id: str) -> JsonObject:
+        """FastAPI's `detail` list for a refusal, else a flat error object."""
+        if isinstance(error, Refused):
+            where = ["body", *(error.field.split(".") if error.field else [])]
+            return {"detail": [{"loc": where, "msg": error.message, "type": "value_error"}]}
+        return {"object": "error", **openai_error(error)}
+
+
+class Voyage(Surface):
+    """The voyageai SDK: it reads `detail`, a string, and raises without one."""
+
+    name = "voyage"
+
+    def claims(self, fields: Mapping[str, object]) -> bool:
+        """The SDK always sends `truncation`; `top_k` and `input_type` are its words only."""
+        return any(word in fields for word in ("truncation", "top_k", "input_type"))
+
+    def error_body(self, error: GatewayError, request_id: str) -> JsonObject:
+        """`{"detail": message}`."""
+        return {"detail": error.message}
+
+
+class Superset(Surface):
+    """On a path that several surfaces share, errors before the body is known carry all their
+    keys."""
+
+    name = "superset"
+
+    def __init__(self, surfaces: Sequence[Surface]) -> None:
+        self._surfaces = surfaces
+
+    def status(self, error: GatewayError) -> int:
+        """The first surface's."""
+        return self._surfaces[0].status(error)
+
+    def error_body(self, error: GatewayError, request_id: str) -> JsonObject:
+        """Every surface's keys; where two use one key the first surface's stays."""
+        merged: JsonObject = {}
+        for surface in reversed(self._surfaces):
+            merged.update(surface.error_body(error, request_id))
+        return merged
+
+    def error_headers(self, error: GatewayError, wall: float) -> Mapping[str, str]:
+        """Every surface's headers."""
+        merged: dict[str, str] = {}
+        for surface in self._surfaces:
+            merged.update(surface.error_headers(error, wall))
+        return merged
+
+    def error_event(self, error: GatewayError, request_id: str) -> bytes:
+        """The first surface's."""
+        return self._surfaces[0].error_event(error, request_id)
+
+
+def built_in() -> dict[str, Surface]:
+    """The surfaces of core, by name."""
+    return {surface.name: surface for surface in (OpenAI(), Cohere(), Mistral(), Voyage())}
+
+
+def error_headers(error: GatewayError, surface: Surface, wall: float) -> dict[str, str]:
+    """The headers of an error reply, besides ids and rates (wire.md 1.5, 1.8)."""
+    headers = dict(surface.error_headers(error, wall))
+    if error.status in (429, 503) and (wait := error.retry_after) is not None:
+        headers["retry-after"] = str(wait)
+        headers["retry-after-ms"] = str(max(1, round((error.retry_after_s or wait) * 1000)))
+    if error.code == "insufficient_quota":
+        headers["x-should-retry"] = "false"
+    if isinstance(error, Unauthenticated):
+        headers["www-authenticate"] = "Bearer"
+    if allow := getattr(error, "allow", ()):
+        headers["allow"] = ", ".join(allow)
+    return headers
