@@ -53,8 +53,8 @@ class Guard:
     def fire(self, reason: GatewayError) -> None:
         """End the wait inside `with`, or refuse the next one; only the first reason counts.
 
-        Fired by its own task it cancels nothing (the cancellation would hit some later wait): whoever
-        calls into something that may fire looks at `reason` afterwards.
+        Fired by its own task it cancels nothing, for the cancellation would hit some later wait:
+        whoever calls into something that may fire looks at `reason` afterwards.
         """
         if self.reason is not None:
             return
@@ -74,6 +74,10 @@ class Deadline(Guard):
         self.late = late
         self.at = float("inf")
         self._timer: asyncio.TimerHandle | None = None
+
+    def now(self) -> float:
+        """The loop's time, which `at` is in."""
+        return self._loop.time()
 
     def set(self, at: float, late: GatewayError | None = None) -> None:
         """Fire `late` at this loop time, unless it is moved before."""

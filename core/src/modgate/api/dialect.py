@@ -59,11 +59,14 @@ class Dialect:
             event.data = self.renamed(event.data)
         return (event,)
 
-    def end(self) -> Iterable[Event]:
-        """Called when the engine's reply ended cleanly.
+    def end(self, done: bool) -> Iterable[Event]:
+        """Called when the engine's reply ended: what is still to be said.
 
-        What is still to be said; BadReply when it was cut.
+        `done`: the stream said `[DONE]`.  UpstreamFailed when it was cut; a family whose streams
+        end otherwise says so here.
         """
+        if self.call.reply == "sse" and not done:
+            raise UpstreamFailed("the engine's stream ended early")
         return ()
 
     def renamed(self, data: bytes) -> bytes:

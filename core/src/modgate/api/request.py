@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,11 @@ from modgate.errors import Refused
 
 if TYPE_CHECKING:
     from modgate.api.surface import Surface
+
+
+def _none(modality: str) -> tuple[str, ...]:
+    del modality
+    return ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +38,7 @@ class Request:
     surface: Surface
     parsed: JsonObject
     query: Mapping[str, str] = field(default_factory=dict)
+    others: Callable[[str], tuple[str, ...]] = _none
 
     def fields(self) -> Fields:
         """The body's fields: a JSON object's members, or a form's text parts."""

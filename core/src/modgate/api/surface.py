@@ -53,9 +53,13 @@ def dump(value: Json) -> bytes:
     return orjson.dumps(value)
 
 
+UNSHOWN_CODES = frozenset({"invalid_json", "missing_api_key"})  # the wire says null here
+
+
 def openai_error(error: GatewayError) -> JsonObject:
     """The inner error object that several families share (wire.md 1.4).
 
     All four keys, `code` a string or null.
     """
-    return {"message": error.message, "type": error.kind, "param": error.field, "code": error.code}
+    code = None if error.code in UNSHOWN_CODES else error.code
+    return {"message": error.message, "type": error.kind, "param": error.field, "code": code}

@@ -125,6 +125,11 @@ class Fleet:
             raise NoBackend(f"no backend that this caller may use serves the model '{model}'")
         return fit
 
+    def has_other(self, model: str, wanted: Wanted) -> bool:
+        """Whether a backend is left that did not fail this call yet."""
+        pool = self.pools.get(model, ())
+        return any(s.backend not in wanted.tried for s in candidates(pool, wanted))
+
     def take(self, seat: Seat, work: float) -> Lease:
         """Lease a seat that is known to be free."""
         seat.take(work)

@@ -1,0 +1,216 @@
+"""The receipt of a request while the request lives: who, what was tried, and when."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from modgate.api.auth import Caller
+from modgate.api.plan import ReplyKind
+from modgate.api.relay import State
+from modgate.api.select import Backend
+from modgate.api.sink import Attempt, Ending, Receipt, Step
+from modgate.errors import (
+    Cancelled,
+    GatewayError,
+    LimitReached,
+    Overloaded,
+    Unavailable,
+    Upstream,
+    UpstreamTimedOut,
+)
+from modgate.observe.tracing import Trace
+
+NOBODY = Caller(tenant="", key_id="")
+ATTEMPTS_AT_MOST = 4096
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Try:
+    """One attempt while it lives."""
+
+    call: int
+    backend: str
+    region: str
+    family: str
+    model: str
+    span: str
+    now: Callable[[], float]
+    began_s: float
+    reply: ReplyKind = "whole"
+    sent: bool = False
+    first_s: float | None = None
+    ended_s: float | None = None
+    state: State = "pending"
+    status: int | None = None
+    error: str = ""
+
+    def saw_event(self) -> None:
+        """The first event came."""
+        if self.first_s is None:
+            self.first_s = self.now()
+
+    def end(self, state: State, error: GatewayError | None = None) -> bool:
+        """The attempt ended; False when it had ended before."""
+        if self.ended_s is not None:
+            return False
+        self.ended_s = self.now()
+        self.state = state
+        self.error = error.code if error is not None else ""
+        return True
+
+    def record(self, operation: str) -> Attempt:
+        """The attempt as the receipt keeps it."""
+        return Attempt(
+            call=self.call,
+            backend=self.backend,
+            region=self.region,
+            family=self.family,
+            operation=operation,
+            model=self.model,
+            began_s=self.began_s,
+            span=self.span,
+            sent=self.sent,
+            first_s=self.first_s,
+            ended_s=self.ended_s,
+            state=self.state,
+            status=self.status,
+            error=self.error,
+        )
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Draft:
+    """One request's receipt in the making; filled from ingress to settle by whoever knows."""
+
+    request_id: str
+    trace: Trace
+    now: Callable[[], float]
+    began: float
+    wall: float
+    method: str = ""
+    route: str = ""
+    caller: Caller = NOBODY
+    modality: str = ""
+    model: str = ""
+    operation: str = ""
+    surface: str = ""
+    stream: bool = False
+    client_request_id: str = ""
+    reserved: Mapping[str, int] = field(default_factory=dict)
+    opened: bool = False
+    admitted: bool = False
+    tries: list[Try] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
+    first_byte_s: float | None = None
+    notes: dict[str, str] = field(default_factory=dict)
+    _last: dict[int, Try] = field(default_factory=dict)
+
+    def elapsed(self) -> float:
+        """Seconds since the request began."""
+        return self.now() - self.began
+
+    def step(self, name: str, began_s: float) -> None:
+        """A step that ends now; bounded, for a fan-out has a queue step a call."""
+        if len(self.steps) < ATTEMPTS_AT_MOST:
+            self.steps.append(Step(name=name, began_s=began_s, ended_s=self.elapsed()))
+
+    def attempt(self, index: int, backend: Backend, model: str) -> Try:
+        """A new attempt of call `index`."""
+        tried = Try(
+            call=index,
+            backend=backend.name,
+            region=backend.region,
+            family=backend.family,
+            model=model,
+            span=self.trace.child(),
+            now=self.elapsed,
+            began_s=self.elapsed(),
+        )
+        self._last[index] = tried
+        if len(self.tries) < ATTEMPTS_AT_MOST:
+            self.tries.append(tried)
+        return tried
+
+    def last_try(self, index: int) -> Try | None:
+        """The newest attempt of a call."""
+        return self._last.get(index)
+
+    def forget(self, index: int) -> None:
+        """A call was relayed to its end; its attempts stay in the receipt."""
+        self._last.pop(index, None)
+
+    def forwarded(self, attempt: Try) -> dict[str, str]:
+        """The headers that go to an engine with every call (wire.md appendix C)."""
+        headers = {
+            "Accept-Encoding": "identity",
+            "User-Agent": "modgate",
+            "x-request-id": self.request_id,
+            "traceparent": self.trace.header(attempt.span),
+        }
+        if self.trace.state:
+            headers["tracestate"] = self.trace.state
+        return headers
+
+    def receipt(
+        self,
+        *,
+        ending: Ending,
+        status: int,
+        units: Mapping[str, int],
+        exact: bool,
+        measured_by: str,
+        error: GatewayError | None,
+    ) -> Receipt:
+        """The receipt; called once, when everything has ended."""
+        return Receipt(
+            request_id=self.request_id,
+            wall=self.wall,
+            duration_s=self.elapsed(),
+            ending=ending,
+            status=status,
+            tenant=self.caller.tenant,
+            key_id=self.caller.key_id,
+            method=self.method,
+            route=self.route,
+            operation=self.operation,
+            modality=self.modality,
+            model=self.model,
+            surface=self.surface,
+            slo=self.caller.policy.slo,
+            stream=self.stream,
+            error=error.code if error is not None else "",
+            units=units,
+            reserved=self.reserved,
+            exact=exact,
+            measured_by=measured_by,
+            attempts=tuple(tried.record(self.operation) for tried in self.tries),
+            steps=tuple(self.steps),
+            first_byte_s=self.first_byte_s,
+            admitted=self.admitted,
+            trace_id=self.trace.trace_id,
+            span_id=self.trace.span_id,
+            parent_span_id=self.trace.parent or "",
+            sampled=self.trace.sampled,
+            client_request_id=self.client_request_id,
+            notes=self.notes,
+        )
+
+
+def ending_of(error: GatewayError | None) -> Ending:
+    """How a request ended, in the ledger's words."""
+    match error:
+        case None:
+            return "ok"
+        case Cancelled():
+            return "client_gone"
+        case UpstreamTimedOut():
+            return "timed_out"
+        case Upstream() | Unavailable():
+            return "upstream_failed"
+        case Overloaded():
+            return "overloaded"
+        case LimitReached():
+            return "refused"
+        case _:
+            return "refused" if error.status < 500 else "fault"

@@ -1,0 +1,271 @@
+"""One plan on its way: calls drawn, events fed in call order, bytes written, and an end for every task.
+
+A plan of width 1 runs in the request's own task.  A wider one has a task a call, each filling a lane;
+the run feeds the lanes in call order, so the relay sees one call after the other whatever came first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor
+from typing import Protocol
+
+from modgate.api.json import Json
+from modgate.api.plan import Call, Drawn, Plan
+from modgate.api.relay import Event, Outcome, Relay, Usage
+from modgate.dispatch import Trip
+from modgate.errors import GatewayError, PluginFault, Upstream
+from modgate.lane import Lane
+from modgate.spool import Scope
+
+DRAWER = -1
+AHEAD = 2  # calls may be drawn this many widths ahead of the head
+
+
+class Sink(Protocol):
+    """Where reply bytes go: `http.egress.Reply` behind the pipeline."""
+
+    opened: bool
+
+    async def emit(self, relay: Relay, data: Sequence[bytes]) -> None:
+        """Bytes of the reply, whole events each on SSE; waits while the client does not read."""
+        ...
+
+
+class Pieces(Protocol):
+    """The descriptors that a decoder process draws."""
+
+    async def next(self) -> Json:
+        """The next descriptor; StopAsyncIteration at the end."""
+        ...
+
+    def ended(self, calls: int) -> None:
+        """So many calls have ended: the process may go on."""
+        ...
+
+    async def close(self) -> None:
+        """Kill the process."""
+        ...
+
+
+class Run:
+    """Runs one plan.  `order(index, call)` reserves what the call needs on top and makes its Trip."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        order: Callable[[int, Call], Trip],
+        sink: Sink,
+        scope: Scope,
+        pool: Executor,
+        draw: Callable[[Drawn, int], Pieces],
+    ) -> None:
+        self._plan = plan
+        self._relay = plan.relay
+        self._order = order
+        self._sink = sink
+        self._scope = scope
+        self._pool = pool
+        self._calls = self._drawing(draw)
+        self._trips: list[Trip] = []
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._lanes: dict[int, Lane] = {}
+        self._head = 0
+        self._ended = 0
+        self._changed = asyncio.Event()
+
+    def _drawing(self, draw: Callable[[Drawn, int], Pieces]) -> _Drawing:
+        calls = self._plan.calls
+        if isinstance(calls, Drawn):
+            return _Drawing(pieces=draw(calls, AHEAD * self._plan.width), to_call=calls.to_call)
+        return _Drawing(calls=iter(calls))
+
+    def outcomes(self) -> list[Outcome]:
+        """Entry i is call i's, one for each call drawn so far."""
+        return [trip.outcome() for trip in self._trips]
+
+    def usage(self) -> Usage:
+        """What the plan did cost so far."""
+        return self._relay.usage(self.outcomes())
+
+    async def go(self) -> None:
+        """Run to the end; raises the GatewayError that ended it.  Whatever happens, nothing is left running."""
+        try:
+            if self._plan.width == 1:
+                await self._one_by_one()
+            else:
+                await self._side_by_side()
+            await self._step(lambda: self._relay.close(self.outcomes()))
+        finally:
+            await self._stop()
+
+    async def _stop(self) -> None:
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        for trip in self._trips:
+            trip.close()
+        if tasks:
+            await asyncio.wait(tasks)
+        await self._calls.close()
+        for lane in self._lanes.values():
+            lane.free()
+
+    async def _next_trip(self) -> Trip | None:
+        call = await self._calls.next()
+        if call is None:
+            return None
+        trip = self._order(len(self._trips), call)
+        self._trips.append(trip)
+        return trip
+
+    async def _one_by_one(self) -> None:
+        while (trip := await self._next_trip()) is not None:
+            index = len(self._trips) - 1
+            try:
+                while events := await trip.next():
+                    trip.fed = True
+                    await self._feed(index, events)
+            except Upstream:
+                if not self._plan.partial:
+                    raise
+            self._call_ended()
+
+    async def _feed(self, index: int, events: list[Event]) -> None:
+        await self._step(lambda: self._fed(index, events))
+
+    def _fed(self, index: int, events: list[Event]) -> Iterator[bytes]:
+        for event in events:
+            yield from self._relay.feed(index, event)
+
+    async def _step(self, produce: Callable[[], Iterable[bytes]]) -> None:
+        try:
+            if self._relay.heavy:
+                loop = asyncio.get_running_loop()
+                data = await loop.run_in_executor(self._pool, lambda: list(produce()))
+            else:
+                data = list(produce())
+        except GatewayError:
+            raise
+        except Exception as error:
+            raise PluginFault(f"{type(error).__name__} in {type(self._relay).__name__}") from error
+        if data:
+            await self._sink.emit(self._relay, data)
+
+    async def _side_by_side(self) -> None:
+        drawer = asyncio.get_running_loop().create_task(self._draw())
+        drawer.add_done_callback(self._drawn)
+        self._tasks[DRAWER] = drawer
+        while True:
+            while (lane := self._lanes.get(self._head)) is None:
+                if drawer.done():
+                    return drawer.result()
+                self._changed.clear()
+                await self._changed.wait()
+            await self._relay_lane(self._head, lane)
+            lane.free()
+            del self._lanes[self._head]
+            self._head += 1
+            self._changed.set()
+
+    async def _relay_lane(self, index: int, lane: Lane) -> None:
+        try:
+            while events := await lane.take():
+                self._trips[index].fed = True
+                await self._feed(index, events)
+        except Upstream:
+            if not self._plan.partial:
+                raise
+
+    async def _draw(self) -> None:
+        """Start calls as far as the width and the lanes allow."""
+        width = self._plan.width
+        while True:
+            while len(self._tasks) > width or len(self._trips) - self._head >= AHEAD * width:
+                self._changed.clear()
+                await self._changed.wait()
+            trip = await self._next_trip()
+            if trip is None:
+                return
+            self._start(len(self._trips) - 1, trip)
+            self._changed.set()
+
+    def _drawn(self, drawer: asyncio.Task[None]) -> None:
+        """No more calls.  An error of the drawing ends the head, if nothing was sent yet, at once."""
+        self._changed.set()
+        if drawer.cancelled():
+            return
+        error, head = drawer.exception(), self._lanes.get(self._head)
+        if isinstance(error, GatewayError) and head is not None and not self._sink.opened:
+            head.close(error)
+
+    def _start(self, index: int, trip: Trip) -> None:
+        lane = self._lanes[index] = Lane(self._scope)
+        trip.restarted = lane.empty
+        self._tasks[index] = asyncio.get_running_loop().create_task(self._carry(index, trip, lane))
+
+    async def _carry(self, index: int, trip: Trip, lane: Lane) -> None:
+        """Fill one lane; when this call is the head and its lane is full, wait for the client."""
+        error: GatewayError | None = None
+        try:
+            while events := await trip.next():
+                for event in events:
+                    lane.put(event)
+                while index == self._head and lane.full:
+                    await lane.room()
+        except GatewayError as raised:
+            error = raised
+        finally:
+            del self._tasks[index]
+            self._call_ended()
+            lane.close(error)
+            self._changed.set()
+
+    def _call_ended(self) -> None:
+        self._ended += 1
+        self._calls.ended(self._ended)
+
+
+class _Drawing:
+    """The calls of a plan, from an iterable or from a decoder process."""
+
+    def __init__(
+        self,
+        calls: Iterator[Call] | None = None,
+        pieces: Pieces | None = None,
+        to_call: Callable[[int, Json], Call] | None = None,
+    ) -> None:
+        self._calls = calls
+        self._pieces = pieces
+        self._to_call = to_call
+        self._count = 0
+
+    async def next(self) -> Call | None:
+        """The next call; None when there is none.  What a plugin raises is its fault."""
+        try:
+            if self._calls is not None:
+                return next(self._calls, None)
+            assert self._pieces is not None
+            assert self._to_call is not None
+            try:
+                piece = await self._pieces.next()
+            except StopAsyncIteration:
+                return None
+            self._count += 1
+            return self._to_call(self._count - 1, piece)
+        except GatewayError:
+            raise
+        except Exception as error:
+            raise PluginFault(f"{type(error).__name__} while a call was drawn") from error
+
+    def ended(self, calls: int) -> None:
+        """So many calls have ended."""
+        if self._pieces is not None:
+            self._pieces.ended(calls)
+
+    async def close(self) -> None:
+        """No more calls are wanted."""
+        if self._pieces is not None:
+            await self._pieces.close()

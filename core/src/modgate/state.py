@@ -1,0 +1,3 @@
+"""What has lived: kept by identity, shared by all snapshots, so that a reload forgets nothing."""
+
+from __future__ import annotations

@@ -1,0 +1,175 @@
+"""Which paths there are, and which endpoint of which modality a request is for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from modgate.api.auth import Caller
+from modgate.api.body import Body
+from modgate.api.json import JsonObject
+from modgate.api.modality import Endpoint, Modality
+from modgate.api.model import Model
+from modgate.api.request import form_fields
+from modgate.api.surface import Surface
+from modgate.errors import (
+    Forbidden,
+    GatewayError,
+    MethodNotAllowed,
+    ModelNotFound,
+    NotFound,
+    Refused,
+    TooLarge,
+)
+from modgate.http.surfaces import Superset
+
+AnyModality = Modality[Any]  # each modality has a config type of its own
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """A path: its endpoints by modality, the largest body cap, and the surface of its errors."""
+
+    path: str
+    endpoints: Mapping[str, Endpoint]
+    surfaces: Sequence[Surface]
+    surface: Surface
+    body: str
+    at_most: int
+
+    def claimed(self, fields: JsonObject) -> Surface:
+        """The surface that this body is in the words of."""
+        if len(self.surfaces) == 1:
+            return self.surfaces[0]
+        return next((s for s in self.surfaces if s.claims(fields)), self.surfaces[-1])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolved:
+    """What a request is for."""
+
+    endpoint: Endpoint
+    modality: AnyModality
+    model: Model
+    asked: str
+    parsed: JsonObject
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """All routes and models of a snapshot.  `default_models`: by modality, where the wire lets it be absent."""
+
+    routes: Mapping[str, Route]
+    models: Mapping[str, Model]
+    modalities: Mapping[str, AnyModality]
+    default_models: Mapping[str, str] = field(default_factory=dict)
+    paths_by_modality: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def find(self, method: str, path: str) -> Route:
+        """The route of a path; NotFound or MethodNotAllowed."""
+        route = self.routes.get(path) or self.routes.get(path.rstrip("/"))
+        if route is None:
+            raise NotFound(f"unknown request URL: {method} {path[:200]}")
+        if method != "POST":
+            raise MethodNotAllowed(f"{path[:200]} takes POST only", allow=["POST"])
+        return route
+
+    def visible(self, caller: Caller, modalities: Iterable[str] | None = None) -> list[Model]:
+        """The caller's models, by name; those of some modalities only."""
+        wanted = None if modalities is None else set(modalities)
+        unique = {model.name: model for model in self.models.values()}
+        return [
+            model
+            for name, model in sorted(unique.items())
+            if caller.policy.may_use(name) and (wanted is None or model.modality in wanted)
+        ]
+
+    def resolve(self, route: Route, body: Body, parsed: JsonObject, caller: Caller) -> Resolved:
+        """The endpoint and model of a request whose body is read (architecture.md 8)."""
+        asked = self._asked(route, parsed)
+        model = self.models.get(asked)
+        if model is None or not caller.policy.sees(model.name):
+            names = ", ".join(m.name for m in self.visible(caller, route.endpoints)) or "none"
+            raise ModelNotFound(
+                f"The model `{asked[:200]}` does not exist or you do not have access to it. "
+                f"Your models for this endpoint: {names}"
+            )
+        if not caller.policy.may_use(model.name):
+            raise Forbidden(f"this key may not use the model `{model.name}`")
+        endpoint = route.endpoints.get(model.modality)
+        if endpoint is None:
+            fitting = ", ".join(self.paths_by_modality.get(model.modality, ())) or "none"
+            raise Refused(
+                "model",
+                "unsupported_endpoint",
+                f"the model `{model.name}` is a {model.modality} model; its endpoints: {fitting}",
+            )
+        if body.size > endpoint.at_most:
+            raise TooLarge(f"Maximum content size limit ({endpoint.at_most}) exceeded")
+        modality = self.modalities[model.modality]
+        return Resolved(
+            endpoint=endpoint, modality=modality, model=model, asked=asked, parsed=parsed
+        )
+
+    def _asked(self, route: Route, parsed: JsonObject) -> str:
+        asked = parsed.get("model")
+        if asked is not None and not isinstance(asked, str):
+            raise Refused("model", "invalid_type", "'model' must be a string")
+        if asked:
+            return asked
+        for name, endpoint in route.endpoints.items():
+            default = self.default_models.get(name) if endpoint.model_optional else None
+            if default is not None:
+                return default
+        raise Refused("model", "missing_required_parameter", "'model' is required")
+
+
+def parse(body: Body) -> JsonObject:
+    """The body's top level: a JSON object, or a form's text parts.  Refused when it is neither."""
+    if body.kind == "form":
+        try:
+            return form_fields(body)
+        except UnicodeDecodeError:
+            raise Refused(None, "invalid_body", "the form's text is not valid UTF-8") from None
+    content = body.content
+    assert isinstance(content, bytes)
+    try:
+        value = orjson.loads(content)
+    except orjson.JSONDecodeError:
+        raise _bad_json() from None
+    if not isinstance(value, dict):
+        raise Refused(None, "invalid_type", "the body must be a JSON object")
+    return value
+
+
+def _bad_json() -> GatewayError:
+    return Refused(None, "invalid_json", "We could not parse the JSON body of your request.")
+
+
+def build_routes(
+    claimed: Iterable[tuple[str, Endpoint]], surfaces: Mapping[str, Surface]
+) -> dict[str, Route]:
+    """Routes of (modality, endpoint) pairs: the path itself, and under the modality's own prefix."""
+    by_path: dict[str, dict[str, Endpoint]] = {}
+    for modality, endpoint in claimed:
+        by_path.setdefault(endpoint.path, {})[modality] = endpoint
+        by_path.setdefault(f"/{modality}{endpoint.path}", {})[modality] = endpoint
+    return {path: _route(path, endpoints, surfaces) for path, endpoints in by_path.items()}
+
+
+def _route(path: str, endpoints: Mapping[str, Endpoint], surfaces: Mapping[str, Surface]) -> Route:
+    names: list[str] = []
+    for endpoint in endpoints.values():
+        names += [name for name in endpoint.surfaces if name not in names]
+    spoken = [surfaces[name] for name in names]
+    return Route(
+        path=path,
+        endpoints=endpoints,
+        surfaces=spoken,
+        surface=spoken[0] if len(spoken) == 1 else Superset(spoken),
+        body=next(iter(endpoints.values())).body,
+        at_most=max(endpoint.at_most for endpoint in endpoints.values()),
+    )
