@@ -1,0 +1,28 @@
+"""What an operator may set, and what is known of a model."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, Field
+
+from modgate.plugin import ModelFacts
+
+
+class Config(BaseModel, frozen=True, extra="forbid"):
+    """The `[plugin.rerank]` section."""
+
+    max_documents: int = Field(1000, ge=1, le=10_000, description="documents of one request")
+    slice: int = Field(256, ge=1, le=10_000, description="documents that go out in one call")
+    width: int = Field(4, ge=1, le=64, description="calls of one request at once")
+    max_characters: int = Field(400_000, ge=1, description="characters of the query or a document")
+    default_model: str | None = Field(
+        None, description="the model where the wire lets it be absent"
+    )
+
+
+class Facts(ModelFacts, frozen=True, extra="forbid"):
+    """Facts of a `[model.NAME]` entry."""
+
+    listwise: bool = Field(False, description="scores depend on the other documents: never split")
+    batch: int | None = Field(None, ge=1, description="documents that its engine takes at once")
+    logits: bool = Field(False, description="the engine answers raw logits: a sigmoid is applied")
+    max_tokens_per_doc: int | None = Field(None, ge=1, description="its engine's own default")

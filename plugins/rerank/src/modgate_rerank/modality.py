@@ -1,0 +1,99 @@
+"""The rerank modality: endpoints, units, and how a request becomes calls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+from modgate.plugin import (
+    MIB,
+    Body,
+    Call,
+    Endpoint,
+    Json,
+    Modality,
+    Plan,
+    Refused,
+    Request,
+    Target,
+    Unit,
+    Units,
+)
+from modgate_rerank.ask import Asked, read, tokens_of
+from modgate_rerank.config import Config, Facts
+from modgate_rerank.relay import Ranked
+from modgate_rerank.samples import SAMPLES
+
+PATHS = ("/v2/rerank", "/v1/rerank", "/rerank", "/v1/reranking")
+
+
+class Rerank(Modality[Config]):
+    """Documents ordered by relevance to a query, metered in documents."""
+
+    name = "rerank"
+    units = (
+        Unit("documents", "documents that were scored"),
+        Unit("input_tokens", "tokens that the engine read: each document with the query"),
+        Unit("search_units", "searches of up to 100 documents of up to 500 tokens"),
+    )
+    weights = {"input_tokens": 1.0}
+    phases = {"total": Target(base_s=0.08, per_unit={"input_tokens": 20e-6})}
+    deadlines = {
+        "first_byte": Target(base_s=60.0, per_unit={"documents": 0.5}),
+        "total": Target(base_s=60.0, per_unit={"documents": 0.5}),
+    }
+    gateway_counts = frozenset({"documents", "search_units"})
+    config_type = Config
+    model_type = Facts
+    samples = SAMPLES
+
+    def endpoints(self) -> Iterator[Endpoint]:
+        """Cohere's v2 path, and the shared one of cohere v1, jina and voyage with its aliases."""
+        for path in PATHS:
+            yield Endpoint(
+                path=path,
+                surfaces=("cohere",) if path.startswith("/v2") else ("voyage", "cohere"),
+                shape=self.shape,
+                at_most=32 * MIB,
+                model_optional=not path.startswith("/v2"),
+                summary="rank documents by relevance to a query",
+                operation="rerank",
+            )
+
+    def shape(self, request: Request) -> Plan:
+        """One call per slice of documents; all are asked for, and cut to the top after the merge."""
+        asked = read(request, self.config)
+        facts = request.model.facts
+        if not isinstance(facts, Facts):
+            raise TypeError("the model's facts are not rerank facts")
+        bounds = self._bounds(len(asked.documents), facts)
+        calls = [self._call(asked, start, end) for start, end in pairwise(bounds)]
+        relay = Ranked(asked, bounds, model=request.asked, logits=facts.logits)
+        reserve = Units(
+            documents=len(asked.documents),
+            input_tokens=asked.tokens,
+            search_units=asked.search_units,
+        )
+        return Plan(
+            calls=calls, relay=relay, reserve=reserve, width=min(self.config.width, len(calls))
+        )
+
+    def _bounds(self, count: int, facts: Facts) -> list[int]:
+        step = min(self.config.slice, facts.batch or self.config.slice)
+        if facts.listwise:
+            if facts.batch is not None and count > facts.batch:
+                reason = f"this model ranks at most {facts.batch} documents at once"
+                raise Refused("documents", "array_above_max_length", reason)
+            step = count
+        return [*range(0, count, step), count]
+
+    def _call(self, asked: Asked, start: int, end: int) -> Call:
+        documents = asked.documents[start:end]
+        fields: dict[str, Json] = {"query": asked.query, "documents": documents}
+        if asked.max_tokens_per_doc is not None:
+            fields["max_tokens_per_doc"] = asked.max_tokens_per_doc
+        tokens = sum(tokens_of(text) for text in documents) + tokens_of(asked.query) * len(
+            documents
+        )
+        size = Units(documents=len(documents), input_tokens=tokens)
+        return Call(path="/v2/rerank", body=Body.of(**fields), size=size)

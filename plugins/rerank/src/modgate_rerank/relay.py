@@ -1,0 +1,119 @@
+"""Joining the slices: scores back to the request's own indices, sorted, cut, and dressed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from math import exp
+from uuid import uuid4
+
+from modgate.plugin import BadReply, Event, Fields, Json, JsonObject, Outcome, Relay, Units, Usage
+from modgate_rerank.ask import Asked
+
+
+def sigmoid(logit: float) -> float:
+    """Stable for large |logit| (wire.md B5)."""
+    if logit >= 0:
+        return 1.0 / (1.0 + exp(-min(logit, 700.0)))
+    small = exp(max(logit, -700.0))
+    return small / (1.0 + small)
+
+
+class Ranked(Relay):
+    """One request's documents over one or several calls.
+
+    `bounds`: where each slice starts, and the end.  The tokens of a slice are the engine's where it
+    says them.
+    """
+
+    def __init__(self, asked: Asked, bounds: Sequence[int], *, model: str, logits: bool) -> None:
+        self._asked = asked
+        self._spans = list(pairwise(bounds))
+        self._model = model
+        self._logits = logits
+        self._scores: dict[int, float] = {}
+        self._tokens: dict[int, int | None] = {}
+
+    def feed(self, index: int, event: Event) -> Iterable[bytes]:
+        """One slice's scores."""
+        start, end = self._spans[index]
+        fields = event.fields()
+        scores: dict[int, float] = {}
+        for row in fields.each("results", at_most=end - start):
+            at = row.integer("index", at_least=0, at_most=end - start - 1)
+            score = row.number("relevance_score")
+            scores[start + at] = sigmoid(score) if self._logits else score
+        if len(scores) != end - start:
+            raise BadReply("the engine did not score every document once")
+        self._scores.update(scores)
+        self._tokens[index] = _tokens(fields)
+        return ()
+
+    def close(self, outcomes: Sequence[Outcome]) -> Iterator[bytes]:
+        """The reply, in the words of the request."""
+        ranked = sorted(self._scores.items(), key=lambda pair: (-pair[1], pair[0]))
+        rows = [self._row(at, score) for at, score in ranked[: self._asked.top]]
+        yield self.json(self._voyage(rows) if self._asked.voyage else self._cohere(rows))
+
+    def _row(self, at: int, score: float) -> JsonObject:
+        row: JsonObject = {"index": at, "relevance_score": score}
+        if self._asked.echo:
+            text = self._asked.documents[at]
+            row["document"] = text if self._asked.voyage else {"text": text}
+        return row
+
+    def _voyage(self, rows: list[JsonObject]) -> Json:
+        usage = {"total_tokens": self._counted()[0]}
+        return {"object": "list", "data": rows, "model": self._model, "usage": usage}
+
+    def _cohere(self, rows: list[JsonObject]) -> Json:
+        tokens = self._counted()[0]
+        meta = {
+            "api_version": {"version": self._asked.version},
+            "billed_units": {"search_units": self._asked.search_units},
+            "tokens": {"input_tokens": tokens},
+        }
+        reply: JsonObject = {"id": str(uuid4()), "results": rows, "meta": meta}
+        if self._asked.version == "1":
+            usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+            reply |= {"object": "list", "model": self._model, "usage": usage}
+        return reply
+
+    def _counted(self) -> tuple[int, bool]:
+        """Tokens so far, and whether the engine counted them all."""
+        total, known = 0, True
+        for index, tokens in self._tokens.items():
+            if tokens is None:
+                known = False
+                total += _part(self._asked, *self._spans[index]).tokens
+            else:
+                total += tokens
+        return total, known
+
+    def usage(self, outcomes: Sequence[Outcome]) -> Usage:
+        """Documents that were scored; search units only when the search is whole."""
+        whole = len(self._tokens) == len(self._spans)
+        tokens, known = self._counted()
+        units = Units(
+            documents=len(self._scores),
+            input_tokens=tokens,
+            search_units=self._asked.search_units if whole else 0,
+        )
+        return Usage(units, exact=whole and known, by="engine" if known else "gateway")
+
+
+def _part(asked: Asked, start: int, end: int) -> Asked:
+    return replace(asked, documents=asked.documents[start:end])
+
+
+def _tokens(reply: Fields) -> int | None:
+    """The engine's own count, in cohere's place (`meta.tokens`) or in the others' (`usage`)."""
+    meta = reply.inner("meta", None)
+    tokens = meta.inner("tokens", None) if meta is not None else None
+    if tokens is not None and "input_tokens" in tokens:
+        return tokens.integer("input_tokens", at_least=0)
+    usage = reply.inner("usage", None)
+    if usage is not None and "total_tokens" in usage:
+        return usage.integer("total_tokens", at_least=0)
+    return None
