@@ -1,8 +1,8 @@
 """Calls of several requests that share one trip, between the queue and the pick.
 
-No timer: a call that finds a free slot goes at once.  While none is free, calls wait; the first that
-gets a slot takes along those of its key that wait too.  The merged trip belongs to nobody's request:
-it has a task of its own, which stops when every member has left.
+No timer: a call that finds a free slot goes at once.  While none is free, calls wait; the first
+that gets a slot takes along those of its key that wait too.  The merged trip belongs to nobody's
+request: it has a task of its own, which stops when every member has left.
 
 Source: algorithms.md 6.3 (natural batching); wire.md 6.3 (members keep their outcome and units).
 """

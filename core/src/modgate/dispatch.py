@@ -1,8 +1,8 @@
 """The one door to an engine: residency is guarded here, for every call, whatever it is for.
 
-`Dispatch.open` leases a slot and sends; `Stream` is the reply being read; `Trip` is one call with its
-attempts.  A call is tried once more, on another backend where there is one, until its first event was
-fed to the relay.
+`Dispatch.open` leases a slot and sends; `Stream` is the reply being read; `Trip` is one call with
+its attempts.  A call is tried once more, on another backend where there is one, until its first
+event was fed to the relay.
 """
 
 from __future__ import annotations
@@ -98,10 +98,27 @@ class Order:
 class Stream:
     """An engine's reply being read; it ends exactly once, and then its slot is free."""
 
-    __slots__ = ("_answer", "_at_most", "_deadline", "_dialect", "_done", "_idle_s", "_lease", "_reply", "_splitter", "_tries")
+    __slots__ = (
+        "_answer",
+        "_at_most",
+        "_deadline",
+        "_dialect",
+        "_done",
+        "_idle_s",
+        "_lease",
+        "_reply",
+        "_splitter",
+        "_tries",
+    )
 
     def __init__(
-        self, answer: Answer, dialect: Dialect, lease: Lease, tries: Sequence[Try], deadline: Deadline, timeouts: Timeouts
+        self,
+        answer: Answer,
+        dialect: Dialect,
+        lease: Lease,
+        tries: Sequence[Try],
+        deadline: Deadline,
+        timeouts: Timeouts,
     ) -> None:
         self._answer = answer
         self._dialect = dialect
@@ -177,7 +194,10 @@ class Stream:
         self.close("ok")
 
     def close(self, state: State, error: GatewayError | None = None) -> None:
-        """The attempt is over: unless it ended well the connection is closed, so the engine stops."""
+        """The attempt is over.
+
+        Unless it ended well the connection is closed, so the engine stops.
+        """
         ended = [tried.end(state, error) for tried in self._tries]
         if ended[0]:
             if state != "ok":
@@ -187,7 +207,10 @@ class Stream:
 
 
 class Dispatch:
-    """Sends calls of one snapshot.  `clients`: by backend name; `opened(draft)`: before a request's first call."""
+    """Sends calls of one snapshot.
+
+    `clients`: by backend name; `opened(draft)`: before a request's first call.
+    """
 
     def __init__(
         self,
@@ -210,7 +233,9 @@ class Dispatch:
         """A slot for the call within its first deadline; None = `rider` was taken along."""
         draft = order.draft
         began = draft.elapsed()
-        wait = Deadline(Overloaded(f"no backend of the model '{order.model.name}' became free in time"))
+        wait = Deadline(
+            Overloaded(f"no backend of the model '{order.model.name}' became free in time")
+        )
         wait.set(wait.now() + self._first_s(order))
         try:
             with wait:
@@ -249,8 +274,12 @@ class Dispatch:
     def _dialect(self, order: Order, backend: Backend) -> Dialect:
         kind = self._dialects.get((order.modality.name, backend.family))
         if kind is None:
-            raise NoBackend(f"no dialect of {order.modality.name} for engines of family '{backend.family}'")
-        served = Served(asked=order.asked, model=order.model.name, name=backend.serves[order.model.name])
+            raise NoBackend(
+                f"no dialect of {order.modality.name} for engines of family '{backend.family}'"
+            )
+        served = Served(
+            asked=order.asked, model=order.model.name, name=backend.serves[order.model.name]
+        )
         return kind(order.call, served)
 
     async def _post(
@@ -323,11 +352,22 @@ Opener = Callable[[Order], Awaitable[Readable]]
 class Trip:
     """One call on its way, over at most two attempts.
 
-    `fed`: set by the run once an event went to the relay; from then on there is no retry.  `restarted` is
-    called when an attempt is given up, so that a lane is emptied.
+    `fed`: set by the run once an event went to the relay; from then on there is no retry.
+    `restarted` is called when an attempt is given up, so that a lane is emptied.
     """
 
-    __slots__ = ("_began_s", "_fleet", "_open", "_stream", "_tries", "error", "fed", "order", "restarted", "state")
+    __slots__ = (
+        "_began_s",
+        "_fleet",
+        "_open",
+        "_stream",
+        "_tries",
+        "error",
+        "fed",
+        "order",
+        "restarted",
+        "state",
+    )
 
     def __init__(self, order: Order, opener: Opener, fleet: Fleet) -> None:
         self.order = order

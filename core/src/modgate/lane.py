@@ -16,9 +16,22 @@ Spilled = tuple[int, int, str, Mapping[str, str]]
 
 
 class Lane:
-    """One call's lane.  `put` by the call's task, `take` by the run; `ended` or `error` closes it."""
+    """One call's lane.
 
-    __slots__ = ("_file", "_held", "_scope", "_spilled", "_taken", "_waiting", "_written", "ended", "error")
+    `put` by the call's task, `take` by the run; `ended` or `error` closes it.
+    """
+
+    __slots__ = (
+        "_file",
+        "_held",
+        "_scope",
+        "_spilled",
+        "_taken",
+        "_waiting",
+        "_written",
+        "ended",
+        "error",
+    )
 
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
@@ -70,7 +83,10 @@ class Lane:
         self._spilled = False
 
     async def take(self) -> list[Event]:
-        """What is there, at least one event; [] when the lane ended well.  Raises its error at the end."""
+        """What is there, at least one event.
+
+        [] when the lane ended well.  Raises its error at the end.
+        """
         while not self._held:
             if self.error is not None:
                 raise self.error

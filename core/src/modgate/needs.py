@@ -1,4 +1,7 @@
-"""Driving `shape`: its Needs are answered here, and what it refuses comes out as the client's error."""
+"""Driving `shape`.
+
+Its Needs are answered here, and what it refuses comes out as the client's error.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,10 @@ Asker = Callable[[Ask], Awaitable[Json]]
 async def shaped(
     endpoint: Endpoint, request: Request, *, fetch: Fetcher, work: Worker, ask: Asker
 ) -> Plan:
-    """The plan of a request.  Raises Refused and its like from the plugin, PluginFault for the rest."""
+    """The plan of a request.
+
+    Raises Refused and its like from the plugin, PluginFault for the rest.
+    """
     try:
         answer = endpoint.shape(request)
         if isinstance(answer, Plan):

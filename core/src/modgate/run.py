@@ -1,7 +1,9 @@
-"""One plan on its way: calls drawn, events fed in call order, bytes written, and an end for every task.
+"""One plan on its way: calls drawn, events fed in call order, bytes written, and an end for every
+task.
 
-A plan of width 1 runs in the request's own task.  A wider one has a task a call, each filling a lane;
-the run feeds the lanes in call order, so the relay sees one call after the other whatever came first.
+A plan of width 1 runs in the request's own task.  A wider one has a task a call, each filling a
+lane; the run feeds the lanes in call order, so the relay sees one call after the other whatever
+came first.
 """
 
 from __future__ import annotations
@@ -50,7 +52,10 @@ class Pieces(Protocol):
 
 
 class Run:
-    """Runs one plan.  `order(index, call)` reserves what the call needs on top and makes its Trip."""
+    """Runs one plan.
+
+    `order(index, call)` reserves what the call needs on top and makes its Trip.
+    """
 
     def __init__(
         self,
@@ -91,7 +96,10 @@ class Run:
         return self._relay.usage(self.outcomes())
 
     async def go(self) -> None:
-        """Run to the end; raises the GatewayError that ended it.  Whatever happens, nothing is left running."""
+        """Run to the end.
+
+        Raises the GatewayError that ended it.  Whatever happens, nothing is left running.
+        """
         try:
             if self._plan.width == 1:
                 await self._one_by_one()
@@ -193,7 +201,10 @@ class Run:
             self._changed.set()
 
     def _drawn(self, drawer: asyncio.Task[None]) -> None:
-        """No more calls.  An error of the drawing ends the head, if nothing was sent yet, at once."""
+        """No more calls.
+
+        An error of the drawing ends the head, if nothing was sent yet, at once.
+        """
         self._changed.set()
         if drawer.cancelled():
             return

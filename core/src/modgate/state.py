@@ -1,3 +1,146 @@
 """What has lived: kept by identity, shared by all snapshots, so that a reload forgets nothing."""
 
 from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from modgate.api.select import Backend
+from modgate.auth.keyring import KeyCache
+from modgate.clock import Clock
+from modgate.decoders.pool import Decoders
+from modgate.engines.supervisor import Engines
+from modgate.fleet.fleet import FleetState
+from modgate.ledger.writer import Ledger
+from modgate.limits.state import LimitState
+from modgate.observe.observer import Observer
+from modgate.spool import Spool
+from modgate.upstream.client import Client
+
+if TYPE_CHECKING:
+    from modgate.gateway import Gateway
+    from modgate.pipeline import Exchange
+
+UNUSED_KEPT_S = 600.0
+HEAVY_THREADS = 2
+
+
+@dataclass(slots=True)
+class _Kept:
+    """The connections to one engine, and since when no snapshot names it."""
+
+    client: Client
+    unused_since: float | None = None
+
+
+@dataclass(eq=False, kw_only=True)
+class State:
+    """Everything that outlives a snapshot.  `sample`: share of requests whose trace is exported."""
+
+    clock: Clock
+    spool: Spool
+    ledger: Ledger
+    observer: Observer
+    decoders: Decoders
+    engines: Engines
+    limits: LimitState
+    keys: KeyCache
+    fleet: FleetState = field(default_factory=FleetState)
+    sample: float = 0.0
+    draining: bool = False
+    _clients: dict[str, _Kept] = field(default_factory=dict)
+    _live: set[Exchange] = field(default_factory=set)
+    _idle: asyncio.Event = field(default_factory=asyncio.Event)
+    _gateway: Gateway | None = None
+    pool: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(HEAVY_THREADS, thread_name_prefix="relay")
+    )
+
+    def gateway(self) -> Gateway:
+        """The snapshot of the moment."""
+        assert self._gateway is not None
+        return self._gateway
+
+    def use(self, gateway: Gateway) -> None:
+        """Swap the snapshot in one assignment."""
+        self._gateway = gateway
+
+    @staticmethod
+    def request_id() -> str:
+        """A new request id."""
+        return "req_" + os.urandom(16).hex()
+
+    def client_of(self, backend: Backend, connect_s: float) -> Client:
+        """The connections to an engine, by its identity."""
+        kept = self._clients.get(backend.identity)
+        if kept is None:
+            client = Client(backend.url, socket=backend.socket, connect_s=connect_s)
+            kept = self._clients[backend.identity] = _Kept(client)
+        kept.unused_since = None
+        return kept.client
+
+    async def prune(self, backends: Sequence[Backend]) -> None:
+        """Close what no snapshot has named for ten minutes: a mistaken edit costs nothing."""
+        named = {backend.identity for backend in backends}
+        now = self.clock.now()
+        for identity, kept in list(self._clients.items()):
+            if identity in named:
+                continue
+            if kept.unused_since is None:
+                kept.unused_since = now
+            slots = self.fleet.slots.get(identity)
+            busy = slots is not None and slots.taken > 0
+            if now - kept.unused_since >= UNUSED_KEPT_S and not busy:
+                del self._clients[identity]
+                self.fleet.slots.pop(identity, None)
+                await kept.client.close()
+
+    def enter(self, exchange: Exchange) -> None:
+        """A request begins."""
+        self._live.add(exchange)
+
+    def leave(self, exchange: Exchange) -> None:
+        """A request ended."""
+        self._live.discard(exchange)
+        if not self._live:
+            self._idle.set()
+
+    @property
+    def live(self) -> int:
+        """Requests in hand."""
+        return len(self._live)
+
+    def ready(self) -> bool:
+        """Whether new requests are welcome.
+
+        Not draining, the ledger writable, a backend for something.
+        """
+        return not self.draining and self.ledger.writable and bool(self.gateway().fleet.pools)
+
+    async def drained(self, within_s: float) -> bool:
+        """Wait for the requests in hand; False when some are left."""
+        deadline = self.clock.now() + within_s
+        while self._live and (left := deadline - self.clock.now()) > 0:
+            self._idle.clear()
+            try:
+                await asyncio.wait_for(self._idle.wait(), left)
+            except TimeoutError:
+                break
+        return not self._live
+
+    async def close(self) -> None:
+        """Close everything, the ledger last."""
+        if self._gateway is not None:
+            await self._gateway.close()
+        for kept in self._clients.values():
+            await kept.client.close()
+        self._clients.clear()
+        await self.decoders.close()
+        await self.engines.close()
+        self.pool.shutdown(wait=True)
+        await self.observer.close()
+        self.ledger.close()

@@ -60,7 +60,10 @@ class Resolved:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """All routes and models of a snapshot.  `default_models`: by modality, where the wire lets it be absent."""
+    """All routes and models of a snapshot.
+
+    `default_models`: by modality, where the wire lets it be absent.
+    """
 
     routes: Mapping[str, Route]
     models: Mapping[str, Model]
@@ -152,7 +155,10 @@ def _bad_json() -> GatewayError:
 def build_routes(
     claimed: Iterable[tuple[str, Endpoint]], surfaces: Mapping[str, Surface]
 ) -> dict[str, Route]:
-    """Routes of (modality, endpoint) pairs: the path itself, and under the modality's own prefix."""
+    """Routes of (modality, endpoint) pairs.
+
+    The path itself, and under the modality's own prefix.
+    """
     by_path: dict[str, dict[str, Endpoint]] = {}
     for modality, endpoint in claimed:
         by_path.setdefault(endpoint.path, {})[modality] = endpoint

@@ -34,7 +34,9 @@ class Splitter:
             self._started = True
             data = data.removeprefix(_BOM)
         rest = self._rest + data if self._rest else data
-        if b"\r" not in rest:  # same result without this: the common form needs no regular expression
+        if (
+            b"\r" not in rest
+        ):  # same result without this: the common form needs no regular expression
             *blocks, self._rest = rest.split(b"\n\n")
         else:
             blocks = self._split_any(rest)

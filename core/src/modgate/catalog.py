@@ -1,0 +1,102 @@
+"""The pages that belong to core: the models a caller may use, and the description of the API."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from modgate.api.auth import Caller
+from modgate.api.json import Json, JsonObject
+from modgate.api.model import Model
+from modgate.api.surface import dump
+from modgate.errors import GatewayError, MethodNotAllowed, ModelNotFound
+from modgate.openapi import described
+
+if TYPE_CHECKING:
+    from modgate.gateway import Gateway
+
+MODELS, OPENAPI = "/v1/models", "/openapi.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """A page of core: `route` names it in receipts; `body` raises the GatewayErrors of its own."""
+
+    route: str
+    body: Callable[[Gateway, Caller, web.BaseRequest], bytes]
+
+
+def page_of(method: str, path: str) -> Page | None:
+    """The page at a path, or None; MethodNotAllowed for anything but GET."""
+    bare = path.rstrip("/")
+    page: Page | None = None
+    if bare == OPENAPI:
+        page = Page(route=OPENAPI, body=_openapi)
+    elif bare == MODELS:
+        page = Page(route=MODELS, body=_models)
+    elif bare.startswith(MODELS + "/"):
+        page = Page(route=MODELS + "/{id}", body=_model)
+    if page is not None and method != "GET":
+        raise MethodNotAllowed(f"{page.route} takes GET only", allow=["GET"])
+    return page
+
+
+def _openapi(gateway: Gateway, caller: Caller, request: web.BaseRequest) -> bytes:
+    del caller, request
+    return dump(described(gateway.table))
+
+
+def _models(gateway: Gateway, caller: Caller, request: web.BaseRequest) -> bytes:
+    models = gateway.table.visible(caller)
+    if "anthropic-version" in request.headers:
+        return dump(_anthropic(models, gateway.created))
+    listed = [model_card(model, gateway.created) for model in models]
+    return dump({"object": "list", "data": listed})
+
+
+def _model(gateway: Gateway, caller: Caller, request: web.BaseRequest) -> bytes:
+    asked = request.path.rstrip("/").removeprefix(MODELS + "/")
+    model = gateway.table.models.get(asked)
+    if model is None or not caller.policy.may_use(model.name):
+        raise no_model(asked)
+    return dump(model_card(model, gateway.created))
+
+
+def no_model(asked: str) -> GatewayError:
+    """The error for a model that does not exist for this caller."""
+    return ModelNotFound(
+        f"The model `{asked[:200]}` does not exist or you do not have access to it."
+    )
+
+
+def model_card(model: Model, created: int) -> JsonObject:
+    """One model as `/v1/models` shows it (wire.md 2.3); extra keys are allowed there."""
+    card: dict[str, Json] = {
+        "id": model.name,
+        "object": "model",
+        "created": created,
+        "owned_by": "modgate",
+        "modalities": [model.modality],
+        "aliases": list(model.aliases),
+    }
+    context = getattr(model.facts, "context", None)
+    if context is not None:
+        card["max_model_len"] = context
+    if model.demo:
+        card["modgate"] = {"embedded": True, "quality": "demo", "note": model.note}
+    return card
+
+
+def _anthropic(models: list[Model], created: int) -> Mapping[str, Json]:
+    from datetime import UTC, datetime
+
+    at = datetime.fromtimestamp(created, UTC).isoformat()
+    data = [
+        {"type": "model", "id": model.name, "display_name": model.name, "created_at": at}
+        for model in models
+    ]
+    ends = {"first_id": data[0]["id"], "last_id": data[-1]["id"]} if data else {}
+    return {"data": data, "has_more": False, **ends}

@@ -1,0 +1,1 @@
+"""Local models as supervised child processes: a model that crashes never takes the gateway down."""

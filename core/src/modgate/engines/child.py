@@ -1,0 +1,80 @@
+"""The child process of a local engine: load, serve on a unix socket, and die with the gateway.
+
+Started as `python -m modgate.engines.child SPEC`, where SPEC is a JSON object: `engine`
+(module:class), `data`, `threads`, `socket`, `report` (a descriptor to write JSON lines to).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from pathlib import Path
+
+from modgate.api.engine import LocalEngine
+
+PR_SET_PDEATHSIG = 1
+LISTENING_WITHIN_S = 120.0
+
+
+class Reporter:
+    """Tells the gateway how it stands."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def say(self, state: str, detail: str = "", missing: list[str] | None = None) -> None:
+        """One line; a gateway that is gone is no error here, the death signal follows."""
+        line = json.dumps({"state": state, "detail": detail, "missing": missing or []})
+        try:
+            os.write(self._fd, line.encode() + b"\n")
+        except OSError:
+            sys.exit(0)
+
+
+def main(spec_text: str) -> int:
+    """Run one engine until the process ends."""
+    spec = json.loads(spec_text)
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    reporter = Reporter(spec["report"])
+    module, _, name = spec["engine"].partition(":")
+    kind: type[LocalEngine] = getattr(importlib.import_module(module), name)
+    engine = kind(Path(spec["data"]), spec["threads"])
+    missing = list(engine.missing())
+    if missing:
+        reporter.say("missing", missing=missing)
+        return 0
+    reporter.say("loading", "loading")
+    engine.load(lambda detail: reporter.say("loading", detail))
+    path = spec["socket"]
+    Path(path).unlink(missing_ok=True)
+    threading.Thread(target=_announce, args=(path, reporter), daemon=True).start()
+    engine.serve(path)
+    return 0
+
+
+def _announce(path: str, reporter: Reporter) -> None:
+    """Say ready as soon as the socket takes a connection."""
+    deadline = time.monotonic() + LISTENING_WITHIN_S
+    while time.monotonic() < deadline:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            try:
+                probe.connect(path)
+            except OSError:
+                time.sleep(0.02)
+            else:
+                reporter.say("ready")
+                return
+    reporter.say("failed", "the engine does not listen on its socket")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

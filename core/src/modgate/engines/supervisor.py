@@ -1,0 +1,245 @@
+"""Starts, watches and restarts the children that serve local models."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+from modgate.api.engine import EngineState
+from modgate.errors import EngineMissing, ModelLoading, Unavailable
+
+log = logging.getLogger(__name__)
+
+BACKOFF_S = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
+STEADY_S = 60.0
+STOP_S = 3.0
+LINE_AT_MOST = 1 << 16
+THREAD_ENV = {
+    "OMP_NUM_THREADS": "1",
+    "OMP_WAIT_POLICY": "passive",
+    "OPENBLAS_NUM_THREADS": "1",
+    "HF_HUB_OFFLINE": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSpec:
+    """One local engine to run.  `engine` is `module:class`; `version` is its plugin's."""
+
+    name: str
+    engine: str
+    version: str
+    data: Path
+    threads: int
+
+    @property
+    def digest(self) -> str:
+        """What decides whether a running child still fits after a reload."""
+        return f"{self.engine}|{self.version}|{self.data}|{self.threads}"
+
+
+Changed = Callable[[str, EngineState], None]
+
+
+class Engines:
+    """All children.  `changed(name, state)` is called on each change of state."""
+
+    def __init__(self, changed: Changed | None = None) -> None:
+        self._children: dict[str, Child] = {}
+        self._changed = changed
+        self._directory: Path | None = None
+
+    def socket_of(self, name: str) -> str:
+        """The path of an engine's socket: short, for a unix path holds 107 bytes, and private."""
+        if self._directory is None:
+            self._directory = _socket_directory()
+        return str(self._directory / f"{name}.sock")
+
+    def use(self, specs: Sequence[EngineSpec]) -> None:
+        """Start what is new, keep what fits, stop what is named no more."""
+        wanted = {spec.name: spec for spec in specs}
+        for name, child in list(self._children.items()):
+            spec = wanted.get(name)
+            if spec is None or spec.digest != child.spec.digest:
+                child.stop()
+                del self._children[name]
+        for name, spec in wanted.items():
+            if name not in self._children:
+                self._children[name] = Child(spec, self.socket_of(name), self._changed)
+
+    def states(self) -> Mapping[str, EngineState]:
+        """How each engine stands."""
+        return {name: child.state for name, child in self._children.items()}
+
+    async def ready(self, name: str) -> None:
+        """Wait until an engine serves; EngineMissing with the lines to run, Unavailable when it
+        failed.
+
+        The caller bounds the wait.
+        """
+        child = self._children.get(name)
+        if child is None:
+            raise Unavailable(f"the local engine '{name}' is not running")
+        await child.ready()
+
+    async def settled(self) -> None:
+        """Wait until every engine is ready, missing or failed."""
+        for child in list(self._children.values()):
+            with contextlib.suppress(Unavailable):
+                await child.ready()
+
+    async def close(self) -> None:
+        """Stop all children."""
+        children = list(self._children.values())
+        self._children.clear()
+        for child in children:
+            child.stop()
+        for child in children:
+            await child.stopped()
+        if self._directory is not None:
+            shutil.rmtree(self._directory, ignore_errors=True)
+            self._directory = None
+
+
+def _socket_directory() -> Path:
+    parent = os.environ.get("XDG_RUNTIME_DIR") or None
+    if parent is not None and len(parent) > 60:
+        parent = None
+    return Path(tempfile.mkdtemp(prefix="modgate-", dir=parent))  # mkdtemp makes it 0700
+
+
+class Child:
+    """One engine's process, started again with back-off when it dies."""
+
+    def __init__(self, spec: EngineSpec, path: str, changed: Changed | None) -> None:
+        self.spec = spec
+        self.state = EngineState()
+        self._path = path
+        self._changed = changed
+        self._turn = asyncio.Event()
+        self._process: asyncio.subprocess.Process | None = None
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    def _now(self, state: EngineState) -> None:
+        self.state = state
+        turn, self._turn = self._turn, asyncio.Event()
+        turn.set()
+        if self._changed is not None:
+            self._changed(self.spec.name, state)
+
+    async def ready(self) -> None:
+        """Wait for `ready`; see `Engines.ready`."""
+        try:
+            while self.state.state != "ready":
+                if self.state.state == "missing":
+                    lines = "; ".join(self.state.missing)
+                    raise EngineMissing(f"the local engine is not installed; run: {lines}")
+                if self.state.state == "failed":
+                    raise Unavailable(f"the local engine failed: {self.state.detail}")
+                await self._turn.wait()
+        except TimeoutError:
+            raise ModelLoading("the model is still loading") from None
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        failures = 0
+        while True:
+            began = loop.time()
+            await self._once()
+            if self.state.state == "missing":
+                return
+            failures = 1 if loop.time() - began > STEADY_S else failures + 1
+            wait_s = BACKOFF_S[min(failures, len(BACKOFF_S)) - 1]
+            detail = f"it ended; started again in {wait_s:.0f} s"
+            self._now(EngineState(state="failed", detail=detail))
+            log.error("engine ended", extra={"engine": self.spec.name, "again_in_s": wait_s})
+            await asyncio.sleep(wait_s)
+            self._now(EngineState(state="starting"))
+
+    async def _once(self) -> None:
+        """Run the process to its end, passing on what it reports."""
+        read_fd, write_fd = os.pipe()
+        spec = {
+            "engine": self.spec.engine,
+            "data": str(self.spec.data),
+            "threads": self.spec.threads,
+            "socket": self._path,
+            "report": write_fd,
+        }
+        command = (sys.executable, "-m", "modgate.engines.child", orjson.dumps(spec).decode())
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                *command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.PIPE,
+                pass_fds=(write_fd,),
+                env={**os.environ, **THREAD_ENV},
+            )
+        finally:
+            os.close(write_fd)
+        errors = asyncio.get_running_loop().create_task(_tail(self._process))
+        try:
+            await self._listen(read_fd)
+            await self._process.wait()
+        finally:
+            last = await errors
+            if self._process.returncode:
+                detail = {"engine": self.spec.name, "code": self._process.returncode}
+                log.error("engine process", extra={**detail, "stderr": last})
+
+    async def _listen(self, fd: int) -> None:
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader(limit=LINE_AT_MOST)
+        with os.fdopen(fd, "rb", 0) as pipe:
+            transport, _ = await loop.connect_read_pipe(
+                lambda: asyncio.StreamReaderProtocol(reader), pipe
+            )
+            try:
+                while line := await reader.readline():
+                    told = orjson.loads(line)
+                    missing = tuple(told["missing"])
+                    self._now(
+                        EngineState(state=told["state"], detail=told["detail"], missing=missing)
+                    )
+            finally:
+                transport.close()
+
+    def stop(self) -> None:
+        """End the process; `stopped` waits for it."""
+        self._task.cancel()
+        if self._process is not None and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.terminate()
+
+    async def stopped(self) -> None:
+        """Wait for the end, and make it so after three seconds."""
+        await asyncio.wait([self._task])
+        if self._process is None:
+            return
+        try:
+            await asyncio.wait_for(self._process.wait(), STOP_S)
+        except TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+            await self._process.wait()
+
+
+async def _tail(process: asyncio.subprocess.Process) -> str:
+    """The last line that the process wrote to its error output; the rest is thrown away."""
+    assert process.stderr is not None
+    last = b""
+    while piece := await process.stderr.read(LINE_AT_MOST):
+        last = (last + piece)[-2000:]
+    return last.decode("utf-8", "replace").strip().rpartition("\n")[2]

@@ -1,0 +1,50 @@
+"""Cross-origin rules of `[cors]`: which web pages may call us from a browser."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+EXPOSED = (
+    "x-request-id, retry-after, x-ratelimit-limit-requests, x-ratelimit-remaining-requests, "
+    "x-ratelimit-reset-requests, x-modgate-units"
+)
+METHODS = "GET, POST, OPTIONS"
+HEADERS = (
+    "authorization, content-type, x-api-key, api-key, x-request-id, x-request-timeout, "
+    "traceparent, tracestate, openai-organization, openai-project, x-stainless-retry-count, "
+    "x-stainless-lang, x-stainless-os, x-stainless-arch, x-stainless-runtime, "
+    "x-stainless-runtime-version, x-stainless-package-version, x-stainless-timeout"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cors:
+    """`origins`: exact ones, or `*`; none = no page may."""
+
+    origins: tuple[str, ...] = ()
+    max_age_s: int = 600
+
+    def allows(self, origin: str | None) -> bool:
+        """Whether a page of this origin may call."""
+        return origin is not None and ("*" in self.origins or origin in self.origins)
+
+    def headers(self, origin: str | None) -> dict[str, str]:
+        """The headers of a reply to a page of this origin."""
+        if origin is None or not self.allows(origin):
+            return {}
+        return {
+            "access-control-allow-origin": origin,
+            "access-control-expose-headers": EXPOSED,
+            "vary": "Origin",
+        }
+
+    def preflight(self, origin: str | None) -> dict[str, str]:
+        """The headers of an answer to a preflight; none = refused."""
+        if not self.allows(origin):
+            return {}
+        return {
+            **self.headers(origin),
+            "access-control-allow-methods": METHODS,
+            "access-control-allow-headers": HEADERS,
+            "access-control-max-age": str(self.max_age_s),
+        }

@@ -1,0 +1,61 @@
+"""`/openapi.json`, made from the endpoints: nothing in it is written by hand twice."""
+
+from __future__ import annotations
+
+import msgspec
+from pydantic import BaseModel
+
+from modgate.api.json import Json, JsonObject
+from modgate.api.modality import Endpoint
+from modgate.table import Table
+
+KEY = [{"bearer": []}]
+
+
+def described(table: Table) -> JsonObject:
+    """An OpenAPI 3.1 document of every path, with the schemas that plugins declare."""
+    paths: dict[str, Json] = {}
+    schemas: dict[str, Json] = {}
+    for path, route in sorted(table.routes.items()):
+        first = next(iter(route.endpoints.values()))
+        modalities = sorted(route.endpoints)
+        operation: dict[str, Json] = {
+            "operationId": path.strip("/").replace("/", "_"),
+            "summary": first.summary or f"{' and '.join(modalities)}",
+            "tags": modalities,
+            "security": KEY,
+            "requestBody": {"required": True, "content": _content(first, schemas)},
+            "responses": _responses(),
+        }
+        paths[path] = {"post": operation}
+    for path in ("/v1/models", "/v1/models/{id}"):
+        paths[path] = {"get": {"summary": "models", "security": KEY, "responses": _responses()}}
+    paths["/v1/models/{id}"]["parameters"] = [
+        {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
+    ]
+    scheme = {"bearer": {"type": "http", "scheme": "bearer"}}
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "modgate", "version": "1"},
+        "paths": paths,
+        "components": {"securitySchemes": scheme, "schemas": schemas},
+    }
+
+
+def _content(endpoint: Endpoint, schemas: dict[str, Json]) -> JsonObject:
+    kind = "application/json" if endpoint.body == "json" else "multipart/form-data"
+    schema: Json = {"type": "object"}
+    if endpoint.schema is not None and issubclass(endpoint.schema, BaseModel):
+        schema = endpoint.schema.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas.update(schema.pop("$defs", {}))
+    elif endpoint.schema is not None:
+        (schema,), parts = msgspec.json.schema_components([endpoint.schema])
+        schemas.update(parts)
+        schema = {"$ref": schema["$ref"].replace("$defs", "components/schemas")}
+    return {kind: {"schema": schema}}
+
+
+def _responses() -> JsonObject:
+    known = {"200": "the reply", "400": "refused; the error names the field", "401": "no valid key"}
+    known |= {"429": "a limit is reached", "503": "no backend can serve it now"}
+    return {status: {"description": text} for status, text in known.items()}

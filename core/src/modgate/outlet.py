@@ -1,0 +1,194 @@
+"""Where a request's reply bytes go.
+
+Opened at the first byte, kept alive, and watched for a dead reader.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+
+from modgate.api.relay import Head, Relay
+from modgate.api.surface import Surface, dump
+from modgate.dispatch import Timeouts
+from modgate.draft import Draft
+from modgate.errors import Cancelled, GatewayError
+from modgate.guard import Guard
+from modgate.http.egress import Reply
+from modgate.http.surfaces import error_headers
+
+TOUCH_S = 5.0
+TICK_LEAST_S = 0.02
+SSE_HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+EXPOSED = "x-request-id, retry-after, x-ratelimit-limit-requests, x-ratelimit-remaining-requests"
+
+
+class Outlet:
+    """One request's way out.  `extra()` gives the headers known by then: rates, demo, CORS."""
+
+    def __init__(
+        self,
+        reply: Reply,
+        draft: Draft,
+        *,
+        guard: Guard,
+        timeouts: Timeouts,
+        extra: Callable[[], Mapping[str, str]],
+        touch: Callable[[], None],
+    ) -> None:
+        self.reply = reply
+        self._draft = draft
+        self._guard = guard
+        self._timeouts = timeouts
+        self._extra = extra
+        self._touch = touch
+        self._loop = asyncio.get_running_loop()
+        self._whole: list[bytes] = []
+        self._last = self._loop.time()
+        self._touched = self._last
+        self._timer: asyncio.TimerHandle | None = None
+        self._ping: asyncio.Task[None] | None = None
+        self._head: Head | None = None
+        self.surface: Surface | None = None
+
+    @property
+    def opened(self) -> bool:
+        """Whether a byte of the reply may have left."""
+        return self.reply.opened
+
+    def watch(self, head: Head | None) -> None:
+        """Begin to watch the reader, and to keep an event stream alive."""
+        self._head = head
+        least = min(TOUCH_S, self._timeouts.keep_alive_s, self._timeouts.client_stalled_s)
+        self._tick_s = max(TICK_LEAST_S, least / 2 if least < TOUCH_S else TOUCH_S)
+        self._timer = self._loop.call_later(self._tick_s, self._tick)
+
+    def _tick(self) -> None:
+        now = self._loop.time()
+        self._timer = self._loop.call_later(self._tick_s, self._tick)
+        since = self.reply.writing_since
+        if since is not None and now - since >= self._timeouts.client_stalled_s:
+            self._guard.fire(Cancelled("the client stopped reading"))
+            self.reply.abort()
+        elif since is None and now - self._last >= self._timeouts.keep_alive_s:
+            self._keep_alive()
+        if now - self._touched >= TOUCH_S:
+            self._touched = now
+            self._touch()
+
+    def _keep_alive(self) -> None:
+        idle = self._ping is None or self._ping.done()
+        if (
+            self._head is not None
+            and self._head.kind == "sse"
+            and idle
+            and self.surface is not None
+        ):
+            self._ping = self._loop.create_task(
+                self._send_ping(self._head, self.surface.keep_alive)
+            )
+
+    async def _send_ping(self, head: Head, ping: bytes) -> None:
+        await self._open(head)
+        await self._write(ping)
+
+    async def emit(self, relay: Relay, data: Sequence[bytes]) -> None:
+        """Bytes of the reply; raises Cancelled when the client is gone."""
+        if relay.head.kind == "whole":
+            self._whole.extend(data)
+            return
+        self._head = relay.head
+        await self._open(relay.head)
+        if self._draft.first_byte_s is None:
+            self._draft.first_byte_s = self._draft.elapsed()
+        await self._write(data[0] if len(data) == 1 else b"".join(data))
+        if self.reply.gone:
+            raise Cancelled("the client closed the connection")
+
+    async def _open(self, head: Head) -> None:
+        if self.reply.opened:
+            return
+        sse = SSE_HEADERS if head.kind == "sse" else {}
+        kind = {"content-type": head.content_type}
+        await self.reply.open(200, {**self._ids(), **kind, **sse, **self._extra(), **head.headers})
+
+    async def _write(self, data: bytes) -> None:
+        await self.reply.write(data)
+        self._last = self._loop.time()
+
+    def _ids(self) -> dict[str, str]:
+        made = self._draft.request_id
+        return {"x-request-id": made, "request-id": made}
+
+    async def finish(self, relay: Relay, units: str) -> None:
+        """The reply ended well."""
+        if relay.head.kind != "whole":
+            await self._open(relay.head)
+            await self._quiet()
+            await self.reply.end()
+        else:
+            headers = {
+                "content-type": relay.head.content_type,
+                **self._extra(),
+                **relay.head.headers,
+            }
+            if units:
+                headers["x-modgate-units"] = units
+            await self.page(headers, b"".join(self._whole))
+        if self.reply.gone and not self.reply.ended:
+            raise Cancelled("the client closed the connection")
+
+    async def page(self, headers: Mapping[str, str], body: bytes, status: int = 200) -> None:
+        """A whole reply."""
+        spent = str(round(self._draft.elapsed() * 1000))
+        self._draft.first_byte_s = self._draft.elapsed()
+        await self.reply.whole(
+            status, {**self._ids(), "openai-processing-ms": spent, **headers}, body
+        )
+
+    async def fail(self, error: GatewayError, surface: Surface, relay: Relay | None) -> None:
+        """Tell the client, as far as the reply is not open.
+
+        After that by event, or by cutting the body.
+        """
+        await self._quiet()
+        if self.reply.gone:
+            return
+        if not self.reply.opened:
+            await self._typed(error, surface)
+            return
+        said = relay.fail(error) if relay is not None else None
+        if said is None and self._head is not None and self._head.kind == "sse":
+            said = [surface.error_event(error, self._draft.request_id)]
+        if said is None:
+            self.reply.abort()
+            return
+        await self.reply.write(b"".join(said))
+        await self.reply.end()
+
+    async def _typed(self, error: GatewayError, surface: Surface) -> None:
+        headers = {
+            "content-type": "application/json",
+            **self._extra(),
+            **error_headers(error, surface, self._draft.wall),
+        }
+        body = surface.error_body(error, self._draft.request_id)
+        if error.status in (408, 413):
+            self.reply.close_after()
+        await self.page(headers, dump(body), surface.status(error))
+
+    async def _quiet(self) -> None:
+        """No more keep-alives."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._ping is not None and not self._ping.done():
+            await asyncio.wait([self._ping])
+
+    def close(self) -> None:
+        """Stop watching."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._ping is not None:
+            self._ping.cancel()

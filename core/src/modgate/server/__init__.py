@@ -1,0 +1,1 @@
+"""The listeners: public and admin, TLS, and an orderly end."""

@@ -1,0 +1,75 @@
+"""Sockets, and how they are opened and left: readiness first, then connections, then requests."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from modgate.http.connection import Handler, Server, framing_refusal
+from modgate.server.tls import Tls, TlsFiles
+from modgate.state import State
+
+log = logging.getLogger(__name__)
+
+LEAVING_S = 1.0  # in which every response says Connection: close (stack.md 5)
+BACKLOG = 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """Where to listen; `tls` None = plain HTTP."""
+
+    host: str
+    port: int
+    tls: TlsFiles | None = None
+
+
+class Listener:
+    """One listening socket with its handler."""
+
+    def __init__(self, handler: Handler, state: State) -> None:
+        self._server = Server(handler, framing_refusal(state.request_id))
+        self._runner = web.ServerRunner(self._server, handle_signals=False)
+        self._site: web.TCPSite | None = None
+        self.tls: Tls | None = None
+
+    async def open(self, address: Address) -> tuple[str, int]:
+        """Listen.
+
+        The answer is the address, with the port that 0 became.  OSError when it is taken.
+        """
+        await self._runner.setup()
+        if address.tls is not None:
+            self.tls = Tls(address.tls)
+        context = self.tls.context if self.tls else None
+        self._site = web.TCPSite(
+            self._runner, address.host, address.port, ssl_context=context, backlog=BACKLOG
+        )
+        await self._site.start()
+        host, port = self._runner.addresses[0][:2]
+        return str(host), int(port)
+
+    async def stop_accepting(self) -> None:
+        """No new connections; open ones go on."""
+        if self._site is not None:
+            await self._site.stop()
+            self._site = None
+
+    async def close(self) -> None:
+        """Close what is left."""
+        await self._runner.cleanup()
+
+
+async def drain(state: State, public: Listener, within_s: float) -> bool:
+    """Leave in order.  True when every request in hand came to its own end."""
+    state.draining = True
+    log.info("draining", extra={"in_hand": state.live})
+    await public.stop_accepting()
+    await asyncio.sleep(min(LEAVING_S, within_s))
+    ended = await state.drained(within_s)
+    log.info("drained", extra={"left": state.live})
+    await public.close()
+    return ended

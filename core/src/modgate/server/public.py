@@ -1,0 +1,51 @@
+"""The public listener's handler: what needs no key is answered here, all else by the pipeline.
+
+There is no way to register a handler of one's own: every other path goes through the same
+authentication, limits and metering, whoever brought its endpoint.
+"""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from modgate.gateway import Gateway
+from modgate.pipeline import Pipeline
+from modgate.state import State
+
+ABOUT = b"modgate: an AI gateway. The API is described at /openapi.json (a key is needed).\n"
+OPEN_PATHS = ("/", "/health/live", "/health/ready")
+
+
+class Public:
+    """Answers one request."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._pipeline = Pipeline(state)
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """aiohttp's handler."""
+        if request.method == "OPTIONS" and "access-control-request-method" in request.headers:
+            return self._preflight(request)
+        if request.path in OPEN_PATHS and request.method in ("GET", "HEAD"):
+            return self._open(request)
+        response = await self._pipeline.handle(request)
+        if self._state.draining and not response.prepared:
+            response.force_close()
+        return response
+
+    def _open(self, request: web.BaseRequest) -> web.StreamResponse:
+        headers = {"x-request-id": self._state.request_id()}
+        if request.path == "/":
+            return web.Response(body=ABOUT, content_type="text/plain", headers=headers)
+        ready = request.path == "/health/live" or self._state.ready()
+        body = b'{"status":"ok"}' if ready else b'{"status":"unavailable"}'
+        status = 200 if ready else 503
+        return web.Response(
+            status=status, body=body, content_type="application/json", headers=headers
+        )
+
+    def _preflight(self, request: web.BaseRequest) -> web.StreamResponse:
+        gateway: Gateway = self._state.gateway()
+        allowed = gateway.cors.preflight(request.headers.get("origin"))
+        return web.Response(status=204 if allowed else 403, headers=allowed)

@@ -1,0 +1,49 @@
+"""TLS for a listener, with certificate files that are read again when they change."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsFiles:
+    """A certificate chain and its key, as PEM files."""
+
+    cert: Path
+    key: Path
+
+
+class Tls:
+    """One SSL context for a listener's life; `refresh()` loads changed files into it.
+
+    New handshakes use what was loaded last; open connections keep theirs.
+    """
+
+    def __init__(self, files: TlsFiles) -> None:
+        self._files = files
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.minimum_version = ssl.TLSVersion.TLSv1_2
+        self.context.set_alpn_protocols(["http/1.1"])
+        self._seen = self._stamp()
+        self._load()
+
+    def _stamp(self) -> tuple[float, float]:
+        return os.stat(self._files.cert).st_mtime, os.stat(self._files.key).st_mtime
+
+    def _load(self) -> None:
+        self.context.load_cert_chain(self._files.cert, self._files.key)
+
+    def refresh(self) -> bool:
+        """Load the files again if they changed.
+
+        OSError or ssl.SSLError leave the old ones in use.
+        """
+        stamp = self._stamp()
+        if stamp == self._seen:
+            return False
+        self._load()
+        self._seen = stamp
+        return True
