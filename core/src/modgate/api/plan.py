@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -45,7 +45,7 @@ class Drawn:
     where tokens have become `File`s, makes a `Call` of it.
     """
 
-    function: Callable[..., Generator[Json, None, None]]
+    function: Callable[..., Iterator[Json]]
     args: tuple[object, ...]
     to_call: Callable[[int, Json], Call]
 

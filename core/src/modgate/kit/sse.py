@@ -1,7 +1,7 @@
 """Splitting an upstream event stream at its event boundaries, wherever the network cut it.
 
-Source: WHATWG HTML 9.2.6 as narrowed by wire.md 1.6: `id` and `retry` are ignored, several data lines
-are joined with a newline, comments vanish, and an event is at most 8 MiB.
+Source: WHATWG HTML 9.2.6 as narrowed by wire.md 1.6: `id` and `retry` are ignored, several data
+lines are joined with a newline, comments vanish, and an event is at most 8 MiB.
 """
 
 from __future__ import annotations

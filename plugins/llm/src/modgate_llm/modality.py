@@ -122,7 +122,7 @@ class Llm(Modality[Config]):
             raise context_exceeded(context, prompt, chat.max_tokens, param)
 
     def _output(self, chat: Chat, prompt: int, context: int | None) -> int:
-        """What may come out at most: the client's bound, the model's rest, or the operator's guess."""
+        """What may come out: the client's bound, the model's rest, or the operator's guess."""
         if chat.max_tokens is not None:
             most = chat.max_tokens
         elif context is not None:

@@ -59,11 +59,12 @@ _TEXT = (
     b'"text":" world","logprobs":null,"finish_reason":"stop"}],'
     b'"usage":{"prompt_tokens":9,"completion_tokens":2,"total_tokens":11}}'
 )
-_TEXT_STREAM = tuple(
-    b'{"id":"cmpl-1","object":"text_completion","created":1,"model":"m","choices":[{"index":0,'
-    b'"text":"' + text + b'","logprobs":null,"finish_reason":' + finish + b"}]}"
-    for text, finish in ((b" wor", b"null"), (b"ld", b"null"), (b"", b'"stop"'))
-) + (
+_TEXT_STREAM = (
+    *(
+        b'{"id":"cmpl-1","object":"text_completion","created":1,"model":"m","choices":[{"index":0,'
+        b'"text":"' + text + b'","logprobs":null,"finish_reason":' + finish + b"}]}"
+        for text, finish in ((b" wor", b"null"), (b"ld", b"null"), (b"", b'"stop"'))
+    ),
     b'{"id":"cmpl-1","object":"text_completion","created":1,"model":"m","choices":[],'
     b'"usage":{"prompt_tokens":9,"completion_tokens":2,"total_tokens":11}}',
 )

@@ -1,1 +1,19 @@
-"""Text recognition for modgate."""
+"""Text recognition for modgate: documents as markdown, metered in pages and pixels."""
+
+from __future__ import annotations
+
+from modgate.plugin import Dialect, hookimpl
+from modgate_ocr.dialects import OcrHome, RapidOcrApi
+from modgate_ocr.modality import Ocr
+
+
+@hookimpl
+def modgate_modalities() -> list[type[Ocr]]:
+    """The one modality of this plugin."""
+    return [Ocr]
+
+
+@hookimpl
+def modgate_dialects() -> list[type[Dialect]]:
+    """The home wire, and rapidocr-api."""
+    return [OcrHome, RapidOcrApi]

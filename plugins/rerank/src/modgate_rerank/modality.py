@@ -61,7 +61,7 @@ class Rerank(Modality[Config]):
             )
 
     def shape(self, request: Request) -> Plan:
-        """One call per slice of documents; all are asked for, and cut to the top after the merge."""
+        """One call per slice of documents, each scored whole; the cut comes after the merge."""
         asked = read(request, self.config)
         facts = request.model.facts
         if not isinstance(facts, Facts):

@@ -1,0 +1,278 @@
+"""Getting a file from a client's URL without being led where the client must not reach.
+
+Every hop is read (origins.py), allowed, resolved (names.py), judged (addresses.py) and connected to
+at the judged address, with the name's Host and SNI; a redirect is a new hop.  No proxy, cookie,
+key or client header goes along.  What came is known by its first bytes, not by its label.  A client
+is never told an address, nor whether a name that it may not reach exists.
+
+Source: architecture.md 5 (Fetch), wire.md 3.1, algorithms.md 9, OWASP SSRF prevention cheat sheet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ssl import SSLContext
+
+import aiohttp
+from aiohttp import ClientResponse, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
+from yarl import URL
+
+from modgate.api.body import File
+from modgate.api.need import Fetch
+from modgate.clock import Clock
+from modgate.errors import Overloaded, Refused
+from modgate.kit.sniff import HEAD_BYTES, family, media_type, sniff
+from modgate.spool import Scope, Writer
+from modgate.upstream.addresses import Address, is_forbidden, is_public, parse_address
+from modgate.upstream.names import Names, Pinned, Resolve
+from modgate.upstream.origins import Allowed, Origin, Url
+
+AT_ONCE = 64
+ADDRESSES = 8  # of one name, that are tried
+_CONNECT_S = 3.0  # so that one dead address does not use up the time of the others
+_TIMEOUT = ClientTimeout(total=None, sock_connect=_CONNECT_S)
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "modgate"}
+# The same words for a name that does not exist and for one that leads inside: no map of the inside.
+_UNREACHABLE = "its host has no public address that this gateway can reach"
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Codes:
+    """How failures are called on the wire: images have codes of their own (wire.md 1.4)."""
+
+    url: str
+    download: str
+    content: str
+    size: str
+
+    @staticmethod
+    def of(kinds: frozenset[str]) -> _Codes:
+        """The codes for what was asked for."""
+        if kinds and all("image" in (kind, family(kind)) for kind in kinds):
+            return _Codes(
+                "invalid_image_url",
+                "failed_to_download_image",
+                "invalid_image_format",
+                "image_too_large",
+            )
+        content = "invalid_audio" if kinds == {"audio"} else "invalid_file_format"
+        return _Codes("invalid_url", "failed_to_download_file", content, "file_too_large")
+
+
+class _Failed(Exception):
+    """The download did not work out; the message is for the client."""
+
+
+class Fetcher:
+    """The core's guard: answers `Fetch`.
+
+    `allow`: `[fetch] allow`; ValueError names an entry that is none.  `timeout_s` is for everything
+    together: names, redirects and the body.  `tls`: for tests and private authorities.
+    """
+
+    def __init__(
+        self,
+        allow: Sequence[str],
+        clock: Clock,
+        *,
+        timeout_s: float = 10.0,
+        redirects: int = 3,
+        resolver: Resolve | None = None,
+        tls: SSLContext | None = None,
+    ) -> None:
+        self._allowed = Allowed.of(allow)
+        self._clock = clock
+        self._timeout_s = timeout_s
+        self._redirects = redirects
+        self._names = Names()
+        self._resolve = resolver or self._names.resolve
+        self._tls = tls
+        self._places = asyncio.Semaphore(AT_ONCE)
+
+    def close(self) -> None:
+        """Let go of the resolver's threads."""
+        self._names.close()
+
+    async def fetch(self, fetch: Fetch, scope: Scope) -> File:
+        """The file, in the request's spool.
+
+        Refused with the field's name when it cannot be had; Overloaded when too many are under way
+        or the spool is full.
+        """
+        codes = _Codes.of(fetch.kinds)
+        began = self._clock.now()
+        reason = f"the URL did not answer in full within {self._timeout_s:g} seconds"
+        if self._allowed.nothing:
+            reason = "URLs are not fetched here: `[fetch] allow` is empty; send the file itself"
+            raise Refused(fetch.field, codes.url, reason)
+        try:
+            await asyncio.wait_for(self._places.acquire(), self._timeout_s)
+        except TimeoutError:
+            raise Overloaded("too many files are being fetched; try again later") from None
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await self._follow(fetch, codes, scope)
+        except _Failed as error:
+            reason = str(error)
+        except (aiohttp.ClientError, ConnectionError):  # time-outs of aiohttp are both
+            reason = "the URL's server could not be reached, or broke off"
+        except TimeoutError:
+            pass
+        finally:
+            self._places.release()
+        took_ms = round(1000 * (self._clock.now() - began))
+        logger.info("fetch.failed", extra={"reason": reason, "took_ms": took_ms})
+        raise Refused(fetch.field, codes.download, reason)
+
+    async def _follow(self, fetch: Fetch, codes: _Codes, scope: Scope) -> File:
+        try:
+            url = Url.parse(fetch.url)
+            self._admit(url.origin)
+        except ValueError as error:
+            raise Refused(fetch.field, codes.url, str(error)) from None
+        for _ in range(self._redirects + 1):
+            addresses = await self._judge(url.origin)
+            async with (
+                self._session(url.origin, addresses) as session,
+                session.get(_written(url), allow_redirects=False) as response,
+            ):
+                if response.status not in _REDIRECTS:
+                    return await _Download(fetch, codes, scope).store(response)
+                location = response.headers.get("Location", "")
+            try:
+                url = url.follow(location)
+                self._admit(url.origin)
+            except ValueError as error:
+                raise _Failed(f"a redirect cannot be followed: {error}") from None
+        raise _Failed(f"the URL redirects more than {self._redirects} times")
+
+    def _admit(self, origin: Origin) -> None:
+        """ValueError unless the operator allows this origin, as far as its spelling can say."""
+        if not self._allowed.admits(origin):
+            if self._allowed.https and origin.scheme == "http":
+                raise ValueError("the URL must begin with https://")
+            if self._allowed.https and not origin.usual:
+                raise ValueError("the URL must not name a port")
+            raise ValueError("the URL's host is not one that `[fetch] allow` names")
+        address = origin.address
+        if address is not None and not self._open(origin, address):
+            raise ValueError("the URL's host is an address that is not fetched from")
+
+    def _open(self, origin: Origin, address: Address) -> bool:
+        named = origin in self._allowed.origins
+        return not is_forbidden(address) and (named or is_public(address))
+
+    async def _judge(self, origin: Origin) -> list[Address]:
+        """The addresses to connect to.  One that is not open closes the name: it is a trap."""
+        if origin.address is not None:
+            return [origin.address]
+        try:
+            found = await self._resolve(origin.host, origin.port)
+            addresses = [parse_address(text) for text in found]
+        except (OSError, ValueError):
+            raise _Failed(f"the URL cannot be fetched: {_UNREACHABLE}") from None
+        if not addresses or not all(self._open(origin, address) for address in addresses):
+            raise _Failed(f"the URL cannot be fetched: {_UNREACHABLE}")
+        return addresses[:ADDRESSES]
+
+    def _session(self, origin: Origin, addresses: Sequence[Address]) -> ClientSession:
+        """A session for one hop: nothing that it learns or keeps can serve another."""
+        connector = TCPConnector(
+            resolver=Pinned(origin.host, addresses),
+            use_dns_cache=False,
+            force_close=True,
+            ssl=True if self._tls is None else self._tls,
+        )
+        return ClientSession(
+            connector=connector,
+            cookie_jar=DummyCookieJar(),
+            trust_env=False,
+            auto_decompress=False,
+            timeout=_TIMEOUT,
+            headers=_HEADERS,
+        )
+
+
+class _Download:
+    """One body on its way into the spool."""
+
+    def __init__(self, fetch: Fetch, codes: _Codes, scope: Scope) -> None:
+        self._fetch = fetch
+        self._codes = codes
+        self._scope = scope
+        self._head = bytearray()
+        self._size = 0
+        self._writer: Writer | None = None
+
+    async def store(self, response: ClientResponse) -> File:
+        """The body as a file; nothing of it stays in the spool when this raises."""
+        if response.status != 200:
+            raise _Failed(f"the URL answered with status {response.status}")
+        if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+            raise _Failed("the URL's server sent an encoding that it was not asked for")
+        self._count(response.content_length or 0)
+        self._size = 0
+        try:
+            async for chunk in response.content.iter_any():
+                self._count(len(chunk))
+                self._take(chunk)
+            return (self._writer or self._begin()).done()
+        except BaseException:
+            if self._writer is not None:
+                self._scope.drop(self._writer.done())
+            raise
+
+    def _count(self, size: int) -> None:
+        self._size += size
+        if self._size > self._fetch.at_most:
+            reason = f"the URL's file has more than {self._fetch.at_most} bytes"
+            raise Refused(self._fetch.field, self._codes.size, reason)
+
+    def _take(self, chunk: bytes) -> None:
+        if self._writer is not None:
+            _write(self._writer, chunk)
+            return
+        self._head += chunk
+        if len(self._head) >= HEAD_BYTES:
+            self._begin()
+
+    def _begin(self) -> Writer:
+        """Enough was read to know what it is."""
+        name = sniff(bytes(self._head[:HEAD_BYTES]))
+        kinds = self._fetch.kinds
+        if kinds and not kinds & {name, family(name)}:
+            wanted = " or ".join(sorted(kinds))
+            raise Refused(
+                self._fetch.field, self._codes.content, f"the URL's file is not of kind {wanted}"
+            )
+        self._writer = self._scope.writer(media_type(name))
+        _write(self._writer, self._head)
+        return self._writer
+
+
+def _write(writer: Writer, data: bytes | bytearray) -> None:
+    try:
+        writer.write(data)
+    except OSError as error:  # the disk's fault, and not the URL's
+        raise Overloaded("the gateway's spool cannot be written to; try again later") from error
+
+
+def _written(url: Url) -> URL:
+    origin = url.origin
+    try:
+        return URL.build(
+            scheme=origin.scheme,
+            host=origin.host,
+            port=origin.port,
+            path=url.path,
+            query_string=url.query,
+            encoded=True,
+        )
+    except ValueError:
+        raise _Failed("the URL is not well formed") from None

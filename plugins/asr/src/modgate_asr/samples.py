@@ -1,0 +1,50 @@
+"""Requests with their engines' replies: the contract, the docs and `modgate try` run on them."""
+
+from __future__ import annotations
+
+import math
+import struct
+
+from modgate.plugin import Sample, Units
+
+TRANSCRIPTIONS, TRANSLATIONS = "/v1/audio/transcriptions", "/v1/audio/translations"
+
+
+def tone(seconds: float, rate: int = 16_000) -> bytes:
+    """A quiet tone as a WAV file."""
+    count = int(seconds * rate)
+    data = b"".join(
+        struct.pack("<h", int(3000 * math.sin(2 * math.pi * 440 * i / rate))) for i in range(count)
+    )
+    form = struct.pack("<IHHIIHH", 16, 1, 1, rate, rate * 2, 2, 16)
+    front = b"RIFF" + struct.pack("<I", 36 + len(data)) + b"WAVEfmt "
+    return front + form + b"data" + struct.pack("<I", len(data)) + data
+
+
+_FILE = ("hello.wav", tone(1.0))
+_ENGINE = (
+    b'{"task":"transcribe","language":"english","duration":1.0,"text":" Hello world.",'
+    b'"segments":[{"id":0,"seek":0,"start":0.0,"end":0.9,"text":" Hello world.","tokens":[1],'
+    b'"temperature":0.0,"avg_logprob":-0.2,"compression_ratio":1.2,"no_speech_prob":0.01}],'
+    b'"words":[{"word":"Hello","start":0.0,"end":0.4},{"word":"world.","start":0.4,"end":0.9}]}'
+)
+_USAGE = Units(audio_ms=1000)
+_JSON = {"text": "Hello world.", "usage": {"type": "duration", "seconds": 1}}
+
+
+def _sample(path: str, **more: str) -> Sample:
+    form: dict[str, str | tuple[str, bytes]] = {"model": "m", **more, "file": _FILE}
+    plain = "response_format" not in more and "stream" not in more
+    reply = _JSON if plain else None
+    return Sample(path=path, form=form, upstream=[_ENGINE], reply=reply, usage=_USAGE)
+
+
+SAMPLES = (
+    _sample(TRANSCRIPTIONS),
+    _sample(TRANSCRIPTIONS, response_format="verbose_json", language="en"),
+    _sample(TRANSCRIPTIONS, response_format="srt"),
+    _sample(TRANSCRIPTIONS, stream="true"),
+    _sample(TRANSLATIONS),
+    _sample(TRANSLATIONS, response_format="vtt"),
+    _sample(TRANSLATIONS, response_format="text"),
+)

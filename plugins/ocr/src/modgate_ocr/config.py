@@ -1,0 +1,24 @@
+"""What an operator may set, and what is known of a model."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, Field
+
+from modgate.plugin import ModelFacts
+
+
+class Config(BaseModel, frozen=True, extra="forbid"):
+    """The `[plugin.ocr]` section."""
+
+    max_pages: int = Field(200, ge=1, description="pages of one document")
+    dpi: int = Field(200, ge=36, le=600, description="resolution that PDF pages are rendered at")
+    page_pixels: int = Field(50_000_000, ge=1, description="pixels of one page or image")
+    document_bytes: int = Field(20 << 20, ge=1024, description="bytes of a document")
+    width: int = Field(4, ge=1, le=64, description="pages of one request at once")
+    default_model: str | None = Field(None, description="the model when the request names none")
+
+
+class Facts(ModelFacts, frozen=True, extra="forbid"):
+    """Facts of a `[model.NAME]` entry."""
+
+    long_side: int | None = Field(None, ge=64, description="page images are made no larger")
