@@ -1,0 +1,98 @@
+"""API keys: made, parsed and digested.
+
+`mg_<env>_<12 base32 id>_<43 base62 secret>_<6 base62 crc32>`.  The checksum refuses typing errors
+and scanners without a look-up.  Only a keyed digest of the secret is ever stored. Source:
+algorithms.md 9; architecture.md 12.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from zlib import crc32
+
+from modgate.api.secret import Secret
+
+BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
+BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+ID_LENGTH, SECRET_BYTES, SECRET_LENGTH, CHECK_LENGTH = 12, 32, 43, 6
+KEY_AT_MOST = 128
+
+_KEY = re.compile(
+    rf"mg_([a-z]{{1,16}})_([{BASE32}]{{{ID_LENGTH}}})_([0-9A-Za-z]{{{SECRET_LENGTH}}})"
+    rf"_([0-9A-Za-z]{{{CHECK_LENGTH}}})"
+)
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+Random = Callable[[int], bytes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredKey:
+    """What is kept of a key: its id, the digest of its secret, and a name for people."""
+
+    id: str
+    digest: str
+    name: str = ""
+
+    def line(self) -> str:
+        """The line of a tenant's key file."""
+        return f"{self.id} {self.digest} {self.name}".rstrip()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PresentedKey:
+    """A key that has the right shape and checksum; whether it is known is another question."""
+
+    id: str
+    secret: Secret
+
+
+def new_key(pepper: Secret, *, name: str, env: str, random: Random) -> tuple[Secret, StoredKey]:
+    """A new key, shown once, and what is stored of it."""
+    key_id = "".join(BASE32[byte % 32] for byte in random(ID_LENGTH))
+    secret = _base62(int.from_bytes(random(SECRET_BYTES)), SECRET_LENGTH)
+    front = f"mg_{env}_{key_id}_{secret}"
+    key = Secret(f"{front}_{_check(front)}")
+    return key, StoredKey(id=key_id, digest=digest(pepper, secret), name=name)
+
+
+def parse(text: str) -> PresentedKey | None:
+    """The parts of a presented key; None when it cannot be one of ours."""
+    if len(text) > KEY_AT_MOST:
+        return None
+    found = _KEY.fullmatch(text)
+    if found is None or _check(text[: -CHECK_LENGTH - 1]) != found[4]:
+        return None
+    return PresentedKey(id=found[2], secret=Secret(found[3]))
+
+
+def digest(pepper: Secret, secret: str) -> str:
+    """HMAC-SHA256 of a key's secret: a high-entropy secret needs no slow hash."""
+    return hmac.digest(pepper.reveal().encode(), secret.encode(), "sha256").hex()
+
+
+def parse_line(line: str) -> StoredKey | None:
+    """A line of a key file; None for an empty line or a comment, ValueError for a bad one."""
+    line = line.strip()
+    if not line or line.startswith("#"):
+        return None
+    key_id, _, rest = line.partition(" ")
+    value, _, name = rest.strip().partition(" ")
+    if len(key_id) != ID_LENGTH or set(key_id) - set(BASE32) or not _DIGEST.fullmatch(value):
+        raise ValueError("a key line reads: ID DIGEST NAME, as `modgate keys new` prints it")
+    return StoredKey(id=key_id, digest=value, name=name.strip())
+
+
+def _check(front: str) -> str:
+    return _base62(crc32(front.encode()), CHECK_LENGTH)
+
+
+def _base62(number: int, length: int) -> str:
+    digits = []
+    for _ in range(length):
+        number, rest = divmod(number, 62)
+        digits.append(BASE62[rest])
+    return "".join(reversed(digits))

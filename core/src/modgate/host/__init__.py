@@ -1,0 +1,1 @@
+"""Finding, loading and asking plugins; every message names who is meant."""

@@ -1,0 +1,82 @@
+"""Which plugins are installed, without importing any."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint, entry_points
+
+from modgate.errors import PluginError
+from modgate.hookspecs import GROUP
+
+_GROUP = re.compile(r"modgate\.v(\d+)")
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Who a plugin is: `ocr (acme-ocr 1.0.0)`."""
+
+    name: str
+    distribution: str
+    version: str
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.distribution} {self.version})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Installed:
+    """The entry points of our API by name; `newer`: plugins that need another API than this one."""
+
+    plugins: Mapping[str, tuple[Origin, EntryPoint]] = field(default_factory=dict)
+    newer: Mapping[str, str] = field(default_factory=dict)
+    clashes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def origin_of(point: EntryPoint) -> Origin:
+    """Whose entry point it is."""
+    dist = point.dist
+    name, version = (dist.name, dist.version) if dist is not None else ("?", "?")
+    return Origin(name=point.name, distribution=name, version=version)
+
+
+def find(points: Iterable[EntryPoint] | None = None) -> Installed:
+    """All installed plugins, sorted by name; nothing is imported."""
+    found: dict[str, list[EntryPoint]] = {}
+    newer: dict[str, str] = {}
+    for point in entry_points() if points is None else points:
+        group = _GROUP.fullmatch(point.group)
+        if group is None:
+            continue
+        if point.group == GROUP:
+            found.setdefault(point.name, []).append(point)
+        else:
+            newer[point.name] = f"needs API {group[1]}"
+    plugins, clashes = {}, {}
+    for name, claims in sorted(found.items()):
+        by_distribution = {origin_of(claim).distribution: claim for claim in claims}
+        if len(by_distribution) > 1:
+            clashes[name] = tuple(sorted(by_distribution))
+        plugins[name] = (origin_of(claims[0]), claims[0])
+    lone = {name: what for name, what in newer.items() if name not in plugins}
+    return Installed(plugins=plugins, newer=lone, clashes=clashes)
+
+
+def wanted(installed: Installed, names: Iterable[str]) -> list[tuple[Origin, EntryPoint]]:
+    """The plugins of these names, in this order; PluginError for one that cannot be had."""
+    chosen = []
+    for name in names:
+        if name in installed.clashes:
+            claimed = " and ".join(installed.clashes[name])
+            raise PluginError(name, f"is claimed by both {claimed}; uninstall one")
+        if name not in installed.plugins:
+            if name in installed.newer:
+                raise PluginError(name, installed.newer[name])
+            known = ", ".join(installed.plugins) or "none"
+            raise PluginError(name, f"is not installed; installed: {known}")
+        if not _NAME.fullmatch(name):
+            raise PluginError(name, "has a bad name: a-z, 0-9 and _ only")
+        chosen.append(installed.plugins[name])
+    return chosen

@@ -1,0 +1,188 @@
+"""A plugin's life up to serving: imported, asked, built and checked.  Requests never come through
+here.
+
+pluggy is used at start-up only: it checks hook names and signatures.  Hooks are asked one plugin at
+a time, in the operator's order, because `pm.hook.x()` loses who answered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+
+import pluggy
+from pydantic import BaseModel
+
+from modgate import hookspecs
+from modgate.api.dialect import Dialect
+from modgate.api.engine import LocalEngine
+from modgate.api.modality import Endpoint, Modality
+from modgate.api.surface import Surface
+from modgate.errors import PluginError
+from modgate.host.check import check
+from modgate.host.installed import Installed, Origin, wanted
+
+AnyModality = Modality[Any]  # each modality has a config type of its own
+Validate = Callable[[str, type[BaseModel]], BaseModel]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """What the enabled plugins brought, checked.
+
+    Maps are by name; `owners`: modality -> plugin.
+    """
+
+    plugins: Sequence[Origin]
+    modalities: Mapping[str, AnyModality]
+    dialects: Mapping[tuple[str, str], type[Dialect]]
+    engines: Mapping[str, Sequence[type[LocalEngine]]]
+    surfaces: Mapping[str, Surface]
+    endpoints: Sequence[tuple[str, Endpoint]]
+    owners: Mapping[str, Origin] = field(default_factory=dict)
+
+
+def import_plugins(
+    installed: Installed, names: Iterable[str], extra: Mapping[str, ModuleType] | None = None
+) -> list[tuple[Origin, ModuleType]]:
+    """Import the enabled plugins, in order.  `extra`: modules that are no entry points (tests)."""
+    more = extra or {}
+    modules: list[tuple[Origin, ModuleType]] = []
+    for name in names:
+        if name in more:
+            modules.append((Origin(name=name, distribution=name, version="0"), more[name]))
+            continue
+        [(origin, point)] = wanted(installed, [name])
+        try:
+            modules.append((origin, point.load()))
+        except Exception as error:
+            raise PluginError(str(origin), f"failed to load: {error}") from error
+    return modules
+
+
+class Host:
+    """Asks the hooks of imported plugins."""
+
+    def __init__(self, modules: Sequence[tuple[Origin, ModuleType]]) -> None:
+        self._manager = pluggy.PluginManager(hookspecs.PROJECT)
+        self._manager.add_hookspecs(hookspecs)
+        self._origins = {origin.name: origin for origin, _ in modules}
+        for origin, module in modules:
+            try:
+                self._manager.register(module, origin.name)
+                self._manager.check_pending()
+            except (pluggy.PluginValidationError, ValueError) as error:
+                raise PluginError(str(origin), f"does not fit the API: {error}") from error
+
+    @property
+    def origins(self) -> list[Origin]:
+        """The plugins, in the operator's order."""
+        return list(self._origins.values())
+
+    def ask(self, hook: str) -> Iterator[tuple[Origin, type]]:
+        """Every class that a hook was answered with, and whose it is."""
+        caller = getattr(self._manager.hook, hook)
+        by_name = {impl.plugin_name: impl for impl in caller.get_hookimpls()}
+        for name, origin in self._origins.items():
+            impl = by_name.get(name)
+            if impl is None:
+                continue
+            try:
+                answer = list(impl.function())
+            except Exception as error:
+                text = f"raised {type(error).__name__} from {hook}: {error}"
+                raise PluginError(str(origin), text) from error
+            for kind in answer:
+                if not isinstance(kind, type):
+                    raise PluginError(str(origin), f"answered {hook} with something not a class")
+                yield origin, kind
+
+
+def load(host: Host, validate: Validate, surfaces: Mapping[str, Surface]) -> Loaded:
+    """Ask, build and check.
+
+    `validate(plugin, type)` gives the plugin's own section as its type.
+    """
+    modalities: dict[str, AnyModality] = {}
+    owners: dict[str, Origin] = {}
+    for origin, kind in host.ask("modgate_modalities"):
+        made = _built(origin, kind, validate)
+        _unique(origin, "modality", made.name, modalities)
+        modalities[made.name], owners[made.name] = made, origin
+    spoken = dict(surfaces)
+    for origin, kind in host.ask("modgate_surfaces"):
+        surface = _instance(origin, kind, Surface)
+        _unique(origin, "surface", surface.name, spoken)
+        spoken[surface.name] = surface
+    dialects = _dialects(host, modalities)
+    engines: dict[str, list[type[LocalEngine]]] = {}
+    for origin, kind in host.ask("modgate_local_engines"):
+        if not issubclass(kind, LocalEngine):
+            raise PluginError(str(origin), f"{kind.__name__} is not a LocalEngine")
+        if (kind.modality, kind.family) not in dialects:
+            text = f"brings an engine of {kind.modality} in an unknown family '{kind.family}'"
+            raise PluginError(str(origin), text)
+        engines.setdefault(kind.modality, []).append(kind)
+    endpoints = [
+        (name, endpoint)
+        for name, made in modalities.items()
+        for endpoint in _endpoints(owners[name], made)
+    ]
+    check(modalities, owners, endpoints, spoken)
+    return Loaded(
+        plugins=host.origins,
+        modalities=modalities,
+        dialects=dialects,
+        engines=engines,
+        surfaces=spoken,
+        endpoints=endpoints,
+        owners=owners,
+    )
+
+
+def _built(origin: Origin, kind: type, validate: Validate) -> AnyModality:
+    if not issubclass(kind, Modality):
+        raise PluginError(str(origin), f"{kind.__name__} is not a Modality")
+    config = validate(origin.name, kind.config_type)
+    try:
+        return kind(config)
+    except Exception as error:
+        raise PluginError(str(origin), f"raised {type(error).__name__}: {error}") from error
+
+
+def _instance(origin: Origin, kind: type, base: type[Surface]) -> Surface:
+    if not issubclass(kind, base) or not kind.name:
+        raise PluginError(str(origin), f"{kind.__name__} is not a {base.__name__} with a name")
+    return kind()
+
+
+def _endpoints(origin: Origin, modality: AnyModality) -> list[Endpoint]:
+    try:
+        return list(modality.endpoints())
+    except Exception as error:
+        text = f"raised {type(error).__name__} from endpoints: {error}"
+        raise PluginError(str(origin), text) from error
+
+
+def _dialects(
+    host: Host, modalities: Mapping[str, AnyModality]
+) -> dict[tuple[str, str], type[Dialect]]:
+    """Declared ones, and the plain home wire for every modality that brings none of its own."""
+    found: dict[tuple[str, str], type[Dialect]] = {}
+    for origin, kind in host.ask("modgate_dialects"):
+        if not issubclass(kind, Dialect) or not kind.modality:
+            raise PluginError(str(origin), f"{kind.__name__} is not a Dialect with a modality")
+        if (kind.modality, kind.family) in found:
+            text = f"brings a second dialect '{kind.family}' of {kind.modality}"
+            raise PluginError(str(origin), text)
+        found[kind.modality, kind.family] = kind
+    for name in modalities:
+        found.setdefault((name, "home"), Dialect)
+    return found
+
+
+def _unique(origin: Origin, what: str, name: str, known: Mapping[str, object]) -> None:
+    if name in known:
+        raise PluginError(str(origin), f"brings the {what} '{name}', which exists already")

@@ -1,0 +1,137 @@
+"""The ledger's bytes: frames and segment headers.
+
+    frame   = u8 version | u8 kind | u32 length | u32 crc32(payload) | 16 bytes chain | payload
+    chain   = HMAC-SHA256(ledger key, previous chain + payload)[:16]
+    segment = 8 bytes magic | u16 version | u16 length | msgpack header | frames
+
+Little endian.  The payload is msgpack of a record that carries its own version `v`.  A torn tail is
+seen by length or checksum; an edited frame by the chain, even when its checksum was made anew.
+Source: architecture.md 7.
+"""
+
+from __future__ import annotations
+
+import hmac
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+from zlib import crc32
+
+import msgspec
+
+from modgate.api.json import JsonObject
+from modgate.api.secret import Secret
+
+VERSION = 1
+MAGIC = b"MODGATE\n"
+CHAIN_BYTES = 16
+PAYLOAD_AT_MOST = 16 << 20
+_FRAME = struct.Struct("<BBII16s")
+_SEGMENT = struct.Struct("<8sHH")
+FRAME_HEAD = _FRAME.size
+
+
+class Kind(IntEnum):
+    """What a frame says."""
+
+    OPEN = 1
+    END = 2
+    ADJUST = 3
+    ANCHOR = 4
+
+
+class Torn(Exception):
+    """The bytes from `offset` on are no whole frame: the tail of a write that a crash cut off."""
+
+    def __init__(self, offset: int) -> None:
+        super().__init__(f"torn at byte {offset}")
+        self.offset = offset
+
+
+class Tampered(Exception):
+    """The frame at `offset` is whole but not ours: an alarm, never something to truncate."""
+
+    def __init__(self, offset: int) -> None:
+        super().__init__(f"the chain is broken at byte {offset}")
+        self.offset = offset
+
+
+class SegmentHeader(msgspec.Struct, frozen=True, kw_only=True):
+    """The first thing in a segment; `last` is the chain that the segment before ended with."""
+
+    writer: str
+    boot: str
+    number: int
+    last: bytes
+    v: int = VERSION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """A frame that was read: `end` is the offset behind it."""
+
+    kind: Kind
+    payload: bytes
+    chain: bytes
+    end: int
+
+    def record(self) -> JsonObject:
+        """The payload's record."""
+        record: JsonObject = msgspec.msgpack.decode(self.payload)
+        return record
+
+
+def chained(key: Secret, previous: bytes, payload: bytes) -> bytes:
+    """The chain value of a payload."""
+    return hmac.digest(key.reveal().encode(), previous + payload, "sha256")[:CHAIN_BYTES]
+
+
+def frame(kind: Kind, payload: bytes, chain: bytes) -> bytes:
+    """A frame's bytes."""
+    return _FRAME.pack(VERSION, kind, len(payload), crc32(payload), chain) + payload
+
+
+def segment_head(header: SegmentHeader) -> bytes:
+    """The bytes that a segment begins with."""
+    packed = msgspec.msgpack.encode(header)
+    return _SEGMENT.pack(MAGIC, VERSION, len(packed)) + packed
+
+
+def read_head(data: bytes) -> tuple[SegmentHeader, int]:
+    """A segment's header and the offset behind it; Torn when it is not whole."""
+    if len(data) < _SEGMENT.size:
+        raise Torn(0)
+    magic, version, length = _SEGMENT.unpack_from(data)
+    if magic != MAGIC or version > VERSION:
+        raise Tampered(0)
+    end = _SEGMENT.size + length
+    if len(data) < end:
+        raise Torn(0)
+    try:
+        header = msgspec.msgpack.decode(data[_SEGMENT.size : end], type=SegmentHeader)
+    except msgspec.DecodeError:
+        raise Torn(0) from None
+    return header, end
+
+
+def read_frames(data: bytes, offset: int, key: Secret | None, last: bytes) -> Iterator[Frame]:
+    """The frames from `offset` on; Torn at an unfinished one, Tampered where the chain is broken.
+
+    `key` None: checksums only.
+    """
+    while offset < len(data):
+        if len(data) - offset < FRAME_HEAD:
+            raise Torn(offset)
+        version, kind, length, crc, chain = _FRAME.unpack_from(data, offset)
+        end = offset + FRAME_HEAD + length
+        known = version == VERSION and kind in Kind.__members__.values()
+        if not known or length > PAYLOAD_AT_MOST or end > len(data):
+            raise Torn(offset)
+        payload = data[offset + FRAME_HEAD : end]
+        if crc32(payload) != crc:
+            raise Torn(offset)
+        if key is not None and not hmac.compare_digest(chained(key, last, payload), chain):
+            raise Tampered(offset)
+        last, offset = chain, end
+        yield Frame(kind=Kind(kind), payload=payload, chain=chain, end=end)

@@ -1,0 +1,62 @@
+"""Reading the ledger back.
+
+Rows per request, sums per tenant, and the proof that nobody edited it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from modgate.api.secret import Secret
+from modgate.ledger.frames import Kind, Torn
+from modgate.ledger.records import Ended
+from modgate.ledger.segments import frames_of, segment_paths
+
+
+def rows(directory: Path, key: Secret | None = None) -> Iterator[Ended]:
+    """Every ended request, in order.  With the key the chain is proven on the way (Tampered).
+
+    A torn tail of the newest segment is where reading stops: it is being written, or a crash cut
+    it.
+    """
+    paths = segment_paths(directory)
+    for path in paths:
+        try:
+            for _, frame in frames_of(path, key):
+                if frame.kind is Kind.END:
+                    yield msgspec.msgpack.decode(frame.payload, type=Ended)
+        except Torn:
+            if path != paths[-1]:
+                raise
+
+
+@dataclass(frozen=True, slots=True, order=True, kw_only=True)
+class Sum:
+    """One line of `modgate usage`: `requests` whose bill is in it, and whether all are exact."""
+
+    tenant: str
+    model: str
+    unit: str
+    amount: int
+    requests: int
+    exact: bool
+
+
+def sums(directory: Path, key: Secret | None = None, *, tenant: str | None = None) -> list[Sum]:
+    """Units by tenant, model and unit."""
+    totals: dict[tuple[str, str, str], tuple[int, int, bool]] = {}
+    for row in rows(directory, key):
+        if tenant is not None and row.tenant != tenant:
+            continue
+        for unit, count in row.units.items():
+            at = (row.tenant, row.model, unit)
+            amount, requests, exact = totals.get(at, (0, 0, True))
+            totals[at] = (amount + count, requests + 1, exact and row.exact)
+    return [
+        Sum(tenant=t, model=m, unit=u, amount=amount, requests=requests, exact=exact)
+        for (t, m, u), (amount, requests, exact) in sorted(totals.items())
+    ]

@@ -1,0 +1,102 @@
+"""What the frames say: a request was opened, and how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from modgate.api.json import JsonObject
+from modgate.api.sink import Receipt
+
+RECORD_VERSION = 1
+
+
+class Opened(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A request's first dispatch, or (with `touched`) what it had used so far.
+
+    Units are by full name.  The bill of a request that a crash cut off is made of this.
+    """
+
+    v: int = RECORD_VERSION
+    id: str
+    wall: float
+    tenant: str = ""
+    key_id: str = ""
+    model: str = ""
+    modality: str = ""
+    reserved: Mapping[str, int] = {}
+    touched: Mapping[str, int] | None = None
+
+
+class Ended(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A request's end: one row per request, its attempts nested, key = `id`."""
+
+    v: int = RECORD_VERSION
+    id: str
+    wall: float
+    ending: str
+    status: int
+    tenant: str
+    key_id: str
+    model: str
+    modality: str
+    operation: str = ""
+    route: str = ""
+    slo: str = ""
+    duration_s: float = 0.0
+    units: Mapping[str, int] = {}
+    reserved: Mapping[str, int] = {}
+    exact: bool = True
+    by: str = "gateway"
+    error: str = ""
+    trace_id: str = ""
+    attempts: list[JsonObject] = []
+
+
+def ended_of(receipt: Receipt) -> Ended:
+    """The record of a receipt."""
+    return Ended(
+        id=receipt.request_id,
+        wall=receipt.wall,
+        ending=receipt.ending,
+        status=receipt.status,
+        tenant=receipt.tenant,
+        key_id=receipt.key_id,
+        model=receipt.model,
+        modality=receipt.modality,
+        operation=receipt.operation,
+        route=receipt.route,
+        slo=receipt.slo,
+        duration_s=round(receipt.duration_s, 6),
+        units={name: count for name, count in receipt.units.items() if count},
+        reserved=receipt.reserved,
+        exact=receipt.exact,
+        by=receipt.measured_by,
+        error=receipt.error,
+        trace_id=receipt.trace_id,
+        attempts=[_attempt(each) for each in receipt.attempts],
+    )
+
+
+def _attempt(attempt: object) -> JsonObject:
+    record: JsonObject = msgspec.to_builtins(attempt)
+    return {name: value for name, value in record.items() if value not in (None, "", False)}
+
+
+def crashed(opened: Opened, touched: Mapping[str, int] | None, wall: float) -> Ended:
+    """The end of a request that has none: the last touch, else the reserve, as an estimate."""
+    return Ended(
+        id=opened.id,
+        wall=wall,
+        ending="gateway_crash",
+        status=0,
+        tenant=opened.tenant,
+        key_id=opened.key_id,
+        model=opened.model,
+        modality=opened.modality,
+        units=touched if touched is not None else opened.reserved,
+        reserved=opened.reserved,
+        exact=False,
+        by="estimate",
+    )

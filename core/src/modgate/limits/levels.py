@@ -1,0 +1,185 @@
+"""Levels and reservations in memory, by the rules of the shared store's script.
+
+Three kinds: `b` a leaky bucket (level in unit x ms), `w` a calendar window's counter, `c` a count
+of what is in hand.  Everything is an integer below 2^53, so that a store that counts in doubles
+agrees bit for bit.  A reservation charges all of its limits or none; settling may push a level over
+its burst: that is debt, and the next requests wait until it has leaked away. Source: algorithms.md
+3.1, 3.2 and its appendix A, of which this is the twin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+Kind = Literal["b", "w", "c"]
+
+KEPT_MS = 600_000  # a settled record answers a late duplicate for ten minutes
+WINDOW_KEPT_MS = 172_800_000
+WAIT_FOR_SLOT_MS = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """One limit.
+
+    `amount` units per `period_ms` (kind b), until `period_ms` epoch (w), or at once (c).
+    """
+
+    key: str
+    kind: Kind
+    amount: int
+    period_ms: int = 0
+    burst: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """Not reserved: how long until it could be, and by which limit (an index)."""
+
+    wait_ms: int
+    index: int
+
+
+@dataclass(slots=True)
+class _Level:
+    kind: Kind
+    value: int
+    at_ms: int
+    gone_ms: int
+
+
+@dataclass(slots=True)
+class _Record:
+    state: Literal["open", "settled", "reaped"]
+    limits: tuple[Limit, ...]
+    charged: list[int]
+    measured: list[int]
+    ends_ms: int
+
+
+@dataclass(slots=True)
+class Levels:
+    """The store.  `now_ms` is an argument everywhere; a clock that goes back leaks nothing."""
+
+    _levels: dict[str, _Level] = field(default_factory=dict)
+    _records: dict[str, _Record] = field(default_factory=dict)
+    _swept_ms: int = 0
+
+    def level(self, limit: Limit, now_ms: int) -> int:
+        """The level of a limit now: unit x ms for buckets, units for the others."""
+        found = self._levels.get(limit.key)
+        if found is None:
+            return 0
+        if limit.kind == "b":
+            return max(0, found.value - max(0, now_ms - found.at_ms) * limit.amount)
+        return found.value
+
+    def _store(self, limit: Limit, value: int, now_ms: int) -> None:
+        if value <= 0 and limit.kind != "w":
+            self._levels.pop(limit.key, None)
+            return
+        found = self._levels.get(limit.key)
+        at_ms = max(now_ms, found.at_ms) if found is not None and limit.kind == "b" else now_ms
+        gone_ms = at_ms + -(-value // max(1, limit.amount)) + 1000
+        if limit.kind == "w":
+            gone_ms = limit.period_ms + WINDOW_KEPT_MS
+        self._levels[limit.key] = _Level(limit.kind, max(0, value), at_ms, gone_ms)
+
+    def _add(self, limit: Limit, delta: int, now_ms: int) -> None:
+        if delta:
+            units = delta * limit.period_ms if limit.kind == "b" else delta
+            self._store(limit, max(0, self.level(limit, now_ms) + units), now_ms)
+
+    def charge(self, limit: Limit, count: int, now_ms: int) -> None:
+        """Charge without a reservation: what is never given back."""
+        self._sweep(now_ms)
+        self._add(limit, count, now_ms)
+
+    def wait_ms(self, limit: Limit, count: int, now_ms: int) -> int:
+        """How long until `count` more would be admitted; 0 = now."""
+        level = self.level(limit, now_ms)
+        if limit.kind == "b":
+            over = level + min(count, limit.burst) * limit.period_ms - limit.burst * limit.period_ms
+            return max(0, -(-over // max(1, limit.amount))) if over > 0 else 0
+        if level + count <= limit.amount:
+            return 0
+        return max(1, limit.period_ms - now_ms) if limit.kind == "w" else WAIT_FOR_SLOT_MS
+
+    def reserve(
+        self, rid: str, wanted: Sequence[tuple[Limit, int]], now_ms: int, ttl_ms: int
+    ) -> Denied | None:
+        """Charge all or none; None = reserved.  The same `rid` again charges nothing more."""
+        self._sweep(now_ms)
+        if rid in self._records:
+            return None
+        waits = [self.wait_ms(limit, count, now_ms) for limit, count in wanted]
+        worst = max(waits, default=0)
+        if worst > 0:
+            return Denied(worst, waits.index(worst))
+        charged = []
+        for limit, count in wanted:
+            taken = min(count, limit.burst) if limit.kind == "b" else count
+            self._add(limit, taken, now_ms)
+            charged.append(taken)
+        limits = tuple(limit for limit, _ in wanted)
+        self._records[rid] = _Record("open", limits, charged, [0] * len(limits), now_ms + ttl_ms)
+        return None
+
+    def touch(self, rid: str, measured: Sequence[int], now_ms: int, ttl_ms: int) -> bool:
+        """Still alive, and so much was measured; False when it was reaped or settled."""
+        record = self._records.get(rid)
+        if record is None or record.state != "open":
+            return False
+        record.measured = list(measured)
+        record.ends_ms = now_ms + ttl_ms
+        return True
+
+    def settle(self, rid: str, actual: Sequence[int], now_ms: int) -> bool:
+        """Charge what it really was; counts in hand go back.  False when it was settled before."""
+        record = self._records.get(rid)
+        if record is None or record.state == "settled":
+            return False
+        self._close(record, actual, now_ms)
+        record.state = "settled"
+        record.ends_ms = now_ms + KEPT_MS
+        return True
+
+    def _close(self, record: _Record, actual: Sequence[int], now_ms: int) -> None:
+        for index, limit in enumerate(record.limits):
+            final = 0 if limit.kind == "c" else actual[index]
+            self._add(limit, final - record.charged[index], now_ms)
+            record.charged[index] = final
+
+    def reap(self, now_ms: int, at_most: int = 100) -> int:
+        """Close what was not touched in time with what was measured last.
+
+        A late settle still corrects.
+        """
+        late = [r for r in self._records.values() if r.state == "open" and r.ends_ms <= now_ms]
+        for record in late[:at_most]:
+            self._close(record, record.measured, now_ms)
+            record.state = "reaped"
+            record.ends_ms = now_ms + KEPT_MS
+        return len(late[:at_most])
+
+    def forget(self, rid: str) -> None:
+        """Drop a settled record at once, where nobody can ask again."""
+        self._records.pop(rid, None)
+
+    def _sweep(self, now_ms: int) -> None:
+        """Once a second, forget what has leaked away and what nobody asks for any more."""
+        if now_ms - self._swept_ms < 1000:
+            return
+        self._swept_ms = now_ms
+        for key in [key for key, level in self._levels.items() if level.gone_ms <= now_ms]:
+            if self._levels[key].kind != "c":
+                del self._levels[key]
+        done = [r for r, v in self._records.items() if v.state != "open" and v.ends_ms <= now_ms]
+        for rid in done:
+            del self._records[rid]
+
+    def sizes(self) -> tuple[int, int]:
+        """How many levels and records there are."""
+        return len(self._levels), len(self._records)

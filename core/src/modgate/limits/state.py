@@ -1,0 +1,39 @@
+"""What limits remember: kept across reloads, by tenant, unit and period, not by amount."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from modgate.limits.levels import Levels
+
+
+@dataclass(slots=True)
+class Held:
+    """What the requests of one tenant (or of all) have in hand."""
+
+    in_flight: int = 0
+    streams: int = 0
+    body_bytes: int = 0
+    spool_bytes: int = 0
+
+    def get(self, what: str) -> int:
+        """One of the four."""
+        return int(getattr(self, what))
+
+    def add(self, what: str, n: int) -> None:
+        """Take, or give back (negative)."""
+        setattr(self, what, self.get(what) + n)
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is in hand."""
+        return not (self.in_flight or self.streams or self.body_bytes or self.spool_bytes)
+
+
+@dataclass(slots=True)
+class LimitState:
+    """Levels and what is in hand.  Bounded: both hold only what is above zero."""
+
+    levels: Levels = field(default_factory=Levels)
+    tenants: dict[str, Held] = field(default_factory=dict)
+    total: Held = field(default_factory=Held)

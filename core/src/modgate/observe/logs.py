@@ -1,0 +1,109 @@
+"""Logs: JSON lines, one per request and one per change of state, written off the event loop.
+
+Nothing that looks like a key or a body leaves: every text is redacted, whatever put it there.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import re
+import sys
+from datetime import UTC, datetime
+from logging.handlers import QueueHandler, QueueListener
+from typing import TextIO
+
+import orjson
+
+from modgate.api.json import Json, JsonObject
+
+QUEUE_AT_MOST = 10_000
+TEXT_AT_MOST = 2_000
+_SECRETS = re.compile(
+    r"mg_[a-z]+_[a-z2-7]{12}_\w+|[Bb]earer\s+[\w.~+/=-]+|AKIA[0-9A-Z]{12,}|data:[\w/+.-]+;base64,\S+"
+)
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+def redacted(text: str) -> str:
+    """A text without keys, tokens and embedded files, of bounded length."""
+    cut = text if len(text) <= TEXT_AT_MOST else text[:TEXT_AT_MOST] + "..."
+    return _SECRETS.sub("[redacted]", cut)
+
+
+def _clean(value: Json) -> Json:
+    if isinstance(value, str):
+        return redacted(value)
+    if isinstance(value, dict):
+        return {str(name): _clean(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_clean(each) for each in value]
+    return value if isinstance(value, int | float | bool | None) else redacted(str(value))
+
+
+class JsonFormatter(logging.Formatter):
+    """A record as one JSON line: time, level, logger, event, then its fields."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line."""
+        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        line: JsonObject = {
+            "time": at,
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "event": redacted(record.getMessage()),
+        }
+        for name, value in vars(record).items():
+            if name not in _STANDARD and not name.startswith("_"):
+                line[name] = _clean(value)
+        if record.exc_info:
+            line["exception"] = redacted(self.formatException(record.exc_info)[-TEXT_AT_MOST:])
+        return orjson.dumps(line, default=str).decode()
+
+
+class _Dropping(QueueHandler):
+    """Puts records on the queue; when it is full they are dropped and counted."""
+
+    def __init__(self, lines: queue.Queue[logging.LogRecord]) -> None:
+        super().__init__(lines)
+        self.dropped = 0
+
+    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
+        """The listener is in this process: nothing is pickled, so nothing is formatted here."""
+        return record
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        """Never waits."""
+        try:
+            self.queue.put_nowait(record)
+        except queue.Full:
+            self.dropped += 1
+
+
+class LogSystem:
+    """The gateway's logging, from `open` to `close`."""
+
+    def __init__(self, level: str, stream: TextIO | None = None) -> None:
+        lines: queue.Queue[logging.LogRecord] = queue.Queue(QUEUE_AT_MOST)
+        target = logging.StreamHandler(stream or sys.stderr)
+        target.setFormatter(JsonFormatter())
+        self._handler = _Dropping(lines)
+        self._listener = QueueListener(lines, target)
+        self._root = logging.getLogger()
+        self._before = (self._root.level, list(self._root.handlers))
+        self._root.handlers = [self._handler]
+        self._root.setLevel(level.upper())
+        logging.getLogger("aiohttp.access").disabled = True
+        self._listener.start()
+
+    @property
+    def dropped(self) -> int:
+        """Lines that did not fit into the queue."""
+        return self._handler.dropped
+
+    def close(self) -> None:
+        """Write what is queued, and put logging back as it was."""
+        self._listener.stop()
+        level, handlers = self._before
+        self._root.handlers = handlers
+        self._root.setLevel(level)

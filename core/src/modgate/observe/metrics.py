@@ -1,0 +1,132 @@
+"""A small registry of counters, gauges and histograms, written out as Prometheus text 0.0.4.
+
+Children are plain lists and are updated on the event loop only; rendering copies them first, so it
+may run in a thread.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+Labels = tuple[str, ...]
+SERIES_AT_MOST = 20_000
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+def _labelled(names: Sequence[str], values: Labels, more: str = "") -> str:
+    pairs = [f'{name}="{_escaped(value)}"' for name, value in zip(names, values, strict=True)]
+    if more:
+        pairs.append(more)
+    return "{" + ",".join(pairs) + "}" if pairs else ""
+
+
+@dataclass(slots=True)
+class Counter:
+    """A number that only grows, per label values."""
+
+    name: str
+    meaning: str
+    labels: Labels = ()
+    values: dict[Labels, float] = field(default_factory=dict)
+
+    def add(self, labels: Labels = (), n: float = 1) -> None:
+        """Count."""
+        self.values[labels] = self.values.get(labels, 0) + n
+
+    def lines(self) -> Iterator[str]:
+        """Prometheus text."""
+        yield f"# HELP {self.name} {self.meaning}\n# TYPE {self.name} counter"
+        for labels, value in list(self.values.items()):
+            yield f"{self.name}{_labelled(self.labels, labels)} {value:g}"
+
+
+@dataclass(slots=True)
+class Gauge:
+    """A number that is read when somebody looks; `read` answers label values -> number."""
+
+    name: str
+    meaning: str
+    labels: Labels
+    read: Callable[[], Mapping[Labels, float]]
+
+    def lines(self) -> Iterator[str]:
+        """Prometheus text."""
+        yield f"# HELP {self.name} {self.meaning}\n# TYPE {self.name} gauge"
+        for labels, value in self.read().items():
+            yield f"{self.name}{_labelled(self.labels, labels)} {value:g}"
+
+
+@dataclass(slots=True)
+class Histogram:
+    """How often a value fell under each bound, per label values."""
+
+    name: str
+    meaning: str
+    labels: Labels
+    bounds: tuple[float, ...]
+    values: dict[Labels, list[float]] = field(default_factory=dict)
+
+    def add(self, labels: Labels, value: float) -> None:
+        """Count a value."""
+        child = self.values.get(labels)
+        if child is None:
+            child = self.values[labels] = [0.0] * (len(self.bounds) + 2)
+        child[bisect_left(self.bounds, value)] += 1
+        child[-1] += value
+
+    def lines(self) -> Iterator[str]:
+        """Prometheus text: cumulative buckets, sum and count."""
+        yield f"# HELP {self.name} {self.meaning}\n# TYPE {self.name} histogram"
+        for labels, child in list(self.values.items()):
+            counts, total = child[:-1], 0.0
+            for bound, count in zip((*self.bounds, None), counts, strict=True):
+                total += count
+                shown = "+Inf" if bound is None else f"{bound:g}"
+                more = f'le="{shown}"'
+                yield f"{self.name}_bucket{_labelled(self.labels, labels, more)} {total:g}"
+            yield f"{self.name}_sum{_labelled(self.labels, labels)} {child[-1]:g}"
+            yield f"{self.name}_count{_labelled(self.labels, labels)} {total:g}"
+
+
+Metric = Counter | Gauge | Histogram
+
+
+class Registry:
+    """All metrics of a gateway."""
+
+    def __init__(self) -> None:
+        self._metrics: dict[str, Metric] = {}
+
+    def counter(self, name: str, meaning: str, *labels: str) -> Counter:
+        """A new counter."""
+        made = Counter(name, meaning, labels)
+        self._metrics[name] = made
+        return made
+
+    def gauge(
+        self, name: str, meaning: str, read: Callable[[], Mapping[Labels, float]], *labels: str
+    ) -> None:
+        """A new gauge."""
+        self._metrics[name] = Gauge(name, meaning, labels, read)
+
+    def histogram(
+        self, name: str, meaning: str, bounds: tuple[float, ...], *labels: str
+    ) -> Histogram:
+        """A new histogram."""
+        made = Histogram(name, meaning, labels, bounds)
+        self._metrics[name] = made
+        return made
+
+    def names(self) -> list[str]:
+        """Every metric's name, sorted."""
+        return sorted(self._metrics)
+
+    def render(self) -> bytes:
+        """Prometheus text of everything."""
+        lines = [line for name in self.names() for line in self._metrics[name].lines()]
+        return ("\n".join(lines) + "\n").encode()

@@ -1,0 +1,99 @@
+"""Where a receipt goes besides the ledger: metrics, the request log, the trace exporter."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from modgate.api.json import JsonObject
+from modgate.api.sink import Receipt
+from modgate.observe.metrics import Registry
+from modgate.observe.otel import Exporter
+from modgate.observe.recorder import Recorder
+
+log = logging.getLogger("modgate.request")
+failures = logging.getLogger(__name__)
+
+LAG_EVERY_S = 0.5
+LAG_BOUNDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0)
+
+
+class Observer:
+    """Observes receipts; whatever fails here never reaches a request."""
+
+    def __init__(self, exporter: Exporter | None = None) -> None:
+        self.registry = Registry()
+        self.recorder = Recorder(self.registry)
+        self._exporter = exporter
+        self._lag = self.registry.histogram(
+            "modgate_loop_lag_seconds", "how late the event loop runs a timer", LAG_BOUNDS
+        )
+        self._task: asyncio.Task[None] | None = None
+        self._extra: list[Callable[[Receipt], None]] = []
+
+    def start(self) -> None:
+        """Begin to measure the loop's lag."""
+        self._task = asyncio.get_running_loop().create_task(self._measure())
+
+    def also(self, observe: Callable[[Receipt], None]) -> None:
+        """Give every receipt to this, too."""
+        self._extra.append(observe)
+
+    async def _measure(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + LAG_EVERY_S
+            await asyncio.sleep(LAG_EVERY_S)
+            self._lag.add((), max(0.0, loop.time() - due))
+
+    def observe(self, receipt: Receipt) -> None:
+        """One receipt, one log line."""
+        try:
+            self.recorder.observe(receipt)
+            if self._exporter is not None:
+                self._exporter.observe(receipt)
+            if log.isEnabledFor(logging.INFO):
+                log.info("request", extra=line_of(receipt))
+            for observe in self._extra:
+                observe(receipt)
+        except Exception:  # the border of a background concern
+            failures.exception("receipt", extra={"request_id": receipt.request_id})
+
+    def render(self) -> bytes:
+        """All metrics as Prometheus text."""
+        return self.registry.render()
+
+    async def close(self) -> None:
+        """Stop measuring, and send what is queued."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        if self._exporter is not None:
+            await asyncio.get_running_loop().run_in_executor(None, self._exporter.close)
+
+
+def line_of(receipt: Receipt) -> JsonObject:
+    """The fields of the request's log line."""
+    line: JsonObject = {
+        "request_id": receipt.request_id,
+        "trace_id": receipt.trace_id,
+        "tenant": receipt.tenant,
+        "key_id": receipt.key_id,
+        "route": receipt.route,
+        "model": receipt.model,
+        "ending": receipt.ending,
+        "status": receipt.status,
+        "duration_ms": round(receipt.duration_s * 1000, 3),
+        "units": dict(receipt.units),
+        "exact": receipt.exact,
+        "attempts": [
+            {"backend": each.backend, "state": each.state, "status": each.status}
+            for each in receipt.attempts[:8]
+        ],
+    }
+    if receipt.error:
+        line["error"] = receipt.error
+    if receipt.client_request_id:
+        line["client_request_id"] = receipt.client_request_id
+    return line

@@ -1,0 +1,166 @@
+"""Traces for OTLP: spans are made from a receipt when the request is over, and exported by a
+thread.
+
+One SERVER span, a CLIENT span per attempt with the span id that went upstream, and INTERNAL steps.
+Needs the extra modgate[otel].  Source: wire.md 9.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from modgate.api.sink import Attempt, Receipt, Step
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import ReadableSpan
+    from opentelemetry.trace import SpanContext, SpanKind
+
+QUEUE_AT_MOST = 4096
+FLUSH_MS = 2000
+Attributes = Mapping[str, str | int | float | bool]
+
+
+class MissingExtra(Exception):
+    """`[trace] otlp` is set and the extra is not installed."""
+
+
+class Exporter:
+    """Sends the spans of sampled receipts to an OTLP/HTTP endpoint; never waits, never raises."""
+
+    def __init__(self, endpoint: str) -> None:
+        try:
+            from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+            from opentelemetry.sdk.resources import Resource
+            from opentelemetry.sdk.trace.export import BatchSpanProcessor
+        except ImportError:
+            raise MissingExtra("tracing needs the extra modgate[otel]") from None
+        url = endpoint if endpoint.endswith("/v1/traces") else f"{endpoint.rstrip('/')}/v1/traces"
+        self._resource = Resource.create({"service.name": "modgate"})
+        self._processor = BatchSpanProcessor(
+            OTLPSpanExporter(endpoint=url),
+            max_queue_size=QUEUE_AT_MOST,
+            schedule_delay_millis=FLUSH_MS,
+        )
+
+    def observe(self, receipt: Receipt) -> None:
+        """Queue the spans of a sampled receipt."""
+        if receipt.sampled:
+            for span in self.spans(receipt):
+                self._processor.on_end(span)
+
+    def spans(self, receipt: Receipt) -> Iterator[ReadableSpan]:
+        """The spans of one request."""
+        from opentelemetry.trace import SpanKind
+
+        server = _context(receipt.trace_id, receipt.span_id)
+        parent = (
+            _context(receipt.trace_id, receipt.parent_span_id) if receipt.parent_span_id else None
+        )
+        name = f"{receipt.method} {receipt.route}" if receipt.route else receipt.method
+        yield self._span(
+            name,
+            server,
+            parent,
+            SpanKind.SERVER,
+            receipt,
+            (0.0, receipt.duration_s),
+            _request_attributes(receipt),
+            receipt.error if receipt.status >= 500 else "",
+        )
+        for attempt in receipt.attempts:
+            context = _context(receipt.trace_id, attempt.span)
+            ended = attempt.ended_s if attempt.ended_s is not None else receipt.duration_s
+            yield self._span(
+                f"{attempt.operation} {attempt.model}",
+                context,
+                server,
+                SpanKind.CLIENT,
+                receipt,
+                (attempt.began_s, ended),
+                _attempt_attributes(attempt),
+                attempt.error,
+            )
+        for number, step in enumerate(receipt.steps):
+            yield self._step(number, step, server, receipt)
+
+    def _step(self, number: int, step: Step, server: SpanContext, receipt: Receipt) -> ReadableSpan:
+        from opentelemetry.trace import SpanKind
+
+        made = f"{(int(receipt.span_id, 16) ^ (number + 1) * 0x9E3779B97F4A7C15) % 2**64 or 1:016x}"
+        context = _context(receipt.trace_id, made)
+        times = (step.began_s, step.ended_s)
+        return self._span(step.name, context, server, SpanKind.INTERNAL, receipt, times, {}, "")
+
+    def _span(
+        self,
+        name: str,
+        context: SpanContext,
+        parent: SpanContext | None,
+        kind: SpanKind,
+        receipt: Receipt,
+        times: tuple[float, float],
+        attributes: Attributes,
+        error: str,
+    ) -> ReadableSpan:
+        from opentelemetry.sdk.trace import ReadableSpan
+        from opentelemetry.trace import Status, StatusCode
+
+        more = {"error.type": error} if error else {}
+        return ReadableSpan(
+            name=name,
+            context=context,
+            parent=parent,
+            resource=self._resource,
+            attributes={**attributes, **more},
+            kind=kind,
+            status=Status(StatusCode.ERROR) if error else Status(StatusCode.UNSET),
+            start_time=round((receipt.wall + times[0]) * 1e9),
+            end_time=round((receipt.wall + times[1]) * 1e9),
+        )
+
+    def close(self) -> None:
+        """Export what is queued, within the SDK's own deadline."""
+        self._processor.shutdown()
+
+
+def _context(trace_id: str, span_id: str) -> SpanContext:
+    from opentelemetry.trace import SpanContext, TraceFlags
+
+    return SpanContext(int(trace_id, 16), int(span_id, 16), True, TraceFlags(1))
+
+
+def _request_attributes(receipt: Receipt) -> dict[str, str | int | float | bool]:
+    found: dict[str, str | int | float | bool] = {
+        "http.request.method": receipt.method,
+        "http.route": receipt.route,
+        "http.response.status_code": receipt.status,
+        "modgate.request_id": receipt.request_id,
+        "modgate.tenant": receipt.tenant,
+        "modgate.ending": receipt.ending,
+    }
+    if receipt.modality:
+        found["gen_ai.operation.name"] = receipt.operation
+        found["gen_ai.request.model"] = receipt.model
+        for name, count in receipt.units.items():
+            short = name.partition(".")[2]
+            if short in ("input_tokens", "output_tokens"):
+                found[f"gen_ai.usage.{short}"] = count
+            else:
+                found[f"modgate.usage.{short}"] = count
+    return found
+
+
+def _attempt_attributes(attempt: Attempt) -> dict[str, str | int | float | bool]:
+    found: dict[str, str | int | float | bool] = {
+        "gen_ai.operation.name": attempt.operation,
+        "gen_ai.request.model": attempt.model,
+        "gen_ai.provider.name": attempt.family,
+        "modgate.backend": attempt.backend,
+        "modgate.region": attempt.region,
+    }
+    if attempt.status is not None:
+        found["http.response.status_code"] = attempt.status
+    if attempt.first_s is not None:
+        found["gen_ai.response.time_to_first_chunk"] = attempt.first_s - attempt.began_s
+    return found

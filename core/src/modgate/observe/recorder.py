@@ -1,0 +1,68 @@
+"""Receipts as metrics.  Tenants label counters only; backends and models label histograms only.
+
+Label values come from the configuration; anything else is `other`, so junk cannot mint series.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from modgate.api.sink import Receipt
+from modgate.observe.metrics import Registry
+from modgate.units import UnitTable
+
+SECONDS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
+OTHER = "other"
+
+
+class Recorder:
+    """Counts receipts.  `known` is swapped with each snapshot."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._units = UnitTable()
+        self._tenants: Collection[str] = frozenset()
+        self._models: Collection[str] = frozenset()
+        self._requests = registry.counter(
+            "modgate_requests_total", "requests by how they ended", "tenant", "modality", "ending"
+        )
+        self._units_total = registry.counter(
+            "modgate_units_total", "units billed, in their shown form", "tenant", "unit"
+        )
+        self._refusals = registry.counter(
+            "modgate_refusals_total", "requests refused, by error code", "tenant", "code"
+        )
+        self._attempts = registry.counter(
+            "modgate_attempts_total", "upstream attempts", "backend", "state"
+        )
+        self._duration = registry.histogram(
+            "modgate_request_duration_seconds", "from first header to last byte", SECONDS, "model"
+        )
+        self._first = registry.histogram(
+            "modgate_attempt_first_event_seconds",
+            "from sending a call to its first event",
+            SECONDS,
+            "backend",
+            "model",
+        )
+
+    def use(self, units: UnitTable, tenants: Collection[str], models: Collection[str]) -> None:
+        """The label values of a new snapshot."""
+        self._units, self._tenants, self._models = units, tenants, models
+
+    def observe(self, receipt: Receipt) -> None:
+        """Count one receipt."""
+        tenant = receipt.tenant if receipt.tenant in self._tenants else OTHER
+        model = receipt.model if receipt.model in self._models else OTHER
+        self._requests.add((tenant, receipt.modality or OTHER, receipt.ending))
+        for name, count in receipt.units.items():
+            unit = self._units.units.get(name)
+            if unit is not None and count:
+                self._units_total.add((tenant, self._units.public(name)), count / unit.scale)
+        if receipt.error and receipt.status in (400, 401, 403, 404, 413, 415, 429):
+            self._refusals.add((tenant, receipt.error))
+        if receipt.modality:
+            self._duration.add((model,), receipt.duration_s)
+        for attempt in receipt.attempts:
+            self._attempts.add((attempt.backend, attempt.state))
+            if attempt.first_s is not None:
+                self._first.add((attempt.backend, model), attempt.first_s - attempt.began_s)
