@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from ssl import SSLContext
 
@@ -106,29 +107,35 @@ class Fetcher:
         or the spool is full.
         """
         codes = _Codes.of(fetch.kinds)
-        began = self._clock.now()
-        reason = f"the URL did not answer in full within {self._timeout_s:g} seconds"
         if self._allowed.nothing:
             reason = "URLs are not fetched here: `[fetch] allow` is empty; send the file itself"
             raise Refused(fetch.field, codes.url, reason)
-        try:
-            await asyncio.wait_for(self._places.acquire(), self._timeout_s)
-        except TimeoutError:
-            raise Overloaded("too many files are being fetched; try again later") from None
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                return await self._follow(fetch, codes, scope)
-        except _Failed as error:
-            reason = str(error)
-        except (aiohttp.ClientError, ConnectionError):  # time-outs of aiohttp are both
-            reason = "the URL's server could not be reached, or broke off"
-        except TimeoutError:
-            pass
-        finally:
-            self._places.release()
+        began = self._clock.now()
+        async with self._place():
+            try:
+                async with asyncio.timeout(self._timeout_s):
+                    return await self._follow(fetch, codes, scope)
+            except _Failed as error:
+                reason = str(error)
+            except (aiohttp.ClientError, ConnectionError):  # before TimeoutError: some are both
+                reason = "the URL's server could not be reached, or broke off"
+            except TimeoutError:
+                reason = f"the URL did not answer in full within {self._timeout_s:g} seconds"
         took_ms = round(1000 * (self._clock.now() - began))
         logger.info("fetch.failed", extra={"reason": reason, "took_ms": took_ms})
         raise Refused(fetch.field, codes.download, reason)
+
+    @asynccontextmanager
+    async def _place(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self._places.acquire()
+        except TimeoutError:
+            raise Overloaded("too many files are being fetched; try again later") from None
+        try:
+            yield
+        finally:
+            self._places.release()
 
     async def _follow(self, fetch: Fetch, codes: _Codes, scope: Scope) -> File:
         try:
