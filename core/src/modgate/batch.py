@@ -16,9 +16,10 @@ from typing import TypeGuard
 
 from modgate.api.modality import Batching
 from modgate.api.relay import Event, State
-from modgate.dispatch import Dispatch, Order, Readable
+from modgate.dispatch import Dispatch, Order
 from modgate.errors import GatewayError, PluginFault, Refused
 from modgate.fleet.fleet import Lease
+from modgate.trip import Readable
 
 
 @dataclass(slots=True, eq=False)
@@ -123,7 +124,7 @@ class _Trip:
             await self._alone(error)
         except GatewayError as error:
             _fail(self._riders, error)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # a plugin's merge or split
             fault = PluginFault(f"{type(error).__name__} while calls were merged")
             fault.__cause__ = error
             _fail(self._riders, fault)

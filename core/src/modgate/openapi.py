@@ -9,7 +9,7 @@ from modgate.api.json import Json, JsonObject
 from modgate.api.modality import Endpoint
 from modgate.table import Table
 
-KEY = [{"bearer": []}]
+KEY: list[Json] = [{"bearer": []}]
 
 
 def described(table: Table) -> JsonObject:

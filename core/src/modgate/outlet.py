@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 from modgate.api.relay import Head, Relay
 from modgate.api.surface import Surface, dump
-from modgate.dispatch import Timeouts
 from modgate.draft import Draft
 from modgate.errors import Cancelled, GatewayError
 from modgate.guard import Guard
 from modgate.http.egress import Reply
 from modgate.http.surfaces import error_headers
+from modgate.timeouts import Timeouts
 
 TOUCH_S = 5.0
 TICK_LEAST_S = 0.02

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import partial
 
 from aiohttp import web
@@ -24,7 +23,7 @@ from modgate.api.relay import Usage
 from modgate.api.request import Request
 from modgate.api.surface import Surface
 from modgate.catalog import Page, page_of
-from modgate.dispatch import Order, Trip, guard_model
+from modgate.dispatch import Order, guard_model
 from modgate.draft import Draft, ending_of
 from modgate.errors import (
     Cancelled,
@@ -40,16 +39,17 @@ from modgate.guard import Deadline
 from modgate.http.egress import Reply
 from modgate.http.ingress import Ingress
 from modgate.limits.headers import headers as rate_headers
+from modgate.limits.limiter import Admission
 from modgate.needs import shaped
 from modgate.observe.tracing import Trace
 from modgate.outlet import Outlet
-from modgate.run import AHEAD, Pieces, Run
+from modgate.run import Pieces, Run
 from modgate.state import State
 from modgate.table import Resolved, Route, parse
+from modgate.trip import Trip
 from modgate.units import NOTHING, Units
 
 log = logging.getLogger(__name__)
-ASKED_REPLY_AT_MOST = 8 << 20
 
 
 class Pipeline:
@@ -99,7 +99,7 @@ class Exchange:
         )
         self._scope = state.spool.scope(self._charge_spool)
         self._surface: Surface = self._gateway.surfaces["openai"]
-        self._admission = None
+        self._admission: Admission | None = None
         self._ingress: Ingress | None = None
         self._resolved: Resolved | None = None
         self._plan: Plan | None = None
@@ -189,7 +189,7 @@ class Exchange:
 
     async def _read(self, route: Route) -> Body:
         gateway = self._gateway
-        gateway.limiter.check_spent(self._admission, tuple(route.endpoints))
+        gateway.limiter.check_spent(self._held(), tuple(route.endpoints), now=self._clock.now())
         self._ingress = Ingress(
             self._request, idle_s=gateway.timeouts.body_idle_s, hold=self._charge_body
         )
@@ -293,7 +293,7 @@ class Exchange:
         units = units.of(modality.name)
         learned = frozenset(unit.name for unit in modality.units if unit.learned)
         self._gateway.limiter.reserve(
-            self._admission, units, model=self.draft.model, learned=learned
+            self._held(), units, model=self.draft.model, learned=learned, now=self._clock.now()
         )
         self.draft.reserved = Units(self.draft.reserved) + units.full()
         self._deadline("total", units)
@@ -302,7 +302,7 @@ class Exchange:
     def _more(self, units: Units) -> None:
         """Reserve on top: a call of another model, or sizes beyond the plan's reserve."""
         if units:
-            self._gateway.limiter.top_up(self._admission, units)
+            self._gateway.limiter.top_up(self._held(), units, now=self._clock.now())
             self.draft.reserved = Units(self.draft.reserved) + units.full()
 
     def _ordered(self, index: int, call: Call) -> Trip:
@@ -341,7 +341,7 @@ class Exchange:
     async def _go(self, plan: Plan, resolved: Resolved) -> None:
         self.draft.stream = plan.relay.head.kind != "whole"
         if self.draft.stream:
-            self._gateway.limiter.hold(self._admission, "streams", 1)
+            self._gateway.limiter.hold(self._held(), "streams", 1)
         self._outlet.surface = self._surface
         self._outlet.watch(plan.relay.head)
         self._run = Run(
@@ -355,11 +355,15 @@ class Exchange:
         await self._run.go()
         await self._outlet.finish(plan.relay, self._shown_units())
 
+    def _held(self) -> Admission:
+        assert self._admission is not None
+        return self._admission
+
     def _draw(self, drawn: Drawn, ahead: int) -> Pieces:
         return self._state.decoders.draw(drawn, self._scope, ahead=ahead)
 
     def _charge_body(self, size: int) -> None:
-        self._gateway.limiter.hold(self._admission, "body_bytes", size)
+        self._gateway.limiter.hold(self._held(), "body_bytes", size)
 
     def _charge_spool(self, size: int) -> None:
         if self._admission is not None:
@@ -407,7 +411,7 @@ class Exchange:
         """
         try:
             usage = self._usage()
-        except Exception as raised:  # noqa: BLE001  # a plugin's usage must not lose the bill
+        except Exception as raised:  # a plugin's usage must not lose the bill
             log.error("usage failed", extra={"request_id": self.draft.request_id}, exc_info=raised)
             usage = Usage(NOTHING, exact=False, by="estimate")
         ending = ending_of(error)
@@ -431,7 +435,3 @@ class Exchange:
             if self.draft.modality:
                 self._state.ledger.ended(receipt)
         self._state.observer.observe(receipt)
-
-
-__all__ = ["AHEAD", "Exchange", "Pipeline"]
-_ = replace

@@ -16,10 +16,10 @@ from typing import Protocol
 from modgate.api.json import Json
 from modgate.api.plan import Call, Drawn, Plan
 from modgate.api.relay import Event, Outcome, Relay, Usage
-from modgate.dispatch import Trip
 from modgate.errors import GatewayError, PluginFault, Upstream
 from modgate.lane import Lane
 from modgate.spool import Scope
+from modgate.trip import Trip
 
 DRAWER = -1
 AHEAD = 2  # calls may be drawn this many widths ahead of the head
@@ -28,7 +28,10 @@ AHEAD = 2  # calls may be drawn this many widths ahead of the head
 class Sink(Protocol):
     """Where reply bytes go: `http.egress.Reply` behind the pipeline."""
 
-    opened: bool
+    @property
+    def opened(self) -> bool:
+        """Whether a byte of the reply may have left."""
+        ...
 
     async def emit(self, relay: Relay, data: Sequence[bytes]) -> None:
         """Bytes of the reply, whole events each on SSE; waits while the client does not read."""

@@ -78,6 +78,11 @@ class Scope:
         self._spool.used += size
         self._sizes[fd] += size
 
+    @property
+    def size(self) -> int:
+        """Bytes of all its files."""
+        return sum(self._sizes.values())
+
     def drop(self, file: File) -> None:
         """Free one file before the request ends."""
         self._drop(file.fd)

@@ -42,11 +42,25 @@ def origin_of(point: EntryPoint) -> Origin:
     return Origin(name=point.name, distribution=name, version=version)
 
 
+def _all() -> list[EntryPoint]:
+    """Every entry point of a group that may be ours.
+
+    Groups are asked one by one, nothing is loaded.
+    """
+    found = entry_points()
+    return [
+        point
+        for group in found.groups
+        if _GROUP.fullmatch(group)
+        for point in found.select(group=group)
+    ]
+
+
 def find(points: Iterable[EntryPoint] | None = None) -> Installed:
     """All installed plugins, sorted by name; nothing is imported."""
     found: dict[str, list[EntryPoint]] = {}
     newer: dict[str, str] = {}
-    for point in entry_points() if points is None else points:
+    for point in _all() if points is None else points:
         group = _GROUP.fullmatch(point.group)
         if group is None:
             continue

@@ -12,8 +12,8 @@ from modgate.observe.metrics import Registry
 from modgate.observe.otel import Exporter
 from modgate.observe.recorder import Recorder
 
-log = logging.getLogger("modgate.request")
-failures = logging.getLogger(__name__)
+requests = logging.getLogger("modgate.request")
+log = logging.getLogger(__name__)
 
 LAG_EVERY_S = 0.5
 LAG_BOUNDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0)
@@ -53,12 +53,12 @@ class Observer:
             self.recorder.observe(receipt)
             if self._exporter is not None:
                 self._exporter.observe(receipt)
-            if log.isEnabledFor(logging.INFO):
-                log.info("request", extra=line_of(receipt))
+            if requests.isEnabledFor(logging.INFO):
+                requests.info("request", extra=line_of(receipt))
             for observe in self._extra:
                 observe(receipt)
         except Exception:  # the border of a background concern
-            failures.exception("receipt", extra={"request_id": receipt.request_id})
+            log.exception("receipt", extra={"request_id": receipt.request_id})
 
     def render(self) -> bytes:
         """All metrics as Prometheus text."""

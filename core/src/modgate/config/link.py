@@ -1,0 +1,350 @@
+"""Linking.
+
+What the file names is found, in the types that the mechanisms want; mistakes are collected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from math import ceil
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from modgate.api.auth import Limits, Policy, Rate
+from modgate.api.json import JsonObject
+from modgate.api.modality import Modality
+from modgate.api.model import Model, ModelFacts
+from modgate.api.select import PHASES, Backend, Target
+from modgate.config.decode import Source, did_you_mean, problems_of
+from modgate.config.schema import BackendSection, File, ModelSection, TenantSection
+from modgate.config.values import RateText, TargetText
+from modgate.errors import ConfigError, Problem
+from modgate.units import REQUESTS, UnitTable
+
+AnyModality = Modality[Any]  # each modality has a config type of its own
+Deadlines = Mapping[str, Mapping[str, Target]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What plugins brought, as far as a file may refer to it.
+
+    `installed`: plugins not switched on.
+    """
+
+    modalities: Mapping[str, AnyModality]
+    families: Iterable[tuple[str, str]]
+    units: UnitTable
+    owners: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tenant:
+    """A tenant of the file."""
+
+    name: str
+    policy: Policy
+    key_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Linked:
+    """The file's meaning.  `file` holds the sections that mechanisms take their numbers from."""
+
+    file: File
+    models: Mapping[str, Model]
+    backends: tuple[Backend, ...]
+    tenants: tuple[Tenant, ...]
+    deadlines: Deadlines
+    targets: Mapping[str, Mapping[str, Mapping[str, Target]]]
+
+
+class Linker:
+    """Links one file; `link()` raises ConfigError with everything that does not fit."""
+
+    def __init__(self, file: File, source: Source, known: Known) -> None:
+        self._file = file
+        self._source = source
+        self._known = known
+        self._problems: list[Problem] = []
+
+    def _wrong(self, path: tuple[str | int, ...], message: str) -> None:
+        self._problems.append(self._source.problem(path, message))
+
+    def link(self) -> Linked:
+        """All of it."""
+        models = self._models()
+        backends = [
+            made
+            for index, section in enumerate(self._file.backend)
+            if (made := self._backend(index, section, models)) is not None
+        ]
+        self._identities(backends)
+        tenants = tuple(self._tenant(*item, models) for item in self._file.tenant.items())
+        deadlines = self._deadlines()
+        targets = self._targets()
+        self._safety()
+        if self._problems:
+            raise ConfigError(self._problems)
+        return Linked(
+            file=self._file,
+            models=models,
+            backends=tuple(backends),
+            tenants=tenants,
+            deadlines=deadlines,
+            targets=targets,
+        )
+
+    def _models(self) -> dict[str, Model]:
+        found: dict[str, Model] = {}
+        names: dict[str, str] = {}
+        for name, section in self._file.model.items():
+            modality = self._known.modalities.get(section.modality)
+            if modality is None:
+                self._wrong(("model", name, "modality"), self._no_modality(section.modality))
+                continue
+            for each in (name, *section.aliases):
+                if each in names:
+                    self._wrong(("model", name), f"the name '{each}' is taken by '{names[each]}'")
+                names[each] = name
+            found[name] = Model(
+                name=name,
+                modality=section.modality,
+                aliases=section.aliases,
+                facts=self._facts(name, section, modality),
+            )
+        for name, model in found.items():
+            self._model_names(("model", name), model.facts, found)
+        for name, modality in self._known.modalities.items():
+            owner = self._known.owners.get(name, name)
+            self._model_names(("plugin", owner), modality.config, found)
+        return found
+
+    def _no_modality(self, name: str) -> str:
+        known = sorted(self._known.modalities)
+        return (
+            f"no enabled plugin brings the modality '{name}'{did_you_mean(name, known)}; "
+            f"a plugin is switched on by its section: [plugin.{name}]"
+        )
+
+    def _facts(self, name: str, section: ModelSection, modality: AnyModality) -> ModelFacts:
+        try:
+            return modality.model_type.model_validate(section.model_extra or {})
+        except ValidationError as error:
+            path = ("model", name)
+            self._problems += problems_of(error, self._source.problem, modality.model_type, path)
+            return ModelFacts()
+
+    def _model_names(
+        self, path: tuple[str, ...], holder: BaseModel, models: Mapping[str, Model]
+    ) -> None:
+        """`ModelName["embedding"]` fields must name a model of that modality."""
+        for field_name, info in type(holder).model_fields.items():
+            marks = [
+                m for m in info.metadata if isinstance(m, tuple) and m[:1] == ("modgate-model",)
+            ]
+            marks += [
+                m
+                for arg in get_args(info.annotation)
+                for m in getattr(arg, "__metadata__", ())
+                if isinstance(m, tuple) and m[:1] == ("modgate-model",)
+            ]
+            value = getattr(holder, field_name)
+            if not marks or value is None:
+                continue
+            model = models.get(value)
+            if model is None or model.modality != marks[0][1]:
+                text = f"'{value}' is no {marks[0][1]} model{did_you_mean(value, models)}"
+                self._wrong((*path, field_name), text)
+
+    def _backend(
+        self, index: int, section: BackendSection, models: Mapping[str, Model]
+    ) -> Backend | None:
+        path = ("backend", index)
+        if not section.url.startswith(("http://", "https://")):
+            self._wrong((*path, "url"), "must begin with http:// or https://")
+        families = set(self._known.families)
+        for name in section.serves:
+            model = models.get(name)
+            if model is None:
+                declared = self._file.model.get(name)
+                text = f"no [model.{name}]{did_you_mean(name, models)}"
+                if declared is not None:
+                    text = f"its modality is not enabled; add [plugin.{declared.modality}]"
+                self._wrong((*path, "serves", name), text)
+            elif (model.modality, section.family) not in families:
+                spoken = sorted(f for m, f in families if m == model.modality)
+                text = f"no dialect of {model.modality} for '{section.family}'; known: {spoken}"
+                self._wrong((*path, "family"), text)
+        return Backend(
+            name=section.name,
+            family=section.family,
+            url=section.url,
+            serves=section.serves,
+            region=section.region,
+            hardware=section.hardware,
+            slots=section.slots,
+            offers={kind: frozenset(values) for kind, values in section.offers.items()},
+            key=section.key,
+        )
+
+    def _identities(self, backends: list[Backend]) -> None:
+        seen: dict[str, str] = {}
+        names: set[str] = set()
+        for index, backend in enumerate(backends):
+            if backend.name in names:
+                self._wrong(("backend", index, "name"), f"'{backend.name}' is used twice")
+            names.add(backend.name)
+            other = seen.setdefault(backend.identity, backend.name)
+            if other != backend.name:
+                text = f"is the same engine as '{other}'; name all models in one 'serves'"
+                self._wrong(("backend", index, "url"), text)
+
+    def _tenant(self, name: str, section: TenantSection, models: Mapping[str, Model]) -> Tenant:
+        path = ("tenant", name)
+        for index, model in enumerate(section.models or ()):
+            if model not in models:
+                self._wrong(
+                    (*path, "models", index), f"no [model.{model}]{did_you_mean(model, models)}"
+                )
+        if section.slo and section.slo not in self._file.slo:
+            guess = did_you_mean(section.slo, self._file.slo)
+            self._wrong((*path, "slo"), f"no [slo.{section.slo}]{guess}")
+        if section.keys is not None and self._file.auth.pepper is None:
+            text = 'keys need a pepper: add [auth] pepper = { file = "/run/secrets/pepper" }'
+            self._wrong((*path, "keys"), text)
+        allowed = frozenset(section.models) if section.models is not None else None
+        policy = Policy(
+            models=allowed,
+            visible=allowed,
+            regions=frozenset(section.regions) if section.regions is not None else None,
+            slo=section.slo,
+            limits=self._limits(path, section),
+        )
+        key_file = section.keys.file if section.keys is not None else None
+        return Tenant(name=name, policy=policy, key_file=key_file)
+
+    def _limits(self, path: tuple[str | int, ...], section: TenantSection) -> Limits:
+        limits = section.limits
+        rates: list[Rate] = []
+        if limits.requests is not None:
+            amount = max(1, round(limits.requests.amount))
+            rates.append(Rate(unit=REQUESTS, amount=amount, period=limits.requests.period))
+        for written, text in limits.units.items():
+            rates += self._unit_rates((*path, "limits", "units", written), written, text)
+        return Limits(
+            rates=tuple(rates),
+            in_flight=limits.in_flight,
+            streams=limits.streams,
+            body_bytes=limits.body_bytes,
+            spool_bytes=limits.spool_bytes,
+        )
+
+    def _unit_rates(
+        self, path: tuple[str | int, ...], written: str, text: RateText
+    ) -> Iterable[Rate]:
+        units = self._known.units
+        known = sorted({units.public(full) for full in units.units})
+        if "." not in written:
+            fitting = [name for name in known if name.endswith(f".{written}")] or known
+            self._wrong(path, f"say whose: {', '.join(fitting)}, or '*.{written}' for all")
+            return
+        found = units.resolve(written)
+        if not found:
+            self._wrong(
+                path, f"unknown unit{did_you_mean(written, known)}; known: {', '.join(known)}"
+            )
+        for full in found:
+            amount = ceil(text.amount * units.units[full].scale)
+            yield Rate(unit=full, amount=amount, period=text.period)
+
+    def _target(
+        self, path: tuple[str | int, ...], text: TargetText, modality: AnyModality
+    ) -> Target:
+        try:
+            written = text.per_unit()
+        except ValueError as error:
+            self._wrong(path, str(error))
+            return Target(base_s=text.base)
+        by_public = {unit.public: unit for unit in modality.units}
+        per_unit: dict[str, float] = {}
+        for name, seconds in written.items():
+            unit = by_public.get(name)
+            if unit is None:
+                known = ", ".join(sorted(by_public))
+                self._wrong((*path, name), f"{modality.name} has no unit '{name}'; known: {known}")
+            else:
+                per_unit[unit.name] = seconds / unit.scale
+        return Target(base_s=text.base, per_unit=per_unit, objective=text.objective)
+
+    def _deadlines(self) -> Deadlines:
+        """The plugins' own, with what `[timeouts.<modality>]` overrides."""
+        found = {name: dict(each.deadlines) for name, each in self._known.modalities.items()}
+        for name, value in (self._file.timeouts.model_extra or {}).items():
+            modality = self._known.modalities.get(name)
+            if modality is None or not isinstance(value, dict):
+                known = [*type(self._file.timeouts).model_fields, *self._known.modalities]
+                self._wrong(("timeouts", name), f"unknown key{did_you_mean(name, known)}")
+                continue
+            for phase, text in value.items():
+                path = ("timeouts", name, phase)
+                if phase not in ("first_byte", "total"):
+                    self._wrong(path, "unknown phase; known: first_byte, total")
+                    continue
+                if (parsed := self._parsed(path, text)) is not None:
+                    found[name][phase] = self._target(path, parsed, modality)
+        return found
+
+    def _parsed(self, path: tuple[str | int, ...], text: JsonObject) -> TargetText | None:
+        try:
+            return TargetText.model_validate(text)
+        except ValidationError as error:
+            self._problems += problems_of(error, self._source.problem, TargetText, path)
+            return None
+
+    def _targets(self) -> dict[str, dict[str, dict[str, Target]]]:
+        found: dict[str, dict[str, dict[str, Target]]] = {}
+        for slo, modalities in self._file.slo.items():
+            for name, phases in modalities.items():
+                modality = self._known.modalities.get(name)
+                if modality is None:
+                    self._wrong(("slo", slo, name), self._no_modality(name))
+                    continue
+                for phase, text in phases.items():
+                    path = ("slo", slo, name, phase)
+                    if phase not in PHASES:
+                        self._wrong(path, f"unknown phase; known: {', '.join(PHASES)}")
+                    target = self._target(path, text, modality)
+                    found.setdefault(slo, {}).setdefault(name, {})[phase] = target
+        return found
+
+    def _safety(self) -> None:
+        host = self._file.admin.address.rpartition(":")[0].strip("[]")
+        if host not in ("127.0.0.1", "::1", "localhost") and self._file.admin.key is None:
+            text = 'off loopback it needs a key: [admin] key = { file = "/run/secrets/admin" }'
+            self._wrong(("admin", "address"), text)
+        for section in ("listen", "admin"):
+            address = getattr(self._file, section).address
+            if not address.rpartition(":")[2].isdigit():
+                self._wrong((section, "address"), 'reads "HOST:PORT"')
+        for name in self._file.plugin:
+            if name not in self._known.owners.values() and self._known.owners:
+                continue
+
+
+def validator(
+    file: File, source: Source, problems: list[Problem]
+) -> Callable[[str, type[BaseModel]], BaseModel]:
+    """Validates a plugin's own section for the host; mistakes go to `problems`, defaults go on."""
+
+    def validate(plugin: str, kind: type[BaseModel]) -> BaseModel:
+        try:
+            return kind.model_validate(file.plugin.get(plugin, {}))
+        except ValidationError as error:
+            problems.extend(problems_of(error, source.problem, kind, ("plugin", plugin)))
+            return kind()
+
+    return validate

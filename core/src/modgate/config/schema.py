@@ -1,0 +1,234 @@
+"""The types of the file, a class a section.  `description` of each key is its documentation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from modgate.api.json import Json, JsonObject
+from modgate.config.values import Bytes, Duration, RateValue, SecretValue, TargetText
+
+
+class Section(BaseModel):
+    """A section: unknown keys are mistakes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+
+class TlsSection(Section):
+    """`tls = { cert = "...", key = "..." }`; the files are read again when they change."""
+
+    cert: Path = Field(description="certificate chain, PEM")
+    key: Path = Field(description="private key, PEM")
+
+
+class Listen(Section):
+    """The public listener.  Static: changes need a restart."""
+
+    address: str = Field("127.0.0.1:8080", description="host:port of the public listener")
+    tls: TlsSection | None = Field(None, description="serve HTTPS with these files")
+    trusted_proxies: tuple[str, ...] = Field(
+        (), description="networks whose X-Forwarded-For decides the client address"
+    )
+
+
+class Admin(Section):
+    """The admin listener: metrics, health in detail, configuration.  Static."""
+
+    address: str = Field("127.0.0.1:8081", description="host:port of the admin listener")
+    key: SecretValue | None = Field(None, description="bearer key; needed off loopback")
+
+
+class StateSection(Section):
+    """Where the gateway keeps what must survive.  Static."""
+
+    directory: Path | None = Field(
+        None, description="ledger, spool and keys; default $XDG_STATE_HOME/modgate"
+    )
+
+
+class Auth(Section):
+    """Keys."""
+
+    pepper: SecretValue | None = Field(None, description="keys the digests of API keys")
+
+
+class LedgerSection(Section):
+    """The usage ledger."""
+
+    key: SecretValue | None = Field(None, description="keys the ledger's chain")
+    segment: Bytes = Field(64 << 20, description="size at which a new segment file begins")
+    keep: Bytes = Field(8 << 30, description="bytes on disk; when full, new requests are refused")
+
+
+class Deadlines(Section):
+    """When the gateway gives up on one modality."""
+
+    first_byte: TargetText | None = Field(None, description="until the first event of a stream")
+    total: TargetText | None = Field(None, description="until the whole reply has come")
+
+
+class TimeoutsSection(BaseModel):
+    """Deadlines; a table per modality overrides the plugin's own (`[timeouts.llm]`)."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    connect: Duration = Field(5.0, description="until an engine accepts a connection")
+    idle: Duration = Field(60.0, description="silence between two events of an engine's stream")
+    client_stalled: Duration = Field(30.0, description="a client that reads nothing is dropped")
+    keep_alive: Duration = Field(15.0, description="silence before a stream gets a comment line")
+    body_idle: Duration = Field(30.0, description="a request body that stalls is refused with 408")
+    drain: Duration = Field(600.0, description="time for requests in hand at shutdown")
+
+
+class LimitsSection(Section):
+    """What the gateway takes in all, whoever sends it."""
+
+    in_flight: int = Field(10_000, ge=1, description="requests at once")
+    streams: int = Field(5_000, ge=1, description="open streams at once")
+    body_bytes: Bytes = Field(1 << 30, description="request bodies in memory at once")
+    queue: int = Field(1000, ge=1, description="calls that wait for one model")
+    reply_bytes: Bytes = Field(64 << 20, description="one whole reply of an engine")
+
+
+class CorsSection(Section):
+    """Which web pages may call from a browser."""
+
+    origins: tuple[str, ...] = Field((), description='exact origins, or "*"')
+
+
+class SpoolSection(Section):
+    """Uploads and pieces on disk."""
+
+    directory: Path | None = Field(None, description="default: `spool` in the state directory")
+    at_most: Bytes = Field(8 << 30, description="bytes of all requests together")
+
+
+class DecodersSection(Section):
+    """Processes that decode what clients send."""
+
+    processes: int = Field(2, ge=1, le=64, description="processes for single jobs")
+    streams: int | None = Field(
+        None, ge=1, le=64, description="processes for pieces; default cores"
+    )
+    memory: Bytes = Field(2 << 30, description="address space of one process")
+    cpu: Duration = Field(20.0, description="processor time of one job, or of one piece")
+    wall: Duration = Field(60.0, description="time of one job")
+    written: Bytes = Field(4 << 30, description="bytes that one stream of pieces may write")
+
+
+class FetchSection(Section):
+    """Files that clients name by URL."""
+
+    allow: tuple[str, ...] = Field(
+        (), description='none = off; "*" = any public address; or origins such as https://host:9000'
+    )
+
+
+class LocalSection(Section):
+    """Local engines."""
+
+    slots: int | None = Field(None, ge=1, description="calls at once over all; default cores")
+    only: tuple[str, ...] | None = Field(None, description="modalities whose local engine runs")
+    data: Path | None = Field(
+        None, description="model data; default `models` in the state directory"
+    )
+
+
+class LogSection(Section):
+    """Logs: JSON lines on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level")
+
+
+class TraceSection(Section):
+    """Traces."""
+
+    otlp: str | None = Field(None, description="OTLP/HTTP endpoint; needs modgate[otel]")
+    sample: float = Field(0.0, ge=0, le=1, description="share of new traces that are exported")
+
+
+class ModelSection(BaseModel):
+    """A name that clients may ask for; all other keys are facts of its modality."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    modality: str = Field(description="whose model it is")
+    aliases: tuple[str, ...] = Field((), description="other names for it")
+
+
+class BackendSection(Section):
+    """One engine."""
+
+    name: str = Field(description="its name in logs, metrics and receipts")
+    url: str = Field(description="http or https address of the engine")
+    family: str = Field("home", description="the engine's dialect")
+    region: str = Field("", description="where it stands, for residency")
+    hardware: str = Field("", description="hardware class")
+    slots: int = Field(16, ge=1, description="calls that it takes at once")
+    serves: dict[str, str] = Field(description="our model name = the engine's name")
+    key: SecretValue | None = Field(None, description="the engine's own API key")
+    offers: dict[str, tuple[str, ...]] = Field(
+        {}, description="what calls may require of it: voices, languages"
+    )
+
+
+class TenantLimits(Section):
+    """What one tenant may use."""
+
+    requests: RateValue | None = Field(None, description='requests, as "50/s"')
+    in_flight: int | None = Field(None, ge=1, description="requests at once")
+    streams: int | None = Field(None, ge=1, description="open streams at once")
+    body_bytes: Bytes | None = Field(None, description="request bodies in memory at once")
+    spool_bytes: Bytes | None = Field(None, description="bytes in the spool at once")
+    units: dict[str, RateValue] = Field({}, description='rates by unit: "llm.output_tokens"')
+
+
+class KeysReference(Section):
+    """Where a tenant's keys lie."""
+
+    file: Path = Field(description="a line each: key id, digest, name")
+
+
+class TenantSection(Section):
+    """Who may call."""
+
+    keys: KeysReference | None = Field(None, description='`{ file = "PATH" }` of its keys')
+    slo: str = Field("", description="SLO class")
+    regions: tuple[str, ...] | None = Field(None, description="its data stays in these regions")
+    models: tuple[str, ...] | None = Field(None, description="models that it may use; default all")
+    limits: TenantLimits = Field(TenantLimits(), description="what it may use")
+
+
+class File(Section):
+    """The whole file."""
+
+    include: tuple[str, ...] = Field((), description="more files, by pattern, beside this one")
+    listen: Listen = Field(Listen(), description="the public listener")
+    admin: Admin = Field(Admin(), description="the admin listener")
+    state: StateSection = Field(StateSection(), description="what must survive")
+    auth: Auth = Field(Auth(), description="keys")
+    ledger: LedgerSection = Field(LedgerSection(), description="the usage ledger")
+    timeouts: TimeoutsSection = Field(TimeoutsSection(), description="deadlines")
+    limits: LimitsSection = Field(LimitsSection(), description="what the gateway takes in all")
+    cors: CorsSection = Field(CorsSection(), description="browsers")
+    spool: SpoolSection = Field(SpoolSection(), description="uploads on disk")
+    decoders: DecodersSection = Field(DecodersSection(), description="decoder processes")
+    fetch: FetchSection = Field(FetchSection(), description="files by URL")
+    local: LocalSection = Field(LocalSection(), description="local engines")
+    log: LogSection = Field(LogSection(), description="logs")
+    trace: TraceSection = Field(TraceSection(), description="traces")
+    plugin: dict[str, JsonObject] = Field({}, description="a section switches a plugin on")
+    model: dict[str, ModelSection] = Field({}, description="models by name")
+    slo: dict[str, dict[str, dict[str, TargetText]]] = Field(
+        {}, description="targets: class, modality, phase"
+    )
+    backend: tuple[BackendSection, ...] = Field((), description="engines")
+    tenant: dict[str, TenantSection] = Field({}, description="tenants by name")
+
+
+def json_schema() -> Json:
+    """The JSON Schema of a file, for editors."""
+    return File.model_json_schema()

@@ -1,0 +1,116 @@
+"""Values as operators write them: durations, sizes, rates, targets and secrets."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+from modgate.api.json import Json
+from modgate.api.secret import Secret
+
+_UNITS_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(us|ms|s|min|m|h|d)")
+_BYTES = re.compile(r"(\d+(?:\.\d+)?)\s*(B|KB|MB|GB|TB|KiB|MiB|GiB|TiB)?")
+_BYTE_UNITS = {
+    "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
+    "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40,
+}  # fmt: skip
+_RATE = re.compile(r"(\d+(?:\.\d+)?)([kMG]?)\s*/\s*(s|second|min|minute|h|hour|day|month)")
+_AMOUNTS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
+_PERIODS = {"s": "second", "min": "minute", "h": "hour"}
+
+PeriodName = Literal["second", "minute", "hour", "day", "month"]
+
+
+def duration(value: Json) -> float:
+    """Seconds of `"250us"`, `"1h30m"`, or of a plain number of seconds."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
+        return float(value)
+    if isinstance(value, str):
+        text, total, at = value.strip(), 0.0, 0
+        for found in _DURATION.finditer(text):
+            if found.start() != at:
+                break
+            total += float(found[1]) * _UNITS_S[found[2]]
+            at = found.end()
+        if at == len(text) and at > 0:
+            return total
+    raise ValueError('a duration reads "30s", "250ms" or "1h30m"')
+
+
+def size(value: Json) -> int:
+    """Bytes of `"10MiB"` or of a whole number."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    found = _BYTES.fullmatch(value.strip()) if isinstance(value, str) else None
+    if found is None:
+        raise ValueError('a size reads "10MiB", "1GB" or a number of bytes')
+    return int(float(found[1]) * _BYTE_UNITS[found[2] or "B"])
+
+
+class RateText(BaseModel):
+    """So many in a period, in the unit's shown form."""
+
+    model_config = ConfigDict(frozen=True)
+
+    amount: float
+    period: PeriodName
+
+
+def rate(value: Json) -> RateText:
+    """`"50/s"`, `"200k/min"`, `"36000/hour"`."""
+    if isinstance(value, RateText):
+        return value
+    found = _RATE.fullmatch(value.strip()) if isinstance(value, str) else None
+    if found is None:
+        raise ValueError('a rate reads "50/s", "200k/min", "36000/hour", "1M/day" or "5M/month"')
+    period = _PERIODS.get(found[3], found[3])
+    return RateText.model_validate(
+        {"amount": float(found[1]) * _AMOUNTS[found[2]], "period": period}
+    )
+
+
+def secret(value: Json) -> Secret:
+    """A secret by reference: `{ env = "X" }` or `{ file = "/run/secrets/x" }`."""
+    if isinstance(value, Secret):
+        return value
+    if isinstance(value, dict) and set(value) == {"env"} and isinstance(value["env"], str):
+        text = os.environ.get(value["env"])
+        if not text:
+            raise ValueError(f"the environment variable {value['env']} is not set")
+        return Secret(text)
+    if isinstance(value, dict) and set(value) == {"file"} and isinstance(value["file"], str):
+        try:
+            return Secret(Path(value["file"]).read_text().strip())
+        except OSError as error:
+            raise ValueError(f"{value['file']} cannot be read: {error.strerror}") from None
+    raise ValueError('a secret is given by reference: { env = "NAME" } or { file = "PATH" }')
+
+
+def _schema(kind: str, example: str) -> WithJsonSchema:
+    return WithJsonSchema({"type": kind, "examples": [example]})
+
+
+Duration = Annotated[float, BeforeValidator(duration), _schema("string", "30s")]
+Bytes = Annotated[int, BeforeValidator(size), _schema("string", "10MiB")]
+RateValue = Annotated[RateText, BeforeValidator(rate), _schema("string", "50/s")]
+SecretValue = Annotated[
+    Secret, BeforeValidator(secret), WithJsonSchema({"type": "object", "examples": [{"env": "X"}]})
+]
+
+
+class TargetText(BaseModel):
+    """A latency: `{ base = "300ms", audio_seconds = "100ms", objective = 0.95 }`."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    base: Duration = Field(description="the part that does not depend on size")
+    objective: float = Field(0.95, gt=0, lt=1, description="the share that keeps it")
+
+    def per_unit(self) -> dict[str, float]:
+        """Seconds by shown unit name; ValueError when one is no duration."""
+        return {name: duration(value) for name, value in (self.model_extra or {}).items()}

@@ -1,0 +1,24 @@
+"""What the gateway and a decoder process say to each other: msgpack with files by descriptor, never
+pickle.
+
+    message = u32 length | u8 descriptors | msgpack map
+
+Descriptors travel with the header byte by SCM_RIGHTS.  A file in a value is the extension type 1
+whose data is the index of its descriptor.  Imported by the child: nothing heavy here.
+"""
+
+from __future__ import annotations
+
+import struct
+
+import msgspec
+
+HEAD = struct.Struct("<IB")
+FILE = 1
+FILES_AT_MOST = 16
+MESSAGE_AT_MOST = 256 << 20
+
+
+def file_token(index: int) -> msgspec.msgpack.Ext:
+    """The value that stands for descriptor `index`."""
+    return msgspec.msgpack.Ext(FILE, bytes([index]))

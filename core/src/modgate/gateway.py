@@ -1,0 +1,317 @@
+"""A snapshot: everything that the configuration says, built once and never changed.
+
+decode -> link -> build.  Building does no network I/O; what has lived comes from State.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+from modgate.api.auth import Caller, Policy
+from modgate.api.engine import LocalEngine
+from modgate.api.model import Model
+from modgate.api.secret import Secret
+from modgate.api.select import Backend
+from modgate.api.surface import Surface
+from modgate.auth.keyring import Keyring
+from modgate.auth.keys import StoredKey, parse_line
+from modgate.batch import Batcher
+from modgate.config.decode import Source, decode, read
+from modgate.config.link import Known, Linked, Linker, Tenant, validator
+from modgate.config.schema import File
+from modgate.config.show import Row, effective
+from modgate.dispatch import Dispatch
+from modgate.draft import Draft
+from modgate.engines.supervisor import EngineSpec
+from modgate.errors import ConfigError, Problem
+from modgate.fleet.fleet import Fleet
+from modgate.host.installed import Installed, find
+from modgate.host.load import Host, Loaded, import_plugins, load
+from modgate.http.cors import Cors
+from modgate.http.surfaces import built_in
+from modgate.limits.limiter import Bounds, Limiter
+from modgate.state import State
+from modgate.table import Table, build_routes
+from modgate.timeouts import Timeouts
+from modgate.units import UnitTable
+from modgate.upstream.fetch import Fetcher
+
+log = logging.getLogger(__name__)
+
+DEMO_TENANT = "demo"
+LOCAL_GROUP = "local"
+DEMO_NOTE = "a demo model"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A configuration that was read, decoded and linked: all that can be known offline."""
+
+    linked: Linked
+    loaded: Loaded
+    source: Source
+    units: UnitTable
+    demo: bool = False
+
+    @property
+    def effective(self) -> list[Row]:
+        """The configuration as it is meant, with origins."""
+        return effective(self.linked.file, self.source)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gateway:
+    """One snapshot; a request keeps the one that it began with."""
+
+    table: Table
+    keyring: Keyring
+    limiter: Limiter
+    fleet: Fleet
+    dispatch: Dispatch
+    batcher: Batcher
+    fetcher: Fetcher
+    timeouts: Timeouts
+    surfaces: Mapping[str, Surface]
+    units: UnitTable
+    cors: Cors
+    effective: Sequence[Row]
+    created: int
+    drain_s: float
+    backends: tuple[Backend, ...]
+    engines: tuple[EngineSpec, ...] = ()
+
+    async def close(self) -> None:
+        """Stop what this snapshot runs by itself."""
+        await self.batcher.close()
+
+
+def plan(
+    path: Path | None,
+    *,
+    installed: Installed | None = None,
+    extra: Mapping[str, ModuleType] | None = None,
+    only: Sequence[str] | None = None,
+) -> Plan:
+    """Read, decode and link.  ConfigError or PluginError with every mistake of the phase that
+    failed.
+
+    `path` None: the fileless start, with every installed plugin and its local engine.
+    """
+    source = Source() if path is None else read(path)
+    file = decode(source)
+    found = find() if installed is None else installed
+    names = list(file.plugin) if path is not None else [*found.plugins, *(extra or {})]
+    if only is not None:
+        names = [name for name in names if name in only]
+    problems: list[Problem] = []
+    host = Host(import_plugins(found, names, extra))
+    loaded = load(host, validator(file, source, problems), built_in())
+    if problems:
+        raise ConfigError(problems)
+    units = UnitTable.of({name: each.units for name, each in loaded.modalities.items()})
+    owners = {name: origin.name for name, origin in loaded.owners.items()}
+    known = Known(
+        modalities=loaded.modalities, families=list(loaded.dialects), units=units, owners=owners
+    )
+    linked = Linker(file, source, known).link()
+    return Plan(linked=linked, loaded=loaded, source=source, units=units, demo=path is None)
+
+
+def build(
+    made: Plan, state: State, *, data: Path, demo_key: StoredKey | None, pepper: Secret
+) -> Gateway:
+    """The snapshot of a plan over the State.  ConfigError for a key file that cannot be used."""
+    linked, loaded, file = made.linked, made.loaded, made.linked.file
+    models, served, engines = _with_local(made, state, data)
+    backends = tuple(served)
+    timeouts = _timeouts(linked)
+    fleet = Fleet(
+        backends,
+        state.fleet,
+        groups={LOCAL_GROUP: file.local.slots or os.cpu_count() or 1},
+        waiting_at_most=file.limits.queue,
+    )
+    dispatch = Dispatch(
+        fleet=fleet,
+        dialects=loaded.dialects,
+        clients={each.name: state.client_of(each, timeouts.connect_s) for each in backends},
+        timeouts=timeouts,
+        opened=_opener(state),
+        prepare=state.engines.ready,
+    )
+    return Gateway(
+        table=_table(loaded, models),
+        keyring=Keyring(_keys(linked.tenants, demo_key), pepper=pepper, cache=state.keys),
+        limiter=Limiter(state.limits, made.units, _bounds(file)),
+        fleet=fleet,
+        dispatch=dispatch,
+        batcher=Batcher(dispatch),
+        fetcher=Fetcher(file.fetch.allow, state.clock),
+        timeouts=timeouts,
+        surfaces=loaded.surfaces,
+        units=made.units,
+        cors=Cors(origins=file.cors.origins),
+        effective=made.effective,
+        created=int(state.clock.wall()),
+        drain_s=file.timeouts.drain,
+        backends=backends,
+        engines=tuple(engines),
+    )
+
+
+def _opener(state: State) -> Callable[[Draft], None]:
+    def opened(draft: Draft) -> None:
+        """The open frame, before a request's first call goes out."""
+        if draft.opened:
+            return
+        draft.opened = True
+        state.ledger.opened(
+            draft.request_id,
+            tenant=draft.caller.tenant,
+            key_id=draft.caller.key_id,
+            model=draft.model,
+            modality=draft.modality,
+            reserved=draft.reserved,
+        )
+
+    return opened
+
+
+def _timeouts(linked: Linked) -> Timeouts:
+    section = linked.file.timeouts
+    return Timeouts(
+        connect_s=section.connect,
+        idle_s=section.idle,
+        client_stalled_s=section.client_stalled,
+        keep_alive_s=section.keep_alive,
+        body_idle_s=section.body_idle,
+        reply_bytes=linked.file.limits.reply_bytes,
+        deadlines=linked.deadlines,
+    )
+
+
+def _bounds(file: File) -> Bounds:
+    limits = file.limits
+    return Bounds(
+        in_flight=limits.in_flight,
+        streams=limits.streams,
+        body_bytes=limits.body_bytes,
+        spool_bytes=file.spool.at_most,
+    )
+
+
+def _table(loaded: Loaded, models: Iterable[Model]) -> Table:
+    names: dict[str, Model] = {}
+    for model in models:
+        for name in (model.name, *model.aliases):
+            names.setdefault(name, model)
+    defaults = {}
+    for name, modality in loaded.modalities.items():
+        own = [model.name for model in models if model.modality == name]
+        wanted = getattr(modality.config, "default_model", None) or (own[0] if own else None)
+        if wanted is not None:
+            defaults[name] = wanted
+    paths: dict[str, tuple[str, ...]] = {}
+    for name, endpoint in loaded.endpoints:
+        paths[name] = (*paths.get(name, ()), endpoint.path)
+    return Table(
+        routes=build_routes(loaded.endpoints, loaded.surfaces),
+        models=names,
+        modalities=loaded.modalities,
+        default_models=defaults,
+        paths_by_modality=paths,
+    )
+
+
+def _keys(tenants: Iterable[Tenant], demo_key: StoredKey | None) -> list[tuple[Caller, StoredKey]]:
+    found: list[tuple[Caller, StoredKey]] = []
+    problems: list[Problem] = []
+    for tenant in tenants:
+        for key in _key_file(tenant, problems):
+            caller = Caller(tenant=tenant.name, key_id=key.id, policy=tenant.policy)
+            found.append((caller, key))
+    if problems:
+        raise ConfigError(problems)
+    if demo_key is not None:
+        found.append((Caller(tenant=DEMO_TENANT, key_id=demo_key.id, policy=Policy()), demo_key))
+    return found
+
+
+def _key_file(tenant: Tenant, problems: list[Problem]) -> list[StoredKey]:
+    if tenant.key_file is None:
+        return []
+    path = f"tenant.{tenant.name}.keys"
+    try:
+        lines = tenant.key_file.read_text().splitlines()
+    except OSError as error:
+        text = f"{tenant.key_file} cannot be read: {error.strerror}"
+        problems.append(Problem(message=text, path=path))
+        return []
+    keys = []
+    for number, line in enumerate(lines, 1):
+        try:
+            key = parse_line(line)
+        except ValueError as error:
+            file = str(tenant.key_file)
+            problems.append(Problem(message=str(error), path=path, file=file, line=number))
+            continue
+        if key is not None:
+            keys.append(key)
+    return keys
+
+
+def _with_local(
+    made: Plan, state: State, data: Path
+) -> tuple[list[Model], list[Backend], list[EngineSpec]]:
+    """The file's models and backends; on the fileless start those of the local engines."""
+    models = list(made.linked.models.values())
+    backends = list(made.linked.backends)
+    engines: list[EngineSpec] = []
+    if not made.demo:
+        return models, backends, engines
+    cores = os.cpu_count() or 1
+    threads = max(1, cores // (made.linked.file.local.slots or cores))
+    only = made.linked.file.local.only
+    for modality, kinds in made.loaded.engines.items():
+        for kind in kinds if only is None or modality in only else ():
+            models.append(_demo_model(made.loaded, kind))
+            spec = EngineSpec(
+                name=kind.model,
+                engine=f"{kind.__module__}:{kind.__qualname__}",
+                version=made.loaded.owners[modality].version,
+                data=data,
+                threads=threads,
+            )
+            engines.append(spec)
+            backends.append(_local_backend(kind, state.engines.socket_of(kind.model)))
+    return models, backends, engines
+
+
+def _demo_model(loaded: Loaded, kind: type[LocalEngine]) -> Model:
+    modality = loaded.modalities[kind.modality]
+    return Model(
+        name=kind.model,
+        modality=kind.modality,
+        aliases=tuple(kind.aliases),
+        facts=modality.model_type.model_validate(dict(kind.facts)),
+        demo=True,
+        note=kind.note or DEMO_NOTE,
+    )
+
+
+def _local_backend(kind: type[LocalEngine], socket: str) -> Backend:
+    return Backend(
+        name=kind.model,
+        family=kind.family,
+        url="http://local",
+        socket=socket,
+        serves={kind.model: kind.model},
+        slots=kind.slots,
+        group=LOCAL_GROUP,
+        local=True,
+    )

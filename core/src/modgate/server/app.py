@@ -1,0 +1,248 @@
+"""A running gateway: state opened, snapshot built, listeners up; reload and an orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import resource
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+
+from modgate.api.engine import EngineState
+from modgate.api.secret import Secret
+from modgate.auth.keyring import KeyCache
+from modgate.auth.keys import StoredKey
+from modgate.clock import SystemClock
+from modgate.config.schema import Listen
+from modgate.decoders.pool import Decoders
+from modgate.decoders.process import DecoderLimits
+from modgate.engines.supervisor import Engines
+from modgate.errors import ConfigError, PluginError, Problem
+from modgate.gateway import Gateway, Plan, build, plan
+from modgate.ledger.frames import Tampered
+from modgate.ledger.writer import Ledger
+from modgate.limits.state import LimitState
+from modgate.observe.observer import Observer
+from modgate.observe.otel import Exporter, MissingExtra
+from modgate.server.admin import Admin
+from modgate.server.gauges import register
+from modgate.server.listeners import Address, Listener, drain
+from modgate.server.public import Public
+from modgate.server.secrets import StateDirectory, default_directory
+from modgate.server.tls import TlsFiles
+from modgate.spool import Spool
+from modgate.state import State
+
+log = logging.getLogger(__name__)
+
+LOOK_EVERY_S = 2.0
+Changed = Callable[[str, EngineState], None]
+
+
+class App:
+    """One gateway process.  `path` None = the fileless start."""
+
+    def __init__(
+        self,
+        path: Path | None,
+        *,
+        only: Sequence[str] | None = None,
+        directory: Path | None = None,
+        addresses: tuple[str, str] | None = None,
+        extra: Mapping[str, ModuleType] | None = None,
+        changed: Changed | None = None,
+    ) -> None:
+        self.path = path
+        self._only = only
+        self._directory = directory
+        self._addresses = addresses
+        self._extra = extra
+        self._changed = changed
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._demo: StoredKey | None = None
+        self._seen = self._stamp()
+        self.demo_key: Secret | None = None
+        self.public_address = ("", 0)
+        self.admin_address = ("", 0)
+
+    async def open(self) -> None:
+        """Everything up.
+
+        ConfigError, PluginError or OSError with the reason; then nothing is left.
+        """
+        made = plan(self.path, only=self._only, extra=self._extra)
+        raise_file_limit()
+        file = made.linked.file
+        self._files = StateDirectory(self._directory or file.state.directory or default_directory())
+        try:
+            self._pepper = file.auth.pepper or self._files.kept("pepper")
+            self.state = self._open_state(made)
+            if made.demo:
+                self.demo_key, self._demo = self._files.demo_key(self._pepper)
+            self._use(made)
+            await self._listen(made)
+        except BaseException:
+            await self.close()
+            raise
+        self._own(self._look())
+
+    def _open_state(self, made: Plan) -> State:
+        file, root = made.linked.file, self._files.path
+        clock = SystemClock()
+        spool = Spool(file.spool.directory or root / "spool", file.spool.at_most)
+        try:
+            ledger = Ledger(
+                root / "ledger",
+                file.ledger.key or self._files.kept("ledger-key"),
+                clock,
+                segment_bytes=file.ledger.segment,
+                keep_bytes=file.ledger.keep,
+            )
+            exporter = Exporter(file.trace.otlp) if file.trace.otlp else None
+        except Tampered as error:
+            text = f"the ledger in {root / 'ledger'} was changed by somebody else: {error}"
+            raise ConfigError([Problem(message=text, path="ledger")]) from None
+        except MissingExtra as error:
+            raise ConfigError([Problem(message=str(error), path="trace.otlp")]) from None
+        decoders = file.decoders
+        limits = DecoderLimits(
+            memory_bytes=decoders.memory,
+            cpu_s=decoders.cpu,
+            wall_s=decoders.wall,
+            written_bytes=decoders.written,
+        )
+        state = State(
+            clock=clock,
+            spool=spool,
+            ledger=ledger,
+            observer=Observer(exporter),
+            decoders=Decoders(
+                processes=decoders.processes,
+                streams=decoders.streams or os.cpu_count() or 1,
+                limits=limits,
+                directory=str(spool.directory),
+            ),
+            engines=Engines(self._changed),
+            limits=LimitState(),
+            keys=KeyCache(),
+            sample=file.trace.sample,
+        )
+        state.observer.start()
+        register(state)
+        return state
+
+    def _use(self, made: Plan) -> None:
+        """Build a snapshot and swap it in."""
+        data = made.linked.file.local.data or self._files.path / "models"
+        gateway = build(made, self.state, data=data, demo_key=self._demo, pepper=self._pepper)
+        self.state.keys.clear()
+        tenants = {tenant.name for tenant in made.linked.tenants} | {"demo"}
+        models = {model.name for model in gateway.table.models.values()}
+        self.state.observer.recorder.use(gateway.units, tenants, models)
+        self.state.engines.use(gateway.engines)
+        self.state.use(gateway)
+
+    async def _listen(self, made: Plan) -> None:
+        file = made.linked.file
+        public, admin = self._addresses or (file.listen.address, file.admin.address)
+        self.public = Listener(Public(self.state).handle, self.state)
+        self.public_address = await self.public.open(_address(public, file.listen))
+        self.admin = Listener(Admin(self.state, self.reload, file.admin.key).handle, self.state)
+        self.admin_address = await self.admin.open(_address(admin, None))
+
+    @property
+    def gateway(self) -> Gateway:
+        """The snapshot of the moment."""
+        return self.state.gateway()
+
+    async def reload(self) -> None:
+        """Build the file's new meaning beside the old one; a problem keeps that and is raised."""
+        try:
+            made = plan(self.path, only=self._only, extra=self._extra)
+            self._use(made)
+        except (ConfigError, PluginError, OSError) as error:
+            log.error("reload refused", extra={"problems": str(error).splitlines()})
+            raise
+        log.info("reloaded")
+        await self.state.prune(self.state.gateway().backends)
+
+    def _stamp(self) -> tuple[float, ...]:
+        if self.path is None:
+            return ()
+        try:
+            return (self.path.stat().st_mtime,)
+        except OSError:
+            return self._seen if hasattr(self, "_seen") else ()
+
+    async def _look(self) -> None:
+        """Reload when the file changed; read changed certificates; forget what is long unused."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            stamp = self._stamp()
+            if stamp != self._seen:
+                self._seen = stamp
+                try:
+                    await self.reload()
+                except (ConfigError, PluginError, OSError):
+                    continue  # said in the log; the old snapshot serves on
+            self._refresh_tls()
+            await self.state.prune(self.state.gateway().backends)
+
+    def _refresh_tls(self) -> None:
+        if self.public.tls is None:
+            return
+        try:
+            if self.public.tls.refresh():
+                log.info("certificate read again")
+        except OSError as error:
+            log.error("certificate not usable", extra={"reason": type(error).__name__})
+
+    def _own(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def reload_soon(self) -> None:
+        """For a signal handler."""
+        self._own(self._reload_quietly())
+
+    async def _reload_quietly(self) -> None:
+        try:
+            await self.reload()
+        except (ConfigError, PluginError, OSError):
+            return  # said in the log
+
+    async def drain(self) -> bool:
+        """Leave in order; True when every request in hand came to its own end."""
+        return await drain(self.state, self.public, self.gateway.drain_s)
+
+    async def close(self) -> None:
+        """Close everything that is open."""
+        for task in list(self._tasks):
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(list(self._tasks))
+        for listener in (getattr(self, "public", None), getattr(self, "admin", None)):
+            if listener is not None:
+                await listener.close()
+        state = getattr(self, "state", None)
+        if state is not None:
+            await state.close()
+        self._files.close()
+
+
+def _address(text: str, listen: Listen | None) -> Address:
+    host, _, port = text.rpartition(":")
+    tls = None
+    if listen is not None and listen.tls is not None:
+        tls = TlsFiles(cert=listen.tls.cert, key=listen.tls.key)
+    return Address(host=host.strip("[]"), port=int(port), tls=tls)
+
+
+def raise_file_limit() -> None:
+    """As many open files as the system allows: a stream takes two sockets."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

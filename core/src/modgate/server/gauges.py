@@ -1,0 +1,62 @@
+"""What can be read of the living state, as metrics."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from modgate.observe.metrics import Labels
+from modgate.state import State
+
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+
+def register(state: State) -> None:
+    """Add the gauges to the registry."""
+    registry = state.observer.registry
+
+    def one(value: float) -> Mapping[Labels, float]:
+        return {(): value}
+
+    registry.gauge("modgate_in_flight_requests", "requests in hand", lambda: one(state.live))
+    registry.gauge("modgate_queued_calls", "calls that wait", lambda: one(state.fleet.queued))
+    registry.gauge("modgate_spool_bytes", "bytes in the spool", lambda: one(state.spool.used))
+    registry.gauge("modgate_spool_files", "files in the spool", lambda: one(state.spool.files))
+    registry.gauge(
+        "modgate_ledger_writable",
+        "1 while the ledger takes frames",
+        lambda: one(float(state.ledger.writable)),
+    )
+    registry.gauge(
+        "modgate_ledger_frames",
+        "frames written since the start",
+        lambda: one(state.ledger.frames),
+    )
+    registry.gauge("modgate_resident_bytes", "memory of this process", lambda: one(resident()))
+    registry.gauge(
+        "modgate_decoder_jobs",
+        "decoder jobs since the start",
+        lambda: one(state.decoders.counters.jobs),
+    )
+    registry.gauge(
+        "modgate_decoder_kills",
+        "decoder processes killed since the start",
+        lambda: one(state.decoders.counters.kills),
+    )
+    registry.gauge(
+        "modgate_backend_slots_taken", "calls in flight", lambda: _taken(state), "backend"
+    )
+
+
+def _taken(state: State) -> dict[Labels, float]:
+    found: dict[Labels, float] = {}
+    for backend in state.gateway().backends:
+        slots = state.fleet.slots.get(backend.identity)
+        found[(backend.name,)] = slots.taken if slots is not None else 0
+    return found
+
+
+def resident() -> int:
+    """Bytes of memory that this process holds."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * PAGE_BYTES

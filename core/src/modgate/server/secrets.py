@@ -1,0 +1,74 @@
+"""What the gateway makes for itself in its state directory.
+
+Pepper, ledger key, demo key; all 0600.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+
+from modgate.api.secret import Secret
+from modgate.auth.keys import StoredKey, digest, new_key, parse
+from modgate.errors import ConfigError, Problem
+
+SECRET_BYTES = 32
+
+
+def default_directory() -> Path:
+    """Where state lies when nobody says."""
+    base = os.environ.get("XDG_STATE_HOME")
+    return (Path(base) if base else Path.home() / ".local" / "state") / "modgate"
+
+
+class StateDirectory:
+    """The locked state directory; a second gateway on it is told who holds it."""
+
+    def __init__(self, path: Path) -> None:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.path = path
+        self._lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = os.pread(self._lock, 64, 0).decode("ascii", "replace").strip() or "unknown"
+            os.close(self._lock)
+            text = f"{path} is held by another gateway (process {holder})"
+            raise ConfigError([Problem(message=text, path="state.directory")]) from None
+        os.ftruncate(self._lock, 0)
+        os.pwrite(self._lock, str(os.getpid()).encode(), 0)
+
+    def kept(self, name: str) -> Secret:
+        """A secret that is made at the first start and stays."""
+        return _kept(self.path / name, lambda: secrets.token_urlsafe(SECRET_BYTES))
+
+    def demo_key(self, pepper: Secret) -> tuple[Secret, StoredKey]:
+        """The key of the fileless start: the only one that is ever kept in clear."""
+        made = _kept(
+            self.path / "demo-key",
+            lambda: new_key(pepper, name="demo", env="demo", random=os.urandom)[0].reveal(),
+        )
+        parsed = parse(made.reveal())
+        if parsed is None:
+            text = f"{self.path / 'demo-key'} holds no key; remove it and start again"
+            raise ConfigError([Problem(message=text, path="state.directory")])
+        stored = StoredKey(id=parsed.id, digest=digest(pepper, parsed.secret.reveal()), name="demo")
+        return made, stored
+
+    def close(self) -> None:
+        """Give the directory free."""
+        os.close(self._lock)
+
+
+def _kept(path: Path, make: Callable[[], str]) -> Secret:
+    try:
+        return Secret(path.read_text().strip())
+    except FileNotFoundError:
+        value = make()
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(fd, "w") as file:
+            file.write(value + "\n")
+        return Secret(value)

@@ -1,0 +1,128 @@
+"""An engine's reply being read, from its head to its end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from modgate.api.dialect import Dialect
+from modgate.api.relay import Event, State
+from modgate.draft import Try
+from modgate.errors import GatewayError, Upstream, UpstreamFailed, UpstreamTimedOut
+from modgate.fleet.fleet import Lease
+from modgate.guard import Deadline
+from modgate.kit.sse import DONE, Splitter
+from modgate.timeouts import Timeouts
+from modgate.upstream.client import Answer
+
+AFTER_DONE_S = 0.5
+
+
+class Stream:
+    """An engine's reply being read; it ends exactly once, and then its slot is free."""
+
+    __slots__ = (
+        "_answer",
+        "_at_most",
+        "_deadline",
+        "_dialect",
+        "_done",
+        "_idle_s",
+        "_lease",
+        "_reply",
+        "_splitter",
+        "_tries",
+    )
+
+    def __init__(
+        self,
+        answer: Answer,
+        dialect: Dialect,
+        lease: Lease,
+        tries: Sequence[Try],
+        deadline: Deadline,
+        timeouts: Timeouts,
+    ) -> None:
+        self._answer = answer
+        self._dialect = dialect
+        self._lease = lease
+        self._tries = tries
+        self._reply = tries[0].reply
+        self._deadline = deadline
+        self._idle_s = timeouts.idle_s
+        self._at_most = timeouts.reply_bytes
+        self._splitter = Splitter() if tries[0].reply == "sse" else None
+        self._done = False
+
+    async def next(self) -> list[Event]:
+        """The next events, at least one; [] when the reply ended well."""
+        if self._done:
+            return []
+        with self._deadline:
+            events = await self._read()
+        if self._reply != "whole":
+            self._deadline.at = self._deadline.now() + self._idle_s
+        for tried in self._tries:
+            tried.saw_event()
+        if not events:
+            self._finish()
+        return events
+
+    async def _read(self) -> list[Event]:
+        if self._reply == "whole":
+            body = await self._answer.whole(self._at_most)
+            self._done = True
+            self._answer.release()
+            events = list(self._dialect.decode(Event(body, headers=self._answer.headers)))
+            self._finish()
+            return events
+        while data := await self._answer.read():
+            if self._splitter is None:
+                return list(self._dialect.decode(Event(data)))
+            events = await self._split(data)
+            if events or self._done:
+                return events
+        return self._ended()
+
+    async def _split(self, data: bytes) -> list[Event]:
+        assert self._splitter is not None
+        found: list[Event] = []
+        for event in self._splitter.feed(data):
+            if event.data == DONE:
+                await self._drain()
+                found.extend(self._dialect.end(True))
+                break
+            found.extend(self._dialect.decode(event))
+        return found
+
+    async def _drain(self) -> None:
+        """After [DONE] only the end of the body is to come; reading it saves the connection."""
+        self._done = True
+        self._deadline.set(self._deadline.now() + AFTER_DONE_S)
+        try:
+            while await self._answer.read():
+                pass
+        except (Upstream, UpstreamTimedOut):
+            self._answer.close()
+
+    def _ended(self) -> list[Event]:
+        if self._splitter is not None and not self._splitter.end():
+            raise UpstreamFailed("the engine's stream was cut inside an event")
+        self._done = True
+        return list(self._dialect.end(False))
+
+    def _finish(self) -> None:
+        self._done = True
+        self._answer.release()
+        self.close("ok")
+
+    def close(self, state: State, error: GatewayError | None = None) -> None:
+        """The attempt is over.
+
+        Unless it ended well the connection is closed, so the engine stops.
+        """
+        ended = [tried.end(state, error) for tried in self._tries]
+        if ended[0]:
+            if state != "ok":
+                self._answer.close()
+            self._deadline.disarm()
+            self._lease.give_back()

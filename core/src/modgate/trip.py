@@ -1,0 +1,130 @@
+"""One call with its attempts.
+
+Tried once more, elsewhere if possible, until its first event was fed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from modgate.api.relay import Event, Outcome, State
+from modgate.dispatch import Order, state_of
+from modgate.errors import GatewayError, Overloaded, PluginFault, Upstream, UpstreamTimedOut
+from modgate.fleet.fleet import Fleet
+
+TRIES = 2
+
+
+class Readable(Protocol):
+    """A reply being read: of a call's own trip, or its share of a merged one."""
+
+    async def next(self) -> list[Event]:
+        """The next events; [] when the reply ended well."""
+        ...
+
+    def close(self, state: State, error: GatewayError | None = None) -> None:
+        """It is over."""
+        ...
+
+
+Opener = Callable[[Order], Awaitable[Readable]]
+
+
+class Trip:
+    """One call on its way, over at most two attempts.
+
+    `fed`: set by the run once an event went to the relay; from then on there is no retry.
+    `restarted` is called when an attempt is given up, so that a lane is emptied.
+    """
+
+    __slots__ = (
+        "_began_s",
+        "_fleet",
+        "_open",
+        "_stream",
+        "_tries",
+        "error",
+        "fed",
+        "order",
+        "restarted",
+        "state",
+    )
+
+    def __init__(self, order: Order, opener: Opener, fleet: Fleet) -> None:
+        self.order = order
+        self._open = opener
+        self._fleet = fleet
+        self.restarted: Callable[[], None] = _nothing
+        self._stream: Readable | None = None
+        self._tries = 0
+        self._began_s = order.draft.elapsed()
+        self.fed = False
+        self.state: State = "pending"
+        self.error: GatewayError | None = None
+
+    async def next(self) -> list[Event]:
+        """The next events; [] when the reply ended well."""
+        while True:
+            try:
+                if self._stream is None:
+                    self._tries += 1
+                    self._stream = await self._open(self.order)
+                events = await self._stream.next()
+            except GatewayError as error:
+                self._give_up(error)
+                if not self._again(error):
+                    self.state, self.error = state_of(error), error
+                    raise
+            except Exception as error:
+                fault = PluginFault(f"{type(error).__name__} in a dialect")
+                self._give_up(fault)
+                self.state, self.error = "failed", fault
+                raise fault from error
+            else:
+                if not events:
+                    self.state = "ok"
+                return events
+
+    def _give_up(self, error: GatewayError) -> None:
+        if self._stream is not None:
+            self._stream.close(state_of(error), error)
+            self._stream = None
+
+    def _again(self, error: GatewayError) -> bool:
+        """Source: algorithms.md 5.1.  Never on a 4xx, never once fed, never when the time is up."""
+        last = self.order.draft.last_try(self.order.index)
+        if self.fed or self._tries >= TRIES or last is None or isinstance(error, UpstreamTimedOut):
+            return False
+        if not isinstance(error, Upstream | Overloaded):
+            return False
+        self.order.tried.add(last.backend)
+        unheard = last.status is None and isinstance(error, Upstream)
+        if not unheard and not self._fleet.has_other(self.order.model.name, self.order.wanted):
+            return False
+        self.restarted()
+        return True
+
+    def close(self) -> None:
+        """Nobody wants the rest."""
+        if self._stream is not None:
+            self._stream.close("cancelled")
+            self._stream = None
+        if self.state == "pending":
+            self.state = "cancelled"
+
+    def outcome(self) -> Outcome:
+        """How the call stands."""
+        last = self.order.draft.last_try(self.order.index)
+        return Outcome(
+            state=self.state,
+            backend=last.backend if last else "",
+            began_s=self._began_s,
+            first_s=last.first_s if last else None,
+            ended_s=last.ended_s if last else None,
+            error=self.error,
+        )
+
+
+def _nothing() -> None:
+    pass
