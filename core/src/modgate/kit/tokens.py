@@ -7,6 +7,7 @@ to be called through `Work`.  Source of the estimate: architecture.md 12, ceil(u
 from __future__ import annotations
 
 import gzip
+from collections.abc import Sequence
 from functools import lru_cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
@@ -57,6 +58,16 @@ def count(name: str, text: str) -> int | None:
     """
     table = encoding(name)
     return None if table is None else len(table.encode(text, disallowed_special=()))
+
+
+def texts(name: str, arrays: Sequence[Sequence[int]]) -> list[str] | None:
+    """Token numbers of one of the packaged vocabularies as text; None = not installed.
+
+    A list that ends inside a character gets a replacement character.  KeyError for a number that
+    the vocabulary does not have.
+    """
+    table = encoding(name)
+    return None if table is None else [table.decode(list(array)) for array in arrays]
 
 
 # Source: the published definitions of the two vocabularies (openai/tiktoken, openai_public).

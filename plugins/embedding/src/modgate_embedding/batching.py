@@ -1,0 +1,95 @@
+"""Calls of several requests in one trip: pure functions in the home wire.
+
+Source: wire.md 6.3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import msgspec
+
+from modgate.plugin import NOTHING, Batching, Body, Call, Event
+from modgate_embedding.config import Config
+from modgate_embedding.reply import Counted, Reply, Row, apportion, parse
+
+PATH = "/v1/embeddings"
+OWN = ("input", "model", "user")  # may differ between calls that share a trip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddingCall(Call):
+    """A call, with what its engine takes at once: `at_most` inputs, all of them text or none."""
+
+    at_most: int
+    ids: bool
+
+
+def batching(config: Config) -> Batching:
+    """How embedding calls share a trip."""
+    most = config.trip_items
+
+    def count(call: Call) -> int:
+        """Items of a call, made heavier where a small engine or long texts fill a trip sooner."""
+        inputs, tokens = call.size["inputs"], call.size["input_tokens"]
+        room = min(most, call.at_most) if isinstance(call, EmbeddingCall) else most
+        return max(-(-inputs * most // room), -(-tokens * most // config.trip_tokens))
+
+    return Batching(key=key, merge=merge, split=split, count=count, most=most)
+
+
+def key(call: Call) -> Hashable | None:
+    """Calls share a trip when all that they ask of the engine but the inputs is the same."""
+    if not isinstance(call, EmbeddingCall):
+        return None
+    members = call.body.members().items()
+    same = sorted((name, value) for name, value in members if name not in OWN)
+    return (call.path, call.ids, call.at_most, tuple(same))
+
+
+def merge(calls: Sequence[Call]) -> Call:
+    """One call with the inputs of all, in order; whose user it is nobody can say any more."""
+    first = calls[0]
+    inputs = b",".join(call.body.members()["input"].strip()[1:-1] for call in calls)
+    members = {
+        name: value for name, value in first.body.members().items() if name not in ("input", "user")
+    }
+    body = Body("json", members={**members, "input": b"[" + inputs + b"]"})
+    size = sum((call.size for call in calls), NOTHING)
+    return Call(path=first.path, body=body, size=size, requires=first.requires)
+
+
+def split(calls: Sequence[Call], event: Event) -> Sequence[Event]:
+    """Each call's own whole reply, in order; BadReply when the vectors are not as many as asked."""
+    ends = [0]
+    for call in calls:
+        ends.append(ends[-1] + call.size["inputs"])
+    reply = parse(event.data, ends[-1])
+    counts = _counts(calls, list(pairwise(ends)), reply.usage)
+    return [
+        Event(
+            msgspec.json.encode(Reply(data=_renumbered(reply.data[start:end]), usage=usage)),
+            headers=event.headers,
+        )
+        for (start, end), usage in zip(pairwise(ends), counts, strict=True)
+    ]
+
+
+def _renumbered(rows: Sequence[Row]) -> list[Row]:
+    return [Row(index=index, embedding=row.embedding) for index, row in enumerate(rows)]
+
+
+def _counts(
+    calls: Sequence[Call], spans: Sequence[tuple[int, int]], usage: Counted | None
+) -> Sequence[Counted | None]:
+    """Tokens of each call: by input where the engine says so, else by estimated weight."""
+    total = usage.tokens if usage is not None else None
+    if usage is None or total is None:
+        return [None] * len(calls)
+    by_input = usage.by_input
+    if by_input is not None and len(by_input) == spans[-1][1] and sum(by_input) == total:
+        return [Counted(prompt_tokens=sum(by_input[start:end])) for start, end in spans]
+    shares = apportion(total, [call.size["input_tokens"] for call in calls])
+    return [Counted(prompt_tokens=share, apportioned=True) for share in shares]

@@ -1,0 +1,127 @@
+"""The embedding modality: its endpoint, its units, and how a request becomes calls."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from dataclasses import replace
+
+from modgate.kit.tokens import texts
+from modgate.plugin import (
+    MIB,
+    Endpoint,
+    Json,
+    Modality,
+    Need,
+    Plan,
+    Refused,
+    Request,
+    Target,
+    Unit,
+    Units,
+    Work,
+)
+from modgate_embedding.ask import Asked, Inputs, read
+from modgate_embedding.batching import PATH, EmbeddingCall, batching
+from modgate_embedding.config import CL100K, Config, Facts
+from modgate_embedding.relay import ManyVectors, Vectors
+from modgate_embedding.samples import SAMPLES
+
+INLINE_INPUTS = 64  # above, the reply is parsed and packed in a thread
+DECODED_TOKENS = 32_768  # a decoder process answers at most 1 MiB: 32 bytes for each of these
+
+
+class Embedding(Modality[Config]):
+    """Texts as vectors, metered in tokens."""
+
+    name = "embedding"
+    units = (
+        Unit("input_tokens", "tokens that the engine read"),
+        Unit("inputs", "texts that were embedded"),
+    )
+    weights = {"input_tokens": 1.0}
+    phases = {"total": Target(base_s=0.05, per_unit={"input_tokens": 20e-6})}
+    deadlines = {
+        "first_byte": Target(base_s=60.0, per_unit={"inputs": 0.25}),
+        "total": Target(base_s=60.0, per_unit={"inputs": 0.25}),
+    }
+    gateway_counts = frozenset({"inputs"})
+    config_type = Config
+    model_type = Facts
+    samples = SAMPLES
+
+    def endpoints(self) -> Iterator[Endpoint]:
+        """The path that openai, voyage and mistral share."""
+        yield Endpoint(
+            path=PATH,
+            surfaces=("voyage", "openai"),
+            shape=self.shape,
+            at_most=16 * MIB,
+            batch=batching(self.config),
+            summary="embed texts as vectors",
+            operation="embeddings",
+        )
+
+    def shape(self, request: Request) -> Plan | Generator[Need, Json, Plan]:
+        """One call for at most `max_items` inputs each; the relay joins them."""
+        facts = request.model.facts
+        if not isinstance(facts, Facts):
+            raise TypeError("the model's facts are not embedding facts")
+        asked = read(request, self.config, facts)
+        if asked.ids and facts.token_ids == CL100K:
+            return self._shape_decoded(request, asked, facts)
+        return self._plan(request, asked, facts)
+
+    def _shape_decoded(
+        self, request: Request, asked: Asked, facts: Facts
+    ) -> Generator[Need, Json, Plan]:
+        """Token numbers of another vocabulary become text again, and are embedded as text."""
+        found: list[str] = []
+        for group in _groups(asked.inputs):
+            decoded = yield Work(texts, "cl100k_base", group, field="input")
+            if decoded is None:
+                reason = "token numbers cannot be read here: modgate[tokens] is not installed"
+                raise Refused("input", "unsupported_input", reason)
+            found += decoded
+        for index, text in enumerate(found):
+            if not text:
+                reason = f"'input[{index}]' decodes to nothing"
+                raise Refused(f"input[{index}]", "invalid_value", reason)
+        return self._plan(request, replace(asked, inputs=found, ids=False), facts)
+
+    def _plan(self, request: Request, asked: Asked, facts: Facts) -> Plan:
+        if asked.prefix:
+            asked = replace(asked, inputs=[f"{asked.prefix}{text}" for text in asked.inputs])
+        at_most = min(self.config.max_items, facts.batch or self.config.max_items)
+        count = len(asked.inputs)
+        spans = [(start, min(start + at_most, count)) for start in range(0, count, at_most)]
+        kind = ManyVectors if count > INLINE_INPUTS else Vectors
+        relay = kind(
+            asked,
+            spans,
+            reply_id="embd-" + request.id.removeprefix("req_"),
+            model=request.asked,
+        )
+        calls = [_call(asked, start, end, at_most) for start, end in spans]
+        return Plan(calls=calls, relay=relay, width=min(self.config.width, len(calls)))
+
+
+def _groups(arrays: Inputs) -> Iterator[Inputs]:
+    """Token lists in groups whose text fits into one answer of a decoder process."""
+    start, tokens = 0, 0
+    for index, array in enumerate(arrays):
+        if tokens and tokens + len(array) > DECODED_TOKENS:
+            yield arrays[start:index]
+            start, tokens = index, 0
+        tokens += len(array)
+    yield arrays[start:]
+
+
+def _call(asked: Asked, start: int, end: int, at_most: int) -> EmbeddingCall:
+    size = Units(inputs=end - start, input_tokens=sum(map(asked.weight, range(start, end))))
+    return EmbeddingCall(
+        path=PATH,
+        body=asked.rest.put(input=asked.inputs[start:end]),
+        size=size,
+        at_most=at_most,
+        ids=asked.ids,
+    )

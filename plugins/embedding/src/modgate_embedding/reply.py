@@ -1,0 +1,120 @@
+"""The engine's reply in the home wire, and how tokens of a shared call are told apart."""
+
+from __future__ import annotations
+
+import struct
+from base64 import b64encode
+from collections.abc import Sequence
+from math import hypot
+from typing import Annotated
+
+import msgspec
+import orjson
+
+from modgate.plugin import BadReply
+
+Whole = Annotated[int, msgspec.Meta(ge=0, lt=1 << 53)]
+
+
+class Row(msgspec.Struct):
+    """One vector.
+
+    Its numbers stay the engine's own bytes unless they must be changed.
+    """
+
+    index: Whole
+    embedding: msgspec.Raw
+
+
+class Counted(msgspec.Struct, omit_defaults=True):
+    """The engine's count.
+
+    `by_input`: an extension of the home wire, tokens of each input in order, which lets a shared
+    call be billed exactly.  `apportioned`: written by `split` where it had to estimate.
+    """
+
+    prompt_tokens: Whole | None = None
+    total_tokens: Whole | None = None
+    by_input: list[Whole] | None = None
+    apportioned: bool = False
+
+    @property
+    def tokens(self) -> int | None:
+        """What the engine read; an explicit 0 stays 0."""
+        return self.prompt_tokens if self.prompt_tokens is not None else self.total_tokens
+
+
+class Reply(msgspec.Struct):
+    """A whole reply."""
+
+    data: list[Row]
+    usage: Counted | None = None
+
+
+_REPLY = msgspec.json.Decoder(Reply)
+_NUMBERS = msgspec.json.Decoder(list[float])
+
+
+def parse(data: bytes, count: int) -> Reply:
+    """A reply with exactly `count` vectors, sorted by index; BadReply when it is another thing."""
+    try:
+        reply = _REPLY.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        raise BadReply("the engine's reply is not a list of embeddings") from None
+    reply.data.sort(key=lambda row: row.index)
+    if [row.index for row in reply.data] != list(range(count)):
+        raise BadReply(f"the engine did not answer each of {count} inputs once")
+    return reply
+
+
+def numbers(row: Row) -> list[float]:
+    """A vector's numbers; BadReply when they are none."""
+    try:
+        found = _NUMBERS.decode(row.embedding)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        raise BadReply("the engine's embedding is not a list of numbers") from None
+    if not found:
+        raise BadReply("the engine's embedding is empty")
+    return found
+
+
+def shortened(vector: Sequence[float], length: int) -> list[float]:
+    """The first numbers of a vector, as a vector of length 1 again.  Source: wire.md 6.1."""
+    cut = vector[:length]
+    norm = hypot(*cut)
+    if norm == 0.0:
+        return list(cut)
+    return [number / norm for number in cut]
+
+
+def packed(vector: Sequence[float]) -> bytes:
+    """A vector as a JSON string of little-endian float32, in base64.  Source: wire.md B2."""
+    try:
+        return b'"' + b64encode(struct.pack(f"<{len(vector)}f", *vector)) + b'"'
+    except OverflowError:
+        raise BadReply("the engine's embedding does not fit float32") from None
+
+
+def written(vector: Sequence[float]) -> bytes:
+    """A vector as JSON numbers."""
+    return orjson.dumps(list(vector))
+
+
+def apportion(total: int, weights: Sequence[int]) -> list[int]:
+    """`total` in whole shares by weight that sum to it, each at least 1 where there is enough.
+
+    Source: wire.md 6.3, the largest remainder; ties go to the first.
+    """
+    whole = sum(weights)
+    shares = [total * weight // whole for weight in weights]
+    remainders = [total * weight % whole for weight in weights]
+    order = sorted(range(len(weights)), key=lambda at: (-remainders[at], at))
+    for at in order[: total - sum(shares)]:
+        shares[at] += 1
+    if total >= len(weights):
+        for at, share in enumerate(shares):
+            if share == 0:
+                richest = max(range(len(shares)), key=shares.__getitem__)
+                shares[richest] -= 1
+                shares[at] = 1
+    return shares
