@@ -5,6 +5,7 @@ Word of a lost client while a request runs, and framing errors in the openai env
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
@@ -13,6 +14,8 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from modgate.errors import GatewayError
+
+log = logging.getLogger(__name__)
 
 Lost = Callable[[], None]
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -68,7 +71,8 @@ class Connection(RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         """What aiohttp refuses by itself, in the client's own format and without an echo."""
-        del exc
+        if exc is not None and status >= 500:
+            log.error("handler failed", exc_info=exc)
         if request.writer.output_size > 0:
             raise ConnectionError("the reply is open already")
         headers, body = self._refusal(status, message or "")

@@ -47,10 +47,8 @@ class StateDirectory:
 
     def demo_key(self, pepper: Secret) -> tuple[Secret, StoredKey]:
         """The key of the fileless start: the only one that is ever kept in clear."""
-        made = _kept(
-            self.path / "demo-key",
-            lambda: new_key(pepper, name="demo", env="demo", random=os.urandom)[0].reveal(),
-        )
+        fresh, _ = new_key(pepper, name="demo", env="demo", random=os.urandom)
+        made = _kept(self.path / "demo-key", fresh.reveal)
         parsed = parse(made.reveal())
         if parsed is None:
             text = f"{self.path / 'demo-key'} holds no key; remove it and start again"

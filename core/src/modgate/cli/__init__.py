@@ -1,0 +1,45 @@
+"""The command `modgate`.  Each command is a file; nothing heavy is imported before it is needed."""
+
+from __future__ import annotations
+
+import click
+
+
+class Lazy(click.Group):
+    """Commands by name -> module; imported when called or when help lists them."""
+
+    commands_by_name = (
+        "serve",
+        "check",
+        "plugins",
+        "models",
+        "keys",
+        "usage",
+        "try",
+        "licences",
+        "version",
+    )
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order in which a newcomer needs them."""
+        return list(self.commands_by_name)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command, imported now."""
+        if cmd_name not in self.commands_by_name:
+            return None
+        from importlib import import_module
+
+        module = import_module(f"modgate.cli.{cmd_name}_")
+        command: click.Command = module.command
+        return command
+
+
+@click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """One gateway, seven modalities: LLM, VLM, ASR, TTS, OCR, embedding, rerank.
+
+    \b
+    Start here:   modgate serve
+    Then ask it:  modgate try llm
+    """

@@ -1,0 +1,69 @@
+"""`modgate check`: is the configuration right, and what does it mean."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+import click
+
+from modgate.cli.problems import told
+
+PROBE_S = 5.0
+
+
+@click.command("check")
+@click.argument("path", type=click.Path(path_type=Path), required=False)
+@click.option("--schema", is_flag=True, help="print the JSON Schema of the file, for editors")
+@click.option("--probe", is_flag=True, help="also ask every backend whether it is well")
+def command(path: Path | None, schema: bool, probe: bool) -> None:
+    """Check FILE offline and print the effective configuration with the origin of each value.
+
+    Every mistake is shown at once, with file, line and a guess at what was meant.  Secrets are
+    masked.
+    """
+    if schema:
+        from modgate.api.surface import dump
+        from modgate.config.schema import json_schema
+
+        click.echo(dump(json_schema()))
+        return
+    if path is None:
+        raise click.UsageError("say which file: modgate check modgate.toml")
+    from modgate.gateway import plan
+
+    with told():
+        made = plan(path)
+    width = max(len(key) for key, _, _ in made.effective)
+    for key, value, origin in made.effective:
+        click.echo(f"{key:<{width}}  {value}  ({origin})")
+    if probe and not asyncio.run(_probe(made.linked.backends, made.loaded.dialects)):
+        sys.exit(1)
+
+
+async def _probe(backends: object, dialects: object) -> bool:
+    """Ask each backend's health path; True when all are well."""
+    import aiohttp
+
+    from modgate.api.select import Backend
+
+    assert isinstance(backends, tuple)
+    assert isinstance(dialects, dict)
+    well = True
+    timeout = aiohttp.ClientTimeout(total=PROBE_S)
+    async with aiohttp.ClientSession(timeout=timeout) as session:
+        for backend in backends:
+            assert isinstance(backend, Backend)
+            path = next(
+                (kind.probe for (_, family), kind in dialects.items() if family == backend.family),
+                "/health",
+            )
+            try:
+                async with session.get(backend.url.rstrip("/") + path) as response:
+                    state = "well" if response.status < 400 else f"status {response.status}"
+            except (aiohttp.ClientError, TimeoutError) as error:
+                state = f"not reached ({type(error).__name__})"
+            well = well and state == "well"
+            click.echo(f"backend {backend.name}: {state}")
+    return well

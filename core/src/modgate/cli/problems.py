@@ -1,0 +1,27 @@
+"""Start-up errors as a person wants to read them: every mistake on a line, exit code 2."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+
+from modgate.errors import ConfigError, PluginError
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Print what is wrong and exit, instead of a traceback."""
+    try:
+        yield
+    except ConfigError as error:
+        for problem in error.problems:
+            click.echo(str(problem), err=True)
+        count = len(error.problems)
+        click.echo(f"{count} problem{'s' if count != 1 else ''}", err=True)
+        sys.exit(2)
+    except (PluginError, OSError) as error:
+        click.echo(str(error), err=True)
+        sys.exit(2)

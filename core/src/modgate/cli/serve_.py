@@ -1,0 +1,48 @@
+"""`modgate serve`: run the gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from pathlib import Path
+
+import click
+
+from modgate.cli.problems import told
+
+
+@click.command("serve")
+@click.argument("path", type=click.Path(path_type=Path), required=False)
+@click.option("--only", help="modalities to serve, without a file: llm,tts")
+@click.option("--directory", type=click.Path(path_type=Path), help="state directory")
+@click.option("--address", help="HOST:PORT of the public listener")
+@click.option("--admin-address", help="HOST:PORT of the admin listener")
+@click.option("--log-level", default="", help="least level of log lines; default: as configured")
+def command(
+    path: Path | None,
+    only: str | None,
+    directory: Path | None,
+    address: str | None,
+    admin_address: str | None,
+    log_level: str,
+) -> None:
+    """Run the gateway from FILE, or without one with every installed plugin and its local model.
+
+    Without a file it listens on 127.0.0.1:8080 and prints a key and curl lines to try.
+    """
+    from modgate.server.run import Options, run
+
+    names = [name.strip() for name in only.split(",")] if only else None
+    options = Options(
+        path=path,
+        only=names,
+        directory=directory,
+        address=address,
+        admin_address=admin_address,
+        log_level=log_level,
+        say=click.echo,
+    )
+    with told():
+        stop = asyncio.run(run(options))
+    sys.exit(0 if stop in (signal.SIGTERM, signal.SIGINT) else 1)

@@ -1,0 +1,67 @@
+"""What `modgate serve` prints at the start: what there is, and how to try it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from modgate.api.engine import EngineState
+from modgate.server.app import App
+
+
+def engine_line(name: str, state: EngineState) -> str:
+    """A line of progress for one engine, or '' when there is nothing to say."""
+    match state.state:
+        case "missing":
+            lines = "".join(f"\n      {line}" for line in state.missing)
+            return f"  {name}: not installed; run:{lines}"
+        case "ready":
+            return f"  {name}: ready"
+        case "loading" | "failed":
+            return f"  {name}: {state.detail}"
+        case _:
+            return ""
+
+
+def banner(app: App) -> Iterator[str]:
+    """Endpoints, models, the demo key and lines to paste."""
+    host, port = app.public_address
+    root = f"{'https' if app.public.tls else 'http'}://{host}:{port}"
+    table = app.gateway.table
+    yield f"modgate serves {root}  (admin: http://{app.admin_address[0]}:{app.admin_address[1]})"
+    yield ""
+    yield f"  {'modality':<10} {'endpoint':<28} models"
+    for name in sorted(table.modalities):
+        models = sorted({m.name for m in table.models.values() if m.modality == name})
+        for path in table.paths_by_modality.get(name, ()):
+            yield f"  {name:<10} {path:<28} {', '.join(models) or 'none'}"
+    if app.demo_key is None:
+        return
+    yield ""
+    yield "  demo key (this machine only):"
+    yield f"    export MODGATE_KEY={app.demo_key.reveal()}"
+    yield ""
+    yield from _pasteable(root, sorted(table.modalities))
+    yield ""
+    yield "models load in the background; a first call waits for its model:"
+
+
+def _pasteable(root: str, modalities: list[str]) -> Iterator[str]:
+    key = '-H "Authorization: Bearer $MODGATE_KEY"'
+    json = "-H 'Content-Type: application/json'"
+    lines = {
+        "llm": f"curl {root}/v1/chat/completions {key} {json} "
+        """-d '{"model":"gpt-4o-mini","messages":[{"role":"user","content":"Say hello."}]}'""",
+        "vlm": f"curl {root}/v1/chat/completions {key} {json} -d @picture.json",
+        "asr": f"curl {root}/v1/audio/transcriptions {key} -F model=whisper-1 -F file=@speech.wav",
+        "tts": f"curl {root}/v1/audio/speech {key} {json} "
+        """-d '{"model":"tts-1","voice":"alloy","input":"Hello.","response_format":"wav"}' """
+        "-o speech.wav",
+        "ocr": f"curl {root}/v1/ocr {key} {json} -d @document.json",
+        "embedding": f"curl {root}/v1/embeddings {key} {json} "
+        """-d '{"model":"text-embedding-3-small","input":"Hello."}'""",
+        "rerank": f"curl {root}/v2/rerank {key} {json} "
+        """-d '{"model":"rerank-v3.5","query":"fruit","documents":["a car","a pear"]}'""",
+    }
+    for name in modalities:
+        if name in lines:
+            yield f"  {lines[name]}"

@@ -1,0 +1,93 @@
+"""Running until told to stop: SIGTERM drains, SIGHUP reloads, a second SIGTERM leaves at once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from modgate.api.engine import EngineState
+from modgate.observe.logs import LogSystem
+from modgate.server.app import App
+from modgate.server.banner import banner, engine_line
+
+log = logging.getLogger(__name__)
+
+DEFAULT_ADDRESSES = ("127.0.0.1:8080", "127.0.0.1:8081")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What the command line said.  `say` prints a line for a person."""
+
+    path: Path | None
+    say: Callable[[str], None]
+    only: Sequence[str] | None = None
+    directory: Path | None = None
+    address: str | None = None
+    admin_address: str | None = None
+    log_level: str = ""
+
+
+async def run(options: Options) -> int:
+    """Serve until a signal; the answer is that signal."""
+    fileless = options.path is None
+    logs = LogSystem(options.log_level or ("warning" if fileless else "info"))
+    addresses = None
+    if fileless or options.address or options.admin_address:
+        addresses = (
+            options.address or DEFAULT_ADDRESSES[0],
+            options.admin_address or DEFAULT_ADDRESSES[1],
+        )
+
+    def changed(name: str, state: EngineState) -> None:
+        if fileless and (line := engine_line(name, state)):
+            options.say(line)
+
+    app = App(
+        options.path,
+        only=options.only,
+        directory=options.directory,
+        addresses=addresses,
+        changed=changed,
+    )
+    try:
+        await app.open()
+        for line in banner(app):
+            options.say(line)
+        stop = await _signalled(app)
+        ended = await _drained(app)
+        log.info("stopped", extra={"drained": ended})
+        return stop
+    finally:
+        await app.close()
+        logs.close()
+
+
+async def _signalled(app: App) -> int:
+    loop = asyncio.get_running_loop()
+    told: asyncio.Future[int] = loop.create_future()
+
+    def stop(number: int) -> None:
+        if not told.done():
+            told.set_result(number)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop, number)
+    loop.add_signal_handler(signal.SIGHUP, app.reload_soon)
+    return await told
+
+
+async def _drained(app: App) -> bool:
+    """Drain, unless a second signal says at once."""
+    loop = asyncio.get_running_loop()
+    draining = loop.create_task(app.drain())
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, draining.cancel)
+    try:
+        return await draining
+    except asyncio.CancelledError:
+        return False

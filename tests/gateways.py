@@ -1,0 +1,113 @@
+"""Starting a gateway in the test's own process, over backends that the test names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+
+from modgate.api.secret import Secret
+from modgate.auth.keys import new_key
+from modgate.server.app import App
+
+PEPPER = "a pepper for tests"
+MODELS = {
+    "chat": "llm",
+    "eyes": "vlm",
+    "ears": "asr",
+    "voice": "tts",
+    "pages": "ocr",
+    "vectors": "embedding",
+    "ranks": "rerank",
+}
+
+
+class Running:
+    """A gateway with one tenant a name; `keys` are their keys."""
+
+    def __init__(self, app: App, keys: Mapping[str, str], config: Path) -> None:
+        self.app = app
+        self.keys = keys
+        self.config = config
+
+    @property
+    def url(self) -> str:
+        """The public address."""
+        host, port = self.app.public_address
+        return f"http://{host}:{port}"
+
+    @property
+    def admin(self) -> str:
+        """The admin address."""
+        host, port = self.app.admin_address
+        return f"http://{host}:{port}"
+
+    @property
+    def key(self) -> str:
+        """The first tenant's key."""
+        return next(iter(self.keys.values()))
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What a client of the first tenant sends."""
+        return {"Authorization": f"Bearer {self.key}"}
+
+    @property
+    def ledger(self) -> Path:
+        """Where its ledger lies."""
+        return self.app.state.ledger.directory
+
+
+def configuration(
+    folder: Path,
+    backends: Sequence[Mapping[str, object]],
+    *,
+    tenants: Mapping[str, str] | None = None,
+    plugins: Sequence[str] = tuple(MODELS.values()),
+    models: Mapping[str, str] | None = None,
+    more: str = "",
+) -> tuple[Path, dict[str, str]]:
+    """A configuration file and the tenants' keys.  `tenants`: name -> TOML lines of its section."""
+    names = {n: m for n, m in (models or MODELS).items() if m in plugins}
+    lines = ['[listen]\naddress = "127.0.0.1:0"\n[admin]\naddress = "127.0.0.1:0"']
+    (folder / "pepper").write_text(PEPPER)
+    lines.append(f'[auth]\npepper = {{ file = "{folder / "pepper"}" }}')
+    lines += [f"[plugin.{name}]" for name in plugins]
+    lines += [f'[model.{name}]\nmodality = "{modality}"' for name, modality in names.items()]
+    for number, backend in enumerate(backends):
+        serves = backend.get("serves") or {name: f"engine-{name}" for name in names}
+        pairs = ", ".join(f'{name} = "{engine}"' for name, engine in dict(serves).items())
+        fields = {"name": f"b{number}", "slots": 64, **backend}
+        fields.pop("serves", None)
+        lines.append("[[backend]]")
+        lines += [f"{k} = {v if isinstance(v, int) else chr(34) + str(v) + chr(34)}" for k, v in fields.items()]
+        lines.append(f"serves = {{ {pairs} }}")
+    keys: dict[str, str] = {}
+    for name, section in (tenants or {"acme": ""}).items():
+        key, stored = new_key(Secret(PEPPER), name=name, env="test", random=os.urandom)
+        keys[name] = key.reveal()
+        (folder / f"{name}.keys").write_text(stored.line() + "\n")
+        lines.append(f'[tenant.{name}]\nkeys = {{ file = "{folder / name}.keys" }}\n{section}')
+    path = folder / "modgate.toml"
+    path.write_text("\n".join([*lines, more]) + "\n")
+    return path, keys
+
+
+async def start(
+    folder: Path,
+    backends: Sequence[Mapping[str, object]],
+    *,
+    extra: Mapping[str, ModuleType] | None = None,
+    tenants: Mapping[str, str] | None = None,
+    plugins: Sequence[str] = tuple(MODELS.values()),
+    models: Mapping[str, str] | None = None,
+    more: str = "",
+) -> Running:
+    """A running gateway; the caller closes `app`."""
+    path, keys = configuration(
+        folder, backends, tenants=tenants, plugins=plugins, models=models, more=more
+    )
+    app = App(path, directory=folder / "state", extra=extra)
+    await app.open()
+    return Running(app, keys, path)
