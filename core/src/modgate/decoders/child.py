@@ -101,7 +101,8 @@ def main(fd: int, memory: int) -> None:
             job, fds = channel.receive()
         except (EOFError, ConnectionError):
             return
-        _job(channel, job)
+        if "function" in job:  # else it is credit that came after the last piece
+            _job(channel, job)
         for each in fds:
             os.close(each)
 
