@@ -1,145 +1,91 @@
 """On which line of a TOML file each key stands, so that a mistake can be shown where it is.
 
-tomllib says what a file means, not where.  This scanner says where and leaves the meaning to
-tomllib: it is only given text that tomllib has read, so it checks nothing.  Source: TOML 1.0.0.
+tomllib says what a file means, not where; this scanner says where, and leaves the meaning to
+tomllib. A key that it does not find is shown at its nearest parent.
 """
 
 from __future__ import annotations
 
 import re
-import tomllib
-from bisect import bisect_right
+from collections.abc import Sequence
 
 Path = tuple[str | int, ...]
 Lines = dict[Path, int]
 
-_BLANK = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
-_SPACE = re.compile(r"[ \t]*")
-_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
-_PLAIN = re.compile(r"[^,\]}#\n]*")  # a number, a date or a boolean
-_STRING = re.compile(
-    r'"""(?:[^"\\]|\\.|"{1,2}(?!"))*"{3,5}'  # up to two quotes may stand before the closing three
-    r"|'''(?:[^']|'{1,2}(?!'))*'{3,5}"
-    r'|"(?:[^"\\]|\\.)*"'
-    r"|'[^']*'",
+_KEY = r"""(?:[A-Za-z0-9_-]+|"(?:[^"\\]|\\.)*"|'[^']*')"""
+_DOTTED = re.compile(rf"\s*({_KEY}(?:\s*\.\s*{_KEY})*)\s*")
+_ONE = re.compile(_KEY)
+_HEADER = re.compile(r"\s*(\[\[?)(.*?)(\]\]?)\s*(?:#.*)?")
+_ASSIGN = re.compile(rf"\s*({_KEY}(?:\s*\.\s*{_KEY})*)\s*=(.*)", re.DOTALL)
+_TOKEN = re.compile(
+    r'"""(?:[^\\]|\\.)*?"""'
+    r"|'''.*?'''"
+    r'|"(?:[^"\\\n]|\\.)*"'
+    r"|'[^'\n]*'"
+    r"|#[^\n]*|[\[\]{}]",
     re.DOTALL,
 )
 
 
 def lines_of(text: str) -> Lines:
-    """Key path -> line, counted from 1; items of lists by their index.
+    """Key path -> line, counted from 1; list items by their index."""
+    found: Lines = {(): 1}
+    table: Path = ()
+    counts: dict[Path, int] = {}
+    rows = text.split("\n")
+    at = 0
+    while at < len(rows):
+        header = _HEADER.fullmatch(rows[at])
+        assign = _ASSIGN.fullmatch(rows[at])
+        if header is not None and _DOTTED.fullmatch(header[2]):
+            table = _table(header[2], header[1] == "[[", counts)
+            found.setdefault(table, at + 1)
+        elif assign is not None:
+            path = (*table, *_names(assign[1]))
+            for depth in range(len(table) + 1, len(path) + 1):
+                found.setdefault(path[:depth], at + 1)
+            at += _extent(rows, at, assign[2])
+        at += 1
+    return found
 
-    `text` is valid TOML; for other text the answer, or the exception, means nothing.
-    """
-    return _Scanner(text).scan()
+
+def _names(dotted: str) -> list[str]:
+    return [name[1:-1] if name[0] in "\"'" else name for name in _ONE.findall(dotted)]
 
 
-class _Scanner:
-    """One pass over the text.  `_at` is the offset of what is read next."""
+def _table(dotted: str, many: bool, counts: dict[Path, int]) -> Path:
+    """The path of a table header; a parent that is a list of tables means its last one."""
+    path: Path = ()
+    names = _names(dotted)
+    for index, name in enumerate(names):
+        path = (*path, name)
+        last = index == len(names) - 1
+        if last and many:
+            counts[path] = counts.get(path, -1) + 1
+        if path in counts:
+            path = (*path, counts[path])
+    return path
 
-    def __init__(self, text: str) -> None:
-        self._text = text
-        self._at = 0
-        self._breaks = [found.start() for found in re.finditer("\n", text)]
-        self._found: Lines = {(): 1}
-        self._tables: dict[Path, int] = {}  # a list of tables -> the index of its last one
 
-    def scan(self) -> Lines:
-        table: Path = ()
-        self._skip(_BLANK)
-        while self._at < len(self._text):
-            if self._text[self._at] == "[":
-                table = self._header()
-            else:
-                self._pair(table)
-            self._skip(_BLANK)
-        return self._found
+def _extent(rows: Sequence[str], at: int, value: str) -> int:
+    """How many more lines a value takes: open brackets and long strings."""
+    more = 0
+    while at + more + 1 < len(rows) and _unfinished(value):
+        more += 1
+        value += "\n" + rows[at + more]
+    return more
 
-    def _skip(self, what: re.Pattern[str]) -> None:
-        found = what.match(self._text, self._at)
-        assert found is not None, "the text is no TOML"
-        self._at = found.end()
 
-    def _mark(self, path: Path, at: int) -> None:
-        self._found.setdefault(path, bisect_right(self._breaks, at - 1) + 1)
+def _unfinished(value: str) -> bool:
+    depth = 0
+    rest = _TOKEN.sub("", value)
+    for mark in _TOKEN.findall(value):
+        depth += (mark in ("[", "{")) - (mark in ("]", "}"))
+    return depth > 0 or '"""' in rest or "'''" in rest
 
-    def _header(self) -> Path:
-        """`[a.b]` or `[[a.b]]`; a parent that is a list of tables means its last one."""
-        begin = self._at
-        many = self._text.startswith("[[", begin)
-        self._at += 1 + many
-        names = self._key()
-        self._at += 1 + many
-        path: Path = ()
-        for index, name in enumerate(names):
-            path = (*path, name)
-            self._mark(path, begin)
-            if many and index == len(names) - 1:
-                self._tables[path] = self._tables.get(path, -1) + 1
-            if path in self._tables:
-                path = (*path, self._tables[path])
-                self._mark(path, begin)
-        return path
 
-    def _pair(self, table: Path) -> None:
-        begin = self._at
-        names = self._key()
-        self._at += 1  # the equals sign
-        path = table
-        for name in names:
-            path = (*path, name)
-            self._mark(path, begin)
-        self._value(path)
-
-    def _key(self) -> list[str]:
-        names = []
-        while True:
-            self._skip(_SPACE)
-            names.append(self._name())
-            self._skip(_SPACE)
-            if self._text[self._at : self._at + 1] != ".":
-                return names
-            self._at += 1
-
-    def _name(self) -> str:
-        begin = self._at
-        quote = self._text[begin : begin + 1]
-        self._skip(_STRING if quote in ("'", '"') else _BARE_KEY)
-        written = self._text[begin : self._at]
-        if quote == '"' and "\\" in written:
-            return str(tomllib.loads(f"name = {written}")["name"])
-        return written[1:-1] if quote in ("'", '"') else written
-
-    def _value(self, path: Path) -> None:
-        self._skip(_SPACE)
-        first = self._text[self._at : self._at + 1]
-        if first == "[":
-            self._list(path)
-        elif first == "{":
-            self._table(path)
-        else:
-            self._skip(_STRING if first in ("'", '"') else _PLAIN)
-
-    def _list(self, path: Path) -> None:
-        self._at += 1
-        index = 0
-        while not self._ends("]"):
-            self._mark((*path, index), self._at)
-            self._value((*path, index))
-            index += 1
-
-    def _table(self, path: Path) -> None:
-        self._at += 1
-        while not self._ends("}"):
-            self._pair(path)
-
-    def _ends(self, close: str) -> bool:
-        """Step over blanks and a comma; whether the list or inline table is closed here."""
-        self._skip(_BLANK)
-        if self._text.startswith(",", self._at):
-            self._at += 1
-            self._skip(_BLANK)
-        if not self._text.startswith(close, self._at):
-            return False
-        self._at += 1
-        return True
+def nearest(lines: Lines, path: Path) -> int:
+    """The line of a key, or of its nearest parent."""
+    while path not in lines and path:
+        path = path[:-1]
+    return lines.get(path, 1)
