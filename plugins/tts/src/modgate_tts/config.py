@@ -1,0 +1,26 @@
+"""What an operator may set, and what is known of a model."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, Field
+
+from modgate.plugin import ModelFacts
+
+
+class Config(BaseModel, frozen=True, extra="forbid"):
+    """The `[plugin.tts]` section."""
+
+    max_characters: int = Field(4096, ge=1, description="characters of one request")
+    first_piece: int = Field(80, ge=20, description="longest first piece: speech begins with it")
+    piece: int = Field(250, ge=40, description="longest other piece")
+    width: int = Field(3, ge=1, le=16, description="pieces of one request at once")
+    pause_ms: int = Field(0, ge=0, le=2000, description="silence between pieces")
+    default_model: str | None = Field(None, description="unused by this wire: `model` is required")
+
+
+class Facts(ModelFacts, frozen=True, extra="forbid"):
+    """Facts of a `[model.NAME]` entry."""
+
+    voices: tuple[str, ...] = Field((), description="its voices; empty = any name is passed on")
+    voice_map: dict[str, str] = Field({}, description="other names for its voices: alloy = amy")
+    max_piece: int | None = Field(None, ge=20, description="characters that its engine takes")
