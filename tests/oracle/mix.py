@@ -28,6 +28,7 @@ REACHED: dict[Window, Stage] = {"headers": "arrived", "first": "headers", "body"
 
 OK_MOST = 0.4
 STATUSES = (400, 422, 429, 500, 503)
+DECODED = ("asr", "ocr")
 # Long enough for a gateway to relay one piece before the next comes.
 SPACING_MS = 30
 
@@ -86,14 +87,17 @@ def draw(
     seed: int = 1,
     count: int = 1_000,
     *,
-    least: int = 10,
+    least: int = 14,
     models: Mapping[Modality, str] | None = None,
     timeout_s: float = 0.5,
+    decoded_timeout_s: float = 4.0,
 ) -> Mix:
     """Draw the plan.
 
-    `least`: of each ending in each modality.  `models`: names where they are not the modality's.
-    `timeout_s`: the `x-request-timeout` of requests that shall time out.
+    `least`: of each ending in each modality; more than the ten wanted, for under load a few end in
+    another way than planned.  `models`: names where they are not the modality's.
+    `timeout_s`: the `x-request-timeout` of requests that shall time out; `decoded_timeout_s`: of
+    recordings and documents, which must first be decoded if they are to time out at the engine.
     """
     rng = random.Random(seed)
     cells = [(modality, ending) for modality in MODALITIES for ending in ENDINGS] * least
@@ -110,7 +114,8 @@ def draw(
     kills: Counter[Modality] = Counter()
     for tag, (modality, ending) in enumerate(cells):
         draft = _DRAWERS[modality](rng, tag, (models or {}).get(modality, modality))
-        one = _plan(rng, draft, ending, timeout_s)
+        wait_s = decoded_timeout_s if modality in DECODED else timeout_s
+        one = _plan(rng, draft, ending, wait_s)
         if ending == "killed" and not kills[modality]:
             kills[modality] += 1
             one = replace(one, scripts=tuple(map(_killing, one.scripts)), alone=True)
@@ -175,11 +180,14 @@ def _cut(rng: random.Random, draft: _Draft, window: Window, kind: FaultKind) -> 
 
 
 def _gone(rng: random.Random, draft: _Draft, plain: Planned, window: Window) -> Planned:
-    """The client leaves a silent engine: by what it has read mid-body, else by how far that is."""
+    """The client leaves a silent engine: by what it has read of a stream, else by how far that is.
+
+    One that is read call by call (a long recording) is left when its second call is mid-body.
+    """
     scripts = _cut(rng, draft, window, "silence")
     fault = scripts[-1].fault
     how: Literal["close", "reset"] = rng.choice(("close", "reset"))
-    reads = window == "body" and draft.request.streamed and (draft.pieces > 1 or draft.calls > 1)
+    reads = window == "body" and draft.request.streamed and draft.pieces > 1
     if reads and fault is not None:
         events = 1
         if draft.request.reader in ("chat_sse", "completion_sse") and fault.after:
