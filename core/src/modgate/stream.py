@@ -77,8 +77,9 @@ class Stream:
             return events
         while data := await self._answer.read():
             if self._splitter is None:
-                return list(self._dialect.decode(Event(data)))
-            events = await self._split(data)
+                events = list(self._dialect.decode(Event(data)))
+            else:
+                events = await self._split(data)
             if events or self._done:
                 return events
         return self._ended()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from modgate.plugin import hookimpl
+from modgate.plugin import LocalEngine, hookimpl
+from modgate_asr.engine import WhisperTiny
 from modgate_asr.modality import Asr
 
 
@@ -10,3 +11,9 @@ from modgate_asr.modality import Asr
 def modgate_modalities() -> list[type[Asr]]:
     """The one modality of this plugin."""
     return [Asr]
+
+
+@hookimpl
+def modgate_local_engines() -> list[type[LocalEngine]]:
+    """The demo model of the fileless start."""
+    return [WhisperTiny]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from modgate.plugin import Dialect, hookimpl
+from modgate.plugin import Dialect, LocalEngine, hookimpl
 from modgate_embedding.dialects import EmbeddingHome
+from modgate_embedding.engine import E5Small
 from modgate_embedding.modality import Embedding
 
 
@@ -17,3 +18,9 @@ def modgate_modalities() -> list[type[Embedding]]:
 def modgate_dialects() -> list[type[Dialect]]:
     """The home wire: OpenAI's own, floats and strings."""
     return [EmbeddingHome]
+
+
+@hookimpl
+def modgate_local_engines() -> list[type[LocalEngine]]:
+    """The demo model of the fileless start."""
+    return [E5Small]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from modgate.plugin import Dialect, hookimpl
+from modgate.plugin import Dialect, LocalEngine, hookimpl
 from modgate_llm.dialects import LlmHome, LlmLlamaCpp
+from modgate_llm.engine import SmolLm
 from modgate_llm.modality import Llm
 
 
@@ -17,3 +18,9 @@ def modgate_modalities() -> list[type[Llm]]:
 def modgate_dialects() -> list[type[Dialect]]:
     """The home wire, and llama.cpp's server."""
     return [LlmHome, LlmLlamaCpp]
+
+
+@hookimpl
+def modgate_local_engines() -> list[type[LocalEngine]]:
+    """The demo model of the fileless start."""
+    return [SmolLm]

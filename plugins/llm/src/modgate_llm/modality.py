@@ -107,12 +107,19 @@ class Llm(Modality[Config]):
         template = TEMPLATE_TOKENS + 4 * chat.messages if chat.messages else 0
         if tokenizer == "engine":
             try:
-                [event] = yield Ask([Call(path=TOKENIZE, body=Body.of(prompt=text))])
-                return int(event.fields().integer("count", at_least=0)) + template
+                [event] = yield Ask([Call(path=TOKENIZE, body=self._counted(request, text))])
+                return event.fields().integer("count", at_least=0)
             except (Unsupported, GatewayError):
                 return None
         counted: int | None = yield Work(count, tokenizer, text, field="messages")
         return None if counted is None else counted + template
+
+    def _counted(self, request: Request, text: str) -> Body:
+        """The body of the side call: the messages themselves, so that the template counts too."""
+        members = request.body.members()
+        if "messages" in members:
+            return Body("json", members={"messages": members["messages"]})
+        return Body.of(prompt=text)
 
     def _check(self, chat: Chat, prompt: int, context: int, path: str) -> None:
         param = "messages" if path == CHAT else "prompt"

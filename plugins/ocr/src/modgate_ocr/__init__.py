@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from modgate.plugin import Dialect, hookimpl
+from modgate.plugin import Dialect, LocalEngine, hookimpl
 from modgate_ocr.dialects import OcrHome, RapidOcrApi
+from modgate_ocr.engine import RapidOcr
 from modgate_ocr.modality import Ocr
 
 
@@ -17,3 +18,9 @@ def modgate_modalities() -> list[type[Ocr]]:
 def modgate_dialects() -> list[type[Dialect]]:
     """The home wire, and rapidocr-api."""
     return [OcrHome, RapidOcrApi]
+
+
+@hookimpl
+def modgate_local_engines() -> list[type[LocalEngine]]:
+    """The demo model of the fileless start."""
+    return [RapidOcr]

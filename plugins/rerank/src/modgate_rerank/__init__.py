@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from modgate.plugin import hookimpl
+from modgate.plugin import LocalEngine, hookimpl
+from modgate_rerank.engine import E5Ranker
 from modgate_rerank.modality import Rerank
 
 
@@ -10,3 +11,9 @@ from modgate_rerank.modality import Rerank
 def modgate_modalities() -> list[type[Rerank]]:
     """The one modality of this plugin."""
     return [Rerank]
+
+
+@hookimpl
+def modgate_local_engines() -> list[type[LocalEngine]]:
+    """The demo model of the fileless start."""
+    return [E5Ranker]

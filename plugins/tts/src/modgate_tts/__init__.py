@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from modgate.plugin import hookimpl
+from modgate.plugin import LocalEngine, hookimpl
+from modgate_tts.engine import Hibari
 from modgate_tts.modality import Tts
 
 
@@ -10,3 +11,9 @@ from modgate_tts.modality import Tts
 def modgate_modalities() -> list[type[Tts]]:
     """The one modality of this plugin."""
     return [Tts]
+
+
+@hookimpl
+def modgate_local_engines() -> list[type[LocalEngine]]:
+    """The demo model of the fileless start."""
+    return [Hibari]

@@ -12,43 +12,105 @@ import orjson
 
 from modgate.kit.chat import context_exceeded
 from modgate.kit.chat_dialect import ChatDialect
+from modgate.kit.chat_join import Joined
 from modgate.plugin import (
-    BadReply,
     Body,
+    Call,
     Event,
     GatewayError,
     Json,
+    JsonObject,
     ModelLoading,
     Outgoing,
     Refused,
+    Served,
 )
 
 EXTRA_KEYS = ("timings", "__verbose", "generation_settings")
+COUNT_CHAT = "/v1/chat/completions/input_tokens"
 _EXTRA = re.compile(rb'"(?:timings|__verbose|generation_settings)"')
 
 
 class LlamaCpp(ChatDialect):
-    """What every modality's llama.cpp dialect shares."""
+    """What every modality's llama.cpp dialect shares.
+
+    Upstream is always a stream, also for a client that wants the whole: the server notices a lost
+    client only while it streams.  Its usage of several choices comes in several events; they are
+    added up and said once, at the end.
+    """
 
     family = "llamacpp"
     probe = "/health"
     tokenizes = True
 
+    def __init__(self, call: Call, served: Served) -> None:
+        super().__init__(call, served)
+        self._usage: JsonObject | None = None
+        self._last: JsonObject = {}
+        self._joined = Joined() if call.reply == "whole" else None
+
     def encode(self) -> Outgoing:
-        """Its `/tokenize` takes plain text as `content`."""
-        if self.call.path != "/tokenize":
-            return super().encode()
-        text = orjson.loads(self.call.body.members().get("prompt", b'""'))
+        """A stream with usage, on a connection of its own: the server closes it after a stream."""
+        if self.call.path == "/tokenize":
+            return self._count()
+        options = {"include_usage": True}
+        body = self.call.body.put(model=self.served.name, stream=True, stream_options=options)
+        close = {"Connection": "close"}
+        return Outgoing(path=self.call.path, body=body, reply="sse", headers=close)
+
+    def _count(self) -> Outgoing:
+        """Counting a chat with its template, or plain text."""
+        members = self.call.body.members()
+        if "messages" in members:
+            return Outgoing(
+                path=COUNT_CHAT, body=Body("json", members={"messages": members["messages"]})
+            )
+        text = orjson.loads(members.get("prompt", b'""'))
         return Outgoing(path="/tokenize", body=Body.of(content=text))
 
     def decode(self, event: Event) -> Iterable[Event]:
-        """Its own keys are taken out; a token list becomes a count."""
+        """Usage is kept back, its own keys are taken out; of a whole reply nothing goes on yet."""
         if self.call.path == "/tokenize":
-            tokens = event.fields().items("tokens", empty=True)
-            return (Event(orjson.dumps({"count": len(tokens)})),)
-        if _EXTRA.search(event.data) is not None:
-            event.data = _without_extras(event.data)
-        return super().decode(event)
+            return (_counted(event),)
+        if event.data == b"null":
+            return ()
+        if self._joined is not None or b'"usage"' in event.data or _EXTRA.search(event.data):
+            value = event.fields().values
+            self._keep(value)
+            if self._joined is not None:
+                self._joined.add(value)
+            elif not value.get("choices"):
+                return ()
+            event.data = orjson.dumps(value)
+        passed = super().decode(event)
+        return () if self._joined is not None else passed
+
+    def _keep(self, value: JsonObject) -> None:
+        for key in EXTRA_KEYS:
+            value.pop(key, None)
+        usage = value.pop("usage", None)
+        self._last = {name: value[name] for name in value if name != "choices"}
+        if not isinstance(usage, dict):
+            return
+        if self._usage is None:
+            self._usage = usage
+            return
+        for name in ("completion_tokens", "total_tokens"):
+            more = usage.get("completion_tokens", 0)
+            self._usage[name] = self._usage.get(name, 0) + more
+
+    def end(self, done: bool) -> Iterable[Event]:
+        """The whole reply, or the one usage event of a stream."""
+        tuple(super().end(done))
+        usage = {"usage": self._usage} if self._usage is not None else {}
+        if self._joined is not None:
+            value = {**self._joined.reply(), **usage}
+        elif usage:
+            value = {**self._last, "choices": [], **usage}
+        else:
+            return ()
+        value["model"] = self.served.asked
+        return (Event(orjson.dumps(value)),)
 
     def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
         """503 while it loads; a context overflow with both numbers."""
@@ -73,13 +135,9 @@ def _error(body: bytes) -> Mapping[str, Json]:
     return error if isinstance(error, dict) else {}
 
 
-def _without_extras(data: bytes) -> bytes:
-    try:
-        value = orjson.loads(data)
-    except orjson.JSONDecodeError:
-        raise BadReply("the engine's event is not valid JSON") from None
-    if not isinstance(value, dict):
-        raise BadReply("the engine's event is not a JSON object")
-    for key in EXTRA_KEYS:
-        value.pop(key, None)
-    return orjson.dumps(value)
+def _counted(event: Event) -> Event:
+    """`{"count": n}` of either counter's reply."""
+    fields = event.fields()
+    if "input_tokens" in fields:
+        return Event(orjson.dumps({"count": fields.integer("input_tokens", at_least=0)}))
+    return Event(orjson.dumps({"count": len(fields.items("tokens", empty=True))}))

@@ -1,0 +1,83 @@
+"""A stream of chat or completion chunks joined into the whole reply that it stands for."""
+
+from __future__ import annotations
+
+from modgate.plugin import BadReply, Json, JsonObject
+
+WHOLE = {"chat.completion.chunk": "chat.completion"}
+
+
+class Joined:
+    """The reply so far; `add` each chunk, then `reply`."""
+
+    def __init__(self) -> None:
+        self._head: JsonObject = {}
+        self._choices: dict[int, JsonObject] = {}
+
+    def add(self, chunk: JsonObject) -> None:
+        """One chunk; BadReply when it is none."""
+        choices = chunk.get("choices")
+        if not isinstance(choices, list):
+            raise BadReply("the engine's event has no choices")
+        self._head.update({name: value for name, value in chunk.items() if name != "choices"})
+        for choice in choices:
+            if not isinstance(choice, dict) or type(choice.get("index")) is not int:
+                raise BadReply("the engine's event has a choice without an index")
+            self._choice(self._choices.setdefault(choice["index"], {}), choice)
+
+    def _choice(self, whole: JsonObject, choice: JsonObject) -> None:
+        whole["index"] = choice["index"]
+        if choice.get("finish_reason") is not None or "finish_reason" not in whole:
+            whole["finish_reason"] = choice.get("finish_reason")
+        logprobs = choice.get("logprobs")
+        if isinstance(logprobs, dict):
+            _append(whole.setdefault("logprobs", {}), logprobs)
+        if "delta" in choice:
+            empty: JsonObject = {"role": "assistant", "content": None}
+            _message(whole.setdefault("message", empty), choice["delta"])
+        elif isinstance(choice.get("text"), str):
+            whole["text"] = whole.get("text", "") + choice["text"]
+
+    def reply(self) -> JsonObject:
+        """The whole reply, without usage."""
+        made = WHOLE.get(self._head.get("object", ""), self._head.get("object"))
+        choices = [self._choices[index] for index in sorted(self._choices)]
+        return {**self._head, "object": made, "choices": choices}
+
+
+def _append(whole: JsonObject, more: JsonObject) -> None:
+    """Lists grow, the rest is replaced."""
+    for name, value in more.items():
+        if isinstance(value, list):
+            whole[name] = [*(whole.get(name) or []), *value]
+        else:
+            whole[name] = value
+
+
+def _message(message: JsonObject, delta: Json) -> None:
+    if not isinstance(delta, dict):
+        raise BadReply("the engine's event has a delta that is no object")
+    for name, value in delta.items():
+        if name == "tool_calls" and isinstance(value, list):
+            _tool_calls(message.setdefault("tool_calls", []), value)
+        elif name != "role" and isinstance(value, str):
+            message[name] = (message.get(name) or "") + value
+        elif value is not None:
+            message[name] = value
+
+
+def _tool_calls(calls: list[JsonObject], deltas: list[Json]) -> None:
+    for delta in deltas:
+        if not isinstance(delta, dict):
+            raise BadReply("the engine's event has a tool call that is no object")
+        index = delta.get("index", len(calls))
+        while len(calls) <= index <= len(calls) + len(deltas):
+            calls.append({"type": "function", "function": {"name": "", "arguments": ""}})
+        if not 0 <= index < len(calls):
+            raise BadReply("the engine's event has a tool call out of order")
+        call, function = calls[index], delta.get("function") or {}
+        if delta.get("id"):
+            call["id"] = delta["id"]
+        for name in ("name", "arguments"):
+            if isinstance(function.get(name), str):
+                call["function"][name] += function[name]

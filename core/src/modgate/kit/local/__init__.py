@@ -1,0 +1,1 @@
+"""What two local engines share: used in engine processes only."""

@@ -1,0 +1,36 @@
+"""The kit for plugin authors: `Contract` and its rules, `FakeBackend`, `FakeClock`, and a driver.
+
+    class TestTranslate(Contract):
+        modality = Translate
+
+`Rig` and `Drive` need no extra; the rest is loaded when it is first asked for, because it needs
+`modgate[testing]`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from modgate.testing.clock import FakeClock
+from modgate.testing.drive import Drive, Played
+from modgate.testing.rig import Rig
+
+if TYPE_CHECKING:
+    from modgate.testing.backend import FakeBackend, Scripted
+    from modgate.testing.contract import Contract
+
+__all__ = ["Contract", "Drive", "FakeBackend", "FakeClock", "Played", "Rig", "Scripted"]
+
+_LATER = {
+    "Contract": "modgate.testing.contract",
+    "FakeBackend": "modgate.testing.backend",
+    "Scripted": "modgate.testing.backend",
+}
+
+
+def __getattr__(name: str) -> object:
+    """What needs the extra, imported late (PEP 562)."""
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LATER[name]), name)

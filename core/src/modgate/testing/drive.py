@@ -1,0 +1,139 @@
+"""Running a plan without core: a pure driver that feeds events in call order and collects bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+
+from modgate.api.plan import Call, Drawn, Plan
+from modgate.api.relay import OK, PENDING, Event, Head, Outcome, State, Usage
+from modgate.units import NOTHING, Units
+
+Around = Callable[[], AbstractContextManager[object]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Played:
+    """A reply from its first byte to its end.
+
+    `steps`: the bytes of each feed, in order, and at last those of `close`; `usages`: after each of
+    them.
+    """
+
+    head: Head
+    steps: Sequence[bytes]
+    usages: Sequence[Usage]
+    calls: Sequence[Call]
+
+    @property
+    def reply(self) -> bytes:
+        """The body that a client would read."""
+        return b"".join(self.steps)
+
+    @property
+    def usage(self) -> Usage:
+        """The bill."""
+        return self.usages[-1]
+
+
+class Drive:
+    """One plan on its way, step by step: `draw` a call, `feed` its events, `end` it; then `close`.
+
+    `outcomes` is what the relay is told: entry i is call i's, one for each call drawn so far.
+    """
+
+    def __init__(
+        self, plan: Plan, calls: Iterator[Call], *, around: Around = nullcontext
+    ) -> None:
+        self.plan = plan
+        self.relay = plan.relay
+        self.head: Head | None = None
+        self.calls: list[Call] = []
+        self.outcomes: list[Outcome] = []
+        self._drawing = calls
+        self._around = around
+
+    @property
+    def reserve(self) -> Units:
+        """What the plan may cost at most."""
+        if self.plan.reserve is not None:
+            return self.plan.reserve
+        if isinstance(self.plan.calls, Drawn) or not isinstance(self.plan.calls, Sequence):
+            raise AssertionError("a plan whose calls are drawn lazily must give its reserve")
+        return sum((call.size for call in self.plan.calls), NOTHING)
+
+    def draw(self) -> Call | None:
+        """The next call; None when there is none."""
+        with self._around():
+            call = next(self._drawing, None)
+        if call is not None:
+            self.calls.append(call)
+            self.outcomes.append(PENDING)
+        return call
+
+    def feed(self, event: Event) -> bytes:
+        """An event of the call that was drawn last; the bytes that it gave."""
+        index = len(self.calls) - 1
+        with self._around():
+            given = b"".join(self.relay.feed(index, event))
+        if self.relay.observes:
+            given = wire(self.calls[index], [event], done=False)
+        return self._sent(given)
+
+    def end(self, state: State = "ok") -> None:
+        """The call that was drawn last is over."""
+        self.outcomes[-1] = OK if state == "ok" else replace(PENDING, state=state)
+
+    def close(self) -> bytes:
+        """The end of a reply that may look good."""
+        with self._around():
+            given = b"".join(self.relay.close(tuple(self.outcomes)))
+        self.head = self.head or self.relay.head
+        return given
+
+    def usage(self) -> Usage:
+        """What it did cost so far."""
+        with self._around():
+            return self.relay.usage(tuple(self.outcomes))
+
+    def stop(self) -> None:
+        """The client left: no more calls are wanted."""
+        if self.outcomes and self.outcomes[-1] == PENDING:
+            self.end("cancelled")
+        if (close := getattr(self._drawing, "close", None)) is not None:
+            close()
+
+    def _sent(self, data: bytes) -> bytes:
+        if data and self.head is None:
+            self.head = self.relay.head
+        return data
+
+    def play(self, replies: Callable[[int, Call], Iterable[Event]]) -> Played:
+        """The whole plan, where `replies(index, call)` gives the events of each call."""
+        steps: list[bytes] = []
+        usages: list[Usage] = []
+        while (call := self.draw()) is not None:
+            for event in replies(len(self.calls) - 1, call):
+                steps.append(self.feed(event))
+                usages.append(self.usage())
+            self.end()
+        steps.append(self.close())
+        usages.append(self.usage())
+        assert self.head is not None
+        return Played(head=self.head, steps=steps, usages=usages, calls=self.calls)
+
+
+def wire(call: Call, events: Iterable[Event], *, done: bool = True) -> bytes:
+    """Events as an engine sends them."""
+    if call.reply != "sse":
+        return b"".join(event.data for event in events)
+    written = [
+        _named(event) + b"data: " + event.data.replace(b"\n", b"\ndata: ") + b"\n\n"
+        for event in events
+    ]
+    return b"".join(written) + (b"data: [DONE]\n\n" if done else b"")
+
+
+def _named(event: Event) -> bytes:
+    return b"event: " + event.name.encode() + b"\n" if event.name else b""

@@ -1,0 +1,64 @@
+"""The local engine: hibari, English, one voice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from modgate.kit.local.missing import missing
+from modgate.kit.local.onnx import session
+from modgate.kit.serve import Chunked, Incoming, serve
+from modgate.plugin import Json, LocalEngine, Refused, Report
+
+VOICE = "heart"
+OTHERS = ("alloy", "ash", "coral", "echo", "fable", "nova", "onyx", "sage", "shimmer", "verse")
+SPEEDS = (0.5, 2.0)
+
+
+class Hibari(LocalEngine):
+    """Answers the home wire: a piece of text in, s16le 24 kHz PCM out, a chunk a sentence."""
+
+    modality = "tts"
+    model = "hibari"
+    aliases = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts")
+    facts = {"voices": [VOICE], "voice_map": dict.fromkeys(OTHERS, VOICE), "max_piece": 250}
+    note = "hibari: English, one voice; speed is held between 0.5 and 2"
+
+    def missing(self) -> Sequence[str]:
+        """The runtime; its model is inside."""
+        return missing("tts", ["hibari"], [])
+
+    def load(self, report: Report) -> None:
+        """Load the voice, and speak once: the pronunciation tables load at first use."""
+        report("loading hibari")
+        import hibari
+        from hibari.voices import voice_path
+
+        self._speaker: Json = hibari.Hibari(voice=VOICE, threads=self.threads)
+        model = voice_path(VOICE, download_missing=False)
+        self._speaker.sess = session(str(model), self.threads)
+        self._speaker("Ready.")
+
+    def serve(self, path: str) -> None:
+        """Serve the home wire."""
+        serve(path, {"/v1/audio/speech": self._speak})
+
+    def _speak(self, incoming: Incoming) -> Chunked:
+        fields = incoming.fields
+        low, high = SPEEDS
+        speed = min(high, max(low, float(fields.get("speed") or 1.0)))
+        pieces = self._pcm(str(fields["input"]), speed)
+        first = next(pieces, None)
+        if first is None:
+            raise Refused("input", "invalid_value", "this voice cannot speak any of the input")
+        return Chunked(content_type="audio/pcm", pieces=_after(first, pieces))
+
+    def _pcm(self, text: str, speed: float) -> Iterator[bytes]:
+        import numpy as np
+
+        for audio in self._speaker.stream(text, speed=speed, seed=0):
+            yield (np.clip(audio, -1, 1) * 32767).astype("<i2").tobytes()
+
+
+def _after(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
+    yield first
+    yield from rest
