@@ -16,9 +16,9 @@ def command() -> None:
 
 
 def _folder(data: Path | None) -> Path:
-    from modgate.server.secrets import default_directory
+    from modgate.server.secrets import default_data
 
-    return data or default_directory() / "models"
+    return data or default_data()
 
 
 @command.command("install")

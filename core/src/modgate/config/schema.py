@@ -133,7 +133,7 @@ class LocalSection(Section):
     slots: int | None = Field(None, ge=1, description="calls at once over all; default cores")
     only: tuple[str, ...] | None = Field(None, description="modalities whose local engine runs")
     data: Path | None = Field(
-        None, description="model data; default `models` in the state directory"
+        None, description="model data; default $MODGATE_DATA, else the user data folder"
     )
 
 

@@ -30,7 +30,7 @@ from modgate.server.admin import Admin
 from modgate.server.gauges import register
 from modgate.server.listeners import Address, Listener, drain
 from modgate.server.public import Public
-from modgate.server.secrets import StateDirectory, default_directory
+from modgate.server.secrets import StateDirectory, default_data, default_directory
 from modgate.server.tls import TlsFiles
 from modgate.spool import Spool
 from modgate.state import State
@@ -135,7 +135,7 @@ class App:
 
     def _use(self, made: Plan) -> None:
         """Build a snapshot and swap it in."""
-        data = made.linked.file.local.data or self._files.path / "models"
+        data = made.linked.file.local.data or default_data()
         gateway = build(made, self.state, data=data, demo_key=self._demo, pepper=self._pepper)
         self.state.keys.clear()
         tenants = {tenant.name for tenant in made.linked.tenants} | {"demo"}

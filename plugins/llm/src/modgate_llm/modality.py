@@ -108,7 +108,8 @@ class Llm(Modality[Config]):
         if tokenizer == "engine":
             try:
                 [event] = yield Ask([Call(path=TOKENIZE, body=self._counted(request, text))])
-                return event.fields().integer("count", at_least=0)
+                exact: int = event.fields().integer("count", at_least=0)
+                return exact
             except (Unsupported, GatewayError):
                 return None
         counted: int | None = yield Work(count, tokenizer, text, field="messages")

@@ -1,1 +1,26 @@
-"""Image understanding for modgate."""
+"""Image understanding for modgate: chat with pictures, metered in tokens, images and pixels."""
+
+from __future__ import annotations
+
+from modgate.plugin import Dialect, LocalEngine, hookimpl
+from modgate_vlm.dialects import VlmHome, VlmLlamaCpp
+from modgate_vlm.engine import VisionComposite
+from modgate_vlm.modality import Vlm
+
+
+@hookimpl
+def modgate_modalities() -> list[type[Vlm]]:
+    """The one modality of this plugin."""
+    return [Vlm]
+
+
+@hookimpl
+def modgate_dialects() -> list[type[Dialect]]:
+    """The home wire, and llama.cpp's server with a projector."""
+    return [VlmHome, VlmLlamaCpp]
+
+
+@hookimpl
+def modgate_local_engines() -> list[type[LocalEngine]]:
+    """The demo model of the fileless start: a composite that says that it is no VLM."""
+    return [VisionComposite]

