@@ -59,6 +59,7 @@ RULES: dict[Modality, tuple[Rule, ...]] = {
     "embedding": (Rule(unit="embedding.inputs"), Rule(unit="embedding.input_tokens")),
     "rerank": (Rule(unit="rerank.documents"),),
 }
+_NATIVE = tuple(rule.unit for rules in RULES.values() for rule in rules)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,11 +113,11 @@ def cases(
     for client in clients:
         tagged = by_tag.get(client.tag, [])
         request_id = client.request_id or next((record.request_id for record in tagged), None)
-        calls = {record.index: record for record in by_id.get(request_id or "", [])}
-        # A batched call carries the id of one of its members only.
-        calls |= {record.index: record for record in tagged if len(record.tags) > 1}
+        # A batched call carries the id of one of its members only.  Indices repeat between engines.
+        calls = {id(record): record for record in by_id.get(request_id or "", [])}
+        calls |= {id(record): record for record in tagged if len(record.tags) > 1}
         mine = tuple(frames.get(request_id or "", ()))
-        ordered = tuple(sorted(calls.values(), key=lambda record: record.index))
+        ordered = tuple(sorted(calls.values(), key=lambda record: record.arrived_at))
         found.append(Case(client=client, calls=ordered, rows=mine, request_id=request_id))
     return found
 
@@ -164,7 +165,8 @@ def _frames(found: Sequence[Case], frames: Sequence[LedgerRow]) -> list[str]:
     known = {case.request_id for case in found}
     strangers = [row for row in frames if row["request_id"] not in known]
     for row in strangers:
-        if any(row.get("units", {}).values()):
+        # Every request counts as one and has its bytes; only native units must have been sent.
+        if any(row.get("units", {}).get(unit) for unit in _NATIVE):
             wrong.append(f"{row['request_id']}: billed, but no client and no engine knows it")
     nameless = sum(1 for case in found if case.request_id is None)
     if len(strangers) > nameless:

@@ -10,7 +10,7 @@ from oracle.engine import ScriptedEngine
 from oracle.mix import Mix, Planned
 
 SETTLE_S = 0.02
-REACH_S = 5.0
+REACH_S = 15.0
 
 
 async def play(

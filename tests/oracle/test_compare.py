@@ -153,6 +153,24 @@ async def test_a_broken_engine_is_billed_for_what_it_answered_only(engine: Scrip
     assert "the engine 0" in compare(records, client, [row], bill="wrote")[0]
 
 
+def test_a_frame_of_a_request_that_was_never_sent_may_have_its_bytes_but_no_native_unit() -> None:
+    client = ClientRecord(tag=1, modality="ocr", ended="cut")
+    units = {"ocr.requests": 1, "ocr.bytes_in": 9}
+    row = LedgerRow(request_id="req_9", modality="ocr", units=units, exact=False)
+
+    assert compare([], [client], [row]) == []
+    assert compare([], [client], [{**row, "units": {**units, "ocr.pages": 1}}]) != []
+
+
+async def test_the_calls_of_one_request_may_be_at_several_engines(engine: ScriptedEngine) -> None:
+    records, clients = await _played(engine)
+    async with ScriptedEngine() as other:
+        elsewhere, _ = await _played(other)
+        [case] = cases(records + elsewhere, clients, [])
+
+    assert case.calls == (*records, *elsewhere)
+
+
 async def test_a_client_without_an_id_is_found_by_its_tag(engine: ScriptedEngine) -> None:
     script = Script(fault=Fault(kind="silence", after=None))
     records, clients = await _played(engine, script, leave=Leave(at="sent", after_ms=20))
@@ -234,7 +252,7 @@ def _bill(case: Case) -> LedgerRow:
 
 async def test_a_mix_played_at_the_engine_itself_balances() -> None:
     """Without a gateway between, for the modalities whose clients speak the home wire."""
-    mix = draw(4, 400)
+    mix = draw(4, 400, least=10)
     seen = {
         tag: replace(
             planned,
