@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hmac
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
+
+from multidict import MultiMapping
 
 from modgate.api.auth import Caller
 from modgate.api.secret import Secret
 from modgate.auth.keys import StoredKey, digest, parse
-from modgate.errors import Unauthenticated
+from modgate.errors import ConfigError, Problem, Unauthenticated
 
 CACHE_S = 5.0
 CACHE_AT_MOST = 10_000
@@ -63,9 +65,16 @@ class Keyring:
         pepper: Secret,
         cache: KeyCache,
     ) -> None:
+        """ConfigError for an id that two tenants hold: one would be let in as the other."""
         holders: dict[str, Holder] = {}
         for caller, stored in keys:
             known = holders.get(stored.id)
+            if known is not None and known.caller.tenant != caller.tenant:
+                text = (
+                    f"key id {stored.id} is tenant '{known.caller.tenant}'s already; make a new key"
+                )
+                path = f"tenant.{caller.tenant}.keys"
+                raise ConfigError([Problem(message=text, path=path)])
             digests = (*known.digests, stored.digest) if known else (stored.digest,)
             holders[stored.id] = Holder(caller=caller, digests=digests)
         self._holders = holders
@@ -75,7 +84,7 @@ class Keyring:
     def authenticate(self, headers: Mapping[str, str], now: float) -> Caller:
         """The caller of a request; Unauthenticated without a key, with a bad one, or with two."""
         text = presented(headers)
-        known = sha256(text.encode("utf-8", "surrogateescape")).digest()
+        known = sha256(text.encode("utf-8", "surrogatepass")).digest()
         if (caller := self._cache.get(known, now)) is not None:
             return caller
         key = parse(text)
@@ -95,10 +104,8 @@ class Keyring:
 def presented(headers: Mapping[str, str]) -> str:
     """The one key that the headers carry (wire.md 1.2)."""
     found: list[str] = []
-    for name in HEADERS:
-        value = headers.get(name)
-        if value is None:
-            continue
+    for name, sent in _values(headers):
+        value = sent
         if name == "authorization":
             scheme, _, rest = value.partition(" ")
             if scheme.lower() != "bearer":
@@ -113,3 +120,12 @@ def presented(headers: Mapping[str, str]) -> str:
     if len(keys) > 1:
         raise Unauthenticated("the request carries two API keys that disagree")
     return keys.pop()
+
+
+def _values(headers: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Repeated headers too: whoever stands before us may have looked at another one."""
+    for name in HEADERS:
+        if isinstance(headers, MultiMapping):
+            yield from ((name, value) for value in headers.getall(name, ()))
+        elif (single := headers.get(name)) is not None:
+            yield name, single

@@ -24,6 +24,7 @@ _KEY = re.compile(
     rf"mg_([a-z]{{1,16}})_([{BASE32}]{{{ID_LENGTH}}})_([0-9A-Za-z]{{{SECRET_LENGTH}}})"
     rf"_([0-9A-Za-z]{{{CHECK_LENGTH}}})"
 )
+_ENV = re.compile(r"[a-z]{1,16}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 Random = Callable[[int], bytes]
@@ -38,8 +39,8 @@ class StoredKey:
     name: str = ""
 
     def line(self) -> str:
-        """The line of a tenant's key file."""
-        return f"{self.id} {self.digest} {self.name}".rstrip()
+        """The line of a tenant's key file; white space in the name becomes single spaces."""
+        return " ".join((self.id, self.digest, *self.name.split()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +52,9 @@ class PresentedKey:
 
 
 def new_key(pepper: Secret, *, name: str, env: str, random: Random) -> tuple[Secret, StoredKey]:
-    """A new key, shown once, and what is stored of it."""
+    """A new key, shown once, and what is stored of it.  ValueError for `env` not a-z, 1 to 16."""
+    if not _ENV.fullmatch(env):
+        raise ValueError("the environment in a key is 1 to 16 letters, a to z")
     key_id = "".join(BASE32[byte % 32] for byte in random(ID_LENGTH))
     secret = _base62(int.from_bytes(random(SECRET_BYTES)), SECRET_LENGTH)
     front = f"mg_{env}_{key_id}_{secret}"
@@ -79,11 +82,10 @@ def parse_line(line: str) -> StoredKey | None:
     line = line.strip()
     if not line or line.startswith("#"):
         return None
-    key_id, _, rest = line.partition(" ")
-    value, _, name = rest.strip().partition(" ")
+    key_id, value, name = (*line.split(maxsplit=2), "", "")[:3]
     if len(key_id) != ID_LENGTH or set(key_id) - set(BASE32) or not _DIGEST.fullmatch(value):
         raise ValueError("a key line reads: ID DIGEST NAME, as `modgate keys new` prints it")
-    return StoredKey(id=key_id, digest=value, name=name.strip())
+    return StoredKey(id=key_id, digest=value, name=" ".join(name.split()))
 
 
 def _check(front: str) -> str:
