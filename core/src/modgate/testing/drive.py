@@ -43,9 +43,7 @@ class Drive:
     `outcomes` is what the relay is told: entry i is call i's, one for each call drawn so far.
     """
 
-    def __init__(
-        self, plan: Plan, calls: Iterator[Call], *, around: Around = nullcontext
-    ) -> None:
+    def __init__(self, plan: Plan, calls: Iterator[Call], *, around: Around = nullcontext) -> None:
         self.plan = plan
         self.relay = plan.relay
         self.head: Head | None = None

@@ -77,7 +77,9 @@ class Inline:
         try:
             data = msgspec.msgpack.encode(value)
         except (TypeError, OverflowError) as error:
-            raise PluginFault(f"a decoder function answered what is no plain value: {error}") from None
+            raise PluginFault(
+                f"a decoder function answered what is no plain value: {error}"
+            ) from None
         if len(data) > ANSWER_AT_MOST:
             raise PluginFault("a decoder function answered more than a megabyte")
         return msgspec.msgpack.Decoder(ext_hook=lambda kind, at: files[at[0]]).decode(data)
@@ -97,5 +99,7 @@ def _open(file: File) -> BinaryIO:
 def _refused(error: Exception, field: str | None) -> Refused:
     reason = getattr(error, "reason", None)
     if reason is not None:
-        return Refused(getattr(error, "field", None) or field, str(getattr(error, "code", "")), str(reason))
+        return Refused(
+            getattr(error, "field", None) or field, str(getattr(error, "code", "")), str(reason)
+        )
     return Refused(field, "undecodable", "the file could not be decoded")

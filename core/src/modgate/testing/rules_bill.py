@@ -104,7 +104,11 @@ def read(whole: Played) -> Json:
     """A reply as a sample spells it: JSON, the JSON of each event of a stream, or bytes."""
     if whole.head.kind == "sse":
         return [_value(event.data) for event in Splitter().feed(whole.reply)]
-    return _value(whole.reply) if whole.head.content_type.startswith("application/json") else whole.reply
+    return (
+        _value(whole.reply)
+        if whole.head.content_type.startswith("application/json")
+        else whole.reply
+    )
 
 
 def _value(data: bytes) -> Json:

@@ -53,9 +53,9 @@ class ShapeRules(Suite):
         """Whatever comes: a plan, or an error that blames the client and names no fault of ours."""
         for index, (label, sample) in enumerate(self.samples()):
             with self.rig(tmp_path / str(index)) as rig:
-                self._fuzzed(rig, sample, label)
+                self._fuzz_bodies(rig, sample, label)
 
-    def _fuzzed(self, rig: Rig, sample: Sample, label: str) -> None:
+    def _fuzz_bodies(self, rig: Rig, sample: Sample, label: str) -> None:
         # Built in here: a @given method inherited by two suites fails Hypothesis's own check.
         @settings(
             derandomize=True,
