@@ -1,0 +1,74 @@
+"""The bill on every ending, judged by two counters that know nothing of modgate.
+
+Source: the rule of `oracle.compare`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from gateways import MODELS, Running, start
+from modgate.ledger.reader import rows
+from oracle.client import ClientRecord
+from oracle.compare import Ending, LedgerRow, compare, endings
+from oracle.engine import ScriptedEngine
+from oracle.mix import Mix, draw
+from oracle.play import play_mix
+from oracle.words import Modality
+
+NAMES = {modality: name for name, modality in MODELS.items()}
+FAST = "[timeouts]\nidle = '2s'\nclient_stalled = '5s'\n"
+
+
+def ledger_rows(running: Running) -> Iterator[LedgerRow]:
+    """The ledger's ends as the oracles read them."""
+    for row in rows(running.ledger):
+        yield LedgerRow(
+            request_id=row.id,
+            tenant=row.tenant,
+            modality=row.modality,
+            units=row.units,
+            exact=row.exact,
+            outcome=row.ending,
+            attempts=row.attempts,
+        )
+
+
+async def played(folder: Path, mix: Mix) -> tuple[list[str], Counter[tuple[Modality, Ending]]]:
+    """Play a mix through a gateway; what violates the rule, and how requests ended."""
+    async with ScriptedEngine(script_for=mix.script_for) as engine:
+        running = await start(folder, [{"url": engine.url, "slots": 256}], more=FAST)
+        try:
+            clients: list[ClientRecord] = await play_mix(
+                mix, running.url, [engine], keys=[running.key], rest_s=0.1
+            )
+        finally:
+            await running.app.close()
+        found = list(ledger_rows(running))
+        violations = compare(engine.records, clients, found)
+        ended = endings(engine.records, clients, found)
+    return violations, ended
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+async def test_a_thousand_endings_are_billed_as_engine_and_client_counted(tmp_path: Path) -> None:
+    mix = draw(seed=20261124, count=1000, models=NAMES)
+
+    violations, ended = await played(tmp_path, mix)
+
+    assert violations == []
+    for modality in MODELS.values():
+        for ending in ("ok", "refused", "gone", "timeout", "killed"):
+            assert ended[modality, ending] >= 10, (modality, ending, ended)
+
+
+async def test_a_small_mix_is_billed_as_engine_and_client_counted(tmp_path: Path) -> None:
+    mix = draw(seed=7, count=105, least=3, models=NAMES)
+
+    violations, _ = await played(tmp_path, mix)
+
+    assert violations == []
