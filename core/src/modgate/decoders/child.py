@@ -7,6 +7,7 @@ so that it starts fast and a hostile file finds little in it.
 from __future__ import annotations
 
 import ctypes
+import errno
 import importlib
 import inspect
 import os
@@ -15,6 +16,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec, module_from_spec
 from typing import BinaryIO
 
 import msgspec
@@ -26,6 +28,10 @@ PR_SET_PDEATHSIG = 1
 NICE = 5
 
 
+class BadAnswer(Exception):
+    """The function answered what is not plain, or too large: the plugin's fault."""
+
+
 class Channel:
     """The child's end of the socket."""
 
@@ -33,6 +39,7 @@ class Channel:
         self._sock = sock
         self._encoder = msgspec.msgpack.Encoder()
         self.out: list[int] = []
+        self.answer_bytes = 0
 
     def receive(self) -> tuple[JsonObject, list[int]]:
         """A message and its descriptors; EOFError when the gateway is gone."""
@@ -55,8 +62,13 @@ class Channel:
         return bytes(data)
 
     def send(self, value: JsonObject) -> None:
-        """A message with the files written since the last one."""
-        data, fds = self._encoder.encode(value), self.out
+        """A message with the files written since the last one; BadAnswer, and nothing is sent."""
+        try:
+            data, fds = self._encoder.encode(value), self.out
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise BadAnswer from error
+        if len(data) > self.answer_bytes:
+            raise BadAnswer
         self.out = []
         head = HEAD.pack(len(data), len(fds))
         socket.send_fds(self._sock, [head], fds)
@@ -64,10 +76,21 @@ class Channel:
         for fd in fds:
             os.close(fd)
 
-    def spool(self, directory: str) -> Callable[[bytes], msgspec.msgpack.Ext]:
-        """The function by which a job writes a big result."""
+    def forget(self) -> None:
+        """Close the files that were written and not sent: they would hold their disk space."""
+        for fd in self.out:
+            os.close(fd)
+        self.out.clear()
+
+    def spool(self, directory: str, at_most: int) -> Callable[[bytes], msgspec.msgpack.Ext]:
+        """The function by which a job writes big results, `at_most` bytes in all."""
+        written = 0
 
         def write(data: bytes) -> msgspec.msgpack.Ext:
+            nonlocal written
+            written += len(data)
+            if written > at_most:
+                raise OSError(errno.EFBIG, "more than a job may write")
             fd = os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
             self.out.append(fd)
             left = memoryview(data)
@@ -95,6 +118,8 @@ def main(fd: int, memory: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.nice(NICE)
+    for whole_group in (signal.SIGINT, signal.SIGTERM):  # the gateway drains; we end with it
+        signal.signal(whole_group, signal.SIG_IGN)
     channel = Channel(socket.socket(fileno=fd))
     while True:
         try:
@@ -116,19 +141,20 @@ def allow_cpu(seconds: float) -> None:
 
 def _job(channel: Channel, job: JsonObject) -> None:
     allow_cpu(job["cpu_s"])
+    channel.answer_bytes = job["answer_bytes"]
     opened: list[BinaryIO] = []
     try:
         function = _function(job["function"])
         args = [_argument(each, opened) for each in job["args"]]
         more = {}
         if "spool" in inspect.signature(function).parameters:
-            more["spool"] = channel.spool(job["spool"])
+            more["spool"] = channel.spool(job["spool"], job["written_bytes"])
         if job["pieces"]:
             _pieces(channel, function(*args, **more), job)
         else:
             channel.send({"answer": function(*args, **more)})
     except Exception as error:  # noqa: BLE001  # whatever a decoder raises is the client's error
-        channel.out.clear()
+        channel.forget()
         channel.send({"error": _told(error)})
     finally:
         for file in opened:
@@ -149,9 +175,41 @@ def _pieces(channel: Channel, pieces: Iterator[Json], job: JsonObject) -> None:
 
 
 def _function(name: str) -> Callable[..., Json]:
+    """ImportError when there is no such function, which is never the client's fault."""
     module, _, function = name.partition(":")
-    found: Callable[..., Json] = getattr(importlib.import_module(module), function)
+    found: Callable[..., Json] | None = getattr(_imported(module), function, None)
+    if found is None:
+        raise ImportError(name)
     return found
+
+
+def _imported(module: str) -> object:
+    """Import a module without running the `__init__` of the packages that it lies in.
+
+    A plugin's `__init__` holds its hooks and config types, and brings half of the gateway with it.
+    A module that does need its package gets it.
+    """
+    if module in sys.modules:
+        return sys.modules[module]
+    before = set(sys.modules)
+    try:
+        _bare_packages(module)
+        return importlib.import_module(module)
+    except (ImportError, AttributeError):
+        root = module.partition(".")[0]
+        for name in set(sys.modules) - before:
+            if name.partition(".")[0] == root:
+                del sys.modules[name]
+        return importlib.import_module(module)
+
+
+def _bare_packages(module: str) -> None:
+    parts = module.split(".")
+    for end in range(1, len(parts)):
+        package = ".".join(parts[:end])
+        spec = None if package in sys.modules else find_spec(package)
+        if spec is not None and spec.submodule_search_locations is not None:
+            sys.modules[package] = module_from_spec(spec)
 
 
 def _argument(value: Json, opened: list[BinaryIO]) -> Json:
@@ -163,10 +221,11 @@ def _argument(value: Json, opened: list[BinaryIO]) -> Json:
 
 
 def _told(error: Exception) -> JsonObject:
+    """Only a refusal has all three; UnicodeDecodeError has a reason, too."""
     told = {name: getattr(error, name, None) for name in ("field", "code", "reason")}
-    if told["reason"] is not None:
+    if isinstance(told["code"], str) and isinstance(told["reason"], str):
         return told
-    return {"kind": type(error).__name__}
+    return {"kind": "ImportError" if isinstance(error, ImportError) else type(error).__name__}
 
 
 if __name__ == "__main__":

@@ -65,13 +65,15 @@ class Decoders:
     def job(self, function: Callable[..., object], *, pieces: bool) -> JsonObject:
         """The message that starts a job; PluginFault when the function cannot be named."""
         name = getattr(function, "__qualname__", "")
-        if not name or "." in name:
+        if not name.isidentifier():
             raise PluginFault(f"a decoder function must be at the top of a module, not {name}")
         return {
             "function": f"{function.__module__}:{name}",
             "args": [],
             "spool": self._directory,
             "cpu_s": self.limits.cpu_s,
+            "answer_bytes": self.limits.answer_bytes,
+            "written_bytes": self.limits.written_bytes,
             "pieces": pieces,
         }
 
@@ -79,8 +81,6 @@ class Decoders:
         self.counters.jobs += 1
         if "error" in said:
             raise self.refused(function, field, said["error"])
-        if said["bytes"] > self.limits.answer_bytes:
-            raise PluginFault("a decoder function answered more than a megabyte")
         return said["answer"]
 
     def refused(
@@ -90,6 +90,8 @@ class Decoders:
         self.counters.refused += 1
         if "reason" in told:
             return Refused(told["field"] or field, str(told["code"]), str(told["reason"]))
+        if told["kind"] in ("ImportError", "BadAnswer"):
+            return PluginFault(f"{told['kind']} in the decoder function {_name(function)}")
         log.warning("undecodable", extra={"function": _name(function), "raised": told["kind"]})
         return _undecodable(field)
 

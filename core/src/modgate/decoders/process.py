@@ -14,7 +14,7 @@ import msgspec
 
 from modgate.api.body import File
 from modgate.api.json import Json, JsonObject
-from modgate.decoders.protocol import FILES_AT_MOST, HEAD, MESSAGE_AT_MOST, file_token
+from modgate.decoders.protocol import FILES_AT_MOST, HEAD, file_token
 from modgate.spool import Scope
 
 PASSED_ON = ("PATH", "PYTHONPATH", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "LANG", "TMPDIR")
@@ -25,6 +25,7 @@ ONE_THREAD = {
     "PYTHONDONTWRITEBYTECODE": "1",
 }
 READ_BYTES = 1 << 20
+SLACK_BYTES = 4096  # what a message may hold besides the answer
 
 
 class Ended(Exception):
@@ -46,8 +47,11 @@ class DecoderLimits:
 class Process:
     """A child and the socket to it; one job at a time."""
 
-    def __init__(self, child: asyncio.subprocess.Process, sock: socket.socket) -> None:
+    def __init__(
+        self, child: asyncio.subprocess.Process, sock: socket.socket, at_most: int
+    ) -> None:
         self._child = child
+        self._at_most = at_most
         self._sock = sock
         self._loop = asyncio.get_running_loop()
         self._rest = b""
@@ -63,6 +67,7 @@ class Process:
         try:
             child = await asyncio.create_subprocess_exec(
                 sys.executable,
+                "-P",  # nothing is imported from the folder that the gateway happens to run in
                 "-m",
                 "modgate.decoders.child",
                 str(theirs.fileno()),
@@ -78,7 +83,7 @@ class Process:
             raise
         finally:
             theirs.close()
-        return Process(child, ours)
+        return Process(child, ours, limits.answer_bytes + SLACK_BYTES)
 
     async def send(self, value: JsonObject, args: Sequence[object] = ()) -> None:
         """A message; files among the arguments go as descriptors.  Ended when the child is gone."""
@@ -118,7 +123,7 @@ class Process:
         head, fds = await self._receive_head()
         try:
             length, _ = HEAD.unpack(head)
-            if length > MESSAGE_AT_MOST:
+            if length > self._at_most:
                 raise Ended
             data = await self._exactly(length)
         except BaseException:
@@ -131,7 +136,7 @@ class Process:
             value: JsonObject = decoder.decode(data)
         except (msgspec.DecodeError, IndexError):
             raise Ended from None
-        return {**value, "bytes": length}
+        return value
 
     async def _receive_head(self) -> tuple[bytes, list[int]]:
         head, fds = b"", []
@@ -170,11 +175,12 @@ class Process:
 
     async def kill(self) -> None:
         """End the child, whatever it does."""
-        self._sock.close()
         if self.alive:
             with contextlib.suppress(ProcessLookupError):
                 self._child.kill()
         await self._child.wait()
+        await asyncio.sleep(0)  # who waits in `receive` sees the end before the socket is gone
+        self._sock.close()
 
 
 def _done(ready: asyncio.Future[None]) -> None:

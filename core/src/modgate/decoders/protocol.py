@@ -16,7 +16,6 @@ import msgspec
 HEAD = struct.Struct("<IB")
 FILE = 1
 FILES_AT_MOST = 16
-MESSAGE_AT_MOST = 256 << 20
 
 
 def file_token(index: int) -> msgspec.msgpack.Ext:

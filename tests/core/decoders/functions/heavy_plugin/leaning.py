@@ -1,0 +1,5 @@
+from heavy_plugin import HEAVY
+
+
+def heavy() -> list[str]:
+    return list(HEAVY)
