@@ -5,10 +5,12 @@ Nothing that looks like a key or a body leaves: every text is redacted, whatever
 
 from __future__ import annotations
 
+import json
 import logging
 import queue
 import re
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 from logging.handlers import QueueHandler, QueueListener
 from typing import TextIO
@@ -20,7 +22,7 @@ from modgate.api.json import Json, JsonObject
 QUEUE_AT_MOST = 10_000
 TEXT_AT_MOST = 2_000
 _SECRETS = re.compile(
-    r"mg_[a-z]+_[a-z2-7]{12}_\w+|[Bb]earer\s+[\w.~+/=-]+|AKIA[0-9A-Z]{12,}|data:[\w/+.-]+;base64,\S+"
+    r"mg_[a-z]+_[a-z2-7]{12}_\w+|(?i:bearer)\s+[\w.~+/=-]+|AKIA[0-9A-Z]{12,}|data:[\w/+.;=-]*,\S+"
 )
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -35,9 +37,11 @@ def _clean(value: Json) -> Json:
     if isinstance(value, str):
         return redacted(value)
     if isinstance(value, dict):
-        return {str(name): _clean(each) for name, each in value.items()}
+        return {redacted(str(name)): _clean(each) for name, each in value.items()}
     if isinstance(value, list | tuple):
         return [_clean(each) for each in value]
+    if isinstance(value, bytes | bytearray | memoryview):
+        return f"<{len(value)} bytes>"
     return value if isinstance(value, int | float | bool | None) else redacted(str(value))
 
 
@@ -57,8 +61,13 @@ class JsonFormatter(logging.Formatter):
             if name not in _STANDARD and not name.startswith("_"):
                 line[name] = _clean(value)
         if record.exc_info:
-            line["exception"] = redacted(self.formatException(record.exc_info)[-TEXT_AT_MOST:])
-        return orjson.dumps(line, default=str).decode()
+            # Before the cut: what is left of a key that it goes through is not known for one.
+            text = _SECRETS.sub("[redacted]", self.formatException(record.exc_info))
+            line["exception"] = text[-TEXT_AT_MOST:]
+        try:
+            return orjson.dumps(line, default=str).decode()
+        except TypeError:  # a lone surrogate, or a whole number beyond 64 bits
+            return json.dumps(line, default=str)
 
 
 class _Dropping(QueueHandler):
@@ -87,6 +96,7 @@ class LogSystem:
         lines: queue.Queue[logging.LogRecord] = queue.Queue(QUEUE_AT_MOST)
         target = logging.StreamHandler(stream or sys.stderr)
         target.setFormatter(JsonFormatter())
+        self._lines = lines
         self._handler = _Dropping(lines)
         self._listener = QueueListener(lines, target)
         self._root = logging.getLogger()
@@ -103,7 +113,11 @@ class LogSystem:
 
     def close(self) -> None:
         """Write what is queued, and put logging back as it was."""
-        self._listener.stop()
         level, handlers = self._before
         self._root.handlers = handlers
         self._root.setLevel(level)
+        if self._lines.full():  # the listener's stop needs a place
+            with suppress(queue.Empty):
+                self._lines.get_nowait()
+                self._handler.dropped += 1
+        self._listener.stop()

@@ -6,12 +6,23 @@ may run in a thread.
 
 from __future__ import annotations
 
+import logging
+import math
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+log = logging.getLogger(__name__)
+
 Labels = tuple[str, ...]
 SERIES_AT_MOST = 20_000
+
+
+def _number(value: float) -> str:
+    """Every digit: a counter that is written in six stands still once it is large."""
+    if math.isfinite(value):
+        return str(int(value)) if value == int(value) else repr(float(value))
+    return "NaN" if math.isnan(value) else "+Inf" if value > 0 else "-Inf"
 
 
 def _escaped(value: str) -> str:
@@ -42,7 +53,7 @@ class Counter:
         """Prometheus text."""
         yield f"# HELP {self.name} {self.meaning}\n# TYPE {self.name} counter"
         for labels, value in list(self.values.items()):
-            yield f"{self.name}{_labelled(self.labels, labels)} {value:g}"
+            yield f"{self.name}{_labelled(self.labels, labels)} {_number(value)}"
 
 
 @dataclass(slots=True)
@@ -55,10 +66,15 @@ class Gauge:
     read: Callable[[], Mapping[Labels, float]]
 
     def lines(self) -> Iterator[str]:
-        """Prometheus text."""
+        """Prometheus text; nothing when it cannot be read, and the other metrics stay."""
+        try:
+            values = self.read()
+        except Exception:
+            log.exception("metric unreadable", extra={"metric": self.name})
+            return
         yield f"# HELP {self.name} {self.meaning}\n# TYPE {self.name} gauge"
-        for labels, value in self.read().items():
-            yield f"{self.name}{_labelled(self.labels, labels)} {value:g}"
+        for labels, value in values.items():
+            yield f"{self.name}{_labelled(self.labels, labels)} {_number(value)}"
 
 
 @dataclass(slots=True)
@@ -88,9 +104,9 @@ class Histogram:
                 total += count
                 shown = "+Inf" if bound is None else f"{bound:g}"
                 more = f'le="{shown}"'
-                yield f"{self.name}_bucket{_labelled(self.labels, labels, more)} {total:g}"
-            yield f"{self.name}_sum{_labelled(self.labels, labels)} {child[-1]:g}"
-            yield f"{self.name}_count{_labelled(self.labels, labels)} {total:g}"
+                yield f"{self.name}_bucket{_labelled(self.labels, labels, more)} {_number(total)}"
+            yield f"{self.name}_sum{_labelled(self.labels, labels)} {_number(child[-1])}"
+            yield f"{self.name}_count{_labelled(self.labels, labels)} {_number(total)}"
 
 
 Metric = Counter | Gauge | Histogram

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 QUEUE_AT_MOST = 4096
 FLUSH_MS = 2000
+# A stream can fail after its status 200 was sent.
+FAILED = frozenset({"upstream_failed", "timed_out", "fault"})
 Attributes = Mapping[str, str | int | float | bool]
 
 
@@ -66,7 +68,7 @@ class Exporter:
             receipt,
             (0.0, receipt.duration_s),
             _request_attributes(receipt),
-            receipt.error if receipt.status >= 500 else "",
+            receipt.error if receipt.status >= 500 or receipt.ending in FAILED else "",
         )
         for attempt in receipt.attempts:
             context = _context(receipt.trace_id, attempt.span)

@@ -65,4 +65,5 @@ class Recorder:
         for attempt in receipt.attempts:
             self._attempts.add((attempt.backend, attempt.state))
             if attempt.first_s is not None:
-                self._first.add((attempt.backend, model), attempt.first_s - attempt.began_s)
+                served = attempt.model if attempt.model in self._models else OTHER
+                self._first.add((attempt.backend, served), attempt.first_s - attempt.began_s)

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from modgate.api.sink import Attempt, Receipt
+from modgate.observe.metrics import Registry
+from modgate.observe.recorder import Recorder
+from modgate.units import UnitTable
+
+Made = Callable[..., Receipt]
+
+
+@pytest.fixture
+def registry() -> Registry:
+    return Registry()
+
+
+@pytest.fixture
+def recorder(registry: Registry, table: UnitTable) -> Recorder:
+    made = Recorder(registry)
+    made.use(table, {"acme"}, {"chat", "whisper", "embed"})
+    return made
+
+
+def lines(registry: Registry) -> set[str]:
+    """What was counted, without comments."""
+    text = registry.render().decode()
+    return {line for line in text.splitlines() if line and not line.startswith("#")}
+
+
+def test_a_request_is_counted_by_tenant_modality_and_ending(
+    recorder: Recorder, registry: Registry, made: Made
+) -> None:
+    for ending in ("ok", "ok", "client_gone"):
+        recorder.observe(made(ending=ending))
+
+    front = 'modgate_requests_total{tenant="acme",modality="llm",ending='
+    assert {f'{front}"ok"}} 2', f'{front}"client_gone"}} 1'} <= lines(registry)
+
+
+def test_units_are_counted_under_the_name_and_in_the_size_that_is_shown(
+    recorder: Recorder, registry: Registry, made: Made
+) -> None:
+    for ms in (1500, 10_845):
+        recorder.observe(made(modality="asr", model="whisper", units={"asr.audio_ms": ms}))
+
+    wanted = 'modgate_units_total{tenant="acme",unit="asr.audio_seconds"} 12.345'
+    assert wanted in lines(registry)
+
+
+def test_units_of_several_modalities_in_one_receipt_are_all_counted(
+    recorder: Recorder, registry: Registry, made: Made
+) -> None:
+    recorder.observe(made(units={"llm.input_tokens": 5, "asr.requests": 2}))
+
+    front = 'modgate_units_total{tenant="acme",unit='
+    assert {f'{front}"llm.input_tokens"}} 5', f'{front}"asr.requests"}} 2'} <= lines(registry)
+
+
+def test_tens_of_millions_of_tokens_are_counted_to_the_last(
+    recorder: Recorder, registry: Registry, made: Made
+) -> None:
+    recorder.observe(made(units={"llm.input_tokens": 123_456_789}))
+    recorder.observe(made(units={"llm.input_tokens": 1}))
+
+    wanted = 'modgate_units_total{tenant="acme",unit="llm.input_tokens"} 123456790'
+    assert wanted in lines(registry)
+
+
+def test_names_that_clients_make_up_mint_no_series(
+    recorder: Recorder, registry: Registry, made: Made
+) -> None:
+    recorder.observe(made(tenant="t", model="m", units={"u.v": 1}))
+    before = len(lines(registry))
+    for n in range(100):
+        recorder.observe(made(tenant=f"t{n}", model=f"m{n}", units={f"u{n}.v": 1}))
+
+    assert len(lines(registry)) == before
+    assert 'modgate_requests_total{tenant="other",modality="llm",ending="ok"} 101' in lines(
+        registry
+    )
+
+
+def test_a_refusal_is_counted_by_its_code(
+    recorder: Recorder, registry: Registry, made: Made
+) -> None:
+    recorder.observe(made(ending="refused", status=429, error="rate_limit_exceeded"))
+    recorder.observe(made(ending="upstream_failed", status=502, error="upstream_error"))
+
+    front = "modgate_refusals_total{"
+    assert [line for line in lines(registry) if line.startswith(front)] == [
+        f'{front}tenant="acme",code="rate_limit_exceeded"}} 1'
+    ]
+
+
+def test_an_attempt_is_measured_from_its_own_start_and_under_its_own_model(
+    recorder: Recorder, registry: Registry, made: Made, tried: Callable[..., Attempt]
+) -> None:
+    side_call = tried(model="embed", backend="eu-2", began_s=10.0, first_s=10.25)
+    recorder.observe(made(attempts=(side_call,)))
+
+    series = 'modgate_attempt_first_event_seconds_sum{backend="eu-2",model="embed"} 0.25'
+    assert series in lines(registry)
+
+
+def test_an_attempt_without_a_first_event_is_only_counted(
+    recorder: Recorder, registry: Registry, made: Made, tried: Callable[..., Attempt]
+) -> None:
+    recorder.observe(made(attempts=(tried(first_s=None, state="cancelled"),)))
+
+    assert 'modgate_attempts_total{backend="eu-1",state="cancelled"} 1' in lines(registry)
+    assert not any("first_event_seconds_count" in line for line in lines(registry))
+
+
+def test_a_reload_keeps_what_was_counted(
+    recorder: Recorder, registry: Registry, made: Made, table: UnitTable
+) -> None:
+    recorder.observe(made())
+    recorder.use(table, {"acme", "new"}, {"chat"})
+    recorder.observe(made())
+
+    wanted = 'modgate_units_total{tenant="acme",unit="llm.input_tokens"} 200'
+    assert wanted in lines(registry)
