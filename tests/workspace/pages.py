@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import click
+from pydantic import BaseModel
+
 from modgate import errors, hookspecs, plugin
 from modgate.cli import main as cli
 from modgate.config.show import reference
 from modgate.gateway import plan
 from modgate.host.load import Loaded
 from modgate.units import EVERYWHERE
-from pydantic import BaseModel
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "docs" / "reference"
@@ -234,11 +235,11 @@ def _members(kind: type[Any]) -> Iterator[str]:
     for name, value in vars(kind).items():
         function = value.__func__ if isinstance(value, staticmethod | classmethod) else value
         generated = "__dataclass_fields__" in vars(kind) and name == "__init__"
-        if isinstance(value, property) and not name.startswith("_"):
+        public = not name.startswith("_") or name == "__init__"
+        if isinstance(value, property) and public:
             yield f"{name}: property"
-        elif isinstance(function, types.FunctionType) and not generated:
-            if not name.startswith("_") or name == "__init__":
-                yield f"def {name}{_signature(function)}"
+        elif isinstance(function, types.FunctionType) and public and not generated:
+            yield f"def {name}{_signature(function)}"
 
 
 def _signature(function: types.FunctionType) -> str:
