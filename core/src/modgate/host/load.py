@@ -121,6 +121,7 @@ def load(host: Host, validate: Validate, surfaces: Mapping[str, Surface]) -> Loa
     for origin, kind in host.ask("modgate_local_engines"):
         if not issubclass(kind, LocalEngine):
             raise PluginError(str(origin), f"{kind.__name__} is not a LocalEngine")
+        _declares(origin, kind, "modality", "model")
         if (kind.modality, kind.family) not in dialects:
             text = f"brings an engine of {kind.modality} in an unknown family '{kind.family}'"
             raise PluginError(str(origin), text)
@@ -145,6 +146,7 @@ def load(host: Host, validate: Validate, surfaces: Mapping[str, Surface]) -> Loa
 def _built(origin: Origin, kind: type, validate: Validate) -> AnyModality:
     if not issubclass(kind, Modality):
         raise PluginError(str(origin), f"{kind.__name__} is not a Modality")
+    _declares(origin, kind, "name", "units", "weights", "config_type")
     config = validate(origin.name, kind.config_type)
     try:
         return kind(config)
@@ -155,15 +157,21 @@ def _built(origin: Origin, kind: type, validate: Validate) -> AnyModality:
 def _instance(origin: Origin, kind: type, base: type[Surface]) -> Surface:
     if not issubclass(kind, base) or not kind.name:
         raise PluginError(str(origin), f"{kind.__name__} is not a {base.__name__} with a name")
-    return kind()
+    try:
+        return kind()
+    except Exception as error:
+        raise PluginError(str(origin), f"raised {type(error).__name__}: {error}") from error
 
 
 def _endpoints(origin: Origin, modality: AnyModality) -> list[Endpoint]:
     try:
-        return list(modality.endpoints())
+        found = list(modality.endpoints())
     except Exception as error:
         text = f"raised {type(error).__name__} from endpoints: {error}"
         raise PluginError(str(origin), text) from error
+    if not all(isinstance(each, Endpoint) for each in found):
+        raise PluginError(str(origin), f"has endpoints of {modality.name} that are no Endpoint")
+    return found
 
 
 def _dialects(
@@ -181,6 +189,13 @@ def _dialects(
     for name in modalities:
         found.setdefault((name, "home"), Dialect)
     return found
+
+
+def _declares(origin: Origin, kind: type, *names: str) -> None:
+    """Class variables without a default must be there: nothing else asks an author for them."""
+    for name in names:
+        if getattr(kind, name, None) is None:
+            raise PluginError(str(origin), f"{kind.__name__} declares no '{name}'")
 
 
 def _unique(origin: Origin, what: str, name: str, known: Mapping[str, object]) -> None:

@@ -1,0 +1,249 @@
+"""A plugin's life up to serving; whatever goes wrong names the plugin."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from made_plugins import Sounds, Words, WordsConfig, plugin, unshaped
+from pydantic import BaseModel
+
+from modgate.errors import PluginError
+from modgate.host.installed import Installed, find
+from modgate.host.load import Host, Loaded, import_plugins, load
+from modgate.http.surfaces import built_in
+from modgate.plugin import Dialect, Endpoint, LocalEngine, Modality, Report, Surface
+
+
+def defaults(name: str, kind: type[BaseModel]) -> BaseModel:
+    """Every section is empty."""
+    del name
+    return kind()
+
+
+def loaded(modules: Mapping[str, ModuleType]) -> Loaded:
+    host = Host(import_plugins(Installed(), list(modules), modules))
+    return load(host, defaults, built_in())
+
+
+class Engine(LocalEngine):
+    """A local engine that is never run."""
+
+    modality = "words"
+    model = "tiny"
+
+    def missing(self) -> list[str]:
+        return []
+
+    def load(self, report: Report) -> None:
+        del report
+
+    def serve(self, path: str) -> None:
+        del path
+
+
+class Spoken(Dialect):
+    modality = "words"
+    family = "vllm"
+
+
+class Klingon(Surface):
+    name = "klingon"
+
+
+class Translated(Words):
+    name = "translated"
+
+    def endpoints(self) -> Iterable[Endpoint]:
+        yield Endpoint(path="/v1/words", shape=unshaped, surfaces=("klingon", "openai"))
+
+
+class Broken(Words):
+    def __init__(self, config: WordsConfig) -> None:
+        raise KeyError("lost")
+
+
+class Nameless(Modality[WordsConfig]):
+    units = ()
+    weights = {}
+    config_type = WordsConfig
+
+    def endpoints(self) -> Iterable[Endpoint]:
+        return ()
+
+
+class Unset(Words):
+    config_type = None
+
+
+class Pathless(Words):
+    def endpoints(self) -> Iterable[Endpoint]:
+        return ["/v1/words"]
+
+
+class Deaf(Surface):
+    name = "deaf"
+
+    def __init__(self) -> None:
+        raise RuntimeError("boom")
+
+
+class Stray(LocalEngine):
+    """An engine that does not say of which modality."""
+
+
+def test_everything_that_a_plugin_brings_is_known_with_its_owner() -> None:
+    made = plugin(
+        modgate_modalities=[Words],
+        modgate_dialects=[Spoken],
+        modgate_local_engines=[Engine],
+        modgate_surfaces=[Klingon],
+    )
+
+    found = loaded({"words": made})
+
+    assert [origin.name for origin in found.plugins] == ["words"]
+    assert found.owners["words"].name == "words"
+    assert isinstance(found.modalities["words"], Words)
+    assert found.dialects["words", "vllm"] is Spoken
+    assert found.engines == {"words": [Engine]}
+    assert isinstance(found.surfaces["klingon"], Klingon)
+    assert [(name, each.path) for name, each in found.endpoints] == [("words", "/v1/words")]
+
+
+def test_every_modality_speaks_its_home_wire() -> None:
+    found = loaded({"words": plugin(modgate_modalities=[Words])})
+
+    assert issubclass(found.dialects["words", "home"], Dialect)
+
+
+def test_a_plugin_may_bring_its_own_home_dialect() -> None:
+    class Home(Dialect):
+        modality = "words"
+
+    found = loaded({"words": plugin(modgate_modalities=[Words], modgate_dialects=[Home])})
+
+    assert found.dialects["words", "home"] is Home
+
+
+def test_the_operators_order_decides_who_is_asked_first() -> None:
+    modules = {
+        "words": plugin(modgate_modalities=[Words]),
+        "sounds": plugin(modgate_modalities=[Sounds]),
+    }
+
+    there = loaded(modules)
+    back = loaded(dict(reversed(modules.items())))
+
+    assert list(there.modalities) == ["words", "sounds"]
+    assert list(back.modalities) == ["sounds", "words"]
+
+
+def test_a_plugin_that_is_not_enabled_is_not_imported(tmp_path: Path) -> None:
+    before = set(sys.modules)
+
+    modules = import_plugins(find(), [])
+
+    assert modules == []
+    assert not {name for name in set(sys.modules) - before if name.startswith("modgate_")}
+
+
+def test_two_modalities_may_share_a_path_and_a_surface_may_come_from_elsewhere() -> None:
+    found = loaded(
+        {
+            "words": plugin(modgate_modalities=[Words]),
+            "translated": plugin(modgate_modalities=[Translated]),
+            "klingon": plugin(modgate_surfaces=[Klingon]),
+        }
+    )
+
+    assert [name for name, each in found.endpoints if each.path == "/v1/words"] == [
+        "words",
+        "translated",
+    ]
+
+
+def test_a_plugin_that_cannot_be_imported_is_named_with_distribution_and_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = tmp_path / "acme_bad-1.0.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-bad\nVersion: 1.0.0\n")
+    (info / "entry_points.txt").write_text("[modgate.v1]\nbad = acme_bad\n")
+    (tmp_path / "acme_bad.py").write_text("import nosuch\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    with pytest.raises(PluginError) as caught:
+        import_plugins(find(), ["bad"])
+
+    text = "plugin 'bad (acme-bad 1.0.0)' failed to load: No module named 'nosuch'"
+    assert str(caught.value) == text
+
+
+@pytest.mark.parametrize(
+    ("hooks", "said"),
+    [
+        ({"modgate_modalities": ValueError("oh")}, "raised ValueError from modgate_modalities: oh"),
+        ({"modgate_modalities": None}, "raised TypeError from modgate_modalities"),
+        ({"modgate_modalities": [3]}, "answered modgate_modalities with something not a class"),
+        ({"modgate_modalities": [Klingon]}, "Klingon is not a Modality"),
+        ({"modgate_modalities": [Broken]}, "raised KeyError: 'lost'"),
+        ({"modgate_modalities": [Words, Words]}, "brings the modality 'words', which exists"),
+        ({"modgate_modalities": [Nameless]}, "Nameless declares no 'name'"),
+        ({"modgate_modalities": [Unset]}, "Unset declares no 'config_type'"),
+        ({"modgate_modalities": [Pathless]}, "has endpoints of words that are no Endpoint"),
+        ({"modgate_surfaces": [Words]}, "Words is not a Surface with a name"),
+        ({"modgate_surfaces": [Surface]}, "Surface is not a Surface with a name"),
+        ({"modgate_surfaces": [Deaf]}, "raised RuntimeError: boom"),
+        ({"modgate_dialects": [Dialect]}, "Dialect is not a Dialect with a modality"),
+        ({"modgate_dialects": [Spoken, Spoken]}, "brings a second dialect 'vllm' of words"),
+        ({"modgate_local_engines": [Words]}, "Words is not a LocalEngine"),
+        ({"modgate_local_engines": [Engine]}, "engine of words in an unknown family 'home'"),
+        ({"modgate_local_engines": [Stray]}, "Stray declares no 'modality'"),
+        ({"modgate_modalties": []}, "does not fit the API: unknown hook 'modgate_modalties'"),
+    ],
+)
+def test_what_goes_wrong_in_a_plugin_is_told_with_its_name(
+    hooks: Mapping[str, object], said: str
+) -> None:
+    with pytest.raises(PluginError) as caught:
+        loaded({"bad": plugin(**hooks)})
+
+    assert str(caught.value).startswith("plugin 'bad (bad 0)' ")
+    assert said in str(caught.value)
+
+
+def test_a_second_plugin_may_not_bring_the_surface_of_core() -> None:
+    class Own(Surface):
+        name = "openai"
+
+    with pytest.raises(PluginError, match="brings the surface 'openai', which exists already"):
+        loaded({"own": plugin(modgate_surfaces=[Own])})
+
+
+def test_a_section_goes_to_the_plugin_that_it_belongs_to() -> None:
+    asked: list[tuple[str, type[BaseModel]]] = []
+
+    def validate(name: str, kind: type[BaseModel]) -> BaseModel:
+        asked.append((name, kind))
+        return kind.model_validate({"most": 3})
+
+    host = Host(import_plugins(Installed(), ["p"], {"p": plugin(modgate_modalities=[Words])}))
+
+    found = load(host, validate, built_in())
+
+    assert asked == [("p", WordsConfig)]
+    assert found.modalities["words"].config.most == 3
+
+
+def test_the_seven_plugins_load_together() -> None:
+    installed = find()
+    names = ["llm", "vlm", "asr", "tts", "ocr", "embedding", "rerank"]
+
+    found = load(Host(import_plugins(installed, names)), defaults, built_in())
+
+    assert set(found.modalities) <= set(names)
+    assert all((name, "home") in found.dialects for name in found.modalities)
