@@ -18,21 +18,26 @@ class SocketOpened(AssertionError):
     """A plugin does no I/O; what it needs from the world it asks for as a Need."""
 
 
-def _refused(*args: object, **more: object) -> None:
-    raise SocketOpened("a plugin must not open a socket: yield a Fetch or an Ask")
-
-
 @contextmanager
 def no_sockets() -> Iterator[None]:
-    """Nothing inside can open a socket or resolve a name."""
+    """Nothing inside can open a socket or resolve a name, and whoever tries is told of in the end,
+    even where it swallows the error."""
+    tried: list[str] = []
+
+    def refuse(*args: object, **more: object) -> None:
+        tried.append("a plugin must not open a socket: yield a Fetch or an Ask")
+        raise SocketOpened(tried[0])
+
     kept = {name: getattr(socket, name) for name in _DOORS}
     for name in _DOORS:
-        setattr(socket, name, _refused)
+        setattr(socket, name, refuse)
     try:
         yield
     finally:
         for name, was in kept.items():
             setattr(socket, name, was)
+    if tried:
+        raise SocketOpened(tried[0])
 
 
 class _Keeper(logging.Handler):

@@ -66,7 +66,11 @@ class ShapeRules(Suite):
         )
         @given(body=bodies(rig, sample))
         def property_holds(body: Body) -> None:
-            raised = attempted(rig, sample, body)
+            try:
+                raised = attempted(rig, sample, body)
+            except Exception as error:
+                name = type(error).__name__
+                raise AssertionError(f"{label}: a client's body ended in {name}") from error
             blames = raised is None or raised.status < 500
             require(blames, f"{label}: a client's body ended in {type(raised).__name__}: {raised}")
 

@@ -68,10 +68,10 @@ class StreamRules(Suite):
             with self.rig(tmp_path / str(index)) as rig:
                 self._left_while_shaping(rig, sample, label)
                 steps = len(played(rig, sample).steps)
-                for events in positions(steps):
-                    kept = _alive(*left(rig, sample, events))
-                    told = f"{label}: left before event {events}, something keeps the {kept}"
-                    require(not kept, told)
+                watched = [each for at in positions(steps) for each in left(rig, sample, at)]
+                gc.collect()
+                kept = [name for name, ref in watched if ref() is not None]
+                require(not kept, f"{label}: something keeps the {' and the '.join(kept[:3])}")
             gc.collect()
             require(Held.now() == before, f"{label}: left behind {Held.now()}, before {before}")
 
@@ -112,9 +112,9 @@ def left(rig: Rig, sample: Sample, events: int) -> tuple[Watched, ...]:
         _fed_in_part(drive, replies(sample)(len(drive.calls) - 1, call)[-1:])
     drive.stop()
     drive.usage()
-    watched: list[Watched] = [("relay", weakref.ref(drive.relay))]
+    watched: list[Watched] = [(f"relay of {events} events", weakref.ref(drive.relay))]
     if isinstance(drive.plan.calls, Generator):
-        watched.append(("calls", weakref.ref(drive.plan.calls)))
+        watched.append((f"calls of {events} events", weakref.ref(drive.plan.calls)))
     return tuple(watched)
 
 
@@ -125,11 +125,6 @@ def _fed_in_part(drive: Drive, events: list[Event]) -> None:
         if isinstance(feeding, Generator):
             next(feeding, None)
             feeding.close()
-
-
-def _alive(*watched: Watched) -> str:
-    gc.collect()
-    return " and the ".join(name for name, ref in watched if ref() is not None)
 
 
 def cuts() -> Iterator[tuple[str, Cut]]:

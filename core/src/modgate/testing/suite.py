@@ -35,7 +35,7 @@ class Suite:
     facts: ClassVar[Mapping[str, Json]] = {}
     surfaces: ClassVar[Sequence[type[Surface]]] = ()
     dialects: ClassVar[Sequence[type[Dialect]]] = ()
-    examples: ClassVar[int] = 60
+    examples: ClassVar[int] = 40
     flow: ClassVar[float] = 0.5
     xfail: ClassVar[Mapping[str, str]] = {}
 

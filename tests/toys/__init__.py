@@ -1,0 +1,1 @@
+"""Modalities made for tests: one that is clean, and the same with planted bugs."""
