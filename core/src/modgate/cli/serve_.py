@@ -5,11 +5,21 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 
 from modgate.cli.problems import told
+
+
+def _loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop's event loop where the extra modgate[speed] is installed."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
 
 
 @click.command("serve")
@@ -43,6 +53,6 @@ def command(
         log_level=log_level,
         say=click.echo,
     )
-    with told():
-        stop = asyncio.run(run(options))
+    with told(), asyncio.Runner(loop_factory=_loop()) as runner:
+        stop = runner.run(run(options))
     sys.exit(0 if stop in (signal.SIGTERM, signal.SIGINT) else 1)

@@ -129,7 +129,8 @@ class Ledger:
             log.warning("ledger writes again", extra={"directory": self.directory.name})
         self._last = chain
         self.frames += 1
-        self._dirty.set()
+        if not self._dirty.is_set():  # same result without it: a set event costs a lock to set
+            self._dirty.set()
 
     def _write(self, data: bytes) -> None:
         """All of it or nothing: half a frame would look like a torn tail in the middle."""

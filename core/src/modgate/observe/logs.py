@@ -106,6 +106,10 @@ class LogSystem:
         logging.getLogger("aiohttp.access").disabled = True
         self._listener.start()
 
+    def set_level(self, level: str) -> None:
+        """Another least level, as a configuration wants it."""
+        self._root.setLevel(level.upper())
+
     @property
     def dropped(self) -> int:
         """Lines that did not fit into the queue."""

@@ -135,6 +135,7 @@ class App:
 
     def _use(self, made: Plan) -> None:
         """Build a snapshot and swap it in."""
+        self._log_level = made.linked.file.log.level
         data = made.linked.file.local.data or default_data()
         gateway = build(made, self.state, data=data, demo_key=self._demo, pepper=self._pepper)
         self.state.keys.clear()
@@ -151,6 +152,11 @@ class App:
         self.public_address = await self.public.open(_address(public, file.listen))
         self.admin = Listener(Admin(self.state, self.reload, file.admin.key).handle, self.state)
         self.admin_address = await self.admin.open(_address(admin, None))
+
+    @property
+    def log_level(self) -> str:
+        """The least level that the file asks for."""
+        return self._log_level
 
     @property
     def gateway(self) -> Gateway:

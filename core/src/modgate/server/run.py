@@ -35,7 +35,7 @@ class Options:
 async def run(options: Options) -> int:
     """Serve until a signal; the answer is that signal."""
     fileless = options.path is None
-    logs = LogSystem(options.log_level or ("warning" if fileless else "info"))
+    logs = LogSystem(options.log_level or "warning")
     addresses = None
     if fileless or options.address or options.admin_address:
         addresses = (
@@ -56,6 +56,8 @@ async def run(options: Options) -> int:
     )
     try:
         await app.open()
+        if not fileless and not options.log_level:
+            logs.set_level(app.log_level)
         for line in banner(app):
             options.say(line)
         stop = await _signalled(app)
