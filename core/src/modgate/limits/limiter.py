@@ -36,11 +36,15 @@ class Bounds:
 
 @dataclass(slots=True, eq=False)
 class Admission:
-    """A request that was admitted: what it holds and what was reserved for it."""
+    """A request that was admitted: what it holds and what was reserved for it.
+
+    `began` (monotonic) and `wall` are the same moment: windows are told by it.
+    """
 
     caller: Caller
     rid: str
     wall: float
+    began: float
     held: Held = field(default_factory=Held)
     reserved: dict[str, int] = field(default_factory=dict)
     parts: list[tuple[str, list[Limit], list[str], list[int]]] = field(default_factory=list)
@@ -59,36 +63,36 @@ class Limiter:
     def admit(self, caller: Caller, *, now: float, wall: float) -> Admission:
         """Charge `requests` and take a place; LimitReached, QuotaSpent or Overloaded."""
         self._count += 1
-        admission = Admission(caller, f"{id(self):x}-{self._count}", wall)
+        admission = Admission(caller, f"{id(self):x}-{self._count}", wall, now)
         self.hold(admission, "in_flight", 1)
         rates = [rate for rate in caller.policy.limits.rates if rate.unit == REQUESTS]
-        limits = [self._limit(caller, rate, wall) for rate in rates]
+        limits = [self._limit(admission, rate) for rate in rates]
         for rate, limit in zip(rates, limits, strict=True):
-            wait_ms = self._levels.wait_ms(limit, 1, self._time(limit, now, wall))
+            wait_ms = self._levels.wait_ms(limit, 1, _ms(now))
             if wait_ms > 0:
                 self.hold(admission, "in_flight", -1)
                 admission.settled = True
                 raise self._refusal(rate, wait_ms)
         for limit in limits:
-            self._levels.charge(limit, 1, self._time(limit, now, wall))
+            self._levels.charge(limit, 1, _ms(now))
         return admission
 
     @property
     def _levels(self) -> Levels:
         return self._state.levels
 
-    def _limit(self, caller: Caller, rate: Rate, wall: float) -> Limit:
+    @staticmethod
+    def _limit(admission: Admission, rate: Rate) -> Limit:
         """A rate as a limit.
 
-        Its identity leaves the amount out, so a changed one keeps its level.
+        Its identity leaves the amount out, so a changed one keeps its level.  A window's end is put
+        in monotonic time: levels of all kinds lie in one store, which must see one clock.
         """
-        key = f"{{{caller.tenant}}}:tenant:{rate.unit}:{rate.period}"
+        key = f"{{{admission.caller.tenant}}}:tenant:{rate.unit}:{rate.period}"
         if rate.period in ("day", "month"):
-            begin, end = window(rate.period, wall)
-            now_to_end_ms = int(end * 1000)
-            return Limit(
-                key=f"{key}:{begin}", kind="w", amount=rate.amount, period_ms=now_to_end_ms
-            )
+            begin, end = window(rate.period, admission.wall)
+            ends_ms = _ms(admission.began + end - admission.wall)
+            return Limit(key=f"{key}:{begin}", kind="w", amount=rate.amount, period_ms=ends_ms)
         period_ms = PERIOD_S[rate.period] * 1000
         return Limit(key=key, kind="b", amount=rate.amount, period_ms=period_ms, burst=rate.amount)
 
@@ -126,16 +130,10 @@ class Limiter:
 
     def _spent(self, admission: Admission, modality: str, now: float) -> GatewayError | None:
         for rate in self._unit_rates(admission.caller, (modality,)):
-            limit = self._limit(admission.caller, rate, admission.wall)
-            wait_ms = self._levels.wait_ms(limit, 1, self._time(limit, now, admission.wall))
+            wait_ms = self._levels.wait_ms(self._limit(admission, rate), 1, _ms(now))
             if wait_ms > 0:
                 return self._refusal(rate, wait_ms)
         return None
-
-    @staticmethod
-    def _time(limit: Limit, now: float, wall: float) -> int:
-        """Windows end at a wall time, buckets leak in monotonic time."""
-        return int(wall * 1000) if limit.kind == "w" else _ms(now)
 
     def hold(self, admission: Admission, what: What, n: int) -> None:
         """Take (or give back) something that is bounded at once, per tenant and in all."""
@@ -183,31 +181,27 @@ class Limiter:
             for rate in self._unit_rates(admission.caller, (units.modality,))
             if counts.get(rate.unit)
         ]
-        for kind in ("b", "w"):
-            mine = [r for r in rates if (r.period in ("day", "month")) == (kind == "w")]
-            self._charge_kind(admission, mine, counts, now)
+        self._charge_rates(admission, rates, counts, now)
         for name, count in counts.items():
             admission.reserved[name] = admission.reserved.get(name, 0) + count
 
-    def _charge_kind(
+    def _charge_rates(
         self, admission: Admission, rates: list[Rate], counts: Mapping[str, int], now: float
     ) -> None:
         if not rates:
             return
-        limits = [self._limit(admission.caller, rate, admission.wall) for rate in rates]
+        limits = [self._limit(admission, rate) for rate in rates]
         wanted = [counts[rate.unit] for rate in rates]
         rid = f"{admission.rid}-{len(admission.parts)}"
-        at_ms = self._time(limits[0], now, admission.wall)
-        denied = self._levels.reserve(rid, list(zip(limits, wanted, strict=True)), at_ms, TTL_MS)
+        denied = self._levels.reserve(rid, list(zip(limits, wanted, strict=True)), _ms(now), TTL_MS)
         if denied is not None:
             raise self._refusal(rates[denied.index], denied.wait_ms)
         admission.parts.append((rid, limits, [rate.unit for rate in rates], wanted))
 
     def touch(self, admission: Admission, used: Mapping[str, int], *, now: float) -> None:
         """The request lives, and has used so much."""
-        for rid, limits, names, _ in admission.parts:
-            at_ms = self._time(limits[0], now, admission.wall)
-            self._levels.touch(rid, [used.get(name, 0) for name in names], at_ms, TTL_MS)
+        for rid, _, names, _ in admission.parts:
+            self._levels.touch(rid, [used.get(name, 0) for name in names], _ms(now), TTL_MS)
 
     def settle(self, admission: Admission, used: Mapping[str, int] | None, *, now: float) -> None:
         """Put everything right, once.  `used` None: nobody counted, so what was reserved stands."""
@@ -218,8 +212,8 @@ class Limiter:
             left = {**used, **self._own_request(admission)}
             self._settle_counted(admission, left, now)
         else:
-            for rid, limits, _, wanted in admission.parts:
-                self._levels.settle(rid, wanted, self._time(limits[0], now, admission.wall))
+            for rid, _, _, wanted in admission.parts:
+                self._levels.settle(rid, wanted, _ms(now))
         for rid, *_ in admission.parts:
             self._levels.forget(rid)
         for what in ("in_flight", "streams", "body_bytes", "spool_bytes"):
@@ -237,26 +231,23 @@ class Limiter:
         The last one of a unit takes the rest, even as debt.
         """
         last = {name: rid for rid, _, names, _ in admission.parts for name in names}
-        for rid, limits, names, wanted in admission.parts:
+        for rid, _, names, wanted in admission.parts:
             actual = []
             for name, count in zip(names, wanted, strict=True):
                 share = left.get(name, 0) if last[name] == rid else min(count, left.get(name, 0))
                 left[name] = left.get(name, 0) - share
                 actual.append(share)
-            self._levels.settle(rid, actual, self._time(limits[0], now, admission.wall))
+            self._levels.settle(rid, actual, _ms(now))
         modalities = {name.partition(".")[0] for name in left}
         for rate in self._unit_rates(admission.caller, modalities):
             if left.get(rate.unit) and rate.unit not in last:
-                limit = self._limit(admission.caller, rate, admission.wall)
-                at_ms = self._time(limit, now, admission.wall)
-                self._levels.charge(limit, left[rate.unit], at_ms)
+                self._levels.charge(self._limit(admission, rate), left[rate.unit], _ms(now))
 
     def rates(self, admission: Admission, now: float) -> list[RateView]:
         """Each limit of the caller with what is left of it."""
         views = []
         for rate in admission.caller.policy.limits.rates:
-            limit = self._limit(admission.caller, rate, admission.wall)
-            at_ms = self._time(limit, now, admission.wall)
+            limit, at_ms = self._limit(admission, rate), _ms(now)
             level = self._levels.level(limit, at_ms)
             used = -(-level // limit.period_ms) if limit.kind == "b" else level
             reset_ms = (
