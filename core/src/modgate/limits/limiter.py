@@ -97,10 +97,10 @@ class Limiter:
         return Limit(key=key, kind="b", amount=rate.amount, period_ms=period_ms, burst=rate.amount)
 
     def _refusal(self, rate: Rate, wait_ms: int) -> GatewayError:
-        shown = self._units.public(rate.unit)
+        shown = self._public(rate)
         short = shown.rpartition(".")[2]
         if rate.period in ("day", "month") or wait_ms > CLEARS_S * 1000:
-            text = f"the quota of {rate.amount} {shown} per {rate.period} is spent"
+            text = f"the quota of {self._shown(rate)} {shown} per {rate.period} is spent"
             return QuotaSpent(text)
         text = (
             f"Rate limit reached for {short} per {rate.period}: limit {self._shown(rate)}. "
@@ -108,6 +108,10 @@ class Limiter:
         )
         limit = f"{shown}/{rate.period}"
         return LimitReached(text, limit=limit, unit=short, retry_after_s=wait_ms / 1000)
+
+    def _public(self, rate: Rate) -> str:
+        """The shown name: `asr.audio_seconds`, or plain `requests`."""
+        return rate.unit if rate.unit == REQUESTS else self._units.public(rate.unit)
 
     def _shown(self, rate: Rate) -> str:
         unit = self._units.units.get(rate.unit)
@@ -257,7 +261,7 @@ class Limiter:
             scale = unit.scale if unit is not None else 1
             views.append(
                 RateView(
-                    unit=self._units.public(rate.unit).rpartition(".")[2],
+                    unit=self._public(rate).rpartition(".")[2],
                     limit=rate.amount // scale,
                     remaining=max(0, rate.amount - used) // scale,
                     reset_s=reset_ms / 1000 if level else 0.0,
