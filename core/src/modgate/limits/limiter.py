@@ -58,12 +58,10 @@ class Limiter:
         self._state = state
         self._units = units
         self._bounds = bounds
-        self._count = 0
 
     def admit(self, caller: Caller, *, now: float, wall: float) -> Admission:
         """Charge `requests` and take a place; LimitReached, QuotaSpent or Overloaded."""
-        self._count += 1
-        admission = Admission(caller, f"{id(self):x}-{self._count}", wall, now)
+        admission = Admission(caller, self._state.new_id(), wall, now)
         self.hold(admission, "in_flight", 1)
         rates = [rate for rate in caller.policy.limits.rates if rate.unit == REQUESTS]
         limits = [self._limit(admission, rate) for rate in rates]

@@ -37,3 +37,9 @@ class LimitState:
     levels: Levels = field(default_factory=Levels)
     tenants: dict[str, Held] = field(default_factory=dict)
     total: Held = field(default_factory=Held)
+    admitted: int = 0
+
+    def new_id(self) -> str:
+        """An id that no other request has, whichever snapshot admits it."""
+        self.admitted += 1
+        return str(self.admitted)
