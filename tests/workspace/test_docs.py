@@ -1,0 +1,272 @@
+"""The documentation says what the code is: nothing public is left out, and no example is broken."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import textwrap
+import tomllib
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any, get_args
+
+import pytest
+from pydantic import BaseModel
+from workspace import pages
+
+from modgate.config.decode import Source, decode
+from modgate.config.schema import File
+from modgate.config.values import TargetText
+from modgate.errors import ConfigError
+from modgate.gateway import plan
+from modgate.plugin import Event
+from modgate.testing import Rig
+from modgate.testing.contract import rules
+
+ROOT = pages.ROOT
+HOW = "run: python tests/workspace/pages.py"
+PROSE = sorted(
+    [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")],
+    key=lambda path: path.as_posix(),
+)
+WHOLE_FILE = "# modgate.toml"  # a block that begins with this claims to be a whole file
+RFD_PARTS = ["Question", "Decision", "Why", "Rejected", "Consequences", "Status"]
+_BLOCK = re.compile(r"^( *)```(\w+)[^\n]*\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#\s]+)(?:#[^)]*)?\)")
+
+
+def _read(page: str) -> str:
+    return (pages.FOLDER / page).read_text()
+
+
+def _blocks(language: str) -> Iterator[tuple[str, str]]:
+    for path in PROSE:
+        text = path.read_text()
+        for block in _BLOCK.finditer(text):
+            if block[2] == language:
+                line = text.count("\n", 0, block.start()) + 1
+                yield f"{path.relative_to(ROOT)}:{line}", textwrap.dedent(block[3])
+
+
+def _said(name: str, text: str) -> bool:
+    """As a word of its own: `streams` is not said by `max_streams`."""
+    return re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", text) is not None
+
+
+def _keys(kind: type[BaseModel], at: str) -> Iterator[str]:
+    """Every key below a section, with the path that leads there."""
+    for name, info in kind.model_fields.items():
+        yield f"{at}{name}"
+        for inner in _models(info.annotation):
+            yield from _keys(inner, f"{at}{name}.")
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for each in get_args(annotation):
+        yield from _models(each)
+
+
+def _section(page: str, heading: str) -> str:
+    """A page's text from a second-level heading to the next."""
+    _, found, rest = page.partition(f"\n## `{heading}`\n")
+    return rest.partition("\n## ")[0] if found else ""
+
+
+def test_the_reference_pages_are_what_the_code_makes_of_them() -> None:
+    made = pages.pages()
+    there = {path.name: path.read_text() for path in pages.FOLDER.iterdir()}
+
+    assert "config.md" in made
+    assert "api.txt" in made
+    assert [name for name, text in made.items() if there.get(name) != text] == [], HOW
+    assert there.keys() - made.keys() == set()
+
+
+def test_every_hook_is_described_for_plugin_authors() -> None:
+    tutorial = "".join(p.read_text() for p in (ROOT / "docs" / "plugin-authors").glob("*.md"))
+    names = [hook.__name__ for hook in pages.hooks()]
+
+    assert names
+    assert [name for name in names if f"`{name}`" not in tutorial] == []
+
+
+def test_every_key_of_the_file_is_in_the_configuration_reference() -> None:
+    page = _read("config.md")
+    keys = list(_keys(File, ""))
+    missing = [
+        key
+        for key in keys
+        if "." in key
+        and f"| `{key.rpartition('.')[2]}` |" not in _section(page, key.partition(".")[0])
+    ]
+
+    assert len(keys) > 60
+    assert missing == []
+    assert [name for name in File.model_fields if f"\n## `{name}`\n" not in page] == []
+
+
+def test_every_key_of_the_file_is_explained_to_operators() -> None:
+    prose = "".join(p.read_text() for p in (ROOT / "docs" / "operators").glob("*.md"))
+    sections = [f"[{n}]" for n in File.model_fields if n not in ("include", "plugin", "backend")]
+    missing = [
+        name for name in sections if name not in prose and name.replace("]", ".") not in prose
+    ]
+
+    assert missing == []
+
+
+def test_every_key_of_a_plugin_and_of_its_models_is_documented() -> None:
+    page, loaded = _read("plugins.md"), plan(None).loaded
+    assert loaded.modalities
+
+    for modality in loaded.modalities.values():
+        fields = [*modality.config_type.model_fields, *modality.model_type.model_fields]
+
+        assert [name for name in fields if f"| `{name}` |" not in page] == [], modality.name
+
+
+def test_every_unit_of_an_installed_plugin_is_documented() -> None:
+    page, loaded = _read("units.md"), plan(None).loaded
+    units = [f"`{m.name}.{u.name}`" for m in loaded.modalities.values() for u in m.units]
+    shown = [f"`{m.name}.{u.public}`" for m in loaded.modalities.values() for u in m.units]
+
+    assert units
+    assert [unit for unit in (*units, *shown) if unit not in page] == []
+
+
+def test_every_error_code_is_documented() -> None:
+    page = _read("errors.md")
+    codes = {kind.code for kind in pages.error_classes()} | pages.refusal_codes()
+
+    assert len(codes) > 30
+    assert sorted(code for code in codes if f"`{code}`" not in page) == []
+
+
+def test_every_command_and_option_is_documented() -> None:
+    page = _read("commands.md")
+    names = [name for name, _ in pages.commands()]
+    options = {
+        f"{name} {option}"
+        for name, command in pages.commands()
+        for parameter in command.params
+        for option in parameter.opts
+        if option.startswith("--") and not _said(option, _section(page, name))
+    }
+
+    assert len(names) > 10
+    assert [name for name in names if not _section(page, name)] == []
+    assert options == set()
+
+
+def test_every_endpoint_has_an_example_in_the_quickstart() -> None:
+    text = (ROOT / "docs" / "quickstart.md").read_text()
+    modalities = plan(None).loaded.modalities.values()
+    missing = [
+        modality.name
+        for modality in modalities
+        if not any(endpoint.path in text for endpoint in modality.endpoints())
+    ]
+
+    assert missing == []
+
+
+def test_every_name_in_the_readme_and_the_quickstart_is_served_by_the_fileless_start() -> None:
+    engines = plan(None).loaded.engines
+    served = {name for kinds in engines.values() for k in kinds for name in (k.model, *k.aliases)}
+    text = (ROOT / "README.md").read_text() + (ROOT / "docs" / "quickstart.md").read_text()
+    asked = set(re.findall(r'model(?:=|"\s*:\s*)"?([\w.-]+)"?', text))
+
+    assert len(asked) >= 7
+    assert asked - served == set()
+
+
+@pytest.mark.parametrize(("place", "text"), [pytest.param(*b, id=b[0]) for b in _blocks("toml")])
+def test_a_toml_block_is_toml_and_a_whole_file_decodes(
+    place: str, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "read_text", lambda self: "a secret")
+    values = tomllib.loads(text)
+    if not text.startswith(WHOLE_FILE):
+        return
+
+    try:
+        decode(Source(values=values))
+    except ConfigError as error:
+        pytest.fail(f"{place}: {error}")
+
+
+def test_some_toml_block_is_a_whole_file() -> None:
+    assert any(text.startswith(WHOLE_FILE) for _, text in _blocks("toml"))
+
+
+@pytest.mark.parametrize(("place", "text"), [pytest.param(*b, id=b[0]) for b in _blocks("python")])
+def test_a_python_block_compiles(place: str, text: str) -> None:
+    compile(text, place, "exec")
+
+
+def test_every_link_leads_to_a_file() -> None:
+    broken = [
+        f"{path.relative_to(ROOT)}: {link}"
+        for path in PROSE
+        for link in _LINK.findall(path.read_text())
+        if not (path.parent / link).exists()
+    ]
+
+    assert broken == []
+
+
+def test_decisions_are_numbered_without_gaps_and_have_all_their_parts() -> None:
+    files = sorted((ROOT / "docs" / "rfd").glob("*.md"))
+    numbers = [int(path.name[:4]) for path in files]
+
+    assert numbers == list(range(1, len(files) + 1))
+    for path in files:
+        parts = re.findall(r"^## (\w+)$", path.read_text(), re.MULTILINE)
+
+        assert parts == RFD_PARTS, path.name
+
+
+def _imported(name: str) -> ModuleType:
+    """A module that no later test will find."""
+    try:
+        return import_module(name)
+    finally:
+        for known in [each for each in sys.modules if each.partition(".")[0] == name]:
+            del sys.modules[known]
+
+
+def test_the_tutorials_plugin_answers_its_own_sample(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _, text in _blocks("python"):
+        if (found := re.match(r"# src/(acme_detect/\w+\.py)\n", text)) is not None:
+            (tmp_path / found[1]).parent.mkdir(exist_ok=True)
+            (tmp_path / found[1]).write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    module = _imported("acme_detect")
+    [kind] = module.modgate_modalities()
+    [sample] = kind.samples
+
+    with Rig(kind(kind.config_type()), tmp_path) as rig:
+        played = rig.drive(rig.plan(sample)).play(lambda at, _: [Event(sample.upstream[at])])
+
+    assert json.loads(played.reply) == sample.reply
+    assert played.usage.units == sample.usage
+
+
+def test_every_rule_of_the_contract_is_listed() -> None:
+    page = (ROOT / "docs" / "plugin-authors" / "contract.md").read_text()
+
+    assert sorted(set(rules()) ^ set(re.findall(r"`(test_\w+)`", page))) == []
+
+
+def test_a_target_has_no_key_that_the_reference_hides() -> None:
+    """`[slo]` is a table of tables of tables: the walk above must reach its end."""
+    section = _section(_read("config.md"), "slo")
+
+    assert [name for name in TargetText.model_fields if f"`{name}`" not in section] == []
