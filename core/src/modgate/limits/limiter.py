@@ -12,13 +12,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from modgate.api.auth import PERIOD_S, Caller, Rate
-from modgate.errors import GatewayError, LimitReached, Overloaded, QuotaSpent
+from modgate.errors import GatewayError, LimitReached, Overloaded, QuotaSpent, TooLarge
 from modgate.limits.headers import RateView
 from modgate.limits.levels import Levels, Limit
 from modgate.limits.state import Held, LimitState
 from modgate.units import REQUESTS, Units, UnitTable
 
 What = Literal["in_flight", "streams", "body_bytes", "spool_bytes"]
+BYTES = ("body_bytes", "spool_bytes")
 
 TTL_MS = 30_000
 CLEARS_S = 120.0  # what takes longer is a spent quota, not a limit to wait for
@@ -138,13 +139,22 @@ class Limiter:
         return None
 
     def hold(self, admission: Admission, what: What, n: int) -> None:
-        """Take (or give back) something that is bounded at once, per tenant and in all."""
+        """Take (or give back) something that is bounded at once, per tenant and in all.
+
+        What was given back already, as by `settle`, is not given back again.  TooLarge when this
+        request alone is beyond the bound.
+        """
+        n = max(n, -admission.held.get(what))
         tenant = admission.caller.tenant
         held = self._state.tenants.setdefault(tenant, Held())
         if n > 0:
             own = getattr(admission.caller.policy.limits, what)
             if own is not None and held.get(what) + n > own:
                 self._prune(tenant)
+                if what in BYTES and admission.held.get(what) + n > own:
+                    raise TooLarge(
+                        f"the request needs more than the {own} {what} that you may hold"
+                    )
                 text = f"the limit of {own} {what.replace('_', ' ')} at once is reached"
                 raise LimitReached(text, limit=what, unit=what, retry_after_s=1.0)
             most = getattr(self._bounds, what)
