@@ -1,0 +1,158 @@
+"""One gateway with its real local models for all tests here, and the SDKs that talk to it."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+
+import cohere
+import openai
+import pytest
+from mistralai.client import Mistral
+
+from clients.drawing import data_uri, page, png
+from clients.serving import Served, serving, without
+
+LOADED_S = 90.0  # a first call waits for its model
+FIGURES = pytest.StashKey[list[str]]()
+SEED = pytest.StashKey[int]()
+SAID = "The quick brown fox jumps over the lazy dog."
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    given = os.environ.get("MODGATE_SEED")
+    config.stash[SEED] = int(given) if given else random.SystemRandom().randrange(1_000_000)
+    config.stash[FIGURES] = []
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    if figures := config.stash[FIGURES]:
+        terminalreporter.section("figures of the local models")
+        for line in [f"MODGATE_SEED={config.stash[SEED]}", *figures]:
+            terminalreporter.write_line(line)
+
+
+@pytest.fixture
+def figure(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Print a line at the end of the run, whether tests pass or fail."""
+    return request.config.stash[FIGURES].append
+
+
+@pytest.fixture
+def dice(request: pytest.FixtureRequest) -> random.Random:
+    """What a test draws from: the run's seed and the test's name, so order does not matter."""
+    return random.Random(f"{request.config.stash[SEED]} {request.node.name}")
+
+
+def _openai(served: Served) -> openai.OpenAI:
+    """A retry would hide a fault."""
+    return openai.OpenAI(base_url=served.v1, api_key=served.key, max_retries=0, timeout=LOADED_S)
+
+
+def _cohere(served: Served) -> cohere.ClientV2:
+    return cohere.ClientV2(
+        base_url=served.root, api_key=served.key, max_retries=0, timeout=LOADED_S
+    )
+
+
+def _mistral(served: Served) -> Mistral:
+    milliseconds = int(LOADED_S * 1000)
+    return Mistral(server_url=served.root, api_key=served.key, timeout_ms=milliseconds)
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """`modgate serve`, once each of its seven models has answered."""
+    with serving(tmp_path_factory.mktemp("served")) as running:
+        _ask_each(running)
+        yield running
+
+
+def say(client: openai.OpenAI, text: str) -> bytes:
+    """A WAV file in which the text is spoken."""
+    return client.audio.speech.create(
+        model="tts-1", voice="alloy", input=text, response_format="wav"
+    ).read()
+
+
+def _ask_each(served: Served) -> None:
+    """Models load side by side; one that is not installed says what to run."""
+    picture = data_uri("image/png", png(page(["Ready"])))
+
+    def chat(model: str, content: object) -> None:
+        client.chat.completions.create(
+            model=model, messages=[{"role": "user", "content": content}], max_tokens=1
+        )
+
+    def hear() -> None:
+        client.audio.transcriptions.create(
+            model="whisper-1", file=("ready.wav", say(client, "Ready."))
+        )
+
+    with ExitStack() as stack:
+        client = stack.enter_context(_openai(served))
+        ranker = stack.enter_context(_cohere(served))
+        reader = stack.enter_context(_mistral(served))
+        threads = stack.enter_context(ThreadPoolExecutor())
+        asked: list[Callable[[], object]] = [
+            hear,
+            lambda: chat("gpt-4o-mini", "Ready?"),
+            lambda: chat("gpt-4o", [{"type": "image_url", "image_url": {"url": picture}}]),
+            lambda: client.embeddings.create(model="text-embedding-3-small", input="Ready?"),
+            lambda: ranker.rerank(model="rerank-v3.5", query="ready", documents=["ready"]),
+            lambda: reader.ocr.process(
+                model="mistral-ocr-latest", document={"type": "image_url", "image_url": picture}
+            ),
+        ]
+        errors = [each.exception() for each in [threads.submit(ask) for ask in asked]]
+    if missing := served.missing():
+        hints = "; ".join(f"{model}: {hint}" for model, hint in sorted(missing.items()))
+        without(f"local models are not installed; {hints}")
+    for error in errors:
+        if error is not None:
+            raise error
+
+
+@pytest.fixture(scope="session")
+def client(served: Served) -> Iterator[openai.OpenAI]:
+    """The openai SDK."""
+    with _openai(served) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def ranker(served: Served) -> Iterator[cohere.ClientV2]:
+    """The cohere SDK's second version."""
+    with _cohere(served) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def reader(served: Served) -> Iterator[Mistral]:
+    """The mistralai SDK."""
+    with _mistral(served) as client:
+        yield client
+
+
+@pytest.fixture
+async def async_client(served: Served) -> AsyncIterator[openai.AsyncOpenAI]:
+    """The openai SDK's other half."""
+    async with openai.AsyncOpenAI(base_url=served.v1, api_key=served.key, max_retries=0) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def spoken(client: openai.OpenAI) -> bytes:
+    """A WAV file in which the gateway says `SAID`."""
+    return say(client, SAID)
+
+
+@pytest.fixture(scope="session")
+def picture_uri() -> str:
+    """A picture of one line of text."""
+    return data_uri("image/png", png(page(["Invoice 4711"])))

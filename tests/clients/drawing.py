@@ -1,0 +1,61 @@
+"""Pictures and documents drawn for the tests, in fonts of this machine."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+
+from clients.serving import without
+
+FONTS = Path("/usr/share/fonts/truetype")
+FACES = {
+    "DejaVu Sans": "dejavu/DejaVuSans.ttf",
+    "DejaVu Serif": "dejavu/DejaVuSerif.ttf",
+    "Liberation Sans": "liberation/LiberationSans-Regular.ttf",
+    "Liberation Serif": "liberation/LiberationSerif-Regular.ttf",
+    "Liberation Mono": "liberation/LiberationMono-Regular.ttf",
+    "FreeSans": "freefont/FreeSans.ttf",
+    "FreeSerif": "freefont/FreeSerif.ttf",
+}
+PACKAGES = "apt-get install fonts-dejavu-core fonts-liberation fonts-freefont-ttf"
+
+
+def font(face: str, size: int) -> ImageFont.FreeTypeFont:
+    """A face of `FACES`; the test is skipped (in CI: fails) where it is not installed."""
+    path = FONTS / FACES[face]
+    if not path.is_file():
+        without(f"the font {face} is missing: {PACKAGES}")
+    return ImageFont.truetype(str(path), size)
+
+
+def page(lines: Sequence[str], *, face: str = "DejaVu Sans", size: int = 40) -> Image.Image:
+    """A white page with a line of text under the other."""
+    letters = font(face, size)
+    picture = Image.new("RGB", (800, 2 * size * (len(lines) + 1)), "white")
+    pen = ImageDraw.Draw(picture)
+    for row, line in enumerate(lines):
+        pen.text((size, size + 2 * size * row), line, fill="black", font=letters)
+    return picture
+
+
+def png(picture: Image.Image) -> bytes:
+    """The picture as a PNG file."""
+    out = io.BytesIO()
+    picture.save(out, "PNG")
+    return out.getvalue()
+
+
+def pdf(pages: Sequence[Image.Image]) -> bytes:
+    """The pictures as the pages of a PDF file."""
+    out = io.BytesIO()
+    pages[0].save(out, "PDF", save_all=True, append_images=list(pages[1:]), resolution=150)
+    return out.getvalue()
+
+
+def data_uri(kind: str, data: bytes) -> str:
+    """A file as SDKs send it inside JSON."""
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"

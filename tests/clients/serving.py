@@ -1,0 +1,85 @@
+"""`modgate serve` as a user starts it: a process, no file, a fresh state directory."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+START_S = 30.0
+STOP_S = 30.0
+_ADDRESS = re.compile(r"modgate serves (http://\S+)")
+_KEY = re.compile(r"export MODGATE_KEY=(\S+)")
+_HINT = re.compile(r"^  (\S+): not installed; run:((?:\n {6}.+)+)", re.MULTILINE)
+
+
+def without(reason: str) -> NoReturn:
+    """Skip with a hint what to install; a failure where the machine must have it all."""
+    if os.environ.get("MODGATE_REQUIRE_SERVERS") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """A running gateway: where it listens, and the demo key that it printed."""
+
+    root: str
+    key: str = field(repr=False)
+    output: Path
+
+    @property
+    def v1(self) -> str:
+        """The base URL that most SDKs want."""
+        return self.root + "/v1"
+
+    def missing(self) -> dict[str, str]:
+        """Models that are not installed, each with the lines to run that were printed."""
+        return {name: lines.strip() for name, lines in _HINT.findall(self.output.read_text())}
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[Served]:
+    """Start `modgate serve` on free ports with its state in `folder`; stop it by SIGTERM.
+
+    AssertionError with its output when it does not start or does not stop well.
+    """
+    output = folder / "output"
+    environment = {"MODGATE_DATA": str(ROOT / ".models"), **os.environ, "PYTHONUNBUFFERED": "1"}
+    command = [str(Path(sys.executable).with_name("modgate")), "serve"]
+    command += ["--directory", str(folder / "state"), "--log-level", "WARNING"]
+    command += ["--address", "127.0.0.1:0", "--admin-address", "127.0.0.1:0"]
+    with output.open("wb") as file:
+        process = subprocess.Popen(command, stdout=file, stderr=file, env=environment)
+    try:
+        yield _started(process, output)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            code = process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            code = process.wait()
+    assert code == 0, output.read_text()
+
+
+def _started(process: subprocess.Popen[bytes], output: Path) -> Served:
+    until = time.monotonic() + START_S
+    while time.monotonic() < until and process.poll() is None:
+        text = output.read_text()
+        address, key = _ADDRESS.search(text), _KEY.search(text)
+        if address and key:
+            return Served(root=address.group(1), key=key.group(1), output=output)
+        time.sleep(0.05)
+    raise AssertionError(f"`modgate serve` did not start:\n{output.read_text()}")
