@@ -244,12 +244,13 @@ class Limiter:
         """
         last = {name: rid for rid, _, names, _ in admission.parts for name in names}
         for rid, _, names, wanted in admission.parts:
-            actual = []
+            shares = dict.fromkeys(names, 0)  # a unit may have several limits: each is charged all
             for name, count in zip(names, wanted, strict=True):
-                share = left.get(name, 0) if last[name] == rid else min(count, left.get(name, 0))
+                most = left.get(name, 0)
+                shares[name] = most if last[name] == rid else max(shares[name], min(count, most))
+            for name, share in shares.items():
                 left[name] = left.get(name, 0) - share
-                actual.append(share)
-            self._levels.settle(rid, actual, _ms(now))
+            self._levels.settle(rid, [shares[name] for name in names], _ms(now))
         modalities = {name.partition(".")[0] for name in left}
         for rate in self._unit_rates(admission.caller, modalities):
             if left.get(rate.unit) and rate.unit not in last:
