@@ -189,7 +189,7 @@ def test_every_name_in_the_readme_and_the_quickstart_is_served_by_the_fileless_s
 def test_a_toml_block_is_toml_and_a_whole_file_decodes(
     place: str, text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Path, "read_text", lambda self: "a secret")
+    monkeypatch.setattr(Path, "read_text", lambda self, **how: "a secret")
     values = tomllib.loads(text)
     if not text.startswith(WHOLE_FILE):
         return
