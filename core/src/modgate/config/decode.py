@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from modgate.config.schema import File
 from modgate.errors import ConfigError, Problem
 
 FILES_AT_MOST = 1000
+_LINE = re.compile(r"\(at line (\d+), ")
 
 
 @dataclass(slots=True)
@@ -49,23 +51,50 @@ def dotted(path: Iterable[str | int]) -> str:
 def read(path: Path) -> Source:
     """Read a file and its includes; OSError when the file itself cannot be read."""
     source = Source()
-    _merge(source, path, path.read_text())
+    path.open("rb").close()
+    _merge(source, path, _text(source, path))
     patterns = source.values.get("include", [])
     for pattern in patterns if isinstance(patterns, list) else []:
-        for more in sorted(path.parent.glob(str(pattern)))[:FILES_AT_MOST]:
-            _merge(source, more, more.read_text())
+        for more in _matches(source, path, str(pattern)):
+            _merge(source, more, _text(source, more))
     return source
+
+
+def _matches(source: Source, path: Path, pattern: str) -> list[Path]:
+    """The files of a pattern, without the first file itself."""
+    try:
+        found = sorted(path.parent.glob(pattern))
+    except (ValueError, IndexError, NotImplementedError):
+        text = f"'{pattern}' is no pattern below this file's folder"
+        source.problems.append(source.problem(("include",), text))
+        return []
+    return [more for more in found if more != path][:FILES_AT_MOST]
+
+
+def _text(source: Source, path: Path) -> str:
+    """A file's text; '' and a problem when it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        text = f"cannot be read: {error.strerror}"
+    except UnicodeDecodeError:
+        text = "not valid TOML: it is not UTF-8"
+    source.problems.append(Problem(message=text, file=str(path), line=1))
+    return ""
 
 
 def _merge(source: Source, path: Path, text: str) -> None:
     name = str(path)
     try:
         values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        source.problems.append(Problem(message=f"not valid TOML: {error}", file=name))
+    except (ValueError, RecursionError) as error:
+        where = _LINE.search(str(error))
+        line = int(where[1]) if where else 1
+        source.problems.append(Problem(message=f"not valid TOML: {error}", file=name, line=line))
         return
     lines = at.lines_of(text)
-    shift = len(source.values.get("backend", []))
+    known = source.values.get("backend")
+    shift = len(known) if isinstance(known, list) else 0
     for place, line in lines.items():
         moved = place
         if len(place) > 1 and place[0] == "backend" and isinstance(place[1], int):

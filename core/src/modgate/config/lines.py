@@ -20,6 +20,7 @@ _ASSIGN = re.compile(rf"\s*({_KEY}(?:\s*\.\s*{_KEY})*)\s*=(.*)", re.DOTALL)
 _TOKEN = re.compile(
     r'"""(?:[^\\]|\\.)*?"""'
     r"|'''.*?'''"
+    r"|\"\"\"|'''"  # opened on this line, and not closed yet
     r'|"(?:[^"\\\n]|\\.)*"'
     r"|'[^'\n]*'"
     r"|#[^\n]*|[\[\]{}]",
@@ -78,10 +79,10 @@ def _extent(rows: Sequence[str], at: int, value: str) -> int:
 
 def _unfinished(value: str) -> bool:
     depth = 0
-    rest = _TOKEN.sub("", value)
-    for mark in _TOKEN.findall(value):
+    marks = _TOKEN.findall(value)
+    for mark in marks:
         depth += (mark in ("[", "{")) - (mark in ("]", "}"))
-    return depth > 0 or '"""' in rest or "'''" in rest
+    return depth > 0 or '"""' in marks or "'''" in marks
 
 
 def nearest(lines: Lines, path: Path) -> int:

@@ -13,13 +13,14 @@ from modgate.api.json import Json
 from modgate.api.secret import Secret
 
 _UNITS_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(us|ms|s|min|m|h|d)")
-_BYTES = re.compile(r"(\d+(?:\.\d+)?)\s*(B|KB|MB|GB|TB|KiB|MiB|GiB|TiB)?")
+_NUMBER = r"([0-9]{1,15}(?:\.[0-9]{1,15})?)"  # longer ones would become infinite
+_DURATION = re.compile(rf"{_NUMBER}\s*(us|ms|s|min|m|h|d)")
+_BYTES = re.compile(rf"{_NUMBER}\s*(B|KB|MB|GB|TB|KiB|MiB|GiB|TiB)?")
 _BYTE_UNITS = {
     "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
     "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40,
 }  # fmt: skip
-_RATE = re.compile(r"(\d+(?:\.\d+)?)([kMG]?)\s*/\s*(s|second|min|minute|h|hour|day|month)")
+_RATE = re.compile(rf"{_NUMBER}([kMG]?)\s*/\s*(s|second|min|minute|h|hour|day|month)")
 _AMOUNTS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
 _PERIODS = {"s": "second", "min": "minute", "h": "hour"}
 
@@ -28,7 +29,7 @@ PeriodName = Literal["second", "minute", "hour", "day", "month"]
 
 def duration(value: Json) -> float:
     """Seconds of `"250us"`, `"1h30m"`, or of a plain number of seconds."""
-    if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e15:
         return float(value)
     if isinstance(value, str):
         text, total, at = value.strip(), 0.0, 0
@@ -68,6 +69,8 @@ def rate(value: Json) -> RateText:
     found = _RATE.fullmatch(value.strip()) if isinstance(value, str) else None
     if found is None:
         raise ValueError('a rate reads "50/s", "200k/min", "36000/hour", "1M/day" or "5M/month"')
+    if float(found[1]) == 0:
+        raise ValueError("a rate is above 0; who may not use a model at all is not given it")
     period = _PERIODS.get(found[3], found[3])
     return RateText.model_validate(
         {"amount": float(found[1]) * _AMOUNTS[found[2]], "period": period}
@@ -79,15 +82,20 @@ def secret(value: Json) -> Secret:
     if isinstance(value, Secret):
         return value
     if isinstance(value, dict) and set(value) == {"env"} and isinstance(value["env"], str):
-        text = os.environ.get(value["env"])
-        if not text:
+        text = os.environ.get(value["env"], "")
+        if not text.strip():
             raise ValueError(f"the environment variable {value['env']} is not set")
         return Secret(text)
     if isinstance(value, dict) and set(value) == {"file"} and isinstance(value["file"], str):
         try:
-            return Secret(Path(value["file"]).read_text().strip())
+            text = Path(value["file"]).read_text(encoding="utf-8").strip()
         except OSError as error:
             raise ValueError(f"{value['file']} cannot be read: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise ValueError(f"{value['file']} is not text") from None
+        if not text:
+            raise ValueError(f"{value['file']} is empty")
+        return Secret(text)
     raise ValueError('a secret is given by reference: { env = "NAME" } or { file = "PATH" }')
 
 

@@ -1,0 +1,256 @@
+"""Reading files: strict, every mistake at once, each at its line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from made_configs import Config
+
+from modgate.config.decode import decode, read
+from modgate.errors import ConfigError, Problem
+
+calm = settings(derandomize=True, deadline=None, max_examples=300)
+
+FIRST = '[[backend]]\nname = "x"\nurl = "http://x"\nserves = { m = "e" }\n'
+SECOND = '[[backend]]\nname = "y"\nurl = "http://y"\nserves = { m = "e" }\n'
+
+
+def told(config: Config, text: str, **more: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        config.decode(text, **more)
+    return [str(each).replace(f"{config.folder}/", "") for each in caught.value.problems]
+
+
+def test_an_empty_file_is_all_defaults(config: Config) -> None:
+    file = config.decode("")
+
+    assert file.listen.address == "127.0.0.1:8080"
+    assert file.admin.address == "127.0.0.1:8081"
+    assert file.fetch.allow == ()
+    assert file.timeouts.client_stalled == 30.0
+
+
+def test_values_are_read_in_their_own_words(config: Config) -> None:
+    file = config.decode('[timeouts]\nidle = "1m30s"\n[spool]\nat_most = "2GiB"\n')
+
+    assert file.timeouts.idle == 90.0
+    assert file.spool.at_most == 2 << 30
+
+
+def test_every_mistake_is_told_at_once_with_its_line_and_a_guess(config: Config) -> None:
+    text = (
+        '[listen]\nadress = "x"\n\n[lisen]\n[timeouts]\nidle = "3 parsecs"\n[limits]\nqueue = 0\n'
+    )
+
+    found = told(config, text)
+
+    assert sorted(found) == [
+        "modgate.toml:2: listen.adress: unknown key; did you mean 'address'?",
+        "modgate.toml:4: lisen: unknown key; did you mean 'listen'?",
+        'modgate.toml:6: timeouts.idle: a duration reads "30s", "250ms" or "1h30m"',
+        "modgate.toml:8: limits.queue: Input should be greater than or equal to 1",
+    ]
+
+
+def test_a_key_that_is_missing_is_told_at_its_section(config: Config) -> None:
+    [first, *_] = told(config, '[listen]\n\n[[backend]]\nname = "a"\nserves = { m = "x" }\n')
+
+    assert first == "modgate.toml:3: backend[0].url: is required"
+
+
+def test_a_secret_in_clear_is_refused_and_not_repeated(config: Config) -> None:
+    [problem] = told(config, '[auth]\npepper = "hunter2"\n')
+
+    assert problem.startswith("modgate.toml:2: auth.pepper: a secret is given by reference")
+    assert "hunter2" not in problem
+
+
+def test_no_secret_is_shown_by_the_decoded_file(config: Config) -> None:
+    (config.folder / "pepper").write_text("hunter2")
+
+    file = config.decode(f'[auth]\npepper = {{ file = "{config.folder}/pepper" }}\n')
+
+    assert file.auth.pepper is not None
+    assert file.auth.pepper.reveal() == "hunter2"
+    assert "hunter2" not in repr(file)
+
+
+def test_text_that_is_no_toml_is_told_with_its_line(config: Config) -> None:
+    [problem] = told(config, "[listen]\n\naddress = \n")
+
+    assert problem == "modgate.toml:3: not valid TOML: Invalid value (at line 3, column 11)"
+
+
+def test_included_files_add_to_the_whole(config: Config) -> None:
+    file = config.decode(
+        f'include = ["[ab].toml"]\n{FIRST}',
+        a=f"[tenant.acme]\n{SECOND}",
+        b="[tenant.zeta]\n",
+    )
+
+    assert [each.name for each in file.backend] == ["x", "y"]
+    assert list(file.tenant) == ["acme", "zeta"]
+
+
+def test_a_mistake_in_an_included_file_is_told_there(config: Config) -> None:
+    found = told(
+        config,
+        f'include = ["a.toml"]\n{FIRST}',
+        a='\n[tenant.acme]\nslow = "gold"\n' + SECOND.replace('"http://y"', "3"),
+    )
+
+    assert sorted(found) == [
+        "a.toml:3: tenant.acme.slow: unknown key; did you mean 'slo'?",
+        "a.toml:6: backend[1].url: Input should be a valid string",
+    ]
+
+
+def test_a_section_that_two_files_set_is_a_mistake(config: Config) -> None:
+    [problem] = told(config, 'include = ["a.toml"]\n[tenant.acme]\n', a="[tenant.acme]\n")
+
+    assert "tenant: is set in two files" in problem
+
+
+def test_a_pattern_that_finds_the_first_file_itself_does_not_read_it_twice(config: Config) -> None:
+    file = config.decode('include = ["*.toml"]\n[tenant.acme]\n', a="[tenant.zeta]\n")
+
+    assert list(file.tenant) == ["acme", "zeta"]
+
+
+def test_a_pattern_that_finds_nothing_is_no_mistake(config: Config) -> None:
+    assert config.decode('include = ["tenants/*.toml"]\n').include == ("tenants/*.toml",)
+
+
+@pytest.mark.parametrize("pattern", ["/etc/*.toml", "", "**.toml"])
+def test_a_pattern_that_cannot_be_followed_is_a_mistake(config: Config, pattern: str) -> None:
+    [problem] = told(config, f'include = ["{pattern}"]\n')
+
+    assert "include: " in problem
+
+
+def test_a_folder_in_place_of_an_included_file_is_a_mistake(config: Config) -> None:
+    (config.folder / "sub").mkdir()
+
+    [problem] = told(config, 'include = ["sub"]\n')
+
+    assert "sub: cannot be read" in problem or "sub:1: cannot be read" in problem
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a = " + "[" * 5000,
+        "a = " + "9" * 5000,
+        'backend = 3\ninclude = ["a.toml"]',
+        'backend = "x"\ninclude = ["a.toml"]',
+        '[spool]\nat_most = "' + "9" * 400 + 'GB"',
+        "[timeouts]\nidle = inf",
+    ],
+)
+def test_odd_files_are_mistakes_like_others(config: Config, text: str) -> None:
+    assert told(config, text, a="[[backend]]\n")
+
+
+def test_a_file_that_is_not_utf8_is_a_mistake(config: Config) -> None:
+    path = config.write("")
+    path.write_bytes(b"# \xff\n")
+
+    with pytest.raises(ConfigError, match="not valid TOML"):
+        decode(read(path))
+
+
+def test_a_first_file_that_is_not_there_is_an_os_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        read(tmp_path / "modgate.toml")
+
+
+VALUES = st.recursive(
+    st.one_of(
+        st.integers(-5, 10**20).map(str),
+        st.sampled_from(["true", "inf", "nan", "1979-05-27", '"30s"', '"50/s"', '"x"', '""']),
+        st.text(alphabet="ab \u00e9/:.", max_size=6).map(lambda text: f'"{text}"'),
+    ),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3).map(lambda items: f"[{', '.join(items)}]"),
+        st.dictionaries(
+            st.sampled_from(["env", "file", "base", "a", "base.b"]), inner, max_size=2
+        ).map(
+            lambda table: "{" + ", ".join(f"{key} = {each}" for key, each in table.items()) + "}"
+        ),
+    ),
+    max_leaves=5,
+)
+SECTIONS = [
+    *("listen", "admin", "state", "auth", "ledger", "timeouts", "timeouts.llm", "limits", "cors"),
+    *(
+        "spool",
+        "decoders",
+        "fetch",
+        "local",
+        "log",
+        "trace",
+        "plugin.llm",
+        "model.m",
+        "slo.gold.llm",
+    ),
+    *("[backend]", "tenant.acme", "tenant.acme.limits", "nonsense", "listen.tls"),
+]
+KEYS = [
+    *("address", "tls", "key", "directory", "pepper", "segment", "idle", "drain", "first_byte"),
+    *("in_flight", "origins", "at_most", "processes", "allow", "slots", "level", "otlp", "sample"),
+    *("modality", "aliases", "total", "name", "url", "serves", "offers", "keys", "slo", "regions"),
+    *("requests", "units", "models", "nonsense"),
+]
+PAIRS = st.tuples(st.sampled_from(KEYS), VALUES).map(lambda pair: f"{pair[0]} = {pair[1]}")
+TABLES = st.tuples(st.sampled_from(SECTIONS), st.lists(PAIRS, max_size=4)).map(
+    lambda table: "\n".join([f"[{table[0]}]", *table[1]])
+)
+FILES = st.tuples(
+    st.lists(
+        st.tuples(st.sampled_from(["include", "backend", "plugin", "listen", "slo"]), VALUES).map(
+            lambda pair: f"{pair[0]} = {pair[1]}"
+        ),
+        max_size=2,
+    ),
+    st.lists(TABLES, max_size=6),
+).map(lambda parts: "\n".join([*parts[0], *parts[1]]))
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Config:
+    """One folder for all examples of a property."""
+    return Config(tmp_path_factory.mktemp("config"))
+
+
+def mistakes(attempt: Callable[[], object]) -> Sequence[Problem]:
+    """The mistakes of a file; none when it can be decoded.  Anything else that is raised is out."""
+    try:
+        attempt()
+    except ConfigError as error:
+        return error.problems or pytest.fail("refused without a reason")
+    return ()
+
+
+@calm
+@given(first=FILES, second=FILES)
+def test_any_file_is_decoded_or_every_mistake_is_told(
+    shared: Config, first: str, second: str
+) -> None:
+    found = mistakes(lambda: shared.decode(f'include = ["b.toml"]\n{first}', b=second))
+
+    assert all(each.message for each in found)
+
+
+@calm
+@given(st.binary(max_size=200))
+def test_any_bytes_are_decoded_or_refused(shared: Config, raw: bytes) -> None:
+    path = shared.folder / "any.toml"
+    path.write_bytes(raw)
+
+    found = mistakes(lambda: decode(read(path)))
+
+    assert all(each.message for each in found)

@@ -1,0 +1,67 @@
+"""Files in a folder, read as a configuration over two small plugins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from made_plugins import Sounds, Words, plugin
+
+from modgate.config.decode import Source, decode, read
+from modgate.config.link import Known, Linked, Linker, validator
+from modgate.config.schema import File
+from modgate.errors import ConfigError, Problem
+from modgate.host.installed import Installed
+from modgate.host.load import Host, import_plugins, load
+from modgate.http.surfaces import built_in
+from modgate.units import UnitTable
+
+PLUGINS = {
+    "words": plugin(modgate_modalities=[Words]),
+    "sounds": plugin(modgate_modalities=[Sounds]),
+}
+
+
+@dataclass(frozen=True)
+class Config:
+    """A configuration in a folder of its own."""
+
+    folder: Path
+
+    def write(self, text: str, **more: str) -> Path:
+        """The first file, and others by their stem: `b="..."` is `b.toml`."""
+        for name, other in more.items():
+            (self.folder / f"{name}.toml").write_text(other)
+        path = self.folder / "modgate.toml"
+        path.write_text(text)
+        return path
+
+    def source(self, text: str, **more: str) -> Source:
+        return read(self.write(text, **more))
+
+    def decode(self, text: str, **more: str) -> File:
+        return decode(self.source(text, **more))
+
+    def link(self, text: str, **more: str) -> Linked:
+        """As the gateway does it, with the plugins that the file enables."""
+        source = self.source(text, **more)
+        file = decode(source)
+        problems: list[Problem] = []
+        host = Host(import_plugins(Installed(), list(file.plugin), PLUGINS))
+        found = load(host, validator(file, source, problems), built_in())
+        if problems:
+            raise ConfigError(problems)
+        known = Known(
+            modalities=found.modalities,
+            families=list(found.dialects),
+            units=UnitTable.of({name: each.units for name, each in found.modalities.items()}),
+            owners={name: origin.name for name, origin in found.owners.items()},
+        )
+        return Linker(file, source, known).link()
+
+    def told(self, text: str, **more: str) -> list[str]:
+        """Every mistake, as `FILE:LINE: KEY: MESSAGE` with the file's bare name."""
+        with pytest.raises(ConfigError) as caught:
+            self.link(text, **more)
+        return [str(each).replace(f"{self.folder}/", "") for each in caught.value.problems]
