@@ -1,0 +1,226 @@
+"""The public API, proven by somebody who is not core: a plugin of its own modality, unit, surface
+and dialect, as a wheel in an environment where no checkout is near, keeps its contract and serves.
+"""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import json
+import os
+import re
+import shutil
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from aiohttp import ClientSession, ClientTimeout, web
+from workspace.test_wheels import build, install, run
+
+if TYPE_CHECKING:
+    from workspace.conftest import Member
+
+pytestmark = pytest.mark.slow
+
+PUBLIC = ("modgate.plugin", "modgate.kit", "modgate.testing")
+TEXT = "Guten Morgen,\nwelt"
+PIECE = 8  # characters that a call takes, so that the text is several
+
+
+@pytest.fixture(scope="module")
+def example(examples: list[Member]) -> Member:
+    (found,) = [member for member in examples if member.name == "acme-translate"]
+    return found
+
+
+@pytest.fixture(scope="module")
+def bin_folder(core: Member, example: Member, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An environment of two wheels, what they ask for, and what the test kit asks for."""
+    folder = tmp_path_factory.mktemp("wheels")
+    wheels = {member.name: build(member.folder, "wheel", folder) for member in (core, example)}
+    asked = [*example.project["dependencies"], *example.project["optional-dependencies"]["test"]]
+    tested = replace(example, project={**example.project, "dependencies": asked})
+    return install([core, tested], wheels, tmp_path_factory.mktemp("third"))
+
+
+def test_it_imports_nothing_of_modgate_that_is_not_public(example: Member) -> None:
+    files = [*example.files(), *(example.folder / "tests").rglob("*.py")]
+    found = {name for file in files for name in imported(file.read_text())}
+
+    assert found
+    assert [name for name in found if not name.startswith(PUBLIC)] == []
+
+
+def imported(source: str) -> Iterator[str]:
+    """What a file imports of modgate, however late."""
+    for node in ast.walk(ast.parse(source)):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        yield from (name for name in names if name.split(".")[0] == "modgate")
+
+
+def test_no_checkout_is_near(bin_folder: Path, tmp_path: Path) -> None:
+    script = "import acme_translate, modgate, sys; print(modgate.__file__, acme_translate.__file__)"
+    files = run(bin_folder / "python", "-I", "-c", script, cwd=tmp_path).split()
+
+    assert [file for file in files if not Path(file).is_relative_to(bin_folder.parent)] == []
+
+
+def test_it_keeps_its_contract_where_only_wheels_are(
+    bin_folder: Path, example: Member, tmp_path: Path
+) -> None:
+    shutil.copytree(example.folder / "tests", tmp_path / "tests")
+    shutil.copy(example.folder / "pyproject.toml", tmp_path)
+    command = [bin_folder / "python", "-I", "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"]
+    said = run(*command, cwd=tmp_path)
+
+    passed = re.search(r"(\d+) passed", said)
+    assert passed is not None, said
+    assert int(passed[1]) > 40, said
+    assert not re.search(r"failed|error|skipped|xfailed", said), said
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """A gateway to be: its commands, its file and where it may write."""
+
+    bin: Path
+    folder: Path
+    config: Path
+
+    def modgate(self, *words: str) -> str:
+        """What a command of the installed wheel prints."""
+        return run(self.bin / "modgate", *words, "--config", self.config, cwd=self.folder)
+
+
+@pytest.fixture
+def site(bin_folder: Path, tmp_path: Path) -> Site:
+    (tmp_path / "pepper").write_text("a pepper of a third party's test")
+    return Site(bin=bin_folder, folder=tmp_path, config=configured(tmp_path, "http://127.0.0.1:9"))
+
+
+def configured(folder: Path, engine: str) -> Path:
+    path = folder / "modgate.toml"
+    path.write_text(f"""
+        [listen]
+        address = "127.0.0.1:0"
+        [admin]
+        address = "127.0.0.1:0"
+        [state]
+        directory = "{folder / "state"}"
+        [auth]
+        pepper = {{ file = "{folder / "pepper"}" }}
+        [plugin.translate]
+        piece = {PIECE}
+        [model.any-to-any]
+        modality = "translate"
+        [[backend]]
+        name = "libre-1"
+        family = "libretranslate"
+        url = "{engine}"
+        serves = {{ any-to-any = "libretranslate" }}
+        [tenant.acme]
+        keys = {{ file = "{folder / "acme.keys"}" }}
+    """)
+    return path
+
+
+def made_key(site: Site) -> str:
+    """A key as an operator makes it; its line goes to the tenant's file."""
+    said = site.modgate("keys", "new", "acme")
+    (key,) = re.findall(r"^key: +(\S+)$", said, re.MULTILINE)
+    (line,) = re.findall(r"^line: (.+)$", said, re.MULTILINE)
+    (site.folder / "acme.keys").write_text(line + "\n")
+    return str(key)
+
+
+def test_the_gateway_lists_it_as_one_of_its_own(site: Site, example: Member) -> None:
+    made_key(site)
+    lines = site.modgate("plugins").splitlines()
+
+    (first,) = [line for line in lines if line.startswith("translate ")]
+    assert first.split() == [
+        *("translate", example.name, example.project["version"], "API", "v1", "on")
+    ]
+    assert [" ".join(line.split()) for line in lines[lines.index(first) + 1 :]] == [
+        "modality translate; units characters",
+        "POST /v1/translate",
+    ]
+
+
+@asynccontextmanager
+async def libretranslate(seen: list[Any]) -> AsyncIterator[str]:
+    """An engine that writes down what it is asked, and translates by shouting."""
+
+    async def translate(request: web.Request) -> web.Response:
+        asked = await request.json()
+        seen.append(asked)
+        return web.json_response({"translatedText": asked["q"].strip().upper()})
+
+    app = web.Application()
+    app.router.add_post("/translate", translate)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    host, port = runner.addresses[0][:2]
+    yield f"http://{host}:{port}"
+    await runner.cleanup()
+
+
+@asynccontextmanager
+async def served(site: Site) -> AsyncIterator[str]:
+    """`modgate serve FILE` as a process of its own; when the block ends, it must leave well."""
+    process = await asyncio.create_subprocess_exec(
+        *(site.bin / "modgate", "serve", site.config),
+        cwd=site.folder,
+        env={"PATH": os.defpath, "HOME": str(site.folder)},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(30):
+            said = (await process.stdout.readline()).decode()
+        address = re.search(r"http://127\.0\.0\.1:\d+", said)
+        assert address is not None, said
+        yield address[0]
+        process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(30):
+            assert await process.wait() == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def test_a_request_is_served_in_its_words_and_billed_in_its_unit(site: Site) -> None:
+    key, seen = made_key(site), list[Any]()
+    body = {"model": "any-to-any", "text": TEXT, "to": "en"}
+    session = ClientSession(timeout=ClientTimeout(total=20))
+    async with libretranslate(seen) as engine, session as client:
+        configured(site.folder, engine)
+        async with served(site) as url:
+            sent = {"Authorization": f"Bearer {key}"}
+            async with client.post(f"{url}/v1/translate", json=body) as reply:
+                stranger, refusal = reply.status, await reply.json()
+            async with client.post(f"{url}/v1/translate", json=body, headers=sent) as reply:
+                status, answer, headers = reply.status, await reply.json(), reply.headers
+            async with client.get(f"{url}/v1/models", headers=sent) as reply:
+                models = await reply.json()
+    billed = {row["unit"]: row for row in json.loads(site.modgate("usage", "--json"))}
+
+    assert stranger == 401
+    assert refusal.keys() == {"fault", "said", "field", "request"}
+    assert (status, answer) == (200, {"text": TEXT.upper(), "characters": len(TEXT)})
+    assert f"characters={len(TEXT)}" in headers["x-modgate-units"]
+    assert [model["id"] for model in models["data"]] == ["any-to-any"]
+    assert sorted(asked["q"] for asked in seen) == ["Guten ", "Morgen,\n", "welt"]
+    assert [asked for asked in seen if asked.keys() != {"q", "source", "target", "format"}] == []
+    characters = billed["translate.characters"]
+    assert (characters["amount"], characters["requests"]) == (len(TEXT), 1)
+    assert (characters["tenant"], characters["model"]) == ("acme", "any-to-any")
+    assert characters["exact"]
+    assert billed["translate.requests"]["amount"] == 1
