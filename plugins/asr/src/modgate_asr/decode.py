@@ -19,6 +19,7 @@ FRAME = RATE // 50  # 20 ms
 QUIET_FRAMES = 15  # 300 ms
 FLOOR_FACTOR = 4.0  # +6 dB above the noise floor, in energy
 BLOCK_S = 1.0
+OPEN_END = (1 << 63) - 1  # libsndfile's frames of a FLAC stream without a length: it cannot read on
 
 Samples = NDArray[np.float32]
 Plain = Any  # JSON border: what msgpack carries, and modules without types
@@ -36,12 +37,16 @@ def probe(file: BinaryIO, longest_s: float) -> dict[str, Plain]:
     """How long the audio is by its header, in milliseconds; refuses what cannot be decoded."""
     import soundfile
 
+    milliseconds = None
     try:
         with soundfile.SoundFile(file) as sound:
             if sound.frames <= 0 or sound.samplerate <= 0:
                 raise Refused("the audio file holds no audio")
-            milliseconds = -(-sound.frames * 1000 // sound.samplerate)
+            if sound.frames != OPEN_END:
+                milliseconds = -(-sound.frames * 1000 // sound.samplerate)
     except soundfile.LibsndfileError:
+        pass
+    if milliseconds is None:
         milliseconds = _probe_container(file)
     if milliseconds > longest_s * 1000:
         raise Refused(f"the audio is longer than {longest_s:.0f} seconds", "audio_too_long")
@@ -83,9 +88,10 @@ def _blocks(file: BinaryIO) -> Iterator[tuple[Samples, int]]:
     try:
         with soundfile.SoundFile(file) as sound:
             step = max(1, int(sound.samplerate * BLOCK_S))
-            while len(block := sound.read(step, dtype="float32", always_2d=True)):
-                yield block.mean(axis=1), sound.samplerate
-            return
+            if sound.frames != OPEN_END:
+                while len(block := sound.read(step, dtype="float32", always_2d=True)):
+                    yield block.mean(axis=1), sound.samplerate
+                return
     except soundfile.LibsndfileError:
         pass
     av = _av()

@@ -1,0 +1,51 @@
+"""A FLAC stream whose header leaves the length open: what encoders write into a pipe."""
+
+from __future__ import annotations
+
+import io
+import wave
+
+import numpy as np
+import pytest
+
+from modgate_asr.decode import probe, windows
+
+RATE = 24_000
+TOTAL_SAMPLES = 21  # the byte of the header in whose low half the 36 bits of the length begin
+
+
+@pytest.fixture
+def recording() -> io.BytesIO:
+    """Two seconds of a tone."""
+    soundfile = pytest.importorskip("soundfile")
+    out = io.BytesIO()
+    tone = (np.sin(np.arange(2 * RATE) / 20) * 9000).astype("<i2")
+    soundfile.write(out, tone, RATE, format="FLAC", subtype="PCM_16")
+    data = bytearray(out.getvalue())
+    data[TOTAL_SAMPLES] &= 0xF0
+    data[TOTAL_SAMPLES + 1 : TOTAL_SAMPLES + 5] = bytes(4)
+    return io.BytesIO(bytes(data))
+
+
+def test_its_length_is_that_of_its_packets(recording: io.BytesIO) -> None:
+    pytest.importorskip("av")
+
+    assert probe(recording, 60)["milliseconds"] == pytest.approx(2000, abs=1)
+
+
+def test_a_long_one_is_still_refused(recording: io.BytesIO) -> None:
+    pytest.importorskip("av")
+
+    with pytest.raises(Exception, match="longer than 1 seconds"):
+        probe(recording, 1)
+
+
+def test_all_of_it_is_decoded(recording: io.BytesIO) -> None:
+    pytest.importorskip("av")
+    pieces: list[bytes] = []
+    found = list(windows(recording, 30, 18, 2, 60, pieces.append))
+    with wave.open(io.BytesIO(pieces[0])) as sound:
+        frames = sound.getnframes()
+
+    assert len(found) == 1
+    assert found[0]["end"] == frames == pytest.approx(2 * 16_000, abs=50)
