@@ -231,12 +231,18 @@ class Linker:
         limits = section.limits
         rates: list[Rate] = []
         if limits.requests is not None:
-            amount = max(1, round(limits.requests.amount))
+            if limits.requests.amount % 1:
+                text = 'requests are whole: take a longer period, such as "30/min" for "0.5/s"'
+                self._wrong((*path, "limits", "requests"), text)
+            amount = ceil(limits.requests.amount)
             rates.append(Rate(unit=REQUESTS, amount=amount, period=limits.requests.period))
-        for written, text in limits.units.items():
-            rates += self._unit_rates((*path, "limits", "units", written), written, text)
+        for written in sorted(limits.units, key=lambda each: not each.startswith("*.")):
+            where = (*path, "limits", "units", written)
+            rates += self._unit_rates(where, written, limits.units[written])
+        # A unit's own rate takes the place of a star's: two for one period would share a level.
+        only = {(rate.unit, rate.period): rate for rate in rates}
         return Limits(
-            rates=tuple(rates),
+            rates=tuple(only.values()),
             in_flight=limits.in_flight,
             streams=limits.streams,
             body_bytes=limits.body_bytes,
@@ -258,7 +264,7 @@ class Linker:
                 path, f"unknown unit{did_you_mean(written, known)}; known: {', '.join(known)}"
             )
         for full in found:
-            amount = ceil(text.amount * units.units[full].scale)
+            amount = units.units[full].inside(text.amount)
             yield Rate(unit=full, amount=amount, period=text.period)
 
     def _target(
@@ -345,6 +351,9 @@ def validator(
             return kind.model_validate(file.plugin.get(plugin, {}))
         except ValidationError as error:
             problems.extend(problems_of(error, source.problem, kind, ("plugin", plugin)))
+        try:
             return kind()
+        except ValidationError:  # some key has no default to go on with
+            raise ConfigError(problems) from None
 
     return validate
