@@ -98,7 +98,7 @@ class Limiter:
     def _refusal(self, rate: Rate, wait_ms: int) -> GatewayError:
         shown = self._public(rate)
         short = shown.rpartition(".")[2]
-        if rate.period in ("day", "month") or wait_ms > CLEARS_S * 1000:
+        if wait_ms > CLEARS_S * 1000:
             text = f"the quota of {self._shown(rate)} {shown} per {rate.period} is spent"
             return QuotaSpent(text)
         text = (
@@ -118,7 +118,14 @@ class Limiter:
 
     def _unit_rates(self, caller: Caller, modalities: Iterable[str]) -> list[Rate]:
         fronts = tuple(f"{modality}." for modality in modalities)
-        return [rate for rate in caller.policy.limits.rates if rate.unit.startswith(fronts)]
+        tightest: dict[tuple[str, str], Rate] = {}  # two on one unit and period are one level
+        for rate in caller.policy.limits.rates:
+            at = (rate.unit, rate.period)
+            if rate.unit.startswith(fronts) and (
+                at not in tightest or rate.amount < tightest[at].amount
+            ):
+                tightest[at] = rate
+        return list(tightest.values())
 
     def check_spent(self, admission: Admission, modalities: Sequence[str], *, now: float) -> None:
         """Refuse before the body is read when no modality of the route has anything left."""
@@ -141,9 +148,12 @@ class Limiter:
     def hold(self, admission: Admission, what: What, n: int) -> None:
         """Take (or give back) something that is bounded at once, per tenant and in all.
 
-        What was given back already, as by `settle`, is not given back again.  TooLarge when this
-        request alone is beyond the bound.
+        What was given back already, as by `settle`, is not given back again, and what comes after
+        `settle` is not counted: nobody would give it back.  TooLarge when this request alone is
+        beyond the bound.
         """
+        if n > 0 and admission.settled:
+            return
         n = max(n, -admission.held.get(what))
         tenant = admission.caller.tenant
         held = self._state.tenants.setdefault(tenant, Held())
@@ -203,12 +213,29 @@ class Limiter:
         if not rates:
             return
         limits = [self._limit(admission, rate) for rate in rates]
-        wanted = [counts[rate.unit] for rate in rates]
+        wanted = [
+            self._fitting(rate, limit, counts[rate.unit], now)
+            for rate, limit in zip(rates, limits, strict=True)
+        ]
         rid = f"{admission.rid}-{len(admission.parts)}"
         denied = self._levels.reserve(rid, list(zip(limits, wanted, strict=True)), _ms(now), TTL_MS)
         if denied is not None:
             raise self._refusal(rates[denied.index], denied.wait_ms)
         admission.parts.append((rid, limits, [rate.unit for rate in rates], wanted))
+
+    def _fitting(self, rate: Rate, limit: Limit, count: int, now: float) -> int:
+        """What to reserve of a window, which unlike a bucket has no burst that bends.
+
+        A bound that is learned takes what is left and the rest as debt; TooLarge for what can never
+        fit.
+        """
+        if limit.kind == "b" or count <= rate.amount:
+            return count
+        unit = self._units.units.get(rate.unit)
+        if unit is not None and unit.learned:
+            return max(1, rate.amount - self._levels.level(limit, _ms(now)))
+        most = f"{self._shown(rate)} {self._public(rate)} per {rate.period}"
+        raise TooLarge(f"the request needs more than your limit of {most}")
 
     def touch(self, admission: Admission, used: Mapping[str, int], *, now: float) -> None:
         """The request lives, and has used so much."""

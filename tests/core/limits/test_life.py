@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import pytest
+from rigs.limits import World, limit_of, tenant
+
+from modgate.api.auth import Caller, Period
+from modgate.errors import LimitReached, QuotaSpent
+from modgate.units import Units
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+# --- on top, touched, and where it is settled
+
+
+def test_what_is_topped_up_is_charged_and_settled_with_the_rest(world: World) -> None:
+    caller = tenant(("llm.output_tokens", 1000, "minute"), ("asr.audio_ms", 60_000, "minute"))
+    admission = world.admit(caller)
+    world.reserve(admission, Units(output_tokens=100))
+    world.top_up(admission, Units(output_tokens=200))
+    world.top_up(admission, Units(audio_ms=20_000), "asr")
+    assert world.left(caller) == {"output_tokens": 700, "audio_seconds": 40}
+
+    world.settle(admission, {"llm.output_tokens": 250, "asr.audio_ms": 1_000})
+
+    assert world.left(caller) == {"output_tokens": 750, "audio_seconds": 59}
+    assert world.idle
+
+
+@pytest.mark.parametrize("used", [0, 50, 100, 150, 300, 777])
+def test_however_much_was_used_the_parts_settle_to_exactly_that(world: World, used: int) -> None:
+    caller = tenant(("llm.output_tokens", 1000, "month"))
+    admission = world.admit(caller)
+    world.reserve(admission, Units(output_tokens=100))
+    world.top_up(admission, Units(output_tokens=100))
+    world.top_up(admission, Units(output_tokens=100))
+    world.settle(admission, {"llm.output_tokens": used})
+
+    assert world.left(caller) == {"output_tokens": 1000 - used}
+
+
+def test_a_top_up_that_is_refused_leaves_what_was_reserved(world: World) -> None:
+    caller = tenant(("llm.output_tokens", 100, "minute"))
+    admission = world.admit(caller)
+    world.reserve(admission, Units(output_tokens=60))
+    limit_of(lambda: world.top_up(admission, Units(output_tokens=60)))
+    assert world.left(caller) == {"output_tokens": 40}
+
+    world.settle(admission, {"llm.output_tokens": 10})
+
+    assert world.left(caller) == {"output_tokens": 90}
+
+
+def test_a_touch_changes_no_level(world: World) -> None:
+    caller = tenant(("llm.output_tokens", 100, "minute"))
+    admission = world.admit(caller)
+    world.reserve(admission, Units(output_tokens=60))
+    world.limiter.touch(admission, {"llm.output_tokens": 30}, now=world.now)
+
+    assert world.left(caller) == {"output_tokens": 40}
+
+
+def test_a_quota_is_settled_in_the_window_that_it_was_reserved_in(world: World) -> None:
+    caller = tenant(("llm.output_tokens", 1000, "day"))
+    world.sleep(12 * 3600 - 10)
+    admission = world.admit(caller)
+    world.reserve(admission, Units(output_tokens=800))
+    world.sleep(60)
+    world.settle(admission, {"llm.output_tokens": 100})
+    assert world.left(caller) == {"output_tokens": 1000}
+
+    world.wall -= 100
+
+    assert world.left(caller) == {"output_tokens": 900}
+
+
+# --- before the body is read
+
+
+@pytest.mark.parametrize("period", ["minute", "month"])
+def test_a_spent_unit_limit_refuses_before_the_body_is_read(world: World, period: Period) -> None:
+    caller = _spent(world, period)
+    admission = world.admit(caller)
+
+    with pytest.raises((LimitReached, QuotaSpent)):
+        world.limiter.check_spent(admission, ("asr",), now=world.now)
+
+
+def test_a_path_of_two_modalities_is_open_while_one_of_them_has_something_left(
+    world: World,
+) -> None:
+    caller = _spent(world, "minute")
+    admission = world.admit(caller)
+
+    world.limiter.check_spent(admission, ("asr", "llm"), now=world.now)
+    world.limiter.check_spent(admission, ("llm", "asr"), now=world.now)
+    world.limiter.check_spent(admission, (), now=world.now)
+
+
+def test_looking_whether_something_is_left_charges_nothing(world: World) -> None:
+    caller = tenant(("asr.audio_ms", 60_000, "minute"))
+    admission = world.admit(caller)
+    for _ in range(10):
+        world.limiter.check_spent(admission, ("asr",), now=world.now)
+
+    assert world.left(caller) == {"audio_seconds": 60}
+
+
+def _spent(world: World, period: Period) -> Caller:
+    caller = tenant(("asr.audio_ms", 60_000, period))
+    world.spend(caller, Units(audio_ms=60_000), "asr")
+    return caller
+
+
+# --- what the headers show
+
+
+def test_a_full_limit_resets_at_once_and_a_spent_one_when_it_is_full_again(world: World) -> None:
+    caller = tenant(("requests", 10, "minute"), ("requests", 100, "day"))
+    assert [view.reset_s for view in world.views(caller)] == [0.0, 0.0]
+    world.settle(world.admit(caller), {})
+
+    assert [view.reset_s for view in world.views(caller)] == [6.0, 12 * 3600]
+
+
+def test_debt_shows_nothing_left_and_not_less(world: World) -> None:
+    caller = tenant(("llm.output_tokens", 100, "minute"))
+    admission = world.admit(caller)
+    world.settle(admission, {"llm.output_tokens": 500})
+
+    assert world.left(caller) == {"output_tokens": 0}

@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+import pytest
+from rigs.limits import World, limit_of, quota_of, tenant
+
+from modgate.errors import TooLarge
+from modgate.units import Units
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+# --- units
+
+
+def test_a_neighbours_quota_empties_nobodys_rate(world: World) -> None:
+    caller = tenant(("llm.output_tokens", 100, "minute"))
+    world.spend(caller, Units(output_tokens=100))
+    world.settle(world.admit(tenant(("requests", 1000, "day"), name="beta")), {})
+
+    assert world.left(caller) == {"output_tokens": 0}
+
+
+@pytest.mark.parametrize("used", [0, 40, 300])
+def test_every_limit_on_a_unit_is_settled_to_what_was_used(world: World, used: int) -> None:
+    caller = tenant(
+        ("llm.output_tokens", 1000, "minute"),
+        ("llm.output_tokens", 2000, "hour"),
+        ("llm.output_tokens", 3000, "month"),
+    )
+    admission = world.admit(caller)
+    world.reserve(admission, Units(output_tokens=100))
+    world.top_up(admission, Units(output_tokens=50))
+    world.settle(admission, {"llm.output_tokens": used})
+
+    left = [view.remaining for view in world.views(caller)]
+    assert left == [1000 - used, 2000 - used, 3000 - used]
+
+
+def test_units_are_reserved_and_settled_to_what_was_used(world: World) -> None:
+    caller = tenant(("llm.output_tokens", 1000, "minute"))
+    admission = world.admit(caller)
+    world.reserve(admission, Units(output_tokens=800))
+    assert world.left(caller) == {"output_tokens": 200}
+
+    world.settle(admission, {"llm.output_tokens": 150})
+
+    assert world.left(caller) == {"output_tokens": 850}
+    assert world.idle
+
+
+def test_what_goes_beyond_the_reserve_is_debt(world: World) -> None:
+    caller = tenant(("llm.output_tokens", 1000, "minute"))
+    admission = world.admit(caller)
+    world.reserve(admission, Units(output_tokens=100))
+    world.settle(admission, {"llm.output_tokens": 1500})
+
+    refused = world.admit(caller)
+    error = limit_of(lambda: world.reserve(refused, Units(output_tokens=100)))
+
+    assert error.retry_after_s == pytest.approx(36.0)
+
+
+def test_when_nobody_counted_the_reserve_stands(world: World) -> None:
+    caller = tenant(("llm.output_tokens", 1000, "minute"))
+    admission = world.admit(caller)
+    world.reserve(admission, Units(output_tokens=800))
+    world.settle(admission, None)
+
+    assert world.left(caller) == {"output_tokens": 200}
+    assert world.idle
+
+
+def test_settling_twice_is_settling_once(world: World) -> None:
+    caller = tenant(("llm.output_tokens", 1000, "minute"), in_flight=3)
+    admission = world.admit(caller)
+    world.reserve(admission, Units(output_tokens=800))
+    for used in ({"llm.output_tokens": 10}, {}, None):
+        world.settle(admission, used)
+
+    assert world.left(caller) == {"output_tokens": 990}
+    assert world.idle
+
+
+def test_a_unit_that_was_used_and_not_reserved_is_charged_all_the_same(world: World) -> None:
+    caller = tenant(
+        ("llm.output_tokens", 1000, "minute"),
+        ("llm.input_tokens", 1000, "minute"),
+        ("asr.audio_ms", 60_000, "minute"),
+    )
+    admission = world.admit(caller)
+    world.reserve(admission, Units(output_tokens=100))
+    world.settle(admission, {"llm.output_tokens": 100, "llm.input_tokens": 300, "asr.audio_ms": 0})
+
+    assert world.left(caller) == {
+        "output_tokens": 900,
+        "input_tokens": 700,
+        "audio_seconds": 60,
+    }
+
+
+def test_all_units_are_reserved_or_none(world: World) -> None:
+    caller = tenant(
+        ("llm.input_tokens", 1000, "minute"),
+        ("llm.output_tokens", 10, "minute"),
+    )
+    world.spend(caller, Units(output_tokens=10))
+    admission = world.admit(caller)
+    limit_of(lambda: world.reserve(admission, Units(input_tokens=500, output_tokens=5)))
+
+    assert world.left(caller)["input_tokens"] == 1000
+
+
+def test_a_rate_and_a_quota_are_reserved_together_or_not_at_all(world: World) -> None:
+    caller = tenant(("llm.input_tokens", 1000, "minute"), ("llm.input_tokens", 50, "day"))
+    world.spend(caller, Units(input_tokens=50))
+    world.sleep(60)
+    admission = world.admit(caller)
+    quota_of(lambda: world.reserve(admission, Units(input_tokens=40)))
+
+    assert [view.remaining for view in world.views(caller)] == [1000, 0]
+
+
+def test_a_limit_counts_its_own_unit_only(world: World) -> None:
+    caller = tenant(("llm.output_tokens", 10, "minute"), ("vlm.output_tokens", 10, "minute"))
+    world.spend(caller, Units(output_tokens=10))
+    admission = world.admit(caller)
+
+    world.reserve(admission, Units(output_tokens=10), "vlm")
+
+
+def test_tenants_do_not_share_a_level(world: World) -> None:
+    world.spend(tenant(("llm.output_tokens", 10, "minute")), Units(output_tokens=10))
+
+    other = tenant(("llm.output_tokens", 10, "minute"), name="beta")
+    world.spend(other, Units(output_tokens=10))
+
+
+def test_a_limit_given_twice_counts_once_and_the_tightest_rules(world: World) -> None:
+    caller = tenant(("llm.output_tokens", 100, "minute"), ("llm.output_tokens", 40, "minute"))
+    admission = world.admit(caller)
+    world.reserve(admission, Units(output_tokens=30))
+    world.settle(admission, {"llm.output_tokens": 30})
+
+    assert [view.remaining for view in world.views(caller)] == [70, 10]
+
+
+def test_an_amount_is_shown_in_the_unit_that_clients_know(world: World) -> None:
+    caller = tenant(("asr.audio_ms", 36_000_000, "hour"))
+    world.spend(caller, Units(audio_ms=35_999_500), "asr")
+    (view,) = world.views(caller)
+    assert (view.unit, view.limit, view.remaining) == ("audio_seconds", 36_000, 0)
+
+    admission = world.admit(caller)
+    error = limit_of(lambda: world.reserve(admission, Units(audio_ms=10_000), "asr"))
+
+    assert (error.kind, error.limit) == ("audio_seconds", "asr.audio_seconds/hour")
+    assert "36000" in error.message
+
+
+def test_the_request_itself_is_a_unit_of_its_modality_and_stays_charged(world: World) -> None:
+    caller = tenant(("llm.requests", 2, "minute"))
+    for used in (None, {}):
+        admission = world.admit(caller)
+        world.reserve(admission, Units(output_tokens=5))
+        world.settle(admission, used)
+
+    admission = world.admit(caller)
+    assert limit_of(lambda: world.reserve(admission, Units(output_tokens=5))).kind == "requests"
+
+
+def test_more_than_a_rate_ever_holds_is_taken_when_all_is_free_and_then_blocks(
+    world: World,
+) -> None:
+    caller = tenant(("asr.audio_ms", 60_000, "minute"))
+    world.spend(caller, Units(audio_ms=180_000), "asr")
+    admission = world.admit(caller)
+    assert quota_of(lambda: world.reserve(admission, Units(audio_ms=1), "asr"))
+
+    world.sleep(121)
+
+    world.reserve(admission, Units(audio_ms=1), "asr")
+
+
+def test_more_than_a_quota_ever_holds_is_too_large_though_nothing_is_spent(world: World) -> None:
+    admission = world.admit(tenant(("asr.audio_ms", 60_000, "day")))
+
+    with pytest.raises(TooLarge, match=r"60 asr\.audio_seconds per day"):
+        world.reserve(admission, Units(audio_ms=60_001), "asr")
+
+
+def test_a_bound_that_is_learned_takes_what_the_quota_has_left(world: World) -> None:
+    caller = tenant(("llm.output_tokens", 1000, "day"))
+    world.spend(caller, Units(output_tokens=900))
+    admission = world.admit(caller)
+    world.reserve(admission, Units(output_tokens=128_000))
+    assert world.left(caller) == {"output_tokens": 0}
+    world.settle(admission, {"llm.output_tokens": 20})
+    assert world.left(caller) == {"output_tokens": 80}
+
+    world.spend(caller, Units(output_tokens=80))
+    admission = world.admit(caller)
+
+    quota_of(lambda: world.reserve(admission, Units(output_tokens=1)))
+
+
+def test_a_unit_without_a_limit_is_not_counted(world: World) -> None:
+    admission = world.admit(tenant(("llm.input_tokens", 10, "minute")))
+    world.reserve(admission, Units(output_tokens=1_000_000))
+    world.settle(admission, {"llm.output_tokens": 5})
+
+    assert world.state.levels.sizes() == (0, 0)
+
+
+def test_what_comes_after_the_end_is_not_held(world: World) -> None:
+    admission = world.admit(tenant(spool_bytes=10))
+    world.settle(admission, {})
+    world.limiter.hold(admission, "spool_bytes", 5)
+
+    assert world.idle
