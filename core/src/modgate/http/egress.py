@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import socket
+import struct
 from collections.abc import Callable, Mapping
 
 from aiohttp import web
 from multidict import CIMultiDict
 
 from modgate.http.connection import Connection
+
+RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, for no time at all
 
 
 class Reply:
@@ -111,9 +115,17 @@ class Reply:
             self._lost()
 
     def abort(self) -> None:
-        """Cut the connection, so that a body that failed cannot look whole."""
-        if self._request.transport is not None:
-            self._request.transport.abort()
+        """Cut the connection, so that a body that failed cannot look whole.
+
+        By a reset: after an orderly close the kernel would keep what a client that does not read
+        left unread, megabytes for each, and try for minutes to deliver it.
+        """
+        transport = self._request.transport
+        if transport is not None:
+            sock = transport.get_extra_info("socket")
+            if sock is not None:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            transport.abort()
         self.gone = True
 
     def close_after(self) -> None:

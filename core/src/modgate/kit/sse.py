@@ -14,6 +14,7 @@ EVENT_AT_MOST = 8 << 20
 DONE = b"[DONE]"
 
 _BOUNDARY = re.compile(rb"\r\n\r\n|\n\n|\r\r|\r\n\n|\n\r\n")
+BOUNDARY_AT_MOST = 4
 _LINES = re.compile(rb"\r\n|\n|\r")
 _BOM = b"\xef\xbb\xbf"
 
@@ -21,11 +22,10 @@ _BOM = b"\xef\xbb\xbf"
 class Splitter:
     """Bytes in at any cut, whole events out.  It holds at most one unfinished event."""
 
-    __slots__ = ("_rest", "_searched", "_started")
+    __slots__ = ("_rest", "_started")
 
     def __init__(self) -> None:
-        self._rest = b""
-        self._searched = 0
+        self._rest = bytearray()
         self._started = False
 
     def feed(self, data: bytes) -> list[Event]:
@@ -33,30 +33,52 @@ class Splitter:
         if not self._started and data:
             self._started = True
             data = data.removeprefix(_BOM)
-        rest = self._rest + data if self._rest else data
-        if (
-            b"\r" not in rest
-        ):  # same result without this: the common form needs no regular expression
-            *blocks, self._rest = rest.split(b"\n\n")
+        blocks: list[bytes] = []
+        if self._rest:
+            first, data = self._joined(data)
+            blocks += first
+        if b"\r" not in data:  # same result without this: the common form needs no pattern
+            *more, rest = data.split(b"\n\n")
         else:
-            blocks = self._split_any(rest)
-        if len(self._rest) > EVENT_AT_MOST:
+            more, rest = _split_any(data)
+        blocks += more
+        self._rest += rest
+        if max(len(self._rest), *map(len, blocks), 0) > EVENT_AT_MOST:
             raise BadReply("the engine sent an event of more than 8 MiB")
         return [event for block in blocks if (event := _parse(block)) is not None]
 
-    def _split_any(self, rest: bytes) -> list[bytes]:
-        blocks, start = [], 0
-        for found in _BOUNDARY.finditer(rest):
-            if found.end() == len(rest) and rest.endswith(b"\r"):
-                break  # `\r` may be the first half of a `\r\n` that is still to come
-            blocks.append(rest[start : found.start()])
-            start = found.end()
-        self._rest = rest[start:]
-        return blocks
+    def _joined(self, data: bytes) -> tuple[list[bytes], bytes]:
+        """The unfinished event with what came: finished, with what is behind it, or longer.
+
+        Only what is new is searched, so that a long event costs no more than its length.
+        """
+        seam = max(0, len(self._rest) - BOUNDARY_AT_MOST + 1)
+        self._rest += data
+        found = _BOUNDARY.search(self._rest, seam)
+        if found is None or _may_go_on(found, self._rest):
+            return [], b""
+        block, behind = bytes(self._rest[: found.start()]), bytes(self._rest[found.end() :])
+        self._rest.clear()
+        return [block], behind
 
     def end(self) -> bool:
         """Whether the stream ended at a boundary: an unfinished event means that it was cut."""
         return not self._rest.strip()
+
+
+def _split_any(data: bytes) -> tuple[list[bytes], bytes]:
+    blocks, start = [], 0
+    for found in _BOUNDARY.finditer(data):
+        if _may_go_on(found, data):
+            break
+        blocks.append(data[start : found.start()])
+        start = found.end()
+    return blocks, data[start:]
+
+
+def _may_go_on(found: re.Match[bytes], data: bytes | bytearray) -> bool:
+    r"""Whether a boundary at the very end may be the first half of a longer one: `\r` of `\r\n`."""
+    return found.end() == len(data) and data.endswith(b"\r")
 
 
 def _parse(block: bytes) -> Event | None:
