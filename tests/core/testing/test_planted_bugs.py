@@ -20,7 +20,7 @@ def contract(toy: type[Toy]) -> Contract:
     class OfToy(Contract):
         modality = toy
         dialects: ClassVar = (ToyHome,)
-        examples = 25
+        examples = 60
 
         def engine(self, call: Call) -> bytes:
             return echoed(call)

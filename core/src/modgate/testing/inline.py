@@ -58,7 +58,7 @@ class Inline:
         self, function: Callable[..., Json], args: tuple[object, ...], opened: ExitStack
     ) -> Json:
         name = getattr(function, "__qualname__", "")
-        if not name or "." in name:
+        if not name.isidentifier():
             raise PluginFault(f"a decoder function must be at the top of a module, not {name!r}")
         sent = [_argument(each, opened) for each in args]
         if "spool" in inspect.signature(function).parameters:

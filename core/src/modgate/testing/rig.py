@@ -135,7 +135,7 @@ class Rig:
         def answer(step: int, need: Need) -> Json:
             given = sample.answers[step] if step < len(sample.answers) else ...
             if isinstance(given, Exception):
-                raise given
+                raise _fresh(given)
             if given is ...:
                 if isinstance(need, Work):
                     return self.inline.work(need)
@@ -207,6 +207,14 @@ class Rig:
     def plan(self, sample: Sample) -> Plan:
         """The plan of a sample."""
         return self.shape(self.request(sample), self.answers(sample))
+
+
+def _fresh(error: Exception) -> Exception:
+    """An equal error: a raised one keeps its frames alive, and a sample lives for ever."""
+    made = type(error).__new__(type(error))
+    made.args = error.args
+    made.__dict__.update(error.__dict__)
+    return made
 
 
 def _kind(need: Need) -> str:

@@ -36,7 +36,7 @@ GARBAGE = (
     b'{"error":{"message":"no","code":5}}',
 )
 LIES = (0, 1, 10**9)
-SECRET = "sk-planted-3f9d2c71"  # noqa: S105  # the bait
+SECRET = "planted-3f9d2c71-secret"  # noqa: S105  # the bait
 PLACES_AT_MOST = 200
 
 
@@ -62,7 +62,7 @@ class EngineRules(Suite):
             derandomize=True,
             deadline=None,
             database=None,
-            max_examples=self.examples,
+            max_examples=self.share(sample),
             suppress_health_check=list(HealthCheck),
         )
         @given(drawn=st.data())

@@ -61,7 +61,7 @@ class ShapeRules(Suite):
             derandomize=True,
             deadline=None,
             database=None,
-            max_examples=self.examples,
+            max_examples=self.share(sample),
             suppress_health_check=list(HealthCheck),
         )
         @given(body=bodies(rig, sample))

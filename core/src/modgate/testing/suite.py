@@ -26,8 +26,9 @@ class Suite:
     """The settings of a contract.
 
     `config`, `facts`: of the plugin and of every sample's model, where the defaults will not do.
-    `surfaces`, `dialects`: the plugin's own.  `examples`: of each fuzz.  `flow`: the share of a
-    stream's events after which bytes must have come out.  `xfail`: rule -> why it does not hold.
+    `surfaces`, `dialects`: the plugin's own.  `examples`: of each fuzz, for all samples of an
+    endpoint together.  `flow`: the share of a stream's events after which bytes must have come out.
+    `xfail`: rule -> why it does not hold.
     """
 
     modality: ClassVar[type[AnyModality]]
@@ -35,7 +36,7 @@ class Suite:
     facts: ClassVar[Mapping[str, Json]] = {}
     surfaces: ClassVar[Sequence[type[Surface]]] = ()
     dialects: ClassVar[Sequence[type[Dialect]]] = ()
-    examples: ClassVar[int] = 40
+    examples: ClassVar[int] = 100
     flow: ClassVar[float] = 0.5
     xfail: ClassVar[Mapping[str, str]] = {}
 
@@ -70,6 +71,11 @@ class Suite:
         """The samples, each with a name for messages."""
         for index, sample in enumerate(self.modality.samples):
             yield f"sample {index} ({sample.path})", sample
+
+    def share(self, sample: Sample) -> int:
+        """How many of `examples` a sample gets."""
+        others = sum(1 for each in self.modality.samples if each.path == sample.path)
+        return max(1, self.examples // others, min(10, self.examples))
 
 
 def require(claim: bool, because: str) -> None:

@@ -43,10 +43,11 @@ class E5Small(LocalEngine):
             reason = f"this model takes at most {CHARACTERS_AT_MOST} characters a text"
             raise Refused("input", "string_above_max_length", reason)
         vectors = self._model.encode(texts, is_query=False)
-        tokens = sum(int(self._model.token_count(text, False)) for text in texts)
+        by_input = [int(self._model.token_count(text, False)) for text in texts]
         data = [
             {"object": "embedding", "index": index, "embedding": [float(x) for x in vector]}
             for index, vector in enumerate(vectors)
         ]
-        usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+        tokens = sum(by_input)
+        usage = {"prompt_tokens": tokens, "total_tokens": tokens, "by_input": by_input}
         return {"object": "list", "data": data, "model": self.model, "usage": usage}

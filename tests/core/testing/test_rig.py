@@ -1,0 +1,131 @@
+"""What stands in for the core: requests from samples, Needs answered, decoder work done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from toys.echo import Config, Toy
+from toys.files import Files, broken, measure, too_much, twice, unplain
+
+from modgate.errors import PluginFault
+from modgate.plugin import Refused, Work
+from modgate.testing import Contract, Rig
+from modgate.testing.rig import Incomplete
+from modgate.testing.suite import played, played_until, replies
+
+
+class TestFiles(Contract):
+    modality = Files
+    examples = 20
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    with Rig(Files(Config()), tmp_path) as made:
+        yield made
+
+
+def test_a_sample_with_a_file_is_a_form_with_that_file_in_the_spool(rig: Rig) -> None:
+    request = rig.request(Files.samples[0])
+
+    assert request.file("file").read() == b"hello you all"
+    assert request.fields().text("model") == "m"
+
+
+def test_a_sample_is_played_through_needs_and_drawn_calls(rig: Rig) -> None:
+    whole = played(rig, Files.samples[0])
+
+    assert whole.reply == b'{"text":"HELLO YOU ALL"}'
+    assert [call.size["characters"] for call in whole.calls] == [8, 5]
+    assert [usage.units["characters"] for usage in whole.usages] == [8, 13, 13]
+
+
+def test_a_drawn_piece_is_a_file_of_its_own(rig: Rig) -> None:
+    calls = list(rig.calls(rig.plan(Files.samples[0])))
+
+    pieces = [call.body.parts[0].content for call in calls]
+    assert [piece.file.read() for piece in pieces if not isinstance(piece, bytes)] == [
+        b"hello yo",
+        b"u all",
+    ]
+
+
+def test_bytes_answer_a_fetch_and_an_exception_is_thrown_in(rig: Rig) -> None:
+    assert played(rig, Files.samples[1]).reply == b'{"text":"HELLO"}'
+
+
+def test_a_need_without_an_answer_is_told_by_its_number(rig: Rig) -> None:
+    silent = replace(Files.samples[0], answers=())
+
+    with pytest.raises(Incomplete, match="need 0, a Ask"):
+        rig.plan(silent)
+
+
+def test_a_call_without_an_upstream_reply_is_told_by_its_number(rig: Rig) -> None:
+    short = replace(Files.samples[0], upstream=Files.samples[0].upstream[:1])
+
+    with pytest.raises(Incomplete, match="call 1"):
+        rig.drive(rig.plan(short)).play(replies(short))
+
+
+def test_what_a_decoder_function_refuses_comes_out_in_shape(rig: Rig) -> None:
+    sample = replace(Files.samples[0], form={"model": "m", "file": ("a.txt", b"\xff\xfe")})
+
+    with pytest.raises(Refused, match="not ASCII") as refused:
+        rig.plan(sample)
+
+    assert (refused.value.field, refused.value.code) == ("file", "invalid_value")
+
+
+def test_any_other_error_of_a_decoder_function_is_undecodable(rig: Rig) -> None:
+    with pytest.raises(Refused) as refused:
+        rig.inline.work(Work(broken, field="file"))
+
+    assert (refused.value.field, refused.value.code) == ("file", "undecodable")
+
+
+def test_files_that_a_decoder_function_writes_arrive_as_files(rig: Rig) -> None:
+    first, second = rig.inline.work(Work(twice, b"abc"))
+
+    assert (first.read(), second.read()) == (b"abc", b"cba")
+
+
+@pytest.mark.parametrize("function", [too_much, unplain, Files.shape, lambda: 1])
+def test_what_no_decoder_process_could_do_is_the_plugins_fault(rig: Rig, function: object) -> None:
+    with pytest.raises(PluginFault):
+        rig.inline.work(Work(function))
+
+
+def test_a_decoder_function_reads_from_the_start_each_time(rig: Rig) -> None:
+    file = rig.file(b"hello")
+
+    assert [rig.inline.work(Work(measure, file, 9))["characters"] for _ in range(2)] == [5, 5]
+
+
+def test_the_files_of_a_rig_are_freed_at_its_end(tmp_path: Path) -> None:
+    with Rig(Files(Config()), tmp_path) as rig:
+        played(rig, Files.samples[0])
+        spool = rig.scope
+
+        assert spool.size > 0
+    assert spool.size == 0
+
+
+def test_a_drive_stops_between_two_events_with_the_call_pending(tmp_path: Path) -> None:
+    with Rig(Toy(Config()), tmp_path) as rig:
+        drive = played_until(rig, Toy.samples[0], 1)
+
+    assert [outcome.state for outcome in drive.outcomes] == ["ok", "pending"]
+    drive.stop()
+    assert [outcome.state for outcome in drive.outcomes] == ["ok", "cancelled"]
+    assert drive.usage().units["characters"] == 4
+
+
+def test_a_lazy_plan_must_give_its_reserve(rig: Rig) -> None:
+    plan = rig.plan(Files.samples[0])
+
+    with pytest.raises(AssertionError, match="reserve"):
+        _ = rig.drive(replace(plan, reserve=None)).reserve
