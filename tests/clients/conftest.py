@@ -15,11 +15,11 @@ from mistralai.client import Mistral
 
 from clients.drawing import data_uri, page, png
 from clients.serving import Served, serving, without
+from clients.speaking import SAID, say
 
 LOADED_S = 90.0  # a first call waits for its model
 FIGURES = pytest.StashKey[list[str]]()
 SEED = pytest.StashKey[int]()
-SAID = "The quick brown fox jumps over the lazy dog."
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -71,13 +71,6 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with serving(tmp_path_factory.mktemp("served")) as running:
         _ask_each(running)
         yield running
-
-
-def say(client: openai.OpenAI, text: str) -> bytes:
-    """A WAV file in which the text is spoken."""
-    return client.audio.speech.create(
-        model="tts-1", voice="alloy", input=text, response_format="wav"
-    ).read()
 
 
 def _ask_each(served: Served) -> None:
