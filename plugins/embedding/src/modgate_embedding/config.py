@@ -21,9 +21,6 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     max_characters: int = Field(400_000, ge=1, description="characters of one input")
     trip_items: int = Field(32, ge=1, description="inputs of several requests in a shared call")
     trip_tokens: int = Field(8192, ge=1, description="estimated tokens of a shared call")
-    default_model: str | None = Field(
-        None, description="the model where the wire lets it be absent"
-    )
 
 
 class Facts(ModelFacts, frozen=True, extra="forbid"):
