@@ -179,16 +179,26 @@ class Body:
         )
 
     def rename(self, old: str, new: str) -> Body:
-        """A Body whose member or part `old` is called `new`; the same body when there is none."""
+        """A Body whose member or part `old` is called `new`; the same body when there is none.
+
+        What was called `new` is gone: an engine must never read a client's member of that name in
+        place of the one that was looked at and counted.
+        """
         if self.kind == "form":
-            return Body.form(
-                replace(part, name=new) if part.name == old else part for part in self.parts
-            )
-        if old not in self.members():
+            if not any(part.name == old for part in self.parts):
+                return self
+            kept = (part for part in self.parts if part.name != new or new == old)
+            return Body.form(replace(part, name=new) if part.name == old else part for part in kept)
+        members = self.members()
+        if old not in members:
             return self
         return Body(
             "json",
-            members={new if name == old else name: value for name, value in self.members().items()},
+            members={
+                new if name == old else name: value
+                for name, value in members.items()
+                if name != new or new == old
+            },
         )
 
 

@@ -1,0 +1,53 @@
+"""Bodies changed at their top level, where every other value stays the client's own bytes."""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+import pytest
+
+from modgate.plugin import Body, Part
+
+BIG = b"1208925819614629174706177"
+
+
+def content(body: Body) -> object:
+    return body.content
+
+
+def test_what_is_not_touched_stays_as_it_came() -> None:
+    body = Body.json(b'{"id": %b, "x": 1.0, "model": "a"}' % BIG).put(model="b").drop("x")
+
+    assert body.members() == {"id": BIG, "model": b'"b"'}
+    assert content(body) == b'{"id":%b,"model":"b"}' % BIG
+
+
+def test_a_renamed_member_keeps_its_value() -> None:
+    assert Body.json(b'{"text": %b, "to": 1}' % BIG).rename("text", "q").members() == {
+        "q": BIG,
+        "to": b"1",
+    }
+
+
+@pytest.mark.parametrize("order", permutations([b'"text":"seen"', b'"q":"unseen"', b'"x":1']))
+def test_a_renamed_member_takes_the_place_of_one_that_had_the_name(order: list[bytes]) -> None:
+    body = Body.json(b"{" + b",".join(order) + b"}").rename("text", "q")
+
+    assert body.members() == {"q": b'"seen"', "x": b"1"}
+
+
+@pytest.mark.parametrize("order", permutations(["text", "q", "x"]))
+def test_a_renamed_part_takes_the_place_of_one_that_had_the_name(order: list[str]) -> None:
+    parts = [Part(name=name, content=name.encode()) for name in order]
+    body = Body.form(parts).rename("text", "q")
+
+    assert {part.name: part.content for part in body.parts} == {"q": b"text", "x": b"x"}
+    assert len(body.parts) == 2
+
+
+@pytest.mark.parametrize(("old", "new"), [("none", "q"), ("q", "q")])
+def test_a_rename_without_effect_leaves_the_body_alone(old: str, new: str) -> None:
+    form = Body.form([Part(name="q", content=b"1"), Part(name="q", content=b"2")])
+
+    assert Body.json(b'{"q":1}').rename(old, new).members() == {"q": b"1"}
+    assert [part.content for part in form.rename(old, new).parts] == [b"1", b"2"]
