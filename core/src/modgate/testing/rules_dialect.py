@@ -11,16 +11,16 @@ from modgate.api.plan import Call
 from modgate.api.relay import Event
 from modgate.api.select import Served
 from modgate.errors import GatewayError, Unsupported
-from modgate.testing.rules_engine import GARBAGE, SECRET
+from modgate.testing.rules_engine import GARBAGE, BAIT
 from modgate.testing.rules_shape import contents
 from modgate.testing.suite import Suite, played, replies, require
 
 STATUSES = (400, 401, 403, 404, 408, 413, 415, 422, 424, 429, 500, 502, 503, 504, 529)
 TALKATIVE = (
-    SECRET.encode(),
-    b'{"error":{"message":"' + SECRET.encode() + b'","type":"x","param":null,"code":500}}',
-    b'{"detail":"' + SECRET.encode() + b'"}',
-    b'{"message":"' + SECRET.encode() + b'"}',
+    BAIT.encode(),
+    b'{"error":{"message":"' + BAIT.encode() + b'","type":"x","param":null,"code":500}}',
+    b'{"detail":"' + BAIT.encode() + b'"}',
+    b'{"message":"' + BAIT.encode() + b'"}',
 )
 
 
@@ -63,7 +63,7 @@ class DialectRules(Suite):
                     error = dialect.refusal(status, {"retry-after": "soon"}, body)
                     typed = isinstance(error, GatewayError)
                     require(typed, f"{label}: {status} becomes {type(error).__name__}")
-                    inside = status < 500 or SECRET not in f"{error} {error.field} {error.code}"
+                    inside = status < 500 or BAIT not in f"{error} {error.field} {error.code}"
                     require(inside, f"{label}: the text of a {status} is passed on")
             for data in GARBAGE:
                 _decoded(dialect, data, f"{label}: {data[:40]!r}", done=call.reply == "sse")

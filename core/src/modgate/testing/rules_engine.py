@@ -36,7 +36,7 @@ GARBAGE = (
     b'{"error":{"message":"no","code":5}}',
 )
 LIES = (0, 1, 10**9)
-SECRET = "planted-3f9d2c71-secret"  # noqa: S105  # the bait
+BAIT = "planted-3f9d2c71-secret"
 PLACES_AT_MOST = 200
 
 
@@ -102,13 +102,13 @@ class EngineRules(Suite):
             for label, sample in self.samples():
                 for body, where in _planted(rig, sample):
                     said = _said_of(partial(_shaped, rig, sample, body))
-                    require(SECRET not in said, f"{label}: a secret in {where} is told: {said}")
+                    require(BAIT not in said, f"{label}: a secret in {where} is told: {said}")
                 whole = played(rig, sample)
                 for at in positions(len(whole.steps) - 1):
                     for data in _talkative(_event(sample, whole, at)):
                         said = _said_of(partial(_spoilt, rig, sample, at, data))
-                        require(SECRET not in said, f"{label}: an engine's secret is told: {said}")
-            require(SECRET not in heard.text, "a secret was logged or printed")
+                        require(BAIT not in said, f"{label}: an engine's secret is told: {said}")
+            require(BAIT not in heard.text, "a secret was logged or printed")
 
 
 def _event(sample: Sample, whole: Played, at: int) -> bytes:
@@ -197,16 +197,16 @@ def _planted(rig: Rig, sample: Sample) -> Iterator[tuple[Body, str]]:
         yield from _planted_form(rig, sample)
         return
     asked = dict(sample.json)
-    yield Body.json(mutate.dumped({**asked, "api_key": SECRET})), "an unknown field"
+    yield Body.json(mutate.dumped({**asked, "api_key": BAIT})), "an unknown field"
     for path in mutate.strings(asked):
         if path != ("model",):
             where = ".".join(map(str, path))
-            yield Body.json(mutate.dumped(mutate.replaced(asked, path, SECRET))), where
+            yield Body.json(mutate.dumped(mutate.replaced(asked, path, BAIT))), where
 
 
 def _planted_form(rig: Rig, sample: Sample) -> Iterator[tuple[Body, str]]:
     body = rig.body(sample)
-    planted = SECRET.encode()
+    planted = BAIT.encode()
     yield body.put_part(Part(name="api_key", content=planted)), "an unknown field"
     for part in body.parts:
         if part.name == "model":
@@ -216,7 +216,7 @@ def _planted_form(rig: Rig, sample: Sample) -> Iterator[tuple[Body, str]]:
         else:
             file = rig.file(planted).slice()
             yield (
-                body.put_part(Part(name=part.name, content=file, filename=SECRET + ".bin")),
+                body.put_part(Part(name=part.name, content=file, filename=BAIT + ".bin")),
                 f"the file {part.name}",
             )
 
@@ -240,9 +240,9 @@ def _said_of(attempt: Callable[[], object]) -> str:
 
 def _talkative(event: bytes) -> Iterator[bytes]:
     """An engine's event with the secret in a text, in an error, or in garbage."""
-    yield SECRET.encode()
-    yield mutate.dumped({"error": {"message": SECRET, "type": SECRET, "code": 500}})
+    yield BAIT.encode()
+    yield mutate.dumped({"error": {"message": BAIT, "type": BAIT, "code": 500}})
     if _is_json(event):
         value: Json = orjson.loads(event)
         for path in list(mutate.paths(value))[:PLACES_AT_MOST]:
-            yield mutate.dumped(mutate.replaced(value, path, SECRET))
+            yield mutate.dumped(mutate.replaced(value, path, BAIT))

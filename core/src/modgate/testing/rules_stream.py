@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import gc
-import random
 import weakref
 from collections.abc import Callable, Generator, Iterator, Sequence
-from itertools import cycle
+from itertools import count, cycle
 from pathlib import Path
+from zlib import crc32
 
 from modgate.api.modality import Sample
 from modgate.api.need import Need
@@ -155,9 +155,8 @@ def _every(size: int) -> Cut:
 
 def _drawn(seed: int) -> Cut:
     def cut(data: bytes) -> Iterator[bytes]:
-        draw = random.Random(seed)  # noqa: S311  # cuts are not secrets, and must be repeatable
         most = max(40, len(data) // 10)
-        return _sized(data, iter(lambda: draw.randint(1, most), 0))
+        return _sized(data, (1 + crc32(b"%d %d" % (seed, at)) % most for at in count()))
 
     return cut
 
