@@ -97,8 +97,9 @@ class Outlet:
         if relay.head.kind == "whole":
             self._whole.extend(data)
             return
-        self._head = relay.head
-        await self._open(relay.head)
+        if not self.reply.opened:
+            self._head = relay.head
+            await self._open(relay.head)
         if self._draft.first_byte_s is None:
             self._draft.first_byte_s = self._draft.elapsed()
         await self._write(data[0] if len(data) == 1 else b"".join(data))

@@ -106,6 +106,8 @@ class Exchange:
         self._run: Run | None = None
         self._asked = NOTHING  # what Ask calls did cost, by full name
         self._asked_exact = True
+        self._asked_s: float | None = None
+        self._lazy = False
 
     async def serve(self) -> None:
         """From the first header to the receipt."""
@@ -172,6 +174,7 @@ class Exchange:
 
     async def _page(self, page: Page) -> None:
         headers = {"content-type": "application/json", **self._extra_headers()}
+        self._outlet.watch(None)
         await self._outlet.page(headers, page.body(self._gateway, self.draft.caller, self._request))
 
     async def _work(self, route: Route) -> None:
@@ -209,11 +212,10 @@ class Exchange:
         """
         assert self._resolved is not None
         seconds = self._gateway.timeouts.seconds(self._resolved.modality.name, phase, size)
-        for name in ("x-request-timeout", "x-stainless-read-timeout"):
-            wanted = self._request.headers.get(name, "")
-            if wanted.replace(".", "", 1).isdigit() and float(wanted) > 0:
-                seconds = min(seconds, float(wanted))
-        self._guard.set(self._guard.now() + seconds - self.draft.elapsed())
+        if self._asked_s is None:
+            self._asked_s = asked_seconds(self._request.headers)
+        left_s = min(seconds, self._asked_s) - self.draft.elapsed()
+        self._guard.set(self._guard.now() + left_s)
 
     async def _shape(self, resolved: Resolved, route: Route, body: Body) -> Plan:
         began = self.draft.elapsed()
@@ -284,26 +286,33 @@ class Exchange:
         assert self._resolved is not None
         modality = self._resolved.modality
         units = plan.reserve
+        self._lazy = units is not None or not isinstance(plan.calls, tuple | list)
         if units is None:
             if isinstance(plan.calls, Drawn) or not isinstance(plan.calls, tuple | list):
                 raise PluginFault("a plan whose calls are drawn lazily must give its reserve")
-            units = NOTHING
-            for call in plan.calls:
+            units = plan.calls[0].size if plan.calls else NOTHING
+            for call in plan.calls[1:]:
                 units = units + call.size
         units = units.of(modality.name)
         learned = frozenset(unit.name for unit in modality.units if unit.learned)
         self._gateway.limiter.reserve(
             self._held(), units, model=self.draft.model, learned=learned, now=self._clock.now()
         )
-        self.draft.reserved = Units(self.draft.reserved) + units.full()
+        self._note_reserved(units)
         self._deadline("total", units)
         self._drawn = NOTHING
+
+    def _note_reserved(self, units: Units) -> None:
+        reserved = dict(self.draft.reserved)
+        for name, count in units.full().items():
+            reserved[name] = reserved.get(name, 0) + count
+        self.draft.reserved = reserved
 
     def _more(self, units: Units) -> None:
         """Reserve on top: a call of another model, or sizes beyond the plan's reserve."""
         if units:
             self._gateway.limiter.top_up(self._held(), units, now=self._clock.now())
-            self.draft.reserved = Units(self.draft.reserved) + units.full()
+            self._note_reserved(units)
 
     def _ordered(self, index: int, call: Call) -> Trip:
         """A call that was drawn, as a trip; what it needs on top is reserved before it goes out."""
@@ -315,7 +324,7 @@ class Exchange:
             modality, asked = gateway.table.modalities[model.modality], model.name
             if index >= 0:
                 self._more(call.size.of(modality.name))
-        elif index >= 0:
+        elif index >= 0 and self._lazy:
             self._drawn = self._drawn + call.size
             self._more(self._drawn.beyond(self._reserved_own()).of(modality.name))
         order = Order(
@@ -371,11 +380,12 @@ class Exchange:
 
     def _usage(self) -> Usage:
         """What the request did cost so far, by full name: its own calls and the side calls."""
-        usage = Usage(NOTHING)
-        if self._run is not None:
-            usage = self._run.usage()
-        own = usage.units.of(self.draft.modality).full() if usage.units else {}
-        return Usage(Units(self._asked + own), usage.exact and self._asked_exact, usage.by)
+        if self._run is None:
+            return Usage(self._asked, self._asked_exact)
+        usage = self._run.usage()
+        own = usage.units.of(self.draft.modality).full()
+        whole = self._asked + own if self._asked else Units(own)
+        return Usage(whole, usage.exact and self._asked_exact, usage.by)
 
     def _touch(self) -> None:
         if self._admission is not None and self._run is not None:
@@ -435,3 +445,13 @@ class Exchange:
             if self.draft.modality:
                 self._state.ledger.ended(receipt)
         self._state.observer.observe(receipt)
+
+
+def asked_seconds(headers: Mapping[str, str]) -> float:
+    """How long the client wants to wait at most, by the headers that say so; else for ever."""
+    seconds = float("inf")
+    for name in ("x-request-timeout", "x-stainless-read-timeout"):
+        wanted = headers.get(name)
+        if wanted and wanted.replace(".", "", 1).isdigit() and float(wanted) > 0:
+            seconds = min(seconds, float(wanted))
+    return seconds

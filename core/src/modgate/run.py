@@ -145,7 +145,20 @@ class Run:
             self._call_ended()
 
     async def _feed(self, index: int, events: list[Event]) -> None:
-        await self._step(lambda: self._fed(index, events))
+        if self._relay.heavy:
+            await self._step(lambda: self._fed(index, events))
+            return
+        feed = self._relay.feed
+        data: list[bytes] = []
+        try:
+            for event in events:
+                data.extend(feed(index, event))
+        except GatewayError:
+            raise
+        except Exception as error:
+            raise PluginFault(f"{type(error).__name__} in {type(self._relay).__name__}") from error
+        if data:
+            await self._sink.emit(self._relay, data)
 
     def _fed(self, index: int, events: list[Event]) -> Iterator[bytes]:
         for event in events:

@@ -61,8 +61,9 @@ class Stream:
             events = await self._read()
         if self._reply != "whole":
             self._deadline.at = self._deadline.now() + self._idle_s
-        for tried in self._tries:
-            tried.saw_event()
+        if self._tries[0].first_s is None:
+            for tried in self._tries:
+                tried.saw_event()
         if not events:
             self._finish()
         return events

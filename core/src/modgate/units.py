@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import ItemsView, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import ceil
 
@@ -68,8 +68,28 @@ class Units(Mapping[str, int]):
         self._counts = merged
         self.modality = modality
 
+    @classmethod
+    def _made(cls, counts: dict[str, int], modality: str) -> Units:
+        """Of counts that are known to be right: arithmetic on the hot path checks nothing again."""
+        made = cls.__new__(cls)
+        made._counts = counts
+        made.modality = modality
+        return made
+
     def __getitem__(self, name: str) -> int:
         return self._counts[name]
+
+    def get(self, name: str, default: int = 0) -> int:  # type: ignore[override]  # counts default to 0
+        """A count; 0 when there is none."""
+        return self._counts.get(name, default)
+
+    def items(self) -> ItemsView[str, int]:
+        """The counts by name."""
+        return self._counts.items()
+
+    def __bool__(self) -> bool:
+        """Whether anything is counted."""
+        return any(self._counts.values())
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._counts)
@@ -88,23 +108,24 @@ class Units(Mapping[str, int]):
         merged = dict(self._counts)
         for name, count in other.items():
             merged[name] = merged.get(name, 0) + count
-        return Units(merged, modality=self.modality)
+        return Units._made(merged, self.modality)
 
     def most(self, other: Mapping[str, int]) -> Units:
         """Per unit the larger of the two."""
         merged = dict(self._counts)
         for name, count in other.items():
-            merged[name] = max(merged.get(name, 0), count)
-        return Units(merged, modality=self.modality)
+            if count > merged.get(name, 0):
+                merged[name] = count
+        return Units._made(merged, self.modality)
 
     def beyond(self, other: Mapping[str, int]) -> Units:
         """What these exceed `other` by; never below 0."""
         merged = {name: max(0, count - other.get(name, 0)) for name, count in self._counts.items()}
-        return Units(merged, modality=self.modality)
+        return Units._made(merged, self.modality)
 
     def of(self, modality: str) -> Units:
         """The same counts, bound to a modality."""
-        return self if self.modality == modality else Units(self._counts, modality=modality)
+        return self if self.modality == modality else Units._made(self._counts, modality)
 
     def full(self) -> dict[str, int]:
         """Counts by full name, as limits, prices, metrics and the ledger spell them.
@@ -138,9 +159,10 @@ class UnitTable:
 
     def public(self, full: str) -> str:
         """The shown form of a full name: `asr.audio_ms` -> `asr.audio_seconds`."""
-        modality, _, name = full.partition(".")
         unit = self.units.get(full)
-        return f"{modality}.{unit.public if unit else name}"
+        if unit is None or not unit.shown:
+            return full
+        return f"{full.partition('.')[0]}.{unit.shown}"
 
     def resolve(self, written: str) -> list[str]:
         """The full names that an operator's `asr.audio_seconds` or `*.requests` means.

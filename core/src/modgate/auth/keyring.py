@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 
-from multidict import MultiMapping
+from multidict import CIMultiDictProxy, MultiMapping
 
 from modgate.api.auth import Caller
 from modgate.api.secret import Secret
@@ -103,6 +103,8 @@ class Keyring:
 
 def presented(headers: Mapping[str, str]) -> str:
     """The one key that the headers carry (wire.md 1.2)."""
+    if isinstance(headers, CIMultiDictProxy) and (key := _only_bearer(headers)) is not None:
+        return key  # same result without this: the form that nearly all clients use
     found: list[str] = []
     for name, sent in _values(headers):
         value = sent
@@ -120,6 +122,16 @@ def presented(headers: Mapping[str, str]) -> str:
     if len(keys) > 1:
         raise Unauthenticated("the request carries two API keys that disagree")
     return keys.pop()
+
+
+def _only_bearer(headers: CIMultiDictProxy[str]) -> str | None:
+    """The key of a single `Authorization: Bearer KEY`, when no other header could carry one."""
+    if "x-api-key" in headers or "api-key" in headers:
+        return None
+    values = headers.getall("authorization", ())
+    if len(values) != 1 or not values[0].startswith("Bearer "):
+        return None
+    return values[0][7:].strip() or None
 
 
 def _values(headers: Mapping[str, str]) -> Iterator[tuple[str, str]]:

@@ -135,6 +135,14 @@ class Fleet:
         seat.take(work)
         return Lease(self, seat, self.backends[seat.backend], work)
 
+    def at_once(self, model: str, wanted: Wanted) -> Lease | None:
+        """A slot that is free now, if nobody waits for this model; NoBackend when none ever is."""
+        fit = self.candidates(model, wanted)
+        if self.state.waiting.get(model):
+            return None
+        seat = pick(fit, wanted, self._rng)
+        return self.take(seat, wanted.work) if seat is not None else None
+
     async def lease(
         self, model: str, wanted: Wanted, *, key: Hashable | None = None, rider: object = None
     ) -> Lease | None:
@@ -143,10 +151,10 @@ class Fleet:
         None: another call of the same `key` took this one's `rider` along (see `companions`).
         Overloaded when too many wait already.
         """
+        if (lease := self.at_once(model, wanted)) is not None:
+            return lease
         fit = self.candidates(model, wanted)
         line = self.state.waiting.get(model)
-        if not line and (seat := pick(fit, wanted, self._rng)) is not None:
-            return self.take(seat, wanted.work)
         if line is None:
             line = self.state.waiting[model] = deque()
         if len(line) >= self._waiting_at_most:

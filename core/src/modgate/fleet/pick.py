@@ -28,6 +28,8 @@ def allowed(seat: Seat, wanted: Wanted) -> bool:
     """
     if wanted.regions is not None and seat.region not in wanted.regions:
         return False
+    if not wanted.requires:
+        return True
     return all(
         kind not in seat.offers or value in seat.offers[kind] for kind, value in wanted.requires
     )
@@ -36,6 +38,8 @@ def allowed(seat: Seat, wanted: Wanted) -> bool:
 def candidates(pool: Sequence[Seat], wanted: Wanted) -> list[Seat]:
     """The seats that may ever take this call; those that failed it only when no other is left."""
     fit = [seat for seat in pool if allowed(seat, wanted)]
+    if not wanted.tried:
+        return fit
     fresh = [seat for seat in fit if seat.backend not in wanted.tried]
     return fresh or fit
 

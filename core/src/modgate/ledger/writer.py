@@ -18,7 +18,7 @@ import msgspec
 from modgate.api.secret import Secret
 from modgate.api.sink import Receipt
 from modgate.clock import Clock
-from modgate.ledger.frames import Kind, SegmentHeader, chained, frame, segment_head
+from modgate.ledger.frames import Chain, Kind, SegmentHeader, frame, segment_head
 from modgate.ledger.records import Ended, Opened, crashed, ended_of
 from modgate.ledger.segments import recover, segment_paths
 
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 SEGMENT_BYTES = 64 << 20
 KEEP_BYTES = 8 << 30
-SYNC_EVERY_S = 0.005
+SYNC_EVERY_S = 0.02
 RETRY_S = 1.0
 
 _encoder = msgspec.msgpack.Encoder()
@@ -46,7 +46,7 @@ class Ledger:
     ) -> None:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.directory = directory
-        self._key = key
+        self._chain = Chain(key)
         self._clock = clock
         self._segment_bytes = segment_bytes
         self._keep_bytes = keep_bytes
@@ -114,12 +114,11 @@ class Ledger:
         self._put(Kind.END, _encoder.encode(record))
 
     def _put(self, kind: Kind, payload: bytes) -> None:
-        chain = chained(self._key, self._last, payload)
+        chain = self._chain.after(self._last, payload)
         data = frame(kind, payload, chain)
         try:
             if self._fd < 0 or self._written + len(data) > self._segment_bytes:
                 self._rotate()
-                chain = chained(self._key, self._last, payload)
             self._write(data)
         except OSError as error:
             self._fail(error)

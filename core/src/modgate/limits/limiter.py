@@ -6,7 +6,7 @@ or held since `admit` is put right by `settle`, which works once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Literal
@@ -59,6 +59,8 @@ class Limiter:
         self._state = state
         self._units = units
         self._bounds = bounds
+        self._buckets: dict[tuple[str, Rate], Limit] = {}  # both maps: by tenants of the snapshot
+        self._rates: dict[tuple[str, str], list[Rate]] = {}
 
     def admit(self, caller: Caller, *, now: float, wall: float) -> Admission:
         """Charge `requests` and take a place; LimitReached, QuotaSpent or Overloaded."""
@@ -80,20 +82,24 @@ class Limiter:
     def _levels(self) -> Levels:
         return self._state.levels
 
-    @staticmethod
-    def _limit(admission: Admission, rate: Rate) -> Limit:
+    def _limit(self, admission: Admission, rate: Rate) -> Limit:
         """A rate as a limit.
 
         Its identity leaves the amount out, so a changed one keeps its level.  A window's end is put
         in monotonic time: levels of all kinds lie in one store, which must see one clock.
         """
+        at = (admission.caller.tenant, rate)
+        if (known := self._buckets.get(at)) is not None:
+            return known
         key = f"{{{admission.caller.tenant}}}:tenant:{rate.unit}:{rate.period}"
         if rate.period in ("day", "month"):
             begin, end = window(rate.period, admission.wall)
             ends_ms = _ms(admission.began + end - admission.wall)
             return Limit(key=f"{key}:{begin}", kind="w", amount=rate.amount, period_ms=ends_ms)
         period_ms = PERIOD_S[rate.period] * 1000
-        return Limit(key=key, kind="b", amount=rate.amount, period_ms=period_ms, burst=rate.amount)
+        made = Limit(key=key, kind="b", amount=rate.amount, period_ms=period_ms, burst=rate.amount)
+        self._buckets[at] = made
+        return made
 
     def _refusal(self, rate: Rate, wait_ms: int) -> GatewayError:
         shown = self._public(rate)
@@ -116,12 +122,20 @@ class Limiter:
         unit = self._units.units.get(rate.unit)
         return unit.outside(rate.amount) if unit is not None else str(rate.amount)
 
-    def _unit_rates(self, caller: Caller, modalities: Iterable[str]) -> list[Rate]:
-        fronts = tuple(f"{modality}." for modality in modalities)
+    def _unit_rates(self, caller: Caller, modality: str) -> list[Rate]:
+        """The caller's rates on units of a modality."""
+        known = self._rates.get((caller.tenant, modality))
+        if known is None:
+            known = self._rates[caller.tenant, modality] = self._tightest(caller, modality)
+        return known
+
+    @staticmethod
+    def _tightest(caller: Caller, modality: str) -> list[Rate]:
+        front = f"{modality}."
         tightest: dict[tuple[str, str], Rate] = {}  # two on one unit and period are one level
         for rate in caller.policy.limits.rates:
             at = (rate.unit, rate.period)
-            if rate.unit.startswith(fronts) and (
+            if rate.unit.startswith(front) and (
                 at not in tightest or rate.amount < tightest[at].amount
             ):
                 tightest[at] = rate
@@ -139,7 +153,7 @@ class Limiter:
             raise refusals[0]
 
     def _spent(self, admission: Admission, modality: str, now: float) -> GatewayError | None:
-        for rate in self._unit_rates(admission.caller, (modality,)):
+        for rate in self._unit_rates(admission.caller, modality):
             wait_ms = self._levels.wait_ms(self._limit(admission, rate), 1, _ms(now))
             if wait_ms > 0:
                 return self._refusal(rate, wait_ms)
@@ -200,7 +214,7 @@ class Limiter:
         counts = units.full()
         rates = [
             rate
-            for rate in self._unit_rates(admission.caller, (units.modality,))
+            for rate in self._unit_rates(admission.caller, units.modality)
             if counts.get(rate.unit)
         ]
         self._charge_rates(admission, rates, counts, now)
@@ -278,10 +292,10 @@ class Limiter:
             for name, share in shares.items():
                 left[name] = left.get(name, 0) - share
             self._levels.settle(rid, [shares[name] for name in names], _ms(now))
-        modalities = {name.partition(".")[0] for name in left}
-        for rate in self._unit_rates(admission.caller, modalities):
-            if left.get(rate.unit) and rate.unit not in last:
-                self._levels.charge(self._limit(admission, rate), left[rate.unit], _ms(now))
+        for modality in {name.partition(".")[0] for name in left}:
+            for rate in self._unit_rates(admission.caller, modality):
+                if left.get(rate.unit) and rate.unit not in last:
+                    self._levels.charge(self._limit(admission, rate), left[rate.unit], _ms(now))
 
     def rates(self, admission: Admission, now: float) -> list[RateView]:
         """Each limit of the caller with what is left of it."""

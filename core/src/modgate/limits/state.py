@@ -18,11 +18,12 @@ class Held:
 
     def get(self, what: str) -> int:
         """One of the four."""
-        return int(getattr(self, what))
+        count: int = getattr(self, what)
+        return count
 
     def add(self, what: str, n: int) -> None:
         """Take, or give back (negative)."""
-        setattr(self, what, self.get(what) + n)
+        setattr(self, what, getattr(self, what) + n)
 
     @property
     def empty(self) -> bool:

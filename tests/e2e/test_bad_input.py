@@ -1,0 +1,60 @@
+"""Bad input, by name: the right typed error within its deadline, nothing billed, nothing left.
+
+Source: issue 2, "Bad input, by name".
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from junk.judge import judge
+from junk.leftovers import holding, settled
+from junk.world import CASES, World
+
+TIMES = 50
+TOGETHER = 25
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    """Gateways with short deadlines over an engine that does what a case says."""
+    async with World(tmp_path) as running:
+        await running.warm()
+        yield running
+
+
+def test_every_case_has_a_name_of_its_own() -> None:
+    names = [case.name for case in CASES]
+
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.slow
+async def test_each_bad_input_gets_its_error_and_is_billed_nothing(world: World) -> None:
+    played = await world.play_all(CASES)
+
+    wrong = [text for case, client in played for text in judge(case, client)]
+
+    assert wrong == []
+    assert world.bill(played) == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+async def test_bad_input_fifty_times_leaves_nothing(world: World) -> None:
+    await world.play_all(CASES)
+    before = holding(world)
+    left: dict[str, list[str]] = {}
+    wrong: list[str] = []
+    for case in CASES:
+        world.engine.forget()
+        played = await world.play_all([case] * TIMES, TOGETHER)
+        wrong += [text for _, client in played for text in judge(case, client)]
+        wrong += world.bill(played)
+        if found := await settled(world, before):
+            left[case.name] = found
+
+    assert left == {}
+    assert wrong == []

@@ -1,0 +1,52 @@
+"""A client that leaves closes the engine's connection within 100 ms, in every window."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from gateways import MODELS, start
+from oracle.compare import gone_after_ms
+from oracle.engine import ScriptedEngine
+from oracle.mix import Mix, window
+from oracle.play import play
+
+NAMES = {modality: name for name, modality in MODELS.items()}
+CASES = [
+    (modality, at, stream, fan_out)
+    for modality in MODELS.values()
+    for at in ("headers", "first", "body")
+    for stream in (False, True)
+    for fan_out in (False, True)
+    if not (stream and modality in ("ocr", "embedding", "rerank"))
+    and not (fan_out and modality in ("llm", "vlm", "embedding"))
+]
+WITHIN_MS = 100.0
+ROUNDS = 6
+
+
+@pytest.mark.slow
+async def test_the_engine_knows_within_100_ms_that_the_client_left(tmp_path: Path) -> None:
+    planned = {
+        tag: window(m, at, tag=tag, stream=stream, fan_out=fan_out, model=NAMES[m])
+        for tag, (m, at, stream, fan_out) in enumerate(CASES * ROUNDS)
+    }
+    mix = Mix(seed=0, planned=planned)
+    late: list[float] = []
+    async with ScriptedEngine(mix.script_for) as engine:
+        running = await start(tmp_path, [{"url": engine.url, "slots": 256}])
+        try:
+            for one in planned.values():
+                client = await play(one, running.url, [engine], key=running.key)
+                await engine.vacant()
+                late += gone_after_ms(engine.records, client)
+        finally:
+            await running.app.close()
+    late.sort()
+    print(f"upstream closed after: n={len(late)} p50={late[len(late) // 2]:.1f} ms ", end="")
+    print(f"p99={late[int(len(late) * 0.99)]:.1f} ms max={late[-1]:.1f} ms")
+
+    assert len(late) >= 200
+    assert late[int(len(late) * 0.99)] <= WITHIN_MS
+
+
