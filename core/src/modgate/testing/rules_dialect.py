@@ -11,7 +11,7 @@ from modgate.api.plan import Call
 from modgate.api.relay import Event
 from modgate.api.select import Served
 from modgate.errors import GatewayError, Unsupported
-from modgate.testing.rules_engine import GARBAGE, BAIT
+from modgate.testing.rules_engine import BAIT, GARBAGE
 from modgate.testing.rules_shape import contents
 from modgate.testing.suite import Suite, played, replies, require
 
