@@ -59,12 +59,11 @@ class LibreTranslate(Dialect):
     family = "libretranslate"
 
     def encode(self) -> Outgoing:
-        """`{q, source, target, format}`; the client's own words of these names are not passed on,
-        or it could have another text translated than the one that is counted."""
-        body = self.call.body.drop("model", "q", "source", "target")
+        """`{q, source, target, format}`: the client's own bytes, under other names."""
+        body = self.call.body.drop("model").rename("text", "q").rename("to", "target")
         if body.members().get("from", b"null") == b"null":
             body = body.drop("from").put(source="auto")
-        body = body.rename("text", "q").rename("to", "target").rename("from", "source")
+        body = body.rename("from", "source")
         return Outgoing(path="/translate", body=body.put(format="text"))
 
     def decode(self, event: Event) -> Iterable[Event]:
