@@ -1,0 +1,115 @@
+"""What a gateway holds: tasks, sockets, files, and the length of every map that it keeps.
+
+The maps are found, not named: whatever a later change adds to State is looked at too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import chain
+from types import ModuleType
+
+from junk.world import World
+
+PATIENCE_S = 6.0
+LOOK_S = 0.05
+# Parts of the configuration, which no request changes, and what the process shares with the test.
+DEPTH = 9
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What is held at one moment; `busy` is what must be nothing whenever no request is in hand."""
+
+    tasks: int
+    sockets: int
+    busy: Mapping[str, int] = field(default_factory=dict)
+    maps: Mapping[str, int] = field(default_factory=dict)
+
+    def beyond(self, before: Holding) -> list[str]:
+        """What has grown since, and what should be nothing and is not."""
+        wrong = [f"{name}: {count}" for name, count in self.busy.items() if count]
+        if self.tasks > before.tasks:
+            wrong.append(f"tasks: {before.tasks} -> {self.tasks}")
+        if self.sockets > before.sockets:
+            wrong.append(f"sockets: {before.sockets} -> {self.sockets}")
+        for name, size in self.maps.items():
+            if size > before.maps.get(name, 0):
+                wrong.append(f"{name}: {before.maps.get(name, 0)} -> {size}")
+        return wrong
+
+
+def holding(world: World) -> Holding:
+    """Look now."""
+    busy: dict[str, int] = {}
+    maps: dict[str, int] = {}
+    for name, running in world.gateways.items():
+        state = running.app.state
+        busy |= {
+            f"{name}: requests in hand": state.live,
+            f"{name}: calls that wait": state.fleet.queued,
+            f"{name}: slots taken": sum(each.taken for each in state.fleet.slots.values()),
+            f"{name}: spool files": state.spool.files,
+            f"{name}: spool bytes": state.spool.used,
+            f"{name}: limits held": 0 if state.limits.total.empty else 1,
+        }
+        for path, size in _maps(running.app, name, set(), 0):
+            maps[path] = max(size, maps.get(path, 0))
+    # An engine's idle connections are kept on purpose; each has both its ends in this process.
+    return Holding(len(asyncio.all_tasks()), _sockets() - 2 * world.engine.connections, busy, maps)
+
+
+async def settled(world: World, before: Holding) -> list[str]:
+    """What is left once everything had the time to go."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + PATIENCE_S
+    while wrong := holding(world).beyond(before):
+        if loop.time() > end:
+            return wrong
+        await asyncio.sleep(LOOK_S)
+    return []
+
+
+def _sockets() -> int:
+    count = 0
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            count += os.readlink(f"/proc/self/fd/{name}").startswith("socket:")
+        except OSError:
+            continue
+    return count
+
+
+def _maps(value: object, path: str, seen: set[int], depth: int) -> Iterator[tuple[str, int]]:
+    """Every collection that modgate's own objects hold, by where it hangs."""
+    if id(value) in seen or depth > DEPTH or isinstance(value, type | ModuleType):
+        return
+    seen.add(id(value))
+    if isinstance(value, str | bytes | int | float):
+        return
+    if isinstance(value, Collection):
+        yield path, len(value)
+        inside = value.values() if isinstance(value, Mapping) else value
+        for each in list(inside):
+            yield from _maps(each, f"{path}[]", seen, depth + 1)
+    elif type(value).__module__.startswith("modgate."):
+        for name, each in _members(value):
+            yield from _maps(each, f"{path}.{name}", seen, depth + 1)
+
+
+def _members(value: object) -> Iterator[tuple[str, object]]:
+    slots = chain.from_iterable(_slots(kind) for kind in type(value).__mro__)
+    for name in chain(slots, getattr(value, "__dict__", {})):
+        if (each := getattr(value, name, None)) is not None:
+            yield name, each
+
+
+def _slots(kind: type) -> tuple[str, ...]:
+    slots = kind.__dict__.get("__slots__", ())
+    names = (slots,) if isinstance(slots, str) else tuple(slots)
+    return tuple(
+        f"_{kind.__name__.lstrip('_')}{name}" if name.startswith("__") else name for name in names
+    )
