@@ -21,9 +21,11 @@ IMAGE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP")
 class Refused(Exception):
     """The document's fault; the gateway makes the client's error of it."""
 
-    def __init__(self, reason: str, code: str = "invalid_document") -> None:
+    def __init__(
+        self, reason: str, code: str = "invalid_document", field: str = "document"
+    ) -> None:
         super().__init__(reason)
-        self.field, self.code, self.reason = "document", code, reason
+        self.field, self.code, self.reason = field, code, reason
 
 
 def inspect(
@@ -47,7 +49,8 @@ def _chosen(count: int, pages: list[int] | None) -> list[int]:
         return list(range(count))
     beyond = [page for page in pages if page >= count]
     if beyond:
-        raise Refused(f"page {beyond[0]} does not exist; the document has {count} pages")
+        reason = f"page {beyond[0]} does not exist; the document has {count} pages"
+        raise Refused(reason, "invalid_value", "pages")
     return sorted(set(pages))
 
 
