@@ -1,0 +1,125 @@
+"""Reading documents through the mistralai SDK."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from mistralai.client import Mistral
+from mistralai.client.errors import HTTPValidationError, SDKError
+
+from clients.drawing import data_uri, page, pdf
+from clients.serving import Served
+
+pytestmark = pytest.mark.models
+
+MODEL = "mistral-ocr-latest"
+
+
+@pytest.fixture(scope="session")
+def document_uri() -> str:
+    """A PDF of two pages."""
+    pages = [page(["Delivery note", "Oranges 12"]), page(["Receipt", "Lemons 34"])]
+    return data_uri("application/pdf", pdf(pages))
+
+
+def test_a_picture_is_read(reader: Mistral, picture_uri: str) -> None:
+    reply = reader.ocr.process(
+        model=MODEL, document={"type": "image_url", "image_url": picture_uri}
+    )
+
+    assert reply.model == MODEL
+    assert [found.index for found in reply.pages] == [0]
+    assert reply.pages[0].markdown.split() == ["Invoice", "4711"]
+    assert reply.pages[0].dimensions
+    assert (reply.pages[0].dimensions.width, reply.pages[0].dimensions.height) == (800, 160)
+    assert reply.usage_info.pages_processed == 1
+
+
+def test_a_pdf_is_read_page_by_page(reader: Mistral, document_uri: str) -> None:
+    reply = reader.ocr.process(
+        model=MODEL, document={"type": "document_url", "document_url": document_uri}
+    )
+
+    assert [found.index for found in reply.pages] == [0, 1]
+    assert reply.pages[0].markdown.split() == ["Delivery", "note", "Oranges", "12"]
+    assert reply.pages[1].markdown.split() == ["Receipt", "Lemons", "34"]
+    assert reply.usage_info.pages_processed == 2
+    assert reply.usage_info.doc_size_bytes == _size(document_uri)
+
+
+def _size(uri: str) -> int:
+    encoded = uri.partition(",")[2]
+    return len(encoded) * 3 // 4 - len(re.findall("=", encoded[-2:]))
+
+
+def test_one_page_of_a_pdf_is_read_alone(reader: Mistral, document_uri: str) -> None:
+    reply = reader.ocr.process(
+        model=MODEL, document={"type": "document_url", "document_url": document_uri}, pages=[1]
+    )
+
+    assert [found.index for found in reply.pages] == [1]
+    assert "Lemons" in reply.pages[0].markdown
+    assert reply.usage_info.pages_processed == 1
+
+
+async def test_the_async_client_reads(served: Served, picture_uri: str) -> None:
+    async with Mistral(server_url=served.root, api_key=served.key) as client:
+        reply = await client.ocr.process_async(
+            model=MODEL, document={"type": "image_url", "image_url": picture_uri}
+        )
+
+    assert "4711" in reply.pages[0].markdown
+
+
+@pytest.mark.parametrize(
+    "url", ["data:image/png;base64,%%%", "data:text/plain;base64,aGVsbG8gd29ybGQ="]
+)
+def test_a_document_that_is_none_is_a_validation_error(reader: Mistral, url: str) -> None:
+    with pytest.raises(HTTPValidationError) as caught:
+        reader.ocr.process(model=MODEL, document={"type": "image_url", "image_url": url})
+
+    assert caught.value.status_code == 422
+    assert caught.value.data.detail
+    assert list(caught.value.data.detail[0].loc) == ["body", "document", "image_url"]
+
+
+def test_a_page_that_a_pdf_does_not_have_is_a_validation_error(
+    reader: Mistral, document_uri: str
+) -> None:
+    with pytest.raises(HTTPValidationError) as caught:
+        reader.ocr.process(
+            model=MODEL, document={"type": "document_url", "document_url": document_uri}, pages=[7]
+        )
+
+    assert caught.value.data.detail
+    assert caught.value.data.detail[0].loc[1] == "pages"
+
+
+def test_a_remote_document_is_refused_unless_the_config_allows_it(reader: Mistral) -> None:
+    document = {"type": "document_url", "document_url": "http://127.0.0.1:9/secret.pdf"}
+
+    with pytest.raises(HTTPValidationError) as caught:
+        reader.ocr.process(model=MODEL, document=document)
+
+    assert "fetch" in str(caught.value).lower()
+
+
+def test_an_unknown_model_is_not_found(reader: Mistral, picture_uri: str) -> None:
+    with pytest.raises(SDKError) as caught:
+        reader.ocr.process(model="ocr-9", document={"type": "image_url", "image_url": picture_uri})
+
+    assert caught.value.status_code == 404
+    assert "model_not_found" in str(caught.value)
+
+
+def test_a_wrong_key_is_unauthorized(served: Served, picture_uri: str) -> None:
+    wrong = served.key[:-4] + "aaaa"
+
+    with (
+        Mistral(server_url=served.root, api_key=wrong) as client,
+        pytest.raises(SDKError) as caught,
+    ):
+        client.ocr.process(model=MODEL, document={"type": "image_url", "image_url": picture_uri})
+
+    assert caught.value.status_code == 401

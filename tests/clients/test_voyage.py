@@ -1,0 +1,85 @@
+"""Embeddings and reranking through the voyageai SDK."""
+
+from __future__ import annotations
+
+import math
+
+import openai
+import pytest
+import voyageai
+from voyageai.error import AuthenticationError, InvalidRequestError
+
+from clients.serving import Served
+
+pytestmark = pytest.mark.models
+
+EMBED, RERANK = "voyage-3.5-lite", "rerank-2.5-lite"
+DOCUMENTS = ["The train leaves at noon.", "Whisk eggs and flour into a smooth batter."]
+
+
+@pytest.fixture
+def voyage(served: Served) -> voyageai.Client:
+    return voyageai.Client(api_key=served.key, base_url=served.v1, max_retries=1, timeout=60)
+
+
+def test_texts_are_embedded_in_order(voyage: voyageai.Client, client: openai.OpenAI) -> None:
+    found = voyage.embed(DOCUMENTS, model=EMBED)
+    other = client.embeddings.create(model="text-embedding-3-small", input=DOCUMENTS)
+
+    assert len(found.embeddings) == 2
+    for mine, row in zip(found.embeddings, other.data, strict=True):
+        assert mine == pytest.approx(row.embedding, abs=1e-6)
+    assert found.total_tokens == other.usage.total_tokens > 0
+
+
+def test_a_query_is_embedded_near_its_document(voyage: voyageai.Client) -> None:
+    query = voyage.embed(["how to make pancakes"], model=EMBED, input_type="query")
+    texts = voyage.embed(DOCUMENTS, model=EMBED, input_type="document")
+    train, batter = (math.dist(query.embeddings[0], each) for each in texts.embeddings)
+
+    assert batter < train
+
+
+def test_documents_are_ranked_and_given_back(voyage: voyageai.Client) -> None:
+    found = voyage.rerank("how to make pancakes", DOCUMENTS, model=RERANK)
+
+    assert [row.index for row in found.results] == [1, 0]
+    assert [row.document for row in found.results] == DOCUMENTS[::-1]
+    assert found.results[0].relevance_score > found.results[1].relevance_score
+    assert found.total_tokens > 0
+
+
+def test_top_k_leaves_the_best(voyage: voyageai.Client) -> None:
+    found = voyage.rerank("how to make pancakes", DOCUMENTS, model=RERANK, top_k=1)
+
+    assert [row.index for row in found.results] == [1]
+
+
+def test_an_empty_text_is_an_invalid_request(voyage: voyageai.Client) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        voyage.embed([""], model=EMBED)
+
+    assert "input[0]" in str(caught.value)
+
+
+def test_an_unknown_model_says_which_there_are(voyage: voyageai.Client) -> None:
+    with pytest.raises(voyageai.error.VoyageError) as caught:
+        voyage.rerank("fruit", DOCUMENTS, model="rerank-9")
+
+    assert caught.value.http_status == 404
+    assert "e5-small-ranker" in str(caught.value)
+
+
+def test_a_wrong_key_is_an_authentication_error(served: Served) -> None:
+    wrong = served.key[:-4] + "aaaa"
+    client = voyageai.Client(api_key=wrong, base_url=served.v1, max_retries=1)
+
+    with pytest.raises(AuthenticationError):
+        client.embed(["hello"], model=EMBED)
+
+
+async def test_the_async_client_embeds(served: Served) -> None:
+    client = voyageai.AsyncClient(api_key=served.key, base_url=served.v1, max_retries=1)
+    found = await client.embed(["hello"], model=EMBED)
+
+    assert math.hypot(*found.embeddings[0]) == pytest.approx(1, abs=1e-3)
