@@ -97,6 +97,7 @@ class Draft:
     surface: str = ""
     stream: bool = False
     client_request_id: str = ""
+    client: str = ""
     reserved: Mapping[str, int] = field(default_factory=dict)
     opened: bool = False
     admitted: bool = False
@@ -193,6 +194,7 @@ class Draft:
             parent_span_id=self.trace.parent or "",
             sampled=self.trace.sampled,
             client_request_id=self.client_request_id,
+            client=self.client,
             notes=self.notes,
         )
 

@@ -59,6 +59,13 @@ class Plan:
     demo: bool = False
 
     @property
+    def files(self) -> list[Path]:
+        """Every file that this plan was made of: includes and key files too."""
+        named = {Path(file) for file, _ in self.source.places.values() if file}
+        keys = {tenant.key_file for tenant in self.linked.tenants if tenant.key_file is not None}
+        return sorted(named | keys)
+
+    @property
     def effective(self) -> list[Row]:
         """The configuration as it is meant, with origins."""
         return effective(self.linked.file, self.source)
@@ -81,6 +88,7 @@ class Gateway:
     cors: Cors
     effective: Sequence[Row]
     created: int
+    trusted_proxies: tuple[str, ...]
     drain_s: float
     backends: tuple[Backend, ...]
     engines: tuple[EngineSpec, ...] = ()
@@ -151,17 +159,25 @@ def build(
         fleet=fleet,
         dispatch=dispatch,
         batcher=Batcher(dispatch),
-        fetcher=Fetcher(file.fetch.allow, state.clock),
+        fetcher=_fetcher(file, state),
         timeouts=timeouts,
         surfaces=loaded.surfaces,
         units=made.units,
         cors=Cors(origins=file.cors.origins),
         effective=made.effective,
         created=int(state.clock.wall()),
+        trusted_proxies=file.listen.trusted_proxies,
         drain_s=file.timeouts.drain,
         backends=backends,
         engines=tuple(engines),
     )
+
+
+def _fetcher(file: File, state: State) -> Fetcher:
+    try:
+        return Fetcher(file.fetch.allow, state.clock)
+    except ValueError as error:
+        raise ConfigError([Problem(message=str(error), path="fetch.allow")]) from None
 
 
 def _opener(state: State) -> Callable[[Draft], None]:

@@ -37,7 +37,7 @@ from modgate.errors import (
 from modgate.gateway import Gateway
 from modgate.guard import Deadline
 from modgate.http.egress import Reply
-from modgate.http.ingress import Ingress
+from modgate.http.ingress import Ingress, client_address
 from modgate.limits.headers import headers as rate_headers
 from modgate.limits.limiter import Admission
 from modgate.needs import shaped
@@ -160,6 +160,7 @@ class Exchange:
         if route is not None:
             self._surface = route.surface
         draft.client_request_id = Trace.client_id(request.headers)
+        draft.client = client_address(request, gateway.trusted_proxies)
         draft.caller = gateway.keyring.authenticate(request.headers, self._clock.now())
         if self._state.draining:
             raise Draining("this gateway is shutting down; try again")

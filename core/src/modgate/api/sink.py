@@ -90,4 +90,5 @@ class Receipt:
     parent_span_id: str = ""
     sampled: bool = False
     client_request_id: str = ""
+    client: str = ""
     notes: Mapping[str, str] = field(default_factory=dict)

@@ -164,8 +164,9 @@ class Linker:
         self, index: int, section: BackendSection, models: Mapping[str, Model]
     ) -> Backend | None:
         path = ("backend", index)
-        if not section.url.startswith(("http://", "https://")):
-            self._wrong((*path, "url"), "must begin with http:// or https://")
+        if not section.url.startswith(("http://", "https://")) or "@" in section.url:
+            text = "must begin with http:// or https://, without a user; a key goes into 'key'"
+            self._wrong((*path, "url"), text)
         families = set(self._known.families)
         for name in section.serves:
             model = models.get(name)

@@ -12,13 +12,18 @@ from modgate.api.sink import Receipt
 RECORD_VERSION = 1
 
 
+def _version() -> int:
+    """A factory, for a plain default would be left out of what is written."""
+    return RECORD_VERSION
+
+
 class Opened(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A request's first dispatch, or (with `touched`) what it had used so far.
 
     Units are by full name.  The bill of a request that a crash cut off is made of this.
     """
 
-    v: int = RECORD_VERSION
+    v: int = msgspec.field(default_factory=_version)
     id: str
     wall: float
     tenant: str = ""
@@ -32,7 +37,7 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Ended(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A request's end: one row per request, its attempts nested, key = `id`."""
 
-    v: int = RECORD_VERSION
+    v: int = msgspec.field(default_factory=_version)
     id: str
     wall: float
     ending: str

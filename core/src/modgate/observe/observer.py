@@ -94,6 +94,8 @@ def line_of(receipt: Receipt) -> JsonObject:
     }
     if receipt.error:
         line["error"] = receipt.error
+    if receipt.client:
+        line["client"] = receipt.client
     if receipt.client_request_id:
         line["client_request_id"] = receipt.client_request_id
     return line

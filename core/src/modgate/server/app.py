@@ -62,6 +62,7 @@ class App:
         self._changed = changed
         self._tasks: set[asyncio.Task[None]] = set()
         self._demo: StoredKey | None = None
+        self._watched = [path] if path is not None else []
         self._seen = self._stamp()
         self.demo_key: Secret | None = None
         self.public_address = ("", 0)
@@ -136,6 +137,8 @@ class App:
     def _use(self, made: Plan) -> None:
         """Build a snapshot and swap it in."""
         self._log_level = made.linked.file.log.level
+        self._watched = made.files
+        self._seen = self._stamp()
         data = made.linked.file.local.data or default_data()
         gateway = build(made, self.state, data=data, demo_key=self._demo, pepper=self._pepper)
         self.state.keys.clear()
@@ -175,12 +178,8 @@ class App:
         await self.state.prune(self.state.gateway().backends)
 
     def _stamp(self) -> tuple[float, ...]:
-        if self.path is None:
-            return ()
-        try:
-            return (self.path.stat().st_mtime,)
-        except OSError:
-            return self._seen if hasattr(self, "_seen") else ()
+        """When the files were changed last; one that cannot be read counts as 0."""
+        return tuple(changed_at(path) for path in self._watched)
 
     async def _look(self) -> None:
         """Reload when the file changed; read changed certificates; forget what is long unused."""
@@ -245,6 +244,14 @@ def _address(text: str, listen: Listen | None) -> Address:
     if listen is not None and listen.tls is not None:
         tls = TlsFiles(cert=listen.tls.cert, key=listen.tls.key)
     return Address(host=host.strip("[]"), port=int(port), tls=tls)
+
+
+def changed_at(path: Path) -> float:
+    """When a file was changed last; 0 when it is not there."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def raise_file_limit() -> None:

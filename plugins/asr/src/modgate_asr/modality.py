@@ -149,7 +149,8 @@ class Asr(Modality[Config]):
             return None
         code = code_of(asked)
         if code is None:
-            raise fields.fault("language", "invalid_value", f"unknown language '{asked[:40]}'")
+            reason = "unknown language; send a code or an English name: en, english"
+            raise fields.fault("language", "invalid_value", reason)
         facts = request.model.facts
         known = facts.languages if isinstance(facts, Facts) else ()
         if known and code not in known:

@@ -1,0 +1,12 @@
+"""The contract, applied to asr."""
+
+from __future__ import annotations
+
+from modgate.testing import Contract
+from modgate_asr.modality import Asr
+
+
+class TestAsr(Contract):
+    """Every rule of the kit."""
+
+    modality = Asr
