@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from modgate.api.secret import Secret
-from modgate.ledger.frames import Kind, Torn
+from modgate.ledger.frames import Kind, SegmentHeader, Tampered, Torn
 from modgate.ledger.records import Ended
 from modgate.ledger.segments import frames_of, segment_paths
 
@@ -24,9 +24,14 @@ def rows(directory: Path, key: Secret | None = None) -> Iterator[Ended]:
     it.
     """
     paths = segment_paths(directory)
+    before: SegmentHeader | None = None
+    last = b""
     for path in paths:
         try:
-            for _, frame in frames_of(path, key):
+            for header, frame in frames_of(path, key):
+                if before not in (None, header) and header.last != last:
+                    raise Tampered(0)
+                before, last = header, frame.chain
                 if frame.kind is Kind.END:
                     yield msgspec.msgpack.decode(frame.payload, type=Ended)
         except Torn:

@@ -48,8 +48,11 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     modality: str
     operation: str = ""
     route: str = ""
+    surface: str = ""
+    stream: bool = False
     slo: str = ""
     duration_s: float = 0.0
+    first_byte_s: float | None = None
     units: Mapping[str, int] = {}
     reserved: Mapping[str, int] = {}
     exact: bool = True
@@ -72,8 +75,11 @@ def ended_of(receipt: Receipt) -> Ended:
         modality=receipt.modality,
         operation=receipt.operation,
         route=receipt.route,
+        surface=receipt.surface,
+        stream=receipt.stream,
         slo=receipt.slo,
         duration_s=round(receipt.duration_s, 6),
+        first_byte_s=receipt.first_byte_s,
         units={name: count for name, count in receipt.units.items() if count},
         reserved=dict(receipt.reserved),
         exact=receipt.exact,
@@ -86,7 +92,7 @@ def ended_of(receipt: Receipt) -> Ended:
 
 def _attempt(attempt: object) -> JsonObject:
     record: JsonObject = msgspec.to_builtins(attempt)
-    return {name: value for name, value in record.items() if value not in (None, "", False)}
+    return {name: value for name, value in record.items() if value is not None and value != ""}
 
 
 def crashed(opened: Opened, touched: Mapping[str, int] | None, wall: float) -> Ended:

@@ -51,6 +51,7 @@ class Recovered:
 
     last: bytes = FIRST_CHAIN
     number: int = 0
+    segments: int = 0
     frames: int = 0
     cut_bytes: int = 0
     open: dict[str, tuple[Opened, dict[str, int] | None]] = field(default_factory=dict)
@@ -64,9 +65,9 @@ class Recovered:
         elif frame.kind is Kind.OPEN:
             said = msgspec.msgpack.decode(frame.payload, type=Opened)
             first = self.open.get(said.id)
-            if first is None:
+            if first is None and said.touched is None:
                 self.open[said.id] = (said, None)
-            elif said.touched is not None:
+            elif first is not None and said.touched is not None:
                 self.open[said.id] = (first[0], dict(said.touched))
 
 
@@ -84,7 +85,10 @@ def recover(directory: Path, key: Secret) -> Recovered:
                 raise Tampered(torn.offset) from torn
             size = path.stat().st_size
             found.cut_bytes = size - torn.offset
-            os.truncate(path, torn.offset)
+            if torn.offset == 0:  # not even its header: left empty it would be torn for ever
+                path.unlink()
+            else:
+                os.truncate(path, torn.offset)
             log.error("ledger tail cut", extra={"file": path.name, "bytes": found.cut_bytes})
     return found
 
@@ -92,8 +96,9 @@ def recover(directory: Path, key: Secret) -> Recovered:
 def _fold(path: Path, key: Secret, found: Recovered) -> None:
     data = path.read_bytes()
     header, offset = read_head(data)
-    if found.frames and header.last != found.last:
+    if found.segments and header.last != found.last:
         raise Tampered(0)
+    found.segments += 1
     found.last = header.last
     for frame in read_frames(data, offset, key, header.last):
         found.saw(frame)
