@@ -21,6 +21,7 @@ FACES = {
     "FreeSans": "freefont/FreeSans.ttf",
     "FreeSerif": "freefont/FreeSerif.ttf",
 }
+SIZE = 40
 PACKAGES = "apt-get install fonts-dejavu-core fonts-liberation fonts-freefont-ttf"
 
 
@@ -32,13 +33,13 @@ def font(face: str, size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(str(path), size)
 
 
-def page(lines: Sequence[str], *, face: str = "DejaVu Sans", size: int = 40) -> Image.Image:
-    """A white page with a line of text under the other."""
-    letters = font(face, size)
-    picture = Image.new("RGB", (800, 2 * size * (len(lines) + 1)), "white")
+def page(lines: Sequence[str]) -> Image.Image:
+    """A white page with a line of text under the other, in the font that pillow brings."""
+    letters = ImageFont.load_default(SIZE)
+    picture = Image.new("RGB", (20 * SIZE, 2 * SIZE * (len(lines) + 1)), "white")
     pen = ImageDraw.Draw(picture)
     for row, line in enumerate(lines):
-        pen.text((size, size + 2 * size * row), line, fill="black", font=letters)
+        pen.text((SIZE, SIZE + 2 * SIZE * row), line, fill="black", font=letters)
     return picture
 
 
