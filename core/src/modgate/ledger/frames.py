@@ -138,14 +138,15 @@ def read_head(data: bytes) -> tuple[SegmentHeader, int]:
     try:
         header = msgspec.msgpack.decode(data[_SEGMENT.size : end], type=SegmentHeader)
     except msgspec.DecodeError:
-        raise Torn(0) from None
+        raise Tampered(0) from None
     return header, end
 
 
 def read_frames(data: bytes, offset: int, key: Secret | None, last: bytes) -> Iterator[Frame]:
     """The frames from `offset` on; Torn at an unfinished one, Tampered where the chain is broken.
 
-    `key` None: checksums only.
+    Only the last frame can be unfinished: a bad one with bytes behind it was whole once, and to cut
+    there would lose what is behind it.  `key` None: checksums only.
     """
     links = Chain(key) if key is not None else None
     while offset < len(data):
@@ -153,12 +154,16 @@ def read_frames(data: bytes, offset: int, key: Secret | None, last: bytes) -> It
             raise Torn(offset)
         version, kind, length, crc, chain = _FRAME.unpack_from(data, offset)
         end = offset + FRAME_HEAD + length
+        if version == 0 and data.count(0, offset) == len(data) - offset:
+            raise Torn(offset)  # zeros that a power cut left
         known = version == VERSION and kind in Kind.__members__.values()
-        if not known or length > PAYLOAD_AT_MOST or end > len(data):
+        if not known or length > PAYLOAD_AT_MOST:
+            raise Tampered(offset)  # or of a version to come; the beginning of ours is neither
+        if end > len(data):
             raise Torn(offset)
         payload = data[offset + FRAME_HEAD : end]
         if crc32(payload) != crc:
-            raise Torn(offset)
+            raise Torn(offset) if end == len(data) else Tampered(offset)
         if links is not None and not hmac.compare_digest(links.after(last, payload), chain):
             raise Tampered(offset)
         last, offset = chain, end

@@ -64,7 +64,7 @@ class Ledger:
         self._closing = threading.Event()
         self._rotate()
         for opened, touched in found.open.values():
-            self._end(crashed(opened, touched, clock.wall()))
+            self._end(crashed(opened, touched, opened.wall))
         self.recovered = len(found.open)
         self._syncer = threading.Thread(target=self._sync, name="ledger-sync", daemon=True)
         self._syncer.start()
@@ -157,15 +157,25 @@ class Ledger:
         )
         path = self.directory / f"segment-{number:08}.ledger"
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        self._fd, self._number, self._written = fd, number, 0
-        self._write(segment_head(header))
+        head = segment_head(header)
+        try:
+            if os.write(fd, head) != len(head):
+                raise OSError("a short write")
+        except OSError:
+            os.close(fd)
+            path.unlink()  # frames behind half a header could not be read
+            raise
+        self._fd, self._number, self._written = fd, number, len(head)
+        self._kept += len(head)
 
     def _sync(self) -> None:
         while not self._closing.is_set():
             self._dirty.wait()
             self._dirty.clear()
+            fd = self._fd
             try:
-                os.fdatasync(self._fd)
+                if fd >= 0:  # else it is being rotated
+                    os.fdatasync(fd)
             except OSError:
                 continue  # a segment that was rotated meanwhile was synced then
             self._closing.wait(SYNC_EVERY_S)

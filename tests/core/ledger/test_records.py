@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import msgspec
+from rigs.ledger import WALL, receipt
+
+from modgate.api.sink import Attempt
+from modgate.ledger.records import Ended, Opened, crashed, ended_of
+
+FIRST = Attempt(
+    call=0,
+    backend="eu-1",
+    region="eu",
+    model="Qwen/Qwen3-32B",
+    began_s=0.0,
+    span="00f067aa0ba902b7",
+    sent=True,
+    ended_s=0.1,
+    state="failed",
+    status=503,
+    error="upstream_error",
+)
+SECOND = Attempt(
+    call=0,
+    backend="eu-2",
+    region="eu",
+    model="Qwen/Qwen3-32B",
+    began_s=0.1,
+    span="b7ad6b7169203331",
+)
+
+
+def packed(record: Ended | Opened) -> dict[str, object]:
+    found: dict[str, object] = msgspec.msgpack.decode(msgspec.msgpack.encode(record))
+    return found
+
+
+def test_every_record_says_its_version() -> None:
+    opened = Opened(v=1, id="req_1", wall=WALL)
+
+    assert packed(opened)["v"] == 1
+    assert packed(ended_of(receipt("req_1")))["v"] == 1
+    assert packed(crashed(opened, None, WALL))["v"] == 1
+
+
+def test_an_end_holds_what_a_bill_needs() -> None:
+    found = packed(ended_of(receipt("req_1", attempts=(FIRST, SECOND))))
+    attempts = found.pop("attempts")
+
+    assert found == {
+        "v": 1,
+        "id": "req_1",
+        "wall": WALL,
+        "ending": "ok",
+        "status": 200,
+        "tenant": "acme",
+        "key_id": "k1",
+        "model": "chat",
+        "modality": "llm",
+        "operation": "chat",
+        "route": "/v1/chat/completions",
+        "surface": "openai",
+        "stream": True,
+        "slo": "gold",
+        "duration_s": 1.25,
+        "first_byte_s": 0.25,
+        "units": {"llm.output_tokens": 7, "llm.requests": 1},
+        "reserved": {"llm.output_tokens": 100},
+        "by": "engine",
+        "trace_id": "0af7651916cd43dd8448eb211c80319c",
+    }
+    assert isinstance(attempts, list)
+    assert len(attempts) == 2
+
+
+def test_an_attempt_keeps_its_zeros() -> None:
+    attempts = packed(ended_of(receipt("req_1", attempts=(FIRST, SECOND))))["attempts"]
+
+    assert isinstance(attempts, list)
+    assert attempts[0]["call"] == 0
+    assert attempts[0]["began_s"] == 0.0
+    assert attempts[0]["status"] == 503
+    assert attempts[1]["sent"] is False
+
+
+def test_an_end_that_is_not_exact_says_so() -> None:
+    assert packed(ended_of(receipt("req_1", exact=False)))["exact"] is False
+
+
+def test_a_crash_is_billed_by_the_last_touch_as_an_estimate_at_the_time_it_began() -> None:
+    opened = Opened(v=1, id="req_1", wall=WALL, tenant="acme", reserved={"llm.output_tokens": 100})
+    touched = crashed(opened, {"llm.output_tokens": 12}, opened.wall)
+    never = crashed(opened, None, opened.wall)
+
+    assert (touched.units, never.units) == ({"llm.output_tokens": 12}, opened.reserved)
+    for end in (touched, never):
+        assert (end.ending, end.by, end.exact, end.status) == (
+            "gateway_crash",
+            "estimate",
+            False,
+            0,
+        )
+        assert (end.tenant, end.wall, end.reserved) == ("acme", WALL, opened.reserved)
+
+
+def test_a_reader_takes_records_with_fields_to_come() -> None:
+    more = {**packed(ended_of(receipt("req_1"))), "from the future": [1, 2]}
+
+    found = msgspec.msgpack.decode(msgspec.msgpack.encode(more), type=Ended)
+
+    assert found == ended_of(receipt("req_1"))

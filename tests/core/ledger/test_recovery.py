@@ -1,0 +1,248 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from rigs.ledger import KEY, WALL, Stopped, ledger, opened, receipt, request, segments
+
+from modgate.api.secret import Secret
+from modgate.ledger.frames import FRAME_HEAD, Kind, Tampered, frame
+from modgate.ledger.reader import rows
+from modgate.ledger.records import Ended
+from modgate.ledger.segments import frames_of
+
+quick = settings(
+    derandomize=True,
+    deadline=None,
+    max_examples=60,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+
+
+def read(directory: Path) -> list[Ended]:
+    return list(rows(directory, KEY))
+
+
+def ids(directory: Path) -> list[str]:
+    return [row.id for row in read(directory)]
+
+
+def test_a_request_that_a_crash_cut_off_gets_an_end(tmp_path: Path) -> None:
+    with ledger(tmp_path) as made:
+        request(made, "done")
+        opened(made, "cut off", tokens=55)
+    with ledger(tmp_path, clock=Stopped(60.0)) as made:
+        assert made.recovered == 1
+
+    found = read(tmp_path)[-1]
+    assert (found.id, found.ending, found.by, found.exact) == (
+        "cut off",
+        "gateway_crash",
+        "estimate",
+        False,
+    )
+    assert found.units == {"llm.output_tokens": 55}
+    assert found.wall == WALL
+    assert (found.tenant, found.key_id, found.model, found.modality) == (
+        "acme",
+        "k1",
+        "chat",
+        "llm",
+    )
+
+
+def test_the_last_touch_is_the_bill_of_a_crash(tmp_path: Path) -> None:
+    with ledger(tmp_path) as made:
+        opened(made, "r")
+        made.touched("r", {"llm.output_tokens": 10})
+        made.touched("r", {"llm.output_tokens": 30})
+    with ledger(tmp_path):
+        pass
+
+    assert read(tmp_path)[-1].units == {"llm.output_tokens": 30}
+
+
+def test_a_crash_is_recovered_once(tmp_path: Path) -> None:
+    with ledger(tmp_path) as made:
+        opened(made, "r")
+    for expected in (1, 0, 0):
+        with ledger(tmp_path) as made:
+            assert made.recovered == expected
+
+    assert ids(tmp_path) == ["r"]
+
+
+def test_a_touch_of_a_request_that_was_never_opened_bills_nobody(tmp_path: Path) -> None:
+    with ledger(tmp_path) as made:
+        made.touched("never sent", {"llm.output_tokens": 1})
+        request(made, "ended")
+        made.touched("ended", {"llm.output_tokens": 1})
+    with ledger(tmp_path) as made:
+        assert made.recovered == 0
+
+    assert ids(tmp_path) == ["ended"]
+
+
+def test_an_end_without_an_opening_is_a_row(tmp_path: Path) -> None:
+    with ledger(tmp_path) as made:
+        made.ended(receipt("refused", tokens=0, ending="refused"))
+
+    (row,) = read(tmp_path)
+    assert row.units == {"llm.requests": 1}
+
+
+@pytest.mark.parametrize("left", [0, 1, 11, 20])
+def test_a_crash_before_a_segment_had_its_header_stops_no_later_start(
+    tmp_path: Path, left: int
+) -> None:
+    with ledger(tmp_path) as made:
+        request(made, "before")
+    with ledger(tmp_path):
+        pass
+    newest = segments(tmp_path)[-1]
+    newest.write_bytes(newest.read_bytes()[:left])
+    for name in ("one", "two"):
+        with ledger(tmp_path) as made:
+            request(made, name)
+
+    assert ids(tmp_path) == ["before", "one", "two"]
+
+
+def test_a_torn_tail_is_cut_and_reported(tmp_path: Path) -> None:
+    with ledger(tmp_path) as made:
+        request(made, "a")
+    (file,) = segments(tmp_path)
+    file.write_bytes(file.read_bytes()[:-5])
+    with ledger(tmp_path) as made:
+        assert made.cut_bytes > 0
+        assert made.recovered == 1
+
+    assert [(row.id, row.ending) for row in read(tmp_path)] == [("a", "gateway_crash")]
+
+
+@quick
+@given(st.integers(0, 1_000_000))
+def test_wherever_a_crash_cuts_each_opened_request_has_exactly_one_end(
+    tmp_path: Path, at: int
+) -> None:
+    shutil.rmtree(tmp_path)
+    with ledger(tmp_path) as made:
+        for index in range(6):
+            opened(made, f"r{index}")
+            made.touched(f"r{index}", {"llm.output_tokens": 3})
+            if index:
+                made.ended(receipt(f"r{index - 1}"))
+    (file,) = segments(tmp_path)
+    data = file.read_bytes()
+    file.write_bytes(data[: at % (len(data) + 1)])
+    seen_open, seen_end = set(), set()
+    try:
+        for _, each in frames_of(file, KEY):
+            (seen_open if each.kind is Kind.OPEN else seen_end).add(each.record()["id"])
+    except Exception:  # noqa: BLE001  # the torn tail
+        pass
+    with ledger(tmp_path) as made:
+        request(made, "after")
+
+    found = read(tmp_path)
+    assert sorted(row.id for row in found) == sorted({*seen_open, "after"})
+    assert {row.id for row in found if row.ending == "ok"} == {*seen_end, "after"}
+
+
+@pytest.mark.parametrize("fix_checksum", [True, False])
+@pytest.mark.parametrize("which", ["newest", "oldest"])
+def test_an_edited_byte_stops_the_start_and_nothing_is_cut(
+    tmp_path: Path, which: str, fix_checksum: bool
+) -> None:
+    for name in ("a", "b"):
+        with ledger(tmp_path) as made:
+            request(made, name)
+            request(made, f"{name}2")
+    file = segments(tmp_path)[0 if which == "oldest" else -1]
+    data = file.read_bytes()
+    first = next(iter(frames_of(file, KEY)))[1]
+    begin = first.end - len(first.payload) - FRAME_HEAD
+    payload = bytearray(first.payload)
+    payload[-1] ^= 1
+    edited = frame(first.kind, bytes(payload), first.chain)
+    if not fix_checksum:
+        edited = data[begin : begin + FRAME_HEAD] + bytes(payload)
+    file.write_bytes(data[:begin] + edited + data[first.end :])
+    before = file.read_bytes()
+
+    with pytest.raises(Tampered), ledger(tmp_path):
+        pass
+    assert file.read_bytes() == before
+
+
+def test_another_key_stops_the_start(tmp_path: Path) -> None:
+    with ledger(tmp_path) as made:
+        request(made, "a")
+
+    with pytest.raises(Tampered), ledger(tmp_path, key=Secret("another")):
+        pass
+
+
+@pytest.mark.parametrize("with_requests", [True, False])
+def test_a_segment_taken_out_of_the_middle_stops_the_start(
+    tmp_path: Path, with_requests: bool
+) -> None:
+    with ledger(tmp_path):
+        pass
+    for name in "abc":
+        with ledger(tmp_path) as made:
+            if with_requests or name == "b":
+                request(made, name)
+    segments(tmp_path)[2].unlink()
+
+    with pytest.raises(Tampered), ledger(tmp_path):
+        pass
+
+
+def test_segments_that_were_moved_away_from_the_front_are_not_missed(tmp_path: Path) -> None:
+    for name in "abc":
+        with ledger(tmp_path) as made:
+            request(made, name)
+    segments(tmp_path)[0].unlink()
+    with ledger(tmp_path) as made:
+        request(made, "d")
+
+    assert ids(tmp_path) == ["b", "c", "d"]
+
+
+def test_a_torn_segment_before_the_newest_is_an_alarm(tmp_path: Path) -> None:
+    for name in "ab":
+        with ledger(tmp_path) as made:
+            request(made, name)
+    first = segments(tmp_path)[0]
+    first.write_bytes(first.read_bytes()[:-1])
+
+    with pytest.raises(Tampered), ledger(tmp_path):
+        pass
+
+
+def test_a_directory_that_is_not_there_is_an_empty_ledger(tmp_path: Path) -> None:
+    assert read(tmp_path / "nothing") == []
+
+
+def test_other_files_in_the_directory_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("hands off")
+    with ledger(tmp_path) as made:
+        request(made, "a")
+
+    assert ids(tmp_path) == ["a"]
+    assert (tmp_path / "notes.txt").read_text() == "hands off"
+
+
+def test_a_frame_that_opens_and_ends_nothing_is_passed_over(tmp_path: Path) -> None:
+    with ledger(tmp_path) as made:
+        request(made, "a")
+        made._put(Kind.ANCHOR, b"\x80")
+        request(made, "b")
+    with ledger(tmp_path) as made:
+        assert made.recovered == 0
+
+    assert ids(tmp_path) == ["a", "b"]

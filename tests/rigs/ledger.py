@@ -1,0 +1,108 @@
+"""A ledger in a directory of the test, with a clock that stands still."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypedDict, Unpack
+
+from modgate.api.secret import Secret
+from modgate.api.sink import Attempt, Ending, Receipt
+from modgate.ledger.writer import Ledger
+
+KEY = Secret("the ledger key of the tests")
+WALL = 1_767_225_600.0
+
+
+@dataclass
+class Stopped:
+    """A clock that moves when told."""
+
+    at: float = 0.0
+
+    def now(self) -> float:
+        return self.at
+
+    def wall(self) -> float:
+        return WALL + self.at
+
+
+class Bounds(TypedDict, total=False):
+    """What a ledger may be bounded by."""
+
+    segment_bytes: int
+    keep_bytes: int
+
+
+@contextmanager
+def ledger(
+    directory: Path, *, key: Secret = KEY, clock: Stopped | None = None, **bounds: Unpack[Bounds]
+) -> Iterator[Ledger]:
+    """A ledger that is closed at the end."""
+    made = Ledger(directory, key, clock or Stopped(), **bounds)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def opened(made: Ledger, request_id: str, *, tenant: str = "acme", tokens: int = 100) -> None:
+    """A request's first dispatch."""
+    made.opened(
+        request_id,
+        tenant=tenant,
+        key_id="k1",
+        model="chat",
+        modality="llm",
+        reserved={"llm.output_tokens": tokens},
+    )
+
+
+def receipt(
+    request_id: str,
+    *,
+    tenant: str = "acme",
+    tokens: int = 7,
+    exact: bool = True,
+    ending: Ending = "ok",
+    attempts: tuple[Attempt, ...] = (),
+) -> Receipt:
+    """A request's end."""
+    return Receipt(
+        request_id=request_id,
+        wall=WALL,
+        duration_s=1.25,
+        ending=ending,
+        status=200,
+        tenant=tenant,
+        key_id="k1",
+        method="POST",
+        route="/v1/chat/completions",
+        operation="chat",
+        modality="llm",
+        model="chat",
+        surface="openai",
+        slo="gold",
+        stream=True,
+        units={"llm.output_tokens": tokens, "llm.requests": 1},
+        reserved={"llm.output_tokens": 100},
+        exact=exact,
+        measured_by="engine",
+        attempts=attempts,
+        first_byte_s=0.25,
+        admitted=True,
+        trace_id="0af7651916cd43dd8448eb211c80319c",
+    )
+
+
+def request(made: Ledger, request_id: str, **what: int) -> None:
+    """A whole request."""
+    opened(made, request_id)
+    made.ended(receipt(request_id, tokens=what.get("tokens", 7)))
+
+
+def segments(directory: Path) -> list[Path]:
+    """The files, oldest first."""
+    return sorted(directory.glob("segment-*.ledger"))
