@@ -59,6 +59,10 @@ class Running:
         return self.app.state.ledger.directory
 
 
+def _toml(value: object) -> str:
+    return str(value) if isinstance(value, int) else f'"{value}"'
+
+
 def configuration(
     folder: Path,
     backends: Sequence[Mapping[str, object]],
@@ -81,7 +85,7 @@ def configuration(
         fields = {"name": f"b{number}", "slots": 64, **backend}
         fields.pop("serves", None)
         lines.append("[[backend]]")
-        lines += [f"{k} = {v if isinstance(v, int) else chr(34) + str(v) + chr(34)}" for k, v in fields.items()]
+        lines += [f"{name} = {_toml(value)}" for name, value in fields.items()]
         lines.append(f"serves = {{ {pairs} }}")
     keys: dict[str, str] = {}
     for name, section in (tenants or {"acme": ""}).items():

@@ -10,6 +10,7 @@ Source: algorithms.md 6.3 (natural batching); wire.md 6.3 (members keep their ou
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeGuard
@@ -20,6 +21,8 @@ from modgate.dispatch import Dispatch, Order
 from modgate.errors import GatewayError, PluginFault, Refused
 from modgate.fleet.fleet import Lease
 from modgate.trip import Readable
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, eq=False)
@@ -124,7 +127,8 @@ class _Trip:
             await self._alone(error)
         except GatewayError as error:
             _fail(self._riders, error)
-        except Exception as error:  # noqa: BLE001  # a plugin's merge or split
+        except Exception as error:
+            log.exception("merge or split failed")
             fault = PluginFault(f"{type(error).__name__} while calls were merged")
             fault.__cause__ = error
             _fail(self._riders, fault)

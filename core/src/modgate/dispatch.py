@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from modgate.api.auth import Caller
 from modgate.api.dialect import Dialect
-from modgate.api.modality import Batching, Modality
+from modgate.api.modality import AnyModality, Batching
 from modgate.api.model import Model
 from modgate.api.plan import Call
 from modgate.api.relay import State
@@ -45,7 +44,7 @@ class Order:
     index: int
     call: Call
     model: Model
-    modality: Modality[Any]  # each modality has a config type of its own
+    modality: AnyModality
     draft: Draft
     asked: str
     batch: Batching | None = None

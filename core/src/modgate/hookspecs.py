@@ -7,13 +7,12 @@ All are plain functions; async belongs to the methods of what they return.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import pluggy
 
 from modgate.api.dialect import Dialect
 from modgate.api.engine import LocalEngine
-from modgate.api.modality import Modality
+from modgate.api.modality import AnyModality
 from modgate.api.surface import Surface
 
 PROJECT = "modgate"
@@ -24,16 +23,13 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 
 @hookspec
-def modgate_modalities() -> Sequence[
-    type[Modality[Any]]
-]:  # Any: each modality has a config type of its own
+def modgate_modalities() -> Sequence[type[AnyModality]]:
     """The modalities that this plugin brings.
 
     When: once per snapshot, first.
     Arguments: none.
     Answer: classes, in a fixed order.
-    Obligations: no I/O; names,
-    units and endpoints must be unique over all enabled plugins.
+    Obligations: no I/O; names, units and endpoints must be unique over all enabled plugins.
     Since: 0.1.
     """
     raise NotImplementedError
@@ -45,8 +41,7 @@ def modgate_dialects() -> Sequence[type[Dialect]]:
 
     When: after the modalities.
     Arguments: none.
-    Answer: classes with `modality` and `family`; the modality may be
-    another plugin's.
+    Answer: classes with `modality` and `family`; the modality may be another plugin's.
     Obligations: no I/O; (modality, family) must be unique.
     Since: 0.1.
     """

@@ -98,11 +98,8 @@ class Lane:
         file = self._file.done() if self._file is not None else None
         item = self._held.popleft()
         if isinstance(item, Event):
-            events = [item]
-            while self._held and isinstance(self._held[0], Event):
-                events.append(self._held.popleft())  # type: ignore[arg-type]  # just looked
-            self._written -= sum(len(event.data) for event in events)
-            return events
+            self._written -= len(item.data)
+            return [item]
         if not self._held:
             self._spilled = False
         return [_read(file, item)]

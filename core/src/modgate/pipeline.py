@@ -2,8 +2,8 @@
 
     route -> authenticate -> admit -> body -> resolve -> shape -> reserve -> run -> settle
 
-Whatever happens on the way, `settle` runs exactly once, synchronously, and nothing of the request
-is left: no task, no slot, no spool file, no reservation.
+Whatever happens on the way, the bill is settled exactly once, synchronously, and nothing of the
+request is left: no task, no slot, no spool file, no reservation.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from modgate.api.body import Body
 from modgate.api.json import Json
 from modgate.api.need import Ask, Fetch, Work
 from modgate.api.plan import Call, Drawn, Plan
-from modgate.api.relay import Usage
 from modgate.api.request import Request
 from modgate.api.surface import Surface
+from modgate.bill import Bill
 from modgate.catalog import Page, page_of
 from modgate.dispatch import Order, guard_model
-from modgate.draft import Draft, ending_of
+from modgate.draft import Draft
 from modgate.errors import (
     Cancelled,
     Draining,
@@ -38,8 +38,6 @@ from modgate.gateway import Gateway
 from modgate.guard import Deadline
 from modgate.http.egress import Reply
 from modgate.http.ingress import Ingress, client_address
-from modgate.limits.headers import headers as rate_headers
-from modgate.limits.limiter import Admission
 from modgate.needs import shaped
 from modgate.observe.tracing import Trace
 from modgate.outlet import Outlet
@@ -51,12 +49,11 @@ from modgate.units import NOTHING, Units
 
 log = logging.getLogger(__name__)
 
+FAULT = "internal error; the request id helps to find it"
+
 
 class Pipeline:
-    """Serves requests from the snapshot of the moment.
-
-    A request keeps the one that it began with.
-    """
+    """Serves requests from the snapshot of the moment; each keeps the one that it began with."""
 
     def __init__(self, state: State) -> None:
         self.state = state
@@ -76,69 +73,69 @@ class Exchange:
         self._gateway: Gateway = state.gateway()
         self._request = request
         self._clock = state.clock
-        now = self._clock.now()
         self.draft = Draft(
             request_id=state.request_id(),
             trace=Trace.of(request.headers, sample=state.sample),
             now=self._clock.now,
-            began=now,
+            began=self._clock.now(),
             wall=self._clock.wall(),
             method=request.method,
         )
-        loop = asyncio.get_running_loop()
-        self.reply = Reply(request, loop.time)
-        late = UpstreamTimedOut("the request took longer than its deadline")
-        self._guard = Deadline(late)
+        self.reply = Reply(request, asyncio.get_running_loop().time)
+        self._guard = Deadline(UpstreamTimedOut("the request took longer than its deadline"))
+        self._bill = Bill(state, self._gateway, self.draft)
         self._outlet = Outlet(
             self.reply,
             self.draft,
             guard=self._guard,
             timeouts=self._gateway.timeouts,
             extra=self._extra_headers,
-            touch=self._touch,
+            touch=self._bill.touch,
         )
-        self._scope = state.spool.scope(self._charge_spool)
+        self._scope = state.spool.scope(partial(self._bill.hold, "spool_bytes"))
         self._surface: Surface = self._gateway.surfaces["openai"]
-        self._admission: Admission | None = None
         self._ingress: Ingress | None = None
         self._resolved: Resolved | None = None
         self._plan: Plan | None = None
-        self._run: Run | None = None
-        self._asked = NOTHING  # what Ask calls did cost, by full name
-        self._asked_exact = True
         self._asked_s: float | None = None
-        self._lazy = False
 
     async def serve(self) -> None:
         """From the first header to the receipt."""
-        error: GatewayError | None = None
+        error: GatewayError | None = Cancelled("the gateway stopped")
         self._state.enter(self)
         self.reply.on_gone(partial(self._guard.fire, Cancelled("the client closed the connection")))
         try:
             error = await self._answered()
+        except asyncio.CancelledError:
+            self.reply.abort()
+            raise
         finally:
-            self._settle(error)
+            self._bill.settle(
+                error,
+                status=self.reply.status,
+                bytes_in=self._ingress.bytes_in if self._ingress is not None else 0,
+                bytes_out=self.reply.bytes_out,
+            )
             self._outlet.close()
             self._guard.disarm()
             self._scope.close()
             self._state.leave(self)
 
     async def _answered(self) -> GatewayError | None:
+        """None when the reply went out well, else the error that the client was told."""
         try:
             with self._guard:
                 await self._flow()
         except GatewayError as raised:
             error = raised
-        except asyncio.CancelledError:
-            self.reply.abort()
-            raise
-        except Exception as raised:  # noqa: BLE001  # the request's own border
-            error = GatewayError("internal error; the request id helps to find it")
-            error.__cause__ = raised
+            if error.status == 500:
+                self._log_fault(error)
+                error.message = FAULT
+        except Exception as raised:
+            error = GatewayError(FAULT)
+            log.exception("fault", extra=self._ids(), exc_info=raised)
         else:
             return None
-        if error.status == 500:
-            self._log_fault(error)
         relay = self._plan.relay if self._plan is not None else None
         try:
             async with asyncio.timeout(self._gateway.timeouts.client_stalled_s):
@@ -147,10 +144,12 @@ class Exchange:
             self.reply.abort()
         return error
 
+    def _ids(self) -> dict[str, str]:
+        return {"request_id": self.draft.request_id, "trace_id": self.draft.trace.trace_id}
+
     def _log_fault(self, error: GatewayError) -> None:
-        extra = {"request_id": self.draft.request_id, "trace_id": self.draft.trace.trace_id}
-        log.error("fault", extra={**extra, "fault": error.message}, exc_info=error.__cause__)
-        error.message = "internal error; the request id helps to find it"
+        extra = {**self._ids(), "fault": error.message}
+        log.error("fault", extra=extra, exc_info=error.__cause__)
 
     async def _flow(self) -> None:
         gateway, draft, request = self._gateway, self.draft, self._request
@@ -164,10 +163,7 @@ class Exchange:
         draft.caller = gateway.keyring.authenticate(request.headers, self._clock.now())
         if self._state.draining:
             raise Draining("this gateway is shutting down; try again")
-        self._admission = gateway.limiter.admit(
-            draft.caller, now=self._clock.now(), wall=draft.wall
-        )
-        draft.admitted = True
+        self._bill.admit()
         if page is not None:
             await self._page(page)
         elif route is not None:
@@ -175,7 +171,6 @@ class Exchange:
 
     async def _page(self, page: Page) -> None:
         headers = {"content-type": "application/json", **self._extra_headers()}
-        self._outlet.watch(None)
         await self._outlet.page(headers, page.body(self._gateway, self.draft.caller, self._request))
 
     async def _work(self, route: Route) -> None:
@@ -188,14 +183,15 @@ class Exchange:
         self._deadline("total", NOTHING)
         plan = await self._shape(resolved, route, body)
         self._plan = plan
-        self._reserve(plan)
-        await self._go(plan, resolved)
+        self._deadline("total", self._bill.reserve(plan, resolved.modality))
+        await self._go(plan)
 
     async def _read(self, route: Route) -> Body:
-        gateway = self._gateway
-        gateway.limiter.check_spent(self._held(), tuple(route.endpoints), now=self._clock.now())
+        self._bill.check_spent(tuple(route.endpoints))
         self._ingress = Ingress(
-            self._request, idle_s=gateway.timeouts.body_idle_s, hold=self._charge_body
+            self._request,
+            idle_s=self._gateway.timeouts.body_idle_s,
+            hold=partial(self._bill.hold, "body_bytes"),
         )
         return await self._ingress.body(route.body, route.at_most, self._scope)
 
@@ -207,10 +203,7 @@ class Exchange:
         draft.surface = self._surface.name
 
     def _deadline(self, phase: str, size: Units) -> None:
-        """The request's own end.
-
-        The affine deadline, or what the client asked for if that is sooner.
-        """
+        """The request's own end: the affine deadline, or the client's wish if that is sooner."""
         assert self._resolved is not None
         seconds = self._gateway.timeouts.seconds(self._resolved.modality.name, phase, size)
         if self._asked_s is None:
@@ -247,16 +240,12 @@ class Exchange:
         return await self._gateway.fetcher.fetch(need, self._scope)
 
     async def _worked(self, need: Work) -> Json:
-        left = max(0.1, self._guard.at - self._guard.now())
-        return await self._state.decoders.run(need, self._scope, timeout_s=left)
+        left_s = max(0.1, self._guard.at - self._guard.now())
+        return await self._state.decoders.run(need, self._scope, timeout_s=left_s)
 
     async def _ask(self, need: Ask) -> Json:
-        """Side calls.
-
-        Each reserved by itself, billed by what its modality counts, whatever follows.
-        """
-        assert self._resolved is not None
-        trips = [self._ordered(-1 - n, call) for n, call in enumerate(need.calls)]
+        """Side calls: each reserved by itself, billed as its modality counts, whatever follows."""
+        trips = [self._ordered(-1 - number, call) for number, call in enumerate(need.calls)]
         gate = asyncio.Semaphore(max(1, need.width))
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._asked_one(trip, gate)) for trip in trips]
@@ -270,7 +259,7 @@ class Exchange:
         order = trip.order
         async with gate:
             try:
-                self._more(order.call.size.of(order.modality.name))
+                self._bill.more(order.call.size.of(order.modality.name))
                 events = await trip.next()
                 while await trip.next():
                     raise PluginFault("an Ask call answered more than one event")
@@ -278,42 +267,8 @@ class Exchange:
                 return error
             finally:
                 trip.close()
-        usage = order.modality.count(order.call, events[0])
-        self._asked = Units(self._asked + usage.units.of(order.modality.name).full())
-        self._asked_exact = self._asked_exact and usage.exact
+        self._bill.asked(order.modality.count(order.call, events[0]), order.modality.name)
         return events[0]
-
-    def _reserve(self, plan: Plan) -> None:
-        assert self._resolved is not None
-        modality = self._resolved.modality
-        units = plan.reserve
-        self._lazy = units is not None or not isinstance(plan.calls, tuple | list)
-        if units is None:
-            if isinstance(plan.calls, Drawn) or not isinstance(plan.calls, tuple | list):
-                raise PluginFault("a plan whose calls are drawn lazily must give its reserve")
-            units = plan.calls[0].size if plan.calls else NOTHING
-            for call in plan.calls[1:]:
-                units = units + call.size
-        units = units.of(modality.name)
-        learned = frozenset(unit.name for unit in modality.units if unit.learned)
-        self._gateway.limiter.reserve(
-            self._held(), units, model=self.draft.model, learned=learned, now=self._clock.now()
-        )
-        self._note_reserved(units)
-        self._deadline("total", units)
-        self._drawn = NOTHING
-
-    def _note_reserved(self, units: Units) -> None:
-        reserved = dict(self.draft.reserved)
-        for name, count in units.full().items():
-            reserved[name] = reserved.get(name, 0) + count
-        self.draft.reserved = reserved
-
-    def _more(self, units: Units) -> None:
-        """Reserve on top: a call of another model, or sizes beyond the plan's reserve."""
-        if units:
-            self._gateway.limiter.top_up(self._held(), units, now=self._clock.now())
-            self._note_reserved(units)
 
     def _ordered(self, index: int, call: Call) -> Trip:
         """A call that was drawn, as a trip; what it needs on top is reserved before it goes out."""
@@ -323,11 +278,10 @@ class Exchange:
         if call.model is not None:
             model = guard_model(gateway.table.models.get(call.model), call.model, self.draft.caller)
             modality, asked = gateway.table.modalities[model.modality], model.name
-            if index >= 0:
-                self._more(call.size.of(modality.name))
-        elif index >= 0 and self._lazy:
-            self._drawn = self._drawn + call.size
-            self._more(self._drawn.beyond(self._reserved_own()).of(modality.name))
+        if index >= 0 and call.model is not None:
+            self._bill.more(call.size.of(modality.name))
+        elif index >= 0:
+            self._bill.drew(call, modality.name)
         order = Order(
             index=index,
             call=call,
@@ -339,22 +293,13 @@ class Exchange:
         )
         return Trip(order, gateway.batcher.open, gateway.fleet)
 
-    def _reserved_own(self) -> Mapping[str, int]:
-        """What is reserved in the request's own modality, by short name."""
-        front = f"{self.draft.modality}."
-        return {
-            name.removeprefix(front): count
-            for name, count in self.draft.reserved.items()
-            if name.startswith(front)
-        }
-
-    async def _go(self, plan: Plan, resolved: Resolved) -> None:
+    async def _go(self, plan: Plan) -> None:
         self.draft.stream = plan.relay.head.kind != "whole"
         if self.draft.stream:
-            self._gateway.limiter.hold(self._held(), "streams", 1)
+            self._bill.hold("streams", 1)
         self._outlet.surface = self._surface
         self._outlet.watch(plan.relay.head)
-        self._run = Run(
+        run = Run(
             plan,
             order=self._ordered,
             sink=self._outlet,
@@ -362,90 +307,21 @@ class Exchange:
             pool=self._state.pool,
             draw=self._draw,
         )
-        await self._run.go()
-        await self._outlet.finish(plan.relay, self._shown_units())
-
-    def _held(self) -> Admission:
-        assert self._admission is not None
-        return self._admission
+        self._bill.own = run.usage
+        await run.go()
+        await self._outlet.finish(plan.relay, self._bill.shown())
 
     def _draw(self, drawn: Drawn, ahead: int) -> Pieces:
         return self._state.decoders.draw(drawn, self._scope, ahead=ahead)
 
-    def _charge_body(self, size: int) -> None:
-        self._gateway.limiter.hold(self._held(), "body_bytes", size)
-
-    def _charge_spool(self, size: int) -> None:
-        if self._admission is not None:
-            self._gateway.limiter.hold(self._admission, "spool_bytes", size)
-
-    def _usage(self) -> Usage:
-        """What the request did cost so far, by full name: its own calls and the side calls."""
-        if self._run is None:
-            return Usage(self._asked, self._asked_exact)
-        usage = self._run.usage()
-        own = usage.units.of(self.draft.modality).full()
-        whole = self._asked + own if self._asked else Units(own)
-        return Usage(whole, usage.exact and self._asked_exact, usage.by)
-
-    def _touch(self) -> None:
-        if self._admission is not None and self._run is not None:
-            used = self._usage().units
-            self._gateway.limiter.touch(self._admission, used, now=self._clock.now())
-            self._state.ledger.touched(self.draft.request_id, used)
-
-    def _shown_units(self) -> str:
-        table = self._gateway.units
-        rows = [
-            f"{table.public(name).partition('.')[2]}={table.units[name].outside(count)}"
-            for name, count in self._usage().units.items()
-            if name in table.units
-        ]
-        return ";".join(rows)
-
     def _extra_headers(self) -> dict[str, str]:
-        headers: dict[str, str] = {}
-        if self._admission is not None:
-            views = self._gateway.limiter.rates(self._admission, self._clock.now())
-            headers.update(rate_headers(views))
+        headers = dict(self._bill.headers())
         if self._resolved is not None and self._resolved.model.demo:
             headers["x-modgate-demo"] = "true"
         if len(self.draft.tries) > 1:
             headers["x-modgate-attempts"] = str(len(self.draft.tries))
         headers.update(self._gateway.cors.headers(self._request.headers.get("origin")))
         return headers
-
-    def _settle(self, error: GatewayError | None) -> None:
-        """The end of the bill.
-
-        The limits, the ledger frame and the receipt, at once and exactly once.
-        """
-        try:
-            usage = self._usage()
-        except Exception as raised:  # a plugin's usage must not lose the bill
-            log.error("usage failed", extra={"request_id": self.draft.request_id}, exc_info=raised)
-            usage = Usage(NOTHING, exact=False, by="estimate")
-        ending = ending_of(error)
-        units = dict(usage.units)
-        if self.draft.modality and self.draft.admitted:
-            front = self.draft.modality
-            units[f"{front}.requests"] = 1
-            units[f"{front}.bytes_in"] = self._ingress.bytes_in if self._ingress else 0
-            units[f"{front}.bytes_out"] = self.reply.bytes_out
-        receipt = self.draft.receipt(
-            ending=ending,
-            status=499 if ending == "client_gone" else self.reply.status,
-            units=units,
-            exact=usage.exact and error is None,
-            measured_by=usage.by,
-            error=error,
-        )
-        if self._admission is not None:
-            counted = usage.units if usage.by != "estimate" or error is None else None
-            self._gateway.limiter.settle(self._admission, counted, now=self._clock.now())
-            if self.draft.modality:
-                self._state.ledger.ended(receipt)
-        self._state.observer.observe(receipt)
 
 
 def asked_seconds(headers: Mapping[str, str]) -> float:

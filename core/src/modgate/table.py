@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import orjson
 
 from modgate.api.auth import Caller
 from modgate.api.body import Body
 from modgate.api.json import JsonObject
-from modgate.api.modality import Endpoint, Modality
+from modgate.api.modality import AnyModality, Endpoint
 from modgate.api.model import Model
 from modgate.api.request import form_fields
 from modgate.api.surface import Surface
@@ -25,8 +24,6 @@ from modgate.errors import (
     TooLarge,
 )
 from modgate.http.surfaces import Superset
-
-AnyModality = Modality[Any]  # each modality has a config type of its own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

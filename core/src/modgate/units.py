@@ -79,10 +79,6 @@ class Units(Mapping[str, int]):
     def __getitem__(self, name: str) -> int:
         return self._counts[name]
 
-    def get(self, name: str, default: int = 0) -> int:  # type: ignore[override]  # counts default to 0
-        """A count; 0 when there is none."""
-        return self._counts.get(name, default)
-
     def items(self) -> ItemsView[str, int]:
         """The counts by name."""
         return self._counts.items()

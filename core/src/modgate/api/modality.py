@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Generic, Literal, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from pydantic import BaseModel
 
@@ -118,3 +118,6 @@ class Modality(ABC, Generic[ConfigT]):
         """What a side call (`Ask`) did cost; by default its size, as an estimate."""
         del event
         return Usage(call.size, exact=False, by="estimate")
+
+
+AnyModality = Modality[Any]  # each modality has a config type of its own

@@ -33,4 +33,5 @@ class Secret:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Secret) and other._value == self._value
 
-    __hash__ = None  # type: ignore[assignment]  # a secret must not become a key of a map
+    def __hash__(self) -> int:
+        raise TypeError("a Secret is not to be the key of a map")

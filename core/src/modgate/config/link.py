@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from math import ceil
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 from pydantic import BaseModel, ValidationError
 
 from modgate.api.auth import Limits, Policy, Rate
 from modgate.api.json import JsonObject
-from modgate.api.modality import Modality
+from modgate.api.modality import AnyModality
 from modgate.api.model import Model, ModelFacts
 from modgate.api.select import PHASES, Backend, Target
 from modgate.config.decode import Source, did_you_mean, problems_of
@@ -24,7 +24,6 @@ from modgate.config.values import RateText, TargetText
 from modgate.errors import ConfigError, Problem
 from modgate.units import REQUESTS, UnitTable
 
-AnyModality = Modality[Any]  # each modality has a config type of its own
 Deadlines = Mapping[str, Mapping[str, Target]]
 
 

@@ -195,15 +195,17 @@ class Fleet:
         """Riders of waiting calls with this key that fit into `room` items; they wait no longer."""
         line = self.state.waiting.get(model)
         taken: list[object] = []
-        for waiter in [w for w in line or () if w.key == key and not w.granted.done()]:
+        if line is None:
+            return taken
+        for waiter in [w for w in line if w.key == key and not w.granted.done()]:
             size = count(waiter.rider)
             if size > room:
                 break
             room -= size
             taken.append(waiter.rider)
             waiter.granted.set_result(None)
-            line.remove(waiter)  # type: ignore[union-attr]  # there are waiters, so there is a line
-        if line is not None and not line:
+            line.remove(waiter)
+        if not line:
             del self.state.waiting[model]
         return taken
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from modgate.api.modality import Endpoint, Modality
+from modgate.api.modality import AnyModality, Endpoint
 from modgate.api.surface import Surface
 from modgate.errors import PluginError
 from modgate.host.installed import Origin
@@ -15,8 +14,6 @@ from modgate.units import EVERYWHERE
 RESERVED = frozenset({"health", "admin", "metrics", "models", "v1", "v2", "requests", "openapi"})
 RESERVED_PATHS = ("/v1/models", "/health", "/admin", "/metrics", "/openapi.json")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
-
-AnyModality = Modality[Any]  # each modality has a config type of its own
 
 
 def check(

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Any
 
 import pluggy
 from pydantic import BaseModel
@@ -18,13 +17,12 @@ from pydantic import BaseModel
 from modgate import hookspecs
 from modgate.api.dialect import Dialect
 from modgate.api.engine import LocalEngine
-from modgate.api.modality import Endpoint, Modality
+from modgate.api.modality import AnyModality, Endpoint, Modality
 from modgate.api.surface import Surface
 from modgate.errors import PluginError
 from modgate.host.check import check
 from modgate.host.installed import Installed, Origin, wanted
 
-AnyModality = Modality[Any]  # each modality has a config type of its own
 Validate = Callable[[str, type[BaseModel]], BaseModel]
 
 

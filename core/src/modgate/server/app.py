@@ -15,7 +15,6 @@ from modgate.api.secret import Secret
 from modgate.auth.keyring import KeyCache
 from modgate.auth.keys import StoredKey
 from modgate.clock import SystemClock
-from modgate.config.schema import Listen
 from modgate.decoders.pool import Decoders
 from modgate.decoders.process import DecoderLimits
 from modgate.engines.supervisor import Engines
@@ -152,7 +151,10 @@ class App:
         file = made.linked.file
         public, admin = self._addresses or (file.listen.address, file.admin.address)
         self.public = Listener(Public(self.state).handle, self.state)
-        self.public_address = await self.public.open(_address(public, file.listen))
+        tls = None
+        if file.listen.tls is not None:
+            tls = TlsFiles(cert=file.listen.tls.cert, key=file.listen.tls.key)
+        self.public_address = await self.public.open(_address(public, tls))
         self.admin = Listener(Admin(self.state, self.reload, file.admin.key).handle, self.state)
         self.admin_address = await self.admin.open(_address(admin, None))
 
@@ -238,11 +240,8 @@ class App:
         self._files.close()
 
 
-def _address(text: str, listen: Listen | None) -> Address:
+def _address(text: str, tls: TlsFiles | None) -> Address:
     host, _, port = text.rpartition(":")
-    tls = None
-    if listen is not None and listen.tls is not None:
-        tls = TlsFiles(cert=listen.tls.cert, key=listen.tls.key)
     return Address(host=host.strip("[]"), port=int(port), tls=tls)
 
 

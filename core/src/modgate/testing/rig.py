@@ -12,7 +12,7 @@ import orjson
 
 from modgate.api.body import Body, File, Part
 from modgate.api.json import Json, JsonObject
-from modgate.api.modality import Endpoint, Sample
+from modgate.api.modality import AnyModality, Endpoint, Sample
 from modgate.api.model import Model
 from modgate.api.need import Ask, Fetch, Need, Work
 from modgate.api.plan import Call, Drawn, Plan
@@ -22,7 +22,7 @@ from modgate.api.surface import Surface
 from modgate.errors import GatewayError, Unsupported
 from modgate.http.surfaces import built_in
 from modgate.spool import Spool
-from modgate.table import AnyModality, parse
+from modgate.table import parse
 from modgate.testing.drive import Drive
 from modgate.testing.inline import Inline
 

@@ -10,11 +10,10 @@ from typing import ClassVar
 
 from modgate.api.dialect import Dialect
 from modgate.api.json import Json
-from modgate.api.modality import Sample
+from modgate.api.modality import AnyModality, Sample
 from modgate.api.plan import Call
 from modgate.api.relay import Event
 from modgate.api.surface import Surface
-from modgate.table import AnyModality
 from modgate.testing.drive import Drive, Played
 from modgate.testing.guards import no_sockets
 from modgate.testing.rig import Incomplete, Rig, events_of

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Sequence
+from importlib import import_module
 
 from modgate.kit.local.missing import missing
 from modgate.plugin import DataWheel, Json, LocalEngine, Report
@@ -41,7 +42,7 @@ class SmolLm(LocalEngine):
         if lines:
             return lines
         try:
-            import xllamacpp  # noqa: F401  # it is linked with libgomp, which a bare system lacks
+            import_module("xllamacpp")  # it is linked with libgomp, which a bare system lacks
         except ImportError:
             return ["apt-get install libgomp1"]
         return []

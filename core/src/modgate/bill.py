@@ -1,0 +1,182 @@
+"""One request's bill while it lives: what it may cost, what it did cost, and the end of both.
+
+admit -> (hold)* -> reserve -> (more | touch)* -> settle.  Settling is synchronous and happens once,
+on every ending: the limits are put right, the ledger frame is written, the receipt goes out.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+
+from modgate.api.modality import AnyModality
+from modgate.api.plan import Call, Drawn, Plan
+from modgate.api.relay import Usage
+from modgate.draft import Draft, ending_of
+from modgate.errors import GatewayError, PluginFault
+from modgate.gateway import Gateway
+from modgate.limits.headers import headers as rate_headers
+from modgate.limits.limiter import Admission, What
+from modgate.state import State
+from modgate.units import NOTHING, Units
+
+log = logging.getLogger(__name__)
+
+
+class Bill:
+    """The money side of one exchange.  `own`: what the plan did cost so far, once it runs."""
+
+    def __init__(self, state: State, gateway: Gateway, draft: Draft) -> None:
+        self._state = state
+        self._gateway = gateway
+        self._draft = draft
+        self._admission: Admission | None = None
+        self._side = NOTHING  # what Ask calls did cost, by full name
+        self._side_exact = True
+        self._drawn = NOTHING
+        self._lazy = False
+        self.own: Callable[[], Usage] | None = None
+
+    @property
+    def _held(self) -> Admission:
+        assert self._admission is not None, "nothing is charged before the request is admitted"
+        return self._admission
+
+    def _now(self) -> float:
+        return self._state.clock.now()
+
+    def admit(self) -> None:
+        """Charge the request itself; LimitReached, QuotaSpent or Overloaded."""
+        draft = self._draft
+        limiter = self._gateway.limiter
+        self._admission = limiter.admit(draft.caller, now=self._now(), wall=draft.wall)
+        draft.admitted = True
+
+    def check_spent(self, modalities: tuple[str, ...]) -> None:
+        """Refuse before the body is read when nothing is left of what the route's units need."""
+        self._gateway.limiter.check_spent(self._held, modalities, now=self._now())
+
+    def hold(self, what: What, n: int) -> None:
+        """Take, or give back, what is bounded at once."""
+        if self._admission is not None:
+            self._gateway.limiter.hold(self._admission, what, n)
+
+    def reserve(self, plan: Plan, modality: AnyModality) -> Units:
+        """Reserve what the plan may cost; the answer is that."""
+        units = _reserve_of(plan).of(modality.name)
+        self._lazy = plan.reserve is not None
+        learned = frozenset(unit.name for unit in modality.units if unit.learned)
+        self._gateway.limiter.reserve(
+            self._held, units, model=self._draft.model, learned=learned, now=self._now()
+        )
+        self._note(units)
+        return units
+
+    def drew(self, call: Call, modality: str) -> None:
+        """A call was drawn: what the sizes exceed the reserve by is reserved before it goes out."""
+        if not self._lazy:
+            return
+        self._drawn = self._drawn + call.size
+        front = f"{modality}."
+        reserved = {
+            name.removeprefix(front): count
+            for name, count in self._draft.reserved.items()
+            if name.startswith(front)
+        }
+        self.more(self._drawn.beyond(reserved).of(modality))
+
+    def more(self, units: Units) -> None:
+        """Reserve on top: a side call, or a call of another model."""
+        if units:
+            self._gateway.limiter.top_up(self._held, units, now=self._now())
+            self._note(units)
+
+    def _note(self, units: Units) -> None:
+        reserved = dict(self._draft.reserved)
+        for name, count in units.full().items():
+            reserved[name] = reserved.get(name, 0) + count
+        self._draft.reserved = reserved
+
+    def asked(self, usage: Usage, modality: str) -> None:
+        """A side call was answered; it stays billed whatever follows."""
+        self._side = self._side + usage.units.of(modality).full()
+        self._side_exact = self._side_exact and usage.exact
+
+    def usage(self) -> Usage:
+        """What the request did cost so far, by full name: its own calls and the side calls."""
+        if self.own is None:
+            return Usage(self._side, self._side_exact)
+        usage = self.own()
+        own = usage.units.of(self._draft.modality).full()
+        whole = self._side + own if self._side else Units(own)
+        return Usage(whole, usage.exact and self._side_exact, usage.by)
+
+    def touch(self) -> None:
+        """The request lives and has used so much: the bill if the gateway dies now."""
+        if self._admission is not None and self.own is not None:
+            used = self.usage().units
+            self._gateway.limiter.touch(self._admission, used, now=self._now())
+            self._state.ledger.touched(self._draft.request_id, used)
+
+    def shown(self) -> str:
+        """The units so far as the `x-modgate-units` header shows them."""
+        table = self._gateway.units
+        return ";".join(
+            f"{table.public(name).partition('.')[2]}={table.units[name].outside(count)}"
+            for name, count in self.usage().units.items()
+            if name in table.units
+        )
+
+    def headers(self) -> Mapping[str, str]:
+        """The limits' headers; none before the request was admitted."""
+        if self._admission is None:
+            return {}
+        return rate_headers(self._gateway.limiter.rates(self._admission, self._now()))
+
+    def settle(
+        self, error: GatewayError | None, *, status: int, bytes_in: int, bytes_out: int
+    ) -> None:
+        """The end: limits, ledger and receipt, at once and exactly once."""
+        draft = self._draft
+        usage = self._last_usage()
+        ending = ending_of(error)
+        units = dict(usage.units.items())
+        if draft.modality and draft.admitted:
+            front = draft.modality
+            units[f"{front}.requests"] = 1
+            units[f"{front}.bytes_in"] = bytes_in
+            units[f"{front}.bytes_out"] = bytes_out
+        receipt = draft.receipt(
+            ending=ending,
+            status=499 if ending == "client_gone" else status,
+            units=units,
+            exact=usage.exact and error is None,
+            measured_by=usage.by,
+            error=error,
+        )
+        if self._admission is not None:
+            counted = usage.units if usage.by != "estimate" or error is None else None
+            self._gateway.limiter.settle(self._admission, counted, now=self._now())
+            if draft.modality:
+                self._state.ledger.ended(receipt)
+        self._state.observer.observe(receipt)
+
+    def _last_usage(self) -> Usage:
+        """A plugin whose usage fails must not lose the bill: the reserve stands."""
+        try:
+            return self.usage()
+        except Exception:
+            log.exception("usage failed", extra={"request_id": self._draft.request_id})
+            return Usage(NOTHING, exact=False, by="estimate")
+
+
+def _reserve_of(plan: Plan) -> Units:
+    """What a plan reserves: as it says, else the sum of its calls' sizes."""
+    if plan.reserve is not None:
+        return plan.reserve
+    if isinstance(plan.calls, Drawn) or not isinstance(plan.calls, tuple | list):
+        raise PluginFault("a plan whose calls are drawn lazily must give its reserve")
+    units = plan.calls[0].size if plan.calls else NOTHING
+    for call in plan.calls[1:]:
+        units = units + call.size
+    return units
