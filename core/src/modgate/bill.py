@@ -13,7 +13,7 @@ from modgate.api.modality import AnyModality
 from modgate.api.plan import Call, Drawn, Plan
 from modgate.api.relay import Usage
 from modgate.draft import Draft, ending_of
-from modgate.errors import GatewayError, PluginFault
+from modgate.errors import GatewayError, PluginFault, Unavailable
 from modgate.gateway import Gateway
 from modgate.limits.headers import headers as rate_headers
 from modgate.limits.limiter import Admission, What
@@ -34,6 +34,7 @@ class Bill:
         self._side = NOTHING  # what Ask calls did cost, by full name
         self._side_exact = True
         self._drawn = NOTHING
+        self._reserved = NOTHING  # by the plan itself, without side calls
         self._lazy = False
         self.own: Callable[[], Usage] | None = None
 
@@ -48,6 +49,8 @@ class Bill:
     def admit(self) -> None:
         """Charge the request itself; LimitReached, QuotaSpent or Overloaded."""
         draft = self._draft
+        if not self._state.ledger.writable:
+            raise Unavailable("the gateway cannot write its ledger, so it takes no requests")
         limiter = self._gateway.limiter
         self._admission = limiter.admit(draft.caller, now=self._now(), wall=draft.wall)
         draft.admitted = True
@@ -65,6 +68,7 @@ class Bill:
         """Reserve what the plan may cost; the answer is that."""
         units = _reserve_of(plan).of(modality.name)
         self._lazy = plan.reserve is not None
+        self._reserved = units
         learned = frozenset(unit.name for unit in modality.units if unit.learned)
         self._gateway.limiter.reserve(
             self._held, units, model=self._draft.model, learned=learned, now=self._now()
@@ -77,13 +81,9 @@ class Bill:
         if not self._lazy:
             return
         self._drawn = self._drawn + call.size
-        front = f"{modality}."
-        reserved = {
-            name.removeprefix(front): count
-            for name, count in self._draft.reserved.items()
-            if name.startswith(front)
-        }
-        self.more(self._drawn.beyond(reserved).of(modality))
+        short = self._drawn.beyond(self._reserved)
+        self._reserved = self._reserved + short
+        self.more(short.of(modality))
 
     def more(self, units: Units) -> None:
         """Reserve on top: a side call, or a call of another model."""
@@ -155,7 +155,7 @@ class Bill:
             error=error,
         )
         if self._admission is not None:
-            counted = usage.units if usage.by != "estimate" or error is None else None
+            counted = units if usage.by != "estimate" or error is None else None
             self._gateway.limiter.settle(self._admission, counted, now=self._now())
             if draft.modality:
                 self._state.ledger.ended(receipt)
