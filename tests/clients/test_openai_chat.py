@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 
 import openai
@@ -192,18 +193,22 @@ async def test_the_async_client_streams(async_client: openai.AsyncOpenAI) -> Non
     assert 1 <= chunks[-1].usage.completion_tokens <= 6
 
 
-async def test_a_stream_that_is_left_frees_the_model(async_client: openai.AsyncOpenAI) -> None:
-    asked = [{"role": "user", "content": "Count from one to one thousand in words."}]
-    for _ in range(4):  # more than there are slots
-        stream = await async_client.chat.completions.create(
-            model=CHAT, messages=asked, max_tokens=1000, stream=True
-        )
-        async for chunk in stream:
-            if chunk.choices and chunk.choices[0].delta.content:
-                break
-        await stream.close()
-
-    reply = await async_client.chat.completions.create(model=CHAT, messages=ASKED, max_tokens=2)
+async def test_streams_that_are_left_free_their_slots(async_client: openai.AsyncOpenAI) -> None:
+    """Left running, each would hold a slot for the 1,500 tokens that take half a minute."""
+    async with asyncio.timeout(20):
+        for _ in range(4):  # more than there are slots
+            stream = await async_client.chat.completions.create(
+                model=CHAT,
+                messages=ASKED,
+                max_tokens=1500,
+                stream=True,
+                extra_body={"ignore_eos": True},
+            )
+            async for chunk in stream:
+                if chunk.choices and chunk.choices[0].delta.content:
+                    break
+            await stream.close()
+        reply = await async_client.chat.completions.create(model=CHAT, messages=ASKED, max_tokens=2)
 
     assert reply.usage
     assert reply.usage.completion_tokens <= 2
