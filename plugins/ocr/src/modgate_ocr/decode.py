@@ -110,7 +110,10 @@ def _opened(file: BinaryIO, pixels: int) -> Plain:
 
 def _image_size(file: BinaryIO, pixels: int) -> tuple[int, int]:
     with _opened(file, pixels) as image:
-        turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+        try:
+            turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+        except (OSError, SyntaxError, ValueError):  # a PNG is decoded to its end for this
+            raise Refused("the image is damaged", "invalid_image_format") from None
         return (image.height, image.width) if turned else (image.width, image.height)
 
 

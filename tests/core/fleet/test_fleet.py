@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import asyncio
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from modgate.api.select import Backend
+from modgate.errors import NoBackend, Overloaded
+from modgate.fleet.fleet import Fleet, FleetState
+from modgate.fleet.pick import Wanted, candidates, pick
+from modgate.fleet.slots import Seat, Slots
+
+
+def fleet(*backends: Backend, state: FleetState | None = None, waiting: int = 10) -> Fleet:
+    return Fleet(
+        backends,
+        state or FleetState(),
+        groups={"local": 1},
+        rng=random.Random(1).random,
+        waiting_at_most=waiting,
+    )
+
+
+def backend(name: str, slots: int = 1, region: str = "", group: str = "") -> Backend:
+    return Backend(
+        name=name,
+        family="home",
+        url=f"http://{name}",
+        serves={"m": "e"},
+        slots=slots,
+        region=region,
+        group=group,
+    )
+
+
+regions = st.sampled_from(["eu", "us", "ap"])
+
+
+@settings(derandomize=True, deadline=None)
+@given(
+    seats=st.lists(st.tuples(regions, st.integers(0, 3)), min_size=1, max_size=8),
+    allowed=st.frozensets(regions, max_size=3),
+    tried=st.frozensets(st.sampled_from([f"b{i}" for i in range(8)]), max_size=8),
+)
+def test_a_pick_never_leaves_the_callers_regions(
+    seats: list[tuple[str, int]], allowed: frozenset[str], tried: frozenset[str]
+) -> None:
+    pool = [
+        Seat(backend=f"b{i}", region=region, slots=Slots(limit=2, taken=taken))
+        for i, (region, taken) in enumerate(seats)
+    ]
+    wanted = Wanted(regions=allowed, tried=tried)
+
+    fit = candidates(pool, wanted)
+    seat = pick(fit, wanted, random.Random(0).random) if fit else None
+
+    assert all(each.region in allowed for each in fit)
+    assert seat is None or (seat.region in allowed and seat.free)
+
+
+def test_a_backend_that_failed_the_call_is_taken_only_when_no_other_is_left() -> None:
+    pool = [Seat(backend=name, region="", slots=Slots(limit=1)) for name in ("a", "b")]
+
+    assert [s.backend for s in candidates(pool, Wanted(tried=frozenset({"a"})))] == ["b"]
+    assert len(candidates(pool, Wanted(tried=frozenset({"a", "b"})))) == 2
+
+
+def test_what_a_call_requires_must_be_offered_unless_nothing_is_said() -> None:
+    silent = Seat(backend="a", region="", slots=Slots(limit=1))
+    other = Seat(backend="b", region="", offers={"voice": frozenset({"amy"})}, slots=Slots(limit=1))
+    wanted = Wanted(requires=(("voice", "bob"),))
+
+    assert [s.backend for s in candidates([silent, other], wanted)] == ["a"]
+
+
+async def test_no_backend_in_the_region_is_said_so() -> None:
+    with pytest.raises(NoBackend):
+        await fleet(backend("a", region="us")).lease("m", Wanted(regions=frozenset({"eu"})))
+
+
+async def test_waiting_calls_get_slots_in_the_order_they_came() -> None:
+    one = fleet(backend("a"))
+    first = await one.lease("m", Wanted())
+    order: list[int] = []
+
+    async def wait(number: int) -> None:
+        lease = await one.lease("m", Wanted())
+        order.append(number)
+        assert lease is not None
+        lease.give_back()
+
+    tasks = [asyncio.create_task(wait(number)) for number in range(5)]
+    await asyncio.sleep(0)
+    assert first is not None
+    first.give_back()
+    await asyncio.gather(*tasks)
+
+    assert order == [0, 1, 2, 3, 4]
+    assert one.state.queued == 0
+
+
+async def test_a_waiter_that_leaves_frees_its_place_and_its_slot() -> None:
+    one = fleet(backend("a"))
+    first = await one.lease("m", Wanted())
+    task = asyncio.create_task(one.lease("m", Wanted()))
+    await asyncio.sleep(0)
+    assert first is not None
+    first.give_back()  # granted to the waiter, which is cancelled before it can see it
+    task.cancel()
+    await asyncio.wait([task])
+
+    assert one.state.queued == 0
+    assert one.state.slots["http://a"].taken == 0
+
+
+async def test_too_many_waiting_calls_are_refused() -> None:
+    one = fleet(backend("a"), waiting=1)
+    first = await one.lease("m", Wanted())
+    waiting = asyncio.create_task(one.lease("m", Wanted()))
+    await asyncio.sleep(0)
+
+    with pytest.raises(Overloaded):
+        await one.lease("m", Wanted())
+    assert first is not None
+    first.give_back()
+    second = await waiting
+    assert second is not None
+    second.give_back()
+
+
+async def test_a_reload_keeps_what_is_taken() -> None:
+    state = FleetState()
+    lease = await fleet(backend("a", slots=2), state=state).lease("m", Wanted())
+    again = fleet(backend("a", slots=2), state=state)
+
+    assert state.slots["http://a"].taken == 1
+    second = again.at_once("m", Wanted())
+    assert second is not None
+    assert again.at_once("m", Wanted()) is None
+    assert lease is not None
+    lease.give_back()
+    lease.give_back()  # given back exactly once
+    assert state.slots["http://a"].taken == 1
+
+
+async def test_backends_of_a_group_share_their_slots() -> None:
+    one = Fleet(
+        [backend("a", group="local"), backend("b", group="local")],
+        FleetState(),
+        groups={"local": 1},
+    )
+    first = one.at_once("m", Wanted())
+
+    assert first is not None
+    assert one.at_once("m", Wanted()) is None
+    first.give_back()
+    assert one.at_once("m", Wanted()) is not None

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from modgate.errors import Cancelled, UpstreamTimedOut
+from modgate.guard import Deadline, Guard
+
+
+async def test_a_fired_guard_ends_the_wait_with_its_reason() -> None:
+    guard = Guard()
+    asyncio.get_running_loop().call_soon(guard.fire, Cancelled("gone"))
+
+    with pytest.raises(Cancelled), guard:
+        await asyncio.sleep(10)
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+
+
+async def test_only_the_first_reason_counts() -> None:
+    guard = Guard()
+    guard.fire(Cancelled("first"))
+    guard.fire(UpstreamTimedOut("second"))
+
+    with pytest.raises(Cancelled), guard:
+        await asyncio.sleep(10)
+
+
+async def test_a_cancellation_from_outside_stays_one() -> None:
+    guard = Guard()
+
+    async def wait() -> None:
+        with guard:
+            await asyncio.sleep(10)
+
+    task = asyncio.create_task(wait())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_fired_by_its_own_task_it_cancels_no_later_wait() -> None:
+    guard = Guard()
+    with guard:
+        guard.fire(Cancelled("gone"))
+    await asyncio.sleep(0)  # would be hit by a stale cancellation
+
+    assert guard.reason is not None
+
+
+async def test_nested_guards_each_take_their_own() -> None:
+    outer, inner = Guard(), Guard()
+    loop = asyncio.get_running_loop()
+    loop.call_later(0.01, inner.fire, UpstreamTimedOut("late"))
+    loop.call_later(0.03, outer.fire, Cancelled("gone"))
+
+    async def both() -> None:
+        with outer:
+            with pytest.raises(UpstreamTimedOut), inner:
+                await asyncio.sleep(10)
+            await asyncio.sleep(10)
+
+    with pytest.raises(Cancelled):
+        await both()
+
+
+async def test_a_deadline_that_is_moved_fires_later() -> None:
+    deadline = Deadline(UpstreamTimedOut("late"))
+    deadline.set(deadline.now() + 0.02)
+    with deadline:
+        deadline.at = deadline.now() + 0.2
+        await asyncio.sleep(0.05)
+    with pytest.raises(UpstreamTimedOut), deadline:
+        await asyncio.sleep(5)
+    deadline.disarm()

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from modgate.errors import Overloaded
+from modgate.spool import Spool
+
+
+def test_a_file_has_no_name_and_is_gone_with_its_scope(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, 1000)
+    scope = spool.scope()
+    writer = scope.writer()
+    writer.write(b"hello")
+    file = writer.done()
+
+    assert file.read() == b"hello"
+    assert file.read(1, 3) == b"ell"
+    assert list(tmp_path.iterdir()) == []
+    assert (spool.used, spool.files) == (5, 1)
+    scope.close()
+    scope.close()
+    assert (spool.used, spool.files) == (0, 0)
+
+
+def test_a_full_spool_refuses_and_charges_nothing(tmp_path: Path) -> None:
+    charged: list[int] = []
+    spool = Spool(tmp_path, 10)
+    scope = spool.scope(charged.append)
+    writer = scope.writer()
+    writer.write(b"12345678")
+
+    with pytest.raises(Overloaded):
+        writer.write(b"9abc")
+    scope.close()
+    assert sum(charged) == 0
+    assert spool.used == 0
