@@ -175,7 +175,7 @@ def build(
 
 def _fetcher(file: File, state: State) -> Fetcher:
     try:
-        return Fetcher(file.fetch.allow, state.clock)
+        return state.fetcher_of(file.fetch.allow)
     except ValueError as error:
         raise ConfigError([Problem(message=str(error), path="fetch.allow")]) from None
 

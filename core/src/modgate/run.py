@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from typing import Protocol
 
+from modgate.api.body import File
 from modgate.api.json import Json
 from modgate.api.plan import Call, Drawn, Plan
 from modgate.api.relay import Event, Outcome, Relay, Usage
@@ -142,7 +143,7 @@ class Run:
             except Upstream:
                 if not self._plan.partial:
                     raise
-            self._call_ended()
+            self._call_ended(index)
 
     async def _feed(self, index: int, events: list[Event]) -> None:
         if self._relay.heavy:
@@ -246,13 +247,15 @@ class Run:
             error = raised
         finally:
             del self._tasks[index]
-            self._call_ended()
+            self._call_ended(index)
             lane.close(error)
             self._changed.set()
 
-    def _call_ended(self) -> None:
+    def _call_ended(self, index: int) -> None:
         self._ended += 1
         self._calls.ended(self._ended)
+        for file in self._calls.files.pop(index, ()):
+            self._scope.drop(file)
 
 
 class _Drawing:
@@ -268,6 +271,7 @@ class _Drawing:
         self._pieces = pieces
         self._to_call = to_call
         self._count = 0
+        self.files: dict[int, list[File]] = {}  # of each call that a decoder process drew
 
     async def next(self) -> Call | None:
         """The next call; None when there is none.  What a plugin raises is its fault."""
@@ -280,8 +284,9 @@ class _Drawing:
                 piece = await self._pieces.next()
             except StopAsyncIteration:
                 return None
-            self._count += 1
-            return self._to_call(self._count - 1, piece)
+            index, self._count = self._count, self._count + 1
+            self.files[index] = files_in(piece)
+            return self._to_call(index, piece)
         except GatewayError:
             raise
         except Exception as error:
@@ -296,3 +301,9 @@ class _Drawing:
         """No more calls are wanted."""
         if self._pieces is not None:
             await self._pieces.close()
+
+
+def files_in(piece: Json) -> list[File]:
+    """The spool files that a descriptor names: they go when their call has ended."""
+    values = piece.values() if isinstance(piece, dict) else [piece]
+    return [value for value in values if isinstance(value, File)]

@@ -20,6 +20,7 @@ from modgate.limits.state import LimitState
 from modgate.observe.observer import Observer
 from modgate.spool import Spool
 from modgate.upstream.client import Client
+from modgate.upstream.fetch import Fetcher
 
 if TYPE_CHECKING:
     from modgate.gateway import Gateway
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 UNUSED_KEPT_S = 600.0
 HEAVY_THREADS = 2
+FETCHERS_AT_MOST = 4
 
 
 @dataclass(slots=True)
@@ -53,6 +55,7 @@ class State:
     sample: float = 0.0
     draining: bool = False
     _clients: dict[str, _Kept] = field(default_factory=dict)
+    _fetchers: dict[tuple[str, ...], Fetcher] = field(default_factory=dict)
     _live: set[Exchange] = field(default_factory=set)
     _idle: asyncio.Event = field(default_factory=asyncio.Event)
     _gateway: Gateway | None = None
@@ -82,6 +85,14 @@ class State:
             kept = self._clients[backend.identity] = _Kept(client)
         kept.unused_since = None
         return kept.client
+
+    def fetcher_of(self, allow: tuple[str, ...]) -> Fetcher:
+        """The fetcher of an allow-list, shared by snapshots; ValueError for a bad entry."""
+        if allow not in self._fetchers:
+            while len(self._fetchers) >= FETCHERS_AT_MOST:
+                self._fetchers.pop(next(iter(self._fetchers))).close()
+            self._fetchers[allow] = Fetcher(allow, self.clock)
+        return self._fetchers[allow]
 
     async def prune(self, backends: Sequence[Backend]) -> None:
         """Close what no snapshot has named for ten minutes: a mistaken edit costs nothing."""
@@ -139,6 +150,8 @@ class State:
         for kept in self._clients.values():
             await kept.client.close()
         self._clients.clear()
+        for fetcher in self._fetchers.values():
+            fetcher.close()
         await self.decoders.close()
         await self.engines.close()
         self.pool.shutdown(wait=True)

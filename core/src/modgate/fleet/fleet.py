@@ -44,7 +44,7 @@ class FleetState:
     @property
     def queued(self) -> int:
         """Calls that wait now."""
-        return sum(len(line) for line in self.waiting.values())
+        return sum(len(line) for line in list(self.waiting.values()))
 
     def slots_of(self, identity: str, limit: int) -> Slots:
         """An engine's slots; a changed limit keeps what is taken."""

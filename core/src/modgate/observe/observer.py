@@ -16,6 +16,7 @@ requests = logging.getLogger("modgate.request")
 log = logging.getLogger(__name__)
 
 LAG_EVERY_S = 0.5
+CLOSE_S = 5.0
 LAG_BOUNDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0)
 
 
@@ -70,7 +71,8 @@ class Observer:
             self._task.cancel()
             await asyncio.wait([self._task])
         if self._exporter is not None:
-            await asyncio.get_running_loop().run_in_executor(None, self._exporter.close)
+            closing = asyncio.get_running_loop().run_in_executor(None, self._exporter.close)
+            await asyncio.wait([closing], timeout=CLOSE_S)
 
 
 def line_of(receipt: Receipt) -> JsonObject:

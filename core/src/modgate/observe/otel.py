@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 QUEUE_AT_MOST = 4096
 FLUSH_MS = 2000
+EXPORT_S = 3
 # A stream can fail after its status 200 was sent.
 FAILED = frozenset({"upstream_failed", "timed_out", "fault"})
 Attributes = Mapping[str, str | int | float | bool]
@@ -40,7 +41,7 @@ class Exporter:
         url = endpoint if endpoint.endswith("/v1/traces") else f"{endpoint.rstrip('/')}/v1/traces"
         self._resource = Resource.create({"service.name": "modgate"})
         self._processor = BatchSpanProcessor(
-            OTLPSpanExporter(endpoint=url),
+            OTLPSpanExporter(endpoint=url, timeout=EXPORT_S),
             max_queue_size=QUEUE_AT_MOST,
             schedule_delay_millis=FLUSH_MS,
         )
