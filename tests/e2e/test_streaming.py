@@ -1,0 +1,86 @@
+"""A stream is relayed as it comes: in lock step with the engine, and kept alive when that is silent.
+
+Source: architecture.md 8; wire.md 1.6 (event streams and their comments).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from gateways import start
+from oracle import requests as ask
+from oracle.client import send
+from oracle.engine import ScriptedEngine, always
+from oracle.faults import Script
+from oracle.requests import ClientRequest
+
+GATED = Script(gated=True, gated_calls=True, tokens=6)
+ROUTES: dict[str, ClientRequest] = {
+    "chat": ask.chat(1, model="chat", stream=True, usage=True),
+    "completions": ask.completion(2, model="chat", stream=True, usage=True),
+    "vision": ask.vision(3, model="eyes", stream=True, usage=True),
+    # A whole reply for each window: the second window's waits until the client has the first's.
+    "transcription": ask.transcription(4, model="ears", duration_ms=75_000, stream=True),
+    "speech": ask.speech(5, model="voice"),
+    "speech in wav": ask.speech(6, model="voice", response_format="wav"),
+    "speech in events": ask.speech(7, model="voice", sse=True),
+}
+
+
+@pytest.mark.parametrize("route", ROUTES)
+async def test_the_client_has_a_piece_before_the_engine_says_the_next(
+    tmp_path: Path, route: str
+) -> None:
+    request = ROUTES[route]
+    ahead: list[tuple[int, int]] = []
+    async with always(GATED) as engine:
+
+        def acknowledge(request_id: str, events: int) -> None:
+            ahead.append((events, sum(record.served for record in engine.of(request_id))))
+            engine.release(request_id)
+
+        running = await start(tmp_path, [{"url": engine.url}])
+        try:
+            client = await send(
+                running.url, request, key=running.key, on_event=acknowledge, within_s=10
+            )
+        finally:
+            await running.app.close()
+
+    assert (client.ended, client.error) == ("ok", None)
+    assert len(ahead) >= 3
+    assert [served for _, served in ahead] == [events for events, _ in ahead]
+
+
+@pytest.mark.parametrize("route", ["chat", "completions", "speech in events"])
+async def test_a_silent_engine_does_not_make_the_stream_silent(tmp_path: Path, route: str) -> None:
+    script = Script(first_byte_after_ms=300, tokens=3)
+    request = ROUTES[route]
+    more = "[timeouts]\nkeep_alive = '40ms'\n"
+    async with always(script) as engine:
+        running = await start(tmp_path, [{"url": engine.url}], more=more)
+        try:
+            client = await send(running.url, request, key=running.key, within_s=10)
+        finally:
+            await running.app.close()
+        [record] = [each for each in engine.records if each.method == "POST"]
+
+    comments = [line for line in client.body.split(b"\n") if line.startswith(b":")]
+    assert (client.ended, client.error) == ("ok", None)
+    assert len(comments) >= 3
+    assert client.first_byte_at is not None
+    assert client.first_byte_at < record.written_at[0]
+
+
+async def test_a_stream_that_flows_gets_no_comment(tmp_path: Path, engine: ScriptedEngine) -> None:
+    engine.script_for = lambda record: replace(GATED, gated=False, between_ms=10)
+    running = await start(tmp_path, [{"url": engine.url}])
+    try:
+        client = await send(running.url, ROUTES["chat"], key=running.key)
+    finally:
+        await running.app.close()
+
+    assert client.ended == "ok"
+    assert not [line for line in client.body.split(b"\n") if line.startswith(b":")]
