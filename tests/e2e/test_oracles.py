@@ -11,13 +11,14 @@ from pathlib import Path
 
 import pytest
 from gateways import MODELS, Running, start
-from modgate.ledger.reader import rows
 from oracle.client import ClientRecord
 from oracle.compare import Ending, LedgerRow, compare, endings
 from oracle.engine import ScriptedEngine
 from oracle.mix import Mix, draw
 from oracle.play import play_mix
 from oracle.words import Modality
+
+from modgate.ledger.reader import rows
 
 NAMES = {modality: name for name, modality in MODELS.items()}
 FAST = "[timeouts]\nidle = '2s'\nclient_stalled = '5s'\n"
