@@ -48,6 +48,11 @@ class Case:
     alone: bool = False
 
     @property
+    def sort(self) -> str:
+        """What the issue calls it; the rest of the name says which of several it is."""
+        return self.name.partition(", ")[0]
+
+    @property
     def accepted(self) -> bool:
         """It is no bad input at all: it must be answered."""
         return self.status == 200 and self.ends is None

@@ -90,7 +90,6 @@ def _client_cases() -> Iterator[Case]:
         how="mute",
         script=endless,
         within_s=6.0,
-        alone=True,
     )
 
     sound_of = Piece(
@@ -104,7 +103,6 @@ def _client_cases() -> Iterator[Case]:
         how="mute",
         script=loud,
         within_s=6.0,
-        alone=True,
     )
 
 
@@ -171,7 +169,7 @@ def _torn_cases() -> Iterator[Case]:
 def _huge_cases() -> Iterator[Case]:
     for name, make in STREAMED:
         yield Case(
-            name=f"a first event of over 8 MiB, {name}",
+            name=f"an event of over 8 MiB, the first, {name}",
             request=make,
             status=502,
             code="upstream_invalid_response",
@@ -180,7 +178,7 @@ def _huge_cases() -> Iterator[Case]:
             script=Script(fault=Fault(kind="huge", size=HUGE_BYTES)),
         )
         yield Case(
-            name=f"an event of over 8 MiB, {name}",
+            name=f"an event of over 8 MiB, a later one, {name}",
             request=make,
             status=200,
             within_s=5.0,

@@ -35,6 +35,12 @@ REDIRECTS = (
     "file:///etc/passwd",
 )
 
+GATES: dict[Gate, str] = {
+    "shut": "no [fetch]",
+    "public": '[fetch] "*"',
+    "named": "its origin allowed",
+}
+
 
 def upload(*parts: Part) -> ClientRequest:
     """A transcription with these parts."""
@@ -120,9 +126,9 @@ def _audio_cases() -> Iterator[Case]:
 
 
 def _image_cases() -> Iterator[Case]:
-    for name, data, code in (
-        ("a corrupt PNG", corrupt(), "invalid_image_format"),
-        ("a 60,000 x 60,000 PNG header", bomb(), "image_too_large"),
+    for name, data, code, said in (
+        ("a corrupt PNG", corrupt(), "invalid_image_format", "damaged"),
+        ("a 60,000 x 60,000 PNG header", bomb(), "image_too_large", "more than 50000000 pixels"),
     ):
         chat, page = picture(data_uri(data, "image/png")), document(data_uri(data, "image/png"))
         yield Case(
@@ -131,6 +137,7 @@ def _image_cases() -> Iterator[Case]:
             status=400,
             code=code,
             param="messages",
+            said=(said,),
         )
         yield Case(
             name=f"{name} to read",
@@ -138,6 +145,7 @@ def _image_cases() -> Iterator[Case]:
             status=422,
             envelope="mistral",
             param="document",
+            said=(said,),
         )
     book = document(data_uri(many_pages(), "application/pdf"), "document_url")
     yield Case(
@@ -159,37 +167,37 @@ def _image_cases() -> Iterator[Case]:
 
 
 def _url_cases() -> Iterator[Case]:
-    for gate in ("shut", "public", "named"):
-        for url in (*INSIDE, *METADATA):
-            yield from _fetched(url, gate, "invalid_image_url")
-    yield from _fetched("http://{redirects}/ok", "shut", "invalid_image_url")
-    yield from _fetched("http://{redirects}/ok", "public", "invalid_image_url")
+    for gate in GATES:
+        for what, urls in (("inside", INSIDE), ("to a metadata address", METADATA)):
+            for url in urls:
+                yield from _fetched(what, url, gate, "invalid_image_url")
+    for gate in ("shut", "public"):
+        yield from _fetched("that redirects", "http://{redirects}/to", gate, "invalid_image_url")
     for url in REDIRECTS:
-        yield from _fetched("http://{redirects}/to?" + url, "named", "failed_to_download_image")
+        through = "http://{redirects}/to?" + url
+        yield from _fetched("that redirects inside", through, "named", "failed_to_download_image")
 
 
-def _fetched(url: str, gate: Gate, code: str) -> Iterator[Case]:
+def _fetched(what: str, url: str, gate: Gate, code: str) -> Iterator[Case]:
     chat, page = picture(url), document(url)
-    where = {"shut": "[fetch] off", "public": "[fetch] *", "named": "[fetch] named"}[gate]
     # What a name resolves to is found out later than what an address is.
-    late = gate != "shut" and "localhost" in url and "redirects" not in url
+    late = gate != "shut" and "localhost" in url
     yield Case(
-        name=f"an image at {url}, {where}",
+        name=f"an image URL {what} with {GATES[gate]}, {url}",
         request=lambda tag: chat,
         status=400,
         gate=gate,
         code="failed_to_download_image" if late else code,
         param=IMAGE_AT,
     )
-    if "localhost" in url or "169.254" in url or "127.0.0.1/" in url:
-        yield Case(
-            name=f"a document at {url}, {where}",
-            request=lambda tag: page,
-            status=422,
-            gate=gate,
-            envelope="mistral",
-            param="document.image_url",
-        )
+    yield Case(
+        name=f"a document URL {what} with {GATES[gate]}, {url}",
+        request=lambda tag: page,
+        status=422,
+        gate=gate,
+        envelope="mistral",
+        param="document.image_url",
+    )
 
 
 def file_cases() -> list[Case]:

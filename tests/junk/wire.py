@@ -25,13 +25,11 @@ async def send_oddly(
     url: str, request: ClientRequest, how: How, *, key: str, within_s: float = 20.0
 ) -> ClientRecord:
     """Send as `how` says and read what comes back; a mute client waits until it is dropped."""
-    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    sock = mute_socket() if how == "mute" else socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     sock.setblocking(False)
-    if how == "mute":
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_BUFFER)
     address = urlsplit(url)
     began, reader, body = time.monotonic(), MessageReader(reply=True), bytearray()
-    dropped = False
+    was_dropped = False
     try:
         async with asyncio.timeout(within_s):
             loop = asyncio.get_running_loop()
@@ -39,8 +37,8 @@ async def send_oddly(
             writing = asyncio.create_task(_write(sock, request, how, key))
             try:
                 if how == "mute":
-                    await _dropped(sock)
-                    dropped = True
+                    await dropped(sock)
+                    was_dropped = True
                 else:
                     await _read(sock, reader, body)
             finally:
@@ -50,7 +48,15 @@ async def send_oddly(
         pass
     finally:
         sock.close()
-    return _record(request, reader, bytes(body), how, began, dropped)
+    return _record(request, reader, bytes(body), how, began, was_dropped)
+
+
+def mute_socket() -> socket.socket:
+    """A socket that holds little of what is not read."""
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_BUFFER)
+    sock.setblocking(False)
+    return sock
 
 
 async def _write(sock: socket.socket, request: ClientRequest, how: How, key: str) -> None:
@@ -80,7 +86,7 @@ async def _read(sock: socket.socket, reader: MessageReader, body: bytearray) -> 
         body += reader.feed(data)
 
 
-async def _dropped(sock: socket.socket) -> None:
+async def dropped(sock: socket.socket) -> None:
     """Wait, without reading, until the peer resets the connection."""
     poll = select.poll()
     poll.register(sock, 0)  # errors and hang-ups are reported unasked

@@ -9,7 +9,6 @@ from pathlib import Path
 from types import TracebackType
 
 from gateways import Running, configuration
-from oracle import requests as ask
 from oracle.client import ClientRecord, send
 from oracle.compare import LedgerRow, compare
 from oracle.engine import ScriptedEngine
@@ -18,18 +17,24 @@ from oracle.record import Record
 from oracle.requests import ClientRequest
 
 from junk.case import Case, Gate
-from junk.engines import engine_cases
+from junk.engines import engine_cases, seen
 from junk.files import file_cases
-from junk.plain import CAP_BYTES, plain_cases
+from junk.plain import CAP_BYTES, pages, plain_cases, sound
 from junk.wire import send_oddly
 from modgate.ledger.reader import rows
 from modgate.server.app import App
 
 CASES = (*plain_cases(), *file_cases(), *engine_cases())
+# One of each sort, for what is done many times.
+SORTS = tuple({case.sort: case for case in reversed(CASES)}.values())[::-1]
 BAD_KEY = "mg_test_0000000000000000_0000000000000000000000000000000000000000000"
 # What sockets on the way may hold of a reply that nobody reads.
 UNREAD = {"llm.output_tokens": 1 << 40, "tts.speech_ms": 1 << 40}
+WARM_ROUNDS, CROWD = 10, 8
 MORE = """
+[decoders]
+processes = 2
+streams = 2
 [timeouts]
 idle = "600ms"
 client_stalled = "400ms"
@@ -115,17 +120,15 @@ class World:
         return Running(app, keys, path)
 
     async def warm(self) -> None:
-        """Start the decoders and whatever else starts with its first use."""
-        makers = (ask.vision, ask.transcription, ask.ocr)
-        models = ("eyes", "ears", "pages")
+        """Start every decoder, and whatever else starts with its first use."""
         for running in self.gateways.values():
-            for make, model in zip(makers, models, strict=True):
-                for _ in range(20):
-                    said = await send(running.url, make(0, model=model), key=running.key)
-                    if said.ended == "ok":
+            for make in (seen, sound, pages):
+                for _ in range(WARM_ROUNDS):
+                    asked = [send(running.url, make(0), key=running.key) for _ in range(CROWD)]
+                    if all(said.ended == "ok" for said in await asyncio.gather(*asked)):
                         break
                 else:
-                    raise TimeoutError(f"the gateway does not answer: {said.body!r}")
+                    raise TimeoutError(f"a gateway does not answer {make.__doc__}")
         self.engine.forget()
 
     async def play(self, case: Case, tag: int = 0) -> ClientRecord:
