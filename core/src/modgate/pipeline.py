@@ -171,6 +171,7 @@ class Exchange:
 
     async def _page(self, page: Page) -> None:
         headers = {"content-type": "application/json", **self._extra_headers()}
+        self._outlet.watch(None)
         await self._outlet.page(headers, page.body(self._gateway, self.draft.caller, self._request))
 
     async def _work(self, route: Route) -> None:
