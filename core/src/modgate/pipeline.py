@@ -81,7 +81,7 @@ class Exchange:
             wall=self._clock.wall(),
             method=request.method,
         )
-        self.reply = Reply(request, asyncio.get_running_loop().time)
+        self.reply = Reply(request, asyncio.get_running_loop().time, leaving=lambda: state.draining)
         self._guard = Deadline(UpstreamTimedOut("the request took longer than its deadline"))
         self._bill = Bill(state, self._gateway, self.draft)
         self._outlet = Outlet(
@@ -330,6 +330,6 @@ def asked_seconds(headers: Mapping[str, str]) -> float:
     seconds = float("inf")
     for name in ("x-request-timeout", "x-stainless-read-timeout"):
         wanted = headers.get(name)
-        if wanted and wanted.replace(".", "", 1).isdigit() and float(wanted) > 0:
+        if wanted and wanted.replace(".", "", 1).isdecimal() and float(wanted) > 0:
             seconds = min(seconds, float(wanted))
     return seconds

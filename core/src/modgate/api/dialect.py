@@ -120,7 +120,7 @@ def refusal_of(status: int, headers: Mapping[str, str], message: str) -> Gateway
     if status in (429, 503):
         error = Overloaded("the engine is overloaded; try again later")
         wait = headers.get("retry-after", "")
-        error.retry_after_s = float(wait) if wait.isdigit() else 1.0
+        error.retry_after_s = float(wait) if wait.isdecimal() else 1.0
         return error
     if status in (400, 404, 415, 422):
         return Refused(

@@ -50,8 +50,23 @@ def _shown(value: Json) -> str:
 
 
 def _origin(source: Source, path: tuple[str | int, ...]) -> str:
-    known = source.places.get(path)
-    return f"{known[0]}:{known[1]}" if known is not None else "default"
+    """Where a value was written: inside an inline table, the line of the table."""
+    if not _written(source.values, path):
+        return "default"
+    file, line = source.place(path)
+    return f"{file}:{line}" if file else "default"
+
+
+def _written(values: Json, path: tuple[str | int, ...]) -> bool:
+    """Whether the file has this key, or a value that it is a part of."""
+    for part in path:
+        members = dict(enumerate(values)) if isinstance(values, list) else values
+        if not isinstance(members, dict):
+            return True
+        if part not in members:
+            return False
+        values = members[part]
+    return True
 
 
 def reference() -> str:

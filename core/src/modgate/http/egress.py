@@ -21,7 +21,9 @@ class Reply:
     """
 
     __slots__ = (
+        "_closes",
         "_connection",
+        "_leaving",
         "_now",
         "_request",
         "_response",
@@ -34,9 +36,18 @@ class Reply:
         "writing_since",
     )
 
-    def __init__(self, request: web.BaseRequest, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        request: web.BaseRequest,
+        now: Callable[[], float],
+        *,
+        leaving: Callable[[], bool] = bool,
+    ) -> None:
+        """`leaving`: asked when the head is made; then the reply says `Connection: close`."""
         self._request = request
         self._now = now
+        self._leaving = leaving
+        self._closes = False
         protocol = request.protocol
         self._connection = protocol if isinstance(protocol, Connection) else None
         self._response: web.StreamResponse | None = None
@@ -66,7 +77,7 @@ class Reply:
         self.opened = True
         self.status = status
         response = web.Response(status=status, headers=CIMultiDict(headers), body=body)
-        self._response = response
+        self._begin(response)
         self.writing_since = self._now()
         try:
             await response.prepare(self._request)
@@ -83,11 +94,16 @@ class Reply:
         self.opened = True
         self.status = status
         response = web.StreamResponse(status=status, headers=CIMultiDict(headers))
-        self._response = response
+        self._begin(response)
         try:
             await response.prepare(self._request)
         except ConnectionError:
             self._lost()
+
+    def _begin(self, response: web.StreamResponse) -> None:
+        self._response = response
+        if self._closes or self._leaving():
+            response.force_close()
 
     async def write(self, data: bytes) -> None:
         """Send more; waits while the client does not read."""
@@ -130,6 +146,7 @@ class Reply:
 
     def close_after(self) -> None:
         """Say that this connection is not used again."""
+        self._closes = True
         if self._connection is not None:
             self._connection.close()
 

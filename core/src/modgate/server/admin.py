@@ -105,7 +105,7 @@ class Admin:
     async def _reloaded(self) -> web.StreamResponse:
         try:
             await self._reload()
-        except (ConfigError, PluginError) as error:
+        except (ConfigError, PluginError, OSError) as error:
             return _json({"reloaded": False, "problems": str(error).splitlines()}, 400)
         return _json({"reloaded": True})
 

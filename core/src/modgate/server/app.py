@@ -27,7 +27,7 @@ from modgate.observe.observer import Observer
 from modgate.observe.otel import Exporter, MissingExtra
 from modgate.server.admin import Admin
 from modgate.server.gauges import register
-from modgate.server.listeners import Address, Listener, drain
+from modgate.server.listeners import CUT_S, Address, Listener, drain
 from modgate.server.public import Public
 from modgate.server.secrets import StateDirectory, default_data, default_directory
 from modgate.server.tls import TlsFiles
@@ -61,6 +61,7 @@ class App:
         self._changed = changed
         self._tasks: set[asyncio.Task[None]] = set()
         self._demo: StoredKey | None = None
+        self._files: StateDirectory | None = None
         self._watched = [path] if path is not None else []
         self._seen = self._stamp()
         self.demo_key: Secret | None = None
@@ -75,12 +76,13 @@ class App:
         made = plan(self.path, only=self._only, extra=self._extra)
         raise_file_limit()
         file = made.linked.file
-        self._files = StateDirectory(self._directory or file.state.directory or default_directory())
+        files = StateDirectory(self._directory or file.state.directory or default_directory())
+        self._files = files
         try:
-            self._pepper = file.auth.pepper or self._files.kept("pepper")
-            self.state = self._open_state(made)
+            self._pepper = file.auth.pepper or files.kept("pepper")
+            self.state = self._open_state(made, files)
             if made.demo:
-                self.demo_key, self._demo = self._files.demo_key(self._pepper)
+                self.demo_key, self._demo = files.demo_key(self._pepper)
             self._use(made)
             await self._listen(made)
         except BaseException:
@@ -88,14 +90,14 @@ class App:
             raise
         self._own(self._look())
 
-    def _open_state(self, made: Plan) -> State:
-        file, root = made.linked.file, self._files.path
+    def _open_state(self, made: Plan, files: StateDirectory) -> State:
+        file, root = made.linked.file, files.path
         clock = SystemClock()
         spool = Spool(file.spool.directory or root / "spool", file.spool.at_most)
         try:
             ledger = Ledger(
                 root / "ledger",
-                file.ledger.key or self._files.kept("ledger-key"),
+                file.ledger.key or files.kept("ledger-key"),
                 clock,
                 segment_bytes=file.ledger.segment,
                 keep_bytes=file.ledger.keep,
@@ -236,8 +238,10 @@ class App:
                 await listener.close()
         state = getattr(self, "state", None)
         if state is not None:
+            await state.drained(CUT_S)  # what was cut settles its bill before the ledger closes
             await state.close()
-        self._files.close()
+        if self._files is not None:
+            self._files.close()
 
 
 def _address(text: str, tls: TlsFiles | None) -> Address:

@@ -16,6 +16,7 @@ log = logging.getLogger(__name__)
 
 LEAVING_S = 1.0  # in which every response says Connection: close (stack.md 5)
 BACKLOG = 1024
+CUT_S = 0.2  # for requests that the drain has left over, before they are cut
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +33,7 @@ class Listener:
 
     def __init__(self, handler: Handler, state: State) -> None:
         self._server = Server(handler, framing_refusal(state.request_id))
-        self._runner = web.ServerRunner(self._server, handle_signals=False)
+        self._runner = web.ServerRunner(self._server, handle_signals=False, shutdown_timeout=CUT_S)
         self._site: web.TCPSite | None = None
         self.tls: Tls | None = None
 
@@ -59,7 +60,7 @@ class Listener:
             self._site = None
 
     async def close(self) -> None:
-        """Close what is left."""
+        """Cut what is left; its handlers are told to stop, and may take a moment to."""
         await self._runner.cleanup()
 
 
@@ -72,4 +73,5 @@ async def drain(state: State, public: Listener, within_s: float) -> bool:
     ended = await state.drained(within_s)
     log.info("drained", extra={"left": state.live})
     await public.close()
+    await state.drained(CUT_S)
     return ended

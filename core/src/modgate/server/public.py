@@ -29,21 +29,22 @@ class Public:
             return self._preflight(request)
         if request.path in OPEN_PATHS and request.method in ("GET", "HEAD"):
             return self._open(request)
-        response = await self._pipeline.handle(request)
-        if self._state.draining and not response.prepared:
-            response.force_close()
-        return response
+        return await self._pipeline.handle(request)
 
     def _open(self, request: web.BaseRequest) -> web.StreamResponse:
-        headers = {"x-request-id": self._state.request_id()}
+        made = self._state.request_id()
+        headers = {"x-request-id": made, "request-id": made}
         if request.path == "/":
             return web.Response(body=ABOUT, content_type="text/plain", headers=headers)
         ready = request.path == "/health/live" or self._state.ready()
         body = b'{"status":"ok"}' if ready else b'{"status":"unavailable"}'
         status = 200 if ready else 503
-        return web.Response(
+        response = web.Response(
             status=status, body=body, content_type="application/json", headers=headers
         )
+        if self._state.draining:
+            response.force_close()
+        return response
 
     def _preflight(self, request: web.BaseRequest) -> web.StreamResponse:
         gateway: Gateway = self._state.gateway()

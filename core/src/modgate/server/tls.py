@@ -34,6 +34,8 @@ class Tls:
         return os.stat(self._files.cert).st_mtime, os.stat(self._files.key).st_mtime
 
     def _load(self) -> None:
+        # A certificate whose key does not fit would take the old key away: tried elsewhere first.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(self._files.cert, self._files.key)
         self.context.load_cert_chain(self._files.cert, self._files.key)
 
     def refresh(self) -> bool:
