@@ -5,16 +5,19 @@ Source: issue 2, "Bad input, by name".
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from junk.judge import judge
 from junk.leftovers import holding, settled
+from junk.wire import dropped, mute_socket
 from junk.world import CASES, SORTS, World
 
 TIMES = 50
 TOGETHER = 25
+PIPELINED, WITHIN_S = 3000, 6.0
 
 
 @pytest.fixture
@@ -55,3 +58,22 @@ async def test_bad_input_fifty_times_leaves_nothing(world: World) -> None:
         wrong += [f"{case.name}: {text}" for text in await settled(world, before)]
 
     assert wrong == []
+
+
+async def test_pages_that_nobody_reads_hold_no_request(tmp_path: Path) -> None:
+    async with World(tmp_path, ("shut",)) as world:
+        await _ask_for_pages_and_read_none(world)
+        before = holding(world)
+        await _ask_for_pages_and_read_none(world)
+
+        assert await settled(world, before) == []
+
+
+async def _ask_for_pages_and_read_none(world: World) -> None:
+    running, loop = world.gateways["shut"], asyncio.get_running_loop()
+    page = "GET /openapi.json HTTP/1.1\r\nHost: g\r\nAuthorization: Bearer {}\r\n\r\n"
+    with mute_socket() as sock:
+        await loop.sock_connect(sock, running.app.public_address)
+        await loop.sock_sendall(sock, page.format(running.key).encode() * PIPELINED)
+        async with asyncio.timeout(WITHIN_S):
+            await dropped(sock)

@@ -167,6 +167,12 @@ def _type_cases() -> Iterator[Case]:
         envelope="voyage",
         said=("input",),
     )
+    strange = chat()
+    yield Case(
+        name="a deadline that is no number",
+        request=lambda tag: strange(tag).with_headers(x_request_timeout="\u00c2\u00b2"),
+        status=200,
+    )
     yield Case(
         name="n=1000", request=chat(n=1000), status=400, param="n", code="integer_above_max_value"
     )
