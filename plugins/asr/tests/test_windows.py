@@ -7,8 +7,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from modgate.plugin import Fields
 from modgate_asr.decode import RATE, Refused, probe, windows
-from modgate_asr.transcript import Segment, srt, vtt, without_overlap
+from modgate_asr.transcript import Segment, Transcript, srt, vtt, without_overlap
 
 
 def recording(seconds: float, *, silent_at: tuple[float, ...] = (), rate: int = RATE) -> io.BytesIO:
@@ -83,3 +84,12 @@ def test_subtitles_are_written_as_players_want_them() -> None:
 
     assert srt(rows) == "1\n01:01:01,062 --> 01:01:02,000\nHello\n\n"
     assert vtt(rows) == "WEBVTT\n\n01:01:01.062 --> 01:01:02.000\nHello\n\n"
+
+
+def test_no_time_lies_beyond_the_end_of_the_recording() -> None:
+    transcript = Transcript()
+    said = {"text": "hi", "segments": [{"start": 0.5, "end": 13.9, "text": " hi"}]}
+
+    transcript.add(Fields(said), start=0, fresh=0, end=6 * RATE)
+
+    assert transcript.segments[0].end_ms == 6000

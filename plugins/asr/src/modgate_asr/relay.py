@@ -68,7 +68,7 @@ class Transcribed(Relay):
         piece, reply = self.pieces[index], event.fields()
         if "text" not in reply and "segments" not in reply:
             raise BadReply("the engine's reply is not a transcript")
-        said = self._transcript.add(reply, start=piece.start, fresh=piece.fresh)
+        said = self._transcript.add(reply, start=piece.start, fresh=piece.fresh, end=piece.end)
         self._done.append(index)
         if not self._wanted.stream or not said:
             return ()

@@ -42,23 +42,25 @@ class Transcript:
     language: str = ""
     text: str = ""
 
-    def add(self, reply: Fields, *, start: int, fresh: int) -> str:
+    def add(self, reply: Fields, *, start: int, fresh: int, end: int) -> str:
         """Add one piece's verbose_json.
 
-        `start` and `fresh` are samples.  The answer is the new text.
+        `start`, `fresh` and `end` are samples; no time lies beyond the piece's end, whatever the
+        engine says.  The answer is the new text.
         """
         self.language = self.language or (reply.text("language", "", empty=True) or "")
         shift, fresh_ms = start * 1000 // RATE, fresh * 1000 // RATE
+        end_ms = end * 1000 // RATE
         overlapped = fresh > start
         new = (
-            [self._segment(row, shift) for row in reply.each("segments", empty=True)]
+            [self._segment(row, shift, end_ms) for row in reply.each("segments", empty=True)]
             if ("segments" in reply)
             else []
         )
         if overlapped:
             new = [row for row in new if (row.start_ms + row.end_ms) // 2 >= fresh_ms]
         for row in reply.each("words", empty=True) if "words" in reply else ():
-            word = self._word(row, shift)
+            word = self._word(row, shift, end_ms)
             if not overlapped or (word.start_ms + word.end_ms) // 2 >= fresh_ms:
                 self.words.append(word)
         said = reply.text("text", "", empty=True) or ""
@@ -67,19 +69,19 @@ class Transcript:
         self._extend(new)
         return self._join(said.strip())
 
-    def _segment(self, row: Fields, shift: int) -> Segment:
+    def _segment(self, row: Fields, shift: int, end_ms: int) -> Segment:
         known = ("start", "end", "text", "id", "seek")
         return Segment(
-            start_ms=shift + round(row.number("start", at_least=0) * 1000),
-            end_ms=shift + round(row.number("end", at_least=0) * 1000),
+            start_ms=_time_ms(row, "start", shift, end_ms),
+            end_ms=_time_ms(row, "end", shift, end_ms),
             text=row.text("text", empty=True),
             rest={name: value for name, value in row.values.items() if name not in known},
         )
 
-    def _word(self, row: Fields, shift: int) -> Word:
+    def _word(self, row: Fields, shift: int, end_ms: int) -> Word:
         return Word(
-            start_ms=shift + round(row.number("start", at_least=0) * 1000),
-            end_ms=shift + round(row.number("end", at_least=0) * 1000),
+            start_ms=_time_ms(row, "start", shift, end_ms),
+            end_ms=_time_ms(row, "end", shift, end_ms),
             word=row.text("word", empty=True),
         )
 
@@ -98,6 +100,10 @@ class Transcript:
         gap = " " if self.text and self.language not in UNSPACED else ""
         self.text += gap + said
         return gap + said
+
+
+def _time_ms(row: Fields, name: str, shift: int, end_ms: int) -> int:
+    return min(end_ms, shift + round(row.number(name, at_least=0) * 1000))
 
 
 def without_overlap(before: str, after: str) -> str:
