@@ -1,4 +1,4 @@
-"""A stream is relayed as it comes: in lock step with the engine, and kept alive when that is silent.
+"""A stream is relayed as it comes, in lock step with the engine, and kept alive in its silence.
 
 Source: architecture.md 8; wire.md 1.6 (event streams and their comments).
 """
