@@ -48,5 +48,3 @@ async def test_the_engine_knows_within_100_ms_that_the_client_left(tmp_path: Pat
 
     assert len(late) >= 200
     assert late[int(len(late) * 0.99)] <= WITHIN_MS
-
-
