@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 from pathlib import Path
 
 import pytest
 from gateways import MODELS, start
+from oracle.client import ClientRecord
 from oracle.compare import gone_after_ms
 from oracle.engine import ScriptedEngine
 from oracle.mix import Mix, window
@@ -23,6 +26,7 @@ CASES = [
 ]
 WITHIN_MS = 100.0
 ROUNDS = 6
+PATIENCE_S, LOOK_S = 2.0, 0.01
 
 
 @pytest.mark.slow
@@ -38,8 +42,7 @@ async def test_the_engine_knows_within_100_ms_that_the_client_left(tmp_path: Pat
         try:
             for one in planned.values():
                 client = await play(one, running.url, [engine], key=running.key)
-                await engine.vacant()
-                late += gone_after_ms(engine.records, client)
+                late += await _known_after_ms(engine, client)
         finally:
             await running.app.close()
     late.sort()
@@ -48,3 +51,13 @@ async def test_the_engine_knows_within_100_ms_that_the_client_left(tmp_path: Pat
 
     assert len(late) >= 200
     assert late[int(len(late) * 0.99)] <= WITHIN_MS
+
+
+async def _known_after_ms(engine: ScriptedEngine, client: ClientRecord) -> list[float]:
+    """Wait until every call's end is known; one that never ends stays infinite and fails."""
+    for _ in range(int(PATIENCE_S / LOOK_S)):
+        late = gone_after_ms(engine.records, client)
+        if math.inf not in late:
+            return late
+        await asyncio.sleep(LOOK_S)
+    return late
