@@ -227,7 +227,19 @@ async def test_a_bad_file_changes_nothing_and_the_answer_says_why(
     assert (refused[0], refused[1]["reloaded"], kept) == (400, False, True)
     assert named in "\n".join(refused[1]["problems"])
     assert served.ended == "ok"
-    assert mended == {"reloaded": True}
+    assert mended == {"reloaded": True, "needs_restart": []}
+
+
+async def test_a_reload_names_what_waits_for_a_restart(
+    tmp_path: Path, engine: ScriptedEngine
+) -> None:
+    more = "\n[decoders]\nprocesses = 5\n[cors]\norigins = ['https://a.example']\n"
+    async with gateway(tmp_path, engine) as running, client() as session:
+        running.config.write_text(running.config.read_text() + more)
+        async with session.post(running.admin + "/admin/v1/reload") as reply:
+            changed = await reply.json()
+
+    assert changed == {"reloaded": True, "needs_restart": ["decoders"]}
 
 
 @pytest.mark.parametrize("gone", ["modgate.toml", "acme.keys"])

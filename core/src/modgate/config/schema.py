@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from pathlib import Path
 from typing import Literal
 
@@ -25,7 +26,7 @@ class TlsSection(Section):
 
 
 class Listen(Section):
-    """The public listener.  Static: changes need a restart."""
+    """The public listener.  Address and certificate paths need a restart."""
 
     address: str = Field("127.0.0.1:8080", description="host:port of the public listener")
     tls: TlsSection | None = Field(None, description="serve HTTPS with these files")
@@ -202,6 +203,13 @@ class TenantSection(Section):
     limits: TenantLimits = Field(TenantLimits(), description="what it may use")
 
 
+# What is opened once: sockets, files, keys and processes.
+STATIC = (
+    *("listen.address", "listen.tls", "admin", "state", "auth", "ledger", "spool", "decoders"),
+    *("log", "trace"),
+)
+
+
 class File(Section):
     """The whole file."""
 
@@ -227,6 +235,10 @@ class File(Section):
     )
     backend: tuple[BackendSection, ...] = Field((), description="engines")
     tenant: dict[str, TenantSection] = Field({}, description="tenants by name")
+
+    def static_changes(self, started: File) -> tuple[str, ...]:
+        """What is read at the start only and is not as it was then."""
+        return tuple(name for name in STATIC if attrgetter(name)(self) != attrgetter(name)(started))
 
 
 def json_schema() -> Json:

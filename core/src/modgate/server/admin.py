@@ -17,7 +17,8 @@ from modgate.api.surface import dump
 from modgate.errors import ConfigError, PluginError
 from modgate.state import State
 
-Reload = Callable[[], Awaitable[None]]
+# The answer: the sections whose changes wait for a restart.
+Reload = Callable[[], Awaitable[tuple[str, ...]]]
 Page = Callable[[], Awaitable[web.StreamResponse]]
 
 
@@ -104,10 +105,10 @@ class Admin:
 
     async def _reloaded(self) -> web.StreamResponse:
         try:
-            await self._reload()
+            waiting = await self._reload()
         except (ConfigError, PluginError, OSError) as error:
             return _json({"reloaded": False, "problems": str(error).splitlines()}, 400)
-        return _json({"reloaded": True})
+        return _json({"reloaded": True, "needs_restart": list(waiting)})
 
 
 def vars_of(engine: object) -> Json:

@@ -75,7 +75,7 @@ class App:
         """
         made = plan(self.path, only=self._only, extra=self._extra)
         raise_file_limit()
-        file = made.linked.file
+        file = self._started = made.linked.file
         files = StateDirectory(self._directory or file.state.directory or default_directory())
         self._files = files
         try:
@@ -170,16 +170,24 @@ class App:
         """The snapshot of the moment."""
         return self.state.gateway()
 
-    async def reload(self) -> None:
-        """Build the file's new meaning beside the old one; a problem keeps that and is raised."""
+    async def reload(self) -> tuple[str, ...]:
+        """Build the file's new meaning beside the old one; a problem keeps that and is raised.
+
+        The answer: the sections that differ from those of the start and take a restart to apply.
+        """
         try:
             made = plan(self.path, only=self._only, extra=self._extra)
             self._use(made)
         except (ConfigError, PluginError, OSError) as error:
             log.error("reload refused", extra={"problems": str(error).splitlines()})
             raise
-        log.info("reloaded")
+        waiting = made.linked.file.static_changes(self._started)
+        if waiting:
+            log.warning("reloaded; some sections need a restart", extra={"sections": waiting})
+        else:
+            log.info("reloaded")
         await self.state.prune(self.state.gateway().backends)
+        return waiting
 
     def _stamp(self) -> tuple[float, ...]:
         """When the files were changed last; one that cannot be read counts as 0."""
