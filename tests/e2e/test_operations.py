@@ -22,7 +22,7 @@ from oracle.faults import Script
 
 from modgate.ledger.reader import rows
 
-RELOADS = 25
+RELOADS = 100
 LEAKS_EVERY_S = 60 / 50  # one place of a tenant's bucket of 50/min
 CHAT = ask.chat(1, model="chat")
 
