@@ -121,8 +121,8 @@ async def test_a_cut_bill_may_be_one_event_and_what_the_sockets_held_beyond_the_
     engine: ScriptedEngine,
 ) -> None:
     script = Script(tokens=9, fault=Fault(kind="silence", after=9))
-    leave = Leave(at="body", events=2, how="stall", stall_ms=50)
-    records, [client] = await _played(engine, replace(script, between_ms=5), leave=leave)
+    leave = Leave(at="body", events=2, how="stall", stall_ms=400)
+    records, [client] = await _played(engine, replace(script, between_ms=2), leave=leave)
     read, held = client.units["llm.output_tokens"], client.held["llm.output_tokens"]
     bare = replace(client, held={})
 
