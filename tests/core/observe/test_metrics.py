@@ -141,3 +141,14 @@ def test_metrics_are_written_by_name() -> None:
 
     assert registry.names() == ["a_total", "b_total"]
     assert list(samples(registry.render())) == ["a_total", "b_total"]
+
+
+def test_what_has_no_labels_is_written_before_anything_was_counted() -> None:
+    registry = Registry()
+    registry.counter("modgate_things_total", "things")
+    registry.histogram("modgate_wait_seconds", "waits", (1.0,))
+
+    text = registry.render().decode()
+
+    assert "modgate_things_total 0" in text
+    assert "modgate_wait_seconds_count 0" in text

@@ -87,11 +87,16 @@ class Histogram:
     bounds: tuple[float, ...]
     values: dict[Labels, list[float]] = field(default_factory=dict)
 
-    def add(self, labels: Labels, value: float) -> None:
-        """Count a value."""
+    def child(self, labels: Labels = ()) -> list[float]:
+        """The counts of some label values, all 0 at first: a count for each bound, one above, the sum."""
         child = self.values.get(labels)
         if child is None:
             child = self.values[labels] = [0.0] * (len(self.bounds) + 2)
+        return child
+
+    def add(self, labels: Labels, value: float) -> None:
+        """Count a value."""
+        child = self.child(labels)
         child[bisect_left(self.bounds, value)] += 1
         child[-1] += value
 
@@ -119,8 +124,10 @@ class Registry:
         self._metrics: dict[str, Metric] = {}
 
     def counter(self, name: str, meaning: str, *labels: str) -> Counter:
-        """A new counter."""
+        """A new counter; without labels it is there, at 0, from the start."""
         made = Counter(name, meaning, labels)
+        if not labels:
+            made.add(n=0)
         self._metrics[name] = made
         return made
 
@@ -133,8 +140,10 @@ class Registry:
     def histogram(
         self, name: str, meaning: str, bounds: tuple[float, ...], *labels: str
     ) -> Histogram:
-        """A new histogram."""
+        """A new histogram; without labels it is there, empty, from the start."""
         made = Histogram(name, meaning, labels, bounds)
+        if not labels:
+            made.child()
         self._metrics[name] = made
         return made
 
