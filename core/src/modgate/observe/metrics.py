@@ -88,7 +88,7 @@ class Histogram:
     values: dict[Labels, list[float]] = field(default_factory=dict)
 
     def child(self, labels: Labels = ()) -> list[float]:
-        """The counts of some label values, all 0 at first: a count for each bound, one above, the sum."""
+        """The counts of some label values: one for each bound, one above, and the sum."""
         child = self.values.get(labels)
         if child is None:
             child = self.values[labels] = [0.0] * (len(self.bounds) + 2)
