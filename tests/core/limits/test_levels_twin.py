@@ -134,8 +134,8 @@ class Script:
 
     def reap(self, now: int) -> int:
         self.at(now)
-        due = [rid for rid, when in self.late.items() if when <= now]
-        for rid in due:
+        due = sorted((when, rid) for rid, when in self.late.items() if when <= now)
+        for _, rid in due:
             if self.hashes[rid]["s"] == "o":
                 self.close(rid, None, now)
                 self.hashes[rid]["s"] = "r"

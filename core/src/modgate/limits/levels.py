@@ -136,6 +136,15 @@ class Levels:
         record.ends_ms = now_ms + ttl_ms
         return True
 
+    def trim(self, rid: str, kept: Sequence[int], now_ms: int) -> bool:
+        """Give back what is charged above `kept`; False when the record is not open."""
+        record = self._records.get(rid)
+        if record is None or record.state != "open":
+            return False
+        for index, limit in enumerate(record.limits):
+            self._set(record, index, limit, min(record.charged[index], kept[index]), now_ms)
+        return True
+
     def settle(self, rid: str, actual: Sequence[int], now_ms: int) -> bool:
         """Charge what it really was; counts in hand go back.  False when it was settled before."""
         record = self._records.get(rid)
@@ -148,17 +157,24 @@ class Levels:
 
     def _close(self, record: _Record, actual: Sequence[int], now_ms: int) -> None:
         for index, limit in enumerate(record.limits):
-            final = 0 if limit.kind == "c" else actual[index]
-            self._add(limit, final - record.charged[index], now_ms)
-            record.charged[index] = final
+            self._set(record, index, limit, 0 if limit.kind == "c" else actual[index], now_ms)
 
-    def reap(self, now_ms: int, at_most: int = 100) -> int:
-        """Close what was not touched in time with what was measured last.
+    def _set(self, record: _Record, index: int, limit: Limit, final: int, now_ms: int) -> None:
+        self._add(limit, final - record.charged[index], now_ms)
+        record.charged[index] = final
 
-        A late settle still corrects.
+    def reap(self, now_ms: int, at_most: int = 100, tag: str = "") -> int:
+        """Close what was not touched in time with what was measured last; earliest first.
+
+        `tag`: only records whose id begins so.  A late settle still corrects.
         """
-        late = [r for r in self._records.values() if r.state == "open" and r.ends_ms <= now_ms]
-        for record in late[:at_most]:
+        late = sorted(
+            (record.ends_ms, rid)
+            for rid, record in self._records.items()
+            if record.state == "open" and record.ends_ms <= now_ms and rid.startswith(tag)
+        )
+        for _, rid in late[:at_most]:
+            record = self._records[rid]
             self._close(record, record.measured, now_ms)
             record.state = "reaped"
             record.ends_ms = now_ms + KEPT_MS

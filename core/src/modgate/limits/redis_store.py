@@ -1,0 +1,88 @@
+"""Levels in Redis (or Valkey), by one script: a call is one round trip and all or nothing.
+
+The keys of a tenant carry its `{tag}`, so that in a cluster they lie in one slot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Sequence
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+from modgate.api.json import Json
+from modgate.limits.levels import Denied
+from modgate.limits.store import Reserved, StoreDown, Wanted
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+PREFIX = "modgate:"
+SCRIPT = files("modgate.limits").joinpath("quota.lua").read_text()
+CONNECTIONS_AT_MOST = 32
+
+
+class MissingRedis(Exception):
+    """The extra `redis` is not installed."""
+
+
+class RedisStore:
+    """A store at `url` (`redis://`, `rediss://` or `unix://`).  MissingRedis without the extra."""
+
+    def __init__(self, url: str) -> None:
+        try:
+            from redis.asyncio import BlockingConnectionPool, Redis
+            from redis.asyncio.retry import Retry
+            from redis.backoff import NoBackoff
+        except ImportError:
+            raise MissingRedis("a store in Redis needs modgate[redis]") from None
+        pool = BlockingConnectionPool.from_url(
+            url, max_connections=CONNECTIONS_AT_MOST, retry=Retry(NoBackoff(), 0)
+        )
+        self._client: Redis = Redis.from_pool(pool)
+        self._script = self._client.register_script(SCRIPT)
+
+    async def _call(self, keys: Sequence[str], args: Sequence[str | int]) -> Json:
+        from redis.exceptions import RedisError
+
+        called: Awaitable[Json] = self._script(keys=[PREFIX + key for key in keys], args=args)
+        try:
+            return await called
+        except (RedisError, OSError) as error:
+            raise StoreDown(type(error).__name__) from None
+
+    async def reserve(self, rid: str, wanted: Wanted, ttl_ms: int, now_ms: int = 0) -> Reserved:
+        """See `Store`."""
+        keys = [*_record(rid), *(limit.key for limit, _ in wanted)]
+        args: list[str | int] = ["reserve", now_ms, ttl_ms]
+        for limit, count in wanted:
+            args += (limit.kind, limit.amount, limit.period_ms, limit.burst, count)
+        wait_ms, worst, levels = await self._call(keys, args)
+        denied = Denied(wait_ms, worst - 1) if wait_ms else None
+        return Reserved(denied, tuple(int(level) for level in levels))
+
+    async def trim(self, rid: str, kept: Sequence[int], now_ms: int = 0) -> bool:
+        """See `Store`."""
+        return bool(await self._call(_record(rid), ["trim", now_ms, 0, *kept]))
+
+    async def touch(self, rid: str, measured: Sequence[int], ttl_ms: int, now_ms: int = 0) -> bool:
+        """See `Store`."""
+        return bool(await self._call(_record(rid), ["touch", now_ms, ttl_ms, *measured]))
+
+    async def settle(self, rid: str, actual: Sequence[int], now_ms: int = 0) -> bool:
+        """See `Store`."""
+        return bool(await self._call(_record(rid), ["settle", now_ms, 0, *actual]))
+
+    async def reap(self, tag: str, at_most: int = 100, now_ms: int = 0) -> int:
+        """See `Store`."""
+        reaped: int = await self._call(_record(f"{tag}none"), ["reap", now_ms, at_most])
+        return reaped
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+
+def _record(rid: str) -> tuple[str, str]:
+    """The keys of a record and of its tenant's list of records; `rid` begins with the tag."""
+    tag = rid[: rid.index("}") + 1]
+    return f"{tag}:record:{rid[len(tag) :]}", f"{tag}:records"
