@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from modgate.api.dialect import Dialect
 from modgate.api.relay import Event, State
 from modgate.draft import Try
-from modgate.errors import GatewayError, Upstream, UpstreamFailed, UpstreamTimedOut
+from modgate.errors import GatewayError, Upstream, UpstreamTimedOut
 from modgate.fleet.fleet import Lease
 from modgate.guard import Deadline
-from modgate.kit.sse import DONE, Splitter
+from modgate.reading import Reading
 from modgate.timeouts import Timeouts
 from modgate.upstream.client import Answer
 
@@ -24,12 +24,11 @@ class Stream:
         "_answer",
         "_at_most",
         "_deadline",
-        "_dialect",
         "_done",
         "_idle_s",
         "_lease",
+        "_reading",
         "_reply",
-        "_splitter",
         "_tries",
     )
 
@@ -43,14 +42,13 @@ class Stream:
         timeouts: Timeouts,
     ) -> None:
         self._answer = answer
-        self._dialect = dialect
         self._lease = lease
         self._tries = tries
         self._reply = tries[0].reply
         self._deadline = deadline
         self._idle_s = timeouts.idle_s
         self._at_most = timeouts.reply_bytes
-        self._splitter = Splitter() if tries[0].reply == "sse" else None
+        self._reading = Reading(dialect, tries[0].reply)
         self._done = False
 
     async def next(self) -> list[Event]:
@@ -73,28 +71,24 @@ class Stream:
             body = await self._answer.whole(self._at_most)
             self._done = True
             self._answer.release()
-            events = list(self._dialect.decode(Event(body, headers=self._answer.headers)))
+            events = self._reading.whole(body, self._answer.headers)
             self._finish()
             return events
+        self._broken()
         while data := await self._answer.read():
-            if self._splitter is None:
-                events = list(self._dialect.decode(Event(data)))
-            else:
-                events = await self._split(data)
+            events = self._reading.feed(data)
+            if self._tries[0].first_s is None:
+                self._broken()  # nobody saw an event yet: the call may be tried again
+            if self._reading.over and self._reading.error is None:
+                await self._drain()
             if events or self._done:
                 return events
-        return self._ended()
+        self._done = True
+        return self._reading.end()
 
-    async def _split(self, data: bytes) -> list[Event]:
-        assert self._splitter is not None
-        found: list[Event] = []
-        for event in self._splitter.feed(data):
-            if event.data == DONE:
-                await self._drain()
-                found.extend(self._dialect.end(True))
-                break
-            found.extend(self._dialect.decode(event))
-        return found
+    def _broken(self) -> None:
+        if self._reading.error is not None:
+            raise self._reading.error
 
     async def _drain(self) -> None:
         """After [DONE] only the end of the body is to come; reading it saves the connection."""
@@ -105,12 +99,6 @@ class Stream:
                 pass
         except (Upstream, UpstreamTimedOut):
             self._answer.close()
-
-    def _ended(self) -> list[Event]:
-        if self._splitter is not None and not self._splitter.end():
-            raise UpstreamFailed("the engine's stream was cut inside an event")
-        self._done = True
-        return list(self._dialect.end(False))
 
     def _finish(self) -> None:
         self._done = True

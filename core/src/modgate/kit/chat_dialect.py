@@ -24,6 +24,7 @@ from modgate.plugin import (
     refusal_of,
 )
 
+NAMES = ("", "message", "error")  # chat events have none; what has another is not for us
 _FINISHED = re.compile(rb'"finish_reason"\s*:\s*"')
 # Source: wire.md 1.4, the texts of vLLM, SGLang and llama.cpp.
 _OVERFLOWS = (
@@ -51,6 +52,8 @@ class ChatDialect(Dialect):
 
     def decode(self, event: Event) -> Iterable[Event]:
         """Notes the finish, and raises what an engine says inside a stream that is 200."""
+        if event.name not in NAMES:
+            return ()
         data = event.data
         if b'"error"' in data and b'"choices":[{' not in data:
             message = engine_message(data)

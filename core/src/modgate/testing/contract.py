@@ -16,11 +16,19 @@ from modgate.testing.rules_dialect import DialectRules
 from modgate.testing.rules_engine import EngineRules
 from modgate.testing.rules_shape import ShapeRules
 from modgate.testing.rules_stream import StreamRules
+from modgate.testing.rules_transcript import TranscriptRules
 from modgate.testing.suite import Suite
 
 
 class Contract(
-    DeclaredRules, ShapeRules, BillRules, StreamRules, EngineRules, BatchRules, DialectRules
+    DeclaredRules,
+    ShapeRules,
+    BillRules,
+    StreamRules,
+    EngineRules,
+    BatchRules,
+    DialectRules,
+    TranscriptRules,
 ):
     """All rules."""
 

@@ -25,8 +25,10 @@ class Suite:
     """The settings of a contract.
 
     `config`, `facts`: of the plugin and of every sample's model, where the defaults will not do.
-    `surfaces`, `dialects`: the plugin's own.  `examples`: of each fuzz, for all samples of an
-    endpoint together.  `flow`: the share of a stream's events after which bytes must have come out.
+    `surfaces`, `dialects`: the plugin's own.  `transcripts`: the folder of golden transcripts; None
+    = `transcripts` beside the contract's file, where there is one.  `examples`: of each fuzz, for
+    all samples of an endpoint together.  `flow`: the share of a stream's events after which bytes
+    must have come out.
     `xfail`: rule -> why it does not hold.
     """
 
@@ -35,6 +37,7 @@ class Suite:
     facts: ClassVar[Mapping[str, Json]] = {}
     surfaces: ClassVar[Sequence[type[Surface]]] = ()
     dialects: ClassVar[Sequence[type[Dialect]]] = ()
+    transcripts: ClassVar[Path | str | None] = None
     examples: ClassVar[int] = 100
     flow: ClassVar[float] = 0.5
     xfail: ClassVar[Mapping[str, str]] = {}

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 import orjson
 
 from modgate.kit.chat import context_exceeded
-from modgate.kit.chat_dialect import ChatDialect
+from modgate.kit.chat_dialect import NAMES, ChatDialect
 from modgate.kit.chat_join import Joined
 from modgate.plugin import (
     Body,
@@ -72,7 +72,7 @@ class LlamaCpp(ChatDialect):
         """Usage is kept back, its own keys are taken out; of a whole reply nothing goes on yet."""
         if self.call.path == "/tokenize":
             return (_counted(event),)
-        if event.data == b"null":
+        if event.data == b"null" or event.name not in NAMES:
             return ()
         if self._joined is not None or b'"usage"' in event.data or _EXTRA.search(event.data):
             value = event.fields().values

@@ -1,0 +1,58 @@
+"""A good reply of an engine, from its bytes to events of the home wire: no network, no clock.
+
+`stream.py` runs it behind a connection, the contract's transcripts run it as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from modgate.api.dialect import Dialect
+from modgate.api.plan import ReplyKind
+from modgate.api.relay import Event
+from modgate.errors import GatewayError, UpstreamFailed
+from modgate.kit.sse import DONE, Splitter
+
+
+class Reading:
+    """One reply on its way through its dialect.
+
+    `over`: the stream said [DONE], what follows is not read.  `error`: what broke behind the events
+    that `feed` answered last; they came before it, so they are given first.
+    """
+
+    __slots__ = ("_dialect", "_splitter", "error", "over")
+
+    def __init__(self, dialect: Dialect, reply: ReplyKind) -> None:
+        self._dialect = dialect
+        self._splitter = Splitter() if reply == "sse" else None
+        self.over = False
+        self.error: GatewayError | None = None
+
+    def whole(self, body: bytes, headers: Mapping[str, str]) -> list[Event]:
+        """The events of a reply that came at once."""
+        return list(self._dialect.decode(Event(body, headers=headers)))
+
+    def feed(self, data: bytes) -> list[Event]:
+        """The events of the next bytes, cut anywhere."""
+        if self._splitter is None:
+            return list(self._dialect.decode(Event(data)))
+        found: list[Event] = []
+        try:
+            for event in self._splitter.feed(data):
+                if event.data == DONE:
+                    self.over = True
+                    found.extend(self._dialect.end(True))
+                    break
+                found.extend(self._dialect.decode(event))
+        except GatewayError as error:
+            if not found:
+                raise
+            self.error = error
+        return found
+
+    def end(self) -> list[Event]:
+        """The events of an end without [DONE]; UpstreamFailed when it is none."""
+        if self._splitter is not None and not self._splitter.end():
+            raise UpstreamFailed("the engine's stream was cut inside an event")
+        return list(self._dialect.end(False))

@@ -1,0 +1,63 @@
+"""A reply between bytes and events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pytest
+
+from modgate.plugin import Body, Call, Dialect, Event, Served, UpstreamFailed
+from modgate.reading import Reading
+
+
+class Strict(Dialect):
+    """Breaks at the word `bad`."""
+
+    def decode(self, event: Event) -> Iterable[Event]:
+        if event.data == b"bad":
+            raise UpstreamFailed("the engine said something bad")
+        return (event,)
+
+
+def reading(kind: str = "sse") -> Reading:
+    call = Call(path="/x", body=Body.of(), reply="sse" if kind == "sse" else "chunked")
+    served = Served(asked="m", model="m", name="m")
+    return Reading(Strict(call, served), call.reply)
+
+
+def said(events: list[Event]) -> list[bytes]:
+    return [event.data for event in events]
+
+
+def test_what_came_before_an_error_is_given_and_the_error_kept() -> None:
+    reply = reading()
+
+    assert said(reply.feed(b"data: one\n\ndata: bad\n\ndata: two\n\n")) == [b"one"]
+    assert isinstance(reply.error, UpstreamFailed)
+
+
+def test_an_error_with_nothing_before_it_is_raised() -> None:
+    with pytest.raises(UpstreamFailed, match="bad"):
+        reading().feed(b"data: bad\n\n")
+
+
+def test_nothing_behind_done_is_read() -> None:
+    reply = reading()
+
+    assert said(reply.feed(b"data: one\n\ndata: [DONE]\n\ndata: two\n\n")) == [b"one"]
+    assert reply.over
+
+
+@pytest.mark.parametrize(("sent", "told"), [(b"data: on", "inside"), (b"", "ended early")])
+def test_a_stream_that_ends_anyhow_is_cut(sent: bytes, told: str) -> None:
+    reply = reading()
+    reply.feed(sent)
+
+    with pytest.raises(UpstreamFailed, match=told):
+        reply.end()
+
+
+def test_raw_chunks_are_given_as_they_come() -> None:
+    reply = reading("chunked")
+
+    assert said(reply.feed(b"ab")) + said(reply.feed(b"c")) + said(reply.end()) == [b"ab", b"c"]
