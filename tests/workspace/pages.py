@@ -10,7 +10,7 @@ import inspect
 import re
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,12 @@ import click
 from pydantic import BaseModel
 
 from modgate import errors, hookspecs, plugin
+from modgate.api.dialect import Dialect
 from modgate.cli import main as cli
 from modgate.config.show import reference
 from modgate.gateway import plan
 from modgate.host.load import Loaded
+from modgate.testing.transcript import Transcript, transcripts
 from modgate.units import EVERYWHERE
 
 ROOT = Path(__file__).parents[2]
@@ -58,6 +60,17 @@ REFUSALS = {
     "unsupported_value": "the value is known to the wire, but not supported here",
 }
 
+STANDINGS = """\
+A backend's `family` says which words its engine speaks; `home` is the modality's own wire. What is
+said of an engine here is what the transcripts beside the plugins' contracts show, which replay them
+byte by byte:
+
+- **supported**: captured from the engine itself, at that version, on that day, by that command;
+- **written from source**: from the engine's source or documentation, and never run against it;
+- **not proven**: a dialect is there, and no transcript.
+
+A newer version may add keys and events: the contract adds some to every reply of a transcript."""
+
 
 def pages() -> dict[str, str]:
     """Every page, by its name in docs/reference."""
@@ -65,6 +78,7 @@ def pages() -> dict[str, str]:
     return {
         "config.md": reference(),
         "plugins.md": "\n".join(_plugins(loaded)) + "\n",
+        "engines.md": "\n".join(_engines(loaded)) + "\n",
         "units.md": "\n".join(_units(loaded)) + "\n",
         "errors.md": "\n".join(_errors()) + "\n",
         "hooks.md": "\n".join(_hooks()) + "\n",
@@ -171,6 +185,45 @@ def _units(loaded: Loaded) -> Iterator[str]:
     yield from ("", "Every modality has these, too:", "", "| unit | meaning |", "|---|---|")
     for unit in EVERYWHERE:
         yield f"| `<modality>.{unit.name}` | {unit.meaning} |"
+
+
+def _engines(loaded: Loaded) -> Iterator[str]:
+    yield from ("# Engines reference", "", MADE, "", *STANDINGS.split("\n"))
+    for name in loaded.modalities:
+        shown = _shown_by(loaded.owners[name].name)
+        rows = [*_rows(shown), *_unproven(name, loaded.dialects, shown)]
+        yield from ("", f"## {name}", "")
+        if rows:
+            yield from (
+                "| family | engine | version | standing | shown by |",
+                "|---|---|---|---|---|",
+            )
+        yield from sorted(set(rows)) or ["Any engine that speaks the home wire."]
+
+
+def _shown_by(plugin: str) -> list[Transcript]:
+    return transcripts(ROOT / "plugins" / plugin / "tests" / "transcripts")
+
+
+def _rows(shown: list[Transcript]) -> Iterator[str]:
+    for each in shown:
+        standing = "**supported**" if each.provenance == "captured" else "written from source"
+        place = f"{each.date}: `{each.command}`" if each.date else each.source
+        cells = (f"`{each.family}`", each.engine, each.version or "-", standing, place)
+        yield "| " + " | ".join(_cell(cell) for cell in cells) + " |"
+
+
+def _unproven(
+    name: str, dialects: Mapping[tuple[str, str], type[Dialect]], shown: list[Transcript]
+) -> Iterator[str]:
+    proven = {"home", *(each.family for each in shown)}
+    for modality, family in dialects:
+        if modality == name and family not in proven:
+            yield f"| `{family}` | - | - | not proven | - |"
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
 
 
 def _errors() -> Iterator[str]:

@@ -25,6 +25,7 @@ from modgate.gateway import plan
 from modgate.plugin import Event
 from modgate.testing import Rig
 from modgate.testing.contract import rules
+from modgate.testing.transcript import transcripts
 
 ROOT = pages.ROOT
 HOW = "run: python tests/workspace/pages.py"
@@ -137,6 +138,20 @@ def test_every_unit_of_an_installed_plugin_is_documented() -> None:
 
     assert units
     assert [unit for unit in (*units, *shown) if unit not in page] == []
+
+
+def test_only_engines_that_ran_are_called_supported() -> None:
+    rows = [line for line in _read("engines.md").splitlines() if line.startswith("| `")]
+    ran = {
+        (each.family, " ".join(each.engine.split()), each.date)
+        for path in (ROOT / "plugins").glob("*/tests/transcripts")
+        for each in transcripts(path)
+        if each.provenance == "captured"
+    }
+    called = [row.split(" | ") for row in rows if "supported" in row]
+
+    assert rows
+    assert {(row[0].strip("| `"), row[1], row[4][:10]) for row in called} == ran
 
 
 def test_every_error_code_is_documented() -> None:
