@@ -1,4 +1,4 @@
-"""`modgate plugins`: what is installed and what it brings."""
+"""`modgate plugins`: what is installed and what it brings, and a new one to start from."""
 
 from __future__ import annotations
 
@@ -9,10 +9,44 @@ import click
 from modgate.cli.problems import told
 
 
-@click.command("plugins")
+@click.group("plugins", invoke_without_command=True)
 @click.option("--config", "path", type=click.Path(path_type=Path), help="a configuration")
-def command(path: Path | None) -> None:
-    """List the installed plugins: distribution, version, modality, endpoints, units."""
+@click.pass_context
+def command(context: click.Context, path: Path | None) -> None:
+    """List the installed plugins with their endpoints and units; or write a new one."""
+    if context.invoked_subcommand is None:
+        _list(path)
+
+
+@command.command("new")
+@click.argument("name")
+@click.argument("directory", required=False, type=click.Path(path_type=Path))
+@click.option("--modality", help="the new modality; default: the last word of NAME")
+def new(name: str, directory: Path | None, modality: str | None) -> None:
+    """Write a plugin of a new modality into DIRECTORY, by default ./NAME.
+
+    It is a distribution that keeps its contract and can be installed and served as it is: one
+    endpoint, one unit, a dialect with its transcripts, and a README that says what to change.
+    """
+    from modgate.cli import scaffold
+    from modgate.gateway import plan
+    from modgate.host.installed import find
+    from modgate.testing.rules_declared import RESERVED
+
+    with told():
+        paths = [endpoint.path for _, endpoint in plan(None).loaded.endpoints]
+    folder = directory or Path(name)
+    try:
+        chosen = scaffold.names(name, modality, {*find().plugins, *paths, *RESERVED})
+        written = scaffold.write(chosen, folder)
+    except scaffold.Unfit as unfit:
+        raise click.ClickException(str(unfit)) from None
+    for place in written:
+        click.echo(folder / place)
+    click.echo(f"\nnext:\n  cd {folder}\n  python -m pip install -e '.[test]'\n  pytest")
+
+
+def _list(path: Path | None) -> None:
     from modgate.gateway import plan
     from modgate.host.installed import find
 
