@@ -19,11 +19,11 @@ class TestEmbedding(Contract):
 
     def engine(self, call: Call) -> bytes:
         """A vector that depends on the input, and tokens by input."""
-        inputs = orjson.loads(call.body.members()["input"])
+        members = call.body.members()
+        inputs = orjson.loads(members["input"])
+        length = orjson.loads(members.get("dimensions", b"8"))
         tokens = [len(str(each)) for each in inputs]
-        rows = [
-            {"index": index, "embedding": list(hashlib.sha256(str(each).encode()).digest()[:2])}
-            for index, each in enumerate(inputs)
-        ]
+        vectors = [list(hashlib.sha256(str(each).encode()).digest()[:length]) for each in inputs]
+        rows = [{"index": index, "embedding": vector} for index, vector in enumerate(vectors)]
         usage = {"prompt_tokens": sum(tokens), "by_input": tokens}
         return orjson.dumps({"object": "list", "data": rows, "usage": usage})

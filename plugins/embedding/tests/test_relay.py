@@ -18,7 +18,8 @@ from modgate.plugin import BadReply, Event, Json, Outcome, Sample
 from modgate.testing import Drive, Rig
 from modgate_embedding import Embedding
 from modgate_embedding.config import Config
-from modgate_embedding.reply import apportion, packed, shortened
+from modgate_embedding.formats import packed, shortened
+from modgate_embedding.reply import apportion
 
 PATH = "/v1/embeddings"
 Start = Callable[..., Drive]

@@ -84,7 +84,10 @@ def test_a_number_beyond_64_bits_goes_on_as_it_came(tmp_path: Path) -> None:
             "output_dimension",
             "invalid_value",
         ),
-        ({"input": "fox", "output_dtype": "int8"}, "output_dtype", "invalid_value"),
+        ({"input": "fox", "output_dtype": "int4"}, "output_dtype", "invalid_value"),
+        ({"input": "fox", "embedding_type": "int4"}, "embedding_type", "invalid_value"),
+        ({"input": [{"image": "data:"}]}, "input[0].image", "unsupported_input"),
+        ({"input": [{}]}, "input[0]", "unsupported_input"),
     ],
 )
 def test_what_does_not_fit_is_refused_by_name(

@@ -1,4 +1,4 @@
-"""Reading the bodies of openai, voyage and mistral, and what goes on to the engine."""
+"""Reading the bodies of openai, voyage, mistral and jina, and what goes on to the engine."""
 
 from __future__ import annotations
 
@@ -12,9 +12,27 @@ import msgspec
 from modgate.kit.tokens import estimate
 from modgate.plugin import Body, Fields, GatewayError, Json, Refused, Request
 from modgate_embedding.config import NATIVE, Config, Facts
+from modgate_embedding.formats import BITS, FLOAT, Dtype, Form, check_bits
 
 # Read here, or spelled otherwise below; everything else is passed on as the client wrote it.
-OURS = ("encoding_format", "dimensions", "output_dimension", "output_dtype", "input_type")
+OURS = (
+    "encoding_format",
+    "dimensions",
+    "output_dimension",
+    "output_dtype",
+    "embedding_type",
+    "input_type",
+    "task",
+    "truncate",
+)
+DTYPES: tuple[Dtype, ...] = ("float", "int8", "uint8", "binary", "ubinary")
+# Words of cohere and jina for what the others call query and document.
+SAME = {
+    "search_query": "query",
+    "search_document": "document",
+    "retrieval.query": "query",
+    "retrieval.passage": "document",
+}
 TokenId = Annotated[int, msgspec.Meta(ge=0, lt=1 << 31)]
 Inputs = Sequence[str] | Sequence[Sequence[int]]
 _PLACE = re.compile(r"\$((?:\[\d+\])*)`?$")
@@ -24,18 +42,22 @@ _PLACE = re.compile(r"\$((?:\[\d+\])*)`?$")
 class Asked:
     """An embedding request.
 
-    `ids`: the inputs are token numbers.  `base64`: the client wants packed floats.  `length`: the
-    vectors that the engine must answer with, where that is known; `cut`: those that the client
-    gets, where the gateway shortens them.  `rest`: the body without its input.
+    `ids`: the inputs are token numbers.  `forms`: of the reply's vectors.  `length`: the vectors
+    that the engine must answer with, where that is known; `cut`: those that the client gets, where
+    the gateway shortens them.  `whole`: an input's vector depends on the others, so the inputs
+    are neither split nor sent with other requests'.  `rest`: the body without its input.  `texts`:
+    the inputs as the client wrote them, where the reply repeats them.
     """
 
     inputs: Inputs
-    ids: bool
-    base64: bool
+    ids: bool = False
+    forms: tuple[Form, ...] = (FLOAT,)
     length: int | None
     cut: int | None
     prefix: str
+    whole: bool = False
     rest: Body
+    texts: Sequence[str] = ()
 
     def weight(self, index: int) -> int:
         """Estimated tokens of one input; a list of token numbers is counted."""
@@ -47,23 +69,24 @@ def read(request: Request, config: Config, facts: Facts) -> Asked:
     """The request's fields, bounded; Refused names the one that is wrong."""
     fields = request.fields()
     inputs, ids = _inputs(fields, config)
-    _check_type(fields)
-    length, cut, told = _dimensions(fields, facts)
+    length, cut, told = dimensions(fields, facts)
+    form = _form(fields, facts, cut or length or told)
     prefix, kept = _prefix(fields, facts)
     _check_ids(inputs, ids, prefix, facts)
     rest = _rest(request.body)
     if told is not None:
         rest = rest.put(dimensions=told)
-    if kept is not None:
-        rest = rest.put(input_type=kept)
+    if (truncate := fields.flag("truncate", None)) is not None:  # jina's word
+        rest = rest.put(truncation=truncate)
     return Asked(
         inputs=inputs,
         ids=ids,
-        base64=fields.choice("encoding_format", ("float", "base64"), "float") == "base64",
+        forms=(form,),
         length=length,
         cut=cut,
         prefix=prefix,
-        rest=rest,
+        whole=fields.flag("late_chunking", False),
+        rest=rest.put(**kept),
     )
 
 
@@ -73,12 +96,13 @@ def _inputs(fields: Fields, config: Config) -> tuple[Inputs, bool]:
     if value is None:
         raise fields.fault("input", "missing_required_parameter", "'input' is required")
     if isinstance(value, str):
-        return [_text(fields, "input", value, config)], False
+        return [text_of(fields, "input", value, config)], False
     if not isinstance(value, list):
         raise fields.wrong("input", "a string, a list of strings, or lists of token numbers")
     if value and _is_number(value[0]):
         return [_converted(fields, value, list[TokenId], "token numbers")], True
     fields.items("input", at_most=config.max_inputs)
+    value = [_plain(fields, index, each) for index, each in enumerate(value)]
     if isinstance(value[0], list):
         arrays = _converted(fields, value, list[list[TokenId]], "lists of token numbers")
         for index, array in enumerate(arrays):
@@ -86,7 +110,18 @@ def _inputs(fields: Fields, config: Config) -> tuple[Inputs, bool]:
                 raise _empty(fields, f"input[{index}]")
         return arrays, True
     texts = _converted(fields, value, list[str], "strings, or lists of token numbers")
-    return [_text(fields, f"input[{i}]", text, config) for i, text in enumerate(texts)], False
+    return [text_of(fields, f"input[{i}]", text, config) for i, text in enumerate(texts)], False
+
+
+def _plain(fields: Fields, index: int, value: Json) -> Json:
+    """Jina's `{"text": "..."}` as its text; a picture is refused by name."""
+    if not isinstance(value, dict):
+        return value
+    for name, text in value.items():
+        if name == "text" and isinstance(text, str):
+            return text
+    name = f"input[{index}]" + (f".{next(iter(value))}" if value else "")
+    raise fields.fault(name, "unsupported_input", f"'{name}': this model embeds text only")
 
 
 def _is_number(value: Json) -> bool:
@@ -103,7 +138,8 @@ def _converted(fields: Fields, value: Json, kind: Json, wanted: str) -> Json:
         raise fields.fault(where, "invalid_type", f"'input' must hold {wanted}") from None
 
 
-def _text(fields: Fields, name: str, text: str, config: Config) -> str:
+def text_of(fields: Fields, name: str, text: str, config: Config) -> str:
+    """A text that is not empty and not too long."""
     if not text:
         raise _empty(fields, name)
     if len(text) > config.max_characters:
@@ -116,14 +152,32 @@ def _empty(fields: Fields, name: str) -> GatewayError:
     return fields.fault(name, "invalid_value", f"'{name}' must not be empty")
 
 
-def _check_type(fields: Fields) -> None:
-    dtype = fields.text("output_dtype", "float")
-    if dtype != "float":
-        reason = "'output_dtype' must be float; this gateway does not quantise vectors"
-        raise fields.fault("output_dtype", "invalid_value", reason)
+def _form(fields: Fields, facts: Facts, length: int | None) -> Form:
+    """Numbers as openai, voyage and mistral name them, or as jina does (`embedding_type`)."""
+    jina = fields.get("embedding_type")
+    if isinstance(jina, list) and len(jina) == 1:
+        jina = jina[0]
+    if jina is not None:
+        options = ("base64", "float", "binary", "ubinary")
+        name = Fields({"embedding_type": jina}).choice("embedding_type", options)
+        dtype: Dtype = "binary" if name == "binary" else "ubinary" if name == "ubinary" else "float"
+        form = Form(name=name, dtype=dtype, base64=name == "base64")
+        return checked(form, length, "embedding_type")
+    packed = fields.choice("encoding_format", ("float", "base64"), "float") == "base64"
+    name = fields.choice("output_dtype", DTYPES, "float")
+    dtype = next(each for each in DTYPES if each == name)
+    form = Form(name=name, dtype=dtype, base64=packed, bound=facts.int8_bound)
+    return checked(form, length, "output_dtype")
 
 
-def _dimensions(fields: Fields, facts: Facts) -> tuple[int | None, int | None, int | None]:
+def checked(form: Form, length: int | None, field: str) -> Form:
+    """The form, once it is known that vectors of this length have it."""
+    if form.dtype in BITS and length is not None:
+        check_bits(length, field)
+    return form
+
+
+def dimensions(fields: Fields, facts: Facts) -> tuple[int | None, int | None, int | None]:
     """The engine's length where known, where to cut, and what the engine is told.
 
     Source: wire.md 6.1.  A model whose length is unknown is the engine's to judge.
@@ -149,18 +203,27 @@ def _dimensions(fields: Fields, facts: Facts) -> tuple[int | None, int | None, i
     return own, wanted, None
 
 
-def _prefix(fields: Fields, facts: Facts) -> tuple[str, str | None]:
-    """The text to put in front, or the input type that is passed on.
+def _prefix(fields: Fields, facts: Facts) -> tuple[str, dict[str, Json]]:
+    """The text to put in front, or the input type (jina: the task) that is passed on.
 
     A model without prefixes may sit behind an engine that knows input types itself.
     """
-    kind = fields.text("input_type", None)
+    kind, task = fields.text("input_type", None), fields.text("task", None)
+    kept = {"input_type": kind, "task": task}
+    if task is not None and kind is None and (prefix := prefix_of(task, facts)) is not None:
+        return prefix, {}
     if kind is None or not facts.prefixes:
-        return "", kind
-    if kind not in facts.prefixes:
+        return "", {name: value for name, value in kept.items() if value is not None}
+    prefix = prefix_of(kind, facts)
+    if prefix is None:
         reason = f"'input_type' must be one of: {', '.join(sorted(facts.prefixes))}"
         raise fields.fault("input_type", "invalid_value", reason)
-    return facts.prefixes[kind], None
+    return prefix, {}
+
+
+def prefix_of(kind: str, facts: Facts) -> str | None:
+    """What this model wants in front of a text of this kind; None = nothing is said of it."""
+    return facts.prefixes.get(kind, facts.prefixes.get(SAME.get(kind, kind)))
 
 
 def _check_ids(inputs: Inputs, ids: bool, prefix: str, facts: Facts) -> None:

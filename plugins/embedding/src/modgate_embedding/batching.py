@@ -21,10 +21,14 @@ OWN = ("input", "model", "user")  # may differ between calls that share a trip
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbeddingCall(Call):
-    """A call, with what its engine takes at once: `at_most` inputs, all of them text or none."""
+    """A call, with what its engine takes at once: `at_most` inputs, all of them text or none.
+
+    `alone`: its inputs belong together and to nobody else's.
+    """
 
     at_most: int
     ids: bool
+    alone: bool = False
 
 
 def batching(config: Config) -> Batching:
@@ -42,7 +46,7 @@ def batching(config: Config) -> Batching:
 
 def key(call: Call) -> Hashable | None:
     """Calls share a trip when all that they ask of the engine but the inputs is the same."""
-    if not isinstance(call, EmbeddingCall):
+    if not isinstance(call, EmbeddingCall) or call.alone:
         return None
     members = call.body.members().items()
     same = sorted((name, value) for name, value in members if name not in OWN)

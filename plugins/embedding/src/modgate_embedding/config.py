@@ -16,6 +16,7 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     """The `[plugin.embedding]` section."""
 
     max_inputs: int = Field(2048, ge=1, le=65_536, description="inputs of one request")
+    max_texts: int = Field(96, ge=1, le=65_536, description="texts of one cohere request")
     max_items: int = Field(256, ge=1, le=65_536, description="inputs that go out in one call")
     width: int = Field(4, ge=1, le=64, description="calls of one request at once")
     max_characters: int = Field(400_000, ge=1, description="characters of one input")
@@ -36,6 +37,9 @@ class Facts(ModelFacts, frozen=True, extra="forbid"):
     )
     prefixes: dict[str, str] = Field(
         default_factory=dict, description='text in front by input_type: {query = "query: "}'
+    )
+    int8_bound: float | None = Field(
+        None, gt=0, description="the number that int8 writes as 127; absent: 6 / sqrt(dimensions)"
     )
     batch: int | None = Field(None, ge=1, description="inputs that its engine takes at once")
 

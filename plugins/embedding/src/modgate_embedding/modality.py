@@ -22,8 +22,10 @@ from modgate.plugin import (
 )
 from modgate_embedding.ask import Asked, Inputs, read
 from modgate_embedding.batching import PATH, EmbeddingCall, batching
+from modgate_embedding.cohere import PATH as COHERE
+from modgate_embedding.cohere import read_cohere
 from modgate_embedding.config import CL100K, Config, Facts
-from modgate_embedding.relay import ManyVectors, Vectors
+from modgate_embedding.relay import ManyVectors, Told, Vectors, Writer, cohere_reply, openai_reply
 from modgate_embedding.samples import SAMPLES
 
 INLINE_INPUTS = 64  # above, the reply is parsed and packed in a thread
@@ -50,7 +52,7 @@ class Embedding(Modality[Config]):
     samples = SAMPLES
 
     def endpoints(self) -> Iterator[Endpoint]:
-        """The path that openai, voyage and mistral share."""
+        """The path that openai, voyage, mistral and jina share, and cohere's."""
         yield Endpoint(
             path=PATH,
             surfaces=("voyage", "openai"),
@@ -60,16 +62,29 @@ class Embedding(Modality[Config]):
             summary="embed texts as vectors",
             operation="embeddings",
         )
+        yield Endpoint(
+            path=COHERE,
+            surfaces=("cohere",),
+            shape=self.shape_cohere,
+            at_most=16 * MIB,
+            batch=batching(self.config),
+            summary="embed texts as vectors, as cohere does",
+            operation="embeddings",
+        )
 
     def shape(self, request: Request) -> Plan | Generator[Need, Json, Plan]:
         """One call for at most `max_items` inputs each; the relay joins them."""
-        facts = request.model.facts
-        if not isinstance(facts, Facts):
-            raise TypeError("the model's facts are not embedding facts")
+        facts = _facts(request)
         asked = read(request, self.config, facts)
         if asked.ids and facts.token_ids == CL100K:
             return self._shape_decoded(request, asked, facts)
-        return self._plan(request, asked, facts)
+        return self._plan(request, asked, facts, openai_reply)
+
+    def shape_cohere(self, request: Request) -> Plan:
+        """The same calls for cohere's words."""
+        facts = _facts(request)
+        asked = read_cohere(request, self.config, facts)
+        return self._plan(request, asked, facts, cohere_reply)
 
     def _shape_decoded(
         self, request: Request, asked: Asked, facts: Facts
@@ -86,23 +101,35 @@ class Embedding(Modality[Config]):
             if not text:
                 reason = f"'input[{index}]' decodes to nothing"
                 raise Refused(f"input[{index}]", "invalid_value", reason)
-        return self._plan(request, replace(asked, inputs=found, ids=False), facts)
+        asked = replace(asked, inputs=found, ids=False)
+        return self._plan(request, asked, facts, openai_reply)
 
-    def _plan(self, request: Request, asked: Asked, facts: Facts) -> Plan:
+    def _plan(self, request: Request, asked: Asked, facts: Facts, write: Writer) -> Plan:
         if asked.prefix:
             asked = replace(asked, inputs=[f"{asked.prefix}{text}" for text in asked.inputs])
         at_most = min(self.config.max_items, facts.batch or self.config.max_items)
         count = len(asked.inputs)
+        if asked.whole:
+            if count > at_most:
+                reason = f"'late_chunking' takes at most {at_most} inputs of this model"
+                raise Refused("input", "array_above_max_length", reason)
+            at_most = count
         spans = [(start, min(start + at_most, count)) for start in range(0, count, at_most)]
-        kind = ManyVectors if count > INLINE_INPUTS else Vectors
-        relay = kind(
-            asked,
-            spans,
-            reply_id="embd-" + request.id.removeprefix("req_"),
-            model=request.asked,
-        )
+        kind = ManyVectors if count * len(asked.forms) > INLINE_INPUTS else Vectors
+        told = Told(reply_id="embd-" + request.id.removeprefix("req_"), model=request.asked)
         calls = [_call(asked, start, end, at_most) for start, end in spans]
-        return Plan(calls=calls, relay=relay, width=min(self.config.width, len(calls)))
+        return Plan(
+            calls=calls,
+            relay=kind(asked, spans, told=told, write=write),
+            width=min(self.config.width, len(calls)),
+        )
+
+
+def _facts(request: Request) -> Facts:
+    facts = request.model.facts
+    if not isinstance(facts, Facts):
+        raise TypeError("the model's facts are not embedding facts")
+    return facts
 
 
 def _groups(arrays: Inputs) -> Iterator[Inputs]:
@@ -124,4 +151,5 @@ def _call(asked: Asked, start: int, end: int, at_most: int) -> EmbeddingCall:
         size=size,
         at_most=at_most,
         ids=asked.ids,
+        alone=asked.whole,
     )

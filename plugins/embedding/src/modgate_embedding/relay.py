@@ -1,29 +1,47 @@
-"""Joining the calls of a request: vectors in the order of the inputs, in the client's format."""
+"""Joining the calls of a request: vectors in the order of the inputs, in the client's forms."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
-from modgate.plugin import BadReply, Event, Outcome, Relay, Units, Usage
+import orjson
+
+from modgate.plugin import BadReply, Event, Json, Outcome, Relay, Units, Usage
 from modgate_embedding.ask import Asked
-from modgate_embedding.reply import Row, numbers, packed, parse, shortened, written
+from modgate_embedding.formats import shortened
+from modgate_embedding.reply import Row, numbers, parse
+
+Written = Sequence[bytes]  # one vector, in each of the forms that were asked for
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What a reply says besides its vectors."""
+
+    reply_id: str
+    model: str
+
+
+Writer = Callable[[Asked, Told, Sequence[Written], int], Iterator[bytes]]
 
 
 class Vectors(Relay):
     """One request's vectors.
 
-    `spans`: the inputs of each call.  `reply_id` and `model` are what the reply says.
+    `spans`: the inputs of each call.  `write(asked, told, vectors, tokens)`: the reply in the words
+    of the request.
     """
 
     def __init__(
-        self, asked: Asked, spans: Sequence[tuple[int, int]], *, reply_id: str, model: str
+        self, asked: Asked, spans: Sequence[tuple[int, int]], *, told: Told, write: Writer
     ) -> None:
         self._asked = asked
         self._spans = spans
-        self._id = reply_id
-        self._model = model
+        self._told = told
+        self._write = write
         self._length = asked.length
-        self._vectors: list[bytes] = []
+        self._vectors: list[Written] = []
         self._tokens = 0
         self._ended = 0
         self._counted = True
@@ -45,30 +63,23 @@ class Vectors(Relay):
         self._ended += 1
         return ()
 
-    def _vector(self, row: Row) -> bytes:
+    def _vector(self, row: Row) -> Written:
         vector = numbers(row)
         if self._length is None:
             self._length = len(vector)
         if len(vector) != self._length:
             raise BadReply(f"an embedding has {len(vector)} numbers, not {self._length}")
-        if self._asked.cut is not None:
-            vector = shortened(vector, self._asked.cut)
-        if self._asked.base64:
-            return packed(vector)
-        return bytes(row.embedding) if self._asked.cut is None else written(vector)
+        cut = self._asked.cut
+        if cut is not None:
+            vector = shortened(vector, cut)
+        return [
+            bytes(row.embedding) if form.untouched and cut is None else form.written(vector)
+            for form in self._asked.forms
+        ]
 
     def close(self, outcomes: Sequence[Outcome]) -> Iterator[bytes]:
         """The reply: the engine's numbers as it wrote them, unless they had to be changed."""
-        rows = (
-            b'{"object":"embedding","index":%d,"embedding":%b}' % (index, vector)
-            for index, vector in enumerate(self._vectors)
-        )
-        usage = {"prompt_tokens": self._tokens, "total_tokens": self._tokens}
-        yield (
-            b'{"id":%b,"object":"list","data":[' % self.json(self._id)
-            + b",".join(rows)
-            + b'],"model":%b,"usage":%b}' % (self.json(self._model), self.json(usage))
-        )
+        return self._write(self._asked, self._told, self._vectors, self._tokens)
 
     def usage(self, outcomes: Sequence[Outcome]) -> Usage:
         """Inputs whose vectors came, and the tokens that the engine says it read for them."""
@@ -84,3 +95,38 @@ class ManyVectors(Vectors):
     """A reply that is large enough to be parsed and packed in a thread."""
 
     heavy = True
+
+
+def openai_reply(
+    asked: Asked, told: Told, vectors: Sequence[Written], tokens: int
+) -> Iterator[bytes]:
+    """The reply of openai, voyage, mistral and jina: one form."""
+    del asked
+    rows = (
+        b'{"object":"embedding","index":%d,"embedding":%b}' % (index, vector[0])
+        for index, vector in enumerate(vectors)
+    )
+    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+    yield (
+        b'{"id":%b,"object":"list","data":[' % orjson.dumps(told.reply_id)
+        + b",".join(rows)
+        + b'],"model":%b,"usage":%b}' % (orjson.dumps(told.model), orjson.dumps(usage))
+    )
+
+
+def cohere_reply(
+    asked: Asked, told: Told, vectors: Sequence[Written], tokens: int
+) -> Iterator[bytes]:
+    """Cohere's: the vectors by form, the texts, and what was billed.  Source: wire.md 6.2."""
+    forms = (
+        b"%b:[%b]" % (orjson.dumps(form.name), b",".join(vector[at] for vector in vectors))
+        for at, form in enumerate(asked.forms)
+    )
+    meta: Json = {"api_version": {"version": "2"}, "billed_units": {"input_tokens": tokens}}
+    opening = b'{"id":%b,"response_type":"embeddings_by_type"' % orjson.dumps(told.reply_id)
+    yield (
+        opening
+        + b',"embeddings":{'
+        + b",".join(forms)
+        + b'},"texts":%b,"meta":%b}' % (orjson.dumps(asked.texts), orjson.dumps(meta))
+    )

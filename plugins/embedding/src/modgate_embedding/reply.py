@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import struct
-from base64 import b64encode
 from collections.abc import Sequence
-from math import hypot
 from typing import Annotated
 
 import msgspec
-import orjson
 
 from modgate.plugin import BadReply
 
@@ -76,28 +72,6 @@ def numbers(row: Row) -> list[float]:
     if not found:
         raise BadReply("the engine's embedding is empty")
     return found
-
-
-def shortened(vector: Sequence[float], length: int) -> list[float]:
-    """The first numbers of a vector, as a vector of length 1 again.  Source: wire.md 6.1."""
-    cut = vector[:length]
-    norm = hypot(*cut)
-    if norm == 0.0:
-        return list(cut)
-    return [number / norm for number in cut]
-
-
-def packed(vector: Sequence[float]) -> bytes:
-    """A vector as a JSON string of little-endian float32, in base64.  Source: wire.md B2."""
-    try:
-        return b'"' + b64encode(struct.pack(f"<{len(vector)}f", *vector)) + b'"'
-    except OverflowError:
-        raise BadReply("the engine's embedding does not fit float32") from None
-
-
-def written(vector: Sequence[float]) -> bytes:
-    """A vector as JSON numbers."""
-    return orjson.dumps(list(vector))
 
 
 def apportion(total: int, weights: Sequence[int]) -> list[int]:

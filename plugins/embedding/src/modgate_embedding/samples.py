@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from modgate.plugin import Json, JsonObject, Sample, Units
 
-PATH = "/v1/embeddings"
+PATH, COHERE = "/v1/embeddings", "/v2/embed"
 ID = "embd-" + "0" * 32  # of the request id that samples are shaped with
 
 _ONE = (
@@ -21,6 +21,27 @@ _LONG = (
     b'{"data":[{"index":0,"embedding":[3.0,4.0,12.0,84.0]}],'
     b'"usage":{"prompt_tokens":4,"total_tokens":4}}'
 )
+
+
+_EIGHT = (
+    b'{"data":[{"index":0,"embedding":[0.5,-0.5,0.5,0,0.5,-0.0,-0.5,0]}],'
+    b'"usage":{"prompt_tokens":4,"total_tokens":4}}'
+)
+_EIGHTS = (
+    b'{"data":[{"index":0,"embedding":[0.5,-0.5,0.5,0,0.5,-0.0,-0.5,0]},'
+    b'{"index":1,"embedding":[1,0,0,0,0,0,0,0]}],"usage":{"prompt_tokens":7,"total_tokens":7}}'
+)
+
+
+def _cohere(texts: list[str], tokens: int, **forms: Json) -> JsonObject:
+    meta = {"api_version": {"version": "2"}, "billed_units": {"input_tokens": tokens}}
+    return {
+        "id": ID,
+        "response_type": "embeddings_by_type",
+        "embeddings": forms,
+        "texts": texts,
+        "meta": meta,
+    }
 
 
 def _reply(tokens: int, *vectors: Json) -> JsonObject:
@@ -94,5 +115,74 @@ SAMPLES = (
         reply=_reply(4, [0.25, 0.5]),
         usage=Units(inputs=1, input_tokens=4),
         exact=False,
+    ),
+    Sample(  # jina: objects, a task that is a prefix, and bits
+        path=PATH,
+        json={"model": "m", "input": [{"text": "fox"}], "task": "x", "embedding_type": "ubinary"},
+        facts={"prefixes": {"x": "x: "}},
+        upstream=[_EIGHT],
+        reply=_reply(4, [0b10111101]),
+        usage=Units(inputs=1, input_tokens=4),
+    ),
+    Sample(  # cohere
+        path=COHERE,
+        json={"model": "m", "texts": ["a fox"], "input_type": "search_query"},
+        upstream=[_ONE],
+        reply=_cohere(["a fox"], 5, float=[[1.0, -0.5]]),
+        usage=Units(inputs=1, input_tokens=5),
+    ),
+    Sample(  # cohere, mixed parts, and each form once
+        path=COHERE,
+        json={
+            "model": "m",
+            "inputs": [
+                {"content": [{"type": "text", "text": "a"}, {"type": "text", "text": "fox"}]},
+                {"content": [{"type": "text", "text": "a dog"}]},
+            ],
+            "input_type": "search_document",
+            "embedding_types": ["float", "int8", "uint8", "binary", "ubinary", "base64"],
+        },
+        facts={"int8_bound": 0.5, "dimensions": 8, "prefixes": {"document": "passage: "}},
+        upstream=[_EIGHTS],
+        reply=_cohere(
+            ["a\nfox", "a dog"],
+            7,
+            float=[[0.5, -0.5, 0.5, 0, 0.5, -0.0, -0.5, 0], [1, 0, 0, 0, 0, 0, 0, 0]],
+            int8=[[127, -127, 127, 0, 127, 0, -127, 0], [127, 0, 0, 0, 0, 0, 0, 0]],
+            uint8=[[255, 1, 255, 128, 255, 128, 1, 128], [255, *[128] * 7]],
+            binary=[[0b10111101 - 128], [127]],
+            ubinary=[[0b10111101], [255]],
+            base64=[
+                "AAAAPwAAAL8AAAA/AAAAAAAAAD8AAACAAAAAvwAAAAA=",
+                "AACAPwAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+            ],
+        ),
+        usage=Units(inputs=2, input_tokens=7),
+    ),
+    Sample(  # cohere, cut on the left if need be
+        path=COHERE,
+        json={
+            "model": "m",
+            "texts": ["a fox", "jumps"],
+            "input_type": "clustering",
+            "truncate": "START",
+            "output_dimension": 2,
+        },
+        upstream=[_TWO],
+        reply=_cohere(["a fox", "jumps"], 9, float=[[1.0, -0.5], [0.0, 1.0]]),
+        usage=Units(inputs=2, input_tokens=9),
+    ),
+    Sample(  # the same again: it may share a trip
+        path=COHERE,
+        json={
+            "model": "m",
+            "texts": ["a hen"],
+            "input_type": "clustering",
+            "truncate": "START",
+            "output_dimension": 2,
+        },
+        upstream=[_ONE],
+        reply=_cohere(["a hen"], 5, float=[[1.0, -0.5]]),
+        usage=Units(inputs=1, input_tokens=5),
     ),
 )
