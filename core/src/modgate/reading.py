@@ -17,14 +17,18 @@ from modgate.kit.sse import DONE, Splitter
 class Reading:
     """One reply on its way through its dialect.
 
-    `over`: the stream said [DONE], what follows is not read.  `error`: what broke behind the events
-    that `feed` answered last; they came before it, so they are given first.
+    `headers`: of the reply, which every raw chunk carries to the dialect.  `over`: the stream said
+    [DONE], what follows is not read.  `error`: what broke behind the events that `feed` answered
+    last; they came before it, so they are given first.
     """
 
-    __slots__ = ("_dialect", "_splitter", "error", "over")
+    __slots__ = ("_dialect", "_headers", "_splitter", "error", "over")
 
-    def __init__(self, dialect: Dialect, reply: ReplyKind) -> None:
+    def __init__(
+        self, dialect: Dialect, reply: ReplyKind, headers: Mapping[str, str] | None = None
+    ) -> None:
         self._dialect = dialect
+        self._headers = headers
         self._splitter = Splitter() if reply == "sse" else None
         self.over = False
         self.error: GatewayError | None = None
@@ -36,7 +40,7 @@ class Reading:
     def feed(self, data: bytes) -> list[Event]:
         """The events of the next bytes, cut anywhere."""
         if self._splitter is None:
-            return list(self._dialect.decode(Event(data)))
+            return list(self._dialect.decode(Event(data, headers=self._headers)))
         found: list[Event] = []
         try:
             for event in self._splitter.feed(data):

@@ -23,7 +23,7 @@ from modgate.spool import Scope
 from modgate.trip import Trip
 
 DRAWER = -1
-AHEAD = 2  # calls may be drawn this many widths ahead of the head
+AHEAD = 2  # calls may be drawn this many widths ahead of the head, where the plan does not say
 
 
 class Sink(Protocol):
@@ -207,8 +207,9 @@ class Run:
     async def _draw(self) -> None:
         """Start calls as far as the width and the lanes allow."""
         width = self._plan.width
+        ahead = self._plan.ahead or AHEAD * width
         while True:
-            while len(self._tasks) > width or len(self._trips) - self._head >= AHEAD * width:
+            while len(self._tasks) > width or len(self._trips) - self._head >= ahead:
                 self._changed.clear()
                 await self._changed.wait()
             trip = await self._next_trip()

@@ -48,7 +48,7 @@ class Stream:
         self._deadline = deadline
         self._idle_s = timeouts.idle_s
         self._at_most = timeouts.reply_bytes
-        self._reading = Reading(dialect, tries[0].reply)
+        self._reading = Reading(dialect, tries[0].reply, answer.headers)
         self._done = False
 
     async def next(self) -> list[Event]:

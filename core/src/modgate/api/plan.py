@@ -56,12 +56,15 @@ class Plan:
 
     `calls` is drawn at most `width` ahead; `()` is legal: the relay answers alone.  `reserve` must
     be given when `calls` is not a sequence; else it is the sum of the sizes.  `partial`: a call
-    that failed for good does not fail the others.
+    that failed for good does not fail the others.  `ahead`: of a plan wider than 1, calls that may
+    be drawn and not yet relayed to their end, by default twice the width: where a client reads more
+    slowly than engines write, no more than these are computed before it has read them.
     """
 
     calls: Iterable[Call] | Drawn
     relay: Relay
     reserve: Units | None = None
     width: int = 1
+    ahead: int | None = None
     partial: bool = False
     facts: dict[str, str] = field(default_factory=dict)

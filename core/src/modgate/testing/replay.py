@@ -60,7 +60,7 @@ def heard(dialect: Dialect, outgoing: Outgoing, said: Said, cut: Cut) -> Got:
     """What becomes of an engine's reply when the network cuts it so."""
     if not 200 <= said.status < 300:
         return Got(events=(), error=dialect.refusal(said.status, said.headers, said.body))
-    reading = Reading(dialect, outgoing.reply)
+    reading = Reading(dialect, outgoing.reply, said.headers)
     events: list[Event] = []
     try:
         if outgoing.reply == "whole":
