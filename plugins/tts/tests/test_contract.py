@@ -8,6 +8,7 @@ import orjson
 
 from modgate.kit.sse import Splitter
 from modgate.testing import Contract, Played
+from modgate_tts import modgate_dialects
 from modgate_tts.modality import Tts
 
 
@@ -15,6 +16,7 @@ class TestTts(Contract):
     """Every rule of the kit."""
 
     modality = Tts
+    dialects = modgate_dialects()
 
     def meaning(self, played: Played) -> object:
         """Audio in events may be cut anywhere: what counts is the audio, and the other events."""

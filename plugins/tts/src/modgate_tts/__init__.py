@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from modgate.plugin import LocalEngine, hookimpl
+from modgate.plugin import Dialect, LocalEngine, hookimpl
+from modgate_tts.dialects import (
+    SpeechHome,
+    SpeechKokoro,
+    SpeechOpenAi,
+    SpeechPiper,
+    SpeechSpeaches,
+)
 from modgate_tts.engine import Hibari
 from modgate_tts.modality import Tts
 
@@ -11,6 +18,12 @@ from modgate_tts.modality import Tts
 def modgate_modalities() -> list[type[Tts]]:
     """The one modality of this plugin."""
     return [Tts]
+
+
+@hookimpl
+def modgate_dialects() -> list[type[Dialect]]:
+    """The home wire, which is OpenAI's asked for PCM, and engines that differ from it."""
+    return [SpeechHome, SpeechOpenAi, SpeechKokoro, SpeechSpeaches, SpeechPiper]
 
 
 @hookimpl

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import BaseModel, Field
 
 from modgate.plugin import ModelFacts
+
+SLOWEST, FASTEST = 0.25, 4.0
+Speed = Annotated[float, Field(ge=SLOWEST, le=FASTEST)]
 
 
 class Config(BaseModel, frozen=True, extra="forbid"):
@@ -23,4 +28,14 @@ class Facts(ModelFacts, frozen=True, extra="forbid"):
 
     voices: tuple[str, ...] = Field((), description="its voices; empty = any name is passed on")
     voice_map: dict[str, str] = Field({}, description="other names for its voices: alloy = amy")
+    blends: bool = Field(False, description="voices may be mixed: af_bella(2)+af_sky")
+    max_characters: int | None = Field(
+        None, ge=1, description="characters of one request, where it takes fewer"
+    )
     max_piece: int | None = Field(None, ge=20, description="characters that its engine takes")
+    speeds: tuple[Speed, Speed] = Field(
+        (SLOWEST, FASTEST), description="slowest and fastest that it speaks; [1, 1] = it cannot"
+    )
+    sample_rate: int = Field(
+        24_000, ge=8_000, le=192_000, description="of raw PCM from its engine, in hertz"
+    )

@@ -6,16 +6,13 @@ modgate[codecs]).
 
 from __future__ import annotations
 
-import io
-import struct
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-RATE = 24_000
-SAMPLE_BYTES = 2
-UNKNOWN = 0xFFFFFFFF
-SAMPLE_FORMATS = {"mp3": "fltp", "opus": "flt", "aac": "fltp"}
-CODECS = {"mp3": ("mp3", "libmp3lame"), "opus": ("ogg", "libopus"), "aac": ("adts", "aac")}
+from modgate_tts.wav import RATE, SAMPLE_BYTES, wav_header
+
 CONTENT_TYPES = {
     "mp3": "audio/mpeg",
     "opus": "audio/ogg",
@@ -27,11 +24,34 @@ CONTENT_TYPES = {
 Untyped = Any  # JSON border: modules without types
 
 
-def wav_header() -> bytes:
-    """A WAV header of unknown length (wire.md B3): 24 kHz, mono, s16."""
-    form = struct.pack("<IHHIIHH", 16, 1, 1, RATE, RATE * SAMPLE_BYTES, SAMPLE_BYTES, 16)
-    riff = b"RIFF" + struct.pack("<I", UNKNOWN) + b"WAVEfmt " + form
-    return riff + b"data" + struct.pack("<I", UNKNOWN - 36)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Codec:
+    """How av writes one format into a container that needs no seeking."""
+
+    container: str
+    codec: str
+    bit_rate: int
+    sample_format: str
+    options: Mapping[str, str] = field(default_factory=dict)
+    effort: Mapping[str, str] = field(default_factory=dict)
+
+
+# An Ogg page holds a second by default, and the first is written when the third begins.
+CODECS = {
+    "mp3": Codec(
+        container="mp3", codec="libmp3lame", bit_rate=64_000, sample_format="s16p",
+        options={"id3v2_version": "0", "write_xing": "0"}, effort={"compression_level": "7"},
+    ),
+    "opus": Codec(
+        container="ogg", codec="libopus", bit_rate=32_000, sample_format="s16",
+        options={"page_duration": "100000", "flush_packets": "1"},
+        effort={"compression_level": "5"},
+    ),
+    "aac": Codec(
+        container="adts", codec="aac", bit_rate=64_000, sample_format="fltp",
+        effort={"aac_coder": "fast"},
+    ),
+}  # fmt: skip
 
 
 class Encoder(ABC):
@@ -63,13 +83,12 @@ class Plain(Encoder):
 
 
 class Flac(Encoder):
-    """FLAC through libsndfile, written to memory and taken from there."""
+    """FLAC through libsndfile; its stream header stays that of an unknown length."""
 
     def __init__(self) -> None:
         import soundfile
 
-        self._out = io.BytesIO()
-        self._taken = 0
+        self._out = _Tape()
         self._file = soundfile.SoundFile(
             self._out, "w", samplerate=RATE, channels=1, format="FLAC", subtype="PCM_16"
         )
@@ -77,33 +96,32 @@ class Flac(Encoder):
     def encode(self, pcm: bytes) -> bytes:
         """What the encoder gave so far."""
         self._file.buffer_write(pcm, dtype="int16")
-        return self._new()
+        return self._out.take()
 
     def finish(self) -> bytes:
-        """The last frames; the stream header stays that of an unknown length."""
+        """The last frames."""
         self._file.close()
-        return self._new()
-
-    def _new(self) -> bytes:
-        data = self._out.getbuffer()[self._taken :].tobytes()
-        self._taken += len(data)
-        return data
+        return self._out.take()
 
 
 class Lossy(Encoder):
-    """mp3, opus and aac through av, into a container that needs no seeking."""
+    """mp3, opus and aac through av."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, how: Codec) -> None:
         import av
 
-        container, codec = CODECS[name]
         self._av: Untyped = av
         self._out = _Pipe()
-        self._container: Untyped = av.open(self._out, "w", format=container)
-        rate = 48_000 if name == "opus" else RATE
-        self._stream: Untyped = self._container.add_stream(codec, rate=rate, layout="mono")
+        self._container: Untyped = av.open(
+            self._out, "w", format=how.container, options=dict(how.options)
+        )
+        stream: Untyped = self._container.add_stream(
+            how.codec, rate=RATE, layout="mono", options=dict(how.effort)
+        )
+        stream.bit_rate = how.bit_rate
+        self._stream = stream
         self._resampler: Untyped = av.AudioResampler(
-            format=SAMPLE_FORMATS[name], layout="mono", rate=rate
+            format=how.sample_format, layout="mono", rate=RATE
         )
         self._pts = 0
 
@@ -134,10 +152,11 @@ class Lossy(Encoder):
 
 
 class _Pipe:
-    """A file that is only written to."""
+    """A file that is only written to, and forgets what was taken from it."""
 
     def __init__(self) -> None:
         self._held = bytearray()
+        self._taken = 0
 
     def write(self, data: bytes) -> int:
         self._held += data
@@ -145,14 +164,40 @@ class _Pipe:
 
     def take(self) -> bytes:
         data = bytes(self._held)
+        self._taken += len(data)
         self._held.clear()
         return data
 
 
-def encoder(name: str) -> Encoder:
-    """An encoder by response format; ImportError when its extra is not installed."""
+class _Tape(_Pipe):
+    """The same for a writer that goes back: what it would change in front of its end (a length in a
+    header that has left long ago) is lost."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._at = 0
+
+    def write(self, data: bytes) -> int:
+        new = max(0, self._at + len(data) - self._taken - len(self._held))
+        self._at += len(data)
+        super().write(data[len(data) - new :])
+        return len(data)
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        self._at = offset + (0, self._at, self._taken + len(self._held))[whence]
+        return self._at
+
+
+def encoder(name: str, data_bytes: int | None = None) -> Encoder:
+    """An encoder by response format; ImportError when its extra is not installed.
+
+    `data_bytes`: of PCM, where that is known before the first.
+    """
     if name == "pcm":
         return Plain()
     if name == "wav":
-        return Plain(wav_header())
-    return Flac() if name == "flac" else Lossy(name)
+        return Plain(wav_header(data_bytes))
+    return Flac() if name == "flac" else Lossy(CODECS[name])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from modgate.plugin import (
     Body,
@@ -12,22 +12,24 @@ from modgate.plugin import (
     Json,
     Modality,
     Plan,
-    Refused,
     Request,
     Target,
     Unit,
     Units,
     UnsupportedMedia,
 )
-from modgate_tts.config import Config, Facts
+from modgate_tts.config import FASTEST, SLOWEST, Config, Facts
 from modgate_tts.encode import CONTENT_TYPES
 from modgate_tts.relay import Encoded, Spoken
 from modgate_tts.samples import SAMPLES
 from modgate_tts.split import pieces
+from modgate_tts.voices import voice_of
+from modgate_tts.wav import RATE
 
 PATH = "/v1/audio/speech"
 LIGHT = frozenset({"pcm", "wav"})
 SPEECH_MS = 120  # a generous guess of speech per character, at normal speed
+AHEAD = 3  # pieces that are spoken before the client has read the first.  Source: algorithms.md 6.2
 
 
 class Tts(Modality[Config]):
@@ -65,56 +67,79 @@ class Tts(Modality[Config]):
     def shape(self, request: Request) -> Plan:
         """A piece a call, spoken side by side and relayed in order."""
         fields = request.fields()
-        text = fields.text("input", at_most=self.config.max_characters)
+        known = request.model.facts
+        facts = known if isinstance(known, Facts) else Facts()
+        text = self._text(fields, facts)
+        name = fields.choice("response_format", CONTENT_TYPES, "mp3")
+        events = fields.choice("stream_format", ("audio", "sse"), "audio") == "sse"
+        speed = _speed(fields, facts)
+        voice = voice_of(fields, facts)
+        wishes = _wishes(fields)
+        if speed != 1.0:
+            wishes["speed"] = speed
+        most = min(self.config.piece, facts.max_piece or self.config.piece)
+        parts = pieces(text, min(self.config.first_piece, most), most)
+        width = self.config.width
+        return Plan(
+            calls=[_call(part, voice, speed, wishes) for part in parts],
+            relay=self._relay(name, parts, facts, events=events),
+            width=width,
+            ahead=max(AHEAD, width),
+        )
+
+    def _text(self, fields: Fields, facts: Facts) -> str:
+        most = self.config.max_characters
+        text = fields.text("input", at_most=min(most, facts.max_characters or most))
         if not any(char.isalnum() for char in text):
             raise fields.fault("input", "invalid_value", "'input' has nothing to speak")
-        name = fields.choice("response_format", CONTENT_TYPES, "mp3")
-        speed = fields.number("speed", 1.0, at_least=0.25, at_most=4.0)
-        events = fields.choice("stream_format", ("audio", "sse"), "audio") == "sse"
-        fields.text("instructions", None, empty=True)
-        facts = request.model.facts
-        known = facts if isinstance(facts, Facts) else Facts()
-        voice = self._voice(fields, known)
-        most = min(self.config.piece, known.max_piece or self.config.piece)
-        parts = pieces(text, min(self.config.first_piece, most), most)
-        calls = [self._call(fields, part, voice, speed) for part in parts]
-        kind = Spoken if name in LIGHT else Encoded
+        return text
+
+    def _relay(self, name: str, parts: Sequence[str], facts: Facts, *, events: bool) -> Spoken:
+        light = name in LIGHT and facts.sample_rate == RATE
         try:
-            relay = kind(
+            return (Spoken if light else Encoded)(
                 [len(part) for part in parts],
                 format_name=name,
                 events=events,
                 pause_ms=self.config.pause_ms,
+                rate=facts.sample_rate,
             )
         except ImportError:
-            text = f"'{name}' needs the extra modgate[codecs]; ask for wav, pcm or flac"
-            raise UnsupportedMedia(text) from None
-        return Plan(calls=calls, relay=relay, width=self.config.width)
+            told = f"'{name}' needs the extra modgate[codecs]; ask for wav, pcm or flac"
+            raise UnsupportedMedia(told) from None
 
-    def _voice(self, fields: Fields, facts: Facts) -> str:
-        given: Json = fields.get("voice")
-        if isinstance(given, dict):
-            wanted = fields.inner("voice").text("id", at_most=200)
-        else:
-            wanted = fields.text("voice", at_most=200)
-        voice = facts.voice_map.get(wanted, wanted)
-        if facts.voices and voice not in facts.voices:
-            names = ", ".join(sorted({*facts.voices, *facts.voice_map}))
-            raise Refused("voice", "invalid_value", f"unknown voice; there are: {names}")
-        return voice
 
-    def _call(self, fields: Fields, part: str, voice: str, speed: float) -> Call:
-        body: dict[str, Json] = {"input": part, "voice": voice, "response_format": "pcm"}
-        if speed != 1.0:
-            body["speed"] = speed
-        if "instructions" in fields:
-            body["instructions"] = fields.get("instructions")
-        size = Units(characters=len(part), speech_ms=round(len(part) * SPEECH_MS / speed))
-        return Call(
-            path=PATH,
-            body=Body.of(**body),
-            size=size,
-            reply="chunked",
-            requires=(("voice", voice),),
-            affinity=voice.encode(),
-        )
+def _speed(fields: Fields, facts: Facts) -> float:
+    speed = fields.number("speed", 1.0, at_least=SLOWEST, at_most=FASTEST)
+    low, high = facts.speeds
+    if not low <= speed <= high:
+        can = "at its own speed only" if low == high else f"at {low:g} to {high:g} times its speed"
+        raise fields.fault("speed", "unsupported_value", f"this model speaks {can}")
+    return speed
+
+
+def _wishes(fields: Fields) -> dict[str, Json]:
+    """What is passed on for engines that know it; a dialect drops what its engines do not.
+
+    Nothing else is: a field that changes what an engine sends (its rate, its format, a file in
+    place of sound) would change the bill.
+    """
+    wishes: dict[str, Json] = {
+        "instructions": fields.text("instructions", None, empty=True),
+        "lang_code": fields.text("lang_code", None, at_most=35),
+        "volume_multiplier": fields.number("volume_multiplier", None, at_least=0.0, at_most=10.0),
+    }
+    if (options := fields.inner("normalization_options", None)) is not None:
+        wishes["normalization_options"] = options.values
+    return {name: value for name, value in wishes.items() if value is not None}
+
+
+def _call(part: str, voice: str, speed: float, wishes: Mapping[str, Json]) -> Call:
+    return Call(
+        path=PATH,
+        body=Body.of(input=part, voice=voice, response_format="pcm", **wishes),
+        size=Units(characters=len(part), speech_ms=round(len(part) * SPEECH_MS / speed)),
+        reply="chunked",
+        requires=(("voice", voice),),
+        affinity=voice.encode(),
+    )

@@ -5,44 +5,72 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable, Iterator, Sequence
 
-from modgate.plugin import SSE, Event, Head, JsonObject, Outcome, Relay, Units, Usage
-from modgate_tts.encode import CONTENT_TYPES, RATE, SAMPLE_BYTES, Encoder, encoder
+from modgate.plugin import SSE, BadReply, Event, Head, JsonObject, Outcome, Relay, Units, Usage
+from modgate_tts.dialects import DATA_BYTES, SAMPLE_RATE
+from modgate_tts.encode import CONTENT_TYPES, Encoder, encoder
+from modgate_tts.join import Joiner
+from modgate_tts.wav import RATE, SAMPLE_BYTES
 
 DONE = b"data: [DONE]\n\n"
 
 
 class Spoken(Relay):
-    """One speech.  `characters`: of each piece, in call order."""
+    """One speech.  `characters`: of each piece, in call order.  `rate`: of the engine's samples
+    where it does not say."""
 
     def __init__(
-        self, characters: Sequence[int], *, format_name: str, events: bool, pause_ms: int
+        self,
+        characters: Sequence[int],
+        *,
+        format_name: str,
+        events: bool,
+        pause_ms: int = 0,
+        rate: int = RATE,
     ) -> None:
         self._characters = list(characters)
+        self._format = format_name
         self._encoder: Encoder = encoder(format_name)
+        self._joiner = Joiner(len(self._characters) - 1, pause_ms)
         self._events = events
-        self._pause = bytes(RATE * pause_ms // 1000 * SAMPLE_BYTES)
-        self._odd: dict[int, bytes] = {}
+        self._rate = rate
+        self._piece = -1
+        self._promised: int | None = None
         self._pcm_bytes = 0
-        self._last = 0
-        rate = {"x-modgate-sample-rate": str(RATE)}
-        audio = Head(kind="chunked", content_type=CONTENT_TYPES[format_name], headers=rate)
+        self._closed = False
+        headers = {"x-modgate-sample-rate": str(RATE)}
+        audio = Head(kind="chunked", content_type=CONTENT_TYPES[format_name], headers=headers)
         self.head = SSE if events else audio
 
     def feed(self, index: int, event: Event) -> Iterator[bytes]:
-        """A chunk of PCM of any length; half a sample waits for its other half."""
-        data = self._odd.pop(index, b"") + event.data
-        if len(data) % SAMPLE_BYTES:
-            self._odd[index] = data[-1:]
-            data = data[:-1]
-        if index > self._last and data:
-            self._last = index
-            data = self._pause + data
-        if not data:
+        """A chunk of PCM of any length."""
+        if not event.data:
             return
-        self._pcm_bytes += len(data)
-        yield from self._out(self._encoder.encode(data))
+        rate = int(event.headers.get(SAMPLE_RATE, self._rate))
+        if index != self._piece:
+            self._all_spoke(index - 1)
+            self._piece = index
+            self._foretold(event, rate)
+        yield from self._out(self._joiner.feed(index, event.data, rate))
 
-    def _out(self, audio: bytes) -> Iterable[bytes]:
+    def _all_spoke(self, index: int) -> None:
+        """Up to this piece, each gave speech: text that is not heard is no good reply."""
+        if self._piece < index:
+            raise BadReply("the engine sent no speech for a part of the text")
+
+    def _foretold(self, event: Event, rate: int) -> None:
+        """A WAV of one piece has its true size in front, where the engine said it."""
+        said = event.headers.get(DATA_BYTES)
+        if said is not None and len(self._characters) == 1 and rate == RATE:
+            self._promised = int(said) - int(said) % SAMPLE_BYTES
+            self._encoder = encoder(self._format, self._promised)
+
+    def _out(self, pcm: bytes) -> Iterable[bytes]:
+        if not pcm:
+            return ()
+        self._pcm_bytes += len(pcm)
+        return self._said(self._encoder.encode(pcm))
+
+    def _said(self, audio: bytes) -> Iterable[bytes]:
         if not audio:
             return ()
         if not self._events:
@@ -51,8 +79,13 @@ class Spoken(Relay):
         return (self.sse({"type": "speech.audio.delta", "audio": text}),)
 
     def close(self, outcomes: Sequence[Outcome]) -> Iterator[bytes]:
-        """What the encoder still holds, and the last event."""
-        yield from self._out(self._encoder.finish())
+        """What joiner and encoder still hold, and the last event."""
+        self._all_spoke(len(self._characters) - 1)
+        yield from self._out(self._joiner.end())
+        if self._promised not in (None, self._pcm_bytes):
+            raise BadReply("the engine's speech has not the length that it said")
+        yield from self._said(self._encoder.finish())
+        self._closed = True
         if self._events:
             count = sum(self._characters)
             usage: JsonObject = {
@@ -67,12 +100,12 @@ class Spoken(Relay):
         return self._pcm_bytes // SAMPLE_BYTES * 1000 // RATE
 
     def usage(self, outcomes: Sequence[Outcome]) -> Usage:
-        """Characters of the pieces that were spoken to their end, and the speech that was
-        relayed."""
-        done = [index for index, outcome in enumerate(outcomes) if outcome.ok]
-        count = sum(self._characters[index] for index in done)
+        """Characters of the pieces that were spoken to their end and have begun to go out, and the
+        speech that was relayed."""
+        begun = zip(self._characters, outcomes[: self._piece + 1], strict=False)
+        count = sum(characters for characters, outcome in begun if outcome.ok)
         units = Units(characters=count, speech_ms=self._speech_ms())
-        return Usage(units, exact=len(done) == len(self._characters), by="gateway")
+        return Usage(units, exact=self._closed, by="gateway")
 
 
 class Encoded(Spoken):

@@ -1,93 +1,100 @@
-"""Text in pieces that can be spoken one after the other: at sentence ends, else at clauses.
+"""Text in pieces that can be spoken one after the other.
 
-Source: algorithms.md 6.2; architecture.md 12.
+The first is short, so that speech begins soon, and ends at a clause; the others are long enough to
+sound like one breath and end at a sentence if they can.  Source: algorithms.md 6.2.
 """
 
 from __future__ import annotations
 
-import re
-from itertools import pairwise
+import unicodedata
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+
+from modgate_tts.ends import clause_ends, sentence_ends
 
 FIRST_LEAST = 20
-_STOPS = "\u3002\uff01\uff1f"  # full-width . ! ?
-_PAUSES = "\uff0c\u3001\uff1b\uff1a"  # full-width , ; : and the enumeration comma
-_DASHES = "\u2013\u2014"
-_SENTENCE = re.compile(rf"(?<=[.!?\u2026])[\"')\]]*\s+|(?<=[{_STOPS}])|\n+")
-_CLAUSE = re.compile(rf"(?<=[,;:{_DASHES}])\s+|(?<=[{_PAUSES}])")
-_ABBREVIATION = re.compile(r"(?:\b(?:Mr|Mrs|Ms|Dr|Prof|St|vs|etc|e\.g|i\.e|No|Fig)|\b[A-Z])\.\s*$")
+LEAST = 120
+_JOINERS = "\u200d\u200c\ufe0e\ufe0f"
 
 
 def pieces(text: str, first: int, most: int) -> list[str]:
-    """The text in order; joined together the pieces are the text, without losing a character.
+    """The text in order: the first piece has at most `first` characters, the others `most`.
 
-    The first has at most `first` characters and ends at a clause if there is one; others at most
-    `most`.
+    Joined together the pieces are the text, unless a run without a letter or digit fits nowhere:
+    that is left out, for no engine can speak it.
     """
-    units = [part for sentence in _sentences(text) for part in _within(sentence, most)]
-    if not units:
-        return []
-    head = _first(units[0], first)
-    joined = head[:1]
-    for unit in [*head[1:], *units[1:]]:
-        if len(joined) > 1 and len(joined[-1]) + len(unit) <= most:
-            joined[-1] += unit
-        else:
-            joined.append(unit)
-    return _spoken(joined)
-
-
-def _spoken(parts: list[str]) -> list[str]:
-    """No piece without a letter or digit: such a one is joined to its neighbour."""
+    cuts = _Cuts(text)
     found: list[str] = []
+    start = 0
+    while start < len(text):
+        at_most, least = (most, min(LEAST, most)) if start else (first, min(FIRST_LEAST, first))
+        end = cuts.next(start, least, at_most, soonest=not start)
+        found.append(text[start:end])
+        start = end
+    return _spoken(found, most)
+
+
+class _Cuts:
+    """A text, and where it may be cut, from best to worst."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._sentences = sentence_ends(text)
+        self._clauses = sorted({*self._sentences, *clause_ends(text)})
+
+    def next(self, start: int, least: int, most: int, *, soonest: bool) -> int:
+        """Where the piece that begins at `start` ends."""
+        end = len(self._text)
+        if end - start <= most:
+            return end
+        low, high = start + least, start + most
+        if soonest:
+            at = _within(self._clauses, low, high)
+            return at[0] if at else self._word(start + most // 2, high)
+        for ends in (self._sentences, self._clauses):
+            # Not so near to the end of the text that a syllable is left over.
+            if at := _within(ends, low, min(high, max(low, end - FIRST_LEAST))):
+                return at[-1]
+        if at := _within(self._sentences, start + FIRST_LEAST, low):
+            return at[-1]
+        return self._word(start + most // 2, high)
+
+    def _word(self, low: int, high: int) -> int:
+        """Behind the last space; where there is none, anywhere but inside a character."""
+        text = self._text
+        at = next((at for at in range(high, low - 1, -1) if text[at - 1].isspace()), 0)
+        if at:
+            return at
+        return next((at for at in range(high, low - 1, -1) if _whole_before(text, at)), high)
+
+
+def _within(ends: Sequence[int], low: int, high: int) -> Sequence[int]:
+    return ends[bisect_left(ends, low) : bisect_right(ends, high)]
+
+
+def _whole_before(text: str, at: int) -> bool:
+    """Whether no accent, vowel sign or joined emoji is torn from what it belongs to."""
+    after = text[at]
+    joined = text[at - 1] == "\u200d" or after in _JOINERS
+    return not joined and not unicodedata.category(after).startswith("M")
+
+
+def _spoken(parts: Sequence[str], most: int) -> list[str]:
+    """No piece without a letter or digit: it goes to a neighbour that has room for it."""
+    found: list[str] = []
+    held = ""
     for part in parts:
-        if found and not (_says(part) and _says(found[-1])):
-            found[-1] += part
-        else:
-            found.append(part)
+        if not _says(part):
+            if found and len(found[-1]) + len(part) <= most:
+                found[-1] += part
+            else:
+                held = part
+            continue
+        fits = len(held) + len(part) <= most
+        found.append(held + part if fits else part)
+        held = ""
     return found
 
 
 def _says(text: str) -> bool:
     return any(char.isalnum() for char in text)
-
-
-def _cut(text: str, ends: list[int]) -> list[str]:
-    return [text[a:b] for a, b in pairwise([0, *ends, len(text)]) if b > a]
-
-
-def _sentences(text: str) -> list[str]:
-    ends = [
-        found.end()
-        for found in _SENTENCE.finditer(text)
-        if not _ABBREVIATION.search(text, 0, found.start())
-        or text[found.start() - 1 : found.start()] != "."
-    ]
-    return _cut(text, ends)
-
-
-def _within(text: str, most: int) -> list[str]:
-    """A sentence in parts of at most `most`: at clauses, then words, then anywhere."""
-    if len(text) <= most:
-        return [text]
-    found: list[str] = []
-    for clause in _cut(text, [m.end() for m in _CLAUSE.finditer(text)]):
-        rest = clause
-        while len(rest) > most:
-            at = rest.rfind(" ", 1, most)
-            end = at + 1 if at > 0 else most
-            found.append(rest[:end])
-            rest = rest[end:]
-        if found and len(found[-1]) + len(rest) <= most:
-            found[-1] += rest
-        else:
-            found.append(rest)
-    return found
-
-
-def _first(text: str, first: int) -> list[str]:
-    """The first piece, short enough that speech begins soon, and what is left of its sentence."""
-    if len(text) <= first:
-        return [text]
-    ends = [m.end() for m in _CLAUSE.finditer(text) if FIRST_LEAST <= m.end() <= first]
-    end = ends[0] if ends else text.rfind(" ", FIRST_LEAST, first) + 1
-    return [text[:end], text[end:]] if end > 0 else [text]

@@ -1,0 +1,227 @@
+"""How engines spell speech.
+
+The home wire: `POST /v1/audio/speech` with one piece of text, answered by s16le mono PCM in chunks.
+The headers of an event of decoded PCM say its rate where it is another than 24 kHz, and how many
+bytes the whole piece has where the engine said so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import orjson
+
+from modgate.plugin import (
+    BadReply,
+    Body,
+    Dialect,
+    Event,
+    GatewayError,
+    Json,
+    Outgoing,
+    Refused,
+    UpstreamFailed,
+    engine_message,
+    refusal_of,
+)
+from modgate_tts.wav import RATE, WavReader
+
+SAMPLE_RATE = "x-modgate-sample-rate"
+DATA_BYTES = "x-modgate-data-bytes"
+EXTRAS = ("lang_code", "volume_multiplier", "normalization_options")
+
+_RIFF = b"RIFF"
+_NOT_PCM = {b"ID3": "mp3", b"OggS": "ogg", b"fLaC": "flac"}
+_FORMATS = ("mpeg", "mp3", "ogg", "opus", "flac", "aac", "webm", "mp4")
+
+
+class SpeechHome(Dialect):
+    """An engine that speaks OpenAI's route and gives PCM when it is asked for PCM.
+
+    One that answers with a WAV file all the same is understood; one that answers with another
+    format, which would be heard as noise, is a bad reply.
+    """
+
+    modality = "tts"
+    typed = True  # what its content-type says is true
+
+    _front: bytes | None = b""
+    _reader: WavReader | None = None
+    _known: Mapping[str, str] = {}
+
+    def decode(self, event: Event) -> Iterable[Event]:
+        """PCM; the first bytes tell what it is."""
+        data = event.data
+        if self._front is not None:
+            if not self._front:
+                self._known = self._said(event.headers)
+            data = self._front + data
+            self._front = data if len(data) < len(_RIFF) else None
+            if self._front is not None:
+                return ()
+            self._begin(data)
+        return self._sound(data)
+
+    def _said(self, headers: Mapping[str, str]) -> Mapping[str, str]:
+        """What the reply's head says of raw PCM.  BadReply when it is something else."""
+        kind, _, rest = headers.get("content-type", "").lower().partition(";")
+        if not self.typed:
+            return {}
+        if kind.startswith(("text/", "application/json")) or kind.endswith(_FORMATS):
+            raise BadReply(f"the engine answered with {kind} where PCM was asked for")
+        known = {}
+        name, _, rate = rest.strip().partition("=")
+        if name == "rate" and rate.isdecimal():
+            known[SAMPLE_RATE] = str(max(1, min(int(rate), 384_000)))
+        if (length := headers.get("content-length", "")).isdecimal():
+            known[DATA_BYTES] = length
+        return known
+
+    def _begin(self, data: bytes) -> None:
+        if data.startswith(_RIFF):
+            self._reader = WavReader()
+            return
+        for magic, name in _NOT_PCM.items():
+            if data.startswith(magic):
+                raise BadReply(f"the engine answered with {name} where PCM was asked for")
+
+    def _sound(self, data: bytes) -> Iterable[Event]:
+        if (reader := self._reader) is not None:
+            opened = bool(reader.rate)
+            data = reader.take(data)
+            if reader.rate and not opened:
+                size = {} if reader.data_bytes is None else {DATA_BYTES: str(reader.data_bytes)}
+                self._known = {SAMPLE_RATE: str(reader.rate), **size}
+        return (Event(data, headers=self._known),) if data else ()
+
+    def end(self, done: bool) -> Iterable[Event]:
+        """A WAV file that promised more was cut."""
+        del done
+        if self._reader is not None and not self._reader.whole:
+            raise UpstreamFailed("the engine's speech was cut short")
+        return (Event(self._front, headers=self._known),) if self._front else ()
+
+
+class SpeechOpenAi(SpeechHome):
+    """OpenAI itself, or what is as strict: no field that it does not know.
+
+    Source: the OpenAI API reference, createSpeech; wire.md 5.
+    """
+
+    family = "openai"
+    probe = "/v1/models"
+
+    def encode(self) -> Outgoing:
+        """Without extras; a voice of one's own goes by its id."""
+        body = self.call.body.drop(*EXTRAS).put(model=self.served.name)
+        voice = _text(body, "voice")
+        if voice.startswith("voice_"):
+            body = body.put(voice={"id": voice})
+        return Outgoing(path=self.call.path, body=body, reply="chunked")
+
+
+class SpeechKokoro(SpeechHome):
+    """Kokoro-FastAPI: blends of voices, and errors as a detail object.
+
+    Source: remsky/Kokoro-FastAPI, api/src/routers/openai_compatible.py and structures/schemas.py;
+    wire.md 5.
+    """
+
+    family = "kokoro"
+
+    def encode(self) -> Outgoing:
+        """Streamed, which is its default; it knows no instructions."""
+        body = self.call.body.drop("instructions").put(model=self.served.name, stream=True)
+        return Outgoing(path=self.call.path, body=body, reply="chunked")
+
+    def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
+        """A model that it does not know is our configuration's fault, a voice the client's."""
+        detail = _detail(body)
+        if isinstance(detail, dict) and 400 <= status < 500:
+            if detail.get("error") == "invalid_model":
+                return UpstreamFailed("the engine does not know the model that it shall serve")
+            message = engine_message(orjson.dumps({"message": detail.get("message")}))
+            named = "voice" if message.lower().startswith("voice") else None
+            return _about(named, status, headers, message)
+        return super().refusal(status, headers, body)
+
+
+class SpeechSpeaches(SpeechHome):
+    """Speaches: gives any rate that it is asked for, and downloads models only by hand.
+
+    Source: speaches-ai/speaches, src/speaches/routers/speech.py; wire.md 5.
+    """
+
+    family = "speaches"
+
+    def encode(self) -> Outgoing:
+        """At 24 kHz: its own default is the rate of each model."""
+        body = self.call.body.drop("instructions", *EXTRAS)
+        body = body.put(model=self.served.name, sample_rate=RATE)
+        return Outgoing(path=self.call.path, body=body, reply="chunked")
+
+    def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
+        """404 = the model is not on its disk."""
+        if status == 404:
+            return UpstreamFailed("the engine has not got the model that it shall serve")
+        message = engine_message(body)
+        named = next(
+            (name for name in ("speed", "voice") if message.lower().startswith(name)), None
+        )
+        return _about(named, status, headers, message)
+
+
+class SpeechPiper(SpeechHome):
+    """Piper's http server: a whole WAV file at the voice's own rate, called text/html.
+
+    A voice is `NAME`, or `NAME#SPEAKER` of a voice with many.  It answers in its default voice for
+    a name that it has not got, so list the voices in the model's facts.
+    Source: piper-tts 1.8.0, piper/http_server.py.
+    """
+
+    family = "piper"
+    probe = "/info"
+    typed = False
+
+    def encode(self) -> Outgoing:
+        """Speed is the length of a phoneme, the other way round."""
+        voice, _, speaker = _text(self.call.body, "voice").partition("#")
+        fields: dict[str, Json] = {"text": _text(self.call.body, "input"), "voice": voice}
+        if speaker:
+            fields["speaker"] = speaker
+        speed = orjson.loads(self.call.body.members().get("speed", b"1"))
+        if speed != 1:
+            fields["length_scale"] = round(1 / speed, 4)
+        return Outgoing(path="/synthesize", body=Body.of(**fields), reply="chunked")
+
+    def _begin(self, data: bytes) -> None:
+        if not data.startswith(_RIFF):
+            raise BadReply("the engine's reply is no WAV file")
+        super()._begin(data)
+
+    def end(self, done: bool) -> Iterable[Event]:
+        """A few bytes that are no WAV file, too, are none."""
+        if self._front:
+            raise BadReply("the engine's reply is no WAV file")
+        return super().end(done)
+
+
+def _text(body: Body, name: str) -> str:
+    return str(orjson.loads(body.members()[name]))
+
+
+def _detail(body: bytes) -> Json:
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    return value.get("detail") if isinstance(value, dict) else None
+
+
+def _about(
+    named: str | None, status: int, headers: Mapping[str, str], message: str
+) -> GatewayError:
+    """A refusal that names the client's field, where the engine's words do."""
+    if named is not None and status in (400, 422):
+        return Refused(named, "invalid_value", message)
+    return refusal_of(status, headers, message)

@@ -1,0 +1,39 @@
+"""Which voice a client means: its names, those of others mapped to them, and blends."""
+
+from __future__ import annotations
+
+import re
+
+from modgate.plugin import Fields, Json, Refused
+from modgate_tts.config import Facts
+
+_BLEND = re.compile(r"[^+\-()]+(?:\(\d+(?:\.\d+)?\))?(?:[+-][^+\-()]+(?:\(\d+(?:\.\d+)?\))?)*")
+_MEMBER = re.compile(r"([^+\-()]+)((?:\([\d.]+\))?)")
+
+
+def voice_of(fields: Fields, facts: Facts) -> str:
+    """The engine's name of the voice; Refused lists the names that there are."""
+    given: Json = fields.get("voice")
+    if isinstance(given, dict):
+        wanted = fields.inner("voice").text("id", at_most=200)
+    else:
+        wanted = fields.text("voice", at_most=200)
+    if wanted in facts.voice_map or wanted in facts.voices or not facts.blends:
+        return _known(wanted, facts)
+    blend = wanted.replace(" ", "")
+    if _BLEND.fullmatch(blend) is None:
+        raise _unknown(facts)
+    return _MEMBER.sub(lambda found: _known(found[1], facts) + found[2], blend)
+
+
+def _known(wanted: str, facts: Facts) -> str:
+    voice = facts.voice_map.get(wanted, wanted)
+    if facts.voices and voice not in facts.voices:
+        raise _unknown(facts)
+    return voice
+
+
+def _unknown(facts: Facts) -> Refused:
+    names = ", ".join(sorted({*facts.voices, *facts.voice_map}))
+    blends = "; they may be mixed: a(2)+b" if facts.blends else ""
+    return Refused("voice", "invalid_value", f"unknown voice; there are: {names}{blends}")
