@@ -223,6 +223,7 @@ class Exchange:
             surface=self._surface,
             parsed=resolved.parsed,
             others=partial(self._others, route),
+            raw=self.draft.caller.policy.raw_engine_fields,
         )
         try:
             return await shaped(

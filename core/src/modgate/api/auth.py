@@ -39,12 +39,14 @@ class Policy:
     """What a caller may use.
 
     `None` = all; `visible`: models that exist for it (404 for the others, 403 between).
+    `raw_engine_fields`: it gets the members that engines add to the wire, too.
     """
 
     models: frozenset[str] | None = None
     visible: frozenset[str] | None = None
     regions: frozenset[str] | None = None
     slo: str = ""
+    raw_engine_fields: bool = False
     limits: Limits = field(default_factory=Limits)
 
     def sees(self, model: str) -> bool:

@@ -23,7 +23,7 @@ class Call:
     `size`: a bound for what the gateway counts itself, an estimate where it cannot.  `requires`:
     what a backend must offer, as kind -> value (`{"voice": "amy"}`).  `affinity`: where this call
     would like to go again.  `model`: another `[model.*]` entry than the request's; the call is then
-    in that modality's home wire and units.
+    in that modality's home wire and units.  `raw`: the caller wants an engine's own members, too.
     """
 
     path: str
@@ -33,6 +33,7 @@ class Call:
     requires: tuple[tuple[str, str], ...] = ()
     affinity: bytes | None = None
     model: str | None = None
+    raw: bool = False
 
 
 @dataclass(frozen=True, slots=True)

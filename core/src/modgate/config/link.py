@@ -222,6 +222,7 @@ class Linker:
             visible=allowed,
             regions=frozenset(section.regions) if section.regions is not None else None,
             slo=section.slo,
+            raw_engine_fields=section.raw_engine_fields,
             limits=self._limits(path, section),
         )
         key_file = section.keys.file if section.keys is not None else None

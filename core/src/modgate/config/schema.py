@@ -200,6 +200,9 @@ class TenantSection(Section):
     slo: str = Field("", description="SLO class")
     regions: tuple[str, ...] | None = Field(None, description="its data stays in these regions")
     models: tuple[str, ...] | None = Field(None, description="models that it may use; default all")
+    raw_engine_fields: bool = Field(
+        False, description="its replies keep what engines add to the wire (vLLM's `token_ids`)"
+    )
     limits: TenantLimits = Field(TenantLimits(), description="what it may use")
 
 
