@@ -5,53 +5,49 @@ Source: wire.md 2.1 (the column M) and 2.2.  Everything else is passed on as the
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from modgate.kit.tokens import estimate
+import orjson
+
+from modgate.kit.chat_legacy import OLD, as_tools
+from modgate.kit.chat_messages import Image, read_messages
+from modgate.kit.chat_overflow import context_exceeded
+from modgate.kit.chat_tools import read_format, read_functions, read_tools
+from modgate.kit.tokens import BYTES_PER_TOKEN, estimate
 from modgate.plugin import Body, Fields, Json, Refused, Request
 
-ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
-FORMATS = frozenset({"text", "json_object", "json_schema"})
-CHOICES = frozenset({"none", "auto", "required"})
+__all__ = ["Chat", "Image", "context_exceeded", "no_images", "read_chat", "read_completion"]
+
 NUMBERS = (
     ("temperature", 0, 2),
     ("top_p", 0, 1),
     ("frequency_penalty", -2, 2),
     ("presence_penalty", -2, 2),
 )
+# Extras that let one tenant reach into another's work, the engine's process or its network, or that
+# generate more than was reserved.  Source: wire.md 2.1 for vLLM; the request types of SGLang
+# (adapters by path, pickled code, peers by address) and of llama.cpp's server.
 UNSAFE = (
-    "chat_template",
-    "priority",
-    "cache_salt",
-    "kv_transfer_params",
-    "vllm_xargs",
-    "request_id",
-    "mm_processor_kwargs",
-    "media_io_kwargs",
+    *("chat_template", "documents", "priority", "cache_salt", "kv_transfer_params", "vllm_xargs"),
+    *("request_id", "mm_processor_kwargs", "media_io_kwargs"),
+    *("rid", "lora_path", "session_params", "custom_logit_processor", "extra_key"),
+    *("bootstrap_host", "bootstrap_port", "bootstrap_room", "data_parallel_rank"),
+    *("id_slot", "slot_id", "lora", "n_predict", "__verbose"),
 )
-STOPS_AT_MOST, TOOLS_AT_MOST, MESSAGES_AT_MOST, N_AT_MOST = 4, 512, 10_000, 128
-MESSAGE_TOKENS = 4  # of the template, per message (wire.md B9)
-_TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Image:
-    """An image part: its place in errors, its url (data or http), and the detail asked for."""
-
-    at: str
-    message: int
-    part: int
-    url: str
-    detail: str = "auto"
+WITH_TOOLS = ("tools", "tool_choice", "parallel_tool_calls")
+STOPS_AT_MOST, N_AT_MOST = 4, 128
+COMPLETION_TOKENS = 16  # of a completion whose client gives no maximum (wire.md 2.2)
+MESSAGE_TOKENS, TEMPLATE_TOKENS = 4, 3  # of a template: a message, and once (wire.md B9 and 2.1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chat:
     """What was read of a chat.
 
-    `text` is all its text, for counting; `max_tokens` None = not given.
+    `text` is all its text, for counting; `ids` is how many tokens came as numbers, `tool_bytes` the
+    size of its tools.  `n`: choices that are generated; `each`: those that are wanted of each of
+    the `prompts`.  `max_tokens` None = not given.  `legacy`: the reply must speak of functions.
     """
 
     stream: bool
@@ -60,13 +56,26 @@ class Chat:
     max_tokens: int | None
     messages: int
     text: tuple[str, ...]
+    each: int = 1
+    prompts: int = 1
+    ids: int = 0
+    tool_bytes: int = 0
     images: tuple[Image, ...] = ()
-    drop: tuple[str, ...] = field(default_factory=tuple)
+    legacy: bool = False
+    drop: tuple[str, ...] = ()
+    put: Mapping[str, Json] = field(default_factory=dict)
 
     @property
     def estimated_tokens(self) -> int:
         """Prompt tokens without a tokenizer, images not counted."""
-        return sum(estimate(text) for text in self.text if text) + MESSAGE_TOKENS * self.messages
+        texts = sum(estimate(text) for text in self.text if text)
+        tools = -(-self.tool_bytes // BYTES_PER_TOKEN)
+        return texts + tools + self.ids + MESSAGE_TOKENS * self.messages
+
+    @property
+    def text_bytes(self) -> int:
+        """A bound of the text's tokens: no tokenizer makes more of them than there are bytes."""
+        return sum(len(text.encode("utf-8", "surrogatepass")) for text in self.text)
 
     def body(self, request: Request) -> Body:
         """The body as an engine gets it.
@@ -74,54 +83,73 @@ class Chat:
         Usage always asked for, what is unsafe or empty left out.
         """
         body = request.body.drop(*self.drop) if self.drop else request.body
-        if not self.stream:
-            return body
-        options = request.fields().get("stream_options")
-        return body.put(stream_options={**(options or {}), "include_usage": True})
+        put = dict(self.put)
+        if self.stream:
+            options = dict(request.fields().get("stream_options") or {})
+            options.pop("continuous_usage_stats", None)
+            put["stream_options"] = {**options, "include_usage": True}
+        return body.put(**put) if put else body
 
 
 def read_chat(fields: Fields) -> Chat:
     """Check a chat body; Refused names the field."""
-    texts: list[str] = []
-    images: list[Image] = []
-    count = 0
-    for index, message in enumerate(fields.each("messages", at_most=MESSAGES_AT_MOST)):
-        count += 1
-        texts += _message(message, index, images)
+    read = read_messages(fields)
     stream, include_usage, n, max_tokens = _common(fields)
     _logprobs(fields)
-    _tools(fields)
-    _format(fields)
+    _unsupported(fields)
+    legacy = read_functions(fields)
+    tools = read_tools(fields) or legacy
+    read_format(fields)
+    old = legacy or read.legacy
+    gone = () if tools else tuple(name for name in WITH_TOOLS if name in fields.values)
     return Chat(
         stream=stream,
         include_usage=include_usage,
         n=n,
+        each=n,
         max_tokens=max_tokens,
-        messages=count,
-        text=tuple(texts),
-        images=tuple(images),
-        drop=_dropped(fields),
+        messages=read.count,
+        text=tuple(read.texts),
+        images=tuple(read.images),
+        legacy=legacy,
+        tool_bytes=_tool_bytes(fields) if tools else 0,
+        drop=(*_dropped(fields), *gone, *(OLD if old else ())),
+        put=as_tools(fields.values) if old else {},
     )
 
 
 def read_completion(fields: Fields) -> Chat:
     """Check a completions body; a prompt of token ids counts one token an id."""
     stream, include_usage, n, max_tokens = _common(fields)
-    prompts = list(_prompts(fields))
-    fields.integer("best_of", None, at_least=n, at_most=N_AT_MOST)
+    texts, arrays = _prompts(fields)
+    fields.text("suffix", None, empty=True)
+    fields.flag("echo", None)
+    best_of = fields.integer("best_of", n, at_least=n, at_most=N_AT_MOST)
+    if stream and best_of > n:
+        reason = "'best_of' must be 'n' when 'stream' is true"
+        raise fields.fault("best_of", "unsupported_value", reason)
     fields.integer("logprobs", None, at_least=0, at_most=5)
     return Chat(
         stream=stream,
         include_usage=include_usage,
-        n=n * len(prompts),
-        max_tokens=16 if max_tokens is None else max_tokens,
+        n=best_of * (len(texts) + len(arrays)),
+        each=n,
+        prompts=len(texts) + len(arrays),
+        max_tokens=COMPLETION_TOKENS if max_tokens is None else max_tokens,
         messages=0,
-        text=tuple(prompts),
+        text=tuple(texts),
+        ids=sum(map(len, arrays)),
         drop=_dropped(fields),
+        put={"max_tokens": COMPLETION_TOKENS} if max_tokens is None else {},
     )
 
 
-def _prompts(fields: Fields) -> Iterator[str]:
+def _tool_bytes(fields: Fields) -> int:
+    return len(orjson.dumps(fields.values.get("tools") or fields.values.get("functions")))
+
+
+def _prompts(fields: Fields) -> tuple[list[str], list[list[int]]]:
+    """The texts and the token arrays of a prompt; one list is empty unless they are mixed."""
     prompt: Json = fields.get("prompt")
     if prompt is None:
         raise fields.fault("prompt", "missing_required_parameter", "'prompt' is required")
@@ -130,72 +158,44 @@ def _prompts(fields: Fields) -> Iterator[str]:
         many = [many]
     if not many:
         raise fields.fault("prompt", "invalid_value", "'prompt' must not be empty")
+    texts: list[str] = []
+    arrays: list[list[int]] = []
     for each in many:
         if isinstance(each, str):
-            yield each
+            texts.append(each)
         elif isinstance(each, list) and each and all(type(i) is int and i >= 0 for i in each):
-            yield "xxx" * len(each)  # one estimated token for each id
+            arrays.append(each)
         else:
             raise fields.wrong("prompt", "a string, a list of strings, or token ids")
+    return texts, arrays
 
 
 def _common(fields: Fields) -> tuple[bool, bool, int, int | None]:
     for name, low, high in NUMBERS:
         fields.number(name, None, at_least=low, at_most=high)
     fields.integer("seed", None)
+    fields.inner("logit_bias", None)
     stream = fields.flag("stream", False)
     options = fields.inner("stream_options", None)
     if options is not None and not stream:
         reason = "'stream_options' is only allowed when 'stream' is true"
         raise fields.fault("stream_options", "invalid_value", reason)
     include = options.flag("include_usage", False) if options is not None else False
-    stop = fields.get("stop")
-    if isinstance(stop, list):
-        fields.items("stop", at_most=STOPS_AT_MOST, empty=True)
-    elif stop is not None:
-        fields.text("stop", empty=True)
+    _stop(fields)
     n = fields.integer("n", 1, at_least=1, at_most=N_AT_MOST)
     old = fields.integer("max_tokens", None, at_least=1)
     new = fields.integer("max_completion_tokens", None, at_least=1)
     return stream, include, n, new if new is not None else old
 
 
-def _message(message: Fields, index: int, images: list[Image]) -> Iterator[str]:
-    role = message.choice("role", ROLES)
-    content = message.get("content")
-    if role == "tool":
-        message.text("tool_call_id")
-    if content is None:
-        if role != "assistant":
-            raise message.fault("content", "missing_required_parameter", "'content' is required")
-    elif isinstance(content, str):
-        yield content
-    elif isinstance(content, list):
-        for position, part in enumerate(message.each("content")):
-            yield _part(part, index, position, images)
-    else:
-        raise message.wrong("content", "a string or a list of parts")
-    for call in (
-        message.each("tool_calls", at_most=TOOLS_AT_MOST, empty=True)
-        if ("tool_calls" in message)
-        else ()
-    ):
-        function = call.inner("function", None)
-        yield (function.text("arguments", "", empty=True) or "") if function is not None else ""
-
-
-def _part(part: Fields, message: int, position: int, images: list[Image]) -> str:
-    kind = part.text("type")
-    if kind == "text":
-        return part.text("text", empty=True)
-    if kind == "refusal":
-        return part.text("refusal", empty=True)
-    if kind == "image_url":
-        image = part.inner("image_url")
-        at = f"messages[{message}].content[{position}].image_url.url"
-        url, detail = image.text("url"), image.choice("detail", ("auto", "low", "high"), "auto")
-        images.append(Image(at=at, message=message, part=position, url=url, detail=detail))
-    return ""
+def _stop(fields: Fields) -> None:
+    stop = fields.get("stop")
+    if not isinstance(stop, list):
+        fields.text("stop", None, empty=True)
+        return
+    if not all(isinstance(each, str) for each in fields.items("stop", empty=True)):
+        raise fields.wrong("stop", "a string or a list of strings")
+    fields.items("stop", at_most=STOPS_AT_MOST, empty=True)
 
 
 def _logprobs(fields: Fields) -> None:
@@ -205,52 +205,22 @@ def _logprobs(fields: Fields) -> None:
         raise fields.fault("top_logprobs", "invalid_value", reason)
 
 
-def _tools(fields: Fields) -> None:
-    names = (
-        {_tool(tool) for tool in fields.each("tools", at_most=TOOLS_AT_MOST, empty=True)}
-        if ("tools" in fields)
-        else set()
-    )
-    choice = fields.get("tool_choice")
-    if isinstance(choice, str):
-        fields.choice("tool_choice", CHOICES)
-    elif choice is not None:
-        wanted = fields.inner("tool_choice").inner("function").text("name")
-        if wanted not in names:
-            reason = f"'tool_choice' names '{wanted[:64]}', which is not among the tools"
-            raise fields.fault("tool_choice", "invalid_value", reason)
-    if choice not in (None, "none", "auto") and not names:
-        raise fields.fault("tool_choice", "invalid_value", "'tool_choice' needs 'tools'")
-
-
-def _tool(tool: Fields) -> str:
-    """A tool's name."""
-    if tool.text("type") != "function":
-        raise tool.fault("type", "unsupported_value", "only function tools are supported")
-    function = tool.inner("function")
-    name = function.text("name")
-    if _TOOL_NAME.fullmatch(name) is None:
-        reason = "a function's name has 1 to 64 of a-z, A-Z, 0-9, _ and -"
-        raise function.fault("name", "invalid_value", reason)
-    return name
-
-
-def _format(fields: Fields) -> None:
-    wanted = fields.inner("response_format", None)
-    if wanted is None:
-        return
-    if wanted.choice("type", FORMATS) == "json_schema":
-        if not isinstance(wanted.get("json_schema"), dict):
-            reason = "'response_format.json_schema' must be an object"
-            raise fields.fault("response_format", "missing_required_parameter", reason)
-        wanted.inner("json_schema").text("name")
+def _unsupported(fields: Fields) -> None:
+    """What no engine behind us can do, and must not be left out in silence."""
+    modalities = fields.items("modalities", None)
+    if modalities is not None and "audio" in modalities:
+        reason = "'modalities' may only be [\"text\"]; for speech ask /v1/audio/speech"
+        raise fields.fault("modalities", "unsupported_value", reason)
+    if "web_search_options" in fields:
+        reason = "'web_search_options' is not supported"
+        raise fields.fault("web_search_options", "unsupported_value", reason)
 
 
 def _dropped(fields: Fields) -> tuple[str, ...]:
-    """Extras that are unsafe between tenants, and an empty `tools`, which some engines refuse."""
+    """Extras that are unsafe between tenants, and the maximum that does not count of two."""
     gone = [name for name in UNSAFE if name in fields.values]
-    if fields.values.get("tools") == []:
-        gone += ["tools", *(["tool_choice"] if "tool_choice" in fields.values else [])]
+    if "max_completion_tokens" in fields and "max_tokens" in fields.values:
+        gone.append("max_tokens")
     return tuple(gone)
 
 
@@ -261,22 +231,3 @@ def no_images(chat: Chat, request: Request) -> None:
     names = ", ".join(request.others("vlm")) or "none"
     reason = f"the model `{request.asked}` takes no images; your models that do: {names}"
     raise Refused(chat.images[0].at.removesuffix(".image_url.url"), "invalid_value", reason)
-
-
-def context_exceeded(
-    context: int, prompt: int, completion: int | None, param: str = "messages"
-) -> Refused:
-    """The exact error that SDKs and langchain match on (wire.md 1.4)."""
-    front = f"This model's maximum context length is {context} tokens. However, "
-    if completion is None:
-        text = (
-            f"{front}your messages resulted in {prompt} tokens. "
-            "Please reduce the length of the messages."
-        )
-    else:
-        text = (
-            f"{front}you requested {prompt + completion} tokens ({prompt} in the messages, "
-            f"{completion} in the completion). "
-            "Please reduce the length of the messages or completion."
-        )
-    return Refused(param, "context_length_exceeded", text)

@@ -1,20 +1,27 @@
 """The chat home wire at an engine.
 
-Errors that hide in streams, and a `[DONE]` that may be missing.
+Errors that hide in streams, a `[DONE]` that may be missing, and the words in which engines differ.
+Hot path: an event is searched, and decoded only where a search cannot do.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
-from typing import ClassVar
+from typing import ClassVar, Literal
 
-from modgate.kit.chat import context_exceeded
+import orjson
+
+from modgate.kit.chat_overflow import overflow
+from modgate.kit.chat_template import Template
+from modgate.kit.chat_wire import Extra, finished, has_finished, one_reasoning
 from modgate.plugin import (
+    Body,
     Call,
     Dialect,
     Event,
     GatewayError,
+    Json,
+    JsonObject,
     Outgoing,
     Refused,
     Served,
@@ -25,66 +32,145 @@ from modgate.plugin import (
 )
 
 NAMES = ("", "message", "error")  # chat events have none; what has another is not for us
-_FINISHED = re.compile(rb'"finish_reason"\s*:\s*"')
-# Source: wire.md 1.4, the texts of vLLM, SGLang and llama.cpp.
-_OVERFLOWS = (
-    re.compile(r"maximum context length is (\d+) tokens.*?(\d+)", re.IGNORECASE | re.DOTALL),
-    re.compile(r"model's context length \((\d+) tokens\)", re.IGNORECASE),
-    re.compile(r"longer than the maximum model length of (\d+)", re.IGNORECASE),
-    re.compile(r"exceed(?:s|ed)? the (?:model's maximum context length|available context size)"),
-)
+OLD_MAXIMUM, NEW_MAXIMUM = "max_tokens", "max_completion_tokens"
+REASONING = ("reasoning_content", "reasoning")
 
 
 class ChatDialect(Dialect):
-    """An engine that speaks OpenAI chat; families derive from it."""
+    """An engine that speaks OpenAI chat; families derive from it.
+
+    `maximum`: its name for the client's bound of the output.  `reasoning`: how it reads the
+    reasoning of earlier turns: under which name, `as it came`, or None = it refuses both names.
+    `extra`: members of its own, which the client does not get.
+    """
 
     tokenizes: ClassVar[bool] = False
+    maximum: ClassVar[str] = OLD_MAXIMUM
+    reasoning: ClassVar[Literal["as it came", "reasoning", "reasoning_content"] | None] = (
+        "as it came"
+    )
+    extra: ClassVar[Extra | None] = None
 
     def __init__(self, call: Call, served: Served) -> None:
         super().__init__(call, served)
         self._finished = False
+        self._template = Template(self.worded)
 
     def encode(self) -> Outgoing:
         """The body with the engine's name; `/tokenize` only where the family has it."""
         if self.call.path == "/tokenize" and not self.tokenizes:
             raise Unsupported(f"engines of family '{self.family}' count no tokens")
-        return super().encode()
+        body = self.body().put(model=self.served.name)
+        return Outgoing(path=self.call.path, body=body, reply=self.call.reply)
+
+    def body(self) -> Body:
+        """The call's body in the family's words, but for the model's name."""
+        body, wanted = self.call.body, self.maximum
+        if self.completes:
+            wanted = OLD_MAXIMUM  # the older wire knows no other
+        body = body.rename(NEW_MAXIMUM if wanted == OLD_MAXIMUM else OLD_MAXIMUM, wanted)
+        messages = body.members().get("messages", b"")
+        if self.reasoning == "as it came" or b'"reasoning' not in messages:
+            return body
+        return body.put(messages=_remembered(orjson.loads(messages), self.reasoning))
+
+    @property
+    def completes(self) -> bool:
+        """Whether the call is of the older wire, `/v1/completions`."""
+        return self.call.path.endswith("/v1/completions")
 
     def decode(self, event: Event) -> Iterable[Event]:
-        """Notes the finish, and raises what an engine says inside a stream that is 200."""
+        """An event in the words of the home wire; what an engine says inside a good reply, raised.
+
+        Noted: that a choice has finished.
+        """
         if event.name not in NAMES:
             return ()
+        if self.alike(event):
+            return (event,)
         data = event.data
-        if b'"error"' in data and b'"choices":[{' not in data:
-            message = engine_message(data)
-            if message:
-                raise self.overflow(message) or UpstreamFailed("the engine reported an error")
-        if not self._finished and _FINISHED.search(data) is not None:
+        if b'"error"' in data:
+            self.told(data)
+        event.data = self.worded(data)
+        if has_finished(data):
             self._finished = True
-        return super().decode(event)
+        elif self.call.reply == "sse":
+            self._template.learn(data)
+        return (event,)
+
+    def alike(self, event: Event) -> bool:
+        """Whether this is a chunk like the last one; then it is in the home wire's words now."""
+        made = self._template.filled(event.data)
+        if made is None:
+            return False
+        event.data = made
+        return True
+
+    def worded(self, data: bytes) -> bytes:
+        """A reply in the words of the home wire; pure but for the engine's name, learned once.
+
+        The name comes first, while the engine's spaces are still there by which it was learned.
+        """
+        if self.served.name != self.served.asked:
+            data = self.renamed(data)
+        data = finished(data)
+        if b'"reasoning"' in data:
+            data = one_reasoning(data)
+        if self.extra is not None and not self.call.raw:
+            data = self.extra.without(data)
+        return data
+
+    def told(self, data: bytes) -> None:
+        """Raise the error of a reply that is one: nested, a text, or flat."""
+        try:
+            value = orjson.loads(data)
+        except orjson.JSONDecodeError:
+            return
+        if not isinstance(value, dict):
+            return
+        told = value.get("error")
+        if value.get("object") == "error":
+            told = value
+        if not told:
+            return
+        code = told.get("code") if isinstance(told, dict) else None
+        if type(code) is int and 400 <= code < 600:
+            raise self.refusal(code, {}, data)
+        raise self.overflow(engine_message(data)) or UpstreamFailed("the engine reported an error")
 
     def end(self, done: bool) -> Iterable[Event]:
         """A missing [DONE] is forgiven once a finish_reason was seen."""
         return () if self._finished else super().end(done)
 
     def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
-        """An engine's error; an overflow of its context in the exact words that SDKs match on."""
+        """An engine's error; an overflow of its context in the exact words that SDKs match on.
+
+        What it calls the model stays inside, and a model that it does not have is the operator's.
+        """
         message = engine_message(body)
-        if status in (400, 413, 422) and (overflow := self.overflow(message)) is not None:
-            return overflow
-        return refusal_of(status, headers, message)
+        if status in (400, 413, 422) and (found := self.overflow(message)) is not None:
+            return found
+        if status == 404:
+            return UpstreamFailed("the engine does not know the model or the path")
+        if status == 501:
+            return Refused(None, "unsupported_value", "the engine does not support this request")
+        return refusal_of(status, headers, message.replace(self.served.name, self.served.asked))
 
     def overflow(self, message: str) -> Refused | None:
         """The context error that an engine's text means, if it means one."""
-        param = "prompt" if self.call.path.endswith("/v1/completions") else "messages"
-        for pattern in _OVERFLOWS:
-            found = pattern.search(message)
-            if found is None:
-                continue
-            numbers = [int(each) for each in found.groups()] or [
-                int(each) for each in re.findall(r"\d+", message)[::-1]
-            ]
-            context = numbers[0] if numbers else 0
-            prompt = numbers[1] if len(numbers) > 1 else context + 1
-            return context_exceeded(context, prompt, None, param)
-        return None
+        return overflow(message, self.param)
+
+    @property
+    def param(self) -> str:
+        """The member that holds the prompt."""
+        return "prompt" if self.completes else "messages"
+
+
+def _remembered(messages: list[JsonObject], name: str | None) -> Json:
+    """Messages with the reasoning of earlier turns under one name, or without it."""
+    made = []
+    for message in messages:
+        thought = next((message[each] for each in REASONING if message.get(each)), None)
+        plain = {key: value for key, value in message.items() if key not in REASONING}
+        made.append(plain if name is None or thought is None else {**plain, name: thought})
+    return made

@@ -7,9 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import orjson
 
+from modgate.kit.chat_legacy import as_functions
+from modgate.kit.chat_template import Template
+from modgate.kit.chat_wire import Extra, aliased, decoded
 from modgate.kit.tokens import estimate
 from modgate.plugin import (
     SSE,
@@ -17,30 +22,75 @@ from modgate.plugin import (
     Event,
     Head,
     Json,
-    JsonObject,
     Outcome,
     Relay,
     Units,
     Usage,
 )
 
+Alias = Literal["both", "reasoning_content", "reasoning"]
+
 _TEXT = re.compile(rb'"(?:content|text|arguments)"\s*:\s*"(?!")')
 _REASONING = re.compile(rb'"reasoning(?:_content)?"\s*:\s*"(?!")')
 _NULL_USAGE = re.compile(rb',\s*"usage"\s*:\s*null|"usage"\s*:\s*null\s*,')
+_LAST_NULL_USAGE = b',"usage":null}'
+_STOP_REASON = Extra("stop_reason")  # of the home wire: for surfaces that say what stopped it
 DONE = b"data: [DONE]\n\n"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Style:
+    """In which words a client gets its reply.
+
+    `alias`: the names that reasoning has.  `legacy`: functions in place of tools.  `raw`: members
+    of the engine's own stay.
+    """
+
+    alias: Alias = "both"
+    legacy: bool = False
+    raw: bool = False
+
+    def styled(self, data: bytes) -> bytes:
+        """A reply or a chunk of the home wire in these words."""
+        if b'"reasoning_content"' in data and self.alias != "reasoning_content":
+            data = aliased(data, self.alias)
+        if b'"stop_reason"' in data and not self.raw:
+            data = _STOP_REASON.without(data)
+        if self.legacy and b'"tool_calls"' in data:
+            value = decoded(data)
+            as_functions(value)
+            data = orjson.dumps(value)
+        return data
+
+
+PLAIN = Style()
+
+
 class ChatRelay(Relay):
-    """One chat.  `extra`: units that the gateway knows beforehand (images), billed once sent."""
+    """One chat.
+
+    `extra`: units that the gateway knows beforehand (images), billed once sent.  `least`: tokens
+    that the prompt has for certain, billed when the engine never said how many it read.
+    """
 
     def __init__(
-        self, *, stream: bool, include_usage: bool, prompt: int, extra: Units | None = None
+        self,
+        *,
+        stream: bool,
+        include_usage: bool,
+        prompt: int,
+        extra: Units | None = None,
+        least: int = 0,
+        style: Style = PLAIN,
     ) -> None:
         self.head = SSE if stream else Head()
         self._stream = stream
         self._include = include_usage
         self._prompt = prompt
+        self._least = least
         self._extra = extra or Units()
+        self._styled = style.styled
+        self._template = Template(self._written)
         self._counted = 0
         self._fed = False
         self._reported: Units | None = None
@@ -51,24 +101,42 @@ class ChatRelay(Relay):
         data = event.data
         if not self._stream:
             self._whole(event)
-            return (data,)
+            return (self._styled(data),)
+        if (made := self._template.filled(data)) is not None:
+            self._counted += 1
+            return (made,)
         if data[:1] != b"{" or data[-1:] != b"}":
             raise BadReply("the engine's event is not a JSON object")
         self._fed = True
+        plain = data
         if b'"usage"' in data:
             kept = self._with_usage(data)
             if kept is None:
                 return ()
             data = kept
-        self._counted += len(_TEXT.findall(data)) or (1 if _REASONING.search(data) else 0)
-        return (b"data: " + data + b"\n\n",)
+        elif b'"choices":[]' in data:
+            return ()  # without usage it says nothing, and many clients read its first choice
+        texts = len(_TEXT.findall(data)) or (1 if _REASONING.search(data) else 0)
+        self._counted += texts
+        if texts == 1 and (b'"usage"' not in plain or plain.endswith(_LAST_NULL_USAGE)):
+            self._template.learn(plain)
+        return (_event(self._styled(data)),)
+
+    def _written(self, data: bytes) -> bytes:
+        """The event of a plain chunk."""
+        if b'"usage"' in data and not self._include:
+            data = _NULL_USAGE.sub(b"", data, count=1)
+        return _event(self._styled(data))
 
     def _with_usage(self, data: bytes) -> bytes | None:
         """An event that names usage: noted, and stripped where the client did not ask for it."""
-        bare = _NULL_USAGE.sub(b"", data, count=1)
-        if bare is not data and b'"usage"' not in bare:
+        if data.endswith(_LAST_NULL_USAGE):  # same result without this: the common form
+            bare = data[: -len(_LAST_NULL_USAGE)] + b"}"
+        else:
+            bare = _NULL_USAGE.sub(b"", data, count=1)
+        if b'"usage"' not in bare:
             return data if self._include else bare
-        value = _object(data)
+        value = decoded(data)
         self._note(value.get("usage"))
         if value.get("choices"):
             value.pop("usage", None)
@@ -78,18 +146,10 @@ class ChatRelay(Relay):
         return data if self._include else None
 
     def _note(self, usage: Json) -> None:
-        if not isinstance(usage, dict):
-            return
-        output = _count(usage.get("completion_tokens"))
-        inside = {"output_tokens": max(output, self._counted)}
-        inside["input_tokens"] = _count(usage.get("prompt_tokens"))
-        details = usage.get("prompt_tokens_details")
-        if isinstance(details, dict):
-            inside["cached_tokens"] = _count(details.get("cached_tokens"))
-            if details.get("image_tokens"):
-                inside["image_tokens"] = _count(details["image_tokens"])
-        found = Units(inside)
-        self._reported = found if self._reported is None else self._reported.most(found)
+        found = reported(usage)
+        if found is not None:
+            found = found.most({"output_tokens": self._counted})
+            self._reported = found if self._reported is None else self._reported.most(found)
 
     def _whole(self, event: Event) -> None:
         value = event.json()
@@ -98,7 +158,7 @@ class ChatRelay(Relay):
         self._fed = True
         self._note(value.get("usage"))
         if self._reported is None:
-            self._estimated = sum(estimate(text) for text in _texts(value["choices"]))
+            self._estimated = estimated(value["choices"])
 
     def close(self, outcomes: Sequence[Outcome]) -> Iterable[bytes]:
         """A stream ends with [DONE]."""
@@ -108,26 +168,42 @@ class ChatRelay(Relay):
         """The engine's own count once it said it; before that the deltas that were relayed."""
         extra = self._extra if self._fed else Units()
         if self._reported is not None:
-            units = self._reported.most({"output_tokens": self._counted})
-            return Usage(units + extra, exact=True, by="engine")
+            least = {"input_tokens": self._least, "output_tokens": self._counted}
+            return Usage(self._reported.most(least) + extra, exact=True, by="engine")
         if self._estimated is not None:
             units = Units(input_tokens=self._prompt, output_tokens=self._estimated)
             return Usage(units + extra, exact=False, by="estimate")
-        return Usage(Units(output_tokens=self._counted) + extra, exact=False, by="gateway")
+        floor = Units(output_tokens=self._counted) + extra
+        if self._fed and self._least:
+            floor += Units(input_tokens=self._least)
+        return Usage(floor, exact=False, by="gateway")
 
 
-def _object(data: bytes) -> JsonObject:
-    try:
-        value = orjson.loads(data)
-    except orjson.JSONDecodeError:
-        raise BadReply("the engine's event is not valid JSON") from None
-    if not isinstance(value, dict):
-        raise BadReply("the engine's event is not a JSON object")
-    return value
+def _event(data: bytes) -> bytes:
+    return b"data: " + data + b"\n\n"
+
+
+def reported(usage: Json) -> Units | None:
+    """What an engine says that it read and wrote; None when it says nothing."""
+    if not isinstance(usage, dict):
+        return None
+    read, wrote = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
+    inside = {"input_tokens": read, "output_tokens": wrote}
+    details = usage.get("prompt_tokens_details")
+    if isinstance(details, dict):
+        inside["cached_tokens"] = min(read, _count(details.get("cached_tokens")))
+        if details.get("image_tokens"):
+            inside["image_tokens"] = _count(details["image_tokens"])
+    return Units(inside)
 
 
 def _count(value: Json) -> int:
     return value if type(value) is int and value >= 0 else 0
+
+
+def estimated(choices: Sequence[Json]) -> int:
+    """The tokens of the texts of a whole reply, where nobody counted them."""
+    return sum(estimate(text) for text in _texts(choices))
 
 
 def _texts(choices: Sequence[Json]) -> Iterable[str]:

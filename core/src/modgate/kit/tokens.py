@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import tiktoken
+    import tokenizers
 
 BYTES_PER_TOKEN = 3
 
@@ -56,8 +57,36 @@ def count(name: str, text: str) -> int | None:
 
     Special tokens written in the text are counted as the plain text that they are.
     """
+    return count_all(name, [text])
+
+
+def count_all(name: str, parts: Sequence[str]) -> int | None:
+    """Exact tokens of several texts, each for itself; None = not installed."""
     table = encoding(name)
-    return None if table is None else len(table.encode(text, disallowed_special=()))
+    if table is None:
+        return None
+    return sum(len(table.encode(part, disallowed_special=())) for part in parts)
+
+
+@lru_cache(maxsize=2)
+def tokenizer(path: str) -> tokenizers.Tokenizer | None:
+    """A model's own `tokenizer.json`; None when the extra is not installed."""
+    try:
+        import tokenizers
+    except ImportError:
+        return None
+    return tokenizers.Tokenizer.from_file(path)
+
+
+def count_by_file(path: str, parts: Sequence[str]) -> int | None:
+    """Exact tokens of several texts by a model's own `tokenizer.json`; None = not installed.
+
+    The library's own Exception when the file is none.
+    """
+    loaded = tokenizer(path)
+    if loaded is None:
+        return None
+    return sum(len(loaded.encode(part, add_special_tokens=False).ids) for part in parts)
 
 
 def texts(name: str, arrays: Sequence[Sequence[int]]) -> list[str] | None:

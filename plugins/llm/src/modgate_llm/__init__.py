@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from modgate.plugin import Dialect, LocalEngine, hookimpl
-from modgate_llm.dialects import LlmHome, LlmLlamaCpp
+from modgate_llm.dialects import LlmHome, LlmLlamaCpp, LlmOpenAi, LlmSglang, LlmVllm
 from modgate_llm.engine import SmolLm
 from modgate_llm.modality import Llm
 
@@ -16,8 +16,8 @@ def modgate_modalities() -> list[type[Llm]]:
 
 @hookimpl
 def modgate_dialects() -> list[type[Dialect]]:
-    """The home wire, and llama.cpp's server."""
-    return [LlmHome, LlmLlamaCpp]
+    """The home wire, and the engines that speak it with an accent."""
+    return [LlmHome, LlmOpenAi, LlmVllm, LlmSglang, LlmLlamaCpp]
 
 
 @hookimpl

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from modgate.kit.chat_dialect import ChatDialect
 from modgate.kit.families.llamacpp import LlamaCpp
+from modgate.kit.families.openai import OpenAi
+from modgate.kit.families.sglang import Sglang
+from modgate.kit.families.vllm import Vllm
 
 
 class LlmHome(ChatDialect):
@@ -11,6 +14,24 @@ class LlmHome(ChatDialect):
 
     modality = "llm"
     tokenizes = True
+
+
+class LlmOpenAi(OpenAi):
+    """A paid API."""
+
+    modality = "llm"
+
+
+class LlmVllm(Vllm):
+    """vLLM's server."""
+
+    modality = "llm"
+
+
+class LlmSglang(Sglang):
+    """SGLang's server."""
+
+    modality = "llm"
 
 
 class LlmLlamaCpp(LlamaCpp):

@@ -4,33 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 
-from modgate.kit.chat import Chat, context_exceeded, no_images, read_chat, read_completion
-from modgate.kit.chat_relay import ChatRelay
-from modgate.kit.tokens import count
+from modgate.kit.chat import Chat, no_images, read_chat, read_completion
+from modgate.kit.chat_fan import FanRelay, fanned
+from modgate.kit.chat_relay import ChatRelay, Style
 from modgate.plugin import (
-    Ask,
-    Body,
     Call,
     Endpoint,
     Event,
-    GatewayError,
     Json,
     Modality,
     Need,
     Plan,
+    Refused,
     Request,
     Target,
     Unit,
     Units,
-    Unsupported,
     Usage,
-    Work,
 )
 from modgate_llm.config import Config, Facts
+from modgate_llm.prompt import CHAT, Prompt, check, counted
 from modgate_llm.samples import SAMPLES
 
-CHAT, COMPLETIONS, TOKENIZE = "/v1/chat/completions", "/v1/completions", "/tokenize"
-TEMPLATE_TOKENS = 3
+COMPLETIONS = "/v1/completions"
 AFFINITY_BYTES = 1024
 
 
@@ -80,54 +76,30 @@ class Llm(Modality[Config]):
         return (yield from self._plan(request, read_completion(request.fields()), COMPLETIONS))
 
     def _plan(self, request: Request, chat: Chat, path: str) -> Generator[Need, Json, Plan]:
-        facts = request.model.facts
-        context = facts.context if isinstance(facts, Facts) else None
-        exact = yield from self._exact(request, chat)
-        prompt = exact if exact is not None else chat.estimated_tokens
-        if exact is not None and context is not None:
-            self._check(chat, exact, context, path)
-        size = Units(input_tokens=prompt, output_tokens=self._output(chat, prompt, context))
+        known = request.model.facts
+        facts = known if isinstance(known, Facts) else Facts()
+        prompt = yield from counted(request, chat, facts)
+        check(chat, prompt, facts.context, path)
+        output = self._output(chat, prompt.tokens, facts.context)
         call = Call(
             path=path,
             body=chat.body(request),
-            size=size,
+            size=Units(input_tokens=prompt.tokens, output_tokens=output),
             reply="sse" if chat.stream else "whole",
             affinity="\n".join(chat.text).encode()[:AFFINITY_BYTES],
+            raw=request.raw,
         )
-        relay = ChatRelay(stream=chat.stream, include_usage=chat.include_usage, prompt=prompt)
+        style = Style(alias=self.config.reasoning_alias, legacy=chat.legacy, raw=request.raw)
+        if chat.each > 1 and not facts.n:
+            return fan(call, chat, prompt, style)
+        relay = ChatRelay(
+            stream=chat.stream,
+            include_usage=chat.include_usage,
+            prompt=prompt.tokens,
+            least=prompt.least,
+            style=style,
+        )
         return Plan(calls=(call,), relay=relay)
-
-    def _exact(self, request: Request, chat: Chat) -> Generator[Need, Json, int | None]:
-        """Prompt tokens as the model's own tokenizer counts them; None when nobody can."""
-        facts = request.model.facts
-        tokenizer = facts.tokenizer if isinstance(facts, Facts) else None
-        if tokenizer is None:
-            return None
-        text = "\n".join(chat.text)
-        template = TEMPLATE_TOKENS + 4 * chat.messages if chat.messages else 0
-        if tokenizer == "engine":
-            try:
-                [event] = yield Ask([Call(path=TOKENIZE, body=self._counted(request, text))])
-                exact: int = event.fields().integer("count", at_least=0)
-                return exact
-            except (Unsupported, GatewayError):
-                return None
-        counted: int | None = yield Work(count, tokenizer, text, field="messages")
-        return None if counted is None else counted + template
-
-    def _counted(self, request: Request, text: str) -> Body:
-        """The body of the side call: the messages themselves, so that the template counts too."""
-        members = request.body.members()
-        if "messages" in members:
-            return Body("json", members={"messages": members["messages"]})
-        return Body.of(prompt=text)
-
-    def _check(self, chat: Chat, prompt: int, context: int, path: str) -> None:
-        param = "messages" if path == CHAT else "prompt"
-        if prompt > context:
-            raise context_exceeded(context, prompt, None, param)
-        if chat.max_tokens is not None and prompt + chat.max_tokens > context:
-            raise context_exceeded(context, prompt, chat.max_tokens, param)
 
     def _output(self, chat: Chat, prompt: int, context: int | None) -> int:
         """What may come out: the client's bound, the model's rest, or the operator's guess."""
@@ -142,3 +114,20 @@ class Llm(Modality[Config]):
     def count(self, call: Call, event: Event) -> Usage:
         """Counting a prompt generates nothing and costs nothing."""
         return Usage(Units(), exact=True, by="gateway")
+
+
+def fan(call: Call, chat: Chat, prompt: Prompt, style: Style) -> Plan:
+    """A call a choice, side by side."""
+    if chat.n != chat.each * chat.prompts:
+        reason = "the engines of this model make one choice a call; 'best_of' must be 'n'"
+        raise Refused("best_of", "unsupported_value", reason)
+    relay = FanRelay(
+        stream=chat.stream,
+        include_usage=chat.include_usage,
+        prompt=prompt.tokens,
+        each=chat.each,
+        least=prompt.least,
+        style=style,
+    )
+    calls = fanned(call, chat.each, prompt.tokens)
+    return Plan(calls=calls, relay=relay, width=chat.each)

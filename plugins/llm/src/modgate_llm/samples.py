@@ -69,7 +69,85 @@ _TEXT_STREAM = (
     b'"usage":{"prompt_tokens":9,"completion_tokens":2,"total_tokens":11}}',
 )
 
+
+def _two(changed: JsonObject) -> JsonObject:
+    """A whole reply of two choices: the prompt once, the completions together."""
+    first = REPLY["choices"][0]
+    usage = {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13}
+    return {**REPLY, **changed, "choices": [first, {**first, "index": 1}], "usage": usage}
+
+
+_FUNCTION = {"name": "get_weather", "parameters": {"type": "object"}}
+_CALLED: JsonObject = {
+    **REPLY,
+    "choices": [
+        {
+            "index": 0,
+            "message": {
+                "role": "assistant",
+                "content": None,
+                "tool_calls": [
+                    {
+                        "id": "call_a1",
+                        "type": "function",
+                        "function": {"name": "get_weather", "arguments": "{}"},
+                    }
+                ],
+            },
+            "finish_reason": "tool_calls",
+        }
+    ],
+}
+_CALLED_OLD: JsonObject = {
+    **REPLY,
+    "choices": [
+        {
+            "index": 0,
+            "message": {
+                "role": "assistant",
+                "content": None,
+                "function_call": {"name": "get_weather", "arguments": "{}"},
+            },
+            "finish_reason": "function_call",
+        }
+    ],
+}
+_FAN = (
+    Sample(
+        path=CHAT,
+        json={**_CHAT, "n": 2},
+        facts={"n": False},
+        upstream=[Relay.json(REPLY), Relay.json({**REPLY, "id": "chatcmpl-8"})],
+        reply=_two({}),
+        usage=Units(input_tokens=9, output_tokens=4),
+    ),
+    Sample(
+        path=CHAT,
+        json={**_STREAMED, "n": 2, "stream_options": {"include_usage": True}},
+        facts={"n": False},
+        upstream=[STREAM, STREAM],
+        usage=Units(input_tokens=9, output_tokens=4),
+    ),
+)
+_LEGACY = (
+    Sample(
+        path=CHAT,
+        json={**_CHAT, "functions": [_FUNCTION], "function_call": "auto"},
+        upstream=[Relay.json(_CALLED)],
+        reply=_CALLED_OLD,
+        usage=_COST,
+    ),
+    Sample(
+        path=CHAT,
+        json={**_STREAMED, "functions": [_FUNCTION]},
+        upstream=[TOOL_STREAM],
+        usage=_COST,
+    ),
+)
+
 SAMPLES = (
+    *_FAN,
+    *_LEGACY,
     Sample(path=CHAT, json=_CHAT, upstream=[Relay.json(REPLY)], reply=REPLY, usage=_COST),
     Sample(path=CHAT, json=_STREAMED, upstream=[STREAM], usage=_COST),
     Sample(

@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
 from modgate.kit.chat import Chat, Image, read_chat
-from modgate.kit.chat_relay import ChatRelay
+from modgate.kit.chat_relay import ChatRelay, Style
 from modgate.kit.sniff import sniff
 from modgate.plugin import (
     Body,
@@ -105,9 +105,10 @@ class Vlm(Modality[Config]):
         size = Units(input_tokens=prompt, output_tokens=output) + pictures
         call = Call(
             path=CHAT,
-            body=_with_images(chat.body(request), request, chat.images, seen),
+            body=_with_images(chat, request, seen),
             size=size,
             reply="sse" if chat.stream else "whole",
+            raw=request.raw,
             affinity="\n".join(chat.text).encode()[:AFFINITY_BYTES],
         )
         relay = ChatRelay(
@@ -115,6 +116,7 @@ class Vlm(Modality[Config]):
             include_usage=chat.include_usage,
             prompt=prompt,
             extra=pictures if seen else None,
+            style=Style(legacy=chat.legacy, raw=request.raw),
         )
         return Plan(calls=(call,), relay=relay)
 
@@ -171,12 +173,14 @@ def _data_url(image: Image, at_most: int) -> bytes:
         raise Refused(image.at, "invalid_image_format", "the image is not valid base64") from None
 
 
-def _with_images(body: Body, request: Request, images: tuple[Image, ...], seen: list[Seen]) -> Body:
+def _with_images(chat: Chat, request: Request, seen: list[Seen]) -> Body:
     """The body with the pictures as engines get them; untouched when nothing changed."""
-    changed = [(i, s) for i, s in zip(images, seen, strict=True) if i.url != s.url]
+    body = chat.body(request)
+    changed = [(i, s) for i, s in zip(chat.images, seen, strict=True) if i.url != s.url]
     if not changed:
         return body
-    messages = [dict(message) for message in request.fields().items("messages")]
+    given = chat.put.get("messages") or request.fields().items("messages")
+    messages = [dict(message) for message in given]
     for image, picture in changed:
         message = messages[image.message]
         parts = list(message["content"])

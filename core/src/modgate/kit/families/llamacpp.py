@@ -5,14 +5,14 @@ Source: wire.md 2.6 and 10.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 
 import orjson
 
-from modgate.kit.chat import context_exceeded
 from modgate.kit.chat_dialect import NAMES, ChatDialect
 from modgate.kit.chat_join import Joined
+from modgate.kit.chat_overflow import context_exceeded
+from modgate.kit.chat_wire import Extra
 from modgate.plugin import (
     Body,
     Call,
@@ -22,13 +22,11 @@ from modgate.plugin import (
     JsonObject,
     ModelLoading,
     Outgoing,
-    Refused,
     Served,
 )
 
-EXTRA_KEYS = ("timings", "__verbose", "generation_settings")
+EXTRA = Extra("timings", "__verbose", "generation_settings")
 COUNT_CHAT = "/v1/chat/completions/input_tokens"
-_EXTRA = re.compile(rb'"(?:timings|__verbose|generation_settings)"')
 
 
 class LlamaCpp(ChatDialect):
@@ -42,6 +40,8 @@ class LlamaCpp(ChatDialect):
     family = "llamacpp"
     probe = "/health"
     tokenizes = True
+    reasoning = "reasoning_content"
+    extra = EXTRA
 
     def __init__(self, call: Call, served: Served) -> None:
         super().__init__(call, served)
@@ -54,7 +54,7 @@ class LlamaCpp(ChatDialect):
         if self.call.path == "/tokenize":
             return self._count()
         options = {"include_usage": True}
-        body = self.call.body.put(model=self.served.name, stream=True, stream_options=options)
+        body = self.body().put(model=self.served.name, stream=True, stream_options=options)
         close = {"Connection": "close"}
         return Outgoing(path=self.call.path, body=body, reply="sse", headers=close)
 
@@ -74,7 +74,11 @@ class LlamaCpp(ChatDialect):
             return (_counted(event),)
         if event.data == b"null" or event.name not in NAMES:
             return ()
-        if self._joined is not None or b'"usage"' in event.data or _EXTRA.search(event.data):
+        if self._joined is None and self.alike(event):
+            return (event,)
+        if b'"error"' in event.data:
+            self.told(event.data)
+        if self._joined is not None or b'"usage"' in event.data:
             value = event.fields().values
             self._keep(value)
             if self._joined is not None:
@@ -86,7 +90,7 @@ class LlamaCpp(ChatDialect):
         return () if self._joined is not None else passed
 
     def _keep(self, value: JsonObject) -> None:
-        for key in EXTRA_KEYS:
+        for key in () if self.call.raw else EXTRA.names:
             value.pop(key, None)
         usage = value.pop("usage", None)
         self._last = {name: value[name] for name in value if name != "choices"}
@@ -118,11 +122,9 @@ class LlamaCpp(ChatDialect):
         if error.get("type") == "exceed_context_size_error":
             prompt, context = error.get("n_prompt_tokens"), error.get("n_ctx")
             if type(prompt) is int and type(context) is int:
-                return context_exceeded(context, prompt, None)
+                return context_exceeded(context, prompt, None, self.param)
         if status == 503 and "loading" in str(error.get("message", "")).lower():
             return ModelLoading("the model is still loading")
-        if status == 501:
-            return Refused(None, "unsupported_value", "the engine does not support this request")
         return super().refusal(status, headers, body)
 
 

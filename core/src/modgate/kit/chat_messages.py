@@ -1,0 +1,130 @@
+"""Reading the messages of a chat: roles, parts and tool calls, checked where engines would differ.
+
+Source: wire.md 2.1, the row `messages`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from modgate.plugin import Fields
+
+ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
+MESSAGES_AT_MOST, CALLS_AT_MOST = 10_000, 512
+AUDIO = ("wav", "mp3")
+# An assistant that says nothing must have done something else; only these count as that.
+INSTEAD = ("tool_calls", "function_call", "refusal", "audio", "reasoning_content", "reasoning")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """An image part: its place in errors, its url (data or http), and the detail asked for."""
+
+    at: str
+    message: int
+    part: int
+    url: str
+    detail: str = "auto"
+
+
+@dataclass(slots=True)
+class Messages:
+    """What was read of the messages; `legacy`: one of them speaks of functions, not of tools."""
+
+    count: int = 0
+    legacy: bool = False
+    texts: list[str] = field(default_factory=list)
+    images: list[Image] = field(default_factory=list)
+
+
+def read_messages(fields: Fields) -> Messages:
+    """Check all messages; Refused names the part that is wrong."""
+    read = Messages()
+    for message in fields.each("messages", at_most=MESSAGES_AT_MOST):
+        read.texts += _message(message, read)
+        read.count += 1
+    return read
+
+
+def _message(message: Fields, read: Messages) -> Iterator[str]:
+    role = message.choice("role", ROLES)
+    yield from _content(message, role, read)
+    if role == "tool":
+        message.text("tool_call_id")
+    elif role == "function":
+        message.text("name")
+        read.legacy = True
+    elif role == "assistant":
+        yield from _calls(message)
+        if (function := message.inner("function_call", None)) is not None:
+            read.legacy = True
+            yield from _function(function)
+
+
+def _content(message: Fields, role: str, read: Messages) -> Iterator[str]:
+    content = message.get("content")
+    if isinstance(content, str):
+        yield content
+    elif isinstance(content, list):
+        for position, part in enumerate(message.each("content")):
+            yield _part(part, role, position, read)
+    elif content is not None:
+        raise message.wrong("content", "a string or a list of parts")
+    elif role != "assistant" or not any(message.get(name) for name in INSTEAD):
+        raise message.fault("content", "missing_required_parameter", "'content' is required")
+
+
+def _part(part: Fields, role: str, position: int, read: Messages) -> str:
+    """A part's text.  Kinds that we do not know are refused: engines fetch URLs out of some."""
+    kind = part.text("type")
+    if kind == "text":
+        return part.text("text", empty=True)
+    if kind == "refusal" and role == "assistant":
+        return part.text("refusal", empty=True)
+    if role == "assistant":
+        reason = "the content of an assistant is text or a refusal"
+        raise part.fault("type", "invalid_value", reason)
+    if kind == "image_url":
+        read.images.append(_image(part, read.count, position))
+    elif kind == "input_audio":
+        audio = part.inner("input_audio")
+        audio.text("data")
+        audio.choice("format", AUDIO)
+    elif kind == "file":
+        _file(part.inner("file"))
+    else:
+        reason = "a part is one of: text, image_url, input_audio, file"
+        raise part.fault("type", "invalid_value", reason)
+    return ""
+
+
+def _image(part: Fields, message: int, position: int) -> Image:
+    image = part.inner("image_url")
+    at = f"messages[{message}].content[{position}].image_url.url"
+    url, detail = image.text("url"), image.choice("detail", ("auto", "low", "high"), "auto")
+    return Image(at=at, message=message, part=position, url=url, detail=detail)
+
+
+def _file(file: Fields) -> None:
+    """A file comes with its data: what an id names lies with an engine, whoever put it there."""
+    if "file_id" in file:
+        reason = "files are not kept here; send the file itself as 'file_data'"
+        raise file.fault("file_id", "unsupported_value", reason)
+    file.text("file_data")
+    file.text("filename", None)
+
+
+def _calls(message: Fields) -> Iterator[str]:
+    if "tool_calls" not in message:
+        return
+    for call in message.each("tool_calls", at_most=CALLS_AT_MOST, empty=True):
+        call.text("id")
+        if call.text("type", "function") != "function":
+            raise call.fault("type", "unsupported_value", "only function tools are supported")
+        yield from _function(call.inner("function"))
+
+
+def _function(function: Fields) -> Iterator[str]:
+    yield function.text("name")
+    yield function.text("arguments", "", empty=True)

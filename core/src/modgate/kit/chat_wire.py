@@ -1,0 +1,107 @@
+"""Small changes to a chat reply on its bytes: a chunk is never decoded for what a search can do.
+
+A quote inside a JSON string is always escaped, so `"name":` in the bytes of a reply is a member.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import orjson
+
+from modgate.plugin import BadReply, JsonObject
+
+_FINISH = re.compile(rb'("finish_reason"\s*:\s*)"([^"]*)"')
+_REASONING = re.compile(rb'(?<!\\)"reasoning"(\s*:\s*(?:"|null))')
+_THOUGHT = re.compile(rb'(?<!\\)"reasoning_content"\s*:\s*("(?:[^"\\]|\\.)*+"|null)')
+_OPEN = b'"finish_reason":null'
+# Source: wire.md 2.1; what engines say for an end of their own.
+FINISHES = {
+    b"abort": b"error",
+    b"cancelled": b"error",
+    b"eos": b"stop",
+    b"eos_token": b"stop",
+    b"stop_str": b"stop",
+    b"stop_sequence": b"stop",
+    b"max_tokens": b"length",
+    b"tool_use": b"tool_calls",
+}
+
+
+def has_finished(data: bytes) -> bool:
+    """Whether a choice has finished."""
+    if _OPEN in data and b'"finish_reason":"' not in data:
+        return False  # same result without this: most chunks need no pattern
+    return _FINISH.search(data) is not None
+
+
+def finished(data: bytes) -> bytes:
+    """The reply with its finish in the words of the wire."""
+    return _FINISH.sub(_finish, data) if has_finished(data) else data
+
+
+def _finish(found: re.Match[bytes]) -> bytes:
+    return found[1] + b'"' + FINISHES.get(found[2], found[2]) + b'"'
+
+
+def one_reasoning(data: bytes) -> bytes:
+    """Reasoning under the home wire's name, `reasoning_content`; called where `"reasoning"` is."""
+    if b'"reasoning_content"' in data:
+        return data  # the engine says both
+    return _REASONING.sub(rb'"reasoning_content"\1', data)
+
+
+def aliased(data: bytes, alias: str) -> bytes:
+    """Reasoning under the names that the operator wants: `both`, or only `reasoning`."""
+    if b'"reasoning":' in data:
+        return data
+    if alias == "reasoning":
+        return data.replace(b'"reasoning_content":', b'"reasoning":')
+    return _THOUGHT.sub(rb'"reasoning_content":\1,"reasoning":\1', data)
+
+
+class Extra:
+    """Members of an engine's own that a client of another wire would trip over.
+
+    They are taken out of the reply, its choices, and what these say.
+    """
+
+    def __init__(self, *names: str) -> None:
+        self.names = names
+        any_of = b"|".join(re.escape(name).encode() for name in names)
+        self._marks = re.compile(rb'"(?:%s)"\s*:' % any_of)
+        self._nulls = re.compile(rb',"(?:%s)":null|"(?:%s)":null,' % (any_of, any_of))
+
+    def without(self, data: bytes) -> bytes:
+        """The reply without them."""
+        if self._marks.search(data) is None:
+            return data
+        bare = self._nulls.sub(b"", data)
+        if self._marks.search(bare) is None:
+            return bare
+        value = decoded(bare)
+        for place in (value, *_choices(value)):
+            for name in self.names:
+                place.pop(name, None)
+        return orjson.dumps(value)
+
+
+def _choices(value: JsonObject) -> Sequence[JsonObject]:
+    choices = value.get("choices")
+    if not isinstance(choices, list):
+        return ()
+    found = [choice for choice in choices if isinstance(choice, dict)]
+    said = [choice.get(name) for choice in found for name in ("message", "delta")]
+    return [*found, *(each for each in said if isinstance(each, dict))]
+
+
+def decoded(data: bytes) -> JsonObject:
+    """A reply as an object; BadReply when it is none."""
+    try:
+        value = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        raise BadReply("the engine's event is not valid JSON") from None
+    if not isinstance(value, dict):
+        raise BadReply("the engine's event is not a JSON object")
+    return value

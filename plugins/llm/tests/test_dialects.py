@@ -1,0 +1,173 @@
+"""What each family of engines is sent, and what its errors become."""
+
+from __future__ import annotations
+
+import orjson
+import pytest
+
+from modgate.errors import GatewayError, Overloaded, Refused, UpstreamFailed
+from modgate.plugin import Body, Call, Dialect, Event, Json, JsonObject, Served
+from modgate_llm.dialects import LlmHome, LlmLlamaCpp, LlmOpenAi, LlmSglang, LlmVllm
+
+CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
+SERVED = Served(asked="m", model="m", name="vendor/engine")
+ALL = [LlmHome, LlmOpenAi, LlmVllm, LlmSglang, LlmLlamaCpp]
+
+
+def speaking(kind: type[Dialect], path: str = CHAT, reply: str = "sse", **body: Json) -> Dialect:
+    made = Body.of(**{"model": "m", "messages": [], **body})
+    call = Call(path=path, body=made, reply="sse" if reply == "sse" else "whole")
+    return kind(call, SERVED)
+
+
+def sent(dialect: Dialect) -> JsonObject:
+    content = dialect.encode().body.content
+    assert isinstance(content, bytes)
+    value: JsonObject = orjson.loads(content)
+    return value
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "name"),
+    [
+        *((kind, CHAT, "max_tokens") for kind in ALL if kind is not LlmOpenAi),
+        (LlmOpenAi, CHAT, "max_completion_tokens"),
+        *((kind, COMPLETIONS, "max_tokens") for kind in ALL),
+    ],
+)
+@pytest.mark.parametrize("asked", ["max_tokens", "max_completion_tokens"])
+def test_the_maximum_has_the_name_that_the_engine_knows(
+    kind: type[Dialect], path: str, name: str, asked: str
+) -> None:
+    body = sent(speaking(kind, path, **{asked: 7}))
+
+    assert {key: value for key, value in body.items() if key.startswith("max_")} == {name: 7}
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [(LlmVllm, "reasoning"), (LlmSglang, "reasoning_content"), (LlmLlamaCpp, "reasoning_content")],
+)
+@pytest.mark.parametrize("asked", ["reasoning", "reasoning_content"])
+def test_earlier_reasoning_has_the_name_that_the_engine_reads(
+    kind: type[Dialect], name: str, asked: str
+) -> None:
+    said = {"role": "assistant", "content": "x", asked: "because"}
+    [message] = sent(speaking(kind, messages=[said]))["messages"]
+
+    assert message == {"role": "assistant", "content": "x", name: "because"}
+
+
+def test_earlier_reasoning_is_left_out_for_an_engine_that_refuses_it() -> None:
+    said = {"role": "assistant", "content": "x", "reasoning": "a", "reasoning_content": "a"}
+
+    assert sent(speaking(LlmOpenAi, messages=[said]))["messages"] == [
+        {"role": "assistant", "content": "x"}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"include_usage": True}, False),
+        ({"include_usage": True, "include_obfuscation": True}, True),
+    ],
+)
+def test_a_paid_api_pads_no_stream_unless_the_client_wants_it(
+    asked: JsonObject, told: bool
+) -> None:
+    options = sent(speaking(LlmOpenAi, stream_options=asked))["stream_options"]
+
+    assert options == {"include_usage": True, "include_obfuscation": told}
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_a_key_that_the_engine_refuses_is_the_operators_fault(kind: type[Dialect]) -> None:
+    for body in (b'{"error":"Unauthorized"}', b'{"error":{"message":"bad key","code":401}}'):
+        error = speaking(kind).refusal(401, {}, body)
+
+        assert isinstance(error, UpstreamFailed)
+        assert "key" not in error.message
+        assert "Unauthorized" not in error.message
+
+
+@pytest.mark.parametrize("kind", ALL)
+@pytest.mark.parametrize("status", [429, 503])
+def test_an_overload_says_when_to_come_again(kind: type[Dialect], status: int) -> None:
+    error = speaking(kind).refusal(status, {"retry-after": "7"}, b'{"error":{"message":"full"}}')
+
+    assert isinstance(error, Overloaded)
+    assert error.retry_after == 7
+
+
+def test_a_spent_quota_is_the_operators() -> None:
+    body = b'{"error":{"message":"You exceeded your quota","code":"insufficient_quota"}}'
+
+    assert isinstance(speaking(LlmOpenAi).refusal(429, {}, body), UpstreamFailed)
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_a_refusal_is_passed_on_under_the_clients_name_of_the_model(kind: type[Dialect]) -> None:
+    body = b'{"error":{"message":"vendor/engine takes no top_k","code":400}}'
+    error = speaking(kind).refusal(400, {}, body)
+
+    assert isinstance(error, Refused)
+    assert error.message == "m takes no top_k"
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_a_model_that_the_engine_lacks_is_the_operators_fault(kind: type[Dialect]) -> None:
+    body = b'{"object":"error","message":"The model `vendor/engine` does not exist.","code":404}'
+
+    assert isinstance(speaking(kind).refusal(404, {}, body), UpstreamFailed)
+
+
+@pytest.mark.parametrize("kind", ALL)
+@pytest.mark.parametrize("reply", ["sse", "whole"])
+@pytest.mark.parametrize(
+    ("data", "error", "code"),
+    [
+        (b'{"object":"error","message":"no","code":500}', UpstreamFailed, "upstream_error"),
+        (b'{"object":"error","message":"busy","code":503}', Overloaded, "overloaded"),
+        (b'{"error":{"message":"bad top_k","code":400}}', Refused, "invalid_value"),
+        (b'{"error":"some text"}', UpstreamFailed, "upstream_error"),
+        (
+            b'{"error":{"object":"error","message":"The input (9 tokens) is longer than the '
+            b'model\'s context length (8 tokens).","code":400}}',
+            Refused,
+            "context_length_exceeded",
+        ),
+        (
+            b'{"object":"error","message":"This model\'s maximum context length is 8 tokens. '
+            b'However, your request has 9 input tokens.","code":null}',
+            Refused,
+            "context_length_exceeded",
+        ),
+    ],
+)
+def test_an_error_inside_a_good_reply_is_raised(
+    kind: type[Dialect], reply: str, data: bytes, error: type[GatewayError], code: str
+) -> None:
+    with pytest.raises(error) as caught:
+        list(speaking(kind, reply=reply).decode(Event(data)))
+
+    assert caught.value.code == code
+
+
+def test_vllms_counter_speaks_the_home_wire() -> None:
+    dialect = speaking(LlmVllm, "/tokenize", "whole")
+    [event] = dialect.decode(Event(b'{"count":3,"max_model_len":8,"tokens":[1,2,3]}'))
+
+    assert event.data == b'{"count":3}'
+
+
+def test_sglang_counts_reasoning_where_the_wire_has_it() -> None:
+    usage = {"prompt_tokens": 1, "completion_tokens": 5, "reasoning_tokens": 4}
+    data = orjson.dumps({"choices": [], "usage": usage})
+    [event] = speaking(LlmSglang).decode(Event(data))
+
+    assert orjson.loads(event.data)["usage"] == {
+        "prompt_tokens": 1,
+        "completion_tokens": 5,
+        "completion_tokens_details": {"reasoning_tokens": 4},
+    }
