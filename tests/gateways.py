@@ -60,6 +60,9 @@ class Running:
 
 
 def _toml(value: object) -> str:
+    if isinstance(value, Mapping):
+        inside = ", ".join(f"{name} = {_toml(each)}" for name, each in value.items())
+        return f"{{ {inside} }}"
     return str(value) if isinstance(value, int) else f'"{value}"'
 
 

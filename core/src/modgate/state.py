@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from ssl import create_default_context
 from typing import TYPE_CHECKING
 
 from modgate.api.select import Backend
@@ -54,7 +55,7 @@ class State:
     fleet: FleetState = field(default_factory=FleetState)
     sample: float = 0.0
     draining: bool = False
-    _clients: dict[str, _Kept] = field(default_factory=dict)
+    _clients: dict[tuple[str, str], _Kept] = field(default_factory=dict)
     _fetchers: dict[tuple[str, ...], Fetcher] = field(default_factory=dict)
     _live: set[Exchange] = field(default_factory=set)
     _idle: asyncio.Event = field(default_factory=asyncio.Event)
@@ -78,11 +79,12 @@ class State:
         return "req_" + os.urandom(16).hex()
 
     def client_of(self, backend: Backend, connect_s: float) -> Client:
-        """The connections to an engine, by its identity."""
-        kept = self._clients.get(backend.identity)
+        """The connections to an engine, by its identity and how its certificate is judged."""
+        kept = self._clients.get((backend.identity, backend.ca))
         if kept is None:
-            client = Client(backend.url, socket=backend.socket, connect_s=connect_s)
-            kept = self._clients[backend.identity] = _Kept(client)
+            tls = create_default_context(cafile=backend.ca) if backend.ca else None
+            client = Client(backend.url, socket=backend.socket, connect_s=connect_s, tls=tls)
+            kept = self._clients[backend.identity, backend.ca] = _Kept(client)
         kept.unused_since = None
         return kept.client
 
@@ -96,18 +98,20 @@ class State:
 
     async def prune(self, backends: Sequence[Backend]) -> None:
         """Close what no snapshot has named for ten minutes: a mistaken edit costs nothing."""
-        named = {backend.identity for backend in backends}
+        named = {(backend.identity, backend.ca) for backend in backends}
+        identities = {identity for identity, _ in named}
         now = self.clock.now()
-        for identity, kept in list(self._clients.items()):
-            if identity in named:
+        for (identity, ca), kept in list(self._clients.items()):
+            if (identity, ca) in named:
                 continue
             if kept.unused_since is None:
                 kept.unused_since = now
             slots = self.fleet.slots.get(identity)
             busy = slots is not None and slots.taken > 0
             if now - kept.unused_since >= UNUSED_KEPT_S and not busy:
-                del self._clients[identity]
-                self.fleet.slots.pop(identity, None)
+                del self._clients[identity, ca]
+                if identity not in identities:
+                    self.fleet.slots.pop(identity, None)
                 await kept.client.close()
 
     def enter(self, exchange: Exchange) -> None:

@@ -34,7 +34,8 @@ class Backend:
 
     `serves`: our model name -> the engine's.  `slots`: calls it takes at once; `group`: backends of
     one group share their slots.  `offers`: kind -> values that `Call.requires` may ask for; a kind
-    that is absent refuses nothing. `socket`: a unix socket's path, in place of TCP.
+    that is absent refuses nothing. `socket`: a unix socket's path, in place of TCP.  `ca`: the PEM
+    file by which its certificate is judged, in place of the system's authorities.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Backend:
     group: str = ""
     offers: Mapping[str, frozenset[str]] = field(default_factory=dict)
     key: Secret | None = None
+    ca: str = ""
     socket: str = ""
     on_disconnect: Literal["cancel", "drain"] = "cancel"
     local: bool = False

@@ -44,6 +44,8 @@ def command(path: Path | None, schema: bool, probe: bool) -> None:
 
 async def _probe(backends: object, dialects: object) -> bool:
     """Ask each backend's health path; True when all are well."""
+    from ssl import create_default_context
+
     import aiohttp
 
     from modgate.api.select import Backend
@@ -59,8 +61,12 @@ async def _probe(backends: object, dialects: object) -> bool:
                 (kind.probe for (_, family), kind in dialects.items() if family == backend.family),
                 "/health",
             )
+            key = f"Bearer {backend.key.reveal()}" if backend.key is not None else ""
+            headers = {"Authorization": key} if key else {}
+            tls = create_default_context(cafile=backend.ca) if backend.ca else True
+            url = backend.url.rstrip("/") + path
             try:
-                async with session.get(backend.url.rstrip("/") + path) as response:
+                async with session.get(url, headers=headers, ssl=tls) as response:
                     state = "well" if response.status < 400 else f"status {response.status}"
             except (aiohttp.ClientError, TimeoutError) as error:
                 state = f"not reached ({type(error).__name__})"

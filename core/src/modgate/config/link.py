@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from math import ceil
 from pathlib import Path
+from ssl import create_default_context
 from typing import get_args
 
 from pydantic import BaseModel, ValidationError
@@ -189,7 +190,19 @@ class Linker:
             slots=section.slots,
             offers={kind: frozenset(values) for kind, values in section.offers.items()},
             key=section.key,
+            ca=self._ca((*path, "ca"), section),
         )
+
+    def _ca(self, path: tuple[str | int, ...], section: BackendSection) -> str:
+        if section.ca is None:
+            return ""
+        if not section.url.startswith("https://"):
+            self._wrong(path, "is for an https url")
+        try:
+            create_default_context(cafile=section.ca)
+        except OSError as error:  # SSLError is one, too
+            self._wrong(path, f"{section.ca} holds no certificates: {error.strerror or error}")
+        return str(section.ca)
 
     def _identities(self, backends: list[Backend]) -> None:
         seen: dict[str, str] = {}

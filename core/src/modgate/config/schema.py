@@ -171,6 +171,9 @@ class BackendSection(Section):
     slots: int = Field(16, ge=1, description="calls that it takes at once")
     serves: dict[str, str] = Field(description="our model name = the engine's name")
     key: SecretValue | None = Field(None, description="the engine's own API key")
+    ca: Path | None = Field(
+        None, description="PEM file of the only authorities that its certificate may be of"
+    )
     offers: dict[str, tuple[str, ...]] = Field(
         {}, description="what calls may require of it: voices, languages"
     )
