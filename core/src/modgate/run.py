@@ -266,12 +266,14 @@ class _Drawing:
         self,
         calls: Iterator[Call] | None = None,
         pieces: Pieces | None = None,
-        to_call: Callable[[int, Json], Call] | None = None,
+        to_call: Callable[[int, Json], Call | None] | None = None,
     ) -> None:
         self._calls = calls
         self._pieces = pieces
         self._to_call = to_call
         self._count = 0
+        self._ended = 0
+        self._skipped = 0
         self.files: dict[int, list[File]] = {}  # of each call that a decoder process drew
 
     async def next(self) -> Call | None:
@@ -279,24 +281,34 @@ class _Drawing:
         try:
             if self._calls is not None:
                 return next(self._calls, None)
-            assert self._pieces is not None
-            assert self._to_call is not None
-            try:
-                piece = await self._pieces.next()
-            except StopAsyncIteration:
-                return None
-            index, self._count = self._count, self._count + 1
-            self.files[index] = files_in(piece)
-            return self._to_call(index, piece)
+            return await self._drawn()
         except GatewayError:
             raise
         except Exception as error:
             raise PluginFault(f"{type(error).__name__} while a call was drawn") from error
 
+    async def _drawn(self) -> Call | None:
+        """The call of the next piece that needs one; those that need none have ended at once."""
+        assert self._pieces is not None
+        assert self._to_call is not None
+        while True:
+            try:
+                piece = await self._pieces.next()
+            except StopAsyncIteration:
+                return None
+            self.files.setdefault(self._count, []).extend(files_in(piece))
+            call = self._to_call(self._count, piece)
+            if call is not None:
+                self._count += 1
+                return call
+            self._skipped += 1
+            self.ended(self._ended)
+
     def ended(self, calls: int) -> None:
         """So many calls have ended."""
+        self._ended = calls
         if self._pieces is not None:
-            self._pieces.ended(calls)
+            self._pieces.ended(calls + self._skipped)
 
     async def close(self) -> None:
         """No more calls are wanted."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from modgate.testing import Contract
+from modgate_asr.dialects import DIALECTS
 from modgate_asr.modality import Asr
 
 
@@ -10,3 +11,4 @@ class TestAsr(Contract):
     """Every rule of the kit."""
 
     modality = Asr
+    dialects = DIALECTS

@@ -8,9 +8,11 @@ import wave
 import numpy as np
 import pytest
 
-from modgate_asr.decode import probe, windows
+from modgate_asr.decode import windows
+from modgate_asr.sound import probe
 
 RATE = 24_000
+RULE = {"longest_s": 30, "least_s": 18, "overlap_s": 2, "silence_ms": 300}
 TOTAL_SAMPLES = 21  # the byte of the header in whose low half the 36 bits of the length begin
 
 
@@ -43,7 +45,7 @@ def test_a_long_one_is_still_refused(recording: io.BytesIO) -> None:
 def test_all_of_it_is_decoded(recording: io.BytesIO) -> None:
     pytest.importorskip("av")
     pieces: list[bytes] = []
-    found = list(windows(recording, 30, 18, 2, 60, pieces.append))
+    found = list(windows(recording, RULE, 60, pieces.append))
     with wave.open(io.BytesIO(pieces[0])) as sound:
         frames = sound.getnframes()
 

@@ -7,9 +7,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from modgate.plugin import Fields
-from modgate_asr.decode import RATE, Refused, probe, windows
-from modgate_asr.transcript import Segment, Transcript, srt, vtt, without_overlap
+from modgate_asr.decode import windows
+from modgate_asr.sound import RATE, Refused, probe
+
+RULE = {"longest_s": 30.0, "least_s": 18.0, "overlap_s": 2.0, "silence_ms": 300}
 
 
 def recording(seconds: float, *, silent_at: tuple[float, ...] = (), rate: int = RATE) -> io.BytesIO:
@@ -30,7 +31,7 @@ def recording(seconds: float, *, silent_at: tuple[float, ...] = (), rate: int = 
 
 def cut(file: io.BytesIO, whole_s: float = 1000) -> list[dict[str, int]]:
     written: list[bytes] = []
-    return list(windows(file, 30.0, 18.0, 2.0, whole_s, written.append))
+    return list(windows(file, RULE, whole_s, written.append))
 
 
 def test_pieces_cover_the_recording_without_a_gap() -> None:
@@ -72,24 +73,3 @@ def test_a_recording_longer_than_allowed_is_refused_however_it_says() -> None:
 def test_text_named_wav_is_refused() -> None:
     with pytest.raises(Refused):
         probe(io.BytesIO(b"this is no audio at all, only text"), 100)
-
-
-def test_words_of_an_overlap_are_said_once() -> None:
-    assert without_overlap("the quick brown fox", "brown fox jumps") == "jumps"
-    assert without_overlap("the quick brown fox", "jumps over") == "jumps over"
-
-
-def test_subtitles_are_written_as_players_want_them() -> None:
-    rows = [Segment(start_ms=3_661_062, end_ms=3_662_000, text=" Hello")]
-
-    assert srt(rows) == "1\n01:01:01,062 --> 01:01:02,000\nHello\n\n"
-    assert vtt(rows) == "WEBVTT\n\n01:01:01.062 --> 01:01:02.000\nHello\n\n"
-
-
-def test_no_time_lies_beyond_the_end_of_the_recording() -> None:
-    transcript = Transcript()
-    said = {"text": "hi", "segments": [{"start": 0.5, "end": 13.9, "text": " hi"}]}
-
-    transcript.add(Fields(said), start=0, fresh=0, end=6 * RATE)
-
-    assert transcript.segments[0].end_ms == 6000

@@ -43,12 +43,12 @@ class Drawn:
     `function(*args, spool)` is a module-level generator function of a module that imports neither
     modgate nor aiohttp. It writes each piece with `spool(data)`, which answers a token, and yields
     a small descriptor (plain values and tokens).  In the gateway `to_call(index, descriptor)`,
-    where tokens have become `File`s, makes a `Call` of it.
+    where tokens have become `File`s, makes a `Call` of it, or None: this piece needs no engine.
     """
 
     function: Callable[..., Iterator[Json]]
     args: tuple[object, ...]
-    to_call: Callable[[int, Json], Call]
+    to_call: Callable[[int, Json], Call | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -197,8 +197,12 @@ class Rig:
         return self._drawn(plan.calls)
 
     def _drawn(self, drawn: Drawn) -> Iterator[Call]:
-        for index, piece in enumerate(self.inline.pieces(drawn)):
-            yield drawn.to_call(index, piece)
+        index = 0
+        for piece in self.inline.pieces(drawn):
+            call = drawn.to_call(index, piece)
+            if call is not None:
+                index += 1
+                yield call
 
     def drive(self, plan: Plan) -> Drive:
         """A plan on its way."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from modgate.plugin import LocalEngine, hookimpl
+from modgate.plugin import Dialect, LocalEngine, hookimpl
+from modgate_asr.dialects import DIALECTS
 from modgate_asr.engine import WhisperTiny
 from modgate_asr.modality import Asr
 
@@ -11,6 +12,12 @@ from modgate_asr.modality import Asr
 def modgate_modalities() -> list[type[Asr]]:
     """The one modality of this plugin."""
     return [Asr]
+
+
+@hookimpl
+def modgate_dialects() -> list[type[Dialect]]:
+    """How engines spell it."""
+    return list(DIALECTS)
 
 
 @hookimpl

@@ -17,13 +17,30 @@ NAMES = (
     "lb:luxembourgish my:myanmar bo:tibetan tl:tagalog mg:malagasy as:assamese tt:tatar "
     "haw:hawaiian ln:lingala ha:hausa ba:bashkir jw:javanese su:sundanese yue:cantonese"
 )
+# ISO 639-3, and the bibliographic codes of ISO 639-2 where they differ.
 THREE_LETTERS = (
-    "eng:en deu:de ger:de fra:fr fre:fr spa:es ita:it por:pt rus:ru zho:zh jpn:ja kor:ko"
+    "eng:en zho:zh chi:zh cmn:zh deu:de ger:de spa:es rus:ru kor:ko fra:fr fre:fr jpn:ja por:pt "
+    "tur:tr pol:pl cat:ca nld:nl dut:nl ara:ar arb:ar swe:sv ita:it ind:id hin:hi fin:fi vie:vi "
+    "heb:he ukr:uk ell:el gre:el msa:ms may:ms zsm:ms ces:cs cze:cs ron:ro rum:ro dan:da hun:hu "
+    "tam:ta nor:no nob:no tha:th urd:ur hrv:hr bul:bg lit:lt lat:la mri:mi mao:mi mal:ml cym:cy "
+    "wel:cy slk:sk slo:sk tel:te fas:fa per:fa pes:fa lav:lv lvs:lv ben:bn srp:sr aze:az azj:az "
+    "slv:sl kan:kn est:et ekk:et mkd:mk mac:mk bre:br eus:eu baq:eu isl:is ice:is hye:hy arm:hy "
+    "nep:ne npi:ne mon:mn khk:mn bos:bs kaz:kk sqi:sq alb:sq swa:sw swh:sw glg:gl mar:mr pan:pa "
+    "sin:si khm:km sna:sn yor:yo som:so afr:af oci:oc kat:ka geo:ka bel:be tgk:tg snd:sd guj:gu "
+    "amh:am yid:yi ydd:yi lao:lo uzb:uz uzn:uz fao:fo hat:ht pus:ps pbt:ps tuk:tk nno:nn mlt:mt "
+    "san:sa ltz:lb mya:my bur:my bod:bo tib:bo tgl:tl mlg:mg plt:mg asm:as tat:tt lin:ln hau:ha "
+    "bak:ba jav:jw sun:su"
 )
+OTHER_NAMES = (
+    "mandarin:zh castilian:es valencian:ca flemish:nl moldavian:ro moldovan:ro sinhalese:si "
+    "pushto:ps panjabi:pa letzeburgesch:lb haitian:ht burmese:my"
+)
+OTHER_CODES = "jv:jw iw:he in:id nb:no fil:tl"
 
 CODES = dict(pair.split(":") for pair in NAMES.split())
 _BY_NAME = {name: code for code, name in CODES.items()}
-_BY_THREE = dict(pair.split(":") for pair in THREE_LETTERS.split())
+_BY_NAME |= dict(pair.split(":") for pair in OTHER_NAMES.split())
+_BY_THREE = dict(pair.split(":") for pair in (THREE_LETTERS + " " + OTHER_CODES).split())
 
 
 def code_of(written: str) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Generator, Iterator
 
 from modgate.plugin import (
@@ -10,7 +9,6 @@ from modgate.plugin import (
     Call,
     Drawn,
     Endpoint,
-    Fields,
     File,
     Json,
     Modality,
@@ -22,20 +20,18 @@ from modgate.plugin import (
     Target,
     Unit,
     Units,
+    UnsupportedMedia,
     Work,
 )
+from modgate_asr.ask import Asked, asked, facts_of, no_audio
 from modgate_asr.config import Config, Facts
-from modgate_asr.decode import probe, windows
-from modgate_asr.languages import code_of
-from modgate_asr.relay import Piece, Transcribed, Wanted
+from modgate_asr.decode import windows
+from modgate_asr.heard import Piece
+from modgate_asr.relay import Transcribed
 from modgate_asr.samples import SAMPLES
+from modgate_asr.sound import probe, probe_references
 
 TRANSCRIPTIONS, TRANSLATIONS = "/v1/audio/transcriptions", "/v1/audio/translations"
-FORMATS = frozenset({"json", "text", "srt", "verbose_json", "vtt"})
-GRANULARITIES = frozenset({"word", "segment"})
-PROMPT_CHARACTERS = 4000
-PASSED_ON = ("prompt", "temperature")
-_STRATEGY = re.compile(r"auto|\{.*\}", re.DOTALL)
 
 
 class Asr(Modality[Config]):
@@ -79,97 +75,102 @@ class Asr(Modality[Config]):
 
     def transcribe(self, request: Request) -> Generator[Need, Json, Plan]:
         """Speech to text in the language that is spoken."""
-        fields = request.fields()
-        wanted = self._wanted(fields, "transcribe", fields.flag("stream", False))
-        return (yield from self._plan(request, fields, wanted, TRANSCRIPTIONS))
+        return (yield from self._plan(request, asked(request, "transcribe"), TRANSCRIPTIONS))
 
     def translate(self, request: Request) -> Generator[Need, Json, Plan]:
         """Speech to English text; never streamed."""
-        fields, facts = request.fields(), request.model.facts
-        if isinstance(facts, Facts) and not facts.translates:
+        if not facts_of(request).translates:
             reason = f"the model `{request.asked}` does not translate"
             raise Refused("model", "unsupported_endpoint", reason)
-        wanted = self._wanted(fields, "translate", False)
-        return (yield from self._plan(request, fields, wanted, TRANSLATIONS))
+        return (yield from self._plan(request, asked(request, "translate"), TRANSLATIONS))
 
-    def _wanted(self, fields: Fields, task: str, stream: bool) -> Wanted:
-        form = fields.choice("response_format", FORMATS, "json")
-        fields.number("temperature", None, at_least=0, at_most=1)
-        fields.text("prompt", None, at_most=PROMPT_CHARACTERS, empty=True)
-        strategy = fields.get("chunking_strategy")
-        if isinstance(strategy, str) and _STRATEGY.fullmatch(strategy) is None:
-            raise fields.wrong("chunking_strategy", "'auto' or an object")
-        grains = fields.items("timestamp_granularities", [], empty=True)
-        for grain in grains:
-            if grain not in GRANULARITIES:
-                reason = "'timestamp_granularities' takes: segment, word"
-                raise fields.fault("timestamp_granularities", "invalid_value", reason)
-        if grains and form != "verbose_json" and "response_format" in fields:
-            reason = "'timestamp_granularities' needs response_format verbose_json"
-            raise fields.fault("timestamp_granularities", "invalid_value", reason)
-        segments = not grains or "segment" in grains
-        return Wanted(
-            format=form, task=task, stream=stream, words="word" in grains, segments=segments
-        )
+    def _plan(self, request: Request, ask: Asked, path: str) -> Generator[Need, Json, Plan]:
+        file, facts = _file(request), facts_of(request)
+        found = yield from _probed(file, self.config.max_audio_s)
+        if ask.references and ask.wanted.speakers:
+            yield Work(probe_references, list(ask.references), field="known_speaker_references")
+        window_s = min(self.config.window_s, facts.window_s or self.config.window_s)
+        if ask.wanted.speakers:
+            window_s = _whole_window_s(found["milliseconds"], facts.window_s or window_s)
+        relay = Transcribed(ask.wanted)
 
-    def _plan(
-        self, request: Request, fields: Fields, wanted: Wanted, path: str
-    ) -> Generator[Need, Json, Plan]:
-        file = request.file("file")
-        language = self._language(fields, request)
-        found = yield Work(probe, file, self.config.max_audio_s, field="file")
-        facts = request.model.facts
-        own = facts.window_s if isinstance(facts, Facts) else None
-        window_s = min(self.config.window_s, own or self.config.window_s)
-        relay = Transcribed(wanted)
+        def to_call(index: int, drawn: Json) -> Call | None:
+            del index
+            places = (drawn[name] for name in ("start", "fresh", "end", "next"))
+            start, fresh, end, behind = places
+            silent = "file" not in drawn
+            piece = Piece(start=start, fresh=fresh, end=end, next=behind, silent=silent)
+            relay.drew(piece)
+            return None if silent else _call(path, ask, facts, piece, drawn["file"])
 
-        def to_call(index: int, piece: Json) -> Call:
-            at = Piece(start=piece["start"], fresh=piece["fresh"], end=piece["end"])
-            relay.pieces.append(at)
-            parts = self._parts(fields, language, wanted, piece["file"])
-            return Call(path=path, body=Body.form(parts), size=Units(audio_ms=at.audio_ms))
-
-        args = (
-            file,
-            window_s,
-            self.config.least_window_s,
-            self.config.overlap_s,
-            self.config.max_audio_s,
-        )
+        rule = {
+            "longest_s": window_s,
+            "least_s": self.config.least_window_s,
+            "overlap_s": self.config.overlap_s,
+            "silence_ms": ask.silence_ms or self.config.silence_ms,
+        }
         return Plan(
-            calls=Drawn(windows, args, to_call),
+            calls=Drawn(windows, (file, rule, self.config.max_audio_s), to_call),
             relay=relay,
             reserve=Units(audio_ms=found["milliseconds"]),
             width=self.config.width,
         )
 
-    def _language(self, fields: Fields, request: Request) -> str | None:
-        asked = fields.text("language", None, empty=True)
-        if not asked:
-            return None
-        code = code_of(asked)
-        if code is None:
-            reason = "unknown language; send a code or an English name: en, english"
-            raise fields.fault("language", "invalid_value", reason)
-        facts = request.model.facts
-        known = facts.languages if isinstance(facts, Facts) else ()
-        if known and code not in known:
-            reason = f"the model `{request.asked}` knows: {', '.join(known)}"
-            raise fields.fault("language", "invalid_value", reason)
-        return code
 
-    def _parts(
-        self, fields: Fields, language: str | None, wanted: Wanted, file: File
-    ) -> list[Part]:
-        """The home wire: verbose_json whatever the client wants, so one transcript serves all."""
-        texts = {"response_format": "verbose_json", "model": ""}
-        texts |= {name: str(fields.get(name)) for name in PASSED_ON if name in fields}
-        if language is not None:
-            texts["language"] = language
-        if wanted.words:
-            texts["timestamp_granularities[]"] = "word"
-        parts = [Part(name=name, content=text.encode()) for name, text in texts.items()]
-        audio = Part(
-            name="file", content=file.slice(), filename="audio.wav", content_type="audio/wav"
-        )
-        return [*parts, audio]
+def _file(request: Request) -> File:
+    try:
+        return request.file("file")
+    except Refused as error:
+        if error.code == "invalid_value":
+            raise no_audio("the audio file is empty") from None
+        raise
+
+
+def _probed(file: File, longest_s: float) -> Generator[Need, Json, Json]:
+    """How long the audio is; 415 where only the reader of its container is missing."""
+    try:
+        return (yield Work(probe, file, longest_s, field="file"))
+    except Refused as error:
+        if error.code == "unsupported_media_type":
+            raise UnsupportedMedia(error.message) from None
+        raise
+
+
+def _whole_window_s(milliseconds: int, longest_s: float) -> float:
+    """Speakers are told apart within one piece only, so there must be no other."""
+    if milliseconds > longest_s * 1000:
+        reason = f"speakers are told apart in audio of at most {longest_s:g} seconds"
+        raise Refused("file", "audio_too_long", reason)
+    return longest_s + 1
+
+
+def _call(path: str, ask: Asked, facts: Facts, piece: Piece, file: File) -> Call:
+    """The home wire: one format whatever the client wants, so that one transcript serves all.
+
+    verbose_json, or json where the model gives no times, or diarized_json for speakers.  A piece
+    of which words are heard twice is asked for the times of words, to be joined by them.
+    """
+    wanted = ask.wanted
+    streamed = wanted.stream and facts.streams and piece.whole
+    form = "json" if facts.timestamps == "none" or streamed else "verbose_json"
+    texts = [("model", ""), ("response_format", "diarized_json" if wanted.speakers else form)]
+    texts += ask.parts
+    timed = form == "verbose_json" and facts.timestamps == "word" and not wanted.speakers
+    if timed and (wanted.words or not piece.whole):
+        texts += [("timestamp_granularities[]", grain) for grain in ("word", "segment")]
+    if wanted.logprobs:
+        texts.append(("include[]", "logprobs"))
+    if wanted.speakers:
+        texts.append(("chunking_strategy", "auto"))
+    if streamed:
+        texts.append(("stream", "true"))
+    parts = [Part(name=name, content=text.encode()) for name, text in texts]
+    parts.append(
+        Part(name="file", content=file.slice(), filename="audio.wav", content_type="audio/wav")
+    )
+    return Call(
+        path=path,
+        body=Body.form(parts),
+        size=Units(audio_ms=piece.audio_ms),
+        reply="sse" if streamed else "whole",
+    )

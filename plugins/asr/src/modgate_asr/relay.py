@@ -1,126 +1,265 @@
-"""Joining the pieces of a recording into one transcript, streamed or whole."""
+"""Joining the pieces of a recording into one transcript, streamed or whole.
+
+What a piece says goes on as soon as it is final: all of it after a cut at silence; after a hard cut
+the words of the overlap wait for the piece behind, which heard them, too.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from modgate.plugin import (
     SSE,
     BadReply,
     Event,
+    Fields,
     Head,
-    Json,
     JsonObject,
     Outcome,
     Relay,
     Units,
     Usage,
 )
-from modgate_asr.transcript import RATE, Transcript, segment_json, srt, vtt, word_json
+from modgate_asr.formats import CONTENT_TYPES, Wanted, spoken_json, usage_json, written
+from modgate_asr.heard import Heard, Piece, heard, logprobs_of, ms_of, segment_of, tokens_of
+from modgate_asr.stitch import Join, held_from, join
+from modgate_asr.transcript import Segment, Span, Transcript, Word
 
 DONE = b"data: [DONE]\n\n"
-CONTENT_TYPES = {
-    "text": "text/plain; charset=utf-8",
-    "srt": "text/plain; charset=utf-8",
-    "vtt": "text/vtt; charset=utf-8",
-}
+DELTA = "transcript.text.delta"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """How the client wants its transcript."""
+@dataclass(slots=True)
+class _Held:
+    """A piece before a hard cut: `said` characters of its text, from `kept` on, are out."""
 
-    format: str
-    task: str
-    stream: bool = False
-    words: bool = False
-    segments: bool = True
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Piece:
-    """Where a piece lies, in samples; `fresh` is where its own audio begins."""
-
-    start: int
-    fresh: int
-    end: int
-
-    @property
-    def audio_ms(self) -> int:
-        """What this piece is billed: overlap is not."""
-        return self.end * 1000 // RATE - self.fresh * 1000 // RATE
+    heard: Heard
+    kept: int
+    said: int
 
 
 class Transcribed(Relay):
-    """One recording.  `pieces` is filled while calls are drawn, in call order."""
+    """One recording.  `drew` is called while pieces are drawn, in their order."""
 
     def __init__(self, wanted: Wanted) -> None:
-        self.pieces: list[Piece] = []
         self._wanted = wanted
+        self._pieces: list[Piece] = []
+        self._calls: list[int] = []  # of each call, which piece it is
+        self._passed = 0  # so many pieces are final, in order
         self._transcript = Transcript()
-        self._done: list[int] = []
+        self._held: _Held | None = None
+        self._live = ""  # what a stream of the piece at hand has said
+        self._closed = False
         kind = CONTENT_TYPES.get(wanted.format, "application/json")
         self.head = SSE if wanted.stream else Head(content_type=kind)
 
-    def feed(self, index: int, event: Event) -> Iterable[bytes]:
-        """One piece's verbose_json."""
-        piece, reply = self.pieces[index], event.fields()
+    def drew(self, piece: Piece) -> None:
+        """The next piece; a call follows for it unless it is silent."""
+        if not piece.silent:
+            self._calls.append(len(self._pieces))
+        self._pieces.append(piece)
+
+    def feed(self, index: int, event: Event) -> Iterator[bytes]:
+        """A piece's whole transcript, or an event of its stream."""
+        place, reply = self._calls[index], event.fields()
+        piece, kind = self._pieces[place], reply.get("type")
+        if place < self._passed:
+            raise BadReply("the engine's reply goes on behind its end")
+        if isinstance(kind, str) and kind.startswith("transcript.text."):
+            yield from self._streamed(place, piece, kind, reply)
+            return
         if "text" not in reply and "segments" not in reply:
             raise BadReply("the engine's reply is not a transcript")
-        said = self._transcript.add(reply, start=piece.start, fresh=piece.fresh, end=piece.end)
-        self._done.append(index)
-        if not self._wanted.stream or not said:
-            return ()
-        return (self.sse({"type": "transcript.text.delta", "delta": said}),)
+        found = self._checked(heard(piece, reply))
+        self._passed = place + 1
+        self._transcript.heard(found.language, piece.audio_ms, found.tokens)
+        yield from self._added(place, found)
 
-    def _duration_ms(self) -> int:
-        return self.pieces[-1].end * 1000 // RATE if self.pieces else 0
+    def _checked(self, found: Heard) -> Heard:
+        if self._wanted.words and found.text and not found.words:
+            raise BadReply("the engine gives no times of words")
+        if self._wanted.speakers and any(row.speaker is None for row in found.segments):
+            raise BadReply("the engine does not tell speakers apart")
+        return found
 
-    def _usage_json(self) -> JsonObject:
-        return {"type": "duration", "seconds": -(-self._duration_ms() // 1000)}
+    # --- whole replies of pieces
+
+    def _added(self, place: int, found: Heard) -> Iterator[bytes]:
+        start = 0
+        if self._held is not None:
+            at = None if self._pieces[place - 1].silent else join(self._held.heard, found)
+            yield from self._let_go(at)
+            start = at.right if at is not None else 0
+        if not found.piece.hard:
+            yield from self._said(found, start, len(found.text), first=True)
+            yield from self._final(found, start, len(found.text))
+            return
+        end = max(start, held_from(found))
+        end = start + len(found.text[start:end].rstrip())
+        yield from self._said(found, start, end, first=True)
+        self._held = _Held(found, start, end)
+
+    def _let_go(self, at: Join | None) -> Iterator[bytes]:
+        """The rest of the piece that was held, up to where the next one goes on."""
+        held, self._held = self._held, None
+        if held is None:
+            return
+        end = max(held.said, at.left if at is not None else len(held.heard.text))
+        yield from self._said(held.heard, held.said, end, first=held.said == held.kept)
+        yield from self._final(held.heard, held.kept, end)
+
+    def _said(self, found: Heard, start: int, end: int, *, first: bool) -> Iterator[bytes]:
+        """Text of a piece put into the transcript; a stream has a delta for each segment."""
+        end = start + len(found.text[start:end].rstrip())
+        edges = [row.at[1] for row in found.segments if row.at is not None]
+        edges = [start, *(edge for edge in edges if start < edge < end), end]
+        for begin, behind in pairwise(edges):
+            text = found.text[begin:behind]
+            say = self._transcript.joined(text, found.language) if first else text
+            if not first:
+                self._transcript.continued(text)
+            first = first and not say
+            if say and self._wanted.stream:
+                yield self._delta(say, _tokens_in(found, begin, behind))
+
+    def _delta(self, said: str, logprobs: list[JsonObject]) -> bytes:
+        event: JsonObject = {"type": DELTA, "delta": said}
+        if self._wanted.logprobs:
+            event["logprobs"] = logprobs
+        return self.sse(event)
+
+    def _final(self, found: Heard, start: int, end: int) -> Iterator[bytes]:
+        """A piece's segments and words, of which only this text stays."""
+        whole = (start, end) == (0, len(found.text))
+        rows = list(found.segments) if whole else list(_segments_in(found, start, end))
+        words = list(found.words) if whole else list(_words_in(found, start, end))
+        if self._wanted.logprobs:
+            self._transcript.logprobs += _tokens_in(found, start, end)
+        yield from self._extended(rows, words)
+
+    def _extended(self, rows: list[Segment], words: list[Word]) -> Iterator[bytes]:
+        number = len(self._transcript.segments)
+        kept = self._transcript.extend(rows, words)
+        if self._wanted.stream and self._wanted.speakers:
+            for place, row in enumerate(kept, number):
+                yield self.sse(spoken_json(place, row))
+
+    # --- an engine's own stream, of a piece of which no word is heard twice
+
+    def _streamed(self, place: int, piece: Piece, kind: str, reply: Fields) -> Iterator[bytes]:
+        match kind:
+            case "transcript.text.delta":
+                probs = [row for _, row in logprobs_of(_rows(reply))]
+                yield from self._live_text(reply.text("delta", empty=True), probs)
+            case "transcript.text.segment":
+                yield from self._live_segment(piece, reply)
+            case "transcript.text.done":
+                if not self._live:
+                    text = reply.text("text", "", empty=True) or ""
+                    yield from self._live_text(text, [row for _, row in logprobs_of(_rows(reply))])
+                self._passed, self._live = place + 1, ""
+                language = reply.text("language", "", empty=True) or ""
+                self._transcript.heard(language, piece.audio_ms, tokens_of(reply))
+
+    def _live_text(self, text: str, logprobs: list[JsonObject]) -> Iterator[bytes]:
+        transcript = self._transcript
+        if not self._live:
+            text = text.lstrip()
+            say = transcript.gap(text, transcript.language) + text if text else ""
+        else:
+            say = text
+        if not say:
+            return
+        self._live += transcript.continued(say)
+        if self._wanted.logprobs:
+            transcript.logprobs += logprobs
+        yield self._delta(say, logprobs)
+
+    def _live_segment(self, piece: Piece, reply: Fields) -> Iterator[bytes]:
+        row = segment_of(piece, reply)
+        if self._wanted.speakers and row.speaker is None:
+            raise BadReply("the engine does not tell speakers apart")
+        yield from self._extended([row], [])
+
+    # --- the end
 
     def close(self, outcomes: Sequence[Outcome]) -> Iterator[bytes]:
         """The whole transcript, or the stream's last event."""
-        transcript = self._transcript
-        if self._wanted.stream:
-            done = {"type": "transcript.text.done", "text": transcript.text}
-            yield self.sse({**done, "usage": self._usage_json()})
-            yield DONE
+        del outcomes
+        self._closed = True
+        yield from self._let_go(None)
+        lasts_ms = ms_of(self._pieces[-1].end) if self._pieces else 0
+        if not self._wanted.stream:
+            found = written(self._wanted, self._transcript, lasts_ms)
+            yield found.encode() if isinstance(found, str) else self.json(found)
             return
-        yield self._written()
-
-    def _written(self) -> bytes:
-        transcript = self._transcript
-        match self._wanted.format:
-            case "text":
-                return f"{transcript.text}\n".encode()
-            case "srt":
-                return srt(transcript.segments).encode()
-            case "vtt":
-                return vtt(transcript.segments).encode()
-            case "verbose_json":
-                return self.json(self._verbose())
-            case _:
-                return self.json({"text": transcript.text, "usage": self._usage_json()})
-
-    def _verbose(self) -> Json:
-        transcript = self._transcript
-        found: JsonObject = {
-            "task": self._wanted.task,
-            "language": transcript.language or "unknown",
-            "duration": self._duration_ms() / 1000,
-            "text": transcript.text,
-        }
-        if self._wanted.segments:
-            rows = enumerate(transcript.segments)
-            found["segments"] = [segment_json(number, row) for number, row in rows]
-        if self._wanted.words:
-            found["words"] = [word_json(row) for row in transcript.words]
-        return {**found, "usage": self._usage_json()}
+        done: JsonObject = {"type": "transcript.text.done", "text": self._transcript.text}
+        if self._wanted.logprobs:
+            done["logprobs"] = self._transcript.logprobs
+        yield self.sse({**done, "usage": usage_json(self._transcript, lasts_ms)})
+        yield DONE
 
     def usage(self, outcomes: Sequence[Outcome]) -> Usage:
-        """The decoded duration of the pieces that were transcribed."""
-        count = sum(self.pieces[index].audio_ms for index in self._done)
-        whole = len(self._done) == len(self.pieces) and all(each.ok for each in outcomes)
-        return Usage(Units(audio_ms=count), exact=whole and bool(self._done), by="gateway")
+        """The audio up to the first piece that is not transcribed; silence needs no engine."""
+        waits = (
+            place
+            for place, piece in enumerate(self._pieces)
+            if place >= self._passed and not piece.silent
+        )
+        counted = next(waits, len(self._pieces))
+        whole = counted == len(self._pieces) and all(each.ok for each in outcomes)
+        end = self._pieces[counted - 1].end if counted else 0
+        return Usage(Units(audio_ms=ms_of(end)), exact=whole and self._closed, by="gateway")
+
+
+def _rows(reply: Fields) -> list[Fields]:
+    return list(reply.each("logprobs", empty=True)) if "logprobs" in reply else []
+
+
+def _tokens_in(found: Heard, start: int, end: int) -> list[JsonObject]:
+    return [row for (at, _), row in found.logprobs if start <= at < end]
+
+
+def _segments_in(found: Heard, start: int, end: int) -> Iterator[Segment]:
+    """Segments of this text, cut where it is cut."""
+    for row in found.segments:
+        if row.at is None:
+            if _inside(found.piece, row.middle_ms):
+                yield row
+            continue
+        at = (max(row.at[0], start), min(row.at[1], end))
+        if at == row.at:
+            yield row
+        elif at[0] < at[1]:
+            yield _shortened(found, row, at)
+
+
+def _shortened(found: Heard, row: Segment, at: Span) -> Segment:
+    """A part of a segment: it lasts as its words do, and its tokens are no longer its own."""
+    words = [word for word in _words_in(found, *at) if word.at is not None]
+    blank = row.text[: len(row.text) - len(row.text.lstrip())]
+    return replace(
+        row,
+        text=blank + found.text[at[0] : at[1]].strip(),
+        start_ms=words[0].start_ms if words and at[0] != (row.at or at)[0] else row.start_ms,
+        end_ms=words[-1].end_ms if words and at[1] != (row.at or at)[1] else row.end_ms,
+        rest={name: value for name, value in row.rest.items() if name != "tokens"},
+    )
+
+
+def _words_in(found: Heard, start: int, end: int) -> Iterator[Word]:
+    for word in found.words:
+        if word.at is None:
+            if _inside(found.piece, word.middle_ms):
+                yield word
+        elif start <= word.at[0] < end:
+            yield word
+
+
+def _inside(piece: Piece, at_ms: int) -> bool:
+    """Whether a time lies between the middles of the overlaps of a piece."""
+    first = (ms_of(piece.start) + ms_of(piece.fresh)) // 2
+    last = (ms_of(piece.next) + ms_of(piece.end)) // 2
+    return (piece.start == piece.fresh or at_ms >= first) and (not piece.hard or at_ms < last)

@@ -1,0 +1,184 @@
+"""What a client asks for: the form's fields, read and bounded.  Source: wire.md 4.1, B7, B8."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import orjson
+
+from modgate.plugin import Fields, JsonObject, Part, Refused, Request
+from modgate_asr.config import Facts
+from modgate_asr.formats import FORMATS, Wanted
+from modgate_asr.languages import code_of
+
+GRANULARITIES = frozenset({"word", "segment"})
+INCLUDES = frozenset({"logprobs"})
+PROMPT_CHARACTERS = 4000
+SPEAKERS, KEYWORDS = 4, 100
+VAD_SILENCE_MS = 200  # what `chunking_strategy` looks for when it does not say
+SPEAKER_NAMES, SPEAKER_REFERENCES = "known_speaker_names", "known_speaker_references"
+# Of engines that know more than OpenAI does: passed on, their dialects keep what they know.
+EXTRAS = ("hotwords", "top_p", "seed", "max_completion_tokens", "to_language", "without_timestamps")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A request as far as it is fit to be called: `parts` are what every call of it carries."""
+
+    wanted: Wanted
+    silence_ms: int | None
+    references: tuple[str, ...]
+    parts: tuple[tuple[str, str], ...]
+
+
+def asked(request: Request, task: str) -> Asked:
+    """All fields of a request; Refused for the first that does not fit."""
+    fields, facts = request.fields(), facts_of(request)
+    form = fields.choice("response_format", FORMATS, "json")
+    if form == "diarized_json" and (task == "translate" or not facts.diarizes):
+        reason = f"the model `{request.asked}` does not tell speakers apart"
+        reason = reason if task == "transcribe" else "translations have no speakers"
+        raise fields.fault("response_format", "invalid_value", reason)
+    grains = _grains(request, fields, facts, form)
+    wanted = Wanted(
+        format=form,
+        task=task,
+        stream=task == "transcribe" and fields.flag("stream", False),
+        words="word" in grains and form == "verbose_json",
+        segments=not grains or "segment" in grains,
+        logprobs=_logprobs(request, fields, facts, form),
+    )
+    names, references = _speakers(request, fields)
+    parts = _plain(fields) + _language(request, fields, facts)
+    parts += [(f"{name}[]", text) for name in ("languages", "keywords") for text in _many(
+        request, fields, name, KEYWORDS
+    )]  # fmt: skip
+    if wanted.speakers:
+        parts += [(f"{SPEAKER_NAMES}[]", each) for each in names]
+        parts += [(f"{SPEAKER_REFERENCES}[]", each) for each in references]
+    return Asked(
+        wanted=wanted,
+        silence_ms=_silence_ms(fields),
+        references=references,
+        parts=tuple(parts),
+    )
+
+
+def facts_of(request: Request) -> Facts:
+    """What is known of the model."""
+    facts = request.model.facts
+    return facts if isinstance(facts, Facts) else Facts()
+
+
+def _many(request: Request, fields: Fields, name: str, at_most: int) -> list[str]:
+    """All parts `name`, `name[]` and `name[0]`, in order: a repeated plain name counts, too."""
+    found = [
+        part.text()
+        for part in request.body.parts
+        if part.filename is None and _array_of(part) == name
+    ]
+    if len(found) > at_most:
+        reason = f"'{name}' has {len(found)} items; at most {at_most} are allowed"
+        raise fields.fault(name, "array_above_max_length", reason)
+    return found
+
+
+def _array_of(part: Part) -> str:
+    name, bracket, key = part.name.partition("[")
+    return name if not bracket or key.rstrip("]").isdigit() or key == "]" else ""
+
+
+def _grains(request: Request, fields: Fields, facts: Facts, form: str) -> list[str]:
+    name = "timestamp_granularities"
+    grains = _many(request, fields, name, len(GRANULARITIES) ** 2)
+    if any(grain not in GRANULARITIES for grain in grains):
+        raise fields.fault(name, "invalid_value", f"'{name}' takes: segment, word")
+    if grains and form != "verbose_json" and "response_format" in fields:
+        raise fields.fault(name, "invalid_value", f"'{name}' needs response_format verbose_json")
+    if "word" in grains and facts.timestamps != "word":
+        reason = f"the model `{request.asked}` gives no times of words"
+        raise fields.fault(name, "invalid_value", reason)
+    return grains
+
+
+def _logprobs(request: Request, fields: Fields, facts: Facts, form: str) -> bool:
+    include = _many(request, fields, "include", len(INCLUDES) ** 2)
+    if any(each not in INCLUDES for each in include):
+        raise fields.fault("include", "invalid_value", "'include' takes: logprobs")
+    if include and form != "json":
+        reason = "'include' logprobs needs response_format json"
+        raise fields.fault("include", "invalid_value", reason)
+    if include and not facts.logprobs:
+        reason = f"the model `{request.asked}` gives no logprobs"
+        raise fields.fault("include", "invalid_value", reason)
+    return bool(include)
+
+
+def _speakers(request: Request, fields: Fields) -> tuple[list[str], tuple[str, ...]]:
+    names = _many(request, fields, SPEAKER_NAMES, SPEAKERS)
+    references = _many(request, fields, SPEAKER_REFERENCES, SPEAKERS)
+    if len(names) != len(references):
+        reason = f"there must be as many '{SPEAKER_REFERENCES}' as '{SPEAKER_NAMES}'"
+        raise fields.fault(SPEAKER_REFERENCES, "invalid_value", reason)
+    if any(not each.startswith("data:") or ";base64," not in each for each in references):
+        reason = f"each of '{SPEAKER_REFERENCES}' must be a data: URL in base64"
+        raise fields.fault(SPEAKER_REFERENCES, "invalid_value", reason)
+    return names, tuple(references)
+
+
+def _plain(fields: Fields) -> list[tuple[str, str]]:
+    """What is passed on as it came."""
+    fields.number("temperature", None, at_least=0, at_most=1)
+    fields.text("prompt", None, at_most=PROMPT_CHARACTERS, empty=True)
+    names = ("prompt", "temperature", *EXTRAS)
+    return [(name, value) for name in names if isinstance(value := fields.get(name), str)]
+
+
+def _language(request: Request, fields: Fields, facts: Facts) -> list[tuple[str, str]]:
+    written = fields.text("language", None, empty=True)
+    if not written:
+        return []
+    code = code_of(written)
+    if code is None:
+        reason = "unknown language; send a code or an English name: en, english"
+        raise fields.fault("language", "invalid_value", reason)
+    if facts.languages and code not in facts.languages:
+        reason = f"the model `{request.asked}` knows: {', '.join(facts.languages)}"
+        raise fields.fault("language", "invalid_value", reason)
+    return [("language", code)]
+
+
+def _silence_ms(fields: Fields) -> int | None:
+    """The shortest silence to cut in, of a `chunking_strategy`; None when there is none.
+
+    The other settings are checked and change nothing: the gateway cuts between pieces, it throws
+    no audio away.
+    """
+    name = "chunking_strategy"
+    strategy = fields.get(name)
+    if strategy is None or strategy == "auto":
+        return None if strategy is None else VAD_SILENCE_MS
+    if isinstance(strategy, str):
+        strategy = _object(strategy)
+    if not isinstance(strategy, dict):
+        raise fields.wrong(name, "'auto' or an object")
+    inner = Fields(strategy, at=f"{name}.", loose=True)
+    inner.choice("type", ("server_vad",))
+    inner.number("threshold", None, at_least=0, at_most=1)
+    inner.number("prefix_padding_ms", None, at_least=0)
+    wished = inner.number("silence_duration_ms", VAD_SILENCE_MS, at_least=0)
+    return max(20, min(5000, math.ceil(wished)))
+
+
+def _object(text: str) -> JsonObject | None:
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def no_audio(reason: str) -> Refused:
+    """The refusal of a file that cannot be heard."""
+    return Refused("file", "invalid_audio", reason)

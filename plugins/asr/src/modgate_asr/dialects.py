@@ -1,0 +1,280 @@
+"""How engines spell speech recognition.
+
+The home wire: a form with 16 kHz mono WAV; back comes verbose_json (json, diarized_json), or, when
+the call is a stream, events `transcript.text.delta`, `.segment` and one `.done`.
+Source: wire.md 4.4; the engines' own servers at the versions that the golden transcripts name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import ClassVar
+
+import orjson
+
+from modgate.plugin import (
+    BadReply,
+    Body,
+    Call,
+    Dialect,
+    Event,
+    Fields,
+    JsonObject,
+    Outgoing,
+    Part,
+    Served,
+    Unsupported,
+    UpstreamFailed,
+    engine_message,
+)
+
+DELTA, LAST = "transcript.text.delta", "transcript.text.done"
+GRAINS = "timestamp_granularities[]"
+# What engines know besides the home wire, and OpenAI does not.
+OPENAI = frozenset(
+    {"model", "file", "response_format", "language", "prompt", "temperature", GRAINS, "stream"}
+    | {"include[]", "languages[]", "keywords[]", "chunking_strategy"}
+    | {"known_speaker_names[]", "known_speaker_references[]"}
+)
+
+
+class AsrHome(Dialect):
+    """The home wire, and what all families share: an error with a good status is an error."""
+
+    modality = "asr"
+    fields: ClassVar[frozenset[str] | None] = None  # form fields that the engine knows; None = all
+    form: ClassVar[str | None] = None  # the one response_format that it has
+    streams: ClassVar[bool] = True
+
+    def __init__(self, call: Call, served: Served) -> None:
+        super().__init__(call, served)
+        self._finished = False
+
+    @property
+    def streamed(self) -> bool:
+        """Whether the engine is asked for a stream."""
+        return self.streams and self.call.reply == "sse"
+
+    def encode(self) -> Outgoing:
+        """The form with the engine's name and the fields that it knows."""
+        body = self.call.body.put(model=self.served.name)
+        if self.form is not None:
+            body = body.put(response_format=self.form)
+        if not self.streamed:
+            body = body.drop("stream")
+        if self.fields is not None:
+            body = Body.form(part for part in body.parts if part.name in self.fields)
+        return Outgoing(path=self.call.path, body=body, reply="sse" if self.streamed else "whole")
+
+    def decode(self, event: Event) -> Iterable[Event]:
+        """Nothing in the reply names a model."""
+        if b'"error"' in event.data or b'"object":"error"' in event.data.replace(b" ", b""):
+            _no_error(event)
+        if self.streamed and b'"transcript.text.done"' in event.data:
+            self._finished = True
+        return (event,)
+
+    def end(self, done: bool) -> Iterable[Event]:
+        """A missing [DONE] is forgiven once the last event was seen; OpenAI sends none."""
+        if self.streamed and not self._finished:
+            raise UpstreamFailed("the engine's stream ended early")
+        return ()
+
+
+def _no_error(event: Event) -> None:
+    """UpstreamFailed when a reply, or an event of a stream, that is 200 is an error."""
+    value = event.json()
+    if isinstance(value, dict) and (value.get("error") or value.get("object") == "error"):
+        message = engine_message(event.data)
+        raise UpstreamFailed("the engine reported an error" if message else "the engine failed")
+
+
+class OpenAi(AsrHome):
+    """OpenAI itself, and who speaks as it does: other fields would be refused."""
+
+    family = "openai"
+    probe = "/v1/models"
+    fields = OPENAI
+
+
+class Chunks(AsrHome):
+    """A stream that is spelled like chat: `transcription.chunk` with a delta in its choice."""
+
+    def __init__(self, call: Call, served: Served) -> None:
+        super().__init__(call, served)
+        self._said: list[str] = []
+        self._usage: JsonObject | None = None
+
+    def decode(self, event: Event) -> Iterable[Event]:
+        """A chunk's text as a delta; its usage is kept for the end."""
+        passed = super().decode(event)
+        if not self.streamed:
+            return passed
+        return self._converted(event.fields())
+
+    def _converted(self, chunk: Fields) -> Iterator[Event]:
+        for choice in chunk.each("choices", empty=True) if "choices" in chunk else ():
+            text = choice.inner("delta", Fields({})).text("content", "", empty=True) or ""
+            self._finished = self._finished or isinstance(choice.get("finish_reason"), str)
+            if text:
+                self._said.append(text)
+                yield _event({"type": DELTA, "delta": text})
+        usage = chunk.inner("usage", None)
+        if usage is not None:
+            self._usage = _tokens(usage)
+
+    def end(self, done: bool) -> Iterable[Event]:
+        """The last event of the home wire, once the engine said that it ended."""
+        if not self.streamed:
+            return ()
+        if not (done or self._finished):
+            raise UpstreamFailed("the engine's stream ended early")
+        last: JsonObject = {"type": LAST, "text": "".join(self._said)}
+        if self._usage is not None:
+            last["usage"] = self._usage
+        return (_event(last),)
+
+
+def _event(value: JsonObject) -> Event:
+    return Event(orjson.dumps(value))
+
+
+def _tokens(usage: Fields) -> JsonObject:
+    """Usage as chat spells it, in the words of transcription."""
+    into = usage.integer("prompt_tokens", 0, at_least=0)
+    out = usage.integer("completion_tokens", 0, at_least=0)
+    total = into + out
+    return {"type": "tokens", "input_tokens": into, "output_tokens": out, "total_tokens": total}
+
+
+class Vllm(Chunks):
+    """vLLM: no times of words; a stream is json, and its usage must be asked for."""
+
+    family = "vllm"
+    fields = (OPENAI - {GRAINS, "chunking_strategy", "include[]", "languages[]", "keywords[]"}) | {
+        "top_p", "seed", "hotwords", "to_language", "max_completion_tokens", "stream_include_usage",
+    }  # fmt: skip
+
+    def encode(self) -> Outgoing:
+        """A stream tells its usage in its last chunk."""
+        outgoing = super().encode()
+        if not self.streamed:
+            return outgoing
+        body = outgoing.body.put(stream_include_usage="true")
+        return Outgoing(path=outgoing.path, body=body, reply="sse")
+
+
+class SgLang(Chunks):
+    """SGLang: json, text and verbose_json of transcriptions; it does not translate."""
+
+    family = "sglang"
+    fields = frozenset(
+        {"model", "file", "response_format", "language", "temperature", "stream", GRAINS}
+    )
+
+    def encode(self) -> Outgoing:
+        """Segments come only where they are asked for; words are not known."""
+        if self.call.path.endswith("/translations"):
+            raise Unsupported("engines of family 'sglang' do not translate")
+        outgoing = super().encode()
+        body = outgoing.body.drop(GRAINS)
+        if not self.streamed:
+            segments = Part(name=GRAINS, content=b"segment")
+            body = Body.form([*body.parts, segments])
+        return Outgoing(path=outgoing.path, body=body, reply=outgoing.reply)
+
+
+class Speaches(AsrHome):
+    """Speaches: OpenAI's wire with word times; older ones stream plain json, a segment each."""
+
+    family = "speaches"
+    fields = (OPENAI - {"include[]", "chunking_strategy", "languages[]", "keywords[]"}) | {
+        "hotwords", "without_timestamps",
+    }  # fmt: skip
+
+    def __init__(self, call: Call, served: Served) -> None:
+        super().__init__(call, served)
+        self._said: list[str] = []
+
+    def decode(self, event: Event) -> Iterable[Event]:
+        """A segment without a type is a delta; its blanks were cut off."""
+        passed = super().decode(event)
+        if not self.streamed or b'"transcript.text.' in event.data:
+            return passed
+        text = event.fields().text("text", empty=True).strip()
+        said = f" {text}" if self._said and text else text
+        self._said.append(said)
+        return (_event({"type": DELTA, "delta": said}),) if said else ()
+
+    def end(self, done: bool) -> Iterable[Event]:
+        """Of the older form the end of the body is the end."""
+        if not self.streamed or self._finished or not self._said:
+            return super().end(done)
+        return (_event({"type": LAST, "text": "".join(self._said)}),)
+
+
+class FasterWhisperServer(AsrHome):
+    """faster-whisper-server: whole replies, as they come."""
+
+    family = "faster-whisper-server"
+    fields = OPENAI - {"include[]", "chunking_strategy", "languages[]", "keywords[]", "stream"}
+    streams = False
+
+
+class LlamaCpp(AsrHome):
+    """llama.cpp's server with an audio model: plain json."""
+
+    family = "llamacpp"
+    fields = frozenset({"model", "file", "response_format", "language", "prompt", "temperature"})
+    form = "json"
+    streams = False
+
+
+class WhisperCpp(AsrHome):
+    """whisper.cpp's server: `/inference`, one call at a time, words inside segments."""
+
+    family = "whispercpp"
+    streams = False
+
+    def encode(self) -> Outgoing:
+        """No model: it has one.  Without a language it would take every recording for English."""
+        kept = {"file", "response_format", "language", "prompt", "temperature"}
+        body = Body.form(part for part in self.call.body.parts if part.name in kept)
+        if not any(part.name == "language" for part in body.parts):
+            body = Body.form([*body.parts, Part(name="language", content=b"auto")])
+        if self.call.path.endswith("/translations"):
+            body = Body.form([*body.parts, Part(name="translate", content=b"true")])
+        return Outgoing(path="/inference", body=body)
+
+    def decode(self, event: Event) -> Iterable[Event]:
+        """Its tokens joined to words, where every other engine has them."""
+        super().decode(event)
+        reply = event.fields()
+        if "segments" not in reply:
+            return (event,)
+        words = [
+            word
+            for row in reply.each("segments", empty=True)
+            if "words" in row
+            for word in _joined(row.each("words", empty=True))
+        ]
+        return (_event({**reply.values, "words": words}),)
+
+
+def _joined(tokens: Iterable[Fields]) -> list[JsonObject]:
+    """Words from tokens: a token that begins with a blank begins a word."""
+    words: list[JsonObject] = []
+    for token in tokens:
+        text = token.text("word", empty=True)
+        start, end = token.number("start", at_least=0), token.number("end", at_least=0)
+        if words and not text.startswith(" "):
+            words[-1]["word"] += text
+            words[-1]["end"] = max(words[-1]["end"], end)
+        elif text.strip():
+            words.append({"word": text.strip(), "start": start, "end": max(start, end)})
+    if any(not isinstance(word["word"], str) for word in words):
+        raise BadReply("the engine's reply does not fit: words must be text")
+    return words
+
+
+DIALECTS = (AsrHome, OpenAi, Vllm, SgLang, Speaches, FasterWhisperServer, LlamaCpp, WhisperCpp)

@@ -1,0 +1,167 @@
+"""A transcript as clients want it written.  Source: wire.md 4.1 and B4."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from modgate.plugin import JsonObject
+from modgate_asr.transcript import Segment, Transcript, Word
+
+CONTENT_TYPES = {
+    "text": "text/plain; charset=utf-8",
+    "srt": "text/plain; charset=utf-8",
+    "vtt": "text/vtt; charset=utf-8",
+}
+FORMATS = frozenset({"json", "text", "srt", "verbose_json", "vtt", "diarized_json"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """How the client wants its transcript."""
+
+    format: str
+    task: str
+    stream: bool = False
+    words: bool = False
+    segments: bool = True
+    logprobs: bool = False
+
+    @property
+    def speakers(self) -> bool:
+        """Each segment must say who speaks."""
+        return self.format == "diarized_json"
+
+
+def srt(segments: Sequence[Segment]) -> str:
+    """SubRip: counted from 1, comma before the milliseconds."""
+    rows = []
+    for number, row in enumerate(segments, 1):
+        rows.append(f"{number}\n{_times(row, ',')}\n{row.text.strip()}\n\n")
+    return "".join(rows)
+
+
+def vtt(segments: Sequence[Segment]) -> str:
+    """WebVTT."""
+    rows = ["WEBVTT\n\n"]
+    for row in segments:
+        rows.append(f"{_times(row, '.')}\n{row.text.strip()}\n\n")
+    return "".join(rows)
+
+
+def _times(row: Segment, mark: str) -> str:
+    """A subtitle lasts at least a millisecond."""
+    return f"{_clock(row.start_ms, mark)} --> {_clock(max(row.end_ms, row.start_ms + 1), mark)}"
+
+
+def _clock(milliseconds: int, mark: str) -> str:
+    seconds, ms = divmod(milliseconds, 1000)
+    minutes, s = divmod(seconds, 60)
+    h, m = divmod(minutes, 60)
+    return f"{h:02}:{m:02}:{s:02}{mark}{ms:03}"
+
+
+def segment_json(number: int, row: Segment) -> JsonObject:
+    """A verbose_json segment; typed SDKs require every field."""
+    return {
+        "tokens": [],
+        "temperature": 0.0,
+        "avg_logprob": 0.0,
+        "compression_ratio": 1.0,
+        "no_speech_prob": 0.0,
+        **row.rest,
+        "id": number,
+        "seek": row.seek,
+        "start": row.start_ms / 1000,
+        "end": row.end_ms / 1000,
+        "text": row.text,
+    }
+
+
+def word_json(row: Word) -> JsonObject:
+    """A verbose_json word."""
+    return {"word": row.word, "start": row.start_ms / 1000, "end": row.end_ms / 1000}
+
+
+def spoken_json(number: int, row: Segment) -> JsonObject:
+    """A segment that says who speaks: of diarized_json, and as an event."""
+    return {
+        "type": "transcript.text.segment",
+        "id": segment_id(number),
+        "start": row.start_ms / 1000,
+        "end": row.end_ms / 1000,
+        "text": row.text,
+        "speaker": row.speaker,
+    }
+
+
+def segment_id(number: int) -> str:
+    """Counted from 1."""
+    return f"seg_{number + 1:03}"
+
+
+def duration_usage(duration_ms: int) -> JsonObject:
+    """What the audio is counted as: started seconds."""
+    return {"type": "duration", "seconds": -(-duration_ms // 1000)}
+
+
+def usage_json(transcript: Transcript, duration_ms: int) -> JsonObject:
+    """Tokens where the engine counted them for all of it, else the duration."""
+    if not transcript.counted:
+        return duration_usage(duration_ms)
+    count = transcript.tokens
+    into, out = count["input_tokens"], count["output_tokens"]
+    usage: JsonObject = {
+        "type": "tokens",
+        "input_tokens": into,
+        "output_tokens": out,
+        "total_tokens": into + out,
+    }
+    audio = count.get("audio_tokens", into - count["text_tokens"])
+    usage["input_token_details"] = {
+        "audio_tokens": audio,
+        "text_tokens": count.get("text_tokens", into - audio),
+    }
+    return usage
+
+
+def written(wanted: Wanted, transcript: Transcript, duration_ms: int) -> str | JsonObject:
+    """The whole reply: text, or what is to be written as JSON."""
+    match wanted.format:
+        case "text":
+            return f"{transcript.text}\n"
+        case "srt":
+            return srt(transcript.segments)
+        case "vtt":
+            return vtt(transcript.segments)
+        case "verbose_json":
+            return _verbose(wanted, transcript, duration_ms)
+        case "diarized_json":
+            rows = enumerate(transcript.segments)
+            return {
+                "task": wanted.task,
+                "duration": duration_ms / 1000,
+                "text": transcript.text,
+                "segments": [spoken_json(number, row) for number, row in rows],
+                "usage": usage_json(transcript, duration_ms),
+            }
+        case _:
+            found: JsonObject = {"text": transcript.text}
+            if wanted.logprobs:
+                found["logprobs"] = transcript.logprobs
+            return {**found, "usage": usage_json(transcript, duration_ms)}
+
+
+def _verbose(wanted: Wanted, transcript: Transcript, duration_ms: int) -> JsonObject:
+    found: JsonObject = {
+        "task": wanted.task,
+        "language": transcript.language or "unknown",
+        "duration": duration_ms / 1000,
+        "text": transcript.text,
+    }
+    if wanted.segments:
+        rows = enumerate(transcript.segments)
+        found["segments"] = [segment_json(number, row) for number, row in rows]
+    if wanted.words:
+        found["words"] = [word_json(row) for row in transcript.words]
+    return {**found, "usage": duration_usage(duration_ms)}

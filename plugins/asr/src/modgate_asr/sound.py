@@ -1,0 +1,187 @@
+"""Any container in, 16 kHz mono samples out, block by block: runs in decoder processes, so it
+imports no part of the gateway.
+
+libsndfile reads wav, flac, ogg and mp3; what it cannot read (webm, m4a, mp4, adts, a FLAC stream
+of open length) goes to FFmpeg through `av`.  Nothing is ever held but a block of about a second.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+RATE = 16_000
+BLOCK_S = 2.0
+REFERENCE_LEAST_S, REFERENCE_MOST_S = 2, 10
+OPEN_END = (1 << 63) - 1  # libsndfile's frames of a FLAC stream without a length: it cannot read on
+
+Samples = NDArray[np.float32]
+Plain = Any  # JSON border: what msgpack carries, and modules without types
+
+
+class Refused(Exception):
+    """The file's fault; the gateway makes the client's error of it."""
+
+    def __init__(self, reason: str, code: str = "invalid_audio", field: str = "file") -> None:
+        super().__init__(reason)
+        self.field, self.code, self.reason = field, code, reason
+
+
+def too_long(longest_s: float) -> Refused:
+    """The refusal of audio over a bound, by its header or while it is decoded."""
+    return Refused(f"the audio is longer than {longest_s:g} seconds", "audio_too_long")
+
+
+def probe(file: BinaryIO, longest_s: float) -> dict[str, Plain]:
+    """How long the audio is by its header, in milliseconds; refuses what cannot be decoded."""
+    sound = _opened(file)
+    if sound is None:
+        milliseconds = _probe_container(file)
+    else:
+        with sound:
+            if sound.frames <= 0 or sound.samplerate <= 0:
+                raise Refused("the audio file holds no audio")
+            milliseconds = -(-sound.frames * 1000 // sound.samplerate)
+    if milliseconds > longest_s * 1000:
+        raise too_long(longest_s)
+    return {"milliseconds": int(milliseconds)}
+
+
+def probe_references(urls: list[str]) -> dict[str, Plain]:
+    """Whether each data: URL is audio of 2 to 10 seconds, as a speaker's reference must be."""
+    for place, url in enumerate(urls):
+        field = f"known_speaker_references[{place}]"
+        try:
+            data = base64.b64decode(url.partition(";base64,")[2], validate=True)
+            lasts_ms = probe(io.BytesIO(data), REFERENCE_MOST_S)["milliseconds"]
+        except (ValueError, Refused):
+            lasts_ms = 0
+        if lasts_ms < REFERENCE_LEAST_S * 1000:
+            raise Refused("a speaker's reference must be 2 to 10 seconds of audio", field=field)
+    return {}
+
+
+def _opened(file: BinaryIO) -> Plain:
+    """The file as libsndfile reads it; None when it cannot, or cannot say where it ends."""
+    import soundfile
+
+    file.seek(0)
+    try:
+        sound = soundfile.SoundFile(file)
+    except soundfile.LibsndfileError:
+        return None
+    if sound.frames == OPEN_END:
+        sound.close()
+        return None
+    return sound
+
+
+def _probe_container(file: BinaryIO) -> int:
+    """The duration of what libsndfile cannot read: by its packets, without decoding."""
+    av = _av()
+    file.seek(0)
+    try:
+        with av.open(file, "r") as container:
+            stream = container.streams.audio[0]
+            end = 0.0
+            for packet in container.demux(stream):
+                if packet.pts is not None and stream.time_base is not None:
+                    end = max(end, float((packet.pts + (packet.duration or 0)) * stream.time_base))
+    except (av.FFmpegError, IndexError, ValueError, OSError):
+        raise Refused("the audio file could not be decoded") from None
+    if end <= 0:
+        raise Refused("the audio file holds no audio")
+    return int(-(-end * 1000 // 1))
+
+
+def _av() -> Plain:
+    try:
+        import av
+    except ImportError:
+        reason = "this audio format needs the extra modgate[codecs]; send wav, flac, ogg or mp3"
+        raise Refused(reason, "unsupported_media_type") from None
+    return av
+
+
+def blocks(file: BinaryIO) -> Iterator[Samples]:
+    """The whole file as mono blocks at 16 kHz; together as many samples as its length is long."""
+    return _exactly(_read(file))
+
+
+Decoded = tuple[Samples, float]  # samples at 16 kHz, and the seconds of audio that they stand for
+
+
+def _exactly(decoded: Iterator[Decoded]) -> Iterator[Samples]:
+    """A resampler is off by a sample or two at the end: the last block makes the length right."""
+    last: Samples | None = None
+    made, seconds = 0, 0.0
+    for block, lasts_s in decoded:
+        seconds += lasts_s
+        made += len(block)
+        if last is not None:
+            yield last
+        last = np.nan_to_num(block)
+    if last is None:
+        return
+    over = made - round(seconds * RATE)
+    yield last[: max(0, len(last) - over)] if over > 0 else np.pad(last, (0, -over))
+
+
+def _read(file: BinaryIO) -> Iterator[Decoded]:
+    sound = _opened(file)
+    if sound is None:
+        yield from _read_container(file)
+        return
+    import soundfile
+
+    with sound:
+        step = max(1, int(sound.samplerate * BLOCK_S))
+        resample = _resampler(sound.samplerate)
+        try:
+            while len(block := sound.read(step, dtype="float32", always_2d=True)):
+                yield resample(block.mean(axis=1), False), len(block) / sound.samplerate
+        except soundfile.LibsndfileError:
+            raise Refused("the audio file could not be decoded to its end") from None
+        yield resample(np.zeros(0, dtype=np.float32), True), 0.0
+
+
+def _resampler(rate: int) -> Plain:
+    if rate == RATE:
+        return lambda block, last: block
+    import soxr
+
+    stream = soxr.ResampleStream(rate, RATE, 1, dtype="float32")
+    return lambda block, last: stream.resample_chunk(block, last=last)
+
+
+def _read_container(file: BinaryIO) -> Iterator[Decoded]:
+    av = _av()
+    file.seek(0)
+    pieces: list[Samples] = []
+    seconds = size = 0.0
+    try:
+        with av.open(file, "r") as container:
+            resampler = av.AudioResampler(format="flt", layout="mono", rate=RATE)
+            for frame in _frames(container):
+                seconds += frame.samples / frame.sample_rate if frame is not None else 0.0
+                for piece in resampler.resample(frame):
+                    pieces.append(piece.to_ndarray().reshape(-1).astype(np.float32))
+                    size += len(pieces[-1])
+                if size >= BLOCK_S * RATE:
+                    yield np.concatenate(pieces), seconds
+                    pieces, seconds, size = [], 0.0, 0
+    except (av.FFmpegError, IndexError, ValueError, OSError):
+        raise Refused("the audio file could not be decoded") from None
+    if pieces:
+        yield np.concatenate(pieces), seconds
+
+
+def _frames(container: Plain) -> Iterator[Plain]:
+    """Each frame, and None for the resampler to give what it still holds."""
+    yield from container.decode(audio=0)
+    yield None

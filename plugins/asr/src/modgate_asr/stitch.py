@@ -1,0 +1,127 @@
+"""Joining two pieces whose audio overlaps: which words of either stay.
+
+Source: algorithms.md 6.1 and `stitch` of its appendix B; wire.md 4.2 for engines without the times
+of words.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+
+from modgate_asr.heard import Heard, ms_of
+from modgate_asr.transcript import UNSPACED_LETTERS, Word
+
+SLACK_MS = 300  # words this far outside the overlap are looked at
+APART_MS = 500  # the same word in both pieces is at most so far apart
+LEAST_MATCH, MOST_WORDS = 2, 30
+EDGE_WORDS = 2  # a cut may have garbled so many words at its very edge
+_TOKEN = re.compile(f"[{UNSPACED_LETTERS}]|[^\\W{UNSPACED_LETTERS}]+(?:['\u2019]\\w+)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """The left piece keeps its text before `left`, the right one from `right` on (characters)."""
+
+    left: int
+    right: int
+
+
+def held_from(heard: Heard) -> int:
+    """Where in the text of a piece before a hard cut begins what the next piece may change."""
+    if heard.timed:
+        edge_ms = ms_of(heard.piece.next) - SLACK_MS
+        return _start_of(heard.words, _first(heard.words, edge_ms), len(heard.text))
+    tokens = list(_TOKEN.finditer(heard.text))[-MOST_WORDS:]
+    return tokens[0].start() if tokens else len(heard.text)
+
+
+def join(left: Heard, right: Heard) -> Join:
+    """Where to join two pieces of which the right one starts before the left one ends."""
+    if left.timed and right.timed:
+        return _by_time(left, right)
+    if not left.text or not right.text:
+        return Join(len(left.text), 0)
+    return _by_text(left.text, right.text) or _by_segments(left, right)
+
+
+def _by_time(left: Heard, right: Heard) -> Join:
+    """The word that both heard nearest the middle of the overlap; else the middle itself."""
+    start_ms, end_ms = ms_of(right.piece.start), ms_of(left.piece.end)
+    middle_ms = (start_ms + end_ms) // 2
+    first = _first(left.words, start_ms - SLACK_MS)
+    behind = _first(right.words, end_ms + SLACK_MS)
+    keep, drop = _first(left.words, middle_ms), _first(right.words, middle_ms)
+    nearest = None
+    for i, j in _matches(left.words[first:], right.words[:behind]):
+        away = abs(left.words[first + i].start_ms - middle_ms)
+        if nearest is None or away < nearest:
+            nearest, keep, drop = away, first + i + 1, j + 1
+    return Join(
+        _start_of(left.words, keep, len(left.text)), _start_of(right.words, drop, len(right.text))
+    )
+
+
+def _matches(tail: Sequence[Word], head: Sequence[Word]) -> list[tuple[int, int]]:
+    """Equal words of both, at about the same time."""
+    matcher = SequenceMatcher(
+        None, [_plain(w.word) for w in tail], [_plain(w.word) for w in head], autojunk=False
+    )
+    pairs = ((a + k, b + k) for a, b, size in matcher.get_matching_blocks() for k in range(size))
+    return [(i, j) for i, j in pairs if abs(tail[i].start_ms - head[j].start_ms) < APART_MS]
+
+
+def _plain(word: str) -> str:
+    return "".join(_TOKEN.findall(word.lower())) or word.strip()
+
+
+def _first(words: Sequence[Word], from_ms: int) -> int:
+    """The first word that begins at a time or later."""
+    return next((i for i, word in enumerate(words) if word.start_ms >= from_ms), len(words))
+
+
+def _start_of(words: Sequence[Word], index: int, end: int) -> int:
+    at = words[index].at if index < len(words) else None
+    return at[0] if at is not None else end
+
+
+def _by_text(left: str, right: str) -> Join | None:
+    """The longest run of words that the left text ends with and the right one begins with.
+
+    A hard cut may have garbled a word or two at its edge, so the run may lie that far inside.
+    """
+    tail = list(_TOKEN.finditer(left))[-MOST_WORDS:]
+    head = list(_TOKEN.finditer(right))[:MOST_WORDS]
+    ends, begins = _lower(tail), _lower(head)
+    for size in range(min(len(tail), len(head)), LEAST_MATCH - 1, -1):
+        for inside in range(2 * EDGE_WORDS + 1):
+            for skipped in range(max(0, inside - EDGE_WORDS), min(inside, EDGE_WORDS) + 1):
+                last, first = len(tail) - skipped, inside - skipped
+                if last >= size and ends[last - size : last] == begins[first : first + size]:
+                    return Join(tail[last - 1].end(), _next_start(head, first + size, right))
+    return None
+
+
+def _lower(tokens: Sequence[re.Match[str]]) -> list[str]:
+    return [token.group().lower() for token in tokens]
+
+
+def _next_start(tokens: Sequence[re.Match[str]], index: int, text: str) -> int:
+    """Where the token behind a run begins: what stands between goes with the run."""
+    if index < len(tokens):
+        return tokens[index].start()
+    end = tokens[index - 1].end()
+    behind = _TOKEN.search(text, end)
+    return behind.start() if behind is not None else len(text)
+
+
+def _by_segments(left: Heard, right: Heard) -> Join:
+    """Nothing matches: by the middles of segments, where the engine gave some."""
+    middle_ms = (ms_of(right.piece.start) + ms_of(left.piece.end)) // 2
+    if len(right.segments) < 2 and len(left.segments) < 2:
+        return Join(len(left.text), 0)
+    keep = [s.at[1] for s in left.segments if s.at is not None and s.middle_ms < middle_ms]
+    drop = [s.at[1] for s in right.segments if s.at is not None and s.middle_ms < middle_ms]
+    return Join(max(keep, default=len(left.text)), max(drop, default=0))
