@@ -19,7 +19,7 @@ from modgate_asr.sound import RATE, Plain, Refused, Samples, blocks, too_long
 
 FRAME = RATE // 50  # 20 ms
 FLOOR_FACTOR = 4.0  # +6 dB above the noise floor, in energy
-LEAST_FLOOR = 1e-8
+LOUD_FACTOR = 4.0  # silence is at least 6 dB below what is loud: a steady sound is no silence
 SILENT = 1e-7  # -70 dBFS: below it there is no speech that a 16-bit engine could hear
 LEAST_SHARE = 0.6  # of the longest window: a cut must leave room to look for silence
 OVERLAP_SHARE = 0.25
@@ -89,9 +89,9 @@ def _energy(samples: Samples) -> Samples:
 def quietest(held: Samples, rule: Rule) -> tuple[int, bool]:
     """Where to cut, in samples, and whether it is silent there."""
     energy = _energy(held[: rule.longest])
-    floor = max(float(np.percentile(energy, 10)), LEAST_FLOOR)
+    floor, loud = (float(level) for level in np.percentile(energy, (10, 95)))
     first = rule.least // FRAME
-    quiet = energy[first:] <= floor * FLOOR_FACTOR
+    quiet = energy[first:] <= max(SILENT, min(floor * FLOOR_FACTOR, loud / LOUD_FACTOR))
     edges = np.flatnonzero(np.diff(np.concatenate(([False], quiet, [False])).astype(np.int8)))
     begins, lengths = edges[::2], edges[1::2] - edges[::2]
     if len(lengths) == 0 or lengths.max() < rule.quiet_frames:
