@@ -43,7 +43,7 @@ PERIOD_MS = 600_000  # the made audio repeats after ten minutes
 FILE_BYTES = 1 << 30
 CACHE = Path(tempfile.gettempdir()) / "modgate-bench-asr"
 RATE, SPOKEN_RATE = 16_000, 24_000
-WORDS, SEED = 1600, 7
+WORDS, SEED = 2200, 7
 NOISE_DB = 25.0
 
 

@@ -29,6 +29,7 @@ from modgate.plugin import (
 )
 
 DELTA, LAST = "transcript.text.delta", "transcript.text.done"
+EVENTS = frozenset({DELTA, "transcript.text.segment", LAST})
 GRAINS = "timestamp_granularities[]"
 # What engines know besides the home wire, and OpenAI does not.
 OPENAI = frozenset(
@@ -67,12 +68,14 @@ class AsrHome(Dialect):
         return Outgoing(path=self.call.path, body=body, reply="sse" if self.streamed else "whole")
 
     def decode(self, event: Event) -> Iterable[Event]:
-        """Nothing in the reply names a model."""
-        if b'"error"' in event.data or b'"object":"error"' in event.data.replace(b" ", b""):
+        """Nothing in a reply names a model.  Events of a stream that nobody knows are left out."""
+        if b'"error"' in event.data:
             _no_error(event)
-        if self.streamed and b'"transcript.text.done"' in event.data:
-            self._finished = True
-        return (event,)
+        if not self.streamed:
+            return (event,)
+        kind = event.fields().get("type")
+        self._finished = self._finished or kind == LAST
+        return (event,) if kind in EVENTS else ()
 
     def end(self, done: bool) -> Iterable[Event]:
         """A missing [DONE] is forgiven once the last event was seen; OpenAI sends none."""
@@ -108,9 +111,7 @@ class Chunks(AsrHome):
     def decode(self, event: Event) -> Iterable[Event]:
         """A chunk's text as a delta; its usage is kept for the end."""
         passed = super().decode(event)
-        if not self.streamed:
-            return passed
-        return self._converted(event.fields())
+        return self._converted(event.fields()) if self.streamed else passed
 
     def _converted(self, chunk: Fields) -> Iterator[Event]:
         for choice in chunk.each("choices", empty=True) if "choices" in chunk else ():
@@ -199,12 +200,13 @@ class Speaches(AsrHome):
     def decode(self, event: Event) -> Iterable[Event]:
         """A segment without a type is a delta; its blanks were cut off."""
         passed = super().decode(event)
-        if not self.streamed or b'"transcript.text.' in event.data:
+        if not self.streamed or (reply := event.fields()).get("type") is not None:
             return passed
-        text = event.fields().text("text", empty=True).strip()
-        said = f" {text}" if self._said and text else text
-        self._said.append(said)
-        return (_event({"type": DELTA, "delta": said}),) if said else ()
+        text = (reply.text("text", "", empty=True) or "").strip()
+        if not text:
+            return ()
+        self._said.append(f" {text}" if self._said else text)
+        return (_event({"type": DELTA, "delta": self._said[-1]}),)
 
     def end(self, done: bool) -> Iterable[Event]:
         """Of the older form the end of the body is the end."""
@@ -214,11 +216,20 @@ class Speaches(AsrHome):
 
 
 class FasterWhisperServer(AsrHome):
-    """faster-whisper-server: whole replies, as they come."""
+    """faster-whisper-server: whole replies, no times of words; its form calls the model otherwise.
+
+    Two servers have that name; the other one, Speaches' ancestor, reads `model`.
+    """
 
     family = "faster-whisper-server"
-    fields = OPENAI - {"include[]", "chunking_strategy", "languages[]", "keywords[]", "stream"}
+    fields = frozenset({"model", "file", "response_format", "language", "prompt", "temperature"})
     streams = False
+
+    def encode(self) -> Outgoing:
+        """The model's name under both of its names."""
+        outgoing = super().encode()
+        body = outgoing.body.put(model_name=self.served.name)
+        return Outgoing(path=outgoing.path, body=body)
 
 
 class LlamaCpp(AsrHome):

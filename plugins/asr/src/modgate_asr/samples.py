@@ -32,6 +32,25 @@ _USAGE = Units(audio_ms=1000)
 _JSON = {"text": "Hello world.", "usage": {"type": "duration", "seconds": 1}}
 
 
+_TOKENS = (
+    b'{"text":"Hello world.","logprobs":[{"token":"Hello","logprob":-0.1,"bytes":[72]},'
+    b'{"token":" world.","logprob":-0.2,"bytes":[32]}],"usage":{"type":"tokens",'
+    b'"input_tokens":10,"output_tokens":3,"total_tokens":13,'
+    b'"input_token_details":{"text_tokens":0,"audio_tokens":10}}}'
+)
+_SPOKEN = (
+    b'{"task":"transcribe","duration":1.0,"text":"Hello. World.","segments":['
+    b'{"type":"transcript.text.segment","id":"x","start":0.0,"end":0.4,"text":"Hello.",'
+    b'"speaker":"A"},{"type":"transcript.text.segment","id":"y","start":0.4,"end":0.9,'
+    b'"text":"World.","speaker":"B"}]}'
+)
+_EVENTS = (
+    b'{"type":"transcript.text.delta","delta":"Hello"}',
+    b'{"type":"transcript.text.delta","delta":" world."}',
+    b'{"type":"transcript.text.done","text":"Hello world."}',
+)
+
+
 def _sample(path: str, **more: str) -> Sample:
     form: dict[str, str | tuple[str, bytes]] = {"model": "m", **more, "file": _FILE}
     plain = "response_format" not in more and "stream" not in more
@@ -47,4 +66,39 @@ SAMPLES = (
     _sample(TRANSLATIONS),
     _sample(TRANSLATIONS, response_format="vtt"),
     _sample(TRANSLATIONS, response_format="text"),
+    Sample(
+        path=TRANSCRIPTIONS,
+        form={"model": "m", "include[]": "logprobs", "file": _FILE},
+        facts={"timestamps": "none", "logprobs": True},
+        upstream=[_TOKENS],
+        reply={
+            "text": "Hello world.",
+            "logprobs": [
+                {"token": "Hello", "logprob": -0.1, "bytes": [72]},
+                {"token": " world.", "logprob": -0.2, "bytes": [32]},
+            ],
+            "usage": {
+                "type": "tokens",
+                "input_tokens": 10,
+                "output_tokens": 3,
+                "total_tokens": 13,
+                "input_token_details": {"audio_tokens": 10, "text_tokens": 0},
+            },
+        },
+        usage=_USAGE,
+    ),
+    Sample(
+        path=TRANSCRIPTIONS,
+        form={"model": "m", "response_format": "diarized_json", "file": _FILE},
+        facts={"diarizes": True},
+        upstream=[_SPOKEN],
+        usage=_USAGE,
+    ),
+    Sample(
+        path=TRANSCRIPTIONS,
+        form={"model": "m", "stream": "true", "file": _FILE},
+        facts={"streams": True},
+        upstream=[_EVENTS],
+        usage=_USAGE,
+    ),
 )
