@@ -171,3 +171,22 @@ def test_sglang_counts_reasoning_where_the_wire_has_it() -> None:
         "completion_tokens": 5,
         "completion_tokens_details": {"reasoning_tokens": 4},
     }
+
+
+@pytest.mark.parametrize("usage", [True, False])
+def test_a_reply_of_llamacpp_was_created_once(usage: bool) -> None:
+    """Its server writes the time of each chunk."""
+    dialect = speaking(LlmLlamaCpp)
+    told: list[Json] = []
+    for second in range(3):
+        choice = {"index": 0, "delta": {"content": "a"}, "finish_reason": None}
+        chunk: JsonObject = {"choices": [choice], "created": 10 + second}
+        if second == 2 and usage:
+            chunk |= {"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 2}}
+        told += [orjson.loads(event.data) for event in dialect.decode(Event(orjson.dumps(chunk)))]
+    finish = {"index": 0, "delta": {}, "finish_reason": "stop"}
+    list(dialect.decode(Event(orjson.dumps({"choices": [finish], "created": 13}))))
+    told += [orjson.loads(event.data) for event in dialect.end(True)]
+
+    assert len(told) == 3
+    assert {value["created"] for value in told} == {10}

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 _TEXT = re.compile(rb'"(?:content|text|reasoning|reasoning_content)":"([^"\\]+)"')
 _MARK = "\ue000modgate\ue000".encode()  # two characters that no text has: of private use
-_LESSONS = 16  # a stream whose chunks are never alike is not studied for ever
+_LESSONS = 16  # in a row without use: a stream whose chunks are never alike is not studied for ever
 
 
 class Template:
@@ -34,6 +34,7 @@ class Template:
         if data.startswith(self._front) and data.endswith(self._back):
             text = data[self._size : len(data) - len(self._back)]
             if text and b'"' not in text and b"\\" not in text:
+                self._lessons = _LESSONS
                 return text.join(self._parts)
         return None
 

@@ -5,6 +5,7 @@ Source: wire.md 2.6 and 10.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 
 import orjson
@@ -26,6 +27,7 @@ from modgate.plugin import (
 )
 
 EXTRA = Extra("timings", "__verbose", "generation_settings")
+_CREATED = re.compile(rb'"created":\d+')
 COUNT_CHAT = "/v1/chat/completions/input_tokens"
 
 
@@ -45,6 +47,7 @@ class LlamaCpp(ChatDialect):
 
     def __init__(self, call: Call, served: Served) -> None:
         super().__init__(call, served)
+        self._created: bytes | None = None
         self._usage: JsonObject | None = None
         self._last: JsonObject = {}
         self._joined = Joined() if call.reply == "whole" else None
@@ -89,6 +92,14 @@ class LlamaCpp(ChatDialect):
         passed = super().decode(event)
         return () if self._joined is not None else passed
 
+    def worded(self, data: bytes) -> bytes:
+        """Its clock goes on while it streams; a reply was created once."""
+        data = super().worded(data)
+        if self._created is None:
+            found = _CREATED.search(data)
+            self._created = None if found is None else found.group()
+        return data if self._created is None else _CREATED.sub(self._created, data, count=1)
+
     def _keep(self, value: JsonObject) -> None:
         for key in () if self.call.raw else EXTRA.names:
             value.pop(key, None)
@@ -114,6 +125,8 @@ class LlamaCpp(ChatDialect):
         else:
             return ()
         value["model"] = self.served.asked
+        if self._created is not None:
+            value["created"] = int(self._created.partition(b":")[2])
         return (Event(orjson.dumps(value)),)
 
     def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
