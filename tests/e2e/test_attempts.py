@@ -106,6 +106,25 @@ async def test_an_engine_that_fails_is_tried_elsewhere_once(
     assert sorted(map(len, calls)) == [0, 1, 1]
 
 
+async def test_an_engine_that_still_loads_is_passed_over(
+    tmp_path: Path, engine: ScriptedEngine
+) -> None:
+    loading = Refusal(status=503, family="llamacpp", message="Loading model")
+    engine.script_for = lambda record: Script(refusal=loading)
+    async with ScriptedEngine() as other:
+        urls = [engine.url, other.url]
+        backends = [{"url": url, "family": "llamacpp"} for url in urls]
+        running = await start(tmp_path, backends, plugins=["llm"], models={"chat": "llm"})
+        try:
+            clients = [await send(running.url, CHAT, key=running.key) for _ in range(REQUESTS)]
+        finally:
+            await running.app.close()
+        tried = [record for record in engine.records if record.method == "POST"]
+
+    assert tried
+    assert [client.status for client in clients] == [200] * REQUESTS
+
+
 # --- traces and ids
 
 

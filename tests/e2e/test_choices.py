@@ -10,7 +10,7 @@ from gateways import Running, start
 from oracle import requests as ask
 from oracle.client import ClientRecord, send
 from oracle.engine import ScriptedEngine
-from oracle.faults import Fault, Refusal, Script
+from oracle.faults import Fault, Piece, Refusal, Script
 
 from modgate.ledger.reader import rows
 
@@ -142,13 +142,21 @@ async def test_a_prompt_that_was_counted_is_billed_when_the_reply_is_cut(
     assert 600 <= row.units["llm.input_tokens"] <= 605
 
 
-@pytest.mark.parametrize("stream", [False, True])
+TOO_LONG = "The input (5012 tokens) is longer than the model's context length (4096 tokens)."
+SAID = {"object": "error", "message": TOO_LONG, "type": "BadRequestError", "code": 400}
+REFUSED = Script(refusal=Refusal(status=400, family="sglang", message=TOO_LONG))
+IN_A_STREAM = Script(pieces=(Piece(data=b"data: " + orjson.dumps(SAID) + b"\n\n", content=False),))
+
+
+@pytest.mark.parametrize(
+    ("stream", "script"),
+    [(False, REFUSED), (True, REFUSED), (True, IN_A_STREAM)],
+    ids=["whole", "before the stream", "inside the stream"],
+)
 async def test_an_engines_own_words_for_too_long_become_ours(
-    tmp_path: Path, engine: ScriptedEngine, stream: bool
+    tmp_path: Path, engine: ScriptedEngine, stream: bool, script: Script
 ) -> None:
-    text = "The input (5012 tokens) is longer than the model's context length (4096 tokens)."
-    refusal = Refusal(status=400, family="sglang", message=text)
-    engine.script_for = lambda record: Script(refusal=refusal)
+    engine.script_for = lambda record: script
     running = await serving(tmp_path, engine, "")
     try:
         asked = ask.chat(1, model="one", stream=stream)
@@ -164,3 +172,43 @@ async def test_an_engines_own_words_for_too_long_become_ours(
         "param": "messages",
         "code": "context_length_exceeded",
     }
+
+
+CHUNK: dict[str, object] = {
+    "id": "chatcmpl-1",
+    "object": "chat.completion.chunk",
+    "created": 1,
+    "model": "engine-one",
+    "choices": [
+        {
+            "index": 0,
+            "delta": {"reasoning": "so", "content": "x"},
+            "finish_reason": "stop",
+            "stop_reason": 2,
+            "token_ids": [5],
+        }
+    ],
+}
+
+
+@pytest.mark.parametrize("raw", [False, True])
+async def test_a_tenant_gets_an_engines_own_members_only_if_its_policy_says_so(
+    tmp_path: Path, engine: ScriptedEngine, raw: bool
+) -> None:
+    events_of = b"data: " + orjson.dumps(CHUNK) + b"\n\ndata: [DONE]\n\n"
+    engine.script_for = lambda record: Script(pieces=(Piece(data=events_of),))
+    backend = {"url": engine.url, "family": "vllm", "serves": {"one": "engine-one"}}
+    tenants = {"acme": f"raw_engine_fields = {str(raw).lower()}"}
+    running = await start(
+        tmp_path, [backend], plugins=["llm"], models={}, tenants=tenants, more=ONE
+    )
+    try:
+        client = await send(running.url, ask.chat(1, model="one", stream=True), key=running.key)
+    finally:
+        await running.app.close()
+    [chunk] = events(client)
+    [choice] = chunk["choices"]
+
+    assert chunk["model"] == "one"
+    assert choice["delta"] == {"reasoning_content": "so", "reasoning": "so", "content": "x"}
+    assert ("token_ids" in choice, "stop_reason" in choice) == (raw, raw)

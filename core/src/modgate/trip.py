@@ -10,7 +10,14 @@ from typing import Protocol
 
 from modgate.api.relay import Event, Outcome, State
 from modgate.dispatch import Order, state_of
-from modgate.errors import GatewayError, Overloaded, PluginFault, Upstream, UpstreamTimedOut
+from modgate.errors import (
+    GatewayError,
+    ModelLoading,
+    Overloaded,
+    PluginFault,
+    Upstream,
+    UpstreamTimedOut,
+)
 from modgate.fleet.fleet import Fleet
 
 TRIES = 2
@@ -96,7 +103,7 @@ class Trip:
         last = self.order.draft.last_try(self.order.index)
         if self.fed or self._tries >= TRIES or last is None or isinstance(error, UpstreamTimedOut):
             return False
-        if not isinstance(error, Upstream | Overloaded):
+        if not isinstance(error, Upstream | Overloaded | ModelLoading):
             return False
         self.order.tried.add(last.backend)
         unheard = last.status is None and isinstance(error, Upstream)

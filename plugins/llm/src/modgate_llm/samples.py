@@ -145,7 +145,19 @@ _LEGACY = (
     ),
 )
 
+_CACHED: JsonObject = {
+    **REPLY,
+    "usage": {**REPLY["usage"], "prompt_tokens_details": {"cached_tokens": 4}},
+}
+
 SAMPLES = (
+    Sample(
+        path=CHAT,
+        json=_CHAT,
+        upstream=[Relay.json(_CACHED)],
+        reply=_CACHED,
+        usage=Units(input_tokens=9, cached_tokens=4, output_tokens=2),
+    ),
     *_FAN,
     *_LEGACY,
     Sample(path=CHAT, json=_CHAT, upstream=[Relay.json(REPLY)], reply=REPLY, usage=_COST),

@@ -1,0 +1,124 @@
+"""A call a choice: what each is asked, and what of their replies is the client's one."""
+
+from __future__ import annotations
+
+import orjson
+import pytest
+
+from modgate.errors import BadReply
+from modgate.kit.chat_fan import FanRelay, fanned
+from modgate.plugin import Body, Call, Event, JsonObject, Outcome, Units
+
+OK, PENDING = Outcome(state="ok"), Outcome()
+
+
+def relay(*, stream: bool = False, each: int = 2) -> FanRelay:
+    return FanRelay(stream=stream, include_usage=stream, prompt=7, each=each, least=3)
+
+
+def whole(*texts: str, **usage: object) -> Event:
+    choices = [
+        {"index": index, "text": text, "finish_reason": "stop"} for index, text in enumerate(texts)
+    ]
+    value: JsonObject = {"id": f"cmpl-{texts[0]}", "choices": choices}
+    return Event(orjson.dumps({**value, "usage": usage} if usage else value))
+
+
+def chunk(text: str, finish: str | None = None) -> Event:
+    choice = {"index": 0, "delta": {"content": text}, "finish_reason": finish}
+    return Event(orjson.dumps({"id": text, "created": 5, "choices": [choice]}))
+
+
+def test_each_call_asks_for_one_choice_and_the_prompt_is_reserved_once() -> None:
+    call = Call(
+        path="/v1/chat/completions",
+        body=Body.of(messages=[], n=3, seed=5),
+        size=Units(input_tokens=10, output_tokens=30),
+    )
+    calls = fanned(call, 3, 10)
+
+    assert [dict(each.size) for each in calls] == [
+        {"output_tokens": 10, "input_tokens": 10},
+        {"output_tokens": 10, "input_tokens": 0},
+        {"output_tokens": 10, "input_tokens": 0},
+    ]
+    assert [set(each.body.members()) for each in calls] == [{"messages", "seed"}] * 3
+    assert [each.body.members()["seed"] for each in calls] == [b"5", b"6", b"7"]
+
+
+def test_choices_of_several_prompts_are_numbered_by_prompt() -> None:
+    joining = relay()
+    joining.feed(0, whole("a0", "b0"))
+    joining.feed(1, whole("a1", "b1"))
+    [data] = joining.close([OK, OK])
+
+    choices = orjson.loads(data)["choices"]
+    assert [(choice["index"], choice["text"]) for choice in choices] == [
+        (0, "a0"),
+        (1, "a1"),
+        (2, "b0"),
+        (3, "b1"),
+    ]
+
+
+def test_usage_names_the_prompt_once_and_adds_what_was_written() -> None:
+    joining = relay()
+    one = {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13}
+    details = {"completion_tokens_details": {"reasoning_tokens": 3}}
+    cached = {"prompt_tokens_details": {"cached_tokens": 2}}
+    joining.feed(0, whole("a", **one, **details, **cached))
+    joining.feed(1, whole("b", **one, **details, prompt_tokens_details={"cached_tokens": 9}))
+    [data] = joining.close([OK, OK])
+    usage = joining.usage([OK, OK])
+
+    assert orjson.loads(data)["usage"] == {
+        "prompt_tokens": 9,
+        "completion_tokens": 8,
+        "total_tokens": 17,
+        "prompt_tokens_details": {"cached_tokens": 2},
+        "completion_tokens_details": {"reasoning_tokens": 6},
+    }
+    assert dict(usage.units) == {"input_tokens": 9, "cached_tokens": 2, "output_tokens": 8}
+    assert (usage.exact, usage.by) == (True, "engine")
+
+
+def test_until_every_call_has_reported_the_bill_is_a_floor() -> None:
+    joining = relay(stream=True)
+
+    assert dict(joining.usage([]).units) == {"output_tokens": 0}
+    joining.feed(0, chunk("a"))
+    assert dict(joining.usage([PENDING]).units) == {"input_tokens": 3, "output_tokens": 1}
+    joining.feed(0, Event(b'{"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":4}}'))
+    told = joining.usage([OK])
+    assert dict(told.units) == {"input_tokens": 9, "output_tokens": 4}
+    assert not told.exact
+    joining.feed(1, chunk("b"))
+    assert dict(joining.usage([OK, PENDING]).units) == {"input_tokens": 9, "output_tokens": 5}
+
+
+def test_a_stream_is_one_reply_with_one_id() -> None:
+    joining = relay(stream=True)
+    data = [*joining.feed(0, chunk("a", "stop")), *joining.feed(1, chunk("b", "length"))]
+    told = [orjson.loads(each.removeprefix(b"data: ")) for each in data]
+
+    assert [value["id"] for value in told] == ["a", "a"]
+    assert [value["choices"][0]["index"] for value in told] == [0, 1]
+    assert [value["choices"][0]["finish_reason"] for value in told] == ["stop", "length"]
+
+
+def test_without_usage_of_the_engine_the_bill_is_an_estimate() -> None:
+    joining = relay()
+    joining.feed(0, whole("abcdef"))
+    joining.feed(1, whole("abc"))
+    usage = joining.usage([OK, OK])
+
+    assert dict(usage.units) == {"input_tokens": 7, "output_tokens": 3}
+    assert (usage.exact, usage.by) == (False, "estimate")
+
+
+@pytest.mark.parametrize(
+    "data", [b"[]", b"{}", b'{"choices":[1]}', b'{"choices":[{"index":"0"}]}', b"<html>"]
+)
+def test_what_is_no_chat_is_a_bad_reply(data: bytes) -> None:
+    with pytest.raises(BadReply):
+        relay().feed(0, Event(data))
