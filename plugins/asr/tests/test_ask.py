@@ -123,6 +123,13 @@ def test_extras_of_engines_are_passed_on_and_the_unknown_is_not(tmp_path: Path) 
     )
 
 
+def test_of_a_long_prompt_the_end_is_used(tmp_path: Path) -> None:
+    [prompt] = sent(called(tmp_path, ("prompt", "a" * 5000 + " the end")), "prompt")
+
+    assert prompt.endswith("a the end")
+    assert len(prompt) == 4000
+
+
 @pytest.mark.parametrize(
     ("facts", "parts", "field"),
     [

@@ -128,11 +128,13 @@ def _speakers(request: Request, fields: Fields) -> tuple[list[str], tuple[str, .
 
 
 def _plain(fields: Fields) -> list[tuple[str, str]]:
-    """What is passed on as it came."""
+    """What is passed on as it came; of a long prompt its end, which is what models use."""
     fields.number("temperature", None, at_least=0, at_most=1)
-    fields.text("prompt", None, at_most=PROMPT_CHARACTERS, empty=True)
-    names = ("prompt", "temperature", *EXTRAS)
-    return [(name, value) for name in names if isinstance(value := fields.get(name), str)]
+    prompt = fields.text("prompt", "", empty=True)
+    parts = [("prompt", prompt[-PROMPT_CHARACTERS:])] if prompt else []
+    names = ("temperature", *EXTRAS)
+    rest = [(name, value) for name in names if isinstance(value := fields.get(name), str)]
+    return parts + rest
 
 
 def _language(request: Request, fields: Fields, facts: Facts) -> list[tuple[str, str]]:
