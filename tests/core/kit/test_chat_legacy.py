@@ -53,6 +53,13 @@ def test_an_answer_of_a_function_finds_its_call() -> None:
     assert made[2] == {"role": "tool", "tool_call_id": "call_1", "content": "rain"}
 
 
+@pytest.mark.parametrize("functions", [[], None], ids=str)
+def test_no_functions_are_none(functions: Json) -> None:
+    read = read_chat(Fields(body(functions=functions)))
+
+    assert (read.legacy, read.put, read.drop) == (False, {}, ("functions",))
+
+
 def test_older_messages_alone_get_a_reply_of_today() -> None:
     old = {"role": "function", "name": "weather", "content": "rain"}
     read = read_chat(Fields({"messages": [old]}))

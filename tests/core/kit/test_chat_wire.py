@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from modgate.api.select import Served
 from modgate.kit.chat_dialect import ChatDialect
 from modgate.kit.chat_relay import ChatRelay, Style
+from modgate.kit.chat_template import Template
 from modgate.kit.chat_wire import Extra, aliased, finished, has_finished, one_reasoning
 from modgate.kit.families.llamacpp import LlamaCpp
 from modgate.kit.families.sglang import Sglang
@@ -103,6 +104,30 @@ def chunks(draw: st.DrawFn) -> bytes:
     chunk: JsonObject = {"id": "c", "model": "engines", "choices": [choice]}
     usage = draw(usages)
     return orjson.dumps(chunk if usage is ... else {**chunk, "usage": usage})
+
+
+@pytest.mark.parametrize(
+    ("text", "taken"),
+    [
+        (b"", False),
+        (b"plain", True),
+        (rb"\n", True),
+        (rb"say \"hi\"", True),
+        (rb"a\\", True),
+        (rb"\\\"", True),
+        (rb'a"b', False),
+        (rb'a\\"b', False),
+        (rb'\n"', False),
+        (b"a\\", False),
+        (b"a\\\\\\", False),
+    ],
+)
+def test_only_a_whole_json_text_fills_a_template(text: bytes, taken: bool) -> None:
+    template = Template(lambda data: data.replace(b"content", b"CONTENT"))
+    template.learn(b'{"content":"x"}')
+    filled = template.filled(b'{"content":"' + text + b'"}')
+
+    assert filled == (b'{"CONTENT":"' + text + b'"}' if taken else None)
 
 
 @pytest.mark.parametrize("family", [ChatDialect, Vllm, Sglang, LlamaCpp])

@@ -28,12 +28,14 @@ NUMBERS = (
 # Extras that let one tenant reach into another's work, the engine's process or its network, or that
 # generate more than was reserved.  Source: wire.md 2.1 for vLLM; the request types of SGLang
 # (adapters by path, pickled code, peers by address) and of llama.cpp's server.
-UNSAFE = (
-    *("chat_template", "documents", "priority", "cache_salt", "kv_transfer_params", "vllm_xargs"),
-    *("request_id", "mm_processor_kwargs", "media_io_kwargs"),
-    *("rid", "lora_path", "session_params", "custom_logit_processor", "extra_key"),
-    *("bootstrap_host", "bootstrap_port", "bootstrap_room", "data_parallel_rank"),
-    *("id_slot", "slot_id", "lora", "n_predict", "__verbose"),
+UNSAFE = frozenset(
+    (
+        *("chat_template", "documents", "priority", "cache_salt", "kv_transfer_params"),
+        *("vllm_xargs", "request_id", "mm_processor_kwargs", "media_io_kwargs"),
+        *("rid", "lora_path", "session_params", "custom_logit_processor", "extra_key"),
+        *("bootstrap_host", "bootstrap_port", "bootstrap_room", "data_parallel_rank"),
+        *("id_slot", "slot_id", "lora", "n_predict", "__verbose"),
+    )
 )
 WITH_TOOLS = ("tools", "tool_choice", "parallel_tool_calls")
 STOPS_AT_MOST, N_AT_MOST = 4, 128
@@ -113,7 +115,7 @@ def read_chat(fields: Fields) -> Chat:
         images=tuple(read.images),
         legacy=legacy,
         tool_bytes=_tool_bytes(fields) if tools else 0,
-        drop=(*_dropped(fields), *gone, *(OLD if old else ())),
+        drop=(*_dropped(fields), *gone, *(name for name in OLD if name in fields.values)),
         put=as_tools(fields.values) if old else {},
     )
 
@@ -218,7 +220,7 @@ def _unsupported(fields: Fields) -> None:
 
 def _dropped(fields: Fields) -> tuple[str, ...]:
     """Extras that are unsafe between tenants, and the maximum that does not count of two."""
-    gone = [name for name in UNSAFE if name in fields.values]
+    gone = [name for name in fields.values if name in UNSAFE]
     if "max_completion_tokens" in fields and "max_tokens" in fields.values:
         gone.append("max_tokens")
     return tuple(gone)

@@ -193,7 +193,7 @@ def reported(usage: Json) -> Units | None:
     if isinstance(details, dict):
         inside["cached_tokens"] = min(read, _count(details.get("cached_tokens")))
         if details.get("image_tokens"):
-            inside["image_tokens"] = _count(details["image_tokens"])
+            inside["image_tokens"] = min(read, _count(details["image_tokens"]))
     return Units(inside)
 
 

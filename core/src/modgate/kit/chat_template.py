@@ -3,8 +3,8 @@
 An optimisation; the result is the same without it.  Most chunks of a stream differ from the one
 before in one JSON string.  What a pure function makes of such a chunk is learned once, from the
 chunk with a mark in place of its text, and from then on is put together around the new text.  That
-is sound for a function that only looks for members and their values: a text without a quote and a
-backslash holds none.
+is sound for a function that only looks for members and their values: a text holds none, because a
+quote inside it is escaped.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-_TEXT = re.compile(rb'"(?:content|text|reasoning|reasoning_content)":"([^"\\]+)"')
+_TEXT = re.compile(
+    rb'"(?:content|text|arguments|reasoning|reasoning_content)":"((?:[^"\\]|\\.)++)"'
+)
 _MARK = "\ue000modgate\ue000".encode()  # two characters that no text has: of private use
 _LESSONS = 16  # in a row without use: a stream whose chunks are never alike is not studied for ever
 
@@ -33,7 +35,7 @@ class Template:
         """What the function would make of a chunk like the last one; None when it is not alike."""
         if data.startswith(self._front) and data.endswith(self._back):
             text = data[self._size : len(data) - len(self._back)]
-            if text and b'"' not in text and b"\\" not in text:
+            if text and (b'"' not in text if b"\\" not in text else _escaped(text)):
                 self._lessons = _LESSONS
                 return text.join(self._parts)
         return None
@@ -47,5 +49,13 @@ class Template:
         if found is None or _TEXT.search(data, found.end()) is not None or _MARK in data:
             return
         front, back = data[: found.start(1)], data[found.end(1) :]
-        self._parts = self._made(front + _MARK + back).split(_MARK)
-        self._front, self._back, self._size = front, back, len(front)
+        parts = self._made(front + _MARK + back).split(_MARK)
+        if len(parts) > 1:
+            self._parts = parts
+            self._front, self._back, self._size = front, back, len(front)
+
+
+def _escaped(text: bytes) -> bool:
+    """Whether every quote of a text is escaped, and its end is not."""
+    bare = text.replace(b"\\\\", b"")
+    return bare.count(b'"') == bare.count(b'\\"') and bare[-1:] != b"\\"

@@ -71,7 +71,9 @@ def read_functions(fields: Fields) -> bool:
         raise fields.fault("functions", "invalid_value", reason)
     names: set[str] = set()
     if "functions" in fields:
-        names = {_function(each) for each in fields.each("functions", at_most=TOOLS_AT_MOST)}
+        names = {
+            _function(each) for each in fields.each("functions", at_most=TOOLS_AT_MOST, empty=True)
+        }
     choice = fields.get("function_call")
     if isinstance(choice, str):
         fields.choice("function_call", ("none", "auto"))
