@@ -212,3 +212,23 @@ async def test_a_tenant_gets_an_engines_own_members_only_if_its_policy_says_so(
     assert chunk["model"] == "one"
     assert choice["delta"] == {"reasoning_content": "so", "reasoning": "so", "content": "x"}
     assert ("token_ids" in choice, "stop_reason" in choice) == (raw, raw)
+
+
+async def test_tenants_share_no_prefix_cache_of_an_engine(
+    tmp_path: Path, engine: ScriptedEngine
+) -> None:
+    backend = {"url": engine.url, "family": "vllm", "serves": {"one": "engine-one"}}
+    tenants = {"acme": "", "other": ""}
+    running = await start(
+        tmp_path, [backend], plugins=["llm"], models={}, tenants=tenants, more=ONE
+    )
+    try:
+        for key in (*running.keys.values(), running.key):
+            await send(running.url, ask.chat(1, model="one", cache_salt="mine"), key=key)
+    finally:
+        await running.app.close()
+    first, other, again = [record.asked.json["cache_salt"] for record in engine.records]
+
+    assert first == again != other
+    assert "mine" not in (first, other)
+    assert "acme" not in first

@@ -12,6 +12,7 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from functools import partial
+from hashlib import sha256
 
 from aiohttp import web
 
@@ -224,6 +225,7 @@ class Exchange:
             parsed=resolved.parsed,
             others=partial(self._others, route),
             raw=self.draft.caller.policy.raw_engine_fields,
+            isolation=sha256(self.draft.caller.tenant.encode()).hexdigest()[:32],
         )
         try:
             return await shaped(

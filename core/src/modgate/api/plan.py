@@ -24,6 +24,7 @@ class Call:
     what a backend must offer, as kind -> value (`{"voice": "amy"}`).  `affinity`: where this call
     would like to go again.  `model`: another `[model.*]` entry than the request's; the call is then
     in that modality's home wire and units.  `raw`: the caller wants an engine's own members, too.
+    `isolation`: what an engine remembers of it may serve calls of the same one only.
     """
 
     path: str
@@ -34,6 +35,7 @@ class Call:
     affinity: bytes | None = None
     model: str | None = None
     raw: bool = False
+    isolation: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ class Request:
     It holds no headers and no key: a plugin cannot leak what it is never given.  `path` is the
     endpoint's own, without a modality's prefix; `asked` is the model's name as the client wrote it,
     and as the reply must say it.  `raw`: the caller's policy lets an engine's own members through.
+    `isolation`: whose request it is, as a name that says nothing.
     """
 
     id: str
@@ -40,6 +41,7 @@ class Request:
     query: Mapping[str, str] = field(default_factory=dict)
     others: Callable[[str], tuple[str, ...]] = _none
     raw: bool = False
+    isolation: str = ""
 
     def fields(self) -> Fields:
         """The body's fields: a JSON object's members, or a form's text parts."""

@@ -20,6 +20,9 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     reasoning_alias: Alias = Field(
         "both", description="names of reasoning text: `reasoning_content`, `reasoning`, or both"
     )
+    isolate_caches: bool = Field(
+        True, description="what an engine remembers of a tenant's prompts serves that tenant only"
+    )
     body_bytes: int = Field(32 << 20, ge=1024, description="bytes of a request body")
     default_model: str | None = Field(None, description="unused by this wire: `model` is required")
 

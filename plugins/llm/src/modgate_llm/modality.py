@@ -88,6 +88,7 @@ class Llm(Modality[Config]):
             reply="sse" if chat.stream else "whole",
             affinity="\n".join(chat.text).encode()[:AFFINITY_BYTES],
             raw=request.raw,
+            isolation=request.isolation if self.config.isolate_caches else "",
         )
         style = Style(alias=self.config.reasoning_alias, legacy=chat.legacy, raw=request.raw)
         if chat.each > 1 and not facts.n:

@@ -109,6 +109,7 @@ class Vlm(Modality[Config]):
             size=size,
             reply="sse" if chat.stream else "whole",
             raw=request.raw,
+            isolation=request.isolation,
             affinity="\n".join(chat.text).encode()[:AFFINITY_BYTES],
         )
         relay = ChatRelay(

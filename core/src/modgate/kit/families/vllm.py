@@ -11,7 +11,7 @@ import orjson
 
 from modgate.kit.chat_dialect import ChatDialect
 from modgate.kit.chat_wire import Extra
-from modgate.plugin import Event
+from modgate.plugin import Body, Event
 
 
 class Vllm(ChatDialect):
@@ -24,6 +24,13 @@ class Vllm(ChatDialect):
         *("token_ids", "prompt_token_ids", "prompt_logprobs", "kv_transfer_params"),
         *("routed_experts", "metrics", "service_tier"),
     )
+
+    def body(self) -> Body:
+        """With the caller's own corner of the prefix cache, whose timing would tell of others."""
+        body = super().body()
+        if not self.call.isolation or self.call.path == "/tokenize":
+            return body
+        return body.put(cache_salt=self.call.isolation)
 
     def decode(self, event: Event) -> Iterable[Event]:
         """Of its token counter's reply only the count is the home wire's."""
