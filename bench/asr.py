@@ -32,6 +32,7 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "tests")]
 
 from clients.sentences import distance, plain_words, sentence  # noqa: E402  # the tests' own words
+from clients.speaking import HEARD_RATE, pressed  # noqa: E402
 from gateways import configuration  # noqa: E402  # the tests' own way to write a configuration
 from oracle.engine import ScriptedEngine  # noqa: E402
 from oracle.faults import OK, Script  # noqa: E402
@@ -42,9 +43,8 @@ from run import free_port, process, rss_mb, wait_for  # noqa: E402
 PERIOD_MS = 600_000  # the made audio repeats after ten minutes
 FILE_BYTES = 1 << 30
 CACHE = Path(tempfile.gettempdir()) / "modgate-bench-asr"
-RATE, SPOKEN_RATE = 16_000, 24_000
+RATE = HEARD_RATE
 WORDS, SEED = 2200, 7
-NOISE_DB = 25.0
 
 
 @dataclass
@@ -221,7 +221,7 @@ def speech() -> tuple[Path, str]:
         voice.load(lambda text: None)
         pcm = b"".join(piece for text in said for piece in voice._pcm(text, 1.0))
         spoken = np.frombuffer(pcm, "<i2").astype(np.float32) / 32768
-        soundfile.write(path, noisy(without_pauses(at_rate(spoken))), RATE, subtype="PCM_16")
+        soundfile.write(path, pressed(spoken, SEED), RATE, subtype="PCM_16")
         script.write_text(" ".join(said))
     return path, script.read_text()
 
@@ -229,33 +229,6 @@ def speech() -> tuple[Path, str]:
 def data_folder() -> Path:
     """Where the models lie."""
     return Path(os.environ.get("MODGATE_DATA", HERE.parent / ".models"))
-
-
-def at_rate(samples: np.ndarray) -> np.ndarray:
-    """Spoken at 24 kHz, heard at 16."""
-    import soxr
-
-    found: np.ndarray = soxr.resample(samples, SPOKEN_RATE, RATE)
-    return found
-
-
-def without_pauses(samples: np.ndarray, frame: int = RATE // 100, most: int = 6) -> np.ndarray:
-    """No stretch below a hundredth of the loudest is longer than 60 ms."""
-    frames = samples[: len(samples) // frame * frame].reshape(-1, frame)
-    level = np.sqrt(np.square(frames).mean(axis=1))
-    still, run, kept = level < 0.01 * np.percentile(level, 99), 0, []
-    for place, quiet in enumerate(still):
-        run = run + 1 if quiet else 0
-        if run <= most:
-            kept.append(place)
-    return frames[kept].reshape(-1)
-
-
-def noisy(samples: np.ndarray) -> np.ndarray:
-    """White noise so far below the speech."""
-    power = float(np.square(samples).mean()) / 10 ** (NOISE_DB / 10)
-    noise = np.random.default_rng(SEED).normal(0, power**0.5, len(samples))
-    return np.clip(samples + noise, -1, 1).astype(np.float32)
 
 
 def unchunked(path: Path) -> str:

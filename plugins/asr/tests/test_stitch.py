@@ -68,6 +68,13 @@ def test_case_and_marks_of_a_word_do_not_matter_and_stay_as_written() -> None:
     assert joined(left, right) == "Well, Mister. Fox!"
 
 
+def test_marks_that_the_cut_took_come_from_the_next_piece() -> None:
+    left = timed(LEFT, [(28.2, "we"), (28.9, "stop")], text="we stop")
+    right = timed(RIGHT, [(28.2, "we"), (28.9, "stop"), (30.5, "Now")], text="we stop. Now")
+
+    assert joined(left, right) == "we stop. Now"
+
+
 def test_only_what_the_next_piece_may_change_is_held_back() -> None:
     left = timed(LEFT, [(20.0, "said"), (27.6, "early"), (27.8, "late"), (29.0, "last")])
 
@@ -88,6 +95,7 @@ def test_a_side_without_words_gives_way() -> None:
         ("The quick, brown fox.", "ick brown fox jumps", "The quick, brown fox jumps"),
         ("it was a dog", "jumps over", "it was a dog jumps over"),
         ("don't stop me", "stop me now", "don't stop me now"),
+        ("by the famous mouth", "the famous mouth. The lamp", "by the famous mouth. The lamp"),
     ],
 )  # fmt: skip
 def test_without_times_the_longest_run_of_words_joins_them(
@@ -99,7 +107,7 @@ def test_without_times_the_longest_run_of_words_joins_them(
 def test_letters_are_the_words_of_a_language_without_blanks() -> None:
     at = join(untimed(LEFT, "今日は天気が"), untimed(RIGHT, "天気がいいです"))
 
-    assert (at.left, at.right) == (6, 3)
+    assert (at.left, at.right) == (5, 2)
 
 
 def test_without_any_match_segments_part_at_the_middle() -> None:

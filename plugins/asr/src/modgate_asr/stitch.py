@@ -59,6 +59,8 @@ def _by_time(left: Heard, right: Heard) -> Join:
         away = abs(left.words[first + i].start_ms - middle_ms)
         if nearest is None or away < nearest:
             nearest, keep, drop = away, first + i + 1, j + 1
+    if nearest is not None and keep == len(left.words) and drop > 1:
+        keep, drop = keep - 1, drop - 1  # the cut took the marks behind the left one's last word
     return Join(
         _start_of(left.words, keep, len(left.text)), _start_of(right.words, drop, len(right.text))
     )
@@ -90,7 +92,8 @@ def _start_of(words: Sequence[Word], index: int, end: int) -> int:
 def _by_text(left: str, right: str) -> Join | None:
     """The longest run of words that the left text ends with and the right one begins with.
 
-    A hard cut may have garbled a word or two at its edge, so the run may lie that far inside.
+    A hard cut may have garbled a word or two at its edge, so the run may lie that far inside.  The
+    run's last word is the right one's, with the marks behind it.
     """
     tail = list(_TOKEN.finditer(left))[-MOST_WORDS:]
     head = list(_TOKEN.finditer(right))[:MOST_WORDS]
@@ -100,21 +103,12 @@ def _by_text(left: str, right: str) -> Join | None:
             for skipped in range(max(0, inside - EDGE_WORDS), min(inside, EDGE_WORDS) + 1):
                 last, first = len(tail) - skipped, inside - skipped
                 if last >= size and ends[last - size : last] == begins[first : first + size]:
-                    return Join(tail[last - 1].end(), _next_start(head, first + size, right))
+                    return Join(tail[last - 1].start(), head[first + size - 1].start())
     return None
 
 
 def _lower(tokens: Sequence[re.Match[str]]) -> list[str]:
     return [token.group().lower() for token in tokens]
-
-
-def _next_start(tokens: Sequence[re.Match[str]], index: int, text: str) -> int:
-    """Where the token behind a run begins: what stands between goes with the run."""
-    if index < len(tokens):
-        return tokens[index].start()
-    end = tokens[index - 1].end()
-    behind = _TOKEN.search(text, end)
-    return behind.start() if behind is not None else len(text)
 
 
 def _by_segments(left: Heard, right: Heard) -> Join:
