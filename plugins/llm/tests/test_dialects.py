@@ -67,6 +67,23 @@ def test_earlier_reasoning_is_left_out_for_an_engine_that_refuses_it() -> None:
 
 
 @pytest.mark.parametrize(
+    ("kind", "role"),
+    [
+        (LlmHome, "developer"),
+        (LlmOpenAi, "developer"),
+        (LlmVllm, "system"),
+        (LlmSglang, "system"),
+        (LlmLlamaCpp, "system"),
+    ],
+)
+def test_a_developer_is_told_where_templates_know_none(kind: type[Dialect], role: str) -> None:
+    asked = [{"role": "developer", "content": "x"}, {"role": "user", "content": '"developer"'}]
+    told = sent(speaking(kind, messages=asked))["messages"]
+
+    assert told == [{"role": role, "content": "x"}, asked[1]]
+
+
+@pytest.mark.parametrize(
     ("asked", "told"),
     [
         ({"include_usage": True}, False),
@@ -113,6 +130,25 @@ def test_a_refusal_is_passed_on_under_the_clients_name_of_the_model(kind: type[D
 
     assert isinstance(error, Refused)
     assert error.message == "m takes no top_k"
+
+
+@pytest.mark.parametrize("kind", ALL)
+@pytest.mark.parametrize(
+    ("param", "code", "field", "told"),
+    [
+        ("min_p", 400, "min_p", "invalid_value"),
+        ("messages[0].content", "unsupported_value", "messages[0].content", "unsupported_value"),
+        ("/srv/models x", "No Such Code", None, "invalid_value"),
+        (None, None, None, "invalid_value"),
+    ],
+)
+def test_a_refusal_names_what_the_engine_names(
+    kind: type[Dialect], param: Json, code: Json, field: str | None, told: str
+) -> None:
+    body = orjson.dumps({"error": {"message": "no", "param": param, "code": code}})
+    error = speaking(kind).refusal(400, {}, body)
+
+    assert (error.field, error.code) == (field, told)
 
 
 @pytest.mark.parametrize("kind", ALL)

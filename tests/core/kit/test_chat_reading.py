@@ -182,10 +182,20 @@ def test_without_tools_nothing_of_them_is_sent(tools: JsonObject) -> None:
     assert set(read.drop) == {"tool_choice", "parallel_tool_calls", *tools}
 
 
-def test_of_two_maxima_the_newer_counts() -> None:
-    read = chat(max_tokens=5, max_completion_tokens=3)
+@pytest.mark.parametrize(
+    ("old", "new", "most", "dropped"),
+    [
+        (5, 3, 3, ("max_tokens",)),
+        (None, 3, 3, ("max_tokens",)),
+        (5, None, 5, ("max_completion_tokens",)),
+    ],
+)
+def test_of_two_maxima_the_newer_counts_if_it_is_one(
+    old: int | None, new: int | None, most: int, dropped: tuple[str, ...]
+) -> None:
+    read = chat(max_tokens=old, max_completion_tokens=new)
 
-    assert (read.max_tokens, read.drop) == (3, ("max_tokens",))
+    assert (read.max_tokens, read.drop) == (most, dropped)
 
 
 @pytest.mark.parametrize(

@@ -221,9 +221,11 @@ def _unsupported(fields: Fields) -> None:
 def _dropped(fields: Fields) -> tuple[str, ...]:
     """Extras that are unsafe between tenants, and the maximum that does not count of two."""
     gone = [name for name in fields.values if name in UNSAFE]
-    if "max_completion_tokens" in fields and "max_tokens" in fields.values:
+    if "max_completion_tokens" in fields:
         gone.append("max_tokens")
-    return tuple(gone)
+    else:
+        gone.append("max_completion_tokens")  # null must not take the other's place
+    return tuple(name for name in gone if name in fields.values)
 
 
 def no_images(chat: Chat, request: Request) -> None:

@@ -6,6 +6,7 @@ Hot path: an event is searched, and decoded only where a search cannot do.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import ClassVar, Literal
 
@@ -20,7 +21,6 @@ from modgate.plugin import (
     Dialect,
     Event,
     GatewayError,
-    Json,
     JsonObject,
     Outgoing,
     Refused,
@@ -33,6 +33,7 @@ from modgate.plugin import (
 
 NAMES = ("", "message", "error")  # chat events have none; what has another is not for us
 OLD_MAXIMUM, NEW_MAXIMUM = "max_tokens", "max_completion_tokens"
+_MEMBER, _CODE = re.compile(r"[A-Za-z_][A-Za-z0-9_.\[\]-]{0,99}"), re.compile(r"[a-z0-9_]{1,60}")
 REASONING = ("reasoning_content", "reasoning")
 
 
@@ -41,7 +42,8 @@ class ChatDialect(Dialect):
 
     `maximum`: its name for the client's bound of the output.  `reasoning`: how it reads the
     reasoning of earlier turns: under which name, `as it came`, or None = it refuses both names.
-    `extra`: members of its own, which the client does not get.
+    `developer`: its name for that role, which many templates leave out in silence.  `extra`:
+    members of its own, which the client does not get.
     """
 
     tokenizes: ClassVar[bool] = False
@@ -49,6 +51,7 @@ class ChatDialect(Dialect):
     reasoning: ClassVar[Literal["as it came", "reasoning", "reasoning_content"] | None] = (
         "as it came"
     )
+    developer: ClassVar[Literal["developer", "system"]] = "developer"
     extra: ClassVar[Extra | None] = None
 
     def __init__(self, call: Call, served: Served) -> None:
@@ -70,9 +73,14 @@ class ChatDialect(Dialect):
             wanted = OLD_MAXIMUM  # the older wire knows no other
         body = body.rename(NEW_MAXIMUM if wanted == OLD_MAXIMUM else OLD_MAXIMUM, wanted)
         messages = body.members().get("messages", b"")
-        if self.reasoning == "as it came" or b'"reasoning' not in messages:
+        thoughts = self.reasoning != "as it came" and b'"reasoning' in messages
+        role = self.developer != "developer" and b'"developer"' in messages
+        if not (thoughts or role):
             return body
-        return body.put(messages=_remembered(orjson.loads(messages), self.reasoning))
+        told: list[JsonObject] = orjson.loads(messages)
+        if thoughts:
+            told = _remembered(told, self.reasoning)
+        return body.put(messages=[_role(each, self.developer) for each in told])
 
     @property
     def completes(self) -> bool:
@@ -154,7 +162,8 @@ class ChatDialect(Dialect):
             return UpstreamFailed("the engine does not know the model or the path")
         if status == 501:
             return Refused(None, "unsupported_value", "the engine does not support this request")
-        return refusal_of(status, headers, message.replace(self.served.name, self.served.asked))
+        message = message.replace(self.served.name, self.served.asked)
+        return _blamed(refusal_of(status, headers, message), body)
 
     def overflow(self, message: str) -> Refused | None:
         """The context error that an engine's text means, if it means one."""
@@ -166,7 +175,28 @@ class ChatDialect(Dialect):
         return "prompt" if self.completes else "messages"
 
 
-def _remembered(messages: list[JsonObject], name: str | None) -> Json:
+def _role(message: JsonObject, developer: str) -> JsonObject:
+    return {**message, "role": developer} if message.get("role") == "developer" else message
+
+
+def _blamed(error: GatewayError, body: bytes) -> GatewayError:
+    """A refusal with the member and the code that the engine names, where they are words."""
+    if not isinstance(error, Refused):
+        return error
+    try:
+        told = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return error
+    told = told.get("error", told) if isinstance(told, dict) else None
+    if isinstance(told, dict):
+        if isinstance(told.get("param"), str) and _MEMBER.fullmatch(told["param"]):
+            error.field = told["param"]
+        if isinstance(told.get("code"), str) and _CODE.fullmatch(told["code"]):
+            error.code = told["code"]
+    return error
+
+
+def _remembered(messages: list[JsonObject], name: str | None) -> list[JsonObject]:
     """Messages with the reasoning of earlier turns under one name, or without it."""
     made = []
     for message in messages:

@@ -43,6 +43,7 @@ class LlamaCpp(ChatDialect):
     probe = "/health"
     tokenizes = True
     reasoning = "reasoning_content"
+    developer = "system"
     extra = EXTRA
 
     def __init__(self, call: Call, served: Served) -> None:

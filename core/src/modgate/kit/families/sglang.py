@@ -16,6 +16,7 @@ class Sglang(ChatDialect):
 
     family = "sglang"
     reasoning = "reasoning_content"
+    developer = "system"
     extra = Extra("hidden_states", "meta_info")
 
     def worded(self, data: bytes) -> bytes:

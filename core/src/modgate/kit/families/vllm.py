@@ -20,6 +20,7 @@ class Vllm(ChatDialect):
     family = "vllm"
     tokenizes = True
     reasoning = "reasoning"
+    developer = "system"
     extra = Extra(
         *("token_ids", "prompt_token_ids", "prompt_logprobs", "kv_transfer_params"),
         *("routed_experts", "metrics", "service_tier"),
