@@ -75,6 +75,18 @@ async def test_pieces_come_in_order_each_with_a_file_of_its_own(
     assert (spool.used, spool.files) == (12_000, 12)
 
 
+async def test_the_process_is_free_once_the_last_piece_came(make: Make, scope: Scope) -> None:
+    """The calls of a stream may run for long after it was decoded."""
+    decoders = make(streams=1)
+    first = decoders.draw(drawn(jobs.pieces, 2, 10), scope, ahead=4)
+    await rest(first, ending=False)
+    second = decoders.draw(drawn(jobs.pieces, 2, 10), scope, ahead=4)
+
+    assert len(await asyncio.wait_for(rest(second), 5)) == 2
+    await first.close()
+    await second.close()
+
+
 async def test_a_stream_that_ends_gives_its_process_back(make: Make, scope: Scope) -> None:
     decoders = make()
     for _ in range(3):

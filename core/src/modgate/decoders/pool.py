@@ -111,7 +111,7 @@ class Decoders:
 
 
 class Pieces:
-    """One stream of pieces; has a process of its own from the first `next` to `close`."""
+    """One stream of pieces; has a process of its own from the first `next` to its last piece."""
 
     def __init__(
         self, decoders: Decoders, pool: _Pool, drawn: Drawn, scope: Scope, ahead: int
@@ -147,13 +147,13 @@ class Pieces:
         self._written += max(0, self._scope.size - before)
         if self._written > self._decoders.limits.written_bytes:
             raise Refused("file", "undecodable", "the file decodes to more than is allowed")
+        if "piece" in said:
+            return said["piece"]
+        self._finished = True
+        await self.close()  # who waits for a process need not wait for our engines
         if "error" in said:
-            self._finished = True
             raise self._decoders.refused(function, "file", said["error"])
-        if "done" in said:
-            self._finished = True
-            raise StopAsyncIteration
-        return said["piece"]
+        raise StopAsyncIteration
 
     def ended(self, calls: int) -> None:
         """So many calls have ended: credit goes out with the next `next`."""
