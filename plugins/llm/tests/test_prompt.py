@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
@@ -10,7 +11,20 @@ import pytest
 
 from modgate.api.surface import Surface
 from modgate.kit.chat import read_chat, read_completion
-from modgate.plugin import Ask, Body, Event, Json, JsonObject, Model, Overloaded, Request, Work
+from modgate.plugin import (
+    Ask,
+    Body,
+    Event,
+    Json,
+    JsonObject,
+    Model,
+    Overloaded,
+    Plan,
+    Refused,
+    Request,
+    Unsupported,
+    Work,
+)
 from modgate_llm.config import Config, Facts
 from modgate_llm.modality import Llm
 from modgate_llm.prompt import Prompt, counted
@@ -157,3 +171,79 @@ def test_several_prompts_are_not_taken_for_one_long_one(tokenizer_file: Path) ->
     next(shaping)
     with pytest.raises(StopIteration):
         shaping.send(800)
+
+
+def test_an_engine_that_cannot_count_leaves_the_estimate() -> None:
+    for error in (Unsupported("no counter"), Overloaded("busy")):
+        asking = counting(chat({"tokenizer": "engine", "context": 900}))
+        next(asking)
+        with pytest.raises(StopIteration) as stopped:
+            asking.throw(error)
+
+        assert not stopped.value.value.exact
+
+
+def test_token_numbers_are_no_question_for_an_engine() -> None:
+    path = "/v1/completions"
+    request = asked({"tokenizer": "engine", "context": 2}, path, prompt=[1, 2, 3])
+
+    assert answered(request) == Prompt(tokens=3, least=3)
+
+
+def test_a_plain_prompt_is_asked_as_text() -> None:
+    path = "/v1/completions"
+    asking = counting(asked({"tokenizer": "engine", "context": 900}, path, prompt=LONG))
+    need = next(asking)
+    assert isinstance(need, Ask)
+
+    assert need.calls[0].body.members() == {"prompt": orjson.dumps(LONG)}
+
+
+@pytest.mark.parametrize(
+    ("facts", "more", "output"),
+    [
+        ({}, {}, 4096),
+        ({}, {"max_tokens": 5}, 5),
+        ({}, {"max_tokens": 5, "n": 3}, 15),
+        ({"context": 1000}, {}, 1000 - 6),
+        ({"context": 2}, {}, 1),
+        ({"n": False}, {"max_tokens": 5, "n": 3}, 15),
+    ],
+)
+def test_the_output_that_may_come_is_reserved(
+    facts: JsonObject, more: JsonObject, output: int
+) -> None:
+    plan = planned(chat(facts, "hello", **more))
+    assert isinstance(plan.calls, tuple)
+
+    assert sum(call.size["output_tokens"] for call in plan.calls) == output
+    assert sum(call.size["input_tokens"] for call in plan.calls) == 6
+    assert plan.width == len(plan.calls)
+
+
+def test_the_best_of_several_cannot_be_found_call_by_call() -> None:
+    request = asked({"n": False}, "/v1/completions", prompt="x", n=2, best_of=3)
+    with pytest.raises(Refused, match="best_of") as caught:
+        planned(request)
+
+    assert caught.value.field == "best_of"
+
+
+def test_a_picture_is_refused_by_naming_who_takes_it() -> None:
+    picture = {"type": "image_url", "image_url": {"url": "data:,"}}
+    request = asked({}, messages=[{"role": "user", "content": [picture]}])
+    request = replace(request, others=lambda modality: (f"a-{modality}",))
+    with pytest.raises(Refused, match="your models that do: a-vlm") as caught:
+        planned(request)
+
+    assert caught.value.field == "messages[0].content[0]"
+
+
+def planned(request: Request) -> Plan:
+    """The plan of a request that asks nothing."""
+    llm = Llm(Config())
+    shaping = llm.chat(request) if "messages" in request.parsed else llm.completions(request)
+    with pytest.raises(StopIteration) as stopped:
+        next(shaping)
+    plan: Plan = stopped.value.value
+    return plan

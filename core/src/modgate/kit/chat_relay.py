@@ -14,7 +14,7 @@ import orjson
 
 from modgate.kit.chat_legacy import as_functions
 from modgate.kit.chat_template import Template
-from modgate.kit.chat_wire import Extra, aliased, decoded
+from modgate.kit.chat_wire import Extra, aliased, decoded, has_finished
 from modgate.kit.tokens import estimate
 from modgate.plugin import (
     SSE,
@@ -93,6 +93,7 @@ class ChatRelay(Relay):
         self._template = Template(self._written)
         self._counted = 0
         self._fed = False
+        self._final = False
         self._reported: Units | None = None
         self._estimated: int | None = None
 
@@ -138,6 +139,7 @@ class ChatRelay(Relay):
             return data if self._include else bare
         value = decoded(data)
         self._note(value.get("usage"))
+        self._final = not value.get("choices") or has_finished(data)
         if value.get("choices"):
             value.pop("usage", None)
             if self._include:
@@ -155,7 +157,7 @@ class ChatRelay(Relay):
         value = event.json()
         if not isinstance(value, dict) or not isinstance(value.get("choices"), list):
             raise BadReply("the engine's reply is not a chat completion")
-        self._fed = True
+        self._fed = self._final = True
         self._note(value.get("usage"))
         if self._reported is None:
             self._estimated = estimated(value["choices"])
@@ -169,7 +171,8 @@ class ChatRelay(Relay):
         extra = self._extra if self._fed else Units()
         if self._reported is not None:
             least = {"input_tokens": self._least, "output_tokens": self._counted}
-            return Usage(self._reported.most(least) + extra, exact=True, by="engine")
+            whole = self._final or (len(outcomes) == 1 and outcomes[0].ok)
+            return Usage(self._reported.most(least) + extra, exact=whole, by="engine")
         if self._estimated is not None:
             units = Units(input_tokens=self._prompt, output_tokens=self._estimated)
             return Usage(units + extra, exact=False, by="estimate")
@@ -203,14 +206,19 @@ def _count(value: Json) -> int:
 
 def estimated(choices: Sequence[Json]) -> int:
     """The tokens of the texts of a whole reply, where nobody counted them."""
-    return sum(estimate(text) for text in _texts(choices))
+    return sum(estimate(text) for choice in choices for text in _texts(choice))
 
 
-def _texts(choices: Sequence[Json]) -> Iterable[str]:
-    for choice in choices:
-        if not isinstance(choice, Mapping):
-            continue
-        message = choice.get("message")
-        text = message.get("content") if isinstance(message, Mapping) else choice.get("text")
-        if isinstance(text, str) and text:
-            yield text
+def _texts(choice: Json) -> Iterable[str]:
+    """What a choice says, thinks, and calls."""
+    if not isinstance(choice, Mapping):
+        return
+    message = choice.get("message")
+    said = message if isinstance(message, Mapping) else choice
+    calls = said.get("tool_calls")
+    many = calls if isinstance(calls, list) else ()
+    functions = [call.get("function") for call in many if isinstance(call, Mapping)]
+    for place in (said, *(each for each in functions if isinstance(each, Mapping))):
+        for name in ("content", "text", "refusal", "reasoning_content", "name", "arguments"):
+            if isinstance(text := place.get(name), str) and text:
+                yield text

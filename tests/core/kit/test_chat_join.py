@@ -1,0 +1,92 @@
+"""Chunks joined into the whole reply that they stand for."""
+
+from __future__ import annotations
+
+import pytest
+
+from modgate.errors import BadReply
+from modgate.kit.chat_join import Joined
+from modgate.plugin import Json, JsonObject
+
+
+def chunk(delta: Json, *, index: int = 0, finish: str | None = None, **more: Json) -> JsonObject:
+    choice = {"index": index, "delta": delta, "finish_reason": finish, **more}
+    return {"id": "c", "object": "chat.completion.chunk", "choices": [choice]}
+
+
+def joined(*chunks: JsonObject) -> JsonObject:
+    made = Joined()
+    for each in chunks:
+        made.add(each)
+    return made.reply()
+
+
+def call(index: int, *, arguments: str, name: str | None = None, known: str | None = None) -> Json:
+    function = {"arguments": arguments} | ({"name": name} if name else {})
+    return {"index": index, "function": function} | ({"id": known} if known else {})
+
+
+def test_texts_grow_and_the_last_finish_stands() -> None:
+    reply = joined(
+        chunk({"role": "assistant", "content": None}),
+        chunk({"reasoning_content": "so "}),
+        chunk({"reasoning_content": "so"}),
+        chunk({"content": "hel"}),
+        chunk({"content": "lo"}),
+        chunk({}, finish="stop"),
+    )
+
+    assert reply["object"] == "chat.completion"
+    assert reply["choices"] == [
+        {
+            "index": 0,
+            "finish_reason": "stop",
+            "message": {"role": "assistant", "content": "hello", "reasoning_content": "so so"},
+        }
+    ]
+
+
+def test_calls_are_joined_by_their_number() -> None:
+    reply = joined(
+        chunk({"tool_calls": [call(0, known="a", name="f", arguments="")]}),
+        chunk({"tool_calls": [call(0, arguments="{")]}),
+        chunk({"tool_calls": [call(1, known="b", name="g", arguments="[]")]}),
+        chunk({"tool_calls": [call(0, arguments="}")]}, finish="tool_calls"),
+    )
+
+    assert reply["choices"][0]["message"]["tool_calls"] == [
+        {"type": "function", "function": {"name": "f", "arguments": "{}"}, "id": "a"},
+        {"type": "function", "function": {"name": "g", "arguments": "[]"}, "id": "b"},
+    ]
+
+
+def test_choices_and_their_probabilities_are_kept_apart() -> None:
+    reply = joined(
+        chunk({"content": "b"}, index=1, logprobs={"content": [{"token": "b"}]}),
+        chunk({"content": "a"}, index=0, logprobs={"content": [{"token": "a"}]}),
+        chunk({"content": "a"}, index=0, logprobs={"content": [{"token": "a"}], "refusal": None}),
+    )
+
+    assert [choice["message"]["content"] for choice in reply["choices"]] == ["aa", "b"]
+    assert reply["choices"][0]["logprobs"] == {
+        "content": [{"token": "a"}, {"token": "a"}],
+        "refusal": None,
+    }
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        {},
+        {"choices": None},
+        {"choices": [1]},
+        {"choices": [{"index": "0"}]},
+        {"choices": [{"index": 0, "delta": "text"}]},
+        {"choices": [{"index": 0, "delta": {"tool_calls": [1]}}]},
+        {"choices": [{"index": 0, "delta": {"tool_calls": [{"index": 9}]}}]},
+    ],
+    ids=str,
+)
+def test_what_is_no_chunk_is_a_bad_reply(chunk: JsonObject) -> None:
+    with pytest.raises(BadReply):
+        Joined().add(chunk)

@@ -1,0 +1,147 @@
+"""What a client reads of one chat, and what the chat costs at any moment."""
+
+from __future__ import annotations
+
+import orjson
+import pytest
+
+from modgate.errors import BadReply
+from modgate.kit.chat_relay import ChatRelay, Style
+from modgate.plugin import Event, Json, JsonObject, Outcome, Units
+
+OK, CUT = Outcome(state="ok"), Outcome(state="failed")
+USAGE: JsonObject = {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13}
+
+
+def relay(*, stream: bool = True, include: bool = False, least: int = 0) -> ChatRelay:
+    return ChatRelay(stream=stream, include_usage=include, prompt=7, least=least)
+
+
+def chunk(delta: JsonObject | None, finish: str | None = None, **more: Json) -> Event:
+    choice = {"index": 0, "delta": delta, "finish_reason": finish}
+    return Event(orjson.dumps({"choices": [] if delta is None else [choice], **more}))
+
+
+def told(relay: ChatRelay, *events: Event) -> list[Json]:
+    data = [each for event in events for each in relay.feed(0, event)]
+    return [orjson.loads(each.removeprefix(b"data: ")) for each in data]
+
+
+@pytest.mark.parametrize("include", [False, True])
+def test_a_chunk_without_choices_and_usage_is_not_for_clients(include: bool) -> None:
+    assert told(relay(include=include), chunk(None, prompt_filter_results=[])) == []
+
+
+@pytest.mark.parametrize("include", [False, True])
+def test_usage_in_every_chunk_is_said_once(include: bool) -> None:
+    relaying = relay(include=include)
+    read = told(
+        relaying,
+        chunk({"content": "a"}, usage={**USAGE, "completion_tokens": 1}),
+        chunk({"content": "b"}, usage=None),
+        chunk({}, "stop", usage=USAGE),
+        chunk(None, usage=USAGE),
+    )
+
+    shown = [value.get("usage", ...) for value in read]
+    assert shown == ([None, None, None, USAGE] if include else [..., ..., ...])
+    assert dict(relaying.usage([OK]).units) == {"input_tokens": 9, "output_tokens": 4}
+
+
+def test_usage_of_a_stream_that_goes_on_is_a_floor() -> None:
+    relaying = relay()
+    told(relaying, chunk({"content": "a"}, usage={**USAGE, "completion_tokens": 1}))
+
+    assert not relaying.usage([CUT]).exact
+    told(relaying, chunk({}, "stop", usage=USAGE))
+    assert relaying.usage([CUT]).exact
+
+
+def test_an_engine_cannot_report_less_than_it_sent() -> None:
+    relaying = relay(least=5)
+    told(relaying, *(chunk({"content": word}) for word in "abc"))
+    told(relaying, chunk(None, usage={"prompt_tokens": 1, "completion_tokens": 1}))
+
+    assert dict(relaying.usage([OK]).units) == {"input_tokens": 5, "output_tokens": 3}
+
+
+def test_a_prompt_is_billed_from_the_first_byte_on_where_it_was_counted() -> None:
+    relaying = relay(least=5)
+
+    assert dict(relaying.usage([]).units) == {"output_tokens": 0}
+    told(relaying, chunk({"role": "assistant", "content": ""}))
+    assert dict(relaying.usage([CUT]).units) == {"output_tokens": 0, "input_tokens": 5}
+
+
+@pytest.mark.parametrize(
+    ("usage", "units"),
+    [
+        ({"prompt_tokens": 9, "completion_tokens": 4}, {"input_tokens": 9, "output_tokens": 4}),
+        (
+            {"prompt_tokens": -1, "completion_tokens": 2.5, "prompt_tokens_details": 3},
+            {"input_tokens": 0, "output_tokens": 0},
+        ),
+        (
+            {
+                "prompt_tokens": 9,
+                "completion_tokens": 4,
+                "prompt_tokens_details": {"cached_tokens": 99, "image_tokens": 5},
+            },
+            {"input_tokens": 9, "output_tokens": 4, "cached_tokens": 9, "image_tokens": 5},
+        ),
+    ],
+)
+def test_only_whole_numbers_within_their_whole_are_billed(
+    usage: JsonObject, units: dict[str, int]
+) -> None:
+    relaying = relay(stream=False)
+    tuple(relaying.feed(0, Event(orjson.dumps({"choices": [], "usage": usage}))))
+
+    assert dict(relaying.usage([OK]).units) == units
+
+
+def test_where_nobody_counted_a_whole_reply_is_estimated_with_all_that_it_says() -> None:
+    function = {"name": "abc", "arguments": "abcdef"}
+    message = {
+        "content": "abc",
+        "reasoning_content": "abcdefghi",
+        "tool_calls": [{"function": function}, 3, {"function": None}],
+    }
+    relaying = relay(stream=False)
+    choices = [{"message": message}, {"text": "abc"}, "x"]
+    tuple(relaying.feed(0, Event(orjson.dumps({"choices": choices}))))
+    usage = relaying.usage([OK])
+
+    assert dict(usage.units) == {"input_tokens": 7, "output_tokens": 1 + 3 + 1 + 2 + 1}
+    assert (usage.exact, usage.by) == (False, "estimate")
+
+
+def test_pictures_are_billed_once_they_were_sent() -> None:
+    relaying = ChatRelay(stream=True, include_usage=False, prompt=1, extra=Units(images=2))
+
+    assert dict(relaying.usage([]).units) == {"output_tokens": 0}
+    told(relaying, chunk({"content": "a"}))
+    assert dict(relaying.usage([CUT]).units) == {"output_tokens": 1, "images": 2}
+
+
+@pytest.mark.parametrize(
+    ("alias", "names"),
+    [
+        ("both", {"reasoning", "reasoning_content"}),
+        ("reasoning", {"reasoning"}),
+        ("reasoning_content", {"reasoning_content"}),
+    ],
+)
+def test_reasoning_is_counted_and_named_as_the_operator_wants(alias: str, names: set[str]) -> None:
+    style = Style(alias=alias)
+    relaying = ChatRelay(stream=True, include_usage=False, prompt=1, style=style)
+    read = told(relaying, *(chunk({"reasoning_content": word}) for word in "abc"))
+
+    assert [set(value["choices"][0]["delta"]) for value in read] == [names] * 3
+    assert dict(relaying.usage([CUT]).units) == {"output_tokens": 3}
+
+
+@pytest.mark.parametrize("data", [b"", b"[1]", b"<html>", b'{"usage":', b'{"usage" }'])
+def test_what_is_no_chunk_is_a_bad_reply(data: bytes) -> None:
+    with pytest.raises(BadReply):
+        tuple(relay().feed(0, Event(data)))
