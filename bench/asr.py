@@ -32,7 +32,7 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "tests")]
 
 from clients.sentences import distance, plain_words, sentence  # noqa: E402  # the tests' own words
-from clients.speaking import HEARD_RATE, pressed  # noqa: E402
+from clients.speaking import HEARD_RATE, NOISE_DB, pressed  # noqa: E402
 from gateways import configuration  # noqa: E402  # the tests' own way to write a configuration
 from oracle.engine import ScriptedEngine  # noqa: E402
 from oracle.faults import OK, Script  # noqa: E402
@@ -207,10 +207,11 @@ def billed_ms(ledger: Path) -> int:
 # --- words
 
 
-def speech() -> tuple[Path, str]:
+def speech(noise_db: float) -> tuple[Path, str]:
     """Sentences spoken by the local voice, without pauses and with noise; made once."""
     CACHE.mkdir(exist_ok=True)
-    path, script = CACHE / f"speech-{WORDS}.wav", CACHE / f"speech-{WORDS}.txt"
+    path = CACHE / f"speech-{WORDS}-{noise_db:g}dB.wav"
+    script = path.with_suffix(".txt")
     if not path.exists():
         dice, said = random.Random(SEED), []
         while len(plain_words(" ".join(said))) < WORDS:
@@ -221,7 +222,7 @@ def speech() -> tuple[Path, str]:
         voice.load(lambda text: None)
         pcm = b"".join(piece for text in said for piece in voice._pcm(text, 1.0))
         spoken = np.frombuffer(pcm, "<i2").astype(np.float32) / 32768
-        soundfile.write(path, pressed(spoken, SEED), RATE, subtype="PCM_16")
+        soundfile.write(path, pressed(spoken, SEED, noise_db), RATE, subtype="PCM_16")
         script.write_text(" ".join(said))
     return path, script.read_text()
 
@@ -269,8 +270,7 @@ def local_gateway() -> Iterator[tuple[int, str]]:
 
 async def words(wanted: argparse.Namespace) -> bool:
     """Chunked against unchunked on the local model."""
-    del wanted
-    path, said = speech()
+    path, said = speech(wanted.noise)
     truth = plain_words(said)
     pieces, hard = cuts(path)
     lasts_s = soundfile.info(path).duration
@@ -299,7 +299,9 @@ def main() -> None:
     timed.add_argument("--slots", type=int, default=8)
     timed.add_argument("--kind", choices=["wav", "flac", "mp3", "ogg"], default="wav")
     timed.set_defaults(run=slots)
-    commands.add_parser("words").set_defaults(run=words)
+    spoken = commands.add_parser("words")
+    spoken.add_argument("--noise", type=float, default=NOISE_DB, help="dB below the speech")
+    spoken.set_defaults(run=words)
     wanted = parser.parse_args()
     raise SystemExit(0 if asyncio.run(wanted.run(wanted)) else "the bound does not hold")
 

@@ -22,8 +22,8 @@ def say(client: openai.OpenAI, text: str) -> bytes:
     ).read()
 
 
-def pressed(spoken: Samples, seed: int) -> Samples:
-    """Speech of 24 kHz at 16 kHz, with white noise, and no pause longer than 60 ms."""
+def pressed(spoken: Samples, seed: int, noise_db: float = NOISE_DB) -> Samples:
+    """Speech of 24 kHz at 16 kHz, with white noise so far below it, no pause over 60 ms."""
     import soxr
 
     samples: Samples = soxr.resample(spoken, SPOKEN_RATE, HEARD_RATE)
@@ -35,6 +35,6 @@ def pressed(spoken: Samples, seed: int) -> Samples:
         if run <= STILL_FRAMES:
             kept.append(place)
     voice = frames[kept].reshape(-1)
-    power = float(np.square(voice).mean()) / 10 ** (NOISE_DB / 10)
+    power = float(np.square(voice).mean()) / 10 ** (noise_db / 10)
     noise = np.random.default_rng(seed).normal(0, power**0.5, len(voice))
     return np.clip(voice + noise, -1, 1).astype(np.float32)

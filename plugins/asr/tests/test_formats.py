@@ -37,6 +37,23 @@ def test_subtitles_are_written_as_players_want_them() -> None:
     assert vtt(rows) == "WEBVTT\n\n01:01:01.062 --> 01:01:02.000\nHello\n\n"
 
 
+def test_a_subtitle_is_one_line_and_says_something() -> None:
+    texts = ("", " one\n\ntwo ", "  ")
+    rows = [Segment(start_ms=0, end_ms=500, text=text) for text in texts]
+
+    assert srt(rows) == "1\n00:00:00,000 --> 00:00:00,500\none two\n\n"
+    assert vtt(rows).count("-->") == 1
+
+
+def test_a_translation_is_joined_as_english_is() -> None:
+    relay = Transcribed(Wanted(format="json", task="translate"))
+    for index, (piece, text) in enumerate(((WHOLE, "one"), (LATER, "two"))):
+        relay.drew(piece)
+        list(relay.feed(index, Event(orjson.dumps({"text": text, "language": "japanese"}))))
+
+    assert orjson.loads(b"".join(relay.close(())))["text"] == "one two"
+
+
 def test_a_subtitle_lasts_at_least_a_millisecond() -> None:
     assert "00:00:01,000 --> 00:00:01,001" in srt([Segment(start_ms=1000, end_ms=1000, text="x")])
 
@@ -92,6 +109,7 @@ def test_an_engine_without_times_gives_a_segment_a_piece() -> None:
     [
         ("japanese", "今日は", "天気", "今日は天気"),
         ("zh", "你好", "世界", "你好世界"),
+        ("zh", "你好 OK", "Hello 世界", "你好 OK Hello 世界"),
         ("english", "one", "two", "one two"),
         ("", "你好", "世界", "你好世界"),
         ("", "one", "two", "one two"),

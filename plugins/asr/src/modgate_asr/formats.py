@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from modgate.plugin import JsonObject
@@ -36,17 +36,27 @@ class Wanted:
 def srt(segments: Sequence[Segment]) -> str:
     """SubRip: counted from 1, comma before the milliseconds."""
     rows = []
-    for number, row in enumerate(segments, 1):
-        rows.append(f"{number}\n{_times(row, ',')}\n{row.text.strip()}\n\n")
+    for number, row in enumerate(_shown(segments), 1):
+        rows.append(f"{number}\n{_times(row, ',')}\n{_line(row)}\n\n")
     return "".join(rows)
 
 
 def vtt(segments: Sequence[Segment]) -> str:
     """WebVTT."""
     rows = ["WEBVTT\n\n"]
-    for row in segments:
-        rows.append(f"{_times(row, '.')}\n{row.text.strip()}\n\n")
+    for row in _shown(segments):
+        rows.append(f"{_times(row, '.')}\n{_line(row)}\n\n")
     return "".join(rows)
+
+
+def _shown(segments: Iterable[Segment]) -> Iterator[Segment]:
+    """Segments in which something is said: an empty subtitle ends a file for some players."""
+    return (row for row in segments if row.text.strip())
+
+
+def _line(row: Segment) -> str:
+    """On one line: an empty line would end the subtitle."""
+    return " ".join(row.text.split())
 
 
 def _times(row: Segment, mark: str) -> str:

@@ -117,12 +117,16 @@ class Transcribed(Relay):
         edges = [start, *(edge for edge in edges if start < edge < end), end]
         for begin, behind in pairwise(edges):
             text = found.text[begin:behind]
-            say = self._transcript.joined(text, found.language) if first else text
+            say = self._transcript.joined(text, self._spoken(found.language)) if first else text
             if not first:
                 self._transcript.continued(text)
             first = first and not say
             if say and self._wanted.stream:
                 yield self._delta(say, _tokens_in(found, begin, behind))
+
+    def _spoken(self, heard: str) -> str:
+        """The language of the text: a translation is English whatever was heard."""
+        return "english" if self._wanted.task == "translate" else heard
 
     def _delta(self, said: str, logprobs: list[JsonObject]) -> bytes:
         event: JsonObject = {"type": DELTA, "delta": said}

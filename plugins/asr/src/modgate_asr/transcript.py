@@ -120,7 +120,12 @@ class Transcript:
 
 
 def _unspaced(before: str, after: str, language: str) -> bool:
-    """Whether two texts join without a blank: by the language, else by the letters that meet."""
+    """Whether two texts join without a blank: by the language, else by the letters that meet.
+
+    A name or a number in Latin letters keeps its blanks in every language.
+    """
+    if language and language.lower().split("-")[0] not in UNSPACED:
+        return False
     if language:
-        return language.lower().split("-")[0] in UNSPACED
+        return not (before[-1].isascii() and after[0].isascii())
     return bool(_UNSPACED.match(before[-1]) and _UNSPACED.match(after))
