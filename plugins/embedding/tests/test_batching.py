@@ -8,7 +8,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from modgate.plugin import BadReply, Body, Call, Event, Json, Plan, Sample
+from modgate.plugin import BadReply, Body, Call, Event, Json, Plan, Refused, Sample
 from modgate.testing import Rig
 from modgate_embedding import Embedding
 from modgate_embedding.batching import batching, key, merge, split
@@ -144,3 +144,12 @@ def test_long_texts_fill_a_trip_sooner(calls: Calls) -> None:
     [long] = calls({"input": "x" * 1500})
 
     assert batch.count(long) == 16
+
+
+def test_inputs_that_depend_on_each_other_are_neither_split_nor_shared(calls: Calls) -> None:
+    [call] = calls({"input": ["a", "b"], "late_chunking": True})
+
+    assert key(call) is None
+    with pytest.raises(Refused) as refused:
+        calls({"input": ["a", "b", "c"], "late_chunking": True}, batch=2)
+    assert refused.value.field == "input"

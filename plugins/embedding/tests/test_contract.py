@@ -10,12 +10,12 @@ import orjson
 from modgate.plugin import Call
 from modgate.testing import Contract
 from modgate_embedding import Embedding
-from modgate_embedding.dialects import EmbeddingHome
+from modgate_embedding.dialects import DIALECTS
 
 
 class TestEmbedding(Contract):
     modality = Embedding
-    dialects: ClassVar = (EmbeddingHome,)
+    dialects: ClassVar = DIALECTS
 
     def engine(self, call: Call) -> bytes:
         """A vector that depends on the input, and tokens by input."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from modgate.plugin import Dialect, LocalEngine, hookimpl
-from modgate_embedding.dialects import EmbeddingHome
+from modgate_embedding.dialects import DIALECTS
 from modgate_embedding.engine import E5Small
 from modgate_embedding.modality import Embedding
 
@@ -16,8 +16,8 @@ def modgate_modalities() -> list[type[Embedding]]:
 
 @hookimpl
 def modgate_dialects() -> list[type[Dialect]]:
-    """The home wire: OpenAI's own, floats and strings."""
-    return [EmbeddingHome]
+    """The home wire is OpenAI's own, floats and lists."""
+    return list(DIALECTS)
 
 
 @hookimpl

@@ -1,12 +1,36 @@
-"""How engines spell embeddings."""
+"""How engines spell embeddings.
+
+The home wire is OpenAI's, with a list of inputs and floats.  Besides the members that clients write
+themselves it has `truncation` (whether a long input is cut), `truncation_side` and `max_tokens` (of
+one input).  What a family cannot do it says, unless it changes nothing that the client asked for.
+
+Source: wire.md 6.2.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import ClassVar
 
-from modgate.plugin import Dialect, GatewayError, engine_message, refusal_of
+import msgspec
+import orjson
+
+from modgate.kit.families.tei import Tei, tokens_read
+from modgate.plugin import (
+    BadReply,
+    Body,
+    Dialect,
+    Event,
+    GatewayError,
+    Json,
+    ModelLoading,
+    Outgoing,
+    Unsupported,
+    engine_message,
+)
 from modgate_embedding.ask import too_long
+from modgate_embedding.reply import Counted, Reply, Row
 
 # Source: wire.md 1.4; the texts of vLLM, SGLang, TEI and llama.cpp, with the bound and the length.
 _OVERFLOWS = (
@@ -16,19 +40,178 @@ _OVERFLOWS = (
     re.compile(r"model's context length \((\d+) tokens\)", re.IGNORECASE),
     re.compile(r"maximum context length is (\d+)", re.IGNORECASE),
 )
+# llama.cpp says this with status 500: the input, and what it takes.
+_PHYSICAL = re.compile(r"input \((\d+) tokens\) is too large to process.*?(\d+)\)", re.IGNORECASE)
+_AVAILABLE = re.compile(r"exceeds the available context size", re.IGNORECASE)
+# Members of our clients' wires that engines would misread or pass over.
+FOREIGN = ("truncation", "truncation_side", "max_tokens", "normalized", "task", "input_type")
+UNSAFE = ("priority", "request_id", "rid", "cache_salt")  # the engine's own business
+_VECTORS = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+def overflow(message: str) -> GatewayError | None:
+    """An input over the engine's bound, in the exact words that SDKs match on."""
+    for pattern in _OVERFLOWS:
+        if found := pattern.search(message):
+            most, *given = map(int, found.groups())
+            return too_long(most, given[0] if given else None)
+    return None
 
 
 class EmbeddingHome(Dialect):
-    """Any engine that speaks OpenAI embeddings."""
+    """Any engine that speaks OpenAI embeddings and looks at what it knows."""
 
     modality = "embedding"
 
     def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
-        """An engine's error; an input over its bound in the exact words that SDKs match on."""
+        """An engine's error; the context error by its text."""
+        if status in (400, 413, 422) and (error := overflow(engine_message(body))):
+            return error
+        return super().refusal(status, headers, body)
+
+    def member(self, name: str, default: Json) -> Json:
+        """A member of the call, `default` when it has none."""
+        found = self.call.body.members().get(name)
+        return default if found is None else orjson.loads(found)
+
+    def refuse(self, *names: str) -> None:
+        """Unsupported when the call has one of these members: to drop it would be a lie."""
+        for name in names:
+            if self.member(name, None):
+                raise Unsupported(f"'{name}': engines of family '{self.family}' cannot do this")
+
+
+class EmbeddingOpenAI(EmbeddingHome):
+    """OpenAI's own service, which refuses members that it does not know."""
+
+    family = "openai"
+    kept: ClassVar[tuple[str, ...]] = ("input", "model", "dimensions", "user")
+    path: ClassVar[str] = "/v1/embeddings"
+
+    def encode(self) -> Outgoing:
+        """Only what it knows; it refuses long inputs and cuts none."""
+        self.refuse("max_tokens", "late_chunking")
+        members = {n: v for n, v in self.call.body.members().items() if n in self.kept}
+        body = Body("json", members=members).put(model=self.served.name, encoding_format="float")
+        return Outgoing(path=self.path, body=body)
+
+
+class EmbeddingInfinity(EmbeddingOpenAI):
+    """Infinity: no prefix in front of its paths, text only; it always cuts long inputs."""
+
+    family = "infinity"
+    path = "/embeddings"
+
+    def encode(self) -> Outgoing:
+        """Token numbers are nothing that it takes."""
+        if isinstance(next(iter(self.member("input", [""])), ""), list):
+            raise Unsupported("'input': engines of family 'infinity' take text only")
+        return super().encode()
+
+
+class EmbeddingLlamaCpp(EmbeddingOpenAI):
+    """llama.cpp's server, started with `--embeddings`; it knows no shorter vectors."""
+
+    family = "llamacpp"
+    kept = ("input", "model")
+
+    def encode(self) -> Outgoing:
+        """Its vectors have one length."""
+        self.refuse("dimensions")
+        return super().encode()
+
+    def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
+        """An input over its physical batch comes with status 500, one over its context with 400."""
         message = engine_message(body)
-        if status in (400, 413, 422):
-            for pattern in _OVERFLOWS:
-                if found := pattern.search(message):
-                    most, *given = map(int, found.groups())
-                    return too_long(most, given[0] if given else None)
-        return refusal_of(status, headers, message)
+        if found := _PHYSICAL.search(message):
+            return too_long(int(found.group(2)), int(found.group(1)))
+        if _AVAILABLE.search(message):
+            error = _inner(body)
+            most, given = error.get("n_ctx"), error.get("n_prompt_tokens")
+            if type(most) is int and type(given) is int:
+                return too_long(most, given)
+        if status == 503 and "loading" in message.lower():
+            return ModelLoading("the model is still loading")
+        return super().refusal(status, headers, body)
+
+
+def _inner(body: bytes) -> Mapping[str, Json]:
+    value = orjson.loads(body)
+    error = value.get("error") if isinstance(value, dict) else None
+    return error if isinstance(error, dict) else {}
+
+
+class EmbeddingSglang(EmbeddingHome):
+    """SGLang: its own extras pass, those of other wires do not."""
+
+    family = "sglang"
+
+    def encode(self) -> Outgoing:
+        """It refuses long inputs and cuts none."""
+        self.refuse("max_tokens", "late_chunking")
+        body = self.call.body.drop(*FOREIGN, *UNSAFE, "late_chunking")
+        return Outgoing(path="/v1/embeddings", body=body.put(model=self.served.name))
+
+
+class EmbeddingVllm(EmbeddingHome):
+    """vLLM cuts long inputs when it is told how far, and normalises unless it is told not to."""
+
+    family = "vllm"
+
+    def encode(self) -> Outgoing:
+        """Cutting and normalising in its words; -1 is the model's own length."""
+        self.refuse("late_chunking")
+        most = self.member("max_tokens", None)
+        said: dict[str, Json] = {"model": self.served.name}
+        if self.member("truncation", False):
+            said["truncate_prompt_tokens"] = -1 if most is None else most
+            if (side := self.member("truncation_side", None)) is not None:
+                said["truncation_side"] = side
+        else:
+            self.refuse("max_tokens")
+        if (normalized := self.member("normalized", None)) is not None:
+            said["use_activation"] = normalized
+        body = self.call.body.drop(*FOREIGN, *UNSAFE, "normalize", "late_chunking")
+        return Outgoing(path="/v1/embeddings", body=body.put(**said))
+
+
+class EmbeddingTei(Tei, EmbeddingHome):
+    """TEI by its own route: only that one says whether a long input is to be cut."""
+
+    def encode(self) -> Outgoing:
+        """`truncate` is always said: left out it is whatever the server was started with."""
+        self.refuse("max_tokens", "late_chunking")
+        members = self.call.body.members()
+        sent = {"inputs": members["input"]}
+        if "dimensions" in members:
+            sent["dimensions"] = members["dimensions"]
+        body = Body("json", members=sent).put(
+            normalize=self.member("normalized", True), truncate=self.member("truncation", False)
+        )
+        if self.member("truncation_side", "right") == "left":
+            body = body.put(truncation_direction="Left")
+        return Outgoing(path="/embed", body=body)
+
+    def decode(self, event: Event) -> Iterable[Event]:
+        """A bare list of vectors, each passed on as the engine wrote it."""
+        try:
+            vectors = _VECTORS.decode(event.data)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            raise BadReply("the engine's reply is not a list of embeddings") from None
+        tokens = tokens_read(event.headers)
+        reply = Reply(
+            data=[Row(index=index, embedding=vector) for index, vector in enumerate(vectors)],
+            usage=None if tokens is None else Counted(prompt_tokens=tokens),
+        )
+        return (Event(msgspec.json.encode(reply), headers=event.headers),)
+
+
+DIALECTS: tuple[type[Dialect], ...] = (
+    EmbeddingHome,
+    EmbeddingOpenAI,
+    EmbeddingVllm,
+    EmbeddingSglang,
+    EmbeddingLlamaCpp,
+    EmbeddingTei,
+    EmbeddingInfinity,
+)
