@@ -19,7 +19,7 @@ from modgate_asr.sound import RATE, Plain, Refused, Samples, blocks, too_long
 
 FRAME = RATE // 50  # 20 ms
 FLOOR_FACTOR = 4.0  # +6 dB above the noise floor, in energy
-LOUD_FACTOR = 4.0  # silence is at least 6 dB below what is loud: a steady sound is no silence
+LOUD_FACTOR = 10.0  # silence is at least 10 dB below what is loud: a steady sound is no silence
 SILENT = 1e-7  # -70 dBFS: below it there is no speech that a 16-bit engine could hear
 LEAST_SHARE = 0.6  # of the longest window: a cut must leave room to look for silence
 OVERLAP_SHARE = 0.25
