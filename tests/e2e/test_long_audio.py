@@ -25,6 +25,7 @@ from oracle.record import Record
 from modgate.api.json import Json
 from modgate.ledger.reader import rows
 from modgate.plugin import Receipt
+from modgate.testing import FakeBackend, Scripted
 
 RATE, RTF, SLOTS = 16_000, 0.01, 4
 PATH = "/v1/audio/transcriptions"
@@ -47,7 +48,7 @@ async def served(folder: Path, *engines: ScriptedEngine, facts: str = "") -> Asy
 
 async def post(running: Running, data: bytes, **form: str) -> tuple[int, bytes, list[float]]:
     """A file sent; status, body, and when each of its lines came."""
-    body = aiohttp.FormData({"model": "ears", **form})
+    body = aiohttp.FormData({**{"model": "ears"}, **form})
     body.add_field("file", io.BytesIO(data), filename="a.wav")
     times: list[float] = []
     async with (
@@ -208,3 +209,61 @@ async def test_the_form_of_the_sdk_is_understood(tmp_path: Path, engine: Scripte
     assert form.field("include[]") == "logprobs"
     assert events[-1].type == "transcript.text.done"
     assert events[-1].text == "".join(e.delta for e in events if e.type == "transcript.text.delta")
+
+
+CHUNKS = [
+    b'{"object":"transcription.chunk","choices":[{"delta":{"content":"Hello"}}]}',
+    b'{"object":"transcription.chunk","choices":[{"delta":{"content":" you."},'
+    b'"finish_reason":"stop"}]}',
+    b'{"object":"transcription.chunk","choices":[],"usage":{"prompt_tokens":14,'
+    b'"completion_tokens":5,"total_tokens":19}}',
+]
+
+
+@asynccontextmanager
+async def spoken_to(folder: Path, family: str) -> AsyncIterator[tuple[Running, FakeBackend]]:
+    """A gateway over one engine of a family whose model streams."""
+    more = '[model.live]\nmodality = "asr"\nstreams = true'
+    async with FakeBackend() as backend:
+        one = {"url": backend.url, "family": family, "serves": {"live": "e"}}
+        running = await start(folder, [one], plugins=("asr",), models={}, more=more)
+        try:
+            yield running, backend
+        finally:
+            await running.app.close()
+
+
+async def test_an_engines_own_stream_is_passed_on_as_it_comes(tmp_path: Path) -> None:
+    async with spoken_to(tmp_path, "vllm") as (running, backend):
+        backend.answer(PATH, Scripted(reply=CHUNKS, pause_s=0.1))
+        status, body, times = await post(running, wav(2_000), model="live", stream="true")
+        units = billed(running)
+    last = orjson.loads(body.splitlines()[-4][6:])
+
+    assert status == 200
+    assert deltas(body) == ["Hello", " you."]
+    assert times[-1] - times[0] > 0.1
+    assert last["usage"]["total_tokens"] == 19
+    assert units["asr.audio_ms"] == 2_000
+
+
+async def test_an_engines_stream_that_is_cut_is_an_error_and_no_bill(tmp_path: Path) -> None:
+    async with spoken_to(tmp_path, "vllm") as (running, backend):
+        backend.answer(PATH, Scripted(reply=CHUNKS, fault="reset", after=1))
+        status, body, _ = await post(running, wav(2_000), model="live", stream="true")
+        units = billed(running)
+
+    assert status == 200
+    assert body.endswith(b"data: [DONE]\n\n")
+    assert b'"code":"upstream_error"' in body
+    assert units.get("asr.audio_ms", 0) == 0
+
+
+async def test_an_engine_without_streams_answers_one_whole(tmp_path: Path) -> None:
+    reply = b'{"text":" one two\\n","segments":[{"start":0.0,"end":1.0,"text":" one"},'
+    reply += b'{"start":1.0,"end":2.0,"text":" two"}]}'
+    async with spoken_to(tmp_path, "whispercpp") as (running, backend):
+        backend.answer("/inference", Scripted(reply=reply))
+        status, body, _ = await post(running, wav(2_000), model="live", stream="true")
+
+    assert (status, deltas(body)) == (200, ["one", " two"])
