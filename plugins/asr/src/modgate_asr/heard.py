@@ -174,7 +174,8 @@ def logprobs_of(rows: Iterable[Fields]) -> Iterator[tuple[Span, JsonObject]]:
     for token, row in zip(pieces, rows, strict=True):
         if not math.isfinite(row.number("logprob", 0.0)):
             raise row.wrong("logprob", "a finite number")
-        yield (max(0, place), place + len(token)), row.values
+        blank = len(token) - len(token.lstrip())
+        yield (place + blank, place + len(token)), row.values
         place += len(token)
 
 

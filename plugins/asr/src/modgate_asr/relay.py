@@ -106,6 +106,9 @@ class Transcribed(Relay):
         held, self._held = self._held, None
         if held is None:
             return
+        if at is None:  # nobody heard its last words again
+            alone = replace(held.heard.piece, next=held.heard.piece.end)
+            held = replace(held, heard=replace(held.heard, piece=alone))
         end = max(held.said, at.left if at is not None else len(held.heard.text))
         yield from self._said(held.heard, held.said, end, first=held.said == held.kept)
         yield from self._final(held.heard, held.kept, end)
@@ -136,14 +139,14 @@ class Transcribed(Relay):
 
     def _final(self, found: Heard, start: int, end: int) -> Iterator[bytes]:
         """A piece's segments and words, of which only this text stays."""
-        whole = (start, end) == (0, len(found.text))
-        rows = list(found.segments) if whole else list(_segments_in(found, start, end))
-        words = list(found.words) if whole else list(_words_in(found, start, end))
+        whole = found.piece.whole
+        rows = found.segments if whole else list(_segments_in(found, start, end))
+        words = found.words if whole else list(_words_in(found, start, end))
         if self._wanted.logprobs:
             self._transcript.logprobs += _tokens_in(found, start, end)
         yield from self._extended(rows, words)
 
-    def _extended(self, rows: list[Segment], words: list[Word]) -> Iterator[bytes]:
+    def _extended(self, rows: Sequence[Segment], words: Sequence[Word]) -> Iterator[bytes]:
         number = len(self._transcript.segments)
         kept = self._transcript.extend(rows, words)
         if self._wanted.stream and self._wanted.speakers:
