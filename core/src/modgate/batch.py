@@ -2,7 +2,9 @@
 
 No timer: a call that finds a free slot goes at once.  While none is free, calls wait; the first
 that gets a slot takes along those of its key that wait too.  The merged trip belongs to nobody's
-request: it has a task of its own, which stops when every member has left.
+request: it has a task of its own, which stops when every member has left.  A trip that an engine
+refuses goes again in halves, down to the member that spoilt it; one that an engine fails goes
+again as a whole, once, elsewhere.
 
 Source: algorithms.md 6.3 (natural batching); wire.md 6.3 (members keep their outcome and units).
 """
@@ -11,16 +13,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeGuard
+from functools import partial
 
 from modgate.api.modality import Batching
 from modgate.api.relay import Event, State
 from modgate.dispatch import Dispatch, Order
-from modgate.errors import GatewayError, PluginFault, Refused
+from modgate.errors import Draining, GatewayError, PluginFault
 from modgate.fleet.fleet import Lease
-from modgate.trip import Readable
+from modgate.trip import Readable, again
 
 log = logging.getLogger(__name__)
 
@@ -71,26 +74,27 @@ class Batcher:
             lease = await self._dispatch.lease(order)
             assert lease is not None
             return await self._dispatch.send(order, lease)
-        return await self._open_batched(order, order.batch, key)
-
-    async def _open_batched(self, order: Order, batch: Batching, key: object) -> Readable:
         rider = _Rider(order)
-        lease = await self._dispatch.lease(order, key=key, rider=rider)
+        try:
+            lease = await self._dispatch.lease(order, key=key, rider=rider)
+        except BaseException:
+            rider.share.cancel()  # a trip may have taken it along meanwhile
+            raise
         if lease is None:
             return Share(rider)
-        room = batch.most - batch.count(order.call)
-        riders = self._dispatch.fleet.companions(
-            order.model.name, key, room, lambda other: _size(other, batch)
-        )
-        others = [other for other in riders if _is_rider(other) and not other.share.cancelled()]
+        choose = partial(_companions, rider, order.batch)
+        others = self._dispatch.fleet.companions(order.model.name, key, choose)
         if not others:
             return await self._dispatch.send(order, lease)
-        trip = _Trip(self._dispatch, batch, [rider, *others])
-        task = asyncio.get_running_loop().create_task(trip.go(lease))
-        trip.task = task
+        riders = [each for each in (rider, *others) if isinstance(each, _Rider)]
+        self._start(_Trip(self._dispatch, order.batch, riders), lease)
+        return Share(rider)
+
+    def _start(self, trip: _Trip, lease: Lease) -> None:
+        trip.task = task = asyncio.get_running_loop().create_task(trip.go(lease))
         self._trips.add(task)
         task.add_done_callback(self._trips.discard)
-        return Share(rider)
+        task.add_done_callback(lambda _: trip.ended(lease))
 
     async def close(self) -> None:
         """Stop the trips that still run."""
@@ -99,6 +103,31 @@ class Batcher:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+
+
+def _companions(first: _Rider, batch: Batching, waiting: Sequence[object]) -> Sequence[_Rider]:
+    """Those that go along with the first: a tenant after the other, the oldest of each first.
+
+    A tenant whose oldest has no room gets none in, or its long calls would wait for ever.
+    """
+    room = batch.most - batch.count(first.order.call)
+    lines: dict[str, deque[_Rider]] = {}
+    for rider in waiting:
+        if isinstance(rider, _Rider) and not rider.share.done():
+            lines.setdefault(rider.order.caller.tenant, deque()).append(rider)
+    mine = first.order.caller.tenant
+    turns = deque(sorted(lines, key=lambda tenant: tenant == mine))  # stable: by oldest, mine last
+    taken: list[_Rider] = []
+    while turns:
+        tenant = turns.popleft()
+        size = batch.count(lines[tenant][0].order.call)
+        if size > room:
+            continue
+        room -= size
+        taken.append(lines[tenant].popleft())
+        if lines[tenant]:
+            turns.append(tenant)
+    return taken
 
 
 class _Trip:
@@ -113,47 +142,72 @@ class _Trip:
             rider.share.add_done_callback(lambda _: self.left())
 
     def left(self) -> None:
-        """A member left; when all have, the trip stops."""
-        if self.task is not None and all(rider.share.cancelled() for rider in self._riders):
+        """A member left or has its share; when all have, the trip stops."""
+        if self.task is not None and all(rider.share.done() for rider in self._riders):
             self.task.cancel()
 
+    def ended(self, lease: Lease) -> None:
+        """The task is over, perhaps before it began: nothing is kept, and nobody waits on."""
+        lease.give_back()
+        _fail(self._riders, Draining("this gateway is going away"))
+
     async def go(self, lease: Lease) -> None:
-        """Send the merged call, and give each member its own; an error is everyone's."""
+        """Give each member its own, over as many calls as it takes."""
+        first: Lease | None = lease
+        groups = deque([self._riders])
         try:
-            events = await self._whole(self._riders, lease)
-            for rider, event in zip(self._riders, events, strict=True):
-                _give(rider, event)
-        except Refused as error:
-            await self._alone(error)
-        except GatewayError as error:
-            _fail(self._riders, error)
+            while groups:
+                riders = [rider for rider in groups.popleft() if not rider.share.done()]
+                if riders:
+                    groups.extendleft(reversed(await self._carry(riders, first)))
+                first = None
         except Exception as error:
             log.exception("merge or split failed")
             fault = PluginFault(f"{type(error).__name__} while calls were merged")
             fault.__cause__ = error
             _fail(self._riders, fault)
 
-    async def _alone(self, refused: Refused) -> None:
-        """One member spoilt the trip: each goes by itself, so that only the culprit is refused."""
-        for rider in self._riders:
-            if rider.share.done():
-                continue
-            try:
-                lease = await self._dispatch.lease(rider.order)
-                assert lease is not None
-                [event] = await self._whole([rider], lease)
-            except GatewayError as error:
-                _fail([rider], error)
-            else:
-                _give(rider, event)
-
-    async def _whole(self, riders: Sequence[_Rider], lease: Lease) -> Sequence[Event]:
-        first = riders[0].order
+    async def _carry(self, riders: Sequence[_Rider], lease: Lease | None) -> Sequence[list[_Rider]]:
+        """One call for these members; answers the groups that go out again."""
         orders = [rider.order for rider in riders]
-        merged = first
-        if len(riders) > 1:
+        try:
+            if lease is None:
+                lease = await self._dispatch.lease(orders[0])
+                assert lease is not None
+            events = await self._whole(orders, lease)
+        except GatewayError as error:
+            if lease is not None:
+                return self._left_over(riders, error)
+            _fail(riders, error)
+            return ()
+        finally:
+            if lease is not None:
+                lease.give_back()
+        for rider, event in zip(riders, events, strict=True):
+            if not rider.share.done():
+                rider.share.set_result(event)
+        return ()
+
+    def _left_over(self, riders: Sequence[_Rider], error: GatewayError) -> Sequence[list[_Rider]]:
+        """After a failed call: all of them once more elsewhere, their halves, or none."""
+        orders = [rider.order for rider in riders]
+        if again(orders, error, self._dispatch.fleet):
+            return [list(riders)]
+        if len(riders) == 1 or not _is_refused(error):
+            _fail(riders, error)
+            return ()
+        for order in orders:
+            order.tries = 0  # a half is another call than the whole
+        middle = len(riders) // 2
+        return [list(riders[:middle]), list(riders[middle:])]
+
+    async def _whole(self, orders: Sequence[Order], lease: Lease) -> Sequence[Event]:
+        """The members' own replies, of one call."""
+        merged = orders[0]
+        if len(orders) > 1:
             call = self._batch.merge([order.call for order in orders])
-            merged = replace(first, call=call, members=orders[1:])
+            merged = replace(merged, call=call, members=orders)
+            lease.carry(merged.wanted.work)
         stream = await self._dispatch.send(merged, lease)
         try:
             event = (await stream.next())[0]
@@ -162,22 +216,14 @@ class _Trip:
             known = error if isinstance(error, GatewayError) else None
             stream.close("failed" if known else "cancelled", known)
             raise
-        if len(riders) == 1:
+        if len(orders) == 1:
             return [event]
         return self._batch.split([order.call for order in orders], event)
 
 
-def _is_rider(value: object) -> TypeGuard[_Rider]:
-    return isinstance(value, _Rider)
-
-
-def _size(value: object, batch: Batching) -> int:
-    return batch.count(value.order.call) if _is_rider(value) else 0
-
-
-def _give(rider: _Rider, event: Event) -> None:
-    if not rider.share.done():
-        rider.share.set_result(event)
+def _is_refused(error: GatewayError) -> bool:
+    """Whether one member may have spoilt it for all."""
+    return 400 <= error.status < 499 and not error.retryable
 
 
 def _fail(riders: Sequence[_Rider], error: GatewayError) -> None:

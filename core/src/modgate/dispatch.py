@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from modgate.api.auth import Caller
-from modgate.api.dialect import Dialect
+from modgate.api.dialect import Dialect, Outgoing
 from modgate.api.modality import AnyModality, Batching
 from modgate.api.model import Model
 from modgate.api.plan import Call
@@ -24,6 +24,7 @@ from modgate.errors import (
     NoBackend,
     Overloaded,
     Refused,
+    Unsupported,
     Upstream,
     UpstreamTimedOut,
 )
@@ -39,7 +40,11 @@ REFUSAL_AT_MOST = 64 << 10
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Order:
-    """One call of one request, with all that dispatch must know of both."""
+    """One call of one request, with all that dispatch must know of both.
+
+    `members`: of a merged call, the orders that share it, this one's own first.  `tries`: attempts
+    that went out, `tried`: backends that failed it.
+    """
 
     index: int
     call: Call
@@ -50,6 +55,12 @@ class Order:
     batch: Batching | None = None
     members: Sequence[Order] = ()
     tried: set[str] = field(default_factory=set)
+    tries: int = 0
+
+    @property
+    def each(self) -> Sequence[Order]:
+        """The orders that this call is sent for."""
+        return self.members or (self,)
 
     @property
     def caller(self) -> Caller:
@@ -67,9 +78,19 @@ class Order:
         )
 
     def batch_key(self) -> Hashable | None:
-        """Calls of equal keys may share a trip: one model, one tenant, the plugin's own key."""
-        key = self.batch.key(self.call) if self.batch is not None else None
-        return None if key is None else (self.model.name, self.caller.tenant, key)
+        """Calls of equal keys may share a trip: one model, one tenant, the plugin's own key.
+
+        None = it goes alone; so does a call that is tried once more, for it must go elsewhere.
+        """
+        key = self.batch.key(self.call) if self.batch is not None and not self.tried else None
+        if key is None:
+            return None
+        return (self.model.name, self.call.requires, isolation(self.caller), key)
+
+
+def isolation(caller: Caller) -> Hashable:
+    """Callers of equal isolation may share a trip: one tenant, with the same regions."""
+    return (caller.tenant, caller.policy.regions)
 
 
 class Dispatch:
@@ -122,14 +143,14 @@ class Dispatch:
     async def send(self, order: Order, lease: Lease) -> Stream:
         """Send the call to the leased backend; the reply's head was good when this returns."""
         backend = lease.backend
-        tries = [
-            each.draft.attempt(each.index, backend, order.model.name)
-            for each in (order, *order.members)
-        ]
+        tries = [each.draft.attempt(each.index, backend, order.model.name) for each in order.each]
         deadline = Deadline(UpstreamTimedOut("the engine did not answer in time"))
-        deadline.set(deadline.now() + self._first_s(order))
+        # Of a merged call it is the shortest of its members': nobody waits longer than alone.
+        deadline.set(deadline.now() + min(map(self._first_s, order.each)))
         try:
-            guard_residency(backend, order.caller)
+            for each in order.each:
+                each.tries += 1
+                guard_residency(backend, each.caller)
             dialect = self._dialect(order, backend)
             with deadline:
                 if backend.local:
@@ -157,11 +178,11 @@ class Dispatch:
     async def _post(
         self, order: Order, backend: Backend, dialect: Dialect, tries: Sequence[Try]
     ) -> Answer:
-        outgoing = dialect.encode()
+        outgoing = _encoded(order, dialect)
         headers = {**outgoing.headers, **order.draft.forwarded(tries[0])}
         if backend.key is not None:
             headers["Authorization"] = f"Bearer {backend.key.reveal()}"
-        for each, tried in zip((order, *order.members), tries, strict=True):
+        for each, tried in zip(order.each, tries, strict=True):
             self._opened(each.draft)
             tried.reply = outgoing.reply
             tried.sent = True
@@ -176,6 +197,16 @@ class Dispatch:
             body = b""
         answer.close()
         raise dialect.refusal(answer.status, answer.headers, body)
+
+
+def _encoded(order: Order, dialect: Dialect) -> Outgoing:
+    """The call in its engine's words; what it cannot say is refused, but `shape` may do without."""
+    try:
+        return dialect.encode()
+    except Unsupported as error:
+        if order.index < 0:
+            raise
+        raise Refused(None, "unsupported_value", str(error)) from error
 
 
 def guard_residency(backend: Backend, caller: Caller) -> None:

@@ -5,7 +5,7 @@ Tried once more, elsewhere if possible, until its first event was fed.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from modgate.api.relay import Event, Outcome, State
@@ -99,15 +99,8 @@ class Trip:
             self._stream = None
 
     def _again(self, error: GatewayError) -> bool:
-        """Source: algorithms.md 5.1.  Never on a 4xx, never once fed, never when the time is up."""
-        last = self.order.draft.last_try(self.order.index)
-        if self.fed or self._tries >= TRIES or last is None or isinstance(error, UpstreamTimedOut):
-            return False
-        if not isinstance(error, Upstream | Overloaded | ModelLoading):
-            return False
-        self.order.tried.add(last.backend)
-        unheard = last.status is None and isinstance(error, Upstream)
-        if not unheard and not self._fleet.has_other(self.order.model.name, self.order.wanted):
+        """Never once fed."""
+        if self.fed or self._tries >= TRIES or not again([self.order], error, self._fleet):
             return False
         self.restarted()
         return True
@@ -131,6 +124,23 @@ class Trip:
             ended_s=last.ended_s if last else None,
             error=self.error,
         )
+
+
+def again(orders: Sequence[Order], error: GatewayError, fleet: Fleet) -> bool:
+    """Whether what these orders shared is tried once more: never on a 4xx, nor when time is up.
+
+    Where it failed is written into them.  Source: algorithms.md 5.1.
+    """
+    first = orders[0]
+    last = first.draft.last_try(first.index)
+    if first.tries >= TRIES or last is None or isinstance(error, UpstreamTimedOut):
+        return False
+    if not isinstance(error, Upstream | Overloaded | ModelLoading):
+        return False
+    for order in orders:
+        order.tried.add(last.backend)
+    unheard = last.status is None and isinstance(error, Upstream)
+    return unheard or fleet.has_other(first.model.name, first.wanted)
 
 
 def _nothing() -> None:

@@ -77,6 +77,12 @@ class Lease:
         self._work = work
         self.backend = backend
 
+    def carry(self, work: float) -> None:
+        """The call is of this size after all: others came along."""
+        if self._seat is not None:
+            self._seat.more(work - self._work)
+            self._work = work
+
     def give_back(self) -> None:
         """The call ended; the slot goes to whoever waits for it."""
         seat, self._seat = self._seat, None
@@ -190,19 +196,19 @@ class Fleet:
                 self.pump()
 
     def companions(
-        self, model: str, key: Hashable, room: int, count: Callable[[object], int]
-    ) -> list[object]:
-        """Riders of waiting calls with this key that fit into `room` items; they wait no longer."""
+        self, model: str, key: Hashable, choose: Callable[[Sequence[object]], Sequence[object]]
+    ) -> Sequence[object]:
+        """Riders of waiting calls with this key that go along; they wait no longer.
+
+        `choose` is given all of them, oldest first, and answers those that it takes.
+        """
         line = self.state.waiting.get(model)
-        taken: list[object] = []
         if line is None:
-            return taken
-        for waiter in [w for w in line if w.key == key and not w.granted.done()]:
-            size = count(waiter.rider)
-            if size > room:
-                break
-            room -= size
-            taken.append(waiter.rider)
+            return ()
+        there = {id(w.rider): w for w in line if w.key == key and not w.granted.done()}
+        taken = choose([waiter.rider for waiter in there.values()])
+        for rider in taken:
+            waiter = there[id(rider)]
             waiter.granted.set_result(None)
             line.remove(waiter)
         if not line:

@@ -51,6 +51,12 @@ class Seat:
                 slots.taken += 1
                 slots.work += work
 
+    def more(self, work: float) -> None:
+        """A call that is here carries more work than it was taken for."""
+        for slots in (self.slots, self.group):
+            if slots is not None:
+                slots.work += work
+
     def give(self, work: float) -> None:
         """One call ended."""
         for slots in (self.slots, self.group):

@@ -1,0 +1,202 @@
+"""Embedding calls of many requests before scripted engines: dispatch, trips and batches as they
+are, without sockets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from modgate.api.auth import Caller, Policy
+from modgate.api.body import Body
+from modgate.api.dialect import Dialect
+from modgate.api.model import Model
+from modgate.api.select import Backend
+from modgate.batch import Batcher
+from modgate.dispatch import Dispatch, Order
+from modgate.draft import Draft
+from modgate.errors import UpstreamFailed
+from modgate.fleet.fleet import Fleet, FleetState
+from modgate.observe.tracing import Trace
+from modgate.timeouts import Timeouts
+from modgate.trip import Trip
+from modgate.units import Units
+from modgate_embedding.batching import PATH, EmbeddingCall, batching
+from modgate_embedding.config import Config
+from modgate_embedding.dialects import EmbeddingHome
+from modgate_embedding.modality import Embedding
+
+MODEL = "m"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """What an engine does with a call: after so many seconds a status, or a lost connection."""
+
+    seconds: float = 0.01
+    status: int = 200
+    lost: bool = False
+
+
+def vector(text: str) -> list[float]:
+    """The engine's vector of a text: no two texts of a test have the same."""
+    return [float(byte) for byte in text.encode()]
+
+
+def tokens(text: str) -> int:
+    """The engine's count: not the gateway's estimate."""
+    return len(text) + 2
+
+
+class _Answer:
+    def __init__(self, status: int, body: bytes) -> None:
+        self.status = status
+        self.headers: Mapping[str, str] = {}
+        self._body = body
+
+    async def whole(self, at_most: int) -> bytes:
+        assert len(self._body) <= at_most
+        return self._body
+
+    def release(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(slots=True, eq=False)
+class Engine:
+    """`answer(texts)`: its script.  `slots`: calls that it works on at once, others wait in it.
+
+    `calls`: the texts of each; `read`: tokens of its good replies; `at_once`: the most in flight.
+    """
+
+    answer: Callable[[Sequence[str]], Answered]
+    slots: int = 2
+    by_input: bool = False
+    calls: list[list[str]] = field(default_factory=list)
+    read: int = 0
+    flying: int = 0
+    at_once: int = 0
+    _gate: asyncio.Semaphore | None = None
+
+    async def send(self, path: str, body: Body, headers: Mapping[str, str]) -> _Answer:
+        """As `upstream.client.Client` does."""
+        del headers
+        assert path == PATH
+        content = body.content
+        assert isinstance(content, bytes)
+        texts = orjson.loads(content)["input"]
+        self.calls.append(texts)
+        said = self.answer(texts)
+        if self._gate is None:
+            self._gate = asyncio.Semaphore(self.slots)
+        self.flying += 1
+        self.at_once = max(self.at_once, self.flying)
+        try:
+            async with self._gate:
+                await asyncio.sleep(said.seconds)
+        finally:
+            self.flying -= 1
+        if said.lost:
+            raise UpstreamFailed("lost")
+        if said.status != 200:
+            return _Answer(said.status, b'{"error":{"message":"scripted"}}')
+        counts = [tokens(text) for text in texts]
+        self.read += sum(counts)
+        usage = {"prompt_tokens": sum(counts)} | ({"by_input": counts} if self.by_input else {})
+        rows = [{"index": i, "embedding": vector(text)} for i, text in enumerate(texts)]
+        return _Answer(200, orjson.dumps({"data": rows[::-1], "usage": usage}))
+
+
+class Traffic:
+    """Requests of one call each, before one or several engines of one model."""
+
+    def __init__(
+        self,
+        *engines: Engine,
+        slots: int = 2,
+        config: Config | None = None,
+        dialect: type[Dialect] = EmbeddingHome,
+        waiting_at_most: int = 100_000,
+    ) -> None:
+        self.modality = Embedding(config or Config())
+        self.batch = batching(config or Config())
+        self._model = Model(name=MODEL, modality="embedding")
+        names = [f"b{number}" for number in range(len(engines))]
+        backends = [
+            Backend(
+                name=name, family="home", url=f"http://{name}", serves={MODEL: "e"}, slots=slots
+            )
+            for name in names
+        ]
+        clients: Any = dict(zip(names, engines, strict=True))  # as far as dispatch looks at them
+        self.state = FleetState()
+        self.fleet = Fleet(backends, self.state, groups={}, waiting_at_most=waiting_at_most)
+        dispatch = Dispatch(
+            fleet=self.fleet,
+            dialects={("embedding", "home"): dialect},
+            clients=clients,
+            timeouts=Timeouts(deadlines={"embedding": Embedding.deadlines}),
+            opened=lambda draft: None,
+            prepare=_prepared,
+        )
+        self.batcher = Batcher(dispatch)
+        self._made = 0
+
+    def trip(
+        self, *texts: str, tenant: str = "acme", regions: frozenset[str] | None = None
+    ) -> Trip:
+        """A request's one call, which has not begun."""
+        self._made += 1
+        loop = asyncio.get_running_loop()
+        draft = Draft(
+            request_id=f"req_{self._made}",
+            trace=Trace.of({}),
+            now=loop.time,
+            began=loop.time(),
+            wall=0.0,
+            caller=Caller(tenant=tenant, key_id="k", policy=Policy(regions=regions)),
+        )
+        call = EmbeddingCall(
+            path=PATH,
+            body=Body.of(input=texts),
+            size=Units(inputs=len(texts), input_tokens=sum(-(-len(t) // 3) for t in texts)),
+            at_most=256,
+            ids=False,
+        )
+        order = Order(
+            index=0,
+            call=call,
+            model=self._model,
+            modality=self.modality,
+            draft=draft,
+            asked=MODEL,
+            batch=self.batch,
+        )
+        return Trip(order, self.batcher.open, self.fleet)
+
+    async def ask(self, *texts: str, tenant: str = "acme") -> tuple[list[list[float]], int]:
+        """A request to its end: its vectors, and the tokens that it is told."""
+        trip = self.trip(*texts, tenant=tenant)
+        try:
+            [event] = await trip.next()
+            assert await trip.next() == []
+        finally:
+            trip.close()
+        reply = event.json()
+        rows = {row["index"]: row["embedding"] for row in reply["data"]}
+        assert len(rows) == len(reply["data"])
+        return [rows[at] for at in range(len(texts))], reply["usage"]["prompt_tokens"]
+
+    def idle(self) -> bool:
+        """Nothing waits, nothing flies, no trip is left."""
+        taken = sum(slots.taken for slots in self.state.slots.values())
+        work = sum(slots.work for slots in self.state.slots.values())
+        return not (taken or work or self.state.waiting or self.batcher._trips)
+
+
+async def _prepared(name: str) -> None:
+    del name
