@@ -107,6 +107,20 @@ def test_what_ffmpeg_reads_is_heard_to_its_end(form: str, codec: str) -> None:
     assert pitch(samples) == pytest.approx(440, abs=2)
 
 
+def test_the_resampler_neither_adds_nor_loses_a_sample() -> None:
+    soundfile = pytest.importorskip("soundfile")
+    out = io.BytesIO()
+    soundfile.write(out, np.zeros(9915, np.float32), 96_000, format="WAV")  # soxr gives one more
+
+    assert len(heard(out)) == round(9915 / 96_000 * RATE)
+
+
+def test_what_a_resampler_holds_at_the_end_is_heard() -> None:
+    last = heard(by_ffmpeg("matroska", "pcm_s16le", 44_100))[-10:]
+
+    assert np.abs(last).max() > 0.05
+
+
 def test_a_wav_of_unknown_size_is_read_to_its_end() -> None:
     data = bytearray(by_libsndfile("WAV", "PCM_16", 16_000, 1).getvalue())
     data[4:8] = data[40:44] = b"\xff\xff\xff\xff"

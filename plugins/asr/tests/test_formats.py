@@ -123,6 +123,13 @@ def test_texts_join_as_their_language_does(
     assert relayed(*replies)["text"] == text
 
 
+def test_a_started_second_is_a_second() -> None:
+    short = Piece(start=0, fresh=0, end=RATE + 16, next=RATE + 16)
+    value = relayed((short, said("x")))
+
+    assert (value["duration"], value["usage"]["seconds"]) == (1.001, 2)
+
+
 def test_the_language_is_that_of_most_of_the_audio() -> None:
     short, long = {**said("ja"), "language": "german"}, {**said("yes"), "language": "english"}
 

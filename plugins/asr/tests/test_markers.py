@@ -197,6 +197,19 @@ def test_pieces_cover_all_samples_once_and_the_bill_is_their_sum(
     assert result.usage.exact
 
 
+def test_a_piece_of_which_words_are_heard_twice_is_never_streamed(tmp_path: Path) -> None:
+    form = {"model": "m", "stream": "true", "file": ("a.wav", recording([130] * 40 + [900] * 6))}
+    sample = Sample(path=PATH, form=form, facts={"streams": True})
+    with Rig(Asr(Asr.config_type.model_validate(SMALL)), tmp_path) as rig:
+        drawn = list(rig.calls(rig.plan(sample)))
+
+    assert {call.reply for call in drawn} == {"whole", "sse"}
+    for call in drawn:
+        names = [part.name for part in call.body.parts]
+        assert ("stream" in names) == (call.reply == "sse")
+        assert ("timestamp_granularities[]" in names) == (call.reply == "whole")
+
+
 def test_the_bill_of_a_cut_request_is_the_audio_up_to_the_cut(tmp_path: Path) -> None:
     data = recording([130] * 60)
     usages = played(tmp_path, data, timed, SMALL).usages

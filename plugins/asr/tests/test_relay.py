@@ -105,6 +105,18 @@ def test_what_comes_behind_the_end_of_a_piece_is_a_bad_reply() -> None:
         fed(relay, 0, delta("more"))
 
 
+def test_a_bill_is_exact_only_once_all_was_drawn() -> None:
+    relay = relay_of((WHOLE,))
+    fed(relay, 0, {"text": "one"})
+    before = relay.usage((OK,))
+    relay.drew(LATER)
+    fed(relay, 1, {"text": "two"})
+    ended(relay)
+
+    assert not before.exact
+    assert relay.usage((OK, OK)).exact
+
+
 # --- log probabilities
 
 
