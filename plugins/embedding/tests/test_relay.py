@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from modgate.kit.apportion import apportion
 from modgate.plugin import BadReply, Event, Json, Outcome, Sample
 from modgate.testing import Drive, Rig
 from modgate_embedding import Embedding
 from modgate_embedding.config import Config
 from modgate_embedding.formats import packed, shortened
-from modgate_embedding.reply import apportion
 
 PATH = "/v1/embeddings"
 Start = Callable[..., Drive]

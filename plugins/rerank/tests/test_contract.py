@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+from typing import ClassVar
+
+import orjson
+
+from modgate.plugin import Call
 from modgate.testing import Contract
+from modgate_rerank.ask import tokens_of
+from modgate_rerank.batching import is_shared
+from modgate_rerank.dialects import DIALECTS
 from modgate_rerank.modality import Rerank
 
 
@@ -10,3 +19,17 @@ class TestRerank(Contract):
     """Every rule of the kit."""
 
     modality = Rerank
+    dialects: ClassVar = DIALECTS
+
+    def engine(self, call: Call) -> bytes:
+        """A score that depends on the pair, and the gateway's own estimate of its tokens."""
+        body = orjson.loads(bytes(call.body.content))
+        documents = body["documents"]
+        queries = body["queries"] if is_shared(call) else [body["query"]] * len(documents)
+        pairs = list(zip(queries, documents, strict=True))
+        scores = [hashlib.sha256(repr(pair).encode()).digest()[0] / 256 for pair in pairs]
+        usage = {"total_tokens": sum(tokens_of(text) for pair in pairs for text in pair)}
+        if is_shared(call):
+            return orjson.dumps({"scores": scores, "usage": usage})
+        rows = [{"index": index, "relevance_score": score} for index, score in enumerate(scores)]
+        return orjson.dumps({"results": rows, "usage": usage})

@@ -11,9 +11,10 @@ from itertools import pairwise
 
 import msgspec
 
+from modgate.kit.apportion import apportion
 from modgate.plugin import NOTHING, Batching, Body, Call, Event
 from modgate_embedding.config import Config
-from modgate_embedding.reply import Counted, Reply, Row, apportion, parse
+from modgate_embedding.reply import Counted, Reply, Row, parse
 
 PATH = "/v1/embeddings"
 OWN = ("input", "model", "user")  # may differ between calls that share a trip

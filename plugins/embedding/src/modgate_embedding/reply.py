@@ -1,8 +1,7 @@
-"""The engine's reply in the home wire, and how tokens of a shared call are told apart."""
+"""The engine's reply in the home wire."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated
 
 import msgspec
@@ -72,23 +71,3 @@ def numbers(row: Row) -> list[float]:
     if not found:
         raise BadReply("the engine's embedding is empty")
     return found
-
-
-def apportion(total: int, weights: Sequence[int]) -> list[int]:
-    """`total` in whole shares by weight that sum to it, each at least 1 where there is enough.
-
-    Source: wire.md 6.3, the largest remainder; ties go to the first.
-    """
-    whole = sum(weights)
-    shares = [total * weight // whole for weight in weights]
-    remainders = [total * weight % whole for weight in weights]
-    order = sorted(range(len(weights)), key=lambda at: (-remainders[at], at))
-    for at in order[: total - sum(shares)]:
-        shares[at] += 1
-    if total >= len(weights):
-        for at, share in enumerate(shares):
-            if share == 0:
-                richest = max(range(len(shares)), key=shares.__getitem__)
-                shares[richest] -= 1
-                shares[at] = 1
-    return shares

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from modgate.plugin import LocalEngine, hookimpl
+from modgate.plugin import Dialect, LocalEngine, hookimpl
+from modgate_rerank.dialects import DIALECTS
 from modgate_rerank.engine import E5Ranker
 from modgate_rerank.modality import Rerank
 
@@ -11,6 +12,12 @@ from modgate_rerank.modality import Rerank
 def modgate_modalities() -> list[type[Rerank]]:
     """The one modality of this plugin."""
     return [Rerank]
+
+
+@hookimpl
+def modgate_dialects() -> list[type[Dialect]]:
+    """The home wire is cohere's v2, all documents."""
+    return list(DIALECTS)
 
 
 @hookimpl

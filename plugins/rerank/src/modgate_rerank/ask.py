@@ -2,66 +2,114 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from modgate.plugin import Fields, Json, Request
-from modgate_rerank.config import Config
+from modgate.kit.tokens import BYTES_PER_TOKEN
+from modgate.plugin import Fields, Json, Refused, Request
+from modgate_rerank.config import Config, Facts
 
 DOCUMENT_TOKENS = 500  # a longer document counts as several (wire.md 8.1)
 DOCUMENTS_PER_UNIT = 100
-TOKEN_BYTES = 3  # estimate without a tokenizer: ceil(utf8 bytes / 3)
+FIELDS_AT_MOST = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """A rerank request, whatever words it came in.  `top` None = all."""
+    """A rerank request, whatever words it came in.
+
+    `documents`: what is ranked; `given`: the same as the client wrote it.  `top` None = all.
+    `max_tokens_per_doc`: where a document is cut.  `truncation` False: a pair that is too long is
+    refused instead.
+    """
 
     query: str
     documents: tuple[str, ...]
+    given: tuple[Json, ...]
     top: int | None
     echo: bool
     voyage: bool
     version: str
     max_tokens_per_doc: int | None
+    truncation: bool
 
-    @property
-    def tokens(self) -> int:
+    def tokens(self, start: int, end: int) -> int:
         """An estimate of what the engine reads: each document together with the query."""
         query = tokens_of(self.query)
-        return sum(tokens_of(text) + query for text in self.documents)
+        return sum(self._tokens_of(text) + query for text in self.documents[start:end])
 
     @property
     def search_units(self) -> int:
         """Billed units of a search: documents in hundreds, long documents counted several times."""
-        counted = sum(max(1, -(-tokens_of(text) // DOCUMENT_TOKENS)) for text in self.documents)
+        counted = sum(
+            max(1, -(-self._tokens_of(text) // DOCUMENT_TOKENS)) for text in self.documents
+        )
         return -(-counted // DOCUMENTS_PER_UNIT)
+
+    def _tokens_of(self, text: str) -> int:
+        tokens = tokens_of(text)
+        return tokens if self.max_tokens_per_doc is None else min(tokens, self.max_tokens_per_doc)
 
 
 def tokens_of(text: str) -> int:
     """Estimated tokens of a text."""
-    return -(-len(text.encode()) // TOKEN_BYTES)
+    return -(-len(text.encode("utf-8", "surrogatepass")) // BYTES_PER_TOKEN)
 
 
-def read(request: Request, config: Config) -> Asked:
+def cut(text: str, tokens: int) -> str:
+    """A text of at most so many estimated tokens, whole characters only."""
+    most = tokens * BYTES_PER_TOKEN
+    data = text.encode("utf-8", "surrogatepass")
+    return text if len(data) <= most else data[:most].decode("utf-8", "ignore")
+
+
+def read(request: Request, config: Config, facts: Facts) -> Asked:
     """The request's fields, bounded; Refused names the one that is wrong."""
     fields = request.fields()
     voyage = request.surface.name == "voyage"
+    version = "2" if request.path.startswith("/v2") else "1"
     given = fields.items("documents", at_most=config.max_documents)
+    names = _rank_fields(fields)
+    most = fields.integer("max_tokens_per_doc", None, at_least=1)
     return Asked(
-        query=fields.text("query", at_most=config.max_characters),
-        documents=tuple(_document(fields, i, each, config) for i, each in enumerate(given)),
+        query=_query(fields, config),
+        documents=tuple(_document(fields, i, each, names, config) for i, each in enumerate(given)),
+        given=tuple(given),
         top=fields.integer("top_k" if voyage else "top_n", None, at_least=1),
-        echo=fields.flag("return_documents", False),
+        echo=fields.flag("return_documents", False) and version == "1",
         voyage=voyage,
-        version="2" if request.path.startswith("/v2") else "1",
-        max_tokens_per_doc=fields.integer("max_tokens_per_doc", None, at_least=1),
+        version=version,
+        max_tokens_per_doc=facts.max_tokens_per_doc if most is None else most,
+        truncation=fields.flag("truncation", True),
     )
 
 
-def _document(fields: Fields, index: int, value: Json, config: Config) -> str:
-    """A document: a string, or an object with a `text` (cohere v1, jina)."""
+def _query(fields: Fields, config: Config) -> str:
+    """A string, or jina's `{"text": "..."}`."""
+    value = fields.get("query")
+    if not isinstance(value, dict):
+        return fields.text("query", at_most=config.max_characters)
+    if value.get("text") is None:
+        raise _no_text("query", value)
+    return fields.inner("query").text("text", at_most=config.max_characters)
+
+
+def _rank_fields(fields: Fields) -> Sequence[str]:
+    """Which members of a document are ranked, in this order (cohere v1)."""
+    if "rank_fields" not in fields:
+        return ("text",)
+    return fields.texts("rank_fields", at_most=FIELDS_AT_MOST)
+
+
+def _document(fields: Fields, index: int, value: Json, names: Sequence[str], config: Config) -> str:
+    """A document's text: a string, or an object's ranked members, a line each."""
     name = f"documents[{index}]"
-    text = value.get("text") if isinstance(value, dict) else value
+    text = value
+    if isinstance(value, dict):
+        texts = [_shown(value[each]) for each in names if value.get(each) is not None]
+        if not texts:
+            raise _no_text(name, value)
+        text = "\n".join(texts)
     if not isinstance(text, str):
         raise fields.wrong(name, "a string, or an object with a 'text'")
     if not text:
@@ -70,3 +118,16 @@ def _document(fields: Fields, index: int, value: Json, config: Config) -> str:
         reason = f"'{name}' has more than {config.max_characters} characters"
         raise fields.fault(name, "string_above_max_length", reason)
     return text
+
+
+def _shown(value: Json) -> str:
+    return value if isinstance(value, str) else str(value)
+
+
+def _no_text(name: str, value: dict[str, Json]) -> Refused:
+    """An object without a text: a picture is named."""
+    if value.get("image") is not None:
+        where = f"{name}.image"
+        return Refused(where, "unsupported_input", f"'{where}': this model ranks text only")
+    reason = f"'{name}' must be a string, or an object with a 'text' or one of the 'rank_fields'"
+    return Refused(name, "invalid_type", reason)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
+from uuid import UUID
 
 from modgate.plugin import (
     MIB,
     Body,
-    Call,
     Endpoint,
     Json,
     Modality,
@@ -19,7 +19,8 @@ from modgate.plugin import (
     Unit,
     Units,
 )
-from modgate_rerank.ask import Asked, read, tokens_of
+from modgate_rerank.ask import Asked, read
+from modgate_rerank.batching import PATH, RerankCall, batching
 from modgate_rerank.config import Config, Facts
 from modgate_rerank.relay import Ranked
 from modgate_rerank.samples import SAMPLES
@@ -55,6 +56,7 @@ class Rerank(Modality[Config]):
                 surfaces=("cohere",) if path.startswith("/v2") else ("voyage", "cohere"),
                 shape=self.shape,
                 at_most=32 * MIB,
+                batch=batching(self.config),
                 model_optional=not path.startswith("/v2"),
                 summary="rank documents by relevance to a query",
                 operation="rerank",
@@ -62,16 +64,22 @@ class Rerank(Modality[Config]):
 
     def shape(self, request: Request) -> Plan:
         """One call per slice of documents, each scored whole; the cut comes after the merge."""
-        asked = read(request, self.config)
         facts = request.model.facts
         if not isinstance(facts, Facts):
             raise TypeError("the model's facts are not rerank facts")
+        asked = read(request, self.config, facts)
         bounds = self._bounds(len(asked.documents), facts)
-        calls = [self._call(asked, start, end) for start, end in pairwise(bounds)]
-        relay = Ranked(asked, bounds, model=request.asked, logits=facts.logits)
+        calls = [_call(asked, facts, start, end) for start, end in pairwise(bounds)]
+        relay = Ranked(
+            asked,
+            bounds,
+            model=request.asked,
+            reply_id=str(UUID(hex=request.id.removeprefix("req_"))),
+            logits=facts.logits,
+        )
         reserve = Units(
             documents=len(asked.documents),
-            input_tokens=asked.tokens,
+            input_tokens=asked.tokens(0, len(asked.documents)),
             search_units=asked.search_units,
         )
         return Plan(
@@ -87,13 +95,19 @@ class Rerank(Modality[Config]):
             step = count
         return [*range(0, count, step), count]
 
-    def _call(self, asked: Asked, start: int, end: int) -> Call:
-        documents = asked.documents[start:end]
-        fields: dict[str, Json] = {"query": asked.query, "documents": documents}
-        if asked.max_tokens_per_doc is not None:
-            fields["max_tokens_per_doc"] = asked.max_tokens_per_doc
-        tokens = sum(tokens_of(text) for text in documents) + tokens_of(asked.query) * len(
-            documents
-        )
-        size = Units(documents=len(documents), input_tokens=tokens)
-        return Call(path="/v2/rerank", body=Body.of(**fields), size=size)
+
+def _call(asked: Asked, facts: Facts, start: int, end: int) -> RerankCall:
+    documents = asked.documents[start:end]
+    fields: dict[str, Json] = {"query": asked.query, "documents": documents}
+    if asked.max_tokens_per_doc is not None:
+        fields["max_tokens_per_doc"] = asked.max_tokens_per_doc
+    if not asked.truncation:
+        fields["truncation"] = False
+    return RerankCall(
+        path=PATH,
+        body=Body.of(**fields),
+        size=Units(documents=len(documents), input_tokens=asked.tokens(start, end)),
+        query=asked.query,
+        documents=documents,
+        pairs=facts.pairs and not facts.listwise and asked.max_tokens_per_doc is None,
+    )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from itertools import pairwise
 from math import exp
-from uuid import uuid4
 
 from modgate.plugin import BadReply, Event, Fields, Json, JsonObject, Outcome, Relay, Units, Usage
 from modgate_rerank.ask import Asked
+
+ROUNDING = 1e-3  # of scores in half precision
 
 
 def sigmoid(logit: float) -> float:
@@ -20,6 +20,16 @@ def sigmoid(logit: float) -> float:
     return small / (1.0 + small)
 
 
+def probability(score: float) -> float:
+    """A score that is one already; what a float's last digit takes beyond 0 or 1 is cut.
+
+    BadReply for another: only some of a model's logits lie outside, so none may pass as they are.
+    """
+    if not -ROUNDING <= score <= 1.0 + ROUNDING:
+        raise BadReply("the engine's scores are not from 0 to 1; set 'logits' of its model")
+    return min(1.0, max(0.0, score))
+
+
 class Ranked(Relay):
     """One request's documents over one or several calls.
 
@@ -27,27 +37,33 @@ class Ranked(Relay):
     says them.
     """
 
-    def __init__(self, asked: Asked, bounds: Sequence[int], *, model: str, logits: bool) -> None:
+    def __init__(
+        self, asked: Asked, bounds: Sequence[int], *, model: str, reply_id: str, logits: bool
+    ) -> None:
         self._asked = asked
         self._spans = list(pairwise(bounds))
         self._model = model
+        self._id = reply_id
         self._logits = logits
         self._scores: dict[int, float] = {}
         self._tokens: dict[int, int | None] = {}
+        self._shared = False  # some tokens are a share of what a trip cost
 
     def feed(self, index: int, event: Event) -> Iterable[bytes]:
         """One slice's scores."""
         start, end = self._spans[index]
         fields = event.fields()
+        logits = self._logits or fields.flag("logits", False)
         scores: dict[int, float] = {}
         for row in fields.each("results", at_most=end - start):
             at = row.integer("index", at_least=0, at_most=end - start - 1)
             score = row.number("relevance_score")
-            scores[start + at] = sigmoid(score) if self._logits else score
+            scores[start + at] = sigmoid(score) if logits else probability(score)
         if len(scores) != end - start:
             raise BadReply("the engine did not score every document once")
         self._scores.update(scores)
-        self._tokens[index] = _tokens(fields)
+        self._tokens[index], shared = _tokens(fields)
+        self._shared = self._shared or shared
         return ()
 
     def close(self, outcomes: Sequence[Outcome]) -> Iterator[bytes]:
@@ -60,7 +76,11 @@ class Ranked(Relay):
         row: JsonObject = {"index": at, "relevance_score": score}
         if self._asked.echo:
             text = self._asked.documents[at]
-            row["document"] = text if self._asked.voyage else {"text": text}
+            if self._asked.voyage:
+                row["document"] = text
+            else:
+                given = self._asked.given[at]
+                row["document"] = given if isinstance(given, dict) else {"text": text}
         return row
 
     def _voyage(self, rows: list[JsonObject]) -> Json:
@@ -74,7 +94,7 @@ class Ranked(Relay):
             "billed_units": {"search_units": self._asked.search_units},
             "tokens": {"input_tokens": tokens},
         }
-        reply: JsonObject = {"id": str(uuid4()), "results": rows, "meta": meta}
+        reply: JsonObject = {"id": self._id, "results": rows, "meta": meta}
         if self._asked.version == "1":
             usage = {"prompt_tokens": tokens, "total_tokens": tokens}
             reply |= {"object": "list", "model": self._model, "usage": usage}
@@ -86,7 +106,7 @@ class Ranked(Relay):
         for index, tokens in self._tokens.items():
             if tokens is None:
                 known = False
-                total += _part(self._asked, *self._spans[index]).tokens
+                total += self._asked.tokens(*self._spans[index])
             else:
                 total += tokens
         return total, known
@@ -100,20 +120,21 @@ class Ranked(Relay):
             input_tokens=tokens,
             search_units=self._asked.search_units if whole else 0,
         )
-        return Usage(units, exact=whole and known, by="engine" if known else "gateway")
+        if self._shared or not known:
+            return Usage(units, exact=False, by="estimate")
+        return Usage(units, exact=whole, by="engine")
 
 
-def _part(asked: Asked, start: int, end: int) -> Asked:
-    return replace(asked, documents=asked.documents[start:end])
+def _tokens(reply: Fields) -> tuple[int | None, bool]:
+    """The engine's own count, in cohere's place (`meta.tokens`) or in the others' (`usage`).
 
-
-def _tokens(reply: Fields) -> int | None:
-    """The engine's own count, in cohere's place (`meta.tokens`) or in the others' (`usage`)."""
+    And whether it is a share of a trip's.
+    """
     meta = reply.inner("meta", None)
     tokens = meta.inner("tokens", None) if meta is not None else None
     if tokens is not None and "input_tokens" in tokens:
-        return tokens.integer("input_tokens", at_least=0)
+        return tokens.integer("input_tokens", at_least=0), False
     usage = reply.inner("usage", None)
     if usage is not None and "total_tokens" in usage:
-        return usage.integer("total_tokens", at_least=0)
-    return None
+        return usage.integer("total_tokens", at_least=0), usage.flag("apportioned", False)
+    return None, False

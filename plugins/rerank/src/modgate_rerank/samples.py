@@ -21,6 +21,22 @@ _VOYAGE = {
 }
 
 
+_LOGITS = (
+    b'{"results":[{"index":0,"relevance_score":0.0},{"index":1,"relevance_score":800.5},'
+    b'{"index":2,"relevance_score":-800.5}],"usage":{"total_tokens":42},"logits":true}'
+)
+
+
+def _paired(path: str) -> tuple[Sample, ...]:
+    """Two searches that may share a call."""
+    other = {**_BODY, "query": "Which fruit is yellow?", "top_n": 1}
+    facts = {"pairs": True}
+    return (
+        Sample(path=path, json=_BODY, facts=facts, upstream=[_LOGITS], usage=_USAGE),
+        Sample(path=path, json=other, facts=facts, upstream=[_ENGINE], usage=_USAGE),
+    )
+
+
 def _samples(path: str) -> tuple[Sample, ...]:
     top = {**_BODY, "top_n": 2}
     echo = {**_BODY, "return_documents": True}
@@ -37,5 +53,5 @@ def _samples(path: str) -> tuple[Sample, ...]:
 SAMPLES = tuple(
     sample
     for path in ("/v2/rerank", "/v1/rerank", "/rerank", "/v1/reranking")
-    for sample in _samples(path)
+    for sample in (*_samples(path), *_paired(path))
 )
