@@ -1,6 +1,10 @@
-"""Reranking through the cohere SDK, in both of its versions."""
+"""Reranking and embedding through the cohere SDK, reranking in both of its versions."""
 
 from __future__ import annotations
+
+import base64
+import math
+import struct
 
 import cohere
 import pytest
@@ -9,7 +13,7 @@ from clients.serving import Served
 
 pytestmark = pytest.mark.models
 
-MODEL = "rerank-v3.5"
+MODEL, EMBED = "rerank-v3.5", "text-embedding-3-small"
 QUERY = "How do I repair a flat bicycle tyre?"
 DOCUMENTS = [
     "The museum opens at ten and is closed on Mondays.",
@@ -95,3 +99,64 @@ async def test_the_async_client_ranks(served: Served) -> None:
         reply = await client.rerank(model=MODEL, query=QUERY, documents=DOCUMENTS)
 
     assert reply.results[0].index == 1
+
+
+def test_structured_documents_are_ranked_by_the_fields_that_are_named(served: Served) -> None:
+    documents = [{"title": "Opening hours", "text": "x"}, {"title": DOCUMENTS[1], "text": "y"}]
+    with cohere.Client(base_url=served.root, api_key=served.key, max_retries=0) as client:
+        reply = client.rerank(
+            model=MODEL, query=QUERY, documents=documents, rank_fields=["title"], top_n=1
+        )
+
+    assert [row.index for row in reply.results] == [1]
+
+
+# --- embedding
+
+
+def test_each_form_is_the_same_vector(ranker: cohere.ClientV2) -> None:
+    reply = ranker.embed(
+        model=EMBED,
+        input_type="search_document",
+        texts=DOCUMENTS,
+        embedding_types=["float", "int8", "uint8", "binary", "ubinary", "base64"],
+    )
+    forms = reply.embeddings
+
+    assert reply.response_type == "embeddings_by_type"
+    assert reply.texts == DOCUMENTS
+    assert reply.meta
+    assert reply.meta.billed_units
+    assert reply.meta.billed_units.input_tokens
+    assert forms.float_
+    assert forms.int8
+    assert forms.uint8
+    assert forms.binary
+    assert forms.ubinary
+    assert forms.base64
+    for at, vector in enumerate(forms.float_):
+        assert len(vector) == 384
+        packed = struct.unpack("<384f", base64.b64decode(forms.base64[at]))
+        assert packed == pytest.approx(vector, abs=1e-6)
+        small = forms.int8[at]
+        same = sum(a * b for a, b in zip(vector, small, strict=True))
+        assert same / math.hypot(*vector) / math.hypot(*small) > 0.99
+        assert [step + 128 for step in small] == forms.uint8[at]
+        assert [byte + 128 for byte in forms.binary[at]] == forms.ubinary[at]
+        bits = "".join(f"{byte:08b}" for byte in forms.ubinary[at])
+        assert bits == "".join("1" if number >= 0 else "0" for number in vector)
+
+
+def test_mixed_inputs_of_text_are_embedded(ranker: cohere.ClientV2) -> None:
+    inputs = [{"content": [{"type": "text", "text": text}]} for text in DOCUMENTS]
+    mixed = ranker.embed(model=EMBED, input_type="clustering", inputs=inputs)
+    plain = ranker.embed(model=EMBED, input_type="clustering", texts=DOCUMENTS)
+
+    assert mixed.embeddings.float_ == plain.embeddings.float_
+
+
+def test_a_picture_is_refused_by_name(ranker: cohere.ClientV2) -> None:
+    with pytest.raises(cohere.BadRequestError) as caught:
+        ranker.embed(model=EMBED, input_type="image", images=["data:image/png;base64,AA"])
+
+    assert "'images'" in caught.value.body["message"]

@@ -83,3 +83,23 @@ async def test_the_async_client_embeds(served: Served) -> None:
     found = await client.embed(["hello"], model=EMBED)
 
     assert math.hypot(*found.embeddings[0]) == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "binary", "ubinary"])
+def test_vectors_come_in_the_type_that_was_asked_for(voyage: voyageai.Client, dtype: str) -> None:
+    found = voyage.embed(DOCUMENTS, model=EMBED, output_dtype=dtype)
+    bytes_each = 384 // 8 if dtype in ("binary", "ubinary") else 384
+    lowest, highest = (0, 255) if dtype.startswith("u") else (-128, 127)
+
+    assert [len(vector) for vector in found.embeddings] == [bytes_each] * 2
+    assert all(lowest <= step <= highest for vector in found.embeddings for step in vector)
+    assert all(isinstance(step, int) for step in found.embeddings[0])
+
+
+def test_a_long_list_is_embedded_in_order(voyage: voyageai.Client) -> None:
+    texts = [f"number {n}" for n in range(40)]
+    together = voyage.embed(texts, model=EMBED)
+    alone = [voyage.embed([text], model=EMBED).embeddings[0] for text in texts[::13]]
+
+    for mine, other in zip(together.embeddings[::13], alone, strict=True):
+        assert mine == pytest.approx(other, abs=2e-3)
