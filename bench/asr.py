@@ -18,7 +18,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -42,6 +42,7 @@ from run import free_port, process, rss_mb, wait_for  # noqa: E402
 
 PERIOD_MS = 600_000  # the made audio repeats after ten minutes
 FILE_BYTES = 1 << 30
+ENCODED = {"m4a": ("ipod", "aac"), "webm": ("webm", "libopus")}
 CACHE = Path(tempfile.gettempdir()) / "modgate-bench-asr"
 RATE = HEARD_RATE
 WORDS, SEED = 2200, 7
@@ -104,14 +105,30 @@ def tones(hours: float, kind: str) -> Path:
     path = CACHE / f"tones-{hours:g}h.{kind}"
     if path.exists():
         return path
-    pcm = np.frombuffer(wav(PERIOD_MS)[44:], "<i2")
-    left = round(hours * 3600 * RATE)
-    with soundfile.SoundFile(path.with_suffix(".part"), "w", RATE, 1, format=kind.upper()) as out:
-        while left > 0:
-            out.write(pcm[:left])
-            left -= len(pcm)
-    path.with_suffix(".part").rename(path)
+    pcm, part = np.frombuffer(wav(PERIOD_MS)[44:], "<i2"), path.with_suffix(".part")
+    total = round(hours * 3600 * RATE)
+    pieces = (pcm[: total - at] for at in range(0, total, len(pcm)))
+    if kind in ENCODED:
+        encoded(part, pieces, *ENCODED[kind])
+    else:
+        with soundfile.SoundFile(part, "w", RATE, 1, format=kind.upper()) as out:
+            for piece in pieces:
+                out.write(piece)
+    part.rename(path)
     return path
+
+
+def encoded(path: Path, pieces: Iterable[np.ndarray], form: str, codec: str) -> None:
+    """A container that libsndfile does not know, by FFmpeg."""
+    import av
+
+    with av.open(str(path), "w", format=form) as container:
+        stream = container.add_stream(codec, rate=RATE, layout="mono")
+        for piece in pieces:
+            frame = av.AudioFrame.from_ndarray(piece.reshape(1, -1), format="s16", layout="mono")
+            frame.sample_rate = RATE
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
 
 
 @contextmanager
@@ -173,7 +190,7 @@ async def slots(wanted: argparse.Namespace) -> bool:
         return replace(OK, headers_after_ms=samples / RATE * 1000 * wanted.rtf)
 
     path = tones(wanted.hours, wanted.kind)
-    audio_s = soundfile.info(path).duration
+    audio_s = wanted.hours * 3600
     async with ScriptedEngine(pace) as engine:
         with gateway(engine.url, wanted.slots) as (pid, port, key, ledger), Memory(pid) as memory:
             heard = await ask(port, key, path, "ears")
@@ -194,7 +211,8 @@ async def slots(wanted: argparse.Namespace) -> bool:
     )
     print(f"billed {billed} ms, the audio has {round(audio_s * 1000)} ms")
     good = heard.total_s <= 1.3 * ideal_s and share < 0.1 and memory.peak_mb < 300
-    return good and billed == round(audio_s * 1000)
+    # AAC says nothing of the padding at its end: what is decoded is a few milliseconds more.
+    return good and 0 <= billed - round(audio_s * 1000) <= (100 if wanted.kind == "m4a" else 0)
 
 
 def billed_ms(ledger: Path) -> int:
@@ -297,7 +315,7 @@ def main() -> None:
     timed.add_argument("--hours", type=float, default=1.0)
     timed.add_argument("--rtf", type=float, default=0.05)
     timed.add_argument("--slots", type=int, default=8)
-    timed.add_argument("--kind", choices=["wav", "flac", "mp3", "ogg"], default="wav")
+    timed.add_argument("--kind", choices=["wav", "flac", "mp3", "ogg", *ENCODED], default="wav")
     timed.set_defaults(run=slots)
     spoken = commands.add_parser("words")
     spoken.add_argument("--noise", type=float, default=NOISE_DB, help="dB below the speech")

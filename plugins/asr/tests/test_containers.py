@@ -32,9 +32,11 @@ def by_libsndfile(form: str, subtype: str | None, rate: int, channels: int) -> i
     return out
 
 
-def by_ffmpeg(form: str, codec: str, rate: int = 48_000) -> io.BytesIO:
+def by_ffmpeg(
+    form: str, codec: str, rate: int = 48_000, out: io.BytesIO | None = None
+) -> io.BytesIO:
     av = pytest.importorskip("av")
-    out = io.BytesIO()
+    out = io.BytesIO() if out is None else out
     with av.open(out, "w", format=form) as container:
         stream = container.add_stream(codec, rate=rate, layout="mono")
         samples = (tone(rate)[:, 0] * 32767).astype("<i2").reshape(1, -1)
@@ -105,6 +107,29 @@ def test_what_ffmpeg_reads_is_heard_to_its_end(form: str, codec: str) -> None:
     assert probe(file, 60)["milliseconds"] == pytest.approx(3000, abs=60)
     assert len(samples) / RATE == pytest.approx(SECONDS, abs=0.06)
     assert pitch(samples) == pytest.approx(440, abs=2)
+
+
+class Pipe(io.BytesIO):
+    """What an encoder cannot go back in."""
+
+    def seekable(self) -> bool:
+        return False
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        raise OSError("a pipe")
+
+
+def test_a_recording_of_a_browser_says_no_length_and_has_one() -> None:
+    av = pytest.importorskip("av")
+    pipe = Pipe()
+    by_ffmpeg("webm", "libopus", out=pipe)
+    file = io.BytesIO(pipe.getvalue())
+    with av.open(file) as container:
+        said = container.duration
+
+    assert said is None
+    assert probe(file, 60)["milliseconds"] == pytest.approx(3000, abs=60)
+    assert len(heard(file)) / RATE == pytest.approx(SECONDS, abs=0.06)
 
 
 def test_the_resampler_neither_adds_nor_loses_a_sample() -> None:

@@ -17,7 +17,7 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     overlap_s: float = Field(2.0, ge=0, le=5, description="overlap where no silence was found")
     silence_ms: int = Field(300, ge=20, le=5000, description="shortest silence to cut in")
     width: int = Field(8, ge=1, le=64, description="pieces of one request at once")
-    max_audio_s: float = Field(14_400, gt=0, description="longest audio of one request, in seconds")
+    max_audio_s: float = Field(18_000, gt=0, description="longest audio of one request, in seconds")
     file_bytes: int = Field(100 << 20, ge=1024, description="bytes of an upload")
     default_model: str | None = Field(None, description="unused by this wire: `model` is required")
 

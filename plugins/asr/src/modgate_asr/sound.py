@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 RATE = 16_000
 BLOCK_S = 2.0
+SAYS_ITS_LENGTH = frozenset({"mp4", "webm"})  # of others FFmpeg guesses it from the bit rate
 REFERENCE_LEAST_S, REFERENCE_MOST_S = 2, 10
 OPEN_END = (1 << 63) - 1  # libsndfile's frames of a FLAC stream without a length: it cannot read on
 
@@ -82,14 +83,20 @@ def _opened(file: BinaryIO) -> Plain:
 
 
 def _probe_container(file: BinaryIO) -> int:
-    """The duration of what libsndfile cannot read: by its packets, without decoding."""
+    """The duration of what libsndfile cannot read.
+
+    By its header; where that says none (a browser's recording), by its packets, without decoding.
+    """
     av = _av()
     file.seek(0)
     try:
         with av.open(file, "r") as container:
             stream = container.streams.audio[0]
-            end = 0.0
-            for packet in container.demux(stream):
+            said = (
+                container.duration if SAYS_ITS_LENGTH & set(container.format.name.split(",")) else 0
+            )
+            end = (said or 0) / av.time_base
+            for packet in container.demux(stream) if end <= 0 else ():
                 if packet.pts is not None and stream.time_base is not None:
                     end = max(end, float((packet.pts + (packet.duration or 0)) * stream.time_base))
     except (av.FFmpegError, IndexError, ValueError, OSError):
