@@ -7,7 +7,7 @@ Source: wire.md 4.4; the engines' own servers at the versions that the golden tr
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import ClassVar
 
 import orjson
@@ -18,18 +18,22 @@ from modgate.plugin import (
     Dialect,
     Event,
     Fields,
+    GatewayError,
     JsonObject,
     Outgoing,
     Part,
+    Refused,
     Served,
     Unsupported,
     UpstreamFailed,
     engine_message,
+    refusal_of,
 )
 
 DELTA, LAST = "transcript.text.delta", "transcript.text.done"
 EVENTS = frozenset({DELTA, "transcript.text.segment", LAST})
 GRAINS = "timestamp_granularities[]"
+OURS = frozenset({"response_format", "timestamp_granularities", GRAINS, "stream"})
 # What engines know besides the home wire, and OpenAI does not.
 OPENAI = frozenset(
     {"model", "file", "response_format", "language", "prompt", "temperature", GRAINS, "stream"}
@@ -81,6 +85,31 @@ class AsrHome(Dialect):
         if self.streamed and not self._finished:
             raise UpstreamFailed("the engine's stream ended early")
         return ()
+
+    def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
+        """An engine's error.
+
+        A model that it does not know, and a field that only we set, are no fault of the client's.
+        """
+        if status == 404:
+            return UpstreamFailed("the engine does not know the model or the path")
+        if status == 501:
+            return Refused(None, "unsupported_value", "the engine does not support this request")
+        if status in (400, 422) and _blamed(body) in OURS:
+            return UpstreamFailed("the engine does not take the form that its family should")
+        message = engine_message(body).replace(self.served.name, self.served.asked)
+        return refusal_of(status, headers, message)
+
+
+def _blamed(body: bytes) -> str:
+    """The field that an error names, where it names one."""
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return ""
+    error = value.get("error", value) if isinstance(value, dict) else {}
+    param = error.get("param") if isinstance(error, dict) else None
+    return param if isinstance(param, str) else ""
 
 
 def _no_error(event: Event) -> None:

@@ -1,0 +1,48 @@
+"""Whose fault an engine's refusal is; the rest is in the golden transcripts."""
+
+from __future__ import annotations
+
+import orjson
+import pytest
+
+from modgate.plugin import Body, Call, GatewayError, Overloaded, Refused, Served, UpstreamFailed
+from modgate_asr.dialects import DIALECTS, AsrHome
+
+SERVED = Served(asked="ears", model="ears", name="vendor/engines-own-name")
+
+
+def refusal(status: int, message: str, **more: str) -> GatewayError:
+    body = orjson.dumps({"error": {"message": message, "code": status, **more}})
+    call = Call(path="/v1/audio/transcriptions", body=Body.form([]))
+    return AsrHome(call, SERVED).refusal(status, {}, body)
+
+
+@pytest.mark.parametrize(
+    ("status", "param", "kind"),
+    [
+        (400, "language", Refused),
+        (400, "response_format", UpstreamFailed),
+        (422, "timestamp_granularities", UpstreamFailed),
+        (404, "model", UpstreamFailed),
+        (501, "", Refused),
+        (503, "", Overloaded),
+        (500, "", UpstreamFailed),
+    ],
+)
+def test_what_only_the_gateway_asks_for_is_no_fault_of_the_client(
+    status: int, param: str, kind: type[GatewayError]
+) -> None:
+    assert type(refusal(status, "no", param=param)) is kind
+
+
+def test_a_refusal_says_the_model_as_the_client_wrote_it() -> None:
+    said = refusal(400, "vendor/engines-own-name hears English only")
+
+    assert said.message == "ears hears English only"
+
+
+def test_every_family_has_one_dialect() -> None:
+    families = [kind.family for kind in DIALECTS]
+
+    assert len(set(families)) == len(families)
+    assert {kind.modality for kind in DIALECTS} == {"asr"}
