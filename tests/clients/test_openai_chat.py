@@ -218,3 +218,19 @@ async def test_the_async_client_embeds(async_client: openai.AsyncOpenAI) -> None
     reply = await async_client.embeddings.create(model="text-embedding-3-small", input="harbour")
 
     assert math.hypot(*reply.data[0].embedding) == pytest.approx(1, abs=1e-3)
+
+
+async def test_embeddings_asked_at_once_cost_what_they_cost_alone(
+    async_client: openai.AsyncOpenAI,
+) -> None:
+    texts = [" ".join(["harbour"] * (n % 7 + 1)) + f" {n}" for n in range(16)]
+
+    async def embed(text: str) -> openai.types.CreateEmbeddingResponse:
+        return await async_client.embeddings.create(model="text-embedding-3-small", input=text)
+
+    together = await asyncio.gather(*map(embed, texts))
+    for text, reply in list(zip(texts, together, strict=True))[::5]:
+        alone = await embed(text)
+        assert reply.usage == alone.usage
+        pairs = zip(reply.data[0].embedding, alone.data[0].embedding, strict=True)
+        assert sum(a * b for a, b in pairs) > 0.999

@@ -275,6 +275,34 @@ async def test_embeddings_that_wait_share_a_trip_and_keep_their_own_bill(
         assert sum(row.units[unit] for row in billed.values()) == sum(c.sent[unit] for c in calls)
 
 
+async def test_who_spoils_a_shared_trip_spoils_it_for_nobody_else(
+    tmp_path: Path, engine: ScriptedEngine
+) -> None:
+    spoilt = TOGETHER - 2
+    engine.script_for = lambda record: Script(
+        headers_after_ms=50, refusal=Refusal(status=422) if spoilt in record.tags else None
+    )
+    running = await start(tmp_path, [{"url": engine.url, "slots": 1}])
+    try:
+        clients = await asyncio.gather(
+            *(
+                send(running.url, ask.embeddings(tag, model="vectors"), key=running.key)
+                for tag in range(TOGETHER)
+            )
+        )
+    finally:
+        await running.app.close()
+    trips = [record.tags for record in engine.records if record.method == "POST"]
+    billed = {row.id: row.ending for row in rows(running.ledger)}
+
+    refused = [tag == spoilt for tag in range(TOGETHER)]
+    assert [client.status for client in clients] == [400 if bad else 200 for bad in refused]
+    endings = [billed[client.request_id or ""] for client in clients]
+    assert endings == ["refused" if bad else "ok" for bad in refused]
+    assert max(map(len, trips)) == TOGETHER - 1
+    assert len(trips) <= 2 + 2 * 3
+
+
 async def test_tenants_share_no_trip(tmp_path: Path, engine: ScriptedEngine) -> None:
     engine.script_for = lambda record: Script(headers_after_ms=100)
     tenants = {"acme": "", "other": ""}
