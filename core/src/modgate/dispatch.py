@@ -144,6 +144,8 @@ class Dispatch:
         """Send the call to the leased backend; the reply's head was good when this returns."""
         backend = lease.backend
         tries = [each.draft.attempt(each.index, backend, order.model.name) for each in order.each]
+        for at, tried in enumerate(tries):
+            tried.members = 0 if at else len(tries)
         deadline = Deadline(UpstreamTimedOut("the engine did not answer in time"))
         # Of a merged call it is the shortest of its members': nobody waits longer than alone.
         deadline.set(deadline.now() + min(map(self._first_s, order.each)))

@@ -44,6 +44,7 @@ class Try:
     state: State = "pending"
     status: int | None = None
     error: str = ""
+    members: int = 1
 
     def saw_event(self) -> None:
         """The first event came."""
@@ -76,6 +77,7 @@ class Try:
             state=self.state,
             status=self.status,
             error=self.error,
+            members=self.members,
         )
 
 

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
 
-from modgate.api.sink import Attempt, Receipt
+from modgate.api.sink import Attempt, Receipt, Step
 from modgate.observe.metrics import Registry
 from modgate.observe.recorder import Recorder
 from modgate.units import UnitTable
@@ -123,3 +124,16 @@ def test_a_reload_keeps_what_was_counted(
 
     wanted = 'modgate_units_total{tenant="acme",unit="llm.input_tokens"} 200'
     assert wanted in lines(registry)
+
+
+def test_a_shared_trip_is_counted_once_with_its_calls_and_each_wait_by_itself(
+    recorder: Recorder, registry: Registry, made: Made, tried: Callable[..., Attempt]
+) -> None:
+    for members in (3, 0, 0):
+        wait = Step(name="queue", began_s=0.5, ended_s=0.75)
+        attempt = tried(model="embed", members=members)
+        recorder.observe(made(attempts=(attempt,), steps=(wait,)))
+
+    assert 'modgate_trip_calls_sum{model="embed"} 3' in lines(registry)
+    assert 'modgate_trip_calls_count{model="embed"} 1' in lines(registry)
+    assert any(re.match(r"modgate_queue_seconds_count\{.*\} 3$", each) for each in lines(registry))

@@ -22,7 +22,8 @@ Ending = Literal[
 class Attempt:
     """One try of one call on one backend.
 
-    Times are seconds since the request began; `sent`: bytes reached the wire.
+    Times are seconds since the request began; `sent`: bytes reached the wire; `members`: calls that
+    shared its trip, itself included, 0 where it rode along in another's.
     """
 
     call: int
@@ -39,6 +40,7 @@ class Attempt:
     state: str = "pending"
     status: int | None = None
     error: str = ""
+    members: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

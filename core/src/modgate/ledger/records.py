@@ -92,6 +92,8 @@ def ended_of(receipt: Receipt) -> Ended:
 
 def _attempt(attempt: object) -> JsonObject:
     record: JsonObject = msgspec.to_builtins(attempt)
+    if record["members"] == 1:
+        del record["members"]  # it went alone, as most do
     return {name: value for name, value in record.items() if value is not None and value != ""}
 
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from modgate.api.sink import Receipt
+from modgate.api.sink import Attempt, Receipt
 from modgate.observe.metrics import Registry
 from modgate.units import UnitTable
 
+MEMBERS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 SECONDS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 OTHER = "other"
 
@@ -44,6 +45,15 @@ class Recorder:
             "backend",
             "model",
         )
+        self._members = registry.histogram(
+            "modgate_trip_calls", "calls of requests that shared a trip", MEMBERS, "model"
+        )
+        self._queue = registry.histogram(
+            "modgate_queue_seconds",
+            "a call's wait for a slot, where it had to wait",
+            SECONDS,
+            "model",
+        )
 
     def use(self, units: UnitTable, tenants: Collection[str], models: Collection[str]) -> None:
         """The label values of a new snapshot."""
@@ -62,8 +72,16 @@ class Recorder:
             self._refusals.add((tenant, receipt.error))
         if receipt.modality:
             self._duration.add((model,), receipt.duration_s)
+        for step in receipt.steps:
+            if step.name == "queue":
+                self._queue.add((model,), step.ended_s - step.began_s)
         for attempt in receipt.attempts:
-            self._attempts.add((attempt.backend, attempt.state))
-            if attempt.first_s is not None:
-                served = attempt.model if attempt.model in self._models else OTHER
-                self._first.add((attempt.backend, served), attempt.first_s - attempt.began_s)
+            self._attempt(attempt)
+
+    def _attempt(self, attempt: Attempt) -> None:
+        self._attempts.add((attempt.backend, attempt.state))
+        served = attempt.model if attempt.model in self._models else OTHER
+        if attempt.members:
+            self._members.add((served,), attempt.members)
+        if attempt.first_s is not None:
+            self._first.add((attempt.backend, served), attempt.first_s - attempt.began_s)
