@@ -14,7 +14,8 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     dpi: int = Field(200, ge=36, le=600, description="resolution that PDF pages are rendered at")
     page_pixels: int = Field(50_000_000, ge=1, description="pixels of one page or image")
     document_bytes: int = Field(20 << 20, ge=1024, description="bytes of a document")
-    width: int = Field(4, ge=1, le=64, description="pages of one request at once")
+    images_bytes: int = Field(64 << 20, ge=0, description="bytes of all pictures in a reply")
+    width: int = Field(8, ge=1, le=64, description="pages of one request at once")
     default_model: str | None = Field(None, description="the model when the request names none")
 
 
@@ -22,3 +23,7 @@ class Facts(ModelFacts, frozen=True, extra="forbid"):
     """Facts of a `[model.NAME]` entry."""
 
     long_side: int | None = Field(None, ge=64, description="page images are made no larger")
+    prompt: str | None = Field(None, min_length=1, description="what a vision model is told")
+    max_tokens: int | None = Field(
+        None, ge=1, description="tokens that a vision model may write of a page; reserved"
+    )

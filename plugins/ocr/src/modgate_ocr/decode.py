@@ -1,38 +1,58 @@
 """Documents in, page images out.
 
-Runs in decoder processes, so it imports no part of the gateway.
+Runs in decoder processes, so it imports no part of the gateway.  Source: algorithms.md 9 (bombs):
+sizes are read from headers before a pixel is decoded, a PDF page is rendered to ten megapixels at
+most, and only the first picture of a file with several is looked at.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
+import ctypes
 import io
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
 Plain = Any  # JSON border: what msgpack carries, and modules without types
 
-OBJECTS_PIXELS_LEAST = 1
 PNG_LEVEL = 1  # the engine is near, the processor is dear
+JPEG_QUALITY = 85
 POINTS_PER_INCH = 72
 RENDER_PIXELS_AT_MOST = 10_000_000
+OBJECTS_AT_MOST = 50_000  # of a PDF page
 IMAGE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP")
+FIGURES_AT_MOST = 100  # of a page
+FIGURE_SIDE = 32  # pixels: what is smaller is a bullet or a rule
+SCAN_SHARE = 0.8  # of the page: pictures that cover so much are the page itself
+LINKS_AT_MOST, LINK_BYTES = 1000, 2048
+TURNED = (5, 6, 7, 8)  # EXIF orientations in which width and height change places
+ORIENTATION = 0x0112
 
 
 class Refused(Exception):
     """The document's fault; the gateway makes the client's error of it."""
 
     def __init__(
-        self, reason: str, code: str = "invalid_document", field: str = "document"
+        self, reason: str, code: str = "invalid_document", field: str | None = None
     ) -> None:
         super().__init__(reason)
         self.field, self.code, self.reason = field, code, reason
 
 
 def inspect(
-    data: bytes | BinaryIO, kind: str, pages: list[int] | None, limits: dict[str, int]
+    source: str | BinaryIO,
+    kind: str,
+    pages: list[int] | None,
+    limits: dict[str, int],
+    spool: Callable[[bytes], Plain],
 ) -> dict[str, Plain]:
-    """What is wanted of the document: `{pages: [index], pixels: their sum, size: bytes}`."""
-    file = io.BytesIO(data) if isinstance(data, bytes) else data
+    """What is wanted of the document: `{pages: [index], pixels: their sum, size: bytes, file?}`.
+
+    `source`: a file, or base64 text, which is decoded into a new `file`.
+    """
+    file: BinaryIO = io.BytesIO(_decoded(source)) if isinstance(source, str) else source
     size = file.seek(0, io.SEEK_END)
     file.seek(0)
     if kind == "pdf":
@@ -40,8 +60,18 @@ def inspect(
     else:
         width, height = _image_size(file, limits["page_pixels"])
         sizes = [(index, width, height) for index in _chosen(1, pages)]
-    pixels = sum(max(OBJECTS_PIXELS_LEAST, width * height) for _, width, height in sizes)
-    return {"pages": [index for index, _, _ in sizes], "pixels": pixels, "size": size}
+    pixels = sum(max(1, width * height) for _, width, height in sizes)
+    found = {"pages": [index for index, _, _ in sizes], "pixels": pixels, "size": size}
+    if isinstance(file, io.BytesIO):
+        found["file"] = spool(file.getvalue())
+    return found
+
+
+def _decoded(source: str) -> bytes:
+    try:
+        return binascii.a2b_base64(source, strict_mode=True)
+    except (binascii.Error, ValueError):
+        raise Refused("the data URI is not valid base64", "invalid_value") from None
 
 
 def _chosen(count: int, pages: list[int] | None) -> list[int]:
@@ -58,41 +88,48 @@ def _pdf(file: BinaryIO) -> Plain:
     import pypdfium2
 
     try:
-        return pypdfium2.PdfDocument(file)
-    except pypdfium2.PdfiumError:
-        raise Refused("the PDF could not be read; it may be damaged or encrypted") from None
+        document = pypdfium2.PdfDocument(file)
+        document.init_forms()  # what was typed into a form is drawn, too
+    except pypdfium2.PdfiumError as error:
+        if getattr(error, "err_code", None) == pypdfium2.raw.FPDF_ERR_PASSWORD:
+            raise Refused("the PDF is encrypted; send it without its password") from None
+        raise Refused("the PDF could not be read; it may be damaged") from None
+    return document
 
 
 def _pdf_sizes(
     file: BinaryIO, pages: list[int] | None, limits: dict[str, int]
 ) -> list[tuple[int, int, int]]:
+    from pypdfium2 import PdfiumError
+
     document = _pdf(file)
     try:
-        if len(document) > limits["max_pages"] and pages is None:
-            reason = f"the document has {len(document)} pages; at most {limits['max_pages']}"
-            raise Refused(reason, "too_many_pages")
-        chosen = _chosen(len(document), pages)
+        count = len(document)
+        if count == 0:
+            raise Refused("the PDF has no pages")
+        chosen = range(count) if pages is None else _chosen(count, pages)
         if len(chosen) > limits["max_pages"]:
-            raise Refused(f"at most {limits['max_pages']} pages", "too_many_pages")
-        sizes = []
-        for index in chosen:
-            width, height = document.get_page_size(index)
-            scale = _scale(width, height, limits["dpi"])
-            sizes.append((index, -int(-width * scale // 1), -int(-height * scale // 1)))
-        return sizes
+            reason = f"{len(chosen)} pages are asked for; at most {limits['max_pages']} are read"
+            raise Refused(reason, "too_many_pages", "pages" if pages is not None else None)
+        return [(index, *_raster(document, index, limits["dpi"])) for index in chosen]
+    except PdfiumError:
+        raise Refused("the PDF is damaged") from None
     finally:
         document.close()
+
+
+def _raster(document: Plain, index: int, dpi: int) -> tuple[int, int]:
+    """Pixels that pdfium makes of a page."""
+    width, height = document.get_page_size(index)
+    scale = _scale(width, height, dpi)
+    return math.ceil(width * scale), math.ceil(height * scale)
 
 
 def _scale(width: float, height: float, dpi: int) -> float:
     """The rendering scale: the resolution, unless the page would grow over ten megapixels."""
     scale = dpi / POINTS_PER_INCH
     pixels = width * height * scale * scale
-    return (
-        scale
-        if pixels <= RENDER_PIXELS_AT_MOST
-        else scale * (RENDER_PIXELS_AT_MOST / pixels) ** 0.5
-    )
+    return scale * min(1.0, math.sqrt(RENDER_PIXELS_AT_MOST / max(1.0, pixels)))
 
 
 def _opened(file: BinaryIO, pixels: int) -> Plain:
@@ -111,65 +148,162 @@ def _opened(file: BinaryIO, pixels: int) -> Plain:
 def _image_size(file: BinaryIO, pixels: int) -> tuple[int, int]:
     with _opened(file, pixels) as image:
         try:
-            turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+            turned = image.getexif().get(ORIENTATION, 1) in TURNED
         except (OSError, SyntaxError, ValueError):  # a PNG is decoded to its end for this
             raise Refused("the image is damaged", "invalid_image_format") from None
         return (image.height, image.width) if turned else (image.width, image.height)
 
 
 def render(
-    data: bytes | BinaryIO,
+    file: BinaryIO,
     kind: str,
     pages: list[int],
-    dpi: int,
-    page_pixels: int,
-    long_side: int | None,
+    limits: dict[str, Plain],
     spool: Callable[[bytes], Plain],
 ) -> Iterator[dict[str, Plain]]:
-    """Each page as a PNG in the spool: `{file, index, dpi, width, height, scale}`.
+    """Each page as a PNG in the spool.
 
-    `width` and `height` are what the client is told; the image sent may be smaller by `scale`.
+    `{file, index, dpi, width, height, scale, links, figures: [box], crops?, lengths?}`: `width` and
+    `height` are what the client is told, the image that is sent may be smaller by `scale`.  `crops`
+    is a file of JPEGs, one after the other, of the figures.
     """
-    file = io.BytesIO(data) if isinstance(data, bytes) else data
     if kind != "pdf":
-        yield _image_page(file, page_pixels, long_side, spool)
+        yield _image_page(file, limits, spool)
         return
+    from pypdfium2 import PdfiumError
+
     document = _pdf(file)
+    left = {"bytes": limits["images_bytes"]}
     try:
         for index in pages:
-            page = document[index]
-            scale = _scale(page.get_width(), page.get_height(), dpi)
-            image = page.render(scale=scale).to_pil()
-            page.close()
-            shown = round(scale * POINTS_PER_INCH)
-            yield _page(image.convert("RGB"), index, shown, long_side, spool)
+            try:
+                yield _pdf_page(document, index, limits, left, spool)
+            except PdfiumError:
+                raise Refused(f"page {index} of the PDF is damaged") from None
     finally:
         document.close()
 
 
+def _pdf_page(
+    document: Plain,
+    index: int,
+    limits: dict[str, Plain],
+    left: dict[str, int],
+    spool: Callable[[bytes], Plain],
+) -> dict[str, Plain]:
+    from pypdfium2 import raw
+
+    page = document[index]
+    try:
+        if raw.FPDFPage_CountObjects(page) > OBJECTS_AT_MOST:
+            raise Refused(f"page {index} has more than {OBJECTS_AT_MOST} objects")
+        scale = _scale(page.get_width(), page.get_height(), limits["dpi"])
+        image = page.render(scale=scale, draw_annots=True).to_pil().convert("RGB")
+        figures = _figures(page, image.size)
+        more = {"links": _links(document, page), "figures": figures}
+    finally:
+        page.close()
+    if limits["crops"] and figures:
+        crops = [_crop(image, box) for box in figures]
+        left["bytes"] -= sum(len(crop) for crop in crops)
+        if left["bytes"] < 0:
+            reason = f"the pictures have more than {limits['images_bytes']} bytes; ask for fewer"
+            raise Refused(reason, "document_too_large", "include_image_base64")
+        more |= {"crops": spool(b"".join(crops)), "lengths": [len(crop) for crop in crops]}
+    dpi = max(1, round(scale * POINTS_PER_INCH))
+    return _page(image, index, dpi, limits["long_side"], spool) | more
+
+
+def _figures(page: Plain, size: tuple[int, int]) -> list[list[int]]:
+    """Boxes of the pictures that are drawn on a page; none where they are the page itself."""
+    from pypdfium2 import raw
+
+    width, height = size
+    found = []
+    for each in page.get_objects(filter=[raw.FPDF_PAGEOBJ_IMAGE], max_depth=1):
+        edges = [ctypes.c_float() for _ in range(4)]
+        if not raw.FPDFPageObj_GetBounds(each, *edges):
+            continue
+        left, low, right, high = (edge.value for edge in edges)
+        corners = [_on_raster(page, x, y, size) for x, y in ((left, low), (right, high))]
+        xs = sorted(min(width, max(0, x)) for x, _ in corners)
+        ys = sorted(min(height, max(0, y)) for _, y in corners)
+        if xs[1] - xs[0] >= FIGURE_SIDE and ys[1] - ys[0] >= FIGURE_SIDE:
+            found.append([xs[0], ys[0], xs[1], ys[1]])
+    covered = sum((right - left) * (low - high) for left, high, right, low in found)
+    if covered > SCAN_SHARE * width * height or len(found) > FIGURES_AT_MOST:
+        return []
+    return sorted(found, key=lambda box: (box[1], box[0]))
+
+
+def _on_raster(page: Plain, x: float, y: float, size: tuple[int, int]) -> tuple[int, int]:
+    """A point of a page, which may be turned and cropped, in pixels of its raster."""
+    from pypdfium2 import raw
+
+    across, down = ctypes.c_int(), ctypes.c_int()
+    raw.FPDF_PageToDevice(page, 0, 0, *size, 0, x, y, across, down)
+    return across.value, down.value
+
+
+def _crop(image: Plain, box: list[int]) -> bytes:
+    out = io.BytesIO()
+    image.crop(box).save(out, "JPEG", quality=JPEG_QUALITY)
+    return base64.b64encode(out.getvalue())
+
+
+def _links(document: Plain, page: Plain) -> list[str]:
+    """The addresses that a page's annotations lead to, each once."""
+    from pypdfium2 import raw
+
+    found: dict[str, None] = {}
+    position, link = ctypes.c_int(0), raw.FPDF_LINK()
+    while raw.FPDFLink_Enumerate(page, position, link) and len(found) < LINKS_AT_MOST:
+        action = raw.FPDFLink_GetAction(link)
+        if not action:
+            continue
+        length = raw.FPDFAction_GetURIPath(document, action, None, 0)
+        if not 1 < length <= LINK_BYTES:
+            continue
+        written = ctypes.create_string_buffer(length)
+        raw.FPDFAction_GetURIPath(document, action, written, length)
+        found[written.value.decode("utf-8", "replace")] = None
+    return list(found)
+
+
 def _image_page(
-    file: BinaryIO, pixels: int, long_side: int | None, spool: Callable[[bytes], Plain]
+    file: BinaryIO, limits: dict[str, Plain], spool: Callable[[bytes], Plain]
 ) -> dict[str, Plain]:
     from PIL import ImageOps
 
-    with _opened(file, pixels) as image:
-        dpi = image.info.get("dpi", (POINTS_PER_INCH,))[0]
+    with _opened(file, limits["page_pixels"]) as image:
+        dpi = _dpi(image.info.get("dpi"))
         try:
-            upright = ImageOps.exif_transpose(image)
-            flat = _flattened(upright)
+            flat = _flattened(ImageOps.exif_transpose(image))
         except (OSError, SyntaxError, ValueError):
             raise Refused("the image is damaged", "invalid_image_format") from None
-    return _page(flat, 0, max(1, round(float(dpi))), long_side, spool)
+    page = _page(flat, 0, dpi, limits["long_side"], spool)
+    return page | {"links": [], "figures": []}
+
+
+def _dpi(given: Plain) -> int:
+    """An image's resolution as its file says it, else 72."""
+    try:
+        said = float(given[0])
+    except (TypeError, ValueError, IndexError, ZeroDivisionError):
+        return POINTS_PER_INCH
+    return round(said) if 1 <= said < 1e6 else POINTS_PER_INCH
 
 
 def _flattened(image: Plain) -> Plain:
-    """RGB, with what is transparent on white."""
+    """RGB, with what is transparent on white; of 16 bits the upper eight."""
     from PIL import Image
 
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         layered = image.convert("RGBA")
         white = Image.new("RGBA", layered.size, "white")
         return Image.alpha_composite(white, layered).convert("RGB")
+    if image.mode.startswith("I;16") or image.mode == "I":
+        image = image.convert("I").point(lambda value: value * (1 / 256)).convert("L")
     return image.convert("RGB")
 
 

@@ -1,78 +1,257 @@
-"""Recognised lines as markdown, in reading order as far as their boxes tell."""
+"""Recognised lines as blocks in reading order, as far as their boxes tell.
+
+The same lines in any order give the same blocks: nothing depends on the order of an engine's reply.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from statistics import median
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
-from modgate.plugin import BadReply, Fields, Json
+from modgate_ocr.boxes import SAME_ROW, Box, Line, around, in_rows, row_share
+from modgate_ocr.columns import read_down, table_of
+from modgate_ocr.gutters import Beside, cut
+from modgate_ocr.tables import Grid, written
 
-SAME_ROW = 0.5
-PARAGRAPH_GAP = 1.2
+PARAGRAPH_GAP = 1.2  # usual heights
+HEADING, TOP_HEADING = 1.4, 1.8  # of the usual height; boxes of one size differ by a fifth
+INDENT = 0.5
+MARK_GAP = 1.5
+DEEP = 20
+MARGIN = 0.1  # of the page's height: where a header or a footer may stand
+MARGIN_GAP = 1.5
+_BULLET = re.compile(r"[•●▪◦‣·*\u2013-](?:\s+(?=\S)|$)")
+_NUMBER = re.compile(r"(?:\d{1,3}|[a-z])[.)](?:\s+(?=\S)|$)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
-    """A recognised line with its upright box, in pixels."""
+class Figure:
+    """A picture on the page; `number` is its place in the page's list of pictures."""
 
+    number: int
+    box: Box
+    lines: tuple[Line, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """A part of a page in reading order.
+
+    `kind`: in Mistral's words, `title`, `text`, `list`, `table`, `image`, `header`, `footer` and
+    what an engine may know besides.  `text` is markdown; of an image, `figure` is its number.
+    """
+
+    kind: str
     text: str
-    left: float
-    top: float
-    right: float
-    bottom: float
-
-    @property
-    def height(self) -> float:
-        """The line's height."""
-        return max(1.0, self.bottom - self.top)
+    box: Box
+    figure: int | None = None
+    scores: tuple[float, ...] = ()
 
 
-def line_of(row: Fields) -> Line:
-    """A line of the home wire: `{text, box: [[x, y] x 4] | [left, top, right, bottom]}`."""
-    box = row.items("box")
-    flat = all(isinstance(value, int | float) for value in box)
-    points = [box[:2], box[2:]] if flat and len(box) == 4 else box
-    xs, ys = [_at(point, 0) for point in points], [_at(point, 1) for point in points]
-    text = row.text("text", empty=True)
-    return Line(text=text, left=min(xs), top=min(ys), right=max(xs), bottom=max(ys))
+Item = Line | Figure
 
 
-def _at(point: Json, axis: int) -> float:
-    if isinstance(point, list) and len(point) == 2 and isinstance(point[axis], int | float):
-        return float(point[axis])
-    raise BadReply("the engine's reply does not fit: a box must be four points")
+@dataclass(frozen=True, slots=True)
+class _Row:
+    text: str
+    box: Box
+    height: float
+    scores: tuple[float, ...]
+    figure: Figure | None = None
 
 
-def markdown(lines: Sequence[Line]) -> str:
-    """Rows top to bottom, pieces of a row left to right, paragraphs where the gap is wide."""
-    rows = _rows(lines)
-    if not rows:
-        return ""
-    usual = median(line.height for row in rows for line in row)
-    text, bottom = "", None
-    for row in rows:
-        top = min(line.top for line in row)
-        if bottom is not None:
-            text += "\n\n" if top - bottom > PARAGRAPH_GAP * usual else "\n"
-        text += " ".join(line.text.strip() for line in row)
-        bottom = max(line.bottom for line in row)
-    return text
+def blocks(lines: Sequence[Line], figures: Sequence[Figure] = ()) -> list[Block]:
+    """The blocks of a page."""
+    lines = sorted((line for line in lines if line.text), key=_place)
+    usual = usual_height(lines)
+    items: list[Item] = []
+    for figure in figures:
+        inside = tuple(line for line in lines if figure.box.holds(line.box))
+        lines = [line for line in lines if line not in inside]
+        items.append(replace(figure, lines=inside))
+    return list(_region([*_marked(lines, usual), *items], usual, 0))
 
 
-def _rows(lines: Sequence[Line]) -> list[list[Line]]:
-    rows: list[list[Line]] = []
-    for line in sorted((each for each in lines if each.text.strip()), key=lambda each: each.top):
-        for row in reversed(rows):
-            if _overlap(row[0], line) > SAME_ROW:
-                row.append(line)
-                break
+def usual_height(lines: Iterable[Line]) -> float:
+    """The height of half of the text, or more."""
+    heights = sorted((line.box.height, len(line.text)) for line in lines)
+    half = sum(count for _, count in heights) / 2
+    for height, count in heights:
+        half -= count
+        if half <= 0:
+            return height
+    return 1.0
+
+
+def _place(item: Item) -> tuple[float, float, float, float, str]:
+    box, text = item.box, item.text if isinstance(item, Line) else ""
+    return (box.top, box.left, box.bottom, box.right, text)
+
+
+def _region(items: Sequence[Item], usual: float, depth: int) -> Iterator[Block]:
+    """A part of the page, cut into columns, tables and rows."""
+    rest: list[Item] = []
+    for part in cut(items, usual):
+        if not isinstance(part, Beside):
+            rest += part
+            continue
+        table = table_of(part.columns, usual)
+        if table is None and (depth > DEEP or not read_down(part.columns, usual)):
+            rest += [item for column in part.columns for item in column]
+            continue
+        yield from _paragraphs(rest, usual, depth)
+        rest = []
+        if table is not None:
+            yield _table(table, [item for column in part.columns for item in column])
+            continue
+        for column in part.columns:
+            yield from _region(column, usual, depth + 1)
+    yield from _paragraphs(rest, usual, depth)
+
+
+def _table(table: Grid, items: Sequence[Item]) -> Block:
+    scores = tuple(
+        item.score for item in items if isinstance(item, Line) and item.score is not None
+    )
+    box = around(item.box for item in items)
+    return Block(kind="table", text=written(table, "markdown"), box=box, scores=scores)
+
+
+def _paragraphs(items: Sequence[Item], usual: float, depth: int) -> Iterator[Block]:
+    """Rows from top to bottom as titles, lists, paragraphs and pictures."""
+    group: list[_Row] = []
+    for row in rows_of(items):
+        if group and not _together(group, row, usual):
+            yield _block(group, usual)
+            group = []
+        if row.figure is None:
+            group.append(row)
+            continue
+        yield Block(kind="image", text="", box=row.box, figure=row.figure.number)
+        yield from _region(row.figure.lines, usual, depth + 1)
+    if group:
+        yield _block(group, usual)
+
+
+def rows_of(items: Sequence[Item]) -> list[_Row]:
+    """Rows from top to bottom, the pieces of each from left to right; a picture is a row."""
+    done = [
+        _Row("", item.box, item.box.height, (), item) for item in items if isinstance(item, Figure)
+    ]
+    lines = sorted((item for item in items if isinstance(item, Line)), key=_place)
+    grouped = in_rows(lines, lambda line: line.box)
+    done += [_joined(sorted(row, key=lambda line: (line.box.left, line.text))) for row in grouped]
+    return sorted(done, key=lambda row: (row.box.top, row.box.left, row.box.bottom))
+
+
+def _joined(row: Sequence[Line]) -> _Row:
+    heights = sorted(line.box.height for line in row)
+    return _Row(
+        " ".join(line.text for line in row),
+        around(line.box for line in row),
+        heights[len(heights) // 2],
+        tuple(line.score for line in row if line.score is not None),
+    )
+
+
+def _marked(lines: Sequence[Line], usual: float) -> list[Line]:
+    """A list's mark that was read as a piece of its own, put before what stands next to it."""
+    marks = [line for line in lines if _is_mark(line.text)]
+    others = [line for line in lines if not _is_mark(line.text)]
+    for mark in marks:
+        near = [
+            line
+            for line in others
+            if row_share(mark.box, line.box) > SAME_ROW
+            and 0 <= line.box.left - mark.box.left <= mark.box.width + MARK_GAP * usual
+        ]
+        if not near:
+            others.append(mark)
+            continue
+        next_to = min(near, key=lambda line: line.box.left)
+        whole = replace(
+            next_to, text=f"{mark.text} {next_to.text}", box=around((mark.box, next_to.box))
+        )
+        others[others.index(next_to)] = whole
+    return others
+
+
+def _is_mark(text: str) -> bool:
+    return len(text) <= 4 and any(mark.fullmatch(text) for mark in (_BULLET, _NUMBER))
+
+
+def _listed(text: str) -> bool:
+    return any(mark.match(text) is not None for mark in (_BULLET, _NUMBER)) and not _is_mark(text)
+
+
+def _level(row: _Row, usual: float) -> int:
+    """1 or 2 for a title, 0 for other text."""
+    share = row.height / usual
+    return 1 if share >= TOP_HEADING else 2 if share >= HEADING else 0
+
+
+def _together(group: Sequence[_Row], row: _Row, usual: float) -> bool:
+    """Whether the row goes on with the group."""
+    first, last = group[0], group[-1]
+    if row.figure is not None or row.box.top - last.box.bottom > PARAGRAPH_GAP * usual:
+        return False
+    if _level(row, usual) != _level(first, usual):
+        return False
+    if _listed(row.text) or not _listed(first.text):
+        return _listed(row.text) == _listed(first.text)
+    return row.box.left >= first.box.left + INDENT * usual
+
+
+def _block(group: Sequence[_Row], usual: float) -> Block:
+    box = around(row.box for row in group)
+    scores = tuple(score for row in group for score in row.scores)
+    level = _level(group[0], usual)
+    if level:
+        text = "#" * level + " " + " ".join(row.text for row in group)
+        return Block(kind="title", text=text, box=box, scores=scores)
+    if _listed(group[0].text):
+        return Block(kind="list", text=_list(group), box=box, scores=scores)
+    text = "\n".join(row.text for row in group)
+    return Block(kind="text", text=text, box=box, scores=scores)
+
+
+def _list(group: Sequence[_Row]) -> str:
+    items: list[str] = []
+    for row in group:
+        if _listed(row.text):
+            items.append(_BULLET.sub("- ", row.text, count=1))
         else:
-            rows.append([line])
-    return [sorted(row, key=lambda each: each.left) for row in rows]
+            items[-1] += " " + row.text
+    return "\n".join(items)
 
 
-def _overlap(a: Line, b: Line) -> float:
-    """How much of the lower line's height the two share."""
-    shared = min(a.bottom, b.bottom) - max(a.top, b.top)
-    return shared / min(a.height, b.height)
+def margins(lines: Sequence[Line], height: float) -> tuple[list[Line], list[Line], list[Line]]:
+    """Header, body and footer: what stands at the page's edge, with a wide gap to the rest.
+
+    A page of which nothing else is left has neither.
+    """
+    usual = usual_height(lines)
+    top = sorted((line for line in lines if line.text), key=lambda line: line.box.bottom)
+    header = _edge([(line, line.box.bottom, line.box.top) for line in top], height, usual)
+    low = sorted(top, key=lambda line: -line.box.top)
+    footer = _edge(
+        [(line, height - line.box.top, height - line.box.bottom) for line in low], height, usual
+    )
+    body = [line for line in lines if line not in header and line not in footer]
+    if not any(line.text for line in body):
+        return [], list(lines), []
+    return header, body, footer
+
+
+def _edge(lines: Sequence[tuple[Line, float, float]], height: float, usual: float) -> list[Line]:
+    """Lines within the margin, up to the first wide gap; `lines`: with far and near distance."""
+    taken: list[Line] = []
+    for at, (line, far, _) in enumerate(lines):
+        if far > MARGIN * height:
+            return []
+        taken.append(line)
+        rest = [near for _, _, near in lines[at + 1 :]]
+        if rest and min(rest) - far > MARGIN_GAP * usual:
+            return taken
+    return []

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import binascii
-import re
 from collections.abc import Generator, Iterator
 
-from modgate.kit.sniff import sniff
+from modgate.kit.sniff import HEAD_BYTES
 from modgate.plugin import (
     MIB,
     Body,
@@ -14,30 +12,25 @@ from modgate.plugin import (
     Drawn,
     Endpoint,
     Fetch,
-    Fields,
     File,
     Json,
     Modality,
     Need,
     Part,
     Plan,
-    Refused,
     Request,
     Target,
     Unit,
     Units,
     Work,
 )
+from modgate_ocr.asked import document_of, head_of, kind_of, pages_of, wishes_of
+from modgate_ocr.boxes import box_of
 from modgate_ocr.config import Config, Facts
 from modgate_ocr.decode import inspect, render
-from modgate_ocr.relay import Page, Recognised
+from modgate_ocr.page import PIXELS_PER_TOKEN, Page, Picture
+from modgate_ocr.relay import Recognised
 from modgate_ocr.samples import SAMPLES
-
-UNSUPPORTED = ("bbox_annotation_format", "document_annotation_format", "document_annotation_prompt")
-PAGES = re.compile(r"\s*\d+(\s*-\s*\d+)?(\s*,\s*\d+(\s*-\s*\d+)?)*\s*")
-HEAD_BYTES = 64
-IMAGES = frozenset({"png", "jpeg", "webp", "gif", "bmp", "tiff"})
-LISTED_AT_MOST = 100_000
 
 
 class Ocr(Modality[Config]):
@@ -47,6 +40,8 @@ class Ocr(Modality[Config]):
     units = (
         Unit("pages", "pages that were recognised"),
         Unit("image_pixels", "pixels of those pages, as the client is told them"),
+        Unit("input_tokens", "tokens that a vision model read, where one serves the model"),
+        Unit("output_tokens", "tokens that it wrote", learned=True),
     )
     weights = {"image_pixels": 1e-6}
     phases = {"total": Target(base_s=0.5, per_unit={"image_pixels": 0.6e-6})}
@@ -74,119 +69,106 @@ class Ocr(Modality[Config]):
     def shape(self, request: Request) -> Generator[Need, Json, Plan]:
         """A page a call; pages are rendered in a decoder process while others are recognised."""
         fields = request.fields()
-        self._check(fields)
-        wanted = self._pages(fields)
-        document, kind = yield from self._document(fields)
+        wishes, wanted = wishes_of(fields), pages_of(fields)
+        partial = fields.flag("partial", False)
+        found, file = yield from self._opened(request, wanted)
+        pages: list[int] = found["pages"]
+        facts = request.model.facts if isinstance(request.model.facts, Facts) else Facts()
+        relay = Recognised(
+            model=request.asked,
+            document_bytes=found["size"],
+            count=len(pages),
+            wishes=wishes,
+            partial=partial,
+        )
+
+        def to_call(index: int, piece: Json) -> Call:
+            page = _page(piece)
+            relay.pages.append(page)
+            return _call(piece["file"], page, facts)
+
         limits = {
+            **self._limits(),
+            "long_side": facts.long_side,
+            "images_bytes": self.config.images_bytes,
+            "crops": wishes.image_base64,
+        }
+        return Plan(
+            calls=Drawn(render, (file, found["kind"], pages, limits), to_call),
+            relay=relay,
+            reserve=_size(len(pages), found["pixels"], facts),
+            width=min(self.config.width, len(pages)),
+            partial=partial,
+        )
+
+    def _opened(
+        self, request: Request, wanted: list[int] | None
+    ) -> Generator[Need, Json, tuple[dict[str, Json], File]]:
+        """The document as a file, and what is wanted of it."""
+        document = document_of(request.fields(), self.config.document_bytes)
+        file: File | None = None
+        if document.encoded is not None:
+            kind = kind_of(head_of(document), document.field)
+        else:
+            file = yield Fetch(
+                url=document.url,
+                at_most=self.config.document_bytes,
+                kinds=frozenset({"image", "pdf"}),
+                field=document.field,
+            )
+            kind = kind_of(file.read(0, HEAD_BYTES), document.field)
+        found = yield Work(
+            inspect, file or document.encoded, kind, wanted, self._limits(), field=document.field
+        )
+        return {**found, "kind": kind}, file or found["file"]
+
+    def _limits(self) -> dict[str, Json]:
+        return {
             "max_pages": self.config.max_pages,
             "page_pixels": self.config.page_pixels,
             "dpi": self.config.dpi,
         }
-        found = yield Work(inspect, document, kind, wanted, limits, field="document")
-        pages: list[int] = found["pages"]
-        facts = request.model.facts
-        long_side = facts.long_side if isinstance(facts, Facts) else None
-        relay = Recognised(model=request.asked, document_bytes=found["size"], count=len(pages))
-
-        def to_call(index: int, piece: Json) -> Call:
-            page = Page(
-                index=piece["index"],
-                dpi=piece["dpi"],
-                width=piece["width"],
-                height=piece["height"],
-            )
-            relay.pages.append(page)
-            return _call(piece["file"], page)
-
-        args = (document, kind, pages, self.config.dpi, self.config.page_pixels, long_side)
-        return Plan(
-            calls=Drawn(render, args, to_call),
-            relay=relay,
-            reserve=Units(pages=len(pages), image_pixels=found["pixels"]),
-            width=min(self.config.width, max(1, len(pages))),
-            partial=fields.flag("partial", False),
-        )
-
-    def _check(self, fields: Fields) -> None:
-        for name in UNSUPPORTED:
-            if name in fields:
-                raise fields.fault(name, "unsupported_value", f"'{name}' is not supported")
-        for name in ("include_image_base64", "extract_header", "extract_footer", "include_blocks"):
-            fields.flag(name, None)
-        fields.integer("image_limit", None, at_least=0)
-        fields.integer("image_min_size", None, at_least=0)
-        fields.choice("table_format", ("markdown", "html"), None)
-
-    def _pages(self, fields: Fields) -> list[int] | None:
-        """Page numbers from 0: a list, or `"0,2,5-7"`."""
-        given = fields.get("pages")
-        if given is None:
-            return None
-        if isinstance(given, str):
-            if PAGES.fullmatch(given) is None:
-                raise fields.wrong("pages", 'a list of numbers, or "0,2,5-7"')
-            return _ranges(given, fields)
-        numbers = fields.items("pages", at_most=LISTED_AT_MOST)
-        if not all(type(number) is int and number >= 0 for number in numbers):
-            raise fields.wrong("pages", "a list of numbers from 0")
-        return sorted(set(numbers))
-
-    def _document(self, fields: Fields) -> Generator[Need, Json, tuple[bytes | File, str]]:
-        document = fields.inner("document")
-        kind = document.choice("type", ("image_url", "document_url", "file"))
-        if kind == "file":
-            raise document.fault("type", "unsupported_value", "stored files are not supported")
-        url = self._url(document, kind)
-        where = f"document.{kind}"
-        if url.startswith("data:"):
-            data = _data_url(url, where, self.config.document_bytes)
-            return data, _kind(data[:HEAD_BYTES], where)
-        allowed = frozenset({"image", "pdf"})
-        file: File = yield Fetch(
-            url=url, at_most=self.config.document_bytes, kinds=allowed, field=where
-        )
-        return file, _kind(file.read(0, HEAD_BYTES), where)
-
-    def _url(self, document: Fields, kind: str) -> str:
-        if isinstance(document.get(kind), dict):
-            return document.inner(kind).text("url")
-        return document.text(kind)
 
 
-def _ranges(written: str, fields: Fields) -> list[int]:
-    chosen: set[int] = set()
-    for piece in written.split(","):
-        first, _, last = piece.partition("-")
-        low, high = int(first), int(last or first)
-        if high < low or high - low > LISTED_AT_MOST:
-            raise fields.fault("pages", "invalid_value", f"'{piece.strip()[:40]}' is no page range")
-        chosen.update(range(low, high + 1))
-    return sorted(chosen)
+def _page(piece: Json) -> Page:
+    """A page as the decoder process describes it; its pictures' bytes are read here."""
+    crops: File | None = piece.get("crops")
+    pictures, start = [], 0
+    for at, box in enumerate(piece["figures"]):
+        length = piece["lengths"][at] if crops is not None else 0
+        jpeg = crops.read(start, length).decode() if crops is not None else None
+        start += length
+        pictures.append(Picture(box=box_of(box), jpeg=jpeg))
+    return Page(
+        index=piece["index"],
+        dpi=piece["dpi"],
+        width=piece["width"],
+        height=piece["height"],
+        scale=piece["scale"],
+        links=tuple(piece["links"]),
+        pictures=tuple(pictures),
+    )
 
 
-def _data_url(url: str, where: str, at_most: int) -> bytes:
-    front, comma, encoded = url.partition(",")
-    if not comma or not front.endswith(";base64"):
-        raise Refused(where, "invalid_value", "a data URI must be base64: data:TYPE;base64,DATA")
-    if len(encoded) > at_most * 4 // 3 + 4:
-        raise Refused(where, "document_too_large", f"the document has more than {at_most} bytes")
-    try:
-        return binascii.a2b_base64(encoded, strict_mode=True)
-    except (binascii.Error, ValueError):
-        raise Refused(where, "invalid_value", "the data URI is not valid base64") from None
-
-
-def _kind(head: bytes, where: str) -> str:
-    kind = sniff(head)
-    if kind == "pdf":
-        return "pdf"
-    if kind in IMAGES:
-        return "image"
-    raise Refused(where, "invalid_document", "the document is neither a PDF nor a known image")
-
-
-def _call(file: File, page: Page) -> Call:
+def _call(file: File, page: Page, facts: Facts) -> Call:
+    """The home wire: a form with one page image, and for a vision model what it is told."""
     image = Part(name="image", content=file.slice(), filename="page.png", content_type="image/png")
-    size = Units(pages=1, image_pixels=page.width * page.height)
-    model = Part(name="model", content=b"")
-    return Call(path="/ocr", body=Body.form([model, image]), size=size)
+    parts = [Part(name="model", content=b""), image]
+    if facts.prompt is not None:
+        parts.append(Part(name="prompt", content=facts.prompt.encode()))
+    if facts.max_tokens is not None:
+        parts.append(Part(name="max_tokens", content=str(facts.max_tokens).encode()))
+    size = _size(1, page.width * page.height, facts)
+    return Call(path="/ocr", body=Body.form(parts), size=size)
+
+
+def _size(pages: int, pixels: int, facts: Facts) -> Units:
+    """Tokens count only for a model whose facts say that it writes them."""
+    if facts.max_tokens is None:
+        return Units(pages=pages, image_pixels=pixels)
+    return Units(
+        pages=pages,
+        image_pixels=pixels,
+        input_tokens=-(-pixels // PIXELS_PER_TOKEN),
+        output_tokens=pages * facts.max_tokens,
+    )

@@ -1,82 +1,97 @@
-"""Joining recognised pages into Mistral's OCR reply."""
+"""Joining recognised pages into one reply."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import ClassVar
 
-from modgate.plugin import BadReply, Event, Head, JsonObject, Outcome, Relay, Units, Usage
-from modgate_ocr.layout import line_of, markdown
+from modgate.plugin import NOTHING, BadReply, Event, Head, Outcome, Relay, Units, Usage
+from modgate_ocr.page import Page, Read, read_page
+from modgate_ocr.reply import Wishes, Writer
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
-    """A page that was sent to an engine; `index` is its number in the document, from 0."""
-
-    index: int
-    dpi: int
-    width: int
-    height: int
+FAILED = frozenset({"ok", "failed", "timed_out"})  # ended, and the document goes on
 
 
 class Recognised(Relay):
     """One document.  `pages` is filled while calls are drawn, in call order."""
 
-    def __init__(self, *, model: str, document_bytes: int, count: int) -> None:
+    heavy: ClassVar[bool] = True
+
+    def __init__(
+        self, *, model: str, document_bytes: int, count: int, wishes: Wishes, partial: bool
+    ) -> None:
         self.pages: list[Page] = []
         self._model = model
         self._document_bytes = document_bytes
         self._count = count
-        self._texts: dict[int, str] = {}
+        self._wishes = wishes
+        self._partial = partial
+        self._read: dict[int, Read] = {}
+        self._unfit: set[int] = set()
 
     def feed(self, index: int, event: Event) -> Iterable[bytes]:
         """One page: markdown as the engine wrote it, or made of its lines."""
-        reply = event.fields()
-        if "markdown" in reply:
-            self._texts[index] = reply.text("markdown", empty=True)
-        elif "lines" in reply:
-            lines = [line_of(row) for row in reply.each("lines", empty=True)]
-            self._texts[index] = markdown(lines)
-        else:
-            raise BadReply("the engine's reply has neither markdown nor lines")
+        try:
+            self._read[index] = read_page(
+                self.pages[index],
+                event.fields(),
+                header=self._wishes.header,
+                footer=self._wishes.footer,
+            )
+        except BadReply:
+            self._unfit.add(index)
+            raise
         return ()
 
     def close(self, outcomes: Sequence[Outcome]) -> Iterator[bytes]:
         """Pages in the document's order.
 
-        One that failed is present, empty and named in a header.
+        One that failed is present, empty and named in a header; one that an engine cut short is
+        named in another.
         """
-        failed = [page.index for at, page in enumerate(self.pages) if at not in self._texts]
-        if failed:
-            names = ",".join(str(index) for index in failed)
-            self.head = Head(headers={"x-modgate-partial": f"pages={names}"})
+        failed = [page.index for at, page in enumerate(self.pages) if at not in self._read]
+        cut = [self.pages[at].index for at, read in sorted(self._read.items()) if read.cut]
+        named = {"x-modgate-partial": failed, "x-modgate-truncated": cut}
+        headers = {name: _pages(indices) for name, indices in named.items() if indices}
+        if headers:
+            self.head = Head(headers=headers)
+        writer = Writer(self._wishes)
         yield self.json(
             {
-                "pages": [self._page(at, page) for at, page in enumerate(self.pages)],
+                "pages": [
+                    writer.page(page, self._read.get(at)) for at, page in enumerate(self.pages)
+                ],
                 "model": self._model,
                 "document_annotation": None,
                 "usage_info": {
-                    "pages_processed": len(self._texts),
+                    "pages_processed": len(self._read),
                     "doc_size_bytes": self._document_bytes,
                 },
             }
         )
 
-    def _page(self, at: int, page: Page) -> JsonObject:
-        return {
-            "index": page.index,
-            "markdown": self._texts.get(at, ""),
-            "images": [],
-            "dimensions": {"dpi": page.dpi, "height": page.height, "width": page.width},
-            "tables": [],
-            "hyperlinks": [],
-            "header": None,
-            "footer": None,
-            "blocks": None,
-        }
-
     def usage(self, outcomes: Sequence[Outcome]) -> Usage:
-        """Pages that were recognised, and their pixels."""
-        done = [self.pages[at] for at in self._texts]
-        units = Units(pages=len(done), image_pixels=sum(page.width * page.height for page in done))
-        return Usage(units, exact=len(done) == self._count, by="gateway")
+        """Pages that were recognised and their pixels, and what a language model spent on them."""
+        read = dict(self._read)  # in one step: `feed` may be at work in its thread
+        pages = [self.pages[at] for at in read]
+        units = Units(
+            pages=len(pages), image_pixels=sum(page.width * page.height for page in pages)
+        )
+        told = [each for each in read.values() if each.tokens is not None]
+        for each in told:
+            units = units + (each.tokens or NOTHING)
+        if any(each.guessed for each in told):
+            return Usage(units, exact=False, by="estimate")
+        return Usage(units, exact=self._whole(read, outcomes), by="engine" if told else "gateway")
+
+    def _whole(self, read: Mapping[int, Read], outcomes: Sequence[Outcome]) -> bool:
+        """Whether no page is to come that would cost more."""
+        if len(read) == self._count:
+            return True
+        ended = all(outcome.state in FAILED for outcome in outcomes)
+        gone = {at for at, outcome in enumerate(outcomes) if not outcome.ok} | self._unfit
+        return self._partial and ended and len(gone | read.keys()) == self._count
+
+
+def _pages(indices: Sequence[int]) -> str:
+    return "pages=" + ",".join(str(index) for index in indices)

@@ -1,0 +1,129 @@
+"""Columns side by side: the cells of a table, or text that is read down one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import TypeVar
+
+from modgate_ocr.boxes import Line, around, in_rows
+from modgate_ocr.gutters import GUTTER, Placed
+from modgate_ocr.tables import Grid, grid
+
+Item = TypeVar("Item", bound=Placed)
+Columns = Sequence[Sequence[Placed]]
+Cells = list[list[Line]]
+
+PROSE_WIDTH = 8  # of its own height: a line of prose is at least so wide
+PROSE_FILL = 0.6  # of its column
+PROSE_SHARE = 0.6  # of a column's rows
+PROSE_LINES = 3
+ALIGNED = 0.6  # of a table's rows have two cells or more
+BROKEN = 0.3  # of a column's rows: it holds columns itself
+FEW_ROWS, FEW_COLUMNS = 3, 3  # a table has so many rows, or so many columns and two rows
+
+
+def table_of(columns: Columns, usual: float) -> Grid | None:
+    """The columns as a table, where their lines are aligned and not all of them are prose."""
+    lines = _lines(columns)
+    if lines is None or len(columns) < 2:
+        return None
+    rows = _rows(lines)
+    if len(rows) < 2 or (len(rows) < FEW_ROWS and len(columns) < FEW_COLUMNS):
+        return None
+    prose = [_prose(column) for column in lines]
+    full = sum(sum(bool(cell) for cell in row) >= 2 for row in rows)
+    single = sum(_lone(row) in [at for at, each in enumerate(prose) if each] for row in rows)
+    if sum(prose) > 1 or full + single < ALIGNED * len(rows) or full < 2:
+        return None
+    if any(_broken(column, usual) for column in lines):
+        return None
+    return grid(_continued(rows, prose, usual))
+
+
+def read_down(columns: Columns, usual: float) -> bool:
+    """Whether columns that are no table are read one after the other; else they are rows."""
+    lines = _lines(columns)
+    if lines is None:
+        return True
+    rows = _rows(lines)
+    if len(rows) < 2:
+        return False
+    aligned = sum(sum(bool(cell) for cell in row) >= 2 for row in rows)
+    loose = aligned < ALIGNED * max(len(column) for column in lines)
+    return loose or any(_prose(column) or _broken(column, usual) for column in lines)
+
+
+def _lines(columns: Columns) -> list[list[Line]] | None:
+    """The columns' lines; None if there is anything else."""
+    found = [[item for item in column if isinstance(item, Line)] for column in columns]
+    whole = all(len(own) == len(column) for own, column in zip(found, columns, strict=True))
+    return found if whole else None
+
+
+def _rows(columns: Sequence[Sequence[Line]]) -> list[Cells]:
+    """The rows that go through all columns: a cell a column, each with its lines."""
+    placed = [(line, at) for at, column in enumerate(columns) for line in column]
+    placed.sort(key=lambda each: (each[0].box.top, each[1], each[0].box.left))
+    rows: list[Cells] = []
+    for found in in_rows(placed, lambda each: each[0].box):
+        row: Cells = [[] for _ in columns]
+        for line, at in found:
+            row[at].append(line)
+        rows.append(row)
+    return rows
+
+
+def _text(cell: Sequence[Line]) -> str:
+    return " ".join(line.text for line in sorted(cell, key=lambda line: line.box.left))
+
+
+def _prose(column: Sequence[Line]) -> bool:
+    """Whether most of its rows are wide lines, as those of running text are."""
+    width = PROSE_FILL * around(line.box for line in column).width
+    rows = [row[0] for row in _rows([column])]
+    wide = sum(
+        any(line.box.width >= max(width, PROSE_WIDTH * line.box.height) for line in row)
+        for row in rows
+    )
+    return len(rows) >= PROSE_LINES and wide >= PROSE_SHARE * len(rows)
+
+
+def _broken(column: Sequence[Line], usual: float) -> bool:
+    """Whether many of its rows have a gap inside."""
+    rows = [sorted(row[0], key=lambda line: line.box.left) for row in _rows([column])]
+    gaps = sum(
+        any(right.box.left - left.box.right >= GUTTER * usual for left, right in pairwise(row))
+        for row in rows
+    )
+    return gaps >= BROKEN * len(rows)
+
+
+def _lone(row: Cells) -> int | None:
+    """The column of a row's only cell."""
+    filled = [at for at, cell in enumerate(row) if cell]
+    return filled[0] if len(filled) == 1 else None
+
+
+def _continued(rows: Sequence[Cells], prose: Sequence[bool], usual: float) -> list[list[str]]:
+    """The cells' texts; a prose cell that goes on in the row below is one cell."""
+    made: list[list[str]] = []
+    bottom: dict[int, float] = {}
+    for row in rows:
+        at = _lone(row)
+        goes_on = (
+            at is not None
+            and at > 0
+            and prose[at]
+            and at in bottom
+            and min(line.box.top for line in row[at]) - bottom[at] < usual
+        )
+        if at is not None and goes_on:
+            made[-1][at] += " " + _text(row[at])
+        else:
+            made.append([_text(cell) for cell in row])
+            bottom = {}
+        for column, cell in enumerate(row):
+            if cell:
+                bottom[column] = max(line.box.bottom for line in cell)
+    return made

@@ -1,0 +1,163 @@
+"""PaddleX serving: the OCR pipeline and those that parse a layout.
+
+Source: wire.md 7; PaddleX 3, deployment by serving.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterable, Mapping
+
+import orjson
+
+from modgate.plugin import (
+    BadReply,
+    Body,
+    Event,
+    Fields,
+    GatewayError,
+    Json,
+    JsonObject,
+    Outgoing,
+    UpstreamFailed,
+    engine_message,
+    refusal_of,
+)
+from modgate_ocr.dialects.home import OcrHome, image_of, read
+
+IMAGE_FILE = 1
+LINES_PIPELINE = "ocr"
+KINDS: Mapping[str, str] = {
+    "doc_title": "title",
+    "paragraph_title": "title",
+    "table": "table",
+    "image": "image",
+    "chart": "image",
+    "seal": "image",
+    "header": "header",
+    "header_image": "image",
+    "footer": "footer",
+    "footer_image": "image",
+    "number": "footer",
+    "formula": "equation",
+    "display_formula": "equation",
+    "algorithm": "code",
+    "figure_title": "caption",
+    "table_title": "caption",
+    "chart_title": "caption",
+    "figure_table_chart_title": "caption",
+    "reference": "references",
+    "reference_content": "references",
+    "aside_text": "aside_text",
+}
+_PICTURE = re.compile(
+    r'(?:<div[^>]*>\s*)?<img\b[^>]*?\bsrc="([^"]+)"[^>]*>(?:\s*</div>)?|!\[[^\]]*\]\(([^)\s]+)\)'
+)
+_PLACE = re.compile(r"_(\d+)_(\d+)_(\d+)_(\d+)\.\w+$")
+
+
+class OcrPaddleX(OcrHome):
+    """One page image as JSON.
+
+    The engine's name for the model is its pipeline: `OCR` is called at `/ocr`, every other
+    (`PP-StructureV3`, `PaddleOCR-VL`) at `/layout-parsing`.  An error may come as 200 with an
+    `errorCode`.
+    """
+
+    family = "paddlex"
+
+    @property
+    def _lines(self) -> bool:
+        return self.served.name.lower() == LINES_PIPELINE
+
+    def encode(self) -> Outgoing:
+        """Base64 in JSON; pictures of what was found are not wanted back."""
+        image = base64.b64encode(read(image_of(self.call))).decode()
+        body = Body.of(file=image, fileType=IMAGE_FILE, visualize=False)
+        return Outgoing(path="/ocr" if self._lines else "/layout-parsing", body=body)
+
+    def decode(self, event: Event) -> Iterable[Event]:
+        """The first and only page of the result, as the home wire has it."""
+        fields = event.fields()
+        code = fields.get("errorCode")
+        if code not in (0, None):
+            raise _error(code, fields.get("errorMsg"))
+        result = fields.inner("result")
+        name = "ocrResults" if self._lines else "layoutParsingResults"
+        pages = list(result.each(name))
+        if len(pages) != 1:
+            raise BadReply("the engine's reply does not fit: one page was sent")
+        made = _of_lines(pages[0]) if self._lines else _of_layout(pages[0])
+        return (Event(orjson.dumps(made)),)
+
+    def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
+        """`{logId, errorCode, errorMsg}` with the status as the code."""
+        return refusal_of(status, headers, engine_message(body))
+
+
+def _error(code: Json, message: Json) -> GatewayError:
+    status = code if type(code) is int else 500
+    said = message if isinstance(message, str) else ""
+    if 400 <= status < 600:
+        return refusal_of(status, {}, said)
+    return UpstreamFailed("the engine reported an error")
+
+
+def _of_lines(page: Fields) -> JsonObject:
+    found = page.inner("prunedResult")
+    texts = found.items("rec_texts", empty=True)
+    scores = found.items("rec_scores", [], empty=True)
+    boxes = found.items("rec_polys" if found.get("rec_polys") else "rec_boxes", empty=True)
+    if len(texts) != len(boxes) or len(scores) not in (0, len(texts)):
+        raise BadReply("the engine's reply does not fit: texts, scores and boxes differ in number")
+    lines: list[JsonObject] = [
+        {"text": text, "box": box} for text, box in zip(texts, boxes, strict=True)
+    ]
+    for line, score in zip(lines, scores, strict=False):
+        line["score"] = score
+    return {"lines": lines}
+
+
+def _of_layout(page: Fields) -> JsonObject:
+    """The engine's own markdown, with its blocks and its cut-out pictures."""
+    markdown = page.inner("markdown")
+    images = markdown.inner("images", None)
+    given = images.values if images is not None else {}
+    marks: dict[str, None] = {}
+
+    def marked(found: re.Match[str]) -> str:
+        path = found.group(1) or found.group(2)
+        if path not in given:
+            return found.group()
+        marks[path] = None
+        return f"![{path}]({path})"
+
+    text = _PICTURE.sub(marked, markdown.text("text", empty=True))
+    rows = list(page.inner("prunedResult").each("parsing_res_list", empty=True))
+    return {
+        "markdown": text,
+        "blocks": [_block(row) for row in rows],
+        "pictures": [_picture(path, given[path]) for path in marks if _PLACE.search(path)],
+    }
+
+
+def _block(row: Fields) -> JsonObject:
+    kind = KINDS.get(row.text("block_label"), "text")
+    content = row.text("block_content", "", empty=True)
+    return {"kind": kind, "text": content, "box": row.items("block_bbox")}
+
+
+def _picture(path: str, image: Json) -> JsonObject:
+    """The place is in the name.  An address in place of the bytes is not followed."""
+    place = _PLACE.search(path)
+    assert place is not None, "only pictures with a place come here"
+    box = [int(number) for number in place.groups()]
+    return {"mark": path, "box": box, "jpeg": _jpeg(image)}
+
+
+def _jpeg(image: Json) -> str | None:
+    """Base64 of a picture; None for an address or anything else."""
+    if not isinstance(image, str) or image.startswith(("http:", "https:")):
+        return None
+    return image.partition(",")[2] if image.startswith("data:") else image

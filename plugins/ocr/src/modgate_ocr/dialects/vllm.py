@@ -1,0 +1,95 @@
+"""A vision model as text recognition, through vLLM's chat: Qwen-VL, olmOCR, dots.ocr, DeepSeek-OCR.
+
+Source: wire.md 7.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterable
+from math import ceil
+
+import orjson
+
+from modgate.kit.chat_dialect import ChatDialect
+from modgate.kit.tokens import estimate
+from modgate.plugin import BadReply, Body, Event, Fields, JsonObject, Outgoing, Refused
+from modgate_ocr.dialects.home import image_of, read, text_of
+from modgate_ocr.page import PIXELS_PER_TOKEN
+
+PATH = "/v1/chat/completions"
+PROMPT = (
+    "Extract all text of this page as GitHub-flavoured Markdown, in reading order. Write tables as "
+    "Markdown tables and formulas as LaTeX. Do not describe pictures and do not add anything."
+)
+MAX_TOKENS = 4096
+_FENCED = re.compile(r"\s*```(?:markdown|md|html|text)?[ \t]*\n(.*?)(?:\n?```)?\s*", re.DOTALL)
+
+
+class OcrVllm(ChatDialect):
+    """One chat with one picture; the model's text is the page's markdown.
+
+    The prompt and `max_tokens` are the model's facts; without them a plain one is sent.
+    """
+
+    modality = "ocr"
+    family = "vllm"
+
+    def encode(self) -> Outgoing:
+        """Temperature 0, the picture before the text, as these models were trained."""
+        url = "data:image/png;base64," + base64.b64encode(read(image_of(self.call))).decode()
+        content = [
+            {"type": "image_url", "image_url": {"url": url}},
+            {"type": "text", "text": text_of(self.call, "prompt") or PROMPT},
+        ]
+        body = Body.of(
+            model=self.served.name,
+            messages=[{"role": "user", "content": content}],
+            temperature=0,
+            max_tokens=int(text_of(self.call, "max_tokens") or MAX_TOKENS),
+        )
+        return Outgoing(path=PATH, body=body)
+
+    def decode(self, event: Event) -> Iterable[Event]:
+        """The first choice's text without its fence; whether it was cut, and what it cost."""
+        for passed in super().decode(event):
+            fields = passed.fields()
+            choice = next(fields.each("choices"), None)
+            if choice is None:
+                raise BadReply("the engine's reply does not fit: it has no choice")
+            text = choice.inner("message").text("content", "", empty=True)
+            made: JsonObject = {
+                "markdown": unfenced(text),
+                "cut": choice.get("finish_reason") == "length",
+            }
+            tokens = self._tokens(fields.inner("usage", None), text)
+            yield Event(orjson.dumps({**made, "tokens": tokens}))
+
+    def overflow(self, message: str) -> Refused | None:
+        """A page that the model cannot take in; the client knows no messages."""
+        found = super().overflow(message)
+        if found is None:
+            return None
+        reason = "a page has more tokens than the model takes; send it smaller"
+        return Refused("document", found.code, reason)
+
+    def _tokens(self, usage: Fields | None, text: str) -> JsonObject:
+        """What the engine counted; a guess where it does not say."""
+        if usage is not None and "completion_tokens" in usage:
+            return {
+                "input": usage.integer("prompt_tokens", at_least=0),
+                "output": usage.integer("completion_tokens", at_least=0),
+            }
+        pixels = self.call.size.get("image_pixels", 0)
+        return {
+            "input": ceil(pixels / PIXELS_PER_TOKEN),
+            "output": estimate(text),
+            "guessed": True,
+        }
+
+
+def unfenced(text: str) -> str:
+    """The text inside a fence that holds all of it; an opened one that was cut off counts, too."""
+    found = _FENCED.fullmatch(text)
+    return found.group(1) if found is not None and "\n```" not in found.group(1) else text.strip()
