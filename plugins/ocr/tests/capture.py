@@ -77,7 +77,7 @@ def transcript(url: str, image: bytes) -> str:
         f"form = {form(call.body)}",
         "[request]",
         f'path = "{outgoing.path}"',
-        f"form = {form(outgoing.body)}",
+        'form = [{ name = "image_file", filename = "page.png", same_as = "image" }]',
         "[reply]",
         f"status = {status}",
         f"headers = {{ content-type = {json.dumps(kind)} }}",

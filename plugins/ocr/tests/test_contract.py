@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from modgate.testing import Contract
+from modgate_ocr.dialects import ALL
 from modgate_ocr.modality import Ocr
 
 
@@ -10,3 +13,4 @@ class TestOcr(Contract):
     """Every rule of the kit."""
 
     modality = Ocr
+    dialects: ClassVar = ALL
