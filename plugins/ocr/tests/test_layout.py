@@ -128,6 +128,15 @@ def test_aligned_short_cells_are_a_table_between_paragraphs() -> None:
     ]
 
 
+def test_a_title_over_a_table_is_no_row_of_it() -> None:
+    table = cells([["Item", "Pieces"], ["apples", "3"], ["figs", "100"], ["plums", "7"]], 80)
+
+    found = read([*table, line("Order", 0, 0), line("No 4711", 0, 28)])
+
+    assert found[0] == ("text", "Order\nNo 4711")
+    assert found[1][1].startswith("| Item | Pieces |")
+
+
 def test_an_empty_cell_stays_in_its_column() -> None:
     rows = [["Name", "Colour", "Taste"], ["plum", "", "sweet"], ["sloe", "blue", ""]]
 

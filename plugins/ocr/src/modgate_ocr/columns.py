@@ -41,6 +41,13 @@ def table_of(columns: Columns, usual: float) -> Grid | None:
     return grid(_continued(rows, prose, usual))
 
 
+def lead_of(columns: Columns) -> list[Line]:
+    """Lines at the top that stand alone: a title over a table is no row of it."""
+    rows = _rows(_lines(columns) or [])
+    first = next((at for at, row in enumerate(rows) if sum(map(bool, row)) >= 2), 0)
+    return [line for row in rows[:first] for cell in row for line in cell]
+
+
 def read_down(columns: Columns, usual: float) -> bool:
     """Whether columns that are no table are read one after the other; else they are rows."""
     lines = _lines(columns)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from modgate_ocr.boxes import SAME_ROW, Box, Line, around, in_rows, row_share
-from modgate_ocr.columns import read_down, table_of
+from modgate_ocr.columns import lead_of, read_down, table_of
 from modgate_ocr.gutters import Beside, cut
 from modgate_ocr.tables import Grid, written
 
@@ -96,14 +96,16 @@ def _region(items: Sequence[Item], usual: float, depth: int) -> Iterator[Block]:
         if not isinstance(part, Beside):
             rest += part
             continue
-        table = table_of(part.columns, usual)
+        lead = lead_of(part.columns)
+        below = [[each for each in column if each not in lead] for column in part.columns]
+        table = table_of(below, usual)
         if table is None and (depth > DEEP or not read_down(part.columns, usual)):
             rest += [item for column in part.columns for item in column]
             continue
-        yield from _paragraphs(rest, usual, depth)
+        yield from _paragraphs([*rest, *lead] if table is not None else rest, usual, depth)
         rest = []
         if table is not None:
-            yield _table(table, [item for column in part.columns for item in column])
+            yield _table(table, [item for column in below for item in column])
             continue
         for column in part.columns:
             yield from _region(column, usual, depth + 1)
