@@ -5,8 +5,17 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from modgate.plugin import Body, Call, GatewayError, Overloaded, Refused, Served, UpstreamFailed
-from modgate_asr.dialects import DIALECTS, AsrHome
+from modgate.plugin import (
+    Body,
+    Call,
+    Event,
+    GatewayError,
+    Overloaded,
+    Refused,
+    Served,
+    UpstreamFailed,
+)
+from modgate_asr.dialects import DIALECTS, AsrHome, WhisperCpp
 
 SERVED = Served(asked="ears", model="ears", name="vendor/engines-own-name")
 
@@ -39,6 +48,31 @@ def test_a_refusal_says_the_model_as_the_client_wrote_it() -> None:
     said = refusal(400, "vendor/engines-own-name hears English only")
 
     assert said.message == "ears hears English only"
+
+
+def words(*tokens: tuple[str, float]) -> list[str]:
+    """The words that whisper.cpp's tokens become, two tokens a segment."""
+    call = Call(path="/v1/audio/transcriptions", body=Body.form([]))
+    rows = [{"word": text, "start": at, "end": at + 0.1} for text, at in tokens]
+    segments = [{"text": "", "words": rows[at : at + 2]} for at in range(0, len(rows), 2)]
+    value = orjson.dumps({"text": "x", "segments": segments})
+    [event] = WhisperCpp(call, SERVED).decode(Event(value))
+    return [row["word"] for row in event.json()["words"]]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "wanted"),
+    [
+        ([(" un", 0.0), ("believ", 0.1), ("able", 0.2), (".", 0.3), (" So", 0.4)],
+         ["unbelievable.", "So"]),
+        ([("今", 0.0), ("日", 0.1), ("は", 0.2)], ["今", "日", "は"]),
+        ([(" a", -0.01), (" b", -0.01)], []),
+    ],
+)  # fmt: skip
+def test_tokens_become_words_across_segments(
+    tokens: list[tuple[str, float]], wanted: list[str]
+) -> None:
+    assert words(*tokens) == wanted
 
 
 def test_every_family_has_one_dialect() -> None:

@@ -7,7 +7,8 @@ Source: wire.md 4.4; the engines' own servers at the versions that the golden tr
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import ClassVar
 
 import orjson
@@ -29,7 +30,9 @@ from modgate.plugin import (
     engine_message,
     refusal_of,
 )
+from modgate_asr.transcript import UNSPACED_LETTERS
 
+_UNSPACED = re.compile(f"[{UNSPACED_LETTERS}]")
 DELTA, LAST = "transcript.text.delta", "transcript.text.done"
 EVENTS = frozenset({DELTA, "transcript.text.segment", LAST})
 GRAINS = "timestamp_granularities[]"
@@ -281,37 +284,51 @@ class WhisperCpp(AsrHome):
         body = Body.form(part for part in self.call.body.parts if part.name in kept)
         if not any(part.name == "language" for part in body.parts):
             body = Body.form([*body.parts, Part(name="language", content=b"auto")])
+        more = [Part(name="split_on_word", content=b"true")]
         if self.call.path.endswith("/translations"):
-            body = Body.form([*body.parts, Part(name="translate", content=b"true")])
-        return Outgoing(path="/inference", body=body)
+            more.append(Part(name="translate", content=b"true"))
+        return Outgoing(path="/inference", body=Body.form([*body.parts, *more]))
 
     def decode(self, event: Event) -> Iterable[Event]:
-        """Its tokens joined to words, where every other engine has them."""
+        """Its tokens joined to words, where every other engine has them.
+
+        It writes a line a segment, wherever the segment ends, and each has its own blanks.
+        """
         super().decode(event)
         reply = event.fields()
+        plain = {**reply.values, "text": reply.text("text", empty=True).replace("\n", "")}
         if "segments" not in reply:
-            return (event,)
-        words = [
-            word
+            return (_event(plain),)
+        tokens = [
+            token
             for row in reply.each("segments", empty=True)
             if "words" in row
-            for word in _joined(row.each("words", empty=True))
+            for token in row.each("words", empty=True)
         ]
-        return (_event({**reply.values, "words": words}),)
+        return (_event({**plain, "words": _joined(tokens)}),)
 
 
-def _joined(tokens: Iterable[Fields]) -> list[JsonObject]:
-    """Words from tokens: a token that begins with a blank begins a word."""
+def _joined(tokens: Sequence[Fields]) -> list[JsonObject]:
+    """Words from tokens: a blank begins one, and so does a letter of a language without blanks.
+
+    A server that was told to leave out times says -1: then there are no words.
+    """
     words: list[JsonObject] = []
     for token in tokens:
         text = token.text("word", empty=True)
-        start, end = token.number("start", at_least=0), token.number("end", at_least=0)
-        if words and not text.startswith(" "):
-            words[-1]["word"] += text
-            words[-1]["end"] = max(words[-1]["end"], end)
+        start, end = token.number("start", -1.0), token.number("end", -1.0)
+        if start < 0 or end < 0:
+            return []
+        said = words[-1]["word"] if words else ""
+        if said and not text.startswith(" ") and not _apart(said, text):
+            words[-1] |= {"word": said + text, "end": max(words[-1]["end"], end)}
         elif text.strip():
             words.append({"word": text.strip(), "start": start, "end": max(start, end)})
     return words
+
+
+def _apart(said: str, text: str) -> bool:
+    return bool(_UNSPACED.match(said[-1]) or _UNSPACED.match(text))
 
 
 DIALECTS = (AsrHome, OpenAi, Vllm, SgLang, Speaches, FasterWhisperServer, LlamaCpp, WhisperCpp)
