@@ -1,0 +1,165 @@
+"""Golden transcripts of llama.cpp's own server, embedding and reranking, captured while it runs.
+
+    ./dev python tests/peers/capture_vectors.py
+
+Needs the runtime and the demo model of the llm plugin, which is no embedding model and no reranker:
+what its numbers mean does not matter here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import importlib.metadata
+import json
+import multiprocessing
+import os
+import tempfile
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+from capture import HEADERS, _given, _quoted, _ready, _table
+
+from modgate.plugin import Body, Call, Dialect, JsonObject, Served
+from modgate.testing.replay import heard
+from modgate.testing.transcript import Said
+from modgate_embedding.dialects import EmbeddingLlamaCpp
+from modgate_llm.engine import GGUF, SmolLm
+from modgate_rerank.dialects import RerankLlamaCpp
+
+COMMAND = "./dev python tests/peers/capture_vectors.py"
+PLUGINS = Path(__file__).parents[2] / "plugins"
+SERVED = Served(asked="m", model="m", name=SmolLm.model)
+EMBED, RERANK = "/v1/embeddings", "/v2/rerank"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A call to be captured, of a server with this pooling ("" = one that only writes text)."""
+
+    name: str
+    pooling: str
+    path: str
+    body: JsonObject
+
+    @property
+    def dialect(self) -> Dialect:
+        """For one attempt of the call."""
+        kind = EmbeddingLlamaCpp if self.path == EMBED else RerankLlamaCpp
+        return kind(Call(path=self.path, body=Body.of(**self.body)), SERVED)
+
+    @property
+    def file(self) -> Path:
+        """Where it is written."""
+        plugin = "embedding" if self.path == EMBED else "rerank"
+        return PLUGINS / plugin / "tests/transcripts/llamacpp" / f"{self.name}.toml"
+
+
+def _embed(name: str, pooling: str = "MEAN", **body: object) -> Asked:
+    return Asked(name=name, pooling=pooling, path=EMBED, body={"model": "m", **body})
+
+
+def _rank(name: str, pooling: str, *documents: str) -> Asked:
+    body: JsonObject = {"query": "what is a fox?", "documents": documents}
+    return Asked(name=name, pooling=pooling, path=RERANK, body=body)
+
+
+CALLS = (
+    _embed("one", input=["fox"]),
+    _embed("token-numbers", input=[[1, 2, 3]]),
+    _embed("too-long", input=["fox " * 700]),
+    _embed("not-started-for-it", "", input=["fox"]),
+    _rank("two", "RANK", "a fox is an animal", "bread"),
+    _rank("context", "RANK", "fox " * 700),
+    _rank("not-started-for-it", "MEAN", "a fox is an animal"),
+)
+
+
+def serve(data: Path, socket: str, pooling: str) -> None:
+    """The server's process."""
+    import xllamacpp
+
+    params = xllamacpp.CommonParams()
+    params.model.path = str(data / GGUF)
+    params.model_alias = {SmolLm.model}
+    params.hostnames = [socket]
+    params.n_ctx, params.n_batch, params.n_ubatch = 1024, 256, 256
+    params.n_gpu_layers, params.n_parallel = 0, 2
+    params.fit_params = params.warmup = False
+    if pooling:
+        params.embedding = True
+        kinds = xllamacpp.llama_pooling_type
+        params.pooling_type = getattr(kinds, f"LLAMA_POOLING_TYPE_{pooling}")
+    server = xllamacpp.Server(params)
+    threading.Event().wait()
+    del server
+
+
+async def capture(pooling: str, calls: Sequence[Asked]) -> None:
+    """Start a server, ask, write, stop."""
+    data = Path(os.environ.get("MODGATE_DATA", Path.home() / ".local/share/modgate"))
+    with tempfile.TemporaryDirectory(prefix="mg") as folder:
+        socket = f"{folder}/e.sock"
+        engine = multiprocessing.get_context("spawn").Process(
+            target=serve, args=(data, socket, pooling), daemon=True
+        )
+        engine.start()
+        connector = aiohttp.UnixConnector(path=socket)
+        try:
+            async with aiohttp.ClientSession("http://local", connector=connector) as session:
+                await _ready(session)
+                for asked in calls:
+                    _write(asked, await _said(session, asked))
+        finally:
+            engine.kill()
+
+
+async def _said(session: aiohttp.ClientSession, asked: Asked) -> Said:
+    outgoing = asked.dialect.encode()
+    sent = {"Content-Type": "application/json"}
+    async with session.post(outgoing.path, data=outgoing.body.content, headers=sent) as response:
+        headers = {name: response.headers[name] for name in HEADERS if name in response.headers}
+        return Said(status=response.status, headers=headers, body=await response.read())
+
+
+def _write(asked: Asked, said: Said) -> None:
+    outgoing = asked.dialect.encode()
+    got = heard(asked.dialect, outgoing, said, lambda data: [data])
+    content = outgoing.body.content
+    assert isinstance(content, bytes)
+    lines = [
+        'provenance = "captured"',
+        'engine = "llama.cpp server"',
+        f'version = "b0-unknown (xllamacpp {importlib.metadata.version("xllamacpp")})"',
+        f"date = {datetime.datetime.now(tz=datetime.UTC).date()}",
+        f'command = "{COMMAND}"',
+        "[model]",
+        f'served = "{SERVED.name}"',
+        "[call]",
+        f'path = "{asked.path}"',
+        f"json = {_quoted(json.dumps(asked.body))}",
+        "[request]",
+        f'path = "{outgoing.path}"',
+        f"json = {_quoted(content.decode())}",
+        "[reply]",
+        f"status = {said.status}",
+        f"headers = {_table(said.headers)}",
+        f"body = {_quoted(said.body.decode())}",
+        "[gives]",
+        *_given(got),
+    ]
+    asked.file.write_text("\n".join(lines) + "\n")
+    print(f"{asked.file}: {said.status}, {len(said.body)} bytes")
+
+
+async def main() -> None:
+    """A server for each pooling."""
+    for pooling in ("MEAN", "RANK", ""):
+        await capture(pooling, [asked for asked in CALLS if asked.pooling == pooling])
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
