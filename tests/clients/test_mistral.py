@@ -7,8 +7,9 @@ import re
 import pytest
 from mistralai.client import Mistral
 from mistralai.client.errors import HTTPValidationError, SDKError
+from PIL import Image, ImageDraw, ImageFont
 
-from clients.drawing import data_uri, page, pdf
+from clients.drawing import data_uri, page, pdf, png
 from clients.serving import Served
 
 pytestmark = pytest.mark.models
@@ -61,6 +62,31 @@ def test_one_page_of_a_pdf_is_read_alone(reader: Mistral, document_uri: str) -> 
     assert [found.index for found in reply.pages] == [1]
     assert "Lemons" in reply.pages[0].markdown
     assert reply.usage_info.pages_processed == 1
+
+
+def test_a_table_is_moved_out_of_the_markdown(reader: Mistral) -> None:
+    rows = [("Fruit", "Pieces", "Price"), ("Apples", "12", "3.40"), ("Lemons", "34", "7.80")]
+    picture = Image.new("RGB", (900, 260), "white")
+    pen, letters = ImageDraw.Draw(picture), ImageFont.load_default(32)
+    for at, row in enumerate(rows):
+        for left, cell in zip((40, 400, 680), row, strict=True):
+            pen.text((left, 30 + 70 * at), cell, fill="black", font=letters)
+
+    reply = reader.ocr.process(
+        model=None,
+        document={"type": "image_url", "image_url": {"url": data_uri("image/png", png(picture))}},
+        table_format="markdown",
+    )
+
+    (found,) = reply.pages
+    assert found.markdown == "[tbl-0.md](tbl-0.md)"
+    assert found.tables
+    written = found.tables[0].content.split("\n")
+    assert [line.strip("| ").split(" | ") for line in (written[0], *written[2:])] == [
+        list(row) for row in rows
+    ]
+    assert found.blocks
+    assert [block.type for block in found.blocks] == ["table"]
 
 
 async def test_the_async_client_reads(served: Served, picture_uri: str) -> None:
