@@ -36,6 +36,7 @@ _UNSPACED = re.compile(f"[{UNSPACED_LETTERS}]")
 DELTA, LAST = "transcript.text.delta", "transcript.text.done"
 EVENTS = frozenset({DELTA, "transcript.text.segment", LAST})
 GRAINS = "timestamp_granularities[]"
+_OUR_WORDS = re.compile("response_format|verbose_json|timestamp_granularit")
 OURS = frozenset({"response_format", "timestamp_granularities", GRAINS, "stream"})
 # What engines know besides the home wire, and OpenAI does not.
 OPENAI = frozenset(
@@ -98,9 +99,10 @@ class AsrHome(Dialect):
             return UpstreamFailed("the engine does not know the model or the path")
         if status == 501:
             return Refused(None, "unsupported_value", "the engine does not support this request")
-        if status in (400, 422) and _blamed(body) in OURS:
-            return UpstreamFailed("the engine does not take the form that its family should")
         message = engine_message(body).replace(self.served.name, self.served.asked)
+        ours = _blamed(body) in OURS or _OUR_WORDS.search(message) is not None
+        if status in (400, 422) and ours:
+            return UpstreamFailed("the engine does not take the form that its family should")
         return refusal_of(status, headers, message)
 
 
