@@ -89,6 +89,23 @@ def test_a_table_is_moved_out_of_the_markdown(reader: Mistral) -> None:
     assert [block.type for block in found.blocks] == ["table"]
 
 
+def test_two_columns_are_read_one_after_the_other(reader: Mistral) -> None:
+    left = ["the ships came home late", "with apples in the hold", "and nobody was waiting"]
+    right = ["on the hill a small lamp", "was burning all the night", "until the morning rose"]
+    picture = Image.new("RGB", (1100, 220), "white")
+    pen, letters = ImageDraw.Draw(picture), ImageFont.load_default(32)
+    for at, row in enumerate(zip(left, right, strict=True)):
+        for edge, text in zip((30, 620), row, strict=True):
+            pen.text((edge, 30 + 55 * at), text, fill="black", font=letters)
+
+    reply = reader.ocr.process(
+        model=MODEL,
+        document={"type": "image_url", "image_url": data_uri("image/png", png(picture))},
+    )
+
+    assert reply.pages[0].markdown.split() == " ".join([*left, *right]).split()
+
+
 async def test_the_async_client_reads(served: Served, picture_uri: str) -> None:
     async with Mistral(server_url=served.root, api_key=served.key) as client:
         reply = await client.ocr.process_async(
