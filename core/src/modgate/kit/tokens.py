@@ -89,6 +89,20 @@ def count_by_file(path: str, parts: Sequence[str]) -> int | None:
     return sum(len(loaded.encode(part, add_special_tokens=False).ids) for part in parts)
 
 
+def each_by_file(path: str, parts: Sequence[str]) -> list[int] | None:
+    """Exact tokens of each text as an encoder reads it, with what it puts around; None = not
+    installed.
+
+    What the file says of cutting and filling is left aside: the engine decides on that.
+    """
+    loaded = tokenizer(path)
+    if loaded is None:
+        return None
+    loaded.no_truncation()
+    loaded.no_padding()
+    return [len(found.ids) for found in loaded.encode_batch(list(parts))]
+
+
 def texts(name: str, arrays: Sequence[Sequence[int]]) -> list[str] | None:
     """Token numbers of one of the packaged vocabularies as text; None = not installed.
 

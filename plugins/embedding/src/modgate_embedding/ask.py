@@ -46,7 +46,8 @@ class Asked:
     that the engine must answer with, where that is known; `cut`: those that the client gets, where
     the gateway shortens them.  `whole`: an input's vector depends on the others, so the inputs
     are neither split nor sent with other requests'.  `rest`: the body without its input.  `texts`:
-    the inputs as the client wrote them, where the reply repeats them.
+    the inputs as the client wrote them, where the reply repeats them.  `counts`: exact tokens of
+    each input, where the model's tokenizer is at hand.
     """
 
     inputs: Inputs
@@ -58,9 +59,12 @@ class Asked:
     whole: bool = False
     rest: Body
     texts: Sequence[str] = ()
+    counts: Sequence[int] | None = None
 
     def weight(self, index: int) -> int:
-        """Estimated tokens of one input; a list of token numbers is counted."""
+        """Tokens of one input: counted, or estimated; a list of token numbers is counted."""
+        if self.counts is not None:
+            return self.counts[index]
         item = self.inputs[index]
         return estimate(item) if isinstance(item, str) else len(item)
 
@@ -243,6 +247,16 @@ def _check_ids(inputs: Inputs, ids: bool, prefix: str, facts: Facts) -> None:
     longest = max(len(array) for array in inputs)
     if facts.max_tokens is not None and longest > facts.max_tokens:
         raise too_long(facts.max_tokens, longest)
+
+
+def bounded(asked: Asked, counts: Sequence[int], facts: Facts) -> Sequence[int]:
+    """The tokens that the engine will read; too many are refused unless it is to cut them."""
+    most = facts.max_tokens
+    if most is None or max(counts) <= most:
+        return counts
+    if asked.rest.members().get("truncation", b"false").strip() != b"true":
+        raise too_long(most, max(counts))
+    return [min(count, most) for count in counts]
 
 
 def too_long(most: int, given: int | None) -> Refused:

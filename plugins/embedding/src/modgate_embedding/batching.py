@@ -24,12 +24,14 @@ OWN = ("input", "model", "user")  # may differ between calls that share a trip
 class EmbeddingCall(Call):
     """A call, with what its engine takes at once: `at_most` inputs, all of them text or none.
 
-    `alone`: its inputs belong together and to nobody else's.
+    `alone`: its inputs belong together and to nobody else's.  `counted`: the tokens of its size are
+    no estimate.
     """
 
     at_most: int
     ids: bool
     alone: bool = False
+    counted: bool = False
 
 
 def batching(config: Config) -> Batching:
@@ -96,5 +98,11 @@ def _counts(
     by_input = usage.by_input
     if by_input is not None and len(by_input) == spans[-1][1] and sum(by_input) == total:
         return [Counted(prompt_tokens=sum(by_input[start:end])) for start, end in spans]
+    if sum(call.size["input_tokens"] for call in calls) == total and all(map(_is_counted, calls)):
+        return [Counted(prompt_tokens=call.size["input_tokens"]) for call in calls]
     shares = apportion(total, [call.size["input_tokens"] for call in calls])
     return [Counted(prompt_tokens=share, apportioned=True) for share in shares]
+
+
+def _is_counted(call: Call) -> bool:
+    return isinstance(call, EmbeddingCall) and call.counted

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, FilePath, model_validator
 
 from modgate.plugin import ModelFacts
 
@@ -32,6 +32,9 @@ class Facts(ModelFacts, frozen=True, extra="forbid"):
         False, description="a vector's beginning is a good shorter one: the gateway cuts it"
     )
     max_tokens: int | None = Field(None, ge=1, description="tokens of one input")
+    tokenizer: FilePath | None = Field(
+        None, description="the model's `tokenizer.json`: texts are counted before the call"
+    )
     token_ids: TokenIds | None = Field(
         None, description="whose vocabulary a client's token numbers are in; absent: refuse them"
     )

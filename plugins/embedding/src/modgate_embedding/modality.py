@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from dataclasses import replace
 
-from modgate.kit.tokens import texts
+from modgate.kit.tokens import each_by_file, texts
 from modgate.plugin import (
     MIB,
     Endpoint,
+    GatewayError,
     Json,
     Modality,
     Need,
@@ -20,7 +21,7 @@ from modgate.plugin import (
     Units,
     Work,
 )
-from modgate_embedding.ask import Asked, Inputs, read
+from modgate_embedding.ask import Asked, Inputs, bounded, read
 from modgate_embedding.batching import PATH, EmbeddingCall, batching
 from modgate_embedding.cohere import PATH as COHERE
 from modgate_embedding.cohere import read_cohere
@@ -28,6 +29,7 @@ from modgate_embedding.config import CL100K, Config, Facts
 from modgate_embedding.relay import ManyVectors, Told, Vectors, Writer, cohere_reply, openai_reply
 from modgate_embedding.samples import SAMPLES
 
+COUNTED_CHARACTERS = 1_000_000  # beyond, tokens are estimated
 INLINE_INPUTS = 64  # above, the reply is parsed and packed in a thread
 DECODED_TOKENS = 32_768  # a decoder process answers at most 1 MiB: 32 bytes for each of these
 
@@ -78,13 +80,37 @@ class Embedding(Modality[Config]):
         asked = read(request, self.config, facts)
         if asked.ids and facts.token_ids == CL100K:
             return self._shape_decoded(request, asked, facts)
-        return self._plan(request, asked, facts, openai_reply)
+        return self._shape_texts(request, asked, facts, openai_reply)
 
-    def shape_cohere(self, request: Request) -> Plan:
+    def shape_cohere(self, request: Request) -> Plan | Generator[Need, Json, Plan]:
         """The same calls for cohere's words."""
         facts = _facts(request)
         asked = read_cohere(request, self.config, facts)
-        return self._plan(request, asked, facts, cohere_reply)
+        return self._shape_texts(request, asked, facts, cohere_reply)
+
+    def _shape_texts(
+        self, request: Request, asked: Asked, facts: Facts, write: Writer
+    ) -> Plan | Generator[Need, Json, Plan]:
+        if asked.prefix:
+            asked = replace(asked, inputs=[f"{asked.prefix}{text}" for text in asked.inputs])
+        if asked.ids or facts.tokenizer is None:
+            return self._plan(request, asked, facts, write)
+        return self._shape_counted(request, asked, facts, write)
+
+    def _shape_counted(
+        self, request: Request, asked: Asked, facts: Facts, write: Writer
+    ) -> Generator[Need, Json, Plan]:
+        """With exact tokens of each text, where a decoder process is free to count them."""
+        counts: list[int] | None = None
+        if sum(map(len, asked.inputs)) <= COUNTED_CHARACTERS:
+            try:
+                work = Work(each_by_file, str(facts.tokenizer), list(asked.inputs), field="input")
+                counts = yield work
+            except GatewayError:  # no process was free, or the text was too much for one
+                counts = None
+        if counts is not None:
+            asked = replace(asked, counts=bounded(asked, counts, facts))
+        return self._plan(request, asked, facts, write)
 
     def _shape_decoded(
         self, request: Request, asked: Asked, facts: Facts
@@ -102,11 +128,10 @@ class Embedding(Modality[Config]):
                 reason = f"'input[{index}]' decodes to nothing"
                 raise Refused(f"input[{index}]", "invalid_value", reason)
         asked = replace(asked, inputs=found, ids=False)
-        return self._plan(request, asked, facts, openai_reply)
+        plan = self._shape_texts(request, asked, facts, openai_reply)
+        return plan if isinstance(plan, Plan) else (yield from plan)
 
     def _plan(self, request: Request, asked: Asked, facts: Facts, write: Writer) -> Plan:
-        if asked.prefix:
-            asked = replace(asked, inputs=[f"{asked.prefix}{text}" for text in asked.inputs])
         at_most = min(self.config.max_items, facts.batch or self.config.max_items)
         count = len(asked.inputs)
         if asked.whole:
@@ -152,4 +177,5 @@ def _call(asked: Asked, start: int, end: int, at_most: int) -> EmbeddingCall:
         at_most=at_most,
         ids=asked.ids,
         alone=asked.whole,
+        counted=asked.ids or asked.counts is not None,
     )

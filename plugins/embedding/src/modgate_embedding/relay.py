@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import orjson
 
@@ -12,6 +13,7 @@ from modgate_embedding.ask import Asked
 from modgate_embedding.formats import shortened
 from modgate_embedding.reply import Row, numbers, parse
 
+MeasuredBy = Literal["engine", "gateway", "estimate"]
 Written = Sequence[bytes]  # one vector, in each of the forms that were asked for
 
 
@@ -44,7 +46,7 @@ class Vectors(Relay):
         self._vectors: list[Written] = []
         self._tokens = 0
         self._ended = 0
-        self._counted = True
+        self._by: MeasuredBy = "engine"
 
     def feed(self, index: int, event: Event) -> Iterable[bytes]:
         """The vectors of one call."""
@@ -54,10 +56,12 @@ class Vectors(Relay):
         reply = parse(event.data, end - start)
         vectors = [self._vector(row) for row in reply.data]
         tokens = reply.usage.tokens if reply.usage is not None else None
-        if tokens is None or (reply.usage is not None and reply.usage.apportioned):
-            self._counted = False
         if tokens is None:
             tokens = sum(self._asked.weight(at) for at in range(start, end))
+            known = self._asked.counts is not None and self._by != "estimate"
+            self._by = "gateway" if known else "estimate"
+        elif reply.usage is not None and reply.usage.apportioned:
+            self._by = "estimate"
         self._vectors += vectors
         self._tokens += tokens
         self._ended += 1
@@ -87,8 +91,7 @@ class Vectors(Relay):
         if self._ended == 0:
             return Usage(units, exact=False, by="gateway")
         whole = self._ended == len(self._spans)
-        exact = whole and self._counted
-        return Usage(units, exact=exact, by="engine" if self._counted else "estimate")
+        return Usage(units, exact=whole and self._by != "estimate", by=self._by)
 
 
 class ManyVectors(Vectors):
