@@ -274,6 +274,24 @@ def test_the_tutorials_plugin_answers_its_own_sample(
     assert played.usage.units == sample.usage
 
 
+def test_the_second_tutorial_shows_the_example_word_by_word() -> None:
+    source = ROOT / "examples" / "modgate-diarize"
+    shown = [
+        (place, source / named[1], text[named.end() :])
+        for place, text in _blocks("python")
+        if (named := re.match(r"# (src/acme_diarize/\w+\.py)\n", text)) is not None
+    ]
+    there = {path: textwrap.dedent(path.read_text()) for _, path, _ in shown}
+    missing = [
+        place
+        for place, path, text in shown
+        if text not in there[path] and textwrap.indent(text, "    ") not in there[path]
+    ]
+
+    assert len(shown) > 6
+    assert missing == []
+
+
 def test_every_rule_of_the_contract_is_listed() -> None:
     page = (ROOT / "docs" / "plugin-authors" / "contract.md").read_text()
 

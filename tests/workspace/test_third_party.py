@@ -15,11 +15,12 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from aiohttp import ClientSession, ClientTimeout, web
+from aiohttp import ClientSession, ClientTimeout, FormData, web
 from workspace.test_wheels import build, install, run
 
 if TYPE_CHECKING:
@@ -39,13 +40,22 @@ def example(examples: list[Member]) -> Member:
 
 
 @pytest.fixture(scope="module")
-def bin_folder(core: Member, example: Member, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An environment of two wheels, what they ask for, and what the test kit asks for."""
+def diarize(examples: list[Member]) -> Member:
+    (found,) = [member for member in examples if member.name == "acme-diarize"]
+    return found
+
+
+@pytest.fixture(scope="module")
+def bin_folder(
+    core: Member, example: Member, diarize: Member, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """An environment of three wheels, what they ask for, and what the test kit asks for."""
     folder = tmp_path_factory.mktemp("wheels")
-    wheels = {member.name: build(member.folder, "wheel", folder) for member in (core, example)}
+    ours = (core, example, diarize)
+    wheels = {member.name: build(member.folder, "wheel", folder) for member in ours}
     asked = [*example.project["dependencies"], *example.project["optional-dependencies"]["test"]]
     tested = replace(example, project={**example.project, "dependencies": asked})
-    return install([core, tested], wheels, tmp_path_factory.mktemp("third"))
+    return install([core, tested, diarize], wheels, tmp_path_factory.mktemp("third"))
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +69,11 @@ def scaffolded(bin_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return folder
 
 
-def test_it_imports_nothing_of_modgate_that_is_not_public(example: Member) -> None:
+@pytest.mark.parametrize("name", ["acme-translate", "acme-diarize"])
+def test_it_imports_nothing_of_modgate_that_is_not_public(
+    name: str, examples: list[Member]
+) -> None:
+    (example,) = [member for member in examples if member.name == name]
     files = [*example.files(), *(example.folder / "tests").rglob("*.py")]
     found = {name for file in files for name in imported(file.read_text())}
 
@@ -86,6 +100,12 @@ def test_it_keeps_its_contract_where_only_wheels_are(
     bin_folder: Path, example: Member, tmp_path: Path
 ) -> None:
     assert kept(bin_folder, example.folder, tmp_path) > 40
+
+
+def test_diarisation_keeps_its_contract_and_finds_three_speakers(
+    bin_folder: Path, diarize: Member, tmp_path: Path
+) -> None:
+    assert kept(bin_folder, diarize.folder, tmp_path) > 40
 
 
 def test_a_new_plugin_keeps_its_contract_as_it_was_written(
@@ -215,20 +235,33 @@ async def engine(path: str, answer: Callable[[Any], Any], seen: list[Any]) -> As
 
 @asynccontextmanager
 async def served(site: Site) -> AsyncIterator[str]:
-    """`modgate serve FILE` as a process of its own; when the block ends, it must leave well."""
+    """`modgate serve FILE`; the address."""
+    async with serving(site, str(site.config)) as said:
+        yield found(r"http://127\.0\.0\.1:\d+", said)
+
+
+def found(pattern: str, text: str) -> str:
+    match = re.search(pattern, text)
+    assert match is not None, text
+    return match[0]
+
+
+@asynccontextmanager
+async def serving(site: Site, *words: str, until: str = "http://") -> AsyncIterator[str]:
+    """`modgate serve` as a process of its own; when the block ends, it must leave well."""
     process = await asyncio.create_subprocess_exec(
-        *(site.bin / "modgate", "serve", site.config),
+        *(site.bin / "modgate", "serve", *words),
         cwd=site.folder,
         env={"PATH": os.defpath, "HOME": str(site.folder)},
         stdout=asyncio.subprocess.PIPE,
     )
     assert process.stdout is not None
     try:
+        said = ""
         async with asyncio.timeout(30):
-            said = (await process.stdout.readline()).decode()
-        address = re.search(r"http://127\.0\.0\.1:\d+", said)
-        assert address is not None, said
-        yield address[0]
+            while until not in said and (line := await process.stdout.readline()):
+                said += line.decode()
+        yield said
         process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(30):
             assert await process.wait() == 0
@@ -286,3 +319,33 @@ async def test_a_new_plugin_is_served_as_it_was_written(site: Site) -> None:
     assert (status, said) == (200, {"text": "Good morning", "characters": 12})
     assert "characters=12" in units["x-modgate-units"]
     assert seen == [{"model": "vendor-1", "input": "good morning", "loud": True}]
+
+
+async def test_three_speakers_are_found_by_a_gateway_without_a_file(
+    site: Site, diarize: Member, tmp_path: Path
+) -> None:
+    """Two decoder processes and the plugin's own engine, in an environment of wheels."""
+    spec = spec_from_file_location("voices", diarize.folder / "tests" / "voices.py")
+    assert spec is not None
+    assert spec.loader is not None
+    voices = sys.modules["voices"] = module_from_spec(spec)
+    spec.loader.exec_module(voices)
+    turns = [(0, 3.0), (1, 2.5), (2, 2.0), (0, 2.0), (2, 2.5)]
+    form = FormData({"model": "diarize-1"})
+    form.add_field("file", voices.wav(voices.meeting(turns, 0.4, seed=5)), filename="talk.wav")
+    local = ("--only", "diarize", "--directory", str(tmp_path / "state"))
+    free = ("--address", "127.0.0.1:0", "--admin-address", "127.0.0.1:0")
+    async with serving(site, *local, *free, until="models load") as said:
+        url = found(r"http://127\.0\.0\.1:\d+", said)
+        sent = {"Authorization": f"Bearer {found(r'mg_[A-Za-z0-9_]+', said)}"}
+        session = ClientSession(timeout=ClientTimeout(total=30))
+        target = f"{url}/v1/audio/diarizations"
+        async with session as client, client.post(target, data=form, headers=sent) as reply:
+            status, answer, units = reply.status, await reply.json(), reply.headers
+
+    assert status == 200, answer
+    assert [each["speaker"] for each in answer["segments"]] == [
+        f"speaker_{who + 1}" for who, _ in turns
+    ]
+    assert "audio_seconds=14" in units["x-modgate-units"]
+    assert "windows=" in units["x-modgate-units"]
