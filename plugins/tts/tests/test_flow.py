@@ -1,0 +1,116 @@
+"""Speech through a running gateway: a slow reader, a failing engine, and the bill of both."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+from gateways import Running, start
+
+from modgate.ledger.reader import rows
+from modgate.ledger.records import Ended
+from modgate.testing.backend import FakeBackend, Scripted
+
+PATH = "/v1/audio/speech"
+TEXT = (
+    "This is a sentence of a speech that is long enough to be a piece of its own, and more. " * 40
+)
+SECOND = b"\x10\x00" * 24_000
+PCM = "audio/pcm"
+
+
+@pytest.fixture
+async def backend() -> AsyncIterator[FakeBackend]:
+    async with FakeBackend() as backend:
+        yield backend
+
+
+@pytest.fixture
+async def running(tmp_path: Path, backend: FakeBackend) -> AsyncIterator[Running]:
+    running = await start(tmp_path, [{"url": backend.url}], plugins=("tts",))
+    yield running
+    await running.app.close()
+
+
+def asked(**more: str) -> dict[str, str]:
+    return {"model": "voice", "voice": "amy", "input": TEXT, "response_format": "pcm", **more}
+
+
+async def billed(running: Running) -> Ended:
+    """The one row of the ledger, written just behind the reply."""
+    for _ in range(200):
+        if found := list(rows(running.ledger)):
+            break
+        await asyncio.sleep(0.01)
+    [row] = found
+    return row
+
+
+async def test_a_client_that_does_not_read_stops_the_engines(
+    running: Running, backend: FakeBackend
+) -> None:
+    backend.answer(PATH, Scripted(reply=[SECOND] * 200, content_type=PCM))
+    async with (
+        aiohttp.ClientSession(read_bufsize=1024) as session,
+        session.post(running.url + PATH, json=asked(), headers=running.headers) as reply,
+    ):
+        await reply.content.readany()
+        await asyncio.sleep(0.4)
+        asked_for = len(backend.calls)
+        reply.close()
+        await asyncio.sleep(0.05)
+
+    assert asked_for == 3
+    assert len(backend.calls) == 3
+
+
+@pytest.mark.parametrize("name", ["pcm", "wav", "mp3"])
+async def test_a_speech_that_fails_midway_is_cut_and_billed_by_what_left(
+    running: Running, backend: FakeBackend, name: str
+) -> None:
+    good = Scripted(reply=[SECOND], content_type=PCM)
+    backend.answer(
+        PATH, good, Scripted(reply=[SECOND] * 4, content_type=PCM, fault="reset", after=1)
+    )
+    async with aiohttp.ClientSession() as session:
+        body = asked(response_format=name)
+        async with session.post(running.url + PATH, json=body, headers=running.headers) as reply:
+            assert reply.status == 200
+            with pytest.raises(aiohttp.ClientPayloadError):
+                await reply.read()
+    row = await billed(running)
+
+    assert not row.exact
+    assert 1000 <= row.units["tts.speech_ms"] <= 2000
+    assert row.units["tts.characters"] < len(TEXT) / 4
+
+
+async def test_an_engine_that_fails_at_once_is_a_typed_error(
+    running: Running, backend: FakeBackend
+) -> None:
+    backend.answer(PATH, Scripted(status=500, reply=b"{}"))
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(running.url + PATH, json=asked(), headers=running.headers) as reply,
+    ):
+        assert reply.status == 502
+        assert (await reply.json())["error"]["code"] == "upstream_error"
+
+
+async def test_a_wav_has_its_true_size_where_the_engine_said_it(
+    running: Running, backend: FakeBackend
+) -> None:
+    backend.answer(PATH, Scripted(reply=SECOND, content_type=PCM))
+    body = asked(response_format="wav", input="Hello.")
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(running.url + PATH, json=body, headers=running.headers) as reply,
+    ):
+        data = await reply.read()
+
+    assert int.from_bytes(data[40:44], "little") == len(SECOND)
+    assert data[44:] == SECOND
+    assert reply.headers["x-modgate-sample-rate"] == "24000"
