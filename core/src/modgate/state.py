@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -29,7 +31,17 @@ if TYPE_CHECKING:
 
 UNUSED_KEPT_S = 600.0
 HEAVY_THREADS = 2
+HEAVY_NICE = 10
 FETCHERS_AT_MOST = 4
+
+
+def _behind_the_loop() -> None:
+    """A heavy relay's thread gives way to the event loop, which every stream waits for.
+
+    Linux knows niceness by thread; elsewhere the result is the same without this, only later.
+    """
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), HEAVY_NICE)
 
 
 @dataclass(slots=True)
@@ -61,7 +73,9 @@ class State:
     _idle: asyncio.Event = field(default_factory=asyncio.Event)
     _gateway: Gateway | None = None
     pool: ThreadPoolExecutor = field(
-        default_factory=lambda: ThreadPoolExecutor(HEAVY_THREADS, thread_name_prefix="relay")
+        default_factory=lambda: ThreadPoolExecutor(
+            HEAVY_THREADS, thread_name_prefix="relay", initializer=_behind_the_loop
+        )
     )
 
     def gateway(self) -> Gateway:

@@ -26,6 +26,7 @@ PCM = "audio/pcm"
 async def backend() -> AsyncIterator[FakeBackend]:
     async with FakeBackend() as backend:
         yield backend
+    await asyncio.sleep(0.02)
 
 
 @pytest.fixture
@@ -33,6 +34,7 @@ async def running(tmp_path: Path, backend: FakeBackend) -> AsyncIterator[Running
     running = await start(tmp_path, [{"url": backend.url}], plugins=("tts",))
     yield running
     await running.app.close()
+    await asyncio.sleep(0.02)  # connections that were cut are closed at the loop's next turns
 
 
 def asked(**more: str) -> dict[str, str]:

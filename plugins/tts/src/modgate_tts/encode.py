@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Any
 
 from modgate_tts.wav import RATE, SAMPLE_BYTES, wav_header
@@ -191,8 +192,13 @@ class _Tape(_Pipe):
         return self._at
 
 
+def installed(name: str) -> bool:
+    """Whether what a format needs is installed; nothing is imported."""
+    return name not in CODECS or find_spec("av") is not None
+
+
 def encoder(name: str, data_bytes: int | None = None) -> Encoder:
-    """An encoder by response format; ImportError when its extra is not installed.
+    """An encoder by response format, which must be installed.
 
     `data_bytes`: of PCM, where that is known before the first.
     """

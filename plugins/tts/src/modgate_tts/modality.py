@@ -19,7 +19,7 @@ from modgate.plugin import (
     UnsupportedMedia,
 )
 from modgate_tts.config import FASTEST, SLOWEST, Config, Facts
-from modgate_tts.encode import CONTENT_TYPES
+from modgate_tts.encode import CONTENT_TYPES, installed
 from modgate_tts.relay import Encoded, Spoken
 from modgate_tts.samples import SAMPLES
 from modgate_tts.split import pieces
@@ -95,18 +95,17 @@ class Tts(Modality[Config]):
         return text
 
     def _relay(self, name: str, parts: Sequence[str], facts: Facts, *, events: bool) -> Spoken:
-        light = name in LIGHT and facts.sample_rate == RATE
-        try:
-            return (Spoken if light else Encoded)(
-                [len(part) for part in parts],
-                format_name=name,
-                events=events,
-                pause_ms=self.config.pause_ms,
-                rate=facts.sample_rate,
-            )
-        except ImportError:
+        if not installed(name):
             told = f"'{name}' needs the extra modgate[codecs]; ask for wav, pcm or flac"
-            raise UnsupportedMedia(told) from None
+            raise UnsupportedMedia(told)
+        light = name in LIGHT and facts.sample_rate == RATE
+        return (Spoken if light else Encoded)(
+            [len(part) for part in parts],
+            format_name=name,
+            events=events,
+            pause_ms=self.config.pause_ms,
+            rate=facts.sample_rate,
+        )
 
 
 def _speed(fields: Fields, facts: Facts) -> float:

@@ -29,7 +29,7 @@ class Spoken(Relay):
     ) -> None:
         self._characters = list(characters)
         self._format = format_name
-        self._encoder: Encoder = encoder(format_name)
+        self._encoder: Encoder | None = None  # made where it works, off the loop if it is heavy
         self._joiner = Joiner(len(self._characters) - 1, pause_ms)
         self._events = events
         self._rate = rate
@@ -62,13 +62,17 @@ class Spoken(Relay):
         said = event.headers.get(DATA_BYTES)
         if said is not None and len(self._characters) == 1 and rate == RATE:
             self._promised = int(said) - int(said) % SAMPLE_BYTES
-            self._encoder = encoder(self._format, self._promised)
 
     def _out(self, pcm: bytes) -> Iterable[bytes]:
         if not pcm:
             return ()
         self._pcm_bytes += len(pcm)
-        return self._said(self._encoder.encode(pcm))
+        return self._said(self._own().encode(pcm))
+
+    def _own(self) -> Encoder:
+        if self._encoder is None:
+            self._encoder = encoder(self._format, self._promised)
+        return self._encoder
 
     def _said(self, audio: bytes) -> Iterable[bytes]:
         if not audio:
@@ -84,7 +88,7 @@ class Spoken(Relay):
         yield from self._out(self._joiner.end())
         if self._promised not in (None, self._pcm_bytes):
             raise BadReply("the engine's speech has not the length that it said")
-        yield from self._said(self._encoder.finish())
+        yield from self._said(self._own().finish())
         self._closed = True
         if self._events:
             count = sum(self._characters)
