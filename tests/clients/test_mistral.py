@@ -1,4 +1,4 @@
-"""Reading documents through the mistralai SDK."""
+"""Reading documents and embedding texts through the mistralai SDK."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 import pytest
 from mistralai.client import Mistral
 from mistralai.client.errors import HTTPValidationError, SDKError
+from mistralai.client.models import EmbeddingDtype
 from PIL import Image, ImageDraw, ImageFont
 
 from clients.drawing import data_uri, page, pdf, png
@@ -166,3 +167,16 @@ def test_a_wrong_key_is_unauthorized(served: Served, picture_uri: str) -> None:
         client.ocr.process(model=MODEL, document={"type": "image_url", "image_url": picture_uri})
 
     assert caught.value.status_code == 401
+
+
+@pytest.mark.parametrize(("dtype", "count"), [("float", 384), ("int8", 384), ("ubinary", 48)])
+def test_texts_are_embedded_in_the_type_that_was_asked_for(
+    reader: Mistral, dtype: EmbeddingDtype, count: int
+) -> None:
+    reply = reader.embeddings.create(
+        model="mistral-embed", inputs=["a boat in the port", "fresh bread"], output_dtype=dtype
+    )
+
+    assert [row.index for row in reply.data] == [0, 1]
+    assert [len(row.embedding or ()) for row in reply.data] == [count] * 2
+    assert reply.usage.prompt_tokens
