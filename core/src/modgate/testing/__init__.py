@@ -19,11 +19,13 @@ from modgate.testing.rig import Rig
 if TYPE_CHECKING:
     from modgate.testing.backend import FakeBackend, Scripted
     from modgate.testing.contract import Contract
+    from modgate.testing.gateway import Gateway
 
-__all__ = ["Contract", "Drive", "FakeBackend", "FakeClock", "Played", "Rig", "Scripted"]
+__all__ = ["Contract", "Drive", "FakeBackend", "FakeClock", "Gateway", "Played", "Rig", "Scripted"]
 
 _LATER = {
     "Contract": "modgate.testing.contract",
+    "Gateway": "modgate.testing.gateway",
     "FakeBackend": "modgate.testing.backend",
     "Scripted": "modgate.testing.backend",
 }

@@ -1,0 +1,55 @@
+"""The fixtures of the pytest plugin, as a plugin's author uses them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from types import ModuleType
+
+import pytest
+from aiohttp import ClientSession
+from toys.echo import Toy, ToyHome
+
+from modgate.errors import ConfigError
+from modgate.plugin import hookimpl
+from modgate.testing import FakeBackend, FakeClock, Gateway, Scripted
+
+Starts = Callable[..., Awaitable[Gateway]]
+
+
+@pytest.fixture
+def toy() -> ModuleType:
+    module = ModuleType("toy")
+    module.modgate_modalities = hookimpl(lambda: [Toy])
+    module.modgate_dialects = hookimpl(lambda: [ToyHome])
+    return module
+
+
+async def test_a_gateway_is_in_front_of_the_fake_backend(
+    gateway: Starts, fake_backend: FakeBackend, toy: ModuleType
+) -> None:
+    fake_backend.answer("/echo", Scripted(reply=b'{"text":"HI","tokens":1}'))
+    running = await gateway("toy", module=toy, section="most = 50")
+    asked = {"model": "m", "text": "hi"}
+    async with ClientSession() as client:
+        target = f"{running.url}/v1/echo"
+        async with client.post(target, json=asked) as reply:
+            stranger = reply.status
+        async with client.post(target, json=asked, headers=running.headers) as reply:
+            status, said, units = reply.status, await reply.json(), reply.headers
+
+    assert (stranger, status, said) == (401, 200, {"text": "HI"})
+    assert "characters=2" in units["x-modgate-units"]
+    [call] = fake_backend.calls
+    assert call.json() == {"texts": ["hi"], "model": "engine-m"}
+
+
+async def test_a_section_that_does_not_fit_is_told(gateway: Starts, toy: ModuleType) -> None:
+    with pytest.raises(ConfigError, match="most"):
+        await gateway("toy", module=toy, section='most = "many"')
+
+
+def test_a_clock_stands_still_until_it_is_moved(fake_clock: FakeClock) -> None:
+    before = fake_clock.now()
+    fake_clock.advance(2.5)
+
+    assert fake_clock.now() == before + 2.5
