@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from modgate.testing import Contract
+from modgate_vlm.dialects import VlmHome, VlmLlamaCpp
 from modgate_vlm.modality import Vlm
 
 
@@ -10,3 +13,4 @@ class TestVlm(Contract):
     """Every rule of the kit."""
 
     modality = Vlm
+    dialects: ClassVar = (VlmHome, VlmLlamaCpp)
