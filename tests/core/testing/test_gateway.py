@@ -8,6 +8,7 @@ from types import ModuleType
 import pytest
 from aiohttp import ClientSession
 from toys.echo import Toy, ToyHome
+from toys.parrot import Parrot
 
 from modgate.errors import ConfigError
 from modgate.plugin import hookimpl
@@ -20,7 +21,7 @@ Starts = Callable[..., Awaitable[Gateway]]
 def toy() -> ModuleType:
     module = ModuleType("toy")
     module.modgate_modalities = hookimpl(lambda: [Toy])
-    module.modgate_dialects = hookimpl(lambda: [ToyHome])
+    module.modgate_dialects = hookimpl(lambda: [ToyHome, Parrot])
     return module
 
 
@@ -53,3 +54,35 @@ def test_a_clock_stands_still_until_it_is_moved(fake_clock: FakeClock) -> None:
     fake_clock.advance(2.5)
 
     assert fake_clock.now() == before + 2.5
+
+
+async def streamed(running: Gateway) -> tuple[int, bytes]:
+    asked = {"model": "m", "text": "hi you"}
+    target = f"{running.url}/v1/echo/stream"
+    async with (
+        ClientSession() as client,
+        client.post(target, json=asked, headers=running.headers) as reply,
+    ):
+        return reply.status, await reply.read()
+
+
+async def test_what_came_in_one_piece_with_an_error_is_relayed_before_it(
+    gateway: Starts, fake_backend: FakeBackend, toy: ModuleType
+) -> None:
+    pieces = [b'{"said":"hi"}', b'{"said":"you"}\n\ndata: {"bitten":1}']
+    fake_backend.answer("/say", Scripted(reply=pieces, pause_s=0.05))
+    status, said = await streamed(await gateway("toy", module=toy, family="parrot"))
+
+    assert status == 200
+    assert [said.count(word) for word in (b'"hi"', b'"you"', b"upstream_error")] == [1, 1, 1]
+
+
+async def test_an_error_in_the_first_piece_is_told_by_the_status(
+    gateway: Starts, fake_backend: FakeBackend, toy: ModuleType
+) -> None:
+    pieces = [b'{"said":"hi"}\n\ndata: {"bitten":1}']
+    fake_backend.answer("/say", Scripted(reply=pieces))
+    status, said = await streamed(await gateway("toy", module=toy, family="parrot"))
+
+    assert status == 502
+    assert b'"hi"' not in said
