@@ -116,6 +116,61 @@ async def test_a_waiter_that_leaves_frees_its_place_and_its_slot() -> None:
     assert one.state.slots["http://a"].taken == 0
 
 
+@settings(derandomize=True, deadline=None, max_examples=60)
+@given(
+    slots=st.integers(1, 3),
+    waiting=st.integers(1, 9),
+    leaving=st.permutations(range(12)),
+    stay=st.integers(0, 12),
+    shared=st.booleans(),
+)
+def test_whoever_leaves_in_one_tick_leaks_no_slot(
+    slots: int, waiting: int, leaving: list[int], stay: int, shared: bool
+) -> None:
+    """Holders and waiters are cancelled in any order, before any of their tasks runs."""
+
+    async def play() -> tuple[int, int, int]:
+        one = fleet(backend("a", slots=slots), waiting=99)
+
+        async def hold() -> None:
+            lease = await one.lease("m", Wanted(), key="k" if shared else None, rider=object())
+            if lease is None:
+                return
+            try:
+                if shared:
+                    one.companions("m", "k", lambda riders: riders[:1])
+                await asyncio.sleep(0.001 if stay else 60)
+            finally:
+                lease.give_back()
+
+        tasks = [asyncio.create_task(hold()) for _ in range(slots + waiting)]
+        await asyncio.sleep(0)
+        for number in [each for each in leaving if each < len(tasks)][stay:]:
+            tasks[number].cancel()
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
+        odd = [each for each in ended if isinstance(each, Exception)]
+        return one.state.slots["http://a"].taken, one.state.queued, len(odd)
+
+    assert asyncio.run(play()) == (0, 0, 0)
+
+
+async def test_a_waiter_that_was_cancelled_is_nobodys_companion() -> None:
+    one = fleet(backend("a"))
+    first = await one.lease("m", Wanted())
+    gone, stays = (
+        asyncio.create_task(one.lease("m", Wanted(), key="k", rider=name)) for name in "gs"
+    )
+    await asyncio.sleep(0)
+    gone.cancel()
+
+    assert one.companions("m", "k", list) == ["s"]
+    assert await stays is None
+    await asyncio.wait([gone])
+    assert first is not None
+    first.give_back()
+    assert (one.state.slots["http://a"].taken, one.state.queued) == (0, 0)
+
+
 async def test_too_many_waiting_calls_are_refused() -> None:
     one = fleet(backend("a"), waiting=1)
     first = await one.lease("m", Wanted())

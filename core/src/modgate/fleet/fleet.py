@@ -12,6 +12,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from modgate.api.select import Backend
 from modgate.errors import NoBackend, Overloaded
@@ -216,10 +217,14 @@ class Fleet:
         return taken
 
     def pump(self) -> None:
-        """Give free slots to those who wait."""
+        """Give free slots to those who wait; never raises, for whoever gives back calls it.
+
+        One that was cancelled stands in its line until its task runs: it gets nothing.
+        """
         for model in list(self.state.waiting):
             line = self.state.waiting[model]
-            for waiter in list(line)[:LOOK_AT_MOST]:
+            there = (waiter for waiter in list(line) if not waiter.granted.done())
+            for waiter in islice(there, LOOK_AT_MOST):
                 seat = pick(waiter.pool, waiter.wanted, self._rng)
                 if seat is None:
                     continue
