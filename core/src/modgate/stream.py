@@ -62,7 +62,7 @@ class Stream:
         if self._tries[0].first_s is None:
             for tried in self._tries:
                 tried.saw_event()
-        if not events:
+        if self._done:
             self._finish()
         return events
 
@@ -71,9 +71,7 @@ class Stream:
             body = await self._answer.whole(self._at_most)
             self._done = True
             self._answer.release()
-            events = self._reading.whole(body, self._answer.headers)
-            self._finish()
-            return events
+            return self._reading.whole(body, self._answer.headers)
         self._broken()
         while data := await self._answer.read():
             events = self._reading.feed(data)
@@ -101,7 +99,6 @@ class Stream:
             self._answer.close()
 
     def _finish(self) -> None:
-        self._done = True
         self._answer.release()
         self.close("ok")
 
