@@ -120,7 +120,7 @@ def _garbage_cases() -> Iterator[Case]:
             name=f"200 with garbage later, {name} in events",
             request=make,
             status=200,
-            ends="upstream_error",
+            ends="upstream_invalid_response",
             script=late,
         )
 
@@ -183,7 +183,7 @@ def _huge_cases() -> Iterator[Case]:
             status=200,
             within_s=5.0,
             alone=True,
-            ends="upstream_error",
+            ends="upstream_invalid_response",
             script=Script(fault=Fault(kind="huge", after=2, size=HUGE_BYTES)),
         )
 

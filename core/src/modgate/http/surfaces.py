@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from uuid import uuid4
 
 from modgate.api.json import JsonObject
-from modgate.api.surface import Surface, dump, openai_error
-from modgate.errors import GatewayError, Refused, Unauthenticated, Upstream
+from modgate.api.surface import Surface, openai_error
+from modgate.errors import GatewayError, Refused, Unauthenticated
 
 
 class OpenAI(Surface):
@@ -22,13 +22,6 @@ class OpenAI(Surface):
     def error_body(self, error: GatewayError, request_id: str) -> JsonObject:
         """`{"error": {message, type, param, code}}`, all four keys present."""
         return {"error": openai_error(error)}
-
-    def error_event(self, error: GatewayError, request_id: str) -> bytes:
-        """Once a reply is open every fault of an engine has one code (architecture.md 12)."""
-        inner = openai_error(error)
-        if isinstance(error, Upstream):
-            inner["code"] = Upstream.code
-        return b"data: " + dump({"error": inner}) + b"\n\n" + self.done
 
 
 class Cohere(Surface):
