@@ -60,6 +60,11 @@ class Try:
         self.error = error.code if error is not None else ""
         return True
 
+    def spoilt(self, state: State, error: GatewayError) -> None:
+        """It seemed to end well, and what it said was found to be no reply."""
+        self.end(state, error)
+        self.state, self.error = state, error.code
+
     def record(self, operation: str) -> Attempt:
         """The attempt as the receipt keeps it."""
         return Attempt(

@@ -17,7 +17,7 @@ from modgate.api.body import File
 from modgate.api.json import Json
 from modgate.api.plan import Call, Drawn, Plan
 from modgate.api.relay import Event, Outcome, Relay, Usage
-from modgate.errors import GatewayError, PluginFault, Upstream
+from modgate.errors import BadReply, GatewayError, PluginFault, Upstream
 from modgate.lane import Lane
 from modgate.spool import Scope
 from modgate.trip import Trip
@@ -146,15 +146,19 @@ class Run:
             self._call_ended(index)
 
     async def _feed(self, index: int, events: list[Event]) -> None:
-        if self._relay.heavy:
-            await self._step(lambda: self._fed(index, events))
-            return
-        feed = self._relay.feed
         data: list[bytes] = []
         try:
+            if self._relay.heavy:
+                await self._step(lambda: self._fed(index, events))
+                return
+            feed = self._relay.feed
             for event in events:
                 data.extend(feed(index, event))
-        except GatewayError:
+        except GatewayError as error:
+            if isinstance(error, BadReply):
+                self._trips[index].spoilt(error)
+            if data:  # what came before it is counted, so it is given
+                await self._sink.emit(self._relay, data)
             raise
         except Exception as error:
             raise PluginFault(f"{type(error).__name__} in {type(self._relay).__name__}") from error

@@ -105,6 +105,13 @@ class Trip:
         self.restarted()
         return True
 
+    def spoilt(self, error: GatewayError) -> None:
+        """What it said cannot be relayed: it failed, however well it looked till then."""
+        self._give_up(error)
+        self.state, self.error = state_of(error), error
+        if (last := self.order.draft.last_try(self.order.index)) is not None:
+            last.spoilt(self.state, error)
+
     def close(self) -> None:
         """Nobody wants the rest."""
         if self._stream is not None:

@@ -234,3 +234,20 @@ def test_a_reply_of_llamacpp_was_created_once(usage: bool) -> None:
 
     assert len(told) == 3
     assert {value["created"] for value in told} == {10}
+
+
+def test_a_whole_reply_that_llamacpp_broke_off_is_none() -> None:
+    dialect = speaking(LlmLlamaCpp, reply="whole")
+    said = {"index": 0, "delta": {"content": "hi"}, "finish_reason": None}
+    list(dialect.decode(Event(orjson.dumps({"choices": [said]}))))
+
+    with pytest.raises(UpstreamFailed):
+        dialect.end(False)
+
+
+def test_a_model_further_in_is_not_taken_for_the_replys() -> None:
+    dialect = speaking(LlmHome, reply="whole")
+    inside = {"index": 0, "message": {"model": "other", "content": "hi"}}
+    [event] = dialect.decode(Event(orjson.dumps({"choices": [inside], "model": "e"})))
+
+    assert event.json() == {"choices": [inside], "model": "m"}

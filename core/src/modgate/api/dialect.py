@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+import msgspec
 import orjson
 
 from modgate.api.body import Body
@@ -17,6 +18,8 @@ from modgate.api.select import Served
 from modgate.errors import GatewayError, Overloaded, Refused, TooLarge, UpstreamFailed
 
 MESSAGE_AT_MOST = 400
+_MODEL = re.compile(rb'"model"\s*:\s*("(?:[^"\\]|\\.)*+"|null)')
+_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +58,7 @@ class Dialect:
 
     def decode(self, event: Event) -> Iterable[Event]:
         """An engine's event as events of the home wire; BadReply when it does not fit."""
-        if self.served.name != self.served.asked and self.call.reply != "chunked":
+        if self.call.reply != "chunked":
             event.data = self.renamed(event.data)
         return (event,)
 
@@ -70,14 +73,26 @@ class Dialect:
         return ()
 
     def renamed(self, data: bytes) -> bytes:
-        """The first top-level-looking `"model":` of a reply put back to the name that the client
-        asked for."""
-        if self._name is None:
-            found = re.search(rb'"model"\s*:\s*' + re.escape(orjson.dumps(self.served.name)), data)
-            if found is None:
-                return data
-            self._name = (found.group(), b'"model":' + orjson.dumps(self.served.asked))
-        return data.replace(self._name[0], self._name[1], 1)
+        """A JSON reply that calls the model as the client did, whatever the engine calls it.
+
+        Of a stream the engine's spelling is learned once; from then on it is searched for.
+        """
+        if self._name is not None and self._name[0] in data:
+            return data.replace(*self._name, 1)
+        found = _MODEL.search(data)
+        if found is None:
+            return data
+        try:
+            members = _MEMBERS.decode(data)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            return data  # no object: whoever reads it next says so
+        if "model" not in members:
+            return data
+        asked = orjson.dumps(self.served.asked)
+        if found.group(1) != bytes(members["model"]):  # one further in comes first
+            return msgspec.json.encode({**members, "model": msgspec.Raw(asked)})
+        self._name = (found.group(), b'"model":' + asked)
+        return data.replace(*self._name, 1)
 
     def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
         """An engine's error reply as one of ours.
@@ -113,7 +128,10 @@ def engine_message(body: bytes) -> str:
 
 
 def refusal_of(status: int, headers: Mapping[str, str], message: str) -> GatewayError:
-    """The error for an engine's status; 5xx texts stay inside, they may name hosts and files."""
+    """The error for an engine's status; 5xx texts stay inside, they may name hosts and files.
+
+    A path or a model that it does not have, and a key that it refuses, are the operator's fault.
+    """
     error: GatewayError
     if status == 413:
         return TooLarge(message or "the engine says that the request is too large")
@@ -122,7 +140,9 @@ def refusal_of(status: int, headers: Mapping[str, str], message: str) -> Gateway
         wait = headers.get("retry-after", "")
         error.retry_after_s = float(wait) if wait.isdecimal() else 1.0
         return error
-    if status in (400, 404, 415, 422):
+    if status == 404:
+        return UpstreamFailed("the engine does not know the model or the path")
+    if status in (400, 415, 422):
         return Refused(
             None, "invalid_value", message or f"the engine refused the request with status {status}"
         )

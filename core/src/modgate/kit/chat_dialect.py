@@ -16,6 +16,7 @@ from modgate.kit.chat_overflow import overflow
 from modgate.kit.chat_template import Template
 from modgate.kit.chat_wire import Extra, finished, has_finished, one_reasoning
 from modgate.plugin import (
+    BadReply,
     Body,
     Call,
     Dialect,
@@ -56,7 +57,7 @@ class ChatDialect(Dialect):
 
     def __init__(self, call: Call, served: Served) -> None:
         super().__init__(call, served)
-        self._finished = False
+        self._begun = self._finished = False
         self._template = Template(self.worded)
 
     def encode(self) -> Outgoing:
@@ -99,12 +100,20 @@ class ChatDialect(Dialect):
         data = event.data
         if b'"error"' in data:
             self.told(data)
+        if not self._begun:
+            self.begins(event)
         event.data = self.worded(data)
         if has_finished(data):
             self._finished = True
         elif self.call.reply == "sse":
             self._template.learn(data)
         return (event,)
+
+    def begins(self, event: Event) -> None:
+        """BadReply unless a reply begins as one: here the call may still be tried elsewhere."""
+        if self.call.path != "/tokenize" and not isinstance(event.fields().get("choices"), list):
+            raise BadReply("the engine's reply is not a chat completion")
+        self._begun = True
 
     def alike(self, event: Event) -> bool:
         """Whether this is a chunk like the last one; then it is in the home wire's words now."""
@@ -119,9 +128,7 @@ class ChatDialect(Dialect):
 
         The name comes first, while the engine's spaces are still there by which it was learned.
         """
-        if self.served.name != self.served.asked:
-            data = self.renamed(data)
-        data = finished(data)
+        data = finished(self.renamed(data))
         if b'"reasoning"' in data:
             data = one_reasoning(data)
         if self.extra is not None and not self.call.raw:
@@ -148,7 +155,11 @@ class ChatDialect(Dialect):
 
     def end(self, done: bool) -> Iterable[Event]:
         """A missing [DONE] is forgiven once a finish_reason was seen."""
-        return () if self._finished else super().end(done)
+        if not (done or self._finished):
+            raise UpstreamFailed("the engine's stream ended early")
+        if not self._begun:
+            raise BadReply("the engine's stream has no choices")
+        return ()
 
     def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
         """An engine's error; an overflow of its context in the exact words that SDKs match on.
@@ -158,8 +169,6 @@ class ChatDialect(Dialect):
         message = engine_message(body)
         if status in (400, 413, 422) and (found := self.overflow(message)) is not None:
             return found
-        if status == 404:
-            return UpstreamFailed("the engine does not know the model or the path")
         if status == 501:
             return Refused(None, "unsupported_value", "the engine does not support this request")
         message = message.replace(self.served.name, self.served.asked)

@@ -78,9 +78,10 @@ class AsrHome(Dialect):
         """Nothing in a reply names a model.  Events of a stream that nobody knows are left out."""
         if b'"error"' in event.data:
             _no_error(event)
+        reply = event.fields()  # BadReply here: the call may still be tried elsewhere
         if not self.streamed:
             return (event,)
-        kind = event.fields().get("type")
+        kind = reply.get("type")
         self._finished = self._finished or kind == LAST
         return (event,) if kind in EVENTS else ()
 
@@ -95,8 +96,6 @@ class AsrHome(Dialect):
 
         A model that it does not know, and a field that only we set, are no fault of the client's.
         """
-        if status == 404:
-            return UpstreamFailed("the engine does not know the model or the path")
         if status == 501:
             return Refused(None, "unsupported_value", "the engine does not support this request")
         message = engine_message(body).replace(self.served.name, self.served.asked)

@@ -46,6 +46,7 @@ _AVAILABLE = re.compile(r"exceeds the available context size", re.IGNORECASE)
 # Members of our clients' wires that engines would misread or pass over.
 FOREIGN = ("truncation", "truncation_side", "max_tokens", "normalized", "task", "input_type")
 UNSAFE = ("priority", "request_id", "rid", "cache_salt")  # the engine's own business
+LOOK_BYTES = 64
 _VECTORS = msgspec.json.Decoder(list[msgspec.Raw])
 
 
@@ -68,6 +69,15 @@ class EmbeddingHome(Dialect):
         if status in (400, 413, 422) and (error := overflow(engine_message(body))):
             return error
         return super().refusal(status, headers, body)
+
+    def decode(self, event: Event) -> Iterable[Event]:
+        """BadReply here, where the call may still be tried elsewhere, for what holds no vectors.
+
+        A look, no parse: a reply may have many megabytes, and the relay reads it all.
+        """
+        if event.data[:LOOK_BYTES].lstrip()[:1] != b"{" or b'"data"' not in event.data:
+            raise BadReply("the engine's reply is not a list of embeddings")
+        return super().decode(event)
 
     def member(self, name: str, default: Json) -> Json:
         """A member of the call, `default` when it has none."""

@@ -59,6 +59,12 @@ class RerankHome(Dialect):
         self.one_query()
         return super().encode()
 
+    def decode(self, event: Event) -> Iterable[Event]:
+        """BadReply here, where the call may still be tried elsewhere, for what holds no scores."""
+        if not {"results", "scores"} & event.fields().values.keys():
+            raise BadReply("the engine's reply is not a list of scores")
+        return super().decode(event)
+
     def member(self, name: str, default: Json) -> Json:
         """A member of the call, `default` when it has none."""
         found = self.call.body.members().get(name)

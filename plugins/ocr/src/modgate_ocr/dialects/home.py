@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from modgate.plugin import Call, Content, Dialect, Event
+from modgate.plugin import BadReply, Call, Content, Dialect, Event
 
 
 class OcrHome(Dialect):
@@ -17,7 +17,9 @@ class OcrHome(Dialect):
     modality = "ocr"
 
     def decode(self, event: Event) -> Iterable[Event]:
-        """Nothing in the reply names a model."""
+        """Nothing in the reply names a model.  BadReply for what is no page, to try elsewhere."""
+        if not {"lines", "markdown"} & event.fields().values.keys():
+            raise BadReply("the engine's reply has neither lines nor markdown")
         return (event,)
 
 
