@@ -9,13 +9,11 @@ import pytest
 from made_plugins import Sounds, Words, plugin
 
 from modgate.config.decode import Source, decode, read
-from modgate.config.link import Known, Linked, Linker, validator
+from modgate.config.link import Linked
 from modgate.config.schema import File
-from modgate.errors import ConfigError, Problem
+from modgate.errors import ConfigError
+from modgate.gateway import plan
 from modgate.host.installed import Installed
-from modgate.host.load import Host, import_plugins, load
-from modgate.http.surfaces import built_in
-from modgate.units import UnitTable
 
 PLUGINS = {
     "words": plugin(modgate_modalities=[Words]),
@@ -45,20 +43,7 @@ class Config:
 
     def link(self, text: str, **more: str) -> Linked:
         """As the gateway does it, with the plugins that the file enables."""
-        source = self.source(text, **more)
-        file = decode(source)
-        problems: list[Problem] = []
-        host = Host(import_plugins(Installed(), list(file.plugin), PLUGINS))
-        found = load(host, validator(file, source, problems), built_in())
-        if problems:
-            raise ConfigError(problems)
-        known = Known(
-            modalities=found.modalities,
-            families=list(found.dialects),
-            units=UnitTable.of({name: each.units for name, each in found.modalities.items()}),
-            owners={name: origin.name for name, origin in found.owners.items()},
-        )
-        return Linker(file, source, known).link()
+        return plan(self.write(text, **more), installed=Installed(), extra=PLUGINS).linked
 
     def told(self, text: str, **more: str) -> list[str]:
         """Every mistake, as `FILE:LINE: KEY: MESSAGE` with the file's bare name."""

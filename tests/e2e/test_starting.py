@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import socket
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 from gateways import configuration
 
 from modgate.cli import main
@@ -13,13 +16,31 @@ from modgate.config.decode import decode, read
 from modgate.config.show import effective
 from modgate.errors import ConfigError
 from modgate.server.app import App
+from modgate.server.banner import banner
+from modgate.server.secrets import StateDirectory
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    """A port on which this process listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield listening.getsockname()[1]
+
+
+def served(folder: Path, text: str, *words: str) -> Result:
+    """What `modgate serve` says to a file that it cannot start with."""
+    path = folder / "modgate.toml"
+    path.write_text(text)
+    return CliRunner().invoke(
+        main, ["serve", str(path), "--directory", str(folder / "state"), *words]
+    )
 
 
 def test_a_file_that_is_not_there_is_said_so(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["serve", str(tmp_path / "none.toml")])
 
-    assert result.exit_code == 2
-    assert "none.toml" in result.output
+    assert result.exit_code == 1
+    assert result.output == f"{tmp_path}/none.toml: no such file or directory\n"
     assert "Traceback" not in result.output
 
 
@@ -47,3 +68,100 @@ def test_the_effective_configuration_says_where_each_value_was_written(tmp_path:
     assert rows["tenant.a.limits.requests.amount"] == f"{path}:4"
     assert rows["tenant.a.limits.in_flight"] == "default"
     assert rows["admin.address"] == "default"
+
+
+ELSEWHERE = '[listen]\naddress = "127.0.0.1:0"\n[admin]\naddress = "127.0.0.1:0"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "said"),
+    [
+        ("", ["--address", "foo"], 'command line: listen.address: reads "HOST:PORT"'),
+        (
+            ELSEWHERE,
+            ["--admin-address", "0.0.0.0:0"],
+            "command line: admin.address: off loopback it needs a key",
+        ),
+        (
+            ELSEWHERE,
+            ["--address", "127.0.0.1:7", "--admin-address", "127.0.0.1:7"],
+            "command line: admin.address: the public listener has 127.0.0.1:7 already",
+        ),
+        (
+            '[listen]\ntls = { cert = "/none.pem", key = "/none.key" }\n',
+            [],
+            "FILE:2: listen.tls.cert: /none.pem cannot be read: no such file or directory",
+        ),
+        (
+            '[fetch]\nallow = ["files.internal"]\n',
+            [],
+            "FILE:2: fetch.allow[0]: 'files.internal' is not an origin such as",
+        ),
+        ("", ["--address", "192.0.2.7:0"], "192.0.2.7:0 is no address of this machine"),
+    ],
+)
+def test_what_keeps_it_from_starting_is_said_in_a_line(
+    tmp_path: Path, text: str, words: Sequence[str], said: str
+) -> None:
+    result = served(tmp_path, text, *words)
+
+    assert said in result.output.replace(f"{tmp_path}/modgate.toml", "FILE")
+    assert result.exit_code == 1
+    assert isinstance(result.exception, SystemExit)
+    assert len(result.output.splitlines()) == 2  # and how many there are
+
+
+@pytest.mark.parametrize("section", ["listen", "admin"])
+def test_a_taken_port_is_told_with_its_holder(tmp_path: Path, taken: int, section: str) -> None:
+    text = ELSEWHERE.replace(
+        f'[{section}]\naddress = "127.0.0.1:0', f'[{section}]\naddress = "127.0.0.1:{taken}'
+    )
+
+    result = served(tmp_path, text)
+
+    assert f"{section}.address: 127.0.0.1:{taken} is taken by " in result.output
+    assert f"(process {os.getpid()})" in result.output
+    assert result.exit_code == 1
+
+
+async def test_one_address_of_the_command_line_leaves_the_other_of_the_file(
+    tmp_path: Path, taken: int
+) -> None:
+    path = tmp_path / "modgate.toml"
+    path.write_text(f'[admin]\naddress = "127.0.0.1:{taken}"\n')
+
+    with pytest.raises(
+        ConfigError, match=rf"modgate\.toml:2: admin\.address: 127\.0\.0\.1:{taken}"
+    ):
+        await App(
+            path, directory=tmp_path / "state", overrides={("listen", "address"): "127.0.0.1:0"}
+        ).open()
+
+
+async def test_what_the_command_line_said_is_shown_as_such(tmp_path: Path) -> None:
+    path = tmp_path / "modgate.toml"
+    path.write_text(ELSEWHERE)
+    said = {("listen", "address"): "0.0.0.0:0", ("log", "level"): "error"}
+    app = App(path, directory=tmp_path / "state", overrides=said)
+    await app.open()
+    try:
+        rows = {key: (value, origin) for key, value, origin in app.gateway.effective}
+        first = next(iter(banner(app)))
+    finally:
+        await app.close()
+
+    assert rows["listen.address"] == ('"0.0.0.0:0"', "command line")
+    assert rows["log.level"] == ('"error"', "command line")
+    assert rows["admin.address"] == ('"127.0.0.1:0"', f"{path}:4")
+    assert rows["state.directory"][1] == "command line"
+    assert first.startswith(f"modgate serves http://127.0.0.1:{app.public_address[1]} on 0.0.0.0 ")
+
+
+def test_a_state_directory_is_closed_once(tmp_path: Path) -> None:
+    directory = StateDirectory(tmp_path)
+    directory.close()
+    other = os.open(tmp_path / "lock", os.O_RDONLY)  # takes the number that became free
+
+    directory.close()
+
+    os.close(other)

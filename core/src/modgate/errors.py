@@ -282,7 +282,8 @@ class Problem:
     line: int = 0
 
     def __str__(self) -> str:
-        where = f"{self.file}:{self.line}: " if self.file else ""
+        place = f"{self.file}:{self.line}" if self.line else self.file
+        where = f"{place}: " if place else ""
         what = f"{self.path}: " if self.path else ""
         return f"{where}{what}{self.message}"
 

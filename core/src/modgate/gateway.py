@@ -18,30 +18,43 @@ from modgate.api.model import Model
 from modgate.api.secret import Secret
 from modgate.api.select import Backend
 from modgate.api.surface import Surface
+from modgate.auth.files import read_keys
 from modgate.auth.keyring import Keyring
-from modgate.auth.keys import StoredKey, parse_line
+from modgate.auth.keys import StoredKey
 from modgate.batch import Batcher
-from modgate.config.decode import Source, decode, read
-from modgate.config.link import Known, Linked, Linker, Tenant, validator
+from modgate.config.decode import (
+    COMMAND_LINE,
+    Source,
+    close_to,
+    did_you_mean,
+    read,
+    salvaged,
+)
+from modgate.config.lines import Path as KeyPath
+from modgate.config.link import Known, Linked, Linker, validator
 from modgate.config.schema import File
 from modgate.config.show import Row, effective
 from modgate.dispatch import Dispatch
 from modgate.draft import Draft
 from modgate.engines.supervisor import EngineSpec
-from modgate.errors import ConfigError, Problem
+from modgate.errors import ConfigError, PluginError, Problem
 from modgate.fleet.fleet import Fleet
-from modgate.host.installed import Installed, find
+from modgate.host.installed import Installed, find, wanted
 from modgate.host.load import Host, Loaded, import_plugins, load
 from modgate.http.cors import Cors
 from modgate.http.surfaces import built_in
+from modgate.http.tls import Tls, TlsFiles, Unusable
 from modgate.limits.limiter import Bounds, Limiter
 from modgate.state import State
 from modgate.table import Table, build_routes
 from modgate.timeouts import Timeouts
 from modgate.units import UnitTable
 from modgate.upstream.fetch import Fetcher
+from modgate.upstream.origins import Allowed
 
 log = logging.getLogger(__name__)
+
+Overrides = Mapping[KeyPath, str]
 
 DEMO_TENANT = "demo"
 LOCAL_GROUP = "local"
@@ -56,12 +69,13 @@ class Plan:
     loaded: Loaded
     source: Source
     units: UnitTable
+    keys: Sequence[tuple[str, StoredKey]] = ()
     demo: bool = False
 
     @property
     def files(self) -> list[Path]:
         """Every file that this plan was made of: includes and key files too."""
-        named = {Path(file) for file, _ in self.source.places.values() if file}
+        named = {Path(file) for file, line in self.source.places.values() if line}
         keys = {tenant.key_file for tenant in self.linked.tenants if tenant.key_file is not None}
         return sorted(named | keys)
 
@@ -104,36 +118,106 @@ def plan(
     installed: Installed | None = None,
     extra: Mapping[str, ModuleType] | None = None,
     only: Sequence[str] | None = None,
+    overrides: Overrides | None = None,
 ) -> Plan:
-    """Read, decode and link.  ConfigError or PluginError with every mistake of the phase that
-    failed.
+    """Read, decode and link: each phase with what was right in the one before.
 
-    `path` None: the fileless start, with every installed plugin and its local engine.
+    ConfigError with every mistake, PluginError for a plugin that breaks its contract.  `path` None:
+    the fileless start, with every installed plugin and its local engine.  `overrides`: what the
+    command line says in place of the file.
     """
-    source = Source() if path is None else read(path)
-    file = decode(source)
+    written = Source() if path is None else read(path)
+    written.override(overrides or {}, COMMAND_LINE)
+    file, source, problems = salvaged(written)
     found = find() if installed is None else installed
-    names = list(file.plugin) if path is not None else [*found.plugins, *(extra or {})]
-    if only is not None:
-        names = [name for name in names if name in only]
-    problems: list[Problem] = []
-    host = Host(import_plugins(found, names, extra))
-    loaded = load(host, validator(file, source, problems), built_in())
-    if problems:
-        raise ConfigError(problems)
+    names = _enabled(file, source, found, extra or {}, problems)
+    if path is None:
+        names = _only([*found.plugins, *(extra or {})], only, problems)
+    try:
+        host = Host(import_plugins(found, names, extra))
+        loaded = load(host, validator(file, source, problems), built_in())
+    except PluginError as error:
+        if not problems:
+            raise
+        raise ConfigError([*problems, Problem(message=str(error), path="plugin")]) from error
     units = UnitTable.of({name: each.units for name, each in loaded.modalities.items()})
     owners = {name: origin.name for name, origin in loaded.owners.items()}
     known = Known(
         modalities=loaded.modalities, families=list(loaded.dialects), units=units, owners=owners
     )
-    linked = Linker(file, source, known).link()
-    return Plan(linked=linked, loaded=loaded, source=source, units=units, demo=path is None)
+    keys = _opened(file, source, problems)
+    try:
+        linked = Linker(file, source, known).link()
+    except ConfigError as error:
+        raise ConfigError([*problems, *error.problems]) from None
+    if problems:
+        raise ConfigError(problems)
+    return Plan(
+        linked=linked, loaded=loaded, source=source, units=units, keys=keys, demo=path is None
+    )
+
+
+def _enabled(
+    file: File,
+    source: Source,
+    found: Installed,
+    extra: Mapping[str, ModuleType],
+    problems: list[Problem],
+) -> list[str]:
+    """The plugins that the file switches on; in place of an unknown one, what was meant."""
+    names: list[str] = []
+    for name in file.plugin:
+        if name in extra:
+            names.append(name)
+            continue
+        try:
+            wanted(found, [name])
+            names.append(name)
+        except PluginError as error:
+            guess = close_to(name, {*found.plugins, *extra} - set(file.plugin))
+            text = f"{error}{did_you_mean(name, [guess] if guess else [])}"
+            problems.append(source.problem(("plugin", name), text))
+            names += [guess] if guess and guess not in names else []
+    return names
+
+
+def _only(names: list[str], only: Sequence[str] | None, problems: list[Problem]) -> list[str]:
+    """The fileless start's plugins; names of `--only` that are none are mistakes."""
+    if only is None:
+        return names
+    for name in only:
+        if name not in names:
+            text = f"'{name}' is not installed{did_you_mean(name, names)}"
+            text += f"; installed: {', '.join(names) or 'none'}"
+            problems.append(Problem(message=text, path="--only", file=COMMAND_LINE))
+    return [name for name in names if name in only]
+
+
+def _opened(file: File, source: Source, problems: list[Problem]) -> list[tuple[str, StoredKey]]:
+    """The files that the configuration names, read as serving reads them; the tenants' keys."""
+    tls = file.listen.tls
+    if tls is not None:
+        try:
+            Tls(TlsFiles(cert=tls.cert, key=tls.key))
+        except Unusable as error:
+            problems.append(source.problem(("listen", "tls", error.which), str(error)))
+    for index, entry in enumerate(file.fetch.allow):
+        try:
+            Allowed.of([entry])
+        except ValueError as error:
+            problems.append(source.problem(("fetch", "allow", index), str(error)))
+    files = [(name, each.keys.file) for name, each in file.tenant.items() if each.keys is not None]
+
+    def wrong(tenant: str, message: str) -> Problem:
+        return source.problem(("tenant", tenant, "keys", "file"), message)
+
+    return read_keys(files, wrong, problems)
 
 
 def build(
     made: Plan, state: State, *, data: Path, demo_key: StoredKey | None, pepper: Secret
 ) -> Gateway:
-    """The snapshot of a plan over the State.  ConfigError for a key file that cannot be used."""
+    """The snapshot of a plan over the State."""
     linked, loaded, file = made.linked, made.loaded, made.linked.file
     models, served, engines = _with_local(made, state, data)
     backends = tuple(served)
@@ -154,12 +238,12 @@ def build(
     )
     return Gateway(
         table=_table(loaded, models),
-        keyring=Keyring(_keys(linked.tenants, demo_key), pepper=pepper, cache=state.keys),
+        keyring=Keyring(_keys(made, demo_key), pepper=pepper, cache=state.keys),
         limiter=Limiter(state.limits, made.units, _bounds(file)),
         fleet=fleet,
         dispatch=dispatch,
         batcher=Batcher(dispatch),
-        fetcher=_fetcher(file, state),
+        fetcher=state.fetcher_of(file.fetch.allow),
         timeouts=timeouts,
         surfaces=loaded.surfaces,
         units=made.units,
@@ -171,13 +255,6 @@ def build(
         backends=backends,
         engines=tuple(engines),
     )
-
-
-def _fetcher(file: File, state: State) -> Fetcher:
-    try:
-        return state.fetcher_of(file.fetch.allow)
-    except ValueError as error:
-        raise ConfigError([Problem(message=str(error), path="fetch.allow")]) from None
 
 
 def _opener(state: State) -> Callable[[Draft], None]:
@@ -244,41 +321,14 @@ def _table(loaded: Loaded, models: Iterable[Model]) -> Table:
     )
 
 
-def _keys(tenants: Iterable[Tenant], demo_key: StoredKey | None) -> list[tuple[Caller, StoredKey]]:
-    found: list[tuple[Caller, StoredKey]] = []
-    problems: list[Problem] = []
-    for tenant in tenants:
-        for key in _key_file(tenant, problems):
-            caller = Caller(tenant=tenant.name, key_id=key.id, policy=tenant.policy)
-            found.append((caller, key))
-    if problems:
-        raise ConfigError(problems)
+def _keys(made: Plan, demo_key: StoredKey | None) -> list[tuple[Caller, StoredKey]]:
+    policies = {tenant.name: tenant.policy for tenant in made.linked.tenants}
+    found = [
+        (Caller(tenant=name, key_id=key.id, policy=policies[name]), key) for name, key in made.keys
+    ]
     if demo_key is not None:
         found.append((Caller(tenant=DEMO_TENANT, key_id=demo_key.id, policy=Policy()), demo_key))
     return found
-
-
-def _key_file(tenant: Tenant, problems: list[Problem]) -> list[StoredKey]:
-    if tenant.key_file is None:
-        return []
-    path = f"tenant.{tenant.name}.keys"
-    try:
-        lines = tenant.key_file.read_text().splitlines()
-    except OSError as error:
-        text = f"{tenant.key_file} cannot be read: {error.strerror}"
-        problems.append(Problem(message=text, path=path))
-        return []
-    keys = []
-    for number, line in enumerate(lines, 1):
-        try:
-            key = parse_line(line)
-        except ValueError as error:
-            file = str(tenant.key_file)
-            problems.append(Problem(message=str(error), path=path, file=file, line=number))
-            continue
-        if key is not None:
-            keys.append(key)
-    return keys
 
 
 def _with_local(

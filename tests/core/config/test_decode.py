@@ -28,8 +28,8 @@ def told(config: Config, text: str, **more: str) -> list[str]:
 def test_an_empty_file_is_all_defaults(config: Config) -> None:
     file = config.decode("")
 
-    assert file.listen.address == "127.0.0.1:8080"
-    assert file.admin.address == "127.0.0.1:8081"
+    assert str(file.listen.address) == "127.0.0.1:8080"
+    assert str(file.admin.address) == "127.0.0.1:8081"
     assert file.fetch.allow == ()
     assert file.timeouts.client_stalled == 30.0
 

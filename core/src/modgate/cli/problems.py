@@ -1,4 +1,7 @@
-"""Start-up errors as a person wants to read them: every mistake on a line, exit code 2."""
+"""Start-up errors as a person wants to read them: every mistake on a line, exit code 1.
+
+(2 is click's, for a command line that cannot be read.)
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,16 @@ def told() -> Iterator[None]:
             click.echo(str(problem), err=True)
         count = len(error.problems)
         click.echo(f"{count} problem{'s' if count != 1 else ''}", err=True)
-        sys.exit(2)
-    except (PluginError, OSError) as error:
+        sys.exit(1)
+    except PluginError as error:
         click.echo(str(error), err=True)
-        sys.exit(2)
+        sys.exit(1)
+    except OSError as error:
+        click.echo(plain(error), err=True)
+        sys.exit(1)
+
+
+def plain(error: OSError) -> str:
+    """`modgate.toml: no such file or directory`, without an error's number."""
+    reason = (error.strerror or str(error)).lower()
+    return f"{error.filename}: {reason}" if error.filename else reason

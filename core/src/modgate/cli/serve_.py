@@ -28,14 +28,18 @@ def _loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
 @click.option("--directory", type=click.Path(path_type=Path), help="state directory")
 @click.option("--address", help="HOST:PORT of the public listener")
 @click.option("--admin-address", help="HOST:PORT of the admin listener")
-@click.option("--log-level", default="", help="least level of log lines; default: as configured")
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    help="least level of log lines; default: as configured, without a file: warning",
+)
 def command(
     path: Path | None,
     only: str | None,
     directory: Path | None,
     address: str | None,
     admin_address: str | None,
-    log_level: str,
+    log_level: str | None,
 ) -> None:
     """Run the gateway from FILE, or without one with every installed plugin and its local model.
 
@@ -50,7 +54,7 @@ def command(
         directory=directory,
         address=address,
         admin_address=admin_address,
-        log_level=log_level,
+        log_level=log_level or "",
         say=click.echo,
     )
     with told(), asyncio.Runner(loop_factory=_loop()) as runner:

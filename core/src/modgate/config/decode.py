@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -17,19 +18,29 @@ from modgate.config.schema import File
 from modgate.errors import ConfigError, Problem
 
 FILES_AT_MOST = 1000
+ROUNDS = 16  # of leaving out what is wrong; what is left out may be needed elsewhere
+COMMAND_LINE = "command line"
+_WILD = re.compile(r"[*?\[]")
 _LINE = re.compile(r"\(at line (\d+), ")
 
 
 @dataclass(slots=True)
 class Source:
-    """The merged text of a configuration, and where each key came from."""
+    """The merged text of a configuration, and where each key came from.
+
+    `whole`: every file was there and read.  `lost`: keys that were left out as mistakes.
+    """
 
     values: JsonObject = field(default_factory=dict)
     places: dict[at.Path, tuple[str, int]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    whole: bool = True
+    lost: set[at.Path] = field(default_factory=set)
+    _left: dict[at.Path, list[int]] = field(default_factory=dict)
 
     def place(self, path: at.Path) -> tuple[str, int]:
         """The file and line of a key, or of its nearest parent."""
+        path = self._written(path)
         while path and path not in self.places:
             path = path[:-1]
         return self.places.get(path, ("", 0))
@@ -37,7 +48,64 @@ class Source:
     def problem(self, path: at.Path, message: str) -> Problem:
         """A mistake at a key."""
         file, line = self.place(path)
-        return Problem(message=message, path=dotted(path), file=file, line=line)
+        return Problem(message=message, path=dotted(self._written(path)), file=file, line=line)
+
+    def override(self, values: Mapping[at.Path, str], origin: str) -> None:
+        """Values that take the place of the file's; `origin` says whose they are."""
+        for path, value in values.items():
+            here: Json = self.values
+            for part in path[:-1]:
+                inner = here.setdefault(part, {})
+                if not isinstance(inner, dict):
+                    break  # the file's mistake, told as such
+                here = inner
+            else:
+                here[path[-1]] = value
+                self.places[path] = (origin, 0)
+
+    def without(self, paths: Iterable[at.Path]) -> Source:
+        """The same without these values, or what holds them; list items keep their numbers."""
+        less = Source(
+            values=deepcopy(self.values),
+            places=self.places,
+            lost=set(self.lost),
+            _left={path: list(left) for path, left in self._left.items()},
+        )
+        for path in sorted({less._there(path) for path in paths} - {()}, reverse=True):
+            less._leave_out(path)
+        return less
+
+    def _leave_out(self, path: at.Path) -> None:
+        written = self._written(path)
+        self.lost.add(written)
+        here: Json = self.values
+        for part in path[:-1]:
+            here = here[part]
+        if isinstance(here, list):
+            left = self._left.setdefault(written[:-1], list(range(len(here))))
+            del left[int(path[-1])]
+        del here[path[-1]]
+
+    def _there(self, path: at.Path) -> at.Path:
+        """As much of a path as there is."""
+        here: Json = self.values
+        for depth, part in enumerate(path):
+            members = dict(enumerate(here)) if isinstance(here, list) else here
+            if not isinstance(members, dict) or part not in members:
+                return path[:depth]
+            here = members[part]
+        return path
+
+    def _written(self, path: at.Path) -> at.Path:
+        """A path with the numbers that list items have in the file."""
+        if not self._left:
+            return path
+        written: at.Path = ()
+        for part in path:
+            left = self._left.get(written, [])
+            known = isinstance(part, int) and part < len(left)
+            written = (*written, left[int(part)] if known else part)
+        return written
 
 
 def dotted(path: Iterable[str | int]) -> str:
@@ -68,6 +136,9 @@ def _matches(source: Source, path: Path, pattern: str) -> list[Path]:
         text = f"'{pattern}' is no pattern below this file's folder"
         source.problems.append(source.problem(("include",), text))
         return []
+    if not found and not _WILD.search(pattern):
+        source.whole = False
+        source.problems.append(source.problem(("include",), f"there is no file '{pattern}'"))
     return [more for more in found if more != path][:FILES_AT_MOST]
 
 
@@ -79,6 +150,7 @@ def _text(source: Source, path: Path) -> str:
         text = f"cannot be read: {error.strerror}"
     except UnicodeDecodeError:
         text = "not valid TOML: it is not UTF-8"
+    source.whole = False
     source.problems.append(Problem(message=text, file=str(path), line=1))
     return ""
 
@@ -90,6 +162,7 @@ def _merge(source: Source, path: Path, text: str) -> None:
     except (ValueError, RecursionError) as error:
         where = _LINE.search(str(error))
         line = int(where[1]) if where else 1
+        source.whole = False
         source.problems.append(Problem(message=f"not valid TOML: {error}", file=name, line=line))
         return
     lines = at.lines_of(text)
@@ -127,6 +200,27 @@ def decode(source: Source) -> File:
     if problems:
         raise ConfigError(problems)
     return decoded
+
+
+def salvaged(source: Source) -> tuple[File, Source, list[Problem]]:
+    """What decodes of a file, its source without the rest, and every mistake.
+
+    So that what is right is linked, and mistakes of that phase are told with the others.
+    ConfigError when nothing of the file can be gone on with.
+    """
+    problems, left = list(source.problems), source
+    for turn in range(ROUNDS):
+        try:
+            decoded = File.model_validate(left.values)
+        except ValidationError as error:
+            if turn == 0:  # later ones follow from what was left out
+                problems += problems_of(error, source.problem, File, ())
+            left = left.without(each["loc"] for each in error.errors(include_url=False))
+        else:
+            if source.whole:
+                return decoded, left, problems
+            break  # what is missing may be what the rest refers to
+    raise ConfigError(problems)
 
 
 def problems_of(
@@ -171,5 +265,11 @@ def _inner(annotation: object) -> type[BaseModel] | None:
 
 def did_you_mean(written: str, known: Iterable[str]) -> str:
     """`; did you mean 'x'?`, or nothing."""
-    close = get_close_matches(written, list(known), n=1, cutoff=0.6)
-    return f"; did you mean '{close[0]}'?" if close else ""
+    close = close_to(written, known)
+    return f"; did you mean '{close}'?" if close else ""
+
+
+def close_to(written: str, known: Iterable[str]) -> str:
+    """The known name that was probably meant; '' when none is like it."""
+    close = get_close_matches(written, sorted(known), n=1, cutoff=0.6)
+    return close[0] if close else ""

@@ -19,6 +19,7 @@ from modgate.api.json import JsonObject
 from modgate.api.modality import AnyModality
 from modgate.api.model import Model, ModelFacts
 from modgate.api.select import PHASES, Backend, Target
+from modgate.config.addresses import base_url
 from modgate.config.decode import Source, did_you_mean, problems_of
 from modgate.config.schema import BackendSection, File, ModelSection, TenantSection
 from modgate.config.values import RateText, TargetText
@@ -74,6 +75,10 @@ class Linker:
     def _wrong(self, path: tuple[str | int, ...], message: str) -> None:
         self._problems.append(self._source.problem(path, message))
 
+    def _lost(self, *front: str) -> bool:
+        """Whether a key, or one below it, was left out: what is missing here may be that."""
+        return any(path[: len(front)] == front for path in self._source.lost)
+
     def link(self) -> Linked:
         """All of it."""
         models = self._models()
@@ -86,7 +91,7 @@ class Linker:
         tenants = tuple(self._tenant(*item, models) for item in self._file.tenant.items())
         deadlines = self._deadlines()
         targets = self._targets()
-        self._safety()
+        self._listeners()
         if self._problems:
             raise ConfigError(self._problems)
         return Linked(
@@ -164,12 +169,16 @@ class Linker:
         self, index: int, section: BackendSection, models: Mapping[str, Model]
     ) -> Backend | None:
         path = ("backend", index)
-        if not section.url.startswith(("http://", "https://")) or "@" in section.url:
-            text = "must begin with http:// or https://, without a user; a key goes into 'key'"
-            self._wrong((*path, "url"), text)
+        if reason := base_url(section.url):
+            self._wrong((*path, "url"), reason)
+        if not section.serves and not self._lost("model"):
+            text = """names no model: write serves = { our-name = "engine's name" }"""
+            self._wrong((*path, "serves"), text)
         families = set(self._known.families)
         for name in section.serves:
             model = models.get(name)
+            if model is None and self._lost("model", name):
+                continue  # its own mistake is told
             if model is None:
                 declared = self._file.model.get(name)
                 text = f"no [model.{name}]{did_you_mean(name, models)}"
@@ -219,14 +228,20 @@ class Linker:
     def _tenant(self, name: str, section: TenantSection, models: Mapping[str, Model]) -> Tenant:
         path = ("tenant", name)
         for index, model in enumerate(section.models or ()):
-            if model not in models:
+            if model not in models and not self._lost("model", model):
                 self._wrong(
                     (*path, "models", index), f"no [model.{model}]{did_you_mean(model, models)}"
                 )
-        if section.slo and section.slo not in self._file.slo:
+        if section.slo and section.slo not in self._file.slo and not self._lost("slo"):
             guess = did_you_mean(section.slo, self._file.slo)
             self._wrong((*path, "slo"), f"no [slo.{section.slo}]{guess}")
-        if section.keys is not None and self._file.auth.pepper is None:
+        standing = sorted({backend.region for backend in self._file.backend})
+        for index, region in enumerate(section.regions or ()):
+            if region not in standing and not self._lost("backend"):
+                text = f"no backend stands in '{region}'{did_you_mean(region, standing)}"
+                self._wrong((*path, "regions", index), text)
+        pepper = self._file.auth.pepper is not None or self._lost("auth", "pepper")
+        if section.keys is not None and not pepper:
             text = 'keys need a pepper: add [auth] pepper = { file = "/run/secrets/pepper" }'
             self._wrong((*path, "keys"), text)
         allowed = frozenset(section.models) if section.models is not None else None
@@ -341,18 +356,15 @@ class Linker:
                     found.setdefault(slo, {}).setdefault(name, {})[phase] = target
         return found
 
-    def _safety(self) -> None:
-        host = self._file.admin.address.rpartition(":")[0].strip("[]")
-        if host not in ("127.0.0.1", "::1", "localhost") and self._file.admin.key is None:
+    def _listeners(self) -> None:
+        listen, admin = self._file.listen.address, self._file.admin.address
+        keyless = self._file.admin.key is None and not self._lost("admin", "key")
+        if not admin.loopback and keyless:
             text = 'off loopback it needs a key: [admin] key = { file = "/run/secrets/admin" }'
             self._wrong(("admin", "address"), text)
-        for section in ("listen", "admin"):
-            address = getattr(self._file, section).address
-            if not address.rpartition(":")[2].isdigit():
-                self._wrong((section, "address"), 'reads "HOST:PORT"')
-        for name in self._file.plugin:
-            if name not in self._known.owners.values() and self._known.owners:
-                continue
+        if listen.collides(admin):
+            text = f"the public listener has {listen} already; give each its own port"
+            self._wrong(("admin", "address"), text)
 
 
 def validator(

@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from modgate.api.json import Json, JsonObject
+from modgate.config.addresses import Address, Endpoint, HostPort, Network, WebOrigin
 from modgate.config.values import Bytes, Duration, RateValue, SecretValue, TargetText
 
 
@@ -28,9 +29,11 @@ class TlsSection(Section):
 class Listen(Section):
     """The public listener.  Address and certificate paths need a restart."""
 
-    address: str = Field("127.0.0.1:8080", description="host:port of the public listener")
+    address: Address = Field(
+        HostPort("127.0.0.1", 8080), description="host:port of the public listener"
+    )
     tls: TlsSection | None = Field(None, description="serve HTTPS with these files")
-    trusted_proxies: tuple[str, ...] = Field(
+    trusted_proxies: tuple[Network, ...] = Field(
         (), description="networks whose X-Forwarded-For decides the client address"
     )
 
@@ -38,7 +41,9 @@ class Listen(Section):
 class Admin(Section):
     """The admin listener: metrics, health in detail, configuration.  Static."""
 
-    address: str = Field("127.0.0.1:8081", description="host:port of the admin listener")
+    address: Address = Field(
+        HostPort("127.0.0.1", 8081), description="host:port of the admin listener"
+    )
     key: SecretValue | None = Field(None, description="bearer key; needed off loopback")
 
 
@@ -97,7 +102,7 @@ class LimitsSection(Section):
 class CorsSection(Section):
     """Which web pages may call from a browser."""
 
-    origins: tuple[str, ...] = Field((), description='exact origins, or "*"')
+    origins: tuple[WebOrigin, ...] = Field((), description='exact origins, or "*"')
 
 
 class SpoolSection(Section):
@@ -147,7 +152,7 @@ class LogSection(Section):
 class TraceSection(Section):
     """Traces."""
 
-    otlp: str | None = Field(None, description="OTLP/HTTP endpoint; needs modgate[otel]")
+    otlp: Endpoint | None = Field(None, description="OTLP/HTTP endpoint; needs modgate[otel]")
     sample: float = Field(0.0, ge=0, le=1, description="share of new traces that are exported")
 
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from modgate.api.json import Json
 from modgate.api.secret import Secret
+from modgate.config.addresses import HostPort
 from modgate.config.decode import Source, dotted
 from modgate.config.schema import File
 
@@ -17,7 +18,7 @@ Row = tuple[str, str, str]
 
 
 def effective(file: File, source: Source) -> list[Row]:
-    """Key path, value, and `file:line` or `default`; secrets masked."""
+    """Key path, value, and `file:line`, `command line` or `default`; secrets masked."""
     return [
         (dotted(path), _shown(value), _origin(source, path)) for path, value in _leaves(file, ())
     ]
@@ -44,7 +45,7 @@ def _leaves(
 def _shown(value: Json) -> str:
     if isinstance(value, Secret):
         return "***"
-    if isinstance(value, str | Path):
+    if isinstance(value, str | Path | HostPort):
         return f'"{value}"'
     return "-" if value is None else str(value)
 
@@ -54,7 +55,7 @@ def _origin(source: Source, path: tuple[str | int, ...]) -> str:
     if not _written(source.values, path):
         return "default"
     file, line = source.place(path)
-    return f"{file}:{line}" if file else "default"
+    return f"{file}:{line}" if line else file or "default"
 
 
 def _written(values: Json, path: tuple[str | int, ...]) -> bool:

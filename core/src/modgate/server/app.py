@@ -19,7 +19,8 @@ from modgate.decoders.pool import Decoders
 from modgate.decoders.process import DecoderLimits
 from modgate.engines.supervisor import Engines
 from modgate.errors import ConfigError, PluginError, Problem
-from modgate.gateway import Gateway, Plan, build, plan
+from modgate.gateway import Gateway, Overrides, Plan, build, plan
+from modgate.http.tls import TlsFiles
 from modgate.ledger.frames import Tampered
 from modgate.ledger.writer import Ledger
 from modgate.limits.state import LimitState
@@ -30,7 +31,7 @@ from modgate.server.gauges import register
 from modgate.server.listeners import CUT_S, Address, Listener, drain
 from modgate.server.public import Public
 from modgate.server.secrets import StateDirectory, default_data, default_directory
-from modgate.server.tls import TlsFiles
+from modgate.server.taken import refusal
 from modgate.spool import Spool
 from modgate.state import State
 
@@ -49,14 +50,15 @@ class App:
         *,
         only: Sequence[str] | None = None,
         directory: Path | None = None,
-        addresses: tuple[str, str] | None = None,
+        overrides: Overrides | None = None,
         extra: Mapping[str, ModuleType] | None = None,
         changed: Changed | None = None,
     ) -> None:
         self.path = path
         self._only = only
-        self._directory = directory
-        self._addresses = addresses
+        self._overrides = dict(overrides or {})
+        if directory is not None:
+            self._overrides["state", "directory"] = str(directory)
         self._extra = extra
         self._changed = changed
         self._tasks: set[asyncio.Task[None]] = set()
@@ -64,19 +66,23 @@ class App:
         self._files: StateDirectory | None = None
         self._watched = [path] if path is not None else []
         self._seen = self._stamp()
+        self._closed = False
         self.demo_key: Secret | None = None
         self.public_address = ("", 0)
         self.admin_address = ("", 0)
+
+    def _plan(self) -> Plan:
+        return plan(self.path, only=self._only, extra=self._extra, overrides=self._overrides)
 
     async def open(self) -> None:
         """Everything up.
 
         ConfigError, PluginError or OSError with the reason; then nothing is left.
         """
-        made = plan(self.path, only=self._only, extra=self._extra)
+        made = self._plan()
         raise_file_limit()
         file = self._started = made.linked.file
-        files = StateDirectory(self._directory or file.state.directory or default_directory())
+        files = StateDirectory(file.state.directory or default_directory())
         self._files = files
         try:
             self._pepper = file.auth.pepper or files.kept("pepper")
@@ -151,14 +157,24 @@ class App:
 
     async def _listen(self, made: Plan) -> None:
         file = made.linked.file
-        public, admin = self._addresses or (file.listen.address, file.admin.address)
         self.public = Listener(Public(self.state).handle, self.state)
         tls = None
         if file.listen.tls is not None:
             tls = TlsFiles(cert=file.listen.tls.cert, key=file.listen.tls.key)
-        self.public_address = await self.public.open(_address(public, tls))
+        public = Address(host=file.listen.address.host, port=file.listen.address.port, tls=tls)
+        self.public_address = await self._up(made, "listen", self.public, public)
         self.admin = Listener(Admin(self.state, self.reload, file.admin.key).handle, self.state)
-        self.admin_address = await self.admin.open(_address(admin, None))
+        admin = Address(host=file.admin.address.host, port=file.admin.address.port)
+        self.admin_address = await self._up(made, "admin", self.admin, admin)
+
+    async def _up(
+        self, made: Plan, section: str, listener: Listener, address: Address
+    ) -> tuple[str, int]:
+        try:
+            return await listener.open(address)
+        except OSError as error:
+            text = refusal(address.host, address.port, error)
+            raise ConfigError([made.source.problem((section, "address"), text)]) from None
 
     @property
     def log_level(self) -> str:
@@ -176,7 +192,7 @@ class App:
         The answer: the sections that differ from those of the start and take a restart to apply.
         """
         try:
-            made = plan(self.path, only=self._only, extra=self._extra)
+            made = self._plan()
             self._use(made)
         except (ConfigError, PluginError, OSError) as error:
             log.error("reload refused", extra={"problems": str(error).splitlines()})
@@ -236,7 +252,10 @@ class App:
         return await drain(self.state, self.public, self.gateway.drain_s)
 
     async def close(self) -> None:
-        """Close everything that is open."""
+        """Close everything that is open; a second time does nothing."""
+        if self._closed:
+            return
+        self._closed = True
         for task in list(self._tasks):
             task.cancel()
         if self._tasks:
@@ -250,11 +269,6 @@ class App:
             await state.close()
         if self._files is not None:
             self._files.close()
-
-
-def _address(text: str, tls: TlsFiles | None) -> Address:
-    host, _, port = text.rpartition(":")
-    return Address(host=host.strip("[]"), port=int(port), tls=tls)
 
 
 def changed_at(path: Path) -> float:

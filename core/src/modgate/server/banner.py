@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from ipaddress import ip_address
 
 from modgate.api.engine import EngineState
 from modgate.server.app import App
@@ -24,10 +25,10 @@ def engine_line(name: str, state: EngineState) -> str:
 
 def banner(app: App) -> Iterator[str]:
     """Endpoints, models, the demo key and lines to paste."""
-    host, port = app.public_address
-    root = f"{'https' if app.public.tls else 'http'}://{host}:{port}"
+    root = f"{'https' if app.public.tls else 'http'}://{_reached(app.public_address)}"
     table = app.gateway.table
-    yield f"modgate serves {root}  (admin: http://{app.admin_address[0]}:{app.admin_address[1]})"
+    on = f" on {app.public_address[0]}" if _everywhere(app.public_address[0]) else ""
+    yield f"modgate serves {root}{on}  (admin: http://{_reached(app.admin_address)})"
     yield ""
     yield f"  {'modality':<10} {'endpoint':<28} models"
     for name in sorted(table.modalities):
@@ -43,6 +44,19 @@ def banner(app: App) -> Iterator[str]:
     yield from _pasteable(root, sorted(table.modalities))
     yield ""
     yield "models load in the background; a first call waits for its model:"
+
+
+def _everywhere(host: str) -> bool:
+    """Whether a bound host means all addresses of this machine."""
+    return ip_address(host).is_unspecified
+
+
+def _reached(address: tuple[str, int]) -> str:
+    """An address as it goes into a URL on this machine: `0.0.0.0` is none to call."""
+    host, port = address
+    if _everywhere(host):
+        host = "::1" if ":" in host else "127.0.0.1"
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _pasteable(root: str, modalities: list[str]) -> Iterator[str]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from modgate.http.connection import Handler, Server, framing_refusal
-from modgate.server.tls import Tls, TlsFiles
+from modgate.http.tls import Tls, TlsFiles
 from modgate.state import State
 
 log = logging.getLogger(__name__)

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from modgate.api.engine import EngineState
+from modgate.gateway import Overrides
 from modgate.observe.logs import LogSystem
 from modgate.server.app import App
 from modgate.server.banner import banner, engine_line
 
 log = logging.getLogger(__name__)
 
-DEFAULT_ADDRESSES = ("127.0.0.1:8080", "127.0.0.1:8081")
+DEMO_LEVEL = "warning"  # of the fileless start: a terminal shows its progress in place of lines
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,17 +32,21 @@ class Options:
     admin_address: str | None = None
     log_level: str = ""
 
+    def overrides(self) -> Overrides:
+        """What takes the place of the file's values."""
+        level = self.log_level or (DEMO_LEVEL if self.path is None else "")
+        said = {
+            ("listen", "address"): self.address,
+            ("admin", "address"): self.admin_address,
+            ("log", "level"): level,
+        }
+        return {path: value for path, value in said.items() if value}
+
 
 async def run(options: Options) -> int:
     """Serve until a signal; the answer is that signal."""
     fileless = options.path is None
-    logs = LogSystem(options.log_level or "warning")
-    addresses = None
-    if fileless or options.address or options.admin_address:
-        addresses = (
-            options.address or DEFAULT_ADDRESSES[0],
-            options.admin_address or DEFAULT_ADDRESSES[1],
-        )
+    logs = LogSystem(options.log_level or DEMO_LEVEL)
 
     def changed(name: str, state: EngineState) -> None:
         if fileless and (line := engine_line(name, state)):
@@ -51,13 +56,12 @@ async def run(options: Options) -> int:
         options.path,
         only=options.only,
         directory=options.directory,
-        addresses=addresses,
+        overrides=options.overrides(),
         changed=changed,
     )
     try:
         await app.open()
-        if not fileless and not options.log_level:
-            logs.set_level(app.log_level)
+        logs.set_level(app.log_level)
         for line in banner(app):
             options.say(line)
         stop = await _signalled(app)

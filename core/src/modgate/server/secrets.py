@@ -65,8 +65,10 @@ class StateDirectory:
         return made, stored
 
     def close(self) -> None:
-        """Give the directory free."""
-        os.close(self._lock)
+        """Give the directory free; a second time does nothing."""
+        lock, self._lock = self._lock, -1
+        if lock >= 0:
+            os.close(lock)
 
 
 def _kept(path: Path, make: Callable[[], str]) -> Secret:

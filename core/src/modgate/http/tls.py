@@ -6,6 +6,15 @@ import os
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
+
+
+class Unusable(OSError):
+    """Certificate files that cannot be served with; `which` of the two is at fault."""
+
+    def __init__(self, which: Literal["cert", "key"], message: str) -> None:
+        super().__init__(message)
+        self.which = which
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +28,8 @@ class TlsFiles:
 class Tls:
     """One SSL context for a listener's life; `refresh()` loads changed files into it.
 
-    New handshakes use what was loaded last; open connections keep theirs.
+    New handshakes use what was loaded last; open connections keep theirs.  Unusable for files that
+    are missing, are not PEM, or do not belong together.
     """
 
     def __init__(self, files: TlsFiles) -> None:
@@ -27,8 +37,22 @@ class Tls:
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.minimum_version = ssl.TLSVersion.TLSv1_2
         self.context.set_alpn_protocols(["http/1.1"])
-        self._seen = self._stamp()
-        self._load()
+        try:
+            self._seen = self._stamp()
+            self._load()
+        except OSError as error:
+            raise self._unusable(error) from None
+
+    def _unusable(self, error: OSError) -> Unusable:
+        if reason := _unread(self._files.cert):
+            return Unusable("cert", reason)
+        if reason := _unread(self._files.key):
+            return Unusable("key", reason)
+        if getattr(error, "reason", "") == "KEY_VALUES_MISMATCH":
+            text = f"{self._files.key} is not the key of {self._files.cert}"
+            return Unusable("key", text)
+        text = f"{self._files.cert} and {self._files.key} are no certificate and private key in PEM"
+        return Unusable("cert", text)
 
     def _stamp(self) -> tuple[float, float]:
         return os.stat(self._files.cert).st_mtime, os.stat(self._files.key).st_mtime
@@ -49,3 +73,11 @@ class Tls:
         self._load()
         self._seen = stamp
         return True
+
+
+def _unread(path: Path) -> str:
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        return f"{path} cannot be read: {(error.strerror or '').lower()}"
+    return ""
