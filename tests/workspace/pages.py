@@ -37,11 +37,16 @@ REFUSALS = {
     "context_length_exceeded": "the prompt, with what may come out, does not fit into the model",
     "document_too_large": "the document has more bytes than the plugin takes",
     "fetch_failed": "a file named by URL could not be had",
+    "failed_to_download_file": "a file named by URL did not come",
+    "failed_to_download_image": "an image named by URL did not come",
+    "file_too_large": "a file named by URL has more bytes than may be had",
     "image_too_large": "an image has more pixels than the plugin takes",
-    "integer_above_max_value": "a number is above what the endpoint takes",
+    "integer_above_max_value": "a whole number is above what the endpoint takes",
+    "integer_below_min_value": "a whole number is below what the endpoint takes",
     "invalid_audio": "the audio cannot be used",
     "invalid_body": "the body's framing is broken: multipart, encoding or size",
     "invalid_document": "the document is neither a PDF nor a known image",
+    "invalid_file_format": "what a URL names is no file of a kind that the endpoint takes",
     "invalid_image_format": "the image is of no known format, or cannot be decoded",
     "invalid_image_url": "an image's URL cannot be used or may not be fetched",
     "invalid_json": "the body is not valid JSON; the wire shows `null` for the code",
@@ -49,6 +54,8 @@ REFUSALS = {
     "invalid_url": "a URL cannot be used or may not be fetched",
     "invalid_value": "a field's value is none that the endpoint or the engine takes",
     "missing_required_parameter": "a field that the endpoint needs is absent",
+    "number_above_max_value": "a number is above what the endpoint takes",
+    "number_below_min_value": "a number is below what the endpoint takes",
     "string_above_max_length": "a text is longer than the endpoint takes",
     "too_many_images": "the request carries more images than the plugin takes",
     "too_many_pages": "the document has more pages than the plugin takes",
@@ -106,13 +113,48 @@ def refusal_codes() -> set[str]:
 
 
 def _codes(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text())):
-        if not isinstance(node, ast.Call) or len(node.args) < 3:
-            continue
-        name = node.func.attr if isinstance(node.func, ast.Attribute) else ast.unparse(node.func)
-        code = node.args[1]
-        if name in ("Refused", "fault") and isinstance(code, ast.Constant):
-            yield str(code.value)
+    tree = ast.parse(path.read_text())
+    for function in ast.walk(tree):
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+            for call in ast.walk(function):
+                if isinstance(call, ast.Call) and len(call.args) >= 3:
+                    yield from _codes_of(call, function, tree)
+
+
+def _codes_of(
+    call: ast.Call, function: ast.FunctionDef | ast.AsyncFunctionDef, tree: ast.Module
+) -> Iterator[str]:
+    """The codes of one refusal: written out, made of an argument, or from a table of codes."""
+    name = call.func.attr if isinstance(call.func, ast.Attribute) else ast.unparse(call.func)
+    code = call.args[1]
+    if name == "_Codes":
+        yield from (str(each.value) for each in call.args if isinstance(each, ast.Constant))
+    elif name in ("Refused", "fault") and isinstance(code, ast.Constant):
+        yield str(code.value)
+    elif name in ("Refused", "fault") and isinstance(code, ast.JoinedStr):
+        yield from _filled(code, function, tree)
+
+
+def _filled(
+    text: ast.JoinedStr, function: ast.FunctionDef | ast.AsyncFunctionDef, tree: ast.Module
+) -> Iterator[str]:
+    """An f-string with every word that its one argument is given in the file; as it is, if none."""
+    [named] = [part.value for part in text.values if isinstance(part, ast.FormattedValue)]
+    names = [each.arg for each in function.args.args if each.arg != "self"]
+    source = ast.unparse(named)
+    at = names.index(source) if source in names else len(names)
+    given = {
+        str(call.args[at].value)
+        for call in ast.walk(tree)
+        if isinstance(call, ast.Call)
+        and ast.unparse(call.func).rpartition(".")[2] == function.name
+        and len(call.args) > at
+        and isinstance(call.args[at], ast.Constant)
+    }
+    for word in given or {ast.unparse(text)}:
+        yield "".join(
+            str(part.value) if isinstance(part, ast.Constant) else word for part in text.values
+        )
 
 
 def hooks() -> list[types.FunctionType]:

@@ -154,12 +154,23 @@ def test_only_engines_that_ran_are_called_supported() -> None:
     assert {(row[0].strip("| `"), row[1], row[4][:10]) for row in called} == ran
 
 
+SIDES = ("above_max", "below_min")
+
+
 def test_every_error_code_is_documented() -> None:
     page = _read("errors.md")
     codes = {kind.code for kind in pages.error_classes()} | pages.refusal_codes()
 
     assert len(codes) > 30
     assert sorted(code for code in codes if f"`{code}`" not in page) == []
+
+
+def test_codes_that_are_put_together_are_seen() -> None:
+    codes = pages.refusal_codes()
+
+    assert {f"{kind}_{side}_value" for kind in ("integer", "number") for side in SIDES} <= codes
+    assert "failed_to_download_image" in codes
+    assert not [code for code in codes if not code.isidentifier()]
 
 
 def test_every_command_and_option_is_documented() -> None:

@@ -302,3 +302,11 @@ class PluginError(Exception):
     def __init__(self, plugin: str, message: str) -> None:
         super().__init__(f"plugin '{plugin}' {message}")
         self.plugin = plugin
+
+
+def plain(error: Exception) -> str:
+    """Why something failed, for people: `modgate.toml: no such file or directory`."""
+    if not isinstance(error, OSError):
+        return str(error)
+    reason = (error.strerror or str(error)).lower()
+    return f"{error.filename}: {reason}" if error.filename else reason

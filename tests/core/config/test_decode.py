@@ -246,6 +246,17 @@ def test_any_file_is_decoded_or_every_mistake_is_told(
 
 
 @calm
+@given(first=FILES, second=FILES)
+def test_what_is_right_of_any_file_is_linked(shared: Config, first: str, second: str) -> None:
+    text = f'include = ["b.toml"]\n{first}'
+    alone = mistakes(lambda: shared.decode(text, b=second))
+
+    together = mistakes(lambda: shared.link(text, b=second))
+
+    assert together[: len(alone)] == alone
+
+
+@calm
 @given(st.binary(max_size=200))
 def test_any_bytes_are_decoded_or_refused(shared: Config, raw: bytes) -> None:
     path = shared.folder / "any.toml"

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import click
 
-from modgate.errors import ConfigError, PluginError
+from modgate.errors import ConfigError, PluginError, plain
 
 
 @contextmanager
@@ -31,9 +31,3 @@ def told() -> Iterator[None]:
     except OSError as error:
         click.echo(plain(error), err=True)
         sys.exit(1)
-
-
-def plain(error: OSError) -> str:
-    """`modgate.toml: no such file or directory`, without an error's number."""
-    reason = (error.strerror or str(error)).lower()
-    return f"{error.filename}: {reason}" if error.filename else reason

@@ -47,7 +47,10 @@ def command(
     """
     from modgate.server.run import Options, run
 
-    names = [name.strip() for name in only.split(",")] if only else None
+    if only is not None and path is not None:
+        text = "--only is for the start without a file; with one, its [plugin.NAME] sections say it"
+        raise click.UsageError(text)
+    names = [name.strip() for name in only.split(",")] if only is not None else None
     options = Options(
         path=path,
         only=names,

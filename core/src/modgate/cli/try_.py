@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import click
 
 from modgate.api.json import Json
 from modgate.cli.problems import told
+
+if TYPE_CHECKING:
+    from aiohttp import ClientSession
 
 SHOWN_AT_MOST = 2000
 ANSWER_S = 300.0
@@ -25,51 +31,101 @@ def command(modality: str, url: str, key: str | None, model: str | None) -> None
     """Send MODALITY's first sample to a running gateway and print what comes back."""
     from modgate.gateway import plan
 
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise click.UsageError(f"--url reads http://HOST:PORT, and not '{url}'")
     with told():
         modalities = plan(None).loaded.modalities
-        if modality not in modalities:
-            raise click.UsageError(f"no such modality; there are: {', '.join(sorted(modalities))}")
-        key = key or os.environ.get("MODGATE_KEY") or _demo_key()
-    sys.exit(asyncio.run(_send(modality, modalities[modality].samples, url, key, model)))
+    if modality not in modalities:
+        raise click.UsageError(f"no such modality; there are: {', '.join(sorted(modalities))}")
+    key = key or os.environ.get("MODGATE_KEY") or _demo_key()
+    if not (key.isascii() and key.isprintable()):
+        raise click.UsageError("the key has characters that no key has")
+    sys.exit(asyncio.run(_tried(modality, modalities[modality].samples, url, key, model)))
 
 
 def _demo_key() -> str:
     from modgate.server.secrets import default_directory
 
     path: Path = default_directory() / "demo-key"
-    return path.read_text().strip()
+    try:
+        return path.read_text().strip()
+    except OSError:
+        text = "no key: give --key or MODGATE_KEY; `modgate serve` without a file makes a demo key"
+        raise click.UsageError(text) from None
 
 
-async def _send(modality: str, samples: Json, url: str, key: str, model: str | None) -> int:
+async def _tried(modality: str, samples: Json, url: str, key: str, model: str | None) -> int:
+    """Send, and say in a line why nothing came back."""
     import aiohttp
 
     headers = {"Authorization": f"Bearer {key}"}
     timeout = aiohttp.ClientTimeout(total=ANSWER_S)
-    async with aiohttp.ClientSession(url, headers=headers, timeout=timeout) as session:
-        if model is None:
-            async with session.get("/v1/models") as response:
-                cards = (await response.json()).get("data", [])
-            model = next((c["id"] for c in cards if modality in c["modalities"]), None)
-            if model is None:
-                click.echo(f"the gateway at {url} has no {modality} model for this key", err=True)
-                return 1
-        sample = samples[0]
-        click.echo(f"POST {url}{sample.path}  model {model}", err=True)
-        form = None
-        if sample.form is not None:
-            form = aiohttp.FormData()
-            for name, value in sample.form.items():
-                if isinstance(value, tuple):
-                    form.add_field(name, value[1], filename=value[0])
-                else:
-                    form.add_field(name, model if name == "model" else value)
-        body = {**sample.json, "model": model} if sample.json is not None else None
-        async with session.post(sample.path, json=body, data=form) as response:
-            data = await response.read()
-            units = response.headers.get("x-modgate-units", "")
-            click.echo(f"{response.status}  {units}", err=True)
-            text = data.decode("utf-8", "replace")
-            kind = response.content_type
-            shown = text[:SHOWN_AT_MOST] if "json" in kind or "text" in kind else ""
-            click.echo(shown or f"{len(data)} bytes of {kind}")
-            return 0 if response.status == 200 else 1
+    base = url.rstrip("/") + "/"
+    try:
+        async with aiohttp.ClientSession(base, headers=headers, timeout=timeout) as session:
+            model = model or await _first(session, url, modality)
+            return await _send(session, samples[0], url, model)
+    except _Unanswered as error:
+        click.echo(str(error), err=True)
+    except aiohttp.ClientConnectorError:
+        click.echo(f"no gateway answers at {url}; start one: modgate serve", err=True)
+    except aiohttp.ClientError as error:
+        click.echo(f"what answers at {url} is no gateway ({type(error).__name__})", err=True)
+    except TimeoutError:
+        click.echo(f"the gateway at {url} gave no reply within {ANSWER_S:.0f} s", err=True)
+    return 1
+
+
+class _Unanswered(Exception):
+    """The gateway was reached and there is nothing to show; the message says why."""
+
+
+async def _first(session: ClientSession, url: str, modality: str) -> str:
+    """The first model of a modality that the key may use."""
+    async with session.get("v1/models") as response:
+        text = await response.text()
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = None
+    if not isinstance(value, dict):
+        raise _Unanswered(f"what answers at {url} is no gateway (status {response.status})")
+    if response.status != 200:
+        raise _Unanswered(_refused(url, response.status, value))
+    for card in value.get("data", []):
+        if modality in card["modalities"]:
+            return str(card["id"])
+    raise _Unanswered(f"the gateway at {url} has no {modality} model for this key")
+
+
+def _refused(url: str, status: int, value: Json) -> str:
+    if "pages" in value or "admin" in str(value.get("error")):
+        return f"{url} is the admin listener; give the public one: modgate serve prints both"
+    error = value.get("error")
+    reason = error.get("message") if isinstance(error, dict) else error
+    return f"the gateway at {url} refused ({status}): {reason}"
+
+
+async def _send(session: ClientSession, sample: Json, url: str, model: str) -> int:
+    import aiohttp
+
+    click.echo(f"POST {url}{sample.path}  model {model}", err=True)
+    form = None
+    if sample.form is not None:
+        form = aiohttp.FormData()
+        for name, value in sample.form.items():
+            if isinstance(value, tuple):
+                form.add_field(name, value[1], filename=value[0])
+            else:
+                form.add_field(name, model if name == "model" else value)
+    body = {**sample.json, "model": model} if sample.json is not None else None
+    async with session.post(sample.path.lstrip("/"), json=body, data=form) as response:
+        data = await response.read()
+        units = response.headers.get("x-modgate-units", "")
+        click.echo(f"{response.status}  {units}", err=True)
+        text = data.decode("utf-8", "replace")
+        kind = response.content_type
+        shown = text[:SHOWN_AT_MOST] if "json" in kind or "text" in kind else ""
+        click.echo(shown or f"{len(data)} bytes of {kind}")
+        return 0 if response.status == 200 else 1

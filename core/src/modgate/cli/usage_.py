@@ -27,7 +27,11 @@ def command(path: Path | None, directory: Path | None, tenant: str | None, as_js
     with told():
         if directory is None and path is not None:
             directory = decode(read(path)).state.directory
-        found = sums((directory or default_directory()) / "ledger", tenant=tenant)
+        ledger = (directory or default_directory()) / "ledger"
+        if not ledger.is_dir():
+            text = f"there is no ledger in {ledger.parent}: is that a gateway's state directory?"
+            raise click.ClickException(text)
+        found = sums(ledger, tenant=tenant)
     if as_json:
         rows = [
             {

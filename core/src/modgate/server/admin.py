@@ -14,7 +14,7 @@ from aiohttp import web
 from modgate.api.json import Json
 from modgate.api.secret import Secret
 from modgate.api.surface import dump
-from modgate.errors import ConfigError, PluginError
+from modgate.errors import ConfigError, PluginError, plain
 from modgate.state import State
 
 # The answer: the sections whose changes wait for a restart.
@@ -107,7 +107,7 @@ class Admin:
         try:
             waiting = await self._reload()
         except (ConfigError, PluginError, OSError) as error:
-            return _json({"reloaded": False, "problems": str(error).splitlines()}, 400)
+            return _json({"reloaded": False, "problems": plain(error).splitlines()}, 400)
         return _json({"reloaded": True, "needs_restart": list(waiting)})
 
 

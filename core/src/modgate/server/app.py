@@ -18,7 +18,7 @@ from modgate.clock import SystemClock
 from modgate.decoders.pool import Decoders
 from modgate.decoders.process import DecoderLimits
 from modgate.engines.supervisor import Engines
-from modgate.errors import ConfigError, PluginError, Problem
+from modgate.errors import ConfigError, PluginError, Problem, plain
 from modgate.gateway import Gateway, Overrides, Plan, build, plan
 from modgate.http.tls import TlsFiles
 from modgate.ledger.frames import Tampered
@@ -195,7 +195,7 @@ class App:
             made = self._plan()
             self._use(made)
         except (ConfigError, PluginError, OSError) as error:
-            log.error("reload refused", extra={"problems": str(error).splitlines()})
+            log.error("reload refused", extra={"problems": plain(error).splitlines()})
             raise
         waiting = made.linked.file.static_changes(self._started)
         if waiting:

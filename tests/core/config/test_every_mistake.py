@@ -1,0 +1,172 @@
+"""Mistakes of every phase are told at once; what serving would trip over is one of them."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from made_configs import PLUGINS, Config
+
+from modgate.api.secret import Secret
+from modgate.auth.keys import new_key
+from modgate.config.decode import salvaged
+from modgate.errors import ConfigError
+from modgate.gateway import plan
+from modgate.host.installed import Installed
+
+BOTH = '[plugin.words]\n[plugin.sounds]\n[model.chat]\nmodality = "words"\n'
+BACKEND = '[[backend]]\nname = "b"\nurl = "http://x:1"\nserves = { chat = "engine" }\n'
+
+
+def keyed(config: Config, *tenants: str, pepper: bool = True) -> str:
+    """Sections of tenants whose key files are `TENANT.keys`."""
+    (config.folder / "pepper").write_text("pepper")
+    lines = [f'[auth]\npepper = {{ file = "{config.folder}/pepper" }}'] if pepper else []
+    lines += [
+        f'[tenant.{name}]\nkeys = {{ file = "{config.folder}/{name}.keys" }}' for name in tenants
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def test_mistakes_of_types_links_plugins_and_files_are_told_together(config: Config) -> None:
+    found = config.told(
+        "[plugin.wrods]\n[plugin.sounds]\nx = 1\n"
+        '[model.chat]\nmodality = "words"\n'
+        '[listen]\naddress = "127.0.0.1:99999"\ntls = { cert = "/none", key = "/none" }\n'
+        '[[backend]]\nname = "a"\nurl = "http://x:1"\n'
+        '[[backend]]\nname = "b"\nurl = "http://x:2"\nserves = { chatt = "engine" }\n'
+    )
+
+    assert [each.split(": ", 2)[:2] for each in found] == [
+        ["modgate.toml:7", "listen.address"],
+        ["modgate.toml:9", "backend[0].serves"],
+        ["modgate.toml:1", "plugin.wrods"],
+        ["modgate.toml:3", "plugin.sounds.x"],
+        ["modgate.toml:8", "listen.tls.cert"],
+        ["modgate.toml:15", "backend[1].serves.chatt"],
+    ]
+    assert found[2].endswith("; did you mean 'words'?")
+    assert found[5].endswith("; did you mean 'chat'?")
+
+
+def test_what_was_left_out_is_not_missed_where_it_is_named(config: Config) -> None:
+    [problem] = config.told(
+        BOTH.replace('modality = "words"', "modality = 3")
+        + BACKEND
+        + '[tenant.a]\nmodels = ["chat"]'
+    )
+
+    assert problem.startswith("modgate.toml:4: model.chat.modality: ")
+
+
+def test_a_pepper_that_cannot_be_read_is_one_mistake(config: Config) -> None:
+    text = keyed(config, "a").replace('pepper" }', 'papper" }')
+    (config.folder / "a.keys").write_text("")
+
+    [problem] = config.told(text)
+
+    assert "auth.pepper" in problem
+
+
+def test_a_file_that_is_not_there_hides_no_mistakes_of_types(config: Config) -> None:
+    found = config.told(f'include = ["missing.toml"]\nlisten = 3\n{BACKEND}')
+
+    assert found[0] == "modgate.toml:1: include: there is no file 'missing.toml'"
+    assert [each.split(": ")[1] for each in found[1:]] == ["listen"]
+
+
+def test_a_pattern_may_match_nothing_yet(config: Config) -> None:
+    assert config.link('include = ["tenants/*.toml"]\n').tenants == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[listen]\naddress = "127.0.0.1:65536"', "2: listen.address: port 65536 is none"),
+        ('[listen]\naddress = "::1:80"', '2: listen.address: reads "HOST:PORT", with an IPv6'),
+        ('[listen]\naddress = "127.1:80"', "2: listen.address: '127.1' is no IP address"),
+        ('[listen]\naddress = "[::g]:80"', "2: listen.address: '::g' is no IP address"),
+        ('[listen]\naddress = ":80"', '2: listen.address: reads "HOST:PORT"'),
+        ("[listen]\naddress = 80", '2: listen.address: reads "HOST:PORT"'),
+        (
+            '[listen]\naddress = "0.0.0.0:8081"',
+            "1: admin.address: the public listener has 0.0.0.0:8081 already",
+        ),
+        ('[listen]\ntrusted_proxies = ["300.0.0.0/8"]', "2: listen.trusted_proxies[0]: no network"),
+        ('[listen]\ntrusted_proxies = ["10.0.0.1/8"]', "2: listen.trusted_proxies[0]: no network"),
+        ('[trace]\notlp = "nope"', '2: trace.otlp: reads "http://collector:4318"'),
+        ('[cors]\norigins = ["app.example"]', "2: cors.origins[0]: an origin reads"),
+        ('[cors]\norigins = ["https://app.example/"]', "2: cors.origins[0]: an origin reads"),
+        ('[cors]\norigins = ["https://App.example"]', "2: cors.origins[0]: an origin reads"),
+        ('[fetch]\nallow = ["*", "files.internal"]', "2: fetch.allow[1]: 'files.internal' is not"),
+        (BOTH + BACKEND.replace('chat = "engine"', ""), "8: backend[0].serves: names no model"),
+        (BOTH + BACKEND.replace("x:1", "x:1/?a=b"), "7: backend[0].url: paths are put behind it"),
+        (BOTH + BACKEND.replace("x:1", "x:1/#a"), "7: backend[0].url: paths are put behind it"),
+        (BOTH + BACKEND.replace("x:1", "x:99999"), "7: backend[0].url: is no URL: Port out of"),
+        (BOTH + BACKEND.replace("x:1", ":1"), "7: backend[0].url: names no host"),
+        (
+            f'{BOTH}{BACKEND}region = "eu"\n[tenant.a]\nregions = ["ue", "eu"]\n',
+            "11: tenant.a.regions[0]: no backend stands in 'ue'",
+        ),
+    ],
+)
+def test_what_serving_would_trip_over_is_a_mistake(config: Config, text: str, said: str) -> None:
+    [problem] = config.told(f"{text}\n")
+
+    assert problem.startswith(f"modgate.toml:{said}")
+
+
+@pytest.mark.parametrize("origin", ["*", "http://localhost:3000", "https://app.example"])
+def test_origins_as_browsers_send_them_are_none(config: Config, origin: str) -> None:
+    assert config.link(f'[cors]\norigins = ["{origin}"]\n').file.cors.origins == (origin,)
+
+
+def test_a_key_file_that_is_not_there_has_the_line_that_names_it(config: Config) -> None:
+    [problem] = config.told(keyed(config, "a"))
+
+    assert (
+        problem
+        == "modgate.toml:4: tenant.a.keys.file: a.keys cannot be read: no such file or directory"
+    )
+
+
+def test_a_junk_key_file_has_its_own_line(config: Config) -> None:
+    (config.folder / "a.keys").write_text("# keys\njunk\n")
+
+    [problem] = config.told(keyed(config, "a"))
+
+    assert problem.startswith("a.keys:2: tenant.a.keys: a key line reads: ID DIGEST NAME")
+
+
+def test_a_key_of_two_tenants_has_the_line_of_the_second(config: Config) -> None:
+    _, stored = new_key(Secret("pepper"), name="a", env="test", random=os.urandom)
+    for name in ("a", "b"):
+        (config.folder / f"{name}.keys").write_text(f"# {name}\n{stored.line()}\n")
+
+    [problem] = config.told(keyed(config, "a", "b"))
+
+    assert problem.startswith(f"b.keys:2: tenant.b.keys: key id {stored.id} is tenant 'a's already")
+
+
+def test_tls_files_that_do_not_belong_together_are_a_mistake(config: Config) -> None:
+    (config.folder / "junk").write_text("junk")
+    junk = config.folder / "junk"
+
+    [problem] = config.told(f'[listen]\ntls = {{ cert = "{junk}", key = "{junk}" }}\n')
+
+    assert problem.startswith("modgate.toml:2: listen.tls.cert: junk and junk are no certificate")
+
+
+def test_only_names_what_is_there() -> None:
+    with pytest.raises(ConfigError) as caught:
+        plan(None, installed=Installed(), extra=PLUGINS, only=["word"])
+
+    assert str(caught.value) == (
+        "command line: --only: 'word' is not installed; did you mean 'words'?; "
+        "installed: words, sounds"
+    )
+
+
+def test_a_file_of_nothing_but_mistakes_is_told_and_not_gone_on_with(config: Config) -> None:
+    with pytest.raises(ConfigError, match="listen"):
+        salvaged(config.source('include = ["none.toml"]\nlisten = 3\nadmin = "x"\n'))

@@ -1,0 +1,90 @@
+"""Commands that cannot do what is asked say why in a line, and what to do."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from gateways import start
+
+from modgate.cli import main
+from modgate.cli.try_ import _tried
+from modgate.plugin import Sample
+
+
+def said(*words: str) -> tuple[int, str]:
+    result = CliRunner().invoke(main, words)
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    return result.exit_code, result.output.splitlines()[-1]
+
+
+def closed_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port: int = listening.getsockname()[1]
+    return port
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "text"),
+    [
+        (["try", "llm", "--url", "nonsense"], 2, "--url reads http://HOST:PORT"),
+        (["try", "llm", "--key", "b\u00e4d"], 2, "the key has characters that no key has"),
+        (["serve", "--log-level", "LOUD"], 2, "'LOUD' is not one of"),
+        (["serve", "--only", "lmm"], 1, "1 problem"),
+        (["serve", "x.toml", "--only", "llm"], 2, "--only is for the start without a file"),
+        (["check", "none.toml"], 1, "none.toml: no such file or directory"),
+        (["keys", "new", "a", "--directory", "/none"], 1, "/none/pepper: no such file"),
+        (["usage", "--directory", "/none"], 1, "there is no ledger in /none"),
+    ],
+)
+def test_a_command_that_cannot_says_why(words: Sequence[str], code: int, text: str) -> None:
+    found, line = said(*words)
+
+    assert text in line
+    assert found == code
+
+
+def test_without_a_gateway_it_says_how_to_start_one() -> None:
+    url = f"http://127.0.0.1:{closed_port()}"
+
+    assert said("try", "llm", "--url", url, "--key", "k") == (
+        1,
+        f"no gateway answers at {url}; start one: modgate serve",
+    )
+
+
+def test_without_a_key_it_says_where_one_comes_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.delenv("MODGATE_KEY", raising=False)
+
+    code, line = said("try", "llm")
+
+    assert "give --key or MODGATE_KEY" in line
+    assert code == 2
+
+
+async def test_a_gateway_that_refuses_is_quoted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    running = await start(tmp_path, [{"url": "http://127.0.0.1:9"}], plugins=("llm",))
+    host, port = running.app.admin_address
+    samples = [Sample(path="/v1/chat/completions", json={})]
+    try:
+        codes = [
+            await _tried("llm", samples, running.url, "bad", None),
+            await _tried("llm", samples, f"http://{host}:{port}", running.key, None),
+            await _tried("ocr", samples, running.url, running.key, None),
+        ]
+    finally:
+        await running.app.close()
+
+    lines = capsys.readouterr().err.splitlines()
+    assert codes == [1, 1, 1]
+    assert lines[0].endswith("refused (401): the API key is not valid")
+    assert "is the admin listener" in lines[1]
+    assert "has no ocr model for this key" in lines[2]
