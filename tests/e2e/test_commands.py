@@ -32,6 +32,7 @@ def closed_port() -> int:
     [
         (["try", "llm", "--url", "nonsense"], 2, "--url reads http://HOST:PORT"),
         (["try", "llm", "--key", "b\u00e4d"], 2, "the key has characters that no key has"),
+        (["try", "lmm"], 2, "no modality 'lmm'; did you mean 'llm'?; there are: asr"),
         (["serve", "--log-level", "LOUD"], 2, "'LOUD' is not one of"),
         (["serve", "--only", "lmm"], 1, "1 problem"),
         (["serve", "x.toml", "--only", "llm"], 2, "--only is for the start without a file"),
@@ -45,6 +46,15 @@ def test_a_command_that_cannot_says_why(words: Sequence[str], code: int, text: s
 
     assert text in line
     assert found == code
+
+
+def test_a_word_that_no_key_can_carry_is_told(tmp_path: Path) -> None:
+    (tmp_path / "pepper").write_text("pepper")
+
+    code, line = said("keys", "new", "a", "--env", "LIVE", "--directory", str(tmp_path))
+
+    assert "1 to 16 letters, a to z" in line
+    assert code == 2
 
 
 def test_without_a_gateway_it_says_how_to_start_one() -> None:

@@ -9,7 +9,7 @@ from made_configs import PLUGINS, Config
 
 from modgate.api.secret import Secret
 from modgate.auth.keys import new_key
-from modgate.config.decode import salvaged
+from modgate.config.decode import close_to, salvaged
 from modgate.errors import ConfigError
 from modgate.gateway import plan
 from modgate.host.installed import Installed
@@ -170,3 +170,16 @@ def test_only_names_what_is_there() -> None:
 def test_a_file_of_nothing_but_mistakes_is_told_and_not_gone_on_with(config: Config) -> None:
     with pytest.raises(ConfigError, match="listen"):
         salvaged(config.source('include = ["none.toml"]\nlisten = 3\nadmin = "x"\n'))
+
+
+def test_a_key_beside_a_models_facts_is_guessed(config: Config) -> None:
+    [problem] = config.told(f'{BOTH}alises = ["x"]\n')
+
+    assert problem == "modgate.toml:5: model.chat.alises: unknown key; did you mean 'aliases'?"
+
+
+@pytest.mark.parametrize(
+    ("written", "guess"), [("lmm", "llm"), ("vml", "vlm"), ("words", ""), ("ocr2", "ocr")]
+)
+def test_what_begins_like_it_is_the_better_guess(written: str, guess: str) -> None:
+    assert close_to(written, ["vlm", "llm", "ocr"]) == guess

@@ -36,6 +36,9 @@ def new(name: str, path: Path | None, directory: Path | None, env: str) -> None:
             pepper = Secret((directory / "pepper").read_text().strip())
     if pepper is None:
         raise click.UsageError("say whose pepper: --config FILE or --directory DIR")
-    key, stored = new_key(pepper, name=name, env=env, random=os.urandom)
+    try:
+        key, stored = new_key(pepper, name=name, env=env, random=os.urandom)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
     click.echo(f"key:  {key.reveal()}")
     click.echo(f"line: {stored.line()}")

@@ -29,6 +29,7 @@ ANSWER_S = 300.0
 @click.option("--model", help="model; else the first of the modality")
 def command(modality: str, url: str, key: str | None, model: str | None) -> None:
     """Send MODALITY's first sample to a running gateway and print what comes back."""
+    from modgate.config.decode import did_you_mean
     from modgate.gateway import plan
 
     parts = urlsplit(url)
@@ -37,7 +38,8 @@ def command(modality: str, url: str, key: str | None, model: str | None) -> None
     with told():
         modalities = plan(None).loaded.modalities
     if modality not in modalities:
-        raise click.UsageError(f"no such modality; there are: {', '.join(sorted(modalities))}")
+        text = f"no modality '{modality}'{did_you_mean(modality, modalities)}"
+        raise click.UsageError(f"{text}; there are: {', '.join(sorted(modalities))}")
     key = key or os.environ.get("MODGATE_KEY") or _demo_key()
     if not (key.isascii() and key.isprintable()):
         raise click.UsageError("the key has characters that no key has")

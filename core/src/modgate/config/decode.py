@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
-from difflib import get_close_matches
+from difflib import SequenceMatcher
 from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
@@ -19,6 +19,7 @@ from modgate.errors import ConfigError, Problem
 
 FILES_AT_MOST = 1000
 ROUNDS = 16  # of leaving out what is wrong; what is left out may be needed elsewhere
+ALIKE = 0.6  # of 1, from which a name is a guess at what was meant
 COMMAND_LINE = "command line"
 _WILD = re.compile(r"[*?\[]")
 _LINE = re.compile(r"\(at line (\d+), ")
@@ -228,14 +229,19 @@ def problems_of(
     problem: Callable[[at.Path, str], Problem],
     kind: type[BaseModel],
     front: at.Path,
+    also: Iterable[str] = (),
 ) -> list[Problem]:
-    """pydantic's complaints in our words, each at its place, with a guess at what was meant."""
+    """pydantic's complaints in our words, each at its place, with a guess at what was meant.
+
+    `also`: keys that stand beside those of `kind`.
+    """
     found = []
     for each in error.errors(include_url=False, include_context=True, include_input=False):
         path = (*front, *each["loc"])
         message = each["msg"].removeprefix("Value error, ")
         if each["type"] == "extra_forbidden":
-            message = f"unknown key{did_you_mean(str(path[-1]), _known(kind, each['loc'][:-1]))}"
+            known = [*_known(kind, each["loc"][:-1]), *(also if len(each["loc"]) == 1 else ())]
+            message = f"unknown key{did_you_mean(str(path[-1]), known)}"
         elif each["type"] == "missing":
             message = "is required"
         found.append(problem(path, message))
@@ -270,6 +276,14 @@ def did_you_mean(written: str, known: Iterable[str]) -> str:
 
 
 def close_to(written: str, known: Iterable[str]) -> str:
-    """The known name that was probably meant; '' when none is like it."""
-    close = get_close_matches(written, sorted(known), n=1, cutoff=0.6)
-    return close[0] if close else ""
+    """The known name that was probably meant; '' when none is like it.
+
+    Of names that are as like, the one that begins like it: `lmm` is `llm` and not `vlm`.
+    """
+
+    def likeness(name: str) -> tuple[float, bool]:
+        ratio = SequenceMatcher(None, name, written).ratio()
+        return ratio, name[:1] == written[:1]
+
+    best = max(sorted(known), key=likeness, default="")
+    return best if likeness(best)[0] >= ALIKE else ""

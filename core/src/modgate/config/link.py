@@ -140,7 +140,8 @@ class Linker:
             return modality.model_type.model_validate(section.model_extra or {})
         except ValidationError as error:
             path = ("model", name)
-            self._problems += problems_of(error, self._source.problem, modality.model_type, path)
+            kind, also = modality.model_type, ModelSection.model_fields
+            self._problems += problems_of(error, self._source.problem, kind, path, also)
             return ModelFacts()
 
     def _model_names(

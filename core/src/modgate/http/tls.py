@@ -51,7 +51,7 @@ class Tls:
         if getattr(error, "reason", "") == "KEY_VALUES_MISMATCH":
             text = f"{self._files.key} is not the key of {self._files.cert}"
             return Unusable("key", text)
-        text = f"{self._files.cert} and {self._files.key} are no certificate and private key in PEM"
+        text = f"{self._files.cert} and {self._files.key} are no certificate and open key in PEM"
         return Unusable("cert", text)
 
     def _stamp(self) -> tuple[float, float]:
@@ -59,8 +59,10 @@ class Tls:
 
     def _load(self) -> None:
         # A certificate whose key does not fit would take the old key away: tried elsewhere first.
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(self._files.cert, self._files.key)
-        self.context.load_cert_chain(self._files.cert, self._files.key)
+        # With a password given, an encrypted key is refused and nobody is asked at the terminal.
+        cert, key = self._files.cert, self._files.key
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key, password="")
+        self.context.load_cert_chain(cert, key, password="")
 
     def refresh(self) -> bool:
         """Load the files again if they changed.
