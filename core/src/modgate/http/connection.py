@@ -1,10 +1,12 @@
-"""aiohttp's server protocol, with two things that it does not give.
+"""aiohttp's server protocol, with three things that it does not give.
 
-Word of a lost client while a request runs, and framing errors in the openai envelope.
+Word of a lost client while a request runs, framing errors in the openai envelope, and a deadline
+for a request's head.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Protocol
@@ -22,6 +24,7 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 LINGERING_S = 2.0
 KEEP_ALIVE_S = 75.0
+HEAD_S = 10.0  # from the connection, or a head's first byte, to its last
 HEADER_AT_MOST, LINE_AT_MOST, HEADERS_AT_MOST = 16 << 10, 8 << 10, 100
 
 
@@ -39,7 +42,7 @@ class FramingRefusal(Protocol):
 class Connection(RequestHandler):
     """One client's connection.  `on_lost` is called once when the client is gone."""
 
-    __slots__ = ("_refusal", "on_lost")
+    __slots__ = ("_head_timer", "_refusal", "on_lost")
 
     def __init__(self, server: Server) -> None:
         super().__init__(
@@ -55,9 +58,36 @@ class Connection(RequestHandler):
         )
         self.on_lost: Lost | None = None
         self._refusal = server.refusal
+        self._head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Whoever connects has something to say."""
+        super().connection_made(transport)
+        self._head_timer = self._loop.call_later(HEAD_S, self._too_slow)
+
+    def data_received(self, data: bytes) -> None:
+        """A head that has begun must end; the body has rules of its own (`Ingress`)."""
+        heads = self._request_count
+        super().data_received(data)
+        if self._request_count != heads:
+            self._heard()
+        elif self._head_timer is None and self._current_request is None and not self._messages:
+            self._head_timer = self._loop.call_later(HEAD_S, self._too_slow)
+
+    def _heard(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _too_slow(self) -> None:
+        """No request, so nobody to answer."""
+        self._head_timer = None
+        if self._current_request is None and not self._messages:
+            self.force_close()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Tell the running request, then let aiohttp clean up."""
+        self._heard()
         lost, self.on_lost = self.on_lost, None
         super().connection_lost(exc)
         if lost is not None:

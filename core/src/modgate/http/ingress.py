@@ -17,6 +17,8 @@ from modgate.spool import Scope
 PARTS_AT_MOST = 128
 TEXT_AT_MOST = 1 << 20
 READ_BYTES = 1 << 16
+# A body that drips holds a place as long as it likes.  Source: algorithms.md 9.
+GRACE_S, LEAST_BYTES_S = 5.0, 1024
 
 Networks = tuple[str, ...]
 Hold = Callable[[int], None]
@@ -46,15 +48,17 @@ def _within(address: str, networks: Networks) -> bool:
 class Ingress:
     """Reads one request's body.  `hold(bytes)` accounts for memory and may refuse.
 
-    `idle_s`: the body may pause that long; `bytes_in` counts what arrived.
+    `idle_s`: the body may pause that long; behind a grace it must keep a least pace, too;
+    `bytes_in` counts what arrived.
     """
 
-    __slots__ = ("_hold", "_idle_s", "_request", "bytes_in")
+    __slots__ = ("_began_s", "_hold", "_idle_s", "_request", "bytes_in")
 
     def __init__(self, request: web.BaseRequest, *, idle_s: float, hold: Hold) -> None:
         self._request = request
         self._idle_s = idle_s
         self._hold = hold
+        self._began_s = asyncio.get_running_loop().time()
         self.bytes_in = 0
 
     def check_head(self, kind: str, at_most: int) -> None:
@@ -140,7 +144,11 @@ class Ingress:
 
     async def _waited(self, waiting: Awaitable[T]) -> T:
         async with asyncio.timeout(self._idle_s):
-            return await waiting
+            given = await waiting
+        late_s = asyncio.get_running_loop().time() - self._began_s - GRACE_S
+        if late_s > 0 and self.bytes_in < late_s * LEAST_BYTES_S:
+            raise BodyTimedOut(f"the request body came with less than {LEAST_BYTES_S} bytes/s")
+        return given
 
 
 def too_large(at_most: int) -> GatewayError:

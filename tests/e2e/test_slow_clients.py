@@ -1,0 +1,101 @@
+"""Clients that hold a place without saying anything: a head and a body must come at a pace.
+
+Source: algorithms.md 9.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+from gateways import Running, start
+from oracle import requests as ask
+from oracle.client import send
+from oracle.engine import ScriptedEngine
+
+from modgate.http import connection, ingress
+
+HEAD_S, GRACE_S = 0.15, 0.1
+WITHIN_S = 5.0
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "HEAD_S", HEAD_S)
+    monkeypatch.setattr(ingress, "GRACE_S", GRACE_S)
+
+
+def head(running: Running, size: int) -> bytes:
+    lines = ["POST /v1/chat/completions HTTP/1.1", "Host: gateway"]
+    lines += [f"Authorization: Bearer {running.key}", "Content-Type: application/json"]
+    return "\r\n".join([*lines, f"Content-Length: {size}", "", ""]).encode()
+
+
+@pytest.mark.parametrize("said", [b"", b"POST /v1/chat/comp", b"GET / HTTP/1.1\r\nHost: g\r\n"])
+async def test_a_head_that_does_not_come_ends_the_connection(
+    tmp_path: Path, engine: ScriptedEngine, said: bytes
+) -> None:
+    running = await start(tmp_path, [{"url": engine.url}])
+    try:
+        reader, writer = await asyncio.open_connection(*running.app.public_address)
+        began = time.monotonic()
+        writer.write(said)
+        async with asyncio.timeout(WITHIN_S):
+            answer = await reader.read()
+        took_s = time.monotonic() - began
+        writer.close()
+    finally:
+        await running.app.close()
+
+    assert answer == b""
+    assert took_s >= HEAD_S / 2
+
+
+async def test_half_a_head_behind_a_request_ends_the_connection_and_silence_does_not(
+    tmp_path: Path, engine: ScriptedEngine
+) -> None:
+    running = await start(tmp_path, [{"url": engine.url}])
+    try:
+        reader, writer = await asyncio.open_connection(*running.app.public_address)
+        whole = b"GET /health/live HTTP/1.1\r\nHost: g\r\n\r\n"
+        statuses = []
+        for _ in range(2):
+            writer.write(whole)
+            statuses.append((await reader.readuntil(b"\r\n\r\n")).split()[1])
+            await reader.readexactly(len(b'{"status":"ok"}'))
+            await asyncio.sleep(2 * HEAD_S)  # a connection that rests is kept
+        writer.write(whole[:10])
+        async with asyncio.timeout(WITHIN_S):
+            rest = await reader.read()
+        writer.close()
+    finally:
+        await running.app.close()
+
+    assert statuses == [b"200", b"200"]
+    assert rest == b""
+
+
+async def test_a_body_that_drips_is_refused_and_a_late_stream_is_not(
+    tmp_path: Path, engine: ScriptedEngine
+) -> None:
+    running = await start(tmp_path, [{"url": engine.url}])
+    try:
+        reader, writer = await asyncio.open_connection(*running.app.public_address)
+        writer.write(head(running, 1000))
+        sent = 0
+        while sent < 500 and not reader._buffer:  # type: ignore[attr-defined]
+            writer.write(b" ")
+            await asyncio.sleep(0.02)
+            sent += 1
+        async with asyncio.timeout(WITHIN_S):
+            answer = await reader.readuntil(b"}}")
+        writer.close()
+        chat = await send(running.url, ask.chat(1, model="chat"), key=running.key)
+    finally:
+        await running.app.close()
+
+    assert answer.startswith(b"HTTP/1.1 408")
+    assert b"request_timeout" in answer
+    assert chat.status == 200
