@@ -77,6 +77,7 @@ class Process:
                 stderr=asyncio.subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),
                 env={**env, **ONE_THREAD},
+                start_new_session=True,  # a terminal's Ctrl-C is for the gateway, which drains
             )
         except BaseException:
             ours.close()

@@ -60,6 +60,11 @@ class Engines:
         self._changed = changed
         self._directory: Path | None = None
 
+    def leave(self) -> None:
+        """The gateway drains: what ends from now on is not started again."""
+        for child in self._children.values():
+            child.leaving = True
+
     def socket_of(self, name: str) -> str:
         """The path of an engine's socket: short, for a unix path holds 107 bytes, and private."""
         if self._directory is None:
@@ -125,6 +130,7 @@ class Child:
     def __init__(self, spec: EngineSpec, path: str, changed: Changed | None) -> None:
         self.spec = spec
         self.state = EngineState()
+        self.leaving = False
         self._path = path
         self._changed = changed
         self._turn = asyncio.Event()
@@ -159,6 +165,9 @@ class Child:
             await self._once()
             if self.state.state == "missing":
                 return
+            if self.leaving:
+                self._now(EngineState(state="failed", detail="it ended; the gateway is leaving"))
+                return
             failures = 1 if loop.time() - began > STEADY_S else failures + 1
             wait_s = BACKOFF_S[min(failures, len(BACKOFF_S)) - 1]
             detail = f"it ended; started again in {wait_s:.0f} s"
@@ -186,6 +195,7 @@ class Child:
                 stderr=asyncio.subprocess.PIPE,
                 pass_fds=(write_fd,),
                 env={**os.environ, **THREAD_ENV},
+                start_new_session=True,  # a terminal's Ctrl-C is for the gateway, which drains
             )
         finally:
             os.close(write_fd)

@@ -1,0 +1,133 @@
+"""The children of local engines: apart from the terminal, and never without their gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from modgate.engines.supervisor import Engines, EngineSpec
+
+ENGINE = """
+import socket, time
+from modgate.plugin import LocalEngine
+
+class Idle(LocalEngine):
+    def missing(self):
+        return []
+    def load(self, report):
+        pass
+    def serve(self, path):
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(path)
+            listening.listen()
+            time.sleep(60)
+"""
+GATEWAY = """
+import asyncio, sys
+from pathlib import Path
+from modgate.engines.supervisor import Engines, EngineSpec
+
+async def main():
+    engines = Engines()
+    engines.use([EngineSpec(name="e", engine="idle_engine:Idle", version="1",
+                            data=Path("."), threads=1)])
+    await engines.ready("e")
+    print(engines.socket_of("e"), engines._children["e"]._process.pid, flush=True)
+    await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+SPEC = EngineSpec(name="e", engine="idle_engine:Idle", version="1", data=Path("nowhere"), threads=1)
+LOOK_S, PATIENCE_S = 0.01, 5.0
+
+
+@pytest.fixture
+def found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine's module is where children look."""
+    (tmp_path / "idle_engine.py").write_text(ENGINE)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+
+def pid_of(engines: Engines) -> int:
+    process = engines._children["e"]._process
+    assert process is not None
+    return process.pid
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that only waits to be reaped does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+async def gone(pid: int) -> bool:
+    for _ in range(int(PATIENCE_S / LOOK_S)):
+        if not alive(pid):
+            return True
+        await asyncio.sleep(LOOK_S)
+    return False
+
+
+@pytest.mark.usefixtures("found")
+async def test_a_terminals_signal_is_not_for_the_children() -> None:
+    engines = Engines()
+    engines.use([SPEC])
+    await engines.ready("e")
+    pid = pid_of(engines)
+    groups = (os.getpgid(pid), os.getpgid(0))
+    await engines.close()
+
+    assert groups[0] == pid != groups[1]
+    assert await gone(pid)
+
+
+@pytest.mark.usefixtures("found")
+async def test_what_ends_while_the_gateway_leaves_is_not_started_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("modgate.engines.supervisor.BACKOFF_S", (0.0,))
+    engines = Engines()
+    engines.use([SPEC])
+    await engines.ready("e")
+    first = pid_of(engines)
+    os.kill(first, signal.SIGKILL)
+    assert await gone(first)
+    for _ in range(int(PATIENCE_S / LOOK_S)):
+        if pid_of(engines) != first:
+            break
+        await asyncio.sleep(LOOK_S)
+    second = pid_of(engines)
+    engines.leave()
+    os.kill(second, signal.SIGKILL)
+    async with asyncio.timeout(PATIENCE_S):
+        await asyncio.wait([engines._children["e"]._task])
+    last, state = pid_of(engines), engines.states()["e"].state
+    await engines.close()
+
+    assert first != second
+    assert (last, state) == (second, "failed")
+
+
+@pytest.mark.usefixtures("found")
+async def test_a_child_dies_with_a_gateway_that_is_killed() -> None:
+    gateway = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", GATEWAY, stdout=asyncio.subprocess.PIPE
+    )
+    assert gateway.stdout is not None
+    async with asyncio.timeout(4 * PATIENCE_S):
+        _, told = (await gateway.stdout.readline()).split()
+    pid = int(told)
+    before = alive(pid)
+    gateway.kill()
+    await gateway.wait()
+
+    assert before
+    assert await gone(pid)
