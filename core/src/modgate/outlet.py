@@ -17,10 +17,9 @@ from modgate.http.egress import Reply
 from modgate.http.surfaces import error_headers
 from modgate.timeouts import Timeouts
 
-TOUCH_S = 5.0
+FIRST_TOUCH_S, TOUCH_S = 1.0, 5.0  # from when the plan runs, and from then on
 TICK_LEAST_S = 0.02
 SSE_HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
-EXPOSED = "x-request-id, retry-after, x-ratelimit-limit-requests, x-ratelimit-remaining-requests"
 
 
 class Outlet:
@@ -61,7 +60,8 @@ class Outlet:
         self._head = head
         least = min(TOUCH_S, self._timeouts.keep_alive_s, self._timeouts.client_stalled_s)
         self._tick_s = max(TICK_LEAST_S, least / 2 if least < TOUCH_S else TOUCH_S)
-        self._timer = self._loop.call_later(self._tick_s, self._tick)
+        self._touched = self._loop.time() + FIRST_TOUCH_S - TOUCH_S
+        self._timer = self._loop.call_later(min(self._tick_s, FIRST_TOUCH_S), self._tick)
 
     def _tick(self) -> None:
         now = self._loop.time()

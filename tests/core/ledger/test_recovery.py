@@ -54,6 +54,18 @@ def test_a_request_that_a_crash_cut_off_gets_an_end(tmp_path: Path) -> None:
     )
 
 
+def test_what_was_recovered_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with ledger(tmp_path) as made:
+        opened(made, "r")
+        opened(made, "s")
+    for _ in range(2):
+        with ledger(tmp_path):
+            pass
+
+    said = [(each.levelname, vars(each).get("requests")) for each in caplog.records]
+    assert said == [("WARNING", 2)]
+
+
 def test_the_last_touch_is_the_bill_of_a_crash(tmp_path: Path) -> None:
     with ledger(tmp_path) as made:
         opened(made, "r")

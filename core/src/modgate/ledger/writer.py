@@ -66,6 +66,8 @@ class Ledger:
         for opened, touched in found.open.values():
             self._end(crashed(opened, touched, opened.wall))
         self.recovered = len(found.open)
+        if self.recovered:
+            log.warning("requests cut by a crash are billed", extra={"requests": self.recovered})
         self._syncer = threading.Thread(target=self._sync, name="ledger-sync", daemon=True)
         self._syncer.start()
 
