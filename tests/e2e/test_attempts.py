@@ -125,6 +125,75 @@ async def test_an_engine_that_still_loads_is_passed_over(
     assert [client.status for client in clients] == [200] * REQUESTS
 
 
+async def test_only_what_was_tried_again_is_told_as_attempts(
+    tmp_path: Path, engine: ScriptedEngine
+) -> None:
+    """A side call, and each call of a fan-out, is no second attempt."""
+    long = ask.chat(1, model="chat", text="hello " * 400)
+    refuse = iter([False, True])
+    engine.script_for = lambda record: (
+        Script(refusal=Refusal(status=500))
+        if record.path == CHAT.path and next(refuse, False)
+        else Script(input_tokens=50)
+    )
+    urls = [engine.url, engine.url.replace("127.0.0.1", "localhost")]
+    running = await start(
+        tmp_path,
+        [{"url": url, "serves": {"chat": "engine-chat"}} for url in urls],
+        plugins=["llm"],
+        models={"none": "none"},
+        more='[model.chat]\nmodality = "llm"\ntokenizer = "engine"\ncontext = 2400',
+    )
+    try:
+        clients = [await send(running.url, long, key=running.key) for _ in range(2)]
+    finally:
+        await running.app.close()
+
+    assert "/tokenize" in {record.path for record in engine.records}
+    assert [client.status for client in clients] == [200, 200]
+    assert [client.headers.get("x-modgate-attempts") for client in clients] == [None, "2"]
+
+
+async def test_shape_does_without_a_side_call_that_no_dialect_can_say(
+    tmp_path: Path, engine: ScriptedEngine
+) -> None:
+    backends = [{"url": engine.url, "family": "openai", "serves": {"chat": "engine-chat"}}]
+    running = await start(
+        tmp_path,
+        backends,
+        plugins=["llm"],
+        models={"none": "none"},
+        more='[model.chat]\nmodality = "llm"\ntokenizer = "engine"\ncontext = 2000',
+    )
+    receipts = receipts_of(running)
+    try:
+        long = ask.chat(1, model="chat", text="hello " * 400)
+        client = await send(running.url, long, key=running.key)
+    finally:
+        await running.app.close()
+
+    assert (client.status, client.ended) == (200, "ok")
+    assert [(a.call, a.sent, a.state) for a in receipts[0].attempts] == [
+        (-1, False, "refused"),
+        (0, True, "ok"),
+    ]
+
+
+async def test_a_receipt_has_a_step_for_what_was_done_before_the_call(
+    tmp_path: Path, engine: ScriptedEngine
+) -> None:
+    engine.script_for = lambda record: Script(headers_after_ms=30)
+    running = await start(tmp_path, [{"url": engine.url, "slots": 1}])
+    receipts = receipts_of(running)
+    try:
+        await asyncio.gather(*(send(running.url, CHAT, key=running.key) for _ in range(2)))
+    finally:
+        await running.app.close()
+
+    names = sorted([step.name for step in receipt.steps] for receipt in receipts)
+    assert names == [["shape", "select"], ["shape", "select", "queue"]]
+
+
 # --- traces and ids
 
 

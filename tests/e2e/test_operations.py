@@ -20,6 +20,7 @@ from oracle.client import send
 from oracle.engine import ScriptedEngine
 from oracle.faults import Script
 
+from modgate import outlet
 from modgate.ledger.reader import rows
 
 RELOADS = 100
@@ -99,8 +100,12 @@ async def test_leaving_refuses_what_comes_on_an_open_connection(
     assert (refused, closes.lower()) == ((503, "draining"), "close")
 
 
-async def test_leaving_late_cuts_what_has_not_ended(tmp_path: Path, engine: ScriptedEngine) -> None:
-    engine.script_for = lambda record: Script(gated=True)
+async def test_leaving_late_cuts_what_has_not_ended_and_says_so(
+    tmp_path: Path, engine: ScriptedEngine
+) -> None:
+    engine.script_for = lambda record: (
+        Script(gated=True) if record.tag == 1 else Script(headers_after_ms=20_000)
+    )
     more = "[timeouts]\ndrain = '100ms'\n"
     async with gateway(tmp_path, engine, more=more) as running:
         first = asyncio.Event()
@@ -109,12 +114,20 @@ async def test_leaving_late_cuts_what_has_not_ended(tmp_path: Path, engine: Scri
             send(running.url, request, key=running.key, on_event=lambda *_: first.set())
         )
         await asyncio.wait_for(first.wait(), 5)
+        waiting = asyncio.create_task(send(running.url, ask.chat(2, model="chat"), key=running.key))
+        await engine.reached(2)
         drained = await running.app.drain()
-        stream = await streaming
+        stream, whole = await streaming, await waiting
 
         assert (drained, running.app.state.live) == (False, 0)
-    assert (stream.ended, stream.error) == ("error", "broken_body")
-    assert [row.units["llm.output_tokens"] for row in rows(running.ledger)] == [1]
+    assert (stream.status, stream.ended) == (200, "error")
+    assert b'"code":"draining"' in stream.body
+    assert stream.body.endswith(b"data: [DONE]\n\n")
+    assert (whole.status, b'"code":"draining"' in whole.body) == (503, True)
+    assert sorted(
+        (row.ending, row.status, row.units.get("llm.output_tokens", 0))
+        for row in rows(running.ledger)
+    ) == [("fault", 200, 1), ("fault", 503, 0)]
 
 
 async def test_closing_waits_for_nobody_and_the_bill_is_written(
@@ -255,3 +268,41 @@ async def test_a_file_that_is_gone_is_named(
     assert (refused[0], refused[1]["reloaded"]) == (400, False)
     assert gone in "\n".join(refused[1]["problems"])
     assert served.ended == "ok"
+
+
+# --- what is kept for a crash, and what a page may read
+
+
+async def test_a_request_of_a_second_is_touched_in_the_ledger(
+    tmp_path: Path, engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outlet, "FIRST_TOUCH_S", 0.05)
+    engine.script_for = lambda record: Script(gated=True, tokens=4)
+    touched: list[dict[str, int]] = []
+    async with gateway(tmp_path, engine) as running:
+        ledger, first = running.app.state.ledger, asyncio.Event()
+        monkeypatch.setattr(ledger, "touched", lambda _, units: touched.append(dict(units)))
+        request = ask.chat(1, model="chat", stream=True)
+        streaming = asyncio.create_task(
+            send(running.url, request, key=running.key, on_event=lambda *_: first.set())
+        )
+        await asyncio.wait_for(first.wait(), 5)
+        await asyncio.sleep(0.15)
+        engine.release(1, 8)
+        await streaming
+
+    assert [units["llm.output_tokens"] for units in touched] == [1]
+
+
+async def test_a_page_may_read_every_header_of_ours(tmp_path: Path, engine: ScriptedEngine) -> None:
+    tenants = {"acme": 'limits = { units = { "llm.output_tokens" = "1000/min" } }'}
+    more = "\n[cors]\norigins = ['https://a.example']\n"
+    async with gateway(tmp_path, engine, tenants=tenants, more=more) as running:
+        asked = CHAT.with_headers(origin="https://a.example")
+        client = await send(running.url, asked, key=running.key)
+
+    exposed = client.headers["access-control-expose-headers"].split(", ")
+    ours = {name for name in client.headers if name.startswith(("x-", "openai-", "retry-"))}
+    assert "x-ratelimit-remaining-output-tokens" in ours
+    assert ours - set(exposed) == set()
+    assert len(exposed) == len(set(exposed))

@@ -139,7 +139,7 @@ class Bill:
         """The end: limits, ledger and receipt, at once and exactly once."""
         draft = self._draft
         usage = self._last_usage()
-        ending = ending_of(error)
+        ending = ending_of(error, admitted=draft.admitted)
         units = dict(usage.units.items())
         if draft.modality and draft.admitted:
             front = draft.modality

@@ -121,7 +121,12 @@ class Dispatch:
     ) -> Lease | None:
         """A slot for the call within its first deadline; None = `rider` was taken along."""
         draft, wanted = order.draft, order.wanted
-        if (lease := self.fleet.at_once(order.model.name, wanted)) is not None:
+        began = draft.elapsed()
+        try:
+            lease = self.fleet.at_once(order.model.name, wanted)
+        finally:
+            draft.step("select", began)
+        if lease is not None:
             return lease  # same result without this: most calls find a free slot
         began = draft.elapsed()
         wait = Deadline(
@@ -231,6 +236,6 @@ def state_of(error: BaseException) -> State:
     """How a call stands that this error ended."""
     if isinstance(error, UpstreamTimedOut):
         return "timed_out"
-    if isinstance(error, Refused):
+    if isinstance(error, Refused | Unsupported):
         return "refused"
     return "failed" if isinstance(error, GatewayError) else "cancelled"

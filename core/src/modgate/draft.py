@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -12,6 +13,7 @@ from modgate.api.select import Backend
 from modgate.api.sink import Attempt, Ending, Receipt, Step
 from modgate.errors import (
     Cancelled,
+    Draining,
     GatewayError,
     LimitReached,
     Overloaded,
@@ -144,6 +146,11 @@ class Draft:
         """The newest attempt of a call."""
         return self._last.get(index)
 
+    @property
+    def tried_at_most(self) -> int:
+        """The most attempts that one of its calls took; side calls count like all others."""
+        return max(Counter(tried.call for tried in self.tries).values(), default=0)
+
     def forget(self, index: int) -> None:
         """A call was relayed to its end; its attempts stay in the receipt."""
         self._last.pop(index, None)
@@ -206,13 +213,15 @@ class Draft:
         )
 
 
-def ending_of(error: GatewayError | None) -> Ending:
-    """How a request ended, in the ledger's words."""
+def ending_of(error: GatewayError | None, *, admitted: bool = True) -> Ending:
+    """How a request ended, in the ledger's words; one that a shutdown cut was cut by us."""
     match error:
         case None:
             return "ok"
         case Cancelled():
             return "client_gone"
+        case Draining():
+            return "fault" if admitted else "refused"
         case UpstreamTimedOut():
             return "timed_out"
         case Upstream() | Unavailable():

@@ -102,7 +102,7 @@ class Exchange:
 
     async def serve(self) -> None:
         """From the first header to the receipt."""
-        error: GatewayError | None = Cancelled("the gateway stopped")
+        error: GatewayError | None = Draining("this gateway stopped")
         self._state.enter(self)
         self.reply.on_gone(partial(self._guard.fire, Cancelled("the client closed the connection")))
         try:
@@ -113,7 +113,7 @@ class Exchange:
         finally:
             self._bill.settle(
                 error,
-                status=self.reply.status,
+                status=self.reply.status or (error.status if error is not None else 0),
                 bytes_in=self._ingress.bytes_in if self._ingress is not None else 0,
                 bytes_out=self.reply.bytes_out,
             )
@@ -121,6 +121,10 @@ class Exchange:
             self._guard.disarm()
             self._scope.close()
             self._state.leave(self)
+
+    def cut(self) -> None:
+        """The gateway leaves and waits no longer: the client is told, as far as it can be."""
+        self._guard.fire(Draining("this gateway is shutting down; try again"))
 
     async def _answered(self) -> GatewayError | None:
         """None when the reply went out well, else the error that the client was told."""
@@ -322,9 +326,9 @@ class Exchange:
         headers = dict(self._bill.headers())
         if self._resolved is not None and self._resolved.model.demo:
             headers["x-modgate-demo"] = "true"
-        if len(self.draft.tries) > 1:
-            headers["x-modgate-attempts"] = str(len(self.draft.tries))
-        headers.update(self._gateway.cors.headers(self._request.headers.get("origin")))
+        if (tries := self.draft.tried_at_most) > 1:
+            headers["x-modgate-attempts"] = str(tries)
+        headers.update(self._gateway.cors.headers(self._request.headers.get("origin"), headers))
         return headers
 
 

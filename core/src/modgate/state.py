@@ -138,6 +138,11 @@ class State:
         if not self._live:
             self._idle.set()
 
+    def cut(self) -> None:
+        """End the requests in hand, each with its own error."""
+        for exchange in list(self._live):
+            exchange.cut()
+
     @property
     def live(self) -> int:
         """Requests in hand."""

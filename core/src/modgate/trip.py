@@ -15,6 +15,7 @@ from modgate.errors import (
     ModelLoading,
     Overloaded,
     PluginFault,
+    Unsupported,
     Upstream,
     UpstreamTimedOut,
 )
@@ -27,7 +28,7 @@ class Readable(Protocol):
     """A reply being read: of a call's own trip, or its share of a merged one."""
 
     async def next(self) -> list[Event]:
-        """The next events; [] when the reply ended well."""
+        """The next events; [] when the reply ended well.  Unsupported: see `dispatch._encoded`."""
         ...
 
     def close(self, state: State, error: GatewayError | None = None) -> None:
@@ -74,24 +75,30 @@ class Trip:
         """The next events; [] when the reply ended well."""
         while True:
             try:
-                if self._stream is None:
-                    self._tries += 1
-                    self._stream = await self._open(self.order)
-                events = await self._stream.next()
+                events = await self._read()
+            except Unsupported:
+                self.state = "refused"
+                raise
             except GatewayError as error:
                 self._give_up(error)
                 if not self._again(error):
                     self.state, self.error = state_of(error), error
                     raise
-            except Exception as error:
-                fault = PluginFault(f"{type(error).__name__} in a dialect")
-                self._give_up(fault)
-                self.state, self.error = "failed", fault
-                raise fault from error
             else:
                 if not events:
                     self.state = "ok"
                 return events
+
+    async def _read(self) -> list[Event]:
+        try:
+            if self._stream is None:
+                self._tries += 1
+                self._stream = await self._open(self.order)
+            return await self._stream.next()
+        except (GatewayError, Unsupported):
+            raise
+        except Exception as error:
+            raise PluginFault(f"{type(error).__name__} in a dialect") from error
 
     def _give_up(self, error: GatewayError) -> None:
         if self._stream is not None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 EXPOSED = (
-    "x-request-id, retry-after, x-ratelimit-limit-requests, x-ratelimit-remaining-requests, "
-    "x-ratelimit-reset-requests, x-modgate-units"
+    "x-request-id, retry-after, retry-after-ms, x-should-retry, openai-processing-ms, "
+    "x-modgate-units, x-modgate-partial"
 )
 METHODS = "GET, POST, OPTIONS"
 HEADERS = (
@@ -28,13 +29,16 @@ class Cors:
         """Whether a page of this origin may call."""
         return origin is not None and ("*" in self.origins or origin in self.origins)
 
-    def headers(self, origin: str | None) -> dict[str, str]:
-        """The headers of a reply to a page of this origin."""
+    def headers(self, origin: str | None, present: Iterable[str] = ()) -> dict[str, str]:
+        """The headers of a reply to a page of this origin.
+
+        `present`: our other headers of this reply, which the page may read, too.
+        """
         if origin is None or not self.allows(origin):
             return {}
         return {
             "access-control-allow-origin": origin,
-            "access-control-expose-headers": EXPOSED,
+            "access-control-expose-headers": ", ".join([EXPOSED, *present]),
             "vary": "Origin",
         }
 

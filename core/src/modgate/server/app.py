@@ -256,19 +256,25 @@ class App:
         if self._closed:
             return
         self._closed = True
-        for task in list(self._tasks):
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(list(self._tasks))
+        await self._stop()
+        state = getattr(self, "state", None)
+        if state is not None:
+            state.cut()
         for listener in (getattr(self, "public", None), getattr(self, "admin", None)):
             if listener is not None:
                 await listener.close()
-        state = getattr(self, "state", None)
         if state is not None:
             await state.drained(CUT_S)  # what was cut settles its bill before the ledger closes
             await state.close()
         if self._files is not None:
             self._files.close()
+
+    async def _stop(self) -> None:
+        """End the tasks of its own."""
+        for task in list(self._tasks):
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(list(self._tasks))
 
 
 def changed_at(path: Path) -> float:

@@ -67,11 +67,14 @@ class Listener:
 async def drain(state: State, public: Listener, within_s: float) -> bool:
     """Leave in order.  True when every request in hand came to its own end."""
     state.draining = True
+    state.engines.leave()
     log.info("draining", extra={"in_hand": state.live})
     await public.stop_accepting()
     await asyncio.sleep(min(LEAVING_S, within_s))
     ended = await state.drained(within_s)
     log.info("drained", extra={"left": state.live})
+    state.cut()
+    await state.drained(CUT_S)  # in which those that are left are told
     await public.close()
     await state.drained(CUT_S)
     return ended
