@@ -88,13 +88,15 @@ async def test_a_gateway_that_refuses_is_quoted(
         codes = [
             await _tried("llm", samples, running.url, "bad", None),
             await _tried("llm", samples, f"http://{host}:{port}", running.key, None),
+            await _tried("llm", samples, running.url.replace("http:", "https:"), "k", None),
             await _tried("ocr", samples, running.url, running.key, None),
         ]
     finally:
         await running.app.close()
 
     lines = capsys.readouterr().err.splitlines()
-    assert codes == [1, 1, 1]
+    assert codes == [1, 1, 1, 1]
     assert lines[0].endswith("refused (401): the API key is not valid")
     assert "is the admin listener" in lines[1]
-    assert "has no ocr model for this key" in lines[2]
+    assert lines[2].startswith("no TLS with https://")
+    assert "has no ocr model for this key" in lines[3]

@@ -58,6 +58,7 @@ Overrides = Mapping[KeyPath, str]
 
 DEMO_TENANT = "demo"
 LOCAL_GROUP = "local"
+DEMO_LEVEL = "warning"  # a terminal shows the demo's progress in place of log lines
 DEMO_NOTE = "a demo model"
 
 
@@ -127,6 +128,8 @@ def plan(
     command line says in place of the file.
     """
     written = Source() if path is None else read(path)
+    if path is None:
+        written.override({("log", "level"): DEMO_LEVEL}, "start without a file")
     written.override(overrides or {}, COMMAND_LINE)
     file, source, problems = salvaged(written)
     found = find() if installed is None else installed

@@ -10,6 +10,7 @@ from made_configs import PLUGINS, Config
 from modgate.api.secret import Secret
 from modgate.auth.keys import new_key
 from modgate.config.decode import close_to, salvaged
+from modgate.config.schema import File
 from modgate.errors import ConfigError
 from modgate.gateway import plan
 from modgate.host.installed import Installed
@@ -68,11 +69,21 @@ def test_a_pepper_that_cannot_be_read_is_one_mistake(config: Config) -> None:
     assert "auth.pepper" in problem
 
 
-def test_a_file_that_is_not_there_hides_no_mistakes_of_types(config: Config) -> None:
-    found = config.told(f'include = ["missing.toml"]\nlisten = 3\n{BACKEND}')
+def test_what_a_file_that_is_not_there_may_hold_is_not_missed(config: Config) -> None:
+    found = config.told(
+        'include = ["missing.toml"]\ncors = 3\n[listen]\naddress = "0.0.0.0:8081"\n'
+        f'[plugin.wrods]\n[model.say]\nmodality = "sounds"\n{BACKEND}'
+        '[tenant.a]\nslo = "gold"\nregions = ["eu"]\nmodels = ["chat"]\n'
+        f'keys = {{ file = "{config.folder}/a.keys" }}\n'
+    )
 
-    assert found[0] == "modgate.toml:1: include: there is no file 'missing.toml'"
-    assert [each.split(": ")[1] for each in found[1:]] == ["listen"]
+    assert [each.split(": ")[1] for each in found] == [
+        "include",
+        "cors",
+        "plugin.wrods",
+        "tenant.a.keys.file",
+        "admin.address",
+    ]
 
 
 def test_a_pattern_may_match_nothing_yet(config: Config) -> None:
@@ -167,9 +178,23 @@ def test_only_names_what_is_there() -> None:
     )
 
 
-def test_a_file_of_nothing_but_mistakes_is_told_and_not_gone_on_with(config: Config) -> None:
-    with pytest.raises(ConfigError, match="listen"):
-        salvaged(config.source('include = ["none.toml"]\nlisten = 3\nadmin = "x"\n'))
+def test_the_start_without_a_file_is_as_quiet_as_it_says_and_can_be_told_otherwise() -> None:
+    def level(**said: str) -> tuple[str, str]:
+        overrides = {("log", each): value for each, value in said.items()}
+        made = plan(None, installed=Installed(), extra=PLUGINS, overrides=overrides)
+        [row] = [row for row in made.effective if row[0] == "log.level"]
+        return row[1:]
+
+    assert level() == ('"warning"', "start without a file")
+    assert level(level="info") == ('"info"', "command line")
+
+
+def test_of_a_file_of_nothing_but_mistakes_the_defaults_are_left(config: Config) -> None:
+    file, left, problems = salvaged(config.source('listen = 3\nadmin = "x"\n'))
+
+    assert [each.path for each in problems] == ["listen", "admin"]
+    assert left.values == {}
+    assert file == File()
 
 
 def test_a_key_beside_a_models_facts_is_guessed(config: Config) -> None:

@@ -70,6 +70,9 @@ async def _tried(modality: str, samples: Json, url: str, key: str, model: str | 
             return await _send(session, samples[0], url, model)
     except _Unanswered as error:
         click.echo(str(error), err=True)
+    except aiohttp.ClientSSLError as error:
+        text = f"no TLS with {url} ({type(error).__name__}): a plain http:// address, or a"
+        click.echo(f"{text} certificate that this machine does not trust", err=True)
     except aiohttp.ClientConnectorError:
         click.echo(f"no gateway answers at {url}; start one: modgate serve", err=True)
     except aiohttp.ClientError as error:

@@ -69,6 +69,7 @@ class Source:
         less = Source(
             values=deepcopy(self.values),
             places=self.places,
+            whole=self.whole,
             lost=set(self.lost),
             _left={path: list(left) for path, left in self._left.items()},
         )
@@ -218,9 +219,7 @@ def salvaged(source: Source) -> tuple[File, Source, list[Problem]]:
                 problems += problems_of(error, source.problem, File, ())
             left = left.without(each["loc"] for each in error.errors(include_url=False))
         else:
-            if source.whole:
-                return decoded, left, problems
-            break  # what is missing may be what the rest refers to
+            return decoded, left, problems
     raise ConfigError(problems)
 
 

@@ -75,9 +75,11 @@ class Linker:
     def _wrong(self, path: tuple[str | int, ...], message: str) -> None:
         self._problems.append(self._source.problem(path, message))
 
-    def _lost(self, *front: str) -> bool:
-        """Whether a key, or one below it, was left out: what is missing here may be that."""
-        return any(path[: len(front)] == front for path in self._source.lost)
+    def _missing(self, path: tuple[str | int, ...], message: str, *named: str) -> None:
+        """A mistake, unless what is `named` was left out, or may be in a file that was not read."""
+        lost = any(each[: len(named)] == named for each in self._source.lost)
+        if self._source.whole and not lost:
+            self._wrong(path, message)
 
     def link(self) -> Linked:
         """All of it."""
@@ -109,7 +111,8 @@ class Linker:
         for name, section in self._file.model.items():
             modality = self._known.modalities.get(section.modality)
             if modality is None:
-                self._wrong(("model", name, "modality"), self._no_modality(section.modality))
+                text = self._no_modality(section.modality)
+                self._missing(("model", name, "modality"), text, "plugin")
                 continue
             for each in (name, *section.aliases):
                 if each in names:
@@ -164,7 +167,7 @@ class Linker:
             model = models.get(value)
             if model is None or model.modality != marks[0][1]:
                 text = f"'{value}' is no {marks[0][1]} model{did_you_mean(value, models)}"
-                self._wrong((*path, field_name), text)
+                self._missing((*path, field_name), text, "model", value)
 
     def _backend(
         self, index: int, section: BackendSection, models: Mapping[str, Model]
@@ -172,20 +175,18 @@ class Linker:
         path = ("backend", index)
         if reason := base_url(section.url):
             self._wrong((*path, "url"), reason)
-        if not section.serves and not self._lost("model"):
+        if not section.serves:
             text = """names no model: write serves = { our-name = "engine's name" }"""
             self._wrong((*path, "serves"), text)
         families = set(self._known.families)
         for name in section.serves:
             model = models.get(name)
-            if model is None and self._lost("model", name):
-                continue  # its own mistake is told
             if model is None:
                 declared = self._file.model.get(name)
                 text = f"no [model.{name}]{did_you_mean(name, models)}"
                 if declared is not None:
                     text = f"its modality is not enabled; add [plugin.{declared.modality}]"
-                self._wrong((*path, "serves", name), text)
+                self._missing((*path, "serves", name), text, "model", name)
             elif (model.modality, section.family) not in families:
                 spoken = sorted(f for m, f in families if m == model.modality)
                 text = f"no dialect of {model.modality} for '{section.family}'; known: {spoken}"
@@ -229,22 +230,20 @@ class Linker:
     def _tenant(self, name: str, section: TenantSection, models: Mapping[str, Model]) -> Tenant:
         path = ("tenant", name)
         for index, model in enumerate(section.models or ()):
-            if model not in models and not self._lost("model", model):
-                self._wrong(
-                    (*path, "models", index), f"no [model.{model}]{did_you_mean(model, models)}"
-                )
-        if section.slo and section.slo not in self._file.slo and not self._lost("slo"):
+            if model not in models:
+                text = f"no [model.{model}]{did_you_mean(model, models)}"
+                self._missing((*path, "models", index), text, "model", model)
+        if section.slo and section.slo not in self._file.slo:
             guess = did_you_mean(section.slo, self._file.slo)
-            self._wrong((*path, "slo"), f"no [slo.{section.slo}]{guess}")
+            self._missing((*path, "slo"), f"no [slo.{section.slo}]{guess}", "slo")
         standing = sorted({backend.region for backend in self._file.backend})
         for index, region in enumerate(section.regions or ()):
-            if region not in standing and not self._lost("backend"):
+            if region not in standing:
                 text = f"no backend stands in '{region}'{did_you_mean(region, standing)}"
-                self._wrong((*path, "regions", index), text)
-        pepper = self._file.auth.pepper is not None or self._lost("auth", "pepper")
-        if section.keys is not None and not pepper:
+                self._missing((*path, "regions", index), text, "backend")
+        if section.keys is not None and self._file.auth.pepper is None:
             text = 'keys need a pepper: add [auth] pepper = { file = "/run/secrets/pepper" }'
-            self._wrong((*path, "keys"), text)
+            self._missing((*path, "keys"), text, "auth", "pepper")
         allowed = frozenset(section.models) if section.models is not None else None
         policy = Policy(
             models=allowed,
@@ -323,7 +322,8 @@ class Linker:
             modality = self._known.modalities.get(name)
             if modality is None or not isinstance(value, dict):
                 known = [*type(self._file.timeouts).model_fields, *self._known.modalities]
-                self._wrong(("timeouts", name), f"unknown key{did_you_mean(name, known)}")
+                text = f"unknown key{did_you_mean(name, known)}"
+                self._missing(("timeouts", name), text, "plugin")
                 continue
             for phase, text in value.items():
                 path = ("timeouts", name, phase)
@@ -347,7 +347,7 @@ class Linker:
             for name, phases in modalities.items():
                 modality = self._known.modalities.get(name)
                 if modality is None:
-                    self._wrong(("slo", slo, name), self._no_modality(name))
+                    self._missing(("slo", slo, name), self._no_modality(name), "plugin")
                     continue
                 for phase, text in phases.items():
                     path = ("slo", slo, name, phase)
@@ -359,10 +359,9 @@ class Linker:
 
     def _listeners(self) -> None:
         listen, admin = self._file.listen.address, self._file.admin.address
-        keyless = self._file.admin.key is None and not self._lost("admin", "key")
-        if not admin.loopback and keyless:
+        if not admin.loopback and self._file.admin.key is None:
             text = 'off loopback it needs a key: [admin] key = { file = "/run/secrets/admin" }'
-            self._wrong(("admin", "address"), text)
+            self._missing(("admin", "address"), text, "admin", "key")
         if listen.collides(admin):
             text = f"the public listener has {listen} already; give each its own port"
             self._wrong(("admin", "address"), text)

@@ -10,14 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from modgate.api.engine import EngineState
-from modgate.gateway import Overrides
+from modgate.gateway import DEMO_LEVEL, Overrides
 from modgate.observe.logs import LogSystem
 from modgate.server.app import App
 from modgate.server.banner import banner, engine_line
 
 log = logging.getLogger(__name__)
-
-DEMO_LEVEL = "warning"  # of the fileless start: a terminal shows its progress in place of lines
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,11 +32,10 @@ class Options:
 
     def overrides(self) -> Overrides:
         """What takes the place of the file's values."""
-        level = self.log_level or (DEMO_LEVEL if self.path is None else "")
         said = {
             ("listen", "address"): self.address,
             ("admin", "address"): self.admin_address,
-            ("log", "level"): level,
+            ("log", "level"): self.log_level,
         }
         return {path: value for path, value in said.items() if value}
 
