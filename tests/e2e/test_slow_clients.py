@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 from gateways import Running, start
 from oracle import requests as ask
-from oracle.client import send
 from oracle.engine import ScriptedEngine
 
 from modgate.http import connection, ingress
@@ -31,6 +30,13 @@ def head(running: Running, size: int) -> bytes:
     lines = ["POST /v1/chat/completions HTTP/1.1", "Host: gateway"]
     lines += [f"Authorization: Bearer {running.key}", "Content-Type: application/json"]
     return "\r\n".join([*lines, f"Content-Length: {size}", "", ""]).encode()
+
+
+async def drip(writer: asyncio.StreamWriter, times: int) -> None:
+    """A byte at a time."""
+    for _ in range(times):
+        writer.write(b" ")
+        await asyncio.sleep(0.005)
 
 
 @pytest.mark.parametrize("said", [b"", b"POST /v1/chat/comp", b"GET / HTTP/1.1\r\nHost: g\r\n"])
@@ -77,25 +83,41 @@ async def test_half_a_head_behind_a_request_ends_the_connection_and_silence_does
     assert rest == b""
 
 
-async def test_a_body_that_drips_is_refused_and_a_late_stream_is_not(
-    tmp_path: Path, engine: ScriptedEngine
+@pytest.mark.parametrize("first", [0, 64 << 10])
+async def test_a_body_that_drips_is_refused_however_fast_it_began(
+    tmp_path: Path, engine: ScriptedEngine, first: int
 ) -> None:
     running = await start(tmp_path, [{"url": engine.url}])
     try:
         reader, writer = await asyncio.open_connection(*running.app.public_address)
-        writer.write(head(running, 1000))
-        sent = 0
-        while sent < 500 and not reader._buffer:  # type: ignore[attr-defined]
-            writer.write(b" ")
-            await asyncio.sleep(0.02)
-            sent += 1
+        writer.write(head(running, first + 1000) + b" " * first)
+        dripping = asyncio.create_task(drip(writer, 900))
         async with asyncio.timeout(WITHIN_S):
             answer = await reader.readuntil(b"}}")
+        dripping.cancel()
         writer.close()
-        chat = await send(running.url, ask.chat(1, model="chat"), key=running.key)
     finally:
         await running.app.close()
 
     assert answer.startswith(b"HTTP/1.1 408")
     assert b"request_timeout" in answer
-    assert chat.status == 200
+
+
+async def test_a_body_that_begins_late_is_read(tmp_path: Path, engine: ScriptedEngine) -> None:
+    running = await start(tmp_path, [{"url": engine.url}])
+    request = ask.transcription(1, model="ears")
+    try:
+        reader, writer = await asyncio.open_connection(*running.app.public_address)
+        lines = head(running, len(request.body)).replace(
+            b"chat/completions", b"audio/transcriptions"
+        )
+        writer.write(lines.replace(b"application/json", request.content_type.encode()))
+        await asyncio.sleep(3 * GRACE_S)
+        writer.write(request.body)
+        async with asyncio.timeout(WITHIN_S):
+            answer = await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+    finally:
+        await running.app.close()
+
+    assert answer.startswith(b"HTTP/1.1 200")

@@ -73,6 +73,8 @@ class Trip:
 
     async def next(self) -> list[Event]:
         """The next events; [] when the reply ended well."""
+        if self.error is not None:
+            raise self.error  # spoilt meanwhile: nothing is opened for it again
         while True:
             try:
                 events = await self._read()

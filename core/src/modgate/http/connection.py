@@ -71,7 +71,12 @@ class Connection(RequestHandler):
         super().data_received(data)
         if self._request_count != heads:
             self._heard()
-        elif self._head_timer is None and self._current_request is None and not self._messages:
+        elif (
+            data
+            and self._head_timer is None
+            and self._current_request is None
+            and not self._messages
+        ):
             self._head_timer = self._loop.call_later(HEAD_S, self._too_slow)
 
     def _heard(self) -> None:

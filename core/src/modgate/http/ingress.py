@@ -52,13 +52,13 @@ class Ingress:
     `bytes_in` counts what arrived.
     """
 
-    __slots__ = ("_began_s", "_hold", "_idle_s", "_request", "bytes_in")
+    __slots__ = ("_hold", "_idle_s", "_request", "_since_bytes", "_since_s", "bytes_in")
 
     def __init__(self, request: web.BaseRequest, *, idle_s: float, hold: Hold) -> None:
         self._request = request
         self._idle_s = idle_s
         self._hold = hold
-        self._began_s = asyncio.get_running_loop().time()
+        self._since_s, self._since_bytes = asyncio.get_running_loop().time(), 0
         self.bytes_in = 0
 
     def check_head(self, kind: str, at_most: int) -> None:
@@ -145,10 +145,17 @@ class Ingress:
     async def _waited(self, waiting: Awaitable[T]) -> T:
         async with asyncio.timeout(self._idle_s):
             given = await waiting
-        late_s = asyncio.get_running_loop().time() - self._began_s - GRACE_S
-        if late_s > 0 and self.bytes_in < late_s * LEAST_BYTES_S:
-            raise BodyTimedOut(f"the request body came with less than {LEAST_BYTES_S} bytes/s")
+        self._keeps_pace()
         return given
+
+    def _keeps_pace(self) -> None:
+        """What came in the last grace or two is enough; a fast start is no credit for ever."""
+        now, came = asyncio.get_running_loop().time(), self._request.content.total_bytes
+        spent_s = now - self._since_s
+        if came - self._since_bytes < (spent_s - GRACE_S) * LEAST_BYTES_S:
+            raise BodyTimedOut(f"the request body came with less than {LEAST_BYTES_S} bytes/s")
+        if spent_s >= 2 * GRACE_S:
+            self._since_s, self._since_bytes = now, came
 
 
 def too_large(at_most: int) -> GatewayError:
