@@ -32,6 +32,7 @@ def closed_port() -> int:
     [
         (["try", "llm", "--url", "nonsense"], 2, "--url reads http://HOST:PORT"),
         (["try", "llm", "--key", "b\u00e4d"], 2, "the key has characters that no key has"),
+        (["chek"], 2, "no command 'chek'; did you mean 'check'?"),
         (["try", "lmm"], 2, "no modality 'lmm'; did you mean 'llm'?; there are: asr"),
         (["serve", "--log-level", "LOUD"], 2, "'LOUD' is not one of"),
         (["serve", "--only", "lmm"], 1, "1 problem"),

@@ -157,6 +157,24 @@ async def test_what_the_command_line_said_is_shown_as_such(tmp_path: Path) -> No
     assert first.startswith(f"modgate serves http://127.0.0.1:{app.public_address[1]} on 0.0.0.0 ")
 
 
+def test_a_state_directory_that_cannot_be_one_is_told(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("")
+
+    result = served(tmp_path, ELSEWHERE)
+
+    assert f"{tmp_path}/state cannot be the state directory: there is a file" in result.output
+    assert result.exit_code == 1
+
+
+def test_mistakes_are_told_in_the_order_of_the_file(tmp_path: Path) -> None:
+    result = served(tmp_path, '[plugin.lmm]\n[listen]\naddress = "foo"\n')
+
+    assert [row.split(": ")[0].rpartition(":")[2] for row in result.output.splitlines()[:2]] == [
+        "1",
+        "3",
+    ]
+
+
 def test_a_state_directory_is_closed_once(tmp_path: Path) -> None:
     directory = StateDirectory(tmp_path)
     directory.close()

@@ -114,6 +114,7 @@ def test_a_pattern_may_match_nothing_yet(config: Config) -> None:
         (BOTH + BACKEND.replace("x:1", "x:1/?a=b"), "7: backend[0].url: paths are put behind it"),
         (BOTH + BACKEND.replace("x:1", "x:1/#a"), "7: backend[0].url: paths are put behind it"),
         (BOTH + BACKEND.replace("x:1", "x:99999"), "7: backend[0].url: is no URL: Port out of"),
+        (BOTH + BACKEND.replace("x:1", "x:1/a b"), "7: backend[0].url: has a space in it"),
         (BOTH + BACKEND.replace("x:1", ":1"), "7: backend[0].url: names no host"),
         (
             f'{BOTH}{BACKEND}region = "eu"\n[tenant.a]\nregions = ["ue", "eu"]\n',
@@ -165,7 +166,9 @@ def test_tls_files_that_do_not_belong_together_are_a_mistake(config: Config) -> 
 
     [problem] = config.told(f'[listen]\ntls = {{ cert = "{junk}", key = "{junk}" }}\n')
 
-    assert problem.startswith("modgate.toml:2: listen.tls.cert: junk and junk are no certificate")
+    assert problem.startswith(
+        "modgate.toml:2: listen.tls.cert: junk and junk are no PEM certificate"
+    )
 
 
 def test_only_names_what_is_there() -> None:

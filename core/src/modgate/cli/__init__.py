@@ -34,6 +34,17 @@ class Lazy(click.Group):
         command: click.Command = module.command
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """A name that is no command is guessed at."""
+        if args and args[0] not in self.commands_by_name and not args[0].startswith("-"):
+            from modgate.config.decode import did_you_mean
+
+            guess = did_you_mean(args[0], self.commands_by_name)
+            ctx.fail(f"no command '{args[0]}'{guess}")
+        return super().resolve_command(ctx, args)
+
 
 @click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:

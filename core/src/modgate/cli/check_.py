@@ -13,8 +13,8 @@ from modgate.cli.problems import told
 PROBE_S = 5.0
 
 
-@click.command("check")
-@click.argument("path", type=click.Path(path_type=Path), required=False)
+@click.command("check", short_help="Check a file and show what it means.")
+@click.argument("path", metavar="[FILE]", type=click.Path(path_type=Path), required=False)
 @click.option("--schema", is_flag=True, help="print the JSON Schema of the file, for editors")
 @click.option("--probe", is_flag=True, help="also ask every backend whether it is well")
 def command(path: Path | None, schema: bool, probe: bool) -> None:

@@ -7,7 +7,7 @@ from importlib.metadata import distributions
 import click
 
 
-@click.command("licences")
+@click.command("licences", short_help="List what is installed, with licences.")
 def command() -> None:
     """List every installed distribution with its licence and the shared libraries inside it."""
     rows = []

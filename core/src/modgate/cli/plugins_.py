@@ -9,7 +9,7 @@ import click
 from modgate.cli.problems import told
 
 
-@click.group("plugins", invoke_without_command=True)
+@click.group("plugins", short_help="List plugins, or write a new one.", invoke_without_command=True)
 @click.option("--config", "path", type=click.Path(path_type=Path), help="a configuration")
 @click.pass_context
 def command(context: click.Context, path: Path | None) -> None:

@@ -20,7 +20,7 @@ def told() -> Iterator[None]:
     try:
         yield
     except ConfigError as error:
-        for problem in error.problems:
+        for problem in sorted(error.problems, key=lambda each: (each.file, each.line)):
             click.echo(str(problem), err=True)
         count = len(error.problems)
         click.echo(f"{count} problem{'s' if count != 1 else ''}", err=True)

@@ -22,8 +22,8 @@ def _loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-@click.command("serve")
-@click.argument("path", type=click.Path(path_type=Path), required=False)
+@click.command("serve", short_help="Run the gateway.")
+@click.argument("path", metavar="[FILE]", type=click.Path(path_type=Path), required=False)
 @click.option("--only", help="modalities to serve, without a file: llm,tts")
 @click.option("--directory", type=click.Path(path_type=Path), help="state directory")
 @click.option("--address", help="HOST:PORT of the public listener")

@@ -22,7 +22,7 @@ SHOWN_AT_MOST = 2000
 ANSWER_S = 300.0
 
 
-@click.command("try")
+@click.command("try", short_help="Send a sample to a running gateway.")
 @click.argument("modality")
 @click.option("--url", default="http://127.0.0.1:8080", show_default=True, help="the gateway")
 @click.option("--key", help="API key; else MODGATE_KEY, else the demo key of this machine")

@@ -80,6 +80,8 @@ def base_url(text: str) -> str:
         return "must begin with http:// or https://, without a user; a key goes into 'key'"
     if not host:
         return "names no host"
+    if len(text.split()) != 1 or text != text.strip():
+        return "has a space in it"
     if "?" in text or "#" in text:
         return "paths are put behind it: leave out what begins with '?' or '#'"
     return ""

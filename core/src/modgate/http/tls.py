@@ -51,7 +51,9 @@ class Tls:
         if getattr(error, "reason", "") == "KEY_VALUES_MISMATCH":
             text = f"{self._files.key} is not the key of {self._files.cert}"
             return Unusable("key", text)
-        text = f"{self._files.cert} and {self._files.key} are no certificate and open key in PEM"
+        text = (
+            f"{self._files.cert} and {self._files.key} are no PEM certificate and unencrypted key"
+        )
         return Unusable("cert", text)
 
     def _stamp(self) -> tuple[float, float]:

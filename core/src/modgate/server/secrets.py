@@ -36,9 +36,14 @@ class StateDirectory:
     """The locked state directory; a second gateway on it is told who holds it."""
 
     def __init__(self, path: Path) -> None:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.path = path
-        self._lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            reason = "there is a file" if path.is_file() else (error.strerror or "").lower()
+            text = f"{path} cannot be the state directory: {reason}"
+            raise ConfigError([Problem(message=text, path="state.directory")]) from None
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
