@@ -20,6 +20,7 @@ from oracle import requests as ask
 from oracle.client import send
 from oracle.engine import ScriptedEngine
 
+from modgate.errors import ConfigError
 from modgate.server import app as app_module
 from modgate.server.app import App
 
@@ -122,6 +123,25 @@ async def test_a_changed_certificate_is_shown_to_the_next_handshake(
 
     assert first == der(two_certificates, "one")
     assert second == der(two_certificates, "two")
+
+
+async def test_a_file_that_changed_with_half_a_certificate_is_read_at_the_other_half(
+    two_certificates: Path, engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app_module, "LOOK_EVERY_S", 0.02)
+    async with secure(two_certificates, engine) as running:
+        use(two_certificates, "two", "key")
+        running.config.write_text(running.config.read_text() + "[cors]\norigins = ['*']\n")
+        with pytest.raises(ConfigError, match=r"listen\.tls\.key: .* is not the key of"):
+            await running.app.reload()
+        await asyncio.sleep(0.06)
+        before = running.app.gateway.cors.origins
+        use(two_certificates, "two", "pem")
+        async with asyncio.timeout(5):
+            while not running.app.gateway.cors.origins:
+                await shown(running)
+
+    assert before == ()
 
 
 @pytest.mark.parametrize("half", ["pem", "key"])

@@ -75,10 +75,14 @@ class Plan:
 
     @property
     def files(self) -> list[Path]:
-        """Every file that this plan was made of: includes and key files too."""
+        """Every file that this plan was made of: includes, key files and certificates too.
+
+        A plan that half a change of these refused is made again at the other half.
+        """
         named = {Path(file) for file, line in self.source.places.values() if line}
         keys = {tenant.key_file for tenant in self.linked.tenants if tenant.key_file is not None}
-        return sorted(named | keys)
+        tls = self.linked.file.listen.tls
+        return sorted(named | keys | ({tls.cert, tls.key} if tls is not None else set()))
 
     @property
     def effective(self) -> list[Row]:
