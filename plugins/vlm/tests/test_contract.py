@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from modgate.testing import Contract
-from modgate_vlm.dialects import VlmHome, VlmLlamaCpp
+from modgate_vlm.dialects import VlmHome, VlmLlamaCpp, VlmOpenAi, VlmSglang, VlmVllm
 from modgate_vlm.modality import Vlm
 
 
@@ -13,4 +13,4 @@ class TestVlm(Contract):
     """Every rule of the kit."""
 
     modality = Vlm
-    dialects: ClassVar = (VlmHome, VlmLlamaCpp)
+    dialects: ClassVar = (VlmHome, VlmOpenAi, VlmVllm, VlmSglang, VlmLlamaCpp)

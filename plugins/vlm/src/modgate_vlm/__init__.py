@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from modgate.plugin import Dialect, LocalEngine, hookimpl
-from modgate_vlm.dialects import VlmHome, VlmLlamaCpp
+from modgate_vlm.dialects import VlmHome, VlmLlamaCpp, VlmOpenAi, VlmSglang, VlmVllm
 from modgate_vlm.engine import VisionComposite
 from modgate_vlm.modality import Vlm
 
@@ -16,8 +16,8 @@ def modgate_modalities() -> list[type[Vlm]]:
 
 @hookimpl
 def modgate_dialects() -> list[type[Dialect]]:
-    """The home wire, and llama.cpp's server with a projector."""
-    return [VlmHome, VlmLlamaCpp]
+    """The home wire, and the engines that speak it with an accent."""
+    return [VlmHome, VlmOpenAi, VlmVllm, VlmSglang, VlmLlamaCpp]
 
 
 @hookimpl

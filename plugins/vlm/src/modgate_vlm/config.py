@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from modgate.kit.chat_relay import Alias
 from modgate.plugin import ModelFacts
 
 
@@ -14,6 +15,12 @@ class Config(BaseModel, frozen=True, extra="forbid"):
 
     output_tokens: int = Field(
         4096, ge=1, description="reserved where neither client nor model bounds the output"
+    )
+    reasoning_alias: Alias = Field(
+        "both", description="names of reasoning text: `reasoning_content`, `reasoning`, or both"
+    )
+    isolate_caches: bool = Field(
+        True, description="what an engine remembers of a tenant's prompts serves that tenant only"
     )
     body_bytes: int = Field(64 << 20, ge=1024, description="bytes of a request body")
     max_images: int = Field(20, ge=1, description="images of one request")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import time
 from collections.abc import Iterator, Sequence
 from uuid import uuid4
 
@@ -87,7 +88,7 @@ class VisionComposite(LocalEngine):
 
 def _head(kind: str) -> JsonObject:
     made = f"chatcmpl-{uuid4().hex}"
-    return {"id": made, "object": kind, "created": 0, "model": VisionComposite.model}
+    return {"id": made, "object": kind, "created": int(time.time()), "model": VisionComposite.model}
 
 
 def _streamed(words: list[str], reason: str, usage: Json) -> Iterator[bytes]:

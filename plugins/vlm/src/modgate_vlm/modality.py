@@ -109,7 +109,7 @@ class Vlm(Modality[Config]):
             size=size,
             reply="sse" if chat.stream else "whole",
             raw=request.raw,
-            isolation=request.isolation,
+            isolation=request.isolation if self.config.isolate_caches else "",
             affinity="\n".join(chat.text).encode()[:AFFINITY_BYTES],
         )
         relay = ChatRelay(
@@ -117,7 +117,7 @@ class Vlm(Modality[Config]):
             include_usage=chat.include_usage,
             prompt=prompt,
             extra=pictures if seen else None,
-            style=Style(legacy=chat.legacy, raw=request.raw),
+            style=Style(alias=self.config.reasoning_alias, legacy=chat.legacy, raw=request.raw),
         )
         return Plan(calls=(call,), relay=relay)
 
