@@ -25,6 +25,8 @@ from modgate.errors import (
 )
 from modgate.http.surfaces import Superset
 
+SPOKEN_AFTER_AN = ("a", "e", "i", "o", "u", "llm")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
@@ -102,10 +104,12 @@ class Table:
         endpoint = route.endpoints.get(model.modality)
         if endpoint is None:
             fitting = ", ".join(self.paths_by_modality.get(model.modality, ())) or "none"
+            article = "an" if model.modality.startswith(SPOKEN_AFTER_AN) else "a"
             raise Refused(
                 "model",
                 "unsupported_endpoint",
-                f"the model `{model.name}` is a {model.modality} model; its endpoints: {fitting}",
+                f"the model `{model.name}` is {article} {model.modality} model; "
+                f"its endpoints: {fitting}",
             )
         if body.size > endpoint.at_most:
             raise TooLarge(f"Maximum content size limit ({endpoint.at_most}) exceeded")
