@@ -61,7 +61,7 @@ class Pair:
         back = self.random.random() > 0.95
         self.now = max(self.began, self.now + (-self.random.randrange(500) if back else gap))
         kind = self.random.choices(
-            ("reserve", "again", "trim", "settle", "touch", "reap"), (6, 1, 1, 4, 2, 1)
+            ("reserve", "again", "trim", "settle", "touch", "owe", "reap"), (6, 1, 1, 4, 2, 1, 1)
         )[0]
         same = await getattr(self, kind)(index)
         assert same, (index, kind)
@@ -114,6 +114,13 @@ class Pair:
         self.seen.add("touched" if touched else "too late")
         return touched == await self.store.touch(rid, measured, TTL_MS, self.now)
 
+    async def owe(self, index: int) -> bool:
+        rid = f"{self.tag}o{index - index % 3}"  # the same again, now and then
+        owed = [(limit, self.random.randrange(-20, 40)) for limit in self.limits[:5]]
+        said = self.levels.owe(rid, owed, self.now)
+        self.seen.add("owed" if said else "owed before")
+        return said == await self.store.owe(rid, owed, self.now)
+
     async def reap(self, index: int) -> bool:
         del index
         at_most = self.random.choice((1, 3, 100))
@@ -161,4 +168,14 @@ async def test_the_stores_agree_operation_by_operation(kind: str, tmp_path: Path
             await pair.step(index)
 
     assert pair.seen >= {"granted", "denied", "again", "trim", "settled", "settled before"}
-    assert pair.seen >= {"touched", "too late", "reaped", "nothing to reap"}
+    assert pair.seen >= {"touched", "too late", "reaped", "nothing to reap", "owed"}
+
+
+@pytest.mark.parametrize("kind", STORES)
+async def test_who_is_alive_is_counted_for_as_long_as_it_says_so(kind: str, tmp_path: Path) -> None:
+    async with STORES[kind](tmp_path) as store:
+        at = int(SystemClock.wall() * 1000)
+
+        assert await store.join("one", 1000, at) == 1
+        assert await store.join("two", 5000, at) == 2
+        assert await store.join("two", 5000, at + 1500) == 1

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Kind = Literal["b", "w", "c"]
+WhenDown = Literal["local_share", "open", "closed"]
 
 KEPT_MS = 600_000  # a settled record answers a late duplicate for ten minutes
 WINDOW_KEPT_MS = 172_800_000
@@ -25,6 +26,7 @@ class Limit:
     """One limit.
 
     `amount` units per `period_ms` (kind b), until `period_ms` epoch (w), or at once (c).
+    `when_down`: what is admitted while a shared store does not answer.
     """
 
     key: str
@@ -32,6 +34,7 @@ class Limit:
     amount: int
     period_ms: int = 0
     burst: int = 0
+    when_down: WhenDown = "local_share"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +99,20 @@ class Levels:
         """Charge without a reservation: what is never given back."""
         self._sweep(now_ms)
         self._add(limit, count, now_ms)
+
+    def owe(self, rid: str, owed: Sequence[tuple[Limit, int]], now_ms: int) -> bool:
+        """Charge (or give back) what was used elsewhere; False when this `rid` was said before."""
+        self._sweep(now_ms)
+        if rid in self._records:
+            return False
+        for limit, count in owed:
+            self._add(limit, count, now_ms)
+        self._records[rid] = _Record("settled", (), [], [], now_ms + KEPT_MS)
+        return True
+
+    def put(self, limit: Limit, level: int, now_ms: int) -> None:
+        """Set a level to what it is known to be elsewhere."""
+        self._store(limit, level, now_ms)
 
     def wait_ms(self, limit: Limit, count: int, now_ms: int) -> int:
         """How long until `count` more would be admitted; 0 = now."""

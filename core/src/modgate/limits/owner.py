@@ -63,8 +63,7 @@ class Owner:
     async def _answer(self, operation: str, arguments: Json) -> Json:
         match operation, arguments:
             case "reserve", [rid, wanted, ttl_ms, now_ms]:
-                limits = [(_limit(limit), count) for *limit, count in wanted]
-                made = await self.store.reserve(rid, limits, ttl_ms, now_ms)
+                made = await self.store.reserve(rid, _wanted(wanted), ttl_ms, now_ms)
                 denied = made.denied
                 return [denied and [denied.wait_ms, denied.index], list(made.levels)]
             case "trim", [rid, kept, now_ms]:
@@ -73,6 +72,10 @@ class Owner:
                 return await self.store.touch(rid, measured, ttl_ms, now_ms)
             case "settle", [rid, actual, now_ms]:
                 return await self.store.settle(rid, actual, now_ms)
+            case "owe", [rid, owed, now_ms]:
+                return await self.store.owe(rid, _wanted(owed), now_ms)
+            case "join", [name, ttl_ms, now_ms]:
+                return await self.store.join(name, ttl_ms, now_ms)
             case "reap", [tag, at_most, now_ms]:
                 return await self.store.reap(tag, at_most, now_ms)
             case _:
@@ -86,9 +89,18 @@ class Owner:
             writer.close()
 
 
-def _limit(parts: Sequence[Json]) -> Limit:
-    key, kind, amount, period_ms, burst = parts
-    return Limit(key=key, kind=kind, amount=amount, period_ms=period_ms, burst=burst)
+def _rows(wanted: Wanted) -> list[Json]:
+    return [
+        (limit.key, limit.kind, limit.amount, limit.period_ms, limit.burst, count)
+        for limit, count in wanted
+    ]
+
+
+def _wanted(rows: Sequence[Sequence[Json]]) -> list[tuple[Limit, int]]:
+    return [
+        (Limit(key=key, kind=kind, amount=amount, period_ms=period_ms, burst=burst), count)
+        for key, kind, amount, period_ms, burst, count in rows
+    ]
 
 
 class OwnerStore:
@@ -147,11 +159,7 @@ class OwnerStore:
 
     async def reserve(self, rid: str, wanted: Wanted, ttl_ms: int, now_ms: int = 0) -> Reserved:
         """See `Store`."""
-        rows = [
-            (limit.key, limit.kind, limit.amount, limit.period_ms, limit.burst, count)
-            for limit, count in wanted
-        ]
-        denied, levels = await self._ask("reserve", rid, rows, ttl_ms, now_ms)
+        denied, levels = await self._ask("reserve", rid, _rows(wanted), ttl_ms, now_ms)
         return Reserved(Denied(*denied) if denied is not None else None, tuple(levels))
 
     async def trim(self, rid: str, kept: Sequence[int], now_ms: int = 0) -> bool:
@@ -165,6 +173,15 @@ class OwnerStore:
     async def settle(self, rid: str, actual: Sequence[int], now_ms: int = 0) -> bool:
         """See `Store`."""
         return bool(await self._ask("settle", rid, list(actual), now_ms))
+
+    async def owe(self, rid: str, owed: Wanted, now_ms: int = 0) -> bool:
+        """See `Store`."""
+        return bool(await self._ask("owe", rid, _rows(owed), now_ms))
+
+    async def join(self, name: str, ttl_ms: int, now_ms: int = 0) -> int:
+        """See `Store`."""
+        alive: int = await self._ask("join", name, ttl_ms, now_ms)
+        return alive
 
     async def reap(self, tag: str, at_most: int = 100, now_ms: int = 0) -> int:
         """See `Store`."""

@@ -100,6 +100,24 @@ if op == 'reserve' then
   return {wait, worst, levels}
 end
 
+if op == 'owe' then  -- limits as for reserve, each count signed: charged whatever is left
+  if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+  for i = 1, #KEYS - 2 do
+    local kind, amount, period, burst, count = limit(i)
+    add(KEYS[i + 2], kind, amount, period, count)
+  end
+  redis.call('HSET', KEYS[1], 's', 'f', 'n', 0)
+  redis.call('PEXPIRE', KEYS[1], KEPT)
+  return 1
+end
+
+if op == 'join' then  -- ttl: who is alive, by when it is no more; ARGV[4] = who asks
+  redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', whole(now))
+  redis.call('ZADD', KEYS[1], whole(now + ttl), ARGV[4])
+  redis.call('PEXPIRE', KEYS[1], ttl)
+  return redis.call('ZCARD', KEYS[1])
+end
+
 local state = redis.call('HGET', KEYS[1], 's')
 
 if op == 'trim' then  -- ARGV[4..] = what stays charged of each limit, at most what is

@@ -52,11 +52,8 @@ class RedisStore:
 
     async def reserve(self, rid: str, wanted: Wanted, ttl_ms: int, now_ms: int = 0) -> Reserved:
         """See `Store`."""
-        keys = [*_record(rid), *(limit.key for limit, _ in wanted)]
-        args: list[str | int] = ["reserve", now_ms, ttl_ms]
-        for limit, count in wanted:
-            args += (limit.kind, limit.amount, limit.period_ms, limit.burst, count)
-        wait_ms, worst, levels = await self._call(keys, args)
+        keys, args = _limits(rid, wanted)
+        wait_ms, worst, levels = await self._call(keys, ["reserve", now_ms, ttl_ms, *args])
         denied = Denied(wait_ms, worst - 1) if wait_ms else None
         return Reserved(denied, tuple(int(level) for level in levels))
 
@@ -72,10 +69,20 @@ class RedisStore:
         """See `Store`."""
         return bool(await self._call(_record(rid), ["settle", now_ms, 0, *actual]))
 
+    async def owe(self, rid: str, owed: Wanted, now_ms: int = 0) -> bool:
+        """See `Store`."""
+        keys, args = _limits(rid, owed)
+        return bool(await self._call(keys, ["owe", now_ms, 0, *args]))
+
     async def reap(self, tag: str, at_most: int = 100, now_ms: int = 0) -> int:
         """See `Store`."""
         reaped: int = await self._call(_record(f"{tag}none"), ["reap", now_ms, at_most])
         return reaped
+
+    async def join(self, name: str, ttl_ms: int, now_ms: int = 0) -> int:
+        """See `Store`."""
+        alive: int = await self._call(["alive"], ["join", now_ms, ttl_ms, name])
+        return alive
 
     async def close(self) -> None:
         """Close the connections."""
@@ -86,3 +93,11 @@ def _record(rid: str) -> tuple[str, str]:
     """The keys of a record and of its tenant's list of records; `rid` begins with the tag."""
     tag = rid[: rid.index("}") + 1]
     return f"{tag}:record:{rid[len(tag) :]}", f"{tag}:records"
+
+
+def _limits(rid: str, wanted: Wanted) -> tuple[list[str], list[str | int]]:
+    keys = [*_record(rid), *(limit.key for limit, _ in wanted)]
+    args: list[str | int] = []
+    for limit, count in wanted:
+        args += (limit.kind, limit.amount, limit.period_ms, limit.burst, count)
+    return keys, args

@@ -47,8 +47,16 @@ class Store(Protocol):
         """Charge what it really was; False when it was settled before, or is unknown."""
         ...
 
+    async def owe(self, rid: str, owed: Wanted, now_ms: int = 0) -> bool:
+        """Charge (or give back) what was used without it; False when this `rid` was said before."""
+        ...
+
     async def reap(self, tag: str, at_most: int = 100, now_ms: int = 0) -> int:
         """Close a tenant's records that were not touched in time, with what was measured last."""
+        ...
+
+    async def join(self, name: str, ttl_ms: int, now_ms: int = 0) -> int:
+        """Say that this gateway lives; the answer is how many do."""
         ...
 
     async def close(self) -> None:
@@ -62,6 +70,7 @@ class MemoryStore:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self.levels = Levels()
+        self._alive: dict[str, int] = {}
 
     def _now(self, now_ms: int) -> int:
         return now_ms or int(self._clock.wall() * 1000)
@@ -87,6 +96,17 @@ class MemoryStore:
     async def reap(self, tag: str, at_most: int = 100, now_ms: int = 0) -> int:
         """See `Store`."""
         return self.levels.reap(self._now(now_ms), at_most, tag)
+
+    async def owe(self, rid: str, owed: Wanted, now_ms: int = 0) -> bool:
+        """See `Store`."""
+        return self.levels.owe(rid, owed, self._now(now_ms))
+
+    async def join(self, name: str, ttl_ms: int, now_ms: int = 0) -> int:
+        """See `Store`."""
+        now_ms = self._now(now_ms)
+        self._alive = {each: ends for each, ends in self._alive.items() if ends > now_ms}
+        self._alive[name] = now_ms + ttl_ms
+        return len(self._alive)
 
     async def close(self) -> None:
         """Nothing to give back."""
