@@ -1,0 +1,334 @@
+"""Limits that hold over several gateways: slices here, the store behind them, and no store at all.
+
+Reserving, settling and touching are synchronous; only what is not in hand here raises `Miss`, and
+whoever wanted it awaits `fetch` and tries again.  A store that does not answer within the deadline
+costs a request at most that; after five failures nobody waits for it any more.  Then each limit
+does as it says (`when_down`): a share of it is kept here, or everything passes, or nothing does.
+What was used meanwhile is owed to the store and told when it is back.
+
+Source: algorithms.md 3.3, 3.4.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from modgate.limits.alone import Alone
+from modgate.limits.levels import Denied, Limit
+from modgate.limits.slices import NEW_RECORD_MS, RECORD_MS, Asking, Due, Part, Slices
+from modgate.limits.store import Reserved, Store, StoreDown, Wanted, tag_of
+
+log = logging.getLogger(__name__)
+
+DEADLINE_S = 0.025
+TICK_S = 0.25
+FAILURES_AT_MOST = 5
+PROBE_MS = 2000
+ALIVE_MS = 10_000
+JOIN_MS = 2000
+REAP_MS = 5000
+WAITING_AT_MOST = 10
+TOLD_TOGETHER = 8
+
+T = TypeVar("T")
+
+
+class Miss(Exception):
+    """Not enough is in hand here: await `Shared.fetch` with this, and try again."""
+
+    def __init__(self, rid: str, wanted: Wanted, lacking: Sequence[int]) -> None:
+        super().__init__("a slice must be fetched")
+        self.rid = rid
+        self.wanted = wanted
+        self.lacking = lacking
+
+
+@dataclass(slots=True)
+class Spent:
+    """What a request holds of one limit; without a part it was admitted without the store."""
+
+    limit: Limit
+    count: int
+    part: Part | None
+
+
+@dataclass(slots=True)
+class Breaker:
+    """Whether the store is asked at all.  `waits`: requests that waited since it answered last."""
+
+    failures: int = 0
+    open: bool = False
+    waits: int = 0
+    waiting: int = 0
+    opened: int = 0  # how often, for the metric
+
+    def failed(self, reason: str) -> None:
+        """The store did not answer."""
+        self.failures += 1
+        if self.failures >= FAILURES_AT_MOST and not self.open:
+            self.open = True
+            self.opened += 1
+            log.error("limit store down", extra={"reason": reason})
+
+    def answered(self) -> None:
+        """The store did answer."""
+        self.failures = 0
+        self.waits = self.waiting
+        if self.open:
+            self.open = False
+            log.warning("limit store up")
+
+
+@dataclass(eq=False)
+class Shared:
+    """The account of one gateway at a shared store.  `now_ms` is epoch time that never jumps."""
+
+    store: Store
+    name: str
+    now_ms: Callable[[], int]
+    deadline_s: float = DEADLINE_S
+    slices: Slices = field(init=False)
+    breaker: Breaker = field(default_factory=Breaker)
+    _alone: Alone = field(init=False)
+    _taken: dict[str, list[Spent]] = field(default_factory=dict)
+    _crowded: set[str] = field(default_factory=set)  # requests that found the store slow or crowded
+    _asking: dict[str, asyncio.Future[None]] = field(default_factory=dict)
+    _orphans: dict[str, int] = field(default_factory=dict)  # reservations of unknown fate
+    _telling: dict[str, list[tuple[Limit, int]]] = field(default_factory=dict)
+    _reaped: dict[str, int] = field(default_factory=dict)
+    _told: int = 0
+    _joined_ms: int = -JOIN_MS
+    _task: asyncio.Task[None] | None = None
+
+    def __post_init__(self) -> None:
+        self.slices = Slices(self.name)
+        self._alone = Alone(self.slices)
+
+    @property
+    def down(self) -> bool:
+        """Whether limits are kept without the store at the moment."""
+        return self.breaker.open
+
+    # --- what requests do, synchronously
+
+    def reserve(self, rid: str, wanted: Wanted, now_ms: int, ttl_ms: int) -> Denied | None:
+        """Charge all or none; None = reserved.  Miss when a slice must be fetched first."""
+        del ttl_ms
+        if rid in self._taken:
+            return None
+        lacking = self.slices.lacking(wanted, now_ms)
+        if lacking:
+            if not self.breaker.open and rid not in self._crowded:
+                if (denied := self.slices.denied(wanted, lacking, now_ms)) is not None:
+                    return denied
+                raise Miss(rid, wanted, lacking)
+            self._crowded.discard(rid)
+            if (denied := self._alone.reserve(rid, wanted, lacking, now_ms)) is not None:
+                return denied
+        held = [(limit, 0 if at in lacking else n) for at, (limit, n) in enumerate(wanted)]
+        parts = self.slices.take(held, now_ms)
+        self._taken[rid] = [
+            Spent(limit, count, part) for (limit, count), part in zip(wanted, parts, strict=True)
+        ]
+        return None
+
+    def touch(self, rid: str, measured: Sequence[int], now_ms: int, ttl_ms: int) -> bool:
+        """The request lives, and has used so much."""
+        del now_ms, ttl_ms
+        for spent, count in zip(self._taken.get(rid, ()), measured, strict=False):
+            if spent.part is not None and spent.limit.kind != "c":
+                self.slices.measure(spent.part, count)
+        return rid in self._taken
+
+    def settle(self, rid: str, actual: Sequence[int], now_ms: int) -> bool:
+        """The request ended, and used so much; False when it was settled before."""
+        taken = self._taken.pop(rid, None)
+        if taken is None:
+            return False
+        without = [at for at, spent in enumerate(taken) if spent.part is None and spent.count]
+        limits = [taken[at].limit for at in without]
+        self._alone.settle(rid, limits, [actual[at] for at in without], now_ms)
+        for spent, count in zip(taken, actual, strict=True):
+            if spent.part is not None:
+                self.slices.end(spent.part, count)
+            elif spent.limit.kind == "c":
+                self.slices.share(spent.limit, now_ms).in_hand -= spent.count
+            elif count != spent.count:
+                self._alone.owe(spent.limit, count - spent.count)
+        return True
+
+    def forget(self, rid: str) -> None:
+        """Nothing more is asked of this request."""
+        self._taken.pop(rid, None)
+        self._crowded.discard(rid)
+
+    def charge(self, limit: Limit, count: int, now_ms: int) -> None:
+        """Charge without a reservation, whatever is left."""
+        del now_ms
+        self._alone.owe(limit, count)
+
+    def wait_ms(self, limit: Limit, count: int, now_ms: int) -> int:
+        """How long until so many would be admitted, as far as it is known here; 0 = now."""
+        share = self.slices.share(limit, now_ms)
+        if share.source(count, now_ms) is not None:
+            return 0
+        if share.denied_ms > now_ms:
+            return max(1, share.free_ms - now_ms)
+        return self._alone.wait_ms(limit, count, now_ms) if self.down else 0
+
+    def level(self, limit: Limit, now_ms: int) -> int:
+        """The level as far as it is known here."""
+        if self.down:
+            return self._alone.level(limit, now_ms)
+        return self.slices.share(limit, now_ms).level_now(now_ms)
+
+    # --- the store
+
+    async def fetch(self, miss: Miss) -> None:
+        """Get what was missing, or find that the store does not answer in time."""
+        breaker = self.breaker
+        if breaker.open or breaker.waits >= WAITING_AT_MOST:
+            self._crowded.add(miss.rid)
+            return
+        breaker.waits += 1
+        breaker.waiting += 1
+        try:
+            async with asyncio.timeout(self.deadline_s):
+                keys = [miss.wanted[index][0].key for index in miss.lacking]
+                if others := {self._asking[key] for key in keys if key in self._asking}:
+                    await asyncio.wait(others)
+                    return
+                for asking in self.slices.asking(
+                    miss.wanted, miss.lacking, tag_of(miss.wanted[0][0])
+                ):
+                    await self._ask(asking)
+        except (TimeoutError, StoreDown) as error:
+            breaker.failed(type(error).__name__)
+            self._crowded.add(miss.rid)
+        finally:
+            breaker.waiting -= 1
+
+    async def _ask(self, asking: Asking) -> None:
+        done = asyncio.get_running_loop().create_future()
+        keys = [limit.key for limit, _ in asking.wanted]
+        self._asking.update(dict.fromkeys(keys, done))
+        try:
+            await self._reserved(asking, asking.wanted)
+        except BaseException:
+            self._orphans[asking.rid] = len(keys)
+            raise
+        finally:
+            for key in keys:
+                self._asking.pop(key, None)
+            done.set_result(None)
+
+    async def _reserved(self, asking: Asking, wanted: Wanted) -> None:
+        said: Reserved = await self.store.reserve(asking.rid, wanted, NEW_RECORD_MS)
+        self.breaker.answered()
+        self.slices.reserved(asking, wanted, said, self.now_ms())
+        if said.denied is not None and wanted != asking.least:
+            await self._reserved(asking, asking.least)
+
+    # --- behind the requests' backs
+
+    def start(self) -> None:
+        """Begin to tell the store what it is owed."""
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            await self.tick()
+
+    async def tick(self) -> None:
+        """Tell the store what it is owed; ask whether it lives when it did not."""
+        now_ms = self.now_ms()
+        try:
+            every = PROBE_MS if self.breaker.open else JOIN_MS
+            if now_ms - self._joined_ms >= every:
+                self._joined_ms = now_ms
+                self._alone.alive = await self._call(self.store.join(self.name, ALIVE_MS))
+            if not self.breaker.open:
+                await self._tell_all(now_ms)
+        except (TimeoutError, StoreDown):
+            return  # counted by the breaker, which says it once
+        self.slices.prune(now_ms)
+        self._alone.prune()
+
+    async def _call(self, asked: Awaitable[T]) -> T:
+        try:
+            async with asyncio.timeout(self.deadline_s):
+                answer = await asked
+        except (TimeoutError, StoreDown) as error:
+            self.breaker.failed(type(error).__name__)
+            raise
+        self.breaker.answered()
+        return answer
+
+    async def _tell_all(self, now_ms: int) -> None:
+        places = asyncio.Semaphore(TOLD_TOGETHER)
+
+        async def tell(due: Due) -> None:
+            async with places:
+                await self._tell(due)
+
+        told = await asyncio.gather(
+            *(tell(due) for due in self.slices.due(now_ms)), return_exceptions=True
+        )
+        for error in told:
+            if error is not None:
+                raise error
+        for rid, limits in list(self._orphans.items()):
+            await self._call(self.store.settle(rid, [0] * limits))
+            self._orphans.pop(rid, None)
+        await self._tell_owed()
+        await self._reap(now_ms)
+
+    async def _tell(self, due: Due) -> None:
+        held, counts = due.slice, due.counts
+        if due.operation == "settle":
+            await self._call(self.store.settle(held.rid, counts))
+        elif due.operation == "trim":
+            await self._call(self.store.trim(held.rid, counts))
+        else:
+            await self._call(self.store.touch(held.rid, counts, RECORD_MS))
+        self.slices.done(due, self.now_ms())
+
+    async def _tell_owed(self) -> None:
+        by_tag: dict[str, list[tuple[Limit, int]]] = {}
+        for limit, count in self._alone.owed.values():
+            if count:
+                by_tag.setdefault(tag_of(limit), []).append((limit, count))
+        self._alone.owed.clear()
+        for tag, owed in by_tag.items():
+            self._told += 1
+            self._telling[f"{tag}{self.name}-owed-{self._told}"] = owed
+        for rid, owed in list(self._telling.items()):
+            await self._call(self.store.owe(rid, owed))
+            self._telling.pop(rid, None)
+
+    async def _reap(self, now_ms: int) -> None:
+        """Whoever uses a tenant's limits closes what dead gateways left of them."""
+        tags = {tag_of(share.limit) for share in list(self.slices.shares.values())}
+        for tag in tags:
+            if now_ms - self._reaped.get(tag, -REAP_MS) >= REAP_MS:
+                self._reaped[tag] = now_ms
+                await self._call(self.store.reap(tag))
+        for tag in [tag for tag in self._reaped if tag not in tags]:
+            del self._reaped[tag]
+
+    async def close(self) -> None:
+        """Give back what is in hand, as far as the store answers."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        later = self.now_ms() + RECORD_MS
+        try:
+            await self._tell_all(later)
+        except (TimeoutError, StoreDown):
+            log.warning("limit store not told at the end")  # what is open there will be reaped
+        await self.store.close()

@@ -1,0 +1,300 @@
+"""Slices: parts of shared limits, reserved at the store to be spent here.  Pure.
+
+A slice is one record at the store.  Requests spend of it without asking; for a second it may be
+spent, then what is left is trimmed, and once the requests that spent of it have ended it is settled
+to what they really used.  So whatever is charged at the store belongs to an open record until it is
+known: a worker that dies leaves only its last touch, and the rest comes back when it is reaped.
+
+Limits on what is in hand (kind c) are spent like places: one that comes free is taken again here,
+and places that nobody needed for a second go back.
+
+Over-admission: a unit that is admitted in [s, s + d] was charged at the store in
+[s - SLICE, s + d], so at most burst + rate x (d + SLICE) are.
+
+Source: algorithms.md 3.3 and `spend` of its appendix B.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from math import exp
+
+from modgate.limits.levels import Denied, Limit
+from modgate.limits.store import Reserved, Wanted
+
+SLICE_MS = 1000
+RECORD_MS = 20_000  # an open record that nobody touched for so long may be reaped
+NEW_RECORD_MS = 5_000
+TOUCH_MS = 2_000
+HOT_PER_S = 20.0  # a limit that fewer requests a second ask for is reserved request by request
+AHEAD_S = 0.25
+PART_AT_MOST = 4  # a slice is at most a fourth of a period's amount
+DENIED_AT_MOST_MS, DENIED_LEAST_MS = 250, 5
+FADES_S = 1.0
+IDLE_MS = 60_000
+FRESH_MS = 1000
+
+
+@dataclass(slots=True, eq=False)
+class Slice:
+    """One open record at the store.
+
+    Per limit: `left` may be spent, `due` is what those who spent it are to be charged (the bound of
+    a request that lives, the count of one that ended), `measured` what they are known to have used.
+    """
+
+    rid: str
+    limits: tuple[Limit, ...]
+    left: list[int]
+    due: list[int]
+    measured: list[int]
+    ends_ms: int
+    touched_ms: int
+    live: int = 0
+    closing: bool = False  # the store is being told that it is over: nothing more is spent of it
+
+    @property
+    def counts(self) -> bool:
+        """Whether it holds places, which are taken and given back."""
+        return self.limits[0].kind == "c"
+
+
+@dataclass(slots=True, eq=False)
+class Part:
+    """What one request spent of a slice."""
+
+    slice: Slice
+    index: int
+    count: int
+    measured: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Share:
+    """What is known here of one limit: a slice of it, how fast it is asked for, its level."""
+
+    limit: Limit
+    slices: list[tuple[Slice, int]] = field(default_factory=list)
+    per_s: float = 0.0
+    units_per_s: float = 0.0
+    asked_ms: int = 0
+    level: int = 0
+    known_ms: int = -IDLE_MS
+    denied_ms: int = 0  # nobody asks again before this
+    free_ms: int = 0  # when the store said that it would fit
+    in_hand: int = 0
+
+    def asked(self, count: int, now_ms: int) -> None:
+        """Somebody wants so many: the rates fade and grow."""
+        fade = exp(-max(0, now_ms - self.asked_ms) / 1000 / FADES_S)
+        self.per_s = self.per_s * fade + 1 / FADES_S
+        self.units_per_s = self.units_per_s * fade + count / FADES_S
+        self.asked_ms = max(now_ms, self.asked_ms)
+
+    def source(self, count: int, now_ms: int) -> tuple[Slice, int] | None:
+        """A slice that `count` can be spent of now."""
+        for held, index in self.slices:
+            fresh = held.counts or held.ends_ms > now_ms
+            if fresh and not held.closing and held.left[index] >= count:
+                return held, index
+        return None
+
+    def want(self, count: int) -> int:
+        """How much to reserve: for a limit in demand more than this request needs."""
+        if self.limit.kind == "c":
+            ahead = min(self.per_s * AHEAD_S, self.limit.amount / (2 * PART_AT_MOST))
+            return max(1, int(ahead))
+        if self.per_s <= HOT_PER_S:
+            return count
+        return max(count, int(min(self.units_per_s * AHEAD_S, self.limit.amount / PART_AT_MOST)))
+
+    def level_now(self, now_ms: int) -> int:
+        """The level as it was last known, leaked since; what lies here unspent does not count."""
+        unspent = sum(held.left[index] for held, index in self.slices)
+        if self.limit.kind != "b":
+            return max(0, self.level - unspent)
+        leaked = self.level - max(0, now_ms - self.known_ms) * self.limit.amount
+        return max(0, leaked - unspent * self.limit.period_ms)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Asking:
+    """A reservation to be made at the store: `least` of each limit, better `wanted`."""
+
+    rid: str
+    least: tuple[tuple[Limit, int], ...]
+    wanted: tuple[tuple[Limit, int], ...]
+
+    @property
+    def greedy(self) -> bool:
+        """Whether it asks for more than is needed at once."""
+        return self.least != self.wanted
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A call that the store is owed: `operation` trim, touch or settle of a slice, with counts."""
+
+    operation: str
+    slice: Slice
+    counts: tuple[int, ...]
+
+
+class Slices:
+    """All slices of one gateway.  `name` makes record ids that no other gateway makes."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._made = 0
+        self.shares: dict[str, Share] = {}  # forgotten when idle for a minute
+        self._open: dict[str, Slice] = {}  # at most one a limit and second, while requests live
+
+    def share(self, limit: Limit, now_ms: int) -> Share:
+        """What is known of a limit; its amount is the one that is in force."""
+        found = self.shares.get(limit.key)
+        if found is None:
+            found = self.shares[limit.key] = Share(limit, asked_ms=now_ms)
+        found.limit = limit
+        return found
+
+    def lacking(self, wanted: Wanted, now_ms: int) -> list[int]:
+        """Which of the limits cannot be spent here now."""
+        return [
+            index
+            for index, (limit, count) in enumerate(wanted)
+            if count and self.share(limit, now_ms).source(count, now_ms) is None
+        ]
+
+    def denied(self, wanted: Wanted, lacking: Sequence[int], now_ms: int) -> Denied | None:
+        """What the store said a moment ago still holds."""
+        waits = {}
+        for index in lacking:
+            share = self.shares[wanted[index][0].key]
+            if share.denied_ms > now_ms:
+                waits[index] = max(1, share.free_ms - now_ms)
+        worst = max(waits, key=waits.__getitem__, default=None)
+        return None if worst is None else Denied(waits[worst], worst)
+
+    def asking(self, wanted: Wanted, lacking: Sequence[int], tag: str) -> list[Asking]:
+        """What to reserve: places apart from the others, which are charged all or none."""
+        groups = (
+            [wanted[index] for index in lacking if wanted[index][0].kind != "c"],
+            *([wanted[index]] for index in lacking if wanted[index][0].kind == "c"),
+        )
+        found = []
+        for group in groups:
+            if not group:
+                continue
+            self._made += 1
+            better = tuple((limit, self.shares[limit.key].want(count)) for limit, count in group)
+            found.append(Asking(f"{tag}{self._name}-{self._made}", tuple(group), better))
+        return found
+
+    def reserved(self, asking: Asking, wanted: Wanted, said: Reserved, now_ms: int) -> None:
+        """The store's answer to `wanted` of an `asking`."""
+        for (limit, _), level in zip(wanted, said.levels, strict=True):
+            share = self.share(limit, now_ms)
+            share.level, share.known_ms = level, now_ms
+        if said.denied is not None:
+            if wanted == asking.least:
+                worst = self.shares[wanted[said.denied.index][0].key]
+                pause = max(DENIED_LEAST_MS, min(DENIED_AT_MOST_MS, said.denied.wait_ms))
+                worst.denied_ms = now_ms + pause
+                worst.free_ms = now_ms + said.denied.wait_ms
+            return
+        none = [0] * len(wanted)
+        made = Slice(
+            rid=asking.rid,
+            limits=tuple(limit for limit, _ in wanted),
+            left=[count for _, count in wanted],
+            due=list(none),
+            measured=list(none),
+            ends_ms=now_ms + SLICE_MS,
+            touched_ms=now_ms,
+        )
+        self._open[made.rid] = made
+        for index, limit in enumerate(made.limits):
+            share = self.shares[limit.key]
+            share.denied_ms = 0
+            share.slices.append((made, index))
+
+    def take(self, wanted: Wanted, now_ms: int) -> list[Part | None]:
+        """Spend of every limit; call it when nothing is lacking.  None where nothing is wanted."""
+        parts: list[Part | None] = []
+        for limit, count in wanted:
+            share = self.share(limit, now_ms)
+            found = share.source(count, now_ms) if count else None
+            if found is None:
+                parts.append(None)
+                continue
+            held, index = found
+            share.asked(count, now_ms)
+            held.left[index] -= count
+            held.due[index] += count
+            held.live += 1
+            if held.counts:
+                held.ends_ms = now_ms + SLICE_MS
+            share.in_hand += count
+            parts.append(Part(held, index, count))
+        return parts
+
+    @staticmethod
+    def measure(part: Part, count: int) -> None:
+        """The request lives, and has used so much."""
+        part.slice.measured[part.index] += count - part.measured
+        part.measured = count
+
+    def end(self, part: Part, count: int) -> None:
+        """The request ended, and used so much; a place is free again."""
+        held, index = part.slice, part.index
+        self.measure(part, count)
+        if held.counts:
+            held.due[index] -= part.count
+            held.left[index] += part.count
+        else:
+            held.due[index] += count - part.count
+        held.live -= 1
+        share = self.shares.get(held.limits[index].key)
+        if share is not None:
+            share.in_hand -= part.count
+
+    def due(self, now_ms: int) -> Iterator[Due]:
+        """What the store should be told now."""
+        for held in list(self._open.values()):
+            if held.ends_ms <= now_ms and (not held.live or any(held.left)):
+                held.closing = True
+                yield Due("trim" if held.live else "settle", held, tuple(held.due))
+            elif now_ms - held.touched_ms >= TOUCH_MS:
+                yield Due("touch", held, tuple(held.measured))
+
+    def done(self, due: Due, now_ms: int) -> None:
+        """The store was told."""
+        held = due.slice
+        if due.operation == "touch":
+            held.touched_ms = now_ms
+            return
+        for index, kept in enumerate(due.counts):
+            # A place that came free while the store was told is still charged there.
+            held.left[index] = kept - held.due[index] if held.counts else 0
+        if due.operation == "settle":
+            self._open.pop(held.rid, None)
+        for limit in held.limits:
+            share = self.shares.get(limit.key)
+            if share is not None:
+                share.slices = [each for each in share.slices if each[0] is not held]
+
+    def prune(self, now_ms: int) -> None:
+        """Forget limits that nobody asked for in a minute."""
+        idle = [
+            key
+            for key, share in self.shares.items()
+            if now_ms - share.asked_ms > IDLE_MS and not share.slices and not share.in_hand
+        ]
+        for key in idle:
+            del self.shares[key]
+
+    @property
+    def open(self) -> int:
+        """How many records are open at the store."""
+        return len(self._open)

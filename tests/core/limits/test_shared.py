@@ -1,0 +1,300 @@
+"""Several gateways at one store: what they admit together, and what is left when they end."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pytest
+
+from modgate.errors import Unavailable
+from modgate.limits.levels import Denied, Limit, WhenDown
+from modgate.limits.shared import WAITING_AT_MOST, Miss, Shared
+from modgate.limits.slices import RECORD_MS, SLICE_MS
+from modgate.limits.store import MemoryStore, Reserved, Wanted
+
+BEGAN_MS = 1_767_268_800_000
+TTL_MS = 30_000
+STEP_MS = 10
+
+
+@dataclass
+class Clock:
+    """A time that the test moves."""
+
+    ms: int = BEGAN_MS
+
+    def now(self) -> float:
+        return self.ms / 1000
+
+    wall = now
+
+    def now_ms(self) -> int:
+        return self.ms
+
+
+class Pausable(MemoryStore):
+    """A store that can stop answering."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock)
+        self.paused = False
+        self.trips = 0
+
+    async def reserve(self, rid: str, wanted: Wanted, ttl_ms: int, now_ms: int = 0) -> Reserved:
+        self.trips += 1
+        if self.paused:
+            await asyncio.sleep(60)
+        return await super().reserve(rid, wanted, ttl_ms, now_ms)
+
+    async def owe(self, rid: str, owed: Wanted, now_ms: int = 0) -> bool:
+        if self.paused:
+            await asyncio.sleep(60)
+        return await super().owe(rid, owed, now_ms)
+
+    async def join(self, name: str, ttl_ms: int, now_ms: int = 0) -> int:
+        if self.paused:
+            await asyncio.sleep(60)
+        return await super().join(name, ttl_ms, now_ms)
+
+
+@dataclass
+class Fleet:
+    """Gateways at one store, driven step by step."""
+
+    gateways: int = 3
+    deadline_s: float = 0.001
+    clock: Clock = field(default_factory=Clock)
+
+    def __post_init__(self) -> None:
+        self.store = Pausable(self.clock)
+        self.accounts = [
+            Shared(self.store, f"g{n}", self.clock.now_ms, self.deadline_s)
+            for n in range(self.gateways)
+        ]
+        self.made = 0
+        self.admitted: list[tuple[int, int]] = []  # when, how much
+
+    async def ticked(self) -> None:
+        for account in self.accounts:
+            await account.tick()
+
+    async def ask(self, account: Shared, wanted: Wanted, rid: str = "") -> Denied | str:
+        """As the pipeline does: try, fetch what was missing, try again."""
+        self.made += 1
+        rid = rid or f"r{self.made}"
+        while True:
+            try:
+                denied = account.reserve(rid, wanted, self.clock.ms, TTL_MS)
+            except Miss as miss:
+                await account.fetch(miss)
+            else:
+                return denied or rid
+
+    async def load(
+        self, seconds: float, limits: Sequence[Limit], per_step: float, size: int = 1
+    ) -> None:
+        """Requests at an even pace, spread over the gateways; each ends a moment later."""
+        rng = random.Random(7)
+        left = 0.0
+        for step in range(int(seconds * 1000 / STEP_MS)):
+            self.clock.ms += STEP_MS
+            left += per_step
+            while left >= 1:
+                left -= 1
+                account = rng.choice(self.accounts)
+                said = await self.ask(account, [(limit, size) for limit in limits])
+                if isinstance(said, str):
+                    self.admitted.append((self.clock.ms, size))
+                    account.settle(said, [size] * len(limits), self.clock.ms)
+            if step % 25 == 0:
+                await self.ticked()
+
+    def most_in(self, window_ms: int) -> int:
+        """The most that was admitted in any window of this length."""
+        best = total = start = 0
+        for at, size in self.admitted:
+            total += size
+            while self.admitted[start][0] <= at - window_ms:
+                total -= self.admitted[start][1]
+                start += 1
+            best = max(best, total)
+        return best
+
+
+def bucket(
+    amount: int, period_ms: int = 1000, name: str = "b", when_down: WhenDown = "local_share"
+) -> Limit:
+    return Limit(
+        key=f"{{acme}}:{name}",
+        kind="b",
+        amount=amount,
+        period_ms=period_ms,
+        burst=amount,
+        when_down=when_down,
+    )
+
+
+@pytest.mark.parametrize("paused", [False, True])
+async def test_three_gateways_at_twice_the_limit_admit_the_limit_and_no_more(paused: bool) -> None:
+    fleet, limit = Fleet(), bucket(500)
+    await fleet.ticked()
+    await fleet.load(2, [limit], per_step=10)
+    fleet.store.paused = paused
+    before = len(fleet.admitted)
+    await fleet.load(6, [limit], per_step=10)
+
+    sustained = sum(size for _, size in fleet.admitted[before:]) / 6
+    assert sustained >= 0.95 * 500
+    # burst + rate x (window + a slice's life)
+    assert fleet.most_in(3000) <= 500 + 500 * (3000 + SLICE_MS) / 1000
+
+
+async def test_a_busy_limit_rarely_asks_the_store() -> None:
+    fleet, limit = Fleet(), bucket(10_000)
+    await fleet.load(2, [limit], per_step=10)
+    before = fleet.store.trips
+    await fleet.load(2, [limit], per_step=10)
+
+    assert len(fleet.admitted) == 4000
+    assert fleet.store.trips - before < 2000 * 0.1
+
+
+async def test_a_limit_that_few_ask_for_is_charged_request_by_request() -> None:
+    fleet, limit = Fleet(), bucket(3, period_ms=60_000)
+    [one, two, three] = fleet.accounts
+    said = [await fleet.ask(each, [(limit, 1)]) for each in (one, two, three, one)]
+
+    assert [isinstance(each, str) for each in said] == [True, True, True, False]
+    assert said[3] == Denied(20_000, 0)
+
+
+async def test_all_limits_of_a_request_are_charged_or_none() -> None:
+    fleet = Fleet()
+    wide, narrow = bucket(100, name="wide"), bucket(1, name="narrow")
+    [one, two, _] = fleet.accounts
+    assert isinstance(await fleet.ask(one, [(narrow, 1)]), str)
+
+    said = await fleet.ask(two, [(wide, 10), (narrow, 1)])
+
+    assert isinstance(said, Denied)
+    assert said.index == 1
+    assert fleet.store.levels.level(wide, fleet.clock.ms) == 0
+
+
+async def test_what_was_not_used_comes_back_and_debt_is_charged() -> None:
+    fleet, limit = Fleet(), bucket(600, period_ms=60_000)
+    [one, *_] = fleet.accounts
+    less, more = await fleet.ask(one, [(limit, 300)]), await fleet.ask(one, [(limit, 100)])
+    assert isinstance(less, str)
+    assert isinstance(more, str)
+    one.settle(less, [50], fleet.clock.ms)
+    one.settle(more, [900], fleet.clock.ms)
+    fleet.clock.ms += SLICE_MS
+    await fleet.ticked()
+
+    spent = fleet.store.levels.level(limit, fleet.clock.ms) // limit.period_ms
+    assert spent == 950 - 10
+    assert one.slices.open == 0
+
+
+async def test_a_gateway_that_dies_leaves_its_last_touch_and_nothing_more() -> None:
+    fleet, limit = Fleet(), bucket(600, period_ms=600_000)
+    [dead, alive, _] = fleet.accounts
+    rid = await fleet.ask(dead, [(limit, 500)])
+    assert isinstance(rid, str)
+    fleet.clock.ms += 2500
+    dead.touch(rid, [70], fleet.clock.ms, TTL_MS)
+    await dead.tick()
+    assert isinstance(await fleet.ask(alive, [(limit, 400)]), Denied)
+
+    fleet.clock.ms += RECORD_MS + 1
+    await alive.tick()
+
+    leaked = (2500 + RECORD_MS + 1) * limit.amount // limit.period_ms
+    assert fleet.store.levels.level(limit, fleet.clock.ms) == pytest.approx(
+        (70 - leaked) * limit.period_ms, abs=limit.period_ms
+    )
+
+
+async def test_places_are_held_over_all_gateways_and_come_free() -> None:
+    fleet = Fleet()
+    places = Limit(key="{acme}:in_flight", kind="c", amount=4)
+    said = [await fleet.ask(fleet.accounts[n % 3], [(places, 1)]) for n in range(6)]
+    assert [isinstance(each, str) for each in said] == [True] * 4 + [False] * 2
+
+    for n in range(4):
+        rid = said[n]
+        assert isinstance(rid, str)
+        fleet.accounts[n % 3].settle(rid, [0], fleet.clock.ms)
+    fleet.clock.ms += SLICE_MS
+    await fleet.ticked()
+
+    assert fleet.store.levels.level(places, fleet.clock.ms) == 0
+    again = [await fleet.ask(fleet.accounts[2], [(places, 1)]) for _ in range(5)]
+    assert [isinstance(each, str) for each in again] == [True] * 4 + [False]
+
+
+async def test_few_requests_wait_for_a_store_that_does_not_answer() -> None:
+    fleet, limit = Fleet(gateways=1, deadline_s=0.02), bucket(1000)
+    [one] = fleet.accounts
+    fleet.store.paused = True
+    asked = [asyncio.create_task(fleet.ask(one, [(limit, 1)])) for _ in range(200)]
+    await asyncio.sleep(0)
+    assert one.breaker.waiting <= WAITING_AT_MOST
+
+    said = await asyncio.gather(*asked)
+
+    assert all(isinstance(each, str) for each in said)
+    assert one.down
+    assert one.breaker.waits <= WAITING_AT_MOST
+
+
+@pytest.mark.parametrize(("when_down", "passes"), [("open", True), ("closed", False)])
+async def test_a_limit_does_as_it_says_while_the_store_is_down(
+    when_down: WhenDown, passes: bool
+) -> None:
+    fleet, limit = Fleet(gateways=1), bucket(2, 60_000, when_down=when_down)
+    [one] = fleet.accounts
+    fleet.store.paused = True
+    said = []
+    for _ in range(20):
+        try:
+            said.append(isinstance(await fleet.ask(one, [(limit, 1)]), str))
+        except Unavailable:
+            said.append(False)
+
+    assert said == [passes] * 20
+
+
+async def test_what_was_used_without_the_store_is_told_when_it_is_back() -> None:
+    fleet, limit = Fleet(gateways=1), bucket(1000, period_ms=600_000)
+    [one] = fleet.accounts
+    fleet.store.paused = True
+    rids = [await fleet.ask(one, [(limit, 10)]) for _ in range(12)]
+    assert one.down
+    for rid in rids[:6]:
+        assert isinstance(rid, str)
+        one.settle(rid, [7], fleet.clock.ms)
+    fleet.store.paused = False
+    for _ in range(2):
+        fleet.clock.ms += 2000
+        await one.tick()
+
+    assert not one.down
+    level = fleet.store.levels.level(limit, fleet.clock.ms) // limit.period_ms
+    assert level in range(6 * 7 + 6 * 10 - 8, 6 * 7 + 6 * 10 + 1)
+
+
+async def test_closing_gives_back_what_is_in_hand() -> None:
+    fleet, limit = Fleet(gateways=1), bucket(1000, period_ms=600_000)
+    [one] = fleet.accounts
+    rid = await fleet.ask(one, [(limit, 400)])
+    assert isinstance(rid, str)
+    one.settle(rid, [5], fleet.clock.ms)
+    await one.close()
+
+    assert fleet.store.levels.level(limit, fleet.clock.ms) == 5 * limit.period_ms
+    assert one.slices.open == 0
