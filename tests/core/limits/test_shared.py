@@ -140,16 +140,20 @@ def bucket(
 @pytest.mark.parametrize("paused", [False, True])
 async def test_three_gateways_at_twice_the_limit_admit_the_limit_and_no_more(paused: bool) -> None:
     fleet, limit = Fleet(), bucket(500)
-    await fleet.ticked()
-    await fleet.load(2, [limit], per_step=10)
+    await fleet.load(3, [limit], per_step=10)
     fleet.store.paused = paused
     before = len(fleet.admitted)
     await fleet.load(6, [limit], per_step=10)
+    fleet.store.paused = False
+    while any(account.down for account in fleet.accounts):
+        await fleet.load(1, [limit], per_step=10)
+    await fleet.load(6, [limit], per_step=10)
 
-    sustained = sum(size for _, size in fleet.admitted[before:]) / 6
+    seconds = (fleet.clock.ms - BEGAN_MS) / 1000 - 3
+    sustained = sum(size for _, size in fleet.admitted[before:]) / seconds
     assert sustained >= 0.95 * 500
-    # burst + rate x (window + a slice's life)
-    assert fleet.most_in(3000) <= 500 + 500 * (3000 + SLICE_MS) / 1000
+    for window_ms in (1000, 3000, 10_000):  # burst + rate x (window + a slice's life)
+        assert fleet.most_in(window_ms) <= 500 + 500 * (window_ms + SLICE_MS) / 1000
 
 
 async def test_a_busy_limit_rarely_asks_the_store() -> None:
@@ -159,7 +163,16 @@ async def test_a_busy_limit_rarely_asks_the_store() -> None:
     await fleet.load(2, [limit], per_step=10)
 
     assert len(fleet.admitted) == 4000
-    assert fleet.store.trips - before < 2000 * 0.1
+    assert fleet.store.trips - before < 2000 * 0.05
+
+
+async def test_a_limit_that_is_asked_for_twice_over_rarely_asks_the_store() -> None:
+    fleet, limit = Fleet(), bucket(500)
+    await fleet.load(3, [limit], per_step=10)
+    before = fleet.store.trips
+    await fleet.load(3, [limit], per_step=10)
+
+    assert fleet.store.trips - before < 3000 * 0.1
 
 
 async def test_a_limit_that_few_ask_for_is_charged_request_by_request() -> None:
@@ -284,8 +297,9 @@ async def test_what_was_used_without_the_store_is_told_when_it_is_back() -> None
         await one.tick()
 
     assert not one.down
+    used = 6 * 7 + 6 * 10 - 4000 * limit.amount // limit.period_ms
     level = fleet.store.levels.level(limit, fleet.clock.ms) // limit.period_ms
-    assert level in range(6 * 7 + 6 * 10 - 8, 6 * 7 + 6 * 10 + 1)
+    assert level == pytest.approx(used, abs=1)
 
 
 async def test_closing_gives_back_what_is_in_hand() -> None:

@@ -1,6 +1,9 @@
 """Limits while the shared store does not answer: a share of each is kept here, and what is used is
 owed to the store.
 
+Buckets go on leaking here at the share's pace.  What is owed of one is what has not leaked by then,
+less what the store still holds of the level that the share began with.
+
 Source: algorithms.md 3.4.
 """
 
@@ -17,15 +20,29 @@ from modgate.limits.store import Wanted
 PLACE_WAIT_MS = 1000
 
 
+@dataclass(frozen=True, slots=True)
+class Seed:
+    """A share of a bucket as it began: the level that it took over, and when."""
+
+    limit: Limit
+    part: Limit
+    level: int
+    at_ms: int
+
+    def left(self, now_ms: int) -> int:
+        """What the store still holds of that level."""
+        return max(0, self.level - max(0, now_ms - self.at_ms) * self.part.amount)
+
+
 @dataclass(eq=False)
 class Alone:
     """One gateway's shares of limits.  `alive`: how many gateways there are, as last known."""
 
     slices: Slices
     alive: int = 1
-    owed: dict[str, tuple[Limit, int]] = field(default_factory=dict)
+    _owed: dict[str, tuple[Limit, int]] = field(default_factory=dict)
+    _seeds: dict[str, Seed] = field(default_factory=dict)
     _levels: Levels = field(default_factory=Levels)
-    _seeded: dict[str, int] = field(default_factory=dict)
 
     def part(self, limit: Limit) -> Limit:
         """This gateway's share of a limit; those of all that live sum to at most the limit."""
@@ -49,39 +66,61 @@ class Alone:
         denied = self._levels.reserve(rid, local, now_ms, RECORD_MS)
         if denied is not None:
             return Denied(denied.wait_ms, rates[denied.index])
-        self._took([wanted[index] for index in lacking], now_ms)
+        self._took(wanted, lacking, now_ms)
         return None
 
-    def _took(self, wanted: Wanted, now_ms: int) -> None:
-        for limit, count in wanted:
+    def _took(self, wanted: Wanted, lacking: Sequence[int], now_ms: int) -> None:
+        for limit, count in (wanted[index] for index in lacking):
             if limit.kind == "c":
                 self.slices.share(limit, now_ms).in_hand += count
-            else:
+            elif limit.kind == "w":
                 self.owe(limit, count)
+            elif limit.when_down == "open":
+                self._levels.charge(self._seed(limit, now_ms), count, now_ms)
 
     def _seed(self, limit: Limit, now_ms: int) -> Limit:
-        """The share begins where the whole was last known to be, not fresh."""
+        """The share, which begins where the whole was last known to be, not fresh."""
+        seed = self._seeds.get(limit.key)
+        if seed is not None:
+            return seed.part
         part, share = self.part(limit), self.slices.share(limit, now_ms)
-        if share.known_ms > self._seeded.get(limit.key, -1):
-            self._seeded[limit.key] = share.known_ms
-            known = share.level_now(now_ms) * part.amount // limit.amount
-            self._levels.put(part, max(known, self._levels.level(part, now_ms)), now_ms)
+        level = share.level_now(now_ms) * part.amount // limit.amount
+        self._seeds[limit.key] = Seed(limit, part, level, now_ms)
+        self._levels.put(part, level, now_ms)
         return part
 
     def owe(self, limit: Limit, count: int) -> None:
         """So much was used, or given back, that the store does not know of."""
-        known = self.owed.get(limit.key)
-        self.owed[limit.key] = (limit, count + (known[1] if known else 0))
+        known = self._owed.get(limit.key)
+        self._owed[limit.key] = (limit, count + (known[1] if known else 0))
 
-    def settle(self, rid: str, limits: Sequence[Limit], actual: Sequence[int], now_ms: int) -> None:
+    def settle(
+        self, rid: str, spent: Sequence[tuple[Limit, int]], actual: Sequence[int], now_ms: int
+    ) -> None:
         """A request that was admitted here ended."""
+        counts = list(zip(spent, actual, strict=True))
         shared = [
             count
-            for limit, count in zip(limits, actual, strict=True)
+            for (limit, _), count in counts
             if limit.kind != "c" and limit.when_down == "local_share"
         ]
         if self._levels.settle(rid, shared, now_ms):
             self._levels.forget(rid)
+        for (limit, reserved), count in counts:
+            if limit.kind == "c":
+                self.slices.share(limit, now_ms).in_hand -= reserved
+            elif limit.kind == "w" or limit.key not in self._seeds:
+                self.owe(limit, count - reserved)
+
+    def due(self, now_ms: int) -> list[tuple[Limit, int]]:
+        """What the store is to be told, now that it answers; it is told once."""
+        for seed in self._seeds.values():
+            level = self._levels.level(seed.part, now_ms) - seed.left(now_ms)
+            self.owe(seed.limit, max(0, -(-level // seed.limit.period_ms)))
+        self._seeds.clear()
+        found = [(limit, count) for limit, count in self._owed.values() if count]
+        self._owed.clear()
+        return found
 
     def wait_ms(self, limit: Limit, count: int, now_ms: int) -> int:
         """How long until the share has so many."""
@@ -91,8 +130,3 @@ class Alone:
         """The level of the whole, as the share has it."""
         part = self.part(limit)
         return self._levels.level(part, now_ms) * limit.amount // part.amount
-
-    def prune(self) -> None:
-        """Forget limits that nobody asks for any more."""
-        for key in [key for key in self._seeded if key not in self.slices.shares]:
-            del self._seeded[key]

@@ -29,7 +29,7 @@ TICK_S = 0.25
 FAILURES_AT_MOST = 5
 PROBE_MS = 2000
 ALIVE_MS = 10_000
-JOIN_MS = 2000
+JOIN_MS = 1000
 REAP_MS = 5000
 WAITING_AT_MOST = 10
 TOLD_TOGETHER = 8
@@ -85,12 +85,17 @@ class Breaker:
 
 @dataclass(eq=False)
 class Shared:
-    """The account of one gateway at a shared store.  `now_ms` is epoch time that never jumps."""
+    """The account of one gateway at a shared store.
+
+    `now_ms` is epoch time that never jumps.  `replicas`: how many gateways share the limits at
+    least; more are counted at the store.
+    """
 
     store: Store
     name: str
     now_ms: Callable[[], int]
     deadline_s: float = DEADLINE_S
+    replicas: int = 1
     slices: Slices = field(init=False)
     breaker: Breaker = field(default_factory=Breaker)
     _alone: Alone = field(init=False)
@@ -106,7 +111,7 @@ class Shared:
 
     def __post_init__(self) -> None:
         self.slices = Slices(self.name)
-        self._alone = Alone(self.slices)
+        self._alone = Alone(self.slices, self.replicas)
 
     @property
     def down(self) -> bool:
@@ -150,15 +155,12 @@ class Shared:
         if taken is None:
             return False
         without = [at for at, spent in enumerate(taken) if spent.part is None and spent.count]
-        limits = [taken[at].limit for at in without]
-        self._alone.settle(rid, limits, [actual[at] for at in without], now_ms)
+        if without:
+            held = [(taken[at].limit, taken[at].count) for at in without]
+            self._alone.settle(rid, held, [actual[at] for at in without], now_ms)
         for spent, count in zip(taken, actual, strict=True):
             if spent.part is not None:
                 self.slices.end(spent.part, count)
-            elif spent.limit.kind == "c":
-                self.slices.share(spent.limit, now_ms).in_hand -= spent.count
-            elif count != spent.count:
-                self._alone.owe(spent.limit, count - spent.count)
         return True
 
     def forget(self, rid: str) -> None:
@@ -229,8 +231,8 @@ class Shared:
     async def _reserved(self, asking: Asking, wanted: Wanted) -> None:
         said: Reserved = await self.store.reserve(asking.rid, wanted, NEW_RECORD_MS)
         self.breaker.answered()
-        self.slices.reserved(asking, wanted, said, self.now_ms())
-        if said.denied is not None and wanted != asking.least:
+        again = self.slices.reserved(asking, wanted, said, self.now_ms())
+        if again:
             await self._reserved(asking, asking.least)
 
     # --- behind the requests' backs
@@ -251,13 +253,13 @@ class Shared:
             every = PROBE_MS if self.breaker.open else JOIN_MS
             if now_ms - self._joined_ms >= every:
                 self._joined_ms = now_ms
-                self._alone.alive = await self._call(self.store.join(self.name, ALIVE_MS))
+                alive = await self._call(self.store.join(self.name, ALIVE_MS))
+                self._alone.alive = max(alive, self.replicas)
             if not self.breaker.open:
                 await self._tell_all(now_ms)
         except (TimeoutError, StoreDown):
             return  # counted by the breaker, which says it once
         self.slices.prune(now_ms)
-        self._alone.prune()
 
     async def _call(self, asked: Awaitable[T]) -> T:
         try:
@@ -300,10 +302,8 @@ class Shared:
 
     async def _tell_owed(self) -> None:
         by_tag: dict[str, list[tuple[Limit, int]]] = {}
-        for limit, count in self._alone.owed.values():
-            if count:
-                by_tag.setdefault(tag_of(limit), []).append((limit, count))
-        self._alone.owed.clear()
+        for limit, count in self._alone.due(self.now_ms()):
+            by_tag.setdefault(tag_of(limit), []).append((limit, count))
         for tag, owed in by_tag.items():
             self._told += 1
             self._telling[f"{tag}{self.name}-owed-{self._told}"] = owed

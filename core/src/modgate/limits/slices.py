@@ -126,11 +126,6 @@ class Asking:
     least: tuple[tuple[Limit, int], ...]
     wanted: tuple[tuple[Limit, int], ...]
 
-    @property
-    def greedy(self) -> bool:
-        """Whether it asks for more than is needed at once."""
-        return self.least != self.wanted
-
 
 @dataclass(frozen=True, slots=True)
 class Due:
@@ -191,18 +186,23 @@ class Slices:
             found.append(Asking(f"{tag}{self._name}-{self._made}", tuple(group), better))
         return found
 
-    def reserved(self, asking: Asking, wanted: Wanted, said: Reserved, now_ms: int) -> None:
-        """The store's answer to `wanted` of an `asking`."""
+    def reserved(self, asking: Asking, wanted: Wanted, said: Reserved, now_ms: int) -> bool:
+        """The store's answer to `wanted` of an `asking`; True = ask again for the least of it.
+
+        A limit that many ask for waits until a whole slice fits: asking for each unit that leaks
+        would cost a trip a request.
+        """
         for (limit, _), level in zip(wanted, said.levels, strict=True):
             share = self.share(limit, now_ms)
             share.level, share.known_ms = level, now_ms
         if said.denied is not None:
-            if wanted == asking.least:
-                worst = self.shares[wanted[said.denied.index][0].key]
-                pause = max(DENIED_LEAST_MS, min(DENIED_AT_MOST_MS, said.denied.wait_ms))
-                worst.denied_ms = now_ms + pause
-                worst.free_ms = now_ms + said.denied.wait_ms
-            return
+            worst = self.shares[wanted[said.denied.index][0].key]
+            if wanted != asking.least and worst.per_s <= HOT_PER_S:
+                return True
+            pause = max(DENIED_LEAST_MS, min(DENIED_AT_MOST_MS, said.denied.wait_ms))
+            worst.denied_ms = now_ms + pause
+            worst.free_ms = now_ms + said.denied.wait_ms
+            return False
         none = [0] * len(wanted)
         made = Slice(
             rid=asking.rid,
@@ -218,6 +218,7 @@ class Slices:
             share = self.shares[limit.key]
             share.denied_ms = 0
             share.slices.append((made, index))
+        return False
 
     def take(self, wanted: Wanted, now_ms: int) -> list[Part | None]:
         """Spend of every limit; call it when nothing is lacking.  None where nothing is wanted."""
