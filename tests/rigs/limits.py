@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 import pytest
 
 from modgate.api.auth import Caller, Limits, Period, Policy, Rate
-from modgate.errors import LimitReached, QuotaSpent
+from modgate.errors import GatewayError, LimitReached, QuotaSpent
 from modgate.limits.headers import RateView
+from modgate.limits.levels import Levels
 from modgate.limits.limiter import Admission, Bounds, Limiter
 from modgate.limits.state import Held, LimitState
 from modgate.units import Unit, Units, UnitTable
@@ -48,15 +49,19 @@ class World:
         self.wall += seconds
 
     def admit(self, caller: Caller) -> Admission:
-        return self.limiter.admit(caller, now=self.now, wall=self.wall)
+        admission = self.limiter.admit(caller, now=self.now, wall=self.wall)
+        try:
+            self.limiter.charge_requests(admission, now=self.now)
+        except GatewayError:
+            self.limiter.drop(admission)
+            raise
+        return admission
 
     def reserve(self, admission: Admission, units: Units, modality: str = "llm") -> None:
-        self.limiter.reserve(
-            admission, units.of(modality), model="m", learned=frozenset(), now=self.now
-        )
+        self.limiter.reserve(admission, units.of(modality), model="m", now=self.now)
 
     def top_up(self, admission: Admission, units: Units, modality: str = "llm") -> None:
-        self.limiter.top_up(admission, units.of(modality), now=self.now)
+        self.limiter.top_up(admission, units.of(modality), model="m", now=self.now)
 
     def settle(self, admission: Admission, used: dict[str, int] | None) -> None:
         self.limiter.settle(admission, used, now=self.now)
@@ -80,7 +85,9 @@ class World:
     def idle(self) -> bool:
         """Nothing is held by anybody, and no reservation is open."""
         state = self.state
-        return state.total == Held() and not state.tenants and state.levels.sizes()[1] == 0
+        levels = state.levels
+        assert isinstance(levels, Levels)
+        return state.total == Held() and not state.tenants and levels.sizes()[1] == 0
 
 
 def limit_of(call: Callable[[], object]) -> LimitReached:

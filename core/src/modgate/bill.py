@@ -17,10 +17,14 @@ from modgate.errors import GatewayError, PluginFault, Unavailable
 from modgate.gateway import Gateway
 from modgate.limits.headers import headers as rate_headers
 from modgate.limits.limiter import Admission, What
+from modgate.limits.shared import Miss
 from modgate.state import State
 from modgate.units import NOTHING, Units
 
 log = logging.getLogger(__name__)
+
+
+LARGE_BODY = 64 << 10  # bytes of a body that is worth a look at shared limits before it is read
 
 
 class Bill:
@@ -46,50 +50,68 @@ class Bill:
     def _now(self) -> float:
         return self._state.clock.now()
 
-    def admit(self) -> None:
+    async def _patiently(self, step: Callable[[], None]) -> None:
+        """A step that may lack what lies in a store: it is fetched, and the step taken again."""
+        while True:
+            try:
+                return step()
+            except Miss as miss:
+                await self._state.fetch_limits(miss)
+
+    async def admit(self) -> None:
         """Charge the request itself; LimitReached, QuotaSpent or Overloaded."""
         draft = self._draft
         if not self._state.ledger.writable:
             raise Unavailable("the gateway cannot write its ledger, so it takes no requests")
         limiter = self._gateway.limiter
-        self._admission = limiter.admit(draft.caller, now=self._now(), wall=draft.wall)
+        admission = limiter.admit(draft.caller, now=self._now(), wall=draft.wall)
+        try:
+            await self._patiently(lambda: limiter.charge_requests(admission, now=self._now()))
+        except BaseException:
+            limiter.drop(admission)
+            raise
+        self._admission = admission
         draft.admitted = True
 
-    def check_spent(self, modalities: tuple[str, ...]) -> None:
+    async def check_spent(self, modalities: tuple[str, ...], body_bytes: int | None) -> None:
         """Refuse before the body is read when nothing is left of what the route's units need."""
-        self._gateway.limiter.check_spent(self._held, modalities, now=self._now())
+        limiter, held = self._gateway.limiter, self._held
+        look = body_bytes is None or body_bytes > LARGE_BODY
+        await self._patiently(
+            lambda: limiter.check_spent(held, modalities, now=self._now(), look=look)
+        )
 
     def hold(self, what: What, n: int) -> None:
         """Take, or give back, what is bounded at once."""
         if self._admission is not None:
             self._gateway.limiter.hold(self._admission, what, n)
 
-    def reserve(self, plan: Plan, modality: AnyModality) -> Units:
+    async def reserve(self, plan: Plan, modality: AnyModality) -> Units:
         """Reserve what the plan may cost; the answer is that."""
         units = _reserve_of(plan).of(modality.name)
         self._lazy = plan.reserve is not None
         self._reserved = units
-        learned = frozenset(unit.name for unit in modality.units if unit.learned)
-        self._gateway.limiter.reserve(
-            self._held, units, model=self._draft.model, learned=learned, now=self._now()
-        )
+        limiter, held, model = self._gateway.limiter, self._held, self._draft.model
+        await self._patiently(lambda: limiter.reserve(held, units, model=model, now=self._now()))
         self._note(units)
         return units
 
-    def drew(self, call: Call, modality: str) -> None:
+    async def drew(self, call: Call, modality: str) -> None:
         """A call was drawn: what the sizes exceed the reserve by is reserved before it goes out."""
         if not self._lazy:
             return
         self._drawn = self._drawn + call.size
         short = self._drawn.beyond(self._reserved)
         self._reserved = self._reserved + short
-        self.more(short.of(modality))
+        await self.more(short.of(modality), self._draft.model)
 
-    def more(self, units: Units) -> None:
+    async def more(self, units: Units, model: str) -> None:
         """Reserve on top: a side call, or a call of another model."""
-        if units:
-            self._gateway.limiter.top_up(self._held, units, now=self._now())
-            self._note(units)
+        if not units:
+            return
+        limiter, held = self._gateway.limiter, self._held
+        await self._patiently(lambda: limiter.top_up(held, units, model=model, now=self._now()))
+        self._note(units)
 
     def _note(self, units: Units) -> None:
         reserved = dict(self._draft.reserved)
@@ -131,7 +153,10 @@ class Bill:
         """The limits' headers; none before the request was admitted."""
         if self._admission is None:
             return {}
-        return rate_headers(self._gateway.limiter.rates(self._admission, self._now()))
+        found = rate_headers(self._gateway.limiter.rates(self._admission, self._now()))
+        if self._state.limits_down:
+            found["x-modgate-limits"] = "local"
+        return found
 
     def settle(
         self, error: GatewayError | None, *, status: int, bytes_in: int, bytes_out: int
@@ -139,6 +164,8 @@ class Bill:
         """The end: limits, ledger and receipt, at once and exactly once."""
         draft = self._draft
         usage = self._last_usage()
+        if self._admission is not None and self._admission.would_refuse:
+            draft.notes["would_refuse"] = ", ".join(self._admission.would_refuse)
         ending = ending_of(error, admitted=draft.admitted)
         units = dict(usage.units.items())
         if draft.modality and draft.admitted:

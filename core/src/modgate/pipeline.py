@@ -168,7 +168,7 @@ class Exchange:
         draft.caller = gateway.keyring.authenticate(request.headers, self._clock.now())
         if self._state.draining:
             raise Draining("this gateway is shutting down; try again")
-        self._bill.admit()
+        await self._bill.admit()
         if page is not None:
             await self._page(page)
         elif route is not None:
@@ -189,11 +189,11 @@ class Exchange:
         self._deadline("total", NOTHING)
         plan = await self._shape(resolved, route, body)
         self._plan = plan
-        self._deadline("total", self._bill.reserve(plan, resolved.modality))
+        self._deadline("total", await self._bill.reserve(plan, resolved.modality))
         await self._go(plan)
 
     async def _read(self, route: Route) -> Body:
-        self._bill.check_spent(tuple(route.endpoints))
+        await self._bill.check_spent(tuple(route.endpoints), self._request.content_length)
         self._ingress = Ingress(
             self._request,
             idle_s=self._gateway.timeouts.body_idle_s,
@@ -253,7 +253,7 @@ class Exchange:
 
     async def _ask(self, need: Ask) -> Json:
         """Side calls: each reserved by itself, billed as its modality counts, whatever follows."""
-        trips = [self._ordered(-1 - number, call) for number, call in enumerate(need.calls)]
+        trips = [await self._ordered(-1 - number, call) for number, call in enumerate(need.calls)]
         gate = asyncio.Semaphore(max(1, need.width))
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._asked_one(trip, gate)) for trip in trips]
@@ -267,7 +267,7 @@ class Exchange:
         order = trip.order
         async with gate:
             try:
-                self._bill.more(order.call.size.of(order.modality.name))
+                await self._bill.more(order.call.size.of(order.modality.name), order.model.name)
                 events = await trip.next()
                 while await trip.next():
                     raise PluginFault("an Ask call answered more than one event")
@@ -278,7 +278,7 @@ class Exchange:
         self._bill.asked(order.modality.count(order.call, events[0]), order.modality.name)
         return events[0]
 
-    def _ordered(self, index: int, call: Call) -> Trip:
+    async def _ordered(self, index: int, call: Call) -> Trip:
         """A call that was drawn, as a trip; what it needs on top is reserved before it goes out."""
         assert self._resolved is not None
         gateway, resolved = self._gateway, self._resolved
@@ -287,9 +287,9 @@ class Exchange:
             model = guard_model(gateway.table.models.get(call.model), call.model, self.draft.caller)
             modality, asked = gateway.table.modalities[model.modality], model.name
         if index >= 0 and call.model is not None:
-            self._bill.more(call.size.of(modality.name))
+            await self._bill.more(call.size.of(modality.name), model.name)
         elif index >= 0:
-            self._bill.drew(call, modality.name)
+            await self._bill.drew(call, modality.name)
         order = Order(
             index=index,
             call=call,

@@ -9,7 +9,7 @@ came first.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from typing import Protocol
 
@@ -65,7 +65,7 @@ class Run:
         self,
         plan: Plan,
         *,
-        order: Callable[[int, Call], Trip],
+        order: Callable[[int, Call], Awaitable[Trip]],
         sink: Sink,
         scope: Scope,
         pool: Executor,
@@ -129,7 +129,7 @@ class Run:
         call = await self._calls.next()
         if call is None:
             return None
-        trip = self._order(len(self._trips), call)
+        trip = await self._order(len(self._trips), call)
         self._trips.append(trip)
         return trip
 

@@ -19,6 +19,7 @@ from modgate.decoders.pool import Decoders
 from modgate.engines.supervisor import Engines
 from modgate.fleet.fleet import FleetState
 from modgate.ledger.writer import Ledger
+from modgate.limits.shared import Miss, Shared
 from modgate.limits.state import LimitState
 from modgate.observe.observer import Observer
 from modgate.spool import Spool
@@ -64,6 +65,7 @@ class State:
     engines: Engines
     limits: LimitState
     keys: KeyCache
+    shared: Shared | None = None
     fleet: FleetState = field(default_factory=FleetState)
     sample: float = 0.0
     draining: bool = False
@@ -148,6 +150,16 @@ class State:
         """Requests in hand."""
         return len(self._live)
 
+    async def fetch_limits(self, miss: Miss) -> None:
+        """Get from the shared store what a request lacks of a limit."""
+        assert self.shared is not None, "only a shared account misses"
+        await self.shared.fetch(miss)
+
+    @property
+    def limits_down(self) -> bool:
+        """Whether limits are kept without the store that they are shared in."""
+        return self.shared is not None and self.shared.down
+
     def ready(self) -> bool:
         """Whether new requests are welcome.
 
@@ -178,5 +190,7 @@ class State:
         await self.decoders.close()
         await self.engines.close()
         self.pool.shutdown(wait=True)
+        if self.shared is not None:
+            await self.shared.close()
         await self.observer.close()
         self.ledger.close()

@@ -4,7 +4,8 @@ import pytest
 from rigs.limits import WALL, World, limit_of, quota_of, tenant
 
 from modgate.errors import Overloaded, TooLarge
-from modgate.limits.limiter import Bounds, What, window
+from modgate.limits.limiter import Bounds, What
+from modgate.limits.rates import window
 
 
 @pytest.fixture

@@ -7,17 +7,27 @@ from typing import Literal
 
 Role = Literal["tenant", "operator", "admin"]
 Period = Literal["second", "minute", "hour", "day", "month"]
+WhenDown = Literal["local_share", "open", "closed"]
 
 PERIOD_S = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400, "month": 2_592_000}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rate:
-    """So many of a unit in a period; `unit` is a full name (`llm.output_tokens`) or `requests`."""
+    """So many of a unit in a period; `unit` is a full name (`llm.output_tokens`) or `requests`.
+
+    `each_key`: every key of the tenant has a level of its own.  `model`: of one model only.
+    `when_down`: what it admits while a shared store does not answer.  `shadow`: it is decided and
+    recorded, and refuses nothing.
+    """
 
     unit: str
     amount: int
     period: Period
+    each_key: bool = False
+    model: str = ""
+    when_down: WhenDown = "local_share"
+    shadow: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,24 +7,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from math import ceil
 from pathlib import Path
 from ssl import create_default_context
 from typing import get_args
 
 from pydantic import BaseModel, ValidationError
 
-from modgate.api.auth import Limits, Policy, Rate
+from modgate.api.auth import Policy
 from modgate.api.json import JsonObject
 from modgate.api.modality import AnyModality
 from modgate.api.model import Model, ModelFacts
 from modgate.api.select import PHASES, Backend, Target
 from modgate.config.addresses import base_url
 from modgate.config.decode import Source, did_you_mean, problems_of
-from modgate.config.schema import BackendSection, File, ModelSection, TenantSection
-from modgate.config.values import RateText, TargetText
+from modgate.config.schema import (
+    BackendSection,
+    File,
+    ModelSection,
+    TenantSection,
+)
+from modgate.config.values import TargetText
 from modgate.errors import ConfigError, Problem
-from modgate.units import REQUESTS, UnitTable
+from modgate.units import UnitTable
 
 Deadlines = Mapping[str, Mapping[str, Target]]
 
@@ -251,50 +255,12 @@ class Linker:
             regions=frozenset(section.regions) if section.regions is not None else None,
             slo=section.slo,
             raw_engine_fields=section.raw_engine_fields,
-            limits=self._limits(path, section),
+            limits=LimitsLinker(self._known.units, models, self._wrong).link(
+                (*path, "limits"), section.limits
+            ),
         )
         key_file = section.keys.file if section.keys is not None else None
         return Tenant(name=name, policy=policy, key_file=key_file)
-
-    def _limits(self, path: tuple[str | int, ...], section: TenantSection) -> Limits:
-        limits = section.limits
-        rates: list[Rate] = []
-        if limits.requests is not None:
-            if limits.requests.amount % 1:
-                text = 'requests are whole: take a longer period, such as "30/min" for "0.5/s"'
-                self._wrong((*path, "limits", "requests"), text)
-            amount = ceil(limits.requests.amount)
-            rates.append(Rate(unit=REQUESTS, amount=amount, period=limits.requests.period))
-        for written in sorted(limits.units, key=lambda each: not each.startswith("*.")):
-            where = (*path, "limits", "units", written)
-            rates += self._unit_rates(where, written, limits.units[written])
-        # A unit's own rate takes the place of a star's: two for one period would share a level.
-        only = {(rate.unit, rate.period): rate for rate in rates}
-        return Limits(
-            rates=tuple(only.values()),
-            in_flight=limits.in_flight,
-            streams=limits.streams,
-            body_bytes=limits.body_bytes,
-            spool_bytes=limits.spool_bytes,
-        )
-
-    def _unit_rates(
-        self, path: tuple[str | int, ...], written: str, text: RateText
-    ) -> Iterable[Rate]:
-        units = self._known.units
-        known = sorted({units.public(full) for full in units.units})
-        if "." not in written:
-            fitting = [name for name in known if name.endswith(f".{written}")] or known
-            self._wrong(path, f"say whose: {', '.join(fitting)}, or '*.{written}' for all")
-            return
-        found = units.resolve(written)
-        if not found:
-            self._wrong(
-                path, f"unknown unit{did_you_mean(written, known)}; known: {', '.join(known)}"
-            )
-        for full in found:
-            amount = units.units[full].inside(text.amount)
-            yield Rate(unit=full, amount=amount, period=text.period)
 
     def _target(
         self, path: tuple[str | int, ...], text: TargetText, modality: AnyModality

@@ -89,8 +89,21 @@ class TimeoutsSection(BaseModel):
     drain: Duration = Field(600.0, description="time for requests in hand at shutdown")
 
 
+class LimitStoreSection(Section):
+    """Where gateways share the levels of their tenants' limits.  Static."""
+
+    url: str = Field(description="redis://HOST:PORT, rediss://..., or unix:///PATH")
+    password: SecretValue | None = Field(None, description="the store's password")
+    deadline: Duration = Field(0.025, description="a store that is slower is done without")
+    replicas: int = Field(1, ge=1, description="gateways that share, at least; more are counted")
+
+
 class LimitsSection(Section):
     """What the gateway takes in all, whoever sends it."""
+
+    store: LimitStoreSection | None = Field(
+        None, description="limits hold over all gateways that name it; none: each counts its own"
+    )
 
     in_flight: int = Field(10_000, ge=1, description="requests at once")
     streams: int = Field(5_000, ge=1, description="open streams at once")
@@ -184,15 +197,28 @@ class BackendSection(Section):
     )
 
 
+class RatesSection(Section):
+    """Rates of each key, or of one model."""
+
+    requests: RateValue | None = Field(None, description='requests, as "50/s"')
+    units: dict[str, RateValue] = Field({}, description='rates by unit: "llm.output_tokens"')
+
+
 class TenantLimits(Section):
     """What one tenant may use."""
 
-    requests: RateValue | None = Field(None, description='requests, as "50/s"')
+    requests: RateValue | None = Field(
+        None,
+        description='requests, as "50/s", or { rate = "50/s", on_store_down = "closed", '
+        "shadow = true }",
+    )
     in_flight: int | None = Field(None, ge=1, description="requests at once")
     streams: int | None = Field(None, ge=1, description="open streams at once")
     body_bytes: Bytes | None = Field(None, description="request bodies in memory at once")
     spool_bytes: Bytes | None = Field(None, description="bytes in the spool at once")
     units: dict[str, RateValue] = Field({}, description='rates by unit: "llm.output_tokens"')
+    each_key: RatesSection | None = Field(None, description="what each of its keys may use")
+    models: dict[str, RatesSection] = Field({}, description="what it may use of single models")
 
 
 class KeysReference(Section):
@@ -217,7 +243,7 @@ class TenantSection(Section):
 # What is opened once: sockets, files, keys and processes.
 STATIC = (
     *("listen.address", "listen.tls", "admin", "state", "auth", "ledger", "spool", "decoders"),
-    *("log", "trace"),
+    *("log", "trace", "limits.store"),
 )
 
 

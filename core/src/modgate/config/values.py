@@ -54,18 +54,30 @@ def size(value: Json) -> int:
 
 
 class RateText(BaseModel):
-    """So many in a period, in the unit's shown form."""
+    """So many in a period, in the unit's shown form.
+
+    `on_store_down`: what it admits while the shared store does not answer; `shadow`: it is decided
+    and recorded, and refuses nothing.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     amount: float
     period: PeriodName
+    on_store_down: Literal["local_share", "open", "closed"] = "local_share"
+    shadow: bool = False
 
 
 def rate(value: Json) -> RateText:
-    """`"50/s"`, `"200k/min"`, `"36000/hour"`."""
+    """`"50/s"`, `"200k/min"`, or `{ rate = "50/s", on_store_down = "closed", shadow = true }`."""
     if isinstance(value, RateText):
         return value
+    if isinstance(value, dict):
+        more = {name: each for name, each in value.items() if name != "rate"}
+        if "rate" not in value or more.keys() - {"on_store_down", "shadow"}:
+            raise ValueError('a limit\'s table has "rate", "on_store_down" and "shadow"')
+        read = rate(value["rate"])
+        return RateText.model_validate({**read.model_dump(), **more})
     found = _RATE.fullmatch(value.strip()) if isinstance(value, str) else None
     if found is None:
         raise ValueError('a rate reads "50/s", "200k/min", "36000/hour", "1M/day" or "5M/month"')

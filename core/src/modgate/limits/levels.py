@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
+
+from modgate.api.auth import WhenDown
 
 Kind = Literal["b", "w", "c"]
-WhenDown = Literal["local_share", "open", "closed"]
 
 KEPT_MS = 600_000  # a settled record answers a late duplicate for ten minutes
 WINDOW_KEPT_MS = 172_800_000
@@ -43,6 +44,44 @@ class Denied:
 
     wait_ms: int
     index: int
+
+
+class Account(Protocol):
+    """Where limits are charged: levels of one's own, or shares of a store that others use too."""
+
+    def level(self, limit: Limit, now_ms: int) -> int:
+        """The level now: unit x ms for buckets, units for the others."""
+        ...
+
+    def wait_ms(self, limit: Limit, count: int, now_ms: int) -> int:
+        """How long until `count` more would be admitted; 0 = now."""
+        ...
+
+    def look(self, limits: Sequence[Limit], now_ms: int) -> None:
+        """Make sure that levels are known as they are now; it may raise what must be awaited."""
+        ...
+
+    def reserve(
+        self, rid: str, wanted: Sequence[tuple[Limit, int]], now_ms: int, ttl_ms: int
+    ) -> Denied | None:
+        """Charge all or none; None = reserved.  It may raise what must be awaited first."""
+        ...
+
+    def charge(self, limit: Limit, count: int, now_ms: int) -> None:
+        """Charge without a reservation."""
+        ...
+
+    def touch(self, rid: str, measured: Sequence[int], now_ms: int, ttl_ms: int) -> bool:
+        """Still alive, and so much was measured."""
+        ...
+
+    def settle(self, rid: str, actual: Sequence[int], now_ms: int) -> bool:
+        """Charge what it really was; False when it was settled before."""
+        ...
+
+    def forget(self, rid: str) -> None:
+        """Nobody asks for this reservation again."""
+        ...
 
 
 @dataclass(slots=True)
@@ -78,6 +117,9 @@ class Levels:
         if limit.kind == "b":
             return max(0, found.value - max(0, now_ms - found.at_ms) * limit.amount)
         return found.value
+
+    def look(self, limits: Sequence[Limit], now_ms: int) -> None:
+        """They are known: they lie here."""
 
     def _store(self, limit: Limit, value: int, now_ms: int) -> None:
         if value <= 0 and limit.kind != "w":

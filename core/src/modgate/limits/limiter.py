@@ -8,21 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from modgate.api.auth import PERIOD_S, Caller, Rate
-from modgate.errors import GatewayError, LimitReached, Overloaded, QuotaSpent, TooLarge
+from modgate.api.auth import Caller, Rate
+from modgate.errors import GatewayError, LimitReached, Overloaded, TooLarge
 from modgate.limits.headers import RateView
-from modgate.limits.levels import Levels, Limit
+from modgate.limits.levels import Account, Limit
+from modgate.limits.rates import Rates, guards
 from modgate.limits.state import Held, LimitState
+from modgate.limits.store import tag_of
 from modgate.units import REQUESTS, Units, UnitTable
 
 What = Literal["in_flight", "streams", "body_bytes", "spool_bytes"]
 BYTES = ("body_bytes", "spool_bytes")
 
+PLACE = "in_flight"
 TTL_MS = 30_000
-CLEARS_S = 120.0  # what takes longer is a spent quota, not a limit to wait for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +50,8 @@ class Admission:
     held: Held = field(default_factory=Held)
     reserved: dict[str, int] = field(default_factory=dict)
     parts: list[tuple[str, list[Limit], list[str], list[int]]] = field(default_factory=list)
+    shadows: list[tuple[Limit, str, int]] = field(default_factory=list)
+    would_refuse: list[str] = field(default_factory=list)
     settled: bool = False
 
 
@@ -59,91 +62,60 @@ class Limiter:
         self._state = state
         self._units = units
         self._bounds = bounds
-        self._buckets: dict[tuple[str, Rate], Limit] = {}  # both maps: by tenants of the snapshot
-        self._rates: dict[tuple[str, str], list[Rate]] = {}
+        self._rates = Rates(units, state.ms)
 
     def admit(self, caller: Caller, *, now: float, wall: float) -> Admission:
-        """Charge `requests` and take a place; LimitReached, QuotaSpent or Overloaded."""
+        """Take a place and charge `requests`; LimitReached, QuotaSpent or Overloaded.
+
+        What must be awaited first leaves the admission as it is: `charge_requests` again.
+        """
         admission = Admission(caller, self._state.new_id(), wall, now)
         self.hold(admission, "in_flight", 1)
-        rates = [rate for rate in caller.policy.limits.rates if rate.unit == REQUESTS]
-        limits = [self._limit(admission, rate) for rate in rates]
-        for rate, limit in zip(rates, limits, strict=True):
-            wait_ms = self._levels.wait_ms(limit, 1, _ms(now))
-            if wait_ms > 0:
-                self.hold(admission, "in_flight", -1)
-                admission.settled = True
-                raise self._refusal(rate, wait_ms)
-        for limit in limits:
-            self._levels.charge(limit, 1, _ms(now))
         return admission
 
+    def charge_requests(self, admission: Admission, *, now: float) -> None:
+        """Charge the request itself; what guards us stays charged whatever follows."""
+        rates = [rate for rate in admission.caller.policy.limits.rates if guards(rate)]
+        in_flight = admission.caller.policy.limits.in_flight
+        place = None
+        if in_flight is not None and self._state.shared:
+            key = f"{{{admission.caller.tenant}}}:tenant:{PLACE}"
+            place = Limit(key=key, kind="c", amount=in_flight)
+        self._charge_rates(admission, rates, {REQUESTS: 1}, now, place)
+        admission.reserved[REQUESTS] = 1
+
+    def drop(self, admission: Admission) -> None:
+        """An admission that came to nothing."""
+        admission.settled = True
+        self.hold(admission, "in_flight", -1)
+
     @property
-    def _levels(self) -> Levels:
+    def _levels(self) -> Account:
         return self._state.levels
 
     def _limit(self, admission: Admission, rate: Rate) -> Limit:
-        """A rate as a limit.
-
-        Its identity leaves the amount out, so a changed one keeps its level.  A window's end is put
-        in monotonic time: levels of all kinds lie in one store, which must see one clock.
-        """
-        at = (admission.caller.tenant, rate)
-        if (known := self._buckets.get(at)) is not None:
-            return known
-        key = f"{{{admission.caller.tenant}}}:tenant:{rate.unit}:{rate.period}"
-        if rate.period in ("day", "month"):
-            begin, end = window(rate.period, admission.wall)
-            ends_ms = _ms(admission.began + end - admission.wall)
-            return Limit(key=f"{key}:{begin}", kind="w", amount=rate.amount, period_ms=ends_ms)
-        period_ms = PERIOD_S[rate.period] * 1000
-        made = Limit(key=key, kind="b", amount=rate.amount, period_ms=period_ms, burst=rate.amount)
-        self._buckets[at] = made
-        return made
-
-    def _refusal(self, rate: Rate, wait_ms: int) -> GatewayError:
-        shown = self._public(rate)
-        short = shown.rpartition(".")[2]
-        if wait_ms > CLEARS_S * 1000:
-            text = f"the quota of {self._shown(rate)} {shown} per {rate.period} is spent"
-            return QuotaSpent(text)
-        text = (
-            f"Rate limit reached for {short} per {rate.period}: limit {self._shown(rate)}. "
-            f"Please try again in {wait_ms / 1000:.3f}s."
-        )
-        limit = f"{shown}/{rate.period}"
-        return LimitReached(text, limit=limit, unit=short, retry_after_s=wait_ms / 1000)
-
-    def _public(self, rate: Rate) -> str:
-        """The shown name: `asr.audio_seconds`, or plain `requests`."""
-        return rate.unit if rate.unit == REQUESTS else self._units.public(rate.unit)
-
-    def _shown(self, rate: Rate) -> str:
-        unit = self._units.units.get(rate.unit)
-        return unit.outside(rate.amount) if unit is not None else str(rate.amount)
-
-    def _unit_rates(self, caller: Caller, modality: str) -> list[Rate]:
-        """The caller's rates on units of a modality."""
-        known = self._rates.get((caller.tenant, modality))
-        if known is None:
-            known = self._rates[caller.tenant, modality] = self._tightest(caller, modality)
-        return known
+        return self._rates.limit(admission.caller, rate, began=admission.began, wall=admission.wall)
 
     @staticmethod
-    def _tightest(caller: Caller, modality: str) -> list[Rate]:
-        front = f"{modality}."
-        tightest: dict[tuple[str, str], Rate] = {}  # two on one unit and period are one level
-        for rate in caller.policy.limits.rates:
-            at = (rate.unit, rate.period)
-            if rate.unit.startswith(front) and (
-                at not in tightest or rate.amount < tightest[at].amount
-            ):
-                tightest[at] = rate
-        return list(tightest.values())
+    def _no_place(caller: Caller) -> GatewayError:
+        return _no_room(caller.policy.limits.in_flight or 0, PLACE)
 
-    def check_spent(self, admission: Admission, modalities: Sequence[str], *, now: float) -> None:
-        """Refuse before the body is read when no modality of the route has anything left."""
+    def check_spent(
+        self, admission: Admission, modalities: Sequence[str], *, now: float, look: bool = False
+    ) -> None:
+        """Refuse before the body is read when no modality of the route has anything left.
+
+        `look`: the body is large enough to ask how shared levels stand.
+        """
         refusals: list[GatewayError] = []
+        if look:
+            found = [
+                self._limit(admission, rate)
+                for modality in modalities
+                for rate in self._rates.of_model(admission.caller, modality, "")
+                if not rate.shadow
+            ]
+            self._levels.look(found, self._state.ms(now))
         for modality in modalities:
             refusal = self._spent(admission, modality, now)
             if refusal is None:
@@ -153,10 +125,12 @@ class Limiter:
             raise refusals[0]
 
     def _spent(self, admission: Admission, modality: str, now: float) -> GatewayError | None:
-        for rate in self._unit_rates(admission.caller, modality):
-            wait_ms = self._levels.wait_ms(self._limit(admission, rate), 1, _ms(now))
+        for rate in self._rates.of_model(admission.caller, modality, ""):
+            if rate.shadow:
+                continue
+            wait_ms = self._levels.wait_ms(self._limit(admission, rate), 1, self._state.ms(now))
             if wait_ms > 0:
-                return self._refusal(rate, wait_ms)
+                return self._rates.refusal(rate, wait_ms)
         return None
 
     def hold(self, admission: Admission, what: What, n: int) -> None:
@@ -179,8 +153,7 @@ class Limiter:
                     raise TooLarge(
                         f"the request needs more than the {own} {what} that you may hold"
                     )
-                text = f"the limit of {own} {what.replace('_', ' ')} at once is reached"
-                raise LimitReached(text, limit=what, unit=what, retry_after_s=1.0)
+                raise _no_room(own, what)
             most = getattr(self._bounds, what)
             if self._state.total.get(what) + n > most:
                 self._prune(tenant)
@@ -193,49 +166,68 @@ class Limiter:
         if self._state.tenants[tenant].empty:
             del self._state.tenants[tenant]
 
-    def reserve(
-        self,
-        admission: Admission,
-        units: Units,
-        *,
-        model: str,
-        learned: frozenset[str],
-        now: float,
-    ) -> None:
+    def reserve(self, admission: Admission, units: Units, *, model: str, now: float) -> None:
         """Charge every limit on these units, all or none."""
-        del model, learned  # scopes and averages come with the limits in native units
-        self._charge(admission, Units({**units, REQUESTS: 1}, modality=units.modality), now)
+        self._charge(admission, Units({**units, REQUESTS: 1}, modality=units.modality), model, now)
 
-    def top_up(self, admission: Admission, more: Units, *, now: float) -> None:
+    def top_up(self, admission: Admission, more: Units, *, model: str, now: float) -> None:
         """Charge on top of what was reserved."""
-        self._charge(admission, more, now)
+        self._charge(admission, more, model, now)
 
-    def _charge(self, admission: Admission, units: Units, now: float) -> None:
+    def _charge(self, admission: Admission, units: Units, model: str, now: float) -> None:
         counts = units.full()
+        asked = {**counts, REQUESTS: units.get(REQUESTS, 0)}
         rates = [
             rate
-            for rate in self._unit_rates(admission.caller, units.modality)
-            if counts.get(rate.unit)
+            for rate in self._rates.of_model(admission.caller, units.modality, model)
+            if asked.get(rate.unit)
         ]
-        self._charge_rates(admission, rates, counts, now)
+        self._charge_rates(admission, rates, asked, now)
         for name, count in counts.items():
             admission.reserved[name] = admission.reserved.get(name, 0) + count
 
     def _charge_rates(
-        self, admission: Admission, rates: list[Rate], counts: Mapping[str, int], now: float
+        self,
+        admission: Admission,
+        rates: Sequence[Rate],
+        counts: Mapping[str, int],
+        now: float,
+        place: Limit | None = None,
     ) -> None:
-        if not rates:
-            return
-        limits = [self._limit(admission, rate) for rate in rates]
+        hard = [rate for rate in rates if not rate.shadow]
+        limits = [self._limit(admission, rate) for rate in hard]
         wanted = [
             self._fitting(rate, limit, counts[rate.unit], now)
-            for rate, limit in zip(rates, limits, strict=True)
+            for rate, limit in zip(hard, limits, strict=True)
         ]
-        rid = f"{admission.rid}-{len(admission.parts)}"
-        denied = self._levels.reserve(rid, list(zip(limits, wanted, strict=True)), _ms(now), TTL_MS)
-        if denied is not None:
-            raise self._refusal(rates[denied.index], denied.wait_ms)
-        admission.parts.append((rid, limits, [rate.unit for rate in rates], wanted))
+        names = [rate.unit for rate in hard]
+        if place is not None:
+            limits, wanted, names = [*limits, place], [*wanted, 1], [*names, PLACE]
+        if limits:
+            rid = f"{admission.rid}-{len(admission.parts)}"
+            denied = self._levels.reserve(
+                f"{tag_of(limits[0])}{rid}",
+                list(zip(limits, wanted, strict=True)),
+                self._state.ms(now),
+                TTL_MS,
+            )
+            if denied is not None and denied.index == len(hard):
+                raise self._no_place(admission.caller)
+            if denied is not None:
+                raise self._rates.refusal(hard[denied.index], denied.wait_ms)
+            admission.parts.append((f"{tag_of(limits[0])}{rid}", limits, names, wanted))
+        self._charge_shadows(admission, [rate for rate in rates if rate.shadow], counts, now)
+
+    def _charge_shadows(
+        self, admission: Admission, rates: Sequence[Rate], counts: Mapping[str, int], now: float
+    ) -> None:
+        """Limits that refuse nothing: what they would have refused is noted."""
+        for rate in rates:
+            limit, count = self._limit(admission, rate), counts[rate.unit]
+            if self._levels.wait_ms(limit, count, self._state.ms(now)) > 0:
+                admission.would_refuse.append(f"{self._rates.public(rate)}/{rate.period}")
+            self._levels.charge(limit, count, self._state.ms(now))
+            admission.shadows.append((limit, rate.unit, count))
 
     def _fitting(self, rate: Rate, limit: Limit, count: int, now: float) -> int:
         """What to reserve of a window, which unlike a bucket has no burst that bends.
@@ -247,26 +239,31 @@ class Limiter:
             return count
         unit = self._units.units.get(rate.unit)
         if unit is not None and unit.learned:
-            return max(1, rate.amount - self._levels.level(limit, _ms(now)))
-        most = f"{self._shown(rate)} {self._public(rate)} per {rate.period}"
+            return max(1, rate.amount - self._levels.level(limit, self._state.ms(now)))
+        most = f"{self._rates.shown(rate)} {self._rates.public(rate)} per {rate.period}"
         raise TooLarge(f"the request needs more than your limit of {most}")
 
     def touch(self, admission: Admission, used: Mapping[str, int], *, now: float) -> None:
         """The request lives, and has used so much."""
         for rid, _, names, _ in admission.parts:
-            self._levels.touch(rid, [used.get(name, 0) for name in names], _ms(now), TTL_MS)
+            self._levels.touch(
+                rid, [used.get(name, 0) for name in names], self._state.ms(now), TTL_MS
+            )
 
     def settle(self, admission: Admission, used: Mapping[str, int] | None, *, now: float) -> None:
         """Put everything right, once.  `used` None: nobody counted, so what was reserved stands."""
         if admission.settled:
             return
         admission.settled = True
+        at_ms = self._state.ms(now)
         if used is not None:
             left = {**used, **self._own_request(admission)}
+            for limit, name, count in admission.shadows:
+                self._levels.charge(limit, left.get(name, 0) - count, at_ms)
             self._settle_counted(admission, left, now)
         else:
             for rid, _, _, wanted in admission.parts:
-                self._levels.settle(rid, wanted, _ms(now))
+                self._levels.settle(rid, wanted, at_ms)
         for rid, *_ in admission.parts:
             self._levels.forget(rid)
         for what in ("in_flight", "streams", "body_bytes", "spool_bytes"):
@@ -291,17 +288,19 @@ class Limiter:
                 shares[name] = most if last[name] == rid else max(shares[name], min(count, most))
             for name, share in shares.items():
                 left[name] = left.get(name, 0) - share
-            self._levels.settle(rid, [shares[name] for name in names], _ms(now))
+            self._levels.settle(rid, [shares[name] for name in names], self._state.ms(now))
         for modality in {name.partition(".")[0] for name in left}:
-            for rate in self._unit_rates(admission.caller, modality):
-                if left.get(rate.unit) and rate.unit not in last:
-                    self._levels.charge(self._limit(admission, rate), left[rate.unit], _ms(now))
+            for rate in self._rates.of_model(admission.caller, modality, ""):
+                if left.get(rate.unit) and rate.unit not in last and not rate.shadow:
+                    self._levels.charge(
+                        self._limit(admission, rate), left[rate.unit], self._state.ms(now)
+                    )
 
     def rates(self, admission: Admission, now: float) -> list[RateView]:
         """Each limit of the caller with what is left of it."""
         views = []
         for rate in admission.caller.policy.limits.rates:
-            limit, at_ms = self._limit(admission, rate), _ms(now)
+            limit, at_ms = self._limit(admission, rate), self._state.ms(now)
             level = self._levels.level(limit, at_ms)
             used = -(-level // limit.period_ms) if limit.kind == "b" else level
             reset_ms = (
@@ -311,7 +310,7 @@ class Limiter:
             scale = unit.scale if unit is not None else 1
             views.append(
                 RateView(
-                    unit=self._public(rate).rpartition(".")[2],
+                    unit=self._rates.public(rate).rpartition(".")[2],
                     limit=rate.amount // scale,
                     remaining=max(0, rate.amount - used) // scale,
                     reset_s=reset_ms / 1000 if level else 0.0,
@@ -324,18 +323,6 @@ def _is_requests(name: str) -> bool:
     return name.rpartition(".")[2] == REQUESTS
 
 
-def _ms(now: float) -> int:
-    return int(now * 1000)
-
-
-def window(period: str, wall: float) -> tuple[str, float]:
-    """The calendar window (UTC) that a moment lies in.
-
-    Its id, and the epoch second when it ends.
-    """
-    at = datetime.fromtimestamp(wall, UTC)
-    if period == "day":
-        begin = at.replace(hour=0, minute=0, second=0, microsecond=0)
-        return begin.strftime("%Y-%m-%d"), (begin + timedelta(days=1)).timestamp()
-    begin = at.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    return begin.strftime("%Y-%m"), (begin + timedelta(days=32)).replace(day=1).timestamp()
+def _no_room(most: int, what: str) -> GatewayError:
+    text = f"the limit of {most} {what.replace('_', ' ')} at once is reached"
+    return LimitReached(text, limit=what, unit=what, retry_after_s=1.0)

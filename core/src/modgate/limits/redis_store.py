@@ -10,6 +10,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from modgate.api.json import Json
+from modgate.api.secret import Secret
 from modgate.limits.levels import Denied
 from modgate.limits.store import Reserved, StoreDown, Wanted
 
@@ -26,9 +27,12 @@ class MissingRedis(Exception):
 
 
 class RedisStore:
-    """A store at `url` (`redis://`, `rediss://` or `unix://`).  MissingRedis without the extra."""
+    """A store at `url` (`redis://`, `rediss://` or `unix://`).
 
-    def __init__(self, url: str) -> None:
+    MissingRedis without the extra, ValueError for another kind of address.
+    """
+
+    def __init__(self, url: str, password: Secret | None = None) -> None:
         try:
             from redis.asyncio import BlockingConnectionPool, Redis
             from redis.asyncio.retry import Retry
@@ -36,7 +40,10 @@ class RedisStore:
         except ImportError:
             raise MissingRedis("a store in Redis needs modgate[redis]") from None
         pool = BlockingConnectionPool.from_url(
-            url, max_connections=CONNECTIONS_AT_MOST, retry=Retry(NoBackoff(), 0)
+            url,
+            max_connections=CONNECTIONS_AT_MOST,
+            retry=Retry(NoBackoff(), 0),
+            password=password.reveal() if password is not None else None,
         )
         self._client: Redis = Redis.from_pool(pool)
         self._script = self._client.register_script(SCRIPT)

@@ -19,7 +19,7 @@ from typing import TypeVar
 
 from modgate.limits.alone import Alone
 from modgate.limits.levels import Denied, Limit
-from modgate.limits.slices import NEW_RECORD_MS, RECORD_MS, Asking, Due, Part, Slices
+from modgate.limits.slices import FRESH_MS, NEW_RECORD_MS, RECORD_MS, Asking, Due, Part, Slices
 from modgate.limits.store import Reserved, Store, StoreDown, Wanted, tag_of
 
 log = logging.getLogger(__name__)
@@ -111,7 +111,7 @@ class Shared:
 
     def __post_init__(self) -> None:
         self.slices = Slices(self.name)
-        self._alone = Alone(self.slices, self.replicas)
+        self._alone = Alone(self.slices)
 
     @property
     def down(self) -> bool:
@@ -178,9 +178,20 @@ class Shared:
         share = self.slices.share(limit, now_ms)
         if share.source(count, now_ms) is not None:
             return 0
-        if share.denied_ms > now_ms:
-            return max(1, share.free_ms - now_ms)
-        return self._alone.wait_ms(limit, count, now_ms) if self.down else 0
+        if self.down:
+            return self._alone.wait_ms(limit, count, now_ms)
+        return share.wait_ms(count, now_ms)
+
+    def look(self, limits: Sequence[Limit], now_ms: int) -> None:
+        """Miss when the levels were not heard of for a second."""
+        old = [
+            limit
+            for limit in limits
+            if now_ms - self.slices.share(limit, now_ms).known_ms > FRESH_MS
+        ]
+        if old and not self.breaker.open and (rid := f"{tag_of(old[0])}look") not in self._crowded:
+            raise Miss(rid, [(limit, 0) for limit in old], range(len(old)))
+        self._crowded.difference_update(f"{tag_of(limit)}look" for limit in old)
 
     def level(self, limit: Limit, now_ms: int) -> int:
         """The level as far as it is known here."""
@@ -239,6 +250,7 @@ class Shared:
 
     def start(self) -> None:
         """Begin to tell the store what it is owed."""
+        self._alone.alive = max(self._alone.alive, self.replicas)
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def _run(self) -> None:

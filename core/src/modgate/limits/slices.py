@@ -109,6 +109,17 @@ class Share:
             return count
         return max(count, int(min(self.units_per_s * AHEAD_S, self.limit.amount / PART_AT_MOST)))
 
+    def wait_ms(self, count: int, now_ms: int) -> int:
+        """How long until so many fit, by the level as it was known a moment ago; else 0."""
+        limit = self.limit
+        if now_ms - self.known_ms > FRESH_MS:
+            return 0
+        level = self.level_now(now_ms)
+        if limit.kind != "b":
+            return max(1, self.free_ms - now_ms) if level + count > limit.amount else 0
+        over = level + (min(count, limit.burst) - limit.burst) * limit.period_ms
+        return max(0, -(-over // max(1, limit.amount)))
+
     def level_now(self, now_ms: int) -> int:
         """The level as it was last known, leaked since; what lies here unspent does not count."""
         unspent = sum(held.left[index] for held, index in self.slices)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from modgate.limits.levels import Levels
+from modgate.limits.levels import Account, Levels
 
 
 @dataclass(slots=True)
@@ -33,9 +33,17 @@ class Held:
 
 @dataclass(slots=True)
 class LimitState:
-    """Levels and what is in hand.  Bounded: both hold only what is above zero."""
+    """Levels and what is in hand.  Bounded: both hold only what is above zero.
 
-    levels: Levels = field(default_factory=Levels)
+    `offset_s`: what makes epoch time of monotonic time; levels see one clock that never jumps.
+    `name`: begins the ids of this gateway's reservations.  `shared`: other gateways charge the
+    same levels.
+    """
+
+    levels: Account = field(default_factory=Levels)
+    offset_s: float = 0.0
+    name: str = ""
+    shared: bool = False
     tenants: dict[str, Held] = field(default_factory=dict)
     total: Held = field(default_factory=Held)
     admitted: int = 0
@@ -43,4 +51,8 @@ class LimitState:
     def new_id(self) -> str:
         """An id that no other request has, whichever snapshot admits it."""
         self.admitted += 1
-        return str(self.admitted)
+        return f"{self.name}{self.admitted}"
+
+    def ms(self, now: float) -> int:
+        """Monotonic seconds as the milliseconds that levels count in."""
+        return int((now + self.offset_s) * 1000)

@@ -32,6 +32,9 @@ class Recorder:
         self._refusals = registry.counter(
             "modgate_refusals_total", "requests refused, by error code", "tenant", "code"
         )
+        self._would_refuse = registry.counter(
+            "modgate_would_refuse_total", "requests that a limit in shadow refuses", "tenant"
+        )
         self._attempts = registry.counter(
             "modgate_attempts_total", "upstream attempts", "backend", "state"
         )
@@ -70,6 +73,8 @@ class Recorder:
                 self._units_total.add((tenant, self._units.public(name)), count / unit.scale)
         if receipt.error and receipt.status in (400, 401, 403, 404, 413, 415, 429):
             self._refusals.add((tenant, receipt.error))
+        if receipt.notes.get("would_refuse"):
+            self._would_refuse.add((tenant,))
         if receipt.modality:
             self._duration.add((model,), receipt.duration_s)
         for step in receipt.steps:

@@ -74,6 +74,7 @@ class Admin:
             "in_hand": state.live,
             "queued": state.fleet.queued,
             "ledger": {"writable": state.ledger.writable},
+            "limits": _limits(state),
             "spool": {"bytes": state.spool.used, "files": state.spool.files},
             "engines": {name: vars_of(e) for name, e in state.engines.states().items()},
         }
@@ -109,6 +110,14 @@ class Admin:
         except (ConfigError, PluginError, OSError) as error:
             return _json({"reloaded": False, "problems": plain(error).splitlines()}, 400)
         return _json({"reloaded": True, "needs_restart": list(waiting)})
+
+
+def _limits(state: State) -> Json:
+    """How tenants' limits are kept: by this gateway alone, at their store, or without it."""
+    if state.shared is None:
+        return {"kept": "here"}
+    kept = "a share here: the store does not answer" if state.shared.down else "at the store"
+    return {"kept": kept, "records": state.shared.slices.open}
 
 
 def vars_of(engine: object) -> Json:

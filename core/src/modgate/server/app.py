@@ -14,7 +14,7 @@ from modgate.api.engine import EngineState
 from modgate.api.secret import Secret
 from modgate.auth.keyring import KeyCache
 from modgate.auth.keys import StoredKey
-from modgate.clock import SystemClock
+from modgate.clock import Clock, SystemClock
 from modgate.decoders.pool import Decoders
 from modgate.decoders.process import DecoderLimits
 from modgate.engines.supervisor import Engines
@@ -23,6 +23,8 @@ from modgate.gateway import Gateway, Overrides, Plan, build, plan
 from modgate.http.tls import TlsFiles
 from modgate.ledger.frames import Tampered
 from modgate.ledger.writer import Ledger
+from modgate.limits.redis_store import MissingRedis, RedisStore
+from modgate.limits.shared import Shared
 from modgate.limits.state import LimitState
 from modgate.observe.observer import Observer
 from modgate.observe.otel import Exporter, MissingExtra
@@ -114,6 +116,14 @@ class App:
             raise ConfigError([Problem(message=text, path="ledger")]) from None
         except MissingExtra as error:
             raise ConfigError([Problem(message=str(error), path="trace.otlp")]) from None
+        store = file.limits.store
+        shared = None
+        if store is not None:
+            shared = _shared(store.url, store.password, clock)
+            shared.deadline_s, shared.replicas = store.deadline, store.replicas
+        counted = LimitState(offset_s=clock.wall() - clock.now())
+        if shared is not None:
+            counted.levels, counted.shared, counted.name = shared, True, shared.name
         decoders = file.decoders
         limits = DecoderLimits(
             memory_bytes=decoders.memory,
@@ -133,11 +143,15 @@ class App:
                 directory=str(spool.directory),
             ),
             engines=Engines(self._changed),
-            limits=LimitState(),
+            limits=counted,
+            shared=shared,
             keys=KeyCache(),
             sample=file.trace.sample,
         )
         state.observer.start()
+        if shared is not None:
+            shared.now_ms = lambda: counted.ms(clock.now())
+            shared.start()
         register(state)
         return state
 
@@ -275,6 +289,16 @@ class App:
             task.cancel()
         if self._tasks:
             await asyncio.wait(list(self._tasks))
+
+
+def _shared(url: str, password: Secret | None, clock: Clock) -> Shared:
+    """The account at the store of limits; ConfigError for one that cannot be used."""
+    try:
+        store = RedisStore(url, password)
+    except (MissingRedis, ValueError) as error:
+        raise ConfigError([Problem(message=str(error), path="limits.store.url")]) from None
+    name = f"{os.urandom(6).hex()}-"
+    return Shared(store, name=name, now_ms=lambda: int(clock.wall() * 1000))
 
 
 def changed_at(path: Path) -> float:

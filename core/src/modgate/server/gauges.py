@@ -32,6 +32,16 @@ def register(state: State) -> None:
         "frames written since the start",
         lambda: one(state.ledger.frames),
     )
+    registry.gauge(
+        "modgate_limit_store_up",
+        "1 while limits are shared at their store, 0 while each gateway keeps a share of them",
+        lambda: {} if state.shared is None else one(float(not state.shared.down)),
+    )
+    registry.gauge(
+        "modgate_limit_records",
+        "reservations that are open at the limit store",
+        lambda: {} if state.shared is None else one(state.shared.slices.open),
+    )
     registry.gauge("modgate_resident_bytes", "memory of this process", lambda: one(resident()))
     registry.gauge(
         "modgate_decoder_jobs",

@@ -1,0 +1,83 @@
+"""Linking the limits of a tenant: units that exist, amounts in whole units, models that it names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from math import ceil
+
+from modgate.api.auth import Limits, Rate
+from modgate.api.model import Model
+from modgate.config.decode import did_you_mean
+from modgate.config.schema import RatesSection, TenantLimits
+from modgate.config.values import RateText
+from modgate.units import REQUESTS, UnitTable
+
+Path = tuple[str | int, ...]
+
+
+class LimitsLinker:
+    """Links `limits` sections; `wrong(path, message)` is told what does not fit."""
+
+    def __init__(
+        self, units: UnitTable, models: Mapping[str, Model], wrong: Callable[[Path, str], None]
+    ) -> None:
+        self._units = units
+        self._models = models
+        self._wrong = wrong
+
+    def link(self, path: Path, limits: TenantLimits) -> Limits:
+        """What a tenant, each of its keys, and it of single models may use."""
+        rates = self._rates(path, limits)
+        if limits.each_key is not None:
+            own = self._rates((*path, "each_key"), limits.each_key)
+            rates += [replace(rate, each_key=True) for rate in own]
+        for name, section in limits.models.items():
+            where = (*path, "models", name)
+            if name not in self._models:
+                self._wrong(where, f"no [model.{name}]{did_you_mean(name, self._models)}")
+            rates += [replace(rate, model=name) for rate in self._rates(where, section)]
+        return Limits(
+            rates=tuple(rates),
+            in_flight=limits.in_flight,
+            streams=limits.streams,
+            body_bytes=limits.body_bytes,
+            spool_bytes=limits.spool_bytes,
+        )
+
+    def _rates(self, path: Path, limits: TenantLimits | RatesSection) -> list[Rate]:
+        rates: list[Rate] = []
+        if limits.requests is not None:
+            if limits.requests.amount % 1:
+                text = 'requests are whole: take a longer period, such as "30/min" for "0.5/s"'
+                self._wrong((*path, "requests"), text)
+            rates.append(_rate(REQUESTS, ceil(limits.requests.amount), limits.requests))
+        for written in sorted(limits.units, key=lambda each: not each.startswith("*.")):
+            where = (*path, "units", written)
+            rates += self._unit_rates(where, written, limits.units[written])
+        # A unit's own rate takes the place of a star's: two for one period would share a level.
+        return list({(rate.unit, rate.period): rate for rate in rates}.values())
+
+    def _unit_rates(self, path: Path, written: str, text: RateText) -> Iterable[Rate]:
+        known = sorted({self._units.public(full) for full in self._units.units})
+        if "." not in written:
+            fitting = [name for name in known if name.endswith(f".{written}")] or known
+            self._wrong(path, f"say whose: {', '.join(fitting)}, or '*.{written}' for all")
+            return
+        found = self._units.resolve(written)
+        if not found:
+            self._wrong(
+                path, f"unknown unit{did_you_mean(written, known)}; known: {', '.join(known)}"
+            )
+        for full in found:
+            yield _rate(full, self._units.units[full].inside(text.amount), text)
+
+
+def _rate(unit: str, amount: int, text: RateText) -> Rate:
+    return Rate(
+        unit=unit,
+        amount=amount,
+        period=text.period,
+        when_down=text.on_store_down,
+        shadow=text.shadow,
+    )
