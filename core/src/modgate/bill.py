@@ -35,6 +35,7 @@ class Bill:
         self._gateway = gateway
         self._draft = draft
         self._admission: Admission | None = None
+        self._seen: Admission | None = None  # the same, also when it was refused
         self._side = NOTHING  # what Ask calls did cost, by full name
         self._side_exact = True
         self._drawn = NOTHING
@@ -65,6 +66,7 @@ class Bill:
             raise Unavailable("the gateway cannot write its ledger, so it takes no requests")
         limiter = self._gateway.limiter
         admission = limiter.admit(draft.caller, now=self._now(), wall=draft.wall)
+        self._seen = admission
         try:
             await self._patiently(lambda: limiter.charge_requests(admission, now=self._now()))
         except BaseException:
@@ -150,10 +152,10 @@ class Bill:
         )
 
     def headers(self) -> Mapping[str, str]:
-        """The limits' headers; none before the request was admitted."""
-        if self._admission is None:
+        """The limits' headers, also of a request that they refuse."""
+        if self._seen is None:
             return {}
-        found = rate_headers(self._gateway.limiter.rates(self._admission, self._now()))
+        found = rate_headers(self._gateway.limiter.rates(self._seen, self._now()))
         if self._state.limits_down:
             found["x-modgate-limits"] = "local"
         return found

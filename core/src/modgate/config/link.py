@@ -20,6 +20,7 @@ from modgate.api.model import Model, ModelFacts
 from modgate.api.select import PHASES, Backend, Target
 from modgate.config.addresses import base_url
 from modgate.config.decode import Source, did_you_mean, problems_of
+from modgate.config.link_limits import LimitsLinker
 from modgate.config.schema import (
     BackendSection,
     File,

@@ -1,4 +1,4 @@
-"""Linking the limits of a tenant: units that exist, amounts in whole units, models that it names."""
+"""Linking the limits of a tenant: units that exist, amounts in whole units, known models."""
 
 from __future__ import annotations
 

@@ -220,6 +220,7 @@ class Shared:
                 ):
                     await self._ask(asking)
         except (TimeoutError, StoreDown) as error:
+            _still_wanted()
             breaker.failed(type(error).__name__)
             self._crowded.add(miss.rid)
         finally:
@@ -278,6 +279,7 @@ class Shared:
             async with asyncio.timeout(self.deadline_s):
                 answer = await asked
         except (TimeoutError, StoreDown) as error:
+            _still_wanted()
             self.breaker.failed(type(error).__name__)
             raise
         self.breaker.answered()
@@ -344,3 +346,10 @@ class Shared:
         except (TimeoutError, StoreDown):
             log.warning("limit store not told at the end")  # what is open there will be reaped
         await self.store.close()
+
+
+def _still_wanted() -> None:
+    """A client library may turn the cancelling of its task into an error of its own."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

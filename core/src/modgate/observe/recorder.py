@@ -5,7 +5,7 @@ Label values come from the configuration; anything else is `other`, so junk cann
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from modgate.api.sink import Attempt, Receipt
 from modgate.observe.metrics import Registry
@@ -67,10 +67,7 @@ class Recorder:
         tenant = receipt.tenant if receipt.tenant in self._tenants else OTHER
         model = receipt.model if receipt.model in self._models else OTHER
         self._requests.add((tenant, receipt.modality or OTHER, receipt.ending))
-        for name, count in receipt.units.items():
-            unit = self._units.units.get(name)
-            if unit is not None and count:
-                self._units_total.add((tenant, self._units.public(name)), count / unit.scale)
+        self._bill(tenant, receipt.units)
         if receipt.error and receipt.status in (400, 401, 403, 404, 413, 415, 429):
             self._refusals.add((tenant, receipt.error))
         if receipt.notes.get("would_refuse"):
@@ -82,6 +79,12 @@ class Recorder:
                 self._queue.add((model,), step.ended_s - step.began_s)
         for attempt in receipt.attempts:
             self._attempt(attempt)
+
+    def _bill(self, tenant: str, units: Mapping[str, int]) -> None:
+        for name, count in units.items():
+            unit = self._units.units.get(name)
+            if unit is not None and count:
+                self._units_total.add((tenant, self._units.public(name)), count / unit.scale)
 
     def _attempt(self, attempt: Attempt) -> None:
         self._attempts.add((attempt.backend, attempt.state))
