@@ -54,7 +54,9 @@ def redis(folder: Path) -> Iterator[Server]:
         path = Path(short) / "s"
         arguments = ["--port", "0", "--unixsocket", str(path), "--save", "", "--appendonly", "no"]
         with (folder / "redis.log").open("wb") as log:
-            process = subprocess.Popen([program, *arguments, "--dir", short], stdout=log, stderr=log)
+            process = subprocess.Popen(
+                [program, *arguments, "--dir", short], stdout=log, stderr=log
+            )
         try:
             end = time.monotonic() + READY_S
             while not path.exists():
