@@ -219,6 +219,7 @@ class Shared:
                     miss.wanted, miss.lacking, tag_of(miss.wanted[0][0])
                 ):
                     await self._ask(asking)
+            _still_wanted()
         except (TimeoutError, StoreDown) as error:
             _still_wanted()
             breaker.failed(type(error).__name__)
@@ -278,6 +279,7 @@ class Shared:
         try:
             async with asyncio.timeout(self.deadline_s):
                 answer = await asked
+            _still_wanted()
         except (TimeoutError, StoreDown) as error:
             _still_wanted()
             self.breaker.failed(type(error).__name__)
@@ -349,7 +351,7 @@ class Shared:
 
 
 def _still_wanted() -> None:
-    """A client library may turn the cancelling of its task into an error of its own."""
+    """A client library may take the cancelling of its task for an error, or go on all the same."""
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError
