@@ -34,11 +34,15 @@ MODEL = "m"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answered:
-    """What an engine does with a call: after so many seconds a status, or a lost connection."""
+    """What an engine does with a call: after so many seconds a status, or a lost connection.
+
+    `short`: its reply lacks the last text's vector.
+    """
 
     seconds: float = 0.01
     status: int = 200
     lost: bool = False
+    short: bool = False
 
 
 def vector(text: str) -> list[float]:
@@ -108,7 +112,8 @@ class Engine:
         self.read += sum(counts)
         usage = {"prompt_tokens": sum(counts)} | ({"by_input": counts} if self.by_input else {})
         rows = [{"index": i, "embedding": vector(text)} for i, text in enumerate(texts)]
-        return _Answer(200, orjson.dumps({"data": rows[::-1], "usage": usage}))
+        given = rows[: len(rows) - said.short]
+        return _Answer(200, orjson.dumps({"data": given[::-1], "usage": usage}))
 
 
 class Traffic:

@@ -21,7 +21,7 @@ from functools import partial
 from modgate.api.modality import Batching
 from modgate.api.relay import Event, State
 from modgate.dispatch import Dispatch, Order
-from modgate.errors import Draining, GatewayError, PluginFault
+from modgate.errors import BadReply, Draining, GatewayError, PluginFault
 from modgate.fleet.fleet import Lease
 from modgate.trip import Readable, again
 
@@ -218,7 +218,13 @@ class _Trip:
             raise
         if len(orders) == 1:
             return [event]
-        return self._batch.split([order.call for order in orders], event)
+        try:
+            return self._batch.split([order.call for order in orders], event)
+        except BadReply as error:
+            for order in orders:
+                if (last := order.draft.last_try(order.index)) is not None:
+                    last.spoilt("failed", error)
+            raise
 
 
 def _is_refused(error: GatewayError) -> bool:
