@@ -58,7 +58,7 @@ def serving(folder: Path) -> Iterator[Served]:
     output = folder / "output"
     environment = {"MODGATE_DATA": str(ROOT / ".models"), **os.environ, "PYTHONUNBUFFERED": "1"}
     command = [str(Path(sys.executable).with_name("modgate")), "serve"]
-    command += ["--directory", str(folder / "state"), "--log-level", "WARNING"]
+    command += ["--directory", str(folder / "state"), "--log-level", "warning"]
     command += ["--address", "127.0.0.1:0", "--admin-address", "127.0.0.1:0"]
     with output.open("wb") as file:
         process = subprocess.Popen(command, stdout=file, stderr=file, env=environment)
