@@ -9,8 +9,9 @@ came first.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Executor
+from functools import partial
 from typing import Protocol
 
 from modgate.api.body import File
@@ -24,6 +25,7 @@ from modgate.trip import Trip
 
 DRAWER = -1
 AHEAD = 2  # calls may be drawn this many widths ahead of the head, where the plan does not say
+BITE_S = 0.001  # a heavy relay's thread hands over what it has after so long, then twice as long
 
 
 class Sink(Protocol):
@@ -109,7 +111,7 @@ class Run:
                 await self._one_by_one()
             else:
                 await self._side_by_side()
-            await self._step(lambda: self._relay.close(self.outcomes()))
+            await self._give(self._closing())
         finally:
             await self._stop()
 
@@ -146,42 +148,40 @@ class Run:
             self._call_ended(index)
 
     async def _feed(self, index: int, events: list[Event]) -> None:
-        data: list[bytes] = []
-        try:
-            if self._relay.heavy:
-                await self._step(lambda: self._fed(index, events))
-                return
-            feed = self._relay.feed
-            for event in events:
-                data.extend(feed(index, event))
-        except GatewayError as error:
-            if isinstance(error, BadReply):
-                self._trips[index].spoilt(error)
-            if data:  # what came before it is counted, so it is given
-                await self._sink.emit(self._relay, data)
-            raise
-        except Exception as error:
-            raise PluginFault(f"{type(error).__name__} in {type(self._relay).__name__}") from error
-        if data:
-            await self._sink.emit(self._relay, data)
+        await self._give(self._fed(index, events), self._trips[index])
 
     def _fed(self, index: int, events: list[Event]) -> Iterator[bytes]:
+        feed = self._relay.feed
         for event in events:
-            yield from self._relay.feed(index, event)
+            yield from feed(index, event)
 
-    async def _step(self, produce: Callable[[], Iterable[bytes]]) -> None:
-        try:
-            if self._relay.heavy:
-                loop = asyncio.get_running_loop()
-                data = await loop.run_in_executor(self._pool, lambda: list(produce()))
-            else:
-                data = list(produce())
-        except GatewayError:
-            raise
-        except Exception as error:
-            raise PluginFault(f"{type(error).__name__} in {type(self._relay).__name__}") from error
-        if data:
-            await self._sink.emit(self._relay, data)
+    def _closing(self) -> Iterator[bytes]:
+        yield from self._relay.close(self.outcomes())
+
+    async def _give(self, made: Iterator[bytes], trip: Trip | None = None) -> None:
+        """Emit what the relay makes; of a heavy one bite by bite, so that the client has the first
+        of it while the rest is being made."""
+        loop, more, bite_s = asyncio.get_running_loop(), True, BITE_S
+        while more:
+            data: list[bytes] = []
+            try:
+                if self._relay.heavy:
+                    bite = partial(_bite, made, data, bite_s, loop.time)
+                    more, bite_s = await loop.run_in_executor(self._pool, bite), bite_s * 2
+                else:
+                    data.extend(made)
+                    more = False
+            except GatewayError as error:
+                if trip is not None and isinstance(error, BadReply):
+                    trip.spoilt(error)
+                if data:  # what came before it is counted, so it is given
+                    await self._sink.emit(self._relay, data)
+                raise
+            except Exception as error:
+                name = type(self._relay).__name__
+                raise PluginFault(f"{type(error).__name__} in {name}") from error
+            if data:
+                await self._sink.emit(self._relay, data)
 
     async def _side_by_side(self) -> None:
         drawer = asyncio.get_running_loop().create_task(self._draw())
@@ -261,6 +261,18 @@ class Run:
         self._calls.ended(self._ended)
         for file in self._calls.files.pop(index, ()):
             self._scope.drop(file)
+
+
+def _bite(
+    made: Iterator[bytes], data: list[bytes], bite_s: float, now: Callable[[], float]
+) -> bool:
+    """Draw into `data` for so long; whether there may be more."""
+    until = now() + bite_s
+    for each in made:
+        data.append(each)
+        if now() >= until:
+            return True
+    return False
 
 
 class _Drawing:

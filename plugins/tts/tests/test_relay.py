@@ -10,7 +10,8 @@ import pytest
 from modgate.kit.sse import Splitter
 from modgate.plugin import BadReply, Event, Outcome
 from modgate_tts.dialects import DATA_BYTES, SAMPLE_RATE
-from modgate_tts.relay import Spoken
+from modgate_tts.encode import encoder
+from modgate_tts.relay import Encoded, Spoken
 from modgate_tts.wav import wav_header
 
 OK, PENDING, FAILED = Outcome(state="ok"), Outcome(), Outcome(state="failed")
@@ -118,3 +119,19 @@ def test_events_hold_the_audio_and_end_with_the_usage() -> None:
         "usage": {"input_tokens": 30, "output_tokens": 2000, "total_tokens": 2030},
     }
     assert done.data == b"[DONE]"
+
+
+@pytest.mark.parametrize("name", ["mp3", "opus", "aac", "flac"])
+def test_a_long_piece_is_encoded_slice_by_slice_and_billed_as_it_goes(name: str) -> None:
+    relay = Encoded([10], format_name=name, events=False)
+    made = iter(relay.feed(0, Event(SECOND * 5)))
+    first = next(made)
+
+    assert first
+    assert 0 < relay.usage([PENDING]).units["speech_ms"] <= 200
+    rest = list(made)
+    assert len(rest) > 20
+    whole = encoder(name)
+    at_once = whole.encode(SECOND * 5) + whole.finish()
+    assert len(b"".join([first, *rest, *relay.close([OK])])) == len(at_once)
+    assert relay.usage([OK]).units["speech_ms"] == 5000

@@ -113,7 +113,8 @@ class Relay(ABC):
     """One request's relay.  The core calls it from one place at a time, always in call order.
 
     `observes`: what `feed` yields is not looked at, upstream's bytes go out as they are.  `heavy`:
-    `feed` and `close` run in a thread, in order.  `head` is read when the first bytes are yielded,
+    `feed` and `close` run in a thread, in order; what they yield goes out while they go on, so a
+    long step yields early.  `head` is read when the first bytes are yielded,
     or at `close`.
     """
 

@@ -12,6 +12,7 @@ from modgate_tts.join import Joiner
 from modgate_tts.wav import RATE, SAMPLE_BYTES
 
 DONE = b"data: [DONE]\n\n"
+SLICE_BYTES = RATE * SAMPLE_BYTES // 10  # 100 ms: no encoder holds back as much at its start
 
 
 class Spoken(Relay):
@@ -113,6 +114,11 @@ class Spoken(Relay):
 
 
 class Encoded(Spoken):
-    """Formats whose encoder takes processor time: off the event loop."""
+    """Formats whose encoder takes processor time: off the event loop, and slice by slice, so that
+    the first sound of a long piece leaves before its last is encoded."""
 
     heavy = True
+
+    def _out(self, pcm: bytes) -> Iterator[bytes]:
+        for at in range(0, len(pcm), SLICE_BYTES):
+            yield from super()._out(pcm[at : at + SLICE_BYTES])

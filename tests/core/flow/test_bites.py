@@ -1,0 +1,131 @@
+"""A heavy relay works in a thread, and what it yields goes out while it works on."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from modgate.errors import BadReply, Cancelled, PluginFault
+from modgate.plugin import Event, Outcome, Plan, Relay, Units, Usage
+from modgate.run import BITE_S, Run
+from modgate.spool import Spool
+
+LONG_S = 10.0
+
+
+class Slow(Relay):
+    """Makes its reply in three steps."""
+
+    heavy = True
+
+    def __init__(self) -> None:
+        self.thread = 0
+        self.given = threading.Event()
+        self.seen = False
+
+    def feed(self, index: int, event: Event) -> Iterable[bytes]:
+        """Nothing is fed: a plan without calls."""
+        raise NotImplementedError
+
+    def close(self, outcomes: Sequence[Outcome]) -> Iterator[bytes]:
+        """The second step waits until the first has gone out."""
+        self.thread = threading.get_ident()
+        time.sleep(2 * BITE_S)
+        yield b"first"
+        self.seen = self.given.wait(LONG_S)
+        yield b"second"
+        yield from self.then()
+
+    def then(self) -> Iterator[bytes]:
+        yield b"third"
+
+    def usage(self, outcomes: Sequence[Outcome]) -> Usage:
+        """Costs nothing."""
+        return Usage(Units())
+
+
+class Refusing(Slow):
+    def then(self) -> Iterator[bytes]:
+        raise BadReply("no more")
+
+
+class Broken(Slow):
+    def then(self) -> Iterator[bytes]:
+        raise ValueError("a mistake")
+
+
+class Paper:
+    """A sink that tells the relay what it has."""
+
+    opened = False
+
+    def __init__(self, relay: Slow) -> None:
+        self.written: list[bytes] = []
+        self._relay = relay
+
+    async def emit(self, relay: Relay, data: Sequence[bytes]) -> None:
+        """Keeps it."""
+        self.written += data
+        self._relay.given.set()
+
+
+class Gone(Paper):
+    async def emit(self, relay: Relay, data: Sequence[bytes]) -> None:
+        """The client has left."""
+        raise Cancelled("the client left")
+
+
+async def ran(relay: Slow, folder: Path, paper: Paper) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        run = Run(
+            Plan(calls=(), relay=relay),
+            order=lambda index, call: pytest.fail("there is no call"),
+            sink=paper,
+            scope=Spool(folder, 0).scope(),
+            pool=pool,
+            draw=lambda drawn, ahead: pytest.fail("nothing is drawn"),
+        )
+        await run.go()
+
+
+async def test_what_a_heavy_relay_yields_goes_out_while_it_works_on(tmp_path: Path) -> None:
+    relay = Slow()
+    paper = Paper(relay)
+
+    await ran(relay, tmp_path, paper)
+
+    assert relay.seen
+    assert paper.written == [b"first", b"second", b"third"]
+    assert relay.thread != threading.get_ident()
+
+
+async def test_what_came_before_a_bad_reply_of_a_heavy_relay_is_given(tmp_path: Path) -> None:
+    relay = Refusing()
+    paper = Paper(relay)
+
+    with pytest.raises(BadReply, match="no more"):
+        await ran(relay, tmp_path, paper)
+
+    assert paper.written == [b"first", b"second"]
+
+
+async def test_a_mistake_of_a_heavy_relay_is_its_plugins_fault(tmp_path: Path) -> None:
+    relay = Broken()
+
+    with pytest.raises(PluginFault, match="ValueError in Broken"):
+        await ran(relay, tmp_path, Paper(relay))
+
+
+async def test_a_heavy_relay_stops_where_nobody_takes_what_it_made(tmp_path: Path) -> None:
+    relay = Slow()
+
+    with pytest.raises(Cancelled):
+        await ran(relay, tmp_path, Gone(relay))
+
+    assert not relay.given.is_set()
+    assert not relay.seen
