@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from rigs.limits import World, limit_of, quota_of, tenant
 
+from modgate.api.auth import Period
 from modgate.errors import TooLarge
 from modgate.units import Units
 
@@ -171,23 +172,26 @@ def test_the_request_itself_is_a_unit_of_its_modality_and_stays_charged(world: W
     assert limit_of(lambda: world.reserve(admission, Units(output_tokens=5))).kind == "requests"
 
 
-def test_more_than_a_rate_ever_holds_is_taken_when_all_is_free_and_then_blocks(
+def test_a_bound_beyond_what_a_rate_ever_holds_is_taken_when_all_is_free_and_then_blocks(
     world: World,
 ) -> None:
-    caller = tenant(("asr.audio_ms", 60_000, "minute"))
-    world.spend(caller, Units(audio_ms=180_000), "asr")
+    caller = tenant(("llm.output_tokens", 100, "minute"))
+    world.spend(caller, Units(output_tokens=300))
     admission = world.admit(caller)
-    assert quota_of(lambda: world.reserve(admission, Units(audio_ms=1), "asr"))
+    assert quota_of(lambda: world.reserve(admission, Units(output_tokens=1)))
 
     world.sleep(121)
 
-    world.reserve(admission, Units(audio_ms=1), "asr")
+    world.reserve(admission, Units(output_tokens=1))
 
 
-def test_more_than_a_quota_ever_holds_is_too_large_though_nothing_is_spent(world: World) -> None:
-    admission = world.admit(tenant(("asr.audio_ms", 60_000, "day")))
+@pytest.mark.parametrize("period", ["minute", "day"])
+def test_more_than_a_limit_ever_holds_is_too_large_though_nothing_is_spent(
+    world: World, period: Period
+) -> None:
+    admission = world.admit(tenant(("asr.audio_ms", 60_000, period)))
 
-    with pytest.raises(TooLarge, match=r"60 asr\.audio_seconds per day"):
+    with pytest.raises(TooLarge, match=rf"60 asr\.audio_seconds per {period}"):
         world.reserve(admission, Units(audio_ms=60_001), "asr")
 
 

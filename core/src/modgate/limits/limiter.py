@@ -230,15 +230,18 @@ class Limiter:
             admission.shadows.append((limit, rate.unit, count))
 
     def _fitting(self, rate: Rate, limit: Limit, count: int, now: float) -> int:
-        """What to reserve of a window, which unlike a bucket has no burst that bends.
+        """What to reserve where a request alone may need more than the limit ever has.
 
-        A bound that is learned takes what is left and the rest as debt; TooLarge for what can never
-        fit.
+        A bound that is learned is rarely reached: a full bucket bends for it, of a window it takes
+        what is left, and the rest is debt.  What is known beforehand can never fit: TooLarge, for a
+        wait would not help.  Source: algorithms.md 3.1.
         """
-        if limit.kind == "b" or count <= rate.amount:
+        if count <= rate.amount:
             return count
         unit = self._units.units.get(rate.unit)
         if unit is not None and unit.learned:
+            if limit.kind == "b":
+                return count
             return max(1, rate.amount - self._levels.level(limit, self._state.ms(now)))
         most = f"{self._rates.shown(rate)} {self._rates.public(rate)} per {rate.period}"
         raise TooLarge(f"the request needs more than your limit of {most}")

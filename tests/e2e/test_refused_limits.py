@@ -1,0 +1,57 @@
+"""What a client is told that a limit refuses.
+
+Source: wire.md 1.5; algorithms.md 3.1.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from gateways import start
+from oracle import requests as ask
+from oracle.client import send
+from oracle.engine import ScriptedEngine
+
+SECTION = (
+    'limits = {{ requests = "{requests}/min", units = {{ "llm.output_tokens" = "100/min", '
+    '"llm.input_tokens" = "50/min" }} }}'
+)
+
+
+async def test_a_refusal_for_requests_says_how_the_limit_stands(
+    tmp_path: Path, engine: ScriptedEngine
+) -> None:
+    tenants = {"acme": SECTION.format(requests=1)}
+    running = await start(tmp_path, [{"url": engine.url}], tenants=tenants)
+    try:
+        chat = ask.chat(1, model="chat", max_tokens=5)
+        clients = [await send(running.url, chat, key=running.key) for _ in range(2)]
+    finally:
+        await running.app.close()
+
+    assert [client.status for client in clients] == [200, 429]
+    for client in clients:
+        assert client.headers["x-ratelimit-limit-requests"] == "1"
+        assert client.headers["x-ratelimit-remaining-requests"] == "0"
+        assert client.headers["x-ratelimit-reset-requests"] != "0s"
+
+
+async def test_a_bound_above_the_limit_is_taken_once_and_a_prompt_above_it_never(
+    tmp_path: Path, engine: ScriptedEngine
+) -> None:
+    tenants = {"acme": SECTION.format(requests=99)}
+    running = await start(tmp_path, [{"url": engine.url}], tenants=tenants)
+    try:
+        long = ask.chat(1, model="chat", text="hello " * 100)
+        prompt = await send(running.url, long, key=running.key)
+        bound = await send(running.url, ask.chat(2, model="chat", max_tokens=101), key=running.key)
+    finally:
+        await running.app.close()
+
+    assert prompt.status == 413
+    assert json.loads(prompt.body)["error"]["code"] == "request_too_large"
+    assert "retry-after" not in prompt.headers
+    assert bound.status == 200
+    assert bound.headers["x-ratelimit-remaining-output-tokens"] == "0"
+    assert engine.of(1) == []
