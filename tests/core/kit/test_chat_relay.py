@@ -89,6 +89,14 @@ def test_a_prompt_is_billed_from_the_first_byte_on_where_it_was_counted() -> Non
             },
             {"input_tokens": 9, "output_tokens": 4, "cached_tokens": 9, "image_tokens": 5},
         ),
+        (
+            {
+                "prompt_tokens": 9,
+                "completion_tokens": 4,
+                "prompt_tokens_details": {"multimodal_tokens": {"image": 5, "audio": 2}},
+            },
+            {"input_tokens": 9, "output_tokens": 4, "cached_tokens": 0, "image_tokens": 5},
+        ),
     ],
 )
 def test_only_whole_numbers_within_their_whole_are_billed(

@@ -195,9 +195,16 @@ def reported(usage: Json) -> Units | None:
     details = usage.get("prompt_tokens_details")
     if isinstance(details, dict):
         inside["cached_tokens"] = min(read, _count(details.get("cached_tokens")))
-        if details.get("image_tokens"):
-            inside["image_tokens"] = min(read, _count(details["image_tokens"]))
+        if pictures := _image_tokens(details):
+            inside["image_tokens"] = min(read, pictures)
     return Units(inside)
+
+
+def _image_tokens(details: Mapping[str, Json]) -> int:
+    """Of pictures: SGLang and OpenAI name them, vLLM has a count by modality."""
+    many = details.get("multimodal_tokens")
+    named = many.get("image") if isinstance(many, Mapping) else None
+    return _count(details.get("image_tokens")) or _count(named)
 
 
 def _count(value: Json) -> int:

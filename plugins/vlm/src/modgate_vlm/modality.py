@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import binascii
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
 from modgate.kit.chat import Chat, Image, read_chat
-from modgate.kit.chat_relay import ChatRelay, Style
-from modgate.kit.sniff import sniff
+from modgate.kit.chat_relay import Style
+from modgate.kit.sniff import HEAD_BYTES, media_type, sniff
 from modgate.plugin import (
     Body,
     Call,
@@ -27,13 +28,12 @@ from modgate.plugin import (
     Work,
 )
 from modgate_vlm.config import Config, Facts
-from modgate_vlm.decode import check, encoded
+from modgate_vlm.decode import check
+from modgate_vlm.relay import PictureRelay
 from modgate_vlm.samples import SAMPLES
-from modgate_vlm.tokens import image_tokens
 
 CHAT = "/v1/chat/completions"
-IMAGES = frozenset({"png", "jpeg", "webp", "gif", "bmp", "tiff"})
-HEAD_BYTES = 64
+IMAGES = frozenset({"png", "jpeg", "webp", "gif", "bmp", "tiff", "heic"})
 AFFINITY_BYTES = 1024
 
 
@@ -41,8 +41,8 @@ AFFINITY_BYTES = 1024
 class Seen:
     """A picture that was checked; `url` is the data URI that the engine gets."""
 
-    width: int
-    height: int
+    pixels: int
+    tokens: int
     url: str
 
 
@@ -94,15 +94,14 @@ class Vlm(Modality[Config]):
         known = facts if isinstance(facts, Facts) else Facts()
         seen: list[Seen] = []
         for image in chat.images:
-            seen.append((yield from self._seen(image)))
-        cost = sum(
-            image_tokens(s.width, s.height, known, i.detail)
-            for i, s in zip(chat.images, seen, strict=True)
-        )
-        pictures = Units(images=len(seen), image_pixels=sum(s.width * s.height for s in seen))
+            seen.append((yield from self._seen(image, known)))
+        cost = sum(s.tokens for s in seen)
+        pictures = Units(images=len(seen), image_pixels=sum(s.pixels for s in seen))
         prompt = chat.estimated_tokens + cost
         output = self._output(chat, prompt, known.context)
-        size = Units(input_tokens=prompt, output_tokens=output) + pictures
+        size = Units(input_tokens=prompt, output_tokens=output)
+        if seen:
+            size += pictures + Units(image_tokens=cost)
         call = Call(
             path=CHAT,
             body=_with_images(chat, request, seen),
@@ -112,11 +111,12 @@ class Vlm(Modality[Config]):
             isolation=request.isolation if self.config.isolate_caches else "",
             affinity="\n".join(chat.text).encode()[:AFFINITY_BYTES],
         )
-        relay = ChatRelay(
+        relay = PictureRelay(
             stream=chat.stream,
             include_usage=chat.include_usage,
             prompt=prompt,
             extra=pictures if seen else None,
+            image_tokens=None if known.image_tokens == "area" else cost,
             style=Style(alias=self.config.reasoning_alias, legacy=chat.legacy, raw=request.raw),
         )
         return Plan(calls=(call,), relay=relay)
@@ -130,46 +130,53 @@ class Vlm(Modality[Config]):
             most = self.config.output_tokens
         return most * chat.n
 
-    def _seen(self, image: Image) -> Generator[Need, Json, Seen]:
+    def _seen(self, image: Image, facts: Facts) -> Generator[Need, Json, Seen]:
         """A picture by data URI or URL, decoded once in a decoder process."""
+        most = [self.config.image_bytes, self.config.image_pixels]
         data: bytes | File
+        packed = ""
         if image.url.startswith("data:"):
-            data = _data_url(image, self.config.image_bytes)
-            head = data[:HEAD_BYTES]
+            packed = _packed(image, most[0])
+            data, head = packed.encode("ascii", "replace"), _head(image, packed)
         elif image.url.startswith(("http://", "https://")):
             allowed = frozenset({"image"})
             fetched: File = yield Fetch(
-                url=image.url, at_most=self.config.image_bytes, kinds=allowed, field=image.at
+                url=image.url, at_most=most[0], kinds=allowed, field=image.at
             )
             data, head = fetched, fetched.read(0, HEAD_BYTES)
         else:
             reason = "an image is a URL, or a data URI: data:image/png;base64,..."
             raise Refused(image.at, "invalid_image_url", reason)
-        if sniff(head) not in IMAGES:
+        kind = sniff(head)
+        if kind not in IMAGES:
             raise Refused(image.at, "invalid_image_format", "the data is no image that we know")
-        found = yield Work(check, data, self.config.image_pixels, field=image.at)
-        url = image.url
+        detail = image.detail if self.config.downscale else None
+        family = list(facts.family)
+        found = yield Work(check, data, kind, most, family, detail, field=image.at)
         if found["file"] is not None:
-            url = _uri(found["kind"], found["file"].read())
-        elif isinstance(data, File):
-            packed: File = yield Work(encoded, data, field=image.at)
-            url = _uri(found["kind"], packed.read())
-        return Seen(width=found["width"], height=found["height"], url=url)
+            url = f"data:{found['kind']};base64,{found['file'].read().decode()}"
+        elif image.url.startswith(front := f"data:{media_type(kind)};base64,"):
+            url = image.url
+        else:
+            url = front + packed
+        return Seen(pixels=found["pixels"], tokens=found["tokens"], url=url)
 
 
-def _uri(kind: str, base64: bytes) -> str:
-    return f"data:{kind};base64,{base64.decode()}"
-
-
-def _data_url(image: Image, at_most: int) -> bytes:
+def _packed(image: Image, at_most: int) -> str:
     front, comma, packed = image.url.partition(",")
     if not comma or not front.endswith(";base64"):
         reason = "a data URI must be base64: data:image/png;base64,..."
         raise Refused(image.at, "invalid_image_url", reason)
     if len(packed) > at_most * 4 // 3 + 4:
         raise Refused(image.at, "image_too_large", f"the image has more than {at_most} bytes")
+    return packed
+
+
+def _head(image: Image, packed: str) -> bytes:
+    """Its first bytes; the rest is decoded in another process."""
+    front = packed[: HEAD_BYTES // 3 * 4]
     try:
-        return binascii.a2b_base64(packed, strict_mode=True)
+        return base64.b64decode(front, validate=True)
     except (binascii.Error, ValueError):
         raise Refused(image.at, "invalid_image_format", "the image is not valid base64") from None
 
