@@ -30,7 +30,11 @@ from modgate.testing.transcript import transcripts
 ROOT = pages.ROOT
 HOW = "run: python tests/workspace/pages.py"
 PROSE = sorted(
-    [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")],
+    [
+        *(ROOT / "README.md", ROOT / "CHANGELOG.md"),
+        *(ROOT / "docs").rglob("*.md"),
+        *(ROOT / "plugins").glob("*/README.md"),
+    ],
     key=lambda path: path.as_posix(),
 )
 WHOLE_FILE = "# modgate.toml"  # a block that begins with this claims to be a whole file
@@ -197,6 +201,24 @@ def test_every_endpoint_has_an_example_in_the_quickstart() -> None:
         for modality in modalities
         if not any(endpoint.path in text for endpoint in modality.endpoints())
     ]
+
+    assert missing == []
+
+
+def test_every_modality_has_a_page_and_its_plugin_says_what_it_serves() -> None:
+    index = (ROOT / "docs" / "README.md").read_text()
+    missing = []
+    for modality in plan(None).loaded.modalities.values():
+        name = modality.name
+        page = (ROOT / "docs" / "modalities" / f"{name}.md").read_text()
+        plugin = (ROOT / "plugins" / name / "README.md").read_text()
+        wanted = [f"(../../plugins/{name}/README.md)", f"(../reference/engines.md#{name})"]
+        missing += [f"{name}: {each}" for each in wanted if each not in page]
+        said = [endpoint.path for endpoint in modality.endpoints()]
+        said += [f"`{name}.{unit.name}`" for unit in modality.units]
+        said += list(modality.config_type.model_fields) + list(modality.model_type.model_fields)
+        missing += [f"{name}: {each}" for each in said if not _said(each, plugin)]
+        missing += [] if f"(modalities/{name}.md)" in index else [f"index: {name}"]
 
     assert missing == []
 
