@@ -1,7 +1,7 @@
 """Describing a picture without a language model: tags, colours, size and the text read in it.
 
 Everything said comes from a template; nothing is made up.  Colours are the eleven basic terms of
-Berlin and Kay, matched in CIELAB.
+Berlin and Kay, each by its nearest kind in CIELAB.
 """
 
 from __future__ import annotations
@@ -22,18 +22,24 @@ NOTICE = (
     "fills a template with image tags, colours, the size and text found by OCR. It does not "
     "understand the question and cannot reason about the picture."
 )
-COLOURS = {
-    "black": (0, 0, 0),
-    "white": (255, 255, 255),
-    "grey": (128, 128, 128),
-    "red": (200, 30, 30),
-    "orange": (240, 140, 30),
-    "yellow": (240, 220, 50),
-    "green": (50, 140, 60),
-    "blue": (40, 80, 190),
-    "purple": (120, 50, 150),
-    "pink": (240, 150, 180),
-    "brown": (110, 70, 40),
+COLOURS = {  # each term with its light and dark kinds
+    "black": ((0, 0, 0), (25, 25, 25)),
+    "white": ((255, 255, 255), (240, 240, 240)),
+    "grey": ((128, 128, 128), (70, 70, 70), (195, 195, 195)),
+    "red": ((200, 30, 30), (120, 20, 20), (230, 80, 80)),
+    "orange": ((240, 140, 30), (255, 180, 100)),
+    "yellow": ((240, 220, 50), (250, 240, 150)),
+    "green": (
+        *((50, 140, 60), (20, 70, 30), (100, 200, 100), (165, 225, 165), (120, 130, 50)),
+        (0, 230, 0),
+    ),
+    "blue": (
+        *((40, 80, 190), (15, 25, 90), (70, 130, 180), (135, 206, 235), (180, 215, 235)),
+        *((0, 0, 255), (0, 0, 128), (0, 210, 235)),
+    ),
+    "purple": ((120, 50, 150), (75, 0, 110), (200, 165, 220)),
+    "pink": ((240, 150, 180), (255, 105, 180), (250, 205, 215)),
+    "brown": ((110, 70, 40), (65, 40, 25), (165, 115, 75), (210, 180, 140)),
 }
 TAGS, TAG_LEAST = 3, 0.1
 COLOUR_LEAST = 0.05
@@ -53,6 +59,19 @@ def _lab(rgb: Json) -> Json:
     return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], -1)
 
 
+def colours(image: Json) -> list[tuple[str, float]]:
+    """The main colours with their share of the picture."""
+    kinds = [(name, rgb) for name, many in COLOURS.items() for rgb in many]
+    centres = _lab(np.array([rgb for _, rgb in kinds]))
+    pixels = _lab(np.asarray(image.resize((64, 64))).reshape(-1, 3))
+    near = ((pixels[:, None] - centres[None]) ** 2).sum(-1).argmin(1)
+    shares = dict.fromkeys(COLOURS, 0.0)
+    for (name, _), count in zip(kinds, np.bincount(near, minlength=len(kinds)), strict=True):
+        shares[name] += float(count) / len(pixels)
+    main = sorted(shares.items(), key=lambda pair: -pair[1])[:TAGS]
+    return [(name, share) for name, share in main if share >= COLOUR_LEAST]
+
+
 class Describer:
     """The composite; the text reader is loaded when it is first needed."""
 
@@ -62,7 +81,6 @@ class Describer:
         self._labels = [names[str(index)].split(",")[0] for index in range(len(names))]
         self._threads = threads
         self._reader: Reader | None = None
-        self._centres = _lab(np.array(list(COLOURS.values())))
 
     def describe(self, data: bytes) -> str:
         """A few honest sentences."""
@@ -74,13 +92,13 @@ class Describer:
             raise Refused("messages", "invalid_image_format", "no image") from None
         width, height = image.size
         tags = ", ".join(f"{name} ({share:.0%})" for name, share in self.tags(image))
-        colours = ", ".join(f"{name} ({share:.0%})" for name, share in self.colours(image))
+        main = ", ".join(f"{name} ({share:.0%})" for name, share in colours(image))
         text = self.text(data)
         return "\n".join(
             [
                 f"The image is {width} x {height} pixels.",
                 f"It may show: {tags}." if tags else "No tag is likely enough to be named.",
-                f"Main colours: {colours}.",
+                f"Main colours: {main}.",
                 f"Text read in it:\n{text}" if text else "No text was found in it.",
             ]
         )
@@ -99,15 +117,6 @@ class Describer:
             found[name] = found.get(name, 0.0) + float(shares[0][index])
         likely = sorted(found.items(), key=lambda pair: -pair[1])[:TAGS]
         return [(name, share) for name, share in likely if share >= TAG_LEAST]
-
-    def colours(self, image: Json) -> list[tuple[str, float]]:
-        """The main colours with their share of the picture."""
-        pixels = _lab(np.asarray(image.resize((64, 64))).reshape(-1, 3))
-        near = ((pixels[:, None] - self._centres[None]) ** 2).sum(-1).argmin(1)
-        shares = np.bincount(near, minlength=len(COLOURS)) / len(pixels)
-        names = list(COLOURS)
-        main = shares.argsort()[::-1][:TAGS]
-        return [(names[i], float(shares[i])) for i in main if shares[i] >= COLOUR_LEAST]
 
     def text(self, data: bytes) -> str:
         """The text that was read with some certainty, a line a line."""
