@@ -12,9 +12,11 @@ from collections.abc import Callable, Mapping
 from modgate.api.modality import AnyModality
 from modgate.api.plan import Call, Drawn, Plan
 from modgate.api.relay import Usage
+from modgate.api.surface import Surface
 from modgate.draft import Draft, ending_of
 from modgate.errors import GatewayError, PluginFault, Unavailable
 from modgate.gateway import Gateway
+from modgate.limits.headers import anthropic_headers
 from modgate.limits.headers import headers as rate_headers
 from modgate.limits.limiter import Admission, What
 from modgate.limits.shared import Miss
@@ -151,11 +153,16 @@ class Bill:
             if name in table.units
         )
 
-    def headers(self) -> Mapping[str, str]:
+    def headers(self, surface: Surface) -> Mapping[str, str]:
         """The limits' headers, also of a request that they refuse."""
         if self._seen is None:
             return {}
-        found = rate_headers(self._gateway.limiter.rates(self._seen, self._now()))
+        now = self._now()
+        rates = self._gateway.limiter.rates(self._seen, now)
+        if surface.rates == "anthropic-ratelimit":
+            found = anthropic_headers(rates, self._draft.wall + now - self._draft.began)
+        else:
+            found = rate_headers(rates)
         if self._state.limits_down:
             found["x-modgate-limits"] = "local"
         return found

@@ -13,12 +13,14 @@ from modgate.api.json import Json, JsonObject
 from modgate.api.model import Model
 from modgate.api.surface import dump
 from modgate.errors import GatewayError, MethodNotAllowed, ModelNotFound
+from modgate.limits.headers import rfc_3339
 from modgate.openapi import described
 
 if TYPE_CHECKING:
     from modgate.gateway import Gateway
 
 MODELS, OPENAPI = "/v1/models", "/openapi.json"
+ANTHROPIC = "anthropic-version"  # a header that only its clients send
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +29,10 @@ class Page:
 
     route: str
     body: Callable[[Gateway, Caller, web.BaseRequest], bytes]
+
+    def surface_of(self, headers: Mapping[str, str]) -> str:
+        """The surface that a client of this page speaks, by name."""
+        return "anthropic" if self.route != OPENAPI and ANTHROPIC in headers else "openai"
 
 
 def page_of(method: str, path: str) -> Page | None:
@@ -51,7 +57,7 @@ def _openapi(gateway: Gateway, caller: Caller, request: web.BaseRequest) -> byte
 
 def _models(gateway: Gateway, caller: Caller, request: web.BaseRequest) -> bytes:
     models = gateway.table.visible(caller)
-    if "anthropic-version" in request.headers:
+    if ANTHROPIC in request.headers:
         return dump(_anthropic(models, gateway.created))
     listed = [model_card(model, gateway.created) for model in models]
     return dump({"object": "list", "data": listed})
@@ -62,7 +68,8 @@ def _model(gateway: Gateway, caller: Caller, request: web.BaseRequest) -> bytes:
     model = gateway.table.models.get(asked)
     if model is None or not caller.policy.may_use(model.name):
         raise no_model(asked)
-    return dump(model_card(model, gateway.created))
+    card = anthropic_card if ANTHROPIC in request.headers else model_card
+    return dump(card(model, gateway.created))
 
 
 def no_model(asked: str) -> GatewayError:
@@ -91,12 +98,18 @@ def model_card(model: Model, created: int) -> JsonObject:
 
 
 def _anthropic(models: list[Model], created: int) -> Mapping[str, Json]:
-    from datetime import UTC, datetime
+    data = [anthropic_card(model, created) for model in models]
+    first, last = (data[0]["id"], data[-1]["id"]) if data else (None, None)
+    return {"data": data, "has_more": False, "first_id": first, "last_id": last}
 
-    at = datetime.fromtimestamp(created, UTC).isoformat()
-    data = [
-        {"type": "model", "id": model.name, "display_name": model.name, "created_at": at}
-        for model in models
-    ]
-    ends = {"first_id": data[0]["id"], "last_id": data[-1]["id"]} if data else {}
-    return {"data": data, "has_more": False, **ends}
+
+def anthropic_card(model: Model, created: int) -> JsonObject:
+    """One model as an anthropic client reads it (wire.md 2.3)."""
+    return {
+        "type": "model",
+        "id": model.name,
+        "display_name": model.name,
+        "created_at": rfc_3339(created),
+        "lifecycle": "active",
+        "max_input_tokens": getattr(model.facts, "context", None),
+    }

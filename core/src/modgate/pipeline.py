@@ -163,6 +163,8 @@ class Exchange:
         draft.route = page.route if page is not None else route.path if route is not None else ""
         if route is not None:
             self._surface = route.surface
+        elif page is not None:
+            self._surface = gateway.surfaces[page.surface_of(request.headers)]
         draft.client_request_id = Trace.client_id(request.headers)
         draft.client = client_address(request, gateway.trusted_proxies)
         draft.caller = gateway.keyring.authenticate(request.headers, self._clock.now())
@@ -323,7 +325,7 @@ class Exchange:
         return self._state.decoders.draw(drawn, self._scope, ahead=ahead)
 
     def _extra_headers(self) -> dict[str, str]:
-        headers = dict(self._bill.headers())
+        headers = dict(self._bill.headers(self._surface))
         if self._resolved is not None and self._resolved.model.demo:
             headers["x-modgate-demo"] = "true"
         if (tries := self.draft.tried_at_most) > 1:

@@ -3,12 +3,18 @@ from __future__ import annotations
 import pytest
 
 from modgate.errors import (
+    Draining,
+    Forbidden,
+    GatewayError,
     LimitReached,
     MethodNotAllowed,
     NotFound,
+    Overloaded,
     QuotaSpent,
     Refused,
     Unauthenticated,
+    UpstreamFailed,
+    UpstreamTimedOut,
 )
 from modgate.http.surfaces import Superset, built_in, error_headers
 
@@ -70,3 +76,61 @@ def test_an_open_stream_ends_with_an_error_and_done() -> None:
 
     assert event.startswith(b'data: {"error":{')
     assert event.endswith(b"\n\ndata: [DONE]\n\n")
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "kind"),
+    [
+        (REFUSED, 400, "invalid_request_error"),
+        (Unauthenticated("x"), 401, "authentication_error"),
+        (Forbidden("x"), 403, "permission_error"),
+        (NotFound("x"), 404, "not_found_error"),
+        (MethodNotAllowed("x", ["POST"]), 405, "invalid_request_error"),
+        (QuotaSpent("x"), 429, "rate_limit_error"),
+        (GatewayError("x"), 500, "api_error"),
+        (UpstreamFailed("x"), 502, "api_error"),
+        (Draining("x"), 503, "overloaded_error"),
+        (UpstreamTimedOut("x"), 504, "timeout_error"),
+        (Overloaded("x"), 529, "overloaded_error"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, GatewayError) else str(value),
+)
+def test_anthropic_errors_have_their_own_types(error: GatewayError, status: int, kind: str) -> None:
+    surface = built_in()["anthropic"]
+    body = surface.error_body(error, "req_1")
+
+    assert surface.status(error) == status
+    assert body["type"] == "error"
+    assert body["request_id"] == "req_1"
+    assert body["error"]["type"] == kind
+    assert body["error"]["details"] == {"error_code": error.code}
+
+
+def test_an_anthropic_message_names_the_field() -> None:
+    surface = built_in()["anthropic"]
+    long = Refused("messages", "context_length_exceeded", "This model's maximum ...")
+
+    assert surface.error_body(REFUSED, "r")["error"]["message"] == "input: no"
+    said = surface.error_body(long, "r")["error"]["message"]
+    assert said == "prompt is too long: This model's maximum ..."
+
+
+def test_every_event_of_an_anthropic_stream_has_a_name() -> None:
+    surface = built_in()["anthropic"]
+
+    assert surface.keep_alive == b'event: ping\ndata: {"type":"ping"}\n\n'
+    event = surface.error_event(UpstreamFailed("lost"), "r")
+    assert event.startswith(b'event: error\ndata: {"type":"error","error":{"type":"api_error"')
+    assert event.endswith(b"\n\n")
+    assert event.count(b"\n\n") == 1
+
+
+def test_an_error_of_a_response_is_in_the_words_of_its_route() -> None:
+    surface = built_in()["responses"]
+    long = surface.error_body(Refused("messages", "context_length_exceeded", "x"), "r")["error"]
+
+    assert long["param"] == "input"
+    assert long["code"] == "context_length_exceeded"
+    assert long["message"].startswith("Your input exceeds the context window of this model.")
+    named = surface.error_body(Refused("max_tokens", "invalid_value", "x"), "r")["error"]
+    assert named["param"] == "max_output_tokens"

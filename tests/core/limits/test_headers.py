@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modgate.limits.headers import RateView, go_duration, headers
+from modgate.limits.headers import RateView, anthropic_headers, go_duration, headers, rfc_3339
 
 # What the SDKs read a duration with (wire.md B1).
 PARSER = re.compile(r"^(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+)ms)?$")
@@ -73,3 +73,26 @@ def test_of_two_limits_on_one_unit_the_tightest_is_shown(turn: int) -> None:
 
 def test_without_a_limit_there_is_no_header() -> None:
     assert headers([]) == {}
+
+
+def test_anthropic_clients_read_times_and_only_the_names_that_they_know() -> None:
+    rates = [
+        RateView(unit="requests", limit=60, remaining=59, reset_s=0.5),
+        RateView(unit="requests", limit=5000, remaining=10, reset_s=90.0),
+        RateView(unit="output_tokens", limit=100, remaining=100, reset_s=0.0),
+        RateView(unit="audio_seconds", limit=9, remaining=9, reset_s=0.0),
+    ]
+
+    assert anthropic_headers(rates, 1_730_000_000.2) == {
+        "anthropic-ratelimit-requests-limit": "5000",
+        "anthropic-ratelimit-requests-remaining": "10",
+        "anthropic-ratelimit-requests-reset": "2024-10-27T03:34:51Z",
+        "anthropic-ratelimit-output-tokens-limit": "100",
+        "anthropic-ratelimit-output-tokens-remaining": "100",
+        "anthropic-ratelimit-output-tokens-reset": "2024-10-27T03:33:21Z",
+    }
+
+
+def test_a_reset_is_never_told_too_early() -> None:
+    assert rfc_3339(0) == "1970-01-01T00:00:00Z"
+    assert rfc_3339(0.001) == "1970-01-01T00:00:01Z"

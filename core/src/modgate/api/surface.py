@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import orjson
 
@@ -14,12 +14,14 @@ from modgate.errors import GatewayError
 class Surface:
     """One family of SDKs.
 
-    A plugin may bring its own by `modgate_surfaces`; `name` is what endpoints refer to.
+    A plugin may bring its own by `modgate_surfaces`; `name` is what endpoints refer to.  `rates`:
+    how limits are told in headers (wire.md 1.5).
     """
 
     name: ClassVar[str] = ""
     keep_alive: ClassVar[bytes] = b": ping\n\n"
     done: ClassVar[bytes] = b""
+    rates: ClassVar[Literal["x-ratelimit", "anthropic-ratelimit"]] = "x-ratelimit"
 
     def claims(self, fields: Mapping[str, object]) -> bool:
         """Whether a body is in this surface's words, on a path that several share.

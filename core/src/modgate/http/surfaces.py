@@ -1,4 +1,5 @@
-"""The surfaces that come with core: what the openai, cohere, mistral and voyage SDKs parse.
+"""The surfaces that come with core: what the SDKs of openai, anthropic, cohere, mistral and voyage
+parse.
 
 Source: wire.md 1.4, 1.5, 1.7; architecture.md 12 (Overloaded is 429 on openai).
 """
@@ -9,8 +10,12 @@ from collections.abc import Mapping, Sequence
 from uuid import uuid4
 
 from modgate.api.json import JsonObject
-from modgate.api.surface import Surface, openai_error
-from modgate.errors import GatewayError, Refused, Unauthenticated
+from modgate.api.surface import Surface, dump, openai_error
+from modgate.errors import GatewayError, Overloaded, Refused, Unauthenticated
+
+TOO_LONG = (
+    "Your input exceeds the context window of this model. Please adjust your input and try again."
+)
 
 
 class OpenAI(Surface):
@@ -22,6 +27,71 @@ class OpenAI(Surface):
     def error_body(self, error: GatewayError, request_id: str) -> JsonObject:
         """`{"error": {message, type, param, code}}`, all four keys present."""
         return {"error": openai_error(error)}
+
+
+class Responses(OpenAI):
+    """The openai SDK on /v1/responses, whose body has other names than the chat that it becomes."""
+
+    name = "responses"
+    done = b""
+    names: Mapping[str, str] = {
+        "messages": "input",
+        "max_tokens": "max_output_tokens",
+        "response_format": "text.format",
+        "reasoning_effort": "reasoning.effort",
+    }
+
+    def error_body(self, error: GatewayError, request_id: str) -> JsonObject:
+        """The error object with this route's words (wire.md 1.4)."""
+        told = openai_error(error)
+        if error.code == "context_length_exceeded":
+            told = {**told, "message": TOO_LONG, "param": "input"}
+        elif error.field is not None and error.field in self.names:
+            told = {**told, "param": self.names[error.field]}
+        return {"error": told}
+
+
+class Anthropic(Surface):
+    """The anthropic SDK: it reads type, message and, if there, `details.error_code`."""
+
+    name = "anthropic"
+    keep_alive = b'event: ping\ndata: {"type":"ping"}\n\n'
+    rates = "anthropic-ratelimit"
+    types: Mapping[int, str] = {
+        401: "authentication_error",
+        403: "permission_error",
+        404: "not_found_error",
+        409: "conflict_error",
+        413: "request_too_large",
+        429: "rate_limit_error",
+        500: "api_error",
+        502: "api_error",
+        503: "overloaded_error",
+        504: "timeout_error",
+        529: "overloaded_error",
+    }
+
+    def status(self, error: GatewayError) -> int:
+        """529 says that it is the load, not the caller's own limit."""
+        return 529 if isinstance(error, Overloaded) else error.status
+
+    def error_body(self, error: GatewayError, request_id: str) -> JsonObject:
+        """`{"type": "error", "error": {type, message, details}, "request_id"}`."""
+        message = error.message
+        if error.code == "context_length_exceeded":
+            message = f"prompt is too long: {message}"
+        elif error.field is not None:
+            message = f"{error.field}: {message}"
+        told: JsonObject = {
+            "type": self.types.get(self.status(error), "invalid_request_error"),
+            "message": message,
+            "details": {"error_code": error.code},
+        }
+        return {"type": "error", "error": told, "request_id": request_id}
+
+    def error_event(self, error: GatewayError, request_id: str) -> bytes:
+        """An event with a name; the SDK looks at no other."""
+        return b"event: error\ndata: " + dump(self.error_body(error, request_id)) + b"\n\n"
 
 
 class Cohere(Surface):
@@ -105,7 +175,8 @@ class Superset(Surface):
 
 def built_in() -> dict[str, Surface]:
     """The surfaces of core, by name."""
-    return {surface.name: surface for surface in (OpenAI(), Cohere(), Mistral(), Voyage())}
+    spoken = (OpenAI(), Responses(), Anthropic(), Cohere(), Mistral(), Voyage())
+    return {surface.name: surface for surface in spoken}
 
 
 def error_headers(error: GatewayError, surface: Surface, wall: float) -> dict[str, str]:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from math import ceil
+
+ANTHROPIC = frozenset(
+    {"requests", "tokens", "input_tokens", "output_tokens"}
+)  # its SDK knows these
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,18 +27,41 @@ class RateView:
 
 def headers(views: Iterable[RateView]) -> dict[str, str]:
     """`x-ratelimit-limit|remaining|reset-<unit>`; of several limits on one unit the tightest."""
-    tightest: dict[str, RateView] = {}
-    for view in views:
-        known = tightest.get(view.unit)
-        if known is None or view.remaining < known.remaining:
-            tightest[view.unit] = view
     found: dict[str, str] = {}
-    for unit, view in tightest.items():
+    for unit, view in _tightest(views).items():
         name = unit.replace("_", "-")
         found[f"x-ratelimit-limit-{name}"] = str(view.limit)
         found[f"x-ratelimit-remaining-{name}"] = str(view.remaining)
         found[f"x-ratelimit-reset-{name}"] = go_duration(view.reset_s)
     return found
+
+
+def anthropic_headers(views: Iterable[RateView], wall: float) -> dict[str, str]:
+    """`anthropic-ratelimit-<unit>-limit|remaining|reset`; `reset` is a time: `wall` is now."""
+    found: dict[str, str] = {}
+    for unit, view in _tightest(views).items():
+        if unit not in ANTHROPIC:
+            continue
+        front = f"anthropic-ratelimit-{unit.replace('_', '-')}"
+        found[f"{front}-limit"] = str(view.limit)
+        found[f"{front}-remaining"] = str(view.remaining)
+        found[f"{front}-reset"] = rfc_3339(wall + view.reset_s)
+    return found
+
+
+def _tightest(views: Iterable[RateView]) -> Mapping[str, RateView]:
+    tightest: dict[str, RateView] = {}
+    for view in views:
+        known = tightest.get(view.unit)
+        if known is None or view.remaining < known.remaining:
+            tightest[view.unit] = view
+    return tightest
+
+
+def rfc_3339(seconds: float) -> str:
+    """A time as RFC 3339 writes it in UTC, in whole seconds, never too early."""
+    at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=ceil(seconds))
+    return f"{at:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def go_duration(seconds: float) -> str:
