@@ -59,15 +59,23 @@ def _lab(rgb: Json) -> Json:
     return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], -1)
 
 
+def pixels(data: bytes) -> int:
+    """How many a picture has."""
+    from PIL import Image
+
+    image = Image.open(io.BytesIO(data))
+    return image.width * image.height
+
+
 def colours(image: Json) -> list[tuple[str, float]]:
     """The main colours with their share of the picture."""
     kinds = [(name, rgb) for name, many in COLOURS.items() for rgb in many]
     centres = _lab(np.array([rgb for _, rgb in kinds]))
-    pixels = _lab(np.asarray(image.resize((64, 64))).reshape(-1, 3))
-    near = ((pixels[:, None] - centres[None]) ** 2).sum(-1).argmin(1)
+    seen = _lab(np.asarray(image.resize((64, 64))).reshape(-1, 3))
+    near = ((seen[:, None] - centres[None]) ** 2).sum(-1).argmin(1)
     shares = dict.fromkeys(COLOURS, 0.0)
     for (name, _), count in zip(kinds, np.bincount(near, minlength=len(kinds)), strict=True):
-        shares[name] += float(count) / len(pixels)
+        shares[name] += float(count) / len(seen)
     main = sorted(shares.items(), key=lambda pair: -pair[1])[:TAGS]
     return [(name, share) for name, share in main if share >= COLOUR_LEAST]
 

@@ -61,7 +61,7 @@ class VisionComposite(LocalEngine):
         serve(path, {"/v1/chat/completions": self._chat})
 
     def _chat(self, incoming: Incoming) -> Json | Chunked:
-        from modgate_vlm.describe import NOTICE
+        from modgate_vlm.describe import NOTICE, pixels
 
         fields = incoming.fields
         pictures = list(_pictures(fields.get("messages", [])))
@@ -73,7 +73,7 @@ class VisionComposite(LocalEngine):
         if cut:
             words = words[:most]
         usage = {
-            "prompt_tokens": max(1, sum(len(p) for p in pictures) // PIXELS_PER_TOKEN),
+            "prompt_tokens": max(1, sum(map(pixels, pictures)) // PIXELS_PER_TOKEN),
             "completion_tokens": len(words),
         }
         usage["total_tokens"] = sum(usage.values())

@@ -1,0 +1,48 @@
+"""What the composite says around its description."""
+
+from __future__ import annotations
+
+import base64
+import io
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import orjson
+from PIL import Image
+
+from modgate.kit.serve import Chunked, Incoming
+from modgate.plugin import Json, JsonObject
+from modgate_vlm.engine import VisionComposite
+from modgate_vlm.samples import IMAGE
+
+
+def answered(tmp_path: Path, url: str, **more: Json) -> Json | Chunked:
+    engine = VisionComposite(tmp_path, 1)
+    engine._describer = SimpleNamespace(describe=lambda data: "a page")
+    part = {"type": "image_url", "image_url": {"url": url}}
+    fields: JsonObject = {"messages": [{"role": "user", "content": [part]}], **more}
+    return engine._chat(Incoming(fields=fields))
+
+
+def test_a_reply_is_of_now_and_counts_pixels_not_bytes(tmp_path: Path) -> None:
+    out = io.BytesIO()
+    Image.new("RGB", (300, 250)).save(out, "PNG")
+    url = IMAGE.partition(",")[0] + "," + base64.b64encode(out.getvalue()).decode()
+    before = int(time.time())
+    reply = answered(tmp_path, url)
+
+    assert not isinstance(reply, Chunked)
+    assert before <= reply["created"] <= time.time()
+    assert reply["usage"]["prompt_tokens"] == 100
+
+
+def test_a_stream_has_one_time(tmp_path: Path) -> None:
+    before = int(time.time())
+    reply = answered(tmp_path, IMAGE, stream=True)
+    assert isinstance(reply, Chunked)
+    events = [piece for piece in reply.pieces if piece.startswith(b"data: {")]
+    made = {orjson.loads(event[6:])["created"] for event in events}
+
+    assert len(made) == 1
+    assert before <= made.pop() <= time.time()
