@@ -1,4 +1,4 @@
-"""`modgate serve` as a user starts it: a process, no file, a fresh state directory."""
+"""`modgate serve` as a user starts it: a process, a fresh state directory, mostly no file."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def without(reason: str) -> NoReturn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Served:
-    """A running gateway: where it listens, and the demo key that it printed."""
+    """A running gateway: where it listens, and a key: that it printed, or of its file."""
 
     root: str
     key: str = field(repr=False)
@@ -50,20 +50,23 @@ class Served:
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[Served]:
+def serving(folder: Path, config: Path | None = None, key: str = "") -> Iterator[Served]:
     """Start `modgate serve` on free ports with its state in `folder`; stop it by SIGTERM.
+
+    With a file, `key` is one of that file's tenants.
 
     AssertionError with its output when it does not start or does not stop well.
     """
     output = folder / "output"
     environment = {"MODGATE_DATA": str(ROOT / ".models"), **os.environ, "PYTHONUNBUFFERED": "1"}
     command = [str(Path(sys.executable).with_name("modgate")), "serve"]
+    command += [str(config)] if config else []
     command += ["--directory", str(folder / "state"), "--log-level", "warning"]
     command += ["--address", "127.0.0.1:0", "--admin-address", "127.0.0.1:0"]
     with output.open("wb") as file:
         process = subprocess.Popen(command, stdout=file, stderr=file, env=environment)
     try:
-        yield _started(process, output)
+        yield _started(process, output, key)
     finally:
         process.send_signal(signal.SIGTERM)
         try:
@@ -74,12 +77,14 @@ def serving(folder: Path) -> Iterator[Served]:
     assert code == 0, output.read_text()
 
 
-def _started(process: subprocess.Popen[bytes], output: Path) -> Served:
+def _started(process: subprocess.Popen[bytes], output: Path, key: str) -> Served:
     until = time.monotonic() + START_S
     while time.monotonic() < until and process.poll() is None:
         text = output.read_text()
-        address, key = _ADDRESS.search(text), _KEY.search(text)
-        if address and key:
-            return Served(root=address.group(1), key=key.group(1), output=output)
+        address, printed = _ADDRESS.search(text), _KEY.search(text)
+        if address and (key or printed):
+            return Served(
+                root=address.group(1), key=key or (printed[1] if printed else ""), output=output
+            )
         time.sleep(0.05)
     raise AssertionError(f"`modgate serve` did not start:\n{output.read_text()}")
