@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 from collections.abc import Callable, Sequence
@@ -58,6 +59,7 @@ async def run(options: Options) -> int:
     )
     try:
         await app.open()
+        _leave_start_up_alone()
         logs.set_level(app.log_level)
         for line in banner(app):
             options.say(line)
@@ -68,6 +70,16 @@ async def run(options: Options) -> int:
     finally:
         await app.close()
         logs.close()
+
+
+def _leave_start_up_alone() -> None:
+    """The collector need not look again and again at what was made at the start and stays.
+
+    Same result without this: it takes about a tenth of the processor time of a small request.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECT_AFTER)
 
 
 async def _signalled(app: App) -> int:
