@@ -18,6 +18,8 @@ from modgate.server.banner import banner, engine_line
 
 log = logging.getLogger(__name__)
 
+COLLECT_AFTER = (20_000, 20, 20)  # objects made, then collections of the younger generation
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
