@@ -43,7 +43,15 @@ def piper() -> Engine:
         modality="tts",
         served=VOICE,
         health="/info",
-        command=lambda port: [*start, "--data-dir", data, "--port", str(port)],
+        command=lambda port: [
+            *start,
+            "--data-dir",
+            data,
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(port),
+        ],
     )
 
 
