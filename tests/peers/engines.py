@@ -42,6 +42,7 @@ class Fronted:
     """A gateway with engines of other people behind it."""
 
     gateway: Served
+    engines: Sequence[str]  # their urls
     folder: Path
 
     def bill(self, modality: str, requests: int) -> dict[str, int]:
@@ -97,7 +98,7 @@ def fronted(folder: Path, *engines: Engine) -> Iterator[Fronted]:
         names = {each.modality: each.modality for each in engines}
         config, keys = configuration(folder, backends, plugins=tuple(names), models=names)
         gateway = stack.enter_context(serving(folder, config, keys[TENANT]))
-        yield Fronted(gateway=gateway, folder=folder)
+        yield Fronted(gateway=gateway, engines=urls, folder=folder)
 
 
 @contextmanager

@@ -59,15 +59,19 @@ def test_chat_is_billed_as_the_engine_counted(
             stream_options={"include_usage": True},
         )
     )
+    with openai.OpenAI(base_url=f"{front.engines[0]}/v1", api_key="none") as direct:
+        own = direct.chat.completions.create(
+            model="smollm2-135m", messages=SAY, max_tokens=8, temperature=0
+        )
     bill = front.bill("llm", 2)
     row("llama.cpp server", "openai chat", repr(whole.choices[0].message.content), shown(bill))
 
     told = "".join(each.choices[0].delta.content or "" for each in chunks if each.choices)
-    usages = [whole.usage, chunks[-1].usage]
     assert told == whole.choices[0].message.content
     assert "hello" in told.lower()
-    assert bill["input_tokens"] == sum(each.prompt_tokens for each in usages if each)
-    assert bill["output_tokens"] == sum(each.completion_tokens for each in usages if each)
+    assert told == own.choices[0].message.content
+    assert bill["input_tokens"] == 2 * own.usage.prompt_tokens
+    assert bill["output_tokens"] == 2 * own.usage.completion_tokens
 
 
 def test_vectors_tell_near_from_far(front: Fronted, client: openai.OpenAI, row: Row) -> None:
