@@ -110,7 +110,7 @@ def _audio_cases() -> Iterator[Case]:
     missing = {**refused, "code": "missing_required_parameter"}
     yield Case(name="multipart without file", request=lambda tag: none, **missing)
     yield Case(name="a field in place of the file", request=lambda tag: field, **missing)
-    yield Case(name="an empty file", request=lambda tag: empty, code="invalid_value", **refused)
+    yield Case(name="an empty file", request=lambda tag: empty, code="invalid_audio", **refused)
     yield Case(name="text named .wav", request=lambda tag: text, code="invalid_audio", **refused)
     torn = replace(none, body=none.body[: len(none.body) // 2])
     yield Case(
@@ -144,7 +144,7 @@ def _image_cases() -> Iterator[Case]:
             request=lambda tag, page=page: page,
             status=422,
             envelope="mistral",
-            param="document",
+            param="document.image_url",
             said=(said,),
         )
     book = document(data_uri(many_pages(), "application/pdf"), "document_url")
@@ -153,7 +153,7 @@ def _image_cases() -> Iterator[Case]:
         request=lambda tag: book,
         status=422,
         envelope="mistral",
-        param="document",
+        param="document.document_url",
         said=("10000 pages",),
     )
     text = picture(data_uri(b"no picture", "image/png"))
