@@ -186,6 +186,8 @@ class SpeechPiper(SpeechHome):
     def encode(self) -> Outgoing:
         """Speed is the length of a phoneme, the other way round."""
         voice, _, speaker = _text(self.call.body, "voice").partition("#")
+        if "/" in voice or "\\" in voice:  # the server makes a file's path of it
+            raise Refused("voice", "invalid_value", "a voice is a name without slashes")
         fields: dict[str, Json] = {"text": _text(self.call.body, "input"), "voice": voice}
         if speaker:
             fields["speaker"] = speaker
