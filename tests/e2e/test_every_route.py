@@ -28,7 +28,8 @@ NAMES = {**MODELS, "words": "translate"}
 NAME_OF = {modality: name for name, modality in NAMES.items()}
 PAGES = {"/v1/models": "/v1/models", "/v1/models/{id}": "/v1/models/chat"}
 PAGES |= {"/openapi.json": "/openapi.json"}
-TENANTS = [f"t{number}" for number in range(64)]
+TENANTS = [f"t{number}" for number in range(128)]
+COUNTS = ("/input_tokens", "/count_tokens")  # what costs nothing
 ONCE = 'limits = { requests = "1/hour" }'
 
 
@@ -53,8 +54,9 @@ def cases(running: Running) -> Iterator[Case]:
             fitting = [
                 sample
                 for sample in table.modalities[modality].samples
-                if sample.path == endpoint.path and not sample.facts and not sample.answers
+                if sample.path == endpoint.path and not sample.facts
             ]
+            fitting.sort(key=lambda sample: len(sample.answers))
             yield Case(route=path, path=path, modality=modality, sample=fitting[0])
     for name, path in PAGES.items():
         yield Case(route=name, path=path)
@@ -208,7 +210,7 @@ async def test_every_route_keeps_to_the_limit_and_bills_what_was_admitted_once(
             continue
         counted = [receipt.units.get(name, 0) for name in declared[case.modality]]
         assert receipt.units[f"{case.modality}.requests"] == 1
-        assert max(counted) > 0, str(case)
+        assert (max(counted) > 0) != case.route.endswith(COUNTS), str(case)
         row = bills[receipt.request_id]
         assert row.units == {name: count for name, count in receipt.units.items() if count}
         assert (row.tenant, row.modality) == (tenant, case.modality)

@@ -7,6 +7,9 @@ from collections.abc import Generator, Iterator
 from modgate.kit.chat import Chat, no_images, read_chat, read_completion
 from modgate.kit.chat_fan import FanRelay, fanned
 from modgate.kit.chat_relay import ChatRelay, Style
+from modgate.kit.converse.endpoints import endpoints
+from modgate.kit.converse.messages import Messages
+from modgate.kit.converse.responses import Responses
 from modgate.plugin import (
     Call,
     Endpoint,
@@ -54,7 +57,7 @@ class Llm(Modality[Config]):
     samples = SAMPLES
 
     def endpoints(self) -> Iterator[Endpoint]:
-        """Chat and the older completions."""
+        """Chat, the older completions, and the APIs that become a chat."""
         for path, shape in ((CHAT, self.chat), (COMPLETIONS, self.completions)):
             yield Endpoint(
                 path=path,
@@ -64,6 +67,8 @@ class Llm(Modality[Config]):
                 summary="generate text",
                 operation="chat" if path == CHAT else "text_completion",
             )
+        for words in (Responses(), Messages()):
+            yield from endpoints(words, self.chat, self.tokens, at_most=self.config.body_bytes)
 
     def chat(self, request: Request) -> Generator[Need, Json, Plan]:
         """One call; the prompt is counted first where somebody can count it exactly."""
@@ -71,13 +76,19 @@ class Llm(Modality[Config]):
         no_images(chat, request)
         return (yield from self._plan(request, chat, CHAT))
 
+    def tokens(self, request: Request) -> Generator[Need, Json, int]:
+        """The prompt's tokens: as exactly as anybody can say, else by estimate."""
+        chat = read_chat(request.fields())
+        no_images(chat, request)
+        prompt = yield from counted(request, chat, facts_of(request), asked=True)
+        return prompt.tokens
+
     def completions(self, request: Request) -> Generator[Need, Json, Plan]:
         """One call with a plain prompt."""
         return (yield from self._plan(request, read_completion(request.fields()), COMPLETIONS))
 
     def _plan(self, request: Request, chat: Chat, path: str) -> Generator[Need, Json, Plan]:
-        known = request.model.facts
-        facts = known if isinstance(known, Facts) else Facts()
+        facts = facts_of(request)
         prompt = yield from counted(request, chat, facts)
         check(chat, prompt, facts.context, path)
         output = self._output(chat, prompt.tokens, facts.context)
@@ -115,6 +126,12 @@ class Llm(Modality[Config]):
     def count(self, call: Call, event: Event) -> Usage:
         """Counting a prompt generates nothing and costs nothing."""
         return Usage(Units(), exact=True, by="gateway")
+
+
+def facts_of(request: Request) -> Facts:
+    """What is known of the request's model."""
+    known = request.model.facts
+    return known if isinstance(known, Facts) else Facts()
 
 
 def fan(call: Call, chat: Chat, prompt: Prompt, style: Style) -> Plan:

@@ -33,14 +33,17 @@ class Prompt:
     exact: bool = False
 
 
-def counted(request: Request, chat: Chat, facts: Facts) -> Generator[Need, Json, Prompt]:
+def counted(
+    request: Request, chat: Chat, facts: Facts, *, asked: bool = False
+) -> Generator[Need, Json, Prompt]:
     """The prompt by the model's own tokenizer where somebody has it, else by estimate.
 
-    A short one that fits however many tokens its bytes make is not worth the question.
+    A short one that fits however many tokens its bytes make is not worth the question, unless it is
+    the client that `asked`; then an engine is asked also where no fact says that it can count.
     """
     guess = Prompt(tokens=chat.estimated_tokens, least=chat.ids)
-    tokenizer = facts.tokenizer
-    if tokenizer is None or _surely_fits(chat, facts):
+    tokenizer = facts.tokenizer or ("engine" if asked else None)
+    if tokenizer is None or (_surely_fits(chat, facts) and not asked):
         return guess
     if tokenizer == "engine":
         exact = yield from _by_engine(request, chat)

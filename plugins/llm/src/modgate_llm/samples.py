@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from modgate.plugin import JsonObject, Relay, Sample, Units
+from modgate_llm.conversations import CONVERSATIONS
 
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
 MESSAGES = [{"role": "user", "content": "Say hi."}]
@@ -192,4 +193,5 @@ SAMPLES = (
         upstream=[_TEXT_STREAM],
         usage=_COST,
     ),
+    *CONVERSATIONS,
 )

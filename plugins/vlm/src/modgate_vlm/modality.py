@@ -9,6 +9,9 @@ from dataclasses import dataclass
 
 from modgate.kit.chat import Chat, Image, read_chat
 from modgate.kit.chat_relay import Style
+from modgate.kit.converse.endpoints import endpoints
+from modgate.kit.converse.messages import Messages
+from modgate.kit.converse.responses import Responses
 from modgate.kit.sniff import HEAD_BYTES, media_type, sniff
 from modgate.plugin import (
     Body,
@@ -74,7 +77,7 @@ class Vlm(Modality[Config]):
     samples = SAMPLES
 
     def endpoints(self) -> Iterator[Endpoint]:
-        """The chat endpoint, shared with llm."""
+        """Chat, and the APIs that become one; each path is shared with llm."""
         yield Endpoint(
             path=CHAT,
             shape=self.shape,
@@ -83,6 +86,15 @@ class Vlm(Modality[Config]):
             summary="answer questions about pictures",
             operation="chat",
         )
+        for words in (Responses(), Messages()):
+            yield from endpoints(words, self.shape, self.tokens, at_most=self.config.body_bytes)
+
+    def tokens(self, request: Request) -> Generator[Need, Json, int]:
+        """The prompt's tokens, by estimate: those of its text, and what its pictures come to."""
+        plan = yield from self.shape(request)
+        assert isinstance(plan.calls, tuple)
+        call: Call = plan.calls[0]
+        return call.size["input_tokens"]
 
     def shape(self, request: Request) -> Generator[Need, Json, Plan]:
         """One call, in which every picture is a data URI that was decoded once."""

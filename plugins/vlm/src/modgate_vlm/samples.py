@@ -8,7 +8,7 @@ import zlib
 
 from modgate.plugin import Json, JsonObject, Relay, Sample, Units
 
-CHAT = "/v1/chat/completions"
+CHAT, RESPONSES, MESSAGES = "/v1/chat/completions", "/v1/responses", "/v1/messages"
 
 
 def png(width: int, height: int) -> bytes:
@@ -60,6 +60,51 @@ _STREAM = (
 )
 _COST = Units(input_tokens=20, output_tokens=2, images=1, image_pixels=512)
 _TEXT: JsonObject = {**_ASKED, "messages": [{"role": "user", "content": "Hello."}]}
+_INPUT: JsonObject = {
+    "model": "m",
+    "max_output_tokens": 8,
+    "input": [
+        {
+            "role": "user",
+            "content": [
+                {"type": "input_text", "text": "What is this?"},
+                {"type": "input_image", "image_url": IMAGE, "detail": "auto"},
+            ],
+        }
+    ],
+}
+_SOURCE = {"type": "base64", "media_type": "image/png", "data": IMAGE.partition(",")[2]}
+_TOLD: JsonObject = {
+    "model": "m",
+    "max_tokens": 8,
+    "messages": [
+        {
+            "role": "user",
+            "content": [
+                {"type": "image", "source": _SOURCE},
+                {"type": "text", "text": "What is this?"},
+            ],
+        }
+    ],
+}
+_ANSWERED: JsonObject = {
+    "id": "msg_" + "0" * 32,
+    "type": "message",
+    "role": "assistant",
+    "model": "m",
+    "content": [{"type": "text", "text": "Red square"}],
+    "stop_reason": "end_turn",
+    "stop_sequence": None,
+    "usage": {
+        "input_tokens": 20,
+        "output_tokens": 2,
+        "cache_read_input_tokens": 0,
+        "cache_creation_input_tokens": 0,
+    },
+}
+_HEARD: JsonObject = {"model": "m", "input": "Hello."}
+_SAID: JsonObject = {**_TOLD, "messages": [{"role": "user", "content": "Hello."}]}
+_COUNTED = 10  # an estimate: 5 of the text, 4 of the message, 1 of 512 pixels
 
 SAMPLES = (
     Sample(path=CHAT, json=_ASKED, upstream=[Relay.json(_REPLY)], reply=_REPLY, usage=_COST),
@@ -70,5 +115,47 @@ SAMPLES = (
         upstream=[Relay.json(_REPLY)],
         reply=_REPLY,
         usage=Units(input_tokens=20, output_tokens=2),
+    ),
+    Sample(path=RESPONSES, json=_INPUT, upstream=[Relay.json(_REPLY)], usage=_COST),
+    Sample(path=RESPONSES, json={**_INPUT, "stream": True}, upstream=[_STREAM], usage=_COST),
+    Sample(
+        path=f"{RESPONSES}/input_tokens",
+        json=_INPUT,
+        reply={"object": "response.input_tokens", "input_tokens": _COUNTED},
+        usage=Units(),
+    ),
+    *(
+        Sample(path=path, json=asked, reply=reply, usage=Units())
+        for path, asked, reply in (
+            (
+                f"{RESPONSES}/input_tokens",
+                _HEARD,
+                {"object": "response.input_tokens", "input_tokens": 6},
+            ),
+            (f"{RESPONSES}/input_tokens", {**_HEARD, "stream": True}, None),
+            (f"{MESSAGES}/count_tokens", _SAID, {"input_tokens": 6}),
+            (f"{MESSAGES}/count_tokens", {**_SAID, "stream": True}, None),
+        )
+    ),
+    Sample(
+        path=RESPONSES,
+        json=_HEARD,
+        upstream=[Relay.json(_REPLY)],
+        usage=Units(input_tokens=20, output_tokens=2),
+    ),
+    Sample(
+        path=MESSAGES,
+        json=_SAID,
+        upstream=[Relay.json(_REPLY)],
+        reply=_ANSWERED,
+        usage=Units(input_tokens=20, output_tokens=2),
+    ),
+    Sample(path=MESSAGES, json=_TOLD, upstream=[Relay.json(_REPLY)], reply=_ANSWERED, usage=_COST),
+    Sample(path=MESSAGES, json={**_TOLD, "stream": True}, upstream=[_STREAM], usage=_COST),
+    Sample(
+        path=f"{MESSAGES}/count_tokens",
+        json=_TOLD,
+        reply={"input_tokens": _COUNTED},
+        usage=Units(),
     ),
 )
