@@ -137,6 +137,23 @@ def test_a_second_call_streams_as_soon_as_the_first_is_whole() -> None:
     assert [step.what for step in second] == ["close", "open", "more"]
 
 
+def test_what_waited_goes_on_as_soon_as_the_first_is_whole() -> None:
+    blocks = Blocks()
+    for event in (
+        chunk(of_call(0, name="look", arguments='{"a":')),
+        chunk(of_call(1, name="say", arguments='{"b":')),
+    ):
+        list(blocks.read(Event(event).fields()))
+    found = list(blocks.read(Event(chunk(of_call(0, arguments="1}"))).fields()))
+
+    assert [(step.what, step.text) for step in found] == [
+        ("more", "1}"),
+        ("close", ""),
+        ("open", ""),
+        ("more", '{"b":'),
+    ]
+
+
 def test_a_reply_that_says_nothing_is_an_empty_text() -> None:
     blocks, found = steps(chunk({"role": "assistant", "content": ""}), chunk({}, "stop"))
 
