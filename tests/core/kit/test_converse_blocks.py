@@ -89,7 +89,7 @@ def meaning(found: list[Step]) -> Said:
     return texts["thought"], texts["text"], [calls[each] for each in sorted(calls)]
 
 
-@settings(derandomize=True, deadline=None, max_examples=300)
+@settings(derandomize=True, deadline=None, max_examples=150)
 @given(streams())
 def test_the_deltas_of_any_stream_are_the_whole_reply(
     drawn: tuple[Said, list[bytes]],
