@@ -108,6 +108,43 @@ def test_the_deltas_of_any_stream_are_the_whole_reply(
             assert block.text == "".join(s.text for s in each if s.block is block)
 
 
+def told(found: list[Step]) -> list[tuple[str, int, str]]:
+    return [(step.what, step.block.index, step.text) for step in found]
+
+
+@settings(derandomize=True, deadline=None, max_examples=100)
+@given(streams())
+def test_the_short_way_of_a_plain_chunk_is_the_long_way(drawn: tuple[Said, list[bytes]]) -> None:
+    blocks, found = Blocks(), []
+    for event in drawn[1]:
+        reply = Event(event).fields()
+        step = blocks.more(reply.values)
+        found += list(blocks.read(reply)) if step is None else [step]
+
+    assert told([*found, *blocks.finish()]) == told(steps(*drawn[1])[1])
+
+
+def test_only_what_goes_on_with_the_open_text_takes_the_short_way() -> None:
+    blocks = Blocks()
+    begins, goes_on = (Event(chunk({"content": text})).fields() for text in "ab")
+    assert blocks.more(begins.values) is None
+    list(blocks.read(begins))
+
+    assert blocks.more(goes_on.values) == Step("more", blocks.blocks[0], "b")
+    assert blocks.blocks[0].text == "ab"
+    for other in (
+        chunk({"content": ""}),
+        chunk({"content": "c"}, "stop"),
+        chunk({"content": ["c"]}),
+        chunk({"reasoning_content": "c"}),
+        chunk({"content": "c", "role": "assistant"}),
+        orjson.dumps({"choices": []}),
+        orjson.dumps({"choices": ["c"]}),
+        orjson.dumps({"choices": [{"delta": {"content": "c"}}]}),
+    ):
+        assert blocks.more(Event(other).fields().values) is None
+
+
 def test_one_block_is_open_at_a_time_and_a_call_is_not_cut_by_another() -> None:
     _, found = steps(
         chunk(of_call(0, name="look", arguments='{"a":')),

@@ -22,6 +22,7 @@ TEXTS: tuple[tuple[str, Kind], ...] = (
     ("content", "text"),
     ("refusal", "refusal"),
 )
+NAMES: dict[str, Kind] = dict(TEXTS)
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -87,6 +88,25 @@ class Blocks:
             if isinstance(stop, str) and stop:
                 self.stopped_by = stop
             return  # one choice is all that was asked for
+
+    def more(self, reply: JsonObject) -> Step | None:
+        """The one step of a chunk that only goes on with the open text; None = it must be read.
+
+        An optimisation; the result is the same without it.
+        """
+        choices = reply.get("choices")
+        if self._open is None or self._waiting or type(choices) is not list or len(choices) != 1:
+            return None
+        block = self._open[1]
+        try:
+            [(name, text)] = choices[0]["delta"].items()
+            finish = choices[0]["finish_reason"]
+        except (AttributeError, KeyError, TypeError, ValueError):
+            return None
+        if NAMES.get(name) != block.kind or finish is not None or type(text) is not str or not text:
+            return None
+        block.pieces.append(text)
+        return Step("more", block, text)
 
     def _pieces(self, said: Fields) -> Iterator[_Piece]:
         for name, kind in TEXTS:

@@ -94,6 +94,8 @@ class Conversed(Relay):
         for _ in self._chat.feed(index, event):
             pass  # the chat's own words are not sent
         reply = event.fields()
+        if self._stream and (step := self._blocks.more(reply.values)) is not None:
+            return self._reply.step(step)
         said: list[bytes] = []
         if self._first is None:
             self._first = reply.values
