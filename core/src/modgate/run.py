@@ -86,6 +86,7 @@ class Run:
         self._head = 0
         self._ended = 0
         self._changed = asyncio.Event()
+        self._begun: asyncio.Future[None] | None = None
 
     def _drawing(self, draw: Callable[[Drawn, int], Pieces]) -> _Drawing:
         calls = self._plan.calls
@@ -106,6 +107,7 @@ class Run:
 
         Raises the GatewayError that ended it.  Whatever happens, nothing is left running.
         """
+        self._begin()
         try:
             if self._plan.width == 1:
                 await self._one_by_one()
@@ -115,7 +117,27 @@ class Run:
         finally:
             await self._stop()
 
+    def _begin(self) -> None:
+        """Let a heavy relay make itself ready while the first call is on its way."""
+        if self._relay.heavy:
+            loop = asyncio.get_running_loop()
+            self._begun = loop.run_in_executor(self._pool, self._relay.begin)
+            self._begun.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    async def _ready(self) -> None:
+        """The relay has begun.  What it raises is the plugin's fault."""
+        begun, self._begun = self._begun, None
+        if begun is None:
+            return
+        try:
+            await begun
+        except Exception as error:
+            name = type(self._relay).__name__
+            raise PluginFault(f"{type(error).__name__} in {name}") from error
+
     async def _stop(self) -> None:
+        if self._begun is not None:
+            self._begun.cancel()
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
@@ -162,6 +184,7 @@ class Run:
         """Emit what the relay makes; of a heavy one bite by bite, so that the client has the first
         of it while the rest is being made."""
         loop, more, bite_s = asyncio.get_running_loop(), True, BITE_S
+        await self._ready()
         while more:
             data: list[bytes] = []
             try:

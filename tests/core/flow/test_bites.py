@@ -49,6 +49,22 @@ class Slow(Relay):
         return Usage(Units())
 
 
+class Begun(Slow):
+    """Has something to make before it is fed."""
+
+    begun = 0
+
+    def begin(self) -> None:
+        assert threading.current_thread() is not threading.main_thread()
+        assert not self.thread
+        self.begun += 1
+
+
+class Unready(Slow):
+    def begin(self) -> None:
+        raise ValueError("a mistake")
+
+
 class Refusing(Slow):
     def then(self) -> Iterator[bytes]:
         raise BadReply("no more")
@@ -114,11 +130,22 @@ async def test_what_came_before_a_bad_reply_of_a_heavy_relay_is_given(tmp_path: 
     assert paper.written == [b"first", b"second"]
 
 
-async def test_a_mistake_of_a_heavy_relay_is_its_plugins_fault(tmp_path: Path) -> None:
-    relay = Broken()
+@pytest.mark.parametrize("kind", [Broken, Unready])
+async def test_a_mistake_of_a_heavy_relay_is_its_plugins_fault(
+    kind: type[Slow], tmp_path: Path
+) -> None:
+    relay = kind()
 
-    with pytest.raises(PluginFault, match="ValueError in Broken"):
+    with pytest.raises(PluginFault, match=f"ValueError in {kind.__name__}"):
         await ran(relay, tmp_path, Paper(relay))
+
+
+async def test_a_heavy_relay_begins_once_in_its_thread_before_anything_else(tmp_path: Path) -> None:
+    relay = Begun()
+
+    await ran(relay, tmp_path, Paper(relay))
+
+    assert relay.begun == 1
 
 
 async def test_a_heavy_relay_stops_where_nobody_takes_what_it_made(tmp_path: Path) -> None:

@@ -122,6 +122,13 @@ class Relay(ABC):
     observes: ClassVar[bool] = False
     heavy: ClassVar[bool] = False
 
+    def begin(self) -> None:
+        """While the engine works on its first event: make what takes a moment to make.
+
+        Of a heavy relay only: once, in its thread, before anything is fed.
+        """
+        return
+
     @abstractmethod
     def feed(self, index: int, event: Event) -> Iterable[bytes]:
         """One event of call `index`.

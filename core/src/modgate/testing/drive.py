@@ -46,6 +46,8 @@ class Drive:
     def __init__(self, plan: Plan, calls: Iterator[Call], *, around: Around = nullcontext) -> None:
         self.plan = plan
         self.relay = plan.relay
+        if self.relay.heavy:
+            self.relay.begin()
         self.head: Head | None = None
         self.calls: list[Call] = []
         self.outcomes: list[Outcome] = []

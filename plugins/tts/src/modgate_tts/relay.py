@@ -119,6 +119,10 @@ class Encoded(Spoken):
 
     heavy = True
 
+    def begin(self) -> None:
+        """The encoder, which takes a few milliseconds to make."""
+        self._own()
+
     def _out(self, pcm: bytes) -> Iterator[bytes]:
         for at in range(0, len(pcm), SLICE_BYTES):
             yield from super()._out(pcm[at : at + SLICE_BYTES])
