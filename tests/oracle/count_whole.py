@@ -9,6 +9,7 @@ import struct
 from base64 import b64decode
 from collections.abc import Callable
 
+from oracle.count_conversations import prompt_tokens, said
 from oracle.replies import vector
 from oracle.requests import ClientRequest, Reader
 from oracle.words import TOKEN_BYTES, WORD_MS, items, members, whole
@@ -30,6 +31,16 @@ def _text(request: ClientRequest, body: bytes) -> Counted:
         units[f"{request.modality}.input_tokens"] = whole(usage.get("prompt_tokens"))
         if whole(usage.get("completion_tokens")) != len(said) // TOKEN_BYTES:
             notes.append("usage does not count the tokens that came")
+    return units, notes
+
+
+def _conversation(request: ClientRequest, body: bytes) -> Counted:
+    value = members(json.loads(body))
+    tokens, usage, notes = len(said(value)) // TOKEN_BYTES, members(value.get("usage")), []
+    if whole(usage.get("output_tokens")) != tokens:
+        notes.append("usage does not count the tokens that came")
+    units = {f"{request.modality}.output_tokens": tokens, **request.sent}
+    units[f"{request.modality}.input_tokens"] = prompt_tokens(usage)
     return units, notes
 
 
@@ -110,6 +121,8 @@ def _ranking(request: ClientRequest, body: bytes) -> Counted:
 WHOLE: dict[Reader, Callable[[ClientRequest, bytes], Counted]] = {
     "chat": _text,
     "completion": _text,
+    "message": _conversation,
+    "response": _conversation,
     "transcript": _transcript,
     "verbose_transcript": _verbose,
     "ocr": _pages,

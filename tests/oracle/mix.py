@@ -16,6 +16,7 @@ from typing import Literal, get_args
 from oracle import requests as ask
 from oracle.client import Leave
 from oracle.compare import ENDINGS, Ending
+from oracle.conversations import message, response
 from oracle.faults import FAMILIES, OK, Fault, FaultKind, Refusal, Script
 from oracle.record import Record, Stage
 from oracle.requests import ClientRequest, RerankBody, TranscriptFormat
@@ -190,7 +191,7 @@ def _gone(rng: random.Random, draft: _Draft, plain: Planned, window: Window) -> 
     reads = window == "body" and draft.request.streamed and draft.pieces > 1
     if reads and fault is not None:
         events = 1
-        if draft.request.reader in ("chat_sse", "completion_sse") and fault.after:
+        if draft.request.modality in ("llm", "vlm") and fault.after:
             events = rng.randint(1, fault.after)
         leave = Leave(at="body", events=events, how=how)
         return replace(plain, scripts=scripts, leave=leave)
@@ -254,17 +255,25 @@ def _window_draft(
 
 def _draw_text(rng: random.Random, tag: int, model: str) -> _Draft:
     stream, usage, tokens = rng.random() < 0.6, rng.random() < 0.5, rng.randint(6, 12)
-    builder = ask.completion if rng.random() < 0.25 else ask.chat
-    request = builder(tag, model=model, stream=stream, usage=usage)
+    drawn = rng.random()
+    if drawn < 0.4:
+        converse = message if drawn < 0.2 else response
+        request = converse(tag, model=model, stream=stream)
+    else:
+        builder = ask.completion if drawn < 0.6 else ask.chat
+        request = builder(tag, model=model, stream=stream, usage=usage)
     script = Script(tokens=tokens, between_ms=rng.choice((0, 1, 4)))
     return _Draft(request=request, pieces=tokens if stream else 1, script=script)
 
 
 def _draw_vision(rng: random.Random, tag: int, model: str) -> _Draft:
     stream, tokens = rng.random() < 0.6, rng.randint(6, 12)
-    request = ask.vision(
-        tag, model=model, stream=stream, usage=rng.random() < 0.5, images=rng.randint(1, 2)
-    )
+    usage, images, drawn = rng.random() < 0.5, rng.randint(1, 2), rng.random()
+    if drawn < 0.4:
+        converse = message if drawn < 0.2 else response
+        request = converse(tag, model=model, stream=stream, images=images)
+    else:
+        request = ask.vision(tag, model=model, stream=stream, usage=usage, images=images)
     script = Script(tokens=tokens, between_ms=rng.choice((0, 1, 4)))
     return _Draft(request=request, pieces=tokens if stream else 1, script=script)
 

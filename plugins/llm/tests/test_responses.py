@@ -43,6 +43,18 @@ CALL: JsonObject = {
     "type": "function",
     "function": {"name": "look", "arguments": '{"at": 1}'},
 }
+CALLS = (
+    chunk({"role": "assistant", "reasoning_content": "Hm."}),
+    chunk({"tool_calls": [{"index": 0, **CALL, "function": {"name": "look", "arguments": ""}}]}),
+    chunk({"tool_calls": [{"index": 0, "function": {"arguments": "{}"}}]}),
+    chunk({}, "tool_calls"),
+    chunk(None, usage=USAGE),
+)
+CHAT: JsonObject = {
+    "model": "m",
+    "messages": [{"role": "user", "content": "Hi?"}],
+    "stream": True,
+}
 
 
 def events(data: bytes) -> list[JsonObject]:
@@ -108,18 +120,7 @@ def test_thoughts_text_and_calls_are_items(tmp_path: Path) -> None:
 
 
 def test_calls_and_thoughts_have_events_of_their_own(tmp_path: Path) -> None:
-    begins = {"index": 0, **CALL, "function": {"name": "look", "arguments": ""}}
-    rest = {"index": 0, "function": {"arguments": "{}"}}
-    told = played(
-        tmp_path,
-        PATH,
-        STREAMED,
-        chunk({"role": "assistant", "reasoning_content": "Hm."}),
-        chunk({"tool_calls": [begins]}),
-        chunk({"tool_calls": [rest]}),
-        chunk({}, "tool_calls"),
-        chunk(None, usage=USAGE),
-    )
+    told = played(tmp_path, PATH, STREAMED, *CALLS)
     found = events(told.reply)
 
     assert [event["type"].removeprefix("response.") for event in found] == [
@@ -302,11 +303,19 @@ def test_an_image_to_a_model_without_eyes_is_named_where_the_client_put_it(tmp_p
     assert caught.value.field == "input[1].content[0]"
 
 
-def test_the_bill_of_a_stream_is_that_of_its_chat_at_any_cut(tmp_path: Path) -> None:
-    chat = {"model": "m", "messages": [{"role": "user", "content": "Hi?"}], "stream": True}
-    ours = played(tmp_path, PATH, STREAMED, *HI).usages
-    chats = played(tmp_path, "/v1/chat/completions", chat, *HI).usages
+@pytest.mark.parametrize("upstream", [HI, CALLS], ids=["text", "thoughts and calls"])
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [(PATH, STREAMED), ("/v1/messages", {**CHAT, "max_tokens": 50})],
+    ids=["responses", "messages"],
+)
+def test_the_bill_of_a_stream_is_that_of_its_chat_at_any_cut(
+    tmp_path: Path, upstream: tuple[bytes, ...], path: str, body: JsonObject
+) -> None:
+    ours = played(tmp_path, path, body, *upstream).usages
+    chats = played(tmp_path, "/v1/chat/completions", CHAT, *upstream).usages
 
+    assert len(ours) == len(upstream) + 1
     assert [(dict(u.units), u.exact, u.by) for u in ours] == [
         (dict(u.units), u.exact, u.by) for u in chats
     ]
