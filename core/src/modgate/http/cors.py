@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 EXPOSED = (
-    "x-request-id, retry-after, retry-after-ms, x-should-retry, openai-processing-ms, "
+    "x-request-id, request-id, retry-after, retry-after-ms, x-should-retry, openai-processing-ms, "
     "x-modgate-units, x-modgate-partial"
 )
 METHODS = "GET, POST, OPTIONS"
@@ -14,7 +14,8 @@ HEADERS = (
     "authorization, content-type, x-api-key, api-key, x-request-id, x-request-timeout, "
     "traceparent, tracestate, openai-organization, openai-project, x-stainless-retry-count, "
     "x-stainless-lang, x-stainless-os, x-stainless-arch, x-stainless-runtime, "
-    "x-stainless-runtime-version, x-stainless-package-version, x-stainless-timeout"
+    "x-stainless-runtime-version, x-stainless-package-version, x-stainless-timeout, "
+    "anthropic-version, anthropic-beta, anthropic-dangerous-direct-browser-access"
 )
 
 

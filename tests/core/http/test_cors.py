@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+from modgate.http.cors import Cors
+
+PAGE = "https://app.example"
+
+
+def test_a_page_with_the_anthropic_sdk_may_send_its_headers_and_read_the_request_id() -> None:
+    allowed = Cors(origins=(PAGE,)).preflight(PAGE)
+    wanted = set(allowed["access-control-allow-headers"].split(", "))
+    read = set(allowed["access-control-expose-headers"].split(", "))
+
+    assert {
+        "anthropic-version",
+        "anthropic-beta",
+        "anthropic-dangerous-direct-browser-access",
+    } <= wanted
+    assert {"request-id", "x-request-id"} <= read
+
+
+def test_another_page_may_nothing() -> None:
+    assert Cors(origins=(PAGE,)).preflight("https://other.example") == {}
