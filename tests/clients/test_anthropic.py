@@ -69,7 +69,10 @@ def test_a_stream_says_what_the_whole_message_says(client: anthropic.Anthropic) 
 def test_max_tokens_ends_a_message(client: anthropic.Anthropic) -> None:
     asked = "Count from one to one hundred in words."
     reply = client.messages.create(
-        model=CHAT, max_tokens=5, messages=[{"role": "user", "content": asked}]
+        model=CHAT,
+        max_tokens=5,
+        messages=[{"role": "user", "content": asked}],
+        extra_body={"temperature": 0},
     )
 
     assert reply.stop_reason == "max_tokens"

@@ -55,7 +55,10 @@ def test_a_stream_says_what_the_whole_response_says(client: openai.OpenAI) -> No
 
 def test_the_longest_output_ends_a_response(client: openai.OpenAI) -> None:
     reply = client.responses.create(
-        model=CHAT, input="Count from one to one hundred in words.", max_output_tokens=5
+        model=CHAT,
+        input="Count from one to one hundred in words.",
+        max_output_tokens=5,
+        temperature=0,
     )
 
     assert reply.status == "incomplete"
