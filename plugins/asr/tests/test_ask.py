@@ -75,6 +75,11 @@ def test_without_need_no_times_of_words_are_asked_for(tmp_path: Path) -> None:
         ([("timestamp_granularities[]", "letter")], "timestamp_granularities"),
         ([("timestamp_granularities[]", "word"), ("response_format", "json")],
          "timestamp_granularities"),
+        ([("timestamp_granularities[]", "word")], "timestamp_granularities"),
+        ([("timestamp_granularities[]", "segment")], "timestamp_granularities"),
+        ([("stream", "true"), ("response_format", "srt")], "response_format"),
+        ([("stream", "true"), ("response_format", "vtt")], "response_format"),
+        ([("stream", "true"), ("response_format", "verbose_json")], "response_format"),
         ([("response_format", "xml")], "response_format"),
         ([("response_format", "diarized_json")], "response_format"),
         ([("include[]", "logprobs")], "include"),
@@ -105,7 +110,9 @@ def test_what_does_not_fit_is_refused_by_its_name(
         [("chunking_strategy", '{"type":"server_vad","silence_duration_ms":500}')],
         [("chunking_strategy[type]", "server_vad"), ("chunking_strategy[threshold]", "0.5")],
         [("stream", "true"), ("response_format", "")][:1],
-        [("timestamp_granularities[]", "word")],
+        [("timestamp_granularities[]", "word"), ("response_format", "verbose_json")],
+        [("stream", "true"), ("response_format", "text")],
+        [("stream", "false"), ("response_format", "srt")],
         [("prompt", ""), ("language", ""), ("unknown", "x")],
     ],
 )
@@ -171,6 +178,9 @@ def test_a_translation_is_never_streamed_and_has_no_speakers(tmp_path: Path) -> 
     call = called(tmp_path, ("stream", "true"), path=TRANSLATIONS, facts=facts)
 
     assert call.reply == "whole"
+    for form in ("srt", "vtt", "verbose_json"):
+        parts = [("stream", "true"), ("response_format", form)]
+        assert called(tmp_path, *parts, path=TRANSLATIONS, facts=facts).reply == "whole"
     assert refused(tmp_path, *DIARISED.items(), path=TRANSLATIONS, facts=facts)[0] == (
         "response_format"
     )

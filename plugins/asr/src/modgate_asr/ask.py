@@ -14,6 +14,7 @@ from modgate_asr.languages import code_of
 
 GRANULARITIES = frozenset({"word", "segment"})
 INCLUDES = frozenset({"logprobs"})
+STREAMED = frozenset({"json", "text", "diarized_json"})  # the events hold all that these would
 PROMPT_CHARACTERS = 4000
 SPEAKERS, KEYWORDS = 4, 100
 VAD_SILENCE_MS = 200  # what `chunking_strategy` looks for when it does not say
@@ -40,11 +41,15 @@ def asked(request: Request, task: str) -> Asked:
         reason = f"the model `{request.asked}` does not tell speakers apart"
         reason = reason if task == "transcribe" else "translations have no speakers"
         raise fields.fault("response_format", "invalid_value", reason)
+    stream = task == "transcribe" and fields.flag("stream", False)
+    if stream and form not in STREAMED:
+        reason = f"'response_format' {form} cannot be streamed; send json, text or diarized_json"
+        raise fields.fault("response_format", "invalid_value", reason)
     grains = _grains(request, fields, facts, form)
     wanted = Wanted(
         format=form,
         task=task,
-        stream=task == "transcribe" and fields.flag("stream", False),
+        stream=stream,
         words="word" in grains and form == "verbose_json",
         segments=not grains or "segment" in grains,
         logprobs=_logprobs(request, fields, facts, form),
@@ -94,7 +99,7 @@ def _grains(request: Request, fields: Fields, facts: Facts, form: str) -> list[s
     grains = _many(request, fields, name, len(GRANULARITIES) ** 2)
     if any(grain not in GRANULARITIES for grain in grains):
         raise fields.fault(name, "invalid_value", f"'{name}' takes: segment, word")
-    if grains and form != "verbose_json" and "response_format" in fields:
+    if grains and form != "verbose_json":
         raise fields.fault(name, "invalid_value", f"'{name}' needs response_format verbose_json")
     if "word" in grains and facts.timestamps != "word":
         reason = f"the model `{request.asked}` gives no times of words"
