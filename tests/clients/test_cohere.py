@@ -7,6 +7,7 @@ import math
 import struct
 
 import cohere
+import httpx
 import pytest
 
 from clients.serving import Served
@@ -111,7 +112,92 @@ def test_structured_documents_are_ranked_by_the_fields_that_are_named(served: Se
     assert [row.index for row in reply.results] == [1]
 
 
+def test_a_document_that_is_cut_is_ranked_and_billed_by_what_is_left(
+    ranker: cohere.ClientV2,
+) -> None:
+    filler = "The weather was fine and nothing else was written down that day. " * 40
+    documents = [filler + DOCUMENTS[1], DOCUMENTS[2]]
+
+    def ranked(most: int | None) -> tuple[dict[int, float], float]:
+        reply = ranker.rerank(
+            model=MODEL, query=QUERY, documents=documents, max_tokens_per_doc=most
+        )
+        assert reply.meta
+        assert reply.meta.tokens
+        assert reply.meta.tokens.input_tokens
+        scores = {row.index: row.relevance_score for row in reply.results}
+        return scores, reply.meta.tokens.input_tokens
+
+    (whole, all_tokens), (cut, few_tokens) = ranked(None), ranked(50)
+
+    assert all_tokens > 500
+    assert few_tokens < 120
+    assert cut[0] != pytest.approx(whole[0], abs=1e-6)
+    assert cut[1] == pytest.approx(whole[1], abs=1e-6)
+
+
+def test_top_k_is_no_field_of_coheres_second_version(served: Served) -> None:
+    body = {"model": MODEL, "query": QUERY, "documents": DOCUMENTS, "top_k": 1}
+    reply = httpx.post(
+        f"{served.root}/v2/rerank",
+        json=body,
+        headers={"authorization": f"Bearer {served.key}"},
+        timeout=60,
+    )
+
+    assert len(reply.json()["results"]) == len(DOCUMENTS)
+
+
 # --- embedding
+
+
+@pytest.mark.parametrize("model", ["embed-v4.0", "embed-english-v3.0", "embed-multilingual-v3.0"])
+def test_coheres_own_names_are_served(ranker: cohere.ClientV2, model: str) -> None:
+    reply = ranker.embed(model=model, input_type="search_query", texts=["fox"])
+
+    assert reply.embeddings.float_
+    assert len(reply.embeddings.float_[0]) == 384
+
+
+def test_a_query_and_a_document_are_read_differently(ranker: cohere.ClientV2) -> None:
+    def embedded(kind: str) -> list[float]:
+        reply = ranker.embed(model=EMBED, input_type=kind, texts=["fox"])
+        assert reply.embeddings.float_
+        return reply.embeddings.float_[0]
+
+    assert embedded("search_query") != embedded("search_document")
+    assert embedded("clustering") == embedded("search_document")
+
+
+def test_a_text_over_the_models_length_is_cut_where_it_may_be(ranker: cohere.ClientV2) -> None:
+    start, middle, end = "red foxes " * 4, "word " * 3000, "blue whales " * 4
+    text = start + middle + end
+
+    def embedded(truncate: str, text: str) -> tuple[list[float], float]:
+        reply = ranker.embed(
+            model=EMBED, input_type="clustering", texts=[text], truncate=truncate, max_tokens=30
+        )
+        assert reply.meta
+        assert reply.meta.billed_units
+        assert reply.meta.billed_units.input_tokens
+        assert reply.embeddings.float_
+        return reply.embeddings.float_[0], reply.meta.billed_units.input_tokens
+
+    (first, first_tokens), (last, last_tokens) = embedded("END", text), embedded("START", text)
+
+    assert max(first_tokens, last_tokens) <= 30 + 6  # and what the model puts around
+    assert min(first_tokens, last_tokens) >= 30
+    assert first == embedded("END", start + middle)[0]
+    assert last == embedded("START", middle + end)[0]
+    assert first != last
+
+
+def test_a_text_over_the_models_length_is_refused_with_none(ranker: cohere.ClientV2) -> None:
+    with pytest.raises(cohere.BadRequestError) as caught:
+        ranker.embed(model=EMBED, input_type="clustering", texts=["word " * 3000], truncate="NONE")
+
+    assert "maximum context length is 2048 tokens" in caught.value.body["message"]
+    assert "resulted in 3000 tokens" in caught.value.body["message"]
 
 
 def test_each_form_is_the_same_vector(ranker: cohere.ClientV2) -> None:

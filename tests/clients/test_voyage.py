@@ -55,6 +55,27 @@ def test_top_k_leaves_the_best(voyage: voyageai.Client) -> None:
     assert [row.index for row in found.results] == [1]
 
 
+@pytest.mark.parametrize("model", ["rerank-2", "rerank-2-lite", "rerank-2.5"])
+def test_voyages_own_rankers_are_served(voyage: voyageai.Client, model: str) -> None:
+    found = voyage.rerank("how to make pancakes", DOCUMENTS, model=model)
+
+    assert [row.index for row in found.results] == [1, 0]
+
+
+def test_a_document_over_the_models_length_is_refused_without_truncation(
+    voyage: voyageai.Client,
+) -> None:
+    with pytest.raises(InvalidRequestError, match="maximum context length"):
+        voyage.rerank("pancakes", ["word " * 3000], model=RERANK, truncation=False)
+
+
+def test_a_text_over_the_models_length_is_refused_without_truncation(
+    voyage: voyageai.Client,
+) -> None:
+    with pytest.raises(InvalidRequestError, match="maximum context length is 2048 tokens"):
+        voyage.embed(["word " * 3000], model=EMBED, truncation=False)
+
+
 def test_an_empty_text_is_an_invalid_request(voyage: voyageai.Client) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         voyage.embed([""], model=EMBED)

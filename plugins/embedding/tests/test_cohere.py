@@ -49,7 +49,7 @@ def sent(plan: Plan) -> list[Json]:
 def test_what_the_engine_is_told(shape: Shape, more: Json, said: Json) -> None:
     plan = shape({"texts": ["fox"], "input_type": "clustering", **more})
 
-    assert sent(plan) == [{"model": "m", "input": ["fox"], **said}]
+    assert sent(plan) == [{"model": "m", "input": ["fox"], "input_type": "clustering", **said}]
 
 
 @pytest.mark.parametrize(

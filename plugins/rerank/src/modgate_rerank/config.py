@@ -31,6 +31,9 @@ class Facts(ModelFacts, frozen=True, extra="forbid"):
     max_tokens_per_doc: int | None = Field(
         None, ge=1, description="where documents are cut when the client does not say"
     )
+    max_tokens: int | None = Field(
+        None, ge=1, description="tokens of a document beyond which its engine reads none"
+    )
     pairs: bool = Field(
         False,
         description="its engines score pairs of any queries (vLLM `/score`): searches share calls",

