@@ -23,7 +23,7 @@ class WhisperTiny(LocalEngine):
 
     modality = "asr"
     model = "whisper-tiny.en"
-    aliases = ("whisper-1", "gpt-4o-mini-transcribe")
+    aliases = ("whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe")
     facts = {"languages": ["en"]}
     note = "Whisper tiny.en: English only"
     wheels = (

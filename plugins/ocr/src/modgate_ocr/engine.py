@@ -15,7 +15,7 @@ class RapidOcr(LocalEngine):
 
     modality = "ocr"
     model = "pp-ocrv6-small"
-    aliases = ("mistral-ocr-latest",)
+    aliases = ("mistral-ocr-latest", "mistral-ocr-2512", "mistral-ocr-2505", "mistral-ocr-2503")
     facts = {"long_side": 2000}
     note = "PP-OCRv6 small: printed text; page images are made no larger than 2000 pixels"
 

@@ -1,0 +1,30 @@
+"""Names of models that stand in other people's code are served as they stand there."""
+
+from __future__ import annotations
+
+import openai
+import pytest
+
+pytestmark = pytest.mark.models
+
+NAMES = {
+    "whisper-tiny.en": ["whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe"],
+    "hibari": ["tts-1", "tts-1-hd", "gpt-4o-mini-tts"],
+    "pp-ocrv6-small": ["mistral-ocr-latest", "mistral-ocr-2505"],
+    "multilingual-e5-small": [
+        "text-embedding-3-small", "text-embedding-3-large", "text-embedding-ada-002",
+        "embed-v4.0", "embed-english-v3.0", "embed-multilingual-v3.0",
+        "voyage-3.5", "voyage-3.5-lite", "voyage-3-large", "mistral-embed",
+    ],
+    "e5-small-ranker": [
+        "rerank-v3.5", "rerank-english-v3.0", "rerank-multilingual-v3.0",
+        "rerank-2", "rerank-2-lite", "rerank-2.5", "rerank-2.5-lite",
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("model", "name"), [(model, name) for model, names in NAMES.items() for name in names]
+)
+def test_a_name_is_served_by_a_local_model(client: openai.OpenAI, model: str, name: str) -> None:
+    assert client.models.retrieve(name).id == model
