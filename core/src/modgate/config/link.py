@@ -17,10 +17,12 @@ from modgate.api.auth import Policy
 from modgate.api.json import JsonObject
 from modgate.api.modality import AnyModality
 from modgate.api.model import Model, ModelFacts
+from modgate.api.price import Book
 from modgate.api.select import PHASES, Backend, Target
 from modgate.config.addresses import base_url
 from modgate.config.decode import Source, did_you_mean, problems_of
 from modgate.config.link_limits import LimitsLinker
+from modgate.config.link_prices import PricesLinker
 from modgate.config.schema import (
     BackendSection,
     File,
@@ -66,6 +68,7 @@ class Linked:
     tenants: tuple[Tenant, ...]
     deadlines: Deadlines
     targets: Mapping[str, Mapping[str, Mapping[str, Target]]]
+    books: tuple[Book, ...] = ()
 
 
 class Linker:
@@ -98,6 +101,8 @@ class Linker:
         tenants = tuple(self._tenant(*item, models) for item in self._file.tenant.items())
         deadlines = self._deadlines()
         targets = self._targets()
+        prices = PricesLinker(self._known.units, self._file, self._wrong, self._missing)
+        books = prices.link()
         self._listeners()
         if self._problems:
             raise ConfigError(self._problems)
@@ -108,6 +113,7 @@ class Linker:
             tenants=tenants,
             deadlines=deadlines,
             targets=targets,
+            books=books,
         )
 
     def _models(self) -> dict[str, Model]:

@@ -10,7 +10,17 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from modgate.api.json import Json, JsonObject
 from modgate.config.addresses import Address, Endpoint, HostPort, Network, WebOrigin
-from modgate.config.values import Bytes, Duration, RateValue, SecretValue, TargetText
+from modgate.config.values import (
+    Bytes,
+    Currency,
+    Duration,
+    Moment,
+    MoneyValue,
+    PriceValue,
+    RateValue,
+    SecretValue,
+    TargetText,
+)
 
 
 class Section(BaseModel):
@@ -195,6 +205,32 @@ class BackendSection(Section):
     offers: dict[str, tuple[str, ...]] = Field(
         {}, description="what calls may require of it: voices, languages"
     )
+    cost_per_hour: MoneyValue | None = Field(
+        None, description='what it costs to have, as "2.50 EUR"; `modgate cost` shares it out'
+    )
+
+
+class PriceCase(Section):
+    """Prices of some requests only; of those that fit, the narrowest case counts."""
+
+    tenant: str = Field("", description="of this tenant's requests")
+    model: str = Field("", description="of this model")
+    slo: str = Field("", description="of this SLO class")
+    region: str = Field("", description="served in this region")
+    units: dict[str, PriceValue] = Field(description='prices by unit: "llm.input_tokens"')
+
+
+class PriceSection(Section):
+    """A price book: what requests cost that begin at `effective` or later."""
+
+    effective: Moment | None = Field(None, description="from when on, UTC: 2026-03-01")
+    corrects: str = Field("", description="the book that it takes the place of, in its time")
+    currency: Currency = Field(description='of all its prices, as "EUR"')
+    units: dict[str, PriceValue] = Field({}, description='"llm.input_tokens" = "0.15/1M"')
+    case: tuple[PriceCase, ...] = Field((), description="prices of some requests only")
+    closed: bool = Field(
+        False, description="a book of the past: what it names may be gone from this file"
+    )
 
 
 class RatesSection(Section):
@@ -272,6 +308,7 @@ class File(Section):
     )
     backend: tuple[BackendSection, ...] = Field((), description="engines")
     tenant: dict[str, TenantSection] = Field({}, description="tenants by name")
+    price: dict[str, PriceSection] = Field({}, description="price books by name")
 
     def static_changes(self, started: File) -> tuple[str, ...]:
         """What is read at the start only and is not as it was then."""

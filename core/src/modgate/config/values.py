@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -21,6 +22,10 @@ _BYTE_UNITS = {
     "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40,
 }  # fmt: skip
 _RATE = re.compile(rf"{_NUMBER}([kMG]?)\s*/\s*(s|second|min|minute|h|hour|day|month)")
+_MONEY_AMOUNT = r"([0-9]{1,9})(?:\.([0-9]{1,15}))?"
+_PRICE = re.compile(rf"{_MONEY_AMOUNT}\s*/\s*(?:([0-9]{{1,9}})([kMG]?))?\s*([a-z_]+)?")
+_MONEY = re.compile(rf"{_MONEY_AMOUNT}\s*([A-Z]{{3}})")
+_CURRENCY = re.compile(r"[A-Z]{3}")
 _AMOUNTS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
 _PERIODS = {"s": "second", "min": "minute", "h": "hour"}
 
@@ -111,6 +116,84 @@ def secret(value: Json) -> Secret:
     raise ValueError('a secret is given by reference: { env = "NAME" } or { file = "PATH" }')
 
 
+class PriceText(BaseModel):
+    """A price as it is written: `pico` pico-units for `count` of what `noun` names ('' = one)."""
+
+    model_config = ConfigDict(frozen=True)
+
+    pico: int
+    count: int = 1
+    noun: str = ""
+
+
+def price(value: Json) -> PriceText:
+    """`"0.15/1M"`, `"0.36/hour"`, `"0.002/page"`, `"15/1M characters"`, or `"free"`."""
+    if isinstance(value, PriceText):
+        return value
+    if value == "free":
+        return PriceText(pico=0)
+    found = _PRICE.fullmatch(value.strip()) if isinstance(value, str) else None
+    if found is None or not (found[3] or found[5]):
+        raise ValueError('a price reads "0.15/1M", "0.36/hour", "0.002/page" or "free"')
+    count = int(found[3] or 1) * _AMOUNTS[found[4] or ""]
+    if count == 0:
+        raise ValueError("a price is for at least one unit")
+    return PriceText(pico=_decimal(found[1], found[2], 12), count=count, noun=found[5] or "")
+
+
+def _decimal(whole: str, fraction: str | None, places: int) -> int:
+    """A decimal number as whole parts of 10^-places, exactly."""
+    fraction = fraction or ""
+    if len(fraction) > places:
+        raise ValueError(f"an amount of money has at most {places} decimal places")
+    return int(whole + fraction.ljust(places, "0"))
+
+
+class MoneyText(BaseModel):
+    """An amount of money, in micro-units of a currency."""
+
+    model_config = ConfigDict(frozen=True)
+
+    micro: int
+    currency: str
+
+
+def money(value: Json) -> MoneyText:
+    """`"2.50 EUR"`."""
+    if isinstance(value, MoneyText):
+        return value
+    found = _MONEY.fullmatch(value.strip()) if isinstance(value, str) else None
+    if found is None:
+        raise ValueError('an amount of money reads "2.50 EUR"')
+    return MoneyText(micro=_decimal(found[1], found[2], 6), currency=found[3])
+
+
+def currency(value: Json) -> str:
+    """Three capitals."""
+    if isinstance(value, str) and _CURRENCY.fullmatch(value):
+        return value
+    raise ValueError('a currency is written by its three letters, as "EUR"')
+
+
+def moment(value: Json) -> int:
+    """The epoch second of `2026-03-01`, or of a date with a time; without an offset it is UTC."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return int(value)
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            value = None
+    if isinstance(value, date) and not isinstance(value, datetime):
+        value = datetime(value.year, value.month, value.day, tzinfo=UTC)
+    if not isinstance(value, datetime):
+        raise ValueError("a day reads 2026-03-01, a moment 2026-03-01T06:00:00Z")
+    at = value if value.tzinfo is not None else value.replace(tzinfo=UTC)
+    if at.microsecond:
+        raise ValueError("a moment is a whole second")
+    return int(at.timestamp())
+
+
 def _schema(kind: str, example: str) -> WithJsonSchema:
     return WithJsonSchema({"type": kind, "examples": [example]})
 
@@ -118,6 +201,10 @@ def _schema(kind: str, example: str) -> WithJsonSchema:
 Duration = Annotated[float, BeforeValidator(duration), _schema("string", "30s")]
 Bytes = Annotated[int, BeforeValidator(size), _schema("string", "10MiB")]
 RateValue = Annotated[RateText, BeforeValidator(rate), _schema("string", "50/s")]
+PriceValue = Annotated[PriceText, BeforeValidator(price), _schema("string", "0.15/1M")]
+MoneyValue = Annotated[MoneyText, BeforeValidator(money), _schema("string", "2.50 EUR")]
+Currency = Annotated[str, BeforeValidator(currency), _schema("string", "EUR")]
+Moment = Annotated[int, BeforeValidator(moment), _schema("string", "2026-03-01")]
 SecretValue = Annotated[
     Secret, BeforeValidator(secret), WithJsonSchema({"type": "object", "examples": [{"env": "X"}]})
 ]

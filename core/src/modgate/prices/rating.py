@@ -1,0 +1,167 @@
+"""Rating: what one request cost, as a pure function of its record and a book.
+
+A line a unit, rounded half up to a micro-unit once a line; what is billed is the sum of lines, and
+never rounded again.  A price on a part takes the place of the whole's for that part, so that of the
+units of a whole each is billed once.  What has no price is said to have none.
+Source: algorithms.md 4.3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from modgate.api.price import Book, Price
+from modgate.prices.books import Place, price_in
+from modgate.units import EVERYWHERE, UnitTable
+
+Pricing = Literal["priced", "partly", "unpriced"]
+
+OPTIONAL = frozenset(unit.name for unit in EVERYWHERE)  # no price is asked for where none is said
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    """Where an attempt ran: as much of it as a price may depend on."""
+
+    region: str
+    model: str
+    ok: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Used:
+    """What was used by one request, and what prices may depend on.  `units` by full name."""
+
+    id: str
+    wall: float
+    tenant: str
+    model: str
+    modality: str
+    slo: str
+    units: Mapping[str, int]
+    tried: Sequence[Tried] = ()
+
+    @property
+    def region(self) -> str:
+        """The region that it was served in; '' where that was more than one.
+
+        That of the attempts that went well; of all of them when none did.
+        """
+        ran = {each.region for each in self.tried if each.ok}
+        regions = ran or {each.region for each in self.tried}
+        return regions.pop() if len(regions) == 1 else ""
+
+    def model_of(self, unit: str) -> str:
+        """The model that a unit is priced by: the request's, or that of its side calls."""
+        if unit.partition(".")[0] == self.modality:
+            return self.model
+        others = {each.model for each in self.tried} - {self.model}
+        return others.pop() if len(others) == 1 else ""
+
+    def place(self, unit: str, region: str) -> Place:
+        """Where a unit was used."""
+        return Place(tenant=self.tenant, model=self.model_of(unit), slo=self.slo, region=region)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """`count` of a unit, as billed: without the parts that have lines of their own."""
+
+    unit: str
+    count: int
+    price: Price
+    micro: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rated:
+    """A request's price lines in one currency, and the units that no price was found for."""
+
+    id: str
+    book: str
+    currency: str
+    lines: tuple[Line, ...] = ()
+    unpriced: tuple[str, ...] = ()
+
+    @property
+    def micro(self) -> int:
+        """The sum of its lines: what is billed, as far as it is priced."""
+        return sum(line.micro for line in self.lines)
+
+    @property
+    def pricing(self) -> Pricing:
+        """Whether what was used has its price; a request that used nothing has."""
+        if not self.unpriced:
+            return "priced"
+        return "partly" if self.lines else "unpriced"
+
+
+def rate(used: Used, book: Book | None, units: UnitTable) -> Rated:
+    """The lines of one request by a book; `book` None: no book was in force, all is unpriced."""
+    counts = {unit: count for unit, count in sorted(used.units.items()) if count}
+    if book is None:
+        return Rated(id=used.id, book="", currency="", unpriced=tuple(wanting(counts, (), units)))
+    region = used.region
+    prices = {
+        unit: price
+        for unit in counts
+        if (price := price_in(book, unit, used.place(unit, region))) is not None
+    }
+    return Rated(
+        id=used.id,
+        book=book.name,
+        currency=book.currency,
+        lines=lines_of(counts, prices, units),
+        unpriced=tuple(wanting(counts, prices, units)),
+    )
+
+
+def lines_of(
+    counts: Mapping[str, int], prices: Mapping[str, Price], units: UnitTable
+) -> tuple[Line, ...]:
+    """A line for every unit with a price; wholes without their priced parts.
+
+    Parts may lie over each other (a picture's tokens may be cached ones).  The cheapest has its
+    units first, and no other part gets more than is left of the whole.
+    """
+    billed = {unit: counts[unit] for unit in prices}
+    for whole in {part_of(unit, units) for unit in prices} & counts.keys():
+        left = counts[whole]
+        parts = [unit for unit in prices if part_of(unit, units) == whole]
+        for unit in sorted(parts, key=lambda each: (prices[each].each, each)):
+            billed[unit] = min(counts[unit], left)
+            left -= billed[unit]
+        if whole in prices:
+            billed[whole] = left
+    return tuple(
+        Line(unit=unit, count=count, price=prices[unit], micro=prices[unit].micro(count))
+        for unit, count in sorted(billed.items())
+        if count
+    )
+
+
+def wanting(
+    counts: Mapping[str, int], prices: Mapping[str, Price] | Sequence[str], units: UnitTable
+) -> list[str]:
+    """The units that should have a price and have none.
+
+    A part is in its whole's price; requests and bytes are counted for every modality, and few
+    operators sell them.
+    """
+    return [
+        unit
+        for unit in counts
+        if unit not in prices
+        and unit.partition(".")[2] not in OPTIONAL
+        and part_of(unit, units) not in counts
+    ]
+
+
+def part_of(unit: str, units: UnitTable) -> str:
+    """The full name of the whole that a unit is inside of; '' for one that is a whole."""
+    declared = units.units.get(unit)
+    if declared is None or declared.part_of is None:
+        return ""
+    return f"{unit.partition('.')[0]}.{declared.part_of}"
