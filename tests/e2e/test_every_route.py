@@ -19,6 +19,7 @@ from aiohttp import ClientSession, ClientTimeout, FormData
 from gateways import MODELS, Running, start
 from oracle.engine import ScriptedEngine
 
+from modgate.auth import attempts
 from modgate.ledger.reader import rows
 from modgate.plugin import Receipt, Sample
 from modgate.testing import FakeBackend, Scripted
@@ -153,8 +154,9 @@ async def test_every_path_that_is_described_is_driven(
 
 
 async def test_without_a_key_every_route_answers_401_and_asks_no_engine(
-    tmp_path: Path, engine: ScriptedEngine
+    tmp_path: Path, engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(attempts, "BURST", 10_000)
     async with gateway(tmp_path, engine) as running, client() as session:
         written = Receipts(running)
         statuses = {

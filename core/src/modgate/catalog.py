@@ -19,7 +19,7 @@ from modgate.openapi import described
 if TYPE_CHECKING:
     from modgate.gateway import Gateway
 
-MODELS, OPENAPI = "/v1/models", "/openapi.json"
+MODELS, MODEL, OPENAPI = "/v1/models", "/v1/models/{id}", "/openapi.json"
 ANTHROPIC = "anthropic-version"  # a header that only its clients send
 
 
@@ -38,13 +38,9 @@ class Page:
 def page_of(method: str, path: str) -> Page | None:
     """The page at a path, or None; MethodNotAllowed for anything but GET."""
     bare = path.rstrip("/")
-    page: Page | None = None
-    if bare == OPENAPI:
-        page = Page(route=OPENAPI, body=_openapi)
-    elif bare == MODELS:
-        page = Page(route=MODELS, body=_models)
-    elif bare.startswith(MODELS + "/"):
-        page = Page(route=MODELS + "/{id}", body=_model)
+    page = PAGES.get(bare)
+    if page is None and bare.startswith(MODELS + "/"):
+        page = PAGES[MODEL]
     if page is not None and method != "GET":
         raise MethodNotAllowed(f"{page.route} takes GET only", allow=["GET"])
     return page
@@ -113,3 +109,13 @@ def anthropic_card(model: Model, created: int) -> JsonObject:
         "lifecycle": "active",
         "max_input_tokens": getattr(model.facts, "context", None),
     }
+
+
+PAGES: Mapping[str, Page] = {
+    page.route: page
+    for page in (
+        Page(route=OPENAPI, body=_openapi),
+        Page(route=MODELS, body=_models),
+        Page(route=MODEL, body=_model),
+    )
+}

@@ -11,7 +11,9 @@
      |- Conflict                    idempotency_in_progress   409     yes        no
      |- KeyReused                   idempotency_key_reused    422     no         no
      |- Unauthenticated             invalid_api_key           401     no         no
+     |- TooManyAttempts             too_many_failed_attempts  429     no         no
      |- Forbidden                   model_forbidden           403     no         no
+     |   `- RoleForbidden           role_forbidden            403     no         no
      |- LimitReached                rate_limit_exceeded       429     yes        no
      |- QuotaSpent                  insufficient_quota        429     no         no
      |- Overloaded                  overloaded                429     yes        no
@@ -164,6 +166,24 @@ class Forbidden(GatewayError):
     code = "model_forbidden"
     status = 403
     kind = "permission_error"
+
+
+class RoleForbidden(Forbidden):
+    """A good key, of a role that may not do this."""
+
+    code = "role_forbidden"
+
+
+class TooManyAttempts(GatewayError):
+    """A bad key, from an address or for a key id that sent too many; never said to a good one."""
+
+    code = "too_many_failed_attempts"
+    status = 429
+    kind = "invalid_request_error"
+
+    def __init__(self, message: str, *, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class LimitReached(GatewayError):

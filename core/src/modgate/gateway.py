@@ -12,15 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from modgate.api.auth import Caller, Policy
+from modgate.api.auth import Caller, Policy, Role
 from modgate.api.engine import LocalEngine
 from modgate.api.model import Model
 from modgate.api.secret import Secret
 from modgate.api.select import Backend
 from modgate.api.surface import Surface
-from modgate.auth.files import read_keys
+from modgate.auth.cache import KeyCache
+from modgate.auth.files import KeyFile, read_keys
+from modgate.auth.gate import AdminGate, Gate
 from modgate.auth.keyring import Keyring
 from modgate.auth.keys import StoredKey
+from modgate.auth.table import KeyTable
 from modgate.batch import Batcher
 from modgate.config.decode import (
     COMMAND_LINE,
@@ -56,6 +59,7 @@ log = logging.getLogger(__name__)
 
 Overrides = Mapping[KeyPath, str]
 
+STAFF: frozenset[Role] = frozenset({"operator", "admin"})
 DEMO_TENANT = "demo"
 LOCAL_GROUP = "local"
 DEMO_LEVEL = "warning"  # a terminal shows the demo's progress in place of log lines
@@ -80,7 +84,7 @@ class Plan:
         A plan that half a change of these refused is made again at the other half.
         """
         named = {Path(file) for file, line in self.source.places.values() if line}
-        keys = {tenant.key_file for tenant in self.linked.tenants if tenant.key_file is not None}
+        keys = {each.file for each in _key_files(self.linked.file)}
         tls = self.linked.file.listen.tls
         return sorted(named | keys | ({tls.cert, tls.key} if tls is not None else set()))
 
@@ -95,7 +99,8 @@ class Gateway:
     """One snapshot; a request keeps the one that it began with."""
 
     table: Table
-    keyring: Keyring
+    gate: Gate
+    admin_gate: AdminGate
     limiter: Limiter
     fleet: Fleet
     dispatch: Dispatch
@@ -213,12 +218,25 @@ def _opened(file: File, source: Source, problems: list[Problem]) -> list[tuple[s
             Allowed.of([entry])
         except ValueError as error:
             problems.append(source.problem(("fetch", "allow", index), str(error)))
-    files = [(name, each.keys.file) for name, each in file.tenant.items() if each.keys is not None]
 
-    def wrong(tenant: str, message: str) -> Problem:
-        return source.problem(("tenant", tenant, "keys", "file"), message)
+    def wrong(at: tuple[str, ...], message: str) -> Problem:
+        return source.problem((*at, "file"), message)
 
-    return read_keys(files, wrong, problems)
+    return read_keys(_key_files(file), wrong, problems)
+
+
+def _key_files(file: File) -> list[KeyFile]:
+    """The files of keys that a configuration names."""
+    found = [
+        KeyFile(tenant=name, file=each.keys.file, at=("tenant", name, "keys"))
+        for name, each in file.tenant.items()
+        if each.keys is not None
+    ]
+    if file.admin.keys is not None:
+        found.append(
+            KeyFile(tenant="", file=file.admin.keys.file, at=("admin", "keys"), roles=STAFF)
+        )
+    return found
 
 
 def build(
@@ -243,9 +261,11 @@ def build(
         opened=_opener(state),
         prepare=state.engines.ready,
     )
+    gate, admin_gate = _gates(made, state, demo_key, pepper)
     return Gateway(
         table=_table(loaded, models),
-        keyring=Keyring(_keys(made, demo_key), pepper=pepper, cache=state.keys),
+        gate=gate,
+        admin_gate=admin_gate,
         limiter=Limiter(state.limits, made.units, _bounds(file)),
         fleet=fleet,
         dispatch=dispatch,
@@ -261,6 +281,20 @@ def build(
         drain_s=file.timeouts.drain,
         backends=backends,
         engines=tuple(engines),
+    )
+
+
+def _gates(
+    made: Plan, state: State, demo_key: StoredKey | None, pepper: Secret
+) -> tuple[Gate, AdminGate]:
+    """The doors of both listeners.  Each snapshot has caches of its own: none outlives its keys."""
+    admin = made.linked.file.admin
+    keyring = Keyring([KeyTable.of(_keys(made, demo_key))], pepper=pepper)
+    staff = Gate(keyring, attempts=state.attempts, cache=KeyCache(), roles=STAFF)
+    open_ = admin.key is None and admin.keys is None and admin.address.loopback
+    return (
+        Gate(keyring, attempts=state.attempts, cache=KeyCache()),
+        AdminGate(staff, key=admin.key, open_=open_),
     )
 
 
@@ -329,9 +363,10 @@ def _table(loaded: Loaded, models: Iterable[Model]) -> Table:
 
 
 def _keys(made: Plan, demo_key: StoredKey | None) -> list[tuple[Caller, StoredKey]]:
-    policies = {tenant.name: tenant.policy for tenant in made.linked.tenants}
+    policies = {tenant.name: tenant.policy for tenant in made.linked.tenants} | {"": Policy()}
     found = [
-        (Caller(tenant=name, key_id=key.id, policy=policies[name]), key) for name, key in made.keys
+        (Caller(tenant=name, key_id=key.id, role=key.role, policy=policies[name]), key)
+        for name, key in made.keys
     ]
     if demo_key is not None:
         found.append((Caller(tenant=DEMO_TENANT, key_id=demo_key.id, policy=Policy()), demo_key))

@@ -167,7 +167,9 @@ class Exchange:
             self._surface = gateway.surfaces[page.surface_of(request.headers)]
         draft.client_request_id = Trace.client_id(request.headers)
         draft.client = client_address(request, gateway.trusted_proxies)
-        draft.caller = gateway.keyring.authenticate(request.headers, self._clock.now())
+        draft.caller = gateway.gate.authenticate(
+            request.headers, now=self._clock.now(), wall=draft.wall, client=draft.client
+        )
         if self._state.draining:
             raise Draining("this gateway is shutting down; try again")
         await self._bill.admit()

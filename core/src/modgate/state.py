@@ -13,7 +13,7 @@ from ssl import create_default_context
 from typing import TYPE_CHECKING
 
 from modgate.api.select import Backend
-from modgate.auth.keyring import KeyCache
+from modgate.auth.attempts import Attempts
 from modgate.clock import Clock
 from modgate.decoders.pool import Decoders
 from modgate.engines.supervisor import Engines
@@ -64,7 +64,7 @@ class State:
     decoders: Decoders
     engines: Engines
     limits: LimitState
-    keys: KeyCache
+    attempts: Attempts = field(default_factory=Attempts)
     shared: Shared | None = None
     fleet: FleetState = field(default_factory=FleetState)
     sample: float = 0.0
@@ -84,6 +84,12 @@ class State:
         """The snapshot of the moment."""
         assert self._gateway is not None
         return self._gateway
+
+    def keys_changed(self) -> None:
+        """Keys of a living source were made or revoked: what was found before counts no more."""
+        self.attempts.forget_bad()
+        self.gateway().gate.cache.clear()
+        self.gateway().admin_gate.cache.clear()
 
     def use(self, gateway: Gateway) -> None:
         """Swap the snapshot in one assignment."""

@@ -112,6 +112,32 @@ def test_a_line_of_a_key_file_is_read_back_as_it_was_written() -> None:
     assert parse_line(stored.line()) == stored
 
 
+def test_a_line_says_until_when_a_key_is_good_and_what_role_it_has() -> None:
+    stored = StoredKey(
+        id="abcdefghijkl", digest="0f" * 32, name="of ops", until=1_800_000_000.0, role="operator"
+    )
+    line = f"abcdefghijkl {'0f' * 32} until=2027-01-15T08:00:00Z role=operator of ops"
+
+    assert stored.line() == line
+    assert parse_line(line) == stored
+
+
+@pytest.mark.parametrize("word", ["until=soon", "until=", "role=root", "role="])
+def test_a_time_or_a_role_that_is_none_is_a_mistake(word: str) -> None:
+    with pytest.raises(ValueError, match="a key's"):
+        parse_line(f"abcdefghijkl {'0f' * 32} {word} name")
+
+
+def test_a_rotated_key_keeps_its_id_and_has_another_secret() -> None:
+    pepper = Secret("p")
+    first, old = new_key(pepper, name="n", env="test", random=os.urandom)
+    second, new = new_key(pepper, name="n", env="test", random=os.urandom, key_id=old.id)
+
+    assert new.id == old.id
+    assert new.digest != old.digest
+    assert first != second
+
+
 def test_a_key_without_a_name_has_a_line_of_two_words() -> None:
     stored = StoredKey(id="abcdefghijkl", digest="0f" * 32)
 

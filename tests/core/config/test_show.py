@@ -72,4 +72,4 @@ def test_the_reference_names_every_section_and_key() -> None:
     assert all(f"## `{name}`" in text for name in File.model_fields)
     assert "`client_stalled`" in text
     assert "`spool_bytes`" in text
-    assert "a line each: key id, digest, name" in text
+    assert "a line each: key id, digest, name; before it until= and role=" in text

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import hmac
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from zlib import crc32
 
+from modgate.api.auth import Role
 from modgate.api.secret import Secret
 
 BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
@@ -26,21 +28,33 @@ _KEY = re.compile(
 )
 _ENV = re.compile(r"[a-z]{1,16}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+_WORD = re.compile(r"(until|role)=(\S*)")
 
+ROLES: Mapping[str, Role] = {"tenant": "tenant", "operator": "operator", "admin": "admin"}
 Random = Callable[[int], bytes]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredKey:
-    """What is kept of a key: its id, the digest of its secret, and a name for people."""
+    """What is kept of a key: its id, the digest of its secret, and a name for people.
+
+    `until`: unix seconds from which on it is not good any more.
+    """
 
     id: str
     digest: str
     name: str = ""
+    until: float | None = None
+    role: Role = "tenant"
 
     def line(self) -> str:
-        """The line of a tenant's key file; white space in the name becomes single spaces."""
-        return " ".join((self.id, self.digest, *self.name.split()))
+        """The line of a key file; white space in the name becomes single spaces."""
+        words = [self.id, self.digest]
+        if self.until is not None:
+            words.append(f"until={moment(self.until)}")
+        if self.role != "tenant":
+            words.append(f"role={self.role}")
+        return " ".join((*words, *self.name.split()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,15 +65,27 @@ class PresentedKey:
     secret: Secret
 
 
-def new_key(pepper: Secret, *, name: str, env: str, random: Random) -> tuple[Secret, StoredKey]:
-    """A new key, shown once, and what is stored of it.  ValueError for `env` not a-z, 1 to 16."""
+def new_key(
+    pepper: Secret,
+    *,
+    name: str,
+    env: str,
+    random: Random,
+    key_id: str | None = None,
+    role: Role = "tenant",
+) -> tuple[Secret, StoredKey]:
+    """A new key, shown once, and what is stored of it.  ValueError for `env` not a-z, 1 to 16.
+
+    `key_id`: of a key that is rotated, which keeps its id; None makes one.
+    """
     if not _ENV.fullmatch(env):
         raise ValueError("the environment in a key is 1 to 16 letters, a to z")
-    key_id = "".join(BASE32[byte % 32] for byte in random(ID_LENGTH))
+    key_id = key_id or "".join(BASE32[byte % 32] for byte in random(ID_LENGTH))
     secret = _base62(int.from_bytes(random(SECRET_BYTES)), SECRET_LENGTH)
     front = f"mg_{env}_{key_id}_{secret}"
     key = Secret(f"{front}_{_check(front)}")
-    return key, StoredKey(id=key_id, digest=digest(pepper, secret), name=name)
+    stored = StoredKey(id=key_id, digest=digest(pepper, secret), name=name, role=role)
+    return key, stored
 
 
 def parse(text: str) -> PresentedKey | None:
@@ -78,14 +104,49 @@ def digest(pepper: Secret, secret: str) -> str:
 
 
 def parse_line(line: str) -> StoredKey | None:
-    """A line of a key file; None for an empty line or a comment, ValueError for a bad one."""
+    """A line of a key file; None for an empty line or a comment, ValueError for a bad one.
+
+    `ID DIGEST [until=2027-01-31T12:00:00Z] [role=operator] NAME`.
+    """
     line = line.strip()
     if not line or line.startswith("#"):
         return None
-    key_id, value, name = (*line.split(maxsplit=2), "", "")[:3]
+    key_id, value, rest = (*line.split(maxsplit=2), "", "")[:3]
     if len(key_id) != ID_LENGTH or set(key_id) - set(BASE32) or not _DIGEST.fullmatch(value):
         raise ValueError("a key line reads: ID DIGEST NAME, as `modgate keys new` prints it")
-    return StoredKey(id=key_id, digest=value, name=" ".join(name.split()))
+    said: dict[str, str] = {}
+    words = rest.split()
+    while words and (found := _WORD.fullmatch(words[0])):
+        said[found[1]] = found[2]
+        del words[0]
+    return StoredKey(
+        id=key_id,
+        digest=value,
+        name=" ".join(words),
+        until=_until(said.get("until")),
+        role=_role(said.get("role", "tenant")),
+    )
+
+
+def moment(unix_s: float) -> str:
+    """A time as a key line says it, in UTC."""
+    return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _until(text: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        read = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError("a key's time reads: until=2027-01-31T12:00:00Z") from None
+    return (read if read.tzinfo else read.replace(tzinfo=UTC)).timestamp()
+
+
+def _role(text: str) -> Role:
+    if text not in ROLES:
+        raise ValueError(f"a key's role is one of {', '.join(ROLES)}")
+    return ROLES[text]
 
 
 def _check(front: str) -> str:

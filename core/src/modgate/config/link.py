@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from ssl import create_default_context
 from typing import get_args
 
@@ -55,7 +54,6 @@ class Tenant:
 
     name: str
     policy: Policy
-    key_file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,9 +250,8 @@ class Linker:
             if region not in standing:
                 text = f"no backend stands in '{region}'{did_you_mean(region, standing)}"
                 self._missing((*path, "regions", index), text, "backend")
-        if section.keys is not None and self._file.auth.pepper is None:
-            text = 'keys need a pepper: add [auth] pepper = { file = "/run/secrets/pepper" }'
-            self._missing((*path, "keys"), text, "auth", "pepper")
+        if section.keys is not None:
+            self._peppered((*path, "keys"))
         allowed = frozenset(section.models) if section.models is not None else None
         policy = Policy(
             models=allowed,
@@ -266,8 +263,13 @@ class Linker:
                 (*path, "limits"), section.limits
             ),
         )
-        key_file = section.keys.file if section.keys is not None else None
-        return Tenant(name=name, policy=policy, key_file=key_file)
+        return Tenant(name=name, policy=policy)
+
+    def _peppered(self, path: tuple[str, ...]) -> None:
+        """A file of keys is read under a pepper."""
+        if self._file.auth.pepper is None:
+            text = 'keys need a pepper: add [auth] pepper = { file = "/run/secrets/pepper" }'
+            self._missing(path, text, "auth", "pepper")
 
     def _target(
         self, path: tuple[str | int, ...], text: TargetText, modality: AnyModality
@@ -332,7 +334,9 @@ class Linker:
 
     def _listeners(self) -> None:
         listen, admin = self._file.listen.address, self._file.admin.address
-        if not admin.loopback and self._file.admin.key is None:
+        if self._file.admin.keys is not None:
+            self._peppered(("admin", "keys"))
+        elif not admin.loopback and self._file.admin.key is None:
             text = 'off loopback it needs a key: [admin] key = { file = "/run/secrets/admin" }'
             self._missing(("admin", "address"), text, "admin", "key")
         if listen.collides(admin):

@@ -48,13 +48,24 @@ class Listen(Section):
     )
 
 
+class KeysReference(Section):
+    """Where keys lie."""
+
+    file: Path = Field(description="a line each: key id, digest, name; before it until= and role=")
+
+
 class Admin(Section):
-    """The admin listener: metrics, health in detail, configuration.  Static."""
+    """The admin listener: metrics, health in detail, configuration.  Its address is static."""
 
     address: Address = Field(
         HostPort("127.0.0.1", 8081), description="host:port of the admin listener"
     )
-    key: SecretValue | None = Field(None, description="bearer key; needed off loopback")
+    key: SecretValue | None = Field(
+        None, description="bearer key of an admin; off loopback it, or `keys`, is needed"
+    )
+    keys: KeysReference | None = Field(
+        None, description='`{ file = "PATH" }` of keys with role=operator or role=admin'
+    )
 
 
 class StateSection(Section):
@@ -257,12 +268,6 @@ class TenantLimits(Section):
     models: dict[str, RatesSection] = Field({}, description="what it may use of single models")
 
 
-class KeysReference(Section):
-    """Where a tenant's keys lie."""
-
-    file: Path = Field(description="a line each: key id, digest, name")
-
-
 class TenantSection(Section):
     """Who may call."""
 
@@ -278,7 +283,16 @@ class TenantSection(Section):
 
 # What is opened once: sockets, files, keys and processes.
 STATIC = (
-    *("listen.address", "listen.tls", "admin", "state", "auth", "ledger", "spool", "decoders"),
+    *(
+        "listen.address",
+        "listen.tls",
+        "admin.address",
+        "state",
+        "auth",
+        "ledger",
+        "spool",
+        "decoders",
+    ),
     *("log", "trace", "limits.store"),
 )
 

@@ -11,7 +11,14 @@ from uuid import uuid4
 
 from modgate.api.json import JsonObject
 from modgate.api.surface import Surface, dump, openai_error
-from modgate.errors import GatewayError, Overloaded, Refused, Unauthenticated
+from modgate.errors import (
+    GatewayError,
+    Overloaded,
+    QuotaSpent,
+    Refused,
+    TooManyAttempts,
+    Unauthenticated,
+)
 
 TOO_LONG = (
     "Your input exceeds the context window of this model. Please adjust your input and try again."
@@ -185,7 +192,7 @@ def error_headers(error: GatewayError, surface: Surface, wall: float) -> dict[st
     if error.status in (429, 503) and (wait := error.retry_after) is not None:
         headers["retry-after"] = str(wait)
         headers["retry-after-ms"] = str(max(1, round((error.retry_after_s or wait) * 1000)))
-    if error.code == "insufficient_quota":
+    if isinstance(error, QuotaSpent | TooManyAttempts):
         headers["x-should-retry"] = "false"
     if isinstance(error, Unauthenticated):
         headers["www-authenticate"] = "Bearer"

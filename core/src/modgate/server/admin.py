@@ -1,61 +1,83 @@
 """The admin listener: metrics, health in detail, the effective configuration, reload.
 
-Never on the public listener.  Off loopback it wants `[admin] key` (as a Bearer token).
+Never on the public listener.  Every page says which roles may see it; a page that says
+none cannot be written.  Off loopback it wants a key (auth/gate.py).
 """
 
 from __future__ import annotations
 
 import asyncio
-import hmac
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 
 from aiohttp import web
 
+from modgate.api.auth import Role
 from modgate.api.json import Json
-from modgate.api.secret import Secret
-from modgate.api.surface import dump
-from modgate.errors import ConfigError, PluginError, plain
+from modgate.api.surface import dump, openai_error
+from modgate.auth.gate import forbidden
+from modgate.errors import ConfigError, GatewayError, PluginError, plain
+from modgate.http.ingress import client_address
+from modgate.http.surfaces import error_headers
 from modgate.state import State
 
 # The answer: the sections whose changes wait for a restart.
 Reload = Callable[[], Awaitable[tuple[str, ...]]]
-Page = Callable[[], Awaitable[web.StreamResponse]]
+OPERATOR: frozenset[Role] = frozenset({"operator", "admin"})
+ADMIN: frozenset[Role] = frozenset({"admin"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """A page, and the roles that may ask for it."""
+
+    roles: frozenset[Role]
+    answer: Callable[[], Awaitable[web.StreamResponse]]
 
 
 class Admin:
-    """Answers the admin listener's requests.  `key` None = the listener is on loopback."""
+    """Answers the admin listener's requests."""
 
-    def __init__(self, state: State, reload: Reload, key: Secret | None) -> None:
+    def __init__(self, state: State, reload: Reload) -> None:
         self._state = state
         self._reload = reload
-        self._key = key
         self._pages: Mapping[tuple[str, str], Page] = {
-            ("GET", "/metrics"): self._metrics,
-            ("GET", "/health/live"): self._live,
-            ("GET", "/health/ready"): self._ready,
-            ("GET", "/admin/v1/config"): self._config,
-            ("GET", "/admin/v1/backends"): self._backends,
-            ("POST", "/admin/v1/reload"): self._reloaded,
+            ("GET", "/metrics"): Page(roles=OPERATOR, answer=self._metrics),
+            ("GET", "/health/live"): Page(roles=OPERATOR, answer=self._live),
+            ("GET", "/health/ready"): Page(roles=OPERATOR, answer=self._ready),
+            ("GET", "/admin/v1/config"): Page(roles=OPERATOR, answer=self._config),
+            ("GET", "/admin/v1/backends"): Page(roles=OPERATOR, answer=self._backends),
+            ("POST", "/admin/v1/reload"): Page(roles=ADMIN, answer=self._reloaded),
         }
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """aiohttp's handler."""
-        if not self._may(request):
-            return _json({"error": "a valid admin key is needed"}, 401)
-        page = self._pages.get((request.method, request.path))
-        if page is None:
-            return _json({"error": "no such admin page", "pages": sorted(self.paths())}, 404)
-        return await page()
+        """aiohttp's handler: who is it, is there such a page, may they."""
+        state, gateway = self._state, self._state.gateway()
+        try:
+            caller = gateway.admin_gate.authenticate(
+                request.headers,
+                now=state.clock.now(),
+                wall=state.clock.wall(),
+                client=client_address(request, gateway.trusted_proxies),
+            )
+            page = self._pages.get((request.method, request.path))
+            if page is None:
+                return _json({"error": "no such admin page", "pages": sorted(self.paths())}, 404)
+            if caller.role not in page.roles:
+                raise forbidden(caller)
+        except GatewayError as error:
+            return self._refused(error)
+        return await page.answer()
+
+    def _refused(self, error: GatewayError) -> web.StreamResponse:
+        surface = self._state.gateway().surfaces["openai"]
+        response = _json({"error": openai_error(error)}, error.status)
+        response.headers.update(error_headers(error, surface, self._state.clock.wall()))
+        return response
 
     def paths(self) -> list[str]:
         """The pages, as `METHOD path`."""
         return [f"{method} {path}" for method, path in self._pages]
-
-    def _may(self, request: web.BaseRequest) -> bool:
-        if self._key is None:
-            return True
-        given = request.headers.get("authorization", "").removeprefix("Bearer ")
-        return hmac.compare_digest(given.encode(), self._key.reveal().encode())
 
     async def _metrics(self) -> web.StreamResponse:
         loop = asyncio.get_running_loop()

@@ -12,7 +12,6 @@ from types import ModuleType
 
 from modgate.api.engine import EngineState
 from modgate.api.secret import Secret
-from modgate.auth.keyring import KeyCache
 from modgate.auth.keys import StoredKey
 from modgate.clock import Clock, SystemClock
 from modgate.decoders.pool import Decoders
@@ -145,7 +144,6 @@ class App:
             engines=Engines(self._changed),
             limits=counted,
             shared=shared,
-            keys=KeyCache(),
             sample=file.trace.sample,
         )
         state.observer.start()
@@ -162,7 +160,7 @@ class App:
         self._seen = self._stamp()
         data = made.linked.file.local.data or default_data()
         gateway = build(made, self.state, data=data, demo_key=self._demo, pepper=self._pepper)
-        self.state.keys.clear()
+        self.state.attempts.forget_bad()
         tenants = {tenant.name for tenant in made.linked.tenants} | {"demo"}
         models = {model.name for model in gateway.table.models.values()}
         self.state.observer.recorder.use(gateway.units, tenants, models)
@@ -177,7 +175,7 @@ class App:
             tls = TlsFiles(cert=file.listen.tls.cert, key=file.listen.tls.key)
         public = Address(host=file.listen.address.host, port=file.listen.address.port, tls=tls)
         self.public_address = await self._up(made, "listen", self.public, public)
-        self.admin = Listener(Admin(self.state, self.reload, file.admin.key).handle, self.state)
+        self.admin = Listener(Admin(self.state, self.reload).handle, self.state)
         admin = Address(host=file.admin.address.host, port=file.admin.address.port)
         self.admin_address = await self._up(made, "admin", self.admin, admin)
 
