@@ -12,15 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from modgate.api.auth import Caller, Policy, Role
-from modgate.api.engine import LocalEngine
+from modgate.api.auth import Caller, Policy
 from modgate.api.model import Model
 from modgate.api.secret import Secret
 from modgate.api.select import Backend
 from modgate.api.surface import Surface
-from modgate.auth.cache import KeyCache
-from modgate.auth.files import KeyFile, read_keys
-from modgate.auth.gate import AdminGate, Gate
+from modgate.auth.files import KeyFile, key_files, read_keys
+from modgate.auth.gate import AdminGate, Gate, doors
 from modgate.auth.keyring import Keyring
 from modgate.auth.keys import StoredKey
 from modgate.auth.table import KeyTable
@@ -37,6 +35,7 @@ from modgate.config.lines import Path as KeyPath
 from modgate.config.link import Known, Linked, Linker, validator
 from modgate.config.schema import File
 from modgate.config.show import Row, effective
+from modgate.demo import LOCAL_GROUP, demo_model, local_backend
 from modgate.dispatch import Dispatch
 from modgate.draft import Draft
 from modgate.engines.supervisor import EngineSpec
@@ -59,11 +58,8 @@ log = logging.getLogger(__name__)
 
 Overrides = Mapping[KeyPath, str]
 
-STAFF: frozenset[Role] = frozenset({"operator", "admin"})
 DEMO_TENANT = "demo"
-LOCAL_GROUP = "local"
 DEMO_LEVEL = "warning"  # a terminal shows the demo's progress in place of log lines
-DEMO_NOTE = "a demo model"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,16 +223,8 @@ def _opened(file: File, source: Source, problems: list[Problem]) -> list[tuple[s
 
 def _key_files(file: File) -> list[KeyFile]:
     """The files of keys that a configuration names."""
-    found = [
-        KeyFile(tenant=name, file=each.keys.file, at=("tenant", name, "keys"))
-        for name, each in file.tenant.items()
-        if each.keys is not None
-    ]
-    if file.admin.keys is not None:
-        found.append(
-            KeyFile(tenant="", file=file.admin.keys.file, at=("admin", "keys"), roles=STAFF)
-        )
-    return found
+    named = {name: each.keys.file for name, each in file.tenant.items() if each.keys is not None}
+    return key_files(named, file.admin.keys.file if file.admin.keys is not None else None)
 
 
 def build(
@@ -287,15 +275,11 @@ def build(
 def _gates(
     made: Plan, state: State, demo_key: StoredKey | None, pepper: Secret
 ) -> tuple[Gate, AdminGate]:
-    """The doors of both listeners.  Each snapshot has caches of its own: none outlives its keys."""
+    """The doors of both listeners."""
     admin = made.linked.file.admin
     keyring = Keyring([KeyTable.of(_keys(made, demo_key))], pepper=pepper)
-    staff = Gate(keyring, attempts=state.attempts, cache=KeyCache(), roles=STAFF)
     open_ = admin.key is None and admin.keys is None and admin.address.loopback
-    return (
-        Gate(keyring, attempts=state.attempts, cache=KeyCache()),
-        AdminGate(staff, key=admin.key, open_=open_),
-    )
+    return doors(keyring, state.attempts, key=admin.key, open_=open_)
 
 
 def _opener(state: State) -> Callable[[Draft], None]:
@@ -387,7 +371,7 @@ def _with_local(
     only = made.linked.file.local.only
     for modality, kinds in made.loaded.engines.items():
         for kind in kinds if only is None or modality in only else ():
-            models.append(_demo_model(made.loaded, kind))
+            models.append(demo_model(made.loaded, kind))
             spec = EngineSpec(
                 name=kind.model,
                 engine=f"{kind.__module__}:{kind.__qualname__}",
@@ -396,30 +380,5 @@ def _with_local(
                 threads=threads,
             )
             engines.append(spec)
-            backends.append(_local_backend(kind, state.engines.socket_of(kind.model)))
+            backends.append(local_backend(kind, state.engines.socket_of(kind.model)))
     return models, backends, engines
-
-
-def _demo_model(loaded: Loaded, kind: type[LocalEngine]) -> Model:
-    modality = loaded.modalities[kind.modality]
-    return Model(
-        name=kind.model,
-        modality=kind.modality,
-        aliases=tuple(kind.aliases),
-        facts=modality.model_type.model_validate(dict(kind.facts)),
-        demo=True,
-        note=kind.note or DEMO_NOTE,
-    )
-
-
-def _local_backend(kind: type[LocalEngine], socket: str) -> Backend:
-    return Backend(
-        name=kind.model,
-        family=kind.family,
-        url="http://local",
-        socket=socket,
-        serves={kind.model: kind.model},
-        slots=kind.slots,
-        group=LOCAL_GROUP,
-        local=True,
-    )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from modgate.api.auth import Role
-from modgate.auth.keys import StoredKey, parse_line
+from modgate.auth.keys import STAFF, StoredKey, parse_line
 from modgate.auth.table import DIGESTS_AT_MOST, taken, too_many
 from modgate.errors import Problem
 
@@ -32,6 +32,17 @@ class KeyFile:
     def path(self) -> str:
         """That key as a problem shows it."""
         return ".".join(self.at)
+
+
+def key_files(tenants: Mapping[str, Path], staff: Path | None) -> list[KeyFile]:
+    """The files that tenants and `[admin] keys` name."""
+    found = [
+        KeyFile(tenant=name, file=file, at=("tenant", name, "keys"))
+        for name, file in tenants.items()
+    ]
+    if staff is not None:
+        found.append(KeyFile(tenant="", file=staff, at=("admin", "keys"), roles=STAFF))
+    return found
 
 
 def read_keys(files: Iterable[KeyFile], wrong: Wrong, found: list[Problem]) -> list[Key]:

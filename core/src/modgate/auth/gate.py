@@ -17,7 +17,7 @@ from modgate.auth.attempts import Attempts
 from modgate.auth.cache import CACHE_S, KeyCache
 from modgate.auth.credential import presented
 from modgate.auth.keyring import Good, Keyring
-from modgate.auth.keys import parse
+from modgate.auth.keys import STAFF, parse
 from modgate.errors import Forbidden, GatewayError, RoleForbidden, TooManyAttempts, Unauthenticated
 
 NOT_VALID = "the API key is not valid"
@@ -120,6 +120,15 @@ class AdminGate:
             if hmac.compare_digest(given, self._key):
                 return ROOT
         return self._gate.authenticate(headers, now=now, wall=wall, client=client)
+
+
+def doors(
+    keyring: Keyring, attempts: Attempts, *, key: Secret | None, open_: bool
+) -> tuple[Gate, AdminGate]:
+    """The doors of both listeners, with caches of their own: none outlives its snapshot's keys."""
+    staff = Gate(keyring, attempts=attempts, cache=KeyCache(), roles=STAFF)
+    public = Gate(keyring, attempts=attempts, cache=KeyCache())
+    return public, AdminGate(staff, key=key, open_=open_)
 
 
 def forbidden(caller: Caller) -> Forbidden:

@@ -31,6 +31,7 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 _WORD = re.compile(r"(until|role)=(\S*)")
 
 ROLES: Mapping[str, Role] = {"tenant": "tenant", "operator": "operator", "admin": "admin"}
+STAFF: frozenset[Role] = frozenset({"operator", "admin"})
 Random = Callable[[int], bytes]
 
 

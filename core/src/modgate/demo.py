@@ -1,0 +1,38 @@
+"""The models and backends of the start without a file: one of each local engine."""
+
+from __future__ import annotations
+
+from modgate.api.engine import LocalEngine
+from modgate.api.model import Model
+from modgate.api.select import Backend
+from modgate.host.load import Loaded
+
+LOCAL_GROUP = "local"
+DEMO_NOTE = "a demo model"
+
+
+def demo_model(loaded: Loaded, kind: type[LocalEngine]) -> Model:
+    """The model that a local engine serves."""
+    modality = loaded.modalities[kind.modality]
+    return Model(
+        name=kind.model,
+        modality=kind.modality,
+        aliases=tuple(kind.aliases),
+        facts=modality.model_type.model_validate(dict(kind.facts)),
+        demo=True,
+        note=kind.note or DEMO_NOTE,
+    )
+
+
+def local_backend(kind: type[LocalEngine], socket: str) -> Backend:
+    """The backend that its child process is."""
+    return Backend(
+        name=kind.model,
+        family=kind.family,
+        url="http://local",
+        socket=socket,
+        serves={kind.model: kind.model},
+        slots=kind.slots,
+        group=LOCAL_GROUP,
+        local=True,
+    )
