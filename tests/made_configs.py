@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from made_plugins import Sounds, Words, plugin
+from made_plugins import Asks, Says, Sounds, Words, plugin
 
 from modgate.config.decode import Source, decode, read
 from modgate.config.link import Linked
@@ -18,6 +18,7 @@ from modgate.host.installed import Installed
 PLUGINS = {
     "words": plugin(modgate_modalities=[Words]),
     "sounds": plugin(modgate_modalities=[Sounds]),
+    "house": plugin(modgate_policies=[Says, Asks]),
 }
 
 

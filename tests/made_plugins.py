@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from types import ModuleType
+from typing import Literal
 
 from pydantic import BaseModel, Field
 
 from modgate.plugin import (
+    Caller,
+    Decision,
     Endpoint,
     Modality,
     ModelFacts,
     ModelName,
+    Plan,
+    PlanPolicy,
     Request,
     Target,
     Unit,
@@ -65,6 +70,36 @@ class Sounds(Modality[SoundsConfig]):
 
     def endpoints(self) -> Iterable[Endpoint]:
         yield Endpoint(path="/v1/sounds", shape=unshaped, body="form")
+
+
+class Said(BaseModel, frozen=True, extra="forbid"):
+    """A `[policy.*]` section of the kind `says`."""
+
+    says: Literal["allow", "deny"] = "allow"
+
+
+class Says(PlanPolicy[Said]):
+    """Decides what its section says, of every modality."""
+
+    name = "says"
+    config_type = Said
+
+    def decide(self, caller: Caller, request: Request, plan: Plan) -> Decision:
+        raise AssertionError("nothing is decided in these tests")
+
+
+class Asked(BaseModel, frozen=True, extra="forbid"):
+    """A section of the kind `asks`."""
+
+    model: ModelName[WORDS]
+
+
+class Asks(Says):
+    """Understands words only."""
+
+    name = "asks"
+    config_type = Asked
+    modalities = frozenset({WORDS})
 
 
 def unshaped(request: Request) -> object:

@@ -223,11 +223,14 @@ def guard_residency(backend: Backend, caller: Caller) -> None:
         raise NoBackend("no backend in a region that this caller may use")
 
 
-def guard_model(model: Model | None, name: str, caller: Caller) -> Model:
-    """A call of another model is judged as if the caller had asked for it."""
-    if model is None or not caller.policy.sees(model.name):
+def guard_model(model: Model | None, name: str, caller: Caller | None) -> Model:
+    """A call of another model is judged as if the caller had asked for it.
+
+    None: the operator did, so it takes no right of the caller's.
+    """
+    if model is None or (caller is not None and not caller.policy.sees(model.name)):
         raise ModelNotFound(f"the model '{name}' does not exist or you do not have access to it")
-    if not caller.policy.may_use(model.name):
+    if caller is not None and not caller.policy.may_use(model.name):
         raise Forbidden(f"this key may not use the model '{name}'")
     return model
 

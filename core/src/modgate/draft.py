@@ -10,7 +10,7 @@ from modgate.api.auth import Caller
 from modgate.api.plan import ReplyKind
 from modgate.api.relay import State
 from modgate.api.select import Backend
-from modgate.api.sink import Attempt, Ending, Receipt, Step
+from modgate.api.sink import Attempt, Ending, Receipt, Ruling, Step
 from modgate.errors import (
     Cancelled,
     Draining,
@@ -114,6 +114,7 @@ class Draft:
     steps: list[Step] = field(default_factory=list)
     first_byte_s: float | None = None
     notes: dict[str, str] = field(default_factory=dict)
+    rulings: tuple[Ruling, ...] = ()
     _last: dict[int, Try] = field(default_factory=dict)
 
     def elapsed(self) -> float:
@@ -210,6 +211,7 @@ class Draft:
             client_request_id=self.client_request_id,
             client=self.client,
             notes=self.notes,
+            rulings=self.rulings,
         )
 
 

@@ -13,7 +13,8 @@
      |- Unauthenticated             invalid_api_key           401     no         no
      |- TooManyAttempts             too_many_failed_attempts  429     no         no
      |- Forbidden                   model_forbidden           403     no         no
-     |   `- RoleForbidden           role_forbidden            403     no         no
+     |   |- RoleForbidden           role_forbidden            403     no         no
+     |   `- Denied                  policy_denied             403     no         no
      |- LimitReached                rate_limit_exceeded       429     yes        no
      |- QuotaSpent                  insufficient_quota        429     no         no
      |- Overloaded                  overloaded                429     yes        no
@@ -21,6 +22,7 @@
      |   |- NoBackend               no_healthy_upstream
      |   |- Draining                draining
      |   |- EngineMissing           engine_missing
+     |   |- PolicyFailed            policy_failed
      |   `- ModelLoading            model_loading
      |- Upstream                                                      yes        what was relayed
      |   |- UpstreamFailed          upstream_error            502
@@ -186,6 +188,17 @@ class TooManyAttempts(GatewayError):
         self.retry_after_s = retry_after_s
 
 
+class Denied(Forbidden):
+    """A policy refused the request; the code is the policy's own."""
+
+    code = "policy_denied"
+
+    def __init__(self, field: str | None, code: str, reason: str) -> None:
+        super().__init__(reason)
+        self.field = field
+        self.code = code
+
+
 class LimitReached(GatewayError):
     """A limit of this caller is spent for now; `unit` names the exhausted dimension, shown form."""
 
@@ -244,6 +257,12 @@ class EngineMissing(Unavailable):
 
     code = "engine_missing"
     retry_after_s = 120.0
+
+
+class PolicyFailed(Unavailable):
+    """A policy that must agree could not decide."""
+
+    code = "policy_failed"
 
 
 class ModelLoading(Unavailable):

@@ -47,6 +47,7 @@ from modgate.http.cors import Cors
 from modgate.http.surfaces import built_in
 from modgate.http.tls import Tls, TlsFiles, Unusable
 from modgate.limits.limiter import Bounds, Limiter
+from modgate.policies import Policies, build_policies
 from modgate.state import State
 from modgate.table import Table, build_routes
 from modgate.timeouts import Timeouts
@@ -111,6 +112,7 @@ class Gateway:
     trusted_proxies: tuple[str, ...]
     drain_s: float
     backends: tuple[Backend, ...]
+    policies: Policies
     engines: tuple[EngineSpec, ...] = ()
 
     async def close(self) -> None:
@@ -151,7 +153,11 @@ def plan(
     units = UnitTable.of({name: each.units for name, each in loaded.modalities.items()})
     owners = {name: origin.name for name, origin in loaded.owners.items()}
     known = Known(
-        modalities=loaded.modalities, families=list(loaded.dialects), units=units, owners=owners
+        modalities=loaded.modalities,
+        families=list(loaded.dialects),
+        units=units,
+        owners=owners,
+        policies={name: kind for name, (_, kind) in loaded.policies.items()},
     )
     keys = _opened(file, source, problems)
     try:
@@ -268,6 +274,7 @@ def build(
         trusted_proxies=file.listen.trusted_proxies,
         drain_s=file.timeouts.drain,
         backends=backends,
+        policies=build_policies(linked.policies, loaded.policies, models, linked.targets),
         engines=tuple(engines),
     )
 

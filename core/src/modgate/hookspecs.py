@@ -13,6 +13,7 @@ import pluggy
 from modgate.api.dialect import Dialect
 from modgate.api.engine import LocalEngine
 from modgate.api.modality import AnyModality
+from modgate.api.policy import AnyPolicy
 from modgate.api.surface import Surface
 
 PROJECT = "modgate"
@@ -71,6 +72,20 @@ def modgate_surfaces() -> Sequence[type[Surface]]:
     Answer: classes with a unique `name`.
     Obligations: no
     I/O; `error_body` never fails.
+    Since: 0.1.
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def modgate_policies() -> Sequence[type[AnyPolicy]]:
+    """Policies that an operator may put before the engines.
+
+    When: after the modalities; each class is built once for every `[policy.*]` section that names
+    it.
+    Arguments: none.
+    Answer: classes with a unique `name`.
+    Obligations: `decide` is pure and does no I/O.
     Since: 0.1.
     """
     raise NotImplementedError

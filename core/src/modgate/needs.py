@@ -1,12 +1,13 @@
-"""Driving `shape`.
+"""Driving generators of plugins: `shape`, and policies that ask.
 
-Its Needs are answered here, and what it refuses comes out as the client's error.
+Their Needs are answered here, and what `shape` refuses comes out as the client's error.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator
-from typing import assert_never
+from functools import partial
+from typing import TypeVar, assert_never
 
 from modgate.api.json import Json
 from modgate.api.modality import Endpoint
@@ -20,6 +21,8 @@ STEPS_AT_MOST = 1000
 Fetcher = Callable[[Fetch], Awaitable[Json]]
 Worker = Callable[[Work], Awaitable[Json]]
 Asker = Callable[[Ask], Awaitable[Json]]
+AskedT = TypeVar("AskedT")
+MadeT = TypeVar("MadeT")
 
 
 async def shaped(
@@ -33,36 +36,40 @@ async def shaped(
         answer = endpoint.shape(request)
         if isinstance(answer, Plan):
             return answer
-        return await _driven(answer, fetch, work, ask)
+        plan = await driven(answer, partial(_answered, fetch=fetch, work=work, ask=ask))
+        if not isinstance(plan, Plan):
+            raise PluginFault("shape did not return a Plan")
     except GatewayError:
         raise
     except Exception as error:
         name = getattr(endpoint.shape, "__qualname__", "shape")
         raise PluginFault(f"{type(error).__name__} in {name}") from error
+    else:
+        return plan
 
 
-async def _driven(
-    shape: Generator[Need, Json, Plan], fetch: Fetcher, work: Worker, ask: Asker
-) -> Plan:
+async def driven(
+    steps: Generator[AskedT, Json, MadeT], answered: Callable[[AskedT], Awaitable[Json]]
+) -> MadeT:
+    """What a plugin's generator returns, when each of its Needs was answered or failed into it."""
     try:
-        need = next(shape)
+        need = next(steps)
         for _ in range(STEPS_AT_MOST):
             try:
-                answer = await _answered(need, fetch, work, ask)
+                answer = await answered(need)
             except (GatewayError, Unsupported) as error:
-                need = shape.throw(error)
+                need = steps.throw(error)
             else:
-                need = shape.send(answer)
-        raise PluginFault(f"shape asked more than {STEPS_AT_MOST} times")
+                need = steps.send(answer)
+        raise PluginFault(f"a plugin asked more than {STEPS_AT_MOST} times")
     except StopIteration as stop:
-        if not isinstance(stop.value, Plan):
-            raise PluginFault("shape did not return a Plan") from None
-        return stop.value
+        made: MadeT = stop.value
+        return made
     finally:
-        shape.close()
+        steps.close()
 
 
-async def _answered(need: Need, fetch: Fetcher, work: Worker, ask: Asker) -> Json:
+async def _answered(need: Need, *, fetch: Fetcher, work: Worker, ask: Asker) -> Json:
     match need:
         case Fetch():
             return await fetch(need)

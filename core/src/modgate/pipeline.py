@@ -1,6 +1,7 @@
 """One request, in one direction: from its head to its receipt.
 
-    route -> authenticate -> admit -> body -> resolve -> shape -> reserve -> run -> settle
+    route -> authenticate -> admit -> body -> resolve -> shape -> policies -> reserve -> run
+    -> settle
 
 Whatever happens on the way, the bill is settled exactly once, synchronously, and nothing of the
 request is left: no task, no slot, no spool file, no reservation.
@@ -42,6 +43,7 @@ from modgate.http.ingress import Ingress, client_address
 from modgate.needs import shaped
 from modgate.observe.tracing import Trace
 from modgate.outlet import Outlet
+from modgate.policies import Judge
 from modgate.run import Pieces, Run
 from modgate.state import State
 from modgate.table import Resolved, Route, parse
@@ -99,6 +101,7 @@ class Exchange:
         self._resolved: Resolved | None = None
         self._plan: Plan | None = None
         self._asked_s: float | None = None
+        self._sides = 0
 
     async def serve(self) -> None:
         """From the first header to the receipt."""
@@ -236,13 +239,19 @@ class Exchange:
             isolation=sha256(self.draft.caller.tenant.encode()).hexdigest()[:32],
         )
         try:
-            return await shaped(
+            plan = await shaped(
                 resolved.endpoint, request, fetch=self._fetch, work=self._worked, ask=self._ask
             )
         except Unsupported as error:
             raise Refused(None, "unsupported_endpoint", str(error)) from error
         finally:
             self.draft.step("shape", began)
+        policies = self._gateway.policies
+        rules = policies.rules.get(resolved.model.name)
+        if rules is None:
+            return plan
+        judge = Judge(policies.promises, self.draft, partial(self._ask, trusted=True))
+        return await judge.judged(rules, request, plan)
 
     def _others(self, route: Route, modality: str) -> tuple[str, ...]:
         visible = self._gateway.table.visible(self.draft.caller, [modality])
@@ -255,9 +264,15 @@ class Exchange:
         left_s = max(0.1, self._guard.at - self._guard.now())
         return await self._state.decoders.run(need, self._scope, timeout_s=left_s)
 
-    async def _ask(self, need: Ask) -> Json:
-        """Side calls: each reserved by itself, billed as its modality counts, whatever follows."""
-        trips = [await self._ordered(-1 - number, call) for number, call in enumerate(need.calls)]
+    async def _ask(self, need: Ask, *, trusted: bool = False) -> Json:
+        """Side calls: each reserved by itself, billed as its modality counts, whatever follows.
+
+        `trusted`: the models that they name are the operator's choice, not the caller's.
+        """
+        trips = []
+        for call in need.calls:
+            self._sides += 1
+            trips.append(await self._ordered(-self._sides, call, trusted=trusted))
         gate = asyncio.Semaphore(max(1, need.width))
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._asked_one(trip, gate)) for trip in trips]
@@ -282,13 +297,14 @@ class Exchange:
         self._bill.asked(order.modality.count(order.call, events[0]), order.modality.name)
         return events[0]
 
-    async def _ordered(self, index: int, call: Call) -> Trip:
+    async def _ordered(self, index: int, call: Call, *, trusted: bool = False) -> Trip:
         """A call that was drawn, as a trip; what it needs on top is reserved before it goes out."""
         assert self._resolved is not None
         gateway, resolved = self._gateway, self._resolved
         model, modality, asked = resolved.model, resolved.modality, resolved.asked
         if call.model is not None:
-            model = guard_model(gateway.table.models.get(call.model), call.model, self.draft.caller)
+            caller = None if trusted else self.draft.caller
+            model = guard_model(gateway.table.models.get(call.model), call.model, caller)
             modality, asked = gateway.table.modalities[model.modality], model.name
         if index >= 0 and call.model is not None:
             await self._bill.more(call.size.of(modality.name), model.name)

@@ -13,11 +13,12 @@ from modgate.api.modality import Batching, Endpoint, Modality, Sample
 from modgate.api.model import Model, ModelFacts, ModelName
 from modgate.api.need import MIB, Ask, Fetch, Need, Work
 from modgate.api.plan import Call, Drawn, Plan
+from modgate.api.policy import Allow, AnyPolicy, Decision, Deny, Narrow, PlanPolicy
 from modgate.api.relay import SSE, Event, Head, Outcome, Relay, Usage
 from modgate.api.request import Request
 from modgate.api.secret import Secret
 from modgate.api.select import Backend, Served, Target
-from modgate.api.sink import Attempt, Receipt
+from modgate.api.sink import Attempt, Receipt, Ruling
 from modgate.api.surface import Surface, openai_error
 from modgate.errors import (
     BadReply,
@@ -40,6 +41,8 @@ __all__ = [
     "MIB",
     "NOTHING",
     "SSE",
+    "Allow",
+    "AnyPolicy",
     "Ask",
     "Attempt",
     "Backend",
@@ -50,6 +53,8 @@ __all__ = [
     "Caller",
     "Content",
     "DataWheel",
+    "Decision",
+    "Deny",
     "Dialect",
     "Drawn",
     "Endpoint",
@@ -70,12 +75,14 @@ __all__ = [
     "ModelFacts",
     "ModelLoading",
     "ModelName",
+    "Narrow",
     "Need",
     "Outcome",
     "Outgoing",
     "Overloaded",
     "Part",
     "Plan",
+    "PlanPolicy",
     "Policy",
     "Rate",
     "Receipt",
@@ -83,6 +90,7 @@ __all__ = [
     "Relay",
     "Report",
     "Request",
+    "Ruling",
     "Sample",
     "Secret",
     "Served",

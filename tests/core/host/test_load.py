@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
 
 import pytest
-from made_plugins import Sounds, Words, WordsConfig, plugin, unshaped
+from made_plugins import Asks, Says, Sounds, Words, WordsConfig, plugin, unshaped
 from pydantic import BaseModel
 
 from modgate.errors import PluginError
@@ -247,3 +248,24 @@ def test_the_seven_plugins_load_together() -> None:
 
     assert set(found.modalities) <= set(names)
     assert all((name, "home") in found.dialects for name in found.modalities)
+
+
+def test_policies_come_with_whose_they_are() -> None:
+    found = loaded({"house": plugin(modgate_policies=[Says, Asks])}).policies
+
+    assert [(name, origin.name, kind) for name, (origin, kind) in found.items()] == [
+        ("says", "house", Says),
+        ("asks", "house", Asks),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kinds", "told"),
+    [
+        ([Says, Says], "'house (house 0)' brings the policy 'says', which exists already"),
+        ([Words], "'house (house 0)' Words is not a PlanPolicy"),
+    ],
+)
+def test_a_policy_that_does_not_fit_is_refused(kinds: list[type], told: str) -> None:
+    with pytest.raises(PluginError, match=re.escape(told)):
+        loaded({"house": plugin(modgate_policies=kinds)})

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import msgspec
 from rigs.ledger import WALL, receipt
 
-from modgate.api.sink import Attempt
+from modgate.api.sink import Attempt, Ruling
 from modgate.ledger.records import Ended, Opened, crashed, ended_of
 
 FIRST = Attempt(
@@ -108,3 +110,19 @@ def test_a_reader_takes_records_with_fields_to_come() -> None:
     found = msgspec.msgpack.decode(msgspec.msgpack.encode(more), type=Ended)
 
     assert found == ended_of(receipt("req_1"))
+
+
+def test_an_end_is_marked_with_what_policies_and_shadows_said() -> None:
+    rulings = (
+        Ruling(policy="geo", verdict="allow", seconds=0.00001),
+        Ruling(policy="guard", verdict="deny", seconds=0.02, code="house_rule", shadow=True),
+    )
+    notes = {"would_refuse": "requests/hour"}
+    marked = replace(receipt("req_1"), rulings=rulings, notes=notes)
+    found = packed(ended_of(marked))
+
+    assert found["would_refuse"] == "requests/hour"
+    assert found["policies"] == [
+        {"policy": "guard", "verdict": "deny", "ms": 20.0, "code": "house_rule", "shadow": True}
+    ]
+    assert not {"would_refuse", "policies"} & packed(ended_of(receipt("req_2"))).keys()

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from modgate.api.sink import Attempt, Receipt, Step
+from modgate.api.sink import Attempt, Receipt, Ruling, Step
 from modgate.observe.metrics import Registry
 from modgate.observe.recorder import Recorder
 from modgate.units import UnitTable
@@ -137,3 +137,22 @@ def test_a_shared_trip_is_counted_once_with_its_calls_and_each_wait_by_itself(
     assert 'modgate_trip_calls_sum{model="embed"} 3' in lines(registry)
     assert 'modgate_trip_calls_count{model="embed"} 1' in lines(registry)
     assert any(re.match(r"modgate_queue_seconds_count\{.*\} 3$", each) for each in lines(registry))
+
+
+def test_policies_are_counted_by_what_they_decided_and_how_long_it_took(
+    recorder: Recorder, registry: Registry, made: Made
+) -> None:
+    allowed = Ruling(policy="guard", verdict="allow", seconds=0.02)
+    late = Ruling(
+        policy="guard", verdict="failed_open", seconds=3.0, code="budget", late=True, shadow=True
+    )
+    recorder.observe(made(rulings=(allowed, late)))
+
+    decisions = 'modgate_policy_decisions_total{policy="guard",decision='
+    assert {
+        f'{decisions}"allow",shadow="false"}} 1',
+        f'{decisions}"failed_open",shadow="true"}} 1',
+        'modgate_policy_overruns_total{policy="guard"} 1',
+        'modgate_policy_duration_seconds_bucket{policy="guard",le="0.1"} 1',
+        'modgate_policy_duration_seconds_count{policy="guard"} 2',
+    } <= lines(registry)

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from modgate.api.json import JsonObject
+
 Ending = Literal[
     "ok",  # the reply went out whole
     "refused",  # by us, or by the engine with a 4xx
@@ -47,12 +49,40 @@ class Attempt:
 class Step:
     """A child step of a request for the trace.
 
-    `shape`, `queue`, `select`.  Seconds since the request began.
+    `shape`, `policy`, `queue`, `select`.  Seconds since the request began.
     """
 
     name: str
     began_s: float
     ended_s: float
+
+
+Verdict = Literal["allow", "deny", "narrow", "failed_open", "failed_closed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ruling:
+    """What one policy decided of a request, and how long it took.
+
+    `code`: of its refusal, or of what failed; `late`: its budget was over; `shadow`: this is what
+    it would have done, and nothing came of it.
+    """
+
+    policy: str
+    verdict: Verdict
+    seconds: float
+    code: str = ""
+    late: bool = False
+    shadow: bool = False
+
+    def plain(self) -> JsonObject:
+        """As the request's log line and the ledger say it."""
+        told: JsonObject = {"policy": self.policy, "verdict": self.verdict}
+        told["ms"] = round(self.seconds * 1000, 3)
+        if self.code:
+            told["code"] = self.code
+        flags = {"late": self.late, "shadow": self.shadow}
+        return told | {name: True for name, on in flags.items() if on}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,3 +124,4 @@ class Receipt:
     client_request_id: str = ""
     client: str = ""
     notes: Mapping[str, str] = field(default_factory=dict)
+    rulings: tuple[Ruling, ...] = ()

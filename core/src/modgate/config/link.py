@@ -16,11 +16,13 @@ from modgate.api.auth import Policy
 from modgate.api.json import JsonObject
 from modgate.api.modality import AnyModality
 from modgate.api.model import Model, ModelFacts
+from modgate.api.policy import AnyPolicy, Mandate
 from modgate.api.price import Book
 from modgate.api.select import PHASES, Backend, Target
 from modgate.config.addresses import base_url
 from modgate.config.decode import Source, did_you_mean, problems_of
 from modgate.config.link_limits import LimitsLinker
+from modgate.config.link_policies import PoliciesLinker
 from modgate.config.link_prices import PricesLinker
 from modgate.config.schema import (
     BackendSection,
@@ -46,6 +48,7 @@ class Known:
     families: Iterable[tuple[str, str]]
     units: UnitTable
     owners: Mapping[str, str] = field(default_factory=dict)
+    policies: Mapping[str, type[AnyPolicy]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +70,7 @@ class Linked:
     deadlines: Deadlines
     targets: Mapping[str, Mapping[str, Mapping[str, Target]]]
     books: tuple[Book, ...] = ()
+    policies: tuple[Mandate, ...] = ()
 
 
 class Linker:
@@ -101,6 +105,7 @@ class Linker:
         targets = self._targets()
         prices = PricesLinker(self._known.units, self._file, self._wrong, self._missing)
         books = prices.link()
+        policies = self._policies(models)
         self._listeners()
         if self._problems:
             raise ConfigError(self._problems)
@@ -112,7 +117,18 @@ class Linker:
             deadlines=deadlines,
             targets=targets,
             books=books,
+            policies=policies,
         )
+
+    def _policies(self, models: Mapping[str, Model]) -> tuple[Mandate, ...]:
+        linker = PoliciesLinker(
+            self._file, self._source, self._known.policies, models, self._missing
+        )
+        found = tuple(linker.link())
+        self._problems += linker.problems
+        for each in found:
+            self._model_names(("policy", each.name), each.config, models)
+        return found
 
     def _models(self) -> dict[str, Model]:
         found: dict[str, Model] = {}

@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from modgate.api.json import Json, JsonObject
+from modgate.api.policy import OnFailure
 from modgate.config.addresses import Address, Endpoint, HostPort, Network, WebOrigin
 from modgate.config.values import (
     Bytes,
@@ -281,6 +282,25 @@ class TenantSection(Section):
     limits: TenantLimits = Field(TenantLimits(), description="what it may use")
 
 
+class PolicySection(BaseModel):
+    """A policy of a plugin; all other keys are the policy's own."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    kind: str = Field("", description="which policy of an enabled plugin; default: its name")
+    models: tuple[str, ...] | None = Field(
+        None, description="whose requests it sees; default all that it understands"
+    )
+    tenants: tuple[str, ...] | None = Field(None, description="whose requests it sees; default all")
+    budget: Duration | None = Field(
+        None, description="time of a decision, what it asks included; default the policy's own"
+    )
+    on_failure: OnFailure | None = Field(
+        None, description='"open" or "closed", when it fails or is late; default the policy\'s own'
+    )
+    shadow: bool = Field(False, description="decide and record, and change nothing")
+
+
 # What is opened once: sockets, files, keys and processes.
 STATIC = (
     *(
@@ -321,6 +341,9 @@ class File(Section):
         {}, description="targets: class, modality, phase"
     )
     backend: tuple[BackendSection, ...] = Field((), description="engines")
+    policy: dict[str, PolicySection] = Field(
+        {}, description="policies, asked in the order in which they stand here"
+    )
     tenant: dict[str, TenantSection] = Field({}, description="tenants by name")
     price: dict[str, PriceSection] = Field({}, description="price books by name")
 

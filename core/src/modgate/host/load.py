@@ -18,6 +18,7 @@ from modgate import hookspecs
 from modgate.api.dialect import Dialect
 from modgate.api.engine import LocalEngine
 from modgate.api.modality import AnyModality, Endpoint, Modality
+from modgate.api.policy import AnyPolicy, PlanPolicy
 from modgate.api.surface import Surface
 from modgate.errors import PluginError
 from modgate.host.check import check
@@ -40,6 +41,7 @@ class Loaded:
     surfaces: Mapping[str, Surface]
     endpoints: Sequence[tuple[str, Endpoint]]
     owners: Mapping[str, Origin] = field(default_factory=dict)
+    policies: Mapping[str, tuple[Origin, type[AnyPolicy]]] = field(default_factory=dict)
 
 
 def import_plugins(
@@ -138,6 +140,7 @@ def load(host: Host, validate: Validate, surfaces: Mapping[str, Surface]) -> Loa
         surfaces=spoken,
         endpoints=endpoints,
         owners=owners,
+        policies=_policies(host),
     )
 
 
@@ -186,6 +189,17 @@ def _dialects(
         found[kind.modality, kind.family] = kind
     for name in modalities:
         found.setdefault((name, "home"), Dialect)
+    return found
+
+
+def _policies(host: Host) -> dict[str, tuple[Origin, type[AnyPolicy]]]:
+    found: dict[str, tuple[Origin, type[AnyPolicy]]] = {}
+    for origin, kind in host.ask("modgate_policies"):
+        if not issubclass(kind, PlanPolicy):
+            raise PluginError(str(origin), f"{kind.__name__} is not a PlanPolicy")
+        _declares(origin, kind, "name", "config_type")
+        _unique(origin, "policy", kind.name, found)
+        found[kind.name] = origin, kind
     return found
 
 

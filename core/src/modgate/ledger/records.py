@@ -35,7 +35,11 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A request's end: one row per request, its attempts nested, key = `id`."""
+    """A request's end: one row per request, its attempts nested, key = `id`.
+
+    `would_refuse`: limits in shadow that it was beyond.  `policies`: what they decided, unless they
+    allowed it.
+    """
 
     v: int = msgspec.field(default_factory=_version)
     id: str
@@ -60,6 +64,8 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     error: str = ""
     trace_id: str = ""
     attempts: list[JsonObject] = []
+    would_refuse: str = ""
+    policies: list[JsonObject] = []
 
 
 def ended_of(receipt: Receipt) -> Ended:
@@ -87,6 +93,8 @@ def ended_of(receipt: Receipt) -> Ended:
         error=receipt.error,
         trace_id=receipt.trace_id,
         attempts=[_attempt(each) for each in receipt.attempts],
+        would_refuse=receipt.notes.get("would_refuse", ""),
+        policies=[each.plain() for each in receipt.rulings if each.verdict != "allow"],
     )
 
 

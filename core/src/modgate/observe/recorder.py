@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from modgate.api.sink import Attempt, Receipt
+from modgate.api.sink import Attempt, Receipt, Ruling
 from modgate.observe.metrics import Registry
 from modgate.units import UnitTable
 
 MEMBERS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
+POLICY_SECONDS = (0.00003, 0.0001, 0.001, 0.01, 0.1, 1.0, 10.0)
 SECONDS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 OTHER = "other"
 
@@ -34,6 +35,22 @@ class Recorder:
         )
         self._would_refuse = registry.counter(
             "modgate_would_refuse_total", "requests that a limit in shadow refuses", "tenant"
+        )
+        self._decisions = registry.counter(
+            "modgate_policy_decisions_total",
+            "decisions of policies; in shadow nothing came of them",
+            *("policy", "decision", "shadow"),
+        )
+        self._late = registry.counter(
+            "modgate_policy_overruns_total",
+            "decisions that took longer than their budget",
+            "policy",
+        )
+        self._deciding = registry.histogram(
+            "modgate_policy_duration_seconds",
+            "a policy's decision, what it asked engines included",
+            POLICY_SECONDS,
+            "policy",
         )
         self._attempts = registry.counter(
             "modgate_attempts_total", "upstream attempts", "backend", "state"
@@ -79,6 +96,15 @@ class Recorder:
                 self._queue.add((model,), step.ended_s - step.began_s)
         for attempt in receipt.attempts:
             self._attempt(attempt)
+        for ruling in receipt.rulings:
+            self._ruling(ruling)
+
+    def _ruling(self, ruling: Ruling) -> None:
+        shadow = "true" if ruling.shadow else "false"
+        self._decisions.add((ruling.policy, ruling.verdict, shadow))
+        self._deciding.add((ruling.policy,), ruling.seconds)
+        if ruling.late:
+            self._late.add((ruling.policy,))
 
     def _bill(self, tenant: str, units: Mapping[str, int]) -> None:
         for name, count in units.items():

@@ -1,0 +1,187 @@
+"""An operator's policies, asked one after the other of each request that became a plan.
+
+Whatever they decide is recorded as a Ruling: in the receipt, so in the request's log line, the
+metrics and the ledger.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from modgate.api.json import Json
+from modgate.api.model import Model
+from modgate.api.need import Ask
+from modgate.api.plan import Plan
+from modgate.api.policy import Allow, AnyPolicy, Decision, Deny, Mandate, Narrow
+from modgate.api.request import Request
+from modgate.api.sink import Ruling, Verdict
+from modgate.draft import Draft
+from modgate.errors import (
+    Denied,
+    GatewayError,
+    Overloaded,
+    PluginError,
+    PluginFault,
+    PolicyFailed,
+    Refused,
+)
+from modgate.guard import Deadline
+from modgate.host.installed import Origin
+from modgate.narrow import Promises, narrowed_caller, narrowed_plan
+from modgate.needs import driven
+
+log = logging.getLogger(__name__)
+
+Kinds = Mapping[str, tuple[Origin, type[AnyPolicy]]]
+Asker = Callable[[Ask], Awaitable[Json]]
+
+UNDECIDED = "a policy that must agree to this request could not decide; try again"
+LATE = "budget"
+RAISED = "exception"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """A policy at work; `origin`: whose code it is."""
+
+    mandate: Mandate
+    policy: AnyPolicy
+    origin: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policies:
+    """The rules of a snapshot by the model whose requests they see, in the operator's order."""
+
+    rules: Mapping[str, Sequence[Rule]] = field(default_factory=dict)
+    promises: Promises = field(default_factory=dict)
+
+
+def build_policies(
+    mandates: Sequence[Mandate], kinds: Kinds, models: Iterable[Model], promises: Promises
+) -> Policies:
+    """Every section's policy; PluginError for one that cannot be built."""
+    by_model: dict[str, list[Rule]] = {}
+    for mandate in mandates:
+        origin, kind = kinds[mandate.kind]
+        try:
+            policy = kind(mandate.config)
+        except Exception as error:
+            raise PluginError(str(origin), f"raised {type(error).__name__}: {error}") from error
+        rule = Rule(mandate=mandate, policy=policy, origin=str(origin))
+        for model in models:
+            if model.name in mandate.models:
+                by_model.setdefault(model.name, []).append(rule)
+    return Policies(rules=by_model, promises=promises)
+
+
+class Judge:
+    """Asks rules about one request; `ask` sends what they yield."""
+
+    def __init__(self, promises: Promises, draft: Draft, ask: Asker) -> None:
+        self._promises = promises
+        self._draft = draft
+        self._ask = ask
+
+    async def judged(self, rules: Sequence[Rule], request: Request, plan: Plan) -> Plan:
+        """The plan as far as they allow it; Denied, Refused or PolicyFailed when they do not."""
+        for rule in rules:
+            if rule.mandate.tenants is None or self._draft.caller.tenant in rule.mandate.tenants:
+                plan = await self._ruled(rule, request, plan)
+        return plan
+
+    async def _ruled(self, rule: Rule, request: Request, plan: Plan) -> Plan:
+        began = self._draft.elapsed()
+        late = PolicyFailed(UNDECIDED)
+        try:
+            decision = await self._decided(rule, request, plan, late)
+            if self._draft.elapsed() - began > rule.mandate.budget_s:
+                raise late
+            caller = self._draft.caller
+            if isinstance(decision, Narrow):
+                caller = narrowed_caller(caller, decision, self._promises)
+                plan = plan if rule.mandate.shadow else narrowed_plan(plan, decision.requires)
+        except GatewayError as error:
+            self._failed(rule, began, error, late=error is late)
+        except Exception as error:
+            log.exception("policy failed", extra=self._ids(rule))
+            self._failed(rule, began, error)
+        else:
+            self._note(rule, began, *_told(decision))
+            if not rule.mandate.shadow:
+                self._draft.caller = caller
+                if isinstance(decision, Deny):
+                    raise _refusal(decision)
+        return plan
+
+    async def _decided(
+        self, rule: Rule, request: Request, plan: Plan, late: PolicyFailed
+    ) -> Decision:
+        shown = plan if isinstance(plan.calls, tuple | list) else replace(plan, calls=())
+        answer = rule.policy.decide(self._draft.caller, request, shown)
+        if isinstance(answer, Generator):
+            deadline = Deadline(late)
+            deadline.set(deadline.now() + rule.mandate.budget_s)
+            try:
+                with deadline:
+                    answer = await driven(answer, self._asked)
+            finally:
+                deadline.disarm()
+        if not isinstance(answer, Allow | Deny | Narrow):
+            raise PluginFault("a policy must decide Allow, Deny or Narrow")
+        return answer
+
+    async def _asked(self, need: Ask) -> Json:
+        if not isinstance(need, Ask):
+            raise PluginFault("a policy may yield an Ask, and nothing else")
+        return await self._ask(need)
+
+    def _failed(self, rule: Rule, began: float, error: Exception, *, late: bool = False) -> None:
+        """Go on, or refuse; what is the caller's own doing is never a way around a policy."""
+        code, own = RAISED, False
+        if late:
+            code, over = LATE, {"budget_ms": rule.mandate.budget_s * 1000}
+            log.warning("policy over budget", extra={**self._ids(rule), **over})
+        elif isinstance(error, PluginFault):
+            log.error("policy failed", extra={**self._ids(rule), "fault": error.message})
+        elif isinstance(error, GatewayError):
+            code, own = error.code, error.status < 500 and not isinstance(error, Overloaded)
+        closed = own or rule.mandate.on_failure == "closed"
+        self._note(rule, began, "failed_closed" if closed else "failed_open", code, late=late)
+        if closed and not rule.mandate.shadow:
+            raise error if own else PolicyFailed(UNDECIDED) from error
+
+    def _ids(self, rule: Rule) -> dict[str, str]:
+        request_id = self._draft.request_id
+        return {"policy": rule.mandate.name, "plugin": rule.origin, "request_id": request_id}
+
+    def _note(
+        self, rule: Rule, began: float, verdict: Verdict, code: str, *, late: bool = False
+    ) -> None:
+        self._draft.step("policy", began)
+        ruling = Ruling(
+            policy=rule.mandate.name,
+            verdict=verdict,
+            seconds=self._draft.elapsed() - began,
+            code=code,
+            late=late,
+            shadow=rule.mandate.shadow,
+        )
+        self._draft.rulings = (*self._draft.rulings, ruling)
+
+
+def _told(decision: Decision) -> tuple[Verdict, str]:
+    match decision:
+        case Deny():
+            return "deny", decision.code
+        case Narrow():
+            return "narrow", ""
+        case Allow():
+            return "allow", ""
+
+
+def _refusal(decision: Deny) -> GatewayError:
+    kind = Refused if decision.status == 400 else Denied
+    return kind(decision.field, decision.code, decision.message)
