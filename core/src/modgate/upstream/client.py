@@ -1,175 +1,81 @@
-"""Sending a call to one engine and reading its reply as it comes.
+"""Sending calls to one engine over connections that are kept.
 
-The client is aiohttp's, behind `Client` and `Answer`, so that a faster one can take its place.
+The protocol is ours and not aiohttp's, which costs ten times as much (docs/rfd/0030): head.py and
+parser.py read a reply, connection.py carries it, answer.py gives it to its reader, pool.py and
+dialer.py keep and open connections.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from ssl import SSLContext
 
-import aiohttp
-from aiohttp import ClientSession, ClientTimeout, DummyCookieJar, TCPConnector, UnixConnector
 from yarl import URL
 
-from modgate.api.body import Body, Content
-from modgate.errors import BadReply, UpstreamFailed, UpstreamTimedOut
+from modgate.api.body import Body
+from modgate.upstream.answer import Answer
+from modgate.upstream.dialer import Dialer
+from modgate.upstream.pool import IDLE_S, Pool
+from modgate.upstream.request import Heads, framed
 
-READ_BYTES = 1 << 16
-IDLE_CONNECTION_S = 55.0
-_NO_TIMEOUT = ClientTimeout(total=None)
-_NO_DEFAULTS = frozenset({"User-Agent", "Accept-Encoding", "Content-Type"})
-
-
-class Answer:
-    """An engine's reply whose head has come.
-
-    `read()` gives what the network gave; b"" at the end.
-    """
-
-    __slots__ = ("_response", "headers", "status")
-
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
-        self._response = response
-        self.status = response.status
-        self.headers: Mapping[str, str] = response.headers
-
-    async def read(self) -> bytes:
-        """The next bytes, b"" at a clean end; UpstreamFailed when the engine cut it short."""
-        try:
-            return await self._response.content.readany()
-        except (aiohttp.ClientError, ConnectionError) as error:
-            raise UpstreamFailed(
-                "the engine closed the connection before its reply ended"
-            ) from error
-
-    async def whole(self, at_most: int) -> bytes:
-        """The whole body; BadReply over `at_most` bytes."""
-        pieces, size = [], 0
-        while piece := await self.read():
-            pieces.append(piece)
-            size += len(piece)
-            if size > at_most:
-                raise BadReply(f"the engine's reply has more than {at_most} bytes")
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-    def release(self) -> None:
-        """Done: the connection may be used again."""
-        self._response.release()
-
-    def close(self) -> None:
-        """Not done: close the connection at once, which tells the engine to stop."""
-        self._response.close()
+__all__ = ["Answer", "Client"]
 
 
 class Client:
     """The connections to one engine; kept across reloads by the engine's identity."""
 
     def __init__(
-        self, url: str, *, socket: str = "", connect_s: float = 5.0, tls: SSLContext | None = None
+        self,
+        url: str,
+        *,
+        socket: str = "",
+        connect_s: float = 5.0,
+        tls: SSLContext | None = None,
+        idle_s: float = IDLE_S,
     ) -> None:
-        self._url = url.rstrip("/")
-        self._socket = socket
-        self._connect_s = connect_s
-        self._tls = tls
-        self._session: ClientSession | None = None
+        base = URL(url)
+        self._heads = Heads(_authority(base), base.raw_path.rstrip("/"))
+        self._dialer = Dialer(base, path=socket, connect_s=connect_s, tls=tls)
+        self._idle_s = idle_s
+        self._pool: Pool | None = None
 
-    def _opened(self) -> ClientSession:
-        if self._session is None:
-            connector: aiohttp.BaseConnector
-            if self._socket:
-                connector = UnixConnector(
-                    path=self._socket, limit=0, keepalive_timeout=IDLE_CONNECTION_S
-                )
-            else:
-                connector = TCPConnector(
-                    limit=0,
-                    keepalive_timeout=IDLE_CONNECTION_S,
-                    happy_eyeballs_delay=None,
-                    ssl=self._tls if self._tls is not None else True,
-                )
-            self._session = ClientSession(
-                connector=connector,
-                cookie_jar=DummyCookieJar(),
-                timeout=ClientTimeout(total=None, sock_connect=self._connect_s),
-                auto_decompress=False,
-                trust_env=False,
-                read_bufsize=READ_BYTES,
-                skip_auto_headers=_NO_DEFAULTS,
-            )
-        return self._session
+    @property
+    def connections(self) -> tuple[int, int]:
+        """How many there are, and how many of them carry nothing."""
+        return (0, 0) if self._pool is None else (len(self._pool.live), len(self._pool.idle))
 
     async def send(self, path: str, body: Body, headers: Mapping[str, str]) -> Answer:
-        """POST a body; UpstreamFailed when it cannot be sent or no head comes back."""
-        kind, size, data = framed(body)
-        sent = {**headers, "Content-Type": kind, "Content-Length": str(size)}
-        url = URL(self._url + path, encoded=True)
+        """POST a body; its answer once the reply's head has come.
+
+        An Upstream error when the call cannot be sent or no good head comes back; nothing is sent
+        twice.  ValueError for a path or header that a dialect must not make.
+        """
+        kind, size, content = framed(body)
+        head, keeps = self._heads.head(path, kind, size, headers)
+        pool = self._pool
+        if pool is None:
+            pool = self._pool = Pool(self._idle_s)
+        connection = pool.take()
+        if connection is None:
+            connection = pool.connection()
+            await self._dialer.dial(connection)
+        answer = Answer(connection, pool.loop, keeps=keeps)
+        answer.send(head, content)
         try:
-            response = await self._opened().post(
-                url, data=data, headers=sent, allow_redirects=False
-            )
-        except aiohttp.ServerTimeoutError as error:
-            raise UpstreamTimedOut("no connection to the engine within the deadline") from error
-        except (aiohttp.ClientConnectorError, aiohttp.ClientOSError) as error:
-            raise UpstreamFailed("no connection to the engine") from error
-        except (aiohttp.ClientError, ConnectionError) as error:
-            raise UpstreamFailed("the engine closed the connection without a reply") from error
-        return Answer(response)
+            await answer.opened()
+        except BaseException:
+            answer.close()
+            raise
+        return answer
 
     async def close(self) -> None:
         """Close all connections."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        self._dialer.close()
+        if self._pool is not None:
+            self._pool.close()
+            self._pool = None
 
 
-def framed(body: Body) -> tuple[str, int, bytes | AsyncIterator[bytes]]:
-    """A body's content type, its length, and its bytes.
-
-    At once when small, else streamed from the spool.
-    """
-    if body.kind != "form":
-        content = body.content
-        if isinstance(content, bytes):
-            return body.content_type, len(content), content
-        return body.content_type, content.size, _streamed([content])
-    boundary = os.urandom(16).hex()
-    pieces: list[Content] = []
-    for part in body.parts:
-        pieces += [
-            _part_head(boundary, part.name, part.filename, part.content_type),
-            part.content,
-            b"\r\n",
-        ]
-    pieces.append(f"--{boundary}--\r\n".encode())
-    size = sum(len(p) if isinstance(p, bytes) else p.size for p in pieces)
-    return f"multipart/form-data; boundary={boundary}", size, _streamed(pieces)
-
-
-def _part_head(boundary: str, name: str, filename: str | None, content_type: str | None) -> bytes:
-    head = f'--{boundary}\r\nContent-Disposition: form-data; name="{_quoted(name)}"'
-    if filename is not None:
-        head += f'; filename="{_quoted(filename)}"'
-        head += f"\r\nContent-Type: {content_type or 'application/octet-stream'}"
-    return (head + "\r\n\r\n").encode()
-
-
-def _quoted(text: str) -> str:
-    return text.replace("\\", "_").replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
-
-
-async def _streamed(pieces: list[Content]) -> AsyncIterator[bytes]:
-    for piece in pieces:
-        if isinstance(piece, bytes):
-            yield piece
-            continue
-        if piece.prefix:
-            yield piece.prefix
-        at, end = piece.start, piece.start + piece.length
-        while at < end:
-            data = piece.file.read(at, min(READ_BYTES, end - at))
-            if not data:
-                raise UpstreamFailed("a spool file is shorter than its slice")
-            at += len(data)
-            yield data
+def _authority(url: URL) -> str:
+    host = url.host_subcomponent or ""
+    return host if url.is_default_port() else f"{host}:{url.port}"

@@ -1,0 +1,279 @@
+"""An engine's reply as it comes: read by a task, or given to a function within the network's tick.
+
+Nothing here waits for a deadline of its own: whoever reads does so under a guard, and closes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
+
+from modgate.errors import BadReply, GatewayError, UpstreamFailed
+from modgate.upstream.connection import Connection
+from modgate.upstream.head import Head
+from modgate.upstream.parser import Parser
+
+HELD_BYTES = 1 << 17  # that wait for a slow reader before the engine is stopped
+
+OnData = Callable[[bytes], None]
+OnEnd = Callable[[GatewayError | None], None]
+
+
+class Answer:
+    """One call on its connection, and its reply.
+
+    Exactly one way of reading: `read`, `whole` or `deliver`.  A connection is given back by itself
+    once the reply has ended and the call was sent whole; `close` is for every other end.
+    """
+
+    __slots__ = (
+        "_at_most",
+        "_connection",
+        "_error",
+        "_held",
+        "_keeps",
+        "_loop",
+        "_on_data",
+        "_on_end",
+        "_over",
+        "_parser",
+        "_paused",
+        "_pieces",
+        "_sender",
+        "_waiter",
+        "headers",
+        "status",
+    )
+
+    def __init__(
+        self, connection: Connection, loop: asyncio.AbstractEventLoop, *, keeps: bool = True
+    ) -> None:
+        """`keeps`: the connection may be used again after it."""
+        self._connection: Connection | None = connection
+        self._loop = loop
+        self._keeps = keeps
+        self._parser = Parser()
+        self._pieces: list[bytes] = []
+        self._held = 0
+        self._at_most: int | None = None
+        self._paused = False
+        self._over = False
+        self._error: GatewayError | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._sender: asyncio.Task[None] | None = None
+        self._on_data: OnData | None = None
+        self._on_end: OnEnd | None = None
+        self.status = 0
+        self.headers: Mapping[str, str] = {}
+        connection.carry(self)
+
+    # What the client calls
+
+    def send(self, head: bytes, body: bytes | Iterator[bytes]) -> None:
+        """Send the call; a body that is read from the spool goes on while the reply comes."""
+        assert self._connection is not None
+        if isinstance(body, bytes):
+            self._connection.write(head, body)
+        else:
+            self._connection.write(head)
+            self._sender = self._loop.create_task(self._stream(self._connection, body))
+
+    async def opened(self) -> None:
+        """Until the reply's head has come; UpstreamFailed or BadReply when none does."""
+        while not self.status:
+            if self._error is not None:
+                raise self._error
+            await self._wait()
+
+    # What a reader calls
+
+    async def read(self) -> bytes:
+        """What came since, at least a byte; b"" at a clean end, an Upstream error at any other."""
+        while not self._pieces:
+            if self._over:
+                return b""
+            if self._error is not None:
+                raise self._error
+            await self._wait()
+        return self._taken()
+
+    async def whole(self, at_most: int) -> bytes:
+        """The whole body, waited for once; BadReply over `at_most` bytes."""
+        self._at_most = at_most
+        self.resume()
+        self._bound(self._held)
+        while not self._over:
+            if self._error is not None:
+                raise self._error
+            await self._wait()
+        if self._held > at_most:
+            raise self._too_long()
+        return self._taken()
+
+    def deliver(self, on_data: OnData, on_end: OnEnd) -> None:
+        """Give all bytes to `on_data` as they come, and the end to `on_end`, once.
+
+        Both are called by the network's own tick, and here at once for what has come before; they
+        must not raise, may `pause`, `resume` and `close`.  `on_end` is given None for a clean end,
+        and is not called after `close`.
+        """
+        self._on_data, self._on_end = on_data, on_end
+        if self._pieces:
+            on_data(self._taken())
+        self._tell()
+
+    def pause(self) -> None:
+        """Of a delivered reply: give no more until `resume`, which stops the engine in the end."""
+        if self._connection is not None and not self._paused:
+            self._paused = True
+            self._connection.pause()
+
+    def resume(self) -> None:
+        """Go on giving."""
+        if self._paused:
+            self._paused = False
+            if self._connection is not None:
+                self._connection.resume()
+
+    def release(self) -> None:
+        """Done reading; a reply that has not ended is closed."""
+        self.close()
+
+    def close(self) -> None:
+        """Not done: close the connection at once, which tells the engine to stop."""
+        self._on_data = self._on_end = None
+        self._fail(UpstreamFailed("the call was closed"))
+
+    # What the connection calls
+
+    def take(self, data: bytes) -> None:
+        """Bytes of the reply."""
+        parser = self._parser
+        body = parser.feed(data)
+        if not self.status and parser.head is not None:
+            self._begin(parser.head)
+        if body and self._error is None:
+            self._give(body)
+        if parser.over:
+            self._finish()
+        elif parser.error is not None:
+            self._fail(BadReply(f"the engine's reply cannot be read: {parser.error}"))
+
+    def closed(self) -> None:
+        """The engine will send no more."""
+        if self._parser.end():
+            self._finish()
+        else:
+            self.lost()
+
+    def lost(self) -> None:
+        """The connection is gone."""
+        if self.status:
+            reason = "the engine closed the connection before its reply ended"
+        else:
+            reason = "the engine closed the connection without a reply"
+        self._fail(UpstreamFailed(reason))
+
+    # Inside
+
+    def _begin(self, head: Head) -> None:
+        self.status, self.headers = head.status, head.headers
+        if head.encoding.lower() != "identity":
+            self._fail(BadReply("the engine encoded its reply, which it was not asked for"))
+        self._wake()
+
+    def _give(self, body: bytes) -> None:
+        if self._on_data is not None:
+            self._on_data(body)
+            return
+        self._pieces.append(body)
+        self._held += len(body)
+        if self._at_most is not None:
+            self._bound(self._held)  # nobody is woken before the end
+            return
+        self._wake()
+        if self._held > HELD_BYTES:
+            self.pause()
+
+    def _bound(self, held: int) -> None:
+        """End a whole reply that is too long, or says that it will be."""
+        assert self._at_most is not None
+        head = self._parser.head
+        declared = head.length if head is not None else None
+        if max(held, declared or 0) > self._at_most:
+            self._fail(self._too_long())
+
+    def _too_long(self) -> BadReply:
+        return BadReply(f"the engine's reply has more than {self._at_most} bytes")
+
+    def _taken(self) -> bytes:
+        pieces = self._pieces
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        pieces.clear()
+        self._held = 0
+        self.resume()
+        return data
+
+    def _finish(self) -> None:
+        """The reply ended well."""
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        self._over = True
+        if self._paused:
+            self._paused = False
+            connection.resume()
+        head = self._parser.head
+        if self._stopped() and self._keeps and self._parser.again and head is not None:
+            connection.release(head.idle_s)
+        else:
+            connection.abort()
+        self._wake()
+        self._tell()
+
+    def _fail(self, error: GatewayError) -> None:
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        self._error = error
+        self._stopped()
+        connection.abort()
+        self._wake()
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._on_end is not None and self._connection is None:
+            on_end, self._on_end, self._on_data = self._on_end, None, None
+            on_end(self._error)
+
+    def _stopped(self) -> bool:
+        """Stop sending; whether everything was sent."""
+        sender, self._sender = self._sender, None
+        if sender is None:
+            return True
+        sender.cancel()
+        return False
+
+    async def _wait(self) -> None:
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def _stream(self, connection: Connection, body: Iterator[bytes]) -> None:
+        try:
+            for piece in body:
+                connection.write(piece)
+                await connection.drained()
+        except UpstreamFailed as error:
+            self._sender = None
+            self._fail(error)
+        except OSError:
+            self._sender = None
+            self._fail(UpstreamFailed("a spool file cannot be read"))
+        self._sender = None

@@ -1,0 +1,130 @@
+"""Opening connections to one engine: by address, name or Unix socket, in the clear or by TLS."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections import deque
+from collections.abc import Sequence
+from ipaddress import ip_address
+from ssl import SSLContext, create_default_context
+
+from yarl import URL
+
+from modgate.errors import UpstreamFailed, UpstreamTimedOut
+from modgate.upstream.connection import Connection
+
+NAMES_KEPT_S = 10.0
+
+
+class Dialer:
+    """Connects to `url`, or to the Unix socket `path`.
+
+    `connect_s` is for one connection: the name, all of its addresses, and the handshake.  `tls`:
+    how the certificate of an https engine is judged; None = as the machine does.
+    """
+
+    def __init__(
+        self, url: URL, *, path: str = "", connect_s: float = 5.0, tls: SSLContext | None = None
+    ) -> None:
+        self._host = url.raw_host or ""
+        self._port = url.port or 80
+        self._path = path
+        self._connect_s = connect_s
+        self._secure = url.scheme == "https"
+        self._tls = tls
+        self._found: deque[str] = deque()
+        self._fresh_until = 0.0
+        self._failed: set[str] = set()
+        self._looking: asyncio.Task[None] | None = None
+
+    async def dial(self, connection: Connection) -> None:
+        """Connect it; UpstreamTimedOut or UpstreamFailed when that is not to be."""
+        try:
+            async with asyncio.timeout(self._connect_s):
+                await self._connect(connection)
+            if not connection.open:
+                raise OSError("closed at once")
+        except TimeoutError as error:
+            connection.abort()
+            raise UpstreamTimedOut("no connection to the engine within the deadline") from error
+        except OSError as error:
+            connection.abort()
+            raise UpstreamFailed("no connection to the engine") from error
+        except BaseException:
+            connection.abort()
+            raise
+
+    async def _connect(self, connection: Connection) -> None:
+        loop = asyncio.get_running_loop()
+        if self._path:
+            await loop.create_unix_connection(lambda: connection, self._path)
+            return
+        until = loop.time() + self._connect_s
+        addresses = await self._addresses()
+        for at, address in enumerate(addresses, 1):
+            left = until - loop.time()
+            try:
+                # A dead address leaves time for those behind it.
+                async with asyncio.timeout(left / (len(addresses) - at + 1)):
+                    await self._to(address, connection)
+            except OSError:
+                self._failed.add(address)
+                if at == len(addresses):
+                    raise
+            else:
+                self._failed.discard(address)
+                return
+
+    async def _to(self, address: str, connection: Connection) -> None:
+        loop = asyncio.get_running_loop()
+        if not self._secure:
+            await loop.create_connection(lambda: connection, address, self._port)
+            return
+        if self._tls is None:
+            self._tls = create_default_context()
+            self._tls.set_alpn_protocols(["http/1.1"])
+        await loop.create_connection(
+            lambda: connection, address, self._port, ssl=self._tls, server_hostname=self._host
+        )
+
+    async def _addresses(self) -> Sequence[str]:
+        """Where to try, best first; each dial begins at another one, so that all share the load."""
+        if not self._found or asyncio.get_running_loop().time() >= self._fresh_until:
+            if self._looking is None:
+                self._looking = asyncio.get_running_loop().create_task(self._look())
+            await asyncio.shield(self._looking)
+        if not self._found:
+            raise OSError("the engine's name has no address")
+        self._found.rotate(-1)
+        return sorted(self._found, key=self._failed.__contains__)
+
+    async def _look(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            if _is_address(self._host):
+                self._found, self._fresh_until = deque([self._host]), float("inf")
+                return
+            found = await loop.getaddrinfo(
+                self._host, self._port, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG
+            )
+            self._found = deque(dict.fromkeys(str(address[0]) for *_, address in found))
+            self._fresh_until = loop.time() + NAMES_KEPT_S
+            self._failed.intersection_update(self._found)
+        except OSError:
+            self._found.clear()
+        finally:
+            self._looking = None
+
+    def close(self) -> None:
+        """Ask for no name any more."""
+        if self._looking is not None:
+            self._looking.cancel()
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
