@@ -21,6 +21,7 @@ from oracle.client import send
 from oracle.engine import ScriptedEngine
 
 from modgate.errors import ConfigError
+from modgate.ledger.reader import rows
 from modgate.server import app as app_module
 from modgate.server.app import App
 
@@ -251,4 +252,4 @@ async def test_health_and_the_front_page_want_no_key_and_are_not_billed(
     assert (live, ready) == ((200, '{"status":"ok"}'), (200, '{"status":"ok"}'))
     assert (front[0], "AI gateway" in front[1]) == (200, True)
     assert (head, posted[0], metrics[0]) == ((200, ""), 404, 404)
-    assert running.app.state.ledger.frames == 0
+    assert list(rows(running.ledger)) == []

@@ -10,7 +10,11 @@ from typing import TypedDict, Unpack
 
 from modgate.api.secret import Secret
 from modgate.api.sink import Attempt, Ending, Receipt
-from modgate.ledger.writer import Ledger
+from modgate.ledger.frames import Kind
+from modgate.ledger.records import Noted
+from modgate.ledger.segments import frames_of, note_of
+from modgate.ledger.segments import segments as by_number
+from modgate.ledger.writer import Ledger, OnFull
 
 KEY = Secret("the ledger key of the tests")
 WALL = 1_767_225_600.0
@@ -33,7 +37,14 @@ class Bounds(TypedDict, total=False):
     """What a ledger may be bounded by."""
 
     segment_bytes: int
-    keep_bytes: int
+    max_bytes: int
+    on_full: OnFull
+    keep_acknowledged_s: float | None
+    sync_s: float
+    anchor: Path | None
+    name: str
+    worker: str
+    boot: str | None
 
 
 @contextmanager
@@ -48,9 +59,9 @@ def ledger(
         made.close()
 
 
-def opened(made: Ledger, request_id: str, *, tenant: str = "acme", tokens: int = 100) -> None:
-    """A request's first dispatch."""
-    made.opened(
+def opened(made: Ledger, request_id: str, *, tenant: str = "acme", tokens: int = 100) -> bool:
+    """A request's first dispatch; whether it may go out."""
+    return made.opened(
         request_id,
         tenant=tenant,
         key_id="k1",
@@ -101,6 +112,16 @@ def request(made: Ledger, request_id: str, **what: int) -> None:
     """A whole request."""
     opened(made, request_id)
     made.ended(receipt(request_id, tokens=what.get("tokens", 7)))
+
+
+def notes_of(directory: Path, worker: str = "") -> list[Noted]:
+    """What the chain says of the ledger itself."""
+    found = []
+    for path in by_number(directory, worker).values():
+        for _, each in frames_of(path, KEY):
+            note = note_of(each) if each.kind is Kind.ANCHOR else None
+            found += [note] if note is not None else []
+    return found
 
 
 def segments(directory: Path) -> list[Path]:

@@ -14,7 +14,7 @@ from modgate.api.plan import Call, Drawn, Plan
 from modgate.api.relay import Usage
 from modgate.api.surface import Surface
 from modgate.draft import Draft, ending_of
-from modgate.errors import GatewayError, PluginFault, Unavailable
+from modgate.errors import GatewayError, LedgerUnavailable, PluginFault
 from modgate.gateway import Gateway
 from modgate.limits.headers import anthropic_headers
 from modgate.limits.headers import headers as rate_headers
@@ -64,8 +64,8 @@ class Bill:
     async def admit(self) -> None:
         """Charge the request itself; LimitReached, QuotaSpent or Overloaded."""
         draft = self._draft
-        if not self._state.ledger.writable:
-            raise Unavailable("the gateway cannot write its ledger, so it takes no requests")
+        if (reason := self._state.ledger.refusal) is not None:
+            raise LedgerUnavailable(reason)
         limiter = self._gateway.limiter
         admission = limiter.admit(draft.caller, now=self._now(), wall=draft.wall)
         self._seen = admission

@@ -21,6 +21,7 @@
      |- Unavailable                                           503     yes        no
      |   |- NoBackend               no_healthy_upstream
      |   |- Draining                draining
+     |   |- LedgerUnavailable       ledger_unavailable
      |   |- EngineMissing           engine_missing
      |   |- PolicyFailed            policy_failed
      |   `- ModelLoading            model_loading
@@ -247,6 +248,13 @@ class Draining(Unavailable):
     """This gateway is going away."""
 
     code = "draining"
+
+
+class LedgerUnavailable(Unavailable):
+    """The usage ledger takes no frame: what cannot be billed is not begun."""
+
+    code = "ledger_unavailable"
+    retry_after_s = 5.0
 
 
 class EngineMissing(Unavailable):

@@ -39,7 +39,7 @@ from modgate.demo import LOCAL_GROUP, demo_model, local_backend
 from modgate.dispatch import Dispatch
 from modgate.draft import Draft
 from modgate.engines.supervisor import EngineSpec
-from modgate.errors import ConfigError, PluginError, Problem
+from modgate.errors import ConfigError, LedgerUnavailable, PluginError, Problem
 from modgate.fleet.fleet import Fleet
 from modgate.host.installed import Installed, find, wanted
 from modgate.host.load import Host, Loaded, import_plugins, load
@@ -294,8 +294,7 @@ def _opener(state: State) -> Callable[[Draft], None]:
         """The open frame, before a request's first call goes out."""
         if draft.opened:
             return
-        draft.opened = True
-        state.ledger.opened(
+        draft.opened = state.ledger.opened(
             draft.request_id,
             tenant=draft.caller.tenant,
             key_id=draft.caller.key_id,
@@ -303,6 +302,8 @@ def _opener(state: State) -> Callable[[Draft], None]:
             modality=draft.modality,
             reserved=draft.reserved,
         )
+        if not draft.opened:
+            raise LedgerUnavailable("the gateway cannot write its usage ledger")
 
     return opened
 

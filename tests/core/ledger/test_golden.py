@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -10,7 +11,8 @@ from rigs.ledger import KEY, WALL, receipt
 from modgate.api.sink import Attempt
 from modgate.ledger.frames import Kind, SegmentHeader, chained, frame, segment_head
 from modgate.ledger.reader import rows, sums
-from modgate.ledger.records import Opened, crashed, ended_of
+from modgate.ledger.records import Adjusted, Noted, Opened, crashed, ended_of
+from modgate.ledger.segments import frames_of, note_of
 
 GOLDEN = Path(__file__).parent / "golden"
 HEADER = SegmentHeader(writer="4711", boot="0123456789abcdef", number=1, last=bytes(16))
@@ -41,33 +43,71 @@ OPENED = Opened(
 LOST = msgspec.structs.replace(OPENED, id="req_2")
 TOUCHED = Opened(id="req_2", wall=WALL + 5, touched={"llm.output_tokens": 12})
 ENDED = ended_of(receipt("req_1", attempts=(TRIED,)))
-CRASHED = crashed(LOST, TOUCHED.touched, LOST.wall)
+CRASHED = msgspec.structs.replace(
+    crashed(LOST, TOUCHED.touched, LOST.wall), units={"llm.output_tokens": 12}
+)
 
 
-def segment() -> bytes:
-    """A segment with a frame of each sort that is written today."""
-    data, last = segment_head(HEADER), HEADER.last
-    records = (
-        (Kind.OPEN, OPENED),
-        (Kind.OPEN, LOST),
-        (Kind.OPEN, TOUCHED),
-        (Kind.END, ENDED),
-        (Kind.END, CRASHED),
-    )
+ADJUSTED = Adjusted(
+    id="req_1",
+    sequence=1,
+    wall=WALL + 86_400,
+    reason="correction",
+    tenant="acme",
+    key_id="k1",
+    model="chat",
+    modality="llm",
+    units={"llm.output_tokens": -3},
+    note="the engine counted twice",
+)
+NOTED = Noted(
+    wall=WALL + 90,
+    what="recovered",
+    segment=1,
+    size_bytes=17,
+    crashed=1,
+    rebooted=True,
+    sync_s=0.02,
+    until=WALL + 80,
+)
+Records = Sequence[tuple[Kind, msgspec.Struct]]
+FIRST: Records = (
+    (Kind.OPEN, OPENED),
+    (Kind.OPEN, LOST),
+    (Kind.OPEN, TOUCHED),
+    (Kind.END, ENDED),
+    (Kind.END, CRASHED),
+)
+SECOND: Records = ((Kind.ANCHOR, NOTED), (Kind.ADJUST, ADJUSTED))
+
+
+def segment(header: SegmentHeader, records: Records) -> tuple[bytes, bytes]:
+    """A segment, and the chain that it ends with."""
+    data, last = segment_head(header), header.last
     for kind, record in records:
         payload = msgspec.msgpack.encode(record)
         last = chained(KEY, last, payload)
         data += frame(kind, payload, last)
-    return data
+    return data, last
 
 
-def test_the_bytes_on_disk_are_those_of_the_golden_file() -> None:
-    assert segment() == (GOLDEN / "segment-00000001.ledger").read_bytes()
+def test_the_bytes_on_disk_are_those_of_the_golden_files() -> None:
+    first, last = segment(HEADER, FIRST)
+    second, _ = segment(
+        SegmentHeader(writer="gw-1.89abcdef", boot="boot/0123456789abcdef", number=2, last=last),
+        SECOND,
+    )
+
+    assert first == (GOLDEN / "segment-00000001.ledger").read_bytes()
+    assert second == (GOLDEN / "segment-00000002.ledger").read_bytes()
 
 
-def test_the_golden_file_is_read_as_it_was_meant() -> None:
+def test_the_golden_files_are_read_as_they_were_meant() -> None:
     assert list(rows(GOLDEN, KEY)) == [ENDED, CRASHED]
     assert [(each.unit, each.amount, each.exact) for each in sums(GOLDEN, KEY)] == [
         ("llm.output_tokens", 19, False),
         ("llm.requests", 1, True),
     ]
+    frames = [each for _, each in frames_of(GOLDEN / "segment-00000002.ledger", KEY)]
+    assert note_of(frames[0]) == NOTED
+    assert msgspec.msgpack.decode(frames[1].payload, type=Adjusted) == ADJUSTED

@@ -31,6 +31,9 @@ SECOND = Attempt(
 )
 
 
+RESERVED = {"llm.output_tokens": 100}
+
+
 def packed(record: Ended | Opened) -> dict[str, object]:
     found: dict[str, object] = msgspec.msgpack.decode(msgspec.msgpack.encode(record))
     return found
@@ -89,11 +92,12 @@ def test_an_end_that_is_not_exact_says_so() -> None:
 
 
 def test_a_crash_is_billed_by_the_last_touch_as_an_estimate_at_the_time_it_began() -> None:
-    opened = Opened(v=1, id="req_1", wall=WALL, tenant="acme", reserved={"llm.output_tokens": 100})
+    opened = Opened(v=1, id="req_1", wall=WALL, tenant="acme", modality="llm", reserved=RESERVED)
     touched = crashed(opened, {"llm.output_tokens": 12}, opened.wall)
     never = crashed(opened, None, opened.wall)
 
-    assert (touched.units, never.units) == ({"llm.output_tokens": 12}, opened.reserved)
+    assert touched.units == {"llm.output_tokens": 12, "llm.requests": 1}
+    assert never.units == {"llm.output_tokens": 100, "llm.requests": 1}
     for end in (touched, never):
         assert (end.ending, end.by, end.exact, end.status) == (
             "gateway_crash",

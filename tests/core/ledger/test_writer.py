@@ -5,16 +5,16 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from threading import Event
 
 import pytest
-from rigs.ledger import KEY, Stopped, ledger, opened, receipt, request, segments
+from rigs.ledger import KEY, ledger, notes_of, opened, receipt, request, segments
 
 from modgate.ledger import writer as module
 from modgate.ledger.frames import read_head
 from modgate.ledger.reader import rows
-from modgate.ledger.writer import RETRY_S
 
 
 def ids(directory: Path) -> list[str]:
@@ -93,7 +93,7 @@ def test_a_start_begins_a_segment_of_its_own(tmp_path: Path) -> None:
 
 
 def test_a_full_ledger_takes_no_new_requests_and_still_ends_the_old_ones(tmp_path: Path) -> None:
-    with ledger(tmp_path, keep_bytes=1_000) as made:
+    with ledger(tmp_path, max_bytes=1_000) as made:
         assert made.writable
         opened(made, "old")
         for index in range(10):
@@ -109,38 +109,67 @@ def test_a_full_ledger_is_full_after_a_restart(tmp_path: Path) -> None:
         for index in range(10):
             request(made, f"r{index}")
 
-    with ledger(tmp_path, keep_bytes=1_000) as made:
+    with ledger(tmp_path, max_bytes=1_000) as made:
         assert not made.writable
 
 
-def test_a_disk_that_fails_raises_nothing_and_is_logged_once(
+def test_a_disk_that_fails_takes_no_request_keeps_the_ends_and_is_logged_once(
     tmp_path: Path, disk: Disk, caplog: pytest.LogCaptureFixture
 ) -> None:
-    clock = Stopped()
-    with ledger(tmp_path, clock=clock) as made, caplog.at_level(logging.INFO):
+    with ledger(tmp_path) as made, caplog.at_level(logging.INFO):
+        opened(made, "started")
         disk.fault = OSError(5, "Input/output error")
-        for name in "abc":
-            request(made, name)
+        assert not opened(made, "never")
+        made.ended(receipt("started"))
         assert not made.writable
+        assert not made.retry()
         disk.fault = None
-        clock.at += RETRY_S
-        assert made.writable  # one may try
-        request(made, "d")
+        assert made.retry()
         assert made.writable
+        request(made, "d")
 
-    assert [record.message for record in caplog.records] == [
-        "ledger does not write",
-        "ledger writes again",
-    ]
-    assert ids(tmp_path) == ["d"]
+    said = [record.message for record in caplog.records]
+    assert said == ["ledger does not write", "ledger writes again"]
+    assert ids(tmp_path) == ["started", "d"]
+
+
+def test_the_disk_is_asked_again_behind_the_requests_back(tmp_path: Path, disk: Disk) -> None:
+    with ledger(tmp_path) as made:
+        opened(made, "started")
+        disk.fault = OSError(28, "No space left on device")
+        made.ended(receipt("started"))
+        assert "full" in str(made.refusal)
+        disk.fault = None
+        end = time.monotonic() + 10
+        while not made.writable and time.monotonic() < end:
+            time.sleep(0.02)
+
+        assert ids(tmp_path) == ["started"]
+
+
+def test_ends_that_wait_for_the_disk_are_bounded_and_a_loss_is_counted(
+    tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "WAITING_AT_MOST", 1_000)
+    with ledger(tmp_path) as made:
+        disk.fault = OSError(28, "No space left on device")
+        for index in range(10):
+            made.ended(receipt(f"r{index}"))
+        lost = made.lost_frames
+        disk.fault = None
+        assert made.retry()
+
+    assert 0 < lost < 10
+    assert len(ids(tmp_path)) == 10 - lost
 
 
 def test_a_frame_that_only_half_fits_is_taken_back(tmp_path: Path, disk: Disk) -> None:
     with ledger(tmp_path) as made:
         request(made, "a")
         disk.room = 30
-        request(made, "lost")
+        assert not opened(made, "never")
         disk.room = None
+        assert made.retry()
         request(made, "b")
 
     assert ids(tmp_path) == ["a", "b"]
@@ -155,8 +184,9 @@ def test_a_segment_that_cannot_be_begun_is_begun_again_later(
     with ledger(tmp_path, segment_bytes=700) as made:
         request(made, "a")
         disk.room = room
-        request(made, "lost")
+        assert not opened(made, "never")
         disk.room = None
+        assert made.retry()
         request(made, "b")
 
     assert ids(tmp_path) == ["a", "b"]
@@ -189,6 +219,7 @@ def test_what_was_written_reaches_the_disk_within_a_moment(
 
 WRITES = """
 import sys
+import time
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from rigs.ledger import ledger, opened, receipt
@@ -231,46 +262,52 @@ def test_kill_9_loses_nothing_that_was_handed_over(tmp_path: Path, lines: int) -
     assert len(set(endings) - begun) <= 1
 
 
-def test_a_rotation_at_the_wrong_moment_does_not_end_the_syncing(
+def test_full_segments_are_synced_and_closed_with_the_next_group(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    synced, looked = Event(), Event()
+    synced: list[int] = []
     real = os.fdatasync
-
-    def fdatasync(fd: int) -> None:
-        real(fd)
-        synced.set()
-
-    with ledger(tmp_path) as made:
-        monkeypatch.setattr(module.os, "fdatasync", fdatasync)
-        monkeypatch.setattr(made._closing, "wait", lambda _: looked.set())
-        fd, made._fd = made._fd, -1
+    with ledger(tmp_path, segment_bytes=2_000) as made:
+        made._closing.set()  # its thread ends, the test syncs
         made._dirty.set()
-        assert looked.wait(5.0)
-        assert not synced.is_set()
-        made._fd = fd
-        request(made, "a")
+        made._syncer.join(10)
+        monkeypatch.setattr(os, "fdatasync", lambda fd: (synced.append(fd), real(fd))[1])
+        before = len(os.listdir("/proc/self/fd"))
+        for index in range(20):
+            request(made, f"r{index}")
+        files = len(segments(tmp_path))
+        made.sync()
 
-        assert synced.wait(5.0)
+        assert len(synced) == files > 4
+        assert made.synced == made.position
+        assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_a_disk_that_does_not_sync_does_not_end_the_syncing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_disk_that_did_not_keep_a_group_takes_no_request_until_a_new_segment_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    synced, failed = Event(), Event()
-    real = os.fdatasync
+    real, told = os.fdatasync, Event()
 
-    def fdatasync(fd: int) -> None:
-        if not failed.is_set():
-            failed.set()
-            raise OSError(5, "Input/output error")
-        real(fd)
-        synced.set()
+    def fails(fd: int) -> None:
+        told.set()
+        raise OSError(5, "Input/output error")
 
     with ledger(tmp_path) as made:
-        monkeypatch.setattr(module.os, "fdatasync", fdatasync)
+        monkeypatch.setattr(os, "fdatasync", fails)
         request(made, "a")
-        assert failed.wait(5.0)
+        assert told.wait(5.0)
+        end = time.monotonic() + 5
+        while made.writable and time.monotonic() < end:
+            time.sleep(0.01)
+        assert not made.writable
+        monkeypatch.setattr(os, "fdatasync", real)
+        end = time.monotonic() + 10
+        while not made.writable and time.monotonic() < end:
+            time.sleep(0.01)
         request(made, "b")
 
-        assert synced.wait(5.0)
+    notes = [note.what for note in notes_of(tmp_path)]
+    assert notes == ["unsynced", "resumed", "closed"]
+    assert len(segments(tmp_path)) == 2
+    assert ids(tmp_path) == ["a", "b"]
+    assert "ledger not synced" in caplog.text

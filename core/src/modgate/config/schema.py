@@ -87,8 +87,16 @@ class LedgerSection(Section):
     """The usage ledger."""
 
     key: SecretValue | None = Field(None, description="keys the ledger's chain")
+    name: str = Field("", description="this gateway's name in its sinks; default the host's name")
     segment: Bytes = Field(64 << 20, description="size at which a new segment file begins")
-    keep: Bytes = Field(8 << 30, description="bytes on disk; when full, new requests are refused")
+    max_bytes: Bytes = Field(8 << 30, description="bytes on disk at most")
+    on_full: Literal["refuse", "drop-oldest"] = Field(
+        "refuse", description="when they are reached: new requests get 503, or old segments go"
+    )
+    sync: Duration = Field(0.02, description="frames reach the disk in groups this far apart")
+    anchor: Path | None = Field(
+        None, description="a file on another disk that keeps the last chain head"
+    )
 
 
 class Deadlines(Section):

@@ -5,7 +5,7 @@ Rows per request, sums per tenant, and the proof that nobody edited it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,16 +14,21 @@ import msgspec
 from modgate.api.secret import Secret
 from modgate.ledger.frames import Kind, SegmentHeader, Tampered, Torn
 from modgate.ledger.records import Ended
-from modgate.ledger.segments import frames_of, segment_paths
+from modgate.ledger.segments import frames_of, segments, workers
 
 
 def rows(directory: Path, key: Secret | None = None) -> Iterator[Ended]:
-    """Every ended request, in order.  With the key the chain is proven on the way (Tampered).
+    """Every ended request, in order, one chain after the other.
 
-    A torn tail of the newest segment is where reading stops: it is being written, or a crash cut
-    it.
+    With the key the chain is proven on the way (Tampered).  A torn tail of the newest segment is
+    where reading stops: it is being written, or a crash cut it.
     """
-    paths = segment_paths(directory)
+    for worker in workers(directory):
+        yield from _rows_of(list(segments(directory, worker).values()), key)
+
+
+def _rows_of(paths: Sequence[Path], key: Secret | None) -> Iterator[Ended]:
+    """The same of one chain."""
     before: SegmentHeader | None = None
     last = b""
     for path in paths:

@@ -1,8 +1,12 @@
-"""What the frames say: a request was opened, and how it ended."""
+"""What the frames say.
+
+A request was opened, how it ended, what was put right later, and what befell the ledger itself.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 import msgspec
 
@@ -68,6 +72,61 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     policies: list[JsonObject] = []
 
 
+class Adjusted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A correction of a bill that was made: added to it, never written over it.
+
+    `sequence`: 1, 2, ... per request; with the request's id it is the key.  `units` may be
+    negative.
+    """
+
+    v: int = msgspec.field(default_factory=_version)
+    id: str
+    sequence: int
+    wall: float
+    reason: str
+    tenant: str = ""
+    key_id: str = ""
+    model: str = ""
+    modality: str = ""
+    units: Mapping[str, int] = {}
+    note: str = ""
+
+
+Event = Literal[
+    "closed",  # in order: whatever was written is on disk
+    "recovered",  # the writer before did not close; `crashed` requests got their end
+    "dropped",  # a whole segment made room; `last` is the chain that it ended with
+    "resumed",  # the disk takes frames again
+    "unsynced",  # the disk said that it did not keep what it took
+    "behind",  # a sink had acknowledged more than this directory holds
+    "replaced",  # a sink knows another ledger of this name, which is not in this directory
+]
+
+
+class Noted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An anchor frame: what befell the ledger itself, in the chain like everything else.
+
+    `segment`, `frames`, `size_bytes`: of what it is about.  `acknowledged`: all sinks had it.
+    `rebooted`: the machine went down in between, so that unsynced frames may be gone, of `sync_s`
+    seconds at most.  `until`: the wall time of the last frame that is known.
+    """
+
+    v: int = msgspec.field(default_factory=_version)
+    wall: float
+    what: Event
+    segment: int = 0
+    frames: int = 0
+    size_bytes: int = 0
+    last: bytes = b""
+    acknowledged: bool = False
+    rebooted: bool = False
+    crashed: int = 0
+    sync_s: float = 0.0
+    until: float = 0.0
+    writer: str = ""
+    sink: str = ""
+
+
 def ended_of(receipt: Receipt) -> Ended:
     """The record of a receipt."""
     return Ended(
@@ -107,6 +166,9 @@ def _attempt(attempt: object) -> JsonObject:
 
 def crashed(opened: Opened, touched: Mapping[str, int] | None, wall: float) -> Ended:
     """The end of a request that has none: the last touch, else the reserve, as an estimate."""
+    units = dict(touched if touched is not None else opened.reserved)
+    if opened.modality:
+        units[f"{opened.modality}.requests"] = 1
     return Ended(
         id=opened.id,
         wall=wall,
@@ -116,7 +178,7 @@ def crashed(opened: Opened, touched: Mapping[str, int] | None, wall: float) -> E
         key_id=opened.key_id,
         model=opened.model,
         modality=opened.modality,
-        units=dict(touched if touched is not None else opened.reserved),
+        units=units,
         reserved=dict(opened.reserved),
         exact=False,
         by="estimate",

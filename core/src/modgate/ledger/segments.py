@@ -1,4 +1,8 @@
-"""The segment files of a directory: found, read, and brought in order after a crash."""
+"""The segment files of a directory: found, read, and brought in order after a crash.
+
+Each worker of a gateway has a chain of its own: `segment-00000001.ledger`, or with a worker's name
+`segment-w2-00000001.ledger`.
+"""
 
 from __future__ import annotations
 
@@ -22,19 +26,40 @@ from modgate.ledger.frames import (
     read_frames,
     read_head,
 )
-from modgate.ledger.records import Opened
+from modgate.ledger.records import Noted, Opened
 
 log = logging.getLogger(__name__)
 
-NAME = re.compile(r"segment-(\d{8})\.ledger")
+NAME = re.compile(r"segment-(?:([a-z0-9]+)-)?(\d{8})\.ledger")
 FIRST_CHAIN = bytes(CHAIN_BYTES)
+HEAD_AT_MOST = 4096
 
 
-def segment_paths(directory: Path) -> list[Path]:
-    """The segments in order."""
-    if not directory.is_dir():
-        return []
-    return sorted(path for path in directory.iterdir() if NAME.fullmatch(path.name))
+def segment_name(worker: str, number: int) -> str:
+    """A segment's file name."""
+    return f"segment-{worker}-{number:08}.ledger" if worker else f"segment-{number:08}.ledger"
+
+
+def segments(directory: Path, worker: str = "") -> dict[int, Path]:
+    """A worker's segments by number, in order."""
+    found = {}
+    for path in directory.iterdir() if directory.is_dir() else ():
+        match = NAME.fullmatch(path.name)
+        if match is not None and (match[1] or "") == worker:
+            found[int(match[2])] = path
+    return dict(sorted(found.items()))
+
+
+def workers(directory: Path) -> list[str]:
+    """The workers that have written here; the one without a name is ''."""
+    names = [path.name for path in directory.iterdir()] if directory.is_dir() else []
+    return sorted({match[1] or "" for name in names if (match := NAME.fullmatch(name))})
+
+
+def head_of(path: Path) -> SegmentHeader:
+    """A segment's header; Torn or Tampered as `read_head`."""
+    with path.open("rb") as file:
+        return read_head(file.read(HEAD_AT_MOST))[0]
 
 
 def frames_of(path: Path, key: Secret | None) -> Iterator[tuple[SegmentHeader, Frame]]:
@@ -45,46 +70,89 @@ def frames_of(path: Path, key: Secret | None) -> Iterator[tuple[SegmentHeader, F
         yield header, frame
 
 
+class _Said(msgspec.Struct, frozen=True):
+    """As much of an `end` as recovery needs."""
+
+    id: str
+    wall: float = 0.0
+    duration_s: float = 0.0
+
+
 @dataclass(slots=True)
 class Recovered:
-    """What a directory held: where to go on, and the requests that were never ended."""
+    """What a directory held: where to go on, and the requests that were never ended.
+
+    `counts`: frames by segment.  `closed`: the writer before left in order.  `until`: the wall time
+    of the last frame.  `writer`, `boot`: of the newest segment.
+    """
 
     last: bytes = FIRST_CHAIN
     number: int = 0
     segments: int = 0
     frames: int = 0
     cut_bytes: int = 0
+    closed: bool = True
+    until: float = 0.0
+    writer: str = ""
+    boot: str = ""
+    counts: dict[int, int] = field(default_factory=dict)
     open: dict[str, tuple[Opened, dict[str, int] | None]] = field(default_factory=dict)
+
+    def began(self, header: SegmentHeader) -> None:
+        """A segment begins."""
+        self.segments += 1
+        self.last = header.last
+        self.writer, self.boot = header.writer, header.boot
+        self.counts[self.number] = 0
+        self.closed = False
 
     def saw(self, frame: Frame) -> None:
         """Fold one frame."""
         self.last = frame.chain
         self.frames += 1
+        self.counts[self.number] += 1
+        self.closed = False
         if frame.kind is Kind.END:
-            self.open.pop(str(frame.record()["id"]), None)
+            ended = msgspec.msgpack.decode(frame.payload, type=_Said)
+            self.until = max(self.until, ended.wall + ended.duration_s)
+            self.open.pop(ended.id, None)
         elif frame.kind is Kind.OPEN:
-            said = msgspec.msgpack.decode(frame.payload, type=Opened)
-            first = self.open.get(said.id)
-            if first is None and said.touched is None:
-                self.open[said.id] = (said, None)
-            elif first is not None and said.touched is not None:
-                self.open[said.id] = (first[0], dict(said.touched))
+            self._opened(msgspec.msgpack.decode(frame.payload, type=Opened))
+        elif frame.kind is Kind.ANCHOR:
+            noted = note_of(frame)
+            self.closed = noted is not None and noted.what == "closed"
+
+    def _opened(self, said: Opened) -> None:
+        self.until = max(self.until, said.wall)
+        first = self.open.get(said.id)
+        if first is None and said.touched is None:
+            self.open[said.id] = (said, None)
+        elif first is not None and said.touched is not None:
+            self.open[said.id] = (first[0], dict(said.touched))
 
 
-def recover(directory: Path, key: Secret) -> Recovered:
+def note_of(frame: Frame) -> Noted | None:
+    """What an anchor frame says; None for one of a version to come."""
+    try:
+        return msgspec.msgpack.decode(frame.payload, type=Noted)
+    except msgspec.DecodeError:
+        return None
+
+
+def recover(directory: Path, key: Secret, worker: str = "") -> Recovered:
     """Read all segments; a torn tail of the newest is cut off, a broken chain raises Tampered."""
     found = Recovered()
-    paths = segment_paths(directory)
-    for path in paths:
-        match = NAME.fullmatch(path.name)
-        found.number = int(match[1]) if match else found.number
+    paths = segments(directory, worker)
+    for number, path in paths.items():
+        found.number = number
         try:
             _fold(path, key, found)
         except Torn as torn:
-            if path != paths[-1]:
+            if number != max(paths):
                 raise Tampered(torn.offset) from torn
             size = path.stat().st_size
             found.cut_bytes = size - torn.offset
+            found.closed = False
             if torn.offset == 0:  # not even its header: left empty it would be torn for ever
                 path.unlink()
             else:
@@ -98,7 +166,6 @@ def _fold(path: Path, key: Secret, found: Recovered) -> None:
     header, offset = read_head(data)
     if found.segments and header.last != found.last:
         raise Tampered(0)
-    found.segments += 1
-    found.last = header.last
+    found.began(header)
     for frame in read_frames(data, offset, key, header.last):
         found.saw(frame)

@@ -1,39 +1,53 @@
 """Writing the ledger: each frame is handed to the kernel at once, the disk follows in groups.
 
-A killed process loses nothing that was written; a power cut loses at most what came since the last
-group.  Nothing here raises into a request: a disk that fails turns `writable` off, which refuses
-new requests, and is logged once.
+A killed process loses nothing that was written; a power cut loses at most what came within `sync_s`
+and the time of two syncs.  Nothing here raises into a request: `opened` answers whether it may
+start, and an end that the disk does not take waits in memory until it does.
 """
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import threading
+from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
 from modgate.api.secret import Secret
 from modgate.api.sink import Receipt
 from modgate.clock import Clock
-from modgate.ledger.frames import Chain, Kind, SegmentHeader, frame, segment_head
-from modgate.ledger.records import Ended, Opened, crashed, ended_of
-from modgate.ledger.segments import recover, segment_paths
+from modgate.ledger.anchor import AnchorFile
+from modgate.ledger.disk import NOWHERE, Disk, Position
+from modgate.ledger.frames import Chain, Kind, SegmentHeader, frame
+from modgate.ledger.identity import Hold, machine_boot, writer_id
+from modgate.ledger.records import Adjusted, Ended, Event, Noted, Opened, crashed, ended_of
+from modgate.ledger.segments import Recovered, head_of, recover
 
 log = logging.getLogger(__name__)
 
 SEGMENT_BYTES = 64 << 20
-KEEP_BYTES = 8 << 30
-SYNC_EVERY_S = 0.02
+MAX_BYTES = 8 << 30
+SYNC_S = 0.02
 RETRY_S = 1.0
+WAITING_AT_MOST = 64 << 20  # bytes of ends that a full disk keeps in memory
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+OnFull = Literal["refuse", "drop-oldest"]
 
 _encoder = msgspec.msgpack.Encoder()
 
 
 class Ledger:
-    """One writer on one directory.  `open_requests` are those with an open frame and no end."""
+    """One writer on one directory.
+
+    `worker`: its own chain, beside those of other workers.  `name`: of this gateway in its sinks.
+    `acked`: by sink the segment that it still needs; all before it were acknowledged.
+    """
 
     def __init__(
         self,
@@ -42,44 +56,102 @@ class Ledger:
         clock: Clock,
         *,
         segment_bytes: int = SEGMENT_BYTES,
-        keep_bytes: int = KEEP_BYTES,
+        max_bytes: int = MAX_BYTES,
+        on_full: OnFull = "refuse",
+        keep_acknowledged_s: float | None = None,
+        sync_s: float = SYNC_S,
+        anchor: Path | None = None,
+        name: str = "",
+        worker: str = "",
+        boot: str | None = None,
     ) -> None:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.directory = directory
+        self.worker = worker
+        self._hold = Hold(directory, worker)
         self._chain = Chain(key)
         self._clock = clock
         self._segment_bytes = segment_bytes
-        self._keep_bytes = keep_bytes
-        self._boot = os.urandom(8).hex()
-        found = recover(directory, key)
-        self._last = found.last
-        self._number = found.number
-        self._written = 0
-        self._kept = sum(path.stat().st_size for path in segment_paths(directory))
-        self._fd = -1
-        self._failed_at: float | None = None
-        self.frames = 0
-        self.cut_bytes = found.cut_bytes
+        self.max_bytes = max_bytes
+        self._on_full = on_full
+        self._keep_acknowledged_s = keep_acknowledged_s
+        self._sync_s = sync_s
+        self._machine = machine_boot() if boot is None else boot
+        self._boot = f"{self._machine}/{os.urandom(8).hex()}"
+        self._waiting: deque[tuple[Kind, bytes]] = deque()
+        self._waiting_bytes = 0
+        self._trouble = ""
+        self._unkept = 0
+        self._lock = threading.Lock()
         self._dirty = threading.Event()
         self._closing = threading.Event()
-        self._rotate()
+        self.acked: dict[str, int] = {}
+        self.frames = self.lost_frames = self.dropped_segments = self.dropped_unacknowledged = 0
+        try:
+            found = recover(directory, key, worker)
+        except BaseException:
+            self._hold.close()
+            raise
+        self.writer = writer_id(found.writer, name, worker)
+        self._anchor = AnchorFile.of(anchor, self.writer, worker)
+        self._last = found.last
+        self._disk = Disk.of(directory, worker, found.number, found.counts)
+        self.cut_bytes = found.cut_bytes
+        self.recovered = len(found.open)
+        self.synced = NOWHERE
+        self._begin()
+        self._ended_by_the_crash(found)
+        self._dirty.set()
+        self._syncer = threading.Thread(target=self._run, name="ledger-sync", daemon=True)
+        self._syncer.start()
+
+    def _ended_by_the_crash(self, found: Recovered) -> None:
+        if found.segments and not found.closed:
+            machine = found.boot.partition("/")[0]
+            self._note(
+                "recovered",
+                segment=found.number,
+                size_bytes=found.cut_bytes,
+                crashed=len(found.open),
+                rebooted=machine != self._machine,
+                sync_s=self._sync_s,
+                until=found.until,
+            )
         for opened, touched in found.open.values():
             self._end(crashed(opened, touched, opened.wall))
-        self.recovered = len(found.open)
-        if self.recovered:
-            log.warning("requests cut by a crash are billed", extra={"requests": self.recovered})
-        self._syncer = threading.Thread(target=self._sync, name="ledger-sync", daemon=True)
-        self._syncer.start()
+        if found.open:
+            extra = {"requests": len(found.open)}
+            log.warning("requests cut by a crash are billed", extra=extra)
 
     @property
     def writable(self) -> bool:
-        """Whether new requests may be admitted.
+        """Whether new requests may be admitted."""
+        return self.refusal is None
 
-        The disk takes frames, and the bound is not reached.
-        """
-        if self._failed_at is not None and self._clock.now() - self._failed_at < RETRY_S:
-            return False
-        return self._kept < self._keep_bytes
+    @property
+    def refusal(self) -> str | None:
+        """Why no new request is admitted, for the client; None when all is well."""
+        if self._trouble:
+            return self._trouble
+        if self._disk.kept >= self.max_bytes and self._on_full == "refuse":
+            return "the gateway's usage ledger is full, so it takes no requests"
+        return None
+
+    @property
+    def position(self) -> Position:
+        """Behind the newest frame."""
+        with self._lock:
+            return Position(self._disk.number, self._disk.written, self._disk.frames, self._last)
+
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes of all segments."""
+        return self._disk.kept
+
+    def behind(self, segment: int, offset: int, frames: int) -> tuple[int, int]:
+        """Frames and bytes from a position to the newest frame."""
+        with self._lock:
+            return self._disk.behind(segment, offset, frames)
 
     def opened(
         self,
@@ -90,8 +162,8 @@ class Ledger:
         model: str,
         modality: str,
         reserved: Mapping[str, int],
-    ) -> None:
-        """A request's first call is about to go out."""
+    ) -> bool:
+        """A request's first call is about to go out.  False: it must not, nothing could bill it."""
         record = Opened(
             id=request_id,
             wall=self._clock.wall(),
@@ -101,93 +173,200 @@ class Ledger:
             modality=modality,
             reserved=dict(reserved),
         )
-        self._put(Kind.OPEN, _encoder.encode(record))
+        return self._put(Kind.OPEN, _encoder.encode(record))
 
     def touched(self, request_id: str, units: Mapping[str, int]) -> None:
-        """A long request has used so much: the bill if the gateway dies now."""
-        record = Opened(id=request_id, wall=self._clock.wall(), touched=dict(units))
-        self._put(Kind.OPEN, _encoder.encode(record))
+        """A long request has used so much: the bill if the gateway dies now.
+
+        One that has used nothing yet leaves the reserve standing.
+        """
+        if any(units.values()):
+            record = Opened(id=request_id, wall=self._clock.wall(), touched=dict(units))
+            self._put(Kind.OPEN, _encoder.encode(record))
 
     def ended(self, receipt: Receipt) -> None:
         """A request's end."""
         self._end(ended_of(receipt))
 
-    def _end(self, record: Ended) -> None:
-        self._put(Kind.END, _encoder.encode(record))
+    def adjusted(self, record: Adjusted) -> None:
+        """A bill that was made is put right by a row of its own."""
+        self._keep(Kind.ADJUST, _encoder.encode(record))
 
-    def _put(self, kind: Kind, payload: bytes) -> None:
-        chain = self._chain.after(self._last, payload)
-        data = frame(kind, payload, chain)
-        try:
-            if self._fd < 0 or self._written + len(data) > self._segment_bytes:
-                self._rotate()
-            self._write(data)
-        except OSError as error:
-            self._fail(error)
+    def noted(self, what: Event, **about: int | str | float | bytes) -> None:
+        """Something befell the ledger: written into the chain, for `modgate ledger gaps`."""
+        record = msgspec.convert({"wall": self._clock.wall(), "what": what, **about}, Noted)
+        self._put(Kind.ANCHOR, _encoder.encode(record))
+
+    def _note(self, what: Event, **about: int | str | float | bytes) -> None:
+        """The same, under the lock or before there is a second thread."""
+        record = msgspec.convert({"wall": self._clock.wall(), "what": what, **about}, Noted)
+        self._append(Kind.ANCHOR, _encoder.encode(record))
+
+    def _end(self, record: Ended) -> None:
+        self._keep(Kind.END, _encoder.encode(record))
+
+    def _keep(self, kind: Kind, payload: bytes) -> None:
+        """A frame that must not be lost: what the disk does not take waits."""
+        if self._put(kind, payload):
             return
-        if self._failed_at is not None:
-            self._failed_at = None
-            log.warning("ledger writes again", extra={"directory": self.directory.name})
-        self._last = chain
-        self.frames += 1
+        with self._lock:
+            if self._waiting_bytes + len(payload) > WAITING_AT_MOST:
+                self.lost_frames += 1
+                log.error("ledger frame lost", extra={"frames": self.lost_frames})
+                return
+            self._waiting.append((kind, payload))
+            self._waiting_bytes += len(payload)
+
+    def _put(self, kind: Kind, payload: bytes) -> bool:
+        with self._lock:
+            try:
+                self._append(kind, payload)
+            except OSError as error:
+                self._fail(error)
+                return False
         if not self._dirty.is_set():  # same result without it: a set event costs a lock to set
             self._dirty.set()
+        return True
 
-    def _write(self, data: bytes) -> None:
-        """All of it or nothing: half a frame would look like a torn tail in the middle."""
-        written = os.write(self._fd, data)
-        if written != len(data):
-            os.ftruncate(self._fd, self._written)
-            raise OSError("a short write")
-        self._written += written
-        self._kept += written
+    def _append(self, kind: Kind, payload: bytes) -> None:
+        """Write a frame, with room made for it where that may be made."""
+        chain = self._chain.after(self._last, payload)
+        data = frame(kind, payload, chain)
+        disk = self._disk
+        try:
+            if not disk.ready or (disk.frames and disk.written + len(data) > self._segment_bytes):
+                self._begin()
+                return self._append(kind, payload)  # a note may have gone before it
+            disk.append(data)
+        except OSError as error:
+            if error.errno not in FULL or not self._drop_oldest():
+                raise
+            return self._append(kind, payload)
+        self._last = chain
+        self.frames += 1
+        return None
+
+    def _begin(self) -> None:
+        """A new segment."""
+        number = self._disk.number + 1
+        self._disk.begin(
+            SegmentHeader(writer=self.writer, boot=self._boot, number=number, last=self._last)
+        )
+        while self._disk.kept + self._segment_bytes > self.max_bytes and self._drop_oldest():
+            pass
+
+    def _drop_oldest(self) -> bool:
+        """Remove the oldest full segment if it may go: acknowledged ones are the oldest."""
+        if self._on_full != "drop-oldest":
+            return False
+        number = min(self._disk.sizes, default=self._disk.number)
+        if number == self._disk.number:
+            return False
+        self._drop(number)
+        return True
+
+    def _drop(self, number: int) -> None:
+        acknowledged = bool(self.acked) and number < min(self.acked.values())
+        size, count = self._disk.sizes[number], self._disk.counts.get(number, 0)
+        following = min(each for each in self._disk.sizes if each > number)
+        last = head_of(self._disk.path(following)).last
+        self._disk.drop(number)
+        self.dropped_segments += 1
+        about = {"segment": number, "frames": count, "size_bytes": size}
+        if not acknowledged:
+            self.dropped_unacknowledged += count
+            log.error("ledger segment dropped before a sink had it", extra=about)
+        else:
+            log.info("acknowledged ledger segment dropped", extra=about)
+        self._note("dropped", **about, last=last, acknowledged=acknowledged)
 
     def _fail(self, error: OSError) -> None:
-        if self._failed_at is None:
-            log.error("ledger does not write", extra={"reason": type(error).__name__})
-        self._failed_at = self._clock.now()
+        if self._trouble:
+            return
+        full = error.errno in FULL
+        reason = "the disk of its usage ledger is full" if full else "it cannot write its ledger"
+        self._trouble = f"the gateway takes no requests: {reason}"
+        log.error("ledger does not write", extra={"reason": error.strerror or str(error)})
 
-    def _rotate(self) -> None:
-        """Begin a new segment; the old one is on disk first."""
-        if self._fd >= 0:
-            os.fdatasync(self._fd)
-            os.close(self._fd)
-            self._fd = -1
-        number = self._number + 1
-        header = SegmentHeader(
-            writer=f"{os.getpid()}", boot=self._boot, number=number, last=self._last
-        )
-        path = self.directory / f"segment-{number:08}.ledger"
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        head = segment_head(header)
-        try:
-            if os.write(fd, head) != len(head):
-                raise OSError("a short write")
-        except OSError:
-            os.close(fd)
-            path.unlink()  # frames behind half a header could not be read
-            raise
-        self._fd, self._number, self._written = fd, number, len(head)
-        self._kept += len(head)
-
-    def _sync(self) -> None:
-        while not self._closing.is_set():
-            self._dirty.wait()
-            self._dirty.clear()
-            fd = self._fd
+    def retry(self) -> bool:
+        """Whether the disk takes frames: after trouble, those that wait are tried."""
+        with self._lock:
+            if not self._trouble:
+                return True
             try:
-                if fd >= 0:  # else it is being rotated
-                    os.fdatasync(fd)
+                if self._unkept:
+                    self._note("unsynced", segment=self._unkept)
+                    self._unkept = 0
+                self._note("resumed", frames=len(self._waiting))
+                while self._waiting:
+                    kind, payload = self._waiting[0]
+                    self._append(kind, payload)
+                    self._waiting.popleft()
+                    self._waiting_bytes -= len(payload)
             except OSError:
-                continue  # a segment that was rotated meanwhile was synced then
-            self._closing.wait(SYNC_EVERY_S)
+                return False
+            self._trouble = ""
+        self._dirty.set()
+        log.warning("ledger writes again", extra={"directory": self.directory.name})
+        return True
+
+    def sync(self) -> None:
+        """Bring to the disk what was written so far."""
+        with self._lock:
+            group = self._disk.group(self._last)
+        try:
+            self._disk.sync(group)
+        except OSError as error:
+            self._unsynced(error, group.position)
+            return
+        self.synced = group.position
+        self._anchor.keep(group.position, self._clock.wall())
+
+    def _unsynced(self, error: OSError, position: Position) -> None:
+        """The disk did not keep what it took: what is there stays as it is, and a new segment
+        begins (a second sync would answer that all is well and prove nothing)."""
+        with self._lock:
+            self._fail(error)
+            self._disk.retire()
+            self._unkept = position.segment
+        log.error("ledger not synced", extra={"segment": position.segment})
+
+    def _run(self) -> None:
+        while not self._closing.is_set():
+            self._dirty.wait(RETRY_S)
+            if self._dirty.is_set():
+                self._dirty.clear()
+                self.sync()
+            if self._trouble and not self._closing.wait(RETRY_S):
+                self.retry()
+            self._anchor.keep(self.synced, self._clock.wall())
+            if self._keep_acknowledged_s is not None:
+                self._drop_acknowledged(self._keep_acknowledged_s)
+            self._closing.wait(self._sync_s)
+
+    def _drop_acknowledged(self, after_s: float) -> None:
+        """Remove what every sink has had for so long."""
+        needed = min(self.acked.values(), default=0)
+        with self._lock:
+            for number in [each for each in self._disk.sizes if each < needed]:
+                if number == self._disk.number:
+                    continue
+                age_s = self._clock.wall() - self._disk.path(number).stat().st_mtime
+                if age_s > after_s:
+                    self._drop(number)
 
     def close(self) -> None:
-        """Everything on disk, and the file closed."""
+        """Everything on disk, and the file closed; a second time does nothing."""
+        if self._closing.is_set():
+            return
         self._closing.set()
         self._dirty.set()
         self._syncer.join(timeout=5.0)
-        if self._fd >= 0:
-            os.fdatasync(self._fd)
-            os.close(self._fd)
-            self._fd = -1
+        if self._trouble:
+            self.retry()
+        self.noted("closed")
+        with self._lock:
+            self._disk.retire()
+        self.sync()
+        self._anchor.keep(self.synced, self._clock.wall(), at_once=True)
+        self._hold.close()

@@ -95,7 +95,7 @@ class Admin:
             "draining": state.draining,
             "in_hand": state.live,
             "queued": state.fleet.queued,
-            "ledger": {"writable": state.ledger.writable},
+            "ledger": _ledger(state),
             "limits": _limits(state),
             "spool": {"bytes": state.spool.used, "files": state.spool.files},
             "engines": {name: vars_of(e) for name, e in state.engines.states().items()},
@@ -132,6 +132,17 @@ class Admin:
         except (ConfigError, PluginError, OSError) as error:
             return _json({"reloaded": False, "problems": plain(error).splitlines()}, 400)
         return _json({"reloaded": True, "needs_restart": list(waiting)})
+
+
+def _ledger(state: State) -> Json:
+    """Whether frames are taken, and how full the directory is."""
+    ledger = state.ledger
+    return {
+        "writable": ledger.writable,
+        "reason": ledger.refusal,
+        "bytes": ledger.kept_bytes,
+        "max_bytes": ledger.max_bytes,
+    }
 
 
 def _limits(state: State) -> Json:

@@ -20,14 +20,13 @@ from modgate.engines.supervisor import Engines
 from modgate.errors import ConfigError, PluginError, Problem, plain
 from modgate.gateway import Gateway, Overrides, Plan, build, plan
 from modgate.http.tls import TlsFiles
-from modgate.ledger.frames import Tampered
-from modgate.ledger.writer import Ledger
 from modgate.limits.redis_store import MissingRedis, RedisStore
 from modgate.limits.shared import Shared
 from modgate.limits.state import LimitState
 from modgate.observe.observer import Observer
 from modgate.observe.otel import Exporter, MissingExtra
 from modgate.server.admin import Admin
+from modgate.server.books import open_ledger
 from modgate.server.gauges import register
 from modgate.server.listeners import CUT_S, Address, Listener, drain
 from modgate.server.public import Public
@@ -102,19 +101,10 @@ class App:
         clock = SystemClock()
         spool = Spool(file.spool.directory or root / "spool", file.spool.at_most)
         try:
-            ledger = Ledger(
-                root / "ledger",
-                file.ledger.key or files.kept("ledger-key"),
-                clock,
-                segment_bytes=file.ledger.segment,
-                keep_bytes=file.ledger.keep,
-            )
             exporter = Exporter(file.trace.otlp) if file.trace.otlp else None
-        except Tampered as error:
-            text = f"the ledger in {root / 'ledger'} was changed by somebody else: {error}"
-            raise ConfigError([Problem(message=text, path="ledger")]) from None
         except MissingExtra as error:
             raise ConfigError([Problem(message=str(error), path="trace.otlp")]) from None
+        ledger = open_ledger(made, files, clock)
         store = file.limits.store
         shared = None
         if store is not None:

@@ -33,6 +33,21 @@ def register(state: State) -> None:
         lambda: one(state.ledger.frames),
     )
     registry.gauge(
+        "modgate_ledger_bytes",
+        "bytes of the ledger's segments",
+        lambda: one(state.ledger.kept_bytes),
+    )
+    registry.gauge(
+        "modgate_ledger_lost_frames",
+        "ends that neither disk nor memory could hold, since the start",
+        lambda: one(state.ledger.lost_frames),
+    )
+    registry.gauge(
+        "modgate_ledger_dropped_frames",
+        "frames in segments that made room before every sink had them, since the start",
+        lambda: one(state.ledger.dropped_unacknowledged),
+    )
+    registry.gauge(
         "modgate_limit_store_up",
         "1 while limits are shared at their store, 0 while each gateway keeps a share of them",
         lambda: {} if state.shared is None else one(float(not state.shared.down)),

@@ -1,0 +1,26 @@
+"""Chains that nobody writes any more: a gateway with fewer workers ends what the others left."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from modgate.api.secret import Secret
+from modgate.clock import Clock
+from modgate.ledger.identity import Held
+from modgate.ledger.segments import workers
+from modgate.ledger.writer import Ledger
+
+
+def end_what_others_left(directory: Path, key: Secret, clock: Clock, *, own: str) -> int:
+    """Recover every chain but `own` that no living worker holds; how many requests were ended."""
+    ended = 0
+    for worker in workers(directory):
+        if worker == own:
+            continue
+        try:
+            left = Ledger(directory, key, clock, worker=worker)
+        except Held:
+            continue
+        ended += left.recovered
+        left.close()
+    return ended

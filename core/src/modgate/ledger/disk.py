@@ -1,0 +1,170 @@
+"""The files of one chain: appended to whole or not at all, brought to the disk in groups.
+
+One side appends (under the ledger's lock), the other (the ledger's thread) syncs and closes: only
+it closes a descriptor, so that a segment which is full costs the event loop no wait for the disk.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from modgate.ledger.frames import SegmentHeader, segment_head
+from modgate.ledger.segments import FIRST_CHAIN, segment_name, segments
+
+FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+
+
+class Position(NamedTuple):
+    """Behind a frame: its segment, the bytes and frames of that up to here, and the chain."""
+
+    segment: int = 0
+    offset: int = 0
+    frames: int = 0
+    last: bytes = FIRST_CHAIN
+
+
+NOWHERE = Position()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unsynced:
+    """What one group brings to the disk: frames up to `position`."""
+
+    position: Position
+    fd: int
+    full: tuple[int, ...]
+    created: bool
+
+
+@dataclass(slots=True, eq=False)
+class Disk:
+    """The segments of one worker.
+
+    `sizes` and `counts`: bytes and frames by number, `kept`: bytes of all; the newest is being
+    written, and its frames are `frames`.
+    """
+
+    directory: Path
+    worker: str
+    number: int = 0
+    written: int = 0
+    frames: int = 0
+    sizes: dict[int, int] = field(default_factory=dict)
+    counts: dict[int, int] = field(default_factory=dict)
+    kept: int = 0
+    _fd: int = -1
+    _half: bool = False
+    _full: list[int] = field(default_factory=list)
+    _created: bool = False
+
+    @classmethod
+    def of(cls, directory: Path, worker: str, number: int, counts: dict[int, int]) -> Disk:
+        """What lies there; `number`: the highest that was ever used."""
+        sizes = {n: path.stat().st_size for n, path in segments(directory, worker).items()}
+        return cls(
+            directory,
+            worker,
+            number=number,
+            sizes=sizes,
+            counts=counts,
+            kept=sum(sizes.values()),
+        )
+
+    @property
+    def ready(self) -> bool:
+        """Whether a segment is open."""
+        return self._fd >= 0
+
+    def path(self, number: int) -> Path:
+        """A segment's file."""
+        return self.directory / segment_name(self.worker, number)
+
+    def retire(self) -> None:
+        """Nothing more goes into the newest segment; the next group syncs and closes it."""
+        if self._fd >= 0:
+            self._full.append(self._fd)
+            self._fd = -1
+            self.counts[self.number] = self.frames
+
+    def begin(self, header: SegmentHeader) -> None:
+        """A new segment; OSError leaves none behind."""
+        self.retire()
+        path, head = self.path(header.number), segment_head(header)
+        fd = os.open(path, FLAGS, 0o600)
+        try:
+            if os.write(fd, head) != len(head):
+                raise OSError(errno.ENOSPC, "a short write")
+        except OSError:
+            os.close(fd)
+            path.unlink()  # frames behind half a header could not be read
+            raise
+        self._fd, self.number, self.written, self.frames = fd, header.number, len(head), 0
+        self._grew(len(head))
+        self._created = True
+
+    def append(self, data: bytes) -> None:
+        """All of it or nothing: half a frame would look like a torn tail in the middle."""
+        if self._half:
+            os.ftruncate(self._fd, self.written)
+            self._half = False
+        written = os.write(self._fd, data)
+        if written != len(data):
+            self._half = True
+            os.ftruncate(self._fd, self.written)
+            self._half = False
+            raise OSError(errno.ENOSPC, "a short write")
+        self.written += written
+        self.frames += 1
+        self._grew(written)
+
+    def _grew(self, count: int) -> None:
+        self.kept += count
+        self.sizes[self.number] = self.sizes.get(self.number, 0) + count
+
+    def drop(self, number: int) -> None:
+        """Remove a segment."""
+        self.path(number).unlink(missing_ok=True)
+        self.kept -= self.sizes.pop(number, 0)
+        self.counts.pop(number, None)
+
+    def behind(self, segment: int, offset: int, frames: int) -> tuple[int, int]:
+        """Frames and bytes from a position to the newest frame."""
+        counts = {**self.counts, self.number: self.frames}
+        later = [number for number in self.sizes if number >= segment]
+        known = segment in self.sizes
+        return (
+            sum(counts.get(number, 0) for number in later) - frames * known,
+            sum(self.sizes[number] for number in later) - offset * known,
+        )
+
+    def group(self, last: bytes) -> Unsynced:
+        """What is to be synced now; `last`: the chain behind the newest frame."""
+        full, self._full = tuple(self._full), []
+        created, self._created = self._created, False
+        position = Position(self.number, self.written, self.frames, last)
+        return Unsynced(position=position, fd=self._fd, full=full, created=created)
+
+    def sync(self, group: Unsynced) -> None:
+        """Bring a group to the disk; OSError when the disk did not take it."""
+        failed: OSError | None = None
+        for fd in group.full:
+            try:
+                os.fdatasync(fd)
+            except OSError as error:
+                failed = error
+            finally:
+                os.close(fd)
+        if group.created:  # a file whose name is lost is lost
+            folder = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+        if group.fd >= 0:
+            os.fdatasync(group.fd)
+        if failed is not None:
+            raise failed

@@ -1,0 +1,34 @@
+"""The ledger as the file wants it, opened and brought in order."""
+
+from __future__ import annotations
+
+from modgate.clock import Clock
+from modgate.errors import ConfigError, Problem
+from modgate.gateway import Plan
+from modgate.ledger.adopt import end_what_others_left
+from modgate.ledger.frames import Tampered
+from modgate.ledger.writer import Ledger
+from modgate.server.secrets import StateDirectory
+
+
+def open_ledger(made: Plan, files: StateDirectory, clock: Clock) -> Ledger:
+    """The ledger in the state directory; ConfigError for one that somebody else changed."""
+    section, directory = made.linked.file.ledger, files.path / "ledger"
+    key = section.key or files.kept("ledger-key")
+    try:
+        ledger = Ledger(
+            directory,
+            key,
+            clock,
+            segment_bytes=section.segment,
+            max_bytes=section.max_bytes,
+            on_full=section.on_full,
+            sync_s=section.sync,
+            anchor=section.anchor,
+            name=section.name,
+        )
+        end_what_others_left(directory, key, clock, own=ledger.worker)
+    except Tampered as error:
+        text = f"the ledger in {directory} was changed by somebody else: {error}"
+        raise ConfigError([Problem(message=text, path="ledger")]) from None
+    return ledger

@@ -1,0 +1,98 @@
+"""A power cut: writes since the last sync are gone, and files whose names were not synced."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from rigs.ledger import KEY, ledger, notes_of, opened, receipt, segments
+
+from modgate.ledger import disk as module
+from modgate.ledger.reader import rows
+from modgate.ledger.writer import Ledger
+
+
+class Cache:
+    """The kernel's cache of a disk: what was synced survives `cut`, all else does not."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.synced: dict[int, int] = {}  # bytes by inode
+        self.named: set[int] = set()
+        self.sync, self.sync_all = os.fdatasync, os.fsync
+
+    def fdatasync(self, fd: int) -> None:
+        self.sync(fd)
+        found = os.fstat(fd)
+        self.synced[found.st_ino] = found.st_size
+
+    def fsync(self, fd: int) -> None:
+        self.sync_all(fd)
+        self.named |= {path.stat().st_ino for path in segments(self.folder)}
+
+    def cut(self) -> None:
+        """The power goes, and comes back."""
+        for path in segments(self.folder):
+            inode = path.stat().st_ino
+            if inode in self.named:
+                os.truncate(path, self.synced.get(inode, 0))
+            else:
+                path.unlink()
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cache:
+    made = Cache(tmp_path)
+    monkeypatch.setattr(module.os, "fdatasync", made.fdatasync)
+    monkeypatch.setattr(module.os, "fsync", made.fsync)
+    return made
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Iterator[Ledger]:
+    """A ledger whose thread has ended: the test says when a group goes to the disk."""
+    with ledger(tmp_path, boot="before", segment_bytes=4_000) as opened_:
+        opened_._closing.set()
+        opened_._dirty.set()
+        opened_._syncer.join(10)
+        yield opened_
+        opened_._hold.close()
+
+
+@pytest.mark.parametrize("synced", [0, 1, 7, 30, 60])
+def test_a_power_cut_takes_what_was_not_synced_and_the_chain_says_how_much_it_may_be(
+    tmp_path: Path, cache: Cache, made: Ledger, synced: int
+) -> None:
+    for index in range(60):
+        if index == synced:
+            made.sync()
+        opened(made, f"r{index}")
+        made.ended(receipt(f"r{index}"))
+    if synced == 60:
+        made.sync()
+    cache.cut()
+    made._hold.close()
+    with ledger(tmp_path, boot="after", sync_s=0.02) as again:
+        assert again.recovered == 0
+
+    assert [row.id for row in rows(tmp_path, KEY)] == [f"r{index}" for index in range(synced)]
+    notes = [note for note in notes_of(tmp_path) if note.what == "recovered"]
+    assert [(note.rebooted, note.sync_s) for note in notes] == [(True, 0.02)]
+
+
+def test_a_request_whose_end_was_lost_with_the_power_is_billed_as_a_crash(
+    tmp_path: Path, cache: Cache, made: Ledger
+) -> None:
+    opened(made, "r", tokens=40)
+    made.touched("r", {"llm.output_tokens": 9})
+    made.sync()
+    made.ended(receipt("r", tokens=12))
+    cache.cut()
+    made._hold.close()
+    with ledger(tmp_path, boot="after"):
+        pass
+
+    [row] = rows(tmp_path, KEY)
+    assert (row.ending, row.units["llm.output_tokens"]) == ("gateway_crash", 9)

@@ -1,0 +1,141 @@
+"""A disk that is full: refused, or the oldest goes, and what was begun is billed all the same."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rigs.ledger import KEY, Stopped, ledger, notes_of, opened, receipt, request, segments
+
+from modgate.ledger import disk as module
+from modgate.ledger.reader import rows
+
+
+def ids(directory: Path) -> list[str]:
+    return [row.id for row in rows(directory, KEY)]
+
+
+def test_the_oldest_segments_make_room_and_the_chain_says_so(tmp_path: Path) -> None:
+    with ledger(tmp_path, segment_bytes=2_000, max_bytes=6_000, on_full="drop-oldest") as made:
+        for index in range(60):
+            request(made, f"r{index}")
+            assert made.writable
+        dropped = made.dropped_segments
+        kept = made.kept_bytes
+
+    notes = [note for note in notes_of(tmp_path) if note.what == "dropped"]
+    left = ids(tmp_path)
+    assert kept <= 6_000
+    assert dropped > 5
+    assert left == [f"r{index}" for index in range(60 - len(left), 60)]
+    assert notes
+    assert not any(note.acknowledged for note in notes)
+    assert made.dropped_unacknowledged > 0
+    with ledger(tmp_path):
+        pass
+
+
+def test_what_a_sink_has_is_dropped_without_a_loss(tmp_path: Path) -> None:
+    with ledger(tmp_path, segment_bytes=2_000, max_bytes=6_000, on_full="drop-oldest") as made:
+        for index in range(60):
+            made.acked["sink"] = made.position.segment
+            request(made, f"r{index}")
+
+        assert made.dropped_segments > 5
+        assert made.dropped_unacknowledged == 0
+
+
+def test_of_two_sinks_the_slower_decides_what_was_acknowledged(tmp_path: Path) -> None:
+    with ledger(tmp_path, segment_bytes=2_000, max_bytes=6_000, on_full="drop-oldest") as made:
+        made.acked["slow"] = 1
+        for index in range(60):
+            made.acked["fast"] = made.position.segment
+            request(made, f"r{index}")
+
+        assert made.dropped_unacknowledged > 0
+
+
+def test_what_every_sink_has_had_for_long_is_removed(tmp_path: Path) -> None:
+    clock = Stopped(10**9)  # far behind the files' own times
+    with ledger(tmp_path, segment_bytes=2_000, clock=clock, keep_acknowledged_s=60.0) as made:
+        for index in range(20):
+            request(made, f"r{index}")
+        made.acked["sink"] = made.position.segment
+        made._drop_acknowledged(60.0)
+
+        assert len(segments(tmp_path)) <= 2  # the notes of it may have begun another
+        assert made.dropped_unacknowledged == 0
+
+
+def test_a_full_disk_takes_the_ends_where_old_segments_may_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, limit = os.write, 9_000
+
+    def write(fd: int, data: bytes) -> int:
+        if sum(path.stat().st_size for path in segments(tmp_path)) + len(data) > limit:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(fd, data)
+
+    monkeypatch.setattr(module.os, "write", write)
+    with ledger(tmp_path, segment_bytes=2_000, on_full="drop-oldest") as made:
+        for index in range(60):
+            request(made, f"r{index}")
+            assert made.writable
+
+        assert made.lost_frames == 0
+        assert ids(tmp_path)[-1] == "r59"
+
+
+FILLS = """
+import resource, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from rigs.ledger import ledger, opened, receipt
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
+with ledger(Path(sys.argv[1])) as made:
+    begun = [f"r{index}" for index in range(1000) if opened(made, f"r{index}")]
+    assert 10 < len(begun) < 1000, len(begun)
+    assert "full" in made.refusal, made.refusal
+    for name in begun:
+        made.ended(receipt(name))
+    print(len(begun), flush=True)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    if sys.argv[3] == "room":
+        assert made.retry()
+    else:
+        import os
+        os._exit(9)
+"""
+
+
+@pytest.mark.parametrize("then", ["room", "killed"])
+def test_a_file_that_may_not_grow_loses_no_request_that_was_begun(
+    tmp_path: Path, then: str
+) -> None:
+    tests = Path(__file__).parents[2]
+    command = [sys.executable, "-c", FILLS, str(tmp_path), str(tests), then]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == (0 if then == "room" else 9), done.stderr
+    with ledger(tmp_path):
+        pass
+
+    found = {row.id: row.ending for row in rows(tmp_path, KEY)}
+    assert len(found) == int(done.stdout)
+    assert set(found.values()) == {"ok" if then == "room" else "gateway_crash"}
+
+
+def test_a_full_ledger_says_why_it_refuses(tmp_path: Path) -> None:
+    with ledger(tmp_path, max_bytes=1_000) as made:
+        opened(made, "old")
+        for index in range(10):
+            request(made, f"r{index}")
+
+        assert "full" in str(made.refusal)
+        made.ended(receipt("old"))
+
+    assert ids(tmp_path)[-1] == "old"
