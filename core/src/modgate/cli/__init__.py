@@ -15,6 +15,7 @@ class Lazy(click.Group):
         "models",
         "keys",
         "usage",
+        "cost",
         "try",
         "licences",
         "version",

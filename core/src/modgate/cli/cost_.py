@@ -1,0 +1,101 @@
+"""`modgate cost`: what the ledger's requests cost, by the price books and by the machines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from modgate.api.json import Json
+from modgate.cli.problems import told
+from modgate.cli.rows import Format, ledger_of, selected
+from modgate.cli.rows import told as printed
+from modgate.invoice import Group
+
+if TYPE_CHECKING:
+    from modgate.gateway import Plan
+    from modgate.hardware import Hardware
+    from modgate.invoice import Key, MoneyLine, Span
+
+IDLE = "(idle)"
+NAMES = ("currency", "requests", "unpriced", "price", "hardware")
+
+
+@click.command("cost")
+@selected
+@click.option("--hardware", is_flag=True, help="share out the backends' `cost_per_hour`, too")
+def command(
+    path: Path | None,
+    directory: Path | None,
+    tenant: str | None,
+    by: tuple[Group, ...],
+    begin: int | None,
+    end: int | None,
+    form: Format | None,
+    hardware: bool,
+) -> None:
+    """Rate the ledger by the price books of --config, by groups.
+
+    `price` is the sum of what is priced; `unpriced` counts the requests with units that are not.
+    With --hardware the time is whole hours, `hardware` is each group's share of what the backends
+    cost in it, and what nobody used has a line a backend.
+    """
+    from modgate.gateway import plan
+    from modgate.invoice import Span, Tariff, TooManyLines, money_by, within
+    from modgate.ledger.reader import rows
+    from modgate.prices.books import Books
+
+    if path is None:
+        raise click.UsageError("say which file has the price books: --config FILE")
+    with told():
+        span = Span.of(begin, end)
+        ledger = ledger_of(path, directory)
+        made = plan(path)
+        tariff = Tariff(Books(made.linked.books), made.units)
+        try:
+            found = money_by(within(rows(ledger), span, tenant), by, tariff)
+        except TooManyLines as error:
+            raise click.ClickException(str(error)) from None
+        machines = _shared(made, ledger, by, span) if hardware else None
+    printed((*by, *NAMES), list(_lines(found, by, tariff.books.currency, machines)), form)
+
+
+def _shared(made: Plan, ledger: Path, by: Sequence[Group], span: Span) -> Hardware:
+    """Every tenant's share of the backends: one tenant's depends on who else was there."""
+    import time
+
+    from modgate.hardware import Hardware, shared
+    from modgate.ledger.reader import rows
+
+    if not span.hours:
+        raise click.UsageError("with --hardware the time is whole hours")
+    costs = {
+        backend.name: backend.cost_per_hour.micro
+        for backend in made.linked.file.backend
+        if backend.cost_per_hour is not None
+    }
+    if not costs:
+        raise click.UsageError("no [[backend]] has a cost_per_hour")
+    weights = {name: each.weights for name, each in made.loaded.modalities.items()}
+    found = shared(Hardware(costs, weights, by, span), rows(ledger), time.time())
+    if found.late:
+        text = f"{found.late} stays came after their hour was shared out, and are not charged"
+        click.echo(text, err=True)
+    return found
+
+
+def _lines(
+    found: dict[Key, MoneyLine], by: Sequence[Group], currency: str, machines: Hardware | None
+) -> Iterable[Sequence[Json]]:
+    from modgate.invoice import decimal
+
+    shares = machines.shares if machines is not None else {}
+    for key, line in found.items():
+        priced = (currency, line.requests, line.unpriced, decimal(line.micro))
+        yield *key, *priced, decimal(shares.get(key, 0)) if machines is not None else ""
+    if machines is not None:
+        blank = [""] * (len(by) - 1)
+        for backend, micro in sorted(machines.idle.items()):
+            yield f"{IDLE} {backend}", *blank, currency, 0, 0, decimal(0), decimal(micro)

@@ -1,0 +1,183 @@
+"""What the ledger's rows come to: units and money, by whatever an operator or a tenant asks.
+
+Everything is a stream over rows; what is kept is one line a group, and a bound on these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Literal, TypeVar, get_args
+
+from modgate.ledger.records import Ended
+from modgate.prices.books import Books
+from modgate.prices.rating import Rated, Tried, Used, rate
+from modgate.units import UnitTable
+
+Group = Literal["tenant", "key", "model", "modality", "region", "day"]
+GROUPS: tuple[Group, ...] = get_args(Group)
+LINES_AT_MOST = 100_000
+
+Key = tuple[str, ...]
+Line = TypeVar("Line")
+
+
+class TooManyLines(Exception):
+    """There are more groups than are counted at once: ask for a shorter time, or for fewer."""
+
+    def __init__(self) -> None:
+        super().__init__(f"more than {LINES_AT_MOST} lines; ask for a shorter time or fewer groups")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """Requests that began at `begin` or later and before `end` (epoch seconds)."""
+
+    begin: float = 0.0
+    end: float = float("inf")
+
+    @staticmethod
+    def of(begin: float | None, end: float | None) -> Span:
+        """From what was asked: None is as early, or as late, as there is."""
+        return Span(begin=begin or 0.0, end=float("inf") if end is None else end)
+
+    @property
+    def hours(self) -> bool:
+        """Whether it is of whole hours."""
+        return self.begin % 3600 == 0 and (self.end == float("inf") or self.end % 3600 == 0)
+
+    def holds(self, wall: float) -> bool:
+        """Whether a request of this start is meant."""
+        return self.begin <= wall < self.end
+
+
+def used_of(row: Ended) -> Used:
+    """A row as rating wants it."""
+    return Used(
+        id=row.id,
+        wall=row.wall,
+        tenant=row.tenant,
+        model=row.model,
+        modality=row.modality,
+        slo=row.slo,
+        units=row.units,
+        tried=[
+            Tried(
+                region=str(each.get("region", "")),
+                model=str(each.get("model", "")),
+                ok=each.get("state") == "ok",
+            )
+            for each in row.attempts
+        ],
+    )
+
+
+def group_of(row: Ended, by: Sequence[Group]) -> Key:
+    """Where a row belongs."""
+    return tuple(_member(row, name) for name in by)
+
+
+def _member(row: Ended, name: Group) -> str:
+    match name:
+        case "tenant":
+            return row.tenant
+        case "key":
+            return row.key_id
+        case "model":
+            return row.model
+        case "modality":
+            return row.modality
+        case "region":
+            return used_of(row).region
+        case "day":
+            return f"{datetime.fromtimestamp(row.wall, UTC):%Y-%m-%d}"
+
+
+@dataclass(slots=True)
+class UnitsLine:
+    """A sum of one unit: `exact` until some request's count is a floor or an estimate."""
+
+    amount: int = 0
+    requests: int = 0
+    exact: bool = True
+
+
+@dataclass(slots=True)
+class MoneyLine:
+    """A sum of money in micro-units.
+
+    `unpriced`: requests with units that no price was found for, which are not in `micro`.
+    """
+
+    requests: int = 0
+    micro: int = 0
+    unpriced: int = 0
+
+
+def units_by(rows: Iterable[Ended], by: Sequence[Group]) -> dict[Key, UnitsLine]:
+    """Units by group and unit, the unit's full name last; TooManyLines."""
+    found: dict[Key, UnitsLine] = {}
+    for row in rows:
+        front = group_of(row, by)
+        for unit, count in row.units.items():
+            line = _line(found, (*front, unit), UnitsLine)
+            line.amount += count
+            line.requests += 1
+            line.exact = line.exact and row.exact
+    return dict(sorted(found.items()))
+
+
+@dataclass(frozen=True, slots=True)
+class Tariff:
+    """The price books and what they are about."""
+
+    books: Books = field(default_factory=Books)
+    units: UnitTable = field(default_factory=UnitTable)
+
+    def rated(self, row: Ended) -> Rated:
+        """One request's lines, by the book in force when it began."""
+        return rate(used_of(row), self.books.in_force(row.wall), self.units)
+
+
+def money_by(rows: Iterable[Ended], by: Sequence[Group], tariff: Tariff) -> dict[Key, MoneyLine]:
+    """What requests cost by the books, by group; TooManyLines."""
+    found: dict[Key, MoneyLine] = {}
+    for row in rows:
+        line = _line(found, group_of(row, by), MoneyLine)
+        rated = tariff.rated(row)
+        line.requests += 1
+        line.micro += rated.micro
+        line.unpriced += bool(rated.unpriced)
+    return dict(sorted(found.items()))
+
+
+def _line(found: dict[Key, Line], key: Key, make: type[Line]) -> Line:
+    """The group's line, made when it is the first."""
+    line = found.get(key)
+    if line is None:
+        if len(found) >= LINES_AT_MOST:
+            raise TooManyLines
+        line = found[key] = make()
+    return line
+
+
+def within(rows: Iterable[Ended], span: Span, tenant: str | None = None) -> Iterator[Ended]:
+    """The rows of a time, and of one tenant."""
+    for row in rows:
+        if span.holds(row.wall) and (tenant is None or row.tenant == tenant):
+            yield row
+
+
+def decimal(micro: int) -> str:
+    """Micro-units as an amount: `1250000` is `1.250000`."""
+    sign, left = ("-", -micro) if micro < 0 else ("", micro)
+    return f"{sign}{left // 1_000_000}.{left % 1_000_000:06}"
+
+
+def shown_units(units: Mapping[str, int], table: UnitTable) -> dict[str, str]:
+    """Counts as they are shown outside: `asr.audio_seconds` = `12.345`."""
+    return {
+        table.public(name): table.units[name].outside(count) if name in table.units else str(count)
+        for name, count in units.items()
+    }

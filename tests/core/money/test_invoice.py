@@ -1,0 +1,89 @@
+"""What rows come to, by whatever is asked."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from rigs.ledger import WALL, receipt
+
+from modgate import invoice
+from modgate.api.price import MICRO, Book, Case, Price
+from modgate.api.sink import Attempt
+from modgate.invoice import (
+    GROUPS,
+    Span,
+    Tariff,
+    TooManyLines,
+    decimal,
+    money_by,
+    units_by,
+    used_of,
+    within,
+)
+from modgate.ledger.records import Ended, ended_of
+from modgate.prices.books import Books
+from modgate.units import Unit, UnitTable
+
+UNITS = UnitTable.of({"llm": (Unit("output_tokens", "written", learned=True),)})
+EURO_EACH = Case(prices={"llm.output_tokens": Price(pico=MICRO * MICRO, per=1)})
+BOOK = Book(name="b", currency="EUR", effective=int(WALL), cases=(EURO_EACH,))
+TARIFF = Tariff(Books((BOOK,)), UNITS)
+TRIED = Attempt(call=0, backend="eu-1", region="eu", model="chat", began_s=0.0, span="", state="ok")
+
+
+def row(name: str, *, later_s: float = 0.0, key: str = "k1", **what: object) -> Ended:
+    made = replace(receipt(name, attempts=(TRIED,), **what), key_id=key)
+    return ended_of(replace(made, wall=WALL + later_s))
+
+
+def test_a_row_is_used_where_its_attempts_ran() -> None:
+    used = used_of(row("a"))
+
+    assert (used.region, used.model, used.slo, used.tenant) == ("eu", "chat", "gold", "acme")
+
+
+def test_units_are_summed_by_every_group() -> None:
+    rows = [row("a", tokens=7), row("b", tokens=5, exact=False), row("c", later_s=86_400)]
+    found = units_by(rows, GROUPS)
+    first = ("acme", "k1", "chat", "llm", "eu", "2026-01-01", "llm.output_tokens")
+
+    assert (found[first].amount, found[first].requests, found[first].exact) == (12, 2, False)
+    assert len(found) == 4
+
+
+def test_money_is_the_sum_of_the_rows_and_what_is_unpriced_is_counted_apart() -> None:
+    rows = [row("a", tokens=7), row("b", tokens=5, tenant="beta"), row("c", later_s=-1)]
+    found = money_by(rows, ("tenant",), TARIFF)
+
+    assert (found["acme",].micro, found["acme",].requests, found["acme",].unpriced) == (
+        7 * MICRO,
+        2,
+        1,
+    )
+    assert (found["beta",].micro, found["beta",].unpriced) == (5 * MICRO, 0)
+
+
+def test_a_span_holds_its_beginning_and_not_its_end() -> None:
+    rows = [row("a", later_s=at) for at in (-1, 0, 9, 10)]
+    span = Span.of(WALL, WALL + 10)
+
+    assert [each.wall - WALL for each in within(rows, span)] == [0, 9]
+    assert list(within(rows, Span.of(None, None), "beta")) == []
+
+
+def test_the_number_of_groups_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(invoice, "LINES_AT_MOST", 2)
+    rows = [row("a", key=str(at)) for at in range(3)]
+
+    with pytest.raises(TooManyLines, match="more than 2 lines"):
+        money_by(rows, ("key",), TARIFF)
+
+
+def test_an_amount_is_shown_to_the_last_micro_unit() -> None:
+    assert [decimal(n) for n in (0, 1, 1_250_000, -1_000_001)] == [
+        "0.000000",
+        "0.000001",
+        "1.250000",
+        "-1.000001",
+    ]
