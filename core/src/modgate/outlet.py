@@ -89,7 +89,7 @@ class Outlet:
             )
 
     async def _send_ping(self, head: Head, ping: bytes) -> None:
-        await self._open(head)
+        self._open(head)
         await self._write(ping)
 
     async def emit(self, relay: Relay, data: Sequence[bytes]) -> None:
@@ -99,19 +99,19 @@ class Outlet:
             return
         if not self.reply.opened:
             self._head = relay.head
-            await self._open(relay.head)
+            self._open(relay.head)
         if self._draft.first_byte_s is None:
             self._draft.first_byte_s = self._draft.elapsed()
         await self._write(data[0] if len(data) == 1 else b"".join(data))
         if self.reply.gone:
             raise Cancelled("the client closed the connection")
 
-    async def _open(self, head: Head) -> None:
+    def _open(self, head: Head) -> None:
         if self.reply.opened:
             return
         sse = SSE_HEADERS if head.kind == "sse" else {}
         kind = {"content-type": head.content_type}
-        await self.reply.open(200, {**self._ids(), **kind, **sse, **self._extra(), **head.headers})
+        self.reply.open(200, {**self._ids(), **kind, **sse, **self._extra(), **head.headers})
 
     async def _write(self, data: bytes) -> None:
         await self.reply.write(data)
@@ -124,7 +124,7 @@ class Outlet:
     async def finish(self, relay: Relay, units: str) -> None:
         """The reply ended well."""
         if relay.head.kind != "whole":
-            await self._open(relay.head)
+            self._open(relay.head)
             await self._quiet()
             await self.reply.end()
         else:

@@ -90,6 +90,10 @@ class Connection(RequestHandler):
         if self._current_request is None and not self._messages:
             self.force_close()
 
+    async def drained(self) -> None:
+        """The client has read enough for more to be written; ConnectionError when it left."""
+        await self._drain_helper()
+
     def connection_lost(self, exc: BaseException | None) -> None:
         """Tell the running request, then let aiohttp clean up."""
         self._heard()

@@ -4,29 +4,55 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from aiohttp import web
-from multidict import CIMultiDict
+from aiohttp.http import HttpVersion11
 
 from modgate.http.connection import Connection
+from modgate.http.head import LAST_CHUNK, chunk, head
 
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, for no time at all
+JOINED_AT_MOST = 1 << 16  # a larger body is not copied to stand behind its head
+
+
+class Sent(web.StreamResponse):
+    """What aiohttp is given for a reply that went out already: it has only the connection left."""
+
+    def __init__(self, keep_alive: bool) -> None:
+        super().__init__()
+        self._stays = keep_alive
+
+    @property
+    def keep_alive(self) -> bool:
+        """Whether the connection takes another request."""
+        return self._stays
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        """Nothing: the head is sent."""
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Nothing: the body is sent."""
+
+
+STAYS, CLOSES = Sent(True), Sent(False)
 
 
 class Reply:
-    """One request's reply.  Writing after the client left is silent: `gone` says so.
+    """One request's reply, written to the connection as it is.
 
-    `writing_since`: loop time since when a write waits for the client to read; None when none does.
+    Writing after the client left is silent: `gone` says so.  `writing_since`: loop time since when
+    a write waits for the client to read; None when none does.
     """
 
     __slots__ = (
         "_closes",
         "_connection",
+        "_framed",
+        "_head",
         "_leaving",
         "_now",
         "_request",
-        "_response",
         "_send_gone",
         "bytes_out",
         "ended",
@@ -44,22 +70,23 @@ class Reply:
         leaving: Callable[[], bool] = bool,
     ) -> None:
         """`leaving`: asked when the head is made; then the reply says `Connection: close`."""
+        connection = request.protocol
+        assert isinstance(connection, Connection)
         self._request = request
+        self._connection = connection
         self._now = now
         self._leaving = leaving
-        self._closes = False
-        protocol = request.protocol
-        self._connection = protocol if isinstance(protocol, Connection) else None
-        self._response: web.StreamResponse | None = None
+        self._closes = not request.keep_alive
+        self._head = b""  # made, and to travel with the first bytes of the body
+        self._framed = False
         self._send_gone: Callable[[], None] | None = None
         self.opened = False
         self.ended = False
-        self.gone = request.transport is None
+        self.gone = connection.transport is None
         self.bytes_out = 0
         self.status = 0
         self.writing_since: float | None = None
-        if self._connection is not None:
-            self._connection.on_lost = self._lost
+        connection.on_lost = self._lost
 
     def on_gone(self, callback: Callable[[], None] | None) -> None:
         """Call this once when the client leaves; at once if it has left already."""
@@ -74,61 +101,72 @@ class Reply:
 
     async def whole(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
         """Send a reply of known length."""
-        self.opened = True
-        self.status = status
-        response = web.Response(status=status, headers=CIMultiDict(headers), body=body)
-        self._begin(response)
-        self.writing_since = self._now()
-        try:
-            await response.prepare(self._request)
-            await response.write_eof()
+        self._begin(status, headers, len(body))
+        front, self._head = self._head, b""
+        if self._request.method == "HEAD":
+            body = b""
+        await self._send(front + body if len(body) < JOINED_AT_MOST else (front, body))
+        if not self.gone:
             self.bytes_out += len(body)
             self.ended = True
-        except ConnectionError:
-            self._lost()
-        finally:
-            self.writing_since = None
 
-    async def open(self, status: int, headers: Mapping[str, str]) -> None:
+    def open(self, status: int, headers: Mapping[str, str]) -> None:
         """Open a reply of unknown length; the head travels with the first write."""
+        self._begin(status, headers, None)
+        self._framed = self._http_1_1
+
+    @property
+    def _http_1_1(self) -> bool:
+        return self._request.version >= HttpVersion11
+
+    def _begin(self, status: int, headers: Mapping[str, str], length: int | None) -> None:
         self.opened = True
         self.status = status
-        response = web.StreamResponse(status=status, headers=CIMultiDict(headers))
-        self._begin(response)
-        try:
-            await response.prepare(self._request)
-        except ConnectionError:
-            self._lost()
-
-    def _begin(self, response: web.StreamResponse) -> None:
-        self._response = response
-        if self._closes or self._leaving():
-            response.force_close()
+        modern = self._http_1_1
+        if self._leaving() or (length is None and not modern):
+            self._closes = True
+        self._head = head(
+            status, headers, length=length, http_1_1=modern, keep_alive=not self._closes
+        )
 
     async def write(self, data: bytes) -> None:
         """Send more; waits while the client does not read."""
         if self.gone or not data:
             return
-        assert self._response is not None
-        self.writing_since = self._now()
-        try:
-            await self._response.write(data)
+        framed = chunk(data) if self._framed else data
+        if self._head:
+            framed, self._head = self._head + framed, b""
+        await self._send(framed)
+        if not self.gone:
             self.bytes_out += len(data)
-        except ConnectionError:
-            self._lost()
-        finally:
-            self.writing_since = None
 
     async def end(self) -> None:
         """End an open reply so that it looks whole."""
         if self.gone:
             return
-        assert self._response is not None
+        last, self._head = self._head + (LAST_CHUNK if self._framed else b""), b""
+        await self._send(last)
+        self.ended = not self.gone
+
+    async def _send(self, data: bytes | Sequence[bytes]) -> None:
+        """Hand bytes to the kernel, and wait while it has enough of them."""
+        transport = self._connection.transport
+        if transport is None:
+            self._lost()
+            return
+        if isinstance(data, bytes):
+            transport.write(data)
+        else:
+            transport.writelines(data)
+        if not self._connection.writing_paused:
+            return
+        self.writing_since = self._now()
         try:
-            await self._response.write_eof()
-            self.ended = True
+            await self._connection.drained()
         except ConnectionError:
             self._lost()
+        finally:
+            self.writing_since = None
 
     def abort(self) -> None:
         """Cut the connection, so that a body that failed cannot look whole.
@@ -147,12 +185,12 @@ class Reply:
     def close_after(self) -> None:
         """Say that this connection is not used again."""
         self._closes = True
-        if self._connection is not None:
-            self._connection.close()
+        self._connection.close()
 
     def finish(self) -> web.StreamResponse:
         """What aiohttp's handler must return."""
-        if self._connection is not None:
-            self._connection.on_lost = None
+        self._connection.on_lost = None
         self._send_gone = None
-        return self._response if self._response is not None else web.Response(status=500)
+        if not self.opened:
+            return web.Response(status=500)
+        return CLOSES if self._closes or not self.ended else STAYS

@@ -1,0 +1,62 @@
+"""The head of a reply as bytes.  Source: RFC 9112 4, 6 and 9.3 (the body's length, keep-alive)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from email.utils import formatdate
+from functools import lru_cache
+from http import HTTPStatus
+
+SERVER = "modgate"
+
+
+def head(
+    status: int,
+    headers: Mapping[str, str],
+    *,
+    length: int | None,
+    http_1_1: bool = True,
+    keep_alive: bool = True,
+) -> bytes:
+    """Status line and headers with what frames the body and says whether the connection stays.
+
+    `length` None: chunked, or until the connection closes where the client knows no chunks.
+    ValueError for a header that would be more than one line.
+    """
+    lines = [_status_line(status), *map("%s: %s".__mod__, headers.items())]
+    if length is not None:
+        lines.append(f"content-length: {length}")
+    elif http_1_1:
+        lines.append("transfer-encoding: chunked")
+    if not keep_alive:
+        lines.append("connection: close")
+    elif not http_1_1:
+        lines.append("connection: keep-alive")
+    made = "\r\n".join((*lines, _common(int(time.time())), "", ""))
+    if made.count("\n") != len(lines) + 3 or made.count("\r") != len(lines) + 3:
+        raise ValueError("a reply header has more than one line")
+    return made.encode("utf-8", "surrogateescape")
+
+
+def chunk(data: bytes) -> bytes:
+    """A piece of a chunked body."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+LAST_CHUNK = b"0\r\n\r\n"
+
+
+@lru_cache(maxsize=128)
+def _status_line(status: int) -> str:
+    try:
+        reason = HTTPStatus(status).phrase
+    except ValueError:
+        reason = ""
+    return f"HTTP/1.1 {status} {reason}"
+
+
+@lru_cache(maxsize=2)
+def _common(second: int) -> str:
+    """What every reply of this second says."""
+    return f"date: {formatdate(second, usegmt=True)}\r\nserver: {SERVER}"
