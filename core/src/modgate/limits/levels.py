@@ -126,11 +126,15 @@ class Levels:
             self._levels.pop(limit.key, None)
             return
         found = self._levels.get(limit.key)
-        at_ms = max(now_ms, found.at_ms) if found is not None and limit.kind == "b" else now_ms
-        gone_ms = at_ms + -(-value // max(1, limit.amount)) + 1000
+        if found is None:
+            found = self._levels[limit.key] = _Level(limit.kind, 0, now_ms, 0)
+        if limit.kind != "b" or now_ms > found.at_ms:
+            found.at_ms = now_ms
+        found.value = max(0, value)
         if limit.kind == "w":
-            gone_ms = limit.period_ms + WINDOW_KEPT_MS
-        self._levels[limit.key] = _Level(limit.kind, max(0, value), at_ms, gone_ms)
+            found.gone_ms = limit.period_ms + WINDOW_KEPT_MS
+        else:
+            found.gone_ms = found.at_ms + -(-value // max(1, limit.amount)) + 1000
 
     def _add(self, limit: Limit, delta: int, now_ms: int) -> None:
         if delta:
@@ -173,10 +177,13 @@ class Levels:
         self._sweep(now_ms)
         if rid in self._records:
             return None
-        waits = [self.wait_ms(limit, count, now_ms) for limit, count in wanted]
-        worst = max(waits, default=0)
-        if worst > 0:
-            return Denied(worst, waits.index(worst))
+        denied = None
+        for index, (limit, count) in enumerate(wanted):
+            wait_ms = self.wait_ms(limit, count, now_ms)
+            if wait_ms > (denied.wait_ms if denied is not None else 0):
+                denied = Denied(wait_ms, index)
+        if denied is not None:
+            return denied
         charged = []
         for limit, count in wanted:
             taken = min(count, limit.burst) if limit.kind == "b" else count

@@ -3,36 +3,97 @@ said when one is reached."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from math import inf
 
-from modgate.api.auth import PERIOD_S, Caller, Rate
+from modgate.api.auth import PERIOD_S, Caller, Limits, Rate
 from modgate.errors import GatewayError, LimitReached, QuotaSpent
 from modgate.limits.levels import Limit
 from modgate.units import REQUESTS, UnitTable
 
+KNOWN_AT_MOST = 50_000  # by key, modality and model
+WINDOW_KNOWN_S = 60.0  # a wall clock that was set is noticed by then
 CLEARS_S = 120.0  # what takes longer is a spent quota, not a limit to wait for
 
 
+@dataclass(frozen=True, slots=True)
+class Met:
+    """A rate that a request meets, and the limit that it is at that moment."""
+
+    rate: Rate
+    limit: Limit
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What was found for a caller: good for those limits, from one wall time until another."""
+
+    limits: Limits
+    begin: float
+    end: float
+    met: Sequence[Met]
+
+
 class Rates:
-    """The rates of a snapshot.  `ms`: monotonic seconds as milliseconds of the levels' clock."""
+    """The rates of a snapshot.  `ms`: monotonic seconds as milliseconds of the levels' clock.
+
+    `began` and `wall` are one moment, by which windows are told.
+    """
 
     def __init__(self, units: UnitTable, ms: Callable[[float], int]) -> None:
         self._units = units
         self._ms = ms
-        # Both maps: by tenants, keys and models of the snapshot.
-        self._buckets: dict[tuple[str, str, Rate], Limit] = {}
-        self._known: dict[tuple[str, str, str], list[Rate]] = {}
+        self._known: dict[tuple[str, str, str, str], _Known] = {}
 
-    def limit(self, caller: Caller, rate: Rate, *, began: float, wall: float) -> Limit:
-        """A rate as a limit; `began` and `wall` are one moment, by which windows are told.
+    def of_caller(self, caller: Caller, *, began: float, wall: float) -> Sequence[Met]:
+        """All of the caller's rates."""
+        return self._met(caller, "*", "", began, wall)
+
+    def of_guard(self, caller: Caller, *, began: float, wall: float) -> Sequence[Met]:
+        """Those that are charged before anything is known of the request."""
+        return self._met(caller, "", "", began, wall)
+
+    def of_model(
+        self, caller: Caller, modality: str, model: str, *, began: float, wall: float
+    ) -> Sequence[Met]:
+        """Those on units of a modality, and on the requests of a model."""
+        return self._met(caller, modality, model, began, wall)
+
+    def _met(
+        self, caller: Caller, modality: str, model: str, began: float, wall: float
+    ) -> Sequence[Met]:
+        """Looked up: it is the same for all requests of a key until a window ends."""
+        at = (caller.tenant, caller.key_id, modality, model)
+        known = self._known.get(at)
+        limits = caller.policy.limits
+        if known is not None and known.limits is limits and known.begin <= wall < known.end:
+            return known.met
+        if len(self._known) >= KNOWN_AT_MOST:
+            self._known.clear()
+        begin, end, met = -inf, inf, []
+        for rate in self._wanted(limits.rates, modality, model):
+            if rate.period in ("day", "month"):
+                begin, end = wall, min(end, window(rate.period, wall)[1], wall + WINDOW_KNOWN_S)
+            met.append(Met(rate, self._limit(caller, rate, began=began, wall=wall)))
+        self._known[at] = _Known(limits, begin, end, met)
+        return met
+
+    @staticmethod
+    def _wanted(rates: Iterable[Rate], modality: str, model: str) -> Iterable[Rate]:
+        if modality == "*":
+            return rates
+        if not modality:
+            return filter(guards, rates)
+        return _tightest(rates, modality, model)
+
+    def _limit(self, caller: Caller, rate: Rate, *, began: float, wall: float) -> Limit:
+        """A rate as a limit.
 
         Its identity leaves the amount out, so a changed one keeps its level.  A window's end is put
         in the levels' own time.
         """
-        at = (caller.tenant, caller.key_id if rate.each_key else "", rate)
-        if (known := self._buckets.get(at)) is not None:
-            return known
         scope = f"key:{caller.key_id}" if rate.each_key else "tenant"
         if rate.model:
             scope += f":model:{rate.model}"
@@ -46,7 +107,7 @@ class Rates:
                 period_ms=self._ms(began + end - wall),
                 when_down=rate.when_down,
             )
-        made = Limit(
+        return Limit(
             key=key,
             kind="b",
             amount=rate.amount,
@@ -54,8 +115,6 @@ class Rates:
             burst=rate.amount,
             when_down=rate.when_down,
         )
-        self._buckets[at] = made
-        return made
 
     def refusal(self, rate: Rate, wait_ms: int) -> GatewayError:
         """Why a request is refused that this limit has no room for."""
@@ -80,25 +139,17 @@ class Rates:
         unit = self._units.units.get(rate.unit)
         return unit.outside(rate.amount) if unit is not None else str(rate.amount)
 
-    def of_model(self, caller: Caller, modality: str, model: str) -> list[Rate]:
-        """The caller's rates on units of a modality, and on the requests of a model."""
-        known = self._known.get((caller.tenant, modality, model))
-        if known is None:
-            known = self._tightest(caller, modality, model)
-            self._known[caller.tenant, modality, model] = known
-        return known
 
-    @staticmethod
-    def _tightest(caller: Caller, modality: str, model: str) -> list[Rate]:
-        front = f"{modality}."
-        tightest: dict[tuple[object, ...], Rate] = {}  # two on one unit and period are one level
-        for rate in caller.policy.limits.rates:
-            at = (rate.unit, rate.period, rate.each_key, rate.model, rate.shadow)
-            fits = rate.unit.startswith(front) or (rate.unit == REQUESTS and rate.model)
-            mine = fits and rate.model in ("", model)
-            if mine and (at not in tightest or rate.amount < tightest[at].amount):
-                tightest[at] = rate
-        return list(tightest.values())
+def _tightest(rates: Iterable[Rate], modality: str, model: str) -> Iterable[Rate]:
+    front = f"{modality}."
+    tightest: dict[tuple[object, ...], Rate] = {}  # two on one unit and period are one level
+    for rate in rates:
+        at = (rate.unit, rate.period, rate.each_key, rate.model, rate.shadow)
+        fits = rate.unit.startswith(front) or (rate.unit == REQUESTS and rate.model)
+        mine = fits and rate.model in ("", model)
+        if mine and (at not in tightest or rate.amount < tightest[at].amount):
+            tightest[at] = rate
+    return tightest.values()
 
 
 def guards(rate: Rate) -> bool:
