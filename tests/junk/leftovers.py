@@ -54,7 +54,7 @@ def holding(world: World) -> Holding:
             f"{name}: slots taken": sum(each.taken for each in state.fleet.slots.values()),
             f"{name}: spool files": state.spool.files,
             f"{name}: spool bytes": state.spool.used,
-            f"{name}: limits held": 0 if state.limits.total.empty else 1,
+            f"{name}: limits held": sum(state.limits.total.values()),
         }
         for path, size in _maps(running.app, name, set(), 0):
             maps[path] = max(size, maps.get(path, 0))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 from modgate.api.modality import AnyModality
 from modgate.api.plan import Call, Drawn, Plan
@@ -18,13 +19,15 @@ from modgate.errors import GatewayError, LedgerUnavailable, PluginFault
 from modgate.gateway import Gateway
 from modgate.limits.headers import anthropic_headers
 from modgate.limits.headers import headers as rate_headers
-from modgate.limits.limiter import Admission, What
+from modgate.limits.limiter import Admission
 from modgate.limits.shared import Miss
+from modgate.limits.state import What
 from modgate.state import State
 from modgate.units import NOTHING, Units
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
 
 LARGE_BODY = 64 << 10  # bytes of a body that is worth a look at shared limits before it is read
 
@@ -53,7 +56,7 @@ class Bill:
     def _now(self) -> float:
         return self._state.clock.now()
 
-    async def _patiently(self, step: Callable[[], None]) -> None:
+    async def _patiently(self, step: Callable[[], T]) -> T:
         """A step that may lack what lies in a store: it is fetched, and the step taken again."""
         while True:
             try:
@@ -96,8 +99,9 @@ class Bill:
         self._lazy = plan.reserve is not None
         self._reserved = units
         limiter, held, model = self._gateway.limiter, self._held, self._draft.model
-        await self._patiently(lambda: limiter.reserve(held, units, model=model, now=self._now()))
-        self._note(units)
+        now = self._now
+        counts = await self._patiently(lambda: limiter.reserve(held, units, model=model, now=now()))
+        self._note(counts)
         return units
 
     async def drew(self, call: Call, modality: str) -> None:
@@ -114,14 +118,14 @@ class Bill:
         if not units:
             return
         limiter, held = self._gateway.limiter, self._held
-        await self._patiently(lambda: limiter.top_up(held, units, model=model, now=self._now()))
-        self._note(units)
+        now = self._now
+        counts = await self._patiently(lambda: limiter.top_up(held, units, model=model, now=now()))
+        self._note(counts)
 
-    def _note(self, units: Units) -> None:
-        reserved = dict(self._draft.reserved)
-        for name, count in units.full().items():
+    def _note(self, counts: Mapping[str, int]) -> None:
+        reserved = self._draft.reserved
+        for name, count in counts.items():
             reserved[name] = reserved.get(name, 0) + count
-        self._draft.reserved = reserved
 
     def asked(self, usage: Usage, modality: str) -> None:
         """A side call was answered; it stays billed whatever follows."""

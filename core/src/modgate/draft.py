@@ -107,7 +107,7 @@ class Draft:
     stream: bool = False
     client_request_id: str = ""
     client: str = ""
-    reserved: Mapping[str, int] = field(default_factory=dict)
+    reserved: dict[str, int] = field(default_factory=dict)
     opened: bool = False
     admitted: bool = False
     tries: list[Try] = field(default_factory=list)

@@ -194,7 +194,7 @@ def test_what_is_freed_after_the_end_is_not_given_back_twice(world: World) -> No
     world.settle(ended, {})
     world.limiter.hold(ended, "spool_bytes", -5)
 
-    assert world.state.total.spool_bytes == world.state.tenants["acme"].spool_bytes == 5
+    assert world.state.total["spool_bytes"] == world.state.tenants["acme"]["spool_bytes"] == 5
 
 
 def test_a_body_that_can_never_fit_is_too_large_and_not_worth_a_retry(world: World) -> None:

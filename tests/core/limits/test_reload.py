@@ -147,7 +147,7 @@ def _act(
     elif what == "touch":
         world.limiter.touch(admission, {"llm.output_tokens": size}, now=world.now)
     elif what in ("reserve", "top_up") and not admission.settled:
-        first = not any(name == "llm.requests" for name in admission.reserved)
+        first = not any(name == "llm.requests" for name in admission.requests)
         if what == "top_up" or not first:
             world.top_up(admission, Units(output_tokens=size))
         else:

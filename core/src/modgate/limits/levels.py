@@ -226,8 +226,9 @@ class Levels:
             self._set(record, index, limit, 0 if limit.kind == "c" else actual[index], now_ms)
 
     def _set(self, record: _Record, index: int, limit: Limit, final: int, now_ms: int) -> None:
-        self._add(limit, final - record.charged[index], now_ms)
-        record.charged[index] = final
+        if delta := final - record.charged[index]:
+            self._add(limit, delta, now_ms)
+            record.charged[index] = final
 
     def reap(self, now_ms: int, at_most: int = 100, tag: str = "") -> int:
         """Close what was not touched in time with what was measured last; earliest first.

@@ -8,18 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 from modgate.api.auth import Caller, Rate
 from modgate.errors import GatewayError, LimitReached, Overloaded, TooLarge
 from modgate.limits.headers import RateView
 from modgate.limits.levels import Limit
 from modgate.limits.rates import Met, Rates
-from modgate.limits.state import Held, LimitState
+from modgate.limits.state import Held, LimitState, What
 from modgate.units import REQUESTS, Units, UnitTable
 
-What = Literal["in_flight", "streams", "body_bytes", "spool_bytes"]
-HELD: tuple[What, ...] = ("in_flight", "streams", "body_bytes", "spool_bytes")
 BYTES = ("body_bytes", "spool_bytes")
 ONE_REQUEST = {REQUESTS: 1}
 
@@ -59,7 +56,8 @@ class Admission:
     wall: float
     began: float
     held: Held = field(default_factory=Held)
-    reserved: dict[str, int] = field(default_factory=dict)
+    requests: set[str] = field(default_factory=set)  # the names that it counts as one of
+    last: dict[str, Part] = field(default_factory=dict)  # of a unit
     parts: list[Part] = field(default_factory=list)
     shadows: list[tuple[Limit, str, int]] = field(default_factory=list)
     would_refuse: list[str] = field(default_factory=list)
@@ -95,7 +93,7 @@ class Limiter:
             key = f"{{{caller.tenant}}}:tenant:{PLACE}"
             place = Limit(key=key, kind="c", amount=in_flight)
         self._charge_met(admission, met, ONE_REQUEST, now, place)
-        admission.reserved[REQUESTS] = 1
+        admission.requests.add(REQUESTS)
 
     def drop(self, admission: Admission) -> None:
         """An admission that came to nothing."""
@@ -146,47 +144,51 @@ class Limiter:
         if n > 0 and admission.settled:
             return
         mine, tenant = admission.held, admission.caller.tenant
-        n = max(n, -mine.get(what))
         held = self._state.tenants.get(tenant)
         if n > 0:
             self._has_room(admission, held, what, n)
+        else:
+            n = max(n, -mine.get(what, 0))
         if held is None:
             held = self._state.tenants[tenant] = Held()
         for each in (held, self._state.total, mine):
             each.add(what, n)
-        if n < 0 and held.empty:
+        if not held:
             del self._state.tenants[tenant]
 
     def _has_room(self, admission: Admission, held: Held | None, what: What, n: int) -> None:
         own: int | None = getattr(admission.caller.policy.limits, what)
-        if own is not None and n + (held.get(what) if held is not None else 0) > own:
-            if what in BYTES and admission.held.get(what) + n > own:
+        if own is not None and n + (held.get(what, 0) if held is not None else 0) > own:
+            if what in BYTES and admission.held.get(what, 0) + n > own:
                 raise TooLarge(f"the request needs more than the {own} {what} that you may hold")
             raise _no_room(own, what)
         most: int = getattr(self._bounds, what)
-        if self._state.total.get(what) + n > most:
+        if self._state.total.get(what, 0) + n > most:
             raise Overloaded("the gateway has its hands full; try again")
 
-    def reserve(self, admission: Admission, units: Units, *, model: str, now: float) -> None:
-        """Charge every limit on these units, all or none."""
-        self._charge(admission, units, model, now, requests=1)
+    def reserve(
+        self, admission: Admission, units: Units, *, model: str, now: float
+    ) -> Mapping[str, int]:
+        """Charge every limit on these units, all or none; the answer is them by full name."""
+        return self._charge(admission, units, model, now, requests=1)
 
-    def top_up(self, admission: Admission, more: Units, *, model: str, now: float) -> None:
-        """Charge on top of what was reserved."""
-        self._charge(admission, more, model, now, requests=0)
+    def top_up(
+        self, admission: Admission, more: Units, *, model: str, now: float
+    ) -> Mapping[str, int]:
+        """Charge on top of what was reserved; the answer is as that of `reserve`."""
+        return self._charge(admission, more, model, now, requests=0)
 
     def _charge(
         self, admission: Admission, units: Units, model: str, now: float, *, requests: int
-    ) -> None:
+    ) -> Mapping[str, int]:
         counts = units.full()
-        if requests:
-            counts[f"{units.modality}.{REQUESTS}"] = requests
+        own = f"{units.modality}.{REQUESTS}"
         met = self._of_model(admission, units.modality, model)
         if met:
-            self._charge_met(admission, met, {**counts, REQUESTS: requests}, now)
-        reserved = admission.reserved
-        for name, count in counts.items():
-            reserved[name] = reserved.get(name, 0) + count
+            self._charge_met(admission, met, {**counts, own: requests, REQUESTS: requests}, now)
+        if requests:
+            admission.requests.add(own)
+        return counts
 
     def _charge_met(
         self,
@@ -219,6 +221,7 @@ class Limiter:
         denied = self._state.levels.reserve(part.rid, part.wanted, at_ms, TTL_MS)
         if denied is None:
             admission.parts.append(part)
+            admission.last.update(dict.fromkeys(part.names, part))
         elif denied.index == len(hard):
             raise _no_room(admission.caller.policy.limits.in_flight or 0, PLACE)
         else:
@@ -263,24 +266,22 @@ class Limiter:
             for part in admission.parts:
                 levels.settle(part.rid, [count for _, count in part.wanted], at_ms)
         else:
-            left = {**used, **_own_request(admission)}
+            left = {**used, **dict.fromkeys(admission.requests, 1)}
             for limit, name, count in admission.shadows:
                 levels.charge(limit, left.get(name, 0) - count, at_ms)
             self._settle_counted(admission, left, at_ms)
         for part in admission.parts:
             levels.forget(part.rid)
-        for what in HELD:
-            if (n := admission.held.get(what)) != 0:
-                self.hold(admission, what, -n)
+        for what, n in list(admission.held.items()):
+            self.hold(admission, what, -n)
 
     def _settle_counted(self, admission: Admission, left: dict[str, int], at_ms: int) -> None:
         """Spread what was used over the parts.
 
         The last one of a unit takes the rest, even as debt.
         """
-        levels, parts = self._state.levels, admission.parts
-        last = {name: part for part in parts for name in part.names}
-        for part in parts:
+        levels, last = self._state.levels, admission.last
+        for part in admission.parts:
             shares = dict.fromkeys(part.names, 0)  # a unit of several limits: each is charged all
             for name, (_, count) in zip(part.names, part.wanted, strict=True):
                 most = left.get(name, 0)
@@ -288,11 +289,12 @@ class Limiter:
             for name, share in shares.items():
                 left[name] = left.get(name, 0) - share
             levels.settle(part.rid, [shares[name] for name in part.names], at_ms)
-        for modality in {name.partition(".")[0] for name in left}:
-            for met in self._of_model(admission, modality, ""):
-                unit = met.rate.unit
-                if left.get(unit) and unit not in last and not met.rate.shadow:
-                    levels.charge(met.limit, left[unit], at_ms)
+        for met in self._rates.of_units(
+            admission.caller, began=admission.began, wall=admission.wall
+        ):
+            unit = met.rate.unit
+            if left.get(unit) and unit not in last and not met.rate.shadow:
+                levels.charge(met.limit, left[unit], at_ms)
 
     def rates(self, admission: Admission, now: float) -> list[RateView]:
         """Each limit of the caller with what is left of it."""
@@ -305,26 +307,15 @@ class Limiter:
             used, reset_ms = level, limit.period_ms - at_ms
             if limit.kind == "b":
                 used, reset_ms = -(-level // limit.period_ms), -(-level // max(1, rate.amount))
-            unit = self._units.units.get(rate.unit)
-            scale = unit.scale if unit is not None else 1
             found.append(
                 RateView(
-                    unit=self._rates.public(rate).rpartition(".")[2],
-                    limit=rate.amount // scale,
-                    remaining=max(0, rate.amount - used) // scale,
+                    unit=met.shown,
+                    limit=rate.amount // met.scale,
+                    remaining=max(0, rate.amount - used) // met.scale,
                     reset_s=reset_ms / 1000 if level else 0.0,
                 )
             )
         return found
-
-
-def _own_request(admission: Admission) -> dict[str, int]:
-    """The request itself, in the modalities that it was reserved in."""
-    return {name: count for name, count in admission.reserved.items() if _is_requests(name)}
-
-
-def _is_requests(name: str) -> bool:
-    return name.rpartition(".")[2] == REQUESTS
 
 
 def _no_room(most: int, what: str) -> GatewayError:

@@ -15,15 +15,21 @@ from modgate.units import REQUESTS, UnitTable
 
 KNOWN_AT_MOST = 50_000  # by key, modality and model
 WINDOW_KNOWN_S = 60.0  # a wall clock that was set is noticed by then
+ALL, GUARDS, UNITS = "*", "", "*."  # in the place of a modality
 CLEARS_S = 120.0  # what takes longer is a spent quota, not a limit to wait for
 
 
 @dataclass(frozen=True, slots=True)
 class Met:
-    """A rate that a request meets, and the limit that it is at that moment."""
+    """A rate that a request meets, and the limit that it is at that moment.
+
+    `shown`: the short name of its unit as headers say it, `scale` how many make one of that.
+    """
 
     rate: Rate
     limit: Limit
+    shown: str
+    scale: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +55,15 @@ class Rates:
 
     def of_caller(self, caller: Caller, *, began: float, wall: float) -> Sequence[Met]:
         """All of the caller's rates."""
-        return self._met(caller, "*", "", began, wall)
+        return self._met(caller, ALL, "", began, wall)
 
     def of_guard(self, caller: Caller, *, began: float, wall: float) -> Sequence[Met]:
         """Those that are charged before anything is known of the request."""
-        return self._met(caller, "", "", began, wall)
+        return self._met(caller, GUARDS, "", began, wall)
+
+    def of_units(self, caller: Caller, *, began: float, wall: float) -> Sequence[Met]:
+        """Those on units of any modality, whatever the model."""
+        return self._met(caller, UNITS, "", began, wall)
 
     def of_model(
         self, caller: Caller, modality: str, model: str, *, began: float, wall: float
@@ -76,17 +86,20 @@ class Rates:
         for rate in self._wanted(limits.rates, modality, model):
             if rate.period in ("day", "month"):
                 begin, end = wall, min(end, window(rate.period, wall)[1], wall + WINDOW_KNOWN_S)
-            met.append(Met(rate, self._limit(caller, rate, began=began, wall=wall)))
+            limit = self._limit(caller, rate, began=began, wall=wall)
+            unit = self._units.units.get(rate.unit)
+            shown = self.public(rate).rpartition(".")[2]
+            met.append(Met(rate, limit, shown, unit.scale if unit is not None else 1))
         self._known[at] = _Known(limits, begin, end, met)
         return met
 
     @staticmethod
     def _wanted(rates: Iterable[Rate], modality: str, model: str) -> Iterable[Rate]:
-        if modality == "*":
+        if modality == ALL:
             return rates
-        if not modality:
+        if modality == GUARDS:
             return filter(guards, rates)
-        return _tightest(rates, modality, model)
+        return _tightest(rates, "" if modality == UNITS else f"{modality}.", model)
 
     def _limit(self, caller: Caller, rate: Rate, *, began: float, wall: float) -> Limit:
         """A rate as a limit.
@@ -140,12 +153,12 @@ class Rates:
         return unit.outside(rate.amount) if unit is not None else str(rate.amount)
 
 
-def _tightest(rates: Iterable[Rate], modality: str, model: str) -> Iterable[Rate]:
-    front = f"{modality}."
+def _tightest(rates: Iterable[Rate], front: str, model: str) -> Iterable[Rate]:
+    """Those on units whose names begin so; the plain `requests` only of a model."""
     tightest: dict[tuple[object, ...], Rate] = {}  # two on one unit and period are one level
     for rate in rates:
         at = (rate.unit, rate.period, rate.each_key, rate.model, rate.shadow)
-        fits = rate.unit.startswith(front) or (rate.unit == REQUESTS and rate.model)
+        fits = rate.model if rate.unit == REQUESTS else rate.unit.startswith(front)
         mine = fits and rate.model in ("", model)
         if mine and (at not in tightest or rate.amount < tightest[at].amount):
             tightest[at] = rate

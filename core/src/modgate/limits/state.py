@@ -3,32 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from modgate.limits.levels import Account, Levels
 
+What = Literal["in_flight", "streams", "body_bytes", "spool_bytes"]
 
-@dataclass(slots=True)
-class Held:
-    """What the requests of one tenant (or of all) have in hand."""
 
-    in_flight: int = 0
-    streams: int = 0
-    body_bytes: int = 0
-    spool_bytes: int = 0
+class Held(dict[What, int]):
+    """What requests have in hand, by what it is.  Only what is above zero is in it."""
 
-    def get(self, what: str) -> int:
-        """One of the four."""
-        count: int = getattr(self, what)
-        return count
+    __slots__ = ()
 
-    def add(self, what: str, n: int) -> None:
+    def add(self, what: What, n: int) -> None:
         """Take, or give back (negative)."""
-        setattr(self, what, getattr(self, what) + n)
-
-    @property
-    def empty(self) -> bool:
-        """Whether nothing is in hand."""
-        return not (self.in_flight or self.streams or self.body_bytes or self.spool_bytes)
+        left = self.get(what, 0) + n
+        if left:
+            self[what] = left
+        else:
+            self.pop(what, None)
 
 
 @dataclass(slots=True)
