@@ -46,6 +46,7 @@ class Bill:
         self._drawn = NOTHING
         self._reserved = NOTHING  # by the plan itself, without side calls
         self._lazy = False
+        self._last: Usage | None = None  # when nothing more will be fed
         self.own: Callable[[], Usage] | None = None
 
     @property
@@ -141,6 +142,12 @@ class Bill:
         whole = self._side + own if self._side else Units(own)
         return Usage(whole, usage.exact and self._side_exact, usage.by)
 
+    def closed(self) -> Usage:
+        """What the request did cost, now that everything is fed."""
+        if self._last is None:
+            self._last = self.usage()
+        return self._last
+
     def touch(self) -> None:
         """The request lives and has used so much: the bill if the gateway dies now."""
         if self._admission is not None and self.own is not None:
@@ -152,8 +159,8 @@ class Bill:
         """The units so far as the `x-modgate-units` header shows them."""
         table = self._gateway.units
         return ";".join(
-            f"{table.public(name).partition('.')[2]}={table.units[name].outside(count)}"
-            for name, count in self.usage().units.items()
+            f"{table.shown[name].partition('.')[2]}={table.units[name].outside(count)}"
+            for name, count in self.closed().units.items()
             if name in table.units
         )
 
@@ -204,7 +211,7 @@ class Bill:
     def _last_usage(self) -> Usage:
         """A plugin whose usage fails must not lose the bill: the reserve stands."""
         try:
-            return self.usage()
+            return self.closed()
         except Exception:
             log.exception("usage failed", extra={"request_id": self._draft.request_id})
             return Usage(NOTHING, exact=False, by="estimate")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from modgate.api.auth import Caller
 from modgate.api.dialect import Dialect, Outgoing
@@ -36,6 +37,7 @@ from modgate.timeouts import Timeouts
 from modgate.upstream.client import Answer, Client
 
 REFUSAL_AT_MOST = 64 << 10
+NONE_TRIED: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -74,7 +76,7 @@ class Order:
             work=self.call.size.work(self.modality.weights),
             regions=self.caller.policy.regions,
             requires=self.call.requires,
-            tried=frozenset(self.tried),
+            tried=frozenset(self.tried) if self.tried else NONE_TRIED,
         )
 
     def batch_key(self) -> Hashable | None:
@@ -129,9 +131,7 @@ class Dispatch:
         if lease is not None:
             return lease  # same result without this: most calls find a free slot
         began = draft.elapsed()
-        wait = Deadline(
-            Overloaded(f"no backend of the model '{order.model.name}' became free in time")
-        )
+        wait = Deadline(partial(_never_free, order.model.name))
         wait.set(wait.now() + self._first_s(order))
         try:
             with wait:
@@ -151,7 +151,7 @@ class Dispatch:
         tries = [each.draft.attempt(each.index, backend, order.model.name) for each in order.each]
         for at, tried in enumerate(tries):
             tried.members = 0 if at else len(tries)
-        deadline = Deadline(UpstreamTimedOut("the engine did not answer in time"))
+        deadline = Deadline(_no_answer)
         # Of a merged call it is the shortest of its members': nobody waits longer than alone.
         deadline.set(deadline.now() + min(map(self._first_s, order.each)))
         try:
@@ -214,6 +214,14 @@ def _encoded(order: Order, dialect: Dialect) -> Outgoing:
         if order.index < 0:
             raise
         raise Refused(None, "unsupported_value", str(error)) from error
+
+
+def _never_free(model: str) -> GatewayError:
+    return Overloaded(f"no backend of the model '{model}' became free in time")
+
+
+def _no_answer() -> GatewayError:
+    return UpstreamTimedOut("the engine did not answer in time")
 
 
 def guard_residency(backend: Backend, caller: Caller) -> None:

@@ -150,7 +150,9 @@ class Draft:
     @property
     def tried_at_most(self) -> int:
         """The most attempts that one of its calls took; side calls count like all others."""
-        return max(Counter(tried.call for tried in self.tries).values(), default=0)
+        if len(self.tries) < 2:
+            return len(self.tries)
+        return max(Counter(tried.call for tried in self.tries).values())
 
     def forget(self, index: int) -> None:
         """A call was relayed to its end; its attempts stay in the receipt."""

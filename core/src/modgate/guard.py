@@ -7,6 +7,7 @@ times a stream with one timer, and turns the cancellation into the error that it
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from types import TracebackType
 
 from modgate.errors import GatewayError
@@ -30,7 +31,7 @@ class Guard:
     def __enter__(self) -> Guard:
         if self.reason is not None:
             raise self.reason
-        self._task = asyncio.current_task()
+        self._task = asyncio.current_task(self._loop)
         assert self._task is not None
         self._cancelling = self._task.cancelling()
         return self
@@ -69,7 +70,7 @@ class Deadline(Guard):
 
     __slots__ = ("_timer", "at", "late")
 
-    def __init__(self, late: GatewayError) -> None:
+    def __init__(self, late: Callable[[], GatewayError]) -> None:
         super().__init__()
         self.late = late
         self.at = float("inf")
@@ -79,11 +80,9 @@ class Deadline(Guard):
         """The loop's time, which `at` is in."""
         return self._loop.time()
 
-    def set(self, at: float, late: GatewayError | None = None) -> None:
-        """Fire `late` at this loop time, unless it is moved before."""
+    def set(self, at: float) -> None:
+        """Fire what `late` makes at this loop time, unless it is moved before."""
         self.at = at
-        if late is not None:
-            self.late = late
         if at == float("inf"):
             return
         if self._timer is None or self._timer.when() > at:
@@ -94,7 +93,7 @@ class Deadline(Guard):
     def _due(self) -> None:
         self._timer = None
         if self._loop.time() + 0.001 >= self.at:
-            self.fire(self.late)
+            self.fire(self.late())
         elif self.at != float("inf"):
             self._timer = self._loop.call_at(self.at, self._due)
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
-from functools import partial
+from functools import lru_cache, partial
 from hashlib import sha256
 
 from aiohttp import web
@@ -85,7 +85,7 @@ class Exchange:
             method=request.method,
         )
         self.reply = Reply(request, asyncio.get_running_loop().time, leaving=lambda: state.draining)
-        self._guard = Deadline(UpstreamTimedOut("the request took longer than its deadline"))
+        self._guard = Deadline(_too_long)
         self._bill = Bill(state, self._gateway, self.draft)
         self._outlet = Outlet(
             self.reply,
@@ -105,12 +105,13 @@ class Exchange:
 
     async def serve(self) -> None:
         """From the first header to the receipt."""
-        error: GatewayError | None = Draining("this gateway stopped")
+        error: GatewayError | None = None
         self._state.enter(self)
-        self.reply.on_gone(partial(self._guard.fire, Cancelled("the client closed the connection")))
+        self.reply.on_gone(self._left)
         try:
             error = await self._answered()
-        except asyncio.CancelledError:
+        except BaseException:
+            error = Draining("this gateway stopped")
             self.reply.abort()
             raise
         finally:
@@ -124,6 +125,9 @@ class Exchange:
             self._guard.disarm()
             self._scope.close()
             self._state.leave(self)
+
+    def _left(self) -> None:
+        self._guard.fire(Cancelled("the client closed the connection"))
 
     def cut(self) -> None:
         """The gateway leaves and waits no longer: the client is told, as far as it can be."""
@@ -236,7 +240,7 @@ class Exchange:
             parsed=resolved.parsed,
             others=partial(self._others, route),
             raw=self.draft.caller.policy.raw_engine_fields,
-            isolation=sha256(self.draft.caller.tenant.encode()).hexdigest()[:32],
+            isolation=_isolation(self.draft.caller.tenant),
         )
         try:
             plan = await shaped(
@@ -350,6 +354,16 @@ class Exchange:
             headers["x-modgate-attempts"] = str(tries)
         headers.update(self._gateway.cors.headers(self._request.headers.get("origin"), headers))
         return headers
+
+
+def _too_long() -> GatewayError:
+    return UpstreamTimedOut("the request took longer than its deadline")
+
+
+@lru_cache(maxsize=1024)
+def _isolation(tenant: str) -> str:
+    """What tells an engine's cache of one tenant's prompts from another's, without its name."""
+    return sha256(tenant.encode()).hexdigest()[:32]
 
 
 def asked_seconds(headers: Mapping[str, str]) -> float:

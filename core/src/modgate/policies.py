@@ -122,7 +122,7 @@ class Judge:
         shown = plan if isinstance(plan.calls, tuple | list) else replace(plan, calls=())
         answer = rule.policy.decide(self._draft.caller, request, shown)
         if isinstance(answer, Generator):
-            deadline = Deadline(late)
+            deadline = Deadline(lambda: late)
             deadline.set(deadline.now() + rule.mandate.budget_s)
             try:
                 with deadline:

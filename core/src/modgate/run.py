@@ -124,11 +124,9 @@ class Run:
             self._begun = loop.run_in_executor(self._pool, self._relay.begin)
             self._begun.add_done_callback(lambda done: done.cancelled() or done.exception())
 
-    async def _ready(self) -> None:
+    async def _ready(self, begun: asyncio.Future[None]) -> None:
         """The relay has begun.  What it raises is the plugin's fault."""
-        begun, self._begun = self._begun, None
-        if begun is None:
-            return
+        self._begun = None
         try:
             await begun
         except Exception as error:
@@ -183,14 +181,12 @@ class Run:
     async def _give(self, made: Iterator[bytes], trip: Trip | None = None) -> None:
         """Emit what the relay makes; of a heavy one bite by bite, so that the client has the first
         of it while the rest is being made."""
-        loop, more, bite_s = asyncio.get_running_loop(), True, BITE_S
-        await self._ready()
+        more, bite_s = True, BITE_S
         while more:
             data: list[bytes] = []
             try:
                 if self._relay.heavy:
-                    bite = partial(_bite, made, data, bite_s, loop.time)
-                    more, bite_s = await loop.run_in_executor(self._pool, bite), bite_s * 2
+                    more, bite_s = await self._bite(made, data, bite_s), bite_s * 2
                 else:
                     data.extend(made)
                     more = False
@@ -205,6 +201,14 @@ class Run:
                 raise PluginFault(f"{type(error).__name__} in {name}") from error
             if data:
                 await self._sink.emit(self._relay, data)
+
+    async def _bite(self, made: Iterator[bytes], data: list[bytes], bite_s: float) -> bool:
+        """Draw into `data` for so long, in a thread; whether there may be more."""
+        if self._begun is not None:
+            await self._ready(self._begun)
+        loop = asyncio.get_running_loop()
+        bite = partial(_bitten, made, data, bite_s, loop.time)
+        return await loop.run_in_executor(self._pool, bite)
 
     async def _side_by_side(self) -> None:
         drawer = asyncio.get_running_loop().create_task(self._draw())
@@ -286,7 +290,7 @@ class Run:
             self._scope.drop(file)
 
 
-def _bite(
+def _bitten(
     made: Iterator[bytes], data: list[bytes], bite_s: float, now: Callable[[], float]
 ) -> bool:
     """Draw into `data` for so long; whether there may be more."""

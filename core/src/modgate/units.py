@@ -140,9 +140,13 @@ NOTHING = Units()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitTable:
-    """Every unit of the enabled modalities, by full name."""
+    """Every unit of the enabled modalities, by full name.
+
+    `shown`: the form of each name that is used outside.
+    """
 
     units: Mapping[str, Unit] = field(default_factory=dict)
+    shown: Mapping[str, str] = field(default_factory=dict)
 
     @staticmethod
     def of(declared: Mapping[str, tuple[Unit, ...]]) -> UnitTable:
@@ -151,14 +155,12 @@ class UnitTable:
         for modality, units in declared.items():
             for unit in (*units, *EVERYWHERE):
                 table[f"{modality}.{unit.name}"] = unit
-        return UnitTable(units=table)
+        shown = {full: f"{full.partition('.')[0]}.{unit.public}" for full, unit in table.items()}
+        return UnitTable(units=table, shown=shown)
 
     def public(self, full: str) -> str:
         """The shown form of a full name: `asr.audio_ms` -> `asr.audio_seconds`."""
-        unit = self.units.get(full)
-        if unit is None or not unit.shown:
-            return full
-        return f"{full.partition('.')[0]}.{unit.shown}"
+        return self.shown.get(full, full)
 
     def resolve(self, written: str) -> list[str]:
         """The full names that an operator's `asr.audio_seconds` or `*.requests` means.

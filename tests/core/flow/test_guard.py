@@ -68,7 +68,7 @@ async def test_nested_guards_each_take_their_own() -> None:
 
 
 async def test_a_deadline_that_is_moved_fires_later() -> None:
-    deadline = Deadline(UpstreamTimedOut("late"))
+    deadline = Deadline(lambda: UpstreamTimedOut("late"))
     deadline.set(deadline.now() + 0.02)
     with deadline:
         deadline.at = deadline.now() + 0.2

@@ -35,9 +35,12 @@ def allowed(seat: Seat, wanted: Wanted) -> bool:
     )
 
 
-def candidates(pool: Sequence[Seat], wanted: Wanted) -> list[Seat]:
+def candidates(pool: Sequence[Seat], wanted: Wanted) -> Sequence[Seat]:
     """The seats that may ever take this call; those that failed it only when no other is left."""
-    fit = [seat for seat in pool if allowed(seat, wanted)]
+    if wanted.regions is None and not wanted.requires:  # same result without this
+        fit = pool
+    else:
+        fit = [seat for seat in pool if allowed(seat, wanted)]
     if not wanted.tried:
         return fit
     fresh = [seat for seat in fit if seat.backend not in wanted.tried]

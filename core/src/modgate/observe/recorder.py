@@ -107,10 +107,10 @@ class Recorder:
             self._late.add((ruling.policy,))
 
     def _bill(self, tenant: str, units: Mapping[str, int]) -> None:
+        known, shown = self._units.units, self._units.shown
         for name, count in units.items():
-            unit = self._units.units.get(name)
-            if unit is not None and count:
-                self._units_total.add((tenant, self._units.public(name)), count / unit.scale)
+            if count and (unit := known.get(name)) is not None:
+                self._units_total.add((tenant, shown[name]), count / unit.scale)
 
     def _attempt(self, attempt: Attempt) -> None:
         self._attempts.add((attempt.backend, attempt.state))
