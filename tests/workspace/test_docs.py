@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from workspace import pages
 
 from modgate.config.decode import Source, decode
-from modgate.config.schema import File
+from modgate.config.schema import File, TenantSection
 from modgate.config.values import TargetText
 from modgate.errors import ConfigError
 from modgate.gateway import plan
@@ -246,6 +246,16 @@ def test_a_toml_block_is_toml_and_a_whole_file_decodes(
         decode(Source(values=values))
     except ConfigError as error:
         pytest.fail(f"{place}: {error}")
+
+
+GRANTS = [tomllib.loads(text)["tenant"] for _, text in _blocks("toml") if "[tenant." in text]
+
+
+def test_the_tenants_of_the_pages_decode() -> None:
+    assert len(GRANTS) >= 3
+    for tenants in GRANTS:
+        for section in tenants.values():
+            TenantSection.model_validate(section)
 
 
 def test_some_toml_block_is_a_whole_file() -> None:

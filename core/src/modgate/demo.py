@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 from modgate.api.engine import LocalEngine
 from modgate.api.model import Model
 from modgate.api.select import Backend
@@ -11,7 +13,18 @@ LOCAL_GROUP = "local"
 DEMO_NOTE = "a demo model"
 
 
-def demo_model(loaded: Loaded, kind: type[LocalEngine]) -> Model:
+def local_engines(loaded: Loaded, only: Sequence[str] | None) -> Iterator[type[LocalEngine]]:
+    """The local engines that run; `only`: of these modalities."""
+    for modality, kinds in loaded.engines.items():
+        yield from kinds if only is None or modality in only else ()
+
+
+def demo_models(loaded: Loaded, only: Sequence[str] | None) -> dict[str, Model]:
+    """Their models, by name."""
+    return {kind.model: _demo_model(loaded, kind) for kind in local_engines(loaded, only)}
+
+
+def _demo_model(loaded: Loaded, kind: type[LocalEngine]) -> Model:
     """The model that a local engine serves."""
     modality = loaded.modalities[kind.modality]
     return Model(

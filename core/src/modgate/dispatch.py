@@ -91,8 +91,11 @@ class Order:
 
 
 def isolation(caller: Caller) -> Hashable:
-    """Callers of equal isolation may share a trip: one tenant, with the same regions."""
-    return (caller.tenant, caller.policy.regions)
+    """Callers of equal isolation may share a trip: one tenant's, or of tenants that share trips.
+
+    Always with the same regions.
+    """
+    return ("" if caller.policy.batch_shared else caller.tenant, caller.policy.regions)
 
 
 class Dispatch:

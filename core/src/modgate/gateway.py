@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from modgate.api.auth import Caller, Policy
 from modgate.api.model import Model
 from modgate.api.secret import Secret
 from modgate.api.select import Backend
@@ -23,6 +22,7 @@ from modgate.auth.keyring import Keyring
 from modgate.auth.keys import StoredKey
 from modgate.auth.table import KeyTable
 from modgate.batch import Batcher
+from modgate.callers import Held
 from modgate.config.decode import (
     COMMAND_LINE,
     Source,
@@ -35,7 +35,7 @@ from modgate.config.lines import Path as KeyPath
 from modgate.config.link import Known, Linked, Linker, validator
 from modgate.config.schema import File
 from modgate.config.show import Row, effective
-from modgate.demo import LOCAL_GROUP, demo_model, local_backend
+from modgate.demo import LOCAL_GROUP, demo_models, local_backend, local_engines
 from modgate.dispatch import Dispatch
 from modgate.draft import Draft
 from modgate.engines.supervisor import EngineSpec
@@ -59,7 +59,6 @@ log = logging.getLogger(__name__)
 
 Overrides = Mapping[KeyPath, str]
 
-DEMO_TENANT = "demo"
 DEMO_LEVEL = "warning"  # a terminal shows the demo's progress in place of log lines
 
 
@@ -70,9 +69,14 @@ class Plan:
     linked: Linked
     loaded: Loaded
     source: Source
-    units: UnitTable
+    known: Known
     keys: Sequence[tuple[str, StoredKey]] = ()
     demo: bool = False
+
+    @property
+    def units(self) -> UnitTable:
+        """The units of the loaded modalities."""
+        return self.known.units
 
     @property
     def files(self) -> list[Path]:
@@ -158,6 +162,7 @@ def plan(
         units=units,
         owners=owners,
         policies={name: kind for name, (_, kind) in loaded.policies.items()},
+        local={} if path is not None else demo_models(loaded, file.local.only),
     )
     keys = _opened(file, source, problems)
     try:
@@ -167,7 +172,7 @@ def plan(
     if problems:
         raise ConfigError(problems)
     return Plan(
-        linked=linked, loaded=loaded, source=source, units=units, keys=keys, demo=path is None
+        linked=linked, loaded=loaded, source=source, known=known, keys=keys, demo=path is None
     )
 
 
@@ -233,10 +238,8 @@ def _key_files(file: File) -> list[KeyFile]:
     return key_files(named, file.admin.keys.file if file.admin.keys is not None else None)
 
 
-def build(
-    made: Plan, state: State, *, data: Path, demo_key: StoredKey | None, pepper: Secret
-) -> Gateway:
-    """The snapshot of a plan over the State."""
+def build(made: Plan, state: State, *, data: Path, held: Sequence[Held], pepper: Secret) -> Gateway:
+    """The snapshot of a plan over the State; `held`: who may call, by which key."""
     linked, loaded, file = made.linked, made.loaded, made.linked.file
     models, served, engines = _with_local(made, state, data)
     backends = tuple(served)
@@ -255,7 +258,7 @@ def build(
         opened=_opener(state),
         prepare=state.engines.ready,
     )
-    gate, admin_gate = _gates(made, state, demo_key, pepper)
+    gate, admin_gate = gates(made, state, held=held, pepper=pepper)
     return Gateway(
         table=_table(loaded, models),
         gate=gate,
@@ -279,12 +282,12 @@ def build(
     )
 
 
-def _gates(
-    made: Plan, state: State, demo_key: StoredKey | None, pepper: Secret
+def gates(
+    made: Plan, state: State, *, held: Sequence[Held], pepper: Secret
 ) -> tuple[Gate, AdminGate]:
     """The doors of both listeners."""
     admin = made.linked.file.admin
-    keyring = Keyring([KeyTable.of(_keys(made, demo_key))], pepper=pepper)
+    keyring = Keyring([KeyTable.of(held)], pepper=pepper)
     open_ = admin.key is None and admin.keys is None and admin.address.loopback
     return doors(keyring, state.attempts, key=admin.key, open_=open_)
 
@@ -354,17 +357,6 @@ def _table(loaded: Loaded, models: Iterable[Model]) -> Table:
     )
 
 
-def _keys(made: Plan, demo_key: StoredKey | None) -> list[tuple[Caller, StoredKey]]:
-    policies = {tenant.name: tenant.policy for tenant in made.linked.tenants} | {"": Policy()}
-    found = [
-        (Caller(tenant=name, key_id=key.id, role=key.role, policy=policies[name]), key)
-        for name, key in made.keys
-    ]
-    if demo_key is not None:
-        found.append((Caller(tenant=DEMO_TENANT, key_id=demo_key.id, policy=Policy()), demo_key))
-    return found
-
-
 def _with_local(
     made: Plan, state: State, data: Path
 ) -> tuple[list[Model], list[Backend], list[EngineSpec]]:
@@ -376,17 +368,15 @@ def _with_local(
         return models, backends, engines
     cores = os.cpu_count() or 1
     threads = max(1, cores // (made.linked.file.local.slots or cores))
-    only = made.linked.file.local.only
-    for modality, kinds in made.loaded.engines.items():
-        for kind in kinds if only is None or modality in only else ():
-            models.append(demo_model(made.loaded, kind))
-            spec = EngineSpec(
-                name=kind.model,
-                engine=f"{kind.__module__}:{kind.__qualname__}",
-                version=made.loaded.owners[modality].version,
-                data=data,
-                threads=threads,
-            )
-            engines.append(spec)
-            backends.append(local_backend(kind, state.engines.socket_of(kind.model)))
+    models += made.known.local.values()
+    for kind in local_engines(made.loaded, made.linked.file.local.only):
+        spec = EngineSpec(
+            name=kind.model,
+            engine=f"{kind.__module__}:{kind.__qualname__}",
+            version=made.loaded.owners[kind.modality].version,
+            data=data,
+            threads=threads,
+        )
+        engines.append(spec)
+        backends.append(local_backend(kind, state.engines.socket_of(kind.model)))
     return models, backends, engines

@@ -292,3 +292,44 @@ def test_every_mistake_of_linking_is_told_at_once(config: Config) -> None:
     )
 
     assert len(found) == 4
+
+
+SHARED = (
+    '[tenant.acme]\nmodels = ["chat"]\nregions = ["eu"]\nbatch_shared = true\n'
+    'limits = { requests = "50/s", each_key = { requests = "5/s" } }\n'
+    '[tenant.acme.key.abcdefghijkl]\nlimits = { requests = "1/s" }\n'
+)
+
+
+def test_a_keys_own_limits_stand_beside_those_of_its_tenant(config: Config) -> None:
+    found = config.link(BOTH + BACKEND + 'region = "eu"\n' + SHARED)
+
+    [tenant] = found.tenants
+    own = tenant.keys["abcdefghijkl"]
+    assert own.limits.rates == (
+        Rate(unit="requests", amount=50, period="second"),
+        Rate(unit="requests", amount=1, period="second", each_key=True),
+    )
+    assert (own.models, own.regions) == (frozenset({"chat"}), frozenset({"eu"}))
+    assert own.batch_shared
+
+
+def test_a_key_may_not_have_what_its_tenant_has_not(config: Config) -> None:
+    more = '[[backend]]\nname = "c"\nurl = "http://y:1"\nregion = "us"\nserves = { other = "o" }\n'
+    text = BOTH + '[model.other]\nmodality = "words"\n' + BACKEND + 'region = "eu"\n' + more
+    own = 'models = ["other"]\nregions = ["us"]\nmodalities = ["wrods"]\n'
+    told = config.told(text + SHARED.replace('limits = { requests = "1/s" }\n', own))
+
+    assert [each.split(".key.abcdefghijkl.")[1] for each in told] == [
+        "modalities[0]: no model is of the modality 'wrods'; did you mean 'words'?",
+        "models[0]: 'other' is no model of the tenant",
+        "regions[0]: 'us' is no region of the tenant",
+    ]
+
+
+def test_modalities_leave_the_models_that_are_of_them(config: Config) -> None:
+    text = BOTH + '[model.song]\nmodality = "sounds"\n[tenant.acme]\nmodalities = ["sounds"]\n'
+    found = config.link(text)
+
+    [tenant] = found.tenants
+    assert (tenant.policy.may_use("song"), tenant.policy.may_use("chat")) == (True, False)

@@ -49,7 +49,8 @@ class Policy:
     """What a caller may use.
 
     `None` = all; `visible`: models that exist for it (404 for the others, 403 between).
-    `raw_engine_fields`: it gets the members that engines add to the wire, too.
+    `raw_engine_fields`: it gets the members that engines add to the wire, too.  `batch_shared`: its
+    calls may share a trip with those of other tenants that say so, too.
     """
 
     models: frozenset[str] | None = None
@@ -57,6 +58,7 @@ class Policy:
     regions: frozenset[str] | None = None
     slo: str = ""
     raw_engine_fields: bool = False
+    batch_shared: bool = False
     limits: Limits = field(default_factory=Limits)
 
     def sees(self, model: str) -> bool:

@@ -14,6 +14,7 @@ class Lazy(click.Group):
         "plugins",
         "models",
         "keys",
+        "tenants",
         "usage",
         "cost",
         "try",

@@ -12,7 +12,6 @@ from typing import get_args
 
 from pydantic import BaseModel, ValidationError
 
-from modgate.api.auth import Policy
 from modgate.api.json import JsonObject
 from modgate.api.modality import AnyModality
 from modgate.api.model import Model, ModelFacts
@@ -21,15 +20,10 @@ from modgate.api.price import Book
 from modgate.api.select import PHASES, Backend, Target
 from modgate.config.addresses import base_url
 from modgate.config.decode import Source, did_you_mean, problems_of
-from modgate.config.link_limits import LimitsLinker
 from modgate.config.link_policies import PoliciesLinker
 from modgate.config.link_prices import PricesLinker
-from modgate.config.schema import (
-    BackendSection,
-    File,
-    ModelSection,
-    TenantSection,
-)
+from modgate.config.link_tenants import GrantLinker, Tenant
+from modgate.config.schema import BackendSection, File, ModelSection
 from modgate.config.values import TargetText
 from modgate.errors import ConfigError, Problem
 from modgate.units import UnitTable
@@ -41,7 +35,7 @@ Deadlines = Mapping[str, Mapping[str, Target]]
 class Known:
     """What plugins brought, as far as a file may refer to it.
 
-    `installed`: plugins not switched on.
+    `owners`: modality -> plugin.  `local`: models of local engines, which no file declares.
     """
 
     modalities: Mapping[str, AnyModality]
@@ -49,14 +43,7 @@ class Known:
     units: UnitTable
     owners: Mapping[str, str] = field(default_factory=dict)
     policies: Mapping[str, type[AnyPolicy]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tenant:
-    """A tenant of the file."""
-
-    name: str
-    policy: Policy
+    local: Mapping[str, Model] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +87,11 @@ class Linker:
             if (made := self._backend(index, section, models)) is not None
         ]
         self._identities(backends)
-        tenants = tuple(self._tenant(*item, models) for item in self._file.tenant.items())
+        grants = self.grants(models)
+        tenants = tuple(grants.tenant(*item) for item in self._file.tenant.items())
+        for name, section in self._file.tenant.items():
+            if section.keys is not None:
+                self._peppered(("tenant", name, "keys"))
         deadlines = self._deadlines()
         targets = self._targets()
         prices = PricesLinker(self._known.units, self._file, self._wrong, self._missing)
@@ -129,6 +120,16 @@ class Linker:
         for each in found:
             self._model_names(("policy", each.name), each.config, models)
         return found
+
+    def grants(self, models: Mapping[str, Model]) -> GrantLinker:
+        """The linker of what tenants are granted, of these models."""
+        return GrantLinker(
+            self._file,
+            {**self._known.local, **models},
+            self._known.units,
+            self._wrong,
+            self._missing,
+        )
 
     def _models(self) -> dict[str, Model]:
         found: dict[str, Model] = {}
@@ -251,35 +252,6 @@ class Linker:
             if other != backend.name:
                 text = f"is the same engine as '{other}'; name all models in one 'serves'"
                 self._wrong(("backend", index, "url"), text)
-
-    def _tenant(self, name: str, section: TenantSection, models: Mapping[str, Model]) -> Tenant:
-        path = ("tenant", name)
-        for index, model in enumerate(section.models or ()):
-            if model not in models:
-                text = f"no [model.{model}]{did_you_mean(model, models)}"
-                self._missing((*path, "models", index), text, "model", model)
-        if section.slo and section.slo not in self._file.slo:
-            guess = did_you_mean(section.slo, self._file.slo)
-            self._missing((*path, "slo"), f"no [slo.{section.slo}]{guess}", "slo")
-        standing = sorted({backend.region for backend in self._file.backend})
-        for index, region in enumerate(section.regions or ()):
-            if region not in standing:
-                text = f"no backend stands in '{region}'{did_you_mean(region, standing)}"
-                self._missing((*path, "regions", index), text, "backend")
-        if section.keys is not None:
-            self._peppered((*path, "keys"))
-        allowed = frozenset(section.models) if section.models is not None else None
-        policy = Policy(
-            models=allowed,
-            visible=allowed,
-            regions=frozenset(section.regions) if section.regions is not None else None,
-            slo=section.slo,
-            raw_engine_fields=section.raw_engine_fields,
-            limits=LimitsLinker(self._known.units, models, self._wrong).link(
-                (*path, "limits"), section.limits
-            ),
-        )
-        return Tenant(name=name, policy=policy)
 
     def _peppered(self, path: tuple[str, ...]) -> None:
         """A file of keys is read under a pepper."""

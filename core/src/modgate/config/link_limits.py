@@ -30,8 +30,7 @@ class LimitsLinker:
         """What a tenant, each of its keys, and it of single models may use."""
         rates = self._rates(path, limits)
         if limits.each_key is not None:
-            own = self._rates((*path, "each_key"), limits.each_key)
-            rates += [replace(rate, each_key=True) for rate in own]
+            rates += self.of_keys((*path, "each_key"), limits.each_key)
         for name, section in limits.models.items():
             where = (*path, "models", name)
             if name not in self._models:
@@ -44,6 +43,10 @@ class LimitsLinker:
             body_bytes=limits.body_bytes,
             spool_bytes=limits.spool_bytes,
         )
+
+    def of_keys(self, path: Path, section: RatesSection) -> list[Rate]:
+        """Rates of which every key has a level of its own."""
+        return [replace(rate, each_key=True) for rate in self._rates(path, section)]
 
     def _rates(self, path: Path, limits: TenantLimits | RatesSection) -> list[Rate]:
         rates: list[Rate] = []

@@ -81,6 +81,9 @@ class Auth(Section):
     """Keys."""
 
     pepper: SecretValue | None = Field(None, description="keys the digests of API keys")
+    store: Path | None = Field(
+        None, description="tenants and keys of the admin API; default `tenants.db` in the state"
+    )
 
 
 class LedgerSection(Section):
@@ -277,17 +280,39 @@ class TenantLimits(Section):
     models: dict[str, RatesSection] = Field({}, description="what it may use of single models")
 
 
-class TenantSection(Section):
-    """Who may call."""
+class KeyGrant(Section):
+    """What one key may use of what its tenant may."""
 
-    keys: KeysReference | None = Field(None, description='`{ file = "PATH" }` of its keys')
+    slo: str = Field("", description="SLO class, in place of the tenant's")
+    regions: tuple[str, ...] | None = Field(None, description="of the tenant's regions, these")
+    modalities: tuple[str, ...] | None = Field(None, description="models of these modalities only")
+    models: tuple[str, ...] | None = Field(None, description="of the tenant's models, these")
+    limits: RatesSection = Field(
+        RatesSection(), description="what it may use, beside the limits of its tenant"
+    )
+
+
+class TenantGrant(Section):
+    """What a tenant may use, whether a file says it or the admin API."""
+
     slo: str = Field("", description="SLO class")
     regions: tuple[str, ...] | None = Field(None, description="its data stays in these regions")
+    modalities: tuple[str, ...] | None = Field(None, description="models of these modalities only")
     models: tuple[str, ...] | None = Field(None, description="models that it may use; default all")
     raw_engine_fields: bool = Field(
         False, description="its replies keep what engines add to the wire (vLLM's `token_ids`)"
     )
+    batch_shared: bool = Field(
+        False, description="its calls may share a trip with those of tenants that say so, too"
+    )
     limits: TenantLimits = Field(TenantLimits(), description="what it may use")
+
+
+class TenantSection(TenantGrant):
+    """A tenant of the file."""
+
+    keys: KeysReference | None = Field(None, description='`{ file = "PATH" }` of its keys')
+    key: dict[str, KeyGrant] = Field({}, description="less for single keys, by key id")
 
 
 class PolicySection(BaseModel):

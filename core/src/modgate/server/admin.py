@@ -12,13 +12,14 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from modgate.api.auth import Role
+from modgate.api.auth import Caller, Role
 from modgate.api.json import Json
 from modgate.api.surface import dump, openai_error
 from modgate.auth.gate import forbidden
 from modgate.errors import ConfigError, GatewayError, PluginError, plain
 from modgate.http.ingress import client_address
 from modgate.http.surfaces import error_headers
+from modgate.server.tenancy_pages import TenancyPages, shape_of
 from modgate.state import State
 
 # The answer: the sections whose changes wait for a restart.
@@ -32,13 +33,13 @@ class Page:
     """A page, and the roles that may ask for it."""
 
     roles: frozenset[Role]
-    answer: Callable[[], Awaitable[web.StreamResponse]]
+    answer: Callable[[web.BaseRequest, Caller], Awaitable[web.StreamResponse]]
 
 
 class Admin:
     """Answers the admin listener's requests."""
 
-    def __init__(self, state: State, reload: Reload) -> None:
+    def __init__(self, state: State, reload: Reload, tenancy: TenancyPages) -> None:
         self._state = state
         self._reload = reload
         self._pages: Mapping[tuple[str, str], Page] = {
@@ -48,6 +49,10 @@ class Admin:
             ("GET", "/admin/v1/config"): Page(roles=OPERATOR, answer=self._config),
             ("GET", "/admin/v1/backends"): Page(roles=OPERATOR, answer=self._backends),
             ("POST", "/admin/v1/reload"): Page(roles=ADMIN, answer=self._reloaded),
+            **{
+                at: Page(roles=OPERATOR if at[0] == "GET" else ADMIN, answer=tenancy.answer)
+                for at in tenancy.pages
+            },
         }
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -60,14 +65,14 @@ class Admin:
                 wall=state.clock.wall(),
                 client=client_address(request, gateway.trusted_proxies),
             )
-            page = self._pages.get((request.method, request.path))
+            page = self._pages.get((request.method, shape_of(request.path)))
             if page is None:
                 return _json({"error": "no such admin page", "pages": sorted(self.paths())}, 404)
             if caller.role not in page.roles:
                 raise forbidden(caller)
         except GatewayError as error:
             return self._refused(error)
-        return await page.answer()
+        return await page.answer(request, caller)
 
     def _refused(self, error: GatewayError) -> web.StreamResponse:
         surface = self._state.gateway().surfaces["openai"]
@@ -79,16 +84,16 @@ class Admin:
         """The pages, as `METHOD path`."""
         return [f"{method} {path}" for method, path in self._pages]
 
-    async def _metrics(self) -> web.StreamResponse:
+    async def _metrics(self, *_: object) -> web.StreamResponse:
         loop = asyncio.get_running_loop()
         text = await loop.run_in_executor(None, self._state.observer.render)
         kind = "text/plain; version=0.0.4; charset=utf-8"
         return web.Response(body=text, headers={"content-type": kind})
 
-    async def _live(self) -> web.StreamResponse:
+    async def _live(self, *_: object) -> web.StreamResponse:
         return _json({"status": "ok"})
 
-    async def _ready(self) -> web.StreamResponse:
+    async def _ready(self, *_: object) -> web.StreamResponse:
         state = self._state
         detail = {
             "ready": state.ready(),
@@ -102,14 +107,14 @@ class Admin:
         }
         return _json(detail, 200 if state.ready() else 503)
 
-    async def _config(self) -> web.StreamResponse:
+    async def _config(self, *_: object) -> web.StreamResponse:
         rows = [
             {"key": key, "value": value, "origin": origin}
             for key, value, origin in self._state.gateway().effective
         ]
         return _json({"effective": rows})
 
-    async def _backends(self) -> web.StreamResponse:
+    async def _backends(self, *_: object) -> web.StreamResponse:
         fleet = self._state.gateway().fleet
         rows = []
         for backend in fleet.backends.values():
@@ -126,7 +131,7 @@ class Admin:
             )
         return _json({"backends": rows})
 
-    async def _reloaded(self) -> web.StreamResponse:
+    async def _reloaded(self, *_: object) -> web.StreamResponse:
         try:
             waiting = await self._reload()
         except (ConfigError, PluginError, OSError) as error:

@@ -7,18 +7,21 @@ import logging
 import os
 import resource
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
+from modgate.api.auth import Caller
 from modgate.api.engine import EngineState
 from modgate.api.secret import Secret
-from modgate.auth.keys import StoredKey
+from modgate.auth.store import Store, StoreError
+from modgate.callers import DEMO_TENANT, Held, Roster
 from modgate.clock import Clock, SystemClock
 from modgate.decoders.pool import Decoders
 from modgate.decoders.process import DecoderLimits
 from modgate.engines.supervisor import Engines
 from modgate.errors import ConfigError, PluginError, Problem, plain
-from modgate.gateway import Gateway, Overrides, Plan, build, plan
+from modgate.gateway import Gateway, Overrides, Plan, build, gates, plan
 from modgate.http.tls import TlsFiles
 from modgate.limits.redis_store import MissingRedis, RedisStore
 from modgate.limits.shared import Shared
@@ -32,6 +35,8 @@ from modgate.server.listeners import CUT_S, Address, Listener, drain
 from modgate.server.public import Public
 from modgate.server.secrets import StateDirectory, default_data, default_directory
 from modgate.server.taken import refusal
+from modgate.server.tenancy import Tenancy
+from modgate.server.tenancy_pages import TenancyPages
 from modgate.spool import Spool
 from modgate.state import State
 
@@ -62,7 +67,7 @@ class App:
         self._extra = extra
         self._changed = changed
         self._tasks: set[asyncio.Task[None]] = set()
-        self._demo: StoredKey | None = None
+        self._demo: tuple[Held, ...] = ()
         self._files: StateDirectory | None = None
         self._watched = [path] if path is not None else []
         self._seen = self._stamp()
@@ -88,7 +93,10 @@ class App:
             self._pepper = file.auth.pepper or files.kept("pepper")
             self.state = self._open_state(made, files)
             if made.demo:
-                self.demo_key, self._demo = files.demo_key(self._pepper)
+                self.demo_key, stored = files.demo_key(self._pepper)
+                self._demo = ((Caller(tenant=DEMO_TENANT, key_id=stored.id), stored),)
+            store = _store(file.auth.store or files.path / "tenants.db")
+            self.tenancy = Tenancy(store, self.state.clock, self._hold)
             self._use(made)
             await self._listen(made)
         except BaseException:
@@ -149,12 +157,26 @@ class App:
         self._watched = made.files
         self._seen = self._stamp()
         data = made.linked.file.local.data or default_data()
-        gateway = build(made, self.state, data=data, demo_key=self._demo, pepper=self._pepper)
-        self.state.attempts.forget_bad()
-        tenants = {tenant.name for tenant in made.linked.tenants} | {"demo"}
-        models = {model.name for model in gateway.table.models.values()}
-        self.state.observer.recorder.use(gateway.units, tenants, models)
+        found = self.tenancy.linked(made)
+        gateway = build(made, self.state, data=data, held=self._held(found), pepper=self._pepper)
+        self.tenancy.use(made, found)
         self.state.engines.use(gateway.engines)
+        self._swap(gateway, found)
+
+    def _held(self, found: Roster) -> tuple[Held, ...]:
+        return (*found.held, *self._demo)
+
+    def _hold(self, found: Roster) -> None:
+        """Swap in who may call; engines, queues, limits and all else are the same."""
+        held = self._held(found)
+        made, old = self.tenancy.made, self.state.gateway()
+        gate, admin_gate = gates(made, self.state, held=held, pepper=self._pepper)
+        self._swap(replace(old, gate=gate, admin_gate=admin_gate), found)
+
+    def _swap(self, gateway: Gateway, found: Roster) -> None:
+        self.state.attempts.forget_bad()
+        models = {model.name for model in gateway.table.models.values()}
+        self.state.observer.recorder.use(gateway.units, {*found.tenants, DEMO_TENANT}, models)
         self.state.use(gateway)
 
     async def _listen(self, made: Plan) -> None:
@@ -165,7 +187,9 @@ class App:
             tls = TlsFiles(cert=file.listen.tls.cert, key=file.listen.tls.key)
         public = Address(host=file.listen.address.host, port=file.listen.address.port, tls=tls)
         self.public_address = await self._up(made, "listen", self.public, public)
-        self.admin = Listener(Admin(self.state, self.reload).handle, self.state)
+        tenants = TenancyPages(self.tenancy, self.state.clock, self._pepper)
+        self.pages = Admin(self.state, self.reload, tenants)
+        self.admin = Listener(self.pages.handle, self.state)
         admin = Address(host=file.admin.address.host, port=file.admin.address.port)
         self.admin_address = await self._up(made, "admin", self.admin, admin)
 
@@ -218,11 +242,9 @@ class App:
             stamp = self._stamp()
             if stamp != self._seen:
                 self._seen = stamp
-                try:
-                    await self.reload()
-                except (ConfigError, PluginError, OSError):
-                    continue  # said in the log; the old snapshot serves on
+                await self._reload_quietly()
             self._refresh_tls()
+            await self.tenancy.look()
             await self.state.prune(self.state.gateway().backends)
 
     def _refresh_tls(self) -> None:
@@ -247,7 +269,7 @@ class App:
         try:
             await self.reload()
         except (ConfigError, PluginError, OSError):
-            return  # said in the log
+            return  # said in the log; the old snapshot serves on
 
     async def drain(self) -> bool:
         """Leave in order; True when every request in hand came to its own end."""
@@ -268,6 +290,9 @@ class App:
         if state is not None:
             await state.drained(CUT_S)  # what was cut settles its bill before the ledger closes
             await state.close()
+        tenancy = getattr(self, "tenancy", None)
+        if tenancy is not None:
+            tenancy.close()
         if self._files is not None:
             self._files.close()
 
@@ -287,6 +312,14 @@ def _shared(url: str, password: Secret | None, clock: Clock) -> Shared:
         raise ConfigError([Problem(message=str(error), path="limits.store.url")]) from None
     name = f"{os.urandom(6).hex()}-"
     return Shared(store, name=name, now_ms=lambda: int(clock.wall() * 1000))
+
+
+def _store(path: Path) -> Store:
+    """The tenants' store; ConfigError for one that cannot be used."""
+    try:
+        return Store(path)
+    except (StoreError, OSError) as error:
+        raise ConfigError([Problem(message=plain(error), path="auth.store")]) from None
 
 
 def changed_at(path: Path) -> float:

@@ -56,7 +56,7 @@ class StateDirectory:
 
     def kept(self, name: str) -> Secret:
         """A secret that is made at the first start and stays."""
-        return _kept(self.path / name, lambda: secrets.token_urlsafe(SECRET_BYTES))
+        return kept(self.path, name)
 
     def demo_key(self, pepper: Secret) -> tuple[Secret, StoredKey]:
         """The key of the fileless start: the only one that is ever kept in clear."""
@@ -74,6 +74,11 @@ class StateDirectory:
         lock, self._lock = self._lock, -1
         if lock >= 0:
             os.close(lock)
+
+
+def kept(directory: Path, name: str) -> Secret:
+    """A secret of a state directory, which need not be locked for it."""
+    return _kept(directory / name, lambda: secrets.token_urlsafe(SECRET_BYTES))
 
 
 def _kept(path: Path, make: Callable[[], str]) -> Secret:

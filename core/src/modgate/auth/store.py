@@ -1,0 +1,314 @@
+"""The embedded store of tenants and keys: SQLite, behind the admin API and the command line.
+
+Several gateways of one host may have it open.  Every change is one transaction that raises the
+epoch and leaves a row in `changes`, so whoever polls the epoch knows what to read again, and who
+did it.  Nothing here is on a request's path: gateways read it whole into a snapshot.
+
+A migration only adds.  So a process reads and writes a store of its own version, of an older one
+(which it migrates), and of the next (whose additions it does not see).
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import orjson
+
+from modgate.api.json import JsonObject
+from modgate.auth.keys import StoredKey
+
+VERSION = 1
+MIGRATIONS: Mapping[int, str] = {
+    1: """
+    CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
+    INSERT INTO meta VALUES ('epoch', 0);
+    CREATE TABLE tenants (
+        name TEXT PRIMARY KEY, grant_json TEXT NOT NULL,
+        created REAL NOT NULL, changed REAL NOT NULL
+    );
+    CREATE TABLE keys (
+        id TEXT PRIMARY KEY, tenant TEXT NOT NULL, name TEXT NOT NULL, env TEXT NOT NULL,
+        last4 TEXT NOT NULL, grant_json TEXT NOT NULL,
+        created REAL NOT NULL, digest TEXT NOT NULL, old_digest TEXT NOT NULL DEFAULT '',
+        old_until REAL NOT NULL DEFAULT 0, revoked REAL NOT NULL DEFAULT 0
+    );
+    CREATE TABLE changes (
+        epoch INTEGER PRIMARY KEY, wall REAL NOT NULL, actor TEXT NOT NULL, action TEXT NOT NULL,
+        subject TEXT NOT NULL, detail TEXT NOT NULL
+    );
+    """
+}
+BUSY_MS = 2000
+TENANTS_AT_MOST = 10_000
+KEYS_AT_MOST = 100_000
+CHANGES_KEPT = 10_000
+REVOKED_KEPT_S = 90 * 86_400.0  # how long a revoked key is listed
+
+
+class StoreError(Exception):
+    """The store cannot do it, in words for whoever asked."""
+
+
+class NotStored(StoreError):
+    """There is no such tenant or key in the store."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyRow:
+    """A key of the store.  Times are seconds since the epoch; 0 = never.
+
+    `last4`: of its text, for people to know it by.  `old_digest` is good until `old_until`.
+    """
+
+    id: str
+    tenant: str
+    name: str
+    env: str
+    last4: str
+    created: float
+    digest: str
+    grant: JsonObject = field(default_factory=dict)
+    old_digest: str = ""
+    old_until: float = 0.0
+    revoked: float = 0.0
+
+    def active(self, wall: float) -> list[StoredKey]:
+        """The digests that are good at a time: none, one, or two while it is rotated."""
+        if self.revoked:
+            return []
+        new = StoredKey(id=self.id, digest=self.digest, name=self.name)
+        if self.old_until <= wall:
+            return [new]
+        old = StoredKey(id=self.id, digest=self.old_digest, name=self.name, until=self.old_until)
+        return [new, old]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """All that the store holds, as it was at one epoch."""
+
+    epoch: int = 0
+    tenants: Mapping[str, JsonObject] = field(default_factory=dict)
+    keys: tuple[KeyRow, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """Who changed what."""
+
+    epoch: int
+    wall: float
+    actor: str
+    action: str
+    subject: str
+    detail: str
+
+
+class Store:
+    """One open store; its calls are short, may be made from any thread, and come one at a time.
+
+    StoreError when it cannot be opened, is too new, or stays locked by another process.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        with _told(path):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            self._db = sqlite3.connect(
+                path, timeout=BUSY_MS / 1000, isolation_level=None, check_same_thread=False
+            )
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = FULL")
+            self._migrate()
+
+    def _migrate(self) -> None:
+        with self._transaction():
+            self._db.execute("CREATE TABLE IF NOT EXISTS migrations (version INTEGER PRIMARY KEY)")
+            [(found,)] = self._db.execute("SELECT coalesce(max(version), 0) FROM migrations")
+            if found > VERSION + 1:
+                text = f"{self.path} is of version {found}; this modgate reads up to {VERSION + 1}"
+                raise StoreError(text)
+            for version in range(found + 1, VERSION + 1):
+                for statement in MIGRATIONS[version].split(";"):
+                    self._db.execute(statement)
+                self._db.execute("INSERT INTO migrations VALUES (?)", (version,))
+
+    @contextmanager
+    def _transaction(self, begin: str = "BEGIN IMMEDIATE") -> Iterator[None]:
+        with self._lock, _told(self.path):
+            self._db.execute(begin)
+            try:
+                yield
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+
+    @contextmanager
+    def _change(
+        self, wall: float, actor: str, action: str, subject: str, detail: str
+    ) -> Iterator[None]:
+        """A transaction that raises the epoch and says who did what."""
+        with self._transaction():
+            yield
+            [(epoch,)] = self._db.execute(
+                "UPDATE meta SET value = value + 1 WHERE name = 'epoch' RETURNING value"
+            )
+            self._db.execute(
+                "INSERT INTO changes (epoch, wall, actor, action, subject, detail)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                (epoch, wall, actor, action, subject, detail),
+            )
+            self._db.execute("DELETE FROM changes WHERE epoch <= ?", (epoch - CHANGES_KEPT,))
+
+    def epoch(self) -> int:
+        """The number of changes so far."""
+        with self._lock, _told(self.path):
+            [(epoch,)] = self._db.execute("SELECT value FROM meta WHERE name = 'epoch'")
+        return int(epoch)
+
+    def read(self) -> Stored:
+        """Everything, at one epoch."""
+        with self._transaction("BEGIN"):
+            [(epoch,)] = self._db.execute("SELECT value FROM meta WHERE name = 'epoch'")
+            tenants = self._db.execute("SELECT name, grant_json FROM tenants ORDER BY name")
+            grants = {str(name): orjson.loads(text) for name, text in tenants}
+            keys = tuple(self._keys())
+        return Stored(epoch=int(epoch), tenants=grants, keys=keys)
+
+    def _keys(self, key_id: str | None = None) -> Iterator[KeyRow]:
+        for row in self._db.execute(
+            "SELECT id, tenant, name, env, last4, created, digest, grant_json, old_digest,"
+            " old_until, revoked FROM keys WHERE ?1 IS NULL OR id = ?1 ORDER BY tenant, created",
+            (key_id,),
+        ):
+            yield KeyRow(
+                id=row[0],
+                tenant=row[1],
+                name=row[2],
+                env=row[3],
+                last4=row[4],
+                created=row[5],
+                digest=row[6],
+                grant=orjson.loads(row[7]),
+                old_digest=row[8],
+                old_until=row[9],
+                revoked=row[10],
+            )
+
+    def changes(self, after: int) -> list[Change]:
+        """The changes since an epoch, in order; the oldest are kept in part only."""
+        with self._lock, _told(self.path):
+            rows = self._db.execute(
+                "SELECT epoch, wall, actor, action, subject, detail FROM changes"
+                " WHERE epoch > ? ORDER BY epoch",
+                (after,),
+            ).fetchall()
+        return [
+            Change(epoch=e, wall=w, actor=who, action=what, subject=on, detail=detail)
+            for e, w, who, what, on, detail in rows
+        ]
+
+    def key(self, key_id: str) -> KeyRow:
+        """One key; NotStored."""
+        with self._lock, _told(self.path):
+            for row in self._keys(key_id):
+                return row
+        raise NotStored(f"no key '{key_id}' in {self.path.name}")
+
+    def set_tenant(self, name: str, grant: JsonObject, *, actor: str, wall: float) -> None:
+        """Add a tenant, or give it another grant (which was validated before)."""
+        text = orjson.dumps(grant, option=orjson.OPT_SORT_KEYS).decode()
+        with self._change(wall, actor, "tenant.set", name, text):
+            [(others,)] = self._db.execute("SELECT count(*) FROM tenants WHERE name != ?", (name,))
+            if others >= TENANTS_AT_MOST:
+                raise StoreError(f"the store holds {TENANTS_AT_MOST} tenants at most")
+            self._db.execute(
+                "INSERT INTO tenants (name, grant_json, created, changed) VALUES (?, ?, ?, ?)"
+                " ON CONFLICT (name) DO UPDATE SET grant_json = excluded.grant_json,"
+                " changed = excluded.changed",
+                (name, text, wall, wall),
+            )
+
+    def delete_tenant(self, name: str, *, actor: str, wall: float) -> int:
+        """Remove a tenant and revoke its keys; the answer is how many.  NotStored."""
+        with self._change(wall, actor, "tenant.delete", name, ""):
+            gone = self._db.execute("DELETE FROM tenants WHERE name = ?", (name,))
+            if not gone.rowcount:
+                raise NotStored(f"no tenant '{name}' in {self.path.name}")
+            revoked = self._db.execute(
+                "UPDATE keys SET revoked = ?, digest = '', old_digest = '', old_until = 0"
+                " WHERE tenant = ? AND revoked = 0",
+                (wall, name),
+            )
+            return revoked.rowcount
+
+    def add_key(self, row: KeyRow, *, actor: str) -> None:
+        """Add a new key."""
+        with self._change(row.created, actor, "key.new", row.id, f"{row.tenant} {row.name}"):
+            self._db.execute(
+                "DELETE FROM keys WHERE revoked > 0 AND revoked < ?",
+                (row.created - REVOKED_KEPT_S,),
+            )
+            [(count,)] = self._db.execute("SELECT count(*) FROM keys")
+            if count >= KEYS_AT_MOST:
+                raise StoreError(f"the store holds {KEYS_AT_MOST} keys at most")
+            self._db.execute(
+                "INSERT INTO keys (id, tenant, name, env, last4, grant_json, created, digest)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    *(row.id, row.tenant, row.name, row.env, row.last4),
+                    *(orjson.dumps(row.grant).decode(), row.created, row.digest),
+                ),
+            )
+
+    def rotate_key(
+        self, key_id: str, *, digest: str, last4: str, grace_s: float, actor: str, wall: float
+    ) -> None:
+        """Give a key another secret; the one before stays good for `grace_s`.
+
+        NotStored also for a revoked key.
+        """
+        detail = f"the secret before is good for {grace_s:g} s"
+        with self._change(wall, actor, "key.rotate", key_id, detail):
+            turned = self._db.execute(
+                "UPDATE keys SET old_digest = digest, old_until = ?, digest = ?, last4 = ?"
+                " WHERE id = ? AND revoked = 0",
+                (wall + grace_s, digest, last4, key_id),
+            )
+            self._one(turned, key_id)
+
+    def revoke_key(self, key_id: str, *, actor: str, wall: float) -> None:
+        """End a key for good: its digests are forgotten.  NotStored also for a revoked key."""
+        with self._change(wall, actor, "key.revoke", key_id, ""):
+            ended = self._db.execute(
+                "UPDATE keys SET revoked = ?, digest = '', old_digest = '', old_until = 0"
+                " WHERE id = ? AND revoked = 0",
+                (wall, key_id),
+            )
+            self._one(ended, key_id)
+
+    def _one(self, done: sqlite3.Cursor, key_id: str) -> None:
+        if not done.rowcount:
+            raise NotStored(f"no key '{key_id}' in {self.path.name} that is not revoked")
+
+    def close(self) -> None:
+        """Close it; a second time does nothing."""
+        with self._lock:
+            self._db.close()
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """SQLite's complaints in our words."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise StoreError(f"{path} cannot be used: {error}") from None

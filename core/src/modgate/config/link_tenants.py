@@ -1,0 +1,142 @@
+"""Linking what tenants and keys are granted, whether a file says it or the admin API."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from modgate.api.auth import Limits, Policy, Rate
+from modgate.api.model import Model
+from modgate.config.decode import did_you_mean
+from modgate.config.lines import Path as KeyPath
+from modgate.config.link_limits import LimitsLinker
+from modgate.config.schema import File, KeyGrant, TenantGrant, TenantSection
+from modgate.units import UnitTable
+
+Wrong = Callable[[KeyPath, str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tenant:
+    """A tenant: its policy, and that of keys of its file which may use less."""
+
+    name: str
+    policy: Policy
+    keys: Mapping[str, Policy] = field(default_factory=dict)
+
+
+class GrantLinker:
+    """Links grants to what the file has.
+
+    `wrong(path, message)` is told what does not fit; `missing(path, message, *named)` what is named
+    and not there.
+    """
+
+    def __init__(
+        self,
+        file: File,
+        models: Mapping[str, Model],
+        units: UnitTable,
+        wrong: Wrong,
+        missing: Callable[..., None],
+    ) -> None:
+        self._file = file
+        self._models = models
+        self._limits = LimitsLinker(units, models, wrong)
+        self._wrong = wrong
+        self._missing = missing
+
+    def tenant(self, name: str, grant: TenantGrant) -> Tenant:
+        """A tenant of the file, or of the store."""
+        path: KeyPath = ("tenant", name)
+        models = self._models_of(path, grant)
+        policy = Policy(
+            models=models,
+            visible=models,
+            regions=self._regions(path, grant.regions, self._standing()),
+            slo=self._slo(path, grant.slo),
+            raw_engine_fields=grant.raw_engine_fields,
+            batch_shared=grant.batch_shared,
+            limits=self._limits.link((*path, "limits"), grant.limits),
+        )
+        if not isinstance(grant, TenantSection):
+            return Tenant(name=name, policy=policy)
+        keys = {n: self.key((*path, "key", n), policy, each) for n, each in grant.key.items()}
+        return Tenant(name=name, policy=policy, keys=keys)
+
+    def key(self, path: KeyPath, whole: Policy, grant: KeyGrant) -> Policy:
+        """The policy of a key: what its tenant may, and never more."""
+        models = self._models_of(path, grant)
+        if models is not None and whole.models is not None:
+            self._beyond((*path, "models"), grant.models, whole.models)
+            models &= whole.models
+        elif models is None:
+            models = whole.models
+        regions = whole.regions
+        if grant.regions is not None:
+            own = whole.regions if whole.regions is not None else self._standing()
+            regions = self._regions(path, grant.regions, sorted(own))
+        rates = self._limits.of_keys((*path, "limits"), grant.limits)
+        return replace(
+            whole,
+            models=models,
+            visible=models,
+            regions=regions,
+            slo=self._slo(path, grant.slo) or whole.slo,
+            limits=_with_own(whole.limits, rates),
+        )
+
+    def _models_of(self, path: KeyPath, grant: TenantGrant | KeyGrant) -> frozenset[str] | None:
+        """The models that `models` and `modalities` leave; None where neither is said."""
+        for index, model in enumerate(grant.models or ()):
+            if model not in self._models:
+                text = f"no [model.{model}]{did_you_mean(model, self._models)}"
+                self._missing((*path, "models", index), text, "model", model)
+        served = sorted({model.modality for model in self._models.values()})
+        for index, modality in enumerate(grant.modalities or ()):
+            if modality not in served:
+                text = f"no model is of the modality '{modality}'{did_you_mean(modality, served)}"
+                self._missing((*path, "modalities", index), text, "model")
+        if grant.modalities is None:
+            return frozenset(grant.models) if grant.models is not None else None
+        fitting = {n for n, model in self._models.items() if model.modality in grant.modalities}
+        return frozenset(fitting if grant.models is None else fitting & set(grant.models))
+
+    def _standing(self) -> Sequence[str]:
+        return sorted({backend.region for backend in self._file.backend})
+
+    def _regions(
+        self, path: KeyPath, regions: Iterable[str] | None, known: Sequence[str]
+    ) -> frozenset[str] | None:
+        if regions is None:
+            return None
+        for index, region in enumerate(regions):
+            if region not in known:
+                text = f"no backend stands in '{region}'"
+                if region in self._standing():
+                    text = f"'{region}' is no region of the tenant"
+                self._missing(
+                    (*path, "regions", index), text + did_you_mean(region, known), "backend"
+                )
+        return frozenset(regions)
+
+    def _slo(self, path: KeyPath, slo: str) -> str:
+        if slo and slo not in self._file.slo:
+            self._missing(
+                (*path, "slo"), f"no [slo.{slo}]{did_you_mean(slo, self._file.slo)}", "slo"
+            )
+        return slo
+
+    def _beyond(self, path: KeyPath, wanted: Sequence[str] | None, whole: frozenset[str]) -> None:
+        for index, name in enumerate(wanted or ()):
+            if name in self._models and name not in whole:
+                self._wrong((*path, index), f"'{name}' is no model of the tenant")
+
+
+def _with_own(limits: Limits, own: Iterable[Rate]) -> Limits:
+    """A tenant's limits with those of one key: its own take the place of `each_key`'s."""
+    taken = {(rate.unit, rate.period) for rate in own}
+    kept = [
+        rate for rate in limits.rates if not (rate.each_key and (rate.unit, rate.period) in taken)
+    ]
+    return replace(limits, rates=(*kept, *own))

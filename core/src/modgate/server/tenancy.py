@@ -1,0 +1,91 @@
+"""The tenants' store of a running gateway, and who may call by it and the file.
+
+Whoever changes the store, this process, another gateway or the command line, raises its epoch; it
+is looked at every two seconds, so a revoked key is refused within five everywhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from modgate.auth.store import Store, StoreError
+from modgate.callers import GrantReader, Roster, roster
+from modgate.clock import Clock
+from modgate.errors import ConfigError
+from modgate.gateway import Plan
+
+log = logging.getLogger(__name__)
+
+
+class Tenancy:
+    """One open store.  `hold`: swaps in another roster."""
+
+    def __init__(self, store: Store, clock: Clock, hold: Callable[[Roster], None]) -> None:
+        self.store = store
+        self.roster = Roster()
+        self._clock = clock
+        self._hold = hold
+        self._made: Plan | None = None
+        self._failing = False
+
+    @property
+    def made(self) -> Plan:
+        """The configuration that the roster is linked to."""
+        assert self._made is not None
+        return self._made
+
+    def grants(self, origin: str) -> GrantReader:
+        """Validates what is to be stored; `origin` names it in the problems."""
+        return GrantReader(self.made.linked, self.made.known, origin)
+
+    def linked(self, made: Plan) -> Roster:
+        """Read the store for a new configuration; ConfigError when its grants do not fit that."""
+        try:
+            found = self._read(made, None)
+        except StoreError as error:
+            raise OSError(str(error)) from None
+        if found.problems:
+            raise ConfigError(found.problems)
+        return found
+
+    def use(self, made: Plan, found: Roster) -> None:
+        """This configuration counts from now on."""
+        self._made, self.roster = made, found
+
+    def _read(self, made: Plan, before: Roster | None) -> Roster:
+        stored, wall = self.store.read(), self._clock.wall()
+        return roster(made.linked, made.known, made.keys, stored, wall=wall, before=before)
+
+    async def look(self) -> None:
+        """Bring in what somebody changed."""
+        try:
+            epoch = await asyncio.to_thread(self.store.epoch)
+            if epoch != self.roster.stored.epoch:
+                await self.refresh()
+        except StoreError as error:
+            if not self._failing:
+                log.error("tenants' store does not answer", extra={"reason": str(error)})
+            self._failing = True
+            return
+        if self._failing:
+            log.warning("tenants' store answers again")
+        self._failing = False
+
+    async def refresh(self) -> None:
+        """Read the store and swap in who may call; StoreError when it cannot be read."""
+        made = self.made
+        found = await asyncio.to_thread(self._read, made, self.roster)
+        if made is not self._made:
+            return  # a reload came between, and read the store itself
+        if found.problems:
+            problems = [str(each) for each in found.problems]
+            log.error("stored tenants do not fit the file", extra={"problems": problems})
+        self.roster = found
+        self._hold(found)
+        log.info("tenants changed", extra={"epoch": found.stored.epoch})
+
+    def close(self) -> None:
+        """Close the store."""
+        self.store.close()

@@ -1,0 +1,238 @@
+"""The store of tenants and keys: epochs, rotation, other processes, and other versions."""
+
+from __future__ import annotations
+
+import sqlite3
+import stat
+from pathlib import Path
+
+import pytest
+
+from modgate.auth import store as module
+from modgate.auth.store import KeyRow, NotStored, Store, StoreError
+
+GOLDEN = Path(__file__).parent / "golden" / "tenants-v1.sql"
+DAY_S = 86_400.0
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "tenants.db"
+
+
+def key(key_id: str = "abcdefghijkl", *, tenant: str = "acme", created: float = 5.0) -> KeyRow:
+    return KeyRow(
+        id=key_id,
+        tenant=tenant,
+        name="ci",
+        env="live",
+        last4="9xYz",
+        created=created,
+        digest="d" * 64,
+        grant={"models": ["chat"]},
+    )
+
+
+def test_a_tenant_that_was_set_is_read_with_the_epoch_of_the_change(path: Path) -> None:
+    store = Store(path)
+    store.set_tenant("acme", {"models": ["chat"]}, actor="me", wall=1.0)
+    store.set_tenant("acme", {"slo": "gold"}, actor="me", wall=2.0)
+
+    found = store.read()
+
+    assert found.tenants == {"acme": {"slo": "gold"}}
+    assert found.epoch == store.epoch() == 2
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_another_process_sees_a_change_by_the_epoch(path: Path) -> None:
+    one, two = Store(path), Store(path)
+
+    one.add_key(key(), actor="me")
+    assert two.epoch() == 1
+    two.revoke_key("abcdefghijkl", actor="you", wall=9.0)
+
+    [row] = one.read().keys
+    assert row.revoked == 9.0
+    assert not row.active(10.0)
+
+
+def test_while_a_key_is_rotated_two_digests_are_good(path: Path) -> None:
+    store = Store(path)
+    store.add_key(key(), actor="me")
+    store.rotate_key(
+        "abcdefghijkl", digest="e" * 64, last4="1234", grace_s=60.0, actor="me", wall=100.0
+    )
+
+    row = store.key("abcdefghijkl")
+
+    assert [each.digest[0] for each in row.active(159.0)] == ["e", "d"]
+    assert [each.digest[0] for each in row.active(160.0)] == ["e"]
+    assert row.last4 == "1234"
+
+
+def test_a_second_rotation_ends_the_first_secret_at_once(path: Path) -> None:
+    store = Store(path)
+    store.add_key(key(), actor="me")
+    for digest, wall in (("e", 100.0), ("f", 110.0)):
+        store.rotate_key(
+            "abcdefghijkl", digest=digest * 64, last4="1234", grace_s=60.0, actor="me", wall=wall
+        )
+
+    [new, old] = store.key("abcdefghijkl").active(120.0)
+
+    assert (new.digest[0], old.digest[0]) == ("f", "e")
+
+
+def test_a_revoked_key_cannot_come_back(path: Path) -> None:
+    store = Store(path)
+    store.add_key(key(), actor="me")
+    store.revoke_key("abcdefghijkl", actor="me", wall=6.0)
+
+    with pytest.raises(NotStored, match="not revoked"):
+        store.rotate_key(
+            "abcdefghijkl", digest="e" * 64, last4="1234", grace_s=60.0, actor="me", wall=7.0
+        )
+    with pytest.raises(NotStored, match="not revoked"):
+        store.revoke_key("abcdefghijkl", actor="me", wall=7.0)
+
+    assert not store.key("abcdefghijkl").digest
+
+
+def test_deleting_a_tenant_revokes_its_keys_and_no_others(path: Path) -> None:
+    store = Store(path)
+    store.set_tenant("acme", {}, actor="me", wall=1.0)
+    store.add_key(key(), actor="me")
+    store.add_key(key("bbbbbbbbbbbb", tenant="beta"), actor="me")
+
+    revoked = store.delete_tenant("acme", actor="me", wall=2.0)
+
+    assert revoked == 1
+    assert [row.tenant for row in store.read().keys if not row.revoked] == ["beta"]
+    with pytest.raises(NotStored, match="no tenant 'acme'"):
+        store.delete_tenant("acme", actor="me", wall=3.0)
+
+
+def test_a_change_that_fails_leaves_neither_an_epoch_nor_a_record(path: Path) -> None:
+    store = Store(path)
+    with pytest.raises(NotStored):
+        store.revoke_key("abcdefghijkl", actor="me", wall=6.0)
+
+    assert store.epoch() == 0
+    assert store.changes(0) == []
+
+
+def test_who_changed_what_is_read_from_an_epoch_on(path: Path) -> None:
+    store = Store(path)
+    store.set_tenant("acme", {"slo": "gold"}, actor="ann", wall=1.0)
+    store.add_key(key(), actor="bob")
+
+    [change] = store.changes(1)
+
+    assert (change.actor, change.action, change.subject) == ("bob", "key.new", "abcdefghijkl")
+    assert (change.epoch, change.wall, change.detail) == (2, 5.0, "acme ci")
+
+
+def test_the_record_of_changes_is_bounded(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CHANGES_KEPT", 3)
+    store = Store(path)
+    for turn in range(9):
+        store.set_tenant("acme", {}, actor="me", wall=float(turn))
+
+    assert [change.epoch for change in store.changes(0)] == [7, 8, 9]
+
+
+def test_tenants_and_keys_are_bounded(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "TENANTS_AT_MOST", 1)
+    monkeypatch.setattr(module, "KEYS_AT_MOST", 1)
+    store = Store(path)
+    store.set_tenant("acme", {}, actor="me", wall=1.0)
+    store.set_tenant("acme", {"slo": "gold"}, actor="me", wall=2.0)
+    store.add_key(key(), actor="me")
+
+    with pytest.raises(StoreError, match="1 tenants at most"):
+        store.set_tenant("beta", {}, actor="me", wall=3.0)
+    with pytest.raises(StoreError, match="1 keys at most"):
+        store.add_key(key("bbbbbbbbbbbb"), actor="me")
+
+
+def test_a_revoked_key_is_listed_for_ninety_days(path: Path) -> None:
+    store = Store(path)
+    store.add_key(key(), actor="me")
+    store.revoke_key("abcdefghijkl", actor="me", wall=10.0)
+    store.add_key(key("bbbbbbbbbbbb", created=10.0 + 89 * DAY_S), actor="me")
+    assert len(store.read().keys) == 2
+    store.add_key(key("cccccccccccc", created=11.0 + 90 * DAY_S), actor="me")
+
+    assert [row.id[0] for row in store.read().keys] == ["b", "c"]
+
+
+def test_a_file_that_is_no_store_is_told_by_its_name(path: Path) -> None:
+    path.write_text("these are the wrong bytes" * 100)
+
+    with pytest.raises(StoreError, match=r"tenants\.db cannot be used"):
+        Store(path)
+
+
+def test_a_store_that_another_process_holds_is_given_up_in_time(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BUSY_MS", 50)
+    store = Store(path)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+
+    with pytest.raises(StoreError, match="locked"):
+        store.set_tenant("acme", {}, actor="me", wall=1.0)
+    assert store.epoch() == 0
+    other.execute("ROLLBACK")
+    other.close()
+    store.set_tenant("acme", {}, actor="me", wall=1.0)
+    assert store.epoch() == 1
+
+
+# --- versions
+
+
+def test_the_store_as_version_1_wrote_it_is_read(path: Path) -> None:
+    with sqlite3.connect(path) as db:
+        db.executescript(GOLDEN.read_text())
+    store = Store(path)
+
+    found = store.read()
+
+    assert found.epoch == 3
+    assert found.tenants == {"acme": {"models": ["chat"], "slo": "gold"}}
+    [row] = found.keys
+    assert (row.id, row.last4, row.grant) == ("abcdefghijkl", "1234", {"models": ["chat"]})
+    assert [each.digest[0] for each in row.active(101.0)] == ["e", "d"]
+    assert [change.actor for change in store.changes(0)] == ["ann", "bob", "ann"]
+
+
+def test_two_versions_side_by_side_read_and_write_one_store(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = Store(path)
+    old.set_tenant("acme", {"slo": "gold"}, actor="old", wall=1.0)
+    monkeypatch.setattr(module, "VERSION", 2)
+    added = {2: "ALTER TABLE keys ADD COLUMN note TEXT NOT NULL DEFAULT ''"}
+    monkeypatch.setattr(module, "MIGRATIONS", {**module.MIGRATIONS, **added})
+    new = Store(path)
+    monkeypatch.undo()
+
+    new.add_key(key(), actor="new")
+    old.set_tenant("beta", {}, actor="old", wall=2.0)
+    again = Store(path)
+
+    for store in (old, new, again):
+        found = store.read()
+        assert (found.epoch, list(found.tenants), len(found.keys)) == (3, ["acme", "beta"], 1)
+
+
+def test_a_store_from_two_versions_on_is_refused(path: Path) -> None:
+    Store(path).close()
+    with sqlite3.connect(path) as db:
+        db.execute("INSERT INTO migrations VALUES (3)")
+
+    with pytest.raises(StoreError, match="version 3; this modgate reads up to 2"):
+        Store(path)
