@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import ssl
 import subprocess
@@ -9,7 +10,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
+import uvloop
 from aiohttp import web
+from rigs.wired import Start, Talk, Wired
 
 from modgate.api.body import File
 from modgate.api.need import Fetch
@@ -17,9 +20,19 @@ from modgate.errors import Refused
 from modgate.spool import Spool
 from modgate.upstream.fetch import Fetcher
 
+BOTH_LOOPS = frozenset({"test_client.py", "test_connections.py", "test_delivery.py"})
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0\0\0\rIHDR" + bytes(4000)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Our own protocol is tried on both loops that the gateway runs on."""
+    if item.path.name in BOTH_LOOPS:
+        return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+    return {"asyncio": asyncio.new_event_loop}
 
 
 class Site:
@@ -58,6 +71,22 @@ async def serve() -> AsyncIterator[Serve]:
     yield start
     for runner in runners:
         await runner.cleanup()
+
+
+@pytest.fixture
+async def start() -> AsyncIterator[Start]:
+    """Start an engine of one talk."""
+    begun: list[Wired] = []
+
+    async def begin(talk: Talk, **more: object) -> Wired:
+        made = Wired(talk)
+        begun.append(made)
+        await made.start(**more)
+        return made
+
+    yield begin
+    for each in begun:
+        await each.stop()
 
 
 async def _get(
@@ -139,7 +168,12 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         pytest.skip("needs openssl: apt-get install openssl")
     folder = tmp_path_factory.mktemp("tls")
     cert, key = folder / "cert.pem", folder / "key.pem"
-    subject = ["-subj", "/CN=files.example", "-addext", "subjectAltName=DNS:files.example"]
+    subject = [
+        "-subj",
+        "/CN=files.example",
+        "-addext",
+        "subjectAltName=DNS:files.example,DNS:localhost",
+    ]
     made = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     where = ["-keyout", str(key), "-out", str(cert), "-days", "2"]
     subprocess.run([openssl, *made, *where, *subject], check=True, capture_output=True)

@@ -268,8 +268,8 @@ class Answer:
     async def _stream(self, connection: Connection, body: Iterator[bytes]) -> None:
         try:
             for piece in body:
-                connection.write(piece)
                 await connection.drained()
+                connection.write(piece)
         except UpstreamFailed as error:
             self._sender = None
             self._fail(error)
