@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from modgate.api.modality import AnyModality
 from modgate.api.plan import Call, Drawn, Plan
+from modgate.api.price import BUDGET, MONEY
 from modgate.api.relay import Usage
 from modgate.api.surface import Surface
 from modgate.draft import Draft, ending_of
@@ -88,6 +89,10 @@ class Bill:
         await self._patiently(
             lambda: limiter.check_spent(held, modalities, now=self._now(), look=look)
         )
+        if self._budgeted:
+            await self._patiently(
+                lambda: limiter.check_spent(held, (MONEY,), now=self._now(), look=look)
+            )
 
     def hold(self, what: What, n: int) -> None:
         """Take, or give back, what is bounded at once."""
@@ -103,6 +108,8 @@ class Bill:
         now = self._now
         counts = await self._patiently(lambda: limiter.reserve(held, units, model=model, now=now()))
         self._note(counts)
+        if self._budgeted:
+            await self._afford(units, model, first=True)
         return units
 
     async def drew(self, call: Call, modality: str) -> None:
@@ -122,6 +129,18 @@ class Bill:
         now = self._now
         counts = await self._patiently(lambda: limiter.top_up(held, units, model=model, now=now()))
         self._note(counts)
+        if self._budgeted:
+            await self._afford(units, model, first=False)
+
+    @property
+    def _budgeted(self) -> bool:
+        return self._draft.caller.policy.limits.budgeted
+
+    async def _afford(self, units: Units, model: str, *, first: bool) -> None:
+        """Reserve what units cost at most, in the tenant's budgets."""
+        cost = self._gateway.budgets.reserve(self._draft, units, model, first=first)
+        limiter, held, now = self._gateway.limiter, self._held, self._now
+        await self._patiently(lambda: limiter.top_up(held, cost, model=model, now=now()))
 
     def _note(self, counts: Mapping[str, int]) -> None:
         reserved = self._draft.reserved
@@ -152,7 +171,11 @@ class Bill:
         """The request lives and has used so much: the bill if the gateway dies now."""
         if self._admission is not None and self.own is not None:
             used = self.usage().units
-            self._gateway.limiter.touch(self._admission, used, now=self._now())
+            measured: Mapping[str, int] = used
+            if self._budgeted:
+                cost = self._gateway.budgets.so_far(self._draft, used)
+                measured = {**used, BUDGET: cost}
+            self._gateway.limiter.touch(self._admission, measured, now=self._now())
             self._state.ledger.touched(self._draft.request_id, used)
 
     def shown(self) -> str:
@@ -203,6 +226,8 @@ class Bill:
         )
         if self._admission is not None:
             counted = units if usage.by != "estimate" or error is None else None
+            if counted is not None and self._budgeted:
+                counted = {**units, BUDGET: self._gateway.budgets.final(receipt)}
             self._gateway.limiter.settle(self._admission, counted, now=self._now())
             if draft.modality:
                 self._state.ledger.ended(receipt)

@@ -200,6 +200,12 @@ class Denied(Forbidden):
         self.code = code
 
 
+class Unpriced(Forbidden):
+    """The caller has a budget, and what it asks for has no price."""
+
+    code = "unpriced"
+
+
 class LimitReached(GatewayError):
     """A limit of this caller is spent for now; `unit` names the exhausted dimension, shown form."""
 

@@ -22,6 +22,7 @@ from modgate.auth.keyring import Keyring
 from modgate.auth.keys import StoredKey
 from modgate.auth.table import KeyTable
 from modgate.batch import Batcher
+from modgate.budgets import Budgets, with_money
 from modgate.callers import Held
 from modgate.config.decode import (
     COMMAND_LINE,
@@ -103,6 +104,7 @@ class Gateway:
     gate: Gate
     admin_gate: AdminGate
     limiter: Limiter
+    budgets: Budgets
     fleet: Fleet
     dispatch: Dispatch
     batcher: Batcher
@@ -263,7 +265,8 @@ def build(made: Plan, state: State, *, data: Path, held: Sequence[Held], pepper:
         table=_table(loaded, models),
         gate=gate,
         admin_gate=admin_gate,
-        limiter=Limiter(state.limits, made.units, _bounds(file)),
+        limiter=Limiter(state.limits, with_money(made.units), _bounds(file)),
+        budgets=Budgets.of(linked.books, made.units),
         fleet=fleet,
         dispatch=dispatch,
         batcher=Batcher(dispatch),

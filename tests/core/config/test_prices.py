@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from made_configs import Config
 
-from modgate.api.price import Price
+from modgate.api.price import BUDGET, Price
+from modgate.plugin import Rate
 
 FRONT = '[plugin.words]\n[plugin.sounds]\n[model.chat]\nmodality = "words"\n'
 BOOK = '[price.a]\neffective = 2026-03-01\ncurrency = "EUR"\n'
@@ -106,7 +107,6 @@ def test_a_correction_has_the_time_of_the_first_book_of_its_chain(config: Config
         ('[price.b]\neffective = "soon"\ncurrency = "EUR"\n', "a day reads"),
         ('[[price.a.case]]\nunits = { "words.input_tokens" = "free" }\n', "is of all requests"),
         ('[[price.a.case]]\nmodel = "cat"\nunits = {}\n', "did you mean 'chat'?"),
-        ('[[price.a.case]]\ntenant = "acme"\nunits = {}\n', "no [tenant.acme]"),
         ('[[price.a.case]]\nslo = "gold"\nunits = {}\n', "no [slo.gold]"),
         ('[[price.a.case]]\nregion = "eu"\nunits = {}\n', "no backend stands in 'eu'"),
         (
@@ -151,3 +151,38 @@ def test_a_closed_book_may_name_what_is_gone(config: Config) -> None:
 
     assert book.cases[1].tenant == "gone"
     assert book.cases[1].prices == {}
+
+
+def test_a_budget_is_a_rate_of_money(config: Config) -> None:
+    section = (
+        '[tenant.acme.limits]\ncost = "100 EUR/month"\neach_key = { cost = "2.50 EUR/h" }\n'
+        'models = { chat = { cost = { rate = "1 EUR/day", shadow = true } } }\n'
+    )
+    [tenant] = config.link(f"{FRONT}{BOOK}{section}").tenants
+
+    assert tenant.policy.limits.rates == (
+        Rate(unit=BUDGET, amount=100_000_000, period="month"),
+        Rate(unit=BUDGET, amount=2_500_000, period="hour", each_key=True),
+        Rate(unit=BUDGET, amount=1_000_000, period="day", model="chat", shadow=True),
+    )
+
+
+@pytest.mark.parametrize(
+    ("book", "cost", "said"),
+    [
+        ("", "100 EUR/month", "needs prices: add a price book"),
+        (BOOK, "100 USD/month", "is in USD, and the price books are in EUR"),
+        (BOOK, "3000 EUR/hour", "is more than can be counted; take a shorter period"),
+        (BOOK, "100 EUR", 'a budget reads "100 EUR/month"'),
+        (BOOK, "100/month", 'a budget reads "100 EUR/month"'),
+        (BOOK, "100 EUR/fortnight", 'a budget reads "100 EUR/month"'),
+        (BOOK, "0 EUR/month", "a budget is above 0"),
+    ],
+)
+def test_a_budget_that_cannot_be_kept_is_refused(
+    config: Config, book: str, cost: str, said: str
+) -> None:
+    [problem] = config.told(f'{FRONT}{book}[tenant.acme.limits]\ncost = "{cost}"\n')
+
+    assert ".limits.cost: " in problem
+    assert said in problem

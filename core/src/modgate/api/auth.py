@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from modgate.api.price import BUDGET
+
 Role = Literal["tenant", "operator", "admin"]
 Period = Literal["second", "minute", "hour", "day", "month"]
 WhenDown = Literal["local_share", "open", "closed"]
@@ -34,7 +36,8 @@ class Rate:
 class Limits:
     """What one tenant may use.
 
-    Rates, and what it may hold at once (None = the gateway's own bounds only).
+    Rates, and what it may hold at once (None = the gateway's own bounds only).  `budgeted`: some
+    rate is of money.
     """
 
     rates: tuple[Rate, ...] = ()
@@ -42,6 +45,10 @@ class Limits:
     streams: int | None = None
     body_bytes: int | None = None
     spool_bytes: int | None = None
+    budgeted: bool = field(init=False, default=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "budgeted", any(rate.unit == BUDGET for rate in self.rates))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

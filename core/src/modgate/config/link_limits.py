@@ -6,25 +6,33 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from math import ceil
 
-from modgate.api.auth import Limits, Rate
+from modgate.api.auth import PERIOD_S, Limits, Rate
 from modgate.api.model import Model
+from modgate.api.price import BUDGET
 from modgate.config.decode import did_you_mean
 from modgate.config.schema import RatesSection, TenantLimits
-from modgate.config.values import RateText
+from modgate.config.values import BudgetText, RateText
 from modgate.units import REQUESTS, UnitTable
 
 Path = tuple[str | int, ...]
+
+EXACT = 1 << 53  # levels are integers that a store may keep as doubles
 
 
 class LimitsLinker:
     """Links `limits` sections; `wrong(path, message)` is told what does not fit."""
 
     def __init__(
-        self, units: UnitTable, models: Mapping[str, Model], wrong: Callable[[Path, str], None]
+        self,
+        units: UnitTable,
+        models: Mapping[str, Model],
+        wrong: Callable[[Path, str], None],
+        currency: str,
     ) -> None:
         self._units = units
         self._models = models
         self._wrong = wrong
+        self._currency = currency
 
     def link(self, path: Path, limits: TenantLimits) -> Limits:
         """What a tenant, each of its keys, and it of single models may use."""
@@ -55,11 +63,29 @@ class LimitsLinker:
                 text = 'requests are whole: take a longer period, such as "30/min" for "0.5/s"'
                 self._wrong((*path, "requests"), text)
             rates.append(_rate(REQUESTS, ceil(limits.requests.amount), limits.requests))
+        if limits.cost is not None:
+            rates.append(self._budget((*path, "cost"), limits.cost))
         for written in sorted(limits.units, key=lambda each: not each.startswith("*.")):
             where = (*path, "units", written)
             rates += self._unit_rates(where, written, limits.units[written])
         # A unit's own rate takes the place of a star's: two for one period would share a level.
         return list({(rate.unit, rate.period): rate for rate in rates}.values())
+
+    def _budget(self, path: Path, text: BudgetText) -> Rate:
+        currency = text.money.currency
+        if not self._currency:
+            self._wrong(path, "needs prices: add a price book, [price.NAME]")
+        elif currency != self._currency:
+            self._wrong(path, f"is in {currency}, and the price books are in {self._currency}")
+        if _level(text) >= EXACT:
+            self._wrong(path, "is more than can be counted; take a shorter period")
+        return Rate(
+            unit=BUDGET,
+            amount=text.money.micro,
+            period=text.period,
+            when_down=text.on_store_down,
+            shadow=text.shadow,
+        )
 
     def _unit_rates(self, path: Path, written: str, text: RateText) -> Iterable[Rate]:
         known = sorted({self._units.public(full) for full in self._units.units})
@@ -84,3 +110,10 @@ def _rate(unit: str, amount: int, text: RateText) -> Rate:
         when_down=text.on_store_down,
         shadow=text.shadow,
     )
+
+
+def _level(text: BudgetText) -> int:
+    """The most that the level of a budget counts: a bucket's in unit x ms, a window's in units."""
+    if text.period in ("day", "month"):
+        return text.money.micro
+    return text.money.micro * PERIOD_S[text.period] * 1000

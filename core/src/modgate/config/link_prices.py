@@ -22,7 +22,10 @@ PERIODS_S = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Names:
-    """What a case may name: key of the case -> the section of the file that has the names."""
+    """What a case may name: its key -> the names.
+
+    Tenants are not among them: the store has some that the file does not know.
+    """
 
     known: Mapping[str, Collection[str]]
 
@@ -56,7 +59,6 @@ class PricesLinker:
         regions = {backend.region for backend in file.backend}
         self._names = Names(
             known={
-                "tenant": file.tenant,
                 "model": file.model,
                 "slo": file.slo,
                 "region": regions - {""},
@@ -82,7 +84,7 @@ class PricesLinker:
         cases = [Case(prices=common)]
         for index, written in enumerate(section.case):
             where = (*path, "case", index)
-            for key in ("tenant", "model", "slo", "region"):
+            for key in ("model", "slo", "region"):
                 reason = self._names.wrong(key, getattr(written, key))
                 if reason and not section.closed:
                     named = ("backend",) if key == "region" else (key, getattr(written, key))

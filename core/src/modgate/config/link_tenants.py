@@ -42,7 +42,8 @@ class GrantLinker:
     ) -> None:
         self._file = file
         self._models = models
-        self._limits = LimitsLinker(units, models, wrong)
+        currency = next((each.currency for each in file.price.values()), "")
+        self._limits = LimitsLinker(units, models, wrong, currency)
         self._wrong = wrong
         self._missing = missing
 

@@ -12,6 +12,7 @@ from modgate.api.json import Json, JsonObject
 from modgate.api.policy import OnFailure
 from modgate.config.addresses import Address, Endpoint, HostPort, Network, WebOrigin
 from modgate.config.values import (
+    BudgetValue,
     Bytes,
     Currency,
     Duration,
@@ -261,6 +262,7 @@ class RatesSection(Section):
 
     requests: RateValue | None = Field(None, description='requests, as "50/s"')
     units: dict[str, RateValue] = Field({}, description='rates by unit: "llm.output_tokens"')
+    cost: BudgetValue | None = Field(None, description='what may be spent, as "100 EUR/month"')
 
 
 class TenantLimits(Section):
@@ -276,6 +278,9 @@ class TenantLimits(Section):
     body_bytes: Bytes | None = Field(None, description="request bodies in memory at once")
     spool_bytes: Bytes | None = Field(None, description="bytes in the spool at once")
     units: dict[str, RateValue] = Field({}, description='rates by unit: "llm.output_tokens"')
+    cost: BudgetValue | None = Field(
+        None, description='what may be spent by the price books, as "100 EUR/month"'
+    )
     each_key: RatesSection | None = Field(None, description="what each of its keys may use")
     models: dict[str, RatesSection] = Field({}, description="what it may use of single models")
 

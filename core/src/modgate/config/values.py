@@ -168,6 +168,37 @@ def money(value: Json) -> MoneyText:
     return MoneyText(micro=_decimal(found[1], found[2], 6), currency=found[3])
 
 
+class BudgetText(BaseModel):
+    """So much money in a period; the rest as with any rate."""
+
+    model_config = ConfigDict(frozen=True)
+
+    money: MoneyText
+    period: PeriodName
+    on_store_down: Literal["local_share", "open", "closed"] = "local_share"
+    shadow: bool = False
+
+
+def budget(value: Json) -> BudgetText:
+    """`"100 EUR/month"`, or `{ rate = "100 EUR/month", shadow = true }`."""
+    if isinstance(value, BudgetText):
+        return value
+    text = value.get("rate") if isinstance(value, dict) else value
+    amount, found, period = str(text).partition("/")
+    try:
+        of = rate({**value, "rate": f"1/{period}"} if isinstance(value, dict) else f"1/{period}")
+        spent = money(amount.strip())
+    except ValueError as error:
+        if isinstance(value, dict) and found:
+            raise
+        raise ValueError('a budget reads "100 EUR/month"') from error
+    if spent.micro == 0:
+        raise ValueError("a budget is above 0; who may not use a model at all is not given it")
+    return BudgetText(
+        money=spent, period=of.period, on_store_down=of.on_store_down, shadow=of.shadow
+    )
+
+
 def currency(value: Json) -> str:
     """Three capitals."""
     if isinstance(value, str) and _CURRENCY.fullmatch(value):
@@ -203,6 +234,7 @@ Bytes = Annotated[int, BeforeValidator(size), _schema("string", "10MiB")]
 RateValue = Annotated[RateText, BeforeValidator(rate), _schema("string", "50/s")]
 PriceValue = Annotated[PriceText, BeforeValidator(price), _schema("string", "0.15/1M")]
 MoneyValue = Annotated[MoneyText, BeforeValidator(money), _schema("string", "2.50 EUR")]
+BudgetValue = Annotated[BudgetText, BeforeValidator(budget), _schema("string", "100 EUR/month")]
 Currency = Annotated[str, BeforeValidator(currency), _schema("string", "EUR")]
 Moment = Annotated[int, BeforeValidator(moment), _schema("string", "2026-03-01")]
 SecretValue = Annotated[

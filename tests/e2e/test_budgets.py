@@ -1,0 +1,133 @@
+"""A budget is a limit like any other: it holds, and it is charged what the ledger comes to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from gateways import Running, start
+from oracle import requests as ask
+from oracle.client import ClientRecord, send
+from oracle.engine import ScriptedEngine
+from servers import redis
+
+from modgate.api.price import BUDGET
+from modgate.invoice import Tariff, money_by
+from modgate.ledger.reader import rows
+from modgate.prices.books import Books
+
+PRICES = """
+[price.first]
+effective = 2020-01-01
+currency = "EUR"
+units = { "llm.input_tokens" = "1/1k", "llm.output_tokens" = "10/1k", "llm.requests" = "free" }
+"""
+
+
+@pytest.fixture(params=["memory", "redis"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The lines of a limit store: none, and a real one."""
+    if request.param == "memory":
+        yield ""
+        return
+    with redis(tmp_path) as server:
+        yield f'[limits.store]\nurl = "{server.url}"\ndeadline = "5s"\n'
+
+
+def spent(running: Running) -> int:
+    """Micro-units, as the ledger's rows come to."""
+    gateway = running.app.gateway
+    tariff = Tariff(Books(tuple(gateway.budgets.tariff.books)), gateway.units)
+    return sum(line.micro for line in money_by(rows(running.ledger), ("tenant",), tariff).values())
+
+
+def charged(running: Running) -> int:
+    """Micro-units, as the limits of this process have them."""
+    levels = running.app.state.limits.levels
+    found: int = sum(level.value for key, level in levels._levels.items() if BUDGET in key)
+    return found
+
+
+async def chat(running: Running, number: int, **more: int) -> ClientRecord:
+    return await send(running.url, ask.chat(number, model="chat", **more), key=running.keys["acme"])
+
+
+async def test_a_budget_holds_and_what_is_not_written_is_given_back(
+    tmp_path: Path, engine: ScriptedEngine, store: str
+) -> None:
+    tenants = {"acme": 'limits = { cost = "1 EUR/month" }', "beta": ""}
+    running = await start(
+        tmp_path, [{"url": engine.url}], tenants=tenants, more=PRICES + store, plugins=("llm",)
+    )
+    try:
+        clients = [await chat(running, at, max_tokens=20) for at in range(1, 30)]
+        other = await send(running.url, ask.chat(99, model="chat"), key=running.keys["beta"])
+        came_to, level = spent(running), charged(running) if not store else None
+    finally:
+        await running.app.close()
+    statuses = [client.status for client in clients]
+    refused = clients[statuses.index(429)]
+
+    assert statuses == sorted(statuses)
+    assert statuses.count(200) > 2
+    assert json.loads(refused.body)["error"]["code"] == "insufficient_quota"
+    assert "the quota of 1 cost per month is spent" in refused.body.decode()
+    assert clients[0].headers["x-ratelimit-limit-cost"] == "1"
+    assert other.status == 200
+    assert "x-ratelimit-limit-cost" not in other.headers
+    if level is not None:
+        own = came_to - spent_by(running, "beta")
+        assert level == own
+        assert own <= 1_000_000 + 20 * 10_000
+
+
+def spent_by(running: Running, tenant: str) -> int:
+    tariff = running.app.gateway.budgets.tariff
+    found = money_by(rows(running.ledger), ("tenant",), tariff)
+    return found[tenant,].micro if (tenant,) in found else 0
+
+
+async def test_what_has_no_price_is_refused_to_who_has_a_budget(
+    tmp_path: Path, engine: ScriptedEngine
+) -> None:
+    tenants = {"acme": 'limits = { cost = "1 EUR/hour" }', "beta": ""}
+    prices = PRICES.replace('"llm.output_tokens" = "10/1k", ', "")
+    running = await start(
+        tmp_path, [{"url": engine.url}], tenants=tenants, more=prices, plugins=("llm",)
+    )
+    try:
+        mine = await chat(running, 1)
+        other = await send(running.url, ask.chat(2, model="chat"), key=running.keys["beta"])
+    finally:
+        await running.app.close()
+    error = json.loads(mine.body)["error"]
+
+    assert (mine.status, error["code"]) == (403, "unpriced")
+    assert "`chat` has no price for llm.output_tokens" in error["message"]
+    assert engine.of(1) == []
+    assert other.status == 200
+
+
+async def test_a_budget_in_shadow_refuses_nothing_and_is_recorded(
+    tmp_path: Path, engine: ScriptedEngine
+) -> None:
+    shadow = 'limits = { cost = { rate = "0.01 EUR/day", shadow = true } }'
+    running = await start(
+        tmp_path,
+        [{"url": engine.url}],
+        tenants={"acme": shadow},
+        more=PRICES,
+        plugins=("llm",),
+    )
+    try:
+        clients = [await chat(running, at) for at in range(1, 4)]
+        level, came_to = charged(running), spent(running)
+        metrics = running.app.state.observer.render().decode()
+    finally:
+        await running.app.close()
+
+    assert [client.status for client in clients] == [200] * 3
+    assert level == came_to > 10_000
+    assert 'modgate_would_refuse_total{tenant="acme"}' in metrics
