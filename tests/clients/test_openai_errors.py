@@ -13,19 +13,23 @@ ASKED = [{"role": "user", "content": "Say hello."}]
 
 
 def test_every_model_is_listed_with_the_names_that_it_answers_to(client: openai.OpenAI) -> None:
-    listed = {model.id: set(model.model_dump()["aliases"]) for model in client.models.list()}
+    listed = {model.id: model.model_dump() for model in client.models.list()}
 
-    assert len(listed) == 7
-    assert "whisper-1" in listed["whisper-tiny.en"]
-    assert "gpt-4o-mini" in listed["smollm2-135m"]
-    assert "text-embedding-3-small" in listed["multilingual-e5-small"]
+    assert len({card["root"] for card in listed.values()}) == 7
+    for name, card in listed.items():
+        assert name in (card["root"], *card["aliases"])
+        assert set(card["aliases"]) < set(listed)
+    assert listed["whisper-1"]["root"] == "whisper-tiny.en"
+    assert listed["gpt-4o-mini"]["root"] == "smollm2-135m"
+    assert listed["text-embedding-3-small"]["root"] == "multilingual-e5-small"
 
 
 @pytest.mark.parametrize("name", ["whisper-1", "whisper-tiny.en"])
 def test_a_model_is_retrieved_by_name_and_by_alias(client: openai.OpenAI, name: str) -> None:
     found = client.models.retrieve(name)
 
-    assert found.id == "whisper-tiny.en"
+    assert found.id == name
+    assert found.model_dump()["root"] == "whisper-tiny.en"
     assert found.object == "model"
     assert found.owned_by == "modgate"
 

@@ -30,20 +30,21 @@ class Page:
     route: str
     body: Callable[[Gateway, Caller, web.BaseRequest], bytes]
 
+    def check(self, method: str) -> None:
+        """MethodNotAllowed for anything but GET."""
+        if method != "GET":
+            raise MethodNotAllowed(f"{self.route} takes GET only", allow=["GET"])
+
     def surface_of(self, headers: Mapping[str, str]) -> str:
         """The surface that a client of this page speaks, by name."""
         return "anthropic" if self.route != OPENAPI and ANTHROPIC in headers else "openai"
 
 
-def page_of(method: str, path: str) -> Page | None:
-    """The page at a path, or None; MethodNotAllowed for anything but GET."""
+def page_of(path: str) -> Page | None:
+    """The page at a path, or None."""
     bare = path.rstrip("/")
     page = PAGES.get(bare)
-    if page is None and bare.startswith(MODELS + "/"):
-        page = PAGES[MODEL]
-    if page is not None and method != "GET":
-        raise MethodNotAllowed(f"{page.route} takes GET only", allow=["GET"])
-    return page
+    return PAGES[MODEL] if page is None and bare.startswith(MODELS + "/") else page
 
 
 def _openapi(gateway: Gateway, caller: Caller, request: web.BaseRequest) -> bytes:
@@ -52,10 +53,17 @@ def _openapi(gateway: Gateway, caller: Caller, request: web.BaseRequest) -> byte
 
 
 def _models(gateway: Gateway, caller: Caller, request: web.BaseRequest) -> bytes:
-    models = gateway.table.visible(caller)
+    """Every name that may be asked for: SDKs and their users look for it in this list."""
+    named = [
+        (name, model)
+        for model in gateway.table.visible(caller)
+        for name in (model.name, *model.aliases)
+    ]
     if ANTHROPIC in request.headers:
-        return dump(_anthropic(models, gateway.created))
-    listed = [model_card(model, gateway.created) for model in models]
+        data = [anthropic_card(name, model, gateway.created) for name, model in named]
+        first, last = (data[0]["id"], data[-1]["id"]) if data else (None, None)
+        return dump({"data": data, "has_more": False, "first_id": first, "last_id": last})
+    listed = [model_card(name, model, gateway.created) for name, model in named]
     return dump({"object": "list", "data": listed})
 
 
@@ -65,7 +73,7 @@ def _model(gateway: Gateway, caller: Caller, request: web.BaseRequest) -> bytes:
     if model is None or not caller.policy.may_use(model.name):
         raise no_model(asked)
     card = anthropic_card if ANTHROPIC in request.headers else model_card
-    return dump(card(model, gateway.created))
+    return dump(card(asked, model, gateway.created))
 
 
 def no_model(asked: str) -> GatewayError:
@@ -75,13 +83,17 @@ def no_model(asked: str) -> GatewayError:
     )
 
 
-def model_card(model: Model, created: int) -> JsonObject:
-    """One model as `/v1/models` shows it (wire.md 2.3); extra keys are allowed there."""
+def model_card(name: str, model: Model, created: int) -> JsonObject:
+    """A model by one of its names, as `/v1/models` shows it; `root` is the model's own name.
+
+    Source: wire.md 2.3, extra keys are allowed there; `root` is vLLM's word.
+    """
     card: dict[str, Json] = {
-        "id": model.name,
+        "id": name,
         "object": "model",
         "created": created,
         "owned_by": "modgate",
+        "root": model.name,
         "modalities": [model.modality],
         "aliases": list(model.aliases),
     }
@@ -93,17 +105,11 @@ def model_card(model: Model, created: int) -> JsonObject:
     return card
 
 
-def _anthropic(models: list[Model], created: int) -> Mapping[str, Json]:
-    data = [anthropic_card(model, created) for model in models]
-    first, last = (data[0]["id"], data[-1]["id"]) if data else (None, None)
-    return {"data": data, "has_more": False, "first_id": first, "last_id": last}
-
-
-def anthropic_card(model: Model, created: int) -> JsonObject:
-    """One model as an anthropic client reads it (wire.md 2.3)."""
+def anthropic_card(name: str, model: Model, created: int) -> JsonObject:
+    """A model by one of its names, as an anthropic client reads it (wire.md 2.3)."""
     return {
         "type": "model",
-        "id": model.name,
+        "id": name,
         "display_name": model.name,
         "created_at": rfc_3339(created),
         "lifecycle": "active",

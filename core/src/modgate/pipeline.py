@@ -165,13 +165,15 @@ class Exchange:
 
     async def _flow(self) -> None:
         gateway, draft, request = self._gateway, self.draft, self._request
-        page = page_of(request.method, request.path)
+        page = page_of(request.path)
         route = None if page is not None else gateway.table.find(request.method, request.path)
         draft.route = page.route if page is not None else route.path if route is not None else ""
         if route is not None:
             self._surface = route.surface
+            route.check(request.method)
         elif page is not None:
             self._surface = gateway.surfaces[page.surface_of(request.headers)]
+            page.check(request.method)
         draft.client_request_id = Trace.client_id(request.headers)
         draft.client = client_address(request, gateway.trusted_proxies)
         draft.caller = gateway.gate.authenticate(

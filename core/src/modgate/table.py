@@ -39,6 +39,11 @@ class Route:
     body: str
     at_most: int
 
+    def check(self, method: str) -> None:
+        """MethodNotAllowed for anything but POST."""
+        if method != "POST":
+            raise MethodNotAllowed(f"{self.path} takes POST only", allow=["POST"])
+
     def claimed(self, fields: JsonObject) -> Surface:
         """The surface that this body is in the words of."""
         if len(self.surfaces) == 1:
@@ -71,12 +76,10 @@ class Table:
     paths_by_modality: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def find(self, method: str, path: str) -> Route:
-        """The route of a path; NotFound or MethodNotAllowed."""
+        """The route of a path; NotFound."""
         route = self.routes.get(path) or self.routes.get(path.rstrip("/"))
         if route is None:
             raise NotFound(f"unknown request URL: {method} {path[:200]}")
-        if method != "POST":
-            raise MethodNotAllowed(f"{path[:200]} takes POST only", allow=["POST"])
         return route
 
     def visible(self, caller: Caller, modalities: Iterable[str] | None = None) -> list[Model]:
