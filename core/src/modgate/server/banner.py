@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Iterator
 from ipaddress import ip_address
 
 from modgate.api.engine import EngineState
 from modgate.server.app import App
+from modgate.table import Table
+
+LINE_AT_MOST = 400  # characters that a person still pastes
 
 
 def engine_line(name: str, state: EngineState) -> str:
@@ -41,7 +46,7 @@ def banner(app: App) -> Iterator[str]:
     yield "  demo key (this machine only):"
     yield f"    export MODGATE_KEY={app.demo_key.reveal()}"
     yield ""
-    yield from _pasteable(root, sorted(table.modalities))
+    yield from _pasteable(root, table)
     yield ""
     yield "models load in the background; a first call waits for its model:"
 
@@ -59,23 +64,50 @@ def _reached(address: tuple[str, int]) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _pasteable(root: str, modalities: list[str]) -> Iterator[str]:
+def _pasteable(root: str, table: Table) -> Iterator[str]:
     key = '-H "Authorization: Bearer $MODGATE_KEY"'
-    json = "-H 'Content-Type: application/json'"
+    typed = "-H 'Content-Type: application/json'"
     lines = {
-        "llm": f"curl {root}/v1/chat/completions {key} {json} "
+        "llm": f"curl {root}/v1/chat/completions {key} {typed} "
         """-d '{"model":"gpt-4o-mini","messages":[{"role":"user","content":"Say hello."}]}'""",
-        "vlm": f"curl {root}/v1/chat/completions {key} {json} -d @picture.json",
+        "vlm": f"curl {root}/v1/chat/completions {key} {typed} -d @picture.json",
         "asr": f"curl {root}/v1/audio/transcriptions {key} -F model=whisper-1 -F file=@speech.wav",
-        "tts": f"curl {root}/v1/audio/speech {key} {json} "
+        "tts": f"curl {root}/v1/audio/speech {key} {typed} "
         """-d '{"model":"tts-1","voice":"alloy","input":"Hello.","response_format":"wav"}' """
         "-o speech.wav",
-        "ocr": f"curl {root}/v1/ocr {key} {json} -d @document.json",
-        "embedding": f"curl {root}/v1/embeddings {key} {json} "
+        "ocr": f"curl {root}/v1/ocr {key} {typed} -d @document.json",
+        "embedding": f"curl {root}/v1/embeddings {key} {typed} "
         """-d '{"model":"text-embedding-3-small","input":"Hello."}'""",
-        "rerank": f"curl {root}/v2/rerank {key} {json} "
+        "rerank": f"curl {root}/v2/rerank {key} {typed} "
         """-d '{"model":"rerank-v3.5","query":"fruit","documents":["a car","a pear"]}'""",
     }
-    for name in modalities:
+    for name in sorted(table.modalities):
         if name in lines:
             yield f"  {lines[name]}"
+        elif line := of_sample(root, name, table):
+            yield f"  {line}"
+
+
+def of_sample(root: str, name: str, table: Table) -> str:
+    """A line of a modality that core does not know: its first sample, or the command that sends it.
+
+    "" where no model could answer.
+    """
+    models = sorted(model.name for model in table.models.values() if model.modality == name)
+    samples = table.modalities[name].samples
+    if not (models and samples):
+        return ""
+    sample = samples[0]
+    front = f'curl {root}{sample.path} -H "Authorization: Bearer $MODGATE_KEY"'
+    if sample.json is not None:
+        body = json.dumps({**sample.json, "model": models[0]}, ensure_ascii=False)
+        line = f"{front} -H 'Content-Type: application/json' -d {shlex.quote(body)}"
+    else:
+        parts = {**(sample.form or {}), "model": models[0]}
+        line = " ".join([front, *(f"-F {_part(each, parts[each])}" for each in parts)])
+    return line if len(line) <= LINE_AT_MOST else f"modgate try {name} --url {root}"
+
+
+def _part(name: str, value: str | tuple[str, bytes]) -> str:
+    """A form's text, or a file that the reader has to have."""
+    return shlex.quote(f"{name}={value}" if isinstance(value, str) else f"{name}=@{value[0]}")

@@ -1,0 +1,57 @@
+"""The lines to paste that `modgate serve` prints for modalities that core does not know."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import ClassVar
+
+import pytest
+from toys.echo import Config, Toy
+
+from modgate.api.model import Model
+from modgate.plugin import Sample
+from modgate.server.banner import of_sample
+from modgate.table import Table
+
+ROOT = "http://127.0.0.1:8080"
+MODELS = {"parrot": Model(name="parrot", modality="echo")}
+
+
+def line(sample: Sample, models: Mapping[str, Model] = MODELS) -> list[str]:
+    """The words of the line, as a shell reads them."""
+
+    class Told(Toy):
+        samples: ClassVar[tuple[Sample, ...]] = (sample,)
+
+    table = Table(routes={}, models=models, modalities={"echo": Told(Config())})
+    return shlex.split(of_sample(ROOT, "echo", table))
+
+
+JSON = Sample(path="/v1/echo", json={"model": "m", "text": "it's a parrot"})
+
+
+def test_a_sample_is_a_line_that_a_shell_reads_as_it_is_meant() -> None:
+    words = line(JSON)
+
+    assert words[:2] == ["curl", f"{ROOT}/v1/echo"]
+    assert json.loads(words[-1]) == {"model": "parrot", "text": "it's a parrot"}
+
+
+def test_a_form_is_sent_in_parts() -> None:
+    words = line(Sample(path="/v1/echo", form={"model": "m", "file": ("a b.wav", b"RIFF")}))
+
+    assert words[-4:] == ["-F", "model=parrot", "-F", "file=@a b.wav"]
+
+
+def test_a_sample_that_nobody_pastes_is_sent_by_the_command() -> None:
+    words = line(replace(JSON, json={"model": "m", "text": "x" * 500}))
+
+    assert words == ["modgate", "try", "echo", "--url", ROOT]
+
+
+@pytest.mark.parametrize("models", [{}, {"m": Model(name="m", modality="other")}], ids=len)
+def test_without_a_model_there_is_nothing_to_paste(models: Mapping[str, Model]) -> None:
+    assert line(JSON, models) == []
