@@ -47,6 +47,29 @@ def test_a_message_is_answered_with_text_and_usage(client: anthropic.Anthropic) 
     assert str(reply._request_id).startswith("req_")
 
 
+@pytest.mark.parametrize("model", ["claude-opus-5-5", "claude-haiku-5-5"])
+def test_the_names_of_pasted_examples_are_served(client: anthropic.Anthropic, model: str) -> None:
+    reply = client.messages.create(model=model, max_tokens=2, messages=ASKED)
+
+    assert reply.model == model
+    assert client.models.retrieve(model).id == model
+    assert model in [listed.id for listed in client.models.list()]
+
+
+def test_a_wrong_method_is_told_in_the_words_of_the_client(client: anthropic.Anthropic) -> None:
+    for path in ("/v1/models", "/v1/models/claude-haiku-5-5"):
+        with pytest.raises(anthropic.APIStatusError) as caught:
+            client.post(path, cast_to=object, body={})
+
+        assert caught.value.status_code == 405
+        assert caught.value.body["type"] == "error"
+    with pytest.raises(anthropic.APIStatusError) as caught:
+        client.get("/v1/messages", cast_to=object)
+
+    assert caught.value.body["type"] == "error"
+    assert caught.value.response.headers["allow"] == "POST"
+
+
 def test_a_stream_says_what_the_whole_message_says(client: anthropic.Anthropic) -> None:
     asked = {"model": CHAT, "max_tokens": 12, "messages": ASKED}
     exact = {"temperature": 0, "seed": 1}

@@ -10,7 +10,8 @@ import pytest
 
 pytestmark = pytest.mark.models
 
-CHAT = "gpt-4o-mini"
+CHAT, EYES = "gpt-4o-mini", "gpt-4o"
+WEATHER = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
 ASKED = [{"role": "user", "content": "Say hello."}]
 
 
@@ -72,13 +73,51 @@ def test_a_stream_without_the_option_carries_no_usage(client: openai.OpenAI) -> 
     assert all(chunk.choices and chunk.usage is None for chunk in chunks)
 
 
-def test_two_choices_are_both_counted(client: openai.OpenAI) -> None:
-    reply = client.chat.completions.create(model=CHAT, messages=ASKED, max_tokens=4, n=2)
+@pytest.mark.parametrize("n", range(1, 9))
+def test_choices_beyond_the_engines_slots_are_all_counted(client: openai.OpenAI, n: int) -> None:
+    asked = {"model": CHAT, "messages": ASKED, "max_tokens": 3, "n": n, "temperature": 0}
+    reply = client.chat.completions.create(**asked)
+    chunks = list(
+        client.chat.completions.create(**asked, stream=True, stream_options={"include_usage": True})
+    )
+    said = [""] * n
+    for chunk in chunks:
+        for choice in chunk.choices:
+            said[choice.index] += choice.delta.content or ""
 
-    assert [choice.index for choice in reply.choices] == [0, 1]
-    assert all(choice.message.content for choice in reply.choices)
+    assert [choice.index for choice in reply.choices] == list(range(n))
+    assert said == [choice.message.content for choice in reply.choices]
+    assert all(said)
+    assert chunks[-1].usage
     assert reply.usage
-    assert 2 < reply.usage.completion_tokens <= 8
+    assert n <= chunks[-1].usage.completion_tokens == reply.usage.completion_tokens <= 3 * n
+
+
+@pytest.mark.parametrize(
+    "choice", ["required", {"type": "function", "function": {"name": "weather"}}], ids=str
+)
+@pytest.mark.parametrize("model", [CHAT, EYES])
+def test_a_model_without_tools_refuses_to_be_forced(
+    client: openai.OpenAI, model: str, choice: object
+) -> None:
+    with pytest.raises(openai.BadRequestError, match="cannot call tools") as caught:
+        client.chat.completions.create(
+            model=model, messages=ASKED, tools=[WEATHER], tool_choice=choice
+        )
+
+    assert caught.value.param == "tool_choice"
+
+
+def test_a_model_without_tools_says_that_it_ignored_them(client: openai.OpenAI) -> None:
+    asked = {"model": CHAT, "messages": ASKED, "max_tokens": 2}
+    plain = client.chat.completions.create(**asked)
+    raw = client.chat.completions.with_raw_response.create(**asked, tools=[WEATHER])
+    reply = raw.parse()
+
+    assert raw.headers["x-modgate-ignored"] == "tools"
+    assert reply.usage
+    assert plain.usage
+    assert reply.usage.prompt_tokens == plain.usage.prompt_tokens
 
 
 def test_a_schema_is_passed_on_to_the_engine(client: openai.OpenAI) -> None:

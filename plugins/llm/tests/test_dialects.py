@@ -11,6 +11,7 @@ from modgate_llm.dialects import LlmHome, LlmLlamaCpp, LlmOpenAi, LlmSglang, Llm
 
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
 SERVED = Served(asked="m", model="m", name="vendor/engine")
+TOOL: JsonObject = {"type": "function", "function": {"name": "f"}}
 ALL = [LlmHome, LlmOpenAi, LlmVllm, LlmSglang, LlmLlamaCpp]
 
 
@@ -251,3 +252,9 @@ def test_a_model_further_in_is_not_taken_for_the_replys() -> None:
     [event] = dialect.decode(Event(orjson.dumps({"choices": [inside], "model": "e"})))
 
     assert event.json() == {"choices": [inside], "model": "m"}
+
+
+def test_a_prompt_is_counted_with_its_tools() -> None:
+    dialect = speaking(LlmLlamaCpp, "/tokenize", "whole", messages=[], tools=[TOOL])
+
+    assert sent(dialect) == {"messages": [], "tools": [TOOL]}

@@ -9,7 +9,10 @@ import pytest
 from conversing import USAGE, begun, chunk, planned, played, sent, whole
 
 from modgate.kit.sse import Splitter
-from modgate.plugin import JsonObject, Refused, UpstreamFailed
+from modgate.plugin import JsonObject, Refused, Sample, UpstreamFailed
+from modgate.testing import Rig
+from modgate_llm.config import Config
+from modgate_llm.modality import Llm
 
 PATH = "/v1/messages"
 ASKED: JsonObject = {
@@ -208,7 +211,7 @@ def test_members_of_a_chat_do_not_reach_it_by_chance(tmp_path: Path) -> None:
         ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].role", "one of"),
         ({"temperature": 1.5}, "temperature", "at most 1"),
         ({"stop_sequences": ["a", ""]}, "stop_sequences", "not empty"),
-        ({"stop_sequences": list("abcde")}, "stop_sequences", "at most 4"),
+        ({"stop_sequences": ["a"] * 1025}, "stop_sequences", "at most 1024"),
         ({"container": "c"}, "container", "not supported"),
         ({"mcp_servers": [{"url": "x"}]}, "mcp_servers", "not supported"),
         ({"tools": [{"type": "web_search_20250305", "name": "w"}]}, "tools[0].type", "only tools"),
@@ -233,8 +236,12 @@ def test_what_is_wrong_is_named(tmp_path: Path, changed: JsonObject, field: str,
         ({"type": "image", "source": {"type": "file"}}, "messages[0].content[1].source.type"),
         ({"type": "document", "source": {"type": "url"}}, "messages[0].content[1].source.type"),
         ({"type": "tool_result", "content": "x"}, "messages[0].content[1].tool_use_id"),
+        (
+            {"type": "tool_result", "tool_use_id": "t", "content": "x"},
+            "messages[0].content[1].tool_use_id",
+        ),
     ],
-    ids=["video", "file", "document", "result"],
+    ids=["video", "file", "document", "result", "result of no call"],
 )
 def test_a_block_that_cannot_be_passed_on_is_named(
     tmp_path: Path, block: JsonObject, field: str
@@ -244,6 +251,39 @@ def test_a_block_that_cannot_be_passed_on_is_named(
         planned(tmp_path, PATH, {**ASKED, "messages": [said]})
 
     assert caught.value.field == field
+
+
+def test_more_stop_sequences_than_a_chat_may_have_reach_the_engine(tmp_path: Path) -> None:
+    stops = [f"END{number}" for number in range(9)]
+
+    assert sent(tmp_path, PATH, {**ASKED, "stop_sequences": stops})["stop"] == stops
+
+
+@pytest.mark.parametrize("choice", [{"type": "any"}, {"type": "tool", "name": "look"}], ids=str)
+def test_a_forced_tool_is_refused_where_the_model_calls_none(
+    tmp_path: Path, choice: JsonObject
+) -> None:
+    body = {**ASKED, "tools": [LOOK], "tool_choice": choice}
+    sample = Sample(path=PATH, json=body, facts={"tools": False})
+    with (
+        Rig(Llm(Config()), tmp_path) as rig,
+        pytest.raises(Refused, match="cannot call tools") as caught,
+    ):
+        rig.plan(sample)
+
+    assert caught.value.field == "tool_choice"
+
+
+def test_tools_that_a_model_makes_nothing_of_are_told_in_a_header(tmp_path: Path) -> None:
+    body = {**ASKED, "tools": [LOOK], "tool_choice": {"type": "auto"}}
+    with Rig(Llm(Config()), tmp_path) as rig:
+        plan = rig.plan(Sample(path=PATH, json=body, facts={"tools": False}))
+        offered = rig.plan(Sample(path=PATH, json=body))
+
+    assert isinstance(plan.calls, tuple)
+    assert not {"tools", "tool_choice"} & set(plan.calls[0].body.members())
+    assert plan.relay.head.headers == {"x-modgate-ignored": "tools"}
+    assert offered.relay.head.headers == {}
 
 
 def test_an_error_of_the_chat_names_the_clients_own_place(tmp_path: Path) -> None:

@@ -282,6 +282,17 @@ def test_a_conversation_with_tools_becomes_a_chat(tmp_path: Path) -> None:
         ({"max_output_tokens": 0}, "max_output_tokens"),
         ({"text": {"format": {"type": "json_schema", "name": "n"}}}, "text.format.schema"),
         ({"reasoning": {"effort": "wild"}}, "reasoning.effort"),
+        (
+            {"input": [{"type": "function_call_output", "call_id": "c", "output": "x"}]},
+            "input[0].call_id",
+        ),
+        ({"metadata": "x"}, "metadata"),
+        ({"metadata": {"a": 1}}, "metadata.a"),
+        ({"metadata": {"a": {"b": "c"}}}, "metadata.a"),
+        ({"metadata": {"a": None}}, "metadata.a"),
+        ({"metadata": {"a": "x" * 513}}, "metadata.a"),
+        ({"metadata": {"k" * 65: "x"}}, "metadata"),
+        ({"metadata": {str(number): "x" for number in range(17)}}, "metadata"),
     ],
     ids=lambda value: str(value)[:40],
 )

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import orjson
+import pytest
 from PIL import Image
 
 from modgate.kit.serve import Chunked, Incoming
@@ -46,3 +47,26 @@ def test_a_stream_has_one_time(tmp_path: Path) -> None:
 
     assert len(made) == 1
     assert before <= made.pop() <= time.time()
+
+
+def test_as_many_choices_are_made_as_were_asked_for(tmp_path: Path) -> None:
+    whole = answered(tmp_path, IMAGE, n=3)
+    streamed = answered(tmp_path, IMAGE, n=3, stream=True)
+    assert not isinstance(whole, Chunked)
+    assert isinstance(streamed, Chunked)
+    events = [orjson.loads(piece[6:]) for piece in streamed.pieces if piece[:7] == b"data: {"]
+    finished = [c["index"] for e in events for c in e["choices"] if c["finish_reason"]]
+
+    assert [choice["index"] for choice in whole["choices"]] == [0, 1, 2]
+    assert finished == [0, 1, 2]
+    assert whole["usage"] == events[-1]["usage"]
+
+
+@pytest.mark.parametrize("stop", ["page", ["no such thing", "page", "a page"]], ids=str)
+def test_a_reply_ends_before_a_stop_string(tmp_path: Path, stop: Json) -> None:
+    reply = answered(tmp_path, IMAGE, stop=stop)
+    assert not isinstance(reply, Chunked)
+    [choice] = reply["choices"]
+
+    assert "page" not in choice["message"]["content"]
+    assert choice["finish_reason"] == "stop"

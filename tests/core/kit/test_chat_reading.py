@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from modgate.errors import GatewayError
-from modgate.kit.chat import UNSAFE, Chat, read_chat, read_completion
+from modgate.errors import GatewayError, Refused
+from modgate.kit.chat import UNSAFE, Chat, no_tools, read_chat, read_completion
 from modgate.plugin import Fields, Json, JsonObject
 
 USER: JsonObject = {"role": "user", "content": "Say hi."}
 TOOL: JsonObject = {"type": "function", "function": {"name": "f", "parameters": {}}}
 CALL: JsonObject = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+CALLED: JsonObject = {"role": "assistant", "content": None, "tool_calls": [CALL]}
 
 
 def chat(**changed: Json) -> Chat:
@@ -55,6 +56,32 @@ def part(**of_part: Json) -> JsonObject:
             "messages[0].tool_calls[0].type",
             "unsupported_value",
         ),
+        (
+            {"messages": [USER, {"role": "tool", "content": "x", "tool_call_id": "c1"}]},
+            "messages[1].tool_call_id",
+            "invalid_value",
+        ),
+        (
+            {"messages": [CALLED, {"role": "tool", "content": "x", "tool_call_id": "c2"}]},
+            "messages[1].tool_call_id",
+            "invalid_value",
+        ),
+        (
+            {"messages": [{"role": "tool", "content": "x", "tool_call_id": "c1"}, CALLED]},
+            "messages[0].tool_call_id",
+            "invalid_value",
+        ),
+        ({"stop": ""}, "stop", "invalid_value"),
+        ({"stop": [""]}, "stop", "invalid_value"),
+        ({"stop": ["a", ""]}, "stop", "invalid_value"),
+        ({"logit_bias": [50256]}, "logit_bias", "invalid_type"),
+        ({"logit_bias": {"hello": 1}}, "logit_bias", "invalid_value"),
+        ({"logit_bias": {"-1": 1}}, "logit_bias", "invalid_value"),
+        ({"logit_bias": {"1.0": 1}}, "logit_bias", "invalid_value"),
+        ({"logit_bias": {"7": "1"}}, "logit_bias.7", "invalid_type"),
+        ({"logit_bias": {"7": None}}, "logit_bias.7", "missing_required_parameter"),
+        ({"logit_bias": {"7": 101}}, "logit_bias.7", "number_above_max_value"),
+        ({"logit_bias": {"7": -100.5}}, "logit_bias.7", "number_below_min_value"),
         (part(type="text"), "messages[0].content[0].text", "missing_required_parameter"),
         (
             part(type="video_url", video_url={"url": "http://10.0.0.1/"}),
@@ -160,14 +187,25 @@ def test_what_is_wrong_is_named(changed: JsonObject, field: str, code: str) -> N
         {"response_format": {"type": "json_schema", "json_schema": {"name": "s", "schema": {}}}},
         said({"role": "assistant", "content": None, "tool_calls": [CALL]}),
         said({"role": "assistant", "content": [{"type": "refusal", "refusal": "no"}]}),
-        said({"role": "tool", "content": [{"type": "text", "text": "x"}], "tool_call_id": "c"}),
+        {
+            "messages": [
+                CALLED,
+                {
+                    "role": "tool",
+                    "content": [{"type": "text", "text": "x"}],
+                    "tool_call_id": "c1",
+                },
+            ]
+        },
+        {"logit_bias": {"50256": -100, "7": 0.5}},
+        {"logit_bias": {}},
         part(type="input_audio", input_audio={"data": "AAAA", "format": "wav"}),
         part(type="file", file={"file_data": "AAAA", "filename": "a.pdf"}),
     ],
     ids=lambda value: str(value)[:60],
 )
 def test_what_is_right_is_taken(changed: JsonObject) -> None:
-    assert chat(**changed).messages == 1
+    assert chat(**changed).messages == len(changed.get("messages", [USER]))
 
 
 @pytest.mark.parametrize("name", sorted(UNSAFE))
@@ -236,3 +274,52 @@ def test_every_form_of_a_prompt_is_counted(
 
     assert (read.text, read.ids, read.prompts, read.n) == (texts, ids, prompts, 2 * prompts)
     assert read.put == {"max_tokens": 16}
+
+
+def test_a_surface_that_has_bounded_its_stop_strings_may_have_more() -> None:
+    fields = Fields({"messages": [USER], "stop": list("abcdef")})
+
+    assert read_chat(fields, stops=None).messages == 1
+
+
+@pytest.mark.parametrize(
+    ("changed", "forced"),
+    [
+        ({"tools": [TOOL], "tool_choice": "required"}, "tool_choice"),
+        (
+            {"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "f"}}},
+            "tool_choice",
+        ),
+        ({"functions": [TOOL["function"]], "function_call": {"name": "f"}}, "function_call"),
+    ],
+    ids=["required", "named", "function"],
+)
+def test_a_model_that_calls_no_tools_refuses_a_call_that_is_forced(
+    changed: JsonObject, forced: str
+) -> None:
+    with pytest.raises(Refused) as caught:
+        no_tools(chat(**changed))
+
+    assert (caught.value.field, caught.value.code) == (forced, "unsupported_value")
+
+
+@pytest.mark.parametrize(
+    ("changed", "ignored"),
+    [
+        ({"tools": [TOOL], "tool_choice": "auto", "parallel_tool_calls": True}, ("tools",)),
+        ({"tools": [TOOL], "tool_choice": "none"}, ("tools",)),
+        ({"functions": [TOOL["function"]], "function_call": "auto"}, ("functions",)),
+        ({}, ()),
+    ],
+    ids=["auto", "none", "functions", "nothing"],
+)
+def test_tools_are_left_out_for_a_model_that_calls_none_and_are_no_part_of_its_prompt(
+    changed: JsonObject, ignored: tuple[str, ...]
+) -> None:
+    read = no_tools(chat(**changed))
+
+    assert read.ignored == ignored
+    assert read.tool_bytes == 0
+    assert read.estimated_tokens == chat().estimated_tokens
+    assert set(changed) <= set(read.drop)
+    assert not {"tools", "tool_choice", "parallel_tool_calls"} & set(read.put)

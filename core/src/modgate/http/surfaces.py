@@ -64,6 +64,12 @@ class Anthropic(Surface):
     name = "anthropic"
     keep_alive = b'event: ping\ndata: {"type":"ping"}\n\n'
     rates = "anthropic-ratelimit"
+    names: Mapping[str, str] = {
+        "stop": "stop_sequences",
+        "response_format": "output_config.format",
+        "reasoning_effort": "output_config.effort",
+        "parallel_tool_calls": "tool_choice.disable_parallel_tool_use",
+    }
     types: Mapping[int, str] = {
         401: "authentication_error",
         403: "permission_error",
@@ -88,7 +94,7 @@ class Anthropic(Surface):
         if error.code == "context_length_exceeded":
             message = f"prompt is too long: {message}"
         elif error.field is not None:
-            message = f"{error.field}: {message}"
+            message = f"{self.names.get(error.field, error.field)}: {message}"
         told: JsonObject = {
             "type": self.types.get(self.status(error), "invalid_request_error"),
             "message": message,

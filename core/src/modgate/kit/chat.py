@@ -5,19 +5,29 @@ Source: wire.md 2.1 (the column M) and 2.2.  Everything else is passed on as the
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import orjson
 
 from modgate.kit.chat_legacy import OLD, as_tools
 from modgate.kit.chat_messages import Image, read_messages
 from modgate.kit.chat_overflow import context_exceeded
-from modgate.kit.chat_tools import read_format, read_functions, read_tools
+from modgate.kit.chat_tools import forced, read_format, read_functions, read_tools
 from modgate.kit.tokens import BYTES_PER_TOKEN, estimate
 from modgate.plugin import Body, Fields, Json, Refused, Request
 
-__all__ = ["Chat", "Image", "context_exceeded", "no_images", "read_chat", "read_completion"]
+__all__ = [
+    "Chat",
+    "Image",
+    "asked_chat",
+    "context_exceeded",
+    "no_images",
+    "no_tools",
+    "read_chat",
+    "read_completion",
+]
 
 NUMBERS = (
     ("temperature", 0, 2),
@@ -39,6 +49,8 @@ UNSAFE = frozenset(
 )
 WITH_TOOLS = ("tools", "tool_choice", "parallel_tool_calls")
 STOPS_AT_MOST, N_AT_MOST = 4, 128
+BIAS = 100  # at most, of a token, either way
+_TOKEN_ID = re.compile(r"[0-9]{1,10}")
 COMPLETION_TOKENS = 16  # of a completion whose client gives no maximum (wire.md 2.2)
 MESSAGE_TOKENS, TEMPLATE_TOKENS = 4, 3  # of a template: a message, and once (wire.md B9 and 2.1)
 
@@ -50,6 +62,8 @@ class Chat:
     `text` is all its text, for counting; `ids` is how many tokens came as numbers, `tool_bytes` the
     size of its tools.  `n`: choices that are generated; `each`: those that are wanted of each of
     the `prompts`.  `max_tokens` None = not given.  `legacy`: the reply must speak of functions.
+    `forced`: the member that says that a tool must be called, or "".  `ignored`: members that this
+    model makes nothing of; they are in `drop`, and a header of the reply names them.
     """
 
     stream: bool
@@ -64,6 +78,8 @@ class Chat:
     tool_bytes: int = 0
     images: tuple[Image, ...] = ()
     legacy: bool = False
+    forced: str = ""
+    ignored: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
     put: Mapping[str, Json] = field(default_factory=dict)
 
@@ -93,10 +109,13 @@ class Chat:
         return body.put(**put) if put else body
 
 
-def read_chat(fields: Fields) -> Chat:
-    """Check a chat body; Refused names the field."""
+def read_chat(fields: Fields, *, stops: int | None = STOPS_AT_MOST) -> Chat:
+    """Check a chat body; Refused names the field.
+
+    `stops`: how many stop strings its surface knows at most; None = it has bounded them itself.
+    """
     read = read_messages(fields)
-    stream, include_usage, n, max_tokens = _common(fields)
+    stream, include_usage, n, max_tokens = _common(fields, stops)
     _logprobs(fields)
     _unsupported(fields)
     legacy = read_functions(fields)
@@ -114,15 +133,22 @@ def read_chat(fields: Fields) -> Chat:
         text=tuple(read.texts),
         images=tuple(read.images),
         legacy=legacy,
+        forced=forced(fields) if tools else "",
         tool_bytes=_tool_bytes(fields) if tools else 0,
         drop=(*_dropped(fields), *gone, *(name for name in OLD if name in fields.values)),
         put=as_tools(fields.values) if old else {},
     )
 
 
+def asked_chat(request: Request) -> Chat:
+    """The chat of a request; only OpenAI's own surfaces bound its stop strings to four."""
+    openai = request.surface.name in ("openai", "responses")
+    return read_chat(request.fields(), stops=STOPS_AT_MOST if openai else None)
+
+
 def read_completion(fields: Fields) -> Chat:
     """Check a completions body; a prompt of token ids counts one token an id."""
-    stream, include_usage, n, max_tokens = _common(fields)
+    stream, include_usage, n, max_tokens = _common(fields, STOPS_AT_MOST)
     texts, arrays = _prompts(fields)
     fields.text("suffix", None, empty=True)
     fields.flag("echo", None)
@@ -172,32 +198,44 @@ def _prompts(fields: Fields) -> tuple[list[str], list[list[int]]]:
     return texts, arrays
 
 
-def _common(fields: Fields) -> tuple[bool, bool, int, int | None]:
+def _common(fields: Fields, stops: int | None) -> tuple[bool, bool, int, int | None]:
     for name, low, high in NUMBERS:
         fields.number(name, None, at_least=low, at_most=high)
     fields.integer("seed", None)
-    fields.inner("logit_bias", None)
+    _bias(fields)
     stream = fields.flag("stream", False)
     options = fields.inner("stream_options", None)
     if options is not None and not stream:
         reason = "'stream_options' is only allowed when 'stream' is true"
         raise fields.fault("stream_options", "invalid_value", reason)
     include = options.flag("include_usage", False) if options is not None else False
-    _stop(fields)
+    _stop(fields, stops)
     n = fields.integer("n", 1, at_least=1, at_most=N_AT_MOST)
     old = fields.integer("max_tokens", None, at_least=1)
     new = fields.integer("max_completion_tokens", None, at_least=1)
     return stream, include, n, new if new is not None else old
 
 
-def _stop(fields: Fields) -> None:
+def _bias(fields: Fields) -> None:
+    bias = fields.inner("logit_bias", None)
+    if bias is None:
+        return
+    for token in bias.values:
+        if _TOKEN_ID.fullmatch(token) is None:
+            reason = "'logit_bias' names tokens by their ids: whole numbers, written as strings"
+            raise fields.fault("logit_bias", "invalid_value", reason)
+        bias.number(token, at_least=-BIAS, at_most=BIAS)
+
+
+def _stop(fields: Fields, at_most: int | None) -> None:
     stop = fields.get("stop")
     if not isinstance(stop, list):
-        fields.text("stop", None, empty=True)
+        fields.text("stop", None)
         return
-    if not all(isinstance(each, str) for each in fields.items("stop", empty=True)):
+    if not all(isinstance(each, str) for each in stop):
         raise fields.wrong("stop", "a string or a list of strings")
-    fields.items("stop", at_most=STOPS_AT_MOST, empty=True)
+    if not all(fields.items("stop", at_most=at_most, empty=True)):
+        raise fields.fault("stop", "invalid_value", "a string in 'stop' must not be empty")
 
 
 def _logprobs(fields: Fields) -> None:
@@ -235,3 +273,19 @@ def no_images(chat: Chat, request: Request) -> None:
     names = ", ".join(request.others("vlm")) or "none"
     reason = f"the model `{request.asked}` takes no images; your models that do: {names}"
     raise Refused(chat.images[0].at.removesuffix(".image_url.url"), "invalid_value", reason)
+
+
+def no_tools(chat: Chat) -> Chat:
+    """The chat for a model that calls no tools: none are offered, and a forced call is refused."""
+    if chat.forced:
+        reason = f"'{chat.forced}' forces a call, and this model cannot call tools"
+        raise Refused(chat.forced, "unsupported_value", reason)
+    if not chat.tool_bytes:
+        return chat
+    return replace(
+        chat,
+        tool_bytes=0,
+        ignored=("functions" if chat.legacy else "tools",),
+        drop=(*chat.drop, *WITH_TOOLS),
+        put={name: value for name, value in chat.put.items() if name not in WITH_TOOLS},
+    )

@@ -15,11 +15,9 @@ import orjson
 from modgate.kit.chat_relay import DONE, PLAIN, Style, estimated, reported
 from modgate.kit.chat_wire import decoded
 from modgate.plugin import (
-    SSE,
     BadReply,
     Call,
     Event,
-    Head,
     Json,
     JsonObject,
     Outcome,
@@ -60,7 +58,7 @@ class FanRelay(Relay):
         least: int = 0,
         style: Style = PLAIN,
     ) -> None:
-        self.head = SSE if stream else Head()
+        self.head = style.head(stream=stream)
         self._stream = stream
         self._include = include_usage
         self._prompt = prompt

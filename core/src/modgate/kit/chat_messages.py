@@ -30,12 +30,16 @@ class Image:
 
 @dataclass(slots=True)
 class Messages:
-    """What was read of the messages; `legacy`: one of them speaks of functions, not of tools."""
+    """What was read of the messages; `legacy`: one of them speaks of functions, not of tools.
+
+    `calls`: the ids of the calls so far, which answers may name.
+    """
 
     count: int = 0
     legacy: bool = False
     texts: list[str] = field(default_factory=list)
     images: list[Image] = field(default_factory=list)
+    calls: set[str] = field(default_factory=set)
 
 
 def read_messages(fields: Fields) -> Messages:
@@ -51,12 +55,12 @@ def _message(message: Fields, read: Messages) -> Iterator[str]:
     role = message.choice("role", ROLES)
     yield from _content(message, role, read)
     if role == "tool":
-        message.text("tool_call_id")
+        _answer(message, read)
     elif role == "function":
         message.text("name")
         read.legacy = True
     elif role == "assistant":
-        yield from _calls(message)
+        yield from _calls(message, read)
         if (function := message.inner("function_call", None)) is not None:
             read.legacy = True
             yield from _function(function)
@@ -115,11 +119,20 @@ def _file(file: Fields) -> None:
     file.text("filename", None)
 
 
-def _calls(message: Fields) -> Iterator[str]:
+def _answer(message: Fields, read: Messages) -> None:
+    if message.text("tool_call_id") not in read.calls:
+        reason = (
+            "messages with role 'tool' must be a response to a preceding message with "
+            "'tool_calls', and none of these has this 'tool_call_id'"
+        )
+        raise message.fault("tool_call_id", "invalid_value", reason)
+
+
+def _calls(message: Fields, read: Messages) -> Iterator[str]:
     if "tool_calls" not in message:
         return
     for call in message.each("tool_calls", at_most=CALLS_AT_MOST, empty=True):
-        call.text("id")
+        read.calls.add(call.text("id"))
         if call.text("type", "function") != "function":
             raise call.fault("type", "unsupported_value", "only function tools are supported")
         yield from _function(call.inner("function"))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import orjson
@@ -36,6 +36,7 @@ _NULL_USAGE = re.compile(rb',\s*"usage"\s*:\s*null|"usage"\s*:\s*null\s*,')
 _LAST_NULL_USAGE = b',"usage":null}'
 _STOP_REASON = Extra("stop_reason")  # of the home wire: for surfaces that say what stopped it
 DONE = b"data: [DONE]\n\n"
+IGNORED = "x-modgate-ignored"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,12 +44,19 @@ class Style:
     """In which words a client gets its reply.
 
     `alias`: the names that reasoning has.  `legacy`: functions in place of tools.  `raw`: members
-    of the engine's own stay.
+    of the engine's own stay.  `ignored`: members of the request that had no effect, which a header
+    tells.
     """
 
     alias: Alias = "both"
     legacy: bool = False
     raw: bool = False
+    ignored: tuple[str, ...] = ()
+
+    def head(self, *, stream: bool) -> Head:
+        """How the reply opens."""
+        head = SSE if stream else Head()
+        return replace(head, headers={IGNORED: ", ".join(self.ignored)}) if self.ignored else head
 
     def styled(self, data: bytes) -> bytes:
         """A reply or a chunk of the home wire in these words."""
@@ -83,7 +91,7 @@ class ChatRelay(Relay):
         least: int = 0,
         style: Style = PLAIN,
     ) -> None:
-        self.head = SSE if stream else Head()
+        self.head = style.head(stream=stream)
         self._stream = stream
         self._include = include_usage
         self._prompt = prompt

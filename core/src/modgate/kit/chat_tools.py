@@ -31,6 +31,13 @@ def read_tools(fields: Fields) -> bool:
     return bool(names)
 
 
+def forced(fields: Fields) -> str:
+    """The member of a checked body that says that a tool must be called, or ""."""
+    if fields.get("tool_choice") not in (None, "none", "auto"):
+        return "tool_choice"
+    return "function_call" if isinstance(fields.get("function_call"), dict) else ""
+
+
 def _tool(tool: Fields) -> str:
     """A tool's name."""
     if tool.text("type") != "function":

@@ -51,3 +51,7 @@ class Facts(ModelFacts, frozen=True, extra="forbid"):
     n: bool = Field(
         True, description="its engines make several choices; else each is a call of its own"
     )
+    tools: bool = Field(
+        True,
+        description="it can call tools; else a forced call is refused, and tools are left out",
+    )

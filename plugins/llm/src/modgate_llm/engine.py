@@ -13,6 +13,13 @@ from modgate.plugin import DataWheel, Json, LocalEngine, Report
 GGUF = "llm/smollm2-135m-instruct-q4_1.gguf"
 SLOTS = 2
 CONTEXT = 2048
+# Names that the SDKs' own examples ask for, so that these run as they were pasted.
+GPTS = ("gpt-4o-mini", "gpt-3.5-turbo", "gpt-5.5")
+CLAUDES = (
+    *("claude-opus-5-5", "claude-sonnet-5-5", "claude-haiku-5-5"),
+    *("claude-opus-4-5", "claude-sonnet-4-5", "claude-haiku-4-5"),
+    *("claude-3-5-sonnet-latest", "claude-3-5-haiku-latest"),
+)
 
 
 class SmolLm(LocalEngine):
@@ -20,9 +27,10 @@ class SmolLm(LocalEngine):
 
     modality = "llm"
     model = "smollm2-135m"
-    aliases = ("gpt-4o-mini", "gpt-3.5-turbo")
+    aliases = (*GPTS, *CLAUDES)
     family = "llamacpp"
-    facts = {"context": CONTEXT, "tokenizer": "engine"}
+    # The server makes as many choices as it has slots; the model's template knows no tools.
+    facts = {"context": CONTEXT, "tokenizer": "engine", "n": False, "tools": False}
     slots = SLOTS
     note = "a smoke-test model of 135 million parameters; its answers are not to be trusted"
     wheels = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 
-from modgate.kit.chat import Chat, no_images, read_chat, read_completion
+from modgate.kit.chat import Chat, asked_chat, no_images, no_tools, read_completion
 from modgate.kit.chat_fan import FanRelay, fanned
 from modgate.kit.chat_relay import ChatRelay, Style
 from modgate.kit.converse.endpoints import endpoints
@@ -72,16 +72,19 @@ class Llm(Modality[Config]):
 
     def chat(self, request: Request) -> Generator[Need, Json, Plan]:
         """One call; the prompt is counted first where somebody can count it exactly."""
-        chat = read_chat(request.fields())
-        no_images(chat, request)
+        chat = self._read(request)
         return (yield from self._plan(request, chat, CHAT))
 
     def tokens(self, request: Request) -> Generator[Need, Json, int]:
         """The prompt's tokens: as exactly as anybody can say, else by estimate."""
-        chat = read_chat(request.fields())
-        no_images(chat, request)
+        chat = self._read(request)
         prompt = yield from counted(request, chat, facts_of(request), asked=True)
         return prompt.tokens
+
+    def _read(self, request: Request) -> Chat:
+        chat = asked_chat(request)
+        no_images(chat, request)
+        return chat if facts_of(request).tools else no_tools(chat)
 
     def completions(self, request: Request) -> Generator[Need, Json, Plan]:
         """One call with a plain prompt."""
@@ -101,7 +104,12 @@ class Llm(Modality[Config]):
             raw=request.raw,
             isolation=request.isolation if self.config.isolate_caches else "",
         )
-        style = Style(alias=self.config.reasoning_alias, legacy=chat.legacy, raw=request.raw)
+        style = Style(
+            alias=self.config.reasoning_alias,
+            legacy=chat.legacy,
+            raw=request.raw,
+            ignored=chat.ignored,
+        )
         if chat.each > 1 and not facts.n:
             return fan(call, chat, prompt, style)
         relay = ChatRelay(

@@ -37,6 +37,10 @@ class Facts(ModelFacts, frozen=True, extra="forbid"):
     """Facts of a `[model.NAME]` entry."""
 
     context: int | None = Field(None, ge=1, description="tokens of prompt and output together")
+    tools: bool = Field(
+        True,
+        description="it can call tools; else a forced call is refused, and tools are left out",
+    )
     image_tokens: Literal[
         "openai_tiles",
         "openai_patches",

@@ -24,6 +24,7 @@ class VisionComposite(LocalEngine):
     modality = "vlm"
     model = "modgate-vision-composite"
     aliases = ("gpt-4o",)
+    facts = {"tools": False}
     note = "not a VLM: image tags, colours, size and text found by OCR, put into a template"
     wheels = (
         DataWheel(
@@ -67,23 +68,33 @@ class VisionComposite(LocalEngine):
         pictures = list(_pictures(fields.get("messages", [])))
         said = [self._describer.describe(picture) for picture in pictures]
         text = "\n\n".join([NOTICE, *(said or ["No image was sent."])])
-        words = text.split(" ")
+        words = _before(fields.get("stop"), text).split(" ")
         most = fields.get("max_completion_tokens") or fields.get("max_tokens")
         cut = isinstance(most, int) and len(words) > most
         if cut:
             words = words[:most]
+        choices = fields.get("n") or 1
         usage = {
             "prompt_tokens": max(1, sum(map(pixels, pictures)) // PIXELS_PER_TOKEN),
-            "completion_tokens": len(words),
+            "completion_tokens": len(words) * choices,
         }
         usage["total_tokens"] = sum(usage.values())
         reason = "length" if cut else "stop"
         if fields.get("stream"):
-            pieces = _streamed(words, reason, usage)
+            pieces = _streamed(words, reason, usage, choices)
             return Chunked(content_type="text/event-stream", pieces=pieces)
         message = {"role": "assistant", "content": " ".join(words)}
-        choice = {"index": 0, "message": message, "finish_reason": reason}
-        return {**_head("chat.completion"), "choices": [choice], "usage": usage}
+        made = [
+            {"index": index, "message": message, "finish_reason": reason}
+            for index in range(choices)
+        ]
+        return {**_head("chat.completion"), "choices": made, "usage": usage}
+
+
+def _before(stop: Json, text: str) -> str:
+    """The text up to the first of the client's stop strings."""
+    stops = [stop] if isinstance(stop, str) else stop or []
+    return text[: min((found for each in stops if (found := text.find(each)) >= 0), default=None)]
 
 
 def _head(kind: str) -> JsonObject:
@@ -91,17 +102,18 @@ def _head(kind: str) -> JsonObject:
     return {"id": made, "object": kind, "created": int(time.time()), "model": VisionComposite.model}
 
 
-def _streamed(words: list[str], reason: str, usage: Json) -> Iterator[bytes]:
+def _streamed(words: list[str], reason: str, usage: Json, choices: int) -> Iterator[bytes]:
     head = _head("chat.completion.chunk")
 
-    def chunk(delta: JsonObject, finish: str | None = None) -> bytes:
-        choice = {"index": 0, "delta": delta, "finish_reason": finish}
+    def chunk(index: int, delta: JsonObject, finish: str | None = None) -> bytes:
+        choice = {"index": index, "delta": delta, "finish_reason": finish}
         return Relay.sse({**head, "choices": [choice]})
 
-    yield chunk({"role": "assistant", "content": ""})
-    for start, word in enumerate(words):
-        yield chunk({"content": ("" if start == 0 else " ") + word})
-    yield chunk({}, reason)
+    for index in range(choices):
+        yield chunk(index, {"role": "assistant", "content": ""})
+        for start, word in enumerate(words):
+            yield chunk(index, {"content": ("" if start == 0 else " ") + word})
+        yield chunk(index, {}, reason)
     yield Relay.sse({**head, "choices": [], "usage": usage})
     yield b"data: [DONE]\n\n"
 

@@ -7,7 +7,7 @@ import binascii
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
-from modgate.kit.chat import Chat, Image, read_chat
+from modgate.kit.chat import Chat, Image, asked_chat, no_tools
 from modgate.kit.chat_relay import Style
 from modgate.kit.converse.endpoints import endpoints
 from modgate.kit.converse.messages import Messages
@@ -98,12 +98,12 @@ class Vlm(Modality[Config]):
 
     def shape(self, request: Request) -> Generator[Need, Json, Plan]:
         """One call, in which every picture is a data URI that was decoded once."""
-        chat = read_chat(request.fields())
+        facts = request.model.facts
+        known = facts if isinstance(facts, Facts) else Facts()
+        chat = asked_chat(request) if known.tools else no_tools(asked_chat(request))
         if len(chat.images) > self.config.max_images:
             reason = f"at most {self.config.max_images} images are allowed"
             raise Refused("messages", "too_many_images", reason)
-        facts = request.model.facts
-        known = facts if isinstance(facts, Facts) else Facts()
         seen: list[Seen] = []
         for image in chat.images:
             seen.append((yield from self._seen(image, known)))
@@ -129,7 +129,12 @@ class Vlm(Modality[Config]):
             prompt=prompt,
             extra=pictures if seen else None,
             image_tokens=None if known.image_tokens == "area" else cost,
-            style=Style(alias=self.config.reasoning_alias, legacy=chat.legacy, raw=request.raw),
+            style=Style(
+                alias=self.config.reasoning_alias,
+                legacy=chat.legacy,
+                raw=request.raw,
+                ignored=chat.ignored,
+            ),
         )
         return Plan(calls=(call,), relay=relay)
 

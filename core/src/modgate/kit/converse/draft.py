@@ -6,7 +6,7 @@ it is written once.  Source: wire.md 2.4 and 2.5, the paragraphs on conversion.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 
 from modgate.plugin import Json, JsonObject, Refused, Request
@@ -61,6 +61,7 @@ class Draft:
         self._turns: list[Turn] = []
         self._places: dict[str, str] = {}
         self._held: list[tuple[JsonObject, str]] = []
+        self._called: set[str] = set()
 
     def turn(self, role: str, at: str) -> Turn:
         """A new message; what an assistant says, thinks and calls in a row is one."""
@@ -87,19 +88,31 @@ class Draft:
         self._places[index] = at
         turn.parts.append(part)
 
-    def answered(self, call_id: str, text: str, at: str) -> None:
-        """What a function answered."""
-        held, self._held = self._held, []
-        made = self._turn("tool", at)
-        made.more = {"tool_call_id": call_id, "content": text}
-        self._held = held
+    def call(self, turn: Turn, call_id: str, name: str, arguments: str) -> None:
+        """A call that the assistant made in its last message."""
+        self._called.add(call_id)
+        function = {"name": name, "arguments": arguments}
+        turn.calls.append({"id": call_id, "type": "function", "function": function})
 
-    def hold(self, part: JsonObject, at: str) -> None:
-        """A picture that a function answered: it waits for the user's next message.
+    def called(self, call_id: str) -> bool:
+        """Whether the assistant has made this call by now."""
+        return call_id in self._called
+
+    def answered(self, call_id: str, parts: Iterable[tuple[JsonObject, str]], at: str) -> None:
+        """What a function answered: its text; its pictures wait for the user's next message.
 
         Most templates read only text of a function, and all its answers must follow its calls.
         """
-        self._held.append((part, at))
+        texts = []
+        for part, place in parts:
+            if part["type"] == "text":
+                texts.append(part["text"])
+            else:
+                self._held.append((part, place))
+        held, self._held = self._held, []
+        made = self._turn("tool", at)
+        made.more = {"tool_call_id": call_id, "content": "\n".join(texts)}
+        self._held = held
 
     def function(self, tool: JsonObject, at: str) -> None:
         """A function that may be called; its members that are None are left out."""
@@ -145,9 +158,3 @@ def image_part(url: str, detail: str | None = None) -> JsonObject:
     """A part that is a picture, by URL or data URI."""
     wanted = {} if detail is None else {"detail": detail}
     return {"type": "image_url", "image_url": {"url": url, **wanted}}
-
-
-def called(call_id: str, name: str, arguments: str) -> JsonObject:
-    """A call that the assistant made."""
-    function = {"name": name, "arguments": arguments}
-    return {"id": call_id, "type": "function", "function": function}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import orjson
 
-from modgate.kit.converse.draft import TOKENS_AT_MOST, Draft, called, image_part, text_part
+from modgate.kit.converse.draft import TOKENS_AT_MOST, Draft, image_part, text_part
 from modgate.kit.converse.endpoints import Words
 from modgate.kit.converse.messages_reply import MessagesReply
 from modgate.plugin import Fields, JsonObject, Refused, Request
@@ -15,7 +15,7 @@ EFFORTS = ("low", "medium", "high", "xhigh", "max")
 IMAGES = ("image/jpeg", "image/png", "image/gif", "image/webp")
 # What only a server that keeps containers, or calls other servers, can do.
 STATEFUL = ("container", "mcp_servers", "context_management")
-MESSAGES_AT_MOST, TOOLS_AT_MOST, STOPS_AT_MOST = 10_000, 512, 4
+MESSAGES_AT_MOST, TOOLS_AT_MOST, STOPS_AT_MOST = 10_000, 512, 1024
 THINKING_LEAST = 1024  # tokens of a budget (wire.md 2.5)
 
 
@@ -130,7 +130,7 @@ def _assistant(blocks: list[tuple[Fields, str]], draft: Draft, at: str) -> None:
                 turn.thoughts.append(block.text("thinking", empty=True))
             case "tool_use":
                 given = orjson.dumps(block.inner("input").values).decode()
-                turn.calls.append(called(block.text("id"), block.text("name"), given))
+                draft.call(turn, block.text("id"), block.text("name"), given)
             case "redacted_thinking":
                 pass  # sealed for another server
             case _:
@@ -178,20 +178,21 @@ def _document(source: Fields) -> JsonObject:
 
 
 def _result(block: Fields, draft: Draft, at: str) -> None:
-    """What a function answered: its text, and its pictures for the user's next message."""
     call_id, content = block.text("tool_use_id"), block.get("content")
+    if not draft.called(call_id):
+        reason = (
+            "unexpected `tool_use_id` found in `tool_result` blocks: each `tool_result` block "
+            "must have a corresponding `tool_use` block in a previous message"
+        )
+        raise block.fault("tool_use_id", "invalid_value", reason)
     if content is None or isinstance(content, str):
-        draft.answered(call_id, content or "", at)
+        draft.answered(call_id, [(text_part(content or ""), at)], at)
         return
-    texts = []
+    parts = []
     for index, inner in enumerate(block.each("content", empty=True)):
         _only(inner, ("text", "image", "document"))
-        part = _part(inner)
-        if part["type"] == "text":
-            texts.append(part["text"])
-        else:
-            draft.hold(part, f"{at}.content[{index}]")
-    draft.answered(call_id, "\n".join(texts), at)
+        parts.append((_part(inner), f"{at}.content[{index}]"))
+    draft.answered(call_id, parts, at)
 
 
 def _tools(fields: Fields, draft: Draft) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from modgate.kit.converse.draft import TOKENS_AT_MOST, Draft, called, image_part, text_part
+from modgate.kit.converse.draft import TOKENS_AT_MOST, Draft, image_part, text_part
 from modgate.kit.converse.endpoints import Words
 from modgate.kit.converse.responses_reply import ResponsesReply
 from modgate.plugin import Fields, JsonObject, Request
@@ -14,6 +14,8 @@ EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 # What only a server that keeps conversations can do.
 STATEFUL = ("previous_response_id", "conversation", "prompt", "context_management")
 ITEMS_AT_MOST, TOOLS_AT_MOST = 10_000, 512
+# Source: OpenAI's API reference, `metadata`: pairs, characters of a key and of a value.
+PAIRS_AT_MOST, KEY_AT_MOST, VALUE_AT_MOST = 16, 64, 512
 
 
 class Responses(Words):
@@ -47,7 +49,7 @@ class Responses(Words):
         effort = reasoning.choice("effort", EFFORTS, None) if reasoning is not None else None
         if effort is not None:
             draft.members["reasoning_effort"] = effort
-        fields.inner("metadata", None)
+        _metadata(fields)
         return draft
 
     def reply(self, request: Request) -> ResponsesReply:
@@ -75,6 +77,20 @@ def _refuse(fields: Fields) -> None:
         raise fields.fault("top_logprobs", "unsupported_value", reason)
 
 
+def _metadata(fields: Fields) -> None:
+    metadata = fields.inner("metadata", None)
+    if metadata is None:
+        return
+    if len(metadata.values) > PAIRS_AT_MOST:
+        reason = f"'metadata' has more than {PAIRS_AT_MOST} pairs"
+        raise fields.fault("metadata", "array_above_max_length", reason)
+    for key in metadata.values:
+        if len(key) > KEY_AT_MOST:
+            reason = f"a key of 'metadata' has more than {KEY_AT_MOST} characters"
+            raise fields.fault("metadata", "string_above_max_length", reason)
+        metadata.text(key, at_most=VALUE_AT_MOST, empty=True)
+
+
 def _input(fields: Fields, draft: Draft) -> None:
     said = fields.get("input")
     if isinstance(said, str):
@@ -91,10 +107,9 @@ def _item(item: Fields, draft: Draft, at: str) -> None:
         case "message":
             _message(item, draft, at)
         case "function_call":
-            call = called(
-                item.text("call_id"), item.text("name"), item.text("arguments", empty=True)
-            )
-            draft.turn("assistant", at).calls.append(call)
+            given = item.text("arguments", empty=True)
+            turn = draft.turn("assistant", at)
+            draft.call(turn, item.text("call_id"), item.text("name"), given)
         case "function_call_output":
             _output(item, draft, at)
         case "reasoning":
@@ -153,19 +168,18 @@ def _no_files(part: Fields, name: str) -> Exception:
 
 
 def _output(item: Fields, draft: Draft, at: str) -> None:
-    """What a function answered: its text, and its pictures for the user's next message."""
-    call_id = item.text("call_id")
-    if isinstance(item.get("output"), str):
-        draft.answered(call_id, item.text("output", empty=True), at)
+    call_id, output = item.text("call_id"), item.get("output")
+    if not draft.called(call_id):
+        reason = "no tool call found for this function call output: no item before it has its id"
+        raise item.fault("call_id", "invalid_value", reason)
+    if isinstance(output, str):
+        draft.answered(call_id, [(text_part(output), at)], at)
         return
-    texts = []
-    for index, part in enumerate(item.each("output", empty=True)):
-        made = _part(part)
-        if made["type"] == "text":
-            texts.append(made["text"])
-        else:
-            draft.hold(made, f"{at}.output[{index}]")
-    draft.answered(call_id, "\n".join(texts), at)
+    parts = [
+        (_part(part), f"{at}.output[{index}]")
+        for index, part in enumerate(item.each("output", empty=True))
+    ]
+    draft.answered(call_id, parts, at)
 
 
 def _reasoning(item: Fields, draft: Draft, at: str) -> None:

@@ -66,9 +66,8 @@ class LlamaCpp(ChatDialect):
         """Counting a chat with its template, or plain text."""
         members = self.call.body.members()
         if "messages" in members:
-            return Outgoing(
-                path=COUNT_CHAT, body=Body("json", members={"messages": members["messages"]})
-            )
+            told = {name: members[name] for name in ("messages", "tools") if name in members}
+            return Outgoing(path=COUNT_CHAT, body=Body("json", members=told))
         text = orjson.loads(members.get("prompt", b'""'))
         return Outgoing(path="/tokenize", body=Body.of(content=text))
 
