@@ -156,7 +156,8 @@ def test_models_are_listed_and_retrieved(client: anthropic.Anthropic) -> None:
     found = client.models.retrieve(CHAT)
 
     assert len({model.display_name for model in listed.values()}) == 7
-    assert found == listed["smollm2-135m"]
+    assert found == listed[CHAT]
+    assert found.display_name == "smollm2-135m"
     assert found.type == "model"
     assert found.lifecycle == "active"
     assert found.created_at.tzinfo is not None
