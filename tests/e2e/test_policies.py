@@ -203,3 +203,15 @@ async def test_a_policy_sees_the_models_and_tenants_of_its_section_only(
         vectors = await send(running.url, ask.embeddings(2, model="vectors"), key=running.key)
 
     assert (client.status, vectors.status) == (200, 403)
+
+
+async def test_what_a_tenant_may_hold_at_once_has_a_shadow_too(
+    tmp_path: Path, engine: ScriptedEngine
+) -> None:
+    limits = 'limits = { body_bytes = 10, streams = 5, shadow = ["body_bytes"] }'
+    async with house(tmp_path, engine, "", tenant=limits) as running:
+        client = await chat(running)
+    row = billed(running)
+
+    assert client.status == 200
+    assert row.would_refuse == "body_bytes"

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from gateways import Running
 from oracle import requests as ask
 from oracle.client import Leave, send
 from oracle.engine import ScriptedEngine
 from oracle.faults import OK, Refusal, Script
 from oracle.record import Record
+from rigs.ledger import ledger
 from rigs.policies import ASKS, billed, chat, error, house, paths, units
 from toys.rulings import TOKENS
 
+from modgate.api.secret import Secret
 from modgate.ledger.reader import rows
+
+ASKED = {"embedding.input_tokens": TOKENS, "embedding.inputs": 1}
 
 
 async def test_what_a_policy_asks_is_on_the_requests_own_bill(
@@ -46,7 +52,7 @@ async def test_what_was_asked_before_a_denial_stays_billed_and_the_chat_is_not(
 
     assert (client.status, error(client)["code"]) == (403, "house_rule")
     assert paths(engine) == ["/v1/embeddings"]
-    assert units(row) == {"embedding.input_tokens": TOKENS, "embedding.inputs": 1}
+    assert units(row) == ASKED
     assert row.ending == "refused"
 
 
@@ -58,7 +64,7 @@ async def test_several_asks_are_billed_one_by_one(tmp_path: Path, engine: Script
     row = billed(running)
 
     assert (client.status, error(client)["code"]) == (503, "policy_failed")
-    assert units(row) == {"embedding.input_tokens": TOKENS, "embedding.inputs": 1}
+    assert units(row) == ASKED
 
 
 @pytest.mark.parametrize("on_failure", ["open", "closed"])
@@ -118,16 +124,8 @@ async def test_a_client_that_leaves_while_a_policy_asks_closes_the_engines_conne
 ) -> None:
     engine.script_for = slow
     async with house(tmp_path, engine, ASKS) as running:
-        gone = asyncio.Event()
-        request = ask.chat(1, model="chat")
-        leaving = asyncio.ensure_future(
-            send(running.url, request, key=running.key, leave=Leave(at="sent"), go=gone)
-        )
-        await until(lambda: engine.records)
-        gone.set()
-        await leaving
+        await left(running, engine, "/v1/embeddings")
         await until(lambda: engine.records[0].gone_at is not None)
-        await until(lambda: list(rows(running.ledger)))
     row = billed(running)
 
     assert row.ending == "client_gone"
@@ -171,3 +169,107 @@ async def test_asked_engines_stand_in_the_callers_regions(
 
     assert (client.status, error(client)["code"]) == (503, "policy_failed")
     assert engine.records == []
+
+
+async def left(running: Running, engine: ScriptedEngine, path: str) -> None:
+    """A client sends a chat and leaves when the engine has a call of this path."""
+    gone = asyncio.Event()
+    request = ask.chat(1, model="chat")
+    leaving = asyncio.ensure_future(
+        send(running.url, request, key=running.key, leave=Leave(at="sent"), go=gone)
+    )
+    await until(lambda: path in paths(engine))
+    gone.set()
+    await leaving
+    await until(lambda: list(rows(running.ledger)))
+
+
+def slow_chat(record: Record) -> Script:
+    return Script(headers_after_ms=60_000) if record.modality == "llm" else OK
+
+
+async def test_a_client_that_leaves_during_the_chat_pays_for_what_was_asked(
+    tmp_path: Path, engine: ScriptedEngine
+) -> None:
+    engine.script_for = slow_chat
+    async with house(tmp_path, engine, ASKS) as running:
+        await left(running, engine, "/v1/chat/completions")
+    row = billed(running)
+
+    assert row.ending == "client_gone"
+    assert units(row) == ASKED
+
+
+async def test_a_chat_that_fails_after_a_policy_asked_is_billed_what_was_asked(
+    tmp_path: Path, engine: ScriptedEngine
+) -> None:
+    engine.script_for = lambda record: (
+        Script(refusal=Refusal(status=500)) if record.modality == "llm" else OK
+    )
+    async with house(tmp_path, engine, ASKS) as running:
+        client = await chat(running)
+    row = billed(running)
+
+    assert client.status == 502
+    assert units(row) == ASKED
+
+
+async def test_a_clients_own_deadline_ends_an_ask(tmp_path: Path, engine: ScriptedEngine) -> None:
+    engine.script_for = slow
+    request = ask.chat(1, model="chat").with_headers(**{"x-request-timeout": "0.2"})
+    async with house(tmp_path, engine, f'{ASKS}on_failure = "open"\n') as running:
+        client = await send(running.url, request, key=running.key)
+    row = billed(running)
+
+    assert client.status == 504
+    assert (row.ending, units(row)) == ("timed_out", {})
+    assert paths(engine) == ["/v1/embeddings"]
+
+
+async def test_an_ask_that_is_tried_again_is_billed_once(
+    tmp_path: Path, engine: ScriptedEngine
+) -> None:
+    engine.script_for = lambda record: (
+        Script(refusal=Refusal(status=500)) if not record.call else OK
+    )
+    backends = ({}, {"url": engine.url.replace("127.0.0.1", "localhost")})
+    async with house(tmp_path, engine, ASKS, backends=backends) as running:
+        client = await chat(running)
+    row = billed(running)
+
+    assert client.status == 200
+    assert paths(engine).count("/v1/embeddings") == 2
+    assert row.units["embedding.input_tokens"] == TOKENS
+    assert client.headers["x-modgate-attempts"] == "2"
+
+
+async def test_an_ask_in_shadow_is_billed(tmp_path: Path, engine: ScriptedEngine) -> None:
+    async with house(tmp_path, engine, f"{ASKS}deny = true\nshadow = true\n") as running:
+        client = await chat(running)
+    row = billed(running)
+
+    assert client.status == 200
+    assert row.units["embedding.input_tokens"] == TOKENS
+    assert row.policies[0]["shadow"]
+
+
+async def test_a_gateway_that_dies_in_the_chat_bills_its_reserve_and_what_was_asked(
+    tmp_path: Path, engine: ScriptedEngine
+) -> None:
+    """The ledger as it lies on disk while the engine works is opened by another."""
+    engine.script_for = slow_chat
+    async with house(tmp_path, engine, ASKS) as running:
+        request = ask.chat(1, model="chat", max_tokens=5)
+        asking = asyncio.ensure_future(send(running.url, request, key=running.key))
+        await until(lambda: "/v1/chat/completions" in paths(engine))
+        await asyncio.sleep(0.2)
+        shutil.copytree(running.ledger, tmp_path / "copy", ignore=shutil.ignore_patterns("*lock*"))
+        asking.cancel()
+    key = Secret((tmp_path / "state" / "ledger-key").read_text().strip())
+    with ledger(tmp_path / "copy", key=key):
+        pass
+    [row] = rows(tmp_path / "copy", key)
+
+    assert row.ending == "gateway_crash"
+    assert units(row)["embedding.input_tokens"] == TOKENS
+    assert units(row)["llm.output_tokens"] == 5

@@ -110,6 +110,8 @@ class Bill:
         self._note(counts)
         if self._budgeted:
             await self._afford(units, model, first=True)
+        if self._draft.opened:  # by an Ask: the open frame knows of no more than that
+            self._state.ledger.touched(self._draft.request_id, self._draft.reserved)
         return units
 
     async def drew(self, call: Call, modality: str) -> None:

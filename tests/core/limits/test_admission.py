@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from rigs.limits import WALL, World, limit_of, quota_of, tenant
 
@@ -118,6 +120,24 @@ def test_a_window_is_the_calendars(period: str, wall: float, begins: str, ends: 
 
 
 # --- what is held at once
+
+
+@pytest.mark.parametrize("what", ["in_flight", "streams", "body_bytes", "spool_bytes"])
+def test_what_is_held_beyond_a_bound_in_shadow_is_noted_once_and_counted(
+    world: World, what: What
+) -> None:
+    hard = tenant(in_flight=2, streams=2, body_bytes=2, spool_bytes=2)
+    limits = replace(hard.policy.limits, shadow=frozenset({what}))
+    caller = replace(hard, policy=replace(hard.policy, limits=limits))
+    admission = world.admit(caller)
+    world.limiter.hold(admission, what, 2)
+    world.limiter.hold(admission, what, 1)
+    world.limiter.hold(admission, what, 1)
+
+    assert admission.would_refuse == [what]
+    assert world.state.total[what] == 4 + (what == "in_flight")
+    world.settle(admission, {})
+    assert world.idle
 
 
 def test_a_tenant_has_so_many_requests_in_flight_and_its_neighbour_its_own(world: World) -> None:

@@ -36,8 +36,8 @@ class Rate:
 class Limits:
     """What one tenant may use.
 
-    Rates, and what it may hold at once (None = the gateway's own bounds only).  `budgeted`: some
-    rate is of money.
+    Rates, and what it may hold at once (None = the gateway's own bounds only).  `shadow`: the names
+    of those of the latter that refuse nothing.  `budgeted`: some rate is of money.
     """
 
     rates: tuple[Rate, ...] = ()
@@ -45,6 +45,7 @@ class Limits:
     streams: int | None = None
     body_bytes: int | None = None
     spool_bytes: int | None = None
+    shadow: frozenset[str] = frozenset()
     budgeted: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:

@@ -50,6 +50,7 @@ class LimitsLinker:
             streams=limits.streams,
             body_bytes=limits.body_bytes,
             spool_bytes=limits.spool_bytes,
+            shadow=frozenset(limits.shadow),
         )
 
     def of_keys(self, path: Path, section: RatesSection) -> list[Rate]:

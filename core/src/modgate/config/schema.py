@@ -265,6 +265,9 @@ class RatesSection(Section):
     cost: BudgetValue | None = Field(None, description='what may be spent, as "100 EUR/month"')
 
 
+HeldAtOnce = Literal["in_flight", "streams", "body_bytes", "spool_bytes"]
+
+
 class TenantLimits(Section):
     """What one tenant may use."""
 
@@ -277,6 +280,9 @@ class TenantLimits(Section):
     streams: int | None = Field(None, ge=1, description="open streams at once")
     body_bytes: Bytes | None = Field(None, description="request bodies in memory at once")
     spool_bytes: Bytes | None = Field(None, description="bytes in the spool at once")
+    shadow: tuple[HeldAtOnce, ...] = Field(
+        (), description="of the four above, those that are recorded and refuse nothing"
+    )
     units: dict[str, RateValue] = Field({}, description='rates by unit: "llm.output_tokens"')
     cost: BudgetValue | None = Field(
         None, description='what may be spent by the price books, as "100 EUR/month"'

@@ -63,6 +63,11 @@ class Admission:
     would_refuse: list[str] = field(default_factory=list)
     settled: bool = False
 
+    def noted(self, limit: str) -> None:
+        """A limit in shadow refuses it, as it may do at each of many bytes."""
+        if limit not in self.would_refuse:
+            self.would_refuse.append(limit)
+
 
 class Limiter:
     """Admits, reserves and settles.  `now` is monotonic, `wall` UTC, both in seconds."""
@@ -87,7 +92,8 @@ class Limiter:
         """Charge the request itself; what guards us stays charged whatever follows."""
         caller = admission.caller
         met = self._rates.of_guard(caller, began=admission.began, wall=admission.wall)
-        in_flight = caller.policy.limits.in_flight
+        limits = caller.policy.limits
+        in_flight = None if PLACE in limits.shadow else limits.in_flight
         place = None
         if in_flight is not None and self._state.shared:
             key = f"{{{caller.tenant}}}:tenant:{PLACE}"
@@ -157,11 +163,15 @@ class Limiter:
             del self._state.tenants[tenant]
 
     def _has_room(self, admission: Admission, held: Held | None, what: What, n: int) -> None:
-        own: int | None = getattr(admission.caller.policy.limits, what)
+        limits = admission.caller.policy.limits
+        own: int | None = getattr(limits, what)
         if own is not None and n + (held.get(what, 0) if held is not None else 0) > own:
-            if what in BYTES and admission.held.get(what, 0) + n > own:
+            if what in limits.shadow:
+                admission.noted(what)
+            elif what in BYTES and admission.held.get(what, 0) + n > own:
                 raise TooLarge(f"the request needs more than the {own} {what} that you may hold")
-            raise _no_room(own, what)
+            else:
+                raise _no_room(own, what)
         most: int = getattr(self._bounds, what)
         if self._state.total.get(what, 0) + n > most:
             raise Overloaded("the gateway has its hands full; try again")
@@ -230,7 +240,7 @@ class Limiter:
     def _charge_shadow(self, admission: Admission, met: Met, count: int, at_ms: int) -> None:
         """A limit that refuses nothing: what it would have refused is noted."""
         if self._state.levels.wait_ms(met.limit, count, at_ms) > 0:
-            admission.would_refuse.append(f"{self._rates.public(met.rate)}/{met.rate.period}")
+            admission.noted(f"{self._rates.public(met.rate)}/{met.rate.period}")
         self._state.levels.charge(met.limit, count, at_ms)
         admission.shadows.append((met.limit, met.rate.unit, count))
 
