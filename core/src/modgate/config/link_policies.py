@@ -10,7 +10,8 @@ from pydantic import BaseModel, ValidationError
 from modgate.api.model import Model
 from modgate.api.policy import AnyPolicy, Mandate
 from modgate.config.decode import Source, did_you_mean, problems_of
-from modgate.config.schema import File, PolicySection
+from modgate.config.policy_section import PolicySection
+from modgate.config.schema import File
 from modgate.errors import Problem
 
 Path = tuple[str | int, ...]

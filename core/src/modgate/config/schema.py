@@ -9,8 +9,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from modgate.api.json import Json, JsonObject
-from modgate.api.policy import OnFailure
 from modgate.config.addresses import Address, Endpoint, HostPort, Network, WebOrigin
+from modgate.config.policy_section import PolicySection
 from modgate.config.values import (
     BudgetValue,
     Bytes,
@@ -324,25 +324,6 @@ class TenantSection(TenantGrant):
 
     keys: KeysReference | None = Field(None, description='`{ file = "PATH" }` of its keys')
     key: dict[str, KeyGrant] = Field({}, description="less for single keys, by key id")
-
-
-class PolicySection(BaseModel):
-    """A policy of a plugin; all other keys are the policy's own."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
-
-    kind: str = Field("", description="which policy of an enabled plugin; default: its name")
-    models: tuple[str, ...] | None = Field(
-        None, description="whose requests it sees; default all that it understands"
-    )
-    tenants: tuple[str, ...] | None = Field(None, description="whose requests it sees; default all")
-    budget: Duration | None = Field(
-        None, description="time of a decision, what it asks included; default the policy's own"
-    )
-    on_failure: OnFailure | None = Field(
-        None, description='"open" or "closed", when it fails or is late; default the policy\'s own'
-    )
-    shadow: bool = Field(False, description="decide and record, and change nothing")
 
 
 # What is opened once: sockets, files, keys and processes.
