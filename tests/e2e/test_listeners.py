@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
-import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ from gateways import PEPPER, Running, configuration, start
 from oracle import requests as ask
 from oracle.client import send
 from oracle.engine import ScriptedEngine
+from rigs.certificates import certificate
 
 from modgate.errors import ConfigError
 from modgate.ledger.reader import rows
@@ -34,19 +34,6 @@ def client() -> ClientSession:
 
 
 # --- certificates
-
-
-def certificate(folder: Path, name: str) -> None:
-    """A self-signed certificate for `localhost` with a subject of its own."""
-    asked = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
-    names = ["-subj", f"/CN={name}", "-addext", "subjectAltName=DNS:localhost"]
-    files = ["-keyout", str(folder / f"{name}.key"), "-out", str(folder / f"{name}.pem")]
-    subprocess.run(
-        ["openssl", *asked.split(), *names, *files],
-        check=True,
-        capture_output=True,
-        timeout=30,
-    )
 
 
 def use(folder: Path, name: str, *endings: str) -> None:

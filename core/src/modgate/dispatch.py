@@ -113,6 +113,7 @@ class Dispatch:
         timeouts: Timeouts,
         opened: Callable[[Draft], None],
         prepare: Callable[[str], Awaitable[None]],
+        sign: Callable[..., str] | None = None,
     ) -> None:
         self.fleet = fleet
         self.timeouts = timeouts
@@ -120,6 +121,7 @@ class Dispatch:
         self._clients = clients
         self._opened = opened
         self._prepare = prepare
+        self._sign = sign
 
     async def lease(
         self, order: Order, *, key: Hashable | None = None, rider: object = None
@@ -192,6 +194,14 @@ class Dispatch:
         headers = {**outgoing.headers, **order.draft.forwarded(tries[0])}
         if backend.key is not None:
             headers["Authorization"] = f"Bearer {backend.key.reveal()}"
+        elif backend.sign and self._sign is not None:
+            token = self._sign(
+                backend=backend.name,
+                tenant=order.caller.tenant,
+                request_id=order.draft.request_id,
+                attempt=tries[0].span,
+            )
+            headers["Authorization"] = f"Bearer {token}"
         for each, tried in zip(order.each, tries, strict=True):
             self._opened(each.draft)
             tried.reply = outgoing.reply

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -23,7 +23,7 @@ from modgate.auth.keys import StoredKey
 from modgate.auth.table import KeyTable
 from modgate.batch import Batcher
 from modgate.budgets import Budgets, with_money
-from modgate.callers import Held
+from modgate.callers import Roster
 from modgate.config.decode import (
     COMMAND_LINE,
     Source,
@@ -40,6 +40,7 @@ from modgate.demo import LOCAL_GROUP, demo_models, local_backend, local_engines
 from modgate.dispatch import Dispatch
 from modgate.draft import Draft
 from modgate.engines.supervisor import EngineSpec
+from modgate.entrance import NO_KEYS, signature, token_checkers, token_problems
 from modgate.errors import ConfigError, LedgerUnavailable, PluginError, Problem
 from modgate.fleet.fleet import Fleet
 from modgate.host.installed import Installed, find, wanted
@@ -50,7 +51,7 @@ from modgate.http.tls import Tls, TlsFiles, Unusable
 from modgate.limits.limiter import Bounds, Limiter
 from modgate.policies import Policies, build_policies
 from modgate.state import State
-from modgate.table import Table, build_routes
+from modgate.table import Table, table_of
 from modgate.timeouts import Timeouts
 from modgate.units import UnitTable
 from modgate.upstream.fetch import Fetcher
@@ -87,6 +88,8 @@ class Plan:
         """
         named = {Path(file) for file, line in self.source.places.values() if line}
         keys = {each.file for each in _key_files(self.linked.file)}
+        jwks = [each.jwks for each in self.linked.file.auth.jwt.values()]
+        keys |= {each.file for each in jwks if not isinstance(each, str)}
         tls = self.linked.file.listen.tls
         return sorted(named | keys | ({tls.cert, tls.key} if tls is not None else set()))
 
@@ -103,6 +106,7 @@ class Gateway:
     table: Table
     gate: Gate
     admin_gate: AdminGate
+    jwks: bytes
     limiter: Limiter
     budgets: Budgets
     fleet: Fleet
@@ -171,6 +175,7 @@ def plan(
         linked = Linker(file, source, known).link()
     except ConfigError as error:
         raise ConfigError([*problems, *error.problems]) from None
+    problems += token_problems(linked.issuers, linked.signing, source.problem)
     if problems:
         raise ConfigError(problems)
     return Plan(
@@ -240,8 +245,8 @@ def _key_files(file: File) -> list[KeyFile]:
     return key_files(named, file.admin.keys.file if file.admin.keys is not None else None)
 
 
-def build(made: Plan, state: State, *, data: Path, held: Sequence[Held], pepper: Secret) -> Gateway:
-    """The snapshot of a plan over the State; `held`: who may call, by which key."""
+def build(made: Plan, state: State, *, data: Path, who: Roster, pepper: Secret) -> Gateway:
+    """The snapshot of a plan over the State; `who`: may call."""
     linked, loaded, file = made.linked, made.loaded, made.linked.file
     models, served, engines = _with_local(made, state, data)
     backends = tuple(served)
@@ -252,6 +257,7 @@ def build(made: Plan, state: State, *, data: Path, held: Sequence[Held], pepper:
         groups={LOCAL_GROUP: file.local.slots or os.cpu_count() or 1},
         waiting_at_most=file.limits.queue,
     )
+    signer = signature(linked.signing, state)
     dispatch = Dispatch(
         fleet=fleet,
         dialects=loaded.dialects,
@@ -259,12 +265,14 @@ def build(made: Plan, state: State, *, data: Path, held: Sequence[Held], pepper:
         timeouts=timeouts,
         opened=_opener(state),
         prepare=state.engines.ready,
+        sign=signer.token if signer is not None else None,
     )
-    gate, admin_gate = gates(made, state, held=held, pepper=pepper)
+    gate, admin_gate = gates(made, state, who=who, pepper=pepper)
     return Gateway(
-        table=_table(loaded, models),
+        table=table_of(loaded, models),
         gate=gate,
         admin_gate=admin_gate,
+        jwks=signer.jwks if signer is not None else NO_KEYS,
         limiter=Limiter(state.limits, with_money(made.units), _bounds(file)),
         budgets=Budgets.of(linked.books, made.units),
         fleet=fleet,
@@ -285,14 +293,14 @@ def build(made: Plan, state: State, *, data: Path, held: Sequence[Held], pepper:
     )
 
 
-def gates(
-    made: Plan, state: State, *, held: Sequence[Held], pepper: Secret
-) -> tuple[Gate, AdminGate]:
+def gates(made: Plan, state: State, *, who: Roster, pepper: Secret) -> tuple[Gate, AdminGate]:
     """The doors of both listeners."""
     admin = made.linked.file.admin
-    keyring = Keyring([KeyTable.of(held)], pepper=pepper)
+    keyring = Keyring([KeyTable.of(who.held)], pepper=pepper)
     open_ = admin.key is None and admin.keys is None and admin.address.loopback
-    return doors(keyring, state.attempts, key=admin.key, open_=open_)
+    policies = {name: tenant.policy for name, tenant in who.tenants.items()}
+    tokens = token_checkers(made.linked.issuers, state, policies.get)
+    return doors(keyring, state.attempts, key=admin.key, open_=open_, tokens=tokens)
 
 
 def _opener(state: State) -> Callable[[Draft], None]:
@@ -334,29 +342,6 @@ def _bounds(file: File) -> Bounds:
         streams=limits.streams,
         body_bytes=limits.body_bytes,
         spool_bytes=file.spool.at_most,
-    )
-
-
-def _table(loaded: Loaded, models: Iterable[Model]) -> Table:
-    names: dict[str, Model] = {}
-    for model in models:
-        for name in (model.name, *model.aliases):
-            names.setdefault(name, model)
-    defaults = {}
-    for name, modality in loaded.modalities.items():
-        own = [model.name for model in models if model.modality == name]
-        wanted = getattr(modality.config, "default_model", None) or (own[0] if own else None)
-        if wanted is not None:
-            defaults[name] = wanted
-    paths: dict[str, tuple[str, ...]] = {}
-    for name, endpoint in loaded.endpoints:
-        paths[name] = (*paths.get(name, ()), endpoint.path)
-    return Table(
-        routes=build_routes(loaded.endpoints, loaded.surfaces),
-        models=names,
-        modalities=loaded.modalities,
-        default_models=defaults,
-        paths_by_modality=paths,
     )
 
 

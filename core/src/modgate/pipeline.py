@@ -23,6 +23,7 @@ from modgate.api.need import Ask, Fetch, Work
 from modgate.api.plan import Call, Drawn, Plan
 from modgate.api.request import Request
 from modgate.api.surface import Surface
+from modgate.auth.verdict import Pending
 from modgate.bill import Bill
 from modgate.catalog import Page, page_of
 from modgate.dispatch import Order, guard_model
@@ -176,9 +177,12 @@ class Exchange:
             page.check(request.method)
         draft.client_request_id = Trace.client_id(request.headers)
         draft.client = client_address(request, gateway.trusted_proxies)
-        draft.caller = gateway.gate.authenticate(
-            request.headers, now=self._clock.now(), wall=draft.wall, client=draft.client
-        )
+        try:
+            draft.caller = gateway.gate.authenticate(
+                request.headers, now=self._clock.now(), wall=draft.wall, client=draft.client
+            )
+        except Pending as pending:
+            draft.caller = await pending.caller()
         if self._state.draining:
             raise Draining("this gateway is shutting down; try again")
         await self._bill.admit()

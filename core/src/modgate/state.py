@@ -23,10 +23,12 @@ from modgate.limits.shared import Miss, Shared
 from modgate.limits.state import LimitState
 from modgate.observe.observer import Observer
 from modgate.spool import Spool
+from modgate.upstream import documents
 from modgate.upstream.client import Client
 from modgate.upstream.fetch import Fetcher
 
 if TYPE_CHECKING:
+    from modgate.auth.keysets import KeySets
     from modgate.gateway import Gateway
     from modgate.pipeline import Exchange
 
@@ -74,6 +76,7 @@ class State:
     _live: set[Exchange] = field(default_factory=set)
     _idle: asyncio.Event = field(default_factory=asyncio.Event)
     _gateway: Gateway | None = None
+    _key_sets: KeySets | None = None
     pool: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(
             HEAVY_THREADS, thread_name_prefix="relay", initializer=_behind_the_loop
@@ -84,6 +87,14 @@ class State:
         """The snapshot of the moment."""
         assert self._gateway is not None
         return self._gateway
+
+    def key_sets(self) -> KeySets:
+        """The key sets of issuers; made when first wanted, because they need the extra `jwt`."""
+        if self._key_sets is None:
+            from modgate.auth.keysets import KeySets
+
+            self._key_sets = KeySets(documents.get, self.clock, self.keys_changed)
+        return self._key_sets
 
     def keys_changed(self) -> None:
         """Keys of a living source were made or revoked: what was found before counts no more."""
@@ -193,6 +204,8 @@ class State:
         self._clients.clear()
         for fetcher in self._fetchers.values():
             fetcher.close()
+        if self._key_sets is not None:
+            await self._key_sets.close()
         await self.decoders.close()
         await self.engines.close()
         self.pool.shutdown(wait=True)

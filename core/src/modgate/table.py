@@ -23,6 +23,7 @@ from modgate.errors import (
     Refused,
     TooLarge,
 )
+from modgate.host.load import Loaded
 from modgate.http.surfaces import Superset
 
 SPOKEN_AFTER_AN = ("a", "e", "i", "o", "u", "llm")
@@ -182,4 +183,28 @@ def _route(path: str, endpoints: Mapping[str, Endpoint], surfaces: Mapping[str, 
         surface=spoken[0] if len(spoken) == 1 else Superset(spoken),
         body=next(iter(endpoints.values())).body,
         at_most=max(endpoint.at_most for endpoint in endpoints.values()),
+    )
+
+
+def table_of(loaded: Loaded, models: Iterable[Model]) -> Table:
+    """The table of what plugins brought and the file declares."""
+    names: dict[str, Model] = {}
+    for model in models:
+        for name in (model.name, *model.aliases):
+            names.setdefault(name, model)
+    defaults = {}
+    for name, modality in loaded.modalities.items():
+        own = [model.name for model in models if model.modality == name]
+        wanted = getattr(modality.config, "default_model", None) or (own[0] if own else None)
+        if wanted is not None:
+            defaults[name] = wanted
+    paths: dict[str, tuple[str, ...]] = {}
+    for name, endpoint in loaded.endpoints:
+        paths[name] = (*paths.get(name, ()), endpoint.path)
+    return Table(
+        routes=build_routes(loaded.endpoints, loaded.surfaces),
+        models=names,
+        modalities=loaded.modalities,
+        default_models=defaults,
+        paths_by_modality=paths,
     )

@@ -35,7 +35,8 @@ class Backend:
     `serves`: our model name -> the engine's.  `slots`: calls it takes at once; `group`: backends of
     one group share their slots.  `offers`: kind -> values that `Call.requires` may ask for; a kind
     that is absent refuses nothing. `socket`: a unix socket's path, in place of TCP.  `ca`: the PEM
-    file by which its certificate is judged, in place of the system's authorities.
+    file by which its certificate is judged, in place of the system's authorities.  `sign`: its
+    calls carry a token of ours.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Backend:
     group: str = ""
     offers: Mapping[str, frozenset[str]] = field(default_factory=dict)
     key: Secret | None = None
+    sign: bool = False
     ca: str = ""
     socket: str = ""
     on_disconnect: Literal["cancel", "drain"] = "cancel"

@@ -7,37 +7,36 @@ counted, and only what fails is ever told to wait (attempts.py).
 from __future__ import annotations
 
 import hmac
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from functools import partial
 from hashlib import sha256
 
 from modgate.api.auth import Caller, Role
 from modgate.api.secret import Secret
 from modgate.auth.attempts import Attempts
-from modgate.auth.cache import CACHE_S, KeyCache
+from modgate.auth.cache import KeyCache
 from modgate.auth.credential import presented
-from modgate.auth.keyring import Good, Keyring
+from modgate.auth.keyring import Keyring
 from modgate.auth.keys import STAFF, parse
-from modgate.errors import Forbidden, GatewayError, RoleForbidden, TooManyAttempts, Unauthenticated
+from modgate.auth.verdict import Bad, Checker, Good, Later, Moment, Pending
+from modgate.errors import (
+    Forbidden,
+    GatewayError,
+    RoleForbidden,
+    TooManyAttempts,
+    Unauthenticated,
+)
 
+TENANT: frozenset[Role] = frozenset({"tenant"})
 NOT_VALID = "the API key is not valid"
 ROOT = Caller(tenant="", key_id="", role="admin")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Moment:
-    """When, and from where, a request came.
-
-    `now`: of a clock that never goes back; `wall`: unix seconds; `client`: the trusted address.
-    """
-
-    now: float
-    wall: float
-    client: str
-
-
 class Gate:
-    """Lets in callers of these roles; others are known, and forbidden."""
+    """Lets in callers of these roles; others are known, and forbidden.
+
+    `checkers` are asked in their order about what is no key of modgate's own.
+    """
 
     def __init__(
         self,
@@ -45,12 +44,14 @@ class Gate:
         *,
         attempts: Attempts,
         cache: KeyCache,
-        roles: frozenset[Role] = frozenset({"tenant"}),
+        roles: frozenset[Role] = TENANT,
+        checkers: Sequence[Checker] = (),
     ) -> None:
         self.cache = cache
         self._keyring = keyring
         self._attempts = attempts
         self._roles = roles
+        self._checkers = tuple(checkers)
 
     def authenticate(
         self, headers: Mapping[str, str], *, now: float, wall: float, client: str
@@ -59,7 +60,7 @@ class Gate:
 
         Unauthenticated without a key, with a bad one, or with two that disagree; TooManyAttempts in
         its place for a sender who has failed too often; RoleForbidden for a good key that is not
-        for this listener.
+        for this listener.  Pending when somebody must be asked first.
         """
         text = presented(headers)
         mark = sha256(text.encode("utf-8", "surrogatepass")).digest()
@@ -69,32 +70,58 @@ class Gate:
 
     def _checked(self, text: str, mark: bytes, at: Moment) -> Caller:
         if self._attempts.known_bad(mark, at.now):
-            raise self._failed("", mark, at)
-        good = self._checked_key(text, mark, at)
-        caller = good.caller
-        if caller.role not in self._roles:
-            raise forbidden(caller)
-        for_s = CACHE_S if good.for_s is None else min(CACHE_S, good.for_s)
-        self.cache.put(mark, caller, at.now, for_s)
-        return caller
-
-    def _checked_key(self, text: str, mark: bytes, at: Moment) -> Good:
+            raise self._failed(Bad(message=NOT_VALID), "", mark, at)
         key = parse(text)
         if key is None:
-            raise self._failed("", mark, at)
+            return self._asked(text, mark, at, 0)
         known = self._keyring.holder(key.id) is not None
         if not known and self._attempts.spent(at.client, at.now):
-            raise self._failed("", mark, at)  # it cannot be good, so it costs no digest
+            # it cannot be good, so it costs no digest
+            raise self._failed(Bad(message=NOT_VALID), "", mark, at)
         good = self._keyring.check(key, at.wall)
         if good is None:
-            raise self._failed(key.id if known else "", mark, at)
-        return good
+            raise self._failed(Bad(message=NOT_VALID), key.id if known else "", mark, at)
+        return self._let_in(good, mark, at)
 
-    def _failed(self, key_id: str, mark: bytes, at: Moment) -> GatewayError:
+    def _asked(self, text: str, mark: bytes, at: Moment, first: int) -> Caller:
+        """What the checkers say, from the first of them on."""
+        for number in range(first, len(self._checkers)):
+            verdict = self._checkers[number].check(text, at)
+            if isinstance(verdict, Later):
+                raise Pending(partial(self._waited, verdict, text, mark, at, number + 1))
+            if verdict is not None:
+                return self._judged(verdict, mark, at)
+        raise self._failed(Bad(message=NOT_VALID), "", mark, at)
+
+    async def _waited(
+        self, later: Later, text: str, mark: bytes, at: Moment, following: int
+    ) -> Caller:
+        verdict = await later.answer()
+        if verdict is not None:
+            return self._judged(verdict, mark, at)
+        try:
+            return self._asked(text, mark, at, following)
+        except Pending as pending:
+            return await pending.caller()
+
+    def _judged(self, verdict: Good | Bad, mark: bytes, at: Moment) -> Caller:
+        if isinstance(verdict, Bad):
+            raise self._failed(verdict, "", mark, at)
+        return self._let_in(verdict, mark, at)
+
+    def _let_in(self, good: Good, mark: bytes, at: Moment) -> Caller:
+        if good.caller.role not in self._roles:
+            raise forbidden(good.caller)
+        self.cache.put(mark, good.caller, at.now, good.for_s)
+        return good.caller
+
+    def _failed(self, bad: Bad, key_id: str, mark: bytes, at: Moment) -> GatewayError:
+        if not bad.counted:
+            return Unauthenticated(bad.message)
         wait_s = self._attempts.failed(at.client, key_id, mark, at.now)
         if wait_s > 0:
-            return TooManyAttempts(f"{NOT_VALID}, like too many before it", retry_after_s=wait_s)
-        return Unauthenticated(NOT_VALID)
+            return TooManyAttempts(f"{bad.message}, like too many before", retry_after_s=wait_s)
+        return Unauthenticated(bad.message)
 
 
 class AdminGate:
@@ -123,11 +150,20 @@ class AdminGate:
 
 
 def doors(
-    keyring: Keyring, attempts: Attempts, *, key: Secret | None, open_: bool
+    keyring: Keyring,
+    attempts: Attempts,
+    *,
+    key: Secret | None,
+    open_: bool,
+    tokens: Sequence[Checker] = (),
+    others: Sequence[Checker] = (),
 ) -> tuple[Gate, AdminGate]:
-    """The doors of both listeners, with caches of their own: none outlives its snapshot's keys."""
-    staff = Gate(keyring, attempts=attempts, cache=KeyCache(), roles=STAFF)
-    public = Gate(keyring, attempts=attempts, cache=KeyCache())
+    """The doors of both listeners, with caches of their own: none outlives its snapshot's keys.
+
+    `others` know tenants only.
+    """
+    staff = Gate(keyring, attempts=attempts, cache=KeyCache(), roles=STAFF, checkers=tokens)
+    public = Gate(keyring, attempts=attempts, cache=KeyCache(), checkers=[*tokens, *others])
     return public, AdminGate(staff, key=key, open_=open_)
 
 

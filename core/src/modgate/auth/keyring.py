@@ -4,22 +4,14 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from modgate.api.auth import Caller
 from modgate.api.secret import Secret
+from modgate.auth.cache import CACHE_S
 from modgate.auth.keys import PresentedKey, digest
 from modgate.auth.table import Digest, Holder, KeySource
+from modgate.auth.verdict import Good
 
 _DUMMY = (Digest(value="0" * 64),)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Good:
-    """A key that is good, whose it is, and for how long (seconds; None = for ever)."""
-
-    caller: Caller
-    for_s: float | None = None
 
 
 class Keyring:
@@ -48,7 +40,5 @@ class Keyring:
         good = [each for each in same if each.good_at(wall)]
         if holder is None or not good:
             return None
-        ends = [each.until for each in good]
-        if None in ends:
-            return Good(caller=holder.caller)
-        return Good(caller=holder.caller, for_s=max(end for end in ends if end) - wall)
+        left_s = max(CACHE_S if each.until is None else each.until - wall for each in good)
+        return Good(caller=holder.caller, for_s=min(CACHE_S, left_s))

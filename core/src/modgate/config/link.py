@@ -12,6 +12,7 @@ from typing import get_args
 
 from pydantic import BaseModel, ValidationError
 
+from modgate.api.issuer import Issuer, Signing
 from modgate.api.json import JsonObject
 from modgate.api.modality import AnyModality
 from modgate.api.model import Model, ModelFacts
@@ -20,6 +21,7 @@ from modgate.api.price import Book
 from modgate.api.select import PHASES, Backend, Target
 from modgate.config.addresses import base_url
 from modgate.config.decode import Source, did_you_mean, problems_of
+from modgate.config.link_auth import AuthLinker
 from modgate.config.link_policies import PoliciesLinker
 from modgate.config.link_prices import PricesLinker
 from modgate.config.link_tenants import GrantLinker, Tenant
@@ -56,6 +58,8 @@ class Linked:
     tenants: tuple[Tenant, ...]
     deadlines: Deadlines
     targets: Mapping[str, Mapping[str, Mapping[str, Target]]]
+    issuers: tuple[Issuer, ...] = ()
+    signing: Signing | None = None
     books: tuple[Book, ...] = ()
     policies: tuple[Mandate, ...] = ()
 
@@ -97,6 +101,8 @@ class Linker:
         prices = PricesLinker(self._known.units, self._file, self._wrong, self._missing)
         books = prices.link()
         policies = self._policies(models)
+        auth = AuthLinker(self._file, self._wrong, self._missing)
+        issuers, signing = auth.issuers(), auth.signing()
         self._listeners()
         if self._problems:
             raise ConfigError(self._problems)
@@ -107,6 +113,8 @@ class Linker:
             tenants=tenants,
             deadlines=deadlines,
             targets=targets,
+            issuers=issuers,
+            signing=signing,
             books=books,
             policies=policies,
         )
@@ -227,6 +235,7 @@ class Linker:
             slots=section.slots,
             offers={kind: frozenset(values) for kind, values in section.offers.items()},
             key=section.key,
+            sign=section.sign,
             ca=self._ca((*path, "ca"), section),
         )
 

@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from modgate.api.json import Json, JsonObject
 from modgate.config.addresses import Address, Endpoint, HostPort, Network, WebOrigin
 from modgate.config.policy_section import PolicySection
+from modgate.config.schema_auth import Auth
+from modgate.config.section import Section
 from modgate.config.values import (
     BudgetValue,
     Bytes,
@@ -23,12 +25,6 @@ from modgate.config.values import (
     SecretValue,
     TargetText,
 )
-
-
-class Section(BaseModel):
-    """A section: unknown keys are mistakes."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
 
 class TlsSection(Section):
@@ -75,15 +71,6 @@ class StateSection(Section):
 
     directory: Path | None = Field(
         None, description="ledger, spool and keys; default $XDG_STATE_HOME/modgate"
-    )
-
-
-class Auth(Section):
-    """Keys."""
-
-    pepper: SecretValue | None = Field(None, description="keys the digests of API keys")
-    store: Path | None = Field(
-        None, description="tenants and keys of the admin API; default `tenants.db` in the state"
     )
 
 
@@ -223,6 +210,9 @@ class BackendSection(Section):
     slots: int = Field(16, ge=1, description="calls that it takes at once")
     serves: dict[str, str] = Field(description="our model name = the engine's name")
     key: SecretValue | None = Field(None, description="the engine's own API key")
+    sign: bool = Field(
+        False, description="calls carry a token of ours ([auth.sign]) that names the tenant"
+    )
     ca: Path | None = Field(
         None, description="PEM file of the only authorities that its certificate may be of"
     )
@@ -333,7 +323,8 @@ STATIC = (
         "listen.tls",
         "admin.address",
         "state",
-        "auth",
+        "auth.pepper",
+        "auth.store",
         "ledger",
         "spool",
         "decoders",
@@ -349,7 +340,7 @@ class File(Section):
     listen: Listen = Field(Listen(), description="the public listener")
     admin: Admin = Field(Admin(), description="the admin listener")
     state: StateSection = Field(StateSection(), description="what must survive")
-    auth: Auth = Field(Auth(), description="keys")
+    auth: Auth = Field(Auth(), description="who may call")
     ledger: LedgerSection = Field(LedgerSection(), description="the usage ledger")
     timeouts: TimeoutsSection = Field(TimeoutsSection(), description="deadlines")
     limits: LimitsSection = Field(LimitsSection(), description="what the gateway takes in all")

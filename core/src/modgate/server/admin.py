@@ -16,6 +16,7 @@ from modgate.api.auth import Caller, Role
 from modgate.api.json import Json
 from modgate.api.surface import dump, openai_error
 from modgate.auth.gate import forbidden
+from modgate.auth.verdict import Pending
 from modgate.errors import ConfigError, GatewayError, PluginError, plain
 from modgate.http.ingress import client_address
 from modgate.http.surfaces import error_headers
@@ -57,14 +58,8 @@ class Admin:
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """aiohttp's handler: who is it, is there such a page, may they."""
-        state, gateway = self._state, self._state.gateway()
         try:
-            caller = gateway.admin_gate.authenticate(
-                request.headers,
-                now=state.clock.now(),
-                wall=state.clock.wall(),
-                client=client_address(request, gateway.trusted_proxies),
-            )
+            caller = await self._caller(request)
             page = self._pages.get((request.method, shape_of(request.path)))
             if page is None:
                 return _json({"error": "no such admin page", "pages": sorted(self.paths())}, 404)
@@ -73,6 +68,18 @@ class Admin:
         except GatewayError as error:
             return self._refused(error)
         return await page.answer(request, caller)
+
+    async def _caller(self, request: web.BaseRequest) -> Caller:
+        state, gateway = self._state, self._state.gateway()
+        try:
+            return gateway.admin_gate.authenticate(
+                request.headers,
+                now=state.clock.now(),
+                wall=state.clock.wall(),
+                client=client_address(request, gateway.trusted_proxies),
+            )
+        except Pending as pending:
+            return await pending.caller()
 
     def _refused(self, error: GatewayError) -> web.StreamResponse:
         surface = self._state.gateway().surfaces["openai"]

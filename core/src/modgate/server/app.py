@@ -158,19 +158,19 @@ class App:
         self._seen = self._stamp()
         data = made.linked.file.local.data or default_data()
         found = self.tenancy.linked(made)
-        gateway = build(made, self.state, data=data, held=self._held(found), pepper=self._pepper)
+        gateway = build(made, self.state, data=data, who=self._everyone(found), pepper=self._pepper)
         self.tenancy.use(made, found)
         self.state.engines.use(gateway.engines)
         self._swap(gateway, found)
 
-    def _held(self, found: Roster) -> tuple[Held, ...]:
-        return (*found.held, *self._demo)
+    def _everyone(self, found: Roster) -> Roster:
+        return replace(found, held=(*found.held, *self._demo))
 
     def _hold(self, found: Roster) -> None:
         """Swap in who may call; engines, queues, limits and all else are the same."""
-        held = self._held(found)
+        who = self._everyone(found)
         made, old = self.tenancy.made, self.state.gateway()
-        gate, admin_gate = gates(made, self.state, held=held, pepper=self._pepper)
+        gate, admin_gate = gates(made, self.state, who=who, pepper=self._pepper)
         self._swap(replace(old, gate=gate, admin_gate=admin_gate), found)
 
     def _swap(self, gateway: Gateway, found: Roster) -> None:

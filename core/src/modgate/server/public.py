@@ -13,7 +13,9 @@ from modgate.pipeline import Pipeline
 from modgate.state import State
 
 ABOUT = b"modgate: an AI gateway. The API is described at /openapi.json (a key is needed).\n"
-OPEN_PATHS = ("/", "/health/live", "/health/ready")
+JWKS = "/.well-known/jwks.json"
+OPEN_PATHS = ("/", "/health/live", "/health/ready", JWKS)
+JWKS_KEPT_S = 300
 
 
 class Public:
@@ -36,6 +38,11 @@ class Public:
         headers = {"x-request-id": made, "request-id": made}
         if request.path == "/":
             return web.Response(body=ABOUT, content_type="text/plain", headers=headers)
+        if request.path == JWKS:
+            headers["cache-control"] = f"public, max-age={JWKS_KEPT_S}"
+            return web.Response(
+                body=self._state.gateway().jwks, content_type="application/json", headers=headers
+            )
         ready = request.path == "/health/live" or self._state.ready()
         body = b'{"status":"ok"}' if ready else b'{"status":"unavailable"}'
         status = 200 if ready else 503

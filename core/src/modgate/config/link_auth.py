@@ -1,0 +1,113 @@
+"""Linking `[auth]`: issuers that can be asked, tenants that exist, and a key where one signs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from modgate.api.issuer import Issuer, KeyPlace, Signing
+from modgate.config.addresses import HostPort
+from modgate.config.decode import did_you_mean
+from modgate.config.schema import File
+from modgate.config.schema_auth import JwksFile, JwtSection
+from modgate.errors import plain
+
+Path = tuple[str | int, ...]
+Wrong = Callable[[Path, str], None]
+
+
+class AuthLinker:
+    """Links `[auth]`; `wrong(path, message)` is told what does not fit."""
+
+    def __init__(self, file: File, wrong: Wrong, missing: Callable[..., None]) -> None:
+        self._file = file
+        self._wrong = wrong
+        self._missing = missing
+
+    def issuers(self) -> tuple[Issuer, ...]:
+        """The issuers whose tokens are taken."""
+        seen: dict[str, str] = {}
+        found = []
+        for name, section in self._file.auth.jwt.items():
+            path = ("auth", "jwt", name)
+            other = seen.setdefault(section.issuer, name)
+            if other != name:
+                text = f"is the issuer of [auth.jwt.{other}] already; name all audiences there"
+                self._wrong((*path, "issuer"), text)
+            self._claims(path, section)
+            found.append(self._issuer(path, name, section))
+        return tuple(found)
+
+    def _claims(self, path: Path, section: JwtSection) -> None:
+        if section.tenant and section.tenant not in self._file.tenant:
+            guess = did_you_mean(section.tenant, self._file.tenant)
+            self._missing((*path, "tenant"), f"no [tenant.{section.tenant}]{guess}", "tenant")
+        if section.roles and not section.role_claim:
+            self._wrong((*path, "roles"), "needs 'role_claim', the claim whose values these are")
+        if section.role_claim and not section.roles:
+            text = 'gives nobody a role: add roles = { "VALUE OF THE CLAIM" = "operator" }'
+            self._missing((*path, "role_claim"), text, *path, "roles")
+        if not section.algorithms:
+            at = (*path, "algorithms")
+            self._missing(at, "names no algorithm, so no token would be good", *at)
+
+    def _issuer(self, path: Path, name: str, section: JwtSection) -> Issuer:
+        named = section.audience
+        audience = frozenset({named} if isinstance(named, str) else named)
+        if not audience or "" in audience:
+            self._wrong((*path, "audience"), "names no audience: tokens for others would be taken")
+        return Issuer(
+            name=name,
+            issuer=section.issuer,
+            audience=audience,
+            keys=self._place(path, section),
+            algorithms=frozenset(section.algorithms),
+            tenant=section.tenant,
+            tenant_claim=section.tenant_claim,
+            role_claim=section.role_claim,
+            roles=section.roles,
+            leeway_s=section.leeway,
+            lifetime_s=section.lifetime,
+        )
+
+    def _place(self, path: Path, section: JwtSection) -> KeyPlace:
+        at = (*path, "jwks")
+        if isinstance(section.jwks, JwksFile):
+            try:
+                return KeyPlace(document=section.jwks.file.read_bytes())
+            except OSError as error:
+                self._wrong((*at, "file"), f"cannot be read: {plain(error)}")
+                return KeyPlace()
+        if reason := _unsafe(section.jwks):
+            self._wrong(at, reason)
+        if section.ca is not None and not section.ca.is_file():
+            self._wrong((*path, "ca"), f"{section.ca}: there is no such file")
+        return KeyPlace(url=section.jwks, ca=str(section.ca or ""))
+
+    def signing(self) -> Signing | None:
+        """How calls are signed."""
+        section = self._file.auth.sign
+        for index, backend in enumerate(self._file.backend):
+            path = ("backend", index, "sign")
+            if backend.sign and section is None:
+                text = 'needs a key to sign with: add [auth.sign] issuer = "..." and keys = [...]'
+                self._missing(path, text, "auth", "sign")
+            if backend.sign and backend.key is not None:
+                self._wrong(path, "is sent in place of 'key', as Authorization: keep one of them")
+        if section is None:
+            return None
+        return Signing(issuer=section.issuer, keys=section.keys, lifetime_s=section.lifetime)
+
+
+def _unsafe(url: str) -> str:
+    """Why keys cannot be had from there; '' when they can."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        return f"is no URL: {error}"
+    if parts.scheme not in ("http", "https") or not host or "@" in parts.netloc:
+        return 'reads "https://HOST/PATH" or { file = "PATH" }'
+    if parts.scheme == "http" and not HostPort(host, port or 80).loopback:
+        return "must begin with https://: whoever changes the keys on the way can sign"
+    return ""

@@ -1,0 +1,70 @@
+"""The parts of a snapshot that tokens take: who checks callers' tokens, and who signs our own.
+
+They come with the extra `jwt`, which is imported only where the file asks for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from modgate.api.auth import Policy
+from modgate.api.issuer import Issuer, Signing
+from modgate.api.surface import dump
+from modgate.auth.verdict import Checker
+from modgate.errors import Problem
+from modgate.state import State
+
+if TYPE_CHECKING:
+    from modgate.auth.signing import Signature
+
+MISSING = "needs modgate[jwt]: pip install 'modgate[jwt]'"
+NO_KEYS = dump({"keys": []})
+
+PolicyOf = Callable[[str], Policy | None]
+Wrong = Callable[[tuple[str | int, ...], str], Problem]
+
+
+def token_problems(
+    issuers: Sequence[Issuer], signing: Signing | None, wrong: Wrong
+) -> list[Problem]:
+    """What is wrong with documents of keys and with keys to sign with, as serving reads them."""
+    if not issuers and signing is None:
+        return []
+    try:
+        from modgate.auth.jose import Signer, parse_jwks
+    except ImportError:
+        path = ("auth", "sign") if signing is not None else ("auth", "jwt")
+        return [wrong(path, MISSING)]
+    found = []
+    for issuer in issuers:
+        try:
+            if not issuer.keys.url:
+                parse_jwks(issuer.keys.document)
+        except ValueError as error:
+            at = ("auth", "jwt", issuer.name, "jwks", "file")
+            found.append(wrong(at, f"cannot be used: {error}"))
+    for index, pem in enumerate(signing.keys if signing is not None else ()):
+        try:
+            Signer(pem)
+        except ValueError as error:
+            found.append(wrong(("auth", "sign", "keys", index), str(error)))
+    return found
+
+
+def token_checkers(issuers: Sequence[Issuer], state: State, policy_of: PolicyOf) -> list[Checker]:
+    """Who checks callers' tokens; nobody, where no issuer is named."""
+    if not issuers:
+        return []
+    from modgate.auth.tokens import Tokens
+
+    return [Tokens(issuers, state.key_sets(), policy_of)]
+
+
+def signature(signing: Signing | None, state: State) -> Signature | None:
+    """Who signs our calls."""
+    if signing is None:
+        return None
+    from modgate.auth.signing import Signature
+
+    return Signature(signing, state.clock.wall)

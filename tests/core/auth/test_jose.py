@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rigs.issuing import KINDS, Signing
+
+from modgate.auth.jose import parse_jwks, read
+
+WALL = 1_800_000_000.0
+SIGNING = Signing()
+
+
+def test_weak_private_secret_and_foreign_keys_are_left_out_of_a_key_set() -> None:
+    entries = json.loads(SIGNING.document())["keys"]
+    bad = [
+        {**entries[1], "kid": "for encryption", "use": "enc"},
+        {**{k: v for k, v in entries[1].items() if k != "kid"}},
+        {"kty": "oct", "kid": "secret", "k": "c2VjcmV0"},
+        {**entries[1], "kid": "wrong alg", "alg": "RS256"},
+        {"kty": "EC", "crv": "P-256", "kid": "broken", "x": "AA", "y": "AA"},
+        {"kty": "what", "kid": "unknown"},
+        "no object",
+    ]
+
+    found = parse_jwks(json.dumps({"keys": [*bad, *entries]}).encode())
+
+    assert set(found) == {f"key-{kind}" for kind in KINDS}
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [b"", b"[]", b"{}", b'{"keys":{}}', b'{"keys":[]}', b"x" * 70_000, b'{"keys":[1]}',
+     json.dumps({"keys": [{}] * 21}).encode()],
+)  # fmt: skip
+def test_a_document_that_is_no_key_set_is_a_mistake(raw: bytes) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        parse_jwks(raw)
+
+
+@settings(derandomize=True, deadline=None, max_examples=300)
+@given(st.text(max_size=200) | st.binary(max_size=90).map(lambda b: b.hex()))
+def test_whatever_is_no_token_is_none(text: str) -> None:
+    assert read(text) is None
+    head, payload, rest = SIGNING.token(WALL).split(".")
+    for odd in (f"{text}.{payload}.{rest}", f"{head}.{text}.{rest}"):
+        token = read(odd)
+        assert token is None or isinstance(token.claims, dict)
+
+
+def test_without_the_extra_the_gateway_starts_and_a_file_that_needs_it_is_told() -> None:
+    script = """
+import sys
+sys.modules["jwt"] = sys.modules["cryptography"] = None
+import modgate.server.app
+from modgate.api.issuer import Signing
+from modgate.entrance import token_problems
+from modgate.errors import Problem
+print(*token_problems([], Signing(issuer="x", keys=()), lambda at, text: Problem(message=text)))
+"""
+    command = [sys.executable, "-c", script]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+
+    assert "needs modgate[jwt]" in result.stdout
