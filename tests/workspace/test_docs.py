@@ -18,7 +18,8 @@ from pydantic import BaseModel
 from workspace import pages
 
 from modgate.config.decode import Source, decode
-from modgate.config.schema import File, TenantSection
+from modgate.config.schema import File
+from modgate.config.schema_tenants import TenantSection
 from modgate.config.values import TargetText
 from modgate.errors import ConfigError
 from modgate.gateway import plan

@@ -17,7 +17,7 @@ from modgate.config.decode import Source, salvaged
 from modgate.config.lines import Path as KeyPath
 from modgate.config.link import Known, Linked
 from modgate.config.link_tenants import GrantLinker, Tenant
-from modgate.config.schema import TenantSection
+from modgate.config.schema_tenants import TenantSection
 from modgate.errors import ConfigError, Problem
 
 DEMO_TENANT = "demo"

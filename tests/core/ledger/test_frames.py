@@ -81,6 +81,7 @@ def test_the_kinds_have_the_numbers_that_lie_on_disk() -> None:
         "END": 2,
         "ADJUST": 3,
         "ANCHOR": 4,
+        "AUDIT": 5,
     }
 
 

@@ -15,6 +15,7 @@ class Lazy(click.Group):
         "models",
         "keys",
         "tenants",
+        "audit",
         "usage",
         "cost",
         "try",

@@ -10,7 +10,8 @@ from modgate.api.model import Model
 from modgate.config.decode import did_you_mean
 from modgate.config.lines import Path as KeyPath
 from modgate.config.link_limits import LimitsLinker
-from modgate.config.schema import File, KeyGrant, TenantGrant, TenantSection
+from modgate.config.schema import File
+from modgate.config.schema_tenants import KeyGrant, TenantGrant, TenantSection
 from modgate.units import UnitTable
 
 Wrong = Callable[[KeyPath, str], None]

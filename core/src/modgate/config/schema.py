@@ -12,16 +12,15 @@ from modgate.api.json import Json, JsonObject
 from modgate.config.addresses import Address, Endpoint, HostPort, Network, WebOrigin
 from modgate.config.policy_section import PolicySection
 from modgate.config.schema_auth import Auth
+from modgate.config.schema_tenants import KeysReference, TenantSection
 from modgate.config.section import Section
 from modgate.config.values import (
-    BudgetValue,
     Bytes,
     Currency,
     Duration,
     Moment,
     MoneyValue,
     PriceValue,
-    RateValue,
     SecretValue,
     TargetText,
 )
@@ -44,12 +43,6 @@ class Listen(Section):
     trusted_proxies: tuple[Network, ...] = Field(
         (), description="networks whose X-Forwarded-For decides the client address"
     )
-
-
-class KeysReference(Section):
-    """Where keys lie."""
-
-    file: Path = Field(description="a line each: key id, digest, name; before it until= and role=")
 
 
 class Admin(Section):
@@ -87,6 +80,16 @@ class LedgerSection(Section):
     sync: Duration = Field(0.02, description="frames reach the disk in groups this far apart")
     anchor: Path | None = Field(
         None, description="a file on another disk that keeps the last chain head"
+    )
+
+
+class AuditSection(Section):
+    """Who changed what, and how many requests were denied for which reason.  Static."""
+
+    key: SecretValue | None = Field(None, description="keys the audit log's chains")
+    max_bytes: Bytes = Field(256 << 20, description="bytes on disk; the oldest records go first")
+    anchor: Path | None = Field(
+        None, description="a file on another disk that keeps the last chain heads"
     )
 
 
@@ -247,75 +250,6 @@ class PriceSection(Section):
     )
 
 
-class RatesSection(Section):
-    """Rates of each key, or of one model."""
-
-    requests: RateValue | None = Field(None, description='requests, as "50/s"')
-    units: dict[str, RateValue] = Field({}, description='rates by unit: "llm.output_tokens"')
-    cost: BudgetValue | None = Field(None, description='what may be spent, as "100 EUR/month"')
-
-
-HeldAtOnce = Literal["in_flight", "streams", "body_bytes", "spool_bytes"]
-
-
-class TenantLimits(Section):
-    """What one tenant may use."""
-
-    requests: RateValue | None = Field(
-        None,
-        description='requests, as "50/s", or { rate = "50/s", on_store_down = "closed", '
-        "shadow = true }",
-    )
-    in_flight: int | None = Field(None, ge=1, description="requests at once")
-    streams: int | None = Field(None, ge=1, description="open streams at once")
-    body_bytes: Bytes | None = Field(None, description="request bodies in memory at once")
-    spool_bytes: Bytes | None = Field(None, description="bytes in the spool at once")
-    shadow: tuple[HeldAtOnce, ...] = Field(
-        (), description="of the four above, those that are recorded and refuse nothing"
-    )
-    units: dict[str, RateValue] = Field({}, description='rates by unit: "llm.output_tokens"')
-    cost: BudgetValue | None = Field(
-        None, description='what may be spent by the price books, as "100 EUR/month"'
-    )
-    each_key: RatesSection | None = Field(None, description="what each of its keys may use")
-    models: dict[str, RatesSection] = Field({}, description="what it may use of single models")
-
-
-class KeyGrant(Section):
-    """What one key may use of what its tenant may."""
-
-    slo: str = Field("", description="SLO class, in place of the tenant's")
-    regions: tuple[str, ...] | None = Field(None, description="of the tenant's regions, these")
-    modalities: tuple[str, ...] | None = Field(None, description="models of these modalities only")
-    models: tuple[str, ...] | None = Field(None, description="of the tenant's models, these")
-    limits: RatesSection = Field(
-        RatesSection(), description="what it may use, beside the limits of its tenant"
-    )
-
-
-class TenantGrant(Section):
-    """What a tenant may use, whether a file says it or the admin API."""
-
-    slo: str = Field("", description="SLO class")
-    regions: tuple[str, ...] | None = Field(None, description="its data stays in these regions")
-    modalities: tuple[str, ...] | None = Field(None, description="models of these modalities only")
-    models: tuple[str, ...] | None = Field(None, description="models that it may use; default all")
-    raw_engine_fields: bool = Field(
-        False, description="its replies keep what engines add to the wire (vLLM's `token_ids`)"
-    )
-    batch_shared: bool = Field(
-        False, description="its calls may share a trip with those of tenants that say so, too"
-    )
-    limits: TenantLimits = Field(TenantLimits(), description="what it may use")
-
-
-class TenantSection(TenantGrant):
-    """A tenant of the file."""
-
-    keys: KeysReference | None = Field(None, description='`{ file = "PATH" }` of its keys')
-    key: dict[str, KeyGrant] = Field({}, description="less for single keys, by key id")
-
-
 # What is opened once: sockets, files, keys and processes.
 STATIC = (
     *(
@@ -326,6 +260,7 @@ STATIC = (
         "auth.pepper",
         "auth.store",
         "ledger",
+        "audit",
         "spool",
         "decoders",
     ),
@@ -342,6 +277,7 @@ class File(Section):
     state: StateSection = Field(StateSection(), description="what must survive")
     auth: Auth = Field(Auth(), description="who may call")
     ledger: LedgerSection = Field(LedgerSection(), description="the usage ledger")
+    audit: AuditSection = Field(AuditSection(), description="the audit log")
     timeouts: TimeoutsSection = Field(TimeoutsSection(), description="deadlines")
     limits: LimitsSection = Field(LimitsSection(), description="what the gateway takes in all")
     cors: CorsSection = Field(CorsSection(), description="browsers")

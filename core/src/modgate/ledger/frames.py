@@ -41,6 +41,7 @@ class Kind(IntEnum):
     END = 2
     ADJUST = 3
     ANCHOR = 4
+    AUDIT = 5
 
 
 class Torn(Exception):

@@ -127,6 +127,25 @@ class Noted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     sink: str = ""
 
 
+class Audited(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An audit frame: who changed what, or how many requests were denied for a reason.
+
+    `action`: `tenant.set`, `key.revoke`, `config.reload` ..., or `denied`, where `subject` is the
+    reason and `count` how many there were since `since`.  `epoch`: of the store that it came from.
+    """
+
+    v: int = msgspec.field(default_factory=_version)
+    wall: float
+    action: str
+    actor: str = ""
+    tenant: str = ""
+    subject: str = ""
+    detail: str = ""
+    epoch: int = 0
+    count: int = 0
+    since: float = 0.0
+
+
 def ended_of(receipt: Receipt) -> Ended:
     """The record of a receipt."""
     return Ended(

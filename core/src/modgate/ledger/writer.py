@@ -25,7 +25,7 @@ from modgate.ledger.anchor import AnchorFile
 from modgate.ledger.disk import NOWHERE, Disk, Position
 from modgate.ledger.frames import Chain, Kind, SegmentHeader, frame
 from modgate.ledger.identity import Hold, machine_boot, writer_id
-from modgate.ledger.records import Adjusted, Ended, Event, Noted, Opened, crashed, ended_of
+from modgate.ledger.records import Adjusted, Audited, Ended, Event, Noted, Opened, crashed, ended_of
 from modgate.ledger.segments import Recovered, head_of, recover
 
 log = logging.getLogger(__name__)
@@ -191,6 +191,10 @@ class Ledger:
     def adjusted(self, record: Adjusted) -> None:
         """A bill that was made is put right by a row of its own."""
         self._keep(Kind.ADJUST, _encoder.encode(record))
+
+    def audited(self, record: Audited) -> None:
+        """Something that an auditor asks for."""
+        self._keep(Kind.AUDIT, _encoder.encode(record))
 
     def noted(self, what: Event, **about: int | str | float | bytes) -> None:
         """Something befell the ledger: written into the chain, for `modgate ledger gaps`."""

@@ -20,11 +20,12 @@ from modgate.auth.verdict import Pending
 from modgate.errors import ConfigError, GatewayError, PluginError, plain
 from modgate.http.ingress import client_address
 from modgate.http.surfaces import error_headers
-from modgate.server.tenancy_pages import TenancyPages, shape_of
+from modgate.server.tenancy_pages import TenancyPages, actor_of, shape_of
 from modgate.state import State
 
-# The answer: the sections whose changes wait for a restart.
-Reload = Callable[[], Awaitable[tuple[str, ...]]]
+# Who asks for it; the answer: the sections whose changes wait for a restart.
+Reload = Callable[[str], Awaitable[tuple[str, ...]]]
+Denied = Callable[[str, str], None]  # tenant, reason
 OPERATOR: frozenset[Role] = frozenset({"operator", "admin"})
 ADMIN: frozenset[Role] = frozenset({"admin"})
 
@@ -40,9 +41,16 @@ class Page:
 class Admin:
     """Answers the admin listener's requests."""
 
-    def __init__(self, state: State, reload: Reload, tenancy: TenancyPages) -> None:
+    def __init__(
+        self,
+        state: State,
+        reload: Reload,
+        tenancy: TenancyPages,
+        denied: Callable[[str, str], None],
+    ) -> None:
         self._state = state
         self._reload = reload
+        self._denied = denied
         self._pages: Mapping[tuple[str, str], Page] = {
             ("GET", "/metrics"): Page(roles=OPERATOR, answer=self._metrics),
             ("GET", "/health/live"): Page(roles=OPERATOR, answer=self._live),
@@ -82,6 +90,7 @@ class Admin:
             return await pending.caller()
 
     def _refused(self, error: GatewayError) -> web.StreamResponse:
+        self._denied("", f"admin.{error.code}")
         surface = self._state.gateway().surfaces["openai"]
         response = _json({"error": openai_error(error)}, error.status)
         response.headers.update(error_headers(error, surface, self._state.clock.wall()))
@@ -138,9 +147,9 @@ class Admin:
             )
         return _json({"backends": rows})
 
-    async def _reloaded(self, *_: object) -> web.StreamResponse:
+    async def _reloaded(self, _: web.BaseRequest, caller: Caller) -> web.StreamResponse:
         try:
-            waiting = await self._reload()
+            waiting = await self._reload(actor_of(caller))
         except (ConfigError, PluginError, OSError) as error:
             return _json({"reloaded": False, "problems": plain(error).splitlines()}, 400)
         return _json({"reloaded": True, "needs_restart": list(waiting)})

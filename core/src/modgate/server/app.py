@@ -8,6 +8,7 @@ import os
 import resource
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
 
@@ -29,7 +30,7 @@ from modgate.limits.state import LimitState
 from modgate.observe.observer import Observer
 from modgate.observe.otel import Exporter, MissingExtra
 from modgate.server.admin import Admin
-from modgate.server.books import open_ledger
+from modgate.server.books import open_audit, open_ledger
 from modgate.server.gauges import register
 from modgate.server.listeners import CUT_S, Address, Listener, drain
 from modgate.server.public import Public
@@ -43,6 +44,7 @@ from modgate.state import State
 log = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 2.0
+START = "start"
 Changed = Callable[[str, EngineState], None]
 
 
@@ -72,6 +74,7 @@ class App:
         self._watched = [path] if path is not None else []
         self._seen = self._stamp()
         self._closed = False
+        self.epoch = 0
         self.demo_key: Secret | None = None
         self.public_address = ("", 0)
         self.admin_address = ("", 0)
@@ -92,12 +95,15 @@ class App:
         try:
             self._pepper = file.auth.pepper or files.kept("pepper")
             self.state = self._open_state(made, files)
+            self.audit = open_audit(made, files, self.state.clock)
+            self.state.observer.also(self.audit.saw)
             if made.demo:
                 self.demo_key, stored = files.demo_key(self._pepper)
                 self._demo = ((Caller(tenant=DEMO_TENANT, key_id=stored.id), stored),)
             store = _store(file.auth.store or files.path / "tenants.db")
-            self.tenancy = Tenancy(store, self.state.clock, self._hold)
+            self.tenancy = Tenancy(store, self.state.clock, self._hold, self.audit)
             self._use(made)
+            self._audited("config.start", START)
             await self._listen(made)
         except BaseException:
             await self.close()
@@ -188,7 +194,7 @@ class App:
         public = Address(host=file.listen.address.host, port=file.listen.address.port, tls=tls)
         self.public_address = await self._up(made, "listen", self.public, public)
         tenants = TenancyPages(self.tenancy, self.state.clock, self._pepper)
-        self.pages = Admin(self.state, self.reload, tenants)
+        self.pages = Admin(self.state, self.reload, tenants, self.audit.denied)
         self.admin = Listener(self.pages.handle, self.state)
         admin = Address(host=file.admin.address.host, port=file.admin.address.port)
         self.admin_address = await self._up(made, "admin", self.admin, admin)
@@ -212,7 +218,14 @@ class App:
         """The snapshot of the moment."""
         return self.state.gateway()
 
-    async def reload(self) -> tuple[str, ...]:
+    def _audited(self, action: str, actor: str, refused: str = "") -> None:
+        """What configuration counts now, by its number since the start and what it says."""
+        gateway = self.state.gateway()
+        self.epoch += not refused
+        detail = refused or f"epoch {self.epoch}, sha256 {digest_of(gateway.effective)}"
+        self.audit.changed(action, actor=actor, subject=str(self.path or "no file"), detail=detail)
+
+    async def reload(self, actor: str = "file change") -> tuple[str, ...]:
         """Build the file's new meaning beside the old one; a problem keeps that and is raised.
 
         The answer: the sections that differ from those of the start and take a restart to apply.
@@ -221,8 +234,11 @@ class App:
             made = self._plan()
             self._use(made)
         except (ConfigError, PluginError, OSError) as error:
-            log.error("reload refused", extra={"problems": plain(error).splitlines()})
+            problems = plain(error).splitlines()
+            log.error("reload refused", extra={"problems": problems})
+            self._audited("config.refused", actor, f"{len(problems)} problems")
             raise
+        self._audited("config.reload", actor)
         waiting = made.linked.file.static_changes(self._started)
         if waiting:
             log.warning("reloaded; some sections need a restart", extra={"sections": waiting})
@@ -245,6 +261,7 @@ class App:
                 await self._reload_quietly()
             self._refresh_tls()
             await self.tenancy.look()
+            self.audit.flush()
             await self.state.prune(self.state.gateway().backends)
 
     def _refresh_tls(self) -> None:
@@ -263,11 +280,11 @@ class App:
 
     def reload_soon(self) -> None:
         """For a signal handler."""
-        self._own(self._reload_quietly())
+        self._own(self._reload_quietly("SIGHUP"))
 
-    async def _reload_quietly(self) -> None:
+    async def _reload_quietly(self, actor: str = "file change") -> None:
         try:
-            await self.reload()
+            await self.reload(actor)
         except (ConfigError, PluginError, OSError):
             return  # said in the log; the old snapshot serves on
 
@@ -290,11 +307,9 @@ class App:
         if state is not None:
             await state.drained(CUT_S)  # what was cut settles its bill before the ledger closes
             await state.close()
-        tenancy = getattr(self, "tenancy", None)
-        if tenancy is not None:
-            tenancy.close()
-        if self._files is not None:
-            self._files.close()
+        for opened in (getattr(self, "tenancy", None), getattr(self, "audit", None), self._files):
+            if opened is not None:
+                opened.close()
 
     async def _stop(self) -> None:
         """End the tasks of its own."""
@@ -320,6 +335,11 @@ def _store(path: Path) -> Store:
         return Store(path)
     except (StoreError, OSError) as error:
         raise ConfigError([Problem(message=plain(error), path="auth.store")]) from None
+
+
+def digest_of(effective: Sequence[tuple[str, str, str]]) -> str:
+    """What a configuration says, in short; secrets are masked in it."""
+    return sha256("\n".join(f"{key} {value}" for key, value, _ in effective).encode()).hexdigest()
 
 
 def changed_at(path: Path) -> float:

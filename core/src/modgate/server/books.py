@@ -6,6 +6,7 @@ from modgate.clock import Clock
 from modgate.errors import ConfigError, Problem
 from modgate.gateway import Plan
 from modgate.ledger.adopt import end_what_others_left
+from modgate.ledger.audit import Audit
 from modgate.ledger.frames import Tampered
 from modgate.ledger.writer import Ledger
 from modgate.server.secrets import StateDirectory
@@ -32,3 +33,14 @@ def open_ledger(made: Plan, files: StateDirectory, clock: Clock) -> Ledger:
         text = f"the ledger in {directory} was changed by somebody else: {error}"
         raise ConfigError([Problem(message=text, path="ledger")]) from None
     return ledger
+
+
+def open_audit(made: Plan, files: StateDirectory, clock: Clock) -> Audit:
+    """The audit log in the state directory; ConfigError for one that somebody else changed."""
+    section, directory = made.linked.file.audit, files.path / "audit"
+    key = section.key or files.kept("audit-key")
+    try:
+        return Audit(directory, key, clock, max_bytes=section.max_bytes, anchor=section.anchor)
+    except Tampered as error:
+        text = f"the audit log in {directory} was changed by somebody else: {error}"
+        raise ConfigError([Problem(message=text, path="audit")]) from None

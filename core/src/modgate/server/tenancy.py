@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-from modgate.auth.store import Store, StoreError
+from modgate.auth.store import Change, Store, StoreError
 from modgate.callers import GrantReader, Roster, roster
 from modgate.clock import Clock
 from modgate.errors import ConfigError
 from modgate.gateway import Plan
+from modgate.ledger.audit import Audit
 
 log = logging.getLogger(__name__)
 
@@ -22,8 +23,11 @@ log = logging.getLogger(__name__)
 class Tenancy:
     """One open store.  `hold`: swaps in another roster."""
 
-    def __init__(self, store: Store, clock: Clock, hold: Callable[[Roster], None]) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, hold: Callable[[Roster], None], audit: Audit
+    ) -> None:
         self.store = store
+        self._audit = audit
         self.roster = Roster()
         self._clock = clock
         self._hold = hold
@@ -53,6 +57,23 @@ class Tenancy:
     def use(self, made: Plan, found: Roster) -> None:
         """This configuration counts from now on."""
         self._made, self.roster = made, found
+        self._record(self.store.changes(self._recorded(found)))
+
+    def _recorded(self, found: Roster) -> int:
+        """The change that the audit log has last; 0 when the store was made anew since."""
+        return self._audit.epoch if self._audit.epoch <= found.stored.epoch else 0
+
+    def _record(self, changes: Iterable[Change]) -> None:
+        """The store's own record of changes, whoever made them, into the audit log."""
+        for change in changes:
+            self._audit.changed(
+                change.action,
+                actor=change.actor,
+                subject=change.subject,
+                detail=change.detail,
+                epoch=change.epoch,
+                wall=change.wall,
+            )
 
     def _read(self, made: Plan, before: Roster | None) -> Roster:
         stored, wall = self.store.read(), self._clock.wall()
@@ -77,6 +98,7 @@ class Tenancy:
         """Read the store and swap in who may call; StoreError when it cannot be read."""
         made = self.made
         found = await asyncio.to_thread(self._read, made, self.roster)
+        changes = await asyncio.to_thread(self.store.changes, self._recorded(found))
         if made is not self._made:
             return  # a reload came between, and read the store itself
         if found.problems:
@@ -84,6 +106,7 @@ class Tenancy:
             log.error("stored tenants do not fit the file", extra={"problems": problems})
         self.roster = found
         self._hold(found)
+        self._record(changes)
         log.info("tenants changed", extra={"epoch": found.stored.epoch})
 
     def close(self) -> None:

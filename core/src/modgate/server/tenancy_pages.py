@@ -32,6 +32,11 @@ NAMED = {"tenants": "{name}", "keys": "{id}"}
 ROOT_ACTOR = "[admin]"  # who has its key, or is on loopback where it has none
 
 
+def actor_of(caller: Caller) -> str:
+    """Who it is, for the audit log."""
+    return f"{caller.role} key {caller.key_id}" if caller.key_id else ROOT_ACTOR
+
+
 def shape_of(path: str) -> str:
     """A path of the admin API as its page is named: `/admin/v1/keys/{id}/rotate`."""
     front, *parts = path.removeprefix("/admin/v1/").split("/")
@@ -65,8 +70,7 @@ class TenancyPages:
         """The reply to a request for one of the pages."""
         make = self.pages[request.method, shape_of(request.path)]
         name = (*request.path.split("/"), "")[4]
-        actor = f"{caller.role} key {caller.key_id}" if caller.key_id else ROOT_ACTOR
-        status, value = await self._answer(make, name, request, actor)
+        status, value = await self._answer(make, name, request, actor_of(caller))
         return web.Response(status=status, body=dump(value), content_type="application/json")
 
     async def _answer(
