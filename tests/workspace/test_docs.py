@@ -26,6 +26,7 @@ from modgate.gateway import plan
 from modgate.plugin import Event
 from modgate.testing import Rig
 from modgate.testing.contract import rules
+from modgate.testing.policy_contract import PolicyContract
 from modgate.testing.transcript import transcripts
 
 ROOT = pages.ROOT
@@ -340,6 +341,13 @@ def test_every_rule_of_the_contract_is_listed() -> None:
     page = (ROOT / "docs" / "plugin-authors" / "contract.md").read_text()
 
     assert sorted(set(rules()) ^ set(re.findall(r"`(test_\w+)`", page))) == []
+
+
+def test_every_rule_of_a_policys_contract_is_listed() -> None:
+    page = (ROOT / "docs" / "plugin-authors" / "policies.md").read_text()
+    named = {name for name in dir(PolicyContract) if name.startswith("test_")}
+
+    assert sorted(named ^ set(re.findall(r"`(test_\w+)`", page))) == []
 
 
 def test_a_target_has_no_key_that_the_reference_hides() -> None:

@@ -33,7 +33,7 @@ from modgate.plugin import (
     Units,
     Usage,
 )
-from modgate.testing import Contract, FakeBackend, Rig, Scripted
+from modgate.testing import Contract, FakeBackend, PolicyCase, PolicyContract, Rig, Scripted
 
 HELD_OUT = Path(__file__).parent / "held_out.txt"
 HARM = "I will hurt you"
@@ -42,6 +42,30 @@ HARM = "I will hurt you"
 class TestModeration(Contract):
     modality = Moderation
     dialects = (OpenAI,)
+
+
+def chat(*contents: Json) -> list[Call]:
+    messages = [{"role": "user", "content": content} for content in contents]
+    return [Call(path="/v1/chat/completions", body=Body.of(model="m", messages=messages))]
+
+
+class TestGuard(PolicyContract):
+    policy = Guard
+    config = {"model": "judge"}
+    cases = (
+        PolicyCase(
+            calls=chat("hello"), answers=[[b'{"scores":[{"violence":0.1}]}']], decision=Allow()
+        ),
+        PolicyCase(
+            calls=chat(HARM, [{"type": "text", "text": "hello"}]),
+            answers=[[b'{"scores":[{"violence":0.9},{"violence":0.0}]}']],
+            decision=Deny,
+        ),
+        PolicyCase(calls=chat(""), decision=Allow()),
+        PolicyCase(
+            calls=[Call(path="/v1/completions", body=Body.of(prompt=[1, 2, 3]))], decision=Deny
+        ),
+    )
 
 
 @pytest.fixture(scope="module")

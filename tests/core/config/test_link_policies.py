@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from made_configs import Config
 
+from modgate.api.policy import EVERY_SECTION
+from modgate.config.policy_section import PolicySection
+
 WORDS = '[plugin.words]\n[plugin.house]\n[model.chat]\nmodality = "words"\n'
 BOTH = '[plugin.sounds]\n[model.ears]\nmodality = "sounds"\n' + WORDS
 
@@ -71,3 +74,7 @@ def test_a_typing_mistake_in_what_every_policy_has_is_told(config: Config) -> No
         "policy.says.budget",
         "policy.says.on_failure",
     ]
+
+
+def test_the_keys_that_no_policy_may_take_are_those_of_the_section() -> None:
+    assert PolicySection.model_fields.keys() == EVERY_SECTION

@@ -19,6 +19,8 @@ from modgate.api.request import Request
 OnFailure = Literal["open", "closed"]
 
 MESSAGE_AT_MOST = 500
+# Keys of every `[policy.*]` section; a policy's own have other names.
+EVERY_SECTION = frozenset({"kind", "models", "tenants", "budget", "on_failure", "shadow"})
 _CODE = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 

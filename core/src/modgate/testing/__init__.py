@@ -3,6 +3,9 @@
     class TestTranslate(Contract):
         modality = Translate
 
+    class TestGuard(PolicyContract):
+        policy = Guard
+
 `Rig` and `Drive` need no extra; the rest is loaded when it is first asked for, because it needs
 `modgate[testing]`.
 """
@@ -20,12 +23,26 @@ if TYPE_CHECKING:
     from modgate.testing.backend import FakeBackend, Scripted
     from modgate.testing.contract import Contract
     from modgate.testing.gateway import Gateway
+    from modgate.testing.policy_contract import PolicyCase, PolicyContract
 
-__all__ = ["Contract", "Drive", "FakeBackend", "FakeClock", "Gateway", "Played", "Rig", "Scripted"]
+__all__ = [
+    "Contract",
+    "Drive",
+    "FakeBackend",
+    "FakeClock",
+    "Gateway",
+    "Played",
+    "PolicyCase",
+    "PolicyContract",
+    "Rig",
+    "Scripted",
+]
 
 _LATER = {
     "Contract": "modgate.testing.contract",
     "Gateway": "modgate.testing.gateway",
+    "PolicyCase": "modgate.testing.policy_contract",
+    "PolicyContract": "modgate.testing.policy_contract",
     "FakeBackend": "modgate.testing.backend",
     "Scripted": "modgate.testing.backend",
 }

@@ -45,7 +45,7 @@ class DeclaredRules(Suite):
         kind(kind.config_type.model_validate({}))
         for checked in (kind.config_type, kind.model_type):
             require(
-                _refuses(checked, {UNKNOWN_KEY: 1}),
+                refuses(checked, {UNKNOWN_KEY: 1}),
                 f"{checked.__name__} takes unknown keys: give it extra='forbid'",
             )
             require(
@@ -108,7 +108,8 @@ class DeclaredRules(Suite):
                         self._known(f"{label}: the size of a call", call.size)
 
 
-def _refuses(kind: type[BaseModel], section: Mapping[str, object]) -> bool:
+def refuses(kind: type[BaseModel], section: Mapping[str, object]) -> bool:
+    """Whether a section of this type may not say this."""
     try:
         kind.model_validate(section)
     except ValidationError:
