@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modgate.upstream.head import FIELDS_AT_MOST
+from modgate.upstream.head import FIELDS_AT_MOST, LINE_AT_MOST, NAME_AT_MOST
 from modgate.upstream.parser import HEAD_BYTES, LINE_BYTES, Parser
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -64,6 +64,8 @@ BAD = {
     "zero": OK + b"X: a\0b\r\n\r\n",
     "folded": OK + b"X: a\r\n b\r\n\r\n",
     "folded first": OK + b" X: a\r\n\r\n",
+    "a long name": OK + b"x" * (NAME_AT_MOST + 1) + b": y\r\n\r\n",
+    "a long reason": b"HTTP/1.1 200 " + b"x" * LINE_AT_MOST + b"\r\n\r\n",
     "no colon": OK + b"garbage\r\n\r\n",
     "no name": OK + b": x\r\n\r\n",
     "space before colon": OK + b"Content-Length : 5\r\n\r\nhello",

@@ -8,8 +8,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 FIELDS_AT_MOST = 200
+NAME_AT_MOST = 256
+LINE_AT_MOST = 1024  # of the first line
 _STATUS = re.compile(r"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: [^\x00]*)?")
 TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _DIGITS = re.compile(r"[0-9]{1,15}")
@@ -66,13 +69,10 @@ def parse_head(raw: bytes) -> Head:
     breaks = len(lines)
     if text.count("\r") != breaks or text.count("\n") != breaks or "\0" in text:
         raise Malformed("a line break or a zero stands inside a line")
-    found = _STATUS.fullmatch(first)
-    if found is None:
-        raise Malformed("the first line is no status line")
+    minor, status = _status(first)
     if breaks > FIELDS_AT_MOST:
         raise Malformed(f"there are more than {FIELDS_AT_MOST} header fields")
     fields = _fields(lines)
-    minor, status = found[1], int(found[2])
     if status == 101:
         raise Malformed("the engine switches protocols, which nobody asked for")
     length, chunked = _framing(status, minor, fields)
@@ -88,13 +88,31 @@ def parse_head(raw: bytes) -> Head:
     )
 
 
+# An engine says the same few lines and names again and again; the result is the same without.
+@lru_cache(64)
+def _status(line: str) -> tuple[str, int]:
+    found = _STATUS.fullmatch(line)
+    if found is None or len(line) > LINE_AT_MOST:
+        raise Malformed("the first line is no status line")
+    return found[1], int(found[2])
+
+
+@lru_cache(1024)
+def _name(name: str) -> str:
+    if (
+        len(name) > NAME_AT_MOST or TOKEN.fullmatch(name) is None
+    ):  # a folded line begins with a space
+        raise Malformed("a header field is not well formed")
+    return name.lower()
+
+
 def _fields(lines: list[str]) -> dict[str, str]:
     fields: dict[str, str] = {}
     for line in lines:
         name, colon, value = line.partition(":")
-        if not colon or TOKEN.fullmatch(name) is None:  # a folded line begins with a space
+        if not colon:
             raise Malformed("a header field is not well formed")
-        name = name.lower()
+        name = _name(name)
         value = value.strip(" \t")
         held = fields.get(name)
         fields[name] = value if held is None else f"{held}, {value}"

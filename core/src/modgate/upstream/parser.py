@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from enum import Enum, auto
+from functools import lru_cache
 
 from modgate.upstream.head import Head, Malformed, parse_head
 
@@ -59,6 +60,8 @@ class Parser:
         pieces: list[bytes] = []
         if self.error is None:
             try:
+                if self._stage is _Stage.SIZE and not self._kept and (chunk := _chunk(data)):
+                    return chunk
                 self._take(data, pieces)
             except Malformed as error:
                 self.error = error
@@ -155,7 +158,8 @@ class Parser:
             return at
         line = data[at:end]
         if self._stage is _Stage.SIZE:
-            self._sized(line)
+            self._left = size = _size(line)
+            self._stage = _Stage.CHUNK if size else _Stage.TRAILER
         elif not line:
             self.over = True
         elif _TRAILER.fullmatch(line) is None:
@@ -173,12 +177,25 @@ class Parser:
         self._stage = _Stage.SIZE
         return at + 2
 
-    def _sized(self, line: bytes) -> None:
-        found = _SIZE.fullmatch(line)
-        if found is None:
-            raise Malformed("a chunk's size is no number")
-        self._left = int(found[1], 16)
-        self._stage = _Stage.CHUNK if self._left else _Stage.TRAILER
+
+@lru_cache(1024)  # most chunks of a stream are of a few sizes; the result is the same without
+def _size(line: bytes) -> int:
+    found = _SIZE.fullmatch(line)
+    if found is None:
+        raise Malformed("a chunk's size is no number")
+    return int(found[1], 16)
+
+
+def _chunk(data: bytes) -> bytes:
+    """The one chunk that came by itself and whole, as those of streams do; b"" for all else.
+
+    The result of `feed` is the same without this.
+    """
+    end = data.find(b"\r\n", 0, 16)
+    if end < 0 or data[-2:] != b"\r\n":
+        return b""
+    size = _size(data[:end])
+    return data[end + 2 : -2] if size and len(data) == end + size + 4 else b""
 
 
 def _check(begun: bytes | bytearray, at_most: int) -> None:
