@@ -25,7 +25,9 @@ from modgate.trip import Trip
 
 DRAWER = -1
 AHEAD = 2  # calls may be drawn this many widths ahead of the head, where the plan does not say
-BITE_S = 0.001  # a heavy relay's thread hands over what it has after so long, then twice as long
+BITE_S = 0.001  # a heavy relay's thread hands over what it has after so long, then twice as long;
+# the reply's first sound at once
+BEGIN_S = 0.004  # after the request: its first call was sent
 
 
 class Sink(Protocol):
@@ -86,6 +88,7 @@ class Run:
         self._head = 0
         self._ended = 0
         self._changed = asyncio.Event()
+        self._soon: asyncio.TimerHandle | None = None
         self._begun: asyncio.Future[None] | None = None
 
     def _drawing(self, draw: Callable[[Drawn, int], Pieces]) -> _Drawing:
@@ -118,11 +121,19 @@ class Run:
             await self._stop()
 
     def _begin(self) -> None:
-        """Let a heavy relay make itself ready while the first call is on its way."""
+        """Let a heavy relay make itself ready while the first call is on its way: a little later,
+        so that the two do not contend for the interpreter."""
         if self._relay.heavy:
-            loop = asyncio.get_running_loop()
-            self._begun = loop.run_in_executor(self._pool, self._relay.begin)
-            self._begun.add_done_callback(lambda done: done.cancelled() or done.exception())
+            self._soon = asyncio.get_running_loop().call_later(BEGIN_S, self._begin_now)
+
+    def _begin_now(self) -> None:
+        soon, self._soon = self._soon, None
+        if soon is None:
+            return
+        soon.cancel()
+        loop = asyncio.get_running_loop()
+        self._begun = loop.run_in_executor(self._pool, self._relay.begin)
+        self._begun.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     async def _ready(self, begun: asyncio.Future[None]) -> None:
         """The relay has begun.  What it raises is the plugin's fault."""
@@ -134,6 +145,8 @@ class Run:
             raise PluginFault(f"{type(error).__name__} in {name}") from error
 
     async def _stop(self) -> None:
+        if self._soon is not None:
+            self._soon.cancel()
         if self._begun is not None:
             self._begun.cancel()
         tasks = list(self._tasks.values())
@@ -181,12 +194,13 @@ class Run:
     async def _give(self, made: Iterator[bytes], trip: Trip | None = None) -> None:
         """Emit what the relay makes; of a heavy one bite by bite, so that the client has the first
         of it while the rest is being made."""
-        more, bite_s = True, BITE_S
+        more, bite_s = True, BITE_S if self._sink.opened else 0.0
         while more:
             data: list[bytes] = []
             try:
                 if self._relay.heavy:
-                    more, bite_s = await self._bite(made, data, bite_s), bite_s * 2
+                    more = await self._bite(made, data, bite_s)
+                    bite_s = max(BITE_S, bite_s * 2)
                 else:
                     data.extend(made)
                     more = False
@@ -204,6 +218,7 @@ class Run:
 
     async def _bite(self, made: Iterator[bytes], data: list[bytes], bite_s: float) -> bool:
         """Draw into `data` for so long, in a thread; whether there may be more."""
+        self._begin_now()
         if self._begun is not None:
             await self._ready(self._begun)
         loop = asyncio.get_running_loop()

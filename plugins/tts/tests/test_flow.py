@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -88,6 +89,34 @@ async def test_a_speech_that_fails_midway_is_cut_and_billed_by_what_left(
     assert not row.exact
     assert 1000 <= row.units["tts.speech_ms"] <= 2000
     assert row.units["tts.characters"] < len(TEXT) / 4
+
+
+async def first_s(url: str, body: dict[str, str], headers: dict[str, str]) -> float:
+    """To the first byte of audio; the rest is read."""
+    began, first = time.perf_counter(), 0.0
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(url + PATH, json=body, headers=headers) as reply,
+    ):
+        async for _ in reply.content.iter_any():
+            first = first or time.perf_counter() - began
+    return first
+
+
+@pytest.mark.parametrize("name", ["pcm", "mp3"])
+async def test_the_first_sound_is_hardly_later_than_the_engines_own(
+    running: Running, backend: FakeBackend, name: str
+) -> None:
+    """The engine pauses before each piece; the gateway must not wait for the second."""
+    backend.answer(PATH, *[Scripted(reply=[SECOND] * 2, content_type=PCM, pause_s=0.2)] * 6)
+    body = asked(response_format=name, input="Good morning to all of you.")
+    await first_s(running.url, body, running.headers)  # modules are loaded, connections made
+    own, through = [], []
+    for _ in range(2):
+        own.append(await first_s(backend.url, body, {}))
+        through.append(await first_s(running.url, body, running.headers))
+
+    assert min(through) <= 1.3 * min(own)
 
 
 async def test_an_engine_that_fails_at_once_is_a_typed_error(

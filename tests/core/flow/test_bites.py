@@ -49,6 +49,16 @@ class Slow(Relay):
         return Usage(Units())
 
 
+class Quick(Slow):
+    """Has its first step at once."""
+
+    def close(self, outcomes: Sequence[Outcome]) -> Iterator[bytes]:
+        """Without a moment between."""
+        yield b"first"
+        self.seen = self.given.wait(LONG_S)
+        yield b"second"
+
+
 class Begun(Slow):
     """Has something to make before it is fed."""
 
@@ -118,6 +128,18 @@ async def test_what_a_heavy_relay_yields_goes_out_while_it_works_on(tmp_path: Pa
     assert relay.seen
     assert paper.written == [b"first", b"second", b"third"]
     assert relay.thread != threading.get_ident()
+
+
+async def test_the_beginning_of_a_reply_goes_out_however_soon_more_would_follow(
+    tmp_path: Path,
+) -> None:
+    relay = Quick()
+    paper = Paper(relay)
+
+    await ran(relay, tmp_path, paper)
+
+    assert relay.seen
+    assert paper.written == [b"first", b"second"]
 
 
 async def test_what_came_before_a_bad_reply_of_a_heavy_relay_is_given(tmp_path: Path) -> None:

@@ -32,7 +32,6 @@ class Codec:
     container: str
     codec: str
     bit_rate: int
-    sample_format: str
     options: Mapping[str, str] = field(default_factory=dict)
     effort: Mapping[str, str] = field(default_factory=dict)
 
@@ -40,16 +39,16 @@ class Codec:
 # An Ogg page holds a second by default, and the first is written when the third begins.
 CODECS = {
     "mp3": Codec(
-        container="mp3", codec="libmp3lame", bit_rate=64_000, sample_format="s16p",
+        container="mp3", codec="libmp3lame", bit_rate=64_000,
         options={"id3v2_version": "0", "write_xing": "0"}, effort={"compression_level": "7"},
     ),
     "opus": Codec(
-        container="ogg", codec="libopus", bit_rate=32_000, sample_format="s16",
+        container="ogg", codec="libopus", bit_rate=32_000,
         options={"page_duration": "100000", "flush_packets": "1"},
         effort={"compression_level": "5"},
     ),
     "aac": Codec(
-        container="adts", codec="aac", bit_rate=64_000, sample_format="fltp",
+        container="adts", codec="aac", bit_rate=64_000,
         effort={"aac_coder": "fast"},
     ),
 }  # fmt: skip
@@ -120,10 +119,8 @@ class Lossy(Encoder):
             how.codec, rate=RATE, layout="mono", options=dict(how.effort)
         )
         stream.bit_rate = how.bit_rate
+        self._container.start_encoding()  # lame takes its time, and now nobody waits for it
         self._stream = stream
-        self._resampler: Untyped = av.AudioResampler(
-            format=how.sample_format, layout="mono", rate=RATE
-        )
         self._pts = 0
 
     def encode(self, pcm: bytes) -> bytes:
@@ -139,15 +136,13 @@ class Lossy(Encoder):
         return self._out.take()
 
     def _push(self, frame: Untyped) -> None:
-        for piece in self._resampler.resample(frame):
-            for packet in self._stream.encode(piece):
-                self._container.mux(packet)
+        """A frame of any length: av brings it to the codec's own length and form of samples."""
+        for packet in self._stream.encode(frame):
+            self._container.mux(packet)
 
     def finish(self) -> bytes:
         """The last packets and the container's end."""
         self._push(None)
-        for packet in self._stream.encode(None):
-            self._container.mux(packet)
         self._container.close()
         return self._out.take()
 

@@ -8,10 +8,12 @@ from modgate.kit.local.missing import missing
 from modgate.kit.local.onnx import session
 from modgate.kit.serve import Chunked, Incoming, serve
 from modgate.plugin import Json, LocalEngine, Refused, Report
+from modgate_tts.wav import RATE, SAMPLE_BYTES
 
 VOICE = "heart"
 OTHERS = ("alloy", "ash", "coral", "echo", "fable", "nova", "onyx", "sage", "shimmer", "verse")
 SPEEDS = (0.5, 2.0)
+OPENING_BYTES = RATE * SAMPLE_BYTES // 10  # 100 ms
 
 
 class Hibari(LocalEngine):
@@ -64,5 +66,8 @@ class Hibari(LocalEngine):
 
 
 def _after(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
-    yield first
+    """The first moment alone: it is on its way while the rest of a sentence follows."""
+    yield first[:OPENING_BYTES]
+    if first[OPENING_BYTES:]:
+        yield first[OPENING_BYTES:]
     yield from rest
