@@ -18,7 +18,7 @@ from modgate.api.body import File
 from modgate.api.json import Json
 from modgate.api.plan import Call, Drawn, Plan
 from modgate.api.relay import Event, Outcome, Relay, Usage
-from modgate.errors import BadReply, GatewayError, PluginFault, Upstream
+from modgate.errors import BadReply, GatewayError, PluginFault, Refused, Upstream
 from modgate.lane import Lane
 from modgate.spool import Scope
 from modgate.trip import Trip
@@ -27,6 +27,7 @@ DRAWER = -1
 AHEAD = 2  # calls may be drawn this many widths ahead of the head, where the plan does not say
 BITE_S = 0.001  # a heavy relay's thread hands over what it has after so long, then twice as long;
 # the reply's first sound at once
+ONE_CALLS = (Upstream, Refused)  # an engine's word on one call, which a partial plan does without
 BEGIN_S = 0.004  # after the request: its first call was sent
 
 
@@ -175,7 +176,7 @@ class Run:
                 while events := await trip.next():
                     trip.fed = True
                     await self._feed(index, events)
-            except Upstream:
+            except ONE_CALLS:
                 if not self._plan.partial:
                     raise
             self._call_ended(index)
@@ -246,7 +247,7 @@ class Run:
             while events := await lane.take():
                 self._trips[index].fed = True
                 await self._feed(index, events)
-        except Upstream:
+        except ONE_CALLS:
             if not self._plan.partial:
                 raise
 

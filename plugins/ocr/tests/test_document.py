@@ -83,6 +83,12 @@ def test_a_picture_that_is_not_wanted_leaves_no_trace(reads: Reads, wish: dict[s
     assert (page["markdown"], page["images"]) == ("below", [])
 
 
+def test_a_picture_that_is_the_document_is_no_picture_of_it(reads: Reads) -> None:
+    page = reads(data_url("image/png", png(60, 40)), include_image_base64=True)["pages"][0]
+
+    assert (page["markdown"], page["images"]) == ("below", [])
+
+
 def test_pages_keep_their_numbers_and_links(reads: Reads) -> None:
     reply = reads(PDF, pages="2,0")
 

@@ -91,8 +91,11 @@ def _pdf(file: BinaryIO) -> Plain:
         document = pypdfium2.PdfDocument(file)
         document.init_forms()  # what was typed into a form is drawn, too
     except pypdfium2.PdfiumError as error:
-        if getattr(error, "err_code", None) == pypdfium2.raw.FPDF_ERR_PASSWORD:
+        code = getattr(error, "err_code", None)
+        if code == pypdfium2.raw.FPDF_ERR_PASSWORD:
             raise Refused("the PDF is encrypted; send it without its password") from None
+        if code == pypdfium2.raw.FPDF_ERR_SUCCESS:  # it is well formed, and still not opened
+            raise Refused("the PDF has no pages") from None
         raise Refused("the PDF could not be read; it may be damaged") from None
     return document
 

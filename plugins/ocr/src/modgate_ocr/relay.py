@@ -9,7 +9,7 @@ from modgate.plugin import NOTHING, BadReply, Event, Head, Outcome, Relay, Units
 from modgate_ocr.page import Page, Read, read_page
 from modgate_ocr.reply import Wishes, Writer
 
-FAILED = frozenset({"ok", "failed", "timed_out"})  # ended, and the document goes on
+FAILED = frozenset({"ok", "refused", "failed", "timed_out"})  # ended, and the document goes on
 
 
 class Recognised(Relay):
