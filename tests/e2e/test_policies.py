@@ -99,6 +99,7 @@ async def test_a_policy_that_breaks_or_is_late_does_as_its_section_says(
         assert row.ending == "ok"
     else:
         assert (client.status, error(client)["code"]) == (503, "policy_failed")
+        assert row.ending == ("timed_out" if says == "sleep" else "fault")
         assert engine.records == []
         assert units(row) == {}
 

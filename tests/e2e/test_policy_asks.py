@@ -78,6 +78,7 @@ async def test_an_engine_that_is_down_is_a_failure_of_the_policy_that_asks_it(
     row = billed(running)
 
     assert client.status == (200 if on_failure == "open" else 503)
+    assert row.ending == ("ok" if on_failure == "open" else "upstream_failed")
     assert "embedding.input_tokens" not in row.units
     assert ("/v1/chat/completions" in paths(engine)) == (on_failure == "open")
     assert row.policies[0]["code"] == "upstream_error"
@@ -114,6 +115,7 @@ async def test_an_ask_that_takes_too_long_is_given_up_at_the_budget(
 
     assert client.status == (200 if on_failure == "open" else 503)
     assert "embedding.input_tokens" not in row.units
+    assert row.ending == ("ok" if on_failure == "open" else "timed_out")
     assert row.policies[0]["late"]
     assert 100 <= row.policies[0]["ms"] < 2000
     assert [record.served for record in engine.records if record.modality == "embedding"] == [0]

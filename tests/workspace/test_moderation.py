@@ -18,7 +18,7 @@ import openai
 import pytest
 from oracle.engine import ScriptedEngine
 from workspace.test_third_party import Site, configured, found, kept, made_key, serving
-from workspace.test_wheels import build, install
+from workspace.test_wheels import build, install, run
 
 if TYPE_CHECKING:
     from workspace.conftest import Member
@@ -83,6 +83,16 @@ def test_it_keeps_its_contract_where_only_wheels_are(
     (tmp_path / "README.md").write_text((moderation.folder / "README.md").read_text())
 
     assert kept(bin_folder, moderation.folder, tmp_path) > 50
+
+
+def test_its_policy_is_listed(site: Site) -> None:
+    lines = [
+        " ".join(line.split())
+        for line in run(site.bin / "modgate", "plugins", cwd=site.folder).splitlines()
+    ]
+
+    assert "modality moderation; units characters, inputs" in lines
+    assert "policy moderation" in lines
 
 
 async def test_openais_sdk_reads_what_its_own_engine_says_without_a_file(site: Site) -> None:

@@ -17,6 +17,7 @@ from modgate.errors import (
     GatewayError,
     LimitReached,
     Overloaded,
+    PolicyFailed,
     Unavailable,
     Upstream,
     UpstreamTimedOut,
@@ -229,10 +230,21 @@ def ending_of(error: GatewayError | None, *, admitted: bool = True) -> Ending:
         case UpstreamTimedOut():
             return "timed_out"
         case Upstream() | Unavailable():
-            return "upstream_failed"
+            return _unserved(error)
         case Overloaded():
             return "overloaded"
         case LimitReached():
             return "refused"
         case _:
             return "refused" if error.status < 500 else "fault"
+
+
+def _unserved(error: GatewayError) -> Ending:
+    """Engines failed; or a policy that must agree was late, broke, or asked one that failed."""
+    match error.__cause__ if isinstance(error, PolicyFailed) else error:
+        case PolicyFailed():
+            return "timed_out"
+        case Upstream() | Unavailable() | Overloaded():
+            return "upstream_failed"
+        case _:
+            return "fault"

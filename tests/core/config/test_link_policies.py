@@ -54,15 +54,11 @@ def test_a_policys_own_keys_are_checked_beside_those_of_every_policy(config: Con
     ]
 
 
-def test_models_and_tenants_must_be_there_and_understood(config: Config) -> None:
-    told = config.told(
-        BOTH + '[policy.asks]\nmodel = "chat"\nmodels = ["ears", "chta"]\ntenants = ["acne"]\n'
-        "[tenant.acme]\n"
-    )
+def test_models_must_be_there_and_understood(config: Config) -> None:
+    told = config.told(BOTH + '[policy.asks]\nmodel = "chat"\nmodels = ["ears", "chta"]\n')
 
     assert told == [
         "modgate.toml:10: policy.asks.models[1]: no [model.chta]; did you mean 'chat'?",
-        "modgate.toml:11: policy.asks.tenants[0]: no [tenant.acne]; did you mean 'acme'?",
         "modgate.toml:10: policy.asks.models[0]: the policy 'asks' is for models of words",
     ]
 

@@ -60,6 +60,9 @@ def _list(path: Path | None) -> None:
         for modality, owner in made.loaded.owners.items():
             if owner.name == name:
                 _modality(made.loaded.modalities[modality], made.loaded.endpoints)
+        for policy, (owner, _) in made.loaded.policies.items():
+            if owner.name == name:
+                click.echo(f"{'':12} policy {policy}")
     for name, why in installed.newer.items():
         click.echo(f"{name:<12} {why}")
 

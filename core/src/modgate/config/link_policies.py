@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 from pydantic import BaseModel, ValidationError
@@ -60,7 +60,7 @@ class PoliciesLinker:
                     kind=word,
                     config=config,
                     models=self._seen(path, section, kind),
-                    tenants=self._tenants(path, section),
+                    tenants=None if section.tenants is None else frozenset(section.tenants),
                     budget_s=kind.budget_s if section.budget is None else section.budget,
                     on_failure=section.on_failure or kind.on_failure,
                     shadow=section.shadow,
@@ -94,13 +94,3 @@ class PoliciesLinker:
                 text = f"the policy '{kind.name}' is for models of {known}"
                 self.problems.append(self._source.problem(where, text))
         return frozenset(section.models)
-
-    def _tenants(self, path: Path, section: PolicySection) -> frozenset[str] | None:
-        if section.tenants is None:
-            return None
-        known: Iterable[str] = self._file.tenant
-        for index, name in enumerate(section.tenants):
-            if name not in self._file.tenant:
-                text = f"no [tenant.{name}]{did_you_mean(name, known)}"
-                self._missing((*path, "tenants", index), text, "tenant", name)
-        return frozenset(section.tenants)

@@ -17,7 +17,9 @@ class PolicySection(BaseModel):
     models: tuple[str, ...] | None = Field(
         None, description="whose requests it sees; default all that it understands"
     )
-    tenants: tuple[str, ...] | None = Field(None, description="whose requests it sees; default all")
+    tenants: tuple[str, ...] | None = Field(
+        None, description="whose requests it sees, in the file or not; default all"
+    )
     budget: Duration | None = Field(
         None, description="time of a decision, what it asks included; default the policy's own"
     )
