@@ -18,6 +18,7 @@ import pytest
 from aiohttp import ClientSession, ClientTimeout, FormData
 from gateways import MODELS, Running, start
 from oracle.engine import ScriptedEngine
+from rigs.ledger import receipt as receipt_of
 
 from modgate.auth import attempts
 from modgate.ledger.reader import rows
@@ -27,8 +28,10 @@ from modgate.testing import FakeBackend, Scripted
 EXAMPLE = Path(__file__).parents[2] / "examples" / "modgate-translate" / "src"
 NAMES = {**MODELS, "words": "translate"}
 NAME_OF = {modality: name for name, modality in NAMES.items()}
+BILLED = f"req_{7:032x}"  # what a tenant that asks for its receipt had done before
 PAGES = {"/v1/models": "/v1/models", "/v1/models/{id}": "/v1/models/chat"}
-PAGES |= {"/openapi.json": "/openapi.json"}
+PAGES |= {"/openapi.json": "/openapi.json", "/v1/usage": "/v1/usage"}
+PAGES |= {"/v1/usage/{id}": f"/v1/usage/{BILLED}"}
 TENANTS = [f"t{number}" for number in range(128)]
 COUNTS = ("/input_tokens", "/count_tokens")  # what costs nothing
 ONCE = 'limits = { requests = "1/hour" }'
@@ -184,6 +187,7 @@ async def test_every_route_keeps_to_the_limit_and_bills_what_was_admitted_once(
         assert len(told) <= len(TENANTS)
         tenants = dict(zip(TENANTS, told, strict=False))
         for tenant, case in tenants.items():
+            running.app.state.statements.recent.observe(receipt_of(BILLED, tenant=tenant))
             status, request_id = await asked(session, running.url, case, running.keys[tenant])
             again, _ = await asked(session, running.url, case, running.keys[tenant])
             said[tenant] = (status, request_id, again)

@@ -17,6 +17,7 @@ import pytest
 from aiohttp import ClientSession, ClientTimeout
 from gateways import PEPPER, Running, configuration
 from oracle.engine import ScriptedEngine
+from rigs.ledger import receipt
 
 from modgate.auth import attempts
 from modgate.auth.keys import ROLES, StoredKey, new_key
@@ -27,6 +28,7 @@ from modgate.server.public import OPEN_PATHS
 
 MATRIX = Path(__file__).with_name("roles.toml")
 WITHIN_S = 5.0
+BILLED = f"req_{7:032x}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,10 +121,12 @@ async def test_each_kind_of_key_gets_what_the_matrix_says_on_every_route(
     async with staffed(tmp_path, engine) as gateway, client() as session:
         running = gateway.running
         await running.app.reload()
+        running.app.state.statements.recent.observe(receipt(BILLED))
         for listener, route, kind, wanted in expected():
             method, _, path = route.partition(" ")
             base = running.url if listener == "public" else running.admin
             declared = str(gateway.keys["tenant"]).split("_")[2] if "keys" in path else "chat"
+            declared = BILLED if "usage" in path else declared
             url = base + path.replace("{id}", declared).replace("{name}", "acme")
             got = await status(session, method, url, gateway.keys[kind])
             if wanted not in (got, "ok") or (wanted == "ok" and got in (401, 403, 404, 405, 429)):

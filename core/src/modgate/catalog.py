@@ -1,8 +1,8 @@
-"""The pages that belong to core: the models a caller may use, and the description of the API."""
+"""The pages that belong to core: models, the description of the API, and a caller's own usage."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from modgate.api.surface import dump
 from modgate.errors import GatewayError, MethodNotAllowed, ModelNotFound
 from modgate.limits.headers import rfc_3339
 from modgate.openapi import described
+from modgate.usage_pages import RECEIPT, USAGE, receipt, usage
 
 if TYPE_CHECKING:
     from modgate.gateway import Gateway
@@ -28,7 +29,7 @@ class Page:
     """A page of core: `route` names it in receipts; `body` raises the GatewayErrors of its own."""
 
     route: str
-    body: Callable[[Gateway, Caller, web.BaseRequest], bytes]
+    body: Callable[[Gateway, Caller, web.BaseRequest], bytes | Awaitable[bytes]]
 
     def check(self, method: str) -> None:
         """MethodNotAllowed for anything but GET."""
@@ -37,14 +38,17 @@ class Page:
 
     def surface_of(self, headers: Mapping[str, str]) -> str:
         """The surface that a client of this page speaks, by name."""
-        return "anthropic" if self.route != OPENAPI and ANTHROPIC in headers else "openai"
+        return "anthropic" if self.route in (MODELS, MODEL) and ANTHROPIC in headers else "openai"
 
 
 def page_of(path: str) -> Page | None:
     """The page at a path, or None."""
     bare = path.rstrip("/")
     page = PAGES.get(bare)
-    return PAGES[MODEL] if page is None and bare.startswith(MODELS + "/") else page
+    for whole, one in ((MODELS, MODEL), (USAGE, RECEIPT)):
+        if page is None and bare.startswith(whole + "/"):
+            page = PAGES[one]
+    return page
 
 
 def _openapi(gateway: Gateway, caller: Caller, request: web.BaseRequest) -> bytes:
@@ -123,5 +127,7 @@ PAGES: Mapping[str, Page] = {
         Page(route=OPENAPI, body=_openapi),
         Page(route=MODELS, body=_models),
         Page(route=MODEL, body=_model),
+        Page(route=USAGE, body=usage),
+        Page(route=RECEIPT, body=receipt),
     )
 }

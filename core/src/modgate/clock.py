@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, date, datetime
 from typing import Protocol
 
 
@@ -23,3 +24,22 @@ class SystemClock:
 
     now = staticmethod(time.monotonic)
     wall = staticmethod(time.time)
+
+
+def epoch_second(written: str | date) -> int:
+    """The epoch second of a day, or of a moment; UTC where it says nothing else.
+
+    ValueError, in words for whoever wrote it.
+    """
+    at = written
+    if isinstance(at, str):
+        try:
+            at = datetime.fromisoformat(at)
+        except ValueError:
+            text = "a day reads 2026-03-01, a moment 2026-03-01T06:00:00Z"
+            raise ValueError(text) from None
+    if not isinstance(at, datetime):
+        at = datetime(at.year, at.month, at.day, tzinfo=UTC)
+    if at.microsecond:
+        raise ValueError("a moment is a whole second")
+    return int((at if at.tzinfo is not None else at.replace(tzinfo=UTC)).timestamp())

@@ -116,6 +116,12 @@ class ModelNotFound(NotFound):
     field = "model"
 
 
+class ReceiptNotFound(NotFound):
+    """No request of this id, or none of this tenant's."""
+
+    code = "receipt_not_found"
+
+
 class MethodNotAllowed(GatewayError):
     """The path exists, the method does not."""
 

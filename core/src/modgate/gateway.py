@@ -51,6 +51,7 @@ from modgate.http.tls import Tls, TlsFiles, Unusable
 from modgate.limits.limiter import Bounds, Limiter
 from modgate.policies import Policies, build_policies
 from modgate.state import State
+from modgate.statements import Statements
 from modgate.table import Table, table_of
 from modgate.timeouts import Timeouts
 from modgate.units import UnitTable
@@ -109,6 +110,7 @@ class Gateway:
     jwks: bytes
     limiter: Limiter
     budgets: Budgets
+    statements: Statements
     fleet: Fleet
     dispatch: Dispatch
     batcher: Batcher
@@ -275,6 +277,7 @@ def build(made: Plan, state: State, *, data: Path, who: Roster, pepper: Secret) 
         jwks=signer.jwks if signer is not None else NO_KEYS,
         limiter=Limiter(state.limits, with_money(made.units), _bounds(file)),
         budgets=Budgets.of(linked.books, made.units),
+        statements=state.statements,
         fleet=fleet,
         dispatch=dispatch,
         batcher=Batcher(dispatch),

@@ -152,6 +152,32 @@ def money_by(rows: Iterable[Ended], by: Sequence[Group], tariff: Tariff) -> dict
     return dict(sorted(found.items()))
 
 
+@dataclass(slots=True)
+class StatementLine:
+    """A tenant's use: what `UnitsLine` and `MoneyLine` say, in one."""
+
+    requests: int = 0
+    units: dict[str, int] = field(default_factory=dict)
+    exact: bool = True
+    micro: int = 0
+    unpriced: int = 0
+
+
+def stated(rows: Iterable[Ended], by: Sequence[Group], tariff: Tariff) -> dict[Key, StatementLine]:
+    """Units and money by group; TooManyLines."""
+    found: dict[Key, StatementLine] = {}
+    for row in rows:
+        line = _line(found, group_of(row, by), StatementLine)
+        rated = tariff.rated(row)
+        line.requests += 1
+        line.exact = line.exact and row.exact
+        line.micro += rated.micro
+        line.unpriced += bool(rated.unpriced)
+        for unit, count in row.units.items():
+            line.units[unit] = line.units.get(unit, 0) + count
+    return dict(sorted(found.items()))
+
+
 def _line(found: dict[Key, Line], key: Key, make: type[Line]) -> Line:
     """The group's line, made when it is the first."""
     line = found.get(key)

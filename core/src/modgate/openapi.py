@@ -30,9 +30,12 @@ def described(table: Table) -> JsonObject:
         paths[path] = {"post": operation}
     for path in ("/v1/models", "/v1/models/{id}"):
         paths[path] = {"get": {"summary": "models", "security": KEY, "responses": _responses()}}
-    paths["/v1/models/{id}"]["parameters"] = [
-        {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
-    ]
+    for path in ("/v1/usage", "/v1/usage/{id}"):
+        paths[path] = {"get": {"summary": "own usage", "security": KEY, "responses": _responses()}}
+    for path in ("/v1/models/{id}", "/v1/usage/{id}"):
+        paths[path]["parameters"] = [
+            {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
+        ]
     scheme = {"bearer": {"type": "http", "scheme": "bearer"}}
     return {
         "openapi": "3.1.0",

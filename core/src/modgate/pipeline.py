@@ -194,7 +194,8 @@ class Exchange:
     async def _page(self, page: Page) -> None:
         headers = {"content-type": "application/json", **self._extra_headers()}
         self._outlet.watch(None)
-        await self._outlet.page(headers, page.body(self._gateway, self.draft.caller, self._request))
+        made = page.body(self._gateway, self.draft.caller, self._request)
+        await self._outlet.page(headers, made if isinstance(made, bytes) else await made)
 
     async def _work(self, route: Route) -> None:
         body = await self._read(route)

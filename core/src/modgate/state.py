@@ -23,6 +23,7 @@ from modgate.limits.shared import Miss, Shared
 from modgate.limits.state import LimitState
 from modgate.observe.observer import Observer
 from modgate.spool import Spool
+from modgate.statements import Statements
 from modgate.upstream import documents
 from modgate.upstream.client import Client
 from modgate.upstream.fetch import Fetcher
@@ -71,6 +72,7 @@ class State:
     fleet: FleetState = field(default_factory=FleetState)
     sample: float = 0.0
     draining: bool = False
+    statements: Statements = field(init=False)
     _clients: dict[tuple[str, str], _Kept] = field(default_factory=dict)
     _fetchers: dict[tuple[str, ...], Fetcher] = field(default_factory=dict)
     _live: set[Exchange] = field(default_factory=set)
@@ -82,6 +84,10 @@ class State:
             HEAVY_THREADS, thread_name_prefix="relay", initializer=_behind_the_loop
         )
     )
+
+    def __post_init__(self) -> None:
+        self.statements = Statements(self.ledger.directory, self.clock.wall)
+        self.observer.also(self.statements.recent.observe)
 
     def gateway(self) -> Gateway:
         """The snapshot of the moment."""
@@ -211,5 +217,6 @@ class State:
         self.pool.shutdown(wait=True)
         if self.shared is not None:
             await self.shared.close()
+        self.statements.close()
         await self.observer.close()
         self.ledger.close()

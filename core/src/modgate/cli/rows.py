@@ -19,10 +19,10 @@ GROUPS = "tenant, key, model, modality, region, day"
 
 def _moment(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
     """A day, or a moment with its time, as the epoch second."""
-    from modgate.config.values import moment
+    from modgate.clock import epoch_second
 
     try:
-        return None if value is None else moment(value)
+        return None if value is None else epoch_second(value)
     except ValueError as error:
         raise click.BadParameter(str(error), ctx, param) from None
 

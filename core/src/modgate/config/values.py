@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 
 from modgate.api.json import Json
 from modgate.api.secret import Secret
+from modgate.clock import epoch_second
 
 _UNITS_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
 _NUMBER = r"([0-9]{1,15}(?:\.[0-9]{1,15})?)"  # longer ones would become infinite
@@ -210,19 +211,7 @@ def moment(value: Json) -> int:
     """The epoch second of `2026-03-01`, or of a date with a time; without an offset it is UTC."""
     if isinstance(value, int) and not isinstance(value, bool):
         return int(value)
-    if isinstance(value, str):
-        try:
-            value = datetime.fromisoformat(value)
-        except ValueError:
-            value = None
-    if isinstance(value, date) and not isinstance(value, datetime):
-        value = datetime(value.year, value.month, value.day, tzinfo=UTC)
-    if not isinstance(value, datetime):
-        raise ValueError("a day reads 2026-03-01, a moment 2026-03-01T06:00:00Z")
-    at = value if value.tzinfo is not None else value.replace(tzinfo=UTC)
-    if at.microsecond:
-        raise ValueError("a moment is a whole second")
-    return int(at.timestamp())
+    return epoch_second(value if isinstance(value, date) else str(value))
 
 
 def _schema(kind: str, example: str) -> WithJsonSchema:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from heapq import merge
 from pathlib import Path
 
 import msgspec
@@ -17,14 +18,20 @@ from modgate.ledger.records import Ended
 from modgate.ledger.segments import frames_of, segments, workers
 
 
-def rows(directory: Path, key: Secret | None = None) -> Iterator[Ended]:
-    """Every ended request, in order, one chain after the other.
+def rows(directory: Path, key: Secret | None = None, *, since: float = 0.0) -> Iterator[Ended]:
+    """Every ended request, in the order of the ends, the workers' chains side by side.
 
     With the key the chain is proven on the way (Tampered).  A torn tail of the newest segment is
-    where reading stops: it is being written, or a crash cut it.
+    where reading stops: it is being written, or a crash cut it.  `since`: requests that began
+    before may be left out, for segments that were last written before are not read.
     """
+    chains = []
     for worker in workers(directory):
-        yield from _rows_of(list(segments(directory, worker).values()), key)
+        paths = list(segments(directory, worker).values())
+        while paths and paths[0].stat().st_mtime < since:
+            del paths[0]
+        chains.append(_rows_of(paths, key))
+    yield from merge(*chains, key=lambda row: row.wall + row.duration_s)
 
 
 def _rows_of(paths: Sequence[Path], key: Secret | None) -> Iterator[Ended]:

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 
 from modgate.observe.metrics import Labels
 from modgate.state import State
+from modgate.unpriced import Unpriced
 
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 def register(state: State) -> None:
-    """Add the gauges to the registry."""
+    """Add the gauges to the registry, and what counts receipts by the snapshot of the moment."""
     registry = state.observer.registry
 
     def one(value: float) -> Mapping[Labels, float]:
@@ -68,9 +69,20 @@ def register(state: State) -> None:
         "decoder processes killed since the start",
         lambda: one(state.decoders.counters.kills),
     )
-    registry.gauge(
+    _by_snapshot(state)
+
+
+def _by_snapshot(state: State) -> None:
+    state.observer.registry.gauge(
         "modgate_backend_slots_taken", "calls in flight", lambda: _taken(state), "backend"
     )
+    unpriced = state.observer.registry.counter(
+        "modgate_unpriced_requests_total",
+        "requests with units that no price was found for, where there are price books",
+        "modality",
+        "unit",
+    )
+    state.observer.also(Unpriced(unpriced, lambda: state.gateway().budgets.tariff).observe)
 
 
 def _taken(state: State) -> dict[Labels, float]:

@@ -1,0 +1,102 @@
+"""What tenants ask of their use: bounded in memory, in time, and to what is their own."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rigs.ledger import WALL, ledger, receipt
+
+from modgate import statements
+from modgate.errors import Overloaded, Refused
+from modgate.invoice import Span, Tariff
+from modgate.statements import Recent, Statements
+
+OWN, OTHER = f"req_{1:032x}", f"req_{2:032x}"
+
+
+@contextmanager
+def kept(folder: Path) -> Iterator[Statements]:
+    made = Statements(folder, lambda: WALL)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def test_recent_receipts_are_bounded_by_number_and_by_attempts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(statements, "RECENT", 3)
+    recent = Recent()
+    for at in range(5):
+        recent.observe(receipt(f"r{at}"))
+    recent.observe(replace(receipt("refused"), admitted=False))
+    recent.observe(replace(receipt("page"), modality=""))
+
+    assert len(recent) == 3
+    assert [recent.get(f"r{at}") is not None for at in range(5)] == [False] * 2 + [True] * 3
+    monkeypatch.setattr(statements, "ATTEMPTS_AT_MOST", 0)
+    recent.observe(replace(receipt("wide"), attempts=receipt("r").attempts * 2))
+    assert len(recent) == 3
+
+
+async def test_a_row_is_its_tenants_whether_it_is_recent_or_old(tmp_path: Path) -> None:
+    with ledger(tmp_path) as made:
+        made.ended(receipt(OWN))
+    with kept(tmp_path) as asked:
+        asked.recent.observe(receipt(OTHER, tenant="beta"))
+        found = [
+            await asked.receipt(OWN, "acme"),
+            await asked.receipt(OWN, "beta"),
+            await asked.receipt(OTHER, "beta"),
+            await asked.receipt(OTHER, "acme"),
+            await asked.receipt("req_1' or 1", "acme"),
+        ]
+
+    assert [row is not None for row in found] == [True, False, True, False, False]
+
+
+async def test_only_so_many_may_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(statements, "WAITING_AT_MOST", 2)
+    go = threading.Event()
+
+    def slow(directory: Path, request_id: str, look: Callable[[], None]) -> None:
+        go.wait(10)
+
+    monkeypatch.setattr(statements, "find", slow)
+    with kept(tmp_path) as asked:
+        waiting = [asyncio.create_task(asked.receipt(OWN, "acme")) for _ in range(2)]
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded):
+            await asked.receipt(OWN, "acme")
+        go.set()
+        assert await asyncio.gather(*waiting) == [None, None]
+        assert await asked.receipt(OWN, "acme") is None
+
+
+async def test_what_takes_too_long_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(statements, "READ_S", -0.5)
+    with ledger(tmp_path) as made:
+        made.ended(receipt(OWN))
+    with kept(tmp_path) as asked, pytest.raises(Refused, match="ask for a shorter time"):
+        await asked.sums(Span(), ("model",), "acme", Tariff())
+
+
+async def test_sums_are_of_one_tenant(tmp_path: Path) -> None:
+    with ledger(tmp_path) as made:
+        made.ended(receipt(OWN, tokens=5))
+        made.ended(receipt(OTHER, tokens=7, tenant="beta"))
+    with kept(tmp_path) as asked:
+        found = await asked.sums(Span(), ("key", "model"), "acme", Tariff())
+
+    assert {key: line.units["llm.output_tokens"] for key, line in found.items()} == {
+        ("k1", "chat"): 5
+    }
