@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from gateways import Running
 from oracle import requests as ask
-from oracle.client import Leave, send
+from oracle.client import ClientRecord, Leave, send
 from oracle.engine import ScriptedEngine
 from oracle.faults import OK, Refusal, Script
 from oracle.record import Record
@@ -275,3 +277,43 @@ async def test_a_gateway_that_dies_in_the_chat_bills_its_reserve_and_what_was_as
     assert row.ending == "gateway_crash"
     assert units(row)["embedding.input_tokens"] == TOKENS
     assert units(row)["llm.output_tokens"] == 5
+
+
+@pytest.mark.parametrize("deny", [False, True])
+async def test_clients_that_leave_at_any_moment_pay_for_what_was_answered_and_no_more(
+    tmp_path: Path, engine: ScriptedEngine, deny: bool
+) -> None:
+    """Engine, ledger and policy agree on every request, wherever its client left."""
+    rng = random.Random(7)
+    engine.script_for = lambda record: Script(headers_after_ms=rng.choice((0, 5, 15, 30)))
+    policy = f"{ASKS}deny = {str(deny).lower()}\n"
+
+    async def one(running: Running, tag: int) -> ClientRecord:
+        leave = Leave(at="sent", after_ms=rng.uniform(0, 60)) if tag % 4 else None
+        request = ask.chat(tag, model="chat", max_tokens=5, stream=bool(tag % 2))
+        return await send(running.url, request, key=running.key, leave=leave)
+
+    async with house(tmp_path, engine, policy) as running:
+        for first in range(1, 80, 16):
+            await asyncio.gather(*(one(running, first + more) for more in range(16)))
+        await until(lambda: running.app.state.live == 0)
+    bills = {row.id: row for row in rows(running.ledger)}
+    calls = {record.request_id for record in engine.records}
+    endings = Counter(row.ending for row in bills.values())
+
+    assert calls <= bills.keys()
+    assert len(bills) >= 60
+    assert min(endings["client_gone"], endings["refused" if deny else "ok"]) >= 5, endings
+    for row in bills.values():
+        mine = engine.of(row.id)
+        asked = [record for record in mine if record.modality == "embedding"]
+        chats = [record for record in mine if record.modality == "llm"]
+        paid = row.units.get("embedding.input_tokens", 0)
+
+        assert len(asked) <= 1
+        assert paid in (0, TOKENS * len(asked))
+        assert paid <= TOKENS * sum(record.answered for record in asked)
+        assert chats == [] or (paid == TOKENS and not deny)
+        assert row.ending not in ("ok", "refused") or paid == TOKENS
+        written = sum(record.wrote.get("llm.output_tokens", 0) for record in chats)
+        assert row.units.get("llm.output_tokens", 0) <= written
