@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,15 +36,68 @@ class Server:
         self.process.send_signal(signal.SIGCONT)
 
 
-def found(program: str, package: str) -> str:
+def found(program: str, package: str, search: str | None = None) -> str:
     """A program's path; a skip with the line to install it, or a failure where it must be there."""
-    path = shutil.which(program)
+    path = shutil.which(program, path=search)
     if path is None:
         text = f"{program} is not installed: apt-get install {package}"
         if os.environ.get(REQUIRED):
             pytest.fail(text)
         pytest.skip(text)
     return path
+
+
+@contextmanager
+def postgres(folder: Path) -> Iterator[Server]:
+    """A Postgres of one's own on a unix socket; it does not run as root, so another user does."""
+    places = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    search = os.pathsep.join([*map(str, places), os.environ.get("PATH", "")])
+    initdb = found("initdb", "postgresql", search)
+    server = found("postgres", "postgresql", search)
+    with tempfile.TemporaryDirectory(prefix="pg-") as short:
+        place = Path(short)
+        user = _not_root(place)
+        made = [initdb, "-D", f"{short}/data", "-U", "modgate", "-A", "trust", "--no-sync"]
+        subprocess.run([*made, "-E", "UTF8"], check=True, capture_output=True, user=user, cwd=short)
+        arguments = ["-D", f"{short}/data", "-k", short, "-c", "listen_addresses="]
+        with (folder / "postgres.log").open("ab") as log:
+            process = subprocess.Popen(
+                [server, *arguments], stdout=log, stderr=log, user=user, cwd=short
+            )
+        url = f"postgresql://modgate@/postgres?host={short}"
+        try:
+            asks = [found("pg_isready", "postgresql-client", search), "-q", "-h", short]
+            _until(
+                process,
+                lambda: subprocess.run(asks, check=False).returncode == 0,
+                folder / "postgres.log",
+            )
+            yield Server(url, process)
+        finally:
+            process.send_signal(signal.SIGCONT)
+            process.send_signal(signal.SIGQUIT)  # at once, children too
+            process.wait()
+
+
+def _not_root(folder: Path) -> int | None:
+    """The user to start a server as; the folder becomes that user's."""
+    if os.geteuid() != 0:
+        return None
+    try:
+        user = pwd.getpwnam("postgres").pw_uid
+    except KeyError:
+        user = pwd.getpwnam("nobody").pw_uid
+    os.chown(folder, user, -1)
+    return user
+
+
+def _until(process: subprocess.Popen[bytes], ready: Callable[[], bool], log: Path) -> None:
+    """Wait for a server to be ready."""
+    end = time.monotonic() + READY_S
+    while not ready():
+        if process.poll() is not None or time.monotonic() > end:
+            raise TimeoutError(log.read_text()[-2000:])
+        time.sleep(0.02)
 
 
 @contextmanager
@@ -58,11 +112,7 @@ def redis(folder: Path) -> Iterator[Server]:
                 [program, *arguments, "--dir", short], stdout=log, stderr=log
             )
         try:
-            end = time.monotonic() + READY_S
-            while not path.exists():
-                if process.poll() is not None or time.monotonic() > end:
-                    raise TimeoutError((folder / "redis.log").read_text()[-2000:])
-                time.sleep(0.02)
+            _until(process, path.exists, folder / "redis.log")
             yield Server(f"unix://{path}", process)
         finally:
             process.send_signal(signal.SIGCONT)

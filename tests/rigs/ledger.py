@@ -10,11 +10,12 @@ from typing import TypedDict, Unpack
 
 from modgate.api.secret import Secret
 from modgate.api.sink import Attempt, Ending, Receipt
+from modgate.ledger.disk import OnFull
 from modgate.ledger.frames import Kind
 from modgate.ledger.records import Noted
 from modgate.ledger.segments import frames_of, note_of
 from modgate.ledger.segments import segments as by_number
-from modgate.ledger.writer import Ledger, OnFull
+from modgate.ledger.writer import Ledger
 
 KEY = Secret("the ledger key of the tests")
 WALL = 1_767_225_600.0

@@ -48,6 +48,7 @@ from modgate.host.load import Host, Loaded, import_plugins, load
 from modgate.http.cors import Cors
 from modgate.http.surfaces import built_in
 from modgate.http.tls import Tls, TlsFiles, Unusable
+from modgate.ledger import shipping
 from modgate.limits.limiter import Bounds, Limiter
 from modgate.policies import Policies, build_policies
 from modgate.state import State
@@ -157,7 +158,8 @@ def plan(
         names = _only([*found.plugins, *(extra or {})], only, problems)
     try:
         host = Host(import_plugins(found, names, extra))
-        loaded = load(host, validator(file, source, problems), built_in())
+        checked = validator(file, source, problems)
+        loaded = load(host, checked, built_in(), shipping.built_in())
     except PluginError as error:
         if not problems:
             raise
@@ -170,6 +172,7 @@ def plan(
         units=units,
         owners=owners,
         policies={name: kind for name, (_, kind) in loaded.policies.items()},
+        sinks={name: kind.config_type for name, kind in loaded.sinks.items()},
         local={} if path is not None else demo_models(loaded, file.local.only),
     )
     keys = _opened(file, source, problems)

@@ -14,6 +14,7 @@ from modgate.api.dialect import Dialect
 from modgate.api.engine import LocalEngine
 from modgate.api.modality import AnyModality
 from modgate.api.policy import AnyPolicy
+from modgate.api.shipment import LedgerSink
 from modgate.api.surface import Surface
 
 PROJECT = "modgate"
@@ -86,6 +87,21 @@ def modgate_policies() -> Sequence[type[AnyPolicy]]:
     Arguments: none.
     Answer: classes with a unique `name`.
     Obligations: `decide` is pure and does no I/O.
+    Since: 0.1.
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def modgate_sinks() -> Sequence[type[LedgerSink]]:
+    """Where the ledger's rows may go, besides sqlite and postgres.
+
+    When: after the policies; a class is built for every `[[ledger.sink]]` whose `kind` is its name,
+    and again after each of its failures.
+    Arguments: none.
+    Answer: classes with a unique `name`.
+    Obligations: `write` keeps rows and cursor together and for good before it returns, and passes
+    over rows that are there already; a sink may do I/O, for it runs on a thread of its own.
     Since: 0.1.
     """
     raise NotImplementedError

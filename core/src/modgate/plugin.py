@@ -18,6 +18,7 @@ from modgate.api.relay import SSE, Event, Head, Outcome, Relay, Usage
 from modgate.api.request import Request
 from modgate.api.secret import Secret
 from modgate.api.select import Backend, Served, Target
+from modgate.api.shipment import Cursor, LedgerSink, Shipment, SinkDown, UsageRow
 from modgate.api.sink import Attempt, Receipt, Ruling
 from modgate.api.surface import Surface, openai_error
 from modgate.errors import (
@@ -52,6 +53,7 @@ __all__ = [
     "Call",
     "Caller",
     "Content",
+    "Cursor",
     "DataWheel",
     "Decision",
     "Deny",
@@ -67,6 +69,7 @@ __all__ = [
     "Head",
     "Json",
     "JsonObject",
+    "LedgerSink",
     "LimitReached",
     "Limits",
     "LocalEngine",
@@ -94,6 +97,8 @@ __all__ = [
     "Sample",
     "Secret",
     "Served",
+    "Shipment",
+    "SinkDown",
     "Slice",
     "Surface",
     "Target",
@@ -105,6 +110,7 @@ __all__ = [
     "UpstreamFailed",
     "UpstreamTimedOut",
     "Usage",
+    "UsageRow",
     "Work",
     "engine_message",
     "hookimpl",

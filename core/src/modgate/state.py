@@ -18,6 +18,7 @@ from modgate.clock import Clock
 from modgate.decoders.pool import Decoders
 from modgate.engines.supervisor import Engines
 from modgate.fleet.fleet import FleetState
+from modgate.ledger.shipping import Shipping
 from modgate.ledger.writer import Ledger
 from modgate.limits.shared import Miss, Shared
 from modgate.limits.state import LimitState
@@ -69,6 +70,7 @@ class State:
     limits: LimitState
     attempts: Attempts = field(default_factory=Attempts)
     shared: Shared | None = None
+    shipping: Shipping = field(default_factory=Shipping)
     fleet: FleetState = field(default_factory=FleetState)
     sample: float = 0.0
     draining: bool = False
@@ -202,7 +204,7 @@ class State:
         return not self._live
 
     async def close(self) -> None:
-        """Close everything, the ledger last."""
+        """Close everything, the ledger last, and then ship what is left of it."""
         if self._gateway is not None:
             await self._gateway.close()
         for kept in self._clients.values():
@@ -220,3 +222,4 @@ class State:
         self.statements.close()
         await self.observer.close()
         self.ledger.close()
+        await asyncio.to_thread(self.shipping.close)

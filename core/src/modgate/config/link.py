@@ -22,6 +22,7 @@ from modgate.api.select import PHASES, Backend, Target
 from modgate.config.addresses import base_url
 from modgate.config.decode import Source, did_you_mean, problems_of
 from modgate.config.link_auth import AuthLinker
+from modgate.config.link_ledger import SinkOf, linked_sinks
 from modgate.config.link_policies import PoliciesLinker
 from modgate.config.link_prices import PricesLinker
 from modgate.config.link_tenants import GrantLinker, Tenant
@@ -46,6 +47,7 @@ class Known:
     owners: Mapping[str, str] = field(default_factory=dict)
     policies: Mapping[str, type[AnyPolicy]] = field(default_factory=dict)
     local: Mapping[str, Model] = field(default_factory=dict)
+    sinks: Mapping[str, type[BaseModel]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +64,7 @@ class Linked:
     signing: Signing | None = None
     books: tuple[Book, ...] = ()
     policies: tuple[Mandate, ...] = ()
+    sinks: tuple[SinkOf, ...] = ()
 
 
 class Linker:
@@ -103,6 +106,8 @@ class Linker:
         policies = self._policies(models)
         auth = AuthLinker(self._file, self._wrong, self._missing)
         issuers, signing = auth.issuers(), auth.signing()
+        ledger, problems = self._file.ledger, self._problems
+        sinks = linked_sinks(ledger, self._known.sinks, self._source, problems.append)
         self._listeners()
         if self._problems:
             raise ConfigError(self._problems)
@@ -117,6 +122,7 @@ class Linker:
             signing=signing,
             books=books,
             policies=policies,
+            sinks=sinks,
         )
 
     def _policies(self, models: Mapping[str, Model]) -> tuple[Mandate, ...]:

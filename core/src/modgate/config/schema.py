@@ -12,6 +12,7 @@ from modgate.api.json import Json, JsonObject
 from modgate.config.addresses import Address, Endpoint, HostPort, Network, WebOrigin
 from modgate.config.policy_section import PolicySection
 from modgate.config.schema_auth import Auth
+from modgate.config.schema_ledger import LedgerSection
 from modgate.config.schema_tenants import KeysReference, TenantSection
 from modgate.config.section import Section
 from modgate.config.values import (
@@ -64,22 +65,6 @@ class StateSection(Section):
 
     directory: Path | None = Field(
         None, description="ledger, spool and keys; default $XDG_STATE_HOME/modgate"
-    )
-
-
-class LedgerSection(Section):
-    """The usage ledger."""
-
-    key: SecretValue | None = Field(None, description="keys the ledger's chain")
-    name: str = Field("", description="this gateway's name in its sinks; default the host's name")
-    segment: Bytes = Field(64 << 20, description="size at which a new segment file begins")
-    max_bytes: Bytes = Field(8 << 30, description="bytes on disk at most")
-    on_full: Literal["refuse", "drop-oldest"] = Field(
-        "refuse", description="when they are reached: new requests get 503, or old segments go"
-    )
-    sync: Duration = Field(0.02, description="frames reach the disk in groups this far apart")
-    anchor: Path | None = Field(
-        None, description="a file on another disk that keeps the last chain head"
     )
 
 

@@ -19,6 +19,7 @@ from modgate.api.dialect import Dialect
 from modgate.api.engine import LocalEngine
 from modgate.api.modality import AnyModality, Endpoint, Modality
 from modgate.api.policy import AnyPolicy, PlanPolicy
+from modgate.api.shipment import LedgerSink
 from modgate.api.surface import Surface
 from modgate.errors import PluginError
 from modgate.host.check import check
@@ -42,6 +43,7 @@ class Loaded:
     endpoints: Sequence[tuple[str, Endpoint]]
     owners: Mapping[str, Origin] = field(default_factory=dict)
     policies: Mapping[str, tuple[Origin, type[AnyPolicy]]] = field(default_factory=dict)
+    sinks: Mapping[str, type[LedgerSink]] = field(default_factory=dict)
 
 
 def import_plugins(
@@ -100,8 +102,13 @@ class Host:
                 yield origin, kind
 
 
-def load(host: Host, validate: Validate, surfaces: Mapping[str, Surface]) -> Loaded:
-    """Ask, build and check.
+def load(
+    host: Host,
+    validate: Validate,
+    surfaces: Mapping[str, Surface],
+    sinks: Mapping[str, type[LedgerSink]] | None = None,
+) -> Loaded:
+    """Ask, build and check; `surfaces`, `sinks`: those of the core.
 
     `validate(plugin, type)` gives the plugin's own section as its type.
     """
@@ -141,6 +148,7 @@ def load(host: Host, validate: Validate, surfaces: Mapping[str, Surface]) -> Loa
         endpoints=endpoints,
         owners=owners,
         policies=_policies(host),
+        sinks=_sinks(host, sinks or {}),
     )
 
 
@@ -200,6 +208,16 @@ def _policies(host: Host) -> dict[str, tuple[Origin, type[AnyPolicy]]]:
         _declares(origin, kind, "name", "config_type")
         _unique(origin, "policy", kind.name, found)
         found[kind.name] = origin, kind
+    return found
+
+
+def _sinks(host: Host, built_in: Mapping[str, type[LedgerSink]]) -> dict[str, type[LedgerSink]]:
+    found = dict(built_in)
+    for origin, kind in host.ask("modgate_sinks"):
+        if not issubclass(kind, LedgerSink) or not kind.name:
+            raise PluginError(str(origin), f"{kind.__name__} is not a LedgerSink with a name")
+        _unique(origin, "sink", kind.name, found)
+        found[kind.name] = kind
     return found
 
 

@@ -65,6 +65,10 @@ class AnchorFile:
             return
         self._kept, self._at, self.failed = position, wall, False
 
+    def read(self) -> Anchored | None:
+        """What the file says from the last time; ValueError for one that says nothing."""
+        return read_anchor(self.path) if self.path is not None else None
+
 
 def read_anchor(path: Path) -> Anchored | None:
     """What a file says; None when it is not there.  ValueError for one that says nothing."""

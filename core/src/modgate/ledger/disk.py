@@ -10,11 +10,13 @@ import errno
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from modgate.ledger.frames import SegmentHeader, segment_head
 from modgate.ledger.segments import FIRST_CHAIN, segment_name, segments
 
+OnFull = Literal["refuse", "drop-oldest"]
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
 
 

@@ -10,6 +10,7 @@ import logging
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -60,6 +61,16 @@ def head_of(path: Path) -> SegmentHeader:
     """A segment's header; Torn or Tampered as `read_head`."""
     with path.open("rb") as file:
         return read_head(file.read(HEAD_AT_MOST))[0]
+
+
+def writers(directory: Path) -> set[str]:
+    """Every writer that a segment here names."""
+    found = set()
+    for worker in workers(directory):
+        for path in segments(directory, worker).values():
+            with suppress(Torn, Tampered, FileNotFoundError):
+                found.add(head_of(path).writer)
+    return found
 
 
 def frames_of(path: Path, key: Secret | None) -> Iterator[tuple[SegmentHeader, Frame]]:

@@ -7,26 +7,26 @@ start, and an end that the disk does not take waits in memory until it does.
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import threading
-from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 
 from modgate.api.secret import Secret
+from modgate.api.shipment import Cursor
 from modgate.api.sink import Receipt
 from modgate.clock import Clock
 from modgate.ledger.anchor import AnchorFile
-from modgate.ledger.disk import NOWHERE, Disk, Position
+from modgate.ledger.disk import FULL, NOWHERE, Disk, OnFull, Position
 from modgate.ledger.frames import Chain, Kind, SegmentHeader, frame
-from modgate.ledger.identity import Hold, machine_boot, writer_id
-from modgate.ledger.records import Adjusted, Audited, Ended, Event, Noted, Opened, crashed, ended_of
+from modgate.ledger.identity import Hold, machine_boot, name_of, writer_id
+from modgate.ledger.records import Adjusted, Audited, Event, Noted, Opened, crashed, ended_of
 from modgate.ledger.segments import Recovered, head_of, recover
+from modgate.ledger.waiting import Waiting
+from modgate.ledger.witness import cursor_of, missing
 
 log = logging.getLogger(__name__)
 
@@ -34,10 +34,6 @@ SEGMENT_BYTES = 64 << 20
 MAX_BYTES = 8 << 30
 SYNC_S = 0.02
 RETRY_S = 1.0
-WAITING_AT_MOST = 64 << 20  # bytes of ends that a full disk keeps in memory
-FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-
-OnFull = Literal["refuse", "drop-oldest"]
 
 _encoder = msgspec.msgpack.Encoder()
 
@@ -78,15 +74,14 @@ class Ledger:
         self._sync_s = sync_s
         self._machine = machine_boot() if boot is None else boot
         self._boot = f"{self._machine}/{os.urandom(8).hex()}"
-        self._waiting: deque[tuple[Kind, bytes]] = deque()
-        self._waiting_bytes = 0
+        self._waiting = Waiting()
         self._trouble = ""
         self._unkept = 0
         self._lock = threading.Lock()
         self._dirty = threading.Event()
         self._closing = threading.Event()
         self.acked: dict[str, int] = {}
-        self.frames = self.lost_frames = self.dropped_segments = self.dropped_unacknowledged = 0
+        self.frames = self.dropped_segments = self.dropped_unacknowledged = 0
         try:
             found = recover(directory, key, worker)
         except BaseException:
@@ -101,6 +96,7 @@ class Ledger:
         self.synced = NOWHERE
         self._begin()
         self._ended_by_the_crash(found)
+        self._ask_the_anchor()
         self._dirty.set()
         self._syncer = threading.Thread(target=self._run, name="ledger-sync", daemon=True)
         self._syncer.start()
@@ -118,10 +114,19 @@ class Ledger:
                 until=found.until,
             )
         for opened, touched in found.open.values():
-            self._end(crashed(opened, touched, opened.wall))
+            self._keep(Kind.END, _encoder.encode(crashed(opened, touched, opened.wall)))
         if found.open:
             extra = {"requests": len(found.open)}
             log.warning("requests cut by a crash are billed", extra=extra)
+
+    def _ask_the_anchor(self) -> None:
+        try:
+            said = self._anchor.read()
+        except ValueError as error:
+            log.error("ledger anchor unreadable", extra={"reason": str(error)})
+            return
+        if said is not None:
+            self.held_against(cursor_of(said), "anchor")
 
     @property
     def writable(self) -> bool:
@@ -142,6 +147,11 @@ class Ledger:
         """Behind the newest frame."""
         with self._lock:
             return Position(self._disk.number, self._disk.written, self._disk.frames, self._last)
+
+    @property
+    def lost_frames(self) -> int:
+        """Ends that neither disk nor memory could hold."""
+        return self._waiting.lost
 
     @property
     def kept_bytes(self) -> int:
@@ -186,7 +196,7 @@ class Ledger:
 
     def ended(self, receipt: Receipt) -> None:
         """A request's end."""
-        self._end(ended_of(receipt))
+        self._keep(Kind.END, _encoder.encode(ended_of(receipt)))
 
     def adjusted(self, record: Adjusted) -> None:
         """A bill that was made is put right by a row of its own."""
@@ -196,30 +206,42 @@ class Ledger:
         """Something that an auditor asks for."""
         self._keep(Kind.AUDIT, _encoder.encode(record))
 
-    def noted(self, what: Event, **about: int | str | float | bytes) -> None:
-        """Something befell the ledger: written into the chain, for `modgate ledger gaps`."""
-        record = msgspec.convert({"wall": self._clock.wall(), "what": what, **about}, Noted)
-        self._put(Kind.ANCHOR, _encoder.encode(record))
-
     def _note(self, what: Event, **about: int | str | float | bytes) -> None:
-        """The same, under the lock or before there is a second thread."""
+        """Something befell the ledger: told in the chain (under the lock)."""
         record = msgspec.convert({"wall": self._clock.wall(), "what": what, **about}, Noted)
         self._append(Kind.ANCHOR, _encoder.encode(record))
 
-    def _end(self, record: Ended) -> None:
-        self._keep(Kind.END, _encoder.encode(record))
+    def held_against(self, seen: Cursor, witness: str) -> bool:
+        """Whether a witness saw what is not here: written down, and this chain goes on as another
+        writer, so that what was seen of the old one stays to be compared."""
+        with self._lock:
+            what = missing(self.directory, self.worker, self.writer, seen)
+            if what is None:
+                return False
+            if what == "behind":
+                self.writer = self._anchor.writer = writer_id("", name_of(self.writer), "")
+                self._begin()
+            self._note(
+                what,
+                writer=seen.writer,
+                segment=seen.segment,
+                size_bytes=seen.offset,
+                last=seen.last,
+                until=seen.at,
+                sink=witness,
+            )
+        self._dirty.set()
+        about = {"witness": witness, "writer": seen.writer, "segment": seen.segment}
+        log.error("the ledger lacks what a witness saw", extra={**about, "what": what})
+        return True
 
     def _keep(self, kind: Kind, payload: bytes) -> None:
         """A frame that must not be lost: what the disk does not take waits."""
         if self._put(kind, payload):
             return
         with self._lock:
-            if self._waiting_bytes + len(payload) > WAITING_AT_MOST:
-                self.lost_frames += 1
-                log.error("ledger frame lost", extra={"frames": self.lost_frames})
-                return
-            self._waiting.append((kind, payload))
-            self._waiting_bytes += len(payload)
+            if not self._waiting.put(kind, payload):
+                log.error("ledger frame lost", extra={"frames": self._waiting.lost})
 
     def _put(self, kind: Kind, payload: bytes) -> bool:
         with self._lock:
@@ -303,10 +325,8 @@ class Ledger:
                     self._unkept = 0
                 self._note("resumed", frames=len(self._waiting))
                 while self._waiting:
-                    kind, payload = self._waiting[0]
-                    self._append(kind, payload)
-                    self._waiting.popleft()
-                    self._waiting_bytes -= len(payload)
+                    self._append(*self._waiting.first())
+                    self._waiting.pop()
             except OSError:
                 return False
             self._trouble = ""
@@ -368,8 +388,11 @@ class Ledger:
         self._syncer.join(timeout=5.0)
         if self._trouble:
             self.retry()
-        self.noted("closed")
         with self._lock:
+            try:
+                self._note("closed")
+            except OSError as error:
+                self._fail(error)
             self._disk.retire()
         self.sync()
         self._anchor.keep(self.synced, self._clock.wall(), at_once=True)

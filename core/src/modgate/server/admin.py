@@ -20,6 +20,7 @@ from modgate.auth.verdict import Pending
 from modgate.errors import ConfigError, GatewayError, PluginError, plain
 from modgate.http.ingress import client_address
 from modgate.http.surfaces import error_headers
+from modgate.ledger.shipper import Shipper
 from modgate.server.tenancy_pages import TenancyPages, actor_of, shape_of
 from modgate.state import State
 
@@ -163,6 +164,19 @@ def _ledger(state: State) -> Json:
         "reason": ledger.refusal,
         "bytes": ledger.kept_bytes,
         "max_bytes": ledger.max_bytes,
+        "sinks": {each.name: _sink(each) for each in state.shipping.shippers},
+    }
+
+
+def _sink(shipper: Shipper) -> Json:
+    """Whether it takes rows, and what it does not have yet."""
+    lag = shipper.lag
+    return {
+        "up": shipper.up,
+        "error": shipper.error,
+        "lag_frames": lag.frames,
+        "lag_bytes": lag.size_bytes,
+        "lag_seconds": round(lag.seconds, 3),
     }
 
 

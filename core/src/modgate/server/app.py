@@ -30,8 +30,8 @@ from modgate.limits.state import LimitState
 from modgate.observe.observer import Observer
 from modgate.observe.otel import Exporter, MissingExtra
 from modgate.server.admin import Admin
-from modgate.server.books import open_audit, open_ledger
 from modgate.server.gauges import register
+from modgate.server.ledger import open_audit, open_ledger, open_shipping
 from modgate.server.listeners import CUT_S, Address, Listener, drain
 from modgate.server.public import Public
 from modgate.server.secrets import StateDirectory, default_data, default_directory
@@ -95,6 +95,7 @@ class App:
         try:
             self._pepper = file.auth.pepper or files.kept("pepper")
             self.state = self._open_state(made, files)
+            self.state.shipping = open_shipping(made, files, self.state)
             self.audit = open_audit(made, files, self.state.clock)
             self.state.observer.also(self.audit.saw)
             if made.demo:

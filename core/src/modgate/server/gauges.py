@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
+from modgate.ledger.shipper import Shipper
 from modgate.observe.metrics import Labels
 from modgate.state import State
 from modgate.unpriced import Unpriced
@@ -23,31 +24,8 @@ def register(state: State) -> None:
     registry.gauge("modgate_queued_calls", "calls that wait", lambda: one(state.fleet.queued))
     registry.gauge("modgate_spool_bytes", "bytes in the spool", lambda: one(state.spool.used))
     registry.gauge("modgate_spool_files", "files in the spool", lambda: one(state.spool.files))
-    registry.gauge(
-        "modgate_ledger_writable",
-        "1 while the ledger takes frames",
-        lambda: one(float(state.ledger.writable)),
-    )
-    registry.gauge(
-        "modgate_ledger_frames",
-        "frames written since the start",
-        lambda: one(state.ledger.frames),
-    )
-    registry.gauge(
-        "modgate_ledger_bytes",
-        "bytes of the ledger's segments",
-        lambda: one(state.ledger.kept_bytes),
-    )
-    registry.gauge(
-        "modgate_ledger_lost_frames",
-        "ends that neither disk nor memory could hold, since the start",
-        lambda: one(state.ledger.lost_frames),
-    )
-    registry.gauge(
-        "modgate_ledger_dropped_frames",
-        "frames in segments that made room before every sink had them, since the start",
-        lambda: one(state.ledger.dropped_unacknowledged),
-    )
+    _register_ledger(state)
+    _register_sinks(state)
     registry.gauge(
         "modgate_limit_store_up",
         "1 while limits are shared at their store, 0 while each gateway keeps a share of them",
@@ -83,6 +61,69 @@ def _by_snapshot(state: State) -> None:
         "unit",
     )
     state.observer.also(Unpriced(unpriced, lambda: state.gateway().budgets.tariff).observe)
+
+
+def _register_ledger(state: State) -> None:
+    """The ledger: whether frames are taken, and what became of them."""
+    registry, ledger = state.observer.registry, state.ledger
+    registry.gauge(
+        "modgate_ledger_writable",
+        "1 while the ledger takes frames",
+        lambda: {(): float(ledger.writable)},
+    )
+    registry.gauge(
+        "modgate_ledger_frames",
+        "frames written since the start",
+        lambda: {(): ledger.frames},
+    )
+    registry.gauge(
+        "modgate_ledger_bytes",
+        "bytes of the ledger's segments",
+        lambda: {(): ledger.kept_bytes},
+    )
+    registry.gauge(
+        "modgate_ledger_lost_frames",
+        "ends that neither disk nor memory could hold, since the start",
+        lambda: {(): ledger.lost_frames},
+    )
+    registry.gauge(
+        "modgate_ledger_dropped_frames",
+        "frames in segments that made room before every sink had them, since the start",
+        lambda: {(): ledger.dropped_unacknowledged},
+    )
+
+
+def _register_sinks(state: State) -> None:
+    """The ledger's sinks: what each does not have yet."""
+    registry = state.observer.registry
+
+    def each(value: Callable[[Shipper], float]) -> Callable[[], Mapping[Labels, float]]:
+        return lambda: {(shipper.name,): value(shipper) for shipper in state.shipping.shippers}
+
+    registry.gauge(
+        "modgate_ledger_sink_up",
+        "1 while the sink takes rows",
+        each(lambda shipper: float(shipper.up)),
+        "sink",
+    )
+    registry.gauge(
+        "modgate_ledger_sink_lag_frames",
+        "frames that the sink does not have yet",
+        each(lambda shipper: shipper.lag.frames),
+        "sink",
+    )
+    registry.gauge(
+        "modgate_ledger_sink_lag_bytes",
+        "bytes of the ledger that the sink does not have yet",
+        each(lambda shipper: shipper.lag.size_bytes),
+        "sink",
+    )
+    registry.gauge(
+        "modgate_ledger_sink_lag_seconds",
+        "seconds since the sink had everything",
+        each(lambda shipper: shipper.lag.seconds),
+        "sink",
+    )
 
 
 def _taken(state: State) -> dict[Labels, float]:

@@ -1,15 +1,37 @@
-"""The ledger as the file wants it, opened and brought in order."""
+"""The ledger as the file wants it, opened and brought in order, and its sinks."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
+from modgate.api.shipment import LedgerSink
 from modgate.clock import Clock
 from modgate.errors import ConfigError, Problem
 from modgate.gateway import Plan
 from modgate.ledger.adopt import end_what_others_left
 from modgate.ledger.audit import Audit
 from modgate.ledger.frames import Tampered
+from modgate.ledger.shipping import Shipping
 from modgate.ledger.writer import Ledger
 from modgate.server.secrets import StateDirectory
+from modgate.state import State
+
+
+def open_shipping(made: Plan, files: StateDirectory, state: State) -> Shipping:
+    """Shippers to the sinks of the file; ConfigError for one that this machine cannot have."""
+    key = made.linked.file.ledger.key or files.kept("ledger-key")
+    sinks: dict[str, Callable[[], LedgerSink]] = {}
+    for each in made.linked.sinks:
+        make = partial(
+            made.loaded.sinks[each.kind], each.config, folder=files.path, password=each.password
+        )
+        try:
+            make()
+        except ValueError as error:
+            raise ConfigError([Problem(message=str(error), path="ledger.sink")]) from None
+        sinks[each.name] = make
+    return Shipping.of(sinks, state.ledger, key, state.clock)
 
 
 def open_ledger(made: Plan, files: StateDirectory, clock: Clock) -> Ledger:

@@ -1,0 +1,55 @@
+"""Linking the ledger's sinks: kinds that somebody brings, each with its own keys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ValidationError
+
+from modgate.api.secret import Secret
+from modgate.config.decode import Source, did_you_mean, problems_of
+from modgate.config.schema_ledger import LedgerSection, SinkSection
+from modgate.errors import Problem
+
+DEFAULT = SinkSection(kind="sqlite")
+SEGMENTS_LEAST = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SinkOf:
+    """A sink of the file: `name` is its kind, with a number where there are several."""
+
+    name: str
+    kind: str
+    config: BaseModel
+    password: Secret | None = None
+
+
+def linked_sinks(
+    section: LedgerSection,
+    kinds: Mapping[str, type[BaseModel]],
+    source: Source,
+    wrong: Callable[[Problem], None],
+) -> tuple[SinkOf, ...]:
+    """The sinks of the file; `kinds`: the type of their keys, `wrong`: is told each mistake."""
+    if section.on_full == "drop-oldest" and section.max_bytes < SEGMENTS_LEAST * section.segment:
+        text = "less than two segments: none could be dropped; raise it, or lower ledger.segment"
+        wrong(source.problem(("ledger", "max_bytes"), text))
+    found: dict[str, SinkOf] = {}
+    for index, each in enumerate((DEFAULT,) if section.sink is None else section.sink):
+        path = ("ledger", "sink", index)
+        if each.kind not in kinds:
+            text = f"no sink '{each.kind}'{did_you_mean(each.kind, kinds)}"
+            wrong(source.problem((*path, "kind"), text))
+            continue
+        name = each.kind if each.kind not in found else f"{each.kind}-{index + 1}"
+        try:
+            config = kinds[each.kind].model_validate(each.model_extra or {})
+        except ValidationError as error:
+            kind, also = kinds[each.kind], SinkSection.model_fields
+            for problem in problems_of(error, source.problem, kind, path, also):
+                wrong(problem)
+            continue
+        found[name] = SinkOf(name=name, kind=each.kind, config=config, password=each.password)
+    return tuple(found.values())

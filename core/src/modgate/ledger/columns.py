@@ -1,0 +1,31 @@
+"""A row's columns, for sinks that keep rows in tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from modgate.api.shipment import UsageRow
+
+Value = str | int | float | bool | None
+COLUMNS = UsageRow.__struct_fields__
+TIMES = frozenset({"began", "ended"})  # seconds since the epoch
+DOCUMENTS = frozenset({"units", "reserved", "attempts"})  # JSON
+
+_encode = msgspec.json.Encoder().encode
+
+
+def values_of(row: UsageRow) -> list[Value]:
+    """A row's values in the order of COLUMNS; JSON as text."""
+    values = zip(COLUMNS, msgspec.structs.astuple(row), strict=True)
+    return [_encode(value).decode() if name in DOCUMENTS else value for name, value in values]
+
+
+def insert(placed: Callable[[int, str], str]) -> str:
+    """The statement that keeps a row once; `placed(number, column)` is how a value is put in."""
+    values = (placed(number, name) for number, name in enumerate(COLUMNS, 1))
+    into, these = ", ".join(COLUMNS), ", ".join(values)
+    return " ".join(
+        ("INSERT INTO modgate_usage", f"({into}) VALUES ({these})", "ON CONFLICT DO NOTHING")
+    )

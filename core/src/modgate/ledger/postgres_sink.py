@@ -1,0 +1,122 @@
+"""The sink of several gateways: tables in Postgres."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from modgate.api.secret import Secret
+from modgate.api.shipment import Cursor, LedgerSink, Shipment, SinkDown
+from modgate.ledger.columns import DOCUMENTS, TIMES, insert, values_of
+
+if TYPE_CHECKING:
+    from asyncpg import Connection
+
+SCHEMA_VERSION = 1
+CONNECT_S = 5.0
+COMMAND_S = 20.0
+LOCK = 0x6D6F6467  # one gateway at a time makes the tables
+
+SCHEMA = files("modgate.ledger").joinpath("usage_postgres.sql").read_text()
+MOVE = """\
+INSERT INTO modgate_cursors AS old (writer, segment, position, frames, last, at)
+VALUES ($1, $2, $3, $4, $5, to_timestamp($6))
+ON CONFLICT (writer) DO UPDATE SET segment = excluded.segment, position = excluded.position,
+  frames = excluded.frames, last = excluded.last, at = excluded.at
+WHERE (excluded.segment, excluded.position) > (old.segment, old.position)
+"""
+CURSORS = """\
+SELECT writer, segment, position, frames, last, extract(epoch from at)::float8 AS at
+FROM modgate_cursors
+"""
+
+
+def _placed(number: int, column: str) -> str:
+    if column in TIMES:
+        return f"to_timestamp(${number})"
+    return f"${number}::jsonb" if column in DOCUMENTS else f"${number}"
+
+
+INSERT = insert(_placed)
+
+
+class PostgresConfig(BaseModel):
+    """`[[ledger.sink]]` of kind postgres."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    url: str = Field(
+        pattern="^postgres(ql)?://", description="postgresql://USER@HOST/DATABASE; no password"
+    )
+
+
+class PostgresSink(LedgerSink):
+    """Rows in the table `modgate_usage`, units a row each in the view `modgate_usage_units`."""
+
+    name: ClassVar[str] = "postgres"
+    config_type: ClassVar[type[BaseModel]] = PostgresConfig
+
+    def __init__(
+        self, config: PostgresConfig, *, folder: Path, password: Secret | None = None
+    ) -> None:
+        try:
+            import asyncpg
+        except ImportError:
+            raise ValueError("a sink in Postgres needs modgate[postgres]") from None
+        del folder
+        self._connect = asyncpg.connect
+        self._url = config.url
+        self._password = password
+        self._db: Connection | None = None
+
+    async def open(self) -> Sequence[Cursor]:
+        """See `LedgerSink`."""
+        self._db = db = await self._connect(
+            self._url,
+            password=self._password.reveal() if self._password is not None else None,
+            timeout=CONNECT_S,
+            command_timeout=COMMAND_S,
+        )
+        async with db.transaction():
+            await db.execute(f"SELECT pg_advisory_xact_lock({LOCK})")
+            await db.execute(SCHEMA)
+            version = await db.fetchval("SELECT version FROM modgate_schema")
+            if version is None:
+                await db.execute("INSERT INTO modgate_schema VALUES ($1)", SCHEMA_VERSION)
+            elif version > SCHEMA_VERSION:
+                raise SinkDown(f"its tables are of version {version}, this gateway knows 1")
+        return [
+            Cursor(
+                writer=each["writer"],
+                segment=each["segment"],
+                offset=each["position"],
+                frames=each["frames"],
+                last=each["last"],
+                at=each["at"],
+            )
+            for each in await db.fetch(CURSORS)
+        ]
+
+    async def write(self, shipment: Shipment) -> None:
+        """See `LedgerSink`."""
+        db, cursor = self._db, shipment.cursor
+        assert db is not None, "opened first"
+        place = (cursor.segment, cursor.offset, cursor.frames)
+        async with db.transaction():
+            if shipment.rows:
+                await db.executemany(INSERT, [values_of(row) for row in shipment.rows])
+            await db.execute(MOVE, cursor.writer, *place, cursor.last, cursor.at)
+
+    async def close(self) -> None:
+        """See `LedgerSink`."""
+        db, self._db = self._db, None
+        if db is not None:
+            try:
+                await db.close(timeout=CONNECT_S)
+            except BaseException:
+                db.terminate()
+                raise

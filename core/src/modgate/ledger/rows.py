@@ -1,0 +1,86 @@
+"""Frames as a sink keeps them: one row for each end and each adjustment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from modgate.api.json import JsonObject
+from modgate.api.shipment import UsageRow
+from modgate.ledger.frames import Frame, Kind
+from modgate.ledger.records import Adjusted, Ended
+
+_ends = msgspec.msgpack.Decoder(Ended)
+_adjustments = msgspec.msgpack.Decoder(Adjusted)
+NOWHERE: JsonObject = {}
+
+
+def rows_of(frames: Iterable[Frame], writer: str) -> Iterator[UsageRow]:
+    """The rows of frames; what opens or anchors has none."""
+    for each in frames:
+        if each.kind is Kind.END:
+            yield end_row(_ends.decode(each.payload), writer)
+        elif each.kind is Kind.ADJUST:
+            yield adjust_row(_adjustments.decode(each.payload), writer)
+
+
+def end_row(end: Ended, writer: str) -> UsageRow:
+    """The row of a request's end."""
+    answered = _answered(end.attempts)
+    return UsageRow(
+        request_id=end.id,
+        kind="end",
+        sequence=0,
+        writer=writer,
+        began=end.wall,
+        ended=end.wall + end.duration_s,
+        tenant=end.tenant,
+        key_id=end.key_id,
+        model=end.model,
+        modality=end.modality,
+        operation=end.operation,
+        route=end.route,
+        surface=end.surface,
+        slo=end.slo,
+        region=answered.get("region", ""),
+        backend=answered.get("backend", ""),
+        stream=end.stream,
+        ending=end.ending,
+        status=end.status,
+        error=end.error,
+        first_byte_s=end.first_byte_s,
+        exact=end.exact,
+        measured_by=end.by,
+        trace_id=end.trace_id,
+        units=end.units,
+        reserved=end.reserved,
+        attempts=end.attempts,
+    )
+
+
+def adjust_row(said: Adjusted, writer: str) -> UsageRow:
+    """The row of a correction."""
+    return UsageRow(
+        request_id=said.id,
+        kind="adjust",
+        sequence=said.sequence,
+        writer=writer,
+        began=said.wall,
+        ended=said.wall,
+        tenant=said.tenant,
+        key_id=said.key_id,
+        model=said.model,
+        modality=said.modality,
+        reason=said.reason,
+        note=said.note,
+        units=said.units,
+    )
+
+
+def _answered(attempts: list[JsonObject]) -> JsonObject:
+    """The attempt that answered, else the last."""
+    for each in reversed(attempts):
+        if each.get("state") == "ok":
+            return each
+    return attempts[-1] if attempts else NOWHERE

@@ -1,0 +1,43 @@
+"""All sinks of a ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from modgate.api.secret import Secret
+from modgate.api.shipment import LedgerSink
+from modgate.clock import Clock
+from modgate.ledger.postgres_sink import PostgresSink
+from modgate.ledger.shipper import CLOSE_S, Shipper
+from modgate.ledger.sqlite_sink import SqliteSink
+from modgate.ledger.writer import Ledger
+
+Make = Callable[[], LedgerSink]
+
+
+def built_in() -> dict[str, type[LedgerSink]]:
+    """The sinks that need no plugin, by kind."""
+    return {kind.name: kind for kind in (SqliteSink, PostgresSink)}
+
+
+@dataclass(slots=True, eq=False)
+class Shipping:
+    """The shippers, each on its own; none of them may hold up another or a request."""
+
+    shippers: Sequence[Shipper] = ()
+
+    @classmethod
+    def of(cls, sinks: Mapping[str, Make], ledger: Ledger, key: Secret, clock: Clock) -> Shipping:
+        """Shippers to sinks by name, begun."""
+        made = [Shipper(name, make, ledger, key, clock) for name, make in sinks.items()]
+        for shipper in made:
+            shipper.start()
+        return cls(made)
+
+    def close(self, within_s: float = CLOSE_S) -> None:
+        """Ship what is left and stop; the ledger is closed by then."""
+        for shipper in self.shippers:
+            shipper.stop()
+        for shipper in self.shippers:
+            shipper.close(within_s)

@@ -1,0 +1,94 @@
+"""The embedded sink: one SQLite file."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from modgate.api.secret import Secret
+from modgate.api.shipment import Cursor, LedgerSink, Shipment, SinkDown
+from modgate.ledger.columns import insert, values_of
+
+SCHEMA_VERSION = 1
+FILE = "usage.sqlite"
+BUSY_S = 5.0
+
+SCHEMA = files("modgate.ledger").joinpath("usage_sqlite.sql").read_text()
+INSERT = insert(lambda number, _: f"?{number}")
+MOVE = """\
+INSERT INTO modgate_cursors (writer, segment, position, frames, last, at) VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT (writer) DO UPDATE SET segment = excluded.segment, position = excluded.position,
+  frames = excluded.frames, last = excluded.last, at = excluded.at
+WHERE (excluded.segment, excluded.position) > (segment, position)
+"""
+
+
+class SqliteConfig(BaseModel):
+    """`[[ledger.sink]]` of kind sqlite."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: Path | None = Field(None, description="the file; default usage.sqlite beside the ledger")
+
+
+class SqliteSink(LedgerSink):
+    """Rows in the table `modgate_usage`, units a row each in the view `modgate_usage_units`."""
+
+    name: ClassVar[str] = "sqlite"
+    config_type: ClassVar[type[BaseModel]] = SqliteConfig
+
+    def __init__(
+        self, config: SqliteConfig, *, folder: Path, password: Secret | None = None
+    ) -> None:
+        del password
+        self._path = config.path or folder / FILE
+        self._db: sqlite3.Connection | None = None
+
+    async def open(self) -> Sequence[Cursor]:
+        """See `LedgerSink`."""
+        fresh = not self._path.exists()
+        self._db = db = sqlite3.connect(self._path, timeout=BUSY_S, isolation_level=None)
+        if fresh:
+            self._path.chmod(0o600)
+        # A cursor is an acknowledgement: it must be on disk when it is given.
+        db.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;")
+        [(version,)] = db.execute("PRAGMA user_version")
+        if version > SCHEMA_VERSION:
+            raise SinkDown(f"its tables are of version {version}, this gateway knows 1")
+        db.executescript(
+            f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+        )
+        found = db.execute(
+            "SELECT writer, segment, position, frames, last, at FROM modgate_cursors"
+        )
+        return [
+            Cursor(writer=w, segment=s, offset=o, frames=f, last=last, at=at)
+            for w, s, o, f, last, at in found
+        ]
+
+    async def write(self, shipment: Shipment) -> None:
+        """See `LedgerSink`."""
+        db = self._db
+        assert db is not None, "opened first"
+        rows, cursor = [values_of(row) for row in shipment.rows], shipment.cursor
+        place = (cursor.segment, cursor.offset, cursor.frames)
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            db.executemany(INSERT, rows)
+            db.execute(MOVE, (cursor.writer, *place, cursor.last, cursor.at))
+            db.execute("COMMIT")
+        except BaseException:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise
+
+    async def close(self) -> None:
+        """See `LedgerSink`."""
+        db, self._db = self._db, None
+        if db is not None:
+            db.close()

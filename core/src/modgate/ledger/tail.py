@@ -1,0 +1,133 @@
+"""Reading on behind a writer: what the disk has, piece by piece, each proven by the chain."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from modgate.api.secret import Secret
+from modgate.ledger.disk import NOWHERE, Position
+from modgate.ledger.frames import (
+    FRAME_HEAD,
+    PAYLOAD_AT_MOST,
+    Frame,
+    Tampered,
+    Torn,
+    read_frames,
+    read_head,
+)
+from modgate.ledger.segments import HEAD_AT_MOST, segments
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """Frames in order, and the position behind them."""
+
+    frames: list[Frame]
+    behind: Position
+
+
+class Tail:
+    """Reads a worker's segments from a position on.
+
+    `skipped`: segments that were dropped before they were read.
+    """
+
+    def __init__(
+        self, directory: Path, worker: str, key: Secret | None, position: Position
+    ) -> None:
+        self._directory = directory
+        self._worker = worker
+        self._key = key
+        self.position = position
+        self.skipped = 0
+
+    def read(self, until: Position, at_most: int) -> Piece | None:
+        """The next frames, of about `at_most` bytes; None when there are none before `until`.
+
+        Tampered for a broken chain.  The position moves when the piece is `done`.
+        """
+        here, paths = self.position, segments(self._directory, self._worker)
+        while here.segment <= until.segment:
+            path = paths.get(here.segment)
+            try:
+                end = path.stat().st_size if path is not None else 0
+            except FileNotFoundError:  # dropped a moment ago
+                end = 0
+            if here.segment == until.segment:
+                end = min(end, until.offset)
+            if path is not None and here.offset < end:
+                return self._piece(path, here, end, at_most)
+            following = [number for number in paths if number > here.segment]
+            if not following or here.segment == until.segment:
+                return None
+            here = self._next(here, min(following), paths)
+        return None
+
+    def _next(self, here: Position, number: int, paths: dict[int, Path]) -> Position:
+        """The beginning of a later segment, which must follow where the one before ended."""
+        with paths[number].open("rb") as file:
+            header, offset = read_head(file.read(HEAD_AT_MOST))
+        if here != NOWHERE and number == here.segment + 1 and here.segment in paths:
+            if header.last != here.last:
+                raise Tampered(0)
+        elif here != NOWHERE:
+            self.skipped += number - here.segment - (here.segment in paths)
+        return Position(number, offset, 0, header.last)
+
+    def _piece(self, path: Path, here: Position, end: int, at_most: int) -> Piece:
+        size = min(end - here.offset, at_most)
+        while True:
+            frames = list(_whole(_bytes(path, here.offset, size), self._key, here.last))
+            if frames or size >= end - here.offset or size > PAYLOAD_AT_MOST + FRAME_HEAD:
+                break
+            size *= 2
+        if not frames:
+            raise Tampered(here.offset)
+        behind = Position(
+            here.segment,
+            here.offset + frames[-1].end,
+            here.frames + len(frames),
+            frames[-1].chain,
+        )
+        return Piece(frames=frames, behind=behind)
+
+    def done(self, piece: Piece) -> None:
+        """A piece is dealt with: the next one comes behind it."""
+        self.position = piece.behind
+
+
+def _whole(data: bytes, key: Secret | None, last: bytes) -> Iterator[Frame]:
+    """The frames that are whole; the rest is read with the next piece."""
+    try:
+        yield from read_frames(data, 0, key, last)
+    except Torn:
+        return
+
+
+def _bytes(path: Path, offset: int, size: int) -> bytes:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.pread(fd, size, offset)
+    finally:
+        os.close(fd)
+
+
+def chain_at(directory: Path, worker: str, segment: int, offset: int) -> bytes | None:
+    """The chain of the frame that ends at an offset; None where none ends there."""
+    path = segments(directory, worker).get(segment)
+    if path is None:
+        return None
+    data = path.read_bytes()
+    try:
+        header, behind = read_head(data)
+        if behind == offset:
+            return header.last
+        for each in read_frames(data, behind, None, header.last):
+            if each.end == offset:
+                return each.chain
+    except (Torn, Tampered):
+        return None
+    return None

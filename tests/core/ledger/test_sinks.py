@@ -1,0 +1,217 @@
+"""The sinks of the core, on a real file and a real server: rows once, cursors with them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+import asyncpg
+import msgspec
+import pytest
+from rigs.ledger import WALL, receipt
+from servers import Server, postgres
+
+from modgate.api.shipment import Cursor, LedgerSink, Shipment, SinkDown, UsageRow
+from modgate.api.sink import Attempt
+from modgate.ledger.columns import COLUMNS, values_of
+from modgate.ledger.postgres_sink import PostgresConfig, PostgresSink
+from modgate.ledger.records import Adjusted, ended_of
+from modgate.ledger.rows import adjust_row, end_row
+from modgate.ledger.sqlite_sink import SqliteConfig, SqliteSink
+
+GOLDEN = Path(__file__).parent / "golden"
+FAILED = Attempt(
+    call=0, backend="eu-1", region="eu", model="m", began_s=0.0, span="a" * 16, state="failed"
+)
+ANSWERED = Attempt(
+    call=0, backend="us-1", region="us", model="m", began_s=0.1, span="b" * 16, state="ok"
+)
+END = end_row(ended_of(receipt("req_1", attempts=(FAILED, ANSWERED))), "gw.00000001")
+ADJUST = adjust_row(
+    Adjusted(
+        id="req_1",
+        sequence=1,
+        wall=WALL + 60,
+        reason="correction",
+        tenant="acme",
+        units={"llm.output_tokens": -3},
+        note="counted twice",
+    ),
+    "gw.00000001",
+)
+
+
+def cursor(offset: int, *, segment: int = 1, writer: str = "gw.00000001") -> Cursor:
+    return Cursor(writer=writer, segment=segment, offset=offset, frames=2, last=b"c" * 16, at=WALL)
+
+
+class Database(Protocol):
+    """A sink's store, looked at from outside."""
+
+    def sink(self) -> LedgerSink: ...
+
+    async def rows(self, query: str) -> list[tuple[object, ...]]: ...
+
+
+class Sqlite:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def sink(self) -> LedgerSink:
+        return SqliteSink(SqliteConfig(), folder=self.folder)
+
+    async def rows(self, query: str) -> list[tuple[object, ...]]:
+        db = sqlite3.connect(self.folder / "usage.sqlite")
+        try:
+            return list(db.execute(query))
+        finally:
+            db.close()
+
+
+class Postgres:
+    def __init__(self, url: str, folder: Path) -> None:
+        self.url, self.folder = url, folder
+
+    def sink(self) -> LedgerSink:
+        return PostgresSink(PostgresConfig(url=self.url), folder=self.folder)
+
+    async def rows(self, query: str) -> list[tuple[object, ...]]:
+        db = await asyncpg.connect(self.url)
+        try:
+            return [tuple(each) for each in await db.fetch(query)]
+        finally:
+            await db.close()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with postgres(tmp_path_factory.mktemp("postgres")) as started:
+        yield started
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
+    if request.param == "sqlite":
+        return Sqlite(tmp_path)
+    made = Postgres(request.getfixturevalue("server").url, tmp_path)
+
+    async def emptied() -> None:
+        db = await asyncpg.connect(made.url)
+        await db.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+        await db.close()
+
+    asyncio.run(emptied())
+    return made
+
+
+async def kept(database: Database, *shipments: Shipment) -> None:
+    sink = database.sink()
+    await sink.open()
+    for each in shipments:
+        await sink.write(each)
+    await sink.close()
+
+
+async def test_a_row_has_what_an_invoice_needs(database: Database) -> None:
+    await kept(database, Shipment(rows=[END, ADJUST], cursor=cursor(100)))
+
+    [[tenant, key, model, region, backend, ending, exact, by, units]] = await database.rows(
+        "SELECT tenant, key_id, model, region, backend, ending, exact, measured_by, units "
+        "FROM modgate_usage WHERE kind = 'end'"
+    )
+    assert (tenant, key, model, ending, by) == ("acme", "k1", "chat", "ok", "engine")
+    assert (region, backend, bool(exact)) == ("us", "us-1", True)
+    assert json.loads(str(units)) == {"llm.output_tokens": 7, "llm.requests": 1}
+    summed = await database.rows(
+        "SELECT unit, sum(amount) FROM modgate_usage_units GROUP BY unit ORDER BY unit"
+    )
+    assert [(unit, int(str(total))) for unit, total in summed] == [
+        ("llm.output_tokens", 4),
+        ("llm.requests", 1),
+    ]
+
+
+async def test_what_comes_twice_is_there_once(database: Database) -> None:
+    shipment = Shipment(rows=[END, ADJUST], cursor=cursor(100))
+    await kept(database, shipment, shipment)
+    await kept(database, shipment)
+
+    assert await database.rows("SELECT count(*) FROM modgate_usage") == [(2,)]
+
+
+async def test_a_cursor_comes_back_and_never_goes_back(database: Database) -> None:
+    await kept(
+        database,
+        Shipment(rows=[], cursor=cursor(100)),
+        Shipment(rows=[], cursor=cursor(50)),
+        Shipment(rows=[], cursor=cursor(10, segment=2, writer="gw.00000002")),
+        Shipment(rows=[], cursor=cursor(900, segment=1, writer="gw.00000002")),
+    )
+    sink = database.sink()
+    found = {each.writer: each for each in await sink.open()}
+    await sink.close()
+
+    assert found == {
+        "gw.00000001": cursor(100),
+        "gw.00000002": cursor(10, segment=2, writer="gw.00000002"),
+    }
+
+
+async def test_rows_and_cursor_are_kept_together_or_not_at_all(database: Database) -> None:
+    bad = msgspec.structs.replace(cursor(100), last=None)
+    sink = database.sink()
+    await sink.open()
+    with pytest.raises((sqlite3.Error, asyncpg.PostgresError)):
+        await sink.write(Shipment(rows=[END], cursor=bad))
+    await sink.close()
+
+    assert await database.rows("SELECT count(*) FROM modgate_usage") == [(0,)]
+
+
+async def test_tables_of_a_version_to_come_are_left_alone(database: Database) -> None:
+    await kept(database, Shipment(rows=[END], cursor=cursor(100)))
+    if isinstance(database, Postgres):
+        db = await asyncpg.connect(database.url)
+        await db.execute("UPDATE modgate_schema SET version = 2")
+        await db.close()
+    else:
+        await database.rows("PRAGMA user_version = 2")
+    sink = database.sink()
+    with pytest.raises(SinkDown, match="version 2"):
+        await sink.open()
+    await sink.close()
+
+
+async def test_several_gateways_make_the_tables_at_once(database: Database) -> None:
+    sinks = [database.sink() for _ in range(5)]
+    await asyncio.gather(*(sink.open() for sink in sinks))
+    for sink in sinks:
+        await sink.close()
+
+    assert await database.rows("SELECT count(*) FROM modgate_cursors") == [(0,)]
+
+
+@pytest.mark.parametrize("row", [END, ADJUST], ids=["end", "adjust"])
+def test_a_row_is_that_of_the_golden_file(row: UsageRow) -> None:
+    golden = json.loads((GOLDEN / "rows.json").read_text())
+
+    assert dict(zip(COLUMNS, values_of(row), strict=True)) == golden[row.kind]
+
+
+@pytest.mark.parametrize("make", [Sqlite, Postgres])
+def test_the_tables_have_the_columns_of_a_row(make: Callable[..., Database]) -> None:
+    name = f"usage_{make.__name__.lower()}.sql"
+    text = Path(__file__).parents[3] / "core/src/modgate/ledger" / name
+    table = text.read_text().partition("modgate_usage (")[2].partition("PRIMARY")[0]
+
+    assert tuple(line.split()[0] for line in table.strip().splitlines()) == COLUMNS
+
+
+def test_a_usage_file_is_its_owners_alone(tmp_path: Path) -> None:
+    asyncio.run(kept(Sqlite(tmp_path), Shipment(rows=[END], cursor=cursor(1))))
+
+    assert (tmp_path / "usage.sqlite").stat().st_mode & 0o777 == 0o600
