@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import threading
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from oracle import requests as ask
 from oracle.client import send
 from oracle.engine import ScriptedEngine
 from pydantic import BaseModel
+from rigs.sinks import until
 
 from modgate.errors import ConfigError
 from modgate.ledger.reader import rows
@@ -122,6 +124,8 @@ async def test_a_plugins_sink_that_is_down_is_told_and_gets_everything_later(
     )
     try:
         assert await asked(running, 3) == [200] * 3
+        [shipper] = running.app.state.shipping.shippers
+        await asyncio.to_thread(until, lambda: bool(shipper.error))
         status, ready, _ = await page(running, "/health/ready")
         _, _, metrics = await page(running, "/metrics")
         store.down = False
