@@ -234,6 +234,7 @@ class Bill:
             if draft.modality:
                 self._state.ledger.ended(receipt)
         self._state.observer.observe(receipt)
+        self.own = None  # it holds the run, which holds the request
 
     def _last_usage(self) -> Usage:
         """A plugin whose usage fails must not lose the bill: the reserve stands."""

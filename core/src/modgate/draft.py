@@ -30,7 +30,7 @@ ATTEMPTS_AT_MOST = 4096
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Try:
-    """One attempt while it lives."""
+    """One attempt while it lives.  `zero`: when the request began, by `now`."""
 
     call: int
     backend: str
@@ -39,6 +39,7 @@ class Try:
     model: str
     span: str
     now: Callable[[], float]
+    zero: float
     began_s: float
     reply: ReplyKind = "whole"
     sent: bool = False
@@ -52,13 +53,13 @@ class Try:
     def saw_event(self) -> None:
         """The first event came."""
         if self.first_s is None:
-            self.first_s = self.now()
+            self.first_s = self.now() - self.zero
 
     def end(self, state: State, error: GatewayError | None = None) -> bool:
         """The attempt ended; False when it had ended before."""
         if self.ended_s is not None:
             return False
-        self.ended_s = self.now()
+        self.ended_s = self.now() - self.zero
         self.state = state
         self.error = error.code if error is not None else ""
         return True
@@ -136,7 +137,8 @@ class Draft:
             family=backend.family,
             model=model,
             span=self.trace.child(),
-            now=self.elapsed,
+            now=self.now,
+            zero=self.began,
             began_s=self.elapsed(),
         )
         self._last[index] = tried

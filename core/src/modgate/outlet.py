@@ -23,7 +23,11 @@ SSE_HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 
 
 class Outlet:
-    """One request's way out.  `extra()` gives the headers known by then: rates, demo, CORS."""
+    """One request's way out.  `extra()` gives the headers known by then: rates, demo, CORS.
+
+    `close` lets go of whoever gave it, so that a request's memory is free when it ends: the
+    collector need not find it.
+    """
 
     def __init__(
         self,
@@ -187,9 +191,14 @@ class Outlet:
             await asyncio.wait([self._ping])
 
     def close(self) -> None:
-        """Stop watching."""
+        """Stop watching; nothing is sent any more."""
+        self._extra, self._touch = dict, _nothing
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         if self._ping is not None:
             self._ping.cancel()
+
+
+def _nothing() -> None:
+    pass

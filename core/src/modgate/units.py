@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import ItemsView, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import ceil
+from typing import TypeVar, overload
+
+T = TypeVar("T")
 
 REQUESTS, BYTES_IN, BYTES_OUT = "requests", "bytes_in", "bytes_out"
 
@@ -79,6 +82,14 @@ class Units(Mapping[str, int]):
     def __getitem__(self, name: str) -> int:
         return self._counts[name]
 
+    @overload
+    def get(self, name: str, default: None = None, /) -> int | None: ...
+    @overload
+    def get(self, name: str, default: int | T, /) -> int | T: ...
+    def get(self, name: str, default: object = None, /) -> object:
+        """The count of a unit; the same as the mapping's own, without a lookup that raises."""
+        return self._counts.get(name, default)
+
     def items(self) -> ItemsView[str, int]:
         """The counts by name."""
         return self._counts.items()
@@ -132,7 +143,10 @@ class Units(Mapping[str, int]):
 
     def work(self, weights: Mapping[str, float]) -> float:
         """Scheduling work: the weighted sum of the units that have a weight."""
-        return sum(weights.get(name, 0.0) * count for name, count in self._counts.items())
+        work = 0.0
+        for name, count in self._counts.items():
+            work += weights.get(name, 0.0) * count
+        return work
 
 
 NOTHING = Units()

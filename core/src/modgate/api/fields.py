@@ -63,11 +63,10 @@ class Fields:
         assert self._body is not None, "only the fields of a whole body can be passed on"
         return self._body.put(**keys)
 
-    def _given(self, name: str, default: object) -> Json:
-        value = self.values.get(name)
-        if value is None and default is ...:
+    def _absent(self, name: str, default: object) -> object:
+        if default is ...:
             raise self.fault(name, "missing_required_parameter", f"'{self._at}{name}' is required")
-        return value
+        return default
 
     def wrong(self, name: str, wanted: str) -> GatewayError:
         """The error for a value of another type: `wanted` reads `a string`."""
@@ -83,9 +82,9 @@ class Fields:
         self, name: str, default: object = ..., *, at_most: int | None = None, empty: bool = False
     ) -> object:
         """A string; `at_most` is in Unicode code points, `empty` allows the empty one."""
-        value = self._given(name, default)
+        value = self.values.get(name)
         if value is None:
-            return default
+            return self._absent(name, default)
         if not isinstance(value, str):
             raise self.wrong(name, "a string")
         if not value and not empty:
@@ -103,9 +102,9 @@ class Fields:
     def choice(self, name: str, options: Collection[str], default: T) -> str | T: ...
     def choice(self, name: str, options: Collection[str], default: object = ...) -> object:
         """One of a few words."""
-        value = self._given(name, default)
+        value = self.values.get(name)
         if value is None:
-            return default
+            return self._absent(name, default)
         if not isinstance(value, str) or value not in options:
             raise self.fault(
                 name,
@@ -131,9 +130,9 @@ class Fields:
         at_most: int | None = None,
     ) -> object:
         """A whole number within bounds."""
-        value = self._given(name, default)
+        value = self.values.get(name)
         if value is None:
-            return default
+            return self._absent(name, default)
         if self._loose and isinstance(value, str):
             try:
                 value = int(value)
@@ -163,9 +162,9 @@ class Fields:
         at_most: float | None = None,
     ) -> object:
         """A finite number within bounds."""
-        value = self._given(name, default)
+        value = self.values.get(name)
         if value is None:
-            return default
+            return self._absent(name, default)
         if self._loose and isinstance(value, str):
             try:
                 value = float(value)
@@ -194,9 +193,9 @@ class Fields:
     def flag(self, name: str, default: T) -> bool | T: ...
     def flag(self, name: str, default: object = ...) -> object:
         """True or false."""
-        value = self._given(name, default)
+        value = self.values.get(name)
         if value is None:
-            return default
+            return self._absent(name, default)
         if self._loose and isinstance(value, str) and value.lower() in _TRUE | _FALSE:
             return value.lower() in _TRUE
         if not isinstance(value, bool):
@@ -215,9 +214,9 @@ class Fields:
         self, name: str, default: object = ..., *, at_most: int | None = None, empty: bool = False
     ) -> object:
         """A list, by its length; `empty` allows the empty one."""
-        value = self._given(name, default)
+        value = self.values.get(name)
         if value is None:
-            return default
+            return self._absent(name, default)
         if self._loose and isinstance(value, str):
             value = [value]
         if not isinstance(value, list):
@@ -244,9 +243,9 @@ class Fields:
     def inner(self, name: str, default: T) -> Fields | T: ...
     def inner(self, name: str, default: object = ...) -> object:
         """An object, as fields of its own."""
-        value = self._given(name, default)
+        value = self.values.get(name)
         if value is None:
-            return default
+            return self._absent(name, default)
         if not isinstance(value, dict):
             raise self.wrong(name, "an object")
         return Fields(value, at=f"{self._at}{name}.", loose=self._loose, fault=self._fault)

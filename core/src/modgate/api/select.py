@@ -25,7 +25,10 @@ class Target:
 
     def seconds(self, size: Units) -> float:
         """The target for work of this size."""
-        return self.base_s + sum(each * size.get(name, 0) for name, each in self.per_unit.items())
+        seconds = self.base_s
+        for name, each in self.per_unit.items():
+            seconds += each * size.get(name, 0)
+        return seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -58,7 +58,7 @@ class ChatDialect(Dialect):
     def __init__(self, call: Call, served: Served) -> None:
         super().__init__(call, served)
         self._begun = self._finished = False
-        self._template = Template(self.worded)
+        self._template = Template()
 
     def encode(self) -> Outgoing:
         """The body with the engine's name; `/tokenize` only where the family has it."""
@@ -106,7 +106,7 @@ class ChatDialect(Dialect):
         if has_finished(data):
             self._finished = True
         elif self.call.reply == "sse":
-            self._template.learn(data)
+            self._template.learn(data, self.worded)
         return (event,)
 
     def begins(self, event: Event) -> None:

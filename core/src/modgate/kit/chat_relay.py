@@ -98,7 +98,7 @@ class ChatRelay(Relay):
         self._least = least
         self._extra = extra or Units()
         self._styled = style.styled
-        self._template = Template(self._written)
+        self._template = Template()
         self._counted = 0
         self._fed = False
         self._final = False
@@ -128,7 +128,7 @@ class ChatRelay(Relay):
         texts = len(_TEXT.findall(data)) or (1 if _REASONING.search(data) else 0)
         self._counted += texts
         if texts == 1 and (b'"usage"' not in plain or plain.endswith(_LAST_NULL_USAGE)):
-            self._template.learn(plain)
+            self._template.learn(plain, self._written)
         return (_event(self._styled(data)),)
 
     def _written(self, data: bytes) -> bytes:

@@ -22,10 +22,9 @@ _LESSONS = 16  # in a row without use: a stream whose chunks are never alike is 
 class Template:
     """Of one stream and one pure function of its chunks."""
 
-    __slots__ = ("_back", "_front", "_lessons", "_made", "_parts", "_size")
+    __slots__ = ("_back", "_front", "_lessons", "_parts", "_size")
 
-    def __init__(self, made: Callable[[bytes], bytes]) -> None:
-        self._made = made
+    def __init__(self) -> None:
         self._front, self._back = _MARK, b""
         self._size = len(_MARK)
         self._parts: list[bytes] = []
@@ -40,8 +39,8 @@ class Template:
                 return text.join(self._parts)
         return None
 
-    def learn(self, data: bytes) -> None:
-        """Study a chunk that was found to be plain: one text, and nothing to be noted."""
+    def learn(self, data: bytes, made: Callable[[bytes], bytes]) -> None:
+        """Study what the function makes of a plain chunk: one text, and nothing to be noted."""
         if self._lessons == 0 or (data.startswith(self._front) and data.endswith(self._back)):
             return
         self._lessons -= 1
@@ -49,7 +48,7 @@ class Template:
         if found is None or _TEXT.search(data, found.end()) is not None or _MARK in data:
             return
         front, back = data[: found.start(1)], data[found.end(1) :]
-        parts = self._made(front + _MARK + back).split(_MARK)
+        parts = made(front + _MARK + back).split(_MARK)
         if len(parts) > 1:
             self._parts = parts
             self._front, self._back, self._size = front, back, len(front)
