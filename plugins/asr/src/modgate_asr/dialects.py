@@ -229,6 +229,16 @@ class Speaches(AsrHome):
         super().__init__(call, served)
         self._said: list[str] = []
 
+    def encode(self) -> Outgoing:
+        """With times of segments: unasked it gives one segment for all between two long pauses."""
+        outgoing = super().encode()
+        names = {part.name: part.content for part in outgoing.body.parts}
+        whole = names.get("response_format") == b"verbose_json"
+        if not whole or "without_timestamps" in names or self.call.path.endswith("/translations"):
+            return outgoing
+        body = outgoing.body.put(without_timestamps="false")
+        return Outgoing(path=outgoing.path, body=body, reply=outgoing.reply)
+
     def decode(self, event: Event) -> Iterable[Event]:
         """A segment without a type is a delta; its blanks were cut off."""
         passed = super().decode(event)
