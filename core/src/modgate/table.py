@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -26,6 +27,7 @@ from modgate.errors import (
 from modgate.host.load import Loaded
 from modgate.http.surfaces import Superset
 
+SHOWN_PATH = re.compile(r"(/[A-Za-z0-9._:-]{0,32}){1,8}")
 SPOKEN_AFTER_AN = ("a", "e", "i", "o", "u", "llm")
 
 
@@ -80,7 +82,7 @@ class Table:
         """The route of a path; NotFound."""
         route = self.routes.get(path) or self.routes.get(path.rstrip("/"))
         if route is None:
-            raise NotFound(f"unknown request URL: {method} {path[:200]}")
+            raise NotFound(f"unknown request URL: {method} {_shown(path)}")
         return route
 
     def visible(self, caller: Caller, modalities: Iterable[str] | None = None) -> list[Model]:
@@ -208,3 +210,8 @@ def table_of(loaded: Loaded, models: Iterable[Model]) -> Table:
         default_models=defaults,
         paths_by_modality=paths,
     )
+
+
+def _shown(path: str) -> str:
+    """A path of words; one with something long in it may be a key that was put into a URL."""
+    return path if SHOWN_PATH.fullmatch(path) else "a path that is not shown"

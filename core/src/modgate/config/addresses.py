@@ -106,6 +106,13 @@ def _origin(text: str) -> str:
     return text
 
 
+def _store(text: str) -> str:
+    """Not what the URL of a store is, which the store says; only that it keeps no secret."""
+    if urlsplit(text).password is not None or "password=" in text:
+        raise ValueError("names a password, which would be shown: it goes into 'password'")
+    return text
+
+
 def _endpoint(text: str) -> str:
     if base_url(text):
         raise ValueError('reads "http://collector:4318": http or https, and a host')
@@ -120,3 +127,4 @@ Address = Annotated[
 Network = Annotated[str, AfterValidator(_network)]
 WebOrigin = Annotated[str, AfterValidator(_origin)]
 Endpoint = Annotated[str, AfterValidator(_endpoint)]
+StoreUrl = Annotated[str, AfterValidator(_store)]

@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from modgate.api.json import Json, JsonObject
-from modgate.config.addresses import Address, Endpoint, HostPort, Network, WebOrigin
+from modgate.config.addresses import Address, Endpoint, HostPort, Network, StoreUrl, WebOrigin
 from modgate.config.policy_section import PolicySection
 from modgate.config.schema_auth import Auth
 from modgate.config.schema_ledger import LedgerSection
@@ -101,7 +101,7 @@ class TimeoutsSection(BaseModel):
 class LimitStoreSection(Section):
     """Where gateways share the levels of their tenants' limits.  Static."""
 
-    url: str = Field(description="redis://HOST:PORT, rediss://..., or unix:///PATH")
+    url: StoreUrl = Field(description="redis://HOST:PORT, rediss://..., or unix:///PATH")
     password: SecretValue | None = Field(None, description="the store's password")
     deadline: Duration = Field(0.025, description="a store that is slower is done without")
     replicas: int = Field(1, ge=1, description="gateways that share, at least; more are counted")

@@ -19,9 +19,20 @@ import time
 from pathlib import Path
 
 from modgate.api.engine import LocalEngine
+from modgate.tracebacks import traceback_of
 
 PR_SET_PDEATHSIG = 1
 LISTENING_WITHIN_S = 120.0
+
+
+class _Plain(logging.Formatter):
+    """For standard error, whose end the gateway logs when the process dies."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """A line, and of an exception its place and kind: its text may be what a client sent."""
+        if record.exc_info and record.exc_info[1] is not None:
+            record.exc_text = traceback_of(record.exc_info[1])
+        return super().format(record)
 
 
 class Reporter:
@@ -43,7 +54,9 @@ def main(spec_text: str) -> int:
     """Run one engine until the process ends."""
     spec = json.loads(spec_text)
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    target = logging.StreamHandler(sys.stderr)
+    target.setFormatter(_Plain(logging.BASIC_FORMAT))
+    logging.basicConfig(level=logging.WARNING, handlers=[target])
     reporter = Reporter(spec["report"])
     module, _, name = spec["engine"].partition(":")
     kind: type[LocalEngine] = getattr(importlib.import_module(module), name)

@@ -1,6 +1,7 @@
 """Logs: JSON lines, one per request and one per change of state, written off the event loop.
 
-Nothing that looks like a key or a body leaves: every text is redacted, whatever put it there.
+Nothing that looks like a key or a body leaves: every text is redacted, whatever put it there, and
+of an exception only its place and kind are told (tracebacks.py).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import TextIO
 import orjson
 
 from modgate.api.json import Json, JsonObject
+from modgate.tracebacks import traceback_of
 
 QUEUE_AT_MOST = 10_000
 TEXT_AT_MOST = 2_000
@@ -60,9 +62,9 @@ class JsonFormatter(logging.Formatter):
         for name, value in vars(record).items():
             if name not in _STANDARD and not name.startswith("_"):
                 line[name] = _clean(value)
-        if record.exc_info:
+        if record.exc_info and record.exc_info[1] is not None:
             # Before the cut: what is left of a key that it goes through is not known for one.
-            text = _SECRETS.sub("[redacted]", self.formatException(record.exc_info))
+            text = _SECRETS.sub("[redacted]", traceback_of(record.exc_info[1]))
             line["exception"] = text[-TEXT_AT_MOST:]
         try:
             return orjson.dumps(line, default=str).decode()

@@ -171,14 +171,15 @@ def canonical_host(host: str) -> str:
 
 
 def _named(entry: str) -> Origin:
+    told = "this" if "@" in entry else f"'{entry.partition('?')[0]}'"  # no password, no signature
     try:
         url = Url.parse(entry)
     except ValueError as error:
         raise ValueError(
-            f"'{entry}' is not an origin such as https://files.example: {error}"
+            f"{told} is not an origin such as https://files.example: {error}"
         ) from None
     if url.path != "/" or url.query:
-        raise ValueError(f"'{entry}' is not an origin: leave out what follows the host and port")
+        raise ValueError(f"{told} is not an origin: leave out what follows the host and port")
     return url.origin
 
 

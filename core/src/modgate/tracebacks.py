@@ -1,0 +1,43 @@
+"""Tracebacks that may be written down: where something failed, and not what it said.
+
+What a plugin or a library puts into an exception is often a part of what the client sent (a
+`KeyError` of its text, a `ValidationError` with its input), or a key.  So an exception's text is
+kept only where it is written by the interpreter, by the system, or by our own rules for messages.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator
+
+from modgate.errors import ConfigError, GatewayError, PluginError
+
+SPEAKING = (
+    *(AttributeError, ImportError, IndexError, MemoryError, NameError, OSError, RecursionError),
+    *(TypeError, ZeroDivisionError, ConfigError, GatewayError, PluginError),
+)
+CHAIN_AT_MOST = 10
+FRAMES_AT_MOST = 30
+WITHHELD = "(its text is withheld)"
+
+
+def traceback_of(error: BaseException) -> str:
+    """The frames of an exception and of those that it came of, the first cause first."""
+    return "\n".join(_told(each) for each in reversed(list(_chain(error))))
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    here: BaseException | None = error
+    while here is not None and id(here) not in seen and len(seen) < CHAIN_AT_MOST:
+        seen.add(id(here))
+        yield here
+        if isinstance(here, BaseExceptionGroup):
+            yield from here.exceptions[:CHAIN_AT_MOST]
+        here = here.__cause__ or (None if here.__suppress_context__ else here.__context__)
+
+
+def _told(error: BaseException) -> str:
+    frames = "".join(traceback.format_tb(error.__traceback__, -FRAMES_AT_MOST))
+    said = f": {error}" if isinstance(error, SPEAKING) else f" {WITHHELD}" if str(error) else ""
+    return f"Traceback:\n{frames}{type(error).__name__}{said}"
