@@ -1,19 +1,24 @@
-"""The parts of a snapshot that tokens take: who checks callers' tokens, and who signs our own.
+"""The parts of a snapshot that know callers by more than keys, and say who we are ourselves.
 
-They come with the extra `jwt`, which is imported only where the file asks for it.
+What is for tokens comes with the extra `jwt`, which is imported only where the file asks for it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from modgate.api.auth import Policy
+from modgate.api.authenticator import AnyAuthenticator, Doorman
 from modgate.api.issuer import Issuer, Signing
 from modgate.api.surface import dump
+from modgate.auth.others import Other
 from modgate.auth.verdict import Checker
-from modgate.errors import Problem
+from modgate.errors import PluginError, Problem
+from modgate.host.installed import Origin
 from modgate.state import State
+from modgate.upstream import documents
 
 if TYPE_CHECKING:
     from modgate.auth.signing import Signature
@@ -21,6 +26,7 @@ if TYPE_CHECKING:
 MISSING = "needs modgate[jwt]: pip install 'modgate[jwt]'"
 NO_KEYS = dump({"keys": []})
 
+Kinds = Mapping[str, tuple[Origin, type[AnyAuthenticator]]]
 PolicyOf = Callable[[str], Policy | None]
 Wrong = Callable[[tuple[str | int, ...], str], Problem]
 
@@ -59,6 +65,29 @@ def token_checkers(issuers: Sequence[Issuer], state: State, policy_of: PolicyOf)
     from modgate.auth.tokens import Tokens
 
     return [Tokens(issuers, state.key_sets(), policy_of)]
+
+
+def other_checkers(
+    doormen: Sequence[Doorman], kinds: Kinds, state: State, policy_of: PolicyOf
+) -> list[Checker]:
+    """The authenticators of plugins; PluginError for one that cannot be built."""
+    found: list[Checker] = []
+    for doorman in doormen:
+        origin, kind = kinds[doorman.kind]
+        try:
+            made = kind(doorman.config)
+            other = Other(
+                doorman.name,
+                made,
+                tenants=doorman.tenants,
+                policy_of=policy_of,
+                ask=partial(documents.look_up, ca=doorman.ca),
+                flights=state.lookups,
+            )
+        except Exception as error:
+            raise PluginError(str(origin), f"raised {type(error).__name__}: {error}") from error
+        found.append(other)
+    return found
 
 
 def signature(signing: Signing | None, state: State) -> Signature | None:

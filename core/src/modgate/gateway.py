@@ -40,7 +40,7 @@ from modgate.demo import LOCAL_GROUP, demo_models, local_backend, local_engines
 from modgate.dispatch import Dispatch
 from modgate.draft import Draft
 from modgate.engines.supervisor import EngineSpec
-from modgate.entrance import NO_KEYS, signature, token_checkers, token_problems
+from modgate.entrance import NO_KEYS, other_checkers, signature, token_checkers, token_problems
 from modgate.errors import ConfigError, LedgerUnavailable, PluginError, Problem
 from modgate.fleet.fleet import Fleet
 from modgate.host.installed import Installed, find, wanted
@@ -173,6 +173,7 @@ def plan(
         owners=owners,
         policies={name: kind for name, (_, kind) in loaded.policies.items()},
         sinks={name: kind.config_type for name, kind in loaded.sinks.items()},
+        authenticators={name: kind for name, (_, kind) in loaded.authenticators.items()},
         local={} if path is not None else demo_models(loaded, file.local.only),
     )
     keys = _opened(file, source, problems)
@@ -306,7 +307,8 @@ def gates(made: Plan, state: State, *, who: Roster, pepper: Secret) -> tuple[Gat
     open_ = admin.key is None and admin.keys is None and admin.address.loopback
     policies = {name: tenant.policy for name, tenant in who.tenants.items()}
     tokens = token_checkers(made.linked.issuers, state, policies.get)
-    return doors(keyring, state.attempts, key=admin.key, open_=open_, tokens=tokens)
+    others = other_checkers(made.linked.doormen, made.loaded.authenticators, state, policies.get)
+    return doors(keyring, state.attempts, key=admin.key, open_=open_, tokens=tokens, others=others)
 
 
 def _opener(state: State) -> Callable[[Draft], None]:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import pluggy
 
+from modgate.api.authenticator import AnyAuthenticator
 from modgate.api.dialect import Dialect
 from modgate.api.engine import LocalEngine
 from modgate.api.modality import AnyModality
@@ -102,6 +103,20 @@ def modgate_sinks() -> Sequence[type[LedgerSink]]:
     Answer: classes with a unique `name`.
     Obligations: `write` keeps rows and cursor together and for good before it returns, and passes
     over rows that are there already; a sink may do I/O, for it runs on a thread of its own.
+    Since: 0.1.
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def modgate_authenticators() -> Sequence[type[AnyAuthenticator]]:
+    """Who knows callers by credentials that are neither keys of modgate's nor tokens of an issuer.
+
+    When: after the modalities; each class is built once for every `[auth.plugin.*]` section that
+    names it.
+    Arguments: none.
+    Answer: classes with a unique `name`.
+    Obligations: `authenticate` is pure and does no I/O; what it must ask it yields as a Lookup.
     Since: 0.1.
     """
     raise NotImplementedError

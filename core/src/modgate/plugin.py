@@ -4,6 +4,16 @@ Everything that a plugin may import, besides `modgate.kit` and `modgate.testing`
 """
 
 from modgate.api.auth import Caller, Limits, Policy, Rate
+from modgate.api.authenticator import (
+    AnyAuthenticator,
+    Asking,
+    Authenticator,
+    Credential,
+    Document,
+    Identity,
+    Lookup,
+    Reject,
+)
 from modgate.api.body import Body, Content, File, Part, Slice
 from modgate.api.dialect import Dialect, Outgoing, engine_message, refusal_of
 from modgate.api.engine import DataWheel, LocalEngine, Report
@@ -43,9 +53,12 @@ __all__ = [
     "NOTHING",
     "SSE",
     "Allow",
+    "AnyAuthenticator",
     "AnyPolicy",
     "Ask",
+    "Asking",
     "Attempt",
+    "Authenticator",
     "Backend",
     "BadReply",
     "Batching",
@@ -53,11 +66,13 @@ __all__ = [
     "Call",
     "Caller",
     "Content",
+    "Credential",
     "Cursor",
     "DataWheel",
     "Decision",
     "Deny",
     "Dialect",
+    "Document",
     "Drawn",
     "Endpoint",
     "Event",
@@ -67,12 +82,14 @@ __all__ = [
     "Forbidden",
     "GatewayError",
     "Head",
+    "Identity",
     "Json",
     "JsonObject",
     "LedgerSink",
     "LimitReached",
     "Limits",
     "LocalEngine",
+    "Lookup",
     "Modality",
     "Model",
     "ModelFacts",
@@ -90,6 +107,7 @@ __all__ = [
     "Rate",
     "Receipt",
     "Refused",
+    "Reject",
     "Relay",
     "Report",
     "Request",

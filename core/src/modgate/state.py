@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 from modgate.api.select import Backend
 from modgate.auth.attempts import Attempts
+from modgate.auth.flights import Flights
+from modgate.auth.verdict import Bad, Good
 from modgate.clock import Clock
 from modgate.decoders.pool import Decoders
 from modgate.engines.supervisor import Engines
@@ -80,6 +82,7 @@ class State:
     _live: set[Exchange] = field(default_factory=set)
     _idle: asyncio.Event = field(default_factory=asyncio.Event)
     _gateway: Gateway | None = None
+    lookups: Flights[Good | Bad | None] = field(default_factory=Flights)
     _key_sets: KeySets | None = None
     pool: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(
@@ -214,6 +217,7 @@ class State:
             fetcher.close()
         if self._key_sets is not None:
             await self._key_sets.close()
+        await self.lookups.close()
         await self.decoders.close()
         await self.engines.close()
         self.pool.shutdown(wait=True)

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modgate.config.values import duration, rate, secret, size
+from modgate.api.secret import referenced
+from modgate.config.values import duration, rate, size
 
 calm = settings(derandomize=True, deadline=None, max_examples=200)
 
@@ -133,7 +134,7 @@ def test_every_whole_rate_is_read_back(count: int, times: str, period: str) -> N
 @calm
 @given(st.one_of(st.text(max_size=20), st.integers(), st.floats(), st.booleans(), st.none()))
 def test_a_value_that_cannot_be_read_is_a_value_error(written: object) -> None:
-    for read in (duration, size, rate, secret):
+    for read in (duration, size, rate, referenced):
         try:
             read(written)
         except ValueError:
@@ -143,13 +144,13 @@ def test_a_value_that_cannot_be_read_is_a_value_error(written: object) -> None:
 def test_a_secret_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MODGATE_TEST_PEPPER", "hidden")
 
-    assert secret({"env": "MODGATE_TEST_PEPPER"}).reveal() == "hidden"
+    assert referenced({"env": "MODGATE_TEST_PEPPER"}).reveal() == "hidden"
 
 
 def test_a_secret_comes_from_a_file_without_the_newline(tmp_path: Path) -> None:
     (tmp_path / "pepper").write_text("hidden\n")
 
-    assert secret({"file": str(tmp_path / "pepper")}).reveal() == "hidden"
+    assert referenced({"file": str(tmp_path / "pepper")}).reveal() == "hidden"
 
 
 @pytest.mark.parametrize(
@@ -157,19 +158,19 @@ def test_a_secret_comes_from_a_file_without_the_newline(tmp_path: Path) -> None:
 )
 def test_a_secret_in_clear_is_told_how_to_be_given_and_is_not_repeated(written: object) -> None:
     with pytest.raises(ValueError, match="by reference: ") as caught:
-        secret(written)
+        referenced(written)
 
     assert "hunter2" not in str(caught.value)
 
 
 def test_an_environment_variable_that_is_not_set_is_named() -> None:
     with pytest.raises(ValueError, match="the environment variable MODGATE_NOT_SET is not set"):
-        secret({"env": "MODGATE_NOT_SET"})
+        referenced({"env": "MODGATE_NOT_SET"})
 
 
 def test_a_secret_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"nowhere cannot be read: No such file"):
-        secret({"file": str(tmp_path / "nowhere")})
+        referenced({"file": str(tmp_path / "nowhere")})
 
 
 @pytest.mark.parametrize("text", ["", "\n", "  \n\n"])
@@ -180,15 +181,15 @@ def test_an_empty_secret_is_none(
     monkeypatch.setenv("MODGATE_TEST_BLANK", text)
 
     with pytest.raises(ValueError, match="is empty"):
-        secret({"file": str(tmp_path / "pepper")})
+        referenced({"file": str(tmp_path / "pepper")})
     with pytest.raises(ValueError, match="is not set"):
-        secret({"env": "MODGATE_TEST_BLANK"})
+        referenced({"env": "MODGATE_TEST_BLANK"})
 
 
 def test_a_secret_file_that_is_no_text_shows_no_byte_of_it(tmp_path: Path) -> None:
     (tmp_path / "pepper").write_bytes(b"\xfe\xffhidden")
 
     with pytest.raises(ValueError, match="is not text") as caught:
-        secret({"file": str(tmp_path / "pepper")})
+        referenced({"file": str(tmp_path / "pepper")})
 
     assert "0xfe" not in str(caught.value)

@@ -12,6 +12,7 @@ from typing import get_args
 
 from pydantic import BaseModel, ValidationError
 
+from modgate.api.authenticator import AnyAuthenticator, Doorman
 from modgate.api.issuer import Issuer, Signing
 from modgate.api.json import JsonObject
 from modgate.api.modality import AnyModality
@@ -46,6 +47,7 @@ class Known:
     units: UnitTable
     owners: Mapping[str, str] = field(default_factory=dict)
     policies: Mapping[str, type[AnyPolicy]] = field(default_factory=dict)
+    authenticators: Mapping[str, type[AnyAuthenticator]] = field(default_factory=dict)
     local: Mapping[str, Model] = field(default_factory=dict)
     sinks: Mapping[str, type[BaseModel]] = field(default_factory=dict)
 
@@ -62,6 +64,7 @@ class Linked:
     targets: Mapping[str, Mapping[str, Mapping[str, Target]]]
     issuers: tuple[Issuer, ...] = ()
     signing: Signing | None = None
+    doormen: tuple[Doorman, ...] = ()
     books: tuple[Book, ...] = ()
     policies: tuple[Mandate, ...] = ()
     sinks: tuple[SinkOf, ...] = ()
@@ -104,8 +107,9 @@ class Linker:
         prices = PricesLinker(self._known.units, self._file, self._wrong, self._missing)
         books = prices.link()
         policies = self._policies(models)
-        auth = AuthLinker(self._file, self._wrong, self._missing)
-        issuers, signing = auth.issuers(), auth.signing()
+        auth = AuthLinker(self._file, self._source, self._known.authenticators, self._missing)
+        issuers, signing, doormen = auth.issuers(), auth.signing(), tuple(auth.doormen())
+        self._problems += auth.problems
         ledger, problems = self._file.ledger, self._problems
         sinks = linked_sinks(ledger, self._known.sinks, self._source, problems.append)
         self._listeners()
@@ -120,6 +124,7 @@ class Linker:
             targets=targets,
             issuers=issuers,
             signing=signing,
+            doormen=doormen,
             books=books,
             policies=policies,
             sinks=sinks,

@@ -2,27 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping
+from pathlib import Path as FilePath
 from urllib.parse import urlsplit
 
+from pydantic import BaseModel, ValidationError
+
+from modgate.api.authenticator import AnyAuthenticator, Doorman
 from modgate.api.issuer import Issuer, KeyPlace, Signing
 from modgate.config.addresses import HostPort
-from modgate.config.decode import did_you_mean
+from modgate.config.authenticator_section import AuthenticatorSection
+from modgate.config.decode import Source, did_you_mean, problems_of
+from modgate.config.link_policies import Missing, Path
 from modgate.config.schema import File
 from modgate.config.schema_auth import JwksFile, JwtSection
-from modgate.errors import plain
-
-Path = tuple[str | int, ...]
-Wrong = Callable[[Path, str], None]
+from modgate.errors import Problem, plain
 
 
 class AuthLinker:
-    """Links `[auth]`; `wrong(path, message)` is told what does not fit."""
+    """Links `[auth]`; mistakes are in `problems`, or told to `missing`."""
 
-    def __init__(self, file: File, wrong: Wrong, missing: Callable[..., None]) -> None:
+    def __init__(
+        self,
+        file: File,
+        source: Source,
+        kinds: Mapping[str, type[AnyAuthenticator]],
+        missing: Missing,
+    ) -> None:
         self._file = file
-        self._wrong = wrong
+        self._source = source
+        self._kinds = kinds
         self._missing = missing
+        self.problems: list[Problem] = []
+
+    def _wrong(self, path: Path, message: str) -> None:
+        self.problems.append(self._source.problem(path, message))
 
     def issuers(self) -> tuple[Issuer, ...]:
         """The issuers whose tokens are taken."""
@@ -43,13 +57,15 @@ class AuthLinker:
             guess = did_you_mean(section.tenant, self._file.tenant)
             self._missing((*path, "tenant"), f"no [tenant.{section.tenant}]{guess}", "tenant")
         if section.roles and not section.role_claim:
-            self._wrong((*path, "roles"), "needs 'role_claim', the claim whose values these are")
+            self._wrong(
+                (*map(str, path), "roles"), "needs 'role_claim', the claim whose values these are"
+            )
         if section.role_claim and not section.roles:
             text = 'gives nobody a role: add roles = { "VALUE OF THE CLAIM" = "operator" }'
-            self._missing((*path, "role_claim"), text, *path, "roles")
+            self._missing((*path, "role_claim"), text, *map(str, path), "roles")
         if not section.algorithms:
             at = (*path, "algorithms")
-            self._missing(at, "names no algorithm, so no token would be good", *at)
+            self._missing(at, "names no algorithm, so no token would be good", *map(str, at))
 
     def _issuer(self, path: Path, name: str, section: JwtSection) -> Issuer:
         named = section.audience
@@ -80,9 +96,12 @@ class AuthLinker:
                 return KeyPlace()
         if reason := _unsafe(section.jwks):
             self._wrong(at, reason)
-        if section.ca is not None and not section.ca.is_file():
-            self._wrong((*path, "ca"), f"{section.ca}: there is no such file")
-        return KeyPlace(url=section.jwks, ca=str(section.ca or ""))
+        return KeyPlace(url=section.jwks, ca=self._ca(path, section.ca))
+
+    def _ca(self, path: Path, file: FilePath | None) -> str:
+        if file is not None and not file.is_file():
+            self._wrong((*path, "ca"), f"{file}: there is no such file")
+        return str(file or "")
 
     def signing(self) -> Signing | None:
         """How calls are signed."""
@@ -97,6 +116,36 @@ class AuthLinker:
         if section is None:
             return None
         return Signing(issuer=section.issuer, keys=section.keys, lifetime_s=section.lifetime)
+
+    def doormen(self) -> Iterator[Doorman]:
+        """The authenticators of plugins that were put to work."""
+        for name, section in self._file.auth.plugin.items():
+            path = ("auth", "plugin", name)
+            word = section.kind or name
+            kind = self._kinds.get(word)
+            if kind is None:
+                known = ", ".join(sorted(self._kinds)) or "none"
+                text = f"no enabled plugin brings the authenticator '{word}'"
+                text += f"{did_you_mean(word, self._kinds)}; known: {known}"
+                self._missing((*path, "kind") if section.kind else path, text, "plugin")
+            elif (config := self._config(path, section, kind)) is not None:
+                yield Doorman(
+                    name=name,
+                    kind=word,
+                    config=config,
+                    tenants=frozenset(section.tenants) if section.tenants is not None else None,
+                    ca=self._ca(path, section.ca),
+                )
+
+    def _config(
+        self, path: Path, section: AuthenticatorSection, kind: type[AnyAuthenticator]
+    ) -> BaseModel | None:
+        try:
+            return kind.config_type.model_validate(section.model_extra or {})
+        except ValidationError as error:
+            wrong, also = self._source.problem, AuthenticatorSection.model_fields
+            self.problems += problems_of(error, wrong, kind.config_type, path, also)
+            return None
 
 
 def _unsafe(url: str) -> str:

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from modgate.config.authenticator_section import AuthenticatorSection
 from modgate.config.section import Section
 from modgate.config.values import Duration, SecretValue
 
@@ -65,4 +66,7 @@ class Auth(Section):
         None, description="tenants and keys of the admin API; default `tenants.db` in the state"
     )
     jwt: dict[str, JwtSection] = Field({}, description="issuers of tokens by a name of ours")
+    plugin: dict[str, AuthenticatorSection] = Field(
+        {}, description="authenticators of plugins, in the order that they are asked in"
+    )
     sign: SignSection | None = Field(None, description="our own signature")

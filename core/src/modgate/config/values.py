@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 from datetime import date
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
@@ -93,28 +91,6 @@ def rate(value: Json) -> RateText:
     return RateText.model_validate(
         {"amount": float(found[1]) * _AMOUNTS[found[2]], "period": period}
     )
-
-
-def secret(value: Json) -> Secret:
-    """A secret by reference: `{ env = "X" }` or `{ file = "/run/secrets/x" }`."""
-    if isinstance(value, Secret):
-        return value
-    if isinstance(value, dict) and set(value) == {"env"} and isinstance(value["env"], str):
-        text = os.environ.get(value["env"], "")
-        if not text.strip():
-            raise ValueError(f"the environment variable {value['env']} is not set")
-        return Secret(text)
-    if isinstance(value, dict) and set(value) == {"file"} and isinstance(value["file"], str):
-        try:
-            text = Path(value["file"]).read_text(encoding="utf-8").strip()
-        except OSError as error:
-            raise ValueError(f"{value['file']} cannot be read: {error.strerror}") from None
-        except UnicodeDecodeError:
-            raise ValueError(f"{value['file']} is not text") from None
-        if not text:
-            raise ValueError(f"{value['file']} is empty")
-        return Secret(text)
-    raise ValueError('a secret is given by reference: { env = "NAME" } or { file = "PATH" }')
 
 
 class PriceText(BaseModel):
@@ -226,9 +202,7 @@ MoneyValue = Annotated[MoneyText, BeforeValidator(money), _schema("string", "2.5
 BudgetValue = Annotated[BudgetText, BeforeValidator(budget), _schema("string", "100 EUR/month")]
 Currency = Annotated[str, BeforeValidator(currency), _schema("string", "EUR")]
 Moment = Annotated[int, BeforeValidator(moment), _schema("string", "2026-03-01")]
-SecretValue = Annotated[
-    Secret, BeforeValidator(secret), WithJsonSchema({"type": "object", "examples": [{"env": "X"}]})
-]
+SecretValue = Secret  # given by reference, like every secret
 
 
 class TargetText(BaseModel):

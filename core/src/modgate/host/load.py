@@ -15,6 +15,7 @@ import pluggy
 from pydantic import BaseModel
 
 from modgate import hookspecs
+from modgate.api.authenticator import AnyAuthenticator, Authenticator
 from modgate.api.dialect import Dialect
 from modgate.api.engine import LocalEngine
 from modgate.api.modality import AnyModality, Endpoint, Modality
@@ -44,6 +45,9 @@ class Loaded:
     owners: Mapping[str, Origin] = field(default_factory=dict)
     policies: Mapping[str, tuple[Origin, type[AnyPolicy]]] = field(default_factory=dict)
     sinks: Mapping[str, type[LedgerSink]] = field(default_factory=dict)
+    authenticators: Mapping[str, tuple[Origin, type[AnyAuthenticator]]] = field(
+        default_factory=dict
+    )
 
 
 def import_plugins(
@@ -149,6 +153,7 @@ def load(
         owners=owners,
         policies=_policies(host),
         sinks=_sinks(host, sinks or {}),
+        authenticators=_authenticators(host),
     )
 
 
@@ -218,6 +223,17 @@ def _sinks(host: Host, built_in: Mapping[str, type[LedgerSink]]) -> dict[str, ty
             raise PluginError(str(origin), f"{kind.__name__} is not a LedgerSink with a name")
         _unique(origin, "sink", kind.name, found)
         found[kind.name] = kind
+    return found
+
+
+def _authenticators(host: Host) -> dict[str, tuple[Origin, type[AnyAuthenticator]]]:
+    found: dict[str, tuple[Origin, type[AnyAuthenticator]]] = {}
+    for origin, kind in host.ask("modgate_authenticators"):
+        if not issubclass(kind, Authenticator):
+            raise PluginError(str(origin), f"{kind.__name__} is not an Authenticator")
+        _declares(origin, kind, "name", "config_type")
+        _unique(origin, "authenticator", kind.name, found)
+        found[kind.name] = origin, kind
     return found
 
 

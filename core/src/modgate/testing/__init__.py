@@ -20,12 +20,15 @@ from modgate.testing.drive import Drive, Played
 from modgate.testing.rig import Rig
 
 if TYPE_CHECKING:
+    from modgate.testing.authenticator_contract import AuthenticatorCase, AuthenticatorContract
     from modgate.testing.backend import FakeBackend, Scripted
     from modgate.testing.contract import Contract
     from modgate.testing.gateway import Gateway
     from modgate.testing.policy_contract import PolicyCase, PolicyContract
 
 __all__ = [
+    "AuthenticatorCase",
+    "AuthenticatorContract",
     "Contract",
     "Drive",
     "FakeBackend",
@@ -39,6 +42,8 @@ __all__ = [
 ]
 
 _LATER = {
+    "AuthenticatorContract": "modgate.testing.authenticator_contract",
+    "AuthenticatorCase": "modgate.testing.authenticator_contract",
     "Contract": "modgate.testing.contract",
     "Gateway": "modgate.testing.gateway",
     "PolicyCase": "modgate.testing.policy_contract",

@@ -12,6 +12,8 @@ from ssl import create_default_context
 import aiohttp
 from aiohttp import ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
 
+from modgate.api.authenticator import Document, Lookup
+
 TIMEOUT_S = 5.0
 AT_MOST = 64 << 10
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "modgate"}
@@ -65,6 +67,14 @@ async def ask(
             return response.status, await _whole(response)
     except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
         raise NotHad(type(error).__name__) from None
+
+
+async def look_up(lookup: Lookup, *, ca: str = "") -> Document:
+    """What a server answers to an authenticator, whatever that is; NotHad when it does not."""
+    status, body = await ask(
+        lookup.method, lookup.url, headers=lookup.headers, body=lookup.body, ca=ca
+    )
+    return Document(status=status, body=body)
 
 
 async def _whole(response: aiohttp.ClientResponse) -> bytes:
