@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from rigs.ledger import WALL, ledger, receipt
+from rigs.ledger import KEY, WALL, ledger, receipt, segments
 
 from modgate.api.sink import Attempt
 from modgate.cli import main
+from modgate.ledger.reader import adjustments
 
 FILE = """
 [plugin.llm]
@@ -94,8 +95,8 @@ def test_cost_of_a_time_and_a_tenant_as_a_table(config: Path) -> None:
     lines = said(config, "cost", *words).splitlines()
 
     assert [line.split() for line in lines] == [
-        ["tenant", "currency", "requests", "unpriced", "price", "hardware"],
-        ["acme", "EUR", "1", "0", "0.001000"],
+        ["tenant", "currency", "requests", "unpriced", "price", "adjusted", "hardware"],
+        ["acme", "EUR", "1", "0", "0.001000", "0.000000"],
     ]
 
 
@@ -106,6 +107,33 @@ def test_hardware_and_idle_sum_to_what_the_machine_costs(config: Path) -> None:
 
     assert sum(shares.values()) == 48 * 3_600_000
     assert shares == {"acme": 20_000, "=beta": 10_000, "(idle) eu-1": 48 * 3_600_000 - 30_000}
+
+
+def test_a_correction_is_posted_once_beside_the_bills(config: Path) -> None:
+    text = config.read_text()
+    config.write_text(
+        f'{text}[price.second]\ncorrects = "first"\ncurrency = "EUR"\n'
+        'units = { "llm.output_tokens" = "3/1M" }\n[ledger]\n'
+        f'key = {{ file = "{config.parent / "key"}" }}\n'
+    )
+    (config.parent / "key").write_text(KEY.reveal())
+    before = {path: path.read_bytes() for path in segments(config.parent / "ledger")}
+    shown = said(config, "rerate", "--from", "2026-01-01", "--to", "2026-01-02")
+    posted = [said(config, "rerate", "--post") for _ in range(2)]
+    rows = json.loads(said(config, "cost", "--by", "tenant,day", "--json"))
+
+    assert shown == "2 corrections, 0.004000 EUR: would be posted, with --post\n"
+    assert posted == [
+        "3 corrections, 0.006000 EUR: posted\n",
+        "0 corrections, 0.000000 EUR: posted\n",
+    ]
+    assert [(row["tenant"], row["day"], row["price"], row["adjusted"]) for row in rows] == [
+        ("=beta", "2026-01-01", "0.001000", "0.002000"),
+        ("acme", "2026-01-01", "0.001000", "0.002000"),
+        ("acme", "2026-01-02", "0.001000", "0.002000"),
+    ]
+    assert {path: path.read_bytes() for path in before} == before
+    assert [each.sequence for each in adjustments(config.parent / "ledger", KEY)] == [1, 1, 1]
 
 
 @pytest.mark.parametrize(

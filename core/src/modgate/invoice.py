@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal, TypeVar, get_args
 
-from modgate.ledger.records import Ended
+from modgate.ledger.records import Adjusted, Ended
 from modgate.prices.books import Books
 from modgate.prices.rating import Rated, Tried, Used, rate
 from modgate.units import UnitTable
@@ -21,6 +21,7 @@ LINES_AT_MOST = 100_000
 
 Key = tuple[str, ...]
 Line = TypeVar("Line")
+Adjustable = TypeVar("Adjustable", "MoneyLine", "StatementLine")
 
 
 class TooManyLines(Exception):
@@ -91,7 +92,7 @@ def _member(row: Ended, name: Group) -> str:
         case "region":
             return used_of(row).region
         case "day":
-            return f"{datetime.fromtimestamp(row.wall, UTC):%Y-%m-%d}"
+            return _day(row.wall)
 
 
 @dataclass(slots=True)
@@ -107,12 +108,14 @@ class UnitsLine:
 class MoneyLine:
     """A sum of money in micro-units.
 
-    `unpriced`: requests with units that no price was found for, which are not in `micro`.
+    `unpriced`: requests with units that no price was found for, which are not in `micro`;
+    `adjusted`: what was put right later.
     """
 
     requests: int = 0
     micro: int = 0
     unpriced: int = 0
+    adjusted: int = 0
 
 
 def units_by(rows: Iterable[Ended], by: Sequence[Group]) -> dict[Key, UnitsLine]:
@@ -139,6 +142,14 @@ class Tariff:
         """One request's lines, by the book in force when it began."""
         return rate(used_of(row), self.books.in_force(row.wall), self.units)
 
+    def corrected(self, row: Ended) -> Rated | None:
+        """The same by what took that book's place since; None when nothing did."""
+        first = self.books.in_force(row.wall)
+        last = self.books.corrected(first) if first is not None else None
+        if first is None or last is None or last is first:
+            return None
+        return rate(used_of(row), last, self.units)
+
 
 def money_by(rows: Iterable[Ended], by: Sequence[Group], tariff: Tariff) -> dict[Key, MoneyLine]:
     """What requests cost by the books, by group; TooManyLines."""
@@ -161,6 +172,43 @@ class StatementLine:
     exact: bool = True
     micro: int = 0
     unpriced: int = 0
+    adjusted: int = 0
+
+
+def add_adjusted(
+    found: dict[Key, Adjustable],
+    made: Iterable[Adjusted],
+    by: Sequence[Group],
+    make: type[Adjustable],
+) -> None:
+    """Add what was put right later to the lines of the groups that it belongs to; TooManyLines."""
+    for each in made:
+        _line(found, _group_of_adjusted(each, by), make).adjusted += each.micro
+
+
+def _group_of_adjusted(made: Adjusted, by: Sequence[Group]) -> Key:
+    members: dict[Group, str] = {
+        "tenant": made.tenant,
+        "key": made.key_id,
+        "model": made.model,
+        "modality": made.modality,
+        "region": made.region,
+        "day": _day(made.began),
+    }
+    return tuple(members[name] for name in by)
+
+
+def _day(wall: float) -> str:
+    return f"{datetime.fromtimestamp(wall, UTC):%Y-%m-%d}"
+
+
+def adjusted_within(
+    made: Iterable[Adjusted], span: Span, tenant: str | None = None
+) -> Iterator[Adjusted]:
+    """The corrections of requests of a time, and of one tenant."""
+    for each in made:
+        if span.holds(each.began) and (tenant is None or each.tenant == tenant):
+            yield each
 
 
 def stated(rows: Iterable[Ended], by: Sequence[Group], tariff: Tariff) -> dict[Key, StatementLine]:

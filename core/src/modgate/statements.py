@@ -18,9 +18,20 @@ from typing import TypeVar
 
 from modgate.api.sink import Receipt
 from modgate.errors import Overloaded, Refused
-from modgate.invoice import Group, Key, Span, StatementLine, Tariff, TooManyLines, stated, within
+from modgate.invoice import (
+    Group,
+    Key,
+    Span,
+    StatementLine,
+    Tariff,
+    TooManyLines,
+    add_adjusted,
+    adjusted_within,
+    stated,
+    within,
+)
 from modgate.ledger.lookup import find
-from modgate.ledger.reader import rows
+from modgate.ledger.reader import adjustments, rows
 from modgate.ledger.records import Ended, ended_of
 
 RECENT = 4096
@@ -32,6 +43,7 @@ PAUSE_S = 0.0005
 NAME = re.compile(r"req_[0-9a-f]{32}")
 
 Answer = TypeVar("Answer")
+Row = TypeVar("Row")
 
 
 class Recent:
@@ -88,7 +100,10 @@ class Statements:
 
         def read(look: Callable[[], None]) -> dict[Key, StatementLine]:
             found = _politely(rows(self.directory, since=span.begin), look)
-            return stated(within(found, span, tenant), by, tariff)
+            lines = stated(within(found, span, tenant), by, tariff)
+            later = _politely(adjustments(self.directory, since=span.begin), look)
+            add_adjusted(lines, adjusted_within(later, span, tenant), by, StatementLine)
+            return lines
 
         try:
             return await self._read(read)
@@ -123,7 +138,7 @@ class Statements:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
 
-def _politely(found: Iterable[Ended], look: Callable[[], None]) -> Iterator[Ended]:
+def _politely(found: Iterable[Row], look: Callable[[], None]) -> Iterator[Row]:
     """Rows, with pauses in which the event loop has the interpreter."""
     for count, row in enumerate(found):
         if count % PAUSE_EVERY == 0:

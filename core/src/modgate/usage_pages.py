@@ -151,6 +151,7 @@ def _sum(line: StatementLine, units: UnitTable) -> JsonObject:
         "exact": line.exact,
         "cost": decimal(line.micro),
         "cost_micro": line.micro,
+        "adjusted_micro": line.adjusted,
         "unpriced_requests": line.unpriced,
     }
 
@@ -162,8 +163,10 @@ async def receipt(gateway: Gateway, caller: Caller, request: web.BaseRequest) ->
     if row is None:
         text = f"there is no receipt of a request `{asked[:100]}` of yours"
         raise ReceiptNotFound(text)
-    cost = record_of(gateway.budgets.tariff.rated(row))
-    return dump({**receipt_of(row, gateway.units), "cost": cost})
+    tariff = gateway.budgets.tariff
+    cost, later = record_of(tariff.rated(row)), tariff.corrected(row)
+    correction = record_of(later) if later is not None else None
+    return dump({**receipt_of(row, gateway.units), "cost": cost, "correction": correction})
 
 
 def receipt_of(row: Ended, units: UnitTable) -> JsonObject:

@@ -95,6 +95,30 @@ def test_a_correction_has_the_time_of_the_first_book_of_its_chain(config: Config
     assert {book.name: book.effective for book in found} == dict.fromkeys("abc", 1_772_323_200)
 
 
+def test_a_correction_keeps_what_it_does_not_name(config: Config) -> None:
+    case = '[[price.{0}.case]]\nmodel = "chat"\nunits = {{ "words.output_tokens" = "{1}/1" }}\n'
+    text = (
+        f'{BOOK}units = {{ "words.input_tokens" = "1/1", "words.output_tokens" = "2/1" }}\n'
+        f'{case.format("a", 3)}[price.b]\ncorrects = "a"\ncurrency = "EUR"\n'
+        'units = { "words.input_tokens" = "4/1" }\n'
+        f'[price.c]\ncorrects = "b"\ncurrency = "EUR"\n{case.format("c", 5)}'
+    )
+    books = {book.name: book for book in config.link(f"{FRONT}{text}").books}
+    said = {
+        name: [
+            {unit.partition(".")[2]: each.pico // 10**12 for unit, each in case.prices.items()}
+            for case in book.cases
+        ]
+        for name, book in books.items()
+    }
+
+    assert said == {
+        "a": [{"input_tokens": 1, "output_tokens": 2}, {"output_tokens": 3}],
+        "b": [{"input_tokens": 4, "output_tokens": 2}, {"output_tokens": 3}],
+        "c": [{"input_tokens": 4, "output_tokens": 2}, {"output_tokens": 5}],
+    }
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -36,7 +36,7 @@ class Price:
 class Case:
     """Prices for those requests that are of this tenant, model, SLO class and region; '' = any."""
 
-    prices: Mapping[str, Price] = field(default_factory=dict)
+    prices: Mapping[str, Price] = field(default_factory=dict, hash=False)
     tenant: str = ""
     model: str = ""
     slo: str = ""

@@ -18,6 +18,7 @@ class Lazy(click.Group):
         "audit",
         "usage",
         "cost",
+        "rerate",
         "try",
         "licences",
         "version",

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from modgate.invoice import Key, MoneyLine, Span
 
 IDLE = "(idle)"
-NAMES = ("currency", "requests", "unpriced", "price", "hardware")
+NAMES = ("currency", "requests", "unpriced", "price", "adjusted", "hardware")
 
 
 @click.command("cost")
@@ -38,13 +38,23 @@ def command(
 ) -> None:
     """Rate the ledger by the price books of --config, by groups.
 
-    `price` is the sum of what is priced; `unpriced` counts the requests with units that are not.
+    `price` is the sum of what is priced; `unpriced` counts the requests with units that are not;
+    `adjusted` is what `modgate rerate` put right since.
     With --hardware the time is whole hours, `hardware` is each group's share of what the backends
     cost in it, and what nobody used has a line a backend.
     """
     from modgate.gateway import plan
-    from modgate.invoice import Span, Tariff, TooManyLines, money_by, within
-    from modgate.ledger.reader import rows
+    from modgate.invoice import (
+        MoneyLine,
+        Span,
+        Tariff,
+        TooManyLines,
+        add_adjusted,
+        adjusted_within,
+        money_by,
+        within,
+    )
+    from modgate.ledger.reader import adjustments, rows
     from modgate.prices.books import Books
 
     if path is None:
@@ -55,7 +65,9 @@ def command(
         made = plan(path)
         tariff = Tariff(Books(made.linked.books), made.units)
         try:
-            found = money_by(within(rows(ledger), span, tenant), by, tariff)
+            found = money_by(within(rows(ledger, since=span.begin), span, tenant), by, tariff)
+            later = adjustments(ledger, since=span.begin)
+            add_adjusted(found, adjusted_within(later, span, tenant), by, MoneyLine)
         except TooManyLines as error:
             raise click.ClickException(str(error)) from None
         machines = _shared(made, ledger, by, span) if hardware else None
@@ -93,9 +105,18 @@ def _lines(
 
     shares = machines.shares if machines is not None else {}
     for key, line in found.items():
-        priced = (currency, line.requests, line.unpriced, decimal(line.micro))
-        yield *key, *priced, decimal(shares.get(key, 0)) if machines is not None else ""
+        priced = (line.requests, line.unpriced, decimal(line.micro), decimal(line.adjusted))
+        yield *key, currency, *priced, decimal(shares.get(key, 0)) if machines is not None else ""
     if machines is not None:
         blank = [""] * (len(by) - 1)
         for backend, micro in sorted(machines.idle.items()):
-            yield f"{IDLE} {backend}", *blank, currency, 0, 0, decimal(0), decimal(micro)
+            yield (
+                f"{IDLE} {backend}",
+                *blank,
+                currency,
+                0,
+                0,
+                decimal(0),
+                decimal(0),
+                decimal(micro),
+            )

@@ -58,6 +58,17 @@ def selected(command: Command) -> Command:
             metavar="GROUPS",
             help=f"of: {GROUPS}",
         ),
+        click.option("--json", "form", flag_value="json", help="JSON in place of a table"),
+        click.option("--csv", "form", flag_value="csv", help="CSV in place of a table"),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return spanning(command)
+
+
+def spanning(command: Command) -> Command:
+    """The options of the time that is meant."""
+    options = (
         click.option(
             "--from",
             "begin",
@@ -66,8 +77,6 @@ def selected(command: Command) -> Command:
             help="requests that began then or later",
         ),
         click.option("--to", "end", callback=_moment, metavar="DAY", help="and before this"),
-        click.option("--json", "form", flag_value="json", help="JSON in place of a table"),
-        click.option("--csv", "form", flag_value="csv", help="CSV in place of a table"),
     )
     for option in reversed(options):
         command = option(command)

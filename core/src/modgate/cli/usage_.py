@@ -34,7 +34,7 @@ def command(
         span = Span.of(begin, end)
         ledger = ledger_of(path, directory)
         try:
-            found = units_by(within(rows(ledger), span, tenant), by)
+            found = units_by(within(rows(ledger, since=span.begin), span, tenant), by)
         except TooManyLines as error:
             raise click.ClickException(str(error)) from None
     printed(

@@ -72,11 +72,22 @@ class PricesLinker:
         self._corrections(sections)
         self._days(sections)
         self._currencies(sections)
-        return tuple(
-            replace(book, effective=(first.effective or 0) if first is not None else 0)
-            for name, book in books.items()
-            for first in [self._first(name)]
-        )
+        return tuple(self._whole(books, name) for name in books)
+
+    def _whole(self, books: Mapping[str, Book], name: str) -> Book:
+        """A correction with its time, and with the prices that it leaves as they were."""
+        book = books[name]
+        first = self._first(name)
+        if first is None or book.corrects not in books:
+            return book
+        before = self._whole(books, book.corrects)
+        own = {replace(case, prices={}): case.prices for case in book.cases}
+        kept = {replace(case, prices={}): case.prices for case in before.cases}
+        cases = [
+            replace(case, prices={**kept.get(case, {}), **own.get(case, {})})
+            for case in {**kept, **own}
+        ]
+        return replace(book, effective=before.effective, cases=tuple(cases))
 
     def _book(self, name: str, section: PriceSection) -> Book:
         path = ("price", name)

@@ -225,6 +225,7 @@ class PriceCase(Section):
 class PriceSection(Section):
     """A price book: what requests cost that begin at `effective` or later."""
 
+    version: Literal[1] = Field(1, description="of the form of price books")
     effective: Moment | None = Field(None, description="from when on, UTC: 2026-03-01")
     corrects: str = Field("", description="the book that it takes the place of, in its time")
     currency: Currency = Field(description='of all its prices, as "EUR"')

@@ -13,8 +13,8 @@ from pathlib import Path
 import msgspec
 
 from modgate.api.secret import Secret
-from modgate.ledger.frames import Kind, SegmentHeader, Tampered, Torn
-from modgate.ledger.records import Ended
+from modgate.ledger.frames import Frame, Kind, SegmentHeader, Tampered, Torn
+from modgate.ledger.records import Adjusted, Ended
 from modgate.ledger.segments import frames_of, segments, workers
 
 
@@ -25,17 +25,40 @@ def rows(directory: Path, key: Secret | None = None, *, since: float = 0.0) -> I
     where reading stops: it is being written, or a crash cut it.  `since`: requests that began
     before may be left out, for segments that were last written before are not read.
     """
-    chains = []
+    ends = [_rows_of(paths, key) for paths in _chains(directory, since)]
+    yield from merge(*ends, key=lambda row: row.wall + row.duration_s)
+
+
+def adjustments(
+    directory: Path, key: Secret | None = None, *, since: float = 0.0
+) -> Iterator[Adjusted]:
+    """Every correction of a bill, in the order in which they were made; the rest as with `rows`."""
+    made = [_adjustments_of(paths, key) for paths in _chains(directory, since)]
+    yield from merge(*made, key=lambda each: each.wall)
+
+
+def _chains(directory: Path, since: float) -> Iterator[Sequence[Path]]:
     for worker in workers(directory):
         paths = list(segments(directory, worker).values())
         while paths and paths[0].stat().st_mtime < since:
             del paths[0]
-        chains.append(_rows_of(paths, key))
-    yield from merge(*chains, key=lambda row: row.wall + row.duration_s)
+        yield paths
 
 
 def _rows_of(paths: Sequence[Path], key: Secret | None) -> Iterator[Ended]:
-    """The same of one chain."""
+    for frame in _frames_of(paths, key):
+        if frame.kind is Kind.END:
+            yield msgspec.msgpack.decode(frame.payload, type=Ended)
+
+
+def _adjustments_of(paths: Sequence[Path], key: Secret | None) -> Iterator[Adjusted]:
+    for frame in _frames_of(paths, key):
+        if frame.kind is Kind.ADJUST:
+            yield msgspec.msgpack.decode(frame.payload, type=Adjusted)
+
+
+def _frames_of(paths: Sequence[Path], key: Secret | None) -> Iterator[Frame]:
+    """One chain's frames."""
     before: SegmentHeader | None = None
     last = b""
     for path in paths:
@@ -44,8 +67,7 @@ def _rows_of(paths: Sequence[Path], key: Secret | None) -> Iterator[Ended]:
                 if before not in (None, header) and header.last != last:
                     raise Tampered(0)
                 before, last = header, frame.chain
-                if frame.kind is Kind.END:
-                    yield msgspec.msgpack.decode(frame.payload, type=Ended)
+                yield frame
         except Torn:
             if path != paths[-1]:
                 raise

@@ -1,0 +1,86 @@
+"""A wrong price is put right by rows that add up, whatever is corrected, and however often."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from rigs.ledger import WALL, receipt
+
+from modgate.api.price import MICRO, Book, Case, Price
+from modgate.invoice import MoneyLine, Tariff, add_adjusted, money_by
+from modgate.ledger.records import Adjusted, Ended, ended_of
+from modgate.prices.books import Books
+from modgate.rerate import differences, posted
+from modgate.units import Unit, UnitTable
+
+UNITS = UnitTable.of({"llm": (Unit("output_tokens", "written"),)})
+ROWS = [ended_of(receipt(f"r{at}", tokens=at)) for at in range(5)]
+
+
+def tariff(*micros: int | None) -> Tariff:
+    """A book and its corrections, each with a price in micro-units; None prices nothing."""
+    books, before = [], ""
+    for at, micro in enumerate(micros):
+        prices = {} if micro is None else {"llm.output_tokens": Price(pico=micro * MICRO, per=1)}
+        books.append(
+            Book(
+                name=f"b{at}",
+                currency="EUR",
+                effective=int(WALL),
+                cases=(Case(prices=prices),),
+                corrects=before,
+            )
+        )
+        before = f"b{at}"
+    return Tariff(Books(books), UNITS)
+
+
+def made(by: Tariff, before: list[Adjusted]) -> list[Adjusted]:
+    return list(differences(ROWS, posted(before), by, WALL + 100))
+
+
+def total(by: Tariff, adjusted: list[Adjusted], rows: list[Ended]) -> int:
+    lines = money_by(rows, ("tenant",), by)
+    add_adjusted(lines, adjusted, ("tenant",), MoneyLine)
+    return sum(line.micro + line.adjusted for line in lines.values())
+
+
+def test_what_is_posted_is_the_difference_with_who_and_when() -> None:
+    found = made(tariff(10, 7), [])
+
+    assert [(each.id, each.micro, each.sequence) for each in found] == [
+        (f"r{at}", -3 * at, 1) for at in range(1, 5)
+    ]
+    [first, *_] = found
+    assert (first.note, first.currency, first.began, first.reason) == (
+        "by b1 in place of b0",
+        "EUR",
+        WALL,
+        "price",
+    )
+    assert (first.tenant, first.key_id, first.model) == ("acme", "k1", "chat")
+
+
+def test_without_a_correction_nothing_is_posted() -> None:
+    assert made(tariff(10), []) == []
+
+
+def test_what_had_no_price_is_owed_whole() -> None:
+    assert sum(each.micro for each in made(tariff(None, 7), [])) == 7 * 10
+
+
+@given(st.lists(st.one_of(st.none(), st.integers(0, 50)), min_size=1, max_size=5))
+def test_after_any_corrections_the_sum_is_that_of_the_last_book(
+    micros: list[int | None],
+) -> None:
+    adjusted: list[Adjusted] = []
+    for upto in range(1, len(micros) + 1):
+        by = tariff(*micros[:upto])
+        adjusted += made(by, adjusted)
+        assert made(by, adjusted) == []
+        assert total(by, adjusted, ROWS) == (micros[upto - 1] or 0) * 10
+    by = tariff(micros[0])
+    adjusted += made(by, adjusted)  # all corrections are taken back
+
+    assert total(by, adjusted, ROWS) == (micros[0] or 0) * 10
+    assert len({(each.id, each.sequence) for each in adjusted}) == len(adjusted)
