@@ -8,7 +8,7 @@ from binascii import Error as Base64Error
 from typing import Literal, Protocol
 
 from oracle.count_conversations import ConversationEvents
-from oracle.count_events import Events, Tokens
+from oracle.count_events import Counting, Events, Tokens
 from oracle.count_whole import WHOLE, transcript_units
 from oracle.media import read_wav, speech_breaks
 from oracle.requests import ClientRequest
@@ -54,16 +54,11 @@ def count_for(request: ClientRequest) -> Count:
             return Whole(request)
 
 
-class Whole:
+class Whole(Counting):
     """A body that means nothing before its end."""
 
     def __init__(self, request: ClientRequest) -> None:
-        self.units: dict[str, int] = {}
-        self.events = 0
-        self.finished = False
-        self.error: str | None = None
-        self.notes: list[str] = []
-        self._request = request
+        super().__init__(request)
         self._body = bytearray()
 
     def feed(self, data: bytes) -> None:
@@ -149,16 +144,11 @@ class TranscriptEvents(Events):
                 self.notes.append("the deltas joined are not the text of the last event")
 
 
-class Audio:
+class Audio(Counting):
     """A body of audio: PCM counts by its bytes, WAV by those behind its header, others not."""
 
     def __init__(self, request: ClientRequest) -> None:
-        self.units: dict[str, int] = {}
-        self.events = 0
-        self.finished = False
-        self.error: str | None = None
-        self.notes: list[str] = []
-        self._request = request
+        super().__init__(request)
         self._kind: Literal["pcm", "wav", "opaque"] = "opaque"
         if request.reader == "pcm" or request.reader == "wav":
             self._kind = request.reader

@@ -43,8 +43,8 @@ class Tokens:
         self._last[choice] = number
 
 
-class Events:
-    """An SSE body; each event's data goes to `take`."""
+class Counting:
+    """What every count starts with."""
 
     def __init__(self, request: ClientRequest) -> None:
         self.units: dict[str, int] = {}
@@ -53,6 +53,13 @@ class Events:
         self.error: str | None = None
         self.notes: list[str] = []
         self._request = request
+
+
+class Events(Counting):
+    """An SSE body; each event's data goes to `take`."""
+
+    def __init__(self, request: ClientRequest) -> None:
+        super().__init__(request)
         self._buffer = bytearray()
         self._done = False
 

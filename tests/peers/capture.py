@@ -2,30 +2,21 @@
 
     ./dev python tests/peers/capture.py
 
-Needs the runtime and the demo model of the llm plugin.  The calls below are encoded by the dialect,
-sent to the server's unix socket, and written down with the bytes that came back and with what the
-dialect made of them, which is to be read before it is committed.
+Needs the runtime and the demo model of the llm plugin.
 """
 
 from __future__ import annotations
 
 import asyncio
-import datetime
 import importlib.metadata
-import json
-import multiprocessing
 import os
 import re
-import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import aiohttp
+from written import Server, asked_of, on_a_socket, write
 
 from modgate.plugin import Body, Call, Json, JsonObject, Served
-from modgate.testing.replay import Got, heard
-from modgate.testing.transcript import Said
 from modgate_llm.dialects import LlmLlamaCpp
 from modgate_llm.engine import SmolLm
 
@@ -33,8 +24,6 @@ COMMAND = "./dev python tests/peers/capture.py"
 FOLDER = Path(__file__).parents[2] / "plugins/llm/tests/transcripts/llamacpp"
 SERVED = Served(asked="m", model="m", name=SmolLm.model)
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
-READY_S = 60.0
-HEADERS = ("content-type", "retry-after")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,11 +35,10 @@ class Asked:
     path: str = CHAT
     stream: bool = False
 
-    @property
-    def call(self) -> Call:
-        """In the home wire."""
+    def dialect(self) -> LlmLlamaCpp:
+        """For one attempt of the call."""
         reply = "sse" if self.stream else "whole"
-        return Call(path=self.path, body=Body.of(**self.body), reply=reply)
+        return LlmLlamaCpp(Call(path=self.path, body=Body.of(**self.body), reply=reply), SERVED)
 
 
 def _chat(text: str, **more: Json) -> JsonObject:
@@ -86,105 +74,23 @@ CALLS = (
 async def capture() -> None:
     """Start the server, ask, write, stop."""
     data = Path(os.environ.get("MODGATE_DATA", Path.home() / ".local/share/modgate"))
-    with tempfile.TemporaryDirectory(prefix="mg") as folder:
-        socket = f"{folder}/e.sock"
-        engine = multiprocessing.get_context("spawn").Process(
-            target=serve, args=(data, socket), daemon=True
-        )
-        engine.start()
-        connector = aiohttp.UnixConnector(path=socket)
-        try:
-            async with aiohttp.ClientSession("http://local", connector=connector) as session:
-                await _ready(session)
-                version = ""
-                for asked in CALLS:
-                    said = await _said(session, asked)
-                    found = re.search(rb'"system_fingerprint":"([^"]+)"', said.body)
-                    version = found[1].decode() if found else version
-                    _write(asked, said, version)
-        finally:
-            engine.kill()
+    runtime, version = importlib.metadata.version("xllamacpp"), ""
+    async with on_a_socket(serve, data) as session:
+        for asked in CALLS:
+            said = await asked_of(session, asked.dialect())
+            found = re.search(rb'"system_fingerprint":"([^"]+)"', said.body)
+            version = found[1].decode() if found else version
+            server = Server(
+                engine="llama.cpp server",
+                version=f"{version} (xllamacpp {runtime})",
+                command=COMMAND,
+            )
+            write(FOLDER / f"{asked.name}.toml", asked.body, asked.dialect, said, server)
 
 
-def serve(data: Path, socket: str) -> None:
+def serve(socket: str, data: Path) -> None:
     """The server's process."""
     SmolLm(data, threads=2).serve(socket)
-
-
-async def _ready(session: aiohttp.ClientSession) -> None:
-    async with asyncio.timeout(READY_S):
-        while True:
-            try:
-                async with session.get("/health") as response:
-                    if response.status == 200:
-                        return
-            except aiohttp.ClientError:
-                pass
-            await asyncio.sleep(0.1)
-
-
-async def _said(session: aiohttp.ClientSession, asked: Asked) -> Said:
-    outgoing = LlmLlamaCpp(asked.call, SERVED).encode()
-    sent = {"Content-Type": "application/json", **outgoing.headers}
-    content = outgoing.body.content
-    async with session.post(outgoing.path, data=content, headers=sent) as response:
-        headers = {name: response.headers[name] for name in HEADERS if name in response.headers}
-        return Said(status=response.status, headers=headers, body=await response.read())
-
-
-def _write(asked: Asked, said: Said, version: str) -> None:
-    outgoing = LlmLlamaCpp(asked.call, SERVED).encode()
-    got = heard(LlmLlamaCpp(asked.call, SERVED), outgoing, said, lambda data: [data])
-    runtime = importlib.metadata.version("xllamacpp")
-    content = outgoing.body.content
-    assert isinstance(content, bytes)
-    lines = [
-        'provenance = "captured"',
-        'engine = "llama.cpp server"',
-        f'version = "{version} (xllamacpp {runtime})"',
-        f"date = {datetime.datetime.now(tz=datetime.UTC).date()}",
-        f'command = "{COMMAND}"',
-        "[model]",
-        f'served = "{SERVED.name}"',
-        "[call]",
-        f'path = "{asked.path}"',
-        *(['reply = "sse"'] if asked.stream else []),
-        f"json = {_quoted(json.dumps(asked.body))}",
-        "[request]",
-        f'path = "{outgoing.path}"',
-        *([f"headers = {_table(outgoing.headers)}"] if outgoing.headers else []),
-        f"json = {_quoted(content.decode())}",
-        "[reply]",
-        f"status = {said.status}",
-        f"headers = {_table(said.headers)}",
-        f"body = {_quoted(said.body.decode())}",
-        "[gives]",
-        *_given(got),
-    ]
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    (FOLDER / f"{asked.name}.toml").write_text("\n".join(lines) + "\n")
-    print(f"{asked.name}: {said.status}, {len(said.body)} bytes, {len(got.events)} events")
-
-
-def _given(got: Got) -> list[str]:
-    if got.error is not None:
-        field = f'field = "{got.error.field}", ' if got.error.field else ""
-        front = f'status = {got.error.status}, code = "{got.error.code}", {field}'
-        return [f"error = {{ {front}message = {json.dumps(got.error.message)} }}"]
-    return ["events = [", *(f"    {_quoted(data.decode())}," for data in got.events), "]"]
-
-
-def _quoted(text: str) -> str:
-    if "'" not in text and "\n" not in text:
-        return f"'{text}'"
-    if "'''" in text or "\r" in text or text.endswith("'"):
-        return json.dumps(text)
-    return f"'''\n{text}'''"
-
-
-def _table(headers: Mapping[str, str]) -> str:
-    inside = ", ".join(f"{name} = {json.dumps(value)}" for name, value in headers.items())
-    return f"{{ {inside} }}"
 
 
 if __name__ == "__main__":

