@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from rigs.ledger import KEY, Stopped, ledger, notes_of, opened, receipt, request, segments
+from rigs.sinks import until
 
 from modgate.ledger import disk as module
 from modgate.ledger.reader import rows
@@ -127,6 +128,16 @@ def test_a_file_that_may_not_grow_loses_no_request_that_was_begun(
     found = {row.id: row.ending for row in rows(tmp_path, KEY)}
     assert len(found) == int(done.stdout)
     assert set(found.values()) == {"ok" if then == "room" else "gateway_crash"}
+
+
+def test_segments_that_are_moved_away_make_room_while_the_gateway_runs(tmp_path: Path) -> None:
+    folder = tmp_path / "ledger"
+    with ledger(folder, segment_bytes=2_000, max_bytes=6_000) as made:
+        while made.writable:
+            request(made, "r")
+        for file in segments(folder)[:2]:
+            file.rename(tmp_path / file.name)
+        until(lambda: made.writable, 5)
 
 
 def test_a_full_ledger_says_why_it_refuses(tmp_path: Path) -> None:

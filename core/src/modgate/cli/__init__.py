@@ -16,6 +16,7 @@ class Lazy(click.Group):
         "keys",
         "tenants",
         "audit",
+        "ledger",
         "usage",
         "cost",
         "rerate",

@@ -16,6 +16,8 @@ from modgate.ledger.frames import SegmentHeader, segment_head
 from modgate.ledger.segments import FIRST_CHAIN, segment_name, segments
 
 OnFull = Literal["refuse", "drop-oldest"]
+SEGMENT_BYTES = 64 << 20
+MAX_BYTES = 8 << 30
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
 
@@ -132,6 +134,12 @@ class Disk:
         self.path(number).unlink(missing_ok=True)
         self.kept -= self.sizes.pop(number, 0)
         self.counts.pop(number, None)
+
+    def recount(self) -> None:
+        """Forget the segments that somebody moved away."""
+        for number in [each for each in self.sizes if not self.path(each).exists()]:
+            self.kept -= self.sizes.pop(number)
+            self.counts.pop(number, None)
 
     def behind(self, segment: int, offset: int, frames: int) -> tuple[int, int]:
         """Frames and bytes from a position to the newest frame."""

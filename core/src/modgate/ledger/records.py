@@ -12,6 +12,7 @@ import msgspec
 
 from modgate.api.json import JsonObject
 from modgate.api.sink import Receipt
+from modgate.ledger.frames import Kind
 
 RECORD_VERSION = 1
 
@@ -149,6 +150,30 @@ class Audited(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     epoch: int = 0
     count: int = 0
     since: float = 0.0
+
+
+class _Marks(msgspec.Struct, frozen=True):
+    """Of each kind of record a field that no other has."""
+
+    ending: str | None = None
+    sequence: int | None = None
+    action: str | None = None
+    what: str | None = None
+
+
+_marks = msgspec.msgpack.Decoder(_Marks)
+
+
+def kind_of(payload: bytes) -> Kind:
+    """What a record is by itself: the chain proves the payload, and not the frame's kind."""
+    marks = _marks.decode(payload)
+    if marks.ending is not None:
+        return Kind.END
+    if marks.sequence is not None:
+        return Kind.ADJUST
+    if marks.action is not None:
+        return Kind.AUDIT
+    return Kind.OPEN if marks.what is None else Kind.ANCHOR
 
 
 def ended_of(receipt: Receipt) -> Ended:

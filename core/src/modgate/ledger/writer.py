@@ -20,7 +20,7 @@ from modgate.api.shipment import Cursor
 from modgate.api.sink import Receipt
 from modgate.clock import Clock
 from modgate.ledger.anchor import AnchorFile
-from modgate.ledger.disk import FULL, NOWHERE, Disk, OnFull, Position
+from modgate.ledger.disk import FULL, MAX_BYTES, NOWHERE, SEGMENT_BYTES, Disk, OnFull, Position
 from modgate.ledger.frames import Chain, Kind, SegmentHeader, frame
 from modgate.ledger.identity import Hold, machine_boot, name_of, writer_id
 from modgate.ledger.records import Adjusted, Audited, Event, Noted, Opened, crashed, ended_of
@@ -30,8 +30,6 @@ from modgate.ledger.witness import cursor_of, missing
 
 log = logging.getLogger(__name__)
 
-SEGMENT_BYTES = 64 << 20
-MAX_BYTES = 8 << 30
 SYNC_S = 0.02
 RETRY_S = 1.0
 
@@ -364,6 +362,9 @@ class Ledger:
             if self._trouble and not self._closing.wait(RETRY_S):
                 self.retry()
             self._anchor.keep(self.synced, self._clock.wall())
+            if self._disk.kept >= self.max_bytes:
+                with self._lock:
+                    self._disk.recount()
             if self._keep_acknowledged_s is not None:
                 self._drop_acknowledged(self._keep_acknowledged_s)
             self._closing.wait(self._sync_s)

@@ -1,0 +1,113 @@
+"""What a ledger may have lost, and how much at most, from what its writers wrote down about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from modgate.api.json import JsonObject
+from modgate.api.secret import Secret
+from modgate.ledger.frames import Frame, Kind, Torn
+from modgate.ledger.records import Ended, Noted
+from modgate.ledger.segments import frames_of, note_of, segments, workers
+
+QUIET = frozenset({"closed"})
+
+
+class Gap(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing to know.  `lost`: whether bills may be missing; `bound`: how much at most."""
+
+    at: float
+    what: str
+    lost: bool
+    text: str
+    bound: str = ""
+    request_id: str = ""
+    units: JsonObject = {}
+
+
+def gaps(directory: Path, key: Secret | None = None) -> Iterator[Gap]:
+    """Every gap in the order of each chain; Tampered as `read_frames`."""
+    for worker in workers(directory):
+        paths = list(segments(directory, worker).values())
+        for path in paths:
+            try:
+                for _, frame in frames_of(path, key):
+                    yield from _gap(frame)
+            except Torn:
+                if path != paths[-1]:
+                    raise
+
+
+def _gap(frame: Frame) -> Iterator[Gap]:
+    if frame.kind is Kind.END:
+        end = msgspec.msgpack.decode(frame.payload, type=Ended)
+        if end.ending == "gateway_crash":
+            yield Gap(
+                at=end.wall,
+                what="estimated",
+                lost=False,
+                text=f"{end.id} was cut by a crash and is billed by estimate",
+                request_id=end.id,
+                units=dict(end.units),
+            )
+    elif frame.kind is Kind.ANCHOR:
+        note = note_of(frame)
+        if note is not None and note.what not in QUIET:
+            yield _told(note)
+
+
+def _told(note: Noted) -> Gap:
+    lost, text, bound = _words(note)
+    return Gap(at=note.wall, what=note.what, lost=lost, text=text, bound=bound)
+
+
+def _words(note: Noted) -> tuple[bool, str, str]:
+    """Whether bills may be missing, what happened, and how much it is at most."""
+    where = f"segment {note.segment}"
+    match note.what:
+        case "recovered":
+            return _recovered(note, where)
+        case "dropped":
+            return _dropped(note, where)
+        case "unsynced":
+            text = f"the disk did not keep {where}: what was written in it since the last sync"
+            return True, f"{text} is lost if the machine went down before the next one", ""
+        case "resumed":
+            text = f"the disk takes frames again; {note.frames} bills had waited in memory"
+            return False, text, ""
+        case "behind":
+            text = f"{note.sink} had seen {where} of {note.writer} up to byte {note.size_bytes}, "
+            text += "which is not here: the end was cut, or an older copy was put back"
+            return True, text, f"what came after the copy and before {iso(note.until)} in no sink"
+        case "replaced":
+            text = f"{note.sink} knows {note.writer}, whose directory is not here"
+            return True, text, f"what it wrote after {iso(note.until)}, when it was last heard"
+        case "closed":
+            return False, "the gateway stopped in order", ""
+
+
+def _dropped(note: Noted, where: str) -> tuple[bool, str, str]:
+    if note.acknowledged:
+        return False, f"{where} was dropped, every sink had it", ""
+    text = f"{where} was dropped before every sink had it"
+    return True, text, f"{note.frames} frames, {note.size_bytes} bytes"
+
+
+def _recovered(note: Noted, where: str) -> tuple[bool, str, str]:
+    ends = f"{note.crashed} requests were ended as gateway_crash"
+    torn = f", {note.size_bytes} torn bytes were cut off" if note.size_bytes else ""
+    if not note.rebooted:
+        text = f"{where}: the gateway was killed, the machine stayed up{torn}; {ends}"
+        return bool(note.size_bytes), text, "nothing that was handed to the kernel is lost"
+    text = f"{where}: the machine went down{torn}; {ends}"
+    bound = f"frames of the last {note.sync_s * 1000:g} ms, and of two syncs, before it did; "
+    return True, text, f"{bound}the last that is here is of {iso(note.until)}"
+
+
+def iso(wall: float) -> str:
+    """A time as people write it, UTC."""
+    return datetime.fromtimestamp(wall, UTC).isoformat(timespec="milliseconds")
