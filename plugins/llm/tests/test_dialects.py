@@ -218,6 +218,37 @@ def test_sglang_counts_reasoning_where_the_wire_has_it() -> None:
     }
 
 
+def test_a_reply_of_sglang_was_created_once() -> None:
+    """Its server writes the time of each chunk, the last one's too."""
+    dialect = speaking(LlmSglang)
+    chunks: list[JsonObject] = [
+        *({"choices": [{"index": 0, "delta": {"content": "a"}}]} for _ in range(3)),
+        {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]},
+        {"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 3}},
+    ]
+    told: list[JsonObject] = []
+    for second, chunk in enumerate(chunks):
+        event = Event(orjson.dumps({"id": "c", "created": 10 + second, **chunk}))
+        told += [orjson.loads(each.data) for each in dialect.decode(event)]
+
+    assert [value["created"] for value in told] == [10] * len(chunks)
+
+
+@pytest.mark.parametrize(
+    ("kind", "extra"),
+    [
+        (LlmVllm, {"prompt_text": "<|user|>hi", "ec_transfer_params": None, "metrics": {"a": 1}}),
+        (LlmSglang, {"sglext": {"routed_experts": "x"}, "metadata": {"weight_version": "v1"}}),
+        (LlmLlamaCpp, {"prompt_progress": {"total": 9}, "timings": {"prompt_n": 9}}),
+    ],
+)
+def test_what_is_an_engines_own_stays_inside(kind: type[Dialect], extra: JsonObject) -> None:
+    choice = {"index": 0, "delta": {"content": "a"}, "finish_reason": None}
+    [event] = speaking(kind).decode(Event(orjson.dumps({"choices": [choice], **extra})))
+
+    assert orjson.loads(event.data) == {"choices": [choice]}
+
+
 @pytest.mark.parametrize("usage", [True, False])
 def test_a_reply_of_llamacpp_was_created_once(usage: bool) -> None:
     """Its server writes the time of each chunk."""

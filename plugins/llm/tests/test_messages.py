@@ -8,8 +8,9 @@ import orjson
 import pytest
 from conversing import USAGE, begun, chunk, planned, played, sent, whole
 
+from modgate.kit.converse.messages import Messages
 from modgate.kit.sse import Splitter
-from modgate.plugin import JsonObject, Refused, Sample, UpstreamFailed
+from modgate.plugin import Fields, JsonObject, Refused, Sample, UpstreamFailed
 from modgate.testing import Rig
 from modgate_llm.config import Config
 from modgate_llm.modality import Llm
@@ -78,6 +79,19 @@ def test_why_it_stopped(
     message = orjson.loads(told.reply)
 
     assert (message["stop_reason"], message["stop_sequence"]) == (reason, stop)
+
+
+def test_arguments_that_are_nested_too_deeply_are_refused_where_they_stand() -> None:
+    given: JsonObject = {}
+    for _ in range(300):
+        given = {"a": given}
+    call = {"type": "tool_use", "id": "t1", "name": "look", "input": given}
+    said = {"role": "assistant", "content": [call]}
+
+    with pytest.raises(Refused) as caught:
+        Messages().read(Fields({**ASKED, "messages": [said]}), counting=False)
+
+    assert caught.value.field == "messages[0].content[0].input"
 
 
 def test_a_refusal_is_a_text_and_says_that_it_is_one(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from itertools import permutations
 
 import pytest
 
-from modgate.plugin import Body, Part
+from modgate.plugin import Body, JsonObject, Part, Refused
 
 BIG = b"1208925819614629174706177"
 
@@ -20,6 +20,22 @@ def test_what_is_not_touched_stays_as_it_came() -> None:
 
     assert body.members() == {"id": BIG, "model": b'"b"'}
     assert content(body) == b'{"id":%b,"model":"b"}' % BIG
+
+
+def test_what_a_client_nested_too_deeply_to_be_written_is_its_fault() -> None:
+    nested: JsonObject = {}
+    for _ in range(300):
+        nested = {"a": nested}
+
+    for made in (Body.of, Body.json(b"{}").put):
+        with pytest.raises(Refused) as caught:
+            made(tools=nested)
+        assert (caught.value.status, caught.value.field) == (400, "tools")
+
+
+def test_what_is_no_json_at_all_is_nobodys_fault_but_ours() -> None:
+    with pytest.raises(TypeError):
+        Body.of(tools=object())
 
 
 def test_a_renamed_member_keeps_its_value() -> None:

@@ -46,7 +46,27 @@ BOTH = (
             "Make sure that `max_model_len` is no smaller than the number of text tokens.",
             LONG,
         ),
+        (
+            "You passed 5012 input tokens and requested 100 output tokens. However, the model's "
+            "context length is only 4096 tokens, resulting in a maximum input length of 3996 "
+            "tokens. Please reduce the length of the input prompt.",
+            LONG,
+        ),
+        (
+            "You passed 500 input tokens and requested 4000 output tokens. However, the model's "
+            "context length is only 4096 tokens, resulting in a maximum input length of 96 "
+            "tokens. Please reduce the length of the input prompt.",
+            BOTH,
+        ),
+        (
+            "You passed 99999 input characters and requested 100 output tokens. However, the "
+            "model's context length is only 4096 tokens, resulting in a maximum input length of "
+            "3996 tokens (at most 31968 characters).",
+            MANY,
+        ),
         # SGLang
+        ("Input length (5012 tokens) exceeds the maximum allowed length (4096 tokens).", LONG),
+        ("Input length (5012) exceeds model's maximum context length (4096).", LONG),
         (
             "The input (5012 tokens) is longer than the model's context length (4096 tokens).",
             LONG,

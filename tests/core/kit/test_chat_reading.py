@@ -8,9 +8,19 @@ from modgate.errors import GatewayError, Refused
 from modgate.kit.chat import UNSAFE, Chat, no_tools, read_chat, read_completion
 from modgate.plugin import Fields, Json, JsonObject
 
+
+def deep(levels: int) -> JsonObject:
+    """An object in an object, so many times."""
+    made: JsonObject = {}
+    for _ in range(levels):
+        made = {"a": made}
+    return made
+
+
 USER: JsonObject = {"role": "user", "content": "Say hi."}
 TOOL: JsonObject = {"type": "function", "function": {"name": "f", "parameters": {}}}
 CALL: JsonObject = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+DEEP: JsonObject = {"type": "function", "function": {"name": "f", "parameters": deep(300)}}
 CALLED: JsonObject = {"role": "assistant", "content": None, "tool_calls": [CALL]}
 
 
@@ -71,6 +81,18 @@ def part(**of_part: Json) -> JsonObject:
             "messages[0].tool_call_id",
             "invalid_value",
         ),
+        ({"messages": [{**USER, "name": 5}]}, "messages[0].name", "invalid_type"),
+        (
+            {"messages": [USER, {"role": "assistant", "content": "a", "reasoning_content": {}}]},
+            "messages[1].reasoning_content",
+            "invalid_type",
+        ),
+        (
+            {"messages": [USER, {"role": "assistant", "content": "a", "reasoning": 5}]},
+            "messages[1].reasoning",
+            "invalid_type",
+        ),
+        ({"tools": [DEEP]}, "tools", "invalid_value"),
         ({"stop": ""}, "stop", "invalid_value"),
         ({"stop": [""]}, "stop", "invalid_value"),
         ({"stop": ["a", ""]}, "stop", "invalid_value"),

@@ -16,6 +16,7 @@ import msgspec
 import orjson
 
 from modgate.api.json import Json
+from modgate.errors import Refused
 
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -111,7 +112,7 @@ class Body:
     @staticmethod
     def of(**keys: Json) -> Body:
         """A JSON object of these members."""
-        return Body("json", members={name: orjson.dumps(value) for name, value in keys.items()})
+        return Body("json", members={name: _written(name, value) for name, value in keys.items()})
 
     @staticmethod
     def form(parts: Iterable[Part]) -> Body:
@@ -162,8 +163,8 @@ class Body:
             new = {name: Part(name=name, content=_as_text(value)) for name, value in keys.items()}
             kept = [new.pop(part.name, part) for part in self.parts]
             return Body.form([*kept, *new.values()])
-        written = {name: orjson.dumps(value) for name, value in keys.items()}
-        return Body("json", members={**self.members(), **written})
+        members = {name: _written(name, value) for name, value in keys.items()}
+        return Body("json", members={**self.members(), **members})
 
     def put_part(self, part: Part) -> Body:
         """A form in which the part of this name is this one."""
@@ -200,6 +201,16 @@ class Body:
                 if name != new or new == old
             },
         )
+
+
+def _written(name: str, value: Json) -> bytes:
+    """A member as JSON; Refused when a client nested it deeper than can be written (254)."""
+    try:
+        return orjson.dumps(value)
+    except TypeError as error:
+        if "Recursion limit" not in str(error):
+            raise
+        raise Refused(name, "invalid_value", f"'{name}' is nested too deeply") from None
 
 
 def _as_text(value: Json) -> bytes:

@@ -9,8 +9,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-import orjson
-
 from modgate.kit.chat_legacy import OLD, as_tools
 from modgate.kit.chat_messages import Image, read_messages
 from modgate.kit.chat_overflow import context_exceeded
@@ -42,9 +40,12 @@ UNSAFE = frozenset(
     (
         *("chat_template", "documents", "priority", "cache_salt", "kv_transfer_params"),
         *("vllm_xargs", "request_id", "mm_processor_kwargs", "media_io_kwargs"),
-        *("rid", "lora_path", "session_params", "custom_logit_processor", "extra_key"),
+        *("ec_transfer_params", "session_id", "prompt_embeds"),
+        *("rid", "lora_path", "session_params", "custom_logit_processor", "custom_params"),
+        *("extra_key", "input_ids", "images_config", "ngram_corpus_id", "custom_labels"),
         *("bootstrap_host", "bootstrap_port", "bootstrap_room", "data_parallel_rank"),
-        *("id_slot", "slot_id", "lora", "n_predict", "__verbose"),
+        *("routed_dp_rank", "disagg_prefill_dp_rank"),
+        *("id_slot", "slot_id", "lora", "n_predict", "n_cmpl", "__verbose"),
     )
 )
 WITH_TOOLS = ("tools", "tool_choice", "parallel_tool_calls")
@@ -173,7 +174,8 @@ def read_completion(fields: Fields) -> Chat:
 
 
 def _tool_bytes(fields: Fields) -> int:
-    return len(orjson.dumps(fields.values.get("tools") or fields.values.get("functions")))
+    name = "tools" if fields.values.get("tools") else "functions"
+    return len(Body.of(**{name: fields.values.get(name)}).members()[name])
 
 
 def _prompts(fields: Fields) -> tuple[list[str], list[list[int]]]:

@@ -15,6 +15,7 @@ MESSAGES_AT_MOST, CALLS_AT_MOST = 10_000, 512
 AUDIO = ("wav", "mp3")
 # An assistant that says nothing must have done something else; only these count as that.
 INSTEAD = ("tool_calls", "function_call", "refusal", "audio", "reasoning_content", "reasoning")
+WORDS = ("name", "reasoning_content", "reasoning", "refusal")  # texts, where a message has them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +55,9 @@ def read_messages(fields: Fields) -> Messages:
 def _message(message: Fields, read: Messages) -> Iterator[str]:
     role = message.choice("role", ROLES)
     yield from _content(message, role, read)
+    for name in WORDS:
+        if name in message.values:
+            message.text(name, None, empty=True)
     if role == "tool":
         _answer(message, read)
     elif role == "function":
@@ -76,7 +80,8 @@ def _content(message: Fields, role: str, read: Messages) -> Iterator[str]:
     elif content is not None:
         raise message.wrong("content", "a string or a list of parts")
     elif role != "assistant" or not any(message.get(name) for name in INSTEAD):
-        raise message.fault("content", "missing_required_parameter", "'content' is required")
+        reason = f"'messages[{read.count}].content' is required"
+        raise message.fault("content", "missing_required_parameter", reason)
 
 
 def _part(part: Fields, role: str, position: int, read: Messages) -> str:

@@ -13,8 +13,9 @@ from modgate.plugin import Refused
 _MEANT = re.compile(
     r"maximum context length is \d+ tokens"
     r"|longer than the (?:model's context length|maximum model length)"
-    r"|model's context length \(\d+ tokens\)"
-    r"|exceed(?:s|ed)? the (?:model's maximum context length|available context size)",
+    r"|model's context length (?:\(|is only )\d+ tokens"
+    r"|exceed(?:s|ed)? (?:the )?model's maximum context length"
+    r"|exceed(?:s|ed)? the (?:available context size|maximum allowed length \(\d+ tokens)",
     re.IGNORECASE,
 )
 
@@ -25,7 +26,8 @@ def _any(*patterns: str) -> re.Pattern[str]:
 
 _CONTEXT = _any(
     r"maximum context length (?:is|of) (\d+)",
-    r"model's context length \((\d+)",
+    r"maximum (?:context|allowed) length \((\d+)",
+    r"model's context length (?:\(|is only )(\d+)",
     r"maximum model length of (\d+)",
     r"available context size \((\d+)",
 )
@@ -34,7 +36,7 @@ _PROMPT = _any(
     r"(\d+) (?:input|prompt) tokens",
     r"(\d+) tokens from the input",
     r"resulted in (\d+) tokens",
-    r"(?:input|prompt|request) \((?:length )?(\d+)",
+    r"(?:input|prompt|request)(?: length)? \((?:length )?(\d+)",
 )
 _SOME = _any(r"maximum context length is \d+ tokens\D*(\d+)(?! characters|\d)")
 _COMPLETION = _any(

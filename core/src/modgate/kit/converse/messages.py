@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import orjson
-
 from modgate.kit.converse.draft import TOKENS_AT_MOST, Draft, image_part, text_part
 from modgate.kit.converse.endpoints import Words
 from modgate.kit.converse.messages_reply import MessagesReply
-from modgate.plugin import Fields, JsonObject, Refused, Request
+from modgate.plugin import Body, Fields, JsonObject, Refused, Request
 
 ROLES = ("user", "assistant", "system")
 CHOICES = {"auto": "auto", "any": "required", "none": "none", "tool": "tool"}
@@ -129,14 +127,18 @@ def _assistant(blocks: list[tuple[Fields, str]], draft: Draft, at: str) -> None:
             case "thinking":
                 turn.thoughts.append(block.text("thinking", empty=True))
             case "tool_use":
-                given = orjson.dumps(block.inner("input").values).decode()
-                draft.call(turn, block.text("id"), block.text("name"), given)
+                draft.call(turn, block.text("id"), block.text("name"), _arguments(block, place))
             case "redacted_thinking":
                 pass  # sealed for another server
             case _:
                 _only(block, ("text", "thinking", "redacted_thinking", "tool_use"))
     if not (turn.parts or turn.calls or turn.thoughts):
         draft.part(turn, text_part(""), at)
+
+
+def _arguments(block: Fields, at: str) -> str:
+    name = f"{at}.input"
+    return Body.of(**{name: block.inner("input").values}).members()[name].decode()
 
 
 def _only(block: Fields, kinds: tuple[str, ...]) -> None:

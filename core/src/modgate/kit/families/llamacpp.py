@@ -5,7 +5,6 @@ Source: wire.md 2.6 and 10.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 
 import orjson
@@ -13,7 +12,7 @@ import orjson
 from modgate.kit.chat_dialect import NAMES, ChatDialect
 from modgate.kit.chat_join import Joined
 from modgate.kit.chat_overflow import context_exceeded
-from modgate.kit.chat_wire import Extra
+from modgate.kit.chat_wire import Created, Extra
 from modgate.plugin import (
     Body,
     Call,
@@ -26,8 +25,7 @@ from modgate.plugin import (
     Served,
 )
 
-EXTRA = Extra("timings", "__verbose", "generation_settings")
-_CREATED = re.compile(rb'"created":\d+')
+EXTRA = Extra("timings", "__verbose", "generation_settings", "prompt_progress")
 COUNT_CHAT = "/v1/chat/completions/input_tokens"
 
 
@@ -48,7 +46,7 @@ class LlamaCpp(ChatDialect):
 
     def __init__(self, call: Call, served: Served) -> None:
         super().__init__(call, served)
-        self._created: bytes | None = None
+        self._created = Created()
         self._usage: JsonObject | None = None
         self._last: JsonObject = {}
         self._joined = Joined() if call.reply == "whole" else None
@@ -94,11 +92,7 @@ class LlamaCpp(ChatDialect):
 
     def worded(self, data: bytes) -> bytes:
         """Its clock goes on while it streams; a reply was created once."""
-        data = super().worded(data)
-        if self._created is None:
-            found = _CREATED.search(data)
-            self._created = None if found is None else found.group()
-        return data if self._created is None else _CREATED.sub(self._created, data, count=1)
+        return self._created.same(super().worded(data))
 
     def _keep(self, value: JsonObject) -> None:
         for key in () if self.call.raw else EXTRA.names:
@@ -125,8 +119,8 @@ class LlamaCpp(ChatDialect):
         else:
             return ()
         value["model"] = self.served.asked
-        if self._created is not None:
-            value["created"] = int(self._created.partition(b":")[2])
+        if self._created.at is not None:
+            value["created"] = self._created.at
         return (Event(orjson.dumps(value)),)
 
     def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:

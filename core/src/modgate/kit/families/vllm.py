@@ -1,6 +1,7 @@
 """vLLM: its members in chat replies, its name for reasoning, and its token counter.
 
-Source: wire.md 2.6 and 1.4 (vLLM 0.33.0).
+Source: wire.md 2.6 and 1.4 (vLLM 0.33.0); vllm-project/vllm, vllm/entrypoints/openai/
+chat_completion/protocol.py (commit 002032e) and serving.py (006c49d).
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ class Vllm(ChatDialect):
     reasoning = "reasoning"
     developer = "system"
     extra = Extra(
-        *("token_ids", "prompt_token_ids", "prompt_logprobs", "kv_transfer_params"),
-        *("routed_experts", "metrics", "service_tier"),
+        *("token_ids", "prompt_token_ids", "prompt_logprobs", "prompt_text"),
+        *("kv_transfer_params", "ec_transfer_params", "routed_experts", "metrics", "service_tier"),
     )
 
     def body(self) -> Body:
