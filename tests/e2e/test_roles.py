@@ -145,15 +145,62 @@ async def test_the_admin_listener_tells_nobody_without_a_key_what_pages_there_ar
     assert told == [401, 404]
 
 
-async def test_a_revoked_key_is_refused_within_five_seconds_without_a_signal(
+async def test_a_revoked_key_is_refused_within_five_seconds_by_every_gateway_that_reads_the_file(
     tmp_path: Path, engine: ScriptedEngine
 ) -> None:
-    async with staffed(tmp_path, engine) as gateway, client() as session:
-        loop = asyncio.get_running_loop()
-        began, url = loop.time(), f"{gateway.running.url}/v1/models"
-        while await status(session, "GET", url, gateway.keys["revoked"]) == 200:
-            assert loop.time() - began < WITHIN_S
-            await asyncio.sleep(0.05)
-        still = await status(session, "GET", url, gateway.keys["tenant"])
+    config, keys = configuration(tmp_path, [{"url": engine.url}])
+    revoked, gone = made("revoked")
+    acme = tmp_path / "acme.keys"
+    kept = acme.read_text()
+    acme.write_text(f"{kept}{gone.line()}\n")
+    replicas = [App(config, directory=tmp_path / f"state {number}") for number in range(3)]
+    loop = asyncio.get_running_loop()
 
-    assert still == 200
+    async def refused_after(session: ClientSession, url: str, began: float) -> float:
+        while await status(session, "GET", url, revoked) == 200:
+            assert loop.time() - began < 2 * WITHIN_S
+            await asyncio.sleep(0.05)
+        return loop.time() - began
+
+    try:
+        for app in replicas:
+            await app.open()
+        urls = [f"{Running(app, keys, config).url}/v1/models" for app in replicas]
+        async with client() as session:
+            before = [await status(session, "GET", url, revoked) for url in urls]
+            acme.write_text(kept)
+            began = loop.time()
+            took = await asyncio.gather(*(refused_after(session, url, began) for url in urls))
+            still = [await status(session, "GET", url, keys["acme"]) for url in urls]
+    finally:
+        for app in replicas:
+            await app.close()
+
+    assert (before, still) == ([200] * 3, [200] * 3)
+    assert max(took) < WITHIN_S
+
+
+async def test_a_reload_never_opens_an_admin_listener_that_others_can_reach(
+    tmp_path: Path, engine: ScriptedEngine
+) -> None:
+    """The address is the start's; a file that says another, and has no key any more, opens none."""
+    config, _ = configuration(tmp_path, [{"url": engine.url}])
+    (tmp_path / "root").write_text("a root key")
+    text = config.read_text()
+    local = '[admin]\naddress = "127.0.0.1:0"'
+    guarded = f'[admin]\naddress = "0.0.0.0:0"\nkey = {{ file = "{tmp_path}/root" }}'
+    assert local in text
+    config.write_text(text.replace(local, guarded))
+    app = App(config, directory=tmp_path / "state")
+    await app.open()
+    try:
+        url = f"http://127.0.0.1:{app.admin_address[1]}/metrics"
+        async with client() as session:
+            before = [await status(session, "GET", url, key) for key in (None, "a root key")]
+            config.write_text(text)
+            await app.reload()
+            after = [await status(session, "GET", url, key) for key in (None, "a root key")]
+    finally:
+        await app.close()
+
+    assert (before, after) == ([401, 200], [401, 401])

@@ -304,7 +304,8 @@ def gates(made: Plan, state: State, *, who: Roster, pepper: Secret) -> tuple[Gat
     """The doors of both listeners."""
     admin = made.linked.file.admin
     keyring = Keyring([KeyTable.of(who.held)], pepper=pepper)
-    open_ = admin.key is None and admin.keys is None and admin.address.loopback
+    # By where it listens since the start, and not by what a reloaded file says of it.
+    open_ = admin.key is None and admin.keys is None and state.admin_on_loopback
     policies = {name: tenant.policy for name, tenant in who.tenants.items()}
     tokens = token_checkers(made.linked.issuers, state, policies.get)
     others = other_checkers(made.linked.doormen, made.loaded.authenticators, state, policies.get)

@@ -75,6 +75,7 @@ class State:
     shipping: Shipping = field(default_factory=Shipping)
     fleet: FleetState = field(default_factory=FleetState)
     sample: float = 0.0
+    admin_on_loopback: bool = False
     draining: bool = False
     statements: Statements = field(init=False)
     _clients: dict[tuple[str, str], _Kept] = field(default_factory=dict)

@@ -24,6 +24,11 @@ def command() -> None:
 @where
 @click.option("--env", default="live", show_default=True, help="a word in the key: live, test")
 @click.option("--tenant", help="keep it in the store, for this tenant")
+@click.option(
+    "--role",
+    type=click.Choice(["operator", "admin"]),
+    help="of somebody who runs the gateway: the line is for the file of [admin] keys",
+)
 @click.option("--grant", help='JSON of what it may use less than its tenant: {"models": ["chat"]}')
 def new(
     name: str,
@@ -31,6 +36,7 @@ def new(
     directory: Path | None,
     env: str,
     tenant: str | None,
+    role: str | None,
     grant: str | None,
 ) -> None:
     """Make a key called NAME and print it.
@@ -41,8 +47,10 @@ def new(
     if tenant is None:
         if grant is not None:
             raise click.UsageError("--grant is for a key of the store: say --tenant, too")
-        _for_file(name, path, directory, env)
+        _for_file(name, path, directory, env, role or "tenant")
         return
+    if role is not None:
+        raise click.UsageError("a key with a role is no tenant's: leave out --tenant")
     with opened(path, directory) as at:
         key, row = at.registrar.new_key(
             tenant, name=name, env=env, grant=json_object(grant or "{}"), wall=at.wall()
@@ -51,9 +59,9 @@ def new(
     click.echo(f"id:   {row.id}")
 
 
-def _for_file(name: str, path: Path | None, directory: Path | None, env: str) -> None:
+def _for_file(name: str, path: Path | None, directory: Path | None, env: str, role: str) -> None:
     from modgate.api.secret import Secret
-    from modgate.auth.keys import new_key
+    from modgate.auth.keys import ROLES, new_key
     from modgate.config.decode import decode, read
 
     with told():
@@ -67,7 +75,7 @@ def _for_file(name: str, path: Path | None, directory: Path | None, env: str) ->
     if pepper is None:
         raise click.UsageError("say whose pepper: --config FILE or --directory DIR")
     try:
-        key, stored = new_key(pepper, name=name, env=env, random=os.urandom)
+        key, stored = new_key(pepper, name=name, env=env, random=os.urandom, role=ROLES[role])
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     click.echo(f"key:  {key.reveal()}")

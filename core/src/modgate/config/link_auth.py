@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path as FilePath
+from ssl import create_default_context
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ValidationError
@@ -99,9 +100,14 @@ class AuthLinker:
         return KeyPlace(url=section.jwks, ca=self._ca(path, section.ca))
 
     def _ca(self, path: Path, file: FilePath | None) -> str:
-        if file is not None and not file.is_file():
-            self._wrong((*path, "ca"), f"{file}: there is no such file")
-        return str(file or "")
+        if file is None:
+            return ""
+        try:
+            create_default_context(cafile=file)
+        except OSError as error:  # SSLError is one, too
+            text = f"{file} holds no certificates: {error.strerror or error}"
+            self._wrong((*path, "ca"), text)
+        return str(file)
 
     def signing(self) -> Signing | None:
         """How calls are signed."""

@@ -95,6 +95,7 @@ class App:
         try:
             self._pepper = file.auth.pepper or files.kept("pepper")
             self.state = self._open_state(made, files)
+            self.state.admin_on_loopback = file.admin.address.loopback
             self.state.shipping = open_shipping(made, files, self.state)
             self.audit = open_audit(made, files, self.state.clock)
             self.state.observer.also(self.audit.saw)
