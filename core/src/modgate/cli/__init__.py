@@ -20,6 +20,7 @@ class Lazy(click.Group):
         "usage",
         "cost",
         "rerate",
+        "receipt",
         "try",
         "licences",
         "version",
