@@ -27,4 +27,28 @@ NAMES = {
     ("model", "name"), [(model, name) for model, names in NAMES.items() for name in names]
 )
 def test_a_name_is_served_by_a_local_model(client: openai.OpenAI, model: str, name: str) -> None:
-    assert client.models.retrieve(name).id == model
+    found = client.models.retrieve(name)
+
+    assert (found.id, found.model_dump()["root"]) == (name, model)
+
+
+VOICES = [
+    "alloy", "ash", "ballad", "cedar", "coral", "echo", "fable", "marin", "nova", "onyx", "sage",
+    "shimmer", "verse",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("voice", VOICES)
+def test_each_of_openais_voices_is_spoken(client: openai.OpenAI, voice: str) -> None:
+    said = client.audio.speech.create(
+        model="gpt-4o-mini-tts", voice=voice, input="Hi.", instructions="calm"
+    )
+
+    assert len(said.content) > 1000
+
+
+def test_text_that_the_voice_cannot_speak_is_refused_by_name(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.audio.speech.create(model="tts-1", voice="nova", input="你好。")
+
+    assert caught.value.param == "input"

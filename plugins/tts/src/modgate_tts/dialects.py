@@ -28,6 +28,7 @@ from modgate_tts.wav import RATE, WavReader
 
 SAMPLE_RATE = "x-modgate-sample-rate"
 DATA_BYTES = "x-modgate-data-bytes"
+CLIENTS = ("input", "voice", "speed", "instructions")  # fields that go on as the client wrote them
 EXTRAS = ("lang_code", "volume_multiplier", "normalization_options")
 
 _RIFF = b"RIFF"
@@ -48,6 +49,10 @@ class SpeechHome(Dialect):
     _front: bytes | None = b""
     _reader: WavReader | None = None
     _known: Mapping[str, str] = {}
+
+    def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
+        """An engine's error, with the client's field where it names one."""
+        return _about(_blamed(body), status, headers, engine_message(body))
 
     def decode(self, event: Event) -> Iterable[Event]:
         """PCM; the first bytes tell what it is."""
@@ -218,6 +223,17 @@ def _detail(body: bytes) -> Json:
     except orjson.JSONDecodeError:
         return None
     return value.get("detail") if isinstance(value, dict) else None
+
+
+def _blamed(body: bytes) -> str | None:
+    """The client's field that an error in OpenAI's shape names."""
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    error = value.get("error") if isinstance(value, dict) else None
+    named = error.get("param") if isinstance(error, dict) else None
+    return named if named in CLIENTS else None
 
 
 def _about(

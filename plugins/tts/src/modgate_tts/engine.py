@@ -11,7 +11,10 @@ from modgate.plugin import Json, LocalEngine, Refused, Report
 from modgate_tts.wav import RATE, SAMPLE_BYTES
 
 VOICE = "heart"
-OTHERS = ("alloy", "ash", "coral", "echo", "fable", "nova", "onyx", "sage", "shimmer", "verse")
+OTHERS = (
+    "alloy", "ash", "ballad", "cedar", "coral", "echo", "fable", "marin", "nova", "onyx", "sage",
+    "shimmer", "verse",
+)  # fmt: skip
 SPEEDS = (0.5, 2.0)
 OPENING_BYTES = RATE * SAMPLE_BYTES // 10  # 100 ms
 
