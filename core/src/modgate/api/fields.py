@@ -63,10 +63,8 @@ class Fields:
         assert self._body is not None, "only the fields of a whole body can be passed on"
         return self._body.put(**keys)
 
-    def _absent(self, name: str, default: object) -> object:
-        if default is ...:
-            raise self.fault(name, "missing_required_parameter", f"'{self._at}{name}' is required")
-        return default
+    def _missing(self, name: str) -> GatewayError:
+        return self.fault(name, "missing_required_parameter", f"'{self._at}{name}' is required")
 
     def wrong(self, name: str, wanted: str) -> GatewayError:
         """The error for a value of another type: `wanted` reads `a string`."""
@@ -84,7 +82,9 @@ class Fields:
         """A string; `at_most` is in Unicode code points, `empty` allows the empty one."""
         value = self.values.get(name)
         if value is None:
-            return self._absent(name, default)
+            if default is ...:
+                raise self._missing(name)
+            return default
         if not isinstance(value, str):
             raise self.wrong(name, "a string")
         if not value and not empty:
@@ -104,7 +104,9 @@ class Fields:
         """One of a few words."""
         value = self.values.get(name)
         if value is None:
-            return self._absent(name, default)
+            if default is ...:
+                raise self._missing(name)
+            return default
         if not isinstance(value, str) or value not in options:
             raise self.fault(
                 name,
@@ -132,7 +134,9 @@ class Fields:
         """A whole number within bounds."""
         value = self.values.get(name)
         if value is None:
-            return self._absent(name, default)
+            if default is ...:
+                raise self._missing(name)
+            return default
         if self._loose and isinstance(value, str):
             try:
                 value = int(value)
@@ -164,7 +168,9 @@ class Fields:
         """A finite number within bounds."""
         value = self.values.get(name)
         if value is None:
-            return self._absent(name, default)
+            if default is ...:
+                raise self._missing(name)
+            return default
         if self._loose and isinstance(value, str):
             try:
                 value = float(value)
@@ -195,7 +201,9 @@ class Fields:
         """True or false."""
         value = self.values.get(name)
         if value is None:
-            return self._absent(name, default)
+            if default is ...:
+                raise self._missing(name)
+            return default
         if self._loose and isinstance(value, str) and value.lower() in _TRUE | _FALSE:
             return value.lower() in _TRUE
         if not isinstance(value, bool):
@@ -216,7 +224,9 @@ class Fields:
         """A list, by its length; `empty` allows the empty one."""
         value = self.values.get(name)
         if value is None:
-            return self._absent(name, default)
+            if default is ...:
+                raise self._missing(name)
+            return default
         if self._loose and isinstance(value, str):
             value = [value]
         if not isinstance(value, list):
@@ -245,7 +255,9 @@ class Fields:
         """An object, as fields of its own."""
         value = self.values.get(name)
         if value is None:
-            return self._absent(name, default)
+            if default is ...:
+                raise self._missing(name)
+            return default
         if not isinstance(value, dict):
             raise self.wrong(name, "an object")
         return Fields(value, at=f"{self._at}{name}.", loose=self._loose, fault=self._fault)

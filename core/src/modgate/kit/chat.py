@@ -6,7 +6,7 @@ Source: wire.md 2.1 (the column M) and 2.2.  Everything else is passed on as the
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from modgate.kit.chat_legacy import OLD, as_tools
@@ -14,7 +14,7 @@ from modgate.kit.chat_messages import Image, read_messages
 from modgate.kit.chat_overflow import context_exceeded
 from modgate.kit.chat_tools import forced, read_format, read_functions, read_tools
 from modgate.kit.tokens import BYTES_PER_TOKEN, estimate
-from modgate.plugin import Body, Fields, Json, Refused, Request
+from modgate.plugin import Body, Fields, Json, JsonObject, Refused, Request
 
 __all__ = [
     "Chat",
@@ -27,12 +27,12 @@ __all__ = [
     "read_completion",
 ]
 
-NUMBERS = (
-    ("temperature", 0, 2),
-    ("top_p", 0, 1),
-    ("frequency_penalty", -2, 2),
-    ("presence_penalty", -2, 2),
-)
+NUMBERS = {
+    "temperature": (0, 2),
+    "top_p": (0, 1),
+    "frequency_penalty": (-2, 2),
+    "presence_penalty": (-2, 2),
+}
 # Extras that let one tenant reach into another's work, the engine's process or its network, or that
 # generate more than was reserved.  Source: wire.md 2.1 for vLLM; the request types of SGLang
 # (adapters by path, pickled code, peers by address) and of llama.cpp's server.
@@ -49,6 +49,7 @@ UNSAFE = frozenset(
     )
 )
 WITH_TOOLS = ("tools", "tool_choice", "parallel_tool_calls")
+CALLING = frozenset((*WITH_TOOLS, *OLD))
 STOPS_AT_MOST, N_AT_MOST = 4, 128
 BIAS = 100  # at most, of a token, either way
 _TOKEN_ID = re.compile(r"[0-9]{1,10}")
@@ -115,15 +116,18 @@ def read_chat(fields: Fields, *, stops: int | None = STOPS_AT_MOST) -> Chat:
 
     `stops`: how many stop strings its surface knows at most; None = it has bounded them itself.
     """
-    read = read_messages(fields)
+    read, values = read_messages(fields), fields.values
     stream, include_usage, n, max_tokens = _common(fields, stops)
-    _logprobs(fields)
-    _unsupported(fields)
-    legacy = read_functions(fields)
-    tools = read_tools(fields) or legacy
-    read_format(fields)
+    for name in values:
+        if (check := CHECKS.get(name)) is not None:
+            check(fields)
+    legacy = tools = False
+    drop = _dropped(values)
+    if not CALLING.isdisjoint(values):
+        legacy = read_functions(fields)
+        tools = read_tools(fields) or legacy
+        drop += OLD if tools else (*WITH_TOOLS, *OLD)
     old = legacy or read.legacy
-    gone = () if tools else tuple(name for name in WITH_TOOLS if name in fields.values)
     return Chat(
         stream=stream,
         include_usage=include_usage,
@@ -136,8 +140,8 @@ def read_chat(fields: Fields, *, stops: int | None = STOPS_AT_MOST) -> Chat:
         legacy=legacy,
         forced=forced(fields) if tools else "",
         tool_bytes=_tool_bytes(fields) if tools else 0,
-        drop=(*_dropped(fields), *gone, *(name for name in OLD if name in fields.values)),
-        put=as_tools(fields.values) if old else {},
+        drop=tuple(name for name in drop if name in values),
+        put=as_tools(values) if old else {},
     )
 
 
@@ -168,7 +172,7 @@ def read_completion(fields: Fields) -> Chat:
         messages=0,
         text=tuple(texts),
         ids=sum(map(len, arrays)),
-        drop=_dropped(fields),
+        drop=_dropped(fields.values),
         put={"max_tokens": COMPLETION_TOKENS} if max_tokens is None else {},
     )
 
@@ -201,27 +205,32 @@ def _prompts(fields: Fields) -> tuple[list[str], list[list[int]]]:
 
 
 def _common(fields: Fields, stops: int | None) -> tuple[bool, bool, int, int | None]:
-    for name, low, high in NUMBERS:
-        fields.number(name, None, at_least=low, at_most=high)
+    """What both wires have: whether to stream, with usage, how many choices, how many tokens."""
+    for name, (low, high) in NUMBERS.items():
+        if name in fields.values:
+            fields.number(name, None, at_least=low, at_most=high)
     fields.integer("seed", None)
-    _bias(fields)
+    if "logit_bias" in fields:
+        _bias(fields)
+    if "stop" in fields:
+        _stop(fields, stops)
     stream = fields.flag("stream", False)
-    options = fields.inner("stream_options", None)
-    if options is not None and not stream:
-        reason = "'stream_options' is only allowed when 'stream' is true"
-        raise fields.fault("stream_options", "invalid_value", reason)
-    include = options.flag("include_usage", False) if options is not None else False
-    _stop(fields, stops)
+    include = "stream_options" in fields and _include(fields, stream)
     n = fields.integer("n", 1, at_least=1, at_most=N_AT_MOST)
     old = fields.integer("max_tokens", None, at_least=1)
     new = fields.integer("max_completion_tokens", None, at_least=1)
     return stream, include, n, new if new is not None else old
 
 
+def _include(fields: Fields, stream: bool) -> bool:
+    if not stream:
+        reason = "'stream_options' is only allowed when 'stream' is true"
+        raise fields.fault("stream_options", "invalid_value", reason)
+    return fields.inner("stream_options").flag("include_usage", False)
+
+
 def _bias(fields: Fields) -> None:
-    bias = fields.inner("logit_bias", None)
-    if bias is None:
-        return
+    bias = fields.inner("logit_bias")
     for token in bias.values:
         if _TOKEN_ID.fullmatch(token) is None:
             reason = "'logit_bias' names tokens by their ids: whole numbers, written as strings"
@@ -247,25 +256,37 @@ def _logprobs(fields: Fields) -> None:
         raise fields.fault("top_logprobs", "invalid_value", reason)
 
 
-def _unsupported(fields: Fields) -> None:
-    """What no engine behind us can do, and must not be left out in silence."""
+def _modalities(fields: Fields) -> None:
+    """What no engine behind us can do must not be left out in silence."""
     modalities = fields.items("modalities", None)
     if modalities is not None and "audio" in modalities:
         reason = "'modalities' may only be [\"text\"]; for speech ask /v1/audio/speech"
         raise fields.fault("modalities", "unsupported_value", reason)
+
+
+def _search(fields: Fields) -> None:
     if "web_search_options" in fields:
         reason = "'web_search_options' is not supported"
         raise fields.fault("web_search_options", "unsupported_value", reason)
 
 
-def _dropped(fields: Fields) -> tuple[str, ...]:
+# What is checked where it is given, and otherwise left as it came.
+CHECKS: Mapping[str, Callable[[Fields], None]] = {
+    "logprobs": _logprobs,
+    "top_logprobs": _logprobs,
+    "modalities": _modalities,
+    "web_search_options": _search,
+    "response_format": read_format,
+}
+
+
+def _dropped(values: JsonObject) -> tuple[str, ...]:
     """Extras that are unsafe between tenants, and the maximum that does not count of two."""
-    gone = [name for name in fields.values if name in UNSAFE]
-    if "max_completion_tokens" in fields:
-        gone.append("max_tokens")
-    else:
-        gone.append("max_completion_tokens")  # null must not take the other's place
-    return tuple(name for name in gone if name in fields.values)
+    gone = [name for name in values if name in UNSAFE]
+    if (new := values.get("max_completion_tokens", ...)) is not ...:
+        # null must not take the other's place
+        gone.append("max_completion_tokens" if new is None else "max_tokens")
+    return tuple(name for name in gone if name in values)
 
 
 def no_images(chat: Chat, request: Request) -> None:

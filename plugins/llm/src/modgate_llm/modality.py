@@ -100,7 +100,7 @@ class Llm(Modality[Config]):
             body=chat.body(request),
             size=Units(input_tokens=prompt.tokens, output_tokens=output),
             reply="sse" if chat.stream else "whole",
-            affinity="\n".join(chat.text).encode()[:AFFINITY_BYTES],
+            affinity="\n".join(chat.text)[:AFFINITY_BYTES].encode()[:AFFINITY_BYTES],
             raw=request.raw,
             isolation=request.isolation if self.config.isolate_caches else "",
         )

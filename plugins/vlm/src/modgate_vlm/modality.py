@@ -121,7 +121,7 @@ class Vlm(Modality[Config]):
             reply="sse" if chat.stream else "whole",
             raw=request.raw,
             isolation=request.isolation if self.config.isolate_caches else "",
-            affinity="\n".join(chat.text).encode()[:AFFINITY_BYTES],
+            affinity="\n".join(chat.text)[:AFFINITY_BYTES].encode()[:AFFINITY_BYTES],
         )
         relay = PictureRelay(
             stream=chat.stream,
