@@ -94,7 +94,8 @@ class Outlet:
 
     async def _send_ping(self, head: Head, ping: bytes) -> None:
         self._open(head)
-        await self._write(ping)
+        await self.reply.write(ping)
+        self._last = self._loop.time()
 
     async def emit(self, relay: Relay, data: Sequence[bytes]) -> None:
         """Bytes of the reply; raises Cancelled when the client is gone."""
@@ -106,7 +107,8 @@ class Outlet:
             self._open(relay.head)
         if self._draft.first_byte_s is None:
             self._draft.first_byte_s = self._draft.elapsed()
-        await self._write(data[0] if len(data) == 1 else b"".join(data))
+        await self.reply.write(data[0] if len(data) == 1 else b"".join(data))
+        self._last = self._loop.time()
         if self.reply.gone:
             raise Cancelled("the client closed the connection")
 
@@ -116,10 +118,6 @@ class Outlet:
         sse = SSE_HEADERS if head.kind == "sse" else {}
         kind = {"content-type": head.content_type}
         self.reply.open(200, {**self._ids(), **kind, **sse, **self._extra(), **head.headers})
-
-    async def _write(self, data: bytes) -> None:
-        await self.reply.write(data)
-        self._last = self._loop.time()
 
     def _ids(self) -> dict[str, str]:
         made = self._draft.request_id

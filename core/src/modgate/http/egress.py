@@ -105,7 +105,9 @@ class Reply:
         front, self._head = self._head, b""
         if self._request.method == "HEAD":
             body = b""
-        await self._send(front + body if len(body) < JOINED_AT_MOST else (front, body))
+        self._put(front + body if len(body) < JOINED_AT_MOST else (front, body))
+        if self._connection.writing_paused:
+            await self._drained()
         if not self.gone:
             self.bytes_out += len(body)
             self.ended = True
@@ -136,7 +138,9 @@ class Reply:
         framed = chunk(data) if self._framed else data
         if self._head:
             framed, self._head = self._head + framed, b""
-        await self._send(framed)
+        self._put(framed)
+        if self._connection.writing_paused:
+            await self._drained()
         if not self.gone:
             self.bytes_out += len(data)
 
@@ -145,21 +149,23 @@ class Reply:
         if self.gone:
             return
         last, self._head = self._head + (LAST_CHUNK if self._framed else b""), b""
-        await self._send(last)
+        self._put(last)
+        if self._connection.writing_paused:
+            await self._drained()
         self.ended = not self.gone
 
-    async def _send(self, data: bytes | Sequence[bytes]) -> None:
-        """Hand bytes to the kernel, and wait while it has enough of them."""
+    def _put(self, data: bytes | Sequence[bytes]) -> None:
+        """Hand bytes to the kernel."""
         transport = self._connection.transport
         if transport is None:
             self._lost()
-            return
-        if isinstance(data, bytes):
+        elif isinstance(data, bytes):
             transport.write(data)
         else:
             transport.writelines(data)
-        if not self._connection.writing_paused:
-            return
+
+    async def _drained(self) -> None:
+        """Wait while the kernel has enough of them."""
         self.writing_since = self._now()
         try:
             await self._connection.drained()
