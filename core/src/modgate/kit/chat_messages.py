@@ -48,8 +48,8 @@ def read_messages(fields: Fields) -> Messages:
     """Check all messages; Refused names the part that is wrong."""
     read = Messages()
     for message in fields.each("messages", at_most=MESSAGES_AT_MOST):
-        said = message.values.get("content")
-        if message.values.get("role") in PLAIN and isinstance(said, str):
+        said, members = message.values.get("content"), len(message.values)
+        if members == 2 and message.values.get("role") in PLAIN and isinstance(said, str):
             read.texts.append(said)  # same result without this: most messages are no more
         else:
             read.texts += _message(message, read)
