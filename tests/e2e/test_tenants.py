@@ -271,6 +271,30 @@ async def test_what_is_stored_outlives_the_gateway(
     assert status == 200
 
 
+async def test_a_store_that_does_not_answer_costs_no_request(client: Client) -> None:
+    made = await client.key("acme")
+    app = client.running.app
+    app.tenancy.store.close()
+    statuses = [await client.status(made["key"]) for _ in range(3)]
+    await app.tenancy.look()
+    changed, answer = await client.admin("PUT", "tenants/beta", {})
+
+    assert statuses == [200, 200, 200]
+    assert (changed, "tenants.db cannot be used" in answer["error"]) == (503, True)
+
+
+async def test_a_keys_grant_is_changed_and_its_secret_stays(client: Client) -> None:
+    made = await client.key("acme", name="ci")
+    status, shown = await client.admin("PATCH", f"keys/{made['id']}", {"grant": {"models": []}})
+    refused, answer = await client.admin(
+        "PATCH", f"keys/{made['id']}", {"name": "x", "grant": {"models": ["chatt"]}}
+    )
+
+    assert (status, shown["grant"], shown["name"]) == (200, {"models": []}, "ci")
+    assert await client.status(made["key"]) == 404
+    assert (refused, "did you mean 'chat'?" in str(answer["problems"])) == (400, True)
+
+
 async def test_a_key_revoked_at_one_gateway_is_refused_by_the_other_within_five_seconds(
     tmp_path: Path, engine: ScriptedEngine, session: ClientSession
 ) -> None:

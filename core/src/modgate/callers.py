@@ -6,13 +6,16 @@ same types and rules, so that a change of one of them makes nothing else anew.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from pydantic import ValidationError
 
 from modgate.api.auth import Caller, Policy
 from modgate.api.json import JsonObject
 from modgate.auth.keys import StoredKey
-from modgate.auth.store import KeyRow, Stored
+from modgate.auth.store import Delta, KeyRow, Stored
+from modgate.auth.table import Holder, KeySource, KeyTable
 from modgate.config.decode import Source, salvaged
 from modgate.config.lines import Path as KeyPath
 from modgate.config.link import Known, Linked
@@ -76,83 +79,122 @@ class GrantReader:
 
 def _decoded(source: Source, name: str) -> tuple[TenantSection, list[Problem]]:
     """What decodes of a tenant, so that this is linked, and every mistake is told at once."""
-    file, _, problems = salvaged(source)
+    try:
+        return TenantSection.model_validate(source.values["tenant"][name]), []
+    except ValidationError:
+        file, _, problems = salvaged(source)
     return file.tenant.get(name, TenantSection()), problems
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Roster:
-    """Everyone who may call.  `stored`: what was read of the store for it.
+    """Everyone who may call, as of one epoch of the store.
 
-    `problems`: grants of the store that do not fit this configuration.  Their tenants stay as they
-    were in the roster before, or out; their keys stay out.
+    `declared`: the keys of files.  `holders`: those of the store, by id.  `problems`: grants of the
+    store that do not fit this configuration; their tenants stay as they were, or out, and their
+    keys stay out.
     """
 
-    stored: Stored = field(default_factory=Stored)
+    epoch: int = 0
     tenants: Mapping[str, Tenant] = field(default_factory=dict)
-    held: Sequence[Held] = ()
+    declared: KeyTable = field(default_factory=lambda: KeyTable({}))
+    holders: Mapping[str, Holder] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
 
+    @property
+    def sources(self) -> tuple[KeySource, ...]:
+        """Where keys are looked up; a file's come first."""
+        return self.declared, KeyTable(self.holders)
 
-def roster(
-    linked: Linked,
-    known: Known,
-    keys: Sequence[tuple[str, StoredKey]],
-    stored: Stored,
-    *,
-    wall: float,
-    before: Roster | None = None,
-) -> Roster:
-    """The roster at a time.  `keys`: of the tenants' files; `before`: of the same configuration.
+    def policy(self, tenant: str) -> Policy | None:
+        """What a tenant may use; None for an unknown one."""
+        found = self.tenants.get(tenant)
+        return found.policy if found is not None else None
 
-    Where file and store have a tenant of one name, the file's counts.
+
+class RosterMaker:
+    """Makes rosters of one configuration.
+
+    `keys`: of the tenants' files.  `more`: others that are no tenant's of the file.  Where file and
+    store have a tenant of one name, the file's counts.
     """
-    reader = GrantReader(linked, known)
-    problems: list[Problem] = []
-    tenants = {tenant.name: tenant for tenant in linked.tenants}
-    for name, grant in stored.tenants.items():
-        if name not in tenants:
-            found = _tenant(reader, name, grant, before, problems)
-            tenants |= {name: found} if found is not None else {}
-    held: list[Held] = []
-    staff = Tenant(name="", policy=Policy())
-    for name, key in keys:
-        tenant = tenants.get(name, staff)
-        policy = tenant.keys.get(key.id, tenant.policy)
-        held.append((Caller(tenant=name, key_id=key.id, role=key.role, policy=policy), key))
-    for row in stored.keys:
-        if row.tenant in tenants:
-            held += _held(reader, tenants[row.tenant], row, wall, problems)
-    return Roster(stored=stored, tenants=tenants, held=held, problems=tuple(problems))
 
+    def __init__(
+        self,
+        linked: Linked,
+        known: Known,
+        keys: Sequence[tuple[str, StoredKey]],
+        more: Iterable[Held] = (),
+    ) -> None:
+        self._reader = GrantReader(linked, known)
+        self._file = {tenant.name: tenant for tenant in linked.tenants}
+        self._keys = keys
+        self._more = more
 
-def _tenant(
-    reader: GrantReader,
-    name: str,
-    grant: JsonObject,
-    before: Roster | None,
-    problems: list[Problem],
-) -> Tenant | None:
-    known = before.tenants.get(name) if before is not None else None
-    if known is not None and before is not None and before.stored.tenants.get(name) == grant:
-        return known  # same result without this: linked already
-    try:
-        return reader.tenant(name, grant)
-    except ConfigError as error:
-        problems += error.problems
-        return known
+    def whole(self, stored: Stored, wall: float) -> Roster:
+        """The roster of all that the store holds; ConfigError for a key id that is held twice."""
+        problems: list[Problem] = []
+        tenants = dict(self._file)
+        for name, grant in stored.tenants.items():
+            if name not in self._file:
+                self._put(tenants, name, grant, problems)
+        return Roster(
+            epoch=stored.epoch,
+            tenants=tenants,
+            declared=KeyTable.of([*self._declared(), *self._more]),
+            holders=dict(self._holders(tenants, stored.keys, wall, problems)),
+            problems=tuple(problems),
+        )
 
+    def renewed(self, before: Roster, delta: Delta, wall: float) -> Roster:
+        """The same with what was changed since; costs as much as that, and a copy of two maps."""
+        problems: list[Problem] = []
+        tenants, holders = dict(before.tenants), dict(before.holders)
+        for name, grant in delta.tenants.items():
+            if name in self._file:
+                continue
+            if grant is None:
+                tenants.pop(name, None)
+            else:
+                self._put(tenants, name, grant, problems)
+        for row in delta.keys:
+            holders.pop(row.id, None)
+        holders.update(self._holders(tenants, delta.keys, wall, problems))
+        return replace(
+            before, epoch=delta.epoch, tenants=tenants, holders=holders, problems=tuple(problems)
+        )
 
-def _held(
-    reader: GrantReader, tenant: Tenant, row: KeyRow, wall: float, problems: list[Problem]
-) -> list[Held]:
-    digests = row.active(wall)
-    if not digests:
-        return []
-    try:
-        policy = reader.key(tenant, row.id, row.grant)
-    except ConfigError as error:
-        problems += error.problems
-        return []
-    caller = Caller(tenant=tenant.name, key_id=row.id, policy=policy)
-    return [(caller, each) for each in digests]
+    def _declared(self) -> Iterator[Held]:
+        staff = Tenant(name="", policy=Policy())
+        for name, key in self._keys:
+            tenant = self._file.get(name, staff)
+            policy = tenant.keys.get(key.id, tenant.policy)
+            yield Caller(tenant=name, key_id=key.id, role=key.role, policy=policy), key
+
+    def _put(
+        self, tenants: dict[str, Tenant], name: str, grant: JsonObject, problems: list[Problem]
+    ) -> None:
+        try:
+            tenants[name] = self._reader.tenant(name, grant)
+        except ConfigError as error:
+            problems += error.problems
+
+    def _holders(
+        self,
+        tenants: Mapping[str, Tenant],
+        rows: Iterable[KeyRow],
+        wall: float,
+        problems: list[Problem],
+    ) -> Iterator[tuple[str, Holder]]:
+        for row in rows:
+            digests = row.active(wall)
+            tenant = tenants.get(row.tenant)
+            if not digests or tenant is None:
+                continue
+            try:
+                policy = self._reader.key(tenant, row.id, row.grant)
+            except ConfigError as error:
+                problems += error.problems
+                continue
+            caller = Caller(tenant=tenant.name, key_id=row.id, policy=policy)
+            yield row.id, Holder(caller=caller, digests=digests)

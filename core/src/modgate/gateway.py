@@ -20,7 +20,6 @@ from modgate.auth.files import KeyFile, key_files, read_keys
 from modgate.auth.gate import AdminGate, Gate, doors
 from modgate.auth.keyring import Keyring
 from modgate.auth.keys import StoredKey
-from modgate.auth.table import KeyTable
 from modgate.batch import Batcher
 from modgate.budgets import Budgets, with_money
 from modgate.callers import Roster
@@ -303,12 +302,11 @@ def build(made: Plan, state: State, *, data: Path, who: Roster, pepper: Secret) 
 def gates(made: Plan, state: State, *, who: Roster, pepper: Secret) -> tuple[Gate, AdminGate]:
     """The doors of both listeners."""
     admin = made.linked.file.admin
-    keyring = Keyring([KeyTable.of(who.held)], pepper=pepper)
+    keyring = Keyring(who.sources, pepper=pepper)
     # By where it listens since the start, and not by what a reloaded file says of it.
     open_ = admin.key is None and admin.keys is None and state.admin_on_loopback
-    policies = {name: tenant.policy for name, tenant in who.tenants.items()}
-    tokens = token_checkers(made.linked.issuers, state, policies.get)
-    others = other_checkers(made.linked.doormen, made.loaded.authenticators, state, policies.get)
+    tokens = token_checkers(made.linked.issuers, state, who.policy)
+    others = other_checkers(made.linked.doormen, made.loaded.authenticators, state, who.policy)
     return doors(keyring, state.attempts, key=admin.key, open_=open_, tokens=tokens, others=others)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from modgate.api.json import JsonObject
 from modgate.api.secret import Secret
 from modgate.auth.keys import new_key
-from modgate.auth.store import KeyRow, NotStored, Store, Stored, StoreError
+from modgate.auth.store import KeyRow, NotStored, Store, StoreError
 from modgate.callers import DEMO_TENANT, GrantReader
 from modgate.config.decode import dotted, problems_of
 from modgate.config.lines import Path as KeyPath
@@ -48,6 +48,15 @@ class NewKey(BaseModel):
     name: str = ""
     env: str = "live"
     grant: JsonObject = Field(default_factory=dict)
+
+
+class KeyChange(BaseModel):
+    """`PATCH /admin/v1/keys/ID`; what is not given stays."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str | None = None
+    grant: JsonObject | None = None
 
 
 class Rotation(BaseModel):
@@ -86,28 +95,32 @@ class Registrar:
         self._pepper = pepper
         self._actor = actor
 
-    def tenants(self, stored: Stored) -> Iterator[Listed]:
+    def tenants(self) -> list[Listed]:
         """Every tenant, of file and store."""
-        ids: dict[str, tuple[str, ...]] = {}
+        stored = self._store.read()
+        ids: dict[str, list[str]] = {}
         for name, key in self._made.keys:
-            ids[name] = (*ids.get(name, ()), key.id)
+            ids.setdefault(name, []).append(key.id)
         for row in stored.keys:
             if not row.revoked:
-                ids[row.tenant] = (*ids.get(row.tenant, ()), row.id)
-        written = self._made.source.values.get("tenant", {})
-        for name in self._made.linked.file.tenant:
-            place = self._place(name)
-            yield Listed(name=name, place=place, grant=written[name], keys=ids.get(name, ()))
-        for name, grant in stored.tenants.items():
-            if name not in self._made.linked.file.tenant:
-                yield Listed(name=name, place="store", grant=grant, keys=ids.get(name, ()))
+                ids.setdefault(row.tenant, []).append(row.id)
+        file = self._made.linked.file.tenant
+        names = [*file, *(name for name in stored.tenants if name not in file)]
+        return [self._listed(each, stored.tenants.get(each), ids.get(each, [])) for each in names]
 
-    def tenant(self, name: str, stored: Stored) -> Listed:
+    def tenant(self, name: str) -> Listed:
         """One of them; NotStored."""
-        for each in self.tenants(stored):
-            if each.name == name:
-                return each
-        raise NotStored(f"no tenant '{name}', neither in the file nor in the store")
+        grant, rows = self._store.tenant(name)
+        if grant is None and name not in self._made.linked.file.tenant:
+            raise NotStored(f"no tenant '{name}', neither in the file nor in the store")
+        ids = [key.id for tenant, key in self._made.keys if tenant == name]
+        return self._listed(name, grant, [*ids, *(row.id for row in rows if not row.revoked)])
+
+    def _listed(self, name: str, grant: JsonObject | None, ids: Sequence[str]) -> Listed:
+        if name in self._made.linked.file.tenant:
+            written: JsonObject = self._made.source.values["tenant"][name]
+            return Listed(name=name, place=self._place(name), grant=written, keys=tuple(ids))
+        return Listed(name=name, place="store", grant=grant or {}, keys=tuple(ids))
 
     def _place(self, name: str) -> str:
         file, line = self._made.source.place(("tenant", name))
@@ -137,24 +150,22 @@ class Registrar:
     def _grants(self) -> GrantReader:
         return GrantReader(self._made.linked, self._made.known, "")
 
-    def _linked(self, name: str, stored: Stored) -> Tenant:
+    def _linked(self, name: str) -> Tenant:
         for tenant in self._made.linked.tenants:
             if tenant.name == name:
                 return tenant
-        return self._grants().tenant(name, self.tenant(name, stored).grant)
+        return self._grants().tenant(name, self.tenant(name).grant)
 
     def new_key(
         self, tenant: str, *, name: str, env: str, grant: JsonObject, wall: float
     ) -> tuple[Secret, KeyRow]:
         """A new key, shown once; ConfigError with every mistake, NotStored for its tenant."""
-        if not KEY_NAME.fullmatch(name):
-            text = "a key's name is one line of 100 characters at most"
-            raise ConfigError([Problem(message=text, path="name")])
+        _check_name(name)
         try:
             key, made = new_key(self._pepper, name=name, env=env, random=os.urandom)
         except ValueError as error:
             raise ConfigError([Problem(message=str(error), path="env")]) from None
-        self._grants().key(self._linked(tenant, self._store.read()), made.id, grant)
+        self._grants().key(self._linked(tenant), made.id, grant)
         row = KeyRow(
             id=made.id,
             tenant=tenant,
@@ -167,6 +178,17 @@ class Registrar:
         )
         self._store.add_key(row, actor=self._actor)
         return key, row
+
+    def change_key(
+        self, key_id: str, *, name: str | None, grant: JsonObject | None, wall: float
+    ) -> None:
+        """Another name or grant of a key; ConfigError with every mistake, Declared, NotStored."""
+        self._ours(key_id)
+        row = self._store.key(key_id)
+        name, grant = row.name if name is None else name, row.grant if grant is None else grant
+        _check_name(name)
+        self._grants().key(self._linked(row.tenant), key_id, grant)
+        self._store.change_key(key_id, name=name, grant=grant, actor=self._actor, wall=wall)
 
     def rotate_key(self, key_id: str, *, grace_s: float, wall: float) -> Secret:
         """Another secret for a key; the one before stays good for `grace_s`.
@@ -200,7 +222,7 @@ class Registrar:
                 place = reference.file if reference is not None else self._place(tenant)
                 raise Declared(f"key '{key_id}' is a line of {place}; change it there")
 
-    def keys(self, stored: Stored) -> list[JsonObject]:
+    def keys(self) -> list[JsonObject]:
         """Every key of file and store, and never a secret or a digest."""
         of_files: list[JsonObject] = [
             {
@@ -212,7 +234,13 @@ class Registrar:
             }
             for tenant, key in self._made.keys
         ]
-        return [*of_files, *(shown_key(row) for row in stored.keys)]
+        return [*of_files, *(shown_key(row) for row in self._store.read().keys)]
+
+
+def _check_name(name: str) -> None:
+    if not KEY_NAME.fullmatch(name):
+        text = "a key's name is one line of 100 characters at most"
+        raise ConfigError([Problem(message=text, path="name")])
 
 
 def shown_key(row: KeyRow) -> JsonObject:

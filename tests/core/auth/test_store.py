@@ -66,8 +66,8 @@ def test_while_a_key_is_rotated_two_digests_are_good(path: Path) -> None:
 
     row = store.key("abcdefghijkl")
 
-    assert [each.digest[0] for each in row.active(159.0)] == ["e", "d"]
-    assert [each.digest[0] for each in row.active(160.0)] == ["e"]
+    assert [each.value[0] for each in row.active(159.0)] == ["e", "d"]
+    assert [each.value[0] for each in row.active(160.0)] == ["e"]
     assert row.last4 == "1234"
 
 
@@ -81,7 +81,7 @@ def test_a_second_rotation_ends_the_first_secret_at_once(path: Path) -> None:
 
     [new, old] = store.key("abcdefghijkl").active(120.0)
 
-    assert (new.digest[0], old.digest[0]) == ("f", "e")
+    assert (new.value[0], old.value[0]) == ("f", "e")
 
 
 def test_a_revoked_key_cannot_come_back(path: Path) -> None:
@@ -205,7 +205,7 @@ def test_the_store_as_version_1_wrote_it_is_read(path: Path) -> None:
     assert found.tenants == {"acme": {"models": ["chat"], "slo": "gold"}}
     [row] = found.keys
     assert (row.id, row.last4, row.grant) == ("abcdefghijkl", "1234", {"models": ["chat"]})
-    assert [each.digest[0] for each in row.active(101.0)] == ["e", "d"]
+    assert [each.value[0] for each in row.active(101.0)] == ["e", "d"]
     assert [change.actor for change in store.changes(0)] == ["ann", "bob", "ann"]
 
 
@@ -236,3 +236,42 @@ def test_a_store_from_two_versions_on_is_refused(path: Path) -> None:
 
     with pytest.raises(StoreError, match="version 3; this modgate reads up to 2"):
         Store(path)
+
+
+# --- what was changed since
+
+
+def test_what_was_changed_since_an_epoch_is_read_and_nothing_else(path: Path) -> None:
+    store = Store(path)
+    store.set_tenant("acme", {}, actor="me", wall=1.0)
+    store.set_tenant("gone", {}, actor="me", wall=1.0)
+    store.add_key(key(), actor="me")
+    store.add_key(key("bbbbbbbbbbbb", tenant="beta"), actor="me")
+    before = store.epoch()
+    store.set_tenant("acme", {"slo": "gold"}, actor="me", wall=2.0)
+    store.delete_tenant("gone", actor="me", wall=2.0)
+    delta = store.since(before)
+
+    assert delta is not None
+    assert (delta.epoch, [each.action for each in delta.changes]) == (
+        6,
+        ["tenant.set", "tenant.delete"],
+    )
+    assert delta.tenants == {"acme": {"slo": "gold"}, "gone": None}
+    assert [row.id for row in delta.keys] == ["abcdefghijkl"]
+
+
+def test_changes_that_are_too_many_or_not_known_any_more_are_not_told_one_by_one(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "DELTA_AT_MOST", 3)
+    monkeypatch.setattr(module, "CHANGES_KEPT", 2)
+    store = Store(path)
+    for turn in range(6):
+        store.set_tenant("acme", {}, actor="me", wall=float(turn))
+
+    assert store.since(2) is None  # too many
+    assert store.since(3) is None  # one is forgotten
+    assert store.since(7) is None  # of a store before this one
+    assert store.since(4) is not None
+    assert store.since(6) is not None

@@ -21,7 +21,7 @@ from pathlib import Path
 import orjson
 
 from modgate.api.json import JsonObject
-from modgate.auth.keys import StoredKey
+from modgate.auth.table import Digest
 
 VERSION = 1
 MIGRATIONS: Mapping[int, str] = {
@@ -38,6 +38,7 @@ MIGRATIONS: Mapping[int, str] = {
         created REAL NOT NULL, digest TEXT NOT NULL, old_digest TEXT NOT NULL DEFAULT '',
         old_until REAL NOT NULL DEFAULT 0, revoked REAL NOT NULL DEFAULT 0
     );
+    CREATE INDEX keys_by_tenant ON keys (tenant);
     CREATE TABLE changes (
         epoch INTEGER PRIMARY KEY, wall REAL NOT NULL, actor TEXT NOT NULL, action TEXT NOT NULL,
         subject TEXT NOT NULL, detail TEXT NOT NULL
@@ -48,6 +49,11 @@ BUSY_MS = 2000
 TENANTS_AT_MOST = 10_000
 KEYS_AT_MOST = 100_000
 CHANGES_KEPT = 10_000
+DELTA_AT_MOST = 500  # changes that are read one by one; of more, all is read
+ROW = (
+    "SELECT id, tenant, name, env, last4, created, digest, grant_json, old_digest, old_until,"
+    " revoked FROM keys"
+)
 REVOKED_KEPT_S = 90 * 86_400.0  # how long a revoked key is listed
 
 
@@ -78,15 +84,13 @@ class KeyRow:
     old_until: float = 0.0
     revoked: float = 0.0
 
-    def active(self, wall: float) -> list[StoredKey]:
+    def active(self, wall: float) -> tuple[Digest, ...]:
         """The digests that are good at a time: none, one, or two while it is rotated."""
         if self.revoked:
-            return []
-        new = StoredKey(id=self.id, digest=self.digest, name=self.name)
+            return ()
         if self.old_until <= wall:
-            return [new]
-        old = StoredKey(id=self.id, digest=self.old_digest, name=self.name, until=self.old_until)
-        return [new, old]
+            return (Digest(value=self.digest),)
+        return Digest(value=self.digest), Digest(value=self.old_digest, until=self.old_until)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +112,20 @@ class Change:
     action: str
     subject: str
     detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delta:
+    """What was changed since an epoch, as it is at another.
+
+    `tenants`: their grants, None for one that is gone.  `keys`: those that were changed, and all of
+    the tenants that were.
+    """
+
+    epoch: int
+    changes: tuple[Change, ...] = ()
+    tenants: Mapping[str, JsonObject | None] = field(default_factory=dict)
+    keys: tuple[KeyRow, ...] = ()
 
 
 class Store:
@@ -183,12 +201,8 @@ class Store:
             keys = tuple(self._keys())
         return Stored(epoch=int(epoch), tenants=grants, keys=keys)
 
-    def _keys(self, key_id: str | None = None) -> Iterator[KeyRow]:
-        for row in self._db.execute(
-            "SELECT id, tenant, name, env, last4, created, digest, grant_json, old_digest,"
-            " old_until, revoked FROM keys WHERE ?1 IS NULL OR id = ?1 ORDER BY tenant, created",
-            (key_id,),
-        ):
+    def _keys(self, where: str = "", *values: str) -> Iterator[KeyRow]:
+        for row in self._db.execute(" ".join((ROW, where, "ORDER BY tenant, created")), values):
             yield KeyRow(
                 id=row[0],
                 tenant=row[1],
@@ -203,23 +217,57 @@ class Store:
                 revoked=row[10],
             )
 
+    def since(self, epoch: int) -> Delta | None:
+        """What was changed since; None when that is too much, or not known any more."""
+        with self._transaction("BEGIN"):
+            [(now,)] = self._db.execute("SELECT value FROM meta WHERE name = 'epoch'")
+            if not 0 <= now - epoch <= DELTA_AT_MOST:
+                return None
+            changes = tuple(self._changes(epoch))
+            if len(changes) != now - epoch:
+                return None
+            names = {each.subject for each in changes if each.action.startswith("tenant.")}
+            ids = {each.subject for each in changes if each.action.startswith("key.")}
+            keys = [row for name in names for row in self._keys("WHERE tenant = ?", name)]
+            keys += [row for key_id in ids for row in self._keys("WHERE id = ?", key_id)]
+            tenants = {name: self._grant(name) for name in names}
+        return Delta(epoch=now, changes=changes, tenants=tenants, keys=tuple(keys))
+
+    def _grant(self, name: str) -> JsonObject | None:
+        for (text,) in self._db.execute("SELECT grant_json FROM tenants WHERE name = ?", (name,)):
+            grant: JsonObject = orjson.loads(text)
+            return grant
+        return None
+
+    def tenant(self, name: str) -> tuple[JsonObject | None, list[KeyRow]]:
+        """A tenant's grant, None for one that is not here, and the keys that are."""
+        with self._transaction("BEGIN"):
+            return self._grant(name), list(self._keys("WHERE tenant = ?", name))
+
     def changes(self, after: int) -> list[Change]:
         """The changes since an epoch, in order; the oldest are kept in part only."""
         with self._lock, _told(self.path):
-            rows = self._db.execute(
-                "SELECT epoch, wall, actor, action, subject, detail FROM changes"
-                " WHERE epoch > ? ORDER BY epoch",
-                (after,),
-            ).fetchall()
-        return [
-            Change(epoch=e, wall=w, actor=who, action=what, subject=on, detail=detail)
-            for e, w, who, what, on, detail in rows
-        ]
+            return list(self._changes(after))
+
+    def _changes(self, after: int) -> Iterator[Change]:
+        for row in self._db.execute(
+            "SELECT epoch, wall, actor, action, subject, detail FROM changes"
+            " WHERE epoch > ? ORDER BY epoch",
+            (after,),
+        ):
+            yield Change(
+                epoch=row[0],
+                wall=row[1],
+                actor=row[2],
+                action=row[3],
+                subject=row[4],
+                detail=row[5],
+            )
 
     def key(self, key_id: str) -> KeyRow:
         """One key; NotStored."""
         with self._lock, _told(self.path):
-            for row in self._keys(key_id):
+            for row in self._keys("WHERE id = ?", key_id):
                 return row
         raise NotStored(f"no key '{key_id}' in {self.path.name}")
 
@@ -268,6 +316,18 @@ class Store:
                     *(orjson.dumps(row.grant).decode(), row.created, row.digest),
                 ),
             )
+
+    def change_key(
+        self, key_id: str, *, name: str, grant: JsonObject, actor: str, wall: float
+    ) -> None:
+        """Give a key another name and grant (which was validated before).  NotStored."""
+        text = orjson.dumps(grant, option=orjson.OPT_SORT_KEYS).decode()
+        with self._change(wall, actor, "key.change", key_id, text):
+            turned = self._db.execute(
+                "UPDATE keys SET name = ?, grant_json = ? WHERE id = ? AND revoked = 0",
+                (name, text, key_id),
+            )
+            self._one(turned, key_id)
 
     def rotate_key(
         self, key_id: str, *, digest: str, last4: str, grace_s: float, actor: str, wall: float

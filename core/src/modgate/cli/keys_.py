@@ -91,7 +91,7 @@ def listing(path: Path | None, directory: Path | None, tenant: str | None, as_js
     from modgate.api.surface import dump
 
     with opened(path, directory) as at:
-        rows = at.registrar.keys(at.store.read())
+        rows = at.registrar.keys()
     rows = [row for row in rows if tenant in (None, row["tenant"])]
     if as_json:
         click.echo(dump(rows))

@@ -24,7 +24,7 @@ def listing(path: Path | None, directory: Path | None, as_json: bool) -> None:
     from modgate.api.surface import dump
 
     with opened(path, directory) as at:
-        rows = [each.shown() for each in at.registrar.tenants(at.store.read())]
+        rows = [each.shown() for each in at.registrar.tenants()]
     if as_json:
         click.echo(dump(rows))
         return
@@ -41,7 +41,7 @@ def show(name: str, path: Path | None, directory: Path | None) -> None:
     from modgate.api.surface import dump
 
     with opened(path, directory) as at:
-        click.echo(dump(at.registrar.tenant(name, at.store.read()).shown()))
+        click.echo(dump(at.registrar.tenant(name).shown()))
 
 
 @command.command("set")

@@ -69,12 +69,12 @@ class App:
         self._extra = extra
         self._changed = changed
         self._tasks: set[asyncio.Task[None]] = set()
-        self._demo: tuple[Held, ...] = ()
         self._files: StateDirectory | None = None
         self._watched = [path] if path is not None else []
         self._seen = self._stamp()
         self._closed = False
         self.epoch = 0
+        self._reloading = asyncio.Lock()
         self.demo_key: Secret | None = None
         self.public_address = ("", 0)
         self.admin_address = ("", 0)
@@ -99,12 +99,13 @@ class App:
             self.state.shipping = open_shipping(made, files, self.state)
             self.audit = open_audit(made, files, self.state.clock)
             self.state.observer.also(self.audit.saw)
+            demo: tuple[Held, ...] = ()
             if made.demo:
                 self.demo_key, stored = files.demo_key(self._pepper)
-                self._demo = ((Caller(tenant=DEMO_TENANT, key_id=stored.id), stored),)
+                demo = ((Caller(tenant=DEMO_TENANT, key_id=stored.id), stored),)
             store = _store(file.auth.store or files.path / "tenants.db")
-            self.tenancy = Tenancy(store, self.state.clock, self._hold, self.audit)
-            self._use(made)
+            self.tenancy = Tenancy(store, self.state.clock, self._hold, self.audit, demo)
+            await self._use(made)
             self._audited("config.start", START)
             await self._listen(made)
         except BaseException:
@@ -159,26 +160,23 @@ class App:
         register(state)
         return state
 
-    def _use(self, made: Plan) -> None:
+    async def _use(self, made: Plan) -> None:
         """Build a snapshot and swap it in."""
         self._log_level = made.linked.file.log.level
         self._watched = made.files
         self._seen = self._stamp()
         data = made.linked.file.local.data or default_data()
-        found = self.tenancy.linked(made)
-        gateway = build(made, self.state, data=data, who=self._everyone(found), pepper=self._pepper)
-        self.tenancy.use(made, found)
-        self.state.engines.use(gateway.engines)
-        self._swap(gateway, found)
-
-    def _everyone(self, found: Roster) -> Roster:
-        return replace(found, held=(*found.held, *self._demo))
+        async with self.tenancy.lock:
+            found = await self.tenancy.linked(made)
+            gateway = build(made, self.state, data=data, who=found, pepper=self._pepper)
+            self.tenancy.use(made, found)
+            self.state.engines.use(gateway.engines)
+            self._swap(gateway, found)
 
     def _hold(self, found: Roster) -> None:
         """Swap in who may call; engines, queues, limits and all else are the same."""
-        who = self._everyone(found)
         made, old = self.tenancy.made, self.state.gateway()
-        gate, admin_gate = gates(made, self.state, who=who, pepper=self._pepper)
+        gate, admin_gate = gates(made, self.state, who=found, pepper=self._pepper)
         self._swap(replace(old, gate=gate, admin_gate=admin_gate), found)
 
     def _swap(self, gateway: Gateway, found: Roster) -> None:
@@ -233,8 +231,9 @@ class App:
         The answer: the sections that differ from those of the start and take a restart to apply.
         """
         try:
-            made = self._plan()
-            self._use(made)
+            async with self._reloading:  # of two the later one counts
+                made = self._plan()
+                await self._use(made)
         except (ConfigError, PluginError, OSError) as error:
             problems = plain(error).splitlines()
             log.error("reload refused", extra={"problems": problems})

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from modgate.auth.store import Change, Store, StoreError
-from modgate.callers import GrantReader, Roster, roster
+from modgate.callers import Held, Roster, RosterMaker
 from modgate.clock import Clock
 from modgate.errors import ConfigError
 from modgate.gateway import Plan
@@ -21,16 +21,23 @@ log = logging.getLogger(__name__)
 
 
 class Tenancy:
-    """One open store.  `hold`: swaps in another roster."""
+    """One open store.  `hold`: swaps in another roster; `more`: callers of no file and no store."""
 
     def __init__(
-        self, store: Store, clock: Clock, hold: Callable[[Roster], None], audit: Audit
+        self,
+        store: Store,
+        clock: Clock,
+        hold: Callable[[Roster], None],
+        audit: Audit,
+        more: Iterable[Held] = (),
     ) -> None:
         self.store = store
         self._audit = audit
         self.roster = Roster()
         self._clock = clock
         self._hold = hold
+        self._more = more
+        self.lock = asyncio.Lock()  # of two who swap the roster, the later one read later
         self._made: Plan | None = None
         self._failing = False
 
@@ -40,19 +47,33 @@ class Tenancy:
         assert self._made is not None
         return self._made
 
-    def grants(self, origin: str) -> GrantReader:
-        """Validates what is to be stored; `origin` names it in the problems."""
-        return GrantReader(self.made.linked, self.made.known, origin)
+    async def linked(self, made: Plan) -> Roster:
+        """Read the store for a new configuration, beside the event loop.
 
-    def linked(self, made: Plan) -> Roster:
-        """Read the store for a new configuration; ConfigError when its grants do not fit that."""
+        ConfigError when its grants do not fit that.
+        """
         try:
-            found = self._read(made, None)
+            found = await asyncio.to_thread(self._whole, made)
         except StoreError as error:
             raise OSError(str(error)) from None
         if found.problems:
             raise ConfigError(found.problems)
         return found
+
+    def _whole(self, made: Plan) -> Roster:
+        return self._maker(made).whole(self.store.read(), self._clock.wall())
+
+    def _maker(self, made: Plan) -> RosterMaker:
+        return RosterMaker(made.linked, made.known, made.keys, self._more)
+
+    def _renewed(self, made: Plan, before: Roster) -> tuple[Roster, Sequence[Change]]:
+        """What was changed, else everything; and the changes that the audit log has not yet."""
+        delta = self.store.since(before.epoch)
+        if delta is not None:
+            found = self._maker(made).renewed(before, delta, self._clock.wall())
+            return found, [each for each in delta.changes if each.epoch > self._audit.epoch]
+        found = self._whole(made)
+        return found, self.store.changes(self._recorded(found))
 
     def use(self, made: Plan, found: Roster) -> None:
         """This configuration counts from now on."""
@@ -61,7 +82,7 @@ class Tenancy:
 
     def _recorded(self, found: Roster) -> int:
         """The change that the audit log has last; 0 when the store was made anew since."""
-        return self._audit.epoch if self._audit.epoch <= found.stored.epoch else 0
+        return self._audit.epoch if self._audit.epoch <= found.epoch else 0
 
     def _record(self, changes: Iterable[Change]) -> None:
         """The store's own record of changes, whoever made them, into the audit log."""
@@ -75,15 +96,11 @@ class Tenancy:
                 wall=change.wall,
             )
 
-    def _read(self, made: Plan, before: Roster | None) -> Roster:
-        stored, wall = self.store.read(), self._clock.wall()
-        return roster(made.linked, made.known, made.keys, stored, wall=wall, before=before)
-
     async def look(self) -> None:
         """Bring in what somebody changed."""
         try:
             epoch = await asyncio.to_thread(self.store.epoch)
-            if epoch != self.roster.stored.epoch:
+            if epoch != self.roster.epoch:
                 await self.refresh()
         except StoreError as error:
             if not self._failing:
@@ -96,18 +113,18 @@ class Tenancy:
 
     async def refresh(self) -> None:
         """Read the store and swap in who may call; StoreError when it cannot be read."""
-        made = self.made
-        found = await asyncio.to_thread(self._read, made, self.roster)
-        changes = await asyncio.to_thread(self.store.changes, self._recorded(found))
-        if made is not self._made:
-            return  # a reload came between, and read the store itself
+        async with self.lock:
+            found, changes = await asyncio.to_thread(self._renewed, self.made, self.roster)
+            self._swap(found)
+            self._record(changes)
+
+    def _swap(self, found: Roster) -> None:
         if found.problems:
             problems = [str(each) for each in found.problems]
             log.error("stored tenants do not fit the file", extra={"problems": problems})
         self.roster = found
         self._hold(found)
-        self._record(changes)
-        log.info("tenants changed", extra={"epoch": found.stored.epoch})
+        log.info("tenants changed", extra={"epoch": found.epoch})
 
     def close(self) -> None:
         """Close the store."""

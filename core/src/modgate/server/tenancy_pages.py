@@ -19,7 +19,7 @@ from modgate.api.surface import dump
 from modgate.auth.store import NotStored, StoreError
 from modgate.clock import Clock
 from modgate.errors import ConfigError, Problem
-from modgate.registrar import Declared, NewKey, Registrar, Rotation, read_body, shown_key
+from modgate.registrar import Declared, KeyChange, NewKey, Registrar, Rotation, read_body, shown_key
 from modgate.server.tenancy import Tenancy
 
 BODY_AT_MOST = 1 << 20
@@ -61,6 +61,7 @@ class TenancyPages:
             ("DELETE", "/admin/v1/tenants/{name}"): self._delete,
             ("GET", "/admin/v1/keys"): self._keys,
             ("POST", "/admin/v1/keys"): self._new,
+            ("PATCH", "/admin/v1/keys/{id}"): self._change,
             ("POST", "/admin/v1/keys/{id}/rotate"): self._rotate,
             ("POST", "/admin/v1/keys/{id}/revoke"): self._revoke,
             ("DELETE", "/admin/v1/keys/{id}"): self._revoke,
@@ -105,20 +106,19 @@ class TenancyPages:
 
     def _tenants(self, _: str, __: bytes) -> Work:
         def work(registrar: Registrar) -> Json:
-            stored = self._tenancy.store.read()
-            return {"tenants": [each.shown() for each in registrar.tenants(stored)]}
+            return {"tenants": [each.shown() for each in registrar.tenants()]}
 
         return work
 
     def _tenant(self, name: str, _: bytes) -> Work:
-        return lambda registrar: registrar.tenant(name, self._tenancy.store.read()).shown()
+        return lambda registrar: registrar.tenant(name).shown()
 
     def _put(self, name: str, body: bytes) -> Work:
         grant = _object(body)
 
         def work(registrar: Registrar) -> Json:
             registrar.set_tenant(name, grant, self._clock.wall())
-            return registrar.tenant(name, self._tenancy.store.read()).shown()
+            return registrar.tenant(name).shown()
 
         return work
 
@@ -127,9 +127,9 @@ class TenancyPages:
         patch = _object(body)
 
         def work(registrar: Registrar) -> Json:
-            known = registrar.tenant(name, self._tenancy.store.read())
+            known = registrar.tenant(name)
             registrar.set_tenant(name, _merged(known.grant, patch), self._clock.wall())
-            return registrar.tenant(name, self._tenancy.store.read()).shown()
+            return registrar.tenant(name).shown()
 
         return work
 
@@ -142,7 +142,7 @@ class TenancyPages:
 
     def _keys(self, _: str, __: bytes) -> Work:
         def work(registrar: Registrar) -> Json:
-            return {"keys": registrar.keys(self._tenancy.store.read())}
+            return {"keys": registrar.keys()}
 
         return work
 
@@ -158,6 +158,17 @@ class TenancyPages:
                 wall=self._clock.wall(),
             )
             return {"key": key.reveal(), **shown_key(row)}
+
+        return work
+
+    def _change(self, key_id: str, body: bytes) -> Work:
+        wanted = read_body(KeyChange, _object(body))
+
+        def work(registrar: Registrar) -> Json:
+            registrar.change_key(
+                key_id, name=wanted.name, grant=wanted.grant, wall=self._clock.wall()
+            )
+            return shown_key(self._tenancy.store.key(key_id))
 
         return work
 

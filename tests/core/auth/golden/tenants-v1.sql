@@ -22,4 +22,5 @@ CREATE TABLE tenants (
         created REAL NOT NULL, changed REAL NOT NULL
     );
 INSERT INTO "tenants" VALUES('acme','{"models":["chat"],"slo":"gold"}',1.0,1.0);
+CREATE INDEX keys_by_tenant ON keys (tenant);
 COMMIT;
