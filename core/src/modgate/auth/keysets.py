@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from functools import partial
 
 from modgate.api.issuer import KeyPlace
+from modgate.auth.flights import Flights
 from modgate.auth.jose import PublicKey, parse_jwks
 from modgate.auth.keyset import KeySet
 from modgate.clock import Clock
-from modgate.errors import Overloaded
 
 log = logging.getLogger(__name__)
 
-WAITING_AT_MOST = 1000
-SETS_AT_MOST = 64
+PLACES_AT_MOST = 64
 
 # Raises OSError or ValueError when the document cannot be had; it keeps a deadline.
 Get = Callable[[str, str], Awaitable[bytes]]
+
+
+@dataclass(slots=True)
+class _Place:
+    """The keys that were had from a place, and whether it failed last."""
+
+    keys: KeySet[PublicKey] = field(default_factory=KeySet)
+    failing: bool = False
 
 
 class KeySets:
@@ -32,65 +40,50 @@ class KeySets:
         self._get = get
         self._clock = clock
         self._lost = lost
-        self._sets: dict[KeyPlace, KeySet[PublicKey]] = {}
-        self._asking: dict[KeyPlace, asyncio.Task[None]] = {}
-        self._failing: set[KeyPlace] = set()
-        self._waiting = 0
+        self._places: dict[KeyPlace, _Place] = {}
+        self._flights: Flights[None] = Flights()
 
     def of(self, place: KeyPlace) -> KeySet[PublicKey]:
         """The keys of a place that is asked by URL."""
-        found = self._sets.pop(place, None) or KeySet()
-        self._sets[place] = found
-        while len(self._sets) > SETS_AT_MOST:
-            del self._sets[next(iter(self._sets))]
+        return self._at(place).keys
+
+    def _at(self, place: KeyPlace) -> _Place:
+        found = self._places.pop(place, None) or _Place()
+        self._places[place] = found
+        if len(self._places) > PLACES_AT_MOST:
+            del self._places[next(iter(self._places))]
         return found
 
     def asking(self, place: KeyPlace) -> bool:
         """Whether the place is being asked now."""
-        return place in self._asking
+        return self._flights.under_way(place)
 
     def ask_behind(self, place: KeyPlace, name: str) -> None:
         """Ask, if nobody does, and let the request go on."""
-        if place not in self._asking:
-            self.of(place).asked(self._clock.now())
-            task = asyncio.get_running_loop().create_task(self._ask(place, name))
-            self._asking[place] = task
-            task.add_done_callback(lambda _: self._asking.pop(place, None))
+        self._flights.start(place, partial(self._ask, place, name))
 
     async def ask(self, place: KeyPlace, name: str) -> float:
         """Ask, or wait for who asks; the answer is the time then.  Overloaded if too many wait."""
-        if self._waiting >= WAITING_AT_MOST:
-            raise Overloaded(f"too many requests wait for the keys of '{name}'")
-        self.ask_behind(place, name)
-        self._waiting += 1
-        try:
-            await asyncio.wait([self._asking[place]])
-        finally:
-            self._waiting -= 1
+        await self._flights.once(place, partial(self._ask, place, name))
         return self._clock.now()
 
     async def _ask(self, place: KeyPlace, name: str) -> None:
+        at = self._at(place)
+        at.keys.asked(self._clock.now())
         try:
             keys = parse_jwks(await self._get(place.url, place.ca))
         except (OSError, ValueError) as error:
-            if place not in self._failing:
+            if not at.failing:
                 reason = type(error).__name__ if isinstance(error, OSError) else str(error)
                 log.warning("issuer keys not had", extra={"issuer": name, "reason": reason})
-            self._failing.add(place)
+            at.failing = True
             return
-        if place in self._failing:
+        if at.failing:
             log.info("issuer keys had again", extra={"issuer": name})
-        self._failing.discard(place)
-        self._came(place, keys)
-
-    def _came(self, place: KeyPlace, keys: Mapping[str, PublicKey]) -> None:
-        if self.of(place).came(keys, self._clock.now()):
+        at.failing = False
+        if at.keys.came(keys, self._clock.now()):
             self._lost()
 
     async def close(self) -> None:
         """Ask nobody any more."""
-        asking = list(self._asking.values())
-        for task in asking:
-            task.cancel()
-        if asking:
-            await asyncio.wait(asking)
+        await self._flights.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
 from functools import partial
 from hashlib import sha256
 from traceback import extract_tb
@@ -64,7 +64,7 @@ class Other:
         credential = Credential(secret=Secret(text), client=at.client)
         with Unsaid(self._name):
             answer = self._authenticator.authenticate(credential)
-        if answer is None or isinstance(answer, Identity | Reject):
+        if not isinstance(answer, Generator):
             return self._verdict(answer)
         about = sha256(f"{self._name} {text}".encode("utf-8", "surrogatepass")).digest()
         return Later(partial(self._flights.once, about, partial(self._driven, answer)))

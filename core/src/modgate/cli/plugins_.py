@@ -60,9 +60,14 @@ def _list(path: Path | None) -> None:
         for modality, owner in made.loaded.owners.items():
             if owner.name == name:
                 _modality(made.loaded.modalities[modality], made.loaded.endpoints)
-        for policy, (owner, _) in made.loaded.policies.items():
-            if owner.name == name:
-                click.echo(f"{'':12} policy {policy}")
+        loaded = made.loaded
+        for what, brought in (
+            ("policy", loaded.policies),
+            ("authenticator", loaded.authenticators),
+        ):
+            own = [kind for kind, (owner, _) in brought.items() if owner.name == name]
+            for kind in own:
+                click.echo(f"{'':12} {what} {kind}")
     for name, why in installed.newer.items():
         click.echo(f"{name:<12} {why}")
 
