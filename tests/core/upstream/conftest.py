@@ -20,7 +20,9 @@ from modgate.errors import Refused
 from modgate.spool import Spool
 from modgate.upstream.fetch import Fetcher
 
-BOTH_LOOPS = frozenset({"test_client.py", "test_connections.py", "test_delivery.py"})
+BOTH_LOOPS = frozenset(
+    {"test_client.py", "test_connections.py", "test_delivery.py", "test_dialer.py"}
+)
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0\0\0\rIHDR" + bytes(4000)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

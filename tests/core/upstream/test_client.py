@@ -201,6 +201,31 @@ class TestSending:
         await soon(lambda: len(asyncio.all_tasks()) <= before)
         scope.close()
 
+    async def test_a_call_given_up_is_not_sent_on(self, start: Start, spool: Spool) -> None:
+        async def talk(line: Line) -> None:
+            await line.reader.readuntil(b"\r\n\r\n")
+            await asyncio.Event().wait()
+
+        engine = await start(talk)
+        scope = spool.scope()
+        writer = scope.writer()
+        writer.write(bytes(32 << 20))
+        client = Client(engine.url)
+        file = writer.done()
+        Counted.reads.clear()
+        body = Body.of_bytes(Counted(fd=file.fd, size=file.size).slice(), "a/b")
+        sending = asyncio.create_task(client.send(PATH, body, {}))
+        await soon(lambda: bool(engine.lines))
+        await soon(lambda: bool(Counted.reads))
+        sending.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await sending
+        reads = len(Counted.reads)
+        await asyncio.sleep(0.1)
+
+        assert len(Counted.reads) == reads  # its file may be closed by now
+        scope.close()
+
     async def test_a_file_that_is_shorter_than_its_slice_fails_the_call(
         self, start: Start, spool: Spool
     ) -> None:

@@ -13,6 +13,7 @@ from yarl import URL
 
 from modgate.errors import UpstreamFailed, UpstreamTimedOut
 from modgate.upstream.connection import Connection
+from modgate.upstream.names import Resolve
 
 NAMES_KEPT_S = 10.0
 
@@ -25,7 +26,13 @@ class Dialer:
     """
 
     def __init__(
-        self, url: URL, *, path: str = "", connect_s: float = 5.0, tls: SSLContext | None = None
+        self,
+        url: URL,
+        *,
+        path: str = "",
+        connect_s: float = 5.0,
+        tls: SSLContext | None = None,
+        resolver: Resolve | None = None,
     ) -> None:
         self._host = url.raw_host or ""
         self._port = url.port or 80
@@ -33,6 +40,7 @@ class Dialer:
         self._connect_s = connect_s
         self._secure = url.scheme == "https"
         self._tls = tls
+        self._resolve = resolver or _resolved
         self._found: deque[str] = deque()
         self._fresh_until = 0.0
         self._failed: set[str] = set()
@@ -105,10 +113,8 @@ class Dialer:
             if _is_address(self._host):
                 self._found, self._fresh_until = deque([self._host]), float("inf")
                 return
-            found = await loop.getaddrinfo(
-                self._host, self._port, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG
-            )
-            self._found = deque(dict.fromkeys(str(address[0]) for *_, address in found))
+            found = await self._resolve(self._host, self._port)
+            self._found = deque(dict.fromkeys(found))
             self._fresh_until = loop.time() + NAMES_KEPT_S
             self._failed.intersection_update(self._found)
         except OSError:
@@ -120,6 +126,12 @@ class Dialer:
         """Ask for no name any more."""
         if self._looking is not None:
             self._looking.cancel()
+
+
+async def _resolved(host: str, port: int) -> Sequence[str]:
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
+    return [str(address[0]) for *_, address in found]
 
 
 def _is_address(host: str) -> bool:
