@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import httpx
 import openai
 import pytest
 import voyageai
@@ -67,6 +68,26 @@ def test_a_document_over_the_models_length_is_refused_without_truncation(
 ) -> None:
     with pytest.raises(InvalidRequestError, match="maximum context length"):
         voyage.rerank("pancakes", ["word " * 3000], model=RERANK, truncation=False)
+
+
+def test_a_document_is_cut_where_it_is_asked_for_whatever_truncation_says(
+    served: Served,
+) -> None:
+    found = httpx.post(
+        f"{served.v1}/rerank",
+        json={
+            "model": RERANK,
+            "query": "pancakes",
+            "documents": ["word " * 3000],
+            "max_tokens_per_doc": 5,
+            "truncation": False,
+        },
+        headers={"authorization": f"Bearer {served.key}"},
+        timeout=60,
+    )
+
+    assert found.status_code == 200
+    assert found.json()["usage"]["total_tokens"] < 20
 
 
 def test_a_text_over_the_models_length_is_refused_without_truncation(

@@ -88,6 +88,10 @@ def test_a_number_beyond_64_bits_goes_on_as_it_came(tmp_path: Path) -> None:
         ({"input": "fox", "embedding_type": "int4"}, "embedding_type", "invalid_value"),
         ({"input": [{"image": "data:"}]}, "input[0].image", "unsupported_input"),
         ({"input": [{}]}, "input[0]", "unsupported_input"),
+        ({"input": "a", "truncation": "yes"}, "truncation", "invalid_type"),
+        ({"input": "a", "max_tokens": "a"}, "max_tokens", "invalid_type"),
+        ({"input": "a", "max_tokens": 0}, "max_tokens", "integer_below_min_value"),
+        ({"input": "a", "truncation_side": 5}, "truncation_side", "invalid_value"),
     ],
 )
 def test_what_does_not_fit_is_refused_by_name(

@@ -77,6 +77,7 @@ def read(request: Request, config: Config, facts: Facts) -> Asked:
     form = _form(fields, facts, cut or length or told)
     prefix, kept = _prefix(fields, facts)
     _check_ids(inputs, ids, prefix, facts)
+    _check_cut(fields)
     rest = _rest(request.body)
     if told is not None:
         rest = rest.put(dimensions=told)
@@ -267,6 +268,14 @@ def too_long(most: int, given: int | None) -> Refused:
         f"{resulted}. Please reduce the length of the input."
     )
     return Refused("input", "context_length_exceeded", reason)
+
+
+def _check_cut(fields: Fields) -> None:
+    """What goes on to the engine under our own names is what it says it is."""
+    fields.flag("truncation", None)
+    fields.integer("max_tokens", None, at_least=1)
+    if "truncation_side" in fields:
+        fields.choice("truncation_side", ("left", "right"))
 
 
 def _rest(body: Body) -> Body:

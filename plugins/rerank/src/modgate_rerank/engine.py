@@ -48,10 +48,8 @@ class E5Ranker(LocalEngine):
 
     def _rank(self, incoming: Incoming) -> Json:
         fields = incoming.fields
-        may_cut = fields.get("truncation", True)
-        query = self._fitting("query", fields["query"], LENGTH, may_cut)
-        most = min(LENGTH, fields.get("max_tokens_per_doc") or LENGTH)
-        documents = [self._fitting("documents", t, most, may_cut) for t in fields["documents"]]
+        query = self._fitting("query", fields["query"], fields)
+        documents = [self._fitting("documents", text, fields) for text in fields["documents"]]
         asked = self._model.vectors([query], query=True)[0]
         vectors = self._model.vectors(documents)
         tokens = self._model.tokens(query, query=True) + sum(map(self._model.tokens, documents))
@@ -64,10 +62,17 @@ class E5Ranker(LocalEngine):
         ]
         return {"results": results, "meta": {"tokens": {"input_tokens": tokens}}}
 
-    def _fitting(self, field: str, text: str, most: int, may_cut: bool) -> str:
-        """A text of so many tokens as may be; Refused for a longer one that may not be cut."""
-        kept = self._model.cut(text, most, query=field == "query")
-        if kept != text and not may_cut:
-            reason = f"this model's maximum context length is {most} tokens"
+    def _fitting(self, field: str, text: str, fields: Json) -> str:
+        """A text as it is ranked.
+
+        A document is cut where the client says.  What is over the model's length is cut there, or
+        Refused when the client wants no truncation.
+        """
+        asked = fields.get("max_tokens_per_doc") if field == "documents" else None
+        if asked is not None:
+            text = self._model.cut(text, min(asked, LENGTH + 1))
+        kept = self._model.cut(text, LENGTH, query=field == "query")
+        if kept != text and not fields.get("truncation", True):
+            reason = f"this model's maximum context length is {LENGTH} tokens"
             raise Refused(field, "context_length_exceeded", reason)
         return kept
