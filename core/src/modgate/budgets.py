@@ -8,16 +8,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from modgate.api.price import BUDGET, MICRO, MONEY, Book, Price
+from modgate.api.price import BUDGET, MICRO, MONEY, Book, Place, Price
 from modgate.api.sink import Receipt
 from modgate.draft import Draft
 from modgate.errors import Unpriced
 from modgate.invoice import Tariff
 from modgate.ledger.records import ended_of
-from modgate.prices.books import Books, Place, dearest_in
+from modgate.prices.books import Books, dearest_in
 from modgate.prices.rating import lines_of, wanting
 from modgate.units import REQUESTS, Unit, Units, UnitTable
 
+KNOWN_AT_MOST = 4096
 COST = Unit(
     BUDGET.partition(".")[2], "millionths of a currency", shown="cost", scale=MICRO, learned=True
 )
@@ -74,6 +75,8 @@ class Budgets:
                 continue
             at = (book.name, unit, place)
             if at not in self._known:
+                if len(self._known) >= KNOWN_AT_MOST:
+                    self._known.clear()
                 self._known[at] = dearest_in(book, unit, place)
             price = self._known[at]
             if price is not None:

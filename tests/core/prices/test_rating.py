@@ -8,8 +8,8 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modgate.api.price import MICRO, Book, Case, Price
-from modgate.prices.books import Books, Place, dearest_in, price_in
+from modgate.api.price import MICRO, Book, Case, Place, Price
+from modgate.prices.books import Books, dearest_in
 from modgate.prices.rating import Rated, Tried, Used, rate
 from modgate.units import Unit, UnitTable
 
@@ -145,7 +145,7 @@ def test_the_narrowest_case_counts_and_a_tenants_own_goes_first() -> None:
     )
 
     def price(**at: str) -> int:
-        found_price = price_in(found, "vlm.input_tokens", Place(**at))
+        found_price = found.price("vlm.input_tokens", Place(**at))
         assert found_price is not None
         return found_price.micro(1)
 
@@ -210,7 +210,7 @@ def test_no_unit_of_a_whole_is_billed_twice_and_none_is_lost(
 ) -> None:
     found = rate(replace(USED, units=used), by, UNITS)
     billed = {line.unit: line.count for line in found.lines}
-    priced = {unit for unit in used if price_in(by, unit, USED.place(unit, "")) is not None}
+    priced = {unit for unit in used if by.price(unit, USED.place(unit, "")) is not None}
     whole, parts = "vlm.input_tokens", {"vlm.cached_tokens", "vlm.image_tokens"}
     total = sum(billed.get(unit, 0) for unit in {whole, *parts})
 
@@ -243,8 +243,24 @@ def test_more_of_a_whole_never_costs_less(
 @given(by=books, region=st.sampled_from(["", "eu", "us", "elsewhere"]), unit=st.sampled_from(NAMES))
 def test_nothing_is_dearer_than_the_dearest(by: Book, region: str, unit: str) -> None:
     place = USED.place(unit, region)
-    there, worst = price_in(by, unit, place), dearest_in(by, unit, place)
+    there, worst = by.price(unit, place), dearest_in(by, unit, place)
 
     if there is not None:
         assert worst is not None
         assert there.each <= worst.each
+
+
+@given(by=books, unit=st.sampled_from(NAMES), region=st.sampled_from(["", "eu", "us", "x"]))
+def test_a_price_is_that_of_the_narrowest_of_all_cases_that_fit(
+    by: Book, unit: str, region: str
+) -> None:
+    place = USED.place(unit, region)
+    fitting = [
+        (tuple(bool(name) for name in case.place), number, case.prices[unit])
+        for number, case in enumerate(by.cases)
+        if unit in case.prices
+        and all(mine in ("", at) for mine, at in zip(case.place, place, strict=True))
+    ]
+    found = by.price(unit, place)
+
+    assert found == (max(fitting, key=lambda each: each[:2])[2] if fitting else None)

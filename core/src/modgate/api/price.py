@@ -5,10 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import product
+from typing import NamedTuple
 
 MICRO = 1_000_000  # micro-units in one unit of a currency, and pico-units in a micro-unit
+NARROWEST_FIRST = tuple(product((True, False), repeat=4))
+
 MONEY = "money"  # the front of `money.micro`, in the way that a modality is the front of its units
 BUDGET = f"{MONEY}.micro"
+
+
+class Place(NamedTuple):
+    """What a price may depend on besides the unit; '' = any, or where it is not one."""
+
+    tenant: str = ""
+    model: str = ""
+    slo: str = ""
+    region: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,9 +56,9 @@ class Case:
     region: str = ""
 
     @property
-    def narrowness(self) -> tuple[bool, bool, bool, bool]:
-        """How special it is: a tenant's own price goes before a model's, that before a class's."""
-        return bool(self.tenant), bool(self.model), bool(self.slo), bool(self.region)
+    def place(self) -> Place:
+        """Whose requests it is about."""
+        return Place(self.tenant, self.model, self.slo, self.region)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,3 +74,25 @@ class Book:
     effective: int
     cases: tuple[Case, ...] = ()
     corrects: str = ""
+    _prices: dict[str, dict[Place, Price]] = field(
+        init=False, repr=False, compare=False, default_factory=dict
+    )
+
+    def __post_init__(self) -> None:
+        for case in self.cases:
+            for unit, price in case.prices.items():
+                self._prices.setdefault(unit, {})[case.place] = price
+
+    def price(self, unit: str, place: Place) -> Price | None:
+        """The price of the narrowest case that has one; None = unpriced.
+
+        A tenant's own price goes before a model's, that before a class's, a region's comes last.
+        """
+        known = self._prices.get(unit)
+        if known is None:
+            return None
+        for kept in NARROWEST_FIRST:
+            at = Place._make(name if keep else "" for name, keep in zip(place, kept, strict=True))
+            if (price := known.get(at)) is not None:
+                return price
+        return None

@@ -108,7 +108,7 @@ class PricesLinker:
                 slo=written.slo,
                 region=written.region,
             )
-            if not any(case.narrowness):
+            if not any(case.place):
                 text = "is of all requests: name a tenant, model, slo or region, or use 'units'"
                 self._wrong(where, text)
             self._clash(where, case, cases)

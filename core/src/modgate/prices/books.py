@@ -3,41 +3,16 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
-from modgate.api.price import Book, Case, Price
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """What a price may depend on besides the unit; '' where it is not one thing."""
-
-    tenant: str = ""
-    model: str = ""
-    slo: str = ""
-    region: str = ""
-
-    def meets(self, case: Case) -> bool:
-        """Whether a case is about this place."""
-        return (
-            case.tenant in ("", self.tenant)
-            and case.model in ("", self.model)
-            and case.slo in ("", self.slo)
-            and case.region in ("", self.region)
-        )
-
-
-def price_in(book: Book, unit: str, place: Place) -> Price | None:
-    """The price of the narrowest case that has one; None = unpriced."""
-    fitting = [case for case in book.cases if unit in case.prices and place.meets(case)]
-    return max(fitting, key=lambda case: case.narrowness).prices[unit] if fitting else None
+from modgate.api.price import Book, Place, Price
 
 
 def dearest_in(book: Book, unit: str, place: Place) -> Price | None:
     """The most that a unit may cost wherever it is served: for what has no region yet."""
     regions = {case.region for case in book.cases} | {""}
-    prices = [price_in(book, unit, replace(place, region=region)) for region in sorted(regions)]
+    prices = [book.price(unit, place._replace(region=region)) for region in sorted(regions)]
     known = [price for price in prices if price is not None]
     return max(known, key=lambda price: price.each, default=None)
 
@@ -88,14 +63,3 @@ class Books:
 
     def _correction(self, name: str) -> Book | None:
         return next((book for book in self.books if book.corrects == name), None)
-
-
-def clashes(cases: Iterable[Case]) -> Iterator[tuple[int, str]]:
-    """Cases (by index) that price a unit which another one prices for just the same requests."""
-    seen: set[tuple[str, str, str, str, str]] = set()
-    for index, case in enumerate(cases):
-        for unit in case.prices:
-            at = (unit, case.tenant, case.model, case.slo, case.region)
-            if at in seen:
-                yield index, unit
-            seen.add(at)

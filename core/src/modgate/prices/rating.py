@@ -12,8 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from modgate.api.price import Book, Price
-from modgate.prices.books import Place, price_in
+from modgate.api.price import Book, Place, Price
 from modgate.units import EVERYWHERE, UnitTable
 
 Pricing = Literal["priced", "partly", "unpriced"]
@@ -107,7 +106,7 @@ def rate(used: Used, book: Book | None, units: UnitTable) -> Rated:
     prices = {
         unit: price
         for unit in counts
-        if (price := price_in(book, unit, used.place(unit, region))) is not None
+        if (price := book.price(unit, used.place(unit, region))) is not None
     }
     return Rated(
         id=used.id,
