@@ -17,7 +17,8 @@ import pytest
 from clients.serving import ROOT, Served, serving, without
 from gateways import configuration
 
-from modgate.ledger.reader import sums
+from modgate.invoice import Span, units_by, within
+from modgate.ledger.reader import rows
 from peers.places import made
 
 READY_S, STOP_S, BILLED_S = 60.0, 10.0, 5.0
@@ -49,14 +50,12 @@ class Fronted:
         """A model's units, each exact, once so many requests are in the ledger."""
         until = time.monotonic() + BILLED_S
         while True:
-            found = [
-                each
-                for each in sums(self.folder / "state/ledger", tenant=TENANT)
-                if each.model == modality
-            ]
-            if any(each.requests == requests for each in found):
-                assert all(each.exact for each in found), found
-                return {each.unit.partition(".")[2]: each.amount for each in found}
+            own = within(rows(self.folder / "state/ledger"), Span(), TENANT)
+            sums = units_by(own, ("model",))
+            found = {unit: line for (model, unit), line in sums.items() if model == modality}
+            if any(line.requests == requests for line in found.values()):
+                assert all(line.exact for line in found.values()), found
+                return {unit.partition(".")[2]: line.amount for unit, line in found.items()}
             assert time.monotonic() < until, found
             time.sleep(0.05)
 

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from rigs.ledger import KEY, ledger, opened, receipt, request, segments
+from rigs.ledger import KEY, WALL, Stopped, ledger, opened, receipt, request, segments
 
 from modgate.api.secret import Secret
 from modgate.ledger.frames import Kind, Tampered, Torn
-from modgate.ledger.reader import Sum, rows, sums
+from modgate.ledger.reader import adjustments, rows
+from modgate.ledger.records import Adjusted
 from modgate.ledger.segments import frames_of
+from modgate.ledger.writer import Ledger
 
 
 def three(directory: Path) -> None:
@@ -81,25 +85,27 @@ def test_segments_that_changed_places_are_noticed(tmp_path: Path) -> None:
         list(rows(tmp_path, KEY))
 
 
-def test_sums_are_by_tenant_model_and_unit(tmp_path: Path) -> None:
-    with ledger(tmp_path) as made:
-        made.ended(receipt("a", tokens=5))
-        made.ended(receipt("b", tokens=6, exact=False))
-        made.ended(receipt("c", tenant="beta", tokens=7))
-
-    def line(tenant: str, unit: str, amount: int, requests: int, *, exact: bool) -> Sum:
-        return Sum(
-            tenant=tenant, model="chat", unit=unit, amount=amount, requests=requests, exact=exact
-        )
-
-    assert sums(tmp_path, KEY) == [
-        line("acme", "llm.output_tokens", 11, 2, exact=False),
-        line("acme", "llm.requests", 2, 2, exact=False),
-        line("beta", "llm.output_tokens", 7, 1, exact=True),
-        line("beta", "llm.requests", 1, 1, exact=True),
-    ]
-    assert [each.tenant for each in sums(tmp_path, tenant="beta")] == ["beta", "beta"]
+def test_an_empty_ledger_has_no_rows(tmp_path: Path) -> None:
+    assert list(rows(tmp_path)) == []
+    assert list(adjustments(tmp_path)) == []
 
 
-def test_an_empty_ledger_has_no_sums(tmp_path: Path) -> None:
-    assert sums(tmp_path) == []
+def test_rows_and_corrections_of_several_workers_come_in_the_order_of_time(tmp_path: Path) -> None:
+    for worker, walls in (("w1", (1, 5)), ("w2", (2, 3))):
+        made = Ledger(tmp_path, KEY, Stopped(), worker=worker)
+        for wall in walls:
+            made.ended(replace(receipt(f"{worker}-{wall}"), wall=WALL + wall))
+            made.adjusted(Adjusted(id=f"{worker}-{wall}", sequence=1, wall=WALL + wall, reason="x"))
+        made.close()
+
+    assert [row.id for row in rows(tmp_path, KEY)] == ["w1-1", "w2-2", "w2-3", "w1-5"]
+    assert [each.id for each in adjustments(tmp_path, KEY)] == ["w1-1", "w2-2", "w2-3", "w1-5"]
+
+
+def test_segments_that_were_last_written_before_a_time_are_not_read(tmp_path: Path) -> None:
+    three(tmp_path)
+    for at, path in enumerate(segments(tmp_path)):
+        os.utime(path, (1000 + at, 1000 + at))
+
+    assert [row.id for row in rows(tmp_path, since=1001)] == ["b", "c"]
+    assert list(rows(tmp_path, since=5000)) == []

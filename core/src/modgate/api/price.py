@@ -9,7 +9,8 @@ from itertools import product
 from typing import NamedTuple
 
 MICRO = 1_000_000  # micro-units in one unit of a currency, and pico-units in a micro-unit
-NARROWEST_FIRST = tuple(product((True, False), repeat=4))
+Kept = tuple[bool, ...]  # which members of a place a case names
+NARROWEST_FIRST: tuple[Kept, ...] = tuple(product((True, False), repeat=4))
 
 MONEY = "money"  # the front of `money.micro`, in the way that a modality is the front of its units
 BUDGET = f"{MONEY}.micro"
@@ -74,25 +75,25 @@ class Book:
     effective: int
     cases: tuple[Case, ...] = ()
     corrects: str = ""
-    _prices: dict[str, dict[Place, Price]] = field(
+    _prices: dict[str, dict[Kept, dict[Place, Price]]] = field(
         init=False, repr=False, compare=False, default_factory=dict
     )
 
     def __post_init__(self) -> None:
-        for case in self.cases:
-            for unit, price in case.prices.items():
-                self._prices.setdefault(unit, {})[case.place] = price
+        for kept in NARROWEST_FIRST:
+            for case in self.cases:
+                if tuple(map(bool, case.place)) == kept:
+                    for unit, price in case.prices.items():
+                        known = self._prices.setdefault(unit, {})
+                        known.setdefault(kept, {})[case.place] = price
 
     def price(self, unit: str, place: Place) -> Price | None:
         """The price of the narrowest case that has one; None = unpriced.
 
         A tenant's own price goes before a model's, that before a class's, a region's comes last.
         """
-        known = self._prices.get(unit)
-        if known is None:
-            return None
-        for kept in NARROWEST_FIRST:
-            at = Place._make(name if keep else "" for name, keep in zip(place, kept, strict=True))
-            if (price := known.get(at)) is not None:
+        for kept, known in self._prices.get(unit, {}).items():
+            at = [name if keep else "" for name, keep in zip(place, kept, strict=True)]
+            if (price := known.get(Place._make(at))) is not None:
                 return price
         return None

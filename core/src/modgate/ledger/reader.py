@@ -1,12 +1,11 @@
 """Reading the ledger back.
 
-Rows per request, sums per tenant, and the proof that nobody edited it.
+Rows per request, what was put right later, and the proof that nobody edited it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from heapq import merge
 from pathlib import Path
 
@@ -71,31 +70,3 @@ def _frames_of(paths: Sequence[Path], key: Secret | None) -> Iterator[Frame]:
         except Torn:
             if path != paths[-1]:
                 raise
-
-
-@dataclass(frozen=True, slots=True, order=True, kw_only=True)
-class Sum:
-    """One line of `modgate usage`: `requests` whose bill is in it, and whether all are exact."""
-
-    tenant: str
-    model: str
-    unit: str
-    amount: int
-    requests: int
-    exact: bool
-
-
-def sums(directory: Path, key: Secret | None = None, *, tenant: str | None = None) -> list[Sum]:
-    """Units by tenant, model and unit."""
-    totals: dict[tuple[str, str, str], tuple[int, int, bool]] = {}
-    for row in rows(directory, key):
-        if tenant is not None and row.tenant != tenant:
-            continue
-        for unit, count in row.units.items():
-            at = (row.tenant, row.model, unit)
-            amount, requests, exact = totals.get(at, (0, 0, True))
-            totals[at] = (amount + count, requests + 1, exact and row.exact)
-    return [
-        Sum(tenant=t, model=m, unit=u, amount=amount, requests=requests, exact=exact)
-        for (t, m, u), (amount, requests, exact) in sorted(totals.items())
-    ]
