@@ -12,6 +12,10 @@ MANY = (
     f"{FRONT}your messages resulted in at least 4097 tokens. "
     "Please reduce the length of the messages."
 )
+LEAST = (
+    f"{FRONT}you requested at least 4097 tokens (at least 97 in the messages, 4000 in the "
+    "completion). Please reduce the length of the messages or completion."
+)
 BOTH = (
     f"{FRONT}you requested 4500 tokens (500 in the messages, 4000 in the completion). "
     "Please reduce the length of the messages or completion."
@@ -27,7 +31,28 @@ BOTH = (
         (
             f"{FRONT}you requested 0 output tokens and your prompt contains at least 5012 input "
             "tokens, for a total of at least 5012 tokens. Please reduce the length of the prompt.",
-            LONG,
+            LONG.replace("5012", "at least 5012"),
+        ),
+        (
+            f"{FRONT}you requested 64 output tokens and your prompt contains 10000 input tokens, "
+            "for a total of 10064 tokens. Please reduce the length of the input prompt.",
+            LONG.replace("5012", "10000"),
+        ),
+        (
+            f"{FRONT}you requested 4000 output tokens and your prompt contains at least 97 input "
+            "tokens, for a total of at least 4097 tokens. Please reduce the length of the prompt.",
+            LEAST,
+        ),
+        (
+            f"{FRONT}you requested 4000 output tokens and your prompt contains 99999 characters "
+            "(more than 960 characters, which is the upper bound for 96 input tokens).",
+            LEAST,
+        ),
+        (
+            f"{FRONT}you requested 4096 output tokens and your prompt contains 300 characters "
+            "(more than 0 characters, which is the upper bound for 0 input tokens).",
+            f"{FRONT}you requested at least 4097 tokens (at least 1 in the messages, 4096 in the "
+            "completion). Please reduce the length of the messages or completion.",
         ),
         (f"{FRONT}your prompt contains 99999 characters (more than fit).", MANY),
         (
@@ -59,10 +84,10 @@ BOTH = (
             BOTH,
         ),
         (
-            "You passed 99999 input characters and requested 100 output tokens. However, the "
+            "You passed 99999 input characters and requested 4000 output tokens. However, the "
             "model's context length is only 4096 tokens, resulting in a maximum input length of "
-            "3996 tokens (at most 31968 characters).",
-            MANY,
+            "96 tokens (at most 768 characters).",
+            LEAST,
         ),
         # SGLang
         ("Input length (5012 tokens) exceeds the maximum allowed length (4096 tokens).", LONG),

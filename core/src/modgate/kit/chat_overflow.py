@@ -38,7 +38,9 @@ _PROMPT = _any(
     r"resulted in (\d+) tokens",
     r"(?:input|prompt|request)(?: length)? \((?:length )?(\d+)",
 )
-_SOME = _any(r"maximum context length is \d+ tokens\D*(\d+)(?! characters|\d)")
+_SOME = _any(r"maximum context length is \d+ tokens\D*(\d+)(?! characters| output|\d)")
+_BOUNDS = re.compile(r"\((?:more than|at most)[^)]*\)")  # of characters, by tokens that would fit
+_CHARACTERS = re.compile(r"\d+ (?:input )?characters")
 _COMPLETION = _any(
     r"(\d+) in the completion",
     r"(\d+) tokens for the completion",
@@ -48,20 +50,28 @@ _COMPLETION = _any(
 
 
 def context_exceeded(
-    context: int, prompt: int | None, completion: int | None, param: str = "messages"
+    context: int,
+    prompt: int | None,
+    completion: int | None,
+    param: str = "messages",
+    *,
+    least: bool = False,
 ) -> Refused:
-    """`prompt` None: too many to be counted; `completion` None: the prompt alone does not fit."""
+    """`prompt` None: too many to be counted; `completion` None: the prompt alone does not fit.
+
+    `least`: who found out stopped counting there.
+    """
     front = f"This model's maximum context length is {context} tokens. However, "
+    some = "at least " if least or prompt is None else ""
     if prompt is None or completion is None:
-        many = f"at least {context + 1}" if prompt is None else prompt
         text = (
-            f"{front}your messages resulted in {many} tokens. "
+            f"{front}your messages resulted in {some}{prompt or context + 1} tokens. "
             "Please reduce the length of the messages."
         )
     else:
         text = (
-            f"{front}you requested {prompt + completion} tokens ({prompt} in the messages, "
-            f"{completion} in the completion). "
+            f"{front}you requested {some}{prompt + completion} tokens ({some}{prompt} in the "
+            f"messages, {completion} in the completion). "
             "Please reduce the length of the messages or completion."
         )
     return Refused(param, "context_length_exceeded", text)
@@ -71,8 +81,8 @@ def overflow(message: str, param: str) -> Refused | None:
     """The context error that an engine's text means, if it means one."""
     if _MEANT.search(message) is None:
         return None
+    message = _BOUNDS.sub("", message)
     context = _number(_CONTEXT, message)
-    prompt = _number(_PROMPT, message) or _number(_SOME, message)
     if context is None:
         text = (
             "This model's maximum context length is exceeded. "
@@ -80,11 +90,18 @@ def overflow(message: str, param: str) -> Refused | None:
         )
         return Refused(param, "context_length_exceeded", text)
     completion = _number(_COMPLETION, message)
+    uncounted = _CHARACTERS.search(message) is not None  # nobody counted on; so many do not fit
+    prompt = (
+        max(context + 1 - (completion or 0), 1)
+        if uncounted
+        else _number(_PROMPT, message) or _number(_SOME, message)
+    )
+    least = uncounted or "at least" in message
     if prompt is None or prompt > context:
         completion = None
     elif completion is None:  # it fits, so what was asked for on top of it does not
         prompt = None
-    return context_exceeded(context, prompt, completion, param)
+    return context_exceeded(context, prompt, completion, param, least=least)
 
 
 def _number(pattern: re.Pattern[str], message: str) -> int | None:

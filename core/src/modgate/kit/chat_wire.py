@@ -15,7 +15,7 @@ from modgate.plugin import BadReply, JsonObject
 _FINISH = re.compile(rb'("finish_reason"\s*:\s*)"([^"]*)"')
 _REASONING = re.compile(rb'(?<!\\)"reasoning"(\s*:\s*(?:"|null))')
 _THOUGHT = re.compile(rb'(?<!\\)"reasoning_content"\s*:\s*("(?:[^"\\]|\\.)*+"|null)')
-_CREATED = re.compile(rb'"created":\d+')
+_CREATED = re.compile(rb'"created"\s*:\s*(\d+)')
 _OPEN = b'"finish_reason":null'
 # Source: wire.md 2.1; what engines say for an end of their own.
 FINISHES = {
@@ -89,22 +89,23 @@ class Extra:
 
 
 class Created:
-    """When a reply was created: an engine's clock goes on while it streams, a reply's does not."""
+    """When a reply was created: an engine's clock goes on while it streams, a reply's does not.
+
+    `at`: seconds of the epoch; None until a chunk has told.
+    """
 
     def __init__(self) -> None:
-        self._first: bytes | None = None
+        self.at: int | None = None
+        self._told = b""
 
     def same(self, data: bytes) -> bytes:
         """A chunk with the first chunk's time."""
-        if self._first is None:
-            found = _CREATED.search(data)
-            self._first = None if found is None else found.group()
-        return data if self._first is None else _CREATED.sub(self._first, data, count=1)
-
-    @property
-    def at(self) -> int | None:
-        """Seconds of the epoch; None when no chunk has told."""
-        return None if self._first is None else int(self._first.partition(b":")[2])
+        if self.at is None:
+            if (found := _CREATED.search(data)) is None:
+                return data
+            self.at = int(found[1])
+            self._told = b'"created":%d' % self.at
+        return _CREATED.sub(self._told, data, count=1)
 
 
 def _choices(value: JsonObject) -> Sequence[JsonObject]:
