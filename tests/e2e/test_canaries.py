@@ -37,6 +37,7 @@ NAMES = (
     *("token", "jwt", "query", "path", "cookie", "header", "field name", "file name", "fetched"),
     *("prompt", "bad prompt", "raised", "upstream key", "engine text", "stream text"),
     *("admin key", "wrong admin key", "admin value", "admin text", "ledger key", "audit key"),
+    "sink password",
 )
 PAGES = ("config", "backends", "tenants", "tenants/acme", "keys", "metrics", "health/ready")
 TAKEN = ("a good key", "query", "header", "prompt")  # the secret is where it does no harm
@@ -113,7 +114,7 @@ def configured(
     folder: Path, engine: ScriptedEngine, traces: str, secrets: Mapping[str, str]
 ) -> Any:
     """A configuration with a secret wherever one goes."""
-    for name in ("upstream key", "admin key", "ledger key", "audit key"):
+    for name in ("upstream key", "admin key", "ledger key", "audit key", "sink password"):
         (folder / name).write_text(secrets[name])
     backend = {"url": engine.url, "key": {"file": str(folder / "upstream key")}}
     more = f"""
@@ -131,6 +132,12 @@ otlp = "{traces}"
 sample = 1.0
 [ledger]
 key = {{ file = "{folder / "ledger key"}" }}
+[[ledger.sink]]
+kind = "sqlite"
+[[ledger.sink]]
+kind = "postgres"
+url = "postgresql://modgate@127.0.0.1:9/usage"
+password = {{ file = "{folder / "sink password"}" }}
 [audit]
 key = {{ file = "{folder / "audit key"}" }}
 """
@@ -326,6 +333,9 @@ async def test_no_secret_comes_out_anywhere_in_any_form(
         ("admin", 'key = { env = "HOME", value = "CANARY" }'),
         ("ledger", 'key = "CANARY"'),
         ("trace", 'otlp = "https://user:CANARY@collector.example"'),
+        ("[ledger.sink]", 'kind = "sqlite"\npassword = "CANARY"'),
+        ("[ledger.sink]", 'kind = "postgres"\nurl = "postgresql://u:CANARY@127.0.0.1/db"'),
+        ("[ledger.sink]", 'kind = "postgres"\nurl = "postgresql://h/db?password=CANARY"'),
         ("fetch", 'allow = ["https://user:CANARY@files.example"]'),
         ("cors", 'origins = ["https://user:CANARY@app.example"]'),
         ("limits.store", 'url = "redis://:CANARY@127.0.0.1:6379"'),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, PlainValidator
 
@@ -80,3 +81,10 @@ def referenced(value: Json) -> Secret:
             raise ValueError(f"{value['file']} is empty")
         return Secret(text)
     raise ValueError('a secret is given by reference: { env = "NAME" } or { file = "PATH" }')
+
+
+def without_password(url: str) -> str:
+    """The URL of a store, which is shown; ValueError for one with a password in it."""
+    if urlsplit(url).password is not None or "password=" in url:
+        raise ValueError("names a password, which would be shown: it goes into 'password'")
+    return url

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
 from modgate.api.json import Json
+from modgate.api.secret import without_password
 
 PORTS = 1 << 16
 _ADDRESS = re.compile(r"(?:\[(?P<six>[^\[\]]+)\]|(?P<name>[A-Za-z0-9._-]+)):(?P<port>[0-9]{1,5})")
@@ -106,13 +107,6 @@ def _origin(text: str) -> str:
     return text
 
 
-def _store(text: str) -> str:
-    """Not what the URL of a store is, which the store says; only that it keeps no secret."""
-    if urlsplit(text).password is not None or "password=" in text:
-        raise ValueError("names a password, which would be shown: it goes into 'password'")
-    return text
-
-
 def _endpoint(text: str) -> str:
     if base_url(text):
         raise ValueError('reads "http://collector:4318": http or https, and a host')
@@ -127,4 +121,4 @@ Address = Annotated[
 Network = Annotated[str, AfterValidator(_network)]
 WebOrigin = Annotated[str, AfterValidator(_origin)]
 Endpoint = Annotated[str, AfterValidator(_endpoint)]
-StoreUrl = Annotated[str, AfterValidator(_store)]
+StoreUrl = Annotated[str, AfterValidator(without_password)]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from modgate.api.secret import Secret
+from modgate.api.secret import Secret, without_password
 from modgate.api.shipment import Cursor, LedgerSink, Shipment, SinkDown
 from modgate.ledger.columns import DOCUMENTS, TIMES, insert, values_of
 
@@ -49,7 +49,7 @@ class PostgresConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    url: str = Field(
+    url: Annotated[str, AfterValidator(without_password)] = Field(
         pattern="^postgres(ql)?://", description="postgresql://USER@HOST/DATABASE; no password"
     )
 
