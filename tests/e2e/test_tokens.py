@@ -180,3 +180,21 @@ async def test_an_issuer_that_was_taken_out_of_the_file_opens_nothing_any_more(
         after = await status(session, url, token)
 
     assert (before, after, waiting) == (200, 401, ())
+
+
+async def test_a_token_of_a_tenant_of_the_store_is_good_as_long_as_the_tenant_is_there(
+    tmp_path: Path, engine: ScriptedEngine, provider: IdentityProvider
+) -> None:
+    async with gateway(tmp_path, engine, provider) as running, client() as session:
+        url, now = f"{running.url}/v1/models", time.time()
+        tenant = f"{running.admin}/admin/v1/tenants/fresh"
+        tokens = [provider.signing.token(now, tenant="fresh", jti=str(n)) for n in range(2)]
+        told = [await status(session, url, tokens[0])]
+        async with session.put(tenant, json={"models": ["chat"]}) as reply:
+            assert reply.status in (200, 201), await reply.text()
+        told += [await status(session, url, token) for token in tokens]
+        async with session.delete(tenant) as reply:
+            assert reply.status in (200, 204), await reply.text()
+        told += [await status(session, url, token) for token in tokens]
+
+    assert told == [401, 200, 200, 401, 401]

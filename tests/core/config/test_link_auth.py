@@ -32,7 +32,6 @@ def test_an_issuer_is_linked_with_its_defaults(config: Config) -> None:
         (JWT + 'roles = { x = "admin" }', "needs 'role_claim'"),
         (JWT + 'role_claim = "groups"', "gives nobody a role"),
         (JWT + 'role_claim = "g"\nroles = { x = "tenant" }', "roles"),
-        (JWT + 'tenant = "nobody"', "no [tenant.nobody]"),
         (JWT + 'ca = "/no/such"', "holds no certificates"),
         (JWT + JWT.replace("corp", "other"), "is the issuer of [auth.jwt.corp] already"),
         (JWT + 'audiences = "x"', "did you mean 'audience'"),

@@ -49,18 +49,14 @@ class AuthLinker:
             if other != name:
                 text = f"is the issuer of [auth.jwt.{other}] already; name all audiences there"
                 self._wrong((*path, "issuer"), text)
-            self._claims(path, section)
+            self._usable(path, section)
             found.append(self._issuer(path, name, section))
         return tuple(found)
 
-    def _claims(self, path: Path, section: JwtSection) -> None:
-        if section.tenant and section.tenant not in self._file.tenant:
-            guess = did_you_mean(section.tenant, self._file.tenant)
-            self._missing((*path, "tenant"), f"no [tenant.{section.tenant}]{guess}", "tenant")
+    def _usable(self, path: Path, section: JwtSection) -> None:
         if section.roles and not section.role_claim:
-            self._wrong(
-                (*map(str, path), "roles"), "needs 'role_claim', the claim whose values these are"
-            )
+            text = "needs 'role_claim', the claim whose values these are"
+            self._wrong((*path, "roles"), text)
         if section.role_claim and not section.roles:
             text = 'gives nobody a role: add roles = { "VALUE OF THE CLAIM" = "operator" }'
             self._missing((*path, "role_claim"), text, *map(str, path), "roles")
