@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
@@ -12,7 +13,8 @@ from typing import Protocol
 import asyncpg
 import msgspec
 import pytest
-from rigs.ledger import WALL, receipt
+from rigs.ledger import WALL, ledger, receipt, request
+from rigs.sinks import shipping, until
 from servers import Server, postgres
 
 from modgate.api.shipment import Cursor, LedgerSink, Shipment, SinkDown, UsageRow
@@ -215,3 +217,32 @@ def test_a_usage_file_is_its_owners_alone(tmp_path: Path) -> None:
     asyncio.run(kept(Sqlite(tmp_path), Shipment(rows=[END], cursor=cursor(1))))
 
     assert (tmp_path / "usage.sqlite").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_postgres_that_hangs_and_comes_back_gets_every_row_once(
+    tmp_path: Path, server: Server
+) -> None:
+    made = Postgres(server.url, tmp_path)
+    with (
+        ledger(tmp_path / "ledger", name="hangs") as books,
+        shipping(books, made.sink, deadline_s=1.0, most_s=0.2) as shipper,
+    ):
+        request(books, "before")
+        until(lambda: shipper.rows == 1)
+        server.pause()
+        try:
+            began = time.monotonic()
+            for index in range(300):
+                request(books, f"r{index}")
+            took_s = time.monotonic() - began
+            until(lambda: not shipper.up)
+        finally:
+            server.go_on()
+        until(lambda: shipper.up and shipper.lag.frames == 0)
+        writer = books.writer
+
+    found = asyncio.run(
+        made.rows(f"SELECT request_id FROM modgate_usage WHERE writer = '{writer}'")
+    )
+    assert sorted(name for (name,) in found) == sorted(["before", *(f"r{n}" for n in range(300))])
+    assert took_s < 1.0

@@ -13,13 +13,16 @@ COLUMNS = UsageRow.__struct_fields__
 TIMES = frozenset({"began", "ended"})  # seconds since the epoch
 DOCUMENTS = frozenset({"units", "reserved", "attempts"})  # JSON
 
+_documents = tuple(COLUMNS.index(name) for name in DOCUMENTS)
 _encode = msgspec.json.Encoder().encode
 
 
 def values_of(row: UsageRow) -> list[Value]:
     """A row's values in the order of COLUMNS; JSON as text."""
-    values = zip(COLUMNS, msgspec.structs.astuple(row), strict=True)
-    return [_encode(value).decode() if name in DOCUMENTS else value for name, value in values]
+    values = list(msgspec.structs.astuple(row))
+    for at in _documents:
+        values[at] = _encode(values[at]).decode()
+    return values
 
 
 def insert(placed: Callable[[int, str], str]) -> str:
