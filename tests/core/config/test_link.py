@@ -333,3 +333,9 @@ def test_modalities_leave_the_models_that_are_of_them(config: Config) -> None:
 
     [tenant] = found.tenants
     assert (tenant.policy.may_use("song"), tenant.policy.may_use("chat")) == (True, False)
+
+
+def test_a_store_that_gateways_share_needs_their_one_pepper(config: Config) -> None:
+    [problem] = config.told('[auth]\nstore = "/var/lib/shared/tenants.db"\n')
+
+    assert problem.startswith("modgate.toml:2: auth.store: keys need a pepper: add [auth] pepper")

@@ -102,6 +102,8 @@ class Linker:
         for name, section in self._file.tenant.items():
             if section.keys is not None:
                 self._peppered(("tenant", name, "keys"))
+        if self._file.auth.store is not None:  # each gateway on it would make a pepper of its own
+            self._peppered(("auth", "store"))
         deadlines = self._deadlines()
         targets = self._targets()
         prices = PricesLinker(self._known.units, self._file, self._wrong, self._missing)
