@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal, TypeVar, get_args
 
+from modgate.api.price import BUDGET
 from modgate.ledger.records import Adjusted, Ended
 from modgate.prices.books import Books
 from modgate.prices.rating import Rated, Tried, Used, rate
@@ -183,7 +184,7 @@ def add_adjusted(
 ) -> None:
     """Add what was put right later to the lines of the groups that it belongs to; TooManyLines."""
     for each in made:
-        _line(found, _group_of_adjusted(each, by), make).adjusted += each.micro
+        _line(found, _group_of_adjusted(each, by), make).adjusted += each.units.get(BUDGET, 0)
 
 
 def _group_of_adjusted(made: Adjusted, by: Sequence[Group]) -> Key:

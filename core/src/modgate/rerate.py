@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from modgate.api.price import BUDGET
 from modgate.invoice import Tariff, used_of
 from modgate.ledger.records import Adjusted, Ended
 
@@ -29,7 +30,7 @@ def posted(made: Iterable[Adjusted]) -> dict[str, Posted]:
     for each in made:
         line = found.setdefault(each.id, Posted())
         line.sequence = max(line.sequence, each.sequence)
-        line.micro += each.micro
+        line.micro += each.units.get(BUDGET, 0)
     return found
 
 
@@ -54,7 +55,7 @@ def differences(
             model=row.model,
             modality=row.modality,
             note=f"by {last.book} in place of {first.book}",
-            micro=owed,
+            units={BUDGET: owed},
             currency=last.currency,
             began=row.wall,
             region=used_of(row).region,

@@ -28,11 +28,12 @@ from modgate.invoice import (
     add_adjusted,
     adjusted_within,
     stated,
-    within,
 )
 from modgate.ledger.lookup import find
-from modgate.ledger.reader import adjustments, rows
+from modgate.ledger.reader import adjustments
 from modgate.ledger.records import Ended, ended_of
+from modgate.ledger.sqlite_sink import FILE
+from modgate.ledger.stored import NotRead, whole
 
 RECENT = 4096
 ATTEMPTS_AT_MOST = 65_536  # of all recent receipts: a fan-out has thousands
@@ -90,8 +91,14 @@ class Statements:
         known = self.recent.get(request_id)
         row = ended_of(known) if known is not None else None
         if row is None:
-            row = await self._read(lambda look: find(self.directory, request_id, look))
+            row = await self._read(lambda look: self._find(request_id, look))
         return row if row is not None and row.tenant == tenant else None
+
+    def _find(self, request_id: str, look: Callable[[], None]) -> Ended | None:
+        """In the sink, which has an index; else in the ledger, which has what is not there yet."""
+        with whole(self.directory, self.directory.parent / FILE) as both:
+            row = both.stored.find(request_id) if both.stored is not None else None
+        return row if row is not None else find(self.directory, request_id, look)
 
     async def sums(
         self, span: Span, by: tuple[Group, ...], tenant: str, tariff: Tariff
@@ -99,8 +106,11 @@ class Statements:
         """A tenant's own units and costs by group."""
 
         def read(look: Callable[[], None]) -> dict[Key, StatementLine]:
-            found = _politely(rows(self.directory, since=span.begin), look)
-            lines = stated(within(found, span, tenant), by, tariff)
+            with whole(self.directory, self.directory.parent / FILE) as both:
+                found = both.rows(
+                    span.begin, span.end, tenant, paced=lambda read: _politely(read, look)
+                )
+                lines = stated(_politely(found, look), by, tariff)
             later = _politely(adjustments(self.directory, since=span.begin), look)
             add_adjusted(lines, adjusted_within(later, span, tenant), by, StatementLine)
             return lines
@@ -125,7 +135,7 @@ class Statements:
             work = asyncio.get_running_loop().run_in_executor(self._thread, read, look)
             async with asyncio.timeout(READ_S + 1.0):
                 return await work
-        except FileNotFoundError:  # a segment was dropped while it was being read
+        except (FileNotFoundError, NotRead):  # a segment was dropped while it was being read
             raise Overloaded("the ledger moved on meanwhile; try again") from None
         except TimeoutError:
             text = "it takes too long to read that much; ask for a shorter time"

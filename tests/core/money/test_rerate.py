@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rigs.ledger import WALL, receipt
 
-from modgate.api.price import MICRO, Book, Case, Price
+from modgate.api.price import BUDGET, MICRO, Book, Case, Price
 from modgate.invoice import MoneyLine, Tariff, add_adjusted, money_by
 from modgate.ledger.records import Adjusted, Ended, ended_of
 from modgate.prices.books import Books
@@ -48,7 +48,7 @@ def total(by: Tariff, adjusted: list[Adjusted], rows: list[Ended]) -> int:
 def test_what_is_posted_is_the_difference_with_who_and_when() -> None:
     found = made(tariff(10, 7), [])
 
-    assert [(each.id, each.micro, each.sequence) for each in found] == [
+    assert [(each.id, each.units[BUDGET], each.sequence) for each in found] == [
         (f"r{at}", -3 * at, 1) for at in range(1, 5)
     ]
     [first, *_] = found
@@ -66,7 +66,7 @@ def test_without_a_correction_nothing_is_posted() -> None:
 
 
 def test_what_had_no_price_is_owed_whole() -> None:
-    assert sum(each.micro for each in made(tariff(None, 7), [])) == 7 * 10
+    assert sum(each.units[BUDGET] for each in made(tariff(None, 7), [])) == 7 * 10
 
 
 @given(st.lists(st.one_of(st.none(), st.integers(0, 50)), min_size=1, max_size=5))

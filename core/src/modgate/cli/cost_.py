@@ -10,7 +10,7 @@ import click
 
 from modgate.api.json import Json
 from modgate.cli.problems import told
-from modgate.cli.rows import Format, ledger_of, selected
+from modgate.cli.rows import Format, ledger_of, read, selected
 from modgate.cli.rows import told as printed
 from modgate.invoice import Group
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from modgate.invoice import Key, MoneyLine, Span
 
 IDLE = "(idle)"
+DAY_S = 86_400
 NAMES = ("currency", "requests", "unpriced", "price", "adjusted", "hardware")
 
 
@@ -52,9 +53,8 @@ def command(
         add_adjusted,
         adjusted_within,
         money_by,
-        within,
     )
-    from modgate.ledger.reader import adjustments, rows
+    from modgate.ledger.reader import adjustments
     from modgate.prices.books import Books
 
     if path is None:
@@ -65,7 +65,8 @@ def command(
         made = plan(path)
         tariff = Tariff(Books(made.linked.books), made.units)
         try:
-            found = money_by(within(rows(ledger, since=span.begin), span, tenant), by, tariff)
+            with read(ledger) as whole:
+                found = money_by(whole.rows(span.begin, span.end, tenant), by, tariff)
             later = adjustments(ledger, since=span.begin)
             add_adjusted(found, adjusted_within(later, span, tenant), by, MoneyLine)
         except TooManyLines as error:
@@ -79,7 +80,6 @@ def _shared(made: Plan, ledger: Path, by: Sequence[Group], span: Span) -> Hardwa
     import time
 
     from modgate.hardware import Hardware, shared
-    from modgate.ledger.reader import rows
 
     if not span.hours:
         raise click.UsageError("with --hardware the time is whole hours")
@@ -91,7 +91,9 @@ def _shared(made: Plan, ledger: Path, by: Sequence[Group], span: Span) -> Hardwa
     if not costs:
         raise click.UsageError("no [[backend]] has a cost_per_hour")
     weights = {name: each.weights for name, each in made.loaded.modalities.items()}
-    found = shared(Hardware(costs, weights, by, span), rows(ledger), time.time())
+    early = max(0.0, span.begin - DAY_S)  # of who was there at its beginning
+    with read(ledger) as whole:
+        found = shared(Hardware(costs, weights, by, span), whole.rows(early), time.time())
     if found.late:
         text = f"{found.late} stays came after their hour was shared out, and are not charged"
         click.echo(text, err=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from modgate.cli.problems import told
-from modgate.cli.rows import ledger_of, spanning
+from modgate.cli.rows import ledger_of, read, spanning
 
 if TYPE_CHECKING:
     from modgate.api.secret import Secret
@@ -36,9 +36,10 @@ def command(
     """
     import time
 
+    from modgate.api.price import BUDGET
     from modgate.gateway import plan
-    from modgate.invoice import Span, Tariff, adjusted_within, decimal, within
-    from modgate.ledger.reader import adjustments, rows
+    from modgate.invoice import Span, Tariff, adjusted_within, decimal
+    from modgate.ledger.reader import adjustments
     from modgate.prices.books import Books
     from modgate.rerate import differences, posted
 
@@ -48,15 +49,14 @@ def command(
         made = plan(path)
         tariff = Tariff(Books(made.linked.books), made.units)
         known = posted(adjusted_within(adjustments(ledger, since=span.begin), span))
-        found = differences(
-            within(rows(ledger, since=span.begin), span), known, tariff, time.time()
-        )
         count = total = 0
-        with _posting(made.linked.file.ledger.key, ledger, post=post) as write:
-            for each in found:
+        posting = _posting(made.linked.file.ledger.key, ledger, post=post)
+        with read(ledger) as whole, posting as write:
+            found = whole.rows(span.begin, span.end)
+            for each in differences(found, known, tariff, time.time()):
                 write(each)
                 count += 1
-                total += each.micro
+                total += each.units[BUDGET]
     done = "posted" if post else "would be posted, with --post"
     click.echo(f"{count} corrections, {decimal(total)} {tariff.books.currency}: {done}")
 

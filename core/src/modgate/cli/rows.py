@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import click
 
 from modgate.api.json import Json
+
+if TYPE_CHECKING:
+    from modgate.ledger.stored import Whole
 
 Format = Literal["table", "json", "csv"]
 Command = TypeVar("Command", bound=Callable[..., None])
@@ -95,6 +99,19 @@ def ledger_of(path: Path | None, directory: Path | None) -> Path:
         text = f"there is no ledger in {ledger.parent}: is that a gateway's state directory?"
         raise click.ClickException(text)
     return ledger
+
+
+@contextmanager
+def read(ledger: Path) -> Iterator[Whole]:
+    """The ledger with what its embedded sink has; ClickException where that cannot be read."""
+    from modgate.ledger.sqlite_sink import FILE
+    from modgate.ledger.stored import NotRead, whole
+
+    try:
+        with whole(ledger, ledger.parent / FILE) as found:
+            yield found
+    except NotRead as error:
+        raise click.ClickException(str(error)) from None
 
 
 def told(names: Sequence[str], rows: Sequence[Sequence[Json]], form: Format | None) -> None:

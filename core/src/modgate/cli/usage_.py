@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from modgate.cli.problems import told
-from modgate.cli.rows import Format, ledger_of, selected
+from modgate.cli.rows import Format, ledger_of, read, selected
 from modgate.cli.rows import told as printed
 from modgate.invoice import Group
 
@@ -27,14 +27,14 @@ def command(
 
     A sum is `exact` when none of its requests has a count that is a floor or an estimate.
     """
-    from modgate.invoice import Span, TooManyLines, units_by, within
-    from modgate.ledger.reader import rows
+    from modgate.invoice import Span, TooManyLines, units_by
 
     with told():
         span = Span.of(begin, end)
         ledger = ledger_of(path, directory)
         try:
-            found = units_by(within(rows(ledger, since=span.begin), span, tenant), by)
+            with read(ledger) as whole:
+                found = units_by(whole.rows(span.begin, span.end, tenant), by)
         except TooManyLines as error:
             raise click.ClickException(str(error)) from None
     printed(

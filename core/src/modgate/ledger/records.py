@@ -77,8 +77,8 @@ class Adjusted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A correction of a bill that was made: added to it, never written over it.
 
     `sequence`: 1, 2, ... per request; with the request's id it is the key.  `units` may be
-    negative.  Of a correction of prices: `micro` is what is owed more (or less, negative) in
-    micro-units of `currency`; `began` and `region` are the request's, for sums.
+    negative.  Of a correction of prices they are `money.micro`, in `currency`.  `began` and
+    `region` are the request's, for sums.
     """
 
     v: int = msgspec.field(default_factory=_version)
@@ -92,7 +92,6 @@ class Adjusted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     modality: str = ""
     units: Mapping[str, int] = {}
     note: str = ""
-    micro: int = 0
     currency: str = ""
     began: float = 0.0
     region: str = ""

@@ -1,0 +1,143 @@
+"""Rows of the embedded sink and of the ledger as one: each request once, wherever it is by now.
+
+The sink has what was shipped, also of segments that are gone; the ledger what was not shipped yet.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from heapq import merge
+from pathlib import Path
+
+import msgspec
+
+from modgate.api.json import JsonObject
+from modgate.ledger.reader import rows
+from modgate.ledger.records import Ended
+from modgate.ledger.sqlite_sink import SCHEMA_VERSION
+
+SLACK_S = 60.0  # that a file's time and a row's may be apart
+SAME = (
+    *("tenant", "key_id", "model", "modality", "operation", "route", "surface", "stream", "slo"),
+    *("ending", "status", "error", "first_byte_s", "exact", "trace_id"),
+)
+COLUMNS = ("request_id", "began", "ended", "measured_by", "units", "reserved", "attempts", *SAME)
+SELECT = " ".join(("SELECT", ", ".join(COLUMNS), "FROM modgate_usage WHERE kind = 'end'"))
+ONE = f"{SELECT} AND request_id = ?"
+TIME = f"{SELECT} AND began >= ? AND began < ?"
+TENANT, ORDER = "AND tenant = ?", "ORDER BY ended"
+EARLIEST, LATEST = 0.0, 1e18
+
+_counts = msgspec.json.Decoder(dict[str, int])
+_attempts = msgspec.json.Decoder(list[JsonObject])
+
+
+class NotRead(Exception):
+    """The sink's file cannot be read; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The sink's file at one moment: what is shipped meanwhile is not seen."""
+
+    _db: sqlite3.Connection
+
+    def find(self, request_id: str) -> Ended | None:
+        """One request's row."""
+        found = self._db.execute(ONE, (request_id,)).fetchone()
+        return _ended(found) if found is not None else None
+
+    def has(self, request_id: str) -> bool:
+        """Whether it is here."""
+        asked = "SELECT 1 FROM modgate_usage WHERE request_id = ? AND kind = 'end'"
+        return self._db.execute(asked, (request_id,)).fetchone() is not None
+
+    def rows(self, begin: float, end: float, tenant: str | None) -> Iterator[Ended]:
+        """The rows of a time, in the order of their ends; of all tenants, or of one."""
+        values: list[float | str] = [begin, min(end, LATEST)]
+        asked = [TIME, ORDER]
+        if tenant is not None:
+            values.append(tenant)
+            asked.insert(1, TENANT)
+        for row in self._db.execute(" ".join(asked), values):
+            yield _ended(row)
+
+    def shipped_until(self) -> float:
+        """All that was written before is here, whichever writer it is of."""
+        [(at,)] = self._db.execute("SELECT min(at) FROM modgate_cursors")
+        return float(at) if at is not None else EARLIEST
+
+
+def _ended(row: Sequence[object]) -> Ended:
+    said = dict(zip(COLUMNS, row, strict=True))
+    began, ended = float(str(said["began"])), float(str(said["ended"]))
+    same = {name: said[name] for name in SAME}
+    return msgspec.convert(
+        {
+            **same,
+            "id": said["request_id"],
+            "wall": began,
+            "duration_s": round(ended - began, 6),
+            "by": said["measured_by"],
+            "exact": bool(said["exact"]),
+            "stream": bool(said["stream"]),
+            "units": _counts.decode(str(said["units"])),
+            "reserved": _counts.decode(str(said["reserved"])),
+            "attempts": _attempts.decode(str(said["attempts"])),
+        },
+        Ended,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """Ledger and sink."""
+
+    ledger: Path
+    stored: Stored | None
+
+    def rows(
+        self,
+        begin: float = EARLIEST,
+        end: float = LATEST,
+        tenant: str | None = None,
+        *,
+        paced: Callable[[Iterator[Ended]], Iterator[Ended]] = iter,
+    ) -> Iterator[Ended]:
+        """The requests that began in a time, each once, in the order of their ends.
+
+        `paced`: goes over whatever is read of the ledger, also what is not meant.
+        """
+        since, stored = begin, self.stored
+        if stored is not None:
+            since = max(begin, stored.shipped_until() - SLACK_S)
+        own = (
+            row
+            for row in paced(rows(self.ledger, since=since))
+            if begin <= row.wall < end
+            and tenant in (None, row.tenant)
+            and (stored is None or not stored.has(row.id))
+        )
+        shipped = stored.rows(begin, end, tenant) if stored is not None else iter(())
+        yield from merge(shipped, own, key=lambda row: row.wall + row.duration_s)
+
+
+@contextmanager
+def whole(ledger: Path, file: Path | None) -> Iterator[Whole]:
+    """Ledger and sink, where its `file` is there; NotRead for one that cannot be read."""
+    if file is None or not file.exists():
+        yield Whole(ledger, None)
+        return
+    try:
+        with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)) as db:
+            db.isolation_level = None
+            [(version,)] = db.execute("PRAGMA user_version")
+            if version != SCHEMA_VERSION:
+                raise NotRead(f"{file.name} has tables of version {version}, and not 1")
+            db.execute("BEGIN")
+            yield Whole(ledger, Stored(db))
+    except sqlite3.Error as error:
+        raise NotRead(f"{file.name} cannot be read: {error}") from None

@@ -1,0 +1,95 @@
+"""Sink and ledger as one: every request once, however far shipping has come."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rigs.ledger import KEY, WALL, ledger, receipt
+
+from modgate.api.shipment import Cursor, Shipment
+from modgate.api.sink import Attempt
+from modgate.ledger.frames import Kind
+from modgate.ledger.reader import rows
+from modgate.ledger.records import Ended
+from modgate.ledger.rows import rows_of
+from modgate.ledger.segments import frames_of, segments
+from modgate.ledger.sqlite_sink import FILE, SqliteConfig, SqliteSink
+from modgate.ledger.stored import NotRead, whole
+
+TRIED = Attempt(
+    call=0,
+    backend="eu-1",
+    region="eu",
+    model="chat",
+    began_s=0.5,
+    span="s",
+    ended_s=1.0,
+    state="ok",
+)
+
+
+def written(folder: Path, count: int) -> list[Ended]:
+    with ledger(folder / "ledger") as made:
+        for at in range(count):
+            tenant = "beta" if at % 3 == 0 else "acme"
+            each = receipt(f"r{at}", tenant=tenant, tokens=at, attempts=(TRIED,))
+            made.ended(replace(each, wall=WALL + at))
+    return list(rows(folder / "ledger", KEY))
+
+
+async def shipped(folder: Path, count: int) -> None:
+    """The first so many rows, as the shipper hands them over."""
+    [path] = segments(folder / "ledger").values()
+    ends = [each for _, each in frames_of(path, KEY) if each.kind is Kind.END][:count]
+    sink = SqliteSink(SqliteConfig(), folder=folder)
+    await sink.open()
+    place = Cursor(writer="w", segment=1, offset=9, frames=count, last=b"", at=WALL)
+    await sink.write(Shipment(rows=list(rows_of(ends, "w")), cursor=place))
+    await sink.close()
+
+
+@pytest.mark.parametrize("count", [0, 1, 7, 20])
+async def test_each_row_is_there_once_and_the_same(tmp_path: Path, count: int) -> None:
+    every = written(tmp_path, 20)
+    await shipped(tmp_path, count)
+    with whole(tmp_path / "ledger", tmp_path / FILE) as both:
+        assert list(both.rows()) == every
+        assert list(both.rows(WALL + 3, WALL + 9)) == every[3:9]
+        assert list(both.rows(tenant="beta")) == [each for each in every if each.tenant == "beta"]
+        assert both.stored is not None
+        assert [both.stored.find(row.id) for row in every[:count]] == every[:count]
+        assert both.stored.find("other") is None
+
+
+async def test_what_was_shipped_stays_when_its_segment_is_gone(tmp_path: Path) -> None:
+    every = written(tmp_path, 5)
+    await shipped(tmp_path, 5)
+    for path in segments(tmp_path / "ledger").values():
+        path.unlink()
+    with whole(tmp_path / "ledger", tmp_path / FILE) as both:
+        assert list(both.rows()) == every
+
+
+def test_without_a_sink_it_is_the_ledger(tmp_path: Path) -> None:
+    every = written(tmp_path, 3)
+    with whole(tmp_path / "ledger", tmp_path / FILE) as both:
+        assert list(both.rows()) == every
+
+
+def test_a_file_that_is_no_sink_is_told(tmp_path: Path) -> None:
+    written(tmp_path, 1)
+    (tmp_path / FILE).write_bytes(b"no database, and long enough to be taken for one" * 20)
+    with (
+        pytest.raises(NotRead, match="cannot be read"),
+        whole(tmp_path / "ledger", tmp_path / FILE),
+    ):
+        raise AssertionError
+    (tmp_path / FILE).unlink()
+    newer = sqlite3.connect(tmp_path / FILE)
+    newer.execute("PRAGMA user_version = 9")
+    newer.close()
+    with pytest.raises(NotRead, match="version 9"), whole(tmp_path / "ledger", tmp_path / FILE):
+        raise AssertionError
