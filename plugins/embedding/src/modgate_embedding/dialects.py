@@ -27,6 +27,7 @@ from modgate.plugin import (
     ModelLoading,
     Outgoing,
     Unsupported,
+    UpstreamFailed,
     engine_message,
 )
 from modgate_embedding.ask import too_long
@@ -117,6 +118,12 @@ class EmbeddingInfinity(EmbeddingOpenAI):
         if isinstance(next(iter(self.member("input", [""])), ""), list):
             raise Unsupported("'input': engines of family 'infinity' take text only")
         return super().encode()
+
+    def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
+        """A model that it has not, or that embeds nothing, is our configuration's fault."""
+        if status == 400 and engine_message(body).startswith(("Invalid model", "ModelNotDeployed")):
+            return UpstreamFailed("the engine does not serve this model for embeddings")
+        return super().refusal(status, headers, body)
 
 
 class EmbeddingLlamaCpp(EmbeddingOpenAI):

@@ -29,6 +29,7 @@ from modgate.plugin import (
     Outgoing,
     Refused,
     Unsupported,
+    UpstreamFailed,
     engine_message,
 )
 from modgate_rerank.ask import cut
@@ -189,6 +190,12 @@ class RerankInfinity(RerankHome):
             **self.extra,
         )
         return Outgoing(path=self.path, body=body)
+
+    def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
+        """A model that it has not, or that is no reranker, is our configuration's fault."""
+        if status == 400 and engine_message(body).startswith(("Invalid model", "ModelNotDeployed")):
+            return UpstreamFailed("the engine does not serve this model for reranking")
+        return super().refusal(status, headers, body)
 
     def decode(self, event: Event) -> Iterable[Event]:
         """Results and its count."""
