@@ -38,6 +38,7 @@ class Served:
     root: str
     key: str = field(repr=False)
     output: Path
+    process: subprocess.Popen[bytes]
 
     @property
     def v1(self) -> str:
@@ -53,7 +54,7 @@ class Served:
 def serving(folder: Path, config: Path | None = None, key: str = "") -> Iterator[Served]:
     """Start `modgate serve` on free ports with its state in `folder`; stop it by SIGTERM.
 
-    With a file, `key` is one of that file's tenants.
+    With a file, `key` is one of that file's tenants.  What a test kills is not stopped.
 
     AssertionError with its output when it does not start or does not stop well.
     """
@@ -68,13 +69,14 @@ def serving(folder: Path, config: Path | None = None, key: str = "") -> Iterator
     try:
         yield _started(process, output, key)
     finally:
+        killed = process.poll() == -signal.SIGKILL
         process.send_signal(signal.SIGTERM)
         try:
             code = process.wait(STOP_S)
         except subprocess.TimeoutExpired:
             process.kill()
             code = process.wait()
-    assert code == 0, output.read_text()
+    assert killed or code == 0, output.read_text()
 
 
 def _started(process: subprocess.Popen[bytes], output: Path, key: str) -> Served:
@@ -84,7 +86,10 @@ def _started(process: subprocess.Popen[bytes], output: Path, key: str) -> Served
         address, printed = _ADDRESS.search(text), _KEY.search(text)
         if address and (key or printed):
             return Served(
-                root=address.group(1), key=key or (printed[1] if printed else ""), output=output
+                root=address.group(1),
+                key=key or (printed[1] if printed else ""),
+                output=output,
+                process=process,
             )
         time.sleep(0.05)
     raise AssertionError(f"`modgate serve` did not start:\n{output.read_text()}")

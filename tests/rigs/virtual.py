@@ -35,6 +35,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """Virtual seconds."""
         return self._skipping.now
 
+    def stall(self, seconds: float) -> None:
+        """As if a callback had held the loop for so long."""
+        self._skipping.now += seconds
+
 
 def run(main: Coroutine[Any, Any, T]) -> T:
     """Run to the end in virtual time."""

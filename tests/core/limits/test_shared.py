@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pytest
+from rigs.virtual import VirtualLoop, run
 
 from modgate.errors import Unavailable
 from modgate.limits.levels import Denied, Limit, WhenDown
-from modgate.limits.shared import WAITING_AT_MOST, Miss, Shared
+from modgate.limits.shared import DEADLINE_S, WAITING_AT_MOST, Miss, Shared
 from modgate.limits.slices import RECORD_MS, SLICE_MS
 from modgate.limits.store import MemoryStore, Reserved, Wanted
 
@@ -250,19 +251,48 @@ async def test_places_are_held_over_all_gateways_and_come_free() -> None:
     assert [isinstance(each, str) for each in again] == [True] * 4 + [False]
 
 
-async def test_few_requests_wait_for_a_store_that_does_not_answer() -> None:
-    fleet, limit = Fleet(gateways=1, deadline_s=0.02), bucket(1000)
-    [one] = fleet.accounts
-    fleet.store.paused = True
-    asked = [asyncio.create_task(fleet.ask(one, [(limit, 1)])) for _ in range(200)]
-    await asyncio.sleep(0)
-    assert one.breaker.waiting <= WAITING_AT_MOST
+def test_few_requests_wait_for_a_store_that_does_not_answer_and_none_beyond_the_deadline(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def paused() -> tuple[Shared, list[float]]:
+        """How long each of the requests took, of which 40 come every 5 ms, in virtual seconds."""
+        fleet, limit = Fleet(gateways=1, deadline_s=DEADLINE_S), bucket(1000)
+        [one], loop = fleet.accounts, asyncio.get_running_loop()
+        fleet.store.paused = True
 
-    said = await asyncio.gather(*asked)
+        async def took() -> float:
+            began = loop.time()
+            assert isinstance(await fleet.ask(one, [(limit, 1)]), str)
+            return loop.time() - began
 
-    assert all(isinstance(each, str) for each in said)
+        asked: list[asyncio.Task[float]] = []
+        for _ in range(20):
+            asked += [asyncio.create_task(took()) for _ in range(40)]
+            await asyncio.sleep(0.005)
+            assert one.breaker.waiting <= WAITING_AT_MOST
+        return one, await asyncio.gather(*asked)
+
+    one, tooks = run(paused())
+
+    waited = [round(each, 6) for each in tooks if each]
+    assert waited == [DEADLINE_S] * WAITING_AT_MOST
     assert one.down
-    assert one.breaker.waits <= WAITING_AT_MOST
+    assert [record.message for record in caplog.records] == ["limit store down"]
+
+
+def test_a_loop_that_was_late_itself_does_not_find_the_store_down() -> None:
+    async def stalled() -> Shared:
+        fleet, limit = Fleet(gateways=1, deadline_s=DEADLINE_S), bucket(1000)
+        [one], loop = fleet.accounts, asyncio.get_running_loop()
+        fleet.store.paused = True
+        asked = [asyncio.create_task(fleet.ask(one, [(limit, 1)])) for _ in range(10)]
+        await asyncio.sleep(0)
+        assert isinstance(loop, VirtualLoop)
+        loop.stall(0.1)
+        await asyncio.gather(*asked)
+        return one
+
+    assert not run(stalled()).down
 
 
 @pytest.mark.parametrize(("when_down", "passes"), [("open", True), ("closed", False)])

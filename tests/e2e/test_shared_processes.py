@@ -1,0 +1,70 @@
+"""Three gateway processes at one Redis: what they admit together, while it answers and while not."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from oracle.engine import ScriptedEngine
+from rigs.sharing import Load, Offer, Sharing, most_beyond, sharing
+from servers import Server, redis
+
+TOKENS = 5
+HOT_PER_S, COLD_PER_S = 90, 6
+HOT = f'limits = {{ units = {{ "llm.output_tokens" = "{HOT_PER_S * TOKENS}/s" }} }}'
+COLD = f'limits = {{ requests = "{COLD_PER_S}/s" }}'
+TENANTS = {"hot": HOT, "cold1": COLD, "cold2": COLD, "cold3": COLD}
+PER_S = {name: HOT_PER_S if name == "hot" else COLD_PER_S for name in TENANTS}
+BODY = json.dumps(
+    {
+        "model": "chat",
+        "messages": [{"role": "user", "content": "hello"}],
+        "max_tokens": TOKENS,
+    }
+).encode()
+OFFERS = [Offer(tenant=name, per_s=2 * rate, body=BODY) for name, rate in PER_S.items()]
+SETTLING_S = 2.0  # the first second spends the burst
+SLICE_S = 1.0
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Server]:
+    with redis(tmp_path) as server:
+        yield server
+
+
+def check(shared: Sharing, seconds: float) -> None:
+    """At least 0.95 x limit, and no window with more than the limit and a second of its rate."""
+    admitted = shared.admitted()
+    for name, rate in PER_S.items():
+        rows = [(row.wall, 1) for row in admitted[name]]
+        first = rows[0][0] + SETTLING_S
+        steady = sum(1 for at, _ in rows if at >= first)
+
+        assert steady >= 0.95 * rate * (seconds - SETTLING_S), name
+        for window_s in (0.25, 1.0, 3.0, 10.0):
+            assert most_beyond(rows, rate, window_s) <= rate + rate * SLICE_S, (name, window_s)
+
+
+@pytest.mark.slow
+async def test_three_processes_at_twice_the_limit_admit_the_limit_and_no_more(
+    tmp_path: Path, store: Server, engine: ScriptedEngine
+) -> None:
+    known = f'url = "{store.url}"\ndeadline = "200ms"'  # a machine that is busy is not a store
+    with sharing(tmp_path, engine.url, known, TENANTS) as shared:
+        load = Load(shared)
+        offering = asyncio.create_task(load.offer(OFFERS, 18))
+        await asyncio.sleep(6)
+        store.pause()
+        await asyncio.sleep(5)
+        store.go_on()
+        await offering
+        load.close()
+        logged = [shared.logged(at) for at in range(3)]
+
+    check(shared, 18)
+    assert {answer.status for answer in load.answers} == {200, 429}
+    assert logged == [["limit store down", "limit store up"]] * 3
