@@ -1,14 +1,16 @@
-"""Three gateway processes at one Redis: what they admit together, while it answers and while not."""
+"""Gateway processes at one Redis: what they admit together, while it answers and while not."""
 
 from __future__ import annotations
 
 import asyncio
-import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from oracle import requests as ask
 from oracle.engine import ScriptedEngine
+from oracle.faults import OK, Script
 from rigs.sharing import Load, Offer, Sharing, most_beyond, sharing
 from servers import Server, redis
 
@@ -18,14 +20,15 @@ HOT = f'limits = {{ units = {{ "llm.output_tokens" = "{HOT_PER_S * TOKENS}/s" }}
 COLD = f'limits = {{ requests = "{COLD_PER_S}/s" }}'
 TENANTS = {"hot": HOT, "cold1": COLD, "cold2": COLD, "cold3": COLD}
 PER_S = {name: HOT_PER_S if name == "hot" else COLD_PER_S for name in TENANTS}
-BODY = json.dumps(
-    {
-        "model": "chat",
-        "messages": [{"role": "user", "content": "hello"}],
-        "max_tokens": TOKENS,
-    }
-).encode()
-OFFERS = [Offer(tenant=name, per_s=2 * rate, body=BODY) for name, rate in PER_S.items()]
+HELD_TOKENS = 400
+LEAK_AT_MOST_S = 30.0
+
+
+def body(tokens: int) -> bytes:
+    return ask.chat(1, model="chat", max_tokens=tokens).body
+
+
+OFFERS = [Offer(tenant=name, per_s=2 * rate, body=body(TOKENS)) for name, rate in PER_S.items()]
 SETTLING_S = 2.0  # the first second spends the burst
 SLICE_S = 1.0
 
@@ -68,3 +71,32 @@ async def test_three_processes_at_twice_the_limit_admit_the_limit_and_no_more(
     check(shared, 18)
     assert {answer.status for answer in load.answers} == {200, 429}
     assert logged == [["limit store down", "limit store up"]] * 3
+
+
+@pytest.mark.slow
+async def test_a_process_that_is_killed_leaves_no_place_taken_and_no_units_reserved(
+    tmp_path: Path, store: Server, engine: ScriptedEngine
+) -> None:
+    held = (
+        f'limits = {{ in_flight = 2, units = {{ "llm.output_tokens" = "{2 * HELD_TOKENS}/day" }} }}'
+    )
+    known = f'url = "{store.url}"\ndeadline = "200ms"'
+    engine.script_for = lambda record: (
+        Script(headers_after_ms=60_000) if record.asked.json["max_tokens"] == HELD_TOKENS else OK
+    )
+    with sharing(tmp_path, engine.url, known, {"acme": held}, count=2) as shared:
+        load = Load(shared)
+        lost = [asyncio.create_task(load.ask("acme", 0, body(HELD_TOKENS))) for _ in range(2)]
+        await engine.reached(1, calls=2)
+        full = await load.ask("acme", 1, body(TOKENS))
+        shared.served[0].process.kill()
+        killed = time.monotonic()
+        await asyncio.gather(*lost, return_exceptions=True)
+        while (answer := await load.ask("acme", 1, body(TOKENS))).status != 200:
+            assert time.monotonic() - killed <= LEAK_AT_MOST_S
+            await asyncio.sleep(0.25)
+        load.close()
+
+    assert full.status == 429
+    left = f"x-ratelimit-remaining-output-tokens: {2 * HELD_TOKENS - TOKENS}\r\n"
+    assert left.encode() in answer.head.lower()

@@ -95,6 +95,7 @@ class Load:
     def __init__(self, over: Sharing) -> None:
         self._over = over
         self._idle: list[list[Streams]] = [[] for _ in over.served]
+        self._opened: list[asyncio.StreamWriter] = []
         self._asking: set[asyncio.Task[None]] = set()
         self.answers: list[Answer] = []
 
@@ -110,39 +111,40 @@ class Load:
         began, gateways = time.monotonic(), len(self._over.served)
         for number in range(int(offer.per_s * seconds)):
             await asyncio.sleep(began + number / offer.per_s - time.monotonic())
-            task = asyncio.create_task(self._ask(offer, number % gateways))
+            task = asyncio.create_task(self._noted(offer, number % gateways))
             self._asking.add(task)
             task.add_done_callback(self._asking.discard)
 
-    async def _ask(self, offer: Offer, gateway: int) -> None:
+    async def _noted(self, offer: Offer, gateway: int) -> None:
+        self.answers.append(await self.ask(offer.tenant, gateway, offer.body))
+
+    async def ask(self, tenant: str, gateway: int, body: bytes) -> Answer:
+        """One request; what a connection says that breaks off is an error."""
         began = time.monotonic()
         async with asyncio.timeout(PATIENCE_S):
-            head = await self._said(offer, gateway)
-        self.answers.append(
-            Answer(
-                tenant=offer.tenant,
-                gateway=gateway,
-                at=began,
-                took_s=time.monotonic() - began,
-                status=int(head[9:12]),
-                head=head,
-            )
+            head = await self._said(tenant, gateway, body)
+        return Answer(
+            tenant=tenant,
+            gateway=gateway,
+            at=began,
+            took_s=time.monotonic() - began,
+            status=int(head[9:12]),
+            head=head,
         )
 
-    async def _said(self, offer: Offer, gateway: int) -> bytes:
+    async def _said(self, tenant: str, gateway: int, body: bytes) -> bytes:
         idle, place = self._idle[gateway], urlsplit(self._over.served[gateway].root)
-        reader, writer = (
-            idle.pop()
-            if idle
-            else await asyncio.open_connection(place.hostname, place.port, limit=1 << 20)
-        )
-        key = self._over.keys[gateway][offer.tenant]
+        if not idle:
+            idle.append(await asyncio.open_connection(place.hostname, place.port, limit=1 << 20))
+            self._opened.append(idle[-1][1])
+        reader, writer = idle.pop()
+        key = self._over.keys[gateway][tenant]
         front = (
             f"POST /v1/chat/completions HTTP/1.1\r\nHost: {place.netloc}\r\n"
             f"Authorization: Bearer {key}\r\nContent-Type: application/json\r\n"
-            f"Content-Length: {len(offer.body)}\r\n\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n"
         )
-        writer.write(front.encode() + offer.body)
+        writer.write(front.encode() + body)
         head = await reader.readuntil(b"\r\n\r\n")
         lower = head.lower()
         at = lower.index(b"content-length:") + 15
@@ -152,7 +154,7 @@ class Load:
 
     def close(self) -> None:
         """Close the connections."""
-        for _, writer in (streams for idle in self._idle for streams in idle):
+        for writer in self._opened:
             writer.close()
 
 
