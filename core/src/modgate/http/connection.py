@@ -1,7 +1,7 @@
-"""aiohttp's server protocol, with three things that it does not give.
+"""aiohttp's server protocol, with four things that it does not give.
 
-Word of a lost client while a request runs, framing errors in the openai envelope, and a deadline
-for a request's head.
+Word of a lost client while a request runs, framing errors in the openai envelope, a deadline for a
+request's head, and patience with a refused body only while it comes.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import orjson
-from aiohttp import web
+from aiohttp import StreamReader, web
 from aiohttp.web_protocol import RequestHandler
 
 from modgate.errors import GatewayError
@@ -22,7 +22,9 @@ log = logging.getLogger(__name__)
 Lost = Callable[[], None]
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
-LINGERING_S = 2.0
+# What is left of a refused body is read and thrown away: most clients look for a reply when they
+# have sent all, and a reset would take it from them.  So long at most, and while something comes.
+LINGERING_S, LINGERING_IDLE_S = 30.0, 2.0
 KEEP_ALIVE_S = 75.0
 HEAD_S = 10.0  # from the connection, or a head's first byte, to its last
 HEADER_AT_MOST, LINE_AT_MOST, HEADERS_AT_MOST = 16 << 10, 8 << 10, 100
@@ -42,7 +44,7 @@ class FramingRefusal(Protocol):
 class Connection(RequestHandler):
     """One client's connection.  `on_lost` is called once when the client is gone."""
 
-    __slots__ = ("_head_timer", "_refusal", "on_lost")
+    __slots__ = ("_head_timer", "_refusal", "_rest_timer", "on_lost")
 
     def __init__(self, server: Server) -> None:
         super().__init__(
@@ -59,6 +61,7 @@ class Connection(RequestHandler):
         self.on_lost: Lost | None = None
         self._refusal = server.refusal
         self._head_timer: asyncio.TimerHandle | None = None
+        self._rest_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Whoever connects has something to say."""
@@ -90,6 +93,23 @@ class Connection(RequestHandler):
         if self._current_request is None and not self._messages:
             self.force_close()
 
+    def linger(self, rest: StreamReader) -> None:
+        """The reply is out, and its request's body is not in."""
+        before = rest.total_bytes
+        self._rest_timer = self._loop.call_later(
+            LINGERING_IDLE_S, lambda: self._still_comes(rest, before)
+        )
+
+    def _still_comes(self, rest: StreamReader, before: int) -> None:
+        if rest.is_eof() or self.transport is None:
+            return
+        if rest.total_bytes > before:
+            self.linger(rest)
+            return
+        self.close()
+        self.transport.pause_reading()  # nothing may follow an end
+        rest.feed_eof()
+
     async def drained(self) -> None:
         """The client has read enough for more to be written; ConnectionError when it left."""
         await self._drain_helper()
@@ -97,6 +117,8 @@ class Connection(RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         """Tell the running request, then let aiohttp clean up."""
         self._heard()
+        if self._rest_timer is not None:
+            self._rest_timer.cancel()
         lost, self.on_lost = self.on_lost, None
         super().connection_lost(exc)
         if lost is not None:

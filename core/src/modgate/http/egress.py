@@ -11,8 +11,11 @@ from aiohttp.http import HttpVersion11
 
 from modgate.http.connection import Connection
 from modgate.http.head import LAST_CHUNK, chunk, head
+from modgate.http.ingress import waits_for_word
 
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, for no time at all
+ERRORS = 400  # and above
+SMALL_BYTES = 1 << 20
 JOINED_AT_MOST = 1 << 16  # a larger body is not copied to stand behind its head
 
 
@@ -127,9 +130,17 @@ class Reply:
         modern = self._http_1_1
         if self._leaving() or (length is None and not modern):
             self._closes = True
+        elif status >= ERRORS and not self._request.content.at_eof():
+            self._closes = self._closes or not self._rest_is_small()
         self._head = head(
             status, headers, length=length, http_1_1=modern, keep_alive=not self._closes
         )
+
+    def _rest_is_small(self) -> bool:
+        """Whether a refused body will surely come, and may be read to its end for the next."""
+        length = self._request.content_length
+        small = length is not None and length <= SMALL_BYTES
+        return small and not waits_for_word(self._request)
 
     async def write(self, data: bytes) -> None:
         """Send more; waits while the client does not read."""
@@ -197,6 +208,8 @@ class Reply:
         """What aiohttp's handler must return."""
         self._connection.on_lost = None
         self._send_gone = None
+        if not self._request.content.is_eof():
+            self._connection.linger(self._request.content)
         if not self.opened:
             return web.Response(status=500)
         return CLOSES if self._closes or not self.ended else STAYS

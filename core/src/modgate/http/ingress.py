@@ -8,6 +8,7 @@ from ipaddress import ip_address, ip_network
 from typing import TypeVar
 
 from aiohttp import BodyPartReader, MultipartReader, web
+from aiohttp.http import HttpVersion11
 from aiohttp.web_exceptions import HTTPException
 
 from modgate.api.body import Body, Part
@@ -17,6 +18,7 @@ from modgate.spool import Scope
 PARTS_AT_MOST = 128
 TEXT_AT_MOST = 1 << 20
 READ_BYTES = 1 << 16
+GO_ON = b"HTTP/1.1 100 Continue\r\n\r\n"
 # A body that drips holds a place as long as it likes.  Source: algorithms.md 9.
 GRACE_S, LEAST_BYTES_S = 5.0, 1024
 
@@ -43,6 +45,12 @@ def _within(address: str, networks: Networks) -> bool:
     except ValueError:
         return False
     return any(parsed in ip_network(network) for network in networks)
+
+
+def waits_for_word(request: web.BaseRequest) -> bool:
+    """Whether the client holds its body back until it is told to go on.  Source: RFC 9110 10.1.1"""
+    said = request.headers.get("expect")
+    return said is not None and said.lower() == "100-continue" and request.version >= HttpVersion11
 
 
 class Ingress:
@@ -78,6 +86,8 @@ class Ingress:
     async def body(self, kind: str, at_most: int, scope: Scope) -> Body:
         """The body as JSON bytes or as a form whose files lie in the spool."""
         self.check_head(kind, at_most)
+        if waits_for_word(self._request) and (transport := self._request.transport) is not None:
+            transport.write(GO_ON)
         try:
             if kind == "form":
                 return Body.form([part async for part in self._parts(at_most, scope)])
