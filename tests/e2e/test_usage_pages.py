@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -9,13 +10,15 @@ from pathlib import Path
 
 import pytest
 from aiohttp import ClientSession
+from click.testing import CliRunner
 from gateways import Running, start
 from oracle import requests as ask
 from oracle.client import send
 from oracle.engine import ScriptedEngine
 
 from modgate.api.json import Json
-from modgate.invoice import Span, Tariff, decimal, money_by, units_by, within
+from modgate.cli import main
+from modgate.invoice import Tariff, decimal, money_by, units_by
 from modgate.ledger.reader import rows
 
 PRICES = """
@@ -107,7 +110,7 @@ async def test_sums_are_what_the_ledger_comes_to_and_are_paged(running: Running)
         pages.append(page)
         path = page["next"]
     lines = [line for page in pages for line in page["data"]]
-    own = list(within(rows(running.ledger), Span(), "acme"))
+    own = [row for row in rows(running.ledger) if row.tenant == "acme"]
     tariff: Tariff = running.app.gateway.budgets.tariff
     cost = money_by(own, ("modality",), tariff)
 
@@ -168,3 +171,24 @@ async def test_a_page_of_usage_is_read_only_and_in_the_description(running: Runn
             described = await reply.json()
 
     assert {"/v1/usage", "/v1/usage/{id}"} <= described["paths"].keys()
+
+
+async def test_a_correction_is_posted_while_the_gateway_runs(running: Running) -> None:
+    request_id = await chatted(running, 1)
+    correction = '[price.second]\ncorrects = "first"\ncurrency = "EUR"\n'
+    text = running.config.read_text()
+    running.config.write_text(f'{text}{correction}units = {{ "llm.output_tokens" = "15/1M" }}\n')
+    await running.app.reload()
+    words = ["rerate", "--config", str(running.config), "--post", "--directory"]
+    state = str(running.ledger.parent)
+    posted = [await asyncio.to_thread(CliRunner().invoke, main, [*words, state]) for _ in "12"]
+    another = await chatted(running, 2)
+    _, receipt = await got(running, f"/v1/usage/{request_id}")
+    _, later = await got(running, f"/v1/usage/{another}")
+    _, sums = await got(running, "/v1/usage")
+    written = receipt["units"]["llm.output_tokens"]
+
+    assert [each.output.partition(" ")[0] for each in posted] == ["1", "0"]
+    assert receipt["correction"]["micro"] - receipt["cost"]["micro"] == 5 * written
+    assert sums["data"][0]["adjusted_micro"] == 5 * written
+    assert sums["data"][0]["cost_micro"] == receipt["cost"]["micro"] + later["cost"]["micro"]

@@ -17,7 +17,7 @@ import pytest
 from clients.serving import ROOT, Served, serving, without
 from gateways import configuration
 
-from modgate.invoice import Span, units_by, within
+from modgate.invoice import units_by
 from modgate.ledger.reader import rows
 from peers.places import made
 
@@ -50,7 +50,7 @@ class Fronted:
         """A model's units, each exact, once so many requests are in the ledger."""
         until = time.monotonic() + BILLED_S
         while True:
-            own = within(rows(self.folder / "state/ledger"), Span(), TENANT)
+            own = (row for row in rows(self.folder / "state/ledger") if row.tenant == TENANT)
             sums = units_by(own, ("model",))
             found = {unit: line for (model, unit), line in sums.items() if model == modality}
             if any(line.requests == requests for line in found.values()):

@@ -237,13 +237,6 @@ def _line(found: dict[Key, Line], key: Key, make: type[Line]) -> Line:
     return line
 
 
-def within(rows: Iterable[Ended], span: Span, tenant: str | None = None) -> Iterator[Ended]:
-    """The rows of a time, and of one tenant."""
-    for row in rows:
-        if span.holds(row.wall) and (tenant is None or row.tenant == tenant):
-            yield row
-
-
 def decimal(micro: int) -> str:
     """Micro-units as an amount: `1250000` is `1.250000`."""
     sign, left = ("-", -micro) if micro < 0 else ("", micro)
