@@ -23,6 +23,7 @@ from modgate.api.relay import Event, State
 from modgate.dispatch import Dispatch, Order
 from modgate.errors import BadReply, Draining, GatewayError, PluginFault
 from modgate.fleet.fleet import Lease
+from modgate.stream import Push
 from modgate.trip import Readable, again
 
 log = logging.getLogger(__name__)
@@ -52,6 +53,9 @@ class Share:
         event = await asyncio.shield(self._rider.share)
         self._given = True
         return [event]
+
+    async def flow(self, push: Push) -> None:
+        """Nothing comes bit by bit."""
 
     def close(self, state: State, error: GatewayError | None = None) -> None:
         """The member left, or is done."""

@@ -105,10 +105,19 @@ class Outlet:
         if not self.reply.opened:
             self._head = relay.head
             self._open(relay.head)
+        if not self.pour(data):
+            await self.room()
+
+    def pour(self, data: Sequence[bytes]) -> bool:
+        """Bytes of an open reply, at once; False: `room` is to be waited for."""
         if self._draft.first_byte_s is None:
             self._draft.first_byte_s = self._draft.elapsed()
-        await self.reply.write(data[0] if len(data) == 1 else b"".join(data))
         self._last = self._loop.time()
+        return self.reply.put(data[0] if len(data) == 1 else b"".join(data))
+
+    async def room(self) -> None:
+        """Until the client has read enough; Cancelled when it is gone."""
+        await self.reply.drained()
         if self.reply.gone:
             raise Cancelled("the client closed the connection")
 

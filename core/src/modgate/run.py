@@ -43,6 +43,14 @@ class Sink(Protocol):
         """Bytes of the reply, whole events each on SSE; waits while the client does not read."""
         ...
 
+    def pour(self, data: Sequence[bytes]) -> bool:
+        """The same of a reply that is open, at once; False when the client must be waited for."""
+        ...
+
+    async def room(self) -> None:
+        """Until the client has read; Cancelled when it is gone."""
+        ...
+
 
 class Pieces(Protocol):
     """The descriptors that a decoder process draws."""
@@ -176,6 +184,8 @@ class Run:
                 while events := await trip.next():
                     trip.fed = True
                     await self._feed(index, events)
+                    if self._sink.opened and not self._relay.heavy:
+                        await self._flow(index, trip)
             except ONE_CALLS:
                 if not self._plan.partial:
                     raise
@@ -188,6 +198,26 @@ class Run:
         feed = self._relay.feed
         for event in events:
             yield from feed(index, event)
+
+    async def _flow(self, index: int, trip: Trip) -> None:
+        """Relay in the network's own tick, without waking this task, while the client reads."""
+        feed, pour = self._relay.feed, self._sink.pour
+
+        def push(events: list[Event]) -> bool:
+            data: list[bytes] = []
+            try:
+                for event in events:
+                    data.extend(feed(index, event))
+            except GatewayError:
+                if data:  # what came before it is counted, so it is given
+                    pour(data)
+                raise
+            except Exception as error:
+                raise self._fault(error) from error
+            return not data or pour(data)
+
+        await trip.flow(push)
+        await self._sink.room()
 
     def _closing(self) -> Iterator[bytes]:
         yield from self._relay.close(self.outcomes())
@@ -206,16 +236,18 @@ class Run:
                     data.extend(made)
                     more = False
             except GatewayError as error:
-                if trip is not None and isinstance(error, BadReply):
-                    trip.spoilt(error)
                 if data:  # what came before it is counted, so it is given
                     await self._sink.emit(self._relay, data)
+                if trip is not None and isinstance(error, BadReply):
+                    trip.spoilt(error)
                 raise
             except Exception as error:
-                name = type(self._relay).__name__
-                raise PluginFault(f"{type(error).__name__} in {name}") from error
+                raise self._fault(error) from error
             if data:
                 await self._sink.emit(self._relay, data)
+
+    def _fault(self, error: Exception) -> GatewayError:
+        return PluginFault(f"{type(error).__name__} in {type(self._relay).__name__}")
 
     async def _bite(self, made: Iterator[bytes], data: list[bytes], bite_s: float) -> bool:
         """Draw into `data` for so long, in a thread; whether there may be more."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Sequence
 
 from modgate.api.dialect import Dialect
 from modgate.api.relay import Event, State
@@ -15,6 +16,7 @@ from modgate.timeouts import Timeouts
 from modgate.upstream.client import Answer
 
 AFTER_DONE_S = 0.5
+Push = Callable[[list[Event]], bool]  # takes events; whether it wants more
 
 
 class Stream:
@@ -66,6 +68,40 @@ class Stream:
             self._finish()
         return events
 
+    async def flow(self, push: Push) -> None:
+        """Give events to `push` in the network's own tick, for as long as it wants more.
+
+        What is left then, and how the reply ended, is told by `next`.
+        """
+        if self._done or self._reply == "whole":
+            return
+        over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def stop(error: Exception | None = None) -> None:
+            self._answer.keep()
+            if over.done():
+                return
+            if error is not None:
+                over.set_exception(error)
+            else:
+                over.set_result(None)
+
+        def on_data(data: bytes) -> None:
+            reading = self._reading
+            try:
+                events = reading.feed(data)
+                more = not events or push(events)
+            except Exception as error:  # noqa: BLE001  # it is raised where `flow` is awaited
+                stop(error)
+                return
+            self._deadline.at = self._deadline.now() + self._idle_s
+            if reading.over or reading.error is not None or not more:
+                stop()
+
+        with self._deadline:
+            self._answer.deliver(on_data, lambda _: stop())
+            await over
+
     async def _read(self) -> list[Event]:
         if self._reply == "whole":
             body = await self._answer.whole(self._at_most)
@@ -73,6 +109,9 @@ class Stream:
             self._answer.release()
             return self._reading.whole(body, self._answer.headers)
         self._broken()
+        if self._reading.over:
+            await self._drain()
+            return []
         while data := await self._answer.read():
             events = self._reading.feed(data)
             if self._tries[0].first_s is None:

@@ -20,6 +20,7 @@ from modgate.errors import (
     UpstreamTimedOut,
 )
 from modgate.fleet.fleet import Fleet
+from modgate.stream import Push
 
 TRIES = 2
 
@@ -29,6 +30,10 @@ class Readable(Protocol):
 
     async def next(self) -> list[Event]:
         """The next events; [] when the reply ended well.  Unsupported: see `dispatch._encoded`."""
+        ...
+
+    async def flow(self, push: Push) -> None:
+        """Give events to `push` as they come, while it wants more; `next` tells the rest."""
         ...
 
     def close(self, state: State, error: GatewayError | None = None) -> None:
@@ -82,14 +87,27 @@ class Trip:
                 self.state = "refused"
                 raise
             except GatewayError as error:
-                self._give_up(error)
                 if not self._again(error):
-                    self.state, self.error = state_of(error), error
                     raise
             else:
                 if not events:
                     self.state = "ok"
                 return events
+
+    async def flow(self, push: Push) -> None:
+        """Give the events of a call that was fed to `push` as they come; `next` tells the rest."""
+        assert self._stream is not None, "something was fed"
+        try:
+            await self._stream.flow(push)
+        except Upstream as error:
+            self._failed(error)
+            raise
+        except GatewayError:
+            raise  # ours: the attempt is cut, not failed
+        except Exception as error:
+            fault = _fault(error)
+            self._failed(fault)
+            raise fault from error
 
     async def _read(self) -> list[Event]:
         try:
@@ -100,7 +118,7 @@ class Trip:
         except (GatewayError, Unsupported):
             raise
         except Exception as error:
-            raise PluginFault(f"{type(error).__name__} in a dialect") from error
+            raise _fault(error) from error
 
     def _give_up(self, error: GatewayError) -> None:
         if self._stream is not None:
@@ -108,16 +126,21 @@ class Trip:
             self._stream = None
 
     def _again(self, error: GatewayError) -> bool:
-        """Never once fed."""
+        """Whether the call is tried once more: never once it was fed."""
+        self._give_up(error)
         if self.fed or self._tries >= TRIES or not again([self.order], error, self._fleet):
+            self._failed(error)
             return False
         self.restarted()
         return True
 
-    def spoilt(self, error: GatewayError) -> None:
-        """What it said cannot be relayed: it failed, however well it looked till then."""
+    def _failed(self, error: GatewayError) -> None:
         self._give_up(error)
         self.state, self.error = state_of(error), error
+
+    def spoilt(self, error: GatewayError) -> None:
+        """What it said cannot be relayed: it failed, however well it looked till then."""
+        self._failed(error)
         if (last := self.order.draft.last_try(self.order.index)) is not None:
             last.spoilt(self.state, error)
 
@@ -157,6 +180,10 @@ def again(orders: Sequence[Order], error: GatewayError, fleet: Fleet) -> bool:
         order.tried.add(last.backend)
     unheard = last.status is None and isinstance(error, Upstream)
     return unheard or fleet.has_other(first.model.name, first.wanted)
+
+
+def _fault(error: Exception) -> GatewayError:
+    return PluginFault(f"{type(error).__name__} in a dialect")
 
 
 def _nothing() -> None:

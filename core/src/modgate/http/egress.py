@@ -109,8 +109,7 @@ class Reply:
         if self._request.method == "HEAD":
             body = b""
         self._put(front + body if len(body) < JOINED_AT_MOST else (front, body))
-        if self._connection.writing_paused:
-            await self._drained()
+        await self.drained()
         if not self.gone:
             self.bytes_out += len(body)
             self.ended = True
@@ -142,18 +141,37 @@ class Reply:
         small = length is not None and length <= SMALL_BYTES
         return small and not waits_for_word(self._request)
 
-    async def write(self, data: bytes) -> None:
-        """Send more; waits while the client does not read."""
-        if self.gone or not data:
-            return
+    def put(self, data: bytes) -> bool:
+        """Send more of an open reply, at once; False: the client is to be waited for, or gone."""
+        if self.gone:
+            return False
+        if not data:
+            return True
         framed = chunk(data) if self._framed else data
         if self._head:
             framed, self._head = self._head + framed, b""
         self._put(framed)
-        if self._connection.writing_paused:
-            await self._drained()
-        if not self.gone:
-            self.bytes_out += len(data)
+        if self.gone:
+            return False
+        self.bytes_out += len(data)
+        return not self._connection.writing_paused
+
+    async def write(self, data: bytes) -> None:
+        """Send more; waits while the client does not read."""
+        if not self.put(data):
+            await self.drained()
+
+    async def drained(self) -> None:
+        """Wait while the kernel has enough."""
+        if self.gone or not self._connection.writing_paused:
+            return
+        self.writing_since = self._now()
+        try:
+            await self._connection.drained()
+        except ConnectionError:
+            self._lost()
+        finally:
+            self.writing_since = None
 
     async def end(self) -> None:
         """End an open reply so that it looks whole."""
@@ -161,8 +179,7 @@ class Reply:
             return
         last, self._head = self._head + (LAST_CHUNK if self._framed else b""), b""
         self._put(last)
-        if self._connection.writing_paused:
-            await self._drained()
+        await self.drained()
         self.ended = not self.gone
 
     def _put(self, data: bytes | Sequence[bytes]) -> None:
@@ -174,16 +191,6 @@ class Reply:
             transport.write(data)
         else:
             transport.writelines(data)
-
-    async def _drained(self) -> None:
-        """Wait while the kernel has enough of them."""
-        self.writing_since = self._now()
-        try:
-            await self._connection.drained()
-        except ConnectionError:
-            self._lost()
-        finally:
-            self.writing_since = None
 
     def abort(self) -> None:
         """Cut the connection, so that a body that failed cannot look whole.

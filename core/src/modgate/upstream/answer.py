@@ -122,6 +122,10 @@ class Answer:
             on_data(self._taken())
         self._tell()
 
+    def keep(self) -> None:
+        """Give no more to whom it is delivered; what comes from now on is there to be read."""
+        self._on_data = self._on_end = None
+
     def pause(self) -> None:
         """Of a delivered reply: give no more until `resume`, which stops the engine in the end."""
         if self._connection is not None and not self._paused:
