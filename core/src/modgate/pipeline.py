@@ -28,6 +28,7 @@ from modgate.bill import Bill
 from modgate.catalog import Page, page_of
 from modgate.dispatch import Order, guard_model
 from modgate.draft import Draft
+from modgate.drawing import Pieces
 from modgate.errors import (
     Cancelled,
     Draining,
@@ -45,7 +46,7 @@ from modgate.needs import shaped
 from modgate.observe.tracing import Trace
 from modgate.outlet import Outlet
 from modgate.policies import Judge
-from modgate.run import Pieces, Run
+from modgate.run import Run
 from modgate.state import State
 from modgate.table import Resolved, Route, parse
 from modgate.trip import Trip

@@ -14,10 +14,9 @@ from concurrent.futures import Executor
 from functools import partial
 from typing import Protocol
 
-from modgate.api.body import File
-from modgate.api.json import Json
 from modgate.api.plan import Call, Drawn, Plan
 from modgate.api.relay import Event, Outcome, Relay, Usage
+from modgate.drawing import Drawing, Pieces
 from modgate.errors import BadReply, GatewayError, PluginFault, Refused, Upstream
 from modgate.lane import Lane
 from modgate.spool import Scope
@@ -49,22 +48,6 @@ class Sink(Protocol):
 
     async def room(self) -> None:
         """Until the client has read; Cancelled when it is gone."""
-        ...
-
-
-class Pieces(Protocol):
-    """The descriptors that a decoder process draws."""
-
-    async def next(self) -> Json:
-        """The next descriptor; StopAsyncIteration at the end."""
-        ...
-
-    def ended(self, calls: int) -> None:
-        """So many calls have ended: the process may go on."""
-        ...
-
-    async def close(self) -> None:
-        """Kill the process."""
         ...
 
 
@@ -100,11 +83,11 @@ class Run:
         self._soon: asyncio.TimerHandle | None = None
         self._begun: asyncio.Future[None] | None = None
 
-    def _drawing(self, draw: Callable[[Drawn, int], Pieces]) -> _Drawing:
+    def _drawing(self, draw: Callable[[Drawn, int], Pieces]) -> Drawing:
         calls = self._plan.calls
         if isinstance(calls, Drawn):
-            return _Drawing(pieces=draw(calls, AHEAD * self._plan.width), to_call=calls.to_call)
-        return _Drawing(calls=iter(calls))
+            return Drawing(pieces=draw(calls, AHEAD * self._plan.width), to_call=calls.to_call)
+        return Drawing(calls=iter(calls))
 
     def outcomes(self) -> list[Outcome]:
         """Entry i is call i's, one for each call drawn so far."""
@@ -348,66 +331,3 @@ def _bitten(
         if now() >= until:
             return True
     return False
-
-
-class _Drawing:
-    """The calls of a plan, from an iterable or from a decoder process."""
-
-    def __init__(
-        self,
-        calls: Iterator[Call] | None = None,
-        pieces: Pieces | None = None,
-        to_call: Callable[[int, Json], Call | None] | None = None,
-    ) -> None:
-        self._calls = calls
-        self._pieces = pieces
-        self._to_call = to_call
-        self._count = 0
-        self._ended = 0
-        self._skipped = 0
-        self.files: dict[int, list[File]] = {}  # of each call that a decoder process drew
-
-    async def next(self) -> Call | None:
-        """The next call; None when there is none.  What a plugin raises is its fault."""
-        try:
-            if self._calls is not None:
-                return next(self._calls, None)
-            return await self._drawn()
-        except GatewayError:
-            raise
-        except Exception as error:
-            raise PluginFault(f"{type(error).__name__} while a call was drawn") from error
-
-    async def _drawn(self) -> Call | None:
-        """The call of the next piece that needs one; those that need none have ended at once."""
-        assert self._pieces is not None
-        assert self._to_call is not None
-        while True:
-            try:
-                piece = await self._pieces.next()
-            except StopAsyncIteration:
-                return None
-            self.files.setdefault(self._count, []).extend(files_in(piece))
-            call = self._to_call(self._count, piece)
-            if call is not None:
-                self._count += 1
-                return call
-            self._skipped += 1
-            self.ended(self._ended)
-
-    def ended(self, calls: int) -> None:
-        """So many calls have ended."""
-        self._ended = calls
-        if self._pieces is not None:
-            self._pieces.ended(calls + self._skipped)
-
-    async def close(self) -> None:
-        """No more calls are wanted."""
-        if self._pieces is not None:
-            await self._pieces.close()
-
-
-def files_in(piece: Json) -> list[File]:
-    """The spool files that a descriptor names: they go when their call has ended."""
-    values = piece.values() if isinstance(piece, dict) else [piece]
-    return [value for value in values if isinstance(value, File)]
