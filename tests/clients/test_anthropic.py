@@ -47,6 +47,18 @@ def test_a_message_is_answered_with_text_and_usage(client: anthropic.Anthropic) 
     assert str(reply._request_id).startswith("req_")
 
 
+def test_the_stop_sequence_that_was_met_is_told(client: anthropic.Anthropic) -> None:
+    asked = {"model": CHAT, "max_tokens": 12, "messages": ASKED, "stop_sequences": ["zzz", "o"]}
+    exact = {"temperature": 0, "seed": 1}
+    reply = client.messages.create(**asked, extra_body=exact)
+    with client.messages.stream(**asked, extra_body=exact) as stream:
+        streamed = stream.get_final_message()
+
+    for told in (reply, streamed):
+        assert (told.stop_reason, told.stop_sequence) == ("stop_sequence", "o")
+        assert "o" not in told.content[0].text
+
+
 @pytest.mark.parametrize("model", ["claude-opus-5-5", "claude-haiku-5-5"])
 def test_the_names_of_pasted_examples_are_served(client: anthropic.Anthropic, model: str) -> None:
     reply = client.messages.create(model=model, max_tokens=2, messages=ASKED)

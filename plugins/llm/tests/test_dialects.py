@@ -289,3 +289,87 @@ def test_a_prompt_is_counted_with_its_tools() -> None:
     dialect = speaking(LlmLlamaCpp, "/tokenize", "whole", messages=[], tools=[TOOL])
 
     assert sent(dialect) == {"messages": [], "tools": [TOOL]}
+
+
+STOPPED: JsonObject = {
+    "choices": [{"finish_reason": "stop", "index": 0, "delta": {}}],
+    "__verbose": {"stop_type": "word", "stopping_word": "END", "prompt": "secret"},
+}
+
+
+@pytest.mark.parametrize("reply", ["sse", "whole"])
+def test_llamacpp_is_asked_which_stop_string_it_met(reply: str) -> None:
+    dialect = speaking(LlmLlamaCpp, reply=reply, stop=["END"])
+    assert sent(dialect)["verbose"] is True
+
+    told = [*dialect.decode(Event(orjson.dumps(STOPPED))), *dialect.end(True)]
+    [event] = told
+
+    assert orjson.loads(event.data)["choices"][0]["stop_reason"] == "END"
+    assert b"secret" not in event.data
+
+
+def test_llamacpp_that_met_no_stop_string_says_none() -> None:
+    account = {"stop_type": "eos", "stopping_word": ""}
+    dialect = speaking(LlmLlamaCpp, stop=["END"])
+    [event] = dialect.decode(Event(orjson.dumps({**STOPPED, "__verbose": account})))
+
+    assert orjson.loads(event.data) == {"choices": STOPPED["choices"]}
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [(CHAT, {}), (COMPLETIONS, {"stop": ["END"]}), (CHAT, {"stop": "a", "messages": "x" * 2**21})],
+    ids=["no stop", "completion", "long prompt"],
+)
+def test_llamacpp_is_not_asked_for_its_account_without_need(path: str, body: JsonObject) -> None:
+    assert "verbose" not in sent(speaking(LlmLlamaCpp, path, **body))
+
+
+def likely(token: str) -> JsonObject:
+    top = [{"id": 1, "token": token, "bytes": [1], "logprob": -0.5}, {"token": "x", "logprob": -2}]
+    return {"id": 1, "token": token, "bytes": [1], "logprob": -0.5, "top_logprobs": top}
+
+
+@pytest.mark.parametrize("reply", ["sse", "whole"])
+def test_the_logprobs_of_a_completion_are_in_the_older_words(reply: str) -> None:
+    dialect = speaking(LlmLlamaCpp, COMPLETIONS, reply, logprobs=1)
+    told: list[Event] = []
+    for finish, token in ((None, " wé"), ("length", " go")):
+        choice = {"index": 0, "text": token, "logprobs": {"content": [likely(token)]}}
+        chunk = {"choices": [{**choice, "finish_reason": finish}], "object": "text_completion"}
+        told += dialect.decode(Event(orjson.dumps(chunk)))
+    told += dialect.end(True)
+    parts = [orjson.loads(event.data)["choices"][0]["logprobs"] for event in told]
+
+    assert len(parts) == (2 if reply == "sse" else 1)
+    assert {name: [each for part in parts for each in part[name]] for name in parts[0]} == {
+        "tokens": [" wé", " go"],
+        "token_logprobs": [-0.5, -0.5],
+        "top_logprobs": [{" wé": -0.5, "x": -2}, {" go": -0.5, "x": -2}],
+        "text_offset": [0, 3],
+    }
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"echo": True}, "echo"),
+        ({"suffix": "x"}, "suffix"),
+        ({"best_of": 3}, "best_of"),
+        ({"best_of": 3, "n": 2}, "best_of"),
+        ({"echo": False, "suffix": "", "best_of": 2, "n": 2}, None),
+        ({"echo": None, "best_of": 1}, None),
+    ],
+)
+def test_what_llamacpp_would_leave_out_in_silence_is_refused(
+    body: JsonObject, field: str | None
+) -> None:
+    dialect = speaking(LlmLlamaCpp, COMPLETIONS, prompt="a", **body)
+    if field is None:
+        assert sent(dialect)["prompt"] == "a"
+        return
+    with pytest.raises(Refused) as caught:
+        dialect.encode()
+
+    assert (caught.value.field, caught.value.code) == (field, "unsupported_value")

@@ -94,6 +94,21 @@ def test_arguments_that_are_nested_too_deeply_are_refused_where_they_stand() -> 
     assert caught.value.field == "messages[0].content[0].input"
 
 
+@pytest.mark.parametrize(
+    ("changed", "field"),
+    [
+        ({"thinking": {"type": "deep"}}, "thinking.type"),
+        ({"system": 5}, "system"),
+        ({"system": {"type": "text", "text": "a"}}, "system"),
+    ],
+)
+def test_what_is_of_no_known_kind_is_named(tmp_path: Path, changed: JsonObject, field: str) -> None:
+    with pytest.raises(Refused) as caught:
+        planned(tmp_path, PATH, {**ASKED, **changed})
+
+    assert caught.value.field == field
+
+
 def test_a_refusal_is_a_text_and_says_that_it_is_one(tmp_path: Path) -> None:
     told = played(tmp_path, PATH, ASKED, whole({"content": None, "refusal": "I must not."}))
     message = orjson.loads(told.reply)

@@ -221,8 +221,9 @@ def test_the_output_that_may_come_is_reserved(
     assert plan.width == len(plan.calls)
 
 
-def test_the_best_of_several_cannot_be_found_call_by_call() -> None:
-    request = asked({"n": False}, "/v1/completions", prompt="x", n=2, best_of=3)
+@pytest.mark.parametrize("n", [1, 2])
+def test_the_best_of_several_cannot_be_found_call_by_call(n: int) -> None:
+    request = asked({"n": False}, "/v1/completions", prompt="x", n=n, best_of=3)
     with pytest.raises(Refused, match="best_of") as caught:
         planned(request)
 

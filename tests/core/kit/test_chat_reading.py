@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from modgate.errors import GatewayError, Refused
-from modgate.kit.chat import UNSAFE, Chat, no_tools, read_chat, read_completion
+from modgate.kit.chat import MEMBERS_AT_MOST, UNSAFE, Chat, no_tools, read_chat, read_completion
 from modgate.plugin import Fields, Json, JsonObject
 
 
@@ -345,3 +345,11 @@ def test_tools_are_left_out_for_a_model_that_calls_none_and_are_no_part_of_its_p
     assert read.estimated_tokens == chat().estimated_tokens
     assert set(changed) <= set(read.drop)
     assert not {"tools", "tool_choice", "parallel_tool_calls"} & set(read.put)
+
+
+def test_a_body_of_endless_members_is_refused() -> None:
+    many: JsonObject = {f"k{number}": 0 for number in range(MEMBERS_AT_MOST)}
+    for read, body in ((read_chat, {"messages": [USER]}), (read_completion, {"prompt": "a"})):
+        with pytest.raises(Refused, match="members") as caught:
+            read(Fields({**body, **many}))
+        assert (caught.value.status, caught.value.code) == (400, "array_above_max_length")

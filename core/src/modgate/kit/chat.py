@@ -51,6 +51,7 @@ UNSAFE = frozenset(
 WITH_TOOLS = ("tools", "tool_choice", "parallel_tool_calls")
 CALLING = frozenset((*WITH_TOOLS, *OLD))
 STOPS_AT_MOST, N_AT_MOST = 4, 128
+MEMBERS_AT_MOST = 1000  # of a body: some engines look each up among all the others
 BIAS = 100  # at most, of a token, either way
 _TOKEN_ID = re.compile(r"[0-9]{1,10}")
 COMPLETION_TOKENS = 16  # of a completion whose client gives no maximum (wire.md 2.2)
@@ -206,6 +207,9 @@ def _prompts(fields: Fields) -> tuple[list[str], list[list[int]]]:
 
 def _common(fields: Fields, stops: int | None) -> tuple[bool, bool, int, int | None]:
     """What both wires have: whether to stream, with usage, how many choices, how many tokens."""
+    if len(fields.values) > MEMBERS_AT_MOST:
+        reason = f"the body has more than {MEMBERS_AT_MOST} members"
+        raise Refused(None, "array_above_max_length", reason)
     for name, (low, high) in NUMBERS.items():
         if name in fields.values:
             fields.number(name, None, at_least=low, at_most=high)

@@ -29,6 +29,8 @@ class Joined:
         whole["index"] = choice["index"]
         if choice.get("finish_reason") is not None or "finish_reason" not in whole:
             whole["finish_reason"] = choice.get("finish_reason")
+        if choice.get("stop_reason") is not None:
+            whole["stop_reason"] = choice["stop_reason"]
         logprobs = choice.get("logprobs")
         if isinstance(logprobs, dict):
             _append(whole.setdefault("logprobs", {}), logprobs)

@@ -110,7 +110,7 @@ class Llm(Modality[Config]):
             raw=request.raw,
             ignored=chat.ignored,
         )
-        if chat.each > 1 and not facts.n:
+        if not facts.n and chat.n > chat.prompts:
             return fan(call, chat, prompt, style)
         relay = ChatRelay(
             stream=chat.stream,

@@ -14,6 +14,7 @@ IMAGES = ("image/jpeg", "image/png", "image/gif", "image/webp")
 # What only a server that keeps containers, or calls other servers, can do.
 STATEFUL = ("container", "mcp_servers", "context_management")
 MESSAGES_AT_MOST, TOOLS_AT_MOST, STOPS_AT_MOST = 10_000, 512, 1024
+THINKING = ("enabled", "disabled", "adaptive")
 THINKING_LEAST = 1024  # tokens of a budget (wire.md 2.5)
 
 
@@ -84,6 +85,8 @@ def _system(fields: Fields, draft: Draft) -> None:
         if told:
             draft.part(draft.turn("system", "system"), text_part(told), "system")
         return
+    if not isinstance(told, list):
+        raise fields.wrong("system", "a string or a list of blocks")
     blocks = list(fields.each("system", empty=True))
     if blocks:
         turn = draft.turn("system", "system")
@@ -244,7 +247,7 @@ def _output(fields: Fields, draft: Draft) -> None:
 
 def _thinking(fields: Fields, most: int | None) -> None:
     thinking = fields.inner("thinking", None)
-    if thinking is None or thinking.text("type") != "enabled":
+    if thinking is None or thinking.choice("type", THINKING) != "enabled":
         return
     budget = thinking.integer("budget_tokens", at_least=THINKING_LEAST)
     if most is not None and budget >= most:

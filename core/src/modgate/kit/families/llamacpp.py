@@ -13,6 +13,7 @@ from modgate.kit.chat_dialect import NAMES, ChatDialect
 from modgate.kit.chat_join import Joined
 from modgate.kit.chat_overflow import context_exceeded
 from modgate.kit.chat_wire import Created, Extra
+from modgate.kit.families.llamacpp_words import VERBOSE, OldLogprobs, tell_stop
 from modgate.plugin import (
     Body,
     Call,
@@ -22,10 +23,14 @@ from modgate.plugin import (
     JsonObject,
     ModelLoading,
     Outgoing,
+    Refused,
     Served,
 )
 
-EXTRA = Extra("timings", "__verbose", "generation_settings", "prompt_progress")
+EXTRA = Extra("timings", VERBOSE, "generation_settings", "prompt_progress")
+# Of a completion, what the server would leave out in silence.
+UNHEARD = ("echo", "suffix")
+TOLD_AT_MOST = 2**20  # bytes of a prompt that the server may say again in an account of the reply
 COUNT_CHAT = "/v1/chat/completions/input_tokens"
 
 
@@ -50,6 +55,7 @@ class LlamaCpp(ChatDialect):
         self._usage: JsonObject | None = None
         self._last: JsonObject = {}
         self._joined = Joined() if call.reply == "whole" else None
+        self._logprobs = OldLogprobs()
 
     def encode(self) -> Outgoing:
         """A stream with usage, on a connection of its own: the server closes it after a stream."""
@@ -57,6 +63,11 @@ class LlamaCpp(ChatDialect):
             return self._count()
         options = {"include_usage": True}
         body = self.body().put(model=self.served.name, stream=True, stream_options=options)
+        members = body.members()
+        if self.completes:
+            _heard(members)
+        elif "stop" in members and len(members.get("messages", b"")) <= TOLD_AT_MOST:
+            body = body.put(verbose=True)  # only then it says which of them it met
         close = {"Connection": "close"}
         return Outgoing(path=self.call.path, body=body, reply="sse", headers=close)
 
@@ -79,26 +90,35 @@ class LlamaCpp(ChatDialect):
             return (event,)
         if b'"error"' in event.data:
             self.told(event.data)
-        if self._joined is not None or b'"usage"' in event.data:
+        if self._joined is not None or self._own(event.data):
             value = event.fields().values
             self._keep(value)
-            if self._joined is not None:
-                self._joined.add(value)
-            elif not value.get("choices"):
+            if not (self._joined is not None or value.get("choices")):
                 return ()
             event.data = orjson.dumps(value)
         passed = super().decode(event)
         return () if self._joined is not None else passed
+
+    def _own(self, data: bytes) -> bool:
+        """Whether an event has what must be told otherwise."""
+        if b'"usage"' in data or b'"__verbose"' in data:
+            return True
+        return self.completes and b'"logprobs":{' in data
 
     def worded(self, data: bytes) -> bytes:
         """Its clock goes on while it streams; a reply was created once."""
         return self._created.same(super().worded(data))
 
     def _keep(self, value: JsonObject) -> None:
+        tell_stop(value)
         for key in () if self.call.raw else EXTRA.names:
             value.pop(key, None)
         usage = value.pop("usage", None)
         self._last = {name: value[name] for name in value if name != "choices"}
+        if self._joined is not None:
+            self._joined.add(value)
+        elif self.completes:
+            self._logprobs.tell(value)
         if not isinstance(usage, dict):
             return
         if self._usage is None:
@@ -114,6 +134,8 @@ class LlamaCpp(ChatDialect):
         usage = {"usage": self._usage} if self._usage is not None else {}
         if self._joined is not None:
             value = {**self._joined.reply(), **usage}
+            if self.completes:
+                self._logprobs.tell(value)
         elif usage:
             value = {**self._last, "choices": [], **usage}
         else:
@@ -133,6 +155,16 @@ class LlamaCpp(ChatDialect):
         if status == 503 and "loading" in str(error.get("message", "")).lower():
             return ModelLoading("the model is still loading")
         return super().refusal(status, headers, body)
+
+
+def _heard(members: Mapping[str, bytes]) -> None:
+    """Refused where a completion asks for what the server would leave out in silence."""
+    for name in UNHEARD:
+        if members.get(name, b"null") not in (b"null", b"false", b'""'):
+            raise Refused(name, "unsupported_value", f"this model's engine knows no '{name}'")
+    if members.get("best_of", b"null") not in (b"null", members.get("n", b"1")):
+        reason = "this model's engine makes as many choices as are wanted; 'best_of' must be 'n'"
+        raise Refused("best_of", "unsupported_value", reason)
 
 
 def _error(body: bytes) -> Mapping[str, Json]:
