@@ -143,7 +143,7 @@ class Traffic:
         dispatch = Dispatch(
             fleet=self.fleet,
             dialects={("embedding", "home"): dialect},
-            clients=clients,
+            client_of=lambda backend: clients[backend.name],
             timeouts=Timeouts(deadlines={"embedding": Embedding.deadlines}),
             opened=lambda draft: None,
             prepare=_prepared,

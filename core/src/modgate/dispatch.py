@@ -101,7 +101,7 @@ def isolation(caller: Caller) -> Hashable:
 class Dispatch:
     """Sends calls of one snapshot.
 
-    `clients`: by backend name; `opened(draft)`: before a request's first call.
+    `client_of`: a backend's connections; `opened(draft)`: before a request's first call.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class Dispatch:
         *,
         fleet: Fleet,
         dialects: Mapping[tuple[str, str], type[Dialect]],
-        clients: Mapping[str, Client],
+        client_of: Callable[[Backend], Client],
         timeouts: Timeouts,
         opened: Callable[[Draft], None],
         prepare: Callable[[str], Awaitable[None]],
@@ -118,10 +118,16 @@ class Dispatch:
         self.fleet = fleet
         self.timeouts = timeouts
         self._dialects = dialects
-        self._clients = clients
+        self._client_of = client_of
         self._opened = opened
         self._prepare = prepare
         self._sign = sign
+
+    def use(self, backends: Sequence[Backend]) -> None:
+        """These are the engines from now on; what is under way ends where it is."""
+        for backend in backends:
+            self._client_of(backend)  # certificates are read here, and not by a first call
+        self.fleet.use(backends)
 
     async def lease(
         self, order: Order, *, key: Hashable | None = None, rider: object = None
@@ -206,7 +212,7 @@ class Dispatch:
             self._opened(each.draft)
             tried.reply = outgoing.reply
             tried.sent = True
-        answer = await self._clients[backend.name].send(outgoing.path, outgoing.body, headers)
+        answer = await self._client_of(backend).send(outgoing.path, outgoing.body, headers)
         for tried in tries:
             tried.status = answer.status
         if 200 <= answer.status < 300:

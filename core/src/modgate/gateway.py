@@ -9,6 +9,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -123,9 +124,13 @@ class Gateway:
     created: int
     trusted_proxies: tuple[str, ...]
     drain_s: float
-    backends: tuple[Backend, ...]
     policies: Policies
     engines: tuple[EngineSpec, ...] = ()
+
+    @property
+    def backends(self) -> Sequence[Backend]:
+        """The engines of the moment."""
+        return tuple(self.fleet.backends.values())
 
     async def close(self) -> None:
         """Stop what this snapshot runs by itself."""
@@ -253,8 +258,7 @@ def _key_files(file: File) -> list[KeyFile]:
 def build(made: Plan, state: State, *, data: Path, who: Roster, pepper: Secret) -> Gateway:
     """The snapshot of a plan over the State; `who`: may call."""
     linked, loaded, file = made.linked, made.loaded, made.linked.file
-    models, served, engines = _with_local(made, state, data)
-    backends = tuple(served)
+    models, backends, engines = _with_local(made, state, data)
     timeouts = _timeouts(linked)
     fleet = Fleet(
         backends,
@@ -262,11 +266,14 @@ def build(made: Plan, state: State, *, data: Path, who: Roster, pepper: Secret) 
         groups={LOCAL_GROUP: file.local.slots or os.cpu_count() or 1},
         waiting_at_most=file.limits.queue,
     )
+    client_of = partial(state.client_of, connect_s=timeouts.connect_s)
+    for each in backends:
+        client_of(each)  # certificates are read here, and not by a first call
     signer = signature(linked.signing, state)
     dispatch = Dispatch(
         fleet=fleet,
         dialects=loaded.dialects,
-        clients={each.name: state.client_of(each, timeouts.connect_s) for each in backends},
+        client_of=client_of,
         timeouts=timeouts,
         opened=_opener(state),
         prepare=state.engines.ready,
@@ -293,7 +300,6 @@ def build(made: Plan, state: State, *, data: Path, who: Roster, pepper: Secret) 
         created=int(state.clock.wall()),
         trusted_proxies=file.listen.trusted_proxies,
         drain_s=file.timeouts.drain,
-        backends=backends,
         policies=build_policies(linked.policies, loaded.policies, models, linked.targets),
         engines=tuple(engines),
     )

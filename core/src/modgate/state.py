@@ -51,6 +51,9 @@ def _behind_the_loop() -> None:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), HEAVY_NICE)
 
 
+_Way = tuple[str, str, str]  # an engine's identity, its address, and its certificate's judges
+
+
 @dataclass(slots=True)
 class _Kept:
     """The connections to one engine, and since when no snapshot names it."""
@@ -78,7 +81,7 @@ class State:
     admin_on_loopback: bool = False
     draining: bool = False
     statements: Statements = field(init=False)
-    _clients: dict[tuple[str, str], _Kept] = field(default_factory=dict)
+    _clients: dict[_Way, _Kept] = field(default_factory=dict)
     _fetchers: dict[tuple[str, ...], Fetcher] = field(default_factory=dict)
     _live: set[Exchange] = field(default_factory=set)
     _idle: asyncio.Event = field(default_factory=asyncio.Event)
@@ -124,12 +127,13 @@ class State:
         return "req_" + os.urandom(16).hex()
 
     def client_of(self, backend: Backend, connect_s: float) -> Client:
-        """The connections to an engine, by its identity and how its certificate is judged."""
-        kept = self._clients.get((backend.identity, backend.ca))
+        """The connections to an engine, by its identity, address and certificate's judges."""
+        way = _way(backend)
+        kept = self._clients.get(way)
         if kept is None:
             tls = create_default_context(cafile=backend.ca) if backend.ca else None
             client = Client(backend.url, socket=backend.socket, connect_s=connect_s, tls=tls)
-            kept = self._clients[backend.identity, backend.ca] = _Kept(client)
+            kept = self._clients[way] = _Kept(client)
         kept.unused_since = None
         return kept.client
 
@@ -143,18 +147,19 @@ class State:
 
     async def prune(self, backends: Sequence[Backend]) -> None:
         """Close what no snapshot has named for ten minutes: a mistaken edit costs nothing."""
-        named = {(backend.identity, backend.ca) for backend in backends}
-        identities = {identity for identity, _ in named}
+        named = {_way(backend) for backend in backends}
+        identities = {identity for identity, *_ in named}
         now = self.clock.now()
-        for (identity, ca), kept in list(self._clients.items()):
-            if (identity, ca) in named:
+        for way, kept in list(self._clients.items()):
+            identity = way[0]
+            if way in named:
                 continue
             if kept.unused_since is None:
                 kept.unused_since = now
             slots = self.fleet.slots.get(identity)
             busy = slots is not None and slots.taken > 0
             if now - kept.unused_since >= UNUSED_KEPT_S and not busy:
-                del self._clients[identity, ca]
+                del self._clients[way]
                 if identity not in identities:
                     self.fleet.slots.pop(identity, None)
                 await kept.client.close()
@@ -228,3 +233,7 @@ class State:
         await self.observer.close()
         self.ledger.close()
         await asyncio.to_thread(self.shipping.close)
+
+
+def _way(backend: Backend) -> _Way:
+    return backend.identity, backend.url, backend.ca

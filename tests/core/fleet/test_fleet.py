@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -212,4 +213,58 @@ async def test_backends_of_a_group_share_their_slots() -> None:
     assert first is not None
     assert one.at_once("m", Wanted()) is None
     first.give_back()
+    assert one.at_once("m", Wanted()) is not None
+
+
+async def test_a_new_backend_takes_a_call_that_waits() -> None:
+    one = fleet(backend("a"))
+    held = one.at_once("m", Wanted())
+    waiting = asyncio.ensure_future(one.lease("m", Wanted()))
+    await asyncio.sleep(0)
+    one.use([backend("a"), backend("b")])
+    lease = await waiting
+
+    assert held is not None
+    assert lease is not None
+    assert lease.backend.name == "b"
+
+
+async def test_a_removed_backend_takes_no_call_and_ends_those_it_has() -> None:
+    one = fleet(backend("a"), backend("b"))
+    leases = [one.at_once("m", Wanted()) for _ in "ab"]
+    gone = next(each for each in leases if each is not None and each.backend.name == "a")
+    waiting = asyncio.ensure_future(one.lease("m", Wanted()))
+    await asyncio.sleep(0)
+    one.use([backend("b")])
+    gone.give_back()
+    await asyncio.sleep(0)
+
+    assert one.state.slots["http://a"].taken == 0
+    assert not waiting.done()
+    waiting.cancel()
+
+
+async def test_a_backend_that_drains_is_taken_only_when_no_other_is_there() -> None:
+    leaving = replace(backend("a", slots=5), draining=True)
+    one = fleet(leaving, backend("b", slots=5))
+    taken = [one.at_once("m", Wanted()) for _ in range(5)]
+    one.use([leaving])
+    last = one.at_once("m", Wanted())
+
+    assert {each.backend.name for each in taken if each is not None} == {"b"}
+    assert last is not None
+    assert last.backend.name == "a"
+
+
+async def test_a_backend_that_comes_back_has_what_it_had_in_hand() -> None:
+    one = fleet(backend("a"))
+    lease = one.at_once("m", Wanted())
+    one.use([])
+    with pytest.raises(NoBackend):
+        one.at_once("m", Wanted())
+    one.use([backend("a")])
+
+    assert one.at_once("m", Wanted()) is None
+    assert lease is not None
+    lease.give_back()
     assert one.at_once("m", Wanted()) is not None

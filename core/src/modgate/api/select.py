@@ -39,7 +39,8 @@ class Backend:
     one group share their slots.  `offers`: kind -> values that `Call.requires` may ask for; a kind
     that is absent refuses nothing. `socket`: a unix socket's path, in place of TCP.  `ca`: the PEM
     file by which its certificate is judged, in place of the system's authorities.  `sign`: its
-    calls carry a token of ours.
+    calls carry a token of ours.  `uid`: what its discoverer knows it by, '' for one of the file;
+    `draining`: it is going away and takes no new calls while another is there.
     """
 
     name: str
@@ -57,10 +58,14 @@ class Backend:
     socket: str = ""
     on_disconnect: Literal["cancel", "drain"] = "cancel"
     local: bool = False
+    uid: str = ""
+    draining: bool = False
 
     @property
     def identity(self) -> str:
-        """What State is kept by: the engine's address, not its name in the file."""
+        """What State is kept by: the engine's uid or address, not its name in the file."""
+        if self.uid:
+            return self.uid
         return f"unix:{self.name}" if self.socket else self.url.rstrip("/")
 
 

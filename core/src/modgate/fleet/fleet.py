@@ -27,10 +27,11 @@ LOOK_AT_MOST = 64
 class Waiter:
     """A call that waits.  `key`: calls of equal keys may share a trip; None = it goes alone."""
 
+    fleet: Fleet
     pool: Sequence[Seat]
     wanted: Wanted
     key: Hashable | None
-    granted: asyncio.Future[Seat | None]
+    granted: asyncio.Future[Lease | None]
     rider: object = None
 
 
@@ -93,7 +94,10 @@ class Lease:
 
 
 class Fleet:
-    """The backends of one snapshot over the State that all snapshots share."""
+    """The backends of one snapshot over the State that all snapshots share.
+
+    `use` changes them while requests run: what is discovered is life and not configuration.
+    """
 
     def __init__(
         self,
@@ -104,23 +108,43 @@ class Fleet:
         rng: Callable[[], float] = random.random,
         waiting_at_most: int = WAITING_AT_MOST,
     ) -> None:
-        self.backends = {backend.name: backend for backend in backends}
         self.state = state
+        self._groups = groups
         self._rng = rng
         self._waiting_at_most = waiting_at_most
+        self.backends: Mapping[str, Backend] = {}
+        self.pools: Mapping[str, Sequence[Seat]] = {}
+        self.use(backends)
+
+    def use(self, backends: Sequence[Backend]) -> None:
+        """These are the backends from now on; calls in flight elsewhere end where they are.
+
+        Calls that wait may go to new ones at once.  One that drains takes a call only of a model
+        that no other serves.
+        """
         pools: dict[str, list[Seat]] = {}
+        last: dict[str, list[Seat]] = {}
         for backend in backends:
-            group = state.group_of(backend.group, groups[backend.group]) if backend.group else None
-            seat = Seat(
-                backend=backend.name,
-                region=backend.region,
-                offers=dict(backend.offers),
-                slots=state.slots_of(backend.identity, backend.slots),
-                group=group,
-            )
+            seat = self._seat(backend)
             for model in backend.serves:
-                pools.setdefault(model, []).append(seat)
-        self.pools: Mapping[str, Sequence[Seat]] = pools
+                (last if backend.draining else pools).setdefault(model, []).append(seat)
+        self.backends = {backend.name: backend for backend in backends}
+        self.pools = {**last, **pools}
+        for model, line in self.state.waiting.items():
+            for waiter in line:
+                if waiter.fleet is self:
+                    waiter.pool = candidates(self.pools.get(model, ()), waiter.wanted)
+        self.pump()
+
+    def _seat(self, backend: Backend) -> Seat:
+        state, group = self.state, backend.group
+        return Seat(
+            backend=backend.name,
+            region=backend.region,
+            offers=dict(backend.offers),
+            slots=state.slots_of(backend.identity, backend.slots),
+            group=state.group_of(group, self._groups[group]) if group else None,
+        )
 
     def candidates(self, model: str, wanted: Wanted) -> Sequence[Seat]:
         """The seats that may take a call of this model; NoBackend when there is none."""
@@ -166,19 +190,14 @@ class Fleet:
             line = self.state.waiting[model] = deque()
         if len(line) >= self._waiting_at_most:
             raise Overloaded(f"too many calls wait for the model '{model}'; try again later")
-        waiter = Waiter(fit, wanted, key, asyncio.get_running_loop().create_future(), rider)
+        waiter = Waiter(self, fit, wanted, key, asyncio.get_running_loop().create_future(), rider)
         line.append(waiter)
         self.pump()
         try:
-            granted = await waiter.granted
+            return await waiter.granted
         except asyncio.CancelledError:
             self._withdraw(model, waiter)
             raise
-        return (
-            None
-            if granted is None
-            else Lease(self, granted, self.backends[granted.backend], wanted.work)
-        )
 
     def _withdraw(self, model: str, waiter: Waiter) -> None:
         """A waiter was cancelled.
@@ -191,10 +210,9 @@ class Fleet:
             if not line:
                 del self.state.waiting[model]
         if waiter.granted.done() and not waiter.granted.cancelled():
-            seat = waiter.granted.result()
-            if seat is not None:
-                seat.give(waiter.wanted.work)
-                self.pump()
+            lease = waiter.granted.result()
+            if lease is not None:
+                lease.give_back()
 
     def companions(
         self, model: str, key: Hashable, choose: Callable[[Sequence[object]], Sequence[object]]
@@ -228,8 +246,7 @@ class Fleet:
                 seat = pick(waiter.pool, waiter.wanted, self._rng)
                 if seat is None:
                     continue
-                seat.take(waiter.wanted.work)
-                waiter.granted.set_result(seat)
+                waiter.granted.set_result(waiter.fleet.take(seat, waiter.wanted.work))
                 line.remove(waiter)
             if not line:
                 del self.state.waiting[model]
