@@ -9,6 +9,7 @@
      |- MethodNotAllowed            method_not_supported      405     no         no
      |- BodyTimedOut                request_timeout           408     yes        no
      |- Conflict                    idempotency_in_progress   409     yes        no
+     |   `- ReplyNotKept            idempotency_reply_not_kept 409    no         no
      |- KeyReused                   idempotency_key_reused    422     no         no
      |- Unauthenticated             invalid_api_key           401     no         no
      |- TooManyAttempts             too_many_failed_attempts  429     no         no
@@ -24,6 +25,7 @@
      |   |- LedgerUnavailable       ledger_unavailable
      |   |- EngineMissing           engine_missing
      |   |- PolicyFailed            policy_failed
+     |   |- IdempotencyUnavailable  idempotency_unavailable
      |   `- ModelLoading            model_loading
      |- Upstream                                                      yes        what was relayed
      |   |- UpstreamFailed          upstream_error            502
@@ -150,7 +152,15 @@ class Conflict(GatewayError):
     status = 409
     kind = "invalid_request_error"
     retryable = True
-    retry_after_s = 1.0
+    retry_after_s: float | None = 1.0
+
+
+class ReplyNotKept(Conflict):
+    """The request of this idempotency key was done, and its reply cannot be sent again."""
+
+    code = "idempotency_reply_not_kept"
+    retryable = False
+    retry_after_s = None
 
 
 class KeyReused(GatewayError):
@@ -283,6 +293,13 @@ class PolicyFailed(Unavailable):
     """A policy that must agree could not decide."""
 
     code = "policy_failed"
+
+
+class IdempotencyUnavailable(Unavailable):
+    """Where idempotency keys are kept does not answer: nobody can say that it runs only once."""
+
+    code = "idempotency_unavailable"
+    retry_after_s = 1.0
 
 
 class ModelLoading(Unavailable):

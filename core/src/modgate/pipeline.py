@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
 from functools import lru_cache, partial
 from hashlib import sha256
 
 from aiohttp import web
 
 from modgate.api.body import Body
-from modgate.api.json import Json
+from modgate.api.json import Json, JsonObject
 from modgate.api.need import Ask, Fetch, Work
 from modgate.api.plan import Call, Drawn, Plan
 from modgate.api.request import Request
@@ -44,11 +43,13 @@ from modgate.http.egress import Reply
 from modgate.http.ingress import Ingress, client_address
 from modgate.needs import shaped
 from modgate.observe.tracing import Trace
+from modgate.once import Keeper, Once, carries_key, replayed
 from modgate.outlet import Outlet
 from modgate.policies import Judge
 from modgate.run import Run
 from modgate.state import State
 from modgate.table import Resolved, Route, parse
+from modgate.timeouts import asked_seconds
 from modgate.trip import Trip
 from modgate.units import NOTHING, Units
 
@@ -103,6 +104,7 @@ class Exchange:
         self._resolved: Resolved | None = None
         self._plan: Plan | None = None
         self._asked_s: float | None = None
+        self._once: Once | None = None
         self._sides = 0
 
     async def serve(self) -> None:
@@ -199,9 +201,24 @@ class Exchange:
         await self._outlet.page(headers, made if isinstance(made, bytes) else await made)
 
     async def _work(self, route: Route) -> None:
+        if carries_key(self._request.headers):
+            self._once = self._state.keys.once(self._request.headers, self.draft, route.path)
+        once = self._once
+        if once is None or not await once.known():
+            await self._bill.check_spent(tuple(route.endpoints), self._request.content_length)
         body = await self._read(route)
         parsed = parse(body)
         self._surface = route.claimed(parsed)
+        if once is None:
+            await self._serve(route, body, parsed)
+            return
+        work = partial(self._serve, route, body, parsed)
+        if (said := await once.serve(body, work)) is not None:
+            self.draft.notes["replay_of"] = said.request_id
+            headers = {**self._extra_headers(), **replayed(said)}
+            await self._outlet.page(headers, said.body or b"", said.status)
+
+    async def _serve(self, route: Route, body: Body, parsed: JsonObject) -> None:
         resolved = self._gateway.table.resolve(route, body, parsed, self.draft.caller)
         self._resolved = resolved
         self._describe(resolved)
@@ -212,7 +229,6 @@ class Exchange:
         await self._go(plan)
 
     async def _read(self, route: Route) -> Body:
-        await self._bill.check_spent(tuple(route.endpoints), self._request.content_length)
         self._ingress = Ingress(
             self._request,
             idle_s=self._gateway.timeouts.body_idle_s,
@@ -339,17 +355,20 @@ class Exchange:
             self._bill.hold("streams", 1)
         self._outlet.surface = self._surface
         self._outlet.watch(plan.relay.head)
+        outlet: Outlet | Keeper = self._outlet
+        if self._once is not None:
+            outlet = self._once.around(self._outlet, plan.relay.head)
         run = Run(
             plan,
             order=self._ordered,
-            sink=self._outlet,
+            sink=outlet,
             scope=self._scope,
             pool=self._state.pool,
             draw=self._draw,
         )
         self._bill.own = run.usage
         await run.go()
-        await self._outlet.finish(plan.relay, self._bill.shown())
+        await outlet.finish(plan.relay, self._bill.shown())
 
     def _draw(self, drawn: Drawn, ahead: int) -> Pieces:
         return self._state.decoders.draw(drawn, self._scope, ahead=ahead)
@@ -372,13 +391,3 @@ def _too_long() -> GatewayError:
 def _isolation(tenant: str) -> str:
     """What tells an engine's cache of one tenant's prompts from another's, without its name."""
     return sha256(tenant.encode()).hexdigest()[:32]
-
-
-def asked_seconds(headers: Mapping[str, str]) -> float:
-    """How long the client wants to wait at most, by the headers that say so; else for ever."""
-    seconds = float("inf")
-    for name in ("x-request-timeout", "x-stainless-read-timeout"):
-        wanted = headers.get(name)
-        if wanted and wanted.replace(".", "", 1).isdecimal() and float(wanted) > 0:
-            seconds = min(seconds, float(wanted))
-    return seconds

@@ -25,6 +25,8 @@ from modgate.ledger.writer import Ledger
 from modgate.limits.shared import Miss, Shared
 from modgate.limits.state import LimitState
 from modgate.observe.observer import Observer
+from modgate.once import Keys, Terms
+from modgate.replays.memory import MemoryReplays
 from modgate.spool import Spool
 from modgate.statements import Statements
 from modgate.upstream import documents
@@ -81,6 +83,7 @@ class State:
     admin_on_loopback: bool = False
     draining: bool = False
     statements: Statements = field(init=False)
+    keys: Keys = field(init=False)
     _clients: dict[_Way, _Kept] = field(default_factory=dict)
     _fetchers: dict[tuple[str, ...], Fetcher] = field(default_factory=dict)
     _live: set[Exchange] = field(default_factory=set)
@@ -97,6 +100,7 @@ class State:
     def __post_init__(self) -> None:
         self.statements = Statements(self.ledger.directory, self.clock.wall)
         self.observer.also(self.statements.recent.observe)
+        self.keys = Keys(MemoryReplays(self.clock.now), None, Terms())
 
     def gateway(self) -> Gateway:
         """The snapshot of the moment."""
@@ -227,6 +231,7 @@ class State:
         await self.decoders.close()
         await self.engines.close()
         self.pool.shutdown(wait=True)
+        await self.keys.close()
         if self.shared is not None:
             await self.shared.close()
         self.statements.close()

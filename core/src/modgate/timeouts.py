@@ -24,3 +24,13 @@ class Timeouts:
     def seconds(self, modality: str, phase: str, size: Units) -> float:
         """The deadline of a phase for work of this size."""
         return self.deadlines[modality][phase].seconds(size)
+
+
+def asked_seconds(headers: Mapping[str, str]) -> float:
+    """How long the client wants to wait at most, by the headers that say so; else for ever."""
+    seconds = float("inf")
+    for name in ("x-request-timeout", "x-stainless-read-timeout"):
+        wanted = headers.get(name)
+        if wanted and wanted.replace(".", "", 1).isdecimal() and float(wanted) > 0:
+            seconds = min(seconds, float(wanted))
+    return seconds

@@ -121,6 +121,21 @@ class LimitsSection(Section):
     reply_bytes: Bytes = Field(64 << 20, description="one whole reply of an engine")
 
 
+class IdempotencySection(Section):
+    """Requests that carry an Idempotency-Key.  Static.
+
+    Where limits have a store, keys lie there too, and count on every gateway that names it.
+    """
+
+    bodies: bool = Field(
+        False, description="replies are kept, to be sent again; else only that it was done"
+    )
+    keep: Duration = Field(86_400.0, description="for so long from when the reply was made")
+    reply_bytes: Bytes = Field(256 << 10, description="one reply; a larger one is not kept")
+    at_most: Bytes = Field(64 << 20, description="all replies in memory; the oldest go first")
+    keys: int = Field(10_000, ge=1, description="keys in memory, of one tenant")
+
+
 class CorsSection(Section):
     """Which web pages may call from a browser."""
 
@@ -250,7 +265,7 @@ STATIC = (
         "spool",
         "decoders",
     ),
-    *("log", "trace", "limits.store"),
+    *("log", "trace", "limits.store", "idempotency"),
 )
 
 
@@ -266,6 +281,9 @@ class File(Section):
     audit: AuditSection = Field(AuditSection(), description="the audit log")
     timeouts: TimeoutsSection = Field(TimeoutsSection(), description="deadlines")
     limits: LimitsSection = Field(LimitsSection(), description="what the gateway takes in all")
+    idempotency: IdempotencySection = Field(
+        IdempotencySection(), description="requests that are done once"
+    )
     cors: CorsSection = Field(CorsSection(), description="browsers")
     spool: SpoolSection = Field(SpoolSection(), description="uploads on disk")
     decoders: DecodersSection = Field(DecodersSection(), description="decoder processes")

@@ -16,6 +16,7 @@ from modgate.errors import (
     Overloaded,
     QuotaSpent,
     Refused,
+    ReplyNotKept,
     TooManyAttempts,
     Unauthenticated,
 )
@@ -195,10 +196,10 @@ def built_in() -> dict[str, Surface]:
 def error_headers(error: GatewayError, surface: Surface, wall: float) -> dict[str, str]:
     """The headers of an error reply, besides ids and rates (wire.md 1.5, 1.8)."""
     headers = dict(surface.error_headers(error, wall))
-    if error.status in (429, 503) and (wait := error.retry_after) is not None:
+    if error.status in (409, 429, 503) and (wait := error.retry_after) is not None:
         headers["retry-after"] = str(wait)
         headers["retry-after-ms"] = str(max(1, round((error.retry_after_s or wait) * 1000)))
-    if isinstance(error, QuotaSpent | TooManyAttempts):
+    if isinstance(error, QuotaSpent | TooManyAttempts | ReplyNotKept):
         headers["x-should-retry"] = "false"
     if isinstance(error, Unauthenticated):
         headers["www-authenticate"] = "Bearer"

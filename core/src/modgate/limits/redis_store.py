@@ -29,7 +29,8 @@ class MissingRedis(Exception):
 class RedisStore:
     """A store at `url` (`redis://`, `rediss://` or `unix://`).
 
-    MissingRedis without the extra, ValueError for another kind of address.
+    MissingRedis without the extra, ValueError for another kind of address.  `client`: for what else
+    lies there.
     """
 
     def __init__(self, url: str, password: Secret | None = None) -> None:
@@ -45,8 +46,8 @@ class RedisStore:
             retry=Retry(NoBackoff(), 0),
             password=password.reveal() if password is not None else None,
         )
-        self._client: Redis = Redis.from_pool(pool)
-        self._script = self._client.register_script(SCRIPT)
+        self.client: Redis = Redis.from_pool(pool)
+        self._script = self.client.register_script(SCRIPT)
 
     async def _call(self, keys: Sequence[str], args: Sequence[str | int]) -> Json:
         from redis.exceptions import RedisError
@@ -93,7 +94,7 @@ class RedisStore:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._client.aclose()
+        await self.client.aclose()
 
 
 def _record(rid: str) -> tuple[str, str]:

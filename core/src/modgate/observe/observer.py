@@ -100,8 +100,9 @@ def line_of(receipt: Receipt) -> JsonObject:
         line["client"] = receipt.client
     if receipt.client_request_id:
         line["client_request_id"] = receipt.client_request_id
-    if receipt.notes.get("would_refuse"):
-        line["would_refuse"] = receipt.notes["would_refuse"]
+    for note in ("would_refuse", "replay_of"):
+        if receipt.notes.get(note):
+            line[note] = receipt.notes[note]
     if receipt.rulings:
         line["policies"] = [ruling.plain() for ruling in receipt.rulings]
     return line

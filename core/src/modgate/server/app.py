@@ -29,6 +29,9 @@ from modgate.limits.shared import Shared
 from modgate.limits.state import LimitState
 from modgate.observe.observer import Observer
 from modgate.observe.otel import Exporter, MissingExtra
+from modgate.once import Keys, Terms
+from modgate.replays.memory import MemoryReplays
+from modgate.replays.redis_store import RedisReplays
 from modgate.server.admin import Admin
 from modgate.server.gauges import register
 from modgate.server.ledger import open_audit, open_ledger, open_shipping
@@ -123,10 +126,12 @@ class App:
             raise ConfigError([Problem(message=str(error), path="trace.otlp")]) from None
         ledger = open_ledger(made, files, clock)
         store = file.limits.store
-        shared = None
+        shared = replays = None
         if store is not None:
-            shared = _shared(store.url, store.password, clock)
+            kept = _redis(store.url, store.password)
+            shared = _shared(kept, clock)
             shared.deadline_s, shared.replicas = store.deadline, store.replicas
+            replays = RedisReplays(kept.client, store.deadline)
         counted = LimitState(offset_s=clock.wall() - clock.now())
         if shared is not None:
             counted.levels, counted.shared, counted.name = shared, True, shared.name
@@ -153,6 +158,7 @@ class App:
             shared=shared,
             sample=file.trace.sample,
         )
+        state.keys = _keys(made, replays, clock)
         state.observer.start()
         if shared is not None:
             shared.now_ms = lambda: counted.ms(clock.now())
@@ -320,12 +326,24 @@ class App:
             await asyncio.wait(list(self._tasks))
 
 
-def _shared(url: str, password: Secret | None, clock: Clock) -> Shared:
-    """The account at the store of limits; ConfigError for one that cannot be used."""
+def _redis(url: str, password: Secret | None) -> RedisStore:
+    """The store of limits; ConfigError for one that cannot be used."""
     try:
-        store = RedisStore(url, password)
+        return RedisStore(url, password)
     except (MissingRedis, ValueError) as error:
         raise ConfigError([Problem(message=str(error), path="limits.store.url")]) from None
+
+
+def _keys(made: Plan, shared: RedisReplays | None, clock: Clock) -> Keys:
+    """The idempotency keys, in this process and, where there is one, in the store."""
+    section = made.linked.file.idempotency
+    local = MemoryReplays(clock.now, keys=section.keys, at_most=section.at_most)
+    terms = Terms(bodies=section.bodies, keep_s=section.keep, reply_bytes=section.reply_bytes)
+    return Keys(local, shared, terms)
+
+
+def _shared(store: RedisStore, clock: Clock) -> Shared:
+    """The account at the store of limits."""
     name = f"{os.urandom(6).hex()}-"
     return Shared(store, name=name, now_ms=lambda: int(clock.wall() * 1000))
 

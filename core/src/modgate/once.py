@@ -1,0 +1,312 @@
+"""A request that carries an Idempotency-Key: done once, and told again what came of it.
+
+    known -> claim -> the work, its reply kept -> close
+
+What runs holds its key; what ended well keeps it with a digest of the body and, where the operator
+wants it so, with the reply; whatever ended otherwise frees it.  A stream's key is free when the
+stream is over: nothing of it is kept.  A request without a key comes through none of this.
+
+Source: wire.md 1.8, algorithms.md 5.1.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+
+import orjson
+
+from modgate.api.auth import Caller
+from modgate.api.body import Body, Content
+from modgate.api.relay import Head, Relay
+from modgate.draft import Draft
+from modgate.errors import Conflict, IdempotencyUnavailable, KeyReused, Refused, ReplyNotKept
+from modgate.outlet import Outlet
+from modgate.replays.memory import MemoryReplays
+from modgate.replays.record import Record
+from modgate.replays.redis_store import RedisReplays
+from modgate.replays.store import RENEW_S, Name, Replays, ReplaysDown
+
+log = logging.getLogger(__name__)
+
+HEADERS = ("idempotency-key", "x-idempotency-key")
+KEY_CHARACTERS = 255
+INLINE_BYTES = 1 << 20  # a larger body is digested in a thread
+PIECE_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What is kept: replies or none, for how long, and how large one may be."""
+
+    bodies: bool = False
+    keep_s: float = 86_400.0
+    reply_bytes: int = 256 << 10
+
+
+def carries_key(headers: Mapping[str, str]) -> bool:
+    """Whether a request wants to be done once."""
+    return HEADERS[0] in headers or HEADERS[1] in headers
+
+
+def _key_in(headers: Mapping[str, str]) -> str:
+    found = {headers[name] for name in HEADERS if name in headers}
+    key = found.pop()
+    if found:
+        raise Refused(HEADERS[0], "invalid_value", "two idempotency keys that differ; send one")
+    if not 0 < len(key) <= KEY_CHARACTERS or not key.isprintable():
+        text = f"an idempotency key has 1 to {KEY_CHARACTERS} printable characters"
+        raise Refused(HEADERS[0], "invalid_value", text)
+    return key
+
+
+class Keys:
+    """The keys of this gateway's requests.
+
+    `shared`: where other gateways look, too.  It renews what runs, and owns what is still told to a
+    store when a request has ended.
+    """
+
+    def __init__(self, local: MemoryReplays, shared: RedisReplays | None, terms: Terms) -> None:
+        self.local = local
+        self.shared = shared
+        self.terms = terms
+        self._running: set[Once] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._renewer: asyncio.Task[None] | None = None
+
+    def once(self, headers: Mapping[str, str], draft: Draft, route: str) -> Once:
+        """A request that carries a key; Refused for one that is none."""
+        key = _key_in(headers)
+        name = Name.of(draft.caller.tenant, route, key)
+        return Once(self, self._store_of(draft.caller), name, key.encode(), draft.request_id)
+
+    def _store_of(self, caller: Caller) -> Replays:
+        return self.local if self.shared is None else self.shared
+
+    def holds(self, once: Once) -> None:
+        """It runs, and says so until it has ended."""
+        self._running.add(once)
+        if self.shared is not None and self._renewer is None:
+            self._renewer = asyncio.get_running_loop().create_task(self._renew())
+
+    def ended(self, once: Once) -> None:
+        """It is renewed no more."""
+        self._running.discard(once)
+
+    def soon(self, step: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        """A step that is taken whatever becomes of who wants it."""
+        task = asyncio.get_running_loop().create_task(_quietly(step))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _renew(self) -> None:
+        while self._running:
+            await asyncio.sleep(RENEW_S)
+            for once in list(self._running):
+                await _quietly(once.renew())
+        self._renewer = None
+
+    async def close(self) -> None:
+        """Tell what is left to be told, within the deadlines of the store."""
+        if self._renewer is not None:
+            self._renewer.cancel()
+            await asyncio.wait([self._renewer])
+        if self._tasks:
+            await asyncio.wait(list(self._tasks))
+
+
+async def _quietly(step: Coroutine[None, None, None]) -> None:
+    try:
+        await step
+    except ReplaysDown as error:
+        log.warning("idempotency store down", extra={"reason": str(error)})
+
+
+class Once:
+    """One request and its key; `close` it when it has ended, however it did."""
+
+    def __init__(
+        self, keys: Keys, store: Replays, name: Name, secret: bytes, request_id: str
+    ) -> None:
+        self._keys = keys
+        self._store = store
+        self._name = name
+        self._secret = secret
+        self._mine = Record(state="running", digest=b"", request_id=request_id)
+        self._held = False
+
+    async def known(self) -> bool:
+        """Whether the key is known, before there is a body to compare."""
+        try:
+            return await self._store.find(self._name) is not None
+        except ReplaysDown:
+            raise IdempotencyUnavailable(_DOWN) from None
+
+    async def serve(self, body: Body, work: Callable[[], Awaitable[None]]) -> Record | None:
+        """Do the work; or the reply of who did it before, to be sent again.
+
+        Conflict, KeyReused, ReplyNotKept, or IdempotencyUnavailable.
+        """
+        said = await self._claim(body)
+        if said is None:
+            try:
+                await work()
+            finally:
+                self.close()
+        return said
+
+    async def _claim(self, body: Body) -> Record | None:
+        """Take the key, or say what holds it."""
+        if body.size <= INLINE_BYTES:
+            digest = digest_of(self._secret, body)
+        else:
+            digest = await asyncio.to_thread(digest_of, self._secret, body)
+        self._mine = replace(self._mine, digest=digest)
+        self._held = True  # also while nobody knows whether the store has it
+        self._keys.holds(self)
+        try:
+            found = await self._store.claim(self._name, self._mine)
+        except ReplaysDown:
+            self.close()
+            raise IdempotencyUnavailable(_DOWN) from None
+        except BaseException:
+            self.close()
+            raise
+        if found is None:
+            return None
+        self._held = False
+        self._keys.ended(self)
+        return _judged(found, digest)
+
+    def around(self, outlet: Outlet, head: Head) -> Keeper:
+        """The way out, on which the reply is kept."""
+        return Keeper(outlet, self, head, self._keys.terms)
+
+    async def keep(self, headers: Mapping[str, str], body: bytes | None) -> None:
+        """The work is done, and this is its reply: told to the store before the client has it."""
+        self._held = False
+        self._keys.ended(self)
+        done = replace(self._mine, state="done", status=200, headers=dict(headers), body=body)
+        keep_s = self._keys.terms.keep_s
+        step = self._store.keep(self._name, self._mine, done, keep_s)
+        await asyncio.shield(self._keys.soon(step))
+
+    async def renew(self) -> None:
+        """Say that it still runs."""
+        if self._held:
+            await self._store.renew(self._name, self._mine)
+
+    def close(self) -> None:
+        """Free the key, if nothing was kept."""
+        if self._held:
+            self._held = False
+            self._keys.ended(self)
+            self._keys.soon(self._store.free(self._name, self._mine))
+
+
+_DOWN = "idempotency keys cannot be looked up now; try again, or send none"
+
+
+def _judged(found: Record, digest: bytes) -> Record:
+    """What holds a key, if it is a reply that may be sent to who sent this body."""
+    if found.unknown:
+        raise Conflict("a request with this idempotency key is known to a newer gateway only")
+    if not hmac.compare_digest(found.digest, digest):
+        raise KeyReused("this idempotency key came before with another body; use a new one")
+    if found.state == "running":
+        raise Conflict("a request with this idempotency key is in progress; try again")
+    if found.body is None:
+        done = found.request_id
+        raise ReplyNotKept(
+            f"the request with this idempotency key was done as {done}, and its reply is not kept; "
+            f"/v1/usage/{done} has its receipt, a new key does it again"
+        )
+    return found
+
+
+class Keeper:
+    """A request's way out that keeps what a whole reply says, up to its bound."""
+
+    def __init__(self, outlet: Outlet, once: Once, head: Head, terms: Terms) -> None:
+        self._outlet = outlet
+        self._once = once
+        self._left = terms.reply_bytes
+        self._keeps = terms.bodies and head.kind != "sse"
+        self._body: list[bytes] = []
+
+    @property
+    def opened(self) -> bool:
+        """Whether a byte of the reply may have left."""
+        return self._outlet.opened
+
+    async def emit(self, relay: Relay, data: Sequence[bytes]) -> None:
+        """Bytes of the reply; raises Cancelled when the client is gone."""
+        self._note(data)
+        await self._outlet.emit(relay, data)
+
+    def pour(self, data: Sequence[bytes]) -> bool:
+        """Bytes of an open reply, at once; False: `room` is to be waited for."""
+        self._note(data)
+        return self._outlet.pour(data)
+
+    async def room(self) -> None:
+        """Until the client has read enough; Cancelled when it is gone."""
+        await self._outlet.room()
+
+    def _note(self, data: Sequence[bytes]) -> None:
+        if not self._keeps:
+            return
+        self._left -= sum(map(len, data))
+        self._body.extend(data)
+        if self._left < 0:
+            self._keeps, self._body = False, []
+
+    async def finish(self, relay: Relay, units: str) -> None:
+        """The reply ended well; that of a stream is over, and its key with it."""
+        head = relay.head
+        if head.kind != "sse":
+            headers = {"content-type": head.content_type, **head.headers}
+            if units and head.kind == "whole":
+                headers["x-modgate-units"] = units
+            await self._once.keep(headers, b"".join(self._body) if self._keeps else None)
+        await self._outlet.finish(relay, units)
+
+
+def replayed(record: Record) -> dict[str, str]:
+    """The headers of a reply that is sent again."""
+    again = {"idempotent-replayed": "true", "x-modgate-replay-of": record.request_id}
+    return {**record.headers, **again}
+
+
+def digest_of(secret: bytes, body: Body) -> bytes:
+    """Tells one body from another; who does not know the client's key can guess nothing from it.
+
+    Of a form its parts, in their order: a client that tries again draws another boundary.
+    """
+    made = hmac.new(secret, digestmod=sha256)
+    for part in body.parts:
+        content = part.content
+        size = len(content) if isinstance(content, bytes) else content.size
+        made.update(orjson.dumps([part.name, part.filename, part.content_type, size]))
+        for piece in _pieces(content):
+            made.update(piece)
+    if body.kind != "form":
+        for piece in _pieces(body.content):
+            made.update(piece)
+    return made.digest()
+
+
+def _pieces(content: Content) -> Iterator[bytes]:
+    if isinstance(content, bytes):
+        yield content
+        return
+    yield content.prefix
+    for start in range(0, content.length, PIECE_BYTES):
+        length = min(PIECE_BYTES, content.length - start)
+        yield content.file.read(content.start + start, length)
