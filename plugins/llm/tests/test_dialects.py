@@ -373,3 +373,14 @@ def test_what_llamacpp_would_leave_out_in_silence_is_refused(
         dialect.encode()
 
     assert (caught.value.field, caught.value.code) == (field, "unsupported_value")
+
+
+@pytest.mark.parametrize("kind", ["audio", "image"])
+def test_what_a_model_of_llamacpp_cannot_take_is_the_clients_fault(kind: str) -> None:
+    told = f"{kind} input is not supported - hint: you may need to provide the mmproj"
+    body = orjson.dumps({"error": {"code": 500, "message": told, "type": "server_error"}})
+    error = speaking(LlmLlamaCpp).refusal(500, {}, body)
+
+    assert isinstance(error, Refused)
+    assert (error.status, error.field, error.code) == (400, "messages", "unsupported_value")
+    assert error.message == f"this model takes no {kind} input"

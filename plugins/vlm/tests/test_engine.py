@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from modgate.kit.serve import Chunked, Incoming
-from modgate.plugin import Json, JsonObject
+from modgate.plugin import Json, JsonObject, Refused
 from modgate_vlm.engine import VisionComposite
 from modgate_vlm.samples import IMAGE
 
@@ -70,3 +70,22 @@ def test_a_reply_ends_before_a_stop_string(tmp_path: Path, stop: Json) -> None:
 
     assert "page" not in choice["message"]["content"]
     assert choice["finish_reason"] == "stop"
+
+
+@pytest.mark.parametrize(
+    ("asked", "field"),
+    [
+        ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"response_format": {"type": "json_schema", "json_schema": {}}}, "response_format"),
+        ({"logprobs": True}, "logprobs"),
+    ],
+    ids=str,
+)
+def test_what_a_template_cannot_give_is_refused(
+    tmp_path: Path, asked: JsonObject, field: str
+) -> None:
+    with pytest.raises(Refused) as caught:
+        answered(tmp_path, IMAGE, **asked)
+
+    assert caught.value.field == field
+    answered(tmp_path, IMAGE, response_format={"type": "text"}, logprobs=False)

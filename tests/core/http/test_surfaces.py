@@ -113,6 +113,9 @@ def test_an_anthropic_message_names_the_field() -> None:
     assert surface.error_body(REFUSED, "r")["error"]["message"] == "input: no"
     said = surface.error_body(long, "r")["error"]["message"]
     assert said == "prompt is too long: This model's maximum ..."
+    long.message = "you requested 9 tokens (1 in the messages, 8 in the completion)"
+    said = surface.error_body(long, "r")["error"]["message"]
+    assert said == f"input length and `max_tokens` exceed context limit: {long.message}"
 
 
 def test_every_event_of_an_anthropic_stream_has_a_name() -> None:

@@ -24,6 +24,8 @@ from modgate.errors import (
 TOO_LONG = (
     "Your input exceeds the context window of this model. Please adjust your input and try again."
 )
+PROMPT_LONG = "prompt is too long"
+SUM_LONG = "input length and `max_tokens` exceed context limit"
 
 
 class OpenAI(Surface):
@@ -93,7 +95,9 @@ class Anthropic(Surface):
         """`{"type": "error", "error": {type, message, details}, "request_id"}`."""
         message = error.message
         if error.code == "context_length_exceeded":
-            message = f"prompt is too long: {message}"
+            both = "in the completion" in message
+            front = SUM_LONG if both else PROMPT_LONG
+            message = f"{front}: {message}"
         elif error.field is not None:
             message = f"{self.names.get(error.field, error.field)}: {message}"
         told: JsonObject = {

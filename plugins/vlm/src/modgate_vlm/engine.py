@@ -65,6 +65,7 @@ class VisionComposite(LocalEngine):
         from modgate_vlm.describe import NOTICE, pixels
 
         fields = incoming.fields
+        _prose_only(fields)
         pictures = list(_pictures(fields.get("messages", [])))
         said = [self._describer.describe(picture) for picture in pictures]
         text = "\n\n".join([NOTICE, *(said or ["No image was sent."])])
@@ -89,6 +90,17 @@ class VisionComposite(LocalEngine):
             for index in range(choices)
         ]
         return {**_head("chat.completion"), "choices": made, "usage": usage}
+
+
+def _prose_only(fields: JsonObject) -> None:
+    """Refused where a reply of another form is asked for: templates are prose, and no chances."""
+    form = fields.get("response_format")
+    if isinstance(form, dict) and form.get("type") != "text":
+        reason = "this model answers in prose only"
+        raise Refused("response_format", "unsupported_value", reason)
+    if fields.get("logprobs"):
+        reason = "this model draws no tokens that could be more or less likely"
+        raise Refused("logprobs", "unsupported_value", reason)
 
 
 def _before(stop: Json, text: str) -> str:

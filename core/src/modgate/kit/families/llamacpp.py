@@ -5,6 +5,7 @@ Source: wire.md 2.6 and 10.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 
 import orjson
@@ -30,6 +31,7 @@ from modgate.plugin import (
 EXTRA = Extra("timings", VERBOSE, "generation_settings", "prompt_progress")
 # Of a completion, what the server would leave out in silence.
 UNHEARD = ("echo", "suffix")
+_NO_INPUT = re.compile(r"(image|audio|video) input is not supported")
 TOLD_AT_MOST = 2**20  # bytes of a prompt that the server may say again in an account of the reply
 COUNT_CHAT = "/v1/chat/completions/input_tokens"
 
@@ -146,8 +148,13 @@ class LlamaCpp(ChatDialect):
         return (Event(orjson.dumps(value)),)
 
     def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
-        """503 while it loads; a context overflow with both numbers."""
+        """503 while it loads; a context overflow with both numbers.
+
+        It calls it a fault of its own when it is sent what its model cannot see or hear.
+        """
         error = _error(body)
+        if (found := _NO_INPUT.match(str(error.get("message", "")))) is not None:
+            return Refused(self.param, "unsupported_value", f"this model takes no {found[1]} input")
         if error.get("type") == "exceed_context_size_error":
             prompt, context = error.get("n_prompt_tokens"), error.get("n_ctx")
             if type(prompt) is int and type(context) is int:
