@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from rigs.ledger import KEY, Stopped, ledger, notes_of, opened, receipt, request
 from rigs.sinks import until
 
 from modgate.ledger import disk as module
+from modgate.ledger.disk import OnFull
 from modgate.ledger.reader import rows
 
 
@@ -94,6 +97,7 @@ def test_a_full_disk_takes_the_ends_where_old_segments_may_go(
 
 FILLS = """
 import resource, sys
+from collections.abc import Iterator
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from rigs.ledger import ledger, opened, receipt
@@ -138,6 +142,46 @@ def test_segments_that_are_moved_away_make_room_while_the_gateway_runs(tmp_path:
         for file in segments(folder)[:2]:
             file.rename(tmp_path / file.name)
         until(lambda: made.writable, 5)
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 256 KiB."""
+    place = tmp_path / "small"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(place)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("mounting a file system takes root")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+@pytest.mark.parametrize("on_full", ["refuse", "drop-oldest"])
+def test_a_file_system_that_is_full_loses_no_request_that_was_begun(
+    small: Path, on_full: OnFull
+) -> None:
+    with ledger(small / "ledger", segment_bytes=32_768, on_full=on_full) as made:
+        begun = [f"r{index}" for index in range(3_000) if opened(made, f"r{index}")]
+        for name in begun:
+            made.ended(receipt(name))
+        if on_full == "refuse":
+            assert 100 < len(begun) < 3_000
+            assert "full" in str(made.refusal)
+            moved = small.parent / "moved"
+            moved.mkdir()
+            while not made.writable:  # the operator makes room, again and again
+                for ballast in segments(small / "ledger")[:-1]:
+                    shutil.move(ballast, moved / ballast.name)
+                made.sync()
+                made.retry()
+            ends = len(ids(moved)) + len(ids(small / "ledger"))
+        else:
+            assert len(begun) == 3_000
+            assert made.writable
+            ends = ids(small / "ledger").count("r2999")
+
+        assert made.lost_frames == 0
+        assert ends == (len(begun) if on_full == "refuse" else 1)
 
 
 def test_a_full_ledger_says_why_it_refuses(tmp_path: Path) -> None:

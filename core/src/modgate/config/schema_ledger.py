@@ -30,6 +30,10 @@ class LedgerSection(Section):
     on_full: Literal["refuse", "drop-oldest"] = Field(
         "refuse", description="when they are reached: new requests get 503, or old segments go"
     )
+    keep_acknowledged: Duration | None = Field(
+        None,
+        description="what every sink has had for so long is removed; none: it stays",
+    )
     sync: Duration = Field(0.02, description="frames reach the disk in groups this far apart")
     sink: tuple[SinkSection, ...] | None = Field(
         None, description="where rows go; none: `usage.sqlite` beside the ledger, `[]`: nowhere"

@@ -62,7 +62,7 @@ class Disk:
     kept: int = 0
     _fd: int = -1
     _half: bool = False
-    _full: list[int] = field(default_factory=list)
+    _full: dict[int, int] = field(default_factory=dict)
     _created: bool = False
 
     @classmethod
@@ -90,7 +90,7 @@ class Disk:
     def retire(self) -> None:
         """Nothing more goes into the newest segment; the next group syncs and closes it."""
         if self._fd >= 0:
-            self._full.append(self._fd)
+            self._full[self.number] = self._fd
             self._fd = -1
             self.counts[self.number] = self.frames
 
@@ -130,10 +130,17 @@ class Disk:
         self.sizes[self.number] = self.sizes.get(self.number, 0) + count
 
     def drop(self, number: int) -> None:
-        """Remove a segment."""
+        """Remove a segment; its room is free at once."""
+        if (fd := self._full.pop(number, -1)) >= 0:
+            os.close(fd)
         self.path(number).unlink(missing_ok=True)
         self.kept -= self.sizes.pop(number, 0)
         self.counts.pop(number, None)
+
+    def changed_at(self, number: int) -> float:
+        """When a segment was written last; 0.0 when somebody moved it away."""
+        path = self.path(number)
+        return path.stat().st_mtime if path.exists() else 0.0
 
     def recount(self) -> None:
         """Forget the segments that somebody moved away."""
@@ -153,7 +160,7 @@ class Disk:
 
     def group(self, last: bytes) -> Unsynced:
         """What is to be synced now; `last`: the chain behind the newest frame."""
-        full, self._full = tuple(self._full), []
+        full, self._full = tuple(self._full.values()), {}
         created, self._created = self._created, False
         position = Position(self.number, self.written, self.frames, last)
         return Unsynced(position=position, fd=self._fd, full=full, created=created)

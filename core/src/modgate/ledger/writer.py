@@ -321,10 +321,11 @@ class Ledger:
                 if self._unkept:
                     self._note("unsynced", segment=self._unkept)
                     self._unkept = 0
-                self._note("resumed", frames=len(self._waiting))
+                count = len(self._waiting)
                 while self._waiting:
                     self._append(*self._waiting.first())
                     self._waiting.pop()
+                self._note("resumed", frames=count)
             except OSError:
                 return False
             self._trouble = ""
@@ -373,12 +374,12 @@ class Ledger:
         """Remove what every sink has had for so long."""
         needed = min(self.acked.values(), default=0)
         with self._lock:
-            for number in [each for each in self._disk.sizes if each < needed]:
-                if number == self._disk.number:
-                    continue
-                age_s = self._clock.wall() - self._disk.path(number).stat().st_mtime
-                if age_s > after_s:
-                    self._drop(number)
+            for number in sorted(self._disk.sizes):
+                if number >= min(needed, self._disk.number):
+                    return
+                if self._clock.wall() - self._disk.changed_at(number) <= after_s:
+                    return
+                self._drop(number)
 
     def close(self) -> None:
         """Everything on disk, and the file closed; a second time does nothing."""

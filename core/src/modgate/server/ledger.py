@@ -46,6 +46,7 @@ def open_ledger(made: Plan, files: StateDirectory, clock: Clock) -> Ledger:
             segment_bytes=section.segment,
             max_bytes=section.max_bytes,
             on_full=section.on_full,
+            keep_acknowledged_s=section.keep_acknowledged,
             sync_s=section.sync,
             anchor=section.anchor,
             name=section.name,
