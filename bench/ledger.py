@@ -59,7 +59,7 @@ def rows_per_s(folder: Path) -> float:
         with shipping(
             made,
             lambda: SqliteSink(SqliteConfig(), folder=folder),
-            batch_bytes=128 << 10,
+            batch_bytes=256 << 10,
             deadline_s=30.0,
         ) as shipper:
             while shipper.lag.frames:

@@ -155,6 +155,10 @@ async def test_a_plugins_sink_that_is_down_is_told_and_gets_everything_later(
         ('[[ledger.sink]]\nkind = "postgres"\n', "ledger.sink[0].url: is required"),
         ('[[ledger.sink]]\nkind = "sqlite"\npaht = "x"\n', "did you mean 'path'"),
         (
+            '[[ledger.sink]]\nkind = "postgres"\nurl = "postgresql://me:secret@host/db"\n',
+            "ledger.sink[0].url: names a password",
+        ),
+        (
             '[ledger]\non_full = "drop-oldest"\nmax_bytes = "1MiB"\n',
             "ledger.max_bytes: less than two segments",
         ),
@@ -167,6 +171,7 @@ async def test_a_sink_that_cannot_be_meant_is_a_mistake_at_its_line(
         await start(tmp_path, [], more=more)
 
     assert told in str(caught.value)
+    assert "secret" not in str(caught.value)
 
 
 async def test_a_full_ledger_refuses_new_requests_and_bills_what_was_begun(

@@ -145,6 +145,20 @@ async def test_what_comes_twice_is_there_once(database: Database) -> None:
     assert await database.rows("SELECT count(*) FROM modgate_usage") == [(2,)]
 
 
+@pytest.mark.parametrize("count", [63, 64, 150])
+async def test_many_rows_are_kept_as_they_are(database: Database, count: int) -> None:
+    rows = [
+        msgspec.structs.replace(END, request_id=f"r{index:03}", units={"llm.x": index})
+        for index in range(count)
+    ]
+    await kept(database, Shipment(rows=rows, cursor=cursor(100)))
+
+    found = await database.rows(
+        "SELECT request_id, unit, amount, backend FROM modgate_usage_units ORDER BY request_id"
+    )
+    assert found == [(f"r{index:03}", "llm.x", index, "us-1") for index in range(count)]
+
+
 async def test_a_cursor_comes_back_and_never_goes_back(database: Database) -> None:
     await kept(
         database,

@@ -25,10 +25,11 @@ def values_of(row: UsageRow) -> list[Value]:
     return values
 
 
-def insert(placed: Callable[[int, str], str]) -> str:
-    """The statement that keeps a row once; `placed(number, column)` is how a value is put in."""
-    values = (placed(number, name) for number, name in enumerate(COLUMNS, 1))
-    into, these = ", ".join(COLUMNS), ", ".join(values)
-    return " ".join(
-        ("INSERT INTO modgate_usage", f"({into}) VALUES ({these})", "ON CONFLICT DO NOTHING")
-    )
+def insert(placed: Callable[[int, str], str], rows: int = 1) -> str:
+    """The statement that keeps rows once; `placed(number, column)` is how a value is put in."""
+    numbered = enumerate(COLUMNS * rows, 1)
+    values = [placed(number, name) for number, name in numbered]
+    width, into = len(COLUMNS), ", ".join(COLUMNS)
+    these = (f"({', '.join(values[at : at + width])})" for at in range(0, len(values), width))
+    kept = f"({into}) VALUES {', '.join(these)}"
+    return " ".join(("INSERT INTO modgate_usage", kept, "ON CONFLICT DO NOTHING"))

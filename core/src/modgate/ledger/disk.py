@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from modgate.ledger.frames import SegmentHeader, segment_head
-from modgate.ledger.segments import FIRST_CHAIN, segment_name, segments
+from modgate.ledger.frames import SegmentHeader, Tampered, Torn, segment_head
+from modgate.ledger.segments import FIRST_CHAIN, head_of, segment_name, segments
 
 OnFull = Literal["refuse", "drop-oldest"]
 SEGMENT_BYTES = 64 << 20
@@ -129,13 +129,18 @@ class Disk:
         self.kept += count
         self.sizes[self.number] = self.sizes.get(self.number, 0) + count
 
-    def drop(self, number: int) -> None:
-        """Remove a segment; its room is free at once."""
+    def drop(self, number: int) -> Position:
+        """Remove a segment, its room is free at once; the answer: what it ended with."""
+        self.recount()
+        following = min(each for each in self.sizes if each > number)
+        last = _begins_with(self.path(following))
+        end = Position(number, self.sizes.get(number, 0), self.counts.get(number, 0), last)
         if (fd := self._full.pop(number, -1)) >= 0:
             os.close(fd)
         self.path(number).unlink(missing_ok=True)
         self.kept -= self.sizes.pop(number, 0)
         self.counts.pop(number, None)
+        return end
 
     def changed_at(self, number: int) -> float:
         """When a segment was written last; 0.0 when somebody moved it away."""
@@ -143,8 +148,10 @@ class Disk:
         return path.stat().st_mtime if path.exists() else 0.0
 
     def recount(self) -> None:
-        """Forget the segments that somebody moved away."""
+        """Forget the segments that somebody moved away; the newest is being written."""
         for number in [each for each in self.sizes if not self.path(each).exists()]:
+            if number == self.number:
+                continue
             self.kept -= self.sizes.pop(number)
             self.counts.pop(number, None)
 
@@ -185,3 +192,11 @@ class Disk:
             os.fdatasync(group.fd)
         if failed is not None:
             raise failed
+
+
+def _begins_with(path: Path) -> bytes:
+    """The chain that a segment goes on from; empty where it cannot be read any more."""
+    try:
+        return head_of(path).last
+    except (OSError, Torn, Tampered):
+        return b""

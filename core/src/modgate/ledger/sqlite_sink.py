@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from importlib.resources import files
+from itertools import chain
 from pathlib import Path
 from typing import ClassVar
 
@@ -20,6 +21,10 @@ BUSY_S = 5.0
 
 SCHEMA = files("modgate.ledger").joinpath("usage_sqlite.sql").read_text()
 INSERT = insert(lambda number, _: f"?{number}")
+# The same rows in fewer steps: the interpreter's lock, which the event loop wants, is let go and
+# taken again with each.
+TOGETHER = 64
+INSERT_TOGETHER = insert(lambda number, _: f"?{number}", TOGETHER)
 MOVE = """\
 INSERT INTO modgate_cursors (writer, segment, position, frames, last, at) VALUES (?, ?, ?, ?, ?, ?)
 ON CONFLICT (writer) DO UPDATE SET segment = excluded.segment, position = excluded.position,
@@ -79,7 +84,10 @@ class SqliteSink(LedgerSink):
         place = (cursor.segment, cursor.offset, cursor.frames)
         db.execute("BEGIN IMMEDIATE")
         try:
-            db.executemany(INSERT, rows)
+            whole = len(rows) - len(rows) % TOGETHER
+            for at in range(0, whole, TOGETHER):
+                db.execute(INSERT_TOGETHER, list(chain.from_iterable(rows[at : at + TOGETHER])))
+            db.executemany(INSERT, rows[whole:])
             db.execute(MOVE, (cursor.writer, *place, cursor.last, cursor.at))
             db.execute("COMMIT")
         except BaseException:

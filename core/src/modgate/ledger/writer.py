@@ -24,7 +24,7 @@ from modgate.ledger.disk import FULL, MAX_BYTES, NOWHERE, SEGMENT_BYTES, Disk, O
 from modgate.ledger.frames import Chain, Kind, SegmentHeader, frame
 from modgate.ledger.identity import Hold, machine_boot, name_of, writer_id
 from modgate.ledger.records import Adjusted, Audited, Event, Noted, Opened, crashed, ended_of
-from modgate.ledger.segments import Recovered, head_of, recover
+from modgate.ledger.segments import Recovered, recover
 from modgate.ledger.waiting import Waiting
 from modgate.ledger.witness import cursor_of, missing
 
@@ -291,18 +291,15 @@ class Ledger:
 
     def _drop(self, number: int) -> None:
         acknowledged = bool(self.acked) and number < min(self.acked.values())
-        size, count = self._disk.sizes[number], self._disk.counts.get(number, 0)
-        following = min(each for each in self._disk.sizes if each > number)
-        last = head_of(self._disk.path(following)).last
-        self._disk.drop(number)
+        end = self._disk.drop(number)
         self.dropped_segments += 1
-        about = {"segment": number, "frames": count, "size_bytes": size}
+        about = {"segment": number, "frames": end.frames, "size_bytes": end.offset}
         if not acknowledged:
-            self.dropped_unacknowledged += count
+            self.dropped_unacknowledged += end.frames
             log.error("ledger segment dropped before a sink had it", extra=about)
         else:
             log.info("acknowledged ledger segment dropped", extra=about)
-        self._note("dropped", **about, last=last, acknowledged=acknowledged)
+        self._note("dropped", **about, last=end.last, acknowledged=acknowledged)
 
     def _fail(self, error: OSError) -> None:
         if self._trouble:
@@ -374,12 +371,14 @@ class Ledger:
         """Remove what every sink has had for so long."""
         needed = min(self.acked.values(), default=0)
         with self._lock:
-            for number in sorted(self._disk.sizes):
-                if number >= min(needed, self._disk.number):
-                    return
-                if self._clock.wall() - self._disk.changed_at(number) <= after_s:
-                    return
-                self._drop(number)
+            for number in sorted(each for each in self._disk.sizes if each < needed):
+                age_s = self._clock.wall() - self._disk.changed_at(number)
+                if number == self._disk.number or age_s <= after_s or self._trouble:
+                    break
+                try:
+                    self._drop(number)
+                except OSError as error:
+                    self._fail(error)
 
     def close(self) -> None:
         """Everything on disk, and the file closed; a second time does nothing."""
