@@ -13,6 +13,8 @@ from itertools import chain
 from types import ModuleType
 
 from junk.world import World
+from modgate.state import _Kept
+from modgate.upstream.pool import Pool
 
 PATIENCE_S = 6.0
 LOOK_S = 0.05
@@ -52,6 +54,7 @@ def holding(world: World) -> Holding:
             f"{name}: requests in hand": state.live,
             f"{name}: calls that wait": state.fleet.queued,
             f"{name}: slots taken": sum(each.taken for each in state.fleet.slots.values()),
+            f"{name}: connections in use": sum(map(_in_use, state._clients.values())),
             f"{name}: spool files": state.spool.files,
             f"{name}: spool bytes": state.spool.used,
             f"{name}: limits held": sum(state.limits.total.values()),
@@ -73,6 +76,11 @@ async def settled(world: World, before: Holding) -> list[str]:
     return []
 
 
+def _in_use(kept: _Kept) -> int:
+    live, idle = kept.client.connections
+    return live - idle
+
+
 def _sockets() -> int:
     count = 0
     for name in os.listdir("/proc/self/fd"):
@@ -88,7 +96,7 @@ def _maps(value: object, path: str, seen: set[int], depth: int) -> Iterator[tupl
     if id(value) in seen or depth > DEPTH or isinstance(value, type | ModuleType):
         return
     seen.add(id(value))
-    if isinstance(value, str | bytes | int | float):
+    if isinstance(value, str | bytes | int | float | Pool):  # idle connections are counted apart
         return
     if isinstance(value, Collection):
         yield path, len(value)
