@@ -101,7 +101,9 @@ class TimeoutsSection(BaseModel):
 class LimitStoreSection(Section):
     """Where gateways share the levels of their tenants' limits.  Static."""
 
-    url: StoreUrl = Field(description="redis://HOST:PORT, rediss://..., or unix:///PATH")
+    url: StoreUrl = Field(
+        description="redis://HOST:PORT, rediss://..., unix:///PATH; owner:///PATH on one host"
+    )
     password: SecretValue | None = Field(None, description="the store's password")
     deadline: Duration = Field(0.025, description="a store that is slower is done without")
     replicas: int = Field(1, ge=1, description="gateways that share, at least; more are counted")

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+import msgspec
+
 from modgate.api.auth import WhenDown
 
 Kind = Literal["b", "w", "c"]
@@ -99,6 +101,10 @@ class _Record:
     charged: list[int]
     measured: list[int]
     ends_ms: int
+
+
+FORMAT = 1  # of what is written down
+_Written = tuple[Literal[1], dict[str, _Level], dict[str, _Record]]
 
 
 @dataclass(slots=True)
@@ -262,6 +268,17 @@ class Levels:
         done = [r for r, v in self._records.items() if v.state != "open" and v.ends_ms <= now_ms]
         for rid in done:
             del self._records[rid]
+
+    def written(self) -> bytes:
+        """Levels and open records, for `read`."""
+        records = {rid: record for rid, record in self._records.items() if record.state == "open"}
+        return msgspec.msgpack.encode((FORMAT, self._levels, records))
+
+    @classmethod
+    def read(cls, data: bytes) -> Levels:
+        """What `written` wrote; msgspec.MsgspecError for anything else."""
+        _, levels, records = msgspec.msgpack.decode(data, type=_Written)
+        return cls(levels, records)
 
     def sizes(self) -> tuple[int, int]:
         """How many levels and records there are."""

@@ -7,6 +7,7 @@ back, in any order.  The socket lies in a directory that only this user may ente
 from __future__ import annotations
 
 import asyncio
+import os
 import struct
 from collections.abc import Sequence
 from pathlib import Path
@@ -46,6 +47,7 @@ class Owner:
     async def open(self, path: Path) -> None:
         """Listen; a socket that a dead owner left is taken over by asyncio."""
         self._server = await asyncio.start_unix_server(self._serve, path)
+        os.chmod(path, 0o600)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
@@ -117,9 +119,12 @@ class OwnerStore:
     async def _connected(self) -> asyncio.StreamWriter:
         async with self._connecting:
             if self._writer is None:
-                reader, self._writer = await asyncio.open_unix_connection(self._path)
+                reader, self._writer = await self._reach()
                 self._reading = asyncio.get_running_loop().create_task(self._read(reader))
             return self._writer
+
+    async def _reach(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_unix_connection(self._path)
 
     async def _read(self, reader: asyncio.StreamReader) -> None:
         try:

@@ -24,6 +24,7 @@ from modgate.engines.supervisor import Engines
 from modgate.errors import ConfigError, PluginError, Problem, plain
 from modgate.gateway import Gateway, Overrides, Plan, build, gates, plan
 from modgate.http.tls import TlsFiles
+from modgate.limits.hosted import SCHEME, HostedStore
 from modgate.limits.redis_store import MissingRedis, RedisStore
 from modgate.limits.shared import Shared
 from modgate.limits.state import LimitState
@@ -128,10 +129,11 @@ class App:
         store = file.limits.store
         shared = replays = None
         if store is not None:
-            kept = _redis(store.url, store.password)
+            kept = _limit_store(store.url, store.password, clock)
             shared = _shared(kept, clock)
             shared.deadline_s, shared.replicas = store.deadline, store.replicas
-            replays = RedisReplays(kept.client, store.deadline)
+            if isinstance(kept, RedisStore):
+                replays = RedisReplays(kept.client, store.deadline)
         counted = LimitState(offset_s=clock.wall() - clock.now())
         if shared is not None:
             counted.levels, counted.shared, counted.name = shared, True, shared.name
@@ -326,9 +328,11 @@ class App:
             await asyncio.wait(list(self._tasks))
 
 
-def _redis(url: str, password: Secret | None) -> RedisStore:
+def _limit_store(url: str, password: Secret | None, clock: Clock) -> RedisStore | HostedStore:
     """The store of limits; ConfigError for one that cannot be used."""
     try:
+        if url.startswith(SCHEME):
+            return HostedStore(Path(url.removeprefix(SCHEME)), clock)
         return RedisStore(url, password)
     except (MissingRedis, ValueError) as error:
         raise ConfigError([Problem(message=str(error), path="limits.store.url")]) from None
@@ -342,7 +346,7 @@ def _keys(made: Plan, shared: RedisReplays | None, clock: Clock) -> Keys:
     return Keys(local, shared, terms)
 
 
-def _shared(store: RedisStore, clock: Clock) -> Shared:
+def _shared(store: RedisStore | HostedStore, clock: Clock) -> Shared:
     """The account at the store of limits."""
     name = f"{os.urandom(6).hex()}-"
     return Shared(store, name=name, now_ms=lambda: int(clock.wall() * 1000))
