@@ -198,6 +198,15 @@ async def test_all_limits_of_a_request_are_charged_or_none() -> None:
     assert fleet.store.levels.level(wide, fleet.clock.ms) == 0
 
 
+async def test_a_window_that_is_spent_is_spent_to_its_end() -> None:
+    fleet = Fleet(gateways=1)
+    window = Limit(key="{acme}:month", kind="w", amount=10, period_ms=BEGAN_MS + 86_400_000)
+    [one] = fleet.accounts
+    assert isinstance(await fleet.ask(one, [(window, 10)]), str)
+
+    assert one.wait_ms(window, 1, fleet.clock.ms) == 86_400_000
+
+
 async def test_what_was_not_used_comes_back_and_debt_is_charged() -> None:
     fleet, limit = Fleet(), bucket(600, period_ms=60_000)
     [one, *_] = fleet.accounts

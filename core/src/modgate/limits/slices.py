@@ -116,7 +116,8 @@ class Share:
             return 0
         level = self.level_now(now_ms)
         if limit.kind != "b":
-            return max(1, self.free_ms - now_ms) if level + count > limit.amount else 0
+            ends_ms = limit.period_ms if limit.kind == "w" else self.free_ms
+            return max(1, ends_ms - now_ms) if level + count > limit.amount else 0
         over = level + (min(count, limit.burst) - limit.burst) * limit.period_ms
         return max(0, -(-over // max(1, limit.amount)))
 
