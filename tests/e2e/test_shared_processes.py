@@ -11,7 +11,7 @@ import pytest
 from oracle import requests as ask
 from oracle.engine import ScriptedEngine
 from oracle.faults import OK, Script
-from rigs.sharing import Load, Offer, Sharing, most_beyond, sharing
+from rigs.sharing import Load, Offer, Sharing, most_beyond, sharing, trips
 from servers import Server, redis
 
 TOKENS = 5
@@ -21,6 +21,7 @@ COLD = f'limits = {{ requests = "{COLD_PER_S}/s" }}'
 TENANTS = {"hot": HOT, "cold1": COLD, "cold2": COLD, "cold3": COLD}
 PER_S = {name: HOT_PER_S if name == "hot" else COLD_PER_S for name in TENANTS}
 HELD_TOKENS = 400
+BUSY_PER_S = 120
 LEAK_AT_MOST_S = 30.0
 
 
@@ -100,3 +101,23 @@ async def test_a_process_that_is_killed_leaves_no_place_taken_and_no_units_reser
     assert full.status == 429
     left = f"x-ratelimit-remaining-output-tokens: {2 * HELD_TOKENS - TOKENS}\r\n"
     assert left.encode() in answer.head.lower()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("times", [0.5, 2.0])
+async def test_most_requests_of_a_busy_key_make_no_trip_to_the_store(
+    tmp_path: Path, store: Server, engine: ScriptedEngine, times: float
+) -> None:
+    busy = {"hot": f'limits = {{ requests = "{BUSY_PER_S}/s" }}'}
+    known = f'url = "{store.url}"\ndeadline = "200ms"'
+    with sharing(tmp_path, engine.url, known, busy, count=1) as shared:
+        load = Load(shared)
+        offer = [Offer(tenant="hot", per_s=times * BUSY_PER_S, body=body(TOKENS))]
+        await load.offer(offer, 1)  # it is not known to be busy yet
+        before, asked = trips(store), len(load.answers)
+        await load.offer(offer, 4)
+        load.close()
+        made, asked = trips(store) - before, len(load.answers) - asked
+
+    assert asked == int(times * BUSY_PER_S * 4)
+    assert made / asked < 0.5  # so the median request makes none, all of them counted

@@ -11,8 +11,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import msgspec
+import redis
 from clients.serving import Served, serving
 from gateways import configuration
+from servers import Server
 
 from modgate.ledger.reader import rows
 from modgate.ledger.records import Ended
@@ -168,3 +170,12 @@ def most_beyond(rows: Sequence[tuple[float, int]], rate: float, window_s: float)
             start += 1
         most = max(most, total)
     return most - rate * window_s
+
+
+def trips(store: Server) -> int:
+    """How many calls of the script a Redis has served."""
+    path = urlsplit(store.url).path
+    with redis.Redis(unix_socket_path=path) as client:
+        said = client.info("commandstats")
+    calls: int = said.get("cmdstat_evalsha", {"calls": 0})["calls"]
+    return calls
