@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,6 +42,27 @@ def test_the_oldest_segments_make_room_and_the_chain_says_so(tmp_path: Path) -> 
     assert made.dropped_unacknowledged > 0
     with ledger(tmp_path):
         pass
+
+
+def test_a_segment_that_is_dropped_while_it_is_synced_is_no_trouble(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    real = os.fdatasync
+
+    def slow(fd: int) -> None:
+        time.sleep(0.02)
+        real(fd)
+
+    monkeypatch.setattr(module.os, "fdatasync", slow)
+    with ledger(
+        tmp_path, segment_bytes=2_000, max_bytes=4_000, on_full="drop-oldest", sync_s=0.0
+    ) as made:
+        for index in range(300):
+            request(made, f"r{index}")
+            time.sleep(0.0005)
+
+    assert "ledger does not write" not in caplog.text
+    assert len(os.listdir("/proc/self/fd")) < 100
 
 
 def test_what_a_sink_has_is_dropped_without_a_loss(tmp_path: Path) -> None:

@@ -62,6 +62,7 @@ class Disk:
     kept: int = 0
     _fd: int = -1
     _half: bool = False
+    _syncing: int = -1  # nobody may close it meanwhile
     _full: dict[int, int] = field(default_factory=dict)
     _created: bool = False
 
@@ -135,7 +136,8 @@ class Disk:
         following = min(each for each in self.sizes if each > number)
         last = _begins_with(self.path(following))
         end = Position(number, self.sizes.get(number, 0), self.counts.get(number, 0), last)
-        if (fd := self._full.pop(number, -1)) >= 0:
+        if (fd := self._full.get(number, self._syncing)) != self._syncing:
+            del self._full[number]
             os.close(fd)
         self.path(number).unlink(missing_ok=True)
         self.kept -= self.sizes.pop(number, 0)
@@ -169,6 +171,7 @@ class Disk:
         """What is to be synced now; `last`: the chain behind the newest frame."""
         full, self._full = tuple(self._full.values()), {}
         created, self._created = self._created, False
+        self._syncing = self._fd
         position = Position(self.number, self.written, self.frames, last)
         return Unsynced(position=position, fd=self._fd, full=full, created=created)
 
@@ -190,6 +193,7 @@ class Disk:
                 os.close(folder)
         if group.fd >= 0:
             os.fdatasync(group.fd)
+        self._syncing = -1
         if failed is not None:
             raise failed
 
