@@ -81,6 +81,11 @@ def part(**of_part: Json) -> JsonObject:
             "messages[0].tool_call_id",
             "invalid_value",
         ),
+        (
+            {"messages": [USER, {**CALLED, "tool_calls": [{**CALL, "type": None}]}]},
+            "messages[1].tool_calls[0].type",
+            "unsupported_value",
+        ),
         ({"messages": [{**USER, "name": 5}]}, "messages[0].name", "invalid_type"),
         (
             {"messages": [USER, {"role": "assistant", "content": "a", "reasoning_content": {}}]},
