@@ -16,6 +16,7 @@ from modgate.api.modality import AnyModality, Batching
 from modgate.api.model import Model
 from modgate.api.plan import Call
 from modgate.api.relay import State
+from modgate.api.residency import may_lie
 from modgate.api.select import Backend, Served
 from modgate.draft import Draft, Try
 from modgate.errors import (
@@ -245,8 +246,7 @@ def _no_answer() -> GatewayError:
 
 def guard_residency(backend: Backend, caller: Caller) -> None:
     """The last check before a byte leaves: a caller's data stays in its regions, on every path."""
-    regions = caller.policy.regions
-    if regions is not None and backend.region not in regions:
+    if not may_lie(caller.policy.regions, backend.region):
         raise NoBackend("no backend in a region that this caller may use")
 
 

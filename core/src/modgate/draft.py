@@ -217,6 +217,7 @@ class Draft:
             client=self.client,
             notes=self.notes,
             rulings=self.rulings,
+            regions=self.caller.policy.regions,
         )
 
 

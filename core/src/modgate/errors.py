@@ -15,6 +15,7 @@
      |- TooManyAttempts             too_many_failed_attempts  429     no         no
      |- Forbidden                   model_forbidden           403     no         no
      |   |- RoleForbidden           role_forbidden            403     no         no
+     |   |- RegionForbidden         region_forbidden          403     no         no
      |   `- Denied                  policy_denied             403     no         no
      |- LimitReached                rate_limit_exceeded       429     yes        no
      |- QuotaSpent                  insufficient_quota        429     no         no
@@ -191,6 +192,12 @@ class RoleForbidden(Forbidden):
     """A good key, of a role that may not do this."""
 
     code = "role_forbidden"
+
+
+class RegionForbidden(Forbidden):
+    """It would take the caller's data to a region where that may not be."""
+
+    code = "region_forbidden"
 
 
 class TooManyAttempts(GatewayError):

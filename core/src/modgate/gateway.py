@@ -13,7 +13,9 @@ from functools import partial
 from pathlib import Path
 from types import ModuleType
 
+from modgate.api.auth import Caller
 from modgate.api.model import Model
+from modgate.api.residency import may_lie, sorted_regions
 from modgate.api.secret import Secret
 from modgate.api.select import Backend
 from modgate.api.surface import Surface
@@ -41,7 +43,13 @@ from modgate.dispatch import Dispatch
 from modgate.draft import Draft
 from modgate.engines.supervisor import EngineSpec
 from modgate.entrance import NO_KEYS, other_checkers, signature, token_checkers, token_problems
-from modgate.errors import ConfigError, LedgerUnavailable, PluginError, Problem
+from modgate.errors import (
+    ConfigError,
+    LedgerUnavailable,
+    PluginError,
+    Problem,
+    RegionForbidden,
+)
 from modgate.fleet.fleet import Fleet
 from modgate.host.installed import Installed, find, wanted
 from modgate.host.load import Host, Loaded, import_plugins, load
@@ -116,6 +124,7 @@ class Gateway:
     dispatch: Dispatch
     batcher: Batcher
     fetcher: Fetcher
+    fetch_region: str
     timeouts: Timeouts
     surfaces: Mapping[str, Surface]
     units: UnitTable
@@ -131,6 +140,11 @@ class Gateway:
     def backends(self) -> Sequence[Backend]:
         """The engines of the moment."""
         return tuple(self.fleet.backends.values())
+
+    def guard_fetch(self, caller: Caller) -> None:
+        """A URL is part of a caller's data, too: it is told to nobody where that may not be."""
+        if not may_lie(caller.policy.regions, self.fetch_region):
+            raise RegionForbidden("files by URL would be fetched where your data may not be")
 
     async def close(self) -> None:
         """Stop what this snapshot runs by itself."""
@@ -292,6 +306,7 @@ def build(made: Plan, state: State, *, data: Path, who: Roster, pepper: Secret) 
         dispatch=dispatch,
         batcher=Batcher(dispatch),
         fetcher=state.fetcher_of(file.fetch.allow),
+        fetch_region=file.fetch.region,
         timeouts=timeouts,
         surfaces=loaded.surfaces,
         units=made.units,
@@ -328,6 +343,7 @@ def _opener(state: State) -> Callable[[Draft], None]:
             model=draft.model,
             modality=draft.modality,
             reserved=draft.reserved,
+            regions=sorted_regions(draft.caller.policy.regions),
         )
         if not draft.opened:
             raise LedgerUnavailable("the gateway cannot write its usage ledger")

@@ -23,6 +23,7 @@ import orjson
 from modgate.api.auth import Caller
 from modgate.api.body import Body, Content
 from modgate.api.relay import Head, Relay
+from modgate.api.residency import may_lie
 from modgate.draft import Draft
 from modgate.errors import Conflict, IdempotencyUnavailable, KeyReused, Refused, ReplyNotKept
 from modgate.outlet import Outlet
@@ -83,10 +84,13 @@ class Keys:
         """A request that carries a key; Refused for one that is none."""
         key = _key_in(headers)
         name = Name.of(draft.caller.tenant, route, key)
-        return Once(self, self._store_of(draft.caller), name, key.encode(), draft.request_id)
+        return Once(self, draft, name, key.encode())
 
-    def _store_of(self, caller: Caller) -> Replays:
-        return self.local if self.shared is None else self.shared
+    def store_of(self, caller: Caller) -> Replays:
+        """Where a caller's keys lie: with the others', where they may."""
+        if self.shared is None or not may_lie(caller.policy.regions, self.shared.region):
+            return self.local
+        return self.shared
 
     def holds(self, once: Once) -> None:
         """It runs, and says so until it has ended."""
@@ -131,14 +135,13 @@ async def _quietly(step: Coroutine[None, None, None]) -> None:
 class Once:
     """One request and its key; `close` it when it has ended, however it did."""
 
-    def __init__(
-        self, keys: Keys, store: Replays, name: Name, secret: bytes, request_id: str
-    ) -> None:
+    def __init__(self, keys: Keys, draft: Draft, name: Name, secret: bytes) -> None:
         self._keys = keys
-        self._store = store
+        self._draft = draft
+        self._store = keys.store_of(draft.caller)
         self._name = name
         self._secret = secret
-        self._mine = Record(state="running", digest=b"", request_id=request_id)
+        self._mine = Record(state="running", digest=b"", request_id=draft.request_id)
         self._held = False
 
     async def known(self) -> bool:
@@ -189,7 +192,12 @@ class Once:
         return Keeper(outlet, self, head, self._keys.terms)
 
     async def keep(self, headers: Mapping[str, str], body: bytes | None) -> None:
-        """The work is done, and this is its reply: told to the store before the client has it."""
+        """The work is done, and this is its reply: told to the store before the client has it.
+
+        Nothing is told where a policy took the store's region from the request: the key is freed.
+        """
+        if self._store is not self._keys.store_of(self._draft.caller):
+            return
         self._held = False
         self._keys.ended(self)
         done = replace(self._mine, state="done", status=200, headers=dict(headers), body=body)

@@ -188,6 +188,8 @@ class Exchange:
             draft.caller = await pending.caller()
         if self._state.draining:
             raise Draining("this gateway is shutting down; try again")
+        if draft.caller.policy.regions is not None:
+            self._state.guard_residency(draft.caller)
         await self._bill.admit()
         if page is not None:
             await self._page(page)
@@ -286,6 +288,7 @@ class Exchange:
         return tuple(model.name for model in visible if model.modality in route.endpoints)
 
     async def _fetch(self, need: Fetch) -> Json:
+        self._gateway.guard_fetch(self.draft.caller)
         return await self._gateway.fetcher.fetch(need, self._scope)
 
     async def _worked(self, need: Work) -> Json:

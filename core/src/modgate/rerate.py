@@ -59,4 +59,5 @@ def differences(
             currency=last.currency,
             began=row.wall,
             region=used_of(row).region,
+            regions=row.regions,
         )

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from ssl import create_default_context
 from typing import TYPE_CHECKING
 
+from modgate.api.auth import Caller
+from modgate.api.residency import may_lie
 from modgate.api.select import Backend
 from modgate.auth.attempts import Attempts
 from modgate.auth.flights import Flights
@@ -19,6 +21,7 @@ from modgate.auth.verdict import Bad, Good
 from modgate.clock import Clock
 from modgate.decoders.pool import Decoders
 from modgate.engines.supervisor import Engines
+from modgate.errors import RegionForbidden
 from modgate.fleet.fleet import FleetState
 from modgate.ledger.shipping import Shipping
 from modgate.ledger.writer import Ledger
@@ -66,7 +69,11 @@ class _Kept:
 
 @dataclass(eq=False, kw_only=True)
 class State:
-    """Everything that outlives a snapshot.  `sample`: share of requests whose trace is exported."""
+    """Everything that outlives a snapshot.
+
+    `sample`: share of requests whose trace is exported.  `lies_in`: the regions of what every
+    request leaves something in: the state directory, the spool, the store of limits.
+    """
 
     clock: Clock
     spool: Spool
@@ -82,6 +89,7 @@ class State:
     sample: float = 0.0
     admin_on_loopback: bool = False
     draining: bool = False
+    lies_in: tuple[str | None, ...] = ()
     statements: Statements = field(init=False)
     keys: Keys = field(init=False)
     _clients: dict[_Way, _Kept] = field(default_factory=dict)
@@ -120,6 +128,11 @@ class State:
         self.attempts.forget_bad()
         self.gateway().gate.cache.clear()
         self.gateway().admin_gate.cache.clear()
+
+    def guard_residency(self, caller: Caller) -> None:
+        """A caller's request is not taken in where its data may not be."""
+        if not all(may_lie(caller.policy.regions, region) for region in self.lies_in):
+            raise RegionForbidden("this gateway keeps data where this caller's may not be")
 
     def use(self, gateway: Gateway) -> None:
         """Swap the snapshot in one assignment."""

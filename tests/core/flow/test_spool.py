@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,17 @@ def test_a_file_has_no_name_and_is_gone_with_its_scope(tmp_path: Path) -> None:
     scope.close()
     scope.close()
     assert (spool.used, spool.files) == (0, 0)
+
+
+def test_a_file_has_no_name_either_where_the_disk_knows_no_nameless_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "O_TMPFILE", os.O_DIRECTORY | os.O_CREAT)  # as such a disk refuses
+    writer = Spool(tmp_path, 100).scope().writer()
+    writer.write(b"what a client sent")
+
+    assert list(tmp_path.iterdir()) == []
+    assert writer.done().read() == b"what a client sent"
 
 
 def test_a_full_spool_refuses_and_charges_nothing(tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ class Receipt:
     """Who asked for what, what was planned, what was tried, and what it cost.
 
     `units`: full name -> count, the bill.  `reserved`: full name -> count.  `admitted`: only then
-    is it in the ledger.
+    is it in the ledger.  `regions`: where it may lie; None: everywhere.
     """
 
     request_id: str
@@ -125,3 +125,4 @@ class Receipt:
     client: str = ""
     notes: Mapping[str, str] = field(default_factory=dict)
     rulings: tuple[Ruling, ...] = ()
+    regions: frozenset[str] | None = None

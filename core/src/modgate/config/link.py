@@ -113,7 +113,9 @@ class Linker:
         issuers, signing, doormen = auth.issuers(), auth.signing(), tuple(auth.doormen())
         self._problems += auth.problems
         ledger, problems = self._file.ledger, self._problems
-        sinks = linked_sinks(ledger, self._known.sinks, self._source, problems.append)
+        sinks = linked_sinks(
+            ledger, self._file.state.region, self._known.sinks, self._source, problems.append
+        )
         self._listeners()
         if self._problems:
             raise ConfigError(self._problems)

@@ -18,21 +18,37 @@ SEGMENTS_LEAST = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SinkOf:
-    """A sink of the file: `name` is its kind, with a number where there are several."""
+    """A sink of the file.
+
+    `name` is its kind, with a number where there are several.  `region`: where it stands; None:
+    on this machine, of which nothing was said.
+    """
 
     name: str
     kind: str
     config: BaseModel
+    region: str | None = None
     password: Secret | None = None
+
+
+def region_of(sink: SinkSection, here: str | None) -> str | None:
+    """Where a sink stands: a file, if nothing else is said, with the gateway."""
+    if sink.region is not None:
+        return sink.region
+    return here if sink.kind == DEFAULT.kind else ""
 
 
 def linked_sinks(
     section: LedgerSection,
+    here: str | None,
     kinds: Mapping[str, type[BaseModel]],
     source: Source,
     wrong: Callable[[Problem], None],
 ) -> tuple[SinkOf, ...]:
-    """The sinks of the file; `kinds`: the type of their keys, `wrong`: is told each mistake."""
+    """The sinks of the file; `kinds`: the type of their keys, `wrong`: is told each mistake.
+
+    `here`: where the gateway stands.
+    """
     if section.on_full == "drop-oldest" and section.max_bytes < SEGMENTS_LEAST * section.segment:
         text = "less than two segments: none could be dropped; raise it, or lower ledger.segment"
         wrong(source.problem(("ledger", "max_bytes"), text))
@@ -51,5 +67,11 @@ def linked_sinks(
             for problem in problems_of(error, source.problem, kind, path, also):
                 wrong(problem)
             continue
-        found[name] = SinkOf(name=name, kind=each.kind, config=config, password=each.password)
+        found[name] = SinkOf(
+            name=name,
+            kind=each.kind,
+            config=config,
+            region=region_of(each, here),
+            password=each.password,
+        )
     return tuple(found.values())

@@ -9,6 +9,7 @@ from modgate.api.auth import Limits, Policy, Rate
 from modgate.api.model import Model
 from modgate.config.decode import did_you_mean
 from modgate.config.lines import Path as KeyPath
+from modgate.config.link_ledger import region_of
 from modgate.config.link_limits import LimitsLinker
 from modgate.config.schema import File
 from modgate.config.schema_tenants import KeyGrant, TenantGrant, TenantSection
@@ -24,6 +25,19 @@ class Tenant:
     name: str
     policy: Policy
     keys: Mapping[str, Policy] = field(default_factory=dict)
+
+
+def places_unsaid(file: File) -> list[str]:
+    """The sections of what is somewhere else, and does not say where."""
+    found = []
+    for index, sink in enumerate(file.ledger.sink or ()):
+        if region_of(sink, None) == "":
+            found.append(f"ledger.sink.{index}")
+    if file.limits.store is not None and file.limits.store.place(None) == "":
+        found.append("limits.store")
+    if file.trace.otlp is not None and not file.trace.region:
+        found.append("trace")
+    return found
 
 
 class GrantLinker:
@@ -51,6 +65,7 @@ class GrantLinker:
     def tenant(self, name: str, grant: TenantGrant) -> Tenant:
         """A tenant of the file, or of the store."""
         path: KeyPath = ("tenant", name)
+        self._places(path, grant.regions)
         models = self._models_of(path, grant)
         policy = Policy(
             models=models,
@@ -106,6 +121,14 @@ class GrantLinker:
 
     def _standing(self) -> Sequence[str]:
         return sorted({backend.region for backend in self._file.backend})
+
+    def _places(self, path: KeyPath, regions: Sequence[str] | None) -> None:
+        """Whatever leaves this machine says where it goes, once a tenant's data may not go."""
+        if regions is None:
+            return
+        for where in places_unsaid(self._file):
+            text = f"keeps its data in {', '.join(regions) or 'no region'}, and [{where}] does not "
+            self._wrong((*path, "regions"), text + "say where it stands; give it a `region`")
 
     def _regions(
         self, path: KeyPath, regions: Iterable[str] | None, known: Sequence[str]

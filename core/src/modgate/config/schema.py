@@ -66,6 +66,9 @@ class StateSection(Section):
     directory: Path | None = Field(
         None, description="ledger, spool and keys; default $XDG_STATE_HOME/modgate"
     )
+    region: str | None = Field(
+        None, description="where this gateway stands; callers kept to others are refused"
+    )
 
 
 class AuditSection(Section):
@@ -104,9 +107,18 @@ class LimitStoreSection(Section):
     url: StoreUrl = Field(
         description="redis://HOST:PORT, rediss://..., unix:///PATH; owner:///PATH on one host"
     )
+    region: str | None = Field(
+        None, description="where it stands; callers kept to others are refused"
+    )
     password: SecretValue | None = Field(None, description="the store's password")
     deadline: Duration = Field(0.025, description="a store that is slower is done without")
     replicas: int = Field(1, ge=1, description="gateways that share, at least; more are counted")
+
+    def place(self, here: str | None) -> str | None:
+        """Where it stands: one of this host, if nothing else is said, with the gateway."""
+        if self.region is not None:
+            return self.region
+        return here if self.url.startswith("owner:") else ""
 
 
 class LimitsSection(Section):
@@ -149,6 +161,7 @@ class SpoolSection(Section):
 
     directory: Path | None = Field(None, description="default: `spool` in the state directory")
     at_most: Bytes = Field(8 << 30, description="bytes of all requests together")
+    region: str | None = Field(None, description="where its disk stands; default that of [state]")
 
 
 class DecodersSection(Section):
@@ -170,6 +183,7 @@ class FetchSection(Section):
     allow: tuple[str, ...] = Field(
         (), description='none = off; "*" = any public address; or origins such as https://host:9000'
     )
+    region: str = Field("", description="where these stand; callers kept to others fetch nothing")
 
 
 class LocalSection(Section):
@@ -193,6 +207,7 @@ class TraceSection(Section):
 
     otlp: Endpoint | None = Field(None, description="OTLP/HTTP endpoint; needs modgate[otel]")
     sample: float = Field(0.0, ge=0, le=1, description="share of new traces that are exported")
+    region: str = Field("", description="where the endpoint stands; spans may stay at home")
 
 
 class ModelSection(BaseModel):

@@ -17,6 +17,7 @@ class SinkSection(BaseModel):
     model_config = ConfigDict(frozen=True, extra="allow", arbitrary_types_allowed=True)
 
     kind: str = Field(description="`sqlite`, `postgres`, or one that a plugin brings")
+    region: str | None = Field(None, description="where it stands; rows that may not be there stay")
     password: SecretValue | None = Field(None, description="the password of its server")
 
 

@@ -11,6 +11,7 @@ from typing import Literal
 import msgspec
 
 from modgate.api.json import JsonObject
+from modgate.api.residency import sorted_regions
 from modgate.api.sink import Receipt
 from modgate.ledger.frames import Kind
 
@@ -25,7 +26,8 @@ def _version() -> int:
 class Opened(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A request's first dispatch, or (with `touched`) what it had used so far.
 
-    Units are by full name.  The bill of a request that a crash cut off is made of this.
+    Units are by full name.  The bill of a request that a crash cut off is made of this.  `regions`:
+    where what is said of it may lie; None: everywhere.
     """
 
     v: int = msgspec.field(default_factory=_version)
@@ -37,6 +39,7 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     modality: str = ""
     reserved: Mapping[str, int] = {}
     touched: Mapping[str, int] | None = None
+    regions: tuple[str, ...] | None = None
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -71,6 +74,7 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     attempts: list[JsonObject] = []
     would_refuse: str = ""
     policies: list[JsonObject] = []
+    regions: tuple[str, ...] | None = None
 
 
 class Adjusted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -95,6 +99,7 @@ class Adjusted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     currency: str = ""
     began: float = 0.0
     region: str = ""
+    regions: tuple[str, ...] | None = None
 
 
 Event = Literal[
@@ -202,6 +207,7 @@ def ended_of(receipt: Receipt) -> Ended:
         attempts=[_attempt(each) for each in receipt.attempts],
         would_refuse=receipt.notes.get("would_refuse", ""),
         policies=[each.plain() for each in receipt.rulings if each.verdict != "allow"],
+        regions=sorted_regions(receipt.regions),
     )
 
 
@@ -230,4 +236,5 @@ def crashed(opened: Opened, touched: Mapping[str, int] | None, wall: float) -> E
         reserved=dict(opened.reserved),
         exact=False,
         by="estimate",
+        regions=opened.regions,
     )

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from modgate.api.json import JsonObject
+from modgate.api.residency import may_lie
 from modgate.api.shipment import UsageRow
 from modgate.ledger.frames import Frame, Kind
 from modgate.ledger.records import Adjusted, Ended
@@ -16,13 +17,17 @@ _adjustments = msgspec.msgpack.Decoder(Adjusted)
 NOWHERE: JsonObject = {}
 
 
-def rows_of(frames: Iterable[Frame], writer: str) -> Iterator[UsageRow]:
-    """The rows of frames; what opens or anchors has none."""
+def rows_of(frames: Iterable[Frame], writer: str, region: str | None = None) -> Iterator[UsageRow]:
+    """The rows of frames that may lie in a region; what opens or anchors has none."""
     for each in frames:
         if each.kind is Kind.END:
-            yield end_row(_ends.decode(each.payload), writer)
+            end = _ends.decode(each.payload)
+            if may_lie(end.regions, region):
+                yield end_row(end, writer)
         elif each.kind is Kind.ADJUST:
-            yield adjust_row(_adjustments.decode(each.payload), writer)
+            said = _adjustments.decode(each.payload)
+            if may_lie(said.regions, region):
+                yield adjust_row(said, writer)
 
 
 def end_row(end: Ended, writer: str) -> UsageRow:

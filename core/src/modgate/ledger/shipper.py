@@ -22,7 +22,7 @@ from modgate.api.shipment import Cursor, LedgerSink, Shipment, SinkDown, UsageRo
 from modgate.clock import Clock
 from modgate.ledger.backoff import Backoff
 from modgate.ledger.disk import NOWHERE, Position
-from modgate.ledger.frames import Tampered
+from modgate.ledger.frames import Kind, Tampered
 from modgate.ledger.rows import rows_of
 from modgate.ledger.tail import Piece, Tail
 from modgate.ledger.writer import Ledger
@@ -37,6 +37,7 @@ BITE = 64  # frames that are made rows before the event loop, which all requests
 DEADLINE_S = 30.0
 CLOSE_S = 3.0
 NICE = 5
+HAVE_ROWS = (Kind.END, Kind.ADJUST)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +52,8 @@ class Lag:
 class Shipper:
     """One sink.  `make` gives a new one after each failure; `up`: it took what it was given last.
 
-    `error`: why not, without a secret.
+    `error`: why not, without a secret.  `region`: where it stands; `withheld`: rows that may not be
+    there.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Shipper:
         key: Secret,
         clock: Clock,
         *,
+        region: str | None = None,
         every_s: float = EVERY_S,
         batch_bytes: int = BATCH_BYTES,
         deadline_s: float = DEADLINE_S,
@@ -70,7 +73,8 @@ class Shipper:
         self.name = name
         self.up = False
         self.error = ""
-        self.rows = self.skipped = 0
+        self.region = region
+        self.rows = self.skipped = self.withheld = 0
         self._make = make
         self._ledger = ledger
         self._key = key
@@ -198,7 +202,7 @@ class Shipper:
         )
         rows: list[UsageRow] = []
         for at in range(0, len(piece.frames), BITE):
-            rows += rows_of(piece.frames[at : at + BITE], writer)
+            rows += rows_of(piece.frames[at : at + BITE], writer, self.region)
             await asyncio.sleep(0)
         await self._asked(sink.write(Shipment(rows=rows, cursor=cursor)))
         tail.done(piece)
@@ -207,6 +211,7 @@ class Shipper:
         self._position = behind
         self._ledger.acked[self.name] = behind.segment
         self.rows += len(rows)
+        self.withheld += sum(each.kind in HAVE_ROWS for each in piece.frames) - len(rows)
         self._works()
         if behind == self._ledger.synced:
             self._took_all()

@@ -28,9 +28,18 @@ class Shipping:
     shippers: Sequence[Shipper] = ()
 
     @classmethod
-    def of(cls, sinks: Mapping[str, Make], ledger: Ledger, key: Secret, clock: Clock) -> Shipping:
-        """Shippers to sinks by name, begun."""
-        made = [Shipper(name, make, ledger, key, clock) for name, make in sinks.items()]
+    def of(
+        cls,
+        sinks: Mapping[str, tuple[Make, str | None]],
+        ledger: Ledger,
+        key: Secret,
+        clock: Clock,
+    ) -> Shipping:
+        """Shippers to sinks by name, each with where it stands, begun."""
+        made = [
+            Shipper(name, make, ledger, key, clock, region=region)
+            for name, (make, region) in sinks.items()
+        ]
         for shipper in made:
             shipper.start()
         return cls(made)

@@ -101,21 +101,19 @@ class Ledger:
 
     def _ended_by_the_crash(self, found: Recovered) -> None:
         if found.segments and not found.closed:
-            machine = found.boot.partition("/")[0]
             self._note(
                 "recovered",
                 segment=found.number,
                 size_bytes=found.cut_bytes,
                 crashed=len(found.open),
-                rebooted=machine != self._machine,
+                rebooted=found.boot.partition("/")[0] != self._machine,
                 sync_s=self._sync_s,
                 until=found.until,
             )
         for opened, touched in found.open.values():
             self._keep(Kind.END, _encoder.encode(crashed(opened, touched, opened.wall)))
         if found.open:
-            extra = {"requests": len(found.open)}
-            log.warning("requests cut by a crash are billed", extra=extra)
+            log.warning("requests cut by a crash are billed", extra={"requests": len(found.open)})
 
     def _ask_the_anchor(self) -> None:
         try:
@@ -170,6 +168,7 @@ class Ledger:
         model: str,
         modality: str,
         reserved: Mapping[str, int],
+        regions: tuple[str, ...] | None = None,
     ) -> bool:
         """A request's first call is about to go out.  False: it must not, nothing could bill it."""
         record = Opened(
@@ -180,6 +179,7 @@ class Ledger:
             model=model,
             modality=modality,
             reserved=dict(reserved),
+            regions=regions,
         )
         return self._put(Kind.OPEN, _encoder.encode(record))
 

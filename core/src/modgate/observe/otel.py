@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from modgate.api.residency import may_lie
 from modgate.api.sink import Attempt, Receipt, Step
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ class MissingExtra(Exception):
 class Exporter:
     """Sends the spans of sampled receipts to an OTLP/HTTP endpoint; never waits, never raises."""
 
-    def __init__(self, endpoint: str) -> None:
+    def __init__(self, endpoint: str, region: str = "") -> None:
+        """`region`: where the endpoint stands."""
         try:
             from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
             from opentelemetry.sdk.resources import Resource
@@ -39,6 +41,7 @@ class Exporter:
         except ImportError:
             raise MissingExtra("tracing needs the extra modgate[otel]") from None
         url = endpoint if endpoint.endswith("/v1/traces") else f"{endpoint.rstrip('/')}/v1/traces"
+        self._region = region
         self._resource = Resource.create({"service.name": "modgate"})
         self._processor = BatchSpanProcessor(
             OTLPSpanExporter(endpoint=url, timeout=EXPORT_S),
@@ -48,7 +51,7 @@ class Exporter:
 
     def observe(self, receipt: Receipt) -> None:
         """Queue the spans of a sampled receipt."""
-        if receipt.sampled:
+        if receipt.sampled and may_lie(receipt.regions, self._region):
             for span in self.spans(receipt):
                 self._processor.on_end(span)
 

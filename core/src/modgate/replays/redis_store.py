@@ -34,10 +34,14 @@ return false
 
 
 class RedisReplays:
-    """Records behind a client that somebody else closes; `deadline_s`: of every step."""
+    """Records behind a client that somebody else closes.
 
-    def __init__(self, client: Redis, deadline_s: float) -> None:
+    `deadline_s`: of every step.  `region`: where it stands.
+    """
+
+    def __init__(self, client: Redis, deadline_s: float, region: str = "") -> None:
         self._client = client
+        self.region = region
         self._script = client.register_script(SCRIPT)
         self._deadline_s = deadline_s
 

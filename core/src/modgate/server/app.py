@@ -121,10 +121,7 @@ class App:
         file, root = made.linked.file, files.path
         clock = SystemClock()
         spool = Spool(file.spool.directory or root / "spool", file.spool.at_most)
-        try:
-            exporter = Exporter(file.trace.otlp) if file.trace.otlp else None
-        except MissingExtra as error:
-            raise ConfigError([Problem(message=str(error), path="trace.otlp")]) from None
+        exporter = _exporter(made)
         ledger = open_ledger(made, files, clock)
         store = file.limits.store
         shared = replays = None
@@ -133,7 +130,7 @@ class App:
             shared = _shared(kept, clock)
             shared.deadline_s, shared.replicas = store.deadline, store.replicas
             if isinstance(kept, RedisStore):
-                replays = RedisReplays(kept.client, store.deadline)
+                replays = RedisReplays(kept.client, store.deadline, store.place(None) or "")
         counted = LimitState(offset_s=clock.wall() - clock.now())
         if shared is not None:
             counted.levels, counted.shared, counted.name = shared, True, shared.name
@@ -161,6 +158,7 @@ class App:
             sample=file.trace.sample,
         )
         state.keys = _keys(made, replays, clock)
+        state.lies_in = _lies_in(made)
         state.observer.start()
         if shared is not None:
             shared.now_ms = lambda: counted.ms(clock.now())
@@ -336,6 +334,23 @@ def _limit_store(url: str, password: Secret | None, clock: Clock) -> RedisStore 
         return RedisStore(url, password)
     except (MissingRedis, ValueError) as error:
         raise ConfigError([Problem(message=str(error), path="limits.store.url")]) from None
+
+
+def _exporter(made: Plan) -> Exporter | None:
+    """Where traces go; ConfigError without the extra."""
+    trace = made.linked.file.trace
+    try:
+        return Exporter(trace.otlp, trace.region) if trace.otlp else None
+    except MissingExtra as error:
+        raise ConfigError([Problem(message=str(error), path="trace.otlp")]) from None
+
+
+def _lies_in(made: Plan) -> tuple[str | None, ...]:
+    """Where every request leaves something."""
+    file = made.linked.file
+    here, store = file.state.region, file.limits.store
+    spool = file.spool.region if file.spool.region is not None else here
+    return (here, spool) if store is None else (here, spool, store.place(here))
 
 
 def _keys(made: Plan, shared: RedisReplays | None, clock: Clock) -> Keys:

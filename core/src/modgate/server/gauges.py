@@ -107,6 +107,12 @@ def _register_sinks(state: State) -> None:
         "sink",
     )
     registry.gauge(
+        "modgate_ledger_sink_withheld_rows",
+        "rows that may not lie where the sink stands, since the start",
+        each(lambda shipper: shipper.withheld),
+        "sink",
+    )
+    registry.gauge(
         "modgate_ledger_sink_lag_frames",
         "frames that the sink does not have yet",
         each(lambda shipper: shipper.lag.frames),

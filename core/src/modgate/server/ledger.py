@@ -21,7 +21,7 @@ from modgate.state import State
 def open_shipping(made: Plan, files: StateDirectory, state: State) -> Shipping:
     """Shippers to the sinks of the file; ConfigError for one that this machine cannot have."""
     key = made.linked.file.ledger.key or files.kept("ledger-key")
-    sinks: dict[str, Callable[[], LedgerSink]] = {}
+    sinks: dict[str, tuple[Callable[[], LedgerSink], str | None]] = {}
     for each in made.linked.sinks:
         make = partial(
             made.loaded.sinks[each.kind], each.config, folder=files.path, password=each.password
@@ -30,7 +30,7 @@ def open_shipping(made: Plan, files: StateDirectory, state: State) -> Shipping:
             make()
         except ValueError as error:
             raise ConfigError([Problem(message=str(error), path="ledger.sink")]) from None
-        sinks[each.name] = make
+        sinks[each.name] = make, each.region
     return Shipping.of(sinks, state.ledger, key, state.clock)
 
 
