@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from modgate.api.engine import LocalEngine
 from modgate.api.model import Model
 from modgate.api.select import Backend
+from modgate.engines.supervisor import EngineSpec
 from modgate.host.load import Loaded
 
 LOCAL_GROUP = "local"
@@ -49,3 +52,20 @@ def local_backend(kind: type[LocalEngine], socket: str) -> Backend:
         group=LOCAL_GROUP,
         local=True,
     )
+
+
+def engine_specs(
+    loaded: Loaded, kinds: Sequence[type[LocalEngine]], slots: int | None, data: Path
+) -> list[EngineSpec]:
+    """What runs as children, with the processor shared by `slots` calls at once."""
+    cores = os.cpu_count() or 1
+    return [
+        EngineSpec(
+            name=kind.model,
+            engine=f"{kind.__module__}:{kind.__qualname__}",
+            version=loaded.owners[kind.modality].version,
+            data=data,
+            threads=max(1, cores // (slots or cores)),
+        )
+        for kind in kinds
+    ]

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 
 from modgate.api.auth import Caller
+from modgate.api.discover import Lookout
 from modgate.api.model import Model
 from modgate.api.residency import may_lie, sorted_regions
 from modgate.api.secret import Secret
@@ -38,7 +39,8 @@ from modgate.config.lines import Path as KeyPath
 from modgate.config.link import Known, Linked, Linker, validator
 from modgate.config.schema import File
 from modgate.config.show import Row, effective
-from modgate.demo import LOCAL_GROUP, demo_models, local_backend, local_engines
+from modgate.demo import LOCAL_GROUP, demo_models, engine_specs, local_backend, local_engines
+from modgate.discover import kinds
 from modgate.dispatch import Dispatch
 from modgate.draft import Draft
 from modgate.engines.supervisor import EngineSpec
@@ -133,6 +135,8 @@ class Gateway:
     created: int
     trusted_proxies: tuple[str, ...]
     drain_s: float
+    declared: tuple[Backend, ...]
+    lookouts: tuple[Lookout, ...]
     policies: Policies
     engines: tuple[EngineSpec, ...] = ()
 
@@ -177,7 +181,7 @@ def plan(
     try:
         host = Host(import_plugins(found, names, extra))
         checked = validator(file, source, problems)
-        loaded = load(host, checked, built_in(), shipping.built_in())
+        loaded = load(host, checked, built_in(), shipping.built_in(), kinds.built_in())
     except PluginError as error:
         if not problems:
             raise
@@ -192,6 +196,7 @@ def plan(
         policies={name: kind for name, (_, kind) in loaded.policies.items()},
         sinks={name: kind.config_type for name, kind in loaded.sinks.items()},
         authenticators={name: kind for name, (_, kind) in loaded.authenticators.items()},
+        discoverers={name: kind.config_type for name, kind in loaded.discoverers.items()},
         local={} if path is not None else demo_models(loaded, file.local.only),
     )
     keys = _opened(file, source, problems)
@@ -272,7 +277,8 @@ def _key_files(file: File) -> list[KeyFile]:
 def build(made: Plan, state: State, *, data: Path, who: Roster, pepper: Secret) -> Gateway:
     """The snapshot of a plan over the State; `who`: may call."""
     linked, loaded, file = made.linked, made.loaded, made.linked.file
-    models, backends, engines = _with_local(made, state, data)
+    models, declared, engines = _with_local(made, state, data)
+    backends = state.members.of(declared, linked.lookouts)
     timeouts = _timeouts(linked)
     fleet = Fleet(
         backends,
@@ -315,6 +321,8 @@ def build(made: Plan, state: State, *, data: Path, who: Roster, pepper: Secret) 
         created=int(state.clock.wall()),
         trusted_proxies=file.listen.trusted_proxies,
         drain_s=file.timeouts.drain,
+        declared=tuple(declared),
+        lookouts=linked.lookouts,
         policies=build_policies(linked.policies, loaded.policies, models, linked.targets),
         engines=tuple(engines),
     )
@@ -380,20 +388,10 @@ def _with_local(
     """The file's models and backends; on the fileless start those of the local engines."""
     models = list(made.linked.models.values())
     backends = list(made.linked.backends)
-    engines: list[EngineSpec] = []
     if not made.demo:
-        return models, backends, engines
-    cores = os.cpu_count() or 1
-    threads = max(1, cores // (made.linked.file.local.slots or cores))
+        return models, backends, []
+    local = made.linked.file.local
+    found = list(local_engines(made.loaded, local.only))
     models += made.known.local.values()
-    for kind in local_engines(made.loaded, made.linked.file.local.only):
-        spec = EngineSpec(
-            name=kind.model,
-            engine=f"{kind.__module__}:{kind.__qualname__}",
-            version=made.loaded.owners[kind.modality].version,
-            data=data,
-            threads=threads,
-        )
-        engines.append(spec)
-        backends.append(local_backend(kind, state.engines.socket_of(kind.model)))
-    return models, backends, engines
+    backends += [local_backend(kind, state.engines.socket_of(kind.model)) for kind in found]
+    return models, backends, engine_specs(made.loaded, found, local.slots, data)

@@ -12,6 +12,7 @@ import pluggy
 
 from modgate.api.authenticator import AnyAuthenticator
 from modgate.api.dialect import Dialect
+from modgate.api.discover import AnyDiscoverer
 from modgate.api.engine import LocalEngine
 from modgate.api.modality import AnyModality
 from modgate.api.policy import AnyPolicy
@@ -117,6 +118,21 @@ def modgate_authenticators() -> Sequence[type[AnyAuthenticator]]:
     Arguments: none.
     Answer: classes with a unique `name`.
     Obligations: `authenticate` is pure and does no I/O; what it must ask it yields as a Lookup.
+    Since: 0.1.
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def modgate_discoverers() -> Sequence[type[AnyDiscoverer]]:
+    """How engines are found, besides `dns`, `file` and `kubernetes`.
+
+    When: after the authenticators; a class is built for every `[[discover]]` whose `kind` is its
+    name, and again when it broke.
+    Arguments: none.
+    Answer: classes with a unique `name`.
+    Obligations: `discover` is a generator that does no I/O; what it must ask it yields, and each of
+    its rounds waits for something.
     Since: 0.1.
     """
     raise NotImplementedError

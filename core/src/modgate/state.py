@@ -27,6 +27,7 @@ from modgate.ledger.shipping import Shipping
 from modgate.ledger.writer import Ledger
 from modgate.limits.shared import Miss, Shared
 from modgate.limits.state import LimitState
+from modgate.members import Members
 from modgate.observe.observer import Observer
 from modgate.once import Keys, Terms
 from modgate.replays.memory import MemoryReplays
@@ -35,6 +36,7 @@ from modgate.statements import Statements
 from modgate.upstream import documents
 from modgate.upstream.client import Client
 from modgate.upstream.fetch import Fetcher
+from modgate.upstream.world import World
 
 if TYPE_CHECKING:
     from modgate.auth.keysets import KeySets
@@ -92,6 +94,8 @@ class State:
     lies_in: tuple[str | None, ...] = ()
     statements: Statements = field(init=False)
     keys: Keys = field(init=False)
+    members: Members = field(init=False)
+    world: World = field(default_factory=World)
     _clients: dict[_Way, _Kept] = field(default_factory=dict)
     _fetchers: dict[tuple[str, ...], Fetcher] = field(default_factory=dict)
     _live: set[Exchange] = field(default_factory=set)
@@ -109,6 +113,13 @@ class State:
         self.statements = Statements(self.ledger.directory, self.clock.wall)
         self.observer.also(self.statements.recent.observe)
         self.keys = Keys(MemoryReplays(self.clock.now), None, Terms())
+        self.members = Members(world=self.world, clock=self.clock, changed=self.members_changed)
+
+    def members_changed(self) -> None:
+        """Engines were found or lost: the snapshot of the moment sends its calls accordingly."""
+        if self._gateway is not None:
+            gateway = self._gateway
+            gateway.dispatch.use(self.members.of(gateway.declared, gateway.lookouts))
 
     def gateway(self) -> Gateway:
         """The snapshot of the moment."""
@@ -233,6 +244,8 @@ class State:
         """Close everything, the ledger last, and then ship what is left of it."""
         if self._gateway is not None:
             await self._gateway.close()
+        await self.members.close()
+        self.world.close()
         for kept in self._clients.values():
             await kept.client.close()
         self._clients.clear()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import Sequence
 
@@ -11,6 +12,7 @@ from rigs.wired import OK, Start, saying
 from yarl import URL
 
 from modgate.errors import UpstreamFailed, UpstreamTimedOut
+from modgate.upstream.connection import KEEP_ALIVE, Connection
 from modgate.upstream.dialer import Dialer
 from modgate.upstream.pool import Pool
 
@@ -127,3 +129,17 @@ async def test_a_name_without_an_address_is_asked_again() -> None:
 
     assert book.asked == 2
     assert not pool.live
+
+
+async def test_a_connection_asks_whether_its_engine_is_still_there(start: Start) -> None:
+    engine = await start(saying(OK))
+    connection = Connection(lambda each: None, lambda each: None)
+    await Dialer(URL(engine.url)).dial(connection)
+    assert connection._transport is not None
+    sock = connection._transport.get_extra_info("socket")
+    said = [sock.getsockopt(socket.IPPROTO_TCP, getattr(socket, name)) for name, _ in KEEP_ALIVE]
+    alive = sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+    connection.abort()
+
+    assert alive == 1
+    assert said == [30, 10, 3, 60_000]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
+from urllib.parse import urlsplit
 
 from modgate.api.secret import Secret
 from modgate.units import Units
@@ -76,3 +77,21 @@ class Served:
     asked: str
     model: str
     name: str
+
+
+def base_url(text: str) -> str:
+    """What is wrong with an engine's URL, to which paths are put; '' when nothing is."""
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        return f"is no URL: {error}"
+    if parts.scheme not in ("http", "https") or "@" in text:
+        return "must begin with http:// or https://, without a user; a key goes into 'key'"
+    if not host:
+        return "names no host"
+    if len(text.split()) != 1 or text != text.strip():
+        return "has a space in it"
+    if "?" in text or "#" in text:
+        return "paths are put behind it: leave out what begins with '?' or '#'"
+    return ""

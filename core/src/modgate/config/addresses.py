@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
 from modgate.api.json import Json
 from modgate.api.secret import without_password
+from modgate.api.select import base_url
 
 PORTS = 1 << 16
 _ADDRESS = re.compile(r"(?:\[(?P<six>[^\[\]]+)\]|(?P<name>[A-Za-z0-9._-]+)):(?P<port>[0-9]{1,5})")
@@ -68,24 +69,6 @@ def host_port(value: Json) -> HostPort:
     except ValueError:
         raise ValueError(f"'{found['six'] or found['name']}' is no IP address") from None
     return HostPort(found["name"], port)
-
-
-def base_url(text: str) -> str:
-    """What is wrong with an engine's URL, to which paths are put; '' when nothing is."""
-    try:
-        parts = urlsplit(text)
-        host, _ = parts.hostname, parts.port
-    except ValueError as error:
-        return f"is no URL: {error}"
-    if parts.scheme not in ("http", "https") or "@" in text:
-        return "must begin with http:// or https://, without a user; a key goes into 'key'"
-    if not host:
-        return "names no host"
-    if len(text.split()) != 1 or text != text.strip():
-        return "has a space in it"
-    if "?" in text or "#" in text:
-        return "paths are put behind it: leave out what begins with '?' or '#'"
-    return ""
 
 
 def _network(text: str) -> str:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from ssl import create_default_context
 from typing import get_args
 
 from pydantic import BaseModel, ValidationError
 
 from modgate.api.authenticator import AnyAuthenticator, Doorman
+from modgate.api.discover import Lookout
 from modgate.api.issuer import Issuer, Signing
 from modgate.api.json import JsonObject
 from modgate.api.modality import AnyModality
@@ -20,14 +20,14 @@ from modgate.api.model import Model, ModelFacts
 from modgate.api.policy import AnyPolicy, Mandate
 from modgate.api.price import Book
 from modgate.api.select import PHASES, Backend, Target
-from modgate.config.addresses import base_url
 from modgate.config.decode import Source, did_you_mean, problems_of
 from modgate.config.link_auth import AuthLinker
+from modgate.config.link_engines import EnginesLinker
 from modgate.config.link_ledger import SinkOf, linked_sinks
 from modgate.config.link_policies import PoliciesLinker
 from modgate.config.link_prices import PricesLinker
 from modgate.config.link_tenants import GrantLinker, Tenant
-from modgate.config.schema import BackendSection, File, ModelSection
+from modgate.config.schema import File, ModelSection
 from modgate.config.values import TargetText
 from modgate.errors import ConfigError, Problem
 from modgate.units import UnitTable
@@ -50,6 +50,7 @@ class Known:
     authenticators: Mapping[str, type[AnyAuthenticator]] = field(default_factory=dict)
     local: Mapping[str, Model] = field(default_factory=dict)
     sinks: Mapping[str, type[BaseModel]] = field(default_factory=dict)
+    discoverers: Mapping[str, type[BaseModel]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +69,7 @@ class Linked:
     books: tuple[Book, ...] = ()
     policies: tuple[Mandate, ...] = ()
     sinks: tuple[SinkOf, ...] = ()
+    lookouts: tuple[Lookout, ...] = ()
 
 
 class Linker:
@@ -91,12 +93,11 @@ class Linker:
     def link(self) -> Linked:
         """All of it."""
         models = self._models()
-        backends = [
-            made
-            for index, section in enumerate(self._file.backend)
-            if (made := self._backend(index, section, models)) is not None
-        ]
-        self._identities(backends)
+        engines = EnginesLinker(
+            self._file, self._source, self._known, models, self._wrong, self._missing
+        )
+        backends, lookouts = engines.backends(), engines.lookouts()
+        self._problems += engines.problems
         grants = self.grants(models)
         tenants = tuple(grants.tenant(*item) for item in self._file.tenant.items())
         for name, section in self._file.tenant.items():
@@ -122,7 +123,8 @@ class Linker:
         return Linked(
             file=self._file,
             models=models,
-            backends=tuple(backends),
+            backends=backends,
+            lookouts=lookouts,
             tenants=tenants,
             deadlines=deadlines,
             targets=targets,
@@ -217,65 +219,6 @@ class Linker:
             if model is None or model.modality != marks[0][1]:
                 text = f"'{value}' is no {marks[0][1]} model{did_you_mean(value, models)}"
                 self._missing((*path, field_name), text, "model", value)
-
-    def _backend(
-        self, index: int, section: BackendSection, models: Mapping[str, Model]
-    ) -> Backend | None:
-        path = ("backend", index)
-        if reason := base_url(section.url):
-            self._wrong((*path, "url"), reason)
-        if not section.serves:
-            text = """names no model: write serves = { our-name = "engine's name" }"""
-            self._wrong((*path, "serves"), text)
-        families = set(self._known.families)
-        for name in section.serves:
-            model = models.get(name)
-            if model is None:
-                declared = self._file.model.get(name)
-                text = f"no [model.{name}]{did_you_mean(name, models)}"
-                if declared is not None:
-                    text = f"its modality is not enabled; add [plugin.{declared.modality}]"
-                self._missing((*path, "serves", name), text, "model", name)
-            elif (model.modality, section.family) not in families:
-                spoken = sorted(f for m, f in families if m == model.modality)
-                text = f"no dialect of {model.modality} for '{section.family}'; known: {spoken}"
-                self._wrong((*path, "family"), text)
-        return Backend(
-            name=section.name,
-            family=section.family,
-            url=section.url,
-            serves=section.serves,
-            region=section.region,
-            hardware=section.hardware,
-            slots=section.slots,
-            offers={kind: frozenset(values) for kind, values in section.offers.items()},
-            key=section.key,
-            sign=section.sign,
-            ca=self._ca((*path, "ca"), section),
-        )
-
-    def _ca(self, path: tuple[str | int, ...], section: BackendSection) -> str:
-        if section.ca is None:
-            return ""
-        if not section.url.startswith("https://"):
-            self._wrong(path, "is for an https url")
-        try:
-            create_default_context(cafile=section.ca)
-        except OSError as error:  # SSLError is one, too
-            self._wrong(path, f"{section.ca} holds no certificates: {error.strerror or error}")
-        return str(section.ca)
-
-    def _identities(self, backends: list[Backend]) -> None:
-        seen: dict[str, str] = {}
-        names: set[str] = set()
-        for index, backend in enumerate(backends):
-            if backend.name in names:
-                self._wrong(("backend", index, "name"), f"'{backend.name}' is used twice")
-            names.add(backend.name)
-            other = seen.setdefault(backend.identity, backend.name)
-            if other != backend.name:
-                text = f"is the same engine as '{other}'; name all models in one 'serves'"
-                self._wrong(("backend", index, "url"), text)
 
     def _peppered(self, path: tuple[str, ...]) -> None:
         """A file of keys is read under a pepper."""

@@ -108,8 +108,8 @@ class AuthLinker:
     def signing(self) -> Signing | None:
         """How calls are signed."""
         section = self._file.auth.sign
-        for index, backend in enumerate(self._file.backend):
-            path = ("backend", index, "sign")
+        for at, backend in self._file.engines:
+            path = (*at, "sign")
             if backend.sign and section is None:
                 text = 'needs a key to sign with: add [auth.sign] issuer = "..." and keys = [...]'
                 self._missing(path, text, "auth", "sign")

@@ -56,7 +56,7 @@ class PricesLinker:
         self._file = file
         self._wrong = wrong
         self._missing = missing
-        regions = {backend.region for backend in file.backend}
+        regions = {each.region for _, each in file.engines}
         self._names = Names(
             known={
                 "model": file.model,

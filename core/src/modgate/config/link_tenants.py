@@ -120,7 +120,7 @@ class GrantLinker:
         return frozenset(fitting if grant.models is None else fitting & set(grant.models))
 
     def _standing(self) -> Sequence[str]:
-        return sorted({backend.region for backend in self._file.backend})
+        return sorted({each.region for _, each in self._file.engines})
 
     def _places(self, path: KeyPath, regions: Sequence[str] | None) -> None:
         """Whatever leaves this machine says where it goes, once a tenant's data may not go."""

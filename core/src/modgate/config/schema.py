@@ -219,11 +219,9 @@ class ModelSection(BaseModel):
     aliases: tuple[str, ...] = Field((), description="other names for it")
 
 
-class BackendSection(Section):
-    """One engine."""
+class EngineFields(BaseModel):
+    """What is said of an engine, or of all that one discoverer finds."""
 
-    name: str = Field(description="its name in logs, metrics and receipts")
-    url: str = Field(description="http or https address of the engine")
     family: str = Field("home", description="the engine's dialect")
     region: str = Field("", description="where it stands, for residency")
     hardware: str = Field("", description="hardware class")
@@ -239,8 +237,28 @@ class BackendSection(Section):
     offers: dict[str, tuple[str, ...]] = Field(
         {}, description="what calls may require of it: voices, languages"
     )
+
+
+class BackendSection(EngineFields, Section):
+    """One engine."""
+
+    name: str = Field(description="its name in logs, metrics and receipts")
+    url: str = Field(description="http or https address of the engine")
     cost_per_hour: MoneyValue | None = Field(
         None, description='what it costs to have, as "2.50 EUR"; `modgate cost` shares it out'
+    )
+
+
+class DiscoverSection(EngineFields):
+    """Engines that are found while the gateway runs; all other keys are its kind's own."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", arbitrary_types_allowed=True)
+
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9._-]{1,63}$", description="what the names of its engines begin with"
+    )
+    kind: str = Field(
+        description="how they are found: `dns`, `file`, `kubernetes`, or a kind of a plugin"
     )
 
 
@@ -314,11 +332,21 @@ class File(Section):
         {}, description="targets: class, modality, phase"
     )
     backend: tuple[BackendSection, ...] = Field((), description="engines")
+    discover: tuple[DiscoverSection, ...] = Field(
+        (), description="engines that are found while the gateway runs"
+    )
     policy: dict[str, PolicySection] = Field(
         {}, description="policies, asked in the order in which they stand here"
     )
     tenant: dict[str, TenantSection] = Field({}, description="tenants by name")
     price: dict[str, PriceSection] = Field({}, description="price books by name")
+
+    @property
+    def engines(self) -> tuple[tuple[tuple[str, int], EngineFields], ...]:
+        """Every section that says something of engines, and where it stands."""
+        listed = [(("backend", at), each) for at, each in enumerate(self.backend)]
+        found = [(("discover", at), each) for at, each in enumerate(self.discover)]
+        return (*listed, *found)
 
     def static_changes(self, started: File) -> tuple[str, ...]:
         """What is read at the start only and is not as it was then."""

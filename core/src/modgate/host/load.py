@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from modgate import hookspecs
 from modgate.api.authenticator import AnyAuthenticator, Authenticator
 from modgate.api.dialect import Dialect
+from modgate.api.discover import AnyDiscoverer, Discoverer
 from modgate.api.engine import LocalEngine
 from modgate.api.modality import AnyModality, Endpoint, Modality
 from modgate.api.policy import AnyPolicy, PlanPolicy
@@ -48,6 +49,7 @@ class Loaded:
     authenticators: Mapping[str, tuple[Origin, type[AnyAuthenticator]]] = field(
         default_factory=dict
     )
+    discoverers: Mapping[str, type[AnyDiscoverer]] = field(default_factory=dict)
 
 
 def import_plugins(
@@ -111,8 +113,9 @@ def load(
     validate: Validate,
     surfaces: Mapping[str, Surface],
     sinks: Mapping[str, type[LedgerSink]] | None = None,
+    discoverers: Mapping[str, type[AnyDiscoverer]] | None = None,
 ) -> Loaded:
-    """Ask, build and check; `surfaces`, `sinks`: those of the core.
+    """Ask, build and check; `surfaces`, `sinks`, `discoverers`: those of the core.
 
     `validate(plugin, type)` gives the plugin's own section as its type.
     """
@@ -154,6 +157,7 @@ def load(
         policies=_policies(host),
         sinks=_sinks(host, sinks or {}),
         authenticators=_authenticators(host),
+        discoverers=_discoverers(host, discoverers or {}),
     )
 
 
@@ -234,6 +238,19 @@ def _authenticators(host: Host) -> dict[str, tuple[Origin, type[AnyAuthenticator
         _declares(origin, kind, "name", "config_type")
         _unique(origin, "authenticator", kind.name, found)
         found[kind.name] = origin, kind
+    return found
+
+
+def _discoverers(
+    host: Host, built_in: Mapping[str, type[AnyDiscoverer]]
+) -> dict[str, type[AnyDiscoverer]]:
+    found = dict(built_in)
+    for origin, kind in host.ask("modgate_discoverers"):
+        if not issubclass(kind, Discoverer):
+            raise PluginError(str(origin), f"{kind.__name__} is not a Discoverer")
+        _declares(origin, kind, "name", "config_type")
+        _unique(origin, "discoverer", kind.name, found)
+        found[kind.name] = kind
     return found
 
 

@@ -178,6 +178,7 @@ class App:
             self.tenancy.use(made, found)
             self.state.engines.use(gateway.engines)
             self._swap(gateway, found)
+            await self.state.members.use(gateway.lookouts, made.loaded.discoverers)
 
     def _hold(self, found: Roster) -> None:
         """Swap in who may call; engines, queues, limits and all else are the same."""

@@ -47,7 +47,25 @@ def register(state: State) -> None:
         "decoder processes killed since the start",
         lambda: one(state.decoders.counters.kills),
     )
+    _register_discovery(state)
     _by_snapshot(state)
+
+
+def _register_discovery(state: State) -> None:
+    """Discoverers: how many engines each knows, and since when it knows nothing new."""
+    registry = state.observer.registry
+    registry.gauge(
+        "modgate_discovered_backends",
+        "engines that a discoverer found",
+        lambda: {(each.lookout.name,): len(each.instances) for each in state.members.sources},
+        "discover",
+    )
+    registry.gauge(
+        "modgate_discovery_stale_seconds",
+        "seconds since a discoverer could say what engines there are; 0 while it can",
+        lambda: {(each.lookout.name,): each.stale_s for each in state.members.sources},
+        "discover",
+    )
 
 
 def _by_snapshot(state: State) -> None:

@@ -11,8 +11,12 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 if TYPE_CHECKING:
     from modgate.upstream.answer import Answer
 
-# An engine whose machine vanished is found within a minute, also where a deadline is longer.
-KEEP_ALIVE = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
+# An engine whose machine vanished is found within a minute, also where a deadline is longer: by
+# probes while nothing is said, and by the user timeout (milliseconds) once something was sent.
+KEEP_ALIVE = (
+    *(("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)),
+    ("TCP_USER_TIMEOUT", 60_000),
+)
 _NEWS = select.POLLIN | select.POLLERR | select.POLLHUP
 
 

@@ -1,0 +1,153 @@
+"""Linking engines: those of the file, and what those have in common that a discoverer finds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from ssl import create_default_context
+from typing import Protocol
+
+from pydantic import BaseModel, ValidationError
+
+from modgate.api.discover import Lookout
+from modgate.api.model import Model
+from modgate.api.select import Backend, base_url
+from modgate.config.decode import Source, did_you_mean, problems_of
+from modgate.config.lines import Path
+from modgate.config.schema import DiscoverSection, EngineFields, File
+from modgate.errors import Problem
+
+
+class Brought(Protocol):
+    """What plugins brought, as far as engines are concerned."""
+
+    @property
+    def families(self) -> Iterable[tuple[str, str]]:
+        """Modality and family of every dialect."""
+        ...
+
+    @property
+    def discoverers(self) -> Mapping[str, type[BaseModel]]:
+        """The type of their keys, by kind."""
+        ...
+
+
+class EnginesLinker:
+    """Links `[[backend]]` and `[[discover]]`; mistakes are told, those of a kind's keys kept."""
+
+    def __init__(
+        self,
+        file: File,
+        source: Source,
+        brought: Brought,
+        models: Mapping[str, Model],
+        wrong: Callable[[Path, str], None],
+        missing: Callable[..., None],
+    ) -> None:
+        self._file = file
+        self._source = source
+        self._families = set(brought.families)
+        self._kinds = brought.discoverers
+        self._models = models
+        self._wrong = wrong
+        self._missing = missing
+        self.problems: list[Problem] = []
+
+    def backends(self) -> tuple[Backend, ...]:
+        """The engines that the file names."""
+        found = []
+        for index, section in enumerate(self._file.backend):
+            path = ("backend", index)
+            if reason := base_url(section.url):
+                self._wrong((*path, "url"), reason)
+            https = section.url.startswith("https://")
+            found.append(self._engine(path, section, section.name, section.url, https))
+        self._identities(found)
+        return tuple(found)
+
+    def lookouts(self) -> tuple[Lookout, ...]:
+        """The discoverers that are put to work."""
+        found: dict[str, Lookout] = {}
+        for index, section in enumerate(self._file.discover):
+            path = ("discover", index)
+            if section.name in found:
+                self._wrong((*path, "name"), f"'{section.name}' is used twice")
+            config = self._config(path, section)
+            https = getattr(config, "scheme", "https") == "https"
+            template = self._engine(path, section, section.name, "", https)
+            if config is not None:
+                found[section.name] = Lookout(
+                    name=section.name, kind=section.kind, config=config, template=template
+                )
+        return tuple(found.values())
+
+    def _config(self, path: Path, section: DiscoverSection) -> BaseModel | None:
+        kind = self._kinds.get(section.kind)
+        if kind is None:
+            text = f"no discoverer '{section.kind}'{did_you_mean(section.kind, self._kinds)}"
+            text += f"; known: {', '.join(sorted(self._kinds))}"
+            self._missing((*path, "kind"), text, "plugin")
+            return None
+        try:
+            return kind.model_validate(section.model_extra or {})
+        except ValidationError as error:
+            also = DiscoverSection.model_fields
+            self.problems += problems_of(error, self._source.problem, kind, path, also)
+            return None
+
+    def _engine(
+        self, path: Path, section: EngineFields, name: str, url: str, https: bool
+    ) -> Backend:
+        if not section.serves:
+            text = """names no model: write serves = { our-name = "engine's name" }"""
+            self._wrong((*path, "serves"), text)
+        for model in section.serves:
+            self._serves(path, section, model)
+        return Backend(
+            name=name,
+            family=section.family,
+            url=url,
+            serves=section.serves,
+            region=section.region,
+            hardware=section.hardware,
+            slots=section.slots,
+            offers={kind: frozenset(values) for kind, values in section.offers.items()},
+            key=section.key,
+            sign=section.sign,
+            ca=self._ca((*path, "ca"), section, https),
+        )
+
+    def _serves(self, path: Path, section: EngineFields, name: str) -> None:
+        model = self._models.get(name)
+        if model is None:
+            declared = self._file.model.get(name)
+            text = f"no [model.{name}]{did_you_mean(name, self._models)}"
+            if declared is not None:
+                text = f"its modality is not enabled; add [plugin.{declared.modality}]"
+            self._missing((*path, "serves", name), text, "model", name)
+        elif (model.modality, section.family) not in self._families:
+            spoken = sorted(f for m, f in self._families if m == model.modality)
+            text = f"no dialect of {model.modality} for '{section.family}'; known: {spoken}"
+            self._wrong((*path, "family"), text)
+
+    def _ca(self, path: Path, section: EngineFields, https: bool) -> str:
+        if section.ca is None:
+            return ""
+        if not https:
+            self._wrong(path, "is for an https url")
+        try:
+            create_default_context(cafile=section.ca)
+        except OSError as error:  # SSLError is one, too
+            self._wrong(path, f"{section.ca} holds no certificates: {error.strerror or error}")
+        return str(section.ca)
+
+    def _identities(self, backends: list[Backend]) -> None:
+        seen: dict[str, str] = {}
+        names: set[str] = set()
+        for index, backend in enumerate(backends):
+            if backend.name in names:
+                self._wrong(("backend", index, "name"), f"'{backend.name}' is used twice")
+            names.add(backend.name)
+            other = seen.setdefault(backend.identity, backend.name)
+            if other != backend.name:
+                text = f"is the same engine as '{other}'; name all models in one 'serves'"
+                self._wrong(("backend", index, "url"), text)

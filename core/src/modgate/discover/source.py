@@ -1,0 +1,197 @@
+"""One discoverer at work: a task that asks the world what its generator wants."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Protocol
+
+from modgate.api.authenticator import Document
+from modgate.api.discover import (
+    AnyDiscoverer,
+    Away,
+    Found,
+    Get,
+    Instance,
+    Line,
+    Lookout,
+    Lost,
+    More,
+    Names,
+    Pause,
+    Read,
+    Resolve,
+    Told,
+    Want,
+    Watch,
+)
+from modgate.clock import Clock
+from modgate.kit.finding import backoff_s
+
+log = logging.getLogger(__name__)
+
+INSTANCES_AT_MOST = 4096
+
+
+class Asked(Protocol):
+    """The world that is asked; a failure is an Away."""
+
+    async def read(self, want: Read) -> Document:
+        """A file."""
+        ...
+
+    async def get(self, want: Get) -> Document:
+        """A document."""
+        ...
+
+    async def watch(self, want: Watch) -> tuple[Document | Line, AsyncIterator[bytes]]:
+        """A reply's head, and its lines."""
+        ...
+
+    async def resolve(self, want: Resolve) -> Names:
+        """What a name leads to."""
+        ...
+
+
+class Source:
+    """Runs one discoverer until it is closed.
+
+    `changed()` is called when its engines are others.  They stay as they are for as long as it
+    cannot say what they are, or breaks.
+    """
+
+    def __init__(
+        self,
+        lookout: Lookout,
+        make: Callable[[], AnyDiscoverer],
+        world: Asked,
+        clock: Clock,
+        changed: Callable[[], None],
+    ) -> None:
+        self.lookout = lookout
+        self.instances: Sequence[Instance] = ()
+        self.known = False
+        self._make = make
+        self._world = world
+        self._clock = clock
+        self._changed = changed
+        self._fresh_at = clock.now()
+        self._lost = False
+        self._lines: AsyncIterator[bytes] | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin."""
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    @property
+    def stale_s(self) -> float:
+        """For how long it could not say what engines there are; 0 while it can."""
+        return self._clock.now() - self._fresh_at if self._lost or not self.known else 0.0
+
+    async def _run(self) -> None:
+        """Run it, and again when it breaks: that is its author's fault and no reason to go on
+        without engines.
+        """
+        tries = 0
+        while True:
+            try:
+                await self._follow()
+                return
+            except Exception as error:
+                log.exception("discoverer broke", extra=self._words())
+                self._lose(type(error).__name__)
+            await asyncio.sleep(backoff_s(tries, random.random))
+            tries += 1
+
+    async def _follow(self) -> None:
+        finding = self._make().discover(self._clock.now, random.random)
+        told: Told = None
+        try:
+            want = next(finding)
+            while True:
+                try:
+                    told = await self._ask(want)
+                except Away as error:
+                    want = finding.throw(error)
+                else:
+                    want = finding.send(told)
+        except StopIteration:
+            return
+        finally:
+            finding.close()
+            await self._leave()
+
+    async def _ask(self, want: Want) -> Told:
+        if isinstance(want, More):
+            return await self._next()
+        if isinstance(want, Found | Lost):
+            self._hear(want)
+            return None
+        await self._leave()  # whatever else it asks, a watch that was open is done
+        return await self._ask_world(want)
+
+    def _hear(self, said: Found | Lost) -> None:
+        if isinstance(said, Found):
+            self._take(said.instances)
+        else:
+            self._lose(said.reason)
+
+    async def _ask_world(self, want: Watch | Get | Read | Resolve | Pause) -> Told:
+        if isinstance(want, Watch):
+            told, self._lines = await self._world.watch(want)
+            return told
+        if isinstance(want, Get):
+            return await self._world.get(want)
+        if isinstance(want, Read):
+            return await self._world.read(want)
+        if isinstance(want, Resolve):
+            return await self._world.resolve(want)
+        if isinstance(want, Pause):
+            await asyncio.sleep(want.for_s)
+            return None
+        raise TypeError(f"a discoverer wants a {type(want).__name__}")
+
+    async def _next(self) -> Line | None:
+        if self._lines is None:
+            return None
+        async for line in self._lines:
+            return Line(data=line)
+        return None
+
+    async def _leave(self) -> None:
+        lines, self._lines = self._lines, None
+        close = getattr(lines, "aclose", None)
+        if close is not None:
+            await close()
+
+    def _take(self, instances: Sequence[Instance]) -> None:
+        if self._lost:
+            log.warning("discovery is back", extra=self._words())
+        self._lost, self._fresh_at = False, self._clock.now()
+        if len(instances) > INSTANCES_AT_MOST:
+            self._lose(f"more than {INSTANCES_AT_MOST} engines")
+            return
+        if self.known and list(instances) == list(self.instances):
+            return
+        self.instances, self.known = tuple(instances), True
+        log.info("engines found", extra={**self._words(), "backends": len(instances)})
+        self._changed()
+
+    def _lose(self, reason: str) -> None:
+        """Said once, until it is found again."""
+        if not self._lost:
+            words = {**self._words(), "reason": reason, "backends_kept": len(self.instances)}
+            log.error("discovery failed; the engines stay as they are", extra=words)
+        self._lost = True
+
+    def _words(self) -> dict[str, str]:
+        return {"discover": self.lookout.name, "discoverer": self.lookout.kind}
+
+    async def close(self) -> None:
+        """Stop."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])

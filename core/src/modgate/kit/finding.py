@@ -1,0 +1,28 @@
+"""What discoverers share: asking for one thing, and waiting longer after each failure."""
+
+from __future__ import annotations
+
+from modgate.api.discover import Number
+from modgate.plugin import Document, Finding, Get, Names, Read, Resolve
+
+
+def document(want: Get | Read) -> Finding[Document]:
+    """The document of a `Get` or a `Read`: `text = yield from document(Read(path=...))`."""
+    told = yield want
+    assert isinstance(told, Document)
+    return told
+
+
+def names(want: Resolve) -> Finding[Names]:
+    """What a name leads to."""
+    told = yield want
+    assert isinstance(told, Names)
+    return told
+
+
+def backoff_s(tries: int, rng: Number, at_most_s: float = 30.0) -> float:
+    """How long to wait after so many failures in a row: 1, 2, 4 ... seconds, less up to a half.
+
+    Source: algorithms.md 7.
+    """
+    return min(at_most_s, 2.0 ** min(tries, 16)) * (0.5 + 0.5 * rng())

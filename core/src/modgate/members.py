@@ -1,0 +1,119 @@
+"""Who is in the fleet: the engines of the file, and those that discoverers found.
+
+Discovered engines are life, not configuration: they change in the snapshot that is there, which
+loses nothing by it, and outlive a reload that leaves their `[[discover]]` as it was.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from modgate.api.discover import AnyDiscoverer, Instance, Lookout
+from modgate.api.select import Backend, base_url
+from modgate.clock import Clock
+from modgate.discover.source import Asked, Source
+
+log = logging.getLogger(__name__)
+
+NAME_AT_MOST = 200
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Members:
+    """The discoverers at work, by name.  `changed()`: what they found is something else."""
+
+    world: Asked
+    clock: Clock
+    changed: Callable[[], None]
+    _sources: dict[str, Source] = field(default_factory=dict)
+
+    @property
+    def sources(self) -> Sequence[Source]:
+        """All that are at work."""
+        return list(self._sources.values())
+
+    async def use(
+        self, lookouts: Sequence[Lookout], kinds: Mapping[str, type[AnyDiscoverer]]
+    ) -> None:
+        """These are at work from now on; what is as it was runs on."""
+        before = self._sources
+        self._sources = {}
+        for each in lookouts:
+            source = before.get(each.name)
+            if source is not None and _same(source.lookout, each):
+                self._sources[each.name] = before.pop(each.name)
+                continue
+            kind = kinds[each.kind]
+            source = Source(each, _maker(kind, each), self.world, self.clock, self.changed)
+            self._sources[each.name] = source
+            source.start()
+        for source in before.values():
+            await source.close()
+
+    def of(self, declared: Sequence[Backend], lookouts: Sequence[Lookout]) -> list[Backend]:
+        """The engines of the file, and those that are known to discoverers of these lookouts.
+
+        One that the file names, too, is the file's.
+        """
+        backends = list(declared)
+        names = {each.name for each in declared}
+        urls = {each.url.rstrip("/") for each in declared if not each.socket}
+        for lookout in lookouts:
+            source = self._sources.get(lookout.name)
+            if source is None or not _same(source.lookout, lookout):
+                continue
+            for made in _backends(lookout, source.instances):
+                if made.url.rstrip("/") in urls:
+                    continue
+                name = made.name if made.name not in names else made.uid
+                names.add(name)
+                backends.append(replace(made, name=name))
+        return backends
+
+    async def close(self) -> None:
+        """Stop all."""
+        for source in self._sources.values():
+            await source.close()
+        self._sources.clear()
+
+
+def _same(one: Lookout, other: Lookout) -> bool:
+    """Whether it looks for the same; what its engines are taken for may differ."""
+    return (one.name, one.kind, one.config) == (other.name, other.kind, other.config)
+
+
+def _maker(kind: type[AnyDiscoverer], lookout: Lookout) -> Callable[[], AnyDiscoverer]:
+    return lambda: kind(lookout.config)
+
+
+def _backends(lookout: Lookout, instances: Sequence[Instance]) -> Iterator[Backend]:
+    """What was found as what its lookout says it is; what cannot be an engine is left out."""
+    template = lookout.template
+    seen: set[str] = set()
+    for each in instances:
+        serves = template.serves if each.serves is None else each.serves
+        reason = base_url(each.url)
+        if not serves or serves.keys() - template.serves.keys():
+            reason = "serves models that its [[discover]] does not"
+        if template.ca and not each.url.startswith("https:"):
+            reason = "is no https url, and its [[discover]] has a ca"
+        if not each.uid or each.uid in seen:
+            reason = "has no uid of its own"
+        if reason:
+            words = {"discover": lookout.name, "found": each.uid, "reason": reason}
+            log.error("an engine that was found cannot be used", extra=words)
+            continue
+        seen.add(each.uid)
+        yield replace(
+            template,
+            name=f"{lookout.name}/{each.name or each.uid}"[:NAME_AT_MOST],
+            uid=f"{lookout.name}:{each.uid}",
+            url=each.url,
+            serves=serves,
+            draining=each.draining,
+            region=template.region if each.region is None else each.region,
+            hardware=template.hardware if each.hardware is None else each.hardware,
+            slots=template.slots if each.slots is None else each.slots,
+        )

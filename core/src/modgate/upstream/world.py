@@ -1,0 +1,153 @@
+"""What discoverers ask of the world: documents, lines that come, files and names."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+from aiohttp import ClientResponse, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
+
+from modgate.api.authenticator import Document
+from modgate.api.discover import Away, Get, Line, Read, Resolve, Watch
+from modgate.api.discover import Names as Found
+from modgate.upstream.names import Names
+from modgate.upstream.srv import services
+
+TOKEN_AT_MOST = 64 << 10
+RESOLVE_S = 5.0
+_HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "modgate"}
+
+
+class World:
+    """Asks for real; every wait has an end, and every failure is an Away."""
+
+    def __init__(self) -> None:
+        self._names: Names | None = None
+
+    async def read(self, want: Read) -> Document:
+        """A file's bytes, read beside the loop."""
+        try:
+            return Document(
+                status=200, body=await asyncio.to_thread(_read, want.path, want.at_most)
+            )
+        except OSError as error:
+            raise Away(f"{want.path} cannot be read: {error.strerror or error}") from None
+
+    async def get(self, want: Get) -> Document:
+        """A document, of whatever status."""
+        try:
+            async with asyncio.timeout(want.within_s), _replying(want) as reply:
+                return Document(status=reply.status, body=await _whole(reply, want.at_most))
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            raise Away(_told(want, error)) from None
+
+    async def watch(self, want: Watch) -> tuple[Document | Line, AsyncIterator[bytes]]:
+        """A reply's head, and its lines; closing the iterator closes the connection."""
+        stack = AsyncExitStack()
+        try:
+            await stack.enter_async_context(asyncio.timeout(want.within_s))
+            reply = await stack.enter_async_context(_replying(want))
+            if reply.status != 200:
+                found = Document(status=reply.status, body=await _whole(reply, want.at_most))
+                return found, _none()
+            return Line(), _lines(want, reply, stack.pop_all())
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            raise Away(_told(want, error)) from None
+        finally:
+            await stack.aclose()
+
+    async def resolve(self, want: Resolve) -> Found:
+        """What a name leads to now."""
+        try:
+            if want.kind == "srv":
+                return await services(want.name)
+            if self._names is None:
+                self._names = Names()
+            async with asyncio.timeout(RESOLVE_S):
+                return Found(addresses=await self._names.resolve(want.name, 0))
+        except (OSError, ValueError) as error:
+            raise Away(f"{want.name} cannot be resolved: {type(error).__name__}") from None
+
+    def close(self) -> None:
+        """Ask for no name any more."""
+        if self._names is not None:
+            self._names.close()
+
+
+@asynccontextmanager
+async def _replying(want: Get) -> AsyncIterator[ClientResponse]:
+    """A reply whose head has come: no redirect is followed, no proxy used, no cookie kept."""
+    headers, tls = await asyncio.to_thread(_credentials, want)
+    timeout = ClientTimeout(total=None, sock_connect=min(10.0, want.within_s))
+    async with (
+        ClientSession(
+            connector=TCPConnector(ssl=tls, force_close=True),
+            cookie_jar=DummyCookieJar(),
+            trust_env=False,
+            auto_decompress=False,
+            timeout=timeout,
+            headers={**_HEADERS, **headers},
+        ) as session,
+        session.get(want.url, allow_redirects=False) as reply,
+    ):
+        yield reply
+
+
+def _credentials(want: Get) -> tuple[Mapping[str, str], ssl.SSLContext | bool]:
+    """Token and authorities as their files say now: both are rotated under a running gateway."""
+    secure = want.url.startswith("https:")
+    tls = ssl.create_default_context(cafile=want.ca) if want.ca is not None and secure else True
+    if want.token is None:
+        return {}, tls
+    token = _read(want.token, TOKEN_AT_MOST).decode("ascii").strip()
+    return {"Authorization": f"Bearer {token}"}, tls
+
+
+def _read(path: Path, at_most: int) -> bytes:
+    with path.open("rb") as file:
+        text = file.read(at_most + 1)
+    if len(text) > at_most:
+        raise OSError(f"more than {at_most} bytes")
+    return text
+
+
+async def _whole(reply: ClientResponse, at_most: int) -> bytes:
+    pieces, size = [], 0
+    async for piece in reply.content.iter_any():
+        pieces.append(piece)
+        size += len(piece)
+        if size > at_most:
+            raise OSError(f"more than {at_most} bytes")
+    return b"".join(pieces)
+
+
+async def _lines(want: Watch, reply: ClientResponse, stack: AsyncExitStack) -> AsyncIterator[bytes]:
+    rest = b""
+    try:
+        async with stack:
+            async for piece in reply.content.iter_any():
+                *whole, rest = (rest + piece).split(b"\n")
+                for line in whole:
+                    if line.strip():
+                        yield line
+                if len(rest) > want.line_at_most:
+                    raise OSError(f"a line of more than {want.line_at_most} bytes")
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        raise Away(_told(want, error)) from None
+
+
+async def _none() -> AsyncIterator[bytes]:
+    return
+    yield b""
+
+
+def _told(want: Get, error: Exception) -> str:
+    """What failed, without a word of what was sent or came."""
+    origin = "/".join(want.url.split("/")[:3])
+    if isinstance(error, FileNotFoundError | PermissionError):
+        return f"{error.filename} cannot be read: {error.strerror}"
+    return f"{origin} cannot be asked: {type(error).__name__}"
