@@ -78,6 +78,14 @@ class Fleet:
         self.made = 0
         self.admitted: list[tuple[int, int]] = []  # when, how much
 
+    def apart(self) -> list[Pausable]:
+        """Each gateway may lose the store by itself."""
+        stores = [Pausable(self.clock) for _ in self.accounts]
+        for store, account in zip(stores, self.accounts, strict=True):
+            store.levels = self.store.levels
+            account.store = store
+        return stores
+
     async def ticked(self) -> None:
         for account in self.accounts:
             await account.tick()
@@ -148,13 +156,29 @@ async def test_three_gateways_at_twice_the_limit_admit_the_limit_and_no_more(pau
     fleet.store.paused = False
     while any(account.down for account in fleet.accounts):
         await fleet.load(1, [limit], per_step=10)
-    await fleet.load(6, [limit], per_step=10)
+    await fleet.load(15, [limit], per_step=10)  # an outage may cost a second of the rate
 
     seconds = (fleet.clock.ms - BEGAN_MS) / 1000 - 3
     sustained = sum(size for _, size in fleet.admitted[before:]) / seconds
     assert sustained >= 0.95 * 500
     for window_ms in (1000, 3000, 10_000):  # burst + rate x (window + a slice's life)
         assert fleet.most_in(window_ms) <= 500 + 500 * (window_ms + SLICE_MS) / 1000
+
+
+async def test_gateways_that_lose_the_store_one_by_one_admit_no_more_together() -> None:
+    fleet, limit = Fleet(), bucket(500)
+    stores = fleet.apart()
+    await fleet.load(3, [limit], per_step=10)
+    for turn in range(9):
+        stores[turn % 3].paused = True
+        await fleet.load(1, [limit], per_step=10)
+        stores[turn % 3].paused = False
+        await fleet.load(2.5, [limit], per_step=10)
+
+    seconds = (fleet.clock.ms - BEGAN_MS) / 1000
+    for window_ms in (1000, 3000, 10_000, 30_000):
+        assert fleet.most_in(window_ms) <= 500 + 500 * (window_ms + SLICE_MS) / 1000
+    assert len(fleet.admitted) >= 0.95 * 500 * seconds
 
 
 async def test_a_busy_limit_rarely_asks_the_store() -> None:

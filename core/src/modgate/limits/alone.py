@@ -2,14 +2,16 @@
 owed to the store.
 
 Buckets go on leaking here at the share's pace.  What is owed of one is what has not leaked by then,
-less what the store still holds of the level that the share began with.
+less what the store still holds of the level that the share began with.  But where the store's level
+shows that others went on using it, its leak was theirs: so much fuller as it is, so much of what
+leaked here is owed, too, as far back as they may have found the store before us (`DOUBT_MS`).
 
 Source: algorithms.md 3.4.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from modgate.errors import Unavailable
@@ -18,20 +20,36 @@ from modgate.limits.slices import RECORD_MS, Slices
 from modgate.limits.store import Wanted
 
 PLACE_WAIT_MS = 1000
+DOUBT_MS = 1000  # gateways find a store that is back within twice as long
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Seed:
-    """A share of a bucket as it began: the level that it took over, and when."""
+    """A share of a bucket as it began: the level that it took over, and when.
+
+    `whole`: the level at the store.  `taken`: what was admitted of the share.
+    """
 
     limit: Limit
     part: Limit
     level: int
     at_ms: int
+    whole: int
+    taken: int = 0
 
     def left(self, now_ms: int) -> int:
         """What the store still holds of that level."""
         return max(0, self.level - max(0, now_ms - self.at_ms) * self.part.amount)
+
+    def owed(self, level: int, at_store: int, now_ms: int) -> int:
+        """In unit x ms; `level`: of the share by now."""
+        gone_ms, owed = max(0, now_ms - self.at_ms), level - self.left(now_ms)
+        others = at_store - max(0, self.whole - gone_ms * self.limit.amount)
+        if others > 0:
+            full = self.limit.burst * self.limit.period_ms
+            leaked = min(gone_ms, DOUBT_MS) * self.part.amount * min(others, full) // full
+            owed = min(self.taken * self.limit.period_ms, owed + leaked)
+        return max(0, owed)
 
 
 @dataclass(eq=False)
@@ -73,10 +91,13 @@ class Alone:
         for limit, count in (wanted[index] for index in lacking):
             if limit.kind == "c":
                 self.slices.share(limit, now_ms).in_hand += count
-            elif limit.kind == "w":
+                continue
+            if limit.kind == "w":
                 self.owe(limit, count)
-            elif limit.when_down == "open":
+                continue
+            if limit.when_down == "open":
                 self._levels.charge(self._seed(limit, now_ms), count, now_ms)
+            self._seeds[limit.key].taken += count
 
     def _seed(self, limit: Limit, now_ms: int) -> Limit:
         """The share, which begins where the whole was last known to be, not fresh."""
@@ -84,8 +105,9 @@ class Alone:
         if seed is not None:
             return seed.part
         part, share = self.part(limit), self.slices.share(limit, now_ms)
-        level = share.level_now(now_ms) * part.amount // limit.amount
-        self._seeds[limit.key] = Seed(limit, part, level, now_ms)
+        whole = share.level_now(now_ms)
+        level = whole * part.amount // limit.amount
+        self._seeds[limit.key] = Seed(limit, part, level, now_ms, whole)
         self._levels.put(part, level, now_ms)
         return part
 
@@ -111,13 +133,24 @@ class Alone:
                 self.slices.share(limit, now_ms).in_hand -= reserved
             elif limit.kind == "w" or limit.key not in self._seeds:
                 self.owe(limit, count - reserved)
+            else:
+                self._seeds[limit.key].taken += count - reserved
 
-    def due(self, now_ms: int) -> list[tuple[Limit, int]]:
-        """What the store is to be told, now that it answers; it is told once."""
-        for seed in self._seeds.values():
-            level = self._levels.level(seed.part, now_ms) - seed.left(now_ms)
-            self.owe(seed.limit, max(0, -(-level // seed.limit.period_ms)))
-        self._seeds.clear()
+    @property
+    def kept(self) -> list[Limit]:
+        """The buckets of which shares are kept."""
+        return [seed.limit for seed in self._seeds.values()]
+
+    def due(self, heard: Mapping[str, int], now_ms: int) -> list[tuple[Limit, int]]:
+        """What the store is to be told, now that it answers; it is told once.
+
+        `heard`: levels as the store has them, by key; a share that is not among them is kept.
+        """
+        for key, at_store in heard.items():
+            seed = self._seeds.pop(key, None)
+            if seed is not None:
+                level = seed.owed(self._levels.level(seed.part, now_ms), at_store, now_ms)
+                self.owe(seed.limit, -(-level // seed.limit.period_ms))
         found = [(limit, count) for limit, count in self._owed.values() if count]
         self._owed.clear()
         return found

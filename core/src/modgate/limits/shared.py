@@ -327,15 +327,20 @@ class Shared:
         self.slices.done(due, self.now_ms())
 
     async def _tell_owed(self) -> None:
-        by_tag: dict[str, list[tuple[Limit, int]]] = {}
-        for limit, count in self._alone.due(self.now_ms()):
-            by_tag.setdefault(tag_of(limit), []).append((limit, count))
-        for tag, owed in by_tag.items():
-            self._told += 1
-            self._telling[f"{tag}{self.name}-owed-{self._told}"] = owed
+        heard: dict[str, int] = {}
+        for tag, limits in _by_tag([(limit, 0) for limit in self._alone.kept]).items():
+            asked = self.store.reserve(self._rid(tag, "asked"), limits, NEW_RECORD_MS)
+            said = await self._call(asked)
+            heard.update(zip((limit.key for limit, _ in limits), said.levels, strict=True))
+        for tag, owed in _by_tag(self._alone.due(heard, self.now_ms())).items():
+            self._telling[self._rid(tag, "owed")] = owed
         for rid, owed in list(self._telling.items()):
             await self._call(self.store.owe(rid, owed))
             self._telling.pop(rid, None)
+
+    def _rid(self, tag: str, what: str) -> str:
+        self._told += 1
+        return f"{tag}{self.name}-{what}-{self._told}"
 
     async def _reap(self, now_ms: int) -> None:
         """Whoever uses a tenant's limits closes what dead gateways left of them."""
@@ -358,6 +363,13 @@ class Shared:
         except (TimeoutError, StoreDown):
             log.warning("limit store not told at the end")  # what is open there will be reaped
         await self.store.close()
+
+
+def _by_tag(wanted: Wanted) -> dict[str, list[tuple[Limit, int]]]:
+    found: dict[str, list[tuple[Limit, int]]] = {}
+    for limit, count in wanted:
+        found.setdefault(tag_of(limit), []).append((limit, count))
+    return found
 
 
 def _still_wanted() -> None:
