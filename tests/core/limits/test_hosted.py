@@ -102,6 +102,22 @@ async def test_an_owner_that_is_killed_leaves_what_it_wrote_a_moment_ago(
     assert kept.level(MONTH, NOW_MS) == 70
 
 
+async def test_who_cannot_listen_leaves_the_lock_to_others(tmp_path: Path) -> None:
+    one, two = _stores(tmp_path)
+    (tmp_path / "own" / "levels.sock").mkdir(parents=True)
+    try:
+        with pytest.raises(StoreDown):
+            await one.reserve("{acme}a", [(MONTH, 70)], TTL_MS, NOW_MS)
+        (tmp_path / "own" / "levels.sock").rmdir()
+        said = await two.reserve("{acme}a", [(MONTH, 70)], TTL_MS, NOW_MS)
+        assert two.owns
+    finally:
+        await two.close()
+        await one.close()
+
+    assert said.levels == (70,)
+
+
 async def test_what_is_no_record_of_levels_is_said_and_begun_anew(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

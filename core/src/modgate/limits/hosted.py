@@ -53,7 +53,11 @@ class HostedStore(OwnerStore):
         if self._owner is None and self._locked():
             owner = Owner(self._clock)
             owner.store.levels = _read(self._kept)
-            await owner.open(self._path)
+            try:
+                await owner.open(self._path)
+            except BaseException:  # the deadline, too: somebody else may have more luck
+                os.close(self._lock)
+                raise
             self._owner = owner
             self._writing = asyncio.get_running_loop().create_task(self._write(owner))
             log.info("limit levels owned", extra={"levels": owner.store.levels.sizes()[0]})
