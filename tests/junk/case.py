@@ -27,6 +27,7 @@ class Case:
     with it; None = it must never get that far.  `said`: the error's message holds each of these.
     `ends`: the code of the error event that a reply which was 200 ends with; "cut" = its body ends
     unfinished.  `within_s`: from connecting to the last byte.
+    `slowed`: sent often, it is told to wait.
     `alone`: so many bytes that engine and client, which share our loop, would make others late.
     """
 
@@ -46,6 +47,7 @@ class Case:
     script: Script | None = None
     within_s: float = 2.5
     alone: bool = False
+    slowed: bool = False
 
     @property
     def sort(self) -> str:

@@ -18,11 +18,19 @@ def judge(case: Case, client: ClientRecord) -> list[str]:
     wrong = [] if took <= case.within_s else [f"took {took:.2f} s of {case.within_s} s"]
     if case.how == "mute":
         wrong += [] if client.left_at is not None else ["was not dropped"]
+    elif case.slowed and client.status == 429:
+        wrong += _slowed(client)
     elif client.status != case.status:
         wrong.append(f"status {client.status}, not {case.status}: {client.body[:200]!r}")
     else:
         wrong += _answer(case, client)
     return [f"{case.name}: {text}" for text in wrong]
+
+
+def _slowed(client: ClientRecord) -> list[str]:
+    """Who has failed often is told to wait (algorithms.md 9)."""
+    wait = client.headers.get("retry-after", "")
+    return [] if wait.isdigit() and 1 <= int(wait) <= 120 else [f"retry-after {wait!r}"]
 
 
 def _answer(case: Case, client: ClientRecord) -> list[str]:

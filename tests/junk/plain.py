@@ -253,9 +253,14 @@ def _route_cases() -> Iterator[Case]:
         code="missing_required_parameter",
         param="model",
     )
-    for path, make in ((CHAT, chat()), (VECTORS, vectors), (PAGES, pages)):
+    for path, make, envelope in (
+        (CHAT, chat(), "openai"),
+        (VECTORS, vectors, "superset"),
+        (PAGES, pages, "mistral"),
+    ):
         yield Case(
             name=f"wrong method on {path}",
+            envelope=envelope,
             request=lambda tag, make=make: replace(make(tag), method="GET", body=b""),
             status=405,
             code="method_not_supported",
@@ -286,7 +291,7 @@ def _key_cases() -> Iterator[Case]:
         shape = {"request": make, "status": 401, "headers": asks, "envelope": envelope}
         yield Case(name=f"no key, {name}", key="none", said=("an API key is needed",), **shape)
         bad = {**shape, "code": "invalid_api_key"}
-        yield Case(name=f"a bad key, {name}", key="bad", said=("not valid",), **bad)
+        yield Case(name=f"a bad key, {name}", key="bad", said=("not valid",), slowed=True, **bad)
         yield Case(name=f"two keys, {name}", key="two", said=("disagree",), **bad)
 
 

@@ -44,7 +44,7 @@ class FramingRefusal(Protocol):
 class Connection(RequestHandler):
     """One client's connection.  `on_lost` is called once when the client is gone."""
 
-    __slots__ = ("_head_timer", "_refusal", "_rest_timer", "on_lost")
+    __slots__ = ("_head_timer", "_refusal", "_rest", "_rest_timer", "on_lost")
 
     def __init__(self, server: Server) -> None:
         super().__init__(
@@ -61,6 +61,7 @@ class Connection(RequestHandler):
         self.on_lost: Lost | None = None
         self._refusal = server.refusal
         self._head_timer: asyncio.TimerHandle | None = None
+        self._rest: StreamReader | None = None
         self._rest_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -95,7 +96,7 @@ class Connection(RequestHandler):
 
     def linger(self, rest: StreamReader) -> None:
         """The reply is out, and its request's body is not in."""
-        before = rest.total_bytes
+        before, self._rest = rest.total_bytes, rest
         self._rest_timer = self._loop.call_later(
             LINGERING_IDLE_S, lambda: self._still_comes(rest, before)
         )
@@ -119,6 +120,8 @@ class Connection(RequestHandler):
         self._heard()
         if self._rest_timer is not None:
             self._rest_timer.cancel()
+        if self._rest is not None and not self._rest.is_eof():
+            self._rest.feed_eof()  # nobody will send it: what reads it on may stop
         lost, self.on_lost = self.on_lost, None
         super().connection_lost(exc)
         if lost is not None:
