@@ -1,0 +1,1 @@
+"""A seeded simulation in which policies of selection are compared."""
