@@ -261,7 +261,7 @@ class World:
                 self._send(ask, now)
             case "read", Engine(), Ask():
                 self._read(engine, ask, now)
-            case "first", Engine(), Ask():
+            case "first", Engine(), Ask() if ask.first_s < 0:
                 ask.first_s = now
                 self._policy.first(ask, now)
             case "written", Engine(), None if version == engine.version:
