@@ -19,7 +19,8 @@ from modgate.batch import Batcher
 from modgate.dispatch import Dispatch, Order
 from modgate.draft import Draft
 from modgate.errors import UpstreamFailed
-from modgate.fleet.fleet import Fleet, FleetState
+from modgate.fleet.fleet import Fleet
+from modgate.fleet.state import FleetState
 from modgate.observe.tracing import Trace
 from modgate.timeouts import Timeouts
 from modgate.trip import Trip
@@ -199,7 +200,7 @@ class Traffic:
     def idle(self) -> bool:
         """Nothing waits, nothing flies, no trip is left."""
         taken = sum(slots.taken for slots in self.state.slots.values())
-        work = sum(slots.work for slots in self.state.slots.values())
+        work = sum(standing.work for standing in self.state.standings.values())
         return not (taken or work or self.state.waiting or self.batcher._trips)
 
 

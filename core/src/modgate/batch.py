@@ -22,7 +22,7 @@ from modgate.api.modality import Batching
 from modgate.api.relay import Event, State
 from modgate.dispatch import Dispatch, Order
 from modgate.errors import BadReply, Draining, GatewayError, PluginFault
-from modgate.fleet.fleet import Lease
+from modgate.fleet.lease import Lease
 from modgate.stream import Push
 from modgate.trip import Readable, again
 

@@ -30,7 +30,8 @@ from modgate.errors import (
     Upstream,
     UpstreamTimedOut,
 )
-from modgate.fleet.fleet import Fleet, Lease
+from modgate.fleet.fleet import Fleet
+from modgate.fleet.lease import Lease
 from modgate.fleet.pick import Wanted
 from modgate.guard import Deadline
 from modgate.stream import Stream
@@ -179,7 +180,7 @@ class Dispatch:
             for tried in tries:
                 tried.end(state_of(error), error if isinstance(error, GatewayError) else None)
             deadline.disarm()
-            lease.give_back()
+            lease.give_back(state_of(error), error if isinstance(error, GatewayError) else None)
             raise
         return Stream(answer, dialect, lease, tries, deadline, self.timeouts)
 

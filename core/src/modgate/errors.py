@@ -327,6 +327,10 @@ class UpstreamFailed(Upstream):
     """Connection refused or lost, or the engine answered with an error of its own."""
 
 
+class Unreached(UpstreamFailed):
+    """Nobody listens where the engine should be."""
+
+
 class BadReply(Upstream):
     """The engine answered something that its dialect cannot read."""
 

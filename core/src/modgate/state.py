@@ -22,7 +22,7 @@ from modgate.clock import Clock
 from modgate.decoders.pool import Decoders
 from modgate.engines.supervisor import Engines
 from modgate.errors import RegionForbidden
-from modgate.fleet.fleet import FleetState
+from modgate.fleet.state import FleetState
 from modgate.ledger.shipping import Shipping
 from modgate.ledger.writer import Ledger
 from modgate.limits.shared import Miss, Shared
@@ -189,7 +189,7 @@ class State:
             if now - kept.unused_since >= UNUSED_KEPT_S and not busy:
                 del self._clients[way]
                 if identity not in identities:
-                    self.fleet.slots.pop(identity, None)
+                    self.fleet.forget(identity)
                 await kept.client.close()
 
     def enter(self, exchange: Exchange) -> None:

@@ -9,7 +9,7 @@ from modgate.api.dialect import Dialect
 from modgate.api.relay import Event, State
 from modgate.draft import Try
 from modgate.errors import GatewayError, Upstream, UpstreamTimedOut
-from modgate.fleet.fleet import Lease
+from modgate.fleet.lease import Lease
 from modgate.guard import Deadline
 from modgate.reading import Reading
 from modgate.timeouts import Timeouts
@@ -27,6 +27,7 @@ class Stream:
         "_at_most",
         "_deadline",
         "_done",
+        "_events",
         "_idle_s",
         "_lease",
         "_reading",
@@ -52,6 +53,7 @@ class Stream:
         self._at_most = timeouts.reply_bytes
         self._reading = Reading(dialect, tries[0].reply, answer.headers)
         self._done = False
+        self._events = 0
 
     async def next(self) -> list[Event]:
         """The next events, at least one; [] when the reply ended well."""
@@ -61,9 +63,12 @@ class Stream:
             events = await self._read()
         if self._reply != "whole":
             self._deadline.at = self._deadline.now() + self._idle_s
+        self._events += len(events)
         if self._tries[0].first_s is None:
             for tried in self._tries:
                 tried.saw_event()
+            if self._reply != "whole":
+                self._lease.first()
         if self._done:
             self._finish()
         return events
@@ -90,6 +95,7 @@ class Stream:
             reading = self._reading
             try:
                 events = reading.feed(data)
+                self._events += len(events)
                 more = not events or push(events)
             except Exception as error:  # noqa: BLE001  # it is raised where `flow` is awaited
                 stop(error)
@@ -151,4 +157,4 @@ class Stream:
             if state != "ok":
                 self._answer.close()
             self._deadline.disarm()
-            self._lease.give_back()
+            self._lease.give_back(state, error, self._events)

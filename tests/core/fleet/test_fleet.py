@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from modgate.api.select import Backend
 from modgate.errors import NoBackend, Overloaded
-from modgate.fleet.fleet import Fleet, FleetState
-from modgate.fleet.pick import Wanted, candidates, pick
+from modgate.fleet.fleet import Fleet
+from modgate.fleet.pick import Wanted, candidates, idlest
 from modgate.fleet.slots import Seat, Slots
+from modgate.fleet.state import FleetState
 
 
 def fleet(*backends: Backend, state: FleetState | None = None, waiting: int = 10) -> Fleet:
@@ -20,7 +21,7 @@ def fleet(*backends: Backend, state: FleetState | None = None, waiting: int = 10
         backends,
         state or FleetState(),
         groups={"local": 1},
-        rng=random.Random(1).random,
+        rng=random.Random(1),
         waiting_at_most=waiting,
     )
 
@@ -56,7 +57,7 @@ def test_a_pick_never_leaves_the_callers_regions(
     wanted = Wanted(regions=allowed, tried=tried)
 
     fit = candidates(pool, wanted)
-    seat = pick(fit, wanted, random.Random(0).random) if fit else None
+    seat = idlest(fit, 0.0, random.Random(0)) if fit else None
 
     assert all(each.region in allowed for each in fit)
     assert seat is None or (seat.region in allowed and seat.free)

@@ -145,7 +145,7 @@ def test_an_engine_carries_the_work_of_all_members() -> None:
         traffic = Traffic(Engine(good), slots=1)
         tasks = [asyncio.ensure_future(traffic.ask("abc" * n)) for n in (1, 2, 3, 4)]
         await asyncio.sleep(0.015)
-        work = sum(slots.work for slots in traffic.state.slots.values())
+        work = sum(standing.work for standing in traffic.state.standings.values())
         await asyncio.gather(*tasks)
         return work
 

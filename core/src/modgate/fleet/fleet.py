@@ -1,4 +1,4 @@
-"""Pools of seats by model, leases, and the calls that wait for one.
+"""Pools of seats by model, and the calls that wait for one.
 
 Waiting is first come, first served within a model, up to the first waiter that can use the slot
 that came free; lower calls of a request come first because they are drawn first.  (Fairness over
@@ -10,17 +10,26 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
+from time import monotonic
 
 from modgate.api.select import Backend
-from modgate.errors import NoBackend, Overloaded
-from modgate.fleet.pick import Wanted, candidates, pick
-from modgate.fleet.slots import Seat, Slots
+from modgate.errors import GatewayError, NoBackend, Overloaded, Unreached, Upstream
+from modgate.fleet.lease import Ended, Lease
+from modgate.fleet.lots import Lots
+from modgate.fleet.pick import Wanted, candidates
+from modgate.fleet.pool import Pool
+from modgate.fleet.preferences import Preferences
+from modgate.fleet.promise import Promise
+from modgate.fleet.slots import Seat, seed_of
+from modgate.fleet.state import FleetState
 
 WAITING_AT_MOST = 1000
 LOOK_AT_MOST = 64
+EJECTED_AT_MOST = 0.5
+NO_PREFERENCE = Preferences()
 
 
 @dataclass(slots=True, eq=False)
@@ -28,69 +37,10 @@ class Waiter:
     """A call that waits.  `key`: calls of equal keys may share a trip; None = it goes alone."""
 
     fleet: Fleet
-    pool: Sequence[Seat]
     wanted: Wanted
     key: Hashable | None
     granted: asyncio.Future[Lease | None]
     rider: object = None
-
-
-@dataclass(slots=True)
-class FleetState:
-    """What outlives a reload: slots by engine identity and group, and who waits, by model."""
-
-    slots: dict[str, Slots] = field(default_factory=dict)
-    groups: dict[str, Slots] = field(default_factory=dict)
-    waiting: dict[str, deque[Waiter]] = field(default_factory=dict)
-
-    @property
-    def queued(self) -> int:
-        """Calls that wait now."""
-        return sum(len(line) for line in list(self.waiting.values()))
-
-    def slots_of(self, identity: str, limit: int) -> Slots:
-        """An engine's slots; a changed limit keeps what is taken."""
-        slots = self.slots.setdefault(identity, Slots(limit=limit))
-        slots.limit = limit
-        return slots
-
-    def group_of(self, name: str, limit: int) -> Slots:
-        """A group's slots."""
-        slots = self.groups.setdefault(name, Slots(limit=limit))
-        slots.limit = limit
-        return slots
-
-    def prune(self, identities: Iterable[str]) -> None:
-        """Forget engines that are named nowhere any more and have nothing in flight."""
-        for identity in [
-            i for i, s in self.slots.items() if i not in set(identities) and not s.taken
-        ]:
-            del self.slots[identity]
-
-
-class Lease:
-    """The right to one slot of one backend for one call; given back exactly once."""
-
-    __slots__ = ("_fleet", "_seat", "_work", "backend")
-
-    def __init__(self, fleet: Fleet, seat: Seat, backend: Backend, work: float) -> None:
-        self._fleet = fleet
-        self._seat: Seat | None = seat
-        self._work = work
-        self.backend = backend
-
-    def carry(self, work: float) -> None:
-        """The call is of this size after all: others came along."""
-        if self._seat is not None:
-            self._seat.more(work - self._work)
-            self._work = work
-
-    def give_back(self) -> None:
-        """The call ended; the slot goes to whoever waits for it."""
-        seat, self._seat = self._seat, None
-        if seat is not None:
-            seat.give(self._work)
-            self._fleet.pump()
 
 
 class Fleet:
@@ -105,15 +55,20 @@ class Fleet:
         state: FleetState,
         *,
         groups: Mapping[str, int],
-        rng: Callable[[], float] = random.random,
+        rng: Lots | None = None,
+        now: Callable[[], float] = monotonic,
         waiting_at_most: int = WAITING_AT_MOST,
+        preferences: Preferences = NO_PREFERENCE,
     ) -> None:
         self.state = state
+        self.now = now
         self._groups = groups
-        self._rng = rng
+        self._rng: Lots = rng or random
         self._waiting_at_most = waiting_at_most
+        self._preferences = preferences
         self.backends: Mapping[str, Backend] = {}
-        self.pools: Mapping[str, Sequence[Seat]] = {}
+        self.pools: Mapping[str, Pool] = {}
+        self._pools_of: Mapping[str, Sequence[Pool]] = {}
         self.use(backends)
 
     def use(self, backends: Sequence[Backend]) -> None:
@@ -122,57 +77,90 @@ class Fleet:
         Calls that wait may go to new ones at once.  One that drains takes a call only of a model
         that no other serves.
         """
-        pools: dict[str, list[Seat]] = {}
-        last: dict[str, list[Seat]] = {}
+        ready: dict[str, list[Backend]] = {}
+        last: dict[str, list[Backend]] = {}
         for backend in backends:
-            seat = self._seat(backend)
             for model in backend.serves:
-                (last if backend.draining else pools).setdefault(model, []).append(seat)
+                (last if backend.draining else ready).setdefault(model, []).append(backend)
+        serving = {**last, **ready}
+        factors = self._preferences.factors(backends)
+        chosen = {b.name for each in serving.values() if len(each) > 1 for b in each}
         self.backends = {backend.name: backend for backend in backends}
-        self.pools = {**last, **pools}
-        for model, line in self.state.waiting.items():
-            for waiter in line:
-                if waiter.fleet is self:
-                    waiter.pool = candidates(self.pools.get(model, ()), waiter.wanted)
+        self.pools = {
+            model: Pool([self._seat(b, model, factors[b.name], b.name in chosen) for b in each])
+            for model, each in serving.items()
+        }
+        self._pools_of = {
+            backend.name: [self.pools[model] for model in backend.serves] for backend in backends
+        }
         self.pump()
 
-    def _seat(self, backend: Backend) -> Seat:
-        state, group = self.state, backend.group
+    def _seat(self, backend: Backend, model: str, factor: float, judged: bool) -> Seat:
+        state, identity, name = self.state, backend.identity, backend.serves[model]
+        group = backend.group
         return Seat(
             backend=backend.name,
             region=backend.region,
             offers=dict(backend.offers),
-            slots=state.slots_of(backend.identity, backend.slots),
+            slots=state.slots_of(identity, backend.slots),
             group=state.group_of(group, self._groups[group]) if group else None,
+            health=state.health_of(identity),
+            standing=state.standing_of(identity, name),
+            beside=tuple(
+                state.standing_of(identity, other)
+                for other in sorted({*backend.serves.values()} - {name})
+            ),
+            factor=factor,
+            judged=judged,
+            seed=seed_of(identity),
+            key=identity,
         )
 
     def candidates(self, model: str, wanted: Wanted) -> Sequence[Seat]:
         """The seats that may take a call of this model; NoBackend when there is none."""
         pool = self.pools.get(model)
-        if not pool:
+        if pool is None:
             raise NoBackend(f"no backend serves the model '{model}'")
-        fit = candidates(pool, wanted)
+        fit = candidates(pool.seats, wanted)
         if not fit:
             raise NoBackend(f"no backend that this caller may use serves the model '{model}'")
         return fit
 
+    def has_choice(self, model: str) -> bool:
+        """Whether there is anything to choose, so that terms are worth making."""
+        pool = self.pools.get(model)
+        return pool is not None and len(pool.seats) > 1
+
     def has_other(self, model: str, wanted: Wanted) -> bool:
         """Whether a backend is left that did not fail this call yet."""
-        pool = self.pools.get(model, ())
-        return any(s.backend not in wanted.tried for s in candidates(pool, wanted))
+        pool = self.pools.get(model)
+        seats = candidates(pool.seats, wanted) if pool is not None else ()
+        return any(seat.backend not in wanted.tried for seat in seats)
 
-    def take(self, seat: Seat, work: float) -> Lease:
-        """Lease a seat that is known to be free."""
-        seat.take(work)
-        return Lease(self, seat, self.backends[seat.backend], work)
+    def _take(self, model: str, seats: Sequence[Seat], wanted: Wanted) -> Lease | None:
+        """The slot of these that is best for this call now; None = none is free."""
+        now = self.now()
+        choice = self.pools[model].choose(seats, wanted, now, self._rng) if seats else None
+        if choice is None:
+            return None
+        seat, promise = choice.seat, None
+        if wanted.terms is not None:
+            promise = Promise(choice, wanted.work, wanted.terms, now)
+        else:
+            seat.take(wanted.work)
+        return Lease(self.backends[seat.backend], choice, wanted.work, promise, self)
 
     def at_once(self, model: str, wanted: Wanted) -> Lease | None:
         """A slot that is free now, if nobody waits for this model; NoBackend when none ever is."""
-        fit = self.candidates(model, wanted)
+        seats = self.candidates(model, wanted)
         if self.state.waiting.get(model):
             return None
-        seat = pick(fit, wanted, self._rng)
-        return self.take(seat, wanted.work) if seat is not None else None
+        return self._take(model, seats, wanted)
+
+    def again(self, model: str, wanted: Wanted) -> Lease | None:
+        """A slot for a call that waits: its backends may be others than when it came."""
+        pool = self.pools.get(model)
+        return self._take(model, candidates(pool.seats, wanted), wanted) if pool else None
 
     async def lease(
         self, model: str, wanted: Wanted, *, key: Hashable | None = None, rider: object = None
@@ -184,17 +172,17 @@ class Fleet:
         """
         if (lease := self.at_once(model, wanted)) is not None:
             return lease
-        fit = self.candidates(model, wanted)
         line = self.state.waiting.get(model)
         if line is None:
             line = self.state.waiting[model] = deque()
         if len(line) >= self._waiting_at_most:
             raise Overloaded(f"too many calls wait for the model '{model}'; try again later")
-        waiter = Waiter(self, fit, wanted, key, asyncio.get_running_loop().create_future(), rider)
+        granted: asyncio.Future[Lease | None] = asyncio.get_running_loop().create_future()
+        waiter = Waiter(self, wanted, key, granted, rider)
         line.append(waiter)
         self.pump()
         try:
-            return await waiter.granted
+            return await granted
         except asyncio.CancelledError:
             self._withdraw(model, waiter)
             raise
@@ -243,10 +231,43 @@ class Fleet:
             line = self.state.waiting[model]
             there = (waiter for waiter in list(line) if not waiter.granted.done())
             for waiter in islice(there, LOOK_AT_MOST):
-                seat = pick(waiter.pool, waiter.wanted, self._rng)
-                if seat is None:
+                lease = waiter.fleet.again(model, waiter.wanted)
+                if lease is None:
                     continue
-                waiter.granted.set_result(waiter.fleet.take(seat, waiter.wanted.work))
+                waiter.granted.set_result(lease)
                 line.remove(waiter)
             if not line:
                 del self.state.waiting[model]
+
+    def ended(self, seat: Seat, ended: Ended, error: GatewayError | None) -> None:
+        """A call at this seat ended: what that says of its engine, and who is next."""
+        if seat.judged:
+            self._judge(seat, ended, error)
+        self.pump()
+
+    def _judge(self, seat: Seat, ended: Ended, error: GatewayError | None) -> None:
+        """Only what is the engine's fault counts against it.
+
+        Source: algorithms.md 5.2; field.md row 15.
+        """
+        now, health = self.now(), seat.health
+        match error:
+            case None if ended == "ok":
+                health.succeeded(now)
+            case Upstream():
+                refused = isinstance(error, Unreached)
+                due = health.failed(now, refused=refused)
+                if due and (refused or self._may_eject(seat, now)):
+                    health.eject(now, self._rng.random)
+            case Overloaded() if error.retry_after_s is not None:
+                health.saturated(now, error.retry_after_s)
+            case _:
+                pass
+
+    def _may_eject(self, seat: Seat, now: float) -> bool:
+        """At most half of a pool, and at least one of two."""
+        return all(
+            sum(each.health.until > now for each in pool.seats) + 1
+            <= max(len(pool.seats) > 1, int(EJECTED_AT_MOST * len(pool.seats)))
+            for pool in self._pools_of[seat.backend]
+        )

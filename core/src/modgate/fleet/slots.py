@@ -6,38 +6,57 @@ Kept by the engine's identity, so a reload neither frees nor doubles it.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from hashlib import blake2b
+
+from modgate.fleet.health import Health
+from modgate.fleet.standing import Standing
 
 
 @dataclass(slots=True, kw_only=True)
 class Slots:
     """One engine's (or one group's) capacity: counted once, however many models it serves.
 
-    `taken`: calls in flight.  `work`: their scheduling work, in the modalities' weighted units.
+    `taken`: calls in flight of this gateway, `elsewhere`: those that others told of.
     """
 
     limit: int
     taken: int = 0
-    work: float = 0.0
+    elsewhere: int = 0
 
     @property
     def free(self) -> bool:
         """Whether one more call fits."""
-        return self.taken < self.limit
-
-    def load(self, more: float) -> float:
-        """Work per slot if `more` came on top: what the pick compares."""
-        return (self.work + more) / max(1, self.limit)
+        return self.taken + self.elsewhere < self.limit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Seat:
-    """A backend's place in a pool: its own slots, and its group's if it shares some."""
+    """A backend's place in a pool: its own slots, and its group's if it shares some.
+
+    `beside`: how its engine stands for other models.
+    `factor`: what its predicted time is multiplied by where it is compared, by preference.
+    `away_s`: on the way there and back.  `judged`: its pool or another has a choice, so that its
+    times are learned.  `key`: its engine's identity; `seed`: its own in rendezvous hashing, of it.
+    `entangled`: what it shares with others must be looked at.
+    """
 
     backend: str
     region: str
     offers: dict[str, frozenset[str]] = field(default_factory=dict)
     slots: Slots
     group: Slots | None = None
+    health: Health = field(default_factory=Health)
+    standing: Standing = field(default_factory=Standing)
+    beside: tuple[Standing, ...] = ()
+    factor: float = 1.0
+    away_s: float = 0.0
+    judged: bool = True
+    seed: int = 0
+    key: str = ""
+    entangled: bool = field(init=False, default=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "entangled", bool(self.beside) or self.group is not None)
 
     @property
     def free(self) -> bool:
@@ -46,20 +65,24 @@ class Seat:
 
     def take(self, work: float) -> None:
         """One call begins."""
-        for slots in (self.slots, self.group):
-            if slots is not None:
-                slots.taken += 1
-                slots.work += work
+        self.slots.taken += 1
+        self.standing.work += work
+        if self.group is not None:
+            self.group.taken += 1
 
     def more(self, work: float) -> None:
-        """A call that is here carries more work than it was taken for."""
-        for slots in (self.slots, self.group):
-            if slots is not None:
-                slots.work += work
+        """A call that is here carries more work than it was taken for, or has done some."""
+        self.standing.work += work
 
     def give(self, work: float) -> None:
-        """One call ended."""
-        for slots in (self.slots, self.group):
-            if slots is not None:
-                slots.taken -= 1
-                slots.work = max(0.0, slots.work - work) if slots.taken else 0.0
+        """One call ended, with so much left of its work."""
+        slots, standing = self.slots, self.standing
+        slots.taken -= 1
+        standing.work = max(0.0, standing.work - work) if slots.taken else 0.0
+        if self.group is not None:
+            self.group.taken -= 1
+
+
+def seed_of(identity: str) -> int:
+    """An odd number of 64 bits that is an engine's own."""
+    return int.from_bytes(blake2b(identity.encode(), digest_size=8).digest(), "big") | 1

@@ -1,0 +1,72 @@
+"""The right to one slot of one backend for one call."""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+from modgate.api.select import Backend
+from modgate.errors import GatewayError
+from modgate.fleet.pick import Choice
+from modgate.fleet.promise import Promise
+from modgate.fleet.slots import Seat
+
+Ended = Literal["ok", "refused", "failed", "timed_out", "cancelled", "pending"]
+
+
+class Judge(Protocol):
+    """Who is told how a call ended."""
+
+    def now(self) -> float:
+        """The time."""
+        ...
+
+    def ended(self, seat: Seat, ended: Ended, error: GatewayError | None) -> None:
+        """A call at this seat ended."""
+        ...
+
+
+class Lease:
+    """Given back exactly once.  `why`: how the backend was chosen."""
+
+    __slots__ = ("_fleet", "_promise", "_seat", "_work", "backend", "why")
+
+    def __init__(
+        self, backend: Backend, choice: Choice, work: float, promise: Promise | None, fleet: Judge
+    ) -> None:
+        self.backend = backend
+        self.why = choice.why
+        self._seat: Seat | None = choice.seat
+        self._work = work
+        self._promise = promise
+        self._fleet = fleet
+
+    def carry(self, work: float) -> None:
+        """The call is of this size after all: others came along."""
+        if self._seat is None:
+            return
+        if self._promise is not None:
+            self._promise.carry(work - self._work)
+        else:
+            self._seat.more(work - self._work)
+        self._work = work
+
+    def first(self) -> None:
+        """The first event of its reply came."""
+        if self._promise is not None:
+            self._promise.first(self._fleet.now())
+
+    def give_back(
+        self, ended: Ended = "cancelled", error: GatewayError | None = None, events: int = 0
+    ) -> None:
+        """The call ended; the slot goes to whoever waits for it.
+
+        `events`: that came, of a stream.
+        """
+        seat, self._seat = self._seat, None
+        if seat is None:
+            return
+        if self._promise is not None:
+            self._promise.end(self._fleet.now(), ok=ended == "ok", events=events)
+        else:
+            seat.give(self._work)
+        self._fleet.ended(seat, ended, error)

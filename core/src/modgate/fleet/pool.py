@@ -1,0 +1,144 @@
+"""The backends of one model: who takes a call, and who is not trusted with one for now.
+
+Source: algorithms.md 1.3 (headroom, return), 1.2 (priors).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import exp
+from statistics import median
+
+from modgate.fleet.kept import Kept
+from modgate.fleet.lots import Lots
+from modgate.fleet.pick import Choice, Wanted, capacity, idlest, pick
+from modgate.fleet.slots import Seat
+from modgate.fleet.terms import Phase, Terms
+
+HEADROOM = 0.7
+OFFERED_S = 10.0
+EASY = 0.25  # of their targets is what calls are predicted to take where there is room to spare
+EASES = 0.02
+SWEEP_S = 1.0
+SUPPOSED = 0.5  # of its target is what a call takes, as long as nothing is known
+
+
+class Pool:
+    """The seats of one model in one snapshot.
+
+    `exact`: nobody else sends to these engines, or all of it is known at once; where it is only
+    heard of, a sample is compared and not all, or gateways would run to the same engine.
+    `elsewhere`: units of work a second that were asked of other gateways.
+    """
+
+    __slots__ = (
+        "_asked",
+        "_ease",
+        "_offered",
+        "_swept",
+        "_terms",
+        "elsewhere",
+        "exact",
+        "seats",
+    )
+
+    def __init__(self, seats: Sequence[Seat], *, exact: bool = True) -> None:
+        self.seats = seats
+        self.exact = exact
+        self.elsewhere = 0.0
+        self._ease = 0.0
+        self._offered = 0.0
+        self._asked = 0.0
+        self._swept = -OFFERED_S
+        self._terms: dict[tuple[str, Phase], Terms] = {}
+
+    def choose(self, seats: Sequence[Seat], wanted: Wanted, now: float, rng: Lots) -> Choice | None:
+        """Which of these seats takes the call; None = none is free.
+
+        `seats`: those of the pool that may (`pick.candidates`).
+        """
+        terms = wanted.terms
+        if terms is None:
+            seat = idlest(seats, wanted.work, rng)
+            return Choice(seat, wanted.work, 0.0, "fit") if seat is not None else None
+        if now - self._swept >= SWEEP_S:
+            self.sweep(now)
+        if (terms.slo, terms.phase) not in self._terms:
+            self._suppose(wanted.work, terms)
+        found = pick(seats, wanted.work, terms, now=now, rng=rng, exact=self.exact)
+        if found is not None:
+            self._asked += wanted.work
+            predicted = found.predicted
+            self._ease += EASES * ((predicted if predicted < 1 else 1.0) - self._ease)
+            if found.why == "explore":
+                found.seat.standing.kept_of(terms.slo).explored_at = now
+        return found
+
+    def offered(self, now: float) -> float:
+        """Units of work a second that were asked of it lately."""
+        share = 1 - exp((self._swept - now) / OFFERED_S)
+        elapsed = max(now - self._swept, 1e-9)
+        return self._offered + share * (self._asked / elapsed - self._offered)
+
+    def _suppose(self, work: float, terms: Terms) -> None:
+        """The first call of its class and phase: what is not known is taken to be in time."""
+        self._terms[terms.slo, terms.phase] = terms
+        self._priors(terms.phase, SUPPOSED * terms.target_s / max(work, 1e-9))
+
+    def _priors(self, phase: Phase, otherwise: float) -> float:
+        """What an engine takes of which nothing is known: as long as the others; the answer."""
+        paces = [seat.standing.paces[phase] for seat in self.seats]
+        known = [pace.own for pace in paces if pace.own > 0]
+        prior = median(known) if known else otherwise
+        if prior > 0:
+            for pace in paces:
+                pace.suppose(prior)
+        return prior
+
+    def sweep(self, now: float) -> None:
+        """Each second: what was not learned for long fades, and who is trusted is looked at."""
+        elapsed = min(now - self._swept, OFFERED_S)
+        self._offered, self._asked, self._swept = self.offered(now), 0.0, now
+        for phase in {phase for _, phase in self._terms}:
+            prior = self._priors(phase, 0.0)
+            for seat in self.seats:
+                seat.standing.paces[phase].relax(now, prior, elapsed)
+        for (slo, _), terms in self._terms.items():
+            for seat in self.seats:
+                kept = seat.standing.kept.get(slo)
+                if kept is not None:
+                    self._trust(seat, kept, terms, now)
+
+    def _trust(self, seat: Seat, kept: Kept, terms: Terms, now: float) -> None:
+        """Disqualify who breaks its promises, where the others can carry what is asked."""
+        allowed = 1 - terms.objective
+        if not kept.out:
+            if kept.breaks(now, allowed) and self._headroom(seat, terms, now):
+                kept.leave(now)
+                seat.standing.out |= {terms.slo}
+        elif kept.dwelt(now) and (
+            kept.recovered(now, allowed) or not self._headroom(seat, terms, now)
+        ):
+            kept.come_back()
+            seat.standing.out -= {terms.slo}
+
+    def _headroom(self, seat: Seat, terms: Terms, now: float) -> bool:
+        """Whether the others could do without it.
+
+        What an engine that works one call after the other could do is not to be seen from its
+        times, which fall with what others write at the same time; that calls find a short way is.
+        """
+        if self._ease > EASY:
+            return False
+        others = [
+            other
+            for other in self.seats
+            if other is not seat
+            and terms.slo not in other.standing.out
+            and other.health.until <= now
+        ]
+        if terms.serial:
+            units = capacity(others, terms.phase)
+        else:
+            units = sum(capacity((o,), terms.phase) * o.slots.limit for o in others)
+        return self.offered(now) + self.elsewhere <= HEADROOM * units

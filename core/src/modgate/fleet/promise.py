@@ -1,0 +1,92 @@
+"""One attempt's promise: what was predicted of it, and what its engine still has to do for it.
+
+Source: algorithms.md Appendix B (`on_dispatch`, `on_first`, `on_end`).
+"""
+
+from __future__ import annotations
+
+from modgate.fleet.pick import Choice
+from modgate.fleet.slots import Seat
+from modgate.fleet.terms import Terms
+
+
+class Promise:
+    """From its dispatch to its end, which comes exactly once.
+
+    Whoever holds it says when the first event came and how it ended; in between it counts in the
+    engine's work.  `ratio`: what the judged phase took of its target; None until then.
+    """
+
+    __slots__ = (
+        "_began",
+        "_first",
+        "_left",
+        "_load",
+        "ended",
+        "predicted",
+        "ratio",
+        "seat",
+        "terms",
+    )
+
+    def __init__(self, choice: Choice, work: float, terms: Terms, now: float) -> None:
+        self.seat: Seat = choice.seat
+        self.terms = terms
+        self.predicted = choice.predicted
+        self.ratio: float | None = None
+        self.ended = False
+        self._load = choice.load
+        self._left = work
+        self._began = now
+        self._first = -1.0
+        choice.seat.take(work)
+
+    def carry(self, more: float) -> None:
+        """The call is larger than it was taken for: others came along."""
+        self.seat.more(more)
+        self._left += more
+        self._load += more
+        if self._load > more:
+            self.predicted *= self._load / (self._load - more)
+
+    def first(self, now: float) -> None:
+        """The first event came: its prompt is read."""
+        if self._first >= 0 or self.ended:
+            return
+        self._first = now
+        self.seat.standing.saw(now, "first_byte", now - self._began)
+        if self.terms.phase != "first_byte":
+            return
+        if self.terms.serial:
+            read = min(self.terms.read, self._left)
+            self._left -= read
+            self.seat.more(-read)
+        self._judge(now)
+
+    def end(self, now: float, *, ok: bool, events: int = 0) -> None:
+        """It ended; `events` came, of a stream, the first one with them."""
+        if self.ended:
+            return
+        self.ended = True
+        self.seat.give(self._left)
+        if not ok:
+            return
+        standing = self.seat.standing
+        standing.saw(now, "total", now - self._began)
+        if self.terms.phase == "total":
+            self._judge(now)
+        elif events > 1 and self._first >= 0:
+            gap = (now - self._first) / (events - 1)
+            standing.saw_between(gap)
+            standing.saw(now, "between", gap)
+
+    def _judge(self, now: float) -> None:
+        """What the phase took teaches the estimate, and counts for or against the engine."""
+        terms, seat = self.terms, self.seat
+        took = now - self._began
+        self.ratio = took / terms.target_s
+        if self._load > 0:
+            pace = max(0.0, took - seat.away_s) / self._load
+            seat.standing.paces[terms.phase].learn(now, pace)
+        kept = seat.standing.kept_of(terms.slo)
+        kept.judge(now, predicted=self.predicted, ratio=self.ratio)

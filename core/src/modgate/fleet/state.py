@@ -1,0 +1,60 @@
+"""What outlives a reload: engines by identity, how they stand for models, and who waits."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from modgate.fleet.health import Health
+from modgate.fleet.slots import Slots
+from modgate.fleet.standing import Standing
+
+if TYPE_CHECKING:
+    from modgate.fleet.fleet import Waiter
+
+
+@dataclass(slots=True)
+class FleetState:
+    """Slots and health by engine identity, standings by that and the engine's model name.
+
+    `groups`: slots that several engines share, by name.  `waiting`: by model.
+    """
+
+    slots: dict[str, Slots] = field(default_factory=dict)
+    health: dict[str, Health] = field(default_factory=dict)
+    standings: dict[tuple[str, str], Standing] = field(default_factory=dict)
+    groups: dict[str, Slots] = field(default_factory=dict)
+    waiting: dict[str, deque[Waiter]] = field(default_factory=dict)
+
+    @property
+    def queued(self) -> int:
+        """Calls that wait now."""
+        return sum(len(line) for line in list(self.waiting.values()))
+
+    def slots_of(self, identity: str, limit: int) -> Slots:
+        """An engine's slots; a changed limit keeps what is taken."""
+        slots = self.slots.setdefault(identity, Slots(limit=limit))
+        slots.limit = limit
+        return slots
+
+    def group_of(self, name: str, limit: int) -> Slots:
+        """A group's slots."""
+        slots = self.groups.setdefault(name, Slots(limit=limit))
+        slots.limit = limit
+        return slots
+
+    def health_of(self, identity: str) -> Health:
+        """An engine's health."""
+        return self.health.setdefault(identity, Health())
+
+    def standing_of(self, identity: str, name: str) -> Standing:
+        """How an engine stands for the model that it calls so."""
+        return self.standings.setdefault((identity, name), Standing())
+
+    def forget(self, identity: str) -> None:
+        """An engine that is named nowhere any more, and has nothing in hand."""
+        self.slots.pop(identity, None)
+        self.health.pop(identity, None)
+        for key in [key for key in self.standings if key[0] == identity]:
+            del self.standings[key]

@@ -1,0 +1,124 @@
+"""The gateway's own classes in the simulated world: what is driven here is what production runs."""
+
+from __future__ import annotations
+
+import random
+
+from modgate.fleet.affinity import key_of
+from modgate.fleet.health import Health
+from modgate.fleet.peers import Peers
+from modgate.fleet.pick import Wanted, candidates
+from modgate.fleet.pool import Pool
+from modgate.fleet.promise import Promise
+from modgate.fleet.slots import Seat, Slots, seed_of
+from modgate.fleet.standing import Standing
+from modgate.fleet.terms import Explores, Terms
+from sim.world import Ask, Scenario, World
+
+PLENTY = 100_000  # engines of this world queue without end, so no slot is ever missed
+TOLD_EACH_S = 0.25
+FIRST_OUTPUT = 200.0
+LEARNS = 0.02
+
+
+class Gateway:
+    """One gateway's seats over the engines of the world."""
+
+    def __init__(self, scenario: Scenario, number: int, *, exact: bool) -> None:
+        self.rng = random.Random(scenario.seed * 1009 + number)
+        self.seats = [_seat(f"e{at}") for at in range(len(scenario.kinds))]
+        self.pool = Pool(self.seats, exact=exact)
+        self.peers = Peers(f"g{number}", "1", {"m": self.pool})
+        self.output = FIRST_OUTPUT
+        self.explorers = random.Random(scenario.seed * 31 + number)
+
+
+def _seat(name: str) -> Seat:
+    return Seat(
+        backend=name,
+        region="",
+        slots=Slots(limit=PLENTY),
+        health=Health(),
+        standing=Standing(),
+        seed=seed_of(name),
+        key=name,
+    )
+
+
+class Ours:
+    """The policy of this gateway; `view`: the gateways tell each other what they have in hand."""
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        *,
+        view: bool = True,
+        ejects: bool = True,
+        qualifies: bool = True,
+        affinity: bool = True,
+    ) -> None:
+        self.gateways = [
+            Gateway(scenario, number, exact=scenario.gateways == 1)
+            for number in range(scenario.gateways)
+        ]
+        self.promises: dict[int, Promise] = {}
+        self.view = view and scenario.gateways > 1
+        self.ejects = ejects
+        self.qualifies = qualifies
+        self.affinity = affinity
+        self.told_at = 0.0
+        self.why: dict[str, int] = {}
+
+    def choose(self, ask: Ask, tried: frozenset[int], now: float) -> int:
+        """By the pick, as dispatch does."""
+        gateway = self.gateways[ask.gateway]
+        explores: Explores = "first" if gateway.explorers.random() < 0.3 else "late"
+        terms = Terms(
+            slo="silver" if self.qualifies else "",
+            phase="first_byte",
+            serial=True,
+            target_s=ask.target_s,
+            between_s=0.06,
+            read=float(ask.prompt),
+            explores=explores,
+            objective=0.95 if self.qualifies else 0.0,
+        )
+        if ask.prefix >= 0 and self.affinity:
+            terms.affinity = key_of("t", "m", ask.prefix.to_bytes(2, "big"))
+        wanted = Wanted(
+            work=ask.prompt + gateway.output,
+            tried=frozenset(f"e{number}" for number in tried),
+            terms=terms,
+        )
+        seats = candidates(gateway.seats, wanted)
+        choice = gateway.pool.choose(seats, wanted, now, gateway.rng)
+        assert choice is not None
+        self.why[choice.why] = self.why.get(choice.why, 0) + 1
+        self.promises[ask.number] = Promise(choice, wanted.work, terms, now)
+        return gateway.seats.index(choice.seat)
+
+    def first(self, ask: Ask, now: float) -> None:
+        """The first event."""
+        self.promises[ask.number].first(now)
+
+    def ended(self, ask: Ask, now: float, *, ok: bool) -> None:
+        """The end of an attempt."""
+        promise = self.promises.pop(ask.number)
+        gateway, health = self.gateways[ask.gateway], promise.seat.health
+        promise.end(now, ok=ok, events=ask.output)
+        if ok:
+            gateway.output += LEARNS * (ask.output - gateway.output)
+            health.succeeded(now)
+        elif self.ejects and health.failed(now, refused=False):
+            health.eject(now, gateway.rng.random)
+
+    def tick(self, world: World, now: float) -> None:
+        """Each 250 ms every gateway tells every other."""
+        if not self.view or now < self.told_at:
+            return
+        self.told_at = now + TOLD_EACH_S
+        frames = [gateway.peers.frame(now) for gateway in self.gateways]
+        for gateway in self.gateways:
+            for frame in frames:
+                gateway.peers.hear(frame, now)
+            gateway.peers.settle(now)
