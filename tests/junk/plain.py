@@ -173,6 +173,14 @@ def _type_cases() -> Iterator[Case]:
         request=lambda tag: strange(tag).with_headers(x_request_timeout="\u00c2\u00b2"),
         status=200,
     )
+    for name in ("max_tokens", "max_completion_tokens"):
+        yield Case(
+            name=f"{name}=2**64",
+            request=chat(**{name: 2**64}),
+            status=400,
+            param=name,
+            code="integer_above_max_value",
+        )
     yield Case(
         name="n=1000", request=chat(n=1000), status=400, param="n", code="integer_above_max_value"
     )

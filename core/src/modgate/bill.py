@@ -24,7 +24,7 @@ from modgate.limits.limiter import Admission
 from modgate.limits.shared import Miss
 from modgate.limits.state import What
 from modgate.state import State
-from modgate.units import NOTHING, Units
+from modgate.units import COUNT_AT_MOST, NOTHING, Units
 
 log = logging.getLogger(__name__)
 
@@ -102,6 +102,7 @@ class Bill:
     async def reserve(self, plan: Plan, modality: AnyModality) -> Units:
         """Reserve what the plan may cost; the answer is that."""
         units = _reserve_of(plan).of(modality.name)
+        _countable(units)
         self._lazy = plan.reserve is not None
         self._reserved = units
         limiter, held, model = self._gateway.limiter, self._held, self._draft.model
@@ -127,6 +128,7 @@ class Bill:
         """Reserve on top: a side call, or a call of another model."""
         if not units:
             return
+        _countable(units)
         limiter, held = self._gateway.limiter, self._held
         now = self._now
         counts = await self._patiently(lambda: limiter.top_up(held, units, model=model, now=now()))
@@ -239,10 +241,18 @@ class Bill:
     def _last_usage(self) -> Usage:
         """A plugin whose usage fails must not lose the bill: the reserve stands."""
         try:
-            return self.closed()
+            usage = self.closed()
+            _countable(usage.units)
+            return usage
         except Exception:
             log.exception("usage failed", extra={"request_id": self._draft.request_id})
             return Usage(NOTHING, exact=False, by="estimate")
+
+
+def _countable(units: Mapping[str, int]) -> None:
+    """Raise PluginFault for more than a ledger row can hold: the request would have no end."""
+    if units and max(units.values()) > COUNT_AT_MOST:
+        raise PluginFault(f"a unit of a request is counted up to {COUNT_AT_MOST} and no further")
 
 
 def _reserve_of(plan: Plan) -> Units:

@@ -9,6 +9,8 @@ from typing import TypeVar, overload
 
 T = TypeVar("T")
 
+# Of a unit in one request: exact in JSON and in every store, and a ledger row holds many.
+COUNT_AT_MOST = 2**53 - 1
 REQUESTS, BYTES_IN, BYTES_OUT = "requests", "bytes_in", "bytes_out"
 
 

@@ -73,14 +73,25 @@ def test_a_prompt_is_billed_from_the_first_byte_on_where_it_was_counted() -> Non
     assert dict(relaying.usage([CUT]).units) == {"output_tokens": 0, "input_tokens": 5}
 
 
+@pytest.mark.parametrize("told", [-1, 2.5, 2**31, 2**63, 1e20, "9", None])
+@pytest.mark.parametrize("name", ["prompt_tokens", "completion_tokens"])
+def test_what_an_engine_says_that_is_no_count_is_not_billed_as_its_word(
+    name: str, told: Json
+) -> None:
+    relaying = relay(stream=False)
+    choice: JsonObject = {"index": 0, "message": {"content": "six by"}}
+    reply: JsonObject = {"choices": [choice], "usage": {**USAGE, name: told}}
+    tuple(relaying.feed(0, Event(orjson.dumps(reply))))
+    usage = relaying.usage([OK])
+
+    assert (dict(usage.units), usage.by) == ({"input_tokens": 7, "output_tokens": 2}, "estimate")
+    assert not usage.exact
+
+
 @pytest.mark.parametrize(
     ("usage", "units"),
     [
         ({"prompt_tokens": 9, "completion_tokens": 4}, {"input_tokens": 9, "output_tokens": 4}),
-        (
-            {"prompt_tokens": -1, "completion_tokens": 2.5, "prompt_tokens_details": 3},
-            {"input_tokens": 0, "output_tokens": 0},
-        ),
         (
             {
                 "prompt_tokens": 9,

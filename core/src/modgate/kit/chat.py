@@ -13,7 +13,7 @@ from modgate.kit.chat_legacy import OLD, as_tools
 from modgate.kit.chat_messages import Image, read_messages
 from modgate.kit.chat_overflow import context_exceeded
 from modgate.kit.chat_tools import forced, read_format, read_functions, read_tools
-from modgate.kit.tokens import BYTES_PER_TOKEN, estimate
+from modgate.kit.tokens import BYTES_PER_TOKEN, TOKENS_AT_MOST, estimate
 from modgate.plugin import Body, Fields, Json, JsonObject, Refused, Request
 
 __all__ = [
@@ -221,8 +221,8 @@ def _common(fields: Fields, stops: int | None) -> tuple[bool, bool, int, int | N
     stream = fields.flag("stream", False)
     include = "stream_options" in fields and _include(fields, stream)
     n = fields.integer("n", 1, at_least=1, at_most=N_AT_MOST)
-    old = fields.integer("max_tokens", None, at_least=1)
-    new = fields.integer("max_completion_tokens", None, at_least=1)
+    old = fields.integer("max_tokens", None, at_least=1, at_most=TOKENS_AT_MOST)
+    new = fields.integer("max_completion_tokens", None, at_least=1, at_most=TOKENS_AT_MOST)
     return stream, include, n, new if new is not None else old
 
 

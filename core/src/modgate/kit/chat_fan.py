@@ -84,7 +84,7 @@ class FanRelay(Relay):
             choice["index"] = choice["index"] * self._each + index
         self._deltas[index] = self._deltas.get(index, 0) + sum(map(_speaks, choices))
         usage = value.pop("usage", None)
-        if isinstance(usage, dict):
+        if isinstance(usage, dict) and reported(usage) is not None:
             self._said[index] = usage
         if not self._stream:
             self._choices += choices

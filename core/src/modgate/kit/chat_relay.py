@@ -8,14 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, TypeGuard
 
 import orjson
 
 from modgate.kit.chat_legacy import as_functions
 from modgate.kit.chat_template import Template
 from modgate.kit.chat_wire import Extra, aliased, decoded, has_finished
-from modgate.kit.tokens import estimate
+from modgate.kit.tokens import TOKENS_AT_MOST, estimate
 from modgate.plugin import (
     SSE,
     BadReply,
@@ -195,10 +195,12 @@ def _event(data: bytes) -> bytes:
 
 
 def reported(usage: Json) -> Units | None:
-    """What an engine says that it read and wrote; None when it says nothing."""
+    """What an engine says that it read and wrote; None when it says nothing that is a count."""
     if not isinstance(usage, dict):
         return None
-    read, wrote = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
+    read, wrote = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    if not (_counts(read) and _counts(wrote)):
+        return None
     inside = {"input_tokens": read, "output_tokens": wrote}
     details = usage.get("prompt_tokens_details")
     if isinstance(details, dict):
@@ -215,8 +217,12 @@ def _image_tokens(details: Mapping[str, Json]) -> int:
     return _count(details.get("image_tokens")) or _count(named)
 
 
+def _counts(value: Json) -> TypeGuard[int]:
+    return type(value) is int and 0 <= value <= TOKENS_AT_MOST
+
+
 def _count(value: Json) -> int:
-    return value if type(value) is int and value >= 0 else 0
+    return value if _counts(value) else 0
 
 
 def estimated(choices: Sequence[Json]) -> int:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import tiktoken
     import tokenizers
 
+TOKENS_AT_MOST = 2**31 - 1  # of a prompt or a reply: more is no count, and no engine reads it
 BYTES_PER_TOKEN = 3
 
 

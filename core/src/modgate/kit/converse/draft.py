@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from modgate.plugin import Json, JsonObject, Refused, Request
 
 CHAT = "/v1/chat/completions"
-TOKENS_AT_MOST = 2**31 - 1  # a maximum that is written anew, and that every engine can read
 # Members of chat that the other APIs do not have; a client's own must not reach the chat by chance.
 CHAT_ONLY = frozenset(
     (

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from modgate.kit.converse.draft import TOKENS_AT_MOST, Draft, image_part, text_part
+from modgate.kit.converse.draft import Draft, image_part, text_part
 from modgate.kit.converse.endpoints import Words
 from modgate.kit.converse.responses_reply import ResponsesReply
+from modgate.kit.tokens import TOKENS_AT_MOST
 from modgate.plugin import Fields, JsonObject, Request
 
 ROLES = {"user": "user", "assistant": "assistant", "system": "system", "developer": "system"}

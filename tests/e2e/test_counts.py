@@ -1,0 +1,72 @@
+"""Counts that no ledger row can hold: a plugin's fault, and the request ends all the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import httpx
+import pytest
+from gateways import start
+from made_plugins import Words, plugin
+
+from modgate.ledger.reader import rows
+from modgate.plugin import Endpoint, Event, Modality, Outcome, Plan, Relay, Request, Units, Usage
+
+HUGE = 2**64
+
+
+class Told(Relay):
+    """Says a word, and what a test wants that it did cost."""
+
+    def __init__(self, used: int) -> None:
+        self.used = used
+
+    def feed(self, index: int, event: Event) -> Iterable[bytes]:
+        return ()
+
+    def close(self, outcomes: Sequence[Outcome]) -> Iterable[bytes]:
+        yield self.json({"word": "hello"})
+
+    def usage(self, outcomes: Sequence[Outcome]) -> Usage:
+        return Usage(Units(input_tokens=self.used), exact=True, by="engine")
+
+
+def counting(*, reserved: int, used: int) -> type[Modality]:
+    """Words whose requests call no engine and count as they are told to."""
+
+    def shape(request: Request) -> Plan:
+        return Plan(calls=[], relay=Told(used), reserve=Units(input_tokens=reserved))
+
+    class Counting(Words):
+        def endpoints(self) -> Iterable[Endpoint]:
+            yield Endpoint(path="/v1/words", shape=shape)
+
+    return Counting
+
+
+@pytest.mark.parametrize(
+    ("reserved", "used", "status", "ending"), [(HUGE, 1, 500, "fault"), (1, HUGE, 200, "ok")]
+)
+async def test_a_count_beyond_every_store_ends_the_request_all_the_same(
+    tmp_path: Path, reserved: int, used: int, status: int, ending: str
+) -> None:
+    words = plugin(modgate_modalities=[counting(reserved=reserved, used=used)])
+    running = await start(
+        tmp_path,
+        [{"url": "http://127.0.0.1:9", "serves": {"w": "w"}}],
+        plugins=["words"],
+        models={"w": "words"},
+        extra={"words": words},
+    )
+    try:
+        async with httpx.AsyncClient(base_url=running.url, headers=running.headers) as client:
+            reply = await client.post("/v1/words", json={"model": "w"})
+    finally:
+        await running.app.close()
+    [row] = list(rows(running.ledger))
+
+    assert reply.status_code == status
+    assert row.ending == ending
+    assert row.units.get("words.input_tokens", 0) == 0
+    assert not row.exact
