@@ -55,6 +55,7 @@ class LlamaCpp(ChatDialect):
         super().__init__(call, served)
         self._created = Created()
         self._usage: JsonObject | None = None
+        self._read: set[int] = set()  # prompts whose tokens are in it
         self._last: JsonObject = {}
         self._joined = Joined() if call.reply == "whole" else None
         self._logprobs = OldLogprobs()
@@ -121,14 +122,24 @@ class LlamaCpp(ChatDialect):
             self._joined.add(value)
         elif self.completes:
             self._logprobs.tell(value)
-        if not isinstance(usage, dict):
-            return
+        if isinstance(usage, dict):
+            self._add(usage, self._prompt_of(value.get("choices")))
+
+    def _prompt_of(self, choices: Json) -> int:
+        """Whose choice ended: a completion's prompts have `n` each, in order."""
+        if not (self.completes and isinstance(choices, list) and choices):
+            return 0
+        n = orjson.loads(self.call.body.members().get("n", b"1")) or 1
+        return int(choices[0]["index"] // n)
+
+    def _add(self, usage: JsonObject, prompt: int) -> None:
+        """What each choice wrote, and what was read once for each prompt."""
         if self._usage is None:
             self._usage = usage
-            return
-        for name in ("completion_tokens", "total_tokens"):
-            more = usage.get("completion_tokens", 0)
-            self._usage[name] = self._usage.get(name, 0) + more
+        else:
+            again = prompt in self._read
+            self._usage = _added(self._usage, usage if not again else _only_written(usage))
+        self._read.add(prompt)
 
     def end(self, done: bool) -> Iterable[Event]:
         """The whole reply, or the one usage event of a stream."""
@@ -162,6 +173,23 @@ class LlamaCpp(ChatDialect):
         if status == 503 and "loading" in str(error.get("message", "")).lower():
             return ModelLoading("the model is still loading")
         return super().refusal(status, headers, body)
+
+
+def _only_written(usage: JsonObject) -> JsonObject:
+    wrote = usage.get("completion_tokens", 0)
+    return {"completion_tokens": wrote, "total_tokens": wrote}
+
+
+def _added(usage: JsonObject, more: JsonObject) -> JsonObject:
+    """The sum of two accounts, member by member; what is no number stays as it is."""
+    made = dict(usage)
+    for name, value in more.items():
+        was = made.get(name)
+        if isinstance(value, dict):
+            made[name] = _added(was if isinstance(was, dict) else {}, value)
+        elif isinstance(value, int | float):
+            made[name] = (was if isinstance(was, int | float) else 0) + value
+    return made
 
 
 def _heard(members: Mapping[str, bytes]) -> None:
