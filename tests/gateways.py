@@ -73,15 +73,20 @@ def configuration(
     tenants: Mapping[str, str] | None = None,
     plugins: Sequence[str] = tuple(MODELS.values()),
     models: Mapping[str, str] | None = None,
+    facts: Mapping[str, str] | None = None,
     more: str = "",
 ) -> tuple[Path, dict[str, str]]:
-    """A configuration file and the tenants' keys.  `tenants`: name -> TOML lines of its section."""
+    """A configuration file and the tenants' keys.
+
+    `tenants`, `facts`: name of a tenant, of a model -> TOML lines of its section.
+    """
     names = {n: m for n, m in (models or MODELS).items() if m in plugins}
     lines = ['[listen]\naddress = "127.0.0.1:0"\n[admin]\naddress = "127.0.0.1:0"']
     (folder / "pepper").write_text(PEPPER)
     lines.append(f'[auth]\npepper = {{ file = "{folder / "pepper"}" }}')
     lines += [f"[plugin.{name}]" for name in plugins]
-    lines += [f'[model.{name}]\nmodality = "{modality}"' for name, modality in names.items()]
+    for name, modality in names.items():
+        lines.append(f'[model.{name}]\nmodality = "{modality}"\n{(facts or {}).get(name, "")}')
     for number, backend in enumerate(backends):
         serves = backend.get("serves") or {name: f"engine-{name}" for name in names}
         pairs = ", ".join(f'{name} = "{engine}"' for name, engine in dict(serves).items())
@@ -109,11 +114,12 @@ async def start(
     tenants: Mapping[str, str] | None = None,
     plugins: Sequence[str] = tuple(MODELS.values()),
     models: Mapping[str, str] | None = None,
+    facts: Mapping[str, str] | None = None,
     more: str = "",
 ) -> Running:
     """A running gateway; the caller closes `app`."""
     path, keys = configuration(
-        folder, backends, tenants=tenants, plugins=plugins, models=models, more=more
+        folder, backends, tenants=tenants, plugins=plugins, models=models, facts=facts, more=more
     )
     app = App(path, directory=folder / "state", extra=extra)
     await app.open()

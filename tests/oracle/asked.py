@@ -25,6 +25,7 @@ from oracle.words import (
 CHAT, COMPLETIONS, TOKENIZE = "/v1/chat/completions", "/v1/completions", "/tokenize"
 TRANSCRIBE, TRANSLATE = "/v1/audio/transcriptions", "/v1/audio/translations"
 SPEECH, OCR, EMBED, RERANK = "/v1/audio/speech", "/ocr", "/v1/embeddings", "/v2/rerank"
+SCORE = "/score"
 
 _DATA_URI = re.compile(r"data:[\w/+.-]*;base64,")
 
@@ -177,6 +178,13 @@ def _rerank(record: Record) -> None:
     query = strings(record.asked.json.get("query"))
     documents = strings(record.asked.json.get("documents"))
     record.modality = "rerank"
+    pairs = strings(record.asked.json.get("queries"))
+    for asked, document in zip(pairs, documents, strict=False):  # searches that travel together
+        for tag in tags_in([asked]):
+            tokens = text_tokens(asked) + text_tokens(document)
+            one = {"rerank.documents": 1, "rerank.input_tokens": tokens}
+            record.shares[tag] = add(record.shares.get(tag, {}), one)
+    query = [*query, *pairs]
     record.tags = tags_in(query)
     tokens = sum(map(text_tokens, (*query, *documents)))
     record.sent = {"rerank.documents": len(documents), "rerank.input_tokens": tokens}
@@ -192,4 +200,5 @@ _READERS: dict[str, Callable[[Record], None]] = {
     OCR: _ocr,
     EMBED: _embed,
     RERANK: _rerank,
+    SCORE: _rerank,
 }

@@ -72,7 +72,7 @@ class Mix:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Draft:
+class Draft:
     """A request before anything goes wrong, and how many calls the gateway makes of it at least."""
 
     request: ClientRequest
@@ -81,7 +81,7 @@ class _Draft:
     script: Script = OK
 
 
-Drawer = Callable[[random.Random, int, str], _Draft]
+Drawer = Callable[[random.Random, int, str], Draft]
 
 
 def draw(
@@ -128,7 +128,7 @@ def _killing(script: Script) -> Script:
     return replace(script, fault=replace(script.fault, kind="kill")) if script.fault else script
 
 
-def _plan(rng: random.Random, draft: _Draft, ending: Ending, timeout_s: float) -> Planned:
+def _plan(rng: random.Random, draft: Draft, ending: Ending, timeout_s: float) -> Planned:
     request = draft.request
     plain = Planned(
         tag=request.tag,
@@ -142,13 +142,13 @@ def _plan(rng: random.Random, draft: _Draft, ending: Ending, timeout_s: float) -
         case "refused":
             return replace(plain, scripts=(replace(draft.script, refusal=_refusal(rng)),))
         case "gone":
-            return _gone(rng, draft, plain, window)
+            return leaving(rng, draft, plain, window)
         case "timeout":
             slow = request.with_headers(x_request_timeout=f"{timeout_s:g}")
-            return replace(plain, request=slow, scripts=_cut(rng, draft, window, "silence"))
+            return replace(plain, request=slow, scripts=cut(rng, draft, window, "silence"))
         case "killed":
             kind: FaultKind = rng.choice(("close", "reset"))
-            return replace(plain, scripts=_cut(rng, draft, window, kind))
+            return replace(plain, scripts=cut(rng, draft, window, kind))
         case "ok" | "unsent":
             return plain
 
@@ -162,7 +162,7 @@ def _refusal(rng: random.Random) -> Refusal:
     )
 
 
-def _cut(rng: random.Random, draft: _Draft, window: Window, kind: FaultKind) -> tuple[Script, ...]:
+def cut(rng: random.Random, draft: Draft, window: Window, kind: FaultKind) -> tuple[Script, ...]:
     """Scripts that break a request in a window: in the body of fan-out, behind its first call."""
     slow = replace(draft.script, between_ms=SPACING_MS)
     match window:
@@ -180,12 +180,12 @@ def _cut(rng: random.Random, draft: _Draft, window: Window, kind: FaultKind) -> 
             return (replace(slow, fault=Fault(kind=kind, after=0, inside=True)),)
 
 
-def _gone(rng: random.Random, draft: _Draft, plain: Planned, window: Window) -> Planned:
+def leaving(rng: random.Random, draft: Draft, plain: Planned, window: Window) -> Planned:
     """The client leaves a silent engine: by what it has read of a stream, else by how far that is.
 
     One that is read call by call (a long recording) is left when its second call is mid-body.
     """
-    scripts = _cut(rng, draft, window, "silence")
+    scripts = cut(rng, draft, window, "silence")
     fault = scripts[-1].fault
     how: Literal["close", "reset"] = rng.choice(("close", "reset"))
     reads = window == "body" and draft.request.streamed and draft.pieces > 1
@@ -220,40 +220,40 @@ def window(
     """
     draft = _window_draft(modality, tag, model or modality, stream=stream, fan_out=fan_out)
     plain = Planned(tag=tag, modality=modality, ending="gone", request=draft.request)
-    return _gone(random.Random(tag), draft, plain, at)
+    return leaving(random.Random(tag), draft, plain, at)
 
 
 def _window_draft(
     modality: Modality, tag: int, model: str, *, stream: bool, fan_out: bool
-) -> _Draft:
+) -> Draft:
     match modality:
         case "llm":
             request = ask.chat(tag, model=model, stream=stream)
-            return _Draft(request=request, pieces=8 if stream else 1)
+            return Draft(request=request, pieces=8 if stream else 1)
         case "vlm":
             request = ask.vision(tag, model=model, stream=stream)
-            return _Draft(request=request, pieces=8 if stream else 1)
+            return Draft(request=request, pieces=8 if stream else 1)
         case "asr":
             lasts = 45_000 if fan_out else 2_000
             request = ask.transcription(tag, model=model, duration_ms=lasts, stream=stream)
-            return _Draft(request=request, calls=2 if fan_out else 1)
+            return Draft(request=request, calls=2 if fan_out else 1)
         case "tts":
             request = ask.speech(tag, model=model, sentences=6 if fan_out else 1, sse=stream)
-            return _Draft(request=request, calls=2 if fan_out else 1, pieces=16)
+            return Draft(request=request, calls=2 if fan_out else 1, pieces=16)
         case "ocr":
             pages = 4 if fan_out else 0
-            return _Draft(request=ask.ocr(tag, model=model, pages=pages), calls=max(1, pages))
+            return Draft(request=ask.ocr(tag, model=model, pages=pages), calls=max(1, pages))
         case "embedding":
-            return _Draft(request=ask.embeddings(tag, model=model))
+            return Draft(request=ask.embeddings(tag, model=model))
         case "rerank":
             documents = 200 if fan_out else 3
-            return _Draft(request=ask.rerank(tag, model=model, documents=documents))
+            return Draft(request=ask.rerank(tag, model=model, documents=documents))
 
 
 # --- one request of each modality, drawn
 
 
-def _draw_text(rng: random.Random, tag: int, model: str) -> _Draft:
+def _draw_text(rng: random.Random, tag: int, model: str) -> Draft:
     stream, usage, tokens = rng.random() < 0.6, rng.random() < 0.5, rng.randint(6, 12)
     drawn = rng.random()
     if drawn < 0.4:
@@ -263,10 +263,10 @@ def _draw_text(rng: random.Random, tag: int, model: str) -> _Draft:
         builder = ask.completion if drawn < 0.6 else ask.chat
         request = builder(tag, model=model, stream=stream, usage=usage)
     script = Script(tokens=tokens, between_ms=rng.choice((0, 1, 4)))
-    return _Draft(request=request, pieces=tokens if stream else 1, script=script)
+    return Draft(request=request, pieces=tokens if stream else 1, script=script)
 
 
-def _draw_vision(rng: random.Random, tag: int, model: str) -> _Draft:
+def _draw_vision(rng: random.Random, tag: int, model: str) -> Draft:
     stream, tokens = rng.random() < 0.6, rng.randint(6, 12)
     usage, images, drawn = rng.random() < 0.5, rng.randint(1, 2), rng.random()
     if drawn < 0.4:
@@ -275,10 +275,10 @@ def _draw_vision(rng: random.Random, tag: int, model: str) -> _Draft:
     else:
         request = ask.vision(tag, model=model, stream=stream, usage=usage, images=images)
     script = Script(tokens=tokens, between_ms=rng.choice((0, 1, 4)))
-    return _Draft(request=request, pieces=tokens if stream else 1, script=script)
+    return Draft(request=request, pieces=tokens if stream else 1, script=script)
 
 
-def _draw_audio(rng: random.Random, tag: int, model: str) -> _Draft:
+def _draw_audio(rng: random.Random, tag: int, model: str) -> Draft:
     long = rng.random() < 0.1
     lasts = rng.randrange(30_500, 36_000, 100) if long else rng.randrange(300, 4_000, 100)
     stream = rng.random() < (0.7 if long else 0.3)
@@ -291,10 +291,10 @@ def _draw_audio(rng: random.Random, tag: int, model: str) -> _Draft:
         response_format="json" if stream else rng.choice(forms),
         translate=not stream and rng.random() < 0.2,
     )
-    return _Draft(request=request, calls=2 if long else 1)
+    return Draft(request=request, calls=2 if long else 1)
 
 
-def _draw_speech(rng: random.Random, tag: int, model: str) -> _Draft:
+def _draw_speech(rng: random.Random, tag: int, model: str) -> Draft:
     sentences = rng.choice((1, 1, 2, 4))
     wav, sse = rng.random() < 0.4, rng.random() < 0.3
     request = ask.speech(
@@ -305,16 +305,16 @@ def _draw_speech(rng: random.Random, tag: int, model: str) -> _Draft:
         sse=sse,
     )
     script = Script(character_ms=12, piece_ms=96)
-    return _Draft(request=request, pieces=8, script=script)
+    return Draft(request=request, pieces=8, script=script)
 
 
-def _draw_page(rng: random.Random, tag: int, model: str) -> _Draft:
+def _draw_page(rng: random.Random, tag: int, model: str) -> Draft:
     pages = rng.choice((0, 0, 1, 2, 3))
     request = ask.ocr(tag, model=model, pages=pages)
-    return _Draft(request=request, calls=max(1, pages), script=Script(lines=rng.randint(1, 5)))
+    return Draft(request=request, calls=max(1, pages), script=Script(lines=rng.randint(1, 5)))
 
 
-def _draw_vectors(rng: random.Random, tag: int, model: str) -> _Draft:
+def _draw_vectors(rng: random.Random, tag: int, model: str) -> Draft:
     request = ask.embeddings(
         tag,
         model=model,
@@ -322,13 +322,13 @@ def _draw_vectors(rng: random.Random, tag: int, model: str) -> _Draft:
         single=rng.random() < 0.3,
         base64=rng.random() < 0.4,
     )
-    return _Draft(request=request, script=Script(dimensions=rng.choice((4, 8, 16))))
+    return Draft(request=request, script=Script(dimensions=rng.choice((4, 8, 16))))
 
 
-def _draw_ranking(rng: random.Random, tag: int, model: str) -> _Draft:
+def _draw_ranking(rng: random.Random, tag: int, model: str) -> Draft:
     bodies: Sequence[RerankBody] = get_args(RerankBody)
     request = ask.rerank(tag, model=model, documents=rng.randint(2, 7), body=rng.choice(bodies))
-    return _Draft(request=request)
+    return Draft(request=request)
 
 
 _DRAWERS: dict[Modality, Drawer] = {

@@ -298,6 +298,20 @@ def _rank(record: Record, script: Script) -> Reply:
         meta["billed_units"] = {"search_units": math.ceil(len(documents) / 100)}
         meta["tokens"] = {"input_tokens": tokens}
     answer = {"id": f"rerank-{record.index}", "results": results, "meta": meta}
+    if script.usage:
+        answer["usage"] = {"total_tokens": tokens}  # vLLM's word for it
+    return whole_reply(answer, rerank__documents=len(documents))
+
+
+def _score(record: Record, script: Script) -> Reply:
+    """Pairs of several searches, scored one by one, as vLLM does."""
+    body = record.asked.json
+    documents = at.strings(body.get("documents"))
+    scores = map(relevance, at.strings(body.get("queries")), documents)
+    data = [{"index": index, "score": score} for index, score in enumerate(scores)]
+    answer: dict[str, object] = {"data": data}
+    if script.usage:
+        answer["usage"] = {"total_tokens": record.sent["rerank.input_tokens"]}
     return whole_reply(answer, rerank__documents=len(documents))
 
 
@@ -320,6 +334,7 @@ _MAKERS: dict[tuple[str, str], Callable[[Record, Script], Reply]] = {
     ("POST", at.OCR): _read_page,
     ("POST", at.EMBED): _embed,
     ("POST", at.RERANK): _rank,
+    ("POST", at.SCORE): _score,
     ("GET", "/health"): _health,
     ("GET", "/v1/models"): _models,
 }
