@@ -84,6 +84,8 @@ def configuration(
     lines = ['[listen]\naddress = "127.0.0.1:0"\n[admin]\naddress = "127.0.0.1:0"']
     (folder / "pepper").write_text(PEPPER)
     lines.append(f'[auth]\npepper = {{ file = "{folder / "pepper"}" }}')
+    if "[telemetry]" not in more:  # engines that count what they are asked are asked by tests only
+        lines.append('[telemetry]\nscrape = "0s"\nprobe = "0s"')
     lines += [f"[plugin.{name}]" for name in plugins]
     for name, modality in names.items():
         lines.append(f'[model.{name}]\nmodality = "{modality}"\n{(facts or {}).get(name, "")}')

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from types import ModuleType
 from modgate.api.auth import Caller
 from modgate.api.discover import Lookout
 from modgate.api.model import Model
-from modgate.api.residency import may_lie, sorted_regions
+from modgate.api.residency import may_lie
 from modgate.api.secret import Secret
 from modgate.api.select import Backend
 from modgate.api.surface import Surface
@@ -27,6 +27,7 @@ from modgate.auth.keys import StoredKey
 from modgate.batch import Batcher
 from modgate.budgets import Budgets, with_money
 from modgate.callers import Roster
+from modgate.checkups import Checkups, probes_of
 from modgate.config.decode import (
     COMMAND_LINE,
     Source,
@@ -42,12 +43,10 @@ from modgate.config.show import Row, effective
 from modgate.demo import LOCAL_GROUP, demo_models, engine_specs, local_backend, local_engines
 from modgate.discover import kinds
 from modgate.dispatch import Dispatch
-from modgate.draft import Draft
 from modgate.engines.supervisor import EngineSpec
 from modgate.entrance import NO_KEYS, other_checkers, signature, token_checkers, token_problems
 from modgate.errors import (
     ConfigError,
-    LedgerUnavailable,
     PluginError,
     Problem,
     RegionForbidden,
@@ -137,6 +136,7 @@ class Gateway:
     drain_s: float
     declared: tuple[Backend, ...]
     lookouts: tuple[Lookout, ...]
+    checkups: Checkups
     policies: Policies
     engines: tuple[EngineSpec, ...] = ()
 
@@ -295,7 +295,7 @@ def build(made: Plan, state: State, *, data: Path, who: Roster, pepper: Secret) 
         dialects=loaded.dialects,
         client_of=client_of,
         timeouts=timeouts,
-        opened=_opener(state),
+        opened=state.opened,
         prepare=state.engines.ready,
         sign=signer.token if signer is not None else None,
     )
@@ -323,6 +323,12 @@ def build(made: Plan, state: State, *, data: Path, who: Roster, pepper: Secret) 
         drain_s=file.timeouts.drain,
         declared=tuple(declared),
         lookouts=linked.lookouts,
+        checkups=Checkups(
+            scrape_s=file.telemetry.scrape,
+            probe_s=file.telemetry.probe,
+            exporters=linked.exporters,
+            probes=probes_of(loaded.dialects),
+        ),
         policies=build_policies(linked.policies, loaded.policies, models, linked.targets),
         engines=tuple(engines),
     )
@@ -337,26 +343,6 @@ def gates(made: Plan, state: State, *, who: Roster, pepper: Secret) -> tuple[Gat
     tokens = token_checkers(made.linked.issuers, state, who.policy)
     others = other_checkers(made.linked.doormen, made.loaded.authenticators, state, who.policy)
     return doors(keyring, state.attempts, key=admin.key, open_=open_, tokens=tokens, others=others)
-
-
-def _opener(state: State) -> Callable[[Draft], None]:
-    def opened(draft: Draft) -> None:
-        """The open frame, before a request's first call goes out."""
-        if draft.opened:
-            return
-        draft.opened = state.ledger.opened(
-            draft.request_id,
-            tenant=draft.caller.tenant,
-            key_id=draft.caller.key_id,
-            model=draft.model,
-            modality=draft.modality,
-            reserved=draft.reserved,
-            regions=sorted_regions(draft.caller.policy.regions),
-        )
-        if not draft.opened:
-            raise LedgerUnavailable("the gateway cannot write its usage ledger")
-
-    return opened
 
 
 def _timeouts(linked: Linked) -> Timeouts:

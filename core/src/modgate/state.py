@@ -13,15 +13,16 @@ from ssl import create_default_context
 from typing import TYPE_CHECKING
 
 from modgate.api.auth import Caller
-from modgate.api.residency import may_lie
+from modgate.api.residency import may_lie, sorted_regions
 from modgate.api.select import Backend
+from modgate.api.vitals import Vitals
 from modgate.auth.attempts import Attempts
 from modgate.auth.flights import Flights
 from modgate.auth.verdict import Bad, Good
 from modgate.clock import Clock
 from modgate.decoders.pool import Decoders
 from modgate.engines.supervisor import Engines
-from modgate.errors import RegionForbidden
+from modgate.errors import LedgerUnavailable, RegionForbidden
 from modgate.fleet.state import FleetState
 from modgate.ledger.shipping import Shipping
 from modgate.ledger.writer import Ledger
@@ -33,13 +34,17 @@ from modgate.once import Keys, Terms
 from modgate.replays.memory import MemoryReplays
 from modgate.spool import Spool
 from modgate.statements import Statements
+from modgate.telemetry.board import Board
+from modgate.telemetry.rounds import Rounds
 from modgate.upstream import documents
 from modgate.upstream.client import Client
 from modgate.upstream.fetch import Fetcher
+from modgate.upstream.scraper import Scraper
 from modgate.upstream.world import World
 
 if TYPE_CHECKING:
     from modgate.auth.keysets import KeySets
+    from modgate.draft import Draft
     from modgate.gateway import Gateway
     from modgate.pipeline import Exchange
 
@@ -95,6 +100,9 @@ class State:
     statements: Statements = field(init=False)
     keys: Keys = field(init=False)
     members: Members = field(init=False)
+    board: Board = field(default_factory=Board)
+    scraper: Scraper = field(default_factory=Scraper)
+    rounds: Rounds = field(init=False)
     world: World = field(default_factory=World)
     _clients: dict[_Way, _Kept] = field(default_factory=dict)
     _fetchers: dict[tuple[str, ...], Fetcher] = field(default_factory=dict)
@@ -113,6 +121,7 @@ class State:
         self.statements = Statements(self.ledger.directory, self.clock.wall)
         self.observer.also(self.statements.recent.observe)
         self.keys = Keys(MemoryReplays(self.clock.now), None, Terms())
+        self.rounds = Rounds(self.scraper, self.board, self.clock)
         self.members = Members(world=self.world, clock=self.clock, changed=self.members_changed)
 
     def members_changed(self) -> None:
@@ -120,6 +129,7 @@ class State:
         if self._gateway is not None:
             gateway = self._gateway
             gateway.dispatch.use(self.members.of(gateway.declared, gateway.lookouts))
+            self.rounds.use(gateway.checkups.questions(gateway.backends))
 
     def gateway(self) -> Gateway:
         """The snapshot of the moment."""
@@ -148,6 +158,27 @@ class State:
     def use(self, gateway: Gateway) -> None:
         """Swap the snapshot in one assignment."""
         self._gateway = gateway
+        self.rounds.use(gateway.checkups.questions(gateway.backends))
+
+    def vitals(self, backend: Backend) -> Vitals:
+        """What is known of an engine now, from itself and from below it."""
+        return self.board.vitals(backend.identity, self.clock.now())
+
+    def opened(self, draft: Draft) -> None:
+        """The open frame, before a request's first call goes out."""
+        if draft.opened:
+            return
+        draft.opened = self.ledger.opened(
+            draft.request_id,
+            tenant=draft.caller.tenant,
+            key_id=draft.caller.key_id,
+            model=draft.model,
+            modality=draft.modality,
+            reserved=draft.reserved,
+            regions=sorted_regions(draft.caller.policy.regions),
+        )
+        if not draft.opened:
+            raise LedgerUnavailable("the gateway cannot write its usage ledger")
 
     @staticmethod
     def request_id() -> str:
@@ -245,6 +276,8 @@ class State:
         if self._gateway is not None:
             await self._gateway.close()
         await self.members.close()
+        await self.rounds.close()
+        await self.scraper.close()
         self.world.close()
         for kept in self._clients.values():
             await kept.client.close()

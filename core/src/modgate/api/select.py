@@ -40,8 +40,9 @@ class Backend:
     one group share their slots.  `offers`: kind -> values that `Call.requires` may ask for; a kind
     that is absent refuses nothing. `socket`: a unix socket's path, in place of TCP.  `ca`: the PEM
     file by which its certificate is judged, in place of the system's authorities.  `sign`: its
-    calls carry a token of ours.  `uid`: what its discoverer knows it by, '' for one of the file;
-    `draining`: it is going away and takes no new calls while another is there.
+    calls carry a token of ours.  `metrics`: where its metrics are, '' = where its family has them;
+    `metrics_family`: whose they are, '' = the family's.  `uid`: what its discoverer knows it by, ''
+    for one of the file; `draining`: it is going away and takes no new calls while another is there.
     """
 
     name: str
@@ -59,6 +60,8 @@ class Backend:
     socket: str = ""
     on_disconnect: Literal["cancel", "drain"] = "cancel"
     local: bool = False
+    metrics: str = ""
+    metrics_family: str = ""
     uid: str = ""
     draining: bool = False
 

@@ -20,12 +20,14 @@ from modgate.api.model import Model, ModelFacts
 from modgate.api.policy import AnyPolicy, Mandate
 from modgate.api.price import Book
 from modgate.api.select import PHASES, Backend, Target
+from modgate.api.vitals import Exporter
 from modgate.config.decode import Source, did_you_mean, problems_of
 from modgate.config.link_auth import AuthLinker
 from modgate.config.link_engines import EnginesLinker
 from modgate.config.link_ledger import SinkOf, linked_sinks
 from modgate.config.link_policies import PoliciesLinker
 from modgate.config.link_prices import PricesLinker
+from modgate.config.link_telemetry import linked_exporters
 from modgate.config.link_tenants import GrantLinker, Tenant
 from modgate.config.schema import File, ModelSection
 from modgate.config.values import TargetText
@@ -70,6 +72,7 @@ class Linked:
     policies: tuple[Mandate, ...] = ()
     sinks: tuple[SinkOf, ...] = ()
     lookouts: tuple[Lookout, ...] = ()
+    exporters: tuple[Exporter, ...] = ()
 
 
 class Linker:
@@ -98,6 +101,7 @@ class Linker:
         )
         backends, lookouts = engines.backends(), engines.lookouts()
         self._problems += engines.problems
+        exporters = linked_exporters(self._file, self._missing)
         grants = self.grants(models)
         tenants = tuple(grants.tenant(*item) for item in self._file.tenant.items())
         for name, section in self._file.tenant.items():
@@ -125,6 +129,7 @@ class Linker:
             models=models,
             backends=backends,
             lookouts=lookouts,
+            exporters=exporters,
             tenants=tenants,
             deadlines=deadlines,
             targets=targets,

@@ -114,6 +114,8 @@ class EnginesLinker:
             key=section.key,
             sign=section.sign,
             ca=self._ca((*path, "ca"), section, https),
+            metrics=section.metrics,
+            metrics_family=section.metrics_family,
         )
 
     def _serves(self, path: Path, section: EngineFields, name: str) -> None:

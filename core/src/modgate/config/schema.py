@@ -13,6 +13,7 @@ from modgate.config.addresses import Address, Endpoint, HostPort, Network, Store
 from modgate.config.policy_section import PolicySection
 from modgate.config.schema_auth import Auth
 from modgate.config.schema_ledger import LedgerSection
+from modgate.config.schema_telemetry import SignalsSection, TelemetrySection
 from modgate.config.schema_tenants import KeysReference, TenantSection
 from modgate.config.section import Section
 from modgate.config.values import (
@@ -237,6 +238,12 @@ class EngineFields(BaseModel):
     offers: dict[str, tuple[str, ...]] = Field(
         {}, description="what calls may require of it: voices, languages"
     )
+    metrics: str = Field(
+        "",
+        pattern=r"^(off|/[^\s?#]*|:[0-9]{1,5}/[^\s?#]*|https?://[^\s@]+)?$",
+        description='where its metrics are: "/PATH", ":PORT/PATH", a url, "off"; default by family',
+    )
+    metrics_family: str = Field("", description="whose metrics they are; default the family's")
 
 
 class BackendSection(EngineFields, Section):
@@ -335,6 +342,8 @@ class File(Section):
     discover: tuple[DiscoverSection, ...] = Field(
         (), description="engines that are found while the gateway runs"
     )
+    telemetry: TelemetrySection = Field(TelemetrySection(), description="how engines are watched")
+    signals: dict[str, SignalsSection] = Field({}, description="exporters of hardware metrics")
     policy: dict[str, PolicySection] = Field(
         {}, description="policies, asked in the order in which they stand here"
     )

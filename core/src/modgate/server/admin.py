@@ -14,7 +14,9 @@ from aiohttp import web
 
 from modgate.api.auth import Caller, Role
 from modgate.api.json import Json
+from modgate.api.select import Backend
 from modgate.api.surface import dump, openai_error
+from modgate.api.vitals import Load, Signals
 from modgate.auth.gate import forbidden
 from modgate.auth.verdict import Pending
 from modgate.errors import ConfigError, GatewayError, PluginError, plain
@@ -144,6 +146,8 @@ class Admin:
                     "serves": dict(backend.serves),
                     "slots": backend.slots,
                     "taken": slots.taken if slots else 0,
+                    "draining": backend.draining,
+                    "telemetry": _telemetry(self._state, backend),
                 }
             )
         return _json({"backends": rows})
@@ -177,6 +181,23 @@ def _sink(shipper: Shipper) -> Json:
         "lag_frames": lag.frames,
         "lag_bytes": lag.size_bytes,
         "lag_seconds": round(lag.seconds, 3),
+    }
+
+
+def _telemetry(state: State, backend: Backend) -> Json:
+    """How the engine says that it is; what is unknown or too old is null."""
+    vitals = state.vitals(backend)
+    load, signals = vitals.load or Load(), vitals.signals or Signals()
+    return {
+        "well": vitals.well,
+        "running": load.running,
+        "waiting": load.waiting,
+        "kv_use": load.kv_use,
+        "load_weight": round(vitals.load_weight, 3),
+        "gpu_memory": signals.gpu_memory,
+        "interconnect": signals.interconnect,
+        "temperature": signals.temperature,
+        "signals_weight": round(vitals.signals_weight, 3),
     }
 
 

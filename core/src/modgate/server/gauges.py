@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 from modgate.ledger.shipper import Shipper
 from modgate.observe.metrics import Labels
+from modgate.server.vitals_gauges import register_vitals
 from modgate.state import State
 from modgate.unpriced import Unpriced
 
@@ -48,6 +49,7 @@ def register(state: State) -> None:
         lambda: one(state.decoders.counters.kills),
     )
     _register_discovery(state)
+    register_vitals(state)
     _by_snapshot(state)
 
 

@@ -105,7 +105,7 @@ class FakeBackend:
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         seen = Seen(path=request.path, headers=request.headers.copy(), body=await request.read())
-        if request.path != "/health":
+        if request.path != "/health" and (request.method, request.path) != ("GET", "/metrics"):
             self.calls.append(seen)
         scripted = self._next(request.path)
         if scripted is None:

@@ -17,6 +17,7 @@ class Sglang(ChatDialect):
     """What every chat modality's SGLang dialect shares."""
 
     family = "sglang"
+    probe = "/ready"  # its /health may run a token through the model
     reasoning = "reasoning_content"
     developer = "system"
     extra = Extra(

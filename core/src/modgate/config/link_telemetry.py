@@ -1,0 +1,47 @@
+"""Linking exporters: engines that exist, in the types that telemetry wants."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from modgate.api.vitals import Exporter, Rule
+from modgate.config.decode import did_you_mean
+from modgate.config.schema import File
+from modgate.config.schema_telemetry import RuleText
+
+
+def linked_exporters(file: File, missing: Callable[..., None]) -> tuple[Exporter, ...]:
+    """The exporters of the file; `missing` is told of engines that are not there."""
+    known = [*(each.name for each in file.backend), *(each.name for each in file.discover)]
+    found = []
+    for name, section in file.signals.items():
+        for index, engine in enumerate(section.engines or ()):
+            if engine not in known:
+                text = f"no backend and no discoverer is called so{did_you_mean(engine, known)}"
+                missing(("signals", name, "engines", index), f"'{engine}': {text}", "backend")
+        found.append(
+            Exporter(
+                name=name,
+                url=(section.url or "") and f"{(section.url or '').rstrip('/')}{section.path}",
+                port=section.port or 0,
+                path=section.path,
+                every_s=section.every,
+                engines=None if section.engines is None else frozenset(section.engines),
+                gpu_memory=_rule(section.gpu_memory),
+                interconnect=_rule(section.interconnect),
+                temperature=_rule(section.temperature),
+            )
+        )
+    return tuple(found)
+
+
+def _rule(text: RuleText | None) -> Rule | None:
+    if text is None:
+        return None
+    return Rule(
+        metric=text.metric,
+        over=text.over,
+        labels=tuple(sorted(text.labels.items())),
+        scale=text.scale,
+        take=text.take,
+    )

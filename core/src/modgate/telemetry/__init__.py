@@ -1,0 +1,1 @@
+"""What engines and exporters say of themselves: scraped, aged, and never needed."""

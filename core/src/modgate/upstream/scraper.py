@@ -1,0 +1,70 @@
+"""Short questions to engines and exporters, over connections that are kept."""
+
+from __future__ import annotations
+
+import asyncio
+from ssl import SSLContext, create_default_context
+
+import aiohttp
+from aiohttp import ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
+
+from modgate.api.secret import Secret
+
+AT_MOST = 1 << 20
+CONNECTIONS = 128
+_HEADERS = {"Accept": "text/plain", "Accept-Encoding": "identity", "User-Agent": "modgate"}
+
+
+class Scraper:
+    """One session for all; no redirect is followed, no proxy used, and no cookie kept."""
+
+    def __init__(self) -> None:
+        self._session: ClientSession | None = None
+        self._contexts: dict[str, SSLContext] = {}
+
+    async def get(
+        self, url: str, *, key: Secret | None = None, ca: str = "", within_s: float
+    ) -> tuple[int, bytes]:
+        """A status and at most 1 MiB; OSError when there is no answer in time."""
+        if self._session is None:
+            self._session = ClientSession(
+                connector=TCPConnector(limit=CONNECTIONS, limit_per_host=2),
+                cookie_jar=DummyCookieJar(),
+                trust_env=False,
+                auto_decompress=False,
+                timeout=ClientTimeout(total=None),
+                headers=_HEADERS,
+            )
+        headers = {"Authorization": f"Bearer {key.reveal()}"} if key is not None else {}
+        try:
+            async with (
+                asyncio.timeout(within_s),
+                self._session.get(
+                    url, headers=headers, ssl=self._tls(ca), allow_redirects=False
+                ) as reply,
+            ):
+                return reply.status, await _whole(reply)
+        except (aiohttp.ClientError, ValueError) as error:
+            raise OSError(type(error).__name__) from None
+
+    def _tls(self, ca: str) -> SSLContext | bool:
+        if not ca:
+            return True
+        if ca not in self._contexts:
+            self._contexts[ca] = create_default_context(cafile=ca)
+        return self._contexts[ca]
+
+    async def close(self) -> None:
+        """Close all connections."""
+        if self._session is not None:
+            await self._session.close()
+
+
+async def _whole(reply: aiohttp.ClientResponse) -> bytes:
+    pieces, size = [], 0
+    async for piece in reply.content.iter_any():
+        pieces.append(piece)
+        size += len(piece)
+        if size > AT_MOST:
+            raise OSError(f"more than {AT_MOST} bytes")
+    return b"".join(pieces)
