@@ -198,6 +198,20 @@ async def test_a_key_may_use_less_than_its_tenant_and_never_more(client: Client)
     assert await client.status(other["key"]) == 200
 
 
+async def test_a_tenant_is_not_left_with_less_than_a_key_of_it_names(client: Client) -> None:
+    await client.admin("PUT", "tenants/later", {"models": ["chat", "vectors"]})
+    made = await client.key("later", grant={"models": ["vectors"]})
+    status, told = await client.admin("PATCH", "tenants/later", {"models": ["chat"]})
+    _, kept = await client.admin("GET", "tenants/later")
+    await client.admin("POST", f"keys/{made['id']}/revoke")
+    after, _ = await client.admin("PATCH", "tenants/later", {"models": ["chat"]})
+
+    where = f"tenant.later.key.{made['id']}.models[0]"
+    assert (status, told["problems"]) == (400, [f"{where}: 'vectors' is no model of the tenant"])
+    assert kept["grant"] == {"models": ["chat", "vectors"]}
+    assert after == 200
+
+
 async def test_during_a_rotation_both_secrets_are_good(client: Client) -> None:
     made = await client.key("acme")
     _, turned = await client.admin("POST", f"keys/{made['id']}/rotate", {"grace": "1h"})

@@ -139,8 +139,20 @@ class Registrar:
             text = "a tenant's name is 1 to 64 letters, digits, '.', '_' and '-'; "
             text += f"{' and '.join(RESERVED)} are taken"
             raise ConfigError([Problem(message=text, path=f"tenant.{name}")])
-        self._grants().tenant(name, grant)
+        self._keys_fit(self._grants().tenant(name, grant))
         self._store.set_tenant(name, grant, actor=self._actor, wall=wall)
+
+    def _keys_fit(self, tenant: Tenant) -> None:
+        """ConfigError where a key names what the tenant has not: no start would take both."""
+        problems: list[Problem] = []
+        for row in self._store.tenant(tenant.name)[1]:
+            try:
+                if not row.revoked:
+                    self._grants().key(tenant, row.id, row.grant)
+            except ConfigError as error:
+                problems += error.problems
+        if problems:
+            raise ConfigError(problems)
 
     def delete_tenant(self, name: str, wall: float) -> int:
         """Remove a tenant and revoke its keys; the answer is how many.  Declared, NotStored."""
