@@ -12,6 +12,7 @@ from modgate.errors import GatewayError, LimitReached, QuotaSpent
 from modgate.limits.headers import RateView
 from modgate.limits.levels import Levels
 from modgate.limits.limiter import Admission, Bounds, Limiter
+from modgate.limits.rates import Rates
 from modgate.limits.state import Held, LimitState
 from modgate.units import Unit, Units, UnitTable
 
@@ -78,7 +79,8 @@ class World:
 
     def views(self, caller: Caller) -> list[RateView]:
         """Every limit of a caller as the headers would show it."""
-        looks_only = Admission(caller, "looks only", self.wall, self.now)
+        terms = Rates(TABLE, self.state.ms).of(caller, began=self.now, wall=self.wall)
+        looks_only = Admission(caller, "looks only", terms)
         return self.limiter.rates(looks_only, self.now)
 
     @property

@@ -9,7 +9,7 @@ its burst: that is debt, and the next requests wait until it has leaked away. So
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -120,9 +120,10 @@ class Levels:
         found = self._levels.get(limit.key)
         if found is None:
             return 0
-        if limit.kind == "b":
-            return max(0, found.value - max(0, now_ms - found.at_ms) * limit.amount)
-        return found.value
+        if limit.kind != "b" or now_ms <= found.at_ms:
+            return found.value
+        left = found.value - (now_ms - found.at_ms) * limit.amount
+        return left if left > 0 else 0
 
     def look(self, limits: Sequence[Limit], now_ms: int) -> None:
         """They are known: they lie here."""
@@ -136,16 +137,16 @@ class Levels:
             found = self._levels[limit.key] = _Level(limit.kind, 0, now_ms, 0)
         if limit.kind != "b" or now_ms > found.at_ms:
             found.at_ms = now_ms
-        found.value = max(0, value)
+        found.value = value if value > 0 else 0
         if limit.kind == "w":
             found.gone_ms = limit.period_ms + WINDOW_KEPT_MS
         else:
-            found.gone_ms = found.at_ms + -(-value // max(1, limit.amount)) + 1000
+            found.gone_ms = found.at_ms + -(-value // (limit.amount or 1)) + 1000
 
     def _add(self, limit: Limit, delta: int, now_ms: int) -> None:
         if delta:
             units = delta * limit.period_ms if limit.kind == "b" else delta
-            self._store(limit, max(0, self.level(limit, now_ms) + units), now_ms)
+            self._store(limit, self.level(limit, now_ms) + units, now_ms)
 
     def charge(self, limit: Limit, count: int, now_ms: int) -> None:
         """Charge without a reservation: what is never given back."""
@@ -170,8 +171,8 @@ class Levels:
         """How long until `count` more would be admitted; 0 = now."""
         level = self.level(limit, now_ms)
         if limit.kind == "b":
-            over = level + min(count, limit.burst) * limit.period_ms - limit.burst * limit.period_ms
-            return max(0, -(-over // max(1, limit.amount))) if over > 0 else 0
+            over = level - max(0, limit.burst - count) * limit.period_ms
+            return -(-over // (limit.amount or 1)) if over > 0 else 0
         if level + count <= limit.amount:
             return 0
         return max(1, limit.period_ms - now_ms) if limit.kind == "w" else WAIT_FOR_SLOT_MS
@@ -183,7 +184,7 @@ class Levels:
         self._sweep(now_ms)
         if rid in self._records:
             return None
-        denied = None
+        denied: Denied | None = None
         for index, (limit, count) in enumerate(wanted):
             wait_ms = self.wait_ms(limit, count, now_ms)
             if wait_ms > (denied.wait_ms if denied is not None else 0):
@@ -213,8 +214,7 @@ class Levels:
         record = self._records.get(rid)
         if record is None or record.state != "open":
             return False
-        for index, limit in enumerate(record.limits):
-            self._set(record, index, limit, min(record.charged[index], kept[index]), now_ms)
+        self._set(record, map(min, record.charged, kept), now_ms)
         return True
 
     def settle(self, rid: str, actual: Sequence[int], now_ms: int) -> bool:
@@ -228,13 +228,17 @@ class Levels:
         return True
 
     def _close(self, record: _Record, actual: Sequence[int], now_ms: int) -> None:
-        for index, limit in enumerate(record.limits):
-            self._set(record, index, limit, 0 if limit.kind == "c" else actual[index], now_ms)
+        finals = (
+            0 if limit.kind == "c" else count
+            for limit, count in zip(record.limits, actual, strict=True)
+        )
+        self._set(record, finals, now_ms)
 
-    def _set(self, record: _Record, index: int, limit: Limit, final: int, now_ms: int) -> None:
-        if delta := final - record.charged[index]:
-            self._add(limit, delta, now_ms)
-            record.charged[index] = final
+    def _set(self, record: _Record, finals: Iterable[int], now_ms: int) -> None:
+        for index, final in enumerate(finals):
+            if delta := final - record.charged[index]:
+                self._add(record.limits[index], delta, now_ms)
+                record.charged[index] = final
 
     def reap(self, now_ms: int, at_most: int = 100, tag: str = "") -> int:
         """Close what was not touched in time with what was measured last; earliest first.

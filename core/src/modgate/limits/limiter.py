@@ -13,8 +13,8 @@ from modgate.api.auth import Caller, Rate
 from modgate.errors import GatewayError, LimitReached, Overloaded, TooLarge
 from modgate.limits.headers import RateView
 from modgate.limits.levels import Limit
-from modgate.limits.rates import Met, Rates
-from modgate.limits.state import Held, LimitState, What
+from modgate.limits.rates import Met, Rates, Terms
+from modgate.limits.state import Held, LimitState, What, moved
 from modgate.units import REQUESTS, Units, UnitTable
 
 BYTES = ("body_bytes", "spool_bytes")
@@ -39,22 +39,21 @@ class Part:
     """One reservation: what was wanted of each limit, and of which unit."""
 
     rid: str
-    names: list[str] = field(default_factory=list)
-    wanted: list[tuple[Limit, int]] = field(default_factory=list)
+    names: Sequence[str]
+    wanted: Sequence[tuple[Limit, int]]
 
 
 @dataclass(slots=True, eq=False)
 class Admission:
     """A request that was admitted: what it holds and what was reserved for it.
 
-    `rid` begins with the tenant's tag, as the keys of its limits do.  `began` (monotonic) and
-    `wall` are the same moment: windows are told by it.
+    `rid` begins with the tenant's tag, as the keys of its limits do.  `terms`: its limits, as they
+    are for as long as it lives.
     """
 
     caller: Caller
     rid: str
-    wall: float
-    began: float
+    terms: Terms
     held: Held = field(default_factory=Held)
     requests: set[str] = field(default_factory=set)  # the names that it counts as one of
     last: dict[str, Part] = field(default_factory=dict)  # of a unit
@@ -84,32 +83,26 @@ class Limiter:
         What must be awaited first leaves the admission as it is: `charge_requests` again.
         """
         rid = f"{{{caller.tenant}}}{self._state.new_id()}"
-        admission = Admission(caller, rid, wall, now)
+        admission = Admission(caller, rid, self._rates.of(caller, began=now, wall=wall))
         self.hold(admission, "in_flight", 1)
         return admission
 
     def charge_requests(self, admission: Admission, *, now: float) -> None:
         """Charge the request itself; what guards us stays charged whatever follows."""
         caller = admission.caller
-        met = self._rates.of_guard(caller, began=admission.began, wall=admission.wall)
         limits = caller.policy.limits
         in_flight = None if PLACE in limits.shadow else limits.in_flight
         place = None
         if in_flight is not None and self._state.shared:
             key = f"{{{caller.tenant}}}:tenant:{PLACE}"
             place = Limit(key=key, kind="c", amount=in_flight)
-        self._charge_met(admission, met, ONE_REQUEST, now, place)
+        self._charge_met(admission, admission.terms.guards, ONE_REQUEST, now, place)
         admission.requests.add(REQUESTS)
 
     def drop(self, admission: Admission) -> None:
         """An admission that came to nothing."""
         admission.settled = True
-        self.hold(admission, "in_flight", -1)
-
-    def _of_model(self, admission: Admission, modality: str, model: str) -> Sequence[Met]:
-        return self._rates.of_model(
-            admission.caller, modality, model, began=admission.began, wall=admission.wall
-        )
+        self._let_go(admission)
 
     def check_spent(
         self, admission: Admission, modalities: Iterable[str], *, now: float, look: bool = False
@@ -119,13 +112,11 @@ class Limiter:
         `look`: the body is large enough to ask how shared levels stand.
         """
         at_ms, first = self._state.ms(now), None
-        hard = [
-            [met for met in self._of_model(admission, modality, "") if not met.rate.shadow]
-            for modality in modalities
-        ]
+        of_each = [admission.terms.of_model(modality, "") for modality in modalities]
         if look:
-            self._state.levels.look([met.limit for each in hard for met in each], at_ms)
-        for each in hard:
+            hard = [met.limit for each in of_each for met in each if not met.rate.shadow]
+            self._state.levels.look(hard, at_ms)
+        for each in of_each:
             refusal = self._spent(each, at_ms)
             if refusal is None:
                 return
@@ -133,11 +124,13 @@ class Limiter:
         if first is not None:
             raise first
 
-    def _spent(self, hard: Iterable[Met], at_ms: int) -> GatewayError | None:
-        for met in hard:
-            wait_ms = self._state.levels.wait_ms(met.limit, 1, at_ms)
+    def _spent(self, met: Iterable[Met], at_ms: int) -> GatewayError | None:
+        for each in met:
+            if each.rate.shadow:
+                continue
+            wait_ms = self._state.levels.wait_ms(each.limit, 1, at_ms)
             if wait_ms > 0:
-                return self._rates.refusal(met.rate, wait_ms)
+                return self._rates.refusal(each.rate, wait_ms)
         return None
 
     def hold(self, admission: Admission, what: What, n: int) -> None:
@@ -157,8 +150,19 @@ class Limiter:
             n = max(n, -mine.get(what, 0))
         if held is None:
             held = self._state.tenants[tenant] = Held()
-        for each in (held, self._state.total, mine):
-            each.add(what, n)
+        moved(what, n, held, self._state.total, mine)
+        if not held:
+            del self._state.tenants[tenant]
+
+    def _let_go(self, admission: Admission) -> None:
+        """Give back all that it holds."""
+        tenant, mine = admission.caller.tenant, admission.held
+        if not mine:
+            return
+        held = self._state.tenants[tenant]
+        for what, n in mine.items():
+            moved(what, -n, held, self._state.total)
+        mine.clear()
         if not held:
             del self._state.tenants[tenant]
 
@@ -193,7 +197,7 @@ class Limiter:
     ) -> Mapping[str, int]:
         counts = units.full()
         own = f"{units.modality}.{REQUESTS}"
-        met = self._of_model(admission, units.modality, model)
+        met = admission.terms.of_model(units.modality, model)
         if met:
             self._charge_met(admission, met, {**counts, own: requests, REQUESTS: requests}, now)
         if requests:
@@ -209,33 +213,43 @@ class Limiter:
         place: Limit | None = None,
     ) -> None:
         """Charge all of the limits that have a count, or none; a place on top where one is."""
-        at_ms, part = self._state.ms(now), Part(f"{admission.rid}-{len(admission.parts)}")
-        found = [each for each in met if counts.get(each.rate.unit)]
-        hard = [each for each in found if not each.rate.shadow]
-        for each in hard:
-            rate, count = each.rate, counts[each.rate.unit]
+        at_ms = self._state.ms(now)
+        hard: list[Rate] = []
+        shadows: list[tuple[Met, int]] = []
+        names: list[str] = []
+        wanted: list[tuple[Limit, int]] = []
+        for each in met:
+            rate = each.rate
+            count = counts.get(rate.unit)
+            if not count:
+                continue
+            if rate.shadow:
+                shadows.append((each, count))
+                continue
             if count > rate.amount:
                 count = self._fitting(rate, each.limit, count, at_ms)
-            part.names.append(rate.unit)
-            part.wanted.append((each.limit, count))
+            hard.append(rate)
+            names.append(rate.unit)
+            wanted.append((each.limit, count))
         if place is not None:
-            part.names.append(PLACE)
-            part.wanted.append((place, 1))
-        if part.wanted:
+            names.append(PLACE)
+            wanted.append((place, 1))
+        if wanted:
+            part = Part(f"{admission.rid}-{len(admission.parts)}", names, wanted)
             self._reserve(admission, part, hard, at_ms)
-        for each in found:
-            if each.rate.shadow:
-                self._charge_shadow(admission, each, counts[each.rate.unit], at_ms)
+        for each, count in shadows:
+            self._charge_shadow(admission, each, count, at_ms)
 
-    def _reserve(self, admission: Admission, part: Part, hard: Sequence[Met], at_ms: int) -> None:
+    def _reserve(self, admission: Admission, part: Part, hard: Sequence[Rate], at_ms: int) -> None:
         denied = self._state.levels.reserve(part.rid, part.wanted, at_ms, TTL_MS)
         if denied is None:
             admission.parts.append(part)
-            admission.last.update(dict.fromkeys(part.names, part))
+            for name in part.names:
+                admission.last[name] = part
         elif denied.index == len(hard):
             raise _no_room(admission.caller.policy.limits.in_flight or 0, PLACE)
         else:
-            raise self._rates.refusal(hard[denied.index].rate, denied.wait_ms)
+            raise self._rates.refusal(hard[denied.index], denied.wait_ms)
 
     def _charge_shadow(self, admission: Admission, met: Met, count: int, at_ms: int) -> None:
         """A limit that refuses nothing: what it would have refused is noted."""
@@ -282,8 +296,7 @@ class Limiter:
             self._settle_counted(admission, left, at_ms)
         for part in admission.parts:
             levels.forget(part.rid)
-        for what, n in list(admission.held.items()):
-            self.hold(admission, what, -n)
+        self._let_go(admission)
 
     def _settle_counted(self, admission: Admission, left: dict[str, int], at_ms: int) -> None:
         """Spread what was used over the parts.
@@ -299,9 +312,7 @@ class Limiter:
             for name, share in shares.items():
                 left[name] = left.get(name, 0) - share
             levels.settle(part.rid, [shares[name] for name in part.names], at_ms)
-        for met in self._rates.of_units(
-            admission.caller, began=admission.began, wall=admission.wall
-        ):
+        for met in admission.terms.units:
             unit = met.rate.unit
             if left.get(unit) and unit not in last and not met.rate.shadow:
                 levels.charge(met.limit, left[unit], at_ms)
@@ -309,9 +320,7 @@ class Limiter:
     def rates(self, admission: Admission, now: float) -> list[RateView]:
         """Each limit of the caller with what is left of it."""
         at_ms, found = self._state.ms(now), []
-        for met in self._rates.of_caller(
-            admission.caller, began=admission.began, wall=admission.wall
-        ):
+        for met in admission.terms.all:
             rate, limit = met.rate, met.limit
             level = self._state.levels.level(limit, at_ms)
             used, reset_ms = level, limit.period_ms - at_ms

@@ -13,9 +13,8 @@ from modgate.errors import GatewayError, LimitReached, QuotaSpent
 from modgate.limits.levels import Limit
 from modgate.units import REQUESTS, UnitTable
 
-KNOWN_AT_MOST = 50_000  # by key, modality and model
+KNOWN_AT_MOST = 20_000  # keys
 WINDOW_KNOWN_S = 60.0  # a wall clock that was set is noticed by then
-ALL, GUARDS, UNITS = "*", "", "*."  # in the place of a modality
 CLEARS_S = 120.0  # what takes longer is a spent quota, not a limit to wait for
 
 
@@ -32,74 +31,62 @@ class Met:
     scale: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """What was found for a caller: good for those limits, from one wall time until another."""
+class Terms:
+    """All rates of one caller, sorted by what is charged for: the same for all requests of its key.
 
-    limits: Limits
-    begin: float
-    end: float
-    met: Sequence[Met]
+    Good for these `limits`, from one wall time until another.  `guards`: charged before anything is
+    known of a request.  `units`: on units of any modality, whatever the model.
+    """
+
+    __slots__ = ("_begin", "_by_model", "_end", "_limits", "all", "guards", "units")
+
+    def __init__(self, limits: Limits, met: Sequence[Met], begin: float, end: float) -> None:
+        self._limits = limits
+        self._begin = begin
+        self._end = end
+        self._by_model: dict[tuple[str, str], Sequence[Met]] = {}
+        self.all = met
+        self.guards = [each for each in met if guards(each.rate)]
+        self.units = _tightest(met, "", "")
+
+    def good(self, limits: Limits, wall: float) -> bool:
+        """Whether nothing has changed since they were made."""
+        return self._limits is limits and self._begin <= wall < self._end
+
+    def of_model(self, modality: str, model: str) -> Sequence[Met]:
+        """Those on units of a modality, and on the requests of a model of the configuration."""
+        found = self._by_model.get((modality, model))
+        if found is None:
+            found = self._by_model[modality, model] = _tightest(self.all, f"{modality}.", model)
+        return found
 
 
 class Rates:
-    """The rates of a snapshot.  `ms`: monotonic seconds as milliseconds of the levels' clock.
-
-    `began` and `wall` are one moment, by which windows are told.
-    """
+    """The rates of a snapshot.  `ms`: monotonic seconds as milliseconds of the levels' clock."""
 
     def __init__(self, units: UnitTable, ms: Callable[[float], int]) -> None:
         self._units = units
         self._ms = ms
-        self._known: dict[tuple[str, str, str, str], _Known] = {}
+        self._known: dict[tuple[str, str], Terms] = {}
 
-    def of_caller(self, caller: Caller, *, began: float, wall: float) -> Sequence[Met]:
-        """All of the caller's rates."""
-        return self._met(caller, ALL, "", began, wall)
-
-    def of_guard(self, caller: Caller, *, began: float, wall: float) -> Sequence[Met]:
-        """Those that are charged before anything is known of the request."""
-        return self._met(caller, GUARDS, "", began, wall)
-
-    def of_units(self, caller: Caller, *, began: float, wall: float) -> Sequence[Met]:
-        """Those on units of any modality, whatever the model."""
-        return self._met(caller, UNITS, "", began, wall)
-
-    def of_model(
-        self, caller: Caller, modality: str, model: str, *, began: float, wall: float
-    ) -> Sequence[Met]:
-        """Those on units of a modality, and on the requests of a model."""
-        return self._met(caller, modality, model, began, wall)
-
-    def _met(
-        self, caller: Caller, modality: str, model: str, began: float, wall: float
-    ) -> Sequence[Met]:
-        """Looked up: it is the same for all requests of a key until a window ends."""
-        at = (caller.tenant, caller.key_id, modality, model)
+    def of(self, caller: Caller, *, began: float, wall: float) -> Terms:
+        """A caller's; `began` and `wall` are one moment, by which windows are told."""
+        at, limits = (caller.tenant, caller.key_id), caller.policy.limits
         known = self._known.get(at)
-        limits = caller.policy.limits
-        if known is not None and known.limits is limits and known.begin <= wall < known.end:
-            return known.met
+        if known is not None and known.good(limits, wall):
+            return known
         if len(self._known) >= KNOWN_AT_MOST:
             self._known.clear()
         begin, end, met = -inf, inf, []
-        for rate in self._wanted(limits.rates, modality, model):
+        for rate in limits.rates:
             if rate.period in ("day", "month"):
                 begin, end = wall, min(end, window(rate.period, wall)[1], wall + WINDOW_KNOWN_S)
             limit = self._limit(caller, rate, began=began, wall=wall)
             unit = self._units.units.get(rate.unit)
             shown = self.public(rate).rpartition(".")[2]
             met.append(Met(rate, limit, shown, unit.scale if unit is not None else 1))
-        self._known[at] = _Known(limits, begin, end, met)
-        return met
-
-    @staticmethod
-    def _wanted(rates: Iterable[Rate], modality: str, model: str) -> Iterable[Rate]:
-        if modality == ALL:
-            return rates
-        if modality == GUARDS:
-            return filter(guards, rates)
-        return _tightest(rates, "" if modality == UNITS else f"{modality}.", model)
+        made = self._known[at] = Terms(limits, met, begin, end)
+        return made
 
     def _limit(self, caller: Caller, rate: Rate, *, began: float, wall: float) -> Limit:
         """A rate as a limit.
@@ -153,16 +140,17 @@ class Rates:
         return unit.outside(rate.amount) if unit is not None else str(rate.amount)
 
 
-def _tightest(rates: Iterable[Rate], front: str, model: str) -> Iterable[Rate]:
+def _tightest(met: Iterable[Met], front: str, model: str) -> Sequence[Met]:
     """Those on units whose names begin so; the plain `requests` only of a model."""
-    tightest: dict[tuple[object, ...], Rate] = {}  # two on one unit and period are one level
-    for rate in rates:
+    tightest: dict[tuple[object, ...], Met] = {}  # two on one unit and period are one level
+    for each in met:
+        rate = each.rate
         at = (rate.unit, rate.period, rate.each_key, rate.model, rate.shadow)
         fits = rate.model if rate.unit == REQUESTS else rate.unit.startswith(front)
         mine = fits and rate.model in ("", model)
-        if mine and (at not in tightest or rate.amount < tightest[at].amount):
-            tightest[at] = rate
-    return tightest.values()
+        if mine and (at not in tightest or rate.amount < tightest[at].rate.amount):
+            tightest[at] = each
+    return list(tightest.values())
 
 
 def guards(rate: Rate) -> bool:

@@ -15,13 +15,15 @@ class Held(dict[What, int]):
 
     __slots__ = ()
 
-    def add(self, what: What, n: int) -> None:
-        """Take, or give back (negative)."""
-        left = self.get(what, 0) + n
+
+def moved(what: What, n: int, *holders: Held) -> None:
+    """Take, or give back (negative), for each of the holders."""
+    for held in holders:
+        left = held.get(what, 0) + n
         if left:
-            self[what] = left
+            held[what] = left
         else:
-            self.pop(what, None)
+            held.pop(what, None)
 
 
 @dataclass(slots=True)
