@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -71,13 +71,14 @@ class Batcher:
         self._dispatch = dispatch
         self._trips: set[asyncio.Task[None]] = set()
 
-    async def open(self, order: Order) -> Readable:
+    def open(self, order: Order) -> Awaitable[Readable]:
         """A reply to read; it may be a share of a merged one."""
         key = order.batch_key()
         if key is None or order.batch is None:
-            lease = await self._dispatch.lease(order)
-            assert lease is not None
-            return await self._dispatch.send(order, lease)
+            return self._dispatch.open(order)
+        return self._shared(order, order.batch, key)
+
+    async def _shared(self, order: Order, batch: Batching, key: Hashable) -> Readable:
         rider = _Rider(order)
         try:
             lease = await self._dispatch.lease(order, key=key, rider=rider)
@@ -86,12 +87,12 @@ class Batcher:
             raise
         if lease is None:
             return Share(rider)
-        choose = partial(_companions, rider, order.batch)
+        choose = partial(_companions, rider, batch)
         others = self._dispatch.fleet.companions(order.model.name, key, choose)
         if not others:
             return await self._dispatch.send(order, lease)
         riders = [each for each in (rider, *others) if isinstance(each, _Rider)]
-        self._start(_Trip(self._dispatch, order.batch, riders), lease)
+        self._start(_Trip(self._dispatch, batch, riders), lease)
         return Share(rider)
 
     def _start(self, trip: _Trip, lease: Lease) -> None:

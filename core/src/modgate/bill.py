@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TypeVar
 
 from modgate.api.modality import AnyModality
@@ -48,6 +49,8 @@ class Bill:
         self._reserved = NOTHING  # by the plan itself, without side calls
         self._lazy = False
         self._last: Usage | None = None  # when nothing more will be fed
+        self._now = state.clock.now
+        self._budgeted = False
         self.own: Callable[[], Usage] | None = None
 
     @property
@@ -55,14 +58,11 @@ class Bill:
         assert self._admission is not None, "nothing is charged before the request is admitted"
         return self._admission
 
-    def _now(self) -> float:
-        return self._state.clock.now()
-
-    async def _patiently(self, step: Callable[[], T]) -> T:
+    async def _patiently(self, step: Callable[..., T]) -> T:
         """A step that may lack what lies in a store: it is fetched, and the step taken again."""
         while True:
             try:
-                return step()
+                return step(now=self._now())
             except Miss as miss:
                 await self._state.fetch_limits(miss)
 
@@ -75,24 +75,21 @@ class Bill:
         admission = limiter.admit(draft.caller, now=self._now(), wall=draft.wall)
         self._seen = admission
         try:
-            await self._patiently(lambda: limiter.charge_requests(admission, now=self._now()))
+            await self._patiently(partial(limiter.charge_requests, admission))
         except BaseException:
             limiter.drop(admission)
             raise
         self._admission = admission
+        self._budgeted = draft.caller.policy.limits.budgeted
         draft.admitted = True
 
     async def check_spent(self, modalities: tuple[str, ...], body_bytes: int | None) -> None:
         """Refuse before the body is read when nothing is left of what the route's units need."""
         limiter, held = self._gateway.limiter, self._held
         look = body_bytes is None or body_bytes > LARGE_BODY
-        await self._patiently(
-            lambda: limiter.check_spent(held, modalities, now=self._now(), look=look)
-        )
+        await self._patiently(partial(limiter.check_spent, held, modalities, look=look))
         if self._budgeted:
-            await self._patiently(
-                lambda: limiter.check_spent(held, (MONEY,), now=self._now(), look=look)
-            )
+            await self._patiently(partial(limiter.check_spent, held, (MONEY,), look=look))
 
     def hold(self, what: What, n: int) -> None:
         """Take, or give back, what is bounded at once."""
@@ -106,9 +103,7 @@ class Bill:
         self._lazy = plan.reserve is not None
         self._reserved = units
         limiter, held, model = self._gateway.limiter, self._held, self._draft.model
-        now = self._now
-        counts = await self._patiently(lambda: limiter.reserve(held, units, model=model, now=now()))
-        self._note(counts)
+        self._note(await self._patiently(partial(limiter.reserve, held, units, model=model)))
         if self._budgeted:
             await self._afford(units, model, first=True)
         if self._draft.opened:  # by an Ask: the open frame knows of no more than that
@@ -130,21 +125,15 @@ class Bill:
             return
         _countable(units)
         limiter, held = self._gateway.limiter, self._held
-        now = self._now
-        counts = await self._patiently(lambda: limiter.top_up(held, units, model=model, now=now()))
-        self._note(counts)
+        self._note(await self._patiently(partial(limiter.top_up, held, units, model=model)))
         if self._budgeted:
             await self._afford(units, model, first=False)
-
-    @property
-    def _budgeted(self) -> bool:
-        return self._draft.caller.policy.limits.budgeted
 
     async def _afford(self, units: Units, model: str, *, first: bool) -> None:
         """Reserve what units cost at most, in the tenant's budgets."""
         cost = self._gateway.budgets.reserve(self._draft, units, model, first=first)
-        limiter, held, now = self._gateway.limiter, self._held, self._now
-        await self._patiently(lambda: limiter.top_up(held, cost, model=model, now=now()))
+        limiter, held = self._gateway.limiter, self._held
+        await self._patiently(partial(limiter.top_up, held, cost, model=model))
 
     def _note(self, counts: Mapping[str, int]) -> None:
         reserved = self._draft.reserved
@@ -161,8 +150,8 @@ class Bill:
         if self.own is None:
             return Usage(self._side, self._side_exact)
         usage = self.own()
-        own = usage.units.of(self._draft.modality).full()
-        whole = self._side + own if self._side else Units(own)
+        own = usage.units.named(self._draft.modality)
+        whole = self._side + own if self._side else own
         return Usage(whole, usage.exact and self._side_exact, usage.by)
 
     def closed(self) -> Usage:
@@ -184,12 +173,11 @@ class Bill:
 
     def shown(self) -> str:
         """The units so far as the `x-modgate-units` header shows them."""
-        table = self._gateway.units
-        return ";".join(
-            f"{table.shown[name].partition('.')[2]}={table.units[name].outside(count)}"
-            for name, count in self.closed().units.items()
-            if name in table.units
-        )
+        known, shown = self._gateway.units.units, []
+        for name, count in self.closed().units.items():
+            if (unit := known.get(name)) is not None:
+                shown.append(f"{unit.public}={unit.outside(count)}")
+        return ";".join(shown)
 
     def headers(self, surface: Surface) -> Mapping[str, str]:
         """The limits' headers, also of a request that they refuse."""

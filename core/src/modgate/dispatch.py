@@ -131,18 +131,34 @@ class Dispatch:
             self._client_of(backend)  # certificates are read here, and not by a first call
         self.fleet.use(backends)
 
+    async def open(self, order: Order) -> Stream:
+        """A slot for the call, and its reply to read."""
+        wanted = order.wanted
+        lease = self._at_once(order, wanted) or await self._queued(order, wanted)
+        assert lease is not None
+        return await self.send(order, lease)
+
+    def _at_once(self, order: Order, wanted: Wanted) -> Lease | None:
+        draft = order.draft
+        began = draft.elapsed()
+        try:
+            return self.fleet.at_once(order.model.name, wanted)
+        finally:
+            draft.step("select", began)
+
     async def lease(
         self, order: Order, *, key: Hashable | None = None, rider: object = None
     ) -> Lease | None:
         """A slot for the call within its first deadline; None = `rider` was taken along."""
-        draft, wanted = order.draft, order.wanted
-        began = draft.elapsed()
-        try:
-            lease = self.fleet.at_once(order.model.name, wanted)
-        finally:
-            draft.step("select", began)
-        if lease is not None:
-            return lease  # same result without this: most calls find a free slot
+        wanted = order.wanted
+        return self._at_once(order, wanted) or await self._queued(
+            order, wanted, key=key, rider=rider
+        )
+
+    async def _queued(
+        self, order: Order, wanted: Wanted, *, key: Hashable | None = None, rider: object = None
+    ) -> Lease | None:
+        draft = order.draft
         began = draft.elapsed()
         wait = Deadline(partial(_never_free, order.model.name))
         wait.set(wait.now() + self._first_s(order))
@@ -160,17 +176,17 @@ class Dispatch:
 
     async def send(self, order: Order, lease: Lease) -> Stream:
         """Send the call to the leased backend; the reply's head was good when this returns."""
-        backend = lease.backend
-        tries = [each.draft.attempt(each.index, backend, order.model.name) for each in order.each]
+        backend, orders = lease.backend, order.each
+        tries = [each.draft.attempt(each.index, backend, order.model.name) for each in orders]
         for at, tried in enumerate(tries):
             tried.members = 0 if at else len(tries)
         deadline = Deadline(_no_answer)
         # Of a merged call it is the shortest of its members': nobody waits longer than alone.
-        deadline.set(deadline.now() + min(map(self._first_s, order.each)))
+        deadline.set(deadline.now() + min([self._first_s(each) for each in orders]))
         try:
-            for each in order.each:
+            for each in orders:
                 each.tries += 1
-                guard_residency(backend, each.caller)
+                guard_residency(backend, each.draft.caller)
             dialect = self._dialect(order, backend)
             with deadline:
                 if backend.local:

@@ -15,10 +15,9 @@ from modgate.errors import Cancelled, GatewayError
 from modgate.guard import Guard
 from modgate.http.egress import Reply
 from modgate.http.surfaces import error_headers
-from modgate.timeouts import Timeouts
+from modgate.timeouts import TOUCH_S, Timeouts
 
-FIRST_TOUCH_S, TOUCH_S = 1.0, 5.0  # from when the plan runs, and from then on
-TICK_LEAST_S = 0.02
+FIRST_TOUCH_S = 1.0  # from when the request came
 SSE_HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 
 
@@ -62,14 +61,13 @@ class Outlet:
     def watch(self, head: Head | None) -> None:
         """Begin to watch the reader, and to keep an event stream alive."""
         self._head = head
-        least = min(TOUCH_S, self._timeouts.keep_alive_s, self._timeouts.client_stalled_s)
-        self._tick_s = max(TICK_LEAST_S, least / 2 if least < TOUCH_S else TOUCH_S)
-        self._touched = self._loop.time() + FIRST_TOUCH_S - TOUCH_S
-        self._timer = self._loop.call_later(min(self._tick_s, FIRST_TOUCH_S), self._tick)
+        self._touched = self._last + FIRST_TOUCH_S - TOUCH_S
+        tick_s = self._timeouts.tick_s
+        self._timer = self._loop.call_later(min(tick_s, FIRST_TOUCH_S), self._tick)
 
     def _tick(self) -> None:
         now = self._loop.time()
-        self._timer = self._loop.call_later(self._tick_s, self._tick)
+        self._timer = self._loop.call_later(self._timeouts.tick_s, self._tick)
         since = self.reply.writing_since
         if since is not None and now - since >= self._timeouts.client_stalled_s:
             self._guard.fire(Cancelled("the client stopped reading"))
@@ -152,11 +150,9 @@ class Outlet:
 
     async def page(self, headers: Mapping[str, str], body: bytes, status: int = 200) -> None:
         """A whole reply."""
-        spent = str(round(self._draft.elapsed() * 1000))
-        self._draft.first_byte_s = self._draft.elapsed()
-        await self.reply.whole(
-            status, {**self._ids(), "openai-processing-ms": spent, **headers}, body
-        )
+        self._draft.first_byte_s = spent_s = self._draft.elapsed()
+        spent = {"openai-processing-ms": str(round(spent_s * 1000))}
+        await self.reply.whole(status, {**self._ids(), **spent, **headers}, body)
 
     async def fail(self, error: GatewayError, surface: Surface, relay: Relay | None) -> None:
         """Tell the client, as far as the reply is not open.

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable
 from functools import lru_cache, partial
 from hashlib import sha256
 
@@ -58,21 +59,11 @@ log = logging.getLogger(__name__)
 FAULT = "internal error; the request id helps to find it"
 
 
-class Pipeline:
-    """Serves requests from the snapshot of the moment; each keeps the one that it began with."""
-
-    def __init__(self, state: State) -> None:
-        self.state = state
-
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """aiohttp's handler for everything that wants a key."""
-        exchange = Exchange(self.state, request)
-        await exchange.serve()
-        return exchange.reply.finish()
-
-
 class Exchange:
-    """One request and its reply."""
+    """One request that wants a key, and its reply.
+
+    It is served from the snapshot of the moment when it began, to its end.
+    """
 
     def __init__(self, state: State, request: web.BaseRequest) -> None:
         self._state = state
@@ -87,8 +78,9 @@ class Exchange:
             wall=self._clock.wall(),
             method=request.method,
         )
-        self.reply = Reply(request, asyncio.get_running_loop().time, leaving=lambda: state.draining)
         self._guard = Deadline(_too_long)
+        self._began = self._guard.now()
+        self.reply = Reply(request, self._guard.now, leaving=lambda: state.draining)
         self._bill = Bill(state, self._gateway, self.draft)
         self._outlet = Outlet(
             self.reply,
@@ -107,8 +99,8 @@ class Exchange:
         self._once: Once | None = None
         self._sides = 0
 
-    async def serve(self) -> None:
-        """From the first header to the receipt."""
+    async def serve(self) -> web.StreamResponse:
+        """From the first header to the receipt; the answer is what aiohttp's handler returns."""
         error: GatewayError | None = None
         self._state.enter(self)
         self.reply.on_gone(self._left)
@@ -129,6 +121,7 @@ class Exchange:
             self._guard.disarm()
             self._scope.close()
             self._state.leave(self)
+        return self.reply.finish()
 
     def _left(self) -> None:
         self._guard.fire(Cancelled("the client closed the connection"))
@@ -169,8 +162,9 @@ class Exchange:
 
     async def _flow(self) -> None:
         gateway, draft, request = self._gateway, self.draft, self._request
-        page = page_of(request.path)
-        route = None if page is not None else gateway.table.find(request.method, request.path)
+        path = request.path
+        page = None if path in gateway.table.routes else page_of(path)
+        route = None if page is not None else gateway.table.find(request.method, path)
         draft.route = page.route if page is not None else route.path if route is not None else ""
         if route is not None:
             self._surface = route.surface
@@ -230,13 +224,13 @@ class Exchange:
         self._deadline("total", await self._bill.reserve(plan, resolved.modality))
         await self._go(plan)
 
-    async def _read(self, route: Route) -> Body:
+    def _read(self, route: Route) -> Awaitable[Body]:
         self._ingress = Ingress(
             self._request,
             idle_s=self._gateway.timeouts.body_idle_s,
             hold=partial(self._bill.hold, "body_bytes"),
         )
-        return await self._ingress.body(route.body, route.at_most, self._scope)
+        return self._ingress.body(route.body, route.at_most, self._scope)
 
     def _describe(self, resolved: Resolved) -> None:
         draft = self.draft
@@ -251,8 +245,7 @@ class Exchange:
         seconds = self._gateway.timeouts.seconds(self._resolved.modality.name, phase, size)
         if self._asked_s is None:
             self._asked_s = asked_seconds(self._request.headers)
-        left_s = min(seconds, self._asked_s) - self.draft.elapsed()
-        self._guard.set(self._guard.now() + left_s)
+        self._guard.set(self._began + min(seconds, self._asked_s))
 
     async def _shape(self, resolved: Resolved, route: Route, body: Body) -> Plan:
         began = self.draft.elapsed()
@@ -382,7 +375,8 @@ class Exchange:
             headers["x-modgate-demo"] = "true"
         if (tries := self.draft.tried_at_most) > 1:
             headers["x-modgate-attempts"] = str(tries)
-        headers.update(self._gateway.cors.headers(self._request.headers.get("origin"), headers))
+        if (origin := self._request.headers.get("origin")) is not None:
+            headers.update(self._gateway.cors.headers(origin, headers))
         return headers
 
 

@@ -166,16 +166,13 @@ class Run:
             try:
                 while events := await trip.next():
                     trip.fed = True
-                    await self._feed(index, events)
+                    await self._give(self._fed(index, events), trip)
                     if self._sink.opened and not self._relay.heavy:
                         await self._flow(index, trip)
             except ONE_CALLS:
                 if not self._plan.partial:
                     raise
             self._call_ended(index)
-
-    async def _feed(self, index: int, events: list[Event]) -> None:
-        await self._give(self._fed(index, events), self._trips[index])
 
     def _fed(self, index: int, events: list[Event]) -> Iterator[bytes]:
         feed = self._relay.feed
@@ -260,8 +257,9 @@ class Run:
     async def _relay_lane(self, index: int, lane: Lane) -> None:
         try:
             while events := await lane.take():
-                self._trips[index].fed = True
-                await self._feed(index, events)
+                trip = self._trips[index]
+                trip.fed = True
+                await self._give(self._fed(index, events), trip)
         except ONE_CALLS:
             if not self._plan.partial:
                 raise

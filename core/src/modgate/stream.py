@@ -60,9 +60,13 @@ class Stream:
         if self._done:
             return []
         with self._deadline:
-            events = await self._read()
-        if self._reply != "whole":
-            self._deadline.at = self._deadline.now() + self._idle_s
+            if self._reply == "whole":
+                body = await self._answer.whole(self._at_most)
+                self._done = True
+                events = self._reading.whole(body, self._answer.headers)
+            else:
+                events = await self._read()
+                self._deadline.at = self._deadline.now() + self._idle_s
         self._events += len(events)
         if self._tries[0].first_s is None:
             for tried in self._tries:
@@ -70,7 +74,8 @@ class Stream:
             if self._reply != "whole":
                 self._lease.first()
         if self._done:
-            self._finish()
+            self._answer.release()
+            self.close("ok")
         return events
 
     async def flow(self, push: Push) -> None:
@@ -109,11 +114,6 @@ class Stream:
             await over
 
     async def _read(self) -> list[Event]:
-        if self._reply == "whole":
-            body = await self._answer.whole(self._at_most)
-            self._done = True
-            self._answer.release()
-            return self._reading.whole(body, self._answer.headers)
         self._broken()
         if self._reading.over:
             await self._drain()
@@ -142,10 +142,6 @@ class Stream:
                 pass
         except (Upstream, UpstreamTimedOut):
             self._answer.close()
-
-    def _finish(self) -> None:
-        self._answer.release()
-        self.close("ok")
 
     def close(self, state: State, error: GatewayError | None = None) -> None:
         """The attempt is over.

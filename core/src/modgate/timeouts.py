@@ -8,10 +8,16 @@ from dataclasses import dataclass, field
 from modgate.api.select import Target
 from modgate.units import Units
 
+TOUCH_S = 5.0  # between two notes of what a long request has used
+TICK_LEAST_S = 0.02
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeouts:
-    """When the gateway gives up.  `deadlines`: modality -> phase -> affine seconds."""
+    """When the gateway gives up.  `deadlines`: modality -> phase -> affine seconds.
+
+    `tick_s`: how often a reply is looked at, so that none of it is late.
+    """
 
     connect_s: float = 5.0
     idle_s: float = 60.0
@@ -20,6 +26,12 @@ class Timeouts:
     body_idle_s: float = 30.0
     reply_bytes: int = 64 << 20
     deadlines: Mapping[str, Mapping[str, Target]] = field(default_factory=dict)
+    tick_s: float = field(init=False, default=TOUCH_S)
+
+    def __post_init__(self) -> None:
+        least = min(self.keep_alive_s, self.client_stalled_s)
+        if least < TOUCH_S:
+            object.__setattr__(self, "tick_s", max(TICK_LEAST_S, least / 2))
 
     def seconds(self, modality: str, phase: str, size: Units) -> float:
         """The deadline of a phase for work of this size."""

@@ -78,21 +78,30 @@ class Trip:
 
     async def next(self) -> list[Event]:
         """The next events; [] when the reply ended well."""
-        if self.error is not None:
-            raise self.error  # spoilt meanwhile: nothing is opened for it again
         while True:
             try:
-                events = await self._read()
+                events = await (self._stream or await self._opened()).next()
             except Unsupported:
                 self.state = "refused"
                 raise
             except GatewayError as error:
                 if not self._again(error):
                     raise
+            except Exception as error:
+                fault = _fault(error)
+                self._failed(fault)
+                raise fault from error
             else:
                 if not events:
                     self.state = "ok"
                 return events
+
+    async def _opened(self) -> Readable:
+        if self.error is not None:
+            raise self.error  # spoilt meanwhile: nothing is opened for it again
+        self._tries += 1
+        self._stream = await self._open(self.order)
+        return self._stream
 
     async def flow(self, push: Push) -> None:
         """Give the events of a call that was fed to `push` as they come; `next` tells the rest."""
@@ -108,17 +117,6 @@ class Trip:
             fault = _fault(error)
             self._failed(fault)
             raise fault from error
-
-    async def _read(self) -> list[Event]:
-        try:
-            if self._stream is None:
-                self._tries += 1
-                self._stream = await self._open(self.order)
-            return await self._stream.next()
-        except (GatewayError, Unsupported):
-            raise
-        except Exception as error:
-            raise _fault(error) from error
 
     def _give_up(self, error: GatewayError) -> None:
         if self._stream is not None:

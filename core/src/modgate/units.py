@@ -66,7 +66,7 @@ class Units(Mapping[str, int]):
         self, counts: Mapping[str, int] | None = None, /, modality: str = "", **more: int
     ) -> None:
         """Raise ValueError for a count that is negative or not a whole number: a plugin's fault."""
-        merged = {**(counts or {}), **more}
+        merged = {**counts, **more} if counts else more
         for name, count in merged.items():
             if type(count) is not int or count < 0:
                 raise ValueError(f"units: {name} must be a whole number of at least 0")
@@ -142,6 +142,11 @@ class Units(Mapping[str, int]):
         `llm.input_tokens`.
         """
         return {f"{self.modality}.{name}": count for name, count in self._counts.items()}
+
+    def named(self, modality: str) -> Units:
+        """The same counts by the full names that they have in a modality."""
+        counts = {f"{modality}.{name}": count for name, count in self._counts.items()}
+        return Units._made(counts, "")
 
     def work(self, weights: Mapping[str, float]) -> float:
         """Scheduling work: the weighted sum of the units that have a weight."""

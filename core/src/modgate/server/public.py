@@ -9,7 +9,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from modgate.gateway import Gateway
-from modgate.pipeline import Pipeline
+from modgate.pipeline import Exchange
 from modgate.state import State
 
 ABOUT = b"modgate: an AI gateway. The API is described at /openapi.json (a key is needed).\n"
@@ -23,7 +23,6 @@ class Public:
 
     def __init__(self, state: State) -> None:
         self._state = state
-        self._pipeline = Pipeline(state)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """aiohttp's handler."""
@@ -31,7 +30,7 @@ class Public:
             return self._preflight(request)
         if request.path in OPEN_PATHS and request.method in ("GET", "HEAD"):
             return self._open(request)
-        return await self._pipeline.handle(request)
+        return await Exchange(self._state, request).serve()
 
     def _open(self, request: web.BaseRequest) -> web.StreamResponse:
         made = self._state.request_id()

@@ -83,7 +83,7 @@ class Answer:
         while not self.status:
             if self._error is not None:
                 raise self._error
-            await self._wait()
+            await self._news()
 
     # What a reader calls
 
@@ -94,7 +94,7 @@ class Answer:
                 return b""
             if self._error is not None:
                 raise self._error
-            await self._wait()
+            await self._news()
         return self._taken()
 
     async def whole(self, at_most: int) -> bytes:
@@ -105,7 +105,7 @@ class Answer:
         while not self._over:
             if self._error is not None:
                 raise self._error
-            await self._wait()
+            await self._news()
         if self._held > at_most:
             raise self._too_long()
         return self._taken()
@@ -146,7 +146,8 @@ class Answer:
     def close(self) -> None:
         """Not done: close the connection at once, which tells the engine to stop."""
         self._on_data = self._on_end = None
-        self._fail(UpstreamFailed("the call was closed"))
+        if self._connection is not None:
+            self._fail(UpstreamFailed("the call was closed"))
 
     # What the connection calls
 
@@ -258,16 +259,15 @@ class Answer:
         sender.cancel()
         return False
 
-    async def _wait(self) -> None:
-        self._waiter = self._loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
+    def _news(self) -> asyncio.Future[None]:
+        """Done with the next thing that happens; one waits at a time."""
+        self._waiter = waiter = self._loop.create_future()
+        return waiter
 
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
 
     async def _stream(self, connection: Connection, body: Iterator[bytes]) -> None:
         try:
