@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import orjson
 import pytest
 
@@ -114,6 +116,24 @@ def test_without_usage_of_the_engine_the_bill_is_an_estimate() -> None:
 
     assert dict(usage.units) == {"input_tokens": 7, "output_tokens": 3}
     assert (usage.exact, usage.by) == (False, "estimate")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "units", "by"),
+    [
+        ("ok", {"input_tokens": 7, "output_tokens": 2}, "estimate"),
+        ("failed", {"input_tokens": 3, "output_tokens": 2}, "gateway"),
+    ],
+)
+def test_a_whole_stream_without_usage_has_its_prompt(
+    outcome: Literal["ok", "failed"], units: dict[str, int], by: str
+) -> None:
+    joining = relay(stream=True)
+    for index in range(2):
+        list(joining.feed(index, chunk("a", "stop")))
+    usage = joining.usage([OK, Outcome(state=outcome)])
+
+    assert (dict(usage.units), usage.by, usage.exact) == (units, by, False)
 
 
 @pytest.mark.parametrize(

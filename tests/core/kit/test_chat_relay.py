@@ -57,6 +57,16 @@ def test_usage_of_a_stream_that_goes_on_is_a_floor() -> None:
     assert relaying.usage([CUT]).exact
 
 
+def test_a_whole_stream_without_usage_is_an_estimate_and_has_its_prompt() -> None:
+    relaying = relay()
+    told(relaying, chunk({"content": "a"}), chunk({"content": "b"}), chunk({}, "stop"))
+    cut, whole = relaying.usage([CUT]), relaying.usage([OK])
+
+    assert (dict(cut.units), cut.by) == ({"output_tokens": 2}, "gateway")
+    assert (dict(whole.units), whole.by) == ({"input_tokens": 7, "output_tokens": 2}, "estimate")
+    assert (cut.exact, whole.exact) == (False, False)
+
+
 def test_an_engine_cannot_report_less_than_it_sent() -> None:
     relaying = relay(least=5)
     told(relaying, *(chunk({"content": word}) for word in "abc"))

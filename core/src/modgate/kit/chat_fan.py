@@ -132,20 +132,21 @@ class FanRelay(Relay):
             units = reported(self._said.get(index))
             told = self._guessed.get(index, 0) if units is None else units["output_tokens"]
             wrote += max(deltas, told)
-        spent = Units({**self._read(), "output_tokens": wrote})
-        if len(self._said) == self._each == sum(outcome.ok for outcome in outcomes):
+        whole = self._each == sum(outcome.ok for outcome in outcomes)
+        guessed = len(self._said) < (self._each if whole else len(self._guessed))
+        spent = Units({**self._read(guessed=guessed), "output_tokens": wrote})
+        if whole and not guessed:
             return Usage(spent, exact=True, by="engine")
-        guessed = len(self._said) < len(self._guessed)
         return Usage(spent, exact=False, by="estimate" if guessed else "gateway")
 
-    def _read(self) -> Units:
+    def _read(self, *, guessed: bool) -> Units:
         """The prompt, once: as the first call reports it, else what is known of it."""
         first = reported(self._said.get(0))
         if first is not None:
             return first.most({"input_tokens": self._least})
         if not self._deltas:
             return Units()
-        return Units(input_tokens=self._prompt if self._guessed else self._least)
+        return Units(input_tokens=self._prompt if guessed else self._least)
 
 
 def _index(choice: JsonObject) -> int:

@@ -184,6 +184,9 @@ class ChatRelay(Relay):
         if self._estimated is not None:
             units = Units(input_tokens=self._prompt, output_tokens=self._estimated)
             return Usage(units + extra, exact=False, by="estimate")
+        if self._fed and len(outcomes) == 1 and outcomes[0].ok:
+            units = Units(input_tokens=self._prompt, output_tokens=self._counted)
+            return Usage(units + extra, exact=False, by="estimate")
         floor = Units(output_tokens=self._counted) + extra
         if self._fed and self._least:
             floor += Units(input_tokens=self._least)
