@@ -116,6 +116,15 @@ def _audio_cases() -> Iterator[Case]:
     yield Case(
         name="multipart that is cut", request=lambda tag: torn, status=400, code="invalid_body"
     )
+    heads = (b"no colon", b"X: " + b"x" * 70_000, b"X: y\r\n" * 5000)
+    for number, head in enumerate(heads):
+        spoilt = replace(none, body=none.body.replace(b"Content-Disposition", head + b"\r\nX", 1))
+        yield Case(
+            name=f"multipart with a broken head, {number}",
+            request=lambda tag, spoilt=spoilt: spoilt,
+            status=400,
+            code="invalid_body",
+        )
     foreign = replace(none, content_type="multipart/form-data")
     yield Case(
         name="multipart without a boundary",

@@ -8,7 +8,7 @@ from ipaddress import ip_address, ip_network
 from typing import TypeVar
 
 from aiohttp import BodyPartReader, MultipartReader, web
-from aiohttp.http import HttpVersion11
+from aiohttp.http import HttpProcessingError, HttpVersion11
 from aiohttp.web_exceptions import HTTPException
 
 from modgate.api.body import Body, Part
@@ -117,7 +117,7 @@ class Ingress:
                 if not isinstance(part, BodyPartReader) or not part.name:
                     raise Refused(None, "invalid_body", "every form part needs a name")
                 yield await self._part(part, at_most, scope)
-        except (ValueError, AssertionError, RuntimeError) as error:
+        except (ValueError, AssertionError, RuntimeError, HttpProcessingError) as error:
             raise Refused(None, "invalid_body", "the form could not be parsed") from error
 
     async def _part(self, part: BodyPartReader, at_most: int, scope: Scope) -> Part:
