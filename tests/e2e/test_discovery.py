@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from types import ModuleType
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -224,3 +226,32 @@ async def test_discovery_is_in_the_metrics_and_its_engines_on_the_admin_page(
         assert 'modgate_discovered_backends{discover="pods"} 1' in text
         assert 'modgate_discovery_stale_seconds{discover="pods"} 0' in text
         assert [each["name"] for each in page["backends"]] == ["pods/one"]
+
+
+def registry() -> ModuleType:
+    """The plugin that the page for authors shows."""
+    page = Path(__file__).parents[2] / "docs" / "plugin-authors" / "discoverers.md"
+    [text] = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    module = ModuleType("registry")
+    exec(text, vars(module))
+    return module
+
+
+async def test_a_plugin_finds_engines_its_own_way(tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack:
+        first, site = await engine(stack), await engine(stack)
+        engines = [{"id": "r1", "url": first.url}, {"id": "r2", "url": "file:///etc"}]
+        site.answer("/engines", Scripted(reply=json.dumps({"engines": engines}).encode()))
+        more = SECTION.format(kind="registry") + f'url = "{site.url}/engines"\n'
+        running = await start(
+            tmp_path,
+            [],
+            plugins=("embedding", "registry"),
+            models={"vectors": "embedding"},
+            extra={"registry": registry()},
+            more=more,
+        )
+        stack.push_async_callback(running.app.close)
+        await until(lambda: names(running) == {"r1"})
+
+        assert await served_by(running, first) == [20]

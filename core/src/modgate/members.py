@@ -18,6 +18,7 @@ from modgate.discover.source import Asked, Source
 log = logging.getLogger(__name__)
 
 NAME_AT_MOST = 200
+REFUSED_AT_MOST = 1000
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -28,6 +29,7 @@ class Members:
     clock: Clock
     changed: Callable[[], None]
     _sources: dict[str, Source] = field(default_factory=dict)
+    _refused: dict[tuple[str, str], str] = field(default_factory=dict)
 
     @property
     def sources(self) -> Sequence[Source]:
@@ -64,13 +66,34 @@ class Members:
             source = self._sources.get(lookout.name)
             if source is None or not _same(source.lookout, lookout):
                 continue
-            for made in _backends(lookout, source.instances):
+            for made in self._backends(lookout, source.instances):
                 if made.url.rstrip("/") in urls:
                     continue
                 name = made.name if made.name not in names else made.uid
                 names.add(name)
                 backends.append(replace(made, name=name))
         return backends
+
+    def _backends(self, lookout: Lookout, instances: Sequence[Instance]) -> Iterator[Backend]:
+        """What was found as what its lookout says it is; what cannot be an engine is left out."""
+        seen: set[str] = set()
+        for each in instances:
+            if reason := _unfit(lookout.template, each, seen):
+                self._refuse(lookout, each, reason)
+                continue
+            seen.add(each.uid)
+            yield _backend(lookout, each)
+
+    def _refuse(self, lookout: Lookout, instance: Instance, reason: str) -> None:
+        """Said once for each, and not at every change of the others."""
+        key = (lookout.name, instance.uid)
+        if self._refused.get(key) == reason:
+            return
+        if len(self._refused) >= REFUSED_AT_MOST:
+            self._refused.clear()
+        self._refused[key] = reason
+        words = {"discover": lookout.name, "found": instance.uid, "reason": reason}
+        log.error("an engine that was found cannot be used", extra=words)
 
     async def close(self) -> None:
         """Stop all."""
@@ -88,32 +111,28 @@ def _maker(kind: type[AnyDiscoverer], lookout: Lookout) -> Callable[[], AnyDisco
     return lambda: kind(lookout.config)
 
 
-def _backends(lookout: Lookout, instances: Sequence[Instance]) -> Iterator[Backend]:
-    """What was found as what its lookout says it is; what cannot be an engine is left out."""
+def _unfit(template: Backend, found: Instance, seen: set[str]) -> str:
+    """Why it cannot be one of these engines; '' when it can."""
+    serves = template.serves if found.serves is None else found.serves
+    if not found.uid or found.uid in seen:
+        return "has no uid of its own"
+    if not serves or serves.keys() - template.serves.keys():
+        return "serves models that its [[discover]] does not"
+    if template.ca and not found.url.startswith("https:"):
+        return "is no https url, and its [[discover]] has a ca"
+    return base_url(found.url)
+
+
+def _backend(lookout: Lookout, found: Instance) -> Backend:
     template = lookout.template
-    seen: set[str] = set()
-    for each in instances:
-        serves = template.serves if each.serves is None else each.serves
-        reason = base_url(each.url)
-        if not serves or serves.keys() - template.serves.keys():
-            reason = "serves models that its [[discover]] does not"
-        if template.ca and not each.url.startswith("https:"):
-            reason = "is no https url, and its [[discover]] has a ca"
-        if not each.uid or each.uid in seen:
-            reason = "has no uid of its own"
-        if reason:
-            words = {"discover": lookout.name, "found": each.uid, "reason": reason}
-            log.error("an engine that was found cannot be used", extra=words)
-            continue
-        seen.add(each.uid)
-        yield replace(
-            template,
-            name=f"{lookout.name}/{each.name or each.uid}"[:NAME_AT_MOST],
-            uid=f"{lookout.name}:{each.uid}",
-            url=each.url,
-            serves=serves,
-            draining=each.draining,
-            region=template.region if each.region is None else each.region,
-            hardware=template.hardware if each.hardware is None else each.hardware,
-            slots=template.slots if each.slots is None else each.slots,
-        )
+    return replace(
+        template,
+        name=f"{lookout.name}/{found.name or found.uid}"[:NAME_AT_MOST],
+        uid=f"{lookout.name}:{found.uid}",
+        url=found.url,
+        serves=template.serves if found.serves is None else found.serves,
+        draining=found.draining,
+        region=template.region if found.region is None else found.region,
+        hardware=template.hardware if found.hardware is None else found.hardware,
+        slots=template.slots if found.slots is None else found.slots,
+    )

@@ -7,6 +7,7 @@ import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp import ClientResponse, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
@@ -147,7 +148,7 @@ async def _none() -> AsyncIterator[bytes]:
 
 def _told(want: Get, error: Exception) -> str:
     """What failed, without a word of what was sent or came."""
-    origin = "/".join(want.url.split("/")[:3])
     if isinstance(error, FileNotFoundError | PermissionError):
         return f"{error.filename} cannot be read: {error.strerror}"
-    return f"{origin} cannot be asked: {type(error).__name__}"
+    host = urlsplit(want.url).netloc.rpartition("@")[2] or "a url without a host"
+    return f"{host} cannot be asked: {type(error).__name__}"

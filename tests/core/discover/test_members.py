@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import pytest
+from pydantic import BaseModel
+
+from modgate.api.discover import Instance, Lookout
+from modgate.api.select import Backend
+from modgate.clock import SystemClock
+from modgate.discover.source import Source
+from modgate.members import Members
+from modgate.upstream.world import World
+
+
+class Nothing(BaseModel, frozen=True):
+    pass
+
+
+def lookout(kind: str = "x") -> Lookout:
+    template = Backend(
+        name="pods", family="vllm", url="", serves={"m": "e", "n": "e"}, region="eu", slots=4
+    )
+    return Lookout(name="pods", kind=kind, config=Nothing(), template=template)
+
+
+def members(found: Sequence[Instance]) -> tuple[Members, Lookout]:
+    made = Members(world=World(), clock=SystemClock(), changed=lambda: None)
+    look = lookout()
+    source = Source(look, lambda: pytest.fail("not run"), made.world, made.clock, lambda: None)
+    source.instances = found
+    made._sources["pods"] = source
+    return made, look
+
+
+def test_what_is_found_is_what_its_section_says_but_for_what_it_says_itself() -> None:
+    made, look = members(
+        [
+            Instance(uid="1", url="http://a:1", name="one"),
+            Instance(uid="2", url="http://b:1", region="us", slots=9, serves={"n": "x"}),
+        ]
+    )
+    one, two = made.of([], [look])
+
+    assert (one.name, one.identity, one.region, one.slots) == ("pods/one", "pods:1", "eu", 4)
+    assert (two.name, two.region, two.slots, dict(two.serves)) == ("pods/2", "us", 9, {"n": "x"})
+
+
+def test_an_engine_that_the_file_names_too_is_the_files() -> None:
+    made, look = members([Instance(uid="1", url="http://a:1/"), Instance(uid="2", url="http://b")])
+    mine = Backend(name="mine", family="home", url="http://a:1", serves={"m": "e"})
+
+    assert [each.name for each in made.of([mine], [look])] == ["mine", "pods/2"]
+
+
+def test_two_of_one_name_are_two_engines_of_two_names() -> None:
+    made, look = members(
+        [
+            Instance(uid="1", url="http://a", name="same"),
+            Instance(uid="2", url="http://b", name="same"),
+        ]
+    )
+
+    assert [each.name for each in made.of([], [look])] == ["pods/same", "pods:2"]
+
+
+@pytest.mark.parametrize(
+    "junk",
+    [
+        Instance(uid="", url="http://b"),
+        Instance(uid="1", url="http://b"),
+        Instance(uid="2", url="ftp://b"),
+        Instance(uid="2", url="http://user:pass@b"),
+        Instance(uid="2", url="http://b", serves={"other": "e"}),
+        Instance(uid="2", url="http://b", serves={}),
+    ],
+)
+def test_what_cannot_be_an_engine_is_left_out_and_told_once(
+    junk: Instance, caplog: pytest.LogCaptureFixture
+) -> None:
+    made, look = members([Instance(uid="1", url="http://a"), junk])
+    with caplog.at_level(logging.ERROR):
+        found = [made.of([], [look]) for _ in range(3)]
+
+    assert [[each.url for each in some] for some in found] == [["http://a"]] * 3
+    assert len(caplog.records) == 1
+    assert "pass" not in str(vars(caplog.records[0]).get("reason"))
+
+
+def test_a_section_that_looks_elsewhere_now_has_none_of_the_engines_that_were_there() -> None:
+    made, look = members([Instance(uid="1", url="http://a")])
+
+    assert made.of([], [look])
+    assert made.of([], [lookout(kind="y")]) == []
+    assert made.of([], []) == []
