@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 
 TEXT_AT_MOST = 1 << 20
 LINE_AT_MOST = 8 << 10
 SAMPLES_AT_MOST = 2048
 _LABEL = re.compile(rb'[ \t]*([A-Za-z_][A-Za-z0-9_]*)[ \t]*=[ \t]*"((?:[^"\\\n]|\\.)*+)"[ \t]*(,?)')
 _VALUE = re.compile(rb"[ \t]*([^ \t#]+)(?:[ \t]+-?[0-9.]+)?[ \t]*(?:#.*)?")
+_NEW_LINE = 10
 _ESCAPE = re.compile(r"\\(.)")
 _ESCAPED = {"n": "\n", "\\": "\\", '"': '"'}
 
@@ -41,21 +41,29 @@ def samples(text: bytes, names: Iterable[str]) -> list[Sample]:
     if len(text) > TEXT_AT_MOST:
         raise BadText(f"more than {TEXT_AT_MOST} bytes")
     found = []
-    for line in _lines(tuple(names)).finditer(text):
-        if line.end() - line.start() > LINE_AT_MOST:
-            raise BadText(f"a line of more than {LINE_AT_MOST} bytes")
-        made = _sample(line[1].decode("ascii"), line[2])
-        if math.isfinite(made.value):
-            found.append(made)
-        if len(found) > SAMPLES_AT_MOST:
-            raise BadText(f"more than {SAMPLES_AT_MOST} values")
+    for name in sorted(set(names)):
+        for rest in _lines(text, name.encode("ascii")):
+            made = _sample(name, rest)
+            if math.isfinite(made.value):
+                found.append(made)
+            if len(found) > SAMPLES_AT_MOST:
+                raise BadText(f"more than {SAMPLES_AT_MOST} values")
     return found
 
 
-@lru_cache(maxsize=64)
-def _lines(names: tuple[str, ...]) -> re.Pattern[bytes]:
-    wanted = b"|".join(re.escape(name.encode("ascii")) for name in sorted(names))
-    return re.compile(rb"^(%b)(?=[{ \t])([^\r\n]*)\r?$" % wanted, re.MULTILINE)
+def _lines(text: bytes, name: bytes) -> Iterator[bytes]:
+    """What stands behind a name on each line that begins with it."""
+    at = text.find(name)
+    while at >= 0:
+        after = at + len(name)
+        end = text.find(b"\n", after)
+        end = len(text) if end < 0 else end
+        begins = at == 0 or text[at - 1] == _NEW_LINE
+        if begins and text[after : after + 1] in (b"{", b" ", b"\t"):
+            if end - at > LINE_AT_MOST:
+                raise BadText(f"a line of more than {LINE_AT_MOST} bytes")
+            yield text[after:end].rstrip(b"\r")
+        at = text.find(name, end)
 
 
 def _sample(name: str, rest: bytes) -> Sample:
