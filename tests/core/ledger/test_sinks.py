@@ -192,12 +192,12 @@ async def test_tables_of_a_version_to_come_are_left_alone(database: Database) ->
     await kept(database, Shipment(rows=[END], cursor=cursor(100)))
     if isinstance(database, Postgres):
         db = await asyncpg.connect(database.url)
-        await db.execute("UPDATE modgate_schema SET version = 2")
+        await db.execute("UPDATE modgate_schema SET version = 3")
         await db.close()
     else:
-        await database.rows("PRAGMA user_version = 2")
+        await database.rows("PRAGMA user_version = 3")
     sink = database.sink()
-    with pytest.raises(SinkDown, match="version 2"):
+    with pytest.raises(SinkDown, match="version 3"):
         await sink.open()
     await sink.close()
 

@@ -33,3 +33,8 @@ def insert(placed: Callable[[int, str], str], rows: int = 1) -> str:
     these = (f"({', '.join(values[at : at + width])})" for at in range(0, len(values), width))
     kept = f"({into}) VALUES {', '.join(these)}"
     return " ".join(("INSERT INTO modgate_usage", kept, "ON CONFLICT DO NOTHING"))
+
+
+def too_new(version: int, known: int) -> str:
+    """Why tables are not touched; those of the next version have only more, with defaults."""
+    return f"its tables are of version {version}; this gateway goes along with up to {known + 1}"

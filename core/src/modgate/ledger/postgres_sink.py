@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from modgate.api.secret import Secret, without_password
 from modgate.api.shipment import Cursor, LedgerSink, Shipment, SinkDown
-from modgate.ledger.columns import DOCUMENTS, TIMES, insert, values_of
+from modgate.ledger.columns import DOCUMENTS, TIMES, insert, too_new, values_of
 
 if TYPE_CHECKING:
     from asyncpg import Connection
@@ -83,12 +83,15 @@ class PostgresSink(LedgerSink):
         )
         async with db.transaction():
             await db.execute(f"SELECT pg_advisory_xact_lock({LOCK})")
-            await db.execute(SCHEMA)
-            version = await db.fetchval("SELECT version FROM modgate_schema")
-            if version is None:
+            version = 0
+            if await db.fetchval("SELECT to_regclass('modgate_schema') IS NOT NULL"):
+                version = await db.fetchval("SELECT max(version) FROM modgate_schema") or 0
+            if version > SCHEMA_VERSION + 1:
+                raise SinkDown(too_new(version, SCHEMA_VERSION))
+            if version < SCHEMA_VERSION:
+                await db.execute(SCHEMA)
+                await db.execute("DELETE FROM modgate_schema")
                 await db.execute("INSERT INTO modgate_schema VALUES ($1)", SCHEMA_VERSION)
-            elif version > SCHEMA_VERSION:
-                raise SinkDown(f"its tables are of version {version}, this gateway knows 1")
         return [
             Cursor(
                 writer=each["writer"],

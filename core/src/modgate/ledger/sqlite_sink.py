@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from modgate.api.secret import Secret
 from modgate.api.shipment import Cursor, LedgerSink, Shipment, SinkDown
-from modgate.ledger.columns import insert, values_of
+from modgate.ledger.columns import insert, too_new, values_of
 
 SCHEMA_VERSION = 1
 FILE = "usage.sqlite"
@@ -63,11 +63,12 @@ class SqliteSink(LedgerSink):
         # A cursor is an acknowledgement: it must be on disk when it is given.
         db.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;")
         [(version,)] = db.execute("PRAGMA user_version")
-        if version > SCHEMA_VERSION:
-            raise SinkDown(f"its tables are of version {version}, this gateway knows 1")
-        db.executescript(
-            f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
-        )
+        if version > SCHEMA_VERSION + 1:
+            raise SinkDown(too_new(version, SCHEMA_VERSION))
+        if version < SCHEMA_VERSION:
+            db.executescript(
+                f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+            )
         found = db.execute(
             "SELECT writer, segment, position, frames, last, at FROM modgate_cursors"
         )

@@ -1,4 +1,4 @@
--- Version 1 of the tables in Postgres.  A change is a new version, with the way there.
+-- Version 1 of the tables in Postgres.  A new version only adds columns that have defaults, and views.
 CREATE TABLE IF NOT EXISTS modgate_schema (version integer NOT NULL);
 CREATE TABLE IF NOT EXISTS modgate_usage (
   request_id text NOT NULL,

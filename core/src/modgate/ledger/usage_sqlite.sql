@@ -1,4 +1,4 @@
--- Version 1 of the tables in SQLite.  A change is a new version, with the way there.
+-- Version 1 of the tables in SQLite.  A new version only adds columns that have defaults, and views.
 CREATE TABLE IF NOT EXISTS modgate_usage (
   request_id TEXT NOT NULL,
   kind TEXT NOT NULL,           -- end, adjust

@@ -81,7 +81,7 @@ if op == 'reserve' then
     if needed > wait then wait, worst = needed, i end
   end
   if wait == 0 and not known then
-    local record = {'s', 'o', 'n', n}
+    local record = {'v', '1', 's', 'o', 'n', n}
     for i = 1, n do
       local kind, amount, period, burst, count = limit(i)
       if kind == 'b' then count = math.min(count, burst) end
@@ -106,7 +106,7 @@ if op == 'owe' then  -- limits as for reserve, each count signed: charged whatev
     local kind, amount, period, burst, count = limit(i)
     add(KEYS[i + 2], kind, amount, period, count)
   end
-  redis.call('HSET', KEYS[1], 's', 'f', 'n', 0)
+  redis.call('HSET', KEYS[1], 'v', '1', 's', 'f', 'n', 0)
   redis.call('PEXPIRE', KEYS[1], KEPT)
   return 1
 end
