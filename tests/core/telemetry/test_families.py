@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from modgate.api.vitals import Load
@@ -52,6 +54,13 @@ def test_each_family_says_its_load_in_its_own_words(family: str, page: bytes, lo
 @pytest.mark.parametrize("family", sorted(FAMILIES))
 def test_what_is_not_said_is_unknown_and_not_zero(family: str) -> None:
     assert FAMILIES[family].load(b"other 1\n") == Load()
+
+
+def test_the_page_of_a_real_server_is_read() -> None:
+    """Captured from llama.cpp's server (xllamacpp 2026.10.11549), one slot, three requests."""
+    page = (Path(__file__).parent / "golden" / "llamacpp.txt").read_bytes()
+
+    assert FAMILIES["llamacpp"].load(page) == Load(running=1, waiting=2)
 
 
 def test_what_cannot_be_is_unknown() -> None:
