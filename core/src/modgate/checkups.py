@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from modgate.api.dialect import Dialect
 from modgate.api.select import Backend
 from modgate.api.vitals import Exporter
+from modgate.discover.reach import bracketed
 from modgate.telemetry.families import FAMILIES
 from modgate.telemetry.rounds import Probe, Question
 from modgate.telemetry.signals import Rules
@@ -69,14 +70,11 @@ class Checkups:
         names = {backend.name, backend.name.partition("/")[0] if backend.uid else backend.name}
         for each in self.exporters:
             if each.engines is None or names & each.engines:
-                host = urlsplit(backend.url)
-                beside = f"http://{host.hostname}:{each.port}{each.path}"
-                if ":" in (host.hostname or ""):
-                    beside = f"http://[{host.hostname}]:{each.port}{each.path}"
+                host = bracketed(urlsplit(backend.url).hostname or "")
                 yield Question(
                     identity=backend.identity,
                     name=backend.name,
-                    url=each.url or beside,
+                    url=each.url or f"http://{host}:{each.port}{each.path}",
                     read=Rules(
                         gpu_memory=each.gpu_memory,
                         interconnect=each.interconnect,
@@ -100,5 +98,4 @@ def _near(url: str, at: str) -> str:
     if not at.startswith(":"):
         return url.rstrip("/") + at
     parts = urlsplit(url)
-    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-    return f"{parts.scheme}://{host}{at}"
+    return f"{parts.scheme}://{bracketed(parts.hostname or '')}{at}"

@@ -64,7 +64,7 @@ async def ask(
         ):
             if wanted and response.status != wanted:
                 raise NotHad(f"status {response.status}")
-            return response.status, await _whole(response)
+            return response.status, await whole(response, AT_MOST)
     except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
         raise NotHad(type(error).__name__) from None
 
@@ -77,11 +77,12 @@ async def look_up(lookup: Lookup, *, ca: str = "") -> Document:
     return Document(status=status, body=body)
 
 
-async def _whole(response: aiohttp.ClientResponse) -> bytes:
+async def whole(response: aiohttp.ClientResponse, at_most: int) -> bytes:
+    """A reply's body; NotHad when it has more bytes."""
     pieces, size = [], 0
     async for piece in response.content.iter_any():
         pieces.append(piece)
         size += len(piece)
-        if size > AT_MOST:
-            raise NotHad(f"more than {AT_MOST} bytes")
+        if size > at_most:
+            raise NotHad(f"more than {at_most} bytes")
     return b"".join(pieces)

@@ -9,6 +9,7 @@ import aiohttp
 from aiohttp import ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
 
 from modgate.api.secret import Secret
+from modgate.upstream.documents import whole
 
 AT_MOST = 1 << 20
 CONNECTIONS = 128
@@ -43,7 +44,7 @@ class Scraper:
                     url, headers=headers, ssl=self._tls(ca), allow_redirects=False
                 ) as reply,
             ):
-                return reply.status, await _whole(reply)
+                return reply.status, await whole(reply, AT_MOST)
         except (aiohttp.ClientError, ValueError) as error:
             raise OSError(type(error).__name__) from None
 
@@ -58,13 +59,3 @@ class Scraper:
         """Close all connections."""
         if self._session is not None:
             await self._session.close()
-
-
-async def _whole(reply: aiohttp.ClientResponse) -> bytes:
-    pieces, size = [], 0
-    async for piece in reply.content.iter_any():
-        pieces.append(piece)
-        size += len(piece)
-        if size > AT_MOST:
-            raise OSError(f"more than {AT_MOST} bytes")
-    return b"".join(pieces)

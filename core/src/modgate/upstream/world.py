@@ -15,6 +15,7 @@ from aiohttp import ClientResponse, ClientSession, ClientTimeout, DummyCookieJar
 from modgate.api.authenticator import Document
 from modgate.api.discover import Away, Get, Line, Read, Resolve, Watch
 from modgate.api.discover import Names as Found
+from modgate.upstream.documents import whole
 from modgate.upstream.names import Names
 from modgate.upstream.srv import services
 
@@ -42,7 +43,7 @@ class World:
         """A document, of whatever status."""
         try:
             async with asyncio.timeout(want.within_s), _replying(want) as reply:
-                return Document(status=reply.status, body=await _whole(reply, want.at_most))
+                return Document(status=reply.status, body=await whole(reply, want.at_most))
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise Away(_told(want, error)) from None
 
@@ -53,7 +54,7 @@ class World:
             await stack.enter_async_context(asyncio.timeout(want.within_s))
             reply = await stack.enter_async_context(_replying(want))
             if reply.status != 200:
-                found = Document(status=reply.status, body=await _whole(reply, want.at_most))
+                found = Document(status=reply.status, body=await whole(reply, want.at_most))
                 return found, _none()
             return Line(), _lines(want, reply, stack.pop_all())
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
@@ -114,16 +115,6 @@ def _read(path: Path, at_most: int) -> bytes:
     if len(text) > at_most:
         raise OSError(f"more than {at_most} bytes")
     return text
-
-
-async def _whole(reply: ClientResponse, at_most: int) -> bytes:
-    pieces, size = [], 0
-    async for piece in reply.content.iter_any():
-        pieces.append(piece)
-        size += len(piece)
-        if size > at_most:
-            raise OSError(f"more than {at_most} bytes")
-    return b"".join(pieces)
 
 
 async def _lines(want: Watch, reply: ClientResponse, stack: AsyncExitStack) -> AsyncIterator[bytes]:
