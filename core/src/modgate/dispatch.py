@@ -250,7 +250,7 @@ def _encoded(order: Order, dialect: Dialect) -> Outgoing:
     except Unsupported as error:
         if order.index < 0:
             raise
-        raise Refused(None, "unsupported_value", str(error)) from error
+        raise Refused(error.field, "unsupported_value", str(error)) from error
 
 
 def _never_free(model: str) -> GatewayError:

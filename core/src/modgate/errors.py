@@ -67,10 +67,7 @@ class GatewayError(Exception):
 
     @property
     def retry_after(self) -> int | None:
-        """Whole seconds for the Retry-After header, 1..120.
-
-        None when there is nothing to wait for.
-        """
+        """Whole seconds for the Retry-After header, 1..120; None when nothing is waited for."""
         if self.retry_after_s is None:
             return None
         return min(RETRY_AFTER_MOST_S, max(1, ceil(self.retry_after_s)))
@@ -356,7 +353,11 @@ class Cancelled(GatewayError):
 
 
 class Unsupported(Exception):
-    """A dialect cannot say this call to its engines; whoever asked must do without."""
+    """A dialect cannot say this call, or its `field`, to its engines; who asked must do without."""
+
+    def __init__(self, message: str, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

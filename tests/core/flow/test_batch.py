@@ -255,7 +255,7 @@ def test_what_a_dialect_cannot_say_is_refused_and_spoils_nobodys_trip() -> None:
     class Picky(EmbeddingHome):
         def encode(self) -> Outgoing:
             if any(text.startswith(BAD) for text in self.member("input", [])):
-                raise Unsupported("'input': not here")
+                raise Unsupported("'input': not here", "input")
             return super().encode()
 
     engine, requests = Engine(good), [["a"], ["b"], ["c"], [BAD], ["d"]]
@@ -269,6 +269,7 @@ def test_what_a_dialect_cannot_say_is_refused_and_spoils_nobodys_trip() -> None:
     got = run(main())
     refused = got.pop(3)
     assert isinstance(refused, Refused)
+    assert refused.field == "input"
     assert their_own([["a"], ["b"], ["c"], ["d"]], got)
 
 

@@ -89,7 +89,8 @@ class EmbeddingHome(Dialect):
         """Unsupported when the call has one of these members: to drop it would be a lie."""
         for name in names:
             if self.member(name, None):
-                raise Unsupported(f"'{name}': engines of family '{self.family}' cannot do this")
+                reason = f"'{name}': engines of family '{self.family}' cannot do this"
+                raise Unsupported(reason, name)
 
 
 class EmbeddingOpenAI(EmbeddingHome):
@@ -116,7 +117,7 @@ class EmbeddingInfinity(EmbeddingOpenAI):
     def encode(self) -> Outgoing:
         """Token numbers are nothing that it takes."""
         if isinstance(next(iter(self.member("input", [""])), ""), list):
-            raise Unsupported("'input': engines of family 'infinity' take text only")
+            raise Unsupported("'input': engines of family 'infinity' take text only", "input")
         return super().encode()
 
     def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
