@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -99,6 +100,7 @@ class Draft:
     now: Callable[[], float]
     began: float
     wall: float
+    entropy: Callable[[int], bytes] = os.urandom
     method: str = ""
     route: str = ""
     caller: Caller = NOBODY
@@ -136,7 +138,7 @@ class Draft:
             region=backend.region,
             family=backend.family,
             model=model,
-            span=self.trace.child(),
+            span=self.entropy(8).hex(),
             now=self.now,
             zero=self.began,
             began_s=self.elapsed(),

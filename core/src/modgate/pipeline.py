@@ -72,7 +72,8 @@ class Exchange:
         self._clock = state.clock
         self.draft = Draft(
             request_id=state.request_id(),
-            trace=Trace.of(request.headers, sample=state.sample),
+            trace=Trace.of(request.headers, sample=state.sample, entropy=state.entropy),
+            entropy=state.entropy,
             now=self._clock.now,
             began=self._clock.now(),
             wall=self._clock.wall(),

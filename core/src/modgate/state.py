@@ -22,6 +22,7 @@ from modgate.auth.verdict import Bad, Good
 from modgate.clock import Clock
 from modgate.decoders.pool import Decoders
 from modgate.engines.supervisor import Engines
+from modgate.entropy import Entropy
 from modgate.errors import LedgerUnavailable, RegionForbidden
 from modgate.fleet.state import FleetState
 from modgate.ledger.shipping import Shipping
@@ -93,6 +94,7 @@ class State:
     shared: Shared | None = None
     shipping: Shipping = field(default_factory=Shipping)
     fleet: FleetState = field(default_factory=FleetState)
+    entropy: Entropy = field(default_factory=Entropy)
     sample: float = 0.0
     admin_on_loopback: bool = False
     draining: bool = False
@@ -180,10 +182,9 @@ class State:
         if not draft.opened:
             raise LedgerUnavailable("the gateway cannot write its usage ledger")
 
-    @staticmethod
-    def request_id() -> str:
+    def request_id(self) -> str:
         """A new request id."""
-        return "req_" + os.urandom(16).hex()
+        return "req_" + self.entropy(16).hex()
 
     def client_of(self, backend: Backend, connect_s: float) -> Client:
         """The connections to an engine, by its identity, address and certificate's judges."""

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
 import orjson
 
 from modgate.api.auth import Caller
@@ -54,8 +55,7 @@ class Route:
         return next((s for s in self.surfaces if s.claims(fields)), self.surfaces[-1])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Resolved:
+class Resolved(msgspec.Struct, frozen=True, kw_only=True):
     """What a request is for."""
 
     endpoint: Endpoint

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import ItemsView, Iterator, Mapping
+from collections.abc import ItemsView, Iterator, Mapping, ValuesView
 from dataclasses import dataclass, field
 from math import ceil
 from typing import TypeVar, overload
@@ -95,6 +95,10 @@ class Units(Mapping[str, int]):
     def items(self) -> ItemsView[str, int]:
         """The counts by name."""
         return self._counts.items()
+
+    def values(self) -> ValuesView[int]:
+        """The counts."""
+        return self._counts.values()
 
     def __bool__(self) -> bool:
         """Whether anything is counted."""

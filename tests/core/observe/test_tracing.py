@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from modgate.entropy import Entropy
 from modgate.observe.tracing import STATE_AT_MOST, Trace
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -66,7 +67,7 @@ def test_no_header_is_an_error(value: str) -> None:
 
 def test_what_goes_upstream_names_the_attempt_and_can_be_read_back() -> None:
     trace = Trace.of({"traceparent": PARENT})
-    span = trace.child()
+    span = "b7ad6b7169203331"
     header = trace.header(span)
 
     assert header == f"00-0af7651916cd43dd8448eb211c80319c-{span}-01"
@@ -104,11 +105,19 @@ def test_a_small_share_is_not_rounded_up() -> None:
 
 
 def test_ids_differ() -> None:
-    traces = [Trace.of({}) for _ in range(1000)]
+    entropy = Entropy()
+    traces = [Trace.of({}, entropy=entropy) for _ in range(1000)]
 
     assert len({trace.trace_id for trace in traces}) == 1000
     assert len({trace.span_id for trace in traces}) == 1000
-    assert len({traces[0].child() for _ in range(1000)}) == 1000
+
+
+def test_each_random_byte_is_given_once() -> None:
+    entropy = Entropy()
+    given = [entropy(16) for _ in range(1000)]
+
+    assert {len(each) for each in given} == {16}
+    assert len(set(given)) == 1000
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
+import msgspec
 import orjson
 
 from modgate.api.body import JSON_TYPE
@@ -75,8 +76,7 @@ SSE = Head(kind="sse", content_type=SSE_TYPE)
 State = Literal["pending", "ok", "refused", "failed", "timed_out", "cancelled"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """How one call stands.
 
     Entry i of `outcomes` is call i's.  Times are seconds since the request began.

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import urlsplit
 
+import msgspec
+
 from modgate.api.secret import Secret
 from modgate.units import Units
 
@@ -73,8 +75,7 @@ class Backend:
         return f"unix:{self.name}" if self.socket else self.url.rstrip("/")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Served:
+class Served(msgspec.Struct, frozen=True, kw_only=True):
     """A model at one backend: what the client asked for, our name, and the engine's name for it."""
 
     asked: str

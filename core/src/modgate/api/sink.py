@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+import msgspec
+
 from modgate.api.json import JsonObject
 
 Ending = Literal[
@@ -20,8 +22,7 @@ Ending = Literal[
 ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
+class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     """One try of one call on one backend.
 
     Times are seconds since the request began; `sent`: bytes reached the wire; `members`: calls that
@@ -45,8 +46,7 @@ class Attempt:
     members: int = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class Step(msgspec.Struct, frozen=True, kw_only=True):
     """A child step of a request for the trace.
 
     `shape`, `policy`, `queue`, `select`.  Seconds since the request began.

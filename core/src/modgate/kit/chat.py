@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+
+import msgspec
 
 from modgate.kit.chat_legacy import OLD, as_tools
 from modgate.kit.chat_messages import Image, read_messages
@@ -58,8 +59,7 @@ COMPLETION_TOKENS = 16  # of a completion whose client gives no maximum (wire.md
 MESSAGE_TOKENS, TEMPLATE_TOKENS = 4, 3  # of a template: a message, and once (wire.md B9 and 2.1)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Chat:
+class Chat(msgspec.Struct, frozen=True, kw_only=True):
     """What was read of a chat.
 
     `text` is all its text, for counting; `ids` is how many tokens came as numbers, `tool_bytes` the
@@ -84,7 +84,7 @@ class Chat:
     forced: str = ""
     ignored: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
-    put: Mapping[str, Json] = field(default_factory=dict)
+    put: Mapping[str, Json] = {}
 
     @property
     def estimated_tokens(self) -> int:
@@ -213,17 +213,27 @@ def _common(fields: Fields, stops: int | None) -> tuple[bool, bool, int, int | N
     for name, (low, high) in NUMBERS.items():
         if name in fields.values:
             fields.number(name, None, at_least=low, at_most=high)
-    fields.integer("seed", None)
+    values = fields.values
+    if "seed" in values:
+        fields.integer("seed", None)
     if "logit_bias" in fields:
         _bias(fields)
     if "stop" in fields:
         _stop(fields, stops)
     stream = fields.flag("stream", False)
     include = "stream_options" in fields and _include(fields, stream)
-    n = fields.integer("n", 1, at_least=1, at_most=N_AT_MOST)
-    old = fields.integer("max_tokens", None, at_least=1, at_most=TOKENS_AT_MOST)
-    new = fields.integer("max_completion_tokens", None, at_least=1, at_most=TOKENS_AT_MOST)
-    return stream, include, n, new if new is not None else old
+    n = fields.integer("n", 1, at_least=1, at_most=N_AT_MOST) if "n" in values else 1
+    return stream, include, n, _maximum(fields)
+
+
+def _maximum(fields: Fields) -> int | None:
+    """Of two the newer one counts; each is checked."""
+    given = None
+    for name in ("max_tokens", "max_completion_tokens"):
+        if name in fields.values:
+            most = fields.integer(name, None, at_least=1, at_most=TOKENS_AT_MOST)
+            given = most if most is not None else given
+    return given
 
 
 def _include(fields: Fields, stream: bool) -> bool:
@@ -309,7 +319,7 @@ def no_tools(chat: Chat) -> Chat:
         raise Refused(chat.forced, "unsupported_value", reason)
     if not chat.tool_bytes:
         return chat
-    return replace(
+    return msgspec.structs.replace(
         chat,
         tool_bytes=0,
         ignored=("functions" if chat.legacy else "tools",),

@@ -111,7 +111,10 @@ class ChatDialect(Dialect):
 
     def begins(self, event: Event) -> None:
         """BadReply unless a reply begins as one: here the call may still be tried elsewhere."""
-        if self.call.path != "/tokenize" and not isinstance(event.fields().get("choices"), list):
+        value = event.json()
+        if not isinstance(value, dict):
+            raise BadReply("the engine's reply is not a JSON object")
+        if self.call.path != "/tokenize" and not isinstance(value.get("choices"), list):
             raise BadReply("the engine's reply is not a chat completion")
         self._begun = True
 

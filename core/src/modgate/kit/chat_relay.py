@@ -158,7 +158,8 @@ class ChatRelay(Relay):
     def _note(self, usage: Json) -> None:
         found = reported(usage)
         if found is not None:
-            found = found.most({"output_tokens": self._counted})
+            if self._counted:
+                found = found.most({"output_tokens": self._counted})
             self._reported = found if self._reported is None else self._reported.most(found)
 
     def _whole(self, event: Event) -> None:

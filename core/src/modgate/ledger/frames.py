@@ -14,7 +14,6 @@ from __future__ import annotations
 import hmac
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import IntEnum
 from hashlib import sha256
 from zlib import crc32
@@ -70,8 +69,10 @@ class SegmentHeader(msgspec.Struct, frozen=True, kw_only=True):
     v: int = VERSION
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Frame:
+_KINDS = {int(kind): kind for kind in Kind}
+
+
+class Frame(msgspec.Struct, frozen=True, kw_only=True):
     """A frame that was read: `end` is the offset behind it."""
 
     kind: Kind
@@ -150,22 +151,23 @@ def read_frames(data: bytes, offset: int, key: Secret | None, last: bytes) -> It
     there would lose what is behind it.  `key` None: checksums only.
     """
     links = Chain(key) if key is not None else None
-    while offset < len(data):
-        if len(data) - offset < FRAME_HEAD:
+    size = len(data)
+    while offset < size:
+        if size - offset < FRAME_HEAD:
             raise Torn(offset)
         version, kind, length, crc, chain = _FRAME.unpack_from(data, offset)
         end = offset + FRAME_HEAD + length
-        if version == 0 and data.count(0, offset) == len(data) - offset:
+        if version == 0 and data.count(0, offset) == size - offset:
             raise Torn(offset)  # zeros that a power cut left
-        known = version == VERSION and kind in Kind.__members__.values()
-        if not known or length > PAYLOAD_AT_MOST:
+        known = _KINDS.get(kind) if version == VERSION else None
+        if known is None or length > PAYLOAD_AT_MOST:
             raise Tampered(offset)  # or of a version to come; the beginning of ours is neither
-        if end > len(data):
+        if end > size:
             raise Torn(offset)
         payload = data[offset + FRAME_HEAD : end]
         if crc32(payload) != crc:
-            raise Torn(offset) if end == len(data) else Tampered(offset)
+            raise Torn(offset) if end == size else Tampered(offset)
         if links is not None and not hmac.compare_digest(links.after(last, payload), chain):
             raise Tampered(offset)
         last, offset = chain, end
-        yield Frame(kind=Kind(kind), payload=payload, chain=chain, end=end)
+        yield Frame(kind=known, payload=payload, chain=chain, end=end)

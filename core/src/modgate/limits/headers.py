@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from math import ceil
+
+import msgspec
 
 ANTHROPIC = frozenset(
     {"requests", "tokens", "input_tokens", "output_tokens"}
 )  # its SDK knows these
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RateView:
+class RateView(msgspec.Struct, frozen=True, kw_only=True):
     """One limit as the client sees it.
 
     `unit` is the short shown name, `reset_s` until it is full again.
@@ -29,11 +30,18 @@ def headers(views: Iterable[RateView]) -> dict[str, str]:
     """`x-ratelimit-limit|remaining|reset-<unit>`; of several limits on one unit the tightest."""
     found: dict[str, str] = {}
     for unit, view in _tightest(views).items():
-        name = unit.replace("_", "-")
-        found[f"x-ratelimit-limit-{name}"] = str(view.limit)
-        found[f"x-ratelimit-remaining-{name}"] = str(view.remaining)
-        found[f"x-ratelimit-reset-{name}"] = go_duration(view.reset_s)
+        limit, remaining, reset = _names(unit)
+        found[limit] = str(view.limit)
+        found[remaining] = str(view.remaining)
+        found[reset] = go_duration(view.reset_s)
     return found
+
+
+@lru_cache(256)
+def _names(unit: str) -> tuple[str, str, str]:
+    name = unit.replace("_", "-")
+    front = "x-ratelimit"
+    return f"{front}-limit-{name}", f"{front}-remaining-{name}", f"{front}-reset-{name}"
 
 
 def anthropic_headers(views: Iterable[RateView], wall: float) -> dict[str, str]:

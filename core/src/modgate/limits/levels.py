@@ -9,7 +9,7 @@ its burst: that is debt, and the next requests wait until it has leaked away. So
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -214,7 +214,8 @@ class Levels:
         record = self._records.get(rid)
         if record is None or record.state != "open":
             return False
-        self._set(record, map(min, record.charged, kept), now_ms)
+        for index, most in enumerate(kept):
+            self._set(record, index, min(record.charged[index], most), now_ms)
         return True
 
     def settle(self, rid: str, actual: Sequence[int], now_ms: int) -> bool:
@@ -228,17 +229,13 @@ class Levels:
         return True
 
     def _close(self, record: _Record, actual: Sequence[int], now_ms: int) -> None:
-        finals = (
-            0 if limit.kind == "c" else count
-            for limit, count in zip(record.limits, actual, strict=True)
-        )
-        self._set(record, finals, now_ms)
+        for index, limit in enumerate(record.limits):
+            self._set(record, index, 0 if limit.kind == "c" else actual[index], now_ms)
 
-    def _set(self, record: _Record, finals: Iterable[int], now_ms: int) -> None:
-        for index, final in enumerate(finals):
-            if delta := final - record.charged[index]:
-                self._add(record.limits[index], delta, now_ms)
-                record.charged[index] = final
+    def _set(self, record: _Record, index: int, final: int, now_ms: int) -> None:
+        if delta := final - record.charged[index]:
+            self._add(record.limits[index], delta, now_ms)
+            record.charged[index] = final
 
     def reap(self, now_ms: int, at_most: int = 100, tag: str = "") -> int:
         """Close what was not touched in time with what was measured last; earliest first.

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+
+import msgspec
 
 STATE_AT_MOST = 512
 _PARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
@@ -16,8 +17,7 @@ _CLIENT_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _NO_TRACE, _NO_SPAN = "0" * 32, "0" * 16
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trace:
+class Trace(msgspec.Struct, frozen=True, kw_only=True):
     """A request's place in a trace.
 
     `parent` is the client's span, None when the trace begins here.
@@ -30,9 +30,14 @@ class Trace:
     state: str = ""
 
     @staticmethod
-    def of(headers: Mapping[str, str], *, sample: float = 0.0) -> Trace:
+    def of(
+        headers: Mapping[str, str],
+        *,
+        sample: float = 0.0,
+        entropy: Callable[[int], bytes] = os.urandom,
+    ) -> Trace:
         """The trace of a request's headers.  `sample`: share of new traces that are exported."""
-        random = os.urandom(24)
+        random = entropy(24)
         span_id = random[16:].hex()
         value = headers.get("traceparent")
         if value is not None and (found := _parsed(value)) is not None:
@@ -48,11 +53,6 @@ class Trace:
         # By the last 7 bytes of the trace id, as other samplers do: all of them take the same ones.
         sampled = int.from_bytes(random[9:16]) < sample * 2**56
         return Trace(trace_id=random[:16].hex(), span_id=span_id, sampled=sampled)
-
-    @staticmethod
-    def child() -> str:
-        """A new span id."""
-        return os.urandom(8).hex()
 
     def header(self, span: str) -> str:
         """The traceparent that goes upstream, with `span` as its parent."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from modgate.api.plan import Call, Drawn, Plan
-from modgate.api.relay import OK, PENDING, Event, Head, Outcome, State, Usage
+from modgate.api.relay import PENDING, Event, Head, Outcome, State, Usage
 from modgate.units import NOTHING, Units
 
 Around = Callable[[], AbstractContextManager[object]]
@@ -83,7 +83,7 @@ class Drive:
 
     def end(self, state: State = "ok") -> None:
         """The call that was drawn last is over."""
-        self.outcomes[-1] = OK if state == "ok" else replace(PENDING, state=state)
+        self.outcomes[-1] = Outcome(state=state)
 
     def close(self) -> bytes:
         """The end of a reply that may look good."""

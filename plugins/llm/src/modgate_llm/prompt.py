@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
+
+import msgspec
 
 from modgate.kit.chat import MESSAGE_TOKENS, TEMPLATE_TOKENS, Chat, context_exceeded
 from modgate.kit.tokens import count_all, count_by_file
@@ -24,8 +25,7 @@ CHAT, TOKENIZE = "/v1/chat/completions", "/tokenize"
 INLINE_BYTES = 2048  # of text that is not worth a trip to a decoder process, if it surely fits
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prompt:
+class Prompt(msgspec.Struct, frozen=True, kw_only=True):
     """A prompt's tokens: `exact`, or an estimate; `least`: what it has without any template."""
 
     tokens: int
