@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -79,6 +80,13 @@ FIRST: Records = (
     (Kind.END, CRASHED),
 )
 SECOND: Records = ((Kind.ANCHOR, NOTED), (Kind.ADJUST, ADJUSTED))
+# Of a caller whose data is kept to regions.
+KEPT = ended_of(replace(receipt("req_3", attempts=(TRIED,)), regions=frozenset({"eu", "ch"})))
+THIRD: Records = (
+    (Kind.OPEN, msgspec.structs.replace(OPENED, id="req_3", regions=("ch", "eu"))),
+    (Kind.END, KEPT),
+    (Kind.ADJUST, msgspec.structs.replace(ADJUSTED, id="req_3", regions=("ch", "eu"))),
+)
 
 
 def segment(header: SegmentHeader, records: Records) -> tuple[bytes, bytes]:
@@ -93,18 +101,19 @@ def segment(header: SegmentHeader, records: Records) -> tuple[bytes, bytes]:
 
 def test_the_bytes_on_disk_are_those_of_the_golden_files() -> None:
     first, last = segment(HEADER, FIRST)
-    second, _ = segment(
-        SegmentHeader(writer="gw-1.89abcdef", boot="boot/0123456789abcdef", number=2, last=last),
-        SECOND,
-    )
+    named = SegmentHeader(writer="gw-1.89abcdef", boot="boot/0123456789abcdef", number=2, last=last)
+    second, last = segment(named, SECOND)
+    third, _ = segment(msgspec.structs.replace(named, number=3, last=last), THIRD)
 
     assert first == (GOLDEN / "segment-00000001.ledger").read_bytes()
     assert second == (GOLDEN / "segment-00000002.ledger").read_bytes()
+    assert third == (GOLDEN / "segment-00000003.ledger").read_bytes()
 
 
 def test_the_golden_files_are_read_as_they_were_meant() -> None:
-    assert list(rows(GOLDEN, KEY)) == [ENDED, CRASHED]
-    assert list(adjustments(GOLDEN, KEY)) == [ADJUSTED]
+    assert list(rows(GOLDEN, KEY)) == [ENDED, CRASHED, KEPT]
+    assert [each.id for each in adjustments(GOLDEN, KEY)] == ["req_1", "req_3"]
+    assert KEPT.regions == ("ch", "eu")
     frames = [each for _, each in frames_of(GOLDEN / "segment-00000002.ledger", KEY)]
     assert note_of(frames[0]) == NOTED
     assert msgspec.msgpack.decode(frames[1].payload, type=Adjusted) == ADJUSTED

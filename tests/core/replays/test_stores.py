@@ -1,0 +1,113 @@
+"""Records in Redis: as in memory, for as long as they are wanted, and beside those of another
+version."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import pytest
+from redis.asyncio import Redis
+from servers import Server, redis
+
+from modgate.replays.memory import MemoryReplays
+from modgate.replays.record import VERSION, Record
+from modgate.replays.redis_store import RedisReplays, key_of
+from modgate.replays.store import LEASE_S, Name, Replays, ReplaysDown
+
+GOLDEN = Path(__file__).parent / "golden"
+NAME = Name.of("acme", "/v1/embeddings", "a key")
+MINE = Record(state="running", digest=b"d" * 32, request_id="req_mine")
+OTHER = replace(MINE, request_id="req_other")
+DONE = replace(MINE, state="done", status=200, headers={"content-type": "x/y"}, body=b"said")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with redis(tmp_path_factory.mktemp("redis")) as started:
+        yield started
+
+
+@pytest.fixture
+async def client(server: Server) -> AsyncIterator[Redis]:
+    made = Redis.from_url(server.url)
+    await made.flushall()
+    yield made
+    await made.aclose()
+
+
+@pytest.fixture(params=["memory", "redis"])
+def store(request: pytest.FixtureRequest) -> Replays:
+    if request.param == "memory":
+        return MemoryReplays(lambda: 0.0)
+    return RedisReplays(request.getfixturevalue("client"), 1.0)
+
+
+async def test_a_key_is_of_who_came_first_until_it_is_free(store: Replays) -> None:
+    assert await store.find(NAME) is None
+    assert await store.claim(NAME, MINE) is None
+    assert await store.claim(NAME, OTHER) == MINE
+    await store.free(NAME, OTHER)
+    assert await store.find(NAME) == MINE
+    await store.free(NAME, MINE)
+
+    assert await store.claim(NAME, OTHER) is None
+
+
+async def test_what_is_done_stays_and_is_neither_freed_nor_kept_again(store: Replays) -> None:
+    await store.claim(NAME, MINE)
+    await store.keep(NAME, MINE, DONE, 60)
+    await store.free(NAME, MINE)
+    await store.renew(NAME, MINE)
+    await store.keep(NAME, OTHER, replace(DONE, body=b"another"), 60)
+
+    assert await store.claim(NAME, OTHER) == DONE
+
+
+async def test_what_runs_is_forgotten_when_its_gateway_says_no_more(client: Redis) -> None:
+    store = RedisReplays(client, 1.0)
+    await store.claim(NAME, MINE)
+    begun_ms = await client.pttl(key_of(NAME))
+    await client.pexpire(key_of(NAME), 5)
+    await store.renew(NAME, MINE)
+    renewed_ms = await client.pttl(key_of(NAME))
+    await store.keep(NAME, MINE, DONE, 3600)
+    kept_ms = await client.pttl(key_of(NAME))
+
+    assert LEASE_S * 900 < begun_ms <= LEASE_S * 1000
+    assert LEASE_S * 900 < renewed_ms <= LEASE_S * 1000
+    assert 3_500_000 < kept_ms <= 3_600_000
+
+
+async def test_what_version_1_left_is_found(client: Redis) -> None:
+    store = RedisReplays(client, 1.0)
+    await client.set(key_of(NAME), (GOLDEN / "v1-kept.msgpack").read_bytes())
+    found = await store.claim(NAME, OTHER)
+
+    assert found is not None
+    assert (found.state, found.status, found.body) == ("done", 200, b'{"ok":true}')
+
+
+async def test_what_the_next_version_wrote_is_neither_run_again_nor_touched(client: Redis) -> None:
+    store = RedisReplays(client, 1.0)
+    newer = msgspec.msgpack.encode((VERSION + 1, "done", {"who": "knows"}))
+    await client.set(key_of(NAME), newer)
+    found = await store.claim(NAME, OTHER)
+    await store.keep(NAME, OTHER, DONE, 60)
+    await store.free(NAME, OTHER)
+
+    assert found is not None
+    assert found.unknown
+    assert await client.get(key_of(NAME)) == newer
+
+
+async def test_a_paused_store_is_given_up_by_the_deadline(server: Server, client: Redis) -> None:
+    store = RedisReplays(client, 0.05)
+    server.pause()
+    try:
+        with pytest.raises(ReplaysDown):
+            await store.find(NAME)
+    finally:
+        server.go_on()
