@@ -243,6 +243,19 @@ def test_a_410_lists_anew_and_a_burst_of_them_makes_no_storm() -> None:
     assert sum(talk.pauses) > 60  # those that follow come less and less often
 
 
+def test_what_went_while_it_could_not_be_told_is_gone_after_the_next_list() -> None:
+    cluster = Cluster()
+    cluster.put(slice_of("s1", endpoint("10.0.0.1", uid="a")))
+    cluster.put(slice_of("s2", endpoint("10.0.0.2", uid="b")))
+    talk = Talk(cluster)
+    talk.settle()
+    cluster.delete("s1")
+    cluster.compact()
+    talk.settle()
+
+    assert [each.uid for each in talk.found] == ["b"]
+
+
 def test_a_quiet_watch_goes_on_from_its_bookmark() -> None:
     cluster = Cluster()
     talk = Talk(cluster)
@@ -328,6 +341,7 @@ moves = st.one_of(
     st.tuples(st.just("bookmark"), st.none()),
     st.tuples(st.just("junk"), st.sampled_from([b"{", b"[]", b'{"type":"ADDED"}', b"null"])),
     st.tuples(st.just("steps"), st.integers(1, 5)),
+    st.tuples(st.just("steps"), st.just(200)),
 )
 
 
