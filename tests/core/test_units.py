@@ -37,5 +37,16 @@ def test_a_scaled_unit_is_shown_in_its_own_form() -> None:
     assert table.resolve("*.requests") == ["asr.requests"]
 
 
+def test_a_small_amount_of_a_fine_unit_is_not_shown_as_nothing() -> None:
+    money = Unit("micro", "millionths of a currency", shown="cost", scale=1_000_000)
+
+    assert [money.outside(count) for count in (0, 100, 500_000, 1_234_567)] == [
+        "0",
+        "0.0001",
+        "0.5",
+        "1.234567",
+    ]
+
+
 def test_units_are_bound_by_the_core() -> None:
     assert Units(pages=3).of("ocr").full() == {"ocr.pages": 3}

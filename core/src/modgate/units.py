@@ -37,9 +37,10 @@ class Unit:
 
     def outside(self, count: int) -> str:
         """A count as it is shown outside: `12345` of `audio_ms` is `12.345` audio seconds."""
-        return (
-            str(count) if self.scale == 1 else f"{count / self.scale:.3f}".rstrip("0").rstrip(".")
-        )
+        if self.scale == 1:
+            return str(count)
+        digits = len(str(self.scale - 1))
+        return f"{count / self.scale:.{digits}f}".rstrip("0").rstrip(".")
 
     def inside(self, shown: float) -> int:
         """A shown amount as whole units, rounded up."""

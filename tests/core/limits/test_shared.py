@@ -231,6 +231,29 @@ async def test_a_window_that_is_spent_is_spent_to_its_end() -> None:
     assert one.wait_ms(window, 1, fleet.clock.ms) == 86_400_000
 
 
+async def test_nobody_is_denied_what_earlier_requests_did_not_need() -> None:
+    fleet = Fleet(gateways=1)
+    window = Limit(key="{acme}:month", kind="w", amount=100, period_ms=BEGAN_MS + 86_400_000)
+    [one] = fleet.accounts
+    levels = []
+    while isinstance(rid := await fleet.ask(one, [(window, 20)]), str):
+        one.settle(rid, [8], fleet.clock.ms)
+        levels.append(one.level(window, fleet.clock.ms))
+
+    assert levels == [8 * used for used in range(1, (100 - 20) // 8 + 2)]
+    assert fleet.store.trips < 2 * (len(levels) + 1)
+
+
+async def test_what_a_slow_request_holds_is_not_given_back() -> None:
+    fleet, limit = Fleet(), bucket(100, period_ms=3_600_000)
+    await fleet.ask(fleet.accounts[0], [(limit, 60)])
+    await fleet.ask(fleet.accounts[0], [(limit, 40)], "quick")
+    fleet.accounts[0].settle("quick", [0], fleet.clock.ms)
+
+    assert isinstance(await fleet.ask(fleet.accounts[0], [(limit, 41)]), Denied)
+    assert isinstance(await fleet.ask(fleet.accounts[1], [(limit, 40)]), str)
+
+
 async def test_what_was_not_used_comes_back_and_debt_is_charged() -> None:
     fleet, limit = Fleet(), bucket(600, period_ms=60_000)
     [one, *_] = fleet.accounts

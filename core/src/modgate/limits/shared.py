@@ -235,6 +235,7 @@ class Shared:
         self._asking.update(dict.fromkeys(keys, done))
         try:
             await self._reserved(asking, asking.wanted)
+            await self._returned(asking)
         except BaseException:
             self._orphans[asking.rid] = len(keys)
             raise
@@ -248,6 +249,15 @@ class Shared:
         self.breaker.answered()
         again = self.slices.reserved(asking, wanted, said, self.now_ms())
         if again:
+            await self._reserved(asking, asking.least)
+
+    async def _returned(self, asking: Asking) -> None:
+        """Nobody is denied what ended here did not need: it is given back, and asked for again."""
+        back = self.slices.unneeded(asking, self.now_ms())
+        for due in back:
+            await self.store.settle(due.slice.rid, due.counts)
+            self.slices.done(due, self.now_ms())
+        if back:
             await self._reserved(asking, asking.least)
 
     # --- behind the requests' backs

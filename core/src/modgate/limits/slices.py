@@ -2,8 +2,9 @@
 
 A slice is one record at the store.  Requests spend of it without asking; for a second it may be
 spent, then what is left is trimmed, and once the requests that spent of it have ended it is settled
-to what they really used.  So whatever is charged at the store belongs to an open record until it is
-known: a worker that dies leaves only its last touch, and the rest comes back when it is reaped.
+to what they really used; where the store denies more, before that, for what ended here is not used.
+So whatever is charged at the store belongs to an open record until it is known: a worker that dies
+leaves only its last touch, and the rest comes back when it is reaped.
 
 Limits on what is in hand (kind c) are spent like places: one that comes free is taken again here,
 and places that nobody needed for a second go back.
@@ -42,6 +43,7 @@ class Slice:
 
     Per limit: `left` may be spent, `due` is what those who spent it are to be charged (the bound of
     a request that lives, the count of one that ended), `measured` what they are known to have used.
+    `spare` was not needed by those that ended, and is still charged at the store.
     """
 
     rid: str
@@ -49,6 +51,7 @@ class Slice:
     left: list[int]
     due: list[int]
     measured: list[int]
+    spare: list[int]
     ends_ms: int
     touched_ms: int
     live: int = 0
@@ -123,7 +126,7 @@ class Share:
 
     def level_now(self, now_ms: int) -> int:
         """The level as it was last known, leaked since; what lies here unspent does not count."""
-        unspent = sum(held.left[index] for held, index in self.slices)
+        unspent = sum(held.left[index] + held.spare[index] for held, index in self.slices)
         if self.limit.kind != "b":
             return max(0, self.level - unspent)
         leaked = self.level - max(0, now_ms - self.known_ms) * self.limit.amount
@@ -222,6 +225,7 @@ class Slices:
             left=[count for _, count in wanted],
             due=list(none),
             measured=list(none),
+            spare=list(none),
             ends_ms=now_ms + SLICE_MS,
             touched_ms=now_ms,
         )
@@ -267,10 +271,28 @@ class Slices:
             held.left[index] += part.count
         else:
             held.due[index] += count - part.count
+            held.spare[index] += max(0, part.count - count)
         held.live -= 1
+        if not held.live and not any(held.left):
+            held.ends_ms = 0  # nobody can spend of it any more
         share = self.shares.get(held.limits[index].key)
         if share is not None:
             share.in_hand -= part.count
+            if share.limit.kind == "w" and count < part.count:
+                share.denied_ms = 0  # of a window a client is told not to come back: look again
+
+    def unneeded(self, asking: Asking, now_ms: int) -> list[Due]:
+        """What can be given back of a limit that the store denied: no one lives on it any more."""
+        found = []
+        for limit, _ in asking.least:
+            share = self.shares[limit.key]
+            if limit.kind == "c" or share.denied_ms <= now_ms:
+                continue
+            for held, index in share.slices:
+                if held.spare[index] and not (held.live or held.closing):
+                    held.closing, held.ends_ms = True, 0
+                    found.append(Due("settle", held, tuple(held.due)))
+        return found
 
     def due(self, now_ms: int) -> Iterator[Due]:
         """What the store should be told now."""
