@@ -112,9 +112,13 @@ class Keys:
     async def _renew(self) -> None:
         while self._running:
             await asyncio.sleep(RENEW_S)
-            for once in list(self._running):
-                await _quietly(once.renew())
+            await _quietly(self._renew_all())
         self._renewer = None
+
+    async def _renew_all(self) -> None:
+        """Up to the first that the store does not answer: it is down for the others, too."""
+        for once in list(self._running):
+            await once.renew()
 
     async def close(self) -> None:
         """Tell what is left to be told, within the deadlines of the store."""

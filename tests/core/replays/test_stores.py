@@ -3,6 +3,7 @@ version."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,11 @@ import pytest
 from redis.asyncio import Redis
 from servers import Server, redis
 
+from modgate import once as module
+from modgate.api.auth import Caller
+from modgate.api.body import Body
+from modgate.draft import Draft
+from modgate.observe.tracing import Trace
 from modgate.replays.memory import MemoryReplays
 from modgate.replays.record import VERSION, Record
 from modgate.replays.redis_store import RedisReplays, key_of
@@ -111,3 +117,31 @@ async def test_a_paused_store_is_given_up_by_the_deadline(server: Server, client
             await store.find(NAME)
     finally:
         server.go_on()
+
+
+async def test_what_runs_long_is_said_to_run(
+    client: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "RENEW_S", 0.02)
+    keys = module.Keys(MemoryReplays(lambda: 0.0), RedisReplays(client, 1.0), module.Terms())
+    draft = Draft(
+        request_id="req_mine",
+        trace=Trace.of({}, sample=0),
+        now=lambda: 0.0,
+        began=0.0,
+        wall=0.0,
+        caller=Caller(tenant="acme", key_id="k"),
+    )
+    seen: list[int] = []
+
+    async def work() -> None:
+        await client.pexpire(key_of(NAME), 500)
+        await asyncio.sleep(0.1)
+        seen.append(await client.pttl(key_of(NAME)))
+
+    once = keys.once({"idempotency-key": "a key"}, draft, "/v1/embeddings")
+    await once.serve(Body.json(b"{}"), work)
+    await keys.close()
+
+    assert seen[0] > 1000
+    assert await client.keys("*") == []
