@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import random
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -18,35 +16,6 @@ from clients.serving import Served, serving, without
 from clients.speaking import SAID, say
 
 LOADED_S = 90.0  # a first call waits for its model
-FIGURES = pytest.StashKey[list[str]]()
-SEED = pytest.StashKey[int]()
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    given = os.environ.get("MODGATE_SEED")
-    config.stash[SEED] = int(given) if given else random.SystemRandom().randrange(1_000_000)
-    config.stash[FIGURES] = []
-
-
-def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter, config: pytest.Config
-) -> None:
-    if figures := config.stash[FIGURES]:
-        terminalreporter.section("figures of the local models")
-        for line in [f"MODGATE_SEED={config.stash[SEED]}", *figures]:
-            terminalreporter.write_line(line)
-
-
-@pytest.fixture
-def figure(request: pytest.FixtureRequest) -> Callable[[str], None]:
-    """Print a line at the end of the run, whether tests pass or fail."""
-    return request.config.stash[FIGURES].append
-
-
-@pytest.fixture
-def dice(request: pytest.FixtureRequest) -> random.Random:
-    """What a test draws from: the run's seed and the test's name, so order does not matter."""
-    return random.Random(f"{request.config.stash[SEED]} {request.node.name}")
 
 
 def _openai(served: Served) -> openai.OpenAI:

@@ -25,6 +25,7 @@ READY_S, STOP_S, BILLED_S = 60.0, 10.0, 5.0
 PEERS = Path(__file__).parent
 DATA = Path(os.environ.get("MODGATE_DATA", ROOT / ".models"))
 TENANT = "acme"
+Row = Callable[[str, str, str, str], None]  # of the table at the end of a run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,8 +9,7 @@ import openai
 import pytest
 
 from modgate_llm.engine import GGUF
-from peers.conftest import Row
-from peers.engines import PEERS, Engine, Fronted, dot, fronted, model_data, shown
+from peers.engines import PEERS, Engine, Fronted, Row, dot, fronted, model_data, shown
 
 pytestmark = [pytest.mark.models, pytest.mark.slow]
 

@@ -13,8 +13,7 @@ import pytest
 from clients.drawing import data_uri, page, png
 from mistralai.client import Mistral
 
-from peers.conftest import Row
-from peers.engines import Engine, Fronted, dot, environment_of, fronted, model_data, shown
+from peers.engines import Engine, Fronted, Row, dot, environment_of, fronted, model_data, shown
 from peers.places import FOLDER, program
 
 pytestmark = [pytest.mark.models, pytest.mark.slow]

@@ -1,0 +1,60 @@
+"""What a run prints at its end: figures that tests measured, and what engines of others said.
+
+Both travel with the reports of their tests, so they arrive from a worker of pytest-xdist, too.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable, Iterator
+
+import pytest
+
+FIGURE, ROW, SEED = "figure", "row", "MODGATE_SEED"
+HEAD = ("engine", "asked by", "what came", "the bill")
+Row = Callable[[str, str, str, str], None]
+
+
+def pytest_configure() -> None:
+    """One seed for all workers, which have this process's environment."""
+    os.environ.setdefault(SEED, str(random.SystemRandom().randrange(1_000_000)))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Figures and rows, whether their tests passed or not."""
+    if rows := list(_told(terminalreporter, ROW)):
+        terminalreporter.section("engines of other people")
+        widths = [max(map(len, column)) for column in zip(HEAD, *rows, strict=True)]
+        for row in (HEAD, *rows):
+            cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+            terminalreporter.write_line("  ".join(cells).rstrip())
+    if figures := [line for (line,) in _told(terminalreporter, FIGURE)]:
+        terminalreporter.section("figures of the local models")
+        for line in [f"{SEED}={os.environ[SEED]}", *figures]:
+            terminalreporter.write_line(line)
+
+
+def _told(reporter: pytest.TerminalReporter, kind: str) -> Iterator[tuple[str, ...]]:
+    for outcome in ("passed", "failed"):
+        for report in reporter.stats.get(outcome, []):
+            if report.when == "call":
+                yield from (tuple(said) for name, said in report.user_properties if name == kind)
+
+
+@pytest.fixture
+def figure(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Print a line at the end of the run."""
+    return lambda line: request.node.user_properties.append((FIGURE, [line]))
+
+
+@pytest.fixture
+def row(request: pytest.FixtureRequest) -> Row:
+    """Add a row to the table of engines."""
+    return lambda *cells: request.node.user_properties.append((ROW, list(cells)))
+
+
+@pytest.fixture
+def dice(request: pytest.FixtureRequest) -> random.Random:
+    """What a test draws from: the run's seed and the test's name, so order does not matter."""
+    return random.Random(f"{os.environ[SEED]} {request.node.name}")
