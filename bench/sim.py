@@ -1,0 +1,128 @@
+"""Selection in the simulated world, the whole of it: `python bench/sim.py [fleets]`.
+
+Tables of SLO attainment: loads, views, faults and common prompts over ten seeds that nothing was
+tuned on, and how far the best baseline is ahead on each of 100 random fleets.  About half an hour
+on one core; `tests/sim` holds the part that a build has time for.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from sim.baselines import BASELINES
+from sim.ours import Ours
+from sim.world import FAULT_FROM, FAULT_TO, FULL_RATE, Policy, Result, Scenario, World
+from sim.world import random_scenario as drawn
+
+SEEDS = range(101, 111)
+FLEETS = 100
+
+Make = Callable[[Scenario], Policy]
+
+OURS: dict[str, tuple[int, Make]] = {
+    "ours, one host": (1, Ours),
+    "ours, 8 gateways that tell": (8, Ours),
+    "ours, 8 that know nothing": (8, lambda scenario: Ours(scenario, view=False)),
+}
+POLICIES: dict[str, tuple[int, Make]] = {
+    **OURS,
+    **{f"{name}, 8 gateways": (8, kind) for name, kind in BASELINES.items()},
+}
+
+
+def runs(make: Make, scenarios: Sequence[Scenario]) -> list[Result]:
+    """One run each."""
+    return [World(scenario, make(scenario)).run() for scenario in scenarios]
+
+
+def mean(values: Sequence[float]) -> float:
+    """Of these."""
+    return sum(values) / len(values)
+
+
+def loads() -> None:
+    """Attainment by load: the mean of the seeds, the worst seed, and P99 of the first token."""
+    print("\nSLO attainment %, mean (worst seed), P99 s to the first token")
+    for name, (gateways, make) in POLICIES.items():
+        cells = []
+        for load in (0.70, 0.85, 0.95):
+            found = runs(
+                make,
+                [Scenario(rate_per_s=load * FULL_RATE, gateways=gateways, seed=s) for s in SEEDS],
+            )
+            kept = [result.kept() for result in found]
+            late = mean([result.first_s(0.99) for result in found])
+            cells.append(f"{load:.0%}: {mean(kept):5.1f} ({min(kept):5.1f}) {late:6.2f}")
+        print(f"{name:32s} {'   '.join(cells)}", flush=True)
+
+
+def faults() -> None:
+    """Attainment while something is wrong, and attempts that were wasted."""
+    print("\nwhile one fast engine is 6x slower, fails at once, or two stall (70 % load)")
+    for name, (gateways, make) in POLICIES.items():
+        cells = []
+        for fault in ("slow", "failing", "stalls"):
+            found = runs(
+                make,
+                [
+                    Scenario(rate_per_s=0.7 * FULL_RATE, gateways=gateways, seed=seed, fault=fault)
+                    for seed in SEEDS[:3]
+                ],
+            )
+            kept = mean([result.kept(FAULT_FROM, FAULT_TO) for result in found])
+            wasted = 100 * mean([result.failed / result.attempts for result in found])
+            cells.append(f"{fault}: {kept:5.1f} (wasted {wasted:4.2f} %)")
+        print(f"{name:32s} {'   '.join(cells)}", flush=True)
+
+
+def prefixes() -> None:
+    """Prompt tokens read of those that came, with common prompts, at 95 % load."""
+    print("\ncommon prompts, 95 % load: attainment %, share of prompt tokens that was read")
+    for name, make in (
+        ("ours", Ours),
+        ("ours, no affinity", lambda scenario: Ours(scenario, affinity=False)),
+    ):
+        found = runs(
+            make,
+            [Scenario(rate_per_s=0.95 * FULL_RATE, prefixes=True, seed=s) for s in SEEDS[:3]],
+        )
+        read = mean([result.read_tokens / result.prompt_tokens for result in found])
+        print(f"{name:32s} {mean([r.kept() for r in found]):5.1f}   {read:.3f}", flush=True)
+
+
+def fleets(count: int) -> None:
+    """On random fleets, how far the best baseline is ahead of ours; under 0 it is behind."""
+    ahead: list[tuple[float, int, str]] = []
+    for number in range(1000, 1000 + count):
+        scenario = drawn(number)
+        ours = World(scenario, Ours(scenario)).run().kept()
+        others = {
+            name: World(scenario, make(scenario)).run().kept() for name, make in BASELINES.items()
+        }
+        best = max(others, key=lambda name: others[name])
+        ahead.append((others[best] - ours, number, best))
+    ahead.sort(reverse=True)
+    print(f"\n{count} random fleets: the best baseline is ahead by, worst first")
+    for points, number, best in ahead[:8]:
+        print(f"  {points:+5.2f} points  {best} on fleet {number}: {_shown(number)}")
+    median = ahead[len(ahead) // 2][0]
+    print(f"  median {median:+.2f}; more than 2 points ahead on {sum(a[0] > 2 for a in ahead)}")
+
+
+def _shown(number: int) -> str:
+    scenario = drawn(number)
+    return (
+        f"{len(scenario.kinds)} engines, {scenario.gateways} gateways, {scenario.rate_per_s:.0f}/s"
+    )
+
+
+if __name__ == "__main__":
+    wanted = int(sys.argv[1]) if sys.argv[1:] else FLEETS
+    fleets(wanted)
+    prefixes()
+    faults()
+    loads()
