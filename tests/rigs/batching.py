@@ -21,6 +21,7 @@ from modgate.draft import Draft
 from modgate.errors import UpstreamFailed
 from modgate.fleet.fleet import Fleet
 from modgate.fleet.state import FleetState
+from modgate.goals import Goals
 from modgate.observe.tracing import Trace
 from modgate.timeouts import Timeouts
 from modgate.trip import Trip
@@ -143,6 +144,7 @@ class Traffic:
         self.fleet = Fleet(backends, self.state, groups={}, waiting_at_most=waiting_at_most)
         dispatch = Dispatch(
             fleet=self.fleet,
+            goals=Goals({}, {}, {}),
             dialects={("embedding", "home"): dialect},
             client_of=lambda backend: clients[backend.name],
             timeouts=Timeouts(deadlines={"embedding": Embedding.deadlines}),

@@ -7,7 +7,7 @@ import random
 from modgate.fleet.affinity import key_of
 from modgate.fleet.health import Health
 from modgate.fleet.peers import Peers
-from modgate.fleet.pick import Wanted, candidates
+from modgate.fleet.pick import Choice, Wanted, candidates
 from modgate.fleet.pool import Pool
 from modgate.fleet.promise import Promise
 from modgate.fleet.slots import Seat, Slots, seed_of
@@ -15,7 +15,7 @@ from modgate.fleet.standing import Standing
 from modgate.fleet.terms import Explores, Terms
 from sim.world import Ask, Scenario, World
 
-PLENTY = 100_000  # engines of this world queue without end, so no slot is ever missed
+PLENTY = 100_000
 TOLD_EACH_S = 0.25
 FIRST_OUTPUT = 200.0
 LEARNS = 0.02
@@ -26,18 +26,18 @@ class Gateway:
 
     def __init__(self, scenario: Scenario, number: int, *, exact: bool) -> None:
         self.rng = random.Random(scenario.seed * 1009 + number)
-        self.seats = [_seat(f"e{at}") for at in range(len(scenario.kinds))]
+        self.seats = [_seat(f"e{at}", kind.slots) for at, kind in enumerate(scenario.kinds)]
         self.pool = Pool(self.seats, exact=exact)
         self.peers = Peers(f"g{number}", "1", {"m": self.pool})
         self.output = FIRST_OUTPUT
         self.explorers = random.Random(scenario.seed * 31 + number)
 
 
-def _seat(name: str) -> Seat:
+def _seat(name: str, slots: int) -> Seat:
     return Seat(
         backend=name,
         region="",
-        slots=Slots(limit=PLENTY),
+        slots=Slots(limit=slots),
         health=Health(),
         standing=Standing(),
         seed=seed_of(name),
@@ -90,12 +90,25 @@ class Ours:
             tried=frozenset(f"e{number}" for number in tried),
             terms=terms,
         )
-        seats = candidates(gateway.seats, wanted)
-        choice = gateway.pool.choose(seats, wanted, now, gateway.rng)
-        assert choice is not None
+        choice = self._chosen(gateway, wanted, now)
         self.why[choice.why] = self.why.get(choice.why, 0) + 1
         self.promises[ask.number] = Promise(choice, wanted.work, terms, now)
         return gateway.seats.index(choice.seat)
+
+    def _chosen(self, gateway: Gateway, wanted: Wanted, now: float) -> Choice:
+        """Where every slot is taken a call waits at its engine: this world has no other queue."""
+        seats = candidates(gateway.seats, wanted)
+        choice = gateway.pool.choose(seats, wanted, now, gateway.rng)
+        if choice is not None:
+            return choice
+        limits = [seat.slots.limit for seat in seats]
+        for seat in seats:
+            seat.slots.limit = PLENTY
+        choice = gateway.pool.choose(seats, wanted, now, gateway.rng)
+        for seat, limit in zip(seats, limits, strict=True):
+            seat.slots.limit = limit
+        assert choice is not None
+        return choice
 
     def first(self, ask: Ask, now: float) -> None:
         """The first event."""

@@ -223,6 +223,8 @@ class Bill:
             self._gateway.limiter.settle(self._admission, counted, now=self._now())
             if draft.modality:
                 self._state.ledger.ended(receipt)
+                if error is None and len(draft.tries) == 1:
+                    self._gateway.fleet.learn(draft.model, usage.units)
         self._state.observer.observe(receipt)
         self.own = None  # it holds the run, which holds the request
 

@@ -33,6 +33,7 @@ from modgate.errors import (
 from modgate.fleet.fleet import Fleet
 from modgate.fleet.lease import Lease
 from modgate.fleet.pick import Wanted
+from modgate.goals import Goals
 from modgate.guard import Deadline
 from modgate.stream import Stream
 from modgate.timeouts import Timeouts
@@ -110,6 +111,7 @@ class Dispatch:
         self,
         *,
         fleet: Fleet,
+        goals: Goals,
         dialects: Mapping[tuple[str, str], type[Dialect]],
         client_of: Callable[[Backend], Client],
         timeouts: Timeouts,
@@ -118,6 +120,7 @@ class Dispatch:
         sign: Callable[..., str] | None = None,
     ) -> None:
         self.fleet = fleet
+        self._goals = goals
         self.timeouts = timeouts
         self._dialects = dialects
         self._client_of = client_of
@@ -141,6 +144,8 @@ class Dispatch:
     def _at_once(self, order: Order, wanted: Wanted) -> Lease | None:
         draft = order.draft
         began = draft.elapsed()
+        if self.fleet.has_choice(order.model.name):
+            self._promise(order, wanted)
         try:
             return self.fleet.at_once(order.model.name, wanted)
         finally:
@@ -169,6 +174,15 @@ class Dispatch:
             wait.disarm()
             draft.step("queue", began)
 
+    def _promise(self, order: Order, wanted: Wanted) -> None:
+        wanted.work, wanted.terms = self._goals.terms(
+            order.call,
+            model=order.model.name,
+            modality=order.modality,
+            tenant=order.caller.tenant,
+            slo=order.caller.policy.slo,
+        )
+
     def _first_s(self, order: Order) -> float:
         """Until the first event of a stream, or the whole of a reply that comes at once."""
         phase = "total" if order.call.reply == "whole" else "first_byte"
@@ -180,6 +194,8 @@ class Dispatch:
         tries = [each.draft.attempt(each.index, backend, order.model.name) for each in orders]
         for at, tried in enumerate(tries):
             tried.members = 0 if at else len(tries)
+        if lease.why == "best_effort":
+            _note(orders)
         deadline = Deadline(_no_answer)
         # Of a merged call it is the shortest of its members': nobody waits longer than alone.
         deadline.set(deadline.now() + min([self._first_s(each) for each in orders]))
@@ -251,6 +267,13 @@ def _encoded(order: Order, dialect: Dialect) -> Outgoing:
         if order.index < 0:
             raise
         raise Refused(error.field, "unsupported_value", str(error)) from error
+
+
+def _note(orders: Sequence[Order]) -> None:
+    """Callers that have a class are told that nobody will keep its promise."""
+    for order in orders:
+        if order.caller.policy.slo:
+            order.draft.notes["slo"] = "best-effort"
 
 
 def _never_free(model: str) -> GatewayError:

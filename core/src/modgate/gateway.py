@@ -52,6 +52,8 @@ from modgate.errors import (
     RegionForbidden,
 )
 from modgate.fleet.fleet import Fleet
+from modgate.fleet.preferences import Preferences
+from modgate.goals import Goals
 from modgate.host.installed import Installed, find, wanted
 from modgate.host.load import Host, Loaded, import_plugins, load
 from modgate.http.cors import Cors
@@ -280,18 +282,14 @@ def build(made: Plan, state: State, *, data: Path, who: Roster, pepper: Secret) 
     models, declared, engines = _with_local(made, state, data)
     backends = state.members.of(declared, linked.lookouts)
     timeouts = _timeouts(linked)
-    fleet = Fleet(
-        backends,
-        state.fleet,
-        groups={LOCAL_GROUP: file.local.slots or os.cpu_count() or 1},
-        waiting_at_most=file.limits.queue,
-    )
+    fleet = _fleet(file, state, backends)
     client_of = partial(state.client_of, connect_s=timeouts.connect_s)
     for each in backends:
         client_of(each)  # certificates are read here, and not by a first call
     signer = signature(linked.signing, state)
     dispatch = Dispatch(
         fleet=fleet,
+        goals=Goals(linked.targets, file.select.unmet, state.fleet.expected),
         dialects=loaded.dialects,
         client_of=client_of,
         timeouts=timeouts,
@@ -355,6 +353,23 @@ def _timeouts(linked: Linked) -> Timeouts:
         body_idle_s=section.body_idle,
         reply_bytes=linked.file.limits.reply_bytes,
         deadlines=linked.deadlines,
+    )
+
+
+def _fleet(file: File, state: State, backends: Sequence[Backend]) -> Fleet:
+    costs = {each.name: each.cost_per_hour for each in file.backend}
+    return Fleet(
+        backends,
+        state.fleet,
+        groups={LOCAL_GROUP: file.local.slots or os.cpu_count() or 1},
+        now=state.clock.now,
+        waiting_at_most=file.limits.queue,
+        preferences=Preferences(
+            region=file.state.region or "",
+            hardware=file.select.hardware,
+            cost=file.select.cost,
+            prices={name: float(cost.micro) for name, cost in costs.items() if cost is not None},
+        ),
     )
 
 

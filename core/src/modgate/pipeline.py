@@ -376,6 +376,8 @@ class Exchange:
             headers["x-modgate-demo"] = "true"
         if (tries := self.draft.tried_at_most) > 1:
             headers["x-modgate-attempts"] = str(tries)
+        if (slo := self.draft.notes.get("slo")) is not None:
+            headers["x-modgate-slo"] = slo
         if (origin := self._request.headers.get("origin")) is not None:
             headers.update(self._gateway.cors.headers(origin, headers))
         return headers

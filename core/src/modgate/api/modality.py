@@ -90,6 +90,7 @@ class Modality(ABC, Generic[ConfigT]):
     """A plugin's class: the host makes one instance per snapshot, cheaply and without I/O.
 
     `units`, `weights` (unit -> scheduling work), `phases` (default targets of a silver class),
+    `serial` (phases that an engine works off one call after the other, whatever its slots),
     `deadlines` (when the gateway gives up: `first_byte` and `total`, affine like targets).
     `gateway_counts`: units that the gateway measures itself, for which reserve >= usage.
     """
@@ -98,6 +99,7 @@ class Modality(ABC, Generic[ConfigT]):
     units: ClassVar[tuple[Unit, ...]]
     weights: ClassVar[Mapping[str, float]]
     phases: ClassVar[Mapping[str, Target]] = {"total": Target(base_s=1.0)}
+    serial: ClassVar[frozenset[str]] = frozenset()
     deadlines: ClassVar[Mapping[str, Target]] = {
         "first_byte": Target(base_s=60.0),
         "total": Target(base_s=600.0),

@@ -290,6 +290,10 @@ class Linker:
                         self._wrong(path, f"unknown phase; known: {', '.join(PHASES)}")
                     target = self._target(path, text, modality)
                     found.setdefault(slo, {}).setdefault(name, {})[phase] = target
+        for slo in self._file.select.unmet:
+            if slo not in found:
+                unknown = f"no [slo.{slo}]{did_you_mean(slo, found)}"
+                self._missing(("select", "unmet", slo), unknown, "slo", slo)
         return found
 
     def _listeners(self) -> None:

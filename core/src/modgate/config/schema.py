@@ -293,6 +293,20 @@ class PriceSection(Section):
     )
 
 
+class SelectSection(Section):
+    """Which backend takes a call, among those that may."""
+
+    hardware: tuple[str, ...] = Field(
+        (), description="hardware classes, the preferred one first; each rank counts 10 %"
+    )
+    cost: float = Field(
+        0.0, ge=0, le=2, description="how much `cost_per_hour` counts: 0 not, 1 like time"
+    )
+    unmet: dict[str, Literal["best_effort", "queue", "refuse"]] = Field(
+        {}, description="by SLO class: what happens where no backend will keep the promise"
+    )
+
+
 # What is opened once: sockets, files, keys and processes.
 STATIC = (
     *(
@@ -338,6 +352,7 @@ class File(Section):
     slo: dict[str, dict[str, dict[str, TargetText]]] = Field(
         {}, description="targets: class, modality, phase"
     )
+    select: SelectSection = Field(SelectSection(), description="which backend takes a call")
     backend: tuple[BackendSection, ...] = Field((), description="engines")
     discover: tuple[DiscoverSection, ...] = Field(
         (), description="engines that are found while the gateway runs"

@@ -19,12 +19,13 @@ from modgate.api.select import Backend
 from modgate.errors import GatewayError, NoBackend, Overloaded, Unreached, Upstream
 from modgate.fleet.lease import Ended, Lease
 from modgate.fleet.lots import Lots
-from modgate.fleet.pick import Wanted, candidates
+from modgate.fleet.pick import FITS, Wanted, candidates, drain_s
 from modgate.fleet.pool import Pool
 from modgate.fleet.preferences import Preferences
 from modgate.fleet.promise import Promise
 from modgate.fleet.slots import Seat, seed_of
 from modgate.fleet.state import FleetState
+from modgate.fleet.terms import Terms
 
 WAITING_AT_MOST = 1000
 LOOK_AT_MOST = 64
@@ -131,6 +132,11 @@ class Fleet:
         pool = self.pools.get(model)
         return pool is not None and len(pool.seats) > 1
 
+    def learn(self, model: str, used: Mapping[str, int]) -> None:
+        """A call of this model took so much, by full name of the unit."""
+        if self.has_choice(model):
+            self.state.learn(model, used)
+
     def has_other(self, model: str, wanted: Wanted) -> bool:
         """Whether a backend is left that did not fail this call yet."""
         pool = self.pools.get(model)
@@ -139,8 +145,12 @@ class Fleet:
 
     def _take(self, model: str, seats: Sequence[Seat], wanted: Wanted) -> Lease | None:
         """The slot of these that is best for this call now; None = none is free."""
-        now = self.now()
-        choice = self.pools[model].choose(seats, wanted, now, self._rng) if seats else None
+        now, pool = self.now(), self.pools[model]
+        choice = pool.choose(seats, wanted, now, self._rng) if seats else None
+        if choice is not None and choice.why == "best_effort" and _strict(wanted):
+            # Only load is a reason: where nothing is in hand it is tried, or it never would be.
+            idle = [seat for seat in seats if seat.slots.taken + seat.slots.elsewhere == 0]
+            choice = pool.choose(idle, wanted, now, self._rng) if idle else None
         if choice is None:
             return None
         seat, promise = choice.seat, None
@@ -151,11 +161,17 @@ class Fleet:
         return Lease(self.backends[seat.backend], choice, wanted.work, promise, self)
 
     def at_once(self, model: str, wanted: Wanted) -> Lease | None:
-        """A slot that is free now, if nobody waits for this model; NoBackend when none ever is."""
+        """A slot that is free now, if nobody waits for this model; NoBackend when none ever is.
+
+        Overloaded where no engine will keep the promise and the class says to refuse then.
+        """
         seats = self.candidates(model, wanted)
         if self.state.waiting.get(model):
             return None
-        return self._take(model, seats, wanted)
+        lease = self._take(model, seats, wanted)
+        if lease is None and (terms := wanted.terms) is not None and terms.unmet == "refuse":
+            raise _too_late(seats, wanted.work, terms)
+        return lease
 
     def again(self, model: str, wanted: Wanted) -> Lease | None:
         """A slot for a call that waits: its backends may be others than when it came."""
@@ -271,3 +287,15 @@ class Fleet:
             <= max(len(pool.seats) > 1, int(EJECTED_AT_MOST * len(pool.seats)))
             for pool in self._pools_of[seat.backend]
         )
+
+
+def _strict(wanted: Wanted) -> bool:
+    """Whether a call waits, or is refused, and does not go where it will be late."""
+    return wanted.terms is not None and wanted.terms.unmet != "best_effort"
+
+
+def _too_late(seats: Sequence[Seat], work: float, terms: Terms) -> Overloaded:
+    """When it may be in time again: as soon as the shortest line is short enough."""
+    error = Overloaded("no backend would answer within this caller's promise; try again later")
+    error.retry_after_s = max(1.0, min(drain_s(seats, work, terms)) - FITS * terms.target_s)
+    return error

@@ -124,8 +124,10 @@ class Peers:
                 if (seat := self._seats.get(key)) is not None:
                     _move(seat, told, NOTHING)
         for model, pool in self._pools.items():
+            pool.others = len(self._peers)
             pool.elsewhere = sum(p.frame.offered.get(model, 0.0) for p in self._peers.values())
         for key, seat in self._seats.items():
+            seat.standing.elsewhere = seat.standing.told
             found = [peer.frame.seats.get(key, NOTHING).paces for peer in self._peers.values()]
             for at, phase in enumerate(PHASES):
                 seat.standing.paces[phase].heard([paces[at] for paces in found if paces])
@@ -148,7 +150,7 @@ def _move(seat: Seat, old: Told, new: Told) -> None:
     """What another has in hand changed from one to the other."""
     seat.slots.elsewhere += new.taken - old.taken
     standing = seat.standing
-    standing.elsewhere = max(0.0, standing.elsewhere + new.work - old.work)
+    standing.told = max(0.0, standing.told + new.work - old.work)
 
 
 def _count(seat: Seat, old: Told, new: Told, now: float) -> None:

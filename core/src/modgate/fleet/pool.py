@@ -19,6 +19,7 @@ HEADROOM = 0.7
 OFFERED_S = 10.0
 EASY = 0.25  # of their targets is what calls are predicted to take where there is room to spare
 EASES = 0.02
+ALIKE = 1.0  # how much of what is sent from here others send, too, before they tell of it
 SWEEP_S = 1.0
 SUPPOSED = 0.5  # of its target is what a call takes, as long as nothing is known
 
@@ -28,7 +29,8 @@ class Pool:
 
     `exact`: nobody else sends to these engines, or all of it is known at once; where it is only
     heard of, a sample is compared and not all, or gateways would run to the same engine.
-    `elsewhere`: units of work a second that were asked of other gateways.
+    `others`: gateways that tell what they do, `elsewhere`: units of work a second that were asked
+    of them.
     """
 
     __slots__ = (
@@ -39,6 +41,7 @@ class Pool:
         "_terms",
         "elsewhere",
         "exact",
+        "others",
         "seats",
     )
 
@@ -46,6 +49,7 @@ class Pool:
         self.seats = seats
         self.exact = exact
         self.elsewhere = 0.0
+        self.others = 0
         self._ease = 0.0
         self._offered = 0.0
         self._asked = 0.0
@@ -68,6 +72,8 @@ class Pool:
         found = pick(seats, wanted.work, terms, now=now, rng=rng, exact=self.exact)
         if found is not None:
             self._asked += wanted.work
+            if self.others:
+                found.seat.standing.elsewhere += wanted.work * self.others * ALIKE
             predicted = found.predicted
             self._ease += EASES * ((predicted if predicted < 1 else 1.0) - self._ease)
             if found.why == "explore":

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from modgate.fleet.expected import Expected
 from modgate.fleet.health import Health
 from modgate.fleet.slots import Slots
 from modgate.fleet.standing import Standing
@@ -13,17 +15,21 @@ from modgate.fleet.standing import Standing
 if TYPE_CHECKING:
     from modgate.fleet.fleet import Waiter
 
+EXPECTED_AT_MOST = 10_000
+
 
 @dataclass(slots=True)
 class FleetState:
     """Slots and health by engine identity, standings by that and the engine's model name.
 
-    `groups`: slots that several engines share, by name.  `waiting`: by model.
+    `expected`: by model, what calls were seen to take.  `groups`: slots that several engines share,
+    by name.  `waiting`: by model.
     """
 
     slots: dict[str, Slots] = field(default_factory=dict)
     health: dict[str, Health] = field(default_factory=dict)
     standings: dict[tuple[str, str], Standing] = field(default_factory=dict)
+    expected: dict[str, Expected] = field(default_factory=dict)
     groups: dict[str, Slots] = field(default_factory=dict)
     waiting: dict[str, deque[Waiter]] = field(default_factory=dict)
 
@@ -51,6 +57,15 @@ class FleetState:
     def standing_of(self, identity: str, name: str) -> Standing:
         """How an engine stands for the model that it calls so."""
         return self.standings.setdefault((identity, name), Standing())
+
+    def learn(self, model: str, used: Mapping[str, int]) -> None:
+        """A call of this model took so much of what is learned."""
+        expected = self.expected.get(model)
+        if expected is None:
+            while len(self.expected) >= EXPECTED_AT_MOST:
+                del self.expected[next(iter(self.expected))]
+            expected = self.expected[model] = Expected()
+        expected.learn(used)
 
     def forget(self, identity: str) -> None:
         """An engine that is named nowhere any more, and has nothing in hand."""

@@ -7,6 +7,7 @@ from typing import Literal
 
 Phase = Literal["first_byte", "total"]
 Explores = Literal["first", "late", "never"]
+Unmet = Literal["best_effort", "queue", "refuse"]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -17,7 +18,7 @@ class Terms:
     engine works that phase off one call after the other.  `target_s`: of that phase; `between_s`:
     of the gaps between events, 0 = none.  `read`: the part of its work that is done by the first
     event.  `affinity`: see `affinity.key_of`.  `explores`: whether it may be spent on finding out
-    if a disqualified engine got better.
+    if a disqualified engine got better.  `unmet`: what happens where no engine will keep it.
     """
 
     slo: str = ""
@@ -29,3 +30,4 @@ class Terms:
     affinity: int | None = None
     explores: Explores = "late"
     objective: float = 0.95
+    unmet: Unmet = "best_effort"

@@ -23,6 +23,7 @@ from modgate.errors import ConfigError, GatewayError, PluginError, plain
 from modgate.http.ingress import client_address
 from modgate.http.surfaces import error_headers
 from modgate.ledger.shipper import Shipper
+from modgate.server.standings import models_of, state_of
 from modgate.server.tenancy_pages import TenancyPages, actor_of, shape_of
 from modgate.state import State
 
@@ -135,6 +136,7 @@ class Admin:
 
     async def _backends(self, *_: object) -> web.StreamResponse:
         fleet = self._state.gateway().fleet
+        now = self._state.clock.now()
         rows = []
         for backend in fleet.backends.values():
             slots = self._state.fleet.slots.get(backend.identity)
@@ -148,6 +150,8 @@ class Admin:
                     "taken": slots.taken if slots else 0,
                     "draining": backend.draining,
                     "telemetry": _telemetry(self._state, backend),
+                    "state": state_of(self._state.fleet, backend, now),
+                    "models": models_of(self._state.fleet, backend, now),
                 }
             )
         return _json({"backends": rows})

@@ -48,6 +48,7 @@ class Llm(Modality[Config]):
         "between": Target(base_s=0.06),
         "total": Target(base_s=0.5, per_unit={"input_tokens": 250e-6, "output_tokens": 0.06}),
     }
+    serial = frozenset({"first_byte"})
     deadlines = {
         "first_byte": Target(base_s=60.0, per_unit={"input_tokens": 0.001}),
         "total": Target(base_s=600.0),

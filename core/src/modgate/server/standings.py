@@ -1,0 +1,56 @@
+"""How backends stand, for people: their state, their times, and what they keep of promises."""
+
+from __future__ import annotations
+
+from modgate.api.json import Json
+from modgate.api.select import Backend
+from modgate.fleet.kept import Kept
+from modgate.fleet.quantiles import Quantiles
+from modgate.fleet.standing import Standing
+from modgate.fleet.state import FleetState
+
+SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+
+
+def state_of(fleet: FleetState, backend: Backend, now: float) -> str:
+    """In a word."""
+    return fleet.health_of(backend.identity).state(now)
+
+
+def models_of(fleet: FleetState, backend: Backend, now: float) -> Json:
+    """By our name of each model: what is known of it there.  Seconds, and calls of a minute."""
+    return {
+        model: _standing(fleet.standing_of(backend.identity, name), now)
+        for model, name in backend.serves.items()
+    }
+
+
+def _standing(standing: Standing, now: float) -> Json:
+    return {
+        "work": round(standing.work, 3),
+        "seconds_per_work": {
+            phase: pace.value for phase, pace in standing.paces.items() if pace.value > 0
+        },
+        "times": {phase: _times(times, now) for phase, times in standing.times.items()},
+        "promises": {slo: _kept(kept, now) for slo, kept in standing.kept.items()},
+        "disqualified_for": sorted(standing.out),
+    }
+
+
+def _times(times: Quantiles, now: float) -> Json:
+    found = times.at(SHARES.values(), now)
+    return {
+        "calls": times.n,
+        **{name: round(value, 6) for name, value in zip(SHARES, found, strict=True)},
+    }
+
+
+def _kept(kept: Kept, now: float) -> Json:
+    kept.all.look(now)
+    kept.promised.look(now)
+    return {
+        "calls": kept.all.n,
+        "late": kept.all.bad,
+        "promised": kept.promised.n,
+        "broken": kept.promised.bad,
+    }

@@ -1,0 +1,156 @@
+"""Which engine answers, by what was promised: on sockets, with engines that keep it and do not."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from gateways import Running, start
+from oracle import requests as ask
+from oracle.client import send
+from oracle.engine import ScriptedEngine
+from oracle.faults import Refusal, Script
+
+from modgate.plugin import Receipt
+
+CHAT = ask.chat(1, model="chat")
+TARGET = '[slo.gold.llm]\nfirst_byte = { base = "100ms" }\ntotal = { base = "100ms" }\n'
+SLOW, LATE = Script(headers_after_ms=60), Script(headers_after_ms=250)
+LEARNING = 16  # calls until what calls of this model take is known
+
+
+class World:
+    """A gateway before engines of these scripts; its one tenant has the class gold."""
+
+    def __init__(self, running: Running, engines: list[ScriptedEngine]) -> None:
+        self.running = running
+        self.engines = engines
+        self.receipts: list[Receipt] = []
+        running.app.state.observer.also(self.receipts.append)
+
+    @property
+    def calls(self) -> list[int]:
+        """Of each engine."""
+        return [sum(r.method == "POST" for r in engine.records) for engine in self.engines]
+
+    async def asked(self, times: int = 1, *, at_once: int = 1) -> list[tuple[int | None, str]]:
+        """Status and `x-modgate-slo` of each reply."""
+        found = []
+        for _ in range(times // at_once):
+            sending = (send(self.running.url, CHAT, key=self.running.key) for _ in range(at_once))
+            for client in await asyncio.gather(*sending):
+                headers = {name.lower(): value for name, value in client.headers.items()}
+                found.append((client.status, headers.get("x-modgate-slo", "")))
+        return found
+
+    async def backends(self) -> dict[str, Any]:
+        """What operators are shown, by backend."""
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(f"{self.running.admin}/admin/v1/backends") as reply,
+        ):
+            return {row["name"]: row for row in (await reply.json())["backends"]}
+
+
+async def world(
+    folder: Path, stack: AsyncExitStack, scripts: list[Script], more: str = TARGET
+) -> World:
+    engines = [
+        await stack.enter_async_context(ScriptedEngine(lambda record, each=each: each))
+        for each in scripts
+    ]
+    running = await start(
+        folder,
+        [{"url": engine.url} for engine in engines],
+        plugins=["llm"],
+        tenants={"acme": 'slo = "gold"'},
+        more=more,
+    )
+    stack.push_async_callback(running.app.close)
+    return World(running, engines)
+
+
+async def test_the_engine_that_answers_sooner_gets_the_calls(tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack:
+        made = await world(tmp_path, stack, [SLOW, Script()])
+        await made.asked(LEARNING)
+        before = made.calls
+        await made.asked(20)
+        slow, fast = made.calls
+        told = await made.backends()
+    assert slow - before[0] <= 2
+    chat = told["b1"]["models"]["chat"]
+    assert told["b1"]["state"] == "healthy"
+    assert chat["promises"]["gold"]["calls"] == fast
+    assert 0 < chat["times"]["total"]["p50"] <= chat["times"]["total"]["p99"] < 1
+
+
+async def test_an_engine_that_fails_is_ejected_and_a_storm_of_bad_requests_ejects_nobody(
+    tmp_path: Path,
+) -> None:
+    async with AsyncExitStack() as stack:
+        fails = Script(refusal=Refusal(status=500))
+        made = await world(tmp_path, stack, [fails, LATE])
+        statuses = [status for status, _ in await made.asked(16)]
+        health = made.running.app.state.fleet.health
+        ejected = [url for url, each in health.items() if each.until > 0]
+        assert set(statuses) == {200}
+        assert 5 <= made.calls[0] <= 8  # five in a row, and not one more than was under way
+        assert ejected == [made.engines[0].url]
+
+    async with AsyncExitStack() as stack:
+        refuses = Script(refusal=Refusal(status=400))
+        (tmp_path / "again").mkdir()
+        made = await world(tmp_path / "again", stack, [refuses, refuses])
+        await made.asked(40)
+        health = made.running.app.state.fleet.health
+        assert [each.errors.bad for each in health.values()] == [0, 0]
+
+
+async def test_what_will_be_late_is_told_as_best_effort(tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack:
+        made = await world(tmp_path, stack, [LATE, LATE])
+        told = await made.asked(LEARNING)
+
+    assert told[0] == (200, "")  # nobody knew yet
+    assert told[-1] == (200, "best-effort")
+    assert made.receipts[-1].notes["slo"] == "best-effort"
+
+
+async def test_a_class_may_be_refused_rather_than_served_late_but_never_for_ever(
+    tmp_path: Path,
+) -> None:
+    more = TARGET + '[select]\nunmet = { gold = "refuse" }\n'
+    async with AsyncExitStack() as stack:
+        made = await world(tmp_path, stack, [LATE, LATE], more)
+        await made.asked(LEARNING)
+        told = await made.asked(6, at_once=6)
+        idle = await made.asked(1)
+
+    assert {status for status, _ in told} == {200, 429}
+    assert idle[0][0] == 200  # an engine with nothing in hand is tried
+
+
+async def test_a_class_may_wait_rather_than_be_served_late(tmp_path: Path) -> None:
+    more = TARGET + '[select]\nunmet = { gold = "queue" }\n'
+    async with AsyncExitStack() as stack:
+        made = await world(tmp_path, stack, [LATE, LATE], more)
+        await made.asked(LEARNING)
+        told = await made.asked(4, at_once=4)
+
+    assert {status for status, _ in told} == {200}
+    assert max(sum(step.name == "queue" for step in r.steps) for r in made.receipts) == 1
+
+
+async def test_a_model_with_one_engine_learns_nothing_and_is_never_ejected(tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack:
+        made = await world(tmp_path, stack, [Script(refusal=Refusal(status=500))])
+        await made.asked(8)
+        state = made.running.app.state.fleet
+
+        assert [each.errors.n for each in state.health.values()] == [0]
+        assert [each.kept for each in state.standings.values()] == [{}]
+        assert made.calls == [8]
