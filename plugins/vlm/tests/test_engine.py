@@ -70,6 +70,7 @@ def test_a_reply_ends_before_a_stop_string(tmp_path: Path, stop: Json) -> None:
 
     assert "page" not in choice["message"]["content"]
     assert choice["finish_reason"] == "stop"
+    assert choice["stop_reason"] in stop
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,8 @@ class VisionComposite(LocalEngine):
         pictures = list(_pictures(fields.get("messages", [])))
         said = [self._describer.describe(picture) for picture in pictures]
         text = "\n\n".join([NOTICE, *(said or ["No image was sent."])])
-        words = _before(fields.get("stop"), text).split(" ")
+        text, met = _before(fields.get("stop"), text)
+        words = text.split(" ")
         most = fields.get("max_completion_tokens") or fields.get("max_tokens")
         cut = isinstance(most, int) and len(words) > most
         if cut:
@@ -80,15 +81,14 @@ class VisionComposite(LocalEngine):
             "completion_tokens": len(words) * choices,
         }
         usage["total_tokens"] = sum(usage.values())
-        reason = "length" if cut else "stop"
+        end: JsonObject = {"finish_reason": "length" if cut else "stop"}
+        if met is not None and not cut:
+            end["stop_reason"] = met
         if fields.get("stream"):
-            pieces = _streamed(words, reason, usage, choices)
+            pieces = _streamed(words, end, usage, choices)
             return Chunked(content_type="text/event-stream", pieces=pieces)
         message = {"role": "assistant", "content": " ".join(words)}
-        made = [
-            {"index": index, "message": message, "finish_reason": reason}
-            for index in range(choices)
-        ]
+        made = [{"index": index, "message": message, **end} for index in range(choices)]
         return {**_head("chat.completion"), "choices": made, "usage": usage}
 
 
@@ -103,10 +103,11 @@ def _prose_only(fields: JsonObject) -> None:
         raise Refused("logprobs", "unsupported_value", reason)
 
 
-def _before(stop: Json, text: str) -> str:
-    """The text up to the first of the client's stop strings."""
+def _before(stop: Json, text: str) -> tuple[str, str | None]:
+    """The text up to the first of the client's stop strings, and which one that was."""
     stops = [stop] if isinstance(stop, str) else stop or []
-    return text[: min((found for each in stops if (found := text.find(each)) >= 0), default=None)]
+    at, met = min(((text.find(each), each) for each in stops if each in text), default=(None, None))
+    return text[:at], met
 
 
 def _head(kind: str) -> JsonObject:
@@ -114,18 +115,18 @@ def _head(kind: str) -> JsonObject:
     return {"id": made, "object": kind, "created": int(time.time()), "model": VisionComposite.model}
 
 
-def _streamed(words: list[str], reason: str, usage: Json, choices: int) -> Iterator[bytes]:
+def _streamed(words: list[str], end: JsonObject, usage: Json, choices: int) -> Iterator[bytes]:
     head = _head("chat.completion.chunk")
 
-    def chunk(index: int, delta: JsonObject, finish: str | None = None) -> bytes:
-        choice = {"index": index, "delta": delta, "finish_reason": finish}
+    def chunk(index: int, delta: JsonObject, end: JsonObject | None = None) -> bytes:
+        choice = {"index": index, "delta": delta, **(end or {"finish_reason": None})}
         return Relay.sse({**head, "choices": [choice]})
 
     for index in range(choices):
         yield chunk(index, {"role": "assistant", "content": ""})
         for start, word in enumerate(words):
             yield chunk(index, {"content": ("" if start == 0 else " ") + word})
-        yield chunk(index, {}, reason)
+        yield chunk(index, {}, end)
     yield Relay.sse({**head, "choices": [], "usage": usage})
     yield b"data: [DONE]\n\n"
 
