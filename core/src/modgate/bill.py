@@ -35,7 +35,11 @@ LARGE_BODY = 64 << 10  # bytes of a body that is worth a look at shared limits b
 
 
 class Bill:
-    """The money side of one exchange.  `own`: what the plan did cost so far, once it runs."""
+    """The money side of one exchange.
+
+    `own`: what the plan did cost so far, once it runs.  `lazy`: its calls may need more than what
+    it reserved.
+    """
 
     def __init__(self, state: State, gateway: Gateway, draft: Draft) -> None:
         self._state = state
@@ -47,7 +51,7 @@ class Bill:
         self._side_exact = True
         self._drawn = NOTHING
         self._reserved = NOTHING  # by the plan itself, without side calls
-        self._lazy = False
+        self.lazy = False
         self._last: Usage | None = None  # when nothing more will be fed
         self._now = state.clock.now
         self._budgeted = False
@@ -100,7 +104,7 @@ class Bill:
         """Reserve what the plan may cost; the answer is that."""
         units = _reserve_of(plan).of(modality.name)
         _countable(units)
-        self._lazy = plan.reserve is not None
+        self.lazy = plan.reserve is not None
         self._reserved = units
         limiter, held, model = self._gateway.limiter, self._held, self._draft.model
         self._note(await self._patiently(partial(limiter.reserve, held, units, model=model)))
@@ -112,8 +116,6 @@ class Bill:
 
     async def drew(self, call: Call, modality: str) -> None:
         """A call was drawn: what the sizes exceed the reserve by is reserved before it goes out."""
-        if not self._lazy:
-            return
         self._drawn = self._drawn + call.size
         short = self._drawn.beyond(self._reserved)
         self._reserved = self._reserved + short

@@ -207,7 +207,7 @@ class Draft:
             reserved=self.reserved,
             exact=exact,
             measured_by=measured_by,
-            attempts=tuple(tried.record(self.operation) for tried in self.tries),
+            attempts=tuple([tried.record(self.operation) for tried in self.tries]),
             steps=tuple(self.steps),
             first_byte_s=self.first_byte_s,
             admitted=self.admitted,

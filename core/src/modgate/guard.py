@@ -12,6 +12,8 @@ from types import TracebackType
 
 from modgate.errors import GatewayError
 
+NEVER = float("inf")
+
 
 class Guard:
     """Cancels the task inside `with` when fired, and raises the reason there.
@@ -66,24 +68,24 @@ class Guard:
 
 
 class Deadline(Guard):
-    """A Guard with one lazily moved timer: `at` may be set as often as one likes."""
+    """A Guard with one lazily moved timer: `at` may be set as often as one likes.
 
-    __slots__ = ("_timer", "at", "late")
+    `now()`: the loop's time, which `at` is in.
+    """
+
+    __slots__ = ("_timer", "at", "late", "now")
 
     def __init__(self, late: Callable[[], GatewayError]) -> None:
         super().__init__()
         self.late = late
-        self.at = float("inf")
+        self.now = self._loop.time
+        self.at = NEVER
         self._timer: asyncio.TimerHandle | None = None
-
-    def now(self) -> float:
-        """The loop's time, which `at` is in."""
-        return self._loop.time()
 
     def set(self, at: float) -> None:
         """Fire what `late` makes at this loop time, unless it is moved before."""
         self.at = at
-        if at == float("inf"):
+        if at == NEVER:
             return
         if self._timer is None or self._timer.when() > at:
             if self._timer is not None:
@@ -94,12 +96,12 @@ class Deadline(Guard):
         self._timer = None
         if self._loop.time() + 0.001 >= self.at:
             self.fire(self.late())
-        elif self.at != float("inf"):
+        elif self.at != NEVER:
             self._timer = self._loop.call_at(self.at, self._due)
 
     def disarm(self) -> None:
         """No deadline any more."""
-        self.at = float("inf")
+        self.at = NEVER
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -228,6 +228,7 @@ class Exchange:
     def _read(self, route: Route) -> Awaitable[Body]:
         self._ingress = Ingress(
             self._request,
+            self._guard.now,
             idle_s=self._gateway.timeouts.body_idle_s,
             hold=partial(self._bill.hold, "body_bytes"),
         )
@@ -333,7 +334,7 @@ class Exchange:
             modality, asked = gateway.table.modalities[model.modality], model.name
         if index >= 0 and call.model is not None:
             await self._bill.more(call.size.of(modality.name), model.name)
-        elif index >= 0:
+        elif index >= 0 and self._bill.lazy:
             await self._bill.drew(call, modality.name)
         order = Order(
             index=index,

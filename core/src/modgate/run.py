@@ -79,7 +79,7 @@ class Run:
         self._lanes: dict[int, Lane] = {}
         self._head = 0
         self._ended = 0
-        self._changed = asyncio.Event()
+        self._changed: asyncio.Event  # of a plan that is wider than 1
         self._soon: asyncio.TimerHandle | None = None
         self._begun: asyncio.Future[None] | None = None
 
@@ -239,6 +239,7 @@ class Run:
         return await loop.run_in_executor(self._pool, bite)
 
     async def _side_by_side(self) -> None:
+        self._changed = asyncio.Event()
         drawer = asyncio.get_running_loop().create_task(self._draw())
         drawer.add_done_callback(self._drawn)
         self._tasks[DRAWER] = drawer

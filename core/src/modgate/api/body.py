@@ -129,10 +129,8 @@ class Body:
         """What is sent when the body is not a form."""
         if self._raw is None:
             assert self._members is not None
-            inner = b",".join(
-                orjson.dumps(name) + b":" + value for name, value in self._members.items()
-            )
-            self._raw = b"{" + inner + b"}"
+            inner = [orjson.dumps(name) + b":" + value for name, value in self._members.items()]
+            self._raw = b"{" + b",".join(inner) + b"}"
         return self._raw
 
     @property

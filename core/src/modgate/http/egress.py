@@ -109,7 +109,8 @@ class Reply:
         if self._request.method == "HEAD":
             body = b""
         self._put(front + body if len(body) < JOINED_AT_MOST else (front, body))
-        await self.drained()
+        if self._connection.writing_paused:
+            await self.drained()
         if not self.gone:
             self.bytes_out += len(body)
             self.ended = True

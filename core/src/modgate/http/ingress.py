@@ -60,13 +60,17 @@ class Ingress:
     `bytes_in` counts what arrived.
     """
 
-    __slots__ = ("_hold", "_idle_s", "_request", "_since_bytes", "_since_s", "bytes_in")
+    __slots__ = ("_hold", "_idle_s", "_now", "_request", "_since_bytes", "_since_s", "bytes_in")
 
-    def __init__(self, request: web.BaseRequest, *, idle_s: float, hold: Hold) -> None:
+    def __init__(
+        self, request: web.BaseRequest, now: Callable[[], float], *, idle_s: float, hold: Hold
+    ) -> None:
+        """`now`: the loop's time."""
         self._request = request
+        self._now = now
         self._idle_s = idle_s
         self._hold = hold
-        self._since_s, self._since_bytes = asyncio.get_running_loop().time(), 0
+        self._since_s, self._since_bytes = now(), 0
         self.bytes_in = 0
 
     def check_head(self, kind: str, at_most: int) -> None:
@@ -160,7 +164,7 @@ class Ingress:
 
     def _keeps_pace(self) -> None:
         """What came in the last grace or two is enough; a fast start is no credit for ever."""
-        now, came = asyncio.get_running_loop().time(), self._request.content.total_bytes
+        now, came = self._now(), self._request.content.total_bytes
         spent_s = now - self._since_s
         if came - self._since_bytes < (spent_s - GRACE_S) * LEAST_BYTES_S:
             raise BodyTimedOut(f"the request body came with less than {LEAST_BYTES_S} bytes/s")

@@ -96,7 +96,7 @@ class ChatRelay(Relay):
         self._include = include_usage
         self._prompt = prompt
         self._least = least
-        self._extra = extra or Units()
+        self._extra = extra
         self._styled = style.styled
         self._template = Template()
         self._counted = 0
@@ -177,21 +177,25 @@ class ChatRelay(Relay):
 
     def usage(self, outcomes: Sequence[Outcome]) -> Usage:
         """The engine's own count once it said it; before that the deltas that were relayed."""
-        extra = self._extra if self._fed else Units()
         if self._reported is not None:
-            least = {"input_tokens": self._least, "output_tokens": self._counted}
+            units = self._reported
+            if self._least or self._counted:
+                units = units.most({"input_tokens": self._least, "output_tokens": self._counted})
             whole = self._final or (len(outcomes) == 1 and outcomes[0].ok)
-            return Usage(self._reported.most(least) + extra, exact=whole, by="engine")
+            return Usage(self._with_extra(units), exact=whole, by="engine")
         if self._estimated is not None:
             units = Units(input_tokens=self._prompt, output_tokens=self._estimated)
-            return Usage(units + extra, exact=False, by="estimate")
+            return Usage(self._with_extra(units), exact=False, by="estimate")
         if self._fed and len(outcomes) == 1 and outcomes[0].ok:
             units = Units(input_tokens=self._prompt, output_tokens=self._counted)
-            return Usage(units + extra, exact=False, by="estimate")
-        floor = Units(output_tokens=self._counted) + extra
+            return Usage(self._with_extra(units), exact=False, by="estimate")
+        floor = Units(output_tokens=self._counted)
         if self._fed and self._least:
             floor += Units(input_tokens=self._least)
-        return Usage(floor, exact=False, by="gateway")
+        return Usage(self._with_extra(floor), exact=False, by="gateway")
+
+    def _with_extra(self, units: Units) -> Units:
+        return units if self._extra is None or not self._fed else units + self._extra
 
 
 def _event(data: bytes) -> bytes:

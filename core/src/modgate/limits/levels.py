@@ -184,19 +184,19 @@ class Levels:
         self._sweep(now_ms)
         if rid in self._records:
             return None
-        denied: Denied | None = None
+        longest_ms = at = 0
         for index, (limit, count) in enumerate(wanted):
             wait_ms = self.wait_ms(limit, count, now_ms)
-            if wait_ms > (denied.wait_ms if denied is not None else 0):
-                denied = Denied(wait_ms, index)
-        if denied is not None:
-            return denied
+            if wait_ms > longest_ms:
+                longest_ms, at = wait_ms, index
+        if longest_ms:
+            return Denied(longest_ms, at)
         charged = []
         for limit, count in wanted:
             taken = min(count, limit.burst) if limit.kind == "b" else count
             self._add(limit, taken, now_ms)
             charged.append(taken)
-        limits = tuple(limit for limit, _ in wanted)
+        limits = tuple([limit for limit, _ in wanted])
         self._records[rid] = _Record("open", limits, charged, [0] * len(limits), now_ms + ttl_ms)
         return None
 

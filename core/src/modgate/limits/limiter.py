@@ -290,7 +290,9 @@ class Limiter:
             for part in admission.parts:
                 levels.settle(part.rid, [count for _, count in part.wanted], at_ms)
         else:
-            left = {**used, **dict.fromkeys(admission.requests, 1)}
+            left = dict(used)
+            for name in admission.requests:
+                left[name] = 1
             for limit, name, count in admission.shadows:
                 levels.charge(limit, left.get(name, 0) - count, at_ms)
             self._settle_counted(admission, left, at_ms)
@@ -305,10 +307,12 @@ class Limiter:
         """
         levels, last = self._state.levels, admission.last
         for part in admission.parts:
-            shares = dict.fromkeys(part.names, 0)  # a unit of several limits: each is charged all
+            shares: dict[str, int] = {}  # a unit of several limits: each is charged all
             for name, (_, count) in zip(part.names, part.wanted, strict=True):
-                most = left.get(name, 0)
-                shares[name] = most if last[name] is part else max(shares[name], min(count, most))
+                share = left.get(name, 0)
+                if last[name] is not part:
+                    share = max(shares.get(name, 0), min(count, share))
+                shares[name] = share
             for name, share in shares.items():
                 left[name] = left.get(name, 0) - share
             levels.settle(part.rid, [shares[name] for name in part.names], at_ms)

@@ -6,6 +6,8 @@ authentication, limits and metering, whoever brought its endpoint.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+
 from aiohttp import web
 
 from modgate.gateway import Gateway
@@ -24,15 +26,15 @@ class Public:
     def __init__(self, state: State) -> None:
         self._state = state
 
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+    def handle(self, request: web.BaseRequest) -> Awaitable[web.StreamResponse]:
         """aiohttp's handler."""
         if request.method == "OPTIONS" and "access-control-request-method" in request.headers:
             return self._preflight(request)
         if request.path in OPEN_PATHS and request.method in ("GET", "HEAD"):
             return self._open(request)
-        return await Exchange(self._state, request).serve()
+        return Exchange(self._state, request).serve()
 
-    def _open(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _open(self, request: web.BaseRequest) -> web.StreamResponse:
         made = self._state.request_id()
         headers = {"x-request-id": made, "request-id": made}
         if request.path == "/":
@@ -52,7 +54,7 @@ class Public:
             response.force_close()
         return response
 
-    def _preflight(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _preflight(self, request: web.BaseRequest) -> web.StreamResponse:
         gateway: Gateway = self._state.gateway()
         allowed = gateway.cors.preflight(request.headers.get("origin"))
         return web.Response(status=204 if allowed else 403, headers=allowed)
