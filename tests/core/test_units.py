@@ -50,3 +50,11 @@ def test_a_small_amount_of_a_fine_unit_is_not_shown_as_nothing() -> None:
 
 def test_units_are_bound_by_the_core() -> None:
     assert Units(pages=3).of("ocr").full() == {"ocr.pages": 3}
+
+
+def test_units_by_full_name_are_units_again() -> None:
+    named = Units(pages=3, bytes_in=0).named("ocr")
+
+    assert named == {"ocr.pages": 3, "ocr.bytes_in": 0}
+    assert list(named.values()) == [3, 0]
+    assert named.modality == ""
