@@ -106,6 +106,15 @@ def test_an_image_is_turned_as_its_exif_says(reads: Reads) -> None:
     assert page["dimensions"] == {"dpi": 150, "height": 60, "width": 40}
 
 
+def test_a_picture_without_a_resolution_has_72(reads: Reads) -> None:
+    out = io.BytesIO()
+    Image.new("RGB", (60, 40)).save(out, "TIFF")
+
+    page = reads(data_url("image/tiff", out.getvalue()))["pages"][0]
+
+    assert page["dimensions"] == {"dpi": 72, "height": 40, "width": 60}
+
+
 @pytest.mark.parametrize(
     ("url", "more", "field"),
     [

@@ -289,12 +289,12 @@ def _image_page(
 
 
 def _dpi(given: Plain) -> int:
-    """An image's resolution as its file says it, else 72."""
+    """An image's resolution as its file says it, else 72; 1 is what a TIFF says that has none."""
     try:
         said = float(given[0])
     except (TypeError, ValueError, IndexError, ZeroDivisionError):
         return POINTS_PER_INCH
-    return round(said) if 1 <= said < 1e6 else POINTS_PER_INCH
+    return round(said) if 1 < said < 1e6 else POINTS_PER_INCH
 
 
 def _flattened(image: Plain) -> Plain:
