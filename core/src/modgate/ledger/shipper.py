@@ -159,7 +159,7 @@ class Shipper:
         except SinkDown:
             raise
         except TimeoutError as error:
-            raise SinkDown(f"no answer within {self._deadline_s:g} s") from error
+            raise SinkDown("no answer in time") from error
         except Exception as error:
             raise SinkDown(type(error).__name__) from error
 
