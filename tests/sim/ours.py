@@ -46,7 +46,10 @@ def _seat(name: str, slots: int) -> Seat:
 
 
 class Ours:
-    """The policy of this gateway; `view`: the gateways tell each other what they have in hand."""
+    """The policy of this gateway.
+
+    `view`: the gateways tell each other what they have in hand, each `told_each_s`.
+    """
 
     def __init__(
         self,
@@ -56,6 +59,7 @@ class Ours:
         ejects: bool = True,
         qualifies: bool = True,
         affinity: bool = True,
+        told_each_s: float = TOLD_EACH_S,
     ) -> None:
         self.gateways = [
             Gateway(scenario, number, exact=scenario.gateways == 1)
@@ -67,6 +71,7 @@ class Ours:
         self.qualifies = qualifies
         self.affinity = affinity
         self.told_at = 0.0
+        self.told_each_s = told_each_s
         self.why: dict[str, int] = {}
 
     def choose(self, ask: Ask, tried: frozenset[int], now: float) -> int:
@@ -129,7 +134,7 @@ class Ours:
         """Each 250 ms every gateway tells every other."""
         if not self.view or now < self.told_at:
             return
-        self.told_at = now + TOLD_EACH_S
+        self.told_at = now + self.told_each_s
         frames = [gateway.peers.frame(now) for gateway in self.gateways]
         for gateway in self.gateways:
             for frame in frames:

@@ -14,10 +14,11 @@ from modgate.api.select import Target
 from modgate.fleet.affinity import key_of
 from modgate.fleet.expected import Expected
 from modgate.fleet.terms import Explores, Phase, Terms, Unmet
-from modgate.units import Units
 
 Targets = Mapping[str, Mapping[str, Mapping[str, Target]]]
 BEST_EFFORT: Unmet = "best_effort"
+NOTHING: Mapping[str, float] = {}
+LEAST_S = 1e-3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,25 +38,33 @@ class Goal:
     unmet: Unmet
     explores: Explores
 
-    def terms(self, call: Call, size: Units, affinity: int | None) -> Terms:
-        """What is promised to a call of this size."""
+    def terms(
+        self, call: Call, seen: Mapping[str, float], affinity: int | None
+    ) -> tuple[float, Terms]:
+        """A call's work and what is promised to it; `seen`: what calls take, by full name."""
         phase: Phase = "total"
         target = self.total
         if call.reply != "whole" and self.first_byte is not None:
             phase, target = "first_byte", self.first_byte
         serial = self.serial and phase == "first_byte"
-        read = 0.0
-        if serial:
-            for name, count in size.items():
-                if name not in self.learned:
-                    read += self.weights.get(name, 0.0) * count
-        return Terms(
+        work = written = 0.0
+        seconds, weights, per_unit = target.base_s, self.weights, target.per_unit
+        for name, bound in call.size.items():
+            count: float = bound
+            weight = weights.get(name, 0.0)
+            if name in self.learned:
+                count = min(count, seen.get(self.learned[name], count))
+                written += weight * count
+            work += weight * count
+            if name in per_unit:
+                seconds += per_unit[name] * count
+        return work, Terms(
             slo=self.slo,
             phase=phase,
             serial=serial,
-            target_s=target.seconds(size) or 1e-3,
+            target_s=seconds or LEAST_S,
             between_s=self.between_s if phase == "first_byte" else 0.0,
-            read=read,
+            read=work - written if serial else 0.0,
             affinity=affinity,
             explores=self.explores,
             objective=target.objective,
@@ -88,11 +97,9 @@ class Goals:
         goal = self._goals.get((slo, modality.name))
         if goal is None:
             goal = self._goals[slo, modality.name] = self._goal(slo, modality)
-        size = call.size
-        if goal.learned and (seen := self._expected.get(model)) is not None:
-            size = seen.of(size, goal.learned)
+        expected = self._expected.get(model)
         affinity = None if call.affinity is None else key_of(tenant, model, call.affinity)
-        return size.work(goal.weights), goal.terms(call, size, affinity)
+        return goal.terms(call, expected.counts if expected else NOTHING, affinity)
 
     def _goal(self, slo: str, modality: AnyModality) -> Goal:
         own = self._targets.get(slo, {}).get(modality.name, {})

@@ -18,12 +18,13 @@ class Counters:
     may add what they have not heard of yet.  Counters of several gateways merge by addition.
     """
 
-    __slots__ = ("_bad", "_n", "_slot", "bad", "n", "seen", "seen_bad")
+    __slots__ = ("_bad", "_n", "_slot", "_until", "bad", "n", "seen", "seen_bad")
 
     def __init__(self) -> None:
         self._n = [0] * SLOTS
         self._bad = [0] * SLOTS
         self._slot = 0
+        self._until = SLOT_S
         self.n = self.bad = 0
         self.seen = self.seen_bad = 0
 
@@ -31,12 +32,18 @@ class Counters:
         """So many more, of which so many were bad."""
         self.seen += n
         self.seen_bad += bad
-        self.heard(now, n, bad)
+        if now >= self._until:
+            self.look(now)
+        at = self._slot % SLOTS
+        self._n[at] += n
+        self.n += n
+        if bad:
+            self._bad[at] += bad
+            self.bad += bad
 
     def heard(self, now: float, n: int, bad: int) -> None:
         """What another gateway saw: it counts here, and is not told on."""
-        if int(now / SLOT_S) > self._slot:
-            self.look(now)
+        self.look(now)
         at = self._slot % SLOTS
         self._n[at] += n
         self._bad[at] += bad
@@ -57,6 +64,7 @@ class Counters:
             self.bad -= self._bad[at]
             self._n[at] = self._bad[at] = 0
         self._slot = slot
+        self._until = (slot + 1) * SLOT_S
 
     def clear(self) -> None:
         """Begin anew; what was seen in all stays."""

@@ -72,8 +72,8 @@ class Promise:
         if not ok:
             return
         standing = self.seat.standing
-        standing.saw(now, "total", now - self._began)
         if self.terms.phase == "total":
+            standing.saw(now, "total", now - self._began)
             self._judge(now)
         elif events > 1 and self._first >= 0:
             gap = (now - self._first) / (events - 1)

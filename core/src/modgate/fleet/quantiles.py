@@ -20,17 +20,18 @@ PER_BUCKET = 1 / log(GROWTH)
 class Quantiles:
     """A ring of six slots of ten seconds of 360 buckets, about 10 kB; rings merge by addition."""
 
-    __slots__ = ("_slot", "_slots", "_sums", "n")
+    __slots__ = ("_slot", "_slots", "_sums", "_until", "n")
 
     def __init__(self) -> None:
         self._slots = [array("I", bytes(4 * BUCKETS)) for _ in range(SLOTS)]
         self._sums = array("I", bytes(4 * BUCKETS))
         self._slot = 0
+        self._until = SLOT_S
         self.n = 0
 
     def add(self, now: float, seconds: float) -> None:
         """One time."""
-        if int(now / SLOT_S) > self._slot:
+        if now >= self._until:
             self.look(now)
         at = int(log(seconds / LEAST_S) * PER_BUCKET) + 1 if seconds > LEAST_S else 0
         if at >= BUCKETS:
@@ -53,6 +54,7 @@ class Quantiles:
                 self.n -= sum(gone)
                 self._slots[old % SLOTS] = array("I", bytes(4 * BUCKETS))
         self._slot = slot
+        self._until = (slot + 1) * SLOT_S
 
     def merge(self, other: Quantiles, now: float) -> None:
         """What another ring holds counts here, too."""
