@@ -33,7 +33,7 @@ def seconds(data: bytes) -> float:
         return sum(frame.samples / frame.sample_rate for frame in file.decode(audio=0))
 
 
-@pytest.mark.parametrize("name", CONTENT_TYPES.keys() - {"pcm"})
+@pytest.mark.parametrize("name", sorted(CONTENT_TYPES.keys() - {"pcm"}))
 def test_speech_in_each_format_is_as_long_as_its_samples(name: str) -> None:
     assert seconds(b"".join(encoded(name))) == pytest.approx(SECONDS, abs=0.1)
 
@@ -46,7 +46,7 @@ def test_the_first_bytes_leave_before_half_a_second_went_in(name: str) -> None:
     assert sum(map(len, out[: len(out) // 2])) > sum(map(len, out)) / 3
 
 
-@pytest.mark.parametrize("name", CONTENT_TYPES.keys() - {"flac"})
+@pytest.mark.parametrize("name", sorted(CONTENT_TYPES.keys() - {"flac"}))
 def test_a_tenth_of_a_second_is_enough_for_the_first_bytes(name: str) -> None:
     assert encoded(name)[0]
 

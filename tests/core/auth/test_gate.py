@@ -30,16 +30,16 @@ from modgate.errors import ConfigError, Unauthenticated
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("Authorization", f"Bearer {KEY}"),
-        ("authorization", f"bearer {KEY}"),
-        ("AUTHORIZATION", f"BEARER   {KEY} "),
-        ("x-api-key", KEY),
-        ("X-Api-Key", f" {KEY} "),
-        ("api-key", KEY),
+        ("Authorization", "Bearer {}"),
+        ("authorization", "bearer {}"),
+        ("AUTHORIZATION", "BEARER   {} "),
+        ("x-api-key", "{}"),
+        ("X-Api-Key", " {} "),
+        ("api-key", "{}"),
     ],
 )
 def test_a_key_is_found_in_each_of_the_headers_in_any_case(name: str, value: str) -> None:
-    assert ring().authenticate(headers((name, value)), 0.0) is ACME
+    assert ring().authenticate(headers((name, value.format(KEY))), 0.0) is ACME
 
 
 def test_each_key_is_its_own_tenants() -> None:
