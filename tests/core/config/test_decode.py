@@ -62,6 +62,20 @@ def test_a_key_that_is_missing_is_told_at_its_section(config: Config) -> None:
     assert first == "modgate.toml:3: backend[0].url: is required"
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[tenant.acme]\nregions = "eu"', '2: tenant.acme.regions: is a list, such as ["a", "b"]'),
+        ('[tenant]\nacme = "x"', "2: tenant.acme: is a table"),
+        ("[tenant.acme]\nbatch_shared = 7", "2: tenant.acme.batch_shared: is true or false"),
+    ],
+)
+def test_a_value_of_another_kind_is_told_in_the_files_words(
+    config: Config, text: str, said: str
+) -> None:
+    assert config.told(text) == [f"modgate.toml:{said}"]
+
+
 def test_a_secret_in_clear_is_refused_and_not_repeated(config: Config) -> None:
     [problem] = told(config, '[auth]\npepper = "hunter2"\n')
 
@@ -105,7 +119,7 @@ def test_a_mistake_in_an_included_file_is_told_there(config: Config) -> None:
 
     assert sorted(found) == [
         "a.toml:3: tenant.acme.slow: unknown key; did you mean 'slo'?",
-        "a.toml:6: backend[1].url: Input should be a valid string",
+        "a.toml:6: backend[1].url: is a text",
     ]
 
 

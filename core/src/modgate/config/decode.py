@@ -21,6 +21,17 @@ FILES_AT_MOST = 1000
 ROUNDS = 16  # of leaving out what is wrong; what is left out may be needed elsewhere
 ALIKE = 0.6  # of 1, from which a name is a guess at what was meant
 COMMAND_LINE = "command line"
+KINDS = {  # what pydantic calls by the names of its own world
+    "missing": "is required",
+    "tuple_type": 'is a list, such as ["a", "b"]',
+    "dict_type": "is a table",
+    "model_type": "is a table",
+    "string_type": "is a text",
+    "bool_type": "is true or false",
+    "bool_parsing": "is true or false",
+    "int_type": "is a whole number",
+    "int_parsing": "is a whole number",
+}
 _WILD = re.compile(r"[*?\[]")
 _LINE = re.compile(r"\(at line (\d+), ")
 
@@ -241,8 +252,8 @@ def problems_of(
         if each["type"] == "extra_forbidden":
             known = [*_known(kind, each["loc"][:-1]), *(also if len(each["loc"]) == 1 else ())]
             message = f"unknown key{did_you_mean(str(path[-1]), known)}"
-        elif each["type"] == "missing":
-            message = "is required"
+        else:
+            message = KINDS.get(each["type"], message)
         found.append(problem(path, message))
     return found
 
