@@ -14,6 +14,7 @@ from modgate.fleet.fleet import Fleet
 from modgate.fleet.pick import Wanted, candidates, idlest
 from modgate.fleet.slots import Seat, Slots
 from modgate.fleet.state import FleetState
+from modgate.fleet.terms import Terms, Unmet
 
 
 def fleet(*backends: Backend, state: FleetState | None = None, waiting: int = 10) -> Fleet:
@@ -269,3 +270,50 @@ async def test_a_backend_that_comes_back_has_what_it_had_in_hand() -> None:
     assert lease is not None
     lease.give_back()
     assert one.at_once("m", Wanted()) is not None
+
+
+def promised(unmet: Unmet, target_s: float = 1.0) -> Wanted:
+    return Wanted(work=1.0, terms=Terms(slo="s", target_s=target_s, unmet=unmet))
+
+
+async def test_a_call_that_is_rather_refused_never_waits_and_is_told_when_to_come_again() -> None:
+    one = fleet(backend("a"), backend("b"), waiting=9)
+    held = [await one.lease("m", promised("refuse")) for _ in range(2)]
+    waiting = asyncio.create_task(one.lease("m", promised("best_effort")))
+    await asyncio.sleep(0)
+
+    with pytest.raises(Overloaded) as refused:
+        await one.lease("m", promised("refuse"))
+    assert (refused.value.retry_after or 0) >= 1
+    for lease in held:
+        assert lease is not None
+        lease.give_back()
+    last = await waiting
+    assert last is not None
+    again = one.at_once("m", promised("refuse"))
+    assert again is not None
+    for lease in (last, again):
+        lease.give_back()
+    assert {slots.taken for slots in one.state.slots.values()} == {0}
+
+
+async def test_a_call_that_waits_for_its_promise_lets_others_pass_and_goes_when_one_is_idle() -> (
+    None
+):
+    one = fleet(backend("a", slots=8), backend("b", slots=8), waiting=9)
+    for standing in one.state.standings.values():
+        standing.paces["total"].learn(0.0, 5.0)
+    first, second = (one.at_once("m", promised("queue")) for _ in range(2))
+    assert first is not None
+    assert second is not None
+    assert {first.backend.name, second.backend.name} == {"a", "b"}  # idle ones are tried
+    strict = asyncio.create_task(one.lease("m", promised("queue")))
+    await asyncio.sleep(0)
+    easy = await one.lease("m", promised("best_effort"))
+    assert easy is not None
+    assert easy.why == "best_effort"
+    assert not strict.done()
+    easy.give_back()
+    first.give_back()
+
+    assert (await strict) is not None

@@ -166,12 +166,12 @@ class Fleet:
         Overloaded where no engine will keep the promise and the class says to refuse then.
         """
         seats = self.candidates(model, wanted)
-        if self.state.waiting.get(model):
-            return None
-        lease = self._take(model, seats, wanted)
-        if lease is None and (terms := wanted.terms) is not None and terms.unmet == "refuse":
-            raise _too_late(seats, wanted.work, terms)
-        return lease
+        terms = wanted.terms
+        if terms is not None and terms.unmet == "refuse":  # it never waits, so it passes nobody
+            if (lease := self._take(model, seats, wanted)) is None:
+                raise _too_late(seats, wanted.work, terms)
+            return lease
+        return None if self.state.waiting.get(model) else self._take(model, seats, wanted)
 
     def again(self, model: str, wanted: Wanted) -> Lease | None:
         """A slot for a call that waits: its backends may be others than when it came."""
