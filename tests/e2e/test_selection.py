@@ -46,6 +46,14 @@ class World:
                 found.append((client.status, headers.get("x-modgate-slo", "")))
         return found
 
+    async def metrics(self) -> str:
+        """What is scraped."""
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(f"{self.running.admin}/metrics") as reply,
+        ):
+            return await reply.text()
+
     async def backends(self) -> dict[str, Any]:
         """What operators are shown, by backend."""
         async with (
@@ -81,7 +89,11 @@ async def test_the_engine_that_answers_sooner_gets_the_calls(tmp_path: Path) -> 
         await made.asked(20)
         slow, fast = made.calls
         told = await made.backends()
+        metrics = await made.metrics()
     assert slow - before[0] <= 2
+    assert 'modgate_backend_left_out{backend="b1"} 0' in metrics
+    assert 'modgate_backend_promises{backend="b1",model="chat",slo="gold"}' in metrics
+    assert 'modgate_backend_p95_seconds{backend="b1",model="chat",phase="total"}' in metrics
     chat = told["b1"]["models"]["chat"]
     assert told["b1"]["state"] == "healthy"
     assert chat["promises"]["gold"]["calls"] == fast

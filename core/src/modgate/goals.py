@@ -94,6 +94,8 @@ class Goals:
 
         Of what its size only bounds, as much counts as calls of this model were seen to take.
         """
+        if slo not in self._targets:
+            slo = ""  # nothing is promised to it, so nothing is counted for it alone
         goal = self._goals.get((slo, modality.name))
         if goal is None:
             goal = self._goals[slo, modality.name] = self._goal(slo, modality)
