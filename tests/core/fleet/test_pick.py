@@ -110,6 +110,14 @@ def test_a_disqualified_engine_is_left_out_until_there_is_too_little_without_it(
     assert chosen([good, bad], SERIAL).seat is bad
 
 
+def test_where_all_are_disqualified_and_nothing_is_known_all_are_asked() -> None:
+    seats = [Seat(backend=name, region="", slots=Slots(limit=1)) for name in "ab"]
+    for each in seats:
+        each.standing.out = frozenset({"s"})
+
+    assert chosen(seats, replace(SERIAL, explores="never")).seat in seats
+
+
 def test_a_disqualified_engine_is_looked_at_again_by_those_who_may() -> None:
     good, bad = seat("good"), seat("bad")
     bad.standing.out = frozenset({"s"})

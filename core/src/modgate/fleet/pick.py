@@ -229,7 +229,7 @@ def qualified(free: Sequence[Seat], live: Sequence[Seat], terms: Terms) -> Seque
     if len(good) == len(free):
         return free
     weight, whole = capacity(good, terms.phase), capacity(live, terms.phase)
-    return free if weight < PANIC * whole else good
+    return free if not good or weight < PANIC * whole else good
 
 
 def capacity(seats: Sequence[Seat], phase: Phase) -> float:
