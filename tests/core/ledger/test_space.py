@@ -17,6 +17,7 @@ from rigs.sinks import until
 
 from modgate.ledger import disk as module
 from modgate.ledger.disk import OnFull
+from modgate.ledger.gaps import gaps
 from modgate.ledger.reader import rows
 
 
@@ -42,6 +43,22 @@ def test_the_oldest_segments_make_room_and_the_chain_says_so(tmp_path: Path) -> 
     assert made.dropped_unacknowledged > 0
     with ledger(tmp_path):
         pass
+
+
+def test_what_was_lost_is_told_also_when_the_note_of_it_is_gone(tmp_path: Path) -> None:
+    with ledger(tmp_path, segment_bytes=2_000, max_bytes=6_000, on_full="drop-oldest") as made:
+        for index in range(120):
+            if index == 60:
+                made.acked = {"sink": 10_000}
+            request(made, f"r{index}")
+        lost = made.dropped_unacknowledged
+    with ledger(tmp_path) as made:
+        again = made.dropped_unacknowledged
+
+    told = [gap for gap in gaps(tmp_path, KEY) if gap.lost]
+    assert all(note.acknowledged for note in notes_of(tmp_path) if note.what == "dropped")
+    assert [gap.bound for gap in told] == [f"{lost} frames"]
+    assert again == lost > 0
 
 
 def test_a_segment_that_is_dropped_while_it_is_synced_is_no_trouble(

@@ -32,14 +32,26 @@ class Gap(msgspec.Struct, frozen=True, kw_only=True):
 def gaps(directory: Path, key: Secret | None = None) -> Iterator[Gap]:
     """Every gap in the order of each chain; Tampered as `read_frames`."""
     for worker in workers(directory):
-        paths = list(segments(directory, worker).values())
+        paths, known = list(segments(directory, worker).values()), 0
         for path in paths:
             try:
                 for _, frame in frames_of(path, key):
+                    note = note_of(frame) if frame.kind is Kind.ANCHOR else None
+                    if note is not None and note.what == "dropped":
+                        known += 0 if note.acknowledged else note.frames
+                        if note.missed > known:
+                            yield _forgotten(note, note.missed - known)
+                        known = max(known, note.missed)
                     yield from _gap(frame)
             except Torn:
                 if path != paths[-1]:
                     raise
+
+
+def _forgotten(note: Noted, frames: int) -> Gap:
+    """Loss whose own note was in a segment that was dropped later."""
+    text = "older segments were dropped before every sink had them, and later what said so, too"
+    return Gap(at=note.wall, what="dropped", lost=True, text=text, bound=f"{frames} frames")
 
 
 def _gap(frame: Frame) -> Iterator[Gap]:

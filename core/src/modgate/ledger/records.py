@@ -117,6 +117,7 @@ class Noted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An anchor frame: what befell the ledger itself, in the chain like everything else.
 
     `segment`, `frames`, `size_bytes`: of what it is about.  `acknowledged`: all sinks had it.
+    `missed`: frames that were ever dropped before they had, for the notes of that are dropped, too.
     `rebooted`: the machine went down in between, so that unsynced frames may be gone, of `sync_s`
     seconds at most.  `until`: the wall time of the last frame that is known.
     """
@@ -126,6 +127,7 @@ class Noted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     what: Event
     segment: int = 0
     frames: int = 0
+    missed: int = 0
     size_bytes: int = 0
     last: bytes = b""
     acknowledged: bool = False

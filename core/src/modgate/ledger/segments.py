@@ -94,7 +94,7 @@ class Recovered:
     """What a directory held: where to go on, and the requests that were never ended.
 
     `counts`: frames by segment.  `closed`: the writer before left in order.  `until`: the wall time
-    of the last frame.  `writer`, `boot`: of the newest segment.
+    of the last frame.  `writer`, `boot`: of the newest segment.  `missed`: as the newest note says.
     """
 
     last: bytes = FIRST_CHAIN
@@ -102,6 +102,7 @@ class Recovered:
     segments: int = 0
     frames: int = 0
     cut_bytes: int = 0
+    missed: int = 0
     closed: bool = True
     until: float = 0.0
     writer: str = ""
@@ -132,6 +133,7 @@ class Recovered:
         elif frame.kind is Kind.ANCHOR:
             noted = note_of(frame)
             self.closed = noted is not None and noted.what == "closed"
+            self.missed = max(self.missed, noted.missed if noted is not None else 0)
 
     def _opened(self, said: Opened) -> None:
         self.until = max(self.until, said.wall)

@@ -73,13 +73,12 @@ class Ledger:
         self._machine = machine_boot() if boot is None else boot
         self._boot = f"{self._machine}/{os.urandom(8).hex()}"
         self._waiting = Waiting()
-        self._trouble = ""
-        self._unkept = 0
+        self._trouble, self._unkept = "", 0
         self._lock = threading.Lock()
         self._dirty = threading.Event()
         self._closing = threading.Event()
         self.acked: dict[str, int] = {}
-        self.frames = self.dropped_segments = self.dropped_unacknowledged = 0
+        self.frames = self.dropped_segments = 0
         try:
             found = recover(directory, key, worker)
         except BaseException:
@@ -87,7 +86,7 @@ class Ledger:
             raise
         self.writer = writer_id(found.writer, name, worker)
         self._anchor = AnchorFile.of(anchor, self.writer, worker)
-        self._last = found.last
+        self._last, self.dropped_unacknowledged = found.last, found.missed
         self._disk = Disk.of(directory, worker, found.number, found.counts)
         self.cut_bytes = found.cut_bytes
         self.recovered = len(found.open)
@@ -299,6 +298,7 @@ class Ledger:
             log.error("ledger segment dropped before a sink had it", extra=about)
         else:
             log.info("acknowledged ledger segment dropped", extra=about)
+        about |= {"missed": self.dropped_unacknowledged}
         self._note("dropped", **about, last=end.last, acknowledged=acknowledged)
 
     def _fail(self, error: OSError) -> None:

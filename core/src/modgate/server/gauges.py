@@ -110,7 +110,7 @@ def _register_ledger(state: State) -> None:
     )
     registry.gauge(
         "modgate_ledger_dropped_frames",
-        "frames in segments that made room before every sink had them, since the start",
+        "frames in segments that made room before every sink had them, ever",
         lambda: {(): ledger.dropped_unacknowledged},
     )
 
