@@ -23,7 +23,8 @@ def test_a_hard_cut_loses_no_word_and_doubles_none(
     client: openai.OpenAI, dice: Random, figure: Callable[[str], None]
 ) -> None:
     """A small form of `bench/asr.py words`."""
-    said = [sentence(dice) for _ in range(SENTENCES)]
+    # Behind a dollar sign the small model may end whatever it hears; here the cut counts.
+    said = [sentence(dice).replace("dollars", "minutes") for _ in range(SENTENCES)]
     with wave.open(io.BytesIO(say(client, " ".join(said)))) as sound:
         spoken = np.frombuffer(sound.readframes(1 << 30), "<i2").astype(np.float32) / 32768
     samples = pressed(spoken, 0)

@@ -20,9 +20,7 @@ MARCH_2 = 1_772_409_600.0
 def example(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     blocks = re.findall(r"```toml\n(.*?)```", PAGE.read_text(), re.DOTALL)
     path = tmp_path_factory.mktemp("prices") / "modgate.toml"
-    others = ("asr", "tts", "ocr", "embedding", "rerank")
-    switched = "".join(f"[plugin.{name}]\n" for name in others)
-    path.write_text("\n".join([*blocks[:2], switched]))
+    path.write_text("\n".join(blocks[:2]))
     return plan(path)
 
 
