@@ -113,10 +113,12 @@ async def test_an_engine_that_still_loads_is_passed_over(
     engine.script_for = lambda record: Script(refusal=loading)
     async with ScriptedEngine() as other:
         urls = [engine.url, other.url]
-        backends = [{"url": url, "family": "llamacpp"} for url in urls]
+        # At once, and a slot each: both are asked, whoever else would have been preferred.
+        backends = [{"url": url, "family": "llamacpp", "slots": 1} for url in urls]
         running = await start(tmp_path, backends, plugins=["llm"], models={"chat": "llm"})
         try:
-            clients = [await send(running.url, CHAT, key=running.key) for _ in range(REQUESTS)]
+            asked = [send(running.url, CHAT, key=running.key) for _ in range(REQUESTS)]
+            clients = await asyncio.gather(*asked)
         finally:
             await running.app.close()
         tried = [record for record in engine.records if record.method == "POST"]
