@@ -86,13 +86,20 @@ class Case:
             return "ok"
         if not self.calls:
             return "unsent"
-        if all(call.refused for call in self.calls):
+        if self._refused():
             return "refused"
         if self.client.ended == "cut":
             return "gone"
         if any(call.broken_by not in (None, "silence") for call in self.calls):
             return "killed"
         return "timeout"
+
+    def _refused(self) -> bool:
+        """Every call was refused, or given up unanswered since another was: the client was told."""
+        told = [call for call in self.calls if call.refused]
+        unanswered = all(call.status is None for call in self.calls if not call.refused)
+        heard = any(call.status == self.client.status for call in told)
+        return len(told) == len(self.calls) or (heard and unanswered)
 
 
 def cases(

@@ -144,6 +144,22 @@ async def test_what_was_refused_or_never_sent_costs_nothing(engine: ScriptedEngi
     assert "billed for nothing" in compare([], clients, [_row(output_tokens=1)])[0]
 
 
+async def test_calls_given_up_since_another_was_refused_are_refused_with_it(
+    engine: ScriptedEngine,
+) -> None:
+    [record], [client] = await _played(engine, Script(refusal=Refusal(status=400)))
+    sibling = replace(record, index=1, status=None, completed=False)
+    answered, other = replace(sibling, status=200), replace(client, status=504)
+
+    def ending(calls: list[Record], of: ClientRecord) -> str:
+        return cases(calls, [of], [_row()])[0].ending
+
+    assert ending([record, sibling], client) == "refused"
+    row = _row(attempts=2, input_tokens=1)
+    assert "billed for nothing" in compare([record, sibling], [client], [row])[0]
+    assert ending([record, answered], client) == ending([record, sibling], other) == "timeout"
+
+
 async def test_a_broken_engine_is_billed_for_what_it_answered_only(engine: ScriptedEngine) -> None:
     records, clients = await _played(engine, Script(fault=Fault(kind="garbage")))
     row = _row(exact=False, input_tokens=PROMPT)
