@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modgate.api.select import Backend
-from modgate.errors import NoBackend, Overloaded
+from modgate.errors import NoBackend, Overloaded, UpstreamFailed
 from modgate.fleet.fleet import Fleet
 from modgate.fleet.pick import Wanted, candidates, idlest
 from modgate.fleet.slots import Seat, Slots
@@ -317,3 +317,15 @@ async def test_a_call_that_waits_for_its_promise_lets_others_pass_and_goes_when_
     first.give_back()
 
     assert (await strict) is not None
+
+
+async def test_an_engine_that_left_may_fail_what_it_had_in_hand_as_often_as_it_likes() -> None:
+    made = fleet(backend("a", slots=6), backend("b"))
+    leases = [made.at_once("m", Wanted(tried=frozenset({"b"}))) for _ in range(6)]
+    made.use([backend("b")])
+    for lease in leases:
+        assert lease is not None
+        lease.give_back("failed", UpstreamFailed("lost"))
+
+    assert made.state.slots["http://a"].taken == 0
+    assert made.state.health["http://a"].until > made.now()

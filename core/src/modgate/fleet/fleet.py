@@ -281,11 +281,11 @@ class Fleet:
                 pass
 
     def _may_eject(self, seat: Seat, now: float) -> bool:
-        """At most half of a pool, and at least one of two."""
+        """At most half of a pool, and at least one of two; one that left meanwhile is in none."""
         return all(
             sum(each.health.until > now for each in pool.seats) + 1
             <= max(len(pool.seats) > 1, int(EJECTED_AT_MOST * len(pool.seats)))
-            for pool in self._pools_of[seat.backend]
+            for pool in self._pools_of.get(seat.backend, ())
         )
 
 

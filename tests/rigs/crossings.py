@@ -1,0 +1,301 @@
+"""A whole gateway without sockets, under topologies that are drawn: who is given what, and where.
+
+Clients speak HTTP to the gateway's own protocol over transports of memory, and its calls arrive at
+engines of memory.  Time stands still within a topology, and jumps between two.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gateways import configuration
+from toys.errands import ERRANDS
+
+import modgate.dispatch
+from modgate.api.auth import Caller
+from modgate.api.select import Backend
+from modgate.demo import LOCAL_GROUP
+from modgate.dispatch import Dispatch, Order, guard_residency
+from modgate.errors import NoBackend
+from modgate.fleet.lease import Lease
+from modgate.http.connection import Server, framing_refusal
+from modgate.server.app import App
+from modgate.server.public import Public
+from modgate.stream import Stream
+from rigs.abroad import Engine, Files, Frontier, mark
+
+REGIONS = ("eu", "us", "ap", "")
+MODELS = {"vectors": "embedding", "errands": "errands"}
+WAYS = ("first", "retry", "batch", "ask")
+HERE = 6  # engines of each region
+HOMES: dict[str, frozenset[str] | None] = {
+    "anywhere": None,
+    "nowhere": frozenset(),
+    "eu": frozenset({"eu"}),
+    "us": frozenset({"us"}),
+    "eu-us": frozenset({"eu", "us"}),
+    "eu-ap": frozenset({"eu", "ap"}),
+}
+CUT = "cut-to-eu"  # a tenant of any region, whose requests a policy keeps in one
+CROWDED = 0.3  # of the topologies
+PATIENCE, TURNS_AT_MOST = 150, 3000  # turns of the loop: then clients leave, or it hangs
+JUMPS_S = (0.1, 1.0, 40.0)
+POLICIES = f"""
+[policy.cuts]
+tenants = ["{CUT}"]
+region = "eu"
+[policy.shows]
+model = "vectors"
+models = ["errands"]
+on_failure = "open"
+[fetch]
+allow = ["https://files.example"]
+"""
+
+
+@dataclass(slots=True, eq=False)
+class Passports:
+    """Which way each call went, and which ones the last check stopped, by way.
+
+    `order`, `way`: of the call that is being sent.
+    """
+
+    sent: Counter[str] = field(default_factory=Counter)
+    stopped: Counter[str] = field(default_factory=Counter)
+    order: Order | None = None
+    way: str = ""
+
+
+def way_of(order: Order) -> str:
+    """Which way a call goes that looks for an engine, or is about to be sent."""
+    if order.index < 0:
+        return "ask"
+    if len(order.each) > 1:
+        return "batch"
+    return "retry" if order.tries else "first"
+
+
+class Wire(asyncio.Transport):
+    """A client's connection, in memory."""
+
+    def __init__(self, server: Server) -> None:
+        super().__init__({"peername": ("127.0.0.1", 1)})
+        self._got = bytearray()
+        self._open = True
+        self._protocol = server()
+        self._protocol.connection_made(self)
+
+    def say(self, data: bytes) -> None:
+        """The client sends."""
+        self._protocol.data_received(data)
+
+    def close(self) -> None:
+        """Either side hangs up."""
+        if self._open:
+            self._open = False
+            asyncio.get_running_loop().call_soon(self._protocol.connection_lost, None)
+
+    def abort(self) -> None:
+        self.close()
+
+    def is_closing(self) -> bool:
+        return not self._open
+
+    def write(self, data: Any) -> None:
+        self._got += data
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+    @property
+    def status(self) -> int:
+        """Of the reply; 0 = none came."""
+        return int(self._got[9:12] or 0)
+
+    @property
+    def waits(self) -> bool:
+        """Nobody hung up, and no reply came."""
+        return self._open and not self._got
+
+
+class Still:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.at = 1000.0
+
+    def now(self) -> float:
+        return self.at
+
+    def wall(self) -> float:
+        return 1.8e9 + self.at
+
+
+class Crossing:
+    """A gateway among engines of several regions, with clients that may not be read everywhere."""
+
+    def __init__(self, dice: random.Random) -> None:
+        self.frontier = Frontier()
+        self.passports = Passports()
+        self.statuses: Counter[int] = Counter()
+        self._dice = dice
+        self._clock = Still()
+        self._files = Files(self.frontier, dice)
+        self._engines = {
+            f"http://{region or 'x'}{number}": Engine(region, self.frontier, dice)
+            for region in REGIONS
+            for number in range(HERE)
+        }
+
+    async def topology(self, seed: int) -> None:
+        """Draw one: its engines, a few clients at once, and what happens meanwhile."""
+        dice = self._dice
+        dice.seed(seed)
+        random.seed(seed)
+        self._clock.at += dice.choice(JUMPS_S)
+        self._files.region = dice.choice(REGIONS)
+        for engine in self._engines.values():
+            engine.good, engine.slow = dice.choice((1.0, 0.8, 0.4)), dice.choice((1, 5, 15))
+        self._state.use(replace(self._gateway, fetch_region=self._files.region))
+        crowded = dice.random() < CROWDED
+        self._gateway.dispatch.use(self._backends(crowded))
+        coming = self._crowd() if crowded else [self._request() for _ in range(dice.randint(1, 4))]
+        wires: list[Wire] = []
+        haste, changing, leaving = dice.choice((0.2, 1.0)), dice.random() < 0.5, dice.random() < 0.2
+        turn = 0
+        while coming or self._state.live or any(wire.waits for wire in wires):
+            while coming and dice.random() <= haste:
+                wires.append(Wire(self._server))
+                wires[-1].say(coming.pop())
+            await asyncio.sleep(0)
+            turn += 1
+            assert turn < TURNS_AT_MOST, f"topology {seed} has no end"
+            if changing and dice.random() < 0.1:
+                self._gateway.dispatch.use(self._backends(crowded))
+            self._leave(wires, 1.0 if turn > PATIENCE else 0.05 * leaving)
+        for wire in wires:
+            self.statuses[wire.status] += 1
+            wire.close()
+
+    def _leave(self, wires: Sequence[Wire], chance: float) -> None:
+        """Each client hangs up with this chance."""
+        for wire in wires:
+            if chance and self._dice.random() < chance:
+                wire.close()
+
+    def _backends(self, crowded: bool) -> list[Backend]:
+        """Some engines; one known by its uid may stand elsewhere than a moment ago."""
+        dice = self._dice
+        urls = dice.sample(sorted(self._engines), dice.randint(1, 2 if crowded else 6))
+        return [
+            Backend(
+                name=f"pods/{number}",
+                uid=f"uid{number}" if dice.random() < 0.3 else "",
+                family="home",
+                url=url,
+                serves={name: name for name in MODELS if dice.random() < 0.9},
+                region=self._engines[url].region,
+                slots=1 if crowded else dice.randint(1, 3),
+                group=LOCAL_GROUP if dice.random() < 0.1 else "",
+                draining=dice.random() < 0.15,
+                on_disconnect=dice.choice(("cancel", "drain")),
+            )
+            for number, url in enumerate(urls)
+        ]
+
+    def _crowd(self) -> list[bytes]:
+        """Many at once, of tenants whose calls may share trips."""
+        dice = self._dice
+        tenants = dice.sample([f"shared-{name}" for name in HOMES], 3)
+        return [self._request(dice.choice(tenants), "vectors") for _ in range(dice.randint(4, 10))]
+
+    def _request(self, tenant: str = "", model: str = "") -> bytes:
+        """A client's, who says where it may be read."""
+        dice = self._dice
+        tenant = tenant or dice.choice(sorted(self._keys))
+        home = HOMES[tenant.removeprefix("shared-")] if tenant != CUT else frozenset({"eu"})
+        text, said = mark(home), {}
+        match model or dice.choice(("vectors", "errand", "tale")):
+            case "vectors":
+                path = "/v1/embeddings"
+                said = {"model": "vectors", "input": [text] * dice.randint(1, 3)}
+            case "errand":
+                path = "/v1/errand"
+                said = {"model": "errands", "text": text, "pieces": dice.randint(1, 3)}
+                if tenant != CUT:  # a policy rules when a plugin has asked and fetched
+                    said["asks"] = dice.randint(0, 2)
+                    said["url"] = f"https://files.example/?{text}" if dice.random() < 0.5 else ""
+            case "tale":
+                path, said = "/v1/tale", {"model": "errands", "text": text}
+        body = json.dumps(said).encode()
+        head = f"POST {path} HTTP/1.1\r\nHost: g\r\nAuthorization: Bearer {self._keys[tenant]}\r\n"
+        head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        return head.encode() + body
+
+    async def open(self, folder: Path, patch: pytest.MonkeyPatch) -> App:
+        """Start the gateway; `patch` puts engines, files and the clock of this world into it."""
+        patch.setattr("modgate.server.app.SystemClock", lambda: self._clock)
+        patch.setattr("modgate.state.Client", lambda url, **_: self._engines[url])
+        patch.setattr("modgate.state.Fetcher", lambda *_: self._files)
+        self._watch(patch)
+        tenants = {CUT: ""}
+        for name, home in HOMES.items():
+            regions = f"regions = {json.dumps(sorted(home))}\n" if home is not None else ""
+            tenants |= {name: regions, f"shared-{name}": f"{regions}batch_shared = true\n"}
+        path, self._keys = configuration(
+            folder,
+            [{"url": f"http://{each}0", "region": each} for each in REGIONS if each],
+            tenants=tenants,
+            plugins=("embedding", "errands"),
+            models=MODELS,
+            more=POLICIES,
+        )
+        app = App(path, directory=folder / "state", extra={"errands": ERRANDS})
+        await app.open()
+        self._state, self._gateway = app.state, app.gateway
+        self._server = Server(Public(app.state).handle, framing_refusal(app.state.request_id))
+        return app
+
+    def _watch(self, patch: pytest.MonkeyPatch) -> None:
+        """Note each call that is sent, and each that the last check stops."""
+        passports, send = self.passports, Dispatch.send
+
+        async def noted(self: Dispatch, order: Order, lease: Lease) -> Stream:
+            passports.order, passports.way = order, way_of(order)
+            passports.sent[passports.way] += 1
+            return await send(self, order, lease)
+
+        def guarded(backend: Backend, caller: Caller) -> None:
+            try:
+                guard_residency(backend, caller)
+            except NoBackend:
+                passports.stopped[passports.way] += 1
+                raise
+
+        patch.setattr(Dispatch, "send", noted)
+        patch.setattr(modgate.dispatch, "guard_residency", guarded)
+
+
+@asynccontextmanager
+async def crossing(folder: Path) -> AsyncIterator[Crossing]:
+    """A gateway that serves."""
+    with pytest.MonkeyPatch.context() as patch:
+        made = Crossing(random.Random())
+        app = await made.open(folder, patch)
+        try:
+            yield made
+        finally:
+            await app.close()
