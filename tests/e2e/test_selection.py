@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from oracle.engine import ScriptedEngine
 from oracle.faults import Refusal, Script
 
 from modgate.plugin import Receipt
+from modgate.testing.backend import FakeBackend, Scripted
 
 CHAT = ask.chat(1, model="chat")
 TARGET = '[slo.gold.llm]\nfirst_byte = { base = "100ms" }\ntotal = { base = "100ms" }\n'
@@ -117,9 +119,11 @@ async def test_an_engine_that_fails_is_ejected_and_a_storm_of_bad_requests_eject
         refuses = Script(refusal=Refusal(status=400))
         (tmp_path / "again").mkdir()
         made = await world(tmp_path / "again", stack, [refuses, refuses])
-        await made.asked(40)
+        await made.asked(1000, at_once=10)
         health = made.running.app.state.fleet.health
-        assert [each.errors.bad for each in health.values()] == [0, 0]
+        assert sum(made.calls) == 1000
+        assert [each.errors.seen for each in health.values()] == [0, 0]
+        assert {row["state"] for row in (await made.backends()).values()} == {"unknown"}
 
 
 async def test_what_will_be_late_is_told_as_best_effort(tmp_path: Path) -> None:
@@ -166,3 +170,52 @@ async def test_a_model_with_one_engine_learns_nothing_and_is_never_ejected(tmp_p
         assert [each.errors.n for each in state.health.values()] == [0]
         assert [each.kept for each in state.standings.values()] == [{}]
         assert made.calls == [8]
+
+
+async def test_an_engine_that_says_its_cache_is_full_gets_no_calls_until_it_says_otherwise(
+    tmp_path: Path,
+) -> None:
+    more = TARGET + '[telemetry]\nscrape = "100ms"\nprobe = "0s"\n'
+    async with AsyncExitStack() as stack:
+        engines = [await stack.enter_async_context(ScriptedEngine()) for _ in range(2)]
+        told = await stack.enter_async_context(FakeBackend())
+        told.answer("/0", Scripted(reply=b"vllm:kv_cache_usage_perc 0.97\n"))
+        told.answer("/1", Scripted(reply=b"vllm:kv_cache_usage_perc 0.1\n"))
+        running = await start(
+            tmp_path,
+            [
+                {
+                    "url": each.url,
+                    "metrics": f"{told.url}/{at}",
+                    "metrics_family": "vllm",
+                    "slots": 1,
+                }
+                for at, each in enumerate(engines)
+            ],
+            plugins=["llm"],
+            tenants={"acme": 'slo = "gold"'},
+            more=more,
+        )
+        stack.push_async_callback(running.app.close)
+        made = World(running, engines)
+        await said(made, 0.97)
+        await made.asked(12)
+        full, states = made.calls, await made.backends()
+        metrics = await made.metrics()
+        told.answer("/0", Scripted(reply=b"vllm:kv_cache_usage_perc 0.2\n"))
+        await said(made, 0.2)
+        await made.asked(8, at_once=2)
+
+    assert full == [0, 12]
+    assert states["b0"]["state"] == "degraded"
+    assert 'modgate_backend_state{backend="b0",state="degraded"} 1' in metrics
+    assert 'modgate_backend_state{backend="b0",state="healthy"} 0' in metrics
+    assert made.calls[0] > 0
+
+
+async def said(made: World, kv_use: float) -> None:
+    """Until the first backend is known to use so much of its cache."""
+    end = time.monotonic() + 5
+    while (await made.backends())["b0"]["telemetry"]["kv_use"] != kv_use:
+        assert time.monotonic() < end
+        await asyncio.sleep(0.02)

@@ -123,6 +123,7 @@ class State:
         self.statements = Statements(self.ledger.directory, self.clock.wall)
         self.observer.also(self.statements.recent.observe)
         self.keys = Keys(MemoryReplays(self.clock.now), None, Terms())
+        self.board.heed = self.fleet.heed
         self.rounds = Rounds(self.scraper, self.board, self.clock)
         self.members = Members(world=self.world, clock=self.clock, changed=self.members_changed)
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from modgate.api.vitals import Load
 from modgate.fleet.affinity import first_two, key_of
 from modgate.fleet.health import PROBATION
 from modgate.fleet.peers import Peers
@@ -304,3 +305,47 @@ def test_residency_comes_before_all_else() -> None:
     fit = candidates([eu, us], Wanted(regions=frozenset({"eu"})))
 
     assert chosen(list(fit), SERIAL).seat is eu
+
+
+def crowded(name: str, waiting: float, pace: float = 1e-4) -> Seat:
+    """An engine that we sent nothing, and in which so many calls wait all the same."""
+    made = seat(name, pace)
+    for now in (0.0, 1.0):
+        made.health.heard(Load(running=8, waiting=waiting), 0, now, 1.0)
+    return made
+
+
+def test_strangers_calls_that_wait_in_an_engine_count_as_its_work() -> None:
+    quiet, loud = seat("quiet", 1.2e-4), crowded("loud", 40)
+    assert chosen([quiet, loud], SERIAL).seat is quiet
+    assert chosen([quiet, crowded("calm", 0)], SERIAL).seat.backend == "calm"
+    loud.standing.usual = 100.0
+    choice = chosen([loud], SERIAL)
+
+    assert choice.load == pytest.approx(700 + 40 * 100)
+    loud.take(9000)
+    assert chosen([loud], SERIAL).load == pytest.approx(700 + 9000)  # the larger, not both
+
+
+def test_an_engine_whose_cache_is_full_gets_nothing_while_another_fits() -> None:
+    full, slow = seat("full", 1e-5), seat("slow", 5e-4)
+    full.health.heard(Load(kv_use=0.95), 0, 1.0, 1.0)
+    for exact in (True, False):
+        assert chosen([full, slow], SERIAL, exact=exact).seat is slow
+    choice = chosen([full], SERIAL)
+
+    assert (choice.seat, choice.why) == (full, "best_effort")
+
+
+def test_what_engines_say_fades_with_each_second_and_the_quick_way_is_back() -> None:
+    full, slow = seat("full", 1e-5), seat("slow", 5e-4)
+    full.health.heard(Load(kv_use=0.95), 0, 1.0, 1.0)
+    pool, wanted = Pool([full, slow]), Wanted(work=700.0, terms=SERIAL)
+    found = []
+    for now in (1.0, 9.0):
+        choice = pool.choose(pool.seats, wanted, now, random.Random(1))
+        assert choice is not None
+        found.append(choice.seat)
+
+    assert found == [slow, full]
+    assert full.health.calm

@@ -121,6 +121,8 @@ def test_a_new_engine_is_given_more_with_each_ten_successes() -> None:
 
 def test_an_engine_that_says_how_long_it_is_full_is_left_alone_so_long() -> None:
     health = Health()
+    assert health.state(9.0) == "unknown"
+    health.succeeded(9.0)
     health.saturated(10.0, 3.0)
 
     assert (health.state(12.0), health.state(13.0)) == ("saturated", "probation")

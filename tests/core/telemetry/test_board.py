@@ -41,3 +41,16 @@ def test_engines_that_are_gone_are_forgotten() -> None:
 
     assert board.vitals("a", 0.0) is UNKNOWN
     assert board.vitals("b", 0.0).well
+
+
+def test_what_is_told_by_the_way_fills_what_a_page_said_for_as_long_as_that_is_fresh() -> None:
+    heard: list[object] = []
+    board = Board(lambda identity, reading, now, every_s: heard.append(reading))
+    board.note("e", Load(running=3, waiting=1, kv_use=0.2), 0.0, 1.0)
+    board.remark("e", Load(kv_use=0.5), 1.5, 1.0)
+    first = board.vitals("e", 1.5).load
+    board.remark("e", Load(kv_use=0.6, waiting=4), 2.5, 1.0)
+
+    assert first == Load(running=3, waiting=1, kv_use=0.5)
+    assert board.vitals("e", 2.5).load == Load(waiting=4, kv_use=0.6)
+    assert heard[1:] == [first, Load(waiting=4, kv_use=0.6)]

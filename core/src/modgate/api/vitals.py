@@ -6,6 +6,17 @@ from dataclasses import dataclass
 from typing import Literal
 
 Take = Literal["max", "min", "mean", "sum"]
+FRESH, STALE = 2.0, 5.0  # in intervals
+
+
+def weight_of(age_s: float, every_s: float) -> float:
+    """How far a reading is believed that is made each `every_s`: 1 for two intervals, 0 from five.
+
+    Source: algorithms.md 7 (staleness).
+    """
+    if every_s <= 0:
+        return 0.0
+    return min(1.0, max(0.0, (STALE - age_s / every_s) / (STALE - FRESH)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,16 +1,20 @@
 """Whether an engine answers at all: ejection, the way back, and slow start.
 
 Passive: outcomes of real calls.  Only what is the engine's fault counts (no connection, 5xx, no
-answer in time, no reply); what a client did wrong ejects nobody.
+answer in time, no reply); what a client did wrong ejects nobody.  A probe ejects nobody either: it
+bears out what a call met, and tells that an engine is back.
 
-Source: algorithms.md 5.2, 1.3 (probation); field.md row 15.
+Source: algorithms.md 5.2, 1.3 (probation), 7 (probes); field.md row 15.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
+from modgate.api.vitals import STALE, Load
 from modgate.fleet.counters import Counters, wilson
+from modgate.fleet.said import Said
 
 IN_A_ROW = 5
 SAMPLES, FAILS_ABOVE, FAILS_Z = 20, 0.20, 1.645
@@ -18,6 +22,9 @@ EJECTED_S, EJECTED_AT_MOST_S, JITTER = 30.0, 300.0, 0.10
 FORGIVEN_S = 600.0
 PROBATION, PROBATION_CALLS, DOUBLES_EACH = 20, 4, 10
 SATURATED_AT_MOST_S = 30.0
+PROBES, PROBES_AGREE = 3, 2
+
+Word = Literal["unknown", "probation", "healthy", "ejected", "saturated"]
 
 
 class Health:
@@ -25,7 +32,7 @@ class Health:
 
     `until`: it is left alone till then.  `refused`: its last failure was that nobody listens.
     `cap`: calls that it is given at once while it is new or came back; None = its own limit.
-    `calm`: neither of all that.
+    `said`: its own word on its load.  `calm`: neither of all that, and it says nothing to heed.
     """
 
     __slots__ = (
@@ -33,11 +40,15 @@ class Health:
         "_ejections",
         "_good",
         "_left_at",
+        "_probed_until",
+        "_probes",
         "_row",
+        "_sick",
         "calm",
         "cap",
         "errors",
         "refused",
+        "said",
         "until",
     )
 
@@ -47,6 +58,10 @@ class Health:
         self.refused = False
         self.calm = False
         self.cap: int | None = PROBATION_CALLS
+        self.said = Said()
+        self._probes: tuple[bool, ...] = ()
+        self._probed_until = float("-inf")
+        self._sick = False
         self._row = 0
         self._good = 0
         self._ejections = 0
@@ -58,19 +73,53 @@ class Health:
         self.errors.add(now, 1, 0)
         self._row = 0
         self.refused = False
-        self._ejected = False
         if self.cap is not None:
             self._good += 1
             doublings = self._good // DOUBLES_EACH
             self.cap = PROBATION_CALLS << doublings if self._good < PROBATION else None
-        self.calm = self.cap is None and self.until <= now
+            self._settle(now)
+        elif not self.calm:
+            self._settle(now)
+
+    def _settle(self, now: float) -> None:
+        said = self.said
+        self.calm = self.cap is None and self.until <= now and not (said.full or said.waiting)
 
     def failed(self, now: float, *, refused: bool) -> bool:
         """A call failed, and whose fault it was is clear; whether the engine is to be ejected."""
         self.errors.add(now, 1, 1)
         self.refused = refused
         self._row += 1
-        return self.until <= now and (self._row >= IN_A_ROW or self._fails())
+        enough = 1 if self.unwell(now) else IN_A_ROW
+        return self.until <= now and (self._row >= enough or self._fails())
+
+    def unwell(self, now: float) -> bool:
+        """Whether its health path says so, lately and more than once."""
+        return now < self._probed_until and self._probes.count(False) >= PROBES_AGREE
+
+    def probed(self, well: bool, now: float, every_s: float) -> None:
+        """Its health path answered, or did not.
+
+        Two of three that are well end an ejection early, where probes have a say: an engine that
+        nobody could reach, or that was not well by its own word, is back; one that answers calls
+        with errors, and its health path well all the while, is not.
+        """
+        self._probes = (*self._probes[1 - PROBES :], well)
+        self._probed_until = now + STALE * every_s
+        self._sick = self._sick or not well
+        back = well and self._probes.count(True) >= PROBES_AGREE
+        if back and self.until > now and self._ejected and (self.refused or self._sick):
+            self.until = self._left_at = now
+
+    def heard(self, load: Load, known: int, now: float, every_s: float) -> None:
+        """It told of its load; see `Said`."""
+        self.said.heard(load, known, now, every_s)
+        self._settle(now)
+
+    def fade(self, now: float) -> None:
+        """Each second: what it told grows old."""
+        self.said.fade(now)
+        self._settle(now)
 
     def _fails(self) -> bool:
         errors = self.errors
@@ -86,6 +135,7 @@ class Health:
         self.until = now + seconds * (1 + JITTER * (2 * rng() - 1))
         self._left_at = self.until
         self._ejected = True
+        self._sick, self._probes = self._probes[-1:] == (False,), ()
         self.calm = False
         self._row = IN_A_ROW - 1  # one more failure on its return is enough
         self._good = 0
@@ -94,11 +144,15 @@ class Health:
 
     def saturated(self, now: float, seconds: float) -> None:
         """It said itself that it has no room, and for how long."""
+        if self.until <= now:
+            self._ejected = False
         self.until = max(self.until, now + min(seconds, SATURATED_AT_MOST_S))
         self.calm = False
 
-    def state(self, now: float) -> str:
+    def state(self, now: float) -> Word:
         """In a word, for people."""
         if self.until > now:
             return "ejected" if self._ejected else "saturated"
-        return "probation" if self.cap is not None else "healthy"
+        if self.cap is None:
+            return "healthy"
+        return "probation" if self.errors.seen else "unknown"

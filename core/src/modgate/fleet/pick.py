@@ -111,7 +111,9 @@ def pick(
         return _choice(due, work, terms, "explore")
     if len(good) > LOOKED_AT:
         good = rng.sample(good, LOOKED_AT_OF_MORE)
-    return _among(seats, good, drain_s(good, work, terms), work, terms, rng, exact=exact)
+    predicted = drain_s(good, work, terms)
+    fit = [seat for seat in in_time(good, predicted, terms) if not seat.health.said.full]
+    return _among(seats, good, predicted, fit, work, terms, rng, exact=exact)
 
 
 def _quickly(
@@ -125,7 +127,8 @@ def _quickly(
         predicted = _plainly(seats, work, terms) if len(seats) <= LOOKED_AT else None
         if predicted is None:
             return None
-        return _among(seats, seats, predicted, work, terms, rng, exact=exact)
+        fit = in_time(seats, predicted, terms)
+        return _among(seats, seats, predicted, fit, work, terms, rng, exact=exact)
     drawn = seats if len(seats) <= SAMPLED else drawn_of(seats, rng)
     predicted = _plainly(drawn, work, terms)
     if predicted is None or len(fit := in_time(drawn, predicted, terms)) < len(drawn):
@@ -163,14 +166,14 @@ def _among(
     seats: Sequence[Seat],
     good: Sequence[Seat],
     predicted: Sequence[float],
+    fit: Sequence[Seat],
     work: float,
     terms: Terms,
     rng: Lots,
     *,
     exact: bool,
 ) -> Choice:
-    """Of these that are good: in time, then at home, then the soonest."""
-    fit = in_time(good, predicted, terms)
+    """Of these that are good, and those of them that fit: at home, else the soonest."""
     if terms.affinity is not None and fit:
         home = _at_home(seats, fit, min(predicted), work, terms)
         if home is not None:
@@ -258,22 +261,32 @@ def drain_s(seats: Sequence[Seat], work: float, terms: Terms) -> list[float]:
         slots, standing = seat.slots, seat.standing
         lanes = 1 if serial else slots.limit
         load = work
-        if slots.taken + slots.elsewhere >= lanes:
-            load += (standing.work + standing.elsewhere) / lanes
-            if seat.beside:
-                load += _beside(seat, phase) / lanes
+        if slots.taken + slots.elsewhere >= lanes or seat.health.said.waiting:
+            load += ahead(seat, work, phase) / lanes
         found.append(load * standing.paces[phase].value + seat.away_s)
     return found
 
 
+def ahead(seat: Seat, work: float, phase: Phase) -> float:
+    """The work in hand at this seat.
+
+    Strangers' is not in it unless more calls wait there than that comes to: then it is as much as
+    calls take that are as usual, or as this one of `work` where nothing is usual yet.
+    """
+    standing, said = seat.standing, seat.health.said
+    known = standing.work + standing.elsewhere
+    if seat.beside:
+        known += _beside(seat, phase)
+    return max(known, said.waiting * (standing.usual or work)) if said.waiting else known
+
+
 def load_of(seat: Seat, work: float, terms: Terms) -> float:
     """The work that is done at this seat when this call is through, its own with it."""
-    slots, standing = seat.slots, seat.standing
+    slots = seat.slots
     lanes = 1 if terms.serial else slots.limit
-    if slots.taken + slots.elsewhere < lanes:
+    if slots.taken + slots.elsewhere < lanes and not seat.health.said.waiting:
         return work
-    ahead = standing.work + standing.elsewhere + _beside(seat, terms.phase)
-    return work + ahead / lanes
+    return work + ahead(seat, work, terms.phase) / lanes
 
 
 def _beside(seat: Seat, phase: Phase) -> float:

@@ -35,6 +35,7 @@ class Pool:
 
     __slots__ = (
         "_asked",
+        "_calls",
         "_ease",
         "_offered",
         "_swept",
@@ -53,6 +54,7 @@ class Pool:
         self._ease = 0.0
         self._offered = 0.0
         self._asked = 0.0
+        self._calls = 0
         self._swept = -OFFERED_S
         self._terms: dict[tuple[str, Phase], Terms] = {}
 
@@ -72,6 +74,7 @@ class Pool:
         found = pick(seats, wanted.work, terms, now=now, rng=rng, exact=self.exact)
         if found is not None:
             self._asked += wanted.work
+            self._calls += 1
             if self.others:
                 found.seat.standing.elsewhere += wanted.work * self.others * ALIKE
             predicted = found.predicted
@@ -104,7 +107,11 @@ class Pool:
     def sweep(self, now: float) -> None:
         """Each second: what was not learned for long fades, and who is trusted is looked at."""
         elapsed = min(now - self._swept, OFFERED_S)
-        self._offered, self._asked, self._swept = self.offered(now), 0.0, now
+        usual = self._asked / self._calls if self._calls else 0.0
+        self._offered, self._asked, self._calls, self._swept = self.offered(now), 0.0, 0, now
+        for seat in self.seats:
+            seat.standing.usual = usual or seat.standing.usual
+            seat.health.fade(now)
         for phase in {phase for _, phase in self._terms}:
             prior = self._priors(phase, 0.0)
             for seat in self.seats:

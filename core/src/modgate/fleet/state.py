@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from modgate.api.vitals import Load, Signals
 from modgate.fleet.expected import Expected
 from modgate.fleet.health import Health
 from modgate.fleet.slots import Slots
@@ -53,6 +54,18 @@ class FleetState:
     def health_of(self, identity: str) -> Health:
         """An engine's health."""
         return self.health.setdefault(identity, Health())
+
+    def heed(
+        self, identity: str, reading: Load | Signals | bool, now: float, every_s: float
+    ) -> None:
+        """What an engine said of its load, or its health path of it: once a reading, not a call."""
+        health, slots = self.health.get(identity), self.slots.get(identity)
+        if health is None or slots is None:
+            return
+        if isinstance(reading, Load):
+            health.heard(reading, slots.taken + slots.elsewhere, now, every_s)
+        elif isinstance(reading, bool):
+            health.probed(reading, now, every_s)
 
     def standing_of(self, identity: str, name: str) -> Standing:
         """How an engine stands for the model that it calls so."""

@@ -23,7 +23,7 @@ from modgate.errors import ConfigError, GatewayError, PluginError, plain
 from modgate.http.ingress import client_address
 from modgate.http.surfaces import error_headers
 from modgate.ledger.shipper import Shipper
-from modgate.server.standings import models_of, state_of
+from modgate.server.standings import gone, models_of, state_of
 from modgate.server.tenancy_pages import TenancyPages, actor_of, shape_of
 from modgate.state import State
 
@@ -150,11 +150,11 @@ class Admin:
                     "taken": slots.taken if slots else 0,
                     "draining": backend.draining,
                     "telemetry": _telemetry(self._state, backend),
-                    "state": state_of(self._state.fleet, backend, now),
+                    "state": state_of(self._state, backend, now),
                     "models": models_of(self._state.fleet, backend, now),
                 }
             )
-        return _json({"backends": rows})
+        return _json({"backends": rows, "gone": gone(self._state, fleet.backends.values())})
 
     async def _reloaded(self, _: web.BaseRequest, caller: Caller) -> web.StreamResponse:
         try:

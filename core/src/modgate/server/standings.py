@@ -1,6 +1,11 @@
-"""How backends stand, for people: their state, their times, and what they keep of promises."""
+"""How backends stand, for people: their state, their times, and what they keep of promises.
+
+Source: algorithms.md 7 (states).
+"""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 from modgate.api.json import Json
 from modgate.api.select import Backend
@@ -8,13 +13,40 @@ from modgate.fleet.kept import Kept
 from modgate.fleet.quantiles import Quantiles
 from modgate.fleet.standing import Standing
 from modgate.fleet.state import FleetState
+from modgate.state import State
 
 SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+STATES = ("unknown", "probation", "healthy", "degraded", "ejected", "saturated", "draining")
+GONE = "gone"
 
 
-def state_of(fleet: FleetState, backend: Backend, now: float) -> str:
-    """In a word."""
-    return fleet.health_of(backend.identity).state(now)
+def state_of(state: State, backend: Backend, now: float) -> str:
+    """In a word.
+
+    A model's only backend is not judged by its calls, so it is what its health path says.
+    """
+    if backend.draining:
+        return "draining"
+    health = state.fleet.health_of(backend.identity)
+    word = health.state(now)
+    if word in ("ejected", "saturated"):
+        return word
+    names = backend.serves.values()
+    out = any(state.fleet.standing_of(backend.identity, name).out for name in names)
+    well = state.vitals(backend).well
+    if out or health.said.full or well is False:
+        return "degraded"
+    return "healthy" if word == "unknown" and well else word
+
+
+def gone(state: State, named: Iterable[Backend]) -> Json:
+    """Engines that are named no more and not yet forgotten, and what they still have in hand."""
+    identities = {backend.identity for backend in named}
+    return [
+        {"engine": identity, "taken": slots.taken, "state": GONE}
+        for identity, slots in state.fleet.slots.items()
+        if identity not in identities
+    ]
 
 
 def models_of(fleet: FleetState, backend: Backend, now: float) -> Json:

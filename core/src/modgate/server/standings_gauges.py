@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from modgate.fleet.standing import Standing
-from modgate.server.standings import state_of
+from modgate.server.standings import STATES, state_of
 from modgate.state import State
 
 P95 = (0.95,)
@@ -19,6 +19,13 @@ def register_standings(state: State) -> None:
         "1 while a backend is ejected or saturated",
         lambda: _left_out(state),
         "backend",
+    )
+    registry.gauge(
+        "modgate_backend_state",
+        "1 for the state that a backend is in, 0 for the others",
+        lambda: _states(state),
+        "backend",
+        "state",
     )
     registry.gauge(
         "modgate_backend_p95_seconds",
@@ -49,9 +56,18 @@ def register_standings(state: State) -> None:
 def _left_out(state: State) -> dict[tuple[str, ...], float]:
     now = state.clock.now()
     return {
-        (backend.name,): float(state_of(state.fleet, backend, now) in ("ejected", "saturated"))
+        (backend.name,): float(state_of(state, backend, now) in ("ejected", "saturated"))
         for backend in state.gateway().fleet.backends.values()
     }
+
+
+def _states(state: State) -> dict[tuple[str, ...], float]:
+    now = state.clock.now()
+    found: dict[tuple[str, ...], float] = {}
+    for backend in state.gateway().fleet.backends.values():
+        word = state_of(state, backend, now)
+        found |= {(backend.name, each): float(each == word) for each in STATES}
+    return found
 
 
 def _standings(state: State) -> Iterator[tuple[str, str, Standing]]:

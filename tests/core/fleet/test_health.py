@@ -1,0 +1,195 @@
+"""Whose fault counts, how long an engine is left alone, and how it comes back."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from modgate.api.select import Backend
+from modgate.api.vitals import Load
+from modgate.errors import GatewayError, Overloaded, Refused, Unreached, UpstreamFailed
+from modgate.fleet.fleet import Fleet
+from modgate.fleet.health import Health
+from modgate.fleet.lease import Ended
+from modgate.fleet.pick import Wanted
+from modgate.fleet.state import FleetState
+
+STORM = 1000
+
+
+class World:
+    """A pool of engines, and a clock that stands still until it is moved."""
+
+    def __init__(self, size: int) -> None:
+        self.now = 1000.0
+        self.state = FleetState()
+        backends = [
+            Backend(name=f"b{at}", family="home", url=f"http://b{at}", serves={"m": "e"}, slots=4)
+            for at in range(size)
+        ]
+        self.fleet = Fleet(
+            backends, self.state, groups={}, rng=random.Random(1), now=lambda: self.now
+        )
+
+    def call(self, name: str, error: GatewayError | None, ended: Ended = "failed") -> None:
+        """A call at this backend that ends so."""
+        others = frozenset(self.fleet.backends) - {name}
+        lease = self.fleet.at_once("m", Wanted(work=1.0, tried=others))
+        assert lease is not None
+        assert lease.backend.name == name
+        lease.give_back("ok" if error is None else ended, error)
+
+    def word(self, name: str) -> str:
+        return self.state.health_of(f"http://{name}").state(self.now)
+
+
+def broken() -> GatewayError:
+    return UpstreamFailed("the engine answered with status 500")
+
+
+def test_a_storm_of_a_thousand_bad_requests_ejects_nobody() -> None:
+    world = World(2)
+    for _ in range(STORM):
+        world.call("b0", Refused("messages", "invalid_value", "no"), "refused")
+
+    health = world.state.health_of("http://b0")
+    assert health.errors.seen == 0
+    assert world.word("b0") == "unknown"
+
+
+def test_five_failures_eject_and_a_pool_keeps_half_of_its_engines() -> None:
+    world = World(4)
+    for name in ("b0", "b1", "b2"):
+        for _ in range(5):
+            world.call(name, broken())
+
+    assert [world.word(f"b{at}") for at in range(4)] == [
+        *("ejected", "ejected", "probation", "unknown")
+    ]
+
+
+def test_where_nobody_listens_all_may_be_left_out() -> None:
+    world = World(2)
+    for name in ("b0", "b1"):
+        for _ in range(5):
+            world.call(name, Unreached("no connection to the engine"))
+
+    assert [world.word(name) for name in ("b0", "b1")] == ["ejected", "ejected"]
+
+
+def test_who_says_429_is_left_alone_for_so_long_and_blamed_for_nothing() -> None:
+    world = World(2)
+    full = Overloaded("full")
+    full.retry_after_s = 3.0
+    world.call("b0", full)
+    assert world.word("b0") == "saturated"
+    world.now += 3.1
+
+    assert world.word("b0") == "unknown"
+
+
+def test_an_engine_comes_back_through_probation_with_a_slow_start() -> None:
+    world = World(2)
+    for _ in range(5):
+        world.call("b0", broken())
+    health = world.state.health_of("http://b0")
+    world.now = health.until
+    caps = [health.cap]
+    for _ in range(20):
+        world.call("b0", None)
+        caps.append(health.cap)
+
+    assert caps[0] == 1
+    assert set(caps[1:10]) == {4}
+    assert set(caps[10:20]) == {8}
+    assert (caps[20], world.word("b0")) == (None, "healthy")
+
+
+def ejected(refused: bool, *probes: bool) -> Health:
+    """At 100, after these probes, each five seconds."""
+    health = Health()
+    for number, well in enumerate(probes):
+        health.probed(well, 100.0 - 5 * (len(probes) - number), 5.0)
+    health.failed(100.0, refused=refused)
+    health.eject(100.0, lambda: 0.5)
+    return health
+
+
+def test_two_of_three_good_probes_end_the_ejection_of_an_engine_that_was_gone() -> None:
+    for health in (ejected(True, True, True), ejected(False, True, False)):
+        health.probed(False, 105.0, 5.0)
+        health.probed(True, 110.0, 5.0)
+        assert health.state(110.0) == "ejected"
+        health.probed(True, 115.0, 5.0)
+
+        assert (health.state(115.0), health.cap) == ("probation", 1)
+
+
+def test_good_probes_of_an_engine_that_fails_its_calls_prove_nothing() -> None:
+    health = ejected(False, True, True, True)
+    for number in range(5):
+        health.probed(True, 105.0 + 5 * number, 5.0)
+
+    assert health.state(129.0) == "ejected"
+
+
+def test_bad_probes_eject_nobody_but_bear_out_the_first_call_that_fails() -> None:
+    health = Health()
+    for number in range(9):
+        health.probed(False, 5.0 * number, 5.0)
+    assert health.until < 0
+    assert Health().failed(41.0, refused=False) is False
+    assert health.failed(41.0, refused=False)
+
+    stale = Health()
+    stale.probed(False, 0.0, 5.0)
+    stale.probed(False, 5.0, 5.0)
+    assert not stale.failed(31.0, refused=False)
+
+
+@pytest.mark.parametrize(
+    ("use", "age_s", "full"),
+    [(0.89, 0.0, False), (0.95, 2.0, True), (1.0, 2.2, True), (1.0, 2.6, False), (1.0, 9.0, False)],
+)
+def test_a_full_cache_is_heeded_for_as_long_as_it_may_be_believed(
+    use: float, age_s: float, full: bool
+) -> None:
+    health = Health()
+    health.heard(Load(kv_use=use), 0, 10.0, 1.0)
+    health.fade(10.0 + age_s)
+
+    assert health.said.full is full
+
+
+def test_calls_that_wait_count_where_they_are_not_all_ours_and_from_the_second_look_on() -> None:
+    health = Health()
+    health.heard(Load(running=8, waiting=6), 3, 0.0, 1.0)
+    assert health.said.waiting == 0  # calls come and go while a page is on its way
+    health.heard(Load(running=8, waiting=6), 3, 1.0, 1.0)
+    assert health.said.waiting == 6
+    health.heard(Load(running=8, waiting=6), 14, 2.0, 1.0)
+    assert health.said.waiting == 0
+    health.heard(Load(running=8), 0, 3.0, 1.0)
+
+    assert health.said.waiting == 0  # what is not said is unknown
+
+
+def test_waiting_calls_are_believed_less_and_less() -> None:
+    health = Health()
+    for now in (0.0, 1.0):
+        health.heard(Load(running=8, waiting=6), 0, now, 1.0)
+    found = []
+    for now in (3.0, 4.5, 6.0):
+        health.fade(now)
+        found.append(health.said.waiting)
+
+    assert found == [6.0, 3.0, 0.0]
+
+
+def test_what_is_said_by_an_engine_that_nobody_knows_is_passed_over() -> None:
+    state = FleetState()
+    state.heed("http://x", Load(waiting=3), 0.0, 1.0)
+    state.heed("http://x", False, 0.0, 1.0)
+
+    assert state.health == {}
