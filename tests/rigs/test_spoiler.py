@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 import pytest
+
 from rigs.spoiler import Kind, Spoiler, Spoils
 
 ASKED = b"POST / HTTP/1.1\r\n\r\n"
