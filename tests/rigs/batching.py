@@ -142,7 +142,7 @@ class Traffic:
         clients: Any = dict(zip(names, engines, strict=True))  # as far as dispatch looks at them
         self.state = FleetState()
         self.fleet = Fleet(backends, self.state, groups={}, waiting_at_most=waiting_at_most)
-        dispatch = Dispatch(
+        self.dispatch = Dispatch(
             fleet=self.fleet,
             goals=Goals({}, {}, {}),
             dialects={("embedding", "home"): dialect},
@@ -151,7 +151,7 @@ class Traffic:
             opened=lambda draft: None,
             prepare=_prepared,
         )
-        self.batcher = Batcher(dispatch)
+        self.batcher = Batcher(self.dispatch)
         self._made = 0
 
     def trip(
@@ -184,7 +184,7 @@ class Traffic:
             asked=MODEL,
             batch=self.batch,
         )
-        return Trip(order, self.batcher.open, self.fleet)
+        return Trip(order, self.batcher.open, self.dispatch)
 
     async def ask(self, *texts: str, tenant: str = "acme") -> tuple[list[list[float]], int]:
         """A request to its end: its vectors, and the tokens that it is told."""

@@ -4,7 +4,7 @@ No timer: a call that finds a free slot goes at once.  While none is free, calls
 that gets a slot takes along those of its key that wait too.  The merged trip belongs to nobody's
 request: it has a task of its own, which stops when every member has left.  A trip that an engine
 refuses goes again in halves, down to the member that spoilt it; one that an engine fails goes
-again as a whole, once, elsewhere.
+again as a whole, as a call that goes alone does.
 
 Source: algorithms.md 6.3 (natural batching); wire.md 6.3 (members keep their outcome and units).
 """
@@ -182,7 +182,7 @@ class _Trip:
             events = await self._whole(orders, lease)
         except GatewayError as error:
             if lease is not None:
-                return self._left_over(riders, error)
+                return await self._left_over(riders, error)
             _fail(riders, error)
             return ()
         finally:
@@ -193,16 +193,19 @@ class _Trip:
                 rider.share.set_result(event)
         return ()
 
-    def _left_over(self, riders: Sequence[_Rider], error: GatewayError) -> Sequence[list[_Rider]]:
-        """After a failed call: all of them once more elsewhere, their halves, or none."""
+    async def _left_over(
+        self, riders: Sequence[_Rider], error: GatewayError
+    ) -> Sequence[list[_Rider]]:
+        """After a failed call: all of them once more, their halves, or none."""
         orders = [rider.order for rider in riders]
-        if again(orders, error, self._dispatch.fleet):
+        if (pause := again(orders, error, self._dispatch)) is not None:
+            await asyncio.sleep(pause)
             return [list(riders)]
         if len(riders) == 1 or not _is_refused(error):
             _fail(riders, error)
             return ()
         for order in orders:
-            order.tries = 0  # a half is another call than the whole
+            order.tries, order.failures = 0, ()  # a half is another call than the whole
         middle = len(riders) // 2
         return [list(riders[:middle]), list(riders[middle:])]
 

@@ -35,6 +35,7 @@ from modgate.fleet.lease import Lease
 from modgate.fleet.pick import Wanted
 from modgate.goals import Goals
 from modgate.guard import Deadline
+from modgate.retry import EXTRA, Failure
 from modgate.stream import Stream
 from modgate.timeouts import Timeouts
 from modgate.upstream.client import Answer, Client
@@ -48,7 +49,7 @@ class Order:
     """One call of one request, with all that dispatch must know of both.
 
     `members`: of a merged call, the orders that share it, this one's own first.  `tries`: attempts
-    that went out, `tried`: backends that failed it.
+    that went out, `failures`: how they failed, `tried`: backends that failed it.
     """
 
     index: int
@@ -61,6 +62,7 @@ class Order:
     members: Sequence[Order] = ()
     tried: set[str] = field(default_factory=set)
     tries: int = 0
+    failures: Sequence[Failure] = ()
 
     @property
     def each(self) -> Sequence[Order]:
@@ -188,6 +190,21 @@ class Dispatch:
         phase = "total" if order.call.reply == "whole" else "first_byte"
         return self.timeouts.seconds(order.modality.name, phase, order.call.size)
 
+    def _attempt_s(self, order: Order) -> float:
+        """Of one attempt: what is left of the request may be for another engine."""
+        timeouts, name = self.timeouts, order.modality.name
+        if name not in timeouts.attempts or order.call.reply != "whole" or order.tries >= EXTRA:
+            return self._first_s(order)
+        if not self.fleet.has_other(order.model.name, order.wanted):
+            return self._first_s(order)
+        return timeouts.seconds(name, "attempt", order.call.size)
+
+    def needs_s(self, order: Order) -> float:
+        """What an engine that did not fail this call will most likely take for it."""
+        wanted = order.wanted
+        self._promise(order, wanted)
+        return self.fleet.soonest_s(order.model.name, wanted)
+
     async def send(self, order: Order, lease: Lease) -> Stream:
         """Send the call to the leased backend; the reply's head was good when this returns."""
         backend, orders = lease.backend, order.each
@@ -198,10 +215,12 @@ class Dispatch:
             _note(orders)
         deadline = Deadline(_no_answer)
         # Of a merged call it is the shortest of its members': nobody waits longer than alone.
-        deadline.set(deadline.now() + min([self._first_s(each) for each in orders]))
+        deadline.set(deadline.now() + min([self._attempt_s(each) for each in orders]))
         try:
             for each in orders:
                 each.tries += 1
+                if each.tries == 1:
+                    self.fleet.state.retries_of(order.model.name).earn()
                 guard_residency(backend, each.draft.caller)
             dialect = self._dialect(order, backend)
             with deadline:
@@ -231,7 +250,7 @@ class Dispatch:
         self, order: Order, backend: Backend, dialect: Dialect, tries: Sequence[Try]
     ) -> Answer:
         outgoing = _encoded(order, dialect)
-        headers = {**outgoing.headers, **order.draft.forwarded(tries[0])}
+        headers = {**outgoing.headers, **order.draft.forwarded(tries[0], order.each[0].tries)}
         if backend.key is not None:
             headers["Authorization"] = f"Bearer {backend.key.reveal()}"
         elif backend.sign and self._sign is not None:

@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import inf
 
 from modgate.api.auth import Caller
 from modgate.api.plan import ReplyKind
@@ -27,6 +28,7 @@ from modgate.observe.tracing import Trace
 
 NOBODY = Caller(tenant="", key_id="")
 ATTEMPTS_AT_MOST = 4096
+ATTEMPT = "x-modgate-attempt"
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -93,7 +95,10 @@ class Try:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Draft:
-    """One request's receipt in the making; filled from ingress to settle by whoever knows."""
+    """One request's receipt in the making; filled from ingress to settle by whoever knows.
+
+    `heard`: the request's headers.  `due_s`: its own end, in seconds since it began.
+    """
 
     request_id: str
     trace: Trace
@@ -101,6 +106,8 @@ class Draft:
     began: float
     wall: float
     entropy: Callable[[int], bytes] = os.urandom
+    heard: Mapping[str, str] = field(default_factory=dict)
+    due_s: float = inf
     method: str = ""
     route: str = ""
     caller: Caller = NOBODY
@@ -163,12 +170,27 @@ class Draft:
         """A call was relayed to its end; its attempts stay in the receipt."""
         self._last.pop(index, None)
 
-    def forwarded(self, attempt: Try) -> dict[str, str]:
-        """The headers that go to an engine with every call (wire.md appendix C)."""
+    @property
+    def left_s(self) -> float:
+        """Seconds until the request's own end."""
+        return self.due_s - self.elapsed()
+
+    @property
+    def inner(self) -> bool:
+        """Whether another gateway asks, and tries again by itself."""
+        count = self.heard.get(ATTEMPT, "")
+        return count.isdecimal() and int(count[:9]) > 0
+
+    def forwarded(self, attempt: Try, number: int) -> dict[str, str]:
+        """The headers that go to an engine with every call (wire.md appendix C).
+
+        `number`: of the attempt, from 1: a gateway that is called tries nothing again.
+        """
         headers = {
             "Accept-Encoding": "identity",
             "User-Agent": "modgate",
             "x-request-id": self.request_id,
+            ATTEMPT: str(number),
             "traceparent": self.trace.header(attempt.span),
         }
         if self.trace.state:

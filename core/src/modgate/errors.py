@@ -37,8 +37,7 @@
     Unsupported                     a dialect cannot say this call; shape must do without
     ConfigError, PluginError        start-up and reload only
 
-Retryable is meant for the client: the same request may succeed later.  Charged: whether units can
-be billed.
+Retryable: the same request of the client may succeed later.  Charged: units can be billed.
 """
 
 from __future__ import annotations
@@ -280,14 +279,10 @@ class LedgerUnavailable(Unavailable):
     """The usage ledger takes no frame: what cannot be billed is not begun."""
 
     code = "ledger_unavailable"
-    retry_after_s = 5.0
 
 
 class EngineMissing(Unavailable):
-    """A local engine whose runtime or model is not installed.
-
-    The message holds the lines to run.
-    """
+    """A local engine whose runtime or model is not installed; the message says what to run."""
 
     code = "engine_missing"
     retry_after_s = 120.0
@@ -339,6 +334,10 @@ class UpstreamTimedOut(Upstream):
 
     code = "upstream_timeout"
     status = 504
+
+
+class ConnectTimedOut(UpstreamTimedOut):
+    """Nobody took the connection in time: nothing of the call was sent."""
 
 
 class PluginFault(GatewayError):

@@ -78,6 +78,7 @@ class Exchange:
             began=self._clock.now(),
             wall=self._clock.wall(),
             method=request.method,
+            heard=request.headers,
         )
         self._guard = Deadline(_too_long)
         self._began = self._guard.now()
@@ -247,7 +248,8 @@ class Exchange:
         seconds = self._gateway.timeouts.seconds(self._resolved.modality.name, phase, size)
         if self._asked_s is None:
             self._asked_s = asked_seconds(self._request.headers)
-        self._guard.set(self._began + min(seconds, self._asked_s))
+        self.draft.due_s = seconds = min(seconds, self._asked_s)
+        self._guard.set(self._began + seconds)
 
     async def _shape(self, resolved: Resolved, route: Route, body: Body) -> Plan:
         began = self.draft.elapsed()
@@ -345,7 +347,7 @@ class Exchange:
             asked=asked,
             batch=resolved.endpoint.batch if call.model is None else None,
         )
-        return Trip(order, gateway.batcher.open, gateway.fleet)
+        return Trip(order, gateway.batcher.open, gateway.dispatch)
 
     async def _go(self, plan: Plan) -> None:
         self.draft.stream = plan.relay.head.kind != "whole"

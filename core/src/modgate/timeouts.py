@@ -16,7 +16,8 @@ TICK_LEAST_S = 0.02
 class Timeouts:
     """When the gateway gives up.  `deadlines`: modality -> phase -> affine seconds.
 
-    `tick_s`: how often a reply is looked at, so that none of it is late.
+    `attempts`: modalities that have one for an attempt, too.  `tick_s`: how often a reply is looked
+    at, so that none of it is late.
     """
 
     connect_s: float = 5.0
@@ -26,9 +27,12 @@ class Timeouts:
     body_idle_s: float = 30.0
     reply_bytes: int = 64 << 20
     deadlines: Mapping[str, Mapping[str, Target]] = field(default_factory=dict)
+    attempts: frozenset[str] = field(init=False, default=frozenset())
     tick_s: float = field(init=False, default=TOUCH_S)
 
     def __post_init__(self) -> None:
+        attempts = frozenset(name for name, each in self.deadlines.items() if "attempt" in each)
+        object.__setattr__(self, "attempts", attempts)
         least = min(self.keep_alive_s, self.client_stalled_s)
         if least < TOUCH_S:
             object.__setattr__(self, "tick_s", max(TICK_LEAST_S, least / 2))

@@ -1,28 +1,23 @@
 """One call with its attempts.
 
-Tried once more, elsewhere if possible, until its first event was fed.
+Tried once more, elsewhere if possible, until its first event was fed.  Whether it is, `retry.py`
+says; that there are no more of that than the pool can bear, its budget does.
 """
 
 from __future__ import annotations
 
+import asyncio
+import random
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from modgate.api.relay import Event, Outcome, State
-from modgate.dispatch import Order, state_of
-from modgate.errors import (
-    GatewayError,
-    ModelLoading,
-    Overloaded,
-    PluginFault,
-    Unsupported,
-    Upstream,
-    UpstreamTimedOut,
-)
-from modgate.fleet.fleet import Fleet
+from modgate.dispatch import Dispatch, Order, state_of
+from modgate.errors import GatewayError, PluginFault, Unsupported, Upstream
+from modgate.retry import failure_of, pause_s
 from modgate.stream import Push
 
-TRIES = 2
+EXHAUSTED = "retry_budget_exhausted"
 
 
 class Readable(Protocol):
@@ -45,7 +40,7 @@ Opener = Callable[[Order], Awaitable[Readable]]
 
 
 class Trip:
-    """One call on its way, over at most two attempts.
+    """One call on its way, over one attempt or more.
 
     `fed`: set by the run once an event went to the relay; from then on there is no retry.
     `restarted` is called when an attempt is given up, so that a lane is emptied.
@@ -53,10 +48,9 @@ class Trip:
 
     __slots__ = (
         "_began_s",
-        "_fleet",
+        "_dispatch",
         "_open",
         "_stream",
-        "_tries",
         "error",
         "fed",
         "order",
@@ -64,13 +58,12 @@ class Trip:
         "state",
     )
 
-    def __init__(self, order: Order, opener: Opener, fleet: Fleet) -> None:
+    def __init__(self, order: Order, opener: Opener, dispatch: Dispatch) -> None:
         self.order = order
         self._open = opener
-        self._fleet = fleet
+        self._dispatch = dispatch
         self.restarted: Callable[[], None] = _nothing
         self._stream: Readable | None = None
-        self._tries = 0
         self._began_s = order.draft.elapsed()
         self.fed = False
         self.state: State = "pending"
@@ -85,8 +78,7 @@ class Trip:
                 self.state = "refused"
                 raise
             except GatewayError as error:
-                if not self._again(error):
-                    raise
+                await self._again(error)
             except Exception as error:
                 fault = _fault(error)
                 self._failed(fault)
@@ -99,7 +91,6 @@ class Trip:
     async def _opened(self) -> Readable:
         if self.error is not None:
             raise self.error  # spoilt meanwhile: nothing is opened for it again
-        self._tries += 1
         self._stream = await self._open(self.order)
         return self._stream
 
@@ -123,14 +114,16 @@ class Trip:
             self._stream.close(state_of(error), error)
             self._stream = None
 
-    def _again(self, error: GatewayError) -> bool:
-        """Whether the call is tried once more: never once it was fed."""
+    async def _again(self, error: GatewayError) -> None:
+        """The call may be tried once more, as never once it was fed; else raises the error."""
         self._give_up(error)
-        if self.fed or self._tries >= TRIES or not again([self.order], error, self._fleet):
+        pause = None if self.fed else again([self.order], error, self._dispatch)
+        if pause is None:
             self._failed(error)
-            return False
+            raise error
         self.restarted()
-        return True
+        if pause:
+            await asyncio.sleep(pause)
 
     def _failed(self, error: GatewayError) -> None:
         self._give_up(error)
@@ -163,21 +156,37 @@ class Trip:
         )
 
 
-def again(orders: Sequence[Order], error: GatewayError, fleet: Fleet) -> bool:
-    """Whether what these orders shared is tried once more: never on a 4xx, nor when time is up.
+def again(orders: Sequence[Order], error: GatewayError, dispatch: Dispatch) -> float | None:
+    """Seconds until what these orders shared is tried once more; None = it failed for good.
 
-    Where it failed is written into them.  Source: algorithms.md 5.1.
+    Where it failed, and how, is written into them.  A gateway that another one calls leaves it to
+    that one.
     """
     first = orders[0]
     last = first.draft.last_try(first.index)
-    if first.tries >= TRIES or last is None or isinstance(error, UpstreamTimedOut):
-        return False
-    if not isinstance(error, Upstream | Overloaded | ModelLoading):
-        return False
+    if last is None or first.tries == len(first.failures):
+        return None  # nothing went out since: it waited in vain, or this was asked before
+    failure = failure_of(error, last.status)
     for order in orders:
-        order.tried.add(last.backend)
-    unheard = last.status is None and isinstance(error, Upstream)
-    return unheard or fleet.has_other(first.model.name, first.wanted)
+        order.failures = (*order.failures, failure)
+        if failure != "final":
+            order.tried.add(last.backend)
+    if failure == "final" or any(order.draft.inner for order in orders):
+        return None
+    pause = pause_s(
+        first.failures,
+        other=dispatch.fleet.has_other(first.model.name, first.wanted),
+        left_s=min(order.draft.left_s for order in orders),
+        needs_s=dispatch.needs_s(first) if failure == "late" else 0.0,
+        lot=random.random,
+    )
+    if pause is None or failure == "unreached":
+        return pause  # of that no engine has had any work
+    if dispatch.fleet.may_retry(first.model.name):
+        return pause
+    for order in orders:
+        order.draft.notes[EXHAUSTED] = first.model.name
+    return None
 
 
 def _fault(error: Exception) -> GatewayError:

@@ -35,6 +35,7 @@ from modgate.errors import ConfigError, Problem
 from modgate.units import UnitTable
 
 Deadlines = Mapping[str, Mapping[str, Target]]
+DEADLINES = ("first_byte", "total", "attempt")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -262,8 +263,8 @@ class Linker:
                 continue
             for phase, text in value.items():
                 path = ("timeouts", name, phase)
-                if phase not in ("first_byte", "total"):
-                    self._wrong(path, "unknown phase; known: first_byte, total")
+                if phase not in DEADLINES:
+                    self._wrong(path, f"unknown phase; known: {', '.join(DEADLINES)}")
                     continue
                 if (parsed := self._parsed(path, text)) is not None:
                     found[name][phase] = self._target(path, parsed, modality)

@@ -87,6 +87,9 @@ class Deadlines(Section):
 
     first_byte: TargetText | None = Field(None, description="until the first event of a stream")
     total: TargetText | None = Field(None, description="until the whole reply has come")
+    attempt: TargetText | None = Field(
+        None, description="of a whole reply, until another engine is asked for it"
+    )
 
 
 class TimeoutsSection(BaseModel):

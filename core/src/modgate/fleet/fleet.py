@@ -16,7 +16,14 @@ from itertools import islice
 from time import monotonic
 
 from modgate.api.select import Backend
-from modgate.errors import GatewayError, NoBackend, Overloaded, Unreached, Upstream
+from modgate.errors import (
+    GatewayError,
+    ModelLoading,
+    NoBackend,
+    Overloaded,
+    Unreached,
+    Upstream,
+)
 from modgate.fleet.lease import Ended, Lease
 from modgate.fleet.lots import Lots
 from modgate.fleet.pick import FITS, Wanted, candidates, drain_s
@@ -142,6 +149,18 @@ class Fleet:
         pool = self.pools.get(model)
         seats = candidates(pool.seats, wanted) if pool is not None else ()
         return any(seat.backend not in wanted.tried for seat in seats)
+
+    def may_retry(self, model: str) -> bool:
+        """Take one of the retries that the pool has left; False = it has none."""
+        return self.state.retries_of(model).spend(self.now())
+
+    def soonest_s(self, model: str, wanted: Wanted) -> float:
+        """The least time that is predicted of a backend that may take this call."""
+        pool = self.pools.get(model)
+        seats = candidates(pool.seats, wanted) if pool is not None else ()
+        if not seats or wanted.terms is None:
+            return 0.0
+        return min(drain_s(seats, wanted.work, wanted.terms))
 
     def _take(self, model: str, seats: Sequence[Seat], wanted: Wanted) -> Lease | None:
         """The slot of these that is best for this call now; None = none is free."""
@@ -275,7 +294,7 @@ class Fleet:
                 due = health.failed(now, refused=refused)
                 if due and (refused or self._may_eject(seat, now)):
                     health.eject(now, self._rng.random)
-            case Overloaded() if error.retry_after_s is not None:
+            case Overloaded() | ModelLoading() if error.retry_after_s is not None:
                 health.saturated(now, error.retry_after_s)
             case _:
                 pass

@@ -68,6 +68,11 @@ class Health:
         self._ejected = False
         self._left_at = 0.0
 
+    @property
+    def failing(self) -> bool:
+        """Whether the last call that tells failed."""
+        return self._row > 0
+
     def succeeded(self, now: float) -> None:
         """A call was answered."""
         self.errors.add(now, 1, 0)

@@ -74,7 +74,10 @@ def allowed(seat: Seat, wanted: Wanted) -> bool:
 
 
 def candidates(pool: Sequence[Seat], wanted: Wanted) -> Sequence[Seat]:
-    """The seats that may ever take this call; those that failed it only when no other is left."""
+    """The seats that may ever take this call; those that failed it only when no other is left.
+
+    A call that failed goes to an engine of which nobody knows the like, if there is one.
+    """
     if wanted.regions is None and not wanted.requires:  # same result without this
         fit = pool
     else:
@@ -82,7 +85,8 @@ def candidates(pool: Sequence[Seat], wanted: Wanted) -> Sequence[Seat]:
     if not wanted.tried:
         return fit
     fresh = [seat for seat in fit if seat.backend not in wanted.tried]
-    return fresh or fit
+    sound = [seat for seat in fresh if not seat.health.failing]
+    return sound or fresh or fit
 
 
 def pick(

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 from modgate.api.vitals import Load, Signals
 from modgate.fleet.expected import Expected
 from modgate.fleet.health import Health
+from modgate.fleet.retries import Retries
 from modgate.fleet.slots import Slots
 from modgate.fleet.standing import Standing
 
 if TYPE_CHECKING:
     from modgate.fleet.fleet import Waiter
 
-EXPECTED_AT_MOST = 10_000
+MODELS_AT_MOST = 10_000
 
 
 @dataclass(slots=True)
@@ -24,7 +25,7 @@ class FleetState:
     """Slots and health by engine identity, standings by that and the engine's model name.
 
     `expected`: by model, what calls were seen to take.  `groups`: slots that several engines share,
-    by name.  `waiting`: by model.
+    by name.  `waiting`, `retries`: by model.
     """
 
     slots: dict[str, Slots] = field(default_factory=dict)
@@ -33,6 +34,7 @@ class FleetState:
     expected: dict[str, Expected] = field(default_factory=dict)
     groups: dict[str, Slots] = field(default_factory=dict)
     waiting: dict[str, deque[Waiter]] = field(default_factory=dict)
+    retries: dict[str, Retries] = field(default_factory=dict)
 
     @property
     def queued(self) -> int:
@@ -71,11 +73,20 @@ class FleetState:
         """How an engine stands for the model that it calls so."""
         return self.standings.setdefault((identity, name), Standing())
 
+    def retries_of(self, model: str) -> Retries:
+        """How many calls of a model may be tried once more."""
+        found = self.retries.get(model)
+        if found is None:
+            while len(self.retries) >= MODELS_AT_MOST:
+                del self.retries[next(iter(self.retries))]
+            found = self.retries[model] = Retries()
+        return found
+
     def learn(self, model: str, used: Mapping[str, int]) -> None:
         """A call of this model took so much of what is learned."""
         expected = self.expected.get(model)
         if expected is None:
-            while len(self.expected) >= EXPECTED_AT_MOST:
+            while len(self.expected) >= MODELS_AT_MOST:
                 del self.expected[next(iter(self.expected))]
             expected = self.expected[model] = Expected()
         expected.learn(used)

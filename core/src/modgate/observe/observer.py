@@ -15,6 +15,7 @@ from modgate.observe.recorder import Recorder
 requests = logging.getLogger("modgate.request")
 log = logging.getLogger(__name__)
 
+TOLD = ("would_refuse", "replay_of", "retry_budget_exhausted")
 LAG_EVERY_S = 0.5
 CLOSE_S = 5.0
 LAG_BOUNDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0)
@@ -100,9 +101,8 @@ def line_of(receipt: Receipt) -> JsonObject:
         line["client"] = receipt.client
     if receipt.client_request_id:
         line["client_request_id"] = receipt.client_request_id
-    for note in ("would_refuse", "replay_of"):
-        if receipt.notes.get(note):
-            line[note] = receipt.notes[note]
+    if receipt.notes:
+        line |= {note: receipt.notes[note] for note in TOLD if receipt.notes.get(note)}
     if receipt.rulings:
         line["policies"] = [ruling.plain() for ruling in receipt.rulings]
     return line

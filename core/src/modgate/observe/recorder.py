@@ -36,6 +36,11 @@ class Recorder:
         self._would_refuse = registry.counter(
             "modgate_would_refuse_total", "requests that a limit in shadow refuses", "tenant"
         )
+        self._exhausted = registry.counter(
+            "modgate_retry_budget_exhausted_total",
+            "requests that were not tried again because too many were",
+            "model",
+        )
         self._decisions = registry.counter(
             "modgate_policy_decisions_total",
             "decisions of policies; in shadow nothing came of them",
@@ -87,8 +92,8 @@ class Recorder:
         self._bill(tenant, receipt.units)
         if receipt.error and receipt.status in (400, 401, 403, 404, 413, 415, 429):
             self._refusals.add((tenant, receipt.error))
-        if receipt.notes.get("would_refuse"):
-            self._would_refuse.add((tenant,))
+        if receipt.notes:
+            self._note(tenant, receipt.notes)
         if receipt.modality:
             self._duration.add((model,), receipt.duration_s)
         for step in receipt.steps:
@@ -98,6 +103,12 @@ class Recorder:
             self._attempt(attempt)
         for ruling in receipt.rulings:
             self._ruling(ruling)
+
+    def _note(self, tenant: str, notes: Mapping[str, str]) -> None:
+        if notes.get("would_refuse"):
+            self._would_refuse.add((tenant,))
+        if (model := notes.get("retry_budget_exhausted")) is not None:
+            self._exhausted.add((model if model in self._models else OTHER,))
 
     def _ruling(self, ruling: Ruling) -> None:
         shadow = "true" if ruling.shadow else "false"

@@ -11,7 +11,7 @@ from ssl import SSLContext, create_default_context
 
 from yarl import URL
 
-from modgate.errors import Unreached, UpstreamTimedOut
+from modgate.errors import ConnectTimedOut, Unreached
 from modgate.upstream.connection import Connection
 from modgate.upstream.names import Resolve
 
@@ -47,7 +47,7 @@ class Dialer:
         self._looking: asyncio.Task[None] | None = None
 
     async def dial(self, connection: Connection) -> None:
-        """Connect it; UpstreamTimedOut or Unreached when that is not to be."""
+        """Connect it; ConnectTimedOut or Unreached when that is not to be."""
         try:
             async with asyncio.timeout(self._connect_s):
                 await self._connect(connection)
@@ -55,7 +55,7 @@ class Dialer:
                 raise OSError("closed at once")
         except TimeoutError as error:
             connection.abort()
-            raise UpstreamTimedOut("no connection to the engine within the deadline") from error
+            raise ConnectTimedOut("no connection to the engine within the deadline") from error
         except OSError as error:
             connection.abort()
             raise Unreached("no connection to the engine") from error

@@ -1,0 +1,81 @@
+"""Whether a call that failed is tried once more, and after how long: a table, pure.
+
+What an engine refuses (4xx) and what is ours is final.  Nothing is asked here about what was fed:
+from the first event on nobody asks.
+
+Source: algorithms.md 5.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from modgate.errors import (
+    BadReply,
+    ConnectTimedOut,
+    GatewayError,
+    ModelLoading,
+    Overloaded,
+    Unreached,
+    Upstream,
+    UpstreamTimedOut,
+)
+
+EXTRA = 2  # attempts beside the first
+BACK_OFF_S = 0.025  # before the same engine is asked again, doubled each time
+GATEWAYS = (502, 504)  # not the engine's own words: whatever stands before it lost it
+
+Failure = Literal[
+    "unreached",  # no connection: nothing was sent
+    "full",  # it says that it has no room now
+    "lost",  # sent, and no reply of its own came
+    "fault",  # its own failure, or a reply that is none: perhaps it is the call's fault
+    "late",  # nothing came in time
+    "final",
+]
+ONCE = ("lost", "fault", "late")  # a second failure of the kind is the caller's to know
+SAME = ("unreached", "lost")  # the same engine may be asked again, where there is no other
+
+
+def failure_of(error: GatewayError, status: int | None) -> Failure:
+    """The kind of a failed attempt; `status`: that its engine answered with, None = none came."""
+    match error:
+        case Unreached() | ConnectTimedOut():
+            return "unreached"
+        case UpstreamTimedOut():
+            return "late"
+        case Overloaded() | ModelLoading():
+            return "full"
+        case BadReply():
+            return "fault"
+        case Upstream():
+            return "lost" if status is None or status < 300 or status in GATEWAYS else "fault"
+        case _:
+            return "final"
+
+
+def pause_s(
+    failures: Sequence[Failure],
+    *,
+    other: bool,
+    left_s: float,
+    needs_s: float,
+    lot: Callable[[], float],
+) -> float | None:
+    """Seconds to wait before the next attempt; None = there is none.
+
+    `failures`: of this call, the newest last.  `other`: there is an engine that did not fail it.
+    `left_s`: until the request's end; `needs_s`: what another engine will most likely take.
+    """
+    newest = failures[-1]
+    if newest == "final" or len(failures) > EXTRA:
+        return None
+    if newest in ONCE and failures.count(newest) > 1:
+        return None
+    if other:
+        return 0.0 if left_s > (needs_s if newest == "late" else 0.0) else None
+    if newest not in SAME:
+        return None
+    seconds = BACK_OFF_S * 2 ** (len(failures) - 1) * lot()
+    return seconds if left_s > seconds else None

@@ -1,0 +1,102 @@
+"""Which failures are tried again, where, and after how long: the table of algorithms.md 5.1."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+
+from modgate.errors import (
+    BadReply,
+    ConnectTimedOut,
+    Draining,
+    Forbidden,
+    GatewayError,
+    LimitReached,
+    ModelLoading,
+    NoBackend,
+    Overloaded,
+    PluginFault,
+    Refused,
+    TooLarge,
+    Unreached,
+    UpstreamFailed,
+    UpstreamTimedOut,
+)
+from modgate.retry import BACK_OFF_S, EXTRA, Failure, failure_of, pause_s
+
+FAILURES: list[Failure] = ["unreached", "full", "lost", "fault", "late", "final"]
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "failure"),
+    [
+        (Unreached("x"), None, "unreached"),
+        (ConnectTimedOut("x"), None, "unreached"),
+        (Overloaded("x"), 429, "full"),
+        (Overloaded("x"), 503, "full"),
+        (ModelLoading("x"), 503, "full"),
+        (UpstreamFailed("reset, or an empty reply"), None, "lost"),
+        (UpstreamFailed("cut before its first event"), 200, "lost"),
+        (UpstreamFailed("x"), 502, "lost"),
+        (UpstreamFailed("x"), 504, "lost"),
+        (UpstreamFailed("x"), 500, "fault"),
+        (UpstreamFailed("not its model"), 404, "fault"),
+        (BadReply("x"), 200, "fault"),
+        (UpstreamTimedOut("x"), None, "late"),
+        (Refused(None, "invalid_value", "x"), 400, "final"),
+        (TooLarge("x"), 413, "final"),
+        *(
+            (error, None, "final")
+            for error in (
+                Forbidden("x"),
+                LimitReached("x", limit="l", unit="u", retry_after_s=1.0),
+                NoBackend("x"),
+                Draining("x"),
+                PluginFault("x"),
+            )
+        ),
+    ],
+)
+def test_a_failure_has_a_kind(error: GatewayError, status: int | None, failure: Failure) -> None:
+    assert failure_of(error, status) == failure
+
+
+def asked(*failures: Failure, other: bool = True, left_s: float = 60.0) -> float | None:
+    return pause_s(failures, other=other, left_s=left_s, needs_s=1.0, lot=lambda: 0.5)
+
+
+@pytest.mark.parametrize(
+    ("failures", "elsewhere", "same"),
+    [
+        (["unreached"], 0.0, BACK_OFF_S / 2),
+        (["unreached", "unreached"], 0.0, BACK_OFF_S),
+        (["full"], 0.0, None),
+        (["full", "full"], 0.0, None),
+        (["lost"], 0.0, BACK_OFF_S / 2),
+        (["lost", "lost"], None, None),
+        (["fault"], 0.0, None),
+        (["fault", "fault"], None, None),
+        (["late"], 0.0, None),
+        (["late", "late"], None, None),
+        (["final"], None, None),
+        (["unreached", "final"], None, None),
+        (["fault", "lost"], 0.0, BACK_OFF_S),
+    ],
+)
+def test_the_table(failures: list[Failure], elsewhere: float | None, same: float | None) -> None:
+    assert asked(*failures) == elsewhere
+    assert asked(*failures, other=False) == same
+
+
+def test_a_late_call_goes_elsewhere_only_if_there_is_time_for_it() -> None:
+    assert asked("late", left_s=1.1) == 0.0
+    assert asked("late", left_s=0.9) is None
+    assert asked("lost", left_s=0.9) == 0.0
+    assert asked("lost", left_s=-0.1) is None
+
+
+def test_no_call_has_more_than_two_attempts_beside_the_first() -> None:
+    for failures in product(FAILURES, repeat=EXTRA + 1):
+        for other in (True, False):
+            assert asked(*failures, other=other) is None
