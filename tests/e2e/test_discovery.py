@@ -4,87 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import re
-import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
 from types import ModuleType
-from urllib.parse import urlsplit
 
 import aiohttp
+import pytest
 from gateways import Running, start
-from rigs.cluster import ApiServer, Cluster, Object, endpoint, slice_of
+from rigs.cluster import ApiServer, Cluster, endpoint, slice_of
+from rigs.pods import SECTION, at, engine, gateway, kubernetes, names, post, until
+from rigs.virtual import Still
 
+from modgate.discover.reach import Reach
+from modgate.discover.slices import Slices
 from modgate.testing.backend import FakeBackend, Scripted
-
-VECTORS = b'{"object":"list","data":[{"object":"embedding","index":0,"embedding":[0.5]}],'
-VECTORS += b'"model":"e","usage":{"prompt_tokens":1,"total_tokens":1}}'
-ROUTABLE_S = 1.0
-PATH = "/v1/embeddings"
-
-
-async def engine(stack: AsyncExitStack, pause_s: float = 0.0) -> FakeBackend:
-    made = await stack.enter_async_context(FakeBackend())
-    made.answer(PATH, Scripted(reply=VECTORS, pause_s=pause_s))
-    return made
-
-
-def at(engine: FakeBackend, uid: str, **conditions: bool) -> Object:
-    """An endpoint slice of its own, for engines of one address have ports of their own."""
-    parts = urlsplit(engine.url)
-    assert parts.hostname is not None
-    assert parts.port is not None
-    return slice_of(uid, endpoint(parts.hostname, uid=uid, **conditions), port=parts.port)
-
-
-SECTION = """
-[[discover]]
-name = "pods"
-kind = "{kind}"
-serves = {{ vectors = "e" }}
-slots = 64
-"""
-
-
-@asynccontextmanager
-async def gateway(folder: Path, kind: str, keys: str) -> AsyncIterator[Running]:
-    more = SECTION.format(kind=kind) + keys
-    running = await start(folder, [], plugins=("embedding",), more=more)
-    try:
-        yield running
-    finally:
-        await running.app.close()
-
-
-def kubernetes(server: ApiServer, token: Path) -> str:
-    return (
-        f'service = "vllm"\nnamespace = "ml"\nport = "http"\napi = "{server.url}"\n'
-        f'token = "{token}"\n'
-    )
-
-
-async def post(running: Running) -> int:
-    body = {"model": "vectors", "input": "a"}
-    async with (
-        aiohttp.ClientSession() as session,
-        session.post(running.url + PATH, json=body, headers=running.headers) as reply,
-    ):
-        await reply.read()
-        return reply.status
-
-
-async def until(true: Callable[[], bool], within_s: float = ROUTABLE_S) -> float:
-    """Seconds until it is so."""
-    began = time.monotonic()
-    while not true():
-        assert time.monotonic() - began < within_s
-        await asyncio.sleep(0.01)
-    return time.monotonic() - began
-
-
-def names(running: Running) -> set[str]:
-    return {each.uid.partition(":")[2] for each in running.app.gateway.backends}
 
 
 async def served_by(running: Running, *engines: FakeBackend) -> list[int]:
@@ -156,6 +91,64 @@ async def test_while_the_api_server_is_away_calls_go_where_they_went(tmp_path: P
         assert await served_by(running, second) == [20]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+async def test_whatever_happened_between_it_and_the_api_server_the_set_is_that_of_the_list(
+    tmp_path: Path, seed: int
+) -> None:
+    dice = random.Random(seed)
+    token = tmp_path / "token"
+    token.write_text("one")
+    async with AsyncExitStack() as stack:
+        cluster = Cluster()
+        api = await stack.enter_async_context(ApiServer(cluster, "one"))
+        running = await stack.enter_async_context(
+            gateway(tmp_path, "kubernetes", kubernetes(api, token))
+        )
+        for _ in range(400):
+            await happens(dice, cluster, api)
+            await asyncio.sleep(dice.choice((0.0, 0.0, 0.002, 0.01)))
+        store = Slices(reach=Reach(), port="http")
+        store.replace(cluster.slices)
+        [source] = running.app.state.members.sources
+        await until(lambda: list(source.instances) == store.instances(), 20)
+        relists = api.lists
+
+        assert source.stale_s == 0
+        assert names(running) == {each.uid for each in store.instances()}
+        assert relists < 30  # of about 80 reasons
+
+
+async def happens(dice: random.Random, cluster: Cluster, api: ApiServer) -> None:
+    """Something of what happens in a cluster, and on the way to it."""
+    match dice.choice((*["put"] * 6, "delete", "end", "cut", "compact", "away")):
+        case "put":
+            pods = [
+                endpoint(
+                    f"10.0.0.{dice.randint(1, 9)}",
+                    uid=f"pod{dice.randint(1, 9)}",
+                    ready=dice.choice((True, True, False)),
+                    serving=dice.choice((None, True, False)),
+                    terminating=dice.choice((None, True, False)),
+                )
+                for _ in range(dice.randint(0, 4))
+            ]
+            cluster.put(slice_of(f"slice{dice.randint(1, 4)}", *pods))
+        case "delete":
+            cluster.delete(f"slice{dice.randint(1, 4)}")
+        case "end":
+            api.end()
+        case "cut":
+            api.cut()
+        case "compact":
+            cluster.compact()
+        case "away" if dice.random() < 0.2:
+            await api.__aexit__()
+            await asyncio.sleep(0.05)
+            await api.__aenter__()
+    api.change()
+
+
 async def test_a_file_is_read_when_it_changes_and_a_mistake_in_it_changes_nothing(
     tmp_path: Path,
 ) -> None:
@@ -197,6 +190,67 @@ async def test_a_reload_keeps_what_was_found_and_a_taken_out_discoverer_takes_it
         assert (backend.slots, backend.region) == (9, "eu")
         assert list(running.app.gateway.backends) == []
         assert running.app.state.members.sources == []
+
+
+async def test_what_is_known_of_a_pod_is_its_uids_whatever_its_address_and_outlives_a_relist(
+    tmp_path: Path,
+) -> None:
+    token = tmp_path / "token"
+    token.write_text("one")
+    async with AsyncExitStack() as stack:
+        cluster = Cluster()
+        api = await stack.enter_async_context(ApiServer(cluster, "one"))
+        first, second, third = [await engine(stack) for _ in range(3)]
+        cluster.put(at(first, "a"))
+        cluster.put(at(second, "b"))
+        running = await stack.enter_async_context(
+            gateway(tmp_path, "kubernetes", kubernetes(api, token))
+        )
+        await until(lambda: names(running) == {"a", "b"})
+        await served_by(running, first, second)
+        fleet = running.app.state.fleet
+        health, standing = dict(fleet.health), dict(fleet.standings)
+        cluster.put(at(third, "b"))  # while nobody can tell of it
+        cluster.compact()
+        api.cut()
+        await until(lambda: third.url in {each.url for each in running.app.gateway.backends}, 5)
+
+        assert all(await served_by(running, first, third))
+        assert second.calls
+        assert api.lists == 2
+        assert {*health} == {"pods:a", "pods:b"}
+        assert all(fleet.health[each] is health[each] for each in health)
+        assert all(fleet.standings[each] is standing[each] for each in standing)
+
+
+async def test_what_is_known_of_an_engine_that_went_is_kept_for_ten_minutes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Still()
+    monkeypatch.setattr("modgate.server.app.SystemClock", lambda: clock)
+    async with AsyncExitStack() as stack:
+        first = await engine(stack)
+        path = tmp_path / "backends.json"
+        here, gone = json.dumps([{"url": first.url}]), "[]"
+        path.write_text(here)
+        running = await stack.enter_async_context(gateway(tmp_path, "file", f'path = "{path}"\n'))
+        state, identity = running.app.state, f"pods:{first.url}"
+        await until(lambda: names(running) == {first.url})
+        known = state.fleet.health[identity]
+
+        async def after(seconds: float, text: str) -> bool:
+            """Whether it is known, so long after the list was this; as the gateway looks."""
+            path.write_text(text)
+            await until(lambda: len(names(running)) == (text is here), 2)
+            await state.prune(running.app.gateway.backends)
+            clock.at += seconds
+            await state.prune(running.app.gateway.backends)
+            return state.fleet.health.get(identity) is known
+
+        assert await after(599, gone)
+        assert await after(1, here)
+        assert await after(599, gone)
+        assert not await after(2, gone)
 
 
 async def metrics(running: Running) -> str:

@@ -124,6 +124,7 @@ class ApiServer:
         self.lists = self.watches = self.denied = 0
         self.url = ""
         self._changed = asyncio.Event()
+        self._round = 0
         self._open: list[web.Request] = []
         self._runner: web.AppRunner | None = None
         self._port = 0
@@ -151,6 +152,11 @@ class ApiServer:
         self._changed.set()
         self._changed = asyncio.Event()
 
+    def end(self) -> None:
+        """Every watch comes to its time: a bookmark, and its end."""
+        self._round += 1
+        self.change()
+
     def cut(self) -> None:
         """Break every watch off."""
         for request in list(self._open):
@@ -174,6 +180,7 @@ class ApiServer:
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         await response.prepare(request)
         self._open.append(request)
+        begun = self._round
         try:
             while True:
                 changed = self._changed
@@ -182,6 +189,9 @@ class ApiServer:
                     if event["type"] == "ERROR":
                         return response
                 version = max(version, self.cluster.version)
+                if self._round != begun:
+                    await response.write(json.dumps(self.cluster.bookmark()).encode() + b"\n")
+                    return response
                 await changed.wait()
         finally:
             self._open.remove(request)

@@ -32,6 +32,7 @@ from modgate.server.app import App
 from modgate.server.public import Public
 from modgate.stream import Stream
 from rigs.abroad import Engine, Files, Frontier, mark
+from rigs.virtual import Still
 
 REGIONS = ("eu", "us", "ap", "")
 MODELS = {"vectors": "embedding", "errands": "errands"}
@@ -129,19 +130,6 @@ class Wire(asyncio.Transport):
     def waits(self) -> bool:
         """Nobody hung up, and no reply came."""
         return self._open and not self._got
-
-
-class Still:
-    """A clock that stands still until it is moved."""
-
-    def __init__(self) -> None:
-        self.at = 1000.0
-
-    def now(self) -> float:
-        return self.at
-
-    def wall(self) -> float:
-        return 1.8e9 + self.at
 
 
 class Crossing:

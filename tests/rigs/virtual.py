@@ -1,4 +1,4 @@
-"""An event loop whose time passes only when nothing else can happen: the same run every time."""
+"""Time that passes only when a test lets it, or when nothing else can happen: the same each run."""
 
 from __future__ import annotations
 
@@ -44,3 +44,16 @@ def run(main: Coroutine[Any, Any, T]) -> T:
     """Run to the end in virtual time."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(main)
+
+
+class Still:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.at = 1000.0
+
+    def now(self) -> float:
+        return self.at
+
+    def wall(self) -> float:
+        return 1.8e9 + self.at

@@ -318,10 +318,11 @@ def test_without_a_namespace_it_is_that_of_the_gateways_pod() -> None:
 addresses = st.integers(1, 6).map(lambda number: f"10.0.0.{number}")
 conditions = st.sampled_from([None, True, False])
 endpoints = st.builds(
-    lambda address, ready, serving, terminating: endpoint(
-        address, uid=f"pod-{address}", ready=ready, serving=serving, terminating=terminating
+    lambda address, uid, ready, serving, terminating: endpoint(
+        address, uid=uid, ready=ready, serving=serving, terminating=terminating
     ),
     addresses,
+    st.sampled_from(["", "pod-1", "pod-2", "pod-3", "pod-4"]),
     conditions,
     conditions,
     conditions,

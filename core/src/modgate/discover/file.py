@@ -21,7 +21,7 @@ from modgate.api.discover import (
 )
 from modgate.kit.finding import document
 
-EVERY_S = 1.0
+EVERY_S = 0.5
 NAMED_AT_MOST = 3
 _STRICT = ConfigDict(frozen=True, extra="forbid")
 
@@ -31,7 +31,7 @@ class FileConfig(BaseModel):
 
     model_config = _STRICT
 
-    path: Path = Field(description="a list of backends: .toml or .json, looked at each second")
+    path: Path = Field(description="a list of backends: .toml or .json, looked at twice a second")
 
 
 class Entry(BaseModel):
