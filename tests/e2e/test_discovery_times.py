@@ -141,11 +141,7 @@ async def resetting(engine: FakeBackend) -> None:
     engine.answer(PATH, Scripted(fault="reset"))
 
 
-async def silent(engine: FakeBackend) -> None:
-    engine.answer(PATH, Scripted(fault="silence"))
-
-
-@pytest.mark.parametrize("dies", [killed, failing, resetting, silent])
+@pytest.mark.parametrize("dies", [killed, failing, resetting])
 async def test_a_dead_pod_of_which_nobody_tells_is_left_alone_soon(
     tmp_path: Path, figure: Callable[[str], None], dies: Callable[[FakeBackend], Awaitable[None]]
 ) -> None:
