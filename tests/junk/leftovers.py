@@ -17,12 +17,13 @@ from modgate.auth.attempts import Attempts
 from modgate.ledger.audit import Audit
 from modgate.state import _Kept
 from modgate.statements import Recent
+from modgate.trails import Trails
 from modgate.upstream.pool import Pool
 
 PATIENCE_S = 6.0
 LOOK_S = 0.05
 # Kept on purpose, and bounded: each has a test of its bound.
-BOUNDED = (Pool, Recent, Attempts, Audit)
+BOUNDED = (Pool, Recent, Trails, Attempts, Audit)
 # Parts of the configuration, which no request changes, and what the process shares with the test.
 DEPTH = 9
 

@@ -186,7 +186,7 @@ class Bill:
         if self._seen is None:
             return {}
         now = self._now()
-        rates = self._gateway.limiter.rates(self._seen, now)
+        self._draft.rates = rates = self._gateway.limiter.rates(self._seen, now)
         if surface.rates == "anthropic-ratelimit":
             found = anthropic_headers(rates, self._draft.wall + now - self._draft.began)
         else:
@@ -228,6 +228,8 @@ class Bill:
                 if error is None and len(draft.tries) == 1:
                     self._gateway.fleet.learn(draft.model, usage.units)
         self._state.observer.observe(receipt)
+        if draft.caller.tenant:
+            self._state.trails.keep(receipt, draft, self._seen, error, self._state.limits_down)
         self.own = None  # it holds the run, which holds the request
 
     def _last_usage(self) -> Usage:

@@ -18,7 +18,7 @@ from modgate.api.plan import Call
 from modgate.api.relay import State
 from modgate.api.residency import may_lie
 from modgate.api.select import Backend, Served
-from modgate.draft import Draft, Try
+from modgate.draft import MISSED_AT_MOST, Draft, Missed, Try
 from modgate.errors import (
     Forbidden,
     GatewayError,
@@ -150,8 +150,17 @@ class Dispatch:
             self._promise(order, wanted)
         try:
             return self.fleet.at_once(order.model.name, wanted)
+        except GatewayError:
+            self._missed(order, wanted, began)
+            raise
         finally:
             draft.step("select", began)
+
+    def _missed(self, order: Order, wanted: Wanted, began_s: float) -> None:
+        draft, model = order.draft, order.model.name
+        if len(draft.missed) < MISSED_AT_MOST:
+            glance = self.fleet.glance(model)
+            draft.missed = (*draft.missed, Missed(order.index, model, wanted, glance, began_s))
 
     async def lease(
         self, order: Order, *, key: Hashable | None = None, rider: object = None
@@ -167,6 +176,7 @@ class Dispatch:
     ) -> Lease | None:
         draft = order.draft
         began = draft.elapsed()
+        self._missed(order, wanted, began)
         wait = Deadline(partial(_never_free, order.model.name))
         wait.set(wait.now() + self._first_s(order))
         try:
@@ -208,7 +218,7 @@ class Dispatch:
     async def send(self, order: Order, lease: Lease) -> Stream:
         """Send the call to the leased backend; the reply's head was good when this returns."""
         backend, orders = lease.backend, order.each
-        tries = [each.draft.attempt(each.index, backend, order.model.name) for each in orders]
+        tries = [each.draft.attempt(each.index, order.model.name, lease) for each in orders]
         for at, tried in enumerate(tries):
             tried.members = 0 if at else len(tries)
         if lease.why == "best_effort":

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
 
 from modgate.api.auth import Caller
 from modgate.api.plan import ReplyKind
 from modgate.api.relay import State
-from modgate.api.select import Backend
 from modgate.api.sink import Attempt, Ending, Receipt, Ruling, Step
 from modgate.errors import (
     Cancelled,
@@ -24,16 +23,25 @@ from modgate.errors import (
     Upstream,
     UpstreamTimedOut,
 )
+from modgate.fleet.glance import Glance
+from modgate.fleet.lease import Lease
+from modgate.fleet.pick import Choice, Wanted
+from modgate.fleet.promise import Promise
+from modgate.limits.headers import RateView
 from modgate.observe.tracing import Trace
 
 NOBODY = Caller(tenant="", key_id="")
 ATTEMPTS_AT_MOST = 4096
 ATTEMPT = "x-modgate-attempt"
+MISSED_AT_MOST = 8
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Try:
-    """One attempt while it lives.  `zero`: when the request began, by `now`."""
+    """One attempt while it lives.
+
+    `zero`: when the request began, by `now`.  `wanted`, `choice`, `promise`: why it went there.
+    """
 
     call: int
     backend: str
@@ -52,6 +60,9 @@ class Try:
     status: int | None = None
     error: str = ""
     members: int = 1
+    wanted: Wanted | None = None
+    choice: Choice | None = None
+    promise: Promise | None = None
 
     def saw_event(self) -> None:
         """The first event came."""
@@ -93,11 +104,27 @@ class Try:
         )
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Missed:
+    """A call that found no slot at once: it waited, or was refused.
+
+    `began_s`: since the request began.  `glance` None: no backend serves the model.
+    """
+
+    call: int
+    model: str
+    wanted: Wanted
+    glance: Glance | None
+    began_s: float
+
+
 @dataclass(slots=True, kw_only=True, eq=False)
 class Draft:
     """One request's receipt in the making; filled from ingress to settle by whoever knows.
 
     `heard`: the request's headers.  `due_s`: its own end, in seconds since it began.
+    `told`: the headers of the reply, `rates`: how the limits stood then, in their order.
+    `missed`: the first calls that found no slot at once.
     """
 
     request_id: str
@@ -126,6 +153,9 @@ class Draft:
     first_byte_s: float | None = None
     notes: dict[str, str] = field(default_factory=dict)
     rulings: tuple[Ruling, ...] = ()
+    told: Mapping[str, str] | None = None
+    rates: Sequence[RateView] = ()
+    missed: tuple[Missed, ...] = ()
     _last: dict[int, Try] = field(default_factory=dict)
 
     def elapsed(self) -> float:
@@ -137,8 +167,9 @@ class Draft:
         if len(self.steps) < ATTEMPTS_AT_MOST:
             self.steps.append(Step(name=name, began_s=began_s, ended_s=self.elapsed()))
 
-    def attempt(self, index: int, backend: Backend, model: str) -> Try:
+    def attempt(self, index: int, model: str, lease: Lease) -> Try:
         """A new attempt of call `index`."""
+        backend = lease.backend
         tried = Try(
             call=index,
             backend=backend.name,
@@ -149,6 +180,9 @@ class Draft:
             now=self.now,
             zero=self.began,
             began_s=self.elapsed(),
+            wanted=lease.wanted,
+            choice=lease.choice,
+            promise=lease.promise,
         )
         self._last[index] = tried
         if len(self.tries) < ATTEMPTS_AT_MOST:

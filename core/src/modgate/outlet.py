@@ -124,7 +124,9 @@ class Outlet:
             return
         sse = SSE_HEADERS if head.kind == "sse" else {}
         kind = {"content-type": head.content_type}
-        self.reply.open(200, {**self._ids(), **kind, **sse, **self._extra(), **head.headers})
+        told = {**self._ids(), **kind, **sse, **self._extra(), **head.headers}
+        self._draft.told = told
+        self.reply.open(200, told)
 
     def _ids(self) -> dict[str, str]:
         made = self._draft.request_id
@@ -152,7 +154,8 @@ class Outlet:
         """A whole reply."""
         self._draft.first_byte_s = spent_s = self._draft.elapsed()
         spent = {"openai-processing-ms": str(round(spent_s * 1000))}
-        await self.reply.whole(status, {**self._ids(), **spent, **headers}, body)
+        self._draft.told = told = {**self._ids(), **spent, **headers}
+        await self.reply.whole(status, told, body)
 
     async def fail(self, error: GatewayError, surface: Surface, relay: Relay | None) -> None:
         """Tell the client, as far as the reply is not open.

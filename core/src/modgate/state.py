@@ -37,6 +37,7 @@ from modgate.spool import Spool
 from modgate.statements import Statements
 from modgate.telemetry.board import Board
 from modgate.telemetry.rounds import Rounds
+from modgate.trails import Trails
 from modgate.upstream import documents
 from modgate.upstream.client import Client
 from modgate.upstream.fetch import Fetcher
@@ -103,6 +104,7 @@ class State:
     keys: Keys = field(init=False)
     members: Members = field(init=False)
     board: Board = field(default_factory=Board)
+    trails: Trails = field(default_factory=Trails)
     scraper: Scraper = field(default_factory=Scraper)
     rounds: Rounds = field(init=False)
     world: World = field(default_factory=World)

@@ -24,6 +24,7 @@ from modgate.errors import (
     Unreached,
     Upstream,
 )
+from modgate.fleet.glance import Glance
 from modgate.fleet.lease import Ended, Lease
 from modgate.fleet.lots import Lots
 from modgate.fleet.pick import FITS, Wanted, candidates, drain_s
@@ -170,6 +171,8 @@ class Fleet:
             # Only load is a reason: where nothing is in hand it is tried, or it never would be.
             idle = [seat for seat in seats if seat.slots.taken + seat.slots.elsewhere == 0]
             choice = pool.choose(idle, wanted, now, self._rng) if idle else None
+            if choice is not None:
+                choice.passed = (("in_hand", idle), *choice.passed)
         if choice is None:
             return None
         seat, promise = choice.seat, None
@@ -177,7 +180,12 @@ class Fleet:
             promise = Promise(choice, wanted.work, wanted.terms, now)
         else:
             seat.take(wanted.work)
-        return Lease(self.backends[seat.backend], choice, wanted.work, promise, self)
+        return Lease(self.backends[seat.backend], wanted, choice, promise, self)
+
+    def glance(self, model: str) -> Glance | None:
+        """How the seats of a model stand now, where a call finds none of them."""
+        pool = self.pools.get(model)
+        return Glance.of(pool.seats, self.now()) if pool is not None else None
 
     def at_once(self, model: str, wanted: Wanted) -> Lease | None:
         """A slot that is free now, if nobody waits for this model; NoBackend when none ever is.

@@ -6,7 +6,7 @@ from typing import Literal, Protocol
 
 from modgate.api.select import Backend
 from modgate.errors import GatewayError
-from modgate.fleet.pick import Choice
+from modgate.fleet.pick import Choice, Wanted, Why
 from modgate.fleet.promise import Promise
 from modgate.fleet.slots import Seat
 
@@ -26,34 +26,48 @@ class Judge(Protocol):
 
 
 class Lease:
-    """Given back exactly once.  `why`: how the backend was chosen."""
+    """Given back exactly once.
 
-    __slots__ = ("_fleet", "_promise", "_seat", "_work", "backend", "why")
+    `wanted`, `choice`, `promise`: what was asked for, what was found, and what is kept of it.
+    """
+
+    __slots__ = ("_fleet", "_seat", "_work", "backend", "choice", "promise", "wanted")
 
     def __init__(
-        self, backend: Backend, choice: Choice, work: float, promise: Promise | None, fleet: Judge
+        self,
+        backend: Backend,
+        wanted: Wanted,
+        choice: Choice,
+        promise: Promise | None,
+        fleet: Judge,
     ) -> None:
         self.backend = backend
-        self.why = choice.why
+        self.wanted = wanted
+        self.choice = choice
+        self.promise = promise
         self._seat: Seat | None = choice.seat
-        self._work = work
-        self._promise = promise
+        self._work = wanted.work
         self._fleet = fleet
+
+    @property
+    def why(self) -> Why:
+        """How the backend was chosen."""
+        return self.choice.why
 
     def carry(self, work: float) -> None:
         """The call is of this size after all: others came along."""
         if self._seat is None:
             return
-        if self._promise is not None:
-            self._promise.carry(work - self._work)
+        if self.promise is not None:
+            self.promise.carry(work - self._work)
         else:
             self._seat.more(work - self._work)
         self._work = work
 
     def first(self) -> None:
         """The first event of its reply came."""
-        if self._promise is not None:
-            self._promise.first(self._fleet.now())
+        if self.promise is not None:
+            self.promise.first(self._fleet.now())
 
     def give_back(
         self, ended: Ended = "cancelled", error: GatewayError | None = None, events: int = 0
@@ -65,8 +79,8 @@ class Lease:
         seat, self._seat = self._seat, None
         if seat is None:
             return
-        if self._promise is not None:
-            self._promise.end(self._fleet.now(), ok=ended == "ok", events=events)
+        if self.promise is not None:
+            self.promise.end(self._fleet.now(), ok=ended == "ok", events=events)
         else:
             seat.give(self._work)
         self._fleet.ended(seat, ended, error)

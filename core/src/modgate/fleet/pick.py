@@ -15,6 +15,7 @@ from math import inf
 from typing import Literal
 
 from modgate.fleet.affinity import first_two
+from modgate.fleet.glance import Glance
 from modgate.fleet.kept import EXPLORE_S
 from modgate.fleet.lots import Lots
 from modgate.fleet.slots import Seat
@@ -29,6 +30,7 @@ PANIC = 0.5
 LATE_EXPLORER = 2.0
 
 Why = Literal["fit", "affinity", "explore", "best_effort"]
+Passed = tuple[tuple[str, Sequence[Seat]], ...]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -50,13 +52,19 @@ class Wanted:
 class Choice:
     """A seat, the work before this call is through (its own with it), and why this seat.
 
-    `predicted`: its predicted time as a share of its target.
+    `predicted`: its predicted time as a share of its target.  The rest is for whoever asks later:
+    `compared` seats with the `seconds` that were predicted of each; where something was wrong with
+    some of them, by filter those that `passed` it; and how all stood `lately`.
     """
 
     seat: Seat
     load: float
     predicted: float
     why: Why
+    compared: Sequence[Seat] = ()
+    seconds: Sequence[float] = ()
+    passed: Passed = ()
+    lately: Glance | None = None
 
 
 def allowed(seat: Seat, wanted: Wanted) -> bool:
@@ -111,13 +119,18 @@ def pick(
     if not free:
         return None
     good = qualified(free, live, terms)
+    passed: Passed = (("ejected", live), ("no_slot", free), ("disqualified", good))
     if len(good) < len(free) and (due := to_explore(free, terms, now)) is not None:
-        return _choice(due, work, terms, "explore")
-    if len(good) > LOOKED_AT:
-        good = rng.sample(good, LOOKED_AT_OF_MORE)
-    predicted = drain_s(good, work, terms)
-    fit = [seat for seat in in_time(good, predicted, terms) if not seat.health.said.full]
-    return _among(seats, good, predicted, fit, work, terms, rng, exact=exact)
+        found = _choice(due, work, terms, "explore")
+    else:
+        if len(good) > LOOKED_AT:
+            good = rng.sample(good, LOOKED_AT_OF_MORE)
+        predicted = drain_s(good, work, terms)
+        fit = [seat for seat in in_time(good, predicted, terms) if not seat.health.said.full]
+        found = _among(seats, good, predicted, fit, work, terms, rng, exact=exact)
+        passed = (*passed, ("fit", fit))
+    found.passed = passed
+    return found
 
 
 def _quickly(
@@ -137,7 +150,9 @@ def _quickly(
     predicted = _plainly(drawn, work, terms)
     if predicted is None or len(fit := in_time(drawn, predicted, terms)) < len(drawn):
         return None
-    return _choice(least(drawn, predicted, rng), work, terms, "fit") if fit else None
+    if not fit:
+        return None
+    return _choice(least(drawn, predicted, rng), work, terms, "fit", drawn, predicted)
 
 
 def drawn_of(seats: Sequence[Seat], rng: Lots) -> Sequence[Seat]:
@@ -181,14 +196,14 @@ def _among(
     if terms.affinity is not None and fit:
         home = _at_home(seats, fit, min(predicted), work, terms)
         if home is not None:
-            return _choice(home, work, terms, "affinity")
-    chosen = fit or good
+            return _choice(home, work, terms, "affinity", good, predicted)
+    chosen, seconds = fit or good, predicted
     why: Why = "fit" if fit else "best_effort"
     if not exact and len(chosen) > SAMPLED:
         chosen = drawn_of(chosen, rng)
     if len(chosen) < len(good):
         predicted = drain_s(chosen, work, terms)
-    return _choice(least(chosen, predicted, rng), work, terms, why)
+    return _choice(least(chosen, predicted, rng), work, terms, why, good, seconds)
 
 
 def idlest(seats: Sequence[Seat], work: float, rng: Lots) -> Seat | None:
@@ -345,7 +360,14 @@ def _at_home(
     return None
 
 
-def _choice(seat: Seat, work: float, terms: Terms, why: Why) -> Choice:
+def _choice(
+    seat: Seat,
+    work: float,
+    terms: Terms,
+    why: Why,
+    compared: Sequence[Seat] = (),
+    seconds: Sequence[float] = (),
+) -> Choice:
     load = load_of(seat, work, terms)
-    seconds = load * seat.standing.paces[terms.phase].value + seat.away_s
-    return Choice(seat, load, seconds / terms.target_s, why)
+    own_s = load * seat.standing.paces[terms.phase].value + seat.away_s
+    return Choice(seat, load, own_s / terms.target_s, why, compared, seconds)

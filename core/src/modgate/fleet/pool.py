@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from math import exp
 from statistics import median
 
+from modgate.fleet.glance import Glance
 from modgate.fleet.kept import Kept
 from modgate.fleet.lots import Lots
 from modgate.fleet.pick import Choice, Wanted, capacity, idlest, pick
@@ -30,7 +31,7 @@ class Pool:
     `exact`: nobody else sends to these engines, or all of it is known at once; where it is only
     heard of, a sample is compared and not all, or gateways would run to the same engine.
     `others`: gateways that tell what they do, `elsewhere`: units of work a second that were asked
-    of them.
+    of them.  `lately`: how the seats stood at the last sweep, for whoever asks later.
     """
 
     __slots__ = (
@@ -42,6 +43,7 @@ class Pool:
         "_terms",
         "elsewhere",
         "exact",
+        "lately",
         "others",
         "seats",
     )
@@ -51,6 +53,7 @@ class Pool:
         self.exact = exact
         self.elsewhere = 0.0
         self.others = 0
+        self.lately: Glance | None = None
         self._ease = 0.0
         self._offered = 0.0
         self._asked = 0.0
@@ -77,6 +80,7 @@ class Pool:
             self._calls += 1
             if self.others:
                 found.seat.standing.elsewhere += wanted.work * self.others * ALIKE
+            found.lately = self.lately
             predicted = found.predicted
             self._ease += EASES * ((predicted if predicted < 1 else 1.0) - self._ease)
             if found.why == "explore":
@@ -121,6 +125,7 @@ class Pool:
                 kept = seat.standing.kept.get(slo)
                 if kept is not None:
                     self._trust(seat, kept, terms, now)
+        self.lately = Glance.of(self.seats, now)
 
     def _trust(self, seat: Seat, kept: Kept, terms: Terms, now: float) -> None:
         """Disqualify who breaks its promises, where the others can carry what is asked."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from modgate.api.auth import Caller, Rate
 from modgate.errors import GatewayError, LimitReached, Overloaded, TooLarge
 from modgate.limits.headers import RateView
-from modgate.limits.levels import Limit
+from modgate.limits.levels import Denied, Limit
 from modgate.limits.rates import Met, Rates, Terms
 from modgate.limits.state import Held, LimitState, What, moved
 from modgate.units import REQUESTS, Units, UnitTable
@@ -36,11 +36,15 @@ class Bounds:
 
 @dataclass(slots=True, eq=False)
 class Part:
-    """One reservation: what was wanted of each limit, and of which unit."""
+    """One reservation: what was wanted of each limit, and of which unit.
+
+    `before`: the levels that it met, where one of them was too high.
+    """
 
     rid: str
     names: Sequence[str]
     wanted: Sequence[tuple[Limit, int]]
+    before: Sequence[int] = ()
 
 
 @dataclass(slots=True, eq=False)
@@ -48,7 +52,7 @@ class Admission:
     """A request that was admitted: what it holds and what was reserved for it.
 
     `rid` begins with the tenant's tag, as the keys of its limits do.  `terms`: its limits, as they
-    are for as long as it lives.
+    are for as long as it lives.  `refused`: the reservation that one of them had no room for.
     """
 
     caller: Caller
@@ -61,6 +65,7 @@ class Admission:
     shadows: list[tuple[Limit, str, int]] = field(default_factory=list)
     would_refuse: list[str] = field(default_factory=list)
     settled: bool = False
+    refused: tuple[Part, Denied] | None = None
 
     def noted(self, limit: str) -> None:
         """A limit in shadow refuses it, as it may do at each of many bytes."""
@@ -241,15 +246,18 @@ class Limiter:
             self._charge_shadow(admission, each, count, at_ms)
 
     def _reserve(self, admission: Admission, part: Part, hard: Sequence[Rate], at_ms: int) -> None:
-        denied = self._state.levels.reserve(part.rid, part.wanted, at_ms, TTL_MS)
+        levels = self._state.levels
+        denied = levels.reserve(part.rid, part.wanted, at_ms, TTL_MS)
         if denied is None:
             admission.parts.append(part)
             for name in part.names:
                 admission.last[name] = part
-        elif denied.index == len(hard):
+            return
+        part.before = [levels.level(limit, at_ms) for limit, _ in part.wanted]
+        admission.refused = (part, denied)
+        if denied.index == len(hard):
             raise _no_room(admission.caller.policy.limits.in_flight or 0, PLACE)
-        else:
-            raise self._rates.refusal(hard[denied.index], denied.wait_ms)
+        raise self._rates.refusal(hard[denied.index], denied.wait_ms)
 
     def _charge_shadow(self, admission: Admission, met: Met, count: int, at_ms: int) -> None:
         """A limit that refuses nothing: what it would have refused is noted."""

@@ -1,0 +1,58 @@
+"""How a pool's seats stood at a moment, for whoever asks later why a call went where it went."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from modgate.fleet.slots import Seat
+
+
+class Stood(NamedTuple):
+    """One seat.
+
+    `health`: in a word.  `taken` of `limit` slots; `crowded`: its group had none left, or it was
+    given few calls for a while.  `work` in hand, in the modality's weighted units.  `out`: SLO
+    classes that it was disqualified for.  `learned_at`: when a call taught its speed last, by
+    phase; 0 = never.
+    """
+
+    health: str
+    taken: int
+    limit: int
+    crowded: bool
+    work: float
+    out: frozenset[str]
+    first_byte_learned_at: float
+    total_learned_at: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Glance:
+    """The seats and how each stood `at` that time."""
+
+    at: float
+    seats: Sequence[Seat]
+    stood: Sequence[Stood]
+
+    @classmethod
+    def of(cls, seats: Sequence[Seat], now: float) -> Glance:
+        """Now: about half a microsecond a seat."""
+        return cls(now, seats, [_stood(seat, now) for seat in seats])
+
+
+def _stood(seat: Seat, now: float) -> Stood:
+    health, slots, standing = seat.health, seat.slots, seat.standing
+    taken, paces = slots.taken + slots.elsewhere, standing.paces
+    cap = health.cap
+    return Stood(
+        health.state(now),
+        taken,
+        slots.limit,
+        (cap is not None and taken >= cap) or (seat.group is not None and not seat.group.free),
+        standing.work + standing.elsewhere,
+        standing.out,
+        paces["first_byte"].at,
+        paces["total"].at,
+    )

@@ -1,0 +1,156 @@
+"""The trails of recent requests: what led to each reply, for `modgate explain` and its admin page.
+
+A trail holds what the request made anyway, and is read only when somebody asks.  They are bounded
+by count and by what they weigh; requests that never reached an engine have a room of their own, so
+that a storm of refusals leaves the others to be asked about.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from modgate.api.sink import Receipt
+from modgate.draft import Draft
+from modgate.errors import GatewayError, LimitReached, QuotaSpent
+from modgate.fleet.glance import Glance
+from modgate.limits.levels import Denied
+from modgate.limits.limiter import Admission, Part
+from modgate.limits.rates import Terms
+
+NOTHING: Mapping[str, str] = {}
+REQUESTS = 2000
+AT_MOST = 16 << 20
+REFUSED_SHARE = 4  # of both bounds, one part in so many is for those that reached no engine
+
+# Bytes, never less than it is (tests/core/test_trails.py weighs real ones).
+BASE, PER_TRY, PER_STEP, PER_HEADER = 3500, 2000, 100, 130
+PER_SECONDS, PER_MISSED, PER_STOOD = 40, 700, 520
+
+
+class Trail(NamedTuple):
+    """One request's.
+
+    `terms`: its limits.  `refused`: the reservation that one of them had no room for; `refusal`:
+    the words of a limit that its client was told.  `apart`: limits were kept without the store that
+    they are shared in.
+    """
+
+    receipt: Receipt
+    draft: Draft
+    terms: Terms | None
+    refused: tuple[Part, Denied] | None
+    refusal: str
+    apart: bool
+    weight: int
+
+
+# A Trail as it is kept: making one takes longer than all the rest.
+Raw = tuple[Receipt, Draft, Terms | None, tuple[Part, Denied] | None, str, bool, int]
+
+
+@dataclass(slots=True, eq=False)
+class Room:
+    """Trails, oldest first, within bounds."""
+
+    requests: int = 0
+    at_most: int = 0
+    trails: deque[Raw] = field(default_factory=deque)
+    weight: int = 0
+
+    def trim(self) -> None:
+        """Only as many as there may be."""
+        trails = self.trails
+        while trails and (len(trails) > self.requests or self.weight > self.at_most):
+            self.weight -= trails.popleft()[-1]
+
+
+class Trails:
+    """Of all snapshots: a reload forgets none."""
+
+    def __init__(self) -> None:
+        self._served = Room()
+        self._refused = Room()
+        self._glance: Glance | None = None
+        self.use(REQUESTS, AT_MOST)
+
+    def use(self, requests: int, at_most: int) -> None:
+        """So many, and so many bytes, from now on; none for 0."""
+        part, part_bytes = -(-requests // REFUSED_SHARE), at_most // REFUSED_SHARE
+        for room, count, size in (
+            (self._served, requests - part, at_most - part_bytes),
+            (self._refused, part, part_bytes),
+        ):
+            room.requests, room.at_most = count, size
+            room.trim()
+
+    def keep(
+        self,
+        receipt: Receipt,
+        draft: Draft,
+        admission: Admission | None,
+        error: GatewayError | None,
+        apart: bool,
+    ) -> None:
+        """A request of a known caller ended."""
+        terms, refused = None, None
+        if admission is not None:
+            terms, refused = admission.terms, admission.refused
+        draft.heard = NOTHING  # what a client sends may be secret
+        refusal = error.message if isinstance(error, LimitReached | QuotaSpent) else ""
+        weight = self._weighed(draft)
+        room = self._served if draft.tries else self._refused
+        room.trails.append((receipt, draft, terms, refused, refusal, apart, weight))
+        room.weight += weight
+        if len(room.trails) > room.requests or room.weight > room.at_most:
+            room.trim()
+
+    def _weighed(self, draft: Draft) -> int:
+        """Bytes that nothing else keeps.
+
+        A glance is shared by those who went at its time; whoever comes first of them pays.
+        """
+        weight = BASE + PER_STEP * len(draft.steps)
+        if draft.told is not None:
+            weight += PER_HEADER * len(draft.told)
+        for tried in draft.tries:
+            weight += PER_TRY
+            if (choice := tried.choice) is not None:
+                weight += PER_SECONDS * len(choice.seconds)
+                weight += self._first_of(choice.lately)
+        for missed in draft.missed:
+            weight += PER_MISSED + self._first_of(missed.glance)
+        return weight
+
+    def _first_of(self, glance: Glance | None) -> int:
+        if glance is None or glance is self._glance:
+            return 0
+        self._glance = glance
+        return PER_STOOD * len(glance.stood)
+
+    def get(self, request_id: str) -> Trail | None:
+        """One of them."""
+        for room in (self._served, self._refused):
+            for raw in room.trails:
+                if raw[0].request_id == request_id:
+                    return Trail(*raw)
+        return None
+
+    def newest(self) -> list[Trail]:
+        """All of them, those that ended last first."""
+        found = [Trail(*raw) for room in (self._served, self._refused) for raw in room.trails]
+        return sorted(found, key=_ended, reverse=True)
+
+    def __len__(self) -> int:
+        return len(self._served.trails) + len(self._refused.trails)
+
+    @property
+    def weight(self) -> int:
+        """Bytes, as they are counted."""
+        return self._served.weight + self._refused.weight
+
+
+def _ended(trail: Trail) -> float:
+    return trail.receipt.wall + trail.receipt.duration_s
