@@ -49,6 +49,7 @@ class Goal:
         serial = self.serial and phase == "first_byte"
         work = written = 0.0
         seconds, weights, per_unit = target.base_s, self.weights, target.per_unit
+        longest = seconds
         for name, bound in call.size.items():
             count: float = bound
             weight = weights.get(name, 0.0)
@@ -58,11 +59,13 @@ class Goal:
             work += weight * count
             if name in per_unit:
                 seconds += per_unit[name] * count
+                longest += per_unit[name] * bound
         return work, Terms(
             slo=self.slo,
             phase=phase,
             serial=serial,
             target_s=seconds or LEAST_S,
+            longest_s=longest or LEAST_S,
             between_s=self.between_s if phase == "first_byte" else 0.0,
             read=work - written if serial else 0.0,
             affinity=affinity,

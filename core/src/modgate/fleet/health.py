@@ -17,6 +17,7 @@ from modgate.fleet.counters import Counters, wilson
 from modgate.fleet.said import Said
 
 IN_A_ROW = 5
+MUTE_IN_A_ROW = 2
 SAMPLES, FAILS_ABOVE, FAILS_Z = 20, 0.20, 1.645
 EJECTED_S, EJECTED_AT_MOST_S, JITTER = 30.0, 300.0, 0.10
 FORGIVEN_S = 600.0
@@ -36,10 +37,12 @@ class Health:
     """
 
     __slots__ = (
+        "_alive_at",
         "_ejected",
         "_ejections",
         "_good",
         "_left_at",
+        "_mute",
         "_probed_until",
         "_probes",
         "_row",
@@ -67,6 +70,8 @@ class Health:
         self._ejections = 0
         self._ejected = False
         self._left_at = 0.0
+        self._alive_at = float("-inf")
+        self._mute = 0
 
     @property
     def failing(self) -> bool:
@@ -95,8 +100,21 @@ class Health:
         self.errors.add(now, 1, 1)
         self.refused = refused
         self._row += 1
-        enough = 1 if self.unwell(now) else IN_A_ROW
+        enough = 1 if self.unwell(now) or self._mute >= MUTE_IN_A_ROW else IN_A_ROW
         return self.until <= now and (self._row >= enough or self._fails())
+
+    def alive(self, now: float) -> None:
+        """A first event, or a whole reply, came from it."""
+        self._alive_at = now
+        self._mute = 0
+
+    def mute_since(self, began: float) -> None:
+        """A call that began then was given up before anything came of it.
+
+        It tells more than another failure if nothing came of any other call meanwhile, either.
+        """
+        if self._alive_at < began:
+            self._mute += 1
 
     def unwell(self, now: float) -> bool:
         """Whether its health path says so, lately and more than once."""
@@ -143,7 +161,7 @@ class Health:
         self._sick, self._probes = self._probes[-1:] == (False,), ()
         self.calm = False
         self._row = IN_A_ROW - 1  # one more failure on its return is enough
-        self._good = 0
+        self._mute = self._good = 0
         self.cap = 1
         self.errors.clear()
 

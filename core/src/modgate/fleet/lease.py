@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Literal, Protocol
 
 from modgate.api.select import Backend
@@ -54,6 +55,11 @@ class Lease:
         """How the backend was chosen."""
         return self.choice.why
 
+    @property
+    def patience_s(self) -> float:
+        """See `Promise.patience_s`."""
+        return inf if self.promise is None else self.promise.patience_s
+
     def carry(self, work: float) -> None:
         """The call is of this size after all: others came along."""
         if self._seat is None:
@@ -80,7 +86,8 @@ class Lease:
         if seat is None:
             return
         if self.promise is not None:
-            self.promise.end(self._fleet.now(), ok=ended == "ok", events=events)
+            given_up = ended == "timed_out"
+            self.promise.end(self._fleet.now(), ok=ended == "ok", events=events, given_up=given_up)
         else:
             seat.give(self._work)
         self._fleet.ended(seat, ended, error)

@@ -5,9 +5,14 @@ Source: algorithms.md Appendix B (`on_dispatch`, `on_first`, `on_end`).
 
 from __future__ import annotations
 
+from math import inf
+
 from modgate.fleet.pick import Choice
 from modgate.fleet.slots import Seat
 from modgate.fleet.terms import Terms
+
+PATIENCE = 2.0  # times its target, or what is predicted where that is more
+PATIENCE_LEAST_S = 1.0  # a hiccup of the gateway's own is not an engine's fault
 
 
 class Promise:
@@ -41,6 +46,15 @@ class Promise:
         self._first = -1.0
         choice.seat.take(work)
 
+    @property
+    def patience_s(self) -> float:
+        """For how long it is waited for while others could be asked: where something is promised,
+        for a reply as long as it may be; else without end."""
+        terms = self.terms
+        if not terms.slo:
+            return inf
+        return max(PATIENCE_LEAST_S, PATIENCE * terms.longest_s * max(1.0, self.predicted))
+
     def carry(self, more: float) -> None:
         """The call is larger than it was taken for: others came along."""
         self.seat.more(more)
@@ -54,6 +68,7 @@ class Promise:
         if self._first >= 0 or self.ended:
             return
         self._first = now
+        self.seat.health.alive(now)
         self.seat.standing.saw(now, "first_byte", now - self._began)
         if self.terms.phase != "first_byte":
             return
@@ -63,14 +78,21 @@ class Promise:
             self.seat.more(-read)
         self._judge(now)
 
-    def end(self, now: float, *, ok: bool, events: int = 0) -> None:
-        """It ended; `events` came, of a stream, the first one with them."""
+    def end(self, now: float, *, ok: bool, events: int = 0, given_up: bool = False) -> None:
+        """It ended; `events` came, of a stream, the first one with them.
+
+        `given_up`: nothing had come for so long that it was not waited for any more.
+        """
         if self.ended:
             return
         self.ended = True
         self.seat.give(self._left)
         if not ok:
+            if given_up and self._first < 0:
+                self.seat.health.mute_since(self._began)
+                self._judge(now, least=True)
             return
+        self.seat.health.alive(now)
         standing = self.seat.standing
         if self.terms.phase == "total":
             standing.saw(now, "total", now - self._began)
@@ -80,13 +102,18 @@ class Promise:
             standing.saw_between(gap)
             standing.saw(now, "between", gap)
 
-    def _judge(self, now: float) -> None:
-        """What the phase took teaches the estimate, and counts for or against the engine."""
+    def _judge(self, now: float, *, least: bool = False) -> None:
+        """What the phase took teaches the estimate, and counts for or against the engine.
+
+        `least`: it took so long at least; that it would be faster is not learned from it.
+        """
         terms, seat = self.terms, self.seat
         took = now - self._began
         self.ratio = took / terms.target_s
         if self._load > 0:
             pace = max(0.0, took - seat.away_s) / self._load
-            seat.standing.paces[terms.phase].learn(now, pace)
+            estimate = seat.standing.paces[terms.phase]
+            if not least or pace > estimate.own:
+                estimate.learn(now, pace)
         kept = seat.standing.kept_of(terms.slo)
         kept.judge(now, predicted=self.predicted, ratio=self.ratio)

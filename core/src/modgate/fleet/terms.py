@@ -15,16 +15,18 @@ class Terms:
     """A call's, of its SLO class, modality and size.
 
     `phase`: the one that is judged first: `first_byte` of a stream, else `total`.  `serial`: an
-    engine works that phase off one call after the other.  `target_s`: of that phase; `between_s`:
-    of the gaps between events, 0 = none.  `read`: the part of its work that is done by the first
-    event.  `affinity`: see `affinity.key_of`.  `explores`: whether it may be spent on finding out
-    if a disqualified engine got better.  `unmet`: what happens where no engine will keep it.
+    engine works that phase off one call after the other.  `target_s`: of that phase, `longest_s`:
+    were the reply as long as it may be.  `between_s`: of the gaps between events, 0 = none.
+    `read`: the part of its work that is done by the first event.  `affinity`: see
+    `affinity.key_of`.  `explores`: whether it may be spent on finding out if a disqualified engine
+    got better.  `unmet`: what happens where no engine will keep it.
     """
 
     slo: str = ""
     phase: Phase = "total"
     serial: bool = False
     target_s: float = 1.0
+    longest_s: float = 1.0
     between_s: float = 0.0
     read: float = 0.0
     affinity: int | None = None
