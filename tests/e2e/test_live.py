@@ -14,7 +14,7 @@ LOOSE = Bounds(times=4.0, kept=0.8, amplified=1.25)  # few calls, on a machine t
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", ["fast-fail"])
+@pytest.mark.parametrize("how", ["black hole"])
 async def test_no_call_fails_and_few_are_late_while_an_engine_goes_wrong(
     tmp_path: Path, how: How
 ) -> None:

@@ -200,14 +200,20 @@ class Dispatch:
         phase = "total" if order.call.reply == "whole" else "first_byte"
         return self.timeouts.seconds(order.modality.name, phase, order.call.size)
 
-    def _attempt_s(self, order: Order) -> float:
-        """Of one attempt: what is left of the request may be for another engine."""
-        timeouts, name = self.timeouts, order.modality.name
-        if name not in timeouts.attempts or order.call.reply != "whole" or order.tries >= EXTRA:
-            return self._first_s(order)
-        if not self.fleet.has_other(order.model.name, order.wanted):
-            return self._first_s(order)
-        return timeouts.seconds(name, "attempt", order.call.size)
+    def _attempt_s(self, order: Order, lease: Lease) -> float:
+        """Of one attempt: what is left of the request may be for another engine.
+
+        Its promise or the file says how long an engine is waited for, if another one answers.  A
+        call that was late once has what is left: it is not tried a third time.
+        """
+        timeouts, name, size = self.timeouts, order.modality.name, order.call.size
+        whole_s, patience_s = self._first_s(order), lease.patience_s
+        if name in timeouts.attempts and order.call.reply == "whole":
+            patience_s = min(patience_s, timeouts.seconds(name, "attempt", size))
+        if patience_s >= whole_s or order.tries >= EXTRA or "late" in order.failures:
+            return whole_s
+        elsewhere = self.fleet.answers_elsewhere(order.model.name, order.wanted, lease.backend)
+        return patience_s if elsewhere else whole_s
 
     def needs_s(self, order: Order) -> float:
         """What an engine that did not fail this call will most likely take for it."""
@@ -225,7 +231,7 @@ class Dispatch:
             _note(orders)
         deadline = Deadline(_no_answer)
         # Of a merged call it is the shortest of its members': nobody waits longer than alone.
-        deadline.set(deadline.now() + min([self._attempt_s(each) for each in orders]))
+        deadline.set(deadline.now() + min([self._attempt_s(each, lease) for each in orders]))
         try:
             for each in orders:
                 each.tries += 1

@@ -151,6 +151,16 @@ class Fleet:
         seats = candidates(pool.seats, wanted) if pool is not None else ()
         return any(seat.backend not in wanted.tried for seat in seats)
 
+    def answers_elsewhere(self, model: str, wanted: Wanted, backend: Backend) -> bool:
+        """Whether another one answers that may take this call and did not fail it."""
+        pool, now = self.pools.get(model), self.now()
+        return pool is not None and any(
+            seat.health.until <= now
+            and seat.backend != backend.name
+            and seat.backend not in wanted.tried
+            for seat in candidates(pool.seats, wanted)
+        )
+
     def may_retry(self, model: str) -> bool:
         """Take one of the retries that the pool has left; False = it has none."""
         return self.state.retries_of(model).spend(self.now())
