@@ -108,9 +108,16 @@ class Run:
                 await self._one_by_one()
             else:
                 await self._side_by_side()
+            self._guard_some()
             await self._give(self._closing())
         finally:
             await self._stop()
+
+    def _guard_some(self) -> None:
+        """A partial plan may lack some of its calls; where all of them failed, so did the plan."""
+        errors = [trip.error for trip in self._trips] if self._plan.partial else []
+        if errors and errors[0] is not None and None not in errors:
+            raise errors[0]
 
     def _begin(self) -> None:
         """Let a heavy relay make itself ready while the first call is on its way: a little later,

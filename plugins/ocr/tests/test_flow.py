@@ -135,14 +135,14 @@ async def test_without_partial_one_bad_page_fails_all_and_costs_what_went_before
     assert bill == (1, pixels(0) * HEIGHT, False)
 
 
-async def test_a_document_of_which_no_page_could_be_read_costs_nothing(
+async def test_a_document_of_which_no_page_could_be_read_fails_and_costs_nothing(
     running: Running, engine: Engine
 ) -> None:
     status, named, reply = await asked(running, pdf(WIDTHS), pages=[BAD], partial=True)
     pages, area, _ = await billed(running)
 
-    assert (status, named) == (200, f"pages={BAD}")
-    assert [page["markdown"] for page in reply["pages"]] == [""]
+    assert (status, named) == (502, None)
+    assert reply["code"] == "upstream_error"
     assert (pages, area) == (0, 0)
 
 
