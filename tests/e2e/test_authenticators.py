@@ -162,8 +162,12 @@ async def test_a_server_that_is_away_is_503_for_its_callers_only(
     url = "http://127.0.0.1:1/introspect"
     async with gateway(tmp_path, engine, url) as running, client() as session:
         statuses = [await told(session, running.url, each) for each in ("at_acme", running.key)]
+        bearer = {"authorization": "Bearer at_acme"}
+        async with session.get(f"{running.url}/v1/models", headers=bearer) as reply:
+            error = (await reply.json())["error"]
 
     assert statuses == [503, 200]
+    assert error["code"] == "dependency_unavailable"
 
 
 async def test_an_authenticator_that_breaks_tells_nobody_the_credential(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -21,6 +21,8 @@ from oracle.engine import ScriptedEngine
 from oracle.faults import Script
 
 from modgate import outlet
+from modgate.api.relay import Outcome, Usage
+from modgate.kit.chat_relay import ChatRelay
 from modgate.ledger.reader import rows
 
 RELOADS = 100
@@ -292,6 +294,37 @@ async def test_a_request_of_a_second_is_touched_in_the_ledger(
         await streaming
 
     assert [units["llm.output_tokens"] for units in touched] == [1]
+
+
+async def test_a_touch_that_a_plugin_spoils_changes_nothing_and_the_end_is_billed(
+    tmp_path: Path, engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outlet, "FIRST_TOUCH_S", 0.05)
+    engine.script_for = lambda record: Script(gated=True, tokens=4)
+    spoilt: list[int] = []
+    async with gateway(tmp_path, engine) as running:
+        loop, first = asyncio.get_running_loop(), asyncio.Event()
+        loop.set_exception_handler(lambda *_: spoilt.append(1))
+        usage = ChatRelay.usage
+
+        def broken(relay: ChatRelay, outcomes: Sequence[Outcome]) -> Usage:
+            if not outcomes[0].ok:
+                raise ValueError("counts at the end only")
+            return usage(relay, outcomes)
+
+        monkeypatch.setattr(ChatRelay, "usage", broken)
+        request = ask.chat(1, model="chat", stream=True)
+        streaming = asyncio.create_task(
+            send(running.url, request, key=running.key, on_event=lambda *_: first.set())
+        )
+        await asyncio.wait_for(first.wait(), 5)
+        await asyncio.sleep(0.15)
+        engine.release(1, 8)
+        await streaming
+    [row] = rows(running.ledger)
+
+    assert spoilt == []
+    assert (row.ending, row.units["llm.output_tokens"]) == ("ok", 4)
 
 
 async def test_a_page_may_read_every_header_of_ours(tmp_path: Path, engine: ScriptedEngine) -> None:

@@ -163,9 +163,16 @@ class Bill:
         return self._last
 
     def touch(self) -> None:
-        """The request lives and has used so much: the bill if the gateway dies now."""
+        """The request lives and has used so much: the bill if the gateway dies now.
+
+        A plugin that cannot say how much leaves it at what was said before; `settle` tells of it.
+        """
         if self._admission is not None and self.own is not None:
-            used = self.usage().units
+            try:
+                used = self.usage().units
+                _countable(used)
+            except Exception:  # noqa: BLE001  # whatever a plugin raises, at its end it is logged
+                return
             measured: Mapping[str, int] = used
             if self._budgeted:
                 cost = self._gateway.budgets.so_far(self._draft, used)

@@ -26,6 +26,7 @@
      |   |- LedgerUnavailable       ledger_unavailable
      |   |- EngineMissing           engine_missing
      |   |- PolicyFailed            policy_failed
+     |   |- Unasked                 dependency_unavailable
      |   |- IdempotencyUnavailable  idempotency_unavailable
      |   `- ModelLoading            model_loading
      |- Upstream                                                      yes        what was relayed
@@ -294,6 +295,12 @@ class PolicyFailed(Unavailable):
     code = "policy_failed"
 
 
+class Unasked(Unavailable):
+    """What must be asked does not answer: a store of limits, an issuer, who knows callers."""
+
+    code = "dependency_unavailable"
+
+
 class IdempotencyUnavailable(Unavailable):
     """Where idempotency keys are kept does not answer: nobody can say that it runs only once."""
 
@@ -389,11 +396,3 @@ class PluginError(Exception):
     def __init__(self, plugin: str, message: str) -> None:
         super().__init__(f"plugin '{plugin}' {message}")
         self.plugin = plugin
-
-
-def plain(error: Exception) -> str:
-    """Why something failed, for people: `modgate.toml: no such file or directory`."""
-    if not isinstance(error, OSError):
-        return str(error)
-    reason = (error.strerror or str(error)).lower()
-    return f"{error.filename}: {reason}" if error.filename else reason

@@ -41,3 +41,11 @@ def _told(error: BaseException) -> str:
     frames = "".join(traceback.format_tb(error.__traceback__, -FRAMES_AT_MOST))
     said = f": {error}" if isinstance(error, SPEAKING) else f" {WITHHELD}" if str(error) else ""
     return f"Traceback:\n{frames}{type(error).__name__}{said}"
+
+
+def plain(error: Exception) -> str:
+    """Why something failed, for people: `modgate.toml: no such file or directory`."""
+    if not isinstance(error, OSError):
+        return str(error)
+    reason = (error.strerror or str(error)).lower()
+    return f"{error.filename}: {reason}" if error.filename else reason

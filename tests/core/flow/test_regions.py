@@ -163,7 +163,7 @@ def unguarded_fetch(patch: pytest.MonkeyPatch, world: Crossing) -> None:
         (blind_key, first_member_only),
         (as_it_is, unguarded_fetch),
     ],
-    ids=str,
+    ids=lambda change: getattr(change, "__name__", str(change)),  # never an address
 )
 async def test_a_check_that_is_taken_from_one_way_is_missed(
     tmp_path: Path, setting: Change, mutation: Change

@@ -3,150 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import pytest
-from rigs.virtual import VirtualLoop, run
+from rigs.accounts import BEGAN_MS, TTL_MS, Fleet, bucket
+from rigs.virtual import VirtualLoop, run, virtually
 
-from modgate.errors import Unavailable
+from modgate.errors import Unasked
 from modgate.limits.levels import Denied, Limit, WhenDown
-from modgate.limits.shared import DEADLINE_S, WAITING_AT_MOST, Miss, Shared
+from modgate.limits.shared import DEADLINE_S, WAITING_AT_MOST, Shared
 from modgate.limits.slices import RECORD_MS, SLICE_MS
-from modgate.limits.store import MemoryStore, Reserved, Wanted
-
-BEGAN_MS = 1_767_268_800_000
-TTL_MS = 30_000
-STEP_MS = 10
-
-
-@dataclass
-class Clock:
-    """A time that the test moves."""
-
-    ms: int = BEGAN_MS
-
-    def now(self) -> float:
-        return self.ms / 1000
-
-    wall = now
-
-    def now_ms(self) -> int:
-        return self.ms
-
-
-class Pausable(MemoryStore):
-    """A store that can stop answering."""
-
-    def __init__(self, clock: Clock) -> None:
-        super().__init__(clock)
-        self.paused = False
-        self.trips = 0
-
-    async def reserve(self, rid: str, wanted: Wanted, ttl_ms: int, now_ms: int = 0) -> Reserved:
-        self.trips += 1
-        if self.paused:
-            await asyncio.sleep(60)
-        return await super().reserve(rid, wanted, ttl_ms, now_ms)
-
-    async def owe(self, rid: str, owed: Wanted, now_ms: int = 0) -> bool:
-        if self.paused:
-            await asyncio.sleep(60)
-        return await super().owe(rid, owed, now_ms)
-
-    async def join(self, name: str, ttl_ms: int, now_ms: int = 0) -> int:
-        if self.paused:
-            await asyncio.sleep(60)
-        return await super().join(name, ttl_ms, now_ms)
-
-
-@dataclass
-class Fleet:
-    """Gateways at one store, driven step by step."""
-
-    gateways: int = 3
-    deadline_s: float = 0.001
-    clock: Clock = field(default_factory=Clock)
-
-    def __post_init__(self) -> None:
-        self.store = Pausable(self.clock)
-        self.accounts = [
-            Shared(self.store, f"g{n}", self.clock.now_ms, self.deadline_s)
-            for n in range(self.gateways)
-        ]
-        self.made = 0
-        self.admitted: list[tuple[int, int]] = []  # when, how much
-
-    def apart(self) -> list[Pausable]:
-        """Each gateway may lose the store by itself."""
-        stores = [Pausable(self.clock) for _ in self.accounts]
-        for store, account in zip(stores, self.accounts, strict=True):
-            store.levels = self.store.levels
-            account.store = store
-        return stores
-
-    async def ticked(self) -> None:
-        for account in self.accounts:
-            await account.tick()
-
-    async def ask(self, account: Shared, wanted: Wanted, rid: str = "") -> Denied | str:
-        """As the pipeline does: try, fetch what was missing, try again."""
-        self.made += 1
-        rid = rid or f"r{self.made}"
-        while True:
-            try:
-                denied = account.reserve(rid, wanted, self.clock.ms, TTL_MS)
-            except Miss as miss:
-                await account.fetch(miss)
-            else:
-                return denied or rid
-
-    async def load(
-        self, seconds: float, limits: Sequence[Limit], per_step: float, size: int = 1
-    ) -> None:
-        """Requests at an even pace, spread over the gateways; each ends a moment later."""
-        rng = random.Random(7)
-        left = 0.0
-        for step in range(int(seconds * 1000 / STEP_MS)):
-            self.clock.ms += STEP_MS
-            left += per_step
-            while left >= 1:
-                left -= 1
-                account = rng.choice(self.accounts)
-                said = await self.ask(account, [(limit, size) for limit in limits])
-                if isinstance(said, str):
-                    self.admitted.append((self.clock.ms, size))
-                    account.settle(said, [size] * len(limits), self.clock.ms)
-            if step % 25 == 0:
-                await self.ticked()
-
-    def most_in(self, window_ms: int) -> int:
-        """The most that was admitted in any window of this length."""
-        best = total = start = 0
-        for at, size in self.admitted:
-            total += size
-            while self.admitted[start][0] <= at - window_ms:
-                total -= self.admitted[start][1]
-                start += 1
-            best = max(best, total)
-        return best
-
-
-def bucket(
-    amount: int, period_ms: int = 1000, name: str = "b", when_down: WhenDown = "local_share"
-) -> Limit:
-    return Limit(
-        key=f"{{acme}}:{name}",
-        kind="b",
-        amount=amount,
-        period_ms=period_ms,
-        burst=amount,
-        when_down=when_down,
-    )
 
 
 @pytest.mark.parametrize("paused", [False, True])
+@virtually
 async def test_three_gateways_at_twice_the_limit_admit_the_limit_and_no_more(paused: bool) -> None:
     fleet, limit = Fleet(), bucket(500)
     await fleet.load(3, [limit], per_step=10)
@@ -165,6 +34,7 @@ async def test_three_gateways_at_twice_the_limit_admit_the_limit_and_no_more(pau
         assert fleet.most_in(window_ms) <= 500 + 500 * (window_ms + SLICE_MS) / 1000
 
 
+@virtually
 async def test_gateways_that_lose_the_store_one_by_one_admit_no_more_together() -> None:
     fleet, limit = Fleet(), bucket(500)
     stores = fleet.apart()
@@ -181,6 +51,7 @@ async def test_gateways_that_lose_the_store_one_by_one_admit_no_more_together() 
     assert len(fleet.admitted) >= 0.95 * 500 * seconds
 
 
+@virtually
 async def test_a_busy_limit_rarely_asks_the_store() -> None:
     fleet, limit = Fleet(), bucket(10_000)
     await fleet.load(2, [limit], per_step=10)
@@ -191,6 +62,7 @@ async def test_a_busy_limit_rarely_asks_the_store() -> None:
     assert fleet.store.trips - before < 2000 * 0.05
 
 
+@virtually
 async def test_a_limit_that_is_asked_for_twice_over_rarely_asks_the_store() -> None:
     fleet, limit = Fleet(), bucket(500)
     await fleet.load(3, [limit], per_step=10)
@@ -200,6 +72,7 @@ async def test_a_limit_that_is_asked_for_twice_over_rarely_asks_the_store() -> N
     assert fleet.store.trips - before < 3000 * 0.1
 
 
+@virtually
 async def test_a_limit_that_few_ask_for_is_charged_request_by_request() -> None:
     fleet, limit = Fleet(), bucket(3, period_ms=60_000)
     [one, two, three] = fleet.accounts
@@ -209,6 +82,7 @@ async def test_a_limit_that_few_ask_for_is_charged_request_by_request() -> None:
     assert said[3] == Denied(20_000, 0)
 
 
+@virtually
 async def test_all_limits_of_a_request_are_charged_or_none() -> None:
     fleet = Fleet()
     wide, narrow = bucket(100, name="wide"), bucket(1, name="narrow")
@@ -222,6 +96,7 @@ async def test_all_limits_of_a_request_are_charged_or_none() -> None:
     assert fleet.store.levels.level(wide, fleet.clock.ms) == 0
 
 
+@virtually
 async def test_a_window_that_is_spent_is_spent_to_its_end() -> None:
     fleet = Fleet(gateways=1)
     window = Limit(key="{acme}:month", kind="w", amount=10, period_ms=BEGAN_MS + 86_400_000)
@@ -231,6 +106,7 @@ async def test_a_window_that_is_spent_is_spent_to_its_end() -> None:
     assert one.wait_ms(window, 1, fleet.clock.ms) == 86_400_000
 
 
+@virtually
 async def test_nobody_is_denied_what_earlier_requests_did_not_need() -> None:
     fleet = Fleet(gateways=1)
     window = Limit(key="{acme}:month", kind="w", amount=100, period_ms=BEGAN_MS + 86_400_000)
@@ -244,6 +120,7 @@ async def test_nobody_is_denied_what_earlier_requests_did_not_need() -> None:
     assert fleet.store.trips < 2 * (len(levels) + 1)
 
 
+@virtually
 async def test_what_a_slow_request_holds_is_not_given_back() -> None:
     fleet, limit = Fleet(), bucket(100, period_ms=3_600_000)
     await fleet.ask(fleet.accounts[0], [(limit, 60)])
@@ -254,6 +131,7 @@ async def test_what_a_slow_request_holds_is_not_given_back() -> None:
     assert isinstance(await fleet.ask(fleet.accounts[1], [(limit, 40)]), str)
 
 
+@virtually
 async def test_what_was_not_used_comes_back_and_debt_is_charged() -> None:
     fleet, limit = Fleet(), bucket(600, period_ms=60_000)
     [one, *_] = fleet.accounts
@@ -270,6 +148,7 @@ async def test_what_was_not_used_comes_back_and_debt_is_charged() -> None:
     assert one.slices.open == 0
 
 
+@virtually
 async def test_a_gateway_that_dies_leaves_its_last_touch_and_nothing_more() -> None:
     fleet, limit = Fleet(), bucket(600, period_ms=600_000)
     [dead, alive, _] = fleet.accounts
@@ -289,6 +168,7 @@ async def test_a_gateway_that_dies_leaves_its_last_touch_and_nothing_more() -> N
     )
 
 
+@virtually
 async def test_places_are_held_over_all_gateways_and_come_free() -> None:
     fleet = Fleet()
     places = Limit(key="{acme}:in_flight", kind="c", amount=4)
@@ -312,7 +192,7 @@ def test_few_requests_wait_for_a_store_that_does_not_answer_and_none_beyond_the_
 ) -> None:
     async def paused() -> tuple[Shared, list[float]]:
         """How long each of the requests took, of which 40 come every 5 ms, in virtual seconds."""
-        fleet, limit = Fleet(gateways=1, deadline_s=DEADLINE_S), bucket(1000)
+        fleet, limit = Fleet(gateways=1), bucket(1000)
         [one], loop = fleet.accounts, asyncio.get_running_loop()
         fleet.store.paused = True
 
@@ -338,7 +218,7 @@ def test_few_requests_wait_for_a_store_that_does_not_answer_and_none_beyond_the_
 
 def test_a_loop_that_was_late_itself_does_not_find_the_store_down() -> None:
     async def stalled() -> Shared:
-        fleet, limit = Fleet(gateways=1, deadline_s=DEADLINE_S), bucket(1000)
+        fleet, limit = Fleet(gateways=1), bucket(1000)
         [one], loop = fleet.accounts, asyncio.get_running_loop()
         fleet.store.paused = True
         asked = [asyncio.create_task(fleet.ask(one, [(limit, 1)])) for _ in range(10)]
@@ -352,6 +232,7 @@ def test_a_loop_that_was_late_itself_does_not_find_the_store_down() -> None:
 
 
 @pytest.mark.parametrize(("when_down", "passes"), [("open", True), ("closed", False)])
+@virtually
 async def test_a_limit_does_as_it_says_while_the_store_is_down(
     when_down: WhenDown, passes: bool
 ) -> None:
@@ -362,12 +243,13 @@ async def test_a_limit_does_as_it_says_while_the_store_is_down(
     for _ in range(20):
         try:
             said.append(isinstance(await fleet.ask(one, [(limit, 1)]), str))
-        except Unavailable:
+        except Unasked:
             said.append(False)
 
     assert said == [passes] * 20
 
 
+@virtually
 async def test_what_was_used_without_the_store_is_told_when_it_is_back() -> None:
     fleet, limit = Fleet(gateways=1), bucket(1000, period_ms=600_000)
     [one] = fleet.accounts
@@ -388,6 +270,7 @@ async def test_what_was_used_without_the_store_is_told_when_it_is_back() -> None
     assert level == pytest.approx(used, abs=1)
 
 
+@virtually
 async def test_closing_gives_back_what_is_in_hand() -> None:
     fleet, limit = Fleet(gateways=1), bucket(1000, period_ms=600_000)
     [one] = fleet.accounts

@@ -24,7 +24,7 @@ from modgate.api.authenticator import (
 from modgate.api.secret import Secret
 from modgate.auth.flights import Flights
 from modgate.auth.verdict import Bad, Good, Later, Moment, Verdict
-from modgate.errors import GatewayError, PluginFault, Unavailable
+from modgate.errors import GatewayError, PluginFault, Unasked, Unavailable
 
 REMEMBERED_S = 60.0
 LOOKUPS_AT_MOST = 4
@@ -125,8 +125,8 @@ class Other:
         )
         return Good(caller=caller, for_s=min(REMEMBERED_S, who.for_s))
 
-    def _unreachable(self) -> Unavailable:
-        return Unavailable(f"what knows callers by '{self._name}' cannot be reached now")
+    def _unreachable(self) -> Unasked:
+        return Unasked(f"what knows callers by '{self._name}' cannot be reached now")
 
 
 class Unsaid:

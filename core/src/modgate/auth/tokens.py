@@ -12,7 +12,7 @@ from modgate.api.json import Json, JsonObject
 from modgate.auth.jose import PublicKey, Token, parse_jwks, read, signed_by
 from modgate.auth.keysets import KeySets
 from modgate.auth.verdict import Bad, Good, Later, Moment, Verdict
-from modgate.errors import Unavailable
+from modgate.errors import Unasked
 
 REMEMBERED_S = 60.0
 NOT_VALID = Bad(message="the token is not valid")
@@ -67,7 +67,7 @@ class Tokens:
         self, text: str, token: Token, issuer: Issuer, key: PublicKey | None, at: Moment
     ) -> Good | Bad:
         if key is None and not self._sets.of(issuer.keys).usable(at.now):
-            raise Unavailable(f"the keys of the issuer '{issuer.name}' cannot be had now")
+            raise Unasked(f"the keys of the issuer '{issuer.name}' cannot be had now")
         return self._judged(text, token, issuer, key, at)
 
     def _judged(

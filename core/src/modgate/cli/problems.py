@@ -11,7 +11,8 @@ from contextlib import contextmanager
 
 import click
 
-from modgate.errors import ConfigError, PluginError, plain
+from modgate.errors import ConfigError, PluginError
+from modgate.tracebacks import plain
 
 
 @contextmanager

@@ -17,7 +17,8 @@ from modgate.config.decode import Source, did_you_mean, problems_of
 from modgate.config.link_policies import Missing, Path
 from modgate.config.schema import File
 from modgate.config.schema_auth import JwksFile, JwtSection
-from modgate.errors import Problem, plain
+from modgate.errors import Problem
+from modgate.tracebacks import plain
 
 
 class AuthLinker:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from modgate.errors import Unavailable
+from modgate.errors import Unasked
 from modgate.limits.levels import Denied, Levels, Limit
 from modgate.limits.slices import RECORD_MS, Slices
 from modgate.limits.store import Wanted
@@ -70,9 +70,9 @@ class Alone:
     def reserve(
         self, rid: str, wanted: Wanted, lacking: Sequence[int], now_ms: int
     ) -> Denied | None:
-        """Admit what `lacking` names by this gateway's share; Unavailable where nothing may."""
+        """Admit what `lacking` names by this gateway's share; Unasked where nothing may."""
         if any(wanted[index][0].when_down == "closed" for index in lacking):
-            raise Unavailable("the store of the limits does not answer; try again later")
+            raise Unasked("the store of the limits does not answer; try again later")
         kept = [index for index in lacking if wanted[index][0].when_down == "local_share"]
         for index in kept:
             limit, count = wanted[index]

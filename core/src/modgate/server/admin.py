@@ -19,13 +19,14 @@ from modgate.api.surface import dump, openai_error
 from modgate.api.vitals import Load, Signals
 from modgate.auth.gate import forbidden
 from modgate.auth.verdict import Pending
-from modgate.errors import ConfigError, GatewayError, PluginError, plain
+from modgate.errors import ConfigError, GatewayError, PluginError
 from modgate.http.ingress import client_address
 from modgate.http.surfaces import error_headers
 from modgate.ledger.shipper import Shipper
 from modgate.server.standings import gone, models_of, state_of
 from modgate.server.tenancy_pages import TenancyPages, actor_of, shape_of
 from modgate.state import State
+from modgate.tracebacks import plain
 
 # Who asks for it; the answer: the sections whose changes wait for a restart.
 Reload = Callable[[str], Awaitable[tuple[str, ...]]]

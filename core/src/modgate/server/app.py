@@ -21,7 +21,7 @@ from modgate.clock import Clock, SystemClock
 from modgate.decoders.pool import Decoders
 from modgate.decoders.process import DecoderLimits
 from modgate.engines.supervisor import Engines
-from modgate.errors import ConfigError, PluginError, Problem, plain
+from modgate.errors import ConfigError, PluginError, Problem
 from modgate.gateway import Gateway, Overrides, Plan, build, gates, plan
 from modgate.http.tls import TlsFiles
 from modgate.limits.hosted import SCHEME, HostedStore
@@ -44,6 +44,7 @@ from modgate.server.tenancy import Tenancy
 from modgate.server.tenancy_pages import TenancyPages
 from modgate.spool import Spool
 from modgate.state import State
+from modgate.tracebacks import plain
 
 log = logging.getLogger(__name__)
 
