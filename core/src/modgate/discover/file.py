@@ -21,7 +21,7 @@ from modgate.api.discover import (
 )
 from modgate.kit.finding import document
 
-EVERY_S = 0.5
+EVERY_S = 0.25
 NAMED_AT_MOST = 3
 _STRICT = ConfigDict(frozen=True, extra="forbid")
 
@@ -31,7 +31,9 @@ class FileConfig(BaseModel):
 
     model_config = _STRICT
 
-    path: Path = Field(description="a list of backends: .toml or .json, looked at twice a second")
+    path: Path = Field(
+        description="a list of backends, .toml or .json; read four times a second"
+    )
 
 
 class Entry(BaseModel):
