@@ -128,6 +128,15 @@ def test_what_serving_would_trip_over_is_a_mistake(config: Config, text: str, sa
     assert problem.startswith(f"modgate.toml:{said}")
 
 
+def test_a_region_that_a_discoverer_may_find_is_no_mistake(config: Config) -> None:
+    found = f'{BOTH}[[discover]]\nname = "d"\nserves = {{ chat = "e" }}\nregion = "us"\n'
+    text = 'kind = "{}"\n{}\n[tenant.a]\nregions = ["eu"]\n'
+    [told] = config.told(found + text.format("dns", 'host = "h"\nport = 1'))
+
+    assert told.endswith("tenant.a.regions[0]: no backend stands in 'eu'")
+    assert config.link(found + text.format("file", 'path = "list.json"')).file.discover
+
+
 @pytest.mark.parametrize("origin", ["*", "http://localhost:3000", "https://app.example"])
 def test_origins_as_browsers_send_them_are_none(config: Config, origin: str) -> None:
     assert config.link(f'[cors]\norigins = ["{origin}"]\n').file.cors.origins == (origin,)

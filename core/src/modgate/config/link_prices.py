@@ -24,15 +24,15 @@ PERIODS_S = {
 class Names:
     """What a case may name: its key -> the names.
 
-    Tenants are not among them: the store has some that the file does not know.
+    Tenants are not among them: the store has some that the file does not know.  None: any.
     """
 
-    known: Mapping[str, Collection[str]]
+    known: Mapping[str, Collection[str] | None]
 
     def wrong(self, key: str, name: str) -> str:
         """Why a name does not fit; '' when it does."""
         known = self.known[key]
-        if not name or name in known:
+        if not name or known is None or name in known:
             return ""
         if key == "region":
             return f"no backend stands in '{name}'{did_you_mean(name, known)}"
@@ -56,12 +56,11 @@ class PricesLinker:
         self._file = file
         self._wrong = wrong
         self._missing = missing
-        regions = {each.region for _, each in file.engines}
         self._names = Names(
             known={
                 "model": file.model,
                 "slo": file.slo,
-                "region": regions - {""},
+                "region": None if file.places is None else file.places - {""},
             }
         )
 

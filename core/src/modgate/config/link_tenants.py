@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from modgate.api.auth import Limits, Policy, Rate
@@ -70,7 +70,7 @@ class GrantLinker:
         policy = Policy(
             models=models,
             visible=models,
-            regions=self._regions(path, grant.regions, self._standing()),
+            regions=self._regions(path, grant.regions, self._file.places),
             slo=self._slo(path, grant.slo),
             raw_engine_fields=grant.raw_engine_fields,
             batch_shared=grant.batch_shared,
@@ -91,8 +91,8 @@ class GrantLinker:
             models = whole.models
         regions = whole.regions
         if grant.regions is not None:
-            own = whole.regions if whole.regions is not None else self._standing()
-            regions = self._regions(path, grant.regions, sorted(own))
+            own = whole.regions if whole.regions is not None else self._file.places
+            regions = self._regions(path, grant.regions, own)
         rates = self._limits.of_keys((*path, "limits"), grant.limits)
         return replace(
             whole,
@@ -119,9 +119,6 @@ class GrantLinker:
         fitting = {n for n, model in self._models.items() if model.modality in grant.modalities}
         return frozenset(fitting if grant.models is None else fitting & set(grant.models))
 
-    def _standing(self) -> Sequence[str]:
-        return sorted({each.region for _, each in self._file.engines})
-
     def _places(self, path: KeyPath, regions: Sequence[str] | None) -> None:
         """Whatever leaves this machine says where it goes, once a tenant's data may not go."""
         if regions is None:
@@ -131,18 +128,19 @@ class GrantLinker:
             self._wrong((*path, "regions"), text + "say where it stands; give it a `region`")
 
     def _regions(
-        self, path: KeyPath, regions: Iterable[str] | None, known: Sequence[str]
+        self, path: KeyPath, regions: Iterable[str] | None, known: Collection[str] | None
     ) -> frozenset[str] | None:
+        """`known` None: any may turn up."""
         if regions is None:
             return None
+        places = self._file.places
         for index, region in enumerate(regions):
-            if region not in known:
-                text = f"no backend stands in '{region}'"
-                if region in self._standing():
-                    text = f"'{region}' is no region of the tenant"
-                self._missing(
-                    (*path, "regions", index), text + did_you_mean(region, known), "backend"
-                )
+            if known is not None and region not in known:
+                text = f"'{region}' is no region of the tenant"
+                if places is not None and region not in places:
+                    text = f"no backend stands in '{region}'"
+                guess = did_you_mean(region, sorted(known))
+                self._missing((*path, "regions", index), text + guess, "backend")
         return frozenset(regions)
 
     def _slo(self, path: KeyPath, slo: str) -> str:

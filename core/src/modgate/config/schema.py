@@ -259,6 +259,9 @@ class BackendSection(EngineFields, Section):
     )
 
 
+ADDRESSES = ("dns", "kubernetes")  # what is found so stands where its section says
+
+
 class DiscoverSection(EngineFields):
     """Engines that are found while the gateway runs; all other keys are its kind's own."""
 
@@ -374,6 +377,13 @@ class File(Section):
         listed = [(("backend", at), each) for at, each in enumerate(self.backend)]
         found = [(("discover", at), each) for at, each in enumerate(self.discover)]
         return (*listed, *found)
+
+    @property
+    def places(self) -> frozenset[str] | None:
+        """Where engines stand; None where a discoverer may find that out, too."""
+        if any(each.kind not in ADDRESSES for each in self.discover):
+            return None
+        return frozenset(each.region for _, each in self.engines)
 
     def static_changes(self, started: File) -> tuple[str, ...]:
         """What is read at the start only and is not as it was then."""

@@ -31,9 +31,7 @@ class FileConfig(BaseModel):
 
     model_config = _STRICT
 
-    path: Path = Field(
-        description="a list of backends, .toml or .json; read four times a second"
-    )
+    path: Path = Field(description="a list of backends, .toml or .json; read four times a second")
 
 
 class Entry(BaseModel):
