@@ -45,7 +45,7 @@ def test_json_may_be_the_list_itself(text: bytes) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        (b"[", "cannot be read: JSONDecodeError"),
+        (b'[\n"secret"', "cannot be read, at line 2 column 9$"),
         (b"\xff", "cannot be read"),
         (b'[{"url": "http://user:secret@a"}]', "not as it should be: backend.0.url"),
         (b'[{"url": "http://a", "slot": 1}]', "not as it should be: backend.0.slot"),
@@ -58,6 +58,12 @@ def test_a_list_with_a_mistake_is_refused_whole_and_says_no_value(text: bytes, r
         instances(text, toml=False)
 
     assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(("text", "at"), [(b"[[backend", "end of document"), (b"\nx = ]", "line 2")])
+def test_of_toml_that_cannot_be_read_it_is_said_where(text: bytes, at: str) -> None:
+    with pytest.raises(Away, match=f"cannot be read, at {at}"):
+        instances(text, toml=True)
 
 
 def test_only_a_changed_file_says_something() -> None:

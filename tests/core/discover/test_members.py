@@ -6,10 +6,10 @@ from collections.abc import Sequence
 import pytest
 from pydantic import BaseModel
 
-from modgate.api.discover import Instance, Lookout
+from modgate.api.discover import Found, Instance, Lookout, Lost
 from modgate.api.select import Backend
 from modgate.clock import SystemClock
-from modgate.discover.source import Source
+from modgate.discover.source import REASONS_AT_MOST, Source
 from modgate.members import Members
 from modgate.upstream.world import World
 
@@ -86,6 +86,21 @@ def test_what_cannot_be_an_engine_is_left_out_and_told_once(
     assert [[each.url for each in some] for some in found] == [["http://a"]] * 3
     assert len(caplog.records) == 1
     assert "pass" not in str(vars(caplog.records[0]).get("reason"))
+
+
+def test_each_reason_of_an_outage_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    world, clock = World(), SystemClock()
+    source = Source(lookout(), lambda: pytest.fail("not run"), world, clock, lambda: None)
+    said = []
+    for outage in (["a", "b", "a", "b"], ["b"], [str(number) for number in range(100)]):
+        caplog.clear()
+        for reason in outage:
+            source._hear(Lost(reason=reason))
+        said.append([vars(each)["reason"] for each in caplog.records])
+        source._hear(Found(instances=()))
+
+    assert said[:2] == [["a", "b"], ["b"]]
+    assert len(said[2]) == REASONS_AT_MOST
 
 
 def test_a_section_that_looks_elsewhere_now_has_none_of_the_engines_that_were_there() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from modgate.kit.finding import document
 
 EVERY_S = 0.25
 NAMED_AT_MOST = 3
+_PLACE = re.compile(r"line \d+,? column \d+|end of document")
 _STRICT = ConfigDict(frozen=True, extra="forbid")
 
 
@@ -82,7 +84,9 @@ def instances(text: bytes, *, toml: bool) -> list[Instance]:
     try:
         value = tomllib.loads(text.decode()) if toml else orjson.loads(text)
     except ValueError as error:
-        raise Away(f"the list of backends cannot be read: {type(error).__name__}") from None
+        place = _PLACE.search(str(error))  # and no more of it, which may be the file's own text
+        where = f", at {place[0]}" if place else ""
+        raise Away(f"the list of backends cannot be read{where}") from None
     try:
         entries = Entries.model_validate(value if toml else _of_json(value)).backend
     except ValidationError as error:

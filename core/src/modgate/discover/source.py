@@ -33,6 +33,7 @@ from modgate.kit.finding import backoff_s
 log = logging.getLogger(__name__)
 
 INSTANCES_AT_MOST = 4096
+REASONS_AT_MOST = 16  # that one outage may have
 
 
 class Asked(Protocol):
@@ -79,6 +80,7 @@ class Source:
         self._changed = changed
         self._fresh_at = clock.now()
         self._lost = False
+        self._reasons: set[str] = set()
         self._lines: AsyncIterator[bytes] | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -168,12 +170,13 @@ class Source:
             await close()
 
     def _take(self, instances: Sequence[Instance]) -> None:
-        if self._lost:
-            log.warning("discovery is back", extra=self._words())
-        self._lost, self._fresh_at = False, self._clock.now()
         if len(instances) > INSTANCES_AT_MOST:
             self._lose(f"more than {INSTANCES_AT_MOST} engines")
             return
+        if self._lost:
+            log.warning("discovery is back", extra=self._words())
+        self._lost, self._fresh_at = False, self._clock.now()
+        self._reasons.clear()
         if self.known and list(instances) == list(self.instances):
             return
         self.instances, self.known = tuple(instances), True
@@ -181,8 +184,9 @@ class Source:
         self._changed()
 
     def _lose(self, reason: str) -> None:
-        """Said once, until it is found again."""
-        if not self._lost:
+        """Each reason is said once, until it is found again: who mends one sees the next."""
+        if reason not in self._reasons and len(self._reasons) < REASONS_AT_MOST:
+            self._reasons.add(reason)
             words = {**self._words(), "reason": reason, "backends_kept": len(self.instances)}
             log.error("discovery failed; the engines stay as they are", extra=words)
         self._lost = True
