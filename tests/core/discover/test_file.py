@@ -60,7 +60,9 @@ def test_a_list_with_a_mistake_is_refused_whole_and_says_no_value(text: bytes, r
     assert "secret" not in str(refused.value)
 
 
-@pytest.mark.parametrize(("text", "at"), [(b"[[backend", "end of document"), (b"\nx = ]", "line 2")])
+@pytest.mark.parametrize(
+    ("text", "at"), [(b"[[backend", "end of document"), (b"\nx = ]", "line 2")]
+)
 def test_of_toml_that_cannot_be_read_it_is_said_where(text: bytes, at: str) -> None:
     with pytest.raises(Away, match=f"cannot be read, at {at}"):
         instances(text, toml=True)

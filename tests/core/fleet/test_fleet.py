@@ -258,6 +258,21 @@ async def test_a_backend_that_drains_is_taken_only_when_no_other_is_there() -> N
     assert last.backend.name == "a"
 
 
+async def test_one_that_drains_is_taken_by_callers_whose_region_has_no_other() -> None:
+    leaving = replace(backend("a", slots=5, region="eu"), draining=True)
+    one = fleet(leaving, backend("b", slots=5, region="us"))
+    at_home = one.at_once("m", Wanted(regions=frozenset({"eu"})))
+    elsewhere = [one.at_once("m", Wanted()) for _ in range(5)]
+    one.use([leaving, backend("b", region="us"), backend("c", slots=5, region="eu")])
+    then = one.at_once("m", Wanted(regions=frozenset({"eu"})))
+
+    assert at_home is not None
+    assert at_home.backend.name == "a"
+    assert {each.backend.name for each in elsewhere if each is not None} == {"b"}
+    assert then is not None
+    assert then.backend.name == "c"
+
+
 async def test_a_backend_that_comes_back_has_what_it_had_in_hand() -> None:
     one = fleet(backend("a"))
     lease = one.at_once("m", Wanted())

@@ -83,15 +83,9 @@ class Fleet:
     def use(self, backends: Sequence[Backend]) -> None:
         """These are the backends from now on; calls in flight elsewhere end where they are.
 
-        Calls that wait may go to new ones at once.  One that drains takes a call only of a model
-        that no other serves.
+        Calls that wait may go to new ones at once.
         """
-        ready: dict[str, list[Backend]] = {}
-        last: dict[str, list[Backend]] = {}
-        for backend in backends:
-            for model in backend.serves:
-                (last if backend.draining else ready).setdefault(model, []).append(backend)
-        serving = {**last, **ready}
+        serving = serving_of(backends)
         factors = self._preferences.factors(backends)
         chosen = {b.name for each in serving.values() if len(each) > 1 for b in each}
         self.backends = {backend.name: backend for backend in backends}
@@ -123,6 +117,7 @@ class Fleet:
             judged=judged,
             seed=seed_of(identity),
             key=identity,
+            draining=backend.draining,
         )
 
     def candidates(self, model: str, wanted: Wanted) -> Sequence[Seat]:
@@ -324,6 +319,22 @@ class Fleet:
             <= max(len(pool.seats) > 1, int(EJECTED_AT_MOST * len(pool.seats)))
             for pool in self._pools_of.get(seat.backend, ())
         )
+
+
+def serving_of(backends: Sequence[Backend]) -> Mapping[str, Sequence[Backend]]:
+    """Who serves each model; one that drains is the last of them, where its region has no other.
+
+    Callers that may go elsewhere do not get it all the same: see `pick.candidates`.
+    """
+    ready: dict[str, list[Backend]] = {}
+    last: dict[str, list[Backend]] = {}
+    for backend in backends:
+        for model in backend.serves:
+            (last if backend.draining else ready).setdefault(model, []).append(backend)
+    for model, leaving in last.items():
+        regions = {each.region for each in ready.get(model, ())}
+        ready.setdefault(model, []).extend(b for b in leaving if b.region not in regions)
+    return ready
 
 
 def _strict(wanted: Wanted) -> bool:

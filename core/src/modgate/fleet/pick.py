@@ -84,17 +84,20 @@ def allowed(seat: Seat, wanted: Wanted) -> bool:
 def candidates(pool: Sequence[Seat], wanted: Wanted) -> Sequence[Seat]:
     """The seats that may ever take this call; those that failed it only when no other is left.
 
-    A call that failed goes to an engine of which nobody knows the like, if there is one.
+    A call that failed goes to an engine of which nobody knows the like, if there is one; and none
+    to one that drains while another is there.
     """
     if wanted.regions is None and not wanted.requires:  # same result without this
         fit = pool
     else:
         fit = [seat for seat in pool if allowed(seat, wanted)]
-    if not wanted.tried:
-        return fit
-    fresh = [seat for seat in fit if seat.backend not in wanted.tried]
-    sound = [seat for seat in fresh if not seat.health.failing]
-    return sound or fresh or fit
+    if wanted.tried:
+        fresh = [seat for seat in fit if seat.backend not in wanted.tried]
+        sound = [seat for seat in fresh if not seat.health.failing]
+        fit = sound or fresh or fit
+    if fit and fit[-1].draining and not fit[0].draining:  # they stand last in a pool
+        return [seat for seat in fit if not seat.draining]
+    return fit
 
 
 def pick(

@@ -53,6 +53,7 @@ class Seat:
     judged: bool = True
     seed: int = 0
     key: str = ""
+    draining: bool = False
     entangled: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
