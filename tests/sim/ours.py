@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 from modgate.fleet.affinity import key_of
+from modgate.fleet.cadence import tells_each_s
 from modgate.fleet.health import Health
 from modgate.fleet.peers import Peers
 from modgate.fleet.pick import Choice, Wanted, candidates
@@ -16,7 +17,6 @@ from modgate.fleet.terms import Explores, Terms
 from sim.world import Ask, Scenario, World
 
 PLENTY = 100_000
-TOLD_EACH_S = 0.25
 FIRST_OUTPUT = 200.0
 LEARNS = 0.02
 
@@ -48,7 +48,8 @@ def _seat(name: str, slots: int) -> Seat:
 class Ours:
     """The policy of this gateway.
 
-    `view`: the gateways tell each other what they have in hand, each `told_each_s`.
+    `view`: the gateways tell each other what they have in hand, each `told_each_s`; None: as often
+    as so many of them do.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class Ours:
         ejects: bool = True,
         qualifies: bool = True,
         affinity: bool = True,
-        told_each_s: float = TOLD_EACH_S,
+        told_each_s: float | None = None,
     ) -> None:
         self.gateways = [
             Gateway(scenario, number, exact=scenario.gateways == 1)
@@ -71,7 +72,8 @@ class Ours:
         self.qualifies = qualifies
         self.affinity = affinity
         self.told_at = 0.0
-        self.told_each_s = told_each_s
+        rule_s = tells_each_s(len(scenario.kinds), scenario.gateways)
+        self.told_each_s = rule_s if told_each_s is None else told_each_s
         self.why: dict[str, int] = {}
 
     def choose(self, ask: Ask, tried: frozenset[int], now: float) -> int:

@@ -15,7 +15,9 @@ IDLE_S = 60.0
 class Estimate:
     """Seconds a unit of work in one phase of one engine and model; 0 = nobody knows yet.
 
-    `own`: learned here.  `value`: the mean with what others learned; what a prediction is made by.
+    `own`: learned here.  `value`: with what others learned; what a prediction is made by.  It is the
+    median: a gateway that met a queue at its first call to an engine goes there no more, and so
+    would hold for a minute what is wrong by ten times.
     """
 
     def __init__(self) -> None:
@@ -37,23 +39,24 @@ class Estimate:
         else:
             self.own = seconds
         self.at = now
-        self._mean()
+        self._agree()
 
     def heard(self, peers: Iterable[float]) -> None:
         """What other gateways know, each one's; those that know nothing are left out."""
         self._peers = tuple(each for each in peers if each > 0)
         if self.own or self._peers:
-            self._mean()
+            self._agree()
 
     def relax(self, now: float, prior: float, elapsed_s: float) -> None:
         """What was learned long ago is less and less believed; asked each `elapsed_s`."""
         if self.own and now - self.at > IDLE_S and prior > 0:
             self.own = prior + (self.own - prior) * exp(-elapsed_s / IDLE_S)
-            self._mean()
+            self._agree()
 
-    def _mean(self) -> None:
+    def _agree(self) -> None:
         if self._peers:
-            known = (self.own, *self._peers) if self.own else self._peers
-            self.value = sum(known) / len(known)
+            known = sorted((self.own, *self._peers) if self.own else self._peers)
+            many = len(known)
+            self.value = (known[(many - 1) // 2] + known[many // 2]) / 2
         else:
             self.value = self.own

@@ -20,7 +20,7 @@ HEADROOM = 0.7
 OFFERED_S = 10.0
 EASY = 0.25  # of their targets is what calls are predicted to take where there is room to spare
 EASES = 0.02
-ALIKE = 1.0  # how much of what is sent from here others send, too, before they tell of it
+ALIKE = 0.5  # how much of what is sent from here others send, too, before they tell of it
 SWEEP_S = 1.0
 SUPPOSED = 0.5  # of its target is what a call takes, as long as nothing is known
 
