@@ -19,6 +19,7 @@ from modgate.batch import Batcher
 from modgate.dispatch import Dispatch, Order
 from modgate.draft import Draft
 from modgate.errors import UpstreamFailed
+from modgate.fleet.claim import QueueRules
 from modgate.fleet.fleet import Fleet
 from modgate.fleet.state import FleetState
 from modgate.goals import Goals
@@ -141,7 +142,9 @@ class Traffic:
         ]
         clients: Any = dict(zip(names, engines, strict=True))  # as far as dispatch looks at them
         self.state = FleetState()
-        self.fleet = Fleet(backends, self.state, groups={}, waiting_at_most=waiting_at_most)
+        self.fleet = Fleet(
+            backends, self.state, groups={}, rules=QueueRules(calls=waiting_at_most, share=1.0)
+        )
         self.dispatch = Dispatch(
             fleet=self.fleet,
             goals=Goals({}, {}, {}),
@@ -203,7 +206,7 @@ class Traffic:
         """Nothing waits, nothing flies, no trip is left."""
         taken = sum(slots.taken for slots in self.state.slots.values())
         work = sum(standing.work for standing in self.state.standings.values())
-        return not (taken or work or self.state.waiting or self.batcher._trips)
+        return not (taken or work or self.state.queued or self.batcher._trips)
 
 
 async def _prepared(name: str) -> None:

@@ -88,7 +88,7 @@ class Batcher:
         if lease is None:
             return Share(rider)
         choose = partial(_companions, rider, batch)
-        others = self._dispatch.fleet.companions(order.model.name, key, choose)
+        others = self._dispatch.fleet.waiting.companions(order.model.name, key, choose)
         if not others:
             return await self._dispatch.send(order, lease)
         riders = [each for each in (rider, *others) if isinstance(each, _Rider)]
@@ -215,7 +215,7 @@ class _Trip:
         if len(orders) > 1:
             call = self._batch.merge([order.call for order in orders])
             merged = replace(merged, call=call, members=orders)
-            lease.carry(merged.wanted.work)
+            lease.carry(self._dispatch.work(merged))
         stream = await self._dispatch.send(merged, lease)
         try:
             event = (await stream.next())[0]

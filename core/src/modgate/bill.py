@@ -24,6 +24,7 @@ from modgate.limits.headers import headers as rate_headers
 from modgate.limits.limiter import Admission
 from modgate.limits.shared import Miss
 from modgate.limits.state import What
+from modgate.queueing import settle_dues
 from modgate.state import State
 from modgate.units import COUNT_AT_MOST, NOTHING, Units
 
@@ -233,7 +234,10 @@ class Bill:
             if draft.modality:
                 self._state.ledger.ended(receipt)
                 if error is None and len(draft.tries) == 1:
-                    self._gateway.fleet.learn(draft.model, usage.units)
+                    self._gateway.fleet.learn(draft.model, usage.units, waited=bool(draft.dues))
+                if draft.dues and (usage.exact or error is None):
+                    modality = self._gateway.table.modalities[draft.modality]
+                    settle_dues(draft, usage.units, modality.weights)
         self._state.observer.observe(receipt)
         if draft.caller.tenant:
             self._state.trails.keep(receipt, draft, self._seen, error, self._state.limits_down)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from math import inf
 
 from modgate.api.auth import Caller
 from modgate.api.dialect import Dialect, Outgoing
@@ -24,12 +25,12 @@ from modgate.errors import (
     GatewayError,
     ModelNotFound,
     NoBackend,
-    Overloaded,
     Refused,
     Unsupported,
     Upstream,
     UpstreamTimedOut,
 )
+from modgate.fleet.claim import LEAST_WORK, Claim
 from modgate.fleet.fleet import Fleet
 from modgate.fleet.lease import Lease
 from modgate.fleet.pick import Wanted
@@ -76,9 +77,8 @@ class Order:
 
     @property
     def wanted(self) -> Wanted:
-        """What the pick must know."""
+        """What the pick must know, but for its work."""
         return Wanted(
-            work=self.call.size.work(self.modality.weights),
             regions=self.caller.policy.regions,
             requires=self.call.requires,
             tried=frozenset(self.tried) if self.tried else NONE_TRIED,
@@ -148,6 +148,8 @@ class Dispatch:
         began = draft.elapsed()
         if self.fleet.has_choice(order.model.name):
             self._promise(order, wanted)
+        else:
+            wanted.work = self.work(order)
         try:
             return self.fleet.at_once(order.model.name, wanted)
         except GatewayError:
@@ -174,17 +176,38 @@ class Dispatch:
     async def _queued(
         self, order: Order, wanted: Wanted, *, key: Hashable | None = None, rider: object = None
     ) -> Lease | None:
-        draft = order.draft
+        draft, fleet = order.draft, self.fleet
         began = draft.elapsed()
         self._missed(order, wanted, began)
-        wait = Deadline(partial(_never_free, order.model.name))
-        wait.set(wait.now() + self._first_s(order))
+        claim = self._claim(order, wanted.work, key)
+        if draft.dues is None:
+            draft.dues = []
+        wait = Deadline(partial(fleet.waiting.never_free, order.model.name, claim))
+        wait.set(wait.now() + claim.until - fleet.now())
         try:
             with wait:
-                return await self.fleet.lease(order.model.name, wanted, key=key, rider=rider)
+                return await fleet.wait(order.model.name, wanted, claim, rider, draft.dues)
         finally:
             wait.disarm()
             draft.step("queue", began)
+
+    def _claim(self, order: Order, work: float, key: Hashable | None) -> Claim:
+        """What the queue must know; worked out only where a call has to wait."""
+        draft, policy = order.draft, order.caller.policy
+        patience_s = self.fleet.rules.patience_s.get(policy.slo, inf)
+        left_s = min(self._first_s(order), patience_s, draft.due_s - draft.elapsed())
+        return Claim(
+            tenant=order.caller.tenant,
+            slo=policy.slo,
+            weight=policy.weight,
+            request=draft.request_id,
+            modality=order.modality.name,
+            work=max(work, LEAST_WORK),
+            body_bytes=order.call.body.held_bytes,
+            until=self.fleet.now() + left_s,
+            begun=bool(draft.tries),
+            key=key,
+        )
 
     def _promise(self, order: Order, wanted: Wanted) -> None:
         wanted.work, wanted.terms = self._goals.terms(
@@ -194,6 +217,10 @@ class Dispatch:
             tenant=order.caller.tenant,
             slo=order.caller.policy.slo,
         )
+
+    def work(self, order: Order) -> float:
+        """A call's work where nothing is promised."""
+        return self._goals.work(order.call, model=order.model.name, modality=order.modality)
 
     def _first_s(self, order: Order) -> float:
         """Until the first event of a stream, or the whole of a reply that comes at once."""
@@ -309,10 +336,6 @@ def _note(orders: Sequence[Order]) -> None:
     for order in orders:
         if order.caller.policy.slo:
             order.draft.notes["slo"] = "best-effort"
-
-
-def _never_free(model: str) -> GatewayError:
-    return Overloaded(f"no backend of the model '{model}' became free in time")
 
 
 def _no_answer() -> GatewayError:

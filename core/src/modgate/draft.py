@@ -27,6 +27,7 @@ from modgate.fleet.glance import Glance
 from modgate.fleet.lease import Lease
 from modgate.fleet.pick import Choice, Wanted
 from modgate.fleet.promise import Promise
+from modgate.fleet.waiting import Due
 from modgate.limits.headers import RateView
 from modgate.observe.tracing import Trace
 
@@ -124,7 +125,8 @@ class Draft:
 
     `heard`: the request's headers.  `due_s`: its own end, in seconds since it began.
     `told`: the headers of the reply, `rates`: how the limits stood then, in their order.
-    `missed`: the first calls that found no slot at once.
+    `missed`: the first calls that found no slot at once.  `dues`: what those that waited owe the
+    queue.
     """
 
     request_id: str
@@ -156,6 +158,7 @@ class Draft:
     told: Mapping[str, str] | None = None
     rates: Sequence[RateView] = ()
     missed: tuple[Missed, ...] = ()
+    dues: list[Due] | None = None
     _last: dict[int, Try] = field(default_factory=dict)
 
     def elapsed(self) -> float:

@@ -62,6 +62,7 @@ from modgate.http.tls import Tls, TlsFiles, Unusable
 from modgate.ledger import shipping
 from modgate.limits.limiter import Bounds, Limiter
 from modgate.policies import Policies, build_policies
+from modgate.queueing import rules_of
 from modgate.state import State
 from modgate.statements import Statements
 from modgate.table import Table, table_of
@@ -363,7 +364,7 @@ def _fleet(file: File, state: State, backends: Sequence[Backend]) -> Fleet:
         state.fleet,
         groups={LOCAL_GROUP: file.local.slots or os.cpu_count() or 1},
         now=state.clock.now,
-        waiting_at_most=file.limits.queue,
+        rules=rules_of(file.queue),
         preferences=Preferences(
             region=file.state.region or "",
             hardware=file.select.hardware,

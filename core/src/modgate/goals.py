@@ -19,6 +19,7 @@ Targets = Mapping[str, Mapping[str, Mapping[str, Target]]]
 BEST_EFFORT: Unmet = "best_effort"
 NOTHING: Mapping[str, float] = {}
 LEAST_S = 1e-3
+UNSEEN = 200.0  # of a unit that is learned, as long as no call was seen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +55,7 @@ class Goal:
             count: float = bound
             weight = weights.get(name, 0.0)
             if name in self.learned:
-                count = min(count, seen.get(self.learned[name], count))
+                count = min(count, seen.get(self.learned[name], UNSEEN))
                 written += weight * count
             work += weight * count
             if name in per_unit:
@@ -89,6 +90,25 @@ class Goals:
         self._unmet = unmet
         self._expected = expected
         self._goals: dict[tuple[str, str], Goal] = {}
+        self._works: dict[str, dict[str, tuple[float, str]]] = {}
+
+    def work(self, call: Call, *, model: str, modality: AnyModality) -> float:
+        """A call's work where nothing is promised."""
+        counted = self._works.get(modality.name)
+        if counted is None:
+            learned = {u.name for u in modality.units if u.learned}
+            counted = self._works[modality.name] = {
+                name: (weight, f"{modality.name}.{name}" if name in learned else "")
+                for name, weight in modality.weights.items()
+            }
+        expected = self._expected.get(model)
+        seen = expected.counts if expected is not None else NOTHING
+        work = 0.0
+        for name, bound in call.size.items():
+            if name in counted:
+                weight, full = counted[name]
+                work += weight * (min(bound, seen.get(full, UNSEEN)) if full else bound)
+        return work
 
     def terms(
         self, call: Call, *, model: str, modality: AnyModality, tenant: str, slo: str

@@ -42,9 +42,7 @@ def test_values_are_read_in_their_own_words(config: Config) -> None:
 
 
 def test_every_mistake_is_told_at_once_with_its_line_and_a_guess(config: Config) -> None:
-    text = (
-        '[listen]\nadress = "x"\n\n[lisen]\n[timeouts]\nidle = "3 parsecs"\n[limits]\nqueue = 0\n'
-    )
+    text = '[listen]\nadress = "x"\n\n[lisen]\n[timeouts]\nidle = "3 parsecs"\n[queue]\ncalls = 0\n'
 
     found = told(config, text)
 
@@ -52,7 +50,7 @@ def test_every_mistake_is_told_at_once_with_its_line_and_a_guess(config: Config)
         "modgate.toml:2: listen.adress: unknown key; did you mean 'address'?",
         "modgate.toml:4: lisen: unknown key; did you mean 'listen'?",
         'modgate.toml:6: timeouts.idle: a duration reads "30s", "250ms" or "1h30m"',
-        "modgate.toml:8: limits.queue: Input should be greater than or equal to 1",
+        "modgate.toml:8: queue.calls: Input should be greater than or equal to 1",
     ]
 
 

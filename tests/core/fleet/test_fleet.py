@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from modgate.api.select import Backend
 from modgate.errors import NoBackend, Overloaded, UpstreamFailed
+from modgate.fleet.claim import Claim, QueueRules
 from modgate.fleet.fleet import Fleet
 from modgate.fleet.pick import Wanted, candidates, idlest
 from modgate.fleet.slots import Seat, Slots
@@ -23,7 +24,7 @@ def fleet(*backends: Backend, state: FleetState | None = None, waiting: int = 10
         state or FleetState(),
         groups={"local": 1},
         rng=random.Random(1),
-        waiting_at_most=waiting,
+        rules=QueueRules(calls=waiting, share=1.0),
     )
 
 
@@ -37,6 +38,10 @@ def backend(name: str, slots: int = 1, region: str = "", group: str = "") -> Bac
         region=region,
         group=group,
     )
+
+
+def alike(key: str | None) -> Claim:
+    return Claim(key=key, request=object())
 
 
 regions = st.sampled_from(["eu", "us", "ap"])
@@ -136,12 +141,12 @@ def test_whoever_leaves_in_one_tick_leaks_no_slot(
         one = fleet(backend("a", slots=slots), waiting=99)
 
         async def hold() -> None:
-            lease = await one.lease("m", Wanted(), key="k" if shared else None, rider=object())
+            lease = await one.lease("m", Wanted(), alike("k" if shared else None), rider=object())
             if lease is None:
                 return
             try:
                 if shared:
-                    one.companions("m", "k", lambda riders: riders[:1])
+                    one.waiting.companions("m", "k", lambda riders: riders[:1])
                 await asyncio.sleep(0.001 if stay else 60)
             finally:
                 lease.give_back()
@@ -161,12 +166,12 @@ async def test_a_waiter_that_was_cancelled_is_nobodys_companion() -> None:
     one = fleet(backend("a"))
     first = await one.lease("m", Wanted())
     gone, stays = (
-        asyncio.create_task(one.lease("m", Wanted(), key="k", rider=name)) for name in "gs"
+        asyncio.create_task(one.lease("m", Wanted(), alike("k"), rider=name)) for name in "gs"
     )
     await asyncio.sleep(0)
     gone.cancel()
 
-    assert one.companions("m", "k", list) == ["s"]
+    assert one.waiting.companions("m", "k", list) == ["s"]
     assert await stays is None
     await asyncio.wait([gone])
     assert first is not None

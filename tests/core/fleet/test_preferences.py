@@ -55,7 +55,7 @@ def test_a_call_counts_by_what_replies_took_and_not_by_what_they_may() -> None:
         call(input_tokens=100, output_tokens=7), model="m", modality=llm, tenant="t", slo=""
     )
 
-    assert (before, after, short) == (4100.0, 150.0, 107.0)
+    assert (before, after, short) == (300.0, 150.0, 107.0)
     assert (terms.phase, terms.serial, terms.read) == ("first_byte", True, 100.0)
     assert terms.target_s == pytest.approx(0.525)
     assert terms.explores == "first"

@@ -329,14 +329,14 @@ def test_who_leaves_while_a_trip_takes_it_along_is_not_in_it() -> None:
 
     async def main() -> list[Got]:
         traffic = Traffic(engine, slots=1)
-        companions = traffic.fleet.companions
+        companions = traffic.fleet.waiting.companions
 
         def leaving(*given: Any) -> Sequence[object]:
             if taken := companions(*given):
                 tasks[2].cancel()
             return taken
 
-        object.__setattr__(traffic.fleet, "companions", leaving)
+        object.__setattr__(traffic.fleet.waiting, "companions", leaving)
         tasks = [asyncio.ensure_future(traffic.ask(text)) for text in ("first", "a", "b", "c")]
         got = await asyncio.gather(*tasks, return_exceptions=True)
         assert traffic.idle()

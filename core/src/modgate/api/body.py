@@ -144,6 +144,14 @@ class Body:
         content = self.content
         return len(content) if isinstance(content, bytes) else content.size
 
+    @property
+    def held_bytes(self) -> int:
+        """Those of them that are in memory, and in no spool file."""
+        if self._raw is None and self._members is not None:
+            return sum(len(value) for value in self._members.values())
+        contents = [p.content for p in self.parts] if self.kind == "form" else [self._raw]
+        return sum(len(each) for each in contents if isinstance(each, bytes))
+
     def members(self) -> Mapping[str, bytes]:
         """The top-level members of a JSON object, each as the client's own bytes.
 

@@ -5,7 +5,7 @@ What the file names is found, in the types that the mechanisms want; mistakes ar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import get_args
 
@@ -291,11 +291,20 @@ class Linker:
                         self._wrong(path, f"unknown phase; known: {', '.join(PHASES)}")
                     target = self._target(path, text, modality)
                     found.setdefault(slo, {}).setdefault(name, {})[phase] = target
-        for slo in self._file.select.unmet:
-            if slo not in found:
-                unknown = f"no [slo.{slo}]{did_you_mean(slo, found)}"
-                self._missing(("select", "unmet", slo), unknown, "slo", slo)
+        self._classes(found)
         return found
+
+    def _classes(self, known: Container[str]) -> None:
+        queue = self._file.queue
+        for section, key, slos in (
+            ("select", "unmet", [*self._file.select.unmet]),
+            ("queue", "weights", [*queue.weights]),
+            ("queue", "patience", [*queue.patience]),
+        ):
+            for slo in slos:
+                if slo not in known:
+                    unknown = f"no [slo.{slo}]{did_you_mean(slo, self._file.slo)}"
+                    self._missing((section, key, slo), unknown, "slo", slo)
 
     def _listeners(self) -> None:
         listen, admin = self._file.listen.address, self._file.admin.address

@@ -74,6 +74,7 @@ class GrantLinker:
             slo=self._slo(path, grant.slo),
             raw_engine_fields=grant.raw_engine_fields,
             batch_shared=grant.batch_shared,
+            weight=grant.weight,
             limits=self._limits.link((*path, "limits"), grant.limits),
         )
         if not isinstance(grant, TenantSection):

@@ -13,6 +13,7 @@ from modgate.config.addresses import Address, Endpoint, HostPort, Network, Store
 from modgate.config.policy_section import PolicySection
 from modgate.config.schema_auth import Auth
 from modgate.config.schema_ledger import LedgerSection
+from modgate.config.schema_queue import QueueSection
 from modgate.config.schema_telemetry import SignalsSection, TelemetrySection
 from modgate.config.schema_tenants import KeysReference, TenantSection
 from modgate.config.section import Section
@@ -135,7 +136,6 @@ class LimitsSection(Section):
     in_flight: int = Field(10_000, ge=1, description="requests at once")
     streams: int = Field(5_000, ge=1, description="open streams at once")
     body_bytes: Bytes = Field(1 << 30, description="request bodies in memory at once")
-    queue: int = Field(1000, ge=1, description="calls that wait for one model")
     reply_bytes: Bytes = Field(64 << 20, description="one whole reply of an engine")
 
 
@@ -343,6 +343,7 @@ class File(Section):
     audit: AuditSection = Field(AuditSection(), description="the audit log")
     timeouts: TimeoutsSection = Field(TimeoutsSection(), description="deadlines")
     limits: LimitsSection = Field(LimitsSection(), description="what the gateway takes in all")
+    queue: QueueSection = Field(QueueSection(), description="calls that wait for a backend")
     idempotency: IdempotencySection = Field(
         IdempotencySection(), description="requests that are done once"
     )

@@ -76,6 +76,9 @@ class TenantGrant(Section):
     batch_shared: bool = Field(
         False, description="its calls may share a trip with those of tenants that say so, too"
     )
+    weight: float = Field(
+        1.0, gt=0, le=1000, description="its share where calls wait, among tenants of its SLO class"
+    )
     limits: TenantLimits = Field(TenantLimits(), description="what it may use")
 
 

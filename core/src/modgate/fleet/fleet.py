@@ -1,18 +1,10 @@
-"""Pools of seats by model, and the calls that wait for one.
-
-Waiting is first come, first served within a model, up to the first waiter that can use the slot
-that came free; lower calls of a request come first because they are drawn first.  (Fairness over
-tenants and classes takes the place of this order later; `Waiter` carries what it needs.)
-"""
+"""Pools of seats by model: slots for calls, at once or when it is their turn (`waiting.py`)."""
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections import deque
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from time import monotonic
 
 from modgate.api.select import Backend
@@ -24,6 +16,7 @@ from modgate.errors import (
     Unreached,
     Upstream,
 )
+from modgate.fleet.claim import LEAST_WORK, Claim, QueueRules
 from modgate.fleet.glance import Glance
 from modgate.fleet.lease import Ended, Lease
 from modgate.fleet.lots import Lots
@@ -34,22 +27,11 @@ from modgate.fleet.promise import Promise
 from modgate.fleet.slots import Seat, seed_of
 from modgate.fleet.state import FleetState
 from modgate.fleet.terms import Terms
+from modgate.fleet.waiting import Due, Waiter, Waiting, shape_of
 
-WAITING_AT_MOST = 1000
-LOOK_AT_MOST = 64
 EJECTED_AT_MOST = 0.5
 NO_PREFERENCE = Preferences()
-
-
-@dataclass(slots=True, eq=False)
-class Waiter:
-    """A call that waits.  `key`: calls of equal keys may share a trip; None = it goes alone."""
-
-    fleet: Fleet
-    wanted: Wanted
-    key: Hashable | None
-    granted: asyncio.Future[Lease | None]
-    rider: object = None
+RULES = QueueRules()
 
 
 class Fleet:
@@ -66,15 +48,18 @@ class Fleet:
         groups: Mapping[str, int],
         rng: Lots | None = None,
         now: Callable[[], float] = monotonic,
-        waiting_at_most: int = WAITING_AT_MOST,
+        rules: QueueRules = RULES,
         preferences: Preferences = NO_PREFERENCE,
     ) -> None:
         self.state = state
         self.now = now
         self._groups = groups
         self._rng: Lots = rng or random
-        self._waiting_at_most = waiting_at_most
         self._preferences = preferences
+        self.rules = rules
+        self.waiting = Waiting(
+            state.lines, state.busy, rules=rules, rng=self._rng, now=now, saw_depth=self._saw_depth
+        )
         self.backends: Mapping[str, Backend] = {}
         self.pools: Mapping[str, Pool] = {}
         self._pools_of: Mapping[str, Sequence[Pool]] = {}
@@ -96,7 +81,7 @@ class Fleet:
         self._pools_of = {
             backend.name: [self.pools[model] for model in backend.serves] for backend in backends
         }
-        self.pump()
+        self.waiting.pump()
 
     def _seat(self, backend: Backend, model: str, factor: float, judged: bool) -> Seat:
         state, identity, name = self.state, backend.identity, backend.serves[model]
@@ -118,7 +103,11 @@ class Fleet:
             seed=seed_of(identity),
             key=identity,
             draining=backend.draining,
+            tally=state.line_of(model).tally,
         )
+
+    def _saw_depth(self, modality: str, calls: int) -> None:
+        self.state.saw_depth(modality, calls)
 
     def candidates(self, model: str, wanted: Wanted) -> Sequence[Seat]:
         """The seats that may take a call of this model; NoBackend when there is none."""
@@ -135,9 +124,12 @@ class Fleet:
         pool = self.pools.get(model)
         return pool is not None and len(pool.seats) > 1
 
-    def learn(self, model: str, used: Mapping[str, int]) -> None:
-        """A call of this model took so much, by full name of the unit."""
-        if self.has_choice(model):
+    def learn(self, model: str, used: Mapping[str, int], *, waited: bool = False) -> None:
+        """A call of this model took so much, by full name of the unit.
+
+        Where there is nothing to choose only the first one, and those that waited, are of use.
+        """
+        if waited or model not in self.state.expected or self.has_choice(model):
             self.state.learn(model, used)
 
     def has_other(self, model: str, wanted: Wanted) -> bool:
@@ -198,12 +190,13 @@ class Fleet:
         Overloaded where no engine will keep the promise and the class says to refuse then.
         """
         seats = self.candidates(model, wanted)
+        seats[0].tally.offered += wanted.work
         terms = wanted.terms
         if terms is not None and terms.unmet == "refuse":  # it never waits, so it passes nobody
             if (lease := self._take(model, seats, wanted)) is None:
                 raise _too_late(seats, wanted.work, terms)
             return lease
-        return None if self.state.waiting.get(model) else self._take(model, seats, wanted)
+        return None if model in self.state.busy else self._take(model, seats, wanted)
 
     def again(self, model: str, wanted: Wanted) -> Lease | None:
         """A slot for a call that waits: its backends may be others than when it came."""
@@ -211,87 +204,55 @@ class Fleet:
         return self._take(model, candidates(pool.seats, wanted), wanted) if pool else None
 
     async def lease(
-        self, model: str, wanted: Wanted, *, key: Hashable | None = None, rider: object = None
+        self,
+        model: str,
+        wanted: Wanted,
+        claim: Claim | None = None,
+        *,
+        rider: object = None,
+        dues: list[Due] | None = None,
     ) -> Lease | None:
         """A slot for this call, at once or after waiting its turn; the caller bounds the wait.
 
-        None: another call of the same `key` took this one's `rider` along (see `companions`).
-        Overloaded when too many wait already.
+        `claim`: whose it is; None = nobody's, and of the work that is wanted.  None: another call
+        of the same key took this one's `rider` along.  Overloaded when it may
+        not wait.
         """
-        if (lease := self.at_once(model, wanted)) is not None:
+        lease = self.at_once(model, wanted)
+        if lease is not None:
             return lease
-        line = self.state.waiting.get(model)
-        if line is None:
-            line = self.state.waiting[model] = deque()
-        if len(line) >= self._waiting_at_most:
-            raise Overloaded(f"too many calls wait for the model '{model}'; try again later")
-        granted: asyncio.Future[Lease | None] = asyncio.get_running_loop().create_future()
-        waiter = Waiter(self, wanted, key, granted, rider)
-        line.append(waiter)
-        self.pump()
-        try:
-            return await granted
-        except asyncio.CancelledError:
-            self._withdraw(model, waiter)
-            raise
+        return await self.wait(
+            model, wanted, claim or Claim(work=max(wanted.work, LEAST_WORK)), rider, dues
+        )
 
-    def _withdraw(self, model: str, waiter: Waiter) -> None:
-        """A waiter was cancelled.
-
-        Out of the line, and a seat that was granted meanwhile goes on.
-        """
-        line = self.state.waiting.get(model)
-        if line is not None and waiter in line:
-            line.remove(waiter)
-            if not line:
-                del self.state.waiting[model]
-        if waiter.granted.done() and not waiter.granted.cancelled():
-            lease = waiter.granted.result()
-            if lease is not None:
-                lease.give_back()
-
-    def companions(
-        self, model: str, key: Hashable, choose: Callable[[Sequence[object]], Sequence[object]]
-    ) -> Sequence[object]:
-        """Riders of waiting calls with this key that go along; they wait no longer.
-
-        `choose` is given all of them, oldest first, and answers those that it takes.
-        """
-        line = self.state.waiting.get(model)
-        if line is None:
-            return ()
-        there = {id(w.rider): w for w in line if w.key == key and not w.granted.done()}
-        taken = choose([waiter.rider for waiter in there.values()])
-        for rider in taken:
-            waiter = there[id(rider)]
-            waiter.granted.set_result(None)
-            line.remove(waiter)
-        if not line:
-            del self.state.waiting[model]
-        return taken
-
-    def pump(self) -> None:
-        """Give free slots to those who wait; never raises, for whoever gives back calls it.
-
-        One that was cancelled stands in its line until its task runs: it gets nothing.
-        """
-        for model in list(self.state.waiting):
-            line = self.state.waiting[model]
-            there = (waiter for waiter in list(line) if not waiter.granted.done())
-            for waiter in islice(there, LOOK_AT_MOST):
-                lease = waiter.fleet.again(model, waiter.wanted)
-                if lease is None:
-                    continue
-                waiter.granted.set_result(lease)
-                line.remove(waiter)
-            if not line:
-                del self.state.waiting[model]
+    def wait(
+        self,
+        model: str,
+        wanted: Wanted,
+        claim: Claim,
+        rider: object = None,
+        dues: list[Due] | None = None,
+    ) -> Awaitable[Lease | None]:
+        """The same where none is free at once."""
+        return self.waiting.wait(
+            Waiter(
+                fleet=self,
+                model=model,
+                wanted=wanted,
+                claim=claim,
+                granted=asyncio.get_running_loop().create_future(),
+                shape=shape_of(wanted),
+                rider=rider,
+                dues=dues,
+            )
+        )
 
     def ended(self, seat: Seat, ended: Ended, error: GatewayError | None) -> None:
         """A call at this seat ended: what that says of its engine, and who is next."""
         if seat.judged:
             self._judge(seat, ended, error)
-        self.pump()
+        if self.state.busy:
+            self.waiting.pump()
 
     def _judge(self, seat: Seat, ended: Ended, error: GatewayError | None) -> None:
         """Only what is the engine's fault counts against it.

@@ -85,6 +85,8 @@ class Lease:
         seat, self._seat = self._seat, None
         if seat is None:
             return
+        if ended == "ok":
+            seat.tally.served += self._work
         if self.promise is not None:
             given_up = ended == "timed_out"
             self.promise.end(self._fleet.now(), ok=ended == "ok", events=events, given_up=given_up)

@@ -10,6 +10,7 @@ from hashlib import blake2b
 
 from modgate.fleet.health import Health
 from modgate.fleet.standing import Standing
+from modgate.fleet.tally import Tally
 
 
 @dataclass(slots=True, kw_only=True)
@@ -37,7 +38,7 @@ class Seat:
     `factor`: what its predicted time is multiplied by where it is compared, by preference.
     `away_s`: on the way there and back.  `judged`: its pool or another has a choice, so that its
     times are learned.  `key`: its engine's identity; `seed`: its own in rendezvous hashing, of it.
-    `entangled`: what it shares with others must be looked at.
+    `entangled`: what it shares with others must be looked at.  `tally`: of its model.
     """
 
     backend: str
@@ -54,6 +55,7 @@ class Seat:
     seed: int = 0
     key: str = ""
     draining: bool = False
+    tally: Tally = field(default_factory=Tally)
     entangled: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:

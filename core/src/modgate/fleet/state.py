@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from modgate.api.vitals import Load, Signals
 from modgate.fleet.expected import Expected
 from modgate.fleet.health import Health
+from modgate.fleet.line import Line
 from modgate.fleet.retries import Retries
 from modgate.fleet.slots import Slots
 from modgate.fleet.standing import Standing
-
-if TYPE_CHECKING:
-    from modgate.fleet.fleet import Waiter
+from modgate.fleet.waiting import Waiter
 
 MODELS_AT_MOST = 10_000
 
@@ -25,7 +22,9 @@ class FleetState:
     """Slots and health by engine identity, standings by that and the engine's model name.
 
     `expected`: by model, what calls were seen to take.  `groups`: slots that several engines share,
-    by name.  `waiting`, `retries`: by model.
+    by name.  `lines`: by model, the calls that wait, with what is known of its work; `busy`: those
+    in which somebody waits, in the order of their turns.  `retries`: by model.  `saw_depth`: is
+    told by each call that comes to wait how many wait, with its modality.
     """
 
     slots: dict[str, Slots] = field(default_factory=dict)
@@ -33,13 +32,22 @@ class FleetState:
     standings: dict[tuple[str, str], Standing] = field(default_factory=dict)
     expected: dict[str, Expected] = field(default_factory=dict)
     groups: dict[str, Slots] = field(default_factory=dict)
-    waiting: dict[str, deque[Waiter]] = field(default_factory=dict)
+    lines: dict[str, Line[Waiter]] = field(default_factory=dict)
+    busy: dict[str, Line[Waiter]] = field(default_factory=dict)
     retries: dict[str, Retries] = field(default_factory=dict)
+    saw_depth: Callable[[str, int], None] = lambda modality, calls: None
 
     @property
     def queued(self) -> int:
         """Calls that wait now."""
-        return sum(len(line) for line in list(self.waiting.values()))
+        return sum(line.calls for line in list(self.busy.values()))
+
+    def line_of(self, model: str) -> Line[Waiter]:
+        """The calls that wait for a model."""
+        line = self.lines.get(model)
+        if line is None:
+            line = self.lines[model] = Line()
+        return line
 
     def slots_of(self, identity: str, limit: int) -> Slots:
         """An engine's slots; a changed limit keeps what is taken."""

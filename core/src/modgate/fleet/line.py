@@ -1,0 +1,145 @@
+"""The calls that wait for one model, within their bounds; and what may be promised to the next.
+
+Source: algorithms.md 2.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from math import inf
+from typing import Generic
+
+from modgate.fleet.claim import CLASS_WEIGHT, Claim, QueueRules
+from modgate.fleet.fair import Charge, FairQueue, Took
+from modgate.fleet.room import Room
+from modgate.fleet.tally import Tally
+from modgate.fleet.turns import W
+
+MARGIN = 1.25  # of a predicted wait
+ROOM_AGAIN = 0.5  # of its wait, until a tenant that had too much may come again
+RETRY_AT_MOST_S = 60.0
+JITTER = 0.2
+
+
+class Line(Generic[W]):
+    """Pure: `now` and chance are arguments.
+
+    It lives as long as its model is served, over reloads: what was counted stays.
+    """
+
+    __slots__ = ("_alike", "_queue", "_room", "tally")
+
+    def __init__(self) -> None:
+        self.tally = Tally()
+        self._queue: FairQueue[W] = FairQueue()
+        self._room = Room()
+        self._alike: dict[Hashable, dict[W, None]] = {}
+
+    @property
+    def calls(self) -> int:
+        """That wait now."""
+        return self._room.calls
+
+    @property
+    def work(self) -> float:
+        """Of the calls that wait."""
+        return self._room.work
+
+    @property
+    def body_bytes(self) -> int:
+        """Of the calls that wait."""
+        return self._room.body_bytes
+
+    @property
+    def drain_s(self) -> float:
+        """Until all that wait now are served; 0 when nobody knows."""
+        return self.work / self.tally.rate if self.tally.rate else 0.0
+
+    def push(self, item: W, rules: QueueRules, now: float) -> list[W]:
+        """It waits; answers those that had to go for it, which may be itself."""
+        claim = item.claim
+        if not self._room.calls:
+            self.tally.waits(now)
+        self.tally.look(now)
+        self._queue.push(item, _class_weight(claim, rules))
+        self._room.add(claim)
+        if claim.key is not None:
+            self._alike.setdefault(claim.key, {})[item] = None
+        rate, dropped = self.tally.rate, []
+        most_work = rules.work_s * rate if rate else inf
+        while (tenant := self._room.over(claim.tenant, rules, most_work)) is not None:
+            dropped.append(self._queue.last_of(tenant))
+            self.remove(dropped[-1], now)
+        return dropped
+
+    def remove(self, item: W, now: float) -> None:
+        """It waits no more, and is not counted."""
+        self._queue.remove(item)
+        self._gone(item, now)
+
+    def taken(self, item: W, now: float) -> Charge[W]:
+        """It is served with another's turn."""
+        charge = self._queue.taken(item)
+        self._gone(item, now)
+        return charge
+
+    def serve(
+        self, take: Callable[[W], Took], blocked: set[Hashable], now: float
+    ) -> tuple[W, Charge[W]] | None:
+        """The next that gets what it waits for (`FairQueue.serve`)."""
+
+        def took(item: W) -> Took:
+            answer = take(item)
+            if answer != "blocked":
+                self._gone(item, now)
+            return answer
+
+        return self._queue.serve(took, blocked)
+
+    def _gone(self, item: W, now: float) -> None:
+        claim = item.claim
+        self._room.remove(claim)
+        if claim.key is not None:
+            alike = self._alike[claim.key]
+            del alike[item]
+            if not alike:
+                del self._alike[claim.key]
+        if not self._room.calls:
+            self.tally.empty(now)
+
+    def wait_s(self, claim: Claim, rules: QueueRules) -> float:
+        """How long a call of this claim would wait, behind its tenant's others; 0 when unknown."""
+        rate = self.tally.rate
+        ahead = self._queue.ahead(claim.slo, claim.tenant)
+        if not rate or not ahead:
+            return 0.0
+        weights = (_class_weight(claim, rules), claim.weight)
+        return ahead / (rate * self._queue.share(claim.slo, claim.tenant, weights))
+
+    def late_s(self, claim: Claim, rules: QueueRules, now: float) -> float:
+        """By how much a call that came now would be late, with a margin; 0 or less: in time.
+
+        One whose request was worked on already is not judged: its turn will show.
+        """
+        if claim.begun or claim.until == inf:
+            return 0.0
+        self.tally.look(now)
+        needs = MARGIN * self.wait_s(claim, rules) + self.tally.service_s(claim.work)
+        return now + needs - claim.until
+
+    def expired(self, claim: Claim, now: float) -> bool:
+        """Whether it is of no use to serve it now, because it would be late for sure."""
+        return now + self.tally.service_s(claim.work) > claim.until
+
+    def alike(self, key: Hashable) -> list[W]:
+        """The calls of this key that wait, oldest first."""
+        return list(self._alike.get(key, ()))
+
+
+def retry_s(seconds: float, lot: float) -> float:
+    """What a client is told to wait: so long, and a little more by lot (0 up to 1)."""
+    return min(RETRY_AT_MOST_S, max(1.0, seconds) * (1 + JITTER * lot))
+
+
+def _class_weight(claim: Claim, rules: QueueRules) -> float:
+    return rules.weights.get(claim.slo, CLASS_WEIGHT)

@@ -1,0 +1,94 @@
+"""How much of a queue each tenant has, and who has too much.
+
+When there is no room, whoever has the most gives some up: never the newcomer of a quiet tenant.
+
+Source: algorithms.md 2.2 (longest-queue-drop).
+"""
+
+from __future__ import annotations
+
+from modgate.fleet.claim import Claim, QueueRules
+from modgate.fleet.ranked import Ranked
+
+
+class _Held:
+    """Of one tenant, over its classes."""
+
+    __slots__ = ("body_bytes", "calls", "work")
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.body_bytes = 0
+        self.work = 0.0
+
+
+class Room:
+    """What waits for one model, in all and by tenant."""
+
+    __slots__ = ("_by_bytes", "_by_calls", "_by_work", "_held", "body_bytes", "calls", "work")
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.body_bytes = 0
+        self.work = 0.0
+        self._held: dict[str, _Held] = {}
+        self._by_calls = Ranked()
+        self._by_bytes = Ranked()
+        self._by_work = Ranked()
+
+    def add(self, claim: Claim) -> None:
+        """It waits."""
+        held = self._held.get(claim.tenant)
+        if held is None:
+            held = self._held[claim.tenant] = _Held()
+        self._more(held, claim, 1)
+
+    def remove(self, claim: Claim) -> None:
+        """It waits no more."""
+        held = self._held[claim.tenant]
+        self._more(held, claim, -1)
+        if not held.calls:
+            del self._held[claim.tenant]
+            for ranked in (self._by_calls, self._by_bytes, self._by_work):
+                ranked.discard(claim.tenant)
+        if not self.calls:
+            self.work = 0.0  # and no sum of what roundings left
+
+    def _more(self, held: _Held, claim: Claim, sign: int) -> None:
+        more_bytes, more_work = sign * claim.body_bytes, sign * claim.work
+        self.calls += sign
+        self.body_bytes += more_bytes
+        self.work += more_work
+        held.calls += sign
+        held.body_bytes += more_bytes
+        held.work += more_work
+        tenant, weight = claim.tenant, claim.weight
+        self._by_calls.set(tenant, -held.calls / weight)
+        self._by_bytes.set(tenant, -held.body_bytes / weight)
+        self._by_work.set(tenant, -held.work / weight)
+
+    def over(self, newcomer: str, rules: QueueRules, most_work: float) -> str | None:
+        """Who has too much after a call of the newcomer was added; None = there is room.
+
+        By work nobody has too much with a single call: whether that is in time is judged by itself.
+        """
+        held = self._held.get(newcomer)
+        if held is not None and held.calls > 1 and self._greedy(held, rules, most_work):
+            return newcomer
+        if self.calls > rules.calls:
+            return self._by_calls.least()
+        if self.body_bytes > rules.body_bytes:
+            return self._by_bytes.least()
+        if self.work > most_work:
+            longest = self._by_work.least()
+            if longest is not None and self._held[longest].calls > 1:
+                return longest
+        return None
+
+    def _greedy(self, held: _Held, rules: QueueRules, most_work: float) -> bool:
+        share = rules.share
+        return (
+            held.calls > share * rules.calls
+            or held.body_bytes > share * rules.body_bytes
+            or held.work > share * most_work
+        )

@@ -1,0 +1,228 @@
+"""Calls that wait for a slot: the shell around the line of each model.
+
+Whoever gives a slot back pumps: slots go to those whose turn it is, model by model in turn, because
+models may share an engine or a group of slots.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from modgate.errors import Overloaded
+from modgate.fleet.claim import Claim, QueueRules
+from modgate.fleet.fair import Charge, Took
+from modgate.fleet.lease import Lease
+from modgate.fleet.line import ROOM_AGAIN, Line, retry_s
+from modgate.fleet.lots import Lots
+from modgate.fleet.pick import Wanted
+from modgate.fleet.tally import Tally
+
+Lines = dict[str, "Line[Waiter]"]
+
+
+class Grants(Protocol):
+    """Who has slots."""
+
+    def again(self, model: str, wanted: Wanted) -> Lease | None:
+        """A slot for a call that waits; None = none is free."""
+        ...
+
+
+@dataclass(slots=True, frozen=True)
+class Due:
+    """What a call that waited was counted for, to be settled when it is known what it took."""
+
+    model: str
+    charge: Charge[Waiter]
+    tally: Tally
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Waiter:
+    """A call that waits.
+
+    `dues`: where it is written what it owes once it is served.  `waits`: it stands in the line.
+    """
+
+    fleet: Grants
+    model: str
+    wanted: Wanted
+    claim: Claim
+    granted: asyncio.Future[Lease | None]
+    shape: Hashable
+    rider: object = None
+    dues: list[Due] | None = None
+    waits: bool = False
+
+
+def shape_of(wanted: Wanted) -> Hashable:
+    """Of two calls of one shape, where one finds no slot the other finds none.
+
+    One that waits for its promise may be too large for a place where another is not.
+    """
+    terms = wanted.terms
+    promise = None
+    if terms is not None and terms.unmet != "best_effort":
+        promise = (terms.slo, terms.phase, terms.target_s, wanted.work)
+    return (wanted.regions, wanted.requires, wanted.tried, promise)
+
+
+class Waiting:
+    """The lines of all models.
+
+    `lines`, `busy`: of State, the latter those in which somebody waits, in the order of their
+    turns.
+    """
+
+    def __init__(
+        self,
+        lines: Lines,
+        busy: Lines,
+        *,
+        rules: QueueRules,
+        rng: Lots,
+        now: Callable[[], float],
+        saw_depth: Callable[[str, int], None],
+    ) -> None:
+        self._lines = lines
+        self._busy = busy
+        self._rules = rules
+        self._rng = rng
+        self._now = now
+        self._saw_depth = saw_depth
+
+    async def wait(self, waiter: Waiter) -> Lease | None:
+        """A slot when it is its turn; the caller bounds the wait.
+
+        None: another call of the same `key` took its `rider` along.  Overloaded when there is no
+        room for it, or had to be made for others, or it would be late.
+        """
+        model, claim = waiter.model, waiter.claim
+        line = self._lines[model]
+        now = self._now()
+        late_s = line.late_s(claim, self._rules, now)
+        if late_s > 0:
+            text = f"calls of the model '{model}' wait too long for this one; try again later"
+            raise self._refused(text, late_s)
+        self._saw_depth(claim.modality, line.calls)
+        self._push(line, waiter, now)
+        self.pump()
+        try:
+            return await waiter.granted
+        except asyncio.CancelledError:
+            self._withdraw(waiter)
+            raise
+
+    def _push(self, line: Line[Waiter], waiter: Waiter, now: float) -> None:
+        model = waiter.model
+        self._busy.setdefault(model, line)
+        waiter.waits = True
+        for each in line.push(waiter, self._rules, now):
+            each.waits = False
+            if not each.granted.done():
+                text = f"too many calls wait for the model '{model}'; try again later"
+                seconds = ROOM_AGAIN * line.wait_s(each.claim, self._rules)
+                each.granted.set_exception(self._refused(text, seconds))
+        if not line.calls:
+            del self._busy[model]
+
+    def never_free(self, model: str, claim: Claim) -> Overloaded:
+        """The error of a call whose time ran out."""
+        text = f"no backend of the model '{model}' became free in time"
+        line = self._lines.get(model)
+        return self._refused(text, line.wait_s(claim, self._rules) if line is not None else 0.0)
+
+    def _refused(self, text: str, seconds: float) -> Overloaded:
+        error = Overloaded(text)
+        error.retry_after_s = retry_s(seconds, self._rng.random())
+        return error
+
+    def _withdraw(self, waiter: Waiter) -> None:
+        """It was cancelled: out of the line, and a slot that was granted meanwhile goes on."""
+        if waiter.waits:
+            self._lines[waiter.model].remove(waiter, self._now())
+            self._left(waiter)
+        granted = waiter.granted
+        if granted.done() and not granted.cancelled() and granted.exception() is None:
+            lease = granted.result()
+            if lease is not None:
+                lease.give_back()
+
+    def _left(self, waiter: Waiter) -> None:
+        waiter.waits = False
+        if not self._lines[waiter.model].calls:
+            self._busy.pop(waiter.model, None)
+
+    def companions(
+        self, model: str, key: Hashable, choose: Callable[[Sequence[object]], Sequence[object]]
+    ) -> Sequence[object]:
+        """Riders of waiting calls with this key that go along; they wait no longer.
+
+        `choose` is given all of them, oldest first, and answers those that it takes.
+        """
+        line = self._busy.get(model)
+        if line is None:
+            return ()
+        there = {id(w.rider): w for w in line.alike(key) if not w.granted.done()}
+        if not there:
+            return ()
+        taken = choose([waiter.rider for waiter in there.values()])
+        for rider in taken:
+            waiter = there[id(rider)]
+            waiter.granted.set_result(None)
+            self._owes(waiter, line.taken(waiter, self._now()), line)
+            self._left(waiter)
+        return taken
+
+    def pump(self) -> None:
+        """Give free slots to those who wait; never raises, for whoever gives back calls it."""
+        busy = self._busy
+        if not busy:
+            return
+        now = self._now()
+        blocked: dict[str, set[Hashable]] = {model: set() for model in busy}
+        while blocked:
+            for model in list(blocked):
+                line = busy.get(model)
+                if line is None or not self._serve(line, blocked[model], now):
+                    del blocked[model]
+                if line is not None and not line.calls:
+                    busy.pop(model, None)
+                elif line is not None and model in blocked:  # now it is the other models' turn
+                    busy[model] = busy.pop(model)
+
+    def _serve(self, line: Line[Waiter], blocked: set[Hashable], now: float) -> bool:
+        """One of its calls goes; False when there is no slot for any."""
+
+        def take(waiter: Waiter) -> Took:
+            took = self._granted(line, waiter, now)
+            if took != "blocked":
+                waiter.waits = False
+            return took
+
+        served = line.serve(take, blocked, now)
+        if served is None:
+            return False
+        waiter, charge = served
+        self._owes(waiter, charge, line)
+        return True
+
+    def _granted(self, line: Line[Waiter], waiter: Waiter, now: float) -> Took:
+        """Its slot, if one is free; one that was cancelled stands in line until its task runs."""
+        if waiter.granted.done():
+            return "gone"
+        if line.expired(waiter.claim, now):
+            waiter.granted.set_exception(self.never_free(waiter.model, waiter.claim))
+            return "gone"
+        lease = waiter.fleet.again(waiter.model, waiter.wanted)
+        if lease is None:
+            return "blocked"
+        waiter.granted.set_result(lease)
+        return "taken"
+
+    def _owes(self, waiter: Waiter, charge: Charge[Waiter], line: Line[Waiter]) -> None:
+        if waiter.dues is not None:
+            waiter.dues.append(Due(waiter.model, charge, line.tally))

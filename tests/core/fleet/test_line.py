@@ -1,0 +1,236 @@
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from math import inf
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from modgate.fleet.claim import Claim, QueueRules
+from modgate.fleet.line import Line, retry_s
+
+
+@dataclass(eq=False)
+class Call:
+    claim: Claim
+    shape: Hashable = ""
+
+
+def call(
+    tenant: str,
+    work: float = 1.0,
+    *,
+    weight: float = 1.0,
+    body_bytes: int = 0,
+    until: float = inf,
+    begun: bool = False,
+) -> Call:
+    return Call(
+        Claim(
+            tenant=tenant,
+            weight=weight,
+            request=object(),
+            work=work,
+            body_bytes=body_bytes,
+            until=until,
+            begun=begun,
+        )
+    )
+
+
+def busy(line: Line[Call], rate: float, seconds: float = 4.0) -> float:
+    """So much was done a second while a call waited; what time it is then."""
+    first = call("somebody")
+    line.push(first, QueueRules(), 0.0)
+    now = 0.0
+    while now < seconds:
+        now += 0.5
+        line.tally.served += rate * 0.5
+        line.tally.look(now)
+    line.remove(first, now)
+    return now
+
+
+def names(calls: list[Call]) -> list[str]:
+    return [each.claim.tenant for each in calls]
+
+
+def test_the_queue_holds_so_many_calls_and_one_tenant_half_of_them() -> None:
+    line: Line[Call] = Line()
+    rules = QueueRules(calls=10)
+    dropped = [names(line.push(call("flood"), rules, 0.0)) for _ in range(7)]
+
+    assert dropped == [[]] * 5 + [["flood"]] * 2
+    assert line.calls == 5
+
+
+def test_where_there_is_no_room_the_longest_gives_it_and_not_the_newcomer() -> None:
+    line: Line[Call] = Line()
+    rules = QueueRules(calls=10, share=1.0)
+    for _ in range(10):
+        line.push(call("flood"), rules, 0.0)
+    dropped = [names(line.push(call(tenant), rules, 0.0)) for tenant in "abc"]
+
+    assert dropped == [["flood"]] * 3
+    assert line.calls == 10
+
+
+def test_a_tenant_of_more_weight_may_have_more_of_a_full_queue() -> None:
+    line: Line[Call] = Line()
+    rules = QueueRules(calls=9, share=1.0)
+    for _ in range(5):
+        line.push(call("heavy", weight=4.0), rules, 0.0)
+    for _ in range(4):
+        line.push(call("light"), rules, 0.0)
+
+    assert names(line.push(call("heavy", weight=4.0), rules, 0.0)) == ["light"]
+
+
+def test_bodies_that_wait_are_bounded_in_bytes() -> None:
+    line: Line[Call] = Line()
+    rules = QueueRules(body_bytes=1000)
+    first = line.push(call("a", body_bytes=400), rules, 0.0)
+    own = line.push(call("a", body_bytes=200), rules, 0.0)
+    line.push(call("b", body_bytes=400), rules, 0.0)
+    other = line.push(call("c", body_bytes=300), rules, 0.0)
+
+    assert (names(first), names(own), names(other)) == ([], ["a"], ["a"])
+    assert line.body_bytes == 700
+
+
+def test_work_that_waits_is_bounded_by_what_the_pool_does() -> None:
+    line: Line[Call] = Line()
+    now = busy(line, rate=10.0)
+    rules = QueueRules(work_s=10.0)  # 100 units, and 50 of one tenant
+    dropped = [names(line.push(call("a", 20), rules, now)) for _ in range(3)]
+    large = names(line.push(call("b", 500), rules, now))
+
+    assert line.tally.rate == pytest.approx(10.0)
+    assert dropped == [[], [], ["a"]]
+    assert large == []  # a tenant's only call is judged by its deadline, and not by its size
+    assert line.work == 540
+
+
+def test_a_request_that_was_worked_on_is_the_last_to_go() -> None:
+    line: Line[Call] = Line()
+    rules = QueueRules(calls=4)
+    begun = [call("a", begun=True), call("a")]
+    for each in begun:
+        line.push(each, rules, 0.0)
+    dropped = line.push(call("a", begun=True), rules, 0.0)
+
+    assert dropped == [begun[1]]
+
+
+def test_a_call_that_would_be_late_is_known_when_it_comes_and_told_when_to_come_again() -> None:
+    line: Line[Call] = Line()
+    now = busy(line, rate=10.0)
+    rules = QueueRules()
+    for _ in range(4):
+        line.push(call("a", 20), rules, now)
+    line.push(call("b", 20), rules, now)
+    soon, late = call("a", 20, until=now + 10), call("a", 20, until=now + 25)
+
+    assert line.wait_s(soon.claim, rules) == pytest.approx(16.0)  # half of ten a second
+    assert line.late_s(soon.claim, rules, now) == pytest.approx(10.0)
+    assert line.late_s(late.claim, rules, now) < 0
+    assert line.late_s(call("c", 20, until=now + 1).claim, rules, now) < 0  # nothing of its waits
+    begun = call("a", 20, until=now + 10, begun=True)
+    assert line.late_s(begun.claim, rules, now) <= 0
+
+
+def test_a_call_whose_time_is_up_is_not_served() -> None:
+    line: Line[Call] = Line()
+    for _ in range(9):
+        line.tally.took(10, 2.0)
+    small, large = call("a", 1, until=1.5), call("a", 1000, until=3.0)
+
+    assert not line.expired(small.claim, 1.0)
+    assert line.expired(small.claim, 1.4)
+    assert not line.expired(large.claim, 0.9)  # no call needs more than the mean, for sure
+    assert line.expired(large.claim, 1.1)
+
+
+@settings(derandomize=True, deadline=None)
+@given(seconds=st.floats(-10, 1e6), lot=st.floats(0, 1, exclude_max=True))
+def test_retry_after_is_a_second_at_least_and_spread(seconds: float, lot: float) -> None:
+    told = retry_s(seconds, lot)
+
+    assert 1.0 <= told <= 60.0
+    assert told >= min(60.0, seconds)
+    assert told <= max(1.0, seconds) * 1.2
+
+
+def test_the_rate_is_learned_only_while_calls_wait() -> None:
+    line: Line[Call] = Line()
+    line.tally.served += 1000
+    now = busy(line, rate=5.0)
+    line.tally.served += 1000
+    line.push(call("a"), QueueRules(), now + 50)
+
+    assert line.tally.rate == pytest.approx(5.0)
+
+
+def test_where_nothing_is_known_nobody_is_refused_for_being_late() -> None:
+    line: Line[Call] = Line()
+    rules = QueueRules()
+    for _ in range(100):
+        line.push(call("a", 1e6), rules, 0.0)
+
+    assert line.late_s(call("a", 1e6, until=0.5).claim, rules, 0.0) <= 0
+    assert line.drain_s == 0.0
+
+
+steps = st.lists(
+    st.one_of(
+        st.tuples(st.just("push"), st.sampled_from("abcd"), st.floats(1, 50), st.integers(0, 400)),
+        st.tuples(st.just("serve")),
+        st.tuples(st.just("leave"), st.integers(0, 99)),
+    ),
+    max_size=120,
+)
+
+
+@settings(derandomize=True, deadline=None, max_examples=150)
+@given(steps=steps)
+def test_bounds_hold_whatever_comes_and_nothing_is_left_behind(
+    steps: list[tuple[object, ...]],
+) -> None:
+    line: Line[Call] = Line()
+    now = busy(line, rate=10.0)
+    rules = QueueRules(calls=12, body_bytes=2000, work_s=20.0)
+    waiting: list[Call] = []
+    for step in steps:
+        now += 0.01
+        match step:
+            case ("push", str(tenant), float(work), int(size)):
+                item = call(tenant, work, body_bytes=size)
+                waiting.append(item)
+                for each in line.push(item, rules, now):
+                    waiting.remove(each)
+            case ("serve",):
+                found = line.serve(lambda item: "taken", set(), now)
+                if found is not None:
+                    waiting.remove(found[0])
+            case ("leave", int(at)) if waiting:
+                line.remove(waiting.pop(at % len(waiting)), now)
+            case _:
+                pass
+        of_a = [each.claim for each in waiting if each.claim.tenant == "a"]
+        assert line.calls == len(waiting) <= 12
+        assert line.body_bytes == sum(each.claim.body_bytes for each in waiting) <= 2000
+        assert line.work == pytest.approx(sum(each.claim.work for each in waiting))
+        most_work = 20.0 * line.tally.rate
+        single = len({each.claim.tenant for each in waiting}) == len(waiting)
+        largest = max((each.claim.work for each in waiting), default=0.0)
+        assert line.work <= most_work + 4 * largest or single
+        assert len(of_a) <= 6
+        assert sum(each.body_bytes for each in of_a) <= 1000 or len(of_a) == 1
+    for each in waiting:
+        line.remove(each, now)
+
+    assert (line.calls, line.work, line.body_bytes) == (0, 0.0, 0)
+    assert line._room._held == {}
+    assert line._queue.calls == 0

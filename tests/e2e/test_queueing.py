@@ -1,0 +1,199 @@
+"""Calls that wait, over sockets: whose turn it is, who is refused, and what it is told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+from gateways import Running, start
+from oracle import requests as ask
+from oracle.client import send
+from oracle.engine import ScriptedEngine
+from oracle.faults import Script
+from oracle.requests import ClientRequest
+
+FLOOD = "flood"
+QUIET = "quiet"
+
+
+@asynccontextmanager
+async def served(
+    folder: Path,
+    script: Script,
+    *,
+    slots: int = 1,
+    more: str = "",
+    tenants: Mapping[str, str] | None = None,
+    plugins: tuple[str, ...] = ("llm", "asr"),
+) -> AsyncIterator[tuple[Running, ScriptedEngine]]:
+    """A gateway with two tenants before one engine of so many slots."""
+    async with ScriptedEngine(lambda record: script) as engine:
+        running = await start(
+            folder,
+            [{"url": engine.url, "slots": slots}],
+            plugins=plugins,
+            tenants=tenants or {FLOOD: "", QUIET: ""},
+            more=more,
+        )
+        try:
+            yield running, engine
+        finally:
+            await running.app.close()
+
+
+async def until(claim: Callable[[], bool]) -> None:
+    """A wait that cannot last."""
+    for _ in range(2000):
+        if claim():
+            return
+        await asyncio.sleep(0.005)
+    raise AssertionError("it never came true")
+
+
+def asked(engine: ScriptedEngine, tag: int) -> bool:
+    """Whether the engine has had this request."""
+    return any(tag in record.tags for record in engine.records)
+
+
+class Sent:
+    """Requests of tenants, in the order in which they ended."""
+
+    def __init__(self, running: Running) -> None:
+        self._running = running
+        self._tasks: list[asyncio.Task[None]] = []
+        self.ended: list[str] = []
+        self.refused: list[tuple[str, int]] = []
+
+    def send(self, tenant: str, request: ClientRequest, name: str = "") -> None:
+        """On its way."""
+        self._tasks.append(asyncio.ensure_future(self._send(tenant, request, name or tenant)))
+
+    async def _send(self, tenant: str, request: ClientRequest, name: str) -> None:
+        client = await send(self._running.url, request, key=self._running.keys[tenant])
+        if client.status == 200:
+            self.ended.append(name)
+        else:
+            headers = {key.lower(): value for key, value in client.headers.items()}
+            self.refused.append((name, int(headers.get("retry-after", 0))))
+            assert client.status == 429
+
+    async def waiting(self, calls: int) -> None:
+        """Until so many wait."""
+        await until(lambda: self._running.app.state.fleet.queued >= calls)
+
+    async def all(self) -> list[str]:
+        """Until all have ended."""
+        async with asyncio.timeout(30):
+            await asyncio.gather(*self._tasks)
+        return self.ended
+
+
+def chat(tag: int) -> ClientRequest:
+    return ask.chat(tag, model="chat")
+
+
+async def test_a_quiet_tenant_does_not_wait_behind_a_flood(tmp_path: Path) -> None:
+    async with served(tmp_path, Script(headers_after_ms=40)) as (running, _):
+        sent = Sent(running)
+        for tag in range(10):
+            sent.send(FLOOD, chat(tag))
+        await sent.waiting(9)
+        sent.send(QUIET, chat(10))
+        await sent.waiting(10)
+        ended = await sent.all()
+
+    assert ended.index(QUIET) <= 2  # after the one under way, and at most one more
+    assert running.app.state.fleet.queued == 0
+
+
+async def test_weights_of_classes_and_tenants_count(tmp_path: Path) -> None:
+    slo = '[slo.gold.llm]\ntotal = { base = "9s" }\n[slo.batch.llm]\ntotal = { base = "9s" }\n'
+    weights = "[queue]\nweights = { gold = 4, batch = 1 }\n"
+    tenants = {"a": 'slo = "gold"', "b": 'slo = "batch"'}
+    async with served(
+        tmp_path, Script(headers_after_ms=20), more=slo + weights, tenants=tenants
+    ) as (running, _):
+        sent = Sent(running)
+        sent.send("a", chat(99))  # what a call of this model takes is known from now on
+        await sent.all()
+        for tag in range(20):
+            sent.send("a" if tag % 2 else "b", chat(tag))
+        await sent.waiting(19)
+        ended = await sent.all()
+
+    assert ended[2:12].count("a") >= 7
+
+
+async def test_a_short_utterance_does_not_wait_behind_a_long_file(tmp_path: Path) -> None:
+    """Neither another tenant's nor one's own: a file's pieces take turns with other requests."""
+    long_ms = 600_000  # more than twenty pieces, of which eight wait at once
+    async with served(tmp_path, Script(headers_after_ms=60)) as (running, engine):
+        sent = Sent(running)
+        sent.send(FLOOD, ask.transcription(1, model="ears", duration_ms=long_ms), "file")
+        await sent.waiting(7)
+        waited = []
+        for tag, tenant in ((2, QUIET), (3, FLOOD)):
+            word = ask.transcription(tag, model="ears", duration_ms=3_000)
+            sent.send(tenant, word, f"word of {tenant}")
+            await sent.waiting(8)
+            before = len(engine.records)
+            await until(partial(asked, engine, tag))
+            waited.append(len(engine.records) - before)
+        ended = await sent.all()
+        pieces = sum(record.tags == (1,) for record in engine.records)
+
+    assert ended[-1] == "file"
+    assert pieces > 20
+    assert waited[0] <= 3
+    assert waited[1] <= 4
+
+
+async def test_who_floods_is_refused_and_told_when_to_come_again(tmp_path: Path) -> None:
+    more = "[queue]\ncalls = 8\n"
+    async with served(tmp_path, Script(headers_after_ms=50), more=more) as (running, _):
+        sent = Sent(running)
+        for tag in range(12):
+            sent.send(FLOOD, chat(tag))
+        await sent.waiting(4)
+        for tag in range(12, 15):
+            sent.send(QUIET, chat(tag))
+        await sent.all()
+
+    assert {name for name, _ in sent.refused} == {FLOOD}
+    assert len(sent.refused) == 12 - 1 - 4  # half of the places are one tenant's
+    assert sent.ended.count(QUIET) == 3
+    assert all(1 <= seconds <= 60 for _, seconds in sent.refused)
+
+
+async def test_a_call_that_would_be_late_is_refused_at_once(tmp_path: Path) -> None:
+    slo = '[slo.fast.llm]\ntotal = { base = "9s" }\n[queue]\npatience = { fast = "500ms" }\n'
+    tenants = {FLOOD: 'slo = "fast"', QUIET: 'slo = "fast"'}
+    async with served(tmp_path, Script(headers_after_ms=100), more=slo, tenants=tenants) as (
+        running,
+        _,
+    ):
+        sent = Sent(running)
+        loop = asyncio.get_running_loop()
+        sent.send(FLOOD, chat(99))  # what a call of this model takes is known from now on
+        await sent.all()
+        tally = running.app.state.fleet.lines["chat"].tally
+        while not tally.rate:  # what the pool does is learned
+            for tag in range(4):
+                sent.send(FLOOD, chat(tag))
+            await sent.all()
+        sent = Sent(running)
+        for tag in range(5):
+            sent.send(FLOOD, chat(tag))
+        await sent.waiting(4)
+        began = loop.time()
+        client = await send(running.url, chat(9), key=running.keys[FLOOD])
+        refused_s = loop.time() - began
+        quiet = await send(running.url, chat(10), key=running.keys[QUIET])
+        await sent.all()
+
+    assert client.status == 429
+    assert refused_s < 0.1
+    assert quiet.status == 200
