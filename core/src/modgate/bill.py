@@ -233,15 +233,20 @@ class Bill:
             self._gateway.limiter.settle(self._admission, counted, now=self._now())
             if draft.modality:
                 self._state.ledger.ended(receipt)
-                if error is None and len(draft.tries) == 1:
-                    self._gateway.fleet.learn(draft.model, usage.units, waited=bool(draft.dues))
-                if draft.dues and (usage.exact or error is None):
-                    modality = self._gateway.table.modalities[draft.modality]
-                    settle_dues(draft, usage.units, modality.weights)
+                self._teach(usage, error)
         self._state.observer.observe(receipt)
         if draft.caller.tenant:
             self._state.trails.keep(receipt, draft, self._seen, error, self._state.limits_down)
         self.own = None  # it holds the run, which holds the request
+
+    def _teach(self, usage: Usage, error: GatewayError | None) -> None:
+        """What it took is learned, and takes the place of what its turns were counted for."""
+        draft, gateway = self._draft, self._gateway
+        if error is None and len(draft.tries) == 1:
+            gateway.fleet.learn(draft.model, usage.units, waited=bool(draft.dues))
+        if draft.dues and (usage.exact or error is None):
+            modality = gateway.table.modalities[draft.modality]
+            settle_dues(draft, usage.units, modality.weights)
 
     def _last_usage(self) -> Usage:
         """A plugin whose usage fails must not lose the bill: the reserve stands."""
