@@ -364,7 +364,7 @@ def _fleet(file: File, state: State, backends: Sequence[Backend]) -> Fleet:
         state.fleet,
         groups={LOCAL_GROUP: file.local.slots or os.cpu_count() or 1},
         now=state.clock.now,
-        rules=rules_of(file.queue),
+        rules=rules_of(**file.queue.model_dump()),
         preferences=Preferences(
             region=file.state.region or "",
             hardware=file.select.hardware,

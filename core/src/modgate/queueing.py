@@ -4,20 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from modgate.config.schema_queue import QueueSection
 from modgate.draft import Draft
 from modgate.fleet.claim import CLASS_WEIGHTS, QueueRules
 
 
-def rules_of(section: QueueSection) -> QueueRules:
-    """How calls wait."""
+def rules_of(
+    *,
+    calls: int,
+    body_bytes: int,
+    work: float,
+    share: float,
+    weights: Mapping[str, float],
+    patience: Mapping[str, float],
+) -> QueueRules:
+    """How calls wait, by the keys of `[queue]`."""
     return QueueRules(
-        calls=section.calls,
-        body_bytes=section.bytes,
-        work_s=section.work,
-        share=section.share,
-        weights={**CLASS_WEIGHTS, **section.weights},
-        patience_s=section.patience,
+        calls=calls,
+        body_bytes=body_bytes,
+        work_s=work,
+        share=share,
+        weights={**CLASS_WEIGHTS, **weights},
+        patience_s=patience,
     )
 
 

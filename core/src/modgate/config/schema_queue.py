@@ -16,7 +16,7 @@ class QueueSection(Section):
     """How calls of one model wait where no backend has a free slot."""
 
     calls: int = Field(1000, ge=1, description="that wait for one model")
-    bytes: Bytes = Field(256 << 20, description="of their bodies, in memory")
+    body_bytes: Bytes = Field(256 << 20, description="of their bodies, in memory")
     work: Duration = Field(30.0, description="of their work, as time in which it would be done")
     share: float = Field(
         0.5, gt=0, le=1, description="of each of these, what one tenant may have at most"
