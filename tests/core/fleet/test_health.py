@@ -14,6 +14,7 @@ from modgate.fleet.health import Health
 from modgate.fleet.lease import Ended
 from modgate.fleet.pick import Wanted
 from modgate.fleet.state import FleetState
+from modgate.fleet.terms import Terms
 
 STORM = 1000
 
@@ -104,6 +105,27 @@ def test_an_engine_comes_back_through_probation_with_a_slow_start() -> None:
     assert set(caps[1:10]) == {4}
     assert set(caps[10:20]) == {8}
     assert (caps[20], world.word("b0")) == (None, "healthy")
+
+
+@pytest.mark.parametrize("heard", [False, True])
+def test_an_engine_that_is_not_well_and_mute_is_given_one_call_at_a_time(heard: bool) -> None:
+    world = World(2)
+    for name in ("b0", "b1"):
+        for _ in range(21):
+            world.call(name, None)
+    health = world.state.health_of("http://b0")
+    health.alive(world.now)
+    world.now += 100
+    for _ in range(2):
+        health.probed(False, world.now, 5.0)
+        world.now += 5
+        if heard:
+            health.alive(world.now)
+    wanted = [Wanted(work=1.0, terms=Terms(target_s=9.0)) for _ in range(4)]
+    names = [lease.backend.name for each in wanted if (lease := world.fleet.at_once("m", each))]
+
+    assert len(names) == 4
+    assert (names.count("b0") > 1) == heard
 
 
 def ejected(refused: bool, *probes: bool) -> Health:

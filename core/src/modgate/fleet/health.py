@@ -125,7 +125,9 @@ class Health:
 
         Two of three that are well end an ejection early, where probes have a say: an engine that
         nobody could reach, or that was not well by its own word, is back; one that answers calls
-        with errors, and its health path well all the while, is not.
+        with errors, and its health path well all the while, is not.  One that is not well, and of
+        which no call has heard either, is given one at a time while others are free: a call of no
+        class may wait there for minutes before it is known to have failed.
         """
         self._probes = (*self._probes[1 - PROBES :], well)
         self._probed_until = now + STALE * every_s
@@ -133,6 +135,9 @@ class Health:
         back = well and self._probes.count(True) >= PROBES_AGREE
         if back and self.until > now and self._ejected and (self.refused or self._sick):
             self.until = self._left_at = now
+        if not well and self.unwell(now) and self._alive_at < now - PROBES * every_s:
+            self.cap, self._good = 1, 0
+            self._settle(now)
 
     def heard(self, load: Load, known: int, now: float, every_s: float) -> None:
         """It told of its load; see `Said`."""
