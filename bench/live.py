@@ -22,6 +22,7 @@ from rigs.live import Times, live, live_gateway  # the tests' own rig
 from rigs.live_fleet import HOWS, has_llama, live_fleet
 from rigs.live_traffic import sorts
 
+SHOWN = 5  # of the calls of a row that were late
 say = partial(print, flush=True)
 
 
@@ -29,8 +30,8 @@ async def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--per-s", type=float, default=3.0, help="requests a second of a modality")
-    parser.add_argument("--llama-per-s", type=float, default=0.8)
-    parser.add_argument("--fault-s", type=float, default=25.0)
+    parser.add_argument("--llama-per-s", type=float, default=2.0)
+    parser.add_argument("--fault-s", type=float, default=30.0)
     parser.add_argument("--healthy-s", type=float, default=30.0)
     parser.add_argument("--only", choices=HOWS, action="append", help="these faults")
     parser.add_argument("--no-llama", action="store_true", help="without llama.cpp")
@@ -58,6 +59,9 @@ async def main() -> None:
             )
     for error, times in Counter(each for row in rows for each in row.errors).items():
         say(f"{error} ({times} times)")
+    for row in rows:
+        for missed in row.missed[:SHOWN] if row.broken() else ():
+            say(f"{row.how}, late, {missed}")
     broken = [row for row in rows if row.broken()]
     say(f"{len(rows) - len(broken)} of {len(rows)} kept every promise")
     if broken:

@@ -32,7 +32,7 @@ class Times:
 
     warm_s: float = 12.0
     healthy_s: float = 30.0
-    fault_s: float = 25.0
+    fault_s: float = 30.0
     rest_s: float = 10.0
 
 
@@ -53,9 +53,9 @@ class Bounds:
 class Row:
     """What one fault did to one model.
 
-    `late` are calls that began `NOTICED_S` after the fault or later, `early` those before, and
-    `in_hand` those that ran when it came.  `amplified`: calls at the engines for one of a client,
-    while `late` calls began; `amplified_early`: before.
+    `began`: when.  `late` are calls that began `NOTICED_S` after that or later, `early` those
+    before, and `in_hand` those that ran when it came.  `amplified`: calls at the engines for one of
+    `late`; `amplified_early`: for one of `early`.
     """
 
     how: How
@@ -63,6 +63,7 @@ class Row:
     engine: str
     targets: Targets
     bounds: Bounds
+    began: float
     late: Sequence[Call]
     early: Sequence[Call]
     in_hand: Sequence[Call]
@@ -87,6 +88,17 @@ class Row:
             f"{self.how}, {part}, {call.sort.name}: {call.record.error}"
             for part, calls in parts.items()
             for call in failed(calls)
+        ]
+
+    @property
+    def missed(self) -> list[str]:
+        """Those of `late` that were not kept: when they began, how long they took, attempts."""
+        return [
+            f"{call.sort.name} at {call.record.began_at - self.began:.1f} s: first byte after "
+            f"{call.first_s:.2f} s, each {call.between_s:.3f} s, end after {call.total_s:.2f} s, "
+            f"{call.record.headers.get('x-modgate-attempts', '1')} attempts"
+            for call in self.late
+            if not call.kept(self.targets)
         ]
 
     def broken(self) -> list[str]:
@@ -233,9 +245,11 @@ async def live(
         tell(f"{len(healthy)} calls of the healthy fleet; committed, {bounds.times:g} x its p95:")
         tell(await gateway.commit(targets))
         for how in hows:
-            before = fleet.asked()
+            before, until = fleet.asked(), time.monotonic()
             await asyncio.sleep(times.rest_s)
-            tell(HEADS)
+            calm = traffic.between(until, time.monotonic())
+            kept = sum(call.kept(targets[call.sort.model]) for call in calm)
+            tell(f"nothing wrong for {times.rest_s:g} s: {kept} of {len(calm)} in time")
             rows += await _fault(fleet, traffic, targets, how, before, times, bounds, tell)
     return rows
 
@@ -251,54 +265,46 @@ async def _fault(
     tell: Tell,
 ) -> list[Row]:
     posts = fleet.busiest(before)
-    marks = [_Mark(fleet, traffic)]
+    began = time.monotonic()
+    noticed, ended = began + NOTICED_S, began + times.fault_s
     await asyncio.gather(*(post.engine.go_wrong(how, post.spoiler) for post in posts))
-    for seconds in (NOTICED_S, times.fault_s - NOTICED_S):
-        await asyncio.sleep(seconds)
-        marks.append(_Mark(fleet, traffic))
+    await asyncio.sleep(ended - time.monotonic())
     await asyncio.gather(*(post.engine.recover(post.spoiler) for post in posts))
     await traffic.settled()
-    began, noticed, ended = marks
     rows = []
+    tell(HEADS.format(lag=1000 * traffic.lag_s(noticed, ended)))
     for post in posts:
         own = [call for call in traffic.calls if call.sort.model == post.model]
+        late = [c for c in own if noticed <= c.record.began_at < ended]
+        early = [c for c in own if began <= c.record.began_at < noticed]
         row = Row(
             how=how,
             model=post.model,
             engine=post.name,
             targets=targets[post.model],
             bounds=bounds,
-            late=[c for c in own if noticed.at <= c.record.began_at < ended.at],
-            early=[c for c in own if began.at <= c.record.began_at < noticed.at],
-            in_hand=[c for c in own if c.record.began_at < began.at <= c.record.ended_at],
-            amplified=noticed.amplified(ended, post.model),
-            amplified_early=began.amplified(noticed, post.model),
+            began=began,
+            late=late,
+            early=early,
+            in_hand=[c for c in own if c.record.began_at < began <= c.record.ended_at],
+            amplified=_amplified(fleet, late),
+            amplified_early=_amplified(fleet, early),
         )
         tell(line_of(row))
         rows.append(row)
     return rows
 
 
-class _Mark:
-    """A moment: what clients and engines had counted by then."""
-
-    def __init__(self, fleet: LiveFleet, traffic: Traffic) -> None:
-        self.at = time.monotonic()
-        self._fleet = fleet
-        self._asked = fleet.asked()
-        self._begun = dict(traffic.begun)
-
-    def amplified(self, then: _Mark, model: str) -> float:
-        """Calls at a model's engines for one of a client, until then."""
-        engines = [post.name for post in self._fleet.posts if post.model == model]
-        asked = sum(then._asked[name] - self._asked[name] for name in engines)
-        return asked / max(1, then._begun.get(model, 0) - self._begun.get(model, 0))
+def _amplified(fleet: LiveFleet, calls: Sequence[Call]) -> float:
+    asked = fleet.asked_for([call.record.request_id or "" for call in calls])
+    return asked / max(1, len(calls))
 
 
 HEADS = (
     f"{'fault':<11}{'model':<9}{'engine':<15}{'calls':>6}{'kept %':>8}{'failed':>8}"
     f"{'engine calls':>14}  | in hand: {'calls':>5}{'failed':>8}"
     f"  | first 5 s: {'calls':>5}{'kept %':>8}{'failed':>8}{'engine calls':>14}"
+    "  | the clients' own lag: {lag:.0f} ms"
 )
 
 

@@ -213,13 +213,17 @@ class LiveFleet:
 
     def asked(self) -> dict[str, int]:
         """Calls that were sent to each post's engine so far, by the post's name."""
-        return {post.name: post.spoiler.asked for post in self.posts}
+        return {post.name: post.spoiler.asked.total() for post in self.posts}
+
+    def asked_for(self, request_ids: Sequence[str]) -> int:
+        """Calls that were sent to any engine for these requests."""
+        return sum(post.spoiler.asked[each] for post in self.posts for each in request_ids)
 
     def busiest(self, since: Mapping[str, int]) -> list[Post]:
         """Of each pool the post that was asked the most."""
 
         def more(post: Post) -> int:
-            return post.spoiler.asked - since[post.name]
+            return post.spoiler.asked.total() - since[post.name]
 
         pools = [[post for post in self.posts if post.model == model] for model in self.models]
         return [max(pool, key=more) for pool in pools]

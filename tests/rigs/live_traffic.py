@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil
@@ -15,11 +16,13 @@ from oracle.client import ClientRecord, send
 from oracle.requests import ClientRequest
 from oracle.words import Modality
 
-from rigs.live_fleet import LLAMA, NAMES, TOKENS
+from rigs.live_fleet import LLAMA, NAMES
 
 WITHIN_S = 30.0
+LLAMA_TOKENS = 4
 MADE = 32  # different requests of a sort
 P = 0.95
+LOOK_S = 0.02
 EVENTS_LEAST = 4
 
 
@@ -85,7 +88,7 @@ def sorts(per_s: float, *, llama_per_s: float = 0.0) -> list[Sort]:
             stream = kind == "stream"
 
             def chat(tag: int, model: str, stream: bool = stream) -> ClientRequest:
-                return ask.chat(tag, model=model, stream=stream, max_tokens=TOKENS)
+                return ask.chat(tag, model=model, stream=stream, max_tokens=LLAMA_TOKENS)
 
             found.append(_sort("llm", kind, half, chat, model=LLAMA))
     return found
@@ -167,14 +170,15 @@ class Traffic:
     """Clients that begin requests at a steady pace; an async context manager.
 
     `keys`: by model, '' for all others.  `calls`: those that are over, in the order of their ends.
-    `begun`: how many have begun, by model.
+    `lags`: when this process was looked at, each `LOOK_S`, and by how many seconds it was late: a
+    machine that does more than this keeps no promise.
     """
 
     def __init__(
         self, url: str, keys: Mapping[str, str], sorts: Sequence[Sort], *, seed: int
     ) -> None:
         self.calls: list[Call] = []
-        self.begun: dict[str, int] = {}
+        self.lags: list[tuple[float, float]] = []
         self._url = url
         self._keys = keys
         self._sorts = sorts
@@ -186,6 +190,7 @@ class Traffic:
     async def __aenter__(self) -> Traffic:
         loop = asyncio.get_running_loop()
         self._pacers = [loop.create_task(self._pace(sort)) for sort in self._sorts]
+        self._pacers.append(loop.create_task(self._look()))
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -215,10 +220,19 @@ class Traffic:
             due += every_s * (0.5 + self._rng.random())
 
     async def _one(self, sort: Sort, request: ClientRequest) -> None:
-        self.begun[sort.model] = self.begun.get(sort.model, 0) + 1
         key = self._keys.get(sort.model, self._keys[""])
         record = await send(self._url, request, key=key, within_s=WITHIN_S)
         self.calls.append(Call(sort=sort, record=record))
+
+    async def _look(self) -> None:
+        while True:
+            due = time.monotonic() + LOOK_S
+            await asyncio.sleep(LOOK_S)
+            self.lags.append((due, time.monotonic() - due))
+
+    def lag_s(self, since: float, until: float) -> float:
+        """The 95th percentile of how late this process was."""
+        return quantile(late for at, late in self.lags if since <= at < until)
 
     async def settled(self) -> None:
         """Until all that run now are over; others begin meanwhile."""

@@ -1,15 +1,17 @@
 """A TCP proxy before one engine that spoils what goes through it, in a way that is switched as it
 runs.
 
-It knows nothing of HTTP, but that a request begins with its method: so what is asked of an engine
-is counted where it is asked, whether or not the engine ever hears of it.
+It knows nothing of HTTP, but that a request begins with its method and names its id: so what is
+asked of an engine is counted where it is asked, whether or not the engine ever hears of it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import struct
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,6 +23,7 @@ Kind = Literal["latency", "stall", "reset", "half_open", "drip", "truncate", "bl
 READ_BYTES = 1 << 16
 PIECES_AHEAD = 64
 BACKLOG = 128
+_ID = re.compile(rb"(?i)\r\nx-request-id: *([!-~]+)\r\n")
 RST = struct.pack("ii", 1, 0)
 VANISHED: frozenset[Kind] = frozenset({"half_open", "black_hole"})
 BROKEN: frozenset[Kind] = frozenset({"reset", "refuse"})
@@ -51,11 +54,11 @@ class Spoils:
 class Spoiler:
     """An async context manager that listens before the engine at `host` and `port`.
 
-    `asked`: requests that were sent to it so far.
+    `asked`: requests that were sent to it so far, by `x-request-id`.
     """
 
     def __init__(self, host: str, port: int) -> None:
-        self.asked = 0
+        self.asked: Counter[str] = Counter()
         self.spoils: Spoils | None = None
         self._engine = (host, port)
         self._port = 0
@@ -250,7 +253,8 @@ class _Line:
         del at
         spoiler = self._spoiler
         if data.startswith(b"POST "):
-            spoiler.asked += 1
+            found = _ID.search(data)
+            spoiler.asked[found[1].decode() if found else ""] += 1
             self._replied = 0
         await spoiler.not_stalled()
         kind = spoiler.spoils.kind if spoiler.spoils else None

@@ -11,7 +11,7 @@ import pytest
 
 from rigs.spoiler import Kind, Spoiler, Spoils
 
-ASKED = b"POST / HTTP/1.1\r\n\r\n"
+ASKED = b"POST / HTTP/1.1\r\nx-request-id: one\r\n\r\n"
 REPLY = b"0123456789"
 PEERS: list[asyncio.StreamWriter] = []
 
@@ -66,10 +66,9 @@ async def test_what_is_not_spoiled_goes_through_and_is_counted() -> None:
     async with spoiled() as spoiler:
         peer = await connected(spoiler)
         replies = [await peer.ask() for _ in range(3)]
-        asked = spoiler.asked
 
     assert replies == [REPLY] * 3
-    assert asked == 3
+    assert spoiler.asked == {"one": 3}
 
 
 async def test_a_reply_is_late_by_so_much() -> None:
