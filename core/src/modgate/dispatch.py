@@ -122,7 +122,7 @@ class Dispatch:
         sign: Callable[..., str] | None = None,
     ) -> None:
         self.fleet = fleet
-        self._goals = goals
+        self.goals = goals
         self.timeouts = timeouts
         self._dialects = dialects
         self._client_of = client_of
@@ -210,7 +210,7 @@ class Dispatch:
         )
 
     def _promise(self, order: Order, wanted: Wanted) -> None:
-        wanted.work, wanted.terms = self._goals.terms(
+        wanted.work, wanted.terms = self.goals.terms(
             order.call,
             model=order.model.name,
             modality=order.modality,
@@ -251,7 +251,8 @@ class Dispatch:
     async def send(self, order: Order, lease: Lease) -> Stream:
         """Send the call to the leased backend; the reply's head was good when this returns."""
         backend, orders = lease.backend, order.each
-        tries = [each.draft.attempt(each.index, order.model.name, lease) for each in orders]
+        model = order.model.name
+        tries = [e.draft.attempt(e.index, model, lease, e.call.size) for e in orders]
         for at, tried in enumerate(tries):
             tried.members = 0 if at else len(tries)
         if lease.why == "best_effort":

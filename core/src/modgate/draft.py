@@ -30,6 +30,7 @@ from modgate.fleet.promise import Promise
 from modgate.fleet.waiting import Due
 from modgate.limits.headers import RateView
 from modgate.observe.tracing import Trace
+from modgate.units import NOTHING, Units
 
 NOBODY = Caller(tenant="", key_id="")
 ATTEMPTS_AT_MOST = 4096
@@ -41,7 +42,8 @@ MISSED_AT_MOST = 8
 class Try:
     """One attempt while it lives.
 
-    `zero`: when the request began, by `now`.  `wanted`, `choice`, `promise`: why it went there.
+    `zero`: when the request began, by `now`.  `size`: of its call.  `wanted`, `choice`, `promise`:
+    why it went there.
     """
 
     call: int
@@ -61,6 +63,7 @@ class Try:
     status: int | None = None
     error: str = ""
     members: int = 1
+    size: Units = NOTHING
     wanted: Wanted | None = None
     choice: Choice | None = None
     promise: Promise | None = None
@@ -170,7 +173,7 @@ class Draft:
         if len(self.steps) < ATTEMPTS_AT_MOST:
             self.steps.append(Step(name=name, began_s=began_s, ended_s=self.elapsed()))
 
-    def attempt(self, index: int, model: str, lease: Lease) -> Try:
+    def attempt(self, index: int, model: str, lease: Lease, size: Units = NOTHING) -> Try:
         """A new attempt of call `index`."""
         backend = lease.backend
         tried = Try(
@@ -183,6 +186,7 @@ class Draft:
             now=self.now,
             zero=self.began,
             began_s=self.elapsed(),
+            size=size,
             wanted=lease.wanted,
             choice=lease.choice,
             promise=lease.promise,

@@ -14,6 +14,7 @@ from modgate.api.select import Target
 from modgate.fleet.affinity import key_of
 from modgate.fleet.expected import Expected
 from modgate.fleet.terms import Explores, Phase, Terms, Unmet
+from modgate.units import Units
 
 Targets = Mapping[str, Mapping[str, Mapping[str, Target]]]
 BEST_EFFORT: Unmet = "best_effort"
@@ -117,14 +118,30 @@ class Goals:
 
         Of what its size only bounds, as much counts as calls of this model were seen to take.
         """
+        goal = self._of(slo, modality)
+        expected = self._expected.get(model)
+        affinity = None if call.affinity is None else key_of(tenant, model, call.affinity)
+        return goal.terms(call, expected.counts if expected else NOTHING, affinity)
+
+    def target(
+        self, size: Units, *, stream: bool, modality: AnyModality, slo: str
+    ) -> tuple[Phase, float]:
+        """The phase that is judged of a call of this size, and its target at most, in seconds.
+
+        For people, where nothing was chosen and so nothing was promised.
+        """
+        goal = self._of(slo, modality)
+        if stream and goal.first_byte is not None:
+            return "first_byte", goal.first_byte.seconds(size)
+        return "total", goal.total.seconds(size)
+
+    def _of(self, slo: str, modality: AnyModality) -> Goal:
         if slo not in self._targets:
             slo = ""  # nothing is promised to it, so nothing is counted for it alone
         goal = self._goals.get((slo, modality.name))
         if goal is None:
             goal = self._goals[slo, modality.name] = self._goal(slo, modality)
-        expected = self._expected.get(model)
-        affinity = None if call.affinity is None else key_of(tenant, model, call.affinity)
-        return goal.terms(call, expected.counts if expected else NOTHING, affinity)
+        return goal
 
     def _goal(self, slo: str, modality: AnyModality) -> Goal:
         own = self._targets.get(slo, {}).get(modality.name, {})

@@ -13,17 +13,20 @@ class Stood(NamedTuple):
     """One seat.
 
     `health`: in a word.  `taken` of `limit` slots; `crowded`: its group had none left, or it was
-    given few calls for a while.  `work` in hand, in the modality's weighted units.  `out`: SLO
-    classes that it was disqualified for.  `learned_at`: when a call taught its speed last, by
-    phase; 0 = never.
+    given few calls for a while.  `full`: it said that its cache was.  `work` in hand, in the
+    modality's weighted units.  `out`: SLO classes that it was disqualified for.  `heard_at`: when
+    its telemetry spoke last of its load, minus infinity = never, or too long ago to be believed.
+    The others: when a call taught its speed last, by phase; 0 = never.
     """
 
     health: str
     taken: int
     limit: int
     crowded: bool
+    full: bool
     work: float
     out: frozenset[str]
+    heard_at: float
     first_byte_learned_at: float
     total_learned_at: float
 
@@ -51,8 +54,10 @@ def _stood(seat: Seat, now: float) -> Stood:
         taken,
         slots.limit,
         (cap is not None and taken >= cap) or (seat.group is not None and not seat.group.free),
+        health.said.full,
         standing.work + standing.elsewhere,
         standing.out,
+        health.said.at,
         paces["first_byte"].at,
         paces["total"].at,
     )

@@ -30,7 +30,8 @@ PANIC = 0.5
 LATE_EXPLORER = 2.0
 
 Why = Literal["fit", "affinity", "explore", "best_effort"]
-Passed = tuple[tuple[str, Sequence[Seat]], ...]
+Filter = Literal["passed_over", "in_hand", "ejected", "no_slot", "disqualified", "fit"]
+Passed = tuple[tuple[Filter, Sequence[Seat]], ...]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -122,7 +123,12 @@ def pick(
     if not free:
         return None
     good = qualified(free, live, terms)
-    passed: Passed = (("ejected", live), ("no_slot", free), ("disqualified", good))
+    passed: Passed = (
+        ("passed_over", seats),
+        ("ejected", live),
+        ("no_slot", free),
+        ("disqualified", good),
+    )
     if len(good) < len(free) and (due := to_explore(free, terms, now)) is not None:
         found = _choice(due, work, terms, "explore")
     else:

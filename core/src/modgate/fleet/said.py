@@ -18,10 +18,10 @@ class Said:
     """One engine's.  Missing is unknown, and then nothing is corrected.
 
     `full`: its cache is.  `waiting`: calls that wait in it while it has more than it was sent by
-    gateways that we know of; 0 = none, or all of them are known.
+    gateways that we know of; 0 = none, or all of them are known.  `at`: when it spoke last.
     """
 
-    __slots__ = ("_at", "_every_s", "_kv_use", "_strange", "_waiting", "full", "waiting")
+    __slots__ = ("_every_s", "_kv_use", "_strange", "_waiting", "at", "full", "waiting")
 
     def __init__(self) -> None:
         self.full = False
@@ -29,7 +29,7 @@ class Said:
         self._kv_use = 0.0
         self._waiting = 0.0
         self._strange = False
-        self._at = NEVER
+        self.at = NEVER
         self._every_s = 0.0
 
     def heard(self, load: Load, known: int, now: float, every_s: float) -> None:
@@ -42,15 +42,15 @@ class Said:
         self._waiting = waiting if strange and self._strange else 0.0
         self._strange = strange
         self._kv_use = load.kv_use or 0.0
-        self._at, self._every_s = now, every_s
+        self.at, self._every_s = now, every_s
         self.fade(now)
 
     def fade(self, now: float) -> None:
         """What it said counts less with its age, until it is forgotten."""
-        if self._at == NEVER:
+        if self.at == NEVER:
             return
-        weight = weight_of(now - self._at, self._every_s)
+        weight = weight_of(now - self.at, self._every_s)
         self.full = self._kv_use * weight >= FULL
         self.waiting = self._waiting * weight
         if not weight:
-            self._strange, self._at = False, NEVER
+            self._strange, self.at = False, NEVER

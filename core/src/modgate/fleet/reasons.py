@@ -1,0 +1,134 @@
+"""Why each seat of a model was or was not the one: worked out from what a pick left, when asked.
+
+Pure, and after the fact: it looks at nothing that has changed since.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from modgate.fleet.glance import Glance, Stood
+from modgate.fleet.pick import FITS, Choice, Wanted, allowed
+from modgate.fleet.slots import Seat
+from modgate.fleet.terms import Terms
+
+LeftOut = Literal[
+    "",  # it was not: it was compared
+    "region",  # the caller's data may not be there
+    "requires",  # it does not offer what the call needs
+    "tried",  # it failed this call before
+    "passed_over",  # it failed others lately, and this one had failed already
+    "ejected",
+    "saturated",
+    "in_hand",  # the call rather waits than be late, and this one had something in hand
+    "no_slot",
+    "disqualified",  # it breaks its promises to this class
+    "not_compared",  # a sample was, and it was not in it
+    "others_wait",  # those that came before
+]
+Outcome = Literal["", "chosen", "later", "late", "full"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """One seat of the model.
+
+    `outcome`: of a seat that was compared: `late` would not have kept the promise, `later` would
+    have, or none would.  `score_s`: its predicted time times preference.  `stood`: how it stood
+    within the second before; None where nothing is judged.
+    """
+
+    seat: Seat
+    left_out: LeftOut
+    outcome: Outcome = ""
+    predicted_s: float | None = None
+    score_s: float | None = None
+    stood: Stood | None = None
+
+
+def considered(choice: Choice, wanted: Wanted) -> list[Candidate]:
+    """The seats of a model at a pick, as its pool has them."""
+    lately, chosen = choice.lately, choice.seat
+    seats: Sequence[Seat] = lately.seats if lately is not None else (chosen,)
+    seconds = dict(zip(map(id, choice.compared), choice.seconds, strict=True))
+    stood = _stood_of(lately)
+    found = []
+    for seat in seats:
+        predicted_s = seconds.get(id(seat))
+        if seat is chosen and predicted_s is None and wanted.terms is not None:
+            predicted_s = choice.predicted * wanted.terms.target_s
+        left_out: LeftOut = ""
+        if seat is not chosen:
+            left_out = _left_out(seat, choice, wanted, stood.get(id(seat)))
+        found.append(
+            Candidate(
+                seat=seat,
+                left_out=left_out,
+                outcome="" if left_out else _outcome(seat, choice, predicted_s, wanted.terms),
+                predicted_s=predicted_s,
+                score_s=predicted_s * seat.factor if predicted_s is not None else None,
+                stood=stood.get(id(seat)),
+            )
+        )
+    return found
+
+
+def _left_out(seat: Seat, choice: Choice, wanted: Wanted, stood: Stood | None) -> LeftOut:
+    if (hard := _never(seat, wanted)) or seat.backend in wanted.tried:
+        return hard or "tried"
+    for name, kept in choice.passed:
+        if name != "fit" and not any(each is seat for each in kept):
+            saturated = name == "ejected" and stood is not None and stood.health == "saturated"
+            return "saturated" if saturated else name
+    return "" if any(each is seat for each in choice.compared) else "not_compared"
+
+
+def _never(seat: Seat, wanted: Wanted) -> LeftOut:
+    if wanted.regions is not None and seat.region not in wanted.regions:
+        return "region"
+    return "" if allowed(seat, wanted) else "requires"
+
+
+def _outcome(seat: Seat, choice: Choice, predicted_s: float | None, terms: Terms | None) -> Outcome:
+    if seat is choice.seat:
+        return "chosen"
+    if terms is None or predicted_s is None or choice.why == "best_effort":
+        return "later"
+    fit = dict(choice.passed).get("fit")
+    late = predicted_s > FITS * terms.target_s
+    if late or (terms.between_s and seat.standing.between_s > terms.between_s):
+        return "late"
+    return "full" if fit is not None and not any(each is seat for each in fit) else "later"
+
+
+def _stood_of(glance: Glance | None) -> dict[int, Stood]:
+    if glance is None:
+        return {}
+    return dict(zip(map(id, glance.seats), glance.stood, strict=True))
+
+
+def missed(glance: Glance, wanted: Wanted) -> Iterator[Candidate]:
+    """The seats of a model when a call found none of them."""
+    fresh = [each for each in glance.seats if not _never(each, wanted)]
+    only = all(each.backend in wanted.tried for each in fresh)
+    for seat, stood in zip(glance.seats, glance.stood, strict=True):
+        left_out = _never(seat, wanted)
+        if not left_out and seat.backend in wanted.tried and not only:
+            left_out = "tried"
+        yield Candidate(seat=seat, left_out=left_out or _busy(stood, wanted.terms), stood=stood)
+
+
+def _busy(stood: Stood, terms: Terms | None) -> LeftOut:
+    match stood.health:
+        case "ejected":
+            return "ejected"
+        case "saturated":
+            return "saturated"
+    if stood.taken >= stood.limit or stood.crowded:
+        return "no_slot"
+    if terms is not None and terms.slo in stood.out:
+        return "disqualified"
+    strict = terms is not None and terms.unmet != "best_effort"
+    return "in_hand" if strict and stood.taken else "others_wait"
