@@ -86,13 +86,18 @@ class Statements:
 
     async def receipt(self, request_id: str, tenant: str) -> Ended | None:
         """A tenant's own row; None for what is not, or is not its own."""
+        row = await self.row(request_id)
+        return row if row is not None and row.tenant == tenant else None
+
+    async def row(self, request_id: str) -> Ended | None:
+        """Anybody's row; None for what is not."""
         if NAME.fullmatch(request_id) is None:
             return None
         known = self.recent.get(request_id)
         row = ended_of(known) if known is not None else None
         if row is None:
             row = await self._read(lambda look: self._find(request_id, look))
-        return row if row is not None and row.tenant == tenant else None
+        return row
 
     def _find(self, request_id: str, look: Callable[[], None]) -> Ended | None:
         """In the sink, which has an index; else in the ledger, which has what is not there yet."""

@@ -21,8 +21,6 @@ from modgate.limits.limiter import Admission, Part
 from modgate.limits.rates import Terms
 
 NOTHING: Mapping[str, str] = {}
-REQUESTS = 2000
-AT_MOST = 16 << 20
 REFUSED_SHARE = 4  # of both bounds, one part in so many is for those that reached no engine
 
 # Bytes, never less than it is (tests/core/test_trails.py weighs real ones).
@@ -74,7 +72,6 @@ class Trails:
         self._served = Room()
         self._refused = Room()
         self._glance: Glance | None = None
-        self.use(REQUESTS, AT_MOST)
 
     def use(self, requests: int, at_most: int) -> None:
         """So many, and so many bytes, from now on; none for 0."""

@@ -32,6 +32,7 @@ class World:
             now=lambda: self.at,
         )
         self.trails = Trails()
+        self.trails.use(1000, 1 << 30)
 
     def request(self, number: int, *, calls: int = 1, missed: int = 0) -> None:
         """One that took so many calls, or was refused for 0."""

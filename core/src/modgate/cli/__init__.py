@@ -21,6 +21,7 @@ class Lazy(click.Group):
         "cost",
         "rerate",
         "receipt",
+        "explain",
         "try",
         "licences",
         "version",

@@ -14,7 +14,7 @@ from modgate.config.policy_section import PolicySection
 from modgate.config.schema_auth import Auth
 from modgate.config.schema_ledger import LedgerSection
 from modgate.config.schema_queue import QueueSection
-from modgate.config.schema_telemetry import SignalsSection, TelemetrySection
+from modgate.config.schema_telemetry import ExplainSection, SignalsSection, TelemetrySection
 from modgate.config.schema_tenants import KeysReference, TenantSection
 from modgate.config.section import Section
 from modgate.config.values import (
@@ -353,6 +353,7 @@ class File(Section):
     fetch: FetchSection = Field(FetchSection(), description="files by URL")
     local: LocalSection = Field(LocalSection(), description="local engines")
     log: LogSection = Field(LogSection(), description="logs")
+    explain: ExplainSection = Field(ExplainSection(), description="why each reply was as it was")
     trace: TraceSection = Field(TraceSection(), description="traces")
     plugin: dict[str, JsonObject] = Field({}, description="a section switches a plugin on")
     model: dict[str, ModelSection] = Field({}, description="models by name")

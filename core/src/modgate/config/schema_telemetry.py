@@ -1,4 +1,7 @@
-"""The types of `[telemetry]` and `[signals.*]`.  `description` of each key is its documentation."""
+"""The types of `[telemetry]`, `[signals.*]` and `[explain]`.
+
+`description` of each key is its documentation.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,17 @@ from pydantic import Field, model_validator
 
 from modgate.config.addresses import Endpoint
 from modgate.config.section import Section
-from modgate.config.values import Duration
+from modgate.config.values import Bytes, Duration
 
 METRIC = r"^[A-Za-z_:][A-Za-z0-9_:]{0,199}$"
 PATH = r"^/[^\s?#]*$"
+
+
+class ExplainSection(Section):
+    """What is kept of recent requests for `modgate explain`."""
+
+    requests: int = Field(2000, ge=0, description="recent requests, at most; 0: none")
+    at_most: Bytes = Field(16 << 20, description="bytes of memory for them; the oldest go first")
 
 
 class TelemetrySection(Section):

@@ -28,16 +28,16 @@ LeftOut = Literal[
     "not_compared",  # a sample was, and it was not in it
     "others_wait",  # those that came before
 ]
-Outcome = Literal["", "chosen", "later", "late", "full"]
+Outcome = Literal["", "chosen", "other", "unsure", "full"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
     """One seat of the model.
 
-    `outcome`: of a seat that was compared: `late` would not have kept the promise, `later` would
-    have, or none would.  `score_s`: its predicted time times preference.  `stood`: how it stood
-    within the second before; None where nothing is judged.
+    `outcome`: of a seat that was compared: an `unsure` one was not to be expected to keep the
+    promise, an `other` might have been taken as well.  `score_s`: its predicted time times
+    preference.  `stood`: how it stood within the second before; None where nothing is judged.
     """
 
     seat: Seat
@@ -95,12 +95,12 @@ def _outcome(seat: Seat, choice: Choice, predicted_s: float | None, terms: Terms
     if seat is choice.seat:
         return "chosen"
     if terms is None or predicted_s is None or choice.why == "best_effort":
-        return "later"
+        return "other"
     fit = dict(choice.passed).get("fit")
     late = predicted_s > FITS * terms.target_s
     if late or (terms.between_s and seat.standing.between_s > terms.between_s):
-        return "late"
-    return "full" if fit is not None and not any(each is seat for each in fit) else "later"
+        return "unsure"
+    return "full" if fit is not None and not any(each is seat for each in fit) else "other"
 
 
 def _stood_of(glance: Glance | None) -> dict[int, Stood]:

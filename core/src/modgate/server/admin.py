@@ -23,6 +23,8 @@ from modgate.errors import ConfigError, GatewayError, PluginError
 from modgate.http.ingress import client_address
 from modgate.http.surfaces import error_headers
 from modgate.ledger.shipper import Shipper
+from modgate.server import requests_pages
+from modgate.server.requests_pages import RequestPages
 from modgate.server.standings import gone, models_of, state_of
 from modgate.server.tenancy_pages import TenancyPages, actor_of, shape_of
 from modgate.state import State
@@ -56,12 +58,15 @@ class Admin:
         self._state = state
         self._reload = reload
         self._denied = denied
+        requests = RequestPages(state)
         self._pages: Mapping[tuple[str, str], Page] = {
             ("GET", "/metrics"): Page(roles=OPERATOR, answer=self._metrics),
             ("GET", "/health/live"): Page(roles=OPERATOR, answer=self._live),
             ("GET", "/health/ready"): Page(roles=OPERATOR, answer=self._ready),
             ("GET", "/admin/v1/config"): Page(roles=OPERATOR, answer=self._config),
             ("GET", "/admin/v1/backends"): Page(roles=OPERATOR, answer=self._backends),
+            ("GET", requests_pages.ALL): Page(roles=OPERATOR, answer=requests.all),
+            ("GET", requests_pages.ONE): Page(roles=OPERATOR, answer=requests.one),
             ("POST", "/admin/v1/reload"): Page(roles=ADMIN, answer=self._reloaded),
             **{
                 at: Page(roles=OPERATOR if at[0] == "GET" else ADMIN, answer=tenancy.answer)

@@ -178,6 +178,8 @@ class App:
             gateway = build(made, self.state, data=data, who=found, pepper=self._pepper)
             self.tenancy.use(made, found)
             self.state.engines.use(gateway.engines)
+            explain = made.linked.file.explain
+            self.state.trails.use(explain.requests, explain.at_most)
             self._swap(gateway, found)
             await self.state.members.use(gateway.lookouts, made.loaded.discoverers)
 

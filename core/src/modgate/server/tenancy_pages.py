@@ -28,7 +28,7 @@ BODY_WITHIN_S = 10.0
 Answer = tuple[int, Json]
 Work = Callable[[Registrar], Json]
 MakeWork = Callable[[str, bytes], Work]
-NAMED = {"tenants": "{name}", "keys": "{id}"}
+NAMED = {"tenants": "{name}", "keys": "{id}", "requests": "{id}"}
 ROOT_ACTOR = "[admin]"  # who has its key, or is on loopback where it has none
 
 

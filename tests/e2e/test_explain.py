@@ -1,0 +1,395 @@
+"""What led to a reply, told afterwards: by the admin page and by `modgate explain`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from click.testing import CliRunner
+from gateways import Running, start
+from oracle import requests as ask
+from oracle.client import ClientRecord, send
+from oracle.engine import ScriptedEngine
+from oracle.faults import Refusal, Script
+from oracle.record import Record
+from oracle.requests import ClientRequest
+
+from modgate.cli import main
+
+TARGET = '[slo.gold.llm]\nfirst_byte = { base = "100ms" }\ntotal = { base = "100ms" }\n'
+GOLD = {"acme": 'slo = "gold"'}
+SLOW, LATE = Script(headers_after_ms=60), Script(headers_after_ms=250)
+CHAT = ask.chat(1, model="chat")
+LEARNING = 16
+UNKNOWN = f"req_{0:032x}"
+
+
+class World:
+    """A gateway before engines of these scripts, and an operator who asks."""
+
+    def __init__(self, running: Running, engines: Sequence[ScriptedEngine]) -> None:
+        self.running = running
+        self.engines = engines
+
+    async def sent(self, request: ClientRequest = CHAT, key: str = "") -> ClientRecord:
+        return await send(self.running.url, request, key=key or self.running.key)
+
+    async def page(self, path: str) -> tuple[int, Any]:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(f"{self.running.admin}/admin/v1/requests{path}") as reply,
+        ):
+            return reply.status, await reply.json()
+
+    async def explained(self, client: ClientRecord) -> Any:
+        status, told = await self.page(f"/{client.request_id}")
+        assert status == 200, told
+        assert told["id"] == client.request_id
+        return told
+
+    async def command(self, *words: str) -> tuple[int, str]:
+        return await asyncio.to_thread(invoked, *words, "--url", self.running.admin)
+
+
+def invoked(*words: str) -> tuple[int, str]:
+    result = CliRunner().invoke(main, ["explain", *words])
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    return result.exit_code, result.output
+
+
+Make = Callable[..., Awaitable[World]]
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> Any:
+    async with AsyncExitStack() as stack:
+
+        async def make(
+            *scripts: Script | Callable[[Record], Script],
+            tenants: dict[str, str] | None = None,
+            more: str = TARGET,
+            **backend: object,
+        ) -> World:
+            engines = [
+                await stack.enter_async_context(
+                    ScriptedEngine(each if callable(each) else lambda _, each=each: each)
+                )
+                for each in scripts
+            ]
+            running = await start(
+                tmp_path,
+                [{"url": each.url, **backend} for each in engines],
+                tenants=tenants or GOLD,
+                more=more,
+            )
+            stack.push_async_callback(running.app.close)
+            return World(running, engines)
+
+        yield make
+
+
+def failing_once(after: int) -> Callable[[Record], Script]:
+    """An engine whose calls go well but for one."""
+    calls = iter(range(10_000))
+    return lambda record: (
+        Script(refusal=Refusal(status=500))
+        if record.method == "POST" and next(calls) == after
+        else Script()
+    )
+
+
+def by_backend(candidates: list[Any]) -> dict[str, Any]:
+    return {each["backend"]: each for each in candidates}
+
+
+async def test_a_request_that_was_tried_again_tells_both_picks(world: Make) -> None:
+    made = await world(failing_once(LEARNING), SLOW)
+    for _ in range(3 * LEARNING):
+        client = await made.sent()
+        if (told := await made.explained(client))["attempts_in_all"] > 1:
+            break
+    first, second = told["attempts"]
+
+    assert (first["backend"], first["state"], first["status"]) == ("b0", "failed", 500)
+    assert (second["backend"], second["state"], second["status"]) == ("b1", "ok", 200)
+    assert first["ended_ms"] <= second["began_ms"] < second["first_event_ms"]
+    assert not first["pick"]["again"]
+    assert second["pick"]["again"]
+    candidates = by_backend(second["pick"]["candidates"])
+    assert candidates["b0"]["left_out"] == "tried"
+    assert candidates["b1"]["outcome"] == "chosen"
+    assert candidates["b1"]["predicted_ms"] > 0
+    slo = second["slo"]
+    assert slo["target_ms"] == 100
+    assert slo["took_ms"] == pytest.approx(second["ended_ms"] - second["began_ms"], abs=20)
+    assert slo["kept"] is (slo["share"] <= 1)
+    assert told["headers"]["x-modgate-attempts"] == "2"
+
+
+async def test_what_goes_out_though_it_will_be_late_says_so(world: Make) -> None:
+    made = await world(LATE, LATE)
+    for _ in range(LEARNING):
+        client = await made.sent()
+    told = await made.explained(client)
+
+    [attempt] = told["attempts"]
+    assert attempt["pick"]["why"] == "best_effort"
+    assert all(each["share"] > 1 for each in attempt["pick"]["candidates"])
+    assert told["slo"] == {
+        "kept": False,
+        "worst_share": attempt["slo"]["share"],
+        "calls": 1,
+        "late": 1,
+        "told": "best-effort",
+    }
+    assert told["headers"]["x-modgate-slo"] == "best-effort"
+
+
+async def test_who_was_left_out_and_why_is_told_as_it_was_then(world: Make) -> None:
+    down = Script(refusal=Refusal(status=500))
+    made = await world(down, Script(), Script())
+    health = made.running.app.state.fleet.health[made.engines[0].url]
+    for tag in range(200):
+        await made.sent(ask.chat(tag, model="chat"))
+        if health.until > 0:
+            break
+    told = await made.explained(await made.sent())
+
+    assert health.until > 0
+    [attempt] = told["attempts"]
+    candidates = by_backend(attempt["pick"]["candidates"])
+    assert candidates["b0"]["left_out"] == "ejected"
+    assert {candidates[name]["left_out"] for name in ("b1", "b2")} == {None}
+
+
+async def test_a_backend_where_the_callers_data_may_not_be_is_told_as_that(
+    world: Make, engine: ScriptedEngine
+) -> None:
+    made = await world(Script(), Script(), tenants={"acme": 'regions = ["eu"]'}, region="eu")
+    client = await made.sent()
+    path = made.running.config
+    text = path.read_text()
+    there = text.index(made.engines[1].url)
+    path.write_text(text[:there] + text[there:].replace('"eu"', '"us"', 1))
+    await made.running.app.reload()
+    told = await made.explained(await made.sent())
+    before = await made.explained(client)
+
+    left_out = {
+        each["backend"]: each["left_out"] for each in told["attempts"][0]["pick"]["candidates"]
+    }
+    assert left_out == {"b0": None, "b1": "region"}
+    assert len(before["attempts"][0]["pick"]["candidates"]) == 2  # a reload forgets none
+
+
+async def test_a_call_that_waited_tells_what_it_found_and_how_long(world: Make) -> None:
+    made = await world(Script(headers_after_ms=200), slots=1)
+    first = asyncio.create_task(made.sent())
+    await asyncio.sleep(0.05)
+    client = await made.sent()
+    await first
+    told = await made.explained(client)
+
+    [wait] = told["waits"]
+    [candidate] = wait["candidates"]
+    assert (candidate["left_out"], candidate["taken"], candidate["slots"]) == ("no_slot", 1, 1)
+    [queue] = [each for each in told["steps"] if each["step"] == "queue"]
+    assert 50 < queue["ended_ms"] - queue["began_ms"] < 1000
+    assert told["attempts"][0]["pick"]["why"] == "only"
+    slo = told["attempts"][0]["slo"]  # nothing was promised, and yet it has a target
+    assert (slo["promised"], slo["target_ms"], slo["kept"]) == (False, 100, False)
+
+
+async def test_a_request_that_a_limit_refused_is_told_with_the_level_that_it_met(
+    world: Make,
+) -> None:
+    limits = 'limits = { requests = "2/hour", units = { "llm.output_tokens" = "1M/min" } }'
+    made = await world(Script(), tenants={"acme": limits})
+    good = [await made.sent() for _ in range(2)]
+    refused = await made.sent()
+    allowed, told = [await made.explained(each) for each in (good[1], refused)]
+
+    assert refused.status == 429
+    assert (told["status"], told["outcome"], told["attempts"]) == (429, "refused", [])
+    requests = next(each for each in told["limits"]["met"] if each["limit"] == "requests")
+    assert requests["verdict"] == "denied"
+    assert (requests["wanted"], requests["amount"], requests["level_before"]) == (1, 2, 2)
+    assert requests["wait_ms"] > 0
+    assert "requests per hour" in told["limits"]["refusal"]
+    met = {each["limit"]: each for each in allowed["limits"]["met"]}
+    assert met["requests"]["verdict"] == "allowed"
+    assert (met["requests"]["reserved"], met["requests"]["left_at_reply"]) == (1, 0)
+    assert met["llm.output_tokens"]["reserved"] == 4096
+    assert allowed["units"]["llm.output_tokens"] == {"reserved": "4096", "used": "8"}
+
+
+async def test_embeddings_that_shared_a_trip_say_so(world: Make) -> None:
+    made = await world(Script(headers_after_ms=100), slots=1)
+    first = asyncio.create_task(made.sent(ask.embeddings(1, model="vectors")))
+    await asyncio.sleep(0.03)
+    clients = await asyncio.gather(
+        *(made.sent(ask.embeddings(tag, model="vectors")) for tag in range(2, 6))
+    )
+    await first
+    told = [await made.explained(each) for each in clients]
+
+    shared = [each["attempts"][0]["shared_by"] for each in told]
+    assert sorted(shared) == [0, 0, 0, 4]
+    assert {each["attempts"][0]["pick"]["why"] for each in told} == {"only"}
+    assert all(each["waits"] for each in told)
+
+
+async def test_a_fan_out_tells_each_of_its_calls(world: Make) -> None:
+    made = await world(Script(), Script())
+    client = await made.sent(ask.transcription(6, model="ears", duration_ms=95_000))
+    told = await made.explained(client)
+    code, text = await made.command(str(client.request_id))
+
+    calls = [each["call"] for each in told["attempts"]]
+    assert len(calls) >= 3
+    assert sorted(calls) == list(range(len(calls)))
+    assert {each["pick"]["why"] for each in told["attempts"]} <= {"fit", "explore"}
+    assert told["slo"]["calls"] == len(calls)
+    assert code == 0
+    assert all(f"call {call} at b" in text for call in calls)
+
+
+async def test_a_request_nobody_knows_is_not_found_and_one_of_the_ledger_is(
+    world: Make,
+) -> None:
+    made = await world(Script(), more="[explain]\nrequests = 4\n" + TARGET)
+    old = await made.sent()
+    for _ in range(4):
+        await made.sent()
+    told = await made.explained(old)
+    statuses = [(await made.page(f"/{name}"))[0] for name in (UNKNOWN, "nonsense")]
+    code, text = await made.command(str(old.request_id))
+    unknown, said = await made.command(UNKNOWN)
+
+    assert told["kept"] == "ledger"
+    assert told["attempts"][0]["backend"] == "b0"
+    assert "limits" not in told
+    assert statuses == [404, 404]
+    assert (code, "from the ledger" in text) == (0, True)
+    assert unknown == 1
+    assert "it is not among the recent ones and not in this gateway's ledger" in said
+
+
+async def test_recent_requests_are_listed_by_who_and_how(world: Make) -> None:
+    made = await world(Script(), tenants={"acme": "", "other": 'limits = { requests = "1/hour" }'})
+    mine = [await made.sent() for _ in range(3)]
+    other = made.running.keys["other"]
+    theirs = [await made.sent(key=other) for _ in range(2)]
+    await made.sent(key="mg_live_nonsense")
+    _, everything = await made.page("")
+    _, one = await made.page("?tenant=acme&limit=1")
+    _, refused = await made.page("?outcome=429")
+    wrong = [await made.page(query) for query in ("?limit=0", "?tennant=acme")]
+    code, text = await made.command("--tenant", "other")
+
+    ids = [each["id"] for each in everything["requests"]]
+    assert ids == [each.request_id for each in reversed([*mine, *theirs])]  # and no stranger's
+    assert ([each["id"] for each in one["requests"]], one["has_more"]) == (
+        [mine[2].request_id],
+        True,
+    )
+    assert [each["id"] for each in refused["requests"]] == [theirs[1].request_id]
+    assert [status for status, _ in wrong] == [400, 400]
+    assert [told["field"] for _, told in wrong] == ["limit", "tennant"]
+    assert code == 0
+    assert [line.split()[0] for line in text.splitlines()[1:]] == [
+        each.request_id for each in reversed(theirs)
+    ]
+
+
+async def test_the_command_shows_a_waterfall_and_the_same_as_json(world: Make) -> None:
+    made = await world(Script(headers_after_ms=20), Script(headers_after_ms=20))
+    client = await made.sent()
+    code, text = await made.command(str(client.request_id))
+    json_code, as_json = await made.command(str(client.request_id), "--json")
+
+    assert (code, json_code) == (0, 0)
+    assert json.loads(as_json)["id"] == client.request_id
+    assert text.splitlines()[0].startswith(f"{client.request_id}  /v1/chat/completions  200 ok in")
+    for part in ("waterfall", "call 0 at b", "> b", "promise: kept", "llm.output_tokens"):
+        assert part in text
+    bars = [line.split("|")[-2] for line in text.splitlines() if line.endswith("|")]
+    assert {len(bar) for bar in bars} == {40}
+    assert max(map(len, text.splitlines())) <= 140
+    assert text.isascii()
+
+
+async def test_nothing_that_a_client_sent_is_told(world: Make) -> None:
+    made = await world(Script())
+    secret = "a-word-that-nobody-else-says"
+    body = json.dumps({"model": "chat", "messages": [{"role": "user", "content": secret}]})
+    headers = {**made.running.headers, "content-type": "application/json", "x-own": secret}
+    async with (
+        aiohttp.ClientSession(headers=headers) as session,
+        session.post(f"{made.running.url}/v1/chat/completions", data=body) as reply,
+    ):
+        request_id = reply.headers["x-request-id"]
+        await reply.read()
+    _, told = await made.page(f"/{request_id}")
+
+    assert told["id"] == request_id
+    assert secret not in json.dumps(told)
+    assert made.running.key not in json.dumps(told)
+
+
+async def test_where_no_gateway_answers_the_ledger_of_its_configuration_is_read(
+    world: Make, tmp_path: Path
+) -> None:
+    made = await world(Script())
+    client = await made.sent()
+    path = made.running.config
+    port = made.running.app.admin_address[1]
+    await made.running.app.close()
+    text = path.read_text().replace(
+        '[admin]\naddress = "127.0.0.1:0"',
+        f'[admin]\naddress = "127.0.0.1:{port}"\n[state]\ndirectory = "{tmp_path}/state"',
+    )
+    path.write_text(text)
+    at = f"http://127.0.0.1:{port}"
+    away = await asyncio.to_thread(invoked, str(client.request_id), "--url", at)
+    found = await asyncio.to_thread(invoked, str(client.request_id), "--config", str(path))
+    unknown = await asyncio.to_thread(invoked, UNKNOWN, "--config", str(path))
+
+    assert away[0] == 1
+    assert "no gateway answers at" in away[1]
+    assert found[0] == 0
+    assert "this is of its ledger" in found[1]
+    assert "call 0 at b0" in found[1]
+    assert unknown[0] == 1
+
+
+async def test_the_command_says_what_is_wrong_with_where_it_was_sent(world: Make) -> None:
+    made = await world(Script())
+    client = await made.sent()
+    public = await asyncio.to_thread(
+        invoked, str(client.request_id), "--url", made.running.url, "--key", made.running.key
+    )
+    path = made.running.config
+    (path.parent / "root").write_text("a root key")
+    key = f'[admin]\nkey = {{ file = "{path.parent}/root" }}'
+    path.write_text(path.read_text().replace("[admin]", key))
+    await made.running.app.reload()
+    nokey = await made.command(str(client.request_id))
+    good = await made.command(str(client.request_id), "--key", "a root key")
+
+    assert public[0] == 1
+    assert "is the public listener" in public[1]
+    assert nokey[0] == 1
+    assert "give an operator's key" in nokey[1]
+    assert good[0] == 0
+
+
+@pytest.mark.parametrize("words", [("x", "--url", "nonsense"), ("x", "--tenant", "acme")])
+def test_a_command_line_that_cannot_be_is_refused(words: Sequence[str]) -> None:
+    assert invoked(*words)[0] == 2
