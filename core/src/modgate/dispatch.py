@@ -220,7 +220,7 @@ class Dispatch:
 
     def work(self, order: Order) -> float:
         """A call's work where nothing is promised."""
-        return self._goals.work(order.call, model=order.model.name, modality=order.modality)
+        return self.goals.work(order.call, model=order.model.name, modality=order.modality)
 
     def _first_s(self, order: Order) -> float:
         """Until the first event of a stream, or the whole of a reply that comes at once."""
