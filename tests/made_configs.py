@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from made_plugins import Asks, Says, Sounds, Words, plugin
+from toys import advice
 
 from modgate.config.decode import Source, decode, read
 from modgate.config.link import Linked
@@ -19,6 +20,7 @@ PLUGINS = {
     "words": plugin(modgate_modalities=[Words]),
     "sounds": plugin(modgate_modalities=[Sounds]),
     "house": plugin(modgate_policies=[Says, Asks]),
+    "advice": advice,
 }
 
 

@@ -217,6 +217,7 @@ class Dispatch:
             tenant=order.caller.tenant,
             slo=order.caller.policy.slo,
         )
+        wanted.tenant, wanted.size = order.caller.tenant, order.call.size
 
     def work(self, order: Order) -> float:
         """A call's work where nothing is promised."""

@@ -6,7 +6,6 @@ decode -> link -> build.  Building does no network I/O; what has lived comes fro
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -40,7 +39,7 @@ from modgate.config.lines import Path as KeyPath
 from modgate.config.link import Known, Linked, Linker, validator
 from modgate.config.schema import File
 from modgate.config.show import Row, effective
-from modgate.demo import LOCAL_GROUP, demo_models, engine_specs, local_backend, local_engines
+from modgate.demo import demo_models, engine_specs, local_backend, local_engines
 from modgate.discover import kinds
 from modgate.dispatch import Dispatch
 from modgate.engines.supervisor import EngineSpec
@@ -52,7 +51,6 @@ from modgate.errors import (
     RegionForbidden,
 )
 from modgate.fleet.fleet import Fleet
-from modgate.fleet.preferences import Preferences
 from modgate.goals import Goals
 from modgate.host.installed import Installed, find, wanted
 from modgate.host.load import Host, Loaded, import_plugins, load
@@ -62,7 +60,7 @@ from modgate.http.tls import Tls, TlsFiles, Unusable
 from modgate.ledger import shipping
 from modgate.limits.limiter import Bounds, Limiter
 from modgate.policies import Policies, build_policies
-from modgate.queueing import rules_of
+from modgate.seating import seated
 from modgate.state import State
 from modgate.statements import Statements
 from modgate.table import Table, table_of
@@ -197,6 +195,7 @@ def plan(
         units=units,
         owners=owners,
         policies={name: kind for name, (_, kind) in loaded.policies.items()},
+        scorers={name: kind for name, (_, kind) in loaded.scorers.items()},
         sinks={name: kind.config_type for name, kind in loaded.sinks.items()},
         authenticators={name: kind for name, (_, kind) in loaded.authenticators.items()},
         discoverers={name: kind.config_type for name, kind in loaded.discoverers.items()},
@@ -283,7 +282,7 @@ def build(made: Plan, state: State, *, data: Path, who: Roster, pepper: Secret) 
     models, declared, engines = _with_local(made, state, data)
     backends = state.members.of(declared, linked.lookouts)
     timeouts = _timeouts(linked)
-    fleet = _fleet(file, state, backends)
+    fleet = seated(linked, loaded.scorers, state, backends=backends, models=models)
     client_of = partial(state.client_of, connect_s=timeouts.connect_s)
     for each in backends:
         client_of(each)  # certificates are read here, and not by a first call
@@ -354,23 +353,6 @@ def _timeouts(linked: Linked) -> Timeouts:
         body_idle_s=section.body_idle,
         reply_bytes=linked.file.limits.reply_bytes,
         deadlines=linked.deadlines,
-    )
-
-
-def _fleet(file: File, state: State, backends: Sequence[Backend]) -> Fleet:
-    costs = {each.name: each.cost_per_hour for each in file.backend}
-    return Fleet(
-        backends,
-        state.fleet,
-        groups={LOCAL_GROUP: file.local.slots or os.cpu_count() or 1},
-        now=state.clock.now,
-        rules=rules_of(**file.queue.model_dump()),
-        preferences=Preferences(
-            region=file.state.region or "",
-            hardware=file.select.hardware,
-            cost=file.select.cost,
-            prices={name: float(cost.micro) for name, cost in costs.items() if cost is not None},
-        ),
     )
 
 

@@ -16,6 +16,7 @@ from modgate.api.discover import AnyDiscoverer
 from modgate.api.engine import LocalEngine
 from modgate.api.modality import AnyModality
 from modgate.api.policy import AnyPolicy
+from modgate.api.scorer import AnyAdviser
 from modgate.api.shipment import LedgerSink
 from modgate.api.surface import Surface
 
@@ -89,6 +90,20 @@ def modgate_policies() -> Sequence[type[AnyPolicy]]:
     Arguments: none.
     Answer: classes with a unique `name`.
     Obligations: `decide` is pure and does no I/O.
+    Since: 0.1.
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def modgate_scorers() -> Sequence[type[AnyAdviser]]:
+    """Filters and scorers: what an operator's own rules say of the backends of a call.
+
+    When: after the policies; each class is built once for every `[scorer.*]` section that names it,
+    and asked within each choice among several backends.
+    Arguments: none.
+    Answer: classes, each a Filter or a Scorer, with a unique `name`.
+    Obligations: `keeps` and `scores` are pure, do no I/O, and take microseconds.
     Since: 0.1.
     """
     raise NotImplementedError

@@ -45,11 +45,13 @@ from modgate.api.plan import Call, Drawn, Plan
 from modgate.api.policy import Allow, AnyPolicy, Decision, Deny, Narrow, PlanPolicy
 from modgate.api.relay import SSE, Event, Head, Outcome, Relay, Usage
 from modgate.api.request import Request
+from modgate.api.scorer import AnyAdviser, Candidate, Filter, Placement, Scorer
 from modgate.api.secret import Secret
 from modgate.api.select import Backend, Served, Target
 from modgate.api.shipment import Cursor, LedgerSink, Shipment, SinkDown, UsageRow
 from modgate.api.sink import Attempt, Receipt, Ruling
 from modgate.api.surface import Surface, openai_error
+from modgate.api.vitals import Load, Signals, Vitals
 from modgate.errors import (
     BadReply,
     Forbidden,
@@ -72,6 +74,7 @@ __all__ = [
     "NOTHING",
     "SSE",
     "Allow",
+    "AnyAdviser",
     "AnyAuthenticator",
     "AnyDiscoverer",
     "AnyPolicy",
@@ -86,6 +89,7 @@ __all__ = [
     "Body",
     "Call",
     "Caller",
+    "Candidate",
     "Content",
     "Credential",
     "Cursor",
@@ -101,6 +105,7 @@ __all__ = [
     "Fetch",
     "Fields",
     "File",
+    "Filter",
     "Finding",
     "Forbidden",
     "Found",
@@ -115,6 +120,7 @@ __all__ = [
     "LimitReached",
     "Limits",
     "Line",
+    "Load",
     "LocalEngine",
     "Lookup",
     "Lost",
@@ -133,6 +139,7 @@ __all__ = [
     "Overloaded",
     "Part",
     "Pause",
+    "Placement",
     "Plan",
     "PlanPolicy",
     "Policy",
@@ -147,9 +154,11 @@ __all__ = [
     "Resolve",
     "Ruling",
     "Sample",
+    "Scorer",
     "Secret",
     "Served",
     "Shipment",
+    "Signals",
     "SinkDown",
     "Slice",
     "SrvTarget",
@@ -164,6 +173,7 @@ __all__ = [
     "UpstreamTimedOut",
     "Usage",
     "UsageRow",
+    "Vitals",
     "Watch",
     "Work",
     "engine_message",

@@ -30,6 +30,7 @@ from modgate.ledger.writer import Ledger
 from modgate.limits.shared import Miss, Shared
 from modgate.limits.state import LimitState
 from modgate.members import Members
+from modgate.observe.metrics import Counter
 from modgate.observe.observer import Observer
 from modgate.once import Keys, Terms
 from modgate.replays.memory import MemoryReplays
@@ -107,6 +108,7 @@ class State:
     trails: Trails = field(default_factory=Trails)
     scraper: Scraper = field(default_factory=Scraper)
     rounds: Rounds = field(init=False)
+    scorer_faults: Counter = field(init=False)
     world: World = field(default_factory=World)
     _clients: dict[_Way, _Kept] = field(default_factory=dict)
     _fetchers: dict[tuple[str, ...], Fetcher] = field(default_factory=dict)
@@ -126,6 +128,12 @@ class State:
         self.observer.also(self.statements.recent.observe)
         self.keys = Keys(MemoryReplays(self.clock.now), None, Terms())
         self.board.heed = self.fleet.heed
+        self.scorer_faults = self.observer.registry.counter(
+            "modgate_scorer_faults_total",
+            "answers of filters and scorers that broke, were none, or took too long",
+            "scorer",
+            "fault",
+        )
         self.rounds = Rounds(self.scraper, self.board, self.clock)
         self.members = Members(world=self.world, clock=self.clock, changed=self.members_changed)
 

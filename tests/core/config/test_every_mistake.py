@@ -186,7 +186,7 @@ def test_only_names_what_is_there() -> None:
 
     assert str(caught.value) == (
         "command line: --only: 'word' is not installed; did you mean 'words'?; "
-        "installed: words, sounds, house"
+        "installed: words, sounds, house, advice"
     )
 
 

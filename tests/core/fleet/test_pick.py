@@ -92,7 +92,7 @@ def test_an_ejected_engine_gets_nothing_unless_most_are_ejected() -> None:
 
 def test_a_new_engine_is_spared_while_others_are_free() -> None:
     new, old = seat("new", 1e-6, taken=4, work=4), seat("old", 1e-4)
-    new.health.cap, new.health.calm = 4, False
+    new.health.cap, new.health.calm, new.health.sound = 4, False, False
     assert chosen([new, old], SERIAL).seat is old
     old.slots.limit = 0
 

@@ -63,6 +63,7 @@ def _list(path: Path | None) -> None:
         loaded = made.loaded
         for what, brought in (
             ("policy", loaded.policies),
+            ("scorer", loaded.scorers),
             ("authenticator", loaded.authenticators),
         ):
             own = [kind for kind, (owner, _) in brought.items() if owner.name == name]

@@ -19,14 +19,17 @@ from modgate.api.modality import AnyModality
 from modgate.api.model import Model, ModelFacts
 from modgate.api.policy import AnyPolicy, Mandate
 from modgate.api.price import Book
+from modgate.api.scorer import Adviser, AnyAdviser
 from modgate.api.select import PHASES, Backend, Target
 from modgate.api.vitals import Exporter
 from modgate.config.decode import Source, did_you_mean, problems_of
 from modgate.config.link_auth import AuthLinker
 from modgate.config.link_engines import EnginesLinker
+from modgate.config.link_kinds import KindsLinker
 from modgate.config.link_ledger import SinkOf, linked_sinks
-from modgate.config.link_policies import PoliciesLinker
+from modgate.config.link_policies import linked_policies
 from modgate.config.link_prices import PricesLinker
+from modgate.config.link_scorers import linked_scorers
 from modgate.config.link_telemetry import linked_exporters
 from modgate.config.link_tenants import GrantLinker, Tenant
 from modgate.config.schema import File, ModelSection
@@ -50,6 +53,7 @@ class Known:
     units: UnitTable
     owners: Mapping[str, str] = field(default_factory=dict)
     policies: Mapping[str, type[AnyPolicy]] = field(default_factory=dict)
+    scorers: Mapping[str, type[AnyAdviser]] = field(default_factory=dict)
     authenticators: Mapping[str, type[AnyAuthenticator]] = field(default_factory=dict)
     local: Mapping[str, Model] = field(default_factory=dict)
     sinks: Mapping[str, type[BaseModel]] = field(default_factory=dict)
@@ -71,6 +75,7 @@ class Linked:
     doormen: tuple[Doorman, ...] = ()
     books: tuple[Book, ...] = ()
     policies: tuple[Mandate, ...] = ()
+    scorers: tuple[Adviser, ...] = ()
     sinks: tuple[SinkOf, ...] = ()
     lookouts: tuple[Lookout, ...] = ()
     exporters: tuple[Exporter, ...] = ()
@@ -114,7 +119,7 @@ class Linker:
         targets = self._targets()
         prices = PricesLinker(self._known.units, self._file, self._wrong, self._missing)
         books = prices.link()
-        policies = self._policies(models)
+        policies, scorers = self._policies(models), self._scorers(models)
         auth = AuthLinker(self._file, self._source, self._known.authenticators, self._missing)
         issuers, signing, doormen = auth.issuers(), auth.signing(), tuple(auth.doormen())
         self._problems += auth.problems
@@ -139,17 +144,22 @@ class Linker:
             doormen=doormen,
             books=books,
             policies=policies,
+            scorers=scorers,
             sinks=sinks,
         )
 
     def _policies(self, models: Mapping[str, Model]) -> tuple[Mandate, ...]:
-        linker = PoliciesLinker(
-            self._file, self._source, self._known.policies, models, self._missing
-        )
-        found = tuple(linker.link())
+        linker = KindsLinker("policy", self._source, models, self._missing)
+        found = tuple(linked_policies(self._file.policy, self._known.policies, linker))
         self._problems += linker.problems
         for each in found:
             self._model_names(("policy", each.name), each.config, models)
+        return found
+
+    def _scorers(self, models: Mapping[str, Model]) -> tuple[Adviser, ...]:
+        linker = KindsLinker("scorer", self._source, models, self._missing)
+        found = tuple(linked_scorers(self._file.scorer, self._known.scorers, linker))
+        self._problems += linker.problems
         return found
 
     def grants(self, models: Mapping[str, Model]) -> GrantLinker:

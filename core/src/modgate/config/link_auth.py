@@ -14,7 +14,7 @@ from modgate.api.issuer import Issuer, KeyPlace, Signing
 from modgate.config.addresses import HostPort
 from modgate.config.authenticator_section import AuthenticatorSection
 from modgate.config.decode import Source, did_you_mean, problems_of
-from modgate.config.link_policies import Missing, Path
+from modgate.config.link_kinds import Missing, Path
 from modgate.config.schema import File
 from modgate.config.schema_auth import JwksFile, JwtSection
 from modgate.errors import Problem

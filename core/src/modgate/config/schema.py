@@ -16,6 +16,7 @@ from modgate.config.schema_ledger import LedgerSection
 from modgate.config.schema_queue import QueueSection
 from modgate.config.schema_telemetry import ExplainSection, SignalsSection, TelemetrySection
 from modgate.config.schema_tenants import KeysReference, TenantSection
+from modgate.config.scorer_section import ScorerSection
 from modgate.config.section import Section
 from modgate.config.values import (
     Bytes,
@@ -370,6 +371,7 @@ class File(Section):
     policy: dict[str, PolicySection] = Field(
         {}, description="policies, asked in the order in which they stand here"
     )
+    scorer: dict[str, ScorerSection] = Field({}, description="filters and scorers, in order")
     tenant: dict[str, TenantSection] = Field({}, description="tenants by name")
     price: dict[str, PriceSection] = Field({}, description="price books by name")
 

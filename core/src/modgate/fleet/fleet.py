@@ -17,21 +17,25 @@ from modgate.errors import (
     Upstream,
 )
 from modgate.fleet.claim import LEAST_WORK, Claim, QueueRules
+from modgate.fleet.drain import drain_s
 from modgate.fleet.glance import Glance
 from modgate.fleet.lease import Ended, Lease
 from modgate.fleet.lots import Lots
-from modgate.fleet.pick import FITS, Wanted, candidates, drain_s
+from modgate.fleet.panel import Panel
+from modgate.fleet.pick import FITS, Wanted, candidates
 from modgate.fleet.pool import Pool
 from modgate.fleet.preferences import Preferences
 from modgate.fleet.promise import Promise
 from modgate.fleet.slots import Seat, seed_of
 from modgate.fleet.state import FleetState
 from modgate.fleet.terms import Terms
+from modgate.fleet.view import View
 from modgate.fleet.waiting import Due, Waiter, Waiting, shape_of
 
 EJECTED_AT_MOST = 0.5
 NO_PREFERENCE = Preferences()
 RULES = QueueRules()
+NO_PANELS: Mapping[str, Panel] = {}
 
 
 class Fleet:
@@ -50,12 +54,14 @@ class Fleet:
         now: Callable[[], float] = monotonic,
         rules: QueueRules = RULES,
         preferences: Preferences = NO_PREFERENCE,
+        panels: Mapping[str, Panel] = NO_PANELS,
     ) -> None:
         self.state = state
         self.now = now
         self._groups = groups
         self._rng: Lots = rng or random
         self._preferences = preferences
+        self._panels = panels
         self.rules = rules
         self.waiting = Waiting(
             state.lines, state.busy, rules=rules, rng=self._rng, now=now, saw_depth=self._saw_depth
@@ -75,7 +81,10 @@ class Fleet:
         chosen = {b.name for each in serving.values() if len(each) > 1 for b in each}
         self.backends = {backend.name: backend for backend in backends}
         self.pools = {
-            model: Pool([self._seat(b, model, factors[b.name], b.name in chosen) for b in each])
+            model: Pool(
+                [self._seat(b, model, factors[b.name], b.name in chosen) for b in each],
+                panel=self._panels.get(model),
+            )
             for model, each in serving.items()
         }
         self._pools_of = {
@@ -86,14 +95,18 @@ class Fleet:
     def _seat(self, backend: Backend, model: str, factor: float, judged: bool) -> Seat:
         state, identity, name = self.state, backend.identity, backend.serves[model]
         group = backend.group
+        slots, standing = state.slots_of(identity, backend.slots), state.standing_of(identity, name)
+        view = None
+        if model in self._panels:
+            view = View(backend, slots, standing, self._preferences.prices.get(backend.name))
         return Seat(
             backend=backend.name,
             region=backend.region,
             offers=dict(backend.offers),
-            slots=state.slots_of(identity, backend.slots),
+            slots=slots,
             group=state.group_of(group, self._groups[group]) if group else None,
             health=state.health_of(identity),
-            standing=state.standing_of(identity, name),
+            standing=standing,
             beside=tuple(
                 state.standing_of(identity, other)
                 for other in sorted({*backend.serves.values()} - {name})
@@ -104,6 +117,7 @@ class Fleet:
             key=identity,
             draining=backend.draining,
             tally=state.line_of(model).tally,
+            view=view,
         )
 
     def _saw_depth(self, modality: str, calls: int) -> None:

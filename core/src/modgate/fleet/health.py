@@ -33,7 +33,8 @@ class Health:
 
     `until`: it is left alone till then.  `refused`: its last failure was that nobody listens.
     `cap`: calls that it is given at once while it is new or came back; None = its own limit.
-    `said`: its own word on its load.  `calm`: neither of all that, and it says nothing to heed.
+    `said`: its own word on its load.  `sound`: neither of all that; `calm`: and it says nothing to
+    heed.
     """
 
     __slots__ = (
@@ -52,6 +53,7 @@ class Health:
         "errors",
         "refused",
         "said",
+        "sound",
         "until",
     )
 
@@ -59,7 +61,7 @@ class Health:
         self.errors = Counters()
         self.until = float("-inf")
         self.refused = False
-        self.calm = False
+        self.calm = self.sound = False
         self.cap: int | None = PROBATION_CALLS
         self.said = Said()
         self._probes: tuple[bool, ...] = ()
@@ -93,7 +95,8 @@ class Health:
 
     def _settle(self, now: float) -> None:
         said = self.said
-        self.calm = self.cap is None and self.until <= now and not (said.full or said.waiting)
+        self.sound = self.cap is None and self.until <= now
+        self.calm = self.sound and not (said.full or said.waiting)
 
     def failed(self, now: float, *, refused: bool) -> bool:
         """A call failed, and whose fault it was is clear; whether the engine is to be ejected."""
@@ -164,7 +167,7 @@ class Health:
         self._left_at = self.until
         self._ejected = True
         self._sick, self._probes = self._probes[-1:] == (False,), ()
-        self.calm = False
+        self.calm = self.sound = False
         self._row = IN_A_ROW - 1  # one more failure on its return is enough
         self._mute = self._good = 0
         self.cap = 1
@@ -175,7 +178,7 @@ class Health:
         if self.until <= now:
             self._ejected = False
         self.until = max(self.until, now + min(seconds, SATURATED_AT_MOST_S))
-        self.calm = False
+        self.calm = self.sound = False
 
     def state(self, now: float) -> Word:
         """In a word, for people."""

@@ -9,17 +9,21 @@ Source: algorithms.md 1.4 and Appendix B (`pick`); architecture.md 8.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from math import inf
+from operator import mul
 from typing import Literal
 
 from modgate.fleet.affinity import first_two
+from modgate.fleet.drain import drain_s, load_of
 from modgate.fleet.glance import Glance
 from modgate.fleet.kept import EXPLORE_S
 from modgate.fleet.lots import Lots
 from modgate.fleet.slots import Seat
 from modgate.fleet.terms import Phase, Terms
+from modgate.units import NOTHING, Units
 
 FITS = 0.7  # of its target: a call predicted to take no more is in time
 SAMPLED = 3  # of those that fit, where the view of them is not exact
@@ -30,8 +34,9 @@ PANIC = 0.5
 LATE_EXPLORER = 2.0
 
 Why = Literal["fit", "affinity", "explore", "best_effort"]
-Filter = Literal["passed_over", "in_hand", "ejected", "no_slot", "disqualified", "fit"]
+Filter = Literal["passed_over", "in_hand", "filtered", "ejected", "no_slot", "disqualified", "fit"]
 Passed = tuple[tuple[Filter, Sequence[Seat]], ...]
+Factors = Callable[[Sequence[Seat], Sequence[float]], Sequence[float] | None]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -39,7 +44,7 @@ class Wanted:
     """What a call needs of a backend.
 
     `regions` None = anywhere; `tried`: backends that failed it already.  `terms` None: nothing is
-    promised, and nothing is judged.
+    promised, and nothing is judged.  `tenant`, `size`: whose, and of how much, for scorers to see.
     """
 
     work: float = 0.0
@@ -47,6 +52,8 @@ class Wanted:
     requires: tuple[tuple[str, str], ...] = ()
     tried: frozenset[str] = frozenset()
     terms: Terms | None = None
+    tenant: str = ""
+    size: Units = NOTHING
 
 
 @dataclass(slots=True)
@@ -54,8 +61,9 @@ class Choice:
     """A seat, the work before this call is through (its own with it), and why this seat.
 
     `predicted`: its predicted time as a share of its target.  The rest is for whoever asks later:
-    `compared` seats with the `seconds` that were predicted of each; where something was wrong with
-    some of them, by filter those that `passed` it; and how all stood `lately`.
+    `compared` seats with the `seconds` that were predicted of each (`inf`: not able to); where
+    something was wrong with some of them, by filter those that `passed` it; and how all stood
+    `lately`.
     """
 
     seat: Seat
@@ -109,13 +117,16 @@ def pick(
     now: float,
     rng: Lots,
     exact: bool,
+    factors: Factors | None = None,
 ) -> Choice | None:
     """The seat of these candidates that will keep the promise; None = none is free.
 
     `exact`: what the seats have in hand is known and not only heard of, so that all are compared
-    and no sample.  A choice of `best_effort`: none will keep it, and this one comes closest.
+    and no sample.  `factors`: what else the predicted times are multiplied by where they are
+    compared.  A choice of `best_effort`: none will keep it, and this one comes closest.
     """
-    quick = _quickly(seats, work, terms, rng, exact=exact)  # same result without this
+    # The result is the same without this.
+    quick = _quickly(seats, work, terms, rng, exact=exact, factors=factors)
     if quick is not None:
         return quick
     live = answering(seats, now)
@@ -135,15 +146,27 @@ def pick(
         if len(good) > LOOKED_AT:
             good = rng.sample(good, LOOKED_AT_OF_MORE)
         predicted = drain_s(good, work, terms)
-        fit = [seat for seat in in_time(good, predicted, terms) if not seat.health.said.full]
-        found = _among(seats, good, predicted, fit, work, terms, rng, exact=exact)
+        able = [p if able_to(s, terms) else inf for s, p in zip(good, predicted, strict=True)]
+        fit, times = in_time(good, able, terms)
+        if fit:
+            found = _fitting(seats, fit, times, work, terms, rng, exact=exact, factors=factors)
+        else:
+            seat = _soonest(good, predicted, work, terms, rng, exact=exact, factors=factors)
+            found = _choice(seat, work, terms, "best_effort")
+        found.compared, found.seconds = good, predicted
         passed = (*passed, ("fit", fit))
     found.passed = passed
     return found
 
 
 def _quickly(
-    seats: Sequence[Seat], work: float, terms: Terms, rng: Lots, *, exact: bool
+    seats: Sequence[Seat],
+    work: float,
+    terms: Terms,
+    rng: Lots,
+    *,
+    exact: bool,
+    factors: Factors | None,
 ) -> Choice | None:
     """The pick where nothing is wrong with any seat that is looked at; None = ask the long way.
 
@@ -153,15 +176,21 @@ def _quickly(
         predicted = _plainly(seats, work, terms) if len(seats) <= LOOKED_AT else None
         if predicted is None:
             return None
-        fit = in_time(seats, predicted, terms)
-        return _among(seats, seats, predicted, fit, work, terms, rng, exact=exact)
+        fit, times = in_time(seats, predicted, terms)
+        if fit:
+            found = _fitting(seats, fit, times, work, terms, rng, exact=exact, factors=factors)
+            if len(fit) < len(seats):
+                found.compared, found.seconds = seats, predicted
+            return found
+        if inf in predicted:
+            return None
+        seat = _soonest(seats, predicted, work, terms, rng, exact=exact, factors=factors)
+        return _choice(seat, work, terms, "best_effort", seats, predicted)
     drawn = seats if len(seats) <= SAMPLED else drawn_of(seats, rng)
     predicted = _plainly(drawn, work, terms)
-    if predicted is None or len(fit := in_time(drawn, predicted, terms)) < len(drawn):
+    if predicted is None or len(in_time(drawn, predicted, terms)[0]) < len(drawn):
         return None
-    if not fit:
-        return None
-    return _choice(least(drawn, predicted, rng), work, terms, "fit", drawn, predicted)
+    return _choice(least(drawn, predicted, rng, factors), work, terms, "fit", drawn, predicted)
 
 
 def drawn_of(seats: Sequence[Seat], rng: Lots) -> Sequence[Seat]:
@@ -174,15 +203,23 @@ def drawn_of(seats: Sequence[Seat], rng: Lots) -> Sequence[Seat]:
 
 
 def _plainly(seats: Sequence[Seat], work: float, terms: Terms) -> list[float] | None:
-    """`drain_s` where each seat is healthy, free and trusted, shares nothing, and has one model."""
+    """`drain_s` where each seat is healthy, free and trusted, shares nothing, and has one model.
+
+    Of one that is not able to keep the promise, `inf`.
+    """
+    between = terms.between_s or inf
     phase, serial = terms.phase, terms.serial
     found = []
     for seat in seats:
         slots, standing = seat.slots, seat.standing
         taken = slots.taken + slots.elsewhere
-        if taken >= slots.limit or standing.out or not seat.health.calm or seat.entangled:
+        if taken >= slots.limit or standing.out or seat.entangled:
             return None
-        if taken and serial:
+        if standing.between_s > between or not seat.health.calm:
+            if not seat.health.sound:
+                return None
+            found.append(drain_s((seat,), work, terms)[0] if able_to(seat, terms) else inf)
+        elif taken and serial:
             load = work + standing.work + standing.elsewhere
             found.append(load * standing.paces[phase].value + seat.away_s)
         else:
@@ -190,29 +227,41 @@ def _plainly(seats: Sequence[Seat], work: float, terms: Terms) -> list[float] | 
     return found
 
 
-def _among(
+def _fitting(
     seats: Sequence[Seat],
-    good: Sequence[Seat],
-    predicted: Sequence[float],
     fit: Sequence[Seat],
+    times: Sequence[float],
     work: float,
     terms: Terms,
     rng: Lots,
     *,
     exact: bool,
+    factors: Factors | None,
 ) -> Choice:
-    """Of these that are good, and those of them that fit: at home, else the soonest."""
-    if terms.affinity is not None and fit:
-        home = _at_home(seats, fit, min(predicted), work, terms)
+    """Of these that will be in time: at home, else the soonest."""
+    if terms.affinity is not None:
+        home = _at_home(seats, fit, times, work, terms, factors)
         if home is not None:
-            return _choice(home, work, terms, "affinity", good, predicted)
-    chosen, seconds = fit or good, predicted
-    why: Why = "fit" if fit else "best_effort"
-    if not exact and len(chosen) > SAMPLED:
-        chosen = drawn_of(chosen, rng)
-    if len(chosen) < len(good):
-        predicted = drain_s(chosen, work, terms)
-    return _choice(least(chosen, predicted, rng), work, terms, why, good, seconds)
+            return _choice(home, work, terms, "affinity", fit, times)
+    seat = _soonest(fit, times, work, terms, rng, exact=exact, factors=factors)
+    return _choice(seat, work, terms, "fit", fit, times)
+
+
+def _soonest(
+    seats: Sequence[Seat],
+    predicted: Sequence[float],
+    work: float,
+    terms: Terms,
+    rng: Lots,
+    *,
+    exact: bool,
+    factors: Factors | None,
+) -> Seat:
+    """The soonest of these; of a sample of them, where what they have in hand is heard of only."""
+    if not exact and len(seats) > SAMPLED:
+        seats = drawn_of(seats, rng)
+        predicted = drain_s(seats, work, terms)
+    return least(seats, predicted, rng, factors)
 
 
 def idlest(seats: Sequence[Seat], work: float, rng: Lots) -> Seat | None:
@@ -281,71 +330,29 @@ def to_explore(free: Sequence[Seat], terms: Terms, now: float) -> Seat | None:
     return None
 
 
-def drain_s(seats: Sequence[Seat], work: float, terms: Terms) -> list[float]:
-    """At each seat the predicted seconds until this call is through the phase that is judged."""
-    phase, serial = terms.phase, terms.serial
-    found = []
-    for seat in seats:
-        slots, standing = seat.slots, seat.standing
-        lanes = 1 if serial else slots.limit
-        load = work
-        if slots.taken + slots.elsewhere >= lanes or seat.health.said.waiting:
-            load += ahead(seat, work, phase) / lanes
-        found.append(load * standing.paces[phase].value + seat.away_s)
-    return found
+def able_to(seat: Seat, terms: Terms) -> bool:
+    """Whether its gaps and its cache let it keep the promise, however soon it begins."""
+    return seat.standing.between_s <= (terms.between_s or inf) and not seat.health.said.full
 
 
-def ahead(seat: Seat, work: float, phase: Phase) -> float:
-    """The work in hand at this seat.
-
-    Strangers' is not in it unless more calls wait there than that comes to: then it is as much as
-    calls take that are as usual, or as this one of `work` where nothing is usual yet.
-    """
-    standing, said = seat.standing, seat.health.said
-    known = standing.work + standing.elsewhere
-    if seat.beside:
-        known += _beside(seat, phase)
-    return max(known, said.waiting * (standing.usual or work)) if said.waiting else known
-
-
-def load_of(seat: Seat, work: float, terms: Terms) -> float:
-    """The work that is done at this seat when this call is through, its own with it."""
-    slots = seat.slots
-    lanes = 1 if terms.serial else slots.limit
-    if slots.taken + slots.elsewhere < lanes and not seat.health.said.waiting:
-        return work
-    return work + ahead(seat, work, terms.phase) / lanes
-
-
-def _beside(seat: Seat, phase: Phase) -> float:
-    """The engine's other models' work, as work of this one: by the seconds that both take."""
-    pace = seat.standing.paces[phase].value
-    if pace <= 0:
-        return 0.0
-    return sum(
-        (other.work + other.elsewhere) * (other.paces[phase].value or pace) / pace
-        for other in seat.beside
-    )
-
-
-def in_time(seats: Sequence[Seat], predicted: Sequence[float], terms: Terms) -> Sequence[Seat]:
-    """Those that will most likely keep the promise."""
+def in_time(
+    seats: Sequence[Seat], predicted: Sequence[float], terms: Terms
+) -> tuple[Sequence[Seat], Sequence[float]]:
+    """Those that will most likely keep the promise, and their predicted times."""
     bound = FITS * terms.target_s
-    between = terms.between_s or inf
     if max(predicted) <= bound:  # same result without this
-        fit = [seat for seat in seats if seat.standing.between_s <= between]
-    else:
-        fit = [
-            seat
-            for seat, seconds in zip(seats, predicted, strict=True)
-            if seconds <= bound and seat.standing.between_s <= between
-        ]
-    return fit
+        return seats, predicted
+    fits = [seconds <= bound for seconds in predicted]
+    return list(compress(seats, fits)), list(compress(predicted, fits))
 
 
-def least(seats: Sequence[Seat], predicted: Sequence[float], rng: Lots) -> Seat:
+def least(
+    seats: Sequence[Seat], predicted: Sequence[float], rng: Lots, factors: Factors | None = None
+) -> Seat:
     """The one of the least predicted time times preference; ties by lot."""
     scores = [seconds * seat.factor for seat, seconds in zip(seats, predicted, strict=True)]
+    if factors is not None and len(seats) > 1 and (said := factors(seats, predicted)) is not None:
+        scores = list(map(mul, scores, said))
     best = min(scores)
     if scores.count(best) == 1:
         return seats[scores.index(best)]
@@ -354,17 +361,26 @@ def least(seats: Sequence[Seat], predicted: Sequence[float], rng: Lots) -> Seat:
 
 
 def _at_home(
-    seats: Sequence[Seat], fit: Sequence[Seat], soonest_s: float, work: float, terms: Terms
+    seats: Sequence[Seat],
+    fit: Sequence[Seat],
+    times: Sequence[float],
+    work: float,
+    terms: Terms,
+    factors: Factors | None,
 ) -> Seat | None:
-    """Where calls like this one went before, unless it would wait there for much longer.
+    """Where calls like this one went before, unless it would wait there for much longer, or scorers
+    like it much less than another.
 
     The two homes are chosen among all candidates, so they stay the same whoever fits now.
     """
     if terms.affinity is None:
         return None
-    bound = max(DRAIN_GUARD * soonest_s, DRAIN_FITS * terms.target_s)
+    bound = max(DRAIN_GUARD * min(times), DRAIN_FITS * terms.target_s)
+    said = factors(fit, times) if factors is not None and len(fit) > 1 else None
     for seat in first_two(terms.affinity, seats):
-        if seat in fit and drain_s((seat,), work, terms)[0] <= bound:
+        if seat not in fit or drain_s((seat,), work, terms)[0] > bound:
+            continue
+        if said is None or said[fit.index(seat)] <= DRAIN_GUARD * min(said):
             return seat
     return None
 

@@ -12,6 +12,7 @@ from statistics import median
 from modgate.fleet.glance import Glance
 from modgate.fleet.kept import Kept
 from modgate.fleet.lots import Lots
+from modgate.fleet.panel import Panel
 from modgate.fleet.pick import Choice, Wanted, capacity, idlest, pick
 from modgate.fleet.slots import Seat
 from modgate.fleet.terms import Phase, Terms
@@ -31,7 +32,8 @@ class Pool:
     `exact`: nobody else sends to these engines, or all of it is known at once; where it is only
     heard of, a sample is compared and not all, or gateways would run to the same engine.
     `others`: gateways that tell what they do, `elsewhere`: units of work a second that were asked
-    of them.  `lately`: how the seats stood at the last sweep, for whoever asks later.
+    of them.  `panel`: the operator's filters and scorers, where there are any.  `lately`: how the
+    seats stood at the last sweep, for whoever asks later.
     """
 
     __slots__ = (
@@ -45,12 +47,16 @@ class Pool:
         "exact",
         "lately",
         "others",
+        "panel",
         "seats",
     )
 
-    def __init__(self, seats: Sequence[Seat], *, exact: bool = True) -> None:
+    def __init__(
+        self, seats: Sequence[Seat], *, exact: bool = True, panel: Panel | None = None
+    ) -> None:
         self.seats = seats
         self.exact = exact
+        self.panel = panel
         self.elsewhere = 0.0
         self.others = 0
         self.lately: Glance | None = None
@@ -74,7 +80,10 @@ class Pool:
             self.sweep(now)
         if (terms.slo, terms.phase) not in self._terms:
             self._suppose(wanted.work, terms)
-        found = pick(seats, wanted.work, terms, now=now, rng=rng, exact=self.exact)
+        if self.panel is None:
+            found = pick(seats, wanted.work, terms, now=now, rng=rng, exact=self.exact)
+        else:
+            found = self._advised(self.panel, seats, wanted, terms, now, rng)
         if found is not None:
             self._asked += wanted.work
             self._calls += 1
@@ -85,6 +94,33 @@ class Pool:
             self._ease += EASES * ((predicted if predicted < 1 else 1.0) - self._ease)
             if found.why == "explore":
                 found.seat.standing.kept_of(terms.slo).explored_at = now
+        return found
+
+    def _advised(
+        self,
+        panel: Panel,
+        seats: Sequence[Seat],
+        wanted: Wanted,
+        terms: Terms,
+        now: float,
+        rng: Lots,
+    ) -> Choice | None:
+        """The pick with filters and scorers; nobody is asked where nothing is free."""
+        if not seats[0].free and not any(seat.free for seat in seats):
+            return None
+        advice = panel.on(wanted, terms, now)
+        kept = advice.kept(seats)
+        found = pick(
+            kept,
+            wanted.work,
+            terms,
+            now=now,
+            rng=rng,
+            exact=self.exact,
+            factors=advice.factors,
+        )
+        if found is not None and len(kept) < len(seats):
+            found.passed = (("filtered", kept), *found.passed)
         return found
 
     def offered(self, now: float) -> float:
@@ -116,6 +152,8 @@ class Pool:
         for seat in self.seats:
             seat.standing.usual = usual or seat.standing.usual
             seat.health.fade(now)
+        if self.panel is not None:
+            self.panel.look(self.seats, now)
         for phase in {phase for _, phase in self._terms}:
             prior = self._priors(phase, 0.0)
             for seat in self.seats:

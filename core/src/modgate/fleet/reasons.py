@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Literal
 
 from modgate.fleet.glance import Glance, Stood
@@ -20,6 +21,7 @@ LeftOut = Literal[
     "requires",  # it does not offer what the call needs
     "tried",  # it failed this call before
     "passed_over",  # it failed others lately, and this one had failed already
+    "filtered",  # a filter of the operator's did not keep it
     "ejected",
     "saturated",
     "in_hand",  # the call rather waits than be late, and this one had something in hand
@@ -67,8 +69,8 @@ def considered(choice: Choice, wanted: Wanted) -> list[Candidate]:
                 seat=seat,
                 left_out=left_out,
                 outcome="" if left_out else _outcome(seat, choice, predicted_s, wanted.terms),
-                predicted_s=predicted_s,
-                score_s=predicted_s * seat.factor if predicted_s is not None else None,
+                predicted_s=predicted_s if predicted_s != inf else None,
+                score_s=predicted_s * seat.factor if predicted_s not in (None, inf) else None,
                 stood=stood.get(id(seat)),
             )
         )
@@ -97,8 +99,10 @@ def _outcome(seat: Seat, choice: Choice, predicted_s: float | None, terms: Terms
     if terms is None or predicted_s is None or choice.why == "best_effort":
         return "other"
     fit = dict(choice.passed).get("fit")
-    late = predicted_s > FITS * terms.target_s
-    if late or (terms.between_s and seat.standing.between_s > terms.between_s):
+    gaps = bool(terms.between_s) and seat.standing.between_s > terms.between_s
+    if predicted_s == inf and not gaps:
+        return "full"
+    if gaps or predicted_s > FITS * terms.target_s:
         return "unsure"
     return "full" if fit is not None and not any(each is seat for each in fit) else "other"
 

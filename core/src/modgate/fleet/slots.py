@@ -11,6 +11,7 @@ from hashlib import blake2b
 from modgate.fleet.health import Health
 from modgate.fleet.standing import Standing
 from modgate.fleet.tally import Tally
+from modgate.fleet.view import View
 
 
 @dataclass(slots=True, kw_only=True)
@@ -38,7 +39,8 @@ class Seat:
     `factor`: what its predicted time is multiplied by where it is compared, by preference.
     `away_s`: on the way there and back.  `judged`: its pool or another has a choice, so that its
     times are learned.  `key`: its engine's identity; `seed`: its own in rendezvous hashing, of it.
-    `entangled`: what it shares with others must be looked at.  `tally`: of its model.
+    `view`: what filters and scorers are shown, where there are any.  `entangled`: what it shares
+    with others must be looked at.  `tally`: of its model.
     """
 
     backend: str
@@ -56,6 +58,7 @@ class Seat:
     key: str = ""
     draining: bool = False
     tally: Tally = field(default_factory=Tally)
+    view: View | None = None
     entangled: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:

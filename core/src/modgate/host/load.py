@@ -21,6 +21,7 @@ from modgate.api.discover import AnyDiscoverer, Discoverer
 from modgate.api.engine import LocalEngine
 from modgate.api.modality import AnyModality, Endpoint, Modality
 from modgate.api.policy import AnyPolicy, PlanPolicy
+from modgate.api.scorer import AnyAdviser, Filter, Scorer
 from modgate.api.shipment import LedgerSink
 from modgate.api.surface import Surface
 from modgate.errors import PluginError
@@ -45,6 +46,7 @@ class Loaded:
     endpoints: Sequence[tuple[str, Endpoint]]
     owners: Mapping[str, Origin] = field(default_factory=dict)
     policies: Mapping[str, tuple[Origin, type[AnyPolicy]]] = field(default_factory=dict)
+    scorers: Mapping[str, tuple[Origin, type[AnyAdviser]]] = field(default_factory=dict)
     sinks: Mapping[str, type[LedgerSink]] = field(default_factory=dict)
     authenticators: Mapping[str, tuple[Origin, type[AnyAuthenticator]]] = field(
         default_factory=dict
@@ -155,6 +157,7 @@ def load(
         endpoints=endpoints,
         owners=owners,
         policies=_policies(host),
+        scorers=_scorers(host),
         sinks=_sinks(host, sinks or {}),
         authenticators=_authenticators(host),
         discoverers=_discoverers(host, discoverers or {}),
@@ -216,6 +219,17 @@ def _policies(host: Host) -> dict[str, tuple[Origin, type[AnyPolicy]]]:
             raise PluginError(str(origin), f"{kind.__name__} is not a PlanPolicy")
         _declares(origin, kind, "name", "config_type")
         _unique(origin, "policy", kind.name, found)
+        found[kind.name] = origin, kind
+    return found
+
+
+def _scorers(host: Host) -> dict[str, tuple[Origin, type[AnyAdviser]]]:
+    found: dict[str, tuple[Origin, type[AnyAdviser]]] = {}
+    for origin, kind in host.ask("modgate_scorers"):
+        if not issubclass(kind, Filter | Scorer):
+            raise PluginError(str(origin), f"{kind.__name__} is neither a Filter nor a Scorer")
+        _declares(origin, kind, "name", "config_type")
+        _unique(origin, "scorer", kind.name, found)
         found[kind.name] = origin, kind
     return found
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from modgate.testing.contract import Contract
     from modgate.testing.gateway import Gateway
     from modgate.testing.policy_contract import PolicyCase, PolicyContract
+    from modgate.testing.scorer_contract import ScorerCase, ScorerContract, Seen
 
 __all__ = [
     "AuthenticatorCase",
@@ -38,7 +39,10 @@ __all__ = [
     "PolicyCase",
     "PolicyContract",
     "Rig",
+    "ScorerCase",
+    "ScorerContract",
     "Scripted",
+    "Seen",
 ]
 
 _LATER = {
@@ -48,6 +52,9 @@ _LATER = {
     "Gateway": "modgate.testing.gateway",
     "PolicyCase": "modgate.testing.policy_contract",
     "PolicyContract": "modgate.testing.policy_contract",
+    "ScorerCase": "modgate.testing.scorer_contract",
+    "ScorerContract": "modgate.testing.scorer_contract",
+    "Seen": "modgate.testing.scorer_contract",
     "FakeBackend": "modgate.testing.backend",
     "Scripted": "modgate.testing.backend",
 }

@@ -1,0 +1,89 @@
+"""The fleet of a snapshot: its backends, the operator's preferences, filters and scorers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+
+from modgate.api.model import Model
+from modgate.api.scorer import Adviser, AnyAdviser, Filter, Scorer
+from modgate.api.select import Backend
+from modgate.config.link import Linked
+from modgate.demo import LOCAL_GROUP
+from modgate.errors import PluginError
+from modgate.fleet.fleet import Fleet
+from modgate.fleet.panel import FilterVoice, Panel, ScorerVoice, Voice
+from modgate.fleet.preferences import Preferences
+from modgate.host.installed import Origin
+from modgate.queueing import rules_of
+from modgate.state import State
+
+MICRO = 1_000_000
+Kinds = Mapping[str, tuple[Origin, type[AnyAdviser]]]
+Voices = Mapping[str, FilterVoice | ScorerVoice]
+
+
+def seated(
+    linked: Linked,
+    kinds: Kinds,
+    state: State,
+    *,
+    backends: Sequence[Backend],
+    models: Iterable[Model],
+) -> Fleet:
+    """The fleet; PluginError for a filter or scorer that cannot be built."""
+    file = linked.file
+    costs = {each.name: each.cost_per_hour for each in file.backend}
+    return Fleet(
+        backends,
+        state.fleet,
+        groups={LOCAL_GROUP: file.local.slots or os.cpu_count() or 1},
+        now=state.clock.now,
+        rules=rules_of(**file.queue.model_dump()),
+        preferences=Preferences(
+            region=file.state.region or "",
+            hardware=file.select.hardware,
+            cost=file.select.cost,
+            prices={name: cost.micro / MICRO for name, cost in costs.items() if cost is not None},
+        ),
+        panels=_panels(linked.scorers, _voices(linked.scorers, kinds, state), models, state),
+    )
+
+
+def _voices(advisers: Sequence[Adviser], kinds: Kinds, state: State) -> Voices:
+    """Every section's, by its name."""
+
+    def note(name: str, fault: str) -> None:
+        state.scorer_faults.add((name, fault))
+
+    found: dict[str, FilterVoice | ScorerVoice] = {}
+    for each in advisers:
+        origin, kind = kinds[each.kind]
+        voice = Voice(name=each.name, origin=str(origin), budget_s=each.budget_s, note=note)
+        try:
+            made = kind(each.config)
+        except Exception as error:
+            raise PluginError(str(origin), f"raised {type(error).__name__}: {error}") from error
+        if isinstance(made, Filter):
+            found[each.name] = FilterVoice(voice=voice, keeps=made.keeps)
+        elif isinstance(made, Scorer):
+            found[each.name] = ScorerVoice(voice=voice, scores=made.scores, weight=each.weight)
+    return found
+
+
+def _panels(
+    advisers: Sequence[Adviser], voices: Voices, models: Iterable[Model], state: State
+) -> dict[str, Panel]:
+    """By model, those that see its calls, in the operator's order; a model without any has none."""
+    panels = {}
+    for model in models:
+        own = [voices[each.name] for each in advisers if model.name in each.models]
+        if own:
+            panels[model.name] = Panel(
+                model.name,
+                model.modality,
+                filters=[each for each in own if isinstance(each, FilterVoice)],
+                scorers=[each for each in own if isinstance(each, ScorerVoice)],
+                vitals=state.board.vitals,
+            )
+    return panels
