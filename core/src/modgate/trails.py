@@ -91,11 +91,13 @@ class Trails:
         error: GatewayError | None,
         apart: bool,
     ) -> None:
-        """A request of a known caller ended."""
+        """A request of a known caller ended; what was a page of ours, and no work, is not kept."""
+        if error is None and not draft.tries:
+            return
         terms, refused = None, None
         if admission is not None:
             terms, refused = admission.terms, admission.refused
-        draft.heard = NOTHING  # what a client sends may be secret
+        draft.heard, draft.dues = NOTHING, None  # a client's may be secret; others hang on dues
         refusal = error.message if isinstance(error, LimitReached | QuotaSpent) else ""
         weight = self._weighed(draft)
         room = self._served if draft.tries else self._refused

@@ -11,7 +11,7 @@ from math import inf
 from typing import Literal
 
 from modgate.fleet.glance import Glance, Stood
-from modgate.fleet.pick import FITS, Choice, Wanted, allowed
+from modgate.fleet.pick import FITS, SAMPLED, Choice, Wanted, allowed
 from modgate.fleet.slots import Seat
 from modgate.fleet.terms import Terms
 
@@ -82,9 +82,21 @@ def _left_out(seat: Seat, choice: Choice, wanted: Wanted, stood: Stood | None) -
         return hard or "tried"
     for name, kept in choice.passed:
         if name != "fit" and not any(each is seat for each in kept):
-            saturated = name == "ejected" and stood is not None and stood.health == "saturated"
-            return "saturated" if saturated else name
-    return "" if any(each is seat for each in choice.compared) else "not_compared"
+            away = _away(stood) if name in ("passed_over", "ejected") else ""
+            return away or name
+    if any(each is seat for each in choice.compared):
+        return ""
+    whole = wanted.tried and not choice.passed and len(choice.compared) != SAMPLED
+    return "passed_over" if whole else "not_compared"
+
+
+def _away(stood: Stood | None) -> LeftOut:
+    match stood.health if stood is not None else "":
+        case "ejected":
+            return "ejected"
+        case "saturated":
+            return "saturated"
+    return ""
 
 
 def _never(seat: Seat, wanted: Wanted) -> LeftOut:
@@ -125,11 +137,8 @@ def missed(glance: Glance, wanted: Wanted) -> Iterator[Candidate]:
 
 
 def _busy(stood: Stood, terms: Terms | None) -> LeftOut:
-    match stood.health:
-        case "ejected":
-            return "ejected"
-        case "saturated":
-            return "saturated"
+    if away := _away(stood):
+        return away
     if stood.taken >= stood.limit or stood.crowded:
         return "no_slot"
     if terms is not None and terms.slo in stood.out:
