@@ -42,13 +42,13 @@ def test_the_whole_pick_is_good_enough(gateways: int) -> None:
 
 
 def test_work_in_hand_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(f"{PICK}.ahead", lambda seat, work, phase: 0.0)
+    monkeypatch.setattr("modgate.fleet.drain.ahead", lambda seat, work, phase: 0.0)
 
     assert run(1).kept() < 50.0
 
 
 def test_how_fast_engines_are_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
-    def idlest(seats: Sequence[Seat], predicted: Sequence[float], rng: Lots) -> Seat:
+    def idlest(seats: Sequence[Seat], predicted: Sequence[float], rng: Lots, *_: object) -> Seat:
         return min(seats, key=lambda seat: (seat.standing.work, rng.random()))
 
     monkeypatch.setattr(f"{PICK}.least", idlest)
@@ -57,7 +57,7 @@ def test_how_fast_engines_are_is_needed(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_any_that_fits_is_not_as_good_as_the_soonest(monkeypatch: pytest.MonkeyPatch) -> None:
-    def any_of(seats: Sequence[Seat], predicted: Sequence[float], rng: Lots) -> Seat:
+    def any_of(seats: Sequence[Seat], predicted: Sequence[float], rng: Lots, *_: object) -> Seat:
         return seats[int(rng.random() * len(seats))]
 
     monkeypatch.setattr(f"{PICK}.least", any_of)
