@@ -10,7 +10,7 @@ import asyncio
 import json
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,6 +21,7 @@ from gateways import configuration
 from toys.errands import ERRANDS
 
 import modgate.dispatch
+import modgate.trip
 from modgate.api.auth import Caller
 from modgate.api.select import Backend
 from modgate.demo import LOCAL_GROUP
@@ -238,6 +239,7 @@ class Crossing:
         patch.setattr("modgate.server.app.SystemClock", lambda: self._clock)
         patch.setattr("modgate.state.Client", lambda url, **_: self._engines[url])
         patch.setattr("modgate.state.Fetcher", lambda *_: self._files)
+        patch.setattr("modgate.trip.pause_s", _at_once(modgate.trip.pause_s))
         self._watch(patch)
         tenants = {CUT: ""}
         for name, home in HOMES.items():
@@ -275,6 +277,15 @@ class Crossing:
 
         patch.setattr(Dispatch, "send", noted)
         patch.setattr(modgate.dispatch, "guard_residency", guarded)
+
+
+def _at_once(pause_s: Callable[..., float | None]) -> Callable[..., float | None]:
+    """What is tried again is tried again at once."""
+
+    def made(*args: Any, **more: Any) -> float | None:
+        return None if pause_s(*args, **more) is None else 0.0
+
+    return made
 
 
 @asynccontextmanager
