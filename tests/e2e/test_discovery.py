@@ -13,6 +13,7 @@ from types import ModuleType
 import aiohttp
 import pytest
 from gateways import Running, start
+from rigs.certificates import certificate
 from rigs.cluster import ApiServer, Cluster, endpoint, slice_of
 from rigs.pods import SECTION, at, engine, gateway, kubernetes, names, post, until
 from rigs.virtual import Still
@@ -221,6 +222,19 @@ async def test_what_is_known_of_a_pod_is_its_uids_whatever_its_address_and_outli
         assert {*health} == {"pods:a", "pods:b"}
         assert all(fleet.health[each] is health[each] for each in health)
         assert all(fleet.standings[each] is standing[each] for each in standing)
+
+
+async def test_an_engine_is_found_although_its_authoritys_file_is_gone(tmp_path: Path) -> None:
+    certificate(tmp_path, "house")
+    path, ca = tmp_path / "backends.json", tmp_path / "house.pem"
+    path.write_text("[]")
+    keys = f'path = "{path}"\nca = "{ca}"\n'
+    async with gateway(tmp_path, "file", keys) as running:
+        await until(lambda: running.app.state.members.sources[0].known)
+        ca.unlink()
+        path.write_text('[{"url": "https://10.0.0.1"}]')
+
+        await until(lambda: names(running) == {"https://10.0.0.1"})
 
 
 async def test_what_is_known_of_an_engine_that_went_is_kept_for_ten_minutes(

@@ -286,6 +286,8 @@ def build(made: Plan, state: State, *, data: Path, who: Roster, pepper: Secret) 
     client_of = partial(state.client_of, connect_s=timeouts.connect_s)
     for each in backends:
         client_of(each)  # certificates are read here, and not by a first call
+    for lookout in linked.lookouts:
+        state.judges.of(lookout.template.ca)
     signer = signature(linked.signing, state)
     dispatch = Dispatch(
         fleet=fleet,

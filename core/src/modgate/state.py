@@ -9,7 +9,6 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from ssl import create_default_context
 from typing import TYPE_CHECKING
 
 from modgate.api.auth import Caller
@@ -42,6 +41,7 @@ from modgate.trails import Trails
 from modgate.upstream import documents
 from modgate.upstream.client import Client
 from modgate.upstream.fetch import Fetcher
+from modgate.upstream.judges import Judges
 from modgate.upstream.scraper import Scraper
 from modgate.upstream.world import World
 
@@ -110,6 +110,7 @@ class State:
     rounds: Rounds = field(init=False)
     scorer_faults: Counter = field(init=False)
     world: World = field(default_factory=World)
+    judges: Judges = field(default_factory=Judges)
     _clients: dict[_Way, _Kept] = field(default_factory=dict)
     _fetchers: dict[tuple[str, ...], Fetcher] = field(default_factory=dict)
     _live: set[Exchange] = field(default_factory=set)
@@ -202,7 +203,7 @@ class State:
         way = _way(backend)
         kept = self._clients.get(way)
         if kept is None:
-            tls = create_default_context(cafile=backend.ca) if backend.ca else None
+            tls = self.judges.of(backend.ca)
             client = Client(backend.url, socket=backend.socket, connect_s=connect_s, tls=tls)
             kept = self._clients[way] = _Kept(client)
         kept.unused_since = None

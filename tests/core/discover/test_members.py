@@ -103,6 +103,26 @@ def test_each_reason_of_an_outage_is_said_once(caplog: pytest.LogCaptureFixture)
     assert len(said[2]) == REASONS_AT_MOST
 
 
+def test_a_change_that_the_fleet_could_not_take_is_told_again() -> None:
+    told: list[int] = []
+
+    def changed() -> None:
+        told.append(len(source.instances))
+        if len(told) == 1:
+            raise OSError("at the wrong moment")
+
+    source = Source(
+        lookout(), lambda: pytest.fail("not run"), World(), SystemClock(), lambda: changed()
+    )
+    found = Found(instances=[Instance(uid="1", url="http://a:1")])
+    with pytest.raises(OSError, match="wrong moment"):
+        source._hear(found)
+    source._hear(found)
+    source._hear(found)
+
+    assert told == [1, 1]
+
+
 def test_a_section_that_looks_elsewhere_now_has_none_of_the_engines_that_were_there() -> None:
     made, look = members([Instance(uid="1", url="http://a")])
 

@@ -80,6 +80,7 @@ class Source:
         self._changed = changed
         self._fresh_at = clock.now()
         self._lost = False
+        self._owing = False  # the fleet did not take the change
         self._reasons: set[str] = set()
         self._lines: AsyncIterator[bytes] | None = None
         self._task: asyncio.Task[None] | None = None
@@ -177,11 +178,12 @@ class Source:
             log.warning("discovery is back", extra=self._words())
         self._lost, self._fresh_at = False, self._clock.now()
         self._reasons.clear()
-        if self.known and list(instances) == list(self.instances):
+        if self.known and not self._owing and list(instances) == list(self.instances):
             return
-        self.instances, self.known = tuple(instances), True
+        self.instances, self.known, self._owing = tuple(instances), True, True
         log.info("engines found", extra={**self._words(), "backends": len(instances)})
         self._changed()
+        self._owing = False
 
     def _lose(self, reason: str) -> None:
         """Each reason is said once, until it is found again: who mends one sees the next."""
