@@ -22,7 +22,7 @@ from rigs.certificates import certificate
 
 from modgate.errors import ConfigError
 from modgate.ledger.reader import rows
-from modgate.server import app as app_module
+from modgate.server import watch
 from modgate.server.app import App
 
 ADMIN_KEY = "an admin key for tests"
@@ -101,7 +101,7 @@ async def test_a_request_is_served_over_tls(two_certificates: Path, engine: Scri
 async def test_a_changed_certificate_is_shown_to_the_next_handshake(
     two_certificates: Path, engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(app_module, "LOOK_EVERY_S", 0.02)
+    monkeypatch.setattr(watch, "LOOK_EVERY_S", 0.02)
     async with secure(two_certificates, engine) as running:
         first = await shown(running)
         use(two_certificates, "two")
@@ -116,7 +116,7 @@ async def test_a_changed_certificate_is_shown_to_the_next_handshake(
 async def test_a_file_that_changed_with_half_a_certificate_is_read_at_the_other_half(
     two_certificates: Path, engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(app_module, "LOOK_EVERY_S", 0.02)
+    monkeypatch.setattr(watch, "LOOK_EVERY_S", 0.02)
     async with secure(two_certificates, engine) as running:
         use(two_certificates, "two", "key")
         running.config.write_text(running.config.read_text() + "[cors]\norigins = ['*']\n")

@@ -42,13 +42,13 @@ from modgate.server.secrets import StateDirectory, default_data, default_directo
 from modgate.server.taken import refusal
 from modgate.server.tenancy import Tenancy
 from modgate.server.tenancy_pages import TenancyPages
+from modgate.server.watch import Look, watch
 from modgate.spool import Spool
 from modgate.state import State
 from modgate.tracebacks import plain
 
 log = logging.getLogger(__name__)
 
-LOOK_EVERY_S = 2.0
 START = "start"
 Changed = Callable[[str, EngineState], None]
 
@@ -116,7 +116,7 @@ class App:
         except BaseException:
             await self.close()
             raise
-        self._own(self._look())
+        self._watch()
 
     def _open_state(self, made: Plan, files: StateDirectory) -> State:
         file, root = made.linked.file, files.path
@@ -255,34 +255,29 @@ class App:
             log.warning("reloaded; some sections need a restart", extra={"sections": waiting})
         else:
             log.info("reloaded")
-        await self.state.prune(self.state.gateway().backends)
+        await self.state.prune(self.gateway.backends)
         return waiting
 
     def _stamp(self) -> tuple[float, ...]:
         """When the files were changed last; one that cannot be read counts as 0."""
         return tuple(changed_at(path) for path in self._watched)
 
-    async def _look(self) -> None:
-        """Reload when the file changed; read changed certificates; forget what is long unused."""
-        while True:
-            await asyncio.sleep(LOOK_EVERY_S)
-            stamp = self._stamp()
-            if stamp != self._seen:
-                self._seen = stamp
-                await self._reload_quietly()
-            self._refresh_tls()
-            await self.tenancy.look()
-            self.audit.flush()
-            await self.state.prune(self.state.gateway().backends)
+    def _watch(self) -> None:
+        looks: Mapping[str, Look] = {
+            "tenants": self.tenancy.look,
+            "file": self._look_at_file,
+            "certificate": self.public.refresh,
+            "audit": self.audit.flush,
+            "unused engines": lambda: self.state.prune(self.gateway.backends),
+        }
+        for what, look in looks.items():
+            self._own(watch(what, look))
 
-    def _refresh_tls(self) -> None:
-        if self.public.tls is None:
-            return
-        try:
-            if self.public.tls.refresh():
-                log.info("certificate read again")
-        except OSError as error:
-            log.error("certificate not usable", extra={"reason": type(error).__name__})
+    async def _look_at_file(self) -> None:
+        stamp = self._stamp()
+        if stamp != self._seen:
+            self._seen = stamp
+            await self._reload_quietly()
 
     def _own(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

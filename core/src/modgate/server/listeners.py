@@ -53,6 +53,16 @@ class Listener:
         host, port = self._runner.addresses[0][:2]
         return str(host), int(port)
 
+    def refresh(self) -> None:
+        """Read a changed certificate; one that is not usable leaves the last one."""
+        if self.tls is None:
+            return
+        try:
+            if self.tls.refresh():
+                log.info("certificate read again")
+        except OSError as error:
+            log.error("certificate not usable", extra={"reason": type(error).__name__})
+
     async def stop_accepting(self) -> None:
         """No new connections; open ones go on."""
         if self._site is not None:

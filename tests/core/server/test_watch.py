@@ -1,0 +1,48 @@
+"""What is looked at again and again."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from rigs.virtual import virtually
+
+from modgate.server.watch import LOOK_EVERY_S, watch
+
+
+@virtually
+async def test_a_look_that_breaks_is_said_and_keeps_neither_itself_nor_others_from_the_next() -> (
+    None
+):
+    seen: list[str] = []
+
+    def full() -> None:
+        seen.append("full")
+        raise OSError("no space left")
+
+    async def stuck() -> None:
+        seen.append("stuck")
+        await asyncio.Event().wait()
+
+    async def well() -> None:
+        seen.append("well")
+
+    looks = {"full": full, "stuck": stuck, "well": well}
+    tasks = [asyncio.create_task(watch(what, look)) for what, look in looks.items()]
+    await asyncio.sleep(3.5 * LOOK_EVERY_S)
+    for task in tasks:
+        task.cancel()
+
+    assert [seen.count(what) for what in looks] == [3, 1, 3]
+
+
+@virtually
+async def test_what_broke_is_named_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    def broken() -> None:
+        raise ValueError("once")
+
+    task = asyncio.create_task(watch("audit", broken))
+    await asyncio.sleep(1.5 * LOOK_EVERY_S)
+    task.cancel()
+
+    assert [record.__dict__["what"] for record in caplog.records] == ["audit"]
