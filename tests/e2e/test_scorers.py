@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -132,3 +133,17 @@ async def test_a_model_with_one_backend_asks_nobody(tmp_path: Path) -> None:
         await asked(running, engines, "acme")
 
         assert running.app.state.scorer_faults.values == {}
+
+
+@pytest.mark.usefixtures("_installed")
+async def test_why_a_filtered_backend_was_not_the_one_is_told(tmp_path: Path) -> None:
+    apart = '[plugin.advice]\n[scorer.apart]\nkind = "kept-apart"\n'
+    more = apart + 'tenant = "acme"\nhardware = "h100"\n'
+    async with world(tmp_path, more) as (running, _):
+        client = await send(running.url, CHAT, key=running.keys["acme"])
+        headers = {name.lower(): value for name, value in client.headers.items()}
+        page = f"{running.admin}/admin/v1/requests/{headers['x-request-id']}"
+        async with aiohttp.ClientSession() as session, session.get(page) as reply:
+            told = await reply.json()
+
+    assert '"left_out": "filtered"' in json.dumps(told)

@@ -117,3 +117,48 @@ async def test_an_engine_that_is_gone_is_not_well_and_a_paths_absence_says_nothi
     assert silent["well"] is None
     assert silent["running"] is None
     assert gone["running"] is None
+
+
+ORCA = "endpoint-load-metrics"
+CHAT = {"model": "chat", "messages": [{"role": "user", "content": "hello"}]}
+REPLY = (
+    b'{"id":"c","object":"chat.completion","created":1,"model":"engine-chat","choices":[{"index":0,'
+    b'"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}],'
+    b'"usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2}}'
+)
+TOLD = 'JSON {"named_metrics": {"kv_cache_usage_perc": 0.75, "num_requests_waiting": 2.0}}'
+
+
+@pytest.mark.parametrize(
+    ("family", "every", "asks"), [("vllm", "5s", 1), ("vllm", "0s", 0), ("sglang", "5s", 0)]
+)
+async def test_load_in_the_head_of_a_reply_is_asked_for_now_and_then_and_stays_here(
+    tmp_path: Path, family: str, every: str, asks: int
+) -> None:
+    async with FakeBackend() as engine:
+        engine.answer("/v1/chat/completions", Scripted(reply=REPLY, headers={ORCA: TOLD}))
+        more = f'[telemetry]\nscrape = "0s"\nprobe = "0s"\norca = "{every}"\n'
+        backend = {"url": engine.url, "family": family}
+        running = await start(tmp_path, [backend], plugins=("llm",), more=more)
+        try:
+            heads = [await asked(running) for _ in range(3)]
+            known = await telemetry(running)
+        finally:
+            await running.app.close()
+        wanted = [seen.headers.get(f"{ORCA}-format") for seen in engine.calls]
+
+    assert wanted == ["json"] * asks + [None] * (3 - asks)
+    assert [ORCA in {name.lower() for name in head} for head in heads] == [False] * 3
+    assert (known["kv_use"], known["waiting"]) == ((0.75, 2.0) if asks else (None, None))
+
+
+async def asked(running: Running) -> dict[str, str]:
+    """The head of a reply to a chat."""
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(
+            f"{running.url}/v1/chat/completions", json=CHAT, headers=running.headers
+        ) as reply,
+    ):
+        assert reply.status == 200, await reply.text()
+        return dict(reply.headers)

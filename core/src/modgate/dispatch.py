@@ -38,6 +38,7 @@ from modgate.goals import Goals
 from modgate.guard import Deadline
 from modgate.retry import EXTRA, Failure
 from modgate.stream import Stream
+from modgate.telemetry.orca import ASKS, FORM, SILENT, Remarks
 from modgate.timeouts import Timeouts
 from modgate.upstream.client import Answer, Client
 
@@ -120,6 +121,7 @@ class Dispatch:
         opened: Callable[[Draft], None],
         prepare: Callable[[str], Awaitable[None]],
         sign: Callable[..., str] | None = None,
+        remarks: Remarks = SILENT,
     ) -> None:
         self.fleet = fleet
         self.goals = goals
@@ -129,6 +131,7 @@ class Dispatch:
         self._opened = opened
         self._prepare = prepare
         self._sign = sign
+        self._remarks = remarks
 
     def use(self, backends: Sequence[Backend]) -> None:
         """These are the engines from now on; what is under way ends where it is."""
@@ -296,16 +299,11 @@ class Dispatch:
     ) -> Answer:
         outgoing = _encoded(order, dialect)
         headers = {**outgoing.headers, **order.draft.forwarded(tries[0], order.each[0].tries)}
-        if backend.key is not None:
-            headers["Authorization"] = f"Bearer {backend.key.reveal()}"
-        elif backend.sign and self._sign is not None:
-            token = self._sign(
-                backend=backend.name,
-                tenant=order.caller.tenant,
-                request_id=order.draft.request_id,
-                attempt=tries[0].span,
-            )
-            headers["Authorization"] = f"Bearer {token}"
+        if backend.key is not None or backend.sign:
+            self._authorize(headers, order, backend, tries[0])
+        asks = outgoing.reply == "whole" and self._remarks.asks(backend)
+        if asks:
+            headers[ASKS] = FORM
         for each, tried in zip(order.each, tries, strict=True):
             self._opened(each.draft)
             tried.reply = outgoing.reply
@@ -313,6 +311,8 @@ class Dispatch:
         answer = await self._client_of(backend).send(outgoing.path, outgoing.body, headers)
         for tried in tries:
             tried.status = answer.status
+        if asks:
+            self._remarks.hear(backend, answer.headers)
         if 200 <= answer.status < 300:
             return answer
         try:
@@ -321,6 +321,21 @@ class Dispatch:
             body = b""
         answer.close()
         raise dialect.refusal(answer.status, answer.headers, body)
+
+    def _authorize(
+        self, headers: dict[str, str], order: Order, backend: Backend, tried: Try
+    ) -> None:
+        """With the engine's own key, or a token of ours."""
+        if backend.key is not None:
+            headers["Authorization"] = f"Bearer {backend.key.reveal()}"
+        elif self._sign is not None:
+            token = self._sign(
+                backend=backend.name,
+                tenant=order.caller.tenant,
+                request_id=order.draft.request_id,
+                attempt=tried.span,
+            )
+            headers["Authorization"] = f"Bearer {token}"
 
 
 def _encoded(order: Order, dialect: Dialect) -> Outgoing:

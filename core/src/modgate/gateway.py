@@ -64,6 +64,7 @@ from modgate.seating import seated
 from modgate.state import State
 from modgate.statements import Statements
 from modgate.table import Table, table_of
+from modgate.telemetry.orca import Remarks
 from modgate.timeouts import Timeouts
 from modgate.units import UnitTable
 from modgate.upstream.fetch import Fetcher
@@ -298,6 +299,7 @@ def build(made: Plan, state: State, *, data: Path, who: Roster, pepper: Secret) 
         opened=state.opened,
         prepare=state.engines.ready,
         sign=signer.token if signer is not None else None,
+        remarks=Remarks(file.telemetry.orca, state.clock.now, state.board.remark),
     )
     gate, admin_gate = gates(made, state, who=who, pepper=pepper)
     return Gateway(

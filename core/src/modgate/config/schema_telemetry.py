@@ -29,6 +29,9 @@ class TelemetrySection(Section):
 
     scrape: Duration = Field(1.0, le=60, description="between two looks at an engine's metrics")
     probe: Duration = Field(5.0, le=600, description="between two requests of its health path")
+    orca: Duration = Field(
+        0.25, le=60, description="between two replies that are asked for their engine's load"
+    )
 
 
 class RuleText(Section):

@@ -43,7 +43,8 @@ class Gauge:
 class Family:
     """Where a family's metrics are, and which gauges say what; the first that is there counts.
 
-    `port`: another than the engine's own; 0 = its own.
+    `port`: another than the engine's own; 0 = its own.  `orca`: it tells of its load in replies,
+    too, when it is asked.
     """
 
     running: Sequence[Gauge] = ()
@@ -51,18 +52,26 @@ class Family:
     kv_use: Sequence[Gauge] = ()
     path: str = "/metrics"
     port: int = 0
+    orca: bool = False
 
     def load(self, text: bytes) -> Load:
         """What a page says; BadText when it cannot be believed."""
         names = {each.name for field in fields(Load) for each in getattr(self, field.name)}
         found = samples(text, names)
-        running, waiting = _first(self.running, found), _first(self.waiting, found)
-        kv_use = _first(self.kv_use, found)
-        return Load(
-            running=running if running is not None and running >= 0 else None,
-            waiting=waiting if waiting is not None and waiting >= 0 else None,
-            kv_use=kv_use if kv_use is not None and 0 <= kv_use <= 1 else None,
+        return believed(
+            running=_first(self.running, found),
+            waiting=_first(self.waiting, found),
+            kv_use=_first(self.kv_use, found),
         )
+
+
+def believed(*, running: float | None, waiting: float | None, kv_use: float | None) -> Load:
+    """A load as it was told, without what cannot be."""
+    return Load(
+        running=running if running is not None and running >= 0 else None,
+        waiting=waiting if waiting is not None and waiting >= 0 else None,
+        kv_use=kv_use if kv_use is not None and 0 <= kv_use <= 1 else None,
+    )
 
 
 def _first(gauges: Sequence[Gauge], found: Sequence[Sample]) -> float | None:
@@ -82,6 +91,7 @@ FAMILIES: Mapping[str, Family] = {
             Gauge(name="vllm:kv_cache_usage_perc", join="max"),
             Gauge(name="vllm:gpu_cache_usage_perc", join="max"),  # before 0.9
         ),
+        orca=True,
     ),
     "sglang": Family(
         running=(Gauge(name="sglang:num_running_reqs", apart="dp_rank"),),
@@ -114,5 +124,6 @@ FAMILIES: Mapping[str, Family] = {
             ),
         ),
         port=8002,
+        orca=True,
     ),
 }
