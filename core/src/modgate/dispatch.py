@@ -268,7 +268,7 @@ class Dispatch:
             for each in orders:
                 each.tries += 1
                 if each.tries == 1:
-                    self.fleet.state.retries_of(order.model.name).earn()
+                    self.fleet.state.retries_of(order.model.name).earn(self.fleet.now())
                 guard_residency(backend, each.draft.caller)
             dialect = self._dialect(order, backend)
             with deadline:
