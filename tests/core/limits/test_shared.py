@@ -281,3 +281,25 @@ async def test_closing_gives_back_what_is_in_hand() -> None:
 
     assert fleet.store.levels.level(limit, fleet.clock.ms) == 5 * limit.period_ms
     assert one.slices.open == 0
+
+
+@virtually
+async def test_a_store_that_breaks_is_told_again(caplog: pytest.LogCaptureFixture) -> None:
+    fleet, limit = Fleet(gateways=1), bucket(1000)
+    [one] = fleet.accounts
+    join, broken = fleet.store.join, [ValueError("what is that"), ValueError("and that")]
+
+    async def breaks(name: str, ttl_ms: int, now_ms: int = 0) -> int:
+        if broken:
+            raise broken.pop()
+        return await join(name, ttl_ms, now_ms)
+
+    fleet.store.join = breaks  # type: ignore[method-assign]  # as a driver with a bug would
+    one.start()
+    for _ in range(100):
+        fleet.clock.ms += 1000
+        await asyncio.sleep(1)
+    await one.close()
+
+    assert isinstance(await fleet.ask(one, [(limit, 1)]), str)
+    assert [record.message for record in caplog.records] == ["limit store not told"] * 2

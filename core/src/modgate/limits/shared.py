@@ -270,7 +270,10 @@ class Shared:
     async def _run(self) -> None:
         while True:
             await asyncio.sleep(TICK_S)
-            await self.tick()
+            try:
+                await self.tick()
+            except Exception:  # the border of a background concern
+                log.exception("limit store not told")
 
     async def tick(self) -> None:
         """Tell the store what it is owed; ask whether it lives when it did not."""
