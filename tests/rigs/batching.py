@@ -16,7 +16,7 @@ from modgate.api.dialect import Dialect
 from modgate.api.model import Model
 from modgate.api.select import Backend
 from modgate.batch import Batcher
-from modgate.dispatch import Dispatch, Order
+from modgate.dispatch import Dispatch
 from modgate.draft import Draft
 from modgate.errors import UpstreamFailed
 from modgate.fleet.claim import QueueRules
@@ -24,6 +24,7 @@ from modgate.fleet.fleet import Fleet
 from modgate.fleet.state import FleetState
 from modgate.goals import Goals
 from modgate.observe.tracing import Trace
+from modgate.order import Order
 from modgate.timeouts import Timeouts
 from modgate.trip import Trip
 from modgate.units import Units

@@ -25,10 +25,11 @@ import modgate.trip
 from modgate.api.auth import Caller
 from modgate.api.select import Backend
 from modgate.demo import LOCAL_GROUP
-from modgate.dispatch import Dispatch, Order, guard_residency
+from modgate.dispatch import Dispatch, guard_residency
 from modgate.errors import NoBackend
 from modgate.fleet.lease import Lease
 from modgate.http.connection import Server, framing_refusal
+from modgate.order import Order
 from modgate.server.app import App
 from modgate.server.public import Public
 from modgate.stream import Stream

@@ -20,9 +20,10 @@ from functools import partial
 
 from modgate.api.modality import Batching
 from modgate.api.relay import Event, State
-from modgate.dispatch import Dispatch, Order
+from modgate.dispatch import Dispatch
 from modgate.errors import BadReply, Draining, GatewayError, PluginFault
 from modgate.fleet.lease import Lease
+from modgate.order import Order
 from modgate.stream import Push
 from modgate.trip import Readable, again
 

@@ -1,7 +1,8 @@
 """One request's bill while it lives: what it may cost, what it did cost, and the end of both.
 
-admit -> (hold)* -> reserve -> (more | touch)* -> settle.  Settling is synchronous and happens once,
-on every ending: the limits are put right, the ledger frame is written, the receipt goes out.
+admit -> (hold)* -> reserve -> (more | touch)* -> settle; from `take_back` on once more.
+Settling is synchronous and happens once, on every ending: the limits are put right, the ledger
+frame is written, the receipt goes out.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from modgate.errors import GatewayError, LedgerUnavailable, PluginFault
 from modgate.gateway import Gateway
 from modgate.limits.headers import anthropic_headers
 from modgate.limits.headers import headers as rate_headers
-from modgate.limits.limiter import Admission
+from modgate.limits.limiter import Admission, Mark
 from modgate.limits.shared import Miss
 from modgate.limits.state import What
 from modgate.queueing import settle_dues
@@ -53,6 +54,7 @@ class Bill:
         self._drawn = NOTHING
         self._reserved = NOTHING  # by the plan itself, without side calls
         self.lazy = False
+        self._mark: tuple[Mark, dict[str, int]] | None = None
         self._last: Usage | None = None  # when nothing more will be fed
         self._now = state.clock.now
         self._budgeted = False
@@ -114,6 +116,20 @@ class Bill:
         if self._draft.opened:  # by an Ask: the open frame knows of no more than that
             self._state.ledger.touched(self._draft.request_id, self._draft.reserved)
         return units
+
+    def mark(self) -> None:
+        """From here on what is reserved may be given back: see `take_back`."""
+        self._mark = self._gateway.limiter.mark(self._held), dict(self._draft.reserved)
+
+    def take_back(self) -> None:
+        """Nothing of what was reserved since `mark` was used; another plan is to be reserved."""
+        if self._mark is None:
+            return
+        at, self._draft.reserved = self._mark
+        self._gateway.limiter.take_back(self._held, at, now=self._now())
+        self._mark = self.own = None
+        self._drawn, self.lazy = NOTHING, False
+        self._draft.opened = False  # of another model from now on: the ledger is told
 
     async def drew(self, call: Call, modality: str) -> None:
         """A call was drawn: what the sizes exceed the reserve by is reserved before it goes out."""

@@ -7,15 +7,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from math import inf
 
 from modgate.api.auth import Caller
 from modgate.api.dialect import Dialect, Outgoing
-from modgate.api.modality import AnyModality, Batching
 from modgate.api.model import Model
-from modgate.api.plan import Call
 from modgate.api.relay import State
 from modgate.api.residency import may_lie
 from modgate.api.select import Backend, Served
@@ -33,75 +30,18 @@ from modgate.errors import (
 from modgate.fleet.claim import LEAST_WORK, Claim
 from modgate.fleet.fleet import Fleet
 from modgate.fleet.lease import Lease
+from modgate.fleet.outlook import answers_elsewhere, is_down, keeps, soonest_s
 from modgate.fleet.pick import Wanted
 from modgate.goals import Goals
 from modgate.guard import Deadline
-from modgate.retry import EXTRA, Failure
+from modgate.order import Elsewhere, Order, Way
+from modgate.retry import EXTRA
 from modgate.stream import Stream
 from modgate.telemetry.orca import ASKS, FORM, SILENT, Remarks
 from modgate.timeouts import Timeouts
 from modgate.upstream.client import Answer, Client
 
 REFUSAL_AT_MOST = 64 << 10
-NONE_TRIED: frozenset[str] = frozenset()
-
-
-@dataclass(slots=True, eq=False, kw_only=True)
-class Order:
-    """One call of one request, with all that dispatch must know of both.
-
-    `members`: of a merged call, the orders that share it, this one's own first.  `tries`: attempts
-    that went out, `failures`: how they failed, `tried`: backends that failed it.
-    """
-
-    index: int
-    call: Call
-    model: Model
-    modality: AnyModality
-    draft: Draft
-    asked: str
-    batch: Batching | None = None
-    members: Sequence[Order] = ()
-    tried: set[str] = field(default_factory=set)
-    tries: int = 0
-    failures: Sequence[Failure] = ()
-
-    @property
-    def each(self) -> Sequence[Order]:
-        """The orders that this call is sent for."""
-        return self.members or (self,)
-
-    @property
-    def caller(self) -> Caller:
-        """Whose call it is."""
-        return self.draft.caller
-
-    @property
-    def wanted(self) -> Wanted:
-        """What the pick must know, but for its work."""
-        return Wanted(
-            regions=self.caller.policy.regions,
-            requires=self.call.requires,
-            tried=frozenset(self.tried) if self.tried else NONE_TRIED,
-        )
-
-    def batch_key(self) -> Hashable | None:
-        """Calls of equal keys may share a trip: one model, one tenant, the plugin's own key.
-
-        None = it goes alone; so does a call that is tried once more, for it must go elsewhere.
-        """
-        key = self.batch.key(self.call) if self.batch is not None and not self.tried else None
-        if key is None:
-            return None
-        return (self.model.name, self.call.requires, isolation(self.caller), key)
-
-
-def isolation(caller: Caller) -> Hashable:
-    """Callers of equal isolation may share a trip: one tenant's, or of tenants that share trips.
-
-    Always with the same regions.
-    """
-    return ("" if caller.policy.batch_shared else caller.tenant, caller.policy.regions)
 
 
 class Dispatch:
@@ -154,6 +94,10 @@ class Dispatch:
         else:
             wanted.work = self.work(order)
         try:
+            if order.chain is not None and not order.tries:
+                lease = self._elsewhere(order, order.chain, wanted)
+                if lease is not None:
+                    return lease
             return self.fleet.at_once(order.model.name, wanted)
         except GatewayError:
             self._missed(order, wanted, began)
@@ -166,6 +110,32 @@ class Dispatch:
         if len(draft.missed) < MISSED_AT_MOST:
             glance = self.fleet.glance(model)
             draft.missed = (*draft.missed, Missed(order.index, model, wanted, glance, began_s))
+
+    def _elsewhere(self, order: Order, chain: Way, wanted: Wanted) -> Lease | None:
+        """A slot that keeps the promise, where that comes first; Elsewhere if another model's."""
+        fleet, model, now = self.fleet, order.model.name, self.fleet.now()
+        if is_down(fleet.pools.get(model), wanted, now):
+            other = chain.first("unavailable", partial(self._is_up, order, now))
+            if other is not None:
+                raise Elsewhere(other, "unavailable")
+        if wanted.terms is None or not wanted.terms.away:
+            return None
+        if (lease := fleet.before_fallback(model, wanted)) is None:
+            other = chain.first("unmet", partial(self._keeps, order, now))
+            if other is not None:
+                raise Elsewhere(other, "unmet")
+        return lease
+
+    def _is_up(self, order: Order, now: float, model: str) -> bool:
+        """Whether another model's backends would answer this call."""
+        return not is_down(self.fleet.pools.get(model), order.wanted, now)
+
+    def _keeps(self, order: Order, now: float, model: str) -> bool:
+        """Whether another model's backends would keep this call's promise."""
+        wanted = order.wanted
+        self._promise(order, wanted, model)
+        waits = model in self.fleet.state.busy
+        return not waits and keeps(self.fleet.pools.get(model), wanted, now)
 
     async def lease(
         self, order: Order, *, key: Hashable | None = None, rider: object = None
@@ -212,10 +182,10 @@ class Dispatch:
             key=key,
         )
 
-    def _promise(self, order: Order, wanted: Wanted) -> None:
+    def _promise(self, order: Order, wanted: Wanted, model: str = "") -> None:
         wanted.work, wanted.terms = self.goals.terms(
             order.call,
-            model=order.model.name,
+            model=model or order.model.name,
             modality=order.modality,
             tenant=order.caller.tenant,
             slo=order.caller.policy.slo,
@@ -243,14 +213,15 @@ class Dispatch:
             patience_s = min(patience_s, timeouts.seconds(name, "attempt", size))
         if patience_s >= whole_s or order.tries >= EXTRA or "late" in order.failures:
             return whole_s
-        elsewhere = self.fleet.answers_elsewhere(order.model.name, order.wanted, lease.backend)
+        pool, now = self.fleet.pools.get(order.model.name), self.fleet.now()
+        elsewhere = answers_elsewhere(pool, order.wanted, lease.backend.name, now)
         return patience_s if elsewhere else whole_s
 
     def needs_s(self, order: Order) -> float:
         """What an engine that did not fail this call will most likely take for it."""
         wanted = order.wanted
         self._promise(order, wanted)
-        return self.fleet.soonest_s(order.model.name, wanted)
+        return soonest_s(self.fleet.pools.get(order.model.name), wanted)
 
     async def send(self, order: Order, lease: Lease) -> Stream:
         """Send the call to the leased backend; the reply's head was good when this returns."""

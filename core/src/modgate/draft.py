@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
 
@@ -221,6 +221,16 @@ class Draft:
         """Whether another gateway asks, and tries again by itself."""
         count = self.heard.get(ATTEMPT, "")
         return count.isdecimal() and int(count[:9]) > 0
+
+    def served(self) -> Iterator[tuple[str, str]]:
+        """What its reply's headers say of how it was served."""
+        if (tries := self.tried_at_most) > 1:
+            yield "x-modgate-attempts", str(tries)
+        if self.notes:
+            if (slo := self.notes.get("slo")) is not None:
+                yield "x-modgate-slo", slo
+            if "fallback_for" in self.notes:
+                yield "x-modgate-degraded", self.model
 
     def forwarded(self, attempt: Try, number: int) -> dict[str, str]:
         """The headers that go to an engine with every call (wire.md appendix C).

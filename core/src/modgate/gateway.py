@@ -44,12 +44,8 @@ from modgate.discover import kinds
 from modgate.dispatch import Dispatch
 from modgate.engines.supervisor import EngineSpec
 from modgate.entrance import NO_KEYS, other_checkers, signature, token_checkers, token_problems
-from modgate.errors import (
-    ConfigError,
-    PluginError,
-    Problem,
-    RegionForbidden,
-)
+from modgate.errors import ConfigError, PluginError, Problem, RegionForbidden
+from modgate.fallback import Chains
 from modgate.fleet.fleet import Fleet
 from modgate.goals import Goals
 from modgate.host.installed import Installed, find, wanted
@@ -117,6 +113,7 @@ class Gateway:
     """One snapshot; a request keeps the one that it began with."""
 
     table: Table
+    chains: Chains
     gate: Gate
     admin_gate: AdminGate
     jwks: bytes
@@ -292,7 +289,7 @@ def build(made: Plan, state: State, *, data: Path, who: Roster, pepper: Secret) 
     signer = signature(linked.signing, state)
     dispatch = Dispatch(
         fleet=fleet,
-        goals=Goals(linked.targets, file.select.unmet, state.fleet.expected),
+        goals=Goals(linked.targets, linked.unmet, state.fleet.expected),
         dialects=loaded.dialects,
         client_of=client_of,
         timeouts=timeouts,
@@ -302,8 +299,10 @@ def build(made: Plan, state: State, *, data: Path, who: Roster, pepper: Secret) 
         remarks=Remarks(file.telemetry.orca, state.clock.now, state.board.remark),
     )
     gate, admin_gate = gates(made, state, who=who, pepper=pepper)
+    table = table_of(loaded, models)
     return Gateway(
-        table=table_of(loaded, models),
+        table=table,
+        chains=Chains(models=table.models, modalities=table.modalities, by_model=linked.chains),
         gate=gate,
         admin_gate=admin_gate,
         jwks=signer.jwks if signer is not None else NO_KEYS,

@@ -5,7 +5,7 @@ Everything that does not depend on the call is worked out once for each class an
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from modgate.api.modality import AnyModality
@@ -13,11 +13,12 @@ from modgate.api.plan import Call
 from modgate.api.select import Target
 from modgate.fleet.affinity import key_of
 from modgate.fleet.expected import Expected
-from modgate.fleet.terms import Explores, Phase, Terms, Unmet
+from modgate.fleet.terms import Explores, Phase, Step, Terms, Unmet
 from modgate.units import Units
 
 Targets = Mapping[str, Mapping[str, Mapping[str, Target]]]
-BEST_EFFORT: Unmet = "best_effort"
+BEST_EFFORT: tuple[Step, ...] = ("best_effort",)
+LATE = 2.0  # times its target: as late as a call is served before something else is tried
 NOTHING: Mapping[str, float] = {}
 LEAST_S = 1e-3
 UNSEEN = 200.0  # of a unit that is learned, as long as no call was seen
@@ -38,6 +39,9 @@ class Goal:
     learned: Mapping[str, str]
     weights: Mapping[str, float]
     unmet: Unmet
+    away: bool
+    late: float
+    sooner: float
     explores: Explores
 
     def terms(
@@ -74,6 +78,9 @@ class Goal:
             explores=self.explores,
             objective=target.objective,
             unmet=self.unmet,
+            away=self.away,
+            late=self.late,
+            sooner=self.sooner,
         )
 
 
@@ -81,11 +88,14 @@ class Goals:
     """Of one snapshot.
 
     `targets`: by SLO class, modality and phase; what a class does not say is as the modality has
-    it.  `unmet`: by class, what happens to a call whose promise nobody will keep.
+    it.  `unmet`: by class, what happens in turn to a call whose promise nobody will keep.
     """
 
     def __init__(
-        self, targets: Targets, unmet: Mapping[str, Unmet], expected: Mapping[str, Expected]
+        self,
+        targets: Targets,
+        unmet: Mapping[str, Sequence[Step]],
+        expected: Mapping[str, Expected],
     ) -> None:
         self._targets = targets
         self._unmet = unmet
@@ -146,7 +156,10 @@ class Goals:
     def _goal(self, slo: str, modality: AnyModality) -> Goal:
         own = self._targets.get(slo, {}).get(modality.name, {})
         phases = {**modality.phases, **own}
-        unmet = self._unmet.get(slo, BEST_EFFORT)
+        steps = self._unmet.get(slo, BEST_EFFORT)
+        unmet = last_of(steps)
+        away = "fallback" in steps
+        before = steps[: steps.index("fallback")] if away else ()
         return Goal(
             slo=slo,
             first_byte=phases.get("first_byte"),
@@ -156,5 +169,15 @@ class Goals:
             learned={u.name: f"{modality.name}.{u.name}" for u in modality.units if u.learned},
             weights=modality.weights,
             unmet=unmet,
-            explores="first" if not slo else "late" if unmet == BEST_EFFORT else "never",
+            away=away,
+            late=LATE if "best_effort" in steps else 0.0,
+            sooner=LATE if "best_effort" in before else 0.0,
+            explores="first" if not slo else "late" if unmet == "best_effort" else "never",
         )
+
+
+def last_of(steps: Sequence[Step]) -> Unmet:
+    """What happens in the end; a call that waits in vain is refused anyway."""
+    last = "queue" if "queue" in steps else steps[-1]
+    assert last != "fallback", "it says what happens where there is none"
+    return last

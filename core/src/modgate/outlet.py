@@ -61,6 +61,8 @@ class Outlet:
     def watch(self, head: Head | None) -> None:
         """Begin to watch the reader, and to keep an event stream alive."""
         self._head = head
+        if self._timer is not None:
+            return  # it is watched, and what is served now is another plan
         self._touched = self._last + FIRST_TOUCH_S - TOUCH_S
         tick_s = self._timeouts.tick_s
         self._timer = self._loop.call_later(min(tick_s, FIRST_TOUCH_S), self._tick)

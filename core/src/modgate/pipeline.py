@@ -16,28 +16,31 @@ from functools import lru_cache, partial
 from hashlib import sha256
 
 from aiohttp import web
+from msgspec import structs
 
 from modgate.api.body import Body
 from modgate.api.json import Json, JsonObject
+from modgate.api.model import Model
 from modgate.api.need import Ask, Fetch, Work
 from modgate.api.plan import Call, Drawn, Plan
 from modgate.api.request import Request
 from modgate.api.surface import Surface
+from modgate.asking import asked
 from modgate.auth.verdict import Pending
 from modgate.bill import Bill
 from modgate.catalog import Page, page_of
-from modgate.dispatch import Order, guard_model
+from modgate.dispatch import guard_model
 from modgate.draft import Draft
 from modgate.drawing import Pieces
 from modgate.errors import (
     Cancelled,
     Draining,
     GatewayError,
-    PluginFault,
     Refused,
     Unsupported,
     UpstreamTimedOut,
 )
+from modgate.fallback import Chain, along
 from modgate.gateway import Gateway
 from modgate.guard import Deadline
 from modgate.http.egress import Reply
@@ -45,6 +48,7 @@ from modgate.http.ingress import Ingress, client_address
 from modgate.needs import shaped
 from modgate.observe.tracing import Trace
 from modgate.once import Keeper, Once, carries_key, replayed
+from modgate.order import Order
 from modgate.outlet import Outlet
 from modgate.policies import Judge
 from modgate.run import Run
@@ -100,6 +104,8 @@ class Exchange:
         self._asked_s: float | None = None
         self._once: Once | None = None
         self._sides = 0
+        self._chain: Chain | None = None
+        self._fed = False
 
     async def serve(self) -> web.StreamResponse:
         """From the first header to the receipt; the answer is what aiohttp's handler returns."""
@@ -217,12 +223,34 @@ class Exchange:
             await self._outlet.page(headers, said.body or b"", said.status)
 
     async def _serve(self, route: Route, body: Body, parsed: JsonObject) -> None:
-        resolved = self._gateway.table.resolve(route, body, parsed, self.draft.caller)
-        self._resolved = resolved
+        gateway, caller = self._gateway, self.draft.caller
+        resolved = gateway.table.resolve(route, body, parsed, caller)
+        chain = gateway.chains.of(resolved.model.name, caller) if gateway.chains.by_model else None
+        if chain is None:
+            await self._serve_as(resolved, route, body)
+        else:
+            serve = partial(self._serve_along, resolved, route, body)
+            await along(chain, self.draft, serve=serve, free=self._free)
+
+    async def _serve_along(
+        self, asked: Resolved, route: Route, body: Body, model: Model, chain: Chain | None
+    ) -> None:
+        """As one model of a chain; `chain`: where its calls may go instead."""
+        self._bill.take_back()
+        self._chain, same = chain, model is asked.model
+        resolved = asked if same else structs.replace(asked, model=model, asked=model.name)
+        await self._serve_as(resolved, route, body)
+
+    def _free(self) -> bool:
+        """Whether another model may serve it: nothing was said, and it may go on."""
+        return not (self.reply.opened or self._fed or self._guard.reason is not None)
+
+    async def _serve_as(self, resolved: Resolved, route: Route, body: Body) -> None:
         self._describe(resolved)
         self._deadline("total", NOTHING)
-        plan = await self._shape(resolved, route, body)
-        self._plan = plan
+        self._plan = plan = await self._shape(resolved, route, body)
+        if self._gateway.chains.by_model:
+            self._bill.mark()
         self._deadline("total", await self._bill.reserve(plan, resolved.modality))
         await self._go(plan)
 
@@ -236,7 +264,7 @@ class Exchange:
         return self._ingress.body(route.body, route.at_most, self._scope)
 
     def _describe(self, resolved: Resolved) -> None:
-        draft = self.draft
+        self._resolved, draft = resolved, self.draft
         draft.modality = resolved.modality.name
         draft.model = resolved.model.name
         draft.operation = resolved.endpoint.operation or resolved.modality.name
@@ -293,37 +321,11 @@ class Exchange:
         return await self._state.decoders.run(need, self._scope, timeout_s=left_s)
 
     async def _ask(self, need: Ask, *, trusted: bool = False) -> Json:
-        """Side calls: each reserved by itself, billed as its modality counts, whatever follows.
-
-        `trusted`: the models that they name are the operator's choice, not the caller's.
-        """
-        trips = []
+        trips = []  # `trusted`: the operator named their models, not the caller
         for call in need.calls:
             self._sides += 1
             trips.append(await self._ordered(-self._sides, call, trusted=trusted))
-        gate = asyncio.Semaphore(max(1, need.width))
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._asked_one(trip, gate)) for trip in trips]
-        results = [task.result() for task in tasks]
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
-        return results
-
-    async def _asked_one(self, trip: Trip, gate: asyncio.Semaphore) -> Json:
-        order = trip.order
-        async with gate:
-            try:
-                await self._bill.more(order.call.size.of(order.modality.name), order.model.name)
-                events = await trip.next()
-                while await trip.next():
-                    raise PluginFault("an Ask call answered more than one event")
-            except (GatewayError, Unsupported) as error:
-                return error
-            finally:
-                trip.close()
-        self._bill.asked(order.modality.count(order.call, events[0]), order.modality.name)
-        return events[0]
+        return await asked(trips, need.width, self._bill)
 
     async def _ordered(self, index: int, call: Call, *, trusted: bool = False) -> Trip:
         """A call that was drawn, as a trip; what it needs on top is reserved before it goes out."""
@@ -346,12 +348,13 @@ class Exchange:
             draft=self.draft,
             asked=asked,
             batch=resolved.endpoint.batch if call.model is None else None,
+            chain=self._chain if index == 0 and call.model is None else None,
         )
         return Trip(order, gateway.batcher.open, gateway.dispatch)
 
     async def _go(self, plan: Plan) -> None:
-        self.draft.stream = plan.relay.head.kind != "whole"
-        if self.draft.stream:
+        streamed, self.draft.stream = self.draft.stream, plan.relay.head.kind != "whole"
+        if self.draft.stream and not streamed:
             self._bill.hold("streams", 1)
         self._outlet.surface = self._surface
         self._outlet.watch(plan.relay.head)
@@ -367,7 +370,11 @@ class Exchange:
             draw=self._draw,
         )
         self._bill.own = run.usage
-        await run.go()
+        try:
+            await run.go()
+        except GatewayError:
+            self._fed = run.fed
+            raise
         await outlet.finish(plan.relay, self._bill.shown())
 
     def _draw(self, drawn: Drawn, ahead: int) -> Pieces:
@@ -377,10 +384,7 @@ class Exchange:
         headers = dict(self._bill.headers(self._surface))
         if self._resolved is not None and self._resolved.model.demo:
             headers["x-modgate-demo"] = "true"
-        if (tries := self.draft.tried_at_most) > 1:
-            headers["x-modgate-attempts"] = str(tries)
-        if (slo := self.draft.notes.get("slo")) is not None:
-            headers["x-modgate-slo"] = slo
+        headers.update(self.draft.served())
         if (origin := self._request.headers.get("origin")) is not None:
             headers.update(self._gateway.cors.headers(origin, headers))
         return headers

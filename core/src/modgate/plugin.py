@@ -39,7 +39,7 @@ from modgate.api.engine import DataWheel, LocalEngine, Report
 from modgate.api.fields import Fields
 from modgate.api.json import Json, JsonObject
 from modgate.api.modality import Batching, Endpoint, Modality, Sample
-from modgate.api.model import Model, ModelFacts, ModelName
+from modgate.api.model import Model, ModelFacts, ModelName, StandIn
 from modgate.api.need import MIB, Ask, Fetch, Need, Work
 from modgate.api.plan import Call, Drawn, Plan
 from modgate.api.policy import Allow, AnyPolicy, Decision, Deny, Narrow, PlanPolicy
@@ -162,6 +162,7 @@ __all__ = [
     "SinkDown",
     "Slice",
     "SrvTarget",
+    "StandIn",
     "Surface",
     "Target",
     "TooLarge",

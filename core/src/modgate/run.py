@@ -93,6 +93,11 @@ class Run:
         """Entry i is call i's, one for each call drawn so far."""
         return [trip.outcome() for trip in self._trips]
 
+    @property
+    def fed(self) -> bool:
+        """Whether anything went to the relay."""
+        return any(trip.fed for trip in self._trips)
+
     def usage(self) -> Usage:
         """What the plan did cost so far."""
         return self._relay.usage(self.outcomes())

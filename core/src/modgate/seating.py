@@ -32,7 +32,7 @@ def seated(
     models: Iterable[Model],
 ) -> Fleet:
     """The fleet; PluginError for a filter or scorer that cannot be built."""
-    file = linked.file
+    file, chains = linked.file, linked.chains
     costs = {each.name: each.cost_per_hour for each in file.backend}
     return Fleet(
         backends,
@@ -46,6 +46,7 @@ def seated(
             cost=file.select.cost,
             prices={name: cost.micro / MICRO for name, cost in costs.items() if cost is not None},
         ),
+        weighed={*chains, *(each.model for links in chains.values() for each in links)},
         panels=_panels(linked.scorers, _voices(linked.scorers, kinds, state), models, state),
     )
 

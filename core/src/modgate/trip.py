@@ -12,8 +12,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from modgate.api.relay import Event, Outcome, State
-from modgate.dispatch import Dispatch, Order, state_of
+from modgate.dispatch import Dispatch, state_of
 from modgate.errors import GatewayError, PluginFault, Unsupported, Upstream
+from modgate.fleet.outlook import has_other
+from modgate.order import Order
 from modgate.retry import failure_of, pause_s
 from modgate.stream import Push
 
@@ -175,7 +177,7 @@ def again(orders: Sequence[Order], error: GatewayError, dispatch: Dispatch) -> f
         return None
     pause = pause_s(
         first.failures,
-        other=dispatch.fleet.has_other(first.model.name, first.wanted),
+        other=has_other(dispatch.fleet.pools.get(first.model.name), first.wanted),
         left_s=min(order.draft.left_s for order in orders),
         needs_s=dispatch.needs_s(first) if failure == "late" else 0.0,
         lot=random.random,

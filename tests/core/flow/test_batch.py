@@ -11,7 +11,7 @@ import pytest
 from rigs.batching import Answered, Engine, Traffic, vector
 from rigs.virtual import run
 
-from modgate import dispatch as door
+from modgate import order as door
 from modgate.api.dialect import Outgoing
 from modgate.api.plan import Call
 from modgate.errors import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from modgate.api.auth import Caller, Policy
-from modgate.dispatch import isolation
+from modgate.order import isolation
 
 
 @pytest.mark.parametrize(

@@ -23,11 +23,12 @@ from rigs.crossings import WAYS, Crossing, crossing, way_of
 
 import modgate.dispatch
 import modgate.fleet.pick
+import modgate.order
 from modgate.api.auth import Caller
 from modgate.api.select import Backend
-from modgate.dispatch import Order, isolation
 from modgate.fleet.pick import Wanted, allowed
 from modgate.gateway import Gateway
+from modgate.order import Order, isolation
 
 TOPOLOGIES = int(os.environ.get("MODGATE_OPERATIONS", "2000"))
 BLIND = max(300, TOPOLOGIES // 10)  # of those that a broken gateway is put into
@@ -52,7 +53,7 @@ def blind_pick(patch: pytest.MonkeyPatch, world: Crossing) -> None:
 
 def blind_key(patch: pytest.MonkeyPatch, world: Crossing) -> None:
     """Calls of any regions may share a trip."""
-    patch.setattr(modgate.dispatch, "isolation", lambda caller: isolation(caller)[0])
+    patch.setattr(modgate.order, "isolation", lambda caller: isolation(caller)[0])
 
 
 async def crossed(

@@ -54,6 +54,28 @@ def test_a_top_up_that_is_refused_leaves_what_was_reserved(world: World) -> None
     assert world.left(caller) == {"output_tokens": 90}
 
 
+@pytest.mark.parametrize("period", ["minute", "month"])
+def test_what_is_taken_back_was_never_reserved_and_another_plan_is(
+    world: World, period: Period
+) -> None:
+    caller = tenant(("llm.output_tokens", 100, period), ("requests", 9, period))
+    admission = world.admit(caller)
+    world.top_up(admission, Units(output_tokens=10))  # of a side call, which stays
+    mark = world.limiter.mark(admission)
+    for _ in range(3):
+        world.reserve(admission, Units(output_tokens=60))
+        world.top_up(admission, Units(output_tokens=20))
+        assert world.left(caller) == {"output_tokens": 10, "requests": 8}
+        world.limiter.take_back(admission, mark, now=world.now)
+        assert world.left(caller) == {"output_tokens": 90, "requests": 8}
+
+    world.reserve(admission, Units(output_tokens=60))
+    world.settle(admission, {"llm.output_tokens": 37})
+
+    assert world.left(caller) == {"output_tokens": 63, "requests": 8}
+    assert world.idle
+
+
 def test_a_touch_changes_no_level(world: World) -> None:
     caller = tenant(("llm.output_tokens", 100, "minute"))
     admission = world.admit(caller)

@@ -59,7 +59,8 @@ class Policy:
     `None` = all; `visible`: models that exist for it (404 for the others, 403 between).
     `raw_engine_fields`: it gets the members that engines add to the wire, too.  `batch_shared`: its
     calls may share a trip with those of other tenants that say so, too.  `weight`: of its calls
-    where calls wait, among those of its SLO class.
+    where calls wait, among those of its SLO class.  `fallback`: a model's fallbacks may answer in
+    its place.
     """
 
     models: frozenset[str] | None = None
@@ -69,6 +70,7 @@ class Policy:
     raw_engine_fields: bool = False
     batch_shared: bool = False
     weight: float = 1.0
+    fallback: bool = False
     limits: Limits = field(default_factory=Limits)
 
     def sees(self, model: str) -> bool:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar
 from pydantic import BaseModel
 
 from modgate.api.json import Json
-from modgate.api.model import ModelFacts
+from modgate.api.model import ModelFacts, StandIn
 from modgate.api.need import MIB, Need
 from modgate.api.plan import Call, Plan
 from modgate.api.relay import Event, Usage
@@ -93,6 +93,7 @@ class Modality(ABC, Generic[ConfigT]):
     `serial` (phases that an engine works off one call after the other, whatever its slots),
     `deadlines` (when the gateway gives up: `first_byte` and `total`, affine like targets).
     `gateway_counts`: units that the gateway measures itself, for which reserve >= usage.
+    `stand_in`: what a model must share with one that answers in its place; None: none may.
     """
 
     name: ClassVar[str]
@@ -108,6 +109,7 @@ class Modality(ABC, Generic[ConfigT]):
     config_type: ClassVar[type[BaseModel]]
     model_type: ClassVar[type[ModelFacts]] = ModelFacts
     samples: ClassVar[Sequence[Sample]] = ()
+    stand_in: ClassVar[StandIn | None] = None
 
     def __init__(self, config: ConfigT) -> None:
         self.config = config

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from pydantic import BaseModel
+
+SHOWN_AT_MOST = 80
 
 
 class ModelFacts(BaseModel, frozen=True, extra="forbid"):
@@ -26,6 +29,62 @@ class Model:
     demo: bool = False
     note: str = ""
     says: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StandIn:
+    """What a model must share with one that answers in its place: names of facts.
+
+    `said`: those that nobody knows unless both say them, by which clients would notice the swap
+    (whose vectors, which voices).  `equal`: those that must be the same, said or not.
+    """
+
+    said: tuple[str, ...] = ()
+    equal: tuple[str, ...] = ()
+
+
+class Judging(Protocol):
+    """A modality, as far as it says what stands in for what."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        ...
+
+    @property
+    def stand_in(self) -> StandIn | None:
+        """See `Modality`."""
+        ...
+
+
+def unsaid(rule: StandIn, model: Model) -> list[str]:
+    """Facts that a model would have to say, and does not."""
+    return [name for name in rule.said if getattr(model.facts, name) in (None, (), "")]
+
+
+def unlike(modality: Judging, asked: Model, other: Model) -> str:
+    """Why `other` must not answer in the place of `asked`; '' when it may."""
+    rule = modality.stand_in
+    if other.modality != asked.modality:
+        return (
+            f"'{other.name}' is of the modality {other.modality}, and this one of {asked.modality}"
+        )
+    if rule is None:
+        return f"{modality.name} does not say what its models must share to stand in for each other"
+    for model in (asked, other):
+        if missing := unsaid(rule, model):
+            names = " and ".join(f"`{name}`" for name in missing)
+            return f"[model.{model.name}] must say its {names}, or nobody knows that they are alike"
+    for name in (*rule.said, *rule.equal):
+        mine, its = getattr(asked.facts, name), getattr(other.facts, name)
+        if mine != its:
+            return f"'{other.name}' has {name} = {_shown(its)}, and this one {_shown(mine)}"
+    return ""
+
+
+def _shown(fact: object) -> str:
+    text = ", ".join(map(str, fact)) if isinstance(fact, tuple) else str(fact)
+    return text if len(text) <= SHOWN_AT_MOST else f"{text[:SHOWN_AT_MOST]}..."
 
 
 class ModelName(str):

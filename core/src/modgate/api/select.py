@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 from urllib.parse import urlsplit
 
 import msgspec
@@ -32,6 +32,22 @@ class Target:
         for name, each in self.per_unit.items():
             seconds += each * size.get(name, 0)
         return seconds
+
+
+Reason = Literal[
+    "unmet",  # no backend of it will keep the promise
+    "failed",  # its backends were tried, and failed
+    "unavailable",  # no backend of it is there, or none is healthy
+]
+REASONS = get_args(Reason)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fallback:
+    """A model that stands in for another one, and what for."""
+
+    model: str
+    on: frozenset[Reason] = frozenset(REASONS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

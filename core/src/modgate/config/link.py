@@ -20,11 +20,12 @@ from modgate.api.model import Model, ModelFacts
 from modgate.api.policy import AnyPolicy, Mandate
 from modgate.api.price import Book
 from modgate.api.scorer import Adviser, AnyAdviser
-from modgate.api.select import PHASES, Backend, Target
+from modgate.api.select import PHASES, Backend, Fallback, Target
 from modgate.api.vitals import Exporter
 from modgate.config.decode import Source, did_you_mean, problems_of
 from modgate.config.link_auth import AuthLinker
 from modgate.config.link_engines import EnginesLinker
+from modgate.config.link_fallbacks import FallbacksLinker
 from modgate.config.link_kinds import KindsLinker
 from modgate.config.link_ledger import SinkOf, linked_sinks
 from modgate.config.link_policies import linked_policies
@@ -33,6 +34,7 @@ from modgate.config.link_scorers import linked_scorers
 from modgate.config.link_telemetry import linked_exporters
 from modgate.config.link_tenants import GrantLinker, Tenant
 from modgate.config.schema import File, ModelSection
+from modgate.config.schema_select import Step
 from modgate.config.values import TargetText
 from modgate.errors import ConfigError, Problem
 from modgate.units import UnitTable
@@ -70,6 +72,8 @@ class Linked:
     tenants: tuple[Tenant, ...]
     deadlines: Deadlines
     targets: Mapping[str, Mapping[str, Mapping[str, Target]]]
+    chains: Mapping[str, tuple[Fallback, ...]] = field(default_factory=dict)
+    unmet: Mapping[str, tuple[Step, ...]] = field(default_factory=dict)
     issuers: tuple[Issuer, ...] = ()
     signing: Signing | None = None
     doormen: tuple[Doorman, ...] = ()
@@ -117,6 +121,11 @@ class Linker:
             self._peppered(("auth", "store"))
         deadlines = self._deadlines()
         targets = self._targets()
+        fallbacks = FallbacksLinker(
+            self._file, self._known.modalities, models, self._wrong, self._missing
+        )
+        chains, unmet = fallbacks.chains(), fallbacks.unmet()
+        fallbacks.engines()
         prices = PricesLinker(self._known.units, self._file, self._wrong, self._missing)
         books = prices.link()
         policies, scorers = self._policies(models), self._scorers(models)
@@ -139,6 +148,8 @@ class Linker:
             tenants=tenants,
             deadlines=deadlines,
             targets=targets,
+            chains=chains,
+            unmet=unmet,
             issuers=issuers,
             signing=signing,
             doormen=doormen,

@@ -75,6 +75,7 @@ class GrantLinker:
             raw_engine_fields=grant.raw_engine_fields,
             batch_shared=grant.batch_shared,
             weight=grant.weight,
+            fallback=grant.fallback,
             limits=self._limits.link((*path, "limits"), grant.limits),
         )
         if not isinstance(grant, TenantSection):

@@ -14,6 +14,7 @@ from modgate.config.policy_section import PolicySection
 from modgate.config.schema_auth import Auth
 from modgate.config.schema_ledger import LedgerSection
 from modgate.config.schema_queue import QueueSection
+from modgate.config.schema_select import FallbackSection, SelectSection
 from modgate.config.schema_telemetry import ExplainSection, SignalsSection, TelemetrySection
 from modgate.config.schema_tenants import KeysReference, TenantSection
 from modgate.config.scorer_section import ScorerSection
@@ -222,6 +223,9 @@ class ModelSection(BaseModel):
 
     modality: str = Field(description="whose model it is")
     aliases: tuple[str, ...] = Field((), description="other names for it")
+    fallback: tuple[str | FallbackSection, ...] = Field(
+        (), description="models that answer in its place, for tenants with `fallback`; in turn"
+    )
 
 
 class EngineFields(BaseModel):
@@ -297,20 +301,6 @@ class PriceSection(Section):
     case: tuple[PriceCase, ...] = Field((), description="prices of some requests only")
     closed: bool = Field(
         False, description="a book of the past: what it names may be gone from this file"
-    )
-
-
-class SelectSection(Section):
-    """Which backend takes a call, among those that may."""
-
-    hardware: tuple[str, ...] = Field(
-        (), description="hardware classes, the preferred one first; each rank counts 10 %"
-    )
-    cost: float = Field(
-        0.0, ge=0, le=2, description="how much `cost_per_hour` counts: 0 not, 1 like time"
-    )
-    unmet: dict[str, Literal["best_effort", "queue", "refuse"]] = Field(
-        {}, description="by SLO class: what happens where no backend will keep the promise"
     )
 
 

@@ -79,6 +79,9 @@ class TenantGrant(Section):
     weight: float = Field(
         1.0, gt=0, le=1000, description="its share where calls wait, among tenants of its SLO class"
     )
+    fallback: bool = Field(
+        False, description="where a model cannot answer, its `fallback` may, and is billed"
+    )
     limits: TenantLimits = Field(TenantLimits(), description="what it may use")
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from math import inf
 from time import monotonic
 
 from modgate.api.select import Backend
@@ -19,10 +20,11 @@ from modgate.errors import (
 from modgate.fleet.claim import LEAST_WORK, Claim, QueueRules
 from modgate.fleet.drain import drain_s
 from modgate.fleet.glance import Glance
+from modgate.fleet.kept import EXPLORE_S
 from modgate.fleet.lease import Ended, Lease
 from modgate.fleet.lots import Lots
 from modgate.fleet.panel import Panel
-from modgate.fleet.pick import FITS, Wanted, candidates
+from modgate.fleet.pick import FITS, Choice, Wanted, candidates
 from modgate.fleet.pool import Pool
 from modgate.fleet.preferences import Preferences
 from modgate.fleet.promise import Promise
@@ -42,6 +44,7 @@ class Fleet:
     """The backends of one snapshot over the State that all snapshots share.
 
     `use` changes them while requests run: what is discovered is life and not configuration.
+    `weighed`: models that have a choice with one backend, too: another model.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class Fleet:
         rules: QueueRules = RULES,
         preferences: Preferences = NO_PREFERENCE,
         panels: Mapping[str, Panel] = NO_PANELS,
+        weighed: Collection[str] = (),
     ) -> None:
         self.state = state
         self.now = now
@@ -66,6 +70,8 @@ class Fleet:
         self.waiting = Waiting(
             state.lines, state.busy, rules=rules, rng=self._rng, now=now, saw_depth=self._saw_depth
         )
+        self._weighed = weighed
+        self._tried_late: dict[str, float] = {}
         self.backends: Mapping[str, Backend] = {}
         self.pools: Mapping[str, Pool] = {}
         self._pools_of: Mapping[str, Sequence[Pool]] = {}
@@ -78,7 +84,12 @@ class Fleet:
         """
         serving = serving_of(backends)
         factors = self._preferences.factors(backends)
-        chosen = {b.name for each in serving.values() if len(each) > 1 for b in each}
+        chosen = {
+            backend.name
+            for model, each in serving.items()
+            if len(each) > 1 or model in self._weighed
+            for backend in each
+        }
         self.backends = {backend.name: backend for backend in backends}
         self.pools = {
             model: Pool(
@@ -136,7 +147,7 @@ class Fleet:
     def has_choice(self, model: str) -> bool:
         """Whether there is anything to choose, so that terms are worth making."""
         pool = self.pools.get(model)
-        return pool is not None and len(pool.seats) > 1
+        return pool is not None and (len(pool.seats) > 1 or model in self._weighed)
 
     def learn(self, model: str, used: Mapping[str, int], *, waited: bool = False) -> None:
         """A call of this model took so much, by full name of the unit.
@@ -146,46 +157,23 @@ class Fleet:
         if waited or model not in self.state.expected or self.has_choice(model):
             self.state.learn(model, used)
 
-    def has_other(self, model: str, wanted: Wanted) -> bool:
-        """Whether a backend is left that did not fail this call yet."""
-        pool = self.pools.get(model)
-        seats = candidates(pool.seats, wanted) if pool is not None else ()
-        return any(seat.backend not in wanted.tried for seat in seats)
-
-    def answers_elsewhere(self, model: str, wanted: Wanted, backend: Backend) -> bool:
-        """Whether another one answers that may take this call and did not fail it."""
-        pool, now = self.pools.get(model), self.now()
-        return pool is not None and any(
-            seat.health.until <= now
-            and seat.backend != backend.name
-            and seat.backend not in wanted.tried
-            for seat in candidates(pool.seats, wanted)
-        )
-
     def may_retry(self, model: str) -> bool:
         """Take one of the retries that the pool has left; False = it has none."""
         return self.state.retries_of(model).spend(self.now())
-
-    def soonest_s(self, model: str, wanted: Wanted) -> float:
-        """The least time that is predicted of a backend that may take this call."""
-        pool = self.pools.get(model)
-        seats = candidates(pool.seats, wanted) if pool is not None else ()
-        if not seats or wanted.terms is None:
-            return 0.0
-        return min(drain_s(seats, wanted.work, wanted.terms))
 
     def _take(self, model: str, seats: Sequence[Seat], wanted: Wanted) -> Lease | None:
         """The slot of these that is best for this call now; None = none is free."""
         now, pool = self.now(), self.pools[model]
         choice = pool.choose(seats, wanted, now, self._rng) if seats else None
-        if choice is not None and choice.why == "best_effort" and _strict(wanted):
+        if choice is not None and choice.why == "best_effort" and _late(choice, wanted):
             # Only load is a reason: where nothing is in hand it is tried, or it never would be.
             idle = [seat for seat in seats if seat.slots.taken + seat.slots.elsewhere == 0]
             choice = pool.choose(idle, wanted, now, self._rng) if idle else None
             if choice is not None:
                 choice.passed = (("in_hand", idle), *choice.passed)
-        if choice is None:
-            return None
+        return self._leased(choice, wanted, now) if choice is not None else None
+
+    def _leased(self, choice: Choice, wanted: Wanted, now: float) -> Lease:
         seat, promise = choice.seat, None
         if wanted.terms is not None:
             promise = Promise(choice, wanted.work, wanted.terms, now)
@@ -211,6 +199,27 @@ class Fleet:
                 raise _too_late(seats, wanted.work, terms)
             return lease
         return None if model in self.state.busy else self._take(model, seats, wanted)
+
+    def before_fallback(self, model: str, wanted: Wanted) -> Lease | None:
+        """A slot where the promise will be kept, or nearly; None: another model may do better.
+
+        Now and then an engine with nothing in hand is tried all the same, or nobody would ever
+        learn that it is in time again.
+        """
+        terms, seats = wanted.terms, self.candidates(model, wanted)
+        if terms is None or model in self.state.busy:
+            return None
+        now, pool = self.now(), self.pools[model]
+        choice = pool.choose(seats, wanted, now, self._rng)
+        if choice is None:
+            return None
+        if choice.why == "best_effort" and choice.predicted > terms.sooner:
+            idle = [seat for seat in seats if seat.slots.taken + seat.slots.elsewhere == 0]
+            if not idle or now - self._tried_late.get(model, -inf) < EXPLORE_S:
+                return None
+            self._tried_late[model] = now
+            choice = pool.choose(idle, wanted, now, self._rng)
+        return self._leased(choice, wanted, now) if choice is not None else None
 
     def again(self, model: str, wanted: Wanted) -> Lease | None:
         """A slot for a call that waits: its backends may be others than when it came."""
@@ -312,9 +321,10 @@ def serving_of(backends: Sequence[Backend]) -> Mapping[str, Sequence[Backend]]:
     return ready
 
 
-def _strict(wanted: Wanted) -> bool:
-    """Whether a call waits, or is refused, and does not go where it will be late."""
-    return wanted.terms is not None and wanted.terms.unmet != "best_effort"
+def _late(choice: Choice, wanted: Wanted) -> bool:
+    """Whether a call waits, or is refused, and does not go where it will be so late."""
+    terms = wanted.terms
+    return terms is not None and terms.unmet != "best_effort" and choice.predicted > terms.late
 
 
 def _too_late(seats: Sequence[Seat], work: float, terms: Terms) -> Overloaded:

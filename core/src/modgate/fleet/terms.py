@@ -8,6 +8,7 @@ from typing import Literal
 Phase = Literal["first_byte", "total"]
 Explores = Literal["first", "late", "never"]
 Unmet = Literal["best_effort", "queue", "refuse"]
+Step = Literal["best_effort", "fallback", "queue", "refuse"]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -19,7 +20,9 @@ class Terms:
     were the reply as long as it may be.  `between_s`: of the gaps between events, 0 = none.
     `read`: the part of its work that is done by the first event.  `affinity`: see
     `affinity.key_of`.  `explores`: whether it may be spent on finding out if a disqualified engine
-    got better.  `unmet`: what happens where no engine will keep it.
+    got better.  `unmet`: what happens in the end where no engine will keep it, `away`: but another
+    model's may; `late`: up to so many times the target an engine is good enough all the same,
+    `sooner`: also before another model is thought of.
     """
 
     slo: str = ""
@@ -33,3 +36,6 @@ class Terms:
     explores: Explores = "late"
     objective: float = 0.95
     unmet: Unmet = "best_effort"
+    away: bool = False
+    late: float = 0.0
+    sooner: float = 0.0

@@ -46,7 +46,8 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A request's end: one row per request, its attempts nested, key = `id`.
 
     `would_refuse`: limits in shadow that it was beyond.  `policies`: what they decided, unless they
-    allowed it.
+    allowed it.  `fallback_for`: the model that was asked for, where another one served it, and
+    `fallback_on`: why.
     """
 
     v: int = msgspec.field(default_factory=_version)
@@ -73,6 +74,8 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     trace_id: str = ""
     attempts: list[JsonObject] = []
     would_refuse: str = ""
+    fallback_for: str = ""
+    fallback_on: str = ""
     policies: list[JsonObject] = []
     regions: tuple[str, ...] | None = None
 
@@ -208,6 +211,8 @@ def ended_of(receipt: Receipt) -> Ended:
         trace_id=receipt.trace_id,
         attempts=[_attempt(each) for each in receipt.attempts],
         would_refuse=receipt.notes.get("would_refuse", ""),
+        fallback_for=receipt.notes.get("fallback_for", ""),
+        fallback_on=receipt.notes.get("fallback_on", ""),
         policies=[each.plain() for each in receipt.rulings if each.verdict != "allow"],
         regions=sorted_regions(receipt.regions),
     )

@@ -138,9 +138,9 @@ class Recovered:
     def _opened(self, said: Opened) -> None:
         self.until = max(self.until, said.wall)
         first = self.open.get(said.id)
-        if first is None and said.touched is None:
+        if said.touched is None:  # another one of a request: another model serves it now
             self.open[said.id] = (said, None)
-        elif first is not None and said.touched is not None:
+        elif first is not None:
             self.open[said.id] = (first[0], dict(said.touched))
 
 

@@ -20,6 +20,7 @@ from modgate.units import REQUESTS, Units, UnitTable
 BYTES = ("body_bytes", "spool_bytes")
 ONE_REQUEST = {REQUESTS: 1}
 
+Mark = tuple[int, int]
 PLACE = "in_flight"
 TTL_MS = 30_000
 
@@ -53,6 +54,7 @@ class Admission:
 
     `rid` begins with the tenant's tag, as the keys of its limits do.  `terms`: its limits, as they
     are for as long as it lives.  `refused`: the reservation that one of them had no room for.
+    `made`: how many parts there ever were.
     """
 
     caller: Caller
@@ -64,6 +66,7 @@ class Admission:
     parts: list[Part] = field(default_factory=list)
     shadows: list[tuple[Limit, str, int]] = field(default_factory=list)
     would_refuse: list[str] = field(default_factory=list)
+    made: int = 0
     settled: bool = False
     refused: tuple[Part, Denied] | None = None
 
@@ -240,7 +243,7 @@ class Limiter:
             names.append(PLACE)
             wanted.append((place, 1))
         if wanted:
-            part = Part(f"{admission.rid}-{len(admission.parts)}", names, wanted)
+            part = Part(f"{admission.rid}-{admission.made}", names, wanted)
             self._reserve(admission, part, hard, at_ms)
         for each, count in shadows:
             self._charge_shadow(admission, each, count, at_ms)
@@ -249,6 +252,7 @@ class Limiter:
         levels = self._state.levels
         denied = levels.reserve(part.rid, part.wanted, at_ms, TTL_MS)
         if denied is None:
+            admission.made += 1
             admission.parts.append(part)
             for name in part.names:
                 admission.last[name] = part
@@ -287,6 +291,22 @@ class Limiter:
         for part in admission.parts:
             measured = [used.get(name, 0) for name in part.names]
             self._state.levels.touch(part.rid, measured, at_ms, TTL_MS)
+
+    def mark(self, admission: Admission) -> Mark:
+        """What is charged so far, for `take_back`."""
+        return len(admission.parts), len(admission.shadows)
+
+    def take_back(self, admission: Admission, mark: Mark, *, now: float) -> None:
+        """Give back what was charged since, of which nothing was used."""
+        levels, at_ms = self._state.levels, self._state.ms(now)
+        parts, shadows = mark
+        for part in admission.parts[parts:]:
+            levels.settle(part.rid, [0] * len(part.wanted), at_ms)
+            levels.forget(part.rid)
+        for limit, _, count in admission.shadows[shadows:]:
+            levels.charge(limit, -count, at_ms)
+        del admission.parts[parts:], admission.shadows[shadows:]
+        admission.last = {name: part for part in admission.parts for name in part.names}
 
     def settle(self, admission: Admission, used: Mapping[str, int] | None, *, now: float) -> None:
         """Put everything right, once.  `used` None: nobody counted, so what was reserved stands."""

@@ -15,7 +15,10 @@ from modgate.observe.recorder import Recorder
 requests = logging.getLogger("modgate.request")
 log = logging.getLogger(__name__)
 
-TOLD = ("would_refuse", "replay_of", "retry_budget_exhausted")
+TOLD = (
+    *("would_refuse", "replay_of", "retry_budget_exhausted"),
+    *("slo", "fallback_for", "fallback_on"),
+)
 LAG_EVERY_S = 0.5
 CLOSE_S = 5.0
 LAG_BOUNDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0)

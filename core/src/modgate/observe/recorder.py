@@ -36,27 +36,17 @@ class Recorder:
         self._would_refuse = registry.counter(
             "modgate_would_refuse_total", "requests that a limit in shadow refuses", "tenant"
         )
+        self._fallbacks = registry.counter(
+            "modgate_fallbacks_total",
+            "requests that another model served, by the one that was asked for",
+            *("model", "reason"),
+        )
         self._exhausted = registry.counter(
             "modgate_retry_budget_exhausted_total",
             "requests that were not tried again because too many were",
             "model",
         )
-        self._decisions = registry.counter(
-            "modgate_policy_decisions_total",
-            "decisions of policies; in shadow nothing came of them",
-            *("policy", "decision", "shadow"),
-        )
-        self._late = registry.counter(
-            "modgate_policy_overruns_total",
-            "decisions that took longer than their budget",
-            "policy",
-        )
-        self._deciding = registry.histogram(
-            "modgate_policy_duration_seconds",
-            "a policy's decision, what it asked engines included",
-            POLICY_SECONDS,
-            "policy",
-        )
+        self._register_policies(registry)
         self._attempts = registry.counter(
             "modgate_attempts_total", "upstream attempts", "backend", "state"
         )
@@ -78,6 +68,24 @@ class Recorder:
             "a call's wait for a slot, where it had to wait",
             SECONDS,
             "model",
+        )
+
+    def _register_policies(self, registry: Registry) -> None:
+        self._decisions = registry.counter(
+            "modgate_policy_decisions_total",
+            "decisions of policies; in shadow nothing came of them",
+            *("policy", "decision", "shadow"),
+        )
+        self._late = registry.counter(
+            "modgate_policy_overruns_total",
+            "decisions that took longer than their budget",
+            "policy",
+        )
+        self._deciding = registry.histogram(
+            "modgate_policy_duration_seconds",
+            "a policy's decision, what it asked engines included",
+            POLICY_SECONDS,
+            "policy",
         )
 
     def use(self, units: UnitTable, tenants: Collection[str], models: Collection[str]) -> None:
@@ -107,6 +115,9 @@ class Recorder:
     def _note(self, tenant: str, notes: Mapping[str, str]) -> None:
         if notes.get("would_refuse"):
             self._would_refuse.add((tenant,))
+        if (asked := notes.get("fallback_for")) is not None:
+            named = asked if asked in self._models else OTHER
+            self._fallbacks.add((named, notes.get("fallback_on", OTHER)))
         if (model := notes.get("retry_budget_exhausted")) is not None:
             self._exhausted.add((model if model in self._models else OTHER,))
 

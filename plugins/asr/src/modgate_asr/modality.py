@@ -17,6 +17,7 @@ from modgate.plugin import (
     Plan,
     Refused,
     Request,
+    StandIn,
     Target,
     Unit,
     Units,
@@ -59,6 +60,7 @@ class Asr(Modality[Config]):
     config_type = Config
     model_type = Facts
     samples = SAMPLES
+    stand_in = StandIn()
 
     def endpoints(self) -> Iterator[Endpoint]:
         """Transcriptions in the spoken language, translations into English."""

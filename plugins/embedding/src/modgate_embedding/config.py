@@ -28,6 +28,9 @@ class Facts(ModelFacts, frozen=True, extra="forbid"):
     """Facts of a `[model.NAME]` entry."""
 
     dimensions: int | None = Field(None, ge=1, description="length of the model's own vectors")
+    space: str = Field(
+        "", description="whose vectors they are: only models of one space may stand in for another"
+    )
     matryoshka: bool = Field(
         False, description="a vector's beginning is a good shorter one: the gateway cuts it"
     )

@@ -16,6 +16,7 @@ from modgate.plugin import (
     Plan,
     Refused,
     Request,
+    StandIn,
     Target,
     Unit,
     Units,
@@ -52,6 +53,7 @@ class Embedding(Modality[Config]):
     config_type = Config
     model_type = Facts
     samples = SAMPLES
+    stand_in = StandIn(said=("space", "dimensions"), equal=("prefixes", "matryoshka"))
 
     def endpoints(self) -> Iterator[Endpoint]:
         """The path that openai, voyage, mistral and jina share, and cohere's."""

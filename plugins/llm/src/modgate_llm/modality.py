@@ -20,6 +20,7 @@ from modgate.plugin import (
     Plan,
     Refused,
     Request,
+    StandIn,
     Target,
     Unit,
     Units,
@@ -56,6 +57,7 @@ class Llm(Modality[Config]):
     config_type = Config
     model_type = Facts
     samples = SAMPLES
+    stand_in = StandIn()
 
     def endpoints(self) -> Iterator[Endpoint]:
         """Chat, the older completions, and the APIs that become a chat."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, Field
 
 from modgate.plugin import ModelFacts
@@ -23,6 +25,11 @@ class Facts(ModelFacts, frozen=True, extra="forbid"):
     """Facts of a `[model.NAME]` entry."""
 
     long_side: int | None = Field(None, ge=64, description="page images are made no larger")
+    page_schema: Literal["markdown", "lines"] | None = Field(
+        None,
+        description="what its engines answer: pages as markdown, or lines with places and scores; "
+        "only models of one schema may stand in for another",
+    )
     prompt: str | None = Field(None, min_length=1, description="what a vision model is told")
     max_tokens: int | None = Field(
         None, ge=1, description="tokens that a vision model may write of a page; reserved"

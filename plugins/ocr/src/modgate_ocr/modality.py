@@ -19,6 +19,7 @@ from modgate.plugin import (
     Part,
     Plan,
     Request,
+    StandIn,
     Target,
     Unit,
     Units,
@@ -53,6 +54,7 @@ class Ocr(Modality[Config]):
     config_type = Config
     model_type = Facts
     samples = SAMPLES
+    stand_in = StandIn(said=("page_schema",))
 
     def endpoints(self) -> Iterator[Endpoint]:
         """Mistral's OCR endpoint."""
@@ -80,6 +82,7 @@ class Ocr(Modality[Config]):
             count=len(pages),
             wishes=wishes,
             partial=partial,
+            schema=facts.page_schema,
         )
 
         def to_call(index: int, piece: Json) -> Call:

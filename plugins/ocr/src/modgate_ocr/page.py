@@ -72,12 +72,18 @@ class Read:
         return "\n".join(block.text for block in self.blocks if block.kind == kind) or None
 
 
-def read_page(page: Page, reply: Fields, *, header: bool, footer: bool) -> Read:
+def read_page(
+    page: Page, reply: Fields, *, header: bool, footer: bool, schema: str | None = None
+) -> Read:
     """An engine's reply in the home wire; BadReply when it does not fit.
+
+    `schema`: which of the two its model's engines answer; None: either.
 
     `{markdown, blocks?, pictures?, cut?, tokens?}` or `{lines}`; boxes are in pixels of the image
     that was sent.
     """
+    if schema is not None and schema not in reply:
+        raise BadReply(f"the engine's reply has no {schema}, and its model's `page_schema` says so")
     if "markdown" in reply:
         return _of_markdown(page, reply)
     if "lines" in reply:

@@ -18,7 +18,14 @@ class Recognised(Relay):
     heavy: ClassVar[bool] = True
 
     def __init__(
-        self, *, model: str, document_bytes: int, count: int, wishes: Wishes, partial: bool
+        self,
+        *,
+        model: str,
+        document_bytes: int,
+        count: int,
+        wishes: Wishes,
+        partial: bool,
+        schema: str | None = None,
     ) -> None:
         self.pages: list[Page] = []
         self._model = model
@@ -26,6 +33,7 @@ class Recognised(Relay):
         self._count = count
         self._wishes = wishes
         self._partial = partial
+        self._schema = schema
         self._read: dict[int, Read] = {}
         self._unfit: set[int] = set()
 
@@ -37,6 +45,7 @@ class Recognised(Relay):
                 event.fields(),
                 header=self._wishes.header,
                 footer=self._wishes.footer,
+                schema=self._schema,
             )
         except BadReply:
             self._unfit.add(index)

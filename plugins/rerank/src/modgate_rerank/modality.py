@@ -15,6 +15,7 @@ from modgate.plugin import (
     Plan,
     Refused,
     Request,
+    StandIn,
     Target,
     Unit,
     Units,
@@ -47,6 +48,7 @@ class Rerank(Modality[Config]):
     config_type = Config
     model_type = Facts
     samples = SAMPLES
+    stand_in = StandIn()
 
     def endpoints(self) -> Iterator[Endpoint]:
         """Cohere's v2 path, and the shared one of cohere v1, jina and voyage with its aliases."""

@@ -13,6 +13,7 @@ from modgate.plugin import (
     Modality,
     Plan,
     Request,
+    StandIn,
     Target,
     Unit,
     Units,
@@ -53,6 +54,7 @@ class Tts(Modality[Config]):
     config_type = Config
     model_type = Facts
     samples = SAMPLES
+    stand_in = StandIn(said=("voices",), equal=("voice_map", "sample_rate"))
 
     def endpoints(self) -> Iterator[Endpoint]:
         """OpenAI's speech endpoint."""

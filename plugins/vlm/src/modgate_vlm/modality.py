@@ -25,6 +25,7 @@ from modgate.plugin import (
     Plan,
     Refused,
     Request,
+    StandIn,
     Target,
     Unit,
     Units,
@@ -76,6 +77,7 @@ class Vlm(Modality[Config]):
     config_type = Config
     model_type = Facts
     samples = SAMPLES
+    stand_in = StandIn()
 
     def endpoints(self) -> Iterator[Endpoint]:
         """Chat, and the APIs that become one; each path is shared with llm."""

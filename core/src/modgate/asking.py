@@ -1,0 +1,42 @@
+"""Side calls: what a plugin or a policy asks models before there is a plan.
+
+Each is reserved by itself and billed as its modality counts, whatever becomes of the request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from modgate.api.json import Json
+from modgate.bill import Bill
+from modgate.errors import GatewayError, PluginFault, Unsupported
+from modgate.trip import Trip
+
+
+async def asked(trips: Sequence[Trip], width: int, bill: Bill) -> list[Json]:
+    """The whole replies in call order, `width` at once; raises what the first in order raised."""
+    gate = asyncio.Semaphore(max(1, width))
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(_asked_one(trip, gate, bill)) for trip in trips]
+    results = [task.result() for task in tasks]
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return results
+
+
+async def _asked_one(trip: Trip, gate: asyncio.Semaphore, bill: Bill) -> Json:
+    order = trip.order
+    async with gate:
+        try:
+            await bill.more(order.call.size.of(order.modality.name), order.model.name)
+            events = await trip.next()
+            while await trip.next():
+                raise PluginFault("an Ask call answered more than one event")
+        except (GatewayError, Unsupported) as error:
+            return error
+        finally:
+            trip.close()
+    bill.asked(order.modality.count(order.call, events[0]), order.modality.name)
+    return events[0]

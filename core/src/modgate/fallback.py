@@ -1,0 +1,134 @@
+"""Another model in place of the one that was asked for: which, when, and never in secret.
+
+A request goes along its model's chain only where its tenant agreed to that, before a byte of the
+reply left and before anything was fed to its relay; it is shaped, reserved and billed as if the
+model that serves it had been asked for.
+
+Source: algorithms.md 1.4 (step 8), 5.3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from modgate.api.auth import Caller
+from modgate.api.modality import AnyModality
+from modgate.api.model import Model, unlike
+from modgate.api.select import Fallback, Reason
+from modgate.dispatch import guard_model
+from modgate.draft import Draft
+from modgate.errors import (
+    EngineMissing,
+    GatewayError,
+    ModelLoading,
+    NoBackend,
+    Overloaded,
+    Upstream,
+)
+from modgate.order import Elsewhere
+
+FULL = (429, 503)  # an engine's own word that it has no room
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chains:
+    """The chains of a snapshot, by the model that is asked for."""
+
+    models: Mapping[str, Model] = field(default_factory=dict)
+    modalities: Mapping[str, AnyModality] = field(default_factory=dict)
+    by_model: Mapping[str, Sequence[Fallback]] = field(default_factory=dict)
+
+    def of(self, model: str, caller: Caller) -> Chain | None:
+        """The caller's way from a model; None where there is none, or it did not agree to any."""
+        links = self.by_model.get(model)
+        if links is None or not caller.policy.fallback:
+            return None
+        left = [each for each in links if self._may(model, each.model, caller)]
+        return Chain(self.models[model], left, self.models)
+
+    def _may(self, asked: str, name: str, caller: Caller) -> bool:
+        """As if it had asked for that model; and never one that is not alike."""
+        try:
+            found = guard_model(self.models.get(name), name, caller)
+        except GatewayError:
+            return False
+        return not unlike(self.modalities[found.modality], self.models[asked], found)
+
+
+class Chain:
+    """One request's way.  `asked`: the model that it began with."""
+
+    __slots__ = ("_left", "_models", "asked")
+
+    def __init__(
+        self, asked: Model, links: Sequence[Fallback], models: Mapping[str, Model]
+    ) -> None:
+        self.asked = asked
+        self._left = list(links)
+        self._models = models
+
+    def first(self, reason: Reason, fits: Callable[[str], bool]) -> str | None:
+        """The first that stands in for this reason, and fits."""
+        names = (each.model for each in self._left if reason in each.on)
+        return next((name for name in names if fits(name)), None)
+
+    def take(self, error: GatewayError, draft: Draft) -> tuple[Model, Reason] | None:
+        """The next after this error; those before it are passed over for good."""
+        reason = error.reason if isinstance(error, Elsewhere) else reason_of(error, draft)
+        while reason is not None and self._left:
+            link = self._left.pop(0)
+            wanted = not isinstance(error, Elsewhere) or link.model == error.model
+            if wanted and reason in link.on:
+                return self._models[link.model], reason
+        return None
+
+
+def reason_of(error: GatewayError, draft: Draft) -> Reason | None:
+    """What an error is a reason for; None: nothing that another model would be asked for."""
+    match error:
+        case Upstream():
+            return "failed"
+        case Overloaded():
+            return "failed" if draft.tries and draft.tries[-1].status in FULL else None
+        case NoBackend() | EngineMissing() | ModelLoading():
+            return "unavailable"
+        case _:
+            return None
+
+
+async def along(
+    chain: Chain,
+    draft: Draft,
+    *,
+    serve: Callable[[Model, Chain | None], Awaitable[None]],
+    free: Callable[[], bool],
+) -> None:
+    """Serve, and where that fails serve as the next of the chain.
+
+    `free`: whether nothing was said yet, and there is time.  Where none of them could, what the
+    first said stands; one that was sent away to be in time, and cannot be, is served as it was.
+    """
+    first: GatewayError | None = None
+    model = chain.asked
+    while True:
+        try:
+            await serve(model, chain if first is None else None)
+        except GatewayError as error:
+            if not free():
+                raise
+            first = first or error
+            found = chain.take(error, draft)
+        else:
+            return
+        if found is not None:
+            model, draft.notes["fallback_on"] = found
+            draft.notes["fallback_for"] = chain.asked.name
+            continue
+        for note in ("fallback_on", "fallback_for"):
+            draft.notes.pop(note, None)
+        if not isinstance(first, Elsewhere):
+            draft.model = chain.asked.name
+            raise first
+        await serve(chain.asked, None)
+        return

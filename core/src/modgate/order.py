@@ -1,0 +1,96 @@
+"""One call of a request, with all that must be known to send it somewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from modgate.api.auth import Caller
+from modgate.api.modality import AnyModality, Batching
+from modgate.api.model import Model
+from modgate.api.plan import Call
+from modgate.api.select import Reason
+from modgate.draft import Draft
+from modgate.errors import NoBackend
+from modgate.fleet.pick import Wanted
+from modgate.retry import Failure
+
+NONE_TRIED: frozenset[str] = frozenset()
+
+
+class Way(Protocol):
+    """Where a call may go instead: see `fallback.Chain`."""
+
+    def first(self, reason: Reason, fits: Callable[[str], bool]) -> str | None:
+        """The first model that stands in for this reason, and fits."""
+        ...
+
+
+class Elsewhere(NoBackend):
+    """The call is better made of another model, for whoever serves the request."""
+
+    def __init__(self, model: str, reason: Reason) -> None:
+        super().__init__(f"the model '{model}' stands in")
+        self.model = model
+        self.reason = reason
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Order:
+    """One call of one request, with all that dispatch must know of both.
+
+    `members`: of a merged call, the orders that share it, this one's own first.  `tries`: attempts
+    that went out, `failures`: how they failed, `tried`: backends that failed it.  `chain`: models
+    that may stand in, as long as nothing of the request went out.
+    """
+
+    index: int
+    call: Call
+    model: Model
+    modality: AnyModality
+    draft: Draft
+    asked: str
+    batch: Batching | None = None
+    members: Sequence[Order] = ()
+    tried: set[str] = field(default_factory=set)
+    tries: int = 0
+    failures: Sequence[Failure] = ()
+    chain: Way | None = None
+
+    @property
+    def each(self) -> Sequence[Order]:
+        """The orders that this call is sent for."""
+        return self.members or (self,)
+
+    @property
+    def caller(self) -> Caller:
+        """Whose call it is."""
+        return self.draft.caller
+
+    @property
+    def wanted(self) -> Wanted:
+        """What the pick must know, but for its work."""
+        return Wanted(
+            regions=self.caller.policy.regions,
+            requires=self.call.requires,
+            tried=frozenset(self.tried) if self.tried else NONE_TRIED,
+        )
+
+    def batch_key(self) -> Hashable | None:
+        """Calls of equal keys may share a trip: one model, one tenant, the plugin's own key.
+
+        None = it goes alone; so does a call that is tried once more, for it must go elsewhere.
+        """
+        key = self.batch.key(self.call) if self.batch is not None and not self.tried else None
+        if key is None:
+            return None
+        return (self.model.name, self.call.requires, isolation(self.caller), key)
+
+
+def isolation(caller: Caller) -> Hashable:
+    """Callers of equal isolation may share a trip: one tenant's, or of tenants that share trips.
+
+    Always with the same regions.
+    """
+    return ("" if caller.policy.batch_shared else caller.tenant, caller.policy.regions)
