@@ -141,7 +141,11 @@ async def resetting(engine: FakeBackend) -> None:
     engine.answer(PATH, Scripted(fault="reset"))
 
 
-@pytest.mark.parametrize("dies", [killed, failing, resetting])
+async def silent(engine: FakeBackend) -> None:
+    engine.answer(PATH, Scripted(fault="silence"))
+
+
+@pytest.mark.parametrize("dies", [killed, failing, resetting, silent])
 async def test_a_dead_pod_of_which_nobody_tells_is_left_alone_soon(
     tmp_path: Path, figure: Callable[[str], None], dies: Callable[[FakeBackend], Awaitable[None]]
 ) -> None:
@@ -156,8 +160,7 @@ async def test_a_dead_pod_of_which_nobody_tells_is_left_alone_soon(
             stuck = running.app.state.fleet.slots[f"pods:{name}"].taken
     tried = [began_s - at_s for began_s, at in steady.tried if at == f"pods/{name}"]
     tried = [each for each in tried if each >= 0]
-    last = f"the last after {max(tried):.2f} s" if tried else ""
-    figure(f"a pod {dies.__name__}: {len(tried)} calls, {last}, and {stuck} that wait")
+    figure(f"a pod {dies.__name__}: {len(tried)} calls, the last after {max(tried):.2f} s")
 
     assert len(tried) + stuck <= OUT_CALLS or (not stuck and max(tried) <= OUT_S)
-    assert set(steady.statuses) == {200}
+    assert dies is silent or set(steady.statuses) == {200}  # that takes too many tries for a budget

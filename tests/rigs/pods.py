@@ -42,12 +42,17 @@ kind = "{kind}"
 serves = {{ vectors = "e" }}
 slots = 64
 """
+SLO = """
+[slo.gold.embedding]
+total = { base = "500ms" }
+"""
 
 
 @asynccontextmanager
 async def gateway(folder: Path, kind: str, keys: str) -> AsyncIterator[Running]:
-    more = SECTION.format(kind=kind) + keys
-    running = await start(folder, [], plugins=("embedding",), more=more)
+    more = SECTION.format(kind=kind) + keys + SLO
+    tenants = {"acme": 'slo = "gold"'}
+    running = await start(folder, [], plugins=("embedding",), tenants=tenants, more=more)
     try:
         yield running
     finally:
