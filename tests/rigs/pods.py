@@ -50,7 +50,7 @@ total = { base = "500ms" }
 
 @asynccontextmanager
 async def gateway(folder: Path, kind: str, keys: str) -> AsyncIterator[Running]:
-    more = SECTION.format(kind=kind) + keys + SLO
+    more = SLO + SECTION.format(kind=kind) + keys
     tenants = {"acme": 'slo = "gold"'}
     running = await start(folder, [], plugins=("embedding",), tenants=tenants, more=more)
     try:
