@@ -135,7 +135,7 @@ class State:
             "scorer",
             "fault",
         )
-        self.rounds = Rounds(self.scraper, self.board, self.clock)
+        self.rounds = Rounds(self.scraper, self.board, self.clock, busy=self.fleet.is_busy)
         self.members = Members(world=self.world, clock=self.clock, changed=self.members_changed)
 
     def members_changed(self) -> None:

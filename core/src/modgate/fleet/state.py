@@ -15,6 +15,7 @@ from modgate.fleet.standing import Standing
 from modgate.fleet.waiting import Waiter
 
 MODELS_AT_MOST = 10_000
+BUSY = 0.7  # of its slots
 
 
 @dataclass(slots=True)
@@ -76,6 +77,11 @@ class FleetState:
             health.heard(reading, slots.taken + slots.elsewhere, now, every_s)
         elif isinstance(reading, bool):
             health.probed(reading, now, every_s)
+
+    def is_busy(self, identity: str) -> bool:
+        """Whether an engine has little room left."""
+        slots = self.slots.get(identity)
+        return slots is not None and slots.taken + slots.elsewhere > BUSY * slots.limit
 
     def standing_of(self, identity: str, name: str) -> Standing:
         """How an engine stands for the model that it calls so."""

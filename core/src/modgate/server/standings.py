@@ -11,6 +11,7 @@ from modgate.api.json import Json
 from modgate.api.select import Backend
 from modgate.fleet.kept import Kept
 from modgate.fleet.quantiles import Quantiles
+from modgate.fleet.said import FULL
 from modgate.fleet.standing import Standing
 from modgate.fleet.state import FleetState
 from modgate.state import State
@@ -33,10 +34,12 @@ def state_of(state: State, backend: Backend, now: float) -> str:
         return word
     names = backend.serves.values()
     out = any(state.fleet.standing_of(backend.identity, name).out for name in names)
-    well = state.vitals(backend).well
-    if out or health.said.full or well is False:
+    vitals = state.vitals(backend)
+    kv_use = vitals.load.kv_use if vitals.load is not None else None
+    full = (kv_use or 0.0) * vitals.load_weight >= FULL
+    if out or full or vitals.well is False:
         return "degraded"
-    return "healthy" if word == "unknown" and well else word
+    return "healthy" if word == "unknown" and vitals.well else word
 
 
 def gone(state: State, named: Iterable[Backend]) -> Json:

@@ -23,6 +23,7 @@ SCRAPE_WITHIN_S = 1.0
 PROBE_WITHIN_S = 3.0
 AT_ONCE = 64
 BACKOFF_AT_MOST = 30  # times the interval, for what never answers
+OFTENER = 4  # a busy engine is asked for its load, whose little room changes fast
 _Of = tuple[str, type]
 
 
@@ -69,7 +70,10 @@ class Asks(Protocol):
 
 
 class Rounds:
-    """The questions that are being asked; a task each."""
+    """The questions that are being asked; a task each.
+
+    `busy(identity)`: an engine has little room left.
+    """
 
     def __init__(
         self,
@@ -77,11 +81,13 @@ class Rounds:
         board: Board,
         clock: Clock,
         rng: Callable[[], float] = random.random,
+        busy: Callable[[str], bool] = lambda identity: False,
     ) -> None:
         self._asks = asks
         self._board = board
         self._clock = clock
         self._rng = rng
+        self._busy = busy
         self._tasks: dict[_Of, tuple[Question, asyncio.Task[None]]] = {}
         self._room = asyncio.Semaphore(AT_ONCE)
 
@@ -103,6 +109,8 @@ class Rounds:
         silent = 0
         while True:
             wait_s = question.every_s * min(BACKOFF_AT_MOST, 2 ** max(0, silent - 2))
+            if isinstance(question.read, Family) and not silent and self._busy(question.identity):
+                wait_s /= OFTENER
             await asyncio.sleep(wait_s * (1 + JITTER * (2 * self._rng() - 1)))
             try:
                 async with self._room:

@@ -1,0 +1,68 @@
+"""How often engines are asked: at their pace, more often while they are busy, less while silent."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from modgate.api.secret import Secret
+from modgate.telemetry.board import Board
+from modgate.telemetry.families import FAMILIES
+from modgate.telemetry.rounds import Probe, Question, Rounds
+from modgate.testing.clock import FakeClock
+
+LOAD = Question(identity="e", name="e", url="http://e/metrics", read=FAMILIES["vllm"], every_s=2.0)
+PAUSE = asyncio.sleep
+PROBE = Question(identity="e", name="e", url="http://e/health", read=Probe(), every_s=5.0)
+
+
+class Answers:
+    """An engine of this status, over no network."""
+
+    def __init__(self, status: int) -> None:
+        self.status = status
+
+    async def get(
+        self, url: str, *, key: Secret | None, ca: str, within_s: float
+    ) -> tuple[int, bytes]:
+        return self.status, b""
+
+
+async def waits(
+    monkeypatch: pytest.MonkeyPatch, question: Question, *, busy: bool = False, status: int = 200
+) -> Sequence[float]:
+    """How long is waited before each of the first six times."""
+    found: list[float] = []
+    done = asyncio.Event()
+
+    async def sleep(seconds: float) -> None:
+        found.append(seconds)
+        if len(found) == 6:
+            done.set()
+        await PAUSE(0 if len(found) < 6 else 60)
+
+    monkeypatch.setattr("modgate.telemetry.rounds.asyncio.sleep", sleep)
+    rounds = Rounds(
+        Answers(status), Board(), FakeClock(), rng=lambda: 0.5, busy=lambda identity: busy
+    )
+    rounds.use([question])
+    async with asyncio.timeout(5):
+        await done.wait()
+    await rounds.close()
+    return found
+
+
+async def test_an_engine_is_asked_at_its_pace_and_four_times_as_often_while_it_is_busy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert await waits(monkeypatch, LOAD) == [2.0] * 6
+    assert await waits(monkeypatch, LOAD, busy=True) == [0.5] * 6
+    assert await waits(monkeypatch, PROBE, busy=True) == [5.0] * 6
+
+
+async def test_one_that_says_nothing_is_asked_less_and_less_often(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert await waits(monkeypatch, LOAD, busy=True, status=404) == [0.5, 2.0, 2.0, 4.0, 8.0, 16.0]
