@@ -17,6 +17,7 @@ from modgate.fleet.terms import Explores, Terms
 from sim.world import Ask, Scenario, World
 
 PLENTY = 100_000
+TICK_S = 0.05
 FIRST_OUTPUT = 200.0
 LEARNS = 0.02
 
@@ -28,7 +29,8 @@ class Gateway:
         self.rng = random.Random(scenario.seed * 1009 + number)
         self.seats = [_seat(f"e{at}", kind.slots) for at, kind in enumerate(scenario.kinds)]
         self.pool = Pool(self.seats, exact=exact)
-        self.peers = Peers(f"g{number}", "1", {"m": self.pool})
+        self.peers = Peers(number + 1)
+        self.peers.use({"m": self.pool}, 0.0, heard=exact)
         self.output = FIRST_OUTPUT
         self.explorers = random.Random(scenario.seed * 31 + number)
 
@@ -48,8 +50,9 @@ def _seat(name: str, slots: int) -> Seat:
 class Ours:
     """The policy of this gateway.
 
-    `view`: the gateways tell each other what they have in hand, each `told_each_s`; None: as often
-    as so many of them do.
+    `view`: the gateways tell each other what they have in hand, each `told_each_s` (None: as often
+    as so many of them do), none at the same time as another; `lost`: the share of frames that does
+    not arrive.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class Ours:
         qualifies: bool = True,
         affinity: bool = True,
         told_each_s: float | None = None,
+        lost: float = 0.0,
     ) -> None:
         self.gateways = [
             Gateway(scenario, number, exact=scenario.gateways == 1)
@@ -71,9 +75,11 @@ class Ours:
         self.ejects = ejects
         self.qualifies = qualifies
         self.affinity = affinity
-        self.told_at = 0.0
+        self.ticks = 0
         rule_s = tells_each_s(len(scenario.kinds), scenario.gateways)
-        self.told_each_s = rule_s if told_each_s is None else told_each_s
+        self.told_each = round((rule_s if told_each_s is None else told_each_s) / TICK_S)
+        self.lost = lost
+        self.losses = random.Random(scenario.seed * 77 + 5)
         self.why: dict[str, int] = {}
 
     def choose(self, ask: Ask, tried: frozenset[int], now: float) -> int:
@@ -133,12 +139,15 @@ class Ours:
             health.eject(now, gateway.rng.random)
 
     def tick(self, world: World, now: float) -> None:
-        """Each 250 ms every gateway tells every other."""
-        if not self.view or now < self.told_at:
+        """Every gateway tells every other, each in its turn."""
+        if not self.view:
             return
-        self.told_at = now + self.told_each_s
-        frames = [gateway.peers.frame(now) for gateway in self.gateways]
-        for gateway in self.gateways:
-            for frame in frames:
-                gateway.peers.hear(frame, now)
+        self.ticks += 1
+        for number, gateway in enumerate(self.gateways):
+            if (self.ticks + number) % self.told_each:
+                continue
             gateway.peers.settle(now)
+            frame = gateway.peers.frame(now, now)
+            for other in self.gateways:
+                if self.losses.random() >= self.lost:
+                    other.peers.hear(frame, now, now)

@@ -34,6 +34,14 @@ def test_eight_gateways_that_know_nothing_of_each_other_keep_most() -> None:
     assert kept("ours", 8, view=False) >= 92.0
 
 
+def test_a_third_of_the_frames_lost_costs_at_most_a_point() -> None:
+    runs = [
+        World(told, Ours(told, lost=0.3)).run().kept() for told in (scenario(s, 8) for s in UNSEEN)
+    ]
+
+    assert sum(runs) / len(runs) >= mean("ours", 8) - 1.0
+
+
 @pytest.mark.parametrize("policy", ["least requests", "peak EWMA"])
 def test_policies_that_are_blind_to_size_keep_less_than_four_in_five(policy: str) -> None:
     assert kept(policy, 8) < 80.0

@@ -8,6 +8,7 @@ from pathlib import Path
 from modgate.api.shipment import ROW_VERSION
 from modgate.auth import store
 from modgate.config.schema import PriceSection
+from modgate.fleet import frames as told
 from modgate.ledger import frames, postgres_sink, records, sqlite_sink
 from modgate.ledger.anchor import Anchored
 from modgate.limits import levels
@@ -31,6 +32,7 @@ VERSIONS = {
     "limits in Redis": int(re.findall(r"'v', '(\d+)'", SCRIPT)[0]),
     "levels of one host": levels.FORMAT,
     "idempotency keys": record.VERSION,
+    "what gateways tell each other": told.VERSION,
     "price books": PriceSection.model_fields["version"].default,
     "rated lines": rated.VERSION,
     "secrets": LINES,
@@ -39,9 +41,9 @@ VERSIONS = {
 
 
 def test_the_page_names_every_format_with_its_version() -> None:
-    told = {name: int(version) for name, _, version, _, _ in ROW.findall(PAGE.read_text())}
+    named = {name: int(version) for name, _, version, _, _ in ROW.findall(PAGE.read_text())}
 
-    assert told == VERSIONS
+    assert named == VERSIONS
 
 
 def test_every_golden_file_is_there_and_read_by_a_test() -> None:
@@ -67,6 +69,7 @@ def test_every_version_in_the_code_is_on_the_page() -> None:
     assert found == {
         "api/shipment.py",
         "auth/store.py",
+        "fleet/frames.py",
         "ledger/frames.py",
         "ledger/postgres_sink.py",
         "ledger/records.py",

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from modgate.api.vitals import Load
 from modgate.fleet.affinity import first_two, key_of
 from modgate.fleet.health import PROBATION
-from modgate.fleet.peers import Peers
 from modgate.fleet.pick import Choice, Wanted, candidates, pick
 from modgate.fleet.pool import Pool
 from modgate.fleet.promise import Promise
@@ -278,26 +277,6 @@ def test_nothing_known_is_taken_to_be_as_fast_as_the_others_and_in_time() -> Non
     pool.sweep(3.0)
 
     assert new.standing.paces["first_byte"].value == pytest.approx(0.03)
-
-
-def test_gateways_know_what_others_have_in_hand_until_they_are_silent() -> None:
-    here, there = seat("a"), seat("a", 3e-4)
-    mine, theirs = (Peers(n, "1", {"m": Pool([s])}) for n, s in (("g", here), ("h", there)))
-    mine.hear(theirs.frame(0.0), 0.0)
-    there.take(500.0)
-    there.standing.kept_of("s").judge(0.1, predicted=0.1, ratio=2.0)
-    late = theirs.frame(0.1)
-    mine.hear(late, 0.1)
-    mine.hear(late, 0.1)
-    mine.settle(0.1)
-    assert (here.slots.elsewhere, here.standing.elsewhere) == (1, 500.0)
-    assert here.standing.paces["first_byte"].value == pytest.approx(2e-4)
-    assert here.standing.kept_of("s").promised.bad == 1
-    assert mine.heard_of == ["h"]
-    mine.settle(1.2)
-
-    assert (here.slots.elsewhere, here.standing.elsewhere) == (0, 0.0)
-    assert here.standing.paces["first_byte"].value == pytest.approx(1e-4)
 
 
 def test_residency_comes_before_all_else() -> None:

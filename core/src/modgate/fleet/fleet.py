@@ -28,6 +28,7 @@ from modgate.fleet.pick import FITS, Choice, Wanted, candidates
 from modgate.fleet.pool import Pool
 from modgate.fleet.preferences import Preferences
 from modgate.fleet.promise import Promise
+from modgate.fleet.shared_name import shared_name
 from modgate.fleet.slots import Seat, seed_of
 from modgate.fleet.state import FleetState
 from modgate.fleet.terms import Terms
@@ -125,7 +126,8 @@ class Fleet:
             factor=factor,
             judged=judged,
             seed=seed_of(identity),
-            key=identity,
+            key=shared_name(backend),
+            model=name,
             draining=backend.draining,
             tally=state.line_of(model).tally,
             view=view,

@@ -1,7 +1,9 @@
 """What other gateways have in hand at the same engines, as they tell each other.
 
-Pure: who carries the frames, and how often, is not known here.  A frame holds the whole of what its
-gateway knows, so one that was lost costs nothing but time.
+Pure: who carries the frames, and how often, is not known here.  What counts of others is worked out
+anew from the last frame of each, so nothing of what one told outlives it, whatever was lost,
+reloaded or discovered meanwhile.  Only counts of a window (promises, errors) are added as they
+rise, and leave with their window.
 
 Source: algorithms.md 7 (gossip), 1.2 (exchange of estimates).
 """
@@ -9,158 +11,253 @@ Source: algorithms.md 7 (gossip), 1.2 (exchange of estimates).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import islice
 
 from modgate.fleet.counters import Counters
-from modgate.fleet.pool import Pool
+from modgate.fleet.frames import (
+    CLASSES_AT_MOST,
+    TOLD_AT_MOST,
+    ClassTold,
+    EngineTold,
+    Frame,
+    PoolTold,
+    Refused,
+    StandingTold,
+    tag_of,
+)
+from modgate.fleet.pool import ALIKE, Pool
 from modgate.fleet.slots import Seat
+from modgate.fleet.standing import Standing
 
 EXPIRES_S = 1.0
-PHASES = ("first_byte", "total")
+REMEMBERED_S = 60.0  # the number that was heard last, so that nobody tells it again
+CLOCKS_S = 30.0  # a frame that is older by its own clock is none, so more need not be remembered
+PEERS_AT_MOST = 64
+RISES_AT_MOST = 100_000  # of a count between two frames: more is no news but a mistake
+LONG_AGO = float("-inf")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
-    """Of one seat: calls and work in hand, paces by phase, and counts that never fall.
-
-    `kept`: by SLO class the promises that were judged, and how many of them were broken.
-    """
-
-    taken: int = 0
-    work: float = 0.0
-    paces: tuple[float, ...] = ()
-    kept: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    errors: tuple[int, int] = (0, 0)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Frame:
-    """What one gateway tells: of each seat, by its key.
-
-    `boot`: of this process; `number` rises.  `offered`: by model, units of work a second that were
-    asked of it.
-    """
-
-    host: str
-    boot: str
-    number: int
-    seats: Mapping[str, Told]
-    offered: Mapping[str, float] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
 class _Peer:
+    """A gateway: its last frame, when it came, and what it told, by tag.
+
+    `sent`: of each standing what had been sent there from here by then.
+    """
+
     frame: Frame
     at: float
-
-
-NOTHING = Told()
+    engines: Mapping[int, EngineTold]
+    standings: Mapping[int, StandingTold]
+    sent: Mapping[int, float]
 
 
 class Peers:
-    """The view of other gateways onto these seats, kept in the seats themselves.
+    """The view of other gateways onto the pools of the moment, kept in their seats.
 
-    `pools`: by model.  After frames were heard, `settle`.
+    `gateway`: this one's number, drawn by lot.  `use` before all else, `settle` again and
+    again.  `echoed_at`: when the last of its own frames came back.
     """
 
-    def __init__(self, host: str, boot: str, pools: Mapping[str, Pool]) -> None:
-        self._host = host
-        self._boot = boot
-        self._pools = pools
-        self._seats = {
-            f"{seat.key}\n{model}": seat for model, pool in pools.items() for seat in pool.seats
-        }
+    def __init__(self, gateway: int, name: str = "") -> None:
+        self._me = gateway
+        self._name = name
         self._number = 0
-        self._peers: dict[str, _Peer] = {}
+        self._echo = 0
+        self.echoed_at = LONG_AGO
+        self._doubted_at = LONG_AGO
+        self._peers: dict[int, _Peer] = {}
+        self._live: dict[int, _Peer] = {}
+        self._pools: Mapping[int, Pool] = {}
+        self._engines: Mapping[int, Seat] = {}
+        self._standings: Mapping[int, Standing] = {}
+        self._own: Sequence[Standing] = ()
+        self._classes: dict[int, str] = {}
+
+    def use(self, pools: Mapping[str, Pool], now: float, *, heard: bool = True) -> None:
+        """These are the pools from now on, by model; `heard` as in `settle`.
+
+        A seat without a key is of an engine that only this gateway reaches.
+        """
+        for pool in self._pools.values():
+            pool.others, pool.elsewhere = 0, 0.0
+        engines, standings = self._engines, self._standings
+        shared = {name: pool for name, pool in pools.items() if any(s.key for s in pool.seats)}
+        seats = [seat for pool in shared.values() for seat in pool.seats]
+        self._pools = {tag_of(model): pool for model, pool in shared.items()}
+        self._engines = {tag_of(seat.key): seat for seat in seats if seat.key}
+        self._standings = {tag_of(s.key, s.model): s.standing for s in seats if s.key}
+        self._own = [seat.standing for seat in seats if not seat.key]
+        self._classes = {tag_of(slo): slo for seat in seats for slo in seat.standing.kept}
+        for tag in engines.keys() - self._engines.keys():
+            engines[tag].slots.elsewhere = 0
+        for tag in standings.keys() - self._standings.keys():
+            standings[tag].elsewhere = 0.0
+            _know(standings[tag], ())
+        self.settle(now, heard=heard)
 
     @property
     def heard_of(self) -> Sequence[str]:
-        """The gateways whose word counts now."""
-        return sorted(self._peers)
+        """The gateways whose word counted at the last settling."""
+        return sorted(peer.frame.name for peer in self._live.values())
 
-    def frame(self, now: float) -> Frame:
-        """What this gateway tells now."""
+    def frame(self, now: float, wall: float) -> Frame:
+        """What this gateway tells now; `wall`: epoch seconds.
+
+        What was never used is not told, and beyond so much nothing.
+        """
         self._number += 1
-        engines: set[int] = set()
-        seats: dict[str, Told] = {}
-        for key, seat in self._seats.items():
-            again = id(seat.slots) in engines  # its calls are told of once, whatever models it has
-            engines.add(id(seat.slots))
-            seats[key] = _told(seat, 0 if again else seat.slots.taken)
+        engines = (_engine(tag, seat) for tag, seat in self._engines.items())
+        standings = (self._standing(tag, each) for tag, each in self._standings.items())
+        used = (s for s in standings if s.work or s.first_byte or s.total or s.kept)
+        pools = (PoolTold(tag, pool.offered(now)) for tag, pool in self._pools.items())
         return Frame(
-            host=self._host,
-            boot=self._boot,
+            gateway=self._me,
             number=self._number,
-            seats=seats,
-            offered={model: pool.offered(now) for model, pool in self._pools.items()},
+            at=wall,
+            name=self._name,
+            engines=tuple(islice((e for e in engines if e.taken or e.seen), TOLD_AT_MOST)),
+            standings=tuple(islice(used, TOLD_AT_MOST)),
+            pools=tuple(islice(pools, TOLD_AT_MOST)),
         )
 
-    def hear(self, frame: Frame, now: float) -> None:
-        """Another's frame; an old one, and one's own, changes nothing."""
-        if frame.host == self._host:
-            return
-        peer = self._peers.get(frame.host)
-        same = peer is not None and peer.frame.boot == frame.boot
-        if peer is not None and same and frame.number <= peer.frame.number:
-            return
-        before = peer.frame.seats if peer is not None else {}
-        self._peers[frame.host] = _Peer(frame, now)
-        for key, told in frame.seats.items():
-            if (seat := self._seats.get(key)) is not None:
-                old = before.get(key, NOTHING)
-                _move(seat, old, told)
-                if same:  # what a gateway counted before it was heard of is of no use any more
-                    _count(seat, old, told, now)
-        for key in before.keys() - frame.seats.keys():
-            if (seat := self._seats.get(key)) is not None:
-                _move(seat, before[key], NOTHING)
+    def farewell(self, wall: float) -> Frame:
+        """The last frame: nothing is in hand here any more."""
+        self._number += 1
+        return Frame(gateway=self._me, number=self._number, at=wall, name=self._name, leaves=True)
 
-    def settle(self, now: float) -> None:
-        """Whoever is silent for a second has nothing in hand that we know of; the rest is shared:
-        estimates are the mean of what all know, what is asked of a pool is the sum."""
-        gone = [host for host, peer in self._peers.items() if now - peer.at > EXPIRES_S]
-        for host in gone:
-            for key, told in self._peers.pop(host).frame.seats.items():
-                if (seat := self._seats.get(key)) is not None:
-                    _move(seat, told, NOTHING)
-        for model, pool in self._pools.items():
-            pool.others = len(self._peers)
-            pool.elsewhere = sum(p.frame.offered.get(model, 0.0) for p in self._peers.values())
-        for key, seat in self._seats.items():
-            seat.standing.elsewhere = seat.standing.told
-            found = [peer.frame.seats.get(key, NOTHING).paces for peer in self._peers.values()]
-            for at, phase in enumerate(PHASES):
-                seat.standing.paces[phase].heard([paces[at] for paces in found if paces])
+    def _standing(self, tag: int, standing: Standing) -> StandingTold:
+        kept = []
+        for slo, each in islice(standing.kept.items(), CLASSES_AT_MOST):
+            named = tag_of(slo)
+            self._classes[named] = slo
+            kept.append(ClassTold(named, each.promised.seen, each.promised.seen_bad))
+        paces = standing.paces
+        return StandingTold(
+            tag, standing.work, paces["first_byte"].own, paces["total"].own, tuple(kept)
+        )
+
+    def hear(self, frame: Frame, now: float, wall: float) -> bool:
+        """A frame came; the answer as that of `settle`.  Refused for an old one.
+
+        Whom it is the first of counts from the next settling on.  What its gateway counted before
+        is of no use any more.
+        """
+        if frame.gateway == self._me:
+            if frame.number > self._echo:
+                self._echo, self.echoed_at = frame.number, now
+            return False
+        if abs(wall - frame.at) > CLOCKS_S:
+            raise Refused("clock")
+        before = self._peers.get(frame.gateway)
+        if before is None and len(self._peers) >= PEERS_AT_MOST:
+            raise Refused("too_many")
+        if before is not None and frame.number <= before.frame.number:
+            raise Refused("replayed")
+        peer = _Peer(
+            frame=frame,
+            at=now,
+            engines={each.tag: each for each in frame.engines},
+            standings={each.tag: each for each in frame.standings},
+            sent={tag: standing.sent for tag, standing in self._standings.items()},
+        )
+        self._peers[frame.gateway] = peer
+        if before is not None:
+            self._count(before, peer, now)
+        if frame.gateway not in self._live:
+            return False
+        self._live[frame.gateway] = peer
+        self._settle_work()
+        return self._settle_calls()
+
+    def doubt(self, now: float) -> None:
+        """Somebody tells what cannot be heard: other gateways may be there."""
+        self._doubted_at = now
+
+    def _count(self, before: _Peer, peer: _Peer, now: float) -> None:
+        """What rose between two frames of a gateway is counted here, too."""
+        for tag, engine in peer.engines.items():
+            if (seat := self._engines.get(tag)) is not None:
+                old = before.engines.get(tag, NO_CALLS)
+                _rise(seat.health.errors, engine.seen - old.seen, engine.bad - old.bad, now)
+        for tag, told in peer.standings.items():
+            if not told.kept or (standing := self._standings.get(tag)) is None:
+                continue
+            was = {each.tag: each for each in before.standings.get(tag, NOTHING).kept}
+            for kept in told.kept:
+                old_kept = was.get(kept.tag, NO_PROMISES)
+                n, bad = kept.seen - old_kept.seen, kept.bad - old_kept.bad
+                if n and (slo := self._classes.get(kept.tag)) is not None:
+                    _rise(standing.kept_of(slo).promised, n, bad, now)
+
+    def settle(self, now: float, *, heard: bool = True) -> bool:
+        """Put together what counts now; whether calls that wait may find a place that they did not.
+
+        Whoever is silent for a second has nothing in hand that we know of.  `heard`: frames come
+        through, so that who is not heard of is not there.
+        """
+        for gateway in [g for g, p in self._peers.items() if now - p.at > REMEMBERED_S]:
+            del self._peers[gateway]
+        self._live = {
+            gateway: peer
+            for gateway, peer in self._peers.items()
+            if now - peer.at <= EXPIRES_S and not peer.frame.leaves
+        }
+        alone = heard and not self._live and now - self._doubted_at > EXPIRES_S
+        offered: dict[int, float] = {}
+        for each in (told for peer in self._live.values() for told in peer.frame.pools):
+            offered[each.tag] = offered.get(each.tag, 0.0) + each.offered
+        for tag, pool in self._pools.items():
+            pool.others, pool.elsewhere = len(self._live), offered.get(tag, 0.0)
+            pool.exact = alone
+        self._settle_paces()
+        self._settle_work()
+        return self._settle_calls()
+
+    def _settle_calls(self) -> bool:
+        freed = False
+        told = [peer.engines for peer in self._live.values()]
+        for tag, seat in self._engines.items():
+            slots = seat.slots
+            taken = sum([engines[tag].taken for engines in told if tag in engines])
+            freed |= taken < slots.elsewhere
+            slots.elsewhere = taken
+        return freed
+
+    def _settle_work(self) -> None:
+        """What each told, and as much as was sent from here since it did: others do likewise."""
+        told = [(peer.standings, peer.sent) for peer in self._live.values()]
+        for tag, standing in self._standings.items():
+            sent, work = standing.sent, 0.0
+            for standings, before in told:
+                work += ALIKE * (sent - before.get(tag, sent))
+                if tag in standings:
+                    work += standings[tag].work
+            standing.elsewhere = work
+        for standing in self._own:
+            standing.elsewhere = 0.0  # what a pool supposes of others is not so here
+
+    def _settle_paces(self) -> None:
+        told = [peer.standings for peer in self._live.values()]
+        for tag, standing in self._standings.items():
+            _know(standing, [standings[tag] for standings in told if tag in standings])
 
 
-def _told(seat: Seat, taken: int) -> Told:
-    standing = seat.standing
-    return Told(
-        taken=taken,
-        work=standing.work,
-        paces=tuple(standing.paces[phase].own for phase in PHASES),
-        kept={
-            slo: (kept.promised.seen, kept.promised.seen_bad) for slo, kept in standing.kept.items()
-        },
-        errors=(seat.health.errors.seen, seat.health.errors.seen_bad),
-    )
+NO_CALLS, NO_PROMISES, NOTHING = EngineTold(0), ClassTold(0), StandingTold(0)
 
 
-def _move(seat: Seat, old: Told, new: Told) -> None:
-    """What another has in hand changed from one to the other."""
-    seat.slots.elsewhere += new.taken - old.taken
-    standing = seat.standing
-    standing.told = max(0.0, standing.told + new.work - old.work)
+def _engine(tag: int, seat: Seat) -> EngineTold:
+    errors = seat.health.errors
+    return EngineTold(tag, seat.slots.taken, errors.seen, errors.seen_bad)
 
 
-def _count(seat: Seat, old: Told, new: Told, now: float) -> None:
-    for slo, (n, bad) in new.kept.items():
-        was_n, was_bad = old.kept.get(slo, (0, 0))
-        _heard(seat.standing.kept_of(slo).promised, n - was_n, bad - was_bad, now)
-    n, bad = new.errors
-    _heard(seat.health.errors, n - old.errors[0], bad - old.errors[1], now)
+def _know(standing: Standing, told: Sequence[StandingTold]) -> None:
+    """Estimates are the mean of what all know."""
+    standing.paces["first_byte"].heard([each.first_byte for each in told])
+    standing.paces["total"].heard([each.total for each in told])
 
 
-def _heard(counters: Counters, n: int, bad: int, now: float) -> None:
-    if n > 0:
-        counters.heard(now, n, max(0, bad))
+def _rise(counters: Counters, n: int, bad: int, now: float) -> None:
+    """So many more; a count that fell began anew."""
+    if 0 < n <= RISES_AT_MOST:
+        counters.heard(now, n, min(max(0, bad), n))

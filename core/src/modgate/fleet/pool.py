@@ -88,7 +88,9 @@ class Pool:
             self._asked += wanted.work
             self._calls += 1
             if self.others:
-                found.seat.standing.elsewhere += wanted.work * self.others * ALIKE
+                standing = found.seat.standing
+                standing.sent += wanted.work
+                standing.elsewhere += wanted.work * self.others * ALIKE
             found.lately = self.lately
             predicted = found.predicted
             self._ease += EASES * ((predicted if predicted < 1 else 1.0) - self._ease)

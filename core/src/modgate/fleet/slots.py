@@ -38,7 +38,8 @@ class Seat:
     `beside`: how its engine stands for other models.
     `factor`: what its predicted time is multiplied by where it is compared, by preference.
     `away_s`: on the way there and back.  `judged`: its pool or another has a choice, so that its
-    times are learned.  `key`: its engine's identity; `seed`: its own in rendezvous hashing, of it.
+    times are learned.  `key`: what gateways call its engine among themselves, '' for one that no
+    other reaches; `model`: its engine's name of the model.  `seed`: its own in rendezvous hashing.
     `view`: what filters and scorers are shown, where there are any.  `entangled`: what it shares
     with others must be looked at.  `tally`: of its model.
     """
@@ -56,6 +57,7 @@ class Seat:
     judged: bool = True
     seed: int = 0
     key: str = ""
+    model: str = ""
     draining: bool = False
     tally: Tally = field(default_factory=Tally)
     view: View | None = None

@@ -16,18 +16,19 @@ SHARE = 0.1
 class Standing:
     """One engine's for one model.
 
-    `work`: in hand, of this gateway, `told`: of others as they told last, `elsewhere`: with what
-    they will have added since, `usual`: of one call lately; in the modality's weighted units.
+    `work`: in hand, of this gateway, `elsewhere`: of others as they told last, with what they will
+    have added since, `usual`: of one call lately; in the modality's weighted units.  `sent`: all
+    that went there from here while others were heard of.
     `between_s`: seconds between events of a stream.  `paces`: by phase.  `kept`: by SLO class;
     `out`: classes that it is disqualified for.  `times`: by phase, for people.
     """
 
-    __slots__ = ("between_s", "elsewhere", "kept", "out", "paces", "times", "told", "usual", "work")
+    __slots__ = ("between_s", "elsewhere", "kept", "out", "paces", "sent", "times", "usual", "work")
 
     def __init__(self) -> None:
         self.work = 0.0
         self.elsewhere = 0.0
-        self.told = 0.0
+        self.sent = 0.0
         self.usual = 0.0
         self.between_s = 0.0
         self.paces: dict[str, Estimate] = {"first_byte": Estimate(), "total": Estimate()}

@@ -1,0 +1,338 @@
+"""What gateways tell each other: pure, over any order of telling, hearing, losing and reloading."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from modgate.api.select import Backend
+from modgate.fleet.fleet import Fleet
+from modgate.fleet.frames import Frame, Refused, tag_of
+from modgate.fleet.peers import CLOCKS_S, EXPIRES_S, PEERS_AT_MOST, REMEMBERED_S, Peers
+from modgate.fleet.pick import Wanted
+from modgate.fleet.shared_name import shared_name
+from modgate.fleet.state import FleetState
+from modgate.fleet.terms import Terms
+
+ENGINES = ("a", "b", "c")
+WALL = 1_800_000_000.0
+TERMS = Terms(slo="gold", serial=False)
+
+
+def backend(name: str, *, slots: int = 8, socket: str = "") -> Backend:
+    return Backend(
+        name=name,
+        family="home",
+        url=f"http://{name}:8000",
+        serves={"m": "e", "n": "e", "o": "f"},
+        slots=slots,
+        socket=socket,
+    )
+
+
+@dataclass(eq=False)
+class Gateway:
+    """A gateway with a fleet, and what it has in hand."""
+
+    number: int
+    engines: Sequence[str] = ENGINES
+    state: FleetState = field(default_factory=FleetState)
+
+    def __post_init__(self) -> None:
+        self.peers = Peers(self.number, f"g{self.number}")
+        self.reload(self.engines, 0.0)
+
+    def reload(self, engines: Sequence[str], now: float) -> None:
+        """Another snapshot, of these engines, over the same state."""
+        backends = [backend(name) for name in engines]
+        self.fleet = Fleet(backends, self.state, groups={}, rng=random.Random(1))
+        self.peers.use(self.fleet.pools, now)
+
+    def take(self, model: str, engine: str, work: float) -> None:
+        """A call goes there."""
+        for seat in self.fleet.pools[model].seats:
+            if seat.backend == engine:
+                seat.take(work)
+
+    def elsewhere(self) -> dict[str, tuple[int, float]]:
+        """By engine what others have in hand there: calls, and work of all models."""
+        found = {}
+        for name in ENGINES:
+            identity = backend(name).identity
+            slots = self.state.slots.get(identity)
+            works = [s.elsewhere for key, s in self.state.standings.items() if key[0] == identity]
+            found[name] = (slots.elsewhere if slots else 0, sum(works))
+        return found
+
+
+NOTHING = dict.fromkeys(ENGINES, (0, 0.0))
+
+
+def test_an_engine_of_several_models_is_told_of_once() -> None:
+    here, there = Gateway(1), Gateway(2)
+    there.take("m", "a", 100.0)
+    there.take("n", "a", 20.0)
+    there.take("o", "a", 3.0)
+    here.peers.hear(there.peers.frame(0.0, WALL), 0.0, WALL)
+    here.peers.settle(0.0)
+
+    assert here.elsewhere() == {**NOTHING, "a": (3, 123.0)}
+    assert {s.standing.elsewhere for s in here.fleet.pools["m"].seats} == {120.0, 0.0}
+
+
+def test_who_is_silent_for_a_second_has_nothing_in_hand_and_who_leaves_at_once() -> None:
+    here, one, two = Gateway(1), Gateway(2), Gateway(3)
+    for each in (one, two):
+        each.take("m", "a", 10.0)
+        here.peers.hear(each.peers.frame(0.0, WALL), 0.0, WALL)
+    here.peers.settle(0.0)
+    assert here.peers.heard_of == ["g2", "g3"]
+    assert here.peers.hear(two.peers.farewell(WALL), 0.1, WALL)
+    assert here.elsewhere()["a"] == (1, 10.0)
+    assert here.peers.settle(EXPIRES_S + 0.01)
+
+    assert here.elsewhere() == NOTHING
+    assert not here.peers.settle(EXPIRES_S + 0.02)
+
+
+def told(frame: Frame, engine: str) -> tuple[int, float]:
+    """What a frame tells of one engine."""
+    standings = {tag_of(f"http://{engine}:8000", name) for name in ("e", "f")}
+    calls = [each.taken for each in frame.engines if each.tag == tag_of(f"http://{engine}:8000")]
+    return sum(calls), sum(each.work for each in frame.standings if each.tag in standings)
+
+
+class Gossip(RuleBasedStateMachine):
+    """One gateway hears three others; frames are lost, late, doubled, and it is reloaded."""
+
+    who, size = st.integers(0, 2), st.integers(0, 5)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.here = Gateway(1)
+        self.others = [Gateway(number + 2) for number in range(3)]
+        self.now = 0.0
+        self.held: list[list[tuple[str, float]]] = [[], [], []]
+        self.sent: list[list[Frame]] = [[], [], []]
+        self.heard: dict[int, tuple[float, Frame]] = {}
+
+    @rule(who=who, size=size)
+    def call(self, who: int, size: int) -> None:
+        engine = ENGINES[size % 3]
+        self.others[who].take("m", engine, float(size))
+        self.held[who].append((engine, float(size)))
+
+    @rule(who=who)
+    def end(self, who: int) -> None:
+        if self.held[who]:
+            engine, work = self.held[who].pop()
+            [seat] = [s for s in self.others[who].fleet.pools["m"].seats if s.backend == engine]
+            seat.give(work)
+
+    @rule(who=who, lost=st.booleans())
+    def tell(self, who: int, lost: bool) -> None:
+        frame = self.others[who].peers.frame(self.now, WALL + self.now)
+        self.sent[who] += [] if lost else [frame]
+
+    @rule(who=who, at=st.integers(0, 3))
+    def hear(self, who: int, at: int) -> None:
+        if at >= len(self.sent[who]):
+            return
+        frame = self.sent[who][at]
+        if who in self.heard and frame.number <= self.heard[who][1].number:
+            with pytest.raises(Refused, match="replayed"):
+                self.here.peers.hear(frame, self.now, WALL + self.now)
+            return
+        self.here.peers.hear(frame, self.now, WALL + self.now)
+        self.heard[who] = self.now, frame
+
+    @rule(size=size)
+    def wait(self, size: int) -> None:
+        self.now += size * 0.3
+
+    @rule(size=size)
+    def reload(self, size: int) -> None:
+        self.here.reload(ENGINES[: 1 + size % 3], self.now)
+        if size == 0:
+            self.here.state.forget("http://c:8000")
+
+    @invariant()
+    def it_is_what_the_living_told_last(self) -> None:
+        self.here.peers.settle(self.now)
+        there = {seat.backend for seat in self.here.fleet.pools["m"].seats}
+        living = [frame for at, frame in self.heard.values() if self.now - at <= EXPIRES_S]
+
+        assert len(self.here.peers.heard_of) == len(living)
+        for name, (calls, work) in self.here.elsewhere().items():
+            expected = [told(frame, name) for frame in living] if name in there else []
+            assert calls == sum(each for each, _ in expected)
+            assert work == pytest.approx(sum(each for _, each in expected))
+
+    def teardown(self) -> None:
+        self.here.peers.settle(self.now + EXPIRES_S + 0.01)
+
+        assert self.here.elsewhere() == NOTHING
+        assert all(pool.exact and not pool.others for pool in self.here.fleet.pools.values())
+
+
+Gossip.TestCase.settings = settings(derandomize=True, deadline=None, max_examples=60)
+TestGossip = Gossip.TestCase
+
+
+def test_what_is_sent_from_here_is_supposed_of_each_other_until_it_tells() -> None:
+    here, one, two = Gateway(1, ("a",)), Gateway(2), Gateway(3)
+    for each in (one, two):
+        here.peers.hear(each.peers.frame(0.0, WALL), 0.0, WALL)
+    here.peers.settle(0.0)
+    pool = here.fleet.pools["m"]
+    found = pool.choose(pool.seats, Wanted(work=10.0, terms=TERMS), 0.1, random.Random(1))
+    assert found is not None
+    assert found.seat.standing.elsewhere == 20.0
+    one.take("m", "a", 7.0)
+    here.peers.hear(one.peers.frame(0.2, WALL), 0.2, WALL)
+    assert found.seat.standing.elsewhere == 17.0
+    here.peers.settle(1.1)  # the other is silent
+
+    assert found.seat.standing.elsewhere == 7.0
+
+
+def test_pools_are_exact_only_while_it_is_known_that_nobody_else_is_there() -> None:
+    here, there = Gateway(1), Gateway(2)
+    pool = here.fleet.pools["m"]
+    assert pool.exact
+    here.peers.hear(there.peers.frame(0.0, WALL), 0.0, WALL)
+    here.peers.settle(0.0)
+    assert (pool.exact, pool.others) == (False, 1)
+    here.peers.settle(2.0)
+    assert (pool.exact, pool.others) == (True, 0)
+    here.peers.settle(2.1, heard=False)
+    assert not pool.exact
+    here.peers.doubt(2.2)
+    here.peers.settle(2.3)
+    assert not pool.exact
+    here.peers.settle(3.3)
+
+    assert pool.exact
+
+
+def test_a_reload_keeps_what_was_told_and_an_old_pool_supposes_nothing_more() -> None:
+    here, there = Gateway(1), Gateway(2)
+    there.take("m", "a", 10.0)
+    here.peers.hear(there.peers.frame(0.0, WALL), 0.0, WALL)
+    here.peers.settle(0.0)
+    old = here.fleet.pools["m"]
+    here.reload(("a",), 0.1)
+
+    assert here.elsewhere() == {**NOTHING, "a": (1, 10.0)}
+    assert (old.others, here.fleet.pools["m"].others) == (0, 1)
+
+
+def test_promises_and_errors_of_others_count_once_and_are_not_told_on() -> None:
+    here, there = Gateway(1), Gateway(2)
+    here.state.standings["http://a:8000", "e"].kept_of("gold")
+    here.peers.use(here.fleet.pools, 0.0)
+    for number in range(3):
+        there.fleet.pools["m"].seats[0].health.failed(0.0, refused=False)
+        there.state.standings["http://a:8000", "e"].kept_of("gold").judge(
+            0.0, predicted=0.1, ratio=2.0
+        )
+        here.peers.hear(there.peers.frame(0.0, WALL), 0.1 * number, WALL)
+    seat = here.fleet.pools["m"].seats[0]
+    promised = seat.standing.kept_of("gold").promised
+
+    # The first frame is where counting begins.
+    assert (promised.n, promised.bad, promised.seen) == (2, 2, 0)
+    assert (seat.health.errors.n, seat.health.errors.bad, seat.health.errors.seen) == (2, 2, 0)
+
+
+def test_estimates_are_the_mean_of_those_who_are_there() -> None:
+    here, there = Gateway(1), Gateway(2)
+    paces = [g.fleet.pools["m"].seats[0].standing.paces["total"] for g in (here, there)]
+    paces[0].learn(0.0, 1e-4)
+    paces[1].learn(0.0, 3e-4)
+    here.peers.hear(there.peers.frame(0.0, WALL), 0.0, WALL)
+    here.peers.settle(0.0)
+    assert paces[0].value == pytest.approx(2e-4)
+    here.peers.settle(2.0)
+
+    assert paces[0].value == pytest.approx(1e-4)
+
+
+def test_what_was_asked_of_a_pool_is_the_sum_of_all() -> None:
+    here, there = Gateway(1), Gateway(2)
+    pool = there.fleet.pools["m"]
+    pool.choose(pool.seats, Wanted(work=100.0, terms=TERMS), 10.0, random.Random(1))
+    here.peers.hear(there.peers.frame(11.0, WALL), 11.0, WALL)
+    here.peers.settle(11.0)
+
+    assert here.fleet.pools["m"].elsewhere == pool.offered(11.0) > 0
+    assert here.fleet.pools["n"].elsewhere == 0
+
+
+def test_an_old_frame_is_refused_for_as_long_as_its_clock_lets_it_live() -> None:
+    here, there = Gateway(1), Gateway(2)
+    first, second = there.peers.frame(0.0, WALL), there.peers.frame(0.0, WALL)
+    here.peers.hear(second, 0.0, WALL)
+    for now in (0.1, EXPIRES_S + 1, CLOCKS_S - 1):  # it was forgotten of work, not of its number
+        here.peers.settle(now)
+        with pytest.raises(Refused, match="replayed"):
+            here.peers.hear(first, now, WALL + now)
+    here.peers.settle(REMEMBERED_S + 1)
+    with pytest.raises(Refused, match="clock"):
+        here.peers.hear(first, REMEMBERED_S + 1, WALL + REMEMBERED_S + 1)
+    with pytest.raises(Refused, match="clock"):
+        here.peers.hear(first, 0.0, WALL - CLOCKS_S - 1)
+
+
+def test_ones_own_frames_are_no_peers_and_show_that_they_come_through() -> None:
+    here = Gateway(1)
+    first, second = here.peers.frame(0.0, WALL), here.peers.frame(0.2, WALL)
+    here.peers.hear(second, 0.3, WALL)
+    assert here.peers.echoed_at == 0.3
+    here.peers.hear(first, 0.9, WALL)
+
+    assert here.peers.echoed_at == 0.3
+    assert here.peers.heard_of == []
+
+
+def test_more_gateways_than_there_are_places_are_refused_until_some_are_forgotten() -> None:
+    here = Gateway(1)
+    for number in range(PEERS_AT_MOST):
+        here.peers.hear(Frame(gateway=number + 2, number=1, at=WALL), 0.0, WALL)
+    with pytest.raises(Refused, match="too_many"):
+        here.peers.hear(Frame(gateway=999, number=1, at=WALL), 0.0, WALL)
+    here.peers.settle(REMEMBERED_S + 1)
+    here.peers.hear(Frame(gateway=999, number=1, at=WALL), 0.0, WALL)
+
+
+def test_an_engine_of_this_process_is_told_to_nobody() -> None:
+    own = Gateway(1, ())
+    own.fleet = Fleet(
+        [backend("a", socket="/run/a"), backend("b")], own.state, groups={}, rng=random.Random(1)
+    )
+    own.peers.use(own.fleet.pools, 0.0)
+    here = Gateway(2)
+    for seat in own.fleet.pools["m"].seats:
+        seat.take(5.0)
+    here.peers.hear(own.peers.frame(0.0, WALL), 0.0, WALL)
+    here.peers.settle(0.0)
+
+    assert here.elsewhere() == {**NOTHING, "b": (1, 5.0)}
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1", "http://[::1]:1", "http://localhost:1"])
+def test_a_hosts_own_engine_is_not_the_one_of_another_host(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = Backend(name="a", family="home", url=url, serves={})
+    one = shared_name(here)
+    monkeypatch.setattr("modgate.fleet.shared_name.this_network", lambda: "another")
+
+    assert one != shared_name(here)
+    assert shared_name(backend("a")) == "http://a:8000"
