@@ -1,7 +1,7 @@
 """What telling and hearing of other gateways costs: `python bench/peers.py [backends] [gateways]`.
 
 Prints CPU milliseconds of one gateway in each second, and the size of a frame, where every gateway
-tells four times a second and has something in hand at every backend.
+tells each 250 ms, and has something in hand at every backend.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ import time
 from collections.abc import Sequence
 
 from modgate.api.secret import Secret
+from modgate.fleet.cadence import MOST_S
 from modgate.fleet.frames import Seal
 from modgate.fleet.peers import Peers
 from modgate.fleet.pool import Pool
 from modgate.fleet.slots import Seat, Slots
 
-EACH_S = 0.25
+EACH_S = MOST_S
 SECONDS = 20
 CLASSES = ("gold", "silver", "")
 

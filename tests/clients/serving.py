@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[2]
 START_S = 30.0
 STOP_S = 30.0
 _ADDRESS = re.compile(r"modgate serves (http://\S+)")
+_ADMIN = re.compile(r"\(admin: (http://[^\s)]+)\)")
 _KEY = re.compile(r"export MODGATE_KEY=(\S+)")
 _HINT = re.compile(r"^  (\S+): not installed; run:((?:\n {6}.+)+)", re.MULTILINE)
 
@@ -36,6 +37,7 @@ class Served:
     """A running gateway: where it listens, and a key: that it printed, or of its file."""
 
     root: str
+    admin: str
     key: str = field(repr=False)
     output: Path
     process: subprocess.Popen[bytes]
@@ -84,9 +86,11 @@ def _started(process: subprocess.Popen[bytes], output: Path, key: str) -> Served
     while time.monotonic() < until and process.poll() is None:
         text = output.read_text()
         address, printed = _ADDRESS.search(text), _KEY.search(text)
-        if address and (key or printed):
+        admin = _ADMIN.search(text)
+        if address and admin and (key or printed):
             return Served(
                 root=address.group(1),
+                admin=admin.group(1),
                 key=key or (printed[1] if printed else ""),
                 output=output,
                 process=process,

@@ -23,6 +23,7 @@ from modgate.decoders.pool import Decoders
 from modgate.engines.supervisor import Engines
 from modgate.entropy import Entropy
 from modgate.errors import LedgerUnavailable, RegionForbidden
+from modgate.fleet.peer_view import Alone, PeerView
 from modgate.fleet.state import FleetState
 from modgate.ledger.shipping import Shipping
 from modgate.ledger.writer import Ledger
@@ -96,6 +97,7 @@ class State:
     shared: Shared | None = None
     shipping: Shipping = field(default_factory=Shipping)
     fleet: FleetState = field(default_factory=FleetState)
+    peers: PeerView = field(default_factory=Alone)
     entropy: Entropy = field(default_factory=Entropy)
     sample: float = 0.0
     admin_on_loopback: bool = False
@@ -143,6 +145,7 @@ class State:
         if self._gateway is not None:
             gateway = self._gateway
             gateway.dispatch.use(self.members.of(gateway.declared, gateway.lookouts))
+            self.peers.use(gateway.fleet.pools, gateway.fleet.waiting.pump)
             self.rounds.use(gateway.checkups.questions(gateway.backends))
 
     def gateway(self) -> Gateway:
@@ -172,6 +175,7 @@ class State:
     def use(self, gateway: Gateway) -> None:
         """Swap the snapshot in one assignment."""
         self._gateway = gateway
+        self.peers.use(gateway.fleet.pools, gateway.fleet.waiting.pump)
         self.rounds.use(gateway.checkups.questions(gateway.backends))
 
     def vitals(self, backend: Backend) -> Vitals:
@@ -288,6 +292,7 @@ class State:
         """Close everything, the ledger last, and then ship what is left of it."""
         if self._gateway is not None:
             await self._gateway.close()
+        await self.peers.close()
         await self.members.close()
         await self.rounds.close()
         await self.scraper.close()

@@ -16,6 +16,7 @@ from modgate.fleet.fleet import Fleet
 from modgate.fleet.frames import Frame, Refused, tag_of
 from modgate.fleet.peers import CLOCKS_S, EXPIRES_S, PEERS_AT_MOST, REMEMBERED_S, Peers
 from modgate.fleet.pick import Wanted
+from modgate.fleet.pool import ALIKE
 from modgate.fleet.shared_name import shared_name
 from modgate.fleet.state import FleetState
 from modgate.fleet.terms import Terms
@@ -193,10 +194,10 @@ def test_what_is_sent_from_here_is_supposed_of_each_other_until_it_tells() -> No
     pool = here.fleet.pools["m"]
     found = pool.choose(pool.seats, Wanted(work=10.0, terms=TERMS), 0.1, random.Random(1))
     assert found is not None
-    assert found.seat.standing.elsewhere == 20.0
+    assert found.seat.standing.elsewhere == 2 * 10.0 * ALIKE
     one.take("m", "a", 7.0)
     here.peers.hear(one.peers.frame(0.2, WALL), 0.2, WALL)
-    assert found.seat.standing.elsewhere == 17.0
+    assert found.seat.standing.elsewhere == 7.0 + 10.0 * ALIKE
     here.peers.settle(1.1)  # the other is silent
 
     assert found.seat.standing.elsewhere == 7.0
@@ -251,7 +252,7 @@ def test_promises_and_errors_of_others_count_once_and_are_not_told_on() -> None:
     assert (seat.health.errors.n, seat.health.errors.bad, seat.health.errors.seen) == (2, 2, 0)
 
 
-def test_estimates_are_the_mean_of_those_who_are_there() -> None:
+def test_estimates_are_made_of_those_who_are_there() -> None:
     here, there = Gateway(1), Gateway(2)
     paces = [g.fleet.pools["m"].seats[0].standing.paces["total"] for g in (here, there)]
     paces[0].learn(0.0, 1e-4)

@@ -28,6 +28,7 @@ from modgate.config.link_engines import EnginesLinker
 from modgate.config.link_fallbacks import FallbacksLinker
 from modgate.config.link_kinds import KindsLinker
 from modgate.config.link_ledger import SinkOf, linked_sinks
+from modgate.config.link_peers import link_peers
 from modgate.config.link_policies import linked_policies
 from modgate.config.link_prices import PricesLinker
 from modgate.config.link_scorers import linked_scorers
@@ -137,6 +138,7 @@ class Linker:
             ledger, self._file.state.region, self._known.sinks, self._source, problems.append
         )
         self._listeners()
+        link_peers(self._file.peers, self._wrong)
         if self._problems:
             raise ConfigError(self._problems)
         return Linked(

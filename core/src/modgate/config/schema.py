@@ -9,13 +9,19 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from modgate.api.json import Json, JsonObject
-from modgate.config.addresses import Address, Endpoint, HostPort, Network, StoreUrl, WebOrigin
+from modgate.config.addresses import Address, HostPort, Network, StoreUrl, WebOrigin
 from modgate.config.policy_section import PolicySection
 from modgate.config.schema_auth import Auth
 from modgate.config.schema_ledger import LedgerSection
+from modgate.config.schema_peers import PeersSection
 from modgate.config.schema_queue import QueueSection
 from modgate.config.schema_select import FallbackSection, SelectSection
-from modgate.config.schema_telemetry import ExplainSection, SignalsSection, TelemetrySection
+from modgate.config.schema_telemetry import (
+    ExplainSection,
+    SignalsSection,
+    TelemetrySection,
+    TraceSection,
+)
 from modgate.config.schema_tenants import KeysReference, TenantSection
 from modgate.config.scorer_section import ScorerSection
 from modgate.config.section import Section
@@ -208,14 +214,6 @@ class LogSection(Section):
     level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level")
 
 
-class TraceSection(Section):
-    """Traces."""
-
-    otlp: Endpoint | None = Field(None, description="OTLP/HTTP endpoint; needs modgate[otel]")
-    sample: float = Field(0.0, ge=0, le=1, description="share of new traces that are exported")
-    region: str = Field("", description="where the endpoint stands; spans may stay at home")
-
-
 class ModelSection(BaseModel):
     """A name that clients may ask for; all other keys are facts of its modality."""
 
@@ -318,7 +316,7 @@ STATIC = (
         "spool",
         "decoders",
     ),
-    *("log", "trace", "limits.store", "idempotency"),
+    *("log", "trace", "limits.store", "idempotency", "peers"),
 )
 
 
@@ -352,6 +350,7 @@ class File(Section):
         {}, description="targets: class, modality, phase"
     )
     select: SelectSection = Field(SelectSection(), description="which backend takes a call")
+    peers: PeersSection | None = Field(None, description="gateways that share engines")
     backend: tuple[BackendSection, ...] = Field((), description="engines")
     discover: tuple[DiscoverSection, ...] = Field(
         (), description="engines that are found while the gateway runs"

@@ -1,4 +1,4 @@
-"""The types of `[telemetry]`, `[signals.*]` and `[explain]`.
+"""The types of `[telemetry]`, `[signals.*]`, `[explain]` and `[trace]`.
 
 `description` of each key is its documentation.
 """
@@ -71,3 +71,11 @@ class SignalsSection(Section):
         if not (self.gpu_memory or self.interconnect or self.temperature):
             raise ValueError("reads nothing: give gpu_memory, interconnect or temperature")
         return self
+
+
+class TraceSection(Section):
+    """Traces."""
+
+    otlp: Endpoint | None = Field(None, description="OTLP/HTTP endpoint; needs modgate[otel]")
+    sample: float = Field(0.0, ge=0, le=1, description="share of new traces that are exported")
+    region: str = Field("", description="where the endpoint stands; spans may stay at home")

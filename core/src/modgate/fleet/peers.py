@@ -97,6 +97,11 @@ class Peers:
         self.settle(now, heard=heard)
 
     @property
+    def engines(self) -> int:
+        """How many engines others may have work at, too."""
+        return len(self._engines)
+
+    @property
     def heard_of(self) -> Sequence[str]:
         """The gateways whose word counted at the last settling."""
         return sorted(peer.frame.name for peer in self._live.values())
@@ -252,7 +257,7 @@ def _engine(tag: int, seat: Seat) -> EngineTold:
 
 
 def _know(standing: Standing, told: Sequence[StandingTold]) -> None:
-    """Estimates are the mean of what all know."""
+    """Estimates are made of what all know."""
     standing.paces["first_byte"].heard([each.first_byte for each in told])
     standing.paces["total"].heard([each.total for each in told])
 

@@ -24,6 +24,7 @@ from modgate.http.ingress import client_address
 from modgate.http.surfaces import error_headers
 from modgate.ledger.shipper import Shipper
 from modgate.server import requests_pages
+from modgate.server.peers import peers_of
 from modgate.server.requests_pages import RequestPages
 from modgate.server.standings import gone, models_of, state_of
 from modgate.server.tenancy_pages import TenancyPages, actor_of, shape_of
@@ -128,6 +129,7 @@ class Admin:
             "queued": state.fleet.queued,
             "ledger": _ledger(state),
             "limits": _limits(state),
+            "peers": peers_of(state),
             "spool": {"bytes": state.spool.used, "files": state.spool.files},
             "engines": {name: vars_of(e) for name, e in state.engines.states().items()},
         }
@@ -154,13 +156,20 @@ class Admin:
                     "serves": dict(backend.serves),
                     "slots": backend.slots,
                     "taken": slots.taken if slots else 0,
+                    "elsewhere": slots.elsewhere if slots else 0,
                     "draining": backend.draining,
                     "telemetry": _telemetry(self._state, backend),
                     "state": state_of(self._state, backend, now),
                     "models": models_of(self._state.fleet, backend, now),
                 }
             )
-        return _json({"backends": rows, "gone": gone(self._state, fleet.backends.values())})
+        return _json(
+            {
+                "backends": rows,
+                "gone": gone(self._state, fleet.backends.values()),
+                "peers": peers_of(self._state),
+            }
+        )
 
     async def _reloaded(self, _: web.BaseRequest, caller: Caller) -> web.StreamResponse:
         try:

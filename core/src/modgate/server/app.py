@@ -37,6 +37,7 @@ from modgate.server.admin import Admin
 from modgate.server.gauges import register
 from modgate.server.ledger import open_audit, open_ledger, open_shipping
 from modgate.server.listeners import CUT_S, Address, Listener, drain
+from modgate.server.peers import open_peers
 from modgate.server.public import Public
 from modgate.server.secrets import StateDirectory, default_data, default_directory
 from modgate.server.taken import refusal
@@ -156,6 +157,7 @@ class App:
             engines=Engines(self._changed),
             limits=counted,
             shared=shared,
+            peers=open_peers(made, clock),
             sample=file.trace.sample,
         )
         state.keys = _keys(made, replays, clock)
@@ -362,8 +364,7 @@ def _keys(made: Plan, shared: RedisReplays | None, clock: Clock) -> Keys:
 
 def _shared(store: RedisStore | HostedStore, clock: Clock) -> Shared:
     """The account at the store of limits."""
-    name = f"{os.urandom(6).hex()}-"
-    return Shared(store, name=name, now_ms=lambda: int(clock.wall() * 1000))
+    return Shared(store, name=f"{os.urandom(6).hex()}-", now_ms=lambda: int(clock.wall() * 1000))
 
 
 def _store(path: Path) -> Store:

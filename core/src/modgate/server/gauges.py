@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 from modgate.ledger.shipper import Shipper
 from modgate.observe.metrics import Labels
+from modgate.server.peers import register_peers
 from modgate.server.standings_gauges import register_standings
 from modgate.server.vitals_gauges import register_vitals
 from modgate.state import State
@@ -52,6 +53,7 @@ def register(state: State) -> None:
     _register_discovery(state)
     register_vitals(state)
     register_standings(state)
+    register_peers(state)
     _by_snapshot(state)
 
 

@@ -63,6 +63,7 @@ def models_of(fleet: FleetState, backend: Backend, now: float) -> Json:
 def _standing(standing: Standing, now: float) -> Json:
     return {
         "work": round(standing.work, 3),
+        "work_elsewhere": round(standing.elsewhere, 3),
         "seconds_per_work": {
             phase: pace.value for phase, pace in standing.paces.items() if pace.value > 0
         },
