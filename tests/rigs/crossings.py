@@ -37,8 +37,10 @@ from rigs.abroad import Engine, Files, Frontier, mark
 from rigs.virtual import Still
 
 REGIONS = ("eu", "us", "ap", "")
-MODELS = {"vectors": "embedding", "errands": "errands"}
-WAYS = ("first", "retry", "batch", "ask")
+INSTEAD = "instead"  # the model that stands in, and that nobody asks for
+MODELS = {"vectors": "embedding", "errands": "errands", INSTEAD: "errands"}
+SERVED = {"vectors": 0.9, "errands": 0.6, INSTEAD: 0.9}  # by so many of the engines
+WAYS = ("first", "retry", "fallback", "batch", "ask")
 HERE = 6  # engines of each region
 HOMES: dict[str, frozenset[str] | None] = {
     "anywhere": None,
@@ -58,7 +60,7 @@ tenants = ["{CUT}"]
 region = "eu"
 [policy.shows]
 model = "vectors"
-models = ["errands"]
+models = ["errands", "instead"]
 on_failure = "open"
 [fetch]
 allow = ["https://files.example"]
@@ -84,6 +86,8 @@ def way_of(order: Order) -> str:
         return "ask"
     if len(order.each) > 1:
         return "batch"
+    if order.model.name == INSTEAD:
+        return "fallback"
     return "retry" if order.tries else "first"
 
 
@@ -196,7 +200,7 @@ class Crossing:
                 uid=f"uid{number}" if dice.random() < 0.3 else "",
                 family="home",
                 url=url,
-                serves={name: name for name in MODELS if dice.random() < 0.9},
+                serves={name: name for name, share in SERVED.items() if dice.random() < share},
                 region=self._engines[url].region,
                 slots=1 if crowded else dice.randint(1, 3),
                 group=LOCAL_GROUP if dice.random() < 0.1 else "",
@@ -242,16 +246,19 @@ class Crossing:
         patch.setattr("modgate.state.Fetcher", lambda *_: self._files)
         patch.setattr("modgate.trip.pause_s", _at_once(modgate.trip.pause_s))
         self._watch(patch)
-        tenants = {CUT: ""}
+        agrees = "fallback = true\n"
+        tenants = {CUT: agrees}
         for name, home in HOMES.items():
             regions = f"regions = {json.dumps(sorted(home))}\n" if home is not None else ""
-            tenants |= {name: regions, f"shared-{name}": f"{regions}batch_shared = true\n"}
+            tenants[name] = f"{regions}{agrees}"
+            tenants[f"shared-{name}"] = f"{regions}{agrees}batch_shared = true\n"
         path, self._keys = configuration(
             folder,
             [{"url": f"http://{each}0", "region": each} for each in REGIONS if each],
             tenants=tenants,
             plugins=("embedding", "errands"),
             models=MODELS,
+            facts={"errands": f'fallback = ["{INSTEAD}"]\n'},
             more=POLICIES,
         )
         app = App(path, directory=folder / "state", extra={"errands": ERRANDS})

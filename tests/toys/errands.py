@@ -30,6 +30,7 @@ from modgate.plugin import (
     Plan,
     PlanPolicy,
     Request,
+    StandIn,
     Unit,
     Units,
 )
@@ -50,6 +51,7 @@ class Errands(Modality[Config]):
     units = (Unit("characters", "code points of the text"), Unit("tokens", "what the engine read"))
     weights: ClassVar = {"characters": 1.0}
     gateway_counts = frozenset({"characters"})
+    stand_in = StandIn()
     config_type = Config
 
     def endpoints(self) -> Iterator[Endpoint]:
