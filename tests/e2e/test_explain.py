@@ -393,3 +393,28 @@ async def test_the_command_says_what_is_wrong_with_where_it_was_sent(world: Make
 @pytest.mark.parametrize("words", [("x", "--url", "nonsense"), ("x", "--tenant", "acme")])
 def test_a_command_line_that_cannot_be_is_refused(words: Sequence[str]) -> None:
     assert invoked(*words)[0] == 2
+
+
+async def test_a_call_that_is_refused_for_its_promise_tells_who_was_at_work(world: Make) -> None:
+    more = TARGET + '[select]\nunmet = { gold = "refuse" }\n'
+    made = await world(LATE, LATE, more=more)
+    for _ in range(LEARNING):
+        await made.sent()
+    clients = await asyncio.gather(*(made.sent() for _ in range(6)))
+    [refused, *_] = [each for each in clients if each.status == 429]
+    told = await made.explained(refused)
+
+    assert (told["outcome"], told["attempts"]) == ("overloaded", [])
+    [wait] = told["waits"]
+    assert wait["unmet"] == "refuse"
+    assert {each["left_out"] for each in wait["candidates"]} == {"in_hand"}
+    assert wait["stood_ago_ms"] >= 0
+
+
+async def test_what_is_held_at_once_is_told_in_the_limits_own_words(world: Make) -> None:
+    made = await world(SLOW, tenants={"acme": "limits = { in_flight = 1 }"})
+    clients = await asyncio.gather(*(made.sent() for _ in range(3)))
+    [refused, *_] = [each for each in clients if each.status == 429]
+    told = await made.explained(refused)
+
+    assert told["limits"]["refusal"] == "the limit of 1 in flight at once is reached"

@@ -161,12 +161,14 @@ def waits_of(draft: Draft) -> list[Json]:
 def _wait(found: Missed, draft: Draft) -> JsonObject:
     at, terms = draft.began + found.began_s, found.wanted.terms
     seats: Iterable[Candidate] = ()
-    if found.glance is not None:
-        seats = missed(found.glance, found.wanted)
+    glance = found.glance
+    if glance is not None:
+        seats = missed(glance, found.wanted)
     return {
         "call": found.call,
         "model": found.model,
         "began_ms": ms(found.began_s),
+        "stood_ago_ms": ms(max(0.0, at - glance.at)) if glance is not None else None,
         "unmet": terms.unmet if terms is not None else None,
         "candidates": [_candidate(each, terms, at) for each in seats],
     }

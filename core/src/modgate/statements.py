@@ -96,14 +96,8 @@ class Statements:
         known = self.recent.get(request_id)
         row = ended_of(known) if known is not None else None
         if row is None:
-            row = await self._read(lambda look: self._find(request_id, look))
+            row = await self._read(lambda look: find_row(self.directory, request_id, look))
         return row
-
-    def _find(self, request_id: str, look: Callable[[], None]) -> Ended | None:
-        """In the sink, which has an index; else in the ledger, which has what is not there yet."""
-        with whole(self.directory, self.directory.parent / FILE) as both:
-            row = both.stored.find(request_id) if both.stored is not None else None
-        return row if row is not None else find(self.directory, request_id, look)
 
     async def sums(
         self, span: Span, by: tuple[Group, ...], tenant: str, tariff: Tariff
@@ -151,6 +145,13 @@ class Statements:
     def close(self) -> None:
         """Wait for nobody: what is being read ends at its deadline."""
         self._thread.shutdown(wait=False, cancel_futures=True)
+
+
+def find_row(ledger: Path, request_id: str, look: Callable[[], None]) -> Ended | None:
+    """In the sink, which has an index; else in the ledger, which has what is not there yet."""
+    with whole(ledger, ledger.parent / FILE) as both:
+        row = both.stored.find(request_id) if both.stored is not None else None
+    return row if row is not None else find(ledger, request_id, look)
 
 
 def _politely(found: Iterable[Row], look: Callable[[], None]) -> Iterator[Row]:

@@ -92,7 +92,7 @@ class Trails:
         apart: bool,
     ) -> None:
         """A request of a known caller ended; what was a page of ours, and no work, is not kept."""
-        if error is None and not draft.tries:
+        if error is None and not draft.tries and not draft.notes:
             return
         terms, refused = None, None
         if admission is not None:

@@ -165,10 +165,14 @@ def _from_ledger(request_id: str, path: Path) -> JsonObject | None:
     from modgate.cli.rows import ledger_of
     from modgate.explained import explained_row
     from modgate.gateway import plan
-    from modgate.ledger.lookup import find
+    from modgate.ledger.stored import NotRead
+    from modgate.statements import find_row
 
     with told():
-        row = find(ledger_of(path, None), request_id, lambda: None)
+        try:
+            row = find_row(ledger_of(path, None), request_id, lambda: None)
+        except NotRead as error:
+            raise click.ClickException(str(error)) from None
         return None if row is None else explained_row(row, plan(path).units)
 
 

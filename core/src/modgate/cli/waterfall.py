@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from modgate.api.json import Json, JsonObject
 
 BARS = 40
+NOTED_BELOW = ("slo", "would_refuse")
 LINES_AT_MOST = 40  # of the waterfall; a fan-out has thousands
 DETAILS_AT_MOST = 12
 WHY = {
@@ -65,6 +66,9 @@ def _head(told: JsonObject) -> Iterator[str]:
     for name, value in rows.items():
         if value:
             yield f"  {name:<8}{value}"
+    for note, value in _object(told.get("notes")).items():
+        if note not in NOTED_BELOW:
+            yield f"  {note.replace('_', ' ')}: {value}"
     if told["kept"] == "ledger":
         yield "  from the ledger: it is not among the recent requests any more, so what led to it"
         yield "  (candidates, limits, steps) is forgotten"
@@ -184,7 +188,10 @@ def _waits(waits: Sequence[JsonObject]) -> Iterator[str]:
     for each in waits[:DETAILS_AT_MOST]:
         yield ""
         yield f"{_call(each)} found no slot at once, at {_ms(each['began_ms'])}"
-        yield from _candidates(_list(each["candidates"]))
+        if each["candidates"]:
+            yield from _candidates(_list(each["candidates"]))
+        else:
+            yield f"  no backend serves the model '{each['model']}'"
 
 
 def _picks(attempts: Sequence[JsonObject]) -> Iterator[str]:

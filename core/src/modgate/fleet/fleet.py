@@ -186,7 +186,7 @@ class Fleet:
     def glance(self, model: str) -> Glance | None:
         """How the seats of a model stand now, where a call finds none of them."""
         pool = self.pools.get(model)
-        return Glance.of(pool.seats, self.now()) if pool is not None else None
+        return pool.glance(self.now()) if pool is not None else None
 
     def at_once(self, model: str, wanted: Wanted) -> Lease | None:
         """A slot that is free now, if nobody waits for this model; NoBackend when none ever is.

@@ -23,6 +23,7 @@ EASY = 0.25  # of their targets is what calls are predicted to take where there 
 EASES = 0.02
 ALIKE = 0.5  # how much of what is sent from here others send, too, before they tell of it
 SWEEP_S = 1.0
+GLANCE_S = 0.01  # a storm of calls that find no slot looks at the seats once in so long
 SUPPOSED = 0.5  # of its target is what a call takes, as long as nothing is known
 
 
@@ -40,6 +41,7 @@ class Pool:
         "_asked",
         "_calls",
         "_ease",
+        "_glance",
         "_offered",
         "_swept",
         "_terms",
@@ -60,6 +62,7 @@ class Pool:
         self.elsewhere = 0.0
         self.others = 0
         self.lately: Glance | None = None
+        self._glance: Glance | None = None
         self._ease = 0.0
         self._offered = 0.0
         self._asked = 0.0
@@ -124,6 +127,12 @@ class Pool:
         if found is not None and len(kept) < len(seats):
             found.passed = (("filtered", kept), *found.passed)
         return found
+
+    def glance(self, now: float) -> Glance:
+        """How the seats stand, or stood a moment ago."""
+        if self._glance is None or now - self._glance.at >= GLANCE_S:
+            self._glance = Glance.of(self.seats, now)
+        return self._glance
 
     def offered(self, now: float) -> float:
         """Units of work a second that were asked of it lately."""
