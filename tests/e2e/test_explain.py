@@ -1,96 +1,27 @@
-"""What led to a reply, told afterwards: by the admin page and by `modgate explain`."""
+"""What led to a reply, told afterwards by the admin page."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
-from click.testing import CliRunner
-from gateways import Running, start
 from oracle import requests as ask
-from oracle.client import ClientRecord, send
-from oracle.engine import ScriptedEngine
 from oracle.faults import Refusal, Script
 from oracle.record import Record
-from oracle.requests import ClientRequest
+from rigs.explaining import TARGET, UNKNOWN, Make, worlds
 
-from modgate.cli import main
-
-TARGET = '[slo.gold.llm]\nfirst_byte = { base = "100ms" }\ntotal = { base = "100ms" }\n'
-GOLD = {"acme": 'slo = "gold"'}
 SLOW, LATE = Script(headers_after_ms=60), Script(headers_after_ms=250)
-CHAT = ask.chat(1, model="chat")
 LEARNING = 16
-UNKNOWN = f"req_{0:032x}"
-
-
-class World:
-    """A gateway before engines of these scripts, and an operator who asks."""
-
-    def __init__(self, running: Running, engines: Sequence[ScriptedEngine]) -> None:
-        self.running = running
-        self.engines = engines
-
-    async def sent(self, request: ClientRequest = CHAT, key: str = "") -> ClientRecord:
-        return await send(self.running.url, request, key=key or self.running.key)
-
-    async def page(self, path: str) -> tuple[int, Any]:
-        async with (
-            aiohttp.ClientSession() as session,
-            session.get(f"{self.running.admin}/admin/v1/requests{path}") as reply,
-        ):
-            return reply.status, await reply.json()
-
-    async def explained(self, client: ClientRecord) -> Any:
-        status, told = await self.page(f"/{client.request_id}")
-        assert status == 200, told
-        assert told["id"] == client.request_id
-        return told
-
-    async def command(self, *words: str) -> tuple[int, str]:
-        return await asyncio.to_thread(invoked, *words, "--url", self.running.admin)
-
-
-def invoked(*words: str) -> tuple[int, str]:
-    result = CliRunner().invoke(main, ["explain", *words])
-    assert result.exception is None or isinstance(result.exception, SystemExit)
-    return result.exit_code, result.output
-
-
-Make = Callable[..., Awaitable[World]]
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> Any:
-    async with AsyncExitStack() as stack:
-
-        async def make(
-            *scripts: Script | Callable[[Record], Script],
-            tenants: dict[str, str] | None = None,
-            more: str = TARGET,
-            **backend: object,
-        ) -> World:
-            engines = [
-                await stack.enter_async_context(
-                    ScriptedEngine(each if callable(each) else lambda _, each=each: each)
-                )
-                for each in scripts
-            ]
-            running = await start(
-                tmp_path,
-                [{"url": each.url, **backend} for each in engines],
-                tenants=tenants or GOLD,
-                more=more,
-            )
-            stack.push_async_callback(running.app.close)
-            return World(running, engines)
-
+async def world(tmp_path: Path) -> AsyncIterator[Make]:
+    async with worlds(tmp_path) as make:
         yield make
 
 
@@ -169,7 +100,7 @@ async def test_who_was_left_out_and_why_is_told_as_it_was_then(world: Make) -> N
 
 
 async def test_a_backend_where_the_callers_data_may_not_be_is_told_as_that(
-    world: Make, engine: ScriptedEngine
+    world: Make,
 ) -> None:
     made = await world(Script(), Script(), tenants={"acme": 'regions = ["eu"]'}, region="eu")
     client = await made.sent()
@@ -308,23 +239,6 @@ async def test_recent_requests_are_listed_by_who_and_how(world: Make) -> None:
     ]
 
 
-async def test_the_command_shows_a_waterfall_and_the_same_as_json(world: Make) -> None:
-    made = await world(Script(headers_after_ms=20), Script(headers_after_ms=20))
-    client = await made.sent()
-    code, text = await made.command(str(client.request_id))
-    json_code, as_json = await made.command(str(client.request_id), "--json")
-
-    assert (code, json_code) == (0, 0)
-    assert json.loads(as_json)["id"] == client.request_id
-    assert text.splitlines()[0].startswith(f"{client.request_id}  /v1/chat/completions  200 ok in")
-    for part in ("waterfall", "call 0 at b", "> b", "promise: kept", "llm.output_tokens"):
-        assert part in text
-    bars = [line.split("|")[-2] for line in text.splitlines() if line.endswith("|")]
-    assert {len(bar) for bar in bars} == {40}
-    assert max(map(len, text.splitlines())) <= 140
-    assert text.isascii()
-
-
 async def test_nothing_that_a_client_sent_is_told(world: Make) -> None:
     made = await world(Script())
     secret = "a-word-that-nobody-else-says"
@@ -343,58 +257,6 @@ async def test_nothing_that_a_client_sent_is_told(world: Make) -> None:
     assert made.running.key not in json.dumps(told)
 
 
-async def test_where_no_gateway_answers_the_ledger_of_its_configuration_is_read(
-    world: Make, tmp_path: Path
-) -> None:
-    made = await world(Script())
-    client = await made.sent()
-    path = made.running.config
-    port = made.running.app.admin_address[1]
-    await made.running.app.close()
-    text = path.read_text().replace(
-        '[admin]\naddress = "127.0.0.1:0"',
-        f'[admin]\naddress = "127.0.0.1:{port}"\n[state]\ndirectory = "{tmp_path}/state"',
-    )
-    path.write_text(text)
-    at = f"http://127.0.0.1:{port}"
-    away = await asyncio.to_thread(invoked, str(client.request_id), "--url", at)
-    found = await asyncio.to_thread(invoked, str(client.request_id), "--config", str(path))
-    unknown = await asyncio.to_thread(invoked, UNKNOWN, "--config", str(path))
-
-    assert away[0] == 1
-    assert "no gateway answers at" in away[1]
-    assert found[0] == 0
-    assert "this is of its ledger" in found[1]
-    assert "call 0 at b0" in found[1]
-    assert unknown[0] == 1
-
-
-async def test_the_command_says_what_is_wrong_with_where_it_was_sent(world: Make) -> None:
-    made = await world(Script())
-    client = await made.sent()
-    public = await asyncio.to_thread(
-        invoked, str(client.request_id), "--url", made.running.url, "--key", made.running.key
-    )
-    path = made.running.config
-    (path.parent / "root").write_text("a root key")
-    key = f'[admin]\nkey = {{ file = "{path.parent}/root" }}'
-    path.write_text(path.read_text().replace("[admin]", key))
-    await made.running.app.reload()
-    nokey = await made.command(str(client.request_id))
-    good = await made.command(str(client.request_id), "--key", "a root key")
-
-    assert public[0] == 1
-    assert "is the public listener" in public[1]
-    assert nokey[0] == 1
-    assert "give an operator's key" in nokey[1]
-    assert good[0] == 0
-
-
-@pytest.mark.parametrize("words", [("x", "--url", "nonsense"), ("x", "--tenant", "acme")])
-def test_a_command_line_that_cannot_be_is_refused(words: Sequence[str]) -> None:
-    assert invoked(*words)[0] == 2
-
-
 async def test_a_call_that_is_refused_for_its_promise_tells_who_was_at_work(world: Make) -> None:
     more = TARGET + '[select]\nunmet = { gold = "refuse" }\n'
     made = await world(LATE, LATE, more=more)
@@ -407,7 +269,8 @@ async def test_a_call_that_is_refused_for_its_promise_tells_who_was_at_work(worl
     assert (told["outcome"], told["attempts"]) == ("overloaded", [])
     [wait] = told["waits"]
     assert wait["unmet"] == "refuse"
-    assert {each["left_out"] for each in wait["candidates"]} == {"in_hand"}
+    assert {each["left_out"] for each in wait["candidates"]} == {"late"}
+    assert all(each["share"] > 0.7 for each in wait["candidates"])
     assert wait["stood_ago_ms"] >= 0
 
 
@@ -418,3 +281,26 @@ async def test_what_is_held_at_once_is_told_in_the_limits_own_words(world: Make)
     told = await made.explained(refused)
 
     assert told["limits"]["refusal"] == "the limit of 1 in flight at once is reached"
+
+
+async def test_a_model_that_stood_in_for_another_is_told_with_the_reason(world: Make) -> None:
+    made = await world(
+        Script(refusal=Refusal(status=500)),
+        Script(),
+        serves=[{"chat": "engine-chat"}, {"small": "engine-small"}],
+        tenants={"acme": "fallback = true"},
+        models={"chat": "llm", "small": "llm"},
+        plugins=["llm"],
+        facts={"chat": 'fallback = ["small"]'},
+    )
+    client = await made.sent()
+    told = await made.explained(client)
+    _, text = await made.command(str(client.request_id))
+
+    assert client.status == 200
+    assert (told["model"], told["notes"]["fallback_for"]) == ("small", "chat")
+    assert told["notes"]["fallback_on"] == "failed"
+    assert {each["model"] for each in told["attempts"]} == {"chat", "small"}
+    assert told["attempts"][-1]["model"] == "small"
+    assert "fallback for: chat" in text
+    assert "call 0 (chat) at b0" in text

@@ -28,6 +28,7 @@ from modgate.errors import (
     UpstreamTimedOut,
 )
 from modgate.fleet.claim import LEAST_WORK, Claim
+from modgate.fleet.drain import drain_s
 from modgate.fleet.fleet import Fleet
 from modgate.fleet.lease import Lease
 from modgate.fleet.outlook import answers_elsewhere, is_down, keeps, soonest_s
@@ -108,8 +109,12 @@ class Dispatch:
     def _missed(self, order: Order, wanted: Wanted, began_s: float) -> None:
         draft, model = order.draft, order.model.name
         if len(draft.missed) < MISSED_AT_MOST:
-            glance = self.fleet.glance(model)
-            draft.missed = (*draft.missed, Missed(order.index, model, wanted, glance, began_s))
+            glance, terms = self.fleet.glance(model), wanted.terms
+            seconds: Sequence[float] = ()
+            if glance is not None and terms is not None:
+                seconds = drain_s(glance.seats, wanted.work, terms)
+            missed = Missed(order.index, model, wanted, glance, seconds, began_s)
+            draft.missed = (*draft.missed, missed)
 
     def _elsewhere(self, order: Order, chain: Way, wanted: Wanted) -> Lease | None:
         """A slot that keeps the promise, where that comes first; Elsewhere if another model's."""

@@ -112,13 +112,15 @@ class Try:
 class Missed:
     """A call that found no slot at once: it waited, or was refused.
 
-    `began_s`: since the request began.  `glance` None: no backend serves the model.
+    `began_s`: since the request began.  `glance` None: no backend serves the model.  `seconds`:
+    what was predicted of each seat, where something is promised.
     """
 
     call: int
     model: str
     wanted: Wanted
     glance: Glance | None
+    seconds: Sequence[float]
     began_s: float
 
 

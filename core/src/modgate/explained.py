@@ -21,6 +21,7 @@ from modgate.units import REQUESTS, UnitTable
 if TYPE_CHECKING:
     from modgate.state import State
 
+NOTED = ("would_refuse", "fallback_for", "fallback_on")
 TOLD = ("x-modgate-", "x-ratelimit-", "anthropic-ratelimit-")
 TOLD_TOO = ("retry-after", "retry-after-ms", "x-should-retry", "x-request-id")
 
@@ -54,7 +55,7 @@ def explained_row(row: Ended, units: UnitTable) -> JsonObject:
     """What the ledger says of a request that is not recent any more."""
     return {
         **_head(row, "ledger"),
-        "notes": {"would_refuse": row.would_refuse} if row.would_refuse else {},
+        "notes": {name: value for name in NOTED if (value := getattr(row, name))},
         "policies": list(row.policies),
         "attempts": [_attempt_of_row(each) for each in row.attempts[:ATTEMPTS_AT_MOST]],
         "attempts_in_all": len(row.attempts),

@@ -163,7 +163,7 @@ def _wait(found: Missed, draft: Draft) -> JsonObject:
     seats: Iterable[Candidate] = ()
     glance = found.glance
     if glance is not None:
-        seats = missed(glance, found.wanted)
+        seats = missed(glance, found.seconds, found.wanted)
     return {
         "call": found.call,
         "model": found.model,

@@ -6,6 +6,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 
+from modgate.fleet.drain import drain_s
 from modgate.fleet.glance import Glance
 from modgate.fleet.health import PROBATION
 from modgate.fleet.pick import Wanted, candidates
@@ -129,10 +130,10 @@ def test_a_call_that_found_none_is_told_what_it_met() -> None:
     busy.take(1.0)
     ejected.health.eject(0.5, lambda: 0.5)
     out.standing.out = frozenset({"gold"})
-    at_work = seat("at work")
-    at_work.take(1.0)
+    slow = seat("slow", pace=0.8)
     far, failed = seat("far", region="us"), seat("failed")
-    glance = Glance.of([busy, ejected, out, free, at_work, far, failed], 1.0)
+    seats = [busy, ejected, out, free, slow, far, failed]
+    glance, seconds = Glance.of(seats, 1.0), drain_s(seats, 1.0, TERMS)
     busy.give(1.0)
     wanted = Wanted(
         work=1.0,
@@ -141,12 +142,12 @@ def test_a_call_that_found_none_is_told_what_it_met() -> None:
         terms=replace(TERMS, unmet="queue"),
     )
 
-    assert {each.seat.backend: each.left_out for each in missed(glance, wanted)} == {
+    assert {each.seat.backend: each.left_out for each in missed(glance, seconds, wanted)} == {
         "busy": "no_slot",
         "ejected": "ejected",
         "out": "disqualified",
         "free": "others_wait",
-        "at work": "in_hand",
+        "slow": "late",
         "far": "region",
         "failed": "tried",
     }

@@ -48,7 +48,7 @@ class World:
         wanted = Wanted(work=1.0, terms=TERMS)
         for index in range(missed):
             glance = self.fleet.glance("m")
-            draft.missed = (*draft.missed, Missed(index, "m", wanted, glance, 0.0))
+            draft.missed = (*draft.missed, Missed(index, "m", wanted, glance, (), 0.0))
         for index in range(calls):
             lease = self.fleet.at_once("m", wanted)
             assert lease is not None

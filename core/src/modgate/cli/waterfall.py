@@ -25,6 +25,7 @@ LEFT_OUT = {
     "ejected": "ejected: it does not answer",
     "saturated": "it said that it has no room",
     "in_hand": "it had work in hand, and this class rather waits than be late",
+    "late": "not surely in time",
     "no_slot": "no free slot",
     "disqualified": "it breaks its promises to this class",
     "not_compared": "not in the sample that was compared",
@@ -187,7 +188,7 @@ def _state(each: JsonObject) -> str:
 def _waits(waits: Sequence[JsonObject]) -> Iterator[str]:
     for each in waits[:DETAILS_AT_MOST]:
         yield ""
-        yield f"{_call(each)} found no slot at once, at {_ms(each['began_ms'])}"
+        yield f"{_call(each)} found no slot that would do, at {_ms(each['began_ms'])}"
         if each["candidates"]:
             yield from _candidates(_list(each["candidates"]))
         else:

@@ -26,6 +26,7 @@ LeftOut = Literal[
     "saturated",
     "in_hand",  # the call rather waits than be late, and this one had something in hand
     "no_slot",
+    "late",  # the call rather waits, is refused or goes to another model than be late
     "disqualified",  # it breaks its promises to this class
     "not_compared",  # a sample was, and it was not in it
     "others_wait",  # those that came before
@@ -125,23 +126,31 @@ def _stood_of(glance: Glance | None) -> dict[int, Stood]:
     return dict(zip(map(id, glance.seats), glance.stood, strict=True))
 
 
-def missed(glance: Glance, wanted: Wanted) -> Iterator[Candidate]:
-    """The seats of a model when a call found none of them."""
+def missed(glance: Glance, seconds: Sequence[float], wanted: Wanted) -> Iterator[Candidate]:
+    """The seats of a model when a call found none of them; `seconds`: predicted of each, if any."""
     fresh = [each for each in glance.seats if not _never(each, wanted)]
     only = all(each.backend in wanted.tried for each in fresh)
-    for seat, stood in zip(glance.seats, glance.stood, strict=True):
+    for at, (seat, stood) in enumerate(zip(glance.seats, glance.stood, strict=True)):
+        predicted_s = seconds[at] if seconds else None
         left_out = _never(seat, wanted)
         if not left_out and seat.backend in wanted.tried and not only:
             left_out = "tried"
-        yield Candidate(seat=seat, left_out=left_out or _busy(stood, wanted.terms), stood=stood)
+        yield Candidate(
+            seat=seat,
+            left_out=left_out or _busy(stood, predicted_s, wanted.terms),
+            predicted_s=predicted_s,
+            score_s=predicted_s * seat.factor if predicted_s is not None else None,
+            stood=stood,
+        )
 
 
-def _busy(stood: Stood, terms: Terms | None) -> LeftOut:
+def _busy(stood: Stood, predicted_s: float | None, terms: Terms | None) -> LeftOut:
     if away := _away(stood):
         return away
     if stood.taken >= stood.limit or stood.crowded:
         return "no_slot"
-    if terms is not None and terms.slo in stood.out:
+    if terms is None or predicted_s is None:
+        return "others_wait"
+    if terms.slo in stood.out:
         return "disqualified"
-    strict = terms is not None and terms.unmet != "best_effort"
-    return "in_hand" if strict and stood.taken else "others_wait"
+    return "late" if predicted_s > FITS * terms.target_s else "others_wait"

@@ -1,0 +1,87 @@
+"""`modgate explain`: what led to a reply, and why there is nothing to tell."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+import pytest
+from oracle.faults import Script
+from rigs.explaining import UNKNOWN, Make, invoked, worlds
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[Make]:
+    async with worlds(tmp_path) as make:
+        yield make
+
+
+async def test_the_command_shows_a_waterfall_and_the_same_as_json(world: Make) -> None:
+    made = await world(Script(headers_after_ms=20), Script(headers_after_ms=20))
+    client = await made.sent()
+    code, text = await made.command(str(client.request_id))
+    json_code, as_json = await made.command(str(client.request_id), "--json")
+
+    assert (code, json_code) == (0, 0)
+    assert json.loads(as_json)["id"] == client.request_id
+    assert text.splitlines()[0].startswith(f"{client.request_id}  /v1/chat/completions  200 ok in")
+    for part in ("waterfall", "call 0 at b", "> b", "promise: kept", "llm.output_tokens"):
+        assert part in text
+    bars = [line.split("|")[-2] for line in text.splitlines() if line.endswith("|")]
+    assert {len(bar) for bar in bars} == {40}
+    assert max(map(len, text.splitlines())) <= 140
+    assert text.isascii()
+
+
+async def test_where_no_gateway_answers_the_ledger_of_its_configuration_is_read(
+    world: Make, tmp_path: Path
+) -> None:
+    made = await world(Script())
+    client = await made.sent()
+    path = made.running.config
+    port = made.running.app.admin_address[1]
+    await made.running.app.close()
+    text = path.read_text().replace(
+        '[admin]\naddress = "127.0.0.1:0"',
+        f'[admin]\naddress = "127.0.0.1:{port}"\n[state]\ndirectory = "{tmp_path}/state"',
+    )
+    path.write_text(text)
+    at = f"http://127.0.0.1:{port}"
+    away = await asyncio.to_thread(invoked, str(client.request_id), "--url", at)
+    found = await asyncio.to_thread(invoked, str(client.request_id), "--config", str(path))
+    unknown = await asyncio.to_thread(invoked, UNKNOWN, "--config", str(path))
+
+    assert away[0] == 1
+    assert "no gateway answers at" in away[1]
+    assert found[0] == 0
+    assert "this is of its ledger" in found[1]
+    assert "call 0 at b0" in found[1]
+    assert unknown[0] == 1
+
+
+async def test_the_command_says_what_is_wrong_with_where_it_was_sent(world: Make) -> None:
+    made = await world(Script())
+    client = await made.sent()
+    public = await asyncio.to_thread(
+        invoked, str(client.request_id), "--url", made.running.url, "--key", made.running.key
+    )
+    path = made.running.config
+    (path.parent / "root").write_text("a root key")
+    key = f'[admin]\nkey = {{ file = "{path.parent}/root" }}'
+    path.write_text(path.read_text().replace("[admin]", key))
+    await made.running.app.reload()
+    nokey = await made.command(str(client.request_id))
+    good = await made.command(str(client.request_id), "--key", "a root key")
+
+    assert public[0] == 1
+    assert "is the public listener" in public[1]
+    assert nokey[0] == 1
+    assert "give an operator's key" in nokey[1]
+    assert good[0] == 0
+
+
+@pytest.mark.parametrize("words", [("x", "--url", "nonsense"), ("x", "--tenant", "acme")])
+def test_a_command_line_that_cannot_be_is_refused(words: Sequence[str]) -> None:
+    assert invoked(*words)[0] == 2
