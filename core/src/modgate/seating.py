@@ -44,6 +44,7 @@ def seated(
             region=file.state.region or "",
             hardware=file.select.hardware,
             cost=file.select.cost,
+            away=file.select.away,
             prices={name: cost.micro / MICRO for name, cost in costs.items() if cost is not None},
         ),
         weighed={*chains, *(each.model for links in chains.values() for each in links)},

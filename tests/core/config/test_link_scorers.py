@@ -38,3 +38,15 @@ def test_mistakes_are_told_at_their_lines(config: Config) -> None:
 
 def test_the_keys_of_every_section_are_known_to_authors() -> None:
     assert ScorerSection.model_fields.keys() == EVERY_SCORER
+
+
+def test_a_region_that_is_away_is_one_in_which_a_backend_stands(config: Config) -> None:
+    engine = '[[backend]]\nname = "b"\nurl = "http://b"\nregion = "us"\nserves = { chat = "c" }\n'
+    text = WORDS + engine + '[select]\naway = { us = "80ms" }\n'
+    found = config.link(text).file.select.away
+    told = config.told(text.replace("us =", "uss ="))
+
+    assert found == {"us": 0.08}
+    assert told == [
+        "modgate.toml:11: select.away.uss: no backend stands in 'uss'; did you mean 'us'?"
+    ]

@@ -7,8 +7,12 @@ import pytest
 from modgate.api.body import Body
 from modgate.api.plan import Call
 from modgate.api.select import Backend, Target
+from modgate.fleet.drain import drain_s
 from modgate.fleet.expected import Expected
+from modgate.fleet.fleet import Fleet
 from modgate.fleet.preferences import Preferences
+from modgate.fleet.state import FleetState
+from modgate.fleet.terms import Terms
 from modgate.goals import Goals
 from modgate.units import Units
 from modgate_embedding.modality import Embedding
@@ -37,6 +41,17 @@ def test_preferences_multiply() -> None:
 
 def test_who_prefers_nothing_prefers_nobody() -> None:
     assert Preferences().factors([backend("a"), backend("b", "us")]) == {"a": 1.0, "b": 1.0}
+
+
+def test_the_way_to_a_region_is_part_of_the_time_that_is_predicted() -> None:
+    away = Preferences(away={"us": 0.08})
+    fleet = Fleet([backend("a"), backend("b", "us")], FleetState(), groups={}, preferences=away)
+    here, there = fleet.pools["m"].seats
+    terms = Terms(phase="total", target_s=1.0)
+    for each in (here, there):
+        each.standing.paces["total"].learn(0.0, 0.1)
+
+    assert drain_s((here, there), 2.0, terms) == pytest.approx([0.2, 0.28])
 
 
 def call(**size: int) -> Call:

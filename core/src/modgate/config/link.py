@@ -113,6 +113,7 @@ class Linker:
         backends, lookouts = engines.backends(), engines.lookouts()
         self._problems += engines.problems
         exporters = linked_exporters(self._file, self._missing)
+        self._regions()
         grants = self.grants(models)
         tenants = tuple(grants.tenant(*item) for item in self._file.tenant.items())
         for name, section in self._file.tenant.items():
@@ -328,6 +329,14 @@ class Linker:
                 if slo not in known:
                     unknown = f"no [slo.{slo}]{did_you_mean(slo, self._file.slo)}"
                     self._missing((section, key, slo), unknown, "slo", slo)
+
+    def _regions(self) -> None:
+        """Those of `[select] away`; engines that are found may be in any."""
+        known = {each.region for _, each in self._file.engines}
+        for name in self._file.select.away:
+            if name not in known and not self._file.discover:
+                text = f"no backend stands in '{name}'{did_you_mean(name, known)}"
+                self._missing(("select", "away", name), text, "backend")
 
     def _listeners(self) -> None:
         listen, admin = self._file.listen.address, self._file.admin.address

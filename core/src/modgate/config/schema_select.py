@@ -8,6 +8,7 @@ from pydantic import Field
 
 from modgate.api.select import REASONS, Reason
 from modgate.config.section import Section
+from modgate.config.values import Duration
 
 Step = Literal["best_effort", "fallback", "queue", "refuse"]
 
@@ -27,6 +28,9 @@ class SelectSection(Section):
     )
     cost: float = Field(
         0.0, ge=0, le=2, description="how much `cost_per_hour` counts: 0 not, 1 like time"
+    )
+    away: dict[str, Duration] = Field(
+        {}, description="by region: how long the way there and back takes"
     )
     unmet: dict[str, Step | tuple[Step, ...]] = Field(
         {}, description="by SLO class: what is done in turn where no backend keeps the promise"

@@ -124,6 +124,7 @@ class Fleet:
                 for other in sorted({*backend.serves.values()} - {name})
             ),
             factor=factor,
+            away_s=self._preferences.away.get(backend.region, 0.0),
             judged=judged,
             seed=seed_of(identity),
             key=shared_name(backend),

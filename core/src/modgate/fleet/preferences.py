@@ -22,13 +22,15 @@ class Preferences:
     """`region`: this gateway's own, which is nearer.  `hardware`: classes, the dearest to us first.
 
     `cost`: how much price counts, 0 = not at all, 1 = twice the price is as bad as twice the time.
-    `prices`: of an hour of a backend, by name, where it is known.
+    `prices`: of an hour of a backend, by name, where it is known.  `away`: by region, seconds of
+    the way there and back, which are part of a predicted time and no preference.
     """
 
     region: str = ""
     hardware: tuple[str, ...] = ()
     cost: float = 0.0
     prices: Mapping[str, float] = field(default_factory=dict)
+    away: Mapping[str, float] = field(default_factory=dict)
 
     def factors(self, backends: Sequence[Backend]) -> dict[str, float]:
         """What each backend's predicted time is multiplied by, by name."""
