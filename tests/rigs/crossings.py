@@ -205,7 +205,6 @@ class Crossing:
                 slots=1 if crowded else dice.randint(1, 3),
                 group=LOCAL_GROUP if dice.random() < 0.1 else "",
                 draining=dice.random() < 0.15,
-                on_disconnect=dice.choice(("cancel", "drain")),
             )
             for number, url in enumerate(urls)
         ]

@@ -17,6 +17,7 @@ from modgate.api.plan import Call, Drawn, Plan
 from modgate.api.price import BUDGET, MONEY
 from modgate.api.relay import Usage
 from modgate.api.surface import Surface
+from modgate.desertion import CUT, DRAINED, NOTE
 from modgate.draft import Draft, ending_of
 from modgate.errors import GatewayError, LedgerUnavailable, PluginFault
 from modgate.gateway import Gateway
@@ -227,6 +228,8 @@ class Bill:
         usage = self._last_usage()
         if self._admission is not None and self._admission.would_refuse:
             draft.notes["would_refuse"] = ", ".join(self._admission.would_refuse)
+        if draft.deserted:
+            draft.notes.setdefault(NOTE, CUT)
         ending = ending_of(error, admitted=draft.admitted)
         units = dict(usage.units.items())
         if draft.modality and draft.admitted:
@@ -238,7 +241,7 @@ class Bill:
             ending=ending,
             status=499 if ending == "client_gone" else status,
             units=units,
-            exact=usage.exact and error is None,
+            exact=usage.exact and (error is None or draft.notes.get(NOTE) == DRAINED),
             measured_by=usage.by,
             error=error,
         )

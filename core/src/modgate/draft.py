@@ -128,7 +128,8 @@ class Missed:
 class Draft:
     """One request's receipt in the making; filled from ingress to settle by whoever knows.
 
-    `heard`: the request's headers.  `due_s`: its own end, in seconds since it began.
+    `heard`: the request's headers.  `due_s`: its own end, in seconds since it began.  `deserted`:
+    its client left, and its engines finish (`desertion.py`).
     `told`: the headers of the reply, `rates`: how the limits stood then, in their order.
     `missed`: the first calls that found no slot at once.  `dues`: what those that waited owe the
     queue.
@@ -163,6 +164,8 @@ class Draft:
     told: Mapping[str, str] | None = None
     rates: Sequence[RateView] = ()
     missed: tuple[Missed, ...] = ()
+    deserted: bool = False
+    sunk_bytes: int = 0
     dues: list[Due] | None = None
     _last: dict[int, Try] = field(default_factory=dict)
 

@@ -355,6 +355,7 @@ def _timeouts(linked: Linked) -> Timeouts:
         keep_alive_s=section.keep_alive,
         body_idle_s=section.body_idle,
         reply_bytes=linked.file.limits.reply_bytes,
+        drained_bytes=linked.file.limits.drained_bytes,
         deadlines=linked.deadlines,
     )
 

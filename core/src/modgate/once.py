@@ -257,6 +257,11 @@ class Keeper:
         """Whether a byte of the reply may have left."""
         return self._outlet.opened
 
+    @property
+    def deserted(self) -> bool:
+        """Whether the client left, and its engines finish."""
+        return self._outlet.deserted
+
     async def emit(self, relay: Relay, data: Sequence[bytes]) -> None:
         """Bytes of the reply; raises Cancelled when the client is gone."""
         self._note(data)

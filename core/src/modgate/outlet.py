@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from modgate.api.relay import Head, Relay
 from modgate.api.surface import Surface, dump
+from modgate.desertion import sunk
 from modgate.draft import Draft
 from modgate.errors import Cancelled, GatewayError
 from modgate.guard import Guard
@@ -97,8 +98,16 @@ class Outlet:
         await self.reply.write(ping)
         self._last = self._loop.time()
 
+    @property
+    def deserted(self) -> bool:
+        """Whether the client left, and its engines finish."""
+        return self._draft.deserted
+
     async def emit(self, relay: Relay, data: Sequence[bytes]) -> None:
         """Bytes of the reply; raises Cancelled when the client is gone."""
+        if self._draft.deserted:
+            sunk(self._draft, data, self._timeouts.drained_bytes)
+            return
         if relay.head.kind == "whole":
             self._whole.extend(data)
             return
@@ -113,12 +122,17 @@ class Outlet:
         if self._draft.first_byte_s is None:
             self._draft.first_byte_s = self._draft.elapsed()
         self._last = self._loop.time()
-        return self.reply.put(data[0] if len(data) == 1 else b"".join(data))
+        if self.reply.put(data[0] if len(data) == 1 else b"".join(data)):
+            return True
+        if not self._draft.deserted:
+            return False
+        sunk(self._draft, data, self._timeouts.drained_bytes)
+        return True
 
     async def room(self) -> None:
         """Until the client has read enough; Cancelled when it is gone."""
         await self.reply.drained()
-        if self.reply.gone:
+        if self.reply.gone and not self._draft.deserted:
             raise Cancelled("the client closed the connection")
 
     def _open(self, head: Head) -> None:

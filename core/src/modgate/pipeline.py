@@ -29,6 +29,7 @@ from modgate.asking import asked
 from modgate.auth.verdict import Pending
 from modgate.bill import Bill
 from modgate.catalog import Page, page_of
+from modgate.desertion import drains, finished
 from modgate.dispatch import guard_model
 from modgate.draft import Draft
 from modgate.drawing import Pieces
@@ -132,7 +133,8 @@ class Exchange:
         return self.reply.finish()
 
     def _left(self) -> None:
-        self._guard.fire(Cancelled("the client closed the connection"))
+        if not drains(self.draft, self._resolved):
+            self._guard.fire(Cancelled("the client closed the connection"))
 
     def cut(self) -> None:
         """The gateway leaves and waits no longer: the client is told, as far as it can be."""
@@ -243,7 +245,7 @@ class Exchange:
 
     def _free(self) -> bool:
         """Whether another model may serve it: nothing was said, and it may go on."""
-        return not (self.reply.opened or self._fed or self._guard.reason is not None)
+        return not (self.reply.opened or self.reply.gone or self._fed or self._guard.reason)
 
     async def _serve_as(self, resolved: Resolved, route: Route, body: Body) -> None:
         self._describe(resolved)
@@ -361,20 +363,15 @@ class Exchange:
         outlet: Outlet | Keeper = self._outlet
         if self._once is not None:
             outlet = self._once.around(self._outlet, plan.relay.head)
-        run = Run(
-            plan,
-            order=self._ordered,
-            sink=outlet,
-            scope=self._scope,
-            pool=self._state.pool,
-            draw=self._draw,
-        )
+        pool, scope = self._state.pool, self._scope
+        run = Run(plan, order=self._ordered, sink=outlet, scope=scope, pool=pool, draw=self._draw)
         self._bill.own = run.usage
         try:
             await run.go()
         except GatewayError:
             self._fed = run.fed
             raise
+        finished(self.draft, cut=run.cut)
         await outlet.finish(plan.relay, self._bill.shown())
 
     def _draw(self, drawn: Drawn, ahead: int) -> Pieces:

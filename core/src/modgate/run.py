@@ -38,6 +38,11 @@ class Sink(Protocol):
         """Whether a byte of the reply may have left."""
         ...
 
+    @property
+    def deserted(self) -> bool:
+        """Whether the client left, and what is under way is finished all the same."""
+        ...
+
     async def emit(self, relay: Relay, data: Sequence[bytes]) -> None:
         """Bytes of the reply, whole events each on SSE; waits while the client does not read."""
         ...
@@ -54,7 +59,8 @@ class Sink(Protocol):
 class Run:
     """Runs one plan.
 
-    `order(index, call)` reserves what the call needs on top and makes its Trip.
+    `order(index, call)` reserves what the call needs on top and makes its Trip.  `cut`: calls were
+    left out, for nobody waits for them any more.
     """
 
     def __init__(
@@ -79,6 +85,7 @@ class Run:
         self._lanes: dict[int, Lane] = {}
         self._head = 0
         self._ended = 0
+        self.cut = False
         self._changed: asyncio.Event  # of a plan that is wider than 1
         self._soon: asyncio.TimerHandle | None = None
         self._begun: asyncio.Future[None] | None = None
@@ -114,7 +121,8 @@ class Run:
             else:
                 await self._side_by_side()
             self._guard_some()
-            await self._give(self._closing())
+            if not self.cut:
+                await self._give(self._closing())
         finally:
             await self._stop()
 
@@ -167,6 +175,9 @@ class Run:
     async def _next_trip(self) -> Trip | None:
         call = await self._calls.next()
         if call is None:
+            return None
+        if self._sink.deserted:
+            self.cut = True
             return None
         trip = await self._order(len(self._trips), call)
         self._trips.append(trip)

@@ -26,6 +26,7 @@ class Timeouts:
     keep_alive_s: float = 15.0
     body_idle_s: float = 30.0
     reply_bytes: int = 64 << 20
+    drained_bytes: int = 16 << 20
     deadlines: Mapping[str, Mapping[str, Target]] = field(default_factory=dict)
     attempts: frozenset[str] = field(init=False, default=frozenset())
     tick_s: float = field(init=False, default=TOUCH_S)

@@ -119,7 +119,8 @@ class Trip:
     async def _again(self, error: GatewayError) -> None:
         """The call may be tried once more, as never once it was fed; else raises the error."""
         self._give_up(error)
-        pause = None if self.fed else again([self.order], error, self._dispatch)
+        gone = self.order.draft.deserted
+        pause = None if self.fed or gone else again([self.order], error, self._dispatch)
         if pause is None:
             self._failed(error)
             raise error

@@ -8,6 +8,7 @@ from typing import Literal
 from modgate.api.price import BUDGET
 
 Role = Literal["tenant", "operator", "admin"]
+OnDisconnect = Literal["cancel", "drain"]
 Period = Literal["second", "minute", "hour", "day", "month"]
 WhenDown = Literal["local_share", "open", "closed"]
 
@@ -60,7 +61,7 @@ class Policy:
     `raw_engine_fields`: it gets the members that engines add to the wire, too.  `batch_shared`: its
     calls may share a trip with those of other tenants that say so, too.  `weight`: of its calls
     where calls wait, among those of its SLO class.  `fallback`: a model's fallbacks may answer in
-    its place.
+    its place.  `on_disconnect`: what its engines do when it leaves, None = as the model says.
     """
 
     models: frozenset[str] | None = None
@@ -71,6 +72,7 @@ class Policy:
     batch_shared: bool = False
     weight: float = 1.0
     fallback: bool = False
+    on_disconnect: OnDisconnect | None = None
     limits: Limits = field(default_factory=Limits)
 
     def sees(self, model: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 from pydantic import BaseModel
 
@@ -20,6 +20,7 @@ class Model:
     """A model as clients see it: `facts` is of the modality's `model_type`.
 
     `demo`: served by an embedded default model; said in `/v1/models` and in a reply header.
+    `on_disconnect`: whether its engines stop or finish when a client leaves.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Model:
     aliases: Sequence[str] = ()
     facts: ModelFacts = field(default_factory=ModelFacts)
     demo: bool = False
+    on_disconnect: Literal["cancel", "drain"] = "cancel"
     note: str = ""
     says: Mapping[str, str] = field(default_factory=dict)
 

@@ -76,7 +76,6 @@ class Backend:
     sign: bool = False
     ca: str = ""
     socket: str = ""
-    on_disconnect: Literal["cancel", "drain"] = "cancel"
     local: bool = False
     metrics: str = ""
     metrics_family: str = ""

@@ -203,6 +203,7 @@ class Linker:
                 name=name,
                 modality=section.modality,
                 aliases=section.aliases,
+                on_disconnect=section.on_disconnect,
                 facts=self._facts(name, section, modality),
             )
         for name, model in found.items():

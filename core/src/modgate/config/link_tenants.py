@@ -76,6 +76,7 @@ class GrantLinker:
             batch_shared=grant.batch_shared,
             weight=grant.weight,
             fallback=grant.fallback,
+            on_disconnect=grant.on_disconnect,
             limits=self._limits.link((*path, "limits"), grant.limits),
         )
         if not isinstance(grant, TenantSection):

@@ -145,6 +145,9 @@ class LimitsSection(Section):
     streams: int = Field(5_000, ge=1, description="open streams at once")
     body_bytes: Bytes = Field(1 << 30, description="request bodies in memory at once")
     reply_bytes: Bytes = Field(64 << 20, description="one whole reply of an engine")
+    drained_bytes: Bytes = Field(
+        16 << 20, description="of one reply, read on after its client left (`on_disconnect`)"
+    )
 
 
 class IdempotencySection(Section):
@@ -221,6 +224,9 @@ class ModelSection(BaseModel):
 
     modality: str = Field(description="whose model it is")
     aliases: tuple[str, ...] = Field((), description="other names for it")
+    on_disconnect: Literal["cancel", "drain"] = Field(
+        "cancel", description="when a client leaves, its engines stop, or finish and are billed"
+    )
     fallback: tuple[str | FallbackSection, ...] = Field(
         (), description="models that answer in its place, for tenants with `fallback`; in turn"
     )

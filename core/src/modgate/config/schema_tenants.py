@@ -79,6 +79,9 @@ class TenantGrant(Section):
     weight: float = Field(
         1.0, gt=0, le=1000, description="its share where calls wait, among tenants of its SLO class"
     )
+    on_disconnect: Literal["cancel", "drain"] | None = Field(
+        None, description="in place of its models': whether engines finish when a client leaves"
+    )
     fallback: bool = Field(
         False, description="where a model cannot answer, its `fallback` may, and is billed"
     )

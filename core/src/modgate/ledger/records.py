@@ -47,7 +47,8 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `would_refuse`: limits in shadow that it was beyond.  `policies`: what they decided, unless they
     allowed it.  `fallback_for`: the model that was asked for, where another one served it, and
-    `fallback_on`: why.
+    `fallback_on`: why.  `on_disconnect`: `drained` when its client left and its engines finished,
+    `cut` when they were to, and something ended it.
     """
 
     v: int = msgspec.field(default_factory=_version)
@@ -76,6 +77,7 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     would_refuse: str = ""
     fallback_for: str = ""
     fallback_on: str = ""
+    on_disconnect: str = ""
     policies: list[JsonObject] = []
     regions: tuple[str, ...] | None = None
 
@@ -213,6 +215,7 @@ def ended_of(receipt: Receipt) -> Ended:
         would_refuse=receipt.notes.get("would_refuse", ""),
         fallback_for=receipt.notes.get("fallback_for", ""),
         fallback_on=receipt.notes.get("fallback_on", ""),
+        on_disconnect=receipt.notes.get("on_disconnect", ""),
         policies=[each.plain() for each in receipt.rulings if each.verdict != "allow"],
         regions=sorted_regions(receipt.regions),
     )

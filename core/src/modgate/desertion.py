@@ -1,0 +1,41 @@
+"""What becomes of a request whose client left: its engines stop, or finish what they are doing.
+
+Where they finish, what they write is read on and counted, though nobody gets it: no further call is
+drawn, none is tried again, and the request's own deadline and a bound of bytes end it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from modgate.draft import Draft
+from modgate.errors import Cancelled
+from modgate.table import Resolved
+
+NOTE, DRAINED, CUT = "on_disconnect", "drained", "cut"
+
+
+def drains(draft: Draft, resolved: Resolved | None) -> bool:
+    """Its client left: whether an engine is at work for it and finishes (the tenant's word, else
+    the model's); that is told to the draft."""
+    if resolved is None or draft.deserted:
+        return draft.deserted
+    word = draft.caller.policy.on_disconnect or resolved.model.on_disconnect
+    at_work = any(tried.sent and tried.call >= 0 for tried in draft.tries)
+    draft.deserted = word == "drain" and at_work
+    return draft.deserted
+
+
+def sunk(draft: Draft, data: Iterable[bytes], at_most: int) -> None:
+    """Bytes that nobody gets any more; Cancelled when there were too many of them."""
+    draft.sunk_bytes += sum(map(len, data))
+    if draft.sunk_bytes > at_most:
+        raise Cancelled("the client closed the connection, and the rest of its reply is too long")
+
+
+def finished(draft: Draft, *, cut: bool) -> None:
+    """All was read that its engines wrote; Cancelled when more of them would have been asked."""
+    if cut:
+        raise Cancelled("the client closed the connection")
+    if draft.deserted:
+        draft.notes[NOTE] = DRAINED

@@ -1,0 +1,288 @@
+"""A client that leaves while engines work: they stop, or finish and are billed to the last unit."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gateways import Running, start
+from oracle import requests as ask
+from oracle.client import ClientRecord, Leave, send
+from oracle.engine import ScriptedEngine
+from oracle.faults import Fault, Refusal, Script
+from oracle.requests import ClientRequest
+
+from modgate.ledger.reader import rows
+from modgate.ledger.records import Ended
+from modgate.pipeline import Exchange
+from modgate.plugin import Receipt
+
+DRAIN = 'on_disconnect = "drain"'
+SLOW = Script(headers_after_ms=60, between_ms=15, tokens=24)
+STREAM = ask.chat(2, model="chat", stream=True)
+REQUESTS: dict[str, ClientRequest] = {
+    "llm": ask.chat(1, model="chat"),
+    "llm stream": STREAM,
+    "vlm": ask.vision(3, model="eyes"),
+    "asr": ask.transcription(4, model="ears"),
+    "tts": ask.speech(5, model="voice"),
+    "ocr": ask.ocr(6, model="pages"),
+    "embedding": ask.embeddings(7, model="vectors"),
+    "rerank": ask.rerank(8, model="ranks"),
+}
+
+
+class World:
+    """A gateway before one engine, and what it was told."""
+
+    def __init__(self, running: Running, engine: ScriptedEngine) -> None:
+        self.running = running
+        self.engine = engine
+        self.receipts: list[Receipt] = []
+        running.app.state.observer.also(self.receipts.append)
+
+    async def deserted(self, request: ClientRequest, leave: Leave | None = None) -> ClientRecord:
+        """A client sends, and leaves: as told, or once its call is at the engine; the rest ends."""
+        go, key = asyncio.Event(), self.running.key
+        how = leave or Leave(at="sent")
+        wait = go if leave is None else None
+        sending = asyncio.create_task(send(self.running.url, request, key=key, leave=how, go=wait))
+        if leave is None:
+            await self.engine.reached(request.tag)
+            go.set()
+        client = await sending
+        await until(lambda: bool(self.receipts))
+        return client
+
+    @property
+    def row(self) -> Ended:
+        [found] = rows(self.running.ledger)
+        return found
+
+    @property
+    def wrote(self) -> dict[str, int]:
+        """Native units that the engine was sent and wrote, over all its calls."""
+        total: Counter[str] = Counter()
+        for record in self.engine.records:
+            total.update({**record.sent, **record.wrote})
+        return dict(total)
+
+    def idle(self) -> bool:
+        """Nothing of the request is left: no slot, no spool file, no hold, no connection."""
+        state = self.running.app.state
+        return (
+            state.live == 0
+            and state.spool.used == 0
+            and not state.limits.tenants
+            and all(slots.taken == 0 for slots in state.fleet.slots.values())
+        )
+
+
+async def world(
+    folder: Path,
+    stack: AsyncExitStack,
+    script: Script = SLOW,
+    *,
+    tenant: str = DRAIN,
+    facts: Mapping[str, str] | None = None,
+    more: str = "",
+) -> World:
+    engine = await stack.enter_async_context(ScriptedEngine(lambda record: script))
+    running = await start(
+        folder, [{"url": engine.url}], tenants={"acme": tenant}, facts=facts, more=more
+    )
+    stack.push_async_callback(running.app.close)
+    return World(running, engine)
+
+
+@pytest.fixture
+async def stack() -> Any:
+    async with AsyncExitStack() as made:
+        yield made
+
+
+async def until(there: Callable[[], bool]) -> None:
+    for _ in range(1000):
+        if there():
+            return
+        await asyncio.sleep(0.01)
+    raise TimeoutError
+
+
+@pytest.mark.parametrize("route", REQUESTS)
+async def test_the_bill_is_what_the_engine_wrote(
+    tmp_path: Path, stack: AsyncExitStack, route: str
+) -> None:
+    request = REQUESTS[route]
+    made = await world(tmp_path, stack, Script(headers_after_ms=150, between_ms=15, tokens=24))
+    # In the middle of a stream; of a whole reply as soon as its call is under way.
+    leave = Leave(at="body", events=1) if request.streamed else None
+    client = await made.deserted(request, leave)
+    row, wrote = made.row, {**request.sent, **made.wrote}
+
+    assert client.ended == "cut"
+    assert all(record.answered for record in made.engine.records)
+    assert (row.ending, row.on_disconnect, row.status) == ("client_gone", "drained", 499)
+    assert made.receipts[0].notes["on_disconnect"] == "drained"
+    assert row.exact
+    counted = {name: row.units.get(name, 0) for name in wrote if name in row.units}
+    assert counted
+    assert counted == {name: wrote[name] for name in counted}
+    assert made.idle()
+
+
+async def test_by_default_the_engine_stops_and_the_bill_is_what_was_read(
+    tmp_path: Path, stack: AsyncExitStack
+) -> None:
+    made = await world(tmp_path, stack, tenant="")
+    await made.deserted(STREAM, Leave(at="body", events=2))
+    await until(lambda: made.engine.records[0].gone_at is not None)
+
+    [record] = made.engine.records
+    assert not record.answered
+    assert (made.row.on_disconnect, made.row.exact) == ("", False)
+    assert made.row.units["llm.output_tokens"] < 24
+
+
+@pytest.mark.parametrize(
+    ("tenant", "model", "drained"),
+    [
+        ("", "", False),
+        ("", DRAIN, True),
+        (DRAIN, "", True),
+        ('on_disconnect = "cancel"', DRAIN, False),
+    ],
+)
+async def test_the_tenant_says_it_else_the_model(
+    tmp_path: Path, stack: AsyncExitStack, tenant: str, model: str, drained: bool
+) -> None:
+    made = await world(tmp_path, stack, tenant=tenant, facts={"chat": model})
+    await made.deserted(STREAM, Leave(at="body", events=1))
+
+    assert made.row.on_disconnect == ("drained" if drained else "")
+
+
+async def test_nothing_that_was_not_begun_is_begun_for_who_left(
+    tmp_path: Path, stack: AsyncExitStack
+) -> None:
+    made = await world(tmp_path, stack, Script(piece_ms=60, between_ms=20))
+    long = ask.speech(5, model="voice", sentences=30)
+    await made.deserted(long, Leave(at="body", events=1))
+    calls = [record for record in made.engine.records if record.method == "POST"]
+    row, wrote = made.row, made.wrote
+
+    assert 0 < len(calls) < 15
+    assert all(record.answered for record in calls)
+    assert (row.ending, row.on_disconnect, row.exact) == ("client_gone", "cut", False)
+    # Joints of pieces are faded into each other.
+    assert 0 <= wrote["tts.speech_ms"] - row.units["tts.speech_ms"] <= 8 * len(calls)
+    assert row.units["tts.characters"] < len(ask.speech_text(5, 30))
+    assert made.idle()
+
+
+async def test_a_failure_is_not_tried_again_for_who_left(
+    tmp_path: Path, stack: AsyncExitStack
+) -> None:
+    fails = Script(headers_after_ms=150, fault=Fault(kind="reset", after=None))
+    made = await world(tmp_path, stack, fails)
+    await made.deserted(REQUESTS["llm"])
+
+    assert len(made.engine.records) == 1
+    assert made.row.on_disconnect == "cut"
+    assert made.row.units.get("llm.output_tokens", 0) == 0
+    assert made.idle()
+
+
+@pytest.mark.parametrize(
+    ("more", "script"),
+    [
+        ('[limits]\ndrained_bytes = "1KiB"\n', Script(headers_after_ms=50, tokens=2000)),
+        (
+            '[timeouts.llm]\ntotal = { base = "600ms" }\n',
+            Script(tokens=8, fault=Fault(kind="silence", after=3)),
+        ),
+    ],
+)
+async def test_bytes_and_the_requests_own_deadline_end_it(
+    tmp_path: Path, stack: AsyncExitStack, more: str, script: Script
+) -> None:
+    made = await world(tmp_path, stack, script, more=more)
+    await made.deserted(STREAM, Leave(at="head"))
+    await made.engine.vacant()
+
+    assert not made.engine.records[0].answered
+    assert (made.row.on_disconnect, made.row.exact) == ("cut", False)
+    assert made.idle()
+
+
+async def test_before_a_call_is_out_there_is_nothing_to_finish(
+    tmp_path: Path, stack: AsyncExitStack
+) -> None:
+    engine = await stack.enter_async_context(
+        ScriptedEngine(lambda record: Script(headers_after_ms=300))
+    )
+    backends = [{"url": engine.url, "slots": 1}]
+    running = await start(tmp_path, backends, tenants={"acme": DRAIN}, plugins=["llm"])
+    stack.push_async_callback(running.app.close)
+    made = World(running, engine)
+    first = asyncio.create_task(send(running.url, REQUESTS["llm"], key=running.key))
+    await asyncio.sleep(0.1)
+    await made.deserted(ask.chat(9, model="chat"), Leave(at="sent", after_ms=50))
+    await first
+
+    assert [receipt.notes.get("on_disconnect") for receipt in made.receipts] == [None, None]
+    assert [record.tag for record in engine.records] == [1]
+
+
+async def test_who_comes_again_with_its_key_has_the_reply_that_was_finished(
+    tmp_path: Path, stack: AsyncExitStack
+) -> None:
+    made = await world(tmp_path, stack, more="[idempotency]\nbodies = true\n")
+    request = REQUESTS["llm"].with_headers(Idempotency_Key="k1")
+    await made.deserted(request)
+    again = await send(made.running.url, request, key=made.running.key)
+
+    assert (again.status, again.ended) == (200, "ok")
+    assert again.headers["idempotent-replayed"] == "true"
+    assert len(made.engine.records) == 1
+
+
+async def test_many_that_leave_leave_nothing(tmp_path: Path, stack: AsyncExitStack) -> None:
+    made = await world(tmp_path, stack, Script(between_ms=5, tokens=12))
+    tasks = len(asyncio.all_tasks())
+    sending = [
+        send(
+            made.running.url,
+            ask.chat(tag, model="chat", stream=True),
+            key=made.running.key,
+            leave=Leave(at="body", events=1, how="reset" if tag % 2 else "close"),
+        )
+        for tag in range(40)
+    ]
+    await asyncio.gather(*sending)
+    await until(lambda: len(made.receipts) == 40 and made.idle())
+    await asyncio.sleep(0.1)
+    gc.collect()
+
+    assert {receipt.notes.get("on_disconnect") for receipt in made.receipts} == {"drained"}
+    billed = sum(row.units["llm.output_tokens"] for row in rows(made.running.ledger))
+    assert billed == made.wrote["llm.output_tokens"] == 40 * 12
+    assert [each for each in gc.get_objects() if isinstance(each, Exchange)] == []
+    assert len(asyncio.all_tasks()) <= tasks + 1
+
+
+async def test_a_refusal_that_nobody_reads_is_billed_nothing(
+    tmp_path: Path, stack: AsyncExitStack
+) -> None:
+    refuses = Script(headers_after_ms=120, refusal=Refusal(status=400))
+    made = await world(tmp_path, stack, refuses)
+    await made.deserted(REQUESTS["llm"])
+
+    assert made.row.on_disconnect == "cut"
+    assert made.row.units.get("llm.output_tokens", 0) == 0
