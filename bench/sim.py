@@ -1,6 +1,7 @@
-"""Selection in the simulated world, the whole of it: `python bench/sim.py [fleets]`.
+"""Selection and queueing in simulated worlds, the whole of it: `python bench/sim.py [fleets]`.
 
-Tables of SLO attainment: loads, views, faults and common prompts over ten seeds that nothing was
+First, in seconds, who is served in overload and how many calls an engine is given.  Then tables of
+SLO attainment: loads, views, faults and common prompts over ten seeds that nothing was
 tuned on, and how far the best baseline is ahead on each of 100 random fleets.  About half an hour
 on one core; `tests/sim` holds the part that a build has time for.
 """
@@ -9,10 +10,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
+from sim import crowd, overload
 from sim.baselines import BASELINES
 from sim.ours import Ours
 from sim.runs import SLOWEST_S, mean
@@ -114,6 +117,40 @@ def fleets(count: int, told_each_s: float | None) -> None:
     print(f"  median {median:+.2f}; more than 2 points ahead on {sum(a[0] > 2 for a in ahead)}")
 
 
+def admission() -> None:
+    """A pool that is asked for more than it can do, by one tenant: what eight quiet ones notice."""
+    print("\noverload: share of the pool in good calls, quiet tenants' p95 s, of theirs in time %")
+    policies: dict[str, Callable[[], overload.Policy]] = {
+        "first come, first served, 400 wait": lambda: overload.Fifo(drops=False),
+        "the same, none that is late": lambda: overload.Fifo(drops=True),
+        "ours, judged at its turn": lambda: overload.Fair(predicts=False),
+        "ours": overload.Fair,
+    }
+    for name, make in policies.items():
+        cells = []
+        for load in (0.0, 0.8, 1.5, 3.0):
+            found = [overload.run(make(), load, seed=seed) for seed in SEEDS]
+            goodput = mean([each.goodput for each in found])
+            p95_s, good = mean([e.p95_s for e in found]), 100 * mean([e.good for e in found])
+            cells.append(f"{load:.0%}: {goodput:.2f} {p95_s:5.2f} {good:5.1f}")
+        print(f"{name:36s} {'   '.join(cells)}", flush=True)
+
+
+def concurrency() -> None:
+    """Good calls a second of an engine that is asked for more than it can do, and slow a while."""
+    print("\ncalls at once at one engine: good calls a second, mean (worst seed)")
+    gates: dict[str, Callable[[], crowd.Gate]] = {
+        "unlimited": lambda: crowd.gate(crowd.UNLIMITED),
+        **{f"fixed at {n}": partial(crowd.gate, n) for n in (8, 16, 24, 32, 40, 48, 64)},
+        "ours, declared 48": lambda: crowd.gate(48, 48),
+        "ours, declared 128": lambda: crowd.gate(128, 128),
+        "ours, declared 16, at most 512": lambda: crowd.gate(16, 512),
+    }
+    for name, make in gates.items():
+        found = [crowd.Crowd(make(), seed=seed).goodput() for seed in SEEDS]
+        print(f"{name:36s} {mean(found):.2f} ({min(found):.2f})", flush=True)
+
+
 def _shown(number: int) -> str:
     scenario = drawn(number)
     return (
@@ -123,6 +160,8 @@ def _shown(number: int) -> str:
 
 if __name__ == "__main__":
     wanted = int(sys.argv[1]) if sys.argv[1:] else FLEETS
+    admission()
+    concurrency()
     for told_each_s in (None, SLOWEST_S):
         fleets(wanted, told_each_s)
     prefixes()

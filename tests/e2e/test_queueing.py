@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
+import aiohttp
+import pytest
 from gateways import Running, start
 from oracle import requests as ask
 from oracle.client import send
@@ -197,3 +200,65 @@ async def test_a_call_that_would_be_late_is_refused_at_once(tmp_path: Path) -> N
     assert client.status == 429
     assert refused_s < 0.1
     assert quiet.status == 200
+
+
+async def scraped(running: Running) -> tuple[set[str], dict[str, float]]:
+    """The names of all metrics, and the value of each series of the model or modality."""
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"{running.admin}/metrics") as reply,
+    ):
+        lines = (await reply.text()).splitlines()
+    names = {line.split()[2] for line in lines if line.startswith("# TYPE")}
+    series = [line.rpartition(" ") for line in lines if not line.startswith("#")]
+    return names, {name: float(value) for name, _, value in series}
+
+
+async def test_what_an_autoscaler_needs_is_in_the_metrics(tmp_path: Path) -> None:
+    async with served(tmp_path, Script(headers_after_ms=300), slots=2) as (running, _):
+        sent = Sent(running)
+        for tag in range(6):
+            sent.send(FLOOD, chat(tag))
+        await sent.waiting(4)
+        names, during = await scraped(running)
+        await sent.all()
+        _, after = await scraped(running)
+
+    chats = '{model="chat"}'
+    assert during[f"modgate_pool_queued_calls{chats}"] == 4
+    assert during[f"modgate_pool_queued_units{chats}"] > 0
+    assert during[f"modgate_pool_queued_bytes{chats}"] > 100
+    assert during[f"modgate_pool_slots{chats}"] == 2
+    assert during[f"modgate_pool_slots_taken{chats}"] == 2
+    assert during['modgate_backend_slots_limit{backend="b0"}'] == 2
+    assert during['modgate_queue_depth_calls_count{modality="llm"}'] == 4
+    assert during['modgate_queue_depth_calls_bucket{modality="llm",le="1"}'] == 2
+    assert after[f"modgate_pool_queued_calls{chats}"] == 0
+    offered = after[f"modgate_pool_offered_units_total{chats}"]
+    assert offered == during[f"modgate_pool_offered_units_total{chats}"]
+    assert after[f"modgate_pool_served_units_total{chats}"] == pytest.approx(offered)
+    page = (Path(__file__).parents[2] / "docs" / "operators" / "queueing.md").read_text()
+    told = set(re.findall(r"modgate_[a-z_]+", page))
+    assert len(told) >= 12
+    assert told - names == set()
+
+
+async def test_an_engine_that_is_late_is_given_fewer_calls_at_once(tmp_path: Path) -> None:
+    slo = '[slo.fast.llm]\ntotal = { base = "50ms" }\n'
+    tenants = {FLOOD: 'slo = "fast"', QUIET: ""}
+    async with served(
+        tmp_path, Script(headers_after_ms=150), slots=10, more=slo, tenants=tenants
+    ) as (running, _):
+        sent = Sent(running)
+        for tag in range(20):
+            sent.send(QUIET, chat(tag))
+        await sent.all()
+        _, before = await scraped(running)
+        for tag in range(20):
+            sent.send(FLOOD, chat(tag))
+        await sent.all()
+        _, after = await scraped(running)
+
+    limit = 'modgate_backend_slots_limit{backend="b0"}'
+    assert before[limit] == 10  # nothing was promised to these
+    assert after[limit] == 9

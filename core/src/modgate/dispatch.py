@@ -33,6 +33,7 @@ from modgate.fleet.fleet import Fleet
 from modgate.fleet.lease import Lease
 from modgate.fleet.outlook import answers_elsewhere, is_down, keeps, soonest_s
 from modgate.fleet.pick import Wanted
+from modgate.fleet.terms import Terms
 from modgate.goals import Goals
 from modgate.guard import Deadline
 from modgate.order import Elsewhere, Order, Way
@@ -92,6 +93,8 @@ class Dispatch:
         began = draft.elapsed()
         if self.fleet.has_choice(order.model.name):
             self._promise(order, wanted)
+        elif self.fleet.rules.adaptive and order.caller.policy.slo:
+            wanted.work, wanted.watched = self._terms(order)
         else:
             wanted.work = self.work(order)
         try:
@@ -188,14 +191,17 @@ class Dispatch:
         )
 
     def _promise(self, order: Order, wanted: Wanted, model: str = "") -> None:
-        wanted.work, wanted.terms = self.goals.terms(
+        wanted.work, wanted.terms = self._terms(order, model)
+        wanted.tenant, wanted.size = order.caller.tenant, order.call.size
+
+    def _terms(self, order: Order, model: str = "") -> tuple[float, Terms]:
+        return self.goals.terms(
             order.call,
             model=model or order.model.name,
             modality=order.modality,
             tenant=order.caller.tenant,
             slo=order.caller.policy.slo,
         )
-        wanted.tenant, wanted.size = order.caller.tenant, order.call.size
 
     def work(self, order: Order) -> float:
         """A call's work where nothing is promised."""

@@ -16,6 +16,7 @@ def rules_of(
     share: float,
     weights: Mapping[str, float],
     patience: Mapping[str, float],
+    adaptive: bool,
 ) -> QueueRules:
     """How calls wait, by the keys of `[queue]`."""
     return QueueRules(
@@ -25,6 +26,7 @@ def rules_of(
         share=share,
         weights={**CLASS_WEIGHTS, **weights},
         patience_s=patience,
+        adaptive=adaptive,
     )
 
 
@@ -44,6 +46,6 @@ def settle_dues(draft: Draft, used: Mapping[str, int], weights: Mapping[str, flo
     if len(dues) == len(draft.tries) == 1:
         first_s, began_s = draft.tries[0].first_s, draft.tries[0].began_s
         if first_s is not None:
-            dues[0].tally.took(counted, first_s - began_s)
+            dues[0].tally.service.took(counted, first_s - began_s)
     for due in dues:
         due.charge.settle(due.charge.work / counted * took * part)

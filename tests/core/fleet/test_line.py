@@ -144,7 +144,7 @@ def test_a_call_that_would_be_late_is_known_when_it_comes_and_told_when_to_come_
 def test_a_call_whose_time_is_up_is_not_served() -> None:
     line: Line[Call] = Line()
     for _ in range(9):
-        line.tally.took(10, 2.0)
+        line.tally.service.took(10, 2.0)
     small, large = call("a", 1, until=1.5), call("a", 1000, until=3.0)
 
     assert not line.expired(small.claim, 1.0)

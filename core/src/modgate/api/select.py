@@ -54,8 +54,9 @@ class Fallback:
 class Backend:
     """One engine, configured or discovered.
 
-    `serves`: our model name -> the engine's.  `slots`: calls it takes at once; `group`: backends of
-    one group share their slots.  `offers`: kind -> values that `Call.requires` may ask for; a kind
+    `serves`: our model name -> the engine's.  `slots`: calls it takes at once, and
+    as many as `slots_at_most` while targets are kept; `group`: backends of one group share theirs.
+     `offers`: kind -> values that `Call.requires` may ask for; a kind
     that is absent refuses nothing. `socket`: a unix socket's path, in place of TCP.  `ca`: the PEM
     file by which its certificate is judged, in place of the system's authorities.  `sign`: its
     calls carry a token of ours.  `metrics`: where its metrics are, '' = where its family has them;
@@ -70,6 +71,7 @@ class Backend:
     region: str = ""
     hardware: str = ""
     slots: int = 16
+    slots_at_most: int = 0
     group: str = ""
     offers: Mapping[str, frozenset[str]] = field(default_factory=dict)
     key: Secret | None = None

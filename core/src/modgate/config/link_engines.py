@@ -110,6 +110,7 @@ class EnginesLinker:
             region=section.region,
             hardware=section.hardware,
             slots=section.slots,
+            slots_at_most=section.slots_at_most or 0,
             offers={kind: frozenset(values) for kind, values in section.offers.items()},
             key=section.key,
             sign=section.sign,

@@ -239,6 +239,7 @@ class EngineFields(BaseModel):
     region: str = Field("", description="where it stands, for residency")
     hardware: str = Field("", description="hardware class")
     slots: int = Field(16, ge=1, description="calls that it takes at once")
+    slots_at_most: int | None = Field(None, ge=1, description="while targets are kept, as many")
     serves: dict[str, str] = Field(description="our model name = the engine's name")
     key: SecretValue | None = Field(None, description="the engine's own API key")
     sign: bool = Field(

@@ -27,3 +27,6 @@ class QueueSection(Section):
     patience: dict[str, Duration] = Field(
         {}, description="by SLO class: how long a call waits; default its modality's deadline"
     )
+    adaptive: bool = Field(
+        True, description="engines are given fewer calls at once while too many of a class are late"
+    )

@@ -63,7 +63,7 @@ class Charge(Generic[W]):
         tenant.served += more / tenant.weight
         of.served += more / of.weight
         if tenant.calls and more:
-            of.order.set(tenant.tenant, tenant.served)
+            of.order.set(tenant.tenant, tenant.served, tenant.work)
 
 
 class FairQueue(Generic[W]):
@@ -94,8 +94,9 @@ class FairQueue(Generic[W]):
             tenant.weight = claim.weight
             of.waiting += claim.weight
             of.idle.pop(claim.tenant, None)
-            of.order.set(claim.tenant, tenant.served)
         tenant.push(item)
+        if tenant.calls == 1:
+            of.order.set(claim.tenant, tenant.served, tenant.work)
         self.calls += 1
         self._shapes[item.shape] = self._shapes.get(item.shape, 0) + 1
 
@@ -133,7 +134,7 @@ class FairQueue(Generic[W]):
         tenant.served += claim.work / tenant.weight
         self._out(item, served=True)
         if tenant.calls:
-            of.order.set(claim.tenant, tenant.served)
+            of.order.set(claim.tenant, tenant.served, tenant.work)
         if of.last > REBASE:
             _rebase(of)
         if self._last > REBASE:
@@ -187,6 +188,11 @@ class FairQueue(Generic[W]):
         all_ = of.waiting if waits else of.waiting + weight
         return of.weight / classes * weight / all_
 
+    def waits(self, slo: str, tenant: str) -> bool:
+        """Whether a tenant has a call that waits, in this class."""
+        of = self._classes.get(slo)
+        return of is not None and tenant in of.order
+
     def ahead(self, slo: str, tenant: str) -> float:
         """The work of a tenant's calls that wait, in this class."""
         of = self._classes.get(slo)
@@ -214,4 +220,4 @@ def _rebase(of: _Class[W]) -> None:
     for tenant in of.tenants.values():
         tenant.served -= REBASE
         if tenant.calls:
-            of.order.set(tenant.tenant, tenant.served)
+            of.order.set(tenant.tenant, tenant.served, tenant.work)

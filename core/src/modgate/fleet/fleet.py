@@ -18,6 +18,7 @@ from modgate.errors import (
     Upstream,
 )
 from modgate.fleet.claim import LEAST_WORK, Claim, QueueRules
+from modgate.fleet.concurrency import Watch
 from modgate.fleet.drain import drain_s
 from modgate.fleet.glance import Glance
 from modgate.fleet.kept import EXPLORE_S
@@ -106,8 +107,9 @@ class Fleet:
 
     def _seat(self, backend: Backend, model: str, factor: float, judged: bool) -> Seat:
         state, identity, name = self.state, backend.identity, backend.serves[model]
-        group = backend.group
-        slots, standing = state.slots_of(identity, backend.slots), state.standing_of(identity, name)
+        group, most = backend.group, max(backend.slots, backend.slots_at_most)
+        slots = state.slots_of(identity, backend.slots, most if self.rules.adaptive else None)
+        standing = state.standing_of(identity, name)
         view = None
         if model in self._panels:
             view = View(backend, slots, standing, self._preferences.prices.get(backend.name))
@@ -182,7 +184,15 @@ class Fleet:
             promise = Promise(choice, wanted.work, wanted.terms, now)
         else:
             seat.take(wanted.work)
-        return Lease(self.backends[seat.backend], wanted, choice, promise, self)
+        watch, watched = None, wanted.terms or wanted.watched
+        if watched is not None and watched.slo and seat.slots.concurrency is not None:
+            watch = Watch(
+                now,
+                whole=watched.phase == "total",
+                target_s=watched.target_s,
+                between_s=watched.between_s,
+            )
+        return Lease(self.backends[seat.backend], wanted, choice, promise, self, watch)
 
     def glance(self, model: str) -> Glance | None:
         """How the seats of a model stand now, where a call finds none of them."""
@@ -267,7 +277,7 @@ class Fleet:
                 wanted=wanted,
                 claim=claim,
                 granted=asyncio.get_running_loop().create_future(),
-                shape=shape_of(wanted),
+                shape=shape_of(wanted, filtered=model in self._panels),
                 rider=rider,
                 dues=dues,
             )

@@ -7,6 +7,7 @@ from typing import Literal, Protocol
 
 from modgate.api.select import Backend
 from modgate.errors import GatewayError
+from modgate.fleet.concurrency import Watch
 from modgate.fleet.pick import Choice, Wanted, Why
 from modgate.fleet.promise import Promise
 from modgate.fleet.slots import Seat
@@ -32,7 +33,7 @@ class Lease:
     `wanted`, `choice`, `promise`: what was asked for, what was found, and what is kept of it.
     """
 
-    __slots__ = ("_fleet", "_seat", "_work", "backend", "choice", "promise", "wanted")
+    __slots__ = ("_fleet", "_seat", "_watch", "_work", "backend", "choice", "promise", "wanted")
 
     def __init__(
         self,
@@ -41,6 +42,7 @@ class Lease:
         choice: Choice,
         promise: Promise | None,
         fleet: Judge,
+        watch: Watch | None = None,
     ) -> None:
         self.backend = backend
         self.wanted = wanted
@@ -49,6 +51,7 @@ class Lease:
         self._seat: Seat | None = choice.seat
         self._work = wanted.work
         self._fleet = fleet
+        self._watch = watch
 
     @property
     def why(self) -> Why:
@@ -74,6 +77,8 @@ class Lease:
         """The first event of its reply came."""
         if self.promise is not None:
             self.promise.first(self._fleet.now())
+        if self._watch is not None:
+            self._watch.first(self._fleet.now())
 
     def give_back(
         self, ended: Ended = "cancelled", error: GatewayError | None = None, events: int = 0
@@ -92,4 +97,7 @@ class Lease:
             self.promise.end(self._fleet.now(), ok=ended == "ok", events=events, given_up=given_up)
         else:
             seat.give(self._work)
+        if self._watch is not None and ended == "ok":
+            now = self._fleet.now()
+            seat.slots.saw(now, late=self._watch.late(now, events))
         self._fleet.ended(seat, ended, error)

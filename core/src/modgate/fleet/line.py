@@ -11,6 +11,7 @@ from typing import Generic
 
 from modgate.fleet.claim import CLASS_WEIGHT, Claim, QueueRules
 from modgate.fleet.fair import Charge, FairQueue, Took
+from modgate.fleet.rate import Rate
 from modgate.fleet.room import Room
 from modgate.fleet.tally import Tally
 from modgate.fleet.turns import W
@@ -27,13 +28,14 @@ class Line(Generic[W]):
     It lives as long as its model is served, over reloads: what was counted stays.
     """
 
-    __slots__ = ("_alike", "_queue", "_room", "tally")
+    __slots__ = ("_alike", "_queue", "_rates", "_room", "tally")
 
     def __init__(self) -> None:
         self.tally = Tally()
         self._queue: FairQueue[W] = FairQueue()
         self._room = Room()
         self._alike: dict[Hashable, dict[W, None]] = {}
+        self._rates: dict[tuple[str, str], Rate] = {}  # of those that wait
 
     @property
     def calls(self) -> int:
@@ -61,6 +63,9 @@ class Line(Generic[W]):
         if not self._room.calls:
             self.tally.waits(now)
         self.tally.look(now)
+        if not self._queue.waits(claim.slo, claim.tenant):
+            self._rates[claim.slo, claim.tenant] = Rate()
+            self._rates[claim.slo, claim.tenant].start(now)
         self._queue.push(item, _class_weight(claim, rules))
         self._room.add(claim)
         if claim.key is not None:
@@ -80,6 +85,7 @@ class Line(Generic[W]):
     def taken(self, item: W, now: float) -> Charge[W]:
         """It is served with another's turn."""
         charge = self._queue.taken(item)
+        self._rates[item.claim.slo, item.claim.tenant].did(now, item.claim.work)
         self._gone(item, now)
         return charge
 
@@ -88,17 +94,28 @@ class Line(Generic[W]):
     ) -> tuple[W, Charge[W]] | None:
         """The next that gets what it waits for (`FairQueue.serve`)."""
 
+        gone: list[W] = []
+
         def took(item: W) -> Took:
             answer = take(item)
-            if answer != "blocked":
-                self._gone(item, now)
+            if answer == "gone":
+                gone.append(item)
             return answer
 
-        return self._queue.serve(took, blocked)
+        served = self._queue.serve(took, blocked)
+        if served is not None:
+            claim = served[0].claim
+            self._rates[claim.slo, claim.tenant].did(now, claim.work)
+            gone.append(served[0])
+        for item in gone:
+            self._gone(item, now)
+        return served
 
     def _gone(self, item: W, now: float) -> None:
         claim = item.claim
         self._room.remove(claim)
+        if not self._queue.waits(claim.slo, claim.tenant):
+            self._rates.pop((claim.slo, claim.tenant), None)
         if claim.key is not None:
             alike = self._alike[claim.key]
             del alike[item]
@@ -108,11 +125,17 @@ class Line(Generic[W]):
             self.tally.empty(now)
 
     def wait_s(self, claim: Claim, rules: QueueRules) -> float:
-        """How long a call of this claim would wait, behind its tenant's others; 0 when unknown."""
-        rate = self.tally.rate
-        ahead = self._queue.ahead(claim.slo, claim.tenant)
+        """How long a call of this claim would wait, behind its tenant's others; 0 when unknown.
+
+        By what the tenant is served a second; while that is not known, by its share of what the
+        pool does.
+        """
+        ahead, rate = self._queue.ahead(claim.slo, claim.tenant), self.tally.rate
         if not rate or not ahead:
             return 0.0
+        own = self._rates[claim.slo, claim.tenant].value
+        if own:
+            return ahead / own
         weights = (_class_weight(claim, rules), claim.weight)
         return ahead / (rate * self._queue.share(claim.slo, claim.tenant, weights))
 
@@ -124,12 +147,12 @@ class Line(Generic[W]):
         if claim.begun or claim.until == inf:
             return 0.0
         self.tally.look(now)
-        needs = MARGIN * self.wait_s(claim, rules) + self.tally.service_s(claim.work)
+        needs = MARGIN * self.wait_s(claim, rules) + self.tally.service.seconds(claim.work)
         return now + needs - claim.until
 
     def expired(self, claim: Claim, now: float) -> bool:
         """Whether it is of no use to serve it now, because it would be late for sure."""
-        return now + self.tally.service_s(claim.work) > claim.until
+        return now + self.tally.service.seconds(claim.work) > claim.until
 
     def alike(self, key: Hashable) -> list[W]:
         """The calls of this key that wait, oldest first."""

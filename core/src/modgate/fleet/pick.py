@@ -45,6 +45,7 @@ class Wanted:
 
     `regions` None = anywhere; `tried`: backends that failed it already.  `terms` None: nothing is
     promised, and nothing is judged.  `tenant`, `size`: whose, and of how much, for scorers to see.
+    `watched`: the same where there is no choice: only the engine's slots follow from it.
     """
 
     work: float = 0.0
@@ -54,6 +55,7 @@ class Wanted:
     terms: Terms | None = None
     tenant: str = ""
     size: Units = NOTHING
+    watched: Terms | None = None
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ SPARE = 64
 
 
 class Ranked:
-    """The least first; of equal ones the one whose number was set first.
+    """The least first; of equal ones the one with less of something else, then the first that came.
 
     A heap in which what is out of date stays until it comes up, or until it is half of all.
     """
@@ -17,8 +17,8 @@ class Ranked:
     __slots__ = ("_heap", "_set", "_values")
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, str]] = []
-        self._values: dict[str, tuple[float, int, str]] = {}
+        self._heap: list[tuple[float, float, int, str]] = []
+        self._values: dict[str, tuple[float, float, int, str]] = {}
         self._set = 0
 
     def __len__(self) -> int:
@@ -27,10 +27,10 @@ class Ranked:
     def __contains__(self, key: str) -> bool:
         return key in self._values
 
-    def set(self, key: str, value: float) -> None:
+    def set(self, key: str, value: float, then: float = 0.0) -> None:
         """It is in, with this number."""
         self._set += 1
-        entry = (value, self._set, key)
+        entry = (value, then, self._set, key)
         self._values[key] = entry
         heappush(self._heap, entry)
         if len(self._heap) > 2 * len(self._values) + SPARE:
@@ -49,20 +49,20 @@ class Ranked:
         """The first; None when there is none."""
         while self._heap:
             entry = self._heap[0]
-            if self._values.get(entry[2]) is entry:
-                return entry[2]
+            if self._values.get(entry[3]) is entry:
+                return entry[3]
             heappop(self._heap)
         return None
 
     def first(self, fits: Callable[[str], bool]) -> str | None:
         """The first that fits; it looks at no more than it must."""
-        passed: list[tuple[float, int, str]] = []
+        passed: list[tuple[float, float, int, str]] = []
         found: str | None = None
         while found is None and self._heap:
             entry = heappop(self._heap)
-            if self._values.get(entry[2]) is entry:
+            if self._values.get(entry[3]) is entry:
                 passed.append(entry)
-                found = entry[2] if fits(entry[2]) else None
+                found = entry[3] if fits(entry[3]) else None
         for entry in passed:
             heappush(self._heap, entry)
         return found

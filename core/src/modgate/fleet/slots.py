@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
+from modgate.fleet.concurrency import Concurrency
 from modgate.fleet.health import Health
 from modgate.fleet.standing import Standing
 from modgate.fleet.tally import Tally
@@ -19,16 +20,32 @@ class Slots:
     """One engine's (or one group's) capacity: counted once, however many models it serves.
 
     `taken`: calls in flight of this gateway, `elsewhere`: those that others told of.
+    `concurrency`: what moves the limit; None = nothing does.
     """
 
     limit: int
     taken: int = 0
     elsewhere: int = 0
+    concurrency: Concurrency | None = None
 
     @property
     def free(self) -> bool:
         """Whether one more call fits."""
         return self.taken + self.elsewhere < self.limit
+
+    def declare(self, limit: int, most: int | None) -> None:
+        """So many were declared; where the limit moves up to `most`, it stays where it is."""
+        moves = self.concurrency
+        if most is None:
+            self.concurrency, self.limit = None, limit
+        elif moves is None or (moves.declared, moves.most) != (limit, max(limit, most)):
+            self.concurrency, self.limit = Concurrency(limit, most), limit
+
+    def saw(self, now: float, *, late: bool) -> None:
+        """A call of these ended; it was counted out already."""
+        if self.concurrency is not None:
+            at_once = self.taken + self.elsewhere + 1
+            self.limit = self.concurrency.saw(now, late=late, at_once=at_once)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

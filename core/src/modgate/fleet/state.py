@@ -50,10 +50,13 @@ class FleetState:
             line = self.lines[model] = Line()
         return line
 
-    def slots_of(self, identity: str, limit: int) -> Slots:
-        """An engine's slots; a changed limit keeps what is taken."""
+    def slots_of(self, identity: str, limit: int, most: int | None = None) -> Slots:
+        """An engine's slots; a changed limit keeps what is taken.
+
+        `most`: the limit follows what calls take, up to so many; None = it stays as it is declared.
+        """
         slots = self.slots.setdefault(identity, Slots(limit=limit))
-        slots.limit = limit
+        slots.declare(limit, most)
         return slots
 
     def group_of(self, name: str, limit: int) -> Slots:

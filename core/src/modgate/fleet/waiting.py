@@ -58,16 +58,19 @@ class Waiter:
     waits: bool = False
 
 
-def shape_of(wanted: Wanted) -> Hashable:
+def shape_of(wanted: Wanted, *, filtered: bool) -> Hashable:
     """Of two calls of one shape, where one finds no slot the other finds none.
 
-    One that waits for its promise may be too large for a place where another is not.
+    One that waits for its promise may be too large for a place where another is not.  `filtered`:
+    by an operator's own rule, which sees whose call it is and how large.
     """
-    terms = wanted.terms
+    terms, own = wanted.terms, None
+    if filtered:
+        own = (wanted.tenant, tuple(wanted.size.items()))
     promise = None
     if terms is not None and terms.unmet != "best_effort":
         promise = (terms.slo, terms.phase, terms.target_s, wanted.work)
-    return (wanted.regions, wanted.requires, wanted.tried, promise)
+    return (wanted.regions, wanted.requires, wanted.tried, promise, own)
 
 
 class Waiting:

@@ -11,6 +11,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 log = logging.getLogger(__name__)
 
@@ -58,12 +59,16 @@ class Counter:
 
 @dataclass(slots=True)
 class Gauge:
-    """A number that is read when somebody looks; `read` answers label values -> number."""
+    """A number that is read when somebody looks; `read` answers label values -> number.
+
+    `kind`: of its text; `counter` for one that only grows.
+    """
 
     name: str
     meaning: str
     labels: Labels
     read: Callable[[], Mapping[Labels, float]]
+    kind: Literal["gauge", "counter"] = "gauge"
 
     def lines(self) -> Iterator[str]:
         """Prometheus text; nothing when it cannot be read, and the other metrics stay."""
@@ -72,7 +77,7 @@ class Gauge:
         except Exception:
             log.exception("metric unreadable", extra={"metric": self.name})
             return
-        yield f"# HELP {self.name} {self.meaning}\n# TYPE {self.name} gauge"
+        yield f"# HELP {self.name} {self.meaning}\n# TYPE {self.name} {self.kind}"
         for labels, value in values.items():
             yield f"{self.name}{_labelled(self.labels, labels)} {_number(value)}"
 
@@ -136,6 +141,12 @@ class Registry:
     ) -> None:
         """A new gauge."""
         self._metrics[name] = Gauge(name, meaning, labels, read)
+
+    def total(
+        self, name: str, meaning: str, read: Callable[[], Mapping[Labels, float]], *labels: str
+    ) -> None:
+        """A counter that somebody else keeps."""
+        self._metrics[name] = Gauge(name, meaning, labels, read, "counter")
 
     def histogram(
         self, name: str, meaning: str, bounds: tuple[float, ...], *labels: str

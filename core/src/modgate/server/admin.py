@@ -155,6 +155,7 @@ class Admin:
                     "region": backend.region,
                     "serves": dict(backend.serves),
                     "slots": backend.slots,
+                    "limit": slots.limit if slots else backend.slots,
                     "taken": slots.taken if slots else 0,
                     "elsewhere": slots.elsewhere if slots else 0,
                     "draining": backend.draining,

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from modgate.ledger.shipper import Shipper
 from modgate.observe.metrics import Labels
 from modgate.server.peers import register_peers
+from modgate.server.queue_gauges import register_queues
 from modgate.server.standings_gauges import register_standings
 from modgate.server.vitals_gauges import register_vitals
 from modgate.state import State
@@ -54,6 +55,7 @@ def register(state: State) -> None:
     register_vitals(state)
     register_standings(state)
     register_peers(state)
+    register_queues(state)
     _by_snapshot(state)
 
 
