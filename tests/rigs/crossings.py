@@ -53,6 +53,8 @@ HOMES: dict[str, frozenset[str] | None] = {
 CUT = "cut-to-eu"  # a tenant of any region, whose requests a policy keeps in one
 CROWDED = 0.3  # of the topologies
 PATIENCE, TURNS_AT_MOST = 150, 3000  # turns of the loop: then clients leave, or it hangs
+LEAVING = 5  # turns in which what was given up is cleared away
+TRACE = 1e-6
 JUMPS_S = (0.1, 1.0, 40.0)
 POLICIES = f"""
 [policy.cuts]
@@ -183,6 +185,18 @@ class Crossing:
         for wire in wires:
             self.statuses[wire.status] += 1
             wire.close()
+        for _ in range(LEAVING):
+            await asyncio.sleep(0)
+        assert not self._left(), f"topology {seed} leaves {self._left()}"
+
+    def _left(self) -> list[str]:
+        """What a request has and must not leave behind: slots, work, places, files."""
+        fleet = self._state.fleet
+        slots = {**fleet.slots, **fleet.groups}
+        found = [f"a slot of {name}" for name, each in slots.items() if each.taken]
+        found += [f"work at {key}" for key, each in fleet.standings.items() if each.work > TRACE]
+        found += ["calls that wait"] if fleet.queued else []
+        return found + (["files"] if self._state.spool.files else [])
 
     def _leave(self, wires: Sequence[Wire], chance: float) -> None:
         """Each client hangs up with this chance."""
@@ -263,6 +277,7 @@ class Crossing:
         app = App(path, directory=folder / "state", extra={"errands": ERRANDS})
         await app.open()
         self._state, self._gateway = app.state, app.gateway
+        app.state.entropy = random.Random(0).randbytes  # as the ids are, so is the run
         self._server = Server(Public(app.state).handle, framing_refusal(app.state.request_id))
         return app
 
