@@ -170,6 +170,9 @@ class Gossip(RuleBasedStateMachine):
         living = [frame for at, frame in self.heard.values() if self.now - at <= EXPIRES_S]
 
         assert len(self.here.peers.heard_of) == len(living)
+        for slots in self.here.state.slots.values():
+            assert bool(slots.share) == bool(slots.elsewhere)
+            assert slots.share <= slots.limit
         for name, (calls, work) in self.here.elsewhere().items():
             expected = [told(frame, name) for frame in living] if name in there else []
             assert calls == sum(each for each, _ in expected)
@@ -201,6 +204,24 @@ def test_what_is_sent_from_here_is_supposed_of_each_other_until_it_tells() -> No
     here.peers.settle(1.1)  # the other is silent
 
     assert found.seat.standing.elsewhere == 7.0
+
+
+def test_of_a_full_engine_each_that_has_calls_may_have_its_share() -> None:
+    here, one, two = Gateway(1, ("a",)), Gateway(2), Gateway(3)
+    for _ in range(8):
+        one.take("m", "a", 1.0)
+    for each in (one, two):  # the other has nothing in hand anywhere
+        here.peers.hear(each.peers.frame(0.0, WALL), 0.0, WALL)
+    here.peers.settle(0.0)
+    [seat] = here.fleet.pools["m"].seats
+    taken = 0
+    while seat.free:
+        seat.take(1.0)
+        taken += 1
+    assert taken == 4
+    here.peers.settle(2.0)
+
+    assert (seat.slots.share, seat.free) == (0, True)
 
 
 def test_pools_are_exact_only_while_it_is_known_that_nobody_else_is_there() -> None:

@@ -122,7 +122,7 @@ async def test_a_redis_that_hangs_is_told_once_and_work_is_forgotten_until_it_is
     caplog.set_level(logging.INFO, "modgate.fleet.redis_view")
     one, two = made("one"), made("two")
     one.fleet.seat.take(10.0)
-    await until(lambda: two.elsewhere == 1)
+    await until(lambda: two.elsewhere == 1 and one.sight == two.sight == "up")
     store.pause()
     assert await until(lambda: two.sight == "lost" and two.elsewhere == 0) < 2.5
     assert not two.exact

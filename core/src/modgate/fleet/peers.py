@@ -80,7 +80,7 @@ class Peers:
         A seat without a key is of an engine that only this gateway reaches.
         """
         for pool in self._pools.values():
-            pool.others, pool.elsewhere = 0, 0.0
+            pool.others, pool.elsewhere, pool.exact = 0, 0.0, False
         engines, standings = self._engines, self._standings
         shared = {name: pool for name, pool in pools.items() if any(s.key for s in pool.seats)}
         seats = [seat for pool in shared.values() for seat in pool.seats]
@@ -90,7 +90,7 @@ class Peers:
         self._own = [seat.standing for seat in seats if not seat.key]
         self._classes = {tag_of(slo): slo for seat in seats for slo in seat.standing.kept}
         for tag in engines.keys() - self._engines.keys():
-            engines[tag].slots.elsewhere = 0
+            engines[tag].slots.elsewhere = engines[tag].slots.share = 0
         for tag in standings.keys() - self._standings.keys():
             standings[tag].elsewhere = 0.0
             _know(standings[tag], ())
@@ -220,13 +220,17 @@ class Peers:
         return self._settle_calls()
 
     def _settle_calls(self) -> bool:
+        """What each has in flight.  Of an engine that is full each of those that have may have its
+        share all the same, and takes no more than that while others have theirs."""
         freed = False
         told = [peer.engines for peer in self._live.values()]
+        many = 1 + sum([any(each.taken for each in engines.values()) for engines in told])
         for tag, seat in self._engines.items():
             slots = seat.slots
             taken = sum([engines[tag].taken for engines in told if tag in engines])
             freed |= taken < slots.elsewhere
             slots.elsewhere = taken
+            slots.share = max(1, slots.limit // many) if taken else 0
         return freed
 
     def _settle_work(self) -> None:

@@ -292,12 +292,7 @@ def answering(seats: Sequence[Seat], now: float) -> Sequence[Seat]:
 
 def with_room(seats: Sequence[Seat]) -> Sequence[Seat]:
     """Those with a free slot, first of all those that are neither new nor back a moment ago."""
-    free = [
-        seat
-        for seat in seats
-        if (slots := seat.slots).taken + slots.elsewhere < slots.limit
-        and (seat.group is None or seat.group.free)
-    ]
+    free = [seat for seat in seats if seat.free]
     slow = [s for s in free if (cap := s.health.cap) is not None and s.slots.taken >= cap]
     if slow and len(slow) < len(free):
         return [seat for seat in free if seat not in slow]

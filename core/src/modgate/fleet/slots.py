@@ -19,19 +19,21 @@ from modgate.fleet.view import View
 class Slots:
     """One engine's (or one group's) capacity: counted once, however many models it serves.
 
-    `taken`: calls in flight of this gateway, `elsewhere`: those that others told of.
+    `taken`: calls in flight of this gateway, `elsewhere`: those that others told of; `share`: so
+    many it may have whatever those are, or one gateway could keep all others from an engine.
     `concurrency`: what moves the limit; None = nothing does.
     """
 
     limit: int
     taken: int = 0
     elsewhere: int = 0
+    share: int = 0
     concurrency: Concurrency | None = None
 
     @property
     def free(self) -> bool:
         """Whether one more call fits."""
-        return self.taken + self.elsewhere < self.limit
+        return self.taken + self.elsewhere < self.limit or self.taken < self.share
 
     def declare(self, limit: int, most: int | None) -> None:
         """So many were declared; where the limit moves up to `most`, it stays where it is."""
