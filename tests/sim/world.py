@@ -21,6 +21,8 @@ from itertools import accumulate, count
 from math import log
 from typing import Literal, Protocol
 
+from modgate.sim.side_by_side import SideBySide
+
 WARM = 0.1  # of the run, that is not counted
 FAULT_FROM, FAULT_TO = 0.35, 0.7  # of the run
 SLOWER = 6.0
@@ -113,16 +115,14 @@ class Policy(Protocol):
 
 
 class Engine:
-    """One engine.  `tokens`: how many each running reply would have if it had begun at 0."""
+    """One engine."""
 
     def __init__(self, kind: Kind, number: int) -> None:
         self.kind = kind
         self.number = number
         self.waiting: deque[Ask] = deque()
         self.reading: Ask | None = None
-        self.running: list[tuple[float, int, Ask]] = []
-        self.tokens = 0.0
-        self.since = 0.0
+        self.running: SideBySide[Ask] = SideBySide()  # a unit is a token
         self.slower = 1.0
         self.version = 0
         self.cache: OrderedDict[int, None] = OrderedDict()
@@ -137,9 +137,7 @@ class Engine:
 
     def advance(self, now: float) -> None:
         """Up to now all went as it stood."""
-        if self.running:
-            self.tokens += (now - self.since) / self.step_s
-        self.since = now
+        self.running.advance(now, self.step_s)
 
     def read_s(self, ask: Ask) -> float:
         """How long reading this prompt takes, begun now."""
@@ -314,15 +312,14 @@ class World:
         else:
             ask.first_s = now
             self._policy.first(ask, now)
-        heappush(engine.running, (engine.tokens + ask.output - 1, ask.number, ask))
+        engine.running.add(ask.output - 1, ask.number, ask)
         self._start(engine, now)
         self._next(engine, now)
 
     def _written(self, engine: Engine, now: float) -> int:
         engine.advance(now)
         ended = 0
-        while engine.running and engine.running[0][0] <= engine.tokens + 1e-6:
-            ask = heappop(engine.running)[2]
+        for ask in engine.running.done():
             ask.ended_s = now
             if ask.first_s < 0:  # all of it came after the stall
                 ask.first_s = now
@@ -338,8 +335,8 @@ class World:
         """When the next reply will be written, as things stand."""
         engine.version += 1
         if engine.running:
-            left = max(0.0, engine.running[0][0] - engine.tokens)
-            self._at(now + left * engine.step_s, "written", engine, None, engine.version)
+            left_s = engine.running.left_s(engine.step_s)
+            self._at(now + left_s, "written", engine, None, engine.version)
 
 
 def capacity(kinds: tuple[Kind, ...]) -> float:

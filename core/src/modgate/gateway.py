@@ -279,7 +279,7 @@ def build(made: Plan, state: State, *, data: Path, who: Roster, pepper: Secret) 
     linked, loaded, file = made.linked, made.loaded, made.linked.file
     models, declared, engines = _with_local(made, state, data)
     backends = state.members.of(declared, linked.lookouts)
-    timeouts = _timeouts(linked)
+    timeouts = timeouts_of(linked)
     fleet = seated(linked, loaded.scorers, state, backends=backends, models=models)
     client_of = partial(state.client_of, connect_s=timeouts.connect_s)
     for each in backends:
@@ -346,7 +346,8 @@ def gates(made: Plan, state: State, *, who: Roster, pepper: Secret) -> tuple[Gat
     return doors(keyring, state.attempts, key=admin.key, open_=open_, tokens=tokens, others=others)
 
 
-def _timeouts(linked: Linked) -> Timeouts:
+def timeouts_of(linked: Linked) -> Timeouts:
+    """When the file wants the gateway to give up."""
     section = linked.file.timeouts
     return Timeouts(
         connect_s=section.connect,

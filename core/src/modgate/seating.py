@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from modgate.api.model import Model
 from modgate.api.scorer import Adviser, AnyAdviser, Filter, Scorer
@@ -11,9 +11,11 @@ from modgate.api.select import Backend
 from modgate.config.link import Linked
 from modgate.demo import LOCAL_GROUP
 from modgate.errors import PluginError
-from modgate.fleet.fleet import Fleet
+from modgate.fleet.fleet import NO_PANELS, Fleet
+from modgate.fleet.lots import Lots
 from modgate.fleet.panel import FilterVoice, Panel, ScorerVoice, Voice
 from modgate.fleet.preferences import Preferences
+from modgate.fleet.state import FleetState
 from modgate.host.installed import Origin
 from modgate.queueing import rules_of
 from modgate.state import State
@@ -32,13 +34,28 @@ def seated(
     models: Iterable[Model],
 ) -> Fleet:
     """The fleet; PluginError for a filter or scorer that cannot be built."""
+    panels = _panels(linked.scorers, _voices(linked.scorers, kinds, state), models, state)
+    return fleet_of(linked, state.fleet, backends=backends, now=state.clock.now, panels=panels)
+
+
+def fleet_of(
+    linked: Linked,
+    state: FleetState,
+    *,
+    backends: Sequence[Backend],
+    now: Callable[[], float],
+    rng: Lots | None = None,
+    panels: Mapping[str, Panel] = NO_PANELS,
+) -> Fleet:
+    """The backends as the file wants them chosen; also for those who only simulate."""
     file, chains = linked.file, linked.chains
     costs = {each.name: each.cost_per_hour for each in file.backend}
     return Fleet(
         backends,
-        state.fleet,
+        state,
         groups={LOCAL_GROUP: file.local.slots or os.cpu_count() or 1},
-        now=state.clock.now,
+        rng=rng,
+        now=now,
         rules=rules_of(**file.queue.model_dump()),
         preferences=Preferences(
             region=file.state.region or "",
@@ -48,7 +65,7 @@ def seated(
             prices={name: cost.micro / MICRO for name, cost in costs.items() if cost is not None},
         ),
         weighed={*chains, *(each.model for links in chains.values() for each in links)},
-        panels=_panels(linked.scorers, _voices(linked.scorers, kinds, state), models, state),
+        panels=panels,
     )
 
 

@@ -22,6 +22,7 @@ class Lazy(click.Group):
         "rerate",
         "receipt",
         "explain",
+        "sim",
         "try",
         "licences",
         "version",

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from modgate.cli.problems import told
+from modgate.cli.rows import ledger_of, spanning
 
 if TYPE_CHECKING:
     from modgate.api.secret import Secret
     from modgate.api.shipment import LedgerSink
     from modgate.ledger.hearing import Hearing
+    from modgate.ledger.records import Ended
     from modgate.ledger.verify import Report
 
 F = TypeVar("F", bound=Callable[..., None])
@@ -110,6 +112,31 @@ def gaps(path: Path | None, directory: Path | None, key_file: Path | None, as_js
         click.echo(f"{sign} {iso(each.at)} {each.text}{bound}{' ' + units if units else ''}")
     lost = sum(each.lost for each in all_of_them)
     click.echo(f"{len(all_of_them)} things to know, {lost} that may have lost bills", err=True)
+
+
+@command.command("export")
+@click.option("--config", "path", type=click.Path(path_type=Path), help="whose ledger")
+@click.option("--directory", type=click.Path(path_type=Path), help="the state directory")
+@spanning
+def export(path: Path | None, directory: Path | None, begin: int | None, end: int | None) -> None:
+    """Print each request as a JSON line, with its attempts and their times, as it was recorded.
+
+    `modgate sim --receipts` replays these.  What was put right later is not in them.
+    """
+    from modgate.ledger.reader import rows
+
+    with told():
+        ledger = ledger_of(path, directory)
+        since = float(begin or 0)
+        for row in rows(ledger, since=since):
+            if since <= row.wall and (end is None or row.wall < end):
+                click.echo(_line(row))
+
+
+def _line(row: Ended) -> bytes:
+    import msgspec
+
+    return msgspec.json.encode(row)
 
 
 @dataclass(slots=True, eq=False)
