@@ -141,10 +141,7 @@ def test_a_class_that_rather_refuses_is_refused(tmp_path: Path) -> None:
 
 def test_a_class_of_the_configuration_counts_before_that_of_the_receipt(tmp_path: Path) -> None:
     file = receipts(tmp_path, 10, 2.0, slo="gone")
-    more = (
-        '[slo.fast.asr]\ntotal = { base = "10ms" }\n'
-        '[tenant.t0]\nslo = "fast"\n'
-    )
+    more = '[slo.fast.asr]\ntotal = { base = "10ms" }\n[tenant.t0]\nslo = "fast"\n'
 
     report = replayed(tmp_path, file, {"one": 4}, more=more)
 
