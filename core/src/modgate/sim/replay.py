@@ -106,13 +106,12 @@ class _Run:
     async def all(self) -> Replayed:
         """Every request at its time."""
         play, loop = self._play, asyncio.get_running_loop()
-        file, state = play.linked.file, FleetState()
-        backends = play.linked.backends
+        state, backends = FleetState(), play.linked.backends
         lots = random.Random(play.seed)
         self._fleet: Fleet = fleet_of(
             play.linked, state, backends=backends, now=loop.time, rng=lots
         )
-        self._goals = Goals(play.linked.targets, file.select.unmet, state.expected)
+        self._goals = Goals(play.linked.targets, play.linked.unmet, state.expected)
         self._timeouts = timeouts_of(play.linked)
         for backend in backends:
             speeds = play.speeds.items()
