@@ -15,14 +15,13 @@ from modgate.api.auth import Policy
 from modgate.api.body import Body
 from modgate.api.modality import AnyModality
 from modgate.api.plan import Call
-from modgate.config.link import Linked
 from modgate.errors import GatewayError
 from modgate.fleet.claim import LEAST_WORK, Claim
 from modgate.fleet.fleet import Fleet
 from modgate.fleet.lease import Lease
 from modgate.fleet.pick import Wanted
 from modgate.fleet.state import FleetState
-from modgate.gateway import timeouts_of
+from modgate.gateway import Plan, timeouts_of
 from modgate.goals import Goals
 from modgate.seating import fleet_of
 from modgate.sim import virtual
@@ -74,7 +73,7 @@ class Play:
     `policies`: by tenant, of those that the configuration knows.
     """
 
-    linked: Linked
+    made: Plan
     modalities: Mapping[str, AnyModality]
     past: Sequence[tuple[Past, Sized]]
     luck: Mapping[int, Sequence[Luck]]
@@ -106,13 +105,13 @@ class _Run:
     async def all(self) -> Replayed:
         """Every request at its time."""
         play, loop = self._play, asyncio.get_running_loop()
-        state, backends = FleetState(), play.linked.backends
+        state, backends = FleetState(), play.made.linked.backends
         lots = random.Random(play.seed)
         self._fleet: Fleet = fleet_of(
-            play.linked, state, backends=backends, now=loop.time, rng=lots
+            play.made.linked, state, backends=backends, now=loop.time, rng=lots
         )
-        self._goals = Goals(play.linked.targets, play.linked.unmet, state.expected)
-        self._timeouts = timeouts_of(play.linked)
+        self._goals = Goals(play.made.linked.targets, play.made.linked.unmet, state.expected)
+        self._timeouts = timeouts_of(play.made.linked)
         for backend in backends:
             speeds = play.speeds.items()
             own = {what: speed for (name, what), speed in speeds if name == backend.name}

@@ -116,7 +116,7 @@ class _Judge:
 
     def __init__(self, play: Play) -> None:
         self._play = play
-        self._goals = Goals(play.linked.targets, {}, {})
+        self._goals = Goals(play.made.linked.targets, {}, {})
 
     def terms(self, past: Past, size: Sized) -> Terms:
         """What is promised to a request."""
@@ -178,7 +178,7 @@ def _quantile(values: Sequence[float], share: float) -> float:
 
 
 def _uses(play: Play, replayed: Replayed, shown: Shown, past_seconds: float) -> Sequence[Use]:
-    backends: Mapping[str, Backend] = {each.name: each for each in play.linked.backends}
+    backends: Mapping[str, Backend] = {each.name: each for each in play.made.linked.backends}
     calls: dict[str, int] = {}
     for past, _ in play.past:
         for call in past.calls:

@@ -36,7 +36,7 @@ def simulate(
     known = shown(past, modalities)
     speeds = speeds_of(linked.backends, _wanted(receipts.past, made), known, paces)
     play = Play(
-        linked=linked,
+        made=made,
         modalities=modalities,
         past=past,
         luck=known.luck,
