@@ -30,10 +30,11 @@ def test_a_line_is_found_again() -> None:
     assert found.each_s == pytest.approx(0.02)
 
 
-def test_a_stall_bends_it_little() -> None:
+@pytest.mark.parametrize("odd", [30.0, 1e-6, 0.0])
+def test_a_stall_and_a_call_of_no_time_bend_it_little(odd: float) -> None:
     points = [(units, 0.02 * units) for units in range(10, 60)]
 
-    assert fitted([*points, (10, 30.0)]).seconds(30) == pytest.approx(0.6, rel=0.05)
+    assert fitted([*points, (10, odd)]).seconds(30) == pytest.approx(0.6, rel=0.1)
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,13 @@ What the line does not explain of a call is its own luck: it keeps that wherever
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from statistics import median
 
 CROWDS = (0.0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.25, 0.4, 0.6, 0.8, 1.0)
 TINY_S = 1e-6
+SHORT = 0.5  # of the usual time: what is shorter weighs no more than this
 LUCK_AT_MOST = 1000.0
 
 
@@ -81,28 +83,31 @@ class Sample:
 def fitted(points: Sequence[tuple[float, float]]) -> Line:
     """The line of least squares of what it is wrong by as a share; neither part is below 0.
 
-    `points`: units and seconds.  A few calls that took far longer than the rest bend it little.
+    `points`: units and seconds.  A few calls that took far longer than the rest, or hardly any time
+    at all, bend it little.
     """
-    points = [(units, max(TINY_S, seconds)) for units, seconds in points]
-    one = sum(1 / t**2 for _, t in points)
-    units = sum(u / t**2 for u, t in points)
-    squares = sum(u * u / t**2 for u, t in points)
-    times = sum(1 / t for _, t in points)
-    products = sum(u / t for u, t in points)
+    usual = SHORT * median(seconds for _, seconds in points)
+    weighed = [(u, t, 1 / max(TINY_S, usual, t) ** 2) for u, t in points]
+    one = sum(w for _, _, w in weighed)
+    units = sum(w * u for u, _, w in weighed)
+    squares = sum(w * u * u for u, _, w in weighed)
+    times = sum(w * t for _, t, w in weighed)
+    products = sum(w * u * t for u, t, w in weighed)
     spread = one * squares - units * units
     if spread > 1e-9 * one * squares:
         base = (squares * times - units * products) / spread
         each = (one * products - units * times) / spread
         if base >= 0 and each >= 0:
             return Line(base_s=base, each_s=each)
-        if base < 0 and squares > 0:
-            return Line(each_s=products / squares)
-    return Line(base_s=times / one)
+        if base < 0:
+            return Line(each_s=max(0.0, products / squares))
+    return Line(base_s=max(0.0, times / one))
 
 
-def wrong_by(line: Line, points: Iterable[tuple[float, float]]) -> float:
+def wrong_by(line: Line, points: Sequence[tuple[float, float]]) -> float:
     """The sum of squares that `fitted` makes least."""
-    return sum((line.seconds(units) / max(TINY_S, t) - 1) ** 2 for units, t in points)
+    usual = SHORT * median(seconds for _, seconds in points)
+    return sum(((line.seconds(u) - t) / max(TINY_S, usual, t)) ** 2 for u, t in points)
 
 
 def crowded(points: Sequence[tuple[float, float, float]]) -> tuple[Line, float]:
