@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from gateways import MODELS, Running, start
 from oracle import requests as ask
@@ -146,7 +147,15 @@ async def test_a_reply_says_which_model_it_is_of(
     client = await made.ask(ask.chat(1, model="chat", stream=stream))
 
     first = client.body if not stream else client.body.split(b"\n")[0].removeprefix(b"data: ")
+    async with (
+        aiohttp.ClientSession(headers=made.running.headers) as session,
+        session.get(f"{made.running.url}/v1/usage/{client.request_id}") as reply,
+    ):
+        receipt = await reply.json()
+
     assert json.loads(first)["model"] == "small"
+    said = [receipt[name] for name in ("model", "fallback_for", "fallback_on")]
+    assert said == ["small", "chat", "failed"]
     assert client.headers["x-modgate-degraded"] == "small"
     assert client.headers["x-modgate-attempts"] == "2"
 
@@ -221,6 +230,25 @@ async def test_what_the_other_model_refuses_is_not_what_the_client_is_told(
 
     assert (client.status, degraded(client)) == (502, None)
     assert made.calls("small") == 0
+
+
+async def test_what_the_other_model_refuses_the_next_one_may_do(
+    tmp_path: Path, stack: AsyncExitStack
+) -> None:
+    made = await world(
+        tmp_path,
+        stack,
+        {"voice": FAULT, "small": Script(), "tiny": Script()},
+        fallback='["small", "tiny"]',
+        modality="tts",
+        facts=SAID["tts"],
+        first="voice",
+        small="max_characters = 5",
+    )
+    client = await made.ask(ask.speech(1, model="voice"))
+
+    assert (client.status, degraded(client)) == (200, "tiny")
+    assert made.billed[0].fallback_on == "failed"
 
 
 # --- as if it had asked for that model

@@ -73,10 +73,9 @@ class Chain:
         names = (each.model for each in self._left if reason in each.on)
         return next((name for name in names if fits(name)), None)
 
-    def take(self, error: GatewayError, draft: Draft) -> tuple[Model, Reason] | None:
+    def take(self, error: GatewayError, reason: Reason) -> tuple[Model, Reason] | None:
         """The next after this error; those before it are passed over for good."""
-        reason = error.reason if isinstance(error, Elsewhere) else reason_of(error, draft)
-        while reason is not None and self._left:
+        while self._left:
             link = self._left.pop(0)
             wanted = not isinstance(error, Elsewhere) or link.model == error.model
             if wanted and reason in link.on:
@@ -87,6 +86,8 @@ class Chain:
 def reason_of(error: GatewayError, draft: Draft) -> Reason | None:
     """What an error is a reason for; None: nothing that another model would be asked for."""
     match error:
+        case Elsewhere():
+            return error.reason
         case Upstream():
             return "failed"
         case Overloaded():
@@ -110,6 +111,7 @@ async def along(
     first said stands; one that was sent away to be in time, and cannot be, is served as it was.
     """
     first: GatewayError | None = None
+    reason: Reason | None = None
     model = chain.asked
     while True:
         try:
@@ -118,7 +120,9 @@ async def along(
             if not free():
                 raise
             first = first or error
-            found = chain.take(error, draft)
+            # What another model refuses is no end: the next is asked for what the first one failed.
+            reason = reason_of(error, draft) or reason
+            found = chain.take(error, reason) if reason is not None else None
         else:
             return
         if found is not None:

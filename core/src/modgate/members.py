@@ -78,7 +78,7 @@ class Members:
         """What was found as what its lookout says it is; what cannot be an engine is left out."""
         seen: set[str] = set()
         for each in instances:
-            if reason := _unfit(lookout.template, each, seen):
+            if reason := _unfit(lookout, each, seen):
                 self._refuse(lookout, each, reason)
                 continue
             seen.add(each.uid)
@@ -111,13 +111,17 @@ def _maker(kind: type[AnyDiscoverer], lookout: Lookout) -> Callable[[], AnyDisco
     return lambda: kind(lookout.config)
 
 
-def _unfit(template: Backend, found: Instance, seen: set[str]) -> str:
+def _unfit(lookout: Lookout, found: Instance, seen: set[str]) -> str:
     """Why it cannot be one of these engines; '' when it can."""
+    template = lookout.template
     serves = template.serves if found.serves is None else found.serves
     if not found.uid or found.uid in seen:
         return "has no uid of its own"
     if not serves or serves.keys() - template.serves.keys():
         return "serves models that its [[discover]] does not"
+    for name in sorted(lookout.named & serves.keys()):
+        if serves[name] != template.serves[name]:
+            return f"has another name for '{name}', whose facts do not say that it is the same"
     if template.ca and not found.url.startswith("https:"):
         return "is no https url, and its [[discover]] has a ca"
     return base_url(found.url)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 USAGE, RECEIPT = "/v1/usage", "/v1/usage/{id}"
 VERSION = 1
+RARE = ("fallback_for", "fallback_on", "on_disconnect")  # said only where there is something
 OWN: tuple[Group, ...] = tuple(name for name in GROUPS if name != "tenant")
 DAY_S = 86_400
 DAYS_AT_MOST = 93
@@ -171,6 +172,7 @@ async def receipt(gateway: Gateway, caller: Caller, request: web.BaseRequest) ->
 
 def receipt_of(row: Ended, units: UnitTable) -> JsonObject:
     """A row as its tenant reads it: all that is billed, and nothing of how we are built."""
+    rare = {name: said for name in RARE if (said := getattr(row, name))}
     return {
         "object": "receipt",
         "v": VERSION,
@@ -191,6 +193,7 @@ def receipt_of(row: Ended, units: UnitTable) -> JsonObject:
         "exact": row.exact,
         "measured_by": row.by,
         "attempts": [_attempt(each) for each in row.attempts],
+        **rare,
     }
 
 

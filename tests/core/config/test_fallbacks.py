@@ -88,6 +88,17 @@ def test_engines_with_different_names_for_a_model_are_alike_only_if_its_facts_sa
     )
 
 
+@pytest.mark.parametrize(("said", "named"), [("context = 9", set()), ("", {"chat"})])
+def test_engines_that_are_found_have_the_sections_name_for_such_a_model(
+    config: Config, said: str, named: set[str]
+) -> None:
+    found = '[[discover]]\nname = "pods"\nkind = "dns"\nhost = "x"\nport = 1\n'
+    served = 'serves = { chat = "e", small = "s" }\n'
+    [lookout] = config.link(file("[]", chat=said, more=found + served)).lookouts
+
+    assert lookout.named == named
+
+
 @pytest.mark.parametrize(
     ("said", "steps"),
     [

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from pydantic import BaseModel
@@ -45,6 +46,19 @@ def test_what_is_found_is_what_its_section_says_but_for_what_it_says_itself() ->
 
     assert (one.name, one.identity, one.region, one.slots) == ("pods/one", "pods:1", "eu", 4)
     assert (two.name, two.region, two.slots, dict(two.serves)) == ("pods/2", "us", 9, {"n": "x"})
+
+
+def test_an_engine_of_another_name_is_left_out_where_nobody_knows_that_it_is_the_same() -> None:
+    others = [
+        Instance(uid="1", url="http://a", serves={"m": "other"}),
+        Instance(uid="2", url="http://b", serves={"n": "other"}),
+        Instance(uid="3", url="http://c", serves={"m": "e"}),
+    ]
+    made, look = members(others)
+
+    assert len(made.of([], [look])) == 3
+    named = replace(look, named=frozenset({"m"}))
+    assert [each.uid for each in made.of([], [named])] == ["pods:2", "pods:3"]
 
 
 def test_an_engine_that_the_file_names_too_is_the_files() -> None:

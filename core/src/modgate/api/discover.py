@@ -170,9 +170,11 @@ class Lookout:
     """A discoverer as an operator put it to work.
 
     `kind`: the discoverer's own name.  `template`: what its engines are but for name and url.
+    `named`: models of which nobody knows that an engine with another name for them serves the same.
     """
 
     name: str
     kind: str
     config: BaseModel
     template: Backend
+    named: frozenset[str] = frozenset()

@@ -146,7 +146,7 @@ class Linker:
             file=self._file,
             models=models,
             backends=backends,
-            lookouts=lookouts,
+            lookouts=fallbacks.bound(lookouts),
             exporters=exporters,
             tenants=tenants,
             deadlines=deadlines,

@@ -7,8 +7,10 @@ they have different names for it, only its facts say that they serve the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
+from modgate.api.discover import Lookout
 from modgate.api.modality import AnyModality
 from modgate.api.model import Model, unlike, unsaid
 from modgate.api.select import Fallback
@@ -85,9 +87,21 @@ class FallbacksLinker:
             if len(names) > 1 and model in self._models:
                 self._alike(self._models[model], names)
 
+    def bound(self, lookouts: Iterable[Lookout]) -> tuple[Lookout, ...]:
+        """The same holds for engines that are found, of which no file says the names."""
+        return tuple(
+            replace(each, named=frozenset(filter(self._unknown, each.template.serves)))
+            for each in lookouts
+        )
+
+    def _unknown(self, name: str) -> bool:
+        model = self._models.get(name)
+        rule = self._modalities[model.modality].stand_in if model is not None else None
+        return model is not None and rule is not None and bool(unsaid(rule, model))
+
     def _alike(self, model: Model, names: Mapping[str, Path]) -> None:
         rule = self._modalities[model.modality].stand_in
-        if rule is None or not unsaid(rule, model):
+        if rule is None or not self._unknown(model.name):
             return
         facts = " and ".join(f"`{fact}`" for fact in rule.said)
         first, *others = names
