@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -135,15 +136,31 @@ async def test_a_model_with_one_backend_asks_nobody(tmp_path: Path) -> None:
         assert running.app.state.scorer_faults.values == {}
 
 
+async def explained(running: Running, tenant: str) -> Any:
+    """What led to the reply to a chat of this tenant."""
+    client = await send(running.url, CHAT, key=running.keys[tenant])
+    headers = {name.lower(): value for name, value in client.headers.items()}
+    page = f"{running.admin}/admin/v1/requests/{headers['x-request-id']}"
+    async with aiohttp.ClientSession() as session, session.get(page) as reply:
+        return await reply.json()
+
+
 @pytest.mark.usefixtures("_installed")
 async def test_why_a_filtered_backend_was_not_the_one_is_told(tmp_path: Path) -> None:
     apart = '[plugin.advice]\n[scorer.apart]\nkind = "kept-apart"\n'
     more = apart + 'tenant = "acme"\nhardware = "h100"\n'
     async with world(tmp_path, more) as (running, _):
-        client = await send(running.url, CHAT, key=running.keys["acme"])
-        headers = {name.lower(): value for name, value in client.headers.items()}
-        page = f"{running.admin}/admin/v1/requests/{headers['x-request-id']}"
-        async with aiohttp.ClientSession() as session, session.get(page) as reply:
-            told = await reply.json()
+        told = await explained(running, "acme")
 
     assert '"left_out": "filtered"' in json.dumps(told)
+
+
+@pytest.mark.usefixtures("_installed")
+async def test_what_a_scorer_said_is_in_the_score_that_is_told(tmp_path: Path) -> None:
+    more = '[plugin.advice]\n[scorer.odd]\nkind = "says"\ndoes = "like-b1"\n'
+    async with world(tmp_path, more) as (running, _):
+        told = await explained(running, "acme")
+
+    candidates = told["attempts"][0]["pick"]["candidates"]
+    ratio = {each["backend"]: each["score_ms"] / each["predicted_ms"] for each in candidates}
+    assert ratio == {"b0": pytest.approx(1.0), "b1": pytest.approx(0.01)}

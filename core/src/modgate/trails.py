@@ -117,7 +117,7 @@ class Trails:
         for tried in draft.tries:
             weight += PER_TRY
             if (choice := tried.choice) is not None:
-                weight += PER_SECONDS * len(choice.seconds)
+                weight += PER_SECONDS * (len(choice.seconds) + len(choice.liked[1]))
                 weight += self._first_of(choice.lately)
         for missed in draft.missed:
             weight += PER_MISSED + self._first_of(missed.glance)

@@ -17,7 +17,7 @@ from typing import Literal, TypeVar
 
 from modgate.api.scorer import LEAST_SCORE, MOST_SCORE, Candidate, Placement
 from modgate.api.vitals import Vitals
-from modgate.fleet.pick import Wanted
+from modgate.fleet.pick import NOBODY, Wanted
 from modgate.fleet.slots import Seat
 from modgate.fleet.terms import Terms
 from modgate.fleet.view import View
@@ -176,9 +176,12 @@ class Panel:
 
 
 class Advice:
-    """Of one call.  `among`: the views of all seats of its pool, in order."""
+    """Of one call.  `among`: the views of all seats of its pool, in order.
 
-    __slots__ = ("_among", "_call", "_filters", "_now", "_scorers")
+    `liked`: of whom the scorers were asked last, and the factors that they said.
+    """
+
+    __slots__ = ("_among", "_call", "_filters", "_now", "_scorers", "liked")
 
     def __init__(
         self,
@@ -188,6 +191,7 @@ class Advice:
         among: Sequence[View],
         now: float,
     ) -> None:
+        self.liked: tuple[Sequence[Seat], Sequence[float]] = NOBODY
         self._among = among
         self._call = call
         self._filters = filters
@@ -210,4 +214,5 @@ class Advice:
             scores = each.said(self._call, views, seconds, self._now)
             if scores is not None:
                 found = scores if found is None else list(map(mul, found, scores))
+        self.liked = NOBODY if found is None else (seats, found)
         return found

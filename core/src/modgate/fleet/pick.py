@@ -19,10 +19,10 @@ from typing import Literal
 from modgate.fleet.affinity import first_two
 from modgate.fleet.drain import drain_s, load_of
 from modgate.fleet.glance import Glance
-from modgate.fleet.kept import EXPLORE_S
 from modgate.fleet.lots import Lots
+from modgate.fleet.sieve import answering, qualified, to_explore, with_room
 from modgate.fleet.slots import Seat
-from modgate.fleet.terms import Phase, Terms
+from modgate.fleet.terms import Terms
 from modgate.units import NOTHING, Units
 
 FITS = 0.7  # of its target: a call predicted to take no more is in time
@@ -30,12 +30,11 @@ SAMPLED = 3  # of those that fit, where the view of them is not exact
 LOOKED_AT = 64  # of a larger pool, a sample is looked at
 LOOKED_AT_OF_MORE = 16
 DRAIN_GUARD, DRAIN_FITS = 2.0, 0.5
-PANIC = 0.5
-LATE_EXPLORER = 2.0
 
 Why = Literal["fit", "affinity", "explore", "best_effort"]
 Filter = Literal["passed_over", "in_hand", "filtered", "ejected", "no_slot", "disqualified", "fit"]
 Passed = tuple[tuple[Filter, Sequence[Seat]], ...]
+NOBODY: tuple[Sequence[Seat], Sequence[float]] = ((), ())
 Factors = Callable[[Sequence[Seat], Sequence[float]], Sequence[float] | None]
 
 
@@ -64,8 +63,8 @@ class Choice:
 
     `predicted`: its predicted time as a share of its target.  The rest is for whoever asks later:
     `compared` seats with the `seconds` that were predicted of each (`inf`: not able to); where
-    something was wrong with some of them, by filter those that `passed` it; and how all stood
-    `lately`.
+    something was wrong with some of them, by filter those that `passed` it; how much scorers
+    `liked` which of them; and how all stood `lately`.
     """
 
     seat: Seat
@@ -75,6 +74,7 @@ class Choice:
     compared: Sequence[Seat] = ()
     seconds: Sequence[float] = ()
     passed: Passed = ()
+    liked: tuple[Sequence[Seat], Sequence[float]] = NOBODY
     lately: Glance | None = None
 
 
@@ -277,54 +277,6 @@ def idlest(seats: Sequence[Seat], work: float, rng: Lots) -> Seat | None:
     if not free:
         return None
     return min(free, key=lambda s: ((s.standing.work + work) / s.slots.limit, rng.random()))
-
-
-def answering(seats: Sequence[Seat], now: float) -> Sequence[Seat]:
-    """Those that are not ejected.
-
-    If most are, something else is wrong, and only those are left out where nobody listens.
-    """
-    live = [seat for seat in seats if seat.health.until <= now]
-    if 2 * len(live) < len(seats):
-        return [seat for seat in seats if not seat.health.refused] or seats
-    return live
-
-
-def with_room(seats: Sequence[Seat]) -> Sequence[Seat]:
-    """Those with a free slot, first of all those that are neither new nor back a moment ago."""
-    free = [seat for seat in seats if seat.free]
-    slow = [s for s in free if (cap := s.health.cap) is not None and s.slots.taken >= cap]
-    if slow and len(slow) < len(free):
-        return [seat for seat in free if seat not in slow]
-    return free
-
-
-def qualified(free: Sequence[Seat], live: Sequence[Seat], terms: Terms) -> Sequence[Seat]:
-    """Those that keep this class's promises; all of them if the others could not carry the load."""
-    slo = terms.slo
-    good = [seat for seat in free if slo not in seat.standing.out]
-    if len(good) == len(free):
-        return free
-    weight, whole = capacity(good, terms.phase), capacity(live, terms.phase)
-    return free if not good or weight < PANIC * whole else good
-
-
-def capacity(seats: Sequence[Seat], phase: Phase) -> float:
-    """Units of work a second, by what was learned; of seats of which nothing is, none."""
-    return sum(1 / pace for seat in seats if (pace := seat.standing.paces[phase].value) > 0)
-
-
-def to_explore(free: Sequence[Seat], terms: Terms, now: float) -> Seat | None:
-    """A disqualified seat of which nobody knows for a while whether it got better."""
-    if terms.explores == "never":
-        return None
-    pause = EXPLORE_S if terms.explores == "first" else EXPLORE_S * LATE_EXPLORER
-    for seat in free:
-        if terms.slo in seat.standing.out:
-            kept = seat.standing.kept_of(terms.slo)
-            if now - kept.explored_at >= pause:
-                return seat
-    return None
 
 
 def able_to(seat: Seat, terms: Terms) -> bool:

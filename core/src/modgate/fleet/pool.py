@@ -13,7 +13,8 @@ from modgate.fleet.glance import Glance
 from modgate.fleet.kept import Kept
 from modgate.fleet.lots import Lots
 from modgate.fleet.panel import Panel
-from modgate.fleet.pick import Choice, Wanted, capacity, idlest, pick
+from modgate.fleet.pick import Choice, Wanted, idlest, pick
+from modgate.fleet.sieve import capacity
 from modgate.fleet.slots import Seat
 from modgate.fleet.terms import Phase, Terms
 
@@ -124,8 +125,10 @@ class Pool:
             exact=self.exact,
             factors=advice.factors,
         )
-        if found is not None and len(kept) < len(seats):
-            found.passed = (("filtered", kept), *found.passed)
+        if found is not None:
+            found.liked = advice.liked
+            if len(kept) < len(seats):
+                found.passed = (("filtered", kept), *found.passed)
         return found
 
     def glance(self, now: float) -> Glance:

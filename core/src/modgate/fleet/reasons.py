@@ -40,7 +40,8 @@ class Candidate:
 
     `outcome`: of a seat that was compared: an `unsure` one was not to be expected to keep the
     promise, an `other` might have been taken as well.  `score_s`: its predicted time times
-    preference.  `stood`: how it stood within the second before; None where nothing is judged.
+    preference, and what scorers said.  `stood`: how it stood within the second before; None where
+    nothing is judged.
     """
 
     seat: Seat
@@ -56,6 +57,7 @@ def considered(choice: Choice, wanted: Wanted) -> list[Candidate]:
     lately, chosen = choice.lately, choice.seat
     seats: Sequence[Seat] = lately.seats if lately is not None else (chosen,)
     seconds = dict(zip(map(id, choice.compared), choice.seconds, strict=True))
+    liked = dict(zip(map(id, choice.liked[0]), choice.liked[1], strict=True))
     stood = _stood_of(lately)
     found = []
     for seat in seats:
@@ -71,11 +73,15 @@ def considered(choice: Choice, wanted: Wanted) -> list[Candidate]:
                 left_out=left_out,
                 outcome="" if left_out else _outcome(seat, choice, predicted_s, wanted.terms),
                 predicted_s=predicted_s if predicted_s != inf else None,
-                score_s=predicted_s * seat.factor if predicted_s not in (None, inf) else None,
+                score_s=_score_s(seat, predicted_s, liked.get(id(seat), 1.0)),
                 stood=stood.get(id(seat)),
             )
         )
     return found
+
+
+def _score_s(seat: Seat, predicted_s: float | None, liked: float) -> float | None:
+    return predicted_s * seat.factor * liked if predicted_s not in (None, inf) else None
 
 
 def _left_out(seat: Seat, choice: Choice, wanted: Wanted, stood: Stood | None) -> LeftOut:
