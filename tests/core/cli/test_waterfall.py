@@ -106,3 +106,22 @@ def test_of_a_request_of_the_ledger_it_says_that_the_rest_is_forgotten() -> None
 
     assert "from the ledger" in text
     assert "waterfall" not in text
+
+
+def test_of_a_large_pool_those_that_were_left_out_are_counted() -> None:
+    def candidate(name: str, left_out: str | None, outcome: str | None) -> Any:
+        numbers = dict.fromkeys(("predicted_ms", "score_ms"), None if left_out else 10.0)
+        said = {"backend": name, "region": "eu", "left_out": left_out, "outcome": outcome}
+        return said | numbers
+
+    candidates = [
+        candidate("here", None, "chosen"),
+        *(candidate(f"n{n}", "not_compared", None) for n in range(60)),
+        *(candidate(f"e{n}", "ejected", None) for n in range(3)),
+    ]
+    pick = {"why": "fit", "again": False, "stood_ago_ms": None, "candidates": candidates}
+    text = list(lines(told(attempts=[attempt(0, 0.0, None, 1.0, pick=pick)])))
+
+    assert "    and 60 not in the sample that was compared; 3 ejected: it does not answer" in text
+    assert sum(line.startswith("  > here") for line in text) == 1
+    assert len(text) < 15

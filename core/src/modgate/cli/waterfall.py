@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from modgate.api.json import Json, JsonObject
@@ -10,6 +11,7 @@ BARS = 40
 NOTED_BELOW = ("slo", "would_refuse")
 LINES_AT_MOST = 40  # of the waterfall; a fan-out has thousands
 DETAILS_AT_MOST = 12
+CANDIDATES_AT_MOST = 16
 WHY = {
     "only": "the only backend of the model",
     "fit": "the soonest of those that are surely in time",
@@ -227,6 +229,9 @@ def _slo(slo: JsonObject) -> Iterator[str]:
 
 
 def _candidates(found: Sequence[JsonObject]) -> Iterator[str]:
+    shown = found
+    if len(found) > CANDIDATES_AT_MOST:  # of a large pool those that were left out are counted
+        shown = [each for each in found if not each["left_out"]][:CANDIDATES_AT_MOST]
     rows = [
         (
             ("> " if each["outcome"] == "chosen" else "  ") + str(each["backend"]),
@@ -241,13 +246,20 @@ def _candidates(found: Sequence[JsonObject]) -> Iterator[str]:
             LEFT_OUT.get(str(each["left_out"]), "")
             or OUTCOME.get(str(each["outcome"]), "free when it was looked at"),
         )
-        for each in found
+        for each in shown
     ]
     names = (
         *("  backend", "region", "predicted", "of target", "score", "state", "in hand"),
         *("telemetry", "learned", "verdict"),
     )
     yield from _table(names, rows, right=(2, 3, 4, 6, 7, 8))
+    if len(shown) < len(found):
+        left = Counter(str(each["left_out"] or "compared") for each in found)
+        left["compared"] -= len(shown)
+        counts = [
+            f"{count} {LEFT_OUT.get(name, name)}" for name, count in left.most_common() if count
+        ]
+        yield f"    and {'; '.join(counts)}"
 
 
 def _promise(slo: JsonObject) -> Iterator[str]:
