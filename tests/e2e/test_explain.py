@@ -11,9 +11,11 @@ from typing import Any
 import aiohttp
 import pytest
 from oracle import requests as ask
+from oracle.engine import ScriptedEngine
 from oracle.faults import Refusal, Script
 from oracle.record import Record
-from rigs.explaining import TARGET, UNKNOWN, Make, worlds
+from rigs.explaining import TARGET, UNKNOWN, Make, World, worlds
+from rigs.policies import house
 
 SLOW, LATE = Script(headers_after_ms=60), Script(headers_after_ms=250)
 LEARNING = 16
@@ -304,3 +306,31 @@ async def test_a_model_that_stood_in_for_another_is_told_with_the_reason(world: 
     assert told["attempts"][-1]["model"] == "small"
     assert "fallback for: chat" in text
     assert "call 0 (chat) at b0" in text
+
+
+async def test_a_limit_in_shadow_is_told_as_one(world: Make) -> None:
+    rate = 'units = { "llm.output_tokens" = { rate = "1/min", shadow = true } }'
+    made = await world(Script(), tenants={"acme": f"limits = {{ {rate} }}"})
+    await made.sent()
+    told = await made.explained(await made.sent())
+
+    [met] = told["limits"]["met"]
+    assert (met["verdict"], met["amount"]) == ("shadow", 1)
+    assert told["limits"]["would_refuse"] == "llm.output_tokens/minute"
+
+
+async def test_what_policies_decided_is_told_also_of_a_request_that_they_refused(
+    tmp_path: Path, engine: ScriptedEngine
+) -> None:
+    policies = '[policy.yes]\nkind = "says"\n[policy.no]\nkind = "says"\nsays = "deny"\n'
+    async with house(tmp_path, engine, policies) as running:
+        made = World(running, [engine])
+        told = await made.explained(await made.sent())
+        _, text = await made.command(told["id"])
+
+    verdicts = [(each["policy"], each["verdict"]) for each in told["policies"]]
+    assert verdicts == [("yes", "allow"), ("no", "deny")]
+    assert (told["status"], told["attempts"]) == (403, [])
+    assert [line.split()[:2] for line in text.splitlines() if " ms" in line and "deny" in line] == [
+        ["no", "deny"]
+    ]

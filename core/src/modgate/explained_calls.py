@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from modgate.api.json import Json, JsonObject
 from modgate.draft import Draft, Missed, Try
+from modgate.fleet.glance import Glance
 from modgate.fleet.pick import Choice, Wanted
 from modgate.fleet.reasons import Candidate, considered, missed
 from modgate.fleet.terms import Phase, Terms
@@ -114,7 +115,7 @@ def _pick(tried: Try, draft: Draft, *, whole: bool) -> JsonObject | None:
         "again": bool(wanted.tried),
         "work": round(wanted.work, 3),
         "work_before_end": round(choice.load, 3),
-        "stood_ago_ms": ms(at - choice.lately.at) if choice.lately is not None else None,
+        **_view(choice.lately, at),
     }
     if whole:
         found = considered(choice, wanted)
@@ -168,10 +169,18 @@ def _wait(found: Missed, draft: Draft) -> JsonObject:
         "call": found.call,
         "model": found.model,
         "began_ms": ms(found.began_s),
-        "stood_ago_ms": ms(max(0.0, at - glance.at)) if glance is not None else None,
+        **_view(glance, at),
         "unmet": terms.unmet if terms is not None else None,
         "candidates": [_candidate(each, terms, at) for each in seats],
     }
+
+
+def _view(glance: Glance | None, at: float) -> JsonObject:
+    """Of how the seats stood: since when it is known, and how well what others do is."""
+    if glance is None:
+        return {"stood_ago_ms": None}
+    ago = ms(max(0.0, at - glance.at))
+    return {"stood_ago_ms": ago, "gateways_heard": glance.others, "exact_view": glance.exact}
 
 
 def ms(seconds: float | None) -> float | None:

@@ -208,7 +208,11 @@ def _picks(attempts: Sequence[JsonObject]) -> Iterator[str]:
         if pick["why"] != "only":
             yield from _candidates(_list(pick.get("candidates")))
         if (ago := pick["stood_ago_ms"]) is not None:
-            yield f"  how they stood is of {_ms(ago)} before"
+            heard = (
+                f", with what {count} gateways told" if (count := pick["gateways_heard"]) else ""
+            )
+            sample = "" if pick["exact_view"] else "; not all is known, so a sample is compared"
+            yield f"  how they stood is of {_ms(ago)} before{heard}{sample}"
     if len(told) > DETAILS_AT_MOST:
         yield ""
         yield f"and {len(told) - DETAILS_AT_MOST} more attempts: --json has them"

@@ -33,16 +33,24 @@ class Stood(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Glance:
-    """The seats and how each stood `at` that time."""
+    """The seats and how each stood `at` that time.
+
+    `others`: gateways that told what they do; not `exact`: not all is known of what others have in
+    hand, so that a sample is compared.
+    """
 
     at: float
     seats: Sequence[Seat]
     stood: Sequence[Stood]
+    others: int = 0
+    exact: bool = True
 
     @classmethod
-    def of(cls, seats: Sequence[Seat], now: float) -> Glance:
-        """Now: about half a microsecond a seat."""
-        return cls(now, seats, [_stood(seat, now) for seat in seats])
+    def of(
+        cls, seats: Sequence[Seat], now: float, *, others: int = 0, exact: bool = True
+    ) -> Glance:
+        """Now: about a microsecond a seat."""
+        return cls(now, seats, [_stood(seat, now) for seat in seats], others, exact)
 
 
 def _stood(seat: Seat, now: float) -> Stood:

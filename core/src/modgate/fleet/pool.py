@@ -131,10 +131,13 @@ class Pool:
                 found.passed = (("filtered", kept), *found.passed)
         return found
 
+    def _look(self, now: float) -> Glance:
+        return Glance.of(self.seats, now, others=self.others, exact=self.exact)
+
     def glance(self, now: float) -> Glance:
         """How the seats stand, or stood a moment ago."""
         if self._glance is None or now - self._glance.at >= GLANCE_S:
-            self._glance = Glance.of(self.seats, now)
+            self._glance = self._look(now)
         return self._glance
 
     def offered(self, now: float) -> float:
@@ -177,7 +180,7 @@ class Pool:
                 kept = seat.standing.kept.get(slo)
                 if kept is not None:
                     self._trust(seat, kept, terms, now)
-        self.lately = Glance.of(self.seats, now)
+        self.lately = self._look(now)
 
     def _trust(self, seat: Seat, kept: Kept, terms: Terms, now: float) -> None:
         """Disqualify who breaks its promises, where the others can carry what is asked."""
