@@ -267,6 +267,25 @@ async def test_what_is_known_of_an_engine_that_went_is_kept_for_ten_minutes(
         assert not await after(2, gone)
 
 
+async def test_a_call_that_began_before_a_reload_goes_to_an_engine_that_came_after_it(
+    tmp_path: Path,
+) -> None:
+    async with AsyncExitStack() as stack:
+        slow, new = await engine(stack, pause_s=3.0), await engine(stack)
+        path = tmp_path / "backends.json"
+        full = {"url": slow.url, "slots": 1}
+        path.write_text(json.dumps([full]))
+        running = await stack.enter_async_context(gateway(tmp_path, "file", f'path = "{path}"\n'))
+        await until(lambda: names(running) == {slow.url})
+        calls = [asyncio.ensure_future(post(running)) for _ in range(2)]
+        await until(lambda: running.app.state.fleet.queued == 1)
+        await running.app.reload("test")
+        path.write_text(json.dumps([full, {"url": new.url}]))
+        await until(lambda: len(new.calls) == 1, 1.5)
+
+        assert await asyncio.gather(*calls) == [200, 200]
+
+
 async def metrics(running: Running) -> str:
     async with (
         aiohttp.ClientSession() as session,

@@ -54,6 +54,13 @@ class Members:
         for source in before.values():
             await source.close()
 
+    def look(self, lookouts: Sequence[Lookout]) -> bool:
+        """Whether all of these are at work."""
+        return all(
+            (source := self._sources.get(each.name)) is not None and _same(source.lookout, each)
+            for each in lookouts
+        )
+
     def of(self, declared: Sequence[Backend], lookouts: Sequence[Lookout]) -> list[Backend]:
         """The engines of the file, and those that are known to discoverers of these lookouts.
 

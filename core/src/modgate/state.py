@@ -115,7 +115,7 @@ class State:
     judges: Judges = field(default_factory=Judges)
     _clients: dict[_Way, _Kept] = field(default_factory=dict)
     _fetchers: dict[tuple[str, ...], Fetcher] = field(default_factory=dict)
-    _live: set[Exchange] = field(default_factory=set)
+    _live: dict[Exchange, Gateway] = field(default_factory=dict)
     _idle: asyncio.Event = field(default_factory=asyncio.Event)
     _gateway: Gateway | None = None
     lookups: Flights[Good | Bad | None] = field(default_factory=Flights)
@@ -141,10 +141,17 @@ class State:
         self.members = Members(world=self.world, clock=self.clock, changed=self.members_changed)
 
     def members_changed(self) -> None:
-        """Engines were found or lost: the snapshot of the moment sends its calls accordingly."""
+        """Engines were found or lost: calls are sent accordingly.
+
+        Those of requests that began before a reload, too, unless it looks elsewhere since.
+        """
         if self._gateway is not None:
             gateway = self._gateway
-            gateway.dispatch.use(self.members.of(gateway.declared, gateway.lookouts))
+            snapshots = {each.dispatch: each for each in self._live.values()}
+            snapshots[gateway.dispatch] = gateway
+            for each in snapshots.values():
+                if each is gateway or self.members.look(each.lookouts):
+                    each.dispatch.use(self.members.of(each.declared, each.lookouts))
             self.peers.use(gateway.fleet.pools, gateway.fleet.waiting.pump)
             self.rounds.use(gateway.checkups.questions(gateway.backends))
 
@@ -241,12 +248,12 @@ class State:
                 await kept.client.close()
 
     def enter(self, exchange: Exchange) -> None:
-        """A request begins."""
-        self._live.add(exchange)
+        """A request begins, and is served from the snapshot of the moment to its end."""
+        self._live[exchange] = self.gateway()
 
     def leave(self, exchange: Exchange) -> None:
         """A request ended."""
-        self._live.discard(exchange)
+        self._live.pop(exchange, None)
         if not self._live:
             self._idle.set()
 
