@@ -233,6 +233,7 @@ class State:
         named = {_way(backend) for backend in backends}
         identities = {identity for identity, *_ in named}
         now = self.clock.now()
+        self.fleet.prune(backends, now)
         for way, kept in list(self._clients.items()):
             identity = way[0]
             if way in named:

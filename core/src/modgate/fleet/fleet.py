@@ -100,6 +100,10 @@ class Fleet:
             )
             for model, each in serving.items()
         }
+        for model, pool in self.pools.items():
+            if (before := self.state.pools.get(model)) is not None:
+                pool.follow(before)
+        self.state.pools = self.pools
         self._pools_of = {
             backend.name: [self.pools[model] for model in backend.serves] for backend in backends
         }

@@ -140,6 +140,12 @@ class Pool:
             self._glance = self._look(now)
         return self._glance
 
+    def follow(self, other: Pool) -> None:
+        """It takes the place of the other: what was asked of that one, and how easily it was done,
+        is known, or for ten seconds there would always seem to be room."""
+        self._ease, self._offered, self._swept = other._ease, other._offered, other._swept
+        self._asked, self._calls, self.lately = other._asked, other._calls, other.lately
+
     def offered(self, now: float) -> float:
         """Units of work a second that were asked of it lately."""
         share = 1 - exp((self._swept - now) / OFFERED_S)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from modgate.api.select import Backend
 from modgate.api.vitals import Load, Signals
 from modgate.fleet.expected import Expected
 from modgate.fleet.health import Health
 from modgate.fleet.line import Line
+from modgate.fleet.pool import Pool
 from modgate.fleet.retries import Retries
 from modgate.fleet.slots import Slots
 from modgate.fleet.standing import Standing
@@ -16,6 +18,7 @@ from modgate.fleet.waiting import Waiter
 
 MODELS_AT_MOST = 10_000
 BUSY = 0.7  # of its slots
+UNSERVED_KEPT_S = 600.0
 
 
 @dataclass(slots=True)
@@ -25,7 +28,8 @@ class FleetState:
     `expected`: by model, what calls were seen to take.  `groups`: slots that several engines share,
     by name.  `lines`: by model, the calls that wait, with what is known of its work; `busy`: those
     in which somebody waits, in the order of their turns.  `retries`: by model.  `saw_depth`: is
-    told by each call that comes to wait how many wait, with its modality.
+    told by each call that comes to wait how many wait, with its modality.  `pools`: by model, those
+    that were made last.
     """
 
     slots: dict[str, Slots] = field(default_factory=dict)
@@ -36,6 +40,8 @@ class FleetState:
     lines: dict[str, Line[Waiter]] = field(default_factory=dict)
     busy: dict[str, Line[Waiter]] = field(default_factory=dict)
     retries: dict[str, Retries] = field(default_factory=dict)
+    pools: Mapping[str, Pool] = field(default_factory=dict)
+    _unserved: dict[tuple[str, str], float] = field(default_factory=dict)
     saw_depth: Callable[[str, int], None] = lambda modality, calls: None
 
     @property
@@ -107,6 +113,15 @@ class FleetState:
                 del self.expected[next(iter(self.expected))]
             expected = self.expected[model] = Expected()
         expected.learn(used)
+
+    def prune(self, backends: Iterable[Backend], now: float) -> None:
+        """Forget how engines stood for models that these serve no more, after a while."""
+        served = {(each.identity, name) for each in backends for name in each.serves.values()}
+        since = {key: self._unserved.get(key, now) for key in self.standings.keys() - served}
+        for key, at in list(since.items()):
+            if now - at >= UNSERVED_KEPT_S and not self.standings[key].work:
+                del self.standings[key], since[key]
+        self._unserved = since
 
     def forget(self, identity: str) -> None:
         """An engine that is named nowhere any more, and has nothing in hand."""
