@@ -20,6 +20,9 @@ from modgate.fleet.lots import Lots
 from modgate.fleet.pick import Wanted
 from modgate.fleet.tally import Tally
 
+EACH_S = 1.0
+DUES_AT_MOST = 4096  # of one request; calls beyond them stay as they were counted
+
 Lines = dict[str, "Line[Waiter]"]
 
 
@@ -96,6 +99,7 @@ class Waiting:
         self._rng = rng
         self._now = now
         self._saw_depth = saw_depth
+        self._timer: asyncio.TimerHandle | None = None
 
     async def wait(self, waiter: Waiter) -> Lease | None:
         """A slot when it is its turn; the caller bounds the wait.
@@ -113,11 +117,23 @@ class Waiting:
         self._saw_depth(claim.modality, line.calls)
         self._push(line, waiter, now)
         self.pump()
+        self._again_soon()
         try:
             return await waiter.granted
         except asyncio.CancelledError:
             self._withdraw(waiter)
             raise
+
+    def _again_soon(self) -> None:
+        """While calls wait they are looked at each second, too: a slot may be free because time
+        passed, or somebody else gave it back."""
+        if self._timer is None and self._busy:
+            self._timer = asyncio.get_running_loop().call_later(EACH_S, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        self.pump()
+        self._again_soon()
 
     def _push(self, line: Line[Waiter], waiter: Waiter, now: float) -> None:
         model = waiter.model
@@ -227,5 +243,5 @@ class Waiting:
         return "taken"
 
     def _owes(self, waiter: Waiter, charge: Charge[Waiter], line: Line[Waiter]) -> None:
-        if waiter.dues is not None:
+        if waiter.dues is not None and len(waiter.dues) < DUES_AT_MOST:
             waiter.dues.append(Due(waiter.model, charge, line.tally))

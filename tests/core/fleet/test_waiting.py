@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from modgate.api.select import Backend
+from modgate.errors import Overloaded
+from modgate.fleet import waiting
+from modgate.fleet.claim import Claim, QueueRules
+from modgate.fleet.fleet import Fleet
+from modgate.fleet.lease import Lease
+from modgate.fleet.pick import Wanted
+from modgate.fleet.state import FleetState
+from modgate.fleet.waiting import Due
+
+
+def backend(name: str, *, slots: int = 1, region: str = "", model: str = "m") -> Backend:
+    return Backend(
+        name=name,
+        family="home",
+        url=f"http://{name}",
+        serves={model: "e"},
+        slots=slots,
+        region=region,
+        group="shared" if model != "m" or name == "grouped" else "",
+    )
+
+
+def fleet(*backends: Backend, now: Callable[[], float] | None = None, calls: int = 99) -> Fleet:
+    return Fleet(
+        backends,
+        FleetState(),
+        groups={"shared": 1},
+        rng=random.Random(1),
+        rules=QueueRules(calls=calls, share=1.0),
+        now=now or (lambda: 0.0),
+    )
+
+
+def claim(tenant: str, work: float = 1.0, until: float = float("inf")) -> Claim:
+    return Claim(tenant=tenant, request=object(), work=work, until=until)
+
+
+async def held(one: Fleet, model: str = "m", wanted: Wanted | None = None) -> Lease:
+    lease = await one.lease(model, wanted or Wanted())
+    assert lease is not None
+    return lease
+
+
+async def test_a_call_that_may_go_elsewhere_passes_those_that_may_not() -> None:
+    one = fleet(backend("eu", region="eu"), backend("us", region="us"))
+    eu, us = [Wanted(regions=frozenset({region})) for region in ("eu", "us")]
+    first = [await held(one, wanted=each) for each in (eu, us)]
+    blocked = [asyncio.create_task(one.lease("m", eu, claim("a"))) for _ in range(98)]
+    free = asyncio.create_task(one.lease("m", us, claim("a")))
+    await asyncio.sleep(0)
+    first[1].give_back()
+    lease = await free
+
+    assert lease is not None
+    assert lease.backend.name == "us"
+    assert not any(task.done() for task in blocked)
+    for task in blocked:
+        task.cancel()
+    await asyncio.wait(blocked)
+    assert one.state.queued == 0
+
+
+async def test_models_that_share_slots_take_turns() -> None:
+    one = fleet(backend("a", model="x", slots=9), backend("b", model="y", slots=9))
+    first = await held(one, "x")
+    order: list[str] = []
+
+    async def wait(model: str) -> None:
+        lease = await one.lease(model, Wanted(), claim("t"))
+        assert lease is not None
+        order.append(model)
+        await asyncio.sleep(0)
+        lease.give_back()
+
+    tasks = [asyncio.create_task(wait(model)) for model in "xxxxyyyy"]
+    await asyncio.sleep(0)
+    first.give_back()
+    await asyncio.gather(*tasks)
+
+    assert order in (list("xyxyxyxy"), list("yxyxyxyx"))
+
+
+async def test_who_must_go_is_told_and_when_to_come_again() -> None:
+    one = fleet(backend("a"), calls=2)
+    first = await held(one)
+    flood = [asyncio.create_task(one.lease("m", Wanted(), claim("flood"))) for _ in range(2)]
+    await asyncio.sleep(0)
+    quiet = asyncio.create_task(one.lease("m", Wanted(), claim("quiet")))
+    await asyncio.sleep(0)
+
+    with pytest.raises(Overloaded) as refused:
+        await flood[1]
+    assert (refused.value.retry_after or 0) >= 1
+    first.give_back()
+    for task in (flood[0], quiet):
+        lease = await task
+        assert lease is not None
+        lease.give_back()
+    assert one.state.slots["http://a"].taken == 0
+
+
+async def test_nobody_is_served_after_its_time() -> None:
+    time = [0.0]
+    one = fleet(backend("a"), now=lambda: time[0])
+    first = await held(one)
+    late = asyncio.create_task(one.lease("m", Wanted(), claim("a", until=5.0)))
+    fine = asyncio.create_task(one.lease("m", Wanted(), claim("a", until=50.0)))
+    await asyncio.sleep(0)
+    time[0] = 6.0
+    first.give_back()
+
+    with pytest.raises(Overloaded):
+        await late
+    assert (await fine) is not None
+
+
+async def test_what_was_counted_is_owed_by_who_was_served_and_by_no_one_else() -> None:
+    one = fleet(backend("a"))
+    first = await held(one)
+    dues: dict[str, list[Due]] = {"stays": [], "leaves": []}
+    tasks = {
+        name: asyncio.create_task(one.lease("m", Wanted(), claim(name, 7.0), dues=owed))
+        for name, owed in dues.items()
+    }
+    await asyncio.sleep(0)
+    tasks["leaves"].cancel()
+    await asyncio.wait([tasks["leaves"]])
+    first.give_back()
+    await tasks["stays"]
+
+    assert [due.charge.work for due in dues["stays"]] == [7.0]
+    assert dues["leaves"] == []
+
+
+async def test_a_slot_that_is_free_because_time_passed_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(waiting, "EACH_S", 0.01)
+    one = fleet(backend("a"))
+    one.state.slots["http://a"].elsewhere = 1
+    waits = asyncio.create_task(one.lease("m", Wanted(), claim("a")))
+    await asyncio.sleep(0.03)
+    assert not waits.done()
+    one.state.slots["http://a"].elsewhere = 0  # and nobody says so
+
+    async with asyncio.timeout(5):
+        assert (await waits) is not None
+    await asyncio.sleep(0.03)
+    assert one.waiting._timer is None
+
+
+def no_slot_is_idle(one: Fleet) -> None:
+    """For one who waits and could use it."""
+    for line in one.state.busy.values():
+        shapes = [shape for shape in line._queue._shapes if isinstance(shape, tuple)]
+        regions = {region for shape in shapes for region in shape[0] or ("eu", "us")}
+        assert not any(one.state.slots[f"http://{region}"].free for region in regions)
+
+
+async def stay(one: Fleet, tenant: str, region: str, turns: int) -> None:
+    """A call that keeps its slot for so many turns of the loop."""
+    regions = None if region == "any" else frozenset({region})
+    lease = await one.lease("m", Wanted(regions=regions), claim(tenant, 1.0 + turns))
+    assert lease is not None
+    try:
+        for _ in range(turns):
+            no_slot_is_idle(one)
+            await asyncio.sleep(0)
+    finally:
+        lease.give_back()
+
+
+async def play(one: Fleet, calls: list[tuple[str, str, int]]) -> list[BaseException | None]:
+    """Calls come, are refused, dropped, served, and leave at any moment."""
+    tasks = []
+    for number, (tenant, region, turns) in enumerate(calls):
+        tasks.append(asyncio.create_task(stay(one, tenant, region, turns)))
+        if turns % 3 == 0:
+            await asyncio.sleep(0)
+        if turns == 5:
+            tasks[number // 2].cancel()
+    return await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@settings(derandomize=True, deadline=None, max_examples=60)
+@given(
+    slots=st.tuples(st.integers(1, 2), st.integers(1, 2)),
+    calls=st.lists(
+        st.tuples(st.sampled_from("abc"), st.sampled_from(["eu", "us", "any"]), st.integers(0, 6)),
+        min_size=1,
+        max_size=25,
+    ),
+    most=st.integers(1, 12),
+)
+def test_whatever_happens_nothing_leaks_and_no_slot_is_idle_for_one_who_waits(
+    slots: tuple[int, int], calls: list[tuple[str, str, int]], most: int
+) -> None:
+    one = fleet(
+        backend("eu", region="eu", slots=slots[0]),
+        backend("us", region="us", slots=slots[1]),
+        calls=most,
+    )
+    ended = asyncio.run(play(one, calls))
+
+    assert [e for e in ended if isinstance(e, Exception) and not isinstance(e, Overloaded)] == []
+    assert [each.taken for each in one.state.slots.values()] == [0, 0]
+    assert (one.state.queued, one.state.busy) == (0, {})
+    line = one.state.lines["m"]
+    assert (line.calls, line.work, line.body_bytes) == (0, 0.0, 0)
+    assert line._rates == {}
+    assert line._alike == {}

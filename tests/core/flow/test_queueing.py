@@ -1,0 +1,93 @@
+"""What a request owed the queue is put right once it is known what it took."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from modgate.draft import Draft, Try
+from modgate.fleet.claim import Claim
+from modgate.fleet.fair import FairQueue
+from modgate.fleet.tally import Tally
+from modgate.fleet.waiting import Due
+from modgate.observe.tracing import Trace
+from modgate.queueing import settle_dues
+
+WEIGHTS = {"input_tokens": 1.0, "output_tokens": 2.0}
+
+
+@dataclass(eq=False)
+class Call:
+    claim: Claim
+    shape: str = ""
+
+
+class Owing:
+    """A request of so many calls, of which some waited, each counted for a work of its own."""
+
+    def __init__(self, *works: float, calls: int = 0, model: str = "m") -> None:
+        self.tally = Tally()
+        self.draft = Draft(
+            request_id="r",
+            trace=Trace.of({}),
+            now=lambda: 9.0,
+            began=0.0,
+            wall=0.0,
+            modality="llm",
+            model="m",
+        )
+        queue: Any = FairQueue()  # of this file's own calls
+        for work in works:
+            queue.push(Call(Claim(tenant="t", request=object(), work=work)), 1.0)
+        self.charges = []
+        while (found := queue.serve(lambda item: "taken", set())) is not None:
+            self.charges.append(found[1])
+        self.draft.dues = [Due(model, charge, self.tally) for charge in self.charges]
+        self.draft.tries = [attempt(number) for number in range(calls or len(works))]
+
+    def settled(self, **used: int) -> list[float]:
+        """What each is counted for in the end."""
+        settle_dues(self.draft, {f"llm.{name}": n for name, n in used.items()}, WEIGHTS)
+        return [charge.work for charge in self.charges]
+
+
+def attempt(call: int) -> Try:
+    return Try(
+        call=call,
+        backend="b",
+        region="",
+        family="home",
+        model="m",
+        span="",
+        now=lambda: 9.0,
+        zero=0.0,
+        began_s=1.0,
+        first_s=3.0,
+    )
+
+
+def test_a_call_is_counted_what_it_took() -> None:
+    owing = Owing(100.0)
+
+    assert owing.settled(input_tokens=10, output_tokens=5) == [20.0]
+    assert owing.tally.service.seconds(100.0) == pytest.approx(2.0)
+
+
+def test_calls_of_a_request_share_what_it_took_by_what_they_were_supposed_to_take() -> None:
+    owing = Owing(10.0, 30.0)
+
+    assert owing.settled(input_tokens=80) == [20.0, 60.0]
+
+
+def test_of_a_request_of_which_only_some_calls_waited_these_owe_their_part() -> None:
+    assert Owing(10.0, calls=4).settled(input_tokens=80) == [20.0]
+
+
+def test_a_request_that_took_nothing_owes_nothing() -> None:
+    assert Owing(10.0, 30.0).settled() == [0.0, 0.0]
+
+
+def test_a_side_call_of_another_model_stays_as_it_was_counted() -> None:
+    assert Owing(10.0, model="other").settled(input_tokens=80) == [10.0]
