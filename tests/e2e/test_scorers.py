@@ -12,11 +12,13 @@ from typing import Any
 
 import aiohttp
 import pytest
-from gateways import Running, start
+from click.testing import CliRunner
+from gateways import Running, configuration, start
 from oracle import requests as ask
 from oracle.client import send
 from oracle.engine import ScriptedEngine
 
+from modgate.cli import main
 from modgate.testing.backend import FakeBackend, Scripted
 
 CHAT = ask.chat(1, model="chat")
@@ -164,3 +166,14 @@ async def test_what_a_scorer_said_is_in_the_score_that_is_told(tmp_path: Path) -
     candidates = told["attempts"][0]["pick"]["candidates"]
     ratio = {each["backend"]: each["score_ms"] / each["predicted_ms"] for each in candidates}
     assert ratio == {"b0": pytest.approx(1.0), "b1": pytest.approx(0.01)}
+
+
+@pytest.mark.usefixtures("_installed")
+def test_the_command_lists_what_is_installed(tmp_path: Path) -> None:
+    path, _ = configuration(tmp_path, [{"url": "http://127.0.0.1:9"}], plugins=["llm"], more=COOL)
+    said = CliRunner().invoke(main, ["plugins", "--config", str(path)])
+    lines = [" ".join(line.split()) for line in said.output.splitlines()]
+
+    assert said.exit_code == 0, said.output
+    assert "advice acme-advice 1.2.0 API v1 on" in lines
+    assert {"scorer cool", "scorer kept-apart", "scorer says"} <= set(lines)

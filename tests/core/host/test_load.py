@@ -11,6 +11,7 @@ from types import ModuleType
 import pytest
 from made_plugins import Asks, Says, Sounds, Words, WordsConfig, plugin, unshaped
 from pydantic import BaseModel
+from toys import advice
 
 from modgate.errors import PluginError
 from modgate.host.installed import Installed, find
@@ -269,3 +270,22 @@ def test_policies_come_with_whose_they_are() -> None:
 def test_a_policy_that_does_not_fit_is_refused(kinds: list[type], told: str) -> None:
     with pytest.raises(PluginError, match=re.escape(told)):
         loaded({"house": plugin(modgate_policies=kinds)})
+
+
+def test_filters_and_scorers_come_with_whose_they_are() -> None:
+    found = loaded({"advice": advice}).scorers
+
+    assert list(found) == ["cool", "kept-apart", "says"]
+    assert {str(origin) for origin, _ in found.values()} == {"advice (advice 0)"}
+
+
+@pytest.mark.parametrize(
+    ("kinds", "told"),
+    [
+        ([Words], "'house (house 0)' Words is neither a Filter nor a Scorer"),
+        ([advice.Cool, advice.Cool], "brings the scorer 'cool', which exists already"),
+    ],
+)
+def test_what_is_no_scorer_or_has_a_taken_name_is_refused(kinds: list[type], told: str) -> None:
+    with pytest.raises(PluginError, match=re.escape(told)):
+        loaded({"house": plugin(modgate_scorers=kinds)})
