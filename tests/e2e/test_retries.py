@@ -208,8 +208,8 @@ async def test_with_half_of_a_pool_out_engines_get_at_most_a_tenth_more_calls(
             statuses = await played(running, 300)
             billed = Counter(row.ending for row in rows(running.ledger))
 
-        # Who fails twice before anybody knows that both engines are out is told so.
-        assert statuses[200] >= 298
+        # Of the first ones some fail twice, before anybody knows that both engines are out.
+        assert statuses[200] >= 300 - 8
         assert billed["ok"] == statuses[200]
         assert counted(engines) <= 1.10 * 300
 

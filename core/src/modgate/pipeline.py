@@ -381,7 +381,8 @@ class Exchange:
         headers = dict(self._bill.headers(self._surface))
         if self._resolved is not None and self._resolved.model.demo:
             headers["x-modgate-demo"] = "true"
-        headers.update(self.draft.served())
+        if self.draft.notes or len(self.draft.tries) > 1:
+            headers.update(self.draft.served())
         if (origin := self._request.headers.get("origin")) is not None:
             headers.update(self._gateway.cors.headers(origin, headers))
         return headers
