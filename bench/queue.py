@@ -21,7 +21,7 @@ from modgate.fleet.state import FleetState
 from modgate.fleet.terms import Terms
 
 CALLS, ROUNDS = 20_000, 5
-PROMISED = Terms(slo="gold", phase="first_byte", serial=True, target_s=1.0)
+PROMISED = Terms(slo="gold", phase="first_byte", serial=True, target_s=1.0, said=True)
 
 
 @dataclass(eq=False)

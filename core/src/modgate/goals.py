@@ -28,7 +28,8 @@ UNSEEN = 200.0  # of a unit that is learned, as long as no call was seen
 class Goal:
     """Of one SLO class and modality.
 
-    `learned`: units that a call's size bounds and does not tell, short name to full.
+    `learned`: units that a call's size bounds and does not tell, short name to full.  `said`: the
+    phases for which the class has targets of its own.
     """
 
     slo: str
@@ -43,6 +44,7 @@ class Goal:
     late: float
     sooner: float
     explores: Explores
+    said: frozenset[str]
 
     def terms(
         self, call: Call, seen: Mapping[str, float], affinity: int | None
@@ -81,6 +83,7 @@ class Goal:
             away=self.away,
             late=self.late,
             sooner=self.sooner,
+            said=phase in self.said,
         )
 
 
@@ -173,6 +176,7 @@ class Goals:
             late=LATE if "best_effort" in steps else 0.0,
             sooner=LATE if "best_effort" in before else 0.0,
             explores="first" if not slo else "late" if unmet == "best_effort" else "never",
+            said=frozenset(own),
         )
 
 

@@ -216,6 +216,20 @@ def test_a_tenant_names_models_and_slo_classes_that_exist(config: Config) -> Non
     ]
 
 
+def test_a_queue_names_classes_that_exist_and_a_tenant_has_its_weight(config: Config) -> None:
+    slo = '[slo.gold.words]\ntotal = { base = "1s" }\n'
+    wrong = '[queue]\nweights = { glod = 2 }\npatience = { gold = "5s", lead = "1s" }\n'
+
+    found = config.told(BOTH + slo + wrong)
+    tenants = config.link(BOTH + slo + '[tenant.a]\nslo = "gold"\nweight = 2.5\n').tenants
+
+    assert [problem.partition(": ")[2] for problem in found] == [
+        "queue.weights.glod: no [slo.glod]; did you mean 'gold'?",
+        "queue.patience.lead: no [slo.lead]",
+    ]
+    assert tenants[0].policy.weight == 2.5
+
+
 def test_keys_without_a_pepper_give_the_line_to_add(config: Config) -> None:
     path = config.folder / "acme.keys"
     path.write_text("# none yet\n")

@@ -85,6 +85,7 @@ def test_a_class_takes_the_place_of_the_modalitys_targets_phase_by_phase() -> No
 
     assert (gold.target_s, gold.objective, gold.unmet) == (0.1, 0.99, "queue")
     assert (gold.explores, gold.between_s) == ("never", 0.06)
+    assert (gold.said, other.said) == (True, False)
     assert gold.affinity != other.affinity
 
 

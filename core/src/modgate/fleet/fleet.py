@@ -189,7 +189,7 @@ class Fleet:
         else:
             seat.take(wanted.work)
         watch, watched = None, wanted.terms or wanted.watched
-        if watched is not None and watched.slo and seat.slots.concurrency is not None:
+        if watched is not None and watched.said and seat.slots.concurrency is not None:
             watch = Watch(
                 now,
                 whole=watched.phase == "total",

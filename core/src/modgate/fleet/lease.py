@@ -97,7 +97,7 @@ class Lease:
             self.promise.end(self._fleet.now(), ok=ended == "ok", events=events, given_up=given_up)
         else:
             seat.give(self._work)
-        if self._watch is not None and ended == "ok":
+        if self._watch is not None and ended in ("ok", "timed_out"):
             now = self._fleet.now()
-            seat.slots.saw(now, late=self._watch.late(now, events))
+            seat.slots.saw(now, late=ended == "timed_out" or self._watch.late(now, events))
         self._fleet.ended(seat, ended, error)

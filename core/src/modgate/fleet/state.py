@@ -53,6 +53,10 @@ class FleetState:
         """The calls that wait for a model."""
         line = self.lines.get(model)
         if line is None:
+            for idle in [each for each in self.lines if each not in self.busy]:
+                if len(self.lines) < MODELS_AT_MOST:
+                    break
+                del self.lines[idle]
             line = self.lines[model] = Line()
         return line
 

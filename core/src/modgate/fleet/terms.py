@@ -22,7 +22,8 @@ class Terms:
     `affinity.key_of`.  `explores`: whether it may be spent on finding out if a disqualified engine
     got better.  `unmet`: what happens in the end where no engine will keep it, `away`: but another
     model's may; `late`: up to so many times the target an engine is good enough all the same,
-    `sooner`: also before another model is thought of.
+    `sooner`: also before another model is thought of.  `said`: the class itself says the target,
+    so how it is kept moves the engine's slots.
     """
 
     slo: str = ""
@@ -39,3 +40,4 @@ class Terms:
     away: bool = False
     late: float = 0.0
     sooner: float = 0.0
+    said: bool = False
