@@ -15,11 +15,12 @@ import tempfile
 from collections import Counter
 from functools import partial
 from pathlib import Path
+from typing import get_args
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 from rigs.live import Times, live, live_gateway  # the tests' own rig
-from rigs.live_fleet import HOWS, has_llama, live_fleet
+from rigs.live_fleet import HOWS, How, has_llama, live_fleet
 from rigs.live_traffic import sorts
 
 SHOWN = 5  # of the calls of a row that were late
@@ -33,7 +34,7 @@ async def main() -> None:
     parser.add_argument("--llama-per-s", type=float, default=2.0)
     parser.add_argument("--fault-s", type=float, default=30.0)
     parser.add_argument("--healthy-s", type=float, default=30.0)
-    parser.add_argument("--only", choices=HOWS, action="append", help="these faults")
+    parser.add_argument("--only", choices=get_args(How), action="append", help="this")
     parser.add_argument("--no-llama", action="store_true", help="without llama.cpp")
     parser.add_argument("--keep", type=Path, help="a folder for the gateway's file and output")
     wanted = parser.parse_args()

@@ -102,12 +102,17 @@ class Row:
         ]
 
     def broken(self) -> list[str]:
-        """Which promises it broke."""
+        """Which promises it broke.
+
+        A unary call must not fail at any time, unless a part of its reply was relayed already when
+        the fault was new.
+        """
         found = []
         if self.kept < self.bounds.kept * len(self.late) or not self.late:
             found.append(f"kept {self.kept} of {len(self.late)}")
-        unary = [c for c in failed((*self.in_hand, *self.early, *self.late)) if c.sort.unary]
-        if unary := [call for call in unary if call not in self.in_hand or call.sort.whole]:
+        unary = [call for call in failed(self.late) if call.sort.unary]
+        unary += [call for call in failed((*self.in_hand, *self.early)) if call.sort.whole]
+        if unary:
             found.append(f"{len(unary)} unary calls failed")
         if (others := len(failed(self.others))) > self.bounds.failed * len(self.others):
             found.append(f"{others} of {len(self.others)} others failed")
@@ -249,7 +254,8 @@ async def live(
             await asyncio.sleep(times.rest_s)
             calm = traffic.between(until, time.monotonic())
             kept = sum(call.kept(targets[call.sort.model]) for call in calm)
-            tell(f"nothing wrong for {times.rest_s:g} s: {kept} of {len(calm)} in time")
+            share = 100 * kept / max(1, len(calm))
+            tell(f"nothing wrong for {times.rest_s:g} s: {share:.1f} % of {len(calm)} in time")
             rows += await _fault(fleet, traffic, targets, how, before, times, bounds, tell)
     return rows
 

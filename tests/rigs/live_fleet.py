@@ -1,5 +1,5 @@
 """A fleet to be spoilt: for each modality engines of several speeds, each behind a `Spoiler`, and
-real llama.cpp servers; and the four ways in which one engine of each pool goes wrong.
+real llama.cpp servers; and the ways in which one engine of each pool goes wrong.
 """
 
 from __future__ import annotations
@@ -26,10 +26,23 @@ from oracle.words import MODALITIES
 from modgate_llm.engine import GGUF, SmolLm
 from rigs.spoiler import Spoiler, Spoils
 
-How = Literal["stall", "fast-fail", "black hole", "killed"]
+How = Literal[
+    "stall", "fast-fail", "black hole", "killed",
+    "latency", "reset", "half-open", "drip", "truncate",
+]  # fmt: skip
 HOWS: tuple[How, ...] = ("stall", "fast-fail", "black hole", "killed")
-SPEEDS = (1.0, 1.3, 1.7, 2.2)  # times the fastest's time
-FIRST_MS, BETWEEN_MS, TOKENS = 100.0, 15.0, 8
+SPOILT: dict[How, Spoils] = {
+    "stall": Spoils(kind="stall"),
+    "black hole": Spoils(kind="black_hole"),
+    "killed": Spoils(kind="refuse"),
+    "latency": Spoils(kind="latency", seconds=1.0),
+    "reset": Spoils(kind="reset"),
+    "half-open": Spoils(kind="half_open"),
+    "drip": Spoils(kind="drip", piece_bytes=20, seconds=0.1),
+    "truncate": Spoils(kind="truncate", after_bytes=400),
+}
+SPEEDS = (1.0, 1.25, 1.5, 1.8)  # times the fastest's time
+FIRST_MS, BETWEEN_MS, TOKENS = 200.0, 25.0, 8
 SPREAD = 0.15
 SLOTS = 2
 READY_S = 60.0
@@ -90,16 +103,12 @@ class Fake:
 
     async def go_wrong(self, how: How, spoiler: Spoiler) -> None:
         """As told, at once."""
-        match how:
-            case "stall":
-                spoiler.spoil(Spoils(kind="stall"))
-            case "fast-fail":
-                self._fails = True
-            case "black hole":
-                spoiler.spoil(Spoils(kind="black_hole"))
-            case "killed":
-                self._engine.kill()
-                spoiler.spoil(Spoils(kind="refuse"))
+        if how == "fast-fail":
+            self._fails = True
+            return
+        if how == "killed":
+            self._engine.kill()
+        spoiler.spoil(SPOILT[how])
 
     async def recover(self, spoiler: Spoiler) -> None:
         """All is well again."""
@@ -143,16 +152,12 @@ class Llama:
 
     async def go_wrong(self, how: How, spoiler: Spoiler) -> None:
         """As told, at once."""
-        match how:
-            case "stall":
-                self._tell(signal.SIGSTOP)
-            case "fast-fail":
-                spoiler.spoil(Spoils(kind="reset"))
-            case "black hole":
-                spoiler.spoil(Spoils(kind="black_hole"))
-            case "killed":
-                self._tell(signal.SIGKILL)
-                spoiler.spoil(Spoils(kind="refuse"))
+        if how == "stall":
+            self._tell(signal.SIGSTOP)
+            return
+        if how == "killed":
+            self._tell(signal.SIGKILL)
+        spoiler.spoil(SPOILT["reset" if how == "fast-fail" else how])
 
     async def recover(self, spoiler: Spoiler) -> None:
         """All is well again; one that was killed is started."""
