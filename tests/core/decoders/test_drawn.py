@@ -75,6 +75,20 @@ async def test_pieces_come_in_order_each_with_a_file_of_its_own(
     assert (spool.used, spool.files) == (12_000, 12)
 
 
+async def test_the_process_is_free_though_nobody_asks_what_comes_after_the_last_piece(
+    make: Make, scope: Scope
+) -> None:
+    """A plan of width 1 asks when its call has ended, and its engine may take long."""
+    decoders = make(streams=1)
+    one, other = (decoders.draw(drawn(jobs.pieces, 1, 10), scope, ahead=2) for _ in range(2))
+    await one.next()
+
+    assert [piece["n"] for piece in await rest(other)] == [0]
+    assert await rest(one) == []
+    for pieces in (one, other):
+        await pieces.close()
+
+
 async def test_the_process_is_free_once_the_last_piece_came(make: Make, scope: Scope) -> None:
     """The calls of a stream may run for long after it was decoded."""
     decoders = make(streams=1)

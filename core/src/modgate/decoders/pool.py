@@ -111,7 +111,11 @@ class Decoders:
 
 
 class Pieces:
-    """One stream of pieces; has a process of its own from the first `next` to its last piece."""
+    """One stream of pieces; has a process of its own from the first `next` to its last piece.
+
+    One message is read ahead, so that the process is given back as soon as it has said that it is
+    done: who waits for one need not wait for our engines.
+    """
 
     def __init__(
         self, decoders: Decoders, pool: _Pool, drawn: Drawn, scope: Scope, ahead: int
@@ -122,38 +126,57 @@ class Pieces:
         self._scope = scope
         self._ahead = ahead
         self._process: Process | None = None
+        self._coming: asyncio.Task[JsonObject] | None = None
         self._ended = 0
         self._credited = 0
-        self._finished = False
+        self._done = False
+        self._over = False
         self._written = 0
 
     async def next(self) -> Json:
         """The next descriptor; StopAsyncIteration at the end, Refused as the function says."""
-        function = self._drawn.function
-        if self._finished:
+        if self._over:
             raise StopAsyncIteration
         try:
-            if self._process is None:
-                self._process = await self._pool.take(WAIT_S)
-                job = self._decoders.job(function, pieces=True)
-                await self._process.send({**job, "credit": self._ahead}, self._drawn.args)
-            if self._ended > self._credited:
+            if self._coming is None:
+                await self._start()
+            elif self._ended > self._credited and self._process is not None:
                 more, self._credited = self._ended - self._credited, self._ended
                 await self._process.send({"credit": more})
-            before = self._scope.size
-            said = await self._process.receive(self._scope)
+            assert self._coming is not None
+            said = await self._coming
         except Ended:
-            raise self._decoders.dead(function, "file") from None
-        self._written += max(0, self._scope.size - before)
+            raise self._decoders.dead(self._drawn.function, "file") from None
         if self._written > self._decoders.limits.written_bytes:
             raise Refused("file", "undecodable", "the file decodes to more than is allowed")
         if "piece" in said:
+            self._come()
             return said["piece"]
-        self._finished = True
-        await self.close()  # who waits for a process need not wait for our engines
+        self._over = True
         if "error" in said:
-            raise self._decoders.refused(function, "file", said["error"])
+            raise self._decoders.refused(self._drawn.function, "file", said["error"])
         raise StopAsyncIteration
+
+    async def _start(self) -> None:
+        self._process = await self._pool.take(WAIT_S)
+        job = self._decoders.job(self._drawn.function, pieces=True)
+        await self._process.send({**job, "credit": self._ahead}, self._drawn.args)
+        self._come()
+
+    def _come(self) -> None:
+        assert self._coming is None or self._coming.done()
+        self._coming = asyncio.get_running_loop().create_task(self._receive())
+
+    async def _receive(self) -> JsonObject:
+        """The next message; with the last one the process is free."""
+        assert self._process is not None
+        before = self._scope.size
+        said = await self._process.receive(self._scope)
+        self._written += max(0, self._scope.size - before)
+        if "piece" not in said:
+            self._done = True
+            await self._give()
+        return said
 
     def ended(self, calls: int) -> None:
         """So many calls have ended: credit goes out with the next `next`."""
@@ -161,9 +184,16 @@ class Pieces:
 
     async def close(self) -> None:
         """Give the process back; one that still decodes is killed."""
+        coming, self._coming, self._over = self._coming, None, True
+        if coming is not None:
+            coming.cancel()
+            await asyncio.gather(coming, return_exceptions=True)
+        await self._give()
+
+    async def _give(self) -> None:
         process, self._process = self._process, None
         if process is not None:
-            await self._pool.give(process, healthy=self._finished)
+            await self._pool.give(process, healthy=self._done)
 
 
 class _Pool:
