@@ -250,7 +250,8 @@ async def test_what_is_known_of_an_engine_that_went_is_kept_for_ten_minutes(
         running = await stack.enter_async_context(gateway(tmp_path, "file", f'path = "{path}"\n'))
         state, identity = running.app.state, f"pods:{first.url}"
         await until(lambda: names(running) == {first.url})
-        known = state.fleet.health[identity]
+        await post(running)
+        known, series = state.fleet.health[identity], f'backend="pods/{first.url[7:]}"'
 
         async def after(seconds: float, text: str) -> bool:
             """Whether it is known, so long after the list was this; as the gateway looks."""
@@ -259,7 +260,9 @@ async def test_what_is_known_of_an_engine_that_went_is_kept_for_ten_minutes(
             await state.prune(running.app.gateway.backends)
             clock.at += seconds
             await state.prune(running.app.gateway.backends)
-            return state.fleet.health.get(identity) is known
+            told = series in await metrics(running)
+            assert told == (state.fleet.health.get(identity) is known)
+            return told
 
         assert await after(599, gone)
         assert await after(1, here)

@@ -30,6 +30,7 @@ from modgate.ledger.writer import Ledger
 from modgate.limits.shared import Miss, Shared
 from modgate.limits.state import LimitState
 from modgate.members import Members
+from modgate.observe.departed import Departed
 from modgate.observe.metrics import Counter
 from modgate.observe.observer import Observer
 from modgate.once import Keys, Terms
@@ -106,6 +107,7 @@ class State:
     statements: Statements = field(init=False)
     keys: Keys = field(init=False)
     members: Members = field(init=False)
+    departed: Departed = field(init=False)
     board: Board = field(default_factory=Board)
     trails: Trails = field(default_factory=Trails)
     scraper: Scraper = field(default_factory=Scraper)
@@ -130,6 +132,7 @@ class State:
         self.statements = Statements(self.ledger.directory, self.clock.wall)
         self.observer.also(self.statements.recent.observe)
         self.keys = Keys(MemoryReplays(self.clock.now), None, Terms())
+        self.departed = Departed(self.observer.registry, UNUSED_KEPT_S)
         self.board.heed = self.fleet.heed
         self.scorer_faults = self.observer.registry.counter(
             "modgate_scorer_faults_total",
@@ -234,6 +237,7 @@ class State:
         identities = {identity for identity, *_ in named}
         now = self.clock.now()
         self.fleet.prune(backends, now)
+        self.departed.look({backend.name for backend in backends}, now)
         for way, kept in list(self._clients.items()):
             identity = way[0]
             if way in named:

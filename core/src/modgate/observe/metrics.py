@@ -9,14 +9,13 @@ from __future__ import annotations
 import logging
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 log = logging.getLogger(__name__)
 
 Labels = tuple[str, ...]
-SERIES_AT_MOST = 20_000
 
 
 def _number(value: float) -> str:
@@ -157,6 +156,25 @@ class Registry:
             made.child()
         self._metrics[name] = made
         return made
+
+    def counted(self, label: str) -> set[str]:
+        """The values of a label for which something was counted."""
+        return {
+            labels[metric.labels.index(label)]
+            for metric in self._kept(label)
+            for labels in metric.values
+        }
+
+    def forget(self, label: str, values: Collection[str]) -> None:
+        """Drop the series of these values."""
+        for metric in self._kept(label):
+            at = metric.labels.index(label)
+            for labels in [labels for labels in metric.values if labels[at] in values]:
+                del metric.values[labels]
+
+    def _kept(self, label: str) -> list[Counter | Histogram]:
+        metrics = self._metrics.values()
+        return [m for m in metrics if not isinstance(m, Gauge) and label in m.labels]
 
     def names(self) -> list[str]:
         """Every metric's name, sorted."""
