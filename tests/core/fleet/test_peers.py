@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from modgate.api.select import Backend
+from modgate.fleet.cadence import MOST_S, tells_each_s
 from modgate.fleet.fleet import Fleet
 from modgate.fleet.frames import Frame, Refused, tag_of
 from modgate.fleet.peers import CLOCKS_S, EXPIRES_S, PEERS_AT_MOST, REMEMBERED_S, Peers
@@ -222,6 +223,18 @@ def test_of_a_full_engine_each_that_has_calls_may_have_its_share() -> None:
     here.peers.settle(2.0)
 
     assert (seat.slots.share, seat.free) == (0, True)
+
+
+def test_a_gateway_that_has_nothing_to_tell_or_nobody_to_tell_it_to_seldom_tells() -> None:
+    here, there = Gateway(1), Gateway(2)
+    here.take("m", "a", 1.0)
+    assert here.peers.tells_each_s == MOST_S
+    for gateway, other in ((here, there), (there, here)):
+        gateway.peers.hear(other.peers.frame(0.0, WALL), 0.0, WALL)
+        gateway.peers.settle(0.0)
+
+    assert here.peers.tells_each_s == tells_each_s(3, 2) < MOST_S
+    assert there.peers.tells_each_s == MOST_S
 
 
 def test_pools_are_exact_only_while_it_is_known_that_nobody_else_is_there() -> None:

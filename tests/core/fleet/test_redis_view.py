@@ -134,6 +134,20 @@ async def test_a_redis_that_hangs_is_told_once_and_work_is_forgotten_until_it_is
     assert sorted(said) == ["peer view lost"] * 2 + ["peer view up"] * 4
 
 
+async def test_a_link_that_is_cut_is_made_anew(made: Make, store: Server) -> None:
+    one, two = made("one"), made("two")
+    one.fleet.seat.take(10.0)
+    await until(lambda: two.elsewhere == 1)
+    client = redis_clients(store.url)()
+    try:
+        await client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+        await client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        one.fleet.seat.take(10.0)
+        await until(lambda: two.elsewhere == 2)
+    finally:
+        await client.aclose()
+
+
 async def test_a_redis_that_is_not_there_stops_nobody(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+from modgate.fleet.cadence import MOST_S, tells_each_s
 from modgate.fleet.counters import Counters
 from modgate.fleet.frames import (
     CLASSES_AT_MOST,
@@ -73,6 +74,7 @@ class Peers:
         self._standings: Mapping[int, Standing] = {}
         self._own: Sequence[Standing] = ()
         self._classes: dict[int, str] = {}
+        self._class_tags: dict[str, int] = {}
 
     def use(self, pools: Mapping[str, Pool], now: float, *, heard: bool = True) -> None:
         """These are the pools from now on, by model; `heard` as in `settle`.
@@ -88,7 +90,8 @@ class Peers:
         self._engines = {tag_of(seat.key): seat for seat in seats if seat.key}
         self._standings = {tag_of(s.key, s.model): s.standing for s in seats if s.key}
         self._own = [seat.standing for seat in seats if not seat.key]
-        self._classes = {tag_of(slo): slo for seat in seats for slo in seat.standing.kept}
+        self._class_tags = {slo: tag_of(slo) for seat in seats for slo in seat.standing.kept}
+        self._classes = {tag: slo for slo, tag in self._class_tags.items()}
         for tag in engines.keys() - self._engines.keys():
             engines[tag].slots.elsewhere = engines[tag].slots.share = 0
         for tag in standings.keys() - self._standings.keys():
@@ -97,9 +100,11 @@ class Peers:
         self.settle(now, heard=heard)
 
     @property
-    def engines(self) -> int:
-        """How many engines others may have work at, too."""
-        return len(self._engines)
+    def tells_each_s(self) -> float:
+        """Seconds to its next frame: seldom where there is nobody to tell, or nothing."""
+        if not self._live or not any(seat.slots.taken for seat in self._engines.values()):
+            return MOST_S
+        return tells_each_s(len(self._engines), 1 + len(self._live))
 
     @property
     def heard_of(self) -> Sequence[str]:
@@ -134,9 +139,11 @@ class Peers:
     def _standing(self, tag: int, standing: Standing) -> StandingTold:
         kept = []
         for slo, each in islice(standing.kept.items(), CLASSES_AT_MOST):
-            named = tag_of(slo)
-            self._classes[named] = slo
-            kept.append(ClassTold(named, each.promised.seen, each.promised.seen_bad))
+            tag_of_class = self._class_tags.get(slo)
+            if tag_of_class is None:
+                tag_of_class = self._class_tags[slo] = tag_of(slo)
+                self._classes[tag_of_class] = slo
+            kept.append(ClassTold(tag_of_class, each.promised.seen, each.promised.seen_bad))
         paces = standing.paces
         return StandingTold(
             tag, standing.work, paces["first_byte"].own, paces["total"].own, tuple(kept)

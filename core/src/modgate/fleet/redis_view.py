@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from modgate.api.secret import Secret
 from modgate.clock import Clock
-from modgate.fleet.cadence import MOST_S, tells_each_s
+from modgate.fleet.cadence import MOST_S
 from modgate.fleet.frames import Frame, Refused, Seal
 from modgate.fleet.peer_view import Seen, Sight
 from modgate.fleet.peers import EXPIRES_S, Peers
@@ -91,8 +91,7 @@ class RedisView:
 
     async def _beat(self) -> None:
         while True:
-            each_s = tells_each_s(self._peers.engines, 1 + len(self._peers.heard_of))
-            wait_s = each_s * (1 + JITTER * (2 * self._rng() - 1))
+            wait_s = self._peers.tells_each_s * (1 + JITTER * (2 * self._rng() - 1))
             due = self._clock.now() + wait_s
             await asyncio.sleep(wait_s)
             # Where this loop was late, what others told lies there unread: it proves nothing.
