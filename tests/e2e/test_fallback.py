@@ -349,7 +349,8 @@ async def test_where_no_other_model_keeps_it_the_next_step_is_taken(
     found = await told(made, 2 * LEARNING)
 
     assert found[-1] == (200, "best-effort")
-    assert made.billed[-1].model == "chat"
+    assert (made.billed[-1].model, made.billed[-1].promise) == ("chat", "best-effort")
+    assert (made.billed[0].promise, made.billed[0].slo) == ("", "gold")
 
 
 @pytest.mark.parametrize(("late_ms", "how"), [(140, "best-effort"), (400, "small")])

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 USAGE, RECEIPT = "/v1/usage", "/v1/usage/{id}"
 VERSION = 1
-RARE = ("fallback_for", "fallback_on", "on_disconnect")  # said only where there is something
+# Said only where there is something.
+RARE = ("promise", "fallback_for", "fallback_on", "on_disconnect")
 OWN: tuple[Group, ...] = tuple(name for name in GROUPS if name != "tenant")
 DAY_S = 86_400
 DAYS_AT_MOST = 93

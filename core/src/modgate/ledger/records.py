@@ -46,9 +46,9 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A request's end: one row per request, its attempts nested, key = `id`.
 
     `would_refuse`: limits in shadow that it was beyond.  `policies`: what they decided, unless they
-    allowed it.  `fallback_for`: the model that was asked for, where another one served it, and
-    `fallback_on`: why.  `on_disconnect`: `drained` when its client left and its engines finished,
-    `cut` when they were to, and something ended it.
+    allowed it.  `promise`: `best-effort` when nobody would keep its class's.  `fallback_for`: the
+    model that was asked for, where another one served it, and `fallback_on`: why.  `on_disconnect`:
+    `drained` when its client left and its engines finished, `cut` when something ended that.
     """
 
     v: int = msgspec.field(default_factory=_version)
@@ -75,6 +75,7 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     trace_id: str = ""
     attempts: list[JsonObject] = []
     would_refuse: str = ""
+    promise: str = ""
     fallback_for: str = ""
     fallback_on: str = ""
     on_disconnect: str = ""
@@ -213,6 +214,7 @@ def ended_of(receipt: Receipt) -> Ended:
         trace_id=receipt.trace_id,
         attempts=[_attempt(each) for each in receipt.attempts],
         would_refuse=receipt.notes.get("would_refuse", ""),
+        promise=receipt.notes.get("slo", ""),
         fallback_for=receipt.notes.get("fallback_for", ""),
         fallback_on=receipt.notes.get("fallback_on", ""),
         on_disconnect=receipt.notes.get("on_disconnect", ""),
