@@ -48,6 +48,7 @@ SLOTS = 2
 READY_S = 60.0
 LLAMA = "llama"
 NAMES = {modality: name for name, modality in MODELS.items()}
+DATA = Path(os.environ.get("MODGATE_DATA", Path(__file__).parents[2] / ".models"))
 SERVER = Path(__file__).parents[1] / "peers" / "llama_server.py"
 
 
@@ -141,7 +142,7 @@ class Llama:
                 str(self.port),
                 stdout=file,
                 stderr=file,
-                env={**os.environ, "OMP_NUM_THREADS": "1"},
+                env={**os.environ, "MODGATE_DATA": str(DATA), "OMP_NUM_THREADS": "1"},
             )
         async with asyncio.timeout(READY_S):
             await _well(f"http://127.0.0.1:{self.port}/health")
@@ -263,4 +264,4 @@ async def live_fleet(
 
 def has_llama() -> bool:
     """Whether the demo model is installed."""
-    return (Path(os.environ.get("MODGATE_DATA", ".models")) / GGUF).exists()
+    return (DATA / GGUF).exists()

@@ -44,7 +44,7 @@ class Retries:
             self._window, self._turns = 0.0, now + WINDOW_S
         self._window += SHARE
         left = self._left + SHARE
-        self._left = left if left < AT_MOST else min(left, self.most)
+        self._left = left if left < AT_MOST or left < (most := self.most) else most
 
     def spend(self, now: float) -> bool:
         """Take one; False = there is none, and the failure stands."""
