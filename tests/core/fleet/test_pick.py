@@ -328,3 +328,12 @@ def test_what_engines_say_fades_with_each_second_and_the_quick_way_is_back() -> 
 
     assert found == [slow, full]
     assert full.health.calm
+
+
+def test_a_share_of_a_full_engine_is_for_where_no_other_has_room() -> None:
+    full, slow = seat("full", 1e-6, limit=4), seat("slow", 5e-4, limit=4)
+    full.slots.elsewhere, full.slots.share = 4, 2
+    assert chosen([full, slow], SERIAL).seat is slow
+    slow.slots.elsewhere = 4
+
+    assert chosen([full, slow], SERIAL).seat is full

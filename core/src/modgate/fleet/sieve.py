@@ -27,8 +27,14 @@ def answering(seats: Sequence[Seat], now: float) -> Sequence[Seat]:
 
 
 def with_room(seats: Sequence[Seat]) -> Sequence[Seat]:
-    """Those with a free slot, first of all those that are neither new nor back a moment ago."""
+    """Those with a free slot, first of all those that are neither new nor back a moment ago.
+
+    A share of a full engine is for where no engine has room.
+    """
     free = [seat for seat in seats if seat.free]
+    if len(free) > 1:
+        roomy = [s for s in free if s.slots.taken + s.slots.elsewhere < s.slots.limit]
+        free = roomy or free
     slow = [s for s in free if (cap := s.health.cap) is not None and s.slots.taken >= cap]
     if slow and len(slow) < len(free):
         return [seat for seat in free if seat not in slow]
