@@ -237,6 +237,18 @@ def test_a_gateway_that_has_nothing_to_tell_or_nobody_to_tell_it_to_seldom_tells
     assert there.peers.tells_each_s == MOST_S
 
 
+def test_nobody_is_forgotten_for_the_time_in_which_nothing_could_be_heard() -> None:
+    here, there = Gateway(1), Gateway(2)
+    there.take("m", "a", 1.0)
+    here.peers.hear(there.peers.frame(0.0, WALL), 0.0, WALL)
+    here.peers.stood_still(5.0)
+    here.peers.settle(5.0 + EXPIRES_S)
+    assert here.elsewhere()["a"] == (1, 1.0)
+    here.peers.settle(5.1 + EXPIRES_S)
+
+    assert here.elsewhere() == NOTHING
+
+
 def test_pools_are_exact_only_while_it_is_known_that_nobody_else_is_there() -> None:
     here, there = Gateway(1), Gateway(2)
     pool = here.fleet.pools["m"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from servers import Server, redis
 
 from modgate.api.secret import Secret
 from modgate.clock import SystemClock
+from modgate.fleet.peers import EXPIRES_S
 from modgate.fleet.pool import Pool
 from modgate.fleet.redis_view import PREFIX, RedisView
 from modgate.fleet.slots import Seat, Slots
@@ -146,6 +148,22 @@ async def test_a_link_that_is_cut_is_made_anew(made: Make, store: Server) -> Non
         await until(lambda: two.elsewhere == 2)
     finally:
         await client.aclose()
+
+
+async def test_a_loop_that_was_late_itself_forgets_nobody(
+    made: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    one, two = made("one"), made("two")
+    one.fleet.seat.take(10.0)
+    await until(lambda: two.elsewhere == 1 and one.sight == two.sight == "up")
+    found = set()
+    asyncio.get_running_loop().call_soon(time.sleep, 1.5 * EXPIRES_S)
+    for _ in range(60):
+        await asyncio.sleep(LOOK_S)
+        found.add(two.elsewhere)
+
+    assert found == {1}
+    assert "peer view lost" not in [record.message for record in caplog.records]
 
 
 async def test_a_redis_that_is_not_there_stops_nobody(

@@ -11,7 +11,7 @@ Source: algorithms.md 7 (gossip), 1.2 (exchange of estimates).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 from modgate.fleet.cadence import MOST_S, tells_each_s
@@ -181,6 +181,11 @@ class Peers:
         self._live[frame.gateway] = peer
         self._settle_work()
         return self._settle_calls()
+
+    def stood_still(self, seconds: float) -> None:
+        """For so long nothing could be heard here: nobody is forgotten for it."""
+        self.echoed_at += seconds
+        self._peers = {at: replace(peer, at=peer.at + seconds) for at, peer in self._peers.items()}
 
     def doubt(self, now: float) -> None:
         """Somebody tells what cannot be heard: other gateways may be there."""

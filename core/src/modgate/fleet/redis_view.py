@@ -94,9 +94,10 @@ class RedisView:
             wait_s = self._peers.tells_each_s * (1 + JITTER * (2 * self._rng() - 1))
             due = self._clock.now() + wait_s
             await asyncio.sleep(wait_s)
-            # Where this loop was late, what others told lies there unread: it proves nothing.
-            if self._clock.now() - due < LATE_S:
-                self._look()
+            late_s = self._clock.now() - due
+            if late_s > LATE_S:  # what was told meanwhile lies there unread
+                self._peers.stood_still(late_s)
+            self._look()
             self._due.set()
 
     def _look(self) -> None:
@@ -160,11 +161,12 @@ class RedisView:
         async with client.pubsub(ignore_subscribe_messages=True) as listening:
             async with asyncio.timeout(WITHIN_S):
                 await listening.subscribe(self._channel)
-            heard_at = self._clock.now()
-            while self._clock.now() - heard_at <= SILENT_S:
+            silent = 0
+            while silent * MOST_S < SILENT_S:
+                silent += 1
                 message = await listening.get_message(timeout=MOST_S)
                 if message is not None:
-                    heard_at = self._clock.now()
+                    silent = 0
                     self._hear(message["data"])
                     await asyncio.sleep(0)  # a flood must not have the loop for itself
         raise TimeoutError("silent")
