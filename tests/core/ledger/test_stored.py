@@ -93,3 +93,10 @@ def test_a_file_that_is_no_sink_is_told(tmp_path: Path) -> None:
     newer.close()
     with pytest.raises(NotRead, match="version 9"), whole(tmp_path / "ledger", tmp_path / FILE):
         raise AssertionError
+
+
+def test_a_sink_that_is_being_made_has_nothing_yet(tmp_path: Path) -> None:
+    every = written(tmp_path, 2)
+    (tmp_path / FILE).touch()
+    with whole(tmp_path / "ledger", tmp_path / FILE) as both:
+        assert list(both.rows()) == every

@@ -135,6 +135,9 @@ def whole(ledger: Path, file: Path | None) -> Iterator[Whole]:
         with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)) as db:
             db.isolation_level = None
             [(version,)] = db.execute("PRAGMA user_version")
+            if version == 0:  # it is being made, and has nothing yet
+                yield Whole(ledger, None)
+                return
             if version != SCHEMA_VERSION:
                 raise NotRead(f"{file.name} has tables of version {version}, and not 1")
             db.execute("BEGIN")
