@@ -40,6 +40,8 @@ idle = "600ms"
 client_stalled = "400ms"
 body_idle = "300ms"
 {deadlines}
+[explain]
+requests = 200
 [fetch]
 allow = [{allow}]
 """

@@ -94,13 +94,15 @@ class Trails:
         """A request of a known caller ended; what was a page of ours, and no work, is not kept."""
         if error is None and not draft.tries and not draft.notes:
             return
+        room = self._served if draft.tries else self._refused
+        if not room.requests:
+            return
         terms, refused = None, None
         if admission is not None:
             terms, refused = admission.terms, admission.refused
         draft.heard, draft.dues = NOTHING, None  # a client's may be secret; others hang on dues
         refusal = error.message if isinstance(error, LimitReached | QuotaSpent) else ""
         weight = self._weighed(draft)
-        room = self._served if draft.tries else self._refused
         room.trails.append((receipt, draft, terms, refused, refusal, apart, weight))
         room.weight += weight
         if len(room.trails) > room.requests or room.weight > room.at_most:
