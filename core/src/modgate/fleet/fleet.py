@@ -102,7 +102,7 @@ class Fleet:
         }
         for model, pool in self.pools.items():
             if (before := self.state.pools.get(model)) is not None:
-                pool.follow(before)
+                pool.follow(before, self.now())
         self.state.pools = self.pools
         self._pools_of = {
             backend.name: [self.pools[model] for model in backend.serves] for backend in backends

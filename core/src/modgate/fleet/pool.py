@@ -140,11 +140,12 @@ class Pool:
             self._glance = self._look(now)
         return self._glance
 
-    def follow(self, other: Pool) -> None:
+    def follow(self, other: Pool, now: float) -> None:
         """It takes the place of the other: what was asked of that one, and how easily it was done,
         is known, or for ten seconds there would always seem to be room."""
         self._ease, self._offered, self._swept = other._ease, other._offered, other._swept
-        self._asked, self._calls, self.lately = other._asked, other._calls, other.lately
+        self._asked, self._calls = other._asked, other._calls
+        self.lately = self._look(now) if other.lately is not None else None
 
     def offered(self, now: float) -> float:
         """Units of work a second that were asked of it lately."""
