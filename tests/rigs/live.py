@@ -21,6 +21,7 @@ from rigs.live_fleet import LLAMA, How, LiveFleet
 from rigs.live_traffic import Call, Sort, Targets, Traffic, targets_of
 
 NOTICED_S = 5.0
+PATIENCE_S = 1.5  # at least, or twice the target: with what a busy machine adds
 START_S, STOP_S = 60.0, 30.0
 TENANTS = {"": "acme", LLAMA: "real"}
 Tell = Callable[[str], None]
@@ -105,7 +106,7 @@ class Row:
         """Which promises it broke.
 
         A unary call must not fail at any time, unless a part of its reply was relayed already when
-        the fault was new.
+        the fault was new; nor take longer than an engine is waited for and then another one takes.
         """
         found = []
         if self.kept < self.bounds.kept * len(self.late) or not self.late:
@@ -116,6 +117,10 @@ class Row:
             found.append(f"{len(unary)} unary calls failed")
         if (others := len(failed(self.others))) > self.bounds.failed * len(self.others):
             found.append(f"{others} of {len(self.others)} others failed")
+        whole = [call for call in (*self.in_hand, *self.early, *self.late) if call.sort.whole]
+        longest_s = max((call.total_s for call in whole), default=0.0)
+        if longest_s > PATIENCE_S + 3 * self.targets.total_s:
+            found.append(f"a call took {longest_s:.1f} s")
         if self.amplified > self.bounds.amplified:
             found.append(f"amplified {self.amplified:.2f} times")
         return found
