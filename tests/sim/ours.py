@@ -25,8 +25,8 @@ LEARNS = 0.02
 class Gateway:
     """One gateway's seats over the engines of the world."""
 
-    def __init__(self, scenario: Scenario, number: int, *, exact: bool) -> None:
-        self.rng = random.Random(scenario.seed * 1009 + number)
+    def __init__(self, scenario: Scenario, number: int, *, exact: bool, lots: int = 0) -> None:
+        self.rng = random.Random(scenario.seed * 1009 + number + lots * 1_000_003)
         self.seats = [_seat(f"e{at}", kind.slots) for at, kind in enumerate(scenario.kinds)]
         self.pool = Pool(self.seats, exact=exact)
         self.peers = Peers(number + 1)
@@ -52,7 +52,7 @@ class Ours:
 
     `view`: the gateways tell each other what they have in hand, each `told_each_s` (None: as often
     as so many of them do), none at the same time as another; `lost`: the share of frames that does
-    not arrive.
+    not arrive.  `lots`: others for others.
     """
 
     def __init__(
@@ -65,9 +65,10 @@ class Ours:
         affinity: bool = True,
         told_each_s: float | None = None,
         lost: float = 0.0,
+        lots: int = 0,
     ) -> None:
         self.gateways = [
-            Gateway(scenario, number, exact=scenario.gateways == 1)
+            Gateway(scenario, number, exact=scenario.gateways == 1, lots=lots)
             for number in range(scenario.gateways)
         ]
         self.promises: dict[int, Promise] = {}

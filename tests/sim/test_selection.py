@@ -12,8 +12,9 @@ from sim.ours import Ours
 from sim.runs import SLOWEST_S, UNSEEN, mean, ran, scenario
 from sim.world import FAULT_FROM, FAULT_TO, FULL_RATE, Scenario, World, random_scenario
 
+FLEETS = (1000, 1001, 1051, 1063, 1099)
 HARD = (1035, 1094, 1098)  # several gateways, few engines, 80 % load and more
-FLEETS = (*HARD, 1000, 1001, 1051, 1063, 1099)
+LOTS = 3  # what is drawn by lot makes a point there, so the mean of some is compared
 
 
 def kept(policy: str, gateways: int, *, view: bool = True) -> float:
@@ -55,12 +56,15 @@ def test_other_loads_are_carried_as_well(load: float) -> None:
     assert run.first_s(0.99) < 2.0
 
 
-@pytest.mark.parametrize("seed", FLEETS)
-def test_on_no_fleet_is_a_baseline_much_better(seed: int) -> None:
+@pytest.mark.parametrize(
+    ("seed", "lots"), [*((seed, 1) for seed in FLEETS), *((seed, LOTS) for seed in HARD)]
+)
+def test_on_no_fleet_is_a_baseline_much_better(seed: int, lots: int) -> None:
     drawn = random_scenario(seed)
     best = max(ran(policy, drawn).kept() for policy in BASELINES)
+    ours = [World(drawn, Ours(drawn, lots=each)).run().kept() for each in range(lots)]
 
-    assert ran("ours", drawn).kept() >= best - 2.0
+    assert mean(ours) >= best - 2.0
 
 
 def test_an_engine_that_fails_fast_wastes_few_attempts() -> None:

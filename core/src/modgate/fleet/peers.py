@@ -73,6 +73,7 @@ class Peers:
         self._engines: Mapping[int, Seat] = {}
         self._standings: Mapping[int, Standing] = {}
         self._own: Sequence[Standing] = ()
+        self._many = 1
         self._classes: dict[int, str] = {}
         self._class_tags: dict[str, int] = {}
 
@@ -176,11 +177,11 @@ class Peers:
         self._peers[frame.gateway] = peer
         if before is not None:
             self._count(before, peer, now)
-        if frame.gateway not in self._live:
+        if (was := self._live.get(frame.gateway)) is None:
             return False
         self._live[frame.gateway] = peer
-        self._settle_work()
-        return self._settle_calls()
+        self._move_work(was, peer)
+        return self._move_calls(was, peer)
 
     def stood_still(self, seconds: float) -> None:
         """For so long nothing could be heard here: nobody is forgotten for it."""
@@ -194,13 +195,14 @@ class Peers:
     def _count(self, before: _Peer, peer: _Peer, now: float) -> None:
         """What rose between two frames of a gateway is counted here, too."""
         for tag, engine in peer.engines.items():
-            if (seat := self._engines.get(tag)) is not None:
-                old = before.engines.get(tag, NO_CALLS)
+            old = before.engines.get(tag, NO_CALLS)
+            if engine.seen != old.seen and (seat := self._engines.get(tag)) is not None:
                 _rise(seat.health.errors, engine.seen - old.seen, engine.bad - old.bad, now)
         for tag, told in peer.standings.items():
-            if not told.kept or (standing := self._standings.get(tag)) is None:
+            was_kept = before.standings.get(tag, NOTHING).kept
+            if told.kept == was_kept or (standing := self._standings.get(tag)) is None:
                 continue
-            was = {each.tag: each for each in before.standings.get(tag, NOTHING).kept}
+            was = {each.tag: each for each in was_kept}
             for kept in told.kept:
                 old_kept = was.get(kept.tag, NO_PROMISES)
                 n, bad = kept.seen - old_kept.seen, kept.bad - old_kept.bad
@@ -237,12 +239,38 @@ class Peers:
         freed = False
         told = [peer.engines for peer in self._live.values()]
         many = 1 + sum([any(each.taken for each in engines.values()) for engines in told])
+        self._many = many
         for tag, seat in self._engines.items():
             slots = seat.slots
             taken = sum([engines[tag].taken for engines in told if tag in engines])
             freed |= taken < slots.elsewhere
             slots.elsewhere = taken
             slots.share = max(1, slots.limit // many) if taken else 0
+        return freed
+
+    def _move_work(self, was: _Peer, peer: _Peer) -> None:
+        """What one tells in place of what it told: the same as settling, for one's price."""
+        for tag, standing in self._standings.items():
+            sent = standing.sent
+            before = was.standings.get(tag, NOTHING).work + ALIKE * (sent - was.sent.get(tag, sent))
+            work = standing.elsewhere + peer.standings.get(tag, NOTHING).work - before
+            standing.elsewhere = work if work > 0 else 0.0
+        self._alone()
+
+    def _move_calls(self, was: _Peer, peer: _Peer) -> bool:
+        """The same of calls; who begins to have some, or ends to, changes everybody's share."""
+        if any(e.taken for e in was.engines.values()) != any(
+            e.taken for e in peer.engines.values()
+        ):
+            return self._settle_calls()
+        freed = False
+        for tag in was.engines.keys() | peer.engines.keys():
+            more = peer.engines.get(tag, NO_CALLS).taken - was.engines.get(tag, NO_CALLS).taken
+            if more and (seat := self._engines.get(tag)) is not None:
+                slots = seat.slots
+                freed |= more < 0
+                slots.elsewhere += more
+                slots.share = max(1, slots.limit // self._many) if slots.elsewhere else 0
         return freed
 
     def _settle_work(self) -> None:
@@ -255,8 +283,12 @@ class Peers:
                 if tag in standings:
                     work += standings[tag].work
             standing.elsewhere = work
+        self._alone()
+
+    def _alone(self) -> None:
+        """What a pool supposes of others is not so where only this gateway is."""
         for standing in self._own:
-            standing.elsewhere = 0.0  # what a pool supposes of others is not so here
+            standing.elsewhere = 0.0
 
     def _settle_paces(self) -> None:
         told = [peer.standings for peer in self._live.values()]
