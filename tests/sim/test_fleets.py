@@ -1,4 +1,4 @@
-"""On no random fleet is another policy much better; `python bench/sim.py` runs a hundred of them."""
+"""On no random fleet is a baseline much better; `python bench/sim.py` runs a hundred of them."""
 
 from __future__ import annotations
 
