@@ -383,30 +383,3 @@ def test_a_hosts_own_engine_is_not_the_one_of_another_host(
 
     assert one != shared_name(here)
     assert shared_name(backend("a")) == "http://a:8000"
-
-
-def _something(here: Gateway, who: Gateway, now: float, rng: random.Random) -> None:
-    pool, work, what = who.fleet.pools["m"], rng.uniform(1, 100), rng.randrange(4)
-    if what == 0:
-        [seat.give(work) for seat in pool.seats if seat.slots.taken]
-    elif what == 1 and who is here:
-        pool.choose(pool.seats, Wanted(work=work, terms=TERMS), now, rng)
-    elif what == 1:
-        who.take(rng.choice("mno"), rng.choice(ENGINES), work)
-    else:
-        here.peers.hear(who.peers.frame(now, WALL), now, WALL)
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_what_one_tells_moves_what_counts_to_where_settling_all_would(seed: int) -> None:
-    rng = random.Random(seed)
-    here, *others = gateways = [Gateway(number) for number in range(1, 5)]
-    for each in others:
-        here.peers.hear(each.peers.frame(0.0, WALL), 0.0, WALL)
-    here.peers.settle(0.0)
-    for step in range(60):
-        _something(here, rng.choice(gateways), step * 0.01, rng)
-    moved = here.elsewhere()
-    here.peers.settle(0.6)
-
-    assert moved == {name: pytest.approx(each) for name, each in here.elsewhere().items()}
