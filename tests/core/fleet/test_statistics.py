@@ -128,6 +128,20 @@ def test_an_engine_that_says_how_long_it_is_full_is_left_alone_so_long() -> None
     assert (health.state(12.0), health.state(13.0)) == ("saturated", "probation")
 
 
+def test_an_engine_that_is_full_whenever_it_is_asked_is_asked_less_and_less() -> None:
+    health, now, pauses = Health(), 0.0, []
+    for _ in range(7):
+        for _ in range(3):  # calls that it had in hand say the same, and count once
+            health.saturated(now, 1.0)
+        pauses.append(health.until - now)
+        now = health.until
+    health.succeeded(now)
+    health.saturated(now, 1.0)
+
+    assert pauses == [1, 2, 4, 8, 16, 30, 30]
+    assert health.until == now + 1
+
+
 def test_promises_are_broken_for_sure_only_after_twenty_of_them() -> None:
     kept = Kept()
     for _ in range(19):

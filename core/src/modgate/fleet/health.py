@@ -41,6 +41,7 @@ class Health:
         "_alive_at",
         "_ejected",
         "_ejections",
+        "_full",
         "_good",
         "_left_at",
         "_mute",
@@ -71,6 +72,7 @@ class Health:
         self._good = 0
         self._ejections = 0
         self._ejected = False
+        self._full = 0
         self._left_at = 0.0
         self._alive_at = float("-inf")
         self._mute = 0
@@ -83,7 +85,7 @@ class Health:
     def succeeded(self, now: float) -> None:
         """A call was answered."""
         self.errors.add(now, 1, 0)
-        self._row = 0
+        self._row = self._full = 0
         self.refused = False
         if self.cap is not None:
             self._good += 1
@@ -174,10 +176,15 @@ class Health:
         self.errors.clear()
 
     def saturated(self, now: float, seconds: float) -> None:
-        """It said itself that it has no room, and for how long."""
+        """It said itself that it has no room, and for how long.
+
+        One that says so again as soon as it is asked is left alone twice as long each time.
+        """
         if self.until <= now:
             self._ejected = False
-        self.until = max(self.until, now + min(seconds, SATURATED_AT_MOST_S))
+            self._full += 1
+        longer = seconds * 2 ** min(max(0, self._full - 1), 10)
+        self.until = max(self.until, now + min(longer, SATURATED_AT_MOST_S))
         self.calm = self.sound = False
 
     def state(self, now: float) -> Word:
