@@ -6,14 +6,16 @@ Each changes one part of it, and shows what that part is for.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
 from modgate.fleet.lots import Lots
+from modgate.fleet.pick import Choice, Wanted
 from modgate.fleet.slots import Seat
-from sim.ours import Ours
+from sim.ours import Gateway, Ours
 from sim.runs import SLOWEST_S, UNSEEN, scenario
-from sim.world import Result, World
+from sim.world import FAST, MID, Result, Scenario, World
 
 PICK = "modgate.fleet.pick"
 
@@ -78,3 +80,28 @@ def test_what_others_have_in_hand_is_needed() -> None:
     drawn = scenario(UNSEEN[0])
 
     assert not keeps(World(drawn, Ours(drawn, view=False)).run(), 8)
+
+
+class Narrow(Ours):
+    """Counts calls that were sent to a full engine while another had room."""
+
+    overfull = 0
+
+    def _chosen(self, gateway: Gateway, wanted: Wanted, now: float) -> Choice:
+        room = any(seat.free for seat in gateway.seats)
+        choice = super()._chosen(gateway, wanted, now)
+        self.overfull += room and not choice.seat.free
+        return choice
+
+
+@pytest.mark.parametrize("counted", [True, False])
+def test_slots_are_needed(monkeypatch: pytest.MonkeyPatch, counted: bool) -> None:
+    """Before two fast engines that take four calls at once, and two slower ones."""
+    if not counted:
+        monkeypatch.setattr(f"{PICK}.with_room", lambda seats: seats)
+    kinds = (replace(FAST, slots=4),) * 2 + (MID,) * 2
+    drawn = Scenario(kinds=kinds, rate_per_s=8.0, gateways=1, seconds=40.0)
+    policy = Narrow(drawn)
+    World(drawn, policy).run()
+
+    assert (policy.overfull == 0) == counted
