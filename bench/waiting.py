@@ -1,4 +1,4 @@
-"""What waiting costs: `python bench/queue.py`.
+"""What waiting costs: `python bench/waiting.py`.
 
 Prints CPU microseconds a call: of one that finds a free slot and nobody waiting, with all that is
 kept of it; and of one that joins a line in which tenants wait already and leaves it when its turn
