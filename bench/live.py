@@ -31,7 +31,7 @@ async def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--per-s", type=float, default=3.0, help="requests a second of a modality")
-    parser.add_argument("--llama-per-s", type=float, default=2.0)
+    parser.add_argument("--llama-per-s", type=float, default=1.6)
     parser.add_argument("--fault-s", type=float, default=30.0)
     parser.add_argument("--healthy-s", type=float, default=30.0)
     parser.add_argument("--only", choices=get_args(How), action="append", help="this")
