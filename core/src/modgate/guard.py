@@ -73,23 +73,25 @@ class Deadline(Guard):
     `now()`: the loop's time, which `at` is in.
     """
 
-    __slots__ = ("_timer", "at", "late", "now")
+    __slots__ = ("_timer", "_wakes", "at", "late", "now")
 
     def __init__(self, late: Callable[[], GatewayError]) -> None:
         super().__init__()
         self.late = late
         self.now = self._loop.time
         self.at = NEVER
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._wakes = NEVER  # of `_timer`: not every loop's handle of a time that is over can say
 
     def set(self, at: float) -> None:
         """Fire what `late` makes at this loop time, unless it is moved before."""
         self.at = at
         if at == NEVER:
             return
-        if self._timer is None or self._timer.when() > at:
+        if self._timer is None or self._wakes > at:
             if self._timer is not None:
                 self._timer.cancel()
+            self._wakes = at
             self._timer = self._loop.call_at(at, self._due)
 
     def _due(self) -> None:
@@ -97,6 +99,7 @@ class Deadline(Guard):
         if self._loop.time() + 0.001 >= self.at:
             self.fire(self.late())
         elif self.at != NEVER:
+            self._wakes = self.at
             self._timer = self._loop.call_at(self.at, self._due)
 
     def disarm(self) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+import uvloop
 
 from modgate.errors import Cancelled, UpstreamTimedOut
 from modgate.guard import Deadline, Guard
@@ -76,3 +77,18 @@ async def test_a_deadline_that_is_moved_fires_later() -> None:
     with pytest.raises(UpstreamTimedOut), deadline:
         await asyncio.sleep(5)
     deadline.disarm()
+
+
+def test_a_deadline_that_is_over_may_be_set_again_whatever_the_loop() -> None:
+    async def twice() -> None:
+        deadline = Deadline(lambda: UpstreamTimedOut("late"))
+        with deadline:
+            deadline.set(deadline.now() - 1)
+            deadline.set(deadline.now() - 2)
+            await asyncio.sleep(10)
+
+    with (
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+        pytest.raises(UpstreamTimedOut),
+    ):
+        runner.run(twice())
