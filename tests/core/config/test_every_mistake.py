@@ -117,6 +117,18 @@ def test_a_pattern_may_match_nothing_yet(config: Config) -> None:
         (BOTH + BACKEND.replace("x:1", "x:1/a b"), "7: backend[0].url: has a space in it"),
         (BOTH + BACKEND.replace("x:1", ":1"), "7: backend[0].url: names no host"),
         (
+            f"{BOTH}{BACKEND}slots = 8\nslots_at_most = 4",
+            "10: backend[0].slots_at_most: is less than `slots`, which is 8",
+        ),
+        (
+            f'{BOTH}{BACKEND}[slo.gold.words]\ntotal = {{ base = "0s" }}',
+            "10: slo.gold.words.total: is no time at all",
+        ),
+        (
+            f"{BOTH}{BACKEND}[timeouts.words]\ntotal = {{ base = 0 }}",
+            "10: timeouts.words.total: is no time at all",
+        ),
+        (
             f'{BOTH}{BACKEND}region = "eu"\n[tenant.a]\nregions = ["ue", "eu"]\n',
             "11: tenant.a.regions[0]: no backend stands in 'ue'",
         ),

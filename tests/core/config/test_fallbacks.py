@@ -215,3 +215,14 @@ def test_a_model_that_clients_would_notice_does_not_stand_in(
 )
 def test_models_that_say_the_same_stand_in(tmp_path: Path, modality: str, said: str) -> None:
     assert [link.model for link in linked(tmp_path, modality, said, said).chains["a"]] == ["b"]
+
+
+def test_facts_that_cannot_be_read_are_one_mistake_of_a_model_with_a_chain(config: Config) -> None:
+    two = ENGINE.format('chat = "e", small = "s"') + ENGINE.replace('"b"', '"c"').replace(
+        "x:1", "x:2"
+    ).format('chat = "f"')
+    text = file('["small"]', chat='context = "many"').replace(SERVED, two)
+
+    [problem] = config.told(text)
+
+    assert "model.chat.context: " in problem

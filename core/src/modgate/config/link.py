@@ -274,6 +274,8 @@ class Linker:
                 self._wrong((*path, name), f"{modality.name} has no unit '{name}'; known: {known}")
             else:
                 per_unit[unit.name] = seconds / unit.scale
+        if not text.base and not any(written.values()):
+            self._wrong(path, "is no time at all, which nothing could keep")
         return Target(base_s=text.base, per_unit=per_unit, objective=text.objective)
 
     def _deadlines(self) -> Deadlines:

@@ -102,6 +102,8 @@ class EnginesLinker:
             self._wrong((*path, "serves"), text)
         for model in section.serves:
             self._serves(path, section, model)
+        if section.slots_at_most is not None and section.slots_at_most < section.slots:
+            self._wrong((*path, "slots_at_most"), f"is less than `slots`, which is {section.slots}")
         return Backend(
             name=name,
             family=section.family,

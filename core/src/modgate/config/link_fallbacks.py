@@ -65,8 +65,9 @@ class FallbacksLinker:
             text = f"no [model.{link.model}]{did_you_mean(link.model, self._models)}"
             self._missing(path, text, "model", link.model)
             return False
-        asked = self._models[name]
-        reason = unlike(self._modalities[asked.modality], asked, other)
+        asked, reason = self._models[name], ""
+        if self._read(asked) and self._read(other):
+            reason = unlike(self._modalities[asked.modality], asked, other)
         if link.model == name:
             reason = "a model does not stand in for itself"
         elif link.model in before:
@@ -76,6 +77,10 @@ class FallbacksLinker:
         if reason:
             self._wrong(path, reason)
         return not reason
+
+    def _read(self, model: Model) -> bool:
+        """Whether its facts are of its modality: else they are a mistake, which is told already."""
+        return isinstance(model.facts, self._modalities[model.modality].model_type)
 
     def engines(self) -> None:
         """Engines with different names for a model are of one kind only if its facts say which."""
@@ -96,8 +101,10 @@ class FallbacksLinker:
 
     def _unknown(self, name: str) -> bool:
         model = self._models.get(name)
-        rule = self._modalities[model.modality].stand_in if model is not None else None
-        return model is not None and rule is not None and bool(unsaid(rule, model))
+        if model is None or not self._read(model):
+            return False
+        rule = self._modalities[model.modality].stand_in
+        return rule is not None and bool(unsaid(rule, model))
 
     def _alike(self, model: Model, names: Mapping[str, Path]) -> None:
         rule = self._modalities[model.modality].stand_in
