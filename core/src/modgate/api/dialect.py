@@ -18,6 +18,7 @@ from modgate.api.select import Served
 from modgate.errors import GatewayError, Overloaded, Refused, TooLarge, UpstreamFailed
 
 MESSAGE_AT_MOST = 400
+RETRY_AT_MOST_S = 120.0  # an engine may say any number; no client is told of a longer wait
 _MODEL = re.compile(rb'"model"\s*:\s*("(?:[^"\\]|\\.)*+"|null)')
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -138,7 +139,7 @@ def refusal_of(status: int, headers: Mapping[str, str], message: str) -> Gateway
     if status in (429, 503):
         error = Overloaded("the engine is overloaded; try again later")
         wait = headers.get("retry-after", "")
-        error.retry_after_s = float(wait) if wait.isdecimal() else 1.0
+        error.retry_after_s = min(float(wait), RETRY_AT_MOST_S) if wait.isdecimal() else 1.0
         return error
     if status == 404:
         return UpstreamFailed("the engine does not know the model or the path")

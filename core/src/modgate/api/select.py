@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
@@ -98,6 +99,10 @@ class Served(msgspec.Struct, frozen=True, kw_only=True):
     asked: str
     model: str
     name: str
+
+    def as_asked(self, text: str) -> str:
+        """An engine's text with the asked name in place of its own, where that is a word of it."""
+        return re.sub(rf"(?<!\w){re.escape(self.name)}(?!\w)", lambda _: self.asked, text)
 
 
 def base_url(text: str) -> str:

@@ -174,7 +174,7 @@ class ChatDialect(Dialect):
             return found
         if status == 501:
             return Refused(None, "unsupported_value", "the engine does not support this request")
-        message = message.replace(self.served.name, self.served.asked)
+        message = self.served.as_asked(message)
         return _blamed(refusal_of(status, headers, message), body)
 
     def overflow(self, message: str) -> Refused | None:

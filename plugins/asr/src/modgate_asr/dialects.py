@@ -98,7 +98,7 @@ class AsrHome(Dialect):
         """
         if status == 501:
             return Refused(None, "unsupported_value", "the engine does not support this request")
-        message = engine_message(body).replace(self.served.name, self.served.asked)
+        message = self.served.as_asked(engine_message(body))
         ours = _blamed(body) in OURS or _OUR_WORDS.search(message) is not None
         if status in (400, 422) and ours:
             return UpstreamFailed("the engine does not take the form that its family should")
