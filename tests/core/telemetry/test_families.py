@@ -71,6 +71,17 @@ def test_what_cannot_be_is_unknown() -> None:
     assert FAMILIES["vllm"].load(page) == Load(waiting=1)
 
 
+def test_what_ranks_say_together_stays_finite() -> None:
+    """A sum without end would make work of it that no later page could correct."""
+    page = b"".join(
+        b'vllm:num_requests_waiting{engine="%d"} 1e308\nvllm:num_requests_running{engine="%d"} 4\n'
+        % (n, n)
+        for n in range(4)
+    )
+
+    assert FAMILIES["vllm"].load(page) == Load(running=16)
+
+
 def test_a_page_that_cannot_be_read_says_nothing_at_all() -> None:
     with pytest.raises(BadText):
         FAMILIES["vllm"].load(VLLM + b"vllm:num_requests_waiting{ 1\n")

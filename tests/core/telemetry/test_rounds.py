@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from modgate.api.secret import Secret
+from modgate.api.vitals import Load
 from modgate.telemetry.board import Board
 from modgate.telemetry.families import FAMILIES
 from modgate.telemetry.rounds import Probe, Question, Rounds
@@ -19,15 +20,18 @@ PROBE = Question(identity="e", name="e", url="http://e/health", read=Probe(), ev
 
 
 class Answers:
-    """An engine of this status, over no network."""
+    """An engine of this status, over no network; its pages, one after the other."""
 
-    def __init__(self, status: int) -> None:
+    def __init__(self, status: int, pages: Sequence[bytes] = (b"",)) -> None:
         self.status = status
+        self.pages = pages
+        self.asked = 0
 
     async def get(
         self, url: str, *, key: Secret | None, ca: str, within_s: float
     ) -> tuple[int, bytes]:
-        return self.status, b""
+        self.asked += 1
+        return self.status, self.pages[min(self.asked, len(self.pages)) - 1]
 
 
 async def waits(
@@ -66,3 +70,28 @@ async def test_one_that_says_nothing_is_asked_less_and_less_often(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert await waits(monkeypatch, LOAD, busy=True, status=404) == [0.5, 2.0, 2.0, 4.0, 8.0, 16.0]
+
+
+async def test_a_page_that_says_nothing_of_what_is_wanted_is_no_telemetry(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Compressed unasked, of another program, or all NaN: nothing is known, and the log says so."""
+    good = b"vllm:num_requests_waiting 3\n"
+    nothing = (b"\x1f\x8b\x08junk", b"vllm:num_requests_waiting NaN\n", b"other 1\n")
+    answers = Answers(200, [nothing[0], good, *nothing[1:]])
+    board, clock = Board(), FakeClock()
+    monkeypatch.setattr("modgate.telemetry.rounds.asyncio.sleep", lambda seconds: PAUSE(0))
+    rounds = Rounds(answers, board, clock)
+    rounds.use([LOAD])
+    caplog.set_level("INFO", "modgate.telemetry.rounds")
+    async with asyncio.timeout(5):
+        while answers.asked < 6:
+            await PAUSE(0)
+    await rounds.close()
+    assert [each.message for each in caplog.records] == [
+        "no telemetry",
+        "telemetry is back",
+        "no telemetry",
+    ]
+    assert caplog.records[0].__dict__["reason"] == "nothing known"
+    assert board.vitals("e", clock.now()).load == Load(waiting=3)  # fades by its age

@@ -67,3 +67,20 @@ def test_a_blank_of_the_exporter_and_a_whole_that_is_nothing_are_unknown() -> No
     assert read(metric="DCGM_FI_DEV_MEMORY_TEMP") is None
     assert read(metric="DCGM_FI_DEV_GPU_TEMP", over=("not_there",)) is None
     assert read(metric="not_there") is None
+
+
+@pytest.mark.parametrize(
+    ("said", "page"),
+    [
+        ({"url": "http://h:1"}, "http://h:1/metrics"),
+        ({"url": "http://h:1/"}, "http://h:1/metrics"),
+        ({"url": "http://h:1/gpu/metrics"}, "http://h:1/gpu/metrics"),
+        ({"url": "http://h:1/gpu", "path": "/m"}, "http://h:1/gpu/m"),
+        ({"port": 9}, ""),
+    ],
+)
+def test_a_url_that_names_a_page_is_the_page(said: dict[str, object], page: str) -> None:
+    """As `metrics` of a backend is: `/metrics/metrics` is nowhere, and only the log would know."""
+    section = {**said, "temperature": {"metric": "T"}}
+    [found] = linked_exporters(decode(Source(values={"signals": {"x": section}})), print)
+    assert found.url == page

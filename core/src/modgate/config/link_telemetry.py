@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 from modgate.api.vitals import Exporter, Rule
 from modgate.config.decode import did_you_mean
 from modgate.config.schema import File
-from modgate.config.schema_telemetry import RuleText
+from modgate.config.schema_telemetry import RuleText, SignalsSection
 
 
 def linked_exporters(file: File, missing: Callable[..., None]) -> tuple[Exporter, ...]:
@@ -22,7 +23,7 @@ def linked_exporters(file: File, missing: Callable[..., None]) -> tuple[Exporter
         found.append(
             Exporter(
                 name=name,
-                url=(section.url or "") and f"{(section.url or '').rstrip('/')}{section.path}",
+                url=_page(section),
                 port=section.port or 0,
                 path=section.path,
                 every_s=section.every,
@@ -33,6 +34,13 @@ def linked_exporters(file: File, missing: Callable[..., None]) -> tuple[Exporter
             )
         )
     return tuple(found)
+
+
+def _page(section: SignalsSection) -> str:
+    """A url that has a path is the page itself, unless `path` says where below it."""
+    url = (section.url or "").rstrip("/")
+    whole = urlsplit(url).path and "path" not in section.model_fields_set
+    return url if whole or not url else f"{url}{section.path}"
 
 
 def _rule(text: RuleText | None) -> Rule | None:

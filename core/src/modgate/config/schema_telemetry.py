@@ -51,11 +51,15 @@ class RuleText(Section):
 class SignalsSection(Section):
     """An exporter of hardware metrics, in Prometheus text, and what is read of it."""
 
-    url: Endpoint | None = Field(None, description="where it is, if it is one for all its engines")
+    url: Endpoint | None = Field(
+        None, description="its address or page, if it is one for all its engines"
+    )
     port: int | None = Field(
         None, ge=1, le=65535, description="its port, if it is on each engine's own machine"
     )
-    path: str = Field("/metrics", pattern=PATH, description="its path there")
+    path: str = Field(
+        "/metrics", pattern=PATH, description="its path there; not added to a `url` that has one"
+    )
     every: Duration = Field(5.0, ge=0.5, description="between two looks")
     engines: tuple[str, ...] | None = Field(
         None, description="names of [[backend]] and [[discover]] that it tells of; default all"

@@ -12,6 +12,8 @@ from typing import Literal
 from modgate.api.vitals import Load
 from modgate.telemetry.exposition import Sample, samples
 
+CALLS_AT_MOST = 1e6  # in one engine: a page that says more is wrong, and sums must stay finite
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gauge:
@@ -68,8 +70,8 @@ class Family:
 def believed(*, running: float | None, waiting: float | None, kv_use: float | None) -> Load:
     """A load as it was told, without what cannot be."""
     return Load(
-        running=running if running is not None and running >= 0 else None,
-        waiting=waiting if waiting is not None and waiting >= 0 else None,
+        running=running if running is not None and 0 <= running <= CALLS_AT_MOST else None,
+        waiting=waiting if waiting is not None and 0 <= waiting <= CALLS_AT_MOST else None,
         kv_use=kv_use if kv_use is not None and 0 <= kv_use <= 1 else None,
     )
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from modgate.api.secret import Secret
+from modgate.api.vitals import Load, Signals
 from modgate.clock import Clock
 from modgate.telemetry.board import Board, Reading
 from modgate.telemetry.exposition import BadText
@@ -24,6 +25,7 @@ PROBE_WITHIN_S = 3.0
 AT_ONCE = 64
 BACKOFF_AT_MOST = 30  # times the interval, for what never answers
 OFTENER = 4  # a busy engine is asked for its load, whose little room changes fast
+NOTHING = (Load(), Signals())  # on a page that has nothing of what is wanted
 _Of = tuple[str, type]
 
 
@@ -118,11 +120,13 @@ class Rounds:
             except Exception:
                 log.exception("telemetry broke", extra=_words(question))
                 return
-            _tell(question, before, reading, reason)
-            before, silent = reading, silent + 1 if reading is None else 0
-            if reading is not None:
+            silent = silent + 1 if reading is None else 0
+            known = None if reading in NOTHING else reading
+            _tell(question, before, known, reason)
+            before = known
+            if known is not None:
                 now = self._clock.now()
-                self._board.note(question.identity, reading, now, question.every_s)
+                self._board.note(question.identity, known, now, question.every_s)
 
     async def _once(self, question: Question) -> tuple[Reading | None, str]:
         """What it says, or None and why it does not."""
@@ -134,7 +138,8 @@ class Rounds:
                 ca=question.ca,
                 within_s=PROBE_WITHIN_S if probing else SCRAPE_WITHIN_S,
             )
-            return _reading(question.read, status, text), f"status {status}"
+            reading = _reading(question.read, status, text)
+            return reading, "nothing known" if status == 200 else f"status {status}"
         except (OSError, BadText) as error:
             return False if probing else None, type(error).__name__
 
