@@ -166,3 +166,20 @@ async def test_a_reply_says_the_model_that_the_client_asked_for(
     lines = [line for line in streamed.body.split(b"\n") if line.startswith(b"data: {")]
     assert [json.loads(line[6:])["model"] for line in lines] == ["chat"] * 3
     assert json.loads(at_once.body)["model"] == "chat"
+
+
+async def test_an_engine_of_which_no_reply_can_be_relayed_is_left_alone(two: Two) -> None:
+    wrong, right = two.engines
+    uneven = [
+        {"object": "embedding", "index": at, "embedding": [0.5] * (at + 1)} for at in range(2)
+    ]
+    said = json.dumps({"object": "list", "data": uneven, "usage": {"prompt_tokens": 2}}).encode()
+    wrong.script_for = lambda record: says(said)
+    right.script_for = lambda record: Script(first_byte_after_ms=20)
+    request = ask.embeddings(5, model="vectors", inputs=2)
+    got = [
+        await send(two.running.url, request, key=two.running.key, within_s=10) for _ in range(30)
+    ]
+
+    assert {record.status for record in got[-5:]} == {200}
+    assert 0 < sum(record.status == 502 for record in got) <= 10

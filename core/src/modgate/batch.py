@@ -36,6 +36,7 @@ class _Rider:
 
     order: Order
     share: asyncio.Future[Event] = field(default_factory=asyncio.Future)
+    lease: Lease | None = None  # the trip's, of its first member: one of them speaks for all
 
 
 class Share:
@@ -60,7 +61,8 @@ class Share:
 
     def close(self, state: State, error: GatewayError | None = None) -> None:
         """The member left, or is done."""
-        del error
+        if isinstance(error, BadReply) and self._rider.lease is not None:
+            self._rider.lease.spoilt()
         if state != "ok" and not self._rider.share.done():
             self._rider.share.cancel()
 
@@ -189,6 +191,7 @@ class _Trip:
         finally:
             if lease is not None:
                 lease.give_back()
+        riders[0].lease = lease
         for rider, event in zip(riders, events, strict=True):
             if not rider.share.done():
                 rider.share.set_result(event)
@@ -233,6 +236,7 @@ class _Trip:
             for order in orders:
                 if (last := order.draft.last_try(order.index)) is not None:
                     last.spoilt("failed", error)
+            lease.spoilt()
             raise
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from modgate.api.dialect import Dialect
 from modgate.api.relay import Event, State
 from modgate.draft import Try
-from modgate.errors import GatewayError, Upstream, UpstreamTimedOut
+from modgate.errors import BadReply, GatewayError, Upstream, UpstreamTimedOut
 from modgate.fleet.lease import Lease
 from modgate.guard import Deadline
 from modgate.reading import Reading
@@ -154,3 +154,5 @@ class Stream:
                 self._answer.close()
             self._deadline.disarm()
             self._lease.give_back(state, error, self._events)
+        elif isinstance(error, BadReply):
+            self._lease.spoilt()  # it had ended well, and cannot be relayed

@@ -215,3 +215,18 @@ def test_what_is_said_by_an_engine_that_nobody_knows_is_passed_over() -> None:
     state.heed("http://x", False, 0.0, 1.0)
 
     assert state.health == {}
+
+
+@pytest.mark.parametrize("between", [0, 1])
+def test_replies_that_nobody_can_use_eject_although_they_ended_well(between: int) -> None:
+    world = World(2)
+    for _ in range(12):
+        lease = world.fleet.at_once("m", Wanted(work=1.0, tried=frozenset({"b1"})))
+        if lease is None or lease.backend.name != "b0":
+            break
+        lease.give_back("ok")
+        lease.spoilt()
+        for _ in range(between):
+            world.call("b0", None, "ok")
+
+    assert world.word("b0") == "ejected"

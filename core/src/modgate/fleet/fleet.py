@@ -294,6 +294,12 @@ class Fleet:
         if self.state.busy:
             self.waiting.pump()
 
+    def spoilt(self, seat: Seat) -> None:
+        """A reply of this seat, which ended well, can be used by nobody."""
+        now = self.now()
+        if seat.judged and seat.health.spoilt(now) and self._may_eject(seat, now):
+            seat.health.eject(now, self._rng.random)
+
     def _judge(self, seat: Seat, ended: Ended, error: GatewayError | None) -> None:
         """Only what is the engine's fault counts against it.
 

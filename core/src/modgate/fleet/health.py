@@ -48,6 +48,7 @@ class Health:
         "_probed_until",
         "_probes",
         "_row",
+        "_row_before",
         "_sick",
         "calm",
         "cap",
@@ -68,7 +69,7 @@ class Health:
         self._probes: tuple[bool, ...] = ()
         self._probed_until = float("-inf")
         self._sick = False
-        self._row = 0
+        self._row = self._row_before = 0
         self._good = 0
         self._ejections = 0
         self._ejected = False
@@ -85,6 +86,7 @@ class Health:
     def succeeded(self, now: float) -> None:
         """A call was answered."""
         self.errors.add(now, 1, 0)
+        self._row_before = self._row
         self._row = self._full = 0
         self.refused = False
         if self.cap is not None:
@@ -105,6 +107,15 @@ class Health:
         self.errors.add(now, 1, 1)
         self.refused = refused
         self._row += 1
+        return self._enough(now)
+
+    def spoilt(self, now: float) -> bool:
+        """A reply that counted as an answer can be used by nobody; as `failed`."""
+        self.errors.add(now, 0, 1)
+        self._row = self._row_before + 1
+        return self._enough(now)
+
+    def _enough(self, now: float) -> bool:
         enough = 1 if self.unwell(now) or self._mute >= MUTE_IN_A_ROW else IN_A_ROW
         return self.until <= now and (self._row >= enough or self._fails())
 

@@ -26,6 +26,10 @@ class Judge(Protocol):
         """A call at this seat ended."""
         ...
 
+    def spoilt(self, seat: Seat) -> None:
+        """A reply of this seat, which ended well, can be used by nobody."""
+        ...
+
 
 class Lease:
     """Given back exactly once.
@@ -101,3 +105,7 @@ class Lease:
             now = self._fleet.now()
             seat.slots.saw(now, late=ended == "timed_out" or self._watch.late(now, events))
         self._fleet.ended(seat, ended, error)
+
+    def spoilt(self) -> None:
+        """The call had ended well, and its reply can be used by nobody."""
+        self._fleet.spoilt(self.choice.seat)
