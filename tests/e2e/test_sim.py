@@ -214,6 +214,7 @@ def test_people_are_told_in_tables(came: tuple[Path, Path]) -> None:
         ("[1]", "no JSON object"),
         ('{"id": "r", "wall": "noon"}', "`$.wall`"),
         ('{"id": "r"}', "missing required field"),
+        ("[" * 100_000, "no JSON object"),
     ],
 )
 def test_a_line_that_is_no_receipt_is_named(
@@ -229,6 +230,33 @@ def test_a_line_that_is_no_receipt_is_named(
     assert result.exit_code == 1
     assert "spoilt.jsonl, line 2: " in result.output
     assert words in result.output
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"units": {"llm.output_tokens": -5}}, "'units' says -5 of 'llm.output_tokens'"),
+        ({"reserved": {"llm.output_tokens": -1}}, "'reserved' says -1 of 'llm.output_tokens'"),
+        ({"duration_s": -1}, "'duration_s' is -1 seconds"),
+        ({"first_byte_s": 1e300}, "'first_byte_s' is 1e+300 seconds"),
+        ({"began_s": 9e9}, "an attempt ends before it begins"),
+    ],
+)
+def test_a_receipt_of_what_cannot_have_been_is_named(
+    came: tuple[Path, Path], tmp_path: Path, wrong: dict[str, Any], words: str
+) -> None:
+    path, receipts = came
+    spoilt = tmp_path / "spoilt.jsonl"
+    plain = json.loads(receipts.read_text().splitlines()[0])
+    began = wrong.pop("began_s", None)
+    if began is not None:
+        plain["attempts"][0]["began_s"] = began
+    spoilt.write_text(json.dumps({**plain, **wrong}) + "\n")
+
+    result = sim(spoilt, path)
+
+    assert result.exit_code == 1
+    assert f"spoilt.jsonl, line 1: {words}" in result.output
 
 
 def test_what_cannot_be_asked_of_the_fleet_is_named(came: tuple[Path, Path]) -> None:

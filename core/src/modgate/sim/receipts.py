@@ -16,6 +16,7 @@ from modgate.sim.trouble import Trouble
 
 LINE_AT_MOST = 1 << 20
 SHOWN = 80
+SECONDS_AT_MOST = 31 * 86400.0  # of a request
 
 
 class _Attempt(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,8 +105,7 @@ def _past(line: bytes, number: int, place: str) -> Past | None:
     calls = _calls(end.attempts, place)
     if not calls:
         return None
-    if not any(end.units.values()):
-        raise Trouble(f"{place}: 'units' says of no unit how much was asked for")
+    _plausible(end, calls, place)
     front = f"{end.modality}."
     duration_s = end.duration_s or max(call.ended_s for call in calls)
     return Past(
@@ -128,6 +128,22 @@ def _past(line: bytes, number: int, place: str) -> Past | None:
     )
 
 
+def _plausible(end: Ended, calls: Sequence[PastCall], place: str) -> None:
+    """Numbers that can be: one that cannot would be averaged with all the others."""
+    if not any(end.units.values()):
+        raise Trouble(f"{place}: 'units' says of no unit how much was asked for")
+    for counts, field in ((end.units, "units"), (end.reserved, "reserved")):
+        wrong = next((name for name, n in counts.items() if n < 0), None)
+        if wrong is not None:
+            raise Trouble(f"{place}: '{field}' says {counts[wrong]} of '{wrong}'")
+    first_s = end.first_byte_s or 0.0
+    for name, seconds in (("duration_s", end.duration_s), ("first_byte_s", first_s)):
+        if not 0 <= seconds <= SECONDS_AT_MOST:
+            raise Trouble(f"{place}: '{name}' is {seconds:g} seconds, which no request takes")
+    if not all(0 <= call.began_s <= call.ended_s <= SECONDS_AT_MOST for call in calls):
+        raise Trouble(f"{place}: an attempt ends before it begins, or takes more than a month")
+
+
 def _short(counts: Mapping[str, int], front: str) -> Mapping[str, int]:
     return {name.removeprefix(front): n for name, n in counts.items() if name.startswith(front)}
 
@@ -137,7 +153,7 @@ def _ended(line: bytes, place: str) -> Ended:
         raise Trouble(f"{place}: it is longer than any receipt")
     try:
         plain: object = msgspec.json.decode(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         start = line[:SHOWN].decode(errors="replace").strip()
         raise Trouble(f"{place}: no JSON object, but '{start}'") from None
     if not isinstance(plain, dict):
