@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import random
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from decimal import Decimal
 
 import pytest
 from pydantic import BaseModel
@@ -20,7 +22,7 @@ from modgate.fleet.panel import IN_A_ROW, LEFT_OUT_S, FilterVoice, Panel, Scorer
 from modgate.fleet.pick import Wanted
 from modgate.fleet.state import FleetState
 from modgate.fleet.terms import Terms
-from modgate.plugin import Candidate, Scorer, Units
+from modgate.plugin import Candidate, Filter, Json, Scorer, Units
 
 TERMS = Terms(slo="gold", phase="total", target_s=10.0)
 HOT = Vitals(signals=Signals(temperature=90.0), signals_weight=1.0)
@@ -33,7 +35,7 @@ class World:
     def __init__(
         self,
         *,
-        filters: Sequence[Kept] = (),
+        filters: Sequence[Filter[Home]] = (),
         scorers: Sequence[Scorer[BaseModel]] = (),
         vitals: Said = lambda identity, now: UNKNOWN,
         weight: float = 1.0,
@@ -180,6 +182,63 @@ def test_one_that_breaks_is_passed_over_and_after_a_few_times_left_out(
     world.went_to(1)
 
     assert len(world.faults) == IN_A_ROW + 1
+
+
+class Touchy(float):
+    """A number, and no yes or no, that breaks when it is looked at."""
+
+    def __bool__(self) -> bool:
+        raise ValueError("the truth of it is ambiguous")
+
+
+class Picky(Filter[Home]):
+    """A filter whose answers are as long as they should be, and break later."""
+
+    name = "picky"
+    config_type = Home
+
+    def keeps(self, call: Placement, candidates: Sequence[Candidate]) -> list[bool]:
+        odd: Json = [Touchy(1.0) for _ in candidates]
+        flags: list[bool] = odd
+        return flags
+
+
+class Exact(Scorer[Home]):
+    """Scores that are no floats, and cannot be multiplied with one."""
+
+    name = "exact"
+    config_type = Home
+
+    def scores(
+        self, call: Placement, candidates: Sequence[Candidate], seconds: Sequence[float]
+    ) -> list[float]:
+        odd: Json = [Decimal("0.02" if each.backend == "b1" else "1") for each in candidates]
+        scores: list[float] = odd
+        return scores
+
+
+class Gone(Exact):
+    """One that wants to end the program."""
+
+    name = "gone"
+
+    def scores(
+        self, call: Placement, candidates: Sequence[Candidate], seconds: Sequence[float]
+    ) -> list[float]:
+        sys.exit(3)
+
+
+def test_an_answer_that_breaks_when_it_is_read_fails_no_call() -> None:
+    home = Home(tenant="acme", hardware="h100")
+    picky = World(filters=[Picky(home)])
+    assert picky.went_to() == {"b0", "b1"}
+    assert picky.faults == ["exception"] * IN_A_ROW
+    gone = World(scorers=[Gone(home)])
+    assert gone.went_to() == {"b0", "b1"}
+    assert gone.faults == ["exception"] * IN_A_ROW
+
+    assert World(scorers=[Exact(home)], weight=1.5).went_to() == {"b1"}
+    assert World(scorers=[Exact(home)]).went_to() == {"b1"}
 
 
 def test_one_that_takes_too_long_is_heard_and_then_left_out() -> None:

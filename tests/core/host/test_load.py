@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
+from typing import ClassVar
 
 import pytest
 from made_plugins import Asks, Says, Sounds, Words, WordsConfig, plugin, unshaped
@@ -17,7 +18,15 @@ from modgate.errors import PluginError
 from modgate.host.installed import Installed, find
 from modgate.host.load import Host, Loaded, import_plugins, load
 from modgate.http.surfaces import built_in
-from modgate.plugin import Dialect, Endpoint, LocalEngine, Modality, Report, Surface
+from modgate.plugin import (
+    Dialect,
+    Endpoint,
+    LocalEngine,
+    Modality,
+    Report,
+    Scorer,
+    Surface,
+)
 
 
 def defaults(name: str, kind: type[BaseModel]) -> BaseModel:
@@ -279,11 +288,41 @@ def test_filters_and_scorers_come_with_whose_they_are() -> None:
     assert {str(origin) for origin, _ in found.values()} == {"advice (advice 0)"}
 
 
+class Weighty(BaseModel, frozen=True, extra="forbid"):
+    """A key that every scorer's section has."""
+
+    weight: float = 2.0
+
+
+class Mute(Scorer[advice.Warmth]):
+    """Says nothing."""
+
+    name = "mute"
+    config_type = advice.Warmth
+
+
+class Heavy(advice.Cool):
+    """One whose key nobody can set."""
+
+    name = "heavy"
+    config_type: ClassVar[type[BaseModel]] = Weighty
+
+
+class Hasty(advice.Cool):
+    """One that would always be late."""
+
+    name = "hasty"
+    budget_s = 0.0
+
+
 @pytest.mark.parametrize(
     ("kinds", "told"),
     [
         ([Words], "'house (house 0)' Words is neither a Filter nor a Scorer"),
         ([advice.Cool, advice.Cool], "brings the scorer 'cool', which exists already"),
+        ([Mute], "Mute has no 'scores'"),
+        ([Heavy], "Heavy: every scorer's section has 'weight'; call yours otherwise"),
+        ([Hasty], "Hasty: 'budget_s' must be above 0"),
     ],
 )
 def test_what_is_no_scorer_or_has_a_taken_name_is_refused(kinds: list[type], told: str) -> None:

@@ -51,16 +51,22 @@ class Voice:
     _row: int = field(default=0, init=False)
 
     def asked(
-        self, ask: Callable[[], Sequence[T]], fits: Callable[[Sequence[T]], bool], now: float
+        self,
+        ask: Callable[[], Sequence[T]],
+        read: Callable[[Sequence[T]], list[T] | None],
+        now: float,
     ) -> Sequence[T] | None:
-        """What it answers, if that `fits`; None where it does not, breaks or is left out."""
+        """What it answers, as `read`; None where that is nonsense, it breaks or is left out.
+
+        What is read is the core's own: whatever an answer does when it is looked at, it does here.
+        """
         if now < self.out_until:
             return None
         began = self.timer()
         try:
-            said = ask()
-            fault: Fault | None = None if fits(said) else "nonsense"
-        except Exception:
+            said = read(ask())
+            fault: Fault | None = "nonsense" if said is None else None
+        except (Exception, SystemExit):
             if self._failed("exception", now):
                 log.exception("scorer failed", extra=self._words("exception"))
             return None
@@ -70,7 +76,7 @@ class Voice:
             self._row = 0
         elif self._failed(fault, now):
             log.error("scorer failed", extra=self._words(fault))
-        return None if fault == "nonsense" else said
+        return said
 
     def _failed(self, fault: Fault, now: float) -> bool:
         """It did not answer, or not well; whether to say so, which is not each time."""
@@ -99,7 +105,7 @@ class FilterVoice:
     def kept(self, call: Placement, seats: Sequence[Seat], now: float) -> Sequence[Seat]:
         """The seats that it keeps; all of them where it keeps none, or breaks."""
         ask = partial(self.keeps, call, views_of(seats))
-        keeps = self.voice.asked(ask, lambda said: len(said) == len(seats), now)
+        keeps = self.voice.asked(ask, partial(_flags, len(seats)), now)
         return list(compress(seats, keeps)) or seats if keeps is not None else seats
 
 
@@ -116,7 +122,7 @@ class ScorerVoice:
     ) -> Sequence[float] | None:
         """What it says; None where it breaks."""
         ask = partial(self.scores, call, views, seconds)
-        scores = self.voice.asked(ask, lambda said: len(said) == len(views) and _likely(said), now)
+        scores = self.voice.asked(ask, partial(_numbers, len(views)), now)
         if scores is None or self.weight == 1:
             return scores
         return [each**self.weight for each in scores]
@@ -127,9 +133,16 @@ def views_of(seats: Sequence[Seat]) -> list[View]:
     return [seat.view for seat in seats if seat.view is not None]
 
 
-def _likely(scores: Sequence[float]) -> bool:
-    """Whether all are scores; a sum that is no number is none of numbers."""
-    return min(scores) >= LEAST_SCORE and max(scores) <= MOST_SCORE and sum(scores) > 0
+def _flags(many: int, said: Sequence[bool]) -> list[bool] | None:
+    return list(map(bool, said)) if len(said) == many else None
+
+
+def _numbers(many: int, said: Sequence[float]) -> list[float] | None:
+    """Scores, if all are; a sum that is no number is none of numbers."""
+    if len(said) != many:
+        return None
+    likely = min(said) >= LEAST_SCORE and max(said) <= MOST_SCORE and sum(said) > 0
+    return list(map(float, said)) if likely else None
 
 
 class Panel:

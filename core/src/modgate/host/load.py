@@ -21,7 +21,7 @@ from modgate.api.discover import AnyDiscoverer, Discoverer
 from modgate.api.engine import LocalEngine
 from modgate.api.modality import AnyModality, Endpoint, Modality
 from modgate.api.policy import AnyPolicy, PlanPolicy
-from modgate.api.scorer import AnyAdviser, Filter, Scorer
+from modgate.api.scorer import EVERY_SCORER, AnyAdviser, Filter, Scorer
 from modgate.api.shipment import LedgerSink
 from modgate.api.surface import Surface
 from modgate.errors import PluginError
@@ -229,9 +229,23 @@ def _scorers(host: Host) -> dict[str, tuple[Origin, type[AnyAdviser]]]:
         if not issubclass(kind, Filter | Scorer):
             raise PluginError(str(origin), f"{kind.__name__} is neither a Filter nor a Scorer")
         _declares(origin, kind, "name", "config_type")
+        _advises(origin, kind)
         _unique(origin, "scorer", kind.name, found)
         found[kind.name] = origin, kind
     return found
+
+
+def _advises(origin: Origin, kind: type[AnyAdviser]) -> None:
+    """It can be made and asked, and its section can say all of its keys."""
+    missing = ", ".join(sorted(getattr(kind, "__abstractmethods__", ())))
+    if missing:
+        raise PluginError(str(origin), f"{kind.__name__} has no '{missing}'")
+    taken = ", ".join(sorted(kind.config_type.model_fields.keys() & EVERY_SCORER))
+    if taken:
+        text = f"{kind.__name__}: every scorer's section has '{taken}'; call yours otherwise"
+        raise PluginError(str(origin), text)
+    if not kind.budget_s > 0:
+        raise PluginError(str(origin), f"{kind.__name__}: 'budget_s' must be above 0")
 
 
 def _sinks(host: Host, built_in: Mapping[str, type[LedgerSink]]) -> dict[str, type[LedgerSink]]:
