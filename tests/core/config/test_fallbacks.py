@@ -226,3 +226,19 @@ def test_facts_that_cannot_be_read_are_one_mistake_of_a_model_with_a_chain(confi
     [problem] = config.told(text)
 
     assert "model.chat.context: " in problem
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (file('[{ model = "small", on = ["slow"] }]'), "model.chat.fallback[0].on[0]: Input"),
+        (file("[5]"), "model.chat.fallback[0]: is a table"),
+        (file("[]", more='[slo.g.words]\n[select]\nunmet = { g = "wait" }\n'), "unmet.g[0]: "),
+    ],
+)
+def test_a_mistake_in_a_short_or_long_form_is_told_once(
+    config: Config, text: str, said: str
+) -> None:
+    [problem] = config.told(text)
+
+    assert said in problem

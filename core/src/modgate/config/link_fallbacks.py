@@ -48,13 +48,12 @@ class FallbacksLinker:
                 found[name] = tuple(self._chain(name, section.fallback))
         return found
 
-    def _chain(self, name: str, links: Sequence[str | FallbackSection]) -> list[Fallback]:
+    def _chain(self, name: str, links: Sequence[FallbackSection]) -> list[Fallback]:
         path: Path = ("model", name, "fallback")
         if len(links) > AT_MOST:
             self._wrong(path, f"has {len(links)} models; at most {AT_MOST} are asked")
         found: list[Fallback] = []
-        for index, each in enumerate(links):
-            link = FallbackSection(model=each) if isinstance(each, str) else each
+        for index, link in enumerate(links):
             if self._fits((*path, index), name, link, [one.model for one in found]):
                 found.append(Fallback(model=link.model, on=frozenset(link.on)))
         return found
@@ -72,8 +71,6 @@ class FallbacksLinker:
             reason = "a model does not stand in for itself"
         elif link.model in before:
             reason = f"'{link.model}' is there twice"
-        elif not link.on:
-            reason = "stands in for nothing: leave out `on`, or say when"
         if reason:
             self._wrong(path, reason)
         return not reason
@@ -121,11 +118,10 @@ class FallbacksLinker:
         found: dict[str, tuple[Step, ...]] = {}
         for slo, steps in self._file.select.unmet.items():
             path: Path = ("select", "unmet", slo)
-            listed = (steps,) if isinstance(steps, str) else steps
-            if reason := _order(listed):
+            if reason := _order(steps):
                 self._wrong(path, reason)
             else:
-                found[slo] = listed
+                found[slo] = steps
         return found
 
 

@@ -15,7 +15,7 @@ from modgate.config.schema_auth import Auth
 from modgate.config.schema_ledger import LedgerSection
 from modgate.config.schema_peers import PeersSection
 from modgate.config.schema_queue import QueueSection
-from modgate.config.schema_select import FallbackSection, SelectSection
+from modgate.config.schema_select import Link, SelectSection
 from modgate.config.schema_telemetry import (
     ExplainSection,
     SignalsSection,
@@ -227,7 +227,7 @@ class ModelSection(BaseModel):
     on_disconnect: Literal["cancel", "drain"] = Field(
         "cancel", description="when a client leaves, its engines stop, or finish and are billed"
     )
-    fallback: tuple[str | FallbackSection, ...] = Field(
+    fallback: tuple[Link, ...] = Field(
         (), description="models that answer in its place, for tenants with `fallback`; in turn"
     )
 
