@@ -7,7 +7,7 @@ loses nothing by it, and outlive a reload that leaves their `[[discover]]` as it
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from modgate.api.discover import AnyDiscoverer, Instance, Lookout
@@ -30,6 +30,7 @@ class Members:
     changed: Callable[[], None]
     _sources: dict[str, Source] = field(default_factory=dict)
     _refused: dict[tuple[str, str], str] = field(default_factory=dict)
+    _fit: dict[str, dict[str, Instance]] = field(default_factory=dict)
 
     @property
     def sources(self) -> Sequence[Source]:
@@ -51,7 +52,8 @@ class Members:
             source = Source(each, _maker(kind, each), self.world, self.clock, self.changed)
             self._sources[each.name] = source
             source.start()
-        for source in before.values():
+        for name, source in before.items():
+            self._fit.pop(name, None)
             await source.close()
 
     def look(self, lookouts: Sequence[Lookout]) -> bool:
@@ -82,14 +84,21 @@ class Members:
         return backends
 
     def _backends(self, lookout: Lookout, instances: Sequence[Instance]) -> Iterator[Backend]:
-        """What was found as what its lookout says it is; what cannot be an engine is left out."""
-        seen: set[str] = set()
+        """What was found as what its lookout says it is; what cannot be an engine is left out.
+
+        An engine that was one before stays as it was: a slip of whoever lists it stops no engine.
+        """
+        before = self._fit.get(lookout.name, {})
+        seen = self._fit[lookout.name] = {}
         for each in instances:
+            fit = each
             if reason := _unfit(lookout, each, seen):
                 self._refuse(lookout, each, reason)
-                continue
-            seen.add(each.uid)
-            yield _backend(lookout, each)
+                fit = replace(before.get(each.uid, each), draining=each.draining)
+                if _unfit(lookout, fit, seen):
+                    continue
+            seen[each.uid] = fit
+            yield _backend(lookout, fit)
 
     def _refuse(self, lookout: Lookout, instance: Instance, reason: str) -> None:
         """Said once for each, and not at every change of the others."""
@@ -118,7 +127,7 @@ def _maker(kind: type[AnyDiscoverer], lookout: Lookout) -> Callable[[], AnyDisco
     return lambda: kind(lookout.config)
 
 
-def _unfit(lookout: Lookout, found: Instance, seen: set[str]) -> str:
+def _unfit(lookout: Lookout, found: Instance, seen: Collection[str]) -> str:
     """Why it cannot be one of these engines; '' when it can."""
     template = lookout.template
     serves = template.serves if found.serves is None else found.serves

@@ -102,6 +102,26 @@ def test_what_cannot_be_an_engine_is_left_out_and_told_once(
     assert "pass" not in str(vars(caplog.records[0]).get("reason"))
 
 
+def test_an_engine_stays_as_it_was_when_its_entry_is_wrong(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    good = Instance(uid="1", url="http://a", serves={"m": "e"}, slots=2)
+    made, look = members([good])
+    [before] = made.of([], [look])
+    slip = replace(good, serves={"mm": "e"}, slots=9)
+    new = Instance(uid="2", url="http://b", serves={"mm": "e"})
+    made._sources["pods"].instances = [slip, new]
+    assert made.of([], [look]) == [before]
+    made._sources["pods"].instances = [replace(slip, draining=True)]
+    assert made.of([], [look]) == [replace(before, draining=True)]
+    assert [vars(each)["found"] for each in caplog.records] == ["1", "2"]
+    made._sources["pods"].instances = []
+    assert made.of([], [look]) == []
+    made._sources["pods"].instances = [slip]
+
+    assert made.of([], [look]) == []  # nobody knows it any more
+
+
 def test_each_reason_of_an_outage_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
     world, clock = World(), SystemClock()
     source = Source(lookout(), lambda: pytest.fail("not run"), world, clock, lambda: None)

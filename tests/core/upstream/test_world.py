@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -122,3 +123,20 @@ async def test_files_and_names(world: World, tmp_path: Path) -> None:
     with pytest.raises(Away):
         await world.resolve(Resolve(name="no-such-name.invalid"))
     world.close()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
+async def test_what_is_no_file_is_away_and_holds_nobody(
+    world: World, tmp_path: Path, kind: str
+) -> None:
+    """Nobody writes into the pipe: who opens it as a file waits for ever, in a thread."""
+    path = tmp_path / "list.toml"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    else:
+        path.mkdir()
+    async with asyncio.timeout(5):
+        with pytest.raises(Away, match=r"list\.toml cannot be read: "):
+            await world.read(Read(path=path))

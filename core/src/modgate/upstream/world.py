@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from stat import S_ISREG
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -110,11 +112,18 @@ def _credentials(want: Get) -> tuple[Mapping[str, str], ssl.SSLContext | bool]:
 
 
 def _read(path: Path, at_most: int) -> bytes:
-    with path.open("rb") as file:
+    """A pipe or a device in its place would hold the thread, and the program's end, for ever."""
+    with open(path, "rb", opener=_at_once) as file:
+        if not S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError("it is no regular file")
         text = file.read(at_most + 1)
     if len(text) > at_most:
         raise OSError(f"more than {at_most} bytes")
     return text
+
+
+def _at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 async def _lines(want: Watch, reply: ClientResponse, stack: AsyncExitStack) -> AsyncIterator[bytes]:
