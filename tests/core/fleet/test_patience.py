@@ -153,3 +153,22 @@ def test_what_was_predicted_to_be_late_is_waited_for_as_much_longer() -> None:
     slow.give_back("ok", events=2)
 
     assert world.begin().patience_s == pytest.approx(2 * 8.0)
+
+
+@pytest.mark.parametrize(("waited_s", "slower"), [(8.0, True), (0.1, False)])
+def test_a_client_that_leaves_unanswered_says_how_long_it_took_at_least(
+    waited_s: float, slower: bool
+) -> None:
+    world = World()
+    standing = world.state.standing_of("http://a", "e")
+    for seconds, ended in ((0.5, "ok"), (waited_s, "cancelled")):
+        lease = world.begin()
+        known = standing.paces["first_byte"].own
+        world.now += seconds
+        if ended == "ok":
+            lease.first()
+        lease.give_back("ok" if ended == "ok" else "cancelled", events=2)
+
+    assert (standing.paces["first_byte"].own > known) is slower
+    assert standing.kept_of("gold").all.n == 1
+    assert world.word == "probation"

@@ -97,8 +97,13 @@ class Lease:
         if ended == "ok":
             seat.tally.served += self._work
         if self.promise is not None:
-            given_up = ended == "timed_out"
-            self.promise.end(self._fleet.now(), ok=ended == "ok", events=events, given_up=given_up)
+            self.promise.end(
+                self._fleet.now(),
+                ok=ended == "ok",
+                events=events,
+                given_up=ended == "timed_out",
+                left=ended == "cancelled",
+            )
         else:
             seat.give(self._work)
         if self._watch is not None and ended in ("ok", "timed_out"):

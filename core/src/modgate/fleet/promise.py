@@ -78,10 +78,13 @@ class Promise:
             self.seat.more(-read)
         self._judge(now)
 
-    def end(self, now: float, *, ok: bool, events: int = 0, given_up: bool = False) -> None:
+    def end(
+        self, now: float, *, ok: bool, events: int = 0, given_up: bool = False, left: bool = False
+    ) -> None:
         """It ended; `events` came, of a stream, the first one with them.
 
-        `given_up`: nothing had come for so long that it was not waited for any more.
+        `given_up`: nothing had come for so long that it was not waited for any more.  `left`: its
+        client did not wait, or not longer; that is nobody's fault, but it took so long at least.
         """
         if self.ended:
             return
@@ -91,6 +94,8 @@ class Promise:
             if given_up and self._first < 0:
                 self.seat.health.mute_since(self._began)
                 self._judge(now, least=True)
+            elif left and self._first < 0:
+                self._learn(now, now - self._began, least=True)
             return
         self.seat.health.alive(now)
         standing = self.seat.standing
@@ -110,10 +115,14 @@ class Promise:
         terms, seat = self.terms, self.seat
         took = now - self._began
         self.ratio = took / terms.target_s
-        if self._load > 0:
-            pace = max(0.0, took - seat.away_s) / self._load
-            estimate = seat.standing.paces[terms.phase]
-            if not least or pace > estimate.own:
-                estimate.learn(now, pace)
+        self._learn(now, took, least=least)
         kept = seat.standing.kept_of(terms.slo)
         kept.judge(now, predicted=self.predicted, ratio=self.ratio)
+
+    def _learn(self, now: float, took_s: float, *, least: bool) -> None:
+        if self._load <= 0:
+            return
+        pace = max(0.0, took_s - self.seat.away_s) / self._load
+        estimate = self.seat.standing.paces[self.terms.phase]
+        if not least or pace > estimate.own:
+            estimate.learn(now, pace)
