@@ -153,6 +153,25 @@ def test_calls_alike_go_home_unless_they_would_wait_there_for_long() -> None:
     assert key_of("other", "m", b"You are a helpful") != key
 
 
+def test_homes_are_where_the_operator_prefers_until_calls_would_wait_there_for_long() -> None:
+    """A prompt that nobody has read yet is at home nowhere: a hash must not send it overseas."""
+    near = [seat("near-0"), seat("near-1")]
+    away = [replace(seat(f"away-{number}"), factor=1.25) for number in range(6)]
+    all_ = [away[0], *near, *away[1:]]
+    terms = [replace(SERIAL, affinity=key_of("t", "m", b"%d" % n)) for n in range(100)]
+    went = Counter(chosen(all_, each).seat.backend for each in terms)
+    assert set(went) == {"near-0", "near-1"}
+    assert min(went.values()) > 25
+    for each in near:
+        each.take(8000)
+
+    busy = [chosen(all_, each) for each in terms]
+    assert {choice.seat.backend for choice in busy} == {each.backend for each in away}
+    assert Counter(choice.why for choice in busy)["affinity"] > 80  # unless both were near
+    alike = [seat("a"), replace(seat("b"), factor=1.05)]
+    assert {chosen(alike, each).seat.backend for each in terms} == {"a", "b"}
+
+
 def test_homes_are_spread_evenly_and_a_seat_that_leaves_moves_only_its_own() -> None:
     seats = [seat(f"10.0.0.{number}:8000") for number in range(12)]
     keys = [key_of("t", "m", b"%d" % number) for number in range(6000)]

@@ -16,7 +16,7 @@ from math import inf
 from operator import mul
 from typing import Literal
 
-from modgate.fleet.affinity import first_two
+from modgate.fleet.affinity import homes
 from modgate.fleet.drain import drain_s, load_of
 from modgate.fleet.glance import Glance
 from modgate.fleet.lots import Lots
@@ -320,13 +320,13 @@ def _at_home(
     """Where calls like this one went before, unless it would wait there for much longer, or scorers
     like it much less than another.
 
-    The two homes are chosen among all candidates, so they stay the same whoever fits now.
+    Homes are chosen among all candidates, so they stay the same whoever fits now.
     """
     if terms.affinity is None:
         return None
     bound = max(DRAIN_GUARD * min(times), DRAIN_FITS * terms.target_s)
     said = factors(fit, times) if factors is not None and len(fit) > 1 else None
-    for seat in first_two(terms.affinity, seats):
+    for seat in homes(terms.affinity, seats):
         if seat not in fit or drain_s((seat,), work, terms)[0] > bound:
             continue
         if said is None or said[fit.index(seat)] <= DRAIN_GUARD * min(said):
