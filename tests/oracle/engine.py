@@ -212,7 +212,8 @@ class ScriptedEngine:
 
     async def answer(self, record: Record, connection: Connection) -> bool:
         """Write the reply that the script wants; True when the connection can be used again."""
-        record.script = self.script_for(record)
+        if record.method != "GET":  # a probe is no call, and takes nobody's script
+            record.script = self.script_for(record)
         asked.claim(record)
         reply = reply_to(record, record.script)
         if not self._keep_bodies:
