@@ -152,6 +152,19 @@ def test_books_that_leave_a_price_open_are_refused(config: Config, text: str, sa
     assert said in problems[0]
 
 
+def test_costs_of_two_currencies_are_refused_where_there_is_no_book_either(config: Config) -> None:
+    """Which backend is cheaper is asked of the numbers alone (`[select] cost`)."""
+    text = '[[backend]]\nname = "{0}"\nurl = "http://{0}:1"\nserves = {{ chat = "e" }}\n'
+    costs = ("", "4 EUR", "3 EUR", "1 USD")
+    backends = "".join(
+        text.format(f"b{at}") + (f'cost_per_hour = "{cost}"\n' if cost else "")
+        for at, cost in enumerate(costs)
+    )
+    [problem] = config.told(FRONT + backends)
+
+    assert "cost_per_hour: is in USD, and another backend is in EUR" in problem
+
+
 def test_corrections_in_a_circle_are_refused(config: Config) -> None:
     more = (
         '[price.b]\ncorrects = "c"\ncurrency = "EUR"\n[price.c]\ncorrects = "b"\ncurrency = "EUR"\n'

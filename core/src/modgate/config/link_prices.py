@@ -187,16 +187,21 @@ class PricesLinker:
                 self._wrong(("price", name, "effective"), text)
 
     def _currencies(self, sections: Mapping[str, PriceSection]) -> None:
-        """One in all: sums and budgets go over books."""
+        """One in all: sums and budgets go over books, and backends are compared by their cost."""
         first = next(iter(sections.values()), None)
         for name, section in sections.items():
             if first is not None and section.currency != first.currency:
                 text = f"is {section.currency}, and another book {first.currency}: take one for all"
                 self._wrong(("price", name, "currency"), text)
+        currency = "" if first is None else first.currency
+        whose = "another backend is" if first is None else "the price books are"
         for index, backend in enumerate(self._file.backend):
             cost = backend.cost_per_hour
-            if cost is not None and first is not None and cost.currency != first.currency:
-                text = f"is in {cost.currency}, and the price books are in {first.currency}"
+            if cost is None:
+                continue
+            currency = currency or cost.currency
+            if cost.currency != currency:
+                text = f"is in {cost.currency}, and {whose} in {currency}"
                 self._wrong(("backend", index, "cost_per_hour"), text)
 
 
