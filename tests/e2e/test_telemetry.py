@@ -35,7 +35,10 @@ async def watched(folder: Path, engine: FakeBackend) -> AsyncIterator[Running]:
     (folder / "key").write_text(KEY)
     backend = {"url": engine.url, "family": "vllm", "key": {"file": str(folder / "key")}}
     running = await start(
-        folder, [backend], plugins=("llm",), more=MORE.format(exporter=engine.url + "/exporter")
+        folder,
+        [backend],
+        plugins=("llm",),
+        more=MORE.format(exporter=engine.url + "/exporter/metrics"),
     )
     try:
         yield running
@@ -54,7 +57,7 @@ async def telemetry(running: Running) -> JsonObject:
 
 
 async def until(
-    running: Running, true: Callable[[JsonObject], bool], within_s: float = 4.0
+    running: Running, true: Callable[[JsonObject], bool], within_s: float = 10.0
 ) -> JsonObject:
     end = time.monotonic() + within_s
     while True:
