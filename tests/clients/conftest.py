@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -32,6 +33,14 @@ def _cohere(served: Served) -> cohere.ClientV2:
 def _mistral(served: Served) -> Mistral:
     milliseconds = int(LOADED_S * 1000)
     return Mistral(server_url=served.root, api_key=served.key, timeout_ms=milliseconds)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def collected() -> Iterator[None]:
+    """Mistral's SDK opens an event loop when a client of it is collected: here, and not in the
+    midst of another test, where nobody may open a socket."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="session")
