@@ -182,4 +182,4 @@ async def test_an_engine_of_which_no_reply_can_be_relayed_is_left_alone(two: Two
     ]
 
     assert {record.status for record in got[-5:]} == {200}
-    assert 0 < sum(record.status == 502 for record in got) <= 10
+    assert sum(record.status == 502 for record in got) <= 10  # none where the other came first
