@@ -32,13 +32,13 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "tests")]
 
 from clients.sentences import distance, plain_words, sentence  # noqa: E402  # the tests' own words
-from clients.speaking import HEARD_RATE, NOISE_DB, pressed  # noqa: E402
+from clients.speaking import HEARD_RATE, NOISE_DB, pressed  # noqa: E402  # path first
 from gateways import configuration  # noqa: E402  # the tests' own way to write a configuration
-from oracle.engine import ScriptedEngine  # noqa: E402
-from oracle.faults import OK, Script  # noqa: E402
-from oracle.media import wav  # noqa: E402
-from oracle.record import Record  # noqa: E402
-from run import free_port, process, rss_mb, wait_for  # noqa: E402
+from oracle.engine import ScriptedEngine  # noqa: E402  # path first
+from oracle.faults import OK, Script  # noqa: E402  # path first
+from oracle.media import wav  # noqa: E402  # path first
+from oracle.record import Record  # noqa: E402  # path first
+from run import free_port, process, rss_mb, wait_for  # noqa: E402  # path first
 
 PERIOD_MS = 600_000  # the made audio repeats after ten minutes
 FILE_BYTES = 1 << 30

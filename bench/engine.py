@@ -53,7 +53,7 @@ served = {"whole": 0, "streams": 0}
 class Engine(asyncio.Protocol):
     """One connection."""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # TCP only
         self.transport = transport
         self.held = b""
 

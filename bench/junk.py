@@ -23,9 +23,9 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
 from junk.case import Case  # noqa: E402  # found on the path that was set above
-from junk.judge import judge  # noqa: E402
-from junk.leftovers import holding, settled  # noqa: E402
-from junk.world import SORTS, World  # noqa: E402
+from junk.judge import judge  # noqa: E402  # path first
+from junk.leftovers import holding, settled  # noqa: E402  # path first
+from junk.world import SORTS, World  # noqa: E402  # path first
 
 STEP = 25  # requests between two readings: 20 readings in 500 requests
 SPAN = 500

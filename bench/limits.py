@@ -25,11 +25,11 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "tests"))
 
 from oracle import requests as ask  # noqa: E402  # the tests' own engine, servers and load
-from oracle.engine import ScriptedEngine  # noqa: E402
-from oracle.faults import OK, Script  # noqa: E402
-from rigs.sharing import Answer, Load, Offer, Sharing, most_beyond, sharing, trips  # noqa: E402
-from run import free_port, process, wait_for  # noqa: E402
-from servers import Server, redis  # noqa: E402
+from oracle.engine import ScriptedEngine  # noqa: E402  # path first
+from oracle.faults import OK, Script  # noqa: E402  # path first
+from rigs.sharing import Answer, Load, Offer, Sharing, most_beyond, sharing, trips  # noqa: E402  # path first
+from run import free_port, process, wait_for  # noqa: E402  # path first
+from servers import Server, redis  # noqa: E402  # path first
 
 TOKENS, HELD_TOKENS = 100, 400  # what bench/engine.py says of each reply; what a killed one held
 GATEWAYS = 3
@@ -129,7 +129,7 @@ async def load(seconds: float, hot_per_s: int, cold_per_s: int, cold: int) -> bo
         bound = rate + rate * SLICE_S
         good = good and max(found) <= bound and share >= 0.95
         print(f"{name:<8} {bound:>6g} " + " ".join(f"{each:>9.1f}" for each in found)
-              + f"   share in all {share:.3f}")  # fmt: skip
+              + f"   share in all {share:.3f}")  # fmt: skip  # rows as they are read
     _waits(phases, counts, answers, logged)
     return good
 

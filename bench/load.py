@@ -43,7 +43,7 @@ class Client(asyncio.Protocol):
     ) -> None:
         self.data, self.take, self.load, self.done = data, take, load, done
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # TCP only
         self.transport = transport
         self.next()
 

@@ -51,7 +51,7 @@ def found(program: str, package: str, search: str | None = None) -> str:
         text = f"{program} is not installed: apt-get install {package}"
         if os.environ.get(REQUIRED):
             pytest.fail(text)
-        pytest.skip(text)
+        pytest.skip(text)  # what is to be installed
     return path
 
 

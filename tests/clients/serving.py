@@ -29,7 +29,7 @@ def without(reason: str) -> NoReturn:
     """Skip with a hint what to install; a failure where the machine must have it all."""
     if os.environ.get("MODGATE_REQUIRE_SERVERS") == "1":
         pytest.fail(reason)
-    pytest.skip(reason)
+    pytest.skip(reason)  # what is to be installed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

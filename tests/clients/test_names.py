@@ -20,7 +20,7 @@ NAMES = {
         "rerank-v3.5", "rerank-english-v3.0", "rerank-multilingual-v3.0",
         "rerank-2", "rerank-2-lite", "rerank-2.5", "rerank-2.5-lite",
     ],
-}  # fmt: skip
+}  # fmt: skip  # rows as they are read
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_a_name_is_served_by_a_local_model(client: openai.OpenAI, model: str, na
 VOICES = [
     "alloy", "ash", "ballad", "cedar", "coral", "echo", "fable", "marin", "nova", "onyx", "sage",
     "shimmer", "verse",
-]  # fmt: skip
+]  # fmt: skip  # rows as they are read
 
 
 @pytest.mark.parametrize("voice", VOICES)

@@ -49,7 +49,7 @@ DEADLINE = '[timeouts.{name}]\nfirst_byte = {{ base = "{time}" }}\ntotal = {{ ba
 TIMES = {
     "llm": "2s", "vlm": "8s", "asr": "8s", "tts": "2s", "ocr": "8s", "embedding": "1s",
     "rerank": "1s",
-}  # fmt: skip
+}  # fmt: skip  # rows as they are read
 Played = tuple[Case, ClientRecord]
 
 

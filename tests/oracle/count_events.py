@@ -96,4 +96,4 @@ class Events(Counting):
 
     def take(self, value: dict[str, object]) -> None:
         """One event that is no error."""
-        raise NotImplementedError
+        raise NotImplementedError  # each reader has its own

@@ -136,7 +136,7 @@ def error_body(family: Family, status: int, message: str) -> dict[str, object]:
             return {
                 "object": "error", "message": message, "type": "BadRequestError", "param": None,
                 "code": status,
-            }  # fmt: skip
+            }  # fmt: skip  # rows as they are read
         case "llamacpp":
             kind = "invalid_request_error" if status < 500 else "server_error"
             return {"error": {"code": status, "message": message, "type": kind}}

@@ -22,7 +22,7 @@ Reader = Literal[
     "message", "message_sse", "response", "response_sse",
     "transcript", "verbose_transcript", "transcript_sse",
     "pcm", "wav", "speech_sse", "opaque", "ocr", "embedding", "rerank",
-]  # fmt: skip
+]  # fmt: skip  # rows as they are read
 TranscriptFormat = Literal["json", "verbose_json", "text", "srt", "vtt"]
 SpeechFormat = Literal["pcm", "wav", "mp3", "opus", "aac", "flac"]
 RerankBody = Literal["cohere", "cohere_v1", "jina", "voyage"]

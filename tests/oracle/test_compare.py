@@ -303,7 +303,7 @@ async def test_a_mix_played_at_the_engine_itself_balances() -> None:
 @pytest.mark.parametrize("modality", ["llm", "tts", "embedding"])
 async def test_a_client_leaves_in_its_window(modality: Modality, at: str) -> None:
     stream = modality == "llm"
-    planned = window(modality, at, tag=3, stream=stream)  # type: ignore[arg-type]
+    planned = window(modality, at, tag=3, stream=stream)  # type: ignore[arg-type]  # from a table
     async with ScriptedEngine(planned.script_for) as engine:
         client = await play(planned, engine.url, [engine])
         await engine.reached(3, "ended")

@@ -28,7 +28,7 @@ def named(request: ClientRequest, request_id: str = ID) -> ClientRequest:
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("status", [400, 422, 429, 500, 503])
 async def test_a_refusal_is_spelled_as_its_family_does(status: int, family: str) -> None:
-    refusal = Refusal(status=status, family=family, retry_after="2")  # type: ignore[arg-type]
+    refusal = Refusal(status=status, family=family, retry_after="2")  # type: ignore[arg-type]  # drawn
     async with always(Script(refusal=refusal)) as engine:
         client = await send(engine.url, ask.chat(1, stream=True))
         [record] = engine.records
@@ -88,7 +88,7 @@ async def test_half_a_piece_of_audio_counts_half() -> None:
 
 @pytest.mark.parametrize("family", ["vllm", "sglang", "fastapi", "llamacpp"])
 async def test_an_error_may_come_mid_stream(family: str) -> None:
-    fault = Fault(kind="error", after=2, family=family)  # type: ignore[arg-type]
+    fault = Fault(kind="error", after=2, family=family)  # type: ignore[arg-type]  # drawn
     async with always(Script(fault=fault)) as engine:
         client = await send(engine.url, ask.chat(4, stream=True))
 
@@ -176,7 +176,7 @@ async def test_the_engine_knows_at_once_when_its_peer_leaves(
 ) -> None:
     async with always(script) as engine:
         request = ask.chat(6, stream=True, max_tokens=script.tokens)
-        client = await send(engine.url, request, leave=replace(leave, how=how))  # type: ignore[arg-type]
+        client = await send(engine.url, request, leave=replace(leave, how=how))  # type: ignore[arg-type]  # drawn
         await engine.reached(6, "ended")
         [record] = engine.records
 

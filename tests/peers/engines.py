@@ -76,7 +76,7 @@ def environment_of(name: str, *, gated: bool = False) -> None:
     """A skip where its environment is absent; a failure where the gates must have made it."""
     if not made(name):
         hint = f"{name} is not installed; run: ./dev python tests/peers/places.py {name}"
-        without(hint) if gated else pytest.skip(hint)
+        without(hint) if gated else pytest.skip(hint)  # how to make it
 
 
 def model_data(path: str) -> Path:

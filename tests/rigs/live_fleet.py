@@ -29,7 +29,7 @@ from rigs.spoiler import Spoiler, Spoils
 How = Literal[
     "stall", "fast-fail", "black hole", "killed",
     "latency", "reset", "half-open", "drip", "truncate",
-]  # fmt: skip
+]  # fmt: skip  # rows as they are read
 HOWS: tuple[How, ...] = ("stall", "fast-fail", "black hole", "killed")
 SPOILT: dict[How, Spoils] = {
     "stall": Spoils(kind="stall"),

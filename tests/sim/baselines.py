@@ -43,7 +43,7 @@ class Baseline:
 
     def pick(self, ask: Ask, live: list[int], now: float) -> int:
         """One of these."""
-        raise NotImplementedError
+        raise NotImplementedError  # each policy has its own
 
     def first(self, ask: Ask, now: float) -> None:
         """Its first token came."""

@@ -37,7 +37,7 @@ def modgate_modalities() -> Sequence[type[AnyModality]]:
     Obligations: no I/O; names, units and endpoints must be unique over all enabled plugins.
     Since: 0.1.
     """
-    raise NotImplementedError
+    raise NotImplementedError  # pluggy calls the plugins' own, never this
 
 
 @hookspec
@@ -50,7 +50,7 @@ def modgate_dialects() -> Sequence[type[Dialect]]:
     Obligations: no I/O; (modality, family) must be unique.
     Since: 0.1.
     """
-    raise NotImplementedError
+    raise NotImplementedError  # pluggy calls the plugins' own, never this
 
 
 @hookspec
@@ -64,7 +64,7 @@ def modgate_local_engines() -> Sequence[type[LocalEngine]]:
     methods run in a child process only.
     Since: 0.1.
     """
-    raise NotImplementedError
+    raise NotImplementedError  # pluggy calls the plugins' own, never this
 
 
 @hookspec
@@ -78,7 +78,7 @@ def modgate_surfaces() -> Sequence[type[Surface]]:
     I/O; `error_body` never fails.
     Since: 0.1.
     """
-    raise NotImplementedError
+    raise NotImplementedError  # pluggy calls the plugins' own, never this
 
 
 @hookspec
@@ -92,7 +92,7 @@ def modgate_policies() -> Sequence[type[AnyPolicy]]:
     Obligations: `decide` is pure and does no I/O.
     Since: 0.1.
     """
-    raise NotImplementedError
+    raise NotImplementedError  # pluggy calls the plugins' own, never this
 
 
 @hookspec
@@ -106,7 +106,7 @@ def modgate_scorers() -> Sequence[type[AnyAdviser]]:
     Obligations: `keeps` and `scores` are pure, do no I/O, and take microseconds.
     Since: 0.1.
     """
-    raise NotImplementedError
+    raise NotImplementedError  # pluggy calls the plugins' own, never this
 
 
 @hookspec
@@ -121,7 +121,7 @@ def modgate_sinks() -> Sequence[type[LedgerSink]]:
     over rows that are there already; a sink may do I/O, for it runs on a thread of its own.
     Since: 0.1.
     """
-    raise NotImplementedError
+    raise NotImplementedError  # pluggy calls the plugins' own, never this
 
 
 @hookspec
@@ -135,7 +135,7 @@ def modgate_authenticators() -> Sequence[type[AnyAuthenticator]]:
     Obligations: `authenticate` is pure and does no I/O; what it must ask it yields as a Lookup.
     Since: 0.1.
     """
-    raise NotImplementedError
+    raise NotImplementedError  # pluggy calls the plugins' own, never this
 
 
 @hookspec
@@ -150,4 +150,4 @@ def modgate_discoverers() -> Sequence[type[AnyDiscoverer]]:
     its rounds waits for something.
     Since: 0.1.
     """
-    raise NotImplementedError
+    raise NotImplementedError  # pluggy calls the plugins' own, never this

@@ -46,7 +46,7 @@ def sent(call: Call, name: str) -> list[str]:
 
 def refused(folder: Path, *parts: tuple[str, str], **more: object) -> tuple[str | None, str]:
     with pytest.raises(GatewayError) as caught:
-        called(folder, *parts, **more)  # type: ignore[arg-type]
+        called(folder, *parts, **more)  # type: ignore[arg-type]  # passed on
     return caught.value.field, caught.value.code
 
 
@@ -96,7 +96,7 @@ def test_without_need_no_times_of_words_are_asked_for(tmp_path: Path) -> None:
          "known_speaker_references"),
         ([("known_speaker_names[]", "a")] * 5, "known_speaker_names"),
     ],
-)  # fmt: skip
+)  # fmt: skip  # rows as they are read
 def test_what_does_not_fit_is_refused_by_its_name(
     tmp_path: Path, parts: list[tuple[str, str]], field: str
 ) -> None:
@@ -146,7 +146,7 @@ def test_of_a_long_prompt_the_end_is_used(tmp_path: Path) -> None:
         ({"languages": ["en"]}, [("language", "de")], "language"),
         ({"logprobs": True}, [("include[]", "logprobs"), ("response_format", "text")], "include"),
     ],
-)  # fmt: skip
+)  # fmt: skip  # rows as they are read
 def test_what_the_model_cannot_is_refused_before_it_is_asked(
     tmp_path: Path, facts: Mapping[str, Json], parts: list[tuple[str, str]], field: str
 ) -> None:
@@ -167,10 +167,10 @@ def test_a_stream_is_asked_for_where_the_engine_has_one(tmp_path: Path) -> None:
 
     assert (plain.reply, sent(plain, "stream"), sent(plain, "response_format")) == (
         "whole", [], ["verbose_json"],
-    )  # fmt: skip
+    )  # fmt: skip  # rows as they are read
     assert (live.reply, sent(live, "stream"), sent(live, "response_format")) == (
         "sse", ["true"], ["json"],
-    )  # fmt: skip
+    )  # fmt: skip  # rows as they are read
 
 
 def test_a_translation_is_never_streamed_and_has_no_speakers(tmp_path: Path) -> None:
@@ -232,7 +232,7 @@ def test_a_container_without_its_reader_is_an_unsupported_media_type(
         ("deu", "de"), ("Mandarin", "zh"), ("yue", "yue"), ("fil", "tl"), ("xx", None),
         ("hrv", "hr"), ("Castilian", "es"), ("", None),
     ],
-)  # fmt: skip
+)  # fmt: skip  # rows as they are read
 def test_a_language_by_code_or_name(written: str, code: str | None) -> None:
     assert code_of(written) == code
 

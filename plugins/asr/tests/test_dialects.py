@@ -68,7 +68,7 @@ def words(*tokens: tuple[str, float]) -> list[str]:
         ([("今", 0.0), ("日", 0.1), ("は", 0.2)], ["今", "日", "は"]),
         ([(" a", -0.01), (" b", -0.01)], []),
     ],
-)  # fmt: skip
+)  # fmt: skip  # rows as they are read
 def test_tokens_become_words_across_segments(
     tokens: list[tuple[str, float]], wanted: list[str]
 ) -> None:

@@ -192,7 +192,7 @@ def test_pieces_cover_all_samples_once_and_the_bill_is_their_sum(
     assert found[-1]["end"] == found[-1]["next"] == total
     assert all(a["end"] == b["fresh"] and a["next"] == b["start"] for a, b in pairwise(found))
     assert all(each["file"] == 44 + 2 * (each["end"] - each["start"]) for each in found
-               if "file" in each)  # fmt: skip
+               if "file" in each)  # fmt: skip  # rows as they are read
     assert result.usage.units == {"audio_ms": total // 16}
     assert result.usage.exact
 

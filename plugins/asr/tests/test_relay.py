@@ -24,7 +24,7 @@ OK, NONE = Outcome(state="ok"), U(audio_ms=0)
 
 
 def relay_of(pieces: Sequence[Piece], **wanted: object) -> Transcribed:
-    relay = Transcribed(Wanted(**{"format": "json", "task": "transcribe", **wanted}))  # type: ignore[arg-type]
+    relay = Transcribed(Wanted(**{"format": "json", "task": "transcribe", **wanted}))  # type: ignore[arg-type]  # passed on
     for piece in pieces:
         relay.drew(piece)
     return relay
@@ -162,7 +162,7 @@ def test_speakers_come_as_events_with_numbers_of_their_own() -> None:
 
     assert [event["type"].rpartition(".")[2] for event in events] == [
         "delta", "delta", "segment", "segment",
-    ]  # fmt: skip
+    ]  # fmt: skip  # rows as they are read
     assert [(e["id"], e["speaker"]) for e in events[2:]] == [("seg_001", "A"), ("seg_002", "B")]
 
 

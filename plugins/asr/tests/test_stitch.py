@@ -97,7 +97,7 @@ def test_a_side_without_words_gives_way() -> None:
         ("don't stop me", "stop me now", "don't stop me now"),
         ("by the famous mouth", "the famous mouth. The lamp", "by the famous mouth. The lamp"),
     ],
-)  # fmt: skip
+)  # fmt: skip  # rows as they are read
 def test_without_times_the_longest_run_of_words_joins_them(
     left: str, right: str, whole: str
 ) -> None:

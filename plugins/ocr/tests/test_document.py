@@ -50,7 +50,7 @@ def pictured() -> str:
     streams = [
         b"<<" + front + b"/BitsPerComponent 8/Filter/DCTDecode/Length %d>>" % len(jpeg), jpeg,
         b"<</Length %d>>" % len(content), content,
-    ]  # fmt: skip
+    ]  # fmt: skip  # rows as they are read
     objects = [
         b"<</Type/Catalog/Pages 2 0 R>>",
         b"<</Type/Pages/Kids[3 0 R]/Count 1>>",

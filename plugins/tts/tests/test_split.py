@@ -45,7 +45,7 @@ def cut(text: str, ends: list[int]) -> list[str]:
         (CHINESE, [CHINESE[:16], SAID, CHINESE[-6:]]),
         ("What?! No.) Yes", ["What?!", "No.)", "Yes"]),
     ],
-)  # fmt: skip
+)  # fmt: skip  # rows as they are read
 def test_sentences_end_where_a_reader_would_end_them(text: str, sentences: list[str]) -> None:
     ends = sentence_ends(text)
 

@@ -36,7 +36,7 @@ def test_weak_private_secret_and_foreign_keys_are_left_out_of_a_key_set() -> Non
     "raw",
     [b"", b"[]", b"{}", b'{"keys":{}}', b'{"keys":[]}', b"x" * 70_000, b'{"keys":[1]}',
      json.dumps({"keys": [{}] * 21}).encode()],
-)  # fmt: skip
+)  # fmt: skip  # rows as they are read
 def test_a_document_that_is_no_key_set_is_a_mistake(raw: bytes) -> None:
     with pytest.raises(ValueError, match=r".+"):
         parse_jwks(raw)

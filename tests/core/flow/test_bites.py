@@ -30,7 +30,7 @@ class Slow(Relay):
 
     def feed(self, index: int, event: Event) -> Iterable[bytes]:
         """Nothing is fed: a plan without calls."""
-        raise NotImplementedError
+        raise NotImplementedError  # not asked here
 
     def close(self, outcomes: Sequence[Outcome]) -> Iterator[bytes]:
         """The second step waits until the first has gone out."""

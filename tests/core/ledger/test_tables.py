@@ -45,10 +45,10 @@ class Tables:
     second = ""
 
     def sink(self) -> LedgerSink:
-        raise NotImplementedError
+        raise NotImplementedError  # not asked here
 
     async def run(self, sql: str) -> list[tuple[object, ...]]:
-        raise NotImplementedError
+        raise NotImplementedError  # not asked here
 
 
 class InSqlite(Tables):

@@ -15,7 +15,7 @@ from modgate.limits.store import Reserved, StoreDown
 
 NOW_MS = 1_800_000_000_000
 MONTH = Limit(key="{acme}:tenant:llm.output_tokens:month:2027-01", kind="w", amount=100,
-              period_ms=NOW_MS + 86_400_000)  # fmt: skip
+              period_ms=NOW_MS + 86_400_000)  # fmt: skip  # rows as they are read
 PLACES = Limit(key="{acme}:tenant:in_flight", kind="c", amount=4)
 GOLDEN = bytes.fromhex(  # of format 1
     "930182d92d7b61636d657d3a74656e616e743a6c6c6d2e6f75747075745f746f6b656e733a6d6f6e"

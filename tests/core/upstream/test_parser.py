@@ -47,7 +47,7 @@ GOOD = {
     "spare": (OK + b"Content-Length: 1\r\n\r\nxy", b"x", False),
     "spare chunks": (CHUNKED + b"0\r\n\r\nHTTP/1.1 200 OK\r\n", b"", False),
     "not latin": (OK + b"X-Name: \xc3\xa9\xff\r\nContent-Length: 1\r\n\r\nx", b"x", True),
-}  # fmt: skip
+}  # fmt: skip  # rows as they are read
 
 BAD = {
     "not HTTP": b"SSH-2.0-OpenSSH_9.6\r\n",

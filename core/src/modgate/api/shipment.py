@@ -109,7 +109,7 @@ class LedgerSink:
 
     async def open(self) -> Sequence[Cursor]:
         """Connect and make the tables; the answer: the cursor of every writer that it knows."""
-        raise NotImplementedError
+        raise NotImplementedError  # each sink has its own
 
     async def write(self, shipment: Shipment) -> None:
         """Keep the rows, and the cursor in the same transaction, for good.
@@ -117,7 +117,7 @@ class LedgerSink:
         Returning is the acknowledgement: the ledger may then drop what it holds of them.  Rows
         that are there already are passed over; a cursor never goes back.
         """
-        raise NotImplementedError
+        raise NotImplementedError  # each sink has its own
 
     async def close(self) -> None:
         """Let go of everything, also after a failure."""

@@ -38,7 +38,7 @@ class Surface:
 
     def error_body(self, error: GatewayError, request_id: str) -> JsonObject:
         """The error as this family's SDKs parse it."""
-        raise NotImplementedError
+        raise NotImplementedError  # each surface has its own
 
     def error_headers(self, error: GatewayError, wall: float) -> Mapping[str, str]:
         """Headers that only this family's errors carry; `wall` is the time now."""

@@ -17,7 +17,7 @@ PERIODS_S = {
     "s": 1, "second": 1, "seconds": 1,
     "min": 60, "minute": 60, "minutes": 60,
     "h": 3600, "hour": 3600, "hours": 3600,
-}  # fmt: skip
+}  # fmt: skip  # rows as they are read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ _BYTES = re.compile(rf"{_NUMBER}\s*(B|KB|MB|GB|TB|KiB|MiB|GiB|TiB)?")
 _BYTE_UNITS = {
     "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
     "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40,
-}  # fmt: skip
+}  # fmt: skip  # rows as they are read
 _RATE = re.compile(rf"{_NUMBER}([kMG]?)\s*/\s*(s|second|min|minute|h|hour|day|month)")
 _MONEY_AMOUNT = r"([0-9]{1,9})(?:\.([0-9]{1,15}))?"
 _PRICE = re.compile(rf"{_MONEY_AMOUNT}\s*/\s*(?:([0-9]{{1,9}})([kMG]?))?\s*([a-z_]+)?")

@@ -58,7 +58,7 @@ def asked(request: Request, task: str) -> Asked:
     parts = _plain(fields) + _language(request, fields, facts)
     parts += [(f"{name}[]", text) for name in ("languages", "keywords") for text in _many(
         request, fields, name, KEYWORDS
-    )]  # fmt: skip
+    )]  # fmt: skip  # rows as they are read
     if wanted.speakers:
         parts += [(f"{SPEAKER_NAMES}[]", each) for each in names]
         parts += [(f"{SPEAKER_REFERENCES}[]", each) for each in references]

@@ -186,7 +186,7 @@ class Vllm(Chunks):
     family = "vllm"
     fields = (OPENAI - {GRAINS, "chunking_strategy", "include[]", "languages[]", "keywords[]"}) | {
         "top_p", "seed", "hotwords", "to_language", "max_completion_tokens", "stream_include_usage",
-    }  # fmt: skip
+    }  # fmt: skip  # rows as they are read
 
     def encode(self) -> Outgoing:
         """A stream tells its usage in its last chunk."""
@@ -223,7 +223,7 @@ class Speaches(AsrHome):
     family = "speaches"
     fields = (OPENAI - {"include[]", "chunking_strategy", "languages[]", "keywords[]"}) | {
         "hotwords", "without_timestamps",
-    }  # fmt: skip
+    }  # fmt: skip  # rows as they are read
 
     def __init__(self, call: Call, served: Served) -> None:
         super().__init__(call, served)

@@ -51,7 +51,7 @@ CODECS = {
         container="adts", codec="aac", bit_rate=64_000,
         effort={"aac_coder": "fast"},
     ),
-}  # fmt: skip
+}  # fmt: skip  # rows as they are read
 
 
 class Encoder(ABC):

@@ -14,7 +14,7 @@ VOICE = "heart"
 OTHERS = (
     "alloy", "ash", "ballad", "cedar", "coral", "echo", "fable", "marin", "nova", "onyx", "sage",
     "shimmer", "verse",
-)  # fmt: skip
+)  # fmt: skip  # rows as they are read
 SPEEDS = (0.5, 2.0)
 OPENING_BYTES = RATE * SAMPLE_BYTES // 10  # 100 ms
 
