@@ -83,6 +83,34 @@ def test_a_sink_that_is_down_blocks_nothing_loses_nothing_and_shows_its_lag(
     assert store.largest < 40  # in memory was never more than a batch
 
 
+def test_as_many_failures_as_an_hour_has_lose_nothing_and_hold_no_more_in_memory(
+    tmp_path: Path,
+) -> None:
+    backoff, hour_s, failures = Backoff(random.Random(7)), 3600.0, 0
+    while hour_s > 0:
+        hour_s -= backoff.failed()
+        failures += 1
+    store, tried = Store(), list[None]()
+    store.down = True
+
+    def make() -> Kept:
+        tried.append(None)
+        return Kept(store)
+
+    with ledger(tmp_path) as made, shipping(made, make, most_s=0.004) as shipper:
+        for index in range(failures):
+            request(made, f"r{index}")
+            until(lambda index=index: len(tried) > index)
+        made.sync()
+        store.down = False
+        until(lambda: shipper.lag.frames == 0)
+
+    assert failures > 120
+    assert store.ids == {f"r{index}" for index in range(failures)}
+    assert store.repeated == 0
+    assert store.largest < 40
+
+
 def test_a_restart_goes_on_behind_what_was_acknowledged(tmp_path: Path) -> None:
     store = Store()
     for front in "abc":
