@@ -158,6 +158,25 @@ async def test_a_short_utterance_does_not_wait_behind_a_long_file(tmp_path: Path
     assert waited[1] <= 4
 
 
+async def test_a_long_file_before_a_slow_pool_is_never_given_up_in_its_midst(
+    tmp_path: Path,
+) -> None:
+    """What a pool does is a guess; a request that it has worked on does not pay for a bad one."""
+    more = '[queue]\nwork = "10ms"\n'
+    async with served(tmp_path, Script(headers_after_ms=60), more=more) as (running, engine):
+        sent = Sent(running)
+        sent.send(FLOOD, ask.transcription(1, model="ears", duration_ms=1_200_000), "file")
+        tally = running.app.state.fleet.lines["ears"].tally
+        await until(lambda: tally.rate > 0)
+        word = ask.transcription(2, model="ears", duration_ms=30_000)
+        sent.send(FLOOD, word, "a request too many")
+        ended = await sent.all()
+
+    assert ended == ["file"]
+    assert [name for name, _ in sent.refused] == ["a request too many"]
+    assert sum(record.tags == (1,) for record in engine.records) > 30
+
+
 async def test_who_floods_is_refused_and_told_when_to_come_again(tmp_path: Path) -> None:
     more = "[queue]\ncalls = 8\n"
     async with served(tmp_path, Script(headers_after_ms=50), more=more) as (running, _):

@@ -124,6 +124,42 @@ def test_a_request_that_was_worked_on_is_the_last_to_go() -> None:
     assert dropped == [begun[1]]
 
 
+@settings(derandomize=True, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.floats(0.1, 500), st.booleans()), max_size=40))
+def test_too_much_work_never_ends_a_request_that_was_worked_on(
+    coming: list[tuple[str, float, bool]],
+) -> None:
+    line: Line[Call] = Line()
+    now = busy(line, rate=1.0)
+    rules = QueueRules(calls=1000, work_s=10.0)
+    for tenant, work, begun in coming:
+        dropped = line.push(call(tenant, work, begun=begun), rules, now)
+
+        assert not any(each.claim.begun for each in dropped)
+
+
+def test_a_piece_of_a_long_speech_waits_behind_one_slow_call_and_new_requests_go_for_it() -> None:
+    line: Line[Call] = Line()
+    now = busy(line, rate=1.0)  # the first call was slow: the pool seems to do but one a second
+    rules = QueueRules(work_s=30.0)
+    speech, other = object(), object()
+    piece = call("a", 10)
+    later = [call("a", 10) for _ in range(3)]
+    for each in (piece, *later):
+        each.claim.request = speech
+    line.push(piece, rules, now)
+    assert line.push(later[0], rules, now) == [later[0]]  # nobody has heard anything yet
+
+    piece.claim.begun = True
+    line.remove(piece, now)
+    for each in later:
+        each.claim.begun = True
+        assert line.push(each, rules, now) == []
+    newcomer = call("a", 10)
+    newcomer.claim.request = other
+    assert line.push(newcomer, rules, now) == [newcomer]
+
+
 def test_a_call_that_would_be_late_is_known_when_it_comes_and_told_when_to_come_again() -> None:
     line: Line[Call] = Line()
     now = busy(line, rate=10.0)
@@ -185,7 +221,13 @@ def test_where_nothing_is_known_nobody_is_refused_for_being_late() -> None:
 
 steps = st.lists(
     st.one_of(
-        st.tuples(st.just("push"), st.sampled_from("abcd"), st.floats(1, 50), st.integers(0, 400)),
+        st.tuples(
+            st.just("push"),
+            st.sampled_from("abcd"),
+            st.floats(1, 50),
+            st.integers(0, 400),
+            st.booleans(),
+        ),
         st.tuples(st.just("serve")),
         st.tuples(st.just("leave"), st.integers(0, 99)),
     ),
@@ -205,8 +247,8 @@ def test_bounds_hold_whatever_comes_and_nothing_is_left_behind(
     for step in steps:
         now += 0.01
         match step:
-            case ("push", str(tenant), float(work), int(size)):
-                item = call(tenant, work, body_bytes=size)
+            case ("push", str(tenant), float(work), int(size), bool(begun)):
+                item = call(tenant, work, body_bytes=size, begun=begun)
                 waiting.append(item)
                 for each in line.push(item, rules, now):
                     waiting.remove(each)
@@ -225,7 +267,8 @@ def test_bounds_hold_whatever_comes_and_nothing_is_left_behind(
         most_work = 20.0 * line.tally.rate
         single = len({each.claim.tenant for each in waiting}) == len(waiting)
         largest = max((each.claim.work for each in waiting), default=0.0)
-        assert line.work <= most_work + 4 * largest or single
+        begun_work = sum(each.claim.work for each in waiting if each.claim.begun)
+        assert line.work <= most_work + begun_work + 4 * largest or single
         assert len(of_a) <= 6
         assert sum(each.body_bytes for each in of_a) <= 1000 or len(of_a) == 1
     for each in waiting:

@@ -199,10 +199,17 @@ class FairQueue(Generic[W]):
         own = of.tenants.get(tenant) if of is not None else None
         return own.work if own is not None else 0.0
 
-    def last_of(self, tenant: str) -> W:
-        """Which of a tenant's calls is to go if one must: of its lightest class."""
+    def last_of(self, tenant: str, *, begun: bool = True) -> W | None:
+        """Which of a tenant's calls is to go if one must: of its lightest class.
+
+        `begun`: one of a request that was worked on may be it, if there is no other; else None.
+        """
         waiting = [of for of in self._classes.values() if tenant in of.order]
-        return min(waiting, key=lambda of: of.weight).tenants[tenant].last()
+        for of in sorted(waiting, key=lambda each: each.weight):
+            last = of.tenants[tenant].last(begun=begun)
+            if last is not None:
+                return last
+        return None
 
     def _rebase(self) -> None:
         self._last -= REBASE

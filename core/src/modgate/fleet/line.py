@@ -70,12 +70,25 @@ class Line(Generic[W]):
         self._room.add(claim)
         if claim.key is not None:
             self._alike.setdefault(claim.key, {})[item] = None
-        rate, dropped = self.tally.rate, []
-        most_work = rules.work_s * rate if rate else inf
-        while (tenant := self._room.over(claim.tenant, rules, most_work)) is not None:
-            dropped.append(self._queue.last_of(tenant))
-            self.remove(dropped[-1], now)
+        dropped: list[W] = []
+        while (spare := self._spare(claim.tenant, rules)) is not None:
+            dropped.append(spare)
+            self.remove(spare, now)
         return dropped
+
+    def _spare(self, newcomer: str, rules: QueueRules) -> W | None:
+        """What has to go for want of room; None = there is room.
+
+        For too much work only a request that was not worked on goes: the rate is a guess, which one
+        slow call can spoil, and what was begun has no more here than its plan is wide.
+        """
+        tenant = self._room.over(newcomer, rules)
+        if tenant is not None:
+            return self._queue.last_of(tenant)
+        if not self.tally.rate:
+            return None
+        tenant = self._room.overworked(newcomer, rules.share, rules.work_s * self.tally.rate)
+        return self._queue.last_of(tenant, begun=False) if tenant is not None else None
 
     def remove(self, item: W, now: float) -> None:
         """It waits no more, and is not counted."""

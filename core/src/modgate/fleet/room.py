@@ -67,28 +67,34 @@ class Room:
         self._by_bytes.set(tenant, -held.body_bytes / weight)
         self._by_work.set(tenant, -held.work / weight)
 
-    def over(self, newcomer: str, rules: QueueRules, most_work: float) -> str | None:
-        """Who has too much after a call of the newcomer was added; None = there is room.
-
-        By work nobody has too much with a single call: whether that is in time is judged by itself.
-        """
-        held = self._held.get(newcomer)
-        if held is not None and held.calls > 1 and self._greedy(held, rules, most_work):
+    def over(self, newcomer: str, rules: QueueRules) -> str | None:
+        """Who has too many calls or bytes after a call of the newcomer was added; None = there is
+        room."""
+        share, held = rules.share, self._several(newcomer)
+        if held is not None and (
+            held.calls > share * rules.calls or held.body_bytes > share * rules.body_bytes
+        ):
             return newcomer
         if self.calls > rules.calls:
             return self._by_calls.least()
         if self.body_bytes > rules.body_bytes:
             return self._by_bytes.least()
+        return None
+
+    def overworked(self, newcomer: str, share: float, most_work: float) -> str | None:
+        """Who has too much work here after a call of the newcomer was added; None = there is room.
+
+        Nobody has with a single call: whether that is in time is judged by itself.
+        """
+        held = self._several(newcomer)
+        if held is not None and held.work > share * most_work:
+            return newcomer
         if self.work > most_work:
             longest = self._by_work.least()
-            if longest is not None and self._held[longest].calls > 1:
+            if longest is not None and self._several(longest) is not None:
                 return longest
         return None
 
-    def _greedy(self, held: _Held, rules: QueueRules, most_work: float) -> bool:
-        share = rules.share
-        return (
-            held.calls > share * rules.calls
-            or held.body_bytes > share * rules.body_bytes
-            or held.work > share * most_work
-        )
+    def _several(self, tenant: str) -> _Held | None:
+        held = self._held.get(tenant)
+        return held if held is not None and held.calls > 1 else None

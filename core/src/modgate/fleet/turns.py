@@ -66,6 +66,7 @@ class Turns(Generic[W]):
         turn = lane.get(claim.request)
         if turn is None:
             turn = lane[claim.request] = _Turn(self._next(), claim.begun)
+        turn.begun = turn.begun or claim.begun
         turn.items.append(item)
         self.calls += 1
         self.work += claim.work
@@ -104,11 +105,14 @@ class Turns(Generic[W]):
         ]
         return min(heads, key=lambda turn: turn.number).items[0]
 
-    def last(self) -> W:
-        """Who is to go if one must: the newest request that was not worked on, if there is one."""
+    def last(self, *, begun: bool) -> W | None:
+        """Who is to go if one must: the newest request that was not worked on; if there is none,
+        None, or with `begun` the newest of those that were."""
         tails = [
             turn
             for lane in self._lanes.values()
             for turn in islice(reversed(lane.values()), LOOK_BACK)
+            if begun or not turn.begun
         ]
-        return max(tails, key=lambda turn: (not turn.begun, turn.number)).items[-1]
+        last = max(tails, key=lambda turn: (not turn.begun, turn.number), default=None)
+        return last.items[-1] if last is not None else None
