@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from modgate.config.section import KindSection
 
 
-class AuthenticatorSection(BaseModel):
+class AuthenticatorSection(KindSection):
     """An authenticator of a plugin; all other keys are the authenticator's own."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
 
     kind: str = Field("", description="which authenticator of an enabled plugin; default: its name")
     tenants: tuple[str, ...] | None = Field(

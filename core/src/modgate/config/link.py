@@ -163,16 +163,16 @@ class Linker:
         )
 
     def _policies(self, models: Mapping[str, Model]) -> tuple[Mandate, ...]:
-        linker = KindsLinker("policy", self._source, models, self._missing)
-        found = tuple(linked_policies(self._file.policy, self._known.policies, linker))
+        linker = KindsLinker("policy", ("policy",), self._source, self._missing)
+        found = tuple(linked_policies(self._file.policy, self._known.policies, models, linker))
         self._problems += linker.problems
         for each in found:
             self._model_names(("policy", each.name), each.config, models)
         return found
 
     def _scorers(self, models: Mapping[str, Model]) -> tuple[Adviser, ...]:
-        linker = KindsLinker("scorer", self._source, models, self._missing)
-        found = tuple(linked_scorers(self._file.scorer, self._known.scorers, linker))
+        linker = KindsLinker("scorer", ("scorer",), self._source, self._missing)
+        found = tuple(linked_scorers(self._file.scorer, self._known.scorers, models, linker))
         self._problems += linker.problems
         return found
 

@@ -7,14 +7,12 @@ from pathlib import Path as FilePath
 from ssl import create_default_context
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ValidationError
-
 from modgate.api.authenticator import AnyAuthenticator, Doorman
 from modgate.api.issuer import Issuer, KeyPlace, Signing
 from modgate.config.addresses import HostPort
-from modgate.config.authenticator_section import AuthenticatorSection
-from modgate.config.decode import Source, did_you_mean, problems_of
-from modgate.config.link_kinds import Missing, Path
+from modgate.config.decode import Source
+from modgate.config.lines import Path
+from modgate.config.link_kinds import KindsLinker, Missing
 from modgate.config.schema import File
 from modgate.config.schema_auth import JwksFile, JwtSection
 from modgate.errors import Problem
@@ -122,33 +120,18 @@ class AuthLinker:
 
     def doormen(self) -> Iterator[Doorman]:
         """The authenticators of plugins that were put to work."""
-        for name, section in self._file.auth.plugin.items():
-            path = ("auth", "plugin", name)
-            word = section.kind or name
-            kind = self._kinds.get(word)
-            if kind is None:
-                known = ", ".join(sorted(self._kinds)) or "none"
-                text = f"no enabled plugin brings the authenticator '{word}'"
-                text += f"{did_you_mean(word, self._kinds)}; known: {known}"
-                self._missing((*path, "kind") if section.kind else path, text, "plugin")
-            elif (config := self._config(path, section, kind)) is not None:
-                yield Doorman(
-                    name=name,
-                    kind=word,
-                    config=config,
-                    tenants=frozenset(section.tenants) if section.tenants is not None else None,
-                    ca=self._ca(path, section.ca),
-                )
-
-    def _config(
-        self, path: Path, section: AuthenticatorSection, kind: type[AnyAuthenticator]
-    ) -> BaseModel | None:
-        try:
-            return kind.config_type.model_validate(section.model_extra or {})
-        except ValidationError as error:
-            wrong, also = self._source.problem, AuthenticatorSection.model_fields
-            self.problems += problems_of(error, wrong, kind.config_type, path, also)
-            return None
+        front = ("auth", "plugin")
+        linker = KindsLinker("authenticator", front, self._source, self._missing)
+        for put in linker.put(self._file.auth.plugin, self._kinds):
+            tenants = put.section.tenants
+            yield Doorman(
+                name=put.name,
+                kind=put.kind.name,
+                config=put.config,
+                tenants=frozenset(tenants) if tenants is not None else None,
+                ca=self._ca(put.path, put.section.ca),
+            )
+        self.problems += linker.problems
 
 
 def _unsafe(url: str) -> str:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar, Protocol, TypeVar
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from modgate.api.model import Model
 from modgate.config.decode import Source, did_you_mean, problems_of
+from modgate.config.lines import Path
+from modgate.config.section import KindSection, SeeingSection
 from modgate.errors import Problem
-
-Path = tuple[str | int, ...]
 
 
 class Kind(Protocol):
@@ -19,6 +20,11 @@ class Kind(Protocol):
 
     name: ClassVar[str]
     config_type: ClassVar[type[BaseModel]]
+
+
+class SeeingKind(Kind, Protocol):
+    """One whose instances see the requests of models; of these modalities, empty = all."""
+
     modalities: ClassVar[frozenset[str]]
 
 
@@ -31,25 +37,46 @@ class Missing(Protocol):
 
 
 KindT = TypeVar("KindT", bound=Kind)
+SectionT = TypeVar("SectionT", bound=KindSection)
+SeeingT = TypeVar("SeeingT", bound=SeeingKind)
+SeeingSectionT = TypeVar("SeeingSectionT", bound=SeeingSection)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Put(Generic[SectionT, KindT]):
+    """A kind as a section puts it to work; `config`: the kind's own keys."""
+
+    path: Path
+    name: str
+    section: SectionT
+    kind: type[KindT]
+    config: BaseModel
 
 
 class KindsLinker:
-    """Links sections of one table: `what` their kinds are called in a message."""
+    """Links the sections of a table, whose names follow `front`; `what` their kinds are called."""
 
-    def __init__(
-        self, what: str, source: Source, models: Mapping[str, Model], missing: Missing
-    ) -> None:
+    def __init__(self, what: str, front: Path, source: Source, missing: Missing) -> None:
         self._what = what
+        self._front = front
         self._source = source
-        self._models = models
         self._missing = missing
         self.problems: list[Problem] = []
 
-    def kind(
-        self, path: Path, name: str, named: str, kinds: Mapping[str, type[KindT]]
+    def put(
+        self, sections: Mapping[str, SectionT], kinds: Mapping[str, type[KindT]]
+    ) -> Iterator[Put[SectionT, KindT]]:
+        """What is right of them, in the file's order."""
+        for name, section in sections.items():
+            path = (*self._front, name)
+            kind = self._kind(path, section.kind or name, kinds, named=bool(section.kind))
+            config = None if kind is None else self._config(path, section, kind)
+            if kind is not None and config is not None:
+                yield Put(path=path, name=name, section=section, kind=kind, config=config)
+
+    def _kind(
+        self, path: Path, word: str, kinds: Mapping[str, type[KindT]], *, named: bool
     ) -> type[KindT] | None:
-        """Which one the section `name` means, `named` in it or called so; None = none is."""
-        word = named or name
         kind = kinds.get(word)
         if kind is None:
             known = ", ".join(sorted(kinds)) or "none"
@@ -58,8 +85,7 @@ class KindsLinker:
             self._missing((*path, "kind") if named else path, text, "plugin")
         return kind
 
-    def config(self, path: Path, section: BaseModel, kind: type[Kind]) -> BaseModel | None:
-        """A section's own keys; None = they are wrong."""
+    def _config(self, path: Path, section: KindSection, kind: type[Kind]) -> BaseModel | None:
         try:
             return kind.config_type.model_validate(section.model_extra or {})
         except ValidationError as error:
@@ -67,22 +93,23 @@ class KindsLinker:
             self.problems += problems_of(error, self._source.problem, kind.config_type, path, also)
             return None
 
-    def seen(self, path: Path, names: tuple[str, ...] | None, kind: type[Kind]) -> frozenset[str]:
+    def seen(
+        self, put: Put[SeeingSectionT, SeeingT], models: Mapping[str, Model]
+    ) -> frozenset[str]:
         """The models whose requests it sees: those that are named, or all that it understands."""
+        names, modalities = put.section.models, put.kind.modalities
         fitting = {
-            name
-            for name, model in self._models.items()
-            if not kind.modalities or model.modality in kind.modalities
+            name for name, model in models.items() if not modalities or model.modality in modalities
         }
         if names is None:
             return frozenset(fitting)
         for index, name in enumerate(names):
-            where = (*path, "models", index)
-            if name not in self._models:
-                text = f"no [model.{name}]{did_you_mean(name, self._models)}"
+            where = (*put.path, "models", index)
+            if name not in models:
+                text = f"no [model.{name}]{did_you_mean(name, models)}"
                 self._missing(where, text, "model", name)
             elif name not in fitting:
-                known = ", ".join(sorted(kind.modalities))
-                text = f"the {self._what} '{kind.name}' is for models of {known}"
+                known = ", ".join(sorted(modalities))
+                text = f"the {self._what} '{put.kind.name}' is for models of {known}"
                 self.problems.append(self._source.problem(where, text))
         return frozenset(names)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from modgate.api.model import Model
 from modgate.api.scorer import Adviser, AnyAdviser
 from modgate.config.link_kinds import KindsLinker
 from modgate.config.scorer_section import ScorerSection
@@ -12,20 +13,16 @@ from modgate.config.scorer_section import ScorerSection
 def linked_scorers(
     sections: Mapping[str, ScorerSection],
     kinds: Mapping[str, type[AnyAdviser]],
+    models: Mapping[str, Model],
     linker: KindsLinker,
 ) -> Iterator[Adviser]:
     """What is right of them, in the file's order; the `linker` is told of mistakes."""
-    for name, section in sections.items():
-        path = ("scorer", name)
-        kind = linker.kind(path, name, section.kind, kinds)
-        config = None if kind is None else linker.config(path, section, kind)
-        if kind is None or config is None:
-            continue
+    for put in linker.put(sections, kinds):
         yield Adviser(
-            name=name,
-            kind=kind.name,
-            config=config,
-            models=linker.seen(path, section.models, kind),
-            budget_s=kind.budget_s if section.budget is None else section.budget,
-            weight=section.weight,
+            name=put.name,
+            kind=put.kind.name,
+            config=put.config,
+            models=linker.seen(put, models),
+            budget_s=put.kind.budget_s if put.section.budget is None else put.section.budget,
+            weight=put.section.weight,
         )

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from modgate.api.policy import OnFailure
+from modgate.config.section import SeeingSection
 from modgate.config.values import Duration
 
 
-class PolicySection(BaseModel):
+class PolicySection(SeeingSection):
     """A policy of a plugin; all other keys are the policy's own."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
 
     kind: str = Field("", description="which policy of an enabled plugin; default: its name")
     models: tuple[str, ...] | None = Field(

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from modgate.config.section import SeeingSection
 from modgate.config.values import Duration
 
 
-class ScorerSection(BaseModel):
+class ScorerSection(SeeingSection):
     """A filter or scorer of a plugin; all other keys are its own."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
 
     kind: str = Field("", description="which one of an enabled plugin; default: its name")
     models: tuple[str, ...] | None = Field(
