@@ -5,7 +5,7 @@ What is for tokens comes with the extra `jwt`, which is imported only where the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,8 +15,9 @@ from modgate.api.issuer import Issuer, Signing
 from modgate.api.surface import dump
 from modgate.auth.others import Other
 from modgate.auth.verdict import Checker
-from modgate.errors import PluginError, Problem
-from modgate.host.installed import Origin
+from modgate.errors import Problem
+from modgate.host.blame import blamed
+from modgate.host.kinds import Kinds
 from modgate.state import State
 from modgate.upstream import documents
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 MISSING = "needs modgate[jwt]: pip install 'modgate[jwt]'"
 NO_KEYS = dump({"keys": []})
 
-Kinds = Mapping[str, tuple[Origin, type[AnyAuthenticator]]]
 PolicyOf = Callable[[str], Policy | None]
 Wrong = Callable[[tuple[str | int, ...], str], Problem]
 
@@ -68,24 +68,21 @@ def token_checkers(issuers: Sequence[Issuer], state: State, policy_of: PolicyOf)
 
 
 def other_checkers(
-    doormen: Sequence[Doorman], kinds: Kinds, state: State, policy_of: PolicyOf
+    doormen: Sequence[Doorman], kinds: Kinds[AnyAuthenticator], state: State, policy_of: PolicyOf
 ) -> list[Checker]:
     """The authenticators of plugins; PluginError for one that cannot be built."""
     found: list[Checker] = []
     for doorman in doormen:
         origin, kind = kinds[doorman.kind]
-        try:
-            made = kind(doorman.config)
+        with blamed(origin):
             other = Other(
                 doorman.name,
-                made,
+                kind(doorman.config),
                 tenants=doorman.tenants,
                 policy_of=policy_of,
                 ask=partial(documents.look_up, ca=doorman.ca),
                 flights=state.lookups,
             )
-        except Exception as error:
-            raise PluginError(str(origin), f"raised {type(error).__name__}: {error}") from error
         found.append(other)
     return found
 

@@ -55,7 +55,9 @@ from modgate.http.surfaces import built_in
 from modgate.http.tls import Tls, TlsFiles, Unusable
 from modgate.ledger import shipping
 from modgate.limits.limiter import Bounds, Limiter
+from modgate.places import default_directory
 from modgate.policies import Policies, build_policies
+from modgate.rehearsal import refusals
 from modgate.seating import seated
 from modgate.state import State
 from modgate.statements import Statements
@@ -194,9 +196,9 @@ def plan(
         owners=owners,
         policies={name: kind for name, (_, kind) in loaded.policies.items()},
         scorers={name: kind for name, (_, kind) in loaded.scorers.items()},
-        sinks={name: kind.config_type for name, kind in loaded.sinks.items()},
+        sinks={name: kind.config_type for name, (_, kind) in loaded.sinks.items()},
         authenticators={name: kind for name, (_, kind) in loaded.authenticators.items()},
-        discoverers={name: kind.config_type for name, kind in loaded.discoverers.items()},
+        discoverers={name: kind.config_type for name, (_, kind) in loaded.discoverers.items()},
         local={} if path is not None else demo_models(loaded, file.local.only),
     )
     keys = _opened(file, source, problems)
@@ -205,6 +207,8 @@ def plan(
     except ConfigError as error:
         raise ConfigError([*problems, *error.problems]) from None
     problems += token_problems(linked.issuers, linked.signing, source.problem)
+    folder = file.state.directory or default_directory()
+    problems += refusals(linked, loaded, folder, source.problem)
     if problems:
         raise ConfigError(problems)
     return Plan(

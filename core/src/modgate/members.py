@@ -7,13 +7,14 @@ loses nothing by it, and outlive a reload that leaves their `[[discover]]` as it
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from modgate.api.discover import AnyDiscoverer, Instance, Lookout
 from modgate.api.select import Backend, base_url
 from modgate.clock import Clock
 from modgate.discover.source import Asked, Source
+from modgate.host.kinds import Kinds
 
 log = logging.getLogger(__name__)
 
@@ -37,9 +38,7 @@ class Members:
         """All that are at work."""
         return list(self._sources.values())
 
-    async def use(
-        self, lookouts: Sequence[Lookout], kinds: Mapping[str, type[AnyDiscoverer]]
-    ) -> None:
+    async def use(self, lookouts: Sequence[Lookout], kinds: Kinds[AnyDiscoverer]) -> None:
         """These are at work from now on; what is as it was runs on."""
         before = self._sources
         self._sources = {}
@@ -48,7 +47,7 @@ class Members:
             if source is not None and _same(source.lookout, each):
                 self._sources[each.name] = before.pop(each.name)
                 continue
-            kind = kinds[each.kind]
+            _, kind = kinds[each.kind]
             source = Source(each, _maker(kind, each), self.world, self.clock, self.changed)
             self._sources[each.name] = source
             source.start()

@@ -22,19 +22,18 @@ from modgate.errors import (
     Denied,
     GatewayError,
     Overloaded,
-    PluginError,
     PluginFault,
     PolicyFailed,
     Refused,
 )
 from modgate.guard import Deadline
-from modgate.host.installed import Origin
+from modgate.host.blame import blamed
+from modgate.host.kinds import Kinds
 from modgate.narrow import Promises, narrowed_caller, narrowed_plan
 from modgate.needs import driven
 
 log = logging.getLogger(__name__)
 
-Kinds = Mapping[str, tuple[Origin, type[AnyPolicy]]]
 Asker = Callable[[Ask], Awaitable[Json]]
 
 UNDECIDED = "a policy that must agree to this request could not decide; try again"
@@ -60,16 +59,17 @@ class Policies:
 
 
 def build_policies(
-    mandates: Sequence[Mandate], kinds: Kinds, models: Iterable[Model], promises: Promises
+    mandates: Sequence[Mandate],
+    kinds: Kinds[AnyPolicy],
+    models: Iterable[Model],
+    promises: Promises,
 ) -> Policies:
     """Every section's policy; PluginError for one that cannot be built."""
     by_model: dict[str, list[Rule]] = {}
     for mandate in mandates:
         origin, kind = kinds[mandate.kind]
-        try:
+        with blamed(origin):
             policy = kind(mandate.config)
-        except Exception as error:
-            raise PluginError(str(origin), f"raised {type(error).__name__}: {error}") from error
         rule = Rule(mandate=mandate, policy=policy, origin=str(origin))
         for model in models:
             if model.name in mandate.models:

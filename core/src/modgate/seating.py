@@ -10,24 +10,23 @@ from modgate.api.scorer import Adviser, AnyAdviser, Filter, Scorer
 from modgate.api.select import Backend
 from modgate.config.link import Linked
 from modgate.demo import LOCAL_GROUP
-from modgate.errors import PluginError
 from modgate.fleet.fleet import NO_PANELS, Fleet
 from modgate.fleet.lots import Lots
 from modgate.fleet.panel import FilterVoice, Panel, ScorerVoice, Voice
 from modgate.fleet.preferences import Preferences
 from modgate.fleet.state import FleetState
-from modgate.host.installed import Origin
+from modgate.host.blame import blamed
+from modgate.host.kinds import Kinds
 from modgate.queueing import rules_of
 from modgate.state import State
 
 MICRO = 1_000_000
-Kinds = Mapping[str, tuple[Origin, type[AnyAdviser]]]
 Voices = Mapping[str, FilterVoice | ScorerVoice]
 
 
 def seated(
     linked: Linked,
-    kinds: Kinds,
+    kinds: Kinds[AnyAdviser],
     state: State,
     *,
     backends: Sequence[Backend],
@@ -69,7 +68,7 @@ def fleet_of(
     )
 
 
-def _voices(advisers: Sequence[Adviser], kinds: Kinds, state: State) -> Voices:
+def _voices(advisers: Sequence[Adviser], kinds: Kinds[AnyAdviser], state: State) -> Voices:
     """Every section's, by its name."""
 
     def note(name: str, fault: str) -> None:
@@ -79,10 +78,8 @@ def _voices(advisers: Sequence[Adviser], kinds: Kinds, state: State) -> Voices:
     for each in advisers:
         origin, kind = kinds[each.kind]
         voice = Voice(name=each.name, origin=str(origin), budget_s=each.budget_s, note=note)
-        try:
+        with blamed(origin):
             made = kind(each.config)
-        except Exception as error:
-            raise PluginError(str(origin), f"raised {type(error).__name__}: {error}") from error
         if isinstance(made, Filter):
             found[each.name] = FilterVoice(voice=voice, keeps=made.keeps)
         elif isinstance(made, Scorer):

@@ -35,7 +35,8 @@ def command(
     from modgate.config.decode import decode, read
     from modgate.config.schema import AuditSection
     from modgate.ledger.audit_reader import AuditReader, Broken
-    from modgate.server.secrets import default_directory, kept
+    from modgate.places import default_directory
+    from modgate.server.secrets import kept
 
     with told():
         section = AuditSection()

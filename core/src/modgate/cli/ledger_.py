@@ -155,7 +155,7 @@ def _books(
     from modgate.gateway import plan
     from modgate.ledger.hearing import Hearing
     from modgate.ledger.sqlite_sink import FILE, SqliteConfig, SqliteSink
-    from modgate.server.secrets import default_directory
+    from modgate.places import default_directory
 
     sinks: dict[str, LedgerSink] = {}
     anchors = [anchor] if anchor is not None else []
@@ -167,7 +167,7 @@ def _books(
         key = file.ledger.key
         anchors += [file.ledger.anchor] if file.ledger.anchor is not None else []
         for each in made.linked.sinks:
-            kind = made.loaded.sinks[each.kind]
+            _, kind = made.loaded.sinks[each.kind]
             sinks[each.name] = kind(each.config, folder=state, password=each.password)
     else:
         state = directory or default_directory()

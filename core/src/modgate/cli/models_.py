@@ -16,7 +16,7 @@ def command() -> None:
 
 
 def _folder(data: Path | None) -> Path:
-    from modgate.server.secrets import default_data
+    from modgate.places import default_data
 
     return data or default_data()
 

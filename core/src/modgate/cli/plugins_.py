@@ -65,8 +65,10 @@ def _list(path: Path | None) -> None:
             ("policy", loaded.policies),
             ("scorer", loaded.scorers),
             ("authenticator", loaded.authenticators),
+            ("sink", loaded.sinks),
+            ("discoverer", loaded.discoverers),
         ):
-            own = [kind for kind, (owner, _) in brought.items() if owner.name == name]
+            own = [kind for kind, (owner, _) in brought.items() if owner == origin]
             for kind in own:
                 click.echo(f"{'':12} {what} {kind}")
     for name, why in installed.newer.items():

@@ -51,8 +51,9 @@ def opened(path: Path | None, directory: Path | None) -> Iterator[Opened]:
     """The store of a configuration, else of a state directory; what is wrong is told."""
     from modgate.auth.store import Store, StoreError
     from modgate.gateway import plan
+    from modgate.places import default_directory
     from modgate.registrar import Registrar
-    from modgate.server.secrets import default_directory, kept
+    from modgate.server.secrets import kept
 
     with told():
         made = plan(path)

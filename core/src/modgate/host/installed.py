@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, entry_points, version
 
 from modgate.errors import PluginError
 from modgate.hookspecs import GROUP
@@ -33,6 +33,11 @@ class Installed:
     plugins: Mapping[str, tuple[Origin, EntryPoint]] = field(default_factory=dict)
     newer: Mapping[str, str] = field(default_factory=dict)
     clashes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def core() -> Origin:
+    """Who brings what needs no plugin."""
+    return Origin(name="core", distribution="modgate", version=version("modgate"))
 
 
 def origin_of(point: EntryPoint) -> Origin:

@@ -15,18 +15,21 @@ import pluggy
 from pydantic import BaseModel
 
 from modgate import hookspecs
-from modgate.api.authenticator import AnyAuthenticator, Authenticator
+from modgate.api.authenticator import AnyAuthenticator
 from modgate.api.dialect import Dialect
-from modgate.api.discover import AnyDiscoverer, Discoverer
+from modgate.api.discover import AnyDiscoverer
 from modgate.api.engine import LocalEngine
 from modgate.api.modality import AnyModality, Endpoint, Modality
-from modgate.api.policy import AnyPolicy, PlanPolicy
-from modgate.api.scorer import EVERY_SCORER, AnyAdviser, Filter, Scorer
+from modgate.api.policy import AnyPolicy
+from modgate.api.scorer import AnyAdviser
 from modgate.api.shipment import LedgerSink
 from modgate.api.surface import Surface
 from modgate.errors import PluginError
+from modgate.host import kinds
+from modgate.host.blame import blamed
 from modgate.host.check import check
 from modgate.host.installed import Installed, Origin, wanted
+from modgate.host.kinds import Kinds, brought, declares, unique
 
 Validate = Callable[[str, type[BaseModel]], BaseModel]
 
@@ -45,13 +48,11 @@ class Loaded:
     surfaces: Mapping[str, Surface]
     endpoints: Sequence[tuple[str, Endpoint]]
     owners: Mapping[str, Origin] = field(default_factory=dict)
-    policies: Mapping[str, tuple[Origin, type[AnyPolicy]]] = field(default_factory=dict)
-    scorers: Mapping[str, tuple[Origin, type[AnyAdviser]]] = field(default_factory=dict)
-    sinks: Mapping[str, type[LedgerSink]] = field(default_factory=dict)
-    authenticators: Mapping[str, tuple[Origin, type[AnyAuthenticator]]] = field(
-        default_factory=dict
-    )
-    discoverers: Mapping[str, type[AnyDiscoverer]] = field(default_factory=dict)
+    policies: Kinds[AnyPolicy] = field(default_factory=dict)
+    scorers: Kinds[AnyAdviser] = field(default_factory=dict)
+    sinks: Kinds[LedgerSink] = field(default_factory=dict)
+    authenticators: Kinds[AnyAuthenticator] = field(default_factory=dict)
+    discoverers: Kinds[AnyDiscoverer] = field(default_factory=dict)
 
 
 def import_plugins(
@@ -99,11 +100,8 @@ class Host:
             impl = by_name.get(name)
             if impl is None:
                 continue
-            try:
+            with blamed(origin, hook):
                 answer = list(impl.function())
-            except Exception as error:
-                text = f"raised {type(error).__name__} from {hook}: {error}"
-                raise PluginError(str(origin), text) from error
             for kind in answer:
                 if not isinstance(kind, type):
                     raise PluginError(str(origin), f"answered {hook} with something not a class")
@@ -125,19 +123,19 @@ def load(
     owners: dict[str, Origin] = {}
     for origin, kind in host.ask("modgate_modalities"):
         made = _built(origin, kind, validate)
-        _unique(origin, "modality", made.name, modalities)
+        unique(origin, "modality", made.name, modalities)
         modalities[made.name], owners[made.name] = made, origin
     spoken = dict(surfaces)
     for origin, kind in host.ask("modgate_surfaces"):
         surface = _instance(origin, kind, Surface)
-        _unique(origin, "surface", surface.name, spoken)
+        unique(origin, "surface", surface.name, spoken)
         spoken[surface.name] = surface
     dialects = _dialects(host, modalities)
     engines: dict[str, list[type[LocalEngine]]] = {}
     for origin, kind in host.ask("modgate_local_engines"):
         if not issubclass(kind, LocalEngine):
             raise PluginError(str(origin), f"{kind.__name__} is not a LocalEngine")
-        _declares(origin, kind, "modality", "model")
+        declares(origin, kind, "modality", "model")
         if (kind.modality, kind.family) not in dialects:
             text = f"brings an engine of {kind.modality} in an unknown family '{kind.family}'"
             raise PluginError(str(origin), text)
@@ -156,40 +154,37 @@ def load(
         surfaces=spoken,
         endpoints=endpoints,
         owners=owners,
-        policies=_policies(host),
-        scorers=_scorers(host),
-        sinks=_sinks(host, sinks or {}),
-        authenticators=_authenticators(host),
-        discoverers=_discoverers(host, discoverers or {}),
+        policies=brought("policy", host.ask("modgate_policies"), kinds.policy),
+        scorers=brought("scorer", host.ask("modgate_scorers"), kinds.scorer),
+        sinks=brought("sink", host.ask("modgate_sinks"), kinds.sink, sinks),
+        authenticators=brought(
+            "authenticator", host.ask("modgate_authenticators"), kinds.authenticator
+        ),
+        discoverers=brought(
+            "discoverer", host.ask("modgate_discoverers"), kinds.discoverer, discoverers
+        ),
     )
 
 
 def _built(origin: Origin, kind: type, validate: Validate) -> AnyModality:
     if not issubclass(kind, Modality):
         raise PluginError(str(origin), f"{kind.__name__} is not a Modality")
-    _declares(origin, kind, "name", "units", "weights", "config_type")
+    declares(origin, kind, "name", "units", "weights", "config_type")
     config = validate(origin.name, kind.config_type)
-    try:
+    with blamed(origin):
         return kind(config)
-    except Exception as error:
-        raise PluginError(str(origin), f"raised {type(error).__name__}: {error}") from error
 
 
 def _instance(origin: Origin, kind: type, base: type[Surface]) -> Surface:
     if not issubclass(kind, base) or not kind.name:
         raise PluginError(str(origin), f"{kind.__name__} is not a {base.__name__} with a name")
-    try:
+    with blamed(origin):
         return kind()
-    except Exception as error:
-        raise PluginError(str(origin), f"raised {type(error).__name__}: {error}") from error
 
 
 def _endpoints(origin: Origin, modality: AnyModality) -> list[Endpoint]:
-    try:
+    with blamed(origin, "endpoints"):
         found = list(modality.endpoints())
-    except Exception as error:
-        text = f"raised {type(error).__name__} from endpoints: {error}"
-        raise PluginError(str(origin), text) from error
     if not all(isinstance(each, Endpoint) for each in found):
         raise PluginError(str(origin), f"has endpoints of {modality.name} that are no Endpoint")
     return found
@@ -210,85 +205,3 @@ def _dialects(
     for name in modalities:
         found.setdefault((name, "home"), Dialect)
     return found
-
-
-def _policies(host: Host) -> dict[str, tuple[Origin, type[AnyPolicy]]]:
-    found: dict[str, tuple[Origin, type[AnyPolicy]]] = {}
-    for origin, kind in host.ask("modgate_policies"):
-        if not issubclass(kind, PlanPolicy):
-            raise PluginError(str(origin), f"{kind.__name__} is not a PlanPolicy")
-        _declares(origin, kind, "name", "config_type")
-        _unique(origin, "policy", kind.name, found)
-        found[kind.name] = origin, kind
-    return found
-
-
-def _scorers(host: Host) -> dict[str, tuple[Origin, type[AnyAdviser]]]:
-    found: dict[str, tuple[Origin, type[AnyAdviser]]] = {}
-    for origin, kind in host.ask("modgate_scorers"):
-        if not issubclass(kind, Filter | Scorer):
-            raise PluginError(str(origin), f"{kind.__name__} is neither a Filter nor a Scorer")
-        _declares(origin, kind, "name", "config_type")
-        _advises(origin, kind)
-        _unique(origin, "scorer", kind.name, found)
-        found[kind.name] = origin, kind
-    return found
-
-
-def _advises(origin: Origin, kind: type[AnyAdviser]) -> None:
-    """It can be made and asked, and its section can say all of its keys."""
-    missing = ", ".join(sorted(getattr(kind, "__abstractmethods__", ())))
-    if missing:
-        raise PluginError(str(origin), f"{kind.__name__} has no '{missing}'")
-    taken = ", ".join(sorted(kind.config_type.model_fields.keys() & EVERY_SCORER))
-    if taken:
-        text = f"{kind.__name__}: every scorer's section has '{taken}'; call yours otherwise"
-        raise PluginError(str(origin), text)
-    if not kind.budget_s > 0:
-        raise PluginError(str(origin), f"{kind.__name__}: 'budget_s' must be above 0")
-
-
-def _sinks(host: Host, built_in: Mapping[str, type[LedgerSink]]) -> dict[str, type[LedgerSink]]:
-    found = dict(built_in)
-    for origin, kind in host.ask("modgate_sinks"):
-        if not issubclass(kind, LedgerSink) or not kind.name:
-            raise PluginError(str(origin), f"{kind.__name__} is not a LedgerSink with a name")
-        _unique(origin, "sink", kind.name, found)
-        found[kind.name] = kind
-    return found
-
-
-def _authenticators(host: Host) -> dict[str, tuple[Origin, type[AnyAuthenticator]]]:
-    found: dict[str, tuple[Origin, type[AnyAuthenticator]]] = {}
-    for origin, kind in host.ask("modgate_authenticators"):
-        if not issubclass(kind, Authenticator):
-            raise PluginError(str(origin), f"{kind.__name__} is not an Authenticator")
-        _declares(origin, kind, "name", "config_type")
-        _unique(origin, "authenticator", kind.name, found)
-        found[kind.name] = origin, kind
-    return found
-
-
-def _discoverers(
-    host: Host, built_in: Mapping[str, type[AnyDiscoverer]]
-) -> dict[str, type[AnyDiscoverer]]:
-    found = dict(built_in)
-    for origin, kind in host.ask("modgate_discoverers"):
-        if not issubclass(kind, Discoverer):
-            raise PluginError(str(origin), f"{kind.__name__} is not a Discoverer")
-        _declares(origin, kind, "name", "config_type")
-        _unique(origin, "discoverer", kind.name, found)
-        found[kind.name] = kind
-    return found
-
-
-def _declares(origin: Origin, kind: type, *names: str) -> None:
-    """Class variables without a default must be there: nothing else asks an author for them."""
-    for name in names:
-        if getattr(kind, name, None) is None:
-            raise PluginError(str(origin), f"{kind.__name__} declares no '{name}'")
-
-
-def _unique(origin: Origin, what: str, name: str, known: Mapping[str, object]) -> None:
-    if name in known:
-        raise PluginError(str(origin), f"brings the {what} '{name}', which exists already")

@@ -31,6 +31,7 @@ from modgate.limits.state import LimitState
 from modgate.observe.observer import Observer
 from modgate.observe.otel import Exporter, MissingExtra
 from modgate.once import Keys, Terms
+from modgate.places import default_data, default_directory
 from modgate.replays.memory import MemoryReplays
 from modgate.replays.redis_store import RedisReplays
 from modgate.server.admin import Admin
@@ -39,7 +40,7 @@ from modgate.server.ledger import open_audit, open_ledger, open_shipping
 from modgate.server.listeners import CUT_S, Address, Listener, drain
 from modgate.server.peers import open_peers
 from modgate.server.public import Public
-from modgate.server.secrets import StateDirectory, default_data, default_directory
+from modgate.server.secrets import StateDirectory
 from modgate.server.taken import refusal
 from modgate.server.tenancy import Tenancy
 from modgate.server.tenancy_pages import TenancyPages

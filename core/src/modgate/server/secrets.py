@@ -18,20 +18,6 @@ from modgate.errors import ConfigError, Problem
 SECRET_BYTES = 32
 
 
-def default_directory() -> Path:
-    """Where state lies when nobody says."""
-    base = os.environ.get("XDG_STATE_HOME")
-    return (Path(base) if base else Path.home() / ".local" / "state") / "modgate"
-
-
-def default_data() -> Path:
-    """Where model data lies when nobody says: shared by all gateways of this user."""
-    if named := os.environ.get("MODGATE_DATA"):
-        return Path(named)
-    base = os.environ.get("XDG_DATA_HOME")
-    return (Path(base) if base else Path.home() / ".local" / "share") / "modgate" / "models"
-
-
 class StateDirectory:
     """The locked state directory; a second gateway on it is told who holds it."""
 

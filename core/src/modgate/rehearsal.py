@@ -1,0 +1,59 @@
+"""What the file puts to work of plugins, made once and let go, before anything depends on it.
+
+So `modgate check` finds offline what serving would find, and a reload is refused as a whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+from modgate.api.authenticator import AnyAuthenticator, Doorman
+from modgate.api.shipment import LedgerSink
+from modgate.config.lines import Path as KeyPath
+from modgate.config.link import Linked
+from modgate.config.link_ledger import SinkOf
+from modgate.errors import PluginError, Problem
+from modgate.host.blame import blamed
+from modgate.host.installed import Origin
+from modgate.host.load import Loaded
+
+Wrong = Callable[[KeyPath, str], Problem]
+Part = tuple[KeyPath, Origin, Callable[[], object]]
+
+
+def refusals(linked: Linked, loaded: Loaded, folder: Path, wrong: Wrong) -> Iterator[Problem]:
+    """What cannot be made, and whose fault it is; `folder`: where state will lie."""
+    for path, origin, make in _parts(linked, loaded, folder):
+        try:
+            with blamed(origin):
+                make()
+        except PluginError as error:
+            yield wrong(path, str(error))
+
+
+def _parts(linked: Linked, loaded: Loaded, folder: Path) -> Iterator[Part]:
+    for rule in linked.policies:
+        origin, policy = loaded.policies[rule.kind]
+        yield ("policy", rule.name), origin, partial(policy, rule.config)
+    for adviser in linked.scorers:
+        origin, scorer = loaded.scorers[adviser.kind]
+        yield ("scorer", adviser.name), origin, partial(scorer, adviser.config)
+    for doorman in linked.doormen:
+        origin, authenticator = loaded.authenticators[doorman.kind]
+        yield ("auth", "plugin", doorman.name), origin, partial(_asked, authenticator, doorman)
+    for index, lookout in enumerate(linked.lookouts):
+        origin, discoverer = loaded.discoverers[lookout.kind]
+        yield ("discover", index), origin, partial(discoverer, lookout.config)
+    for index, each in enumerate(linked.sinks):
+        origin, sink = loaded.sinks[each.kind]
+        yield ("ledger", "sink", index), origin, partial(_sink, sink, each, folder)
+
+
+def _asked(kind: type[AnyAuthenticator], doorman: Doorman) -> None:
+    frozenset(kind(doorman.config).origins())
+
+
+def _sink(kind: type[LedgerSink], of: SinkOf, folder: Path) -> None:
+    kind(of.config, folder=folder, password=of.password)

@@ -1,0 +1,181 @@
+"""What a plugin cannot make of a section is told at the section, with whose fault it is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from made_plugins import Words, plugin
+from pydantic import BaseModel
+
+from modgate.cli import main
+from modgate.errors import ConfigError
+from modgate.gateway import plan
+from modgate.host.installed import Installed
+from modgate.plugin import (
+    Authenticator,
+    Caller,
+    Candidate,
+    Credential,
+    Decision,
+    Discoverer,
+    Finding,
+    LedgerSink,
+    Number,
+    Placement,
+    PlanPolicy,
+    Reject,
+    Request,
+    Scorer,
+)
+from modgate.plugin import Plan as Shaped
+
+
+class Nothing(BaseModel, frozen=True, extra="forbid"):
+    """No key."""
+
+
+class Strict(PlanPolicy[Nothing]):
+    """Never comes to decide."""
+
+    name = "strict"
+    config_type = Nothing
+
+    def __init__(self, config: Nothing) -> None:
+        raise KeyError("rules")
+
+    def decide(self, caller: Caller, request: Request, plan: Shaped) -> Decision:
+        raise AssertionError
+
+
+class Near(Scorer[Nothing]):
+    """Never comes to score."""
+
+    name = "near"
+    config_type = Nothing
+
+    def __init__(self, config: Nothing) -> None:
+        raise ValueError("no map")
+
+    def scores(
+        self, call: Placement, candidates: Sequence[Candidate], seconds: Sequence[float]
+    ) -> Sequence[float]:
+        raise AssertionError
+
+
+class Lost(Authenticator[Nothing]):
+    """Does not know where it would ask."""
+
+    name = "lost"
+    config_type = Nothing
+
+    def origins(self) -> Sequence[str]:
+        raise RuntimeError("no server")
+
+    def authenticate(self, credential: Credential) -> Reject:
+        raise AssertionError
+
+
+class Blind(Discoverer[Nothing]):
+    """Never comes to look."""
+
+    name = "blind"
+    config_type = Nothing
+
+    def __init__(self, config: Nothing) -> None:
+        raise OSError("no eyes")
+
+    def discover(self, now: Number, rng: Number) -> Finding[None]:
+        raise AssertionError
+
+
+class Full(LedgerSink):
+    """Never comes to keep anything."""
+
+    name = "full"
+    config_type = Nothing
+
+    def __init__(self, config: BaseModel, *, folder: Path, password: object) -> None:
+        raise ValueError(f"no room beside {folder.name}")
+
+
+HOUSE = plugin(
+    modgate_policies=[Strict],
+    modgate_scorers=[Near],
+    modgate_authenticators=[Lost],
+    modgate_discoverers=[Blind],
+    modgate_sinks=[Full],
+)
+ENABLED = '[plugin.words]\n[plugin.house]\n[model.chat]\nmodality = "words"\n'
+SECTIONS = {
+    "[policy.strict]": ("policy.strict", "raised KeyError: 'rules'"),
+    "[scorer.near]": ("scorer.near", "raised ValueError: no map"),
+    "[auth.plugin.lost]": ("auth.plugin.lost", "raised RuntimeError: no server"),
+    '[[discover]]\nname = "d"\nkind = "blind"\nserves = { chat = "c" }': (
+        "discover[0]",
+        "raised OSError: no eyes",
+    ),
+    '[[ledger.sink]]\nkind = "full"': ("ledger.sink[0]", "raised ValueError: no room beside here"),
+}
+STATE = '[state]\ndirectory = "/nowhere/here"\n'
+
+
+def refused(folder: Path, text: str) -> list[str]:
+    path = folder / "modgate.toml"
+    path.write_text(text)
+    extra = {"words": plugin(modgate_modalities=[Words]), "house": HOUSE}
+    with pytest.raises(ConfigError) as caught:
+        plan(path, installed=Installed(), extra=extra)
+    return [str(each).removeprefix(f"{folder}/") for each in caught.value.problems]
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_what_cannot_be_made_of_a_section_is_told_there(tmp_path: Path, section: str) -> None:
+    key, said = SECTIONS[section]
+
+    told = refused(tmp_path, ENABLED + STATE + section + "\n")
+
+    assert told == [f"modgate.toml:7: {key}: plugin 'house (house 0)' {said}"]
+
+
+def test_all_of_them_are_told_at_once(tmp_path: Path) -> None:
+    assert len(refused(tmp_path, ENABLED + STATE + "\n".join(SECTIONS))) == len(SECTIONS)
+
+
+def test_the_command_names_distribution_and_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = tmp_path / "acme_near-1.2.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-near\nVersion: 1.2.0\n")
+    (info / "entry_points.txt").write_text("[modgate.v1]\nnear = acme_near\n")
+    (tmp_path / "acme_near.py").write_text(
+        "from pydantic import BaseModel as Base\n"
+        "from modgate.plugin import Scorer, hookimpl\n"
+        "class Nothing(Base):\n"
+        "    pass\n"
+        "class Near(Scorer):\n"
+        "    name, config_type = 'near', Nothing\n"
+        "    def __init__(self, config):\n"
+        "        self.table = open('no such table')\n"
+        "    def scores(self, call, candidates, seconds):\n"
+        "        return [1.0] * len(candidates)\n"
+        "@hookimpl\n"
+        "def modgate_scorers():\n"
+        "    return [Near]\n"
+    )
+    path = tmp_path / "modgate.toml"
+    path.write_text("[plugin.near]\n[scorer.near]\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    result = CliRunner().invoke(main, ["check", str(path)])
+
+    assert result.exit_code == 1
+    assert re.search(
+        r"modgate\.toml:2: scorer\.near: plugin 'near \(acme-near 1\.2\.0\)' "
+        r"raised FileNotFoundError: .*no such table",
+        result.stderr,
+    )
