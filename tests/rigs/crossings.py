@@ -1,7 +1,7 @@
 """A whole gateway without sockets, under topologies that are drawn: who is given what, and where.
 
 Clients speak HTTP to the gateway's own protocol over transports of memory, and its calls arrive at
-engines of memory.  Time stands still within a topology, and jumps between two.
+engines of memory.  Time stands still within a topology, or creeps, and jumps between two.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ REGIONS = ("eu", "us", "ap", "")
 INSTEAD = "instead"  # the model that stands in, and that nobody asks for
 MODELS = {"vectors": "embedding", "errands": "errands", INSTEAD: "errands"}
 SERVED = {"vectors": 0.9, "errands": 0.6, INSTEAD: 0.9}  # by so many of the engines
-WAYS = ("first", "retry", "fallback", "batch", "ask")
+WAYS = ("first", "retry", "fallback", "unmet", "batch", "ask")
 HERE = 6  # engines of each region
 HOMES: dict[str, frozenset[str] | None] = {
     "anywhere": None,
@@ -51,12 +52,20 @@ HOMES: dict[str, frozenset[str] | None] = {
     "eu-ap": frozenset({"eu", "ap"}),
 }
 CUT = "cut-to-eu"  # a tenant of any region, whose requests a policy keeps in one
-CROWDED = 0.3  # of the topologies
+SHARED, KEEN = "shared-", "keen-"  # what names of tenants begin with, and of an SLO class
+CROWDED = 0.4  # of the topologies
+CREEPS = 0.5  # of the topologies
 PATIENCE, TURNS_AT_MOST = 150, 3000  # turns of the loop: then clients leave, or it hangs
 LEAVING = 5  # turns in which what was given up is cleared away
 TRACE = 1e-6
 JUMPS_S = (0.1, 1.0, 40.0)
-POLICIES = f"""
+CREEP_S = 0.001  # a turn
+MORE = f"""
+[slo.keen.errands]
+first_byte = {{ base = "10ms" }}
+total = {{ base = "10ms" }}
+[select.unmet]
+keen = ["fallback", "best_effort"]
 [policy.cuts]
 tenants = ["{CUT}"]
 region = "eu"
@@ -89,7 +98,7 @@ def way_of(order: Order) -> str:
     if len(order.each) > 1:
         return "batch"
     if order.model.name == INSTEAD:
-        return "fallback"
+        return "unmet" if order.draft.notes["fallback_on"] == "unmet" else "fallback"
     return "retry" if order.tries else "first"
 
 
@@ -166,21 +175,25 @@ class Crossing:
         for engine in self._engines.values():
             engine.good, engine.slow = dice.choice((1.0, 0.8, 0.4)), dice.choice((1, 5, 15))
         self._state.use(replace(self._gateway, fetch_region=self._files.region))
-        crowded = dice.random() < CROWDED
-        self._gateway.dispatch.use(self._backends(crowded))
-        coming = self._crowd() if crowded else [self._request() for _ in range(dice.randint(1, 4))]
+        crowd = dice.choice((SHARED, KEEN)) if dice.random() < CROWDED else ""
+        self._gateway.dispatch.use(self._backends(crowd))
+        coming = (
+            self._crowd(crowd) if crowd else [self._request() for _ in range(dice.randint(1, 4))]
+        )
         wires: list[Wire] = []
         haste, changing, leaving = dice.choice((0.2, 1.0)), dice.random() < 0.5, dice.random() < 0.2
+        creep_s = CREEP_S if dice.random() < CREEPS else 0.0
         turn = 0
         while coming or self._state.live or any(wire.waits for wire in wires):
             while coming and dice.random() <= haste:
                 wires.append(Wire(self._server))
                 wires[-1].say(coming.pop())
             await asyncio.sleep(0)
+            self._clock.at += creep_s
             turn += 1
             assert turn < TURNS_AT_MOST, f"topology {seed} has no end"
             if changing and dice.random() < 0.1:
-                self._gateway.dispatch.use(self._backends(crowded))
+                self._gateway.dispatch.use(self._backends(crowd))
             self._leave(wires, 1.0 if turn > PATIENCE else 0.05 * leaving)
         for wire in wires:
             self.statuses[wire.status] += 1
@@ -204,10 +217,10 @@ class Crossing:
             if chance and self._dice.random() < chance:
                 wire.close()
 
-    def _backends(self, crowded: bool) -> list[Backend]:
+    def _backends(self, crowd: str) -> list[Backend]:
         """Some engines; one known by its uid may stand elsewhere than a moment ago."""
         dice = self._dice
-        urls = dice.sample(sorted(self._engines), dice.randint(1, 2 if crowded else 6))
+        urls = dice.sample(sorted(self._engines), dice.randint(1, 2 if crowd == SHARED else 6))
         return [
             Backend(
                 name=f"pods/{number}",
@@ -216,25 +229,28 @@ class Crossing:
                 url=url,
                 serves={name: name for name, share in SERVED.items() if dice.random() < share},
                 region=self._engines[url].region,
-                slots=1 if crowded else dice.randint(1, 3),
+                slots=1 if crowd else dice.randint(1, 3),
                 group=LOCAL_GROUP if dice.random() < 0.1 else "",
                 draining=dice.random() < 0.15,
             )
             for number, url in enumerate(urls)
         ]
 
-    def _crowd(self) -> list[bytes]:
-        """Many at once, of tenants whose calls may share trips."""
+    def _crowd(self, kind: str) -> list[bytes]:
+        """Many at once, of tenants whose calls may share trips, or will not wait."""
         dice = self._dice
-        tenants = dice.sample([f"shared-{name}" for name in HOMES], 3)
-        return [self._request(dice.choice(tenants), "vectors") for _ in range(dice.randint(4, 10))]
+        models = ["vectors"] if kind == SHARED else ["errand", "tale"]
+        tenants = dice.sample([f"{kind}{name}" for name in HOMES], 3)
+        return [
+            self._request(dice.choice(tenants), dice.choice(models))
+            for _ in range(dice.randint(4, 10))
+        ]
 
     def _request(self, tenant: str = "", model: str = "") -> bytes:
         """A client's, who says where it may be read."""
         dice = self._dice
         tenant = tenant or dice.choice(sorted(self._keys))
-        home = HOMES[tenant.removeprefix("shared-")] if tenant != CUT else frozenset({"eu"})
-        text, said = mark(home), {}
+        text, said = mark(self._homes[tenant]), {}
         match model or dice.choice(("vectors", "errand", "tale")):
             case "vectors":
                 path = "/v1/embeddings"
@@ -260,11 +276,12 @@ class Crossing:
         patch.setattr("modgate.trip.pause_s", _at_once(modgate.trip.pause_s))
         self._watch(patch)
         agrees = "fallback = true\n"
-        tenants = {CUT: agrees}
-        for name, home in HOMES.items():
+        tenants, self._homes = {CUT: agrees}, {CUT: frozenset({"eu"})}
+        more = {"": "", SHARED: "batch_shared = true\n", KEEN: 'slo = "keen"\n'}
+        for kind, name in product(more, HOMES):
+            home = self._homes[f"{kind}{name}"] = HOMES[name]
             regions = f"regions = {json.dumps(sorted(home))}\n" if home is not None else ""
-            tenants[name] = f"{regions}{agrees}"
-            tenants[f"shared-{name}"] = f"{regions}{agrees}batch_shared = true\n"
+            tenants[f"{kind}{name}"] = f"{regions}{agrees}{more[kind]}"
         path, self._keys = configuration(
             folder,
             [{"url": f"http://{each}0", "region": each} for each in REGIONS if each],
@@ -272,7 +289,7 @@ class Crossing:
             plugins=("embedding", "errands"),
             models=MODELS,
             facts={"errands": f'fallback = ["{INSTEAD}"]\n'},
-            more=POLICIES,
+            more=MORE,
         )
         app = App(path, directory=folder / "state", extra={"errands": ERRANDS})
         await app.open()

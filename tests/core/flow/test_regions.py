@@ -26,13 +26,15 @@ import modgate.fleet.pick
 import modgate.order
 from modgate.api.auth import Caller
 from modgate.api.select import Backend
+from modgate.fleet.fleet import Fleet
+from modgate.fleet.lease import Lease
 from modgate.fleet.pick import Wanted, allowed
 from modgate.gateway import Gateway
 from modgate.order import Order, isolation
 
 TOPOLOGIES = int(os.environ.get("MODGATE_OPERATIONS", "2000"))
 BLIND = max(300, TOPOLOGIES // 10)  # of those that a broken gateway is put into
-SOON = 400  # within so many a mutation is found
+SOON = 1000  # within so many a mutation is found
 EACH_WAY = 10  # calls at least, of so many topologies: else the world proves nothing
 
 Change = Callable[[pytest.MonkeyPatch, Crossing], None]
@@ -150,6 +152,16 @@ def first_member_only(patch: pytest.MonkeyPatch, world: Crossing) -> None:
     patch.setattr(modgate.dispatch, "guard_residency", lax)
 
 
+def blind_before_fallback(patch: pytest.MonkeyPatch, world: Crossing) -> None:
+    """Whoever would go to another model looks everywhere for a backend that keeps its promise."""
+    look = Fleet.before_fallback
+
+    def anywhere(fleet: Fleet, model: str, wanted: Wanted) -> Lease | None:
+        return look(fleet, model, replace(wanted, regions=None))
+
+    patch.setattr(Fleet, "before_fallback", anywhere)
+
+
 def unguarded_fetch(patch: pytest.MonkeyPatch, world: Crossing) -> None:
     """Files are fetched wherever they are."""
     patch.setattr(Gateway, "guard_fetch", lambda gateway, caller: None)
@@ -162,6 +174,7 @@ def unguarded_fetch(patch: pytest.MonkeyPatch, world: Crossing) -> None:
         (as_it_is, blind_key),  # it is the key that chooses who goes along
         *((blind_pick, Unguarded(way)) for way in WAYS),
         (blind_key, first_member_only),
+        (as_it_is, blind_before_fallback),
         (as_it_is, unguarded_fetch),
     ],
     ids=lambda change: getattr(change, "__name__", str(change)),  # never an address
