@@ -194,6 +194,15 @@ def test_two_runs_of_a_seed_are_the_same(came: tuple[Path, Path]) -> None:
     assert sim(receipts, path, "--json").output == sim(receipts, path, "--json").output
 
 
+def test_what_is_not_replayed_of_the_file_is_said(came: tuple[Path, Path]) -> None:
+    path, receipts = came
+    other = changed(path, 'slo = "gold"', 'slo = "gold"\nlimits = { in_flight = 999 }')
+
+    assert "not replayed" not in sim(receipts, path).output
+    assert "not replayed of this file: tenant.*.limits\n" in sim(receipts, other).output
+    assert told(receipts, other)["unplayed"] == ["tenant.*.limits"]
+
+
 def test_people_are_told_in_tables(came: tuple[Path, Path]) -> None:
     path, receipts = came
 

@@ -66,8 +66,11 @@ def _print(found: Report) -> None:
     left_out = f", {found.left_out} that no engine saw left out" if found.left_out else ""
     click.echo(
         f"{found.requests} requests{left_out}; {found.past_seconds:.1f} s then,"
-        f" {found.seconds:.1f} s at {found.load:g} times the load\n"
+        f" {found.seconds:.1f} s at {found.load:g} times the load"
     )
+    if found.unplayed:
+        click.echo(f"not replayed of this file: {', '.join(found.unplayed)}")
+    click.echo()
     head = ("class", "modality", "", "requests", "kept %", "p50 s", "p95 s", "p99 s")
     rows = []
     for row in found.rows:

@@ -17,6 +17,7 @@ from modgate.sim.paces import Shown
 from modgate.sim.receipts import Past
 from modgate.sim.replay import Outcome, Play, Replayed, policy_of
 from modgate.sim.sizes import Sized
+from modgate.sim.unplayed import unplayed
 
 NO_BODY = Body("json", raw=b"{}")
 SHARES = (0.50, 0.95, 0.99)
@@ -67,7 +68,10 @@ class Use:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """All of it.  `left_out`: requests that no engine saw; `load`: of what came."""
+    """All of it.  `left_out`: requests that no engine saw; `load`: of what came.
+
+    `unplayed`: keys of the configuration that a replay does not know.
+    """
 
     requests: int
     left_out: int
@@ -76,6 +80,7 @@ class Report:
     past_seconds: float
     rows: Sequence[Row]
     uses: Sequence[Use]
+    unplayed: Sequence[str]
 
     def plain(self) -> JsonObject:
         """As JSON."""
@@ -108,6 +113,7 @@ def report(play: Play, replayed: Replayed, shown: Shown, left_out: int) -> Repor
         past_seconds=past_seconds,
         rows=[_row(*key, found, judge) for key, found in sorted(rows.items())],
         uses=_uses(play, replayed, shown, past_seconds),
+        unplayed=list(unplayed(play.made, {past.model for past, _ in play.past})),
     )
 
 
