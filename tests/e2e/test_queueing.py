@@ -18,8 +18,11 @@ from oracle.engine import ScriptedEngine
 from oracle.faults import Script
 from oracle.requests import ClientRequest
 
+from modgate.plugin import Load
+
 FLOOD = "flood"
 QUIET = "quiet"
+PAGE = Path(__file__).parents[2] / "docs" / "operators" / "queueing.md"
 
 
 @asynccontextmanager
@@ -226,16 +229,16 @@ async def test_a_call_that_would_be_late_is_refused_at_once(tmp_path: Path) -> N
     assert len(sent.ended) > 8
 
 
-async def scraped(running: Running) -> tuple[set[str], dict[str, float]]:
-    """The names of all metrics, and the value of each series of the model or modality."""
+async def scraped(running: Running) -> tuple[dict[str, str], dict[str, float]]:
+    """The kind of each metric, and the value of each series of the model or modality."""
     async with (
         aiohttp.ClientSession() as session,
         session.get(f"{running.admin}/metrics") as reply,
     ):
         lines = (await reply.text()).splitlines()
-    names = {line.split()[2] for line in lines if line.startswith("# TYPE")}
+    kinds = dict(line.split()[2:4] for line in lines if line.startswith("# TYPE"))
     series = [line.rpartition(" ") for line in lines if not line.startswith("#")]
-    return names, {name: float(value) for name, _, value in series}
+    return kinds, {name: float(value) for name, _, value in series}
 
 
 async def test_what_an_autoscaler_needs_is_in_the_metrics(tmp_path: Path) -> None:
@@ -244,7 +247,7 @@ async def test_what_an_autoscaler_needs_is_in_the_metrics(tmp_path: Path) -> Non
         for tag in range(6):
             sent.send(FLOOD, chat(tag))
         await sent.waiting(4)
-        names, during = await scraped(running)
+        kinds, during = await scraped(running)
         await sent.all()
         _, after = await scraped(running)
 
@@ -261,10 +264,35 @@ async def test_what_an_autoscaler_needs_is_in_the_metrics(tmp_path: Path) -> Non
     offered = after[f"modgate_pool_offered_units_total{chats}"]
     assert offered == during[f"modgate_pool_offered_units_total{chats}"]
     assert after[f"modgate_pool_served_units_total{chats}"] == pytest.approx(offered)
-    page = (Path(__file__).parents[2] / "docs" / "operators" / "queueing.md").read_text()
-    told = set(re.findall(r"modgate_[a-z_]+", page))
+    told = set(re.findall(r"modgate_[a-z_]+", PAGE.read_text()))
     assert len(told) >= 12
-    assert told - names == set()
+    assert told - kinds.keys() == set()
+
+
+async def test_the_examples_for_autoscalers_ask_for_what_is_there(tmp_path: Path) -> None:
+    page = PAGE.read_text()
+    triggers = page.split("- type: prometheus\n")[1:]
+    externals = re.findall(r"- type: External\n(?:.+\n){3}", page)
+    async with served(tmp_path, Script()) as (running, engine):
+        assert (await send(running.url, chat(1), key=running.key)).status == 200
+        app = running.app
+        app.state.board.remark(engine.url, Load(kv_use=0.5), app.state.clock.now(), 5.0)
+        kinds, series = await scraped(running)
+
+    assert (len(triggers), len(externals)) == (3, 2)
+    for trigger in triggers:
+        [(metric, labels)] = re.findall(r"query: .*(modgate_\w+)(\{.*?\})", trigger)
+        counts = f"rate({metric}{labels}[" in trigger
+
+        assert metric + labels in series
+        assert kinds[metric] == ("counter" if counts else "gauge")
+        # A rate is shared out among the engines; what they have in common is held against them all.
+        assert ("metricType: Value" in trigger) != counts
+    for external in externals:
+        [(how, metric)] = re.findall(r"# the (rate|max) of (modgate_\w+)", external)
+
+        assert kinds[metric] == ("counter" if how == "rate" else "gauge")
+        assert f"type: {'AverageValue' if how == 'rate' else 'Value'}," in external
 
 
 async def test_an_engine_that_is_late_is_given_fewer_calls_at_once(tmp_path: Path) -> None:
