@@ -7,12 +7,11 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from modgate.limits.levels import Denied, Limit, WhenDown
+from modgate.limits.levels import Denied, Limit, Wanted, WhenDown
 from modgate.limits.shared import DEADLINE_S, Miss, Shared
-from modgate.limits.store import MemoryStore, Reserved, Wanted
+from modgate.limits.store import MemoryStore, Reserved
 
 BEGAN_MS = 1_767_268_800_000
-TTL_MS = 30_000
 STEP_MS = 10
 
 
@@ -91,7 +90,7 @@ class Fleet:
         rid = rid or f"r{self.made}"
         while True:
             try:
-                denied = account.reserve(rid, wanted, self.clock.ms, TTL_MS)
+                denied = account.reserve(rid, wanted, self.clock.ms)
             except Miss as miss:
                 await account.fetch(miss)
             else:
@@ -109,10 +108,11 @@ class Fleet:
             while left >= 1:
                 left -= 1
                 account = rng.choice(self.accounts)
-                said = await self.ask(account, [(limit, size) for limit in limits])
+                wanted = [(limit, size) for limit in limits]
+                said = await self.ask(account, wanted)
                 if isinstance(said, str):
                     self.admitted.append((self.clock.ms, size))
-                    account.settle(said, [size] * len(limits), self.clock.ms)
+                    account.settle(said, wanted, [size] * len(limits), self.clock.ms)
             if step % 25 == 0:
                 await self.ticked()
 

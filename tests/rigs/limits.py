@@ -9,8 +9,8 @@ import pytest
 
 from modgate.api.auth import Caller, Limits, Period, Policy, Rate
 from modgate.errors import GatewayError, LimitReached, QuotaSpent
+from modgate.limits.account import Own
 from modgate.limits.headers import RateView
-from modgate.limits.levels import Levels
 from modgate.limits.limiter import Admission, Bounds, Limiter
 from modgate.limits.rates import Rates
 from modgate.limits.state import Held, LimitState
@@ -80,7 +80,7 @@ class World:
     def views(self, caller: Caller) -> list[RateView]:
         """Every limit of a caller as the headers would show it."""
         terms = Rates(TABLE, self.state.ms).of(caller, began=self.now, wall=self.wall)
-        looks_only = Admission(caller, "looks only", terms)
+        looks_only = Admission(caller, 0, terms)
         return self.limiter.rates(looks_only, self.now)
 
     @property
@@ -88,7 +88,7 @@ class World:
         """Nothing is held by anybody, and no reservation is open."""
         state = self.state
         levels = state.levels
-        assert isinstance(levels, Levels)
+        assert isinstance(levels, Own)
         return state.total == Held() and not state.tenants and levels.sizes()[1] == 0
 
 

@@ -195,7 +195,7 @@ class Bill:
             if self._budgeted:
                 cost = self._gateway.budgets.so_far(self._draft, used)
                 measured = {**used, BUDGET: cost}
-            self._gateway.limiter.touch(self._admission, measured, now=self._now())
+            self._gateway.limiter.touch(self._admission, measured)
             self._state.ledger.touched(self._draft.request_id, used)
 
     def shown(self) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from modgate.api.json import Json, JsonObject
 from modgate.explained_calls import ATTEMPTS_AT_MOST, attempts_of, judged, ms, waits_of
 from modgate.ledger.records import Ended, ended_of
-from modgate.limits.rates import Met, guards
+from modgate.limits.rates import Met, Toll, guards
 from modgate.trails import Trail
 from modgate.units import REQUESTS, UnitTable
 
@@ -178,10 +178,10 @@ def _met(trail: Trail) -> Iterator[JsonObject]:
     draft, terms = trail.draft, trail.terms
     if terms is None:
         return
-    mine = terms.of_model(draft.modality, draft.model) if draft.modality else ()
+    mine = terms.of_model(draft.modality, draft.model) if draft.modality else Toll(())
     rates = draft.rates if len(draft.rates) == len(terms.all) else (None,) * len(terms.all)
     for met, view in zip(terms.all, rates, strict=True):
-        if not guards(met.rate) and not any(each is met for each in mine):
+        if not guards(met.rate) and met not in mine:
             continue
         told: JsonObject = {
             "limit": _name(met),

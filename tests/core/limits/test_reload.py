@@ -115,7 +115,7 @@ def test_whatever_happens_all_that_was_charged_is_what_was_settled(
     )
     live: list[Admission] = []
     sums: Counter[str] = Counter()
-    reserved: set[str] = set()
+    reserved: set[int] = set()
     for what, index, size in todo:
         try:
             if what == "admit":
@@ -140,12 +140,12 @@ def _act(
     what: str,
     size: int,
     sums: Counter[str],
-    reserved: set[str],
+    reserved: set[int],
 ) -> None:
     if what == "hold":
         world.limiter.hold(admission, "body_bytes", size)
     elif what == "touch":
-        world.limiter.touch(admission, {"llm.output_tokens": size}, now=world.now)
+        world.limiter.touch(admission, {"llm.output_tokens": size})
     elif what in ("reserve", "top_up") and not admission.settled:
         first = not any(name == "llm.requests" for name in admission.requests)
         if what == "top_up" or not first:

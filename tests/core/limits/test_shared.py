@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from rigs.accounts import BEGAN_MS, TTL_MS, Fleet, bucket
+from rigs.accounts import BEGAN_MS, Fleet, bucket
 from rigs.virtual import VirtualLoop, run, virtually
 
 from modgate.errors import Unasked
@@ -113,7 +113,7 @@ async def test_nobody_is_denied_what_earlier_requests_did_not_need() -> None:
     [one] = fleet.accounts
     levels = []
     while isinstance(rid := await fleet.ask(one, [(window, 20)]), str):
-        one.settle(rid, [8], fleet.clock.ms)
+        one.settle(rid, [(window, 20)], [8], fleet.clock.ms)
         levels.append(one.level(window, fleet.clock.ms))
 
     assert levels == [8 * used for used in range(1, (100 - 20) // 8 + 2)]
@@ -125,7 +125,7 @@ async def test_what_a_slow_request_holds_is_not_given_back() -> None:
     fleet, limit = Fleet(), bucket(100, period_ms=3_600_000)
     await fleet.ask(fleet.accounts[0], [(limit, 60)])
     await fleet.ask(fleet.accounts[0], [(limit, 40)], "quick")
-    fleet.accounts[0].settle("quick", [0], fleet.clock.ms)
+    fleet.accounts[0].settle("quick", [(limit, 40)], [0], fleet.clock.ms)
 
     assert isinstance(await fleet.ask(fleet.accounts[0], [(limit, 41)]), Denied)
     assert isinstance(await fleet.ask(fleet.accounts[1], [(limit, 40)]), str)
@@ -138,8 +138,8 @@ async def test_what_was_not_used_comes_back_and_debt_is_charged() -> None:
     less, more = await fleet.ask(one, [(limit, 300)]), await fleet.ask(one, [(limit, 100)])
     assert isinstance(less, str)
     assert isinstance(more, str)
-    one.settle(less, [50], fleet.clock.ms)
-    one.settle(more, [900], fleet.clock.ms)
+    one.settle(less, [(limit, 300)], [50], fleet.clock.ms)
+    one.settle(more, [(limit, 100)], [900], fleet.clock.ms)
     fleet.clock.ms += SLICE_MS
     await fleet.ticked()
 
@@ -155,7 +155,7 @@ async def test_a_gateway_that_dies_leaves_its_last_touch_and_nothing_more() -> N
     rid = await fleet.ask(dead, [(limit, 500)])
     assert isinstance(rid, str)
     fleet.clock.ms += 2500
-    dead.touch(rid, [70], fleet.clock.ms, TTL_MS)
+    dead.touch(rid, [70])
     await dead.tick()
     assert isinstance(await fleet.ask(alive, [(limit, 400)]), Denied)
 
@@ -178,7 +178,7 @@ async def test_places_are_held_over_all_gateways_and_come_free() -> None:
     for n in range(4):
         rid = said[n]
         assert isinstance(rid, str)
-        fleet.accounts[n % 3].settle(rid, [0], fleet.clock.ms)
+        fleet.accounts[n % 3].settle(rid, [(places, 1)], [0], fleet.clock.ms)
     fleet.clock.ms += SLICE_MS
     await fleet.ticked()
 
@@ -258,7 +258,7 @@ async def test_what_was_used_without_the_store_is_told_when_it_is_back() -> None
     assert one.down
     for rid in rids[:6]:
         assert isinstance(rid, str)
-        one.settle(rid, [7], fleet.clock.ms)
+        one.settle(rid, [(limit, 10)], [7], fleet.clock.ms)
     fleet.store.paused = False
     for _ in range(2):
         fleet.clock.ms += 2000
@@ -276,7 +276,7 @@ async def test_closing_gives_back_what_is_in_hand() -> None:
     [one] = fleet.accounts
     rid = await fleet.ask(one, [(limit, 400)])
     assert isinstance(rid, str)
-    one.settle(rid, [5], fleet.clock.ms)
+    one.settle(rid, [(limit, 400)], [5], fleet.clock.ms)
     await one.close()
 
     assert fleet.store.levels.level(limit, fleet.clock.ms) == 5 * limit.period_ms

@@ -15,9 +15,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from modgate.errors import Unasked
-from modgate.limits.levels import Denied, Levels, Limit
+from modgate.limits.levels import Denied, Levels, Limit, Wanted
 from modgate.limits.slices import RECORD_MS, Slices
-from modgate.limits.store import Wanted
 
 PLACE_WAIT_MS = 1000
 DOUBT_MS = 1000  # gateways find a store that is back within twice as long

@@ -17,13 +17,13 @@ ANTHROPIC = frozenset(
 class RateView(msgspec.Struct, frozen=True, kw_only=True):
     """One limit as the client sees it.
 
-    `unit` is the short shown name, `reset_s` until it is full again.
+    `unit` is the short shown name, `reset_ms` until it is full again.
     """
 
     unit: str
     limit: int
     remaining: int
-    reset_s: float
+    reset_ms: int
 
 
 def headers(views: Iterable[RateView]) -> dict[str, str]:
@@ -33,7 +33,7 @@ def headers(views: Iterable[RateView]) -> dict[str, str]:
         limit, remaining, reset = _names(unit)
         found[limit] = str(view.limit)
         found[remaining] = str(view.remaining)
-        found[reset] = go_duration(view.reset_s)
+        found[reset] = go_duration(view.reset_ms)
     return found
 
 
@@ -53,7 +53,7 @@ def anthropic_headers(views: Iterable[RateView], wall: float) -> dict[str, str]:
         front = f"anthropic-ratelimit-{unit.replace('_', '-')}"
         found[f"{front}-limit"] = str(view.limit)
         found[f"{front}-remaining"] = str(view.remaining)
-        found[f"{front}-reset"] = rfc_3339(wall + view.reset_s)
+        found[f"{front}-reset"] = rfc_3339(wall + view.reset_ms / 1000)
     return found
 
 
@@ -72,17 +72,11 @@ def rfc_3339(seconds: float) -> str:
     return f"{at:%Y-%m-%dT%H:%M:%SZ}"
 
 
-def go_duration(seconds: float) -> str:
-    """A duration as Go writes it.
-
-    `12ms`, `8.64s`, `6m0s`, `1h2m3s`; only nothing at all is `0s`.
-    """
-    if seconds <= 0:
-        return "0s"
-    milliseconds = ceil(round(seconds * 1000, 6))
-    if milliseconds < 1000:
-        return f"{max(1, milliseconds)}ms"
-    whole, ms = divmod(milliseconds, 1000)
+def go_duration(ms: int) -> str:
+    """Milliseconds as Go writes a duration: `12ms`, `8.64s`, `6m0s`, `1h2m3s`."""
+    if ms < 1000:
+        return f"{ms}ms" if ms > 0 else "0s"
+    whole, ms = divmod(ms, 1000)
     minutes, s = divmod(whole, 60)
     hours, m = divmod(minutes, 60)
     text = f"{s}.{ms:03}".rstrip("0") if ms else str(s)

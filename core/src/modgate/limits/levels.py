@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal
 
 import msgspec
 
@@ -22,6 +22,7 @@ Kind = Literal["b", "w", "c"]
 KEPT_MS = 600_000  # a settled record answers a late duplicate for ten minutes
 WINDOW_KEPT_MS = 172_800_000
 WAIT_FOR_SLOT_MS = 1000
+SWEEP_MS = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,50 +41,15 @@ class Limit:
     when_down: WhenDown = "local_share"
 
 
+Wanted = Sequence[tuple[Limit, int]]
+
+
 @dataclass(frozen=True, slots=True)
 class Denied:
     """Not reserved: how long until it could be, and by which limit (an index)."""
 
     wait_ms: int
     index: int
-
-
-class Account(Protocol):
-    """Where limits are charged: levels of one's own, or shares of a store that others use too."""
-
-    def level(self, limit: Limit, now_ms: int) -> int:
-        """The level now: unit x ms for buckets, units for the others."""
-        ...
-
-    def wait_ms(self, limit: Limit, count: int, now_ms: int) -> int:
-        """How long until `count` more would be admitted; 0 = now."""
-        ...
-
-    def look(self, limits: Sequence[Limit], now_ms: int) -> None:
-        """Make sure that levels are known as they are now; it may raise what must be awaited."""
-        ...
-
-    def reserve(
-        self, rid: str, wanted: Sequence[tuple[Limit, int]], now_ms: int, ttl_ms: int
-    ) -> Denied | None:
-        """Charge all or none; None = reserved.  It may raise what must be awaited first."""
-        ...
-
-    def charge(self, limit: Limit, count: int, now_ms: int) -> None:
-        """Charge without a reservation."""
-        ...
-
-    def touch(self, rid: str, measured: Sequence[int], now_ms: int, ttl_ms: int) -> bool:
-        """Still alive, and so much was measured."""
-        ...
-
-    def settle(self, rid: str, actual: Sequence[int], now_ms: int) -> bool:
-        """Charge what it really was; False when it was settled before."""
-        ...
-
-    def forget(self, rid: str) -> None:
-        """Nobody asks for this reservation again."""
-        ...
 
 
 @dataclass(slots=True)
@@ -103,16 +69,14 @@ class _Record:
     ends_ms: int
 
 
-FORMAT = 1  # of what is written down
-_Written = tuple[Literal[1], dict[str, _Level], dict[str, _Record]]
-
-
 @dataclass(slots=True)
-class Levels:
-    """The store.  `now_ms` is an argument everywhere; a clock that goes back leaks nothing."""
+class Fill:
+    """How full limits are, by key: what the store and a gateway that shares with nobody do alike.
+
+    `now_ms` is an argument everywhere; a clock that goes back leaks nothing.
+    """
 
     _levels: dict[str, _Level] = field(default_factory=dict)
-    _records: dict[str, _Record] = field(default_factory=dict)
     _swept_ms: int = 0
 
     def level(self, limit: Limit, now_ms: int) -> int:
@@ -129,16 +93,17 @@ class Levels:
         """They are known: they lie here."""
 
     def _store(self, limit: Limit, value: int, now_ms: int) -> None:
-        if value <= 0 and limit.kind != "w":
+        kind = limit.kind
+        if value <= 0 and kind != "w":
             self._levels.pop(limit.key, None)
             return
         found = self._levels.get(limit.key)
         if found is None:
-            found = self._levels[limit.key] = _Level(limit.kind, 0, now_ms, 0)
-        if limit.kind != "b" or now_ms > found.at_ms:
+            found = self._levels[limit.key] = _Level(kind, 0, now_ms, 0)
+        if kind != "b" or now_ms > found.at_ms:
             found.at_ms = now_ms
         found.value = value if value > 0 else 0
-        if limit.kind == "w":
+        if kind == "w":
             found.gone_ms = limit.period_ms + WINDOW_KEPT_MS
         else:
             found.gone_ms = found.at_ms + -(-value // (limit.amount or 1)) + 1000
@@ -153,7 +118,62 @@ class Levels:
         self._sweep(now_ms)
         self._add(limit, count, now_ms)
 
-    def owe(self, rid: str, owed: Sequence[tuple[Limit, int]], now_ms: int) -> bool:
+    def put(self, limit: Limit, level: int, now_ms: int) -> None:
+        """Set a level to what it is known to be elsewhere."""
+        self._store(limit, level, now_ms)
+
+    def wait_ms(self, limit: Limit, count: int, now_ms: int) -> int:
+        """How long until `count` more would be admitted; 0 = now."""
+        level = self.level(limit, now_ms)
+        if limit.kind == "b":
+            room = limit.burst - count
+            over = level - room * limit.period_ms if room > 0 else level
+            return -(-over // (limit.amount or 1)) if over > 0 else 0
+        if level + count <= limit.amount:
+            return 0
+        return max(1, limit.period_ms - now_ms) if limit.kind == "w" else WAIT_FOR_SLOT_MS
+
+    def take(self, wanted: Wanted, now_ms: int) -> Denied | None:
+        """Charge all or none, and of a bucket no more than it holds; None = charged."""
+        if now_ms - self._swept_ms >= SWEEP_MS:
+            self._sweep(now_ms)
+        longest_ms = at = 0
+        for index, (limit, count) in enumerate(wanted):
+            wait_ms = self.wait_ms(limit, count, now_ms)
+            if wait_ms > longest_ms:
+                longest_ms, at = wait_ms, index
+        if longest_ms:
+            return Denied(longest_ms, at)
+        for limit, count in wanted:
+            self._add(limit, taken(limit, count), now_ms)
+        return None
+
+    def _sweep(self, now_ms: int) -> None:
+        """Once a second, forget what has leaked away and what nobody asks for any more."""
+        if now_ms - self._swept_ms < SWEEP_MS:
+            return
+        self._swept_ms = now_ms
+        for key in [key for key, level in self._levels.items() if level.gone_ms <= now_ms]:
+            if self._levels[key].kind != "c":
+                del self._levels[key]
+
+
+def taken(limit: Limit, count: int) -> int:
+    """What is charged where so much is reserved."""
+    return limit.burst if limit.kind == "b" and count > limit.burst else count
+
+
+FORMAT = 1  # of what is written down
+_Written = tuple[Literal[1], dict[str, _Level], dict[str, _Record]]
+
+
+@dataclass(slots=True)
+class Levels(Fill):
+    """The store: levels, and a record of each reservation, by which others ask again and settle."""
+
+    _records: dict[str, _Record] = field(default_factory=dict)
+
+    def owe(self, rid: str, owed: Wanted, now_ms: int) -> bool:
         """Charge (or give back) what was used elsewhere; False when this `rid` was said before."""
         self._sweep(now_ms)
         if rid in self._records:
@@ -163,40 +183,15 @@ class Levels:
         self._records[rid] = _Record("settled", (), [], [], now_ms + KEPT_MS)
         return True
 
-    def put(self, limit: Limit, level: int, now_ms: int) -> None:
-        """Set a level to what it is known to be elsewhere."""
-        self._store(limit, level, now_ms)
-
-    def wait_ms(self, limit: Limit, count: int, now_ms: int) -> int:
-        """How long until `count` more would be admitted; 0 = now."""
-        level = self.level(limit, now_ms)
-        if limit.kind == "b":
-            over = level - max(0, limit.burst - count) * limit.period_ms
-            return -(-over // (limit.amount or 1)) if over > 0 else 0
-        if level + count <= limit.amount:
-            return 0
-        return max(1, limit.period_ms - now_ms) if limit.kind == "w" else WAIT_FOR_SLOT_MS
-
-    def reserve(
-        self, rid: str, wanted: Sequence[tuple[Limit, int]], now_ms: int, ttl_ms: int
-    ) -> Denied | None:
+    def reserve(self, rid: str, wanted: Wanted, now_ms: int, ttl_ms: int) -> Denied | None:
         """Charge all or none; None = reserved.  The same `rid` again charges nothing more."""
         self._sweep(now_ms)
         if rid in self._records:
             return None
-        longest_ms = at = 0
-        for index, (limit, count) in enumerate(wanted):
-            wait_ms = self.wait_ms(limit, count, now_ms)
-            if wait_ms > longest_ms:
-                longest_ms, at = wait_ms, index
-        if longest_ms:
-            return Denied(longest_ms, at)
-        charged = []
-        for limit, count in wanted:
-            taken = min(count, limit.burst) if limit.kind == "b" else count
-            self._add(limit, taken, now_ms)
-            charged.append(taken)
+        if (denied := self.take(wanted, now_ms)) is not None:
+            return denied
         limits = tuple([limit for limit, _ in wanted])
+        charged = [taken(limit, count) for limit, count in wanted]
         self._records[rid] = _Record("open", limits, charged, [0] * len(limits), now_ms + ttl_ms)
         return None
 
@@ -260,12 +255,9 @@ class Levels:
 
     def _sweep(self, now_ms: int) -> None:
         """Once a second, forget what has leaked away and what nobody asks for any more."""
-        if now_ms - self._swept_ms < 1000:
+        if now_ms - self._swept_ms < SWEEP_MS:
             return
-        self._swept_ms = now_ms
-        for key in [key for key, level in self._levels.items() if level.gone_ms <= now_ms]:
-            if self._levels[key].kind != "c":
-                del self._levels[key]
+        Fill._sweep(self, now_ms)
         done = [r for r, v in self._records.items() if v.state != "open" and v.ends_ms <= now_ms]
         for rid in done:
             del self._records[rid]
@@ -279,7 +271,7 @@ class Levels:
     def read(cls, data: bytes) -> Levels:
         """What `written` wrote; msgspec.MsgspecError for anything else."""
         _, levels, records = msgspec.msgpack.decode(data, type=_Written)
-        return cls(levels, records)
+        return cls(_levels=levels, _records=records)
 
     def sizes(self) -> tuple[int, int]:
         """How many levels and records there are."""

@@ -7,22 +7,24 @@ or held since `admit` is put right by `settle`, which works once.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+import msgspec
 
 from modgate.api.auth import Caller, Rate
 from modgate.errors import GatewayError, LimitReached, Overloaded, TooLarge
 from modgate.limits.headers import RateView
-from modgate.limits.levels import Denied, Limit
-from modgate.limits.rates import Met, Rates, Terms
+from modgate.limits.levels import Denied, Limit, Wanted
+from modgate.limits.rates import Met, Rates, Terms, Toll
 from modgate.limits.state import Held, LimitState, What, moved
 from modgate.units import REQUESTS, Units, UnitTable
 
 BYTES = ("body_bytes", "spool_bytes")
 ONE_REQUEST = {REQUESTS: 1}
+PLAIN = (REQUESTS,)
 
 Mark = tuple[int, int]
 PLACE = "in_flight"
-TTL_MS = 30_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,37 +37,36 @@ class Bounds:
     spool_bytes: int = 8 << 30
 
 
-@dataclass(slots=True, eq=False)
-class Part:
+class Part(msgspec.Struct, eq=False):
     """One reservation: what was wanted of each limit, and of which unit.
 
     `before`: the levels that it met, where one of them was too high.
     """
 
-    rid: str
+    rid: tuple[int, int]
     names: Sequence[str]
-    wanted: Sequence[tuple[Limit, int]]
+    wanted: Wanted
     before: Sequence[int] = ()
 
 
-@dataclass(slots=True, eq=False)
-class Admission:
+class Admission(msgspec.Struct, eq=False):
     """A request that was admitted: what it holds and what was reserved for it.
 
-    `rid` begins with the tenant's tag, as the keys of its limits do.  `terms`: its limits, as they
-    are for as long as it lives.  `refused`: the reservation that one of them had no room for.
-    `made`: how many parts there ever were.
+    `terms`: its limits, as they are for as long as it lives.  `requests`: the names that it counts
+    as one of.  `parts`: its reservations, `made` of them ever; `last`: that of a unit, and `split`:
+    a unit has several.  `refused`: the reservation that one of its limits had no room for.
     """
 
     caller: Caller
-    rid: str
+    rid: int
     terms: Terms
-    held: Held = field(default_factory=Held)
-    requests: set[str] = field(default_factory=set)  # the names that it counts as one of
-    last: dict[str, Part] = field(default_factory=dict)  # of a unit
-    parts: list[Part] = field(default_factory=list)
-    shadows: list[tuple[Limit, str, int]] = field(default_factory=list)
-    would_refuse: list[str] = field(default_factory=list)
+    held: Held = {}
+    requests: tuple[str, ...] = ()
+    parts: list[Part] = []
+    last: dict[str, Part] = {}
+    split: bool = False
+    shadows: list[tuple[Limit, str, int]] = []
+    would_refuse: list[str] = []
     made: int = 0
     settled: bool = False
     refused: tuple[Part, Denied] | None = None
@@ -90,22 +91,16 @@ class Limiter:
 
         What must be awaited first leaves the admission as it is: `charge_requests` again.
         """
-        rid = f"{{{caller.tenant}}}{self._state.new_id()}"
-        admission = Admission(caller, rid, self._rates.of(caller, began=now, wall=wall))
+        terms = self._rates.of(caller, began=now, wall=wall)
+        admission = Admission(caller, self._state.new_id(), terms)
         self.hold(admission, "in_flight", 1)
         return admission
 
     def charge_requests(self, admission: Admission, *, now: float) -> None:
         """Charge the request itself; what guards us stays charged whatever follows."""
-        caller = admission.caller
-        limits = caller.policy.limits
-        in_flight = None if PLACE in limits.shadow else limits.in_flight
-        place = None
-        if in_flight is not None and self._state.shared:
-            key = f"{{{caller.tenant}}}:tenant:{PLACE}"
-            place = Limit(key=key, kind="c", amount=in_flight)
+        place = _place(admission.caller) if self._state.shared else None
         self._charge_met(admission, admission.terms.guards, ONE_REQUEST, now, place)
-        admission.requests.add(REQUESTS)
+        admission.requests = PLAIN
 
     def drop(self, admission: Admission) -> None:
         """An admission that came to nothing."""
@@ -122,10 +117,10 @@ class Limiter:
         at_ms, first = self._state.ms(now), None
         of_each = [admission.terms.of_model(modality, "") for modality in modalities]
         if look:
-            hard = [met.limit for each in of_each for met in each if not met.rate.shadow]
+            hard = [met.limit for each in of_each for met in each.hard]
             self._state.levels.look(hard, at_ms)
         for each in of_each:
-            refusal = self._spent(each, at_ms)
+            refusal = self._spent(each.hard, at_ms)
             if refusal is None:
                 return
             first = first or refusal
@@ -134,8 +129,6 @@ class Limiter:
 
     def _spent(self, met: Iterable[Met], at_ms: int) -> GatewayError | None:
         for each in met:
-            if each.rate.shadow:
-                continue
             wait_ms = self._state.levels.wait_ms(each.limit, 1, at_ms)
             if wait_ms > 0:
                 return self._rates.refusal(each.rate, wait_ms)
@@ -190,78 +183,75 @@ class Limiter:
 
     def reserve(
         self, admission: Admission, units: Units, *, model: str, now: float
-    ) -> Mapping[str, int]:
+    ) -> dict[str, int]:
         """Charge every limit on these units, all or none; the answer is them by full name."""
         return self._charge(admission, units, model, now, requests=1)
 
     def top_up(
         self, admission: Admission, more: Units, *, model: str, now: float
-    ) -> Mapping[str, int]:
+    ) -> dict[str, int]:
         """Charge on top of what was reserved; the answer is as that of `reserve`."""
         return self._charge(admission, more, model, now, requests=0)
 
     def _charge(
         self, admission: Admission, units: Units, model: str, now: float, *, requests: int
-    ) -> Mapping[str, int]:
+    ) -> dict[str, int]:
         counts = units.full()
         own = f"{units.modality}.{REQUESTS}"
-        met = admission.terms.of_model(units.modality, model)
-        if met:
-            self._charge_met(admission, met, {**counts, own: requests, REQUESTS: requests}, now)
+        toll = admission.terms.of_model(units.modality, model)
+        if toll.hard or toll.shadow:
+            self._charge_met(admission, toll, {**counts, own: requests, REQUESTS: requests}, now)
         if requests:
-            admission.requests.add(own)
+            admission.requests = (*admission.requests, own)
         return counts
 
     def _charge_met(
         self,
         admission: Admission,
-        met: Iterable[Met],
+        toll: Toll,
         counts: Mapping[str, int],
         now: float,
         place: Limit | None = None,
     ) -> None:
         """Charge all of the limits that have a count, or none; a place on top where one is."""
         at_ms = self._state.ms(now)
-        hard: list[Rate] = []
-        shadows: list[tuple[Met, int]] = []
         names: list[str] = []
         wanted: list[tuple[Limit, int]] = []
-        for each in met:
-            rate = each.rate
-            count = counts.get(rate.unit)
-            if not count:
-                continue
-            if rate.shadow:
-                shadows.append((each, count))
-                continue
-            if count > rate.amount:
-                count = self._fitting(rate, each.limit, count, at_ms)
-            hard.append(rate)
-            names.append(rate.unit)
-            wanted.append((each.limit, count))
+        for met in toll.hard:
+            rate = met.rate
+            if count := counts.get(rate.unit):
+                if count > rate.amount:
+                    count = self._fitting(rate, met.limit, count, at_ms)
+                names.append(rate.unit)
+                wanted.append((met.limit, count))
         if place is not None:
             names.append(PLACE)
             wanted.append((place, 1))
         if wanted:
-            part = Part(f"{admission.rid}-{admission.made}", names, wanted)
-            self._reserve(admission, part, hard, at_ms)
-        for each, count in shadows:
-            self._charge_shadow(admission, each, count, at_ms)
+            part = Part((admission.rid, admission.made), names, wanted)
+            self._reserve(admission, part, toll, at_ms)
+        for met in toll.shadow:
+            if count := counts.get(met.rate.unit):
+                self._charge_shadow(admission, met, count, at_ms)
 
-    def _reserve(self, admission: Admission, part: Part, hard: Sequence[Rate], at_ms: int) -> None:
+    def _reserve(self, admission: Admission, part: Part, toll: Toll, at_ms: int) -> None:
         levels = self._state.levels
-        denied = levels.reserve(part.rid, part.wanted, at_ms, TTL_MS)
+        denied = levels.reserve(part.rid, part.wanted, at_ms)
         if denied is None:
             admission.made += 1
             admission.parts.append(part)
+            last = admission.last
             for name in part.names:
-                admission.last[name] = part
+                if last.setdefault(name, part) is not part:
+                    last[name], admission.split = part, True
             return
         part.before = [levels.level(limit, at_ms) for limit, _ in part.wanted]
         admission.refused = (part, denied)
-        if denied.index == len(hard):
+        if part.names[denied.index] == PLACE:
             raise _no_room(admission.caller.policy.limits.in_flight or 0, PLACE)
-        raise self._rates.refusal(hard[denied.index], denied.wait_ms)
+        worst = part.wanted[denied.index][0]
+        rate = next(met.rate for met in toll.hard if met.limit is worst)
+        raise self._rates.refusal(rate, denied.wait_ms)
 
     def _charge_shadow(self, admission: Admission, met: Met, count: int, at_ms: int) -> None:
         """A limit that refuses nothing: what it would have refused is noted."""
@@ -285,12 +275,11 @@ class Limiter:
         most = f"{self._rates.shown(rate)} {self._rates.public(rate)} per {rate.period}"
         raise TooLarge(f"the request needs more than your limit of {most}")
 
-    def touch(self, admission: Admission, used: Mapping[str, int], *, now: float) -> None:
+    def touch(self, admission: Admission, used: Mapping[str, int]) -> None:
         """The request lives, and has used so much."""
-        at_ms = self._state.ms(now)
         for part in admission.parts:
             measured = [used.get(name, 0) for name in part.names]
-            self._state.levels.touch(part.rid, measured, at_ms, TTL_MS)
+            self._state.levels.touch(part.rid, measured)
 
     def mark(self, admission: Admission) -> Mark:
         """What is charged so far, for `take_back`."""
@@ -301,8 +290,7 @@ class Limiter:
         levels, at_ms = self._state.levels, self._state.ms(now)
         parts, shadows = mark
         for part in admission.parts[parts:]:
-            levels.settle(part.rid, [0] * len(part.wanted), at_ms)
-            levels.forget(part.rid)
+            levels.settle(part.rid, part.wanted, [0] * len(part.wanted), at_ms)
         for limit, _, count in admission.shadows[shadows:]:
             levels.charge(limit, -count, at_ms)
         del admission.parts[parts:], admission.shadows[shadows:]
@@ -316,7 +304,7 @@ class Limiter:
         levels, at_ms = self._state.levels, self._state.ms(now)
         if used is None:
             for part in admission.parts:
-                levels.settle(part.rid, [count for _, count in part.wanted], at_ms)
+                levels.settle(part.rid, part.wanted, [count for _, count in part.wanted], at_ms)
         else:
             left = dict(used)
             for name in admission.requests:
@@ -324,49 +312,68 @@ class Limiter:
             for limit, name, count in admission.shadows:
                 levels.charge(limit, left.get(name, 0) - count, at_ms)
             self._settle_counted(admission, left, at_ms)
-        for part in admission.parts:
-            levels.forget(part.rid)
         self._let_go(admission)
 
     def _settle_counted(self, admission: Admission, left: dict[str, int], at_ms: int) -> None:
-        """Spread what was used over the parts.
-
-        The last one of a unit takes the rest, even as debt.
-        """
+        """Charge what was used in place of what was reserved, and what was not foreseen."""
         levels, last = self._state.levels, admission.last
         for part in admission.parts:
-            shares: dict[str, int] = {}  # a unit of several limits: each is charged all
-            for name, (_, count) in zip(part.names, part.wanted, strict=True):
-                share = left.get(name, 0)
-                if last[name] is not part:
-                    share = max(shares.get(name, 0), min(count, share))
-                shares[name] = share
-            for name, share in shares.items():
-                left[name] = left.get(name, 0) - share
-            levels.settle(part.rid, [shares[name] for name in part.names], at_ms)
+            if admission.split:
+                actual = _spread(part, last, left)
+            else:
+                actual = [left.get(name, 0) for name in part.names]
+            levels.settle(part.rid, part.wanted, actual, at_ms)
         for met in admission.terms.units:
             unit = met.rate.unit
-            if left.get(unit) and unit not in last and not met.rate.shadow:
-                levels.charge(met.limit, left[unit], at_ms)
+            if unit not in last and (count := left.get(unit)):
+                levels.charge(met.limit, count, at_ms)
 
     def rates(self, admission: Admission, now: float) -> list[RateView]:
         """Each limit of the caller with what is left of it."""
         at_ms, found = self._state.ms(now), []
         for met in admission.terms.all:
-            rate, limit = met.rate, met.limit
-            level = self._state.levels.level(limit, at_ms)
-            used, reset_ms = level, limit.period_ms - at_ms
-            if limit.kind == "b":
-                used, reset_ms = -(-level // limit.period_ms), -(-level // max(1, rate.amount))
+            limit, most = met.limit, met.rate.amount
+            used = self._state.levels.level(limit, at_ms)
+            reset_ms = 0
+            if used:
+                if limit.kind == "b":
+                    reset_ms, used = -(-used // max(1, most)), -(-used // limit.period_ms)
+                else:
+                    reset_ms = limit.period_ms - at_ms
+            left = most - used if used < most else 0
             found.append(
                 RateView(
                     unit=met.shown,
-                    limit=rate.amount // met.scale,
-                    remaining=max(0, rate.amount - used) // met.scale,
-                    reset_s=reset_ms / 1000 if level else 0.0,
+                    limit=most // met.scale,
+                    remaining=left // met.scale,
+                    reset_ms=reset_ms,
                 )
             )
         return found
+
+
+def _spread(part: Part, last: Mapping[str, Part], left: dict[str, int]) -> list[int]:
+    """What a reservation is charged of what is `left`, where units have several.
+
+    The last one of a unit takes the rest, even as debt.
+    """
+    shares: dict[str, int] = {}  # a unit of several limits: each is charged all
+    for name, (_, count) in zip(part.names, part.wanted, strict=True):
+        share = left.get(name, 0)
+        if last[name] is not part:
+            share = max(shares.get(name, 0), min(count, share))
+        shares[name] = share
+    for name, share in shares.items():
+        left[name] = left.get(name, 0) - share
+    return [shares[name] for name in part.names]
+
+
+def _place(caller: Caller) -> Limit | None:
+    """What a request takes of the places that all gateways share."""
+    limits = caller.policy.limits
+    if limits.in_flight is None or PLACE in limits.shadow:
+        return None
+    return Limit(key=f"{{{caller.tenant}}}:tenant:{PLACE}", kind="c", amount=limits.in_flight)
 
 
 def _no_room(most: int, what: str) -> GatewayError:

@@ -16,8 +16,8 @@ import msgspec
 
 from modgate.api.json import Json
 from modgate.clock import Clock
-from modgate.limits.levels import Denied, Limit
-from modgate.limits.store import MemoryStore, Reserved, StoreDown, Wanted
+from modgate.limits.levels import Denied, Limit, Wanted
+from modgate.limits.store import MemoryStore, Reserved, StoreDown
 
 MESSAGE_AT_MOST = 1 << 20
 _LENGTH = struct.Struct("<I")

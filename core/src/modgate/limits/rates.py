@@ -31,33 +31,44 @@ class Met:
     scale: int
 
 
+class Toll:
+    """What is charged at one time: `hard` limits, which refuse, and those in `shadow`."""
+
+    __slots__ = ("hard", "shadow")
+
+    def __init__(self, met: Iterable[Met]) -> None:
+        met = tuple(met)
+        self.hard = tuple([each for each in met if not each.rate.shadow])
+        self.shadow = tuple([each for each in met if each.rate.shadow])
+
+    def __contains__(self, met: Met) -> bool:
+        return any(each is met for each in (*self.hard, *self.shadow))
+
+
 class Terms:
     """All rates of one caller, sorted by what is charged for: the same for all requests of its key.
 
-    Good for these `limits`, from one wall time until another.  `guards`: charged before anything is
-    known of a request.  `units`: on units of any modality, whatever the model.
+    Good for these `limits`, `begin` <= wall time < `end`.  `guards`: charged before anything is
+    known of a request.  `units`: those that refuse, on units of any modality, whatever the model.
     """
 
-    __slots__ = ("_begin", "_by_model", "_end", "_limits", "all", "guards", "units")
+    __slots__ = ("_by_model", "all", "begin", "end", "guards", "limits", "units")
 
     def __init__(self, limits: Limits, met: Sequence[Met], begin: float, end: float) -> None:
-        self._limits = limits
-        self._begin = begin
-        self._end = end
-        self._by_model: dict[tuple[str, str], Sequence[Met]] = {}
+        self.limits = limits
+        self.begin = begin
+        self.end = end
+        self._by_model: dict[tuple[str, str], Toll] = {}
         self.all = met
-        self.guards = [each for each in met if guards(each.rate)]
-        self.units = _tightest(met, "", "")
+        self.guards = Toll(each for each in met if guards(each.rate))
+        self.units = Toll(_tightest(met, "", "")).hard
 
-    def good(self, limits: Limits, wall: float) -> bool:
-        """Whether nothing has changed since they were made."""
-        return self._limits is limits and self._begin <= wall < self._end
-
-    def of_model(self, modality: str, model: str) -> Sequence[Met]:
+    def of_model(self, modality: str, model: str) -> Toll:
         """Those on units of a modality, and on the requests of a model of the configuration."""
         found = self._by_model.get((modality, model))
         if found is None:
-            found = self._by_model[modality, model] = _tightest(self.all, f"{modality}.", model)
+            found = Toll(_tightest(self.all, f"{modality}.", model))
+            self._by_model[modality, model] = found
         return found
 
 
@@ -73,7 +84,7 @@ class Rates:
         """A caller's; `began` and `wall` are one moment, by which windows are told."""
         at, limits = (caller.tenant, caller.key_id), caller.policy.limits
         known = self._known.get(at)
-        if known is not None and known.good(limits, wall):
+        if known is not None and known.limits is limits and known.begin <= wall < known.end:
             return known
         if len(self._known) >= KNOWN_AT_MOST:
             self._known.clear()

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from modgate.api.json import Json
 from modgate.api.secret import Secret
-from modgate.limits.levels import Denied
-from modgate.limits.store import Reserved, StoreDown, Wanted
+from modgate.limits.levels import Denied, Wanted
+from modgate.limits.store import Reserved, StoreDown
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis

@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from modgate.limits.alone import Alone
-from modgate.limits.levels import Denied, Limit
+from modgate.limits.levels import Denied, Limit, Wanted
 from modgate.limits.slices import FRESH_MS, NEW_RECORD_MS, RECORD_MS, Asking, Due, Part, Slices
-from modgate.limits.store import Reserved, Store, StoreDown, Wanted, tag_of
+from modgate.limits.store import Reserved, Store, StoreDown, tag_of
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ T = TypeVar("T")
 class Miss(Exception):
     """Not enough is in hand here: await `Shared.fetch` with this, and try again."""
 
-    def __init__(self, rid: str, wanted: Wanted, lacking: Sequence[int]) -> None:
+    def __init__(self, rid: Hashable, wanted: Wanted, lacking: Sequence[int]) -> None:
         super().__init__("a slice must be fetched")
         self.rid = rid
         self.wanted = wanted
@@ -100,8 +100,8 @@ class Shared:
     slices: Slices = field(init=False)
     breaker: Breaker = field(default_factory=Breaker)
     _alone: Alone = field(init=False)
-    _taken: dict[str, list[Spent]] = field(default_factory=dict)
-    _crowded: set[str] = field(default_factory=set)  # requests that found the store slow or crowded
+    _taken: dict[Hashable, list[Spent]] = field(default_factory=dict)
+    _crowded: set[Hashable] = field(default_factory=set)  # they found the store slow or crowded
     _asking: dict[str, asyncio.Future[None]] = field(default_factory=dict)
     _orphans: dict[str, int] = field(default_factory=dict)  # reservations of unknown fate
     _telling: dict[str, list[tuple[Limit, int]]] = field(default_factory=dict)
@@ -121,9 +121,8 @@ class Shared:
 
     # --- what requests do, synchronously
 
-    def reserve(self, rid: str, wanted: Wanted, now_ms: int, ttl_ms: int) -> Denied | None:
+    def reserve(self, rid: Hashable, wanted: Wanted, now_ms: int) -> Denied | None:
         """Charge all or none; None = reserved.  Miss when a slice must be fetched first."""
-        del ttl_ms
         if rid in self._taken:
             return None
         lacking = self.slices.lacking(wanted, now_ms)
@@ -133,7 +132,7 @@ class Shared:
                     return denied
                 raise Miss(rid, wanted, lacking)
             self._crowded.discard(rid)
-            if (denied := self._alone.reserve(rid, wanted, lacking, now_ms)) is not None:
+            if (denied := self._alone.reserve(str(rid), wanted, lacking, now_ms)) is not None:
                 return denied
         held = [(limit, 0 if at in lacking else n) for at, (limit, n) in enumerate(wanted)]
         parts = self.slices.take(held, now_ms)
@@ -142,32 +141,26 @@ class Shared:
         ]
         return None
 
-    def touch(self, rid: str, measured: Sequence[int], now_ms: int, ttl_ms: int) -> bool:
+    def touch(self, rid: Hashable, measured: Sequence[int]) -> None:
         """The request lives, and has used so much."""
-        del now_ms, ttl_ms
         for spent, count in zip(self._taken.get(rid, ()), measured, strict=False):
             if spent.part is not None and spent.limit.kind != "c":
                 self.slices.measure(spent.part, count)
-        return rid in self._taken
 
-    def settle(self, rid: str, actual: Sequence[int], now_ms: int) -> bool:
-        """The request ended, and used so much; False when it was settled before."""
+    def settle(self, rid: Hashable, wanted: Wanted, actual: Sequence[int], now_ms: int) -> None:
+        """The request ended, and used so much; once."""
+        del wanted
+        self._crowded.discard(rid)
         taken = self._taken.pop(rid, None)
         if taken is None:
-            return False
+            return
         without = [at for at, spent in enumerate(taken) if spent.part is None and spent.count]
         if without:
             held = [(taken[at].limit, taken[at].count) for at in without]
-            self._alone.settle(rid, held, [actual[at] for at in without], now_ms)
+            self._alone.settle(str(rid), held, [actual[at] for at in without], now_ms)
         for spent, count in zip(taken, actual, strict=True):
             if spent.part is not None:
                 self.slices.end(spent.part, count)
-        return True
-
-    def forget(self, rid: str) -> None:
-        """Nothing more is asked of this request."""
-        self._taken.pop(rid, None)
-        self._crowded.discard(rid)
 
     def charge(self, limit: Limit, count: int, now_ms: int) -> None:
         """Charge without a reservation, whatever is left."""

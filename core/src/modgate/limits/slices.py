@@ -21,8 +21,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from math import exp
 
-from modgate.limits.levels import Denied, Limit
-from modgate.limits.store import Reserved, Wanted
+from modgate.limits.levels import Denied, Limit, Wanted
+from modgate.limits.store import Reserved
 
 SLICE_MS = 1000
 RECORD_MS = 20_000  # an open record that nobody touched for so long may be reaped

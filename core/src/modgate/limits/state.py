@@ -5,15 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from modgate.limits.levels import Account, Levels
+from modgate.limits.account import Account, Own
 
 What = Literal["in_flight", "streams", "body_bytes", "spool_bytes"]
 
 
-class Held(dict[What, int]):
-    """What requests have in hand, by what it is.  Only what is above zero is in it."""
-
-    __slots__ = ()
+Held = dict[What, int]  # what requests have in hand; only what is above zero is in it
 
 
 def moved(what: What, n: int, *holders: Held) -> None:
@@ -31,22 +28,20 @@ class LimitState:
     """Levels and what is in hand.  Bounded: both hold only what is above zero.
 
     `offset_s`: what makes epoch time of monotonic time; levels see one clock that never jumps.
-    `name`: begins the ids of this gateway's reservations.  `shared`: other gateways charge the
-    same levels.
+    `shared`: other gateways charge the same levels.
     """
 
-    levels: Account = field(default_factory=Levels)
+    levels: Account = field(default_factory=Own)
     offset_s: float = 0.0
-    name: str = ""
     shared: bool = False
     tenants: dict[str, Held] = field(default_factory=dict)
     total: Held = field(default_factory=Held)
     admitted: int = 0
 
-    def new_id(self) -> str:
+    def new_id(self) -> int:
         """An id that no other request has, whichever snapshot admits it."""
         self.admitted += 1
-        return f"{self.name}{self.admitted}"
+        return self.admitted
 
     def ms(self, now: float) -> int:
         """Monotonic seconds as the milliseconds that levels count in."""

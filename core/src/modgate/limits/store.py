@@ -11,9 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from modgate.clock import Clock
-from modgate.limits.levels import Denied, Levels, Limit
-
-Wanted = Sequence[tuple[Limit, int]]
+from modgate.limits.levels import Denied, Levels, Limit, Wanted
 
 
 class StoreDown(Exception):

@@ -136,7 +136,7 @@ class App:
                 replays = RedisReplays(kept.client, store.deadline, store.place(None) or "")
         counted = LimitState(offset_s=clock.wall() - clock.now())
         if shared is not None:
-            counted.levels, counted.shared, counted.name = shared, True, shared.name
+            counted.levels, counted.shared = shared, True
         decoders = file.decoders
         limits = DecoderLimits(
             memory_bytes=decoders.memory,
