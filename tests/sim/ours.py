@@ -117,10 +117,10 @@ class Ours:
             return choice
         limits = [seat.slots.limit for seat in seats]
         for seat in seats:
-            seat.slots.limit = PLENTY
+            seat.slots.declare(PLENTY, None)
         choice = gateway.pool.choose(seats, wanted, now, gateway.rng)
         for seat, limit in zip(seats, limits, strict=True):
-            seat.slots.limit = limit
+            seat.slots.declare(limit, None)
         assert choice is not None
         return choice
 

@@ -35,7 +35,7 @@ def keeps(result: Result, gateways: int) -> bool:
 @pytest.fixture(autouse=True)
 def _the_long_way(monkeypatch: pytest.MonkeyPatch) -> None:
     """The quick way has its own copy of what is changed, and decides the same."""
-    monkeypatch.setattr(f"{PICK}._quickly", lambda *args, **kwargs: None)
+    monkeypatch.setattr("modgate.fleet.pool.quick", lambda *args, **kwargs: None)
 
 
 @pytest.mark.parametrize("gateways", [1, 8])

@@ -22,23 +22,36 @@ def key_of(tenant: str, model: str, affinity: bytes) -> int:
     return int.from_bytes(blake2b(spoken, digest_size=8).digest(), "big") | 1
 
 
-def homes(key: int, seats: Sequence[Seat]) -> Iterator[Seat]:
-    """The two seats of a key among those that the operator prefers, then its two among all.
+class Homes:
+    """Of these seats, the two of a key among those that the operator prefers, then its two among
+    all.
 
     Preferences come first, or a prompt that nobody has read yet would go wherever its key leads.
     """
-    factors = {seat.factor for seat in seats}
-    if len(factors) > 1 and max(factors) > (bound := ALIKE * min(factors)):
-        yield from first_two(key, [seat for seat in seats if seat.factor <= bound])
-    yield from first_two(key, seats)
+
+    __slots__ = ("_groups",)
+
+    def __init__(self, seats: Sequence[Seat]) -> None:
+        groups = [seats]
+        factors = {seat.factor for seat in seats}
+        if len(factors) > 1 and max(factors) > (bound := ALIKE * min(factors)):
+            groups.insert(0, [seat for seat in seats if seat.factor <= bound])
+        self._groups = [(group, [seat.seed for seat in group]) for group in groups]
+
+    def of(self, key: int) -> Iterator[Seat]:
+        """They, best first; each is looked for when it is asked for."""
+        for seats, seeds in self._groups:
+            yield from _first_two(key, seats, seeds)
 
 
 def first_two(key: int, seats: Sequence[Seat]) -> list[Seat]:
     """The two seats that this key prefers, best first; of one seat that one."""
-    weights = [key * seat.seed & MASK for seat in seats]
-    found = []
+    return list(_first_two(key, seats, [seat.seed for seat in seats]))
+
+
+def _first_two(key: int, seats: Sequence[Seat], seeds: Sequence[int]) -> Iterator[Seat]:
+    weights = [key * seed & MASK for seed in seeds]
     for _ in range(min(2, len(seats))):
         at = weights.index(max(weights))
+        yield seats[at]
         weights[at] = -1
-        found.append(seats[at])
-    return found

@@ -25,7 +25,7 @@ from modgate.fleet.kept import EXPLORE_S
 from modgate.fleet.lease import Ended, Lease
 from modgate.fleet.lots import Lots
 from modgate.fleet.panel import Panel
-from modgate.fleet.pick import FITS, Choice, Wanted, candidates
+from modgate.fleet.pick import FITS, Choice, Wanted
 from modgate.fleet.pool import Pool
 from modgate.fleet.preferences import Preferences
 from modgate.fleet.promise import Promise
@@ -148,7 +148,7 @@ class Fleet:
         pool = self.pools.get(model)
         if pool is None:
             raise NoBackend(f"no backend serves the model '{model}'")
-        fit = candidates(pool.seats, wanted)
+        fit = pool.candidates(wanted)
         if not fit:
             raise NoBackend(f"no backend that this caller may use serves the model '{model}'")
         return fit
@@ -241,7 +241,7 @@ class Fleet:
     def again(self, model: str, wanted: Wanted) -> Lease | None:
         """A slot for a call that waits: its backends may be others than when it came."""
         pool = self.pools.get(model)
-        return self._take(model, candidates(pool.seats, wanted), wanted) if pool else None
+        return self._take(model, pool.candidates(wanted), wanted) if pool else None
 
     async def lease(
         self,

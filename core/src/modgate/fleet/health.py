@@ -15,6 +15,7 @@ from typing import Literal
 from modgate.api.vitals import STALE, Load
 from modgate.fleet.counters import Counters, wilson
 from modgate.fleet.said import Said
+from modgate.fleet.stir import Stir
 
 IN_A_ROW = 5
 MUTE_IN_A_ROW = 2
@@ -34,7 +35,7 @@ class Health:
     `until`: it is left alone till then.  `refused`: its last failure was that nobody listens.
     `cap`: calls that it is given at once while it is new or came back; None = its own limit.
     `said`: its own word on its load.  `sound`: neither of all that; `calm`: and it says nothing to
-    heed.
+    heed.  `stir`: its engine's.
     """
 
     __slots__ = (
@@ -56,6 +57,7 @@ class Health:
         "refused",
         "said",
         "sound",
+        "stir",
         "until",
     )
 
@@ -66,6 +68,7 @@ class Health:
         self.calm = self.sound = False
         self.cap: int | None = PROBATION_CALLS
         self.said = Said()
+        self.stir = Stir()
         self._probes: tuple[bool, ...] = ()
         self._probed_until = float("-inf")
         self._sick = False
@@ -101,6 +104,7 @@ class Health:
         said = self.said
         self.sound = self.cap is None and self.until <= now
         self.calm = self.sound and not (said.full or said.waiting)
+        self.stir.tell()
 
     def failed(self, now: float, *, refused: bool) -> bool:
         """A call failed, and whose fault it was is clear; whether the engine is to be ejected."""
@@ -151,6 +155,7 @@ class Health:
         back = well and self._probes.count(True) >= PROBES_AGREE
         if back and self.until > now and self._ejected and (self.refused or self._sick):
             self.until = self._left_at = now
+            self.stir.tell()
         if not well and self.unwell(now) and self._alive_at < now - PROBES * every_s:
             self.cap, self._good = 1, 0
             self._settle(now)
@@ -185,6 +190,7 @@ class Health:
         self._mute = self._good = 0
         self.cap = 1
         self.errors.clear()
+        self.stir.tell()
 
     def saturated(self, now: float, seconds: float) -> None:
         """It said itself that it has no room, and for how long.
@@ -197,6 +203,7 @@ class Health:
         longer = seconds * 2 ** min(max(0, self._full - 1), 10)
         self.until = max(self.until, now + min(longer, SATURATED_AT_MOST_S))
         self.calm = self.sound = False
+        self.stir.tell()
 
     def state(self, now: float) -> Word:
         """In a word, for people."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 
 from modgate.fleet.drain import drain_s
-from modgate.fleet.pick import Wanted, candidates, pick
+from modgate.fleet.pick import Wanted, pick
 from modgate.fleet.pool import Pool
 
 KEPT = ("fit", "affinity")
@@ -16,7 +16,7 @@ KEPT = ("fit", "affinity")
 
 def has_other(pool: Pool | None, wanted: Wanted) -> bool:
     """Whether a backend is left that did not fail this call yet."""
-    seats = candidates(pool.seats, wanted) if pool is not None else ()
+    seats = pool.candidates(wanted) if pool is not None else ()
     return any(seat.backend not in wanted.tried for seat in seats)
 
 
@@ -24,13 +24,13 @@ def answers_elsewhere(pool: Pool | None, wanted: Wanted, backend: str, now: floa
     """Whether another one answers that may take this call and did not fail it."""
     return pool is not None and any(
         seat.health.until <= now and seat.backend != backend and seat.backend not in wanted.tried
-        for seat in candidates(pool.seats, wanted)
+        for seat in pool.candidates(wanted)
     )
 
 
 def soonest_s(pool: Pool | None, wanted: Wanted) -> float:
     """The least time that is predicted of a backend that may take this call."""
-    seats = candidates(pool.seats, wanted) if pool is not None else ()
+    seats = pool.candidates(wanted) if pool is not None else ()
     if not seats or wanted.terms is None:
         return 0.0
     return min(drain_s(seats, wanted.work, wanted.terms))
@@ -39,7 +39,7 @@ def soonest_s(pool: Pool | None, wanted: Wanted) -> float:
 def keeps(pool: Pool | None, wanted: Wanted, now: float) -> bool:
     """Whether a backend would keep what is promised."""
     terms = wanted.terms
-    seats = candidates(pool.seats, wanted) if pool is not None else ()
+    seats = pool.candidates(wanted) if pool is not None else ()
     if not seats or terms is None:
         return False
     found = pick(seats, wanted.work, terms, now=now, rng=random, exact=True)
@@ -48,4 +48,4 @@ def keeps(pool: Pool | None, wanted: Wanted, now: float) -> bool:
 
 def is_down(pool: Pool | None, wanted: Wanted, now: float) -> bool:
     """Whether none answers now, of those that may take this call."""
-    return pool is None or all(s.health.until > now for s in candidates(pool.seats, wanted))
+    return pool is None or all(s.health.until > now for s in pool.candidates(wanted))

@@ -94,9 +94,9 @@ class Peers:
         self._class_tags = {slo: tag_of(slo) for seat in seats for slo in seat.standing.kept}
         self._classes = {tag: slo for slo, tag in self._class_tags.items()}
         for tag in engines.keys() - self._engines.keys():
-            engines[tag].slots.elsewhere = engines[tag].slots.share = 0
+            engines[tag].slots.heard(0, 0)
         for tag in standings.keys() - self._standings.keys():
-            standings[tag].elsewhere = 0.0
+            standings[tag].heard(0.0)
             _know(standings[tag], ())
         self.settle(now, heard=heard)
 
@@ -244,8 +244,7 @@ class Peers:
             slots = seat.slots
             taken = sum([engines[tag].taken for engines in told if tag in engines])
             freed |= taken < slots.elsewhere
-            slots.elsewhere = taken
-            slots.share = max(1, slots.limit // many) if taken else 0
+            slots.heard(taken, max(1, slots.limit // many) if taken else 0)
         return freed
 
     def _move_work(self, was: _Peer, peer: _Peer) -> None:
@@ -254,7 +253,7 @@ class Peers:
             sent = standing.sent
             before = was.standings.get(tag, NOTHING).work + ALIKE * (sent - was.sent.get(tag, sent))
             work = standing.elsewhere + peer.standings.get(tag, NOTHING).work - before
-            standing.elsewhere = work if work > 0 else 0.0
+            standing.heard(work if work > 0 else 0.0)
         self._alone()
 
     def _move_calls(self, was: _Peer, peer: _Peer) -> bool:
@@ -269,8 +268,8 @@ class Peers:
             if more and (seat := self._engines.get(tag)) is not None:
                 slots = seat.slots
                 freed |= more < 0
-                slots.elsewhere += more
-                slots.share = max(1, slots.limit // self._many) if slots.elsewhere else 0
+                elsewhere = slots.elsewhere + more
+                slots.heard(elsewhere, max(1, slots.limit // self._many) if elsewhere else 0)
         return freed
 
     def _settle_work(self) -> None:
@@ -282,13 +281,13 @@ class Peers:
                 work += ALIKE * (sent - before.get(tag, sent))
                 if tag in standings:
                     work += standings[tag].work
-            standing.elsewhere = work
+            standing.heard(work)
         self._alone()
 
     def _alone(self) -> None:
         """What a pool supposes of others is not so where only this gateway is."""
         for standing in self._own:
-            standing.elsewhere = 0.0
+            standing.heard(0.0)
 
     def _settle_paces(self) -> None:
         told = [peer.standings for peer in self._live.values()]
@@ -308,6 +307,7 @@ def _know(standing: Standing, told: Sequence[StandingTold]) -> None:
     """Estimates are made of what all know."""
     standing.paces["first_byte"].heard([each.first_byte for each in told])
     standing.paces["total"].heard([each.total for each in told])
+    standing.stir.tell()
 
 
 def _rise(counters: Counters, n: int, bad: int, now: float) -> None:

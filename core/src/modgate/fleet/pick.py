@@ -16,7 +16,7 @@ from math import inf
 from operator import mul
 from typing import Literal
 
-from modgate.fleet.affinity import homes
+from modgate.fleet.affinity import Homes
 from modgate.fleet.drain import drain_s, load_of
 from modgate.fleet.glance import Glance
 from modgate.fleet.lots import Lots
@@ -127,10 +127,6 @@ def pick(
     and no sample.  `factors`: what else the predicted times are multiplied by where they are
     compared.  A choice of `best_effort`: none will keep it, and this one comes closest.
     """
-    # The result is the same without this.
-    quick = _quickly(seats, work, terms, rng, exact=exact, factors=factors)
-    if quick is not None:
-        return quick
     live = answering(seats, now)
     free = with_room(live)
     if not free:
@@ -143,7 +139,7 @@ def pick(
         ("disqualified", good),
     )
     if len(good) < len(free) and (due := to_explore(free, terms, now)) is not None:
-        found = _choice(due, work, terms, "explore")
+        found = choice_of(due, work, terms, "explore")
     else:
         if len(good) > LOOKED_AT:
             good = rng.sample(good, LOOKED_AT_OF_MORE)
@@ -153,46 +149,12 @@ def pick(
         if fit:
             found = _fitting(seats, fit, times, work, terms, rng, exact=exact, factors=factors)
         else:
-            seat = _soonest(good, predicted, work, terms, rng, exact=exact, factors=factors)
-            found = _choice(seat, work, terms, "best_effort")
+            seat = soonest(good, predicted, work, terms, rng, exact=exact, factors=factors)
+            found = choice_of(seat, work, terms, "best_effort")
         found.compared, found.seconds = good, predicted
         passed = (*passed, ("fit", fit))
     found.passed = passed
     return found
-
-
-def _quickly(
-    seats: Sequence[Seat],
-    work: float,
-    terms: Terms,
-    rng: Lots,
-    *,
-    exact: bool,
-    factors: Factors | None,
-) -> Choice | None:
-    """The pick where nothing is wrong with any seat that is looked at; None = ask the long way.
-
-    A sample that fits is one of all that fit, whether or not the others were looked at.
-    """
-    if exact or terms.affinity is not None:
-        predicted = _plainly(seats, work, terms) if len(seats) <= LOOKED_AT else None
-        if predicted is None:
-            return None
-        fit, times = in_time(seats, predicted, terms)
-        if fit:
-            found = _fitting(seats, fit, times, work, terms, rng, exact=exact, factors=factors)
-            if len(fit) < len(seats):
-                found.compared, found.seconds = seats, predicted
-            return found
-        if inf in predicted:
-            return None
-        seat = _soonest(seats, predicted, work, terms, rng, exact=exact, factors=factors)
-        return _choice(seat, work, terms, "best_effort", seats, predicted)
-    drawn = seats if len(seats) <= SAMPLED else drawn_of(seats, rng)
-    predicted = _plainly(drawn, work, terms)
-    if predicted is None or len(in_time(drawn, predicted, terms)[0]) < len(drawn):
-        return None
-    return _choice(least(drawn, predicted, rng, factors), work, terms, "fit", drawn, predicted)
 
 
 def drawn_of(seats: Sequence[Seat], rng: Lots) -> Sequence[Seat]:
@@ -202,31 +164,6 @@ def drawn_of(seats: Sequence[Seat], rng: Lots) -> Sequence[Seat]:
     if one in (two, three) or two == three:
         return rng.sample(seats, SAMPLED)
     return seats[one], seats[two], seats[three]
-
-
-def _plainly(seats: Sequence[Seat], work: float, terms: Terms) -> list[float] | None:
-    """`drain_s` where each seat is healthy, free and trusted, shares nothing, and has one model.
-
-    Of one that is not able to keep the promise, `inf`.
-    """
-    between = terms.between_s or inf
-    phase, serial = terms.phase, terms.serial
-    found = []
-    for seat in seats:
-        slots, standing = seat.slots, seat.standing
-        taken = slots.taken + slots.elsewhere
-        if taken >= slots.limit or standing.out or seat.entangled:
-            return None
-        if standing.between_s > between or not seat.health.calm:
-            if not seat.health.sound:
-                return None
-            found.append(drain_s((seat,), work, terms)[0] if able_to(seat, terms) else inf)
-        elif taken and serial:
-            load = work + standing.work + standing.elsewhere
-            found.append(load * standing.paces[phase].value + seat.away_s)
-        else:
-            found.append(work * standing.paces[phase].value + seat.away_s)
-    return found
 
 
 def _fitting(
@@ -244,12 +181,12 @@ def _fitting(
     if terms.affinity is not None:
         home = _at_home(seats, fit, times, work, terms, factors)
         if home is not None:
-            return _choice(home, work, terms, "affinity", fit, times)
-    seat = _soonest(fit, times, work, terms, rng, exact=exact, factors=factors)
-    return _choice(seat, work, terms, "fit", fit, times)
+            return choice_of(home, work, terms, "affinity", fit, times)
+    seat = soonest(fit, times, work, terms, rng, exact=exact, factors=factors)
+    return choice_of(seat, work, terms, "fit", fit, times)
 
 
-def _soonest(
+def soonest(
     seats: Sequence[Seat],
     predicted: Sequence[float],
     work: float,
@@ -296,10 +233,20 @@ def in_time(
 
 
 def least(
-    seats: Sequence[Seat], predicted: Sequence[float], rng: Lots, factors: Factors | None = None
+    seats: Sequence[Seat],
+    predicted: Sequence[float],
+    rng: Lots,
+    factors: Factors | None = None,
+    *,
+    prefers: bool = True,
 ) -> Seat:
-    """The one of the least predicted time times preference; ties by lot."""
-    scores = [seconds * seat.factor for seat, seconds in zip(seats, predicted, strict=True)]
+    """The one of the least predicted time times preference; ties by lot.
+
+    Not `prefers`: every seat's preference is one.
+    """
+    scores = predicted
+    if prefers:
+        scores = [seconds * seat.factor for seat, seconds in zip(seats, predicted, strict=True)]
     if factors is not None and len(seats) > 1 and (said := factors(seats, predicted)) is not None:
         scores = list(map(mul, scores, said))
     best = min(scores)
@@ -326,7 +273,7 @@ def _at_home(
         return None
     bound = max(DRAIN_GUARD * min(times), DRAIN_FITS * terms.target_s)
     said = factors(fit, times) if factors is not None and len(fit) > 1 else None
-    for seat in homes(terms.affinity, seats):
+    for seat in Homes(seats).of(terms.affinity):
         if seat not in fit or drain_s((seat,), work, terms)[0] > bound:
             continue
         if said is None or said[fit.index(seat)] <= DRAIN_GUARD * min(said):
@@ -334,7 +281,7 @@ def _at_home(
     return None
 
 
-def _choice(
+def choice_of(
     seat: Seat,
     work: float,
     terms: Terms,
@@ -342,6 +289,7 @@ def _choice(
     compared: Sequence[Seat] = (),
     seconds: Sequence[float] = (),
 ) -> Choice:
+    """This seat, with what is predicted of it."""
     load = load_of(seat, work, terms)
     own_s = load * seat.standing.paces[terms.phase].value + seat.away_s
     return Choice(seat, load, own_s / terms.target_s, why, compared, seconds)

@@ -13,9 +13,11 @@ from modgate.fleet.glance import Glance
 from modgate.fleet.kept import Kept
 from modgate.fleet.lots import Lots
 from modgate.fleet.panel import Panel
-from modgate.fleet.pick import Choice, Wanted, idlest, pick
+from modgate.fleet.pick import Choice, Factors, Wanted, candidates, idlest, pick
+from modgate.fleet.quick import quick
 from modgate.fleet.sieve import capacity
 from modgate.fleet.slots import Seat
+from modgate.fleet.table import Table
 from modgate.fleet.terms import Phase, Terms
 
 HEADROOM = 0.7
@@ -26,6 +28,15 @@ ALIKE = 0.5  # how much of what is sent from here others send, too, before they 
 SWEEP_S = 1.0
 GLANCE_S = 0.01  # a storm of calls that find no slot looks at the seats once in so long
 SUPPOSED = 0.5  # of its target is what a call takes, as long as nothing is known
+SHAPES_AT_MOST = 64  # of calls, of which is kept who may take them
+
+
+Shape = tuple[frozenset[str] | None, tuple[tuple[str, str], ...]]
+
+
+def shape_of(wanted: Wanted) -> Shape:
+    """What says who may ever take a call."""
+    return wanted.regions, wanted.requires
 
 
 class Pool:
@@ -44,7 +55,9 @@ class Pool:
         "_ease",
         "_glance",
         "_offered",
+        "_shapes",
         "_swept",
+        "_tables",
         "_terms",
         "elsewhere",
         "exact",
@@ -70,6 +83,35 @@ class Pool:
         self._calls = 0
         self._swept = -OFFERED_S
         self._terms: dict[tuple[str, Phase], Terms] = {}
+        self._shapes: dict[Shape, Sequence[Seat]] = {}
+        self._tables: dict[tuple[int, Phase, bool], Table] = {}
+
+    def candidates(self, wanted: Wanted) -> Sequence[Seat]:
+        """See `pick.candidates`: of calls of one shape they are always the same."""
+        if wanted.tried:
+            return candidates(self.seats, wanted)
+        shape = shape_of(wanted)
+        found = self._shapes.get(shape)
+        if found is None:
+            if len(self._shapes) >= SHAPES_AT_MOST:
+                self._shapes.clear()
+                self._tables.clear()
+            found = candidates(self.seats, wanted)
+            if len(found) == len(self.seats):
+                found = self.seats
+            self._shapes[shape] = found
+        return found
+
+    def _table(self, seats: Sequence[Seat], wanted: Wanted, terms: Terms) -> Table | None:
+        """What is known of these seats; None where they are not those of a shape."""
+        key = (id(seats), terms.phase, terms.serial)
+        found = self._tables.get(key)
+        if found is None:
+            kept = seats is self.seats or seats is self._shapes.get(shape_of(wanted))
+            if not kept or len(seats) < 2:
+                return None
+            found = self._tables[key] = Table(seats, terms.phase, serial=terms.serial)
+        return found
 
     def choose(self, seats: Sequence[Seat], wanted: Wanted, now: float, rng: Lots) -> Choice | None:
         """Which of these seats takes the call; None = none is free.
@@ -85,7 +127,7 @@ class Pool:
         if (terms.slo, terms.phase) not in self._terms:
             self._suppose(wanted.work, terms)
         if self.panel is None:
-            found = pick(seats, wanted.work, terms, now=now, rng=rng, exact=self.exact)
+            found = self._pick(seats, wanted, terms, now, rng, None)
         else:
             found = self._advised(self.panel, seats, wanted, terms, now, rng)
         if found is not None:
@@ -94,7 +136,7 @@ class Pool:
             if self.others:
                 standing = found.seat.standing
                 standing.sent += wanted.work
-                standing.elsewhere += wanted.work * self.others * ALIKE
+                standing.heard(standing.elsewhere + wanted.work * self.others * ALIKE)
             found.lately = self.lately
             predicted = found.predicted
             self._ease += EASES * ((predicted if predicted < 1 else 1.0) - self._ease)
@@ -116,20 +158,28 @@ class Pool:
             return None
         advice = panel.on(wanted, terms, now)
         kept = advice.kept(seats)
-        found = pick(
-            kept,
-            wanted.work,
-            terms,
-            now=now,
-            rng=rng,
-            exact=self.exact,
-            factors=advice.factors,
-        )
+        found = self._pick(kept, wanted, terms, now, rng, advice.factors)
         if found is not None:
             found.liked = advice.liked
             if len(kept) < len(seats):
                 found.passed = (("filtered", kept), *found.passed)
         return found
+
+    def _pick(
+        self,
+        seats: Sequence[Seat],
+        wanted: Wanted,
+        terms: Terms,
+        now: float,
+        rng: Lots,
+        factors: Factors | None,
+    ) -> Choice | None:
+        work, exact = wanted.work, self.exact
+        table = self._table(seats, wanted, terms)
+        found = quick(seats, table, work, terms, now=now, rng=rng, exact=exact, factors=factors)
+        if found is not None:
+            return found
+        return pick(seats, work, terms, now=now, rng=rng, exact=exact, factors=factors)
 
     def _look(self, now: float) -> Glance:
         return Glance.of(self.seats, now, others=self.others, exact=self.exact)
@@ -164,8 +214,9 @@ class Pool:
         known = [pace.own for pace in paces if pace.own > 0]
         prior = median(known) if known else otherwise
         if prior > 0:
-            for pace in paces:
+            for seat, pace in zip(self.seats, paces, strict=True):
                 pace.suppose(prior)
+                seat.slots.stir.tell()
         return prior
 
     def sweep(self, now: float) -> None:
@@ -195,12 +246,12 @@ class Pool:
         if not kept.out:
             if kept.breaks(now, allowed) and self._headroom(seat, terms, now):
                 kept.leave(now)
-                seat.standing.out |= {terms.slo}
+                seat.standing.trust(terms.slo, trusted=False)
         elif kept.dwelt(now) and (
             kept.recovered(now, allowed) or not self._headroom(seat, terms, now)
         ):
             kept.come_back()
-            seat.standing.out -= {terms.slo}
+            seat.standing.trust(terms.slo, trusted=True)
 
     def _headroom(self, seat: Seat, terms: Terms, now: float) -> bool:
         """Whether the others could do without it.

@@ -126,3 +126,4 @@ class Promise:
         estimate = self.seat.standing.paces[self.terms.phase]
         if not least or pace > estimate.own:
             estimate.learn(now, pace)
+            self.seat.slots.stir.tell()

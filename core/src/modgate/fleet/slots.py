@@ -11,6 +11,7 @@ from hashlib import blake2b
 from modgate.fleet.concurrency import Concurrency
 from modgate.fleet.health import Health
 from modgate.fleet.standing import Standing
+from modgate.fleet.stir import Stir
 from modgate.fleet.tally import Tally
 from modgate.fleet.view import View
 
@@ -21,7 +22,7 @@ class Slots:
 
     `taken`: calls in flight of this gateway, `elsewhere`: those that others told of; `share`: so
     many it may have whatever those are, or one gateway could keep all others from an engine.
-    `concurrency`: what moves the limit; None = nothing does.
+    `concurrency`: what moves the limit; None = nothing does.  `stir`: is told of every change.
     """
 
     limit: int
@@ -29,6 +30,7 @@ class Slots:
     elsewhere: int = 0
     share: int = 0
     concurrency: Concurrency | None = None
+    stir: Stir = field(default_factory=Stir)
 
     @property
     def free(self) -> bool:
@@ -42,12 +44,19 @@ class Slots:
             self.concurrency, self.limit = None, limit
         elif moves is None or (moves.declared, moves.most) != (limit, max(limit, most)):
             self.concurrency, self.limit = Concurrency(limit, most), limit
+        self.stir.tell()
+
+    def heard(self, elsewhere: int, share: int) -> None:
+        """So many calls are in flight of others, and so many it may have whatever those are."""
+        self.elsewhere, self.share = elsewhere, share
+        self.stir.tell()
 
     def saw(self, now: float, *, late: bool) -> None:
         """A call of these ended; it was counted out already."""
         if self.concurrency is not None:
             at_once = self.taken + self.elsewhere + 1
             self.limit = self.concurrency.saw(now, late=late, at_once=at_once)
+            self.stir.tell()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -84,6 +93,9 @@ class Seat:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "entangled", bool(self.beside) or self.group is not None)
+        self.health.stir = stir = self.slots.stir
+        for each in (self.standing, *self.beside):
+            each.stir = stir
 
     @property
     def free(self) -> bool:
@@ -92,22 +104,31 @@ class Seat:
 
     def take(self, work: float) -> None:
         """One call begins."""
-        self.slots.taken += 1
+        slots = self.slots
+        slots.taken += 1
         self.standing.work += work
+        if slots.stir.looked:
+            slots.stir.tell()
         if self.group is not None:
             self.group.taken += 1
+            self.group.stir.tell()
 
     def more(self, work: float) -> None:
         """A call that is here carries more work than it was taken for, or has done some."""
         self.standing.work += work
+        if self.slots.stir.looked:
+            self.slots.stir.tell()
 
     def give(self, work: float) -> None:
         """One call ended, with so much left of its work."""
         slots, standing = self.slots, self.standing
         slots.taken -= 1
         standing.work = max(0.0, standing.work - work) if slots.taken else 0.0
+        if slots.stir.looked:
+            slots.stir.tell()
         if self.group is not None:
             self.group.taken -= 1
+            self.group.stir.tell()
 
 
 def seed_of(identity: str) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from modgate.fleet.estimate import Estimate
 from modgate.fleet.kept import Kept
 from modgate.fleet.quantiles import Quantiles
+from modgate.fleet.stir import Stir
 
 SHARE = 0.1
 
@@ -20,10 +21,14 @@ class Standing:
     have added since, `usual`: of one call lately; in the modality's weighted units.  `sent`: all
     that went there from here while others were heard of.
     `between_s`: seconds between events of a stream.  `paces`: by phase.  `kept`: by SLO class;
-    `out`: classes that it is disqualified for.  `times`: by phase, for people.
+    `out`: classes that it is disqualified for.  `times`: by phase, for people.  `stir`: its
+    engine's.
     """
 
-    __slots__ = ("between_s", "elsewhere", "kept", "out", "paces", "sent", "times", "usual", "work")
+    __slots__ = (
+        *("between_s", "elsewhere", "kept", "out", "paces", "sent", "stir", "times", "usual"),
+        "work",
+    )
 
     def __init__(self) -> None:
         self.work = 0.0
@@ -35,6 +40,7 @@ class Standing:
         self.kept: dict[str, Kept] = {}
         self.out: frozenset[str] = frozenset()
         self.times: dict[str, Quantiles] = {}
+        self.stir = Stir()
 
     def kept_of(self, slo: str) -> Kept:
         """What it keeps of a class's promises."""
@@ -54,3 +60,16 @@ class Standing:
         """Events of a stream were so far apart, on average."""
         gap = self.between_s
         self.between_s = gap + SHARE * (seconds - gap) if gap else seconds
+        if self.stir.looked:
+            self.stir.tell()
+
+    def heard(self, elsewhere: float) -> None:
+        """So much work is in hand of others."""
+        self.elsewhere = elsewhere
+        if self.stir.looked:
+            self.stir.tell()
+
+    def trust(self, slo: str, *, trusted: bool) -> None:
+        """Whether it is given calls of this class."""
+        self.out = self.out - {slo} if trusted else self.out | {slo}
+        self.stir.tell()
