@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import ClassVar
 
 import msgspec
@@ -23,14 +22,13 @@ _MODEL = re.compile(rb'"model"\s*:\s*("(?:[^"\\]|\\.)*+"|null)')
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outgoing:
+class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
     """What goes to the engine: a path below its url, a body, and how its good reply is framed."""
 
     path: str
     body: Body
     reply: ReplyKind = "whole"
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = {}
 
 
 class Dialect:

@@ -100,8 +100,7 @@ PENDING, OK = Outcome(), Outcome(state="ok")
 MeasuredBy = Literal["engine", "gateway", "estimate"]
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(msgspec.Struct, frozen=True):
     """What a request did cost so far; `exact` or a floor; who counted it."""
 
     units: Units

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+
+import msgspec
 
 from modgate.api.body import Body, File
 from modgate.api.fields import Fields
 from modgate.api.json import Json, JsonObject
 from modgate.api.model import Model
+from modgate.api.surface import Surface
 from modgate.errors import Refused
-
-if TYPE_CHECKING:
-    from modgate.api.surface import Surface
 
 
 def _none(modality: str) -> tuple[str, ...]:
@@ -21,8 +19,7 @@ def _none(modality: str) -> tuple[str, ...]:
     return ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class Request(msgspec.Struct, frozen=True, kw_only=True):
     """A request, parsed only as far as transport goes, with its model.
 
     It holds no headers and no key: a plugin cannot leak what it is never given.  `path` is the
@@ -38,7 +35,7 @@ class Request:
     body: Body
     surface: Surface
     parsed: JsonObject
-    query: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str] = {}
     others: Callable[[str], tuple[str, ...]] = _none
     raw: bool = False
     isolation: str = ""

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal, TypeGuard
 
+import msgspec
 import orjson
 
 from modgate.kit.chat_legacy import as_functions
@@ -39,8 +40,7 @@ DONE = b"data: [DONE]\n\n"
 IGNORED = "x-modgate-ignored"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Style:
+class Style(msgspec.Struct, frozen=True, kw_only=True):
     """In which words a client gets its reply.
 
     `alias`: the names that reasoning has.  `legacy`: functions in place of tools.  `raw`: members

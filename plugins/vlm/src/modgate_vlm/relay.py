@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from modgate.kit.chat_relay import PLAIN, ChatRelay, Style
 from modgate.plugin import Outcome, Units, Usage
@@ -34,4 +33,4 @@ class PictureRelay(ChatRelay):
         if not usage.exact or self._image_tokens is None or "image_tokens" in usage.units:
             return usage
         pictures = Units(image_tokens=min(read, self._image_tokens))
-        return replace(usage, units=usage.units + pictures)
+        return Usage(usage.units + pictures, usage.exact, usage.by)

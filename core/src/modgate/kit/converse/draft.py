@@ -7,7 +7,9 @@ it is written once.  Source: wire.md 2.4 and 2.5, the paragraphs on conversion.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace
 
 from modgate.plugin import Json, JsonObject, Refused, Request
 
