@@ -78,6 +78,10 @@ class Dialect:
         """
         if self._name is not None and self._name[0] in data:
             return data.replace(*self._name, 1)
+        asked = orjson.dumps(self.served.asked)
+        if (plain := _plain_model(data)) is not None:
+            self._name = (plain, b'"model":' + asked)
+            return data.replace(*self._name, 1)
         found = _MODEL.search(data)
         if found is None:
             return data
@@ -87,8 +91,8 @@ class Dialect:
             return data  # no object: whoever reads it next says so
         if "model" not in members:
             return data
-        asked = orjson.dumps(self.served.asked)
-        if found.group(1) != bytes(members["model"]):  # one further in comes first
+        if found.group(1) != bytes(members["model"]) or b'"model"' in data[found.end() :]:
+            # One further in comes first, or there is another: all but the last would be left.
             return msgspec.json.encode({**members, "model": msgspec.Raw(asked)})
         self._name = (found.group(), b'"model":' + asked)
         return data.replace(*self._name, 1)
@@ -99,6 +103,17 @@ class Dialect:
         Its text is passed on only where the client can act on it (4xx).
         """
         return refusal_of(status, headers, engine_message(body))
+
+
+def _plain_model(data: bytes) -> bytes | None:
+    """The member with the model's name where it is surely the object's own, and its only one of the
+    name: nothing was opened before it.  None: it takes a pattern and a decoder to say."""
+    at = data.find(b'"model":"')
+    end = data.find(b'"', at + 9) + 1
+    if at < 0 or not end or data.find(b"[", 0, at) >= 0 or data.count(b"{", 0, at) != 1:
+        return None
+    member = data[at:end]
+    return None if b"\\" in member or data.find(b'"model"', end) >= 0 else member
 
 
 def engine_message(body: bytes) -> str:

@@ -16,7 +16,7 @@ _FINISH = re.compile(rb'("finish_reason"\s*:\s*)"([^"]*)"')
 _REASONING = re.compile(rb'(?<!\\)"reasoning"(\s*:\s*(?:"|null))')
 _THOUGHT = re.compile(rb'(?<!\\)"reasoning_content"\s*:\s*("(?:[^"\\]|\\.)*+"|null)')
 _CREATED = re.compile(rb'"created"\s*:\s*(\d+)')
-_OPEN = b'"finish_reason":null'
+_NAME, _OPEN, _SAID = b'"finish_reason"', b'"finish_reason":null', b'"finish_reason":"'
 # Source: wire.md 2.1; what engines say for an end of their own.
 FINISHES = {
     b"abort": b"error",
@@ -28,18 +28,28 @@ FINISHES = {
     b"max_tokens": b"length",
     b"tool_use": b"tool_calls",
 }
+WORDS = frozenset((*FINISHES.values(), b"content_filter"))
 
 
 def has_finished(data: bytes) -> bool:
     """Whether a choice has finished."""
-    if _OPEN in data and b'"finish_reason":"' not in data:
-        return False  # same result without this: most chunks need no pattern
-    return _FINISH.search(data) is not None
+    # The same result without these two: what is spelled as usual needs no pattern.
+    if _SAID in data:
+        return True
+    return data.count(_NAME) != data.count(_OPEN) and _FINISH.search(data) is not None
 
 
 def finished(data: bytes) -> bytes:
     """The reply with its finish in the words of the wire."""
+    if _told(data) in WORDS and data.count(_NAME) == 1:
+        return data  # the same result without this: one choice, in the wire's own words
     return _FINISH.sub(_finish, data) if has_finished(data) else data
+
+
+def _told(data: bytes) -> bytes:
+    """The first finish, spelled as usual; b"" where there is none."""
+    at = data.find(_SAID)
+    return b"" if at < 0 else data[at + len(_SAID) : data.find(b'"', at + len(_SAID))]
 
 
 def _finish(found: re.Match[bytes]) -> bytes:

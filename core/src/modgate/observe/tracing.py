@@ -62,7 +62,7 @@ class Trace(msgspec.Struct, frozen=True, kw_only=True):
     def client_id(headers: Mapping[str, str]) -> str:
         """The id that the client gave its request, if it is harmless."""
         value = headers.get("x-request-id") or headers.get("x-client-request-id") or ""
-        return value if _CLIENT_ID.fullmatch(value) else ""
+        return value if value and _CLIENT_ID.fullmatch(value) else ""
 
 
 def _parsed(value: str) -> tuple[str, str, int] | None:

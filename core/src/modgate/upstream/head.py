@@ -15,7 +15,7 @@ NAME_AT_MOST = 256
 LINE_AT_MOST = 1024  # of the first line
 _STATUS = re.compile(r"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: [^\x00]*)?")
 TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_DIGITS = re.compile(r"[0-9]{1,15}")
+DIGITS_AT_MOST = 15
 _TIMEOUT = re.compile(r"(?i)(?:^|,)\s*timeout=([0-9]{1,9})\s*(?:,|$)")
 _WITHOUT_BODY = frozenset({204, 304})
 
@@ -126,13 +126,17 @@ def _framing(status: int, minor: str, fields: Mapping[str, str]) -> tuple[int | 
             raise Malformed("it has both a Content-Length and a Transfer-Encoding")
         if minor == "0" or coding.lower() != "chunked":
             raise Malformed("its Transfer-Encoding is not 'chunked' of HTTP/1.1")
-    if length is not None and _DIGITS.fullmatch(length) is None:  # two of them are joined: none
+    if length is not None and not _is_count(length):  # two of them are joined: none
         raise Malformed("its Content-Length is no number of bytes")
     if status < 200 or status in _WITHOUT_BODY:
         return 0, False
     if coding is not None:
         return None, True
     return (None if length is None else int(length)), False
+
+
+def _is_count(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= DIGITS_AT_MOST
 
 
 def _keeps(minor: str, connection: str | None) -> bool:
