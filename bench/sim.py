@@ -16,7 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from sim import crowd, overload
-from sim.baselines import BASELINES
+from sim.baselines import BASELINES, RIVALS
 from sim.ours import Ours
 from sim.runs import SLOWEST_S, mean
 from sim.world import FAULT_FROM, FAULT_TO, FULL_RATE, Policy, Result, Scenario, World
@@ -104,7 +104,7 @@ def fleets(count: int, told_each_s: float | None) -> None:
         scenario = drawn(number)
         ours = World(scenario, Ours(scenario, told_each_s=told_each_s)).run().kept()
         others = {
-            name: World(scenario, make(scenario)).run().kept() for name, make in BASELINES.items()
+            name: World(scenario, make(scenario)).run().kept() for name, make in RIVALS.items()
         }
         best = max(others, key=lambda name: others[name])
         ahead.append((others[best] - ours, number, best))

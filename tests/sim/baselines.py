@@ -3,7 +3,8 @@
 They are models of those policies, not the products.  Each gateway knows what it sent itself; the
 EPP-like one knows what engines report, as all its replicas do.
 
-Source: algorithms.md 1 (Finagle PeakEwma, Envoy least request, Gateway API inference extension).
+Source: algorithms.md 1 (Finagle PeakEwma, Envoy least request, Gateway API inference extension);
+Finagle's `PeakEwma.scala`, whose `get` observes 0.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from sim.world import Ask, Scenario, World
 
 DECAY_S = 10.0
+UNKNOWN_COST_S = 1e9
 FIRST_COST_S = 0.1
 EJECTED_S = 30.0
 FAILURES = 5
@@ -88,34 +90,54 @@ class LeastRequests(Baseline):
 class PeakEwma(Baseline):
     """Of two at random the one of least cost times requests in hand.
 
-    The cost leaps to a worse time and decays to better ones, with a time constant of 10 s.
+    The cost leaps to a worse time and decays to better ones, with a time constant of 10 s.  To look
+    at it is to observe a time of nothing, so it decays by the clock; an engine of which nothing is
+    known gets one request, and no other before that has ended.
     """
 
     def __init__(self, scenario: Scenario, *, ejects: bool = True) -> None:
         super().__init__(scenario, ejects=ejects)
-        self.cost = [[FIRST_COST_S] * self.count for _ in range(scenario.gateways)]
+        self.cost = [[0.0] * self.count for _ in range(scenario.gateways)]
         self.at = [[0.0] * self.count for _ in range(scenario.gateways)]
 
     def pick(self, ask: Ask, live: list[int], now: float) -> int:
         """Of two."""
-        mine, cost = self.pending[ask.gateway], self.cost[ask.gateway]
-        return min(self.rng.sample(live, min(2, len(live))), key=lambda e: cost[e] * (mine[e] + 1))
+        two = self.rng.sample(live, min(2, len(live)))
+        return min(two, key=lambda engine: self.load(ask.gateway, engine, now))
+
+    def load(self, gateway: int, engine: int, now: float) -> float:
+        """What is compared."""
+        self.observed(gateway, engine, 0.0, now)
+        cost, pending = self.cost[gateway][engine], self.pending[gateway][engine]
+        return cost * (pending + 1) if cost or not pending else UNKNOWN_COST_S + pending
 
     def ended(self, ask: Ask, now: float, *, ok: bool) -> None:
         """Its whole time is the observation; a failure is one of a second."""
         super().ended(ask, now, ok=ok)
         seen = now - ask.came_s if ok else FAILURE_COST_S
-        self.observed(ask, seen, now)
+        self.observed(ask.gateway, ask.engine, seen, now)
 
-    def observed(self, ask: Ask, seen: float, now: float) -> None:
+    def observed(self, gateway: int, engine: int, seen: float, now: float) -> None:
         """Finagle's rule."""
-        cost, at, engine = self.cost[ask.gateway], self.at[ask.gateway], ask.engine
+        cost, at = self.cost[gateway], self.at[gateway]
         weight = exp(-(now - at[engine]) / DECAY_S)
         at[engine] = now
         if seen > cost[engine]:
             cost[engine] = seen
         else:
             cost[engine] = cost[engine] * weight + seen * (1 - weight)
+
+
+class PatientEwma(PeakEwma):
+    """The same, but only what ends is observed: no product's rule, and better in this world."""
+
+    def __init__(self, scenario: Scenario, *, ejects: bool = True) -> None:
+        super().__init__(scenario, ejects=ejects)
+        self.cost = [[FIRST_COST_S] * self.count for _ in range(scenario.gateways)]
+
+    def load(self, gateway: int, engine: int, now: float) -> float:
+        """What is compared."""
+        return self.cost[gateway][engine] * (self.pending[gateway][engine] + 1)
 
 
 class EppLike(Baseline):
@@ -149,3 +171,4 @@ BASELINES = {
     "peak EWMA": PeakEwma,
     "EPP-like": EppLike,
 }
+RIVALS = {**BASELINES, "peak EWMA, patient": PatientEwma}

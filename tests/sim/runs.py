@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 
-from sim.baselines import BASELINES
+from sim.baselines import RIVALS
 from sim.ours import Ours
 from sim.world import FULL_RATE, Fault, Result, Scenario, World
 
@@ -17,10 +17,10 @@ SLOWEST_S = 0.25  # between two frames of a gateway
 def ran(
     policy: str, scenario: Scenario, view: bool = True, told_each_s: float | None = None
 ) -> Result:
-    """One run of `ours` or a baseline."""
+    """One run of `ours` or a rival."""
     if policy == "ours":
         return World(scenario, Ours(scenario, view=view, told_each_s=told_each_s)).run()
-    return World(scenario, BASELINES[policy](scenario)).run()
+    return World(scenario, RIVALS[policy](scenario)).run()
 
 
 def scenario(seed: int, gateways: int = 8, load: float = 0.85, fault: Fault = "none") -> Scenario:

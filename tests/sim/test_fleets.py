@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sim.baselines import BASELINES
+from sim.baselines import RIVALS
 from sim.ours import Ours
 from sim.runs import mean, ran
 from sim.world import World, random_scenario
@@ -19,7 +19,7 @@ LOTS = 2  # what is drawn by lot makes a point there, so the mean of some is com
 )
 def test_on_no_fleet_is_a_baseline_much_better(seed: int, lots: int) -> None:
     drawn = random_scenario(seed)
-    best = max(ran(policy, drawn).kept() for policy in BASELINES)
+    best = max(ran(policy, drawn).kept() for policy in RIVALS)
     ours = [World(drawn, Ours(drawn, lots=each)).run().kept() for each in range(lots)]
 
     assert mean(ours) >= best - 2.0
