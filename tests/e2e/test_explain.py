@@ -122,7 +122,7 @@ async def test_a_backend_where_the_callers_data_may_not_be_is_told_as_that(
 
 
 async def test_a_call_that_waited_tells_what_it_found_and_how_long(world: Make) -> None:
-    made = await world(Script(headers_after_ms=200), slots=1)
+    made = await world(Script(headers_after_ms=400), slots=1)
     first = asyncio.create_task(made.sent())
     await asyncio.sleep(0.05)
     client = await made.sent()
@@ -137,6 +137,53 @@ async def test_a_call_that_waited_tells_what_it_found_and_how_long(world: Make) 
     assert told["attempts"][0]["pick"]["why"] == "only"
     slo = told["attempts"][0]["slo"]  # nothing was promised, and yet it has a target
     assert (slo["promised"], slo["target_ms"], slo["kept"]) == (False, 100, False)
+
+
+@pytest.mark.parametrize(
+    ("keys", "tenants", "told", "line"),
+    [
+        (
+            "calls = 2",
+            ("acme", "acme"),
+            {"refused_by": "calls", "of": "the tenant's share", "wanted": 2, "at_most": 1},
+            "queue: refused by `calls` (the tenant's share): 2 calls, at most 1\n",
+        ),
+        (
+            "calls = 1\nshare = 1.0",
+            ("other", "acme"),
+            {"refused_by": "calls", "of": "all", "wanted": 2, "at_most": 1},
+            "queue: refused by `calls`: 2 calls, at most 1\n",
+        ),
+        (
+            'patience = { gold = "100ms" }',
+            ("acme",),
+            {"refused_by": "deadline", "of": "all", "wanted": 0, "at_most": 0},
+            "queue: refused by its deadline, which came while it waited\n",
+        ),
+    ],
+)
+async def test_a_request_that_the_queue_refused_is_told_by_which_bound(
+    world: Make, keys: str, tenants: tuple[str, ...], told: dict[str, object], line: str
+) -> None:
+    made = await world(
+        Script(headers_after_ms=800),
+        slots=1,
+        more=f"{TARGET}[queue]\n{keys}\n",
+        tenants={"acme": 'slo = "gold"', "other": 'slo = "gold"\nweight = 100.0'},
+    )
+    sent = [asyncio.create_task(made.sent())]
+    for tenant in tenants:
+        await asyncio.sleep(0.05)
+        sent.append(asyncio.create_task(made.sent(key=made.running.keys[tenant])))
+    replies = await asyncio.gather(*sent)
+    [refused] = [each for each in replies if each.status == 429]
+    found = await made.explained(refused)
+    code, text = await made.command(refused.request_id)
+
+    unit = "seconds" if told["refused_by"] == "deadline" else "calls"
+    assert found["queue"] == {**told, "unit": unit}
+    assert (code, line in text) == (0, True)
+    assert (await made.explained(replies[0]))["queue"] is None
 
 
 async def test_a_request_that_a_limit_refused_is_told_with_the_level_that_it_met(

@@ -75,7 +75,7 @@ class Fair:
 
     def came(self, call: Call, now: float) -> None:
         """Refused, or in the line."""
-        if self.predicts and self.line.late_s(call.claim, self.rules, now) > 0:
+        if self.predicts and self.line.late(call.claim, self.rules, now) is not None:
             self.refused += 1
             return
         self.line.push(call, self.rules, now)

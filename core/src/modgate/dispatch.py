@@ -163,7 +163,7 @@ class Dispatch:
         claim = self._claim(order, wanted.work, key)
         if draft.dues is None:
             draft.dues = []
-        wait = Deadline(partial(fleet.waiting.never_free, order.model.name, claim))
+        wait = Deadline(partial(fleet.waiting.never_free, order.model.name, wanted, claim))
         wait.set(wait.now() + claim.until - fleet.now())
         try:
             with wait:
@@ -177,6 +177,7 @@ class Dispatch:
         draft, policy = order.draft, order.caller.policy
         patience_s = self.fleet.rules.patience_s.get(policy.slo, inf)
         left_s = min(self._first_s(order), patience_s, draft.due_s - draft.elapsed())
+        now = self.fleet.now()
         return Claim(
             tenant=order.caller.tenant,
             slo=policy.slo,
@@ -185,7 +186,8 @@ class Dispatch:
             modality=order.modality.name,
             work=max(work, LEAST_WORK),
             body_bytes=order.call.body.held_bytes,
-            until=self.fleet.now() + left_s,
+            since=now,
+            until=now + left_s,
             begun=bool(draft.tries),
             key=key,
         )

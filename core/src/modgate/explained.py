@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from modgate.api.json import Json, JsonObject
 from modgate.explained_calls import ATTEMPTS_AT_MOST, attempts_of, judged, ms, waits_of
+from modgate.fleet.bound import Bound
 from modgate.ledger.records import Ended, ended_of
 from modgate.limits.rates import Met, Toll, guards
 from modgate.trails import Trail
@@ -42,6 +43,7 @@ def explained(trail: Trail, state: State) -> JsonObject:
             for each in draft.steps[:ATTEMPTS_AT_MOST]
         ],
         "waits": waits_of(draft),
+        "queue": _bound(trail.bound),
         "attempts": attempts_of(draft, gateway),
         "attempts_in_all": len(draft.tries),
         "slo": _verdict(trail, state),
@@ -170,6 +172,20 @@ def _limits(trail: Trail, state: State) -> JsonObject:
         "refusal": trail.refusal or None,
         "would_refuse": trail.draft.notes.get("would_refuse"),
         "met": list(_met(trail)),
+    }
+
+
+def _bound(bound: Bound | None) -> JsonObject | None:
+    """What a queue had no room for, or no time."""
+    if bound is None:
+        return None
+    seconds = bound.of in ("work", "deadline")
+    return {
+        "refused_by": bound.of,
+        "of": "the tenant's share" if bound.shared else "all",
+        "unit": "seconds" if seconds else "bytes" if bound.of == "body_bytes" else "calls",
+        "wanted": round(max(0.0, bound.held), 3),
+        "at_most": round(max(0.0, bound.most), 3),
     }
 
 

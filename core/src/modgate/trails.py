@@ -15,6 +15,7 @@ from typing import NamedTuple
 from modgate.api.sink import Receipt
 from modgate.draft import Draft
 from modgate.errors import GatewayError, LimitReached, QuotaSpent
+from modgate.fleet.bound import Bound, Full
 from modgate.fleet.glance import Glance
 from modgate.limits.levels import Denied
 from modgate.limits.limiter import Admission, Part
@@ -32,8 +33,8 @@ class Trail(NamedTuple):
     """One request's.
 
     `terms`: its limits.  `refused`: the reservation that one of them had no room for; `refusal`:
-    the words of a limit that its client was told.  `apart`: limits were kept without the store that
-    they are shared in.
+    the words of a limit that its client was told.  `bound`: of the queue that refused it.
+    `apart`: limits were kept without the store that they are shared in.
     """
 
     receipt: Receipt
@@ -41,12 +42,13 @@ class Trail(NamedTuple):
     terms: Terms | None
     refused: tuple[Part, Denied] | None
     refusal: str
+    bound: Bound | None
     apart: bool
     weight: int
 
 
 # A Trail as it is kept: making one takes longer than all the rest.
-Raw = tuple[Receipt, Draft, Terms | None, tuple[Part, Denied] | None, str, bool, int]
+Raw = tuple[Receipt, Draft, Terms | None, tuple[Part, Denied] | None, str, Bound | None, bool, int]
 
 
 @dataclass(slots=True, eq=False)
@@ -102,8 +104,9 @@ class Trails:
             terms, refused = admission.terms, admission.refused
         draft.heard, draft.dues = NOTHING, None  # a client's may be secret; others hang on dues
         refusal = error.message if isinstance(error, LimitReached | QuotaSpent) else ""
+        bound = error.bound if isinstance(error, Full) else None
         weight = self._weighed(draft)
-        room.trails.append((receipt, draft, terms, refused, refusal, apart, weight))
+        room.trails.append((receipt, draft, terms, refused, refusal, bound, apart, weight))
         room.weight += weight
         if len(room.trails) > room.requests or room.weight > room.at_most:
             room.trim()

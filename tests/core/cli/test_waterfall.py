@@ -125,3 +125,11 @@ def test_of_a_large_pool_those_that_were_left_out_are_counted() -> None:
     assert "    and 60 not in the sample that was compared; 3 ejected: it does not answer" in text
     assert sum(line.startswith("  > here") for line in text) == 1
     assert len(text) < 15
+
+
+def test_a_call_that_would_come_too_late_is_told_by_how_much() -> None:
+    bound = {"refused_by": "deadline", "of": "all", "unit": "seconds", "wanted": 12.5, "at_most": 2}
+
+    assert "queue: refused by its deadline: it would take 12.5 seconds, and had 2" in list(
+        lines(told(queue=bound))
+    )

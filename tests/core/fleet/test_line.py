@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from modgate.fleet.bound import Bound
 from modgate.fleet.claim import Claim, QueueRules
 from modgate.fleet.line import Line, retry_s
 
@@ -53,6 +54,11 @@ def busy(line: Line[Call], rate: float, seconds: float = 4.0) -> float:
     return now
 
 
+def gone(line: Line[Call], item: Call, rules: QueueRules, now: float = 0.0) -> list[Call]:
+    """What has to go for this one."""
+    return [each for each, _ in line.push(item, rules, now)]
+
+
 def names(calls: list[Call]) -> list[str]:
     return [each.claim.tenant for each in calls]
 
@@ -60,7 +66,7 @@ def names(calls: list[Call]) -> list[str]:
 def test_the_queue_holds_so_many_calls_and_one_tenant_half_of_them() -> None:
     line: Line[Call] = Line()
     rules = QueueRules(calls=10)
-    dropped = [names(line.push(call("flood"), rules, 0.0)) for _ in range(7)]
+    dropped = [names(gone(line, call("flood"), rules, 0.0)) for _ in range(7)]
 
     assert dropped == [[]] * 5 + [["flood"]] * 2
     assert line.calls == 5
@@ -71,7 +77,7 @@ def test_where_there_is_no_room_the_longest_gives_it_and_not_the_newcomer() -> N
     rules = QueueRules(calls=10, share=1.0)
     for _ in range(10):
         line.push(call("flood"), rules, 0.0)
-    dropped = [names(line.push(call(tenant), rules, 0.0)) for tenant in "abc"]
+    dropped = [names(gone(line, call(tenant), rules, 0.0)) for tenant in "abc"]
 
     assert dropped == [["flood"]] * 3
     assert line.calls == 10
@@ -85,16 +91,16 @@ def test_a_tenant_of_more_weight_may_have_more_of_a_full_queue() -> None:
     for _ in range(4):
         line.push(call("light"), rules, 0.0)
 
-    assert names(line.push(call("heavy", weight=4.0), rules, 0.0)) == ["light"]
+    assert names(gone(line, call("heavy", weight=4.0), rules, 0.0)) == ["light"]
 
 
 def test_bodies_that_wait_are_bounded_in_bytes() -> None:
     line: Line[Call] = Line()
     rules = QueueRules(body_bytes=1000)
-    first = line.push(call("a", body_bytes=400), rules, 0.0)
-    own = line.push(call("a", body_bytes=200), rules, 0.0)
+    first = gone(line, call("a", body_bytes=400), rules, 0.0)
+    own = gone(line, call("a", body_bytes=200), rules, 0.0)
     line.push(call("b", body_bytes=400), rules, 0.0)
-    other = line.push(call("c", body_bytes=300), rules, 0.0)
+    other = gone(line, call("c", body_bytes=300), rules, 0.0)
 
     assert (names(first), names(own), names(other)) == ([], ["a"], ["a"])
     assert line.body_bytes == 700
@@ -104,13 +110,40 @@ def test_work_that_waits_is_bounded_by_what_the_pool_does() -> None:
     line: Line[Call] = Line()
     now = busy(line, rate=10.0)
     rules = QueueRules(work_s=10.0)  # 100 units, and 50 of one tenant
-    dropped = [names(line.push(call("a", 20), rules, now)) for _ in range(3)]
-    large = names(line.push(call("b", 500), rules, now))
+    dropped = [names(gone(line, call("a", 20), rules, now)) for _ in range(3)]
+    large = names(gone(line, call("b", 500), rules, now))
 
     assert line.tally.rate == pytest.approx(10.0)
     assert dropped == [[], [], ["a"]]
     assert large == []  # a tenant's only call is judged by its deadline, and not by its size
     assert line.work == 540
+
+
+@pytest.mark.parametrize(
+    ("rules", "tenants", "told"),
+    [
+        (QueueRules(calls=4), "aaa", Bound(of="calls", shared=True, held=3, most=2)),
+        (QueueRules(calls=2), "abc", Bound(of="calls", held=3, most=2)),
+        (
+            QueueRules(body_bytes=1000),
+            "aa",
+            Bound(of="body_bytes", shared=True, held=800, most=500),
+        ),
+        (QueueRules(body_bytes=1000), "abc", Bound(of="body_bytes", held=1200, most=1000)),
+        (QueueRules(work_s=6), "aa", Bound(of="work", shared=True, held=4.0, most=3.0)),
+        (QueueRules(work_s=5, share=1.0), "aab", Bound(of="work", held=6.0, most=5)),
+    ],
+)
+def test_who_has_to_go_is_told_the_bound_and_how_far_it_is_over(
+    rules: QueueRules, tenants: str, told: Bound
+) -> None:
+    line: Line[Call] = Line()
+    now = busy(line, rate=10.0)
+    dropped = [line.push(call(each, 20, body_bytes=400), rules, now) for each in tenants]
+
+    assert dropped[:-1] == [[]] * (len(tenants) - 1)
+    [(_, bound)] = dropped[-1]
+    assert bound == told
 
 
 def test_a_request_that_was_worked_on_is_the_last_to_go() -> None:
@@ -119,7 +152,7 @@ def test_a_request_that_was_worked_on_is_the_last_to_go() -> None:
     begun = [call("a", begun=True), call("a")]
     for each in begun:
         line.push(each, rules, 0.0)
-    dropped = line.push(call("a", begun=True), rules, 0.0)
+    dropped = gone(line, call("a", begun=True), rules, 0.0)
 
     assert dropped == [begun[1]]
 
@@ -133,7 +166,7 @@ def test_too_much_work_never_ends_a_request_that_was_worked_on(
     now = busy(line, rate=1.0)
     rules = QueueRules(calls=1000, work_s=10.0)
     for tenant, work, begun in coming:
-        dropped = line.push(call(tenant, work, begun=begun), rules, now)
+        dropped = gone(line, call(tenant, work, begun=begun), rules, now)
 
         assert not any(each.claim.begun for each in dropped)
 
@@ -148,16 +181,16 @@ def test_a_piece_of_a_long_speech_waits_behind_one_slow_call_and_new_requests_go
     for each in (piece, *later):
         each.claim.request = speech
     line.push(piece, rules, now)
-    assert line.push(later[0], rules, now) == [later[0]]  # nobody has heard anything yet
+    assert gone(line, later[0], rules, now) == [later[0]]  # nobody has heard anything yet
 
     piece.claim.begun = True
     line.remove(piece, now)
     for each in later:
         each.claim.begun = True
-        assert line.push(each, rules, now) == []
+        assert gone(line, each, rules, now) == []
     newcomer = call("a", 10)
     newcomer.claim.request = other
-    assert line.push(newcomer, rules, now) == [newcomer]
+    assert gone(line, newcomer, rules, now) == [newcomer]
 
 
 def test_a_call_that_would_be_late_is_known_when_it_comes_and_told_when_to_come_again() -> None:
@@ -170,11 +203,12 @@ def test_a_call_that_would_be_late_is_known_when_it_comes_and_told_when_to_come_
     soon, late = call("a", 20, until=now + 10), call("a", 20, until=now + 25)
 
     assert line.wait_s(soon.claim, rules) == pytest.approx(16.0)  # half of ten a second
-    assert line.late_s(soon.claim, rules, now) == pytest.approx(10.0)
-    assert line.late_s(late.claim, rules, now) < 0
-    assert line.late_s(call("c", 20, until=now + 1).claim, rules, now) < 0  # nothing of its waits
+    assert (found := line.late(soon.claim, rules, now)) is not None
+    assert (found.of, found.held, found.most) == ("deadline", pytest.approx(20.0), 10.0)
+    assert line.late(late.claim, rules, now) is None
+    assert line.late(call("c", 20, until=now + 1).claim, rules, now) is None  # nothing of its waits
     begun = call("a", 20, until=now + 10, begun=True)
-    assert line.late_s(begun.claim, rules, now) <= 0
+    assert line.late(begun.claim, rules, now) is None
 
 
 def test_a_call_whose_time_is_up_is_not_served() -> None:
@@ -215,7 +249,7 @@ def test_where_nothing_is_known_nobody_is_refused_for_being_late() -> None:
     for _ in range(100):
         line.push(call("a", 1e6), rules, 0.0)
 
-    assert line.late_s(call("a", 1e6, until=0.5).claim, rules, 0.0) <= 0
+    assert line.late(call("a", 1e6, until=0.5).claim, rules, 0.0) is None
     assert line.drain_s == 0.0
 
 
@@ -250,7 +284,7 @@ def test_bounds_hold_whatever_comes_and_nothing_is_left_behind(
             case ("push", str(tenant), float(work), int(size), bool(begun)):
                 item = call(tenant, work, body_bytes=size, begun=begun)
                 waiting.append(item)
-                for each in line.push(item, rules, now):
+                for each in gone(line, item, rules, now):
                     waiting.remove(each)
             case ("serve",):
                 found = line.serve(lambda item: "taken", set(), now)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from modgate.api.select import Backend
 from modgate.errors import Overloaded
 from modgate.fleet import waiting
+from modgate.fleet.bound import Bound, Full
 from modgate.fleet.claim import Claim, QueueRules
 from modgate.fleet.fleet import Fleet
 from modgate.fleet.lease import Lease
@@ -123,6 +124,70 @@ async def test_nobody_is_served_after_its_time() -> None:
     with pytest.raises(Overloaded):
         await late
     assert (await fine) is not None
+
+
+async def taught(one: Fleet, time: list[float], *, work: float, seconds: float) -> None:
+    """Calls of so much work that took so long each, while others waited."""
+    lease = await held(one, wanted=Wanted(work=work))
+    for _ in range(4):
+        task = asyncio.create_task(one.lease("m", Wanted(work=work), claim("t", work)))
+        await asyncio.sleep(0)
+        time[0] += seconds
+        lease.give_back("ok")
+        granted = await task
+        assert granted is not None
+        lease = granted
+    lease.give_back("ok")
+
+
+@pytest.mark.parametrize(
+    ("slots", "until_s", "least_s"),
+    [(1, 5.0, 30.0), (1, 200.0, 30.0), (2, 5.0, 15.0)],
+)
+async def test_a_long_call_in_hand_counts_in_when_to_come_again(
+    slots: int, until_s: float, least_s: float
+) -> None:
+    time = [0.0]
+    one = fleet(backend("a", slots=slots), now=lambda: time[0])
+    one.state.slots["http://a"].limit = 1
+    await taught(one, time, work=10.0, seconds=1.0)
+    one.state.slots["http://a"].limit = slots
+    for _ in range(slots):
+        await held(one, wanted=Wanted(work=300.0 / slots))
+    late = claim("a", until=time[0] + until_s)
+    told = one.waiting.never_free("m", Wanted(), late).retry_after_s
+
+    assert told is not None
+    assert least_s <= told <= 1.2 * least_s
+
+
+async def test_who_is_sure_to_be_late_is_told_of_what_is_in_hand_too() -> None:
+    time = [0.0]
+    one = fleet(backend("a"), now=lambda: time[0])
+    await taught(one, time, work=10.0, seconds=1.0)
+    await held(one, wanted=Wanted(work=300.0))
+    waits = asyncio.create_task(one.lease("m", Wanted(), claim("a", 100.0)))
+    await asyncio.sleep(0)
+
+    with pytest.raises(Full) as refused:
+        await one.lease("m", Wanted(), claim("a", until=time[0] + 2.5))
+    assert refused.value.bound == Bound(of="deadline", held=12.5, most=2.5)
+    told = refused.value.retry_after_s
+    assert told is not None
+    assert 40.0 <= told <= 48.0
+    waits.cancel()
+    await asyncio.wait([waits])
+
+
+async def test_where_nobody_knows_it_is_as_long_again_as_it_waited() -> None:
+    time = [100.0]
+    one = fleet(backend("a"), now=lambda: time[0])
+    await held(one, wanted=Wanted(work=300.0))
+    waited = Claim(request=object(), since=93.0, until=100.0)
+    told = one.waiting.never_free("m", Wanted(), waited).retry_after_s
+
+    assert told is not None
+    assert 7.0 <= told <= 8.4
 
 
 async def test_what_was_counted_is_owed_by_who_was_served_and_by_no_one_else() -> None:

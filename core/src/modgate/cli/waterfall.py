@@ -45,6 +45,7 @@ def lines(told: JsonObject) -> Iterator[str]:
     """The whole explanation."""
     yield from _head(told)
     yield from _limits(_object(told.get("limits")))
+    yield from _queue(_object(told.get("queue")))
     yield from _policies(_list(told.get("policies")))
     yield from _waterfall(told)
     yield from _waits(_list(told.get("waits")))
@@ -105,6 +106,21 @@ def _limits(limits: JsonObject) -> Iterator[str]:
         yield f"  told: {limits['refusal']}"
     if limits.get("would_refuse"):
         yield f"  in shadow, would refuse: {limits['would_refuse']}"
+
+
+def _queue(bound: JsonObject) -> Iterator[str]:
+    """Which bound of the queue refused it."""
+    if not bound:
+        return
+    wanted, most = f"{_number(bound['wanted'])} {bound['unit']}", _number(bound["at_most"])
+    share = "" if bound["of"] == "all" else f" ({bound['of']})"
+    yield ""
+    if bound["refused_by"] != "deadline":
+        yield f"queue: refused by `{bound['refused_by']}`{share}: {wanted}, at most {most}"
+    elif bound["at_most"]:
+        yield f"queue: refused by its deadline: it would take {wanted}, and had {most}"
+    else:
+        yield "queue: refused by its deadline, which came while it waited"
 
 
 def _denied(each: JsonObject) -> str:

@@ -20,8 +20,8 @@ class Claim:
 
     `weight`: of its tenant among those of its class.  `request`: calls of equal ones are one
     request's.  `work`: in the modality's weighted units.  `body_bytes`: in memory while it waits.
-    `until`: when its first event must be there.  `begun`: its request was worked on.  `key`: calls
-    of equal keys may share a trip; None = it goes alone.
+    `since`: when it came, `until`: when its first event must be there.  `begun`: its request was
+    worked on.  `key`: calls of equal keys may share a trip; None = it goes alone.
     """
 
     tenant: str = ""
@@ -31,6 +31,7 @@ class Claim:
     modality: str = ""
     work: float = LEAST_WORK
     body_bytes: int = 0
+    since: float = 0.0
     until: float = inf
     begun: bool = False
     key: Hashable | None = None

@@ -24,6 +24,7 @@ from modgate.fleet.glance import Glance
 from modgate.fleet.kept import EXPLORE_S
 from modgate.fleet.lease import Ended, Lease
 from modgate.fleet.lots import Lots
+from modgate.fleet.outlook import free_s
 from modgate.fleet.panel import Panel
 from modgate.fleet.pick import FITS, Choice, Wanted
 from modgate.fleet.pool import Pool
@@ -70,7 +71,13 @@ class Fleet:
         self._panels = panels
         self.rules = rules
         self.waiting = Waiting(
-            state.lines, state.busy, rules=rules, rng=self._rng, now=now, saw_depth=self._saw_depth
+            state.lines,
+            state.busy,
+            rules=rules,
+            rng=self._rng,
+            now=now,
+            saw_depth=self._saw_depth,
+            free_s=self._free_s,
         )
         self._weighed = weighed
         self._tried_late: dict[str, float] = {}
@@ -142,6 +149,10 @@ class Fleet:
 
     def _saw_depth(self, modality: str, calls: int) -> None:
         self.state.saw_depth(modality, calls)
+
+    def _free_s(self, model: str, wanted: Wanted) -> float:
+        rate = self.state.line_of(model).tally.rate
+        return free_s(self.pools.get(model), wanted, rate, self.now())
 
     def candidates(self, model: str, wanted: Wanted) -> Sequence[Seat]:
         """The seats that may take a call of this model; NoBackend when there is none."""

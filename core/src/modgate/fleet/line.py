@@ -9,6 +9,7 @@ from collections.abc import Callable, Hashable
 from math import inf
 from typing import Generic
 
+from modgate.fleet.bound import Bound
 from modgate.fleet.claim import CLASS_WEIGHT, Claim, QueueRules
 from modgate.fleet.fair import Charge, FairQueue, Took
 from modgate.fleet.rate import Rate
@@ -57,8 +58,8 @@ class Line(Generic[W]):
         """Until all that wait now are served; 0 when nobody knows."""
         return self.work / self.tally.rate if self.tally.rate else 0.0
 
-    def push(self, item: W, rules: QueueRules, now: float) -> list[W]:
-        """It waits; answers those that had to go for it, which may be itself."""
+    def push(self, item: W, rules: QueueRules, now: float) -> list[tuple[W, Bound]]:
+        """It waits; answers those that had to go for it, which may be itself, and why."""
         claim = item.claim
         if not self._room.calls:
             self.tally.waits(now)
@@ -70,25 +71,23 @@ class Line(Generic[W]):
         self._room.add(claim)
         if claim.key is not None:
             self._alike.setdefault(claim.key, {})[item] = None
-        dropped: list[W] = []
+        dropped: list[tuple[W, Bound]] = []
         while (spare := self._spare(claim.tenant, rules)) is not None:
             dropped.append(spare)
-            self.remove(spare, now)
+            self.remove(spare[0], now)
         return dropped
 
-    def _spare(self, newcomer: str, rules: QueueRules) -> W | None:
+    def _spare(self, newcomer: str, rules: QueueRules) -> tuple[W, Bound] | None:
         """What has to go for want of room; None = there is room.
 
         For too much work only a request that was not worked on goes: the rate is a guess, which one
         slow call can spoil, and what was begun has no more here than its plan is wide.
         """
-        tenant = self._room.over(newcomer, rules)
-        if tenant is not None:
-            return self._queue.last_of(tenant)
-        if not self.tally.rate:
-            return None
-        tenant = self._room.overworked(newcomer, rules.share, rules.work_s * self.tally.rate)
-        return self._queue.last_of(tenant, begun=False) if tenant is not None else None
+        over, begun = self._room.over(newcomer, rules), True
+        if over is None and self.tally.rate:
+            over, begun = self._room.overworked(newcomer, rules, self.tally.rate), False
+        last = self._queue.last_of(over[0], begun=begun) if over is not None else None
+        return (last, over[1]) if over is not None and last is not None else None
 
     def remove(self, item: W, now: float) -> None:
         """It waits no more, and is not counted."""
@@ -152,20 +151,24 @@ class Line(Generic[W]):
         weights = (_class_weight(claim, rules), claim.weight)
         return ahead / (rate * self._queue.share(claim.slo, claim.tenant, weights))
 
-    def late_s(self, claim: Claim, rules: QueueRules, now: float) -> float:
-        """By how much a call that came now would be late, with a margin; 0 or less: in time.
+    def late(self, claim: Claim, rules: QueueRules, now: float) -> Bound | None:
+        """Whether a call that came now would be late, with a margin; None = it would be in time.
 
         One whose request was worked on already is not judged: its turn will show.
         """
         if claim.begun or claim.until == inf:
-            return 0.0
+            return None
         self.tally.look(now)
-        needs = MARGIN * self.wait_s(claim, rules) + self.tally.service.seconds(claim.work)
-        return now + needs - claim.until
+        waits_s, left_s = MARGIN * self.wait_s(claim, rules), claim.until - now
+        return self._too_long(waits_s, claim, left_s)
 
-    def expired(self, claim: Claim, now: float) -> bool:
+    def expired(self, claim: Claim, now: float) -> Bound | None:
         """Whether it is of no use to serve it now, because it would be late for sure."""
-        return now + self.tally.service.seconds(claim.work) > claim.until
+        return self._too_long(0.0, claim, claim.until - now)
+
+    def _too_long(self, waits_s: float, claim: Claim, left_s: float) -> Bound | None:
+        needs_s = waits_s + self.tally.service.seconds(claim.work)
+        return Bound(of="deadline", held=needs_s, most=left_s) if needs_s > left_s else None
 
     def alike(self, key: Hashable) -> list[W]:
         """The calls of this key that wait, oldest first."""

@@ -36,6 +36,24 @@ def soonest_s(pool: Pool | None, wanted: Wanted) -> float:
     return min(drain_s(seats, wanted.work, wanted.terms))
 
 
+def free_s(pool: Pool | None, wanted: Wanted, rate: float, now: float) -> float:
+    """How long until a slot is free for a call; 0: one is, or nobody knows.
+
+    By the work in hand and what the whole pool does a second (`rate`), as if calls in hand ended
+    one after the other; and not before one of the backends is asked again at all.
+    """
+    seats = pool.candidates(wanted) if pool is not None else ()
+    if pool is None or not seats:
+        return 0.0
+    away_s = max(0.0, min(seat.health.until for seat in seats) - now)
+    taken = sum(seat.slots.taken for seat in seats)
+    if not rate or not taken or any(seat.free for seat in seats):
+        return away_s
+    part = sum(seat.slots.limit for seat in seats) / sum(each.slots.limit for each in pool.seats)
+    work = sum(seat.standing.work for seat in seats)
+    return max(away_s, work / (rate * part) / taken)
+
+
 def keeps(pool: Pool | None, wanted: Wanted, now: float) -> bool:
     """Whether a backend would keep what is promised."""
     terms = wanted.terms

@@ -7,6 +7,7 @@ Source: algorithms.md 2.2 (longest-queue-drop).
 
 from __future__ import annotations
 
+from modgate.fleet.bound import Bound
 from modgate.fleet.claim import Claim, QueueRules
 from modgate.fleet.ranked import Ranked
 
@@ -67,34 +68,45 @@ class Room:
         self._by_bytes.set(tenant, -held.body_bytes / weight)
         self._by_work.set(tenant, -held.work / weight)
 
-    def over(self, newcomer: str, rules: QueueRules) -> str | None:
+    def over(self, newcomer: str, rules: QueueRules) -> tuple[str, Bound] | None:
         """Who has too many calls or bytes after a call of the newcomer was added; None = there is
         room."""
-        share, held = rules.share, self._several(newcomer)
-        if held is not None and (
-            held.calls > share * rules.calls or held.body_bytes > share * rules.body_bytes
-        ):
-            return newcomer
-        if self.calls > rules.calls:
-            return self._by_calls.least()
-        if self.body_bytes > rules.body_bytes:
-            return self._by_bytes.least()
-        return None
+        held = self._several(newcomer)
+        if held is not None and (bound := _past(held, rules, rules.share)) is not None:
+            return newcomer, bound
+        bound = _past(self, rules)
+        if bound is None:
+            return None
+        longest = (self._by_calls if bound.of == "calls" else self._by_bytes).least()
+        assert longest is not None, "what waits is somebody's"
+        return longest, bound
 
-    def overworked(self, newcomer: str, share: float, most_work: float) -> str | None:
+    def overworked(self, newcomer: str, rules: QueueRules, rate: float) -> tuple[str, Bound] | None:
         """Who has too much work here after a call of the newcomer was added; None = there is room.
 
-        Nobody has with a single call: whether that is in time is judged by itself.
+        Nobody has with a single call: whether that is in time is judged by itself.  `rate`: work
+        that is done a second.
         """
-        held = self._several(newcomer)
-        if held is not None and held.work > share * most_work:
-            return newcomer
-        if self.work > most_work:
+        held, own_s = self._several(newcomer), rules.share * rules.work_s
+        if held is not None and held.work > own_s * rate:
+            return newcomer, Bound(of="work", shared=True, held=held.work / rate, most=own_s)
+        if self.work > rules.work_s * rate:
             longest = self._by_work.least()
             if longest is not None and self._several(longest) is not None:
-                return longest
+                return longest, Bound(of="work", held=self.work / rate, most=rules.work_s)
         return None
 
     def _several(self, tenant: str) -> _Held | None:
         held = self._held.get(tenant)
         return held if held is not None and held.calls > 1 else None
+
+
+def _past(held: _Held | Room, rules: QueueRules, share: float | None = None) -> Bound | None:
+    """The bound that so much is over, of which somebody may have a `share`; None = of all."""
+    part, shared = (1.0, False) if share is None else (share, True)
+    if held.calls > part * rules.calls:
+        return Bound(of="calls", shared=shared, held=held.calls, most=part * rules.calls)
+    most = part * rules.body_bytes
+    if held.body_bytes > most:
+        return Bound(of="body_bytes", shared=shared, held=held.body_bytes, most=most)
+    return None

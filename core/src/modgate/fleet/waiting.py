@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from modgate.errors import Overloaded
+from modgate.fleet.bound import Bound, Full
 from modgate.fleet.claim import Claim, QueueRules
 from modgate.fleet.fair import Charge, Took
 from modgate.fleet.lease import Lease
@@ -80,7 +80,7 @@ class Waiting:
     """The lines of all models.
 
     `lines`, `busy`: of State, the latter those in which somebody waits, in the order of their
-    turns.
+    turns.  `free_s`: until a slot is free for such a call.
     """
 
     def __init__(
@@ -92,6 +92,7 @@ class Waiting:
         rng: Lots,
         now: Callable[[], float],
         saw_depth: Callable[[str, int], None],
+        free_s: Callable[[str, Wanted], float],
     ) -> None:
         self._lines = lines
         self._busy = busy
@@ -99,6 +100,7 @@ class Waiting:
         self._rng = rng
         self._now = now
         self._saw_depth = saw_depth
+        self._free_s = free_s
         self._timer: asyncio.TimerHandle | None = None
 
     async def wait(self, waiter: Waiter) -> Lease | None:
@@ -107,13 +109,13 @@ class Waiting:
         None: another call of the same `key` took its `rider` along.  Overloaded when there is no
         room for it, or had to be made for others, or it would be late.
         """
-        model, claim = waiter.model, waiter.claim
+        model, wanted, claim = waiter.model, waiter.wanted, waiter.claim
         line = self._lines[model]
         now = self._now()
-        late_s = line.late_s(claim, self._rules, now)
-        if late_s > 0:
+        late = line.late(claim, self._rules, now)
+        if late is not None:
             text = f"calls of the model '{model}' wait too long for this one; try again later"
-            raise self._refused(text, late_s)
+            raise self._refused(text, late, late.held - late.most + self._free_s(model, wanted))
         self._saw_depth(claim.modality, line.calls)
         self._push(line, waiter, now)
         self.pump()
@@ -139,23 +141,33 @@ class Waiting:
         model = waiter.model
         self._busy.setdefault(model, line)
         waiter.waits = True
-        for each in line.push(waiter, self._rules, now):
+        for each, bound in line.push(waiter, self._rules, now):
             each.waits = False
             if not each.granted.done():
                 text = f"too many calls wait for the model '{model}'; try again later"
                 seconds = ROOM_AGAIN * line.wait_s(each.claim, self._rules)
-                each.granted.set_exception(self._refused(text, seconds))
+                seconds += self._free_s(model, each.wanted)
+                each.granted.set_exception(self._refused(text, bound, seconds))
         if not line.calls:
             del self._busy[model]
 
-    def never_free(self, model: str, claim: Claim) -> Overloaded:
-        """The error of a call whose time ran out."""
-        text = f"no backend of the model '{model}' became free in time"
-        line = self._lines.get(model)
-        return self._refused(text, line.wait_s(claim, self._rules) if line is not None else 0.0)
+    def never_free(self, model: str, wanted: Wanted, claim: Claim) -> Full:
+        """The error of a call whose time ran out.
 
-    def _refused(self, text: str, seconds: float) -> Overloaded:
-        error = Overloaded(text)
+        Where nobody knows when a slot is free, slots are held for as long as it waited at least.
+        """
+        now, line = self._now(), self._lines.get(model)
+        seconds, late = self._free_s(model, wanted), None
+        if line is not None:
+            late = line.expired(claim, now)
+            seconds += line.wait_s(claim, self._rules)
+        if late is None:
+            late = Bound(of="deadline", held=0.0, most=claim.until - now)
+        text = f"no backend of the model '{model}' became free in time"
+        return self._refused(text, late, seconds or now - claim.since)
+
+    def _refused(self, text: str, bound: Bound, seconds: float) -> Full:
+        error = Full(text, bound)
         error.retry_after_s = retry_s(seconds, self._rng.random())
         return error
 
@@ -233,8 +245,9 @@ class Waiting:
         """Its slot, if one is free; one that was cancelled stands in line until its task runs."""
         if waiter.granted.done():
             return "gone"
-        if line.expired(waiter.claim, now):
-            waiter.granted.set_exception(self.never_free(waiter.model, waiter.claim))
+        if line.expired(waiter.claim, now) is not None:
+            never = self.never_free(waiter.model, waiter.wanted, waiter.claim)
+            waiter.granted.set_exception(never)
             return "gone"
         lease = waiter.fleet.again(waiter.model, waiter.wanted)
         if lease is None:

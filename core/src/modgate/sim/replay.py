@@ -201,12 +201,13 @@ class _Run:
             request=past.id,
             modality=past.modality,
             work=max(wanted.work, LEAST_WORK),
+            since=fleet.now(),
             until=fleet.now() + within_s,
         )
         try:
             async with asyncio.timeout(within_s):
                 lease = await fleet.wait(past.model, wanted, claim)
         except TimeoutError:
-            raise fleet.waiting.never_free(past.model, claim) from None
+            raise fleet.waiting.never_free(past.model, wanted, claim) from None
         assert lease is not None, "nobody takes it along: it has no key"
         return lease
