@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from msgspec.structs import replace
 from rigs.ledger import KEY, WALL, ledger, receipt, segments
 
 from modgate.api.sink import Attempt

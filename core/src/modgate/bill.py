@@ -33,6 +33,7 @@ from modgate.units import COUNT_AT_MOST, NOTHING, Units
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+Charge = Callable[..., Mapping[str, int]]
 
 LARGE_BODY = 64 << 10  # bytes of a body that is worth a look at shared limits before it is read
 
@@ -67,7 +68,7 @@ class Bill:
         return self._admission
 
     async def _patiently(self, step: Callable[..., T]) -> T:
-        """A step that may lack what lies in a store: it is fetched, and the step taken again."""
+        """A step that lacks what lies in a store: it is fetched, and the step taken again."""
         while True:
             try:
                 return step(now=self._now())
@@ -79,11 +80,14 @@ class Bill:
         draft = self._draft
         if (reason := self._state.ledger.refusal) is not None:
             raise LedgerUnavailable(reason)
-        limiter = self._gateway.limiter
-        admission = limiter.admit(draft.caller, now=self._now(), wall=draft.wall)
+        limiter, now = self._gateway.limiter, self._now()
+        admission = limiter.admit(draft.caller, now=now, wall=draft.wall)
         self._seen = admission
         try:
-            await self._patiently(partial(limiter.charge_requests, admission))
+            try:
+                limiter.charge_requests(admission, now=now)
+            except Miss:
+                await self._patiently(partial(limiter.charge_requests, admission))
         except BaseException:
             limiter.drop(admission)
             raise
@@ -95,9 +99,11 @@ class Bill:
         """Refuse before the body is read when nothing is left of what the route's units need."""
         limiter, held = self._gateway.limiter, self._held
         look = body_bytes is None or body_bytes > LARGE_BODY
-        await self._patiently(partial(limiter.check_spent, held, modalities, look=look))
-        if self._budgeted:
-            await self._patiently(partial(limiter.check_spent, held, (MONEY,), look=look))
+        for each in (modalities, (MONEY,)) if self._budgeted else (modalities,):
+            try:
+                limiter.check_spent(held, each, now=self._now(), look=look)
+            except Miss:
+                await self._patiently(partial(limiter.check_spent, held, each, look=look))
 
     def hold(self, what: What, n: int) -> None:
         """Take, or give back, what is bounded at once."""
@@ -107,13 +113,9 @@ class Bill:
     async def reserve(self, plan: Plan, modality: AnyModality) -> Units:
         """Reserve what the plan may cost; the answer is that."""
         units = _reserve_of(plan).of(modality.name)
-        _countable(units)
         self.lazy = plan.reserve is not None
         self._reserved = units
-        limiter, held, model = self._gateway.limiter, self._held, self._draft.model
-        self._note(await self._patiently(partial(limiter.reserve, held, units, model=model)))
-        if self._budgeted:
-            await self._afford(units, model, first=True)
+        await self._charge(self._gateway.limiter.reserve, units, self._draft.model, first=True)
         if self._draft.opened:  # by an Ask: the open frame knows of no more than that
             self._state.ledger.touched(self._draft.request_id, self._draft.reserved)
         return units
@@ -141,24 +143,23 @@ class Bill:
 
     async def more(self, units: Units, model: str) -> None:
         """Reserve on top: a side call, or a call of another model."""
-        if not units:
-            return
+        if units:
+            await self._charge(self._gateway.limiter.top_up, units, model, first=False)
+
+    async def _charge(self, charge: Charge, units: Units, model: str, *, first: bool) -> None:
+        """Reserve units, and what they cost at most in the tenant's budgets."""
         _countable(units)
-        limiter, held = self._gateway.limiter, self._held
-        self._note(await self._patiently(partial(limiter.top_up, held, units, model=model)))
-        if self._budgeted:
-            await self._afford(units, model, first=False)
-
-    async def _afford(self, units: Units, model: str, *, first: bool) -> None:
-        """Reserve what units cost at most, in the tenant's budgets."""
-        cost = self._gateway.budgets.reserve(self._draft, units, model, first=first)
-        limiter, held = self._gateway.limiter, self._held
-        await self._patiently(partial(limiter.top_up, held, cost, model=model))
-
-    def _note(self, counts: Mapping[str, int]) -> None:
+        try:
+            counts = charge(self._held, units, model=model, now=self._now())
+        except Miss:
+            counts = await self._patiently(partial(charge, self._held, units, model=model))
         reserved = self._draft.reserved
         for name, count in counts.items():
             reserved[name] = reserved.get(name, 0) + count
+        if self._budgeted:
+            cost = self._gateway.budgets.reserve(self._draft, units, model, first=first)
+            top_up = self._gateway.limiter.top_up
+            await self._patiently(partial(top_up, self._held, cost, model=model))
 
     def asked(self, usage: Usage, modality: str) -> None:
         """A side call was answered; it stays billed whatever follows."""
@@ -171,8 +172,9 @@ class Bill:
             return Usage(self._side, self._side_exact)
         usage = self.own()
         own = usage.units.named(self._draft.modality)
-        whole = self._side + own if self._side else own
-        return Usage(whole, usage.exact and self._side_exact, usage.by)
+        if self._side is not NOTHING:
+            own = self._side + own
+        return Usage(own, usage.exact and self._side_exact, usage.by)
 
     def closed(self) -> Usage:
         """What the request did cost, now that everything is fed."""
@@ -203,7 +205,7 @@ class Bill:
         known, shown = self._gateway.units.units, []
         for name, count in self.closed().units.items():
             if (unit := known.get(name)) is not None:
-                shown.append(f"{unit.public}={unit.outside(count)}")
+                shown.append(f"{unit.public}={count if unit.scale == 1 else unit.outside(count)}")
         return ";".join(shown)
 
     def headers(self, surface: Surface) -> Mapping[str, str]:
@@ -280,8 +282,9 @@ class Bill:
 
 def _countable(units: Mapping[str, int]) -> None:
     """Raise PluginFault for more than a ledger row can hold: the request would have no end."""
-    if units and max(units.values()) > COUNT_AT_MOST:
-        raise PluginFault(f"a unit of a request is counted up to {COUNT_AT_MOST} and no further")
+    for count in units.values():
+        if count > COUNT_AT_MOST:
+            raise PluginFault(f"a unit of a request is counted up to {COUNT_AT_MOST}, no further")
 
 
 def _reserve_of(plan: Plan) -> Units:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import inf
+
+import msgspec
 
 from modgate.api.auth import Caller
 from modgate.api.plan import ReplyKind
@@ -38,8 +40,7 @@ ATTEMPT = "x-modgate-attempt"
 MISSED_AT_MOST = 8
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
-class Try:
+class Try(msgspec.Struct, kw_only=True, eq=False):
     """One attempt while it lives.
 
     `zero`: when the request began, by `now`.  `size`: of its call.  `wanted`, `choice`, `promise`:
@@ -124,8 +125,7 @@ class Missed:
     began_s: float
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
-class Draft:
+class Draft(msgspec.Struct, kw_only=True, eq=False):
     """One request's receipt in the making; filled from ingress to settle by whoever knows.
 
     `heard`: the request's headers.  `due_s`: its own end, in seconds since it began.  `deserted`:
@@ -141,7 +141,7 @@ class Draft:
     began: float
     wall: float
     entropy: Callable[[int], bytes] = os.urandom
-    heard: Mapping[str, str] = field(default_factory=dict)
+    heard: Mapping[str, str] = {}
     due_s: float = inf
     method: str = ""
     route: str = ""
@@ -153,13 +153,13 @@ class Draft:
     stream: bool = False
     client_request_id: str = ""
     client: str = ""
-    reserved: dict[str, int] = field(default_factory=dict)
+    reserved: dict[str, int] = {}
     opened: bool = False
     admitted: bool = False
-    tries: list[Try] = field(default_factory=list)
-    steps: list[Step] = field(default_factory=list)
+    tries: list[Try] = []
+    steps: list[Step] = []
     first_byte_s: float | None = None
-    notes: dict[str, str] = field(default_factory=dict)
+    notes: dict[str, str] = {}
     rulings: tuple[Ruling, ...] = ()
     told: Mapping[str, str] | None = None
     rates: Sequence[RateView] = ()
@@ -167,7 +167,7 @@ class Draft:
     deserted: bool = False
     sunk_bytes: int = 0
     dues: list[Due] | None = None
-    _last: dict[int, Try] = field(default_factory=dict)
+    _last: dict[int, Try] = {}
 
     def elapsed(self) -> float:
         """Seconds since the request began."""

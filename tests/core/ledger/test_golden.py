@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 from rigs.ledger import KEY, WALL, receipt
 
 from modgate.api.sink import Attempt
@@ -41,12 +41,10 @@ OPENED = Opened(
     modality="llm",
     reserved={"llm.output_tokens": 100},
 )
-LOST = msgspec.structs.replace(OPENED, id="req_2")
+LOST = replace(OPENED, id="req_2")
 TOUCHED = Opened(id="req_2", wall=WALL + 5, touched={"llm.output_tokens": 12})
 ENDED = ended_of(receipt("req_1", attempts=(TRIED,)))
-CRASHED = msgspec.structs.replace(
-    crashed(LOST, TOUCHED.touched, LOST.wall), units={"llm.output_tokens": 12}
-)
+CRASHED = replace(crashed(LOST, TOUCHED.touched, LOST.wall), units={"llm.output_tokens": 12})
 
 
 ADJUSTED = Adjusted(
@@ -83,9 +81,9 @@ SECOND: Records = ((Kind.ANCHOR, NOTED), (Kind.ADJUST, ADJUSTED))
 # Of a caller whose data is kept to regions.
 KEPT = ended_of(replace(receipt("req_3", attempts=(TRIED,)), regions=frozenset({"eu", "ch"})))
 THIRD: Records = (
-    (Kind.OPEN, msgspec.structs.replace(OPENED, id="req_3", regions=("ch", "eu"))),
+    (Kind.OPEN, replace(OPENED, id="req_3", regions=("ch", "eu"))),
     (Kind.END, KEPT),
-    (Kind.ADJUST, msgspec.structs.replace(ADJUSTED, id="req_3", regions=("ch", "eu"))),
+    (Kind.ADJUST, replace(ADJUSTED, id="req_3", regions=("ch", "eu"))),
 )
 
 
@@ -103,7 +101,7 @@ def test_the_bytes_on_disk_are_those_of_the_golden_files() -> None:
     first, last = segment(HEADER, FIRST)
     named = SegmentHeader(writer="gw-1.89abcdef", boot="boot/0123456789abcdef", number=2, last=last)
     second, last = segment(named, SECOND)
-    third, _ = segment(msgspec.structs.replace(named, number=3, last=last), THIRD)
+    third, _ = segment(replace(named, number=3, last=last), THIRD)
 
     assert first == (GOLDEN / "segment-00000001.ledger").read_bytes()
     assert second == (GOLDEN / "segment-00000002.ledger").read_bytes()

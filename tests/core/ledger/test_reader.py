@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from rigs.ledger import KEY, WALL, Stopped, ledger, opened, receipt, request, segments
 
 from modgate.api.secret import Secret

@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import msgspec
+from msgspec.structs import replace
 from rigs.ledger import WALL, receipt
 
 from modgate.api.sink import Attempt, Ruling

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 
+from msgspec.structs import replace
 from rigs.ledger import WALL, receipt
 
 from modgate.api.sink import Attempt

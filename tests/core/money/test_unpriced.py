@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+from msgspec.structs import replace
 from rigs.ledger import WALL, receipt
 
 from modgate.api.price import Book, Case, Price

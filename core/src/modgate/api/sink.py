@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
@@ -85,8 +85,7 @@ class Ruling:
         return told | {name: True for name, on in flags.items() if on}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Receipt:
+class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """Who asked for what, what was planned, what was tried, and what it cost.
 
     `units`: full name -> count, the bill.  `reserved`: full name -> count.  `admitted`: only then
@@ -109,8 +108,8 @@ class Receipt:
     slo: str = ""
     stream: bool = False
     error: str = ""
-    units: Mapping[str, int] = field(default_factory=dict)
-    reserved: Mapping[str, int] = field(default_factory=dict)
+    units: Mapping[str, int] = {}
+    reserved: Mapping[str, int] = {}
     exact: bool = True
     measured_by: str = "gateway"
     attempts: tuple[Attempt, ...] = ()
@@ -123,6 +122,6 @@ class Receipt:
     sampled: bool = False
     client_request_id: str = ""
     client: str = ""
-    notes: Mapping[str, str] = field(default_factory=dict)
+    notes: Mapping[str, str] = {}
     rulings: tuple[Ruling, ...] = ()
     regions: frozenset[str] | None = None

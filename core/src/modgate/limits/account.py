@@ -67,8 +67,8 @@ class Own(Fill):
         """See `Account`."""
         self.open -= 1
         for (limit, count), used in zip(wanted, actual, strict=True):
-            if delta := used - taken(limit, count):
-                self._add(limit, delta, now_ms)
+            if used != count or count > limit.burst:  # else it is what was taken
+                self._add(limit, used - taken(limit, count), now_ms)
 
     def sizes(self) -> tuple[int, int]:
         """How many levels and open reservations there are."""

@@ -21,6 +21,7 @@ from modgate.units import REQUESTS, Units, UnitTable
 
 BYTES = ("body_bytes", "spool_bytes")
 ONE_REQUEST = {REQUESTS: 1}
+NOTHING: Held = {}
 PLAIN = (REQUESTS,)
 
 Mark = tuple[int, int]
@@ -114,13 +115,12 @@ class Limiter:
 
         `look`: the body is large enough to ask how shared levels stand.
         """
-        at_ms, first = self._state.ms(now), None
-        of_each = [admission.terms.of_model(modality, "") for modality in modalities]
+        terms, at_ms, first = admission.terms, self._state.ms(now), None
         if look:
-            hard = [met.limit for each in of_each for met in each.hard]
-            self._state.levels.look(hard, at_ms)
-        for each in of_each:
-            refusal = self._spent(each.hard, at_ms)
+            tolls = [terms.of_model(modality, "") for modality in modalities]
+            self._state.levels.look([met.limit for toll in tolls for met in toll.hard], at_ms)
+        for modality in modalities:
+            refusal = self._spent(terms.of_model(modality, "").hard, at_ms)
             if refusal is None:
                 return
             first = first or refusal
@@ -141,19 +141,19 @@ class Limiter:
         `settle` is not counted: nobody would give it back.  TooLarge when this request alone is
         beyond the bound.
         """
-        if n > 0 and admission.settled:
-            return
-        mine, tenant = admission.held, admission.caller.tenant
-        held = self._state.tenants.get(tenant)
+        state, mine = self._state, admission.held
+        held = state.tenants.get(admission.caller.tenant)
         if n > 0:
-            self._has_room(admission, held, what, n)
+            if admission.settled:
+                return
+            self._has_room(admission, held or NOTHING, what, n)
         else:
             n = max(n, -mine.get(what, 0))
         if held is None:
-            held = self._state.tenants[tenant] = Held()
-        moved(what, n, held, self._state.total, mine)
+            held = state.tenants[admission.caller.tenant] = {}
+        moved(what, n, (held, state.total, mine))
         if not held:
-            del self._state.tenants[tenant]
+            del state.tenants[admission.caller.tenant]
 
     def _let_go(self, admission: Admission) -> None:
         """Give back all that it holds."""
@@ -162,15 +162,15 @@ class Limiter:
             return
         held = self._state.tenants[tenant]
         for what, n in mine.items():
-            moved(what, -n, held, self._state.total)
+            moved(what, -n, (held, self._state.total))
         mine.clear()
         if not held:
             del self._state.tenants[tenant]
 
-    def _has_room(self, admission: Admission, held: Held | None, what: What, n: int) -> None:
+    def _has_room(self, admission: Admission, held: Held, what: What, n: int) -> None:
         limits = admission.caller.policy.limits
         own: int | None = getattr(limits, what)
-        if own is not None and n + (held.get(what, 0) if held is not None else 0) > own:
+        if own is not None and n + held.get(what, 0) > own:
             if what in limits.shadow:
                 admission.noted(what)
             elif what in BYTES and admission.held.get(what, 0) + n > own:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -13,7 +14,7 @@ What = Literal["in_flight", "streams", "body_bytes", "spool_bytes"]
 Held = dict[What, int]  # what requests have in hand; only what is above zero is in it
 
 
-def moved(what: What, n: int, *holders: Held) -> None:
+def moved(what: What, n: int, holders: Sequence[Held]) -> None:
     """Take, or give back (negative), for each of the holders."""
     for held in holders:
         left = held.get(what, 0) + n

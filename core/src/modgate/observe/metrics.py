@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -43,11 +44,11 @@ class Counter:
     name: str
     meaning: str
     labels: Labels = ()
-    values: dict[Labels, float] = field(default_factory=dict)
+    values: defaultdict[Labels, float] = field(default_factory=lambda: defaultdict(int))
 
     def add(self, labels: Labels = (), n: float = 1) -> None:
         """Count."""
-        self.values[labels] = self.values.get(labels, 0) + n
+        self.values[labels] += n
 
     def lines(self) -> Iterator[str]:
         """Prometheus text."""
@@ -100,7 +101,7 @@ class Histogram:
 
     def add(self, labels: Labels, value: float) -> None:
         """Count a value."""
-        child = self.child(labels)
+        child = self.values.get(labels) or self.child(labels)
         child[bisect_left(self.bounds, value)] += 1
         child[-1] += value
 

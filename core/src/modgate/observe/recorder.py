@@ -5,10 +5,11 @@ Label values come from the configuration; anything else is `other`, so junk cann
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping
 
 from modgate.api.sink import Attempt, Receipt, Ruling
-from modgate.observe.metrics import Registry
+from modgate.observe.metrics import Labels, Registry
 from modgate.units import UnitTable
 
 MEMBERS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
@@ -21,14 +22,19 @@ class Recorder:
     """Counts receipts.  `known` is swapped with each snapshot."""
 
     def __init__(self, registry: Registry) -> None:
-        self._units = UnitTable()
+        self._units: dict[str, tuple[str, int]] = {}  # their shown names and scales
+        self._used: defaultdict[str, defaultdict[str, int]] = defaultdict(_no_units)
         self._tenants: Collection[str] = frozenset()
         self._models: Collection[str] = frozenset()
         self._requests = registry.counter(
             "modgate_requests_total", "requests by how they ended", "tenant", "modality", "ending"
         )
-        self._units_total = registry.counter(
-            "modgate_units_total", "units billed, in their shown form", "tenant", "unit"
+        registry.total(
+            "modgate_units_total",
+            "units billed, in their shown form",
+            self._shown,
+            "tenant",
+            "unit",
         )
         self._refusals = registry.counter(
             "modgate_refusals_total", "requests refused, by error code", "tenant", "code"
@@ -90,13 +96,14 @@ class Recorder:
 
     def use(self, units: UnitTable, tenants: Collection[str], models: Collection[str]) -> None:
         """The label values of a new snapshot."""
-        self._units, self._tenants, self._models = units, tenants, models
+        self._tenants, self._models = tenants, models
+        self._units |= {name: (units.shown[name], unit.scale) for name, unit in units.units.items()}
 
     def observe(self, receipt: Receipt) -> None:
         """Count one receipt."""
         tenant = receipt.tenant if receipt.tenant in self._tenants else OTHER
         model = receipt.model if receipt.model in self._models else OTHER
-        self._requests.add((tenant, receipt.modality or OTHER, receipt.ending))
+        self._requests.values[tenant, receipt.modality or OTHER, receipt.ending] += 1
         self._bill(tenant, receipt.units)
         if receipt.error and receipt.status in (400, 401, 403, 404, 413, 415, 429):
             self._refusals.add((tenant, receipt.error))
@@ -129,15 +136,28 @@ class Recorder:
             self._late.add((ruling.policy,))
 
     def _bill(self, tenant: str, units: Mapping[str, int]) -> None:
-        known, shown = self._units.units, self._units.shown
+        known, used = self._units, self._used[tenant]
         for name, count in units.items():
-            if count and (unit := known.get(name)) is not None:
-                self._units_total.add((tenant, shown[name]), count / unit.scale)
+            if count and name in known:
+                used[name] += count
+
+    def _shown(self) -> Mapping[Labels, float]:
+        """What was used, by tenant and unit as it is shown."""
+        found: defaultdict[Labels, float] = defaultdict(int)
+        for tenant, used in self._used.items():
+            for name, count in used.items():
+                shown, scale = self._units[name]
+                found[tenant, shown] += count / scale
+        return found
 
     def _attempt(self, attempt: Attempt) -> None:
-        self._attempts.add((attempt.backend, attempt.state))
+        self._attempts.values[attempt.backend, attempt.state] += 1
         served = attempt.model if attempt.model in self._models else OTHER
         if attempt.members:
             self._members.add((served,), attempt.members)
         if attempt.first_s is not None:
             self._first.add((attempt.backend, served), attempt.first_s - attempt.began_s)
+
+
+def _no_units() -> defaultdict[str, int]:
+    return defaultdict(int)
