@@ -94,11 +94,11 @@ async def test_the_engine_that_answers_sooner_gets_the_calls(tmp_path: Path) -> 
         metrics = await made.metrics()
     assert slow - before[0] <= 2
     assert 'modgate_backend_left_out{backend="b1"} 0' in metrics
-    assert 'modgate_backend_promises{backend="b1",model="chat",slo="gold"}' in metrics
+    assert 'modgate_backend_promises{backend="b1",model="chat",slo="gold",phase="total"}' in metrics
     assert 'modgate_backend_p95_seconds{backend="b1",model="chat",phase="total"}' in metrics
     chat = told["b1"]["models"]["chat"]
     assert told["b1"]["state"] == "healthy"
-    assert chat["promises"]["gold"]["calls"] == fast
+    assert chat["promises"]["gold"]["total"]["calls"] == fast
     assert 0 < chat["times"]["total"]["p50"] <= chat["times"]["total"]["p99"] < 1
 
 

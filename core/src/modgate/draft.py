@@ -90,6 +90,7 @@ class Try(msgspec.Struct, kw_only=True, eq=False):
 
     def record(self, operation: str) -> Attempt:
         """The attempt as the receipt keeps it."""
+        promise = self.promise
         return Attempt(
             call=self.call,
             backend=self.backend,
@@ -106,6 +107,7 @@ class Try(msgspec.Struct, kw_only=True, eq=False):
             status=self.status,
             error=self.error,
             members=self.members,
+            broke=promise.broke if promise is not None and promise.terms.slo else "",
         )
 
 

@@ -119,6 +119,7 @@ def _attempt_of_row(attempt: JsonObject) -> JsonObject:
         for name in ("call", "model", "backend", "region", "family", "state", "status", "error")
     }
     return told | {
+        "broke": attempt.get("broke"),
         "sent": attempt.get("sent", False),
         "shared_by": attempt.get("members", 1),
         "began_ms": seconds("began_s"),
@@ -131,11 +132,11 @@ def _verdict(trail: Trail, state: State) -> JsonObject | None:
     """Of the request: its worst call that was answered."""
     draft, gateway = trail.draft, state.gateway()
     shares = [
-        found.share
+        found.worst
         for tried in draft.tries
         if tried.state == "ok"
         and (found := judged(tried, draft, gateway)) is not None
-        and found.share is not None
+        and found.worst is not None
     ]
     if not shares:
         return None

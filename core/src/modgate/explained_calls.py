@@ -10,8 +10,9 @@ from modgate.api.json import Json, JsonObject
 from modgate.draft import Draft, Missed, Try
 from modgate.fleet.glance import Glance
 from modgate.fleet.pick import Choice, Wanted
+from modgate.fleet.promise import Promise
 from modgate.fleet.reasons import Candidate, considered, missed
-from modgate.fleet.terms import Phase, Terms
+from modgate.fleet.terms import Promised, Terms
 
 if TYPE_CHECKING:
     from modgate.gateway import Gateway
@@ -23,18 +24,28 @@ NEVER = float("-inf")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """What was promised to an attempt, and what came of it; `predicted`, `took`: seconds."""
+    """What was promised to an attempt, and what came of it; `predicted`, `took`: seconds.
 
-    phase: Phase
+    `gaps`: of those between a stream's events, where it has a choice of backends.
+    """
+
+    phase: Promised
     target_s: float
     predicted_s: float | None
     took_s: float | None
     promised: bool
+    gaps: Judged | None = None
 
     @property
     def share(self) -> float | None:
         """Of its target, that it took."""
         return None if self.took_s is None else self.took_s / self.target_s
+
+    @property
+    def worst(self) -> float | None:
+        """The share of the phase that took more of its target."""
+        shares = [each.share for each in (self, self.gaps) if each is not None]
+        return max((share for share in shares if share is not None), default=None)
 
     def plain(self) -> JsonObject:
         """For a page."""
@@ -47,6 +58,7 @@ class Judged:
             "share": None if share is None else round(share, 4),
             "kept": None if share is None else share <= 1,
             "promised": self.promised,
+            "gaps": self.gaps.plain() if self.gaps is not None else None,
         }
 
 
@@ -62,6 +74,7 @@ def judged(tried: Try, draft: Draft, gateway: Gateway) -> Judged | None:
             predicted_s=promise.predicted * target_s,
             took_s=took_s,
             promised=True,
+            gaps=_gaps(promise),
         )
     model = gateway.table.models.get(tried.model)
     if model is None:
@@ -76,6 +89,19 @@ def judged(tried: Try, draft: Draft, gateway: Gateway) -> Judged | None:
     end = tried.first_s if phase == "first_byte" else tried.ended_s
     took_s = end - tried.began_s if tried.state == "ok" and end is not None else None
     return Judged(phase=phase, target_s=target_s, predicted_s=None, took_s=took_s, promised=False)
+
+
+def _gaps(promise: Promise) -> Judged | None:
+    target_s, ratio = promise.terms.between_s, promise.between_ratio
+    if not target_s:
+        return None
+    return Judged(
+        phase="between",
+        target_s=target_s,
+        predicted_s=promise.gap_s or None,
+        took_s=ratio * target_s if ratio is not None else None,
+        promised=True,
+    )
 
 
 def attempts_of(draft: Draft, gateway: Gateway) -> list[Json]:
@@ -98,6 +124,7 @@ def attempts_of(draft: Draft, gateway: Gateway) -> list[Json]:
                 "began_ms": ms(tried.began_s),
                 "first_event_ms": ms(tried.first_s),
                 "ended_ms": ms(tried.ended_s),
+                "broke": tried.record(draft.operation).broke or None,
                 "slo": promise.plain() if promise is not None else None,
                 "pick": _pick(tried, draft, whole=number < CANDIDATES_AT_MOST),
             }
@@ -147,7 +174,7 @@ def _candidate(found: Candidate, terms: Terms | None, at: float) -> JsonObject:
             "slots": stood.limit,
             "work": round(stood.work, 3),
             "cache_full": stood.full,
-            "disqualified_for": sorted(stood.out),
+            "disqualified_for": sorted({slo for slo, _ in stood.out}),
             "telemetry_age_ms": ms(at - stood.heard_at) if stood.heard_at != NEVER else None,
             "learned_ago_ms": ms(at - learned_at) if learned_at else None,
         }

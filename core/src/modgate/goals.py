@@ -35,7 +35,7 @@ class Goal:
     slo: str
     first_byte: Target | None
     total: Target
-    between_s: float
+    between: Target | None
     serial: bool
     learned: Mapping[str, str]
     weights: Mapping[str, float]
@@ -55,6 +55,9 @@ class Goal:
         if call.reply != "whole" and self.first_byte is not None:
             phase, target = "first_byte", self.first_byte
         serial = self.serial and phase == "first_byte"
+        between, between_s = self.between if call.reply != "whole" else None, 0.0
+        if between is not None:
+            between_s = between.seconds(call.size) if between.per_unit else between.base_s
         work = written = 0.0
         seconds, weights, per_unit = target.base_s, self.weights, target.per_unit
         longest = seconds
@@ -74,7 +77,8 @@ class Goal:
             serial=serial,
             target_s=seconds or LEAST_S,
             longest_s=longest or LEAST_S,
-            between_s=self.between_s if phase == "first_byte" else 0.0,
+            between_s=between_s,
+            between_objective=between.objective if between is not None else target.objective,
             read=work - written if serial else 0.0,
             affinity=affinity,
             explores=self.explores,
@@ -167,7 +171,7 @@ class Goals:
             slo=slo,
             first_byte=phases.get("first_byte"),
             total=phases.get("total", modality.deadlines["total"]),
-            between_s=phases["between"].base_s if "between" in phases else 0.0,
+            between=phases.get("between"),
             serial="first_byte" in modality.serial,
             learned={u.name: f"{modality.name}.{u.name}" for u in modality.units if u.learned},
             weights=modality.weights,

@@ -30,9 +30,11 @@ class Stream:
         "_events",
         "_idle_s",
         "_lease",
+        "_left_at",
         "_reading",
         "_reply",
         "_tries",
+        "_unread_s",
     )
 
     def __init__(
@@ -54,6 +56,8 @@ class Stream:
         self._reading = Reading(dialect, tries[0].reply, answer.headers)
         self._done = False
         self._events = 0
+        self._unread_s = 0.0
+        self._left_at = 0.0  # when nobody began to read on; 0 = somebody reads
 
     async def next(self) -> list[Event]:
         """The next events, at least one; [] when the reply ended well."""
@@ -65,8 +69,10 @@ class Stream:
                 self._done = True
                 events = self._reading.whole(body, self._answer.headers)
             else:
+                self._reads()
                 events = await self._read()
-                self._deadline.at = self._deadline.now() + self._idle_s
+                self._left_at = self._deadline.now()
+                self._deadline.at = self._left_at + self._idle_s
         self._events += len(events)
         if self._tries[0].first_s is None:
             for tried in self._tries:
@@ -109,9 +115,17 @@ class Stream:
             if reading.over or reading.error is not None or not more:
                 stop()
 
+        self._reads()
         with self._deadline:
             self._answer.deliver(on_data, lambda _: stop())
             await over
+        self._left_at = self._deadline.now()
+
+    def _reads(self) -> None:
+        """From here on what does not come is the engine's doing; till here its client's or ours."""
+        if self._left_at:
+            self._unread_s += self._deadline.now() - self._left_at
+            self._left_at = 0.0
 
     async def _read(self) -> list[Event]:
         self._broken()
@@ -153,6 +167,7 @@ class Stream:
             if state != "ok":
                 self._answer.close()
             self._deadline.disarm()
-            self._lease.give_back(state, error, self._events)
+            self._reads()
+            self._lease.give_back(state, error, self._events, self._unread_s)
         elif isinstance(error, BadReply):
             self._lease.spoilt()  # it had ended well, and cannot be relayed

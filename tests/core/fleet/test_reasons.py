@@ -75,8 +75,8 @@ def test_each_filter_has_its_word() -> None:
     busy.take(1.0)
     ejected.health.eject(0.5, lambda: 0.5)
     full.health.saturated(0.5, 10.0)
-    out.standing.out = frozenset({"gold"})
-    out.standing.kept_of("gold").explored_at = 1.0
+    out.standing.out = frozenset({("gold", "total")})
+    out.standing.kept_of("gold", "total").explored_at = 1.0
     far, failed, good = seat("far", region="us"), seat("failed"), [seat(f"g{n}") for n in range(3)]
     found = told(
         [busy, ejected, full, out, far, failed, *good],
@@ -118,7 +118,7 @@ def test_of_a_sample_the_others_were_not_compared() -> None:
 
 def test_an_explorer_is_the_one_though_it_was_not_compared() -> None:
     out, good = seat("out"), [seat("a"), seat("b")]
-    out.standing.out = frozenset({"gold"})
+    out.standing.out = frozenset({("gold", "total")})
     found = told([out, *good], now=100.0)
 
     assert found["out"] == "chosen"
@@ -129,7 +129,7 @@ def test_a_call_that_found_none_is_told_what_it_met() -> None:
     busy, ejected, out, free = seat("busy", limit=1), seat("ejected"), seat("out"), seat("free")
     busy.take(1.0)
     ejected.health.eject(0.5, lambda: 0.5)
-    out.standing.out = frozenset({"gold"})
+    out.standing.out = frozenset({("gold", "total")})
     slow = seat("slow", pace=0.8)
     far, failed = seat("far", region="us"), seat("failed")
     seats = [busy, ejected, out, free, slow, far, failed]

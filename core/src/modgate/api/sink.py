@@ -26,7 +26,8 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     """One try of one call on one backend.
 
     Times are seconds since the request began; `sent`: bytes reached the wire; `members`: calls that
-    shared its trip, itself included, 0 where it rode along in another's.
+    shared its trip, itself included, 0 where it rode along in another's.  `broke`: the phases that
+    took longer than is promised to the caller's SLO class, with a comma between them.
     """
 
     call: int
@@ -44,6 +45,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     status: int | None = None
     error: str = ""
     members: int = 1
+    broke: str = ""
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):

@@ -33,6 +33,7 @@ LEFT_OUT = {
     "not_compared": "not in the sample that was compared",
     "others_wait": "others had come before",
 }
+PHASE = {"first_byte": "first event", "between": "between events", "total": "whole reply"}
 OUTCOME = {
     "chosen": "chosen",
     "other": "compared; another was better",
@@ -237,8 +238,7 @@ def _picks(attempts: Sequence[JsonObject]) -> Iterator[str]:
 def _slo(slo: JsonObject) -> Iterator[str]:
     if not slo:
         return
-    phase = "first event" if slo["phase"] == "first_byte" else "whole reply"
-    text = f"  {phase}: target {_ms(slo['target_ms'])}"
+    text = f"  {PHASE[str(slo['phase'])]}: target {_ms(slo['target_ms'])}"
     if slo["predicted_ms"] is not None:
         share = _float(slo["predicted_ms"]) / max(_float(slo["target_ms"]), 1e-9)
         text += f", predicted {_ms(slo['predicted_ms'])} ({share:.0%})"
@@ -246,6 +246,7 @@ def _slo(slo: JsonObject) -> Iterator[str]:
         verdict = "kept" if slo["kept"] else "late"
         text += f", took {_ms(slo['took_ms'])} ({_float(slo['share']):.0%}): {verdict}"
     yield text
+    yield from _slo(_object(slo.get("gaps")))
 
 
 def _candidates(found: Sequence[JsonObject]) -> Iterator[str]:

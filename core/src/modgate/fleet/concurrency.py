@@ -103,9 +103,9 @@ class Watch:
         if self._first < 0:
             self._first = now
 
-    def late(self, now: float, events: int) -> bool:
-        """Whether it was, in any of its phases; it ended now."""
+    def late(self, now: float, events: int, unread_s: float = 0.0) -> bool:
+        """Whether it was, in any of its phases; it ended now.  `unread_s`: see `Promise.end`."""
         first = now if self._whole or self._first < 0 else self._first
         if first - self._began > self._target_s:
             return True
-        return 0 < self._between_s * (events - 1) < now - first
+        return 0 < self._between_s * (events - 1) < now - first - unread_s

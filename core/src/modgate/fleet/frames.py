@@ -13,6 +13,7 @@ Source: algorithms.md 7 (gossip).
 from __future__ import annotations
 
 import hmac
+from collections.abc import Iterator, Mapping
 from hashlib import blake2b
 from typing import Annotated, Literal
 
@@ -20,13 +21,15 @@ import msgspec
 from msgspec import Meta
 
 from modgate.api.secret import Secret
+from modgate.fleet.terms import Promised
 
 VERSION = 1
 MAC_BYTES = 16
 FRONT_BYTES = 1 + MAC_BYTES
-BYTES_AT_MOST = 1 << 20
+BYTES_AT_MOST = 3 << 19
 TOLD_AT_MOST = 2048  # engines, and models at engines
 CLASSES_AT_MOST = 8
+PHASES_TOLD: tuple[Promised, ...] = ("first_byte", "total", "between")
 
 Tag = Annotated[int, Meta(ge=0)]
 Calls = Annotated[int, Meta(ge=0, le=1_000_000)]
@@ -54,11 +57,29 @@ class EngineTold(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class ClassTold(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """Of one SLO class: promises that were judged since the start, and those broken."""
+    """Of one SLO class: promises that were judged since the start, and those broken: of first
+    events and of whole replies, of these those of whole replies, and of gaps."""
 
     tag: Tag
     seen: Count = 0
     bad: Count = 0
+    total_seen: Count = 0
+    total_bad: Count = 0
+    between_seen: Count = 0
+    between_bad: Count = 0
+
+    @classmethod
+    def of(cls, tag: int, counts: Mapping[Promised, tuple[int, int]]) -> ClassTold:
+        """Of a class of which so many were seen, and so many of them bad, by phase."""
+        first, total, between = (counts.get(phase, (0, 0)) for phase in PHASES_TOLD)
+        return cls(tag, first[0] + total[0], first[1] + total[1], *total, *between)
+
+    @property
+    def phases(self) -> Iterator[tuple[Promised, int, int]]:
+        """By phase; an earlier gateway's count all as first events."""
+        yield "first_byte", self.seen - self.total_seen, self.bad - self.total_bad
+        yield "total", self.total_seen, self.total_bad
+        yield "between", self.between_seen, self.between_bad
 
 
 class StandingTold(msgspec.Struct, frozen=True, array_like=True, gc=False):

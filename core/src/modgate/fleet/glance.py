@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from modgate.fleet.slots import Seat
+from modgate.fleet.terms import Out
 
 
 class Stood(NamedTuple):
@@ -14,8 +15,9 @@ class Stood(NamedTuple):
 
     `health`: in a word.  `taken` of `limit` slots; `crowded`: its group had none left, or it was
     given few calls for a while.  `full`: it said that its cache was.  `work` in hand, in the
-    modality's weighted units.  `out`: SLO classes that it was disqualified for.  `heard_at`: when
-    its telemetry spoke last of its load, minus infinity = never, or too long ago to be believed.
+    modality's weighted units.  `out`: SLO classes that it was disqualified for, and in which phase.
+    `heard_at`: when its telemetry spoke last of its load, minus infinity = never, or too long ago
+    to be believed.
     The others: when a call taught its speed last, by phase; 0 = never.
     """
 
@@ -25,7 +27,7 @@ class Stood(NamedTuple):
     crowded: bool
     full: bool
     work: float
-    out: frozenset[str]
+    out: Out
     heard_at: float
     first_byte_learned_at: float
     total_learned_at: float

@@ -13,23 +13,26 @@ from modgate.fleet.counters import Counters, wilson
 
 SURE = 0.8  # of the target: a prediction up to here is a promise
 SAMPLES, FRESH = 20, 8
+BROKEN_LEAST = 3  # of an objective of 0.99, one in twenty is more than it allows, and an accident
 LEAVES_Z, RETURNS_Z, RETURNS_BELOW = 1.645, 1.0, 0.30
 DWELL_S, DWELL_AT_MOST_S, FLAP_S = 20.0, 300.0, 600.0
 EXPLORE_S = 5.0
 
 
 class Kept:
-    """Of one engine, model and SLO class: the promises of the last minute, and what follows.
+    """Of one engine, model, SLO class and phase: the promises of the last minute, and what follows.
 
-    `all`: every judged call, for people; `promised`: those of which the gateway was sure.
+    `all`: every judged call, for people; `promised`: those of which the gateway was sure.  `fresh`:
+    in time since it left, one after the other; for a minute may hold fewer than are asked for.
     """
 
-    __slots__ = ("all", "dwell_s", "explored_at", "left_at", "out", "promised")
+    __slots__ = ("all", "dwell_s", "explored_at", "fresh", "left_at", "out", "promised")
 
     def __init__(self) -> None:
         self.all = Counters()
         self.promised = Counters()
         self.out = False
+        self.fresh = 0
         self.dwell_s = DWELL_S
         self.left_at = float("-inf")
         self.explored_at = float("-inf")
@@ -40,18 +43,22 @@ class Kept:
         self.all.add(now, 1, late)
         if predicted <= SURE:
             self.promised.add(now, 1, late)
+        if self.out:
+            self.fresh = 0 if late else self.fresh + 1
 
     def breaks(self, now: float, allowed: float) -> bool:
         """Whether it surely breaks more than the allowed share."""
         kept = self.promised
         kept.look(now)
-        return kept.n >= SAMPLES and wilson(kept.bad, kept.n, LEAVES_Z)[0] > allowed
+        if kept.n < SAMPLES or kept.bad < BROKEN_LEAST:
+            return False
+        return wilson(kept.bad, kept.n, LEAVES_Z)[0] > allowed
 
     def leave(self, now: float) -> None:
         """It is disqualified, for longer if it was a short while ago."""
         flaps = now - self.left_at < FLAP_S
         self.dwell_s = min(DWELL_AT_MOST_S, self.dwell_s * 2) if flaps else DWELL_S
-        self.out, self.left_at, self.explored_at = True, now, now
+        self.out, self.left_at, self.explored_at, self.fresh = True, now, now, 0
         self.promised.clear()
 
     def dwelt(self, now: float) -> bool:
@@ -60,6 +67,8 @@ class Kept:
 
     def recovered(self, now: float, allowed: float) -> bool:
         """Whether fresh calls show that it keeps its promises again."""
+        if self.fresh >= FRESH:
+            return True
         kept = self.promised
         kept.look(now)
         return (

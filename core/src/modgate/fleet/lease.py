@@ -85,11 +85,15 @@ class Lease:
             self._watch.first(self._fleet.now())
 
     def give_back(
-        self, ended: Ended = "cancelled", error: GatewayError | None = None, events: int = 0
+        self,
+        ended: Ended = "cancelled",
+        error: GatewayError | None = None,
+        events: int = 0,
+        unread_s: float = 0.0,
     ) -> None:
         """The call ended; the slot goes to whoever waits for it.
 
-        `events`: that came, of a stream.
+        `events`: that came, of a stream; `unread_s`: for so long of it nobody read.
         """
         seat, self._seat = self._seat, None
         if seat is None:
@@ -101,6 +105,7 @@ class Lease:
                 self._fleet.now(),
                 ok=ended == "ok",
                 events=events,
+                unread_s=unread_s,
                 given_up=ended == "timed_out",
                 left=ended == "cancelled",
             )
@@ -108,7 +113,8 @@ class Lease:
             seat.give(self._work)
         if self._watch is not None and ended in ("ok", "timed_out"):
             now = self._fleet.now()
-            seat.slots.saw(now, late=ended == "timed_out" or self._watch.late(now, events))
+            late = ended == "timed_out" or self._watch.late(now, events, unread_s)
+            seat.slots.saw(now, late=late)
         self._fleet.ended(seat, ended, error)
 
     def spoilt(self) -> None:

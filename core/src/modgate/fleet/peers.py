@@ -30,6 +30,7 @@ from modgate.fleet.frames import (
 from modgate.fleet.pool import ALIKE, Pool
 from modgate.fleet.slots import Seat
 from modgate.fleet.standing import Standing
+from modgate.fleet.terms import Promised
 
 EXPIRES_S = 1.0
 REMEMBERED_S = 60.0  # the number that was heard last, so that nobody tells it again
@@ -91,7 +92,7 @@ class Peers:
         self._engines = {tag_of(seat.key): seat for seat in seats if seat.key}
         self._standings = {tag_of(s.key, s.model): s.standing for s in seats if s.key}
         self._own = [seat.standing for seat in seats if not seat.key]
-        self._class_tags = {slo: tag_of(slo) for seat in seats for slo in seat.standing.kept}
+        self._class_tags = {slo: tag_of(slo) for seat in seats for slo, _ in seat.standing.kept}
         self._classes = {tag: slo for slo, tag in self._class_tags.items()}
         for tag in engines.keys() - self._engines.keys():
             engines[tag].slots.heard(0, 0)
@@ -138,13 +139,16 @@ class Peers:
         return Frame(gateway=self._me, number=self._number, at=wall, name=self._name, leaves=True)
 
     def _standing(self, tag: int, standing: Standing) -> StandingTold:
+        counts: dict[str, dict[Promised, tuple[int, int]]] = {}
+        for (slo, phase), each in standing.kept.items():
+            counts.setdefault(slo, {})[phase] = each.promised.seen, each.promised.seen_bad
         kept = []
-        for slo, each in islice(standing.kept.items(), CLASSES_AT_MOST):
+        for slo, by_phase in islice(counts.items(), CLASSES_AT_MOST):
             tag_of_class = self._class_tags.get(slo)
             if tag_of_class is None:
                 tag_of_class = self._class_tags[slo] = tag_of(slo)
                 self._classes[tag_of_class] = slo
-            kept.append(ClassTold(tag_of_class, each.promised.seen, each.promised.seen_bad))
+            kept.append(ClassTold.of(tag_of_class, by_phase))
         paces = standing.paces
         return StandingTold(
             tag, standing.work, paces["first_byte"].own, paces["total"].own, tuple(kept)
@@ -204,10 +208,8 @@ class Peers:
                 continue
             was = {each.tag: each for each in was_kept}
             for kept in told.kept:
-                old_kept = was.get(kept.tag, NO_PROMISES)
-                n, bad = kept.seen - old_kept.seen, kept.bad - old_kept.bad
-                if n and (slo := self._classes.get(kept.tag)) is not None:
-                    _rise(standing.kept_of(slo).promised, n, bad, now)
+                if (slo := self._classes.get(kept.tag)) is not None:
+                    _count_class(standing, slo, was.get(kept.tag, NO_PROMISES), kept, now)
 
     def settle(self, now: float, *, heard: bool = True) -> bool:
         """Put together what counts now; whether calls that wait may find a place that they did not.
@@ -301,6 +303,14 @@ NO_CALLS, NO_PROMISES, NOTHING = EngineTold(0), ClassTold(0), StandingTold(0)
 def _engine(tag: int, seat: Seat) -> EngineTold:
     errors = seat.health.errors
     return EngineTold(tag, seat.slots.taken, errors.seen, errors.seen_bad)
+
+
+def _count_class(
+    standing: Standing, slo: str, before: ClassTold, told: ClassTold, now: float
+) -> None:
+    for (phase, seen, bad), (_, old_seen, old_bad) in zip(told.phases, before.phases, strict=True):
+        if seen != old_seen:
+            _rise(standing.kept_of(slo, phase).promised, seen - old_seen, bad - old_bad, now)
 
 
 def _know(standing: Standing, told: Sequence[StandingTold]) -> None:

@@ -15,10 +15,10 @@ from modgate.fleet.lots import Lots
 from modgate.fleet.panel import Panel
 from modgate.fleet.pick import Choice, Factors, Wanted, candidates, idlest, pick
 from modgate.fleet.quick import quick
-from modgate.fleet.sieve import capacity
+from modgate.fleet.sieve import capacity, explored
 from modgate.fleet.slots import Seat
 from modgate.fleet.table import Table
-from modgate.fleet.terms import Phase, Terms
+from modgate.fleet.terms import Phase, Promised, Terms
 
 HEADROOM = 0.7
 OFFERED_S = 10.0
@@ -82,7 +82,7 @@ class Pool:
         self._asked = 0.0
         self._calls = 0
         self._swept = -OFFERED_S
-        self._terms: dict[tuple[str, Phase], Terms] = {}
+        self._terms: dict[tuple[str, Phase, bool], Terms] = {}
         self._shapes: dict[Shape, Sequence[Seat]] = {}
         self._tables: dict[tuple[int, Phase, bool], Table] = {}
 
@@ -124,7 +124,7 @@ class Pool:
             return Choice(seat, wanted.work, 0.0, "fit") if seat is not None else None
         if now - self._swept >= SWEEP_S:
             self.sweep(now)
-        if (terms.slo, terms.phase) not in self._terms:
+        if (terms.slo, terms.phase, terms.between_s > 0) not in self._terms:
             self._suppose(wanted.work, terms)
         if self.panel is None:
             found = self._pick(seats, wanted, terms, now, rng, None)
@@ -141,7 +141,7 @@ class Pool:
             predicted = found.predicted
             self._ease += EASES * ((predicted if predicted < 1 else 1.0) - self._ease)
             if found.why == "explore":
-                found.seat.standing.kept_of(terms.slo).explored_at = now
+                explored(found.seat, terms, now)
         return found
 
     def _advised(
@@ -205,7 +205,7 @@ class Pool:
 
     def _suppose(self, work: float, terms: Terms) -> None:
         """The first call of its class and phase: what is not known is taken to be in time."""
-        self._terms[terms.slo, terms.phase] = terms
+        self._terms[terms.slo, terms.phase, terms.between_s > 0] = terms
         self._priors(terms.phase, SUPPOSED * terms.target_s / max(work, 1e-9))
 
     def _priors(self, phase: Phase, otherwise: float) -> float:
@@ -229,29 +229,42 @@ class Pool:
             seat.health.fade(now)
         if self.panel is not None:
             self.panel.look(self.seats, now)
-        for phase in {phase for _, phase in self._terms}:
+        for phase in {phase for _, phase, _ in self._terms}:
             prior = self._priors(phase, 0.0)
             for seat in self.seats:
                 seat.standing.paces[phase].relax(now, prior, elapsed)
-        for (slo, _), terms in self._terms.items():
-            for seat in self.seats:
-                kept = seat.standing.kept.get(slo)
-                if kept is not None:
-                    self._trust(seat, kept, terms, now)
+        for terms in self._terms.values():
+            for judged, share in terms.allowed:
+                self._look_at(judged, share, terms, now)
         self.lately = self._look(now)
 
-    def _trust(self, seat: Seat, kept: Kept, terms: Terms, now: float) -> None:
-        """Disqualify who breaks its promises, where the others can carry what is asked."""
-        allowed = 1 - terms.objective
+    def _look_at(self, phase: Promised, allowed: float, terms: Terms, now: float) -> None:
+        for seat in self.seats:
+            kept = seat.standing.kept.get((terms.slo, phase))
+            if kept is not None:
+                self._trust(seat, kept, phase, allowed, terms, now)
+
+    def _trust(
+        self, seat: Seat, kept: Kept, phase: Promised, allowed: float, terms: Terms, now: float
+    ) -> None:
+        """Disqualify who breaks its promises, where the others can carry what is asked.
+
+        Whose gaps are too long gets no calls, by which it would be seen that they are no more: it
+        is disqualified, too, and what is known of them is learned anew from those that find out.
+        """
+        standing = seat.standing
         if not kept.out:
-            if kept.breaks(now, allowed) and self._headroom(seat, terms, now):
+            stuck = phase == "between" and standing.between_s > terms.between_s
+            if (stuck or kept.breaks(now, allowed)) and self._headroom(seat, terms, now):
                 kept.leave(now)
-                seat.standing.trust(terms.slo, trusted=False)
+                standing.trust(terms.slo, phase, trusted=False)
+                if phase == "between":
+                    standing.between_s = 0.0
         elif kept.dwelt(now) and (
             kept.recovered(now, allowed) or not self._headroom(seat, terms, now)
         ):
             kept.come_back()
-            seat.standing.trust(terms.slo, trusted=True)
+            standing.trust(terms.slo, phase, trusted=True)
 
     def _headroom(self, seat: Seat, terms: Terms, now: float) -> bool:
         """Whether the others could do without it.
@@ -265,7 +278,7 @@ class Pool:
             other
             for other in self.seats
             if other is not seat
-            and terms.slo not in other.standing.out
+            and not terms.barred(other.standing.out)
             and other.health.until <= now
         ]
         if terms.serial:

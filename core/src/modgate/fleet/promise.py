@@ -9,7 +9,7 @@ from math import inf
 
 from modgate.fleet.pick import Choice
 from modgate.fleet.slots import Seat
-from modgate.fleet.terms import Terms
+from modgate.fleet.terms import Promised, Terms
 
 PATIENCE = 2.0  # times its target, or what is predicted where that is more
 PATIENCE_LEAST_S = 1.0  # a hiccup of the gateway's own is not an engine's fault
@@ -19,7 +19,9 @@ class Promise:
     """From its dispatch to its end, which comes exactly once.
 
     Whoever holds it says when the first event came and how it ended; in between it counts in the
-    engine's work.  `ratio`: what the judged phase took of its target; None until then.
+    engine's work.  `ratio`: what the judged phase took of its target, `between_ratio`: what the
+    mean gap between events took of its own; None until then.  `gap_s`: what that was there before,
+    0 = not known.  `broke`: the phases that took more than their target.
     """
 
     __slots__ = (
@@ -27,7 +29,10 @@ class Promise:
         "_first",
         "_left",
         "_load",
+        "between_ratio",
+        "broke",
         "ended",
+        "gap_s",
         "predicted",
         "ratio",
         "seat",
@@ -39,11 +44,14 @@ class Promise:
         self.terms = terms
         self.predicted = choice.predicted
         self.ratio: float | None = None
+        self.between_ratio: float | None = None
+        self.broke = ""
         self.ended = False
         self._load = choice.load
         self._left = work
         self._began = now
         self._first = -1.0
+        self.gap_s = choice.seat.standing.between_s
         choice.seat.take(work)
 
     @property
@@ -79,17 +87,28 @@ class Promise:
         self._judge(now)
 
     def end(
-        self, now: float, *, ok: bool, events: int = 0, given_up: bool = False, left: bool = False
+        self,
+        now: float,
+        *,
+        ok: bool,
+        events: int = 0,
+        unread_s: float = 0.0,
+        given_up: bool = False,
+        left: bool = False,
     ) -> None:
         """It ended; `events` came, of a stream, the first one with them.
 
-        `given_up`: nothing had come for so long that it was not waited for any more.  `left`: its
-        client did not wait, or not longer; that is nobody's fault, but it took so long at least.
+        `unread_s`: for so long of it nobody read, for its client did not: what came meanwhile was
+        late by nobody's fault.  `given_up`: nothing had come for so long that it was not waited for
+        any more.  `left`: its client did not wait, or not longer; that is nobody's fault, but it
+        took so long at least.
         """
         if self.ended:
             return
         self.ended = True
         self.seat.give(self._left)
+        if events and self._first >= 0:
+            self._judge_gaps(now, now - self._first - unread_s, events, ok=ok, left=left)
         if not ok:
             if given_up and self._first < 0:
                 self.seat.health.mute_since(self._began)
@@ -98,26 +117,48 @@ class Promise:
                 self._learn(now, now - self._began, least=True)
             return
         self.seat.health.alive(now)
-        standing = self.seat.standing
         if self.terms.phase == "total":
-            standing.saw(now, "total", now - self._began)
+            self.seat.standing.saw(now, "total", now - self._began)
             self._judge(now)
-        elif events > 1 and self._first >= 0:
-            gap = (now - self._first) / (events - 1)
-            standing.saw_between(gap)
-            standing.saw(now, "between", gap)
+
+    def _judge_gaps(self, now: float, took_s: float, events: int, *, ok: bool, left: bool) -> None:
+        """What lay between the events of a stream, on average: however many came in one piece, the
+        engine wrote them one by one.
+
+        The gap in which a stream was cut counts as one.  Who cut it did not wait for its end, so it
+        is judged as far as it came; but what the engine broke off itself is not in time.
+        """
+        gaps = events - 1 if ok else events
+        if gaps < 1:
+            return
+        terms, standing = self.terms, self.seat.standing
+        gap_s, target_s = max(0.0, took_s) / gaps, terms.between_s
+        late = 0 < target_s < gap_s
+        if not (ok or late or (left and events > 1)):
+            return
+        standing.saw_between(gap_s, target_s)
+        standing.saw(now, "between", gap_s)
+        if target_s:
+            self.between_ratio = gap_s / target_s
+            predicted = self.gap_s / target_s
+            self._count(now, "between", predicted=predicted, ratio=self.between_ratio)
 
     def _judge(self, now: float, *, least: bool = False) -> None:
         """What the phase took teaches the estimate, and counts for or against the engine.
 
         `least`: it took so long at least; that it would be faster is not learned from it.
         """
-        terms, seat = self.terms, self.seat
+        terms = self.terms
         took = now - self._began
         self.ratio = took / terms.target_s
         self._learn(now, took, least=least)
-        kept = seat.standing.kept_of(terms.slo)
-        kept.judge(now, predicted=self.predicted, ratio=self.ratio)
+        self._count(now, terms.phase, predicted=self.predicted, ratio=self.ratio)
+
+    def _count(self, now: float, phase: Promised, *, predicted: float, ratio: float) -> None:
+        if ratio > 1:
+            self.broke = f"{self.broke},{phase}" if self.broke else phase
+        kept = self.seat.standing.kept_of(self.terms.slo, phase)
+        kept.judge(now, predicted=predicted, ratio=ratio)
 
     def _learn(self, now: float, took_s: float, *, least: bool) -> None:
         if self._load <= 0:

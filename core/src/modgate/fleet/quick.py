@@ -51,7 +51,7 @@ def quick(
         return None
     if table.stale or now >= table.due:
         table.look(now)
-    if not table.clear or len(table.seats) > LOOKED_AT or not table.trusts(terms.slo):
+    if not table.clear or len(table.seats) > LOOKED_AT or not table.trusts(terms):
         return None
     return _tabled(table, work, terms, rng, exact=exact, factors=factors)
 

@@ -157,6 +157,6 @@ def _busy(stood: Stood, predicted_s: float | None, terms: Terms | None) -> LeftO
         return "no_slot"
     if terms is None or predicted_s is None:
         return "others_wait"
-    if terms.slo in stood.out:
+    if terms.barred(stood.out):
         return "disqualified"
     return "late" if predicted_s > FITS * terms.target_s else "others_wait"

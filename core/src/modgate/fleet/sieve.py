@@ -43,8 +43,7 @@ def with_room(seats: Sequence[Seat]) -> Sequence[Seat]:
 
 def qualified(free: Sequence[Seat], live: Sequence[Seat], terms: Terms) -> Sequence[Seat]:
     """Those that keep this class's promises; all of them if the others could not carry the load."""
-    slo = terms.slo
-    good = [seat for seat in free if slo not in seat.standing.out]
+    good = [seat for seat in free if not terms.barred(seat.standing.out)]
     if len(good) == len(free):
         return free
     weight, whole = capacity(good, terms.phase), capacity(live, terms.phase)
@@ -62,8 +61,17 @@ def to_explore(free: Sequence[Seat], terms: Terms, now: float) -> Seat | None:
         return None
     pause = EXPLORE_S if terms.explores == "first" else EXPLORE_S * LATE_EXPLORER
     for seat in free:
-        if terms.slo in seat.standing.out:
-            kept = seat.standing.kept_of(terms.slo)
-            if now - kept.explored_at >= pause:
-                return seat
+        if terms.barred(seat.standing.out) and now - explored_at(seat, terms) >= pause:
+            return seat
     return None
+
+
+def explored_at(seat: Seat, terms: Terms) -> float:
+    """When a call like this one was spent on a disqualified seat last."""
+    return max(seat.standing.kept_of(terms.slo, phase).explored_at for phase, _ in terms.allowed)
+
+
+def explored(seat: Seat, terms: Terms, now: float) -> None:
+    """A call like this one is spent on it now."""
+    for phase, _ in terms.allowed:
+        seat.standing.kept_of(terms.slo, phase).explored_at = now

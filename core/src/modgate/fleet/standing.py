@@ -10,8 +10,12 @@ from modgate.fleet.estimate import Estimate
 from modgate.fleet.kept import Kept
 from modgate.fleet.quantiles import Quantiles
 from modgate.fleet.stir import Stir
+from modgate.fleet.terms import Out, Promised
 
 SHARE = 0.1
+OUTLIER = 2.0  # times its target: a longer gap counts as one of these, or one stall were a verdict
+FIRST = 0.5  # of its target is what the first gap counts as at most, for it may be a cold engine's
+NONE_OUT: Out = frozenset()
 
 
 class Standing:
@@ -20,9 +24,9 @@ class Standing:
     `work`: in hand, of this gateway, `elsewhere`: of others as they told last, with what they will
     have added since, `usual`: of one call lately; in the modality's weighted units.  `sent`: all
     that went there from here while others were heard of.
-    `between_s`: seconds between events of a stream.  `paces`: by phase.  `kept`: by SLO class;
-    `out`: classes that it is disqualified for.  `times`: by phase, for people.  `stir`: its
-    engine's.
+    `between_s`: seconds between events of a stream lately, 0 = not known.  `paces`: by phase.
+    `kept`: by SLO class and phase; `out`: those that it is disqualified for.  `times`: by phase,
+    for people.  `stir`: its engine's.
     """
 
     __slots__ = (
@@ -37,16 +41,16 @@ class Standing:
         self.usual = 0.0
         self.between_s = 0.0
         self.paces: dict[str, Estimate] = {"first_byte": Estimate(), "total": Estimate()}
-        self.kept: dict[str, Kept] = {}
-        self.out: frozenset[str] = frozenset()
+        self.kept: dict[tuple[str, Promised], Kept] = {}
+        self.out = NONE_OUT
         self.times: dict[str, Quantiles] = {}
         self.stir = Stir()
 
-    def kept_of(self, slo: str) -> Kept:
-        """What it keeps of a class's promises."""
-        kept = self.kept.get(slo)
+    def kept_of(self, slo: str, phase: Promised) -> Kept:
+        """What it keeps of a class's promises of a phase."""
+        kept = self.kept.get((slo, phase))
         if kept is None:
-            kept = self.kept[slo] = Kept()
+            kept = self.kept[slo, phase] = Kept()
         return kept
 
     def saw(self, now: float, phase: str, seconds: float) -> None:
@@ -56,9 +60,12 @@ class Standing:
             times = self.times[phase] = Quantiles()
         times.add(now, seconds)
 
-    def saw_between(self, seconds: float) -> None:
-        """Events of a stream were so far apart, on average."""
+    def saw_between(self, seconds: float, target_s: float) -> None:
+        """Events of a stream were so far apart, on average; `target_s` 0 = nothing was promised."""
         gap = self.between_s
+        if target_s:
+            gap = gap or min(seconds, FIRST * target_s)
+            seconds = min(seconds, OUTLIER * target_s)
         self.between_s = gap + SHARE * (seconds - gap) if gap else seconds
         if self.stir.looked:
             self.stir.tell()
@@ -69,7 +76,8 @@ class Standing:
         if self.stir.looked:
             self.stir.tell()
 
-    def trust(self, slo: str, *, trusted: bool) -> None:
-        """Whether it is given calls of this class."""
-        self.out = self.out - {slo} if trusted else self.out | {slo}
+    def trust(self, slo: str, phase: Promised, *, trusted: bool) -> None:
+        """Whether it is given calls of this class that are judged by this phase."""
+        promised = {(slo, phase)}
+        self.out = self.out - promised if trusted else self.out | promised
         self.stir.tell()

@@ -16,7 +16,7 @@ from modgate.fleet.affinity import Homes
 from modgate.fleet.drain import ahead
 from modgate.fleet.pick import Passed
 from modgate.fleet.slots import Seat
-from modgate.fleet.terms import Phase
+from modgate.fleet.terms import Phase, Terms
 
 Odd = Literal[
     "ejected",
@@ -178,6 +178,6 @@ class Table:
         self._passed = found
         return found
 
-    def trusts(self, slo: str) -> bool:
-        """Whether none is disqualified for this class."""
-        return not self.out or not any(slo in seat.standing.out for seat in self.out)
+    def trusts(self, terms: Terms) -> bool:
+        """Whether none is disqualified for such a call."""
+        return not self.out or not any(terms.barred(seat.standing.out) for seat in self.out)

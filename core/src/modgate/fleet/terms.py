@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 Phase = Literal["first_byte", "total"]
+Promised = Literal["first_byte", "between", "total"]
+Out = frozenset[tuple[str, Promised]]  # SLO classes that an engine is disqualified for, and in what
 Explores = Literal["first", "late", "never"]
 Unmet = Literal["best_effort", "queue", "refuse"]
 Step = Literal["best_effort", "fallback", "queue", "refuse"]
@@ -17,7 +20,8 @@ class Terms:
 
     `phase`: the one that is judged first: `first_byte` of a stream, else `total`.  `serial`: an
     engine works that phase off one call after the other.  `target_s`: of that phase, `longest_s`:
-    were the reply as long as it may be.  `between_s`: of the gaps between events, 0 = none.
+    were the reply as long as it may be.  `between_s`: of the mean gap between events of a stream, 0
+    = none; `between_objective`: the share of streams that keeps it.
     `read`: the part of its work that is done by the first event.  `affinity`: see
     `affinity.key_of`.  `explores`: whether it may be spent on finding out if a disqualified engine
     got better.  `unmet`: what happens in the end where no engine will keep it, `away`: but another
@@ -32,6 +36,7 @@ class Terms:
     target_s: float = 1.0
     longest_s: float = 1.0
     between_s: float = 0.0
+    between_objective: float = 0.95
     read: float = 0.0
     affinity: int | None = None
     explores: Explores = "late"
@@ -41,3 +46,14 @@ class Terms:
     late: float = 0.0
     sooner: float = 0.0
     said: bool = False
+
+    @property
+    def allowed(self) -> Sequence[tuple[Promised, float]]:
+        """The phases that are judged, and the share of calls that may break each."""
+        first: tuple[Promised, float] = self.phase, 1 - self.objective
+        return (first, ("between", 1 - self.between_objective)) if self.between_s else (first,)
+
+    def barred(self, out: Out) -> bool:
+        """Whether an engine is disqualified for this call."""
+        slo = self.slo
+        return (slo, self.phase) in out or (self.between_s > 0 and (slo, "between") in out)

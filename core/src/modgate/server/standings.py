@@ -68,8 +68,8 @@ def _standing(standing: Standing, now: float) -> Json:
             phase: pace.value for phase, pace in standing.paces.items() if pace.value > 0
         },
         "times": {phase: _times(times, now) for phase, times in standing.times.items()},
-        "promises": {slo: _kept(kept, now) for slo, kept in standing.kept.items()},
-        "disqualified_for": sorted(standing.out),
+        "promises": _promises(standing, now),
+        "disqualified_for": sorted({slo for slo, _ in standing.out}),
     }
 
 
@@ -81,6 +81,14 @@ def _times(times: Quantiles, now: float) -> Json:
     }
 
 
+def _promises(standing: Standing, now: float) -> Json:
+    """By SLO class and phase; of what was ever judged."""
+    told: dict[str, Json] = {}
+    for (slo, phase), kept in standing.kept.items():
+        told.setdefault(slo, {})[phase] = _kept(kept, now)
+    return told
+
+
 def _kept(kept: Kept, now: float) -> Json:
     kept.all.look(now)
     kept.promised.look(now)
@@ -89,4 +97,5 @@ def _kept(kept: Kept, now: float) -> Json:
         "late": kept.all.bad,
         "promised": kept.promised.n,
         "broken": kept.promised.bad,
+        "disqualified": kept.out,
     }

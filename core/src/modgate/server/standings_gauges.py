@@ -42,6 +42,7 @@ def register_standings(state: State) -> None:
         "backend",
         "model",
         "slo",
+        "phase",
     )
     registry.gauge(
         "modgate_backend_broken_promises",
@@ -50,6 +51,7 @@ def register_standings(state: State) -> None:
         "backend",
         "model",
         "slo",
+        "phase",
     )
 
 
@@ -89,8 +91,8 @@ def _promises(state: State, *, broken: bool) -> dict[tuple[str, ...], float]:
     now = state.clock.now()
     found: dict[tuple[str, ...], float] = {}
     for backend, model, standing in _standings(state):
-        for slo, kept in standing.kept.items():
+        for (slo, phase), kept in standing.kept.items():
             kept.promised.look(now)
             count = kept.promised.bad if broken else kept.promised.n
-            found[backend, model, slo] = float(count)
+            found[backend, model, slo, phase] = float(count)
     return found
