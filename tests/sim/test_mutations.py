@@ -14,7 +14,7 @@ from modgate.fleet.lots import Lots
 from modgate.fleet.pick import Choice, Wanted
 from modgate.fleet.slots import Seat
 from sim.ours import Gateway, Ours
-from sim.runs import SLOWEST_S, UNSEEN, scenario
+from sim.runs import SLOWEST_S, UNSEEN, ran, scenario
 from sim.world import FAST, MID, Result, Scenario, World
 
 PICK = "modgate.fleet.pick"
@@ -71,9 +71,10 @@ def test_all_engines_are_not_compared_by_what_is_only_heard(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Gateways that all see the same engine idle all send to it."""
+    whole = ran("ours", scenario(UNSEEN[0]), told_each_s=SLOWEST_S)
     monkeypatch.setattr(f"{PICK}.drawn_of", lambda seats, rng: seats)
 
-    assert not keeps(run(8), 8)
+    assert run(8).kept() < whole.kept() - 0.5
 
 
 def test_what_others_have_in_hand_is_needed() -> None:

@@ -200,7 +200,8 @@ def receipt_of(row: Ended, units: UnitTable) -> JsonObject:
 
 def _attempt(attempt: JsonObject) -> JsonObject:
     said: dict[str, Json] = {name: attempt.get(name) for name in ("call", "model", "region")}
-    return {**said, "state": attempt.get("state"), "status": attempt.get("status")}
+    said |= {"state": attempt.get("state"), "status": attempt.get("status")}
+    return said | ({"broke": broke} if (broke := attempt.get("broke")) else {})
 
 
 def _iso(wall: float) -> str:

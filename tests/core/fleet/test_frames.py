@@ -69,6 +69,23 @@ def test_an_earlier_gateways_frame_lacks_what_came_later() -> None:
     assert SEAL.read(sealed(BODY[:4])) == Frame(gateway=1, number=7, at=FRAME.at, name="g:1")
 
 
+class EarlierClass(msgspec.Struct, array_like=True):
+    """What a gateway knew of a class before its promises were told by phase."""
+
+    tag: int
+    seen: int = 0
+    bad: int = 0
+
+
+def test_an_earlier_gateway_reads_of_a_class_what_it_knows() -> None:
+    counts = {"first_byte": (5, 1), "total": (4, 1), "between": (9, 3)}
+    told = ClassTold.of(tag_of("gold"), counts)
+    earlier = msgspec.msgpack.decode(msgspec.msgpack.encode(told), type=EarlierClass)
+
+    assert (earlier.seen, earlier.bad) == (9, 2)
+    assert {phase: (seen, bad) for phase, seen, bad in told.phases} == counts
+
+
 def test_another_version_is_refused_as_such() -> None:
     with pytest.raises(Refused, match="version"):
         SEAL.read(sealed(BODY, version=2))
@@ -138,7 +155,7 @@ def test_too_much_of_anything_is_refused() -> None:
 
 def test_the_largest_frame_that_is_told_is_not_too_large_to_be_heard() -> None:
     most = (1 << 63) - 1
-    kept = tuple(ClassTold(most, 1 << 53, 1 << 53) for _ in range(CLASSES_AT_MOST))
+    kept = (ClassTold(most, *[1 << 53] * 6),) * CLASSES_AT_MOST
     frame = Frame(
         gateway=most,
         number=1 << 53,

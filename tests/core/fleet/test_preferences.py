@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from modgate.api.body import Body
-from modgate.api.plan import Call
+from modgate.api.plan import Call, ReplyKind
 from modgate.api.select import Backend, Target
 from modgate.fleet.drain import drain_s
 from modgate.fleet.expected import Expected
@@ -15,6 +15,7 @@ from modgate.fleet.state import FleetState
 from modgate.fleet.terms import Terms
 from modgate.goals import Goals
 from modgate.units import Units
+from modgate_embedding.config import Config as Embeds
 from modgate_embedding.modality import Embedding
 from modgate_llm.config import Config
 from modgate_llm.modality import Llm
@@ -89,9 +90,36 @@ def test_a_class_takes_the_place_of_the_modalitys_targets_phase_by_phase() -> No
     assert gold.affinity != other.affinity
 
 
-def test_what_comes_whole_is_judged_as_a_whole() -> None:
-    from modgate_embedding.config import Config as Embeds
+def test_gaps_have_the_target_and_the_objective_of_the_class_else_the_modalitys() -> None:
+    said = Target(base_s=0.04, per_unit={"input_tokens": 1e-5}, objective=0.99)
+    targets = {"gold": {"llm": {"between": said}}}
+    goals, llm = Goals(targets, {}, {}), Llm(Config())
+    streams = [
+        goals.terms(call(input_tokens=1000), model="m", modality=llm, tenant="t", slo=slo)[1]
+        for slo in ("gold", "")
+    ]
 
+    assert [each.between_s for each in streams] == [pytest.approx(0.05), 0.06]
+    assert [each.between_objective for each in streams] == [0.99, 0.95]
+    assert [phase for phase, _ in streams[0].allowed] == ["first_byte", "between"]
+
+
+@pytest.mark.parametrize("reply", ["sse", "chunked", "whole"])
+def test_any_stream_of_a_modality_has_gaps_once_a_class_says_so(reply: ReplyKind) -> None:
+    targets = {"gold": {"embedding": {"between": Target(base_s=0.2, objective=0.9)}}}
+    _, terms = Goals(targets, {}, {}).terms(
+        Call(path="/", body=Body(b""), size=Units(input_tokens=1), reply=reply),
+        model="m",
+        modality=Embedding(Embeds()),
+        tenant="t",
+        slo="gold",
+    )
+
+    assert terms.phase == "total"
+    assert terms.between_s == (0.0 if reply == "whole" else 0.2)
+
+
+def test_what_comes_whole_is_judged_as_a_whole() -> None:
     size = Units(input_tokens=1000)
     _, terms = Goals({}, {}, {}).terms(
         Call(path="/", body=Body(b""), size=size),

@@ -138,7 +138,7 @@ def pick(
         ("no_slot", free),
         ("disqualified", good),
     )
-    if len(good) < len(free) and (due := to_explore(free, terms, now)) is not None:
+    if (due := to_explore(free, terms, now)) is not None:
         found = choice_of(due, work, terms, "explore")
     else:
         if len(good) > LOOKED_AT:

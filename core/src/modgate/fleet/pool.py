@@ -250,7 +250,7 @@ class Pool:
         """Disqualify who breaks its promises, where the others can carry what is asked.
 
         Whose gaps are too long gets no calls, by which it would be seen that they are no more: it
-        is disqualified, too, and what is known of them is learned anew from those that find out.
+        is disqualified, too, so that some find out, and known anew from its return on.
         """
         standing = seat.standing
         if not kept.out:
@@ -258,12 +258,12 @@ class Pool:
             if (stuck or kept.breaks(now, allowed)) and self._headroom(seat, terms, now):
                 kept.leave(now)
                 standing.trust(terms.slo, phase, trusted=False)
-                if phase == "between":
-                    standing.between_s = 0.0
         elif kept.dwelt(now) and (
             kept.recovered(now, allowed) or not self._headroom(seat, terms, now)
         ):
             kept.come_back()
+            if phase == "between":
+                standing.between_s = 0.0
             standing.trust(terms.slo, phase, trusted=True)
 
     def _headroom(self, seat: Seat, terms: Terms, now: float) -> bool:
