@@ -22,7 +22,7 @@ from modgate.fleet.slots import Seat, Slots, seed_of
 from modgate.fleet.standing import Standing
 from modgate.fleet.stir import Stir
 from modgate.fleet.table import Table
-from modgate.fleet.terms import Phase, Terms
+from modgate.fleet.terms import Phase, Promised, Terms
 
 SEEDS = range(60)
 EVENTS = 90
@@ -64,9 +64,19 @@ def room_of(seats: Sequence[Seat], now: float) -> tuple[list[Seat], list[Seat]]:
     return live, old or free
 
 
+def judged(terms: Terms) -> list[Promised]:
+    """The phases that such a call is judged by."""
+    return [terms.phase, "between"] if terms.between_s else [terms.phase]
+
+
+def disqualified(seat: Seat, terms: Terms) -> bool:
+    """For any of them."""
+    return any((terms.slo, phase) in seat.standing.out for phase in judged(terms))
+
+
 def trusted(free: list[Seat], live: list[Seat], terms: Terms) -> list[Seat]:
     """Those that keep their promises, if they are half of what answers."""
-    good = [s for s in free if terms.slo not in s.standing.out]
+    good = [s for s in free if not disqualified(s, terms)]
     weight, whole = (
         sum(1 / p for s in each if (p := s.standing.paces[terms.phase].value) > 0)
         for each in (good, live)
@@ -74,13 +84,20 @@ def trusted(free: list[Seat], live: list[Seat], terms: Terms) -> list[Seat]:
     return good if good and weight >= whole / 2 else free
 
 
-def explored(free: list[Seat], good: list[Seat], terms: Terms, now: float) -> list[Seat]:
+def explored(free: list[Seat], terms: Terms, now: float) -> list[Seat]:
     """The disqualified ones that are due to be tried."""
-    if terms.explores == "never" or len(good) == len(free):
+    if terms.explores == "never":
         return []
     pause = 5.0 if terms.explores == "first" else 10.0
-    out = [s for s in free if terms.slo in s.standing.out]
-    return [s for s in out if now - s.standing.kept_of(terms.slo).explored_at >= pause]
+    return [
+        seat
+        for seat in free
+        if disqualified(seat, terms)
+        and all(
+            now - seat.standing.kept_of(terms.slo, phase).explored_at >= pause
+            for phase in judged(terms)
+        )
+    ]
 
 
 def plainly(
@@ -89,7 +106,7 @@ def plainly(
     """Why, the seats among which the choice is, and what each is compared by."""
     live, free = room_of(seats, now)
     good = trusted(free, live, terms)
-    if due := explored(free, good, terms, now):
+    if due := explored(free, terms, now):
         return "explore", due[:1], {due[0]: 0.0}
     seconds = {s: load_s(s, work, terms) for s in good}
     gap = terms.between_s or inf
@@ -214,8 +231,10 @@ class Life:
             case 2:
                 health.failed(self.now, refused=True)
             case 3:
-                seat.standing.trust("gold", trusted=rng.random() < 0.7)
-                seat.standing.kept_of("gold").explored_at = self.now - rng.choice((0.0, 7.0, 20.0))
+                phase: Promised = rng.choice(("first_byte", "between", "total"))
+                seat.standing.trust("gold", phase, trusted=rng.random() < 0.7)
+                kept = seat.standing.kept_of("gold", phase)
+                kept.explored_at = self.now - rng.choice((0.0, 7.0, 20.0))
             case _:
                 health.succeeded(self.now)
 
@@ -236,7 +255,7 @@ class Life:
     def _changes(self, seat: Seat) -> None:
         rng = self.rng
         seat.slots.declare(rng.choice((2, 4, 64)), None)
-        seat.standing.saw_between(rng.choice((0.01, 0.02, 0.2)))
+        seat.standing.saw_between(rng.choice((0.01, 0.02, 0.2)), rng.choice((0.0, 0.06)))
 
     def _move(self, promise: Promise) -> None:
         if self.rng.random() < 0.4:
@@ -326,7 +345,7 @@ BROKEN: dict[str, tuple[object, str, object]] = {
     ),
     "homes whatever they have to do": (quickly, "DRAIN_GUARD", 1e9),
     "most are ejected": (Table, "clear", always(lambda self: bool(self.open))),
-    "who is disqualified": (Table, "trusts", lambda self, slo: True),
+    "who is disqualified": (Table, "trusts", lambda self, terms: True),
 }
 
 
