@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from modgate.api.select import Backend
 from modgate.fleet.cadence import MOST_S, tells_each_s
 from modgate.fleet.fleet import Fleet
-from modgate.fleet.frames import ClassTold, Frame, Refused, StandingTold, tag_of
+from modgate.fleet.frames import Frame, Refused, tag_of
 from modgate.fleet.peers import CLOCKS_S, EXPIRES_S, PEERS_AT_MOST, REMEMBERED_S, Peers
 from modgate.fleet.pick import Wanted
 from modgate.fleet.pool import ALIKE
@@ -296,43 +296,6 @@ def test_promises_and_errors_of_others_count_once_and_are_not_told_on() -> None:
     # The first frame is where counting begins.
     assert (promised.n, promised.bad, promised.seen) == (2, 2, 0)
     assert (seat.health.errors.n, seat.health.errors.bad, seat.health.errors.seen) == (2, 2, 0)
-
-
-def test_promises_of_others_count_by_phase() -> None:
-    here, there = Gateway(1), Gateway(2)
-    ours = here.state.standings["http://a:8000", "e"]
-    ours.kept_of("gold", "first_byte")
-    here.peers.use(here.fleet.pools, 0.0)
-    theirs = there.state.standings["http://a:8000", "e"]
-    theirs.kept_of("gold", "total")
-    for number, (phase, ratio) in enumerate(
-        [("first_byte", 0.5), ("total", 0.5), ("total", 2.0), ("between", 2.0), ("between", 2.0)]
-    ):
-        here.peers.hear(there.peers.frame(0.0, WALL), 0.1 * number, WALL)
-        theirs.kept_of("gold", phase).judge(0.0, predicted=0.1, ratio=ratio)
-    here.peers.hear(there.peers.frame(0.0, WALL), 1.0, WALL)
-    heard = {phase: each.promised for (_, phase), each in ours.kept.items()}
-
-    assert {phase: (each.n, each.bad) for phase, each in heard.items()} == {
-        "first_byte": (1, 0),
-        "total": (2, 1),
-        "between": (2, 2),
-    }
-
-
-def test_an_earlier_gateways_promises_count_as_they_were_told() -> None:
-    here = Gateway(1)
-    ours = here.state.standings["http://a:8000", "e"]
-    ours.kept_of("gold", "first_byte")
-    here.peers.use(here.fleet.pools, 0.0)
-    tag = tag_of(shared_name(backend("a")), "e")
-    for number, (seen, bad) in enumerate([(10, 0), (14, 3)]):
-        told = StandingTold(tag, kept=(ClassTold(tag_of("gold"), seen, bad),))
-        frame = Frame(gateway=2, number=number + 1, at=WALL, standings=(told,))
-        here.peers.hear(frame, 0.1 * number, WALL)
-    promised = ours.kept_of("gold", "first_byte").promised
-
-    assert (promised.n, promised.bad) == (4, 3)
 
 
 def test_estimates_are_made_of_those_who_are_there() -> None:
