@@ -186,6 +186,26 @@ tenants = st.sampled_from(["a", "b", "c"])
 arrivals = st.lists(st.tuples(tenants, works), min_size=30, max_size=120)
 
 
+def test_classes_that_come_and_go_leave_nothing_and_those_that_wait_keep_their_turns() -> None:
+    queue: FairQueue[Call] = FairQueue()
+    for _ in range(40):
+        queue.push(call("a", slo="gold"), 8.0)
+        queue.push(call("b", slo="silver"), 3.0)
+    for number in range(5000):
+        other = call("c", slo=f"class-{number}")
+        queue.push(other, 1.0)
+        queue.remove(other)
+        assert len(queue._classes) <= fair.IDLE_CLASSES_AT_MOST + 2
+    order = [found[0].claim.slo for _ in range(33) if (found := queue.serve(taken, set()))]
+
+    assert order.count("gold") == 24
+    assert order.count("silver") == 9
+
+
+def taken(item: Call) -> Took:
+    return "taken"
+
+
 @settings(derandomize=True, deadline=None, max_examples=80)
 @given(arrivals=arrivals, weights=st.tuples(*[st.sampled_from([1.0, 2.0, 4.0])] * 3))
 def test_backlogged_tenants_differ_by_no_more_than_two_of_the_largest_calls(

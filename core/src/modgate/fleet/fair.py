@@ -22,6 +22,7 @@ from modgate.fleet.turns import Turns, W
 
 REBASE = 1e12
 IDLE_AT_MOST = 1024  # tenants of a class whose counters are kept while nothing of theirs waits
+IDLE_CLASSES_AT_MOST = 64  # likewise
 LOOK_AT_MOST = 256  # wants that differ, and for which no slot is free
 
 Took = Literal["taken", "blocked", "gone"]
@@ -67,11 +68,13 @@ class Charge(Generic[W]):
 
 
 class FairQueue(Generic[W]):
-    """Calls that wait for one model."""
+    """Calls that wait for one model.  `_idle`: classes of which none waits, the longest idle first;
+    a reload may name others each time."""
 
     def __init__(self) -> None:
         self.calls = 0
         self._classes: dict[str, _Class[W]] = {}
+        self._idle: OrderedDict[str, None] = OrderedDict()
         self._last = 0.0
         self._shapes: dict[Hashable, int] = {}
 
@@ -83,6 +86,7 @@ class FairQueue(Generic[W]):
             of = self._classes[claim.slo] = _Class()
         if not len(of.order):
             of.served = self._lifted(of.served)
+            self._idle.pop(claim.slo, None)
         of.weight = class_weight
         tenant = of.tenants.get(claim.tenant)
         if tenant is None:
@@ -123,6 +127,10 @@ class FairQueue(Generic[W]):
             of.idle[claim.tenant] = None
             if len(of.idle) > IDLE_AT_MOST:
                 del of.tenants[of.idle.popitem(last=False)[0]]
+            if not len(of.order):
+                self._idle[claim.slo] = None
+                if len(self._idle) > IDLE_CLASSES_AT_MOST:
+                    del self._classes[self._idle.popitem(last=False)[0]]
 
     def taken(self, item: W) -> Charge[W]:
         """It is served now, whoever's turn it is: it is counted."""

@@ -77,6 +77,13 @@ class Kept:
             and wilson(kept.bad, kept.n, RETURNS_Z)[1] < RETURNS_BELOW
         )
 
+    def forgettable(self, now: float) -> bool:
+        """Whether it says no more than a new one would, or is of a class that nobody asks for."""
+        for each in (self.all, self.promised):
+            each.look(now)
+        asked_at = max(self.left_at, self.explored_at)
+        return not (self.all.n or self.promised.n) and now - asked_at >= FLAP_S
+
     def come_back(self) -> None:
         """It is qualified again."""
         self.out = False

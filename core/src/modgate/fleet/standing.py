@@ -1,7 +1,7 @@
 """How an engine stands for one model: what it has in hand, how fast it is, what it keeps.
 
 Kept by the engine's identity and its own name of the model; nothing here outgrows a few kilobytes
-times phases and SLO classes, which the configuration bounds.
+times phases and SLO classes that were asked for lately.
 """
 
 from __future__ import annotations
@@ -52,6 +52,15 @@ class Standing:
         if kept is None:
             kept = self.kept[slo, phase] = Kept()
         return kept
+
+    def forget(self, now: float) -> None:
+        """Let go of what is kept of classes that nobody asks for any more."""
+        gone = [of for of, kept in self.kept.items() if kept.forgettable(now)]
+        for of in gone:
+            del self.kept[of]
+        if not self.out.isdisjoint(gone):
+            self.out -= set(gone)
+            self.stir.tell()
 
     def saw(self, now: float, phase: str, seconds: float) -> None:
         """A phase took so long."""

@@ -119,13 +119,16 @@ class FleetState:
         expected.learn(used)
 
     def prune(self, backends: Iterable[Backend], now: float) -> None:
-        """Forget how engines stood for models that these serve no more, after a while."""
+        """Forget how engines stood for models that these serve no more, after a while; and for
+        classes that are asked for no more."""
         served = {(each.identity, name) for each in backends for name in each.serves.values()}
         since = {key: self._unserved.get(key, now) for key in self.standings.keys() - served}
         for key, at in list(since.items()):
             if now - at >= UNSERVED_KEPT_S and not self.standings[key].work:
                 del self.standings[key], since[key]
         self._unserved = since
+        for standing in self.standings.values():
+            standing.forget(now)
 
     def forget(self, identity: str) -> None:
         """An engine that is named nowhere any more, and has nothing in hand."""

@@ -1,0 +1,54 @@
+"""What is kept of an engine is of the classes that are asked for, whatever was before."""
+
+from __future__ import annotations
+
+import random
+
+from modgate.api.select import Backend
+from modgate.fleet.fleet import Fleet
+from modgate.fleet.pick import Wanted
+from modgate.fleet.state import FleetState
+from modgate.fleet.terms import Terms
+
+
+def backend(name: str) -> Backend:
+    return Backend(name=name, family="home", url=f"http://{name}", serves={"m": "e"}, slots=9)
+
+
+def test_classes_of_a_file_that_is_reloaded_a_thousand_times_are_forgotten() -> None:
+    state, at, sizes = FleetState(), [1000.0], []
+    engines = [backend(name) for name in "abc"]
+    for number in range(1000):
+        one = Fleet(engines, state, groups={}, rng=random.Random(number), now=lambda: at[0])
+        terms = Terms(slo=f"class-{number}", target_s=1.0)
+        lease = one.at_once("m", Wanted(work=1.0, terms=terms))
+        assert lease is not None
+        at[0] += 0.5
+        lease.give_back("ok")
+        if number % 2:  # some break their promises, and are disqualified for good
+            standing = state.standing_of("http://a", "e")
+            standing.kept_of(terms.slo, "total").leave(at[0])
+            standing.trust(terms.slo, "total", trusted=False)
+        at[0] += 9.5
+        state.prune(engines, at[0])
+        sizes.append(sum(len(each.kept) for each in state.standings.values()))
+        assert all(each.out <= each.kept.keys() for each in state.standings.values())
+    at[0] += 600.0
+    state.prune(engines, at[0])
+
+    assert 30 < max(sizes) == max(sizes[:100]) < 60
+    assert not any(each.kept or each.out for each in state.standings.values())
+
+
+def test_a_class_that_is_asked_for_stays_as_it_stands() -> None:
+    state = FleetState()
+    standing = state.standing_of("http://a", "e")
+    kept = standing.kept_of("gold", "total")
+    kept.judge(1000.0, predicted=0.5, ratio=2.0)
+    kept.leave(1000.0)
+    standing.trust("gold", "total", trusted=False)
+    for now in (1001.0, 1599.0):
+        state.prune([backend("a")], now)
+
+        assert standing.kept == {("gold", "total"): kept}
+        assert standing.out == {("gold", "total")}
