@@ -72,11 +72,16 @@ class SegmentHeader(msgspec.Struct, frozen=True, kw_only=True):
 _KINDS = {int(kind): kind for kind in Kind}
 
 
-class Frame(msgspec.Struct, frozen=True, kw_only=True):
-    """A frame that was read: `end` is the offset behind it."""
+class Entry(msgspec.Struct, frozen=True, gc=False):
+    """What a frame says."""
 
     kind: Kind
     payload: bytes
+
+
+class Frame(Entry, frozen=True, kw_only=True, gc=False):
+    """A frame that was read: `end` is the offset behind it."""
+
     chain: bytes
     end: int
 
@@ -170,4 +175,4 @@ def read_frames(data: bytes, offset: int, key: Secret | None, last: bytes) -> It
         if links is not None and not hmac.compare_digest(links.after(last, payload), chain):
             raise Tampered(offset)
         last, offset = chain, end
-        yield Frame(kind=known, payload=payload, chain=chain, end=end)
+        yield Frame(known, payload, chain=chain, end=end)

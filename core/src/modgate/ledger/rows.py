@@ -9,17 +9,18 @@ import msgspec
 from modgate.api.json import JsonObject
 from modgate.api.residency import may_lie
 from modgate.api.shipment import UsageRow
-from modgate.ledger.frames import Frame, Kind
+from modgate.ledger.frames import Entry, Kind
 from modgate.ledger.records import Adjusted, Ended
 
 _ends = msgspec.msgpack.Decoder(Ended)
 _adjustments = msgspec.msgpack.Decoder(Adjusted)
 NOWHERE: JsonObject = {}
+HAVE_ROWS = frozenset({Kind.END, Kind.ADJUST})
 
 
-def rows_of(frames: Iterable[Frame], writer: str, region: str | None = None) -> Iterator[UsageRow]:
-    """The rows of frames that may lie in a region; what opens or anchors has none."""
-    for each in frames:
+def rows_of(entries: Iterable[Entry], writer: str, region: str | None = None) -> Iterator[UsageRow]:
+    """The rows of entries that may lie in a region; what opens or anchors has none."""
+    for each in entries:
         if each.kind is Kind.END:
             end = _ends.decode(each.payload)
             if may_lie(end.regions, region):

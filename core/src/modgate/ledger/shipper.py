@@ -12,6 +12,7 @@ import os
 import random
 import sys
 import threading
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from modgate.api.shipment import Cursor, LedgerSink, Shipment, SinkDown, UsageRo
 from modgate.clock import Clock
 from modgate.ledger.backoff import Backoff
 from modgate.ledger.disk import NOWHERE, Position
-from modgate.ledger.frames import Kind, Tampered
+from modgate.ledger.frames import Tampered
 from modgate.ledger.rows import rows_of
 from modgate.ledger.tail import Piece, Tail
 from modgate.ledger.writer import Ledger
@@ -32,12 +33,12 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 EVERY_S = 1.0
-BATCH_BYTES = 256 << 10
-BITE = 64  # frames that are made rows before the event loop, which all requests share, may go on
+BATCH_BYTES = 1 << 20
+BITE = 64  # rows that are made before the event loop, which all requests share, may go on
+PAUSE_S = 0.0002
 DEADLINE_S = 30.0
 CLOSE_S = 3.0
 NICE = 5
-HAVE_ROWS = (Kind.END, Kind.ADJUST)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,7 +181,7 @@ class Shipper:
         """Until told to stop, and then until nothing is left."""
         while True:
             stopping = self._stopping.is_set()
-            piece = tail.read(self._ledger.synced, self._batch_bytes)
+            piece = self._next(tail)
             if piece is not None:
                 await self._give(sink, tail, piece)
             elif stopping:
@@ -189,6 +190,12 @@ class Shipper:
                 self._took_all()
             if piece is None or piece.behind == self._ledger.synced:
                 await self._rest(self._every_s)
+
+    def _next(self, tail: Tail) -> Piece | None:
+        """What is on disk and not in the sink, from memory where that still has it."""
+        until = self._ledger.synced
+        fresh = self._ledger.fresh.after(tail.position, self._batch_bytes)
+        return fresh if fresh is not None else tail.read(until, self._batch_bytes)
 
     async def _give(self, sink: LedgerSink, tail: Tail, piece: Piece) -> None:
         writer, behind = self._ledger.writer, piece.behind
@@ -200,10 +207,7 @@ class Shipper:
             last=behind.last,
             at=self._clock.wall(),
         )
-        rows: list[UsageRow] = []
-        for at in range(0, len(piece.frames), BITE):
-            rows += rows_of(piece.frames[at : at + BITE], writer, self.region)
-            await asyncio.sleep(0)
+        rows = self._rows(piece, writer)
         await self._asked(sink.write(Shipment(rows=rows, cursor=cursor)))
         tail.done(piece)
         self.skipped += tail.skipped
@@ -211,10 +215,18 @@ class Shipper:
         self._position = behind
         self._ledger.acked[self.name] = behind.segment
         self.rows += len(rows)
-        self.withheld += sum(each.kind in HAVE_ROWS for each in piece.frames) - len(rows)
+        self.withheld += len(piece.entries) - len(rows)
         self._works()
         if behind == self._ledger.synced:
             self._took_all()
+
+    def _rows(self, piece: Piece, writer: str) -> list[UsageRow]:
+        rows: list[UsageRow] = []
+        for at in range(0, len(piece.entries), BITE):
+            if at:
+                time.sleep(PAUSE_S)
+            rows += rows_of(piece.entries[at : at + BITE], writer, self.region)
+        return rows
 
     def _took_all(self) -> None:
         self._whole_at = self._clock.now()

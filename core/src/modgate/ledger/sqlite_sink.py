@@ -20,11 +20,17 @@ FILE = "usage.sqlite"
 BUSY_S = 5.0
 
 SCHEMA = files("modgate.ledger").joinpath("usage_sqlite.sql").read_text()
-INSERT = insert(lambda number, _: f"?{number}")
+INSERT = insert(lambda *_: "?")
 # The same rows in fewer steps: the interpreter's lock, which the event loop wants, is let go and
 # taken again with each.
-TOGETHER = 64
-INSERT_TOGETHER = insert(lambda number, _: f"?{number}", TOGETHER)
+TOGETHER = 128
+INSERT_TOGETHER = insert(lambda *_: "?", TOGETHER)
+# A cursor is an acknowledgement: it must be on disk when it is given (FULL).  What a statement of
+# many rows would undo is kept in memory, and not in a file (MEMORY).
+PRAGMAS = """\
+PRAGMA page_size = 8192; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
+PRAGMA temp_store = MEMORY;
+"""
 MOVE = """\
 INSERT INTO modgate_cursors (writer, segment, position, frames, last, at) VALUES (?, ?, ?, ?, ?, ?)
 ON CONFLICT (writer) DO UPDATE SET segment = excluded.segment, position = excluded.position,
@@ -60,8 +66,7 @@ class SqliteSink(LedgerSink):
         self._db = db = sqlite3.connect(self._path, timeout=BUSY_S, isolation_level=None)
         if fresh:
             self._path.chmod(0o600)
-        # A cursor is an acknowledgement: it must be on disk when it is given.
-        db.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;")
+        db.executescript(PRAGMAS)
         [(version,)] = db.execute("PRAGMA user_version")
         if version > SCHEMA_VERSION + 1:
             raise SinkDown(too_new(version, SCHEMA_VERSION))
@@ -81,14 +86,15 @@ class SqliteSink(LedgerSink):
         """See `LedgerSink`."""
         db = self._db
         assert db is not None, "opened first"
-        rows, cursor = [values_of(row) for row in shipment.rows], shipment.cursor
+        rows, cursor = shipment.rows, shipment.cursor
         place = (cursor.segment, cursor.offset, cursor.frames)
         db.execute("BEGIN IMMEDIATE")
         try:
             whole = len(rows) - len(rows) % TOGETHER
             for at in range(0, whole, TOGETHER):
-                db.execute(INSERT_TOGETHER, list(chain.from_iterable(rows[at : at + TOGETHER])))
-            db.executemany(INSERT, rows[whole:])
+                these = map(values_of, rows[at : at + TOGETHER])
+                db.execute(INSERT_TOGETHER, list(chain.from_iterable(these)))
+            db.executemany(INSERT, map(values_of, rows[whole:]))
             db.execute(MOVE, (cursor.writer, *place, cursor.last, cursor.at))
             db.execute("COMMIT")
         except BaseException:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,20 +12,22 @@ from modgate.ledger.disk import NOWHERE, Position
 from modgate.ledger.frames import (
     FRAME_HEAD,
     PAYLOAD_AT_MOST,
+    Entry,
     Frame,
     Tampered,
     Torn,
     read_frames,
     read_head,
 )
+from modgate.ledger.rows import HAVE_ROWS
 from modgate.ledger.segments import HEAD_AT_MOST, segments
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Piece:
-    """Frames in order, and the position behind them."""
+    """Entries that have rows, in order, and the position behind them."""
 
-    frames: list[Frame]
+    entries: Sequence[Entry]
     behind: Position
 
 
@@ -92,7 +94,8 @@ class Tail:
             here.frames + len(frames),
             frames[-1].chain,
         )
-        return Piece(frames=frames, behind=behind)
+        entries = [each for each in frames if each.kind in HAVE_ROWS]
+        return Piece(entries=entries, behind=behind)
 
     def done(self, piece: Piece) -> None:
         """A piece is dealt with: the next one comes behind it."""

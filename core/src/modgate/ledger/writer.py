@@ -21,9 +21,11 @@ from modgate.api.sink import Receipt
 from modgate.clock import Clock
 from modgate.ledger.anchor import AnchorFile
 from modgate.ledger.disk import FULL, MAX_BYTES, NOWHERE, SEGMENT_BYTES, Disk, OnFull, Position
-from modgate.ledger.frames import Chain, Kind, SegmentHeader, frame
+from modgate.ledger.frames import Chain, Entry, Kind, SegmentHeader, frame
+from modgate.ledger.fresh import Fresh
 from modgate.ledger.identity import Hold, machine_boot, name_of, writer_id
 from modgate.ledger.records import Adjusted, Audited, Event, Noted, Opened, crashed, ended_of
+from modgate.ledger.rows import HAVE_ROWS
 from modgate.ledger.segments import Recovered, recover
 from modgate.ledger.waiting import Waiting
 from modgate.ledger.witness import cursor_of, missing
@@ -91,7 +93,9 @@ class Ledger:
         self.cut_bytes = found.cut_bytes
         self.recovered = len(found.open)
         self.synced = NOWHERE
+        self._entries: list[Entry] = []
         self._begin()
+        self.fresh = Fresh(self.position)
         self._ended_by_the_crash(found)
         self._ask_the_anchor()
         self._dirty.set()
@@ -267,6 +271,8 @@ class Ledger:
             return self._append(kind, payload)
         self._last = chain
         self.frames += 1
+        if kind in HAVE_ROWS:
+            self._entries.append(Entry(kind, payload))
         return None
 
     def _begin(self) -> None:
@@ -334,11 +340,14 @@ class Ledger:
         """Bring to the disk what was written so far."""
         with self._lock:
             group = self._disk.group(self._last)
+            entries, self._entries = self._entries, []
         try:
             self._disk.sync(group)
         except OSError as error:
+            self.fresh.lost(group.position)
             self._unsynced(error, group.position)
             return
+        self.fresh.synced(entries, group.position)
         self.synced = group.position
         self._anchor.keep(group.position, self._clock.wall())
 

@@ -1,0 +1,60 @@
+"""Entries that were written a moment ago, for sinks that keep up with the ledger.
+
+They need not read the file and prove the chain of what this process wrote itself.  Whatever is not
+here, or not here any more, they read from the disk (tail.py): nothing depends on it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from modgate.ledger.disk import Position
+from modgate.ledger.frames import Entry
+from modgate.ledger.tail import Piece
+
+BYTES_AT_MOST = 2 << 20
+PIECES_AT_MOST = 256  # some seconds of groups
+
+
+@dataclass(slots=True, eq=False)
+class Fresh:
+    """One piece for each group that was synced, by the position before it; bounded."""
+
+    at: Position
+    bytes_at_most: int = BYTES_AT_MOST
+    _pieces: dict[Position, Piece] = field(default_factory=dict)
+    _bytes: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def synced(self, entries: list[Entry], behind: Position) -> None:
+        """The next group is on disk: all entries with rows of its frames, and where it ends."""
+        with self._lock:
+            if behind != self.at:
+                self._pieces[self.at] = Piece(entries=entries, behind=behind)
+                self._bytes += _size(entries)
+            self.at = behind
+            while self._bytes > self.bytes_at_most or len(self._pieces) > PIECES_AT_MOST:
+                self._bytes -= _size(self._pieces.pop(next(iter(self._pieces))).entries)
+
+    def lost(self, behind: Position) -> None:
+        """A group was not synced: it is not here."""
+        self.at = behind
+
+    def after(self, position: Position, at_most: int) -> Piece | None:
+        """What follows a position, of at most so many bytes; None: the disk has to say it."""
+        entries: list[Entry] = []
+        behind, left = position, at_most
+        with self._lock:
+            while (piece := self._pieces.get(behind)) is not None:
+                left -= _size(piece.entries)
+                if left < 0:
+                    break
+                entries += piece.entries
+                behind = piece.behind
+        return Piece(entries=entries, behind=behind) if behind != position else None
+
+
+def _size(entries: Sequence[Entry]) -> int:
+    return sum(len(each.payload) for each in entries)
