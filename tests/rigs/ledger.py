@@ -12,7 +12,7 @@ from modgate.api.secret import Secret
 from modgate.api.sink import Attempt, Ending, Receipt
 from modgate.ledger.disk import OnFull
 from modgate.ledger.frames import Kind
-from modgate.ledger.records import Noted
+from modgate.ledger.records import Noted, Opened
 from modgate.ledger.segments import frames_of, note_of
 from modgate.ledger.segments import segments as by_number
 from modgate.ledger.writer import Ledger
@@ -60,15 +60,25 @@ def ledger(
         made.close()
 
 
-def opened(made: Ledger, request_id: str, *, tenant: str = "acme", tokens: int = 100) -> bool:
+def opened(
+    made: Ledger,
+    request_id: str,
+    *,
+    tenant: str = "acme",
+    model: str = "chat",
+    tokens: int = 100,
+) -> bool:
     """A request's first dispatch; whether it may go out."""
     return made.opened(
-        request_id,
-        tenant=tenant,
-        key_id="k1",
-        model="chat",
-        modality="llm",
-        reserved={"llm.output_tokens": tokens},
+        Opened(
+            id=request_id,
+            wall=made._clock.wall(),
+            tenant=tenant,
+            key_id="k1",
+            model=model,
+            modality="llm",
+            reserved={"llm.output_tokens": tokens},
+        )
     )
 
 

@@ -25,6 +25,7 @@ from modgate.entropy import Entropy
 from modgate.errors import LedgerUnavailable, RegionForbidden
 from modgate.fleet.peer_view import Alone, PeerView
 from modgate.fleet.state import FleetState
+from modgate.ledger.records import Opened
 from modgate.ledger.shipping import Shipping
 from modgate.ledger.writer import Ledger
 from modgate.limits.shared import Miss, Shared
@@ -196,14 +197,18 @@ class State:
         """The open frame, before a request's first call goes out."""
         if draft.opened:
             return
+        caller = draft.caller
         draft.opened = self.ledger.opened(
-            draft.request_id,
-            tenant=draft.caller.tenant,
-            key_id=draft.caller.key_id,
-            model=draft.model,
-            modality=draft.modality,
-            reserved=draft.reserved,
-            regions=sorted_regions(draft.caller.policy.regions),
+            Opened(
+                id=draft.request_id,
+                wall=self.clock.wall(),
+                tenant=caller.tenant,
+                key_id=caller.key_id,
+                model=draft.model,
+                modality=draft.modality,
+                reserved=draft.reserved,
+                regions=sorted_regions(caller.policy.regions),
+            )
         )
         if not draft.opened:
             raise LedgerUnavailable("the gateway cannot write its usage ledger")

@@ -57,14 +57,7 @@ def test_a_request_that_a_crash_cut_off_gets_an_end(tmp_path: Path) -> None:
 def test_a_request_that_another_model_serves_is_billed_as_that(tmp_path: Path) -> None:
     with ledger(tmp_path) as made:
         opened(made, "cut off", tokens=55)
-        made.opened(
-            "cut off",
-            tenant="acme",
-            key_id="k1",
-            model="small",
-            modality="llm",
-            reserved={"llm.output_tokens": 40},
-        )
+        opened(made, "cut off", model="small", tokens=40)
     with ledger(tmp_path, clock=Stopped(60.0)) as made:
         assert made.recovered == 1
 

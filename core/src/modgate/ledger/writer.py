@@ -162,28 +162,8 @@ class Ledger:
         with self._lock:
             return self._disk.behind(segment, offset, frames)
 
-    def opened(
-        self,
-        request_id: str,
-        *,
-        tenant: str,
-        key_id: str,
-        model: str,
-        modality: str,
-        reserved: Mapping[str, int],
-        regions: tuple[str, ...] | None = None,
-    ) -> bool:
+    def opened(self, record: Opened) -> bool:
         """A request's first call is about to go out.  False: it must not, nothing could bill it."""
-        record = Opened(
-            id=request_id,
-            wall=self._clock.wall(),
-            tenant=tenant,
-            key_id=key_id,
-            model=model,
-            modality=modality,
-            reserved=dict(reserved),
-            regions=regions,
-        )
         return self._put(Kind.OPEN, _encoder.encode(record))
 
     def touched(self, request_id: str, units: Mapping[str, int]) -> None:
