@@ -135,12 +135,12 @@ def test_a_group_that_the_disk_did_not_take_is_never_served_from_memory(
 
 def test_it_is_bounded_by_bytes_and_by_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fresh, "PIECES_AT_MOST", 3)
-    made = Fresh(at(0), bytes_at_most=10)
-    for offset in (10, 20, 30, 40):
-        made.synced(entries("abcd"), at(offset))
+    made = Fresh(bytes_at_most=10)
+    for offset in (0, 10, 20, 30):
+        made.synced(at(offset), entries("abcd"), at(offset + 10))
     by_bytes = [made.after(at(offset), BATCH) for offset in (10, 20)]
-    for offset in (50, 60, 70, 80):
-        made.synced([], at(offset))
+    for offset in (40, 50, 60, 70):
+        made.synced(at(offset), [], at(offset + 10))
 
     assert by_bytes == [None, Piece(entries=entries("abcd", "abcd"), behind=at(40))]
     assert made.after(at(40), BATCH) is None
@@ -148,13 +148,25 @@ def test_it_is_bounded_by_bytes_and_by_pieces(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_batch_is_never_larger_than_was_asked_for() -> None:
-    made = Fresh(at(0))
-    made.synced(entries("abcd"), at(10))
-    made.synced(entries("efgh"), at(20))
+    made = Fresh()
+    made.synced(at(0), entries("abcd"), at(10))
+    made.synced(at(10), entries("efgh"), at(20))
 
     assert made.after(at(0), 7) == Piece(entries=entries("abcd"), behind=at(10))
     assert made.after(at(0), 8) == Piece(entries=entries("abcd", "efgh"), behind=at(20))
     assert made.after(at(0), 3) is None
+
+
+def test_groups_that_reach_the_disk_in_another_order_are_served_in_theirs() -> None:
+    made = Fresh()
+    made.synced(at(10), entries("second"), at(20))
+    early = made.after(at(0), BATCH)
+    made.synced(at(0), entries("first"), at(10))
+    made.synced(at(20), [], at(20))
+
+    assert early is None
+    assert made.after(at(0), BATCH) == Piece(entries=entries("first", "second"), behind=at(20))
+    assert made.after(at(20), BATCH) is None
 
 
 def test_what_the_kernel_does_not_take_is_an_error_with_its_number(tmp_path: Path) -> None:

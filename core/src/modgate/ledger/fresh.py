@@ -22,25 +22,20 @@ PIECES_AT_MOST = 256  # some seconds of groups
 class Fresh:
     """One piece for each group that was synced, by the position before it; bounded."""
 
-    at: Position
     bytes_at_most: int = BYTES_AT_MOST
     _pieces: dict[Position, Piece] = field(default_factory=dict)
     _bytes: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def synced(self, entries: list[Entry], behind: Position) -> None:
-        """The next group is on disk: all entries with rows of its frames, and where it ends."""
+    def synced(self, before: Position, entries: Sequence[Entry], behind: Position) -> None:
+        """A group is on disk: all entries with rows of the frames between two positions."""
+        if before == behind:
+            return
         with self._lock:
-            if behind != self.at:
-                self._pieces[self.at] = Piece(entries=entries, behind=behind)
-                self._bytes += _size(entries)
-            self.at = behind
+            self._pieces[before] = Piece(entries=entries, behind=behind)
+            self._bytes += _size(entries)
             while self._bytes > self.bytes_at_most or len(self._pieces) > PIECES_AT_MOST:
                 self._bytes -= _size(self._pieces.pop(next(iter(self._pieces))).entries)
-
-    def lost(self, behind: Position) -> None:
-        """A group was not synced: it is not here."""
-        self.at = behind
 
     def after(self, position: Position, at_most: int) -> Piece | None:
         """What follows a position, of at most so many bytes; None: the disk has to say it."""

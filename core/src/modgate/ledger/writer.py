@@ -95,7 +95,8 @@ class Ledger:
         self.synced = NOWHERE
         self._entries: list[Entry] = []
         self._begin()
-        self.fresh = Fresh(self.position)
+        self._grouped = self.position
+        self.fresh = Fresh()
         self._ended_by_the_crash(found)
         self._ask_the_anchor()
         self._dirty.set()
@@ -321,13 +322,13 @@ class Ledger:
         with self._lock:
             group = self._disk.group(self._last)
             entries, self._entries = self._entries, []
+            before, self._grouped = self._grouped, group.position
         try:
             self._disk.sync(group)
         except OSError as error:
-            self.fresh.lost(group.position)
             self._unsynced(error, group.position)
             return
-        self.fresh.synced(entries, group.position)
+        self.fresh.synced(before, entries, group.position)
         self.synced = group.position
         self._anchor.keep(group.position, self._clock.wall())
 
