@@ -11,9 +11,10 @@ from typing import Any
 import aiohttp
 from gateways import Running, start
 from oracle import requests as ask
-from oracle.client import send
+from oracle.client import ClientRecord, send
 from oracle.engine import ScriptedEngine
 from oracle.faults import Refusal, Script
+from oracle.requests import ClientRequest
 
 from modgate.plugin import Receipt
 from modgate.testing.backend import FakeBackend, Scripted
@@ -37,6 +38,10 @@ class World:
     def calls(self) -> list[int]:
         """Of each engine."""
         return [sum(r.method == "POST" for r in engine.records) for engine in self.engines]
+
+    async def sent(self, request: ClientRequest) -> ClientRecord:
+        """Another request than a chat."""
+        return await send(self.running.url, request, key=self.running.key)
 
     async def asked(self, times: int = 1, *, at_once: int = 1) -> list[tuple[int | None, str]]:
         """Status and `x-modgate-slo` of each reply."""
@@ -66,7 +71,11 @@ class World:
 
 
 async def world(
-    folder: Path, stack: AsyncExitStack, scripts: list[Script], more: str = TARGET
+    folder: Path,
+    stack: AsyncExitStack,
+    scripts: list[Script],
+    more: str = TARGET,
+    plugin: str = "llm",
 ) -> World:
     engines = [
         await stack.enter_async_context(ScriptedEngine(lambda record, each=each: each))
@@ -75,7 +84,7 @@ async def world(
     running = await start(
         folder,
         [{"url": engine.url} for engine in engines],
-        plugins=["llm"],
+        plugins=[plugin],
         tenants={"acme": 'slo = "gold"'},
         more=more,
     )
@@ -148,6 +157,22 @@ async def test_a_class_may_be_refused_rather_than_served_late_but_never_for_ever
 
     assert {status for status, _ in told} == {200, 429}
     assert idle[0][0] == 200  # an engine with nothing in hand is tried
+
+
+async def test_a_file_that_was_begun_is_not_refused_in_its_midst(tmp_path: Path) -> None:
+    """What was transcribed of it would be billed, and nobody would have it."""
+    more = '[slo.gold.asr]\ntotal = { base = "100ms" }\n[select]\nunmet = { gold = "refuse" }\n'
+    utterance = ask.transcription(1, model="ears", duration_ms=3_000)
+    file = ask.transcription(2, model="ears", duration_ms=300_000)
+    async with AsyncExitStack() as stack:
+        made = await world(tmp_path, stack, [LATE, LATE], more, plugin="asr")
+        for _ in range(4):
+            await made.sent(utterance)
+        begun = await made.sent(file)
+
+    assert begun.status == 200
+    assert made.receipts[-1].notes["slo"] == "best-effort"
+    assert made.receipts[-1].units["asr.audio_ms"] == 300_000
 
 
 async def test_a_class_may_wait_rather_than_be_served_late(tmp_path: Path) -> None:

@@ -188,12 +188,14 @@ class Dispatch:
             body_bytes=order.call.body.held_bytes,
             since=now,
             until=now + left_s,
-            begun=bool(draft.tries),
+            begun=draft.begun,
             key=key,
         )
 
     def _promise(self, order: Order, wanted: Wanted, model: str = "") -> None:
         wanted.work, wanted.terms = self._terms(order, model)
+        if wanted.terms.unmet == "refuse" and order.draft.begun:
+            wanted.terms.unmet = "best_effort"  # what was done for it would be lost, and billed
         wanted.tenant, wanted.size = order.caller.tenant, order.call.size
 
     def _terms(self, order: Order, model: str = "") -> tuple[float, Terms]:

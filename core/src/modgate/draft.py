@@ -171,6 +171,11 @@ class Draft(msgspec.Struct, kw_only=True, eq=False):
     dues: list[Due] | None = None
     _last: dict[int, Try] = {}
 
+    @property
+    def begun(self) -> bool:
+        """Whether an engine was asked for a part of the reply; what policies ask is none."""
+        return any(tried.call >= 0 for tried in self.tries)
+
     def elapsed(self) -> float:
         """Seconds since the request began."""
         return self.now() - self.began
