@@ -62,6 +62,7 @@ from modgate.seating import seated
 from modgate.state import State
 from modgate.statements import Statements
 from modgate.table import Table, table_of
+from modgate.telemetry.families import FAMILIES
 from modgate.telemetry.orca import Remarks
 from modgate.timeouts import Timeouts
 from modgate.units import UnitTable
@@ -200,6 +201,7 @@ def plan(
         authenticators={name: kind for name, (_, kind) in loaded.authenticators.items()},
         discoverers={name: kind.config_type for name, (_, kind) in loaded.discoverers.items()},
         local={} if path is not None else demo_models(loaded, file.local.only),
+        metered=FAMILIES.keys(),
     )
     keys = _opened(file, source, problems)
     try:

@@ -129,6 +129,34 @@ def test_a_pattern_may_match_nothing_yet(config: Config) -> None:
             "10: timeouts.words.total: is no time at all",
         ),
         (
+            f'{BOTH}{BACKEND}[slo.gold.words]\ntotal = {{ base = "1s", input_tokens = "nix" }}',
+            "10: slo.gold.words.total.input_tokens: a duration reads",
+        ),
+        (
+            "[plugin.words]\n[queue]\nweights = { gold = 2 }\n[slo.gold.sounds]\n"
+            'total = { base = "1s" }',
+            "4: slo.gold.sounds: no enabled plugin brings the modality 'sounds'",
+        ),
+        ("[limits]\nin_flight = true", "2: limits.in_flight: is a number"),
+        (f"{BOTH}{BACKEND}slots = true", "9: backend[0].slots: is a number"),
+        (BOTH + BACKEND.replace('"b"', '""'), "6: backend[0].name: String should match pattern"),
+        (BOTH + BACKEND.replace('"b"', '"b\\n"'), "6: backend[0].name: String should match"),
+        (
+            f'{BOTH}{BACKEND}metrics_family = "vlm"',
+            "9: backend[0].metrics_family: no metrics of 'vlm' are known; did you mean 'vllm'?",
+        ),
+        (
+            f'{BOTH}[model.other]\nmodality = "words"\n{BACKEND}family = "nix"\n'.replace(
+                'chat = "engine"', 'chat = "engine", other = "engine"'
+            ),
+            "11: backend[0].family: no dialect of words for 'nix'",
+        ),
+        (
+            f'{BOTH}[[discover]]\nname = "d"\nkind = "file"\npath = "racks"\n'
+            'serves = { chat = "engine" }',
+            "8: discover[0].path: ends in .toml or .json",
+        ),
+        (
             f'{BOTH}{BACKEND}region = "eu"\n[tenant.a]\nregions = ["ue", "eu"]\n',
             "11: tenant.a.regions[0]: no backend stands in 'ue'",
         ),

@@ -5,7 +5,7 @@ What the file names is found, in the types that the mechanisms want; mistakes ar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import get_args
 
@@ -36,7 +36,7 @@ from modgate.config.link_telemetry import linked_exporters
 from modgate.config.link_tenants import GrantLinker, Tenant
 from modgate.config.schema import File, ModelSection
 from modgate.config.schema_select import Step
-from modgate.config.values import TargetText
+from modgate.config.values import TargetText, duration
 from modgate.errors import ConfigError, Problem
 from modgate.units import UnitTable
 
@@ -49,6 +49,7 @@ class Known:
     """What plugins brought, as far as a file may refer to it.
 
     `owners`: modality -> plugin.  `local`: models of local engines, which no file declares.
+    `metered`: families of engines whose metrics can be read.
     """
 
     modalities: Mapping[str, AnyModality]
@@ -61,6 +62,7 @@ class Known:
     local: Mapping[str, Model] = field(default_factory=dict)
     sinks: Mapping[str, type[BaseModel]] = field(default_factory=dict)
     discoverers: Mapping[str, type[BaseModel]] = field(default_factory=dict)
+    metered: Collection[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,21 +262,19 @@ class Linker:
     def _target(
         self, path: tuple[str | int, ...], text: TargetText, modality: AnyModality
     ) -> Target:
-        try:
-            written = text.per_unit()
-        except ValueError as error:
-            self._wrong(path, str(error))
-            return Target(base_s=text.base)
         by_public = {unit.public: unit for unit in modality.units}
         per_unit: dict[str, float] = {}
-        for name, seconds in written.items():
+        for name, value in (text.model_extra or {}).items():
             unit = by_public.get(name)
             if unit is None:
                 known = ", ".join(sorted(by_public))
                 self._wrong((*path, name), f"{modality.name} has no unit '{name}'; known: {known}")
-            else:
-                per_unit[unit.name] = seconds / unit.scale
-        if not text.base and not any(written.values()):
+                continue
+            try:
+                per_unit[unit.name] = duration(value) / unit.scale
+            except ValueError as error:
+                self._wrong((*path, name), str(error))
+        if not text.base and not any(per_unit.values()):
             self._wrong(path, "is no time at all, which nothing could keep")
         return Target(base_s=text.base, per_unit=per_unit, objective=text.objective)
 
@@ -318,10 +318,10 @@ class Linker:
                         self._wrong(path, f"unknown phase; known: {', '.join(PHASES)}")
                     target = self._target(path, text, modality)
                     found.setdefault(slo, {}).setdefault(name, {})[phase] = target
-        self._classes(found)
+        self._classes()
         return found
 
-    def _classes(self, known: Container[str]) -> None:
+    def _classes(self) -> None:
         queue = self._file.queue
         for section, key, slos in (
             ("select", "unmet", [*self._file.select.unmet]),
@@ -329,7 +329,7 @@ class Linker:
             ("queue", "patience", [*queue.patience]),
         ):
             for slo in slos:
-                if slo not in known:
+                if slo not in self._file.slo:
                     unknown = f"no [slo.{slo}]{did_you_mean(slo, self._file.slo)}"
                     self._missing((section, key, slo), unknown, "slo", slo)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from ssl import create_default_context
 from typing import Protocol
 
@@ -26,6 +26,11 @@ class Brought(Protocol):
         ...
 
     @property
+    def metered(self) -> Collection[str]:
+        """Families of engines whose metrics can be read."""
+        ...
+
+    @property
     def discoverers(self) -> Mapping[str, type[BaseModel]]:
         """The type of their keys, by kind."""
         ...
@@ -45,6 +50,7 @@ class EnginesLinker:
     ) -> None:
         self._file = file
         self._source = source
+        self._brought = brought
         self._families = set(brought.families)
         self._kinds = brought.discoverers
         self._models = models
@@ -101,7 +107,8 @@ class EnginesLinker:
             text = """names no model: write serves = { our-name = "engine's name" }"""
             self._wrong((*path, "serves"), text)
         for model in section.serves:
-            self._serves(path, section, model)
+            self._serves((*path, "serves", model), model)
+        self._family(path, section)
         if section.slots_at_most is not None and section.slots_at_most < section.slots:
             self._wrong((*path, "slots_at_most"), f"is less than `slots`, which is {section.slots}")
         return Backend(
@@ -121,18 +128,26 @@ class EnginesLinker:
             metrics_family=section.metrics_family,
         )
 
-    def _serves(self, path: Path, section: EngineFields, name: str) -> None:
-        model = self._models.get(name)
-        if model is None:
+    def _serves(self, path: Path, name: str) -> None:
+        if name not in self._models:
             declared = self._file.model.get(name)
             text = f"no [model.{name}]{did_you_mean(name, self._models)}"
             if declared is not None:
                 text = f"its modality is not enabled; add [plugin.{declared.modality}]"
-            self._missing((*path, "serves", name), text, "model", name)
-        elif (model.modality, section.family) not in self._families:
-            spoken = sorted(f for m, f in self._families if m == model.modality)
-            text = f"no dialect of {model.modality} for '{section.family}'; known: {spoken}"
-            self._wrong((*path, "family"), text)
+            self._missing(path, text, "model", name)
+
+    def _family(self, path: Path, section: EngineFields) -> None:
+        models = [self._models[name] for name in section.serves if name in self._models]
+        for modality in sorted({model.modality for model in models}):
+            if (modality, section.family) not in self._families:
+                spoken = sorted(f for m, f in self._families if m == modality)
+                text = f"no dialect of {modality} for '{section.family}'; known: {spoken}"
+                self._wrong((*path, "family"), text)
+        metered = self._brought.metered
+        if section.metrics_family and section.metrics_family not in metered:
+            text = f"no metrics of '{section.metrics_family}' are known"
+            guess = did_you_mean(section.metrics_family, metered)
+            self._wrong((*path, "metrics_family"), f"{text}{guess}; known: {sorted(metered)}")
 
     def _ca(self, path: Path, section: EngineFields, https: bool) -> str:
         if section.ca is None:

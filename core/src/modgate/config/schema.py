@@ -24,7 +24,7 @@ from modgate.config.schema_telemetry import (
 )
 from modgate.config.schema_tenants import KeysReference, TenantSection
 from modgate.config.scorer_section import ScorerSection
-from modgate.config.section import Section
+from modgate.config.section import Keys, Section
 from modgate.config.values import (
     Bytes,
     Currency,
@@ -232,7 +232,7 @@ class ModelSection(BaseModel):
     )
 
 
-class EngineFields(BaseModel):
+class EngineFields(Keys):
     """What is said of an engine, or of all that one discoverer finds."""
 
     family: str = Field("home", description="the engine's dialect")
@@ -262,7 +262,9 @@ class EngineFields(BaseModel):
 class BackendSection(EngineFields, Section):
     """One engine."""
 
-    name: str = Field(description="its name in logs, metrics and receipts")
+    name: str = Field(
+        pattern=r"^[^\x00-\x1f\x7f]{1,200}$", description="its name in logs, metrics and receipts"
+    )
     url: str = Field(description="http or https address of the engine")
     cost_per_hour: MoneyValue | None = Field(
         None, description='what it costs to have, as "2.50 EUR"; `modgate cost` shares it out'

@@ -212,7 +212,3 @@ class TargetText(BaseModel):
 
     base: Duration = Field(description="the part that does not depend on size")
     objective: float = Field(0.95, gt=0, lt=1, description="the share that keeps it")
-
-    def per_unit(self) -> dict[str, float]:
-        """Seconds by shown unit name; ValueError when one is no duration."""
-        return {name: duration(value) for name, value in (self.model_extra or {}).items()}

@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from modgate.api.discover import (
     Away,
@@ -34,6 +34,14 @@ class FileConfig(BaseModel):
     model_config = _STRICT
 
     path: Path = Field(description="a list of backends, .toml or .json; read four times a second")
+
+    @field_validator("path")
+    @classmethod
+    def _form(cls, path: Path) -> Path:
+        """Its name says how it is written."""
+        if path.suffix not in (".toml", ".json"):
+            raise ValueError("ends in .toml or .json")
+        return path
 
 
 class Entry(BaseModel):
