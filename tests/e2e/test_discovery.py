@@ -64,6 +64,37 @@ async def test_pods_come_drain_and_go_while_requests_run(tmp_path: Path) -> None
         assert api.lists == 1
 
 
+async def test_a_gateway_that_starts_is_ready_when_it_was_told_of_its_engines_or_cannot_be(
+    tmp_path: Path,
+) -> None:
+    asked: asyncio.Queue[asyncio.StreamWriter] = asyncio.Queue()
+    server = await asyncio.start_server(lambda _, writer: asked.put(writer), "127.0.0.1")
+    (tmp_path / "token").write_text("one")
+    host, port = server.sockets[0].getsockname()[:2]
+    keys = f'service = "vllm"\nnamespace = "ml"\napi = "http://{host}:{port}"\n'
+    more = SECTION.format(kind="kubernetes") + keys + f'token = "{tmp_path / "token"}"\n'
+    async with AsyncExitStack() as stack, aiohttp.ClientSession() as session:
+        first = await engine(stack)
+        served = {"url": first.url, "serves": {"vectors": "e"}}
+        running = await start(tmp_path, [served], plugins=("embedding",), more=more)
+        stack.push_async_callback(running.app.close)
+
+        async def ready() -> int:
+            async with session.get(f"{running.url}/health/ready") as reply:
+                return reply.status
+
+        async with asyncio.timeout(5):
+            writer = await asked.get()
+        before = await ready()
+        writer.transport.abort()
+        server.close()
+        [source] = running.app.state.members.sources
+        await until(lambda: source.heard, 5)
+        after = await ready()
+
+    assert (before, after) == (503, 200)
+
+
 async def test_while_the_api_server_is_away_calls_go_where_they_went(tmp_path: Path) -> None:
     token = tmp_path / "token"
     token.write_text("one")

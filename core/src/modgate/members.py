@@ -32,6 +32,13 @@ class Members:
     _sources: dict[str, Source] = field(default_factory=dict)
     _refused: dict[tuple[str, str], str] = field(default_factory=dict)
     _fit: dict[str, dict[str, Instance]] = field(default_factory=dict)
+    _heard: bool = False
+
+    def heard(self) -> bool:
+        """Whether each of the first ones has had its word; of a later file's nobody waits for it:
+        what was there before still serves."""
+        self._heard = self._heard or all(each.heard for each in self._sources.values())
+        return self._heard
 
     @property
     def sources(self) -> Sequence[Source]:

@@ -290,9 +290,10 @@ class State:
     def ready(self) -> bool:
         """Whether new requests are welcome.
 
-        Not draining, the ledger writable, a backend for something.
+        Not draining, the ledger writable, a backend for something, and what is to be found was.
         """
-        return not self.draining and self.ledger.writable and bool(self.gateway().fleet.pools)
+        pools = self.gateway().fleet.pools
+        return not self.draining and self.ledger.writable and bool(pools) and self.members.heard()
 
     async def drained(self, within_s: float) -> bool:
         """Wait for the requests in hand; False when some are left."""

@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import pytest
 from pydantic import BaseModel
+from rigs.virtual import Still
 
 from modgate.api.discover import Found, Instance, Lookout, Lost
 from modgate.api.select import Backend
 from modgate.clock import SystemClock
-from modgate.discover.source import REASONS_AT_MOST, Source
+from modgate.discover.source import FIRST_WORD_S, REASONS_AT_MOST, Source
 from modgate.members import Members
 from modgate.upstream.world import World
 
@@ -135,6 +136,22 @@ def test_each_reason_of_an_outage_is_said_once(caplog: pytest.LogCaptureFixture)
 
     assert said[:2] == [["a", "b"], ["b"]]
     assert len(said[2]) == REASONS_AT_MOST
+
+
+def test_nobody_is_waited_for_that_has_had_its_time_or_came_later() -> None:
+    clock = Still()
+    made = Members(world=World(), clock=clock, changed=lambda: None)
+
+    def silent() -> Source:
+        return Source(lookout(), lambda: pytest.fail("not run"), made.world, clock, lambda: None)
+
+    made._sources["pods"] = silent()
+    assert not made.heard()
+    clock.at += FIRST_WORD_S + 1
+    assert made.heard()
+    made._sources["more"] = silent()
+
+    assert made.heard()
 
 
 def test_a_change_that_the_fleet_could_not_take_is_told_again() -> None:

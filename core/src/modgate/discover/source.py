@@ -33,6 +33,7 @@ from modgate.kit.finding import backoff_s
 log = logging.getLogger(__name__)
 
 INSTANCES_AT_MOST = 4096
+FIRST_WORD_S = 10.0
 REASONS_AT_MOST = 16  # that one outage may have
 
 
@@ -88,6 +89,11 @@ class Source:
     def start(self) -> None:
         """Begin."""
         self._task = asyncio.get_running_loop().create_task(self._run())
+
+    @property
+    def heard(self) -> bool:
+        """Whether it said what it found or that it cannot, or has had its time to."""
+        return self.known or self._lost or self.stale_s > FIRST_WORD_S
 
     @property
     def stale_s(self) -> float:
