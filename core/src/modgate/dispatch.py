@@ -159,6 +159,8 @@ class Dispatch:
     ) -> Lease | None:
         draft, fleet = order.draft, self.fleet
         began = draft.elapsed()
+        if order.waited_s is None:
+            order.waited_s = began
         self._missed(order, wanted, began)
         claim = self._claim(order, wanted.work, key)
         if draft.dues is None:
@@ -245,6 +247,7 @@ class Dispatch:
         tries = [e.draft.attempt(e.index, model, lease, e.call.size) for e in orders]
         for at, tried in enumerate(tries):
             tried.members = 0 if at else len(tries)
+            tried.waited_s = orders[at].waited_s
         if lease.why == "best_effort":
             _note(orders)
         deadline = Deadline(_no_answer)

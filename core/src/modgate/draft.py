@@ -43,8 +43,8 @@ MISSED_AT_MOST = 8
 class Try(msgspec.Struct, kw_only=True, eq=False):
     """One attempt while it lives.
 
-    `zero`: when the request began, by `now`.  `size`: of its call.  `wanted`, `choice`, `promise`:
-    why it went there.
+    `zero`: when the request began, by `now`.  `waited_s`: since when its call waited, if it had to.
+    `size`: of its call.  `wanted`, `choice`, `promise`: why it went there.
     """
 
     call: int
@@ -64,6 +64,7 @@ class Try(msgspec.Struct, kw_only=True, eq=False):
     status: int | None = None
     error: str = ""
     members: int = 1
+    waited_s: float | None = None
     size: Units = NOTHING
     wanted: Wanted | None = None
     choice: Choice | None = None

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from modgate.api.json import Json, JsonObject
-from modgate.explained_calls import ATTEMPTS_AT_MOST, attempts_of, judged, ms, waits_of
+from modgate.explained_calls import ATTEMPTS_AT_MOST, asked_s, attempts_of, judged, ms, waits_of
 from modgate.fleet.bound import Bound
 from modgate.ledger.records import Ended, ended_of
 from modgate.limits.rates import Met, Toll, guards
@@ -131,13 +131,12 @@ def _attempt_of_row(attempt: JsonObject) -> JsonObject:
 def _verdict(trail: Trail, state: State) -> JsonObject | None:
     """Of the request: its worst call that was answered."""
     draft, gateway = trail.draft, state.gateway()
-    shares = [
-        found.worst
-        for tried in draft.tries
-        if tried.state == "ok"
-        and (found := judged(tried, draft, gateway)) is not None
-        and found.worst is not None
-    ]
+    asked, shares = asked_s(draft), []
+    for tried in draft.tries:
+        found = judged(tried, draft, gateway) if tried.state == "ok" else None
+        lost_s = tried.began_s - asked[tried.call]
+        if found is not None and (share := found.worst(lost_s)) is not None:
+            shares.append(share)
     if not shares:
         return None
     return {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -41,11 +41,16 @@ class Judged:
         """Of its target, that it took."""
         return None if self.took_s is None else self.took_s / self.target_s
 
-    @property
-    def worst(self) -> float | None:
-        """The share of the phase that took more of its target."""
-        shares = [each.share for each in (self, self.gaps) if each is not None]
-        return max((share for share in shares if share is not None), default=None)
+    def worst(self, lost_s: float) -> float | None:
+        """The share of the phase that took more of its target.
+
+        `lost_s`: before the attempt, for a slot and at engines that failed the call; whoever was
+        promised something waited that long, too.
+        """
+        shares = [] if self.took_s is None else [(lost_s + self.took_s) / self.target_s]
+        if self.gaps is not None and self.gaps.share is not None:
+            shares.append(self.gaps.share)
+        return max(shares, default=None)
 
     def plain(self) -> JsonObject:
         """For a page."""
@@ -89,6 +94,15 @@ def judged(tried: Try, draft: Draft, gateway: Gateway) -> Judged | None:
     end = tried.first_s if phase == "first_byte" else tried.ended_s
     took_s = end - tried.began_s if tried.state == "ok" and end is not None else None
     return Judged(phase=phase, target_s=target_s, predicted_s=None, took_s=took_s, promised=False)
+
+
+def asked_s(draft: Draft) -> Mapping[int, float]:
+    """When each call was first to go out, in seconds since the request began."""
+    found: dict[int, float] = {}
+    for tried in draft.tries:
+        began_s = tried.began_s if tried.waited_s is None else tried.waited_s
+        found[tried.call] = min(found.get(tried.call, began_s), began_s)
+    return found
 
 
 def _gaps(promise: Promise) -> Judged | None:

@@ -41,8 +41,9 @@ class Order:
     """One call of one request, with all that dispatch must know of both.
 
     `members`: of a merged call, the orders that share it, this one's own first.  `tries`: attempts
-    that went out, `failures`: how they failed, `tried`: backends that failed it.  `chain`: models
-    that may stand in, as long as nothing of the request went out.
+    that went out, `failures`: how they failed, `tried`: backends that failed it.  `waited_s`: since
+    when it waited for a slot, in seconds since the request began.  `chain`: models that may stand
+    in, as long as nothing of the request went out.
     """
 
     index: int
@@ -56,6 +57,7 @@ class Order:
     tried: set[str] = field(default_factory=set)
     tries: int = 0
     failures: Sequence[Failure] = ()
+    waited_s: float | None = None
     chain: Way | None = None
 
     @property
