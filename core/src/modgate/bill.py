@@ -33,7 +33,7 @@ from modgate.units import COUNT_AT_MOST, NOTHING, Units
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Charge = Callable[..., Mapping[str, int]]
+Charge = Callable[..., dict[str, int]]
 
 LARGE_BODY = 64 << 10  # bytes of a body that is worth a look at shared limits before it is read
 
@@ -115,7 +115,13 @@ class Bill:
         units = _reserve_of(plan).of(modality.name)
         self.lazy = plan.reserve is not None
         self._reserved = units
-        await self._charge(self._gateway.limiter.reserve, units, self._draft.model, first=True)
+        charge, model = self._gateway.limiter.reserve, self._draft.model
+        try:
+            self._charge(charge, units, model, now=self._now())
+        except Miss:
+            await self._patiently(partial(self._charge, charge, units, model))
+        if self._budgeted:
+            await self._afford(units, model, first=True)
         if self._draft.opened:  # by an Ask: the open frame knows of no more than that
             self._state.ledger.touched(self._draft.request_id, self._draft.reserved)
         return units
@@ -143,23 +149,27 @@ class Bill:
 
     async def more(self, units: Units, model: str) -> None:
         """Reserve on top: a side call, or a call of another model."""
-        if units:
-            await self._charge(self._gateway.limiter.top_up, units, model, first=False)
+        if not units:
+            return
+        top_up = self._gateway.limiter.top_up
+        await self._patiently(partial(self._charge, top_up, units, model))
+        if self._budgeted:
+            await self._afford(units, model, first=False)
 
-    async def _charge(self, charge: Charge, units: Units, model: str, *, first: bool) -> None:
-        """Reserve units, and what they cost at most in the tenant's budgets."""
+    async def _afford(self, units: Units, model: str, *, first: bool) -> None:
+        """Reserve what units cost at most, in the tenant's budgets."""
+        cost = self._gateway.budgets.reserve(self._draft, units, model, first=first)
+        top_up = self._gateway.limiter.top_up
+        await self._patiently(partial(top_up, self._held, cost, model=model))
+
+    def _charge(self, charge: Charge, units: Units, model: str, *, now: float) -> None:
         _countable(units)
-        try:
-            counts = charge(self._held, units, model=model, now=self._now())
-        except Miss:
-            counts = await self._patiently(partial(charge, self._held, units, model=model))
-        reserved = self._draft.reserved
+        counts, reserved = charge(self._held, units, model=model, now=now), self._draft.reserved
+        if not reserved:
+            self._draft.reserved = counts
+            return
         for name, count in counts.items():
             reserved[name] = reserved.get(name, 0) + count
-        if self._budgeted:
-            cost = self._gateway.budgets.reserve(self._draft, units, model, first=first)
-            top_up = self._gateway.limiter.top_up
-            await self._patiently(partial(top_up, self._held, cost, model=model))
 
     def asked(self, usage: Usage, modality: str) -> None:
         """A side call was answered; it stays billed whatever follows."""

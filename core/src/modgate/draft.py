@@ -272,28 +272,29 @@ class Draft(msgspec.Struct, kw_only=True, eq=False):
         error: GatewayError | None,
     ) -> Receipt:
         """The receipt; called once, when everything has ended."""
+        caller, operation = self.caller, self.operation
         return Receipt(
             request_id=self.request_id,
             wall=self.wall,
             duration_s=self.elapsed(),
             ending=ending,
             status=status,
-            tenant=self.caller.tenant,
-            key_id=self.caller.key_id,
+            tenant=caller.tenant,
+            key_id=caller.key_id,
             method=self.method,
             route=self.route,
-            operation=self.operation,
+            operation=operation,
             modality=self.modality,
             model=self.model,
             surface=self.surface,
-            slo=self.caller.policy.slo,
+            slo=caller.policy.slo,
             stream=self.stream,
             error=error.code if error is not None else "",
             units=units,
             reserved=self.reserved,
             exact=exact,
             measured_by=measured_by,
-            attempts=tuple([tried.record(self.operation) for tried in self.tries]),
+            attempts=tuple([tried.record(operation) for tried in self.tries]),
             steps=tuple(self.steps),
             first_byte_s=self.first_byte_s,
             admitted=self.admitted,
@@ -305,7 +306,7 @@ class Draft(msgspec.Struct, kw_only=True, eq=False):
             client=self.client,
             notes=self.notes,
             rulings=self.rulings,
-            regions=self.caller.policy.regions,
+            regions=caller.policy.regions,
         )
 
 

@@ -8,6 +8,7 @@ from math import ceil
 from typing import TypeVar, overload
 
 T = TypeVar("T")
+_new = object.__new__
 
 # Of a unit in one request: exact in JSON and in every store, and a ledger row holds many.
 COUNT_AT_MOST = 2**53 - 1
@@ -74,10 +75,10 @@ class Units(Mapping[str, int]):
         self._counts = merged
         self.modality = modality
 
-    @classmethod
-    def _made(cls, counts: dict[str, int], modality: str) -> Units:
+    @staticmethod
+    def _made(counts: dict[str, int], modality: str) -> Units:
         """Of counts that are known to be right: arithmetic on the hot path checks nothing again."""
-        made = cls.__new__(cls)
+        made = _new(Units)
         made._counts = counts
         made.modality = modality
         return made

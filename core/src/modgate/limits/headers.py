@@ -14,7 +14,7 @@ ANTHROPIC = frozenset(
 )  # its SDK knows these
 
 
-class RateView(msgspec.Struct, frozen=True, kw_only=True):
+class RateView(msgspec.Struct, frozen=True):
     """One limit as the client sees it.
 
     `unit` is the short shown name, `reset_ms` until it is full again.
@@ -29,11 +29,15 @@ class RateView(msgspec.Struct, frozen=True, kw_only=True):
 def headers(views: Iterable[RateView]) -> dict[str, str]:
     """`x-ratelimit-limit|remaining|reset-<unit>`; of several limits on one unit the tightest."""
     found: dict[str, str] = {}
-    for unit, view in _tightest(views).items():
-        limit, remaining, reset = _names(unit)
-        found[limit] = str(view.limit)
-        found[remaining] = str(view.remaining)
-        found[reset] = go_duration(view.reset_ms)
+    least: dict[str, int] = {}
+    for view in views:
+        unit, left = view.unit, view.remaining
+        if left < least.get(unit, left + 1):
+            least[unit] = left
+            limit, remaining, reset = _names(unit)
+            found[limit] = str(view.limit)
+            found[remaining] = str(left)
+            found[reset] = go_duration(view.reset_ms)
     return found
 
 

@@ -16,12 +16,11 @@ from modgate.errors import GatewayError, LimitReached, Overloaded, TooLarge
 from modgate.limits.headers import RateView
 from modgate.limits.levels import Denied, Limit, Wanted
 from modgate.limits.rates import Met, Rates, Terms, Toll
-from modgate.limits.state import Held, LimitState, What, moved
+from modgate.limits.state import Held, LimitState, What, give_back
 from modgate.units import REQUESTS, Units, UnitTable
 
 BYTES = ("body_bytes", "spool_bytes")
 ONE_REQUEST = {REQUESTS: 1}
-NOTHING: Held = {}
 PLAIN = (REQUESTS,)
 
 Mark = tuple[int, int]
@@ -72,6 +71,14 @@ class Admission(msgspec.Struct, eq=False):
     settled: bool = False
     refused: tuple[Part, Denied] | None = None
 
+    def reserved(self, part: Part) -> None:
+        """One more reservation was made for it."""
+        self.made += 1
+        self.parts.append(part)
+        for name in part.names:
+            if self.last.setdefault(name, part) is not part:
+                self.last[name], self.split = part, True
+
     def noted(self, limit: str) -> None:
         """A limit in shadow refuses it, as it may do at each of many bytes."""
         if limit not in self.would_refuse:
@@ -94,7 +101,7 @@ class Limiter:
         """
         terms = self._rates.of(caller, began=now, wall=wall)
         admission = Admission(caller, self._state.new_id(), terms)
-        self.hold(admission, "in_flight", 1)
+        self._take(admission, "in_flight", 1)
         return admission
 
     def charge_requests(self, admission: Admission, *, now: float) -> None:
@@ -141,19 +148,38 @@ class Limiter:
         `settle` is not counted: nobody would give it back.  TooLarge when this request alone is
         beyond the bound.
         """
-        state, mine = self._state, admission.held
-        held = state.tenants.get(admission.caller.tenant)
         if n > 0:
-            if admission.settled:
-                return
-            self._has_room(admission, held or NOTHING, what, n)
-        else:
-            n = max(n, -mine.get(what, 0))
+            if not admission.settled:
+                self._take(admission, what, n)
+            return
+        state, mine, tenant = self._state, admission.held, admission.caller.tenant
+        if given := min(-n, mine.get(what, 0)):
+            held = state.tenants[tenant]
+            give_back(what, given, (held, state.total, mine))
+            if not held:
+                del state.tenants[tenant]
+
+    def _take(self, admission: Admission, what: What, n: int) -> None:
+        state, tenant, limits = self._state, admission.caller.tenant, admission.caller.policy.limits
+        held, total = state.tenants.get(tenant), state.total
+        own: int | None = getattr(limits, what)
+        if own is not None and n + (held.get(what, 0) if held is not None else 0) > own:
+            self._guard_own(admission, what, n, own)
+        if total.get(what, 0) + n > getattr(self._bounds, what):
+            raise Overloaded("the gateway has its hands full; try again")
         if held is None:
-            held = state.tenants[admission.caller.tenant] = {}
-        moved(what, n, (held, state.total, mine))
-        if not held:
-            del state.tenants[admission.caller.tenant]
+            held = state.tenants[tenant] = {}
+        for each in (held, total, admission.held):
+            each[what] = each.get(what, 0) + n
+
+    def _guard_own(self, admission: Admission, what: What, n: int, own: int) -> None:
+        """Beyond what its tenant may hold: refused, unless that is in shadow."""
+        if what in admission.caller.policy.limits.shadow:
+            admission.noted(what)
+        elif what in BYTES and admission.held.get(what, 0) + n > own:
+            raise TooLarge(f"the request needs more than the {own} {what} that you may hold")
+        else:
+            raise _no_room(own, what)
 
     def _let_go(self, admission: Admission) -> None:
         """Give back all that it holds."""
@@ -162,48 +188,32 @@ class Limiter:
             return
         held = self._state.tenants[tenant]
         for what, n in mine.items():
-            moved(what, -n, (held, self._state.total))
+            give_back(what, n, (held, self._state.total))
         mine.clear()
         if not held:
             del self._state.tenants[tenant]
 
-    def _has_room(self, admission: Admission, held: Held, what: What, n: int) -> None:
-        limits = admission.caller.policy.limits
-        own: int | None = getattr(limits, what)
-        if own is not None and n + held.get(what, 0) > own:
-            if what in limits.shadow:
-                admission.noted(what)
-            elif what in BYTES and admission.held.get(what, 0) + n > own:
-                raise TooLarge(f"the request needs more than the {own} {what} that you may hold")
-            else:
-                raise _no_room(own, what)
-        most: int = getattr(self._bounds, what)
-        if self._state.total.get(what, 0) + n > most:
-            raise Overloaded("the gateway has its hands full; try again")
-
     def reserve(
-        self, admission: Admission, units: Units, *, model: str, now: float
+        self, admission: Admission, units: Units, *, model: str, now: float, requests: int = 1
     ) -> dict[str, int]:
-        """Charge every limit on these units, all or none; the answer is them by full name."""
-        return self._charge(admission, units, model, now, requests=1)
+        """Charge every limit on these units, all or none; the answer is them by full name.
 
-    def top_up(
-        self, admission: Admission, more: Units, *, model: str, now: float
-    ) -> dict[str, int]:
-        """Charge on top of what was reserved; the answer is as that of `reserve`."""
-        return self._charge(admission, more, model, now, requests=0)
-
-    def _charge(
-        self, admission: Admission, units: Units, model: str, now: float, *, requests: int
-    ) -> dict[str, int]:
-        counts = units.full()
-        own = f"{units.modality}.{REQUESTS}"
-        toll = admission.terms.of_model(units.modality, model)
+        `requests`: so many of the modality's, and of the model's, are charged with them.
+        """
+        modality, counts = units.modality, units.full()
+        own = f"{modality}.{REQUESTS}"
+        toll = admission.terms.of_model(modality, model)
         if toll.hard or toll.shadow:
             self._charge_met(admission, toll, {**counts, own: requests, REQUESTS: requests}, now)
         if requests:
             admission.requests = (*admission.requests, own)
         return counts
+
+    def top_up(
+        self, admission: Admission, more: Units, *, model: str, now: float
+    ) -> dict[str, int]:
+        """Charge on top of what was reserved; the answer is as that of `reserve`."""
+        return self.reserve(admission, more, model=model, now=now, requests=0)
 
     def _charge_met(
         self,
@@ -229,36 +239,36 @@ class Limiter:
             wanted.append((place, 1))
         if wanted:
             part = Part((admission.rid, admission.made), names, wanted)
-            self._reserve(admission, part, toll, at_ms)
-        for met in toll.shadow:
-            if count := counts.get(met.rate.unit):
-                self._charge_shadow(admission, met, count, at_ms)
+            denied = self._state.levels.reserve(part.rid, wanted, at_ms)
+            if denied is not None:
+                raise self._refusal(admission, toll, part, denied, at_ms)
+            admission.reserved(part)
+        if toll.shadow:
+            self._charge_shadows(admission, toll.shadow, counts, at_ms)
 
-    def _reserve(self, admission: Admission, part: Part, toll: Toll, at_ms: int) -> None:
-        levels = self._state.levels
-        denied = levels.reserve(part.rid, part.wanted, at_ms)
-        if denied is None:
-            admission.made += 1
-            admission.parts.append(part)
-            last = admission.last
-            for name in part.names:
-                if last.setdefault(name, part) is not part:
-                    last[name], admission.split = part, True
-            return
-        part.before = [levels.level(limit, at_ms) for limit, _ in part.wanted]
+    def _refusal(
+        self, admission: Admission, toll: Toll, part: Part, denied: Denied, at_ms: int
+    ) -> GatewayError:
+        """By the limit that is full for the longest; what it met is kept for who asks."""
+        part.before = [self._state.levels.level(limit, at_ms) for limit, _ in part.wanted]
         admission.refused = (part, denied)
         if part.names[denied.index] == PLACE:
-            raise _no_room(admission.caller.policy.limits.in_flight or 0, PLACE)
+            return _no_room(admission.caller.policy.limits.in_flight or 0, PLACE)
         worst = part.wanted[denied.index][0]
         rate = next(met.rate for met in toll.hard if met.limit is worst)
-        raise self._rates.refusal(rate, denied.wait_ms)
+        return self._rates.refusal(rate, denied.wait_ms)
 
-    def _charge_shadow(self, admission: Admission, met: Met, count: int, at_ms: int) -> None:
-        """A limit that refuses nothing: what it would have refused is noted."""
-        if self._state.levels.wait_ms(met.limit, count, at_ms) > 0:
-            admission.noted(f"{self._rates.public(met.rate)}/{met.rate.period}")
-        self._state.levels.charge(met.limit, count, at_ms)
-        admission.shadows.append((met.limit, met.rate.unit, count))
+    def _charge_shadows(
+        self, admission: Admission, shadow: Iterable[Met], counts: Mapping[str, int], at_ms: int
+    ) -> None:
+        """Limits that refuse nothing: what they would have refused is noted."""
+        levels = self._state.levels
+        for met in shadow:
+            if count := counts.get(met.rate.unit):
+                if levels.wait_ms(met.limit, count, at_ms) > 0:
+                    admission.noted(f"{self._rates.public(met.rate)}/{met.rate.period}")
+                levels.charge(met.limit, count, at_ms)
+                admission.shadows.append((met.limit, met.rate.unit, count))
 
     def _fitting(self, rate: Rate, limit: Limit, count: int, at_ms: int) -> int:
         """What to reserve where a request alone may need more than the limit ever has.
@@ -341,14 +351,7 @@ class Limiter:
                 else:
                     reset_ms = limit.period_ms - at_ms
             left = most - used if used < most else 0
-            found.append(
-                RateView(
-                    unit=met.shown,
-                    limit=most // met.scale,
-                    remaining=left // met.scale,
-                    reset_ms=reset_ms,
-                )
-            )
+            found.append(RateView(met.shown, most // met.scale, left // met.scale, reset_ms))
         return found
 
 

@@ -14,14 +14,14 @@ What = Literal["in_flight", "streams", "body_bytes", "spool_bytes"]
 Held = dict[What, int]  # what requests have in hand; only what is above zero is in it
 
 
-def moved(what: What, n: int, holders: Sequence[Held]) -> None:
-    """Take, or give back (negative), for each of the holders."""
+def give_back(what: What, n: int, holders: Sequence[Held]) -> None:
+    """Each of the holders has so many less."""
     for held in holders:
-        left = held.get(what, 0) + n
+        left = held[what] - n
         if left:
             held[what] = left
         else:
-            held.pop(what, None)
+            del held[what]
 
 
 @dataclass(slots=True)
