@@ -22,7 +22,7 @@ Ending = Literal[
 ]
 
 
-class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+class Attempt(msgspec.Struct, frozen=True):
     """One try of one call on one backend.
 
     Times are seconds since the request began; `sent`: bytes reached the wire; `members`: calls that
@@ -87,7 +87,7 @@ class Ruling:
         return told | {name: True for name, on in flags.items() if on}
 
 
-class Receipt(msgspec.Struct, frozen=True, kw_only=True):
+class Receipt(msgspec.Struct, frozen=True):
     """Who asked for what, what was planned, what was tried, and what it cost.
 
     `units`: full name -> count, the bill.  `reserved`: full name -> count.  `admitted`: only then
