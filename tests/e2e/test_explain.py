@@ -157,8 +157,8 @@ async def test_a_call_that_waited_tells_what_it_found_and_how_long(world: Make) 
         (
             'patience = { gold = "100ms" }',
             ("acme",),
-            {"refused_by": "deadline", "of": "all", "wanted": 0, "at_most": 0},
-            "queue: refused by its deadline, which came while it waited\n",
+            {"refused_by": "deadline", "of": "[queue] patience", "wanted": 0, "at_most": 0},
+            "queue: refused by its deadline ([queue] patience), which came while it waited\n",
         ),
     ],
 )

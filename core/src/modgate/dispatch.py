@@ -27,7 +27,7 @@ from modgate.errors import (
     Upstream,
     UpstreamTimedOut,
 )
-from modgate.fleet.claim import LEAST_WORK, Claim
+from modgate.fleet.claim import LEAST_WORK, Claim, Ends
 from modgate.fleet.drain import drain_s
 from modgate.fleet.fleet import Fleet
 from modgate.fleet.lease import Lease
@@ -177,9 +177,12 @@ class Dispatch:
     def _claim(self, order: Order, work: float, key: Hashable | None) -> Claim:
         """What the queue must know; worked out only where a call has to wait."""
         draft, policy = order.draft, order.caller.policy
-        patience_s = self.fleet.rules.patience_s.get(policy.slo, inf)
-        left_s = min(self._first_s(order), patience_s, draft.due_s - draft.elapsed())
-        now = self.fleet.now()
+        left_s: dict[Ends, float] = {
+            "timeouts": self._first_s(order),
+            "patience": self.fleet.rules.patience_s.get(policy.slo, inf),
+            "request": draft.due_s - draft.elapsed(),
+        }
+        now, ends = self.fleet.now(), min(left_s, key=left_s.__getitem__)
         return Claim(
             tenant=order.caller.tenant,
             slo=policy.slo,
@@ -189,7 +192,8 @@ class Dispatch:
             work=max(work, LEAST_WORK),
             body_bytes=order.call.body.held_bytes,
             since=now,
-            until=now + left_s,
+            until=now + left_s[ends],
+            ends=ends,
             begun=draft.begun,
             key=key,
         )

@@ -23,6 +23,13 @@ if TYPE_CHECKING:
     from modgate.state import State
 
 NOTED = ("would_refuse", "fallback_for", "fallback_on")
+WHOSE = {
+    "all": "all",
+    "tenant": "the tenant's share",
+    "timeouts": "[timeouts]",
+    "patience": "[queue] patience",
+    "request": "the request's own",
+}
 TOLD = ("x-modgate-", "x-ratelimit-", "anthropic-ratelimit-")
 TOLD_TOO = ("retry-after", "retry-after-ms", "x-should-retry", "x-request-id")
 
@@ -182,7 +189,7 @@ def _bound(bound: Bound | None) -> JsonObject | None:
     seconds = bound.of in ("work", "deadline")
     return {
         "refused_by": bound.of,
-        "of": "the tenant's share" if bound.shared else "all",
+        "of": WHOSE[bound.whose],
         "unit": "seconds" if seconds else "bytes" if bound.of == "body_bytes" else "calls",
         "wanted": round(max(0.0, bound.held), 3),
         "at_most": round(max(0.0, bound.most), 3),

@@ -128,8 +128,10 @@ def test_of_a_large_pool_those_that_were_left_out_are_counted() -> None:
 
 
 def test_a_call_that_would_come_too_late_is_told_by_how_much() -> None:
-    bound = {"refused_by": "deadline", "of": "all", "unit": "seconds", "wanted": 12.5, "at_most": 2}
+    whose = "the request's own"
+    bound = {"refused_by": "deadline", "of": whose, "unit": "seconds", "wanted": 12.5, "at_most": 2}
+    text = list(lines(told(queue=bound)))
 
-    assert "queue: refused by its deadline: it would take 12.5 seconds, and had 2" in list(
-        lines(told(queue=bound))
+    assert (
+        f"queue: refused by its deadline ({whose}): it would take 12.5 seconds, and had 2" in text
     )

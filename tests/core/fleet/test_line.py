@@ -122,15 +122,15 @@ def test_work_that_waits_is_bounded_by_what_the_pool_does() -> None:
 @pytest.mark.parametrize(
     ("rules", "tenants", "told"),
     [
-        (QueueRules(calls=4), "aaa", Bound(of="calls", shared=True, held=3, most=2)),
+        (QueueRules(calls=4), "aaa", Bound(of="calls", whose="tenant", held=3, most=2)),
         (QueueRules(calls=2), "abc", Bound(of="calls", held=3, most=2)),
         (
             QueueRules(body_bytes=1000),
             "aa",
-            Bound(of="body_bytes", shared=True, held=800, most=500),
+            Bound(of="body_bytes", whose="tenant", held=800, most=500),
         ),
         (QueueRules(body_bytes=1000), "abc", Bound(of="body_bytes", held=1200, most=1000)),
-        (QueueRules(work_s=6), "aa", Bound(of="work", shared=True, held=4.0, most=3.0)),
+        (QueueRules(work_s=6), "aa", Bound(of="work", whose="tenant", held=4.0, most=3.0)),
         (QueueRules(work_s=5, share=1.0), "aab", Bound(of="work", held=6.0, most=5)),
     ],
 )

@@ -171,7 +171,7 @@ async def test_who_is_sure_to_be_late_is_told_of_what_is_in_hand_too() -> None:
 
     with pytest.raises(Full) as refused:
         await one.lease("m", Wanted(), claim("a", until=time[0] + 2.5))
-    assert refused.value.bound == Bound(of="deadline", held=12.5, most=2.5)
+    assert refused.value.bound == Bound(of="deadline", whose="timeouts", held=12.5, most=2.5)
     told = refused.value.retry_after_s
     assert told is not None
     assert 40.0 <= told <= 48.0

@@ -119,9 +119,9 @@ def _queue(bound: JsonObject) -> Iterator[str]:
     if bound["refused_by"] != "deadline":
         yield f"queue: refused by `{bound['refused_by']}`{share}: {wanted}, at most {most}"
     elif bound["at_most"]:
-        yield f"queue: refused by its deadline: it would take {wanted}, and had {most}"
+        yield f"queue: refused by its deadline{share}: it would take {wanted}, and had {most}"
     else:
-        yield "queue: refused by its deadline, which came while it waited"
+        yield f"queue: refused by its deadline{share}, which came while it waited"
 
 
 def _denied(each: JsonObject) -> str:

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from modgate.errors import Overloaded
+from modgate.fleet.claim import Ends
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bound:
-    """`of`: the key of `[queue]`, or `deadline`.  `shared`: its tenant's share of that.
+    """`of`: the key of `[queue]`, or `deadline`.  `whose`: of all calls or of its tenant's; of a
+    deadline, who set it.
 
     `held`: what there would have been with the call, `most`: what there may be; in calls, bytes, or
     of work seconds of what the pool does.  Of a deadline: the seconds that the call needs, and
@@ -18,7 +20,7 @@ class Bound:
     """
 
     of: Literal["calls", "body_bytes", "work", "deadline"]
-    shared: bool = False
+    whose: Literal["all", "tenant"] | Ends = "all"
     held: float
     most: float
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from math import inf
+from typing import Literal
 
 CLASS_WEIGHTS = {"gold": 8.0, "silver": 3.0, "bronze": 1.0}
 CLASS_WEIGHT = CLASS_WEIGHTS["silver"]  # of a class that nobody gave one, and of none
+Ends = Literal["timeouts", "patience", "request"]  # of the modality, the class, the client
 LEAST_WORK = 1e-3  # or calls of no size would never have had their turn
 
 
@@ -20,8 +22,9 @@ class Claim:
 
     `weight`: of its tenant among those of its class.  `request`: calls of equal ones are one
     request's.  `work`: in the modality's weighted units.  `body_bytes`: in memory while it waits.
-    `since`: when it came, `until`: when its first event must be there.  `begun`: its request was
-    worked on.  `key`: calls of equal keys may share a trip; None = it goes alone.
+    `since`: when it came, `until`: when its first event must be there, and who says so (`ends`).
+    `begun`: its request was worked on.  `key`: calls of equal keys may share a trip; None = it goes
+    alone.
     """
 
     tenant: str = ""
@@ -33,6 +36,7 @@ class Claim:
     body_bytes: int = 0
     since: float = 0.0
     until: float = inf
+    ends: Ends = "timeouts"
     begun: bool = False
     key: Hashable | None = None
 

@@ -168,7 +168,9 @@ class Line(Generic[W]):
 
     def _too_long(self, waits_s: float, claim: Claim, left_s: float) -> Bound | None:
         needs_s = waits_s + self.tally.service.seconds(claim.work)
-        return Bound(of="deadline", held=needs_s, most=left_s) if needs_s > left_s else None
+        if needs_s <= left_s:
+            return None
+        return Bound(of="deadline", whose=claim.ends, held=needs_s, most=left_s)
 
     def alike(self, key: Hashable) -> list[W]:
         """The calls of this key that wait, oldest first."""

@@ -7,6 +7,8 @@ Source: algorithms.md 2.2 (longest-queue-drop).
 
 from __future__ import annotations
 
+from typing import Literal
+
 from modgate.fleet.bound import Bound
 from modgate.fleet.claim import Claim, QueueRules
 from modgate.fleet.ranked import Ranked
@@ -72,9 +74,9 @@ class Room:
         """Who has too many calls or bytes after a call of the newcomer was added; None = there is
         room."""
         held = self._several(newcomer)
-        if held is not None and (bound := _past(held, rules, rules.share)) is not None:
+        if held is not None and (bound := _past(held, rules, "tenant")) is not None:
             return newcomer, bound
-        bound = _past(self, rules)
+        bound = _past(self, rules, "all")
         if bound is None:
             return None
         longest = (self._by_calls if bound.of == "calls" else self._by_bytes).least()
@@ -89,7 +91,7 @@ class Room:
         """
         held, own_s = self._several(newcomer), rules.share * rules.work_s
         if held is not None and held.work > own_s * rate:
-            return newcomer, Bound(of="work", shared=True, held=held.work / rate, most=own_s)
+            return newcomer, Bound(of="work", whose="tenant", held=held.work / rate, most=own_s)
         if self.work > rules.work_s * rate:
             longest = self._by_work.least()
             if longest is not None and self._several(longest) is not None:
@@ -101,12 +103,12 @@ class Room:
         return held if held is not None and held.calls > 1 else None
 
 
-def _past(held: _Held | Room, rules: QueueRules, share: float | None = None) -> Bound | None:
-    """The bound that so much is over, of which somebody may have a `share`; None = of all."""
-    part, shared = (1.0, False) if share is None else (share, True)
-    if held.calls > part * rules.calls:
-        return Bound(of="calls", shared=shared, held=held.calls, most=part * rules.calls)
-    most = part * rules.body_bytes
-    if held.body_bytes > most:
-        return Bound(of="body_bytes", shared=shared, held=held.body_bytes, most=most)
+def _past(held: _Held | Room, rules: QueueRules, whose: Literal["all", "tenant"]) -> Bound | None:
+    """The bound that so many calls or bytes are over."""
+    part = rules.share if whose == "tenant" else 1.0
+    most_calls, most_bytes = part * rules.calls, part * rules.body_bytes
+    if held.calls > most_calls:
+        return Bound(of="calls", whose=whose, held=held.calls, most=most_calls)
+    if held.body_bytes > most_bytes:
+        return Bound(of="body_bytes", whose=whose, held=held.body_bytes, most=most_bytes)
     return None

@@ -162,7 +162,7 @@ class Waiting:
             late = line.expired(claim, now)
             seconds += line.wait_s(claim, self._rules)
         if late is None:
-            late = Bound(of="deadline", held=0.0, most=claim.until - now)
+            late = Bound(of="deadline", whose=claim.ends, held=0.0, most=claim.until - now)
         text = f"no backend of the model '{model}' became free in time"
         return self._refused(text, late, seconds or now - claim.since)
 
