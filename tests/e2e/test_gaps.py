@@ -18,7 +18,8 @@ from oracle.faults import Fault, Piece, Script, event
 from oracle.requests import ClientRequest
 from rigs.explaining import GOLD, World, worlds
 
-from modgate.fleet import kept, sieve
+from modgate.fleet import kept, promise, sieve
+from modgate.fleet.health import PROBATION
 from modgate.ledger.reader import rows
 
 TARGET_MS = 50
@@ -39,7 +40,7 @@ STREAMS = [
     ask.transcription(1, model="ears", stream=True),
     ask.speech(1, model="voice"),
 ]
-CHAT = STREAMS[0]
+CHAT, SPEECH = STREAMS[0], STREAMS[-1]
 AT_ONCE = 4
 WITHIN_S = 20.0
 
@@ -195,3 +196,27 @@ async def test_what_comes_late_because_its_client_does_not_read_breaks_nothing(
     assert (status, attempt["state"], attempt["broke"]) == (200, "ok", None)
     assert attempt["slo"]["gaps"]["kept"]
     assert attempt["ended_ms"] - attempt["first_event_ms"] > len(LARGE) * TARGET_MS
+
+
+async def test_an_engine_whose_streams_all_stall_is_left_before_any_of_them_is_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(promise, "STALLS_S", 0.5)
+    async with two(tmp_path, SPEECH) as made, asyncio.TaskGroup() as group:
+        for _ in range(PROBATION // AT_ONCE + 1):
+            await made.asked()  # to a new engine few calls go at once
+        made.script, sent = STALLS, []
+        end = time.monotonic() + WITHIN_S
+        while (shown := await made.shown())["disqualified_for"] != ["gold"]:
+            assert time.monotonic() < end, shown["promises"]
+            sent.append(group.create_task(made.world.sent(SPEECH)))
+            await asyncio.sleep(0.05)
+        hanging = [task for task in sent if not task.done()]
+        ended = {task.result().ended for task in sent if task.done()}
+        for task in hanging:
+            task.cancel()
+
+    gaps = shown["promises"]["gold"]["between"]
+    assert gaps["disqualified"]
+    assert 5 <= gaps["late"] <= len(hanging)
+    assert ended <= {"ok"}

@@ -20,21 +20,24 @@ Push = Callable[[list[Event]], bool]  # takes events; whether it wants more
 
 
 class Stream:
-    """An engine's reply being read; it ends exactly once, and then its slot is free."""
+    """An engine's reply being read; it ends exactly once, and then its slot is free.
+
+    `events`: so many came; `unread_s`: for so long nobody read, its client for the most part.
+    """
 
     __slots__ = (
         "_answer",
         "_at_most",
         "_deadline",
         "_done",
-        "_events",
         "_idle_s",
         "_lease",
         "_left_at",
         "_reading",
         "_reply",
         "_tries",
-        "_unread_s",
+        "events",
+        "unread_s",
     )
 
     def __init__(
@@ -55,8 +58,8 @@ class Stream:
         self._at_most = timeouts.reply_bytes
         self._reading = Reading(dialect, tries[0].reply, answer.headers)
         self._done = False
-        self._events = 0
-        self._unread_s = 0.0
+        self.events = 0
+        self.unread_s = 0.0
         self._left_at = 0.0  # when nobody began to read on; 0 = somebody reads
 
     async def next(self) -> list[Event]:
@@ -73,12 +76,12 @@ class Stream:
                 events = await self._read()
                 self._left_at = self._deadline.now()
                 self._deadline.at = self._left_at + self._idle_s
-        self._events += len(events)
+        self.events += len(events)
         if self._tries[0].first_s is None:
             for tried in self._tries:
                 tried.saw_event()
             if self._reply != "whole":
-                self._lease.first()
+                self._lease.first(self)
         if self._done:
             self._answer.release()
             self.close("ok")
@@ -106,7 +109,7 @@ class Stream:
             reading = self._reading
             try:
                 events = reading.feed(data)
-                self._events += len(events)
+                self.events += len(events)
                 more = not events or push(events)
             except Exception as error:  # noqa: BLE001  # it is raised where `flow` is awaited
                 stop(error)
@@ -124,7 +127,9 @@ class Stream:
     def _reads(self) -> None:
         """From here on what does not come is the engine's doing; till here its client's or ours."""
         if self._left_at:
-            self._unread_s += self._deadline.now() - self._left_at
+            away_s = self._deadline.now() - self._left_at
+            self.unread_s += away_s
+            self._deadline.at += away_s
             self._left_at = 0.0
 
     async def _read(self) -> list[Event]:
@@ -142,6 +147,12 @@ class Stream:
                 return events
         self._done = True
         return self._reading.end()
+
+    @property
+    def silent_s(self) -> float:
+        """For how long it has been read, and nothing came; 0 = nobody reads now."""
+        deadline = self._deadline
+        return 0.0 if self._left_at else deadline.now() + self._idle_s - deadline.at
 
     def _broken(self) -> None:
         if self._reading.error is not None:
@@ -168,6 +179,6 @@ class Stream:
                 self._answer.close()
             self._deadline.disarm()
             self._reads()
-            self._lease.give_back(state, error, self._events, self._unread_s)
+            self._lease.give_back(state, error, self.events, self.unread_s)
         elif isinstance(error, BadReply):
             self._lease.spoilt()  # it had ended well, and cannot be relayed

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from sys import getrefcount
 
 import pytest
 from hypothesis import given, settings
@@ -14,7 +15,7 @@ from modgate.fleet.health import PROBATION
 from modgate.fleet.kept import BROKEN_LEAST, SAMPLES, Kept
 from modgate.fleet.pick import Choice, Wanted
 from modgate.fleet.pool import Pool
-from modgate.fleet.promise import Promise
+from modgate.fleet.promise import STALLS_S, Promise
 from modgate.fleet.slots import Seat, Slots, seed_of
 from modgate.fleet.terms import Terms
 
@@ -254,3 +255,60 @@ def test_without_room_to_spare_nobody_leaves_and_the_mean_still_decides() -> Non
 
     assert not world.out
     assert world.share(30.0) == 0.0
+
+
+@dataclass(slots=True)
+class Reply:
+    """A stream that came so far."""
+
+    events: int = EVENTS
+    unread_s: float = 0.0
+    silent_s: float = 0.0
+
+
+def opened(at: Seat, reply: Reply, terms: Terms = STREAM) -> Promise:
+    promise = Promise(Choice(at, 1.0, 0.01, "fit"), 1.0, terms, 0.0)
+    promise.first(FIRST_S, reply)
+    return promise
+
+
+@pytest.mark.parametrize(
+    ("silent_s", "unread_s", "seen"),
+    [
+        (STALLS_S, 0.0, (1, 1)),
+        (STALLS_S - 0.1, 0.0, (0, 0)),
+        (0.0, 0.0, (0, 0)),  # nobody reads
+        (STALLS_S, STALLS_S, (0, 0)),  # without the time in which nobody did it is not late yet
+    ],
+)
+def test_a_stream_that_stalls_is_counted_before_it_is_cut(
+    silent_s: float, unread_s: float, seen: tuple[int, int]
+) -> None:
+    here, reply = seat(), Reply(silent_s=silent_s, unread_s=unread_s)
+    pool = Pool([here, seat("b")])
+    opened(here, reply)
+    pool.sweep(FIRST_S + STALLS_S + 0.1)
+
+    assert counted(here) == seen
+
+
+def test_a_stream_counts_once_however_it_ends_and_is_forgotten_then() -> None:
+    here, reply = seat(), Reply(silent_s=60.0)
+    pool = Pool([here, seat("b")])
+    stalled, lively = opened(here, reply), opened(here, Reply())
+    for now in (60.0, 61.0, 62.0):
+        pool.sweep(now)
+    stalled.end(70.0, ok=True, events=10_000)
+    lively.end(70.0, ok=False, events=EVENTS, given_up=True)
+
+    assert stalled.broke == "between"
+    assert counted(here) == (2, 2)
+    assert here.standing.open == set()
+    assert getrefcount(reply) == 2  # this name, and the question
+
+
+def test_no_stream_is_looked_at_of_which_nothing_is_promised() -> None:
+    here = seat()
+    opened(here, Reply(), replace(STREAM, between_s=0.0))
+
+    assert here.standing.open == set()

@@ -9,7 +9,7 @@ from modgate.api.select import Backend
 from modgate.errors import GatewayError
 from modgate.fleet.concurrency import Watch
 from modgate.fleet.pick import Choice, Wanted, Why
-from modgate.fleet.promise import Promise
+from modgate.fleet.promise import Promise, Reply
 from modgate.fleet.slots import Seat
 
 Ended = Literal["ok", "refused", "failed", "timed_out", "cancelled", "pending"]
@@ -77,10 +77,10 @@ class Lease:
             self._seat.more(work - self._work)
         self._work = work
 
-    def first(self) -> None:
-        """The first event of its reply came."""
+    def first(self, reply: Reply | None = None) -> None:
+        """The first event of its reply came; `reply`: its stream, to be looked at."""
         if self.promise is not None:
-            self.promise.first(self._fleet.now())
+            self.promise.first(self._fleet.now(), reply)
         if self._watch is not None:
             self._watch.first(self._fleet.now())
 

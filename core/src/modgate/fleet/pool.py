@@ -227,6 +227,8 @@ class Pool:
         for seat in self.seats:
             seat.standing.usual = usual or seat.standing.usual
             seat.health.fade(now)
+            for stream in tuple(seat.standing.open):
+                stream.look(now)
         if self.panel is not None:
             self.panel.look(self.seats, now)
         for phase in {phase for _, phase, _ in self._terms}:

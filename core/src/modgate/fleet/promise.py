@@ -6,13 +6,30 @@ Source: algorithms.md Appendix B (`on_dispatch`, `on_first`, `on_end`).
 from __future__ import annotations
 
 from math import inf
+from typing import Protocol
 
 from modgate.fleet.pick import Choice
 from modgate.fleet.slots import Seat
 from modgate.fleet.terms import Promised, Terms
 
 PATIENCE = 2.0  # times its target, or what is predicted where that is more
+STALLS_S = 5.0  # after so long without an event a stream that is late is not looked at any more
 PATIENCE_LEAST_S = 1.0  # a hiccup of the gateway's own is not an engine's fault
+
+
+class Reply(Protocol):
+    """A stream as far as it came.
+
+    `events`: so many; `unread_s`: for so long of it nobody read.
+    """
+
+    events: int
+    unread_s: float
+
+    @property
+    def silent_s(self) -> float:
+        """For how long it has been read, and nothing came; 0 = nobody reads now."""
+        ...
 
 
 class Promise:
@@ -29,6 +46,7 @@ class Promise:
         "_first",
         "_left",
         "_load",
+        "_reply",
         "between_ratio",
         "broke",
         "ended",
@@ -51,6 +69,7 @@ class Promise:
         self._left = work
         self._began = now
         self._first = -1.0
+        self._reply: Reply | None = None
         self.gap_s = choice.seat.standing.between_s
         choice.seat.take(work)
 
@@ -71,13 +90,17 @@ class Promise:
         if self._load > more:
             self.predicted *= self._load / (self._load - more)
 
-    def first(self, now: float) -> None:
-        """The first event came: its prompt is read."""
+    def first(self, now: float, reply: Reply | None = None) -> None:
+        """The first event came: its prompt is read.  `reply`: its stream, to be looked at."""
         if self._first >= 0 or self.ended:
             return
         self._first = now
         self.seat.health.alive(now)
-        self.seat.standing.saw(now, "first_byte", now - self._began)
+        standing = self.seat.standing
+        standing.saw(now, "first_byte", now - self._began)
+        if reply is not None and self.terms.between_s:
+            self._reply = reply
+            standing.open.add(self)
         if self.terms.phase != "first_byte":
             return
         if self.terms.serial:
@@ -85,6 +108,14 @@ class Promise:
             self._left -= read
             self.seat.more(-read)
         self._judge(now)
+
+    def look(self, now: float) -> None:
+        """Of a stream that stalls its promise is broken before anybody cuts it: where all do, its
+        engine would get calls for a minute that none of them comes through."""
+        reply = self._reply
+        if reply is not None and reply.silent_s >= STALLS_S:
+            took_s = now - self._first - reply.unread_s
+            self._judge_gaps(now, took_s, reply.events, ok=False, left=False)
 
     def end(
         self,
@@ -107,7 +138,10 @@ class Promise:
             return
         self.ended = True
         self.seat.give(self._left)
-        if events and self._first >= 0:
+        if self._reply is not None:
+            self.seat.standing.open.discard(self)
+            self._reply = None
+        if events and self._first >= 0 and self.between_ratio is None:
             self._judge_gaps(now, now - self._first - unread_s, events, ok=ok, left=left)
         if not ok:
             if given_up and self._first < 0:
@@ -139,6 +173,7 @@ class Promise:
         standing.saw_between(gap_s, target_s)
         standing.saw(now, "between", gap_s)
         if target_s:
+            standing.open.discard(self)
             self.between_ratio = gap_s / target_s
             predicted = self.gap_s / target_s
             self._count(now, "between", predicted=predicted, ratio=self.between_ratio)

@@ -6,6 +6,8 @@ times phases and SLO classes that were asked for lately.
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from modgate.fleet.estimate import Estimate
 from modgate.fleet.kept import Kept
 from modgate.fleet.quantiles import Quantiles
@@ -18,6 +20,14 @@ FIRST = 0.5  # of its target is what the first gap counts as at most, for it may
 NONE_OUT: Out = frozenset()
 
 
+class Open(Protocol):
+    """A call that is under way, and of which something may be known before it ends."""
+
+    def look(self, now: float) -> None:
+        """Whether that is so by now; asked each second."""
+        ...
+
+
 class Standing:
     """One engine's for one model.
 
@@ -26,12 +36,12 @@ class Standing:
     that went there from here while others were heard of.
     `between_s`: seconds between events of a stream lately, 0 = not known.  `paces`: by phase.
     `kept`: by SLO class and phase; `out`: those that it is disqualified for.  `times`: by phase,
-    for people.  `stir`: its engine's.
+    for people.  `open`: streams that are promised something of their gaps.  `stir`: its engine's.
     """
 
     __slots__ = (
-        *("between_s", "elsewhere", "kept", "out", "paces", "sent", "stir", "times", "usual"),
-        "work",
+        *("between_s", "elsewhere", "kept", "open", "out", "paces", "sent", "stir", "times"),
+        *("usual", "work"),
     )
 
     def __init__(self) -> None:
@@ -44,6 +54,7 @@ class Standing:
         self.kept: dict[tuple[str, Promised], Kept] = {}
         self.out = NONE_OUT
         self.times: dict[str, Quantiles] = {}
+        self.open: set[Open] = set()
         self.stir = Stir()
 
     def kept_of(self, slo: str, phase: Promised) -> Kept:
