@@ -174,26 +174,28 @@ class Promise:
         standing.saw(now, "between", gap_s)
         if target_s:
             standing.open.discard(self)
-            self.between_ratio = gap_s / target_s
-            predicted = self.gap_s / target_s
-            self._count(now, "between", predicted=predicted, ratio=self.between_ratio)
+            self.between_ratio = ratio = gap_s / target_s
+            if late:
+                self._breaks("between")
+            kept = standing.kept_of(terms.slo, "between")
+            kept.judge(now, predicted=self.gap_s / target_s, ratio=ratio)
 
     def _judge(self, now: float, *, least: bool = False) -> None:
         """What the phase took teaches the estimate, and counts for or against the engine.
 
         `least`: it took so long at least; that it would be faster is not learned from it.
         """
-        terms = self.terms
+        terms, seat = self.terms, self.seat
         took = now - self._began
-        self.ratio = took / terms.target_s
+        self.ratio = ratio = took / terms.target_s
         self._learn(now, took, least=least)
-        self._count(now, terms.phase, predicted=self.predicted, ratio=self.ratio)
-
-    def _count(self, now: float, phase: Promised, *, predicted: float, ratio: float) -> None:
         if ratio > 1:
-            self.broke = f"{self.broke},{phase}" if self.broke else phase
-        kept = self.seat.standing.kept_of(self.terms.slo, phase)
-        kept.judge(now, predicted=predicted, ratio=ratio)
+            self._breaks(terms.phase)
+        kept = seat.standing.kept_of(terms.slo, terms.phase)
+        kept.judge(now, predicted=self.predicted, ratio=ratio)
+
+    def _breaks(self, phase: Promised) -> None:
+        self.broke = f"{self.broke},{phase}" if self.broke else phase
 
     def _learn(self, now: float, took_s: float, *, least: bool) -> None:
         if self._load <= 0:
