@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from sys import getrefcount
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from modgate.fleet.health import PROBATION
@@ -144,6 +144,8 @@ def test_one_stall_is_no_verdict_and_five_in_a_row_are() -> None:
 
 @settings(derandomize=True, deadline=None)
 @given(good=st.integers(0, 200), bad=st.integers(0, 200))
+@example(good=19, bad=1)
+@example(good=18, bad=2)
 def test_an_objective_of_99_is_not_broken_by_an_accident(good: int, bad: int) -> None:
     kept = Kept()
     for ratio in [0.5] * good + [2.0] * bad:
@@ -224,6 +226,14 @@ def test_who_breaks_it_is_left_by_the_class_and_comes_back_when_it_is_mended(gap
 
     assert not world.out
     assert world.found_fit > before + 10
+
+
+def test_what_it_was_for_long_is_forgotten_when_it_returns() -> None:
+    world = World(lambda name, number, now: 0.18 if name == "a" and now < 900 else 0.02)
+    world.until(1200.0)
+
+    assert not world.out
+    assert world.seats[0].standing.kept_of("gold", "between").left_at < 60  # and never again
 
 
 def test_what_is_never_mended_is_only_tried_now_and_then() -> None:
