@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from types import ModuleType
 from typing import Literal
 
@@ -126,3 +127,14 @@ def _answering(hook: str, answer: object) -> object:
 
     asked.__name__ = hook
     return asked
+
+
+def installed(folder: Path, name: str, version: str, code: str) -> None:
+    """A distribution `acme-NAME` of one module and one plugin, in a folder of sys.path."""
+    module = f"acme_{name}"
+    info = folder / f"{module}-{version}.dist-info"
+    info.mkdir()
+    head = f"Metadata-Version: 2.1\nName: acme-{name}\nVersion: {version}\n"
+    (info / "METADATA").write_text(head)
+    (info / "entry_points.txt").write_text(f"[modgate.v1]\n{name} = {module}\n")
+    (folder / f"{module}.py").write_text(code)

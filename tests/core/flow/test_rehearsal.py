@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from made_plugins import Words, plugin
+from made_plugins import Words, installed, plugin
 from pydantic import BaseModel
 
 from modgate.cli import main
@@ -122,6 +122,34 @@ SECTIONS = {
 }
 STATE = '[state]\ndirectory = "/nowhere/here"\n'
 
+NEAR = """
+from pydantic import BaseModel
+from modgate.plugin import LedgerSink, Scorer, hookimpl
+
+class Nothing(BaseModel):
+    pass
+
+class Near(Scorer):
+    name, config_type = "near", Nothing
+
+    def __init__(self, config):
+        self.table = open("no such table")
+
+    def scores(self, call, candidates, seconds):
+        return [1.0] * len(candidates)
+
+class Far(LedgerSink):
+    name = "far"
+
+@hookimpl
+def modgate_scorers():
+    return [Near]
+
+@hookimpl
+def modgate_sinks():
+    return [Far]
+"""
+
 
 def refused(folder: Path, text: str) -> list[str]:
     path = folder / "modgate.toml"
@@ -148,25 +176,7 @@ def test_all_of_them_are_told_at_once(tmp_path: Path) -> None:
 def test_the_command_names_distribution_and_version(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    info = tmp_path / "acme_near-1.2.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-near\nVersion: 1.2.0\n")
-    (info / "entry_points.txt").write_text("[modgate.v1]\nnear = acme_near\n")
-    (tmp_path / "acme_near.py").write_text(
-        "from pydantic import BaseModel as Base\n"
-        "from modgate.plugin import Scorer, hookimpl\n"
-        "class Nothing(Base):\n"
-        "    pass\n"
-        "class Near(Scorer):\n"
-        "    name, config_type = 'near', Nothing\n"
-        "    def __init__(self, config):\n"
-        "        self.table = open('no such table')\n"
-        "    def scores(self, call, candidates, seconds):\n"
-        "        return [1.0] * len(candidates)\n"
-        "@hookimpl\n"
-        "def modgate_scorers():\n"
-        "    return [Near]\n"
-    )
+    installed(tmp_path, "near", "1.2.0", NEAR)
     path = tmp_path / "modgate.toml"
     path.write_text("[plugin.near]\n[scorer.near]\n")
     monkeypatch.syspath_prepend(tmp_path)
@@ -179,3 +189,22 @@ def test_the_command_names_distribution_and_version(
         r"raised FileNotFoundError: .*no such table",
         result.stderr,
     )
+
+
+def test_all_that_a_plugin_brings_is_listed_and_nothing_of_the_core(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed(tmp_path, "near", "1.2.0", NEAR)
+    path = tmp_path / "modgate.toml"
+    path.write_text("[plugin.near]\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    result = CliRunner().invoke(main, ["plugins", "--config", str(path)])
+
+    lines = result.output.splitlines()
+    at = lines.index("near         acme-near 1.2.0  API v1  on")
+    assert [line.split() for line in lines[at + 1 : at + 3]] == [
+        ["scorer", "near"],
+        ["sink", "far"],
+    ]
+    assert not [line for line in lines if "sqlite" in line or "kubernetes" in line]

@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import ClassVar
 
 import pytest
-from made_plugins import Asks, Says, Sounds, Words, WordsConfig, plugin, unshaped
+from made_plugins import Asks, Says, Sounds, Words, WordsConfig, installed, plugin, unshaped
 from pydantic import BaseModel
 from toys import advice
 
@@ -180,11 +180,7 @@ def test_two_modalities_may_share_a_path_and_a_surface_may_come_from_elsewhere()
 def test_a_plugin_that_cannot_be_imported_is_named_with_distribution_and_version(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    info = tmp_path / "acme_bad-1.0.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-bad\nVersion: 1.0.0\n")
-    (info / "entry_points.txt").write_text("[modgate.v1]\nbad = acme_bad\n")
-    (tmp_path / "acme_bad.py").write_text("import nosuch\n")
+    installed(tmp_path, "bad", "1.0.0", "import nosuch\n")
     monkeypatch.syspath_prepend(tmp_path)
 
     with pytest.raises(PluginError) as caught:
@@ -251,10 +247,9 @@ def test_a_section_goes_to_the_plugin_that_it_belongs_to() -> None:
 
 
 def test_the_seven_plugins_load_together() -> None:
-    installed = find()
     names = ["llm", "vlm", "asr", "tts", "ocr", "embedding", "rerank"]
 
-    found = load(Host(import_plugins(installed, names)), defaults, built_in())
+    found = load(Host(import_plugins(find(), names)), defaults, built_in())
 
     assert set(found.modalities) <= set(names)
     assert all((name, "home") in found.dialects for name in found.modalities)
