@@ -1,8 +1,9 @@
 """What other gateways have in hand at the same engines, as they tell each other.
 
-Pure: who carries the frames, and how often, is not known here.  What counts of others is worked out
-anew from the last frame of each, so nothing of what one told outlives it, whatever was lost,
-reloaded or discovered meanwhile.  Only counts of a window (promises, errors) are added as they
+Pure: who carries the frames, and how often, is not known here.  A frame moves what counts by what
+is new in it; each second, and when somebody comes or goes, all is worked out anew from the last
+frame of each.  So nothing of what one told outlives it, whatever was lost, reloaded or discovered
+meanwhile.  Only counts of a window (promises, errors) are added as they
 rise, and leave with their window.
 
 Source: algorithms.md 7 (gossip), 1.2 (exchange of estimates).
@@ -10,7 +11,7 @@ Source: algorithms.md 7 (gossip), 1.2 (exchange of estimates).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -40,7 +41,7 @@ RISES_AT_MOST = 100_000  # of a count between two frames: more is no news but a 
 LONG_AGO = float("-inf")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True)
 class _Peer:
     """A gateway: its last frame, when it came, and what it told, by tag.
 
@@ -70,6 +71,8 @@ class Peers:
         self._doubted_at = LONG_AGO
         self._peers: dict[int, _Peer] = {}
         self._live: dict[int, _Peer] = {}
+        self._afresh_at = LONG_AGO
+        self._paced: set[int] = set()  # standings of whose pace others told something new
         self._pools: Mapping[int, Pool] = {}
         self._engines: Mapping[int, Seat] = {}
         self._standings: Mapping[int, Standing] = {}
@@ -99,6 +102,7 @@ class Peers:
         for tag in standings.keys() - self._standings.keys():
             standings[tag].heard(0.0)
             _know(standings[tag], ())
+        self._afresh_at = LONG_AGO
         self.settle(now, heard=heard)
 
     @property
@@ -171,21 +175,26 @@ class Peers:
             raise Refused("too_many")
         if before is not None and frame.number <= before.frame.number:
             raise Refused("replayed")
-        peer = _Peer(
-            frame=frame,
-            at=now,
-            engines={each.tag: each for each in frame.engines},
-            standings={each.tag: each for each in frame.standings},
-            sent={tag: standing.sent for tag, standing in self._standings.items()},
-        )
-        self._peers[frame.gateway] = peer
-        if before is not None:
+        peer = self._peers[frame.gateway] = self._peer(frame, before, now)
+        news = before is None or peer.engines is not before.engines
+        if before is not None and news:
             self._count(before, peer, now)
         if (was := self._live.get(frame.gateway)) is None:
             return False
         self._live[frame.gateway] = peer
         self._move_work(was, peer)
-        return self._move_calls(was, peer)
+        return news and self._move_calls(was, peer)
+
+    def _peer(self, frame: Frame, before: _Peer | None, now: float) -> _Peer:
+        """Who told this.  Most frames say what the one before said: then its maps are kept."""
+        sent = {tag: standing.sent for tag, standing in self._standings.items()}
+        if before is not None:
+            engines, standings = before.frame.engines, before.frame.standings
+            if frame.engines == engines and frame.standings == standings:
+                return _Peer(frame, now, before.engines, before.standings, sent)
+        engines_by_tag = {each.tag: each for each in frame.engines}
+        standings_by_tag = {each.tag: each for each in frame.standings}
+        return _Peer(frame, now, engines_by_tag, standings_by_tag, sent)
 
     def stood_still(self, seconds: float) -> None:
         """For so long nothing could be heard here: nobody is forgotten for it."""
@@ -219,11 +228,14 @@ class Peers:
         """
         for gateway in [g for g, p in self._peers.items() if now - p.at > REMEMBERED_S]:
             del self._peers[gateway]
-        self._live = {
+        live = {
             gateway: peer
             for gateway, peer in self._peers.items()
             if now - peer.at <= EXPIRES_S and not peer.frame.leaves
         }
+        # What each frame moves is all that there is between two of these, but for rounding.
+        afresh = live.keys() != self._live.keys() or now - self._afresh_at >= EXPIRES_S
+        self._live = live
         alone = heard and not self._live and now - self._doubted_at > EXPIRES_S
         offered: dict[int, float] = {}
         for each in (told for peer in self._live.values() for told in peer.frame.pools):
@@ -231,7 +243,12 @@ class Peers:
         for tag, pool in self._pools.items():
             pool.others, pool.elsewhere = len(self._live), offered.get(tag, 0.0)
             pool.exact = alone
-        self._settle_paces()
+        self._settle_paces(self._standings.keys() if afresh else self._paced)
+        self._paced.clear()
+        if not afresh:
+            self._alone()
+            return False
+        self._afresh_at = now
         self._settle_work()
         return self._settle_calls()
 
@@ -253,9 +270,14 @@ class Peers:
         """What one tells in place of what it told: the same as settling, for one's price."""
         for tag, standing in self._standings.items():
             sent = standing.sent
-            before = was.standings.get(tag, NOTHING).work + ALIKE * (sent - was.sent.get(tag, sent))
-            work = standing.elsewhere + peer.standings.get(tag, NOTHING).work - before
-            standing.heard(work if work > 0 else 0.0)
+            more = ALIKE * (was.sent.get(tag, sent) - sent)
+            if peer.standings is not was.standings:
+                told, before = peer.standings.get(tag, NOTHING), was.standings.get(tag, NOTHING)
+                more += told.work - before.work
+                if told.first_byte != before.first_byte or told.total != before.total:
+                    self._paced.add(tag)
+            if more:
+                standing.heard(max(0.0, standing.elsewhere + more))
         self._alone()
 
     def _move_calls(self, was: _Peer, peer: _Peer) -> bool:
@@ -289,12 +311,14 @@ class Peers:
     def _alone(self) -> None:
         """What a pool supposes of others is not so where only this gateway is."""
         for standing in self._own:
-            standing.heard(0.0)
+            if standing.elsewhere:
+                standing.heard(0.0)
 
-    def _settle_paces(self) -> None:
+    def _settle_paces(self, tags: Iterable[int]) -> None:
         told = [peer.standings for peer in self._live.values()]
-        for tag, standing in self._standings.items():
-            _know(standing, [standings[tag] for standings in told if tag in standings])
+        for tag in tags:
+            known = [standings[tag] for standings in told if tag in standings]
+            _know(self._standings[tag], known)
 
 
 NO_CALLS, NO_PROMISES, NOTHING = EngineTold(0), ClassTold(0), StandingTold(0)
