@@ -124,7 +124,7 @@ async def test_a_budget_in_shadow_refuses_nothing_and_is_recorded(
     try:
         clients = [await chat(running, at) for at in range(1, 4)]
         level, came_to = charged(running), spent(running)
-        metrics = running.app.state.observer.render().decode()
+        metrics = (await running.app.state.observer.rendered()).decode()
     finally:
         await running.app.close()
 

@@ -64,7 +64,7 @@ async def test_policies_are_asked_in_the_order_of_the_file_until_one_denies(
     )
     async with house(tmp_path, engine, policies) as running:
         await chat(running)
-        metrics = running.app.state.observer.render().decode()
+        metrics = (await running.app.state.observer.rendered()).decode()
 
     decided = [line for line in metrics.splitlines() if "policy_decisions_total{" in line]
     assert decided == [
@@ -86,7 +86,7 @@ async def test_a_policy_that_breaks_or_is_late_does_as_its_section_says(
     with caplog.at_level(logging.WARNING, "modgate.policies"):
         async with house(tmp_path, engine, f'{policy}on_failure = "{on_failure}"\n') as running:
             client = await chat(running)
-            metrics = running.app.state.observer.render().decode()
+            metrics = (await running.app.state.observer.rendered()).decode()
     row = billed(running)
     [record] = [each for each in caplog.records if each.name == "modgate.policies"]
 
@@ -114,7 +114,7 @@ async def test_a_shadow_decides_and_records_and_changes_nothing(
     )
     async with house(tmp_path, engine, policies) as running:
         client = await chat(running)
-        metrics = running.app.state.observer.render().decode()
+        metrics = (await running.app.state.observer.rendered()).decode()
     row = billed(running)
 
     assert client.status == 200

@@ -11,7 +11,7 @@ import pytest
 from modgate.api.sink import Attempt, Receipt
 from modgate.observe import observer as module
 from modgate.observe.logs import LogSystem
-from modgate.observe.observer import Observer, line_of
+from modgate.observe.observer import FRESH_AT_MOST, Observer, line_of
 from modgate.units import UnitTable
 
 Made = Callable[..., Receipt]
@@ -24,15 +24,14 @@ def observer(table: UnitTable) -> Observer:
     return made
 
 
-def test_a_receipt_becomes_metrics_and_one_log_line(observer: Observer, made: Made) -> None:
+async def test_a_receipt_becomes_metrics_and_one_log_line(observer: Observer, made: Made) -> None:
     stream = io.StringIO()
     logs = LogSystem("info", stream)
     observer.observe(made())
     logs.close()
 
-    assert (
-        b'modgate_requests_total{tenant="acme",modality="llm",ending="ok"} 1' in observer.render()
-    )
+    metrics = await observer.rendered()
+    assert b'modgate_requests_total{tenant="acme",modality="llm",ending="ok"} 1' in metrics
     [line] = [json.loads(text) for text in stream.getvalue().splitlines()]
     assert (line["event"], line["level"], line["request_id"]) == (
         "request",
@@ -71,7 +70,7 @@ def fail(receipt: Receipt) -> None:
     raise RuntimeError(receipt.ending)
 
 
-def test_what_fails_in_observing_never_reaches_the_request(
+async def test_what_fails_in_observing_never_reaches_the_request(
     observer: Observer, made: Made, caplog: pytest.LogCaptureFixture
 ) -> None:
     observer.also(fail)
@@ -79,7 +78,42 @@ def test_what_fails_in_observing_never_reaches_the_request(
         observer.observe(made())
 
     assert [record.message for record in caplog.records] == ["receipt"]
-    assert b'modgate_units_total{tenant="acme",unit="llm.output_tokens"} 7' in observer.render()
+    metrics = await observer.rendered()
+    assert b'modgate_units_total{tenant="acme",unit="llm.output_tokens"} 7' in metrics
+
+
+async def test_a_receipt_that_cannot_be_counted_stops_no_other(
+    observer: Observer, made: Made, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.ERROR):
+        for units in ({"llm.output_tokens": 7}, {"llm.output_tokens": "?"}) * 2:
+            observer.observe(made(units=units))
+        metrics = await observer.rendered()
+
+    assert [record.message for record in caplog.records] == ["receipt"] * 2
+    assert b'modgate_units_total{tenant="acme",unit="llm.output_tokens"} 14' in metrics
+
+
+async def test_a_receipt_is_counted_by_the_snapshot_that_it_came_in(
+    observer: Observer, made: Made, table: UnitTable
+) -> None:
+    observer.observe(made())
+    observer.use(table, set(), set())
+    observer.observe(made())
+    metrics = await observer.rendered()
+
+    for tenant in (b"acme", b"other"):
+        line = b'modgate_requests_total{tenant="%s",modality="llm",ending="ok"} 1\n' % tenant
+        assert line in metrics
+
+
+def test_few_receipts_wait_to_be_counted(observer: Observer, made: Made) -> None:
+    for _ in range(2 * FRESH_AT_MOST + 1):
+        observer.observe(made())
+    text = observer.registry.render()
+
+    count = b'ending="ok"} %d\n' % (2 * FRESH_AT_MOST)
+    assert count in text
 
 
 def test_every_receipt_reaches_who_asked_for_it(observer: Observer, made: Made) -> None:
@@ -99,7 +133,7 @@ async def test_it_measures_the_loop_until_it_is_closed(
     observer.start()
     for _ in range(5):
         await asyncio.sleep(0)
-    during = observer.render()
+    during = await observer.rendered()
     await observer.close()
 
     assert b'modgate_loop_lag_seconds_bucket{le="+Inf"}' in during

@@ -74,7 +74,7 @@ def test_the_largest_installation_stays_under_fifteen_thousand_lines(
     )
     for each in chain(tenants_receipts(made, units), engines_receipts(made, tried)):
         observer.recorder.observe(each)
-    text = observer.render()
+    text = observer.registry.render()
     gauges = BACKENDS + 20
 
     assert text.count(b'first_event_seconds_count{backend="') == BACKENDS * MODELS_OF_A_BACKEND
@@ -88,7 +88,7 @@ def test_no_metric_has_both_a_tenant_and_a_backend_and_no_histogram_a_tenant(
     observer.recorder.use(table, {"acme"}, {"chat"})
     observer.recorder.observe(made(status=429, error="rate_limit_exceeded"))
 
-    for line in observer.render().decode().splitlines():
+    for line in observer.registry.render().decode().splitlines():
         if "tenant=" in line:
             assert "backend=" not in line
             assert "model=" not in line

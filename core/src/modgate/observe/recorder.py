@@ -142,10 +142,10 @@ class Recorder:
                 used[name] += count
 
     def _shown(self) -> Mapping[Labels, float]:
-        """What was used, by tenant and unit as it is shown."""
+        """What was used, by tenant and unit as it is shown; read in a thread, so of copies."""
         found: defaultdict[Labels, float] = defaultdict(int)
-        for tenant, used in self._used.items():
-            for name, count in used.items():
+        for tenant, used in list(self._used.items()):
+            for name, count in list(used.items()):
                 shown, scale = self._units[name]
                 found[tenant, shown] += count / scale
         return found

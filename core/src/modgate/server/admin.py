@@ -6,7 +6,6 @@ none cannot be written.  Off loopback it wants a key (auth/gate.py).
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
@@ -112,8 +111,7 @@ class Admin:
         return [f"{method} {path}" for method, path in self._pages]
 
     async def _metrics(self, *_: object) -> web.StreamResponse:
-        loop = asyncio.get_running_loop()
-        text = await loop.run_in_executor(None, self._state.observer.render)
+        text = await self._state.observer.rendered()
         kind = "text/plain; version=0.0.4; charset=utf-8"
         return web.Response(body=text, headers={"content-type": kind})
 

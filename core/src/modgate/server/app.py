@@ -195,7 +195,7 @@ class App:
     def _swap(self, gateway: Gateway, found: Roster) -> None:
         self.state.attempts.forget_bad()
         models = {model.name for model in gateway.table.models.values()}
-        self.state.observer.recorder.use(gateway.units, {*found.tenants, DEMO_TENANT}, models)
+        self.state.observer.use(gateway.units, {*found.tenants, DEMO_TENANT}, models)
         self.state.use(gateway)
 
     async def _listen(self, made: Plan) -> None:
