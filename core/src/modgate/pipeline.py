@@ -375,7 +375,8 @@ class Exchange:
         await outlet.finish(plan.relay, self._bill.shown())
 
     def _draw(self, drawn: Drawn, ahead: int) -> Pieces:
-        return self._state.decoders.draw(drawn, self._scope, ahead=ahead)
+        begun = partial(self.draft.step, "decode", self.draft.elapsed())
+        return self._state.decoders.draw(drawn, self._scope, ahead=ahead, begun=begun)
 
     def _extra_headers(self) -> dict[str, str]:
         headers = dict(self._bill.headers(self._surface))

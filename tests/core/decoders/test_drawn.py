@@ -13,6 +13,7 @@ import pytest
 from modgate.api.body import File
 from modgate.api.need import Work
 from modgate.api.plan import Call, Drawn
+from modgate.decoders import pool
 from modgate.decoders.pool import Decoders, Pieces
 from modgate.errors import PluginFault, Refused
 from modgate.spool import Scope, Spool
@@ -249,19 +250,58 @@ async def test_streams_do_not_take_the_processes_of_single_jobs(make: Make, scop
     await pieces.close()
 
 
-async def test_a_stream_waits_for_a_process_of_another(make: Make, scope: Scope) -> None:
-    decoders = make()
+async def test_a_stream_that_waits_for_engines_keeps_no_decoder_from_others(
+    make: Make, scope: Scope
+) -> None:
+    """A long file before a slow pool would keep every short one from it for as long as it takes."""
+    decoders = make(streams=1)
     first = decoders.draw(drawn(jobs.pieces, 1000, 1), scope, ahead=1)
     second = decoders.draw(drawn(jobs.pieces, 2, 1), scope, ahead=2)
     await first.next()
+
+    assert len(await asyncio.wait_for(rest(second), 10)) == 2
+    first.ended(1)
+    assert (await asyncio.wait_for(first.next(), 10))["n"] == 1
+    await first.close()
+    await second.close()
+
+
+async def test_a_stream_waits_while_another_decodes(make: Make, scope: Scope) -> None:
+    decoders = make(streams=1)
+    first = decoders.draw(drawn(jobs.napping_pieces, 60), scope, ahead=2)
+    second = decoders.draw(drawn(jobs.pieces, 2, 1), scope, ahead=2)
+    decoding = asyncio.create_task(first.next())
+    await asyncio.sleep(0.3)
     waiting = asyncio.create_task(rest(second))
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(1.5)
     assert not waiting.done()
 
     await first.close()
 
     assert len(await asyncio.wait_for(waiting, 10)) == 2
+    decoding.cancel()
     await second.close()
+
+
+async def test_so_many_streams_have_a_process_and_no_more(
+    make: Make, scope: Scope, pids: Callable[[], set[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "HELD", 2)
+    decoders, before = make(streams=1), pids()
+    made = [decoders.draw(drawn(jobs.pieces, 1000, 1), scope, ahead=1) for _ in range(3)]
+    for each in made[:2]:
+        await each.next()
+    waiting = asyncio.create_task(made[2].next())
+    await asyncio.sleep(1)
+    assert not waiting.done()
+    assert len(pids() - before) == 2
+
+    await made[0].close()
+
+    assert (await asyncio.wait_for(waiting, 10))["n"] == 0
+    for each in made:
+        await each.close()
+    assert pids() == before
 
 
 async def test_credit_that_comes_after_the_end_harms_no_later_stream(

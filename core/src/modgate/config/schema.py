@@ -184,7 +184,7 @@ class DecodersSection(Section):
 
     processes: int = Field(2, ge=1, le=64, description="processes for single jobs")
     streams: int | None = Field(
-        None, ge=1, le=64, description="processes for pieces; default cores"
+        None, ge=1, le=64, description="files that decode into pieces at once; default cores"
     )
     memory: Bytes = Field(2 << 30, description="address space of one process")
     cpu: Duration = Field(20.0, description="processor time of one job, or of one piece")

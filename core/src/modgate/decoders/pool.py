@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from modgate.api.json import Json, JsonObject
@@ -21,6 +22,9 @@ from modgate.spool import Scope
 log = logging.getLogger(__name__)
 
 WAIT_S = 30.0
+TURN = 4  # pieces
+HELD = 8  # times as many streams as decode may have a process, and wait for our engines
+NONE_FREE = "no decoder is free; try again"
 
 
 @dataclass(slots=True)
@@ -42,7 +46,8 @@ class Decoders:
         self.limits = limits
         self._directory = directory
         self._work = _Pool(processes, limits, self.counters)
-        self._streams = _Pool(streams, limits, self.counters)
+        self.streams = _Pool(streams * HELD, limits, self.counters, warm=streams)
+        self._turns = asyncio.Semaphore(streams)
 
     async def run(self, work: Work, scope: Scope, *, timeout_s: float) -> Json:
         """One job.
@@ -100,35 +105,65 @@ class Decoders:
         log.warning("decoder killed", extra={"function": _name(function)})
         return _undecodable(field)
 
-    def draw(self, drawn: Drawn, scope: Scope, *, ahead: int) -> Pieces:
-        """The pieces of one stream, at most `ahead` of the last call that ended."""
-        return Pieces(self, self._streams, drawn, scope, ahead)
+    def draw(
+        self,
+        drawn: Drawn,
+        scope: Scope,
+        *,
+        ahead: int,
+        begun: Callable[[], None] = lambda: None,
+    ) -> Pieces:
+        """The pieces of one stream, at most `ahead` of the last call that ended.
+
+        `begun()` is called with the first of them: until then it waited for a process, and for it.
+        """
+        return Pieces(self, drawn, scope, ahead, begun)
+
+    @asynccontextmanager
+    async def turn(self, within_s: float | None) -> AsyncIterator[None]:
+        """Leave for one stream to decode; Overloaded when it does not come in time."""
+        try:
+            async with asyncio.timeout(within_s):
+                await self._turns.acquire()
+        except TimeoutError:
+            raise Overloaded(NONE_FREE) from None
+        try:
+            yield
+        finally:
+            self._turns.release()
 
     async def close(self) -> None:
         """Kill all."""
         await self._work.close()
-        await self._streams.close()
+        await self.streams.close()
 
 
 class Pieces:
     """One stream of pieces; has a process of its own from the first `next` to its last piece.
 
-    One message is read ahead, so that the process is given back as soon as it has said that it is
-    done: who waits for one need not wait for our engines.
+    It is drawn as far ahead as it may be, a few pieces a turn: a stream that waits for our engines
+    keeps no processor from others, and a short file waits for turns of long ones and not for them.
     """
 
     def __init__(
-        self, decoders: Decoders, pool: _Pool, drawn: Drawn, scope: Scope, ahead: int
+        self,
+        decoders: Decoders,
+        drawn: Drawn,
+        scope: Scope,
+        ahead: int,
+        begun: Callable[[], None],
     ) -> None:
         self._decoders = decoders
-        self._pool = pool
         self._drawn = drawn
         self._scope = scope
+        self._may = ahead
         self._ahead = ahead
+        self._begun: Callable[[], None] | None = begun
         self._process: Process | None = None
-        self._coming: asyncio.Task[JsonObject] | None = None
-        self._ended = 0
-        self._credited = 0
+        self._drawing: asyncio.Task[None] | None = None
+        self._arrived: deque[Json] = deque()
+        self._news = asyncio.Event()
+        self._room = asyncio.Event()
         self._done = False
         self._over = False
         self._written = 0
@@ -137,70 +172,86 @@ class Pieces:
         """The next descriptor; StopAsyncIteration at the end, Refused as the function says."""
         if self._over:
             raise StopAsyncIteration
-        try:
-            if self._coming is None:
-                await self._start()
-            elif self._ended > self._credited and self._process is not None:
-                more, self._credited = self._ended - self._credited, self._ended
-                await self._process.send({"credit": more})
-            assert self._coming is not None
-            said = await self._coming
-        except Ended:
-            raise self._decoders.dead(self._drawn.function, "file") from None
-        if self._written > self._decoders.limits.written_bytes:
-            raise Refused("file", "undecodable", "the file decodes to more than is allowed")
-        if "piece" in said:
-            self._come()
-            return said["piece"]
+        if self._drawing is None:
+            self._drawing = asyncio.get_running_loop().create_task(self._draw())
+            self._drawing.add_done_callback(lambda _: self._news.set())
+        while not self._arrived and not self._drawing.done():
+            self._news.clear()
+            await self._news.wait()
+        if self._arrived:
+            return self._arrived.popleft()
         self._over = True
-        if "error" in said:
-            raise self._decoders.refused(self._drawn.function, "file", said["error"])
+        self._drawing.result()
         raise StopAsyncIteration
 
-    async def _start(self) -> None:
-        self._process = await self._pool.take(WAIT_S)
-        job = self._decoders.job(self._drawn.function, pieces=True)
-        await self._process.send({**job, "credit": self._ahead}, self._drawn.args)
-        self._come()
+    async def _draw(self) -> None:
+        """All of it, turn by turn; raises what `next` raises after the pieces before."""
+        try:
+            message = self._decoders.job(self._drawn.function, pieces=True)
+            args = self._drawn.args
+            self._process = process = await self._decoders.streams.take(WAIT_S)
+            drawn = 0
+            while not self._done:
+                while self._may <= drawn:
+                    self._room.clear()
+                    await self._room.wait()
+                credit = min(TURN, self._may - drawn)
+                async with self._decoders.turn(WAIT_S if drawn == 0 else None):
+                    await process.send({**message, "credit": credit}, args)
+                    drawn += await self._received(process, credit)
+                message, args = {}, ()
+        except Ended:
+            raise self._decoders.dead(self._drawn.function, "file") from None
+        await self._give()
 
-    def _come(self) -> None:
-        assert self._coming is None or self._coming.done()
-        self._coming = asyncio.get_running_loop().create_task(self._receive())
-
-    async def _receive(self) -> JsonObject:
-        """The next message; with the last one the process is free."""
-        assert self._process is not None
-        before = self._scope.size
-        said = await self._process.receive(self._scope)
-        self._written += max(0, self._scope.size - before)
-        if "piece" not in said:
-            self._done = True
-            await self._give()
-        return said
+    async def _received(self, process: Process, at_most: int) -> int:
+        """What comes in one turn, so many pieces unless the stream is over; how many came."""
+        for came in range(at_most):
+            before = self._scope.size
+            said = await process.receive(self._scope)
+            self._written += max(0, self._scope.size - before)
+            if self._written > self._decoders.limits.written_bytes:
+                raise Refused("file", "undecodable", "the file decodes to more than is allowed")
+            if "piece" not in said:
+                self._done = True
+                if "error" in said:
+                    await self._give()
+                    raise self._decoders.refused(self._drawn.function, "file", said["error"])
+                return came
+            if self._begun is not None:
+                self._begun()
+                self._begun = None
+            self._arrived.append(said["piece"])
+            self._news.set()
+        return at_most
 
     def ended(self, calls: int) -> None:
-        """So many calls have ended: credit goes out with the next `next`."""
-        self._ended = calls
+        """So many calls have ended: as many more may be drawn."""
+        self._may = self._ahead + calls
+        self._room.set()
 
     async def close(self) -> None:
         """Give the process back; one that still decodes is killed."""
-        coming, self._coming, self._over = self._coming, None, True
-        if coming is not None:
-            coming.cancel()
-            await asyncio.gather(coming, return_exceptions=True)
+        drawing, self._over = self._drawing, True
+        self._arrived.clear()
+        if drawing is not None:
+            drawing.cancel()
+            await asyncio.gather(drawing, return_exceptions=True)
         await self._give()
 
     async def _give(self) -> None:
         process, self._process = self._process, None
         if process is not None:
-            await self._pool.give(process, healthy=self._done)
+            await self._decoders.streams.give(process, healthy=self._done)
 
 
 class _Pool:
     """Processes of one purpose."""
 
-    def __init__(self, size: int, limits: DecoderLimits, counters: Counters) -> None:
-        self._size = size
+    def __init__(
+        self, size: int, limits: DecoderLimits, counters: Counters, *, warm: int | None = None
+    ) -> None:
+        self._warm_at_most = size if warm is None else warm
         self._limits = limits
         self._counters = counters
         self._idle: deque[Process] = deque()
@@ -213,7 +264,7 @@ class _Pool:
             async with asyncio.timeout(timeout_s):
                 await self._free.acquire()
         except TimeoutError:
-            raise Overloaded("no decoder is free; try again") from None
+            raise Overloaded(NONE_FREE) from None
         try:
             process = await self._warm() or await Process.start(self._limits)
         except BaseException:
@@ -236,7 +287,8 @@ class _Pool:
         process.jobs += 1
         self._busy.discard(process)
         try:
-            if healthy and process.alive and process.jobs < self._limits.jobs:
+            fit = healthy and process.alive and process.jobs < self._limits.jobs
+            if fit and len(self._idle) < self._warm_at_most:
                 self._idle.append(process)
             else:
                 self._counters.kills += 0 if healthy else 1
