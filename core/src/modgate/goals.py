@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from modgate.api.modality import AnyModality
 from modgate.api.plan import Call
 from modgate.api.select import Target
 from modgate.fleet.affinity import key_of
 from modgate.fleet.expected import Expected
-from modgate.fleet.terms import Explores, Phase, Step, Terms, Unmet
+from modgate.fleet.terms import Common, Phase, Step, Terms, Unmet
 from modgate.units import Units
 
 Targets = Mapping[str, Mapping[str, Mapping[str, Target]]]
@@ -24,71 +25,53 @@ LEAST_S = 1e-3
 UNSEEN = 200.0  # of a unit that is learned, as long as no call was seen
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Goal:
-    """Of one SLO class and modality.
+class Counted(NamedTuple):
+    """One unit of a call's size: what it weighs, and the seconds that each is given.
 
-    `learned`: units that a call's size bounds and does not tell, short name to full.  `said`: the
-    phases for which the class has targets of its own.
+    `learned`: the unit's full name where a size bounds it and does not tell, else ''.
     """
 
-    slo: str
-    first_byte: Target | None
-    total: Target
+    weight: float
+    learned: str
+    each_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Goal:
+    """Of one SLO class and modality, in the phase that is judged first.
+
+    `between`: of the gaps of a stream.  `units`: those that weigh something or are given time, by
+    short name.
+    """
+
+    common: Common
+    target: Target
     between: Target | None
-    serial: bool
-    learned: Mapping[str, str]
-    weights: Mapping[str, float]
-    unmet: Unmet
-    away: bool
-    late: float
-    sooner: float
-    explores: Explores
-    said: frozenset[str]
+    units: Mapping[str, Counted]
 
     def terms(
         self, call: Call, seen: Mapping[str, float], affinity: int | None
     ) -> tuple[float, Terms]:
         """A call's work and what is promised to it; `seen`: what calls take, by full name."""
-        phase: Phase = "total"
-        target = self.total
-        if call.reply != "whole" and self.first_byte is not None:
-            phase, target = "first_byte", self.first_byte
-        serial = self.serial and phase == "first_byte"
-        between, between_s = self.between if call.reply != "whole" else None, 0.0
+        units, between, between_s = self.units, self.between, 0.0
         if between is not None:
             between_s = between.seconds(call.size) if between.per_unit else between.base_s
         work = written = 0.0
-        seconds, weights, per_unit = target.base_s, self.weights, target.per_unit
-        longest = seconds
+        seconds = longest = self.target.base_s
         for name, bound in call.size.items():
+            if name not in units:
+                continue
+            weight, learned, each_s = units[name]
             count: float = bound
-            weight = weights.get(name, 0.0)
-            if name in self.learned:
-                count = min(count, seen.get(self.learned[name], UNSEEN))
+            if learned:
+                count = min(count, seen.get(learned, UNSEEN))
                 written += weight * count
             work += weight * count
-            if name in per_unit:
-                seconds += per_unit[name] * count
-                longest += per_unit[name] * bound
-        return work, Terms(
-            slo=self.slo,
-            phase=phase,
-            serial=serial,
-            target_s=seconds or LEAST_S,
-            longest_s=longest or LEAST_S,
-            between_s=between_s,
-            between_objective=between.objective if between is not None else target.objective,
-            read=work - written if serial else 0.0,
-            affinity=affinity,
-            explores=self.explores,
-            objective=target.objective,
-            unmet=self.unmet,
-            away=self.away,
-            late=self.late,
-            sooner=self.sooner,
-            said=phase in self.said,
-        )
+            seconds += each_s * count
+            longest += each_s * bound
+        read = work - written if self.common.serial else 0.0
+        own = seconds or LEAST_S, longest or LEAST_S, between_s, read, affinity
+        return work, Terms(*self.common, *own)
 
 
 class Goals:
@@ -107,7 +90,7 @@ class Goals:
         self._targets = targets
         self._unmet = unmet
         self._expected = expected
-        self._goals: dict[tuple[str, str], Goal] = {}
+        self._goals: dict[tuple[str, str], tuple[Goal, Goal]] = {}
         self._works: dict[str, dict[str, tuple[float, str]]] = {}
 
     def work(self, call: Call, *, model: str, modality: AnyModality) -> float:
@@ -135,7 +118,8 @@ class Goals:
 
         Of what its size only bounds, as much counts as calls of this model were seen to take.
         """
-        goal = self._of(slo, modality)
+        whole, stream = self._of(slo, modality)
+        goal = whole if call.reply == "whole" else stream
         expected = self._expected.get(model)
         affinity = None if call.affinity is None else key_of(tenant, model, call.affinity)
         return goal.terms(call, expected.counts if expected else NOTHING, affinity)
@@ -147,41 +131,52 @@ class Goals:
 
         For people, where nothing was chosen and so nothing was promised.
         """
-        goal = self._of(slo, modality)
-        if stream and goal.first_byte is not None:
-            return "first_byte", goal.first_byte.seconds(size)
-        return "total", goal.total.seconds(size)
+        goal = self._of(slo, modality)[stream]
+        return goal.common.phase, goal.target.seconds(size)
 
-    def _of(self, slo: str, modality: AnyModality) -> Goal:
+    def _of(self, slo: str, modality: AnyModality) -> tuple[Goal, Goal]:
+        """Of calls whose replies come whole, and of others."""
         if slo not in self._targets:
             slo = ""  # nothing is promised to it, so nothing is counted for it alone
-        goal = self._goals.get((slo, modality.name))
-        if goal is None:
-            goal = self._goals[slo, modality.name] = self._goal(slo, modality)
-        return goal
+        goals = self._goals.get((slo, modality.name))
+        if goals is None:
+            whole = self._goal(slo, modality, stream=False)
+            goals = whole, self._goal(slo, modality, stream=True)
+            self._goals[slo, modality.name] = goals
+        return goals
 
-    def _goal(self, slo: str, modality: AnyModality) -> Goal:
+    def _goal(self, slo: str, modality: AnyModality, *, stream: bool) -> Goal:
         own = self._targets.get(slo, {}).get(modality.name, {})
-        phases = {**modality.phases, **own}
+        phases = {"total": modality.deadlines["total"], **modality.phases, **own}
+        phase: Phase = "first_byte" if stream and "first_byte" in phases else "total"
+        target, between = phases[phase], phases.get("between") if stream else None
         steps = self._unmet.get(slo, BEST_EFFORT)
         unmet = last_of(steps)
         away = "fallback" in steps
         before = steps[: steps.index("fallback")] if away else ()
-        return Goal(
+        common = Common(
             slo=slo,
-            first_byte=phases.get("first_byte"),
-            total=phases.get("total", modality.deadlines["total"]),
-            between=phases.get("between"),
-            serial="first_byte" in modality.serial,
-            learned={u.name: f"{modality.name}.{u.name}" for u in modality.units if u.learned},
-            weights=modality.weights,
+            phase=phase,
+            serial=phase == "first_byte" and phase in modality.serial,
+            explores="first" if not slo else "late" if unmet == "best_effort" else "never",
+            objective=target.objective,
+            between_objective=(between or target).objective,
             unmet=unmet,
             away=away,
             late=LATE if "best_effort" in steps else 0.0,
             sooner=LATE if "best_effort" in before else 0.0,
-            explores="first" if not slo else "late" if unmet == "best_effort" else "never",
-            said=frozenset(own),
+            said=phase in own,
         )
+        learned = {u.name: f"{modality.name}.{u.name}" for u in modality.units if u.learned}
+        units = {
+            name: Counted(
+                modality.weights.get(name, 0.0),
+                learned.get(name, ""),
+                target.per_unit.get(name, 0.0),
+            )
+            for name in {*modality.weights, *learned, *target.per_unit}
+        }
+        return Goal(common=common, target=target, between=between, units=units)
 
 
 def last_of(steps: Sequence[Step]) -> Unmet:

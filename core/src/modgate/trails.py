@@ -103,7 +103,9 @@ class Trails:
         if admission is not None:
             terms, refused = admission.terms, admission.refused
         draft.heard, draft.dues = NOTHING, None  # a client's may be secret; others hang on dues
-        refusal = error.message if isinstance(error, LimitReached | QuotaSpent) else ""
+        refusal = ""
+        if error is not None and isinstance(error, LimitReached | QuotaSpent):
+            refusal = error.message
         bound = error.bound if isinstance(error, Full) else None
         weight = self._weighed(draft)
         room.trails.append((receipt, draft, terms, refused, refusal, bound, apart, weight))

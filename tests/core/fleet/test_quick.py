@@ -344,8 +344,8 @@ BROKEN: dict[str, tuple[object, str, object]] = {
         lambda self, key: iter(first_two(key ^ 6, self._groups[-1][0])),
     ),
     "homes whatever they have to do": (quickly, "DRAIN_GUARD", 1e9),
-    "most are ejected": (Table, "clear", always(lambda self: bool(self.open))),
-    "who is disqualified": (Table, "trusts", lambda self, terms: True),
+    "most are ejected": (Table, "clear", always(lambda self: bool(self._open.seats))),
+    "who is disqualified": (Table, "_trusted", lambda self, terms, now: self._open),
 }
 
 

@@ -23,7 +23,8 @@ class Expected:
     def learn(self, used: Mapping[str, int]) -> None:
         """A call took so much."""
         self._n += 1
-        share = max(SHARE, 1 / min(self._n, FEW))
+        share = 1 / self._n if self._n < FEW else SHARE
+        counts = self.counts
         for name, count in used.items():
-            before = self.counts.get(name, float(count))
-            self.counts[name] = before + share * (count - before)
+            before = counts.get(name)
+            counts[name] = float(count) if before is None else before + share * (count - before)

@@ -298,10 +298,13 @@ class Fleet:
             )
         )
 
-    def ended(self, seat: Seat, ended: Ended, error: GatewayError | None) -> None:
+    def ended(self, seat: Seat, ended: Ended, error: GatewayError | None, now: float) -> None:
         """A call at this seat ended: what that says of its engine, and who is next."""
         if seat.judged:
-            self._judge(seat, ended, error)
+            if error is None and ended == "ok":
+                seat.health.succeeded(now)
+            else:
+                self._judge(seat, error, now)
         if self.state.busy:
             self.waiting.pump()
 
@@ -311,15 +314,13 @@ class Fleet:
         if seat.judged and seat.health.spoilt(now) and self._may_eject(seat, now):
             seat.health.eject(now, self._rng.random)
 
-    def _judge(self, seat: Seat, ended: Ended, error: GatewayError | None) -> None:
+    def _judge(self, seat: Seat, error: GatewayError | None, now: float) -> None:
         """Only what is the engine's fault counts against it.
 
         Source: algorithms.md 5.2; field.md row 15.
         """
-        now, health = self.now(), seat.health
+        health = seat.health
         match error:
-            case None if ended == "ok":
-                health.succeeded(now)
             case Upstream():
                 refused = isinstance(error, Unreached)
                 due = health.failed(now, refused=refused)

@@ -22,7 +22,7 @@ class Judge(Protocol):
         """The time."""
         ...
 
-    def ended(self, seat: Seat, ended: Ended, error: GatewayError | None) -> None:
+    def ended(self, seat: Seat, ended: Ended, error: GatewayError | None, now: float) -> None:
         """A call at this seat ended."""
         ...
 
@@ -79,10 +79,13 @@ class Lease:
 
     def first(self, reply: Reply | None = None) -> None:
         """The first event of its reply came; `reply`: its stream, to be looked at."""
-        if self.promise is not None:
-            self.promise.first(self._fleet.now(), reply)
-        if self._watch is not None:
-            self._watch.first(self._fleet.now())
+        promise, watch = self.promise, self._watch
+        if promise is not None or watch is not None:
+            now = self._fleet.now()
+            if promise is not None:
+                promise.first(now, reply)
+            if watch is not None:
+                watch.first(now)
 
     def give_back(
         self,
@@ -98,11 +101,12 @@ class Lease:
         seat, self._seat = self._seat, None
         if seat is None:
             return
+        now = self._fleet.now()
         if ended == "ok":
             seat.tally.served += self._work
         if self.promise is not None:
             self.promise.end(
-                self._fleet.now(),
+                now,
                 ok=ended == "ok",
                 events=events,
                 unread_s=unread_s,
@@ -112,10 +116,9 @@ class Lease:
         else:
             seat.give(self._work)
         if self._watch is not None and ended in ("ok", "timed_out"):
-            now = self._fleet.now()
             late = ended == "timed_out" or self._watch.late(now, events, unread_s)
             seat.slots.saw(now, late=late)
-        self._fleet.ended(seat, ended, error)
+        self._fleet.ended(seat, ended, error, now)
 
     def spoilt(self) -> None:
         """The call had ended well, and its reply can be used by nobody."""

@@ -22,10 +22,11 @@ def has_other(pool: Pool | None, wanted: Wanted) -> bool:
 
 def answers_elsewhere(pool: Pool | None, wanted: Wanted, backend: str, now: float) -> bool:
     """Whether another one answers that may take this call and did not fail it."""
-    return pool is not None and any(
-        seat.health.until <= now and seat.backend != backend and seat.backend not in wanted.tried
-        for seat in pool.candidates(wanted)
-    )
+    for seat in pool.candidates(wanted) if pool is not None else ():
+        other = seat.backend != backend and seat.backend not in wanted.tried
+        if other and seat.health.until <= now:
+            return True
+    return False
 
 
 def soonest_s(pool: Pool | None, wanted: Wanted) -> float:

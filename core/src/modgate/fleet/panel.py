@@ -194,7 +194,7 @@ class Advice:
     `liked`: of whom the scorers were asked last, and the factors that they said.
     """
 
-    __slots__ = ("_among", "_call", "_filters", "_now", "_scorers", "liked")
+    __slots__ = ("_among", "_asked", "_call", "_filters", "_now", "_scorers", "liked")
 
     def __init__(
         self,
@@ -205,6 +205,10 @@ class Advice:
         now: float,
     ) -> None:
         self.liked: tuple[Sequence[Seat], Sequence[float]] = NOBODY
+        self._asked: tuple[Sequence[Seat], Sequence[float], Sequence[float] | None] = (
+            *NOBODY,
+            None,
+        )
         self._among = among
         self._call = call
         self._filters = filters
@@ -218,7 +222,12 @@ class Advice:
         return seats
 
     def factors(self, seats: Sequence[Seat], seconds: Sequence[float]) -> Sequence[float] | None:
-        """What the predicted time of each seat is multiplied by; None = nobody says anything."""
+        """What the predicted time of each seat is multiplied by; None = nobody says anything.
+
+        Of the same seats and times nobody is asked again: a home, and who else is soonest.
+        """
+        if seats is self._asked[0] and seconds is self._asked[1]:
+            return self._asked[2]
         found: Sequence[float] | None = None
         views = self._among
         if len(seats) < len(views):  # same result without this: then they are all, in order
@@ -228,4 +237,5 @@ class Advice:
             if scores is not None:
                 found = scores if found is None else list(map(mul, found, scores))
         self.liked = NOBODY if found is None else (seats, found)
+        self._asked = seats, seconds, found
         return found

@@ -13,7 +13,7 @@ from modgate.fleet.glance import Glance
 from modgate.fleet.kept import Kept
 from modgate.fleet.lots import Lots
 from modgate.fleet.panel import Panel
-from modgate.fleet.pick import Choice, Factors, Wanted, candidates, idlest, pick
+from modgate.fleet.pick import LOOKED_AT, Choice, Factors, Wanted, candidates, idlest, pick
 from modgate.fleet.quick import quick
 from modgate.fleet.sieve import capacity, explored
 from modgate.fleet.slots import Seat
@@ -108,7 +108,7 @@ class Pool:
         found = self._tables.get(key)
         if found is None:
             kept = seats is self.seats or seats is self._shapes.get(shape_of(wanted))
-            if not kept or len(seats) < 2:
+            if not kept or not 1 < len(seats) <= LOOKED_AT:
                 return None
             found = self._tables[key] = Table(seats, terms.phase, serial=terms.serial)
         return found
@@ -176,10 +176,9 @@ class Pool:
     ) -> Choice | None:
         work, exact = wanted.work, self.exact
         table = self._table(seats, wanted, terms)
-        found = quick(seats, table, work, terms, now=now, rng=rng, exact=exact, factors=factors)
-        if found is not None:
-            return found
-        return pick(seats, work, terms, now=now, rng=rng, exact=exact, factors=factors)
+        return quick(seats, table, work, terms, now, rng, exact, factors) or pick(
+            seats, work, terms, now=now, rng=rng, exact=exact, factors=factors
+        )
 
     def _look(self, now: float) -> Glance:
         return Glance.of(self.seats, now, others=self.others, exact=self.exact)

@@ -15,7 +15,6 @@ from modgate.fleet.pick import (
     DRAIN_FITS,
     DRAIN_GUARD,
     FITS,
-    LOOKED_AT,
     SAMPLED,
     Choice,
     Factors,
@@ -27,7 +26,7 @@ from modgate.fleet.pick import (
     soonest,
 )
 from modgate.fleet.slots import Seat
-from modgate.fleet.table import Table
+from modgate.fleet.table import Open, Table
 from modgate.fleet.terms import Terms
 
 
@@ -36,7 +35,6 @@ def quick(
     table: Table | None,
     work: float,
     terms: Terms,
-    *,
     now: float,
     rng: Lots,
     exact: bool,
@@ -47,94 +45,82 @@ def quick(
         found = _sampled(seats, work, terms, rng, factors)
         if found is not None:
             return found
-    if table is None:
+    open_ = table.open_to(terms, now) if table is not None else None
+    if table is None or open_ is None:
         return None
-    if table.stale or now >= table.due:
-        table.look(now)
-    if not table.clear or len(table.seats) > LOOKED_AT or not table.trusts(terms):
-        return None
-    return _tabled(table, work, terms, rng, exact=exact, factors=factors)
-
-
-def _tabled(
-    table: Table,
-    work: float,
-    terms: Terms,
-    rng: Lots,
-    *,
-    exact: bool,
-    factors: Factors | None,
-) -> Choice | None:
-    predicted = table.predicted(work, terms.between_s)
-    fit, times = in_time(table.seats, predicted, terms)
+    predicted = table.predicted(work, terms.between_s, open_)
+    every = max(predicted) <= FITS * terms.target_s  # same result without this
+    fit, times = (seats, predicted) if every else in_time(seats, predicted, terms)
     if not fit:
-        return _late(table, predicted, work, terms, rng, exact=exact, factors=factors)
+        return _late(table, open_, predicted, work, terms, rng, exact, factors)
+    home = -1
     if terms.affinity is not None:
-        home = _at_home(table, predicted, fit, times, terms, factors)
-        if home is not None:
-            return _found(table, home, work, terms, "affinity", predicted, fit)
-    if exact or len(fit) <= SAMPLED:
+        home = _at_home(table, terms.affinity, predicted, fit, times, terms, factors)
+    if home >= 0:
+        return _found(table, open_, home, work, terms, "affinity", predicted, fit)
+    if exact:  # same result without this
         seat = least(fit, times, rng, factors, prefers=table.prefers)
     else:
         seat = soonest(fit, times, work, terms, rng, exact=exact, factors=factors)
-    return _found(table, seat, work, terms, "fit", predicted, fit)
+    return _found(table, open_, table.row(seat), work, terms, "fit", predicted, fit)
 
 
 def _found(
     table: Table,
-    seat: Seat,
+    open_: Open,
+    row: int,
     work: float,
     terms: Terms,
     why: Literal["fit", "affinity", "best_effort"],
     predicted: Sequence[float],
     fit: Sequence[Seat],
 ) -> Choice:
-    row = table.row(seat)
-    load, share = table.load(row, work), predicted[row] / terms.target_s
-    if not table.left_out:
-        return Choice(seat, load, share, why, table.seats, predicted)
-    passed = (*table.passed(), ("fit", fit))
-    return Choice(seat, load, share, why, table.open, table.of_open(predicted), passed)
+    seats = table.seats
+    seat, load, share = seats[row], table.load(row, work), predicted[row] / terms.target_s
+    if open_.every:
+        return Choice(seat, load, share, why, seats, predicted)
+    return Choice(seat, load, share, why, open_.seats, open_.of(predicted), open_.passed(fit))
 
 
 def _late(
     table: Table,
+    open_: Open,
     predicted: Sequence[float],
     work: float,
     terms: Terms,
     rng: Lots,
-    *,
     exact: bool,
     factors: Factors | None,
 ) -> Choice | None:
     """None will be in time: the soonest all the same."""
     if not table.steady(terms.between_s):
         return None
-    times = table.of_open(predicted)
-    seat = soonest(table.open, times, work, terms, rng, exact=exact, factors=factors)
-    return _found(table, seat, work, terms, "best_effort", predicted, ())
+    times = open_.of(predicted)
+    seat = soonest(open_.seats, times, work, terms, rng, exact=exact, factors=factors)
+    return _found(table, open_, table.row(seat), work, terms, "best_effort", predicted, ())
 
 
 def _at_home(
     table: Table,
+    key: int,
     predicted: Sequence[float],
     fit: Sequence[Seat],
     times: Sequence[float],
     terms: Terms,
     factors: Factors | None,
-) -> Seat | None:
-    """As `pick.at_home`."""
-    if terms.affinity is None:
-        return None
+) -> int:
+    """As `pick.at_home`: the row, -1 = it is better elsewhere."""
+    fits = FITS * terms.target_s
     bound = max(DRAIN_GUARD * min(times), DRAIN_FITS * terms.target_s)
-    bound = min(bound, FITS * terms.target_s)  # it is one of those that fit
+    if bound > fits:
+        bound = fits
     said = factors(fit, times) if factors is not None and len(fit) > 1 else None
-    for seat in table.homes.of(terms.affinity):
-        if predicted[table.row(seat)] > bound:
+    for row in table.homes(key):
+        if predicted[row] > bound:
             continue
-        if said is None or said[fit.index(seat)] <= DRAIN_GUARD * min(said):
-            return seat
-    return None
+        if said is None or said[fit.index(table.seats[row])] <= DRAIN_GUARD * min(said):
+            return row
+    return -1
 
 
 def _sampled(

@@ -15,8 +15,10 @@ from typing import Literal
 from modgate.fleet.affinity import Homes
 from modgate.fleet.drain import ahead
 from modgate.fleet.pick import Passed
+from modgate.fleet.sieve import PANIC, to_explore
 from modgate.fleet.slots import Seat
-from modgate.fleet.terms import Phase, Terms
+from modgate.fleet.standing import NONE_OUT
+from modgate.fleet.terms import Out, Phase, Terms
 
 Odd = Literal[
     "ejected",
@@ -24,47 +26,86 @@ Odd = Literal[
     "full",  # its cache, by its own word: it is compared, and not expected to be in time
     "unknown",  # its time is not to be said before the call is seen
 ]
+KEYS_AT_MOST = 1024
 OUT_OF_ORDER: frozenset[Odd] = frozenset({"ejected", "no_slot"})
+
+
+class Open:
+    """Those of all seats that get calls of a class: `gets`, row by row, and `seats`.
+
+    `live`: those that answer, `free`: of these, those that have room.  `every`: all do.
+    """
+
+    __slots__ = ("_all", "every", "free", "gets", "live", "seats")
+
+    def __init__(
+        self,
+        gets: Sequence[bool],
+        seats: Sequence[Seat],
+        live: Sequence[Seat],
+        free: Sequence[Seat],
+        good: Sequence[Seat],
+    ) -> None:
+        self._all = seats
+        self.gets = gets
+        self.live = live
+        self.free = free
+        self.seats = good
+        self.every = len(good) == len(seats)
+
+    def of(self, predicted: Sequence[float]) -> Sequence[float]:
+        """Of the predicted times, theirs."""
+        return predicted if self.every else list(compress(predicted, self.gets))
+
+    def passed(self, fit: Sequence[Seat]) -> Passed:
+        """By filter, the seats that it leaves."""
+        return (
+            ("passed_over", self._all),
+            ("ejected", self.live),
+            ("no_slot", self.free),
+            ("disqualified", self.seats),
+            ("fit", fit),
+        )
 
 
 class Table:
     """Of the seats of one shape of call, in one phase.
 
     `stale`: rows that must be looked at again; `due`: when some must, whatever happens.  `clear`:
-    the rows are all that a pick needs.  `open`: the seats that get calls, `left_out`: some do not;
-    `out`: those that are disqualified for a class.  `full`: the cache of one is.  `prefers`: not
-    all are liked alike.
+    the rows are all that a pick needs.  `prefers`: not all seats are liked alike.
     """
 
     __slots__ = (
-        *("_ahead", "_away", "_gaps", "_odd", "_out", "_paces", "_passed", "_phase", "_row"),
-        *("_gets", "_serial", "_until", "_widest_s", "clear", "due", "full", "homes", "left_out"),
-        *("open", "out", "prefers", "seats", "stale"),
+        *("_ahead", "_away", "_classes", "_full", "_gaps", "_homes", "_known", "_odd", "_open"),
+        *("_out", "_paces", "_phase", "_rates", "_row", "_serial", "_trusts_all", "_until"),
+        *("_widest_s", "clear", "due", "prefers", "seats", "stale"),
     )
 
     def __init__(self, seats: Sequence[Seat], phase: Phase, *, serial: bool) -> None:
         many = len(seats)
         self.seats = seats
         self.prefers = any(seat.factor != 1 for seat in seats)
-        self.homes = Homes(seats)
+        self._homes = Homes(seats)
+        self._known: dict[int, Sequence[int]] = {}
         self.stale = set(range(many))
         self.due = inf
-        self.open: Sequence[Seat] = seats
-        self.out: Sequence[Seat] = ()
-        self.clear, self.full, self.left_out = True, False, False
+        self.clear = True
+        self._full = False
+        self._trusts_all = True
+        self._open = Open([True] * many, seats, seats, seats, seats)
+        self._classes: dict[tuple[str, bool], Open] = {}
         self._phase = phase
         self._serial = serial
         self._row = {seat: row for row, seat in enumerate(seats)}
         self._odd: list[Odd | None] = [None] * many
-        self._out = [False] * many
+        self._out: list[Out] = [NONE_OUT] * many
         self._until: dict[int, float] = {}
         self._ahead = [0.0] * many
         self._paces = [0.0] * many
         self._away = [0.0] * many
         self._gaps = [0.0] * many
         self._widest_s = 0.0
-        self._gets = [True] * many
-        self._passed: Passed | None = None
+        self._rates = [0.0] * many
         for row, seat in enumerate(seats):
             seat.slots.stir.watch(self.stale, row)
             if seat.group is not None:
@@ -77,9 +118,11 @@ class Table:
             stale.update([row for row, until in self._until.items() if now >= until])
         changed = False
         for row in stale:
-            changed |= self._look_at(row, now)
+            if self._look_at(row, now):
+                changed = True
         stale.clear()
-        self._widest_s = max(self._gaps)
+        if self._until or now >= self.due:
+            self.due = min(self._until.values(), default=inf)
         if changed:
             self._sum_up()
 
@@ -90,18 +133,20 @@ class Table:
         slots.stir.looked = True
         if seat.group is not None:
             seat.group.stir.looked = True
-        self._gaps[row] = standing.between_s
+        if standing.between_s != self._gaps[row]:
+            self._gaps[row] = standing.between_s
+            self._widest_s = max(self._gaps)
         odd = self._oddity(row, seat, now)
-        if odd in OUT_OF_ORDER:
-            self._away[row], self._paces[row], self._ahead[row] = inf, 0.0, 0.0
-        else:
+        self._paces[row] = pace = standing.paces[self._phase].value
+        load = 0.0
+        if odd not in OUT_OF_ORDER:
             lanes = 1 if self._serial else slots.limit
-            load = 0.0
             if slots.taken + slots.elsewhere >= lanes or said.waiting:
                 load = ahead(seat, 0.0, self._phase) / lanes
-            self._ahead[row], self._paces[row] = load, standing.paces[self._phase].value
-            self._away[row] = inf if odd == "full" else seat.away_s
-        out = bool(standing.out)
+        self._ahead[row] = load
+        self._away[row] = seat.away_s if odd is None else inf
+        self._rates[row] = 1 / pace if pace > 0 and odd != "ejected" else 0.0
+        out = standing.out
         if odd == self._odd[row] and out == self._out[row]:
             return False
         self._odd[row], self._out[row] = odd, out
@@ -110,7 +155,8 @@ class Table:
     def _oddity(self, row: int, seat: Seat, now: float) -> Odd | None:
         slots, health = seat.slots, seat.health
         taken, cap, said = slots.taken + slots.elsewhere, health.cap, health.said
-        self._until.pop(row, None)
+        if row in self._until:
+            del self._until[row]
         if health.until > now:
             self._until[row] = health.until
             return "ejected"
@@ -122,17 +168,42 @@ class Table:
 
     def _sum_up(self) -> None:
         odd, seats = self._odd, self.seats
-        self._gets = [each not in OUT_OF_ORDER for each in odd]
-        self.left_out = False in self._gets
-        self.open = list(compress(seats, self._gets)) if self.left_out else seats
-        self.full = "full" in odd
-        self.out = list(compress(seats, self._out)) if True in self._out else ()
-        few = 2 * odd.count("ejected") > len(seats)
-        self.clear = not few and "unknown" not in odd and bool(self.open)
-        self.due = min(self._until.values(), default=inf)
-        self._passed = None
+        gets = [each not in OUT_OF_ORDER for each in odd]
+        free = list(compress(seats, gets)) if False in gets else seats
+        live = [seat for seat, each in zip(seats, odd, strict=True) if each != "ejected"]
+        self._open = Open(gets, seats, live, free, free)
+        self._classes = {}
+        self._trusts_all = not any(self._out)
+        self._full = "full" in odd
+        self.clear = bool(free) and 2 * len(live) >= len(seats) and "unknown" not in odd
 
-    def predicted(self, work: float, between_s: float) -> list[float]:
+    def open_to(self, terms: Terms, now: float) -> Open | None:
+        """Who gets a call on these terms now; None: the rows are not all that must be known."""
+        if self.stale or now >= self.due:
+            self.look(now)
+        if not self.clear:
+            return None
+        return self._open if self._trusts_all else self._trusted(terms, now)
+
+    def _trusted(self, terms: Terms, now: float) -> Open | None:
+        """See `sieve.qualified`; who is due to be tried is left to the long way."""
+        every, judged = self._open, (terms.slo, terms.between_s > 0)
+        found = self._classes.get(judged)
+        if found is None:
+            gets = [
+                g and not terms.barred(s.standing.out)
+                for g, s in zip(every.gets, self.seats, strict=True)
+            ]
+            good = list(compress(self.seats, gets))
+            found = self._classes[judged] = Open(gets, self.seats, every.live, every.free, good)
+        if len(found.seats) == len(every.seats):
+            return every
+        if to_explore(every.free, terms, now) is not None:
+            return None
+        weight, whole = sum(compress(self._rates, found.gets)), sum(self._rates)
+        return every if not found.seats or weight < PANIC * whole else found
+
+    def predicted(self, work: float, between_s: float, open_: Open) -> list[float]:
         """At each seat the seconds of a call of this much work; `inf` where it gets none.
 
         `between_s`: of the gaps between its events, 0 = any.
@@ -141,15 +212,25 @@ class Table:
             (work + load) * pace + away_s
             for load, pace, away_s in zip(self._ahead, self._paces, self._away, strict=True)
         ]
+        if open_ is not self._open:
+            found = [each if gets else inf for each, gets in zip(found, open_.gets, strict=True)]
         if 0 < between_s < self._widest_s:
-            for row, gap in enumerate(self._gaps):
-                if gap > between_s:
-                    found[row] = inf
+            gaps = zip(found, self._gaps, strict=True)
+            found = [each if gap <= between_s else inf for each, gap in gaps]
         return found
 
     def steady(self, between_s: float) -> bool:
         """Whether all that get calls are expected to keep such gaps, and have room to remember."""
-        return not self.full and not 0 < between_s < self._widest_s
+        return not self._full and not 0 < between_s < self._widest_s
+
+    def homes(self, key: int) -> Sequence[int]:
+        """The rows of a key's homes, best first; of the keys that came lately they are known."""
+        found = self._known.get(key)
+        if found is None:
+            if len(self._known) >= KEYS_AT_MOST:
+                self._known.clear()
+            found = self._known[key] = [self._row[seat] for seat in self._homes.of(key)]
+        return found
 
     def row(self, seat: Seat) -> int:
         """Where a seat of its is."""
@@ -158,26 +239,3 @@ class Table:
     def load(self, row: int, work: float) -> float:
         """The work that is done there when a call of so much is through."""
         return work + self._ahead[row]
-
-    def of_open(self, predicted: Sequence[float]) -> Sequence[float]:
-        """Of the predicted times, those of seats that get calls."""
-        return list(compress(predicted, self._gets)) if self.left_out else predicted
-
-    def passed(self) -> Passed:
-        """By filter, the seats that it leaves."""
-        if self._passed is not None:
-            return self._passed
-        kinds = zip(self.seats, self._odd, strict=True)
-        live = [seat for seat, odd in kinds if odd != "ejected"]
-        found: Passed = (
-            ("passed_over", self.seats),
-            ("ejected", live),
-            ("no_slot", self.open),
-            ("disqualified", self.open),
-        )
-        self._passed = found
-        return found
-
-    def trusts(self, terms: Terms) -> bool:
-        """Whether none is disqualified for such a call."""
-        return not self.out or not any(terms.barred(seat.standing.out) for seat in self.out)

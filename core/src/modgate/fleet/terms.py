@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Phase = Literal["first_byte", "total"]
 Promised = Literal["first_byte", "between", "total"]
@@ -14,38 +14,58 @@ Unmet = Literal["best_effort", "queue", "refuse"]
 Step = Literal["best_effort", "fallback", "queue", "refuse"]
 
 
-@dataclass(slots=True, kw_only=True)
+class Common(NamedTuple):
+    """What is promised alike to all calls of an SLO class, in one phase of a modality; see `Terms`.
+
+    In its order, so that a call's terms are these and its own.
+    """
+
+    slo: str
+    phase: Phase
+    serial: bool
+    explores: Explores
+    objective: float
+    between_objective: float
+    unmet: Unmet
+    away: bool
+    late: float
+    sooner: float
+    said: bool
+
+
+@dataclass(slots=True)
 class Terms:
     """A call's, of its SLO class, modality and size.
 
     `phase`: the one that is judged first: `first_byte` of a stream, else `total`.  `serial`: an
-    engine works that phase off one call after the other.  `target_s`: of that phase, `longest_s`:
-    were the reply as long as it may be.  `between_s`: of the mean gap between events of a stream, 0
-    = none; `between_objective`: the share of streams that keeps it.
-    `read`: the part of its work that is done by the first event.  `affinity`: see
-    `affinity.key_of`.  `explores`: whether it may be spent on finding out if a disqualified engine
-    got better.  `unmet`: what happens in the end where no engine will keep it, `away`: but another
+    engine works that phase off one call after the other.  `explores`: whether it may be spent on
+    finding out if a disqualified engine got better.  `objective`: the share of calls that keeps
+    its target, `between_objective`: of streams, that of their gaps.
+    `unmet`: what happens in the end where no engine will keep it, `away`: but another
     model's may; `late`: up to so many times the target an engine is good enough all the same,
     `sooner`: also before another model is thought of.  `said`: the class itself says the target,
     so how it is kept moves the engine's slots.
+    `target_s`: of that phase, `longest_s`: were the reply as long as it may be.  `between_s`: of
+    the mean gap between events of a stream, 0 = none.  `read`: the part
+    of its work that is done by the first event.  `affinity`: see `affinity.key_of`.
     """
 
     slo: str = ""
     phase: Phase = "total"
     serial: bool = False
-    target_s: float = 1.0
-    longest_s: float = 1.0
-    between_s: float = 0.0
-    between_objective: float = 0.95
-    read: float = 0.0
-    affinity: int | None = None
     explores: Explores = "late"
     objective: float = 0.95
+    between_objective: float = 0.95
     unmet: Unmet = "best_effort"
     away: bool = False
     late: float = 0.0
     sooner: float = 0.0
     said: bool = False
+    target_s: float = 1.0
+    longest_s: float = 1.0
+    between_s: float = 0.0
+    read: float = 0.0
+    affinity: int | None = None
 
     @property
     def allowed(self) -> Sequence[tuple[Promised, float]]:
