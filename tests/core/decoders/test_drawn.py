@@ -15,6 +15,7 @@ from modgate.api.need import Work
 from modgate.api.plan import Call, Drawn
 from modgate.decoders import pool
 from modgate.decoders.pool import Decoders, Pieces
+from modgate.decoders.process import DecoderLimits, Process
 from modgate.errors import PluginFault, Refused
 from modgate.spool import Scope, Spool
 
@@ -281,6 +282,27 @@ async def test_a_stream_waits_while_another_decodes(make: Make, scope: Scope) ->
     assert len(await asyncio.wait_for(waiting, 10)) == 2
     decoding.cancel()
     await second.close()
+
+
+async def test_short_streams_use_one_process_after_the_other(
+    make: Make, scope: Scope, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new one takes longer to start than a short file to decode."""
+    started = []
+    start = Process.start
+
+    async def counted(limits: DecoderLimits) -> Process:
+        started.append(limits)
+        return await start(limits)
+
+    monkeypatch.setattr(Process, "start", counted)
+    decoders = make(streams=1)
+    made = [decoders.draw(drawn(jobs.pieces, 2, 1), scope, ahead=4) for _ in range(6)]
+    assert [len(each) for each in await asyncio.gather(*(rest(each) for each in made))] == [2] * 6
+    for each in made:
+        await each.close()
+
+    assert len(started) == 1
 
 
 async def test_so_many_streams_have_a_process_and_no_more(

@@ -159,6 +159,7 @@ class Pieces:
         self._may = ahead
         self._ahead = ahead
         self._begun: Callable[[], None] | None = begun
+        self._placed = False
         self._process: Process | None = None
         self._drawing: asyncio.Task[None] | None = None
         self._arrived: deque[Json] = deque()
@@ -189,7 +190,8 @@ class Pieces:
         try:
             message = self._decoders.job(self._drawn.function, pieces=True)
             args = self._drawn.args
-            self._process = process = await self._decoders.streams.take(WAIT_S)
+            await self._decoders.streams.place(WAIT_S)
+            self._placed = True
             drawn = 0
             while not self._done:
                 while self._may <= drawn:
@@ -197,8 +199,10 @@ class Pieces:
                     await self._room.wait()
                 credit = min(TURN, self._may - drawn)
                 async with self._decoders.turn(WAIT_S if drawn == 0 else None):
-                    await process.send({**message, "credit": credit}, args)
-                    drawn += await self._received(process, credit)
+                    if self._process is None:  # now, for a turn ago another stream had it
+                        self._process = await self._decoders.streams.process()
+                    await self._process.send({**message, "credit": credit}, args)
+                    drawn += await self._received(self._process, credit)
                 message, args = {}, ()
         except Ended:
             raise self._decoders.dead(self._drawn.function, "file") from None
@@ -241,8 +245,11 @@ class Pieces:
 
     async def _give(self) -> None:
         process, self._process = self._process, None
+        placed, self._placed = self._placed, False
         if process is not None:
             await self._decoders.streams.give(process, healthy=self._done)
+        elif placed:
+            self._decoders.streams.leave()
 
 
 class _Pool:
@@ -260,16 +267,28 @@ class _Pool:
 
     async def take(self, timeout_s: float) -> Process:
         """A process that is free; Overloaded when none becomes so in time."""
+        await self.place(timeout_s)
+        try:
+            return await self.process()
+        except BaseException:
+            self.leave()
+            raise
+
+    async def place(self, timeout_s: float) -> None:
+        """The right to a process; Overloaded when there is none in time."""
         try:
             async with asyncio.timeout(timeout_s):
                 await self._free.acquire()
         except TimeoutError:
             raise Overloaded(NONE_FREE) from None
-        try:
-            process = await self._warm() or await Process.start(self._limits)
-        except BaseException:
-            self._free.release()
-            raise
+
+    def leave(self) -> None:
+        """A place is given back for which no process was needed."""
+        self._free.release()
+
+    async def process(self) -> Process:
+        """That of a place: one that waits for work, else a new one."""
+        process = await self._warm() or await Process.start(self._limits)
         self._busy.add(process)
         return process
 
