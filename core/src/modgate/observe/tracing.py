@@ -51,7 +51,7 @@ class Trace(msgspec.Struct, frozen=True, kw_only=True):
                 state=state if len(state) <= STATE_AT_MOST else "",
             )
         # By the last 7 bytes of the trace id, as other samplers do: all of them take the same ones.
-        sampled = int.from_bytes(random[9:16]) < sample * 2**56
+        sampled = sample > 0 and int.from_bytes(random[9:16]) < sample * 2**56
         return Trace(trace_id=random[:16].hex(), span_id=span_id, sampled=sampled)
 
     def header(self, span: str) -> str:
