@@ -61,6 +61,13 @@ class World:
         ):
             return await reply.text()
 
+    async def candidates(self) -> dict[str, Any]:
+        """What the last request could choose from, by backend."""
+        page = f"{self.running.admin}/admin/v1/requests/{self.receipts[-1].request_id}"
+        async with aiohttp.ClientSession() as session, session.get(page) as reply:
+            [attempt] = (await reply.json())["attempts"]
+            return {row["backend"]: row for row in attempt["pick"]["candidates"]}
+
     async def backends(self) -> dict[str, Any]:
         """What operators are shown, by backend."""
         async with (
@@ -226,13 +233,14 @@ async def test_an_engine_that_says_its_cache_is_full_gets_no_calls_until_it_says
         await said(made, 0.97)
         await made.asked(12)
         full, states = made.calls, await made.backends()
+        candidates = await made.candidates()
         metrics = await made.metrics()
         told.answer("/0", Scripted(reply=b"vllm:kv_cache_usage_perc 0.2\n"))
         await said(made, 0.2)
         await made.asked(8, at_once=2)
 
     assert full == [0, 12]
-    assert states["b0"]["state"] == "degraded"
+    assert states["b0"]["state"] == candidates["b0"]["state"] == "degraded"
     assert 'modgate_backend_state{backend="b0",state="degraded"} 1' in metrics
     assert 'modgate_backend_state{backend="b0",state="healthy"} 0' in metrics
     assert made.calls[0] > 0

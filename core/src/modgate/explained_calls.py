@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from modgate.api.json import Json, JsonObject
 from modgate.draft import Draft, Missed, Try
-from modgate.fleet.glance import Glance
+from modgate.fleet.glance import Glance, Stood
 from modgate.fleet.pick import Choice, Wanted
 from modgate.fleet.promise import Promise
 from modgate.fleet.reasons import Candidate, considered, missed
@@ -183,7 +183,7 @@ def _candidate(found: Candidate, terms: Terms | None, at: float) -> JsonObject:
         first = terms is not None and terms.phase == "first_byte"
         learned_at = stood.first_byte_learned_at if first else stood.total_learned_at
         told |= {
-            "state": stood.health,
+            "state": _word(stood),
             "taken": stood.taken,
             "slots": stood.limit,
             "work": round(stood.work, 3),
@@ -193,6 +193,13 @@ def _candidate(found: Candidate, terms: Terms | None, at: float) -> JsonObject:
             "learned_ago_ms": ms(at - learned_at) if learned_at else None,
         }
     return told
+
+
+def _word(stood: Stood) -> str:
+    """As /admin/v1/backends says it, but for what the health path says."""
+    if stood.health not in ("ejected", "saturated") and (stood.full or stood.out):
+        return "degraded"
+    return stood.health
 
 
 def waits_of(draft: Draft) -> list[Json]:
