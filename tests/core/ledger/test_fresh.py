@@ -10,7 +10,7 @@ import pytest
 from rigs.ledger import ledger, opened, request
 from rigs.sinks import Kept, Store, shipping, until
 
-from modgate.ledger import disk, fresh, kernel
+from modgate.ledger import disk, fresh
 from modgate.ledger.disk import Position
 from modgate.ledger.frames import Entry, Kind
 from modgate.ledger.fresh import Fresh
@@ -167,15 +167,3 @@ def test_groups_that_reach_the_disk_in_another_order_are_served_in_theirs() -> N
     assert early is None
     assert made.after(at(0), BATCH) == Piece(entries=entries("first", "second"), behind=at(20))
     assert made.after(at(20), BATCH) is None
-
-
-def test_what_the_kernel_does_not_take_is_an_error_with_its_number(tmp_path: Path) -> None:
-    fd = os.open(tmp_path / "file", os.O_WRONLY | os.O_CREAT)
-    taken = kernel.put(fd, b"a\0b")
-    os.close(fd)
-    with pytest.raises(OSError, match="Bad file descriptor") as raised:
-        kernel.put(fd, b"c")
-
-    assert taken == 3
-    assert (tmp_path / "file").read_bytes() == b"a\0b"
-    assert raised.value.errno == errno.EBADF

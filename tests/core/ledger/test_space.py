@@ -16,7 +16,6 @@ from rigs.ledger import KEY, Stopped, ledger, notes_of, opened, receipt, request
 from rigs.sinks import until
 
 from modgate.ledger import disk as module
-from modgate.ledger import kernel
 from modgate.ledger.disk import OnFull
 from modgate.ledger.gaps import gaps
 from modgate.ledger.reader import rows
@@ -118,14 +117,14 @@ def test_what_every_sink_has_had_for_long_is_removed(tmp_path: Path) -> None:
 def test_a_full_disk_takes_the_ends_where_old_segments_may_go(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, limit = kernel.put, 9_000
+    real, limit = os.write, 9_000
 
     def write(fd: int, data: bytes) -> int:
         if sum(path.stat().st_size for path in segments(tmp_path)) + len(data) > limit:
             raise OSError(errno.ENOSPC, "No space left on device")
         return real(fd, data)
 
-    monkeypatch.setattr(kernel, "put", write)
+    monkeypatch.setattr(module.os, "write", write)
     with ledger(tmp_path, segment_bytes=2_000, on_full="drop-oldest") as made:
         for index in range(60):
             request(made, f"r{index}")

@@ -12,7 +12,7 @@ from threading import Event
 import pytest
 from rigs.ledger import KEY, ledger, notes_of, opened, receipt, request, segments
 
-from modgate.ledger import kernel, waiting
+from modgate.ledger import waiting
 from modgate.ledger import writer as module
 from modgate.ledger.frames import read_head
 from modgate.ledger.reader import rows
@@ -23,12 +23,12 @@ def ids(directory: Path) -> list[str]:
 
 
 class Disk:
-    """What the kernel takes of the writer, which can be made to fail."""
+    """`os.write` of the writer, which can be made to fail."""
 
     def __init__(self) -> None:
         self.room: int | None = None
         self.fault: OSError | None = None
-        self.real = kernel.put
+        self.real = os.write
 
     def write(self, fd: int, data: bytes) -> int:
         if self.fault is not None:
@@ -42,7 +42,7 @@ class Disk:
 @pytest.fixture
 def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
     made = Disk()
-    monkeypatch.setattr(kernel, "put", made.write)
+    monkeypatch.setattr(module.os, "write", made.write)
     return made
 
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from modgate.ledger import kernel
 from modgate.ledger.frames import SegmentHeader, Tampered, Torn, segment_head
 from modgate.ledger.segments import FIRST_CHAIN, head_of, segment_name, segments
 
@@ -102,7 +101,7 @@ class Disk:
         path, head = self.path(header.number), segment_head(header)
         fd = os.open(path, FLAGS, 0o600)
         try:
-            if kernel.put(fd, head) != len(head):
+            if os.write(fd, head) != len(head):
                 raise OSError(errno.ENOSPC, "a short write")
         except OSError:
             os.close(fd)
@@ -117,7 +116,7 @@ class Disk:
         if self._half:
             os.ftruncate(self._fd, self.written)
             self._half = False
-        written = kernel.put(self._fd, data)
+        written = os.write(self._fd, data)
         if written != len(data):
             self._half = True
             os.ftruncate(self._fd, self.written)

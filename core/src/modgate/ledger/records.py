@@ -12,7 +12,7 @@ import msgspec
 
 from modgate.api.json import JsonObject
 from modgate.api.residency import sorted_regions
-from modgate.api.sink import Receipt
+from modgate.api.sink import Attempt, Receipt
 from modgate.ledger.frames import Kind
 
 RECORD_VERSION = 1
@@ -190,6 +190,7 @@ def kind_of(payload: bytes) -> Kind:
 
 def ended_of(receipt: Receipt) -> Ended:
     """The record of a receipt."""
+    noted = receipt.notes.get
     return Ended(
         id=receipt.request_id,
         wall=receipt.wall,
@@ -207,27 +208,32 @@ def ended_of(receipt: Receipt) -> Ended:
         duration_s=round(receipt.duration_s, 6),
         first_byte_s=receipt.first_byte_s,
         units={name: count for name, count in receipt.units.items() if count},
-        reserved=dict(receipt.reserved),
+        reserved=receipt.reserved,
         exact=receipt.exact,
         by=receipt.measured_by,
         error=receipt.error,
         trace_id=receipt.trace_id,
         attempts=[_attempt(each) for each in receipt.attempts],
-        would_refuse=receipt.notes.get("would_refuse", ""),
-        promise=receipt.notes.get("slo", ""),
-        fallback_for=receipt.notes.get("fallback_for", ""),
-        fallback_on=receipt.notes.get("fallback_on", ""),
-        on_disconnect=receipt.notes.get("on_disconnect", ""),
+        would_refuse=noted("would_refuse", ""),
+        promise=noted("slo", ""),
+        fallback_for=noted("fallback_for", ""),
+        fallback_on=noted("fallback_on", ""),
+        on_disconnect=noted("on_disconnect", ""),
         policies=[each.plain() for each in receipt.rulings if each.verdict != "allow"],
         regions=sorted_regions(receipt.regions),
     )
 
 
-def _attempt(attempt: object) -> JsonObject:
-    record: JsonObject = msgspec.to_builtins(attempt)
-    if record["members"] == 1:
-        del record["members"]  # it went alone, as most do
-    return {name: value for name, value in record.items() if value is not None and value != ""}
+def _attempt(attempt: Attempt) -> JsonObject:
+    """What is known of it; that it went alone, as most do, is not said."""
+    record: JsonObject = {
+        name: value
+        for name, value in msgspec.structs.asdict(attempt).items()
+        if value is not None and value != ""
+    }
+    if attempt.members == 1:
+        del record["members"]
+    return record
 
 
 def crashed(opened: Opened, touched: Mapping[str, int] | None, wall: float) -> Ended:
