@@ -61,7 +61,8 @@ def to_explore(free: Sequence[Seat], terms: Terms, now: float) -> Seat | None:
         return None
     pause = EXPLORE_S if terms.explores == "first" else EXPLORE_S * LATE_EXPLORER
     for seat in free:
-        if terms.barred(seat.standing.out) and now - explored_at(seat, terms) >= pause:
+        out = seat.standing.out  # of most nothing, so that is asked first
+        if out and terms.barred(out) and now - explored_at(seat, terms) >= pause:
             return seat
     return None
 

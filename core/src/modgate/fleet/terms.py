@@ -75,7 +75,5 @@ class Terms:
 
     def barred(self, out: Out) -> bool:
         """Whether an engine is disqualified for this call."""
-        if not out:  # same result without this: most are for none
-            return False
         slo = self.slo
         return (slo, self.phase) in out or (self.between_s > 0 and (slo, "between") in out)
