@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -178,6 +179,23 @@ async def test_a_long_file_before_a_slow_pool_is_never_given_up_in_its_midst(
     assert ended == ["file"]
     assert [name for name, _ in sent.refused] == ["a request too many"]
     assert sum(record.tags == (1,) for record in engine.records) > 30
+
+
+async def test_who_waited_in_vain_is_told_of_the_queue_and_not_of_an_engine(
+    tmp_path: Path,
+) -> None:
+    hurried = chat(2).with_headers(**{"x-request-timeout": "0.3"})
+    async with served(tmp_path, Script(headers_after_ms=900)) as (running, engine):
+        sent = Sent(running)
+        sent.send(FLOOD, chat(1), "first")
+        await engine.reached(1)
+        client = await send(running.url, hurried, key=running.keys[QUIET])
+        await sent.all()
+
+    headers = {name.lower(): value for name, value in client.headers.items()}
+    assert (client.status, json.loads(client.body)["error"]["code"]) == (429, "overloaded")
+    assert int(headers["retry-after"]) >= 1
+    assert not asked(engine, 2)
 
 
 async def test_who_floods_is_refused_and_told_when_to_come_again(tmp_path: Path) -> None:

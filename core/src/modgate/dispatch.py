@@ -44,6 +44,7 @@ from modgate.timeouts import Timeouts
 from modgate.upstream.client import Answer, Client
 
 REFUSAL_AT_MOST = 64 << 10
+REFUSAL_S = 0.02  # of its time: who waited in vain is told of the queue, and not of an engine
 
 
 class Dispatch:
@@ -180,7 +181,7 @@ class Dispatch:
         left_s: dict[Ends, float] = {
             "timeouts": self._first_s(order),
             "patience": self.fleet.rules.patience_s.get(policy.slo, inf),
-            "request": draft.due_s - draft.elapsed(),
+            "request": draft.due_s - draft.elapsed() - REFUSAL_S,
         }
         now, ends = self.fleet.now(), min(left_s, key=left_s.__getitem__)
         return Claim(
