@@ -200,7 +200,7 @@ def lives(size: int) -> list[float]:
 
     What `dispatch.py`, `trip.py` and `run.py` ask of the fleet for each.
     """
-    rng, clock, state = random.Random(size), count(1.0, 1e-5), FleetState()
+    rng, clock, state = random.Random(size), count(1.0, 1e-4), FleetState()
     fleet = Fleet(
         [
             Backend(name=f"e{n}", family="home", url=f"http://e{n}", serves={"m": "m"}, slots=64)

@@ -16,12 +16,12 @@ from modgate.api.vitals import Load
 from modgate.fleet import quick as quickly
 from modgate.fleet.affinity import Homes, first_two
 from modgate.fleet.pick import Choice, Wanted
-from modgate.fleet.pool import Pool
+from modgate.fleet.pool import SHAPES_AT_MOST, Pool
 from modgate.fleet.promise import Promise
 from modgate.fleet.slots import Seat, Slots, seed_of
 from modgate.fleet.standing import Standing
 from modgate.fleet.stir import Stir
-from modgate.fleet.table import Table
+from modgate.fleet.table import KEYS_AT_MOST, Table
 from modgate.fleet.terms import Phase, Promised, Terms
 
 SEEDS = range(60)
@@ -316,6 +316,29 @@ def test_an_engine_that_had_no_room_is_back_the_moment_it_said() -> None:
         found.append(choice.seat.backend)
 
     assert found == ["b", "b", "a"]
+
+
+def test_what_is_kept_of_keys_and_shapes_is_bounded() -> None:
+    seats = [Seat(backend=name, region="eu", slots=Slots(limit=4)) for name in "abc"]
+    pool = Pool(seats)
+    for number in range(3 * SHAPES_AT_MOST):
+        wanted = Wanted(requires=(("voice", f"v{number}"),), terms=Terms(affinity=number))
+        pool.choose(pool.candidates(wanted), wanted, 1.0, random.Random(1))
+    table = Table(seats, "total", serial=False)
+    for key in range(1, 3 * KEYS_AT_MOST):
+        table.homes(key)
+
+    assert len(pool._shapes) <= SHAPES_AT_MOST
+    assert len(pool._tables) == 1  # the shapes are all of the same seats
+    assert len(table._known) <= KEYS_AT_MOST
+
+
+def test_tables_of_snapshots_that_are_gone_are_told_no_more() -> None:
+    seat = Seat(backend="a", region="", slots=Slots(limit=4))
+    for _ in range(100):
+        Table([seat], "total", serial=False)
+
+    assert len(seat.slots.stir._rows) <= 2
 
 
 def _deaf(self: Stir) -> None:
