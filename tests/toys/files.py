@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import replace
 from typing import BinaryIO
 
 from modgate.plugin import (
@@ -25,6 +24,7 @@ from modgate.plugin import (
     Unit,
     Units,
     Unsupported,
+    Usage,
     Work,
 )
 from toys.echo import Config, Joined
@@ -128,4 +128,5 @@ class Drawing(Joined):
         yield from super().close(outcomes)
 
     def usage(self, outcomes: Json) -> Json:
-        return replace(super().usage(outcomes), exact=self.closed)
+        usage = super().usage(outcomes)
+        return Usage(usage.units, self.closed, usage.by)

@@ -128,7 +128,8 @@ def total(value: Json) -> int:
 
 class BillsACutReplyAsWhole(Wrapped):
     def usage(self, outcomes: Sequence[Outcome]) -> Usage:
-        return replace(self.inner.usage(outcomes), exact=True)
+        usage = self.inner.usage(outcomes)
+        return Usage(usage.units, True, usage.by)
 
 
 class LetsUsageFall(Wrapped):
