@@ -15,6 +15,7 @@ from types import ModuleType
 from junk.world import World
 from modgate.auth.attempts import Attempts
 from modgate.ledger.audit import Audit
+from modgate.ledger.fresh import Fresh, Group
 from modgate.state import _Kept
 from modgate.statements import Recent
 from modgate.trails import Trails
@@ -23,7 +24,7 @@ from modgate.upstream.pool import Pool
 PATIENCE_S = 6.0
 LOOK_S = 0.05
 # Kept on purpose, and bounded: each has a test of its bound.
-BOUNDED = (Pool, Recent, Trails, Attempts, Audit)
+BOUNDED = (Pool, Recent, Trails, Attempts, Audit, Fresh, Group)
 # Parts of the configuration, which no request changes, and what the process shares with the test.
 DEPTH = 9
 
@@ -56,6 +57,7 @@ def holding(world: World) -> Holding:
     maps: dict[str, int] = {}
     for name, running in world.gateways.items():
         state = running.app.state
+        state.observer.count()  # receipts wait to be counted, a few at a time
         busy |= {
             f"{name}: requests in hand": state.live,
             f"{name}: calls that wait": state.fleet.queued,

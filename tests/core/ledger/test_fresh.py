@@ -13,7 +13,7 @@ from rigs.sinks import Kept, Store, shipping, until
 from modgate.ledger import disk, fresh
 from modgate.ledger.disk import Position
 from modgate.ledger.frames import Entry, Kind
-from modgate.ledger.fresh import Fresh
+from modgate.ledger.fresh import Fresh, Group
 from modgate.ledger.tail import Piece, Tail
 from modgate.ledger.writer import Ledger
 
@@ -46,6 +46,13 @@ def at(offset: int) -> Position:
 
 def entries(*names: str) -> list[Entry]:
     return [Entry(Kind.END, name.encode()) for name in names]
+
+
+def group(*names: str) -> Group:
+    made = Group()
+    for each in entries(*names):
+        made.add(each)
+    return made
 
 
 def ended(made: Ledger, *names: str) -> None:
@@ -137,10 +144,10 @@ def test_it_is_bounded_by_bytes_and_by_pieces(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(fresh, "PIECES_AT_MOST", 3)
     made = Fresh(bytes_at_most=10)
     for offset in (0, 10, 20, 30):
-        made.synced(at(offset), entries("abcd"), at(offset + 10))
+        made.synced(at(offset), group("abcd"), at(offset + 10))
     by_bytes = [made.after(at(offset), BATCH) for offset in (10, 20)]
     for offset in (40, 50, 60, 70):
-        made.synced(at(offset), [], at(offset + 10))
+        made.synced(at(offset), group(), at(offset + 10))
 
     assert by_bytes == [None, Piece(entries=entries("abcd", "abcd"), behind=at(40))]
     assert made.after(at(40), BATCH) is None
@@ -149,8 +156,8 @@ def test_it_is_bounded_by_bytes_and_by_pieces(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_batch_is_never_larger_than_was_asked_for() -> None:
     made = Fresh()
-    made.synced(at(0), entries("abcd"), at(10))
-    made.synced(at(10), entries("efgh"), at(20))
+    made.synced(at(0), group("abcd"), at(10))
+    made.synced(at(10), group("efgh"), at(20))
 
     assert made.after(at(0), 7) == Piece(entries=entries("abcd"), behind=at(10))
     assert made.after(at(0), 8) == Piece(entries=entries("abcd", "efgh"), behind=at(20))
@@ -159,11 +166,29 @@ def test_a_batch_is_never_larger_than_was_asked_for() -> None:
 
 def test_groups_that_reach_the_disk_in_another_order_are_served_in_theirs() -> None:
     made = Fresh()
-    made.synced(at(10), entries("second"), at(20))
+    made.synced(at(10), group("second"), at(20))
     early = made.after(at(0), BATCH)
-    made.synced(at(0), entries("first"), at(10))
-    made.synced(at(20), [], at(20))
+    made.synced(at(0), group("first"), at(10))
+    made.synced(at(20), group(), at(20))
 
     assert early is None
     assert made.after(at(0), BATCH) == Piece(entries=entries("first", "second"), behind=at(20))
     assert made.after(at(20), BATCH) is None
+
+
+def test_what_comes_while_a_sync_waits_is_bounded_and_then_left_to_the_disk(
+    tmp_path: Path, reads: Reads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store()
+    with ledger(tmp_path, sync_s=60.0) as made, shipping(made, lambda: Kept(store)) as ships:
+        until(lambda: made.synced == made.position)
+        monkeypatch.setattr(made, "_entries", Group(at_most=1_000))
+        ended(made, *(f"r{index}" for index in range(50)))
+        held = made._entries
+
+        assert held.entries is None
+        assert held.size < 2_000
+        made.sync()
+        until(lambda: ships.lag.frames == 0)
+    assert store.ids == {f"r{index}" for index in range(50)}
+    assert reads.pieces > 0

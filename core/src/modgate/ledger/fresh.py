@@ -19,6 +19,28 @@ PIECES_AT_MOST = 256  # some seconds of groups
 
 
 @dataclass(slots=True, eq=False)
+class Group:
+    """Entries since the last sync, `size` bytes of them.
+
+    `entries` None: the disk made its sync wait until they were too many; it has to say them.
+    """
+
+    at_most: int = BYTES_AT_MOST
+    size: int = 0
+    entries: list[Entry] | None = field(default_factory=list)
+
+    def add(self, entry: Entry) -> None:
+        """One more."""
+        if self.entries is None:
+            return
+        self.size += len(entry.payload)
+        if self.size > self.at_most:
+            self.entries = None
+        else:
+            self.entries.append(entry)
+
+
+@dataclass(slots=True, eq=False)
 class Fresh:
     """One piece for each group that was synced, by the position before it; bounded."""
 
@@ -27,9 +49,10 @@ class Fresh:
     _bytes: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def synced(self, before: Position, entries: Sequence[Entry], behind: Position) -> None:
+    def synced(self, before: Position, group: Group, behind: Position) -> None:
         """A group is on disk: all entries with rows of the frames between two positions."""
-        if before == behind:
+        entries = group.entries
+        if before == behind or entries is None:
             return
         with self._lock:
             self._pieces[before] = Piece(entries=entries, behind=behind)

@@ -22,7 +22,7 @@ from modgate.clock import Clock
 from modgate.ledger.anchor import AnchorFile
 from modgate.ledger.disk import FULL, MAX_BYTES, NOWHERE, SEGMENT_BYTES, Disk, OnFull, Position
 from modgate.ledger.frames import Chain, Entry, Kind, SegmentHeader, frame
-from modgate.ledger.fresh import Fresh
+from modgate.ledger.fresh import Fresh, Group
 from modgate.ledger.identity import Hold, machine_boot, name_of, writer_id
 from modgate.ledger.records import Adjusted, Audited, Event, Noted, Opened, crashed, ended_of
 from modgate.ledger.rows import HAVE_ROWS
@@ -93,7 +93,7 @@ class Ledger:
         self.cut_bytes = found.cut_bytes
         self.recovered = len(found.open)
         self.synced = NOWHERE
-        self._entries: list[Entry] = []
+        self._entries = Group()
         self._begin()
         self._grouped = self.position
         self.fresh = Fresh()
@@ -253,7 +253,7 @@ class Ledger:
         self._last = chain
         self.frames += 1
         if kind in HAVE_ROWS:
-            self._entries.append(Entry(kind, payload))
+            self._entries.add(Entry(kind, payload))
         return None
 
     def _begin(self) -> None:
@@ -321,7 +321,7 @@ class Ledger:
         """Bring to the disk what was written so far."""
         with self._lock:
             group = self._disk.group(self._last)
-            entries, self._entries = self._entries, []
+            entries, self._entries = self._entries, Group()
             before, self._grouped = self._grouped, group.position
         try:
             self._disk.sync(group)
