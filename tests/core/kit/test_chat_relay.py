@@ -48,6 +48,19 @@ def test_usage_in_every_chunk_is_said_once(include: bool) -> None:
     assert dict(relaying.usage([OK]).units) == {"input_tokens": 9, "output_tokens": 4}
 
 
+def test_usage_beside_the_last_choice_is_shown_in_a_chunk_of_its_own_to_who_asked() -> None:
+    ends = chunk({}, "stop", id="c", usage=USAGE)
+    asked, silent = relay(include=True), relay()
+    shown = told(asked, chunk({"content": "a"}), ends)
+    told(silent, ends)
+
+    assert [value.get("usage") for value in shown] == [None, None]
+    last, done = asked.close([OK])
+    assert orjson.loads(last.removeprefix(b"data: ")) == {"id": "c", "choices": [], "usage": USAGE}
+    assert done == b"data: [DONE]\n\n"
+    assert list(silent.close([OK])) == [b"data: [DONE]\n\n"]
+
+
 def test_usage_of_a_stream_that_goes_on_is_a_floor() -> None:
     relaying = relay()
     told(relaying, chunk({"content": "a"}, usage={**USAGE, "completion_tokens": 1}))

@@ -23,6 +23,7 @@ from modgate.plugin import (
     Event,
     Head,
     Json,
+    JsonObject,
     Outcome,
     Relay,
     Units,
@@ -102,6 +103,7 @@ class ChatRelay(Relay):
         self._counted = 0
         self._fed = False
         self._final = False
+        self._unshown: JsonObject | None = None  # the last chunk that had both choices and usage
         self._reported: Units | None = None
         self._estimated: int | None = None
 
@@ -148,12 +150,14 @@ class ChatRelay(Relay):
         value = decoded(data)
         self._note(value.get("usage"))
         self._final = not value.get("choices") or has_finished(data)
-        if value.get("choices"):
-            value.pop("usage", None)
-            if self._include:
-                value["usage"] = None
-            return orjson.dumps(value)
-        return data if self._include else None
+        if not value.get("choices"):
+            self._unshown = None
+            return data if self._include else None
+        if self._include:
+            self._unshown = value if value.get("usage") else self._unshown
+            return orjson.dumps({**value, "usage": None})
+        value.pop("usage", None)
+        return orjson.dumps(value)
 
     def _note(self, usage: Json) -> None:
         found = reported(usage)
@@ -172,8 +176,13 @@ class ChatRelay(Relay):
             self._estimated = estimated(value["choices"])
 
     def close(self, outcomes: Sequence[Outcome]) -> Iterable[bytes]:
-        """A stream ends with [DONE]."""
-        return (DONE,) if self._stream else ()
+        """A stream ends with [DONE], and before it usage that was asked for and not shown yet."""
+        if not self._stream:
+            return ()
+        if self._unshown is None:
+            return (DONE,)
+        last = orjson.dumps({**self._unshown, "choices": []})
+        return (_event(self._styled(last)), DONE)
 
     def usage(self, outcomes: Sequence[Outcome]) -> Usage:
         """The engine's own count once it said it; before that the deltas that were relayed."""
