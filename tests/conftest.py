@@ -1,6 +1,7 @@
-"""What a run prints at its end: figures that tests measured, and what engines of others said.
+"""How the suite runs, and what a run prints at its end.
 
-Both travel with the reports of their tests, so they arrive from a worker of pytest-xdist, too.
+Without a path all tests run, on one worker more than there are processors, for half of the time
+they wait.  What a run prints travels with the reports of its tests, so it arrives from a worker.
 """
 
 from __future__ import annotations
@@ -16,9 +17,25 @@ HEAD = ("engine", "asked by", "what came", "the bill")
 Row = Callable[[str, str, str, str], None]
 
 
-def pytest_configure() -> None:
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """The whole suite on several workers, a file on one of them; what is named by path, here."""
+    option, whole = config.option, config.args_source is config.ArgsSource.TESTPATHS
+    is_worker = hasattr(config, "workerinput")
+    if whole and not is_worker and option.numprocesses is None and not option.usepdb:
+        option.numprocesses, option.dist = (os.cpu_count() or 1) + 1, "loadfile"
+
+
+def pytest_configure(config: pytest.Config) -> None:
     """One seed for all workers, which have this process's environment."""
     os.environ.setdefault(SEED, str(random.SystemRandom().randrange(1_000_000)))
+    config.option.loadscopereorder = False  # the order is ours
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first, or one worker would have them to itself in the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
