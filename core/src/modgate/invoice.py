@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal, TypeVar, get_args
 
+from modgate.api.json import JsonObject
 from modgate.api.price import BUDGET
 from modgate.ledger.records import Adjusted, Ended
 from modgate.prices.books import Books
@@ -56,6 +57,7 @@ class Span:
 
 def used_of(row: Ended) -> Used:
     """A row as rating wants it."""
+    last = {each.get("call"): each for each in row.attempts}
     return Used(
         id=row.id,
         wall=row.wall,
@@ -68,11 +70,16 @@ def used_of(row: Ended) -> Used:
             Tried(
                 region=str(each.get("region", "")),
                 model=str(each.get("model", "")),
-                ok=each.get("state") == "ok",
+                served=each is last[each.get("call")] and _served(each),
             )
             for each in row.attempts
         ],
     )
+
+
+def _served(attempt: JsonObject) -> bool:
+    """Whether a call's last attempt said something: that it was cut then takes nothing back."""
+    return attempt.get("state") == "ok" or attempt.get("first_s") is not None
 
 
 def group_of(row: Ended, by: Sequence[Group]) -> Key:

@@ -21,6 +21,7 @@ from modgate.invoice import (
 )
 from modgate.ledger.records import Ended, ended_of
 from modgate.prices.books import Books
+from modgate.prices.rating import Used
 from modgate.units import Unit, UnitTable
 
 UNITS = UnitTable.of({"llm": (Unit("output_tokens", "written", learned=True),)})
@@ -39,6 +40,25 @@ def test_a_row_is_used_where_its_attempts_ran() -> None:
     used = used_of(row("a"))
 
     assert (used.region, used.model, used.slo, used.tenant) == ("eu", "chat", "gold", "acme")
+
+
+def test_a_reply_that_was_cut_was_served_where_it_was_relayed_from() -> None:
+    def tried(call: int, region: str, state: str, *, said: bool, model: str = "chat") -> Attempt:
+        first_s = 0.5 if said else None
+        return replace(TRIED, call=call, region=region, state=state, model=model, first_s=first_s)
+
+    def used(*attempts: Attempt) -> Used:
+        return used_of(ended_of(receipt("a", attempts=attempts)))
+
+    mute, cut = tried(0, "us", "failed", said=False), tried(0, "eu", "cancelled", said=True)
+    spoilt = tried(0, "us", "failed", said=True)
+    guard = tried(-1, "us", "ok", said=True, model="guard")
+    other = tried(0, "eu", "failed", said=False, model="first")
+
+    assert used(mute, cut).region == used(spoilt, cut).region == "eu"
+    assert used(guard, cut).region == ""
+    assert used(mute).region == "us"
+    assert used(other, cut, guard).model_of("asr.audio_ms") == "guard"
 
 
 def test_units_are_summed_by_every_group() -> None:

@@ -28,7 +28,7 @@ def cost(example: Plan, units: dict[str, int], **of: str) -> tuple[int, str]:
     modality = next(iter(units)).partition(".")[0]
     place = {"tenant": "", "model": "", "slo": "", **of}
     region = place.pop("region", "")
-    tried = (Tried(region=region, model=place["model"], ok=True),)
+    tried = (Tried(region=region, model=place["model"], served=True),)
     used = Used(id="req", wall=MARCH_2, modality=modality, units=units, tried=tried, **place)
     books = Books(example.linked.books)
     rated = rate(used, books.in_force(used.wall), example.units)

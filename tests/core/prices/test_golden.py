@@ -29,7 +29,7 @@ USED = Used(
         "asr.audio_ms": 61_000,
         "other.things": 3,
     },
-    tried=(Tried(region="eu", model="chat", ok=True),),
+    tried=(Tried(region="eu", model="chat", served=True),),
 )
 
 

@@ -171,9 +171,9 @@ def test_a_request_is_rated_by_the_book_in_force_when_it_began() -> None:
     assert found.corrected(summer) is summer
 
 
-def test_the_region_is_where_it_went_well_and_none_where_that_was_two() -> None:
-    def tried(region: str, ok: bool) -> Tried:
-        return Tried(region=region, model="eyes", ok=ok)
+def test_the_region_is_where_it_was_served_and_none_where_that_was_two() -> None:
+    def tried(region: str, served: bool) -> Tried:
+        return Tried(region=region, model="eyes", served=served)
 
     assert replace(USED, tried=(tried("us", False), tried("eu", True))).region == "eu"
     assert replace(USED, tried=(tried("us", False),)).region == "us"
@@ -182,8 +182,8 @@ def test_the_region_is_where_it_went_well_and_none_where_that_was_two() -> None:
 
 
 def test_side_calls_are_priced_by_the_model_that_answered_them() -> None:
-    own = Tried(region="", model="eyes", ok=True)
-    side = Tried(region="", model="ears", ok=True)
+    own = Tried(region="", model="eyes", served=True)
+    side = Tried(region="", model="ears", served=True)
     used = replace(USED, units={"asr.audio_ms": 1000}, tried=(own, side))
     by = book(Case(model="ears", prices={"asr.audio_ms": Price(pico=MICRO, per=1)}))
 

@@ -22,11 +22,14 @@ OPTIONAL = frozenset(unit.name for unit in EVERYWHERE)  # no price is asked for 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tried:
-    """Where an attempt ran: as much of it as a price may depend on."""
+    """Where an attempt ran: as much of it as a price may depend on.
+
+    `served`: something of what it said is billed; not so what was done again elsewhere.
+    """
 
     region: str
     model: str
-    ok: bool
+    served: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,20 +46,21 @@ class Used:
     tried: Sequence[Tried] = ()
 
     @property
-    def region(self) -> str:
-        """The region that it was served in; '' where that was more than one.
+    def _served(self) -> Sequence[Tried]:
+        """The attempts that served it; all of them when none did."""
+        return [each for each in self.tried if each.served] or self.tried
 
-        That of the attempts that went well; of all of them when none did.
-        """
-        ran = {each.region for each in self.tried if each.ok}
-        regions = ran or {each.region for each in self.tried}
+    @property
+    def region(self) -> str:
+        """The region that it was served in; '' where that was more than one."""
+        regions = {each.region for each in self._served}
         return regions.pop() if len(regions) == 1 else ""
 
     def model_of(self, unit: str) -> str:
         """The model that a unit is priced by: the request's, or that of its side calls."""
         if unit.partition(".")[0] == self.modality:
             return self.model
-        others = {each.model for each in self.tried} - {self.model}
+        others = {each.model for each in self._served} - {self.model}
         return others.pop() if len(others) == 1 else ""
 
     def place(self, unit: str, region: str) -> Place:
