@@ -201,9 +201,6 @@ BAD: Sequence[bytes] = (
     b'{"data":[{"index":0,"embedding":[[1,2]]}]}',
     b'{"data":[{"index":0,"embedding":[1]}]}',
     b'{"data":[{"index":0,"embedding":[1,2,3]}]}',
-    b'{"data":[{"index":0,"embedding":[1,2]}],"usage":{"prompt_tokens":-1}}',
-    b'{"data":[{"index":0,"embedding":[1,2]}],"usage":{"prompt_tokens":"3"}}',
-    b'{"data":[{"index":0,"embedding":[1,2]}],"usage":7}',
     b'{"data":[{"index":0,"embedding":[1,2]}]',
 )
 
@@ -215,6 +212,19 @@ def test_what_is_no_reply_is_a_bad_reply_and_costs_nothing(start: Start, data: b
     with pytest.raises(BadReply):
         drive.feed(Event(data))
     assert dict(drive.usage().units) == {"inputs": 0, "input_tokens": 0}
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [b'{"prompt_tokens":-1}', b'{"prompt_tokens":"3"}', b'{"prompt_tokens":1%024d}' % 0, b"7"],
+)
+def test_an_engine_that_cannot_count_gave_no_count(start: Start, usage: bytes) -> None:
+    drive = start({"input": "fox"}, dimensions=2)
+    drive.feed(Event(b'{"data":[{"index":0,"embedding":[1,2]}],"usage":%b}' % usage))
+    drive.end()
+
+    assert dict(drive.usage().units) == {"inputs": 1, "input_tokens": 1}
+    assert (drive.usage().exact, drive.usage().by) == (False, "estimate")
 
 
 def test_vectors_of_different_lengths_are_a_bad_reply(start: Start) -> None:

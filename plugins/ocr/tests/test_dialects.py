@@ -160,8 +160,12 @@ def test_only_a_fence_around_everything_is_taken_off(said: str, text: str) -> No
     assert unfenced(said) == text
 
 
-def test_a_missing_usage_is_guessed_and_says_so() -> None:
-    reply = {"choices": [{"message": {"content": "abcdef"}, "finish_reason": "stop"}]}
+@pytest.mark.parametrize(
+    "usage", [None, {"completion_tokens": 5}, {"prompt_tokens": -1, "completion_tokens": 5}]
+)
+def test_a_missing_usage_is_guessed_and_says_so(usage: dict[str, int] | None) -> None:
+    choice = {"message": {"content": "abcdef"}, "finish_reason": "stop"}
+    reply = {"choices": [choice], "usage": usage}
 
     assert decoded(spoken(OcrVllm), reply)["tokens"] == {"input": 10, "output": 2, "guessed": True}
 

@@ -258,6 +258,26 @@ def test_v1_has_the_words_of_cohere_and_of_jina(start: Start) -> None:
     assert reply["meta"]["api_version"] == {"version": "1"}
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"usage": {"total_tokens": -9}},
+        {"usage": {"total_tokens": 10**18}},
+        {"usage": []},
+        {"meta": {"tokens": {"input_tokens": "5"}}},
+    ],
+)
+def test_an_engine_that_cannot_count_gave_no_count(start: Start, said: dict[str, Json]) -> None:
+    drive = start({"documents": ["a", "b"]})
+    drive.draw()
+    drive.feed(scored(0.1, 0.9, **said))
+    drive.end()
+    usage = drive.usage()
+
+    assert dict(usage.units) == {"documents": 2, "input_tokens": 4, "search_units": 1}
+    assert (usage.exact, usage.by) == (False, "estimate")
+
+
 # --- shared trips
 
 

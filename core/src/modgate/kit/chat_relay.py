@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Literal, TypeGuard
+from typing import Literal
 
 import msgspec
 import orjson
@@ -16,7 +16,8 @@ import orjson
 from modgate.kit.chat_legacy import as_functions
 from modgate.kit.chat_template import Template
 from modgate.kit.chat_wire import Extra, aliased, decoded, has_finished
-from modgate.kit.tokens import TOKENS_AT_MOST, estimate
+from modgate.kit.tokens import estimate
+from modgate.kit.told import told
 from modgate.plugin import (
     SSE,
     BadReply,
@@ -213,15 +214,13 @@ def _event(data: bytes) -> bytes:
 
 def reported(usage: Json) -> Units | None:
     """What an engine says that it read and wrote; None when it says nothing that is a count."""
-    if not isinstance(usage, dict):
-        return None
-    read, wrote = usage.get("prompt_tokens"), usage.get("completion_tokens")
-    if not (_counts(read) and _counts(wrote)):
+    read, wrote = told(usage, "prompt_tokens"), told(usage, "completion_tokens")
+    if read is None or wrote is None:
         return None
     inside = {"input_tokens": read, "output_tokens": wrote}
     details = usage.get("prompt_tokens_details")
     if isinstance(details, dict):
-        inside["cached_tokens"] = min(read, _count(details.get("cached_tokens")))
+        inside["cached_tokens"] = min(read, told(details, "cached_tokens") or 0)
         if pictures := _image_tokens(details):
             inside["image_tokens"] = min(read, pictures)
     return Units(inside)
@@ -229,17 +228,8 @@ def reported(usage: Json) -> Units | None:
 
 def _image_tokens(details: Mapping[str, Json]) -> int:
     """Of pictures: SGLang and OpenAI name them, vLLM has a count by modality."""
-    many = details.get("multimodal_tokens")
-    named = many.get("image") if isinstance(many, Mapping) else None
-    return _count(details.get("image_tokens")) or _count(named)
-
-
-def _counts(value: Json) -> TypeGuard[int]:
-    return type(value) is int and 0 <= value <= TOKENS_AT_MOST
-
-
-def _count(value: Json) -> int:
-    return value if _counts(value) else 0
+    named = told(details, "image_tokens") or told(details, "multimodal_tokens", "image")
+    return named or 0
 
 
 def estimated(choices: Sequence[Json]) -> int:

@@ -6,9 +6,10 @@ from typing import Annotated
 
 import msgspec
 
+from modgate.kit.tokens import TOKENS_AT_MOST
 from modgate.plugin import BadReply
 
-Whole = Annotated[int, msgspec.Meta(ge=0, lt=1 << 53)]
+Whole = Annotated[int, msgspec.Meta(ge=0, le=TOKENS_AT_MOST)]
 
 
 class Row(msgspec.Struct):
@@ -46,20 +47,35 @@ class Reply(msgspec.Struct):
     usage: Counted | None = None
 
 
-_REPLY = msgspec.json.Decoder(Reply)
+class _Read(msgspec.Struct):
+    data: list[Row]
+    usage: msgspec.Raw = msgspec.Raw(b"null")
+
+
+_READ = msgspec.json.Decoder(_Read)
+_COUNTED = msgspec.json.Decoder(Counted | None)
 _NUMBERS = msgspec.json.Decoder(list[float])
 
 
 def parse(data: bytes, count: int) -> Reply:
     """A reply with exactly `count` vectors, sorted by index; BadReply when it is another thing."""
     try:
-        reply = _REPLY.decode(data)
+        read = _READ.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         raise BadReply("the engine's reply is not a list of embeddings") from None
-    reply.data.sort(key=lambda row: row.index)
-    if [row.index for row in reply.data] != list(range(count)):
+    read.data.sort(key=lambda row: row.index)
+    if [row.index for row in read.data] != list(range(count)):
         raise BadReply(f"the engine did not answer each of {count} inputs once")
-    return reply
+    return Reply(data=read.data, usage=_counted(read.usage))
+
+
+def _counted(usage: msgspec.Raw) -> Counted | None:
+    """None for what is no count: a reply is not bad because its engine cannot count."""
+    try:
+        counted: Counted | None = _COUNTED.decode(usage)
+    except msgspec.MsgspecError:
+        return None
+    return counted
 
 
 def numbers(row: Row) -> list[float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from modgate.kit.tokens import TOKENS_AT_MOST
 from modgate.plugin import BadReply, Fields, Units
 from modgate_ocr.boxes import Box, Line, box_of, line_of
 from modgate_ocr.layout import Block, Figure, blocks, margins
@@ -120,8 +121,8 @@ def _tokens(spent: Fields | None) -> Units | None:
     if spent is None:
         return None
     return Units(
-        input_tokens=spent.integer("input", at_least=0),
-        output_tokens=spent.integer("output", at_least=0),
+        input_tokens=spent.integer("input", at_least=0, at_most=TOKENS_AT_MOST),
+        output_tokens=spent.integer("output", at_least=0, at_most=TOKENS_AT_MOST),
     )
 
 

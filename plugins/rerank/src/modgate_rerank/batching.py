@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import orjson
 
 from modgate.kit.apportion import apportion
+from modgate.kit.told import told
 from modgate.plugin import NOTHING, BadReply, Batching, Call, Event, Json
 from modgate_rerank.config import Config
 
@@ -72,8 +73,7 @@ def split(calls: Sequence[Call], event: Event) -> Sequence[Event]:
     scores = fields.items("scores")
     if len(scores) != sum(counts):
         raise BadReply("the engine did not score every pair once")
-    usage = fields.inner("usage", None)
-    total = usage.integer("total_tokens", None, at_least=0) if usage is not None else None
+    total = told(fields.values, "usage", "total_tokens")
     tokens: Sequence[int | None] = [None] * len(calls)
     if total is not None:
         tokens = apportion(total, [call.size["input_tokens"] for call in calls])

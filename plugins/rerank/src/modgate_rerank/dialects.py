@@ -17,6 +17,7 @@ from typing import ClassVar
 import orjson
 
 from modgate.kit.families.tei import Tei, tokens_read
+from modgate.kit.told import told
 from modgate.plugin import (
     BadReply,
     Body,
@@ -135,8 +136,7 @@ class RerankVllm(RerankHome):
     def decode(self, event: Event) -> Iterable[Event]:
         """Results without their documents; of pairs, the scores in order."""
         fields = event.fields()
-        usage = fields.inner("usage", None)
-        tokens = usage.integer("total_tokens", None, at_least=0) if usage is not None else None
+        tokens = told(fields.values, "usage", "total_tokens")
         if not is_shared(self.call):
             rows = ranked(fields.each("results", empty=True), "relevance_score")
             return (reply(event, rows, tokens),)
@@ -200,8 +200,7 @@ class RerankInfinity(RerankHome):
     def decode(self, event: Event) -> Iterable[Event]:
         """Results and its count."""
         fields = event.fields()
-        usage = fields.inner("usage", None)
-        tokens = usage.integer("total_tokens", None, at_least=0) if usage is not None else None
+        tokens = told(fields.values, "usage", "total_tokens")
         rows = ranked(fields.each("results", empty=True), "relevance_score")
         return (reply(event, rows, tokens, logits=self.logits),)
 
@@ -234,11 +233,7 @@ class RerankSglang(RerankInfinity):
     def decode(self, event: Event) -> Iterable[Event]:
         """The list as results."""
         rows = listed(event, "score")
-        counts = [
-            meta.integer("prompt_tokens", None, at_least=0)
-            for row in rows
-            if (meta := row.inner("meta_info", None)) is not None
-        ]
+        counts = [told(row.values, "meta_info", "prompt_tokens") for row in rows]
         known = [count for count in counts if count is not None]
         tokens = sum(known) if rows and len(known) == len(rows) else None
         return (reply(event, ranked(rows, "score"), tokens),)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from math import exp
 
+from modgate.kit.told import told
 from modgate.plugin import BadReply, Event, Fields, Json, JsonObject, Outcome, Relay, Units, Usage
 from modgate_rerank.ask import Asked
 
@@ -61,8 +62,8 @@ class Ranked(Relay):
             scores[start + at] = sigmoid(score) if logits else probability(score)
         if len(scores) != end - start:
             raise BadReply("the engine did not score every document once")
-        self._scores.update(scores)
         self._tokens[index], shared = _tokens(fields)
+        self._scores.update(scores)
         self._shared = self._shared or shared
         return ()
 
@@ -130,11 +131,7 @@ def _tokens(reply: Fields) -> tuple[int | None, bool]:
 
     And whether it is a share of a trip's.
     """
-    meta = reply.inner("meta", None)
-    tokens = meta.inner("tokens", None) if meta is not None else None
-    if tokens is not None and "input_tokens" in tokens:
-        return tokens.integer("input_tokens", at_least=0), False
-    usage = reply.inner("usage", None)
-    if usage is not None and "total_tokens" in usage:
-        return usage.integer("total_tokens", at_least=0), usage.flag("apportioned", False)
-    return None, False
+    if (tokens := told(reply.values, "meta", "tokens", "input_tokens")) is not None:
+        return tokens, False
+    tokens = told(reply.values, "usage", "total_tokens")
+    return tokens, tokens is not None and reply.inner("usage").flag("apportioned", False)

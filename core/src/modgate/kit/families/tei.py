@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import ClassVar
 
+from modgate.kit.told import told
 from modgate.plugin import Dialect, GatewayError, Refused, UpstreamFailed, engine_message
 
 _BATCH = re.compile(r"batch size (\d+) > maximum allowed batch size (\d+)", re.IGNORECASE)
@@ -37,4 +38,4 @@ class Tei(Dialect):
 def tokens_read(headers: Mapping[str, str]) -> int | None:
     """Tokens of a whole call, which TEI says in a header; None when it does not."""
     said = headers.get("x-compute-tokens", "").strip()
-    return int(said) if said.isascii() and said.isdecimal() and len(said) < 16 else None
+    return told(int(said)) if said.isascii() and said.isdecimal() and len(said) < 16 else None

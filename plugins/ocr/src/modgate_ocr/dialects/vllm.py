@@ -14,7 +14,8 @@ import orjson
 
 from modgate.kit.chat_dialect import ChatDialect
 from modgate.kit.tokens import estimate
-from modgate.plugin import BadReply, Body, Event, Fields, JsonObject, Outgoing, Refused
+from modgate.kit.told import told
+from modgate.plugin import BadReply, Body, Event, Json, JsonObject, Outgoing, Refused
 from modgate_ocr.dialects.home import image_of, read, text_of
 from modgate_ocr.page import PIXELS_PER_TOKEN
 
@@ -63,7 +64,7 @@ class OcrVllm(ChatDialect):
                 "markdown": unfenced(text),
                 "cut": choice.get("finish_reason") == "length",
             }
-            tokens = self._tokens(fields.inner("usage", None), text)
+            tokens = self._tokens(fields.get("usage"), text)
             yield Event(orjson.dumps({**made, "tokens": tokens}))
 
     def overflow(self, message: str) -> Refused | None:
@@ -74,13 +75,11 @@ class OcrVllm(ChatDialect):
         reason = "a page has more tokens than the model takes; send it smaller"
         return Refused("document", found.code, reason)
 
-    def _tokens(self, usage: Fields | None, text: str) -> JsonObject:
+    def _tokens(self, usage: Json, text: str) -> JsonObject:
         """What the engine counted; a guess where it does not say."""
-        if usage is not None and "completion_tokens" in usage:
-            return {
-                "input": usage.integer("prompt_tokens", at_least=0),
-                "output": usage.integer("completion_tokens", at_least=0),
-            }
+        read, wrote = told(usage, "prompt_tokens"), told(usage, "completion_tokens")
+        if read is not None and wrote is not None:
+            return {"input": read, "output": wrote}
         pixels = self.call.size.get("image_pixels", 0)
         return {
             "input": ceil(pixels / PIXELS_PER_TOKEN),
