@@ -118,6 +118,28 @@ def test_without_usage_of_the_engine_the_bill_is_an_estimate() -> None:
     assert (usage.exact, usage.by) == (False, "estimate")
 
 
+def test_what_only_some_calls_report_is_no_usage_of_the_reply() -> None:
+    joining = relay()
+    joining.feed(0, whole("abcdef", prompt_tokens=9, completion_tokens=4))
+    joining.feed(1, whole("abc"))
+    [data] = joining.close([OK, OK])
+
+    assert "usage" not in orjson.loads(data)
+    assert dict(joining.usage([OK, OK]).units) == {"input_tokens": 9, "output_tokens": 5}
+
+
+def test_an_engine_cannot_report_less_than_it_sent() -> None:
+    joining = relay(stream=True)
+    said = Event(b'{"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":2}}')
+    for index in range(2):
+        for event in (*map(chunk, "abc"), said):
+            list(joining.feed(index, event))
+    usage = joining.usage([OK, OK])
+
+    assert dict(usage.units) == {"input_tokens": 9, "output_tokens": 6}
+    assert (usage.exact, usage.by) == (False, "gateway")
+
+
 @pytest.mark.parametrize(
     ("outcome", "units", "by"),
     [

@@ -85,7 +85,10 @@ def test_an_engine_cannot_report_less_than_it_sent() -> None:
     told(relaying, *(chunk({"content": word}) for word in "abc"))
     told(relaying, chunk(None, usage={"prompt_tokens": 1, "completion_tokens": 1}))
 
-    assert dict(relaying.usage([OK]).units) == {"input_tokens": 5, "output_tokens": 3}
+    usage = relaying.usage([OK])
+
+    assert dict(usage.units) == {"input_tokens": 5, "output_tokens": 3}
+    assert (usage.exact, usage.by) == (False, "gateway")
 
 
 def test_a_prompt_is_billed_from_the_first_byte_on_where_it_was_counted() -> None:

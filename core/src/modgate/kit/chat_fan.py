@@ -99,7 +99,7 @@ class FanRelay(Relay):
 
     def close(self, outcomes: Sequence[Outcome]) -> Iterable[bytes]:
         """The usage of all, and the end; or the one whole reply."""
-        usage = {"usage": self._joint()} if self._said else {}
+        usage = {"usage": self._joint()} if len(self._said) == self._each else {}
         if not self._stream:
             choices = sorted(self._choices, key=_index)
             whole = {**self._first, "choices": choices, **usage}
@@ -126,17 +126,19 @@ class FanRelay(Relay):
         return joint
 
     def usage(self, outcomes: Sequence[Outcome]) -> Usage:
-        """The engine's counts where it said them, the deltas of the rest."""
-        wrote = 0
+        """The engine's counts where it said them, the deltas of the rest, and of those where it
+        says less than it sent."""
+        wrote, short = 0, False
         for index, deltas in self._deltas.items():
             units = reported(self._said.get(index))
             told = self._guessed.get(index, 0) if units is None else units["output_tokens"]
             wrote += max(deltas, told)
+            short = short or (units is not None and told < deltas)
         whole = self._each == sum(outcome.ok for outcome in outcomes)
         guessed = len(self._said) < (self._each if whole else len(self._guessed))
         spent = Units({**self._read(guessed=guessed), "output_tokens": wrote})
         if whole and not guessed:
-            return Usage(spent, exact=True, by="engine")
+            return Usage(spent, exact=not short, by="gateway" if short else "engine")
         return Usage(spent, exact=False, by="estimate" if guessed else "gateway")
 
     def _read(self, *, guessed: bool) -> Units:

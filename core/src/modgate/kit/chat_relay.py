@@ -163,8 +163,6 @@ class ChatRelay(Relay):
     def _note(self, usage: Json) -> None:
         found = reported(usage)
         if found is not None:
-            if self._counted:
-                found = found.most({"output_tokens": self._counted})
             self._reported = found if self._reported is None else self._reported.most(found)
 
     def _whole(self, event: Event) -> None:
@@ -186,11 +184,13 @@ class ChatRelay(Relay):
         return (_event(self._styled(last)), DONE)
 
     def usage(self, outcomes: Sequence[Outcome]) -> Usage:
-        """The engine's own count once it said it; before that the deltas that were relayed."""
+        """The engine's own count once it said it; before that, and where it says less than it sent,
+        the deltas that were relayed."""
         if self._reported is not None:
-            units = self._reported
-            if self._least or self._counted:
-                units = units.most({"input_tokens": self._least, "output_tokens": self._counted})
+            sent = {"input_tokens": self._least, "output_tokens": self._counted}
+            units = self._reported.most(sent)
+            if units != self._reported:
+                return Usage(self._with_extra(units), exact=False, by="gateway")
             whole = self._final or (len(outcomes) == 1 and outcomes[0].ok)
             return Usage(self._with_extra(units), exact=whole, by="engine")
         if self._estimated is not None:
