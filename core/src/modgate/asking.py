@@ -9,8 +9,11 @@ import asyncio
 from collections.abc import Sequence
 
 from modgate.api.json import Json
+from modgate.api.relay import Event, Usage
 from modgate.bill import Bill
 from modgate.errors import GatewayError, PluginFault, Unsupported
+from modgate.faults import RAISED
+from modgate.order import Order
 from modgate.trip import Trip
 
 
@@ -34,9 +37,20 @@ async def _asked_one(trip: Trip, gate: asyncio.Semaphore, bill: Bill) -> Json:
             events = await trip.next()
             while await trip.next():
                 raise PluginFault("an Ask call answered more than one event")
+            bill.asked(_counted(order, events), order.modality.name)
         except (GatewayError, Unsupported) as error:
             return error
         finally:
             trip.close()
-    bill.asked(order.modality.count(order.call, events[0]), order.modality.name)
     return events[0]
+
+
+def _counted(order: Order, events: Sequence[Event]) -> Usage:
+    """What the modality says that the reply did cost."""
+    if not events:
+        raise PluginFault("a dialect made no event of a whole reply")
+    try:
+        return order.modality.count(order.call, events[0])
+    except RAISED as error:
+        name = order.modality.name
+        raise PluginFault(f"{type(error).__name__} while {name} counted a side call") from error

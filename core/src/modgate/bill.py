@@ -10,16 +10,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 from modgate.api.modality import AnyModality
 from modgate.api.plan import Call, Drawn, Plan
 from modgate.api.price import BUDGET, MONEY
-from modgate.api.relay import Usage
+from modgate.api.relay import MeasuredBy, Usage
 from modgate.api.surface import Surface
 from modgate.desertion import CUT, DRAINED, NOTE
 from modgate.draft import Draft, ending_of
 from modgate.errors import GatewayError, LedgerUnavailable, PluginFault
+from modgate.faults import RAISED
 from modgate.gateway import Gateway
 from modgate.limits.headers import anthropic_headers
 from modgate.limits.headers import headers as rate_headers
@@ -33,6 +34,7 @@ from modgate.units import COUNT_AT_MOST, NOTHING, Units
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+MEASURED_BY = get_args(MeasuredBy)
 Charge = Callable[..., dict[str, int]]
 
 LARGE_BODY = 64 << 10  # bytes of a body that is worth a look at shared limits before it is read
@@ -163,7 +165,7 @@ class Bill:
         await self._patiently(partial(top_up, self._held, cost, model=model))
 
     def _charge(self, charge: Charge, units: Units, model: str, *, now: float) -> None:
-        _countable(units)
+        self._countable(units.full())
         counts, reserved = charge(self._held, units, model=model, now=now), self._draft.reserved
         if not reserved:
             self._draft.reserved = counts
@@ -173,8 +175,9 @@ class Bill:
 
     def asked(self, usage: Usage, modality: str) -> None:
         """A side call was answered; it stays billed whatever follows."""
+        self._recordable(usage, usage.units.of(modality).full())
         self._side = self._side + usage.units.of(modality).full()
-        self._side_exact = self._side_exact and usage.exact
+        self._side_exact = self._side_exact and usage.exact is True
 
     def usage(self) -> Usage:
         """What the request did cost so far, by full name: its own calls and the side calls."""
@@ -184,13 +187,34 @@ class Bill:
         own = usage.units.named(self._draft.modality)
         if self._side is not NOTHING:
             own = self._side + own
-        return Usage(own, usage.exact and self._side_exact, usage.by)
+        return Usage(own, usage.exact is True and self._side_exact, usage.by)
 
     def closed(self) -> Usage:
-        """What the request did cost, now that everything is fed."""
+        """What the request did cost, now that everything is fed; PluginFault for no bill."""
         if self._last is None:
-            self._last = self.usage()
+            try:
+                usage = self.usage()
+            except RAISED as error:
+                raise PluginFault(f"{type(error).__name__} in a relay's usage") from error
+            self._recordable(usage, usage.units)
+            self._last = usage
         return self._last
+
+    def _recordable(self, usage: Usage, units: Mapping[str, int]) -> None:
+        """PluginFault for what no ledger row can say: it would keep all that follow from sinks."""
+        self._countable(units)
+        if usage.by not in MEASURED_BY:
+            raise PluginFault(f"a Usage is by {', '.join(MEASURED_BY)}, and by nobody else")
+
+    def _countable(self, units: Mapping[str, int]) -> None:
+        """PluginFault for a unit that nobody declared, and for more of one than a row can hold."""
+        known = self._gateway.units.units
+        for name, count in units.items():
+            if name not in known:
+                raise PluginFault(f"a unit is counted that no modality declares: {name!r}")
+            if count > COUNT_AT_MOST:
+                text = f"a unit of a request is counted up to {COUNT_AT_MOST}, no further"
+                raise PluginFault(text)
 
     def touch(self) -> None:
         """The request lives and has used so much: the bill if the gateway dies now.
@@ -199,9 +223,10 @@ class Bill:
         """
         if self._admission is not None and self.own is not None:
             try:
-                used = self.usage().units
-                _countable(used)
-            except Exception:  # noqa: BLE001  # whatever a plugin raises, at its end it is logged
+                usage = self.usage()
+                used = usage.units
+                self._recordable(usage, used)
+            except RAISED:  # at its end it is logged
                 return
             measured: Mapping[str, int] = used
             if self._budgeted:
@@ -282,19 +307,10 @@ class Bill:
     def _last_usage(self) -> Usage:
         """A plugin whose usage fails must not lose the bill: the reserve stands."""
         try:
-            usage = self.closed()
-            _countable(usage.units)
-            return usage
-        except Exception:
+            return self.closed()
+        except RAISED:
             log.exception("usage failed", extra={"request_id": self._draft.request_id})
             return Usage(NOTHING, exact=False, by="estimate")
-
-
-def _countable(units: Mapping[str, int]) -> None:
-    """Raise PluginFault for more than a ledger row can hold: the request would have no end."""
-    for count in units.values():
-        if count > COUNT_AT_MOST:
-            raise PluginFault(f"a unit of a request is counted up to {COUNT_AT_MOST}, no further")
 
 
 def _reserve_of(plan: Plan) -> Units:

@@ -289,7 +289,7 @@ class Draft(msgspec.Struct, kw_only=True, eq=False):
             self.surface,
             caller.policy.slo,
             self.stream,
-            error.code if error is not None else "",
+            str(error.code) if error is not None else "",
             units,
             self.reserved,
             exact,

@@ -48,6 +48,8 @@ from dataclasses import dataclass
 from math import ceil
 from typing import ClassVar
 
+from modgate.faults import said
+
 RETRY_AFTER_MOST_S = 120
 
 
@@ -63,14 +65,14 @@ class GatewayError(Exception):
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
-        self.message = message
+        self.message = said(message)
 
     @property
     def retry_after(self) -> int | None:
         """Whole seconds for the Retry-After header, 1..120; None when nothing is waited for."""
         if self.retry_after_s is None:
             return None
-        return min(RETRY_AFTER_MOST_S, max(1, ceil(self.retry_after_s)))
+        return ceil(min(RETRY_AFTER_MOST_S, max(1, self.retry_after_s)))
 
 
 class Refused(GatewayError):
@@ -81,8 +83,8 @@ class Refused(GatewayError):
 
     def __init__(self, field: str | None, code: str, reason: str) -> None:
         super().__init__(reason)
-        self.field = field
-        self.code = code
+        self.field = said(field) if field is not None else None
+        self.code = said(code)
 
 
 class TooLarge(GatewayError):
@@ -216,8 +218,8 @@ class Denied(Forbidden):
 
     def __init__(self, field: str | None, code: str, reason: str) -> None:
         super().__init__(reason)
-        self.field = field
-        self.code = code
+        self.field = said(field) if field is not None else None
+        self.code = said(code)
 
 
 class Unpriced(Forbidden):

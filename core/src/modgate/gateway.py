@@ -42,12 +42,14 @@ from modgate.config.show import Row, effective
 from modgate.demo import demo_models, engine_specs, local_backend, local_engines
 from modgate.discover import kinds
 from modgate.dispatch import Dispatch
+from modgate.draft import Draft
 from modgate.engines.supervisor import EngineSpec
 from modgate.entrance import NO_KEYS, other_checkers, signature, token_checkers, token_problems
 from modgate.errors import ConfigError, PluginError, Problem, RegionForbidden
 from modgate.fallback import Chains
 from modgate.fleet.fleet import Fleet
 from modgate.goals import Goals
+from modgate.host.blame import Culprits
 from modgate.host.installed import Installed, find, wanted
 from modgate.host.load import Host, Loaded, import_plugins, load
 from modgate.http.cors import Cors
@@ -140,12 +142,17 @@ class Gateway:
     lookouts: tuple[Lookout, ...]
     checkups: Checkups
     policies: Policies
+    culprits: Culprits
     engines: tuple[EngineSpec, ...] = ()
 
     @property
     def backends(self) -> Sequence[Backend]:
         """The engines of the moment."""
         return tuple(self.fleet.backends.values())
+
+    def whose(self, error: BaseException | None, draft: Draft) -> str:
+        """The plugin whose code an error came out of, else the one that was at work."""
+        return self.culprits.of(error, draft.modality)
 
     def guard_fetch(self, caller: Caller) -> None:
         """A URL is part of a caller's data, too: it is told to nobody where that may not be."""
@@ -336,6 +343,7 @@ def build(made: Plan, state: State, *, data: Path, who: Roster, pepper: Secret) 
             exporters=linked.exporters,
             probes=probes_of(loaded.dialects),
         ),
+        culprits=loaded.culprits,
         policies=build_policies(linked.policies, loaded.policies, models, linked.targets),
         engines=tuple(engines),
     )

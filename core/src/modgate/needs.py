@@ -13,8 +13,10 @@ from modgate.api.json import Json
 from modgate.api.modality import Endpoint
 from modgate.api.need import Ask, Fetch, Need, Work
 from modgate.api.plan import Plan
+from modgate.api.relay import Head
 from modgate.api.request import Request
 from modgate.errors import GatewayError, PluginFault, Unsupported
+from modgate.faults import RAISED
 
 STEPS_AT_MOST = 1000
 
@@ -34,18 +36,27 @@ async def shaped(
     """
     try:
         answer = endpoint.shape(request)
-        if isinstance(answer, Plan):
-            return answer
-        plan = await driven(answer, partial(_answered, fetch=fetch, work=work, ask=ask))
-        if not isinstance(plan, Plan):
-            raise PluginFault("shape did not return a Plan")
+        if isinstance(answer, Generator):
+            answer = await driven(answer, partial(_answered, fetch=fetch, work=work, ask=ask))
+        plan = _sound(answer)
     except GatewayError:
         raise
-    except Exception as error:
+    except RAISED as error:
         name = getattr(endpoint.shape, "__qualname__", "shape")
         raise PluginFault(f"{type(error).__name__} in {name}") from error
     else:
         return plan
+
+
+def _sound(plan: Plan) -> Plan:
+    """PluginFault for an answer that nothing can be made of."""
+    if not isinstance(plan, Plan):
+        raise PluginFault(f"shape returned {type(plan).__name__}, and no Plan")
+    if not isinstance(getattr(plan.relay, "head", None), Head):
+        raise PluginFault("a Plan has no Relay with a Head")
+    if type(plan.width) is not int or plan.width < 1:
+        raise PluginFault("the width of a Plan is a whole number of at least 1")
+    return plan
 
 
 async def driven(

@@ -6,19 +6,24 @@ Opened at the first byte, kept alive, and watched for a dead reader.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping, Sequence
 
 from modgate.api.relay import Head, Relay
 from modgate.api.surface import Surface, dump
 from modgate.desertion import sunk
 from modgate.draft import Draft
-from modgate.errors import Cancelled, GatewayError
+from modgate.errors import Cancelled, GatewayError, PluginFault
+from modgate.faults import RAISED
 from modgate.guard import Guard
 from modgate.http.egress import Reply
 from modgate.http.surfaces import error_headers
 from modgate.timeouts import TOUCH_S, Timeouts
 
 FIRST_TOUCH_S = 1.0  # from when the request came
+log = logging.getLogger(__name__)
+
+OURS = frozenset({"connection", "content-length", "keep-alive", "transfer-encoding", "upgrade"})
 SSE_HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 
 
@@ -140,7 +145,7 @@ class Outlet:
             return
         sse = SSE_HEADERS if head.kind == "sse" else {}
         kind = {"content-type": head.content_type}
-        told = {**self._ids(), **kind, **sse, **self._extra(), **head.headers}
+        told = {**self._ids(), **kind, **sse, **self._extra(), **own_headers(head)}
         self._draft.told = told
         self.reply.open(200, told)
 
@@ -158,7 +163,7 @@ class Outlet:
             headers = {
                 "content-type": relay.head.content_type,
                 **self._extra(),
-                **relay.head.headers,
+                **own_headers(relay.head),
             }
             if units:
                 headers["x-modgate-units"] = units
@@ -184,14 +189,24 @@ class Outlet:
         if not self.reply.opened:
             await self._typed(error, surface)
             return
-        said = relay.fail(error) if relay is not None else None
+        said = self._last_words(error, relay) if relay is not None else None
         if said is None and self._head is not None and self._head.kind == "sse":
-            said = [surface.error_event(error, self._draft.request_id)]
+            said = surface.error_event(error, self._draft.request_id)
         if said is None:
             self.reply.abort()
             return
-        await self.reply.write(b"".join(said))
+        await self.reply.write(said)
         await self.reply.end()
+
+    def _last_words(self, error: GatewayError, relay: Relay) -> bytes | None:
+        """What the relay says of an error; None where it says nothing, or breaks over it."""
+        try:
+            said = relay.fail(error)
+            return None if said is None else b"".join(said)
+        except RAISED:
+            extra = {"request_id": self._draft.request_id, "relay": type(relay).__name__}
+            log.exception("fail failed", extra=extra)
+            return None
 
     async def _typed(self, error: GatewayError, surface: Surface) -> None:
         headers = {
@@ -220,6 +235,13 @@ class Outlet:
             self._timer = None
         if self._ping is not None:
             self._ping.cancel()
+
+
+def own_headers(head: Head) -> Mapping[str, str]:
+    """A relay's own headers; PluginFault for one that says where the reply ends: the core does."""
+    if head.headers and not OURS.isdisjoint(map(str.lower, head.headers)):
+        raise PluginFault(f"a relay's head must not say {', '.join(sorted(OURS))}")
+    return head.headers
 
 
 def _nothing() -> None:

@@ -42,6 +42,7 @@ from modgate.errors import (
     UpstreamTimedOut,
 )
 from modgate.fallback import Chain, along
+from modgate.faults import RAISED
 from modgate.gateway import Gateway
 from modgate.guard import Deadline
 from modgate.http.egress import Reply
@@ -148,11 +149,11 @@ class Exchange:
         except GatewayError as raised:
             error = raised
             if error.status == 500:
-                self._log_fault(error)
+                self._log_fault(error.message, error.__cause__)
                 error.message = FAULT
-        except Exception as raised:
+        except RAISED as raised:
             error = GatewayError(FAULT)
-            log.exception("fault", extra=self._ids(), exc_info=raised)
+            self._log_fault(type(raised).__name__, raised)
         else:
             return None
         relay = self._plan.relay if self._plan is not None else None
@@ -166,9 +167,9 @@ class Exchange:
     def _ids(self) -> dict[str, str]:
         return {"request_id": self.draft.request_id, "trace_id": self.draft.trace.trace_id}
 
-    def _log_fault(self, error: GatewayError) -> None:
-        extra = {**self._ids(), "fault": error.message}
-        log.error("fault", extra=extra, exc_info=error.__cause__)
+    def _log_fault(self, fault: str, cause: BaseException | None) -> None:
+        extra = {**self._ids(), "fault": fault, "plugin": self._gateway.whose(cause, self.draft)}
+        log.error("fault", extra=extra, exc_info=cause)
 
     async def _flow(self) -> None:
         gateway, draft, request = self._gateway, self.draft, self._request

@@ -26,6 +26,7 @@ from modgate.errors import (
     PolicyFailed,
     Refused,
 )
+from modgate.faults import RAISED
 from modgate.guard import Deadline
 from modgate.host.blame import blamed
 from modgate.host.kinds import Kinds
@@ -38,7 +39,7 @@ Asker = Callable[[Ask], Awaitable[Json]]
 
 UNDECIDED = "a policy that must agree to this request could not decide; try again"
 LATE = "budget"
-RAISED = "exception"
+BROKE = "exception"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +106,7 @@ class Judge:
                 plan = plan if rule.mandate.shadow else narrowed_plan(plan, decision.requires)
         except GatewayError as error:
             self._failed(rule, began, error, late=error is late)
-        except Exception as error:
+        except RAISED as error:
             log.exception("policy failed", extra=self._ids(rule))
             self._failed(rule, began, error)
         else:
@@ -138,9 +139,11 @@ class Judge:
             raise PluginFault("a policy may yield an Ask, and nothing else")
         return await self._ask(need)
 
-    def _failed(self, rule: Rule, began: float, error: Exception, *, late: bool = False) -> None:
+    def _failed(
+        self, rule: Rule, began: float, error: BaseException, *, late: bool = False
+    ) -> None:
         """Go on, or refuse; what is the caller's own doing is never a way around a policy."""
-        code, own = RAISED, False
+        code, own = BROKE, False
         if late:
             code, over = LATE, {"budget_ms": rule.mandate.budget_s * 1000}
             log.warning("policy over budget", extra={**self._ids(rule), **over})

@@ -18,6 +18,7 @@ from modgate.api.plan import Call, Drawn, Plan
 from modgate.api.relay import Event, Outcome, Relay, Usage
 from modgate.drawing import Drawing, Pieces
 from modgate.errors import BadReply, GatewayError, PluginFault, Refused, Upstream
+from modgate.faults import RAISED
 from modgate.lane import Lane
 from modgate.spool import Scope
 from modgate.trip import Trip
@@ -152,7 +153,7 @@ class Run:
         self._begun = None
         try:
             await begun
-        except Exception as error:
+        except RAISED as error:
             name = type(self._relay).__name__
             raise PluginFault(f"{type(error).__name__} in {name}") from error
 
@@ -215,7 +216,7 @@ class Run:
                 if data:  # what came before it is counted, so it is given
                     pour(data)
                 raise
-            except Exception as error:
+            except RAISED as error:
                 raise self._fault(error) from error
             return not data or pour(data)
 
@@ -244,12 +245,12 @@ class Run:
                 if trip is not None and isinstance(error, BadReply):
                     trip.spoilt(error)
                 raise
-            except Exception as error:
+            except RAISED as error:
                 raise self._fault(error) from error
             if data:
                 await self._sink.emit(self._relay, data)
 
-    def _fault(self, error: Exception) -> GatewayError:
+    def _fault(self, error: BaseException) -> GatewayError:
         return PluginFault(f"{type(error).__name__} in {type(self._relay).__name__}")
 
     async def _bite(self, made: Iterator[bytes], data: list[bytes], bite_s: float) -> bool:
@@ -321,13 +322,14 @@ class Run:
 
     async def _carry(self, index: int, trip: Trip, lane: Lane) -> None:
         """Fill one lane; when this call is the head and its lane is full, wait for the client."""
-        error: GatewayError | None = None
+        error: GatewayError | None = PluginFault("a call was given up before its end")
         try:
             while events := await trip.next():
                 for event in events:
                     lane.put(event)
                 while index == self._head and lane.full:
                     await lane.room()
+            error = None
         except GatewayError as raised:
             error = raised
         finally:

@@ -9,6 +9,7 @@ from modgate.api.dialect import Dialect
 from modgate.api.relay import Event, State
 from modgate.draft import Try
 from modgate.errors import BadReply, GatewayError, Upstream, UpstreamTimedOut
+from modgate.faults import RAISED
 from modgate.fleet.lease import Lease
 from modgate.guard import Deadline
 from modgate.reading import Reading
@@ -96,7 +97,7 @@ class Stream:
             return
         over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-        def stop(error: Exception | None = None) -> None:
+        def stop(error: BaseException | None = None) -> None:
             self._answer.keep()
             if over.done():
                 return
@@ -111,7 +112,7 @@ class Stream:
                 events = reading.feed(data)
                 self.events += len(events)
                 more = not events or push(events)
-            except Exception as error:  # noqa: BLE001  # it is raised where `flow` is awaited
+            except RAISED as error:  # it is raised where `flow` is awaited
                 stop(error)
                 return
             self._deadline.at = self._deadline.now() + self._idle_s

@@ -14,6 +14,7 @@ from typing import Protocol
 from modgate.api.relay import Event, Outcome, State
 from modgate.dispatch import Dispatch, state_of
 from modgate.errors import GatewayError, PluginFault, Unsupported, Upstream
+from modgate.faults import RAISED
 from modgate.fleet.outlook import has_other
 from modgate.order import Order
 from modgate.retry import failure_of, pause_s
@@ -81,7 +82,7 @@ class Trip:
                 raise
             except GatewayError as error:
                 await self._again(error)
-            except Exception as error:
+            except RAISED as error:
                 fault = _fault(error)
                 self._failed(fault)
                 raise fault from error
@@ -106,7 +107,7 @@ class Trip:
             raise
         except GatewayError:
             raise  # ours: the attempt is cut, not failed
-        except Exception as error:
+        except RAISED as error:
             fault = _fault(error)
             self._failed(fault)
             raise fault from error
@@ -192,7 +193,7 @@ def again(orders: Sequence[Order], error: GatewayError, dispatch: Dispatch) -> f
     return None
 
 
-def _fault(error: Exception) -> GatewayError:
+def _fault(error: BaseException) -> GatewayError:
     return PluginFault(f"{type(error).__name__} in a dialect")
 
 

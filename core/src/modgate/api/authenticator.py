@@ -75,6 +75,7 @@ class Identity:
         """ValueError for what cannot be a tenant's name, or a time."""
         if not 0 < len(self.tenant) <= TENANT_AT_MOST or len(self.key_id) > TENANT_AT_MOST:
             raise ValueError(f"a tenant's name and a key id have at most {TENANT_AT_MOST} letters")
+        f"{self.tenant}{self.key_id}".encode()  # half a character is no text: no row can hold it
         if not self.for_s >= 0:
             raise ValueError("a time to believe somebody is 0 or more seconds")
 

@@ -65,6 +65,11 @@ class Narrow:
     requires: tuple[tuple[str, str], ...] = ()
     slo: str | None = None
 
+    def __post_init__(self) -> None:
+        """TypeError for regions that are one text: a part of a name is no region."""
+        if self.regions is not None and not isinstance(self.regions, frozenset):
+            raise TypeError("the regions of a Narrow are a frozenset of names")
+
 
 Decision = Allow | Deny | Narrow
 

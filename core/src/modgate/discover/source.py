@@ -28,6 +28,7 @@ from modgate.api.discover import (
     Watch,
 )
 from modgate.clock import Clock
+from modgate.faults import RAISED
 from modgate.kit.finding import backoff_s
 
 log = logging.getLogger(__name__)
@@ -109,7 +110,7 @@ class Source:
             try:
                 await self._follow()
                 return
-            except Exception as error:
+            except RAISED as error:
                 log.exception("discoverer broke", extra=self._words())
                 self._lose(type(error).__name__)
             await asyncio.sleep(backoff_s(tries, random.random))

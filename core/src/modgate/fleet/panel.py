@@ -17,6 +17,7 @@ from typing import Literal, TypeVar
 
 from modgate.api.scorer import LEAST_SCORE, MOST_SCORE, Candidate, Placement
 from modgate.api.vitals import Vitals
+from modgate.faults import RAISED
 from modgate.fleet.pick import NOBODY, Wanted
 from modgate.fleet.slots import Seat
 from modgate.fleet.terms import Terms
@@ -66,7 +67,7 @@ class Voice:
         try:
             said = read(ask())
             fault: Fault | None = "nonsense" if said is None else None
-        except (Exception, SystemExit):
+        except RAISED:
             if self._failed("exception", now):
                 log.exception("scorer failed", extra=self._words("exception"))
             return None

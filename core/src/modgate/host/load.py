@@ -7,6 +7,7 @@ a time, in the operator's order, because `pm.hook.x()` loses who answered.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
@@ -25,8 +26,9 @@ from modgate.api.scorer import AnyAdviser
 from modgate.api.shipment import LedgerSink
 from modgate.api.surface import Surface
 from modgate.errors import PluginError
+from modgate.faults import RAISED
 from modgate.host import kinds
-from modgate.host.blame import blamed
+from modgate.host.blame import Culprits, blamed
 from modgate.host.check import check
 from modgate.host.installed import Installed, Origin, wanted
 from modgate.host.kinds import Kinds, brought, declares, unique
@@ -48,6 +50,7 @@ class Loaded:
     surfaces: Mapping[str, Surface]
     endpoints: Sequence[tuple[str, Endpoint]]
     owners: Mapping[str, Origin] = field(default_factory=dict)
+    culprits: Culprits = field(default_factory=Culprits)
     policies: Kinds[AnyPolicy] = field(default_factory=dict)
     scorers: Kinds[AnyAdviser] = field(default_factory=dict)
     sinks: Kinds[LedgerSink] = field(default_factory=dict)
@@ -68,9 +71,15 @@ def import_plugins(
         [(origin, point)] = wanted(installed, [name])
         try:
             modules.append((origin, point.load()))
-        except Exception as error:
+        except RAISED as error:
             raise PluginError(str(origin), f"failed to load: {error}") from error
     return modules
+
+
+def _places(module: ModuleType) -> list[str]:
+    """Where a plugin's code lies: the folders of its package, or its one file."""
+    folders = [f"{folder}{os.sep}" for folder in getattr(module, "__path__", ())]
+    return folders or list(filter(None, [getattr(module, "__file__", None)]))
 
 
 class Host:
@@ -80,6 +89,7 @@ class Host:
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
         self._origins = {origin.name: origin for origin, _ in modules}
+        self.places = {place: origin for origin, module in modules for place in _places(module)}
         for origin, module in modules:
             try:
                 self._manager.register(module, origin.name)
@@ -154,6 +164,7 @@ def load(
         surfaces=spoken,
         endpoints=endpoints,
         owners=owners,
+        culprits=Culprits(places=host.places, owners=owners),
         policies=brought("policy", host.ask("modgate_policies"), kinds.policy),
         scorers=brought("scorer", host.ask("modgate_scorers"), kinds.scorer),
         sinks=brought("sink", host.ask("modgate_sinks"), kinds.sink, sinks),

@@ -125,8 +125,6 @@ class Reply:
         return self._request.version >= HttpVersion11
 
     def _begin(self, status: int, headers: Mapping[str, str], length: int | None) -> None:
-        self.opened = True
-        self.status = status
         modern = self._http_1_1
         if self._leaving() or (length is None and not modern):
             self._closes = True
@@ -135,6 +133,8 @@ class Reply:
         self._head = head(
             status, headers, length=length, http_1_1=modern, keep_alive=not self._closes
         )
+        self.opened = True  # now that it could be made
+        self.status = status
 
     def _rest_is_small(self) -> bool:
         """Whether a refused body will surely come, and may be read to its end for the next."""
