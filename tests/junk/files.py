@@ -108,8 +108,16 @@ def _audio_cases() -> Iterator[Case]:
     none, empty, text = upload(), upload(_wav(b"")), upload(_wav(b"this is no sound\n" * 50))
     field = upload(Part(name="file", data=b"a field, not a file"))
     missing = {**refused, "code": "missing_required_parameter"}
+    bare = upload(Part(name="file", data=b"RIFF\xff\xfe\xfd"))
     yield Case(name="multipart without file", request=lambda tag: none, **missing)
     yield Case(name="a field in place of the file", request=lambda tag: field, **missing)
+    yield Case(
+        name="a file without a filename",
+        request=lambda tag: bare,
+        code="invalid_body",
+        said=("a file needs a filename",),
+        **refused,
+    )
     yield Case(name="an empty file", request=lambda tag: empty, code="invalid_audio", **refused)
     yield Case(name="text named .wav", request=lambda tag: text, code="invalid_audio", **refused)
     torn = replace(none, body=none.body[: len(none.body) // 2])
@@ -145,7 +153,7 @@ def _image_cases() -> Iterator[Case]:
             request=lambda tag, chat=chat: chat,
             status=400,
             code=code,
-            param="messages",
+            param="messages[0].content[0].image_url.url",
             said=(said,),
         )
         yield Case(

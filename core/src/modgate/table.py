@@ -140,10 +140,7 @@ class Table:
 def parse(body: Body) -> JsonObject:
     """The body's top level: a JSON object, or a form's text parts.  Refused when it is neither."""
     if body.kind == "form":
-        try:
-            return form_fields(body)
-        except UnicodeDecodeError:
-            raise Refused(None, "invalid_body", "the form's text is not valid UTF-8") from None
+        return form_fields(body)
     content = body.content
     assert isinstance(content, bytes)
     try:

@@ -52,3 +52,4 @@ async def test_a_lying_picture_stands_up_and_a_damaged_one_costs_nothing(
     assert (counted["images"], counted["image_tokens"]) == ("1", "70")
     assert counted["image_pixels"] == "720000"
     assert (bad, error["code"]) == (400, "invalid_image_format")
+    assert error["param"] == "messages[0].content[0].image_url.url"

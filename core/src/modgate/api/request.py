@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from modgate.api.body import Body, File
+from modgate.api.body import Body, File, Part
 from modgate.api.fields import Fields
 from modgate.api.json import Json, JsonObject
 from modgate.api.model import Model
@@ -64,7 +64,7 @@ def form_fields(body: Body) -> JsonObject:
     """A form's text parts as an object, by the grammar of wire.md B8.
 
     `name`, `name[]` and `name[0]` (append), `name[key]` (object member).  The last of a repeated
-    plain name wins. UnicodeDecodeError when a text part is not UTF-8.
+    plain name wins.  Refused when a text part is not UTF-8, as a file without a filename is.
     """
     found: dict[str, Json] = {}
     for part in body.parts:
@@ -73,13 +73,21 @@ def form_fields(body: Body) -> JsonObject:
         name, bracket, inner = part.name.partition("[")
         key = inner.removesuffix("]")
         if not bracket:
-            found[name] = part.text()
+            found[name] = _text(part)
         elif key == "" or key.isdigit():
             many = found.setdefault(name, [])
             if isinstance(many, list):
-                many.append(part.text())
+                many.append(_text(part))
         else:
             members = found.setdefault(name, {})
             if isinstance(members, dict):
-                members[key] = part.text()
+                members[key] = _text(part)
     return found
+
+
+def _text(part: Part) -> str:
+    try:
+        return part.text()
+    except UnicodeDecodeError:
+        reason = f"'{part.name}' is not valid UTF-8; a file needs a filename"
+        raise Refused(part.name, "invalid_body", reason) from None

@@ -28,11 +28,11 @@ WHITE = (255, 255, 255)
 
 
 class Refused(Exception):
-    """The image's fault; the gateway makes the client's error of it."""
+    """The image's fault; the gateway makes the client's error of it, and names the picture."""
 
     def __init__(self, reason: str, code: str = "invalid_image_format") -> None:
         super().__init__(reason)
-        self.field, self.code, self.reason = "messages", code, reason
+        self.code, self.reason = code, reason
 
 
 def check(
