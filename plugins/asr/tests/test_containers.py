@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from modgate_asr import decode, sound
+from modgate_asr import decode, joined, sound
 from modgate_asr.decode import windows
 from modgate_asr.sound import RATE, Refused, Samples, blocks, probe
 
@@ -230,7 +230,7 @@ def test_the_longest_silence_is_taken_not_the_first() -> None:
 
 
 def test_what_runs_in_a_decoder_imports_nothing_of_the_gateway() -> None:
-    for module in (sound, decode):
+    for module in (sound, joined, decode):
         lines = inspect.getsource(module).splitlines()
         imports = [
             line.split()[1] for line in lines if line.lstrip().startswith(("import", "from"))

@@ -2,7 +2,8 @@
 imports no part of the gateway.
 
 libsndfile reads wav, flac, ogg and mp3; what it cannot read (webm, m4a, mp4, adts, a FLAC stream
-of open length) goes to FFmpeg through `av`.  Nothing is ever held but a block of about a second.
+of open length, several files in one) goes to FFmpeg through `av`.  Nothing is ever held but a block
+of about a second.
 """
 
 from __future__ import annotations
@@ -15,9 +16,12 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from modgate_asr.joined import is_joined
+
 RATE = 16_000
 BLOCK_S = 2.0
 SAYS_ITS_LENGTH = frozenset({"mp4", "webm"})  # of others FFmpeg guesses it from the bit rate
+LONGEST_PACKET_S = 10.0  # FFmpeg makes days of one where two of the same Ogg file were joined
 REFERENCE_LEAST_S, REFERENCE_MOST_S = 2, 10
 OPEN_END = (1 << 63) - 1  # libsndfile's frames of a FLAC stream without a length: it cannot read on
 
@@ -68,9 +72,11 @@ def probe_references(urls: list[str]) -> dict[str, Plain]:
 
 
 def _opened(file: BinaryIO) -> Plain:
-    """The file as libsndfile reads it; None when it cannot, or cannot say where it ends."""
+    """The file as libsndfile reads it; None when it cannot, or not to its end."""
     import soundfile
 
+    if is_joined(file):
+        return None
     file.seek(0)
     try:
         sound = soundfile.SoundFile(file)
@@ -95,15 +101,25 @@ def _probe_container(file: BinaryIO) -> int:
             said = (
                 container.duration if SAYS_ITS_LENGTH & set(container.format.name.split(",")) else 0
             )
-            end = (said or 0) / av.time_base
-            for packet in container.demux(stream) if end <= 0 else ():
-                if packet.pts is not None and stream.time_base is not None:
-                    end = max(end, float((packet.pts + (packet.duration or 0)) * stream.time_base))
+            end = (said or 0) / av.time_base or _packets_s(container.demux(stream))
     except (av.FFmpegError, IndexError, ValueError, OSError):
         raise Refused("the audio file could not be decoded") from None
     if end <= 0:
         raise Refused("the audio file holds no audio")
     return int(-(-end * 1000 // 1))
+
+
+def _packets_s(packets: Iterator[Plain]) -> float:
+    """Seconds of all packets; where they say none, the time at which the last one begins.
+
+    Times begin anew where files were joined, so they are not added up.
+    """
+    lasts = end = 0.0
+    for packet in packets:
+        if packet.pts is not None and packet.time_base is not None:
+            lasts += min(float((packet.duration or 0) * packet.time_base), LONGEST_PACKET_S)
+            end = max(end, float(packet.pts * packet.time_base))
+    return round(lasts or end, 6)
 
 
 def _av() -> Plain:
@@ -189,6 +205,16 @@ def _read_container(file: BinaryIO) -> Iterator[Decoded]:
 
 
 def _frames(container: Plain) -> Iterator[Plain]:
-    """Each frame, and None for the resampler to give what it still holds."""
-    yield from container.decode(audio=0)
+    """Each frame, and None for the resampler to give what it still holds.
+
+    An MP3 comes here where files were joined: a tag between them is no frame, and passed over, as
+    libsndfile does with whatever is no frame.
+    """
+    stream = container.streams.audio[0]
+    for packet in container.demux(stream):
+        try:
+            yield from packet.decode()
+        except _av().InvalidDataError:
+            if not stream.codec_context.name.startswith("mp3"):
+                raise
     yield None

@@ -1,0 +1,82 @@
+"""Several recordings in one file, as `cat` joins them: all of them are heard."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+
+from modgate_asr.joined import is_joined
+from modgate_asr.sound import RATE, blocks, probe
+
+ID3 = b"ID3\4\0\0\0\0\2\0" + bytes(256)
+ID3V1 = b"TAG" + bytes(125)
+
+
+def recording(form: str, seconds: float, rate: int = RATE) -> bytes:
+    soundfile = pytest.importorskip("soundfile")
+    out = io.BytesIO()
+    tone = np.sin(np.arange(int(seconds * rate)) / 8) * 0.4
+    soundfile.write(out, tone, rate, format=form, subtype="OPUS" if rate == 48_000 else None)
+    return out.getvalue()
+
+
+def lasts_s(data: bytes) -> float:
+    return sum(map(len, blocks(io.BytesIO(data)))) / RATE
+
+
+@pytest.mark.parametrize("between", [b"", ID3V1, ID3, ID3V1 + ID3], ids=["", "v1", "v2", "both"])
+def test_joined_mp3_files_are_heard_to_the_end_of_the_last(between: bytes) -> None:
+    pytest.importorskip("av")
+    data = ID3 + recording("MP3", 2) + between + recording("MP3", 5)
+
+    assert lasts_s(data) == pytest.approx(7, abs=0.2)  # an encoder's own padding at the joint
+    assert probe(io.BytesIO(data), 60)["milliseconds"] == pytest.approx(7000, abs=300)
+
+
+@pytest.mark.parametrize("rate", [RATE, 48_000], ids=["vorbis", "opus"])
+def test_a_chain_of_ogg_streams_is_heard_to_the_end_of_the_last(rate: int) -> None:
+    pytest.importorskip("av")
+    data = recording("OGG", 5, rate) + recording("OGG", 2, rate)
+
+    assert lasts_s(data) == pytest.approx(7, abs=0.1)
+    assert probe(io.BytesIO(data), 60)["milliseconds"] == pytest.approx(7000, abs=100)
+
+
+def test_the_same_ogg_file_twice_does_not_last_for_days() -> None:
+    pytest.importorskip("av")
+    data = 2 * recording("OGG", 2)
+
+    assert lasts_s(data) == pytest.approx(4, abs=0.1)
+    assert probe(io.BytesIO(data), 60)
+
+
+def test_joined_files_that_are_too_long_together_are_refused() -> None:
+    pytest.importorskip("av")
+
+    with pytest.raises(Exception, match="longer than 6 seconds"):
+        probe(io.BytesIO(recording("MP3", 4) + recording("MP3", 4)), 6)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"OggS",
+        b"OggS\0\2" + bytes(20) + b"\xff",
+        b"ID3\4\0\0\x7f\x7f\x7f\x7f",
+        b"\xff\xf3Xing",
+        b"\xff\xfb\x90\0" + bytes(32) + b"Xing\0\0\0\3" + b"\xff" * 8,
+    ],
+)
+def test_what_is_cut_is_not_joined(data: bytes) -> None:
+    assert not is_joined(io.BytesIO(data))
+
+
+@pytest.mark.parametrize("tail", [b"", ID3V1, b"APETAGEX" + bytes(900), b"LYRICSBEGIN" + ID3V1])
+def test_one_file_and_its_tags_are_not_joined(tail: bytes) -> None:
+    for form in ("MP3", "OGG", "FLAC", "WAV"):
+        data = recording(form, 2) + tail
+        assert not is_joined(io.BytesIO(data)), form
+    assert lasts_s(ID3 + recording("MP3", 2) + tail) == 2
