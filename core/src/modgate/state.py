@@ -201,11 +201,12 @@ class State:
         draft.opened = self.ledger.opened(
             Opened(
                 id=draft.request_id,
-                wall=self.clock.wall(),
+                wall=draft.wall,
                 tenant=caller.tenant,
                 key_id=caller.key_id,
                 model=draft.model,
                 modality=draft.modality,
+                slo=caller.policy.slo,
                 reserved=draft.reserved,
                 regions=sorted_regions(caller.policy.regions),
             )

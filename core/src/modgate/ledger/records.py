@@ -26,8 +26,9 @@ def _version() -> int:
 class Opened(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A request's first dispatch, or (with `touched`) what it had used so far.
 
-    Units are by full name.  The bill of a request that a crash cut off is made of this.  `regions`:
-    where what is said of it may lie; None: everywhere.
+    Units are by full name.  The bill of a request that a crash cut off is made of this.  `wall`: of
+    a dispatch, when the request began.  `regions`: where what is said of it may lie; None:
+    everywhere.
     """
 
     v: int = msgspec.field(default_factory=_version)
@@ -37,6 +38,7 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     key_id: str = ""
     model: str = ""
     modality: str = ""
+    slo: str = ""
     reserved: Mapping[str, int] = {}
     touched: Mapping[str, int] | None = None
     regions: tuple[str, ...] | None = None
@@ -250,6 +252,7 @@ def crashed(opened: Opened, touched: Mapping[str, int] | None, wall: float) -> E
         key_id=opened.key_id,
         model=opened.model,
         modality=opened.modality,
+        slo=opened.slo,
         units=units,
         reserved=dict(opened.reserved),
         exact=False,
