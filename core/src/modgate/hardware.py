@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from modgate.api.json import JsonObject
-from modgate.invoice import Group, Key, Span, group_of
+from modgate.invoice import Group, Key, Span, group_of, served
 from modgate.ledger.records import Ended
 from modgate.prices.apportion import HOUR_US, SECOND_US, Stay, share_hour
 
@@ -114,14 +114,16 @@ class Hardware:
 def _works(row: Ended, attempts: Sequence[JsonObject], weights: Weights) -> list[int]:
     """The request's work, split over the attempts that did it, by how long they took.
 
-    An attempt that failed was there and did nothing, unless all failed.
+    An attempt that failed was there and did nothing, unless all did; one that was cut served.
     """
     whole = 0
     for unit, count in row.units.items():
         modality, _, name = unit.partition(".")
         whole += round(weights.get(modality, {}).get(name, 0.0) * FINE) * count
-    good = [each for each in attempts if each.get("state") == "ok"] or list(attempts)
-    took = [_took_us(each) if each in good else 0 for each in attempts]
+    good = served(attempts)
+    if not any(good):
+        good = [True] * len(attempts)
+    took = [_took_us(each) if did else 0 for each, did in zip(attempts, good, strict=True)]
     total = sum(took)
     return [whole * each // total for each in took] if total else [0] * len(took)
 

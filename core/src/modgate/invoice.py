@@ -57,7 +57,6 @@ class Span:
 
 def used_of(row: Ended) -> Used:
     """A row as rating wants it."""
-    last = {each.get("call"): each for each in row.attempts}
     return Used(
         id=row.id,
         wall=row.wall,
@@ -70,16 +69,23 @@ def used_of(row: Ended) -> Used:
             Tried(
                 region=str(each.get("region", "")),
                 model=str(each.get("model", "")),
-                served=each is last[each.get("call")] and _served(each),
+                served=good,
             )
-            for each in row.attempts
+            for each, good in zip(row.attempts, served(row.attempts), strict=True)
         ],
     )
 
 
-def _served(attempt: JsonObject) -> bool:
-    """Whether a call's last attempt said something: that it was cut then takes nothing back."""
-    return attempt.get("state") == "ok" or attempt.get("first_s") is not None
+def served(attempts: Sequence[JsonObject]) -> list[bool]:
+    """Of each attempt, whether it is its call's last and said something.
+
+    That it was cut then takes nothing back.
+    """
+    last = {each.get("call"): each for each in attempts}
+    return [
+        each is last[each.get("call")] and (each.get("state") == "ok" or "first_s" in each)
+        for each in attempts
+    ]
 
 
 def group_of(row: Ended, by: Sequence[Group]) -> Key:

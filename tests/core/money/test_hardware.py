@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import pytest
 from msgspec.structs import replace
 from rigs.ledger import WALL, receipt
 
@@ -64,8 +65,10 @@ def test_two_who_were_there_pay_by_their_work() -> None:
     assert found.idle == {"eu-1": 0}
 
 
-def test_an_attempt_that_failed_pays_almost_nothing_where_another_worked() -> None:
-    failed = row("a", 0, tried("eu-1", 0, 600, "failed"), tried("eu-2", 600, 1200))
+@pytest.mark.parametrize("state", ["ok", "cancelled"])
+def test_an_attempt_that_failed_pays_almost_nothing_where_another_worked(state: str) -> None:
+    worked = replace(tried("eu-2", 600, 1200, state), first_s=601.0)
+    failed = row("a", 0, tried("eu-1", 0, 600, "failed"), worked)
     other = row("b", 0, tried("eu-1", 0, HOUR_S), tenant="beta")
     found = of([failed, other], **{"eu-1": 3_600_000})
 
