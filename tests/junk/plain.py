@@ -181,6 +181,21 @@ def _type_cases() -> Iterator[Case]:
             param=name,
             code="integer_above_max_value",
         )
+    for make, name in ((chat(), "seed"), (vectors, "dimensions")):
+        yield Case(
+            name=f"{name} beyond 64 bits",
+            request=changed(make, **{name: 10**20}),
+            status=400,
+            param=name,
+            code="integer_above_max_value",
+        )
+    yield Case(
+        name="documents cut beyond 64 bits",
+        request=changed(ranks, max_tokens_per_doc=10**20),
+        status=400,
+        envelope="cohere",
+        said=("max_tokens_per_doc",),
+    )
     yield Case(
         name="n=1000", request=chat(n=1000), status=400, param="n", code="integer_above_max_value"
     )

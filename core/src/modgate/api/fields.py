@@ -16,6 +16,8 @@ from modgate.errors import GatewayError, Refused
 Fault = Callable[[str, str, str], GatewayError]
 T = TypeVar("T")
 
+LEAST_INTEGER, MOST_INTEGER = -(1 << 63), (1 << 63) - 1  # beyond, JSON is not written again
+
 _TRUE, _FALSE = frozenset({"true", "1"}), frozenset({"false", "0"})
 
 
@@ -131,7 +133,7 @@ class Fields:
         at_least: int | None = None,
         at_most: int | None = None,
     ) -> object:
-        """A whole number within bounds."""
+        """A whole number within bounds, which are those of 64 bits where none are given."""
         value = self.values.get(name)
         if value is None:
             if default is ...:
@@ -146,7 +148,9 @@ class Fields:
             value = int(value)
         if isinstance(value, bool) or not isinstance(value, int):
             raise self.wrong(name, "an integer")
-        self._bounded(name, value, at_least, at_most, "integer")
+        low = LEAST_INTEGER if at_least is None else at_least
+        high = MOST_INTEGER if at_most is None else at_most
+        self._bounded(name, value, low, high, "integer")
         return value
 
     @overload
