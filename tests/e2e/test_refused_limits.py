@@ -37,6 +37,23 @@ async def test_a_refusal_for_requests_says_how_the_limit_stands(
         assert client.headers["x-ratelimit-reset-requests"] != "0s"
 
 
+async def test_a_guess_of_speech_above_the_limit_is_taken_and_settled_to_what_was_spoken(
+    tmp_path: Path, engine: ScriptedEngine
+) -> None:
+    tenants = {"acme": 'limits = { units = { "tts.speech_seconds" = "10/hour" } }'}
+    running = await start(tmp_path, [{"url": engine.url}], tenants=tenants)
+    try:
+        clients = [
+            await send(running.url, ask.speech(at, model="voice", sentences=2), key=running.key)
+            for at in (1, 2)
+        ]
+    finally:
+        await running.app.close()
+
+    assert [client.status for client in clients] == [200, 429]
+    assert clients[0].units["tts.speech_ms"] < 10_000
+
+
 async def test_a_bound_above_the_limit_is_taken_once_and_a_prompt_above_it_never(
     tmp_path: Path, engine: ScriptedEngine
 ) -> None:

@@ -20,6 +20,7 @@ TABLE = UnitTable.of(
     {
         "llm": (
             Unit("input_tokens", "tokens in"),
+            Unit("cached_tokens", "of these, known", part_of="input_tokens"),
             Unit("output_tokens", "tokens out", learned=True),
         ),
         "vlm": (Unit("output_tokens", "tokens out", learned=True),),

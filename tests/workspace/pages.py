@@ -217,7 +217,7 @@ def _units(loaded: Loaded) -> Iterator[str]:
     yield from ("# Units reference", "", MADE, "")
     yield "Outside (configuration, headers, errors, metrics) a unit has its shown name; the ledger"
     yield "and `modgate usage` count whole numbers under the inside name. A part is inside its"
-    yield "whole: do not add the two. A learned unit is bounded by the client's own wish, so its"
+    yield "whole: do not add the two. A learned unit is known when the reply has ended, so its"
     yield "reserve may be a guess that the end of the request corrects."
     yield from ("", "| inside | shown | meaning | notes |", "|---|---|---|---|")
     for name, modality in loaded.modalities.items():

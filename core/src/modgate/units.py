@@ -20,8 +20,9 @@ class Unit:
     """One unit that a modality declares.
 
     `scale`: how many of the unit make one of what is shown outside (`audio_ms` has scale 1000 and
-    is shown as `audio_seconds`).  `part_of`: the unit that this one is inside of.  `learned`: a
-    limit may reserve less than the bound, by the key's own average, and take debt.
+    is shown as `audio_seconds`).  `part_of`: the unit that this one is inside of.  `learned`:
+    nobody knows beforehand how much of it a request needs; a limit may reserve less than the bound,
+    and take debt.
     """
 
     name: str

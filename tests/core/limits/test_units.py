@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from rigs.limits import World, limit_of, quota_of, tenant
 
-from modgate.api.auth import Period
+from modgate.api.auth import Caller, Limits, Period, Policy, Rate
 from modgate.errors import TooLarge
 from modgate.units import Units
 
@@ -208,6 +208,33 @@ def test_a_bound_that_is_learned_takes_what_the_quota_has_left(world: World) -> 
     admission = world.admit(caller)
 
     quota_of(lambda: world.reserve(admission, Units(output_tokens=1)))
+
+
+@pytest.mark.parametrize("shadow", [False, True])
+@pytest.mark.parametrize("model", ["", "m", "other"])
+def test_what_no_plan_foresees_is_charged_where_the_model_is_meant(
+    world: World, model: str, shadow: bool
+) -> None:
+    rate = Rate(unit="llm.cached_tokens", amount=1000, period="day", model=model, shadow=shadow)
+    caller = Caller(tenant="acme", key_id="k", policy=Policy(limits=Limits(rates=(rate,))))
+    admission = world.admit(caller)
+    before = world.limiter.mark(admission)
+    world.reserve(admission, Units(input_tokens=100))
+    world.limiter.take_back(admission, before, now=world.now)
+    world.reserve(admission, Units(input_tokens=100))
+    world.settle(admission, {"llm.input_tokens": 100, "llm.cached_tokens": 60})
+
+    assert world.left(caller) == {"cached_tokens": 1000 if model == "other" else 940}
+
+
+def test_a_learned_unit_that_no_plan_foresees_is_refused_when_it_is_spent(world: World) -> None:
+    caller = tenant(("llm.output_tokens", 1000, "day"))
+    admission = world.admit(caller)
+    world.reserve(admission, Units(input_tokens=100))
+    world.settle(admission, {"llm.input_tokens": 100, "llm.output_tokens": 1000})
+    admission = world.admit(caller)
+
+    assert quota_of(lambda: world.reserve(admission, Units(input_tokens=100)))
 
 
 def test_a_unit_without_a_limit_is_not_counted(world: World) -> None:

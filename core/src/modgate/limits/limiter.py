@@ -23,7 +23,7 @@ BYTES = ("body_bytes", "spool_bytes")
 ONE_REQUEST = {REQUESTS: 1}
 PLAIN = (REQUESTS,)
 
-Mark = tuple[int, int]
+Mark = tuple[int, int, int]
 PLACE = "in_flight"
 
 
@@ -53,8 +53,9 @@ class Admission(msgspec.Struct, eq=False):
     """A request that was admitted: what it holds and what was reserved for it.
 
     `terms`: its limits, as they are for as long as it lives.  `requests`: the names that it counts
-    as one of.  `parts`: its reservations, `made` of them ever; `last`: that of a unit, and `split`:
-    a unit has several.  `refused`: the reservation that one of its limits had no room for.
+    as one of.  `tolls`: what its calls meet.  `parts`: its reservations, `made` of them ever;
+    `last`: that of a unit, and `split`: a unit has several.  `refused`: the reservation that one of
+    its limits had no room for.
     """
 
     caller: Caller
@@ -62,6 +63,7 @@ class Admission(msgspec.Struct, eq=False):
     terms: Terms
     held: Held = {}
     requests: tuple[str, ...] = ()
+    tolls: list[Toll] = []
     parts: list[Part] = []
     last: dict[str, Part] = {}
     split: bool = False
@@ -90,7 +92,6 @@ class Limiter:
 
     def __init__(self, state: LimitState, units: UnitTable, bounds: Bounds) -> None:
         self._state = state
-        self._units = units
         self._bounds = bounds
         self._rates = Rates(units, state.ms)
 
@@ -204,7 +205,10 @@ class Limiter:
         own = f"{modality}.{REQUESTS}"
         toll = admission.terms.of_model(modality, model)
         if toll.hard or toll.shadow:
+            if requests:
+                self._guard_unforeseen(toll, counts, now)
             self._charge_met(admission, toll, {**counts, own: requests, REQUESTS: requests}, now)
+            admission.tolls.append(toll)
         if requests:
             admission.requests = (*admission.requests, own)
         return counts
@@ -214,6 +218,13 @@ class Limiter:
     ) -> dict[str, int]:
         """Charge on top of what was reserved; the answer is as that of `reserve`."""
         return self.reserve(admission, more, model=model, now=now, requests=0)
+
+    def _guard_unforeseen(self, toll: Toll, counts: Mapping[str, int], now: float) -> None:
+        """Refuse where a learned unit, of which the plan says nothing, has nothing left."""
+        unsaid = [met for met in toll.hard if not counts.get(met.rate.unit)]
+        learned = [met for met in unsaid if self._rates.learned(met.rate)]
+        if (refusal := self._spent(learned, self._state.ms(now))) is not None:
+            raise refusal
 
     def _charge_met(
         self,
@@ -277,8 +288,7 @@ class Limiter:
         what is left, and the rest is debt.  What is known beforehand can never fit: TooLarge, for a
         wait would not help.  Source: algorithms.md 3.1.
         """
-        unit = self._units.units.get(rate.unit)
-        if unit is not None and unit.learned:
+        if self._rates.learned(rate):
             if limit.kind == "b":
                 return count
             return max(1, rate.amount - self._state.levels.level(limit, at_ms))
@@ -293,17 +303,17 @@ class Limiter:
 
     def mark(self, admission: Admission) -> Mark:
         """What is charged so far, for `take_back`."""
-        return len(admission.parts), len(admission.shadows)
+        return len(admission.parts), len(admission.shadows), len(admission.tolls)
 
     def take_back(self, admission: Admission, mark: Mark, *, now: float) -> None:
         """Give back what was charged since, of which nothing was used."""
         levels, at_ms = self._state.levels, self._state.ms(now)
-        parts, shadows = mark
+        parts, shadows, tolls = mark
         for part in admission.parts[parts:]:
             levels.settle(part.rid, part.wanted, [0] * len(part.wanted), at_ms)
         for limit, _, count in admission.shadows[shadows:]:
             levels.charge(limit, -count, at_ms)
-        del admission.parts[parts:], admission.shadows[shadows:]
+        del admission.parts[parts:], admission.shadows[shadows:], admission.tolls[tolls:]
         admission.last = {name: part for part in admission.parts for name in part.names}
 
     def settle(self, admission: Admission, used: Mapping[str, int] | None, *, now: float) -> None:
@@ -333,9 +343,14 @@ class Limiter:
             else:
                 actual = [left.get(name, 0) for name in part.names]
             levels.settle(part.rid, part.wanted, actual, at_ms)
-        for met in admission.terms.units:
-            unit = met.rate.unit
-            if unit not in last and (count := left.get(unit)):
+        known = {*last, *admission.requests}
+        shadows = {*admission.requests, *(name for _, name, _ in admission.shadows)}
+        tolls = admission.tolls
+        hard = (*admission.terms.units, *(met for toll in tolls for met in toll.hard))
+        unforeseen = {met.limit.key: met for met in hard if met.rate.unit not in known}
+        shadow = (met for toll in tolls for met in toll.shadow if met.rate.unit not in shadows)
+        for met in (*unforeseen.values(), *{met.limit.key: met for met in shadow}.values()):
+            if count := left.get(met.rate.unit):
                 levels.charge(met.limit, count, at_ms)
 
     def rates(self, admission: Admission, now: float) -> list[RateView]:

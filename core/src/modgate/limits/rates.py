@@ -141,6 +141,11 @@ class Rates:
         limit = f"{shown}/{rate.period}"
         return LimitReached(text, limit=limit, unit=short, retry_after_s=wait_ms / 1000)
 
+    def learned(self, rate: Rate) -> bool:
+        """Whether nobody knows beforehand how much of its unit a request needs."""
+        unit = self._units.units.get(rate.unit)
+        return unit is not None and unit.learned
+
     def public(self, rate: Rate) -> str:
         """The shown name: `asr.audio_seconds`, or plain `requests`."""
         return rate.unit if rate.unit == REQUESTS else self._units.public(rate.unit)

@@ -39,7 +39,13 @@ class Tts(Modality[Config]):
     name = "tts"
     units = (
         Unit("characters", "Unicode code points of text"),
-        Unit("speech_ms", "speech that was relayed", shown="speech_seconds", scale=1000),
+        Unit(
+            "speech_ms",
+            "speech that was relayed",
+            shown="speech_seconds",
+            scale=1000,
+            learned=True,
+        ),
     )
     weights = {"characters": 1.0}
     phases = {
