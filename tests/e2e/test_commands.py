@@ -39,6 +39,7 @@ def closed_port() -> int:
         (["serve", "x.toml", "--only", "llm"], 2, "--only is for the start without a file"),
         (["check", "none.toml"], 1, "none.toml: no such file or directory"),
         (["keys", "new", "a", "--directory", "/none"], 1, "/none/pepper: no such file"),
+        (["audit", "--last", "-1"], 2, "'--last': -1 is not in the range"),
         (["usage", "--directory", "/none"], 1, "there is no ledger in /none"),
     ],
 )

@@ -86,3 +86,18 @@ async def test_a_paused_store_costs_no_request_its_answer(
     assert statuses == [200] * 6 + [429] * 3  # half of the limit: there are two gateways
     assert pair[0].app.state.limits_down
     assert replies[-1].headers["x-modgate-limits"] == "local"
+
+
+async def test_why_the_store_is_down_is_in_the_log(
+    tmp_path: Path, engine: ScriptedEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    more = f'[limits.store]\nurl = "unix://{tmp_path}/none"'
+    running = await start(tmp_path, [{"url": engine.url}], tenants={"acme": LIMITS}, more=more)
+    try:
+        for _ in range(6):
+            await _ask(running)
+    finally:
+        await running.app.close()
+
+    [down] = [record for record in caplog.records if record.message == "limit store down"]
+    assert vars(down)["reason"] == "ConnectionError"

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
+import subprocess
+import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 from click.testing import CliRunner, Result
@@ -164,6 +169,36 @@ def test_a_state_directory_that_cannot_be_one_is_told(tmp_path: Path) -> None:
 
     assert f"{tmp_path}/state cannot be the state directory: there is a file" in result.output
     assert result.exit_code == 1
+
+
+def started(folder: Path, before: str = "") -> subprocess.Popen[str]:
+    """`modgate serve` as a process of its own, after a line of the shell."""
+    path = folder / "modgate.toml"
+    path.write_text(ELSEWHERE)
+    main = f"{sys.executable} -c 'from modgate.cli import main; main()'"
+    serve = f"{before} exec {main} serve {path} --directory {folder}/state"
+    return subprocess.Popen(["sh", "-c", serve], stdout=PIPE, stderr=PIPE, text=True)
+
+
+def test_a_disk_that_takes_nothing_is_told_with_its_directory(tmp_path: Path) -> None:
+    _, said = started(tmp_path, "ulimit -f 0;").communicate(timeout=30)
+
+    assert f"{tmp_path}/state cannot be the state directory: file too large\n" in said
+
+
+def test_a_hangup_while_it_starts_does_not_end_it(tmp_path: Path) -> None:
+    process = started(tmp_path)
+    for _ in range(30_000):
+        if (tmp_path / "state" / "lock").exists():
+            break
+        time.sleep(0.001)
+    process.send_signal(signal.SIGHUP)
+    assert process.stdout is not None
+    first = process.stdout.readline()
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+
+    assert first.startswith("modgate serves")
 
 
 def test_mistakes_are_told_in_the_order_of_the_file(tmp_path: Path) -> None:

@@ -50,6 +50,7 @@ def test_json_may_be_the_list_itself(text: bytes) -> None:
         (b'[{"url": "http://user:secret@a"}]', "not as it should be: backend.0.url"),
         (b'[{"url": "http://a", "slot": 1}]', "not as it should be: backend.0.slot"),
         (b'[{"url": "http://a"}, {"url": "http://a/"}]', "names an engine twice"),
+        (b'[{"url": "http://a", "name": "a\\nb"}]', "not as it should be: backend.0.name"),
         (b"3", "not as it should be"),
     ],
 )

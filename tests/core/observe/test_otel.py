@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -219,6 +220,21 @@ def test_an_endpoint_that_refuses_raises_nothing(collector: Collector, made: Mad
     exporter.close()
 
     assert collector.paths == ["/v1/traces"]
+
+
+async def test_a_collector_that_hangs_does_not_keep_the_process(
+    made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("modgate.observe.observer.CLOSE_S", 0.1)
+    before = set(threading.enumerate())
+    with socket.create_server(("127.0.0.1", 0)) as hanging:
+        observer = Observer(Exporter(f"http://127.0.0.1:{hanging.getsockname()[1]}"))
+        observer.observe(made())
+        await observer.close()
+        left = set(threading.enumerate()) - before
+
+    assert [each.name for each in left if not each.daemon] == []
+    assert "trace exporter" in {each.name for each in left}
 
 
 async def test_an_observer_sends_and_closes(collector: Collector, made: Made) -> None:

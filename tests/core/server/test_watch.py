@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
+from pathlib import Path
 
 import pytest
 from rigs.virtual import virtually
 
-from modgate.server.watch import LOOK_EVERY_S, watch
+from modgate.server.watch import LOOK_EVERY_S, WatchedFiles, watch
 
 
 @virtually
@@ -46,3 +48,38 @@ async def test_what_broke_is_named_in_the_log(caplog: pytest.LogCaptureFixture) 
     task.cancel()
 
     assert [record.__dict__["what"] for record in caplog.records] == ["audit"]
+
+
+def touched(path: Path, second: int) -> Path:
+    path.touch()
+    os.utime(path, (second, second))
+    return path
+
+
+def test_a_change_that_comes_while_the_one_before_is_read_is_another(tmp_path: Path) -> None:
+    path = touched(tmp_path / "keys", 1)
+    watched = WatchedFiles([path])
+
+    touched(path, 2)
+    assert watched.changed()
+    watched.before_reading()
+    touched(path, 3)
+    watched.use([path])
+
+    assert watched.changed()
+    assert not watched.changed()
+
+
+def test_a_file_that_a_reload_brought_is_looked_at_and_one_that_it_left_is_not(
+    tmp_path: Path,
+) -> None:
+    old, new = touched(tmp_path / "old", 1), touched(tmp_path / "new", 1)
+    watched = WatchedFiles([old])
+
+    watched.before_reading()
+    watched.use([new])
+    touched(old, 2)
+    assert not watched.changed()
+    new.unlink()
+
+    assert watched.changed()

@@ -21,7 +21,13 @@ if TYPE_CHECKING:
 @click.option("--config", "path", type=click.Path(path_type=Path), help="whose audit log")
 @click.option("--directory", type=click.Path(path_type=Path), help="the state directory itself")
 @click.option("--denied", is_flag=True, help="denied requests in place of changes")
-@click.option("--last", default=1000, show_default=True, help="so many records, the newest")
+@click.option(
+    "--last",
+    type=click.IntRange(1),
+    default=1000,
+    show_default=True,
+    help="so many records, the newest",
+)
 @click.option("--json", "as_json", is_flag=True, help="JSON in place of a table")
 def command(
     path: Path | None, directory: Path | None, denied: bool, last: int, as_json: bool

@@ -45,6 +45,7 @@ def command(
 
     Without a file it listens on 127.0.0.1:8080 and prints a key and curl lines to try.
     """
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it can reload: what it means is read now
     from modgate.server.run import Options, run
 
     if only is not None and path is not None:

@@ -13,6 +13,7 @@ from modgate.api.secret import Secret
 from modgate.clock import epoch_second
 
 _UNITS_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
+_DURATION_AT_MOST = 36_525 * 86_400.0  # a century; what is added to a clock stays a date
 _NUMBER = r"([0-9]{1,15}(?:\.[0-9]{1,15})?)"  # longer ones would become infinite
 _DURATION = re.compile(rf"{_NUMBER}\s*(us|ms|s|min|m|h|d)")
 _BYTES = re.compile(rf"{_NUMBER}\s*(B|KB|MB|GB|TB|KiB|MiB|GiB|TiB)?")
@@ -33,8 +34,8 @@ PeriodName = Literal["second", "minute", "hour", "day", "month"]
 
 def duration(value: Json) -> float:
     """Seconds of `"250us"`, `"1h30m"`, or of a plain number of seconds."""
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e15:
-        return float(value)
+    if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
+        return _at_most_a_century(value)
     if isinstance(value, str):
         text, total, at = value.strip(), 0.0, 0
         for found in _DURATION.finditer(text):
@@ -43,8 +44,14 @@ def duration(value: Json) -> float:
             total += float(found[1]) * _UNITS_S[found[2]]
             at = found.end()
         if at == len(text) and at > 0:
-            return total
+            return _at_most_a_century(total)
     raise ValueError('a duration reads "30s", "250ms" or "1h30m"')
+
+
+def _at_most_a_century(seconds: float) -> float:
+    if seconds > _DURATION_AT_MOST:
+        raise ValueError("a duration is a century (36525d) at most")
+    return float(seconds)
 
 
 def size(value: Json) -> int:

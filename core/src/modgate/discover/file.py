@@ -50,7 +50,7 @@ class Entry(BaseModel):
     model_config = _STRICT
 
     url: str = Field(pattern=r"^https?://[^\s?#@]+$")
-    name: str = ""
+    name: str = Field("", pattern=r"^[^\x00-\x1f\x7f]*$")
     region: str | None = None
     hardware: str | None = None
     slots: int | None = Field(None, ge=1)

@@ -301,7 +301,7 @@ class Shared:
         due = limit.when()
         late_s = asyncio.get_running_loop().time() - due if due is not None else 0.0
         if isinstance(error, StoreDown) or late_s <= LATE * self.deadline_s:
-            self.breaker.failed(type(error).__name__)
+            self.breaker.failed(str(error) or type(error).__name__)
 
     async def _tell_all(self, now_ms: int) -> None:
         places = asyncio.Semaphore(TOLD_TOGETHER)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection
+from contextlib import suppress
+from threading import Thread
 
 from modgate.api.json import JsonObject
 from modgate.api.sink import Receipt
@@ -99,8 +101,21 @@ class Observer:
             self._task.cancel()
             await asyncio.wait([self._task])
         if self._exporter is not None:
-            closing = asyncio.get_running_loop().run_in_executor(None, self._exporter.close)
-            await asyncio.wait([closing], timeout=CLOSE_S)
+            await self._close(self._exporter)
+
+    async def _close(self, exporter: Exporter) -> None:
+        """Give it a while.  Its thread is its own: the process waits at its end for a pool's."""
+        loop, closed = asyncio.get_running_loop(), asyncio.Event()
+
+        def close() -> None:
+            exporter.close()
+            with suppress(RuntimeError):  # the loop is closed, for it took too long
+                loop.call_soon_threadsafe(closed.set)
+
+        Thread(target=close, name="trace exporter", daemon=True).start()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_S):
+                await closed.wait()
 
 
 def line_of(receipt: Receipt) -> JsonObject:

@@ -24,6 +24,7 @@ from modgate.engines.supervisor import Engines
 from modgate.errors import ConfigError, PluginError, Problem
 from modgate.gateway import Gateway, Overrides, Plan, build, gates, plan
 from modgate.http.tls import TlsFiles
+from modgate.ledger.disk import FULL
 from modgate.limits.hosted import SCHEME, HostedStore
 from modgate.limits.redis_store import MissingRedis, RedisStore
 from modgate.limits.shared import Shared
@@ -40,11 +41,11 @@ from modgate.server.ledger import open_audit, open_ledger, open_shipping
 from modgate.server.listeners import CUT_S, Address, Listener, drain
 from modgate.server.peers import open_peers
 from modgate.server.public import Public
-from modgate.server.secrets import StateDirectory
+from modgate.server.secrets import StateDirectory, unusable
 from modgate.server.taken import refusal
 from modgate.server.tenancy import Tenancy
 from modgate.server.tenancy_pages import TenancyPages
-from modgate.server.watch import Look, watch
+from modgate.server.watch import Look, WatchedFiles, watch
 from modgate.spool import Spool
 from modgate.state import State
 from modgate.tracebacks import plain
@@ -77,8 +78,7 @@ class App:
         self._changed = changed
         self._tasks: set[asyncio.Task[None]] = set()
         self._files: StateDirectory | None = None
-        self._watched = [path] if path is not None else []
-        self._seen = self._stamp()
+        self._watched = WatchedFiles([path] if path is not None else [])
         self._closed = False
         self.epoch = 0
         self._reloading = asyncio.Lock()
@@ -87,6 +87,7 @@ class App:
         self.admin_address = ("", 0)
 
     def _plan(self) -> Plan:
+        self._watched.before_reading()
         return plan(self.path, only=self._only, extra=self._extra, overrides=self._overrides)
 
     async def open(self) -> None:
@@ -115,8 +116,10 @@ class App:
             await self._use(made)
             self._audited("config.start", START)
             await self._listen(made)
-        except BaseException:
+        except BaseException as error:
             await self.close()
+            if isinstance(error, OSError) and error.errno in FULL and error.filename is None:
+                raise unusable(files.path, error) from None
             raise
         self._watch()
 
@@ -173,8 +176,7 @@ class App:
     async def _use(self, made: Plan) -> None:
         """Build a snapshot and swap it in."""
         self._log_level = made.linked.file.log.level
-        self._watched = made.files
-        self._seen = self._stamp()
+        self._watched.use(made.files)
         data = made.linked.file.local.data or default_data()
         async with self.tenancy.lock:
             found = await self.tenancy.linked(made)
@@ -261,10 +263,6 @@ class App:
         await self.state.prune(self.gateway.backends)
         return waiting
 
-    def _stamp(self) -> tuple[float, ...]:
-        """When the files were changed last; one that cannot be read counts as 0."""
-        return tuple(changed_at(path) for path in self._watched)
-
     def _watch(self) -> None:
         looks: Mapping[str, Look] = {
             "tenants": self.tenancy.look,
@@ -277,9 +275,7 @@ class App:
             self._own(watch(what, look))
 
     async def _look_at_file(self) -> None:
-        stamp = self._stamp()
-        if stamp != self._seen:
-            self._seen = stamp
+        if self._watched.changed():
             await self._reload_quietly()
 
     def _own(self, work: Coroutine[None, None, None]) -> None:
@@ -379,14 +375,6 @@ def _store(path: Path) -> Store:
 def digest_of(effective: Sequence[tuple[str, str, str]]) -> str:
     """What a configuration says, in short; secrets are masked in it."""
     return sha256("\n".join(f"{key} {value}" for key, value, _ in effective).encode()).hexdigest()
-
-
-def changed_at(path: Path) -> float:
-    """When a file was changed last; 0 when it is not there."""
-    try:
-        return path.stat().st_mtime
-    except OSError:
-        return 0.0
 
 
 def raise_file_limit() -> None:

@@ -18,6 +18,13 @@ from modgate.errors import ConfigError, Problem
 SECRET_BYTES = 32
 
 
+def unusable(path: Path, error: OSError) -> ConfigError:
+    """A state directory that is none, or that takes nothing."""
+    reason = "there is a file" if path.is_file() else (error.strerror or "").lower()
+    text = f"{path} cannot be the state directory: {reason}"
+    return ConfigError([Problem(message=text, path="state.directory")])
+
+
 class StateDirectory:
     """The locked state directory; a second gateway on it is told who holds it."""
 
@@ -27,9 +34,7 @@ class StateDirectory:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            reason = "there is a file" if path.is_file() else (error.strerror or "").lower()
-            text = f"{path} cannot be the state directory: {reason}"
-            raise ConfigError([Problem(message=text, path="state.directory")]) from None
+            raise unusable(path, error) from None
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -37,8 +42,12 @@ class StateDirectory:
             os.close(self._lock)
             text = f"{path} is held by another gateway (process {holder})"
             raise ConfigError([Problem(message=text, path="state.directory")]) from None
-        os.ftruncate(self._lock, 0)
-        os.pwrite(self._lock, str(os.getpid()).encode(), 0)
+        try:
+            os.ftruncate(self._lock, 0)
+            os.pwrite(self._lock, str(os.getpid()).encode(), 0)
+        except OSError as error:
+            os.close(self._lock)
+            raise unusable(path, error) from None
 
     def kept(self, name: str) -> Secret:
         """A secret that is made at the first start and stays."""
