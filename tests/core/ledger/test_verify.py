@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from pathlib import Path
 from zlib import crc32
@@ -102,6 +103,20 @@ def test_an_edited_byte_is_found_also_when_every_checksum_was_made_anew(
     done = verified(books)
     assert done.exit_code == 1
     assert f"{file.name}: the chain is broken" in done.output
+
+
+@pytest.mark.parametrize("words", [("usage",), ("ledger", "export")])
+def test_what_reads_a_broken_ledger_says_where_it_is_broken(
+    books: Path, words: tuple[str, ...]
+) -> None:
+    file = segments(books / "ledger")[1]
+    torn = file.read_bytes()[:-3]
+    file.write_bytes(torn)
+
+    done = CliRunner().invoke(main, [*words, "--directory", str(books)])
+
+    assert isinstance(done.exception, SystemExit)
+    assert re.search(rf"chain is broken at byte \d+ of {file.name}; see modgate", done.output)
 
 
 def test_an_edited_byte_of_a_frames_head_is_found(books: Path) -> None:

@@ -129,6 +129,9 @@ def test_each_random_byte_is_given_once() -> None:
         ({"x-request-id": "a b"}, ""),
         ({"x-request-id": "a" * 129}, ""),
         ({"x-request-id": "a\n"}, ""),
+        ({"x-request-id": "mg_live_" + "a" * 12 + "_secret_check"}, ""),
+        ({"x-client-request-id": "sk-" + "a1" * 12}, ""),
+        ({"x-request-id": "eyJhbGciOiJF.eyJpc3MiOiJo.c2ln"}, ""),
         ({}, ""),
     ],
 )

@@ -162,7 +162,7 @@ def _read(base: str, status: int, body: bytes) -> JsonObject:
 
 def _from_ledger(request_id: str, path: Path) -> JsonObject | None:
     """What the ledger of a configuration says, read without its gateway."""
-    from modgate.cli.rows import ledger_of
+    from modgate.cli.rows import ledger_of, unbroken
     from modgate.explained import explained_row
     from modgate.gateway import plan
     from modgate.ledger.stored import NotRead
@@ -170,7 +170,9 @@ def _from_ledger(request_id: str, path: Path) -> JsonObject | None:
 
     with told():
         try:
-            row = find_row(ledger_of(path, None), request_id, lambda: None)
+            ledger = ledger_of(path, None)
+            with unbroken(ledger):
+                row = find_row(ledger, request_id, lambda: None)
         except NotRead as error:
             raise click.ClickException(str(error)) from None
         return None if row is None else explained_row(row, plan(path).units)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from modgate.cli.problems import told
-from modgate.cli.rows import ledger_of, spanning
+from modgate.cli.rows import ledger_of, spanning, unbroken
 
 if TYPE_CHECKING:
     from modgate.api.secret import Secret
@@ -91,17 +91,13 @@ def gaps(path: Path | None, directory: Path | None, key_file: Path | None, as_js
     import msgspec
 
     from modgate.api.surface import dump
-    from modgate.ledger.frames import Tampered
     from modgate.ledger.gaps import gaps as found
     from modgate.ledger.gaps import iso
 
     with told():
         books = _books(path, directory, key_file, None)
-        try:
+        with unbroken(books.ledger):
             all_of_them = list(found(books.ledger, books.key))
-        except Tampered as error:
-            text = f"the ledger was changed by somebody else: {error}; see modgate ledger verify"
-            raise click.ClickException(text) from None
     if as_json:
         click.echo(dump([msgspec.to_builtins(each) for each in all_of_them]))
         return
@@ -128,9 +124,10 @@ def export(path: Path | None, directory: Path | None, begin: int | None, end: in
     with told():
         ledger = ledger_of(path, directory)
         since = float(begin or 0)
-        for row in rows(ledger, since=since):
-            if since <= row.wall and (end is None or row.wall < end):
-                click.echo(_line(row))
+        with unbroken(ledger):
+            for row in rows(ledger, since=since):
+                if since <= row.wall and (end is None or row.wall < end):
+                    click.echo(_line(row))
 
 
 def _line(row: Ended) -> bytes:

@@ -102,13 +102,25 @@ def ledger_of(path: Path | None, directory: Path | None) -> Path:
 
 
 @contextmanager
+def unbroken(ledger: Path) -> Iterator[None]:
+    """ClickException for a ledger that somebody else changed."""
+    from modgate.ledger.frames import Tampered
+
+    try:
+        yield
+    except Tampered as error:
+        text = f"the ledger in {ledger} was changed by somebody else: {error}"
+        raise click.ClickException(f"{text}; see modgate ledger verify") from None
+
+
+@contextmanager
 def read(ledger: Path) -> Iterator[Whole]:
     """The ledger with what its embedded sink has; ClickException where that cannot be read."""
     from modgate.ledger.sqlite_sink import FILE
     from modgate.ledger.stored import NotRead, whole
 
     try:
-        with whole(ledger, ledger.parent / FILE) as found:
+        with unbroken(ledger), whole(ledger, ledger.parent / FILE) as found:
             yield found
     except NotRead as error:
         raise click.ClickException(str(error)) from None

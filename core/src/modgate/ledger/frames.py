@@ -52,10 +52,14 @@ class Torn(Exception):
 
 
 class Tampered(Exception):
-    """The frame at `offset` is whole but not ours: an alarm, never something to truncate."""
+    """The frame at `offset` is whole but not ours: an alarm, never something to truncate.
 
-    def __init__(self, offset: int) -> None:
-        super().__init__(f"the chain is broken at byte {offset}")
+    `segment`: the file that it lies in, where whoever reads it is told.
+    """
+
+    def __init__(self, offset: int, segment: str = "") -> None:
+        place = f" of {segment}" if segment else ""
+        super().__init__(f"the chain is broken at byte {offset}{place}")
         self.offset = offset
 
 

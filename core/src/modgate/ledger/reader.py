@@ -67,6 +67,8 @@ def _frames_of(paths: Sequence[Path], key: Secret | None) -> Iterator[Frame]:
                     raise Tampered(0)
                 before, last = header, frame.chain
                 yield frame
-        except Torn:
+        except Torn as torn:
             if path != paths[-1]:
-                raise
+                raise Tampered(torn.offset, path.name) from None
+        except Tampered as error:
+            raise Tampered(error.offset, path.name) from None

@@ -162,7 +162,7 @@ def recover(directory: Path, key: Secret, worker: str = "") -> Recovered:
             _fold(path, key, found)
         except Torn as torn:
             if number != max(paths):
-                raise Tampered(torn.offset) from torn
+                raise Tampered(torn.offset, path.name) from torn
             size = path.stat().st_size
             found.cut_bytes = size - torn.offset
             found.closed = False
@@ -171,6 +171,8 @@ def recover(directory: Path, key: Secret, worker: str = "") -> Recovered:
             else:
                 os.truncate(path, torn.offset)
             log.error("ledger tail cut", extra={"file": path.name, "bytes": found.cut_bytes})
+        except Tampered as error:
+            raise Tampered(error.offset, path.name) from None
     return found
 
 

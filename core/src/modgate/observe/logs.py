@@ -25,6 +25,7 @@ QUEUE_AT_MOST = 10_000
 TEXT_AT_MOST = 2_000
 _SECRETS = re.compile(
     r"mg_[a-z]+_[a-z2-7]{12}_\w+|(?i:bearer)\s+[\w.~+/=-]+|AKIA[0-9A-Z]{12,}|data:[\w/+.;=-]*,\S+"
+    r"|\bsk-[\w-]{16,}|\beyJ[\w-]{8,}\.[\w-]{8,}"  # of vendors; a JWT
 )
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
+from modgate.observe.logs import redacted
+
 STATE_AT_MOST = 512
 _PARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 _CLIENT_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
@@ -60,9 +62,9 @@ class Trace(msgspec.Struct, frozen=True, kw_only=True):
 
     @staticmethod
     def client_id(headers: Mapping[str, str]) -> str:
-        """The id that the client gave its request, if it is harmless."""
+        """The id that the client gave its request, if it is harmless: short, and like no key."""
         value = headers.get("x-request-id") or headers.get("x-client-request-id") or ""
-        return value if value and _CLIENT_ID.fullmatch(value) else ""
+        return value if _CLIENT_ID.fullmatch(value) and redacted(value) == value else ""
 
 
 def _parsed(value: str) -> tuple[str, str, int] | None:
