@@ -101,6 +101,7 @@ class Exchange:
         self._scope = state.spool.scope(partial(self._bill.hold, "spool_bytes"))
         self._surface: Surface = self._gateway.surfaces["openai"]
         self._ingress: Ingress | None = None
+        self._parsed: JsonObject = {}
         self._resolved: Resolved | None = None
         self._plan: Plan | None = None
         self._asked_s: float | None = None
@@ -214,20 +215,19 @@ class Exchange:
         if once is None or not await once.known():
             await self._bill.check_spent(tuple(route.endpoints), self._request.content_length)
         body = await self._read(route)
-        parsed = parse(body)
-        self._surface = route.claimed(parsed)
+        self._parsed = parse(body)
+        self._surface = route.claimed(self._parsed)
+        serve = partial(self._serve, route, body)
         if once is None:
-            await self._serve(route, body, parsed)
-            return
-        work = partial(self._serve, route, body, parsed)
-        if (said := await once.serve(body, work)) is not None:
+            await serve()
+        elif (said := await once.serve(body, serve)) is not None:
             self.draft.notes["replay_of"] = said.request_id
             headers = {**self._extra_headers(), **replayed(said)}
             await self._outlet.page(headers, said.body or b"", said.status)
 
-    async def _serve(self, route: Route, body: Body, parsed: JsonObject) -> None:
+    async def _serve(self, route: Route, body: Body) -> None:
         gateway, caller = self._gateway, self.draft.caller
-        resolved = gateway.table.resolve(route, body, parsed, caller)
+        resolved = gateway.table.resolve(route, body, self._parsed, caller)
         chain = gateway.chains.of(resolved.model.name, caller) if gateway.chains.by_model else None
         if chain is None:
             await self._serve_as(resolved, route, body)
@@ -254,6 +254,8 @@ class Exchange:
         self._plan = plan = await self._shape(resolved, route, body)
         if self._gateway.chains.by_model:
             self._bill.mark()
+        else:  # a long prompt is not held for as long as its stream lasts
+            self._parsed = {}
         self._deadline("total", await self._bill.reserve(plan, resolved.modality))
         await self._go(plan)
 
@@ -291,7 +293,7 @@ class Exchange:
             asked=resolved.asked,
             body=body,
             surface=self._surface,
-            parsed=resolved.parsed,
+            parsed=self._parsed,
             others=partial(self._others, route),
             raw=self.draft.caller.policy.raw_engine_fields,
             isolation=_isolation(self.draft.caller.tenant),
@@ -305,8 +307,7 @@ class Exchange:
         finally:
             self.draft.step("shape", began)
         policies = self._gateway.policies
-        rules = policies.rules.get(resolved.model.name)
-        if rules is None:
+        if (rules := policies.rules.get(resolved.model.name)) is None:
             return plan
         judge = Judge(policies.promises, self.draft, partial(self._ask, trusted=True))
         return await judge.judged(rules, request, plan)
@@ -361,9 +362,8 @@ class Exchange:
             self._bill.hold("streams", 1)
         self._outlet.surface = self._surface
         self._outlet.watch(plan.relay.head)
-        outlet: Outlet | Keeper = self._outlet
-        if self._once is not None:
-            outlet = self._once.around(self._outlet, plan.relay.head)
+        keeper = self._once.around(self._outlet, plan.relay.head) if self._once else None
+        outlet: Outlet | Keeper = keeper or self._outlet
         pool, scope = self._state.pool, self._scope
         run = Run(plan, order=self._ordered, sink=outlet, scope=scope, pool=pool, draw=self._draw)
         self._bill.own = run.usage

@@ -62,7 +62,6 @@ class Resolved(msgspec.Struct, frozen=True, kw_only=True):
     modality: AnyModality
     model: Model
     asked: str
-    parsed: JsonObject
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,9 +119,7 @@ class Table:
         if body.size > endpoint.at_most:
             raise TooLarge(f"Maximum content size limit ({endpoint.at_most}) exceeded")
         modality = self.modalities[model.modality]
-        return Resolved(
-            endpoint=endpoint, modality=modality, model=model, asked=asked, parsed=parsed
-        )
+        return Resolved(endpoint=endpoint, modality=modality, model=model, asked=asked)
 
     def _asked(self, route: Route, parsed: JsonObject) -> str:
         asked = parsed.get("model")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from itertools import permutations
 
 import pytest
@@ -20,6 +21,26 @@ def test_what_is_not_touched_stays_as_it_came() -> None:
 
     assert body.members() == {"id": BIG, "model": b'"b"'}
     assert content(body) == b'{"id":%b,"model":"b"}' % BIG
+
+
+def test_a_body_whose_members_were_looked_at_is_still_sent_whole() -> None:
+    body = Body.json(b' {"id" : %b, "text": "\\u00e4 "} ' % BIG)
+
+    body.members()
+
+    assert content(body) == b'{"id":%b,"text":"\\u00e4 "}' % BIG
+    assert body.held_bytes == body.size == len(b'{"id":%b,"text":"\\u00e4 "}' % BIG)
+
+
+def test_a_small_member_takes_little_room() -> None:
+    tracemalloc.start()
+    try:
+        bodies = [Body.of(model=f"model {number}", n=number) for number in range(100)]
+        held = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+
+    assert held / len(bodies) < 1000
 
 
 def test_what_a_client_nested_too_deeply_to_be_written_is_its_fault() -> None:

@@ -161,6 +161,7 @@ class Body:
             content = self.content
             assert isinstance(content, bytes)
             self._members = {name: bytes(value) for name, value in _MEMBERS.decode(content).items()}
+            self._raw = None  # a long prompt is held once, for as long as its stream lasts
         return self._members
 
     def put(self, **keys: Json) -> Body:
@@ -212,7 +213,7 @@ class Body:
 def _written(name: str, value: Json) -> bytes:
     """A member as JSON; Refused when a client nested it deeper than can be written (254)."""
     try:
-        return orjson.dumps(value)
+        return bytes(memoryview(orjson.dumps(value)))  # whose room is 4 KiB, or twice its length
     except TypeError as error:
         if "Recursion limit" not in str(error):
             raise
