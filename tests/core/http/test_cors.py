@@ -18,5 +18,12 @@ def test_a_page_with_the_anthropic_sdk_may_send_its_headers_and_read_the_request
     assert {"request-id", "x-request-id"} <= read
 
 
+def test_a_page_may_use_the_helpers_of_its_sdk_and_keys_for_requests_done_once() -> None:
+    allowed = Cors(origins=(PAGE,)).preflight(PAGE)["access-control-allow-headers"].split(", ")
+
+    helpers = {"x-stainless-helper", "x-stainless-helper-method"}
+    assert helpers | {"idempotency-key", "x-client-request-id"} <= set(allowed)
+
+
 def test_another_page_may_nothing() -> None:
     assert Cors(origins=(PAGE,)).preflight("https://other.example") == {}

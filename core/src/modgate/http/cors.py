@@ -11,10 +11,12 @@ EXPOSED = (
 )
 METHODS = "GET, POST, OPTIONS"
 HEADERS = (
-    "authorization, content-type, x-api-key, api-key, x-request-id, x-request-timeout, "
+    "authorization, content-type, x-api-key, api-key, idempotency-key, x-request-id, "
+    "x-client-request-id, x-request-timeout, "
     "traceparent, tracestate, openai-organization, openai-project, x-stainless-retry-count, "
     "x-stainless-lang, x-stainless-os, x-stainless-arch, x-stainless-runtime, "
     "x-stainless-runtime-version, x-stainless-package-version, x-stainless-timeout, "
+    "x-stainless-helper, x-stainless-helper-method, "  # of stream() and runTools() of the SDKs
     "anthropic-version, anthropic-beta, anthropic-dangerous-direct-browser-access"
 )
 
