@@ -44,7 +44,7 @@ class Reading:
         found: list[Event] = []
         try:
             for event in self._splitter.feed(data):
-                if event.data == DONE:
+                if event.data.startswith(DONE):  # as SDKs read it: some write a blank behind it
                     self.over = True
                     found.extend(self._dialect.end(True))
                     break

@@ -249,6 +249,16 @@ def test_what_is_an_engines_own_stays_inside(kind: type[Dialect], extra: JsonObj
     assert orjson.loads(event.data) == {"choices": [choice]}
 
 
+@pytest.mark.parametrize("kind", ALL)
+def test_a_chunk_of_several_data_lines_is_one_line(kind: type[Dialect]) -> None:
+    choice = {"index": 0, "delta": {"content": "a"}, "finish_reason": None}
+    dialect, lines = speaking(kind), orjson.dumps({"choices": [choice]}).replace(b",", b",\n")
+    told = [each.data for _ in range(3) for each in dialect.decode(Event(lines))]
+
+    assert [b"\n" in data for data in told] == [False] * 3
+    assert [orjson.loads(data)["choices"] for data in told] == [[choice]] * 3
+
+
 @pytest.mark.parametrize("usage", [True, False])
 def test_a_reply_of_llamacpp_was_created_once(usage: bool) -> None:
     """Its server writes the time of each chunk."""

@@ -41,10 +41,11 @@ def test_an_error_with_nothing_before_it_is_raised() -> None:
         reading().feed(b"data: bad\n\n")
 
 
-def test_nothing_behind_done_is_read() -> None:
+@pytest.mark.parametrize("done", [b"data: [DONE]", b"data:[DONE]", b"data: [DONE] "])
+def test_nothing_behind_done_is_read(done: bytes) -> None:
     reply = reading()
 
-    assert said(reply.feed(b"data: one\n\ndata: [DONE]\n\ndata: two\n\n")) == [b"one"]
+    assert said(reply.feed(b"data: one\n\n" + done + b"\n\ndata: two\n\n")) == [b"one"]
     assert reply.over
 
 

@@ -98,6 +98,8 @@ class ChatDialect(Dialect):
         if self.alike(event):
             return (event,)
         data = event.data
+        if self.call.reply == "sse" and b"\n" in data:  # of several data lines; no string has one
+            event.data = data = data.replace(b"\n", b" ")
         if b'"error"' in data:
             self.told(data)
         if not self._begun:
