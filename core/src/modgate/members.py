@@ -144,6 +144,8 @@ def _unfit(lookout: Lookout, found: Instance, seen: Collection[str]) -> str:
     for name in sorted(lookout.named & serves.keys()):
         if serves[name] != template.serves[name]:
             return f"has another name for '{name}', whose facts do not say that it is the same"
+    if found.slots is not None and found.slots < 1:
+        return "has no slots"
     if template.ca and not found.url.startswith("https:"):
         return "is no https url, and its [[discover]] has a ca"
     return base_url(found.url)

@@ -86,6 +86,7 @@ def test_two_of_one_name_are_two_engines_of_two_names() -> None:
         Instance(uid="", url="http://b"),
         Instance(uid="1", url="http://b"),
         Instance(uid="2", url="ftp://b"),
+        Instance(uid="2", url="http://b", slots=0),
         Instance(uid="2", url="http://user:pass@b"),
         Instance(uid="2", url="http://b", serves={"other": "e"}),
         Instance(uid="2", url="http://b", serves={}),

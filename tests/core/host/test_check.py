@@ -108,3 +108,44 @@ def test_a_surface_that_nobody_brings_is_refused_with_those_that_exist() -> None
 def test_an_endpoint_without_a_surface_is_refused() -> None:
     with pytest.raises(PluginError, match="names no surface for /v1/words of words"):
         checked(at("/v1/words", surfaces=()))
+
+
+@pytest.mark.parametrize(
+    ("declared", "complaint"),
+    [
+        ({"units": Words.units[0]}, "raised TypeError from what words declares"),
+        ({"units": (Unit("input_tokens", "x", shown="k", scale=0),)}, "scale is no whole number"),
+        ({"units": (*Words.units, Unit("a", "x", shown="input_tokens"))}, "bad or taken name"),
+        ({"units": (*Words.units, Unit("a", "x", shown="requests"))}, "bad or taken name"),
+        ({"units": (*Words.units, Unit("a", "x", part_of="a"))}, "is a part and has parts: a"),
+        ({"weights": {"input_tokens": float("nan")}}, "no number of 0 or more"),
+        ({"weights": {"input_tokens": -1.0}}, "no number of 0 or more"),
+        ({"phases": {"soon": Target(base_s=1.0)}}, "an unknown phase: soon"),
+        ({"phases": {"total": Target(base_s=1.0, per_unit={"pages": 1.0})}}, "not its own"),
+        ({"phases": {"total": Target(base_s=float("nan"))}}, "no number of 0 or more seconds"),
+        ({"phases": {"total": Target(base_s=1.0, objective=95)}}, "not between 0 and 1"),
+        ({"deadlines": {**Words.deadlines, "total": Target(base_s=-1.0)}}, "no number of 0"),
+        ({"deadlines": None}, "raised TypeError from what words declares"),
+        ({"model_type": dict}, "model_type of words that is no ModelFacts"),
+    ],
+)
+def test_what_cannot_be_counted_or_timed_is_refused(
+    declared: dict[str, object], complaint: str
+) -> None:
+    with pytest.raises(PluginError, match=rf"plugin 'own \(acme-own 2\.0\)' .*{complaint}"):
+        checked(words(**declared))
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/v1/usage", "/v1/usage/x", "/.well-known/jwks.json", "/v1/a b", "/v1/a?b=c", "/v1/{x}"],
+)
+def test_a_path_that_is_cores_or_that_no_request_has_is_refused(path: str) -> None:
+    with pytest.raises(PluginError, match="claims a reserved or bad path"):
+        checked(at(path))
+
+
+@pytest.mark.parametrize("more", [{"body": "xml"}, {"kind": "job"}, {"at_most": 0}, {"batch": 5}])
+def test_an_endpoint_of_what_there_is_not_is_refused(more: dict[str, object]) -> None:
+    with pytest.raises(PluginError, match=r"plugin 'own \(acme-own 2\.0\)'"):
+        checked(at("/v1/x", **more))

@@ -206,7 +206,10 @@ def test_a_plugin_that_cannot_be_imported_is_named_with_distribution_and_version
         ({"modgate_surfaces": [Surface]}, "Surface is not a Surface with a name"),
         ({"modgate_surfaces": [Deaf]}, "raised RuntimeError: boom"),
         ({"modgate_dialects": [Dialect]}, "Dialect is not a Dialect with a modality"),
-        ({"modgate_dialects": [Spoken, Spoken]}, "brings a second dialect 'vllm' of words"),
+        (
+            {"modgate_dialects": [Spoken, Spoken]},
+            "of words: the first is of bad (bad 0)",
+        ),
         ({"modgate_local_engines": [Words]}, "Words is not a LocalEngine"),
         ({"modgate_local_engines": [Engine]}, "engine of words in an unknown family 'home'"),
         ({"modgate_local_engines": [Stray]}, "Stray declares no 'modality'"),
@@ -267,7 +270,10 @@ def test_policies_come_with_whose_they_are() -> None:
 @pytest.mark.parametrize(
     ("kinds", "told"),
     [
-        ([Says, Says], "'house (house 0)' brings the policy 'says', which exists already"),
+        (
+            [Says, Says],
+            "the policy 'says', which exists already: it is of house (house 0)",
+        ),
         ([Words], "'house (house 0)' Words is not a PlanPolicy"),
     ],
 )
@@ -323,3 +329,28 @@ class Hasty(advice.Cool):
 def test_what_is_no_scorer_or_has_a_taken_name_is_refused(kinds: list[type], told: str) -> None:
     with pytest.raises(PluginError, match=re.escape(told)):
         loaded({"house": plugin(modgate_scorers=kinds)})
+
+
+def test_a_module_whose_functions_lack_the_mark_is_told_so() -> None:
+    module = ModuleType("unmarked")
+    vars(module)["modgate_modalities"] = lambda: [Words]
+
+    with pytest.raises(PluginError, match=r"'words \(words 0\)' answers no hook: .*hookimpl"):
+        loaded({"words": module})
+
+
+def test_a_plugin_that_ends_the_process_at_import_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed(tmp_path, "quits", "1.0.0", "raise SystemExit(0)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    with pytest.raises(PluginError, match=r"plugin 'quits \(acme-quits 1\.0\.0\)' failed to load"):
+        import_plugins(find(), ["quits"])
+
+
+def test_a_config_type_that_is_no_model_is_refused() -> None:
+    odd = type("Odd", (Words,), {"config_type": dict})
+
+    with pytest.raises(PluginError, match="'config_type' is no pydantic model"):
+        loaded({"words": plugin(modgate_modalities=[odd])})

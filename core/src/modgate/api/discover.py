@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import isfinite
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
@@ -34,6 +35,10 @@ class Instance:
     hardware: str | None = None
     slots: int | None = None
     serves: Mapping[str, str] | None = None
+
+    def __post_init__(self) -> None:
+        """TypeError for names that are no text; what they lead to is looked at when it is taken."""
+        "".join((self.uid, self.url, self.name))
 
 
 class Away(Exception):
@@ -116,6 +121,11 @@ class Pause:
     """Wait; no answer."""
 
     for_s: float
+
+    def __post_init__(self) -> None:
+        """ValueError for what is no time: it would stop the clock of everybody."""
+        if not isfinite(self.for_s):
+            raise ValueError("a pause is a number of seconds")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 
 INSTANCES_AT_MOST = 4096
 FIRST_WORD_S = 10.0
+SAID_AT_MOST = 8  # Found and Lost in a row
+LEAST_PAUSE_S = 0.01
 REASONS_AT_MOST = 16  # that one outage may have
 
 
@@ -120,8 +122,11 @@ class Source:
         finding = self._make().discover(self._clock.now, random.random)
         told: Told = None
         try:
-            want = next(finding)
+            want, said = next(finding), 0
             while True:
+                said = said + 1 if isinstance(want, Found | Lost) else 0
+                if said > SAID_AT_MOST:  # nobody else would ever have a turn
+                    raise RuntimeError("a discoverer that says so much must wait in between")
                 try:
                     told = await self._ask(want)
                 except Away as error:
@@ -160,7 +165,7 @@ class Source:
         if isinstance(want, Resolve):
             return await self._world.resolve(want)
         if isinstance(want, Pause):
-            await asyncio.sleep(want.for_s)
+            await asyncio.sleep(max(LEAST_PAUSE_S, want.for_s))
             return None
         raise TypeError(f"a discoverer wants a {type(want).__name__}")
 

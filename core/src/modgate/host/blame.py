@@ -17,6 +17,8 @@ def blamed(origin: Origin, of: str = "") -> Iterator[None]:
     """Whatever a plugin raises within is a PluginError with its name; `of`: what it was asked."""
     try:
         yield
+    except PluginError:
+        raise
     except RAISED as error:
         where = f" from {of}" if of else ""
         text = f"raised {type(error).__name__}{where}: {error}"

@@ -1,18 +1,29 @@
-"""Whether what plugins declared fits together: names, units, endpoints, surfaces."""
+"""Whether what plugins declared fits together: names, units, numbers, endpoints, surfaces."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from math import isfinite
 
 from modgate.api.modality import AnyModality, Endpoint
+from modgate.api.model import ModelFacts
+from modgate.api.select import PHASES
 from modgate.api.surface import Surface
 from modgate.errors import PluginError
+from modgate.host.blame import blamed
 from modgate.host.installed import Origin
 from modgate.units import EVERYWHERE
 
 RESERVED = frozenset({"health", "admin", "metrics", "models", "v1", "v2", "requests", "openapi"})
-RESERVED_PATHS = ("/v1/models", "/health", "/admin", "/metrics", "/openapi.json")
+RESERVED_PATHS = (
+    *("/v1/models", "/v1/usage", "/health", "/admin", "/metrics", "/openapi.json"),
+    "/.well-known",
+)
+OURS = frozenset(unit.name for unit in EVERYWHERE)
+BODIES: tuple[str, ...] = ("json", "form")
+KINDS: tuple[str, ...] = ("unary", "stream")
+_PATH = re.compile(r"(/[\w.~@:-]+)+", re.ASCII)
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
 
 
@@ -24,12 +35,12 @@ def check(
 ) -> None:
     """Raise PluginError for the first thing that does not fit."""
     for name, modality in modalities.items():
-        _names(owners[name], modality)
-        _units(owners[name], modality)
+        for look in (_names, _units, _shown, _numbers, _targets):
+            _refuse(owners[name], f"what {name} declares", look(modality))
     seen: dict[tuple[str, str], str] = {}
     kinds: dict[str, str] = {}
     for name, endpoint in endpoints:
-        _endpoint(owners[name], name, endpoint, surfaces)
+        _refuse(owners[name], f"an endpoint of {name}", _endpoint(name, endpoint, surfaces))
         if (name, endpoint.path) in seen:
             raise PluginError(str(owners[name]), f"declares the path {endpoint.path} twice")
         seen[name, endpoint.path] = name
@@ -38,35 +49,78 @@ def check(
             raise PluginError(str(owners[name]), text)
 
 
-def _names(origin: Origin, modality: AnyModality) -> None:
+def _refuse(origin: Origin, what: str, complaints: Iterator[str]) -> None:
+    """The first complaint; or what was raised while it was looked for, for types lie, too."""
+    with blamed(origin, what):
+        for complaint in complaints:
+            raise PluginError(str(origin), complaint)
+
+
+def _names(modality: AnyModality) -> Iterator[str]:
     if not _NAME.fullmatch(modality.name) or modality.name in RESERVED:
-        raise PluginError(str(origin), f"has a modality of a reserved or bad name: {modality.name}")
+        yield f"has a modality of a reserved or bad name: {modality.name}"
+    if not issubclass(modality.model_type, ModelFacts):
+        yield f"has a model_type of {modality.name} that is no ModelFacts"
 
 
-def _units(origin: Origin, modality: AnyModality) -> None:
+def _units(modality: AnyModality) -> Iterator[str]:
     names = [unit.name for unit in modality.units]
-    taken = {unit.name for unit in EVERYWHERE}
     for name in names:
-        if not _NAME.fullmatch(name) or name in taken or names.count(name) > 1:
-            raise PluginError(str(origin), f"has a bad, reserved or repeated unit: {name}")
+        if not _NAME.fullmatch(name) or name in OURS or names.count(name) > 1:
+            yield f"has a bad, reserved or repeated unit: {name}"
     whole = [unit.part_of for unit in modality.units if unit.part_of is not None]
     for name in (*modality.weights, *modality.gateway_counts, *whole):
         if name not in names:
-            raise PluginError(str(origin), f"speaks of a unit that it does not declare: {name}")
+            yield f"speaks of a unit that it does not declare: {name}"
+    for unit in modality.units:
+        if unit.part_of is not None and unit.name in whole:
+            yield f"has a unit that is a part and has parts: {unit.name}"
+
+
+def _shown(modality: AnyModality) -> Iterator[str]:
+    public = [unit.public for unit in modality.units]
+    for unit in modality.units:
+        shown = unit.public
+        if not _NAME.fullmatch(shown) or shown in OURS or public.count(shown) > 1:
+            yield f"shows a unit by a bad or taken name: {shown}"
+        if unit.scale != int(unit.scale) or unit.scale < 1:
+            yield f"has a unit whose scale is no whole number of at least 1: {unit.name}"
+
+
+def _numbers(modality: AnyModality) -> Iterator[str]:
+    for name, weight in modality.weights.items():
+        if not isfinite(weight) or weight < 0:
+            yield f"has a weight of {name} that is no number of 0 or more"
     for phase in ("first_byte", "total"):
         if phase not in modality.deadlines:
-            raise PluginError(str(origin), f"declares no deadline for the phase {phase}")
+            yield f"declares no deadline for the phase {phase}"
 
 
-def _endpoint(
-    origin: Origin, name: str, endpoint: Endpoint, surfaces: Mapping[str, Surface]
-) -> None:
-    path = endpoint.path
-    if not path.startswith("/") or path.endswith("/") or path.startswith(RESERVED_PATHS):
-        raise PluginError(str(origin), f"claims a reserved or bad path: {path}")
+def _targets(modality: AnyModality) -> Iterator[str]:
+    names = {unit.name for unit in modality.units}
+    for phase, target in (*modality.deadlines.items(), *modality.phases.items()):
+        if phase not in PHASES:
+            yield f"declares an unknown phase: {phase}; known: {', '.join(PHASES)}"
+        if not target.per_unit.keys() <= names:
+            yield f"declares a time for the phase {phase} by a unit that is not its own"
+        if not all(isfinite(s) and s >= 0 for s in (target.base_s, *target.per_unit.values())):
+            yield f"declares a time for the phase {phase} that is no number of 0 or more seconds"
+        if not 0 < target.objective < 1:
+            yield f"declares an objective for the phase {phase} that is not between 0 and 1"
+
+
+def _endpoint(name: str, endpoint: Endpoint, surfaces: Mapping[str, Surface]) -> Iterator[str]:
+    path, batch = endpoint.path, endpoint.batch
+    if not _PATH.fullmatch(path) or path.startswith(RESERVED_PATHS):
+        yield f"claims a reserved or bad path: {path}"
     for surface in endpoint.surfaces:
         if surface not in surfaces:
-            known = ", ".join(sorted(surfaces))
-            raise PluginError(str(origin), f"names the surface '{surface}'; known: {known}")
+            yield f"names the surface '{surface}'; known: {', '.join(sorted(surfaces))}"
     if not endpoint.surfaces:
-        raise PluginError(str(origin), f"names no surface for {path} of {name}")
+        yield f"names no surface for {path} of {name}"
+    if endpoint.body not in BODIES or endpoint.kind not in KINDS:
+        yield f"wants another body than {BODIES}, or is of another kind than {KINDS}: {path}"
+    if endpoint.at_most < 1 or not callable(endpoint.shape):
+        yield f"has no shape for {path}, or no room for a body"
+    if batch is not None and batch.most < 1:
+        yield f"has batches of nothing for {path}"

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Set
 from typing import ClassVar, Protocol, TypeVar
 
+from pydantic import BaseModel
+
 from modgate.api.authenticator import AnyAuthenticator, Authenticator
 from modgate.api.discover import AnyDiscoverer, Discoverer
 from modgate.api.policy import EVERY_SECTION, AnyPolicy, PlanPolicy
@@ -96,12 +98,18 @@ def declares(origin: Origin, kind: type, *names: str) -> None:
     for name in names:
         if getattr(kind, name, None) is None:
             raise PluginError(str(origin), f"{kind.__name__} declares no '{name}'")
+    config = getattr(kind, "config_type", BaseModel)
+    if not isinstance(config, type) or not issubclass(config, BaseModel):
+        raise PluginError(str(origin), f"{kind.__name__}: 'config_type' is no pydantic model")
 
 
 def unique(origin: Origin, what: str, name: str, known: Mapping[str, object]) -> None:
     """PluginError for a name that somebody else brings."""
     if name in known:
-        raise PluginError(str(origin), f"brings the {what} '{name}', which exists already")
+        other = known[name]
+        owner = other[0] if isinstance(other, tuple) else other
+        whose = f": it is of {owner}" if isinstance(owner, Origin) else ""
+        raise PluginError(str(origin), f"brings the {what} '{name}', which exists already{whose}")
 
 
 def _sayable(origin: Origin, kind: type, what: str, taken: Set[str]) -> None:

@@ -96,6 +96,9 @@ class Host:
                 self._manager.check_pending()
             except (pluggy.PluginValidationError, ValueError) as error:
                 raise PluginError(str(origin), f"does not fit the API: {error}") from error
+            if not self._manager.get_hookcallers(module):
+                text = "answers no hook: its functions need the mark @modgate.plugin.hookimpl"
+                raise PluginError(str(origin), text)
 
     @property
     def origins(self) -> list[Origin]:
@@ -133,7 +136,7 @@ def load(
     owners: dict[str, Origin] = {}
     for origin, kind in host.ask("modgate_modalities"):
         made = _built(origin, kind, validate)
-        unique(origin, "modality", made.name, modalities)
+        unique(origin, "modality", made.name, owners)
         modalities[made.name], owners[made.name] = made, origin
     spoken = dict(surfaces)
     for origin, kind in host.ask("modgate_surfaces"):
@@ -206,13 +209,15 @@ def _dialects(
 ) -> dict[tuple[str, str], type[Dialect]]:
     """Declared ones, and the plain home wire for every modality that brings none of its own."""
     found: dict[tuple[str, str], type[Dialect]] = {}
+    owners: dict[tuple[str, str], Origin] = {}
     for origin, kind in host.ask("modgate_dialects"):
         if not issubclass(kind, Dialect) or not kind.modality:
             raise PluginError(str(origin), f"{kind.__name__} is not a Dialect with a modality")
-        if (kind.modality, kind.family) in found:
+        key = kind.modality, kind.family
+        if key in found:
             text = f"brings a second dialect '{kind.family}' of {kind.modality}"
-            raise PluginError(str(origin), text)
-        found[kind.modality, kind.family] = kind
+            raise PluginError(str(origin), f"{text}: the first is of {owners[key]}")
+        found[key], owners[key] = kind, origin
     for name in modalities:
         found.setdefault((name, "home"), Dialect)
     return found
