@@ -8,10 +8,12 @@ import socket
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
 
+from msgspec import structs
 from pydantic import BaseModel
 
 from modgate.plugin import (
     Event,
+    Head,
     Json,
     ModelFacts,
     Outcome,
@@ -19,6 +21,7 @@ from modgate.plugin import (
     Refused,
     Request,
     Sample,
+    Unit,
     Units,
     Usage,
     Work,
@@ -245,6 +248,28 @@ def has_a_bad_name() -> type[Toy]:
     return spoilt(name="Toy-1")
 
 
+def shows_two_units_alike() -> type[Toy]:
+    return spoilt(units=(*Toy.units, Unit("more", "of it", shown=Toy.units[0].public)))
+
+
+def frames_the_reply_itself() -> type[Toy]:
+    return spoilt_relay(head=Head(headers={"Content-Length": "3"}))
+
+
+def is_measured_by_nobody() -> type[Toy]:
+    def usage(self: Joined, outcomes: Sequence[Outcome]) -> Usage:
+        return structs.replace(Joined.usage(self, outcomes), by="nobody")
+
+    return spoilt_relay(usage=usage)
+
+
+def waits_for_no_call_at_all() -> type[Toy]:
+    def shape(self: Toy, request: Request) -> Plan:
+        return replace(Toy.shape(self, request), width=0)
+
+    return spoilt(shape=shape)
+
+
 def has_facts_that_take_anything() -> type[Toy]:
     class Loose(ModelFacts, frozen=True, extra="allow"):
         pass
@@ -275,5 +300,9 @@ BUGS: dict[Callable[[], type[Toy]], str] = {
     goes_on_when_shape_is_closed: "test_a_cancelled_request_leaves_nothing_open",
     shapes_by_chance: "test_shape_is_repeatable_and_leaves_the_request_alone",
     has_a_bad_name: "test_names_are_well_formed",
+    shows_two_units_alike: "test_names_are_well_formed",
+    frames_the_reply_itself: "test_a_sample_has_its_reply_and_its_usage",
+    is_measured_by_nobody: "test_only_declared_units_are_used",
+    waits_for_no_call_at_all: "test_a_sample_has_its_reply_and_its_usage",
     has_facts_that_take_anything: "test_defaults_build_and_unknown_keys_are_refused",
 }

@@ -38,7 +38,7 @@ async def shaped(
         answer = endpoint.shape(request)
         if isinstance(answer, Generator):
             answer = await driven(answer, partial(_answered, fetch=fetch, work=work, ask=ask))
-        plan = _sound(answer)
+        plan = sound(answer)
     except GatewayError:
         raise
     except RAISED as error:
@@ -48,7 +48,7 @@ async def shaped(
         return plan
 
 
-def _sound(plan: Plan) -> Plan:
+def sound(plan: Plan) -> Plan:
     """PluginFault for an answer that nothing can be made of."""
     if not isinstance(plan, Plan):
         raise PluginFault(f"shape returned {type(plan).__name__}, and no Plan")

@@ -110,6 +110,7 @@ def test_a_folder_that_is_full_is_left_alone(folder: Path) -> None:
         (("acme-llm",), "is taken"),
         (("acme-tone", "--modality", "embeddings"), "is taken"),
         (("acme-models",), "is taken"),
+        (("acme-requests",), "is taken"),
         (("class", "--modality", "tone"), "no package"),
     ],
 )

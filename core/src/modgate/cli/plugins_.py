@@ -30,14 +30,15 @@ def new(name: str, directory: Path | None, modality: str | None) -> None:
     """
     from modgate.cli import scaffold
     from modgate.gateway import plan
+    from modgate.host.check import RESERVED, RESERVED_PATHS
     from modgate.host.installed import find
-    from modgate.testing.rules_declared import RESERVED
 
     with told():
         paths = [endpoint.path for _, endpoint in plan(None).loaded.endpoints]
+    taken = {*find().plugins, *paths, *RESERVED, *RESERVED_PATHS}
     folder = directory or Path(name)
     try:
-        chosen = scaffold.names(name, modality, {*find().plugins, *paths, *RESERVED})
+        chosen = scaffold.names(name, modality, taken)
         written = scaffold.write(chosen, folder)
     except scaffold.Unfit as unfit:
         raise click.ClickException(str(unfit)) from None

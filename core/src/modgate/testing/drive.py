@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import TypeVar
 
 from modgate.api.plan import Call, Drawn, Plan
 from modgate.api.relay import PENDING, Event, Head, Outcome, State, Usage
+from modgate.errors import PluginFault
+from modgate.needs import sound
+from modgate.outlet import own_headers
 from modgate.units import NOTHING, Units
 
+OfT = TypeVar("OfT")
 Around = Callable[[], AbstractContextManager[object]]
 
 
@@ -41,10 +46,11 @@ class Drive:
     """One plan on its way, step by step: `draw` a call, `feed` its events, `end` it; then `close`.
 
     `outcomes` is what the relay is told: entry i is call i's, one for each call drawn so far.
+    AssertionError for a plan or a head that no gateway would take.
     """
 
     def __init__(self, plan: Plan, calls: Iterator[Call], *, around: Around = nullcontext) -> None:
-        self.plan = plan
+        self.plan = _taken(sound, plan)
         self.relay = plan.relay
         if self.relay.heavy:
             self.relay.begin()
@@ -121,7 +127,17 @@ class Drive:
         steps.append(self.close())
         usages.append(self.usage())
         assert self.head is not None
+        _taken(own_headers, self.head)
         return Played(head=self.head, steps=steps, usages=usages, calls=self.calls)
+
+
+def _taken(check: Callable[[OfT], object], made: OfT) -> OfT:
+    """What a plugin made, as the gateway would take it."""
+    try:
+        check(made)
+    except PluginFault as fault:
+        raise AssertionError(fault.message) from fault
+    return made
 
 
 def wire(call: Call, events: Iterable[Event], *, done: bool = True) -> bytes:
