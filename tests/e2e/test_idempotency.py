@@ -304,3 +304,31 @@ async def test_the_alias_is_the_same_key(tmp_path: Path, engine: ScriptedEngine)
         again = await send(running.url, keyed(request, header="X-Idempotency-Key"), key=running.key)
 
     assert again.headers["idempotent-replayed"] == "true"
+
+
+async def test_a_reply_of_another_model_says_so_when_it_is_sent_again(
+    tmp_path: Path, engine: ScriptedEngine
+) -> None:
+    def first_fails(record: Record) -> Script:
+        failed = record.asked.json.get("model") == "engine-first"
+        return Script(refusal=Refusal(status=500)) if failed else OK
+
+    engine.script_for = first_fails
+    alike = 'voices = ["alloy"]\n'
+    running = await start(
+        tmp_path,
+        [{"url": engine.url}],
+        tenants={"acme": "fallback = true"},
+        models={"first": "tts", "second": "tts"},
+        facts={"first": f'{alike}fallback = ["second"]', "second": alike},
+        more=KEPT,
+    )
+    request = keyed(ask.speech(1, model="first"))
+    try:
+        told = [await send(running.url, request, key=running.key) for _ in range(2)]
+    finally:
+        await running.app.close()
+
+    assert [each.status for each in told] == [200, 200]
+    assert "idempotent-replayed" in told[1].headers
+    assert [each.headers["x-modgate-degraded"] for each in told] == ["second", "second"]

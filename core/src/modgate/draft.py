@@ -242,8 +242,11 @@ class Draft(msgspec.Struct, kw_only=True, eq=False):
         if self.notes:
             if (slo := self.notes.get("slo")) is not None:
                 yield "x-modgate-slo", slo
-            if "fallback_for" in self.notes:
-                yield "x-modgate-degraded", self.model
+            yield from self.degraded().items()
+
+    def degraded(self) -> dict[str, str]:
+        """The header of a reply that another model than the one that was asked for gave."""
+        return {"x-modgate-degraded": self.model} if "fallback_for" in self.notes else {}
 
     def forwarded(self, attempt: Try, number: int) -> dict[str, str]:
         """The headers that go to an engine with every call (wire.md appendix C).

@@ -204,7 +204,8 @@ class Once:
             return
         self._held = False
         self._keys.ended(self)
-        done = replace(self._mine, state="done", status=200, headers=dict(headers), body=body)
+        said = {**headers, **self._draft.degraded()}
+        done = replace(self._mine, state="done", status=200, headers=said, body=body)
         keep_s = self._keys.terms.keep_s
         step = self._store.keep(self._name, self._mine, done, keep_s)
         await asyncio.shield(self._keys.soon(step))
