@@ -135,3 +135,12 @@ def test_a_long_piece_is_encoded_slice_by_slice_and_billed_as_it_goes(name: str)
     at_once = whole.encode(SECOND * 5) + whole.finish()
     assert len(b"".join([first, *rest, *relay.close([OK])])) == len(at_once)
     assert relay.usage([OK]).units["speech_ms"] == 5000
+
+
+@pytest.mark.parametrize("outcome", [OK, FAILED])
+def test_what_an_encoder_still_holds_was_not_relayed(outcome: Outcome) -> None:
+    relay = Encoded([10], format_name="mp3", events=False)
+    out = list(relay.feed(0, Event(bytes(1000))))
+
+    assert out == []
+    assert set(relay.usage([outcome]).units.values()) == {0}

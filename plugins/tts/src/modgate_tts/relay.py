@@ -37,6 +37,7 @@ class Spoken(Relay):
         self._piece = -1
         self._promised: int | None = None
         self._pcm_bytes = 0
+        self._heard_bytes = 0  # of them, when audio last went out: an encoder holds some back
         self._closed = False
         headers = {"x-modgate-sample-rate": str(RATE)}
         audio = Head(kind="chunked", content_type=CONTENT_TYPES[format_name], headers=headers)
@@ -78,6 +79,7 @@ class Spoken(Relay):
     def _said(self, audio: bytes) -> Iterable[bytes]:
         if not audio:
             return ()
+        self._heard_bytes = self._pcm_bytes
         if not self._events:
             return (audio,)
         text = base64.b64encode(audio).decode()
@@ -90,7 +92,7 @@ class Spoken(Relay):
         if self._promised not in (None, self._pcm_bytes):
             raise BadReply("the engine's speech has not the length that it said")
         yield from self._said(self._own().finish())
-        self._closed = True
+        self._closed, self._heard_bytes = True, self._pcm_bytes
         if self._events:
             count = sum(self._characters)
             usage: JsonObject = {
@@ -102,12 +104,16 @@ class Spoken(Relay):
             yield DONE
 
     def _speech_ms(self) -> int:
-        return self._pcm_bytes // SAMPLE_BYTES * 1000 // RATE
+        return self._heard_bytes // SAMPLE_BYTES * 1000 // RATE
+
+    def _begun(self) -> int:
+        """How many pieces have begun to go out."""
+        return self._piece + 1 if self._heard_bytes else 0
 
     def usage(self, outcomes: Sequence[Outcome]) -> Usage:
         """Characters of the pieces that were spoken to their end and have begun to go out, and the
         speech that was relayed."""
-        begun = zip(self._characters, outcomes[: self._piece + 1], strict=False)
+        begun = zip(self._characters, outcomes[: self._begun()], strict=False)
         count = sum(characters for characters, outcome in begun if outcome.ok)
         units = Units(characters=count, speech_ms=self._speech_ms())
         return Usage(units, exact=self._closed, by="gateway")
