@@ -46,6 +46,15 @@ def test_texts_grow_and_the_last_finish_stands() -> None:
     ]
 
 
+def test_content_is_null_beside_calls_only() -> None:
+    silent = chunk({"role": "assistant", "content": None})
+    thinking = chunk({"reasoning_content": "so"}, index=1, finish="length")
+    calling = chunk({"tool_calls": [call(0, known="a", name="f", arguments="{}")]}, index=2)
+    reply = joined(silent, thinking, calling)
+
+    assert [choice["message"]["content"] for choice in reply["choices"]] == ["", "", None]
+
+
 def test_calls_are_joined_by_their_number() -> None:
     reply = joined(
         chunk({"tool_calls": [call(0, known="a", name="f", arguments="")]}),

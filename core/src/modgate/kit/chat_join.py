@@ -44,6 +44,10 @@ class Joined:
         """The whole reply, without usage."""
         made = WHOLE.get(self._head.get("object", ""), self._head.get("object"))
         choices = [self._choices[index] for index in sorted(self._choices)]
+        for choice in choices:
+            message = choice.get("message")
+            if message and message["content"] is None and "tool_calls" not in message:
+                message["content"] = ""  # as the engine itself says it, where nothing is called
         return {**self._head, "object": made, "choices": choices}
 
 
