@@ -166,11 +166,11 @@ def test_openais_token_numbers_become_text_again(shape: Shape) -> None:
     assert sent(plan) == [{"model": "m", "input": ["hello world", "hello"]}]
 
 
-def test_a_number_that_openai_does_not_have_is_undecodable(shape: Shape) -> None:
-    with pytest.raises(Refused) as refused:
+def test_a_number_that_openai_does_not_have_is_no_damaged_file(shape: Shape) -> None:
+    with pytest.raises(Refused, match="a token number is none of the vocabulary's") as refused:
         shape({"input": [[1_000_000]]}, token_ids="openai-cl100k")
 
-    assert (refused.value.field, refused.value.code) == ("input", "undecodable")
+    assert (refused.value.field, refused.value.code) == ("input", "invalid_value")
 
 
 def test_many_token_lists_are_decoded_in_groups(tmp_path: Path) -> None:

@@ -104,14 +104,24 @@ def each_by_file(path: str, parts: Sequence[str]) -> list[int] | None:
     return [len(found.ids) for found in loaded.encode_batch(list(parts))]
 
 
+class UnknownToken(KeyError):
+    """A number that a vocabulary does not have; out of a decoder process it comes as Refused."""
+
+    field = None
+    code = "invalid_value"
+    reason = "a token number is none of the vocabulary's"
+
+
 def texts(name: str, arrays: Sequence[Sequence[int]]) -> list[str] | None:
     """Token numbers of one of the packaged vocabularies as text; None = not installed.
 
-    A list that ends inside a character gets a replacement character.  KeyError for a number that
-    the vocabulary does not have.
+    A list that ends inside a character gets a replacement character.
     """
     table = encoding(name)
-    return None if table is None else [table.decode(list(array)) for array in arrays]
+    try:
+        return None if table is None else [table.decode(list(array)) for array in arrays]
+    except KeyError:
+        raise UnknownToken from None
 
 
 # Source: the published definitions of the two vocabularies (openai/tiktoken, openai_public).
