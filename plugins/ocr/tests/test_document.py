@@ -106,6 +106,13 @@ def test_an_image_is_turned_as_its_exif_says(reads: Reads) -> None:
     assert page["dimensions"] == {"dpi": 150, "height": 60, "width": 40}
 
 
+def test_pixels_that_are_real_numbers_are_refused_and_not_read_as_black(reads: Reads) -> None:
+    out = io.BytesIO()
+    Image.linear_gradient("L").convert("F").save(out, "TIFF")
+    with pytest.raises(Refused, match="real numbers"):
+        reads(data_url("image/tiff", out.getvalue()))
+
+
 def test_a_picture_without_a_resolution_has_72(reads: Reads) -> None:
     out = io.BytesIO()
     Image.new("RGB", (60, 40)).save(out, "TIFF")

@@ -187,6 +187,11 @@ def test_a_cut_picture_is_damaged() -> None:
         checked(saved(noise, "PNG")[:-400])
 
 
+def test_pixels_that_are_real_numbers_are_refused_and_not_made_black() -> None:
+    with pytest.raises(Refused, match="real numbers"):
+        checked(saved(Image.linear_gradient("L").convert("F"), "TIFF"))
+
+
 def test_more_bytes_than_allowed_are_refused() -> None:
     with pytest.raises(Refused) as caught:
         checked(saved(halves(), "PNG"), most=[100, 50_000_000])

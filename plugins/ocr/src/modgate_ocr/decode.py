@@ -305,6 +305,9 @@ def _flattened(image: Plain) -> Plain:
         layered = image.convert("RGBA")
         white = Image.new("RGBA", layered.size, "white")
         return Image.alpha_composite(white, layered).convert("RGB")
+    if image.mode == "F":
+        reason = "the image's pixels are real numbers of an unknown range; send 8 or 16 bits"
+        raise Refused(reason, "invalid_image_format")
     if image.mode.startswith("I;16") or image.mode == "I":
         image = image.convert("I").point(lambda value: value * (1 / 256)).convert("L")
     return image.convert("RGB")

@@ -24,6 +24,7 @@ ORIENTATION = 0x0112
 LOSSY_QUALITY = 90
 WEBP_HEAD_BYTES = 4096
 WIDE_MODE, TO_BYTE = "I", 1 / 256  # 16 bits of grey
+REAL_MODE = "F"
 WHITE = (255, 255, 255)
 
 
@@ -158,6 +159,8 @@ def _flat(image: Plain) -> Plain:
         below = Image.new("RGB", image.size, WHITE)
         below.paste(above, mask=above.getchannel("A"))
         return below
+    if image.mode == REAL_MODE:
+        raise Refused("the image's pixels are real numbers of an unknown range; send 8 or 16 bits")
     if image.mode.startswith(WIDE_MODE):
         return image.convert(WIDE_MODE).point(lambda level: level * TO_BYTE).convert("L")
     return image if image.mode in PLAIN_MODES else image.convert("RGB")
