@@ -9,7 +9,7 @@ from rigs.accounts import BEGAN_MS, Fleet, bucket
 from rigs.virtual import VirtualLoop, run, virtually
 
 from modgate.errors import Unasked
-from modgate.limits.levels import Denied, Limit, WhenDown
+from modgate.limits.levels import Denied, Kind, Limit, WhenDown
 from modgate.limits.shared import DEADLINE_S, WAITING_AT_MOST, Shared
 from modgate.limits.slices import RECORD_MS, SLICE_MS
 
@@ -104,6 +104,32 @@ async def test_a_window_that_is_spent_is_spent_to_its_end() -> None:
     assert isinstance(await fleet.ask(one, [(window, 10)]), str)
 
     assert one.wait_ms(window, 1, fleet.clock.ms) == 86_400_000
+
+
+@pytest.mark.parametrize("kind", ["w", "c"])
+@virtually
+async def test_what_does_not_leak_is_given_to_the_last_also_while_many_ask(kind: Kind) -> None:
+    fleet = Fleet(gateways=1)
+    limit = Limit(key="{acme}:all", kind=kind, amount=200, period_ms=BEGAN_MS + 86_400_000)
+    [one] = fleet.accounts
+
+    said = [await fleet.ask(one, [(limit, 1)]) for _ in range(210)]
+
+    assert [isinstance(each, str) for each in said] == [True] * 200 + [False] * 10
+
+
+@virtually
+async def test_a_bucket_that_was_spent_at_once_is_given_by_what_leaked_since() -> None:
+    fleet, limit = Fleet(gateways=1), bucket(60, period_ms=60_000)
+    [one] = fleet.accounts
+    spent = [await fleet.ask(one, [(limit, 1)]) for _ in range(70)]
+    later = []
+    for _ in range(3):
+        await fleet.load(2, [], per_step=0)
+        later.append(await fleet.ask(one, [(limit, 1)]))
+
+    assert sum(isinstance(each, str) for each in spent) == 60
+    assert [isinstance(each, str) for each in later] == [True] * 3
 
 
 @virtually

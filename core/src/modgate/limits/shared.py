@@ -210,9 +210,8 @@ class Shared:
                 if others := {self._asking[key] for key in keys if key in self._asking}:
                     await asyncio.wait(others)
                     return
-                for asking in self.slices.asking(
-                    miss.wanted, miss.lacking, tag_of(miss.wanted[0][0])
-                ):
+                tag = tag_of(miss.wanted[0][0])
+                for asking in self.slices.asking(miss.wanted, miss.lacking, tag, self.now_ms()):
                     await self._ask(asking)
             _still_wanted()
         except (TimeoutError, StoreDown) as error:

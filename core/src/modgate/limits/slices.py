@@ -89,10 +89,16 @@ class Share:
     in_hand: int = 0
 
     def asked(self, count: int, now_ms: int) -> None:
-        """Somebody wants so many: the rates fade and grow."""
+        """Somebody takes so many: the rates grow."""
+        self.fade(now_ms)
+        self.per_s += 1 / FADES_S
+        self.units_per_s += count / FADES_S
+
+    def fade(self, now_ms: int) -> None:
+        """The rates fade, also while nobody is given anything."""
         fade = exp(-max(0, now_ms - self.asked_ms) / 1000 / FADES_S)
-        self.per_s = self.per_s * fade + 1 / FADES_S
-        self.units_per_s = self.units_per_s * fade + count / FADES_S
+        self.per_s *= fade
+        self.units_per_s *= fade
         self.asked_ms = max(now_ms, self.asked_ms)
 
     def source(self, count: int, now_ms: int) -> tuple[Slice, int] | None:
@@ -186,8 +192,10 @@ class Slices:
         worst = max(waits, key=waits.__getitem__, default=None)
         return None if worst is None else Denied(waits[worst], worst)
 
-    def asking(self, wanted: Wanted, lacking: Sequence[int], tag: str) -> list[Asking]:
+    def asking(self, wanted: Wanted, lacking: Sequence[int], tag: str, now_ms: int) -> list[Asking]:
         """What to reserve: places apart from the others, which are charged all or none."""
+        for index in lacking:
+            self.shares[wanted[index][0].key].fade(now_ms)
         groups = (
             [wanted[index] for index in lacking if wanted[index][0].kind != "c"],
             *([wanted[index]] for index in lacking if wanted[index][0].kind == "c"),
@@ -204,19 +212,20 @@ class Slices:
     def reserved(self, asking: Asking, wanted: Wanted, said: Reserved, now_ms: int) -> bool:
         """The store's answer to `wanted` of an `asking`; True = ask again for the least of it.
 
-        A limit that many ask for waits until a whole slice fits: asking for each unit that leaks
-        would cost a trip a request.
+        A bucket that many ask for waits until a whole slice fits, where that is soon: asking for
+        each unit that leaks would cost a trip a request.  Else what is left is taken.
         """
         for (limit, _), level in zip(wanted, said.levels, strict=True):
             share = self.share(limit, now_ms)
             share.level, share.known_ms = level, now_ms
         if said.denied is not None:
             worst = self.shares[wanted[said.denied.index][0].key]
-            if wanted != asking.least and worst.per_s <= HOT_PER_S:
+            wait_ms = said.denied.wait_ms
+            soon = worst.limit.kind == "b" and wait_ms <= DENIED_AT_MOST_MS
+            if wanted != asking.least and not (soon and worst.per_s > HOT_PER_S):
                 return True
-            pause = max(DENIED_LEAST_MS, min(DENIED_AT_MOST_MS, said.denied.wait_ms))
-            worst.denied_ms = now_ms + pause
-            worst.free_ms = now_ms + said.denied.wait_ms
+            worst.denied_ms = now_ms + max(DENIED_LEAST_MS, min(DENIED_AT_MOST_MS, wait_ms))
+            worst.free_ms = now_ms + wait_ms
             return False
         none = [0] * len(wanted)
         made = Slice(
