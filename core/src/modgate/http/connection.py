@@ -13,6 +13,7 @@ from typing import Protocol
 
 import orjson
 from aiohttp import StreamReader, web
+from aiohttp.http_exceptions import LineTooLong
 from aiohttp.web_protocol import RequestHandler
 
 from modgate.errors import GatewayError
@@ -28,6 +29,10 @@ LINGERING_S, LINGERING_IDLE_S = 30.0, 2.0
 KEEP_ALIVE_S = 75.0
 HEAD_S = 10.0  # from the connection, or a head's first byte, to its last
 HEADER_AT_MOST, LINE_AT_MOST, HEADERS_AT_MOST = 16 << 10, 8 << 10, 100
+HEAD_TOO_LARGE = 431
+REASONS = {
+    HEAD_TOO_LARGE: f"a header has at most {HEADER_AT_MOST} bytes, a URL {LINE_AT_MOST}",
+}
 
 
 class FramingRefusal(Protocol):
@@ -139,6 +144,8 @@ class Connection(RequestHandler):
             log.error("handler failed", exc_info=exc)
         if request.writer.output_size > 0:
             raise ConnectionError("the reply is open already")
+        if isinstance(exc, LineTooLong):
+            status = HEAD_TOO_LARGE
         headers, body = self._refusal(status, message or "")
         response = web.Response(status=status, body=body, headers=headers)
         response.force_close()
@@ -164,7 +171,9 @@ def framing_refusal(request_id: Callable[[], str]) -> FramingRefusal:
     def refuse(status: int, message: str) -> tuple[dict[str, str], bytes]:
         del message
         made = request_id()
-        text = "the request is not valid HTTP" if status < 500 else GatewayError.__doc__ or ""
+        text = REASONS.get(status, "the request is not valid HTTP")
+        if status >= 500:
+            text = GatewayError.__doc__ or ""
         kind = "invalid_request_error" if status < 500 else "server_error"
         error = {"message": text, "type": kind, "param": None, "code": None}
         headers = {"content-type": "application/json", "x-request-id": made, "request-id": made}

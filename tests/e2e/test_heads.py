@@ -1,0 +1,37 @@
+"""A request's head that is too large, or no head at all."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import orjson
+import pytest
+from gateways import start
+from oracle.engine import ScriptedEngine
+
+
+@pytest.mark.parametrize(
+    ("path", "header", "status", "said"),
+    [
+        ("/v1/models", "Authorization: Bearer " + "a" * 20_000, 431, "a header has at most 16384"),
+        ("/v1/" + "a" * 9000, "X: y", 431, "a URL 8192"),
+        ("/v1/models", "no colon", 400, "the request is not valid HTTP"),
+    ],
+    ids=["header", "url", "junk"],
+)
+async def test_a_head_that_is_refused_is_told_why(
+    tmp_path: Path, engine: ScriptedEngine, path: str, header: str, status: int, said: str
+) -> None:
+    running = await start(tmp_path, [{"url": engine.url}])
+    try:
+        reader, writer = await asyncio.open_connection(*running.app.public_address)
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: gateway\r\n{header}\r\n\r\n".encode())
+        async with asyncio.timeout(5):
+            head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+        writer.close()
+    finally:
+        await running.app.close()
+
+    assert int(head.split()[1]) == status
+    assert said in orjson.loads(body)["error"]["message"]
