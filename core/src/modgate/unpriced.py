@@ -32,10 +32,14 @@ class Unpriced:
             self._known.clear()
             self._by = tariff
         book = tariff.books.in_force(receipt.wall)
+        last = {each.call: each for each in receipt.attempts}
         at = (
             *(book.name if book is not None else "", receipt.tenant, receipt.model, receipt.slo),
             frozenset(unit for unit, count in receipt.units.items() if count),
-            frozenset((each.region, each.model, each.state) for each in receipt.attempts),
+            frozenset(
+                (each.region, each.model, each.state, each.first_s is None, each is last[each.call])
+                for each in receipt.attempts
+            ),
         )
         missing = self._known.get(at)
         if missing is None:  # same result without this: what is unpriced depends on no count

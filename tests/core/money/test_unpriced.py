@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from msgspec.structs import replace
 from rigs.ledger import WALL, receipt
 
 from modgate.api.price import Book, Case, Price
+from modgate.api.sink import Attempt, Receipt
 from modgate.invoice import Tariff
 from modgate.observe.metrics import Registry
 from modgate.prices.books import Books
@@ -16,8 +19,8 @@ UNITS = UnitTable.of({"llm": (Unit("input_tokens", "read"), Unit("output_tokens"
 FREE = Price(pico=0, per=1)
 
 
-def counted(*cases: Case) -> str:
-    """The metric after one request of each sort."""
+def counted(*cases: Case, more: Sequence[Receipt] = ()) -> str:
+    """The metric after one request of each sort, and some more."""
     registry = Registry()
     counter = registry.counter("unpriced", "m", "modality", "unit")
     books = [Book(name="b", currency="EUR", effective=int(WALL), cases=cases)] if cases else []
@@ -28,6 +31,7 @@ def counted(*cases: Case) -> str:
         receipt("b", tokens=9),
         replace(receipt("refused"), admitted=False),
         replace(receipt("page"), modality=""),
+        *more,
     ):
         made.observe(each)
     return registry.render().decode()
@@ -37,6 +41,21 @@ def test_what_has_no_price_is_counted_by_unit() -> None:
     assert 'unpriced{modality="llm",unit="llm.output_tokens"} 2' in counted(
         Case(prices={"llm.input_tokens": FREE})
     )
+
+
+def test_what_was_relayed_before_a_cut_is_priced_where_it_came_from() -> None:
+    def tried(region: str, first_s: float | None, state: str) -> Attempt:
+        made = Attempt(0, "b", region, "chat", 0.0, "")
+        return replace(made, first_s=first_s, state=state)
+
+    mute = tried("us", None, "failed")
+    cut = [
+        receipt(name, attempts=(mute, tried("eu", first_s, "cancelled")))
+        for name, first_s in (("c", None), ("d", 0.5))
+    ]
+    eu = Case(region="eu", prices={"llm.output_tokens": FREE})
+
+    assert 'unit="llm.output_tokens"} 3' in counted(eu, more=cut)
 
 
 def test_what_is_free_is_priced() -> None:
