@@ -260,3 +260,11 @@ def test_a_postgres_that_hangs_and_comes_back_gets_every_row_once(
     )
     assert sorted(name for (name,) in found) == sorted(["before", *(f"r{n}" for n in range(300))])
     assert took_s < 1.0
+
+
+def test_a_row_is_where_the_requests_own_calls_were_not_where_a_policy_asked() -> None:
+    asked = msgspec.structs.replace(ANSWERED, call=-1, backend="guard", region="eu")
+    cut = msgspec.structs.replace(ANSWERED, state="cancelled")
+    row = end_row(ended_of(receipt("req_1", attempts=(asked, cut))), "w")
+
+    assert (row.backend, row.region) == (cut.backend, cut.region)

@@ -86,8 +86,9 @@ def adjust_row(said: Adjusted, writer: str) -> UsageRow:
 
 
 def _answered(attempts: list[JsonObject]) -> JsonObject:
-    """The attempt that answered, else the last."""
-    for each in reversed(attempts):
+    """The attempt that answered, else the last; of the request's own calls, where it has any."""
+    own = [each for each in attempts if each.get("call", 0) >= 0] or attempts
+    for each in reversed(own):
         if each.get("state") == "ok":
             return each
-    return attempts[-1] if attempts else NOWHERE
+    return own[-1] if own else NOWHERE
