@@ -12,6 +12,32 @@ from oracle.engine import ScriptedEngine
 
 
 @pytest.mark.parametrize(
+    "head",
+    [
+        "GET / HTTP/1.1",
+        "GET /health/live HTTP/1.1",
+        "GET /v1/models HTTP/1.1",
+        "OPTIONS /v1/models HTTP/1.1\r\nAccess-Control-Request-Method: GET",
+        "no head",
+    ],
+)
+async def test_no_reply_tells_what_it_is_served_by(
+    tmp_path: Path, engine: ScriptedEngine, head: str
+) -> None:
+    running = await start(tmp_path, [{"url": engine.url}])
+    try:
+        reader, writer = await asyncio.open_connection(*running.app.public_address)
+        writer.write(f"{head}\r\nHost: gateway\r\nConnection: close\r\n\r\n".encode())
+        async with asyncio.timeout(5):
+            lines = (await reader.read()).lower().split(b"\r\n")
+        writer.close()
+    finally:
+        await running.app.close()
+
+    assert [line for line in lines if line.startswith(b"server")] == [b"server: modgate"]
+
+
+@pytest.mark.parametrize(
     ("path", "header", "status", "said"),
     [
         ("/v1/models", "Authorization: Bearer " + "a" * 20_000, 431, "a header has at most 16384"),

@@ -17,6 +17,7 @@ from aiohttp.http_exceptions import LineTooLong
 from aiohttp.web_protocol import RequestHandler
 
 from modgate.errors import GatewayError
+from modgate.http.head import SERVER
 
 log = logging.getLogger(__name__)
 
@@ -177,6 +178,7 @@ def framing_refusal(request_id: Callable[[], str]) -> FramingRefusal:
         kind = "invalid_request_error" if status < 500 else "server_error"
         error = {"message": text, "type": kind, "param": None, "code": None}
         headers = {"content-type": "application/json", "x-request-id": made, "request-id": made}
+        headers["server"] = SERVER
         return headers, orjson.dumps({"error": error})
 
     return refuse

@@ -11,6 +11,7 @@ from collections.abc import Awaitable
 from aiohttp import web
 
 from modgate.gateway import Gateway
+from modgate.http.head import SERVER
 from modgate.pipeline import Exchange
 from modgate.state import State
 
@@ -36,7 +37,7 @@ class Public:
 
     async def _open(self, request: web.BaseRequest) -> web.StreamResponse:
         made = self._state.request_id()
-        headers = {"x-request-id": made, "request-id": made}
+        headers = {"x-request-id": made, "request-id": made, "server": SERVER}
         if request.path == "/":
             return web.Response(body=ABOUT, content_type="text/plain", headers=headers)
         if request.path == JWKS:
@@ -57,4 +58,5 @@ class Public:
     async def _preflight(self, request: web.BaseRequest) -> web.StreamResponse:
         gateway: Gateway = self._state.gateway()
         allowed = gateway.cors.preflight(request.headers.get("origin"))
-        return web.Response(status=204 if allowed else 403, headers=allowed)
+        headers = {**allowed, "server": SERVER}
+        return web.Response(status=204 if allowed else 403, headers=headers)
