@@ -59,6 +59,15 @@ def test_joined_files_that_are_too_long_together_are_refused() -> None:
         probe(io.BytesIO(recording("MP3", 4) + recording("MP3", 4)), 6)
 
 
+def test_an_mp3_that_leaves_a_frame_out_of_its_count_is_not_joined() -> None:
+    data = bytearray(recording("MP3", 2))
+    at, last = data.index(b"Xing") + 12, data.rindex(data[:2])
+    assert int.from_bytes(data[at : at + 4]) == len(data)
+    data[at : at + 4] = last.to_bytes(4)
+
+    assert not is_joined(io.BytesIO(bytes(data)))
+
+
 @pytest.mark.parametrize(
     "data",
     [

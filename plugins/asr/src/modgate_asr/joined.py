@@ -10,6 +10,7 @@ header of MP3: flags, then the number of frames and of bytes, its own frame and 
 
 from __future__ import annotations
 
+import io
 from typing import BinaryIO
 
 PAGE, FIRST_PAGE = b"OggS", b"OggS\0\2"  # of a stream: version 0, flag 2
@@ -19,6 +20,7 @@ ID3, ID3_HEAD, ID3V1, ID3V1_BYTES = b"ID3", 10, b"TAG", 128
 XING, HAS_FRAMES, HAS_BYTES = (b"Xing", b"Info"), 1, 2
 XING_PLACES = (13, 21, 36)  # behind the frame's header and the side information of 1 or 2 channels
 FIRST_BYTES = 64
+FRAME_AT_MOST = 2881  # bytes: some encoders leave the frame with the header out of its own count
 
 
 def is_joined(file: BinaryIO) -> bool:
@@ -74,6 +76,8 @@ def _behind_tag(file: BinaryIO, start: int) -> int:
 
 def _begins(file: BinaryIO, start: int) -> bool:
     """Whether frames of an MP3 begin here, behind tags."""
+    if file.seek(0, io.SEEK_END) - start <= FRAME_AT_MOST:
+        return False
     file.seek(start)
     if file.read(len(ID3V1)) == ID3V1:
         start += ID3V1_BYTES
