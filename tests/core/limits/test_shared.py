@@ -275,6 +275,32 @@ async def test_a_limit_does_as_it_says_while_the_store_is_down(
     assert said == [passes] * 20
 
 
+@pytest.mark.parametrize("before", [0, 40])
+@virtually
+async def test_what_a_window_lost_without_the_store_is_told_once_when_it_is_back(
+    before: int,
+) -> None:
+    fleet = Fleet(gateways=1)
+    window = Limit(key="{acme}:month", kind="w", amount=900, period_ms=BEGAN_MS + 86_400_000)
+    [one] = fleet.accounts
+
+    async def spend(times: int) -> None:
+        for _ in range(times):
+            rid = await fleet.ask(one, [(window, 10)])
+            assert isinstance(rid, str)
+            one.settle(rid, [(window, 10)], [7], fleet.clock.ms)
+
+    await spend(before)
+    fleet.store.paused = True
+    await spend(12)
+    assert one.down
+    fleet.store.paused = False
+    await fleet.load(5, [], per_step=0)
+
+    assert not one.down
+    assert fleet.store.levels.level(window, fleet.clock.ms) == 7 * (before + 12)
+
+
 @virtually
 async def test_what_was_used_without_the_store_is_told_when_it_is_back() -> None:
     fleet, limit = Fleet(gateways=1), bucket(1000, period_ms=600_000)

@@ -24,7 +24,7 @@ DOUBT_MS = 1000  # gateways find a store that is back within twice as long
 
 @dataclass(slots=True)
 class Seed:
-    """A share of a bucket as it began: the level that it took over, and when.
+    """A share of a limit as it began: the level that it took over, and when.
 
     `whole`: the level at the store.  `taken`: what was admitted of the share.
     """
@@ -137,7 +137,7 @@ class Alone:
 
     @property
     def kept(self) -> list[Limit]:
-        """The buckets of which shares are kept."""
+        """The limits of which shares are kept."""
         return [seed.limit for seed in self._seeds.values()]
 
     def due(self, heard: Mapping[str, int], now_ms: int) -> list[tuple[Limit, int]]:
@@ -147,7 +147,7 @@ class Alone:
         """
         for key, at_store in heard.items():
             seed = self._seeds.pop(key, None)
-            if seed is not None:
+            if seed is not None and seed.limit.kind == "b":  # a window leaks nothing: see `_took`
                 level = seed.owed(self._levels.level(seed.part, now_ms), at_store, now_ms)
                 self.owe(seed.limit, -(-level // seed.limit.period_ms))
         found = [(limit, count) for limit, count in self._owed.values() if count]
