@@ -186,6 +186,13 @@ def test_reasoning_is_counted_and_named_as_the_operator_wants(alias: str, names:
     assert dict(relaying.usage([CUT]).units) == {"output_tokens": 3}
 
 
+@pytest.mark.parametrize("include", [False, True])
+def test_a_chunk_that_cannot_be_written_again_is_a_bad_reply(include: bool) -> None:
+    deep = b'{"choices":[{"delta":%s}],"usage":{"prompt_tokens":1,"completion_tokens":1}}'
+    with pytest.raises(BadReply, match="nested too deeply"):
+        tuple(relay(include=include).feed(0, Event(deep % (b"[" * 300 + b"]" * 300))))
+
+
 @pytest.mark.parametrize("data", [b"", b"[1]", b"<html>", b'{"usage":', b'{"usage" }'])
 def test_what_is_no_chunk_is_a_bad_reply(data: bytes) -> None:
     with pytest.raises(BadReply):

@@ -255,4 +255,13 @@ def test_white_space_behind_a_call_that_ended_is_nothing() -> None:
     ],
 )
 def test_arguments_are_an_object_whatever_the_model_wrote(text: str, value: JsonObject) -> None:
-    assert arguments(text) == value
+    assert orjson.loads(orjson.dumps(arguments(text))) == value
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"id":12345678901234567890123}', '{"a":1.10,"b":1e2}', '{"a":' * 300 + "1" + "}" * 300],
+    ids=["beyond 64 bits", "as it is written", "deep"],
+)
+def test_arguments_are_given_to_the_letter(text: str) -> None:
+    assert orjson.dumps([arguments(text)]) == f"[{text}]".encode()

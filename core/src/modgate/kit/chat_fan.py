@@ -13,7 +13,7 @@ from dataclasses import replace
 import orjson
 
 from modgate.kit.chat_relay import DONE, PLAIN, Style, estimated, reported
-from modgate.kit.chat_wire import decoded
+from modgate.kit.chat_wire import decoded, encoded
 from modgate.plugin import (
     BadReply,
     Call,
@@ -95,7 +95,7 @@ class FanRelay(Relay):
     def _event(self, value: JsonObject) -> bytes:
         same = {name: self._first[name] for name in _ONE_LIFE if name in self._first}
         nothing = {"usage": None} if self._include and "usage" not in value else {}
-        return b"data: " + self._styled(orjson.dumps({**value, **same, **nothing})) + b"\n\n"
+        return b"data: " + self._styled(encoded({**value, **same, **nothing})) + b"\n\n"
 
     def close(self, outcomes: Sequence[Outcome]) -> Iterable[bytes]:
         """The usage of all, and the end; or the one whole reply."""
@@ -103,7 +103,7 @@ class FanRelay(Relay):
         if not self._stream:
             choices = sorted(self._choices, key=_index)
             whole = {**self._first, "choices": choices, **usage}
-            yield self._styled(orjson.dumps(whole))
+            yield self._styled(encoded(whole))
             return
         if self._include and usage:
             yield self._event({**self._first, "choices": [], **usage})

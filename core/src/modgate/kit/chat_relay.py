@@ -11,11 +11,10 @@ from dataclasses import replace
 from typing import Literal
 
 import msgspec
-import orjson
 
 from modgate.kit.chat_legacy import as_functions
 from modgate.kit.chat_template import Template
-from modgate.kit.chat_wire import Extra, aliased, decoded, has_finished
+from modgate.kit.chat_wire import Extra, aliased, decoded, encoded, has_finished
 from modgate.kit.tokens import estimate
 from modgate.kit.told import told
 from modgate.plugin import (
@@ -69,7 +68,7 @@ class Style(msgspec.Struct, frozen=True, kw_only=True):
         if self.legacy and b'"tool_calls"' in data:
             value = decoded(data)
             as_functions(value)
-            data = orjson.dumps(value)
+            data = encoded(value)
         return data
 
 
@@ -156,9 +155,9 @@ class ChatRelay(Relay):
             return data if self._include else None
         if self._include:
             self._unshown = value if value.get("usage") else self._unshown
-            return orjson.dumps({**value, "usage": None})
+            return encoded({**value, "usage": None})
         value.pop("usage", None)
-        return orjson.dumps(value)
+        return encoded(value)
 
     def _note(self, usage: Json) -> None:
         found = reported(usage)
@@ -180,7 +179,7 @@ class ChatRelay(Relay):
             return ()
         if self._unshown is None:
             return (DONE,)
-        last = orjson.dumps({**self._unshown, "choices": []})
+        last = encoded({**self._unshown, "choices": []})
         return (_event(self._styled(last)), DONE)
 
     def usage(self, outcomes: Sequence[Outcome]) -> Usage:

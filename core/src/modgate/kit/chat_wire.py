@@ -95,7 +95,7 @@ class Extra:
         for place in (value, *_choices(value)):
             for name in self.names:
                 place.pop(name, None)
-        return orjson.dumps(value)
+        return encoded(value)
 
 
 class Created:
@@ -125,6 +125,14 @@ def _choices(value: JsonObject) -> Sequence[JsonObject]:
     found = [choice for choice in choices if isinstance(choice, dict)]
     said = [choice.get(name) for choice in found for name in ("message", "delta")]
     return [*found, *(each for each in said if isinstance(each, dict))]
+
+
+def encoded(value: JsonObject) -> bytes:
+    """A reply that was changed; BadReply when an engine nested it deeper than is written (254)."""
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        raise BadReply("the engine's reply is nested too deeply") from None
 
 
 def decoded(data: bytes) -> JsonObject:

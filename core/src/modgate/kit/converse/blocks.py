@@ -219,11 +219,16 @@ def _is_json(text: str) -> bool:
     return True
 
 
-def arguments(text: str) -> JsonObject:
-    """Arguments as an object; {} when there are none, None is said of what is no object."""
+def arguments(text: str) -> Json:
+    """Arguments as the JSON object that they are, to the letter, so that no number changes.
+
+    {} when there are none; what is no object is said to be none.
+    """
+    if not text.strip():
+        return {}
     try:
-        value: Json = orjson.loads(text) if text.strip() else {}
+        value: Json = orjson.loads(text)
     except orjson.JSONDecodeError:
         value = None
     # Source: Anthropic's documentation of fine-grained tool streaming, how invalid JSON is wrapped.
-    return value if isinstance(value, dict) else {"INVALID_JSON": text}
+    return orjson.Fragment(text) if isinstance(value, dict) else {"INVALID_JSON": text}
