@@ -133,7 +133,7 @@ class State:
         self.statements = Statements(self.ledger.directory, self.clock.wall)
         self.observer.also(self.statements.recent.observe)
         self.keys = Keys(MemoryReplays(self.clock.now), None, Terms())
-        self.departed = Departed(self.observer.registry, UNUSED_KEPT_S)
+        self.departed = Departed(self.observer.registry, "backend")
         self.board.heed = self.fleet.heed
         self.scorer_faults = self.observer.registry.counter(
             "modgate_scorer_faults_total",
@@ -244,6 +244,7 @@ class State:
         now = self.clock.now()
         self.fleet.prune(backends, now)
         self.departed.look({backend.name for backend in backends}, now)
+        self.observer.recorder.forget_departed(now)
         for way, kept in list(self._clients.items()):
             identity = way[0]
             if way in named:

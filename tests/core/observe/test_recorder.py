@@ -156,3 +156,29 @@ def test_policies_are_counted_by_what_they_decided_and_how_long_it_took(
         'modgate_policy_duration_seconds_bucket{policy="guard",le="0.1"} 1',
         'modgate_policy_duration_seconds_count{policy="guard"} 2',
     } <= lines(registry)
+
+
+def test_who_is_gone_leaves_the_metrics_after_ten_minutes_and_who_comes_back_does_not(
+    recorder: Recorder, registry: Registry, table: UnitTable, made: Made
+) -> None:
+    recorder.use(table, {"acme", "brief", "back"}, {"chat", "old"})
+    for tenant in ("acme", "brief", "back"):
+        recorder.observe(made(tenant=tenant, units={"llm.input_tokens": 5}, error="x", status=400))
+    recorder.observe(made(tenant="stranger", model="old"))
+
+    recorder.use(table, {"acme", "back"}, {"chat"})
+    recorder.forget_departed(0.0)
+    recorder.use(table, {"acme"}, {"chat"})
+    recorder.forget_departed(100.0)
+    assert {"brief", "old"} <= labelled(registry)
+    recorder.use(table, {"acme", "back"}, {"chat"})
+    recorder.forget_departed(600.0)
+    recorder.forget_departed(701.0)
+
+    assert labelled(registry) >= {"acme", "back", "other", "chat"}
+    assert not labelled(registry) & {"brief", "old"}
+
+
+def labelled(registry: Registry) -> set[str]:
+    """Every value of a label."""
+    return {value for line in lines(registry) for value in re.findall(r'"([^"]*)"', line)}

@@ -1,4 +1,5 @@
-"""Metrics of backends that are gone, where engines come and go: or there would be ever more."""
+"""Metrics of what is gone, where backends, tenants or models come and go: or there would be ever
+more."""
 
 from __future__ import annotations
 
@@ -6,21 +7,23 @@ from collections.abc import Collection
 
 from modgate.observe.metrics import Registry
 
-LABEL = "backend"
+KEPT_S = 600.0
 
 
 class Departed:
-    """Drops their series after `kept_s`, in which they may come back, and were scraped."""
+    """Drops the series of a label's values after ten minutes, in which they may come back, and were
+    scraped."""
 
-    def __init__(self, registry: Registry, kept_s: float) -> None:
+    def __init__(self, registry: Registry, label: str) -> None:
         self._registry = registry
-        self._kept_s = kept_s
+        self._label = label
         self._since: dict[str, float] = {}
 
-    def look(self, names: Collection[str], now: float) -> None:
-        """These are there now; called every few seconds."""
-        gone = self._registry.counted(LABEL).difference(names)
+    def look(self, names: Collection[str], now: float) -> set[str]:
+        """These are there now; called every few seconds.  The answer: what was dropped."""
+        gone = self._registry.counted(self._label).difference(names)
         self._since = {name: self._since.get(name, now) for name in gone}
-        late = {name for name, since in self._since.items() if now - since >= self._kept_s}
+        late = {name for name, since in self._since.items() if now - since >= KEPT_S}
         if late:
-            self._registry.forget(LABEL, late)
+            self._registry.forget(self._label, late)
+        return late

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping
 
 from modgate.api.sink import Attempt, Receipt, Ruling
+from modgate.observe.departed import Departed
 from modgate.observe.metrics import Labels, Registry
 from modgate.units import UnitTable
 
@@ -22,6 +23,8 @@ class Recorder:
     """Counts receipts.  `known` is swapped with each snapshot."""
 
     def __init__(self, registry: Registry) -> None:
+        self._departed_tenants = Departed(registry, "tenant")
+        self._departed_models = Departed(registry, "model")
         self._units: dict[str, tuple[str, int]] = {}  # their shown names and scales
         self._used: defaultdict[str, defaultdict[str, int]] = defaultdict(_no_units)
         self._tenants: Collection[str] = frozenset()
@@ -98,6 +101,12 @@ class Recorder:
         """The label values of a new snapshot."""
         self._tenants, self._models = tenants, models
         self._units |= {name: (units.shown[name], unit.scale) for name, unit in units.units.items()}
+
+    def forget_departed(self, now: float) -> None:
+        """Drop what was counted of tenants and models that have been gone for a while."""
+        self._departed_models.look({*self._models, OTHER}, now)
+        for tenant in self._departed_tenants.look({*self._tenants, OTHER}, now):
+            self._used.pop(tenant, None)
 
     def observe(self, receipt: Receipt) -> None:
         """Count one receipt."""
