@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import shutil
 import time
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 
 import pytest
 from rigs.ledger import KEY, WALL, ledger, notes_of, opened, request, segments
 from rigs.sinks import Kept, Lossy, Store, shipping, until
 
-from modgate.api.shipment import LedgerSink
+from modgate.api.shipment import Cursor, LedgerSink, Shipment
 from modgate.ledger.backoff import Backoff
 from modgate.ledger.reader import rows
 from modgate.ledger.records import Adjusted
@@ -284,3 +286,50 @@ def test_waits_double_up_to_a_bound_and_are_spread() -> None:
     assert len({round(wait, 3) for wait in waits[20:]}) > 300
     backoff.succeeded()
     assert backoff.failed() <= 0.25
+
+
+def quits() -> object:
+    raise SystemExit(3)
+
+
+def cancels() -> object:
+    raise asyncio.CancelledError
+
+
+class Rude(Kept):
+    """Does something bad once at one place, in its first life."""
+
+    where = "write"
+    what: Callable[[], object] = quits
+    lives = 0
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        type(self).lives += 1
+
+    async def open(self) -> Sequence[Cursor]:
+        if self.lives == 1 and self.where == "open":
+            return self.what()  # type: ignore[return-value]  # an answer that is none
+        return await super().open()
+
+    def write(self, shipment: Shipment) -> Coroutine[object, object, None]:
+        if self.lives == 1 and self.where == "write":
+            self.what()  # before there is anything to await
+        return super().write(shipment)
+
+    async def close(self) -> None:
+        if self.lives == 1:
+            self.what()
+
+
+@pytest.mark.parametrize("where", ["open", "write"])
+@pytest.mark.parametrize("what", [quits, cancels, lambda: None, lambda: [5]])
+def test_whatever_a_sink_does_a_new_one_is_made(
+    tmp_path: Path, where: str, what: Callable[[], object]
+) -> None:
+    store = Store()
+    rude = type("OfThisTest", (Rude,), {"where": where, "what": staticmethod(what), "lives": 0})
+    with ledger(tmp_path) as made, shipping(made, lambda: rude(store)) as shipper:
+        request(made, "r1")
+        until(lambda: store.ids == {"r1"})
+        until(lambda: shipper.up)

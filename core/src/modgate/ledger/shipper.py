@@ -16,11 +16,13 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from modgate.api.secret import Secret
 from modgate.api.shipment import Cursor, LedgerSink, Shipment, SinkDown, UsageRow
 from modgate.clock import Clock
+from modgate.faults import RAISED
 from modgate.ledger.backoff import Backoff
 from modgate.ledger.disk import NOWHERE, Position
 from modgate.ledger.frames import Tampered
@@ -131,8 +133,8 @@ class Shipper:
             sink: LedgerSink | None = None
             try:
                 sink = self._made()
-                await self._ship(sink, self._tail(await self._asked(sink.open())))
-            except (SinkDown, Tampered, OSError) as error:
+                await self._ship(sink, self._tail(await self._asked(sink.open)))
+            except RAISED as error:  # whatever it is, the rows are kept, and this goes on
                 self._down(error)
                 await self._rest(self._backoff.failed())
             finally:
@@ -142,26 +144,26 @@ class Shipper:
         if sink is None:
             return
         try:
-            await self._asked(sink.close())
+            await self._asked(sink.close)
         except SinkDown as error:
             log.info("a sink closed badly", extra={"sink": self.name, "reason": str(error)})
 
     def _made(self) -> LedgerSink:
         try:
             return self._make()
-        except Exception as error:
+        except RAISED as error:
             raise SinkDown(type(error).__name__) from error
 
-    async def _asked(self, answer: Awaitable[T]) -> T:
+    async def _asked(self, ask: Callable[[], Awaitable[T]]) -> T:
         """What a sink answers within the deadline; SinkDown for whatever it raises."""
         try:
             async with asyncio.timeout(self._deadline_s):
-                return await answer
+                return await ask()
         except SinkDown:
             raise
         except TimeoutError as error:
             raise SinkDown("no answer in time") from error
-        except Exception as error:
+        except (*RAISED, asyncio.CancelledError) as error:  # nobody else ends what runs here
             raise SinkDown(type(error).__name__) from error
 
     def _tail(self, cursors: Sequence[Cursor]) -> Tail:
@@ -208,7 +210,7 @@ class Shipper:
             at=self._clock.wall(),
         )
         rows = self._rows(piece, writer)
-        await self._asked(sink.write(Shipment(rows=rows, cursor=cursor)))
+        await self._asked(partial(sink.write, Shipment(rows=rows, cursor=cursor)))
         tail.done(piece)
         self.skipped += tail.skipped
         tail.skipped = 0
@@ -238,7 +240,7 @@ class Shipper:
             self.up, self.error = True, ""
             log.info("a sink takes rows", extra={"sink": self.name})
 
-    def _down(self, error: Exception) -> None:
+    def _down(self, error: BaseException) -> None:
         reason = _reason(error)
         if self.up or reason != self.error:
             log.error("a sink takes no rows", extra={"sink": self.name, "reason": reason})
@@ -251,7 +253,7 @@ class Shipper:
             return
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     """What may be shown: a sink's own words, else only what sort of error it was."""
     if isinstance(error, SinkDown):
         return str(error)
