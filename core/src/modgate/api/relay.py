@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import ClassVar, Literal
 
 import msgspec
@@ -61,13 +62,16 @@ def _bad_field(name: str, code: str, reason: str) -> GatewayError:
     return BadReply(f"the engine's reply does not fit: {reason}")
 
 
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})  # all requests share it: nobody adds to it
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
     """How the reply opens.  `headers` are extra ones, without connection, id and length headers."""
 
     kind: ReplyKind = "whole"
     content_type: str = JSON_TYPE
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=lambda: NO_HEADERS)
 
 
 WHOLE_JSON = Head()
