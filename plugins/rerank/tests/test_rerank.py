@@ -223,6 +223,20 @@ def test_a_last_digit_beyond_one_is_cut(start: Start) -> None:
 # --- replies
 
 
+def nested(levels: int) -> Json:
+    value: Json = 1
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+def test_a_document_comes_back_however_deep_it_is(start: Start) -> None:
+    given = {"text": "a", "deep": nested(251)}  # with what is around it, as deep as can be sent
+    reply = whole(start({"documents": [given], "return_documents": True}), scored(0.9))
+
+    assert reply["results"][0]["document"] == given
+
+
 def test_documents_come_back_as_they_were_given(start: Start) -> None:
     given: list[Json] = ["a", {"text": "b", "page": 2}]
     reply = whole(start({"documents": given, "return_documents": True}), scored(0.9, 0.8))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import orjson
+
 from modgate.kit.tokens import BYTES_PER_TOKEN
 from modgate.plugin import Fields, Json, Refused, Request
 from modgate_rerank.config import Config, Facts
@@ -18,7 +20,8 @@ FIELDS_AT_MOST = 100
 class Asked:
     """A rerank request, whatever words it came in.
 
-    `documents`: what is ranked; `given`: the same as the client wrote it.  `top` None = all.
+    `documents`: what is ranked; `given`: each as the reply shows it, empty where it does not.
+    `top` None = all.
     `max_tokens_per_doc`: where a document is cut; `read_at_most`: the same, or where its engine
     ceases to read.  `truncation` False: a pair that is too long is refused instead.
     """
@@ -70,15 +73,16 @@ def read(request: Request, config: Config, facts: Facts) -> Asked:
     voyage = request.surface.name == "voyage"
     version = "2" if request.path.startswith("/v2") else "1"
     given = fields.items("documents", at_most=config.max_documents)
+    echo = fields.flag("return_documents", False) and version == "1"
     names = _rank_fields(fields)
     most = fields.integer("max_tokens_per_doc", facts.max_tokens_per_doc, at_least=1)
     bounds = [each for each in (most, facts.max_tokens) if each is not None]
     return Asked(
         query=_query(fields, config),
         documents=tuple(_document(fields, i, each, names, config) for i, each in enumerate(given)),
-        given=tuple(given),
+        given=tuple(_given(fields, i, each) for i, each in enumerate(given)) if echo else (),
         top=_top(fields, voyage),
-        echo=fields.flag("return_documents", False) and version == "1",
+        echo=echo,
         voyage=voyage,
         version=version,
         max_tokens_per_doc=most,
@@ -127,6 +131,18 @@ def _document(fields: Fields, index: int, value: Json, names: Sequence[str], con
         reason = f"'{name}' has more than {config.max_characters} characters"
         raise fields.fault(name, "string_above_max_length", reason)
     return text
+
+
+def _given(fields: Fields, index: int, value: Json) -> Json:
+    """A document for the reply: written now, while what cannot be written can still be refused."""
+    if not isinstance(value, dict):
+        return {"text": value}
+    name = f"documents[{index}]"
+    try:
+        return orjson.Fragment(orjson.dumps(value))
+    except TypeError:
+        reason = f"'{name}' is nested too deeply"
+        raise fields.fault(name, "invalid_value", reason) from None
 
 
 def _shown(value: Json) -> str:

@@ -76,12 +76,8 @@ class Ranked(Relay):
     def _row(self, at: int, score: float) -> JsonObject:
         row: JsonObject = {"index": at, "relevance_score": score}
         if self._asked.echo:
-            text = self._asked.documents[at]
-            if self._asked.voyage:
-                row["document"] = text
-            else:
-                given = self._asked.given[at]
-                row["document"] = given if isinstance(given, dict) else {"text": text}
+            asked = self._asked
+            row["document"] = asked.documents[at] if asked.voyage else asked.given[at]
         return row
 
     def _voyage(self, rows: list[JsonObject]) -> Json:
