@@ -180,18 +180,34 @@ def started(folder: Path, before: str = "") -> subprocess.Popen[str]:
     return subprocess.Popen(["sh", "-c", serve], stdout=PIPE, stderr=PIPE, text=True)
 
 
+def until_locked(folder: Path) -> None:
+    """It has begun to start."""
+    for _ in range(30_000):
+        if (folder / "state" / "lock").exists():
+            return
+        time.sleep(0.001)
+    raise TimeoutError
+
+
 def test_a_disk_that_takes_nothing_is_told_with_its_directory(tmp_path: Path) -> None:
     _, said = started(tmp_path, "ulimit -f 0;").communicate(timeout=30)
 
     assert f"{tmp_path}/state cannot be the state directory: file too large\n" in said
 
 
+def test_a_stream_that_was_closed_lends_its_number_to_no_other_file(tmp_path: Path) -> None:
+    process = started(tmp_path, "exec >&- 2>&-;")
+    until_locked(tmp_path)
+    found = [Path(f"/proc/{process.pid}/fd/{number}").resolve() for number in (1, 2)]
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+
+    assert found == [Path(os.devnull)] * 2
+
+
 def test_a_hangup_while_it_starts_does_not_end_it(tmp_path: Path) -> None:
     process = started(tmp_path)
-    for _ in range(30_000):
-        if (tmp_path / "state" / "lock").exists():
-            break
-        time.sleep(0.001)
+    until_locked(tmp_path)
     process.send_signal(signal.SIGHUP)
     assert process.stdout is not None
     first = process.stdout.readline()

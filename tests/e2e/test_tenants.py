@@ -342,3 +342,19 @@ async def _becomes(client: Client, key: str, status: int) -> float:
             return passed
         await asyncio.sleep(0.1)
     return passed
+
+
+async def test_a_body_that_breaks_off_changes_nothing_and_is_no_error_of_ours(
+    client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    host, port = client.running.app.admin_address
+    _, writer = await asyncio.open_connection(host, port)
+    head = "PUT /admin/v1/tenants/late HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n"
+    writer.write(head.encode() + b"{}")
+    await writer.drain()
+    await asyncio.sleep(0.1)
+    writer.transport.abort()
+    await asyncio.sleep(0.1)
+
+    assert (await client.admin("GET", "tenants/late"))[0] == 404
+    assert [each.message for each in caplog.records if each.levelname == "ERROR"] == []

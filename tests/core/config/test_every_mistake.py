@@ -125,6 +125,10 @@ def test_a_pattern_may_match_nothing_yet(config: Config) -> None:
             "10: slo.gold.words.total: is no time at all",
         ),
         (
+            f"{BOTH}{BACKEND}[timeouts.llm]\ntotal = {{ base = 1 }}",
+            "9: timeouts.llm: no enabled plugin brings the modality 'llm'; a plugin is switched on",
+        ),
+        (
             f"{BOTH}{BACKEND}[timeouts.words]\ntotal = {{ base = 0 }}",
             "10: timeouts.words.total: is no time at all",
         ),

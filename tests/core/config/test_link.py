@@ -288,7 +288,7 @@ def test_deadlines_are_the_plugins_own_until_the_file_says_otherwise(config: Con
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        ('[timeouts.wrods]\ntotal = { base = "1s" }', "unknown key; did you mean 'words'?"),
+        ('[timeouts.wrods]\ntotal = { base = "1s" }', "modality 'wrods'; did you mean 'words'?"),
         ('[timeouts]\nidel = "3s"', "unknown key; did you mean 'idle'?"),
         ('[timeouts.words]\nbetween = { base = "1s" }', "unknown phase; known: first_byte, total"),
         ('[timeouts.words]\ntotal = { bsae = "1s" }', "is required"),

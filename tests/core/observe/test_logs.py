@@ -3,6 +3,8 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -227,3 +229,27 @@ def test_of_a_chain_of_exceptions_the_places_and_kinds_are_told(tmp_path: Path) 
     assert line["exception"].endswith("KeyError (its text is withheld)")
     assert sent not in line["exception"]
     assert "test_logs.py" in line["exception"]
+
+
+def test_the_end_does_not_wait_for_a_reader_that_does_not_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("modgate.observe.logs.CLOSE_S", 0.1)
+    reads, writes = os.pipe()
+
+    def read() -> None:
+        with os.fdopen(reads) as file:
+            file.read()
+
+    with os.fdopen(writes, "w") as stream:
+        logs = LogSystem("info", stream)
+        for _ in range(200):
+            logging.getLogger("modgate.test").info("x" * 1500)
+
+        assert not logs.close()
+
+        [ending] = [each for each in threading.enumerate() if each.name == "log end"]
+        reader = threading.Thread(target=read)
+        reader.start()
+        ending.join()
+    reader.join()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -12,6 +13,8 @@ import click
 
 from modgate.cli.problems import told
 
+STANDARD_ERROR = 2
+
 
 def _loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
     """uvloop's event loop where the extra modgate[speed] is installed."""
@@ -20,6 +23,13 @@ def _loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
     except ImportError:
         return None
     return uvloop.new_event_loop
+
+
+def _keep_standard_streams() -> None:
+    """Where one was closed, no other file gets its number: what a child prints would go there."""
+    while (number := os.open(os.devnull, os.O_RDWR)) <= STANDARD_ERROR:
+        pass
+    os.close(number)
 
 
 @click.command("serve", short_help="Run the gateway.")
@@ -46,6 +56,7 @@ def command(
     Without a file it listens on 127.0.0.1:8080 and prints a key and curl lines to try.
     """
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it can reload: what it means is read now
+    _keep_standard_streams()
     from modgate.server.run import Options, run
 
     if only is not None and path is not None:

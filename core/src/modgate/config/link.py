@@ -285,7 +285,8 @@ class Linker:
             modality = self._known.modalities.get(name)
             if modality is None or not isinstance(value, dict):
                 known = [*type(self._file.timeouts).model_fields, *self._known.modalities]
-                text = f"unknown key{did_you_mean(name, known)}"
+                key = f"unknown key{did_you_mean(name, known)}"
+                text = self._no_modality(name) if isinstance(value, dict) else key
                 self._missing(("timeouts", name), text, "plugin")
                 continue
             for phase, text in value.items():

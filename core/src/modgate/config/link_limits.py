@@ -96,9 +96,8 @@ class LimitsLinker:
             return
         found = self._units.resolve(written)
         if not found:
-            self._wrong(
-                path, f"unknown unit{did_you_mean(written, known)}; known: {', '.join(known)}"
-            )
+            all_of_them = ", ".join(known) or "none, for no enabled plugin brings a modality"
+            self._wrong(path, f"unknown unit{did_you_mean(written, known)}; known: {all_of_them}")
         for full in found:
             yield _rate(full, self._units.units[full].inside(text.amount), text)
 

@@ -14,6 +14,7 @@ import sys
 from contextlib import suppress
 from datetime import UTC, datetime
 from logging.handlers import QueueHandler, QueueListener
+from threading import Thread
 from typing import TextIO
 
 import orjson
@@ -22,6 +23,7 @@ from modgate.api.json import Json, JsonObject
 from modgate.tracebacks import traceback_of
 
 QUEUE_AT_MOST = 10_000
+CLOSE_S = 2.0
 TEXT_AT_MOST = 2_000
 _SECRETS = re.compile(
     r"mg_[a-z]+_[a-z2-7]{12}_\w+|(?i:bearer)\s+[\w.~+/=-]+|AKIA[0-9A-Z]{12,}|data:[\w/+.;=-]*,\S+"
@@ -118,8 +120,8 @@ class LogSystem:
         """Lines that did not fit into the queue."""
         return self._handler.dropped
 
-    def close(self) -> None:
-        """Write what is queued, and put logging back as it was."""
+    def close(self) -> bool:
+        """Write what is queued, and put logging back as it was; False where nobody reads it."""
         level, handlers = self._before
         self._root.handlers = handlers
         self._root.setLevel(level)
@@ -127,4 +129,7 @@ class LogSystem:
             with suppress(queue.Empty):
                 self._lines.get_nowait()
                 self._handler.dropped += 1
-        self._listener.stop()
+        stopping = Thread(target=self._listener.stop, name="log end", daemon=True)
+        stopping.start()
+        stopping.join(CLOSE_S)
+        return not stopping.is_alive()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -59,6 +60,7 @@ async def run(options: Options) -> int:
         overrides=options.overrides(),
         changed=changed,
     )
+    stop = 0
     try:
         await app.open()
         _leave_start_up_alone()
@@ -71,7 +73,8 @@ async def run(options: Options) -> int:
         return stop
     finally:
         await app.close()
-        logs.close()
+        if not logs.close():
+            os._exit(0 if stop else 1)  # all is settled; the interpreter would wait for the reader
 
 
 def _leave_start_up_alone() -> None:

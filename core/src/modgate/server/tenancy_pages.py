@@ -199,6 +199,8 @@ async def _body(request: web.BaseRequest) -> bytes:
                 if not more:
                     break
                 read += more
+    except (ConnectionError, web.RequestPayloadError):
+        raise _wrong("did not come whole") from None
     except TimeoutError:
         raise _wrong(f"did not come within {BODY_WITHIN_S:g} s") from None
     if len(read) > BODY_AT_MOST:
