@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from modgate.errors import BadReply
 from modgate.kit.chat_join import Joined
@@ -99,3 +103,41 @@ def test_choices_and_their_probabilities_are_kept_apart() -> None:
 def test_what_is_no_chunk_is_a_bad_reply(chunk: JsonObject) -> None:
     with pytest.raises(BadReply):
         Joined().add(chunk)
+
+
+@pytest.mark.parametrize(
+    "delta",
+    [
+        {"tool_calls": "f"},
+        {"tool_calls": ["f"]},
+        {"tool_calls": [{"index": "0"}]},
+        {"tool_calls": [{"index": [0]}]},
+        {"tool_calls": [{"index": -1}]},
+        {"tool_calls": [{"index": 9}]},
+    ],
+)
+def test_calls_that_are_none_are_a_bad_reply(delta: JsonObject) -> None:
+    with pytest.raises(BadReply):
+        joined(chunk(delta))
+
+
+STRANGE = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=2),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(
+            st.sampled_from(["id", "index", "function", "name", "x"]), inner, max_size=2
+        )
+    ),
+    max_leaves=6,
+)
+NAMES = st.sampled_from(["content", "tool_calls", "role", "refusal", "x"])
+
+
+@given(st.lists(st.dictionaries(NAMES, STRANGE, max_size=3), max_size=3), STRANGE, STRANGE)
+def test_whatever_an_engine_says_is_a_reply_or_a_bad_one(
+    deltas: list[JsonObject], logprobs: Json, named: Json
+) -> None:
+    chunks = [{**chunk(delta, logprobs=logprobs), "object": named} for delta in deltas]
+    with suppress(BadReply):
+        assert len(joined(*chunks, *chunks)["choices"]) <= 1

@@ -42,7 +42,8 @@ class Joined:
 
     def reply(self) -> JsonObject:
         """The whole reply, without usage."""
-        made = WHOLE.get(self._head.get("object", ""), self._head.get("object"))
+        named = self._head.get("object")
+        made = WHOLE.get(named, named) if isinstance(named, str) else named
         choices = [self._choices[index] for index in sorted(self._choices)]
         for choice in choices:
             message = choice.get("message")
@@ -54,36 +55,43 @@ class Joined:
 def _append(whole: JsonObject, more: JsonObject) -> None:
     """Lists grow, the rest is replaced."""
     for name, value in more.items():
-        if isinstance(value, list):
-            whole[name] = [*(whole.get(name) or []), *value]
-        else:
-            whole[name] = value
+        old = whole.get(name)
+        whole[name] = [*old, *value] if isinstance(old, list) and isinstance(value, list) else value
 
 
 def _message(message: JsonObject, delta: Json) -> None:
     if not isinstance(delta, dict):
         raise BadReply("the engine's event has a delta that is no object")
     for name, value in delta.items():
-        if name == "tool_calls" and isinstance(value, list):
-            _tool_calls(message.setdefault("tool_calls", []), value)
-        elif name != "role" and isinstance(value, str):
-            message[name] = (message.get(name) or "") + value
-        elif value is not None:
+        if value is None or name == "role":
+            continue
+        old = message.get(name)
+        if name == "tool_calls":
+            _tool_calls(message.setdefault(name, []), value)
+        elif isinstance(old, str) and isinstance(value, str):
+            message[name] = old + value
+        else:
             message[name] = value
 
 
-def _tool_calls(calls: list[JsonObject], deltas: list[Json]) -> None:
+def _tool_calls(calls: list[JsonObject], deltas: Json) -> None:
+    if not isinstance(deltas, list):
+        raise BadReply("the engine's event has tool calls that are no list")
     for delta in deltas:
         if not isinstance(delta, dict):
             raise BadReply("the engine's event has a tool call that is no object")
         index = delta.get("index", len(calls))
-        while len(calls) <= index <= len(calls) + len(deltas):
-            calls.append({"type": "function", "function": {"name": "", "arguments": ""}})
-        if not 0 <= index < len(calls):
+        if type(index) is not int or not 0 <= index <= len(calls) + len(deltas):
             raise BadReply("the engine's event has a tool call out of order")
-        call, function = calls[index], delta.get("function") or {}
-        if delta.get("id"):
-            call["id"] = delta["id"]
-        for name in ("name", "arguments"):
-            if isinstance(function.get(name), str):
-                call["function"][name] += function[name]
+        while len(calls) <= index:
+            calls.append({"type": "function", "function": {"name": "", "arguments": ""}})
+        _call(calls[index], delta)
+
+
+def _call(call: JsonObject, delta: JsonObject) -> None:
+    if delta.get("id"):
+        call["id"] = delta["id"]
+    function = delta.get("function")
+    for name, value in function.items() if isinstance(function, dict) else ():
+        if name in call["function"] and isinstance(value, str):
+            call["function"][name] += value

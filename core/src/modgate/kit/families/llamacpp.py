@@ -13,9 +13,10 @@ import orjson
 from modgate.kit.chat_dialect import NAMES, ChatDialect
 from modgate.kit.chat_join import Joined
 from modgate.kit.chat_overflow import context_exceeded
-from modgate.kit.chat_wire import Created, Extra
+from modgate.kit.chat_wire import Created, Extra, encoded
 from modgate.kit.families.llamacpp_words import VERBOSE, OldLogprobs, tell_stop
 from modgate.plugin import (
+    BadReply,
     Body,
     Call,
     Event,
@@ -98,7 +99,7 @@ class LlamaCpp(ChatDialect):
             self._keep(value)
             if not (self._joined is not None or value.get("choices")):
                 return ()
-            event.data = orjson.dumps(value)
+            event.data = encoded(value)
         passed = super().decode(event)
         return () if self._joined is not None else passed
 
@@ -130,7 +131,10 @@ class LlamaCpp(ChatDialect):
         if not (self.completes and isinstance(choices, list) and choices):
             return 0
         n = orjson.loads(self.call.body.members().get("n", b"1")) or 1
-        return int(choices[0]["index"] // n)
+        index = choices[0].get("index") if isinstance(choices[0], dict) else None
+        if type(index) is not int:
+            raise BadReply("the engine's event has a choice without an index")
+        return int(index // n)
 
     def _add(self, usage: JsonObject, prompt: int) -> None:
         """What each choice wrote, and what was read once for each prompt."""
@@ -156,7 +160,7 @@ class LlamaCpp(ChatDialect):
         value["model"] = self.served.asked
         if self._created.at is not None:
             value["created"] = self._created.at
-        return (Event(orjson.dumps(value)),)
+        return (Event(encoded(value)),)
 
     def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
         """503 while it loads; a context overflow with both numbers.

@@ -33,16 +33,17 @@ class OldLogprobs:
     """
 
     def __init__(self) -> None:
-        self._ends: dict[Json, int] = {}
+        self._ends: dict[int, int] = {}
 
     def tell(self, value: JsonObject) -> None:
         """Each choice's in the older words."""
         for choice in _choices(value):
-            told = choice.get("logprobs")
-            if isinstance(told, dict) and isinstance(told.get("content"), list):
-                choice["logprobs"] = self._old(choice.get("index"), told["content"])
+            told, index = choice.get("logprobs"), choice.get("index")
+            content = told.get("content") if isinstance(told, dict) else None
+            if isinstance(content, list) and isinstance(index, int):
+                choice["logprobs"] = self._old(index, content)
 
-    def _old(self, index: Json, content: list[Json]) -> JsonObject:
+    def _old(self, index: int, content: list[Json]) -> JsonObject:
         tokens = [entry for entry in content if isinstance(entry, dict)]
         offsets, end = [], self._ends.get(index, 0)
         for entry in tokens:
@@ -58,10 +59,10 @@ class OldLogprobs:
 
 
 def _top(entry: JsonObject) -> JsonObject:
-    most = entry.get("top_logprobs") or ()
+    most = entry.get("top_logprobs")
     return {
         each["token"]: each.get("logprob")
-        for each in most
+        for each in (most if isinstance(most, list) else ())
         if isinstance(each, dict) and isinstance(each.get("token"), str)
     }
 

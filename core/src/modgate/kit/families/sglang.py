@@ -6,10 +6,8 @@ openai/protocol.py (commit 004c82e) and serving_chat.py (002897c).
 
 from __future__ import annotations
 
-import orjson
-
 from modgate.kit.chat_dialect import ChatDialect
-from modgate.kit.chat_wire import Created, Extra, decoded
+from modgate.kit.chat_wire import Created, Extra, decoded, encoded
 from modgate.plugin import Call, Served
 
 
@@ -47,4 +45,4 @@ def _inside(data: bytes) -> bytes:
     count = usage.pop("reasoning_tokens")
     details = usage.get("completion_tokens_details") or {}
     usage["completion_tokens_details"] = {"reasoning_tokens": count, **details}
-    return orjson.dumps(value)
+    return encoded(value)
