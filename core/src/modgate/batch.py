@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Awaitable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from operator import index
 
 from modgate.api.modality import Batching
 from modgate.api.relay import Event, State
@@ -33,9 +34,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True, eq=False)
 class _Rider:
-    """An order that waits, and where its share of a trip will be put."""
+    """An order that waits, how many items it has, and where its share of a trip will be put."""
 
     order: Order
+    size: int
     share: asyncio.Future[Event] = field(default_factory=asyncio.Future)
     lease: Lease | None = None  # the trip's, of its first member: one of them speaks for all
 
@@ -83,7 +85,7 @@ class Batcher:
         return self._shared(order, order.batch, key)
 
     async def _shared(self, order: Order, batch: Batching, key: Hashable) -> Readable:
-        rider = _Rider(order)
+        rider = _Rider(order, max(0, index(batch.count(order.call))))  # before it has a slot
         try:
             lease = await self._dispatch.lease(order, key=key, rider=rider)
         except BaseException:
@@ -119,7 +121,7 @@ def _companions(first: _Rider, batch: Batching, waiting: Sequence[object]) -> Se
 
     A tenant whose oldest has no room gets none in, or its long calls would wait for ever.
     """
-    room = batch.most - batch.count(first.order.call)
+    room = batch.most - first.size
     lines: dict[str, deque[_Rider]] = {}
     for rider in waiting:
         if isinstance(rider, _Rider) and not rider.share.done():
@@ -129,7 +131,7 @@ def _companions(first: _Rider, batch: Batching, waiting: Sequence[object]) -> Se
     taken: list[_Rider] = []
     while turns:
         tenant = turns.popleft()
-        size = batch.count(lines[tenant][0].order.call)
+        size = lines[tenant][0].size
         if size > room:
             continue
         room -= size

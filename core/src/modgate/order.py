@@ -87,6 +87,7 @@ class Order:
         key = self.batch.key(self.call) if self.batch is not None and not self.tried else None
         if key is None:
             return None
+        hash(key)  # here, where it is this call's fault alone, and it has no slot
         return (self.model.name, self.call.requires, isolation(self.caller), key)
 
 

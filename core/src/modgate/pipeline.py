@@ -151,7 +151,7 @@ class Exchange:
             error = raised
             if error.status == 500:
                 self._log_fault(error.message, error.__cause__)
-                error.message = FAULT
+                error = GatewayError(FAULT)  # the raised one may be of others, too
         except RAISED as raised:
             error = GatewayError(FAULT)
             self._log_fault(type(raised).__name__, raised)
