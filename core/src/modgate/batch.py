@@ -195,7 +195,8 @@ class _Trip:
             if lease is not None:
                 lease.give_back()
         riders[0].lease = lease
-        for rider, event in zip(riders, events, strict=True):
+        # All of them before the first is given: of too few or too many nobody knows whose is whose.
+        for rider, event in list(zip(riders, events, strict=True)):
             if not rider.share.done():
                 rider.share.set_result(event)
         return ()
