@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from math import inf, nan
+from typing import Any
 
 import pytest
 from pydantic import BaseModel
@@ -96,3 +98,20 @@ async def test_a_pause_of_nothing_is_a_short_one() -> None:
 def test_a_pause_is_a_number_of_seconds(for_s: float) -> None:
     with pytest.raises(ValueError, match="number of seconds"):
         Pause(for_s=for_s)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"uid": 5}, {"url": None}, {"region": 5}, {"slots": "x"}, {"serves": 5}, {"serves": {"m": 5}}],
+)
+def test_an_engine_of_other_types_is_none(wrong: dict[str, Any]) -> None:
+    """It is found out where it is made: each reload reads what was found."""
+    with pytest.raises((TypeError, AttributeError)):
+        replace(ONE, **wrong)
+
+
+def test_what_is_found_are_instances() -> None:
+    junk: Any = ["http://a"]
+
+    with pytest.raises(TypeError, match="an Instance, no str"):
+        Found(instances=junk)

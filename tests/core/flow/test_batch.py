@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from math import log2
 from typing import Any
 
@@ -14,7 +14,6 @@ from rigs.virtual import run
 from modgate import order as door
 from modgate.api.dialect import Outgoing
 from modgate.api.plan import Call
-from modgate.api.relay import Event
 from modgate.errors import (
     Draining,
     GatewayError,
@@ -285,50 +284,6 @@ def test_a_fault_in_merge_keeps_no_slot() -> None:
     got = run(main())
     assert isinstance(got[0], tuple)
     assert [type(each) for each in got[1:]] == [PluginFault] * 2
-
-
-@pytest.mark.parametrize(
-    ("what", "answer"),
-    [("key", lambda call: []), ("count", lambda call: 1 // 0), ("count", lambda call: None)],
-)
-def test_a_fault_of_one_call_is_its_own_and_keeps_no_slot(
-    what: str, answer: Callable[[Call], object]
-) -> None:
-    async def main() -> list[Got]:
-        traffic = Traffic(Engine(good), slots=1)
-        was = getattr(traffic.batch, what)
-
-        def failing(call: Call) -> object:
-            return answer(call) if b"bad" in bytes(call.body.members()["input"]) else was(call)
-
-        object.__setattr__(traffic.batch, what, failing)
-        got = await asked(traffic, ["a"], ["b"], [BAD], ["c"])
-        assert traffic.idle()
-        return got
-
-    got = run(main())
-    fault = got.pop(2)
-    assert isinstance(fault, PluginFault)
-    assert their_own([["a"], ["b"], ["c"]], got)
-
-
-@pytest.mark.parametrize("many", [-1, 1])
-def test_of_too_few_or_too_many_replies_nobody_is_given_one(many: int) -> None:
-    async def main() -> list[Got]:
-        traffic = Traffic(Engine(good), slots=1)
-        split = traffic.batch.split
-
-        def odd(calls: Sequence[Call], event: Event) -> Sequence[Event]:
-            return [*split(calls, event), event][: len(calls) + many]
-
-        object.__setattr__(traffic.batch, "split", odd)
-        got = await asked(traffic, ["a"], ["b"], ["c"], ["d"])
-        assert traffic.idle()
-        return got
-
-    got = run(main())
-    assert isinstance(got[0], tuple)
-    assert [type(each) for each in got[1:]] == [PluginFault] * 3
 
 
 def test_a_fault_in_the_merge_of_a_half_keeps_no_slot() -> None:

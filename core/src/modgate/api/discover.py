@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
+from operator import index
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
@@ -37,8 +38,11 @@ class Instance:
     serves: Mapping[str, str] | None = None
 
     def __post_init__(self) -> None:
-        """TypeError for names that are no text; what they lead to is looked at when it is taken."""
-        "".join((self.uid, self.url, self.name))
+        """An exception for what is of another type: it would be in the way of each reload."""
+        texts = (self.uid, self.url, self.name, self.region or "", self.hardware or "")
+        serves = {} if self.serves is None else self.serves
+        "".join((*texts, *serves.keys(), *serves.values()))
+        index(self.slots or 0)
 
 
 class Away(Exception):
@@ -133,6 +137,12 @@ class Found:
     """All engines that there are from now on; no answer."""
 
     instances: Sequence[Instance]
+
+    def __post_init__(self) -> None:
+        """TypeError for what is no Instance."""
+        for each in self.instances:
+            if not isinstance(each, Instance):
+                raise TypeError(f"an engine that is found is an Instance, no {type(each).__name__}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
