@@ -267,3 +267,20 @@ async def test_the_log_says_whose_fault_it_is(
 
     assert vars(fault)["plugin"] == "words (words 0)"
     assert fault.levelno == logging.ERROR
+
+
+async def test_a_reload_that_breaks_is_told_and_what_was_serves_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(tmp_path) as (gateway, client):
+        monkeypatch.setattr(gateway.app, "reload", unexpected)
+        gateway.app.reload_soon()
+        await asyncio.sleep(0.05)
+        reply = await asked(client)
+
+    assert reply.status_code == 200
+    assert "reload failed" in [record.getMessage() for record in caplog.records]
+
+
+async def unexpected(actor: str) -> NoReturn:
+    raise KeyError(actor)

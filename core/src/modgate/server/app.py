@@ -292,6 +292,8 @@ class App:
             await self.reload(actor)
         except (ConfigError, PluginError, OSError):
             return  # said in the log; the old snapshot serves on
+        except Exception:
+            log.exception("reload failed")
 
     async def drain(self) -> bool:
         """Leave in order; True when every request in hand came to its own end."""
