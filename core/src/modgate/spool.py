@@ -7,6 +7,7 @@ given.
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from modgate.api.body import File
 from modgate.errors import Overloaded
 
 Charge = Callable[[int], None]
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 def _free(size: int) -> None:
@@ -73,7 +75,7 @@ class Scope:
     def grow(self, fd: int, size: int) -> None:
         """Account for bytes about to be written; Overloaded when the spool is full."""
         if self._spool.used + size > self._spool.at_most:
-            raise Overloaded("the gateway's spool is full; try again later")
+            raise _full()
         self._charge(size)
         self._spool.used += size
         self._sizes[fd] += size
@@ -114,12 +116,17 @@ class Writer:
         self.size = 0
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Append; Overloaded when the spool, LimitReached when the tenant's share is full."""
+        """Append; Overloaded when spool or disk, LimitReached when the tenant's share is full."""
         size = len(data)
         self._scope.grow(self._fd, size)
         left = memoryview(data)
-        while left:
-            left = left[os.write(self._fd, left) :]
+        try:
+            while left:
+                left = left[os.write(self._fd, left) :]
+        except OSError as error:
+            if error.errno in FULL:
+                raise _full() from None
+            raise
         self.size += size
 
     def done(self) -> File:
@@ -127,9 +134,24 @@ class Writer:
         return File(fd=self._fd, size=self.size, kind=self._kind)
 
 
+def _full() -> Overloaded:
+    return Overloaded("the gateway's spool is full; try again later")
+
+
 def _unnamed(directory: Path) -> int:
+    """A file there; the directory is made anew where somebody has cleaned it away."""
+    try:
+        return _opened(directory)
+    except FileNotFoundError:
+        directory.mkdir(mode=0o700, parents=True)
+        return _opened(directory)
+
+
+def _opened(directory: Path) -> int:
     try:
         return os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except FileNotFoundError:
+        raise
     except OSError:  # a file system without O_TMPFILE
         fd, name = tempfile.mkstemp(dir=directory)
         os.unlink(name)

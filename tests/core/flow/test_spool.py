@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -48,3 +49,29 @@ def test_a_full_spool_refuses_and_charges_nothing(tmp_path: Path) -> None:
     scope.close()
     assert sum(charged) == 0
     assert spool.used == 0
+
+
+def test_a_disk_that_takes_no_more_is_a_full_spool(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, 1000)
+    scope = spool.scope()
+    writer = scope.writer()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4, before[1]))
+    try:
+        with pytest.raises(Overloaded, match="spool is full"):
+            writer.write(b"12345678")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    scope.close()
+
+    assert (spool.used, spool.files) == (0, 0)
+
+
+def test_a_directory_that_was_cleaned_away_is_made_again(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool", 1000)
+    (tmp_path / "spool").rmdir()
+    writer = spool.scope().writer()
+    writer.write(b"hello")
+
+    assert writer.done().read() == b"hello"
+    assert (tmp_path / "spool").stat().st_mode & 0o777 == 0o700
