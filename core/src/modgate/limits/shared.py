@@ -59,10 +59,7 @@ class Spent:
 
 @dataclass(slots=True)
 class Breaker:
-    """Whether the store is asked at all.
-
-    `waits`: requests that waited since it answered last.  Once it has failed to, few may.
-    """
+    """Whether the store is asked at all.  `waits`: requests that waited since it answered last."""
 
     failures: int = 0
     open: bool = False
@@ -201,7 +198,7 @@ class Shared:
     async def fetch(self, miss: Miss) -> None:
         """Get what was missing, or find that the store does not answer in time."""
         breaker = self.breaker
-        if breaker.open or (breaker.failures and breaker.waits >= WAITING_AT_MOST):
+        if breaker.open or breaker.waits >= WAITING_AT_MOST:
             self._crowded.add(miss.rid)
             return
         breaker.waits += 1
