@@ -6,6 +6,7 @@ import orjson
 import pytest
 
 from modgate.plugin import (
+    BadReply,
     Body,
     Call,
     Event,
@@ -73,6 +74,13 @@ def test_tokens_become_words_across_segments(
     tokens: list[tuple[str, float]], wanted: list[str]
 ) -> None:
     assert words(*tokens) == wanted
+
+
+def test_a_reply_that_cannot_be_written_again_is_a_bad_one() -> None:
+    call = Call(path="/v1/audio/transcriptions", body=Body.form([]))
+    deep = b'{"text":"a","x":%b}' % (b"[" * 300 + b"]" * 300)
+    with pytest.raises(BadReply, match="nested too deeply"):
+        tuple(WhisperCpp(call, SERVED).decode(Event(deep)))
 
 
 def test_every_family_has_one_dialect() -> None:

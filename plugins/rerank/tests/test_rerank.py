@@ -16,6 +16,7 @@ from modgate.testing import Drive, Rig
 from modgate_rerank.ask import cut, tokens_of
 from modgate_rerank.batching import is_shared, key, merge, split
 from modgate_rerank.config import Config
+from modgate_rerank.dialects import listed
 from modgate_rerank.modality import Rerank
 from modgate_rerank.relay import sigmoid
 
@@ -235,6 +236,13 @@ def test_a_document_comes_back_however_deep_it_is(start: Start) -> None:
     reply = whole(start({"documents": [given], "return_documents": True}), scored(0.9))
 
     assert reply["results"][0]["document"] == given
+
+
+def test_what_an_engine_repeats_of_a_document_is_passed_over_however_deep_it_is() -> None:
+    row = b'{"index":0,"score":0.5,"document":%b}' % (b"[" * 300 + b"]" * 300)
+    [read] = listed(Event(b"[%b]" % row), "score")
+
+    assert (read.integer("index"), read.number("score")) == (0, 0.5)
 
 
 def test_documents_come_back_as_they_were_given(start: Start) -> None:

@@ -14,6 +14,7 @@ from typing import ClassVar
 import orjson
 
 from modgate.plugin import (
+    BadReply,
     Body,
     Call,
     Dialect,
@@ -169,7 +170,10 @@ class Chunks(AsrHome):
 
 
 def _event(value: JsonObject) -> Event:
-    return Event(orjson.dumps(value))
+    try:
+        return Event(orjson.dumps(value))
+    except TypeError:
+        raise BadReply("the engine's reply is nested too deeply") from None
 
 
 def _tokens(usage: Fields) -> JsonObject:

@@ -105,7 +105,7 @@ def listed(event: Event, score: str) -> list[Fields]:
     value = event.json()
     if not isinstance(value, list):
         raise BadReply("the engine's reply is not a list of scores")
-    rows = list(Event(orjson.dumps({"rows": value})).fields().each("rows", empty=True))
+    rows = list(Event(b'{"rows":%b}' % event.data).fields().each("rows", empty=True))
     for row in rows:
         row.integer("index", at_least=0)
         row.number(score)
