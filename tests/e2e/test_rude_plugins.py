@@ -22,15 +22,19 @@ from modgate.plugin import (
     Dialect,
     Endpoint,
     Event,
+    GatewayError,
     Head,
+    JsonObject,
     Outcome,
     Outgoing,
     Plan,
     Refused,
     Relay,
     Request,
+    Surface,
     Units,
     Usage,
+    openai_error,
 )
 from modgate.testing import FakeBackend, Scripted
 
@@ -117,11 +121,25 @@ class RudeDialect(Dialect):
             Rudely.at(where)
 
 
+class Mute(Surface):
+    """Finds no words for an error."""
+
+    name = "mute"
+    done = b"data: [DONE]\n\n"
+
+    def status(self, error: GatewayError) -> int:
+        return 200 if Rudely.at("status") else super().status(error)
+
+    def error_body(self, error: GatewayError, request_id: str) -> JsonObject:
+        Rudely.at("error_body")
+        return {"error": openai_error(error)}
+
+
 class Rude(Words):
     """Words by three calls side by side, as a whole or a stream."""
 
     def endpoints(self) -> Iterable[Endpoint]:
-        yield Endpoint(path="/v1/words", shape=self.shape)
+        yield Endpoint(path="/v1/words", shape=self.shape, surfaces=("mute",))
 
     def shape(self, request: Request) -> Plan:
         Rudely.at("shape")
@@ -138,7 +156,9 @@ class Rude(Words):
 
 @asynccontextmanager
 async def running(folder: Path) -> AsyncIterator[tuple[Running, httpx.AsyncClient]]:
-    made = plugin(modgate_modalities=[Rude], modgate_dialects=[RudeDialect])
+    made = plugin(
+        modgate_modalities=[Rude], modgate_dialects=[RudeDialect], modgate_surfaces=[Mute]
+    )
     async with FakeBackend() as engine:
         engine.answer("/words", Scripted(reply=b'{"word": "hello"}'))
         engine.answer("/stream", Scripted(reply=STREAM))
@@ -245,6 +265,22 @@ async def test_a_relays_headers_cannot_say_where_a_reply_ends(
     assert reply.status_code == 500
     assert "x-more" not in reply.headers
     assert reply.json()["error"]["code"] == "internal_error"
+
+
+@pytest.mark.parametrize(
+    ("where", "what"), [("status", lambda: True), ("error_body", fails), ("error_body", quits)]
+)
+async def test_an_error_that_a_surface_breaks_over_is_told_in_plain_words(
+    tmp_path: Path, rudely: Callable[[str, Rudeness], None], where: str, what: Rudeness
+) -> None:
+    async with running(tmp_path) as (gateway, client):
+        rudely(where, what)
+        reply = await asked(client, stream="no flag")
+    [row] = rows(gateway.ledger)
+
+    assert reply.status_code == 400
+    assert reply.json()["error"]["param"] == "stream"
+    assert row.ending == "refused"
 
 
 @pytest.mark.parametrize("width", [0, -1])

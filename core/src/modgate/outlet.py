@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 from modgate.api.relay import Head, Relay
 from modgate.api.surface import Surface, dump
@@ -17,11 +18,16 @@ from modgate.errors import Cancelled, GatewayError, PluginFault
 from modgate.faults import RAISED
 from modgate.guard import Guard
 from modgate.http.egress import Reply
-from modgate.http.surfaces import error_headers
+from modgate.http.surfaces import OpenAI, error_headers
 from modgate.timeouts import TOUCH_S, Timeouts
 
 FIRST_TOUCH_S = 1.0  # from when the request came
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Say = Callable[[GatewayError, Surface, Draft], T]
+
+PLAIN = OpenAI()
 
 OURS = frozenset({"connection", "content-length", "keep-alive", "transfer-encoding", "upgrade"})
 SSE_HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
@@ -191,7 +197,7 @@ class Outlet:
             return
         said = self._last_words(error, relay) if relay is not None else None
         if said is None and self._head is not None and self._head.kind == "sse":
-            said = surface.error_event(error, self._draft.request_id)
+            said = self._worded(error, surface, _event)
         if said is None:
             self.reply.abort()
             return
@@ -209,15 +215,25 @@ class Outlet:
             return None
 
     async def _typed(self, error: GatewayError, surface: Surface) -> None:
-        headers = {
-            "content-type": "application/json",
-            **self._extra(),
-            **error_headers(error, surface, self._draft.wall),
-        }
-        body = surface.error_body(error, self._draft.request_id)
+        status, headers, body = self._worded(error, surface, _whole)
         if error.status in (408, 413):
             self.reply.close_after()
-        await self.page(headers, dump(body), surface.status(error))
+        kind = {"content-type": "application/json"}
+        await self.page({**kind, **self._extra(), **headers}, body, status)
+
+    def _worded(
+        self,
+        error: GatewayError,
+        surface: Surface,
+        say: Callable[[GatewayError, Surface, Draft], T],
+    ) -> T:
+        """An error in the client's format; in a plain one where a plugin's surface breaks."""
+        try:
+            return say(error, surface, self._draft)
+        except RAISED:
+            extra = {"request_id": self._draft.request_id, "surface": surface.name}
+            log.exception("surface failed", extra=extra)
+            return say(error, PLAIN, self._draft)
 
     async def _quiet(self) -> None:
         """No more keep-alives."""
@@ -235,6 +251,21 @@ class Outlet:
             self._timer = None
         if self._ping is not None:
             self._ping.cancel()
+
+
+def _whole(
+    error: GatewayError, surface: Surface, draft: Draft
+) -> tuple[int, Mapping[str, str], bytes]:
+    """Status, headers and body of an error; ValueError for the status of none."""
+    status, headers = surface.status(error), error_headers(error, surface, draft.wall)
+    if not 400 <= status <= 599:
+        raise ValueError(f"the status of an error is 400 to 599, and not {status}")
+    return status, headers, dump(surface.error_body(error, draft.request_id))
+
+
+def _event(error: GatewayError, surface: Surface, draft: Draft) -> bytes:
+    """An error in a stream."""
+    return bytes(surface.error_event(error, draft.request_id))
 
 
 def own_headers(head: Head) -> Mapping[str, str]:
