@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import gc
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from oracle.engine import ScriptedEngine
+
+from modgate.api.body import Body
+from modgate.pipeline import Exchange
 
 
 @pytest.fixture
@@ -13,3 +17,14 @@ async def engine() -> AsyncIterator[ScriptedEngine]:
     """A scripted engine that answers well unless a test sets its `script_for`."""
     async with ScriptedEngine() as running:
         yield running
+
+
+@pytest.fixture
+def nothing_waits_for_the_collector() -> Iterator[None]:
+    """However requests end, they and their prompts are gone then, and not some collection later."""
+    gc.collect()
+    gc.disable()
+    yield
+    left = [each for each in gc.get_objects() if isinstance(each, Exchange | Body)]
+    gc.enable()
+    assert left == []

@@ -35,6 +35,7 @@ def test_every_case_has_a_name_of_its_own() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("nothing_waits_for_the_collector")
 async def test_each_bad_input_gets_its_error_and_is_billed_nothing(world: World) -> None:
     played = await world.play_all(CASES)
 

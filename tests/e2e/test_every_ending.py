@@ -28,6 +28,9 @@ FACTS = {NAMES["rerank"]: "pairs = true"}
 QUEUED_S = 0.25  # until whoever shall wait for a slot does
 
 
+pytestmark = pytest.mark.usefixtures("nothing_waits_for_the_collector")
+
+
 def ledger_rows(running: Running) -> list[LedgerRow]:
     """The ledger's ends as the oracles read them."""
     return [

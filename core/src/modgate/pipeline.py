@@ -12,8 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable
-from functools import lru_cache, partial
-from hashlib import sha256
+from functools import partial
 
 from aiohttp import web
 from msgspec import structs
@@ -47,6 +46,7 @@ from modgate.gateway import Gateway
 from modgate.guard import Deadline
 from modgate.http.egress import Reply
 from modgate.http.ingress import Ingress, client_address
+from modgate.isolation import isolation
 from modgate.needs import shaped
 from modgate.observe.tracing import Trace
 from modgate.once import Keeper, Once, carries_key, replayed
@@ -57,6 +57,7 @@ from modgate.run import Run
 from modgate.state import State
 from modgate.table import Resolved, Route, parse
 from modgate.timeouts import asked_seconds
+from modgate.tracebacks import let_go
 from modgate.trip import Trip
 from modgate.units import NOTHING, Units
 
@@ -109,6 +110,7 @@ class Exchange:
         self._sides = 0
         self._chain: Chain | None = None
         self._fed = False
+        self._errors: list[GatewayError] = []  # of calls
 
     async def serve(self) -> web.StreamResponse:
         """From the first header to the receipt; the answer is what aiohttp's handler returns."""
@@ -132,6 +134,7 @@ class Exchange:
             self._guard.disarm()
             self._scope.close()
             self._state.leave(self)
+            let_go([error, self._guard.reason, *self._errors])
         return self.reply.finish()
 
     def _left(self) -> None:
@@ -296,7 +299,7 @@ class Exchange:
             parsed=self._parsed,
             others=partial(self._others, route),
             raw=self.draft.caller.policy.raw_engine_fields,
-            isolation=_isolation(self.draft.caller.tenant),
+            isolation=isolation(self.draft.caller.tenant),
         )
         try:
             plan = await shaped(
@@ -372,6 +375,8 @@ class Exchange:
         except GatewayError:
             self._fed = run.fed
             raise
+        finally:
+            self._errors += run.errors
         finished(self.draft, cut=run.cut)
         await outlet.finish(plan.relay, self._bill.shown())
 
@@ -392,9 +397,3 @@ class Exchange:
 
 def _too_long() -> GatewayError:
     return UpstreamTimedOut("the request took longer than its deadline")
-
-
-@lru_cache(maxsize=1024)
-def _isolation(tenant: str) -> str:
-    """What tells an engine's cache of one tenant's prompts from another's, without its name."""
-    return sha256(tenant.encode()).hexdigest()[:32]

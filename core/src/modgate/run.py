@@ -97,6 +97,11 @@ class Run:
             return Drawing(pieces=draw(calls, AHEAD * self._plan.width), to_call=calls.to_call)
         return Drawing(calls=iter(calls))
 
+    @property
+    def errors(self) -> list[GatewayError]:
+        """Of its calls that failed."""
+        return [trip.error for trip in self._trips if trip.error is not None]
+
     def outcomes(self) -> list[Outcome]:
         """Entry i is call i's, one for each call drawn so far."""
         return [trip.outcome() for trip in self._trips]
@@ -169,6 +174,7 @@ class Run:
             trip.close()
         if tasks:
             await asyncio.wait(tasks)
+        self._tasks.clear()  # each holds what it ended with, and that this run
         await self._calls.close()
         for lane in self._lanes.values():
             lane.free()

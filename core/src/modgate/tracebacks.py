@@ -8,7 +8,7 @@ kept only where it is written by the interpreter, by the system, or by our own r
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from modgate.errors import ConfigError, GatewayError, PluginError
 
@@ -24,6 +24,20 @@ WITHHELD = "(its text is withheld)"
 def traceback_of(error: BaseException) -> str:
     """The frames of an exception and of those that it came of, the first cause first."""
     return "\n".join(_told(each) for each in reversed(list(_chain(error))))
+
+
+def let_go(errors: Iterable[BaseException | None]) -> None:
+    """Forget where these and what they came of were raised, once nobody will tell it any more.
+
+    A traceback holds the frames that an error passed, and they hold it: with all that a request
+    had, its prompt above all, until some collection finds the circle, which may be hours later.
+    """
+    left = list(errors)
+    while left:
+        here = left.pop()
+        if here is not None and here.__traceback__ is not None:
+            here.__traceback__ = None
+            left += (here.__cause__, here.__context__)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

@@ -19,6 +19,7 @@ from modgate.fleet.outlook import has_other
 from modgate.order import Order
 from modgate.retry import failure_of, pause_s
 from modgate.stream import Push
+from modgate.tracebacks import let_go
 
 EXHAUSTED = "retry_budget_exhausted"
 
@@ -125,6 +126,7 @@ class Trip:
         if pause is None:
             self._failed(error)
             raise error
+        let_go([error])
         self.restarted()
         if pause:
             await asyncio.sleep(pause)

@@ -236,7 +236,7 @@ class Pieces:
 
     async def close(self) -> None:
         """Give the process back; one that still decodes is killed."""
-        drawing, self._over = self._drawing, True
+        drawing, self._drawing, self._over = self._drawing, None, True
         self._arrived.clear()
         if drawing is not None:
             drawing.cancel()
