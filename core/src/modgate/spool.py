@@ -75,7 +75,7 @@ class Scope:
     def grow(self, fd: int, size: int) -> None:
         """Account for bytes about to be written; Overloaded when the spool is full."""
         if self._spool.used + size > self._spool.at_most:
-            raise _full()
+            raise spool_full()
         self._charge(size)
         self._spool.used += size
         self._sizes[fd] += size
@@ -125,7 +125,7 @@ class Writer:
                 left = left[os.write(self._fd, left) :]
         except OSError as error:
             if error.errno in FULL:
-                raise _full() from None
+                raise spool_full() from None
             raise
         self.size += size
 
@@ -134,7 +134,8 @@ class Writer:
         return File(fd=self._fd, size=self.size, kind=self._kind)
 
 
-def _full() -> Overloaded:
+def spool_full() -> Overloaded:
+    """What a request is told that the disk has no room for."""
     return Overloaded("the gateway's spool is full; try again later")
 
 

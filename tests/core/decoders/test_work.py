@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+import resource
 import struct
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
@@ -249,6 +250,19 @@ async def test_what_a_failed_job_wrote_is_gone(make: Make, scope: Scope, spool: 
     await refusal(decoders, scope, jobs.written_then_refused, 1 << 20)
 
     assert await run(decoders, scope, jobs.open_files) == before
+    assert (spool.used, spool.files) == (0, 0)
+
+
+async def test_a_disk_that_takes_no_more_is_no_fault_of_the_file(
+    make: Make, scope: Scope, spool: Spool, pids: Callable[[], set[str]]
+) -> None:
+    decoders, before = make(), pids()
+    await run(decoders, scope, jobs.open_files)
+    [child] = pids() - before
+    resource.prlimit(int(child), resource.RLIMIT_FSIZE, (1000, 1000))
+
+    with pytest.raises(Overloaded, match="spool is full"):
+        await run(decoders, scope, jobs.write, 1 << 19, 1)
     assert (spool.used, spool.files) == (0, 0)
 
 

@@ -32,6 +32,10 @@ class BadAnswer(Exception):
     """The function answered what is not plain, or too large: the plugin's fault."""
 
 
+class NoRoom(Exception):
+    """The spool took nothing of what the function writes: nobody's fault but the disk's."""
+
+
 class Channel:
     """The child's end of the socket."""
 
@@ -91,11 +95,14 @@ class Channel:
             written += len(data)
             if written > at_most:
                 raise OSError(errno.EFBIG, "more than a job may write")
-            fd = os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
-            self.out.append(fd)
-            left = memoryview(data)
-            while left:
-                left = left[os.write(fd, left) :]
+            try:
+                fd = os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+                self.out.append(fd)
+                left = memoryview(data)
+                while left:
+                    left = left[os.write(fd, left) :]
+            except OSError as error:
+                raise NoRoom from error
             return file_token(len(self.out) - 1)
 
         return write

@@ -17,7 +17,7 @@ from modgate.api.need import Work
 from modgate.api.plan import Drawn
 from modgate.decoders.process import DecoderLimits, Ended, Process
 from modgate.errors import GatewayError, Overloaded, PluginFault, Refused
-from modgate.spool import Scope
+from modgate.spool import Scope, spool_full
 
 log = logging.getLogger(__name__)
 
@@ -95,6 +95,8 @@ class Decoders:
         self.counters.refused += 1
         if "reason" in told:
             return Refused(told["field"] or field, str(told["code"]), str(told["reason"]))
+        if told["kind"] == "NoRoom":
+            return spool_full()
         if told["kind"] in ("ImportError", "BadAnswer"):
             return PluginFault(f"{told['kind']} in the decoder function {_name(function)}")
         log.warning("undecodable", extra={"function": _name(function), "raised": told["kind"]})
