@@ -186,9 +186,9 @@ class ChatRelay(Relay):
         """The engine's own count once it said it; before that, and where it says less than it sent,
         the deltas that were relayed."""
         if self._reported is not None:
-            sent = {"input_tokens": self._least, "output_tokens": self._counted}
-            units = self._reported.most(sent)
-            if units != self._reported:
+            units, read, wrote = self._reported, self._least, self._counted
+            if read > units.get("input_tokens", 0) or wrote > units.get("output_tokens", 0):
+                units = units.most({"input_tokens": read, "output_tokens": wrote})
                 return Usage(self._with_extra(units), exact=False, by="gateway")
             whole = self._final or (len(outcomes) == 1 and outcomes[0].ok)
             return Usage(self._with_extra(units), exact=whole, by="engine")

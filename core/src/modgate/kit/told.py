@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from modgate.kit.tokens import TOKENS_AT_MOST
 from modgate.plugin import Json
 
@@ -15,7 +13,7 @@ def told(reply: Json, *path: str) -> int | None:
     negative, no whole number, or more than any engine reads.
     """
     for name in path:
-        reply = reply.get(name) if isinstance(reply, Mapping) else None
+        reply = reply.get(name) if isinstance(reply, dict) else None
     if isinstance(reply, float) and reply.is_integer():
         reply = int(reply)
     return reply if type(reply) is int and 0 <= reply <= TOKENS_AT_MOST else None
