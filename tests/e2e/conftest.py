@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import gc
+import weakref
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from aiohttp import web
 from oracle.engine import ScriptedEngine
 
-from modgate.api.body import Body
 from modgate.pipeline import Exchange
+from modgate.state import State
 
 
 @pytest.fixture
@@ -20,16 +22,18 @@ async def engine() -> AsyncIterator[ScriptedEngine]:
 
 
 @pytest.fixture
-def nothing_waits_for_the_collector() -> Iterator[None]:
+def nothing_waits_for_the_collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """However requests end, they and their prompts are gone then, and not some collection later."""
-    gc.collect()
-    before = {id(each) for each in _alive()}  # the bodies that modules of tests have
+    made: list[weakref.ref[Exchange]] = []
+    begin = Exchange.__init__
+
+    def begun(self: Exchange, state: State, request: web.BaseRequest) -> None:
+        made.append(weakref.ref(self))
+        begin(self, state, request)
+
+    monkeypatch.setattr(Exchange, "__init__", begun)
     gc.disable()
     yield
-    left = [each for each in _alive() if id(each) not in before]
+    left = [each() for each in made if each() is not None]
     gc.enable()
     assert left == []
-
-
-def _alive() -> list[object]:
-    return [each for each in gc.get_objects() if isinstance(each, Exchange | Body)]
