@@ -213,7 +213,7 @@ class Body:
 def _written(name: str, value: Json) -> bytes:
     """A member as JSON; Refused when a client nested it deeper than can be written (254)."""
     try:
-        return bytes(memoryview(orjson.dumps(value)))  # whose room is 4 KiB, or twice its length
+        return bytes(memoryview(orjson.dumps(value)))  # which has room for 4 KiB, or far more
     except TypeError as error:
         if "Recursion limit" not in str(error):
             raise
