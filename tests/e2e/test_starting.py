@@ -81,7 +81,7 @@ ELSEWHERE = '[listen]\naddress = "127.0.0.1:0"\n[admin]\naddress = "127.0.0.1:0"
 @pytest.mark.parametrize(
     ("text", "words", "said"),
     [
-        ("", ["--address", "foo"], 'command line: listen.address: reads "HOST:PORT"'),
+        ("[listen]\n", ["--address", "foo"], 'command line: listen.address: reads "HOST:PORT"'),
         (
             ELSEWHERE,
             ["--admin-address", "0.0.0.0:0"],
@@ -102,7 +102,7 @@ ELSEWHERE = '[listen]\naddress = "127.0.0.1:0"\n[admin]\naddress = "127.0.0.1:0"
             [],
             "FILE:2: fetch.allow[0]: 'files.internal' is not an origin such as",
         ),
-        ("", ["--address", "192.0.2.7:0"], "192.0.2.7:0 is no address of this machine"),
+        ("[listen]\n", ["--address", "192.0.2.7:0"], "192.0.2.7:0 is no address of this machine"),
     ],
 )
 def test_what_keeps_it_from_starting_is_said_in_a_line(

@@ -25,13 +25,32 @@ def told(config: Config, text: str, **more: str) -> list[str]:
     return [str(each).replace(f"{config.folder}/", "") for each in caught.value.problems]
 
 
-def test_an_empty_file_is_all_defaults(config: Config) -> None:
-    file = config.decode("")
+def test_what_a_file_does_not_say_is_as_by_default(config: Config) -> None:
+    file = config.decode("[listen]")
 
     assert str(file.listen.address) == "127.0.0.1:8080"
     assert str(file.admin.address) == "127.0.0.1:8081"
     assert file.fetch.allow == ()
     assert file.timeouts.client_stalled == 30.0
+
+
+@pytest.mark.parametrize("text", ["", " \n\n", "# all of it is a comment\n"])
+def test_a_file_with_nothing_in_it_is_a_mistake(config: Config, text: str) -> None:
+    [problem] = told(config, text)
+
+    assert problem.startswith("modgate.toml:1: there is nothing in it")
+
+
+def test_an_included_file_may_be_a_comment_and_not_empty(config: Config) -> None:
+    text = 'include = ["more/*.toml"]\n'
+    (config.folder / "more").mkdir()
+    (config.folder / "more/a.toml").write_text("# nobody yet\n")
+    assert config.told(text + "cors = 3") == ["modgate.toml:2: cors: is a table"]
+    (config.folder / "more/a.toml").write_text("\n")
+
+    [problem] = told(config, text)
+
+    assert problem.startswith("more/a.toml:1: there is nothing in it")
 
 
 def test_values_are_read_in_their_own_words(config: Config) -> None:

@@ -18,7 +18,7 @@ def test_gateways_may_tell_each_other_under_a_secret(config: Config, tmp_path: P
 
     assert found.file.peers is not None
     assert (found.file.peers.url, found.file.peers.cell) == ("redis://r:1", "eu-1")
-    assert config.link("").file.peers is None
+    assert config.link("[listen]").file.peers is None
 
 
 def test_a_missing_secret_is_told_with_the_line_to_add(config: Config) -> None:
@@ -44,7 +44,7 @@ def test_what_is_no_redis_is_refused(config: Config, tmp_path: Path, url: str) -
 
 
 def test_a_changed_section_takes_a_restart(config: Config, tmp_path: Path) -> None:
-    started = config.link("").file
+    started = config.link("[listen]").file
     now = config.link(section(tmp_path)).file
 
     assert now.static_changes(started) == ("peers",)

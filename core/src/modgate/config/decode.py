@@ -41,6 +41,7 @@ class Source:
     """The merged text of a configuration, and where each key came from.
 
     `whole`: every file was there and read.  `lost`: keys that were left out as mistakes.
+    `found`: files by the pattern of `include` that they match.
     """
 
     values: JsonObject = field(default_factory=dict)
@@ -48,6 +49,7 @@ class Source:
     problems: list[Problem] = field(default_factory=list)
     whole: bool = True
     lost: set[at.Path] = field(default_factory=set)
+    found: dict[str, list[Path]] = field(default_factory=dict)
     _left: dict[at.Path, list[int]] = field(default_factory=dict)
 
     def place(self, path: at.Path) -> tuple[str, int]:
@@ -61,6 +63,18 @@ class Source:
         """A mistake at a key."""
         file, line = self.place(path)
         return Problem(message=message, path=dotted(self._written(path)), file=file, line=line)
+
+    def vanished(self, before: Source) -> list[Problem]:
+        """Patterns whose files were there when it was read before, and are all gone.
+
+        A folder that is not mounted for a moment must not take its tenants away.
+        """
+        text = "no file matches '{}' any more; keep one, if only with a comment, or start anew"
+        return [
+            self.problem(("include",), text.format(pattern))
+            for pattern, files in self.found.items()
+            if before.found.get(pattern) and not files
+        ]
 
     def override(self, values: Mapping[at.Path, str], origin: str) -> None:
         """Values that take the place of the file's; `origin` says whose they are."""
@@ -82,6 +96,7 @@ class Source:
             places=self.places,
             whole=self.whole,
             lost=set(self.lost),
+            found=self.found,
             _left={path: list(left) for path, left in self._left.items()},
         )
         for path in sorted({less._there(path) for path in paths} - {()}, reverse=True):
@@ -133,11 +148,13 @@ def read(path: Path) -> Source:
     """Read a file and its includes; OSError when the file itself cannot be read."""
     source = Source()
     path.open("rb").close()
-    _merge(source, path, _text(source, path))
+    _merge(source, path)
+    if not source.values and source.whole:
+        _empty(source, path)
     patterns = source.values.get("include", [])
     for pattern in patterns if isinstance(patterns, list) else []:
         for more in _matches(source, path, str(pattern)):
-            _merge(source, more, _text(source, more))
+            _merge(source, more)
     return source
 
 
@@ -152,13 +169,21 @@ def _matches(source: Source, path: Path, pattern: str) -> list[Path]:
     if not found and not _WILD.search(pattern):
         source.whole = False
         source.problems.append(source.problem(("include",), f"there is no file '{pattern}'"))
-    return [more for more in found if more != path][:FILES_AT_MOST]
+    source.found[pattern] = found = [more for more in found if more != path][:FILES_AT_MOST]
+    return found
 
 
 def _text(source: Source, path: Path) -> str:
-    """A file's text; '' and a problem when it cannot be read."""
+    """A file's text; '' and a problem when it cannot be read, or is empty.
+
+    An editor, or a disk that is full, leaves an empty file behind: it asks for nothing, and must
+    not take away what was there.
+    """
     try:
-        return path.read_text(encoding="utf-8")
+        found = path.read_text(encoding="utf-8")
+        if not found.strip():
+            _empty(source, path)
+        return found
     except OSError as error:
         text = f"cannot be read: {error.strerror}"
     except UnicodeDecodeError:
@@ -168,8 +193,14 @@ def _text(source: Source, path: Path) -> str:
     return ""
 
 
-def _merge(source: Source, path: Path, text: str) -> None:
-    name = str(path)
+def _empty(source: Source, path: Path) -> None:
+    source.whole = False
+    text = "there is nothing in it; was it cut off while it was written?"
+    source.problems.append(Problem(message=text, file=str(path), line=1))
+
+
+def _merge(source: Source, path: Path) -> None:
+    name, text = str(path), _text(source, path)
     try:
         values = tomllib.loads(text)
     except (ValueError, RecursionError) as error:

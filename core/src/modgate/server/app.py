@@ -248,6 +248,8 @@ class App:
         try:
             async with self._reloading:  # of two the later one counts
                 made = self._plan()
+                if gone := made.source.vanished(self.tenancy.made.source):
+                    raise ConfigError(gone)
                 await self._use(made)
         except (ConfigError, PluginError, OSError) as error:
             problems = plain(error).splitlines()
