@@ -10,23 +10,30 @@ import pytest
 from gateways import start
 from oracle.engine import ScriptedEngine
 
+HEADS = [
+    ("public", "GET / HTTP/1.1"),
+    ("public", "GET /health/live HTTP/1.1"),
+    ("public", "GET /v1/models HTTP/1.1"),
+    ("public", "OPTIONS /v1/models HTTP/1.1\r\nAccess-Control-Request-Method: GET"),
+    ("public", "no head"),
+    ("admin", "GET /metrics HTTP/1.1"),
+    ("admin", "GET /health/ready HTTP/1.1"),
+    ("admin", "GET /admin/v1/nothing HTTP/1.1"),
+    ("admin", "POST /admin/v1/reload HTTP/1.1"),
+    ("admin", "PUT /admin/v1/tenants/acme HTTP/1.1"),
+    ("admin", "no head"),
+]
 
-@pytest.mark.parametrize(
-    "head",
-    [
-        "GET / HTTP/1.1",
-        "GET /health/live HTTP/1.1",
-        "GET /v1/models HTTP/1.1",
-        "OPTIONS /v1/models HTTP/1.1\r\nAccess-Control-Request-Method: GET",
-        "no head",
-    ],
-)
+
+@pytest.mark.parametrize(("listener", "head"), HEADS)
 async def test_no_reply_tells_what_it_is_served_by(
-    tmp_path: Path, engine: ScriptedEngine, head: str
+    tmp_path: Path, engine: ScriptedEngine, listener: str, head: str
 ) -> None:
     running = await start(tmp_path, [{"url": engine.url}])
+    app = running.app
     try:
-        reader, writer = await asyncio.open_connection(*running.app.public_address)
+        address = app.public_address if listener == "public" else app.admin_address
+        reader, writer = await asyncio.open_connection(*address)
         writer.write(f"{head}\r\nHost: gateway\r\nConnection: close\r\n\r\n".encode())
         async with asyncio.timeout(5):
             lines = (await reader.read()).lower().split(b"\r\n")

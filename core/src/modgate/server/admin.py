@@ -19,6 +19,7 @@ from modgate.api.vitals import Load, Signals
 from modgate.auth.gate import forbidden
 from modgate.auth.verdict import Pending
 from modgate.errors import ConfigError, GatewayError, PluginError
+from modgate.http.head import SERVER
 from modgate.http.ingress import client_address
 from modgate.http.surfaces import error_headers
 from modgate.ledger.shipper import Shipper
@@ -75,7 +76,13 @@ class Admin:
         }
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """aiohttp's handler: who is it, is there such a page, may they."""
+        """aiohttp's handler."""
+        answer = await self._answer(request)
+        answer.headers["server"] = SERVER
+        return answer
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Who is it, is there such a page, may they."""
         try:
             caller = await self._caller(request)
             page = self._pages.get((request.method, shape_of(request.path)))
