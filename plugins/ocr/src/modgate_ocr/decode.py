@@ -1,8 +1,8 @@
 """Documents in, page images out.
 
 Runs in decoder processes, so it imports no part of the gateway.  Source: algorithms.md 9 (bombs):
-sizes are read from headers before a pixel is decoded, a PDF page is rendered to ten megapixels at
-most, and only the first picture of a file with several is looked at.
+sizes are read from headers before a pixel is decoded, and a PDF page is rendered to ten megapixels
+at most.
 """
 
 from __future__ import annotations
@@ -15,30 +15,18 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
+from modgate_ocr.frames import POINTS_PER_INCH, Refused, beyond, bounded, images, sizes
+
 Plain = Any  # JSON border: what msgpack carries, and modules without types
 
 PNG_LEVEL = 1  # the engine is near, the processor is dear
 JPEG_QUALITY = 85
-POINTS_PER_INCH = 72
 RENDER_PIXELS_AT_MOST = 10_000_000
 OBJECTS_AT_MOST = 50_000  # of a PDF page
-IMAGE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP")
 FIGURES_AT_MOST = 100  # of a page
 FIGURE_SIDE = 32  # pixels: what is smaller is a bullet or a rule
 SCAN_SHARE = 0.8  # of the page: pictures that cover so much are the page itself
 LINKS_AT_MOST, LINK_BYTES = 1000, 2048
-TURNED = (5, 6, 7, 8)  # EXIF orientations in which width and height change places
-ORIENTATION = 0x0112
-
-
-class Refused(Exception):
-    """The document's fault; the gateway makes the client's error of it."""
-
-    def __init__(
-        self, reason: str, code: str = "invalid_document", field: str | None = None
-    ) -> None:
-        super().__init__(reason)
-        self.field, self.code, self.reason = field, code, reason
 
 
 def inspect(
@@ -55,13 +43,9 @@ def inspect(
     file: BinaryIO = io.BytesIO(_decoded(source)) if isinstance(source, str) else source
     size = file.seek(0, io.SEEK_END)
     file.seek(0)
-    if kind == "pdf":
-        sizes = _pdf_sizes(file, pages, limits)
-    else:
-        width, height = _image_size(file, limits["page_pixels"])
-        sizes = [(index, width, height) for index in _chosen(1, pages)]
-    pixels = sum(max(1, width * height) for _, width, height in sizes)
-    found = {"pages": [index for index, _, _ in sizes], "pixels": pixels, "size": size}
+    wanted = (_pdf_sizes if kind == "pdf" else sizes)(file, pages, limits)
+    pixels = sum(max(1, width * height) for _, width, height in wanted)
+    found = {"pages": [index for index, _, _ in wanted], "pixels": pixels, "size": size}
     if isinstance(file, io.BytesIO):
         found["file"] = spool(file.getvalue())
     return found
@@ -72,16 +56,6 @@ def _decoded(source: str) -> bytes:
         return binascii.a2b_base64(source, strict_mode=True)
     except (binascii.Error, ValueError):
         raise Refused("the data URI is not valid base64", "invalid_value") from None
-
-
-def _chosen(count: int, pages: list[int] | None) -> list[int]:
-    if pages is None:
-        return list(range(count))
-    beyond = [page for page in pages if page >= count]
-    if beyond:
-        reason = f"page {beyond[0]} does not exist; the document has {count} pages"
-        raise Refused(reason, "invalid_value", "pages")
-    return sorted(set(pages))
 
 
 def _pdf(file: BinaryIO) -> Plain:
@@ -110,10 +84,9 @@ def _pdf_sizes(
         count = len(document)
         if count == 0:
             raise Refused("the PDF has no pages")
-        chosen = range(count) if pages is None else _chosen(count, pages)
-        if len(chosen) > limits["max_pages"]:
-            reason = f"{len(chosen)} pages are asked for; at most {limits['max_pages']} are read"
-            raise Refused(reason, "too_many_pages", "pages" if pages is not None else None)
+        beyond(pages or [], count)
+        chosen = range(count) if pages is None else sorted(set(pages))
+        bounded(len(chosen), pages, limits["max_pages"])
         return [(index, *_raster(document, index, limits["dpi"])) for index in chosen]
     except PdfiumError:
         raise Refused("the PDF is damaged") from None
@@ -135,28 +108,6 @@ def _scale(width: float, height: float, dpi: int) -> float:
     return scale * min(1.0, math.sqrt(RENDER_PIXELS_AT_MOST / max(1.0, pixels)))
 
 
-def _opened(file: BinaryIO, pixels: int) -> Plain:
-    from PIL import Image, UnidentifiedImageError
-
-    Image.MAX_IMAGE_PIXELS = None  # the header is checked below, before any pixel is decoded
-    try:
-        image = Image.open(file, formats=IMAGE_FORMATS)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
-        raise Refused("the image could not be read", "invalid_image_format") from None
-    if image.width * image.height > pixels:
-        raise Refused(f"the image has more than {pixels} pixels", "image_too_large")
-    return image
-
-
-def _image_size(file: BinaryIO, pixels: int) -> tuple[int, int]:
-    with _opened(file, pixels) as image:
-        try:
-            turned = image.getexif().get(ORIENTATION, 1) in TURNED
-        except (OSError, SyntaxError, ValueError):  # a PNG is decoded to its end for this
-            raise Refused("the image is damaged", "invalid_image_format") from None
-        return (image.height, image.width) if turned else (image.width, image.height)
-
-
 def render(
     file: BinaryIO,
     kind: str,
@@ -171,7 +122,9 @@ def render(
     is a file of JPEGs, one after the other, of the figures.
     """
     if kind != "pdf":
-        yield _image_page(file, limits, spool)
+        for index, dpi, image in images(file, pages, limits["page_pixels"]):
+            page = _page(image, index, dpi, limits["long_side"], spool)
+            yield page | {"links": [], "figures": []}
         return
     from pypdfium2 import PdfiumError
 
@@ -271,46 +224,6 @@ def _links(document: Plain, page: Plain) -> list[str]:
         raw.FPDFAction_GetURIPath(document, action, written, length)
         found[written.value.decode("utf-8", "replace")] = None
     return list(found)
-
-
-def _image_page(
-    file: BinaryIO, limits: dict[str, Plain], spool: Callable[[bytes], Plain]
-) -> dict[str, Plain]:
-    from PIL import ImageOps
-
-    with _opened(file, limits["page_pixels"]) as image:
-        dpi = _dpi(image.info.get("dpi"))
-        try:
-            flat = _flattened(ImageOps.exif_transpose(image))
-        except (OSError, SyntaxError, ValueError):
-            raise Refused("the image is damaged", "invalid_image_format") from None
-    page = _page(flat, 0, dpi, limits["long_side"], spool)
-    return page | {"links": [], "figures": []}
-
-
-def _dpi(given: Plain) -> int:
-    """An image's resolution as its file says it, else 72; 1 is what a TIFF says that has none."""
-    try:
-        said = float(given[0])
-    except (TypeError, ValueError, IndexError, ZeroDivisionError):
-        return POINTS_PER_INCH
-    return round(said) if 1 < said < 1e6 else POINTS_PER_INCH
-
-
-def _flattened(image: Plain) -> Plain:
-    """RGB, with what is transparent on white; of 16 bits the upper eight."""
-    from PIL import Image
-
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        layered = image.convert("RGBA")
-        white = Image.new("RGBA", layered.size, "white")
-        return Image.alpha_composite(white, layered).convert("RGB")
-    if image.mode == "F":
-        reason = "the image's pixels are real numbers of an unknown range; send 8 or 16 bits"
-        raise Refused(reason, "invalid_image_format")
-    if image.mode.startswith("I;16") or image.mode == "I":
-        image = image.convert("I").point(lambda value: value * (1 / 256)).convert("L")
-    return image.convert("RGB")
 
 
 def _page(
