@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
+from math import nan
 from pathlib import Path
 from typing import NoReturn
 
@@ -25,6 +26,7 @@ from modgate.plugin import (
     GatewayError,
     Head,
     JsonObject,
+    LimitReached,
     Outcome,
     Outgoing,
     Plan,
@@ -55,12 +57,24 @@ def cancels() -> NoReturn:
     raise asyncio.CancelledError
 
 
+class Bare(BaseException):
+    """No Exception: `except Exception` lets it pass."""
+
+
+def bares() -> NoReturn:
+    raise Bare
+
+
 def fails() -> NoReturn:
     raise RuntimeError("broken")
 
 
 def numbered() -> NoReturn:
     raise Refused(None, 5, "a code that is no word")  # type: ignore[arg-type]  # it is the fault
+
+
+def limits() -> NoReturn:
+    raise LimitReached("no more", limit="words", unit="words", retry_after_s=nan)
 
 
 def by_nobody() -> Usage:
@@ -189,24 +203,57 @@ def rudely(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Rudeness], None]:
     return set_to
 
 
-@pytest.mark.parametrize("what", [quits, interrupts, numbered])
+@pytest.mark.parametrize("width", [1, CALLS])
+@pytest.mark.parametrize("what", [quits, interrupts, cancels, bares, numbered])
 @pytest.mark.parametrize("where", ["shape", "encode", "decode", "feed", "close", "usage"])
 async def test_whatever_a_plugin_raises_ends_one_request(
-    tmp_path: Path, rudely: Callable[[str, Rudeness], None], where: str, what: Rudeness
+    tmp_path: Path,
+    rudely: Callable[[str, Rudeness], None],
+    caplog: pytest.LogCaptureFixture,
+    where: str,
+    what: Rudeness,
+    width: int,
 ) -> None:
     async with running(tmp_path) as (gateway, client):
         rudely(where, what)
-        bad = await asked(client)
+        bad = await asked(client, width=width)
         rudely("", fails)
         good = await asked(client)
     first, last = rows(gateway.ledger)
+    faults = [record for record in caplog.records if record.getMessage() == "fault"]
 
+    assert [vars(fault)["plugin"] for fault in faults] == ["words (words 0)"]
     assert bad.status_code == 500
     assert bad.json()["error"]["code"] == "internal_error"
     assert (first.ending, first.exact) == ("fault", False)
     assert good.status_code == 200
     assert last.units["words.input_tokens"] == CALLS
     assert last.exact
+
+
+@pytest.mark.parametrize("what", [cancels, bares])
+async def test_a_stream_in_which_a_plugin_cancels_is_told_that_it_broke(
+    tmp_path: Path, rudely: Callable[[str, Rudeness], None], what: Rudeness
+) -> None:
+    async with running(tmp_path) as (gateway, client):
+        rudely("feed", what)
+        cut = await asked(client, stream=True, width=1)
+    [row] = rows(gateway.ledger)
+
+    assert "internal_error" in cut.text
+    assert (row.ending, row.exact) == ("fault", False)
+
+
+async def test_a_limit_that_is_reached_for_no_time_at_all_is_a_limit(
+    tmp_path: Path, rudely: Callable[[str, Rudeness], None]
+) -> None:
+    async with running(tmp_path) as (gateway, client):
+        rudely("shape", limits)
+        reply = await asked(client)
+    [row] = rows(gateway.ledger)
+
+    assert (reply.status_code, row.ending) == (429, "refused")
+    assert (reply.headers["retry-after"], reply.headers["retry-after-ms"]) == ("1", "1000")
 
 
 @pytest.mark.parametrize("what", [by_nobody, undeclared])

@@ -23,7 +23,7 @@ from modgate.api.modality import Batching
 from modgate.api.relay import Event, State
 from modgate.dispatch import Dispatch
 from modgate.errors import BadReply, Draining, GatewayError, PluginFault
-from modgate.faults import RAISED
+from modgate.faults import raised
 from modgate.fleet.lease import Lease
 from modgate.order import Order
 from modgate.stream import Push
@@ -172,7 +172,7 @@ class _Trip:
                 if riders:
                     groups.extendleft(reversed(await self._carry(riders, first)))
                 first = None
-        except RAISED as error:
+        except raised() as error:
             log.exception("merge or split failed")
             fault = PluginFault(f"{type(error).__name__} while calls were merged")
             fault.__cause__ = error

@@ -9,7 +9,7 @@ from modgate.api.body import File
 from modgate.api.json import Json
 from modgate.api.plan import Call
 from modgate.errors import GatewayError, PluginFault
-from modgate.faults import RAISED
+from modgate.faults import raised
 
 
 class Pieces(Protocol):
@@ -53,7 +53,7 @@ class Drawing:
             return await self._drawn()
         except GatewayError:
             raise
-        except RAISED as error:
+        except raised() as error:
             raise PluginFault(f"{type(error).__name__} while a call was drawn") from error
 
     async def _drawn(self) -> Call | None:

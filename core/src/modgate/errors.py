@@ -48,7 +48,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import ClassVar
 
-from modgate.faults import said
+from modgate.faults import said, seconds
 
 RETRY_AFTER_MOST_S = 120
 
@@ -72,7 +72,7 @@ class GatewayError(Exception):
         """Whole seconds for the Retry-After header, 1..120; None when nothing is waited for."""
         if self.retry_after_s is None:
             return None
-        return ceil(min(RETRY_AFTER_MOST_S, max(1, self.retry_after_s)))
+        return ceil(min(RETRY_AFTER_MOST_S, max(1, self.retry_after_s)))  # of nan 1
 
 
 class Refused(GatewayError):
@@ -237,9 +237,9 @@ class LimitReached(GatewayError):
 
     def __init__(self, message: str, *, limit: str, unit: str, retry_after_s: float) -> None:
         super().__init__(message)
-        self.limit = limit
-        self.kind = unit
-        self.retry_after_s = retry_after_s
+        self.limit = said(limit)
+        self.kind = said(unit)
+        self.retry_after_s = seconds(retry_after_s)
 
 
 class QuotaSpent(GatewayError):

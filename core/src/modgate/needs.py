@@ -16,7 +16,7 @@ from modgate.api.plan import Plan
 from modgate.api.relay import Head
 from modgate.api.request import Request
 from modgate.errors import GatewayError, PluginFault, Unsupported
-from modgate.faults import RAISED
+from modgate.faults import raised
 
 STEPS_AT_MOST = 1000
 
@@ -41,7 +41,7 @@ async def shaped(
         plan = sound(answer)
     except GatewayError:
         raise
-    except RAISED as error:
+    except raised() as error:
         name = getattr(endpoint.shape, "__qualname__", "shape")
         raise PluginFault(f"{type(error).__name__} in {name}") from error
     else:

@@ -41,7 +41,7 @@ from modgate.errors import (
     UpstreamTimedOut,
 )
 from modgate.fallback import Chain, along
-from modgate.faults import RAISED
+from modgate.faults import raised
 from modgate.gateway import Gateway
 from modgate.guard import Deadline
 from modgate.http.egress import Reply
@@ -150,14 +150,14 @@ class Exchange:
         try:
             with self._guard:
                 await self._flow()
-        except GatewayError as raised:
-            error = raised
+        except GatewayError as known:
+            error = known
             if error.status == 500:
                 self._log_fault(error.message, error.__cause__)
                 error = GatewayError(FAULT)  # the raised one may be of others, too
-        except RAISED as raised:
+        except raised() as fault:
             error = GatewayError(FAULT)
-            self._log_fault(type(raised).__name__, raised)
+            self._log_fault(type(fault).__name__, fault)
         else:
             return None
         relay = self._plan.relay if self._plan is not None else None

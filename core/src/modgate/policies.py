@@ -26,7 +26,7 @@ from modgate.errors import (
     PolicyFailed,
     Refused,
 )
-from modgate.faults import RAISED
+from modgate.faults import raised
 from modgate.guard import Deadline
 from modgate.host.blame import blamed
 from modgate.host.kinds import Kinds
@@ -106,7 +106,7 @@ class Judge:
                 plan = plan if rule.mandate.shadow else narrowed_plan(plan, decision.requires)
         except GatewayError as error:
             self._failed(rule, began, error, late=error is late)
-        except RAISED as error:
+        except raised() as error:
             log.exception("policy failed", extra=self._ids(rule))
             self._failed(rule, began, error)
         else:

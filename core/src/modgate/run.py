@@ -18,7 +18,7 @@ from modgate.api.plan import Call, Drawn, Plan
 from modgate.api.relay import Event, Outcome, Relay, Usage
 from modgate.drawing import Drawing, Pieces
 from modgate.errors import BadReply, GatewayError, PluginFault, Refused, Upstream
-from modgate.faults import RAISED
+from modgate.faults import RAISED, raised
 from modgate.lane import Lane
 from modgate.spool import Scope
 from modgate.trip import Trip
@@ -158,7 +158,7 @@ class Run:
         self._begun = None
         try:
             await begun
-        except RAISED as error:
+        except raised() as error:
             name = type(self._relay).__name__
             raise PluginFault(f"{type(error).__name__} in {name}") from error
 
@@ -251,7 +251,7 @@ class Run:
                 if trip is not None and isinstance(error, BadReply):
                     trip.spoilt(error)
                 raise
-            except RAISED as error:
+            except raised() as error:
                 raise self._fault(error) from error
             if data:
                 await self._sink.emit(self._relay, data)

@@ -14,7 +14,7 @@ from typing import Protocol
 from modgate.api.relay import Event, Outcome, State
 from modgate.dispatch import Dispatch, state_of
 from modgate.errors import GatewayError, PluginFault, Unsupported, Upstream
-from modgate.faults import RAISED
+from modgate.faults import raised
 from modgate.fleet.outlook import has_other
 from modgate.order import Order
 from modgate.retry import failure_of, pause_s
@@ -83,7 +83,7 @@ class Trip:
                 raise
             except GatewayError as error:
                 await self._again(error)
-            except RAISED as error:
+            except raised() as error:
                 fault = _fault(error)
                 self._failed(fault)
                 raise fault from error
@@ -108,7 +108,7 @@ class Trip:
             raise
         except GatewayError:
             raise  # ours: the attempt is cut, not failed
-        except RAISED as error:
+        except raised() as error:
             fault = _fault(error)
             self._failed(fault)
             raise fault from error

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from math import inf, nan
+from typing import Any
+
 import pytest
 
 from modgate.errors import (
@@ -69,6 +72,29 @@ def test_errors_carry_the_headers_that_clients_act_on(
     error: Refused, headers: dict[str, str]
 ) -> None:
     assert error_headers(error, built_in()["openai"], 0.0) == headers
+
+
+@pytest.mark.parametrize(
+    ("wait_s", "seconds", "ms"),
+    [
+        (nan, "1", "1000"),
+        (inf, "120", "120000"),
+        (1e9, "120", "120000"),
+        (-inf, "1", "1"),
+        (-5, "1", "1"),
+    ],
+)
+def test_a_wait_of_no_sense_is_told_as_one_of_sense(wait_s: float, seconds: str, ms: str) -> None:
+    error = LimitReached("x", limit="l", unit="requests", retry_after_s=wait_s)
+    told = error_headers(error, built_in()["openai"], 0.0)
+
+    assert told == {"retry-after": seconds, "retry-after-ms": ms}
+
+
+@pytest.mark.parametrize("wrong", [{"limit": 1}, {"unit": None}, {"retry_after_s": "5"}])
+def test_a_limit_that_nobody_can_tell_of_is_none(wrong: dict[str, Any]) -> None:
+    with pytest.raises(TypeError):
+        LimitReached("x", **{"limit": "l", "unit": "u", "retry_after_s": 1.0, **wrong})
 
 
 def test_an_open_stream_ends_with_an_error_and_done() -> None:

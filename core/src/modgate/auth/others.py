@@ -25,7 +25,7 @@ from modgate.api.secret import Secret
 from modgate.auth.flights import Flights
 from modgate.auth.verdict import Bad, Good, Later, Moment, Verdict
 from modgate.errors import GatewayError, PluginFault, Unasked, Unavailable
-from modgate.faults import RAISED
+from modgate.faults import raised
 
 REMEMBERED_S = 60.0
 LOOKUPS_AT_MOST = 4
@@ -146,7 +146,7 @@ class Unsaid:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if not isinstance(error, RAISED) or isinstance(error, GatewayError):
+        if not isinstance(error, raised()) or isinstance(error, GatewayError):
             return
         frames = extract_tb(trace)
         place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "nowhere"

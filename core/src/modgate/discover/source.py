@@ -28,7 +28,7 @@ from modgate.api.discover import (
     Watch,
 )
 from modgate.clock import Clock
-from modgate.faults import RAISED
+from modgate.faults import raised
 from modgate.kit.finding import backoff_s
 
 log = logging.getLogger(__name__)
@@ -112,7 +112,7 @@ class Source:
             try:
                 await self._follow()
                 return
-            except RAISED as error:
+            except raised() as error:
                 log.exception("discoverer broke", extra=self._words())
                 self._lose(type(error).__name__)
             await asyncio.sleep(backoff_s(tries, random.random))

@@ -202,7 +202,8 @@ def error_headers(error: GatewayError, surface: Surface, wall: float) -> dict[st
     headers = dict(surface.error_headers(error, wall))
     if error.status in (409, 429, 503) and (wait := error.retry_after) is not None:
         headers["retry-after"] = str(wait)
-        headers["retry-after-ms"] = str(max(1, round((error.retry_after_s or wait) * 1000)))
+        exact_s = min(wait, error.retry_after_s or wait)  # also of nan and of what is too long
+        headers["retry-after-ms"] = str(max(1, round(max(0.0, exact_s) * 1000)))
     if isinstance(error, QuotaSpent | TooManyAttempts | ReplyNotKept):
         headers["x-should-retry"] = "false"
     if isinstance(error, Unauthenticated):

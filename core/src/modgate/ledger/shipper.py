@@ -22,7 +22,7 @@ from typing import TypeVar
 from modgate.api.secret import Secret
 from modgate.api.shipment import Cursor, LedgerSink, Shipment, SinkDown, UsageRow
 from modgate.clock import Clock
-from modgate.faults import RAISED
+from modgate.faults import RAISED, raised
 from modgate.ledger.backoff import Backoff
 from modgate.ledger.disk import NOWHERE, Position
 from modgate.ledger.frames import Tampered
@@ -134,7 +134,7 @@ class Shipper:
             try:
                 sink = self._made()
                 await self._ship(sink, self._tail(await self._asked(sink.open)))
-            except RAISED as error:  # whatever it is, the rows are kept, and this goes on
+            except raised() as error:  # whatever it is, the rows are kept, and this goes on
                 self._down(error)
                 await self._rest(self._backoff.failed())
             finally:
@@ -163,7 +163,7 @@ class Shipper:
             raise
         except TimeoutError as error:
             raise SinkDown("no answer in time") from error
-        except (*RAISED, asyncio.CancelledError) as error:  # nobody else ends what runs here
+        except RAISED as error:  # nobody else ends what runs here
             raise SinkDown(type(error).__name__) from error
 
     def _tail(self, cursors: Sequence[Cursor]) -> Tail:
