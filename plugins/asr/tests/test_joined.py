@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 
 import numpy as np
 import pytest
@@ -33,6 +34,53 @@ def test_joined_mp3_files_are_heard_to_the_end_of_the_last(between: bytes) -> No
 
     assert lasts_s(data) == pytest.approx(7, abs=0.2)  # an encoder's own padding at the joint
     assert probe(io.BytesIO(data), 60)["milliseconds"] == pytest.approx(7000, abs=300)
+
+
+def pitches(data: bytes, *, at_s: int) -> tuple[float, float]:
+    """The frequency before and behind this second, in Hz."""
+    heard = np.concatenate([*blocks(io.BytesIO(data))])
+    sides = np.split(heard, [at_s * RATE])
+    peaks = [np.abs(np.fft.rfft(side)).argmax() * RATE / len(side) for side in sides]
+    return peaks[0], peaks[1]
+
+
+@pytest.mark.parametrize("form", ["FLAC", "WAV"])
+@pytest.mark.parametrize("between", [b"", ID3], ids=["", "tag"])
+def test_joined_files_of_other_rates_are_heard_one_by_one(form: str, between: bytes) -> None:
+    tag = between if form == "FLAC" else b""  # a WAV has its tags inside
+    data = tag + recording(form, 2) + tag + recording(form, 1, 44_100) + tag + recording(form, 1)
+
+    assert lasts_s(data) == 4
+    assert probe(io.BytesIO(data), 60)["milliseconds"] == 4000
+    tone = RATE / 8 / math.tau
+    assert pitches(data[: -len(recording(form, 1))], at_s=2) == pytest.approx(
+        (tone, tone * 44_100 / RATE), abs=2
+    )
+
+
+def test_a_flac_of_open_length_that_others_follow_is_heard() -> None:
+    pytest.importorskip("av")
+    streamed = bytearray(recording("FLAC", 2))
+    streamed[21:26] = bytes([streamed[21] & 0xF0]) + bytes(4)  # its number of samples
+    data = bytes(streamed) + recording("FLAC", 1)
+
+    assert lasts_s(data) == 3
+
+
+def test_a_flac_in_the_metadata_of_a_flac_is_no_sound() -> None:
+    data = recording("FLAC", 2)
+    blocks_end = data.index(b"fLaC") + 4 + 4 + 34
+    hidden = recording("FLAC", 1)
+    padded = data[:4] + bytes([data[4] & 0x7F]) + data[5:blocks_end]
+    whole = padded + b"\x02" + len(hidden).to_bytes(3) + hidden + data[blocks_end:]
+
+    assert lasts_s(whole) == 2
+
+
+def test_a_joined_file_whose_second_part_is_damaged_is_refused_and_not_half_heard() -> None:
+    data = recording("FLAC", 2) + recording("FLAC", 2)[:3000]
+    with pytest.raises(Exception, match="could not be decoded"):
+        lasts_s(data)
 
 
 @pytest.mark.parametrize("rate", [RATE, 48_000], ids=["vorbis", "opus"])

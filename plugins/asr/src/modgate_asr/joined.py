@@ -50,7 +50,7 @@ def _is_chained(file: BinaryIO) -> bool:
 
 def _mp3_end(file: BinaryIO) -> int | None:
     """Where an MP3 says that its frames end."""
-    start = _behind_tag(file, 0)
+    start = behind_tag(file, 0)
     file.seek(start)
     frame = file.read(FIRST_BYTES)
     for place in XING_PLACES:
@@ -62,7 +62,7 @@ def _mp3_end(file: BinaryIO) -> int | None:
     return None
 
 
-def _behind_tag(file: BinaryIO, start: int) -> int:
+def behind_tag(file: BinaryIO, start: int) -> int:
     """Where an ID3 tag ends that begins here."""
     file.seek(start)
     head = file.read(ID3_HEAD)
@@ -81,6 +81,6 @@ def _begins(file: BinaryIO, start: int) -> bool:
     file.seek(start)
     if file.read(len(ID3V1)) == ID3V1:
         start += ID3V1_BYTES
-    file.seek(_behind_tag(file, start))
+    file.seek(behind_tag(file, start))
     front = file.read(2)
     return len(front) == 2 and front[0] == 0xFF and front[1] >= 0xE0

@@ -2,8 +2,8 @@
 imports no part of the gateway.
 
 libsndfile reads wav, flac, ogg and mp3; what it cannot read (webm, m4a, mp4, adts, a FLAC stream
-of open length, several files in one) goes to FFmpeg through `av`.  Nothing is ever held but a block
-of about a second.
+of open length, several MP3 or Ogg files in one) goes to FFmpeg through `av`.  Nothing is ever held
+but a block of about a second.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from modgate_asr.joined import is_joined
+from modgate_asr.sections import sections
 
 RATE = 16_000
 BLOCK_S = 2.0
@@ -44,17 +46,20 @@ def too_long(longest_s: float) -> Refused:
 
 def probe(file: BinaryIO, longest_s: float) -> dict[str, Plain]:
     """How long the audio is by its header, in milliseconds; refuses what cannot be decoded."""
-    sound = _opened(file)
-    if sound is None:
-        milliseconds = _probe_container(file)
-    else:
-        with sound:
-            if sound.frames <= 0 or sound.samplerate <= 0:
-                raise Refused("the audio file holds no audio")
-            milliseconds = -(-sound.frames * 1000 // sound.samplerate)
+    milliseconds = sum(map(_probe_one, sections(file)))
     if milliseconds > longest_s * 1000:
         raise too_long(longest_s)
-    return {"milliseconds": int(milliseconds)}
+    return {"milliseconds": milliseconds}
+
+
+def _probe_one(file: BinaryIO) -> int:
+    sound = _opened(file)
+    if sound is None:
+        return _probe_container(file)
+    with sound:
+        if sound.frames <= 0 or sound.samplerate <= 0:
+            raise Refused("the audio file holds no audio")
+        return int(-(-sound.frames * 1000 // sound.samplerate))
 
 
 def probe_references(urls: list[str]) -> dict[str, Plain]:
@@ -133,7 +138,7 @@ def _av() -> Plain:
 
 def blocks(file: BinaryIO) -> Iterator[Samples]:
     """The whole file as mono blocks at 16 kHz; together as many samples as its length is long."""
-    return _exactly(_read(file))
+    return _exactly(chain.from_iterable(map(_read, sections(file))))
 
 
 Decoded = tuple[Samples, float]  # samples at 16 kHz, and the seconds of audio that they stand for

@@ -1,0 +1,130 @@
+"""The recordings in a file of which each says what it is: FLAC and WAV files that were joined byte
+by byte.  Each is decoded by itself, at its own rate, by libsndfile.
+
+FFmpeg loses frames where one FLAC stream follows another, and libsndfile ends where the first does.
+Runs in decoder processes, so it imports no part of the gateway.
+
+Source: RFC 9639 sections 6 (the marker, and STREAMINFO first, of 34 bytes) and 8.1 (the head of a
+metadata block); RIFF: a chunk says its length, and is padded to an even one.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from typing import BinaryIO, Protocol
+
+from modgate_asr.joined import SCAN_BYTES, behind_tag
+
+FLAC, FLAC_STARTS = b"fLaC", (b"fLaC\0\0\0\x22", b"fLaC\x80\0\0\x22")
+LAST_BLOCK = 0x80
+RIFF, WAVE, CHUNK_HEAD = b"RIFF", b"WAVE", 8
+
+
+class Room(Protocol):
+    """What a file is read into: `collections.abc.Buffer`, which Python 3.11 has no name for."""
+
+    def __buffer__(self, flags: int, /) -> memoryview:
+        """Its bytes."""
+
+
+class Section(io.RawIOBase):
+    """A part of a file, read as if it were one."""
+
+    def __init__(self, file: BinaryIO, start: int, end: int) -> None:
+        super().__init__()
+        self._file, self._start, self._size, self._at = file, start, end - start, 0
+
+    def readable(self) -> bool:
+        """It is read only."""
+        return True
+
+    def seekable(self) -> bool:
+        """It may be read in any order."""
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Within the part."""
+        origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        self._at = max(0, origin + offset)
+        return self._at
+
+    def readinto(self, buffer: Room) -> int:
+        """No further than the part's end."""
+        into = memoryview(buffer)
+        self._file.seek(self._start + self._at)
+        found = self._file.read(max(0, min(len(into), self._size - self._at)))
+        into[: len(found)] = found
+        self._at += len(found)
+        return len(found)
+
+
+def sections(file: BinaryIO) -> list[BinaryIO]:
+    """Each recording of the file; the file itself where it is one."""
+    size = file.seek(0, io.SEEK_END)
+    starts = [*_starts(file, size)]
+    if len(starts) < 2:
+        return [file]
+    ends = [*starts[1:], size]
+    return [
+        io.BufferedReader(Section(file, start, end))
+        for start, end in zip(starts, ends, strict=True)
+    ]
+
+
+def _starts(file: BinaryIO, size: int) -> Iterator[int]:
+    start = behind_tag(file, 0)
+    file.seek(start)
+    if file.read(len(FLAC)) == FLAC:
+        yield 0
+        yield from _later_flacs(file, start)
+    elif _is_wav(file, 0):
+        yield from _wavs(file, size)
+
+
+def _later_flacs(file: BinaryIO, start: int | None) -> Iterator[int]:
+    """Where FLAC streams begin behind this one."""
+    while start is not None:
+        start = _next_flac(file, _behind_metadata(file, start))
+        if start is not None:
+            yield start
+
+
+def _behind_metadata(file: BinaryIO, start: int) -> int:
+    """Where a FLAC stream's sound begins: its metadata may hold anything, a FLAC too."""
+    start += len(FLAC)
+    while True:
+        file.seek(start)
+        head = file.read(4)
+        start += len(head) + int.from_bytes(head[1:])
+        if len(head) < 4 or head[0] & LAST_BLOCK:
+            return start
+
+
+def _next_flac(file: BinaryIO, start: int) -> int | None:
+    file.seek(start)
+    kept, longest = b"", len(FLAC_STARTS[0]) - 1
+    while block := file.read(SCAN_BYTES):
+        held = kept + block
+        found = [at for mark in FLAC_STARTS if (at := held.find(mark)) >= 0]
+        if found:
+            return start + min(found)
+        kept = held[-longest:]
+        start += len(held) - len(kept)
+    return None
+
+
+def _wavs(file: BinaryIO, size: int) -> Iterator[int]:
+    """Where WAV files begin, one right behind the other."""
+    start = 0
+    while start < size and _is_wav(file, start):
+        yield start
+        file.seek(start + len(RIFF))
+        length = int.from_bytes(file.read(4), "little")
+        start += CHUNK_HEAD + length + length % 2
+
+
+def _is_wav(file: BinaryIO, start: int) -> bool:
+    file.seek(start)
+    head = file.read(12)
+    return head[:4] == RIFF and head[8:] == WAVE
