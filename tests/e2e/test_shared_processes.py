@@ -104,6 +104,27 @@ async def test_a_process_that_is_killed_leaves_no_place_taken_and_no_units_reser
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "rate", ['requests = "30/day"', 'units = { "llm.output_tokens" = "150/hour" }']
+)
+async def test_a_burst_at_three_processes_takes_all_that_there_is_and_no_more(
+    tmp_path: Path, store: Server, engine: ScriptedEngine, rate: str
+) -> None:
+    known = f'url = "{store.url}"\ndeadline = "200ms"'
+    with sharing(tmp_path, engine.url, known, {"acme": f"limits = {{ {rate} }}"}) as shared:
+        load = Load(shared)
+        said = await asyncio.gather(
+            *(load.ask("acme", number % 3, body(TOKENS)) for number in range(120))
+        )
+        load.close()
+        logged = [shared.logged(at) for at in range(3)]
+
+    assert not any(b"x-modgate-limits: local" in answer.head.lower() for answer in said)
+    assert sorted(answer.status for answer in said) == [200] * 30 + [429] * 90
+    assert logged == [[]] * 3
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("times", [0.5, 2.0])
 async def test_most_requests_of_a_busy_key_make_no_trip_to_the_store(
     tmp_path: Path, store: Server, engine: ScriptedEngine, times: float

@@ -37,12 +37,18 @@ class Pausable(MemoryStore):
         super().__init__(clock)
         self.paused = False
         self.trips = 0
+        self.away_s = 0.0
 
     async def reserve(self, rid: str, wanted: Wanted, ttl_ms: int, now_ms: int = 0) -> Reserved:
         self.trips += 1
         if self.paused:
             await asyncio.sleep(60)
-        return await super().reserve(rid, wanted, ttl_ms, now_ms)
+        if not self.away_s:
+            return await super().reserve(rid, wanted, ttl_ms, now_ms)
+        await asyncio.sleep(self.away_s / 2)
+        said = await super().reserve(rid, wanted, ttl_ms, now_ms)
+        await asyncio.sleep(self.away_s / 2)
+        return said
 
     async def owe(self, rid: str, owed: Wanted, now_ms: int = 0) -> bool:
         if self.paused:
@@ -79,6 +85,11 @@ class Fleet:
             store.levels = self.store.levels
             account.store = store
         return stores
+
+    def over_a_network(self) -> Fleet:
+        """The store answers in a millisecond, not at once."""
+        self.store.away_s = 0.001
+        return self
 
     async def ticked(self) -> None:
         for account in self.accounts:

@@ -6,12 +6,12 @@ import asyncio
 
 import pytest
 from rigs.accounts import BEGAN_MS, Fleet, bucket
-from rigs.virtual import VirtualLoop, run, virtually
+from rigs.virtual import virtually
 
 from modgate.errors import Unasked
-from modgate.limits.levels import Denied, Kind, Limit, WhenDown
-from modgate.limits.shared import DEADLINE_S, WAITING_AT_MOST, Shared
+from modgate.limits.levels import Denied, Kind, Limit, Wanted, WhenDown
 from modgate.limits.slices import RECORD_MS, SLICE_MS
+from modgate.limits.store import Reserved
 
 
 @pytest.mark.parametrize("paused", [False, True])
@@ -213,48 +213,21 @@ async def test_places_are_held_over_all_gateways_and_come_free() -> None:
     assert [isinstance(each, str) for each in again] == [True] * 4 + [False]
 
 
-def test_few_requests_wait_for_a_store_that_does_not_answer_and_none_beyond_the_deadline(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    async def paused() -> tuple[Shared, list[float]]:
-        """How long each of the requests took, of which 40 come every 5 ms, in virtual seconds."""
-        fleet, limit = Fleet(gateways=1), bucket(1000)
-        [one], loop = fleet.accounts, asyncio.get_running_loop()
-        fleet.store.paused = True
+@virtually
+async def test_a_store_that_breaks_is_as_one_that_is_down(caplog: pytest.LogCaptureFixture) -> None:
+    fleet, limit = Fleet(gateways=1), bucket(20, period_ms=3_600_000)
+    [one] = fleet.accounts
 
-        async def took() -> float:
-            began = loop.time()
-            assert isinstance(await fleet.ask(one, [(limit, 1)]), str)
-            return loop.time() - began
+    async def breaks(rid: str, wanted: Wanted, ttl_ms: int, now_ms: int = 0) -> Reserved:
+        raise ValueError("what is that")
 
-        asked: list[asyncio.Task[float]] = []
-        for _ in range(20):
-            asked += [asyncio.create_task(took()) for _ in range(40)]
-            await asyncio.sleep(0.005)
-            assert one.breaker.waiting <= WAITING_AT_MOST
-        return one, await asyncio.gather(*asked)
+    fleet.store.reserve = breaks  # type: ignore[method-assign]  # as a driver with a bug would
+    said = [await fleet.ask(one, [(limit, 1)]) for _ in range(30)]
 
-    one, tooks = run(paused())
-
-    waited = [round(each, 6) for each in tooks if each]
-    assert waited == [DEADLINE_S] * WAITING_AT_MOST
+    assert sum(isinstance(each, str) for each in said) == 20
     assert one.down
-    assert [record.message for record in caplog.records] == ["limit store down"]
-
-
-def test_a_loop_that_was_late_itself_does_not_find_the_store_down() -> None:
-    async def stalled() -> Shared:
-        fleet, limit = Fleet(gateways=1), bucket(1000)
-        [one], loop = fleet.accounts, asyncio.get_running_loop()
-        fleet.store.paused = True
-        asked = [asyncio.create_task(fleet.ask(one, [(limit, 1)])) for _ in range(10)]
-        await asyncio.sleep(0)
-        assert isinstance(loop, VirtualLoop)
-        loop.stall(0.1)
-        await asyncio.gather(*asked)
-        return one
-
-    assert not run(stalled()).down
+    broke = ["limit store broke"] * 5
+    assert [record.message for record in caplog.records] == [*broke, "limit store down"]
 
 
 @pytest.mark.parametrize(("when_down", "passes"), [("open", True), ("closed", False)])

@@ -40,6 +40,17 @@ class Limit:
     burst: int = 0
     when_down: WhenDown = "local_share"
 
+    @property
+    def at_once(self) -> int:
+        """The most that can be taken in one go."""
+        return self.burst if self.kind == "b" else self.amount
+
+    def room(self, level: int) -> int:
+        """How much can be taken at this level; it may be negative, for there is debt."""
+        if self.kind == "b":
+            return (self.burst * self.period_ms - level) // self.period_ms
+        return self.amount - level
+
 
 Wanted = Sequence[tuple[Limit, int]]
 

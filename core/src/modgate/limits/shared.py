@@ -18,22 +18,21 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from modgate.limits.alone import Alone
+from modgate.limits.breaker import Breaker
 from modgate.limits.levels import Denied, Limit, Wanted
+from modgate.limits.lines import Deadline, Line, still_wanted
 from modgate.limits.slices import FRESH_MS, NEW_RECORD_MS, RECORD_MS, Asking, Due, Part, Slices
-from modgate.limits.store import Reserved, Store, StoreDown, tag_of
+from modgate.limits.store import Reserved, Store, StoreDown, by_tag, tag_of
 
 log = logging.getLogger(__name__)
 
 DEADLINE_S = 0.025
 TICK_S = 0.25
-FAILURES_AT_MOST = 5
 PROBE_MS = 2000
 ALIVE_MS = 10_000
 JOIN_MS = 1000
 REAP_MS = 5000
-WAITING_AT_MOST = 10
 TOLD_TOGETHER = 8
-LATE = 0.2  # of a deadline
 
 T = TypeVar("T")
 
@@ -44,8 +43,8 @@ class Miss(Exception):
     def __init__(self, rid: Hashable, wanted: Wanted, lacking: Sequence[int]) -> None:
         super().__init__("a slice must be fetched")
         self.rid = rid
-        self.wanted = wanted
-        self.lacking = lacking
+        self.lacking = [wanted[index] for index in lacking]
+        self.keys = tuple(limit.key for limit, _ in self.lacking)
 
 
 @dataclass(slots=True)
@@ -55,33 +54,6 @@ class Spent:
     limit: Limit
     count: int
     part: Part | None
-
-
-@dataclass(slots=True)
-class Breaker:
-    """Whether the store is asked at all.  `waits`: requests that waited since it answered last."""
-
-    failures: int = 0
-    open: bool = False
-    waits: int = 0
-    waiting: int = 0
-    opened: int = 0  # how often, for the metric
-
-    def failed(self, reason: str) -> None:
-        """The store did not answer."""
-        self.failures += 1
-        if self.failures >= FAILURES_AT_MOST and not self.open:
-            self.open = True
-            self.opened += 1
-            log.error("limit store down", extra={"reason": reason})
-
-    def answered(self) -> None:
-        """The store did answer."""
-        self.failures = 0
-        self.waits = self.waiting
-        if self.open:
-            self.open = False
-            log.warning("limit store up")
 
 
 @dataclass(eq=False)
@@ -102,6 +74,8 @@ class Shared:
     _alone: Alone = field(init=False)
     _taken: dict[Hashable, list[Spent]] = field(default_factory=dict)
     _crowded: set[Hashable] = field(default_factory=set)  # they found the store slow or crowded
+    _lines: dict[tuple[str, ...], Line] = field(default_factory=dict)
+    _trips: set[asyncio.Task[None]] = field(default_factory=set)  # one a line, and no more
     _asking: dict[str, asyncio.Future[None]] = field(default_factory=dict)
     _orphans: dict[str, int] = field(default_factory=dict)  # reservations of unknown fate
     _telling: dict[str, list[tuple[Limit, int]]] = field(default_factory=dict)
@@ -198,28 +172,51 @@ class Shared:
     async def fetch(self, miss: Miss) -> None:
         """Get what was missing, or find that the store does not answer in time."""
         breaker = self.breaker
-        if breaker.open or breaker.waits >= WAITING_AT_MOST:
+        if breaker.crowded:
             self._crowded.add(miss.rid)
             return
+        line = self._lines.get(miss.keys)
+        if line is None:
+            line = self._lines[miss.keys] = Line(miss.lacking)
+            trip = asyncio.get_running_loop().create_task(self._trip(miss.keys, line))
+            self._trips.add(trip)
+            trip.add_done_callback(self._trips.discard)
+        line.join(miss.lacking)
         breaker.waits += 1
         breaker.waiting += 1
-        limit = asyncio.timeout(self.deadline_s)
         try:
-            async with limit:
-                keys = [miss.wanted[index][0].key for index in miss.lacking]
+            await asyncio.wait([line.over])
+        finally:
+            breaker.waiting -= 1
+        if line.failed:
+            self._crowded.add(miss.rid)
+
+    async def _trip(self, keys: tuple[str, ...], line: Line) -> None:
+        """Ask for what all in line need; where others ask for a part of it, they may have it."""
+        deadline = Deadline(self.deadline_s)
+        try:
+            async with deadline:
                 if others := {self._asking[key] for key in keys if key in self._asking}:
                     await asyncio.wait(others)
                     return
-                tag = tag_of(miss.wanted[0][0])
-                for asking in self.slices.asking(miss.wanted, miss.lacking, tag, self.now_ms()):
+                del self._lines[keys]
+                tag = tag_of(line.least[0][0])
+                for asking in self.slices.asking(line.least, line.wanted, tag, self.now_ms()):
                     await self._ask(asking)
-            _still_wanted()
+            still_wanted()
         except (TimeoutError, StoreDown) as error:
-            _still_wanted()
-            self._failed(error, limit)
-            self._crowded.add(miss.rid)
+            still_wanted()
+            line.failed = True
+            for _ in range(line.length):
+                self._failed(error, deadline)
+        except Exception:  # the border of a trip: whoever waits goes on without the store
+            log.exception("limit store broke")
+            line.failed = True
+            self.breaker.failed("broke")
         finally:
-            breaker.waiting -= 1
+            if self._lines.get(keys) is line:
+                del self._lines[keys]
+            line.over.set_result(None)
 
     async def _ask(self, asking: Asking) -> None:
         done = asyncio.get_running_loop().create_future()
@@ -240,8 +237,8 @@ class Shared:
         said: Reserved = await self.store.reserve(asking.rid, wanted, NEW_RECORD_MS)
         self.breaker.answered()
         again = self.slices.reserved(asking, wanted, said, self.now_ms())
-        if again:
-            await self._reserved(asking, asking.least)
+        if again is not None:
+            await self._reserved(asking, again)
 
     async def _returned(self, asking: Asking) -> None:
         """Nobody is denied what ended here did not need: it is given back, and asked for again."""
@@ -250,7 +247,7 @@ class Shared:
             await self.store.settle(due.slice.rid, due.counts)
             self.slices.done(due, self.now_ms())
         if back:
-            await self._reserved(asking, asking.least)
+            await self._reserved(asking, asking.wanted)
 
     # --- behind the requests' backs
 
@@ -283,23 +280,20 @@ class Shared:
         self.slices.prune(now_ms)
 
     async def _call(self, asked: Awaitable[T]) -> T:
-        limit = asyncio.timeout(self.deadline_s)
+        deadline = Deadline(self.deadline_s)
         try:
-            async with limit:
+            async with deadline:
                 answer = await asked
-            _still_wanted()
+            still_wanted()
         except (TimeoutError, StoreDown) as error:
-            _still_wanted()
-            self._failed(error, limit)
+            still_wanted()
+            self._failed(error, deadline)
             raise
         self.breaker.answered()
         return answer
 
-    def _failed(self, error: Exception, limit: asyncio.Timeout) -> None:
-        """Where this loop was late itself, the answer may lie there unread: it proves nothing."""
-        due = limit.when()
-        late_s = asyncio.get_running_loop().time() - due if due is not None else 0.0
-        if isinstance(error, StoreDown) or late_s <= LATE * self.deadline_s:
+    def _failed(self, error: Exception, deadline: Deadline) -> None:
+        if isinstance(error, StoreDown) or not deadline.late:
             self.breaker.failed(str(error) or type(error).__name__)
 
     async def _tell_all(self, now_ms: int) -> None:
@@ -333,11 +327,11 @@ class Shared:
 
     async def _tell_owed(self) -> None:
         heard: dict[str, int] = {}
-        for tag, limits in _by_tag([(limit, 0) for limit in self._alone.kept]).items():
+        for tag, limits in by_tag([(limit, 0) for limit in self._alone.kept]).items():
             asked = self.store.reserve(self._rid(tag, "asked"), limits, NEW_RECORD_MS)
             said = await self._call(asked)
             heard.update(zip((limit.key for limit, _ in limits), said.levels, strict=True))
-        for tag, owed in _by_tag(self._alone.due(heard, self.now_ms())).items():
+        for tag, owed in by_tag(self._alone.due(heard, self.now_ms())).items():
             self._telling[self._rid(tag, "owed")] = owed
         for rid, owed in list(self._telling.items()):
             await self._call(self.store.owe(rid, owed))
@@ -359,26 +353,13 @@ class Shared:
 
     async def close(self) -> None:
         """Give back what is in hand, as far as the store answers."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        own = [*self._trips, *([self._task] if self._task is not None else [])]
+        for task in own:
+            task.cancel()
+        await asyncio.gather(*own, return_exceptions=True)
         later = self.now_ms() + RECORD_MS
         try:
             await self._tell_all(later)
         except (TimeoutError, StoreDown):
             log.warning("limit store not told at the end")  # what is open there will be reaped
         await self.store.close()
-
-
-def _by_tag(wanted: Wanted) -> dict[str, list[tuple[Limit, int]]]:
-    found: dict[str, list[tuple[Limit, int]]] = {}
-    for limit, count in wanted:
-        found.setdefault(tag_of(limit), []).append((limit, count))
-    return found
-
-
-def _still_wanted() -> None:
-    """A client library may take the cancelling of its task for an error, or go on all the same."""
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError

@@ -113,7 +113,7 @@ class Share:
         """How much to reserve: for a limit in demand more than this request needs."""
         if self.limit.kind == "c":
             ahead = min(self.per_s * AHEAD_S, self.limit.amount / (2 * PART_AT_MOST))
-            return max(1, int(ahead))
+            return max(count, int(ahead))
         if self.per_s <= HOT_PER_S:
             return count
         return max(count, int(min(self.units_per_s * AHEAD_S, self.limit.amount / PART_AT_MOST)))
@@ -146,6 +146,15 @@ class Asking:
     rid: str
     least: tuple[tuple[Limit, int], ...]
     wanted: tuple[tuple[Limit, int], ...]
+
+    def fitting(self, levels: Sequence[int]) -> Wanted:
+        """As much of what is wanted as these levels leave, never less than the least."""
+        return tuple(
+            (limit, max(least, min(count, limit.room(level))))
+            for (limit, least), (_, count), level in zip(
+                self.least, self.wanted, levels, strict=True
+            )
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,25 +201,32 @@ class Slices:
         worst = max(waits, key=waits.__getitem__, default=None)
         return None if worst is None else Denied(waits[worst], worst)
 
-    def asking(self, wanted: Wanted, lacking: Sequence[int], tag: str, now_ms: int) -> list[Asking]:
-        """What to reserve: places apart from the others, which are charged all or none."""
-        for index in lacking:
-            self.shares[wanted[index][0].key].fade(now_ms)
+    def asking(self, least: Wanted, wanted: Wanted, tag: str, now_ms: int) -> list[Asking]:
+        """What to reserve of limits: places apart from the others, which are charged all or none.
+
+        `least`: what the first of those who wait needs; `wanted`: what all of them do.
+        """
+        for limit, _ in least:
+            self.shares[limit.key].fade(now_ms)
+        both = list(zip(least, wanted, strict=True))
         groups = (
-            [wanted[index] for index in lacking if wanted[index][0].kind != "c"],
-            *([wanted[index]] for index in lacking if wanted[index][0].kind == "c"),
+            [pair for pair in both if pair[0][0].kind != "c"],
+            *([pair] for pair in both if pair[0][0].kind == "c"),
         )
         found = []
         for group in groups:
             if not group:
                 continue
             self._made += 1
-            better = tuple((limit, self.shares[limit.key].want(count)) for limit, count in group)
-            found.append(Asking(f"{tag}{self._name}-{self._made}", tuple(group), better))
+            better = tuple((limit, self.shares[limit.key].want(n)) for _, (limit, n) in group)
+            rid = f"{tag}{self._name}-{self._made}"
+            found.append(Asking(rid, tuple(each for each, _ in group), better))
         return found
 
-    def reserved(self, asking: Asking, wanted: Wanted, said: Reserved, now_ms: int) -> bool:
-        """The store's answer to `wanted` of an `asking`; True = ask again for the least of it.
+    def reserved(
+        self, asking: Asking, wanted: Wanted, said: Reserved, now_ms: int
+    ) -> Wanted | None:
+        """The store's answer to `wanted` of an `asking`; what to ask for next, where not for that.
 
         A bucket that many ask for waits until a whole slice fits, where that is soon: asking for
         each unit that leaks would cost a trip a request.  Else what is left is taken.
@@ -223,10 +239,11 @@ class Slices:
             wait_ms = said.denied.wait_ms
             soon = worst.limit.kind == "b" and wait_ms <= DENIED_AT_MOST_MS
             if wanted != asking.least and not (soon and worst.per_s > HOT_PER_S):
-                return True
+                fitting = asking.fitting(said.levels) if wanted == asking.wanted else wanted
+                return asking.least if fitting == wanted else fitting
             worst.denied_ms = now_ms + max(DENIED_LEAST_MS, min(DENIED_AT_MOST_MS, wait_ms))
             worst.free_ms = now_ms + wait_ms
-            return False
+            return None
         none = [0] * len(wanted)
         made = Slice(
             rid=asking.rid,
@@ -243,7 +260,7 @@ class Slices:
             share = self.shares[limit.key]
             share.denied_ms = 0
             share.slices.append((made, index))
-        return False
+        return None
 
     def take(self, wanted: Wanted, now_ms: int) -> list[Part | None]:
         """Spend of every limit; call it when nothing is lacking.  None where nothing is wanted."""

@@ -113,3 +113,11 @@ class MemoryStore:
 def tag_of(limit: Limit) -> str:
     """The part of a key that says which tenant's it is: `{acme}`."""
     return limit.key[: limit.key.index("}") + 1]
+
+
+def by_tag(wanted: Wanted) -> dict[str, list[tuple[Limit, int]]]:
+    """What is wanted of each tenant's limits."""
+    found: dict[str, list[tuple[Limit, int]]] = {}
+    for limit, count in wanted:
+        found.setdefault(tag_of(limit), []).append((limit, count))
+    return found
