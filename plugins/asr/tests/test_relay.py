@@ -246,3 +246,28 @@ def test_text_that_waits_for_a_piece_that_never_comes_is_said_at_the_end() -> No
     assert [event["delta"] for event in rest] == [" stop"]
     assert last["text"] == "we stop"
     assert relay.usage((OK,)).exact
+
+
+@pytest.mark.parametrize("levels", range(248, 260))
+@pytest.mark.parametrize(
+    ("name", "wanted", "row"),
+    [
+        ("segments", {"format": "verbose_json"}, segment("a", 0, 1)),
+        ("logprobs", {"logprobs": True}, token("a")),
+        ("logprobs", {"logprobs": True, "stream": True}, token("a")),
+    ],
+)
+def test_what_cannot_be_written_is_the_engines_fault_and_costs_nothing(
+    name: str, wanted: JsonObject, row: JsonObject, levels: int
+) -> None:
+    relay = relay_of((WHOLE,), **wanted)
+    value = b'{"text":"a","%b":[%b' % (name.encode(), orjson.dumps(row)[:-1])
+    value += b',"x":%b}]}' % (b"[" * levels + b"]" * levels)
+    try:
+        tuple(relay.feed(0, Event(value)))
+    except BadReply:
+        assert relay.usage((OK,)).units == NONE
+        return
+
+    assert tuple(relay.close((OK,)))
+    assert levels < 253

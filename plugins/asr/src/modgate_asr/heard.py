@@ -7,7 +7,9 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from modgate.plugin import Fields, Json, JsonObject
+import orjson
+
+from modgate.plugin import BadReply, Fields, Json, JsonObject
 from modgate_asr.transcript import RATE, Segment, Span, Word
 
 KNOWN = frozenset({"start", "end", "text", "id", "seek", "speaker", "type", "words"})
@@ -125,7 +127,7 @@ def segment_of(piece: Piece, row: Fields) -> Segment:
         text=row.text("text", empty=True),
         seek=piece.start * 100 // RATE + (seek if type(seek) is int and seek > 0 else 0),
         speaker=speaker if isinstance(speaker, str) and speaker else None,
-        rest=_tidied(rest),
+        rest=_written(_tidied(rest)),
     )
 
 
@@ -138,6 +140,15 @@ def _tidied(rest: JsonObject) -> JsonObject:
     if not isinstance(rest.get("tokens", []), list):
         del rest["tokens"]
     return rest
+
+
+def _written(values: JsonObject) -> JsonObject:
+    """BadReply for what cannot be written, with what will be around it (254 levels in all)."""
+    try:
+        orjson.dumps([[[values]]])
+    except TypeError:
+        raise BadReply("the engine's reply is nested too deeply") from None
+    return values
 
 
 def _one_segment(piece: Piece, text: str) -> Segment:
@@ -175,7 +186,7 @@ def logprobs_of(rows: Iterable[Fields]) -> Iterator[tuple[Span, JsonObject]]:
         if not math.isfinite(row.number("logprob", 0.0)):
             raise row.wrong("logprob", "a finite number")
         blank = len(token) - len(token.lstrip())
-        yield (place + blank, place + len(token)), row.values
+        yield (place + blank, place + len(token)), _written(row.values)
         place += len(token)
 
 
