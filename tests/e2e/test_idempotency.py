@@ -96,6 +96,29 @@ async def test_a_reply_is_sent_again_byte_by_byte_with_one_bill(
     assert billed(running) == [first.request_id]
 
 
+async def test_a_reply_that_is_sent_again_says_how_it_was_served(
+    tmp_path: Path, engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a demo model, and at the second try; where it stands with its limits is said anew."""
+    engine.script_for = lambda record: OK if record.call else Script(refusal=Refusal(status=502))
+    limits = 'limits = { requests = "9/min" }'
+    async with gateway(tmp_path / "g", engine, tenants={"acme": limits}) as running:
+        models = running.app.state.gateway().table.models
+        monkeypatch.setitem(models, "vectors", replace(models["vectors"], demo=True))
+        first, second = await ask_twice(running, keyed(REQUESTS["embedding"]))
+    own = {"date", "openai-processing-ms", "request-id", "x-request-id"}
+    again = {"idempotent-replayed": "true", "x-modgate-replay-of": first.request_id}
+
+    assert first.headers["x-modgate-demo"] == "true"
+    assert first.headers["x-modgate-attempts"] == "2"
+    assert {name: said for name, said in second.headers.items() if name not in own} == {
+        **{name: said for name, said in first.headers.items() if name not in own},
+        **again,
+        "x-ratelimit-remaining-requests": "7",
+        "x-ratelimit-reset-requests": second.headers["x-ratelimit-reset-requests"],
+    }
+
+
 async def test_another_body_under_the_same_key_is_refused(
     tmp_path: Path, engine: ScriptedEngine, where: str
 ) -> None:

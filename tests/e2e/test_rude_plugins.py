@@ -85,6 +85,10 @@ def undeclared() -> Usage:
     return Usage(Units(input_tokens=1, gold=3))
 
 
+def the_cores() -> Usage:
+    return Usage(Units(input_tokens=1, requests=500))
+
+
 class Rudely:
     """What is done, and where; a test sets both."""
 
@@ -256,7 +260,7 @@ async def test_a_limit_that_is_reached_for_no_time_at_all_is_a_limit(
     assert (reply.headers["retry-after"], reply.headers["retry-after-ms"]) == ("1", "1000")
 
 
-@pytest.mark.parametrize("what", [by_nobody, undeclared])
+@pytest.mark.parametrize("what", [by_nobody, undeclared, the_cores])
 async def test_a_usage_that_no_row_can_say_is_a_fault(
     tmp_path: Path, rudely: Callable[[str, Rudeness], None], what: Rudeness
 ) -> None:

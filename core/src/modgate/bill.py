@@ -207,8 +207,8 @@ class Bill:
             raise PluginFault(f"a Usage is by {', '.join(MEASURED_BY)}, and by nobody else")
 
     def _countable(self, units: Mapping[str, int]) -> None:
-        """PluginFault for a unit that nobody declared, and for more of one than a row can hold."""
-        known = self._gateway.units.units
+        """PluginFault for a unit that no plugin declared, and for more of one than a row holds."""
+        known = self._gateway.units.declared
         for name, count in units.items():
             if name not in known:
                 raise PluginFault(f"a unit is counted that no modality declares: {name!r}")

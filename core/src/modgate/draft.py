@@ -153,6 +153,7 @@ class Draft(msgspec.Struct, kw_only=True, eq=False):
     model: str = ""
     operation: str = ""
     surface: str = ""
+    demo: bool = False
     stream: bool = False
     client_request_id: str = ""
     client: str = ""
@@ -236,17 +237,16 @@ class Draft(msgspec.Struct, kw_only=True, eq=False):
         return count.isdecimal() and int(count[:9]) > 0
 
     def served(self) -> Iterator[tuple[str, str]]:
-        """What its reply's headers say of how it was served."""
+        """What its reply's headers say of how it was served, also when it is sent again."""
+        if self.demo:
+            yield "x-modgate-demo", "true"
         if (tries := self.tried_at_most) > 1:
             yield "x-modgate-attempts", str(tries)
         if self.notes:
             if (slo := self.notes.get("slo")) is not None:
                 yield "x-modgate-slo", slo
-            yield from self.degraded().items()
-
-    def degraded(self) -> dict[str, str]:
-        """The header of a reply that another model than the one that was asked for gave."""
-        return {"x-modgate-degraded": self.model} if "fallback_for" in self.notes else {}
+            if "fallback_for" in self.notes:  # another model than the one that was asked for
+                yield "x-modgate-degraded", self.model
 
     def forwarded(self, attempt: Try, number: int) -> dict[str, str]:
         """The headers that go to an engine with every call (wire.md appendix C).

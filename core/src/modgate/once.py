@@ -204,7 +204,7 @@ class Once:
             return
         self._held = False
         self._keys.ended(self)
-        said = {**headers, **self._draft.degraded()}
+        said = {**headers, **dict(self._draft.served())}
         done = replace(self._mine, state="done", status=200, headers=said, body=body)
         keep_s = self._keys.terms.keep_s
         step = self._store.keep(self._name, self._mine, done, keep_s)

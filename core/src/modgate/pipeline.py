@@ -275,6 +275,7 @@ class Exchange:
         self._resolved, draft = resolved, self.draft
         draft.modality = resolved.modality.name
         draft.model = resolved.model.name
+        draft.demo = resolved.model.demo
         draft.operation = resolved.endpoint.operation or resolved.modality.name
         draft.surface = self._surface.name
 
@@ -386,10 +387,9 @@ class Exchange:
 
     def _extra_headers(self) -> dict[str, str]:
         headers = dict(self._bill.headers(self._surface))
-        if self._resolved is not None and self._resolved.model.demo:
-            headers["x-modgate-demo"] = "true"
-        if self.draft.notes or len(self.draft.tries) > 1:
-            headers.update(self.draft.served())
+        draft = self.draft
+        if draft.demo or draft.notes or len(draft.tries) > 1:
+            headers.update(draft.served())
         if (origin := self._request.headers.get("origin")) is not None:
             headers.update(self._gateway.cors.headers(origin, headers))
         return headers

@@ -170,11 +170,13 @@ NOTHING = Units()
 class UnitTable:
     """Every unit of the enabled modalities, by full name.
 
-    `shown`: the form of each name that is used outside.
+    `shown`: the form of each name that is used outside.  `declared`: those that plugins count; the
+    core counts the others.
     """
 
     units: Mapping[str, Unit] = field(default_factory=dict)
     shown: Mapping[str, str] = field(default_factory=dict)
+    declared: frozenset[str] = frozenset()
 
     @staticmethod
     def of(declared: Mapping[str, tuple[Unit, ...]]) -> UnitTable:
@@ -184,7 +186,8 @@ class UnitTable:
             for unit in (*units, *EVERYWHERE):
                 table[f"{modality}.{unit.name}"] = unit
         shown = {full: f"{full.partition('.')[0]}.{unit.public}" for full, unit in table.items()}
-        return UnitTable(units=table, shown=shown)
+        own = (f"{modality}.{unit.name}" for modality, units in declared.items() for unit in units)
+        return UnitTable(units=table, shown=shown, declared=frozenset(own))
 
     def public(self, full: str) -> str:
         """The shown form of a full name: `asr.audio_ms` -> `asr.audio_seconds`."""
