@@ -1,16 +1,36 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import pytest
-from rigs.limits import World, limit_of, tenant
+from rigs.accounts import Fleet
+from rigs.limits import TABLE, World, limit_of, tenant
+from rigs.virtual import virtually
 
 from modgate.api.auth import Caller, Period
 from modgate.errors import LimitReached, QuotaSpent
+from modgate.limits.limiter import Bounds, Limiter
+from modgate.limits.shared import Miss, Shared
+from modgate.limits.slices import RECORD_MS
+from modgate.limits.state import LimitState
 from modgate.units import Units
 
 
 @pytest.fixture
 def world() -> World:
     return World()
+
+
+async def patiently(account: Shared, step: Callable[[], object]) -> None:
+    """A step of a request, as often as the account must be fetched for it."""
+    while True:
+        try:
+            step()
+        except Miss as miss:
+            await account.fetch(miss)
+        else:
+            return
 
 
 # --- on top, touched, and where it is settled
@@ -83,6 +103,44 @@ def test_a_touch_changes_no_level(world: World) -> None:
     world.limiter.touch(admission, {"llm.output_tokens": 30})
 
     assert world.left(caller) == {"output_tokens": 40}
+
+
+@virtually
+async def test_a_gateway_that_dies_leaves_the_request_and_what_was_measured_once() -> None:
+    """Of a unit that was reserved for in three parts, too."""
+    fleet = Fleet(gateways=2)
+    dead, alive = fleet.accounts
+    limiter = Limiter(LimitState(levels=dead, shared=True), TABLE, Bounds())
+    rates: list[tuple[str, int, Period]] = [
+        ("requests", 100, "day"),
+        ("llm.requests", 100, "day"),
+        ("llm.output_tokens", 1000, "day"),
+    ]
+    now = fleet.clock.now()
+    admission = limiter.admit(tenant(*rates), now=now, wall=now)
+    units = Units(output_tokens=60).of("llm")
+    await patiently(dead, partial(limiter.charge_requests, admission, now=now))
+    await patiently(dead, partial(limiter.reserve, admission, units, model="m", now=now))
+    for _ in range(2):
+        await patiently(dead, partial(limiter.top_up, admission, units, model="m", now=now))
+    limits = {
+        name: limit
+        for part in admission.parts
+        for name, (limit, _) in zip(part.names, part.wanted, strict=True)
+    }
+    fleet.clock.ms += 2500
+    limiter.touch(admission, {"llm.output_tokens": 70})
+    await dead.tick()
+    fleet.clock.ms += RECORD_MS + 1
+    await fleet.ask(alive, [(limits["requests"], 0)])
+    await alive.tick()
+
+    levels = fleet.store.levels
+    assert {name: levels.level(limit, fleet.clock.ms) for name, limit in limits.items()} == {
+        "requests": 1,
+        "llm.requests": 1,
+        "llm.output_tokens": 70,
+    }
 
 
 def test_a_quota_is_settled_in_the_window_that_it_was_reserved_in(world: World) -> None:

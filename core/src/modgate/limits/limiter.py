@@ -296,10 +296,10 @@ class Limiter:
         raise TooLarge(f"the request needs more than your limit of {most}")
 
     def touch(self, admission: Admission, used: Mapping[str, int]) -> None:
-        """The request lives, and has used so much."""
+        """The request lives, and has used so much: what is charged if the gateway dies now."""
+        left = _and_itself(admission, used)
         for part in admission.parts:
-            measured = [used.get(name, 0) for name in part.names]
-            self._state.levels.touch(part.rid, measured)
+            self._state.levels.touch(part.rid, _measured(admission, part, left))
 
     def mark(self, admission: Admission) -> Mark:
         """What is charged so far, for `take_back`."""
@@ -326,9 +326,7 @@ class Limiter:
             for part in admission.parts:
                 levels.settle(part.rid, part.wanted, [count for _, count in part.wanted], at_ms)
         else:
-            left = dict(used)
-            for name in admission.requests:
-                left[name] = 1
+            left = _and_itself(admission, used)
             for limit, name, count in admission.shadows:
                 levels.charge(limit, left.get(name, 0) - count, at_ms)
             self._settle_counted(admission, left, at_ms)
@@ -336,14 +334,10 @@ class Limiter:
 
     def _settle_counted(self, admission: Admission, left: dict[str, int], at_ms: int) -> None:
         """Charge what was used in place of what was reserved, and what was not foreseen."""
-        levels, last = self._state.levels, admission.last
+        levels = self._state.levels
         for part in admission.parts:
-            if admission.split:
-                actual = _spread(part, last, left)
-            else:
-                actual = [left.get(name, 0) for name in part.names]
-            levels.settle(part.rid, part.wanted, actual, at_ms)
-        known = {*last, *admission.requests}
+            levels.settle(part.rid, part.wanted, _measured(admission, part, left), at_ms)
+        known = {*admission.last, *admission.requests}
         shadows = {*admission.requests, *(name for _, name, _ in admission.shadows)}
         tolls = admission.tolls
         hard = (*admission.terms.units, *(met for toll in tolls for met in toll.hard))
@@ -370,15 +364,22 @@ class Limiter:
         return found
 
 
-def _spread(part: Part, last: Mapping[str, Part], left: dict[str, int]) -> list[int]:
-    """What a reservation is charged of what is `left`, where units have several.
+def _and_itself(admission: Admission, used: Mapping[str, int]) -> dict[str, int]:
+    """What it used, and that it is a request of each name."""
+    return {**used, **dict.fromkeys(admission.requests, 1)}
 
-    The last one of a unit takes the rest, even as debt.
+
+def _measured(admission: Admission, part: Part, left: dict[str, int]) -> list[int]:
+    """What a reservation is charged of what is `left`.
+
+    Where units have several, the last one of a unit takes the rest, even as debt.
     """
+    if not admission.split:
+        return [left.get(name, 0) for name in part.names]
     shares: dict[str, int] = {}  # a unit of several limits: each is charged all
     for name, (_, count) in zip(part.names, part.wanted, strict=True):
         share = left.get(name, 0)
-        if last[name] is not part:
+        if admission.last[name] is not part:
             share = max(shares.get(name, 0), min(count, share))
         shares[name] = share
     for name, share in shares.items():
