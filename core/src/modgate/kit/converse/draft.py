@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
+import orjson
 from msgspec.structs import replace
 
-from modgate.plugin import Json, JsonObject, Refused, Request
+from modgate.kit.converse.exact import as_sent, is_wide
+from modgate.plugin import Body, Json, JsonObject, Refused, Request
 
 CHAT = "/v1/chat/completions"
 # Members of chat that the other APIs do not have; a client's own must not reach the chat by chance.
@@ -63,6 +65,8 @@ class Draft:
         self._places: dict[str, str] = {}
         self._held: list[tuple[JsonObject, str]] = []
         self._called: set[str] = set()
+        self._sent: list[tuple[JsonObject, str]] = []
+        self._schemas: list[tuple[JsonObject, str, str]] = []
 
     def turn(self, role: str, at: str) -> Turn:
         """A new message; what an assistant says, thinks and calls in a row is one."""
@@ -89,10 +93,17 @@ class Draft:
         self._places[index] = at
         turn.parts.append(part)
 
-    def call(self, turn: Turn, call_id: str, name: str, arguments: str) -> None:
-        """A call that the assistant made in its last message."""
+    def call(
+        self, turn: Turn, call_id: str, name: str, arguments: str, sent: str | None = None
+    ) -> None:
+        """A call that the assistant made in its last message.
+
+        `sent`: where its arguments stand in the body, if they were written again from there.
+        """
         self._called.add(call_id)
         function = {"name": name, "arguments": arguments}
+        if sent is not None and is_wide(arguments.encode()):
+            self._sent.append((function, sent))
         turn.calls.append({"id": call_id, "type": "function", "function": function})
 
     def called(self, call_id: str) -> bool:
@@ -115,12 +126,22 @@ class Draft:
         made.more = {"tool_call_id": call_id, "content": "\n".join(texts)}
         self._held = held
 
-    def function(self, tool: JsonObject, at: str) -> None:
-        """A function that may be called; its members that are None are left out."""
+    def function(self, tool: JsonObject, at: str, schema: str) -> None:
+        """A function that may be called; its members that are None are left out.
+
+        `schema`: the member at that place that its parameters came from.
+        """
         tools: list[JsonObject] = self.members.setdefault("tools", [])
         self._places[f"tools[{len(tools)}]"] = at
         known = {name: value for name, value in tool.items() if value is not None}
         tools.append({"type": "function", "function": known})
+        if "parameters" in known:
+            self._schemas.append((known, "parameters", f"{at}.{schema}"))
+
+    def form(self, wanted: JsonObject, at: str) -> None:
+        """The JSON that the answer must be; `at`: where its schema stands."""
+        self.members["response_format"] = {"type": "json_schema", "json_schema": wanted}
+        self._schemas.append((wanted, "schema", at))
 
     def request(self, asked: Request, own: Collection[str]) -> Request:
         """The same request as a chat.
@@ -129,11 +150,28 @@ class Draft:
         """
         if self._held:
             self._turn("user", self._held[0][1])
+        for function, place in self._sent:
+            function["arguments"] = as_sent(asked.body, place).decode()
         put = {**self.members, "messages": [turn.message() for turn in self._turns]}
         gone = [name for name in asked.parsed if name in own or name in CHAT_ONLY]
         kept = {name: value for name, value in asked.parsed.items() if name not in gone}
-        body = asked.body.drop(*gone).put(**put)
+        body = self._exact(asked.body, asked.body.drop(*gone).put(**put))
         return replace(asked, path=CHAT, body=body, parsed={**kept, **put})
+
+    def _exact(self, asked: Body, body: Body) -> Body:
+        """The body with schemas to the letter, where a number in them may have changed."""
+        if not self._schemas:
+            return body
+        names = [name for name in ("tools", "response_format") if name in self.members]
+        if not any(is_wide(body.members()[name]) for name in names):
+            return body
+        read = [holder[name] for holder, name, _ in self._schemas]
+        for holder, name, place in self._schemas:
+            holder[name] = orjson.Fragment(as_sent(asked, place))
+        exact = body.put(**{name: self.members[name] for name in names})
+        for (holder, name, _), value in zip(self._schemas, read, strict=True):
+            holder[name] = value
+        return exact
 
     def blame(self, error: Refused) -> None:
         """Let an error of the chat name the client's own place, in its text as well."""

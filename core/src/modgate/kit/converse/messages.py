@@ -131,7 +131,9 @@ def _assistant(blocks: list[tuple[Fields, str]], draft: Draft, at: str) -> None:
             case "thinking":
                 turn.thoughts.append(block.text("thinking", empty=True))
             case "tool_use":
-                draft.call(turn, block.text("id"), block.text("name"), _arguments(block, place))
+                given = _arguments(block, place)
+                sent = f"{place}.input"
+                draft.call(turn, block.text("id"), block.text("name"), given, sent)
             case "redacted_thinking":
                 pass  # sealed for another server
             case _:
@@ -214,7 +216,7 @@ def _tools(fields: Fields, draft: Draft) -> None:
             "parameters": tool.inner("input_schema").values,
             "strict": tool.flag("strict", None),
         }
-        draft.function(made, f"tools[{index}]")
+        draft.function(made, f"tools[{index}]", "input_schema")
 
 
 def _choice(fields: Fields, draft: Draft) -> None:
@@ -234,16 +236,17 @@ def _choice(fields: Fields, draft: Draft) -> None:
 def _output(fields: Fields, draft: Draft) -> None:
     """The form that the answer must have, and how hard to think about it."""
     config = fields.inner("output_config", None)
-    wanted = fields.inner("output_format", None)
+    wanted, at = fields.inner("output_format", None), "output_format"
     if config is not None:
-        wanted = config.inner("format", None) or wanted
+        if (form := config.inner("format", None)) is not None:
+            wanted, at = form, "output_config.format"
         if (effort := config.choice("effort", EFFORTS, None)) is not None:
             draft.members["reasoning_effort"] = effort
     if wanted is None:
         return
     wanted.choice("type", ("json_schema",))
     schema = {"name": "output", "schema": wanted.inner("schema").values, "strict": True}
-    draft.members["response_format"] = {"type": "json_schema", "json_schema": schema}
+    draft.form(schema, f"{at}.schema")
 
 
 def _thinking(fields: Fields, most: int | None) -> None:

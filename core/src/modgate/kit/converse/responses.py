@@ -206,7 +206,7 @@ def _tools(fields: Fields, draft: Draft) -> None:
             "parameters": None if parameters is None else parameters.values,
             "strict": tool.flag("strict", None),
         }
-        draft.function(made, f"tools[{index}]")
+        draft.function(made, f"tools[{index}]", "parameters")
 
 
 def _choice(fields: Fields, draft: Draft) -> None:
@@ -238,13 +238,14 @@ def _text(fields: Fields, draft: Draft) -> None:
     kind = wanted.choice("type", ("text", "json_object", "json_schema")) if wanted else "text"
     if wanted is None or kind == "text":
         return
-    made: JsonObject = {"type": kind}
-    if kind == "json_schema":
-        schema: JsonObject = {
-            "name": wanted.text("name"),
-            "schema": wanted.inner("schema").values,
-            "description": wanted.text("description", None, empty=True),
-            "strict": wanted.flag("strict", None),
-        }
-        made["json_schema"] = {name: value for name, value in schema.items() if value is not None}
-    draft.members["response_format"] = made
+    if kind == "json_object":
+        draft.members["response_format"] = {"type": kind}
+        return
+    schema: JsonObject = {
+        "name": wanted.text("name"),
+        "schema": wanted.inner("schema").values,
+        "description": wanted.text("description", None, empty=True),
+        "strict": wanted.flag("strict", None),
+    }
+    known = {name: value for name, value in schema.items() if value is not None}
+    draft.form(known, "text.format.schema")
