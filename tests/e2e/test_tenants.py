@@ -13,6 +13,7 @@ from gateways import Running, configuration, start
 from oracle.engine import ScriptedEngine
 
 from modgate.api.json import Json, JsonObject
+from modgate.auth.store import REMOVED, Store
 from modgate.server.app import App
 
 CHAT = {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 8}
@@ -295,6 +296,28 @@ async def test_a_store_that_does_not_answer_costs_no_request(client: Client) -> 
 
     assert statuses == [200, 200, 200]
     assert (changed, "tenants.db cannot be used" in answer["error"]) == (503, True)
+
+
+async def test_a_store_that_is_removed_takes_nobody_away_and_one_in_its_place_counts(
+    client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = await client.key("acme")
+    app = client.running.app
+    store = app.tenancy.store.path
+    store.rename(store.with_name("away"))
+    await app.tenancy.look()
+    without = await client.status(made["key"])
+    changed, answer = await client.admin("POST", "keys", {"tenant": "acme"})
+    said = [record.__dict__.get("reason", "") for record in caplog.records]
+    Store(store).close()
+    await app.tenancy.look()
+    replaced = await client.status(made["key"])
+    new = await client.key("acme")
+
+    assert (without, changed, replaced) == (200, 503, 401)
+    assert answer["error"] == f"{store} {REMOVED}"
+    assert answer["error"] in said
+    assert await client.status(new["key"]) == 200
 
 
 async def test_a_keys_grant_is_changed_and_its_secret_stays(client: Client) -> None:

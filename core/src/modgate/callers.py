@@ -88,7 +88,7 @@ def _decoded(source: Source, name: str) -> tuple[TenantSection, list[Problem]]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Roster:
-    """Everyone who may call, as of one epoch of the store.
+    """Everyone who may call, as of one epoch of the store, in the file that was opened `opened`th.
 
     `declared`: the keys of files.  `holders`: those of the store, by id.  `problems`: grants of the
     store that do not fit this configuration; their tenants stay as they were, or out, and their
@@ -96,6 +96,7 @@ class Roster:
     """
 
     epoch: int = 0
+    opened: int = 0
     tenants: Mapping[str, Tenant] = field(default_factory=dict)
     declared: KeyTable = field(default_factory=lambda: KeyTable({}))
     holders: Mapping[str, Holder] = field(default_factory=dict)
@@ -140,6 +141,7 @@ class RosterMaker:
                 self._put(tenants, name, grant, problems)
         return Roster(
             epoch=stored.epoch,
+            opened=stored.opened,
             tenants=tenants,
             declared=KeyTable.of([*self._declared(), *self._more]),
             holders=dict(self._holders(tenants, stored.keys, wall, problems)),

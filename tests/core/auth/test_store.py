@@ -177,7 +177,7 @@ def test_a_file_that_is_no_store_is_told_by_its_name(path: Path) -> None:
 def test_a_store_that_another_process_holds_is_given_up_in_time(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "BUSY_MS", 50)
+    monkeypatch.setattr(module, "BUSY_S", 0.05)
     store = Store(path)
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
@@ -275,3 +275,47 @@ def test_changes_that_are_too_many_or_not_known_any_more_are_not_told_one_by_one
     assert store.since(7) is None  # of a store before this one
     assert store.since(4) is not None
     assert store.since(6) is not None
+
+
+def test_a_file_that_was_removed_is_missed_and_takes_no_change(path: Path) -> None:
+    store = Store(path)
+    store.set_tenant("acme", {}, actor="me", wall=1.0)
+    path.rename(path.with_name("away"))
+    for ask in (store.epoch, store.read, lambda: store.add_key(key(), actor="me")):
+        with pytest.raises(StoreError, match="was removed while it was in use: put it back"):
+            ask()
+    assert not path.exists()
+    path.with_name("away").rename(path)
+
+    assert store.read().tenants == {"acme": {}}
+    assert store.opened == 1
+
+
+def test_a_file_that_takes_its_place_is_read_whole(path: Path) -> None:
+    store = Store(path)
+    store.set_tenant("acme", {}, actor="me", wall=1.0)
+    before = store.read()
+    other = Store(path.with_name("other.db"))
+    other.set_tenant("beta", {}, actor="me", wall=1.0)
+    other.close()
+    path.with_name("other.db").rename(path)
+
+    assert store.since(before.epoch, before.opened) is None
+    after = store.read()
+    assert (after.tenants, after.epoch, after.opened) == ({"beta": {}}, before.epoch, 2)
+    store.set_tenant("gamma", {}, actor="me", wall=1.0)
+    assert set(Store(path).read().tenants) == {"beta", "gamma"}
+    assert store.since(after.epoch, after.opened) is not None
+
+
+def test_what_is_no_store_in_its_place_is_refused_until_it_is_away(path: Path) -> None:
+    store = Store(path)
+    store.set_tenant("acme", {}, actor="me", wall=1.0)
+    path.rename(path.with_name("away"))
+    path.write_text("no database")
+    for _ in range(2):
+        with pytest.raises(StoreError, match="not a database"):
+            store.epoch()
+    path.with_name("away").rename(path)
+
+    assert store.read().tenants == {"acme": {}}

@@ -22,6 +22,7 @@ import orjson
 
 from modgate.api.json import JsonObject
 from modgate.auth.table import Digest
+from modgate.sqlite_file import SqliteFile
 
 VERSION = 1
 MIGRATIONS: Mapping[int, str] = {
@@ -45,15 +46,17 @@ MIGRATIONS: Mapping[int, str] = {
     );
     """
 }
-BUSY_MS = 2000
+BUSY_S = 2.0
 TENANTS_AT_MOST = 10_000
 KEYS_AT_MOST = 100_000
 CHANGES_KEPT = 10_000
+REMOVED = "was removed while it was in use: put it back; a restart begins with an empty one"
 DELTA_AT_MOST = 500  # changes that are read one by one; of more, all is read
 ROW = (
     "SELECT id, tenant, name, env, last4, created, digest, grant_json, old_digest, old_until,"
     " revoked FROM keys"
 )
+CHANGE = ("epoch", "wall", "actor", "action", "subject", "detail")
 REVOKED_KEPT_S = 90 * 86_400.0  # how long a revoked key is listed
 
 
@@ -95,9 +98,10 @@ class KeyRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
-    """All that the store holds, as it was at one epoch."""
+    """All that the store holds, as it was at one epoch of the file that was opened `opened`th."""
 
     epoch: int = 0
+    opened: int = 0
     tenants: Mapping[str, JsonObject] = field(default_factory=dict)
     keys: tuple[KeyRow, ...] = ()
 
@@ -131,43 +135,68 @@ class Delta:
 class Store:
     """One open store; its calls are short, may be made from any thread, and come one at a time.
 
-    StoreError when it cannot be opened, is too new, or stays locked by another process.
+    StoreError when it cannot be opened, is too new, or stays locked by another process.  Another
+    file of the name is opened (`opened` counts); where it was removed, none is made, and every call
+    is a StoreError: an accident must not take every tenant away.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.opened = 0
         self._lock = threading.Lock()
-        with _told(path):
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            self._db = sqlite3.connect(
-                path, timeout=BUSY_MS / 1000, isolation_level=None, check_same_thread=False
-            )
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = FULL")
+        self._file: SqliteFile | None = None
+        with self._lock, _told(path):
+            self._open()
+
+    def _open(self) -> None:
+        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        self._db = sqlite3.connect(
+            self.path, timeout=BUSY_S, isolation_level=None, check_same_thread=False
+        )
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = FULL")
+        with self._begun("BEGIN IMMEDIATE"):
             self._migrate()
+        self._file = SqliteFile(self.path)
+        self.opened += 1
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        """Nobody else, and the file that has its name now."""
+        with self._lock, _told(self.path):
+            if self._file is None or self._file.moved:
+                if not self.path.exists():
+                    raise StoreError(f"{self.path} {REMOVED}")
+                file, self._file = self._file, None
+                file.close(self._db) if file is not None else self._db.close()
+                self._open()
+            yield
 
     def _migrate(self) -> None:
-        with self._transaction():
-            self._db.execute("CREATE TABLE IF NOT EXISTS migrations (version INTEGER PRIMARY KEY)")
-            [(found,)] = self._db.execute("SELECT coalesce(max(version), 0) FROM migrations")
-            if found > VERSION + 1:
-                text = f"{self.path} is of version {found}; this modgate reads up to {VERSION + 1}"
-                raise StoreError(text)
-            for version in range(found + 1, VERSION + 1):
-                for statement in MIGRATIONS[version].split(";"):
-                    self._db.execute(statement)
-                self._db.execute("INSERT INTO migrations VALUES (?)", (version,))
+        self._db.execute("CREATE TABLE IF NOT EXISTS migrations (version INTEGER PRIMARY KEY)")
+        [(found,)] = self._db.execute("SELECT coalesce(max(version), 0) FROM migrations")
+        if found > VERSION + 1:
+            text = f"{self.path} is of version {found}; this modgate reads up to {VERSION + 1}"
+            raise StoreError(text)
+        for version in range(found + 1, VERSION + 1):
+            for statement in MIGRATIONS[version].split(";"):
+                self._db.execute(statement)
+            self._db.execute("INSERT INTO migrations VALUES (?)", (version,))
 
     @contextmanager
     def _transaction(self, begin: str = "BEGIN IMMEDIATE") -> Iterator[None]:
-        with self._lock, _told(self.path):
-            self._db.execute(begin)
-            try:
-                yield
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
+        with self._held(), self._begun(begin):
+            yield
+
+    @contextmanager
+    def _begun(self, begin: str) -> Iterator[None]:
+        self._db.execute(begin)
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
 
     @contextmanager
     def _change(
@@ -188,18 +217,21 @@ class Store:
 
     def epoch(self) -> int:
         """The number of changes so far."""
-        with self._lock, _told(self.path):
-            [(epoch,)] = self._db.execute("SELECT value FROM meta WHERE name = 'epoch'")
+        with self._held():
+            return self._epoch()
+
+    def _epoch(self) -> int:
+        [(epoch,)] = self._db.execute("SELECT value FROM meta WHERE name = 'epoch'")
         return int(epoch)
 
     def read(self) -> Stored:
         """Everything, at one epoch."""
         with self._transaction("BEGIN"):
-            [(epoch,)] = self._db.execute("SELECT value FROM meta WHERE name = 'epoch'")
+            epoch = self._epoch()
             tenants = self._db.execute("SELECT name, grant_json FROM tenants ORDER BY name")
             grants = {str(name): orjson.loads(text) for name, text in tenants}
             keys = tuple(self._keys())
-        return Stored(epoch=int(epoch), tenants=grants, keys=keys)
+            return Stored(epoch=epoch, opened=self.opened, tenants=grants, keys=keys)
 
     def _keys(self, where: str = "", *values: str) -> Iterator[KeyRow]:
         for row in self._db.execute(" ".join((ROW, where, "ORDER BY tenant, created")), values):
@@ -217,11 +249,11 @@ class Store:
                 revoked=row[10],
             )
 
-    def since(self, epoch: int) -> Delta | None:
-        """What was changed since; None when that is too much, or not known any more."""
+    def since(self, epoch: int, opened: int = 1) -> Delta | None:
+        """What was changed since an epoch of a file; None when too much, or not known any more."""
         with self._transaction("BEGIN"):
-            [(now,)] = self._db.execute("SELECT value FROM meta WHERE name = 'epoch'")
-            if not 0 <= now - epoch <= DELTA_AT_MOST:
+            now = self._epoch()
+            if opened != self.opened or not 0 <= now - epoch <= DELTA_AT_MOST:
                 return None
             changes = tuple(self._changes(epoch))
             if len(changes) != now - epoch:
@@ -246,7 +278,7 @@ class Store:
 
     def changes(self, after: int) -> list[Change]:
         """The changes since an epoch, in order; the oldest are kept in part only."""
-        with self._lock, _told(self.path):
+        with self._held():
             return list(self._changes(after))
 
     def _changes(self, after: int) -> Iterator[Change]:
@@ -255,18 +287,11 @@ class Store:
             " WHERE epoch > ? ORDER BY epoch",
             (after,),
         ):
-            yield Change(
-                epoch=row[0],
-                wall=row[1],
-                actor=row[2],
-                action=row[3],
-                subject=row[4],
-                detail=row[5],
-            )
+            yield Change(**dict(zip(CHANGE, row, strict=True)))
 
     def key(self, key_id: str) -> KeyRow:
         """One key; NotStored."""
-        with self._lock, _told(self.path):
+        with self._held():
             for row in self._keys("WHERE id = ?", key_id):
                 return row
         raise NotStored(f"no key '{key_id}' in {self.path.name}")

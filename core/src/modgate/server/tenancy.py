@@ -68,7 +68,7 @@ class Tenancy:
 
     def _renewed(self, made: Plan, before: Roster) -> tuple[Roster, Sequence[Change]]:
         """What was changed, else everything; and the changes that the audit log has not yet."""
-        delta = self.store.since(before.epoch)
+        delta = self.store.since(before.epoch, before.opened)
         if delta is not None:
             found = self._maker(made).renewed(before, delta, self._clock.wall())
             return found, [each for each in delta.changes if each.epoch > self._audit.epoch]
@@ -100,7 +100,7 @@ class Tenancy:
         """Bring in what somebody changed."""
         try:
             epoch = await asyncio.to_thread(self.store.epoch)
-            if epoch != self.roster.epoch:
+            if (epoch, self.store.opened) != (self.roster.epoch, self.roster.opened):
                 await self.refresh()
         except StoreError as error:
             if not self._failing:
@@ -122,6 +122,8 @@ class Tenancy:
         if found.problems:
             problems = [str(each) for each in found.problems]
             log.error("stored tenants do not fit the file", extra={"problems": problems})
+        if found.opened != self.roster.opened:
+            log.warning("tenants' store was replaced", extra={"tenants": len(found.tenants)})
         self.roster = found
         self._hold(found)
         log.info("tenants changed", extra={"epoch": found.epoch})
