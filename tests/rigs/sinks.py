@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from modgate.api.shipment import Cursor, LedgerSink, Shipment, SinkDown, UsageRow
-from modgate.clock import SystemClock
+from modgate.clock import Clock, SystemClock
 from modgate.ledger.shipper import Shipper
 from modgate.ledger.writer import Ledger
 from rigs.ledger import KEY
@@ -105,6 +105,7 @@ def shipping(
     batch_bytes: int = 4096,
     deadline_s: float = 0.05,
     most_s: float = 0.02,
+    clock: Clock | None = None,
 ) -> Iterator[Shipper]:
     """A shipper that runs, in a hurry."""
     shipper = Shipper(
@@ -112,7 +113,7 @@ def shipping(
         make,
         ledger,
         KEY,
-        SystemClock(),
+        clock or SystemClock(),
         every_s=0.01,
         batch_bytes=batch_bytes,
         deadline_s=deadline_s,

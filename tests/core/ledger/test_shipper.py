@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 import shutil
+import threading
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 
 import pytest
-from rigs.ledger import KEY, WALL, ledger, notes_of, opened, request, segments
+from msgspec.structs import replace
+from rigs.ledger import KEY, WALL, Stopped, ledger, notes_of, opened, receipt, request, segments
 from rigs.sinks import Kept, Lossy, Store, shipping, until
 
 from modgate.api.shipment import Cursor, LedgerSink, Shipment
@@ -258,6 +260,54 @@ def test_segments_that_were_dropped_before_the_sink_came_back_are_counted(tmp_pa
 
     assert made.dropped_unacknowledged > 0
     assert store.ids == ids(tmp_path)
+
+
+def test_what_a_sink_has_lost_is_not_acknowledged_any_more(tmp_path: Path) -> None:
+    store, lost = Store(), threading.Event()
+
+    class Emptied(Kept):
+        async def open(self) -> Sequence[Cursor]:
+            return [] if lost.is_set() else await super().open()
+
+        async def write(self, shipment: Shipment) -> None:
+            if lost.is_set():
+                raise ConnectionResetError
+            await super().write(shipment)
+
+    with ledger(tmp_path, segment_bytes=2000) as made, shipping(made, lambda: Emptied(store)):
+        for index in range(20):
+            request(made, f"r{index}")
+        until(lambda: len(store.rows) == 20)
+        before = made.acked["kept"]
+        lost.set()
+        request(made, "one more")
+        until(lambda: made.acked["kept"] == 0)
+
+    assert before > 1
+
+
+def test_while_a_sink_catches_up_its_cursor_tells_no_later_time_than_its_rows(
+    tmp_path: Path,
+) -> None:
+    store, clock = Store(), Stopped()
+    with ledger(tmp_path, clock=clock) as made:
+        for index in range(40):
+            clock.at = 100.0 * index
+            made.ended(replace(receipt(f"r{index}"), wall=clock.wall()))
+        clock.at = 5000.0
+        told: list[tuple[float, float]] = []
+
+        class Slow(Kept):
+            async def write(self, shipment: Shipment) -> None:
+                await super().write(shipment)
+                told.append((shipment.cursor.at - WALL, shipment.rows[-1].ended - WALL))
+
+        with shipping(made, lambda: Slow(store), batch_bytes=4096, clock=clock):
+            until(lambda: len(store.rows) == 40)
+
+    assert len(told) > 3
+    assert [at for at, _ in told[:-1]] == [ended for _, ended in told[:-1]]
+    assert told[-1][0] == 5000.0
 
 
 def test_a_sink_that_cannot_even_be_made_is_tried_again(tmp_path: Path) -> None:

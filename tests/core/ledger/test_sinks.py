@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Protocol
 
@@ -268,3 +270,62 @@ def test_a_row_is_where_the_requests_own_calls_were_not_where_a_policy_asked() -
     row = end_row(ended_of(receipt("req_1", attempts=(asked, cut))), "w")
 
     assert (row.backend, row.region) == (cut.backend, cut.region)
+
+
+def remove(folder: Path) -> None:
+    (folder / "usage.sqlite").unlink()
+
+
+def remove_all(folder: Path) -> None:
+    for path in folder.glob("usage.sqlite*"):
+        path.unlink()
+
+
+def put_back_a_copy(folder: Path) -> None:
+    shutil.copy(folder / "backup.sqlite", folder / "new.sqlite")
+    (folder / "new.sqlite").rename(folder / "usage.sqlite")
+
+
+@pytest.mark.parametrize("befalls", [remove, remove_all, put_back_a_copy])
+def test_a_file_that_is_removed_or_replaced_gets_every_row_that_the_ledger_keeps(
+    tmp_path: Path, befalls: Callable[[Path], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    made, every = Sqlite(tmp_path), [f"r{number:02}" for number in range(40)]
+    with (
+        ledger(tmp_path / "ledger") as books,
+        shipping(books, made.sink, deadline_s=1.0) as shipper,
+    ):
+        for name in every[:10]:
+            request(books, name)
+        until(lambda: shipper.rows == 10)
+        backed_up(tmp_path)
+        for name in every[10:30]:
+            request(books, name)
+        until(lambda: shipper.rows == 30)
+        befalls(tmp_path)
+        until(lambda: shipper.rows > 30 and shipper.lag.frames == 0)
+        for name in every[30:]:
+            request(books, name)
+        until(lambda: shipper.lag.frames == 0)
+        found = asyncio.run(made.rows("SELECT request_id FROM modgate_usage ORDER BY request_id"))
+
+    assert [name for (name,) in found] == every
+    said = [getattr(each, "reason", "") for each in caplog.records if each.name.endswith("shipper")]
+    assert said == ["", "usage.sqlite was removed or replaced; it is opened anew", ""]
+
+
+def backed_up(folder: Path) -> None:
+    """What an operator's backup is: the file without what its journal has."""
+    with closing(sqlite3.connect(folder / "usage.sqlite")) as db:
+        db.execute("VACUUM INTO ?", (str(folder / "backup.sqlite"),))
+
+
+def test_what_keeps_sqlite_from_taking_rows_is_told_in_its_words(tmp_path: Path) -> None:
+    (tmp_path / "usage.sqlite").write_bytes(
+        b"no database, and long enough to be taken for one" * 20
+    )
+    with ledger(tmp_path / "ledger") as books, shipping(books, Sqlite(tmp_path).sink) as shipper:
+        until(lambda: bool(shipper.error))
+
+        assert shipper.error == "usage.sqlite: file is not a database"

@@ -192,7 +192,7 @@ def test_a_witness_that_cannot_be_asked_is_told(books: Path) -> None:
 
     assert done.exit_code == 1
     assert "there is no anchor in /none/anchor" in done.output
-    assert "the sink sqlite does not answer: DatabaseError" in done.output
+    assert "the sink sqlite does not answer: usage.sqlite: file is not a database" in done.output
 
 
 def test_segments_that_the_gateway_dropped_are_explained_by_the_chain(tmp_path: Path) -> None:

@@ -60,7 +60,8 @@ class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
 class Cursor(msgspec.Struct, frozen=True, kw_only=True):
     """How far a writer's ledger was read: behind a frame, whose chain is `last`.
 
-    `offset`, `frames`: bytes and frames of that segment.  `at`: seconds since the epoch.
+    `offset`, `frames`: bytes and frames of that segment.  `at`: what was written a minute before
+    that time, and earlier, has been read; seconds since the epoch.
     """
 
     writer: str
@@ -118,6 +119,13 @@ class LedgerSink:
         that are there already are passed over; a cursor never goes back.
         """
         raise NotImplementedError  # each sink has its own
+
+    async def look(self) -> None:
+        """See whether what was acknowledged is still where people look for it; each second or so.
+
+        Raise SinkDown when it is not, as when somebody has removed it: a new sink is opened, and is
+        given what its cursors do not have, as far as the ledger keeps it.
+        """
 
     async def close(self) -> None:
         """Let go of everything, also after a failure."""

@@ -87,6 +87,7 @@ class Shipper:
         self._deadline_s = deadline_s
         self._backoff = Backoff(rng or random.SystemRandom())
         self._position = NOWHERE
+        self._until = 0.0
         self._whole_at = clock.now()
         self._loop = asyncio.new_event_loop()
         self._stopping = asyncio.Event()
@@ -177,12 +178,15 @@ class Shipper:
         if mine is not None:
             position = Position(mine.segment, mine.offset, mine.frames, mine.last)
         self._position = position
+        self._until = mine.at if mine is not None else 0.0
+        self._ledger.acked[self.name] = position.segment  # less than before, if it lost what it had
         return Tail(ledger.directory, ledger.worker, self._key, position)
 
     async def _ship(self, sink: LedgerSink, tail: Tail) -> None:
         """Until told to stop, and then until nothing is left."""
         while True:
             stopping = self._stopping.is_set()
+            await self._asked(sink.look)
             piece = self._next(tail)
             if piece is not None:
                 await self._give(sink, tail, piece)
@@ -201,20 +205,21 @@ class Shipper:
 
     async def _give(self, sink: LedgerSink, tail: Tail, piece: Piece) -> None:
         writer, behind = self._ledger.writer, piece.behind
+        rows = self._rows(piece, writer)
+        until = self._read_until(piece, rows)
         cursor = Cursor(
             writer=writer,
             segment=behind.segment,
             offset=behind.offset,
             frames=behind.frames,
             last=behind.last,
-            at=self._clock.wall(),
+            at=until,
         )
-        rows = self._rows(piece, writer)
         await self._asked(partial(sink.write, Shipment(rows=rows, cursor=cursor)))
         tail.done(piece)
         self.skipped += tail.skipped
         tail.skipped = 0
-        self._position = behind
+        self._position, self._until = behind, until
         self._ledger.acked[self.name] = behind.segment
         self.rows += len(rows)
         self.withheld += len(piece.entries) - len(rows)
@@ -229,6 +234,13 @@ class Shipper:
                 time.sleep(PAUSE_S)
             rows += rows_of(piece.entries[at : at + BITE], writer, self.region)
         return rows
+
+    def _read_until(self, piece: Piece, rows: Sequence[UsageRow]) -> float:
+        """The time of a cursor: now when it is behind all, else that of its last row."""
+        wall = self._clock.wall()
+        if piece.behind == self._ledger.synced:
+            return wall
+        return min(rows[-1].ended, wall) if rows else self._until
 
     def _took_all(self) -> None:
         self._whole_at = self._clock.now()

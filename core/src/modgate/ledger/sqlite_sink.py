@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.resources import files
 from itertools import chain
 from pathlib import Path
@@ -12,8 +13,9 @@ from typing import ClassVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from modgate.api.secret import Secret
-from modgate.api.shipment import Cursor, LedgerSink, Shipment, SinkDown
+from modgate.api.shipment import Cursor, LedgerSink, Shipment, SinkDown, UsageRow
 from modgate.ledger.columns import insert, too_new, values_of
+from modgate.sqlite_file import SqliteFile
 
 SCHEMA_VERSION = 1
 FILE = "usage.sqlite"
@@ -59,9 +61,14 @@ class SqliteSink(LedgerSink):
         del password
         self._path = config.path or folder / FILE
         self._db: sqlite3.Connection | None = None
+        self._file: SqliteFile | None = None
 
     async def open(self) -> Sequence[Cursor]:
         """See `LedgerSink`."""
+        with self._told():
+            return self._cursors()
+
+    def _cursors(self) -> Sequence[Cursor]:
         fresh = not self._path.exists()
         self._db = db = sqlite3.connect(self._path, timeout=BUSY_S, isolation_level=None)
         if fresh:
@@ -74,19 +81,37 @@ class SqliteSink(LedgerSink):
             db.executescript(
                 f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
             )
-        found = db.execute(
-            "SELECT writer, segment, position, frames, last, at FROM modgate_cursors"
-        )
-        return [
+        rows = db.execute("SELECT writer, segment, position, frames, last, at FROM modgate_cursors")
+        found = [
             Cursor(writer=w, segment=s, offset=o, frames=f, last=last, at=at)
-            for w, s, o, f, last, at in found
+            for w, s, o, f, last, at in rows
         ]
+        self._file = SqliteFile(self._path)
+        return found
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """What SQLite says of the file is no secret; of what is in it, it may be."""
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            if type(error) in (sqlite3.DatabaseError, sqlite3.OperationalError):
+                raise SinkDown(f"{self._path.name}: {error}") from None
+            raise
+
+    async def look(self) -> None:
+        """See `LedgerSink`."""
+        if self._file is not None and self._file.moved:
+            raise SinkDown(f"{self._path.name} was removed or replaced; it is opened anew")
 
     async def write(self, shipment: Shipment) -> None:
         """See `LedgerSink`."""
         db = self._db
         assert db is not None, "opened first"
-        rows, cursor = shipment.rows, shipment.cursor
+        with self._told():
+            self._keep(db, shipment.rows, shipment.cursor)
+
+    def _keep(self, db: sqlite3.Connection, rows: Sequence[UsageRow], cursor: Cursor) -> None:
         place = (cursor.segment, cursor.offset, cursor.frames)
         db.execute("BEGIN IMMEDIATE")
         try:
@@ -105,5 +130,8 @@ class SqliteSink(LedgerSink):
     async def close(self) -> None:
         """See `LedgerSink`."""
         db, self._db = self._db, None
-        if db is not None:
+        file, self._file = self._file, None
+        if db is not None and file is not None:
+            file.close(db)
+        elif db is not None:
             db.close()
