@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from pathlib import Path
 
 import msgspec
-from gateways import start
+import pytest
+from gateways import Running, start
 from oracle import requests as ask
 from oracle.client import send
-from oracle.engine import always
-from oracle.faults import Script
+from oracle.engine import ScriptedEngine, always
+from oracle.faults import Refusal, Script
+from oracle.record import Record
+from rigs.ledger import ledger
 
+from modgate.api.secret import Secret
+from modgate.invoice import used_of
 from modgate.ledger.frames import Kind
-from modgate.ledger.records import Opened, crashed
+from modgate.ledger.reader import rows
+from modgate.ledger.records import Ended, Opened, crashed
+from modgate.ledger.rows import end_row
 from modgate.ledger.segments import frames_of, segments
 from modgate.plugin import Receipt
 
+REFUSES = Script(refusal=Refusal(status=500))
 CLASS = '[slo.batch.llm]\ntotal = { base = "1h" }\n'
 
 
@@ -49,3 +58,61 @@ async def test_a_request_that_a_crash_cuts_is_priced_as_of_its_beginning_and_by_
     cut = crashed(opened, None, opened.wall)
 
     assert (cut.wall, cut.slo, cut.model) == (ended[0].wall, "batch", ended[0].model)
+
+
+async def left(running: Running, folder: Path) -> Ended:
+    """What the next start makes of a request that runs now, were this gateway killed."""
+    hidden = shutil.ignore_patterns("*lock*")
+    await asyncio.to_thread(shutil.copytree, running.ledger, folder, ignore=hidden)
+    key = Secret((running.ledger.parent / "ledger-key").read_text().strip())
+    with ledger(folder, key=key):
+        pass
+    [row] = rows(folder, key)
+    return row
+
+
+@pytest.mark.parametrize("models", [{"chat": "us", "small": "eu"}, {"chat": "us"}])
+async def test_a_request_that_a_crash_cuts_says_what_served_it_and_where(
+    tmp_path: Path, models: dict[str, str]
+) -> None:
+    """Another model in another region; or another engine, in any of two."""
+    hangs, hung = Script(headers_after_ms=60_000), asyncio.Event()
+    async with ScriptedEngine() as first, ScriptedEngine() as other:
+        calls: list[Record] = []
+
+        def script_for(record: Record) -> Script:
+            calls.append(record)
+            if len(calls) == 1:
+                return REFUSES
+            hung.set()
+            return hangs
+
+        first.script_for = other.script_for = script_for
+        backends = [
+            {"url": first.url, "region": "us", "serves": {"chat": "chat"}},
+            {"url": other.url, "region": "eu", "serves": {[*models][-1]: "served"}},
+        ]
+        running = await start(
+            tmp_path,
+            backends,
+            plugins=["llm"],
+            models=dict.fromkeys(models, "llm"),
+            facts={"chat": 'fallback = ["small"]'} if "small" in models else {},
+            tenants={"acme": "fallback = true"},
+        )
+        try:
+            request = ask.chat(1, model="chat", max_tokens=7)
+            client = asyncio.create_task(send(running.url, request, key=running.key, within_s=9))
+            await asyncio.wait_for(hung.wait(), 5)
+            row = await left(running, tmp_path / "copy")
+        finally:
+            client.cancel()
+            await running.app.close()
+    where = "us" if calls[-1] in first.records else "eu"
+
+    assert (row.ending, row.model, row.region) == ("gateway_crash", [*models][-1], where)
+    assert row.units["llm.output_tokens"] == 7
+    assert end_row(row, "w").region == used_of(row).region == where
+    assert (row.fallback_for, row.fallback_on) == (
+        ("chat", "failed") if "small" in models else ("", "")
+    )

@@ -134,6 +134,7 @@ class Draft(msgspec.Struct, kw_only=True, eq=False):
     `heard`: the request's headers.  `due_s`: its own end, in seconds since it began.  `deserted`:
     its client left, and its engines finish (`desertion.py`).
     `told`: the headers of the reply, `rates`: how the limits stood then, in their order.
+    `opened_in`: the region that its open frame says.
     `missed`: the first calls that found no slot at once.  `dues`: what those that waited owe the
     queue.
     """
@@ -159,6 +160,7 @@ class Draft(msgspec.Struct, kw_only=True, eq=False):
     client: str = ""
     reserved: dict[str, int] = {}
     opened: bool = False
+    opened_in: str = ""
     admitted: bool = False
     tries: list[Try] = []
     steps: list[Step] = []
@@ -220,6 +222,11 @@ class Draft(msgspec.Struct, kw_only=True, eq=False):
         if len(self.tries) < 2:
             return len(self.tries)
         return max(Counter(tried.call for tried in self.tries).values())
+
+    def region(self) -> str:
+        """Where its calls are: as far as they were tried again, where the last try is."""
+        regions = set({tried.call: tried.region for tried in self.tries}.values())
+        return regions.pop() if len(regions) == 1 else ""
 
     def forget(self, index: int) -> None:
         """A call was relayed to its end; its attempts stay in the receipt."""

@@ -65,6 +65,7 @@ def used_of(row: Ended) -> Used:
         modality=row.modality,
         slo=row.slo,
         units=row.units,
+        cut_in=row.region,
         tried=[
             Tried(
                 region=str(each.get("region", "")),

@@ -194,11 +194,15 @@ class State:
         return self.board.vitals(backend.identity, self.clock.now())
 
     def opened(self, draft: Draft) -> None:
-        """The open frame, before a request's first call goes out."""
-        if draft.opened:
+        """The open frame, before a request's first call goes out; another where that is elsewhere.
+
+        A request that was in two regions stays one of none.
+        """
+        if draft.opened and draft.opened_in in ("", draft.tries[-1].region):
             return
-        caller = draft.caller
-        draft.opened = self.ledger.opened(
+        caller, noted = draft.caller, draft.notes.get
+        draft.opened_in = draft.region()
+        told = self.ledger.opened(
             Opened(
                 id=draft.request_id,
                 wall=draft.wall,
@@ -208,9 +212,13 @@ class State:
                 modality=draft.modality,
                 slo=caller.policy.slo,
                 reserved=draft.reserved,
+                region=draft.opened_in,
+                fallback_for=noted("fallback_for", ""),
+                fallback_on=noted("fallback_on", ""),
                 regions=sorted_regions(caller.policy.regions),
             )
         )
+        draft.opened = told or draft.opened
         if not draft.opened:
             raise LedgerUnavailable("the gateway cannot write its usage ledger")
 

@@ -11,9 +11,10 @@ from rigs.ledger import KEY, WALL, ledger, receipt
 
 from modgate.api.shipment import Cursor, Shipment
 from modgate.api.sink import Attempt
+from modgate.invoice import used_of
 from modgate.ledger.frames import Kind
 from modgate.ledger.reader import rows
-from modgate.ledger.records import Ended
+from modgate.ledger.records import Ended, Opened
 from modgate.ledger.rows import rows_of
 from modgate.ledger.segments import frames_of, segments
 from modgate.ledger.sqlite_sink import FILE, SqliteConfig, SqliteSink
@@ -42,8 +43,9 @@ def written(folder: Path, count: int) -> list[Ended]:
 
 async def shipped(folder: Path, count: int) -> None:
     """The first so many rows, as the shipper hands them over."""
-    [path] = segments(folder / "ledger").values()
-    ends = [each for _, each in frames_of(path, KEY) if each.kind is Kind.END][:count]
+    paths = segments(folder / "ledger").values()
+    frames = (each for path in paths for _, each in frames_of(path, KEY))
+    ends = [each for each in frames if each.kind is Kind.END][:count]
     sink = SqliteSink(SqliteConfig(), folder=folder)
     await sink.open()
     place = Cursor(writer="w", segment=1, offset=9, frames=count, last=b"", at=WALL)
@@ -71,6 +73,19 @@ async def test_what_was_shipped_stays_when_its_segment_is_gone(tmp_path: Path) -
         path.unlink()
     with whole(tmp_path / "ledger", tmp_path / FILE) as both:
         assert list(both.rows()) == every
+
+
+async def test_what_a_crash_cut_was_where_its_open_frame_says(tmp_path: Path) -> None:
+    with ledger(tmp_path / "ledger") as made:
+        made.opened(Opened(id="cut", wall=WALL, tenant="acme", model="chat", region="eu"))
+    with ledger(tmp_path / "ledger"):
+        pass
+    every = list(rows(tmp_path / "ledger", KEY))
+    await shipped(tmp_path, 1)
+    with whole(tmp_path / "ledger", tmp_path / FILE) as both:
+        assert list(both.rows()) == every
+
+    assert [used_of(row).region for row in every] == ["eu"]
 
 
 def test_without_a_sink_it_is_the_ledger(tmp_path: Path) -> None:

@@ -27,8 +27,8 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A request's first dispatch, or (with `touched`) what it had used so far.
 
     Units are by full name.  The bill of a request that a crash cut off is made of this.  `wall`: of
-    a dispatch, when the request began.  `regions`: where what is said of it may lie; None:
-    everywhere.
+    a dispatch, when the request began.  `region`: where its calls are, '' when that is not one.
+    `regions`: where what is said of it may lie; None: everywhere.
     """
 
     v: int = msgspec.field(default_factory=_version)
@@ -41,6 +41,9 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     slo: str = ""
     reserved: Mapping[str, int] = {}
     touched: Mapping[str, int] | None = None
+    region: str = ""
+    fallback_for: str = ""
+    fallback_on: str = ""
     regions: tuple[str, ...] | None = None
 
 
@@ -51,6 +54,7 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     allowed it.  `promise`: `best-effort` when nobody would keep its class's.  `fallback_for`: the
     model that was asked for, where another one served it, and `fallback_on`: why.  `on_disconnect`:
     `drained` when its client left and its engines finished, `cut` when something ended that.
+    `region`: of one that a crash cut; of the others their attempts say it.
     """
 
     v: int = msgspec.field(default_factory=_version)
@@ -82,6 +86,7 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     fallback_on: str = ""
     on_disconnect: str = ""
     policies: list[JsonObject] = []
+    region: str = ""
     regions: tuple[str, ...] | None = None
 
 
@@ -257,5 +262,8 @@ def crashed(opened: Opened, touched: Mapping[str, int] | None, wall: float) -> E
         reserved=dict(opened.reserved),
         exact=False,
         by="estimate",
+        region=opened.region,
+        fallback_for=opened.fallback_for,
+        fallback_on=opened.fallback_on,
         regions=opened.regions,
     )

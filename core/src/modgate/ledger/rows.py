@@ -49,7 +49,7 @@ def end_row(end: Ended, writer: str) -> UsageRow:
         route=end.route,
         surface=end.surface,
         slo=end.slo,
-        region=answered.get("region", ""),
+        region=answered.get("region", end.region),
         backend=answered.get("backend", ""),
         stream=end.stream,
         ending=end.ending,

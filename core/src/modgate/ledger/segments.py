@@ -138,8 +138,9 @@ class Recovered:
     def _opened(self, said: Opened) -> None:
         self.until = max(self.until, said.wall)
         first = self.open.get(said.id)
-        if said.touched is None:  # another one of a request: another model serves it now
-            self.open[said.id] = (said, None)
+        if said.touched is None:  # another one of a request: it is served elsewhere now
+            same = first is not None and first[0].model == said.model
+            self.open[said.id] = (said, first[1] if first is not None and same else None)
         elif first is not None:
             self.open[said.id] = (first[0], dict(said.touched))
 

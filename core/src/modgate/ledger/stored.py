@@ -24,7 +24,8 @@ SAME = (
     *("tenant", "key_id", "model", "modality", "operation", "route", "surface", "stream", "slo"),
     *("ending", "status", "error", "first_byte_s", "exact", "trace_id"),
 )
-COLUMNS = ("request_id", "began", "ended", "measured_by", "units", "reserved", "attempts", *SAME)
+OWN = ("request_id", "began", "ended", "measured_by", "units", "reserved", "attempts", "region")
+COLUMNS = (*OWN, *SAME)
 SELECT = " ".join(("SELECT", ", ".join(COLUMNS), "FROM modgate_usage WHERE kind = 'end'"))
 ONE = f"{SELECT} AND request_id = ?"
 TIME = f"{SELECT} AND began >= ? AND began < ?"
@@ -75,6 +76,7 @@ def _ended(row: Sequence[object]) -> Ended:
     said = dict(zip(COLUMNS, row, strict=True))
     began, ended = float(str(said["began"])), float(str(said["ended"]))
     same = {name: said[name] for name in SAME}
+    attempts = _attempts.decode(str(said["attempts"]))
     return msgspec.convert(
         {
             **same,
@@ -86,7 +88,8 @@ def _ended(row: Sequence[object]) -> Ended:
             "stream": bool(said["stream"]),
             "units": _counts.decode(str(said["units"])),
             "reserved": _counts.decode(str(said["reserved"])),
-            "attempts": _attempts.decode(str(said["attempts"])),
+            "attempts": attempts,
+            "region": "" if attempts else said["region"],
         },
         Ended,
     )

@@ -34,7 +34,10 @@ class Tried:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Used:
-    """What was used by one request, and what prices may depend on.  `units` by full name."""
+    """What was used by one request, and what prices may depend on.  `units` by full name.
+
+    `cut_in`: the region of one whose attempts are not known.
+    """
 
     id: str
     wall: float
@@ -44,6 +47,7 @@ class Used:
     slo: str
     units: Mapping[str, int]
     tried: Sequence[Tried] = ()
+    cut_in: str = ""
 
     @property
     def _served(self) -> Sequence[Tried]:
@@ -53,7 +57,7 @@ class Used:
     @property
     def region(self) -> str:
         """The region that it was served in; '' where that was more than one."""
-        regions = {each.region for each in self._served}
+        regions = {each.region for each in self._served} or {self.cut_in}
         return regions.pop() if len(regions) == 1 else ""
 
     def model_of(self, unit: str) -> str:
