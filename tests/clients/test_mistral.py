@@ -1,4 +1,4 @@
-"""Reading documents and embedding texts through the mistralai SDK."""
+"""Reading documents, hearing speech and embedding texts through the mistralai SDK."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ import re
 import pytest
 from mistralai.client import Mistral
 from mistralai.client.errors import HTTPValidationError, SDKError
-from mistralai.client.models import EmbeddingDtype
+from mistralai.client.models import (
+    BaseModelCard,
+    EmbeddingDtype,
+    TranscriptionStreamDone,
+    TranscriptionStreamTextDelta,
+)
 from PIL import Image, ImageDraw, ImageFont
 
 from clients.drawing import data_uri, page, pdf, png
@@ -180,3 +185,40 @@ def test_texts_are_embedded_in_the_type_that_was_asked_for(
     assert [row.index for row in reply.data] == [0, 1]
     assert [len(row.embedding or ()) for row in reply.data] == [count] * 2
     assert reply.usage.prompt_tokens
+
+
+def test_models_are_listed_with_what_they_can_do(reader: Mistral) -> None:
+    listed = {card.id: card for card in reader.models.list().data or ()}
+    found = reader.models.retrieve(model_id="whisper-1")
+
+    assert isinstance(listed[MODEL], BaseModelCard)
+    assert isinstance(found, BaseModelCard)
+    assert listed[MODEL].capabilities.ocr
+    assert listed["gpt-4o"].capabilities.vision
+    assert found.capabilities.audio_transcription
+    assert not found.capabilities.completion_chat
+
+
+def test_speech_is_transcribed(reader: Mistral, spoken: bytes) -> None:
+    heard = reader.audio.transcriptions.complete(
+        model="whisper-1",
+        file={"file_name": "said.wav", "content": spoken},
+        timestamp_granularities=["word"],
+    )
+
+    assert heard.model == "whisper-1"
+    assert heard.language == "en"
+    assert [row.text for row in heard.segments or ()] == heard.text.split()
+    assert heard.usage.prompt_audio_seconds
+
+
+def test_a_transcription_is_streamed(reader: Mistral, spoken: bytes) -> None:
+    with reader.audio.transcriptions.stream(
+        model="whisper-1", file={"file_name": "said.wav", "content": spoken}
+    ) as stream:
+        events = [event.data for event in stream]
+
+    said = [event.text for event in events if isinstance(event, TranscriptionStreamTextDelta)]
+    assert isinstance(events[-1], TranscriptionStreamDone)
+    assert events[-1].text == "".join(said)
+    assert events[-1].usage.prompt_audio_seconds

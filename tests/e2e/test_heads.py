@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import aiohttp
 import orjson
 import pytest
 from gateways import start
@@ -68,3 +69,25 @@ async def test_a_head_that_is_refused_is_told_why(
 
     assert int(head.split()[1]) == status
     assert said in orjson.loads(body)["error"]["message"]
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/v1/models/chat", "/openapi.json", "/v1/usage"])
+async def test_head_is_get_without_the_body(
+    tmp_path: Path, engine: ScriptedEngine, path: str
+) -> None:
+    running = await start(tmp_path, [{"url": engine.url}])
+    try:
+        async with aiohttp.ClientSession(running.url, headers=running.headers) as session:
+            async with session.get(path) as whole:
+                body = await whole.read()
+            async with session.head(path) as bare:
+                nothing = await bare.read()
+            async with session.head("/v1/models/none") as missing:
+                status = missing.status
+    finally:
+        await running.app.close()
+
+    assert (bare.status, whole.status, status) == (200, 200, 404)
+    assert nothing == b""
+    assert bare.headers["content-length"] == str(len(body))
+    assert bare.headers["content-type"] == whole.headers["content-type"]

@@ -22,6 +22,13 @@ if TYPE_CHECKING:
 
 MODELS, MODEL, OPENAPI = "/v1/models", "/v1/models/{id}", "/openapi.json"
 ANTHROPIC = "anthropic-version"  # a header that only its clients send
+# Mistral's words for what a model can do, by the path that it answers.
+CAPABILITIES = {
+    "/v1/chat/completions": "completion_chat",
+    "/v1/ocr": "ocr",
+    "/v1/audio/transcriptions": "audio_transcription",
+    "/v1/audio/speech": "audio_speech",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,9 +39,9 @@ class Page:
     body: Callable[[Gateway, Caller, web.BaseRequest], bytes | Awaitable[bytes]]
 
     def check(self, method: str) -> None:
-        """MethodNotAllowed for anything but GET."""
-        if method != "GET":
-            raise MethodNotAllowed(f"{self.route} takes GET only", allow=["GET"])
+        """MethodNotAllowed for anything but GET, and HEAD, whose reply has no body."""
+        if method not in ("GET", "HEAD"):
+            raise MethodNotAllowed(f"{self.route} takes GET only", allow=["GET", "HEAD"])
 
     def surface_of(self, headers: Mapping[str, str]) -> str:
         """The surface that a client of this page speaks, by name."""
@@ -67,7 +74,7 @@ def _models(gateway: Gateway, caller: Caller, request: web.BaseRequest) -> bytes
         data = [anthropic_card(name, model, gateway.created) for name, model in named]
         first, last = (data[0]["id"], data[-1]["id"]) if data else (None, None)
         return dump({"data": data, "has_more": False, "first_id": first, "last_id": last})
-    listed = [model_card(name, model, gateway.created) for name, model in named]
+    listed = [model_card(name, model, gateway) for name, model in named]
     return dump({"object": "list", "data": listed})
 
 
@@ -76,8 +83,9 @@ def _model(gateway: Gateway, caller: Caller, request: web.BaseRequest) -> bytes:
     model = gateway.table.models.get(asked)
     if model is None or not caller.policy.may_use(model.name):
         raise no_model(asked)
-    card = anthropic_card if ANTHROPIC in request.headers else model_card
-    return dump(card(asked, model, gateway.created))
+    if ANTHROPIC in request.headers:
+        return dump(anthropic_card(asked, model, gateway.created))
+    return dump(model_card(asked, model, gateway))
 
 
 def no_model(asked: str) -> GatewayError:
@@ -87,26 +95,40 @@ def no_model(asked: str) -> GatewayError:
     )
 
 
-def model_card(name: str, model: Model, created: int) -> JsonObject:
+def model_card(name: str, model: Model, gateway: Gateway) -> JsonObject:
     """A model by one of its names, as `/v1/models` shows it; `root` is the model's own name.
 
-    Source: wire.md 2.3, extra keys are allowed there; `root` is vLLM's word.
+    Source: wire.md 2.3, extra keys are allowed there; `root` is vLLM's word, `type` and
+    `capabilities` are Mistral's, whose SDK requires them.
     """
     card: dict[str, Json] = {
         "id": name,
         "object": "model",
-        "created": created,
+        "created": gateway.created,
         "owned_by": "modgate",
         "root": model.name,
         "modalities": [model.modality],
         "aliases": list(model.aliases),
+        "type": "base",
+        "capabilities": _capabilities(model, gateway),
     }
     context = getattr(model.facts, "context", None)
     if context is not None:
-        card["max_model_len"] = context
+        card["max_model_len"] = card["max_context_length"] = context
     if model.demo:
         card["modgate"] = {"embedded": True, "quality": "demo", "note": model.note}
     return card
+
+
+def _capabilities(model: Model, gateway: Gateway) -> JsonObject:
+    paths = gateway.table.paths_by_modality.get(model.modality, ())
+    can = dict.fromkeys((CAPABILITIES[path] for path in paths if path in CAPABILITIES), True)
+    units = gateway.table.modalities[model.modality].units
+    if any(unit.name == "images" for unit in units):
+        can["vision"] = True
+    if getattr(model.facts, "tools", False):
+        can["function_calling"] = True
+    return can
 
 
 def anthropic_card(name: str, model: Model, created: int) -> JsonObject:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import orjson
 
 from modgate.plugin import Fields, JsonObject, Part, Refused, Request
+from modgate_asr import mistral
 from modgate_asr.config import Facts
 from modgate_asr.formats import FORMATS, Wanted
 from modgate_asr.languages import code_of
@@ -36,29 +37,30 @@ class Asked:
 def asked(request: Request, task: str) -> Asked:
     """All fields of a request; Refused for the first that does not fit."""
     fields, facts = request.fields(), facts_of(request)
-    form = fields.choice("response_format", FORMATS, "json")
-    if form == "diarized_json" and (task == "translate" or not facts.diarizes):
-        reason = f"the model `{request.asked}` does not tell speakers apart"
-        reason = reason if task == "transcribe" else "translations have no speakers"
-        raise fields.fault("response_format", "invalid_value", reason)
+    of_mistral = task == "transcribe" and mistral.is_asked(fields)
+    form = _form(request, fields, facts, task, of_mistral)
     stream = task == "transcribe" and fields.flag("stream", False)
     if stream and form not in STREAMED:
         reason = f"'response_format' {form} cannot be streamed; send json, text or diarized_json"
         raise fields.fault("response_format", "invalid_value", reason)
-    grains = _grains(request, fields, facts, form)
+    grains = _grains(request, fields, facts, of_mistral or form == "verbose_json")
     wanted = Wanted(
         format=form,
         task=task,
         stream=stream,
-        words="word" in grains and form == "verbose_json",
-        segments=not grains or "segment" in grains,
+        words="word" in grains and form != "diarized_json",
+        segments="segment" in grains or (form != "json" if of_mistral else not grains),
         logprobs=_logprobs(request, fields, facts, form),
+        mistral=request.asked if of_mistral else "",
     )
     names, references = _speakers(request, fields)
     parts = _plain(fields) + _language(request, fields, facts)
     parts += [(f"{name}[]", text) for name in ("languages", "keywords") for text in _many(
         request, fields, name, KEYWORDS
     )]  # fmt: skip  # rows as they are read
+    if of_mistral:
+        told = _many(request, fields, "context_bias", KEYWORDS)
+        parts += [("keywords[]", text) for text in told]
     if wanted.speakers:
         parts += [(f"{SPEAKER_NAMES}[]", each) for each in names]
         parts += [(f"{SPEAKER_REFERENCES}[]", each) for each in references]
@@ -68,6 +70,18 @@ def asked(request: Request, task: str) -> Asked:
         references=references,
         parts=tuple(parts),
     )
+
+
+def _form(request: Request, fields: Fields, facts: Facts, task: str, of_mistral: bool) -> str:
+    if of_mistral:
+        name, form = mistral.MARK, "diarized_json" if fields.flag(mistral.MARK) else "json"
+    else:
+        name, form = "response_format", fields.choice("response_format", FORMATS, "json")
+    if form == "diarized_json" and (task == "translate" or not facts.diarizes):
+        reason = f"the model `{request.asked}` does not tell speakers apart"
+        reason = reason if task == "transcribe" else "translations have no speakers"
+        raise fields.fault(name, "invalid_value", reason)
+    return form
 
 
 def facts_of(request: Request) -> Facts:
@@ -94,12 +108,12 @@ def _array_of(part: Part) -> str:
     return name if not bracket or key.rstrip("]").isdigit() or key == "]" else ""
 
 
-def _grains(request: Request, fields: Fields, facts: Facts, form: str) -> list[str]:
+def _grains(request: Request, fields: Fields, facts: Facts, timed: bool) -> list[str]:
     name = "timestamp_granularities"
     grains = _many(request, fields, name, len(GRANULARITIES) ** 2)
     if any(grain not in GRANULARITIES for grain in grains):
         raise fields.fault(name, "invalid_value", f"'{name}' takes: segment, word")
-    if grains and form != "verbose_json":
+    if grains and not timed:
         raise fields.fault(name, "invalid_value", f"'{name}' needs response_format verbose_json")
     if "word" in grains and facts.timestamps != "word":
         reason = f"the model `{request.asked}` gives no times of words"

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from modgate.plugin import JsonObject
+from modgate_asr import mistral
 from modgate_asr.transcript import Segment, Transcript, Word
 
 CONTENT_TYPES = {
@@ -18,7 +19,10 @@ FORMATS = frozenset({"json", "text", "srt", "verbose_json", "vtt", "diarized_jso
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """How the client wants its transcript."""
+    """How the client wants its transcript.
+
+    `mistral`: the model as a client of Mistral's asked for it, "" for all others.
+    """
 
     format: str
     task: str
@@ -26,6 +30,12 @@ class Wanted:
     words: bool = False
     segments: bool = True
     logprobs: bool = False
+    mistral: str = ""
+
+    @property
+    def timed(self) -> bool:
+        """Mistral's json has times where they are asked for."""
+        return bool(self.mistral) and (self.words or self.segments)
 
     @property
     def speakers(self) -> bool:
@@ -137,6 +147,8 @@ def usage_json(transcript: Transcript, duration_ms: int) -> JsonObject:
 
 def written(wanted: Wanted, transcript: Transcript, duration_ms: int) -> str | JsonObject:
     """The whole reply: text, or what is to be written as JSON."""
+    if wanted.mistral:
+        return mistral_json(wanted, transcript, duration_ms)
     match wanted.format:
         case "text":
             return f"{transcript.text}\n"
@@ -160,6 +172,12 @@ def written(wanted: Wanted, transcript: Transcript, duration_ms: int) -> str | J
             if wanted.logprobs:
                 found["logprobs"] = transcript.logprobs
             return {**found, "usage": usage_json(transcript, duration_ms)}
+
+
+def mistral_json(wanted: Wanted, transcript: Transcript, duration_ms: int) -> JsonObject:
+    """Mistral's reply, with the times that are wanted."""
+    rows = transcript.words if wanted.words else transcript.segments if wanted.segments else ()
+    return mistral.written(wanted.mistral, transcript, duration_ms, rows)
 
 
 def _verbose(wanted: Wanted, transcript: Transcript, duration_ms: int) -> JsonObject:

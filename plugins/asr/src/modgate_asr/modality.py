@@ -153,7 +153,7 @@ def _call(path: str, ask: Asked, facts: Facts, piece: Piece, file: File) -> Call
     of which words are heard twice is asked for the times of words, to be joined by them.
     """
     wanted = ask.wanted
-    streamed = wanted.stream and facts.streams and piece.whole
+    streamed = wanted.stream and facts.streams and piece.whole and not wanted.timed
     form = "json" if facts.timestamps == "none" or streamed else "verbose_json"
     texts = [("model", ""), ("response_format", "diarized_json" if wanted.speakers else form)]
     texts += ask.parts

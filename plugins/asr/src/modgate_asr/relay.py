@@ -22,7 +22,15 @@ from modgate.plugin import (
     Units,
     Usage,
 )
-from modgate_asr.formats import CONTENT_TYPES, Wanted, spoken_json, usage_json, written
+from modgate_asr import mistral
+from modgate_asr.formats import (
+    CONTENT_TYPES,
+    Wanted,
+    mistral_json,
+    spoken_json,
+    usage_json,
+    written,
+)
 from modgate_asr.heard import Heard, Piece, heard, logprobs_of, ms_of, segment_of, tokens_of
 from modgate_asr.stitch import Join, held_from, join
 from modgate_asr.transcript import Segment, Span, Transcript, Word
@@ -132,6 +140,8 @@ class Transcribed(Relay):
         return "english" if self._wanted.task == "translate" else heard
 
     def _delta(self, said: str, logprobs: list[JsonObject]) -> bytes:
+        if self._wanted.mistral:
+            return self.sse(mistral.delta(said), mistral.DELTA)
         event: JsonObject = {"type": DELTA, "delta": said}
         if self._wanted.logprobs:
             event["logprobs"] = logprobs
@@ -151,7 +161,10 @@ class Transcribed(Relay):
         kept = self._transcript.extend(rows, words)
         if self._wanted.stream and self._wanted.speakers:
             for place, row in enumerate(kept, number):
-                yield self.sse(spoken_json(place, row))
+                if self._wanted.mistral:
+                    yield self.sse(mistral.segment(row), mistral.SEGMENT)
+                else:
+                    yield self.sse(spoken_json(place, row))
 
     # --- an engine's own stream, of a piece of which no word is heard twice
 
@@ -201,6 +214,10 @@ class Transcribed(Relay):
         if not self._wanted.stream:
             found = written(self._wanted, self._transcript, lasts_ms)
             yield found.encode() if isinstance(found, str) else self.json(found)
+            return
+        if self._wanted.mistral:
+            whole = mistral_json(self._wanted, self._transcript, lasts_ms)
+            yield self.sse({"type": mistral.DONE, **whole}, mistral.DONE)
             return
         done: JsonObject = {"type": "transcript.text.done", "text": self._transcript.text}
         if self._wanted.logprobs:
