@@ -121,3 +121,23 @@ async def test_a_body_that_begins_late_is_read(tmp_path: Path, engine: ScriptedE
         await running.app.close()
 
     assert answer.startswith(b"HTTP/1.1 200")
+
+
+async def test_the_rest_of_a_refused_body_may_take_longer_than_a_head(
+    tmp_path: Path, engine: ScriptedEngine
+) -> None:
+    running = await start(tmp_path, [{"url": engine.url}])
+    try:
+        reader, writer = await asyncio.open_connection(*running.app.public_address)
+        writer.write(head(running, 10_000).replace(running.key.encode(), b"nobody"))
+        answer = await reader.readuntil(b"}}")
+        for _ in range(6):
+            await drip(writer, 10)
+            await asyncio.sleep(HEAD_S / 2)
+        closed = reader.at_eof() or writer.is_closing()
+        writer.close()
+    finally:
+        await running.app.close()
+
+    assert answer.startswith(b"HTTP/1.1 401")
+    assert not closed

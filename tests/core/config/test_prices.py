@@ -47,7 +47,7 @@ def test_a_price_is_kept_as_it_is_written(
         ("words.input_tokens", "1/0", "at least one unit"),
         ("words.input_tokens", "0.0000000000001/1", "at most 12 decimal places"),
         ("words.input_tokens", "1/hour", "is for 'input_token' and not 'hour'"),
-        ("sounds.audio_seconds", "1/day", "is for 'min' or 'hour' and not 'day'"),
+        ("sounds.audio_seconds", "1/day", "is for 'second', 'min' or 'hour' and not 'day'"),
         ("words.imput_tokens", "1/1M", "did you mean 'words.input_tokens'?"),
         ("words.audio_ms", "1/1M", "unknown unit"),
     ],

@@ -215,5 +215,5 @@ def _price(written: PriceText, unit: Unit) -> Price | str:
     last = unit.public.rpartition("_")[2]
     if written.noun in {unit.public, unit.public.removesuffix("s"), last, last.removesuffix("s")}:
         return Price(pico=written.pico, per=written.count * unit.scale)
-    fitting = "'min' or 'hour'" if timed else f"'{unit.public.removesuffix('s')}'"
+    fitting = "'second', 'min' or 'hour'" if timed else f"'{unit.public.removesuffix('s')}'"
     return f"a price of {unit.public} is for {fitting} and not '{written.noun}'"

@@ -81,13 +81,15 @@ class Connection(RequestHandler):
         super().data_received(data)
         if self._request_count != heads:
             self._heard()
-        elif (
-            data
-            and self._head_timer is None
-            and self._current_request is None
-            and not self._messages
-        ):
+        elif data and self._head_timer is None and self._between:
             self._head_timer = self._loop.call_later(HEAD_S, self._too_slow)
+
+    @property
+    def _between(self) -> bool:
+        """What comes is the next head: no request is in hand, and no refused body's rest."""
+        if self._rest is not None and not self._rest.is_eof():
+            return False
+        return self._current_request is None and not self._messages
 
     def _heard(self) -> None:
         if self._head_timer is not None:
