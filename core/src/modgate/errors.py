@@ -256,7 +256,7 @@ class Overloaded(GatewayError):
     code = "overloaded"
     status = 429
     retryable = True
-    retry_after_s = 1.0
+    retry_after_s: float | None = 1.0
 
 
 class Unavailable(GatewayError):

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from modgate.api.body import File
 from modgate.errors import Overloaded
+from modgate.shortage import OUT_OF_FILES
 
 Charge = Callable[[int], None]
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -153,7 +154,9 @@ def _opened(directory: Path) -> int:
         return os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
     except FileNotFoundError:
         raise
-    except OSError:  # a file system without O_TMPFILE
+    except OSError as error:  # a file system without O_TMPFILE
+        if error.errno in OUT_OF_FILES:
+            raise Overloaded("the gateway can open no more files; try again later") from None
         fd, name = tempfile.mkstemp(dir=directory)
         os.unlink(name)
         return fd

@@ -5,6 +5,7 @@ import resource
 from pathlib import Path
 
 import pytest
+from rigs.shortage import no_file_left
 
 from modgate.errors import Overloaded
 from modgate.spool import Spool
@@ -75,3 +76,11 @@ def test_a_directory_that_was_cleaned_away_is_made_again(tmp_path: Path) -> None
 
     assert writer.done().read() == b"hello"
     assert (tmp_path / "spool").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_file_that_the_gateway_may_not_open_is_its_own_fault(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, 1000)
+    with no_file_left(), pytest.raises(Overloaded, match="can open no more files"):
+        spool.scope().writer()
+
+    assert spool.files == 0

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 from rigs.ledger import KEY, WALL, Stopped, ledger, notes_of, opened, receipt, request, segments
+from rigs.shortage import no_file_left
 from rigs.sinks import Kept, Lossy, Store, shipping, until
 
 from modgate.api.shipment import Cursor, LedgerSink, Shipment
@@ -383,3 +384,15 @@ def test_whatever_a_sink_does_a_new_one_is_made(
         request(made, "r1")
         until(lambda: store.ids == {"r1"})
         until(lambda: shipper.up)
+
+
+def test_why_a_file_cannot_be_had_is_told_in_the_systems_words(tmp_path: Path) -> None:
+    store = Store()
+    store.down = True
+    with ledger(tmp_path) as made, shipping(made, lambda: Kept(store)) as shipper:
+        request(made, "r1")
+        until(lambda: shipper.error == "it is down")
+        with no_file_left():
+            store.down = False
+            until(lambda: shipper.error == "OSError: too many open files")
+        until(lambda: len(store.rows) == 1)

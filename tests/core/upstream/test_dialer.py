@@ -6,12 +6,14 @@ import asyncio
 import socket
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import pytest
+from rigs.shortage import no_file_left
 from rigs.wired import OK, Start, saying
 from yarl import URL
 
-from modgate.errors import UpstreamFailed, UpstreamTimedOut
+from modgate.errors import Overloaded, Unreached, UpstreamFailed, UpstreamTimedOut
 from modgate.upstream.connection import KEEP_ALIVE, Connection
 from modgate.upstream.dialer import Dialer
 from modgate.upstream.pool import Pool
@@ -46,6 +48,22 @@ async def test_an_address_that_refuses_gives_way_to_the_next(start: Start) -> No
 
     assert len(pool.live) == 6
     assert dials._failed <= {"127.0.0.2", "127.0.0.3"}
+    pool.close()
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_an_engine_is_not_blamed_where_the_gateway_has_no_file_left(
+    start: Start, known: bool
+) -> None:
+    engine = await start(saying(OK))
+    dials = dialer(engine.url, Book(*["127.0.0.1"] * known))
+    pool = Pool()
+    with no_file_left(), pytest.raises(Overloaded, match="can open no more connections") as caught:
+        await dials.dial(pool.connection())
+    with pytest.raises(Unreached) if not known else nullcontext():
+        await dials.dial(pool.connection())
+
+    assert caught.value.retry_after_s is None  # the engine is not full for a while
     pool.close()
 
 

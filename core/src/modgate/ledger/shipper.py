@@ -271,4 +271,6 @@ def _reason(error: BaseException) -> str:
         return str(error)
     if isinstance(error, Tampered):
         return f"the ledger was changed by somebody else: {error}"
+    if isinstance(error, OSError) and error.errno:
+        return f"{type(error).__name__}: {os.strerror(error.errno).lower()}"
     return type(error).__name__

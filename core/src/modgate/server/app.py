@@ -39,6 +39,7 @@ from modgate.server.admin import Admin
 from modgate.server.gauges import register
 from modgate.server.ledger import open_audit, open_ledger, open_shipping
 from modgate.server.listeners import CUT_S, Address, Listener, drain
+from modgate.server.open_files import OpenFiles
 from modgate.server.peers import open_peers
 from modgate.server.public import Public
 from modgate.server.secrets import StateDirectory, unusable
@@ -103,6 +104,7 @@ class App:
         try:
             self._pepper = file.auth.pepper or files.kept("pepper")
             self.state = self._open_state(made, files)
+            self.open_files = OpenFiles(self.state.clock, self.state.observer.registry)
             self.state.admin_on_loopback = file.admin.address.loopback
             self.state.shipping = open_shipping(made, files, self.state)
             self.audit = open_audit(made, files, self.state.clock)
@@ -271,6 +273,7 @@ class App:
             "file": self._look_at_file,
             "certificate": self.public.refresh,
             "audit": self.audit.flush,
+            "open files": self.open_files.look,
             "unused engines": lambda: self.state.prune(self.gateway.backends),
         }
         for what, look in looks.items():

@@ -63,6 +63,7 @@ async def run(options: Options) -> int:
     stop = 0
     try:
         await app.open()
+        asyncio.get_running_loop().set_exception_handler(app.open_files.trouble)
         _leave_start_up_alone()
         logs.set_level(app.log_level)
         for line in banner(app):

@@ -11,7 +11,8 @@ from ssl import SSLContext, create_default_context
 
 from yarl import URL
 
-from modgate.errors import ConnectTimedOut, Unreached
+from modgate.errors import ConnectTimedOut, Overloaded, Unreached
+from modgate.shortage import out_of_files
 from modgate.upstream.connection import Connection
 from modgate.upstream.names import Resolve
 
@@ -47,7 +48,10 @@ class Dialer:
         self._looking: asyncio.Task[None] | None = None
 
     async def dial(self, connection: Connection) -> None:
-        """Connect it; ConnectTimedOut or Unreached when that is not to be."""
+        """Connect it; ConnectTimedOut or Unreached when that is not to be.
+
+        Overloaded where it is the gateway that can open no connection.
+        """
         try:
             async with asyncio.timeout(self._connect_s):
                 await self._connect(connection)
@@ -58,6 +62,8 @@ class Dialer:
             raise ConnectTimedOut("no connection to the engine within the deadline") from error
         except OSError as error:
             connection.abort()
+            if out_of_files(error):
+                raise _no_file() from error
             raise Unreached("no connection to the engine") from error
         except BaseException:
             connection.abort()
@@ -126,6 +132,13 @@ class Dialer:
         """Ask for no name any more."""
         if self._looking is not None:
             self._looking.cancel()
+
+
+def _no_file() -> Overloaded:
+    """Nothing that the engine could tell when to come again."""
+    error = Overloaded("the gateway can open no more connections; try again later")
+    error.retry_after_s = None
+    return error
 
 
 async def _resolved(host: str, port: int) -> Sequence[str]:
