@@ -173,10 +173,13 @@ class Bill:
         for name, count in counts.items():
             reserved[name] = reserved.get(name, 0) + count
 
-    def asked(self, usage: Usage, modality: str) -> None:
+    def asked(self, usage: Usage, modality: str, index: int) -> None:
         """A side call was answered; it stays billed whatever follows."""
-        self._recordable(usage, usage.units.of(modality).full())
-        self._side = self._side + usage.units.of(modality).full()
+        used = usage.units.of(modality).full()
+        self._recordable(usage, used)
+        self._side = self._side + used
+        if (tried := self._draft.last_try(index)) is not None:
+            tried.units = used
         self._side_exact = self._side_exact and usage.exact is True
 
     def usage(self) -> Usage:

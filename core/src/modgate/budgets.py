@@ -15,7 +15,7 @@ from modgate.errors import Unpriced
 from modgate.invoice import Tariff
 from modgate.ledger.records import ended_of
 from modgate.prices.books import Books, dearest_in
-from modgate.prices.rating import lines_of, wanting
+from modgate.prices.rating import lines_of, shares, wanting
 from modgate.units import REQUESTS, Unit, Units, UnitTable
 
 KNOWN_AT_MOST = 4096
@@ -60,7 +60,11 @@ class Budgets:
 
     def so_far(self, draft: Draft, used: Mapping[str, int]) -> int:
         """Micro-units that a request may have cost by now, as far as it is priced."""
-        return self._sum(used, self._prices(draft, used, draft.model))
+        apart = shares(draft.model, used, draft.tries)
+        return sum(
+            self._sum(share, self._prices(draft, share, model or draft.model))
+            for model, share in apart.items()
+        )
 
     def _sum(self, counts: Mapping[str, int], prices: Mapping[str, Price]) -> int:
         return sum(line.micro for line in lines_of(counts, prices, self.tariff.units))

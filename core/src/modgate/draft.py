@@ -44,7 +44,8 @@ class Try(msgspec.Struct, kw_only=True, eq=False):
     """One attempt while it lives.
 
     `zero`: when the request began, by `now`.  `waited_s`: since when its call waited, if it had to.
-    `size`: of its call.  `wanted`, `choice`, `promise`: why it went there.
+    `size`: of its call; `units`: what that did cost, of a side call.  `wanted`, `choice`,
+    `promise`: why it went there.
     """
 
     call: int
@@ -66,6 +67,7 @@ class Try(msgspec.Struct, kw_only=True, eq=False):
     members: int = 1
     waited_s: float | None = None
     size: Units = NOTHING
+    units: Mapping[str, int] = {}
     wanted: Wanted | None = None
     choice: Choice | None = None
     promise: Promise | None = None
@@ -109,6 +111,7 @@ class Try(msgspec.Struct, kw_only=True, eq=False):
             self.error,
             self.members,
             promise.broke if promise is not None and promise.terms.slo else "",
+            self.units or None,
         )
 
 

@@ -41,9 +41,11 @@ class Unpriced:
                 for each in receipt.attempts
             ),
         )
-        missing = self._known.get(at)
+        apart = any(each.units for each in receipt.attempts)
+        missing = self._known.get(at) if not apart else None
         if missing is None:  # same result without this: what is unpriced depends on no count
             missing = rate(used_of(ended_of(receipt)), book, tariff.units).unpriced
-            self._known[at] = missing
+            if not apart:  # of side calls it does: what is left for the request's own model
+                self._known[at] = missing
         for unit in missing:
             self.counter.add((receipt.modality, tariff.units.public(unit)))

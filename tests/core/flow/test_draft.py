@@ -37,6 +37,7 @@ def tried() -> Try:
         status=418,
         error="teapot",
         members=2,
+        units={"llm.input_tokens": 5},
         promise=promise,
     )
 
@@ -132,6 +133,7 @@ def test_every_member_of_an_attempt_is_its_own() -> None:
         error="teapot",
         members=2,
         broke="total",
+        units={"llm.input_tokens": 5},
     )
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from modgate.api.price import MICRO, Book, Case, Place, Price
 from modgate.prices.books import Books, dearest_in
-from modgate.prices.rating import Rated, Tried, Used, rate
+from modgate.prices.rating import Rated, Tried, Used, rate, shares
 from modgate.units import Unit, UnitTable
 
 UNITS = UnitTable.of(
@@ -189,6 +189,51 @@ def test_side_calls_are_priced_by_the_model_that_answered_them() -> None:
 
     assert rate(used, by, UNITS).micro == 1000
     assert rate(replace(used, tried=(own,)), by, UNITS).pricing == "unpriced"
+
+
+tries = st.lists(
+    st.builds(
+        Tried,
+        region=st.just(""),
+        model=st.sampled_from(["eyes", "ears", "other"]),
+        served=st.booleans(),
+        units=counts,
+    ),
+    max_size=4,
+)
+
+
+def test_a_side_call_of_the_same_modality_has_the_price_of_its_own_model() -> None:
+    own = Tried(region="", model="eyes", served=True)
+    side = Tried(region="", model="other", served=True, units={"vlm.input_tokens": 40})
+    used = replace(USED, units={"vlm.input_tokens": 100}, tried=(side, own))
+    dear, free = cents(100, 1), Price(pico=0, per=1)
+    apart = book(Case(model="other", prices={"vlm.input_tokens": free}), vlm__input_tokens=dear)
+    alike = book(Case(model="other", prices={"vlm.input_tokens": dear}), vlm__input_tokens=dear)
+    none = book(Case(model="eyes", prices={"vlm.input_tokens": dear}))
+
+    assert [(line.model, line.count) for line in rate(used, apart, UNITS).lines] == [
+        ("", 60),
+        ("other", 40),
+    ]
+    assert [(line.model, line.count) for line in rate(used, alike, UNITS).lines] == [("", 100)]
+    assert rate(used, none, UNITS).pricing == "partly"
+
+
+@given(by=books, used=counts, tried=tries)
+def test_what_side_calls_did_cost_is_told_apart_and_billed_once(
+    by: Book, used: dict[str, int], tried: list[Tried]
+) -> None:
+    found = rate(replace(USED, units=used, tried=tuple(tried)), by, UNITS)
+    apart = shares("eyes", used, tried)
+
+    assert {unit: sum(s.get(unit, 0) for s in apart.values()) for unit in used} == used
+    whole, parts = "vlm.input_tokens", {"vlm.cached_tokens", "vlm.image_tokens"}
+    billed = sum(line.count for line in found.lines if line.unit in {whole, *parts})
+    if not parts & used.keys():
+        assert billed <= used.get(whole, 0)
+    for line in found.lines:
+        assert line.count <= used[line.unit]
 
 
 @given(by=books, used=counts)

@@ -28,6 +28,7 @@ class Attempt(msgspec.Struct, frozen=True):
     Times are seconds since the request began; `sent`: bytes reached the wire; `members`: calls that
     shared its trip, itself included, 0 where it rode along in another's.  `broke`: the phases that
     took longer than is promised to the caller's SLO class, with a comma between them.
+    `units`: what of the request's units a side call did cost, by full name; None: not told apart.
     """
 
     call: int
@@ -46,6 +47,7 @@ class Attempt(msgspec.Struct, frozen=True):
     error: str = ""
     members: int = 1
     broke: str = ""
+    units: Mapping[str, int] | None = None
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,9 +8,9 @@ Source: algorithms.md 4.3.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
 
 from modgate.api.price import Book, Place, Price
 from modgate.units import EVERYWHERE, UnitTable
@@ -24,12 +24,14 @@ OPTIONAL = frozenset(unit.name for unit in EVERYWHERE)  # no price is asked for 
 class Tried:
     """Where an attempt ran: as much of it as a price may depend on.
 
-    `served`: something of what it said is billed; not so what was done again elsewhere.
+    `served`: something of what it said is billed; not so what was done again elsewhere.  `units`:
+    what of the request's units it did cost, where that is told apart: of side calls.
     """
 
     region: str
     model: str
     served: bool
+    units: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,25 +63,30 @@ class Used:
         return regions.pop() if len(regions) == 1 else ""
 
     def model_of(self, unit: str) -> str:
-        """The model that a unit is priced by: the request's, or that of its side calls."""
+        """The model of a unit that no attempt tells: the request's, or that of its side calls."""
         if unit.partition(".")[0] == self.modality:
             return self.model
         others = {each.model for each in self._served} - {self.model}
         return others.pop() if len(others) == 1 else ""
 
-    def place(self, unit: str, region: str) -> Place:
-        """Where a unit was used."""
-        return Place(tenant=self.tenant, model=self.model_of(unit), slo=self.slo, region=region)
+    def place(self, unit: str, region: str, model: str = "") -> Place:
+        """Where a unit was used; `model`: by a side call of that one."""
+        model = model or self.model_of(unit)
+        return Place(tenant=self.tenant, model=model, slo=self.slo, region=region)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Line:
-    """`count` of a unit, as billed: without the parts that have lines of their own."""
+    """`count` of a unit, as billed: without the parts that have lines of their own.
+
+    `model`: of a side call, where its price is another one than that of the request's own.
+    """
 
     unit: str
     count: int
     price: Price
     micro: int
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,28 +112,84 @@ class Rated:
         return "partly" if self.lines else "unpriced"
 
 
+class Counted(Protocol):
+    """An attempt, as far as it says what it did cost."""
+
+    @property
+    def model(self) -> str:
+        """What it asked."""
+        ...
+
+    @property
+    def units(self) -> Mapping[str, int]:
+        """See `Tried`."""
+        ...
+
+
+def shares(
+    model: str, units: Mapping[str, int], tried: Iterable[Counted]
+) -> dict[str, dict[str, int]]:
+    """Units by the model that they are of; "" = what is left for the request's own `model`.
+
+    They sum to `units`, whatever the attempts say.
+    """
+    own = dict(sorted(units.items()))
+    found = {"": own}
+    for each in tried:
+        if each.model == model:
+            continue
+        for unit, count in each.units.items():
+            if taken := min(count, own.get(unit, 0)):
+                share = found.setdefault(each.model, {})
+                share[unit] = share.get(unit, 0) + taken
+                own[unit] -= taken
+    return found
+
+
 def rate(used: Used, book: Book | None, units: UnitTable) -> Rated:
     """The lines of one request by a book; `book` None: no book was in force, all is unpriced."""
     counts = {unit: count for unit, count in sorted(used.units.items()) if count}
     if book is None:
         return Rated(id=used.id, book="", currency="", unpriced=tuple(wanting(counts, (), units)))
-    region = used.region
-    prices = {
-        unit: price
-        for unit in counts
-        if (price := book.price(unit, used.place(unit, region))) is not None
-    }
+    lines: list[Line] = []
+    missing: set[str] = set()
+    for model, share in _priced_apart(used, counts, book):
+        prices = _prices(used, share, book, model)
+        lines += lines_of(share, prices, units, model)
+        missing.update(wanting(share, prices, units))
     return Rated(
         id=used.id,
         book=book.name,
         currency=book.currency,
-        lines=lines_of(counts, prices, units),
-        unpriced=tuple(wanting(counts, prices, units)),
+        lines=tuple(sorted(lines, key=lambda line: (line.unit, line.model))),
+        unpriced=tuple(sorted(missing)),
     )
 
 
+def _prices(used: Used, counts: Mapping[str, int], book: Book, model: str = "") -> dict[str, Price]:
+    region = used.region
+    found = {unit: book.price(unit, used.place(unit, region, model)) for unit in counts}
+    return {unit: price for unit, price in found.items() if price is not None}
+
+
+def _priced_apart(
+    used: Used, counts: Mapping[str, int], book: Book
+) -> list[tuple[str, dict[str, int]]]:
+    """Units by the model that they are priced by: what has the same prices is in one line."""
+    found = shares(used.model, counts, used.tried)
+    own = found.pop("")
+    apart = []
+    for model, share in found.items():
+        if _prices(used, share, book, model) == _prices(used, share, book):
+            for unit, count in share.items():
+                own[unit] = own.get(unit, 0) + count
+        else:
+            apart.append((model, share))
+    return [("", {unit: count for unit, count in own.items() if count}), *apart]
+
+
 def lines_of(
-    counts: Mapping[str, int], prices: Mapping[str, Price], units: UnitTable
+    counts: Mapping[str, int], prices: Mapping[str, Price], units: UnitTable, model: str = ""
 ) -> tuple[Line, ...]:
     """A line for every unit with a price; wholes without their priced parts.
 
@@ -143,7 +206,7 @@ def lines_of(
         if whole in prices:
             billed[whole] = left
     return tuple(
-        Line(unit=unit, count=count, price=prices[unit], micro=prices[unit].micro(count))
+        Line(unit, count, prices[unit], prices[unit].micro(count), model)
         for unit, count in sorted(billed.items())
         if count
     )

@@ -28,6 +28,7 @@ def record_of(rated: Rated) -> JsonObject:
                 "pico": line.price.pico,
                 "per": line.price.per,
                 "micro": line.micro,
+                **({"model": line.model} if line.model else {}),
             }
             for line in rated.lines
         ],

@@ -1,0 +1,129 @@
+"""A request that asks another model of its own modality: what each did has its own price."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Generator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from gateways import Running, start
+from made_plugins import Words, plugin
+
+from modgate.ledger.reader import rows
+from modgate.plugin import (
+    Ask,
+    Body,
+    Call,
+    Dialect,
+    Endpoint,
+    Event,
+    Head,
+    Json,
+    Outcome,
+    Plan,
+    Relay,
+    Request,
+    Units,
+    Usage,
+)
+from modgate.testing import FakeBackend, Scripted
+
+SIZE = Units(input_tokens=10)
+BOOK = """
+[price.book]
+effective = 2020-01-01
+currency = "EUR"
+units = { "words.input_tokens" = "100/1k", "words.output_tokens" = "free" }
+[[price.book.case]]
+model = "judge"
+units = { "words.input_tokens" = "1/1k" }
+"""
+CHEAP, DEAR = 10_000, 1_000_000  # ten of a judge's tokens, and ten of others, in micro-units
+
+
+class Given(Relay):
+    """Repeats what comes."""
+
+    head = Head()
+
+    def feed(self, index: int, event: Event) -> Iterable[bytes]:
+        yield self.json(event.json())
+
+    def usage(self, outcomes: Sequence[Outcome]) -> Usage:
+        return Usage(SIZE) if any(outcome.ok for outcome in outcomes) else Usage(Units())
+
+
+class Judged(Words):
+    """Asks the models that the request names, and then its own."""
+
+    def endpoints(self) -> Iterable[Endpoint]:
+        yield Endpoint(path="/v1/words", shape=self.shape)
+
+    def shape(self, request: Request) -> Generator[Ask, Json, Plan]:
+        body = Body.of(word="?")
+        for name in request.fields().get("asks") or ():
+            model = None if name == request.model.name else name
+            yield Ask([Call(path="/words", body=body, size=SIZE, model=model)])
+        return Plan(calls=[Call(path="/words", body=body, size=SIZE)], relay=Given())
+
+
+class Plain(Dialect):
+    """The home wire."""
+
+    modality = "words"
+
+
+@asynccontextmanager
+async def running(folder: Path, tenant: str = "") -> AsyncIterator[Running]:
+    made = plugin(modgate_modalities=[Judged], modgate_dialects=[Plain])
+    async with FakeBackend() as engine:
+        engine.answer("/words", Scripted(reply=b'{"word": "yes"}'))
+        gateway = await start(
+            folder,
+            [{"url": engine.url}],
+            plugins=["words"],
+            models={"chat": "words", "judge": "words", "other": "words"},
+            tenants={"acme": tenant},
+            extra={"words": made},
+            more=BOOK,
+        )
+        try:
+            yield gateway
+        finally:
+            await gateway.app.close()
+
+
+@pytest.mark.parametrize(
+    ("asks", "micro"),
+    [
+        ([], DEAR),
+        (["judge"], CHEAP + DEAR),
+        (["judge", "judge"], 2 * CHEAP + DEAR),
+        (["chat"], 2 * DEAR),
+        (["other", "judge", "chat"], CHEAP + 3 * DEAR),
+    ],
+)
+async def test_each_call_is_priced_by_the_model_that_it_went_to(
+    tmp_path: Path, asks: list[str], micro: int
+) -> None:
+    budget = 'limits = { cost = "50 EUR/day" }'
+    async with (
+        running(tmp_path, budget) as gateway,
+        httpx.AsyncClient(base_url=gateway.url, headers=gateway.headers) as client,
+    ):
+        reply = await client.post("/v1/words", json={"model": "chat", "asks": asks})
+        path = f"/v1/usage/{reply.headers['x-request-id']}"
+        cost = (await client.get(path)).json()["cost"]
+        after = await client.get("/v1/models")
+    [row] = rows(gateway.ledger)
+    lines = {(line["unit"], line.get("model", "")): line["count"] for line in cost["lines"]}
+    judged = 10 * asks.count("judge")
+
+    assert reply.status_code == 200, reply.text
+    assert row.units["words.input_tokens"] == 10 * (len(asks) + 1)
+    assert cost["micro"] == micro
+    assert lines.pop(("words.input_tokens", "judge"), 0) == judged
+    assert lines == {("words.input_tokens", ""): 10 * (len(asks) + 1) - judged}
+    assert after.headers["x-ratelimit-remaining-cost"] == str((50_000_000 - micro) // 1_000_000)
