@@ -11,13 +11,12 @@ from typing import NamedTuple
 
 from modgate.api.modality import AnyModality
 from modgate.api.plan import Call
-from modgate.api.select import Target
+from modgate.api.select import Target, Targets
 from modgate.fleet.affinity import key_of
 from modgate.fleet.expected import Expected
 from modgate.fleet.terms import Common, Phase, Step, Terms, Unmet
 from modgate.units import Units
 
-Targets = Mapping[str, Mapping[str, Mapping[str, Target]]]
 BEST_EFFORT: tuple[Step, ...] = ("best_effort",)
 LATE = 2.0  # times its target: as late as a call is served before something else is tried
 NOTHING: Mapping[str, float] = {}

@@ -2,36 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 
 from modgate.api.auth import Caller
 from modgate.api.json import Json
 from modgate.api.plan import Call, Drawn, Plan
 from modgate.api.policy import Narrow
-from modgate.api.select import Target
+from modgate.api.select import Target, Targets
 from modgate.errors import PluginFault
 
-Promises = Mapping[str, Mapping[str, Mapping[str, Target]]]  # by SLO class, modality and phase
 Requires = tuple[tuple[str, str], ...]
 
 
-def narrowed_caller(caller: Caller, narrow: Narrow, promises: Promises) -> Caller:
+def narrowed_caller(caller: Caller, narrow: Narrow, targets: Targets) -> Caller:
     """The caller as the rest of the request knows it: its regions are cut, its class is lowered."""
     policy = caller.policy
     regions, slo = policy.regions, policy.slo
     if narrow.regions is not None:
         regions = narrow.regions if regions is None else regions & narrow.regions
     if narrow.slo is not None:
-        if narrow.slo and narrow.slo not in promises:
+        if narrow.slo and narrow.slo not in targets:
             raise PluginFault(f"a policy named the SLO class '{narrow.slo}', which is not there")
-        slo = narrow.slo if at_most(narrow.slo, slo, promises) else slo
+        slo = narrow.slo if at_most(narrow.slo, slo, targets) else slo
     return replace(caller, policy=replace(policy, regions=regions, slo=slo))
 
 
-def at_most(lower: str, upper: str, promises: Promises) -> bool:
+def at_most(lower: str, upper: str, targets: Targets) -> bool:
     """Whether a class promises nothing that `upper` does not: in no phase sooner, or more often."""
-    ours, theirs = promises.get(lower, {}), promises.get(upper, {})
+    ours, theirs = targets.get(lower, {}), targets.get(upper, {})
     return all(
         phase in theirs.get(modality, {}) and _no_better(target, theirs[modality][phase])
         for modality, phases in ours.items()

@@ -221,12 +221,7 @@ class Outlet:
         kind = {"content-type": "application/json"}
         await self.page({**kind, **self._extra(), **headers}, body, status)
 
-    def _worded(
-        self,
-        error: GatewayError,
-        surface: Surface,
-        say: Callable[[GatewayError, Surface, Draft], T],
-    ) -> T:
+    def _worded(self, error: GatewayError, surface: Surface, say: Say[T]) -> T:
         """An error in the client's format; in a plain one where a plugin's surface breaks."""
         try:
             return say(error, surface, self._draft)

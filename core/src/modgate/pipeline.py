@@ -313,7 +313,7 @@ class Exchange:
         policies = self._gateway.policies
         if (rules := policies.rules.get(resolved.model.name)) is None:
             return plan
-        judge = Judge(policies.promises, self.draft, partial(self._ask, trusted=True))
+        judge = Judge(policies.targets, self.draft, partial(self._ask, trusted=True))
         return await judge.judged(rules, request, plan)
 
     def _others(self, route: Route, modality: str) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from modgate.api.need import Ask
 from modgate.api.plan import Plan
 from modgate.api.policy import Allow, AnyPolicy, Decision, Deny, Mandate, Narrow
 from modgate.api.request import Request
+from modgate.api.select import Targets
 from modgate.api.sink import Ruling, Verdict
 from modgate.draft import Draft
 from modgate.errors import (
@@ -30,7 +31,7 @@ from modgate.faults import raised
 from modgate.guard import Deadline
 from modgate.host.blame import blamed
 from modgate.host.kinds import Kinds
-from modgate.narrow import Promises, narrowed_caller, narrowed_plan
+from modgate.narrow import narrowed_caller, narrowed_plan
 from modgate.needs import driven
 
 log = logging.getLogger(__name__)
@@ -56,14 +57,14 @@ class Policies:
     """The rules of a snapshot by the model whose requests they see, in the operator's order."""
 
     rules: Mapping[str, Sequence[Rule]] = field(default_factory=dict)
-    promises: Promises = field(default_factory=dict)
+    targets: Targets = field(default_factory=dict)
 
 
 def build_policies(
     mandates: Sequence[Mandate],
     kinds: Kinds[AnyPolicy],
     models: Iterable[Model],
-    promises: Promises,
+    targets: Targets,
 ) -> Policies:
     """Every section's policy; PluginError for one that cannot be built."""
     by_model: dict[str, list[Rule]] = {}
@@ -75,14 +76,14 @@ def build_policies(
         for model in models:
             if model.name in mandate.models:
                 by_model.setdefault(model.name, []).append(rule)
-    return Policies(rules=by_model, promises=promises)
+    return Policies(rules=by_model, targets=targets)
 
 
 class Judge:
     """Asks rules about one request; `ask` sends what they yield."""
 
-    def __init__(self, promises: Promises, draft: Draft, ask: Asker) -> None:
-        self._promises = promises
+    def __init__(self, targets: Targets, draft: Draft, ask: Asker) -> None:
+        self._targets = targets
         self._draft = draft
         self._ask = ask
 
@@ -102,7 +103,7 @@ class Judge:
                 raise late
             caller = self._draft.caller
             if isinstance(decision, Narrow):
-                caller = narrowed_caller(caller, decision, self._promises)
+                caller = narrowed_caller(caller, decision, self._targets)
                 plan = plan if rule.mandate.shadow else narrowed_plan(plan, decision.requires)
         except GatewayError as error:
             self._failed(rule, began, error, late=error is late)

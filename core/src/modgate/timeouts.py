@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from modgate.api.select import Target
+from modgate.api.select import Phases
 from modgate.units import Units
 
 TOUCH_S = 5.0  # between two notes of what a long request has used
@@ -27,7 +27,7 @@ class Timeouts:
     body_idle_s: float = 30.0
     reply_bytes: int = 64 << 20
     drained_bytes: int = 16 << 20
-    deadlines: Mapping[str, Mapping[str, Target]] = field(default_factory=dict)
+    deadlines: Mapping[str, Phases] = field(default_factory=dict)
     attempts: frozenset[str] = field(init=False, default=frozenset())
     tick_s: float = field(init=False, default=TOUCH_S)
 

@@ -35,6 +35,9 @@ class Target:
         return seconds
 
 
+Phases = Mapping[str, Target]
+Targets = Mapping[str, Mapping[str, Phases]]  # by SLO class, modality and phase
+
 Reason = Literal[
     "unmet",  # no backend of it will keep the promise
     "failed",  # its backends were tried, and failed

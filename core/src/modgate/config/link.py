@@ -20,7 +20,7 @@ from modgate.api.model import Model, ModelFacts
 from modgate.api.policy import AnyPolicy, Mandate
 from modgate.api.price import Book
 from modgate.api.scorer import Adviser, AnyAdviser
-from modgate.api.select import PHASES, Backend, Fallback, Target
+from modgate.api.select import PHASES, Backend, Fallback, Phases, Target, Targets
 from modgate.api.vitals import Exporter
 from modgate.config.decode import Source, did_you_mean, problems_of
 from modgate.config.link_auth import AuthLinker
@@ -40,7 +40,6 @@ from modgate.config.values import TargetText, duration
 from modgate.errors import ConfigError, Problem
 from modgate.units import UnitTable
 
-Deadlines = Mapping[str, Mapping[str, Target]]
 DEADLINES = ("first_byte", "total", "attempt")
 
 
@@ -73,8 +72,8 @@ class Linked:
     models: Mapping[str, Model]
     backends: tuple[Backend, ...]
     tenants: tuple[Tenant, ...]
-    deadlines: Deadlines
-    targets: Mapping[str, Mapping[str, Mapping[str, Target]]]
+    deadlines: Mapping[str, Phases]
+    targets: Targets
     chains: Mapping[str, tuple[Fallback, ...]] = field(default_factory=dict)
     unmet: Mapping[str, tuple[Step, ...]] = field(default_factory=dict)
     issuers: tuple[Issuer, ...] = ()
@@ -278,7 +277,7 @@ class Linker:
             self._wrong(path, "is no time at all, which nothing could keep")
         return Target(base_s=text.base, per_unit=per_unit, objective=text.objective)
 
-    def _deadlines(self) -> Deadlines:
+    def _deadlines(self) -> Mapping[str, Phases]:
         """The plugins' own, with what `[timeouts.<modality>]` overrides."""
         found = {name: dict(each.deadlines) for name, each in self._known.modalities.items()}
         for name, value in (self._file.timeouts.model_extra or {}).items():

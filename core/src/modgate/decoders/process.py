@@ -56,7 +56,6 @@ class Process:
         self._loop = asyncio.get_running_loop()
         self._rest = b""
         self.jobs = 0
-        self.idle_since = 0.0
 
     @staticmethod
     async def start(limits: DecoderLimits) -> Process:

@@ -120,11 +120,6 @@ class Chain:
         return outer.digest()[:CHAIN_BYTES]
 
 
-def chained(key: Secret, previous: bytes, payload: bytes) -> bytes:
-    """The chain value of a payload."""
-    return Chain(key).after(previous, payload)
-
-
 def frame(kind: Kind, payload: bytes, chain: bytes) -> bytes:
     """A frame's bytes."""
     return _FRAME.pack(VERSION, kind, len(payload), crc32(payload), chain) + payload

@@ -54,7 +54,7 @@ class Admin:
         state: State,
         reload: Reload,
         tenancy: TenancyPages,
-        denied: Callable[[str, str], None],
+        denied: Denied,
     ) -> None:
         self._state = state
         self._reload = reload

@@ -7,7 +7,6 @@ from dataclasses import dataclass, fields, replace
 
 from modgate.api.vitals import UNKNOWN, Load, Signals, Vitals, weight_of
 
-ASKED = ("load", "signals", "well")
 Reading = Load | Signals | bool
 Heed = Callable[[str, Reading, float, float], None]
 
