@@ -222,3 +222,22 @@ def test_a_transcription_is_streamed(reader: Mistral, spoken: bytes) -> None:
     assert isinstance(events[-1], TranscriptionStreamDone)
     assert events[-1].text == "".join(said)
     assert events[-1].usage.prompt_audio_seconds
+
+
+def test_a_picture_in_a_chat_is_read(reader: Mistral, picture_uri: str) -> None:
+    reply = reader.chat.complete(
+        model="gpt-4o",
+        messages=[
+            {
+                "role": "user",
+                "content": [
+                    {"type": "text", "text": "What does it say?"},
+                    {"type": "image_url", "image_url": picture_uri},
+                ],
+            }
+        ],
+        random_seed=1,
+    )
+
+    assert "4711" in str(reply.choices[0].message.content)
+    assert reply.usage.completion_tokens

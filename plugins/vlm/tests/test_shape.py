@@ -88,6 +88,17 @@ def test_other_parts_stay_where_they_are(shaped: Shaped) -> None:
     assert sent(call, 2)["url"].startswith("data:image/png;base64,")
 
 
+def test_a_url_alone_reaches_the_engine_as_an_object(shaped: Shaped) -> None:
+    url = f"data:image/png;base64,{png()}"
+    call = shaped({"type": "image_url", "image_url": url}, part(url, detail="low"))
+
+    assert sent(call, 1) == {"url": url}
+    assert sent(call, 2) == {"url": url, "detail": "low"}
+    with pytest.raises(Refused) as caught:
+        shaped({"type": "image_url", "image_url": "no url"})
+    assert caught.value.field == "messages[0].content[1].image_url"
+
+
 def test_a_fetched_picture_reaches_the_engine_as_a_data_uri(shaped: Shaped) -> None:
     call = shaped(part("https://a.example/x"), answers=[base64.b64decode(png())])
 

@@ -358,3 +358,15 @@ def test_a_body_of_endless_members_is_refused() -> None:
         with pytest.raises(Refused, match="members") as caught:
             read(Fields({**body, **many}))
         assert (caught.value.status, caught.value.code) == (400, "array_above_max_length")
+
+
+def test_mistrals_words_reach_engines_as_openais() -> None:
+    read = chat(tools=[TOOL], tool_choice="any", random_seed=7)
+    both = chat(seed=1, random_seed=7)
+
+    assert dict(read.put) == {"tool_choice": "required", "seed": 7}
+    assert read.drop == both.drop == ("random_seed",)
+    assert read.forced == "tool_choice"
+    assert dict(both.put) == {}
+    with pytest.raises(GatewayError):
+        chat(random_seed="x")

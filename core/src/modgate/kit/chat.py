@@ -13,7 +13,7 @@ import msgspec
 from modgate.kit.chat_legacy import OLD, as_tools
 from modgate.kit.chat_messages import Image, read_messages
 from modgate.kit.chat_overflow import context_exceeded
-from modgate.kit.chat_tools import forced, read_format, read_functions, read_tools
+from modgate.kit.chat_tools import ANY, forced, read_format, read_functions, read_tools
 from modgate.kit.tokens import BYTES_PER_TOKEN, TOKENS_AT_MOST, estimate
 from modgate.plugin import Body, Fields, Json, JsonObject, Refused, Request
 
@@ -53,6 +53,7 @@ WITH_TOOLS = ("tools", "tool_choice", "parallel_tool_calls")
 CALLING = frozenset((*WITH_TOOLS, *OLD))
 STOPS_AT_MOST, N_AT_MOST = 4, 128
 MEMBERS_AT_MOST = 1000  # of a body: some engines look each up among all the others
+RANDOM_SEED = "random_seed"  # Mistral's word for `seed`
 BIAS = 100  # at most, of a token, either way
 _TOKEN_ID = re.compile(r"[0-9]{1,10}")
 COMPLETION_TOKENS = 16  # of a completion whose client gives no maximum (wire.md 2.2)
@@ -123,7 +124,7 @@ def read_chat(fields: Fields, *, stops: int | None = STOPS_AT_MOST) -> Chat:
         if (check := CHECKS.get(name)) is not None:
             check(fields)
     legacy = tools = False
-    drop = _dropped(values)
+    drop = (*_dropped(values), RANDOM_SEED)
     if not CALLING.isdisjoint(values):
         legacy = read_functions(fields)
         tools = read_tools(fields) or legacy
@@ -142,8 +143,18 @@ def read_chat(fields: Fields, *, stops: int | None = STOPS_AT_MOST) -> Chat:
         forced=forced(fields) if tools else "",
         tool_bytes=_tool_bytes(fields) if tools else 0,
         drop=tuple(name for name in drop if name in values),
-        put=as_tools(values) if old else {},
+        put={**(as_tools(values) if old else {}), **_of_mistral(fields)},
     )
+
+
+def _of_mistral(fields: Fields) -> dict[str, Json]:
+    """Mistral's words for what engines know by OpenAI's."""
+    made: dict[str, Json] = {}
+    if fields.values.get("tool_choice") == ANY:
+        made["tool_choice"] = "required"
+    if RANDOM_SEED in fields and "seed" not in fields:
+        made["seed"] = fields.integer(RANDOM_SEED)
+    return made
 
 
 def asked_chat(request: Request) -> Chat:
@@ -309,7 +320,8 @@ def no_images(chat: Chat, request: Request) -> None:
         return
     names = ", ".join(request.others("vlm")) or "none"
     reason = f"the model `{request.asked}` takes no images; your models that do: {names}"
-    raise Refused(chat.images[0].at.removesuffix(".image_url.url"), "invalid_value", reason)
+    place = chat.images[0].at.removesuffix(".url").removesuffix(".image_url")
+    raise Refused(place, "invalid_value", reason)
 
 
 def no_tools(chat: Chat) -> Chat:

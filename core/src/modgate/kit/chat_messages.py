@@ -21,13 +21,17 @@ WORDS = ("name", "reasoning_content", "reasoning", "refusal")  # texts, where a 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
-    """An image part: its place in errors, its url (data or http), and the detail asked for."""
+    """An image part: its place in errors, its url (data or http), and the detail asked for.
+
+    `bare`: the client sent its url alone, without an object around it.
+    """
 
     at: str
     message: int
     part: int
     url: str
     detail: str = "auto"
+    bare: bool = False
 
 
 @dataclass(slots=True)
@@ -114,8 +118,12 @@ def _part(part: Fields, role: str, position: int, read: Messages) -> str:
 
 
 def _image(part: Fields, message: int, position: int) -> Image:
+    at = f"messages[{message}].content[{position}].image_url"
+    if isinstance(part.get("image_url"), str):  # Mistral's form
+        url = part.text("image_url")
+        return Image(at=at, message=message, part=position, url=url, detail="auto", bare=True)
     image = part.inner("image_url")
-    at = f"messages[{message}].content[{position}].image_url.url"
+    at = f"{at}.url"
     url, detail = image.text("url"), image.choice("detail", ("auto", "low", "high"), "auto")
     return Image(at=at, message=message, part=position, url=url, detail=detail)
 

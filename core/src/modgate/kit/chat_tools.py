@@ -10,7 +10,8 @@ import re
 from modgate.plugin import Fields
 
 FORMATS = frozenset({"text", "json_object", "json_schema"})
-CHOICES = frozenset({"none", "auto", "required"})
+ANY = "any"  # Mistral's word for `required`
+CHOICES = frozenset({"none", "auto", "required", ANY})
 TOOLS_AT_MOST = 512
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 

@@ -204,7 +204,8 @@ def _head(image: Image, packed: str) -> bytes:
 def _with_images(chat: Chat, request: Request, seen: list[Seen]) -> Body:
     """The body with the pictures as engines get them; untouched when nothing changed."""
     body = chat.body(request)
-    changed = [(i, s) for i, s in zip(chat.images, seen, strict=True) if i.url != s.url]
+    pairs = zip(chat.images, seen, strict=True)
+    changed = [(image, each) for image, each in pairs if image.bare or image.url != each.url]
     if not changed:
         return body
     given = chat.put.get("messages") or request.fields().items("messages")
@@ -212,7 +213,8 @@ def _with_images(chat: Chat, request: Request, seen: list[Seen]) -> Body:
     for image, picture in changed:
         message = messages[image.message]
         parts = list(message["content"])
-        inner = {**parts[image.part]["image_url"], "url": picture.url}
+        given_as = {} if image.bare else parts[image.part]["image_url"]
+        inner = {**given_as, "url": picture.url}
         parts[image.part] = {**parts[image.part], "image_url": inner}
         message["content"] = parts
     return body.put(messages=messages)
