@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points, version
 
 from modgate.errors import PluginError
@@ -35,6 +36,7 @@ class Installed:
     clashes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
+@cache
 def core() -> Origin:
     """Who brings what needs no plugin."""
     return Origin(name="core", distribution="modgate", version=version("modgate"))
@@ -42,9 +44,10 @@ def core() -> Origin:
 
 def origin_of(point: EntryPoint) -> Origin:
     """Whose entry point it is."""
-    dist = point.dist
-    name, version = (dist.name, dist.version) if dist is not None else ("?", "?")
-    return Origin(name=point.name, distribution=name, version=version)
+    if point.dist is None:
+        return Origin(name=point.name, distribution="?", version="?")
+    told = point.dist.metadata  # parsed anew each time that it is asked for
+    return Origin(name=point.name, distribution=told["Name"], version=told["Version"])
 
 
 def _all() -> list[EntryPoint]:
@@ -75,10 +78,10 @@ def find(points: Iterable[EntryPoint] | None = None) -> Installed:
             newer[point.name] = f"needs API {group[1]}"
     plugins, clashes = {}, {}
     for name, claims in sorted(found.items()):
-        by_distribution = {origin_of(claim).distribution: claim for claim in claims}
-        if len(by_distribution) > 1:
-            clashes[name] = tuple(sorted(by_distribution))
-        plugins[name] = (origin_of(claims[0]), claims[0])
+        origins = [origin_of(claim) for claim in claims]
+        if len(distributions := {origin.distribution for origin in origins}) > 1:
+            clashes[name] = tuple(sorted(distributions))
+        plugins[name] = (origins[0], claims[0])
     lone = {name: what for name, what in newer.items() if name not in plugins}
     return Installed(plugins=plugins, newer=lone, clashes=clashes)
 
