@@ -1,17 +1,21 @@
 """How the suite runs, and what a run prints at its end.
 
-Without a path all tests run, on one worker more than there are processors, for half of the time
+Without a path all tests run, on two workers more than there are processors, for half of the time
 they wait.  What a run prints travels with the reports of its tests, so it arrives from a worker.
 """
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 from collections.abc import Callable, Iterator
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
+TOGETHER = ("tests/clients/",)  # folders whose tests share what takes long to start
 FIGURE, ROW, SEED = "figure", "row", "MODGATE_SEED"
 HEAD = ("engine", "asked by", "what came", "the bill")
 Row = Callable[[str, str, str, str], None]
@@ -19,11 +23,24 @@ Row = Callable[[str, str, str, str], None]
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
-    """The whole suite on several workers, a file on one of them; what is named by path, here."""
+    """The whole suite on several workers; what is named by path, here."""
     option, whole = config.option, config.args_source is config.ArgsSource.TESTPATHS
     is_worker = hasattr(config, "workerinput")
     if whole and not is_worker and option.numprocesses is None and not option.usepdb:
-        option.numprocesses, option.dist = (os.cpu_count() or 1) + 1, "loadfile"
+        option.numprocesses, option.dist = (os.cpu_count() or 1) + 2, "loadfile"
+
+
+class ByFile(LoadFileScheduling):
+    """A file is for one worker, and so is a folder whose files share what they start."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = str(super()._split_scope(nodeid))
+        return next((folder for folder in TOGETHER if file.startswith(folder)), file)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
+    """Whose turn it is."""
+    return ByFile(config, log)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -36,6 +53,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with slow tests first, or one worker would have them to itself in the end."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
+
+
+def pytest_collection_finish() -> None:
+    """No collection of garbage goes through what was imported again: some tests ask for many."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
