@@ -13,12 +13,13 @@ from pathlib import Path
 import pytest
 from gateways import MODELS, Running, start
 from oracle.client import ClientRecord, send
-from oracle.compare import LedgerRow, cases, compare
+from oracle.compare import cases, compare
 from oracle.engine import ScriptedEngine
 from oracle.matrix import CELLS, ENDINGS, FORMS, IMPOSSIBLE, Cell, Ending, cell, trace_of
 from oracle.mix import Planned
 from oracle.play import play
 from oracle.words import MODALITIES, Modality
+from rigs.ledger import compared
 
 from modgate.ledger.reader import rows
 
@@ -29,22 +30,6 @@ QUEUED_S = 0.25  # until whoever shall wait for a slot does
 
 
 pytestmark = pytest.mark.usefixtures("nothing_waits_for_the_collector")
-
-
-def ledger_rows(running: Running) -> list[LedgerRow]:
-    """The ledger's ends as the oracles read them."""
-    return [
-        LedgerRow(
-            request_id=row.id,
-            tenant=row.tenant,
-            modality=row.modality,
-            units=row.units,
-            exact=row.exact,
-            outcome=row.ending,
-            attempts=row.attempts,
-        )
-        for row in rows(running.ledger)
-    ]
 
 
 def named(clients: list[ClientRecord], running: Running) -> list[ClientRecord]:
@@ -117,7 +102,7 @@ async def test_client_engine_and_ledger_agree_on(
         finally:
             await running.app.close()
         calls = [record for each in engines for record in each.records]
-    clients, frames = named(clients, running), ledger_rows(running)
+    clients, frames = named(clients, running), compared(rows(running.ledger))
     found = {case.client.tag: case for case in cases(calls, clients, frames)}
 
     assert compare(calls, clients, frames) == []

@@ -6,36 +6,22 @@ Source: the rule of `oracle.compare`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gateways import MODELS, Running, start
+from gateways import MODELS, start
 from oracle.client import ClientRecord
-from oracle.compare import Ending, LedgerRow, compare, endings
+from oracle.compare import Ending, compare, endings
 from oracle.engine import ScriptedEngine
 from oracle.mix import Mix, draw
 from oracle.play import play_mix
 from oracle.words import Modality
+from rigs.ledger import compared
 
 from modgate.ledger.reader import rows
 
 NAMES = {modality: name for name, modality in MODELS.items()}
 FAST = "[timeouts]\nidle = '2s'\nclient_stalled = '5s'\n"
-
-
-def ledger_rows(running: Running) -> Iterator[LedgerRow]:
-    """The ledger's ends as the oracles read them."""
-    for row in rows(running.ledger):
-        yield LedgerRow(
-            request_id=row.id,
-            tenant=row.tenant,
-            modality=row.modality,
-            units=row.units,
-            exact=row.exact,
-            outcome=row.ending,
-            attempts=row.attempts,
-        )
 
 
 async def played(folder: Path, mix: Mix) -> tuple[list[str], Counter[tuple[Modality, Ending]]]:
@@ -48,7 +34,7 @@ async def played(folder: Path, mix: Mix) -> tuple[list[str], Counter[tuple[Modal
             )
         finally:
             await running.app.close()
-        found = list(ledger_rows(running))
+        found = compared(rows(running.ledger))
         violations = compare(engine.records, clients, found)
         ended = endings(engine.records, clients, found)
     return violations, ended

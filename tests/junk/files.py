@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from oracle import requests as ask
 from oracle.framing import Part, write_multipart
-from oracle.media import png
+from oracle.media import pdf_file, png
 from oracle.requests import ClientRequest, data_uri
 
 from junk.case import Case, Gate
@@ -88,15 +88,7 @@ def many_pages(count: int = 10_000) -> bytes:
         f"<< /Type /Pages /Kids [{kids}] /Count {count} >>",
         "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 200 200] >>",
     )
-    out, places = bytearray(b"%PDF-1.4\n"), []
-    for number, text in enumerate(objects, start=1):
-        places.append(len(out))
-        out += f"{number} 0 obj\n{text}\nendobj\n".encode()
-    table = len(out)
-    out += f"xref\n0 {len(objects) + 1}\n0000000000 65535 f \n".encode()
-    out += b"".join(b"%010d 00000 n \n" % place for place in places)
-    out += f"trailer\n<< /Size {len(objects) + 1} /Root 1 0 R >>\n".encode()
-    return bytes(out + b"startxref\n%d\n%%%%EOF\n" % table)
+    return pdf_file(objects)
 
 
 def _wav(data: bytes) -> Part:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
 from gateways import Running, configuration
 from oracle.client import ClientRecord, send
-from oracle.compare import LedgerRow, compare
+from oracle.compare import compare
 from oracle.engine import ScriptedEngine
 from oracle.faults import OK, Script
 from oracle.record import Record
 from oracle.requests import ClientRequest
+from rigs.ledger import compared
 
 from junk.case import Case, Gate
 from junk.engines import engine_cases, seen
@@ -163,7 +164,7 @@ class World:
     def bill(self, played: Sequence[Played]) -> list[str]:
         """Where the ledgers hold what the engine did not write; tags must be each other's."""
         records = self.engine.records
-        frames = list(self._rows())
+        frames = compared(row for each in self.gateways.values() for row in rows(each.ledger))
         wrong = []
         for mute in (False, True):
             clients = [client for case, client in played if (case.how == "mute") == mute]
@@ -181,19 +182,6 @@ class World:
             ):
                 wrong.append(f"{case.name}: the engine was asked")
         return wrong
-
-    def _rows(self) -> Iterable[LedgerRow]:
-        for running in self.gateways.values():
-            for row in rows(running.ledger):
-                yield LedgerRow(
-                    request_id=row.id,
-                    tenant=row.tenant,
-                    modality=row.modality,
-                    units=row.units,
-                    exact=row.exact,
-                    outcome=row.ending,
-                    attempts=row.attempts,
-                )
 
 
 def _as(case: Case, request: ClientRequest, key: str) -> tuple[str | None, ClientRequest]:

@@ -96,10 +96,11 @@ def pdf(sizes: Sequence[tuple[int, int]]) -> bytes:
             f"/Resources << /Font << /F1 3 0 R >> >> /Contents {5 + 2 * number} 0 R >>"
         )
         objects.append(f"<< /Length {len(text)} >>\nstream\n{text}\nendstream")
-    return _pdf_file(objects)
+    return pdf_file(objects)
 
 
-def _pdf_file(objects: list[str]) -> bytes:
+def pdf_file(objects: Sequence[str]) -> bytes:
+    """A PDF of these objects."""
     out = bytearray(b"%PDF-1.4\n")
     places: list[int] = []
     for number, text in enumerate(objects, start=1):

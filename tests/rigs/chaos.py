@@ -16,7 +16,6 @@ from pathlib import Path
 import msgspec
 from gateways import MODELS, configuration
 from oracle.client import ClientRecord
-from oracle.compare import LedgerRow
 from oracle.crash import Open, Verdict, judge
 from oracle.engine import ScriptedEngine
 from oracle.mix import Planned, draw
@@ -27,6 +26,7 @@ from modgate.ledger.frames import Kind
 from modgate.ledger.reader import rows
 from modgate.ledger.records import Opened
 from modgate.ledger.segments import frames_of, segments
+from rigs.ledger import compared
 
 NAMES = {modality: name for name, modality in MODELS.items()}
 TIMES = "[timeouts]\nidle = '2s'\nclient_stalled = '5s'\n"
@@ -103,7 +103,7 @@ async def chaos(folder: Path, *, seed: int, kills: int, requests: int, least: in
         records = list(engine.records)
     ledger = folder / "state" / "ledger"
     secret = Secret((folder / "state" / "ledger-key").read_text().strip())
-    return judge(records, clients, _rows(ledger, secret), _opened(ledger), victim.kills)
+    return judge(records, clients, compared(rows(ledger, secret)), _opened(ledger), victim.kills)
 
 
 def _victim(folder: Path, engine: str) -> tuple[Victim, str]:
@@ -146,21 +146,6 @@ async def _under_fire(
             await victim.kill()
             await victim.start()
     return list(await asyncio.gather(*started))
-
-
-def _rows(ledger: Path, key: Secret) -> list[LedgerRow]:
-    return [
-        LedgerRow(
-            request_id=row.id,
-            tenant=row.tenant,
-            modality=row.modality,
-            units=row.units,
-            exact=row.exact,
-            outcome=row.ending,
-            attempts=row.attempts,
-        )
-        for row in rows(ledger, key)
-    ]
 
 
 def _opened(ledger: Path) -> Mapping[str, Open]:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict, Unpack
 
+from oracle.compare import LedgerRow
+
 from modgate.api.secret import Secret
 from modgate.api.sink import Attempt, Ending, Receipt
 from modgate.ledger.disk import OnFull
 from modgate.ledger.frames import Kind
-from modgate.ledger.records import Noted, Opened
+from modgate.ledger.records import Ended, Noted, Opened
 from modgate.ledger.segments import frames_of, note_of
 from modgate.ledger.segments import segments as by_number
 from modgate.ledger.writer import Ledger
@@ -123,6 +125,22 @@ def request(made: Ledger, request_id: str, **what: int) -> None:
     """A whole request."""
     opened(made, request_id)
     made.ended(receipt(request_id, tokens=what.get("tokens", 7)))
+
+
+def compared(ends: Iterable[Ended]) -> list[LedgerRow]:
+    """The ledger's ends as the oracles read them."""
+    return [
+        LedgerRow(
+            request_id=row.id,
+            tenant=row.tenant,
+            modality=row.modality,
+            units=row.units,
+            exact=row.exact,
+            outcome=row.ending,
+            attempts=row.attempts,
+        )
+        for row in ends
+    ]
 
 
 def notes_of(directory: Path, worker: str = "") -> list[Noted]:

@@ -56,6 +56,7 @@ MEMBERS_AT_MOST = 1000  # of a body: some engines look each up among all the oth
 RANDOM_SEED = "random_seed"  # Mistral's word for `seed`
 BIAS = 100  # at most, of a token, either way
 _TOKEN_ID = re.compile(r"[0-9]{1,10}")
+AFFINITY_BYTES = 1024  # of a prompt: what two prompts share is at their beginning
 COMPLETION_TOKENS = 16  # of a completion whose client gives no maximum (wire.md 2.2)
 MESSAGE_TOKENS, TEMPLATE_TOKENS = 4, 3  # of a template: a message, and once (wire.md B9 and 2.1)
 
@@ -98,6 +99,24 @@ class Chat(msgspec.Struct, frozen=True, kw_only=True):
     def text_bytes(self) -> int:
         """A bound of the text's tokens: no tokenizer makes more of them than there are bytes."""
         return sum(len(text.encode("utf-8", "surrogatepass")) for text in self.text)
+
+    @property
+    def affinity(self) -> bytes:
+        """How its text begins: an engine that read the same lately has it in its cache."""
+        return "\n".join(self.text)[:AFFINITY_BYTES].encode()[:AFFINITY_BYTES]
+
+    def output_tokens(self, prompt: int, context: int | None, guess: int) -> int:
+        """What may come out: the client's bound, else what the prompt leaves of `context`.
+
+        `guess`: the operator's, where neither is known.
+        """
+        if self.max_tokens is not None:
+            most = self.max_tokens
+        elif context is not None:
+            most = max(1, context - prompt)
+        else:
+            most = guess
+        return most * self.n
 
     def body(self, request: Request) -> Body:
         """The body as an engine gets it.

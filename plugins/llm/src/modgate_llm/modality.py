@@ -31,7 +31,6 @@ from modgate_llm.prompt import CHAT, Prompt, check, counted
 from modgate_llm.samples import SAMPLES
 
 COMPLETIONS = "/v1/completions"
-AFFINITY_BYTES = 1024
 
 
 class Llm(Modality[Config]):
@@ -97,13 +96,13 @@ class Llm(Modality[Config]):
         facts = facts_of(request)
         prompt = yield from counted(request, chat, facts)
         check(chat, prompt, facts.context, path)
-        output = self._output(chat, prompt.tokens, facts.context)
+        output = chat.output_tokens(prompt.tokens, facts.context, self.config.output_tokens)
         call = Call(
             path=path,
             body=chat.body(request),
             size=Units(input_tokens=prompt.tokens, output_tokens=output),
             reply="sse" if chat.stream else "whole",
-            affinity="\n".join(chat.text)[:AFFINITY_BYTES].encode()[:AFFINITY_BYTES],
+            affinity=chat.affinity,
             raw=request.raw,
             isolation=request.isolation if self.config.isolate_caches else "",
         )
@@ -123,16 +122,6 @@ class Llm(Modality[Config]):
             style=style,
         )
         return Plan(calls=(call,), relay=relay)
-
-    def _output(self, chat: Chat, prompt: int, context: int | None) -> int:
-        """What may come out: the client's bound, the model's rest, or the operator's guess."""
-        if chat.max_tokens is not None:
-            most = chat.max_tokens
-        elif context is not None:
-            most = max(1, context - prompt)
-        else:
-            most = self.config.output_tokens
-        return most * chat.n
 
     def count(self, call: Call, event: Event) -> Usage:
         """Counting a prompt generates nothing and costs nothing."""

@@ -38,7 +38,6 @@ from modgate_vlm.samples import SAMPLES
 
 CHAT = "/v1/chat/completions"
 IMAGES = frozenset({"png", "jpeg", "webp", "gif", "bmp", "tiff", "heic"})
-AFFINITY_BYTES = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +112,7 @@ class Vlm(Modality[Config]):
         cost = sum(s.tokens for s in seen)
         pictures = Units(images=len(seen), image_pixels=sum(s.pixels for s in seen))
         prompt = chat.estimated_tokens + cost
-        output = self._output(chat, prompt, known.context)
+        output = chat.output_tokens(prompt, known.context, self.config.output_tokens)
         size = Units(input_tokens=prompt, output_tokens=output)
         if seen:
             size += pictures + Units(image_tokens=cost)
@@ -124,7 +123,7 @@ class Vlm(Modality[Config]):
             reply="sse" if chat.stream else "whole",
             raw=request.raw,
             isolation=request.isolation if self.config.isolate_caches else "",
-            affinity="\n".join(chat.text)[:AFFINITY_BYTES].encode()[:AFFINITY_BYTES],
+            affinity=chat.affinity,
         )
         relay = PictureRelay(
             stream=chat.stream,
@@ -140,15 +139,6 @@ class Vlm(Modality[Config]):
             ),
         )
         return Plan(calls=(call,), relay=relay)
-
-    def _output(self, chat: Chat, prompt: int, context: int | None) -> int:
-        if chat.max_tokens is not None:
-            most = chat.max_tokens
-        elif context is not None:
-            most = max(1, context - prompt)
-        else:
-            most = self.config.output_tokens
-        return most * chat.n
 
     def _seen(self, image: Image, facts: Facts) -> Generator[Need, Json, Seen]:
         """A picture by data URI or URL, decoded once in a decoder process."""
