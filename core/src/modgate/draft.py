@@ -18,6 +18,7 @@ from modgate.errors import (
     Cancelled,
     Draining,
     GatewayError,
+    LedgerUnavailable,
     LimitReached,
     Overloaded,
     PolicyFailed,
@@ -345,10 +346,12 @@ def ending_of(error: GatewayError | None, *, admitted: bool = True) -> Ending:
 
 
 def _unserved(error: GatewayError) -> Ending:
-    """Engines failed; or a policy that must agree was late, broke, or asked one that failed."""
+    """Engines failed, or the ledger is full; or a policy that must agree did not decide."""
     match error.__cause__ if isinstance(error, PolicyFailed) else error:
         case PolicyFailed():
             return "timed_out"
+        case LedgerUnavailable():
+            return "overloaded"
         case Upstream() | Unavailable() | Overloaded():
             return "upstream_failed"
         case _:

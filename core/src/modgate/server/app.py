@@ -36,6 +36,7 @@ from modgate.places import default_data, default_directory
 from modgate.replays.memory import MemoryReplays
 from modgate.replays.redis_store import RedisReplays
 from modgate.server.admin import Admin
+from modgate.server.full_ledger import FullLedger
 from modgate.server.gauges import register
 from modgate.server.ledger import open_audit, open_ledger, open_shipping
 from modgate.server.listeners import CUT_S, Address, Listener, drain
@@ -268,7 +269,7 @@ class App:
         return waiting
 
     def _watch(self) -> None:
-        looks: Mapping[str, Look] = {
+        looks: dict[str, Look] = {
             "tenants": self.tenancy.look,
             "file": self._look_at_file,
             "certificate": self.public.refresh,
@@ -276,6 +277,8 @@ class App:
             "open files": self.open_files.look,
             "unused engines": lambda: self.state.prune(self.gateway.backends),
         }
+        if self._started.ledger.on_full == "refuse":
+            looks["room in the ledger"] = FullLedger(self.state.ledger).look
         for what, look in looks.items():
             self._own(watch(what, look))
 
