@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from math import nan
@@ -71,6 +72,10 @@ def fails() -> NoReturn:
 
 def numbered() -> NoReturn:
     raise Refused(None, 5, "a code that is no word")  # type: ignore[arg-type]  # it is the fault
+
+
+def computes() -> None:
+    time.sleep(0.06)
 
 
 def limits() -> NoReturn:
@@ -354,6 +359,27 @@ async def test_the_log_says_whose_fault_it_is(
 
     assert vars(fault)["plugin"] == "words (words 0)"
     assert fault.levelno == logging.ERROR
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("where", ["shape", "feed", "close"])
+async def test_a_step_that_keeps_the_loop_is_told_with_its_plugin_and_not_each_time(
+    tmp_path: Path,
+    rudely: Callable[[str, Rudeness], None],
+    caplog: pytest.LogCaptureFixture,
+    where: str,
+    stream: bool,
+) -> None:
+    async with running(tmp_path) as (_, client):
+        rudely(where, computes)
+        slow = [await asked(client, stream=stream, width=1) for _ in range(2)]
+    told = [vars(each) for each in caplog.records if each.getMessage() == "slow step"]
+    [step] = [each for each in told if each["step"] == where]
+
+    assert {reply.status_code for reply in slow} == {200}
+    assert step["plugin"] == "words (words 0)"
+    assert step["request_id"] == slow[0].headers["x-request-id"]
+    assert step["ms"] >= 60
 
 
 async def test_a_reload_that_breaks_is_told_and_what_was_serves_on(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator
 from functools import partial
+from time import perf_counter
 from typing import TypeVar, assert_never
 
 from modgate.api.json import Json
@@ -15,6 +16,7 @@ from modgate.api.need import Ask, Fetch, Need, Work
 from modgate.api.plan import Plan
 from modgate.api.relay import Head
 from modgate.api.request import Request
+from modgate.complaints import Kept
 from modgate.errors import GatewayError, PluginFault, Unsupported
 from modgate.faults import raised
 
@@ -28,16 +30,20 @@ MadeT = TypeVar("MadeT")
 
 
 async def shaped(
-    endpoint: Endpoint, request: Request, *, fetch: Fetcher, work: Worker, ask: Asker
+    endpoint: Endpoint, request: Request, fetch: Fetcher, work: Worker, ask: Asker, kept: Kept
 ) -> Plan:
     """The plan of a request.
 
     Raises Refused and its like from the plugin, PluginFault for the rest.
     """
     try:
+        began = perf_counter()
         answer = endpoint.shape(request)
         if isinstance(answer, Generator):
-            answer = await driven(answer, partial(_answered, fetch=fetch, work=work, ask=ask))
+            answered = partial(_answered, fetch=fetch, work=work, ask=ask)
+            answer = await driven(answer, answered, partial(kept, "shape"))
+        else:
+            kept("shape", began)
         plan = sound(answer)
     except GatewayError:
         raise
@@ -60,20 +66,30 @@ def sound(plan: Plan) -> Plan:
 
 
 async def driven(
-    steps: Generator[AskedT, Json, MadeT], answered: Callable[[AskedT], Awaitable[Json]]
+    steps: Generator[AskedT, Json, MadeT],
+    answered: Callable[[AskedT], Awaitable[Json]],
+    kept: Callable[[float], None] = lambda began: None,
 ) -> MadeT:
-    """What a plugin's generator returns, when each of its Needs was answered or failed into it."""
+    """What a plugin's generator returns, when each of its Needs was answered or failed into it.
+
+    `kept`: told when each of its steps had begun, at its end.
+    """
+    began = perf_counter()
     try:
         need = next(steps)
         for _ in range(STEPS_AT_MOST):
+            kept(began)
             try:
                 answer = await answered(need)
             except (GatewayError, Unsupported) as error:
+                began = perf_counter()
                 need = steps.throw(error)
             else:
+                began = perf_counter()
                 need = steps.send(answer)
         raise PluginFault(f"a plugin asked more than {STEPS_AT_MOST} times")
     except StopIteration as stop:
+        kept(began)
         made: MadeT = stop.value
         return made
     finally:

@@ -10,7 +10,6 @@ request is left: no task, no slot, no spool file, no reservation.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable
 from functools import partial
 
@@ -61,8 +60,6 @@ from modgate.tracebacks import let_go
 from modgate.trip import Trip
 from modgate.units import NOTHING, Units
 
-log = logging.getLogger(__name__)
-
 FAULT = "internal error; the request id helps to find it"
 
 
@@ -87,6 +84,7 @@ class Exchange:
             method=request.method,
             heard=request.headers,
         )
+        self._kept = partial(state.complaints.kept, self._gateway, self.draft)
         self._guard = Deadline(_too_long)
         self._began = self._guard.now()
         self.reply = Reply(request, self._guard.now, leaving=lambda: state.draining)
@@ -153,11 +151,11 @@ class Exchange:
         except GatewayError as known:
             error = known
             if error.status == 500:
-                self._log_fault(error.message, error.__cause__)
+                self._complain(error.message, error.__cause__)
                 error = GatewayError(FAULT)  # the raised one may be of others, too
         except raised() as fault:
             error = GatewayError(FAULT)
-            self._log_fault(type(fault).__name__, fault)
+            self._complain(type(fault).__name__, fault)
         else:
             return None
         relay = self._plan.relay if self._plan is not None else None
@@ -168,12 +166,8 @@ class Exchange:
             self.reply.abort()
         return error
 
-    def _ids(self) -> dict[str, str]:
-        return {"request_id": self.draft.request_id, "trace_id": self.draft.trace.trace_id}
-
-    def _log_fault(self, fault: str, cause: BaseException | None) -> None:
-        extra = {**self._ids(), "fault": fault, "plugin": self._gateway.whose(cause, self.draft)}
-        log.error("fault", extra=extra, exc_info=cause)
+    def _complain(self, fault: str, cause: BaseException | None) -> None:
+        self._state.complaints.fault(self._gateway, self.draft, fault, cause)
 
     async def _flow(self) -> None:
         gateway, draft, request = self._gateway, self.draft, self._request
@@ -304,7 +298,7 @@ class Exchange:
         )
         try:
             plan = await shaped(
-                resolved.endpoint, request, fetch=self._fetch, work=self._worked, ask=self._ask
+                resolved.endpoint, request, self._fetch, self._worked, self._ask, self._kept
             )
         except Unsupported as error:
             raise Refused(None, "unsupported_endpoint", str(error)) from error
@@ -368,8 +362,15 @@ class Exchange:
         self._outlet.watch(plan.relay.head)
         keeper = self._once.around(self._outlet, plan.relay.head) if self._once else None
         outlet: Outlet | Keeper = keeper or self._outlet
-        pool, scope = self._state.pool, self._scope
-        run = Run(plan, order=self._ordered, sink=outlet, scope=scope, pool=pool, draw=self._draw)
+        run = Run(
+            plan,
+            order=self._ordered,
+            sink=outlet,
+            scope=self._scope,
+            pool=self._state.pool,
+            draw=self._draw,
+            kept=self._kept,
+        )
         self._bill.own = run.usage
         try:
             await run.go()

@@ -12,10 +12,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from functools import partial
+from time import perf_counter
 from typing import Protocol
 
 from modgate.api.plan import Call, Drawn, Plan
 from modgate.api.relay import Event, Outcome, Relay, Usage
+from modgate.complaints import SLOW_S, Kept
 from modgate.drawing import Drawing, Pieces
 from modgate.errors import BadReply, GatewayError, PluginFault, Refused, Upstream
 from modgate.faults import RAISED, raised
@@ -60,8 +62,8 @@ class Sink(Protocol):
 class Run:
     """Runs one plan.
 
-    `order(index, call)` reserves what the call needs on top and makes its Trip.  `cut`: calls were
-    left out, for nobody waits for them any more.
+    `order(index, call)` reserves what the call needs on top and makes its Trip.  `kept`: told of
+    the relay's steps in the loop.  `cut`: calls were left out, for nobody waits for them any more.
     """
 
     def __init__(
@@ -73,8 +75,10 @@ class Run:
         scope: Scope,
         pool: Executor,
         draw: Callable[[Drawn, int], Pieces],
+        kept: Kept,
     ) -> None:
         self._plan = plan
+        self._kept = kept
         self._relay = plan.relay
         self._order = order
         self._sink = sink
@@ -215,6 +219,7 @@ class Run:
 
         def push(events: list[Event]) -> bool:
             data: list[bytes] = []
+            began = perf_counter()
             try:
                 for event in events:
                     data.extend(feed(index, event))
@@ -224,6 +229,8 @@ class Run:
                 raise
             except RAISED as error:
                 raise self._fault(error) from error
+            if perf_counter() - began > SLOW_S:
+                self._kept("feed", began)
             return not data or pour(data)
 
         await trip.flow(push)
@@ -243,8 +250,10 @@ class Run:
                     more = await self._bite(made, data, bite_s)
                     bite_s = max(BITE_S, bite_s * 2)
                 else:
+                    began = perf_counter()
                     data.extend(made)
                     more = False
+                    self._kept("close" if trip is None else "feed", began)
             except GatewayError as error:
                 if data:  # what came before it is counted, so it is given
                     await self._sink.emit(self._relay, data)

@@ -19,6 +19,7 @@ from modgate.auth.attempts import Attempts
 from modgate.auth.flights import Flights
 from modgate.auth.verdict import Bad, Good
 from modgate.clock import Clock
+from modgate.complaints import Complaints
 from modgate.decoders.pool import Decoders
 from modgate.engines.supervisor import Engines
 from modgate.entropy import Entropy
@@ -96,6 +97,7 @@ class State:
     engines: Engines
     limits: LimitState
     attempts: Attempts = field(default_factory=Attempts)
+    complaints: Complaints = field(default_factory=Complaints)
     shared: Shared | None = None
     shipping: Shipping = field(default_factory=Shipping)
     fleet: FleetState = field(default_factory=FleetState)
