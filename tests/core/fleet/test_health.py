@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 
 import pytest
@@ -230,3 +231,48 @@ def test_replies_that_nobody_can_use_eject_although_they_ended_well(between: int
             world.call("b0", None, "ok")
 
     assert world.word("b0") == "ejected"
+
+
+def told(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str, object]]:
+    """Event, backend and reason of each line that the fleet wrote."""
+    return [
+        (record.message, vars(record)["backend"], vars(record).get("reason"))
+        for record in caplog.records
+        if record.name == "modgate.fleet.fleet"
+    ]
+
+
+def test_an_ejection_and_the_way_back_are_a_line_each_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "modgate.fleet.fleet")
+    world = World(2)
+    under_way = world.fleet.at_once("m", Wanted(work=1.0, tried=frozenset({"b1"})))
+    assert under_way is not None
+    for _ in range(5):
+        world.call("b0", broken())
+    left_out = [("backend ejected", "b0", "upstream_error")]
+    assert told(caplog) == left_out
+    assert 27 <= vars(caplog.records[-1])["seconds"] <= 33
+
+    under_way.give_back("ok")  # it began before, and says nothing of now
+    assert told(caplog) == left_out
+    world.now = world.state.health_of("http://b0").until
+    for _ in range(25):
+        world.call("b0", None)
+
+    assert told(caplog) == [*left_out, ("backend answers again", "b0", None)]
+
+
+def test_a_reply_that_nobody_can_use_is_a_reason_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "modgate.fleet.fleet")
+    world = World(2)
+    for _ in range(5):
+        lease = world.fleet.at_once("m", Wanted(work=1.0, tried=frozenset({"b1"})))
+        assert lease is not None
+        lease.give_back("ok")
+        lease.spoilt()
+
+    assert told(caplog) == [("backend ejected", "b0", "upstream_invalid_response")]

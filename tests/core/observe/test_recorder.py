@@ -70,6 +70,19 @@ def test_tens_of_millions_of_tokens_are_counted_to_the_last(
     assert wanted in lines(registry)
 
 
+def test_the_first_byte_of_what_is_streamed_is_a_histogram_by_model(
+    recorder: Recorder, registry: Registry, made: Made
+) -> None:
+    for stream, first_byte_s in ((True, 0.2), (True, None), (False, 0.2)):
+        recorder.observe(made(stream=stream, first_byte_s=first_byte_s))
+
+    front = "modgate_request_first_byte_seconds"
+    found = {line for line in lines(registry) if line.startswith(front)}
+    assert f'{front}_bucket{{model="chat",le="0.1"}} 0' in found
+    assert f'{front}_bucket{{model="chat",le="0.3"}} 1' in found
+    assert f'{front}_count{{model="chat"}} 1' in found
+
+
 def test_names_that_clients_make_up_mint_no_series(
     recorder: Recorder, registry: Registry, made: Made
 ) -> None:

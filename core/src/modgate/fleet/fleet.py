@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from math import inf
@@ -10,6 +11,7 @@ from time import monotonic
 
 from modgate.api.select import Backend
 from modgate.errors import (
+    BadReply,
     GatewayError,
     ModelLoading,
     NoBackend,
@@ -41,6 +43,8 @@ EJECTED_AT_MOST = 0.5
 NO_PREFERENCE = Preferences()
 RULES = QueueRules()
 NO_PANELS: Mapping[str, Panel] = {}
+
+log = logging.getLogger(__name__)
 
 
 class Fleet:
@@ -302,7 +306,8 @@ class Fleet:
         """A call at this seat ended: what that says of its engine, and who is next."""
         if seat.judged:
             if error is None and ended == "ok":
-                seat.health.succeeded(now)
+                if seat.health.succeeded(now):
+                    log.info("backend answers again", extra={"backend": seat.backend})
             else:
                 self._judge(seat, error, now)
         if self.state.busy:
@@ -312,7 +317,12 @@ class Fleet:
         """A reply of this seat, which ended well, can be used by nobody."""
         now = self.now()
         if seat.judged and seat.health.spoilt(now) and self._may_eject(seat, now):
-            seat.health.eject(now, self._rng.random)
+            self._eject(seat, now, BadReply.code)
+
+    def _eject(self, seat: Seat, now: float, reason: str) -> None:
+        seat.health.eject(now, self._rng.random)
+        words = {"backend": seat.backend, "reason": reason}
+        log.warning("backend ejected", extra={**words, "seconds": round(seat.health.until - now)})
 
     def _judge(self, seat: Seat, error: GatewayError | None, now: float) -> None:
         """Only what is the engine's fault counts against it.
@@ -325,7 +335,7 @@ class Fleet:
                 refused = isinstance(error, Unreached)
                 due = health.failed(now, refused=refused)
                 if due and (refused or self._may_eject(seat, now)):
-                    health.eject(now, self._rng.random)
+                    self._eject(seat, now, error.code)
             case Overloaded() | ModelLoading() if error.retry_after_s is not None:
                 health.saturated(now, error.retry_after_s)
             case _:

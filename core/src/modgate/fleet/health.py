@@ -86,19 +86,22 @@ class Health:
         """Whether the last call that tells failed."""
         return self._row > 0
 
-    def succeeded(self, now: float) -> None:
-        """A call was answered."""
+    def succeeded(self, now: float) -> bool:
+        """A call was answered; whether it is the first since an ejection."""
         self.errors.add(now, 1, 0)
         self._row_before = self._row
         self._row = self._full = 0
-        self.refused = False
+        self.refused = back = False
         if self.cap is not None:
+            if self._ejected and self.until <= now:
+                self._ejected, back = False, True
             self._good += 1
             doublings = self._good // DOUBLES_EACH
             self.cap = PROBATION_CALLS << doublings if self._good < PROBATION else None
             self._settle(now)
         elif not self.calm:
             self._settle(now)
+        return back
 
     def _settle(self, now: float) -> None:
         said = self.said

@@ -56,11 +56,20 @@ class Recorder:
             "model",
         )
         self._register_policies(registry)
+        self._register_times(registry)
+
+    def _register_times(self, registry: Registry) -> None:
         self._attempts = registry.counter(
             "modgate_attempts_total", "upstream attempts", "backend", "state"
         )
         self._duration = registry.histogram(
             "modgate_request_duration_seconds", "from first header to last byte", SECONDS, "model"
+        )
+        self._opened = registry.histogram(
+            "modgate_request_first_byte_seconds",
+            "of streams and audio, from first header to the reply's first byte",
+            SECONDS,
+            "model",
         )
         self._first = registry.histogram(
             "modgate_attempt_first_event_seconds",
@@ -119,14 +128,19 @@ class Recorder:
         if receipt.notes:
             self._note(tenant, receipt.notes)
         if receipt.modality:
-            self._duration.add((model,), receipt.duration_s)
-        for step in receipt.steps:
-            if step.name == "queue":
-                self._queue.add((model,), step.ended_s - step.began_s)
+            self._time((model,), receipt)
         for attempt in receipt.attempts:
             self._attempt(attempt)
         for ruling in receipt.rulings:
             self._ruling(ruling)
+
+    def _time(self, model: Labels, receipt: Receipt) -> None:
+        self._duration.add(model, receipt.duration_s)
+        if receipt.stream and receipt.first_byte_s is not None:
+            self._opened.add(model, receipt.first_byte_s)
+        for step in receipt.steps:
+            if step.name == "queue":
+                self._queue.add(model, step.ended_s - step.began_s)
 
     def _note(self, tenant: str, notes: Mapping[str, str]) -> None:
         if notes.get("would_refuse"):
