@@ -246,3 +246,17 @@ def test_a_picture_is_refused_by_name(ranker: cohere.ClientV2) -> None:
         ranker.embed(model=EMBED, input_type="image", images=["data:image/png;base64,AA"])
 
     assert "'images'" in caught.value.body["message"]
+
+
+def test_models_are_listed_by_what_they_are_for(ranker: cohere.ClientV2) -> None:
+    listed = {model.name: model for model in ranker.models.list().models}
+    embedding = [model.name for model in ranker.models.list(endpoint="embed").models]
+    found = ranker.models.get(MODEL)
+
+    assert listed[MODEL].endpoints == found.endpoints == ["rerank"]
+    assert found.name == MODEL
+    assert EMBED in embedding
+    assert MODEL not in embedding
+    with pytest.raises(cohere.NotFoundError) as caught:
+        ranker.models.get("rerank-9")
+    assert "rerank-9" in caught.value.body["message"]

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 MODELS, MODEL, OPENAPI = "/v1/models", "/v1/models/{id}", "/openapi.json"
 ANTHROPIC = "anthropic-version"  # a header that only its clients send
+COHERE = "x-fern-sdk-name"  # who the SDK says it is; others are made by the same generator
+ENDPOINTS = {"/v2/rerank": "rerank", "/v2/embed": "embed"}  # Cohere's words
 # Mistral's words for what a model can do, by the path that it answers.
 CAPABILITIES = {
     "/v1/chat/completions": "completion_chat",
@@ -45,7 +47,7 @@ class Page:
 
     def surface_of(self, headers: Mapping[str, str]) -> str:
         """The surface that a client of this page speaks, by name."""
-        return "anthropic" if self.route in (MODELS, MODEL) and ANTHROPIC in headers else "openai"
+        return _client(headers) if self.route in (MODELS, MODEL) else "openai"
 
 
 def page_of(path: str) -> Page | None:
@@ -56,6 +58,13 @@ def page_of(path: str) -> Page | None:
         if page is None and bare.startswith(whole + "/"):
             page = PAGES[one]
     return page
+
+
+def _client(headers: Mapping[str, str]) -> str:
+    """Whose form of models a client reads."""
+    if ANTHROPIC in headers:
+        return "anthropic"
+    return "cohere" if headers.get(COHERE) == "cohere" else "openai"
 
 
 def _openapi(gateway: Gateway, caller: Caller, request: web.BaseRequest) -> bytes:
@@ -70,12 +79,15 @@ def _models(gateway: Gateway, caller: Caller, request: web.BaseRequest) -> bytes
         for model in gateway.table.visible(caller)
         for name in (model.name, *model.aliases)
     ]
-    if ANTHROPIC in request.headers:
-        data = [anthropic_card(name, model, gateway.created) for name, model in named]
+    card = CARDS[client := _client(request.headers)]
+    data = [card(name, model, gateway) for name, model in named]
+    if client == "anthropic":
         first, last = (data[0]["id"], data[-1]["id"]) if data else (None, None)
         return dump({"data": data, "has_more": False, "first_id": first, "last_id": last})
-    listed = [model_card(name, model, gateway) for name, model in named]
-    return dump({"object": "list", "data": listed})
+    if client == "cohere":
+        wanted = request.query.get("endpoint")
+        return dump({"models": [one for one in data if wanted in (None, *one["endpoints"])]})
+    return dump({"object": "list", "data": data})
 
 
 def _model(gateway: Gateway, caller: Caller, request: web.BaseRequest) -> bytes:
@@ -83,9 +95,7 @@ def _model(gateway: Gateway, caller: Caller, request: web.BaseRequest) -> bytes:
     model = gateway.table.models.get(asked)
     if model is None or not caller.policy.may_use(model.name):
         raise no_model(asked)
-    if ANTHROPIC in request.headers:
-        return dump(anthropic_card(asked, model, gateway.created))
-    return dump(model_card(asked, model, gateway))
+    return dump(CARDS[_client(request.headers)](asked, model, gateway))
 
 
 def no_model(asked: str) -> GatewayError:
@@ -131,18 +141,34 @@ def _capabilities(model: Model, gateway: Gateway) -> JsonObject:
     return can
 
 
-def anthropic_card(name: str, model: Model, created: int) -> JsonObject:
+def cohere_card(name: str, model: Model, gateway: Gateway) -> JsonObject:
+    """A model by one of its names, as a cohere client reads it."""
+    paths = gateway.table.paths_by_modality.get(model.modality, ())
+    return {
+        "name": name,
+        "endpoints": [ENDPOINTS[path] for path in paths if path in ENDPOINTS],
+        "finetuned": False,
+        "context_length": getattr(model.facts, "context", None),
+    }
+
+
+def anthropic_card(name: str, model: Model, gateway: Gateway) -> JsonObject:
     """A model by one of its names, as an anthropic client reads it (wire.md 2.3)."""
     return {
         "type": "model",
         "id": name,
         "display_name": model.name,
-        "created_at": rfc_3339(created),
+        "created_at": rfc_3339(gateway.created),
         "lifecycle": "active",
         "max_input_tokens": getattr(model.facts, "context", None),
     }
 
 
+CARDS: Mapping[str, Callable[[str, Model, Gateway], JsonObject]] = {
+    "openai": model_card,
+    "anthropic": anthropic_card,
+    "cohere": cohere_card,
+}
 PAGES: Mapping[str, Page] = {
     page.route: page
     for page in (
