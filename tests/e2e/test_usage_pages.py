@@ -84,6 +84,20 @@ async def test_a_receipt_is_the_ledgers_row_with_its_price_recent_or_old(running
     }
 
 
+async def test_a_request_that_was_refused_costs_nothing_and_that_is_exact(running: Running) -> None:
+    body = {"model": "chat", "messages": [{"role": "user", "content": "hi"}], "temperature": 9}
+    headers = {"Authorization": f"Bearer {running.key}"}
+    url = f"{running.url}/v1/chat/completions"
+    async with ClientSession() as client, client.post(url, json=body, headers=headers) as reply:
+        assert reply.status == 400
+        request_id = reply.headers["x-request-id"]
+    _, receipt = await got(running, f"/v1/usage/{request_id}")
+    _, sums = await got(running, "/v1/usage")
+
+    assert (receipt["ending"], receipt["exact"]) == ("refused", True)
+    assert [line["exact"] for line in sums["data"]] == [True]
+
+
 async def test_nobody_gets_anothers_receipt_or_sums(running: Running) -> None:
     mine, other = await chatted(running, 1), await chatted(running, 2, "beta")
     unknown = f"req_{0:032x}"

@@ -272,6 +272,10 @@ class Bill:
             draft.notes.setdefault(NOTE, CUT)
         ending = ending_of(error, admitted=draft.admitted)
         units = dict(usage.units.items())
+        whole = error is None or draft.notes.get(NOTE) == DRAINED
+        nothing = ending == "refused" and not any(
+            units.values()
+        )  # asked for, and not done: that is no floor
         if draft.modality and draft.admitted:
             front = draft.modality
             units[f"{front}.requests"] = 1
@@ -281,7 +285,7 @@ class Bill:
             ending=ending,
             status=499 if ending == "client_gone" else status,
             units=units,
-            exact=usage.exact and (error is None or draft.notes.get(NOTE) == DRAINED),
+            exact=nothing or (usage.exact and whole),
             measured_by=usage.by,
             error=error,
         )

@@ -91,6 +91,22 @@ def test_an_engine_cannot_report_less_than_it_sent() -> None:
     assert (usage.exact, usage.by) == (False, "gateway")
 
 
+@pytest.mark.parametrize(
+    "said", [{"content": "abc"}, {"tool_calls": [{"function": {"name": "f"}}]}]
+)
+def test_a_choice_that_says_something_took_a_token_whatever_its_engine_says(
+    said: JsonObject,
+) -> None:
+    relaying = relay(stream=False, least=5)
+    nothing = {"prompt_tokens": 0, "completion_tokens": 0}
+    reply = {"choices": [{"message": said}, {"message": {"content": ""}}], "usage": nothing}
+    tuple(relaying.feed(0, Event(orjson.dumps(reply))))
+    usage = relaying.usage([OK])
+
+    assert dict(usage.units) == {"input_tokens": 5, "output_tokens": 1}
+    assert (usage.exact, usage.by) == (False, "gateway")
+
+
 def test_a_prompt_is_billed_from_the_first_byte_on_where_it_was_counted() -> None:
     relaying = relay(least=5)
 

@@ -172,6 +172,8 @@ class ChatRelay(Relay):
         self._note(value.get("usage"))
         if self._reported is None:
             self._estimated = estimated(value["choices"])
+        elif self._reported["output_tokens"] < len(value["choices"]):
+            self._counted = sum(any(_texts(choice)) for choice in value["choices"])
 
     def close(self, outcomes: Sequence[Outcome]) -> Iterable[bytes]:
         """A stream ends with [DONE], and before it usage that was asked for and not shown yet."""
@@ -184,7 +186,7 @@ class ChatRelay(Relay):
 
     def usage(self, outcomes: Sequence[Outcome]) -> Usage:
         """The engine's own count once it said it; before that, and where it says less than it sent,
-        the deltas that were relayed."""
+        the deltas that were relayed, or the choices of a whole reply that say something."""
         if self._reported is not None:
             units, read, wrote = self._reported, self._least, self._counted
             if read > units.get("input_tokens", 0) or wrote > units.get("output_tokens", 0):
