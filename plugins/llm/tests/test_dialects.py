@@ -191,12 +191,13 @@ def test_an_error_inside_a_good_reply_is_raised(
     assert caught.value.code == code
 
 
+@pytest.mark.parametrize("kind", [LlmVllm, LlmSglang])
 @pytest.mark.parametrize("path", [CHAT, COMPLETIONS])
-def test_vllm_keeps_what_it_caches_apart_by_caller(path: str) -> None:
+def test_what_an_engine_caches_is_kept_apart_by_caller(kind: type[Dialect], path: str) -> None:
     for isolation, told in (("a1", {"cache_salt": "a1"}), ("", {})):
         call = Call(path=path, body=Body.of(model="m"), isolation=isolation)
 
-        assert sent(LlmVllm(call, SERVED)) == {"model": SERVED.name, **told}
+        assert sent(kind(call, SERVED)) == {"model": SERVED.name, **told}
 
 
 def test_vllms_counter_speaks_the_home_wire() -> None:

@@ -43,8 +43,9 @@ class ChatDialect(Dialect):
 
     `maximum`: its name for the client's bound of the output.  `reasoning`: how it reads the
     reasoning of earlier turns: under which name, `as it came`, or None = it refuses both names.
-    `developer`: its name for that role, which many templates leave out in silence.  `extra`:
-    members of its own, which the client does not get.
+    `developer`: its name for that role, which many templates leave out in silence.  `salted`: it
+    keeps apart, by `cache_salt`, what it remembers of prompts.  `extra`: members of its own, which
+    the client does not get.
     """
 
     tokenizes: ClassVar[bool] = False
@@ -53,6 +54,7 @@ class ChatDialect(Dialect):
         "as it came"
     )
     developer: ClassVar[Literal["developer", "system"]] = "developer"
+    salted: ClassVar[bool] = False
     extra: ClassVar[Extra | None] = None
 
     def __init__(self, call: Call, served: Served) -> None:
@@ -65,6 +67,9 @@ class ChatDialect(Dialect):
         if self.call.path == "/tokenize" and not self.tokenizes:
             raise Unsupported(f"engines of family '{self.family}' count no tokens")
         body = self.body().put(model=self.served.name)
+        if self.salted and self.call.isolation and self.call.path != "/tokenize":
+            # the caller's own corner of the prefix cache, whose timing would tell of others
+            body = body.put(cache_salt=self.call.isolation)
         return Outgoing(path=self.call.path, body=body, reply=self.call.reply)
 
     def body(self) -> Body:

@@ -18,6 +18,7 @@ class Sglang(ChatDialect):
     probe = "/ready"  # its /health may run a token through the model
     reasoning = "reasoning_content"
     developer = "system"
+    salted = True
     extra = Extra(
         *("hidden_states", "meta_info", "sglext", "metadata", "token_ids", "prompt_token_ids")
     )

@@ -12,7 +12,7 @@ import orjson
 
 from modgate.kit.chat_dialect import ChatDialect
 from modgate.kit.chat_wire import Extra
-from modgate.plugin import Body, Event
+from modgate.plugin import Event
 
 
 class Vllm(ChatDialect):
@@ -22,17 +22,11 @@ class Vllm(ChatDialect):
     tokenizes = True
     reasoning = "reasoning"
     developer = "system"
+    salted = True
     extra = Extra(
         *("token_ids", "prompt_token_ids", "prompt_logprobs", "prompt_text"),
         *("kv_transfer_params", "ec_transfer_params", "routed_experts", "metrics", "service_tier"),
     )
-
-    def body(self) -> Body:
-        """With the caller's own corner of the prefix cache, whose timing would tell of others."""
-        body = super().body()
-        if not self.call.isolation or self.call.path == "/tokenize":
-            return body
-        return body.put(cache_salt=self.call.isolation)
 
     def decode(self, event: Event) -> Iterable[Event]:
         """Of its token counter's reply only the count is the home wire's."""
