@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,7 +14,7 @@ from modgate.plugin import Allow, Body, Call, Deny, Units
 from modgate.testing import PolicyCase, PolicyContract
 
 PAGE = Path(__file__).parents[2] / "docs" / "plugin-authors" / "policies.md"
-SHORT, GUARD, _ = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+SHORT, GUARD, CASES = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
 RULES = [name for name in dir(PolicyContract) if name.startswith("test_")]
 
 
@@ -37,26 +38,18 @@ class Short(PolicyContract):
     )
 
 
-class Guarded(PolicyContract):
-    policy = shown(GUARD, "Guard")
-    config = {"model": "judge"}
-    cases = (
-        PolicyCase(
-            calls=prompt("hello", 1),
-            parsed={"prompt": "hello"},
-            answers=[[b'{"flagged":false}']],
-            decision=Allow(),
-        ),
-        PolicyCase(
-            calls=prompt("what is against the rules", 5),
-            parsed={"prompt": "what is against the rules"},
-            answers=[[b'{"flagged":true}']],
-            decision=Deny,
-        ),
-    )
+def told(source: str) -> type[PolicyContract]:
+    """The contract of the page itself, which imports its policy from a distribution."""
+    made = ModuleType("acme_guard")
+    made.__dict__["Guard"] = shown(GUARD, "Guard")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "acme_guard", made)
+        contract = shown(source, "TestGuard")
+    assert issubclass(contract, PolicyContract)
+    return contract
 
 
 @pytest.mark.parametrize("rule", RULES)
-@pytest.mark.parametrize("contract", [Short, Guarded])
+@pytest.mark.parametrize("contract", [Short, told(CASES)])
 def test_a_policy_of_the_page_keeps_its_contract(contract: type[PolicyContract], rule: str) -> None:
     getattr(contract(), rule)()
