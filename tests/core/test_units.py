@@ -37,6 +37,10 @@ def test_a_scaled_unit_is_shown_in_its_own_form() -> None:
     assert table.resolve("*.requests") == ["asr.requests"]
 
 
+def test_a_sum_is_shown_to_its_last_digit() -> None:
+    assert Unit("bytes_out", "bytes").outside(2**60 + 1) == "1152921504606846977"
+
+
 def test_a_small_amount_of_a_fine_unit_is_not_shown_as_nothing() -> None:
     money = Unit("micro", "millionths of a currency", shown="cost", scale=1_000_000)
 

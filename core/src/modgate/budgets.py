@@ -48,7 +48,7 @@ class Budgets:
 
         `first`: the request itself is in it.
         """
-        counts = units.full()
+        counts = {unit: count for unit, count in units.full().items() if count}
         if first:
             counts[f"{units.modality}.{REQUESTS}"] = 1
         prices = self._prices(draft, counts, model)

@@ -272,6 +272,10 @@ def test_a_row_is_where_the_requests_own_calls_were_not_where_a_policy_asked() -
     assert (row.backend, row.region) == (cut.backend, cut.region)
 
 
+def test_an_end_is_the_first_of_its_requests_rows_and_corrections_have_their_own_numbers() -> None:
+    assert [(row.kind, row.sequence) for row in (END, ADJUST)] == [("end", 0), ("adjust", 1)]
+
+
 def remove(folder: Path) -> None:
     (folder / "usage.sqlite").unlink()
 

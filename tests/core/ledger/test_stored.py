@@ -66,6 +66,15 @@ async def test_each_row_is_there_once_and_the_same(tmp_path: Path, count: int) -
         assert both.stored.find("other") is None
 
 
+async def test_rows_come_in_the_order_of_their_ends_wherever_they_are(tmp_path: Path) -> None:
+    with ledger(tmp_path / "ledger") as made:
+        made.ended(replace(receipt("short"), wall=WALL + 5, duration_s=1.0))
+        made.ended(replace(receipt("long"), wall=WALL, duration_s=10.0))
+    await shipped(tmp_path, 1)
+    with whole(tmp_path / "ledger", tmp_path / FILE) as both:
+        assert [row.id for row in both.rows()] == ["short", "long"]
+
+
 async def test_what_was_shipped_stays_when_its_segment_is_gone(tmp_path: Path) -> None:
     every = written(tmp_path, 5)
     await shipped(tmp_path, 5)

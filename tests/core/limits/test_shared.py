@@ -83,6 +83,19 @@ async def test_a_limit_that_few_ask_for_is_charged_request_by_request() -> None:
 
 
 @virtually
+async def test_who_asks_again_is_told_how_long_it_is_still_and_the_store_is_not_asked() -> None:
+    fleet, limit = Fleet(gateways=1), bucket(3, period_ms=60_000)
+    [one] = fleet.accounts
+    first = [await fleet.ask(one, [(limit, 1)]) for _ in range(4)]
+    trips = fleet.store.trips
+    fleet.clock.ms += 100
+    again = await fleet.ask(one, [(limit, 1)])
+
+    assert (first[-1], again) == (Denied(20_000, 0), Denied(19_900, 0))
+    assert fleet.store.trips == trips
+
+
+@virtually
 async def test_all_limits_of_a_request_are_charged_or_none() -> None:
     fleet = Fleet()
     wide, narrow = bucket(100, name="wide"), bucket(1, name="narrow")
@@ -291,6 +304,29 @@ async def test_what_was_used_without_the_store_is_told_when_it_is_back() -> None
 
     assert not one.down
     used = 6 * 7 + 6 * 10 - 4000 * limit.amount // limit.period_ms
+    level = fleet.store.levels.level(limit, fleet.clock.ms) // limit.period_ms
+    assert level == pytest.approx(used, abs=1)
+
+
+@virtually
+async def test_who_came_without_the_store_and_ends_when_it_is_back_is_charged_what_it_used() -> (
+    None
+):
+    fleet, limit = Fleet(gateways=1), bucket(1000, period_ms=600_000)
+    [one] = fleet.accounts
+    fleet.store.paused = True
+    rids = [await fleet.ask(one, [(limit, 10)]) for _ in range(12)]
+    fleet.store.paused = False
+    for _ in range(2):
+        fleet.clock.ms += 2000
+        await one.tick()
+    assert not one.down
+    for rid in rids:
+        assert isinstance(rid, str)
+        one.settle(rid, [(limit, 10)], [7], fleet.clock.ms)
+    await one.tick()
+
+    used = 12 * 7 - 4000 * limit.amount // limit.period_ms
     level = fleet.store.levels.level(limit, fleet.clock.ms) // limit.period_ms
     assert level == pytest.approx(used, abs=1)
 

@@ -136,13 +136,14 @@ def whole(ledger: Path, file: Path | None) -> Iterator[Whole]:
         return
     try:
         with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)) as db:
-            db.isolation_level = None
             [(version,)] = db.execute("PRAGMA user_version")
             if version == 0:  # it is being made, and has nothing yet
                 yield Whole(ledger, None)
                 return
             if version != SCHEMA_VERSION:
-                raise NotRead(f"{file.name} has tables of version {version}, and not 1")
+                raise NotRead(
+                    f"{file.name} has tables of version {version}, and not {SCHEMA_VERSION}"
+                )
             db.execute("BEGIN")
             yield Whole(ledger, Stored(db))
     except sqlite3.Error as error:

@@ -1,0 +1,54 @@
+"""A gateway's share of a limit while the store is away, and what it owes when the store is back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from rigs.accounts import BEGAN_MS, Fleet, bucket
+from rigs.virtual import virtually
+
+from modgate.limits.alone import Seed
+from modgate.limits.levels import Limit
+
+HALF = replace(bucket(100), amount=50, burst=50)
+
+
+@pytest.mark.parametrize(
+    ("at_store", "later_ms", "level", "owed"),
+    [
+        (0, 500, 35_000, 35_000),  # nobody else: what leaked here is gone
+        (25_000, 500, 35_000, 41_250),  # others filled a quarter: a quarter of what leaked
+        (200_000, 500, 35_000, 60_000),  # they filled all of it, and more: all, and no more
+        (200_000, 3000, 0, 50_000),  # but of the last second only
+    ],
+)
+def test_what_leaked_of_a_share_is_owed_as_far_as_others_filled_the_whole(
+    at_store: int, later_ms: int, level: int, owed: int
+) -> None:
+    seed = Seed(limit=bucket(100), part=HALF, level=0, at_ms=BEGAN_MS, whole=0, taken=60)
+
+    assert seed.owed(level, at_store, BEGAN_MS + later_ms) == owed
+
+
+def test_what_the_store_still_holds_of_the_beginning_is_not_owed_again() -> None:
+    seed = Seed(limit=bucket(100), part=HALF, level=40_000, at_ms=BEGAN_MS, whole=80_000, taken=10)
+
+    assert seed.left(BEGAN_MS + 400) == 20_000
+    assert seed.owed(30_000, 40_000, BEGAN_MS + 400) == 10_000
+
+
+@virtually
+async def test_places_are_this_gateways_share_and_come_free() -> None:
+    fleet = Fleet(gateways=1)
+    limit = Limit(key="{acme}:tenant:in_flight", kind="c", amount=5)
+    [one] = fleet.accounts
+    fleet.store.paused = True
+    said = [await fleet.ask(one, [(limit, 1)]) for _ in range(9)]
+    held = [each for each in said if isinstance(each, str)]
+    assert len(held) == 5
+    for rid in held[:2]:
+        one.settle(rid, [(limit, 1)], [1], fleet.clock.ms)
+    again = [await fleet.ask(one, [(limit, 1)]) for _ in range(4)]
+
+    assert [isinstance(each, str) for each in again] == [True, True, False, False]
