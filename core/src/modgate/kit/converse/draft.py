@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import orjson
 from msgspec.structs import replace
 
-from modgate.kit.converse.exact import as_sent, is_wide
+from modgate.kit.converse.exact import Sent, is_wide
 from modgate.plugin import Body, Json, JsonObject, Refused, Request
 
 CHAT = "/v1/chat/completions"
@@ -150,15 +150,16 @@ class Draft:
         """
         if self._held:
             self._turn("user", self._held[0][1])
+        sent = Sent(asked.body)
         for function, place in self._sent:
-            function["arguments"] = as_sent(asked.body, place).decode()
+            function["arguments"] = sent.at(place).decode()
         put = {**self.members, "messages": [turn.message() for turn in self._turns]}
         gone = [name for name in asked.parsed if name in own or name in CHAT_ONLY]
         kept = {name: value for name, value in asked.parsed.items() if name not in gone}
-        body = self._exact(asked.body, asked.body.drop(*gone).put(**put))
+        body = self._exact(sent, asked.body.drop(*gone).put(**put))
         return replace(asked, path=CHAT, body=body, parsed={**kept, **put})
 
-    def _exact(self, asked: Body, body: Body) -> Body:
+    def _exact(self, sent: Sent, body: Body) -> Body:
         """The body with schemas to the letter, where a number in them may have changed."""
         if not self._schemas:
             return body
@@ -167,7 +168,7 @@ class Draft:
             return body
         read = [holder[name] for holder, name, _ in self._schemas]
         for holder, name, place in self._schemas:
-            holder[name] = orjson.Fragment(as_sent(asked, place))
+            holder[name] = orjson.Fragment(sent.at(place))
         exact = body.put(**{name: self.members[name] for name in names})
         for (holder, name, _), value in zip(self._schemas, read, strict=True):
             holder[name] = value

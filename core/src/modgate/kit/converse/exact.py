@@ -7,6 +7,7 @@ in what a model called, a bound in a schema.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 import msgspec
 
@@ -23,10 +24,26 @@ def is_wide(written: bytes) -> bool:
     return _WIDE.search(written) is not None
 
 
-def as_sent(body: Body, place: str) -> bytes:
-    """A value as the client wrote it: `messages[0].content[1].input`."""
-    member, *steps = _STEPS.findall(place)
-    value: msgspec.Raw | bytes = body.members()[member]
-    for step in steps:
-        value = _LIST.decode(value)[int(step)] if step.isdigit() else _OBJECT.decode(value)[step]
-    return bytes(value)
+class Sent:
+    """A body as the client wrote it, of which each level is taken apart once."""
+
+    def __init__(self, body: Body) -> None:
+        self._members = body.members()
+        self._apart: dict[str, Mapping[str, msgspec.Raw]] = {}
+
+    def at(self, place: str) -> bytes:
+        """The value at a place: `messages[0].content[1].input`."""
+        member, *steps = _STEPS.findall(place)
+        value: msgspec.Raw | bytes = self._members[member]
+        at = member
+        for step in steps:
+            if (inner := self._apart.get(at)) is None:
+                inner = self._apart[at] = _inner(value, step)
+            value, at = inner[step], f"{at}.{step}"
+        return bytes(value)
+
+
+def _inner(value: msgspec.Raw | bytes, step: str) -> Mapping[str, msgspec.Raw]:
+    if step.isdigit():
+        return {str(index): each for index, each in enumerate(_LIST.decode(value))}
+    return _OBJECT.decode(value)
