@@ -13,12 +13,13 @@ from pathlib import Path
 
 import pytest
 from rigs.ledger import KEY, Stopped, ledger, notes_of, opened, receipt, request, segments
-from rigs.sinks import until
+from rigs.sinks import Kept, Store, shipping, until
 
 from modgate.ledger import disk as module
 from modgate.ledger.disk import OnFull
 from modgate.ledger.gaps import gaps
 from modgate.ledger.reader import rows
+from modgate.ledger.verify import verify
 
 
 def ids(directory: Path) -> list[str]:
@@ -233,3 +234,47 @@ def test_a_full_ledger_says_why_it_refuses(tmp_path: Path) -> None:
         made.ended(receipt("old"))
 
     assert ids(tmp_path)[-1] == "old"
+
+
+def test_a_segment_that_is_removed_while_it_is_written_is_missed_and_another_begins(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "ledger"
+    with ledger(folder) as made:
+        request(made, "before")
+        [file] = segments(folder)
+        file.unlink()
+        until(lambda: not made.writable, 5)
+        reason = made.refusal
+        until(lambda: made.writable, 5)
+        request(made, "after")
+        lost = made.dropped_unacknowledged
+
+    assert reason == "the gateway takes no requests: it cannot write its ledger"
+    assert ids(folder) == ["after"]
+    [told] = [gap for gap in gaps(folder, KEY) if gap.lost]
+    assert (told.bound.split(",")[0], lost) == ("2 frames", 2)
+    assert verify(folder, KEY).problems  # told, and not excused
+    with ledger(folder) as again:
+        assert again.recovered == 0
+
+
+def test_without_its_directory_a_ledger_takes_nothing_and_loses_no_end(tmp_path: Path) -> None:
+    folder, store = tmp_path / "ledger", Store()
+    with ledger(folder) as made, shipping(made, lambda: Kept(store)):
+        opened(made, "begun")
+        folder.rename(tmp_path / "away")
+        until(lambda: not made.writable, 5)
+        made.ended(receipt("begun"))
+        refused = opened(made, "new")
+        time.sleep(1.2)
+        still = made.writable
+        (tmp_path / "away").rename(folder)
+        until(lambda: made.writable, 5)
+        request(made, "after")
+        until(lambda: len(store.rows) == 2)
+
+    assert (refused, still) == (False, False)
+    assert ids(folder) == ["begun", "after"]
+    with ledger(folder) as again:
+        assert again.recovered == 0

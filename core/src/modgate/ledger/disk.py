@@ -84,6 +84,16 @@ class Disk:
         """Whether a segment is open."""
         return self._fd >= 0
 
+    @property
+    def removed(self) -> bool:
+        """Whether somebody took away the newest segment: what goes into it is there for nobody."""
+        if self._fd < 0:
+            return False
+        try:
+            return not os.path.samestat(os.fstat(self._fd), self.path(self.number).stat())
+        except FileNotFoundError:
+            return True
+
     def path(self, number: int) -> Path:
         """A segment's file."""
         return self.directory / segment_name(self.worker, number)

@@ -32,6 +32,18 @@ def missing(directory: Path, worker: str, writer: str, seen: Cursor) -> Missing 
     return None
 
 
+def said_by(witness: str, seen: Cursor) -> dict[str, int | str | float | bytes]:
+    """What the chain's own note tells of it."""
+    return {
+        "writer": seen.writer,
+        "segment": seen.segment,
+        "size_bytes": seen.offset,
+        "last": seen.last,
+        "until": seen.at,
+        "sink": witness,
+    }
+
+
 def cursor_of(said: Anchored) -> Cursor:
     """What an anchor file saw."""
     return Cursor(

@@ -7,6 +7,7 @@ start, and an end that the disk does not take waits in memory until it does.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import threading
@@ -28,7 +29,7 @@ from modgate.ledger.records import Adjusted, Audited, Event, Noted, Opened, cras
 from modgate.ledger.rows import HAVE_ROWS
 from modgate.ledger.segments import Recovered, recover
 from modgate.ledger.waiting import Waiting
-from modgate.ledger.witness import cursor_of, missing
+from modgate.ledger.witness import cursor_of, missing, said_by
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +76,8 @@ class Ledger:
         self._machine = machine_boot() if boot is None else boot
         self._boot = f"{self._machine}/{os.urandom(8).hex()}"
         self._waiting = Waiting()
-        self._trouble, self._unkept = "", 0
+        self._trouble = ""
+        self._untold: list[tuple[Event, Mapping[str, int]]] = []
         self._lock = threading.Lock()
         self._dirty = threading.Event()
         self._closing = threading.Event()
@@ -203,15 +205,7 @@ class Ledger:
             if what == "behind":
                 self.writer = self._anchor.writer = writer_id("", name_of(self.writer), "")
                 self._begin()
-            self._note(
-                what,
-                writer=seen.writer,
-                segment=seen.segment,
-                size_bytes=seen.offset,
-                last=seen.last,
-                until=seen.at,
-                sink=witness,
-            )
+            self._note(what, **said_by(witness, seen))
         self._dirty.set()
         about = {"witness": witness, "writer": seen.writer, "segment": seen.segment}
         log.error("the ledger lacks what a witness saw", extra={**about, "what": what})
@@ -302,9 +296,10 @@ class Ledger:
             if not self._trouble:
                 return True
             try:
-                if self._unkept:
-                    self._note("unsynced", segment=self._unkept)
-                    self._unkept = 0
+                while self._untold:
+                    what, about = self._untold[0]
+                    self._note(what, **about)
+                    del self._untold[0]
                 count = len(self._waiting)
                 while self._waiting:
                     self._append(*self._waiting.first())
@@ -338,8 +333,20 @@ class Ledger:
         with self._lock:
             self._fail(error)
             self._disk.retire()
-            self._unkept = position.segment
+            self._untold.append(("unsynced", {"segment": position.segment}))
         log.error("ledger not synced", extra={"segment": position.segment})
+
+    def _look(self) -> None:
+        """Somebody may take away the segment that is written; another one begins where it can."""
+        with self._lock:
+            if self._trouble or not (disk := self._disk).removed:
+                return
+            self._fail(FileNotFoundError(errno.ENOENT, f"segment {disk.number} was removed"))
+            disk.retire()
+            self.dropped_unacknowledged += disk.frames
+            about = {"segment": disk.number, "frames": disk.frames, "size_bytes": disk.written}
+            about["missed"] = self.dropped_unacknowledged
+            self._untold.append(("dropped", about))
 
     def _run(self) -> None:
         while not self._closing.is_set():
@@ -347,6 +354,7 @@ class Ledger:
             if self._dirty.is_set():
                 self._dirty.clear()
                 self.sync()
+            self._look()
             if self._trouble and not self._closing.wait(RETRY_S):
                 self.retry()
             self._anchor.keep(self.synced, self._clock.wall())
