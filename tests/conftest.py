@@ -16,6 +16,7 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
 TOGETHER = ("tests/clients/",)  # folders whose tests share what takes long to start
+LONG = ("tests/clients/", "tests/sim/")  # folders with the longest files
 FIGURE, ROW, SEED = "figure", "row", "MODGATE_SEED"
 HEAD = ("engine", "asked by", "what came", "the bill")
 Row = Callable[[str, str, str, str], None]
@@ -50,9 +51,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests first, or one worker would have them to itself in the end."""
+    """What is long first, then files with slow tests, or one worker would have them to itself in
+    the end."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    items.sort(key=lambda item: (not item.nodeid.startswith(LONG), item.path not in slow))
 
 
 def pytest_collection_finish() -> None:

@@ -112,7 +112,7 @@ class Keys:
     async def _renew(self) -> None:
         while self._running:
             await asyncio.sleep(RENEW_S)
-            await _quietly(self._renew_all())
+            await asyncio.shield(self.soon(self._renew_all()))
         self._renewer = None
 
     async def _renew_all(self) -> None:
@@ -147,6 +147,7 @@ class Once:
         self._secret = secret
         self._mine = Record(state="running", digest=b"", request_id=draft.request_id)
         self._held = False
+        self._telling = asyncio.Lock()  # a renewal that is overtaken would take a free key again
 
     async def known(self) -> bool:
         """Whether the key is known, before there is a body to compare."""
@@ -212,15 +213,20 @@ class Once:
 
     async def renew(self) -> None:
         """Say that it still runs."""
-        if self._held:
-            await self._store.renew(self._name, self._mine)
+        async with self._telling:
+            if self._held:
+                await self._store.renew(self._name, self._mine)
+
+    async def _free(self) -> None:
+        async with self._telling:
+            await self._store.free(self._name, self._mine)
 
     def close(self) -> None:
         """Free the key, if nothing was kept."""
         if self._held:
             self._held = False
             self._keys.ended(self)
-            self._keys.soon(self._store.free(self._name, self._mine))
+            self._keys.soon(self._free())
 
 
 _DOWN = "idempotency keys cannot be looked up now; try again, or send none"
