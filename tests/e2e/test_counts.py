@@ -1,7 +1,8 @@
-"""Counts that no ledger row can hold: a plugin's fault, and the request ends all the same."""
+"""Counts that no ledger row can hold, and counts of engine and gateway that do not agree."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -19,8 +20,9 @@ HUGE = 2**64
 class Told(Relay):
     """Says a word, and what a test wants that it did cost."""
 
-    def __init__(self, used: int) -> None:
+    def __init__(self, used: int, other: int = 0) -> None:
         self.used = used
+        self.other = Units(input_tokens=other) if other else Units()
 
     def feed(self, index: int, event: Event) -> Iterable[bytes]:
         return ()
@@ -29,14 +31,14 @@ class Told(Relay):
         yield self.json({"word": "hello"})
 
     def usage(self, outcomes: Sequence[Outcome]) -> Usage:
-        return Usage(Units(input_tokens=self.used), exact=True, by="engine")
+        return Usage(Units(input_tokens=self.used), exact=True, by="engine", other=self.other)
 
 
-def counting(*, reserved: int, used: int) -> type[Modality]:
+def counting(*, reserved: int, used: int, other: int = 0) -> type[Modality]:
     """Words whose requests call no engine and count as they are told to."""
 
     def shape(request: Request) -> Plan:
-        return Plan(calls=[], relay=Told(used), reserve=Units(input_tokens=reserved))
+        return Plan(calls=[], relay=Told(used, other), reserve=Units(input_tokens=reserved))
 
     class Counting(Words):
         def endpoints(self) -> Iterable[Endpoint]:
@@ -68,3 +70,33 @@ async def test_a_count_beyond_every_store_ends_the_request_all_the_same(
     assert row.ending == "fault"
     assert row.units.get("words.input_tokens", 0) == 0
     assert not row.exact
+
+
+@pytest.mark.parametrize(
+    ("other", "told"), [(200, "words.input_tokens 100 against 200"), (104, None)]
+)
+async def test_counts_that_do_not_agree_are_told_and_change_no_bill(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, other: int, told: str | None
+) -> None:
+    caplog.set_level(logging.INFO, "modgate.request")
+    words = plugin(modgate_modalities=[counting(reserved=100, used=100, other=other)])
+    running = await start(
+        tmp_path,
+        [{"url": "http://127.0.0.1:9", "serves": {"w": "w"}}],
+        plugins=["words"],
+        models={"w": "words"},
+        extra={"words": words},
+    )
+    try:
+        async with httpx.AsyncClient(base_url=running.url, headers=running.headers) as client:
+            reply = await client.post("/v1/words", json={"model": "w"})
+        metrics = (await running.app.state.observer.rendered()).decode()
+    finally:
+        await running.app.close()
+    [row] = list(rows(running.ledger))
+    [line] = [vars(each) for each in caplog.records if each.name == "modgate.request"]
+
+    assert reply.status_code == 200
+    assert (row.units["words.input_tokens"], row.exact) == (100, True)
+    assert line.get("counts_differ") == told
+    assert ('modgate_count_differences_total{model="w"} 1' in metrics) is (told is not None)

@@ -18,6 +18,7 @@ from modgate.api.price import BUDGET, MONEY
 from modgate.api.relay import MeasuredBy, Usage
 from modgate.api.surface import Surface
 from modgate.desertion import CUT, DRAINED, NOTE
+from modgate.differing import differing
 from modgate.draft import Draft, ending_of
 from modgate.errors import GatewayError, LedgerUnavailable, PluginFault
 from modgate.faults import RAISED
@@ -190,7 +191,7 @@ class Bill:
         own = usage.units.named(self._draft.modality)
         if self._side is not NOTHING:
             own = self._side + own
-        return Usage(own, usage.exact is True and self._side_exact, usage.by)
+        return Usage(own, usage.exact is True and self._side_exact, usage.by, usage.other)
 
     def closed(self) -> Usage:
         """What the request did cost, now that everything is fed; PluginFault for no bill."""
@@ -281,6 +282,7 @@ class Bill:
             units[f"{front}.requests"] = 1
             units[f"{front}.bytes_in"] = bytes_in
             units[f"{front}.bytes_out"] = bytes_out
+        self._compare(units, usage.other if error is None else NOTHING)
         receipt = draft.receipt(
             ending=ending,
             status=499 if ending == "client_gone" else status,
@@ -301,6 +303,12 @@ class Bill:
         if draft.caller.tenant:
             self._state.trails.keep(receipt, draft, self._seen, error, self._state.limits_down)
         self.own = None  # it holds the run, which holds the request
+
+    def _compare(self, units: Mapping[str, int], other: Mapping[str, int]) -> None:
+        """Engine and gateway both counted: whether they agree is told, and changes no bill."""
+        told = other and differing(units, other, self._draft.modality, self._gateway.units)
+        if told:
+            self._draft.notes["counts_differ"] = told
 
     def _teach(self, usage: Usage, error: GatewayError | None) -> None:
         """What it took is learned, and takes the place of what its turns were counted for."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import orjson
 import pytest
 
-from modgate.plugin import BadReply, Event, JsonObject, Outcome
+from modgate.plugin import BadReply, Event, JsonObject, Outcome, Usage
 from modgate.plugin import Units as U
 from modgate_asr.formats import Wanted
 from modgate_asr.heard import Piece
@@ -115,6 +115,35 @@ def test_a_bill_is_exact_only_once_all_was_drawn() -> None:
 
     assert not before.exact
     assert relay.usage((OK, OK)).exact
+
+
+@pytest.mark.parametrize(
+    "lasts",
+    [
+        {"duration": 14.5},
+        {"duration": "14.5"},  # as vLLM writes it
+        {"usage": {"type": "duration", "seconds": 14.5}},
+    ],
+)
+def test_what_an_engine_says_that_it_heard_stands_beside_the_bill(lasts: JsonObject) -> None:
+    relay = relay_of((FIRST, SECOND))
+    fed(relay, 0, {"text": "one", "duration": 30.0})
+    fed(relay, 1, {"text": "two", **lasts})
+    ended(relay)
+    usage = relay.usage((OK, OK))
+
+    assert usage.units == U(audio_ms=40_000)  # two seconds were sent twice
+    assert usage.other == U(audio_ms=42_500)
+
+
+@pytest.mark.parametrize("lasts", [{}, {"duration": "long"}, {"duration": -1}, {"duration": None}])
+def test_a_piece_whose_length_nobody_says_leaves_nothing_to_compare(lasts: JsonObject) -> None:
+    relay = relay_of((WHOLE, LATER))
+    fed(relay, 0, {"text": "one", **lasts})
+    fed(relay, 1, {"text": "two", "duration": 10.0})
+    ended(relay)
+
+    assert relay.usage((OK, OK)) == Usage(U(audio_ms=20_000), by="gateway")
 
 
 # --- log probabilities

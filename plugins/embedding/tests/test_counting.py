@@ -68,6 +68,19 @@ def test_a_call_is_reserved_and_billed_by_exact_tokens(tmp_path: Path, file: Pat
     assert (usage.units["input_tokens"], usage.exact, usage.by) == (7, True, "gateway")
 
 
+def test_what_the_gateway_counted_stands_beside_what_the_engine_says(
+    tmp_path: Path, file: Path
+) -> None:
+    drive = started(tmp_path, file, {"input": ["fox", "a fox"]}, [3, 4])
+    drawn(drive)
+    drive.feed(silent(2, prompt_tokens=700))
+    drive.end()
+    usage = drive.usage()
+
+    assert (usage.units["input_tokens"], usage.by) == (700, "engine")
+    assert dict(usage.other) == {"input_tokens": 7}
+
+
 def test_a_shared_call_costs_what_it_costs_alone(tmp_path: Path, file: Path) -> None:
     calls = [drawn(started(tmp_path, file, {"input": "x" * n}, [n + 2])) for n in (1, 50, 7)]
     shares = split(calls, silent(3, prompt_tokens=3 + 52 + 9))

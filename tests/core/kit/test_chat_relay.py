@@ -89,6 +89,7 @@ def test_an_engine_cannot_report_less_than_it_sent() -> None:
 
     assert dict(usage.units) == {"input_tokens": 5, "output_tokens": 3}
     assert (usage.exact, usage.by) == (False, "gateway")
+    assert (usage.other["input_tokens"], usage.other["output_tokens"]) == (1, 1)
 
 
 @pytest.mark.parametrize(

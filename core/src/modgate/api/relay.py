@@ -19,7 +19,7 @@ from modgate.api.fields import Fields
 from modgate.api.json import Json
 from modgate.api.plan import ReplyKind
 from modgate.errors import BadReply, GatewayError
-from modgate.units import Units
+from modgate.units import NOTHING, Units
 
 SSE_TYPE = "text/event-stream; charset=utf-8"
 
@@ -105,11 +105,16 @@ MeasuredBy = Literal["engine", "gateway", "estimate"]
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """What a request did cost so far; `exact` or a floor; who counted it."""
+    """What a request did cost so far; `exact` or a floor; who counted it.
+
+    `other`: the same units, as far as the other of engine and gateway counted them, too.  They are
+    never billed; where they are over 5 % apart the receipt says so.
+    """
 
     units: Units
     exact: bool = True
     by: MeasuredBy = "gateway"
+    other: Units = NOTHING
 
 
 class Relay(ABC):

@@ -191,7 +191,8 @@ class ChatRelay(Relay):
             units, read, wrote = self._reported, self._least, self._counted
             if read > units.get("input_tokens", 0) or wrote > units.get("output_tokens", 0):
                 units = units.most({"input_tokens": read, "output_tokens": wrote})
-                return Usage(self._with_extra(units), exact=False, by="gateway")
+                said = self._reported
+                return Usage(self._with_extra(units), exact=False, by="gateway", other=said)
             whole = self._final or (len(outcomes) == 1 and outcomes[0].ok)
             return Usage(self._with_extra(units), exact=whole, by="engine")
         if self._estimated is not None:

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 TOLD = (
     *("would_refuse", "replay_of", "retry_budget_exhausted"),
-    *("slo", "fallback_for", "fallback_on", "on_disconnect"),
+    *("counts_differ", "slo", "fallback_for", "fallback_on", "on_disconnect"),
 )
 LAG_EVERY_S = 0.5
 CLOSE_S = 5.0

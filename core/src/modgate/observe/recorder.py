@@ -45,6 +45,11 @@ class Recorder:
         self._would_refuse = registry.counter(
             "modgate_would_refuse_total", "requests that a limit in shadow refuses", "tenant"
         )
+        self._differences = registry.counter(
+            "modgate_count_differences_total",
+            "requests of which engine and gateway count over 5 % apart",
+            "model",
+        )
         self._fallbacks = registry.counter(
             "modgate_fallbacks_total",
             "requests that another model served, by the one that was asked for",
@@ -126,7 +131,7 @@ class Recorder:
         if receipt.error and receipt.status in (400, 401, 403, 404, 413, 415, 429):
             self._refusals.add((tenant, receipt.error))
         if receipt.notes:
-            self._note(tenant, receipt.notes)
+            self._note(tenant, model, receipt.notes)
         if receipt.modality:
             self._time((model,), receipt)
         for attempt in receipt.attempts:
@@ -142,14 +147,16 @@ class Recorder:
             if step.name == "queue":
                 self._queue.add(model, step.ended_s - step.began_s)
 
-    def _note(self, tenant: str, notes: Mapping[str, str]) -> None:
+    def _note(self, tenant: str, model: str, notes: Mapping[str, str]) -> None:
+        if notes.get("counts_differ"):
+            self._differences.add((model,))
         if notes.get("would_refuse"):
             self._would_refuse.add((tenant,))
         if (asked := notes.get("fallback_for")) is not None:
             named = asked if asked in self._models else OTHER
             self._fallbacks.add((named, notes.get("fallback_on", OTHER)))
-        if (model := notes.get("retry_budget_exhausted")) is not None:
-            self._exhausted.add((model if model in self._models else OTHER,))
+        if (spent := notes.get("retry_budget_exhausted")) is not None:
+            self._exhausted.add((spent if spent in self._models else OTHER,))
 
     def _ruling(self, ruling: Ruling) -> None:
         shadow = "true" if ruling.shadow else "false"

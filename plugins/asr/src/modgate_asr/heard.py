@@ -13,6 +13,7 @@ from modgate.plugin import BadReply, Fields, Json, JsonObject
 from modgate_asr.transcript import RATE, Segment, Span, Word
 
 KNOWN = frozenset({"start", "end", "text", "id", "seek", "speaker", "type", "words"})
+LASTS_AT_MOST_S = 1e6
 FLOATS = ("temperature", "avg_logprob", "compression_ratio", "no_speech_prob")
 LATEST_S = 1e6
 
@@ -193,6 +194,18 @@ def logprobs_of(rows: Iterable[Fields]) -> Iterator[tuple[Span, JsonObject]]:
 def _token(row: Fields) -> str:
     value: Json = row.get("token")
     return value if isinstance(value, str) else ""
+
+
+def lasted_ms(reply: Fields) -> int | None:
+    """What an engine says that its piece lasts, be it in whole seconds; None when it does not."""
+    said, usage = reply.get("duration"), reply.get("usage")
+    if said is None and isinstance(usage, dict) and usage.get("type") == "duration":
+        said = usage.get("seconds")
+    try:
+        seconds = float(said) if isinstance(said, int | float | str) else -1.0
+    except (ValueError, OverflowError):
+        return None
+    return round(seconds * 1000) if 0 <= seconds <= LASTS_AT_MOST_S else None
 
 
 def tokens_of(reply: Fields) -> JsonObject | None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from modgate.plugin import (
+    NOTHING,
     SSE,
     BadReply,
     Event,
@@ -31,7 +32,16 @@ from modgate_asr.formats import (
     usage_json,
     written,
 )
-from modgate_asr.heard import Heard, Piece, heard, logprobs_of, ms_of, segment_of, tokens_of
+from modgate_asr.heard import (
+    Heard,
+    Piece,
+    heard,
+    lasted_ms,
+    logprobs_of,
+    ms_of,
+    segment_of,
+    tokens_of,
+)
 from modgate_asr.stitch import Join, held_from, join
 from modgate_asr.transcript import Segment, Span, Transcript, Word
 
@@ -60,6 +70,7 @@ class Transcribed(Relay):
         self._held: _Held | None = None
         self._live = ""  # what a stream of the piece at hand has said
         self._closed = False
+        self._apart_ms: int | None = 0  # what engines heard beyond what they were sent
         kind = CONTENT_TYPES.get(wanted.format, "application/json")
         self.head = SSE if wanted.stream else Head(content_type=kind)
 
@@ -83,7 +94,14 @@ class Transcribed(Relay):
         found = self._checked(heard(piece, reply))
         self._passed = place + 1
         self._transcript.heard(found.language, piece.audio_ms, found.tokens)
+        self._compare(piece, reply)
         yield from self._added(place, found)
+
+    def _compare(self, piece: Piece, reply: Fields) -> None:
+        lasted = lasted_ms(reply)
+        if self._apart_ms is not None:
+            sent_ms = ms_of(piece.end - piece.start)
+            self._apart_ms = self._apart_ms + lasted - sent_ms if lasted is not None else None
 
     def _checked(self, found: Heard) -> Heard:
         if self._wanted.words and found.text and not found.words:
@@ -182,6 +200,7 @@ class Transcribed(Relay):
                 self._passed, self._live = place + 1, ""
                 language = reply.text("language", "", empty=True) or ""
                 self._transcript.heard(language, piece.audio_ms, tokens_of(reply))
+                self._compare(piece, reply)
 
     def _live_text(self, text: str, logprobs: list[JsonObject]) -> Iterator[bytes]:
         transcript = self._transcript
@@ -235,7 +254,10 @@ class Transcribed(Relay):
         counted = next(waits, len(self._pieces))
         whole = counted == len(self._pieces) and all(each.ok for each in outcomes)
         end = self._pieces[counted - 1].end if counted else 0
-        return Usage(Units(audio_ms=ms_of(end)), exact=whole and self._closed, by="gateway")
+        lasts_ms, exact = ms_of(end), whole and self._closed
+        heard_ms = lasts_ms + self._apart_ms if self._calls and self._apart_ms is not None else None
+        other = Units(audio_ms=max(0, heard_ms)) if exact and heard_ms is not None else NOTHING
+        return Usage(Units(audio_ms=lasts_ms), exact=exact, by="gateway", other=other)
 
 
 def _rows(reply: Fields) -> list[Fields]:

@@ -8,7 +8,7 @@ from typing import Literal
 
 import orjson
 
-from modgate.plugin import BadReply, Event, Json, Outcome, Relay, Units, Usage
+from modgate.plugin import NOTHING, BadReply, Event, Json, Outcome, Relay, Units, Usage
 from modgate_embedding.ask import Asked
 from modgate_embedding.formats import shortened
 from modgate_embedding.reply import Row, numbers, parse
@@ -91,7 +91,13 @@ class Vectors(Relay):
         if self._ended == 0:
             return Usage(units, exact=False, by="gateway")
         whole = self._ended == len(self._spans)
-        return Usage(units, exact=whole and self._by != "estimate", by=self._by)
+        return Usage(units, exact=whole and self._by != "estimate", by=self._by, other=self._own())
+
+    def _own(self) -> Units:
+        """What the gateway counted of the same inputs, where it has their model's tokenizer."""
+        if self._asked.counts is None or self._by != "engine":
+            return NOTHING
+        return Units(input_tokens=sum(self._asked.counts[: len(self._vectors)]))
 
 
 class ManyVectors(Vectors):

@@ -33,4 +33,4 @@ class PictureRelay(ChatRelay):
         if not usage.exact or self._image_tokens is None or "image_tokens" in usage.units:
             return usage
         pictures = Units(image_tokens=min(read, self._image_tokens))
-        return Usage(usage.units + pictures, usage.exact, usage.by)
+        return Usage(usage.units + pictures, usage.exact, usage.by, usage.other)
