@@ -107,6 +107,12 @@ def test_a_crash_is_billed_by_the_last_touch_as_an_estimate_at_the_time_it_began
         assert (end.tenant, end.wall, end.reserved) == ("acme", WALL, opened.reserved)
 
 
+def test_a_crash_of_no_modality_is_no_request_of_one() -> None:
+    opened = Opened(id="req_1", wall=WALL, reserved=RESERVED)
+
+    assert crashed(opened, None, WALL).units == RESERVED
+
+
 def test_a_reader_takes_records_with_fields_to_come() -> None:
     more = {**packed(ended_of(receipt("req_1"))), "from the future": [1, 2]}
 

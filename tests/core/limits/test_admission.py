@@ -152,6 +152,15 @@ def test_a_tenant_has_so_many_requests_in_flight_and_its_neighbour_its_own(world
     world.admit(acme)
 
 
+def test_a_bound_of_one_takes_one(world: World) -> None:
+    alone = tenant(in_flight=1)
+    first = world.admit(alone)
+    assert limit_of(lambda: world.admit(alone)).kind == "in_flight"
+    world.settle(first, {})
+
+    world.admit(alone)
+
+
 def test_the_gateway_takes_so_many_in_all(world: World) -> None:
     world = World(bounds=Bounds(in_flight=2))
     world.admit(tenant())

@@ -110,6 +110,25 @@ async def test_all_limits_of_a_request_are_charged_or_none() -> None:
 
 
 @virtually
+async def test_how_long_a_bucket_has_no_room_is_known_for_a_moment() -> None:
+    fleet, limit = Fleet(gateways=1), bucket(3, period_ms=60_000)
+    [one], waits = fleet.accounts, []
+    for _ in range(3):
+        assert isinstance(await fleet.ask(one, [(limit, 1)]), str)
+        waits.append(one.wait_ms(limit, 1, fleet.clock.ms))
+
+    later_ms = fleet.clock.ms + 1000
+    assert waits == [0, 0, 20_000]
+    assert [one.wait_ms(limit, n, later_ms) for n in (1, 2, 3, 9)] == [
+        19_000,
+        39_000,
+        59_000,
+        59_000,
+    ]
+    assert one.wait_ms(limit, 1, later_ms + 1) == 0  # others may know better by now
+
+
+@virtually
 async def test_a_window_that_is_spent_is_spent_to_its_end() -> None:
     fleet = Fleet(gateways=1)
     window = Limit(key="{acme}:month", kind="w", amount=10, period_ms=BEGAN_MS + 86_400_000)

@@ -13,10 +13,16 @@ from msgspec.structs import replace
 from rigs.ledger import WALL, ledger, receipt
 
 from modgate import statements
+from modgate.api.shipment import Cursor, Shipment
+from modgate.api.sink import Attempt
 from modgate.errors import Overloaded, Refused
 from modgate.invoice import Span, Tariff
+from modgate.ledger.records import ended_of
+from modgate.ledger.rows import end_row
+from modgate.ledger.sqlite_sink import SqliteConfig, SqliteSink
 from modgate.statements import Recent, Statements
 
+TRIED = Attempt(0, "b", "eu", "chat", 0.0, "")
 OWN, OTHER = f"req_{1:032x}", f"req_{2:032x}"
 
 
@@ -41,9 +47,14 @@ def test_recent_receipts_are_bounded_by_number_and_by_attempts(
 
     assert len(recent) == 3
     assert [recent.get(f"r{at}") is not None for at in range(5)] == [False] * 2 + [True] * 3
-    monkeypatch.setattr(statements, "ATTEMPTS_AT_MOST", 0)
-    recent.observe(replace(receipt("wide"), attempts=receipt("r").attempts * 2))
-    assert len(recent) == 3
+    monkeypatch.setattr(statements, "ATTEMPTS_AT_MOST", 3)
+    for name in ("wide", "wider"):
+        recent.observe(receipt(name, attempts=(TRIED, TRIED)))
+    assert [recent.get(name) is not None for name in ("r4", "wide", "wider")] == [
+        False,
+        False,
+        True,
+    ]
 
 
 async def test_a_row_is_its_tenants_whether_it_is_recent_or_old(tmp_path: Path) -> None:
@@ -60,6 +71,19 @@ async def test_a_row_is_its_tenants_whether_it_is_recent_or_old(tmp_path: Path) 
         ]
 
     assert [row is not None for row in found] == [True, False, True, False, False]
+
+
+async def test_a_row_that_only_the_sink_has_is_found_there(tmp_path: Path) -> None:
+    with ledger(tmp_path / "ledger"):
+        pass
+    sink = SqliteSink(SqliteConfig(), folder=tmp_path)
+    await sink.open()
+    place = Cursor(writer="w", segment=1, offset=9, frames=1, last=b"", at=WALL)
+    end = ended_of(receipt(OWN))
+    await sink.write(Shipment(rows=[end_row(end, "w")], cursor=place))
+    await sink.close()
+    with kept(tmp_path / "ledger") as asked:
+        assert await asked.receipt(OWN, "acme") == end
 
 
 async def test_only_so_many_may_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
