@@ -61,7 +61,7 @@ class Scope:
         self._spool.files += 1
         return Writer(self, fd, kind)
 
-    def adopt(self, fd: int, kind: str = "application/octet-stream") -> File:
+    def adopt(self, fd: int) -> File:
         """A file that a decoder process wrote; the descriptor is this scope's from now on."""
         self._sizes[fd] = 0
         self._spool.files += 1
@@ -71,7 +71,7 @@ class Scope:
         except BaseException:
             self._drop(fd)
             raise
-        return File(fd=fd, size=size, kind=kind)
+        return File(fd=fd, size=size)
 
     def grow(self, fd: int, size: int) -> None:
         """Account for bytes about to be written; Overloaded when the spool is full."""

@@ -98,9 +98,10 @@ def test_the_number_of_groups_is_bounded(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_an_amount_is_shown_to_the_last_micro_unit() -> None:
-    assert [decimal(n) for n in (0, 1, 1_250_000, -1_000_001)] == [
+    assert [decimal(n) for n in (0, 1, 1_000_000, 1_250_000, -1_000_001)] == [
         "0.000000",
         "0.000001",
+        "1.000000",
         "1.250000",
         "-1.000001",
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from rigs.ledger import WALL, receipt
 
 from modgate.api.price import BUDGET, MICRO, Book, Case, Price
@@ -63,6 +64,12 @@ def test_what_is_posted_is_the_difference_with_who_and_when() -> None:
 
 def test_without_a_correction_nothing_is_posted() -> None:
     assert made(tariff(10), []) == []
+
+
+def test_what_began_before_the_first_book_is_not_corrected() -> None:
+    early = replace(ROWS[3], wall=WALL - 1)
+
+    assert list(differences([early], {}, tariff(10, 7), WALL)) == []
 
 
 def test_what_had_no_price_is_owed_whole() -> None:

@@ -93,6 +93,13 @@ def test_a_part_without_a_price_is_in_the_wholes() -> None:
     assert (found.micro, found.pricing) == (3_000_000, "priced")
 
 
+def test_a_part_with_a_price_is_billed_where_its_whole_has_none() -> None:
+    found = rated(book(vlm__cached_tokens=cents(1, 1)), vlm__input_tokens=10, vlm__cached_tokens=4)
+
+    assert [(line.unit, line.count) for line in found.lines] == [("vlm.cached_tokens", 4)]
+    assert (found.unpriced, found.pricing) == (("vlm.input_tokens",), "partly")
+
+
 def test_of_parts_that_lie_over_each_other_no_unit_is_billed_twice() -> None:
     by = book(
         vlm__input_tokens=cents(100, 100),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from modgate.api.discover import Number
 from modgate.plugin import Document, Finding, Get, Names, Read, Resolve
 
+BACKOFF_AT_MOST_S = 30.0
+
 
 def document(want: Get | Read) -> Finding[Document]:
     """The document of a `Get` or a `Read`: `text = yield from document(Read(path=...))`."""
@@ -20,9 +22,9 @@ def names(want: Resolve) -> Finding[Names]:
     return told
 
 
-def backoff_s(tries: int, rng: Number, at_most_s: float = 30.0) -> float:
+def backoff_s(tries: int, rng: Number) -> float:
     """How long to wait after so many failures in a row: 1, 2, 4 ... seconds, less up to a half.
 
     Source: algorithms.md 7.
     """
-    return min(at_most_s, 2.0 ** min(tries, 16)) * (0.5 + 0.5 * rng())
+    return min(BACKOFF_AT_MOST_S, 2.0 ** min(tries, 16)) * (0.5 + 0.5 * rng())

@@ -95,7 +95,7 @@ class _Dropping(QueueHandler):
 
 
 class LogSystem:
-    """The gateway's logging, from `open` to `close`."""
+    """The gateway's logging, from when it is made to `close`."""
 
     def __init__(self, level: str, stream: TextIO | None = None) -> None:
         lines: queue.Queue[logging.LogRecord] = queue.Queue(QUEUE_AT_MOST)

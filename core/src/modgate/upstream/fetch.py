@@ -32,6 +32,7 @@ from modgate.upstream.names import Names, Pinned, Resolve
 from modgate.upstream.origins import Allowed, Origin, Url
 
 AT_ONCE = 64
+REDIRECTS_AT_MOST = 3
 ADDRESSES = 8  # of one name, that are tried
 _CONNECT_S = 3.0  # so that one dead address does not use up the time of the others
 _TIMEOUT = ClientTimeout(total=None, sock_connect=_CONNECT_S)
@@ -83,14 +84,12 @@ class Fetcher:
         clock: Clock,
         *,
         timeout_s: float = 10.0,
-        redirects: int = 3,
         resolver: Resolve | None = None,
         tls: SSLContext | None = None,
     ) -> None:
         self._allowed = Allowed.of(allow)
         self._clock = clock
         self._timeout_s = timeout_s
-        self._redirects = redirects
         self._names = Names()
         self._resolve = resolver or self._names.resolve
         self._tls = tls
@@ -143,7 +142,7 @@ class Fetcher:
             self._admit(url.origin)
         except ValueError as error:
             raise Refused(fetch.field, codes.url, str(error)) from None
-        for _ in range(self._redirects + 1):
+        for _ in range(REDIRECTS_AT_MOST + 1):
             addresses = await self._judge(url.origin)
             async with (
                 self._session(url.origin, addresses) as session,
@@ -157,7 +156,7 @@ class Fetcher:
                 self._admit(url.origin)
             except ValueError as error:
                 raise _Failed(f"a redirect cannot be followed: {error}") from None
-        raise _Failed(f"the URL redirects more than {self._redirects} times")
+        raise _Failed(f"the URL redirects more than {REDIRECTS_AT_MOST} times")
 
     def _admit(self, origin: Origin) -> None:
         """ValueError unless the operator allows this origin, as far as its spelling can say."""
