@@ -91,3 +91,20 @@ async def test_head_is_get_without_the_body(
     assert nothing == b""
     assert bare.headers["content-length"] == str(len(body))
     assert bare.headers["content-type"] == whole.headers["content-type"]
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/health/ready", "/admin/v1/tenants"])
+async def test_head_is_answered_by_the_admin_listener(
+    tmp_path: Path, engine: ScriptedEngine, path: str
+) -> None:
+    running = await start(tmp_path, [{"url": engine.url}])
+    try:
+        async with (
+            aiohttp.ClientSession(running.admin) as session,
+            session.head(path) as bare,
+        ):
+            nothing = await bare.read()
+    finally:
+        await running.app.close()
+
+    assert (bare.status, nothing) == (200, b"")

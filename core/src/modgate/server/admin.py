@@ -27,7 +27,7 @@ from modgate.server import requests_pages
 from modgate.server.peers import peers_of
 from modgate.server.requests_pages import RequestPages
 from modgate.server.standings import gone, models_of, state_of
-from modgate.server.tenancy_pages import TenancyPages, actor_of, shape_of
+from modgate.server.tenancy_pages import TenancyPages, actor_of, method_of, shape_of
 from modgate.state import State
 from modgate.tracebacks import plain
 
@@ -85,7 +85,7 @@ class Admin:
         """Who is it, is there such a page, may they."""
         try:
             caller = await self._caller(request)
-            page = self._pages.get((request.method, shape_of(request.path)))
+            page = self._pages.get((method_of(request), shape_of(request.path)))
             if page is None:
                 return _json({"error": "no such admin page", "pages": sorted(self.paths())}, 404)
             if caller.role not in page.roles:

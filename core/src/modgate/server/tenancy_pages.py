@@ -37,6 +37,11 @@ def actor_of(caller: Caller) -> str:
     return f"{caller.role} key {caller.key_id}" if caller.key_id else ROOT_ACTOR
 
 
+def method_of(request: web.BaseRequest) -> str:
+    """The method that answers: HEAD is GET, and aiohttp leaves out its body."""
+    return "GET" if request.method == "HEAD" else request.method
+
+
 def shape_of(path: str) -> str:
     """A path of the admin API as its page is named: `/admin/v1/keys/{id}/rotate`."""
     front, *parts = path.removeprefix("/admin/v1/").split("/")
@@ -69,7 +74,7 @@ class TenancyPages:
 
     async def answer(self, request: web.BaseRequest, caller: Caller) -> web.StreamResponse:
         """The reply to a request for one of the pages."""
-        make = self.pages[request.method, shape_of(request.path)]
+        make = self.pages[method_of(request), shape_of(request.path)]
         name = (*request.path.split("/"), "")[4]
         status, value = await self._answer(make, name, request, actor_of(caller))
         return web.Response(status=status, body=dump(value), content_type="application/json")
@@ -85,7 +90,7 @@ class TenancyPages:
             work = make(name, await _body(request))
             async with self._one:
                 value = await self._done(work, actor)
-                if request.method != "GET":
+                if method_of(request) != "GET":
                     await self._tenancy.refresh()
         except ConfigError as error:
             problems = [str(each) for each in error.problems]
