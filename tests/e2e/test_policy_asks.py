@@ -18,12 +18,13 @@ from oracle.faults import OK, Refusal, Script
 from oracle.record import Record
 from rigs.ledger import ledger
 from rigs.policies import ASKS, billed, chat, error, house, paths, units
-from toys.rulings import TOKENS
+from toys.rulings import TEXT, TOKENS
 
 from modgate.api.secret import Secret
 from modgate.ledger.reader import rows
 
-ASKED = {"embedding.input_tokens": TOKENS, "embedding.inputs": 1}
+READ = len(TEXT)  # as the engine counts it; the policy reserves another number
+ASKED = {"embedding.input_tokens": READ, "embedding.inputs": 1}
 
 
 async def test_what_a_policy_asks_is_on_the_requests_own_bill(
@@ -37,7 +38,7 @@ async def test_what_a_policy_asks_is_on_the_requests_own_bill(
     assert client.status == 200
     assert paths(engine) == ["/v1/embeddings", "/v1/chat/completions"]
     assert ids == {row.id}
-    assert row.units["embedding.input_tokens"] == TOKENS
+    assert row.units["embedding.input_tokens"] == READ
     assert row.units["embedding.inputs"] == 1
     assert row.units["llm.output_tokens"] == engine.records[1].wrote["llm.output_tokens"]
     assert [each["model"] for each in row.attempts] == ["vectors", "chat"]
@@ -55,7 +56,7 @@ async def test_what_was_asked_before_a_denial_stays_billed_and_the_chat_is_not(
     assert (client.status, error(client)["code"]) == (403, "house_rule")
     assert paths(engine) == ["/v1/embeddings"]
     assert units(row) == ASKED
-    assert row.ending == "refused"
+    assert (row.ending, row.exact) == ("refused", True)
 
 
 async def test_several_asks_are_billed_one_by_one(tmp_path: Path, engine: ScriptedEngine) -> None:
@@ -243,7 +244,7 @@ async def test_an_ask_that_is_tried_again_is_billed_once(
 
     assert client.status == 200
     assert paths(engine).count("/v1/embeddings") == 2
-    assert row.units["embedding.input_tokens"] == TOKENS
+    assert row.units["embedding.input_tokens"] == READ
     assert client.headers["x-modgate-attempts"] == "2"
 
 
@@ -253,7 +254,7 @@ async def test_an_ask_in_shadow_is_billed(tmp_path: Path, engine: ScriptedEngine
     row = billed(running)
 
     assert client.status == 200
-    assert row.units["embedding.input_tokens"] == TOKENS
+    assert row.units["embedding.input_tokens"] == READ
     assert row.policies[0]["shadow"]
 
 
@@ -311,9 +312,9 @@ async def test_clients_that_leave_at_any_moment_pay_for_what_was_answered_and_no
         paid = row.units.get("embedding.input_tokens", 0)
 
         assert len(asked) <= 1
-        assert paid in (0, TOKENS * len(asked))
-        assert paid <= TOKENS * sum(record.answered for record in asked)
-        assert chats == [] or (paid == TOKENS and not deny)
-        assert row.ending not in ("ok", "refused") or paid == TOKENS
+        assert paid in (0, READ * len(asked))
+        assert paid <= READ * sum(record.answered for record in asked)
+        assert chats == [] or (paid == READ and not deny)
+        assert row.ending not in ("ok", "refused") or paid == READ
         written = sum(record.wrote.get("llm.output_tokens", 0) for record in chats)
         assert row.units.get("llm.output_tokens", 0) <= written

@@ -27,7 +27,7 @@ from modgate.plugin import (
 )
 
 EMBEDDING = "embedding"
-TOKENS = 7
+TEXT, TOKENS = "what they said", 7  # what is asked, and what it is reserved
 
 
 class Said(BaseModel, frozen=True, extra="forbid"):
@@ -88,7 +88,7 @@ class Asks(PlanPolicy[Asked]):
     ) -> Generator[Ask, Json, Decision]:
         call = Call(
             path="/v1/embeddings",
-            body=Body.of(model="x", input=["what they said"]),
+            body=Body.of(model="x", input=[TEXT]),
             size=Units(input_tokens=TOKENS, inputs=1),
             model=self.config.model,
         )

@@ -51,6 +51,8 @@ def _counted(order: Order, events: Sequence[Event]) -> Usage:
         raise PluginFault("a dialect made no event of a whole reply")
     try:
         return order.modality.count(order.call, events[0])
+    except GatewayError:  # the engine's, whose reply does not fit
+        raise
     except RAISED as error:
         name = order.modality.name
         raise PluginFault(f"{type(error).__name__} while {name} counted a side call") from error

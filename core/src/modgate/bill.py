@@ -16,6 +16,7 @@ from modgate.api.modality import AnyModality
 from modgate.api.plan import Call, Drawn, Plan
 from modgate.api.price import BUDGET, MONEY
 from modgate.api.relay import MeasuredBy, Usage
+from modgate.api.sink import Ending
 from modgate.api.surface import Surface
 from modgate.desertion import CUT, DRAINED, NOTE
 from modgate.differing import differing
@@ -273,10 +274,6 @@ class Bill:
             draft.notes.setdefault(NOTE, CUT)
         ending = ending_of(error, admitted=draft.admitted)
         units = dict(usage.units.items())
-        whole = error is None or draft.notes.get(NOTE) == DRAINED
-        nothing = ending == "refused" and not any(
-            units.values()
-        )  # asked for, and not done: that is no floor
         if draft.modality and draft.admitted:
             front = draft.modality
             units[f"{front}.requests"] = 1
@@ -287,7 +284,7 @@ class Bill:
             ending=ending,
             status=499 if ending == "client_gone" else status,
             units=units,
-            exact=nothing or (usage.exact and whole),
+            exact=self._exact(usage, ending),
             measured_by=usage.by,
             error=error,
         )
@@ -309,6 +306,12 @@ class Bill:
         told = other and differing(units, other, self._draft.modality, self._gateway.units)
         if told:
             self._draft.notes["counts_differ"] = told
+
+    def _exact(self, usage: Usage, ending: Ending) -> bool:
+        """Whether a bill is no floor: all was done, or what was refused was not begun."""
+        if ending == "refused":
+            return (self.own is None and usage.exact) or not any(usage.units.values())
+        return usage.exact and (ending == "ok" or self._draft.notes.get(NOTE) == DRAINED)
 
     def _teach(self, usage: Usage, error: GatewayError | None) -> None:
         """What it took is learned, and takes the place of what its turns were counted for."""

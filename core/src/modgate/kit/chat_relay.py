@@ -206,6 +206,11 @@ class ChatRelay(Relay):
             floor += Units(input_tokens=self._least)
         return Usage(self._with_extra(floor), exact=False, by="gateway")
 
+    def counted(self, event: Event) -> Usage:
+        """What the whole reply to a side call did cost; BadReply when it is none."""
+        tuple(self.feed(0, event))
+        return self.usage([Outcome(state="ok")])
+
     def _with_extra(self, units: Units) -> Units:
         return units if self._extra is None or not self._fed else units + self._extra
 

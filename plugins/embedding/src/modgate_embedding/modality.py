@@ -8,7 +8,9 @@ from dataclasses import replace
 from modgate.kit.tokens import each_by_file, texts
 from modgate.plugin import (
     MIB,
+    Call,
     Endpoint,
+    Event,
     GatewayError,
     Json,
     Modality,
@@ -20,6 +22,7 @@ from modgate.plugin import (
     Target,
     Unit,
     Units,
+    Usage,
     Work,
 )
 from modgate_embedding.ask import Asked, Inputs, bounded, read
@@ -28,6 +31,7 @@ from modgate_embedding.cohere import PATH as COHERE
 from modgate_embedding.cohere import read_cohere
 from modgate_embedding.config import CL100K, Config, Facts
 from modgate_embedding.relay import ManyVectors, Told, Vectors, Writer, cohere_reply, openai_reply
+from modgate_embedding.reply import told
 from modgate_embedding.samples import SAMPLES
 
 COUNTED_CHARACTERS = 1_000_000  # beyond, tokens are estimated
@@ -89,6 +93,14 @@ class Embedding(Modality[Config]):
         facts = _facts(request)
         asked = read_cohere(request, self.config, facts)
         return self._shape_texts(request, asked, facts, cohere_reply)
+
+    def count(self, call: Call, event: Event) -> Usage:
+        """What a side call did cost: the tokens that its engine says it read."""
+        tokens = told(event.data)
+        if tokens is None:
+            return super().count(call, event)
+        units = Units(dict(call.size.items()), input_tokens=tokens)
+        return Usage(units, exact=True, by="engine")
 
     def _shape_texts(
         self, request: Request, asked: Asked, facts: Facts, write: Writer

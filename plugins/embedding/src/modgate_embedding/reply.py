@@ -69,6 +69,15 @@ def parse(data: bytes, count: int) -> Reply:
     return Reply(data=read.data, usage=_counted(read.usage))
 
 
+def told(data: bytes) -> int | None:
+    """The tokens that a reply says were read; None where it does not; BadReply for no reply."""
+    try:
+        usage = _counted(_READ.decode(data).usage)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        raise BadReply("the engine's reply is not a list of embeddings") from None
+    return usage.tokens if usage is not None else None
+
+
 def _counted(usage: msgspec.Raw) -> Counted | None:
     """None for what is no count: a reply is not bad because its engine cannot count."""
     try:

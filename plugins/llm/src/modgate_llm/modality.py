@@ -27,7 +27,7 @@ from modgate.plugin import (
     Usage,
 )
 from modgate_llm.config import Config, Facts
-from modgate_llm.prompt import CHAT, Prompt, check, counted
+from modgate_llm.prompt import CHAT, TOKENIZE, Prompt, check, counted
 from modgate_llm.samples import SAMPLES
 
 COMPLETIONS = "/v1/completions"
@@ -124,8 +124,11 @@ class Llm(Modality[Config]):
         return Plan(calls=(call,), relay=relay)
 
     def count(self, call: Call, event: Event) -> Usage:
-        """Counting a prompt generates nothing and costs nothing."""
-        return Usage(Units(), exact=True, by="gateway")
+        """What a chat or a completion did cost; counting a prompt costs nothing."""
+        if call.path == TOKENIZE:
+            return Usage(Units(), exact=True, by="gateway")
+        prompt = call.size.get("input_tokens", 0)
+        return ChatRelay(stream=False, include_usage=False, prompt=prompt).counted(event)
 
 
 def facts_of(request: Request) -> Facts:

@@ -9,7 +9,9 @@ from uuid import UUID
 from modgate.plugin import (
     MIB,
     Body,
+    Call,
     Endpoint,
+    Event,
     Json,
     Modality,
     Plan,
@@ -19,11 +21,12 @@ from modgate.plugin import (
     Target,
     Unit,
     Units,
+    Usage,
 )
 from modgate_rerank.ask import Asked, read
 from modgate_rerank.batching import PATH, RerankCall, batching
 from modgate_rerank.config import Config, Facts
-from modgate_rerank.relay import Ranked
+from modgate_rerank.relay import Ranked, read_tokens
 from modgate_rerank.samples import SAMPLES
 
 PATHS = ("/v2/rerank", "/v1/rerank", "/rerank", "/v1/reranking")
@@ -87,6 +90,14 @@ class Rerank(Modality[Config]):
         return Plan(
             calls=calls, relay=relay, reserve=reserve, width=min(self.config.width, len(calls))
         )
+
+    def count(self, call: Call, event: Event) -> Usage:
+        """What a side call did cost: the tokens that its engine says it read."""
+        tokens, _ = read_tokens(event.fields())
+        if tokens is None:
+            return super().count(call, event)
+        units = Units(dict(call.size.items()), input_tokens=tokens)
+        return Usage(units, exact=True, by="engine")
 
     def _bounds(self, count: int, facts: Facts) -> list[int]:
         step = min(self.config.slice, facts.batch or self.config.slice)

@@ -62,7 +62,7 @@ class Ranked(Relay):
             scores[start + at] = sigmoid(score) if logits else probability(score)
         if len(scores) != end - start:
             raise BadReply("the engine did not score every document once")
-        self._tokens[index], shared = _tokens(fields)
+        self._tokens[index], shared = read_tokens(fields)
         self._scores.update(scores)
         self._shared = self._shared or shared
         return ()
@@ -122,7 +122,7 @@ class Ranked(Relay):
         return Usage(units, exact=whole, by="engine")
 
 
-def _tokens(reply: Fields) -> tuple[int | None, bool]:
+def read_tokens(reply: Fields) -> tuple[int | None, bool]:
     """The engine's own count, in cohere's place (`meta.tokens`) or in the others' (`usage`).
 
     And whether it is a share of a trip's.

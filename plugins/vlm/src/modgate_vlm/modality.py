@@ -17,6 +17,7 @@ from modgate.plugin import (
     Body,
     Call,
     Endpoint,
+    Event,
     Fetch,
     File,
     Json,
@@ -29,6 +30,7 @@ from modgate.plugin import (
     Target,
     Unit,
     Units,
+    Usage,
     Work,
 )
 from modgate_vlm.config import Config, Facts
@@ -139,6 +141,19 @@ class Vlm(Modality[Config]):
             ),
         )
         return Plan(calls=(call,), relay=relay)
+
+    def count(self, call: Call, event: Event) -> Usage:
+        """What a chat did cost that a plugin or a policy asked for."""
+        size = call.size
+        sent = {name: size[name] for name in ("images", "image_pixels") if name in size}
+        relay = PictureRelay(
+            stream=False,
+            include_usage=False,
+            prompt=size.get("input_tokens", 0),
+            extra=Units(sent) if sent else None,
+            image_tokens=size.get("image_tokens"),
+        )
+        return relay.counted(event)
 
     def _seen(self, image: Image, facts: Facts) -> Generator[Need, Json, Seen]:
         """A picture by data URI or URL, decoded once in a decoder process."""
