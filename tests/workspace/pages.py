@@ -20,7 +20,7 @@ from pydantic import BaseModel
 from modgate import errors, hookspecs, plugin
 from modgate.api.dialect import Dialect
 from modgate.cli import main as cli
-from modgate.config.show import reference
+from modgate.config.reference import reference
 from modgate.gateway import plan
 from modgate.host.load import Loaded
 from modgate.testing.transcript import Transcript, transcripts

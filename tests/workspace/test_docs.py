@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any, get_args
 
 import pytest
 from pydantic import BaseModel
 from workspace import pages
 
 from modgate.config.decode import Source, decode
+from modgate.config.reference import table_of
 from modgate.config.schema import File
 from modgate.config.schema_tenants import TenantSection
 from modgate.config.values import TargetText
@@ -67,15 +67,8 @@ def _keys(kind: type[BaseModel], at: str) -> Iterator[str]:
     """Every key below a section, with the path that leads there."""
     for name, info in kind.model_fields.items():
         yield f"{at}{name}"
-        for inner in _models(info.annotation):
+        if (inner := table_of(info)) is not None:
             yield from _keys(inner, f"{at}{name}.")
-
-
-def _models(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for each in get_args(annotation):
-        yield from _models(each)
 
 
 def _section(page: str, heading: str) -> str:

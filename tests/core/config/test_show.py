@@ -6,8 +6,9 @@ import pytest
 from made_configs import Config
 
 from modgate.config.decode import decode
+from modgate.config.reference import reference
 from modgate.config.schema import File, json_schema
-from modgate.config.show import effective, reference
+from modgate.config.show import effective
 
 
 def rows(config: Config, text: str) -> dict[str, tuple[str, str]]:
@@ -73,3 +74,14 @@ def test_the_reference_names_every_section_and_key() -> None:
     assert "`client_stalled`" in text
     assert "`spool_bytes`" in text
     assert "a line each: key id, digest, name; before it until= and role=" in text
+
+
+def test_the_reference_shows_values_as_they_are_written() -> None:
+    text = reference()
+
+    assert '| `connect` | a duration | `"5s"` |' in text
+    assert '| `segment` | a size | `"64MiB"` |' in text
+    assert '| `requests` | `"50/s"` | - |' in text
+    assert "| `pico` |" not in text  # no file says "0.15/1M" in its parts
+    assert "### `timeouts.MODALITY`" in text
+    assert "| `attempt` | a table | see below |" in text

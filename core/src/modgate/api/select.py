@@ -123,4 +123,6 @@ def base_url(text: str) -> str:
         return "has a space in it"
     if "?" in text or "#" in text:
         return "paths are put behind it: leave out what begins with '?' or '#'"
+    if parts.path.rstrip("/").endswith("/v1"):
+        return "paths are put behind it, and begin with /v1: leave that out"
     return ""

@@ -1,10 +1,9 @@
-"""The configuration for people: the effective values with their origins, and the reference page."""
+"""The configuration for people: the effective values with their origins, secrets masked."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import get_args
 
 from pydantic import BaseModel
 
@@ -68,41 +67,3 @@ def _written(values: Json, path: tuple[str | int, ...]) -> bool:
             return False
         values = members[part]
     return True
-
-
-def reference() -> str:
-    """docs/reference/config.md: every key with its type, default and meaning."""
-    lines = [
-        "# Configuration reference",
-        "",
-        "Made from the types; `modgate check FILE` checks a file.",
-        "",
-    ]
-    for name, info in File.model_fields.items():
-        lines += [f"## `{name}`", "", f"{info.description}.", ""]
-        inner = _model_of(info.annotation)
-        if inner is not None:
-            lines += _table(inner)
-    return "\n".join(lines).rstrip() + "\n"
-
-
-def _table(kind: type[BaseModel]) -> list[str]:
-    rows = ["| key | default | meaning |", "|---|---|---|"]
-    nested: list[str] = []
-    for name, info in kind.model_fields.items():
-        default = "required" if info.is_required() else f"`{_shown(info.default)}`"
-        inner = _model_of(info.annotation)
-        if inner is not None:
-            default = "see below"
-            nested += ["", f"### `{name}`", "", *_table(inner)]
-        rows.append(f"| `{name}` | {default} | {info.description} |")
-    return [*rows, *nested, ""]
-
-
-def _model_of(annotation: object) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for each in get_args(annotation):
-        if (found := _model_of(each)) is not None:
-            return found
-    return None
