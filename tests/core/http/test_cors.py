@@ -23,6 +23,7 @@ def test_a_page_may_use_the_helpers_of_its_sdk_and_keys_for_requests_done_once()
 
     helpers = {"x-stainless-helper", "x-stainless-helper-method"}
     assert helpers | {"idempotency-key", "x-client-request-id"} <= set(allowed)
+    assert {"x-idempotency-key", "x-request-timeout", "x-stainless-read-timeout"} <= set(allowed)
 
 
 def test_another_page_may_nothing() -> None:

@@ -34,6 +34,7 @@ from modgate.config.values import (
     PriceValue,
     SecretValue,
     TargetText,
+    Wait,
 )
 
 
@@ -106,19 +107,11 @@ class TimeoutsSection(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
-    connect: Duration = Field(5.0, gt=0, description="until an engine accepts a connection")
-    idle: Duration = Field(
-        60.0, gt=0, description="silence between two events of an engine's stream"
-    )
-    client_stalled: Duration = Field(
-        30.0, gt=0, description="a client that reads nothing is dropped"
-    )
-    keep_alive: Duration = Field(
-        15.0, gt=0, description="silence before a stream gets a comment line"
-    )
-    body_idle: Duration = Field(
-        30.0, gt=0, description="a request body that stalls is refused with 408"
-    )
+    connect: Wait = Field(5.0, description="until an engine accepts a connection")
+    idle: Wait = Field(60.0, description="silence between two events of an engine's stream")
+    client_stalled: Wait = Field(30.0, description="a client that reads nothing is dropped")
+    keep_alive: Wait = Field(15.0, description="silence before a stream gets a comment line")
+    body_idle: Wait = Field(30.0, description="a request body that stalls is refused with 408")
     drain: Duration = Field(600.0, description="time for requests in hand at shutdown")
 
 
@@ -132,7 +125,7 @@ class LimitStoreSection(Section):
         None, description="where it stands; callers kept to others are refused"
     )
     password: SecretValue | None = Field(None, description="the store's password")
-    deadline: Duration = Field(0.025, gt=0, description="a store that is slower is done without")
+    deadline: Wait = Field(0.025, description="a store that is slower is done without")
     replicas: int = Field(1, ge=1, description="gateways that share, at least; more are counted")
 
     def place(self, here: str | None) -> str | None:
@@ -167,7 +160,7 @@ class IdempotencySection(Section):
     bodies: bool = Field(
         False, description="replies are kept, to be sent again; else only that it was done"
     )
-    keep: Duration = Field(86_400.0, gt=0, description="for so long from when the reply was made")
+    keep: Wait = Field(86_400.0, description="for so long from when the reply was made")
     reply_bytes: Bytes = Field(256 << 10, description="one reply; a larger one is not kept")
     at_most: Bytes = Field(64 << 20, description="all replies in memory; the oldest go first")
     keys: int = Field(10_000, ge=1, description="keys in memory, of one tenant")
@@ -195,8 +188,8 @@ class DecodersSection(Section):
         None, ge=1, le=64, description="files that decode into pieces at once; default cores"
     )
     memory: Bytes = Field(2 << 30, description="address space of one process")
-    cpu: Duration = Field(20.0, gt=0, description="processor time of one job, or of one piece")
-    wall: Duration = Field(60.0, gt=0, description="time of one job")
+    cpu: Wait = Field(20.0, description="processor time of one job, or of one piece")
+    wall: Wait = Field(60.0, description="time of one job")
     written: Bytes = Field(4 << 30, description="bytes that one stream of pieces may write")
 
 

@@ -202,6 +202,7 @@ def _schema(kind: str, example: str) -> WithJsonSchema:
 
 
 Duration = Annotated[float, BeforeValidator(duration), _schema("string", "30s")]
+Wait = Annotated[Duration, Field(gt=0)]
 Bytes = Annotated[int, BeforeValidator(size), _schema("string", "10MiB")]
 RateValue = Annotated[RateText, BeforeValidator(rate), _schema("string", "50/s")]
 PriceValue = Annotated[PriceText, BeforeValidator(price), _schema("string", "0.15/1M")]

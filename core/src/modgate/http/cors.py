@@ -11,8 +11,8 @@ EXPOSED = (
 )
 METHODS = "GET, POST, OPTIONS"
 HEADERS = (
-    "authorization, content-type, x-api-key, api-key, idempotency-key, x-request-id, "
-    "x-client-request-id, x-request-timeout, "
+    "authorization, content-type, x-api-key, api-key, idempotency-key, x-idempotency-key, "
+    "x-request-id, x-client-request-id, x-request-timeout, x-stainless-read-timeout, "
     "traceparent, tracestate, openai-organization, openai-project, x-stainless-retry-count, "
     "x-stainless-lang, x-stainless-os, x-stainless-arch, x-stainless-runtime, "
     "x-stainless-runtime-version, x-stainless-package-version, x-stainless-timeout, "
