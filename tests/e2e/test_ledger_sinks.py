@@ -162,6 +162,10 @@ async def test_a_plugins_sink_that_is_down_is_told_and_gets_everything_later(
             '[ledger]\non_full = "drop-oldest"\nmax_bytes = "1MiB"\n',
             "ledger.max_bytes: less than two segments",
         ),
+        (
+            '[ledger]\nmax_bytes = "100MiB"\n',
+            "max_bytes: less than two segments: none could be moved",
+        ),
     ],
 )
 async def test_a_sink_that_cannot_be_meant_is_a_mistake_at_its_line(
@@ -177,17 +181,19 @@ async def test_a_sink_that_cannot_be_meant_is_a_mistake_at_its_line(
 async def test_a_full_ledger_refuses_new_requests_and_bills_what_was_begun(
     tmp_path: Path, engine: ScriptedEngine, caplog: pytest.LogCaptureFixture
 ) -> None:
-    running = await start(tmp_path, [{"url": engine.url}], more="[ledger]\nmax_bytes = 8000\n")
+    running = await start(
+        tmp_path, [{"url": engine.url}], more="[ledger]\nmax_bytes = 8000\nsegment = 2000\n"
+    )
     try:
         statuses = await asked(running, 30)
         client = await send(running.url, ask.chat(99, model="chat"), key=running.key)
         status, ready, _ = await page(running, "/health/ready")
-        with caplog.at_level("INFO"):
-            await asked(running, 1)
+        caplog.set_level("INFO", "modgate.request")
+        await asked(running, 1)
     finally:
         await running.app.close()
 
-    [line] = [each for each in caplog.records if each.message == "request"]
+    *_, line = (each for each in caplog.records if each.message == "request")
     assert line.__dict__["ending"] == "overloaded"
     served = statuses.index(503)
     assert 3 < served < 30

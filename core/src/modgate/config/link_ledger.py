@@ -49,8 +49,9 @@ def linked_sinks(
 
     `here`: where the gateway stands.
     """
-    if section.on_full == "drop-oldest" and section.max_bytes < SEGMENTS_LEAST * section.segment:
-        text = "less than two segments: none could be dropped; raise it, or lower ledger.segment"
+    if section.max_bytes < SEGMENTS_LEAST * section.segment:
+        done = "dropped" if section.on_full == "drop-oldest" else "moved away"
+        text = f"less than two segments: none could be {done}; raise it, or lower ledger.segment"
         wrong(source.problem(("ledger", "max_bytes"), text))
     found: dict[str, SinkOf] = {}
     for index, each in enumerate((DEFAULT,) if section.sink is None else section.sink):
