@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rigs.leasing import leased
 
 from modgate.api.select import Backend
 from modgate.errors import NoBackend, Overloaded, UpstreamFailed
@@ -86,16 +87,16 @@ def test_what_a_call_requires_must_be_offered_unless_nothing_is_said() -> None:
 
 async def test_no_backend_in_the_region_is_said_so() -> None:
     with pytest.raises(NoBackend):
-        await fleet(backend("a", region="us")).lease("m", Wanted(regions=frozenset({"eu"})))
+        await leased(fleet(backend("a", region="us")), "m", Wanted(regions=frozenset({"eu"})))
 
 
 async def test_waiting_calls_get_slots_in_the_order_they_came() -> None:
     one = fleet(backend("a"))
-    first = await one.lease("m", Wanted())
+    first = await leased(one, "m", Wanted())
     order: list[int] = []
 
     async def wait(number: int) -> None:
-        lease = await one.lease("m", Wanted())
+        lease = await leased(one, "m", Wanted())
         order.append(number)
         assert lease is not None
         lease.give_back()
@@ -112,8 +113,8 @@ async def test_waiting_calls_get_slots_in_the_order_they_came() -> None:
 
 async def test_a_waiter_that_leaves_frees_its_place_and_its_slot() -> None:
     one = fleet(backend("a"))
-    first = await one.lease("m", Wanted())
-    task = asyncio.create_task(one.lease("m", Wanted()))
+    first = await leased(one, "m", Wanted())
+    task = asyncio.create_task(leased(one, "m", Wanted()))
     await asyncio.sleep(0)
     assert first is not None
     first.give_back()  # granted to the waiter, which is cancelled before it can see it
@@ -141,7 +142,7 @@ def test_whoever_leaves_in_one_tick_leaks_no_slot(
         one = fleet(backend("a", slots=slots), waiting=99)
 
         async def hold() -> None:
-            lease = await one.lease("m", Wanted(), alike("k" if shared else None), rider=object())
+            lease = await leased(one, "m", Wanted(), alike("k" if shared else None), rider=object())
             if lease is None:
                 return
             try:
@@ -164,9 +165,9 @@ def test_whoever_leaves_in_one_tick_leaks_no_slot(
 
 async def test_a_waiter_that_was_cancelled_is_nobodys_companion() -> None:
     one = fleet(backend("a"))
-    first = await one.lease("m", Wanted())
+    first = await leased(one, "m", Wanted())
     gone, stays = (
-        asyncio.create_task(one.lease("m", Wanted(), alike("k"), rider=name)) for name in "gs"
+        asyncio.create_task(leased(one, "m", Wanted(), alike("k"), rider=name)) for name in "gs"
     )
     await asyncio.sleep(0)
     gone.cancel()
@@ -181,12 +182,12 @@ async def test_a_waiter_that_was_cancelled_is_nobodys_companion() -> None:
 
 async def test_too_many_waiting_calls_are_refused() -> None:
     one = fleet(backend("a"), waiting=1)
-    first = await one.lease("m", Wanted())
-    waiting = asyncio.create_task(one.lease("m", Wanted()))
+    first = await leased(one, "m", Wanted())
+    waiting = asyncio.create_task(leased(one, "m", Wanted()))
     await asyncio.sleep(0)
 
     with pytest.raises(Overloaded):
-        await one.lease("m", Wanted())
+        await leased(one, "m", Wanted())
     assert first is not None
     first.give_back()
     second = await waiting
@@ -196,7 +197,7 @@ async def test_too_many_waiting_calls_are_refused() -> None:
 
 async def test_a_reload_keeps_what_is_taken() -> None:
     state = FleetState()
-    lease = await fleet(backend("a", slots=2), state=state).lease("m", Wanted())
+    lease = await leased(fleet(backend("a", slots=2), state=state), "m", Wanted())
     again = fleet(backend("a", slots=2), state=state)
 
     assert state.slots["http://a"].taken == 1
@@ -226,7 +227,7 @@ async def test_backends_of_a_group_share_their_slots() -> None:
 async def test_a_new_backend_takes_a_call_that_waits() -> None:
     one = fleet(backend("a"))
     held = one.at_once("m", Wanted())
-    waiting = asyncio.ensure_future(one.lease("m", Wanted()))
+    waiting = asyncio.ensure_future(leased(one, "m", Wanted()))
     await asyncio.sleep(0)
     one.use([backend("a"), backend("b")])
     lease = await waiting
@@ -240,7 +241,7 @@ async def test_a_removed_backend_takes_no_call_and_ends_those_it_has() -> None:
     one = fleet(backend("a"), backend("b"))
     leases = [one.at_once("m", Wanted()) for _ in "ab"]
     gone = next(each for each in leases if each is not None and each.backend.name == "a")
-    waiting = asyncio.ensure_future(one.lease("m", Wanted()))
+    waiting = asyncio.ensure_future(leased(one, "m", Wanted()))
     await asyncio.sleep(0)
     one.use([backend("b")])
     gone.give_back()
@@ -330,12 +331,12 @@ def promised(unmet: Unmet, target_s: float = 1.0) -> Wanted:
 
 async def test_a_call_that_is_rather_refused_never_waits_and_is_told_when_to_come_again() -> None:
     one = fleet(backend("a"), backend("b"), waiting=9)
-    held = [await one.lease("m", promised("refuse")) for _ in range(2)]
-    waiting = asyncio.create_task(one.lease("m", promised("best_effort")))
+    held = [await leased(one, "m", promised("refuse")) for _ in range(2)]
+    waiting = asyncio.create_task(leased(one, "m", promised("best_effort")))
     await asyncio.sleep(0)
 
     with pytest.raises(Overloaded) as refused:
-        await one.lease("m", promised("refuse"))
+        await leased(one, "m", promised("refuse"))
     assert (refused.value.retry_after or 0) >= 1
     for lease in held:
         assert lease is not None
@@ -359,9 +360,9 @@ async def test_a_call_that_waits_for_its_promise_lets_others_pass_and_goes_when_
     assert first is not None
     assert second is not None
     assert {first.backend.name, second.backend.name} == {"a", "b"}  # idle ones are tried
-    strict = asyncio.create_task(one.lease("m", promised("queue")))
+    strict = asyncio.create_task(leased(one, "m", promised("queue")))
     await asyncio.sleep(0)
-    easy = await one.lease("m", promised("best_effort"))
+    easy = await leased(one, "m", promised("best_effort"))
     assert easy is not None
     assert easy.why == "best_effort"
     assert not strict.done()

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rigs.leasing import leased
 
 from modgate.api.select import Backend
 from modgate.errors import Overloaded
@@ -48,7 +49,7 @@ def claim(tenant: str, work: float = 1.0, until: float = float("inf")) -> Claim:
 
 
 async def held(one: Fleet, model: str = "m", wanted: Wanted | None = None) -> Lease:
-    lease = await one.lease(model, wanted or Wanted())
+    lease = await leased(one, model, wanted or Wanted())
     assert lease is not None
     return lease
 
@@ -57,8 +58,8 @@ async def test_a_call_that_may_go_elsewhere_passes_those_that_may_not() -> None:
     one = fleet(backend("eu", region="eu"), backend("us", region="us"))
     eu, us = [Wanted(regions=frozenset({region})) for region in ("eu", "us")]
     first = [await held(one, wanted=each) for each in (eu, us)]
-    blocked = [asyncio.create_task(one.lease("m", eu, claim("a"))) for _ in range(98)]
-    free = asyncio.create_task(one.lease("m", us, claim("a")))
+    blocked = [asyncio.create_task(leased(one, "m", eu, claim("a"))) for _ in range(98)]
+    free = asyncio.create_task(leased(one, "m", us, claim("a")))
     await asyncio.sleep(0)
     first[1].give_back()
     lease = await free
@@ -78,7 +79,7 @@ async def test_models_that_share_slots_take_turns() -> None:
     order: list[str] = []
 
     async def wait(model: str) -> None:
-        lease = await one.lease(model, Wanted(), claim("t"))
+        lease = await leased(one, model, Wanted(), claim("t"))
         assert lease is not None
         order.append(model)
         await asyncio.sleep(0)
@@ -95,9 +96,9 @@ async def test_models_that_share_slots_take_turns() -> None:
 async def test_who_must_go_is_told_and_when_to_come_again() -> None:
     one = fleet(backend("a"), calls=2)
     first = await held(one)
-    flood = [asyncio.create_task(one.lease("m", Wanted(), claim("flood"))) for _ in range(2)]
+    flood = [asyncio.create_task(leased(one, "m", Wanted(), claim("flood"))) for _ in range(2)]
     await asyncio.sleep(0)
-    quiet = asyncio.create_task(one.lease("m", Wanted(), claim("quiet")))
+    quiet = asyncio.create_task(leased(one, "m", Wanted(), claim("quiet")))
     await asyncio.sleep(0)
 
     with pytest.raises(Overloaded) as refused:
@@ -115,8 +116,8 @@ async def test_nobody_is_served_after_its_time() -> None:
     time = [0.0]
     one = fleet(backend("a"), now=lambda: time[0])
     first = await held(one)
-    late = asyncio.create_task(one.lease("m", Wanted(), claim("a", until=5.0)))
-    fine = asyncio.create_task(one.lease("m", Wanted(), claim("a", until=50.0)))
+    late = asyncio.create_task(leased(one, "m", Wanted(), claim("a", until=5.0)))
+    fine = asyncio.create_task(leased(one, "m", Wanted(), claim("a", until=50.0)))
     await asyncio.sleep(0)
     time[0] = 6.0
     first.give_back()
@@ -130,7 +131,7 @@ async def taught(one: Fleet, time: list[float], *, work: float, seconds: float) 
     """Calls of so much work that took so long each, while others waited."""
     lease = await held(one, wanted=Wanted(work=work))
     for _ in range(4):
-        task = asyncio.create_task(one.lease("m", Wanted(work=work), claim("t", work)))
+        task = asyncio.create_task(leased(one, "m", Wanted(work=work), claim("t", work)))
         await asyncio.sleep(0)
         time[0] += seconds
         lease.give_back("ok")
@@ -166,11 +167,11 @@ async def test_who_is_sure_to_be_late_is_told_of_what_is_in_hand_too() -> None:
     one = fleet(backend("a"), now=lambda: time[0])
     await taught(one, time, work=10.0, seconds=1.0)
     await held(one, wanted=Wanted(work=300.0))
-    waits = asyncio.create_task(one.lease("m", Wanted(), claim("a", 100.0)))
+    waits = asyncio.create_task(leased(one, "m", Wanted(), claim("a", 100.0)))
     await asyncio.sleep(0)
 
     with pytest.raises(Full) as refused:
-        await one.lease("m", Wanted(), claim("a", until=time[0] + 2.5))
+        await leased(one, "m", Wanted(), claim("a", until=time[0] + 2.5))
     assert refused.value.bound == Bound(of="deadline", whose="timeouts", held=12.5, most=2.5)
     told = refused.value.retry_after_s
     assert told is not None
@@ -195,7 +196,7 @@ async def test_what_was_counted_is_owed_by_who_was_served_and_by_no_one_else() -
     first = await held(one)
     dues: dict[str, list[Due]] = {"stays": [], "leaves": []}
     tasks = {
-        name: asyncio.create_task(one.lease("m", Wanted(), claim(name, 7.0), dues=owed))
+        name: asyncio.create_task(leased(one, "m", Wanted(), claim(name, 7.0), dues=owed))
         for name, owed in dues.items()
     }
     await asyncio.sleep(0)
@@ -214,7 +215,7 @@ async def test_a_slot_that_is_free_because_time_passed_is_found(
     monkeypatch.setattr(waiting, "EACH_S", 0.01)
     one = fleet(backend("a"))
     one.state.slots["http://a"].elsewhere = 1
-    waits = asyncio.create_task(one.lease("m", Wanted(), claim("a")))
+    waits = asyncio.create_task(leased(one, "m", Wanted(), claim("a")))
     await asyncio.sleep(0.03)
     assert not waits.done()
     one.state.slots["http://a"].elsewhere = 0  # and nobody says so
@@ -236,7 +237,7 @@ def no_slot_is_idle(one: Fleet) -> None:
 async def stay(one: Fleet, tenant: str, region: str, turns: int) -> None:
     """A call that keeps its slot for so many turns of the loop."""
     regions = None if region == "any" else frozenset({region})
-    lease = await one.lease("m", Wanted(regions=regions), claim(tenant, 1.0 + turns))
+    lease = await leased(one, "m", Wanted(regions=regions), claim(tenant, 1.0 + turns))
     assert lease is not None
     try:
         for _ in range(turns):

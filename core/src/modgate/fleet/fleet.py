@@ -19,7 +19,7 @@ from modgate.errors import (
     Unreached,
     Upstream,
 )
-from modgate.fleet.claim import LEAST_WORK, Claim, QueueRules
+from modgate.fleet.claim import Claim, QueueRules
 from modgate.fleet.concurrency import Watch
 from modgate.fleet.drain import drain_s
 from modgate.fleet.glance import Glance
@@ -258,28 +258,6 @@ class Fleet:
         pool = self.pools.get(model)
         return self._take(model, pool.candidates(wanted), wanted) if pool else None
 
-    async def lease(
-        self,
-        model: str,
-        wanted: Wanted,
-        claim: Claim | None = None,
-        *,
-        rider: object = None,
-        dues: list[Due] | None = None,
-    ) -> Lease | None:
-        """A slot for this call, at once or after waiting its turn; the caller bounds the wait.
-
-        `claim`: whose it is; None = nobody's, and of the work that is wanted.  None: another call
-        of the same key took this one's `rider` along.  Overloaded when it may
-        not wait.
-        """
-        lease = self.at_once(model, wanted)
-        if lease is not None:
-            return lease
-        return await self.wait(
-            model, wanted, claim or Claim(work=max(wanted.work, LEAST_WORK)), rider, dues
-        )
-
     def wait(
         self,
         model: str,
@@ -288,7 +266,11 @@ class Fleet:
         rider: object = None,
         dues: list[Due] | None = None,
     ) -> Awaitable[Lease | None]:
-        """The same where none is free at once."""
+        """A slot in its turn, where none is free at once; the caller bounds the wait.
+
+        None: another call of the same key took this one's `rider` along.  Overloaded when it may
+        not wait.
+        """
         return self.waiting.wait(
             Waiter(
                 fleet=self,
