@@ -65,6 +65,17 @@ def test_two_who_were_there_pay_by_their_work() -> None:
     assert found.idle == {"eu-1": 0}
 
 
+def test_the_work_of_a_request_is_where_its_calls_were_by_how_long_they_took() -> None:
+    there = replace(tried("eu-2", 0, 1800), call=1)
+    rows = [
+        row("a", 0, tried("eu-1", 600, 1200), there, tokens=400),
+        row("b", 0, tried("eu-1", 600, 1200), tokens=100, tenant="beta"),
+    ]
+    found = of(rows, **{"eu-1": 3_600_000, "eu-2": 3_600_000})
+
+    assert found.shares == {("acme",): 300_000 + 1_800_000, ("beta",): 300_000}
+
+
 @pytest.mark.parametrize("state", ["ok", "cancelled"])
 def test_an_attempt_that_failed_pays_almost_nothing_where_another_worked(state: str) -> None:
     worked = replace(tried("eu-2", 600, 1200, state), first_s=601.0)

@@ -1,4 +1,4 @@
-"""Sharing out a whole number: what an engine counted for a trip, among the requests that shared it.
+"""Sharing out a whole number: what an engine counted for a trip among its requests, or money.
 
 Source: wire.md 6.3 and algorithms.md appendix B, the largest remainder.
 """
@@ -8,17 +8,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
-def apportion(total: int, weights: Sequence[int]) -> list[int]:
-    """`total` in whole shares by weight that sum to it, each at least 1 where there is enough.
+def largest_remainder(total: int, weights: Sequence[int]) -> list[int]:
+    """`total` in whole shares by weight that sum to it; ties go to the first.
 
-    Ties go to the first.
+    Every share is less than 1 from what it would be in fractions.  `weights` sum to more than 0.
     """
     whole = sum(weights)
-    shares = [total * weight // whole for weight in weights]
-    remainders = [total * weight % whole for weight in weights]
-    order = sorted(range(len(weights)), key=lambda at: (-remainders[at], at))
+    parts = [divmod(total * weight, whole) for weight in weights]
+    shares = [share for share, _ in parts]
+    order = sorted(range(len(weights)), key=lambda at: (-parts[at][1], at))
     for at in order[: total - sum(shares)]:
         shares[at] += 1
+    return shares
+
+
+def apportion(total: int, weights: Sequence[int]) -> list[int]:
+    """The same, each at least 1 where there is enough."""
+    shares = largest_remainder(total, weights)
     if total >= len(weights):
         for at, share in enumerate(shares):
             if share == 0:

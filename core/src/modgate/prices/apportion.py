@@ -9,8 +9,10 @@ Source: algorithms.md 4.4.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+
+from modgate.kit.apportion import largest_remainder
 
 SECOND_US = 1_000_000
 HOUR_US = 3600 * SECOND_US
@@ -51,20 +53,6 @@ class Shared:
     def whole(self) -> int:
         """The hour's cost."""
         return sum(self.shares.values()) + self.idle
-
-
-def largest_remainder(total: int, weights: Sequence[int]) -> list[int]:
-    """`total` in whole shares by weight that sum to it; ties go to the first.
-
-    Every share is less than 1 from what it would be in fractions.  `weights` sum to more than 0.
-    """
-    whole = sum(weights)
-    parts = [divmod(total * weight, whole) for weight in weights]
-    shares = [share for share, _ in parts]
-    order = sorted(range(len(weights)), key=lambda at: (-parts[at][1], at))
-    for at in order[: total - sum(shares)]:
-        shares[at] += 1
-    return shares
 
 
 def share_hour(cost_micro: int, hour_us: int, stays: Iterable[Stay]) -> Shared:

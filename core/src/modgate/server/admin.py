@@ -14,7 +14,7 @@ from aiohttp import web
 from modgate.api.auth import Caller, Role
 from modgate.api.json import Json
 from modgate.api.select import Backend
-from modgate.api.surface import dump, openai_error
+from modgate.api.surface import openai_error
 from modgate.api.vitals import Load, Signals
 from modgate.auth.gate import forbidden
 from modgate.auth.verdict import Pending
@@ -24,6 +24,7 @@ from modgate.http.ingress import client_address
 from modgate.http.surfaces import error_headers
 from modgate.ledger.shipper import Shipper
 from modgate.server import requests_pages
+from modgate.server.json_page import json_page
 from modgate.server.peers import peers_of
 from modgate.server.requests_pages import RequestPages
 from modgate.server.standings import gone, models_of, state_of
@@ -87,7 +88,9 @@ class Admin:
             caller = await self._caller(request)
             page = self._pages.get((method_of(request), shape_of(request.path)))
             if page is None:
-                return _json({"error": "no such admin page", "pages": sorted(self.paths())}, 404)
+                return json_page(
+                    {"error": "no such admin page", "pages": sorted(self.paths())}, 404
+                )
             if caller.role not in page.roles:
                 raise forbidden(caller)
         except GatewayError as error:
@@ -109,7 +112,7 @@ class Admin:
     def _refused(self, error: GatewayError) -> web.StreamResponse:
         self._denied("", f"admin.{error.code}")
         surface = self._state.gateway().surfaces["openai"]
-        response = _json({"error": openai_error(error)}, error.status)
+        response = json_page({"error": openai_error(error)}, error.status)
         response.headers.update(error_headers(error, surface, self._state.clock.wall()))
         return response
 
@@ -123,7 +126,7 @@ class Admin:
         return web.Response(body=text, headers={"content-type": kind})
 
     async def _live(self, *_: object) -> web.StreamResponse:
-        return _json({"status": "ok"})
+        return json_page({"status": "ok"})
 
     async def _ready(self, *_: object) -> web.StreamResponse:
         state = self._state
@@ -138,14 +141,14 @@ class Admin:
             "spool": {"bytes": state.spool.used, "files": state.spool.files},
             "engines": {name: vars_of(e) for name, e in state.engines.states().items()},
         }
-        return _json(detail, 200 if state.ready() else 503)
+        return json_page(detail, 200 if state.ready() else 503)
 
     async def _config(self, *_: object) -> web.StreamResponse:
         rows = [
             {"key": key, "value": value, "origin": origin}
             for key, value, origin in self._state.gateway().effective
         ]
-        return _json({"effective": rows})
+        return json_page({"effective": rows})
 
     async def _backends(self, *_: object) -> web.StreamResponse:
         fleet = self._state.gateway().fleet
@@ -169,7 +172,7 @@ class Admin:
                     "models": models_of(self._state.fleet, backend, now),
                 }
             )
-        return _json(
+        return json_page(
             {
                 "backends": rows,
                 "gone": gone(self._state, fleet.backends.values()),
@@ -181,8 +184,8 @@ class Admin:
         try:
             waiting = await self._reload(actor_of(caller))
         except (ConfigError, PluginError, OSError) as error:
-            return _json({"reloaded": False, "problems": plain(error).splitlines()}, 400)
-        return _json({"reloaded": True, "needs_restart": list(waiting)})
+            return json_page({"reloaded": False, "problems": plain(error).splitlines()}, 400)
+        return json_page({"reloaded": True, "needs_restart": list(waiting)})
 
 
 def _ledger(state: State) -> Json:
@@ -238,7 +241,3 @@ def vars_of(engine: object) -> Json:
     """A frozen value's fields, for a page."""
     slots: tuple[str, ...] = getattr(engine, "__slots__", ())
     return {name: getattr(engine, name) for name in slots}
-
-
-def _json(value: Json, status: int = 200) -> web.Response:
-    return web.Response(status=status, body=dump(value), content_type="application/json")

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from modgate.api.auth import Caller
-from modgate.api.json import Json
-from modgate.api.surface import dump
 from modgate.errors import GatewayError, Refused
 from modgate.explained import explained, explained_row, listed
+from modgate.server.json_page import json_page
 from modgate.state import State
 from modgate.statements import NAME
 from modgate.trails import Trail
@@ -73,26 +72,26 @@ class RequestPages:
         state = self._state
         asked = request.path.rpartition("/")[2]
         if (trail := state.trails.get(asked)) is not None:
-            return _json(explained(trail, state))
+            return json_page(explained(trail, state))
         try:
             row = await state.statements.row(asked)
         except GatewayError as error:
-            return _json({"error": error.message}, error.status)
+            return json_page({"error": error.message}, error.status)
         if row is not None:
-            return _json(explained_row(row, state.gateway().units))
-        return _json({"error": _unknown(asked)}, 404)
+            return json_page(explained_row(row, state.gateway().units))
+        return json_page({"error": _unknown(asked)}, 404)
 
     async def all(self, request: web.BaseRequest, _: Caller) -> web.StreamResponse:
         """The recent ones, the newest first."""
         try:
             wish = Wish.of(request.query)
         except Refused as error:
-            return _json({"error": error.message, "field": error.field}, 400)
+            return json_page({"error": error.message, "field": error.field}, 400)
         trails = self._state.trails
         found = [trail for trail in trails.newest() if wish.fits(trail)]
         page = [listed(trail) for trail in found[: wish.limit]]
         kept = {"requests": len(trails), "bytes": trails.weight}
-        return _json({"requests": page, "has_more": len(found) > len(page), "kept": kept})
+        return json_page({"requests": page, "has_more": len(found) > len(page), "kept": kept})
 
 
 def _unknown(asked: str) -> str:
@@ -102,7 +101,3 @@ def _unknown(asked: str) -> str:
         f"there is no request {asked}: it is not among the recent ones and not in this gateway's "
         "ledger; another gateway may have served it"
     )
-
-
-def _json(value: Json, status: int = 200) -> web.Response:
-    return web.Response(status=status, body=dump(value), content_type="application/json")

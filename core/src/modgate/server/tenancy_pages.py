@@ -15,11 +15,11 @@ from aiohttp import web
 from modgate.api.auth import Caller
 from modgate.api.json import Json, JsonObject
 from modgate.api.secret import Secret
-from modgate.api.surface import dump
 from modgate.auth.store import NotStored, StoreError
 from modgate.clock import Clock
 from modgate.errors import ConfigError, Problem
 from modgate.registrar import Declared, KeyChange, NewKey, Registrar, Rotation, read_body, shown_key
+from modgate.server.json_page import json_page
 from modgate.server.tenancy import Tenancy
 
 BODY_AT_MOST = 1 << 20
@@ -77,7 +77,7 @@ class TenancyPages:
         make = self.pages[method_of(request), shape_of(request.path)]
         name = (*request.path.split("/"), "")[4]
         status, value = await self._answer(make, name, request, actor_of(caller))
-        return web.Response(status=status, body=dump(value), content_type="application/json")
+        return json_page(value, status)
 
     async def _answer(
         self,

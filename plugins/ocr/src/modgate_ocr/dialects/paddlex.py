@@ -21,7 +21,6 @@ from modgate.plugin import (
     JsonObject,
     Outgoing,
     UpstreamFailed,
-    engine_message,
     refusal_of,
 )
 from modgate_ocr.dialects.home import OcrHome, image_of, read
@@ -90,10 +89,6 @@ class OcrPaddleX(OcrHome):
             raise BadReply("the engine's reply does not fit: one page was sent")
         made = _of_lines(pages[0]) if self._lines else _of_layout(pages[0])
         return (Event(orjson.dumps(made)),)
-
-    def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
-        """`{logId, errorCode, errorMsg}` with the status as the code."""
-        return refusal_of(status, headers, engine_message(body))
 
 
 def _error(code: Json, message: Json) -> GatewayError:
