@@ -121,6 +121,16 @@ def test_weeks_of_random_requests_sum_to_the_bill_and_keep_a_days_hours_only() -
     assert most <= 30
 
 
+def test_who_is_told_of_after_his_hour_was_shared_out_is_counted_and_takes_nothing() -> None:
+    soon, later = row("a", 0, tried("eu-1", 0, 1800)), row("b", 30 * HOUR_S, tried("eu-1", 0, 60))
+    late = row("c", 0, tried("eu-1", 0, HOUR_S), tenant="beta")
+    found = of([soon, later, late], hours=31)
+
+    assert found.late == 1
+    assert ("beta",) not in found.shares
+    assert whole(found) == 31 * COST
+
+
 def test_without_a_beginning_it_is_the_first_requests_hour() -> None:
     made = Hardware({"eu-1": COST}, WEIGHTS, ("tenant",), Span())
     found = shared(made, [row("a", HOUR_S, tried("eu-1", 0, 10))], WALL + 4 * HOUR_S)
