@@ -87,3 +87,34 @@ async def test_a_stream_that_flows_gets_no_comment(tmp_path: Path, engine: Scrip
 
     assert client.ended == "ok"
     assert not [line for line in client.body.split(b"\n") if line.startswith(b":")]
+
+
+async def test_nothing_between_gateway_and_client_is_to_keep_a_stream_for_a_while(
+    tmp_path: Path, engine: ScriptedEngine
+) -> None:
+    engine.script_for = lambda record: Script(tokens=2)
+    running = await start(tmp_path, [{"url": engine.url}])
+    try:
+        client = await send(running.url, ROUTES["chat"], key=running.key)
+    finally:
+        await running.app.close()
+
+    told = dict(client.headers)
+    assert told["content-type"] == "text/event-stream; charset=utf-8"
+    assert told["cache-control"] == "no-cache"
+    assert told["x-accel-buffering"] == "no"
+    assert not {"content-length", "content-encoding"} & told.keys()
+
+
+async def test_a_whole_reply_says_how_many_milliseconds_it_took(
+    tmp_path: Path, engine: ScriptedEngine
+) -> None:
+    engine.script_for = lambda record: Script(first_byte_after_ms=120)
+    running = await start(tmp_path, [{"url": engine.url}])
+    try:
+        client = await send(running.url, ask.chat(1, model="chat"), key=running.key)
+    finally:
+        await running.app.close()
+
+    took_ms = (client.ended_at - client.began_at) * 1000
+    assert 120 <= int(client.headers["openai-processing-ms"]) <= took_ms + 1

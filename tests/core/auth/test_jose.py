@@ -5,8 +5,10 @@ import subprocess
 import sys
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jwt.algorithms import RSAAlgorithm
 from rigs.issuing import KINDS, Signing
 
 from modgate.auth.jose import parse_jwks, read
@@ -34,12 +36,34 @@ def test_weak_private_secret_and_foreign_keys_are_left_out_of_a_key_set() -> Non
 
 @pytest.mark.parametrize(
     "raw",
-    [b"", b"[]", b"{}", b'{"keys":{}}', b'{"keys":[]}', b"x" * 70_000, b'{"keys":[1]}',
-     json.dumps({"keys": [{}] * 21}).encode()],
-)  # fmt: skip  # rows as they are read
+    [b"", b"[]", b"{}", b'{"keys":{}}', b'{"keys":[]}', b'{"keys":[1]}'],
+)
 def test_a_document_that_is_no_key_set_is_a_mistake(raw: bytes) -> None:
     with pytest.raises(ValueError, match=r".+"):
         parse_jwks(raw)
+
+
+def test_a_key_set_has_twenty_keys_and_64_kib_at_most() -> None:
+    entry = json.loads(SIGNING.document())["keys"][0]
+    keys = [{**entry, "kid": str(number)} for number in range(21)]
+    twenty = json.dumps({"keys": keys[:20]}).encode()
+
+    assert len(parse_jwks(twenty + b" " * ((64 << 10) - len(twenty)))) == 20
+    with pytest.raises(ValueError, match="more than 65536 bytes"):
+        parse_jwks(twenty + b" " * ((64 << 10) - len(twenty) + 1))
+    with pytest.raises(ValueError, match="more than 20 keys"):
+        parse_jwks(json.dumps({"keys": keys}).encode())
+
+
+@pytest.mark.parametrize(("bits", "taken"), [(1024, False), (2048, True)])
+def test_an_rsa_key_has_2048_bits_at_least(bits: int, taken: bool) -> None:
+    key = generate_private_key(public_exponent=65537, key_size=bits)
+    strong = json.loads(SIGNING.document())["keys"][0]
+    entry = {**RSAAlgorithm.to_jwk(key.public_key(), as_dict=True), "kid": "rsa"}
+
+    found = parse_jwks(json.dumps({"keys": [strong, entry]}).encode())
+
+    assert ("rsa" in found) is taken
 
 
 @settings(derandomize=True, deadline=None, max_examples=300)

@@ -276,3 +276,60 @@ def test_a_reply_that_nobody_can_use_is_a_reason_in_the_log(
         lease.spoilt()
 
     assert told(caplog) == [("backend ejected", "b0", "upstream_invalid_response")]
+
+
+@pytest.mark.parametrize(
+    ("calls", "each", "out"),
+    [
+        (60, 3, True),  # surely more than a fifth
+        (60, 4, False),  # a quarter, which so few may be by accident
+        (18, 2, False),  # half, of too few to tell
+        (20, 2, True),
+    ],
+)
+def test_failures_that_are_scattered_eject_where_they_are_surely_more_than_a_fifth(
+    calls: int, each: int, out: bool
+) -> None:
+    health, due = Health(), False
+    for at in range(1, calls + 1):
+        if at % each:
+            health.succeeded(1000.0)
+        else:
+            due = health.failed(1000.0, refused=False) or due
+
+    assert due is out
+
+
+@pytest.mark.parametrize(("lot", "least"), [(0.0, 0.9), (0.5, 1.0), (1.0, 1.1)])
+def test_an_engine_is_left_alone_for_twice_as_long_each_time_and_for_five_minutes_at_most(
+    lot: float, least: float
+) -> None:
+    health, now, lasted = Health(), 1000.0, []
+    for _ in range(6):
+        health.eject(now, lambda: lot)
+        lasted.append(health.until - now)
+        now = health.until
+
+    wanted = [30.0, 60.0, 120.0, 240.0, 300.0, 300.0]
+    assert lasted == pytest.approx([least * seconds for seconds in wanted])
+
+
+@pytest.mark.parametrize(("healthy_s", "seconds"), [(599.0, 240.0), (600.0, 120.0), (1800.0, 30.0)])
+def test_ten_minutes_in_which_it_was_well_forgive_an_ejection(
+    healthy_s: float, seconds: float
+) -> None:
+    health, now = Health(), 1000.0
+    for _ in range(3):
+        health.eject(now, lambda: 0.5)
+        now = health.until
+    now += healthy_s
+    health.eject(now, lambda: 0.5)
+
+    assert health.until - now == pytest.approx(seconds)
+
+
+def test_an_engine_that_has_no_room_is_asked_again_after_half_a_minute_at_most() -> None:
+    health = Health()
+    health.saturated(1000.0, 3600.0)
+
+    assert health.until == 1030.0

@@ -167,3 +167,16 @@ def test_who_left_returns_after_its_dwell_with_good_fresh_calls_only() -> None:
     kept.leave(150.0)
 
     assert kept.dwell_s == 40.0
+
+
+def test_an_engine_that_leaves_again_stays_away_twice_as_long_and_five_minutes_at_most() -> None:
+    kept, now, dwells = Kept(), 1000.0, []
+    for _ in range(6):
+        kept.leave(now)
+        dwells.append(kept.dwell_s)
+        now += kept.dwell_s
+        kept.come_back()
+    kept.leave(now + 600.0)
+
+    assert dwells == [20.0, 40.0, 80.0, 160.0, 300.0, 300.0]
+    assert kept.dwell_s == 20.0  # ten minutes without are forgiven

@@ -23,7 +23,7 @@ from modgate.errors import (
     UpstreamFailed,
     UpstreamTimedOut,
 )
-from modgate.retry import BACK_OFF_S, EXTRA, Failure, failure_of, pause_s
+from modgate.retry import BACK_OFF_S, Failure, failure_of, pause_s
 
 FAILURES: list[Failure] = ["unreached", "full", "lost", "fault", "late", "final"]
 
@@ -97,6 +97,6 @@ def test_a_late_call_goes_elsewhere_only_if_there_is_time_for_it() -> None:
 
 
 def test_no_call_has_more_than_two_attempts_beside_the_first() -> None:
-    for failures in product(FAILURES, repeat=EXTRA + 1):
+    for failures in product(FAILURES, repeat=3):
         for other in (True, False):
             assert asked(*failures, other=other) is None
