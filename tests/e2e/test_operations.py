@@ -257,52 +257,6 @@ async def test_a_reload_names_what_waits_for_a_restart(
     assert changed == {"reloaded": True, "needs_restart": ["decoders"]}
 
 
-@pytest.mark.parametrize("emptied", ["modgate.toml", "more/a.toml"])
-async def test_a_file_that_was_emptied_takes_nothing_away(
-    tmp_path: Path, engine: ScriptedEngine, emptied: str
-) -> None:
-    async with gateway(tmp_path, engine) as running, client() as session:
-        included(running, tmp_path / "more")
-        await running.app.reload()
-        (tmp_path / emptied).write_text("")
-        async with session.post(running.admin + "/admin/v1/reload") as reply:
-            refused = (reply.status, await reply.json())
-        served = await send(running.url, CHAT, key=running.key)
-
-    assert (refused[0], refused[1]["reloaded"]) == (400, False)
-    assert refused[1]["problems"][0].startswith(f"{tmp_path / emptied}:1: there is nothing in it")
-    assert served.ended == "ok"
-
-
-async def test_a_folder_that_is_gone_takes_nothing_away(
-    tmp_path: Path, engine: ScriptedEngine
-) -> None:
-    async with gateway(tmp_path, engine) as running, client() as session:
-        included(running, tmp_path / "more")
-        await running.app.reload()
-        (tmp_path / "more").rename(tmp_path / "away")
-        async with session.post(running.admin + "/admin/v1/reload") as reply:
-            refused = (reply.status, await reply.json())
-        served = await send(running.url, CHAT, key=running.key)
-        (tmp_path / "away").rename(tmp_path / "more")
-        (tmp_path / "more/a.toml").write_text("# nobody any more")
-        async with session.post(running.admin + "/admin/v1/reload") as reply:
-            meant = (await reply.json())["reloaded"]
-        after = await send(running.url, CHAT, key=running.key)
-
-    assert (refused[0], refused[1]["reloaded"]) == (400, False)
-    assert "no file matches 'more/*.toml' any more" in refused[1]["problems"][0]
-    assert (served.ended, meant, after.status) == ("ok", True, 401)
-
-
-def included(running: Running, folder: Path) -> None:
-    """The file's tenants are in a folder that it includes."""
-    first, mark, tenants = running.config.read_text().partition("[tenant.acme]")
-    folder.mkdir()
-    (folder / "a.toml").write_text(mark + tenants)
-    running.config.write_text('include = ["more/*.toml"]\n' + first)
-
-
 @pytest.mark.parametrize("gone", ["modgate.toml", "acme.keys"])
 async def test_a_file_that_is_gone_is_named(
     tmp_path: Path, engine: ScriptedEngine, gone: str

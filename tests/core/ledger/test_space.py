@@ -19,6 +19,8 @@ from modgate.ledger import disk as module
 from modgate.ledger.disk import OnFull
 from modgate.ledger.gaps import gaps
 from modgate.ledger.reader import rows
+from modgate.ledger.sqlite_sink import FILE, SqliteConfig, SqliteSink
+from modgate.ledger.stored import whole
 from modgate.ledger.verify import verify
 
 
@@ -278,3 +280,18 @@ def test_without_its_directory_a_ledger_takes_nothing_and_loses_no_end(tmp_path:
     assert ids(folder) == ["begun", "after"]
     with ledger(folder) as again:
         assert again.recovered == 0
+
+
+def test_a_snapshot_beside_which_nobody_can_write_is_read(small: Path) -> None:
+    with (
+        ledger(small / "ledger") as made,
+        shipping(made, lambda: SqliteSink(SqliteConfig(), folder=small), deadline_s=5.0) as shipper,
+    ):
+        request(made, "shipped")
+        until(lambda: shipper.rows == 1)
+    for file in segments(small / "ledger"):
+        file.unlink()
+    subprocess.run(["mount", "-o", "remount,ro", str(small)], check=True)
+
+    with whole(small / "ledger", small / FILE) as both:
+        assert [row.id for row in both.rows()] == ["shipped"]

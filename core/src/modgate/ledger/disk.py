@@ -112,7 +112,7 @@ class Disk:
         fd = os.open(path, FLAGS, 0o600)
         try:
             if os.write(fd, head) != len(head):
-                raise OSError(errno.ENOSPC, "a short write")
+                raise _no_room()
         except OSError:
             os.close(fd)
             path.unlink()  # frames behind half a header could not be read
@@ -131,7 +131,7 @@ class Disk:
             self._half = True
             os.ftruncate(self._fd, self.written)
             self._half = False
-            raise OSError(errno.ENOSPC, "a short write")
+            raise _no_room()
         self.written += written
         self.frames += 1
         self._grew(written)
@@ -206,6 +206,11 @@ class Disk:
         self._syncing = -1
         if failed is not None:
             raise failed
+
+
+def _no_room() -> OSError:
+    """It took a part of what was written."""
+    return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _begins_with(path: Path) -> bytes:

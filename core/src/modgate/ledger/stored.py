@@ -5,6 +5,7 @@ The sink has what was shipped, also of segments that are gone; the ledger what w
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -128,6 +129,13 @@ class Whole:
         yield from merge(shipped, own, key=lambda row: row.wall + row.duration_s)
 
 
+def _address(file: Path) -> str:
+    """The file, to be read only; as it is where nobody can write beside it, as in a snapshot."""
+    journal = file.with_name(f"{file.name}-wal")
+    still = "" if journal.exists() or os.access(file.parent, os.W_OK) else "&immutable=1"
+    return f"{file.resolve().as_uri()}?mode=ro{still}"
+
+
 @contextmanager
 def whole(ledger: Path, file: Path | None) -> Iterator[Whole]:
     """Ledger and sink, where its `file` is there; NotRead for one that cannot be read."""
@@ -135,7 +143,7 @@ def whole(ledger: Path, file: Path | None) -> Iterator[Whole]:
         yield Whole(ledger, None)
         return
     try:
-        with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)) as db:
+        with closing(sqlite3.connect(_address(file), uri=True)) as db:
             [(version,)] = db.execute("PRAGMA user_version")
             if version == 0:  # it is being made, and has nothing yet
                 yield Whole(ledger, None)

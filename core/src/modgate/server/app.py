@@ -84,6 +84,7 @@ class App:
         self._closed = False
         self.epoch = 0
         self._reloading = asyncio.Lock()
+        self._soon = False
         self.demo_key: Secret | None = None
         self.public_address = ("", 0)
         self.admin_address = ("", 0)
@@ -250,6 +251,7 @@ class App:
         """
         try:
             async with self._reloading:  # of two the later one counts
+                self._soon = False
                 made = self._plan()
                 if gone := made.source.vanished(self.tenancy.made.source):
                     raise ConfigError(gone)
@@ -292,8 +294,10 @@ class App:
         task.add_done_callback(self._tasks.discard)
 
     def reload_soon(self) -> None:
-        """For a signal handler."""
-        self._own(self._reload_quietly("SIGHUP"))
+        """For a signal handler; a signal before it has begun to read is the same one."""
+        if not self._soon:
+            self._soon = True
+            self._own(self._reload_quietly("SIGHUP"))
 
     async def _reload_quietly(self, actor: str = "file change") -> None:
         try:

@@ -1,0 +1,89 @@
+"""What asks for a reload, and files that must not take away what is served."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from aiohttp import ClientSession
+from gateways import Running, start
+from oracle import requests as ask
+from oracle.client import send
+from oracle.engine import ScriptedEngine
+
+CHAT = ask.chat(1, model="chat")
+
+
+@asynccontextmanager
+async def gateway(folder: Path, engine: ScriptedEngine) -> AsyncIterator[Running]:
+    """All plugins over one engine."""
+    running = await start(folder, [{"url": engine.url}])
+    try:
+        yield running
+    finally:
+        await running.app.close()
+
+
+async def test_a_storm_of_signals_is_one_reload(tmp_path: Path, engine: ScriptedEngine) -> None:
+    async with gateway(tmp_path, engine) as running:
+        app = running.app
+        before = app.epoch
+        for _ in range(100):
+            app.reload_soon()
+        await asyncio.sleep(0)
+        await app.reload()  # behind all that wait
+        first = app.epoch - before
+        app.reload_soon()
+        await asyncio.sleep(0)
+        await app.reload()
+
+    assert (first, app.epoch - before) == (2, 4)
+
+
+@pytest.mark.parametrize("emptied", ["modgate.toml", "more/a.toml"])
+async def test_a_file_that_was_emptied_takes_nothing_away(
+    tmp_path: Path, engine: ScriptedEngine, emptied: str
+) -> None:
+    async with gateway(tmp_path, engine) as running, ClientSession() as session:
+        included(running, tmp_path / "more")
+        await running.app.reload()
+        (tmp_path / emptied).write_text("")
+        async with session.post(running.admin + "/admin/v1/reload") as reply:
+            refused = (reply.status, await reply.json())
+        served = await send(running.url, CHAT, key=running.key)
+
+    assert (refused[0], refused[1]["reloaded"]) == (400, False)
+    assert refused[1]["problems"][0].startswith(f"{tmp_path / emptied}:1: there is nothing in it")
+    assert served.ended == "ok"
+
+
+async def test_a_folder_that_is_gone_takes_nothing_away(
+    tmp_path: Path, engine: ScriptedEngine
+) -> None:
+    async with gateway(tmp_path, engine) as running, ClientSession() as session:
+        included(running, tmp_path / "more")
+        await running.app.reload()
+        (tmp_path / "more").rename(tmp_path / "away")
+        async with session.post(running.admin + "/admin/v1/reload") as reply:
+            refused = (reply.status, await reply.json())
+        served = await send(running.url, CHAT, key=running.key)
+        (tmp_path / "away").rename(tmp_path / "more")
+        (tmp_path / "more/a.toml").write_text("# nobody any more")
+        async with session.post(running.admin + "/admin/v1/reload") as reply:
+            meant = (await reply.json())["reloaded"]
+        after = await send(running.url, CHAT, key=running.key)
+
+    assert (refused[0], refused[1]["reloaded"]) == (400, False)
+    assert "no file matches 'more/*.toml' any more" in refused[1]["problems"][0]
+    assert (served.ended, meant, after.status) == ("ok", True, 401)
+
+
+def included(running: Running, folder: Path) -> None:
+    """The file's tenants are in a folder that it includes."""
+    first, mark, tenants = running.config.read_text().partition("[tenant.acme]")
+    folder.mkdir()
+    (folder / "a.toml").write_text(mark + tenants)
+    running.config.write_text('include = ["more/*.toml"]\n' + first)
