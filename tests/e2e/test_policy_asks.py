@@ -45,6 +45,27 @@ async def test_what_a_policy_asks_is_on_the_requests_own_bill(
     assert client.headers.get("x-modgate-attempts") is None
 
 
+async def test_a_chat_that_a_policy_asks_for_is_billed_as_its_engine_says(
+    tmp_path: Path, engine: ScriptedEngine
+) -> None:
+    policy = '[policy.judge]\nkind = "judges"\nmodel = "chat"\n'
+    async with house(tmp_path, engine, policy) as running:
+        client = await chat(running)
+    row = billed(running)
+    judged, chatted = engine.records
+
+    assert client.status == 200
+    assert units(row) == {
+        name: judged.wrote.get(name, 0)
+        + judged.sent.get(name, 0)
+        + chatted.wrote.get(name, 0)
+        + chatted.sent.get(name, 0)
+        for name in ("llm.input_tokens", "llm.output_tokens")
+    }
+    assert judged.sent["llm.input_tokens"] != TOKENS
+    assert row.exact
+
+
 @pytest.mark.parametrize("stream", [False, True])
 async def test_what_was_asked_before_a_denial_stays_billed_and_the_chat_is_not(
     tmp_path: Path, engine: ScriptedEngine, stream: bool

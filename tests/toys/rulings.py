@@ -26,7 +26,7 @@ from modgate.plugin import (
     Units,
 )
 
-EMBEDDING = "embedding"
+EMBEDDING, LLM = "embedding", "llm"
 TEXT, TOKENS = "what they said", 7  # what is asked, and what it is reserved
 
 
@@ -99,4 +99,28 @@ class Asks(PlanPolicy[Asked]):
         return Allow()
 
 
-HOUSE = plugin(modgate_policies=[Says, Asks])
+class Judged(BaseModel, frozen=True, extra="forbid"):
+    """Whom to ask."""
+
+    model: ModelName[LLM]
+
+
+class Judges(PlanPolicy[Judged]):
+    """Has a chat judged by a chat model, and lets it pass."""
+
+    name = "judges"
+    config_type = Judged
+    modalities: ClassVar = frozenset({"llm"})
+    budget_s = 5.0
+
+    def decide(
+        self, caller: Caller, request: Request, plan: Plan
+    ) -> Generator[Ask, Json, Decision]:
+        question = Body.of(model="x", messages=[{"role": "user", "content": TEXT}], max_tokens=3)
+        size = Units(input_tokens=TOKENS, output_tokens=3)
+        call = Call(path="/v1/chat/completions", body=question, size=size, model=self.config.model)
+        yield Ask([call])
+        return Allow()
+
+
+HOUSE = plugin(modgate_policies=[Says, Asks, Judges])
