@@ -12,6 +12,7 @@ from msgspec import structs
 from pydantic import BaseModel
 
 from modgate.plugin import (
+    Call,
     Event,
     Head,
     Json,
@@ -195,6 +196,13 @@ def trips_over_a_body() -> type[Toy]:
     return spoilt(text=text)
 
 
+def trips_over_a_side_call() -> type[Toy]:
+    def count(self: Toy, call: Call, event: Event) -> Usage:
+        return Usage(Units(tokens=event.json()["tokens"]))
+
+    return spoilt(count=count)
+
+
 def trips_over_an_event() -> type[Toy]:
     def feed(self: Joined, index: int, event: Event) -> Iterable[bytes]:
         self.done.append(event.json()["text"])
@@ -294,6 +302,7 @@ BUGS: dict[Callable[[], type[Toy]], str] = {
     opens_a_socket: "test_shape_is_bounded_and_opens_no_socket",
     reads_by_chunk: "test_the_reply_is_the_same_wherever_the_network_cuts",
     trips_over_a_body: "test_any_body_is_shaped_or_refused",
+    trips_over_a_side_call: "test_garbage_from_an_engine_is_a_bad_reply",
     trips_over_an_event: "test_garbage_from_an_engine_is_a_bad_reply",
     uses_an_undeclared_unit: "test_only_declared_units_are_used",
     reserves_too_little: "test_the_reserve_covers_what_the_gateway_counts",

@@ -54,6 +54,8 @@ class EngineRules(Suite):
                         taken = _ended(rig, sample, at, data, told)
                         must = data == HTML and _is_json(_event(sample, whole, at))
                         require(not (taken and must), f"{told} was taken for a good reply")
+                for call in whole.calls:
+                    _counted(rig, call, label)
                 if len(whole.steps) > 1:
                     self._fuzz_events(rig, sample, whole, label)
 
@@ -173,6 +175,18 @@ def _ended(rig: Rig, sample: Sample, at: int, data: bytes, label: str) -> bool:
     drive.end("failed")
     drive.usage()
     return False
+
+
+def _counted(rig: Rig, call: Call, label: str) -> None:
+    """Asked by another plugin, it costs what it costs, or is its engine's fault."""
+    for data in GARBAGE if call.reply == "whole" else ():
+        try:
+            rig.modality.count(call, Event(data))
+        except Upstream:
+            continue
+        except Exception as error:
+            told = f"{label}: count of {data[:40]!r} ended in {type(error).__name__}, no BadReply"
+            raise AssertionError(told) from error
 
 
 def _lies(event: bytes) -> Iterator[tuple[bytes, str]]:
