@@ -311,6 +311,19 @@ def test_estimates_are_made_of_those_who_are_there() -> None:
     assert paces[0].value == pytest.approx(1e-4)
 
 
+def test_what_is_told_of_an_engine_that_is_not_there_counts_for_nothing() -> None:
+    here, other = Gateway(1, ["a"]), Gateway(2, ["a", "b"])
+    seats = {seat.backend: seat for seat in other.fleet.pools["m"].seats}
+    for at, name in enumerate(["a", "a", "b", "b"]):
+        other.take("m", name, 10.0)
+        seats[name].standing.paces["first_byte"].learn(at / 10, 0.01 * (at + 1))
+        here.peers.hear(other.peers.frame(at / 10, WALL + at / 10), at / 10, WALL)
+        here.peers.settle(at / 10)
+
+    assert here.elsewhere() == {**NOTHING, "a": (2, 20.0)}
+    assert here.fleet.pools["m"].seats[0].standing.paces["first_byte"].value == pytest.approx(0.012)
+
+
 def test_what_was_asked_of_a_pool_is_the_sum_of_all() -> None:
     here, there = Gateway(1), Gateway(2)
     pool = there.fleet.pools["m"]

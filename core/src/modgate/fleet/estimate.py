@@ -43,9 +43,11 @@ class Estimate:
 
     def heard(self, peers: Iterable[float]) -> None:
         """What other gateways know, each one's; those that know nothing are left out."""
-        self._peers = tuple(each for each in peers if each > 0)
-        if self.own or self._peers:
-            self._agree()
+        told = tuple([each for each in peers if each > 0])
+        if told != self._peers:
+            self._peers = told
+            if self.own or told:
+                self._agree()
 
     def relax(self, now: float, prior: float, elapsed_s: float) -> None:
         """What was learned long ago is less and less believed; asked each `elapsed_s`."""

@@ -13,7 +13,7 @@ Source: algorithms.md 7 (gossip).
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import Annotated, Literal
 
@@ -29,6 +29,7 @@ FRONT_BYTES = 1 + MAC_BYTES
 BYTES_AT_MOST = 3 << 19
 TOLD_AT_MOST = 2048  # engines, and models at engines
 CLASSES_AT_MOST = 8
+NONE_SEEN = 0, 0
 PHASES_TOLD: tuple[Promised, ...] = ("first_byte", "total", "between")
 
 Tag = Annotated[int, Meta(ge=0)]
@@ -71,15 +72,17 @@ class ClassTold(msgspec.Struct, frozen=True, array_like=True, gc=False):
     @classmethod
     def of(cls, tag: int, counts: Mapping[Promised, tuple[int, int]]) -> ClassTold:
         """Of a class of which so many were seen, and so many of them bad, by phase."""
-        first, total, between = (counts.get(phase, (0, 0)) for phase in PHASES_TOLD)
+        first, total, between = [counts.get(phase, NONE_SEEN) for phase in PHASES_TOLD]
         return cls(tag, first[0] + total[0], first[1] + total[1], *total, *between)
 
     @property
-    def phases(self) -> Iterator[tuple[Promised, int, int]]:
+    def phases(self) -> Sequence[tuple[Promised, int, int]]:
         """By phase; an earlier gateway's count all as first events."""
-        yield "first_byte", self.seen - self.total_seen, self.bad - self.total_bad
-        yield "total", self.total_seen, self.total_bad
-        yield "between", self.between_seen, self.between_bad
+        return (
+            ("first_byte", self.seen - self.total_seen, self.bad - self.total_bad),
+            ("total", self.total_seen, self.total_bad),
+            ("between", self.between_seen, self.between_bad),
+        )
 
 
 class StandingTold(msgspec.Struct, frozen=True, array_like=True, gc=False):

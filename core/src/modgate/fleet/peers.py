@@ -12,8 +12,9 @@ Source: algorithms.md 7 (gossip), 1.2 (exchange of estimates).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
+from typing import TypeVar
 
 from modgate.fleet.cadence import MOST_S, tells_each_s
 from modgate.fleet.counters import Counters
@@ -40,6 +41,10 @@ PEERS_AT_MOST = 64
 RISES_AT_MOST = 100_000  # of a count between two frames: more is no news but a mistake
 LONG_AGO = float("-inf")
 
+T = TypeVar("T", EngineTold, StandingTold)
+Changes = Sequence[tuple[int, T, T]]
+Seen = Sequence[tuple[tuple[str, Promised], int, int]]
+
 
 @dataclass(slots=True)
 class _Peer:
@@ -50,8 +55,8 @@ class _Peer:
 
     frame: Frame
     at: float
-    engines: Mapping[int, EngineTold]
-    standings: Mapping[int, StandingTold]
+    engines: dict[int, EngineTold]
+    standings: dict[int, StandingTold]
     sent: Mapping[int, float]
 
 
@@ -71,6 +76,9 @@ class Peers:
         self._doubted_at = LONG_AGO
         self._peers: dict[int, _Peer] = {}
         self._live: dict[int, _Peer] = {}
+        self._sent: Mapping[int, float] = {}
+        self._sent_last: list[float] = []
+        self._told: dict[int, tuple[Seen, tuple[ClassTold, ...]]] = {}
         self._afresh_at = LONG_AGO
         self._paced: set[int] = set()  # standings of whose pace others told something new
         self._pools: Mapping[int, Pool] = {}
@@ -102,6 +110,7 @@ class Peers:
         for tag in standings.keys() - self._standings.keys():
             standings[tag].heard(0.0)
             _know(standings[tag], ())
+        self._sent, self._sent_last, self._told = {}, [], {}
         self._afresh_at = LONG_AGO
         self.settle(now, heard=heard)
 
@@ -143,9 +152,19 @@ class Peers:
         return Frame(gateway=self._me, number=self._number, at=wall, name=self._name, leaves=True)
 
     def _standing(self, tag: int, standing: Standing) -> StandingTold:
+        paces = standing.paces
+        first, total = paces["first_byte"].own, paces["total"].own
+        return StandingTold(tag, standing.work, first, total, self._kept(tag, standing))
+
+    def _kept(self, tag: int, standing: Standing) -> tuple[ClassTold, ...]:
+        """By class; of most standings none was judged since the last frame."""
+        seen = [(of, k.promised.seen, k.promised.seen_bad) for of, k in standing.kept.items()]
+        last = self._told.get(tag)
+        if last is not None and last[0] == seen:
+            return last[1]
         counts: dict[str, dict[Promised, tuple[int, int]]] = {}
-        for (slo, phase), each in standing.kept.items():
-            counts.setdefault(slo, {})[phase] = each.promised.seen, each.promised.seen_bad
+        for (slo, phase), many, bad in seen:
+            counts.setdefault(slo, {})[phase] = many, bad
         kept = []
         for slo, by_phase in islice(counts.items(), CLASSES_AT_MOST):
             tag_of_class = self._class_tags.get(slo)
@@ -153,10 +172,8 @@ class Peers:
                 tag_of_class = self._class_tags[slo] = tag_of(slo)
                 self._classes[tag_of_class] = slo
             kept.append(ClassTold.of(tag_of_class, by_phase))
-        paces = standing.paces
-        return StandingTold(
-            tag, standing.work, paces["first_byte"].own, paces["total"].own, tuple(kept)
-        )
+        told = self._told[tag] = seen, tuple(kept)
+        return told[1]
 
     def hear(self, frame: Frame, now: float, wall: float) -> bool:
         """A frame came; the answer as that of `settle`.  Refused for an old one.
@@ -170,52 +187,53 @@ class Peers:
             return False
         if abs(wall - frame.at) > CLOCKS_S:
             raise Refused("clock")
-        before = self._peers.get(frame.gateway)
-        if before is None and len(self._peers) >= PEERS_AT_MOST:
-            raise Refused("too_many")
-        if before is not None and frame.number <= before.frame.number:
-            raise Refused("replayed")
-        peer = self._peers[frame.gateway] = self._peer(frame, before, now)
-        news = before is None or peer.engines is not before.engines
-        if before is not None and news:
-            self._count(before, peer, now)
-        if (was := self._live.get(frame.gateway)) is None:
+        peer, sent = self._peers.get(frame.gateway), self._sent_by_now()
+        if peer is None:
+            if len(self._peers) >= PEERS_AT_MOST:
+                raise Refused("too_many")
+            engines = {each.tag: each for each in frame.engines}
+            standings = {each.tag: each for each in frame.standings}
+            self._peers[frame.gateway] = _Peer(frame, now, engines, standings, sent)
             return False
-        self._live[frame.gateway] = peer
-        self._move_work(was, peer)
-        return news and self._move_calls(was, peer)
+        before, was_sent = peer.frame, peer.sent
+        if frame.number <= before.number:
+            raise Refused("replayed")
+        calls = changes(before.engines, frame.engines, peer.engines, NO_CALLS)
+        works = changes(before.standings, frame.standings, peer.standings, NOTHING)
+        peer.frame, peer.at, peer.sent = frame, now, sent
+        self._count(calls, works, now)
+        if frame.gateway not in self._live:
+            return False
+        self._move_work(works, was_sent, sent)
+        return bool(calls) and self._move_calls(calls, before, frame)
 
-    def _peer(self, frame: Frame, before: _Peer | None, now: float) -> _Peer:
-        """Who told this.  Most frames say what the one before said: then its maps are kept."""
-        sent = {tag: standing.sent for tag, standing in self._standings.items()}
-        if before is not None:
-            engines, standings = before.frame.engines, before.frame.standings
-            if frame.engines == engines and frame.standings == standings:
-                return _Peer(frame, now, before.engines, before.standings, sent)
-        engines_by_tag = {each.tag: each for each in frame.engines}
-        standings_by_tag = {each.tag: each for each in frame.standings}
-        return _Peer(frame, now, engines_by_tag, standings_by_tag, sent)
+    def _sent_by_now(self) -> Mapping[int, float]:
+        """What was sent from here, by tag; the same mapping as long as nothing more was."""
+        sent = [standing.sent for standing in self._standings.values()]
+        if sent != self._sent_last:
+            self._sent_last = sent
+            self._sent = dict(zip(self._standings, sent, strict=True))
+        return self._sent
 
     def stood_still(self, seconds: float) -> None:
         """For so long nothing could be heard here: nobody is forgotten for it."""
         self.echoed_at += seconds
-        self._peers = {at: replace(peer, at=peer.at + seconds) for at, peer in self._peers.items()}
+        for peer in self._peers.values():
+            peer.at += seconds
 
     def doubt(self, now: float) -> None:
         """Somebody tells what cannot be heard: other gateways may be there."""
         self._doubted_at = now
 
-    def _count(self, before: _Peer, peer: _Peer, now: float) -> None:
+    def _count(self, calls: Changes[EngineTold], works: Changes[StandingTold], now: float) -> None:
         """What rose between two frames of a gateway is counted here, too."""
-        for tag, engine in peer.engines.items():
-            old = before.engines.get(tag, NO_CALLS)
-            if engine.seen != old.seen and (seat := self._engines.get(tag)) is not None:
-                _rise(seat.health.errors, engine.seen - old.seen, engine.bad - old.bad, now)
-        for tag, told in peer.standings.items():
-            was_kept = before.standings.get(tag, NOTHING).kept
-            if told.kept == was_kept or (standing := self._standings.get(tag)) is None:
+        for tag, old, new in calls:
+            if new.seen != old.seen and (seat := self._engines.get(tag)) is not None:
+                _rise(seat.health.errors, new.seen - old.seen, new.bad - old.bad, now)
+        for tag, before, told in works:
+            if told.kept == before.kept or (standing := self._standings.get(tag)) is None:
                 continue
-            was = {each.tag: each for each in was_kept}
+            was = {each.tag: each for each in before.kept}
             for kept in told.kept:
                 if (slo := self._classes.get(kept.tag)) is not None:
                     _count_class(standing, slo, was.get(kept.tag, NO_PROMISES), kept, now)
@@ -266,29 +284,34 @@ class Peers:
             slots.heard(taken, max(1, slots.limit // many) if taken else 0)
         return freed
 
-    def _move_work(self, was: _Peer, peer: _Peer) -> None:
+    def _move_work(
+        self,
+        works: Changes[StandingTold],
+        was_sent: Mapping[int, float],
+        sent: Mapping[int, float],
+    ) -> None:
         """What one tells in place of what it told: the same as settling, for one's price."""
-        for tag, standing in self._standings.items():
-            sent = standing.sent
-            more = ALIKE * (was.sent.get(tag, sent) - sent)
-            if peer.standings is not was.standings:
-                told, before = peer.standings.get(tag, NOTHING), was.standings.get(tag, NOTHING)
-                more += told.work - before.work
-                if told.first_byte != before.first_byte or told.total != before.total:
-                    self._paced.add(tag)
-            if more:
+        moved: dict[int, float] = {}
+        if was_sent is not sent:
+            for tag, by_now in sent.items():
+                if (then := was_sent.get(tag, by_now)) != by_now:
+                    moved[tag] = ALIKE * (then - by_now)
+        for tag, before, told in works:
+            moved[tag] = moved.get(tag, 0.0) + (told.work - before.work)
+            if told.first_byte != before.first_byte or told.total != before.total:
+                self._paced.add(tag)
+        for tag, more in moved.items():
+            if more and (standing := self._standings.get(tag)) is not None:
                 standing.heard(max(0.0, standing.elsewhere + more))
         self._alone()
 
-    def _move_calls(self, was: _Peer, peer: _Peer) -> bool:
+    def _move_calls(self, calls: Changes[EngineTold], before: Frame, frame: Frame) -> bool:
         """The same of calls; who begins to have some, or ends to, changes everybody's share."""
-        if any(e.taken for e in was.engines.values()) != any(
-            e.taken for e in peer.engines.values()
-        ):
+        if any(e.taken for e in before.engines) != any(e.taken for e in frame.engines):
             return self._settle_calls()
         freed = False
-        for tag in was.engines.keys() | peer.engines.keys():
-            more = peer.engines.get(tag, NO_CALLS).taken - was.engines.get(tag, NO_CALLS).taken
+        for tag, was, told in calls:
+            more = told.taken - was.taken
             if more and (seat := self._engines.get(tag)) is not None:
                 slots = seat.slots
                 freed |= more < 0
@@ -317,8 +340,25 @@ class Peers:
     def _settle_paces(self, tags: Iterable[int]) -> None:
         told = [peer.standings for peer in self._live.values()]
         for tag in tags:
-            known = [standings[tag] for standings in told if tag in standings]
-            _know(self._standings[tag], known)
+            if (standing := self._standings.get(tag)) is not None:
+                _know(standing, [standings[tag] for standings in told if tag in standings])
+
+
+def changes(before: Sequence[T], told: Sequence[T], by_tag: dict[int, T], none: T) -> Changes[T]:
+    """What is told otherwise than before: the tag, what was told and what is; most frames are of
+    the same tags as the one before.  `by_tag` is brought up to date."""
+    if len(told) == len(before):
+        pairs = zip(before, told, strict=True)
+        found = [(new.tag, old, new) for old, new in pairs if new != old]
+        if [tag for tag, _, _ in found] == [old.tag for _, old, _ in found]:
+            for tag, _, new in found:
+                by_tag[tag] = new
+            return found
+    was: dict[int, T] = by_tag.copy()
+    by_tag.clear()
+    by_tag.update((each.tag, each) for each in told)
+    tags = (*was, *(by_tag.keys() - was.keys()))
+    return [(tag, was.get(tag, none), by_tag.get(tag, none)) for tag in tags]
 
 
 NO_CALLS, NO_PROMISES, NOTHING = EngineTold(0), ClassTold(0), StandingTold(0)
