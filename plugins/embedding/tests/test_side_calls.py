@@ -16,7 +16,11 @@ ROWS = b'"data":[{"index":0,"embedding":[1,0]}]'
 
 @pytest.mark.parametrize(
     ("reply", "tokens", "by"),
-    [(b'{%b,"usage":{"prompt_tokens":5}}' % ROWS, 5, "engine"), (b"{%b}" % ROWS, 1, "estimate")],
+    [
+        (b'{%b,"usage":{"prompt_tokens":5}}' % ROWS, 5, "engine"),
+        (b'{%b,"usage":{"prompt_tokens":5,"apportioned":true}}' % ROWS, 5, "estimate"),
+        (b"{%b}" % ROWS, 1, "estimate"),
+    ],
 )
 def test_a_side_call_costs_the_tokens_that_its_engine_says_it_read(
     reply: bytes, tokens: int, by: str

@@ -16,6 +16,7 @@ ROWS = b'"results":[{"index":0,"relevance_score":0.5}]'
     ("reply", "tokens", "by"),
     [
         (b'{%b,"meta":{"tokens":{"input_tokens":7}}}' % ROWS, 7, "engine"),
+        (b'{%b,"usage":{"total_tokens":7,"apportioned":true}}' % ROWS, 7, "estimate"),
         (b"{%b}" % ROWS, 2, "estimate"),
     ],
 )

@@ -96,10 +96,12 @@ class Embedding(Modality[Config]):
 
     def count(self, call: Call, event: Event) -> Usage:
         """What a side call did cost: the tokens that its engine says it read."""
-        tokens = told(event.data)
-        if tokens is None:
+        said = told(event.data)
+        if said.tokens is None:
             return super().count(call, event)
-        units = Units(dict(call.size.items()), input_tokens=tokens)
+        units = Units(dict(call.size.items()), input_tokens=said.tokens)
+        if said.apportioned:  # of a shared call it is a share
+            return Usage(units, exact=False, by="estimate")
         return Usage(units, exact=True, by="engine")
 
     def _shape_texts(

@@ -69,13 +69,12 @@ def parse(data: bytes, count: int) -> Reply:
     return Reply(data=read.data, usage=_counted(read.usage))
 
 
-def told(data: bytes) -> int | None:
-    """The tokens that a reply says were read; None where it does not; BadReply for no reply."""
+def told(data: bytes) -> Counted:
+    """What a reply says was read; BadReply for no reply."""
     try:
-        usage = _counted(_READ.decode(data).usage)
+        return _counted(_READ.decode(data).usage) or Counted()
     except (msgspec.MsgspecError, UnicodeDecodeError):
         raise BadReply("the engine's reply is not a list of embeddings") from None
-    return usage.tokens if usage is not None else None
 
 
 def _counted(usage: msgspec.Raw) -> Counted | None:

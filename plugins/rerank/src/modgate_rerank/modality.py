@@ -93,10 +93,12 @@ class Rerank(Modality[Config]):
 
     def count(self, call: Call, event: Event) -> Usage:
         """What a side call did cost: the tokens that its engine says it read."""
-        tokens, _ = read_tokens(event.fields())
+        tokens, shared = read_tokens(event.fields())
         if tokens is None:
             return super().count(call, event)
         units = Units(dict(call.size.items()), input_tokens=tokens)
+        if shared:
+            return Usage(units, exact=False, by="estimate")
         return Usage(units, exact=True, by="engine")
 
     def _bounds(self, count: int, facts: Facts) -> list[int]:
