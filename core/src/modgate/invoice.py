@@ -161,10 +161,10 @@ class Tariff:
     def corrected(self, row: Ended) -> Rated | None:
         """The same by what took that book's place since; None when nothing did."""
         first = self.books.in_force(row.wall)
-        last = self.books.corrected(first) if first is not None else None
-        if first is None or last is None or last is first:
+        if first is None:
             return None
-        return rate(used_of(row), last, self.units)
+        last = self.books.corrected(first)
+        return None if last is first else rate(used_of(row), last, self.units)
 
 
 def money_by(rows: Iterable[Ended], by: Sequence[Group], tariff: Tariff) -> dict[Key, MoneyLine]:

@@ -78,6 +78,14 @@ def test_a_wait_beyond_two_minutes_is_a_spent_quota_without_a_retry_after(world:
     assert "2 requests per hour" in error.message
 
 
+def test_a_wait_of_two_minutes_is_worth_it(world: World) -> None:
+    caller = tenant(("requests", 30, "hour"))
+    for _ in range(30):
+        world.admit(caller)
+
+    assert limit_of(lambda: world.admit(caller)).retry_after == 120
+
+
 def test_a_day_ends_at_midnight_utc(world: World) -> None:
     caller = tenant(("requests", 1, "day"))
     world.admit(caller)

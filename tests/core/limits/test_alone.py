@@ -8,8 +8,9 @@ import pytest
 from rigs.accounts import BEGAN_MS, Fleet, bucket
 from rigs.virtual import virtually
 
-from modgate.limits.alone import Seed
+from modgate.limits.alone import Alone, Seed
 from modgate.limits.levels import Limit
+from modgate.limits.slices import Slices
 
 HALF = replace(bucket(100), amount=50, burst=50)
 
@@ -36,6 +37,26 @@ def test_what_the_store_still_holds_of_the_beginning_is_not_owed_again() -> None
 
     assert seed.left(BEGAN_MS + 400) == 20_000
     assert seed.owed(30_000, 40_000, BEGAN_MS + 400) == 10_000
+
+
+def test_what_leaked_is_owed_up_to_what_was_used_and_not_what_was_reserved() -> None:
+    limit = bucket(100)
+    alone = Alone(Slices("g"))
+    assert alone.reserve("r", [(limit, 10)], [0], BEGAN_MS) is None
+    alone.settle("r", [(limit, 10)], [7], BEGAN_MS)
+
+    filled = {limit.key: 100 * limit.period_ms}
+    assert alone.due(filled, BEGAN_MS + 500) == [(limit, 7)]
+
+
+def test_a_level_is_told_of_the_whole() -> None:
+    limit = bucket(100)
+    alone = Alone(Slices("g"), alive=2)
+    assert alone.reserve("r", [(limit, 10)], [0], BEGAN_MS) is None
+
+    assert alone.level(limit, BEGAN_MS) == 20 * limit.period_ms
+    assert alone.wait_ms(limit, 50, BEGAN_MS) == 200
+    assert alone.reserve("s", [(limit, 41)], [0], BEGAN_MS) is not None
 
 
 @virtually

@@ -89,6 +89,13 @@ def test_a_span_holds_its_beginning_and_not_its_end() -> None:
     assert Span.of(None, None).holds(WALL)
 
 
+def test_a_span_is_of_whole_hours_also_where_it_has_no_end() -> None:
+    assert Span.of(WALL, WALL + 3600).hours
+    assert Span.of(WALL, None).hours
+    assert not Span.of(WALL, WALL + 3601).hours
+    assert not Span.of(WALL + 1, None).hours
+
+
 def test_the_number_of_groups_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(invoice, "LINES_AT_MOST", 2)
     rows = [row("a", key=str(at)) for at in range(3)]

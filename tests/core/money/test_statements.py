@@ -13,17 +13,28 @@ from msgspec.structs import replace
 from rigs.ledger import WALL, ledger, receipt
 
 from modgate import statements
+from modgate.api.price import BUDGET
 from modgate.api.shipment import Cursor, Shipment
 from modgate.api.sink import Attempt
 from modgate.errors import Overloaded, Refused
 from modgate.invoice import Span, Tariff
-from modgate.ledger.records import ended_of
+from modgate.ledger.records import Adjusted, ended_of
 from modgate.ledger.rows import end_row
 from modgate.ledger.sqlite_sink import SqliteConfig, SqliteSink
 from modgate.statements import Recent, Statements
 
 TRIED = Attempt(0, "b", "eu", "chat", 0.0, "")
 OWN, OTHER = f"req_{1:032x}", f"req_{2:032x}"
+ADJUSTED = Adjusted(
+    id=OWN,
+    sequence=0,
+    wall=WALL,
+    reason="price",
+    key_id="k1",
+    model="chat",
+    units={BUDGET: -3},
+    began=WALL,
+)
 
 
 @contextmanager
@@ -114,13 +125,16 @@ async def test_what_takes_too_long_is_refused(
         await asked.sums(Span(), ("model",), "acme", Tariff())
 
 
-async def test_sums_are_of_one_tenant(tmp_path: Path) -> None:
+async def test_sums_are_of_one_tenant_and_so_are_corrections(tmp_path: Path) -> None:
     with ledger(tmp_path) as made:
         made.ended(receipt(OWN, tokens=5))
         made.ended(receipt(OTHER, tokens=7, tenant="beta"))
+        for sequence, tenant in enumerate(("acme", "beta", "acme")):
+            made.adjusted(replace(ADJUSTED, sequence=sequence, tenant=tenant))
     with kept(tmp_path) as asked:
         found = await asked.sums(Span(), ("key", "model"), "acme", Tariff())
 
     assert {key: line.units["llm.output_tokens"] for key, line in found.items()} == {
         ("k1", "chat"): 5
     }
+    assert found["k1", "chat"].adjusted == -6

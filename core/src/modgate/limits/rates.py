@@ -148,7 +148,7 @@ class Rates:
 
     def public(self, rate: Rate) -> str:
         """The shown name: `asr.audio_seconds`, or plain `requests`."""
-        return rate.unit if rate.unit == REQUESTS else self._units.public(rate.unit)
+        return self._units.public(rate.unit)
 
     def shown(self, rate: Rate) -> str:
         """The amount in the unit's shown form."""
