@@ -149,6 +149,20 @@ def test_importing_the_public_api_brings_no_server_and_no_decoder() -> None:
     assert result.stdout.split() == []
 
 
+def test_a_gateway_with_every_plugin_imports_nothing_that_only_decoders_and_engines_need() -> None:
+    """Numpy alone is a twelfth of its start, and 14 MB."""
+    heavy = ("av", "numpy", "onnxruntime", "opentelemetry", "PIL", "pypdfium2", "soundfile")
+    script = (
+        "import sys, modgate.server.run; from modgate.host.installed import find\n"
+        "for _, point in find().plugins.values(): point.load()\n"
+        f"print(*sys.modules.keys() & {set(heavy)})"
+    )
+    command = [sys.executable, "-c", script]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+
+    assert result.stdout.split() == []
+
+
 @pytest.fixture
 def skeleton(root: Path, tmp_path: Path) -> Path:
     """An empty tree with a package on each floor, and the contracts."""

@@ -9,11 +9,13 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from modgate_asr import decode, joined, sound
 from modgate_asr.decode import windows
-from modgate_asr.sound import RATE, Refused, Samples, blocks, probe
+from modgate_asr.sound import RATE, Refused, blocks, probe
 
+Samples = NDArray[np.float32]
 SECONDS = 3.0
 RULE = {"longest_s": 30.0, "least_s": 18.0, "overlap_s": 2.0, "silence_ms": 300}
 

@@ -11,11 +11,12 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
-import numpy as np
+from modgate_asr.sound import RATE, Plain, Refused, blocks, too_long
 
-from modgate_asr.sound import RATE, Plain, Refused, Samples, blocks, too_long
+if TYPE_CHECKING:
+    from modgate_asr.sound import Samples
 
 FRAME = RATE // 50  # 20 ms
 FLOOR_FACTOR = 4.0  # +6 dB above the noise floor, in energy
@@ -58,6 +59,8 @@ def windows(
     which nothing is to be heard has no `file`.  Audio over `whole_s` seconds is refused, however
     short its header said it is.
     """
+    import numpy as np  # here and below, for the gateway has no use for it
+
     rule = rule_of(wanted)
     held: Samples = np.zeros(0, dtype=np.float32)
     start = fresh = total = 0
@@ -81,6 +84,8 @@ def windows(
 
 def _energy(samples: Samples) -> Samples:
     """The energy of each whole frame."""
+    import numpy as np
+
     frames = samples[: len(samples) // FRAME * FRAME].reshape(-1, FRAME)
     energy: Samples = np.square(frames).mean(axis=1)
     return energy
@@ -88,6 +93,8 @@ def _energy(samples: Samples) -> Samples:
 
 def quietest(held: Samples, rule: Rule) -> tuple[int, bool]:
     """Where to cut, in samples, and whether it is silent there."""
+    import numpy as np
+
     energy = _energy(held[: rule.longest])
     floor, loud = (float(level) for level in np.percentile(energy, (10, 95)))
     first = rule.least // FRAME
@@ -101,6 +108,8 @@ def quietest(held: Samples, rule: Rule) -> tuple[int, bool]:
 
 
 def _piece(spool: Spool, samples: Samples, start: int, fresh: int, behind: int) -> dict[str, Plain]:
+    import numpy as np
+
     place = {"start": start, "end": start + len(samples), "fresh": fresh, "next": behind}
     rest = samples[len(samples) // FRAME * FRAME :]
     loudest = max(float(_energy(samples).max(initial=0)), float(np.square(rest).max(initial=0)))

@@ -1,5 +1,6 @@
 """Any container in, 16 kHz mono samples out, block by block: runs in decoder processes, so it
-imports no part of the gateway.
+imports no part of the gateway.  The gateway imports this, too, and has no use for numpy: it is
+imported where sound is read.
 
 libsndfile reads wav, flac, ogg and mp3; what it cannot read (webm, m4a, mp4, adts, a FLAC stream
 of open length, several MP3 or Ogg files in one) goes to FFmpeg through `av`.  Nothing is ever held
@@ -12,10 +13,7 @@ import base64
 import io
 from collections.abc import Iterator
 from itertools import chain
-from typing import Any, BinaryIO
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from modgate_asr.joined import is_joined
 from modgate_asr.sections import sections
@@ -27,7 +25,12 @@ LONGEST_PACKET_S = 10.0  # FFmpeg makes days of one where two of the same Ogg fi
 REFERENCE_LEAST_S, REFERENCE_MOST_S = 2, 10
 OPEN_END = (1 << 63) - 1  # libsndfile's frames of a FLAC stream without a length: it cannot read on
 
-Samples = NDArray[np.float32]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Samples = NDArray[np.float32]
+    Decoded = tuple[Samples, float]  # samples at 16 kHz, and the seconds of audio they stand for
 Plain = Any  # JSON border: what msgpack carries, and modules without types
 
 
@@ -141,11 +144,10 @@ def blocks(file: BinaryIO) -> Iterator[Samples]:
     return _exactly(chain.from_iterable(map(_read, sections(file))))
 
 
-Decoded = tuple[Samples, float]  # samples at 16 kHz, and the seconds of audio that they stand for
-
-
 def _exactly(decoded: Iterator[Decoded]) -> Iterator[Samples]:
     """A resampler is off by a sample or two at the end: the last block makes the length right."""
+    import numpy as np
+
     last: Samples | None = None
     made, seconds = 0, 0.0
     for block, lasts_s in decoded:
@@ -165,6 +167,7 @@ def _read(file: BinaryIO) -> Iterator[Decoded]:
     if sound is None:
         yield from _read_container(file)
         return
+    import numpy as np
     import soundfile
 
     with sound:
@@ -188,6 +191,8 @@ def _resampler(rate: int) -> Plain:
 
 
 def _read_container(file: BinaryIO) -> Iterator[Decoded]:
+    import numpy as np
+
     av = _av()
     file.seek(0)
     pieces: list[Samples] = []
