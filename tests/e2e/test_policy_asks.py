@@ -14,7 +14,7 @@ from gateways import Running
 from oracle import requests as ask
 from oracle.client import ClientRecord, Leave, send
 from oracle.engine import ScriptedEngine
-from oracle.faults import OK, Refusal, Script
+from oracle.faults import OK, Fault, Refusal, Script
 from oracle.record import Record
 from rigs.ledger import ledger
 from rigs.policies import ASKS, billed, chat, error, house, paths, units
@@ -339,3 +339,24 @@ async def test_clients_that_leave_at_any_moment_pay_for_what_was_answered_and_no
         assert row.ending not in ("ok", "refused") or paid == READ
         written = sum(record.wrote.get("llm.output_tokens", 0) for record in chats)
         assert row.units.get("llm.output_tokens", 0) <= written
+
+
+VECTORS = (
+    b'{"object":"list","data":[{"index":0,"embedding":[1.0]}],"usage":{"prompt_tokens":%d}}' % READ
+)
+
+
+@pytest.mark.parametrize(("over", "status"), [(0, 200), (1, 503)])
+async def test_what_an_ask_is_answered_has_eight_mib_at_most(
+    tmp_path: Path, engine: ScriptedEngine, over: int, status: int
+) -> None:
+    """All of them are held until the last has come, by a request that has no reply yet."""
+    said = VECTORS + b" " * ((8 << 20) + over - len(VECTORS))
+    long = Script(fault=Fault(kind="garbage", after=0, data=said))
+    engine.script_for = lambda record: long if record.modality == "embedding" else OK
+    async with house(tmp_path, engine, f"{ASKS}budget = '20s'\n") as running:
+        client = await chat(running)
+    row = billed(running)
+
+    assert client.status == status
+    assert [each["code"] for each in row.policies] == ["upstream_invalid_response"] * over

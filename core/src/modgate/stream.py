@@ -17,6 +17,7 @@ from modgate.timeouts import Timeouts
 from modgate.upstream.client import Answer
 
 AFTER_DONE_S = 0.5
+ASKED_AT_MOST = 8 << 20  # bytes of each answer of an Ask: they are held until the last has come
 Push = Callable[[list[Event]], bool]  # takes events; whether it wants more
 
 
@@ -56,7 +57,8 @@ class Stream:
         self._reply = tries[0].reply
         self._deadline = deadline
         self._idle_s = timeouts.idle_s
-        self._at_most = timeouts.reply_bytes
+        asked = tries[0].call < 0
+        self._at_most = min(ASKED_AT_MOST, timeouts.reply_bytes) if asked else timeouts.reply_bytes
         self._reading = Reading(dialect, tries[0].reply, answer.headers)
         self._done = False
         self.events = 0

@@ -54,7 +54,8 @@ class Ask:
     order.
 
     Each call is reserved, queued, dispatched, retried and billed like any other, and stays billed
-    when the request is refused later.  A failure is thrown into `shape` as the GatewayError.
+    when the request is refused later.  A failure is thrown into `shape` as the GatewayError; so is
+    an answer of more than 8 MiB, for all of them are held until the last has come.
     """
 
     calls: Sequence[Call]
