@@ -21,6 +21,7 @@ class Model:
 
     `demo`: served by an embedded default model; said in `/v1/models` and in a reply header.
     `on_disconnect`: whether its engines stop or finish when a client leaves.
+    `families`: of the engines that the configuration has for it, found ones too.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Model:
     on_disconnect: Literal["cancel", "drain"] = "cancel"
     note: str = ""
     says: Mapping[str, str] = field(default_factory=dict)
+    families: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

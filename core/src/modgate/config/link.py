@@ -206,6 +206,11 @@ class Linker:
                 aliases=section.aliases,
                 on_disconnect=section.on_disconnect,
                 facts=self._facts(name, section, modality),
+                families=frozenset(
+                    engines.family
+                    for engines in (*self._file.backend, *self._file.discover)
+                    if name in engines.serves
+                ),
             )
         for name, model in found.items():
             self._model_names(("model", name), model.facts, found)

@@ -47,7 +47,9 @@ class Facts(ModelFacts, frozen=True, extra="forbid"):
     int8_bound: float | None = Field(
         None, gt=0, description="the number that int8 writes as 127; absent: 6 / sqrt(dimensions)"
     )
-    batch: int | None = Field(None, ge=1, description="inputs that its engine takes at once")
+    batch: int | None = Field(
+        None, ge=1, description="inputs that its engine takes at once; absent: of TEI 32"
+    )
 
     @model_validator(mode="after")
     def _cut_needs_a_length(self) -> Facts:

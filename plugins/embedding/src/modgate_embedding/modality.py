@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from dataclasses import replace
 
+from modgate.kit.families.tei import taken_at_once
 from modgate.kit.tokens import each_by_file, texts
 from modgate.plugin import (
     MIB,
@@ -148,7 +149,8 @@ class Embedding(Modality[Config]):
         return plan if isinstance(plan, Plan) else (yield from plan)
 
     def _plan(self, request: Request, asked: Asked, facts: Facts, write: Writer) -> Plan:
-        at_most = min(self.config.max_items, facts.batch or self.config.max_items)
+        usual = taken_at_once(request.model.families, self.config.max_items)
+        at_most = min(self.config.max_items, facts.batch or usual)
         count = len(asked.inputs)
         if asked.whole:
             if count > at_most:

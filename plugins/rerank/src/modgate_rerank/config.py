@@ -26,7 +26,9 @@ class Facts(ModelFacts, frozen=True, extra="forbid"):
     """Facts of a `[model.NAME]` entry."""
 
     listwise: bool = Field(False, description="scores depend on the other documents: never split")
-    batch: int | None = Field(None, ge=1, description="documents that its engine takes at once")
+    batch: int | None = Field(
+        None, ge=1, description="documents that its engine takes at once; absent: of TEI 32"
+    )
     logits: bool = Field(False, description="the engine answers raw logits: a sigmoid is applied")
     max_tokens_per_doc: int | None = Field(
         None, ge=1, description="where documents are cut when the client does not say"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import pairwise
 from uuid import UUID
 
+from modgate.kit.families.tei import taken_at_once
 from modgate.plugin import (
     MIB,
     Body,
@@ -73,7 +74,7 @@ class Rerank(Modality[Config]):
         if not isinstance(facts, Facts):
             raise TypeError("the model's facts are not rerank facts")
         asked = read(request, self.config, facts)
-        bounds = self._bounds(len(asked.documents), facts)
+        bounds = self._bounds(len(asked.documents), facts, request.model.families)
         calls = [_call(asked, facts, start, end) for start, end in pairwise(bounds)]
         relay = Ranked(
             asked,
@@ -101,8 +102,9 @@ class Rerank(Modality[Config]):
             return Usage(units, exact=False, by="estimate")
         return Usage(units, exact=True, by="engine")
 
-    def _bounds(self, count: int, facts: Facts) -> list[int]:
-        step = min(self.config.slice, facts.batch or self.config.slice)
+    def _bounds(self, count: int, facts: Facts, families: Collection[str]) -> list[int]:
+        usual = taken_at_once(families, self.config.slice)
+        step = min(self.config.slice, facts.batch or usual)
         if facts.listwise:
             if facts.batch is not None and count > facts.batch:
                 reason = f"this model ranks at most {facts.batch} documents at once"

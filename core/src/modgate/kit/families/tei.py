@@ -6,12 +6,13 @@ Source: wire.md 6.2 and 8.4 (TEI 1.9.3).
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import ClassVar
 
 from modgate.kit.told import told
 from modgate.plugin import Dialect, GatewayError, Refused, UpstreamFailed, engine_message
 
+TAKES = 32  # inputs of a call, where it is not started with another `--max-client-batch-size`
 _BATCH = re.compile(r"batch size (\d+) > maximum allowed batch size (\d+)", re.IGNORECASE)
 
 
@@ -39,3 +40,8 @@ def tokens_read(headers: Mapping[str, str]) -> int | None:
     """Tokens of a whole call, which TEI says in a header; None when it does not."""
     said = headers.get("x-compute-tokens", "").strip()
     return told(int(said)) if said.isascii() and said.isdecimal() and len(said) < 16 else None
+
+
+def taken_at_once(families: Collection[str], at_most: int) -> int:
+    """Inputs that go out in one call of a model, where its operator does not say how many."""
+    return min(at_most, TAKES) if Tei.family in families else at_most
