@@ -10,8 +10,9 @@ import pytest
 from modgate.api.auth import Caller, Limits, Period, Policy, Rate
 from modgate.errors import GatewayError, LimitReached, QuotaSpent
 from modgate.limits.account import Own
+from modgate.limits.admission import Admission
 from modgate.limits.headers import RateView
-from modgate.limits.limiter import Admission, Bounds, Limiter
+from modgate.limits.limiter import Bounds, Limiter
 from modgate.limits.rates import Rates
 from modgate.limits.state import Held, LimitState
 from modgate.units import Unit, Units, UnitTable

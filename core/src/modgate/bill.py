@@ -24,9 +24,9 @@ from modgate.draft import Draft, ending_of
 from modgate.errors import GatewayError, LedgerUnavailable, PluginFault
 from modgate.faults import RAISED
 from modgate.gateway import Gateway
+from modgate.limits.admission import Admission, Mark
 from modgate.limits.headers import anthropic_headers
 from modgate.limits.headers import headers as rate_headers
-from modgate.limits.limiter import Admission, Mark
 from modgate.limits.shared import Miss
 from modgate.limits.state import What
 from modgate.queueing import settle_dues
@@ -132,7 +132,7 @@ class Bill:
 
     def mark(self) -> None:
         """From here on what is reserved may be given back: see `take_back`."""
-        self._mark = self._gateway.limiter.mark(self._held), dict(self._draft.reserved)
+        self._mark = self._held.mark(), dict(self._draft.reserved)
 
     def take_back(self) -> None:
         """Nothing of what was reserved since `mark` was used; another plan is to be reserved."""

@@ -17,8 +17,8 @@ from modgate.draft import Draft
 from modgate.errors import GatewayError, LimitReached, QuotaSpent
 from modgate.fleet.bound import Bound, Full
 from modgate.fleet.glance import Glance
+from modgate.limits.admission import Admission, Part
 from modgate.limits.levels import Denied
-from modgate.limits.limiter import Admission, Part
 from modgate.limits.rates import Terms
 
 NOTHING: Mapping[str, str] = {}

@@ -81,7 +81,7 @@ def test_what_is_taken_back_was_never_reserved_and_another_plan_is(
     caller = tenant(("llm.output_tokens", 100, period), ("requests", 9, period))
     admission = world.admit(caller)
     world.top_up(admission, Units(output_tokens=10))  # of a side call, which stays
-    mark = world.limiter.mark(admission)
+    mark = admission.mark()
     for _ in range(3):
         world.reserve(admission, Units(output_tokens=60))
         world.top_up(admission, Units(output_tokens=20))

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from rigs.limits import World, tenant
 
 from modgate.errors import GatewayError
-from modgate.limits.limiter import Admission
+from modgate.limits.admission import Admission
 from modgate.units import Units
 
 CALLER = tenant(

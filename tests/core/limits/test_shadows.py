@@ -45,7 +45,7 @@ def test_a_limit_in_shadow_refuses_nothing_and_says_what_it_would(world: World) 
 
 def test_what_is_taken_back_is_taken_back_of_shadows_too(world: World) -> None:
     admission = world.admit(SHADOWED)
-    mark = world.limiter.mark(admission)
+    mark = admission.mark()
     world.reserve(admission, Units(output_tokens=80))
     world.limiter.take_back(admission, mark, now=world.now)
     assert [view.remaining for view in world.views(SHADOWED)] == [0, 100, 1000]

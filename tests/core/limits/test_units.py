@@ -218,7 +218,7 @@ def test_what_no_plan_foresees_is_charged_where_the_model_is_meant(
     rate = Rate(unit="llm.cached_tokens", amount=1000, period="day", model=model, shadow=shadow)
     caller = Caller(tenant="acme", key_id="k", policy=Policy(limits=Limits(rates=(rate,))))
     admission = world.admit(caller)
-    before = world.limiter.mark(admission)
+    before = admission.mark()
     world.reserve(admission, Units(input_tokens=100))
     world.limiter.take_back(admission, before, now=world.now)
     world.reserve(admission, Units(input_tokens=100))

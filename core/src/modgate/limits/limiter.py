@@ -6,24 +6,21 @@ or held since `admit` is put right by `settle`, which works once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-
-import msgspec
 
 from modgate.api.auth import Caller, Rate
 from modgate.errors import GatewayError, LimitReached, Overloaded, TooLarge
+from modgate.limits.admission import Admission, Mark, Part
 from modgate.limits.headers import RateView
-from modgate.limits.levels import Denied, Limit, Wanted
-from modgate.limits.rates import Met, Rates, Terms, Toll
-from modgate.limits.state import Held, LimitState, What, give_back
+from modgate.limits.levels import Denied, Limit
+from modgate.limits.rates import Met, Rates, Toll
+from modgate.limits.state import LimitState, What, give_back
 from modgate.units import REQUESTS, Units, UnitTable
 
 BYTES = ("body_bytes", "spool_bytes")
 ONE_REQUEST = {REQUESTS: 1}
 PLAIN = (REQUESTS,)
-
-Mark = tuple[int, int, int]
 PLACE = "in_flight"
 
 
@@ -35,56 +32,6 @@ class Bounds:
     streams: int = 5_000
     body_bytes: int = 1 << 30
     spool_bytes: int = 8 << 30
-
-
-class Part(msgspec.Struct, eq=False):
-    """One reservation: what was wanted of each limit, and of which unit.
-
-    `before`: the levels that it met, where one of them was too high.
-    """
-
-    rid: tuple[int, int]
-    names: Sequence[str]
-    wanted: Wanted
-    before: Sequence[int] = ()
-
-
-class Admission(msgspec.Struct, eq=False):
-    """A request that was admitted: what it holds and what was reserved for it.
-
-    `terms`: its limits, as they are for as long as it lives.  `requests`: the names that it counts
-    as one of.  `tolls`: what its calls meet.  `parts`: its reservations, `made` of them ever;
-    `last`: that of a unit, and `split`: a unit has several.  `refused`: the reservation that one of
-    its limits had no room for.
-    """
-
-    caller: Caller
-    rid: int
-    terms: Terms
-    held: Held = {}
-    requests: tuple[str, ...] = ()
-    tolls: list[Toll] = []
-    parts: list[Part] = []
-    last: dict[str, Part] = {}
-    split: bool = False
-    shadows: list[tuple[Limit, str, int]] = []
-    would_refuse: list[str] = []
-    made: int = 0
-    settled: bool = False
-    refused: tuple[Part, Denied] | None = None
-
-    def reserved(self, part: Part) -> None:
-        """One more reservation was made for it."""
-        self.made += 1
-        self.parts.append(part)
-        for name in part.names:
-            if self.last.setdefault(name, part) is not part:
-                self.last[name], self.split = part, True
-
-    def noted(self, limit: str) -> None:
-        """A limit in shadow refuses it, as it may do at each of many bytes."""
-        if limit not in self.would_refuse:
-            self.would_refuse.append(limit)
 
 
 class Limiter:
@@ -297,24 +244,19 @@ class Limiter:
 
     def touch(self, admission: Admission, used: Mapping[str, int]) -> None:
         """The request lives, and has used so much: what is charged if the gateway dies now."""
-        left = _and_itself(admission, used)
+        left = admission.used(used)
         for part in admission.parts:
-            self._state.levels.touch(part.rid, _measured(admission, part, left))
-
-    def mark(self, admission: Admission) -> Mark:
-        """What is charged so far, for `take_back`."""
-        return len(admission.parts), len(admission.shadows), len(admission.tolls)
+            self._state.levels.touch(part.rid, admission.measured(part, left))
 
     def take_back(self, admission: Admission, mark: Mark, *, now: float) -> None:
-        """Give back what was charged since, of which nothing was used."""
+        """Give back what was charged since `mark`, of which nothing was used."""
         levels, at_ms = self._state.levels, self._state.ms(now)
-        parts, shadows, tolls = mark
+        parts, shadows, _ = mark
         for part in admission.parts[parts:]:
             levels.settle(part.rid, part.wanted, [0] * len(part.wanted), at_ms)
         for limit, _, count in admission.shadows[shadows:]:
             levels.charge(limit, -count, at_ms)
-        del admission.parts[parts:], admission.shadows[shadows:], admission.tolls[tolls:]
-        admission.last = {name: part for part in admission.parts for name in part.names}
+        admission.forget(mark)
 
     def settle(self, admission: Admission, used: Mapping[str, int] | None, *, now: float) -> None:
         """Put everything right, once.  `used` None: nobody counted, so what was reserved stands."""
@@ -326,7 +268,7 @@ class Limiter:
             for part in admission.parts:
                 levels.settle(part.rid, part.wanted, [count for _, count in part.wanted], at_ms)
         else:
-            left = _and_itself(admission, used)
+            left = admission.used(used)
             for limit, name, count in admission.shadows:
                 levels.charge(limit, left.get(name, 0) - count, at_ms)
             self._settle_counted(admission, left, at_ms)
@@ -336,7 +278,7 @@ class Limiter:
         """Charge what was used in place of what was reserved, and what was not foreseen."""
         levels = self._state.levels
         for part in admission.parts:
-            levels.settle(part.rid, part.wanted, _measured(admission, part, left), at_ms)
+            levels.settle(part.rid, part.wanted, admission.measured(part, left), at_ms)
         known = {*admission.last, *admission.requests}
         shadows = {*admission.requests, *(name for _, name, _ in admission.shadows)}
         tolls = admission.tolls
@@ -362,29 +304,6 @@ class Limiter:
             left = most - used if used < most else 0
             found.append(RateView(met.shown, most // met.scale, left // met.scale, reset_ms))
         return found
-
-
-def _and_itself(admission: Admission, used: Mapping[str, int]) -> dict[str, int]:
-    """What it used, and that it is a request of each name."""
-    return {**used, **dict.fromkeys(admission.requests, 1)}
-
-
-def _measured(admission: Admission, part: Part, left: dict[str, int]) -> list[int]:
-    """What a reservation is charged of what is `left`.
-
-    Where units have several, the last one of a unit takes the rest, even as debt.
-    """
-    if not admission.split:
-        return [left.get(name, 0) for name in part.names]
-    shares: dict[str, int] = {}  # a unit of several limits: each is charged all
-    for name, (_, count) in zip(part.names, part.wanted, strict=True):
-        share = left.get(name, 0)
-        if admission.last[name] is not part:
-            share = max(shares.get(name, 0), min(count, share))
-        shares[name] = share
-    for name, share in shares.items():
-        left[name] = left.get(name, 0) - share
-    return [shares[name] for name in part.names]
 
 
 def _place(caller: Caller) -> Limit | None:
