@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 from aiohttp import ClientSession, ClientTimeout
+from click.testing import CliRunner
 from gateways import Running, configuration, start
 from oracle.engine import ScriptedEngine
 
 from modgate.api.json import Json, JsonObject
 from modgate.auth.store import REMOVED, Store
+from modgate.cli import main
 from modgate.server.app import App
 
 CHAT = {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 8}
@@ -309,6 +311,10 @@ async def test_a_store_that_is_removed_takes_nobody_away_and_one_in_its_place_co
     without = await client.status(made["key"])
     changed, answer = await client.admin("POST", "keys", {"tenant": "acme"})
     said = [record.__dict__.get("reason", "") for record in caplog.records]
+    command = ["keys", "list", "--config", str(client.running.config)]
+    command += ["--directory", str(store.parent)]
+    listed = await asyncio.to_thread(CliRunner().invoke, main, command)
+    made_anew = store.exists()
     Store(store).close()
     await app.tenancy.look()
     replaced = await client.status(made["key"])
@@ -317,6 +323,7 @@ async def test_a_store_that_is_removed_takes_nobody_away_and_one_in_its_place_co
     assert (without, changed, replaced) == (200, 503, 401)
     assert answer["error"] == f"{store} {REMOVED}"
     assert answer["error"] in said
+    assert (REMOVED in listed.output, made_anew) == (True, False)
     assert await client.status(new["key"]) == 200
 
 

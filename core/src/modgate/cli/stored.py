@@ -49,11 +49,11 @@ def where(command: Command) -> Command:
 @contextmanager
 def opened(path: Path | None, directory: Path | None) -> Iterator[Opened]:
     """The store of a configuration, else of a state directory; what is wrong is told."""
-    from modgate.auth.store import Store, StoreError
+    from modgate.auth.store import REMOVED, Store, StoreError
     from modgate.gateway import plan
     from modgate.places import default_directory
     from modgate.registrar import Registrar
-    from modgate.server.secrets import kept
+    from modgate.server.secrets import in_use, kept
 
     with told():
         made = plan(path)
@@ -63,8 +63,11 @@ def opened(path: Path | None, directory: Path | None) -> Iterator[Opened]:
             text = f"there is no {state}: say whose store it is, --config FILE or --directory DIR"
             raise click.ClickException(text)
         pepper = file.auth.pepper or kept(state, "pepper")
+        at = file.auth.store or state / "tenants.db"
+        if not at.exists() and in_use(state):  # an empty one would take every tenant away
+            raise click.ClickException(f"{at} {REMOVED}")
         try:
-            store = Store(file.auth.store or state / "tenants.db")
+            store = Store(at)
             try:
                 actor = f"command line ({getpass.getuser()})"
                 registrar = Registrar(store, made, pepper, actor=actor)

@@ -71,6 +71,21 @@ class StateDirectory:
             os.close(lock)
 
 
+def in_use(directory: Path) -> bool:
+    """Whether a gateway runs on this state directory."""
+    try:
+        lock = os.open(directory / "lock", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
+
+
 def kept(directory: Path, name: str) -> Secret:
     """A secret of a state directory, which need not be locked for it."""
     return _kept(directory / name, lambda: secrets.token_urlsafe(SECRET_BYTES))
