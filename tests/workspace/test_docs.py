@@ -273,6 +273,28 @@ def test_every_link_leads_to_a_file() -> None:
     assert broken == []
 
 
+def _anchors(page: Path) -> set[str]:
+    """The headings of a page, as links name them."""
+    found = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in found}
+
+
+def test_every_link_to_a_heading_leads_there() -> None:
+    links = [
+        (path, *link)
+        for path in PROSE
+        for link in re.findall(r"\]\((?!https?:)([^)#\s]*)#([^)\s]+)\)", path.read_text())
+    ]
+    broken = [
+        f"{path.relative_to(ROOT)}: {page}#{anchor}"
+        for path, page, anchor in links
+        if anchor not in _anchors(path.parent / page if page else path)
+    ]
+
+    assert len(links) > 50
+    assert broken == []
+
+
 def test_decisions_are_numbered_without_gaps_and_have_all_their_parts() -> None:
     files = sorted((ROOT / "docs" / "rfd").glob("*.md"))
     numbers = [int(path.name[:4]) for path in files]
