@@ -113,6 +113,24 @@ def down(record: Record) -> Script:
     return Script(refusal=Refusal(status=500)) if record.modality == "embedding" else OK
 
 
+def untold(record: Record) -> Script:
+    """The embedding engine does not say what it read; the other does."""
+    return Script(usage=False) if record.modality == "embedding" else OK
+
+
+async def test_a_bill_is_no_more_exact_than_what_its_policies_asked(
+    tmp_path: Path, engine: ScriptedEngine
+) -> None:
+    engine.script_for = untold
+    async with house(tmp_path, engine, ASKS) as running:
+        client = await chat(running)
+    row = billed(running)
+
+    assert client.status == 200
+    assert not row.exact
+    assert row.units["embedding.input_tokens"] > 0
+
+
 def slow(record: Record) -> Script:
     """The embedding engine does not come back; the other answers."""
     return Script(headers_after_ms=60_000) if record.modality == "embedding" else OK
