@@ -9,11 +9,11 @@ import pytest
 from made_plugins import Asks, Says, Sounds, Words, plugin
 from toys import advice
 
+from modgate.blueprint import blueprint_of
 from modgate.config.decode import Source, decode, read
 from modgate.config.link import Linked
 from modgate.config.schema import File
 from modgate.errors import ConfigError
-from modgate.gateway import plan
 from modgate.host.installed import Installed
 
 PLUGINS = {
@@ -46,7 +46,7 @@ class Config:
 
     def link(self, text: str, **more: str) -> Linked:
         """As the gateway does it, with the plugins that the file enables."""
-        return plan(self.write(text, **more), installed=Installed(), extra=PLUGINS).linked
+        return blueprint_of(self.write(text, **more), installed=Installed(), extra=PLUGINS).linked
 
     def told(self, text: str, **more: str) -> list[str]:
         """Every mistake, as `FILE:LINE: KEY: MESSAGE` with the file's bare name."""

@@ -15,8 +15,8 @@ from oracle import requests as ask
 from oracle.client import send
 from oracle.engine import ScriptedEngine
 
+from modgate.blueprint import blueprint_of
 from modgate.errors import ConfigError
-from modgate.gateway import plan
 
 CHAT = ask.chat(1, model="chat", max_tokens=5)
 
@@ -152,6 +152,6 @@ def test_an_authority_that_cannot_be_read_is_a_problem(
     backend = {**backend, "ca": backend["ca"] or str(papers / "authority.pem")}
     path, _ = configuration(tmp_path, [backend], plugins=["llm"], models={"chat": "llm"})
     with pytest.raises(ConfigError, match=told) as caught:
-        plan(path)
+        blueprint_of(path)
 
     assert [problem.path for problem in caught.value.problems] == ["backend[0].ca"]

@@ -27,9 +27,9 @@ def serve(config: Path, ready: int) -> None:
 
 
 def main(config: Path) -> None:
-    from modgate.gateway import plan
+    from modgate.blueprint import blueprint_of
 
-    plan(config)  # imports every plugin once
+    blueprint_of(config)  # imports every plugin once
     for line in sys.stdin:
         if line.strip() == "start":
             readable, ready = os.pipe()

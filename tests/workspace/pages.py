@@ -19,9 +19,9 @@ from pydantic import BaseModel
 
 from modgate import errors, hookspecs, plugin
 from modgate.api.dialect import Dialect
+from modgate.blueprint import blueprint_of
 from modgate.cli import main as cli
 from modgate.config.reference import reference
-from modgate.gateway import plan
 from modgate.host.load import Loaded
 from modgate.testing.transcript import Transcript, transcripts
 from modgate.units import EVERYWHERE
@@ -84,7 +84,7 @@ A newer version may add keys and events: the contract adds some to every reply o
 
 def pages() -> dict[str, str]:
     """Every page, by its name in docs/reference."""
-    loaded = plan(None).loaded
+    loaded = blueprint_of(None).loaded
     return {
         "config.md": reference(),
         "plugins.md": "\n".join(_plugins(loaded)) + "\n",

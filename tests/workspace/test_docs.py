@@ -16,13 +16,13 @@ import pytest
 from pydantic import BaseModel
 from workspace import pages
 
+from modgate.blueprint import blueprint_of
 from modgate.config.decode import Source, decode
 from modgate.config.reference import table_of
 from modgate.config.schema import File
 from modgate.config.schema_tenants import TenantSection
 from modgate.config.values import TargetText
 from modgate.errors import ConfigError
-from modgate.gateway import plan
 from modgate.plugin import Event
 from modgate.testing import Rig
 from modgate.testing.contract import rules
@@ -121,7 +121,7 @@ def test_every_key_of_the_file_is_explained_to_operators() -> None:
 
 
 def test_every_key_of_a_plugin_and_of_its_models_is_documented() -> None:
-    page, loaded = _read("plugins.md"), plan(None).loaded
+    page, loaded = _read("plugins.md"), blueprint_of(None).loaded
     assert loaded.modalities
 
     for modality in loaded.modalities.values():
@@ -131,7 +131,7 @@ def test_every_key_of_a_plugin_and_of_its_models_is_documented() -> None:
 
 
 def test_every_unit_of_an_installed_plugin_is_documented() -> None:
-    page, loaded = _read("units.md"), plan(None).loaded
+    page, loaded = _read("units.md"), blueprint_of(None).loaded
     units = [f"`{m.name}.{u.name}`" for m in loaded.modalities.values() for u in m.units]
     shown = [f"`{m.name}.{u.public}`" for m in loaded.modalities.values() for u in m.units]
 
@@ -190,7 +190,7 @@ def test_every_command_and_option_is_documented() -> None:
 
 def test_every_endpoint_has_an_example_in_the_quickstart() -> None:
     text = (ROOT / "docs" / "quickstart.md").read_text()
-    modalities = plan(None).loaded.modalities.values()
+    modalities = blueprint_of(None).loaded.modalities.values()
     missing = [
         modality.name
         for modality in modalities
@@ -203,7 +203,7 @@ def test_every_endpoint_has_an_example_in_the_quickstart() -> None:
 def test_every_modality_has_a_page_and_its_plugin_says_what_it_serves() -> None:
     index = (ROOT / "docs" / "README.md").read_text()
     missing = []
-    for modality in plan(None).loaded.modalities.values():
+    for modality in blueprint_of(None).loaded.modalities.values():
         name = modality.name
         page = (ROOT / "docs" / "modalities" / f"{name}.md").read_text()
         plugin = (ROOT / "plugins" / name / "README.md").read_text()
@@ -219,7 +219,7 @@ def test_every_modality_has_a_page_and_its_plugin_says_what_it_serves() -> None:
 
 
 def test_every_name_in_the_readme_and_the_quickstart_is_served_by_the_fileless_start() -> None:
-    engines = plan(None).loaded.engines
+    engines = blueprint_of(None).loaded.engines
     served = {name for kinds in engines.values() for k in kinds for name in (k.model, *k.aliases)}
     text = (ROOT / "README.md").read_text() + (ROOT / "docs" / "quickstart.md").read_text()
     asked = set(re.findall(r'model(?:=|"\s*:\s*)"?([\w.-]+)"?', text))

@@ -18,13 +18,13 @@ from modgate.api.json import JsonObject
 from modgate.api.secret import Secret
 from modgate.auth.keys import new_key
 from modgate.auth.store import KeyRow, NotStored, Store, StoreError
+from modgate.blueprint import Blueprint
 from modgate.callers import DEMO_TENANT, GrantReader
 from modgate.config.decode import dotted, problems_of
 from modgate.config.lines import Path as KeyPath
 from modgate.config.link_tenants import Tenant
 from modgate.config.values import Duration
 from modgate.errors import ConfigError, Problem
-from modgate.gateway import Plan
 from modgate.observe.recorder import OTHER
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -89,7 +89,7 @@ class Listed:
 class Registrar:
     """Changes one store for one `actor`.  `made`: the configuration that grants must fit."""
 
-    def __init__(self, store: Store, made: Plan, pepper: Secret, *, actor: str) -> None:
+    def __init__(self, store: Store, made: Blueprint, pepper: Secret, *, actor: str) -> None:
         self._store = store
         self._made = made
         self._pepper = pepper

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from modgate.api.json import JsonObject
+from modgate.blueprint import blueprint_of
 from modgate.cli.verify import Line, Verifier
-from modgate.gateway import plan
 
 TEXT = "The quick brown fox jumps over the lazy dog. " * 100  # too long to be only estimated
 BODY = json.dumps({"model": "m", "messages": [{"role": "user", "content": TEXT}]}).encode()
@@ -16,7 +16,7 @@ BODY = json.dumps({"model": "m", "messages": [{"role": "user", "content": TEXT}]
 
 @pytest.fixture(scope="module")
 def verifier() -> Verifier:
-    return Verifier(plan(None).loaded.modalities["llm"], {"tokenizer": "cl100k_base"})
+    return Verifier(blueprint_of(None).loaded.modalities["llm"], {"tokenizer": "cl100k_base"})
 
 
 def tokens(verifier: Verifier, billed: int, **more: object) -> Line:

@@ -9,10 +9,10 @@ from made_configs import PLUGINS, Config
 
 from modgate.api.secret import Secret
 from modgate.auth.keys import new_key
+from modgate.blueprint import blueprint_of
 from modgate.config.decode import close_to, salvaged
 from modgate.config.schema import File
 from modgate.errors import ConfigError
-from modgate.gateway import plan
 from modgate.host.installed import Installed
 
 BOTH = '[plugin.words]\n[plugin.sounds]\n[model.chat]\nmodality = "words"\n'
@@ -229,7 +229,7 @@ def test_tls_files_that_do_not_belong_together_are_a_mistake(config: Config) -> 
 
 def test_only_names_what_is_there() -> None:
     with pytest.raises(ConfigError) as caught:
-        plan(None, installed=Installed(), extra=PLUGINS, only=["word"])
+        blueprint_of(None, installed=Installed(), extra=PLUGINS, only=["word"])
 
     assert str(caught.value) == (
         "command line: --only: 'word' is not installed; did you mean 'words'?; "
@@ -240,7 +240,7 @@ def test_only_names_what_is_there() -> None:
 def test_the_start_without_a_file_is_as_quiet_as_it_says_and_can_be_told_otherwise() -> None:
     def level(**said: str) -> tuple[str, str]:
         overrides = {("log", each): value for each, value in said.items()}
-        made = plan(None, installed=Installed(), extra=PLUGINS, overrides=overrides)
+        made = blueprint_of(None, installed=Installed(), extra=PLUGINS, overrides=overrides)
         [row] = [row for row in made.effective if row[0] == "log.level"]
         return row[1:]
 

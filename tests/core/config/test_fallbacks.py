@@ -10,10 +10,10 @@ from made_plugins import Sounds, Words, WordsConfig, WordsFacts
 
 from modgate.api.model import Model
 from modgate.api.select import Fallback
+from modgate.blueprint import blueprint_of
 from modgate.config.link import Linked
 from modgate.errors import ConfigError
 from modgate.fallback import Chains
-from modgate.gateway import plan
 from modgate.plugin import Caller, Policy, StandIn
 
 ENGINE = '[[backend]]\nname = "b"\nurl = "http://x:1"\nserves = {{ {} }}\n'
@@ -167,7 +167,7 @@ def linked(folder: Path, modality: str, one: str, other: str) -> Linked:
         f'[model.b]\nmodality = "{modality}"\n{other}\n'
         '[[backend]]\nname = "x"\nurl = "http://x:1"\nserves = { a = "a", b = "b" }\n'
     )
-    return plan(path).linked
+    return blueprint_of(path).linked
 
 
 SPACE = 'space = "bge-m3"\ndimensions = 1024'

@@ -11,9 +11,9 @@ from made_configs import PLUGINS, Config
 from modgate.api.secret import Secret
 from modgate.auth.keys import StoredKey
 from modgate.auth.store import KeyRow, Store, StoreError
+from modgate.blueprint import Blueprint, blueprint_of
 from modgate.callers import Roster, RosterMaker
 from modgate.errors import ConfigError
-from modgate.gateway import Plan, plan
 from modgate.host.installed import Installed
 from modgate.registrar import Declared, Registrar
 
@@ -23,9 +23,9 @@ NAMES = ("a", "b", "file")
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> Plan:
+def made(tmp_path: Path) -> Blueprint:
     path = Config(tmp_path).write(FILE)
-    return plan(path, installed=Installed(), extra=PLUGINS)
+    return blueprint_of(path, installed=Installed(), extra=PLUGINS)
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "tenants.db")
 
 
-def maker(made: Plan) -> RosterMaker:
+def maker(made: Blueprint) -> RosterMaker:
     return RosterMaker(made.linked, made.known, made.keys)
 
 
@@ -70,7 +70,7 @@ def change(store: Store, rng: random.Random, wall: float) -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_a_roster_that_was_renewed_is_the_roster_of_everything(
-    made: Plan, store: Store, seed: int
+    made: Blueprint, store: Store, seed: int
 ) -> None:
     rng = random.Random(seed)
     known = maker(made).whole(store.read(), 0.0)
@@ -95,7 +95,9 @@ def test_a_roster_that_was_renewed_is_the_roster_of_everything(
     assert compared > 100
 
 
-def test_a_tenant_whose_new_grant_does_not_fit_stays_as_it_was(made: Plan, store: Store) -> None:
+def test_a_tenant_whose_new_grant_does_not_fit_stays_as_it_was(
+    made: Blueprint, store: Store
+) -> None:
     store.set_tenant("a", {"models": ["chat"]}, actor="me", wall=1.0)
     before = maker(made).whole(store.read(), 1.0)
     store.set_tenant("a", {"models": ["gone"]}, actor="me", wall=2.0)
@@ -110,7 +112,7 @@ def test_a_tenant_whose_new_grant_does_not_fit_stays_as_it_was(made: Plan, store
 
 
 def test_a_key_of_the_store_may_be_of_a_tenant_of_the_file_and_of_none_that_is_gone(
-    made: Plan, store: Store
+    made: Blueprint, store: Store
 ) -> None:
     registrar = Registrar(store, made, Secret("pepper"), actor="me")
     _, row = registrar.new_key("file", name="ci", env="live", grant={}, wall=1.0)
@@ -125,9 +127,11 @@ def test_a_key_of_the_store_may_be_of_a_tenant_of_the_file_and_of_none_that_is_g
     assert (found.policy("file"), found.policy("a")) == (holder.caller.policy, None)
 
 
-def test_nobody_changes_by_the_registrar_what_a_file_declares(made: Plan, store: Store) -> None:
+def test_nobody_changes_by_the_registrar_what_a_file_declares(
+    made: Blueprint, store: Store
+) -> None:
     of_file = StoredKey(id="z" * 12, digest="0" * 64)
-    declared = Plan(
+    declared = Blueprint(
         linked=made.linked,
         loaded=made.loaded,
         source=made.source,

@@ -11,9 +11,9 @@ from click.testing import CliRunner
 from made_plugins import Words, installed, plugin
 from pydantic import BaseModel
 
+from modgate.blueprint import blueprint_of
 from modgate.cli import main
 from modgate.errors import ConfigError
-from modgate.gateway import plan
 from modgate.host.installed import Installed
 from modgate.plugin import (
     Authenticator,
@@ -156,7 +156,7 @@ def refused(folder: Path, text: str) -> list[str]:
     path.write_text(text)
     extra = {"words": plugin(modgate_modalities=[Words]), "house": HOUSE}
     with pytest.raises(ConfigError) as caught:
-        plan(path, installed=Installed(), extra=extra)
+        blueprint_of(path, installed=Installed(), extra=extra)
     return [str(each).removeprefix(f"{folder}/") for each in caught.value.problems]
 
 

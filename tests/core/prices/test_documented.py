@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from modgate.api.price import Book
-from modgate.gateway import Plan, plan
+from modgate.blueprint import Blueprint, blueprint_of
 from modgate.prices.books import Books
 from modgate.prices.rating import Tried, Used, rate
 
@@ -17,14 +17,14 @@ MARCH_2 = 1_772_409_600.0
 
 
 @pytest.fixture(scope="module")
-def example(tmp_path_factory: pytest.TempPathFactory) -> Plan:
+def example(tmp_path_factory: pytest.TempPathFactory) -> Blueprint:
     blocks = re.findall(r"```toml\n(.*?)```", PAGE.read_text(), re.DOTALL)
     path = tmp_path_factory.mktemp("prices") / "modgate.toml"
     path.write_text("\n".join(blocks[:2]))
-    return plan(path)
+    return blueprint_of(path)
 
 
-def cost(example: Plan, units: dict[str, int], **of: str) -> tuple[int, str]:
+def cost(example: Blueprint, units: dict[str, int], **of: str) -> tuple[int, str]:
     modality = next(iter(units)).partition(".")[0]
     place = {"tenant": "", "model": "", "slo": "", **of}
     region = place.pop("region", "")
@@ -35,7 +35,7 @@ def cost(example: Plan, units: dict[str, int], **of: str) -> tuple[int, str]:
     return rated.micro, rated.pricing
 
 
-def test_the_example_rates_each_modality(example: Plan) -> None:
+def test_the_example_rates_each_modality(example: Blueprint) -> None:
     chat = {"llm.input_tokens": 3_000_000, "llm.cached_tokens": 1_000_000}
 
     assert cost(example, chat) == (300_000 + 50_000, "priced")
@@ -46,7 +46,7 @@ def test_the_example_rates_each_modality(example: Plan) -> None:
     assert cost(example, {"rerank.search_units": 1, "rerank.documents": 5}) == (2_000, "priced")
 
 
-def test_the_examples_cases_are_narrower(example: Plan) -> None:
+def test_the_examples_cases_are_narrower(example: Blueprint) -> None:
     written = {"llm.output_tokens": 1_000_000}
     eu = {"tenant": "acme", "slo": "batch", "region": "eu"}
 
@@ -55,7 +55,7 @@ def test_the_examples_cases_are_narrower(example: Plan) -> None:
     assert cost(example, written, model="large", **eu) == (250_000, "priced")
 
 
-def test_the_examples_correction_takes_the_place_of_the_first_book(example: Plan) -> None:
+def test_the_examples_correction_takes_the_place_of_the_first_book(example: Blueprint) -> None:
     books = Books(example.linked.books)
     first = books.in_force(MARCH_2)
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from modgate.api.price import Book
-from modgate.gateway import plan
+from modgate.blueprint import blueprint_of
 from modgate.prices.books import Books
 from modgate.prices.rating import Tried, Used, rate
 from modgate.prices.records import record_of
@@ -45,13 +45,13 @@ def _plain(book: Book) -> dict[str, object]:
 
 
 def test_a_book_means_what_it_meant() -> None:
-    made = [_plain(book) for book in plan(GOLDEN / "book.toml").linked.books]
+    made = [_plain(book) for book in blueprint_of(GOLDEN / "book.toml").linked.books]
 
     assert json.loads(json.dumps(made)) == kept("book.json")
 
 
 def test_rated_lines_have_the_form_that_they_had() -> None:
-    known = plan(GOLDEN / "book.toml")
+    known = blueprint_of(GOLDEN / "book.toml")
     books = Books(known.linked.books)
     book = books.in_force(USED.wall)
     assert book is not None

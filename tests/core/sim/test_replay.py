@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from modgate.gateway import plan
+from modgate.blueprint import blueprint_of
 from modgate.sim.paces import pace_of
 from modgate.sim.report import Report, Row
 from modgate.sim.simulate import simulate
@@ -74,7 +74,7 @@ def replayed(
     load: float = 1.0,
     paces: Sequence[str] = (),
 ) -> Report:
-    made = plan(config(folder, slots, more))
+    made = blueprint_of(config(folder, slots, more))
     return simulate(file, made, load=load, paces=[pace_of(each) for each in paces])
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from made_configs import PLUGINS, Config
 from toys.errands import ERRANDS
 
-from modgate.gateway import plan
+from modgate.blueprint import blueprint_of
 from modgate.host.installed import Installed
 from modgate.sim.unplayed import unplayed
 
@@ -54,7 +54,7 @@ limits = { in_flight = 3 }
 
 
 def named(folder: Path, text: str) -> list[str]:
-    made = plan(
+    made = blueprint_of(
         Config(folder).write(text), installed=Installed(), extra={**PLUGINS, "errands": ERRANDS}
     )
     return list(unplayed(made, {"chat"}))

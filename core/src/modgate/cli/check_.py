@@ -31,10 +31,10 @@ def command(path: Path | None, schema: bool, probe: bool) -> None:
         return
     if path is None:
         raise click.UsageError("say which file: modgate check modgate.toml")
-    from modgate.gateway import plan
+    from modgate.blueprint import blueprint_of
 
     with told():
-        made = plan(path)
+        made = blueprint_of(path)
     width = max(len(key) for key, _, _ in made.effective)
     for key, value, origin in made.effective:
         click.echo(f"{key:<{width}}  {value}  ({origin})")

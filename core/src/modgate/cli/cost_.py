@@ -15,7 +15,7 @@ from modgate.cli.rows import told as printed
 from modgate.invoice import Group
 
 if TYPE_CHECKING:
-    from modgate.gateway import Plan
+    from modgate.blueprint import Blueprint
     from modgate.hardware import Hardware
     from modgate.invoice import Key, MoneyLine, Span
 
@@ -44,7 +44,7 @@ def command(
     With --hardware the time is whole hours, `hardware` is each group's share of what the backends
     cost in it, and what nobody used has a line a backend.
     """
-    from modgate.gateway import plan
+    from modgate.blueprint import blueprint_of
     from modgate.invoice import (
         MoneyLine,
         Span,
@@ -62,7 +62,7 @@ def command(
     with told():
         span = Span.of(begin, end)
         ledger = ledger_of(path, directory)
-        made = plan(path)
+        made = blueprint_of(path)
         tariff = Tariff(Books(made.linked.books), made.units)
         try:
             with read(ledger) as whole:
@@ -75,7 +75,7 @@ def command(
     printed((*by, *NAMES), list(_lines(found, by, tariff.books.currency, machines)), form)
 
 
-def _shared(made: Plan, ledger: Path, by: Sequence[Group], span: Span) -> Hardware:
+def _shared(made: Blueprint, ledger: Path, by: Sequence[Group], span: Span) -> Hardware:
     """Every tenant's share of the backends: one tenant's depends on who else was there."""
     import time
 

@@ -162,9 +162,9 @@ def _read(base: str, status: int, body: bytes) -> JsonObject:
 
 def _from_ledger(request_id: str, path: Path) -> JsonObject | None:
     """What the ledger of a configuration says, read without its gateway."""
+    from modgate.blueprint import blueprint_of
     from modgate.cli.rows import ledger_of, unbroken
     from modgate.explained import explained_row
-    from modgate.gateway import plan
     from modgate.ledger.stored import NotRead
     from modgate.statements import find_row
 
@@ -175,7 +175,7 @@ def _from_ledger(request_id: str, path: Path) -> JsonObject | None:
                 row = find_row(ledger, request_id, lambda: None)
         except NotRead as error:
             raise click.ClickException(str(error)) from None
-        return None if row is None else explained_row(row, plan(path).units)
+        return None if row is None else explained_row(row, blueprint_of(path).units)
 
 
 def _show(found: JsonObject, *, listed: bool, as_json: bool) -> None:

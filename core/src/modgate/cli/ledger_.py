@@ -149,7 +149,7 @@ def _books(
     path: Path | None, directory: Path | None, key_file: Path | None, anchor: Path | None
 ) -> _Books:
     from modgate.api.secret import Secret
-    from modgate.gateway import plan
+    from modgate.blueprint import blueprint_of
     from modgate.ledger.hearing import Hearing
     from modgate.ledger.sqlite_sink import FILE, SqliteConfig, SqliteSink
     from modgate.places import default_directory
@@ -158,7 +158,7 @@ def _books(
     anchors = [anchor] if anchor is not None else []
     key: Secret | None = None
     if path is not None:
-        made = plan(path)
+        made = blueprint_of(path)
         file = made.linked.file
         state = directory or file.state.directory or default_directory()
         key = file.ledger.key

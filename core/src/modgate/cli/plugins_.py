@@ -28,13 +28,13 @@ def new(name: str, directory: Path | None, modality: str | None) -> None:
     It is a distribution that keeps its contract and can be installed and served as it is: one
     endpoint, one unit, a dialect with its transcripts, and a README that says what to change.
     """
+    from modgate.blueprint import blueprint_of
     from modgate.cli import scaffold
-    from modgate.gateway import plan
     from modgate.host.check import RESERVED, RESERVED_PATHS
     from modgate.host.installed import find
 
     with told():
-        paths = [endpoint.path for _, endpoint in plan(None).loaded.endpoints]
+        paths = [endpoint.path for _, endpoint in blueprint_of(None).loaded.endpoints]
     taken = {*find().plugins, *paths, *RESERVED, *RESERVED_PATHS}
     folder = directory or Path(name)
     try:
@@ -48,12 +48,12 @@ def new(name: str, directory: Path | None, modality: str | None) -> None:
 
 
 def _list(path: Path | None) -> None:
-    from modgate.gateway import plan
+    from modgate.blueprint import blueprint_of
     from modgate.host.installed import find
 
     installed = find()
     with told():
-        made = plan(path, installed=installed)
+        made = blueprint_of(path, installed=installed)
     enabled = {origin.name for origin in made.loaded.plugins}
     for name, (origin, _) in installed.plugins.items():
         state = "on" if name in enabled else "off"

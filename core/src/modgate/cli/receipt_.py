@@ -86,10 +86,10 @@ def _fields(written: tuple[str, ...]) -> dict[str, str]:
 def _lines(
     receipt: JsonObject, content: bytes, path: Path | None, fields: dict[str, str]
 ) -> list[Line]:
+    from modgate.blueprint import blueprint_of
     from modgate.cli.verify import CannotVerify, Verifier, price_lines
-    from modgate.gateway import plan
 
-    made = plan(path)
+    made = blueprint_of(path)
     modality = made.loaded.modalities.get(str(receipt.get("modality")))
     if modality is None:
         raise CannotVerify(f"no enabled plugin brings '{receipt.get('modality')}'")

@@ -37,7 +37,7 @@ def command(
     import time
 
     from modgate.api.price import BUDGET
-    from modgate.gateway import plan
+    from modgate.blueprint import blueprint_of
     from modgate.invoice import Span, Tariff, adjusted_within, decimal
     from modgate.ledger.reader import adjustments
     from modgate.prices.books import Books
@@ -46,7 +46,7 @@ def command(
     with told():
         span = Span.of(begin, end)
         ledger = ledger_of(path, directory)
-        made = plan(path)
+        made = blueprint_of(path)
         tariff = Tariff(Books(made.linked.books), made.units)
         known = posted(adjusted_within(adjustments(ledger, since=span.begin), span))
         count = total = 0

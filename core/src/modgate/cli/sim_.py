@@ -42,13 +42,13 @@ def command(
     prediction stands what was.
     """
     from modgate.api.surface import dump
-    from modgate.gateway import plan
+    from modgate.blueprint import blueprint_of
     from modgate.sim.paces import pace_of
     from modgate.sim.simulate import simulate
     from modgate.sim.trouble import Trouble
 
     with told():
-        made = plan(path)
+        made = blueprint_of(path)
         try:
             said = [pace_of(each) for each in paces]
             found = simulate(receipts, made, load=load, paces=said, seed=seed)

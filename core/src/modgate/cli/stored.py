@@ -50,13 +50,13 @@ def where(command: Command) -> Command:
 def opened(path: Path | None, directory: Path | None) -> Iterator[Opened]:
     """The store of a configuration, else of a state directory; what is wrong is told."""
     from modgate.auth.store import REMOVED, Store, StoreError
-    from modgate.gateway import plan
+    from modgate.blueprint import blueprint_of
     from modgate.places import default_directory
     from modgate.registrar import Registrar
     from modgate.server.secrets import in_use, kept
 
     with told():
-        made = plan(path)
+        made = blueprint_of(path)
         file = made.linked.file
         state = directory or file.state.directory or default_directory()
         if not state.is_dir():

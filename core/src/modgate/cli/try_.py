@@ -29,14 +29,14 @@ ANSWER_S = 300.0
 @click.option("--model", help="model; else the first of the modality")
 def command(modality: str, url: str, key: str | None, model: str | None) -> None:
     """Send MODALITY's first sample to a running gateway and print what comes back."""
+    from modgate.blueprint import blueprint_of
     from modgate.config.decode import did_you_mean
-    from modgate.gateway import plan
 
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise click.UsageError(f"--url reads http://HOST:PORT, and not '{url}'")
     with told():
-        modalities = plan(None).loaded.modalities
+        modalities = blueprint_of(None).loaded.modalities
     if modality not in modalities:
         text = f"no modality '{modality}'{did_you_mean(modality, modalities)}"
         raise click.UsageError(f"{text}; there are: {', '.join(sorted(modalities))}")

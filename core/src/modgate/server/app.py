@@ -16,13 +16,14 @@ from modgate.api.auth import Caller
 from modgate.api.engine import EngineState
 from modgate.api.secret import Secret
 from modgate.auth.store import Store, StoreError
+from modgate.blueprint import Blueprint, Overrides, blueprint_of
 from modgate.callers import DEMO_TENANT, Held, Roster
 from modgate.clock import Clock, SystemClock
 from modgate.decoders.pool import Decoders
 from modgate.decoders.process import DecoderLimits
 from modgate.engines.supervisor import Engines
 from modgate.errors import ConfigError, PluginError, Problem
-from modgate.gateway import Gateway, Overrides, Plan, build, gates, plan
+from modgate.gateway import Gateway, build, gates
 from modgate.http.tls import TlsFiles
 from modgate.ledger.disk import FULL
 from modgate.limits.hosted import SCHEME, HostedStore
@@ -89,16 +90,17 @@ class App:
         self.public_address = ("", 0)
         self.admin_address = ("", 0)
 
-    def _plan(self) -> Plan:
+    def _blueprint(self) -> Blueprint:
         self._watched.before_reading()
-        return plan(self.path, only=self._only, extra=self._extra, overrides=self._overrides)
+        extra, overrides = self._extra, self._overrides
+        return blueprint_of(self.path, only=self._only, extra=extra, overrides=overrides)
 
     async def open(self) -> None:
         """Everything up.
 
         ConfigError, PluginError or OSError with the reason; then nothing is left.
         """
-        made = self._plan()
+        made = self._blueprint()
         raise_file_limit()
         file = self._started = made.linked.file
         files = StateDirectory(file.state.directory or default_directory())
@@ -127,7 +129,7 @@ class App:
             raise
         self._watch()
 
-    def _open_state(self, made: Plan, files: StateDirectory) -> State:
+    def _open_state(self, made: Blueprint, files: StateDirectory) -> State:
         file, root = made.linked.file, files.path
         clock = SystemClock()
         spool = Spool(file.spool.directory or root / "spool", file.spool.at_most)
@@ -177,7 +179,7 @@ class App:
         register(state)
         return state
 
-    async def _use(self, made: Plan) -> None:
+    async def _use(self, made: Blueprint) -> None:
         """Build a snapshot and swap it in."""
         self._log_level = made.linked.file.log.level
         self._watched.use(made.files)
@@ -204,7 +206,7 @@ class App:
         self.state.observer.use(gateway.units, {*found.tenants, DEMO_TENANT}, models)
         self.state.use(gateway)
 
-    async def _listen(self, made: Plan) -> None:
+    async def _listen(self, made: Blueprint) -> None:
         file = made.linked.file
         self.public = Listener(Public(self.state).handle, self.state)
         tls = None
@@ -219,7 +221,7 @@ class App:
         self.admin_address = await self._up(made, "admin", self.admin, admin)
 
     async def _up(
-        self, made: Plan, section: str, listener: Listener, address: Address
+        self, made: Blueprint, section: str, listener: Listener, address: Address
     ) -> tuple[str, int]:
         try:
             return await listener.open(address)
@@ -252,7 +254,7 @@ class App:
         try:
             async with self._reloading:  # of two the later one counts
                 self._soon = False
-                made = self._plan()
+                made = self._blueprint()
                 if gone := made.source.vanished(self.tenancy.made.source):
                     raise ConfigError(gone)
                 await self._use(made)
@@ -348,7 +350,7 @@ def _limit_store(url: str, password: Secret | None, clock: Clock) -> RedisStore 
         raise ConfigError([Problem(message=str(error), path="limits.store.url")]) from None
 
 
-def _exporter(made: Plan) -> Exporter | None:
+def _exporter(made: Blueprint) -> Exporter | None:
     """Where traces go; ConfigError without the extra."""
     trace = made.linked.file.trace
     try:
@@ -357,7 +359,7 @@ def _exporter(made: Plan) -> Exporter | None:
         raise ConfigError([Problem(message=str(error), path="trace.otlp")]) from None
 
 
-def _lies_in(made: Plan) -> tuple[str | None, ...]:
+def _lies_in(made: Blueprint) -> tuple[str | None, ...]:
     """Where every request leaves something."""
     file = made.linked.file
     here, store = file.state.region, file.limits.store
@@ -365,7 +367,7 @@ def _lies_in(made: Plan) -> tuple[str | None, ...]:
     return (here, spool) if store is None else (here, spool, store.place(here))
 
 
-def _keys(made: Plan, shared: RedisReplays | None, clock: Clock) -> Keys:
+def _keys(made: Blueprint, shared: RedisReplays | None, clock: Clock) -> Keys:
     """The idempotency keys, in this process and, where there is one, in the store."""
     section = made.linked.file.idempotency
     local = MemoryReplays(clock.now, keys=section.keys, at_most=section.at_most)

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from functools import partial
 
 from modgate.api.shipment import LedgerSink
+from modgate.blueprint import Blueprint
 from modgate.clock import Clock
 from modgate.errors import ConfigError, Problem
-from modgate.gateway import Plan
 from modgate.ledger.adopt import end_what_others_left
 from modgate.ledger.audit import Audit
 from modgate.ledger.frames import Tampered
@@ -18,7 +18,7 @@ from modgate.server.secrets import StateDirectory
 from modgate.state import State
 
 
-def open_shipping(made: Plan, files: StateDirectory, state: State) -> Shipping:
+def open_shipping(made: Blueprint, files: StateDirectory, state: State) -> Shipping:
     """Shippers to the sinks of the file."""
     key = made.linked.file.ledger.key or files.kept("ledger-key")
     sinks: dict[str, tuple[Callable[[], LedgerSink], str | None]] = {}
@@ -29,7 +29,7 @@ def open_shipping(made: Plan, files: StateDirectory, state: State) -> Shipping:
     return Shipping.of(sinks, state.ledger, key, state.clock)
 
 
-def open_ledger(made: Plan, files: StateDirectory, clock: Clock) -> Ledger:
+def open_ledger(made: Blueprint, files: StateDirectory, clock: Clock) -> Ledger:
     """The ledger in the state directory; ConfigError for one that somebody else changed."""
     section, directory = made.linked.file.ledger, files.path / "ledger"
     key = section.key or files.kept("ledger-key")
@@ -53,7 +53,7 @@ def open_ledger(made: Plan, files: StateDirectory, clock: Clock) -> Ledger:
     return ledger
 
 
-def open_audit(made: Plan, files: StateDirectory, clock: Clock) -> Audit:
+def open_audit(made: Blueprint, files: StateDirectory, clock: Clock) -> Audit:
     """The audit log in the state directory; ConfigError for one that somebody else changed."""
     section, directory = made.linked.file.audit, files.path / "audit"
     key = section.key or files.kept("audit-key")

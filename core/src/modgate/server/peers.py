@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from modgate.api.json import Json
 from modgate.api.secret import Secret
+from modgate.blueprint import Blueprint
 from modgate.clock import Clock
 from modgate.errors import ConfigError, Problem
 from modgate.fleet.peer_view import Alone, PeerView
 from modgate.fleet.redis_view import RedisView
-from modgate.gateway import Plan
 from modgate.limits.redis_store import MissingRedis
 from modgate.observe.metrics import Labels
 from modgate.state import State
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 CONNECTIONS = 3  # to listen, to tell, and to say farewell
 
 
-def open_peers(made: Plan, clock: Clock) -> PeerView:
+def open_peers(made: Blueprint, clock: Clock) -> PeerView:
     """The view that the file asks for, begun; ConfigError for one that cannot be."""
     section = made.linked.file.peers
     if section is None:

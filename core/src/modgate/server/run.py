@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from modgate.api.engine import EngineState
-from modgate.gateway import DEMO_LEVEL, Overrides
+from modgate.blueprint import DEMO_LEVEL, Overrides
 from modgate.observe.logs import LogSystem
 from modgate.server.app import App
 from modgate.server.banner import banner, engine_line

@@ -11,10 +11,10 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 
 from modgate.auth.store import Change, Store, StoreError
+from modgate.blueprint import Blueprint
 from modgate.callers import Held, Roster, RosterMaker
 from modgate.clock import Clock
 from modgate.errors import ConfigError
-from modgate.gateway import Plan
 from modgate.ledger.audit import Audit
 
 log = logging.getLogger(__name__)
@@ -38,16 +38,16 @@ class Tenancy:
         self._hold = hold
         self._more = more
         self.lock = asyncio.Lock()  # of two who swap the roster, the later one read later
-        self._made: Plan | None = None
+        self._made: Blueprint | None = None
         self._failing = False
 
     @property
-    def made(self) -> Plan:
+    def made(self) -> Blueprint:
         """The configuration that the roster is linked to."""
         assert self._made is not None
         return self._made
 
-    async def linked(self, made: Plan) -> Roster:
+    async def linked(self, made: Blueprint) -> Roster:
         """Read the store for a new configuration, beside the event loop.
 
         ConfigError when its grants do not fit that.
@@ -60,13 +60,13 @@ class Tenancy:
             raise ConfigError(found.problems)
         return found
 
-    def _whole(self, made: Plan) -> Roster:
+    def _whole(self, made: Blueprint) -> Roster:
         return self._maker(made).whole(self.store.read(), self._clock.wall())
 
-    def _maker(self, made: Plan) -> RosterMaker:
+    def _maker(self, made: Blueprint) -> RosterMaker:
         return RosterMaker(made.linked, made.known, made.keys, self._more)
 
-    def _renewed(self, made: Plan, before: Roster) -> tuple[Roster, Sequence[Change]]:
+    def _renewed(self, made: Blueprint, before: Roster) -> tuple[Roster, Sequence[Change]]:
         """What was changed, else everything; and the changes that the audit log has not yet."""
         delta = self.store.since(before.epoch, before.opened)
         if delta is not None:
@@ -75,7 +75,7 @@ class Tenancy:
         found = self._whole(made)
         return found, self.store.changes(self._recorded(found))
 
-    def use(self, made: Plan, found: Roster) -> None:
+    def use(self, made: Blueprint, found: Roster) -> None:
         """This configuration counts from now on."""
         self._made, self.roster = made, found
         self._record(self.store.changes(self._recorded(found)))

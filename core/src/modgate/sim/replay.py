@@ -15,13 +15,14 @@ from modgate.api.auth import Policy
 from modgate.api.body import Body
 from modgate.api.modality import AnyModality
 from modgate.api.plan import Call
+from modgate.blueprint import Blueprint
 from modgate.errors import GatewayError
 from modgate.fleet.claim import LEAST_WORK, Claim
 from modgate.fleet.fleet import Fleet
 from modgate.fleet.lease import Lease
 from modgate.fleet.pick import Wanted
 from modgate.fleet.state import FleetState
-from modgate.gateway import Plan, timeouts_of
+from modgate.gateway import timeouts_of
 from modgate.goals import Goals
 from modgate.seating import fleet_of
 from modgate.sim import virtual
@@ -73,7 +74,7 @@ class Play:
     `policies`: by tenant, of those that the configuration knows.
     """
 
-    made: Plan
+    made: Blueprint
     modalities: Mapping[str, AnyModality]
     past: Sequence[tuple[Past, Sized]]
     luck: Mapping[int, Sequence[Luck]]

@@ -15,15 +15,15 @@ from modgate.sim.sizes import Sized, size_of
 from modgate.sim.trouble import Trouble
 
 if TYPE_CHECKING:
-    from modgate.gateway import Plan
+    from modgate.blueprint import Blueprint
 
 LOAD_LEAST, LOAD_MOST = 0.01, 100.0
 
 
 def simulate(
-    file: Path, made: Plan, *, load: float = 1.0, paces: Sequence[Pace] = (), seed: int = 1
+    file: Path, made: Blueprint, *, load: float = 1.0, paces: Sequence[Pace] = (), seed: int = 1
 ) -> Report:
-    """Replay the receipts of a file before the fleet of a plan; Trouble for what cannot be."""
+    """Replay a file of receipts before the fleet of a configuration; Trouble for what cannot be."""
     if not LOAD_LEAST <= load <= LOAD_MOST:
         raise Trouble(f"--load is from {LOAD_LEAST} to {LOAD_MOST}, and not {load}")
     linked, modalities = made.linked, made.loaded.modalities
@@ -48,7 +48,7 @@ def simulate(
     return report(play, replay(play), known, receipts.left_out)
 
 
-def _check(past: Past, name: str, made: Plan) -> None:
+def _check(past: Past, name: str, made: Blueprint) -> None:
     """The configuration can be asked for it at all."""
     place = f"{name}, line {past.line}"
     model: Model | None = made.linked.models.get(past.model)
@@ -63,7 +63,7 @@ def _check(past: Past, name: str, made: Plan) -> None:
         raise Trouble(f"{place}: no backend of the configuration serves '{past.model}'")
 
 
-def _wanted(past: Sequence[Past], made: Plan) -> Mapping[str, Sequence[str]]:
+def _wanted(past: Sequence[Past], made: Blueprint) -> Mapping[str, Sequence[str]]:
     """By backend, the modalities of what it may be asked for."""
     asked = {each.model: each.modality for each in past}
     return {

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from modgate.api.auth import Limits
 
 if TYPE_CHECKING:
-    from modgate.gateway import Plan
+    from modgate.blueprint import Blueprint
 
 
-def unplayed(made: Plan, models: Set[str]) -> Iterator[str]:
+def unplayed(made: Blueprint, models: Set[str]) -> Iterator[str]:
     """Keys of the file, as far as they are for these models, or for all."""
     linked = made.linked
     yield from (f"scorer.{each.name}" for each in linked.scorers if each.models & models)

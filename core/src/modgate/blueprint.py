@@ -1,0 +1,199 @@
+"""A configuration that was read, decoded and linked: all that can be known of it offline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+from modgate.auth.files import KeyFile, key_files, read_keys
+from modgate.auth.keys import StoredKey
+from modgate.config.decode import (
+    COMMAND_LINE,
+    Source,
+    close_to,
+    did_you_mean,
+    read,
+    salvaged,
+)
+from modgate.config.lines import Path as KeyPath
+from modgate.config.link import Known, Linked, Linker, validator
+from modgate.config.schema import File
+from modgate.config.show import Row, effective
+from modgate.demo import demo_models
+from modgate.discover import kinds
+from modgate.entrance import token_problems
+from modgate.errors import ConfigError, PluginError, Problem
+from modgate.host.installed import Installed, find, wanted
+from modgate.host.load import Host, Loaded, import_plugins, load
+from modgate.http.surfaces import built_in
+from modgate.http.tls import Tls, TlsFiles, Unusable
+from modgate.ledger import shipping
+from modgate.places import default_directory
+from modgate.rehearsal import refusals
+from modgate.telemetry.families import FAMILIES
+from modgate.units import UnitTable
+from modgate.upstream.origins import Allowed
+
+Overrides = Mapping[KeyPath, str]
+
+DEMO_LEVEL = "warning"  # a terminal shows the demo's progress in place of log lines
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blueprint:
+    """A configuration that was read, decoded and linked: all that can be known offline."""
+
+    linked: Linked
+    loaded: Loaded
+    source: Source
+    known: Known
+    keys: Sequence[tuple[str, StoredKey]] = ()
+    demo: bool = False
+
+    @property
+    def units(self) -> UnitTable:
+        """The units of the loaded modalities."""
+        return self.known.units
+
+    @property
+    def files(self) -> list[Path]:
+        """Every file that this one was made of: includes, key files and certificates too.
+
+        What half a change of these made wrong is read again at the other half.
+        """
+        named = {Path(file) for file, line in self.source.places.values() if line}
+        keys = {each.file for each in _key_files(self.linked.file)}
+        jwks = [each.jwks for each in self.linked.file.auth.jwt.values()]
+        keys |= {each.file for each in jwks if not isinstance(each, str)}
+        tls = self.linked.file.listen.tls
+        return sorted(named | keys | ({tls.cert, tls.key} if tls is not None else set()))
+
+    @property
+    def effective(self) -> list[Row]:
+        """The configuration as it is meant, with origins."""
+        return effective(self.linked.file, self.source)
+
+
+def blueprint_of(
+    path: Path | None,
+    *,
+    installed: Installed | None = None,
+    extra: Mapping[str, ModuleType] | None = None,
+    only: Sequence[str] | None = None,
+    overrides: Overrides | None = None,
+) -> Blueprint:
+    """Read, decode and link: each phase with what was right in the one before.
+
+    ConfigError with every mistake, PluginError for a plugin that breaks its contract.  `path` None:
+    the fileless start, with every installed plugin and its local engine.  `overrides`: what the
+    command line says in place of the file.
+    """
+    written = Source() if path is None else read(path)
+    if path is None:
+        written.override({("log", "level"): DEMO_LEVEL}, "start without a file")
+    written.override(overrides or {}, COMMAND_LINE)
+    file, source, problems = salvaged(written)
+    found = find() if installed is None else installed
+    names = _enabled(file, source, found, extra or {}, problems)
+    if path is None:
+        names = _only([*found.plugins, *(extra or {})], only, problems)
+    try:
+        host = Host(import_plugins(found, names, extra))
+        checked = validator(file, source, problems)
+        loaded = load(host, checked, built_in(), shipping.built_in(), kinds.built_in())
+    except PluginError as error:
+        if not problems:
+            raise
+        raise ConfigError([*problems, Problem(message=str(error), path="plugin")]) from error
+    units = UnitTable.of({name: each.units for name, each in loaded.modalities.items()})
+    owners = {name: origin.name for name, origin in loaded.owners.items()}
+    known = Known(
+        modalities=loaded.modalities,
+        families=list(loaded.dialects),
+        units=units,
+        owners=owners,
+        policies={name: kind for name, (_, kind) in loaded.policies.items()},
+        scorers={name: kind for name, (_, kind) in loaded.scorers.items()},
+        sinks={name: kind.config_type for name, (_, kind) in loaded.sinks.items()},
+        authenticators={name: kind for name, (_, kind) in loaded.authenticators.items()},
+        discoverers={name: kind.config_type for name, (_, kind) in loaded.discoverers.items()},
+        local={} if path is not None else demo_models(loaded, file.local.only),
+        metered=FAMILIES.keys(),
+    )
+    keys = _opened(file, source, problems)
+    try:
+        linked = Linker(file, source, known).link()
+    except ConfigError as error:
+        raise ConfigError([*problems, *error.problems]) from None
+    problems += token_problems(linked.issuers, linked.signing, source.problem)
+    folder = file.state.directory or default_directory()
+    problems += refusals(linked, loaded, folder, source.problem)
+    if problems:
+        raise ConfigError(problems)
+    return Blueprint(
+        linked=linked, loaded=loaded, source=source, known=known, keys=keys, demo=path is None
+    )
+
+
+def _enabled(
+    file: File,
+    source: Source,
+    found: Installed,
+    extra: Mapping[str, ModuleType],
+    problems: list[Problem],
+) -> list[str]:
+    """The plugins that the file switches on; in place of an unknown one, what was meant."""
+    names: list[str] = []
+    for name in file.plugin:
+        if name in extra:
+            names.append(name)
+            continue
+        try:
+            wanted(found, [name])
+            names.append(name)
+        except PluginError as error:
+            guess = close_to(name, {*found.plugins, *extra} - set(file.plugin))
+            text = f"{error}{did_you_mean(name, [guess] if guess else [])}"
+            problems.append(source.problem(("plugin", name), text))
+            names += [guess] if guess and guess not in names else []
+    return names
+
+
+def _only(names: list[str], only: Sequence[str] | None, problems: list[Problem]) -> list[str]:
+    """The fileless start's plugins; names of `--only` that are none are mistakes."""
+    if only is None:
+        return names
+    for name in only:
+        if name not in names:
+            text = f"'{name}' is not installed{did_you_mean(name, names)}"
+            text += f"; installed: {', '.join(names) or 'none'}"
+            problems.append(Problem(message=text, path="--only", file=COMMAND_LINE))
+    return [name for name in names if name in only]
+
+
+def _opened(file: File, source: Source, problems: list[Problem]) -> list[tuple[str, StoredKey]]:
+    """The files that the configuration names, read as serving reads them; the tenants' keys."""
+    tls = file.listen.tls
+    if tls is not None:
+        try:
+            Tls(TlsFiles(cert=tls.cert, key=tls.key))
+        except Unusable as error:
+            problems.append(source.problem(("listen", "tls", error.which), str(error)))
+    for index, entry in enumerate(file.fetch.allow):
+        try:
+            Allowed.of([entry])
+        except ValueError as error:
+            problems.append(source.problem(("fetch", "allow", index), str(error)))
+
+    def wrong(at: tuple[str, ...], message: str) -> Problem:
+        return source.problem((*at, "file"), message)
+
+    return read_keys(_key_files(file), wrong, problems)
+
+
+def _key_files(file: File) -> list[KeyFile]:
+    """The files of keys that a configuration names."""
+    named = {name: each.keys.file for name, each in file.tenant.items() if each.keys is not None}
+    return key_files(named, file.admin.keys.file if file.admin.keys is not None else None)
