@@ -118,15 +118,16 @@ def untold(record: Record) -> Script:
     return Script(usage=False) if record.modality == "embedding" else OK
 
 
+@pytest.mark.parametrize(("more", "status"), [("", 200), ("deny = true\n", 403)])
 async def test_a_bill_is_no_more_exact_than_what_its_policies_asked(
-    tmp_path: Path, engine: ScriptedEngine
+    tmp_path: Path, engine: ScriptedEngine, more: str, status: int
 ) -> None:
     engine.script_for = untold
-    async with house(tmp_path, engine, ASKS) as running:
+    async with house(tmp_path, engine, ASKS + more) as running:
         client = await chat(running)
     row = billed(running)
 
-    assert client.status == 200
+    assert client.status == status
     assert not row.exact
     assert row.units["embedding.input_tokens"] > 0
 
