@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modgate.api.vitals import Load
-from modgate.fleet.affinity import first_two, key_of
+from modgate.fleet.affinity import Homes, key_of
 from modgate.fleet.health import PROBATION
 from modgate.fleet.pick import Choice, Wanted, candidates, pick
 from modgate.fleet.pool import Pool
@@ -143,7 +143,7 @@ def test_calls_alike_go_home_unless_they_would_wait_there_for_long() -> None:
     seats = [seat(f"e{number}") for number in range(8)]
     key = key_of("acme", "m", b"You are a helpful")
     terms = replace(SERIAL, affinity=key)
-    first, second = first_two(key, seats)
+    first, second = Homes(seats).of(key)
     assert chosen(seats, terms).seat is first
     first.take(8000)
     assert chosen(seats, terms).seat is second
@@ -175,8 +175,8 @@ def test_homes_are_where_the_operator_prefers_until_calls_would_wait_there_for_l
 def test_homes_are_spread_evenly_and_a_seat_that_leaves_moves_only_its_own() -> None:
     seats = [seat(f"10.0.0.{number}:8000") for number in range(12)]
     keys = [key_of("t", "m", b"%d" % number) for number in range(6000)]
-    before = [first_two(key, seats)[0].backend for key in keys]
-    after = [first_two(key, seats[1:])[0].backend for key in keys]
+    before = [next(Homes(seats).of(key)).backend for key in keys]
+    after = [next(Homes(seats[1:]).of(key)).backend for key in keys]
     gone = seats[0].backend
 
     assert all(300 < n < 750 for n in Counter(before).values())

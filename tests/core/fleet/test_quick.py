@@ -14,7 +14,7 @@ import pytest
 
 from modgate.api.vitals import Load
 from modgate.fleet import quick as quickly
-from modgate.fleet.affinity import Homes, first_two
+from modgate.fleet.affinity import MASK, Homes
 from modgate.fleet.pick import Choice, Wanted
 from modgate.fleet.pool import SHAPES_AT_MOST, Pool
 from modgate.fleet.promise import Promise
@@ -98,6 +98,11 @@ def explored(free: list[Seat], terms: Terms, now: float) -> list[Seat]:
             for phase in judged(terms)
         )
     ]
+
+
+def first_two(key: int, seats: Sequence[Seat]) -> list[Seat]:
+    """Those that a key prefers."""
+    return sorted(seats, key=lambda seat: key * seat.seed & MASK, reverse=True)[:2]
 
 
 def plainly(

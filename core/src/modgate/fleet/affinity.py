@@ -44,12 +44,8 @@ class Homes:
             yield from _first_two(key, seats, seeds)
 
 
-def first_two(key: int, seats: Sequence[Seat]) -> list[Seat]:
-    """The two seats that this key prefers, best first; of one seat that one."""
-    return list(_first_two(key, seats, [seat.seed for seat in seats]))
-
-
 def _first_two(key: int, seats: Sequence[Seat], seeds: Sequence[int]) -> Iterator[Seat]:
+    """The two seats that this key prefers, best first; of one seat that one."""
     weights = [key * seed & MASK for seed in seeds]
     for _ in range(min(2, len(seats))):
         at = weights.index(max(weights))
