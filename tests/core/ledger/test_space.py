@@ -282,6 +282,21 @@ def test_without_its_directory_a_ledger_takes_nothing_and_loses_no_end(tmp_path:
         assert again.recovered == 0
 
 
+def test_a_file_in_the_place_of_its_directory_is_trouble_too(tmp_path: Path) -> None:
+    folder = tmp_path / "ledger"
+    with ledger(folder) as made:
+        opened(made, "begun")
+        folder.rename(tmp_path / "away")
+        folder.write_text("")
+        until(lambda: not made.writable, 5)
+        made.ended(receipt("begun"))
+        folder.unlink()
+        (tmp_path / "away").rename(folder)
+        until(lambda: made.writable, 5)
+
+    assert ids(folder) == ["begun"]
+
+
 def test_a_snapshot_beside_which_nobody_can_write_is_read(small: Path) -> None:
     with (
         ledger(small / "ledger") as made,

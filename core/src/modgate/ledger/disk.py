@@ -86,13 +86,18 @@ class Disk:
 
     @property
     def removed(self) -> bool:
-        """Whether somebody took away the newest segment: what goes into it is there for nobody."""
+        """Whether somebody took away the newest segment: what goes into it is there for nobody.
+
+        A disk that does not even say so tells with the next write.
+        """
         if self._fd < 0:
             return False
         try:
             return not os.path.samestat(os.fstat(self._fd), self.path(self.number).stat())
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return True
+        except OSError:
+            return False
 
     def path(self, number: int) -> Path:
         """A segment's file."""
