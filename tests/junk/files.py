@@ -163,7 +163,7 @@ def _image_cases() -> Iterator[Case]:
         status=422,
         envelope="mistral",
         param="document.document_url",
-        said=("10000 pages",),
+        said=("more than 200 pages",),
     )
     text = picture(data_uri(b"no picture", "image/png"))
     yield Case(

@@ -107,7 +107,8 @@ def _maps(value: object, path: str, seen: set[int], depth: int) -> Iterator[tupl
     if isinstance(value, (str, bytes, int, float, *BOUNDED)):
         return
     if isinstance(value, Collection):
-        yield path, len(value)
+        if not hasattr(value, "_fields"):  # a named tuple has as many members as it ever had
+            yield path, len(value)
         inside = value.values() if isinstance(value, Mapping) else value
         for each in list(inside):
             yield from _maps(each, f"{path}[]", seen, depth + 1)
