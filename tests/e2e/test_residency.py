@@ -267,7 +267,7 @@ async def test_a_key_is_freed_where_a_policy_took_the_stores_region(
     assert bool(there) == (now is None)
 
 
-def test_the_rule_itself() -> None:
+def test_data_may_lie_in_its_regions_and_in_none_that_has_no_name() -> None:
     some = frozenset({"eu", "ch"})
 
     assert [may_lie(each, "eu") for each in (None, some, frozenset[str]())] == [True, True, False]

@@ -71,7 +71,7 @@ def test_a_prompt_that_was_not_counted_at_the_start_is_told_at_the_end(tmp_path:
         ("stop", {"stop_reason": 128001}, "end_turn", None),
     ],
 )
-def test_why_it_stopped(
+def test_a_message_says_why_it_stopped(
     tmp_path: Path, finish: str, more: JsonObject, reason: str, stop: str | None
 ) -> None:
     body = {**ASKED, "stop_sequences": ["END", "FIN"]}

@@ -34,7 +34,9 @@ LARGE = 12_845_056
         (2833, 5667, 512, 512, 8500),
     ],
 )
-def test_openai_tiles(base: int, tile: int, width: int, height: int, tokens: int) -> None:
+def test_a_picture_costs_its_openai_tiles(
+    base: int, tile: int, width: int, height: int, tokens: int
+) -> None:
     family = Family(name="openai_tiles", base_tokens=base, tile_tokens=tile)
 
     assert image_tokens(width, height, family) == tokens
@@ -56,7 +58,9 @@ def test_low_detail_costs_the_base() -> None:
         (1.72, 1800, 2400, 2498),
     ],
 )
-def test_openai_patches(multiplier: float, width: int, height: int, tokens: int) -> None:
+def test_a_picture_costs_its_openai_patches(
+    multiplier: float, width: int, height: int, tokens: int
+) -> None:
     family = Family(name="openai_patches", multiplier=multiplier)
 
     assert image_tokens(width, height, family) == tokens
@@ -79,7 +83,7 @@ def test_openai_patches(multiplier: float, width: int, height: int, tokens: int)
         (Family(name="qwen3_vl"), (100, 50), (384, 192), 72),
     ],
 )
-def test_smart_resize(
+def test_a_picture_is_resized_and_costs_as_qwen_does_it(
     family: Family, size: tuple[int, int], computed: tuple[int, int], tokens: int
 ) -> None:
     assert (smart_resize(*size, family), image_tokens(*size, family)) == (computed, tokens)
@@ -113,7 +117,9 @@ def test_what_qwen_refuses_for_its_shape_has_no_cost() -> None:
         ("area", 1, 1, 1),
     ],
 )
-def test_other_families(name: str, width: int, height: int, tokens: int) -> None:
+def test_a_picture_costs_what_its_family_makes_of_it(
+    name: str, width: int, height: int, tokens: int
+) -> None:
     assert image_tokens(width, height, Family(name=name)) == tokens
 
 

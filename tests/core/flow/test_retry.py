@@ -84,7 +84,9 @@ def asked(*failures: Failure, other: bool = True, left_s: float = 60.0) -> float
         (["fault", "lost"], 0.0, BACK_OFF_S),
     ],
 )
-def test_the_table(failures: list[Failure], elsewhere: float | None, same: float | None) -> None:
+def test_what_failed_is_tried_elsewhere_or_there_again_as_the_table_says(
+    failures: list[Failure], elsewhere: float | None, same: float | None
+) -> None:
     assert asked(*failures) == elsewhere
     assert asked(*failures, other=False) == same
 

@@ -104,7 +104,7 @@ def test_a_small_share_is_not_rounded_up() -> None:
     assert found < 40
 
 
-def test_ids_differ() -> None:
+def test_no_two_requests_have_the_same_ids() -> None:
     entropy = Entropy()
     traces = [Trace.of({}, entropy=entropy) for _ in range(1000)]
 

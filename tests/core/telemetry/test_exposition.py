@@ -64,7 +64,7 @@ def test_what_is_not_finite_is_not_there(value: bytes) -> None:
     assert samples(b"a:b " + value, ["a:b"]) == []
 
 
-def test_there_are_bounds() -> None:
+def test_too_many_bytes_or_values_are_refused() -> None:
     with pytest.raises(BadText, match="bytes"):
         samples(b"x" * ((1 << 20) + 1), ["a:b"])
     with pytest.raises(BadText, match="values"):

@@ -207,14 +207,14 @@ class TestKeeping:
 
 
 class TestConnecting:
-    async def test_nobody_listens(self) -> None:
+    async def test_where_nobody_listens_there_is_no_connection(self) -> None:
         client = Client("http://127.0.0.1:9")
 
         with pytest.raises(UpstreamFailed, match="no connection"):
             await client.send(PATH, BODY, {})
         assert client.connections == (0, 0)
 
-    async def test_a_name_without_an_address(self) -> None:
+    async def test_a_name_without_an_address_is_no_connection(self) -> None:
         client = Client("http://nowhere.invalid")
 
         with pytest.raises(UpstreamFailed, match="no connection"):
@@ -258,7 +258,7 @@ class TestConnecting:
         assert time.monotonic() - began < 1.0
         assert client.connections == (0, 0)
 
-    async def test_a_unix_socket(self, start: Start, tmp_path: Path) -> None:
+    async def test_a_unix_socket_is_reached_and_kept(self, start: Start, tmp_path: Path) -> None:
         path = str(tmp_path / "engine.sock")
         engine = await start(saying(OK), path=path)
         client = Client(engine.url, socket=path)

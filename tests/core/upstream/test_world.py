@@ -112,7 +112,7 @@ async def test_the_api_servers_certificate_is_judged_by_the_file_that_is_named(
     assert good.status == 418
 
 
-async def test_files_and_names(world: World, tmp_path: Path) -> None:
+async def test_a_file_and_a_name_are_read_or_are_away(world: World, tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"abc")
 
     assert (await world.read(Read(path=tmp_path / "a"))).body == b"abc"
