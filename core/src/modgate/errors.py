@@ -62,7 +62,6 @@ class GatewayError(Exception):
     retryable: ClassVar[bool] = False
     field: str | None = None
     retry_after_s: float | None = None
-    alike: bool = False  # two engines failed it in the same way: it is not to be sent again
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -381,7 +380,8 @@ class Problem:
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}" if self.line else self.file
         where = f"{place}: " if place else ""
-        return f"{where}{self.path}: {self.message}" if self.path else where + self.message
+        what = f"{self.path}: " if self.path else ""
+        return f"{where}{what}{self.message}"
 
 
 class ConfigError(Exception):

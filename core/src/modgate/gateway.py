@@ -1,6 +1,6 @@
 """A snapshot: everything that the configuration says, built once and never changed.
 
-decode -> link -> build.  Building does no network I/O; what has lived comes from State.
+It is built of a Blueprint, without network I/O; what has lived comes from State.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Linking.
-
-What the file names is found, in the types that the mechanisms want; mistakes are collected.
-"""
+"""Linking: what the file names is found, in the types of the mechanisms; mistakes are collected."""
 
 from __future__ import annotations
 

@@ -19,8 +19,9 @@ from typing import TypeVar
 
 from modgate.limits.alone import Alone
 from modgate.limits.breaker import Breaker
+from modgate.limits.deadline import Deadline, still_wanted
 from modgate.limits.levels import Denied, Limit, Wanted
-from modgate.limits.lines import Deadline, Line, still_wanted
+from modgate.limits.lines import Line
 from modgate.limits.slices import FRESH_MS, NEW_RECORD_MS, RECORD_MS, Asking, Due, Part, Slices
 from modgate.limits.store import Reserved, Store, StoreDown, by_tag, tag_of
 
