@@ -6,12 +6,17 @@ Source: wire.md 1.5; algorithms.md 3.1.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
 from gateways import start
 from oracle import requests as ask
 from oracle.client import send
 from oracle.engine import ScriptedEngine
+
+from modgate.kit.chat_relay import ChatRelay
+from modgate.plugin import Outcome, Usage
 
 SECTION = (
     'limits = {{ requests = "{requests}/min", units = {{ "llm.output_tokens" = "100/min", '
@@ -72,3 +77,24 @@ async def test_a_bound_above_the_limit_is_taken_once_and_a_prompt_above_it_never
     assert bound.status == 200
     assert bound.headers["x-ratelimit-remaining-output-tokens"] == "0"
     assert engine.of(1) == []
+
+
+def fails(relay: ChatRelay, outcomes: Sequence[Outcome]) -> Usage:
+    raise RuntimeError("broken")
+
+
+async def test_what_nobody_could_count_stays_charged_as_it_was_reserved(
+    tmp_path: Path, engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tenants = {"acme": 'limits = { units = { "llm.output_tokens" = "150/day" } }'}
+    running = await start(tmp_path, [{"url": engine.url}], tenants=tenants)
+    chat = ask.chat(1, model="chat", max_tokens=100)
+    try:
+        with monkeypatch.context() as broken:
+            broken.setattr(ChatRelay, "usage", fails)
+            bad = await send(running.url, chat, key=running.key)
+        after = await send(running.url, chat, key=running.key)
+    finally:
+        await running.app.close()
+
+    assert (bad.status, after.status) == (500, 429)

@@ -73,3 +73,37 @@ async def test_places_are_this_gateways_share_and_come_free() -> None:
     again = [await fleet.ask(one, [(limit, 1)]) for _ in range(4)]
 
     assert [isinstance(each, str) for each in again] == [True, True, False, False]
+
+
+@virtually
+async def test_who_was_denied_without_the_store_is_not_remembered() -> None:
+    fleet, limit = Fleet(gateways=1), bucket(1)
+    [one] = fleet.accounts
+    fleet.store.paused = True
+    said = [await fleet.ask(one, [(limit, 1)]) for _ in range(3)]
+
+    assert [isinstance(each, str) for each in said] == [True, False, False]
+    assert not one._crowded
+
+
+@virtually
+async def test_who_came_without_the_store_and_ends_when_it_is_back_is_charged_what_it_used() -> (
+    None
+):
+    fleet, limit = Fleet(gateways=1), bucket(1000, period_ms=600_000)
+    [one] = fleet.accounts
+    fleet.store.paused = True
+    rids = [await fleet.ask(one, [(limit, 10)]) for _ in range(12)]
+    fleet.store.paused = False
+    for _ in range(2):
+        fleet.clock.ms += 2000
+        await one.tick()
+    assert not one.down
+    for rid in rids:
+        assert isinstance(rid, str)
+        one.settle(rid, [(limit, 10)], [7], fleet.clock.ms)
+    await one.tick()
+
+    used = 12 * 7 - 4000 * limit.amount // limit.period_ms
+    level = fleet.store.levels.level(limit, fleet.clock.ms) // limit.period_ms
+    assert level == pytest.approx(used, abs=1)

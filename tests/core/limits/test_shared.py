@@ -10,6 +10,7 @@ from rigs.virtual import virtually
 
 from modgate.errors import Unasked
 from modgate.limits.levels import Denied, Kind, Limit, Wanted, WhenDown
+from modgate.limits.shared import Miss
 from modgate.limits.slices import RECORD_MS, SLICE_MS
 from modgate.limits.store import Reserved
 
@@ -280,6 +281,21 @@ async def test_a_limit_does_as_it_says_while_the_store_is_down(
     assert said == [passes] * 20
 
 
+@virtually
+async def test_a_look_at_a_store_that_does_not_answer_waits_once() -> None:
+    fleet, limit = Fleet(gateways=1), bucket(100)
+    [one] = fleet.accounts
+    fleet.store.paused = True
+    with pytest.raises(Miss) as missed:
+        one.look([limit], fleet.clock.ms)
+    await one.fetch(missed.value)
+
+    assert not one.down
+    one.look([limit], fleet.clock.ms)  # of this request; the next one asks again
+    with pytest.raises(Miss):
+        one.look([limit], fleet.clock.ms)
+
+
 @pytest.mark.parametrize("before", [0, 40])
 @virtually
 async def test_what_a_window_lost_without_the_store_is_told_once_when_it_is_back(
@@ -323,29 +339,6 @@ async def test_what_was_used_without_the_store_is_told_when_it_is_back() -> None
 
     assert not one.down
     used = 6 * 7 + 6 * 10 - 4000 * limit.amount // limit.period_ms
-    level = fleet.store.levels.level(limit, fleet.clock.ms) // limit.period_ms
-    assert level == pytest.approx(used, abs=1)
-
-
-@virtually
-async def test_who_came_without_the_store_and_ends_when_it_is_back_is_charged_what_it_used() -> (
-    None
-):
-    fleet, limit = Fleet(gateways=1), bucket(1000, period_ms=600_000)
-    [one] = fleet.accounts
-    fleet.store.paused = True
-    rids = [await fleet.ask(one, [(limit, 10)]) for _ in range(12)]
-    fleet.store.paused = False
-    for _ in range(2):
-        fleet.clock.ms += 2000
-        await one.tick()
-    assert not one.down
-    for rid in rids:
-        assert isinstance(rid, str)
-        one.settle(rid, [(limit, 10)], [7], fleet.clock.ms)
-    await one.tick()
-
-    used = 12 * 7 - 4000 * limit.amount // limit.period_ms
     level = fleet.store.levels.level(limit, fleet.clock.ms) // limit.period_ms
     assert level == pytest.approx(used, abs=1)
 
