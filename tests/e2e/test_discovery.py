@@ -95,6 +95,19 @@ async def test_a_gateway_that_starts_is_ready_when_it_was_told_of_its_engines_or
     assert (before, after) == (503, 200)
 
 
+async def test_what_is_asked_of_a_model_without_engines_is_offered_work_that_wakes_some(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "backends.json"
+    path.write_text("[]")
+    async with gateway(tmp_path, "file", f'path = "{path}"\n') as running:
+        assert await post(running) == 503
+        metrics = (await running.app.state.observer.rendered()).decode()
+
+    [offered] = re.findall(r'modgate_pool_offered_units_total\{model="vectors"\} (\S+)', metrics)
+    assert float(offered) > 0
+
+
 async def test_while_the_api_server_is_away_calls_go_where_they_went(tmp_path: Path) -> None:
     token = tmp_path / "token"
     token.write_text("one")

@@ -223,8 +223,8 @@ class Fleet:
 
         Overloaded where no engine will keep the promise and the class says to refuse then.
         """
+        self.state.line_of(model).tally.offered += wanted.work  # of a model without engines, too
         seats = self.candidates(model, wanted)
-        seats[0].tally.offered += wanted.work
         terms = wanted.terms
         if terms is not None and terms.unmet == "refuse":  # it never waits, so it passes nobody
             if (lease := self._take(model, seats, wanted)) is None:

@@ -83,12 +83,9 @@ def register_queues(state: State) -> None:
 
 def _each(state: State, read: Read) -> Callable[[], Mapping[Labels, float]]:
     def values() -> Mapping[Labels, float]:
-        lines = state.fleet.lines
-        return {
-            (model,): float(read(lines[model]))
-            for model in state.gateway().fleet.pools
-            if model in lines
-        }
+        lines, models = state.fleet.lines, state.gateway().table.models.values()
+        named = {model.name for model in models}
+        return {(name,): float(read(lines[name])) for name in named if name in lines}
 
     return values
 
