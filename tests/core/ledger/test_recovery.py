@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from rigs.ledger import KEY, WALL, Stopped, ledger, opened, receipt, request, segments
+from rigs.ledger import KEY, WALL, Stopped, ledger, notes_of, opened, receipt, request, segments
 
 from modgate.api.secret import Secret
 from modgate.ledger.frames import FRAME_HEAD, Kind, Tampered, frame
@@ -52,6 +52,17 @@ def test_a_request_that_a_crash_cut_off_gets_an_end(tmp_path: Path) -> None:
         "chat",
         "llm",
     )
+
+
+def test_what_was_cut_behind_an_orderly_end_is_told(tmp_path: Path) -> None:
+    with ledger(tmp_path) as made:
+        request(made, "done")
+    with segments(tmp_path)[-1].open("ab") as file:
+        file.write(b"\1")
+    with ledger(tmp_path) as made:
+        assert made.cut_bytes == 1
+
+    assert "recovered" in [note.what for note in notes_of(tmp_path)]
 
 
 def test_a_request_that_another_model_serves_is_billed_as_that(tmp_path: Path) -> None:
