@@ -7,12 +7,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import httpx
+import orjson
 import pytest
 from gateways import start
 from made_plugins import Words, plugin
 
 from modgate.ledger.reader import rows
 from modgate.plugin import Endpoint, Event, Modality, Outcome, Plan, Relay, Request, Units, Usage
+from modgate.testing import FakeBackend, Scripted
 
 HUGE = 2**64
 
@@ -100,3 +102,30 @@ async def test_counts_that_do_not_agree_are_told_and_change_no_bill(
     assert (row.units["words.input_tokens"], row.exact) == (100, True)
     assert line.get("counts_differ") == told
     assert ('modgate_count_differences_total{model="w"} 1' in metrics) is (told is not None)
+
+
+async def test_what_an_engine_counts_beyond_its_modalitys_units_ends_no_chat(
+    tmp_path: Path,
+) -> None:
+    said = {"index": 0, "message": {"role": "assistant", "content": "yes"}, "finish_reason": "stop"}
+    details = {"cached_tokens": 2, "image_tokens": 3}
+    usage = {"prompt_tokens": 9, "completion_tokens": 1, "prompt_tokens_details": details}
+    async with FakeBackend() as engine:
+        reply = orjson.dumps({"choices": [said], "usage": usage})
+        engine.answer("/v1/chat/completions", Scripted(reply=reply))
+        running = await start(tmp_path, [{"url": engine.url}])
+        try:
+            async with httpx.AsyncClient(base_url=running.url, headers=running.headers) as client:
+                body = {"model": "chat", "messages": [{"role": "user", "content": "Is it?"}]}
+                answer = await client.post("/v1/chat/completions", json=body)
+        finally:
+            await running.app.close()
+    [row] = list(rows(running.ledger))
+
+    assert answer.status_code == 200, answer.text
+    assert (row.ending, row.exact) == ("ok", True)
+    assert {name: count for name, count in row.units.items() if name.endswith("_tokens")} == {
+        "llm.input_tokens": 9,
+        "llm.cached_tokens": 2,
+        "llm.output_tokens": 1,
+    }

@@ -17,6 +17,12 @@ def relay(*, stream: bool = True, include: bool = False, least: int = 0) -> Chat
     return ChatRelay(stream=stream, include_usage=include, prompt=7, least=least)
 
 
+class Seeing(ChatRelay):
+    """Of a modality that counts pictures."""
+
+    sees = True
+
+
 def chunk(delta: JsonObject | None, finish: str | None = None, **more: Json) -> Event:
     choice = {"index": 0, "delta": delta, "finish_reason": finish}
     return Event(orjson.dumps({"choices": [] if delta is None else [choice], **more}))
@@ -156,7 +162,7 @@ def test_what_an_engine_says_that_is_no_count_is_not_billed_as_its_word(
 def test_only_whole_numbers_within_their_whole_are_billed(
     usage: JsonObject, units: dict[str, int]
 ) -> None:
-    relaying = relay(stream=False)
+    relaying = Seeing(stream=False, include_usage=False, prompt=7)
     tuple(relaying.feed(0, Event(orjson.dumps({"choices": [], "usage": usage}))))
 
     assert dict(relaying.usage([OK]).units) == units

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import msgspec
 
@@ -80,7 +80,10 @@ class ChatRelay(Relay):
 
     `extra`: units that the gateway knows beforehand (images), billed once sent.  `least`: tokens
     that the prompt has for certain, billed when the engine never said how many it read.
+    `sees`: whether tokens of pictures are a unit of its modality.
     """
+
+    sees: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -160,7 +163,7 @@ class ChatRelay(Relay):
         return encoded(value)
 
     def _note(self, usage: Json) -> None:
-        found = reported(usage)
+        found = reported(usage, sees=self.sees)
         if found is not None:
             self._reported = found if self._reported is None else self._reported.most(found)
 
@@ -219,8 +222,11 @@ def _event(data: bytes) -> bytes:
     return b"data: " + data + b"\n\n"
 
 
-def reported(usage: Json) -> Units | None:
-    """What an engine says that it read and wrote; None when it says nothing that is a count."""
+def reported(usage: Json, *, sees: bool = False) -> Units | None:
+    """What an engine says that it read and wrote; None when it says nothing that is a count.
+
+    `sees`: of pictures, too.
+    """
     read, wrote = told(usage, "prompt_tokens"), told(usage, "completion_tokens")
     if read is None or wrote is None:
         return None
@@ -228,7 +234,7 @@ def reported(usage: Json) -> Units | None:
     details = usage.get("prompt_tokens_details")
     if isinstance(details, dict):
         inside["cached_tokens"] = min(read, told(details, "cached_tokens") or 0)
-        if pictures := _image_tokens(details):
+        if sees and (pictures := _image_tokens(details)):
             inside["image_tokens"] = min(read, pictures)
     return Units(inside)
 

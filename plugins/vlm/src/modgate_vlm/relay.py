@@ -11,6 +11,8 @@ from modgate.plugin import Outcome, Units, Usage
 class PictureRelay(ChatRelay):
     """One chat.  `image_tokens` None: no formula is known, and only the engine can say."""
 
+    sees = True
+
     def __init__(
         self,
         *,
