@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 from gateways import start
 
+from modgate.auth.store import Store
 from modgate.cli import main
 from modgate.cli.try_ import _tried
 from modgate.plugin import Sample
@@ -102,3 +103,37 @@ async def test_a_gateway_that_refuses_is_quoted(
     assert "is the admin listener" in lines[1]
     assert lines[2].startswith("no TLS with https://")
     assert "has no ocr model for this key" in lines[3]
+
+
+@pytest.mark.parametrize(("names", "code"), [("chat", 0), ("gone", 1)])
+def test_a_file_is_checked_against_the_tenants_of_its_store(
+    tmp_path: Path, names: str, code: int
+) -> None:
+    state, file = tmp_path / "state", tmp_path / "modgate.toml"
+    state.mkdir()
+    file.write_text(
+        f'[state]\ndirectory = "{state}"\n[plugin.llm]\n[model.chat]\nmodality = "llm"\n'
+    )
+    store = Store(state / "tenants.db")
+    store.set_tenant("beta", {"models": [names]}, actor="a test", wall=1.0)
+    before = {path.name: path.read_bytes() for path in state.iterdir()}
+    result = CliRunner().invoke(main, ["check", str(file)])
+    after = {path.name: path.read_bytes() for path in state.iterdir()}
+    store.close()
+
+    assert result.exit_code == code
+    assert ("tenant.beta.models[0]: no [model.gone]" in result.output) == (code == 1)
+    marks = "tenants.db-shm"  # of who reads
+    assert after.keys() == before.keys()
+    assert {**after, marks: b""} == {**before, marks: b""}
+
+
+def test_a_store_that_cannot_be_read_is_told_by_check(tmp_path: Path) -> None:
+    file = tmp_path / "modgate.toml"
+    file.write_text(f'[state]\ndirectory = "{tmp_path}"\n[plugin.llm]\n')
+    (tmp_path / "tenants.db").write_text("no database at all, and longer than a header is" * 9)
+
+    code, line = said("check", str(file))
+
+    assert code == 1
+    assert "tenants.db" in line

@@ -81,6 +81,22 @@ async def test_a_folder_that_is_gone_takes_nothing_away(
     assert (served.ended, meant, after.status) == ("ok", True, 401)
 
 
+async def test_a_key_file_that_was_emptied_revokes_its_keys_and_is_told(
+    tmp_path: Path, engine: ScriptedEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with gateway(tmp_path, engine) as running:
+        await running.app.reload()
+        (tmp_path / "acme.keys").write_text("")
+        for _ in range(2):
+            await running.app.reload()
+        refused = await send(running.url, CHAT, key=running.key)
+
+    told = [
+        each.__dict__["tenants"] for each in caplog.records if "no keys any more" in each.message
+    ]
+    assert (refused.status, told) == (401, [["acme"]])
+
+
 def included(running: Running, folder: Path) -> None:
     """The file's tenants are in a folder that it includes."""
     first, mark, tenants = running.config.read_text().partition("[tenant.acme]")

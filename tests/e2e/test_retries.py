@@ -142,6 +142,27 @@ async def test_each_cell_of_the_table(world: World, route: str) -> None:
     }
 
 
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("scripts", "told"),
+    [
+        ((FAULT,), "false"),
+        ((LOST["502"],), "false"),
+        ((LOST["reset"],), "false"),
+        ((FAULT, LOST["502"], BUSY), None),  # nobody failed it twice in one way
+        ((FULL,), None),  # which is no fault of the request's
+    ],
+)
+async def test_what_two_engines_failed_alike_an_sdk_is_told_not_to_send_again(
+    world: World, scripts: Sequence[Script], told: str | None, *, stream: bool
+) -> None:
+    client = await world.ask(ask.chat(1, model="chat", stream=stream), *scripts)
+
+    assert client.status in (429, 502)
+    assert len(world.backends) > 1
+    assert client.headers.get("x-should-retry") == told
+
+
 @pytest.mark.parametrize("route", ["llm stream", "tts"])
 async def test_never_once_an_event_was_fed(world: World, route: str) -> None:
     kinds: tuple[FaultKind, ...] = ("reset", "close", "end")
@@ -163,9 +184,11 @@ async def test_the_only_engine_is_asked_again_only_where_no_word_of_its_own_came
             for name, script in {**LOST, "500": FAULT, "503": FULL, "late": SILENT}.items():
                 client = await world.ask(REQUESTS["llm stream"], script, Script())
                 found[name] = (client.status, world.calls)
+            away = await world.ask(REQUESTS["llm stream"], LOST["502"])
         finally:
             await running.app.close()
 
+    assert (away.status, away.headers.get("x-should-retry")) == (502, None)  # it may come back
     assert found == {**dict.fromkeys(LOST, (200, 2)), "500": (502, 1), "503": (429, 1)} | {
         "late": (504, 1)
     }

@@ -62,6 +62,7 @@ class GatewayError(Exception):
     retryable: ClassVar[bool] = False
     field: str | None = None
     retry_after_s: float | None = None
+    alike: bool = False  # two engines failed it in the same way: it is not to be sent again
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -380,8 +381,7 @@ class Problem:
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}" if self.line else self.file
         where = f"{place}: " if place else ""
-        what = f"{self.path}: " if self.path else ""
-        return f"{where}{what}{self.message}"
+        return f"{where}{self.path}: {self.message}" if self.path else where + self.message
 
 
 class ConfigError(Exception):

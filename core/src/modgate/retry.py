@@ -55,6 +55,14 @@ def failure_of(error: GatewayError, status: int | None) -> Failure:
             return "final"
 
 
+def alike(failures: Sequence[Failure]) -> bool:
+    """Whether a call failed twice in the same way, and no load is the reason: it is the call's own.
+
+    Source: wire.md 1.8 (what a gateway tried again is not to be sent again).
+    """
+    return failures[-1] in ("lost", "fault") and failures.count(failures[-1]) > 1
+
+
 def pause_s(
     failures: Sequence[Failure],
     *,

@@ -17,7 +17,7 @@ from modgate.errors import GatewayError, PluginFault, Unsupported, Upstream
 from modgate.faults import raised
 from modgate.fleet.outlook import has_other
 from modgate.order import Order
-from modgate.retry import failure_of, pause_s
+from modgate.retry import alike, failure_of, pause_s
 from modgate.stream import Push
 from modgate.tracebacks import let_go
 
@@ -177,6 +177,7 @@ def again(orders: Sequence[Order], error: GatewayError, dispatch: Dispatch) -> f
         order.failures = (*order.failures, failure)
         if failure != "final":
             order.tried.add(last.backend)
+    error.alike = len(first.tried) > 1 and alike(first.failures)
     if failure == "final" or any(order.draft.inner for order in orders):
         return None
     pause = pause_s(

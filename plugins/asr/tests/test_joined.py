@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from modgate_asr.joined import is_joined
-from modgate_asr.sound import RATE, blocks, probe
+from modgate_asr.sections import sections
+from modgate_asr.sound import RATE, Refused, blocks, probe
 
 ID3 = b"ID3\4\0\0\0\0\2\0" + bytes(256)
 ID3V1 = b"TAG" + bytes(125)
@@ -137,3 +138,38 @@ def test_one_file_and_its_tags_are_not_joined(tail: bytes) -> None:
         data = recording(form, 2) + tail
         assert not is_joined(io.BytesIO(data)), form
     assert lasts_s(ID3 + recording("MP3", 2) + tail) == 2
+
+
+class Watched(io.BytesIO):
+    """A file that counts how often it is read, and how many bytes."""
+
+    reads = bytes_read = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        block = super().read(size)
+        self.reads += 1
+        self.bytes_read += len(block)
+        return block
+
+
+def test_a_file_of_many_short_streams_is_read_a_few_times_and_not_once_for_each() -> None:
+    stream = b"fLaC\x80\0\0\x22" + bytes(34) + bytes(9000)
+    file = Watched(stream * 500)
+
+    assert len([*sections(file)]) == 500
+    assert file.bytes_read < 4 * len(stream) * 500
+
+
+def test_metadata_without_an_end_is_not_followed_to_the_end_of_a_file() -> None:
+    file = Watched(b"fLaC\0\0\0\x22" + bytes(34) + bytes(1 << 20))
+
+    assert len([*sections(file)]) == 1
+    assert file.reads < 11_000
+
+
+@pytest.mark.parametrize(
+    "least", [b"RIFF\4\0\0\0WAVE", b"fLaC\x80\0\0\x22" + bytes(34)], ids=["wav", "flac"]
+)
+def test_a_file_of_more_recordings_than_anybody_makes_is_refused(least: bytes) -> None:
+    with pytest.raises(Refused, match="more than 10000 recordings"):
+        probe(io.BytesIO(least * 10_001), 60)

@@ -63,6 +63,34 @@ def pictured() -> str:
     return data_url("application/pdf", b"%PDF-1.4\n" + body + b"trailer<</Root 1 0 R>>")
 
 
+def drawn(content: bytes, side: int = 72) -> str:
+    """A PDF page of so many points each way, on which this is drawn."""
+    objects = [
+        b"<</Type/Catalog/Pages 2 0 R>>",
+        b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
+        b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 %d %d]/Contents 4 0 R>>" % (side, side),
+        b"<</Length %d>>stream\n%b\nendstream" % (len(content), content),
+    ]
+    body = b"".join(b"%d 0 obj" % at + each + b"\nendobj\n" for at, each in enumerate(objects, 1))
+    return data_url("application/pdf", b"%PDF-1.4\n" + body + b"trailer<</Root 1 0 R>>")
+
+
+def test_a_page_as_large_as_a_wall_is_drawn_with_ten_megapixels_at_most(reads: Reads) -> None:
+    size = reads(drawn(b"0 0 9 9 re f", side=14_400))["pages"][0]["dimensions"]
+
+    assert 9_900_000 < size["width"] * size["height"] <= 10_010_000
+
+
+@pytest.mark.parametrize(("objects", "taken"), [(50_000, True), (50_001, False)])
+def test_a_page_has_fifty_thousand_objects_at_most(reads: Reads, objects: int, taken: bool) -> None:
+    url = drawn(b"0 0 1 1 re f\n" * objects)
+    if taken:
+        assert reads(url)["pages"][0]["markdown"] == "below"
+        return
+    with pytest.raises(Refused, match="more than 50000 objects"):
+        reads(url)
+
+
 def test_a_picture_of_a_pdf_is_cut_out_and_stands_above_the_text(reads: Reads) -> None:
     page = reads(pictured(), include_image_base64=True)["pages"][0]
 

@@ -99,6 +99,43 @@ def test_a_smaller_copy_or_a_mask_is_no_page(tmp_path: Path, tags: dict[int, int
     assert reading.widths == [10, 30]
 
 
+def grown() -> bytes:
+    """A GIF of 20 x 10 whose second frame says that it is larger than the screen."""
+    parts = []
+    for size in ((20, 10), (600, 500), (20, 10)):
+        out = io.BytesIO()
+        Image.new("P", size, 1).save(out, "GIF", optimize=False)
+        parts.append(out.getvalue())
+    head = 13 + (3 * 2 << (parts[0][10] & 7))
+    return parts[0][:-1] + b"".join(part[head:-1] for part in parts[1:]) + b";"
+
+
+def test_a_frame_beyond_its_animation_costs_what_was_reserved_for_it(tmp_path: Path) -> None:
+    reading = Reading(tmp_path, grown(), Config())
+
+    assert reading.widths == [20, 20, 20]
+    assert reading.billed == reading.reserved == {"pages": 3, "image_pixels": 600}
+
+
+def test_a_tiff_of_nothing_but_copies_is_not_walked_for_ever(tmp_path: Path) -> None:
+    copies = [{SUBFILE: 1}] * 10_000
+    flat = b"".join([tiff({})[:8], *_directories(copies)])
+
+    with pytest.raises(Refused, match="more than 10000 pictures"):
+        Reading(tmp_path, flat, Config())
+
+
+def _directories(pages: list[dict[int, int]]) -> Iterator[bytes]:
+    """A page and those behind it, all with the same pixels."""
+    at = 8
+    for index, more in enumerate([{}, *pages]):
+        tags = {256: 1, 257: 1, 258: 8, 259: 1, 262: 1, 277: 1, 278: 1, 279: 1, 273: 8} | more
+        at += 2 + 12 * len(tags) + 4
+        made = struct.pack("<H", len(tags))
+        made += b"".join(struct.pack("<HHII", tag, 4, 1, tags[tag]) for tag in sorted(tags))
+        yield made + struct.pack("<I", at if index < len(pages) else 0)
+
+
 def test_what_a_camera_puts_behind_its_picture_is_no_page(tmp_path: Path) -> None:
     out = io.BytesIO()
     picture = Image.new("RGB", (40, 20))

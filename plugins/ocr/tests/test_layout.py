@@ -60,6 +60,13 @@ def test_pieces_of_a_row_are_read_from_left_to_right() -> None:
     assert read(lines) == [("text", "Hello world\nBelow")]
 
 
+@pytest.mark.parametrize(("lower", "text"), [(9, "a b"), (10, "a\nb"), (11, "a\nb")])
+def test_a_row_is_what_shares_more_than_half_of_the_lower_ones_height(
+    lower: float, text: str
+) -> None:
+    assert read([line("a", 0, 0), line("b", 60, lower)]) == [("text", text)]
+
+
 def test_a_wide_gap_begins_a_paragraph() -> None:
     assert read([line("a", 0, 0), line("b", 0, 80)]) == [("text", "a"), ("text", "b")]
 

@@ -133,6 +133,26 @@ def test_a_text_that_is_cut_has_at_most_so_many_tokens(text: str, most: int) -> 
     assert found == text or tokens_of(text[: len(found) + 1]) > most
 
 
+@pytest.mark.parametrize(
+    ("documents", "units"),
+    [
+        (["x"] * 100, 1),
+        (["x"] * 101, 2),
+        (["x" * 3 * 500] * 100, 1),  # 500 tokens each, by three bytes a token
+        (["x" * 3 * 501, *["x"] * 98], 1),  # the long one counts twice
+        (["x" * 3 * 501, *["x"] * 99], 2),
+    ],
+)
+def test_a_search_is_billed_by_hundreds_of_documents_of_up_to_500_tokens(
+    start: Start, documents: list[str], units: int
+) -> None:
+    drive = start({"documents": documents}, V2)
+    reply = whole(drive, scored(*[0.5] * len(documents)))
+
+    assert reply["meta"]["billed_units"] == {"search_units": units}
+    assert drive.usage().units["search_units"] == units
+
+
 def test_a_document_that_is_cut_is_billed_as_it_is_read(start: Start) -> None:
     long = ["x" * 3 * 5000] * 99
     full = whole(start({"documents": long}, V2), scored(*[0.5] * 99))

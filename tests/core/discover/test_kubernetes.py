@@ -212,15 +212,22 @@ def test_it_follows_what_happens() -> None:
     assert talk.lost == []
 
 
-def test_a_list_comes_in_pages() -> None:
+@pytest.mark.parametrize(("expires", "lists"), [(False, 3), (True, 5)])
+def test_a_list_comes_in_pages_and_is_begun_anew_where_it_expires_between_them(
+    expires: bool, lists: int
+) -> None:
     cluster = Cluster()
     for number in range(1203):
         cluster.put(slice_of(f"s{number:04}", endpoint(f"10.0.{number // 250}.{number % 250}")))
     talk = Talk(cluster)
+    while talk.lists < 1:
+        talk.step()
+    if expires:
+        cluster.delete("s1202")
+        cluster.compact()
     talk.settle()
 
-    assert len(talk.found) == 1203
-    assert talk.lists == 3
+    assert (len(talk.found), talk.lists, talk.lost) == (1203 - expires, lists, [])
 
 
 def test_a_410_lists_anew_and_a_burst_of_them_makes_no_storm() -> None:

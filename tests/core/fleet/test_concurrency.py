@@ -30,6 +30,22 @@ def test_the_limit_falls_while_too_many_are_late_and_rises_while_few_are() -> No
     assert seen[3] < seen[4] < seen[5]
 
 
+@pytest.mark.parametrize(
+    ("late", "limit"),
+    [(7, 36), (6, 40), (4, 40), (3, 41), (0, 41)],  # of 20: 30 % is not too many, 15 % is few
+)
+def test_more_than_30_of_100_late_calls_lower_it_and_15_at_most_raise_it(
+    late: int, limit: int
+) -> None:
+    found = Concurrency(40, 50)
+    second(found, 10.0, late=0, of=5, at_once=0)  # a second begins, and nothing was in use
+    assert found.limit == 40
+    for number in range(20):
+        found.saw(12.0 if number == 19 else 10.9, late=number < late, at_once=99)
+
+    assert found.limit == limit
+
+
 def test_it_rises_only_where_it_is_used_and_never_above_the_most() -> None:
     idle, used = Concurrency(10, 14), Concurrency(10, 14)
     now = 0.0

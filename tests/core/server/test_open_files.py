@@ -13,6 +13,7 @@ from rigs.ledger import Stopped
 from rigs.shortage import no_file_left
 
 from modgate.observe.metrics import Registry
+from modgate.server import open_files as module
 from modgate.server.open_files import AGAIN_S, OpenFiles
 
 
@@ -42,6 +43,17 @@ async def test_few_left_is_told_once_a_minute_and_enough_again_once(
     assert f"modgate_open_files_at_most {at_most}\n" in shown
     assert files.at_most == limit
     assert 0 < files.count < limit * 0.9
+
+
+async def test_without_a_limit_nothing_is_told(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = OpenFiles(Stopped(), Registry())
+    no_limit = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+    monkeypatch.setattr(module.resource, "getrlimit", lambda _: no_limit)  # not to be had on Linux
+    await files.look()
+
+    assert events(caplog) == []
 
 
 def test_a_thousand_connections_that_cannot_be_taken_are_one_line(

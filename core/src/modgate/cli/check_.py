@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from modgate.cli.problems import told
+
+if TYPE_CHECKING:
+    from modgate.blueprint import Blueprint
 
 PROBE_S = 5.0
 
@@ -35,11 +40,45 @@ def command(path: Path | None, schema: bool, probe: bool) -> None:
 
     with told():
         made = blueprint_of(path)
+        _check_stored(made)
     width = max(len(key) for key, _, _ in made.effective)
     for key, value, origin in made.effective:
         click.echo(f"{key:<{width}}  {value}  ({origin})")
     if probe and not asyncio.run(_probe(made.linked.backends, made.loaded.dialects)):
         sys.exit(1)
+
+
+def _check_stored(made: Blueprint) -> None:
+    """ConfigError where tenants of the store do not fit the file, OSError where it is no store.
+
+    A copy is read, for whoever opens a store may bring it up to this version.
+    """
+    import sqlite3
+    import time
+    from tempfile import TemporaryDirectory
+
+    from modgate.auth.store import Store, StoreError
+    from modgate.callers import RosterMaker
+    from modgate.errors import ConfigError
+    from modgate.places import default_directory
+
+    file = made.linked.file
+    path = file.auth.store or (file.state.directory or default_directory()) / "tenants.db"
+    if not path.exists():
+        return
+    with TemporaryDirectory() as folder:
+        copy = Path(folder) / path.name
+        try:
+            source = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+            with closing(source), closing(sqlite3.connect(copy)) as target:
+                source.backup(target)
+            with closing(Store(copy)) as store:
+                stored = store.read()
+        except (sqlite3.Error, StoreError) as error:
+            raise OSError(f"{path}: the store of tenants cannot be read: {error}") from None
+    found = RosterMaker(made.linked, made.known, made.keys).whole(stored, time.time())
+    if found.problems:
+        raise ConfigError(found.problems)
 
 
 async def _probe(backends: object, dialects: object) -> bool:

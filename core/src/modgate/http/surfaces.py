@@ -204,7 +204,7 @@ def error_headers(error: GatewayError, surface: Surface, wall: float) -> dict[st
         headers["retry-after"] = str(wait)
         exact_s = min(wait, error.retry_after_s or wait)  # also of nan and of what is too long
         headers["retry-after-ms"] = str(max(1, round(max(0.0, exact_s) * 1000)))
-    if isinstance(error, QuotaSpent | TooManyAttempts | ReplyNotKept):
+    if error.alike or isinstance(error, QuotaSpent | TooManyAttempts | ReplyNotKept):
         headers["x-should-retry"] = "false"
     if isinstance(error, Unauthenticated):
         headers["www-authenticate"] = "Bearer"

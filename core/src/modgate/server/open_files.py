@@ -47,7 +47,7 @@ class OpenFiles:
         """Count them, beside the event loop, and tell when there are few left, or enough again."""
         self.at_most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self.count = await asyncio.to_thread(_counted, self.at_most)
-        if self.count >= self.at_most * FEW:
+        if 0 < self.at_most * FEW <= self.count:  # without a limit it is below 0
             self._tell()
         elif self._told_at > -inf:
             self._told_at = -inf

@@ -12,12 +12,16 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from itertools import islice
 from typing import BinaryIO, Protocol
 
 from modgate_asr.joined import SCAN_BYTES, behind_tag
 
 FLAC, FLAC_STARTS = b"fLaC", (b"fLaC\0\0\0\x22", b"fLaC\x80\0\0\x22")
 LAST_BLOCK = 0x80
+BLOCKS_AT_MOST = 10_000  # of one stream's metadata; an encoder writes a handful
+LOOK_BYTES = 1 << 12  # read at first where the next stream may begin at once
+RECORDINGS_AT_MOST = 10_000  # of one file
 RIFF, WAVE, CHUNK_HEAD = b"RIFF", b"WAVE", 8
 
 
@@ -59,17 +63,24 @@ class Section(io.RawIOBase):
         return len(found)
 
 
-def sections(file: BinaryIO) -> list[BinaryIO]:
-    """Each recording of the file; the file itself where it is one."""
+class TooMany(Exception):
+    """A file of more recordings than are looked for."""
+
+
+def sections(file: BinaryIO) -> Iterator[BinaryIO]:
+    """Each recording of the file, one open at a time; the file itself where it is one.
+
+    TooMany where there are more than ten thousand: each costs a decoder of its own.
+    """
     size = file.seek(0, io.SEEK_END)
-    starts = [*_starts(file, size)]
+    starts = [*islice(_starts(file, size), RECORDINGS_AT_MOST + 1)]
+    if len(starts) > RECORDINGS_AT_MOST:
+        raise TooMany
     if len(starts) < 2:
-        return [file]
-    ends = [*starts[1:], size]
-    return [
-        io.BufferedReader(Section(file, start, end))
-        for start, end in zip(starts, ends, strict=True)
-    ]
+        yield file
+        return
+    for start, end in zip(starts, [*starts[1:], size], strict=True):
+        yield io.BufferedReader(Section(file, start, end))
 
 
 def _starts(file: BinaryIO, size: int) -> Iterator[int]:
@@ -93,18 +104,21 @@ def _later_flacs(file: BinaryIO, start: int | None) -> Iterator[int]:
 def _behind_metadata(file: BinaryIO, start: int) -> int:
     """Where a FLAC stream's sound begins: its metadata may hold anything, a FLAC too."""
     start += len(FLAC)
-    while True:
+    for _ in range(BLOCKS_AT_MOST):
         file.seek(start)
         head = file.read(4)
         start += len(head) + int.from_bytes(head[1:])
         if len(head) < 4 or head[0] & LAST_BLOCK:
-            return start
+            break
+    return start
 
 
 def _next_flac(file: BinaryIO, start: int) -> int | None:
+    """Where the next stream begins; no more is read than a few times what lies before it."""
     file.seek(start)
-    kept, longest = b"", len(FLAC_STARTS[0]) - 1
-    while block := file.read(SCAN_BYTES):
+    kept, longest, step = b"", len(FLAC_STARTS[0]) - 1, LOOK_BYTES
+    while block := file.read(step):
+        step = min(2 * step, SCAN_BYTES)
         held = kept + block
         found = [at for mark in FLAC_STARTS if (at := held.find(mark)) >= 0]
         if found:

@@ -16,7 +16,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from modgate_asr.joined import is_joined
-from modgate_asr.sections import sections
+from modgate_asr.sections import RECORDINGS_AT_MOST, TooMany, sections
 
 RATE = 16_000
 BLOCK_S = 2.0
@@ -49,7 +49,11 @@ def too_long(longest_s: float) -> Refused:
 
 def probe(file: BinaryIO, longest_s: float) -> dict[str, Plain]:
     """How long the audio is by its header, in milliseconds; refuses what cannot be decoded."""
-    milliseconds = sum(map(_probe_one, sections(file)))
+    try:
+        milliseconds = sum(map(_probe_one, sections(file)))
+    except TooMany:
+        reason = f"the file holds more than {RECORDINGS_AT_MOST} recordings; send several files"
+        raise Refused(reason) from None
     if milliseconds > longest_s * 1000:
         raise too_long(longest_s)
     return {"milliseconds": milliseconds}

@@ -18,6 +18,7 @@ Plain = Any  # JSON border: what msgpack carries, and modules without types
 POINTS_PER_INCH = 72
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP")
 ANIMATIONS = ("PNG", "WEBP", "GIF")  # their frames are of one size
+LOOKED_AT_MOST = 10_000  # pictures of a file, with the copies and masks that are no pages
 SUBFILE, OLD_SUBFILE = 254, 255
 REDUCED, MASK, OLD_REDUCED = 1, 4, 2
 TURNED = (5, 6, 7, 8)  # EXIF orientations in which width and height change places
@@ -138,10 +139,13 @@ def _upright(image: Plain) -> tuple[int, int]:
 
 
 def _walk(image: Plain, pixels: int) -> Iterator[Plain]:
-    """The image at each of its pages."""
+    """The image at each of its pages; what lies outside an animation's first one is not shown."""
+    shown = image.size
     yield image
     several = image.format == "TIFF" or image.format in ANIMATIONS
     for frame in count(1) if several else ():
+        if frame > LOOKED_AT_MOST:
+            raise Refused(f"the file holds more than {LOOKED_AT_MOST} pictures", "too_many_pages")
         if image.format == "TIFF":
             image.info.pop("dpi", None)  # the page's in front; each has its own or none
         try:
@@ -151,7 +155,9 @@ def _walk(image: Plain, pixels: int) -> Iterator[Plain]:
         except DAMAGE:
             raise _damaged() from None
         _fits(image, pixels)
-        if image.format != "TIFF" or not _beside(image.tag_v2):
+        if image.format != "TIFF":
+            yield image if image.size == shown else image.crop((0, 0, *shown))
+        elif not _beside(image.tag_v2):
             yield image
 
 
