@@ -79,6 +79,20 @@ async def test_who_is_first_in_line_may_leave_it() -> None:
     assert fleet.store.levels.level(limit, fleet.clock.ms) == 15
 
 
+@pytest.mark.parametrize("steps", [1, 2, 3])
+@virtually
+async def test_who_waits_when_the_account_is_closed_waits_no_longer(steps: int) -> None:
+    fleet, limit = Fleet(gateways=1).over_a_network(), whole("w", 15)
+    [one] = fleet.accounts
+    asked = [asyncio.create_task(fleet.ask(one, [(limit, 1)])) for _ in range(5)]
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    await one.close()
+    _, waiting = await asyncio.wait(asked, timeout=1)
+
+    assert not waiting
+
+
 def test_requests_wait_for_a_store_that_falls_silent_once_and_none_beyond_the_deadline(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

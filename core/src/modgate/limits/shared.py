@@ -15,6 +15,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 from modgate.limits.alone import Alone
@@ -181,7 +182,7 @@ class Shared:
             line = self._lines[miss.keys] = Line(miss.lacking)
             trip = asyncio.get_running_loop().create_task(self._trip(miss.keys, line))
             self._trips.add(trip)
-            trip.add_done_callback(self._trips.discard)
+            trip.add_done_callback(partial(self._over, miss.keys, line))
         line.join(miss.lacking)
         breaker.waits += 1
         breaker.waiting += 1
@@ -214,10 +215,14 @@ class Shared:
             log.exception("limit store broke")
             line.failed = True
             self.breaker.failed("broke")
-        finally:
-            if self._lines.get(keys) is line:
-                del self._lines[keys]
-            line.over.set_result(None)
+
+    def _over(self, keys: tuple[str, ...], line: Line, trip: asyncio.Task[None]) -> None:
+        """Also of one that was cancelled before it began."""
+        self._trips.discard(trip)
+        if self._lines.get(keys) is line:
+            del self._lines[keys]
+        line.failed = line.failed or trip.cancelled()
+        line.over.set_result(None)
 
     async def _ask(self, asking: Asking) -> None:
         done = asyncio.get_running_loop().create_future()
