@@ -13,8 +13,11 @@ import pytest
 from gateways import Running, start
 from oracle import requests as ask
 from oracle.engine import ScriptedEngine
+from oracle.faults import Piece, Script, huge_event
+from rigs.pods import until
 
 from modgate.http import connection, ingress
+from modgate.ledger.reader import rows
 
 HEAD_S, GRACE_S = 0.15, 0.1
 WITHIN_S = 5.0
@@ -141,3 +144,32 @@ async def test_the_rest_of_a_refused_body_may_take_longer_than_a_head(
 
     assert answer.startswith(b"HTTP/1.1 401")
     assert not closed
+
+
+END = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+LONG = (*(Piece(data=huge_event(1 << 20)) for _ in range(40)), Piece(data=END))
+
+
+@pytest.mark.parametrize("reads", [False, True])
+async def test_a_client_that_reads_nothing_loses_its_stream_and_what_it_had_is_billed(
+    tmp_path: Path, engine: ScriptedEngine, reads: bool
+) -> None:
+    """More than the sockets between them hold.  Source: architecture.md 6 (30 s by default)."""
+    engine.script_for = lambda record: Script(pieces=LONG)
+    request = ask.chat(1, model="chat", stream=True)
+    more = "[timeouts]\nclient_stalled = '300ms'\nidle = '60s'\n"
+    running = await start(tmp_path, [{"url": engine.url}], more=more)
+    try:
+        reader, writer = await asyncio.open_connection(*running.app.public_address, limit=1024)
+        writer.write(head(running, len(request.body)) + request.body)
+        tail = b""
+        while reads and b"[DONE]" not in tail:
+            tail = tail[-16:] + await reader.read(1 << 20)
+        await until(lambda: bool(list(rows(running.ledger))), WITHIN_S)
+        writer.transport.abort()
+    finally:
+        await running.app.close()
+    [row] = list(rows(running.ledger))
+
+    assert row.ending == ("ok" if reads else "client_gone")
+    assert (row.units["llm.output_tokens"] == len(LONG) - 1) is reads
