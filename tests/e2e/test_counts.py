@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from pathlib import Path
 
 import httpx
@@ -13,7 +13,22 @@ from gateways import start
 from made_plugins import Words, plugin
 
 from modgate.ledger.reader import rows
-from modgate.plugin import Endpoint, Event, Modality, Outcome, Plan, Relay, Request, Units, Usage
+from modgate.plugin import (
+    Ask,
+    Body,
+    Call,
+    Dialect,
+    Endpoint,
+    Event,
+    Json,
+    Modality,
+    Outcome,
+    Plan,
+    Relay,
+    Request,
+    Units,
+    Usage,
+)
 from modgate.testing import FakeBackend, Scripted
 
 HUGE = 2**64
@@ -102,6 +117,51 @@ async def test_counts_that_do_not_agree_are_told_and_change_no_bill(
     assert (row.units["words.input_tokens"], row.exact) == (100, True)
     assert line.get("counts_differ") == told
     assert ('modgate_count_differences_total{model="w"} 1' in metrics) is (told is not None)
+
+
+class Asking(Words):
+    """Asks a judge first, who costs fifty tokens more."""
+
+    def endpoints(self) -> Iterable[Endpoint]:
+        yield Endpoint(path="/v1/words", shape=self.shape)
+
+    def shape(self, request: Request) -> Generator[Ask, Json, Plan]:
+        size = Units(input_tokens=50)
+        yield Ask([Call(path="/words", body=Body.of(word="?"), size=size, model="judge")])
+        return Plan(calls=[], relay=Told(100, other=100), reserve=Units(input_tokens=100))
+
+
+class Plain(Dialect):
+    """The home wire."""
+
+    modality = "words"
+
+
+async def test_what_a_side_call_did_cost_is_no_difference(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "modgate.request")
+    words = plugin(modgate_modalities=[Asking], modgate_dialects=[Plain])
+    async with FakeBackend() as engine:
+        engine.answer("/words", Scripted(reply=b'{"word": "yes"}'))
+        running = await start(
+            tmp_path,
+            [{"url": engine.url}],
+            plugins=["words"],
+            models={"w": "words", "judge": "words"},
+            extra={"words": words},
+        )
+        try:
+            async with httpx.AsyncClient(base_url=running.url, headers=running.headers) as client:
+                reply = await client.post("/v1/words", json={"model": "w"})
+        finally:
+            await running.app.close()
+    [row] = list(rows(running.ledger))
+    [line] = [vars(each) for each in caplog.records if each.name == "modgate.request"]
+
+    assert reply.status_code == 200, reply.text
+    assert row.units["words.input_tokens"] == 150
+    assert line.get("counts_differ") is None
 
 
 async def test_what_an_engine_counts_beyond_its_modalitys_units_ends_no_chat(

@@ -303,8 +303,10 @@ class Bill:
 
     def _compare(self, units: Mapping[str, int], other: Mapping[str, int]) -> None:
         """Engine and gateway both counted: whether they agree is told, and changes no bill."""
-        told = other and differing(units, other, self._draft.modality, self._gateway.units)
-        if told:
+        if not other:
+            return
+        own = {name: count - self._side.get(name, 0) for name, count in units.items()}
+        if told := differing(own, other, self._draft.modality, self._gateway.units):
             self._draft.notes["counts_differ"] = told
 
     def _exact(self, usage: Usage, ending: Ending) -> bool:
