@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from gateways import Running, start
 from oracle import requests as ask
 from oracle.client import ClientRecord, send
-from oracle.engine import ScriptedEngine
+from oracle.engine import ScriptedEngine, always
+from oracle.faults import Script
+from rigs.pods import until
 from servers import redis
 
+from modgate import outlet
 from modgate.api.price import BUDGET
 from modgate.invoice import Tariff, money_by
 from modgate.ledger.reader import rows
@@ -87,6 +91,37 @@ def spent_by(running: Running, tenant: str) -> int:
     tariff = running.app.gateway.budgets.tariff
     found = money_by(rows(running.ledger), ("tenant",), tariff)
     return found[tenant,].micro if (tenant,) in found else 0
+
+
+async def test_a_stream_that_runs_has_told_its_budget_what_it_costs_so_far(
+    tmp_path: Path, store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So much is charged where its gateway is killed now: not nothing, and not the reserve."""
+    monkeypatch.setattr(outlet, "FIRST_TOUCH_S", 0.1)
+    tenants = {"acme": 'limits = { cost = "1 EUR/month" }'}
+    told: list[Sequence[int]] = []
+    async with always(Script(gated=True, tokens=9)) as engine:
+        running = await start(
+            tmp_path, [{"url": engine.url}], tenants=tenants, more=PRICES + store, plugins=("llm",)
+        )
+        kind = type(running.app.state.limits.levels)
+        kept = kind.touch
+
+        def touch(self: object, rid: object, used: Sequence[int]) -> None:
+            told.append(used)
+            kept(self, rid, used)
+
+        monkeypatch.setattr(kind, "touch", touch)
+        try:
+            request = ask.chat(1, model="chat", stream=True, max_tokens=40)
+            client = asyncio.create_task(send(running.url, request, key=running.key, within_s=9))
+            await until(lambda: bool(told), 5)
+            engine.release(1, 20)
+            await client
+        finally:
+            await running.app.close()
+
+    assert told == [[10_000]]  # of one token, until the engine says what it read
 
 
 async def test_what_has_no_price_is_refused_to_who_has_a_budget(
