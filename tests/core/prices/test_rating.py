@@ -227,6 +227,22 @@ def test_a_side_call_of_the_same_modality_has_the_price_of_its_own_model() -> No
     assert rate(used, none, UNITS).pricing == "partly"
 
 
+def test_parts_of_a_side_call_lie_over_each_other_and_not_over_the_requests_own_units() -> None:
+    picture = {"vlm.input_tokens": 10, "vlm.cached_tokens": 10, "vlm.image_tokens": 10}
+    side = Tried(region="", model="other", served=True, units=picture)
+    used = replace(USED, units={**picture, "vlm.input_tokens": 20}, tried=(side,))
+    by = book(
+        vlm__input_tokens=cents(100, 1),
+        vlm__cached_tokens=cents(1, 1),
+        vlm__image_tokens=cents(50, 1),
+    )
+
+    assert [(line.unit, line.count) for line in rate(used, by, UNITS).lines] == [
+        ("vlm.cached_tokens", 10),
+        ("vlm.input_tokens", 10),
+    ]
+
+
 @given(by=books, used=counts, tried=tries)
 def test_what_side_calls_did_cost_is_told_apart_and_billed_once(
     by: Book, used: dict[str, int], tried: list[Tried]

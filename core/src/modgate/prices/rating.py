@@ -88,6 +88,11 @@ class Line:
     micro: int
     model: str = ""
 
+    def more(self, count: int) -> Line:
+        """With so many more, rounded once."""
+        count += self.count
+        return Line(self.unit, count, self.price, self.price.micro(count), self.model)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rated:
@@ -143,25 +148,32 @@ def shares(
                 share = found.setdefault(each.model, {})
                 share[unit] = share.get(unit, 0) + taken
                 own[unit] -= taken
-    return found
+    return {of: {unit: n for unit, n in share.items() if n} for of, share in found.items()}
 
 
 def rate(used: Used, book: Book | None, units: UnitTable) -> Rated:
-    """The lines of one request by a book; `book` None: no book was in force, all is unpriced."""
+    """The lines of one request by a book; `book` None: no book was in force, all is unpriced.
+
+    Parts lie over each other within a call, so each model's share has its wholes and parts for
+    itself; what has the request's own prices is in its lines.
+    """
     counts = {unit: count for unit, count in sorted(used.units.items()) if count}
     if book is None:
         return Rated(id=used.id, book="", currency="", unpriced=tuple(wanting(counts, (), units)))
-    lines: list[Line] = []
+    lines: dict[tuple[str, str], Line] = {}
     missing: set[str] = set()
-    for model, share in _priced_apart(used, counts, book):
+    for model, share in shares(used.model, counts, used.tried).items():
         prices = _prices(used, share, book, model)
-        lines += lines_of(share, prices, units, model)
+        apart = model and prices != _prices(used, share, book)
+        for line in lines_of(share, prices, units, model if apart else ""):
+            at = line.unit, line.model
+            lines[at] = line.more(lines[at].count) if at in lines else line
         missing.update(wanting(share, prices, units))
     return Rated(
         id=used.id,
         book=book.name,
         currency=book.currency,
-        lines=tuple(sorted(lines, key=lambda line: (line.unit, line.model))),
+        lines=tuple(lines[at] for at in sorted(lines)),
         unpriced=tuple(sorted(missing)),
     )
 
@@ -170,22 +182,6 @@ def _prices(used: Used, counts: Mapping[str, int], book: Book, model: str = "") 
     region = used.region
     found = {unit: book.price(unit, used.place(unit, region, model)) for unit in counts}
     return {unit: price for unit, price in found.items() if price is not None}
-
-
-def _priced_apart(
-    used: Used, counts: Mapping[str, int], book: Book
-) -> list[tuple[str, dict[str, int]]]:
-    """Units by the model that they are priced by: what has the same prices is in one line."""
-    found = shares(used.model, counts, used.tried)
-    own = found.pop("")
-    apart = []
-    for model, share in found.items():
-        if _prices(used, share, book, model) == _prices(used, share, book):
-            for unit, count in share.items():
-                own[unit] = own.get(unit, 0) + count
-        else:
-            apart.append((model, share))
-    return [("", {unit: count for unit, count in own.items() if count}), *apart]
 
 
 def lines_of(
