@@ -159,11 +159,15 @@ def test_the_steps_are_internal_children(collector: Collector, made: Made) -> No
 
 
 def test_the_usage_is_on_the_server_span(collector: Collector, made: Made) -> None:
-    [server, *_] = exported(collector, made(units={"llm.input_tokens": 100, "llm.requests": 1}))
+    units = {"llm.input_tokens": 100, "llm.cached_tokens": 90, "llm.requests": 1}
+    asked = {"embedding.input_tokens": 7}  # by a policy, of another model
+    [server, *_] = exported(collector, made(units={**units, **asked}))
 
     found = attributes(server)
     assert found["gen_ai.usage.input_tokens"] == 100
+    assert found["gen_ai.usage.cache_read.input_tokens"] == 90
     assert found["modgate.usage.requests"] == 1
+    assert found["modgate.usage.embedding.input_tokens"] == 7
 
 
 @pytest.mark.parametrize(

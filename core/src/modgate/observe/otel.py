@@ -23,6 +23,12 @@ EXPORT_S = 3
 # A stream can fail after its status 200 was sent.
 FAILED = frozenset({"upstream_failed", "timed_out", "fault"})
 Attributes = Mapping[str, str | int | float | bool]
+# What has a name in the conventions.  Source: wire.md 9 (semconv 0.66b2).
+USAGE = {
+    "input_tokens": "gen_ai.usage.input_tokens",
+    "output_tokens": "gen_ai.usage.output_tokens",
+    "cached_tokens": "gen_ai.usage.cache_read.input_tokens",
+}
 
 
 class MissingExtra(Exception):
@@ -149,11 +155,11 @@ def _request_attributes(receipt: Receipt) -> dict[str, str | int | float | bool]
         found["gen_ai.operation.name"] = receipt.operation
         found["gen_ai.request.model"] = receipt.model
         for name, count in receipt.units.items():
-            short = name.partition(".")[2]
-            if short in ("input_tokens", "output_tokens"):
-                found[f"gen_ai.usage.{short}"] = count
-            else:
-                found[f"modgate.usage.{short}"] = count
+            own, _, short = name.partition(".")
+            if own == receipt.modality:
+                found[USAGE.get(short, f"modgate.usage.{short}")] = count
+            else:  # of a model that was asked on the way
+                found[f"modgate.usage.{name}"] = count
     return found
 
 
