@@ -15,6 +15,7 @@ from gateways import Running, start
 from oracle import requests as ask
 from oracle.client import send
 from oracle.engine import ScriptedEngine
+from oracle.faults import Refusal, Script
 
 from modgate.api.json import Json
 from modgate.cli import main
@@ -96,6 +97,23 @@ async def test_a_request_that_was_refused_costs_nothing_and_that_is_exact(runnin
 
     assert (receipt["ending"], receipt["exact"]) == ("refused", True)
     assert [line["exact"] for line in sums["data"]] == [True]
+
+
+async def test_what_was_refused_while_another_of_its_calls_ran_is_a_floor(
+    running: Running, engine: ScriptedEngine
+) -> None:
+    refused = Script(refusal=Refusal(status=422), headers_after_ms=200)
+    engine.script_for = lambda record: (
+        refused if record.call == 0 else Script(headers_after_ms=60_000)
+    )
+    sent = await send(running.url, ask.speech(1, model="voice", sentences=12), key=running.key)
+    await running.app.close()
+    [row] = rows(running.ledger)
+
+    assert sent.status == 400
+    assert {each["state"] for each in row.attempts} == {"cancelled", "refused"}
+    assert (row.ending, row.exact) == ("refused", False)
+    assert not row.units.get("tts.characters")
 
 
 async def test_nobody_gets_anothers_receipt_or_sums(running: Running) -> None:

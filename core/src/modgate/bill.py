@@ -311,8 +311,11 @@ class Bill:
 
     def _exact(self, usage: Usage, ending: Ending) -> bool:
         """Whether a bill is no floor: all was done, or what was refused was not begun."""
+        if ending == "refused" and self.own is None:
+            return usage.exact or not any(usage.units.values())
         if ending == "refused":
-            return (self.own is None and usage.exact) or not any(usage.units.values())
+            begun = any(each.sent and each.state != "refused" for each in self._draft.tries)
+            return not begun and not any(usage.units.values())
         return usage.exact and (ending == "ok" or self._draft.notes.get(NOTE) == DRAINED)
 
     def _teach(self, usage: Usage, error: GatewayError | None) -> None:
