@@ -140,6 +140,12 @@ def test_one_file_and_its_tags_are_not_joined(tail: bytes) -> None:
     assert lasts_s(ID3 + recording("MP3", 2) + tail) == 2
 
 
+def test_parts_of_a_millisecond_are_added_up_before_they_are_rounded() -> None:
+    data = recording("WAV", 0.0125 / 100) * 100
+
+    assert probe(io.BytesIO(data), 60)["milliseconds"] == math.ceil(lasts_s(data) * 1000) == 13
+
+
 class Watched(io.BytesIO):
     """A file that counts how often it is read, and how many bytes."""
 

@@ -12,7 +12,9 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Iterator
+from fractions import Fraction
 from itertools import chain
+from math import ceil
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from modgate_asr.joined import is_joined
@@ -50,7 +52,7 @@ def too_long(longest_s: float) -> Refused:
 def probe(file: BinaryIO, longest_s: float) -> dict[str, Plain]:
     """How long the audio is by its header, in milliseconds; refuses what cannot be decoded."""
     try:
-        milliseconds = sum(map(_probe_one, sections(file)))
+        milliseconds = ceil(sum(map(_probe_one, sections(file))))
     except TooMany:
         reason = f"the file holds more than {RECORDINGS_AT_MOST} recordings; send several files"
         raise Refused(reason) from None
@@ -59,14 +61,15 @@ def probe(file: BinaryIO, longest_s: float) -> dict[str, Plain]:
     return {"milliseconds": milliseconds}
 
 
-def _probe_one(file: BinaryIO) -> int:
+def _probe_one(file: BinaryIO) -> Fraction:
+    """Milliseconds of one recording."""
     sound = _opened(file)
     if sound is None:
-        return _probe_container(file)
+        return Fraction(_probe_container(file))
     with sound:
         if sound.frames <= 0 or sound.samplerate <= 0:
             raise Refused("the audio file holds no audio")
-        return int(-(-sound.frames * 1000 // sound.samplerate))
+        return Fraction(sound.frames * 1000, sound.samplerate)
 
 
 def probe_references(urls: list[str]) -> dict[str, Plain]:
