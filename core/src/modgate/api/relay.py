@@ -24,6 +24,9 @@ from modgate.units import NOTHING, Units
 SSE_TYPE = "text/event-stream; charset=utf-8"
 
 
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})  # all requests share it: nobody adds to it
+
+
 class Event:
     """One piece of an upstream reply.
 
@@ -37,7 +40,7 @@ class Event:
     ) -> None:
         self.data = data
         self.name = name
-        self.headers: Mapping[str, str] = headers or {}
+        self.headers = headers or NO_HEADERS
 
     def __repr__(self) -> str:
         return f"Event({len(self.data)} bytes, name={self.name!r})"
@@ -60,9 +63,6 @@ class Event:
 def _bad_field(name: str, code: str, reason: str) -> GatewayError:
     del name, code
     return BadReply(f"the engine's reply does not fit: {reason}")
-
-
-NO_HEADERS: Mapping[str, str] = MappingProxyType({})  # all requests share it: nobody adds to it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -148,10 +148,14 @@ class Reply:
             return False
         if not data:
             return True
+        transport = self._connection.transport
+        if transport is None:
+            self._lost()
+            return False
         framed = chunk(data) if self._framed else data
         if self._head:
             framed, self._head = self._head + framed, b""
-        self._put(framed)
+        transport.write(framed)
         if self.gone:
             return False
         self.bytes_out += len(data)

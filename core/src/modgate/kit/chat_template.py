@@ -22,18 +22,18 @@ _LESSONS = 16  # in a row without use: a stream whose chunks are never alike is 
 class Template:
     """Of one stream and one pure function of its chunks."""
 
-    __slots__ = ("_back", "_front", "_lessons", "_parts", "_size")
+    __slots__ = ("_back", "_end", "_front", "_lessons", "_parts", "_size")
 
     def __init__(self) -> None:
         self._front, self._back = _MARK, b""
-        self._size = len(_MARK)
+        self._size, self._end = len(_MARK), 0
         self._parts: list[bytes] = []
         self._lessons = _LESSONS
 
     def filled(self, data: bytes) -> bytes | None:
         """What the function would make of a chunk like the last one; None when it is not alike."""
         if data.startswith(self._front) and data.endswith(self._back):
-            text = data[self._size : len(data) - len(self._back)]
+            text = data[self._size : self._end]
             if text and (b'"' not in text if b"\\" not in text else _escaped(text)):
                 self._lessons = _LESSONS
                 return text.join(self._parts)
@@ -51,7 +51,8 @@ class Template:
         parts = made(front + _MARK + back).split(_MARK)
         if len(parts) > 1:
             self._parts = parts
-            self._front, self._back, self._size = front, back, len(front)
+            self._front, self._back = front, back
+            self._size, self._end = len(front), -len(back)
 
 
 def _escaped(text: bytes) -> bool:

@@ -158,7 +158,10 @@ class Answer:
         if not self.status and parser.head is not None:
             self._begin(parser.head)
         if body and self._error is None:
-            self._give(body)
+            if self._on_data is not None:
+                self._on_data(body)
+            else:
+                self._hold(body)
         if parser.over:
             self._finish()
         elif parser.error is not None:
@@ -187,10 +190,8 @@ class Answer:
             self._fail(BadReply("the engine encoded its reply, which it was not asked for"))
         self._wake()
 
-    def _give(self, body: bytes) -> None:
-        if self._on_data is not None:
-            self._on_data(body)
-            return
+    def _hold(self, body: bytes) -> None:
+        """Until it is read."""
         self._pieces.append(body)
         self._held += len(body)
         if self._at_most is not None:
