@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Generator, Iterable, Sequence
 from pathlib import Path
+from types import ModuleType
 
 import httpx
 import orjson
 import pytest
-from gateways import start
+from gateways import Running, start
 from made_plugins import Words, plugin
 
 from modgate.ledger.reader import rows
@@ -64,18 +65,23 @@ def counting(*, reserved: int, used: int, other: int = 0) -> type[Modality]:
     return Counting
 
 
-@pytest.mark.parametrize(("reserved", "used"), [(HUGE, 1), (1, HUGE)])
-async def test_a_count_beyond_every_store_ends_the_request_all_the_same(
-    tmp_path: Path, reserved: int, used: int
-) -> None:
-    words = plugin(modgate_modalities=[counting(reserved=reserved, used=used)])
-    running = await start(
-        tmp_path,
+async def serving(folder: Path, words: ModuleType) -> Running:
+    """A gateway with one model, of this plugin."""
+    return await start(
+        folder,
         [{"url": "http://127.0.0.1:9", "serves": {"w": "w"}}],
         plugins=["words"],
         models={"w": "words"},
         extra={"words": words},
     )
+
+
+@pytest.mark.parametrize(("reserved", "used"), [(HUGE, 1), (1, HUGE)])
+async def test_a_count_beyond_every_store_ends_the_request_all_the_same(
+    tmp_path: Path, reserved: int, used: int
+) -> None:
+    words = plugin(modgate_modalities=[counting(reserved=reserved, used=used)])
+    running = await serving(tmp_path, words)
     try:
         async with httpx.AsyncClient(base_url=running.url, headers=running.headers) as client:
             reply = await client.post("/v1/words", json={"model": "w"})
@@ -97,13 +103,7 @@ async def test_counts_that_do_not_agree_are_told_and_change_no_bill(
 ) -> None:
     caplog.set_level(logging.INFO, "modgate.request")
     words = plugin(modgate_modalities=[counting(reserved=100, used=100, other=other)])
-    running = await start(
-        tmp_path,
-        [{"url": "http://127.0.0.1:9", "serves": {"w": "w"}}],
-        plugins=["words"],
-        models={"w": "words"},
-        extra={"words": words},
-    )
+    running = await serving(tmp_path, words)
     try:
         async with httpx.AsyncClient(base_url=running.url, headers=running.headers) as client:
             reply = await client.post("/v1/words", json={"model": "w"})
