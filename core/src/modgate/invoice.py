@@ -5,7 +5,7 @@ Everything is a stream over rows; what is kept is one line a group, and a bound 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal, TypeVar, get_args
@@ -216,15 +216,6 @@ def _group_of_adjusted(made: Adjusted, by: Sequence[Group]) -> Key:
 
 def _day(wall: float) -> str:
     return f"{datetime.fromtimestamp(wall, UTC):%Y-%m-%d}"
-
-
-def adjusted_within(
-    made: Iterable[Adjusted], span: Span, tenant: str | None = None
-) -> Iterator[Adjusted]:
-    """The corrections of requests of a time, and of one tenant."""
-    for each in made:
-        if span.holds(each.began) and (tenant is None or each.tenant == tenant):
-            yield each
 
 
 def stated(rows: Iterable[Ended], by: Sequence[Group], tariff: Tariff) -> dict[Key, StatementLine]:

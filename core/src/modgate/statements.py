@@ -26,11 +26,9 @@ from modgate.invoice import (
     Tariff,
     TooManyLines,
     add_adjusted,
-    adjusted_within,
     stated,
 )
 from modgate.ledger.lookup import find
-from modgate.ledger.reader import adjustments
 from modgate.ledger.records import Ended, ended_of
 from modgate.ledger.sqlite_sink import FILE
 from modgate.ledger.stored import NotRead, whole
@@ -110,8 +108,8 @@ class Statements:
                     span.begin, span.end, tenant, paced=lambda read: _politely(read, look)
                 )
                 lines = stated(_politely(found, look), by, tariff)
-            later = _politely(adjustments(self.directory, since=span.begin), look)
-            add_adjusted(lines, adjusted_within(later, span, tenant), by, StatementLine)
+                later = _politely(both.adjustments(span.begin, span.end, tenant), look)
+                add_adjusted(lines, later, by, StatementLine)
             return lines
 
         try:

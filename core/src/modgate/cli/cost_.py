@@ -51,10 +51,8 @@ def command(
         Tariff,
         TooManyLines,
         add_adjusted,
-        adjusted_within,
         money_by,
     )
-    from modgate.ledger.reader import adjustments
     from modgate.prices.books import Books
 
     if path is None:
@@ -67,8 +65,8 @@ def command(
         try:
             with read(ledger) as whole:
                 found = money_by(whole.rows(span.begin, span.end, tenant), by, tariff)
-            later = adjustments(ledger, since=span.begin)
-            add_adjusted(found, adjusted_within(later, span, tenant), by, MoneyLine)
+                later = whole.adjustments(span.begin, span.end, tenant)
+                add_adjusted(found, later, by, MoneyLine)
         except TooManyLines as error:
             raise click.ClickException(str(error)) from None
         machines = _shared(made, ledger, by, span) if hardware else None

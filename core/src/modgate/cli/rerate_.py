@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,10 +14,10 @@ from modgate.cli.problems import told
 from modgate.cli.rows import ledger_of, read, spanning
 
 if TYPE_CHECKING:
-    from modgate.api.secret import Secret
+    from modgate.blueprint import Blueprint
     from modgate.ledger.records import Adjusted
 
-WORKER = "rerate"  # a chain of its own: the gateway may write its own meanwhile
+SHIP_S = 30.0  # that sinks have for taking what is posted
 
 
 @click.command("rerate")
@@ -31,27 +32,28 @@ def command(
 ) -> None:
     """Compare bills with the books that correct the ones they were rated by.
 
-    Each difference is posted to the ledger as a row of its own, once; no row is changed.  What was
-    posted for the time is kept in memory meanwhile: take a month at a time.
+    Each difference is posted to the ledger as a row of its own, once, and shipped to the sinks; no
+    row is changed.  What was posted for the time is kept in memory meanwhile: take a month at a
+    time.  Exit code 1 where a sink does not have all that was posted.
     """
     import time
 
     from modgate.api.price import BUDGET
     from modgate.blueprint import blueprint_of
-    from modgate.invoice import Span, Tariff, adjusted_within, decimal
-    from modgate.ledger.reader import adjustments
+    from modgate.invoice import Span, Tariff, decimal
     from modgate.prices.books import Books
     from modgate.rerate import differences, posted
 
+    late: list[str] = []
     with told():
         span = Span.of(begin, end)
         ledger = ledger_of(path, directory)
         made = blueprint_of(path)
         tariff = Tariff(Books(made.linked.books), made.units)
-        known = posted(adjusted_within(adjustments(ledger, since=span.begin), span))
         count = total = 0
-        posting = _posting(made.linked.file.ledger.key, ledger, post=post)
-        with read(ledger) as whole, posting as write:
+        posting = _posting(made, ledger, late) if post else nullcontext(_nothing)
+        with posting as write, read(ledger) as whole:
+            known = posted(whole.adjustments(span.begin, span.end))
             found = whole.rows(span.begin, span.end)
             for each in differences(found, known, tariff, time.time()):
                 write(each)
@@ -59,30 +61,45 @@ def command(
                 total += each.units[BUDGET]
     done = "posted" if post else "would be posted, with --post"
     click.echo(f"{count} corrections, {decimal(total)} {tariff.books.currency}: {done}")
+    for reason in late:
+        click.echo(f"{reason}; post again when it answers", err=True)
+    if late:
+        sys.exit(1)
+
+
+def _nothing(correction: Adjusted) -> None:
+    """None is posted."""
 
 
 @contextmanager
 def _posting(
-    key: Secret | None, ledger: Path, *, post: bool
+    made: Blueprint, ledger: Path, late: list[str]
 ) -> Iterator[Callable[[Adjusted], None]]:
-    """What writes a correction; nothing does where none is to be posted."""
+    """What writes a correction; at the end sinks are given all of them, and `late` says who is not
+    reached."""
     from modgate.clock import SystemClock
     from modgate.errors import ConfigError, Problem
     from modgate.ledger.frames import Tampered
+    from modgate.ledger.identity import CORRECTIONS
+    from modgate.ledger.shipping import Shipping
     from modgate.ledger.writer import Ledger
+    from modgate.server.ledger import sinks_of
     from modgate.server.secrets import kept
 
-    if not post:
-        yield lambda each: None
-        return
+    section, clock = made.linked.file.ledger, SystemClock()
+    key = section.key or kept(ledger.parent, "ledger-key")
     try:
-        made = Ledger(
-            ledger, key or kept(ledger.parent, "ledger-key"), SystemClock(), worker=WORKER
-        )
+        chain = Ledger(ledger, key, clock, name=section.name, worker=CORRECTIONS)
     except Tampered as error:
         text = f"the ledger in {ledger} was changed by somebody else: {error}"
         raise ConfigError([Problem(message=text, path="ledger")]) from None
     try:
-        yield made.adjusted
+        yield chain.adjusted
     finally:
-        made.close()
+        chain.close()
+        shipping = Shipping.of(sinks_of(made, ledger.parent), chain, key, clock)
+        shipping.close(SHIP_S)
+    for each in shipping.shippers:
+        if not each.up or each.lag.frames:
+            reason = each.error or "it is slow"
+            late.append(f"the sink {each.name} does not have all of them: {reason}")

@@ -9,6 +9,7 @@ import socket
 from pathlib import Path
 
 BOOT = Path("/proc/sys/kernel/random/boot_id")
+CORRECTIONS = "rerate"  # the worker that posts corrections, beside the gateway's own chain
 OWN = re.compile(r".+\.[0-9a-f]{8}")
 
 

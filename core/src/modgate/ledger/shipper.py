@@ -130,7 +130,7 @@ class Shipper:
             self._loop.close()
 
     async def _run(self) -> None:
-        while not self._stopping.is_set():
+        while True:  # once at least, however soon it is told to stop
             sink: LedgerSink | None = None
             try:
                 sink = self._made()
@@ -140,6 +140,8 @@ class Shipper:
                 await self._rest(self._backoff.failed())
             finally:
                 await self._let_go(sink)
+            if self._stopping.is_set():
+                return
 
     async def _let_go(self, sink: LedgerSink | None) -> None:
         if sink is None:

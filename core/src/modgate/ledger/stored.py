@@ -11,13 +11,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from heapq import merge
+from itertools import chain
 from pathlib import Path
 
 import msgspec
 
 from modgate.api.json import JsonObject
-from modgate.ledger.reader import rows
-from modgate.ledger.records import Ended
+from modgate.ledger.identity import CORRECTIONS
+from modgate.ledger.reader import adjustments, rows
+from modgate.ledger.records import Adjusted, Ended
 from modgate.ledger.sqlite_sink import SCHEMA_VERSION
 
 SLACK_S = 60.0  # that a file's time and a row's may be apart
@@ -30,6 +32,11 @@ COLUMNS = (*OWN, *SAME)
 SELECT = " ".join(("SELECT", ", ".join(COLUMNS), "FROM modgate_usage WHERE kind = 'end'"))
 ONE = f"{SELECT} AND request_id = ?"
 TIME = f"{SELECT} AND began >= ? AND began < ?"
+ADJUSTED = (
+    *("request_id", "sequence", "ended", "reason", "tenant", "key_id", "model", "modality"),
+    *("units", "note", "began", "region"),
+)
+ADJUSTMENTS = " ".join(("SELECT", ", ".join(ADJUSTED), "FROM modgate_usage WHERE kind = 'adjust'"))
 TENANT, ORDER = "AND tenant = ?", "ORDER BY ended"
 EARLIEST, LATEST = 0.0, 1e18
 
@@ -67,9 +74,24 @@ class Stored:
         for row in self._db.execute(" ".join(asked), values):
             yield _ended(row)
 
+    def corrects(self, each: Adjusted) -> bool:
+        """Whether a correction is here."""
+        asked = "SELECT 1 FROM modgate_usage WHERE (request_id, kind, sequence) = (?, 'adjust', ?)"
+        return self._db.execute(asked, (each.id, each.sequence)).fetchone() is not None
+
+    def adjustments(self, begin: float, end: float) -> Iterator[Adjusted]:
+        """The corrections of the requests of a time."""
+        asked = " ".join((ADJUSTMENTS, "AND began >= ? AND began < ?"))
+        for row in self._db.execute(asked, (begin, min(end, LATEST))):
+            yield _adjusted(row)
+
     def shipped_until(self) -> float:
-        """All that was written before is here, whichever writer it is of."""
-        [(at,)] = self._db.execute("SELECT min(at) FROM modgate_cursors")
+        """All ends that were written before are here, whichever writer they are of.
+
+        The cursor of corrections stands where somebody last made any.
+        """
+        asked = "SELECT min(at) FROM modgate_cursors WHERE writer NOT GLOB ?"
+        [(at,)] = self._db.execute(asked, (f"*-{CORRECTIONS}.*",))
         return float(at) if at is not None else EARLIEST
 
 
@@ -94,6 +116,13 @@ def _ended(row: Sequence[object]) -> Ended:
         },
         Ended,
     )
+
+
+def _adjusted(row: Sequence[object]) -> Adjusted:
+    said = dict(zip(ADJUSTED, row, strict=True))
+    made = {"id": said.pop("request_id"), "wall": said.pop("ended")}
+    units = _counts.decode(str(said["units"]))
+    return msgspec.convert({**said, **made, "units": units}, Adjusted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +156,21 @@ class Whole:
         )
         shipped = stored.rows(begin, end, tenant) if stored is not None else iter(())
         yield from merge(shipped, own, key=lambda row: row.wall + row.duration_s)
+
+    def adjustments(
+        self, begin: float = EARLIEST, end: float = LATEST, tenant: str | None = None
+    ) -> Iterator[Adjusted]:
+        """The corrections of the requests that began in a time, each once."""
+        stored = self.stored
+        shipped = stored.adjustments(begin, end) if stored is not None else iter(())
+        own = (
+            each
+            for each in adjustments(self.ledger, since=begin)
+            if begin <= each.began < end and (stored is None or not stored.corrects(each))
+        )
+        for each in chain(shipped, own):
+            if tenant in (None, each.tenant):
+                yield each
 
 
 def _address(file: Path) -> str:

@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
-from modgate.api.shipment import LedgerSink
 from modgate.blueprint import Blueprint
 from modgate.clock import Clock
 from modgate.errors import ConfigError, Problem
 from modgate.ledger.adopt import end_what_others_left
 from modgate.ledger.audit import Audit
 from modgate.ledger.frames import Tampered
-from modgate.ledger.shipping import Shipping
+from modgate.ledger.shipping import Make, Shipping
 from modgate.ledger.writer import Ledger
 from modgate.server.secrets import StateDirectory
 from modgate.state import State
 
 
+def sinks_of(made: Blueprint, folder: Path) -> dict[str, tuple[Make, str | None]]:
+    """Of each sink of the file, by its name: what makes it, and the region where it stands."""
+    sinks: dict[str, tuple[Make, str | None]] = {}
+    for each in made.linked.sinks:
+        _, kind = made.loaded.sinks[each.kind]
+        make = partial(kind, each.config, folder=folder, password=each.password)
+        sinks[each.name] = make, each.region
+    return sinks
+
+
 def open_shipping(made: Blueprint, files: StateDirectory, state: State) -> Shipping:
     """Shippers to the sinks of the file."""
     key = made.linked.file.ledger.key or files.kept("ledger-key")
-    sinks: dict[str, tuple[Callable[[], LedgerSink], str | None]] = {}
-    for each in made.linked.sinks:
-        _, kind = made.loaded.sinks[each.kind]
-        make = partial(kind, each.config, folder=files.path, password=each.password)
-        sinks[each.name] = make, each.region
-    return Shipping.of(sinks, state.ledger, key, state.clock)
+    return Shipping.of(sinks_of(made, files.path), state.ledger, key, state.clock)
 
 
 def open_ledger(made: Blueprint, files: StateDirectory, clock: Clock) -> Ledger:
