@@ -228,8 +228,12 @@ class Draft(msgspec.Struct, kw_only=True, eq=False):
         return max(Counter(tried.call for tried in self.tries).values())
 
     def region(self) -> str:
-        """Where its calls are: as far as they were tried again, where the last try is."""
-        regions = set({tried.call: tried.region for tried in self.tries}.values())
+        """Where its calls are: as far as they were tried again, where the last try is.
+
+        Side calls count while there is no other.
+        """
+        own = [tried for tried in self.tries if tried.call >= 0] or self.tries
+        regions = set({tried.call: tried.region for tried in own}.values())
         return regions.pop() if len(regions) == 1 else ""
 
     def forget(self, index: int) -> None:

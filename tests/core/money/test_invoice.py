@@ -56,7 +56,8 @@ def test_a_reply_that_was_cut_was_served_where_it_was_relayed_from() -> None:
     other = tried(0, "eu", "failed", said=False, model="first")
 
     assert used(mute, cut).region == used(spoilt, cut).region == "eu"
-    assert used(guard, cut).region == ""
+    assert used(guard, cut).region == "eu"
+    assert used(guard).region == used(guard, cut).region_of("guard") == "us"
     assert used(mute).region == "us"
     assert used(other, cut, guard).model_of("asr.audio_ms") == "guard"
 

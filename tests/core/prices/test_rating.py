@@ -198,6 +198,22 @@ def test_side_calls_are_priced_by_the_model_that_answered_them() -> None:
     assert rate(replace(used, tried=(own,)), by, UNITS).pricing == "unpriced"
 
 
+def test_a_side_call_elsewhere_has_the_price_of_its_region_and_the_reply_that_of_its_own() -> None:
+    own = Tried(region="eu", model="eyes", served=True)
+    asked = {"vlm.input_tokens": 40}
+    side = Tried(region="us", model="other", served=True, side=True, units=asked)
+    used = replace(USED, units={"vlm.input_tokens": 100}, tried=(side, own))
+    by = book(
+        Case(region="eu", prices={"vlm.input_tokens": cents(2, 1)}),
+        Case(region="us", prices={"vlm.input_tokens": cents(3, 1)}),
+    )
+
+    assert [(line.model, line.count, line.price) for line in rate(used, by, UNITS).lines] == [
+        ("", 60, cents(2, 1)),
+        ("other", 40, cents(3, 1)),
+    ]
+
+
 tries = st.lists(
     st.builds(
         Tried,

@@ -24,13 +24,15 @@ OPTIONAL = frozenset(unit.name for unit in EVERYWHERE)  # no price is asked for 
 class Tried:
     """Where an attempt ran: as much of it as a price may depend on.
 
-    `served`: something of what it said is billed; not so what was done again elsewhere.  `units`:
-    what of the request's units it did cost, where that is told apart: of side calls.
+    `served`: something of what it said is billed; not so what was done again elsewhere.  `side`: it
+    is of a side call.  `units`: what of the request's units it did cost, where that is told apart:
+    of side calls.
     """
 
     region: str
     model: str
     served: bool
+    side: bool = False
     units: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -52,27 +54,38 @@ class Used:
     cut_in: str = ""
 
     @property
-    def _served(self) -> Sequence[Tried]:
-        """The attempts that served it; all of them when none did."""
-        return [each for each in self.tried if each.served] or self.tried
-
-    @property
     def region(self) -> str:
-        """The region that it was served in; '' where that was more than one."""
-        regions = {each.region for each in self._served} or {self.cut_in}
-        return regions.pop() if len(regions) == 1 else ""
+        """The region that its reply came from; '' where that was more than one.
+
+        Of one that only side calls were made for, theirs.
+        """
+        own = [each for each in self.tried if not each.side]
+        return _one_of({each.region for each in _served(own or self.tried)} or {self.cut_in})
+
+    def region_of(self, model: str) -> str:
+        """The region that a model's side calls were answered in; '' where that was several."""
+        asked = [each for each in self.tried if each.side and each.model == model]
+        return _one_of({each.region for each in _served(asked)} or {self.region})
 
     def model_of(self, unit: str) -> str:
         """The model of a unit that no attempt tells: the request's, or that of its side calls."""
         if unit.partition(".")[0] == self.modality:
             return self.model
-        others = {each.model for each in self._served} - {self.model}
-        return others.pop() if len(others) == 1 else ""
+        return _one_of({each.model for each in _served(self.tried)} - {self.model})
 
     def place(self, unit: str, region: str, model: str = "") -> Place:
         """Where a unit was used; `model`: by a side call of that one."""
         model = model or self.model_of(unit)
         return Place(tenant=self.tenant, model=model, slo=self.slo, region=region)
+
+
+def _served(tried: Sequence[Tried]) -> Sequence[Tried]:
+    """The attempts that served; all of them when none did."""
+    return [each for each in tried if each.served] or tried
+
+
+def _one_of(names: set[str]) -> str:
+    return names.pop() if len(names) == 1 else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +192,7 @@ def rate(used: Used, book: Book | None, units: UnitTable) -> Rated:
 
 
 def _prices(used: Used, counts: Mapping[str, int], book: Book, model: str = "") -> dict[str, Price]:
-    region = used.region
+    region = used.region_of(model) if model else used.region
     found = {unit: book.price(unit, used.place(unit, region, model)) for unit in counts}
     return {unit: price for unit, price in found.items() if price is not None}
 
