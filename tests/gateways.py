@@ -86,6 +86,8 @@ def configuration(
     lines.append(f'[auth]\npepper = {{ file = "{folder / "pepper"}" }}')
     if "[telemetry]" not in more:  # engines that count what they are asked are asked by tests only
         lines.append('[telemetry]\nscrape = "0s"\nprobe = "0s"')
+    if "[queue" not in more:  # what is not there is told at once, but where a test waits for it
+        lines.append('[queue]\nhold = "0s"')
     lines += [f"[plugin.{name}]" for name in plugins]
     for name, modality in names.items():
         lines.append(f'[model.{name}]\nmodality = "{modality}"\n{(facts or {}).get(name, "")}')

@@ -84,8 +84,7 @@ class Dispatch:
 
     async def open(self, order: Order) -> Stream:
         """A slot for the call, and its reply to read."""
-        wanted = order.wanted
-        lease = self._at_once(order, wanted) or await self._queued(order, wanted)
+        lease = await self.lease(order)
         assert lease is not None
         return await self.send(order, lease)
 
@@ -151,9 +150,28 @@ class Dispatch:
     ) -> Lease | None:
         """A slot for the call within its first deadline; None = `rider` was taken along."""
         wanted = order.wanted
-        return self._at_once(order, wanted) or await self._queued(
-            order, wanted, key=key, rider=rider
-        )
+        try:
+            lease = self._at_once(order, wanted)
+        except NoBackend as error:
+            lease = await self._held(order, wanted, error)
+        return lease or await self._queued(order, wanted, key=key, rider=rider)
+
+    async def _held(self, order: Order, wanted: Wanted, error: NoBackend) -> Lease | None:
+        """What `_at_once` says when an engine is there; the error where none is waited for."""
+        draft, holding, tenant = order.draft, self.fleet.holding, order.caller.tenant
+        model, began = order.model.name, draft.elapsed()
+        if not (order.alone and holding.takes(model, wanted, tenant)):
+            raise error
+        if order.waited_s is None:
+            order.waited_s = began
+        left_s = self._claim(order, wanted.work, None).until - self.fleet.now()
+        take = partial(self._at_once, order, wanted)
+        try:
+            return await holding.until(
+                take, error, model, tenant, min(left_s, self.fleet.rules.hold_s)
+            )
+        finally:
+            draft.step("queue", began)
 
     async def _queued(
         self, order: Order, wanted: Wanted, *, key: Hashable | None = None, rider: object = None

@@ -66,6 +66,11 @@ class Order:
         return self.members or (self,)
 
     @property
+    def alone(self) -> bool:
+        """Whether no other model may serve the request in this one's place."""
+        return self.chain is None and "fallback_for" not in self.draft.notes
+
+    @property
     def caller(self) -> Caller:
         """Whose call it is."""
         return self.draft.caller

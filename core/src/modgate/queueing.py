@@ -16,6 +16,7 @@ def rules_of(
     share: float,
     weights: Mapping[str, float],
     patience: Mapping[str, float],
+    hold: float,
     adaptive: bool,
 ) -> QueueRules:
     """How calls wait, by the keys of `[queue]`."""
@@ -26,6 +27,7 @@ def rules_of(
         share=share,
         weights={**CLASS_WEIGHTS, **weights},
         patience_s=patience,
+        hold_s=hold,
         adaptive=adaptive,
     )
 

@@ -24,10 +24,12 @@ from modgate.errors import (
 
 EXTRA = 2  # attempts beside the first
 BACK_OFF_S = 0.025  # before the same engine is asked again, doubled each time
+DOUBLED_AT_MOST = 5  # times: so often asks a call that is held until an engine is ready
 GATEWAYS = (502, 504)  # not the engine's own words: whatever stands before it lost it
 
 Failure = Literal[
     "unreached",  # no connection: nothing was sent
+    "loading",  # its engine is there, and its model is not yet
     "full",  # it says that it has no room now
     "lost",  # sent, and no reply of its own came
     "fault",  # its own failure, or a reply that is none: perhaps it is the call's fault
@@ -36,6 +38,7 @@ Failure = Literal[
 ]
 ONCE = ("lost", "fault", "late")  # a second failure of the kind is the caller's to know
 SAME = ("unreached", "lost")  # the same engine may be asked again, where there is no other
+NOT_READY = ("unreached", "loading")  # of the call no engine has had any work
 
 
 def failure_of(error: GatewayError, status: int | None) -> Failure:
@@ -45,7 +48,9 @@ def failure_of(error: GatewayError, status: int | None) -> Failure:
             return "unreached"
         case UpstreamTimedOut():
             return "late"
-        case Overloaded() | ModelLoading():
+        case ModelLoading():
+            return "loading"
+        case Overloaded():
             return "full"
         case BadReply():
             return "fault"
@@ -69,21 +74,24 @@ def pause_s(
     other: bool,
     left_s: float,
     needs_s: float,
+    held_s: float,
     lot: Callable[[], float],
 ) -> float | None:
     """Seconds to wait before the next attempt; None = there is none.
 
     `failures`: of this call, the newest last.  `other`: there is an engine that did not fail it.
-    `left_s`: until the request's end; `needs_s`: what another engine will most likely take.
+    `left_s`: until the request's end; `needs_s`: what another engine will most likely take;
+    `held_s`: for so much longer it is held while no engine is ready.
     """
     newest = failures[-1]
-    if newest == "final" or len(failures) > EXTRA:
+    held = held_s > 0 and all(failure in NOT_READY for failure in failures)
+    if newest == "final" or (len(failures) > EXTRA and not held):
         return None
     if newest in ONCE and failures.count(newest) > 1:
         return None
     if other:
         return 0.0 if left_s > (needs_s if newest == "late" else 0.0) else None
-    if newest not in SAME:
+    if newest not in SAME and not held:
         return None
-    seconds = BACK_OFF_S * 2 ** (len(failures) - 1) * lot()
+    seconds = BACK_OFF_S * 2 ** min(len(failures) - 1, DOUBLED_AT_MOST) * lot()
     return seconds if left_s > seconds else None

@@ -9,8 +9,10 @@ from modgate.api.model import Model
 from modgate.api.scorer import Adviser, AnyAdviser, Filter, Scorer
 from modgate.api.select import Backend
 from modgate.config.link import Linked
+from modgate.config.schema import ADDRESSES
 from modgate.demo import LOCAL_GROUP
 from modgate.fleet.fleet import NO_PANELS, Fleet
+from modgate.fleet.holding import Awaited
 from modgate.fleet.lots import Lots
 from modgate.fleet.panel import FilterVoice, Panel, ScorerVoice, Voice
 from modgate.fleet.preferences import Preferences
@@ -64,6 +66,7 @@ def fleet_of(
             prices={name: cost.micro / MICRO for name, cost in costs.items() if cost is not None},
         ),
         weighed={*chains, *(each.model for links in chains.values() for each in links)},
+        awaited=[Awaited(each.template, each.kind not in ADDRESSES) for each in linked.lookouts],
         panels=panels,
     )
 

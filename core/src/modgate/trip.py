@@ -17,7 +17,7 @@ from modgate.errors import GatewayError, PluginFault, Unsupported, Upstream
 from modgate.faults import raised
 from modgate.fleet.outlook import has_other
 from modgate.order import Order
-from modgate.retry import alike, failure_of, pause_s
+from modgate.retry import NOT_READY, alike, failure_of, pause_s
 from modgate.stream import Push
 from modgate.tracebacks import let_go
 
@@ -185,15 +185,23 @@ def again(orders: Sequence[Order], error: GatewayError, dispatch: Dispatch) -> f
         other=has_other(dispatch.fleet.pools.get(first.model.name), first.wanted),
         left_s=min(order.draft.left_s for order in orders),
         needs_s=dispatch.needs_s(first) if failure == "late" else 0.0,
+        held_s=_held_s(first, dispatch.fleet.rules.hold_s) if failure in NOT_READY else 0.0,
         lot=random.random,
     )
-    if pause is None or failure == "unreached":
-        return pause  # of that no engine has had any work
+    if pause is None or failure in NOT_READY:
+        return pause
     if dispatch.fleet.may_retry(first.model.name):
         return pause
     for order in orders:
         order.draft.notes[EXHAUSTED] = first.model.name
     return None
+
+
+def _held_s(order: Order, hold_s: float) -> float:
+    """For so much longer a call is tried again and again while no engine is ready."""
+    draft = order.draft
+    since_s = next((t.began_s for t in draft.tries if t.call == order.index), draft.elapsed())
+    return since_s + hold_s - draft.elapsed() if order.alone else 0.0
 
 
 def _fault(error: BaseException) -> GatewayError:

@@ -23,9 +23,16 @@ from modgate.errors import (
     UpstreamFailed,
     UpstreamTimedOut,
 )
-from modgate.retry import BACK_OFF_S, Failure, failure_of, pause_s
+from modgate.retry import (
+    BACK_OFF_S,
+    DOUBLED_AT_MOST,
+    NOT_READY,
+    Failure,
+    failure_of,
+    pause_s,
+)
 
-FAILURES: list[Failure] = ["unreached", "full", "lost", "fault", "late", "final"]
+FAILURES: list[Failure] = ["unreached", "loading", "full", "lost", "fault", "late", "final"]
 
 
 @pytest.mark.parametrize(
@@ -35,7 +42,7 @@ FAILURES: list[Failure] = ["unreached", "full", "lost", "fault", "late", "final"
         (ConnectTimedOut("x"), None, "unreached"),
         (Overloaded("x"), 429, "full"),
         (Overloaded("x"), 503, "full"),
-        (ModelLoading("x"), 503, "full"),
+        (ModelLoading("x"), 503, "loading"),
         (UpstreamFailed("reset, or an empty reply"), None, "lost"),
         (UpstreamFailed("cut before its first event"), 200, "lost"),
         (UpstreamFailed("x"), 502, "lost"),
@@ -62,8 +69,12 @@ def test_a_failure_has_a_kind(error: GatewayError, status: int | None, failure: 
     assert failure_of(error, status) == failure
 
 
-def asked(*failures: Failure, other: bool = True, left_s: float = 60.0) -> float | None:
-    return pause_s(failures, other=other, left_s=left_s, needs_s=1.0, lot=lambda: 0.5)
+def asked(
+    *failures: Failure, other: bool = True, left_s: float = 60.0, held_s: float = 0.0
+) -> float | None:
+    return pause_s(
+        failures, other=other, left_s=left_s, needs_s=1.0, held_s=held_s, lot=lambda: 0.5
+    )
 
 
 @pytest.mark.parametrize(
@@ -73,6 +84,7 @@ def asked(*failures: Failure, other: bool = True, left_s: float = 60.0) -> float
         (["unreached", "unreached"], 0.0, BACK_OFF_S),
         (["full"], 0.0, None),
         (["full", "full"], 0.0, None),
+        (["loading"], 0.0, None),
         (["lost"], 0.0, BACK_OFF_S / 2),
         (["lost", "lost"], None, None),
         (["fault"], 0.0, None),
@@ -102,3 +114,21 @@ def test_no_call_has_more_than_two_attempts_beside_the_first() -> None:
     for failures in product(FAILURES, repeat=3):
         for other in (True, False):
             assert asked(*failures, other=other) is None
+
+
+@pytest.mark.parametrize("failure", NOT_READY)
+def test_one_that_is_held_is_tried_as_long_as_that_lasts_and_no_engine_is_ready(
+    failure: Failure,
+) -> None:
+    for tries in range(1, 2000):
+        pause = asked(*[failure] * tries, other=False, held_s=0.1)
+        assert pause == BACK_OFF_S * 2 ** min(tries - 1, DOUBLED_AT_MOST) / 2
+        assert asked(*[failure] * tries, held_s=0.1) == 0.0
+    assert asked(failure, failure, failure, other=False, held_s=-0.1) is None
+    assert asked(failure, failure, failure, other=False, held_s=9.0, left_s=0.01) is None
+
+
+@pytest.mark.parametrize("failure", ["full", "lost", "fault", "late"])
+def test_nothing_is_held_of_which_an_engine_has_had_work(failure: Failure) -> None:
+    assert asked("unreached", failure, "unreached", other=False, held_s=9.0) is None
+    assert asked("loading", "loading", failure, other=False, held_s=9.0) is None

@@ -27,6 +27,9 @@ class QueueSection(Section):
     patience: dict[str, Duration] = Field(
         {}, description="by SLO class: how long a call waits; default its modality's deadline"
     )
+    hold: Duration = Field(
+        10.0, description="how long a call is held while no engine of its model is ready"
+    )
     adaptive: bool = Field(
         True, description="engines are given fewer calls at once while too many of a class are late"
     )

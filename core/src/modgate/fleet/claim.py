@@ -47,8 +47,9 @@ class QueueRules:
 
     `calls`, `body_bytes`: that wait at most; `work_s`: their work, as seconds of what the pool
     does.  `share`: of each of these, what one tenant may have.  `weights`: of SLO classes.
-    `patience_s`: by class, how long its calls wait at most.  `adaptive`: engines are
-    given as many calls at once as they can without being late.
+    `patience_s`: by class, how long its calls wait at most.  `hold_s`: how long a call is held for
+    an engine, where there is none.  `adaptive`: engines are given as many calls at once as they can
+    without being late.
     """
 
     calls: int = 1000
@@ -57,4 +58,5 @@ class QueueRules:
     share: float = 0.5
     weights: Mapping[str, float] = field(default_factory=lambda: CLASS_WEIGHTS)
     patience_s: Mapping[str, float] = field(default_factory=dict)
+    hold_s: float = 0.0
     adaptive: bool = True

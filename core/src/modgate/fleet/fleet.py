@@ -23,6 +23,7 @@ from modgate.fleet.claim import Claim, QueueRules
 from modgate.fleet.concurrency import Watch
 from modgate.fleet.drain import drain_s
 from modgate.fleet.glance import Glance
+from modgate.fleet.holding import Awaited, Holding
 from modgate.fleet.kept import EXPLORE_S
 from modgate.fleet.lease import Ended, Lease
 from modgate.fleet.lots import Lots
@@ -51,7 +52,8 @@ class Fleet:
     """The backends of one snapshot over the State that all snapshots share.
 
     `use` changes them while requests run: what is discovered is life and not configuration.
-    `weighed`: models that have a choice with one backend, too: another model.
+    `weighed`: models that have a choice with one backend, too: another model.  `awaited`: what may
+    come.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class Fleet:
         preferences: Preferences = NO_PREFERENCE,
         panels: Mapping[str, Panel] = NO_PANELS,
         weighed: Collection[str] = (),
+        awaited: Sequence[Awaited] = (),
     ) -> None:
         self.state = state
         self.now = now
@@ -83,6 +86,7 @@ class Fleet:
             saw_depth=self._saw_depth,
             free_s=self._free_s,
         )
+        self.holding = Holding(awaited, rules)
         self._weighed = weighed
         self._tried_late: dict[str, float] = {}
         self.backends: Mapping[str, Backend] = {}
@@ -119,6 +123,7 @@ class Fleet:
             backend.name: [self.pools[model] for model in backend.serves] for backend in backends
         }
         self.waiting.pump()
+        self.holding.changed()
 
     def _seat(self, backend: Backend, model: str, factor: float, judged: bool) -> Seat:
         state, identity, name = self.state, backend.identity, backend.serves[model]

@@ -46,6 +46,12 @@ def register_queues(state: State) -> None:
     state.fleet.saw_depth = lambda modality, calls: depth.add((modality,), calls)
     for name, meaning, read in _OF_LINES:
         registry.gauge(name, meaning, _each(state, read), "model")
+    registry.gauge(
+        "modgate_pool_held_calls",
+        "calls of a model without engines that wait until one is found",
+        lambda: {(m,): float(n) for m, n in state.gateway().fleet.holding.calls.items()},
+        "model",
+    )
     registry.total(
         "modgate_pool_offered_units_total",
         "work that was asked for",

@@ -1,0 +1,299 @@
+"""Calls of models whose engines are away, or not there yet: held until one is ready.
+
+Source: field.md row 28.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
+from time import monotonic
+
+import aiohttp
+import pytest
+from aiohttp import web
+from gateways import Running, start
+from rigs.pods import PATH, SLO, VECTORS, engine, until
+
+from modgate.plugin import Receipt
+from modgate.testing.backend import FakeBackend
+
+FOUND = """
+[[discover]]
+name = "pods"
+kind = "{kind}"
+serves = {{ vectors = "e" }}
+{keys}
+"""
+
+
+class World:
+    """A gateway whose engines of `vectors` are named in a file that a test writes anew."""
+
+    def __init__(self, running: Running, path: Path) -> None:
+        self.running = running
+        self.path = path
+        self.receipts: list[Receipt] = []
+        running.app.state.observer.also(self.receipts.append)
+
+    def name(self, *engines: FakeBackend) -> None:
+        """These are the engines from now on."""
+        fresh = self.path.with_suffix(".new")
+        fresh.write_text(json.dumps([{"url": each.url} for each in engines]))
+        fresh.replace(self.path)
+
+    @property
+    def held(self) -> int:
+        """Calls that are held now."""
+        return self.running.app.gateway.fleet.holding.calls["vectors"]
+
+    async def ask(self, tenant: str = "acme", model: str = "vectors") -> tuple[int, str, float]:
+        """Status, error code and seconds of a call."""
+        key, body = self.running.keys[tenant], {"model": model, "input": "a"}
+        headers, began = {"Authorization": f"Bearer {key}"}, monotonic()
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(self.running.url + PATH, json=body, headers=headers) as reply,
+        ):
+            said = await reply.json()
+        error = said.get("error") or {}
+        return reply.status, str(error.get("code", "")), monotonic() - began
+
+
+@asynccontextmanager
+async def world(
+    folder: Path, queue: str, *, tenants: dict[str, str] | None = None, more: str = ""
+) -> AsyncIterator[World]:
+    path = folder / "engines.json"
+    path.write_text("[]")
+    section = FOUND.format(kind="file", keys=f'path = "{path}"')
+    running = await start(
+        folder,
+        [],
+        plugins=("embedding",),
+        tenants=tenants,
+        more=f"[queue]\n{queue}\n{section}{more}",
+    )
+    try:
+        yield World(running, path)
+    finally:
+        await running.app.close()
+
+
+async def test_a_call_of_a_model_without_engines_is_held_until_one_is_found(
+    tmp_path: Path,
+) -> None:
+    async with AsyncExitStack() as stack:
+        made = await stack.enter_async_context(world(tmp_path, 'hold = "20s"'))
+        asked = [asyncio.ensure_future(made.ask()) for _ in range(3)]
+        await until(lambda: made.held == 3, 5)
+        metrics = (await made.running.app.state.observer.rendered()).decode()
+        made.name(await engine(stack))
+        answers = await asyncio.gather(*asked)
+
+    assert 'modgate_pool_held_calls{model="vectors"} 3\n' in metrics
+    [offered] = re.findall(r'modgate_pool_offered_units_total\{model="vectors"\} (\S+)', metrics)
+    assert float(offered) > 0  # what wakes an engine
+    assert [status for status, _, _ in answers] == [200] * 3
+    assert made.held == 0
+    for receipt in made.receipts:
+        assert "queue" in [step.name for step in receipt.steps]
+
+
+async def test_one_that_is_held_in_vain_is_told_so_and_billed_nothing(tmp_path: Path) -> None:
+    async with world(tmp_path, 'hold = "300ms"') as made:
+        status, code, seconds = await made.ask()
+        held = made.held
+
+    assert (status, code, held) == (503, "no_healthy_upstream", 0)
+    assert seconds > 0.29
+    assert not made.receipts[0].units.get("embedding.input_tokens")
+
+
+@pytest.mark.parametrize("slo", ["", "gold"])
+async def test_nobody_is_held_longer_than_he_or_his_class_waits(tmp_path: Path, slo: str) -> None:
+    tenants = {"acme": 'slo = "gold"' if slo else ""}
+    queue, promised = 'hold = "60s"\npatience = { gold = "200ms" }', SLO
+    async with world(tmp_path, queue, tenants=tenants, more=promised) as made:
+        headers = made.running.headers if slo else made.running.headers | {"x-request-timeout": "1"}
+        body = {"model": "vectors", "input": "a"}
+        async with (
+            asyncio.timeout(10),
+            aiohttp.ClientSession() as session,
+            session.post(made.running.url + PATH, json=body, headers=headers) as reply,
+        ):
+            said = await reply.json()
+
+    assert (reply.status, said["error"]["code"]) == (503, "no_healthy_upstream")
+
+
+async def test_a_client_that_leaves_is_held_no_longer(tmp_path: Path) -> None:
+    async with world(tmp_path, 'hold = "60s"') as made:
+        asked = asyncio.ensure_future(made.ask())
+        await until(lambda: made.held == 1, 5)
+        asked.cancel()
+        with suppress(asyncio.CancelledError):
+            await asked
+        await until(lambda: made.held == 0, 5)
+        await until(lambda: bool(made.receipts), 5)
+
+    assert made.receipts[0].ending == "client_gone"
+
+
+async def test_where_no_engine_that_may_come_would_do_the_call_is_refused_at_once(
+    tmp_path: Path,
+) -> None:
+    keys = 'host = "nowhere.invalid"\nport = 1\nregion = "us"\n'
+    found = FOUND.format(kind="dns", keys=keys).replace("pods", "abroad")
+    running = await start(
+        tmp_path,
+        [{"url": "http://127.0.0.1:1", "region": "eu", "serves": {"other": "e"}}],
+        plugins=("embedding",),
+        models={"vectors": "embedding", "other": "embedding"},
+        tenants={"acme": "", "here": 'regions = ["eu"]'},
+        more=f'[queue]\nhold = "60s"\n[state]\nregion = "eu"\n{found}',
+    )
+    made = World(running, tmp_path)
+    try:
+        async with asyncio.timeout(10):
+            kept_here = await made.ask("here")
+        anywhere = asyncio.ensure_future(made.ask("acme"))
+        await until(lambda: made.held == 1, 5)
+        anywhere.cancel()
+        with suppress(asyncio.CancelledError):
+            await anywhere
+    finally:
+        await running.app.close()
+
+    assert kept_here[:2] == (503, "no_healthy_upstream")
+
+
+async def test_no_more_are_held_than_may_wait_and_no_tenant_has_all_places(tmp_path: Path) -> None:
+    tenants = {"acme": "", "quiet": ""}
+    async with AsyncExitStack() as stack:
+        queue = 'hold = "20s"\ncalls = 4'
+        made = await stack.enter_async_context(world(tmp_path, queue, tenants=tenants))
+        flood = [asyncio.ensure_future(made.ask()) for _ in range(5)]
+        await until(lambda: sum(each.done() for each in flood) == 3, 5)
+        quiet = [asyncio.ensure_future(made.ask("quiet")) for _ in range(2)]
+        await until(lambda: made.held == 4, 5)
+        made.name(await engine(stack))
+        answers = [await asyncio.gather(*each) for each in (flood, quiet)]
+
+    statuses = [sorted(status for status, _, _ in each) for each in answers]
+    assert statuses == [[200, 200, 503, 503, 503], [200, 200]]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@asynccontextmanager
+async def listening(port: int, answer: Callable[[], web.Response]) -> AsyncIterator[None]:
+    """An engine at a port that a configuration names."""
+
+    async def answered(_: web.Request) -> web.Response:
+        return answer()
+
+    app = web.Application()
+    app.router.add_post(PATH, answered)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    try:
+        yield
+    finally:
+        await runner.cleanup()
+
+
+def vectors() -> web.Response:
+    return web.Response(body=VECTORS, content_type="application/json")
+
+
+@pytest.mark.parametrize("engines", [1, 2])
+async def test_a_call_is_held_while_nobody_listens_where_its_engines_are(
+    tmp_path: Path, engines: int
+) -> None:
+    ports = [free_port() for _ in range(engines)]
+    backends = [{"url": f"http://127.0.0.1:{port}"} for port in ports]
+    queue = '[queue]\nhold = "20s"\n'
+    running = await start(tmp_path, backends, plugins=("embedding",), more=queue)
+    made = World(running, tmp_path)
+    try:
+        asked = asyncio.ensure_future(made.ask())
+        await until(lambda: any(len(each.draft.tries) > 3 for each in running.app.state._live), 10)
+        async with listening(ports[0], vectors):
+            status, _, _ = await asked
+    finally:
+        await running.app.close()
+
+    [receipt] = made.receipts
+    assert status == 200
+    assert {each.state for each in receipt.attempts[:-1]} == {"failed"}
+
+
+async def test_a_call_is_held_while_its_engine_loads_the_model(tmp_path: Path) -> None:
+    port, said = free_port(), 0
+
+    def answer() -> web.Response:
+        nonlocal said
+        said += 1
+        loading = {"error": {"code": 503, "message": "Loading model", "type": "unavailable_error"}}
+        return vectors() if said > 4 else web.json_response(loading, status=503)
+
+    backend = {"url": f"http://127.0.0.1:{port}", "family": "llamacpp"}
+    queue = '[queue]\nhold = "20s"\n'
+    running = await start(tmp_path, [backend], plugins=("embedding",), more=queue)
+    made = World(running, tmp_path)
+    try:
+        async with listening(port, answer):
+            status, _, _ = await made.ask()
+    finally:
+        await running.app.close()
+
+    assert (status, said) == (200, 5)
+
+
+async def test_an_engine_that_does_not_come_is_told_of_after_the_hold(tmp_path: Path) -> None:
+    backend = {"url": f"http://127.0.0.1:{free_port()}"}
+    queue = '[queue]\nhold = "400ms"\n'
+    running = await start(tmp_path, [backend], plugins=("embedding",), more=queue)
+    made = World(running, tmp_path)
+    try:
+        status, code, seconds = await made.ask()
+    finally:
+        await running.app.close()
+
+    assert (status, code) == (502, "upstream_error")
+    assert seconds > 0.35
+
+
+async def test_a_model_that_another_one_stands_in_for_is_not_waited_for(tmp_path: Path) -> None:
+    fallback = 'space = "one"\ndimensions = 1\n'
+    async with AsyncExitStack() as stack:
+        small = await engine(stack)
+        running = await start(
+            tmp_path,
+            [
+                {"url": f"http://127.0.0.1:{free_port()}", "serves": {"vectors": "e"}},
+                {"url": small.url, "serves": {"small": "e"}},
+            ],
+            plugins=("embedding",),
+            models={"vectors": "embedding", "small": "embedding"},
+            facts={"vectors": fallback + 'fallback = ["small"]', "small": fallback},
+            tenants={"acme": "fallback = true"},
+            more='[queue]\nhold = "60s"\n',
+        )
+        stack.push_async_callback(running.app.close)
+        made = World(running, tmp_path)
+        async with asyncio.timeout(10):
+            status, _, _ = await made.ask()
+
+    assert (status, made.receipts[0].model) == (200, "small")
