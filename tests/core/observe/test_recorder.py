@@ -195,3 +195,25 @@ def test_who_is_gone_leaves_the_metrics_after_ten_minutes_and_who_comes_back_doe
 def labelled(registry: Registry) -> set[str]:
     """Every value of a label."""
     return {value for line in lines(registry) for value in re.findall(r'"([^"]*)"', line)}
+
+
+def test_what_was_used_of_what_was_reserved_is_counted_by_model_and_unit(
+    recorder: Recorder, registry: Registry, made: Made
+) -> None:
+    reserved = {"llm.input_tokens": 80, "llm.output_tokens": 100, "junk.units": 5}
+    recorder.observe(made(reserved=reserved))  # 100 of 80, 7 of 100
+    for ending, exact in (("client_gone", False), ("ok", False), ("timed_out", True)):
+        recorder.observe(made(reserved=reserved, ending=ending, exact=exact))
+    recorder.observe(made(reserved={"llm.input_tokens": 0}))
+
+    front = 'modgate_used_of_reserved_ratio_{}{{model="chat",unit="llm.{}_tokens"{}}} {}'
+    told = {line for line in lines(registry) if "used_of_reserved" in line}
+    assert {
+        front.format("count", "input", "", 1),
+        front.format("sum", "input", "", 1.25),
+        front.format("bucket", "input", ',le="1.1"', 0),
+        front.format("bucket", "input", ',le="1.5"', 1),
+        front.format("sum", "output", "", 0.07),
+        front.format("bucket", "output", ',le="0.1"', 1),
+    } <= told
+    assert not any("junk" in line for line in told)

@@ -2,7 +2,8 @@
 
 Taken as given: a backend serves at most four models (whatever they are, each pair of them is a
 series), so 240 pairs; every tenant uses every modality with every ending, is billed every unit and
-refused with every code; every pair ends in every state.
+refused with every code; every pair ends in every state; every model reserves what the modality with
+most units has.
 """
 
 from __future__ import annotations
@@ -53,8 +54,9 @@ def engines_receipts(
 ) -> Iterator[Receipt]:
     """What touches every series of every backend and model."""
     seeded = random.Random(7)
+    units = dict.fromkeys([f"vlm.{unit}" for unit in UNITS["vlm"].split()], 1)
     for m in range(MODELS + 1):
-        yield made(model=f"model-{m}", attempts=())
+        yield made(model=f"model-{m}", attempts=(), units=units, reserved=units)
     for b in range(BACKENDS):
         for m in seeded.sample(range(MODELS), MODELS_OF_A_BACKEND):
             for state in get_args(State):

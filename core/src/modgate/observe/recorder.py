@@ -16,6 +16,7 @@ from modgate.units import UnitTable
 MEMBERS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 POLICY_SECONDS = (0.00003, 0.0001, 0.001, 0.01, 0.1, 1.0, 10.0)
 SECONDS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
+SHARES = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0, 1.1, 1.5, 3.0)
 OTHER = "other"
 
 
@@ -59,6 +60,12 @@ class Recorder:
             "modgate_retry_budget_exhausted_total",
             "requests that were not tried again because too many were",
             "model",
+        )
+        self._foreseen = registry.histogram(
+            "modgate_used_of_reserved_ratio",
+            "what a request used of what was reserved for it, of those that ended well",
+            SHARES,
+            *("model", "unit"),
         )
         self._register_policies(registry)
         self._register_times(registry)
@@ -134,6 +141,8 @@ class Recorder:
             self._note(tenant, model, receipt.notes)
         if receipt.modality:
             self._time((model,), receipt)
+            if receipt.exact and receipt.ending == "ok":
+                self._compare(model, receipt)
         for attempt in receipt.attempts:
             self._attempt(attempt)
         for ruling in receipt.rulings:
@@ -146,6 +155,13 @@ class Recorder:
         for step in receipt.steps:
             if step.name == "queue":
                 self._queue.add(model, step.ended_s - step.began_s)
+
+    def _compare(self, model: str, receipt: Receipt) -> None:
+        """How good the estimate was (algorithms.md 3.2)."""
+        known, units = self._units, receipt.units
+        for name, reserved in receipt.reserved.items():
+            if reserved and name in known:
+                self._foreseen.add((model, known[name][0]), units.get(name, 0) / reserved)
 
     def _note(self, tenant: str, model: str, notes: Mapping[str, str]) -> None:
         if notes.get("counts_differ"):
