@@ -38,6 +38,7 @@ from modgate.units import NOTHING, Units
 NOBODY = Caller(tenant="", key_id="")
 ATTEMPTS_AT_MOST = 4096
 ATTEMPT = "x-modgate-attempt"
+SDK_RETRY = "x-stainless-retry-count"
 MISSED_AT_MOST = 8
 
 
@@ -291,6 +292,9 @@ class Draft(msgspec.Struct, kw_only=True, eq=False):
     ) -> Receipt:
         """The receipt; called once, when everything has ended."""
         caller, operation, trace = self.caller, self.operation, self.trace
+        retry = self.heard.get(SDK_RETRY, "0")
+        if retry != "0" and retry.isdecimal():  # an SDK says so of a request that it sends again
+            self.notes["client_retry"] = retry[:4]
         return Receipt(  # in its members' order: by name it takes seven times as long
             self.request_id,
             self.wall,

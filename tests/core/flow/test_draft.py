@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from modgate.api.auth import Caller, Policy
 from modgate.api.sink import Attempt, Receipt, Ruling, Step
 from modgate.draft import Draft, Try
@@ -145,3 +147,22 @@ def test_no_member_is_left_out() -> None:
 
     assert [n for n in Receipt.__struct_fields__ if getattr(receipt, n) == getattr(plain, n)] == []
     assert [n for n in Attempt.__struct_fields__ if getattr(attempt, n) == getattr(bare, n)] == []
+
+
+@pytest.mark.parametrize(
+    ("said", "note"), [("2", "2"), ("0", ""), ("x", ""), ("-1", ""), ("9" * 99, "9999")]
+)
+def test_a_request_that_an_sdk_sends_again_is_noted_as_one(said: str, note: str) -> None:
+    draft = Draft(
+        request_id="r",
+        trace=Trace(trace_id="7e", span_id="5b"),
+        now=lambda: 3.0,
+        began=0.0,
+        wall=0.0,
+        heard={"x-stainless-retry-count": said},
+    )
+    receipt = draft.receipt(
+        ending="ok", status=200, units={}, exact=True, measured_by="gateway", error=None
+    )
+
+    assert receipt.notes.get("client_retry", "") == note

@@ -40,6 +40,11 @@ async def test_a_receipt_becomes_metrics_and_one_log_line(observer: Observer, ma
     )
 
 
+def test_a_request_line_says_which_try_of_its_sdk_it_was(made: Made) -> None:
+    assert line_of(made(notes={"client_retry": "1"}))["client_retry"] == "1"
+    assert "client_retry" not in line_of(made())
+
+
 def test_a_request_line_is_its_receipt(made: Made) -> None:
     line = line_of(made(client_request_id="c-1"))
 
