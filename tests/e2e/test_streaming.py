@@ -5,6 +5,7 @@ Source: architecture.md 8; wire.md 1.6 (event streams and their comments).
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 
@@ -118,3 +119,29 @@ async def test_a_whole_reply_says_how_many_milliseconds_it_took(
 
     took_ms = (client.ended_at - client.began_at) * 1000
     assert 120 <= int(client.headers["openai-processing-ms"]) <= took_ms + 1
+
+
+async def test_a_reply_says_how_long_it_waited_for_a_slot_and_for_engines(
+    tmp_path: Path, engine: ScriptedEngine
+) -> None:
+    """Of a stream as far as that is known when it begins; the rest of its time is the gateway's."""
+    engine.script_for = lambda record: Script(first_byte_after_ms=150)
+    running = await start(tmp_path, [{"url": engine.url, "slots": 1}])
+    try:
+        whole, stream = await asyncio.gather(
+            send(running.url, ask.chat(1, model="chat"), key=running.key),
+            send(running.url, ROUTES["chat"], key=running.key),
+        )
+        missing = await send(running.url, ask.chat(1, model="nothing"), key=running.key)
+    finally:
+        await running.app.close()
+
+    told = [whole.headers, stream.headers]
+    [first] = [each for each in told if "x-modgate-queue-ms" not in each]
+    [second] = [each for each in told if "x-modgate-queue-ms" in each]
+    assert float(first["x-modgate-upstream-ms"]) >= 150
+    assert float(second["x-modgate-upstream-ms"]) >= 150
+    assert float(second["x-modgate-queue-ms"]) >= 100
+    stages = [float(whole.headers.get(f"x-modgate-{at}-ms", 0)) for at in ("queue", "upstream")]
+    assert sum(stages) <= int(whole.headers["openai-processing-ms"]) + 1
+    assert not {name for name in missing.headers if name.startswith("x-modgate-")}

@@ -264,6 +264,17 @@ class Draft(msgspec.Struct, kw_only=True, eq=False):
             if "fallback_for" in self.notes:  # another model than the one that was asked for
                 yield "x-modgate-degraded", self.model
 
+    def stages(self) -> dict[str, str]:
+        """What its reply's headers say of the time until now: in line, and at engines."""
+        told, now = {}, self.elapsed()
+        waits = [(step.began_s, step.ended_s) for step in self.steps if step.name == "queue"]
+        if waits:
+            told["x-modgate-queue-ms"] = f"{covered_s(waits) * 1000:.1f}"
+        if self.tries:
+            spans = [(t.began_s, now if t.ended_s is None else t.ended_s) for t in self.tries]
+            told["x-modgate-upstream-ms"] = f"{covered_s(spans) * 1000:.1f}"
+        return told
+
     def forwarded(self, attempt: Try, number: int) -> dict[str, str]:
         """The headers that go to an engine with every call (wire.md appendix C).
 
@@ -330,6 +341,16 @@ class Draft(msgspec.Struct, kw_only=True, eq=False):
             self.rulings,
             caller.policy.regions,
         )
+
+
+def covered_s(spans: Sequence[tuple[float, float]]) -> float:
+    """Seconds in which at least one of these was under way."""
+    covered = reached = 0.0
+    for began, ended in sorted(spans):
+        if ended > reached:
+            covered += ended - max(began, reached)
+            reached = ended
+    return covered
 
 
 def ending_of(error: GatewayError | None, *, admitted: bool = True) -> Ending:

@@ -151,7 +151,8 @@ class Outlet:
             return
         sse = SSE_HEADERS if head.kind == "sse" else {}
         kind = {"content-type": head.content_type}
-        told = {**self._ids(), **kind, **sse, **self._extra(), **own_headers(head)}
+        spent = self._draft.stages()
+        told = {**self._ids(), **kind, **sse, **spent, **self._extra(), **own_headers(head)}
         self._draft.told = told
         self.reply.open(200, told)
 
@@ -180,7 +181,7 @@ class Outlet:
     async def page(self, headers: Mapping[str, str], body: bytes, status: int = 200) -> None:
         """A whole reply."""
         self._draft.first_byte_s = spent_s = self._draft.elapsed()
-        spent = {"openai-processing-ms": str(round(spent_s * 1000))}
+        spent = {"openai-processing-ms": str(round(spent_s * 1000)), **self._draft.stages()}
         self._draft.told = told = {**self._ids(), **spent, **headers}
         await self.reply.whole(status, told, body)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 EXPOSED = (
     "x-request-id, request-id, retry-after, retry-after-ms, x-should-retry, openai-processing-ms, "
-    "x-modgate-units, x-modgate-partial"
+    "x-modgate-units, x-modgate-partial, x-modgate-queue-ms, x-modgate-upstream-ms"
 )
 METHODS = "GET, POST, OPTIONS"
 HEADERS = (
