@@ -24,7 +24,7 @@ from modgate.errors import (
 
 EXTRA = 2  # attempts beside the first
 BACK_OFF_S = 0.025  # before the same engine is asked again, doubled each time
-DOUBLED_AT_MOST = 5  # times: so often asks a call that is held until an engine is ready
+DOUBLED_AT_MOST = 5  # times: so often asks a call that is held until a model is loaded
 GATEWAYS = (502, 504)  # not the engine's own words: whatever stands before it lost it
 
 Failure = Literal[
@@ -81,10 +81,10 @@ def pause_s(
 
     `failures`: of this call, the newest last.  `other`: there is an engine that did not fail it.
     `left_s`: until the request's end; `needs_s`: what another engine will most likely take;
-    `held_s`: for so much longer it is held while no engine is ready.
+    `held_s`: for so much longer it is held while all of them load its model.
     """
     newest = failures[-1]
-    held = held_s > 0 and all(failure in NOT_READY for failure in failures)
+    held = held_s > 0 and all(failure == "loading" for failure in failures)
     if newest == "final" or (len(failures) > EXTRA and not held):
         return None
     if newest in ONCE and failures.count(newest) > 1:

@@ -185,7 +185,7 @@ def again(orders: Sequence[Order], error: GatewayError, dispatch: Dispatch) -> f
         other=has_other(dispatch.fleet.pools.get(first.model.name), first.wanted),
         left_s=min(order.draft.left_s for order in orders),
         needs_s=dispatch.needs_s(first) if failure == "late" else 0.0,
-        held_s=_held_s(first, dispatch.fleet.rules.hold_s) if failure in NOT_READY else 0.0,
+        held_s=_held_s(first, dispatch.fleet.rules.hold_s) if failure == "loading" else 0.0,
         lot=random.random,
     )
     if pause is None or failure in NOT_READY:
@@ -198,7 +198,7 @@ def again(orders: Sequence[Order], error: GatewayError, dispatch: Dispatch) -> f
 
 
 def _held_s(order: Order, hold_s: float) -> float:
-    """For so much longer a call is tried again and again while no engine is ready."""
+    """For so much longer a call is tried again and again while its engines load the model."""
     draft = order.draft
     since_s = next((t.began_s for t in draft.tries if t.call == order.index), draft.elapsed())
     return since_s + hold_s - draft.elapsed() if order.alone else 0.0

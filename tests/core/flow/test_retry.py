@@ -26,7 +26,6 @@ from modgate.errors import (
 from modgate.retry import (
     BACK_OFF_S,
     DOUBLED_AT_MOST,
-    NOT_READY,
     Failure,
     failure_of,
     pause_s,
@@ -116,19 +115,17 @@ def test_no_call_has_more_than_two_attempts_beside_the_first() -> None:
             assert asked(*failures, other=other) is None
 
 
-@pytest.mark.parametrize("failure", NOT_READY)
-def test_one_that_is_held_is_tried_as_long_as_that_lasts_and_no_engine_is_ready(
-    failure: Failure,
-) -> None:
+def test_one_that_is_held_is_tried_as_long_as_that_lasts_and_the_model_loads() -> None:
     for tries in range(1, 2000):
-        pause = asked(*[failure] * tries, other=False, held_s=0.1)
+        loads: list[Failure] = ["loading"] * tries
+        pause = asked(*loads, other=False, held_s=0.1)
         assert pause == BACK_OFF_S * 2 ** min(tries - 1, DOUBLED_AT_MOST) / 2
-        assert asked(*[failure] * tries, held_s=0.1) == 0.0
-    assert asked(failure, failure, failure, other=False, held_s=-0.1) is None
-    assert asked(failure, failure, failure, other=False, held_s=9.0, left_s=0.01) is None
+        assert asked(*loads, held_s=0.1) == 0.0
+    assert asked("loading", "loading", "loading", other=False, held_s=-0.1) is None
+    assert asked("loading", "loading", "loading", other=False, held_s=9.0, left_s=0.01) is None
 
 
-@pytest.mark.parametrize("failure", ["full", "lost", "fault", "late"])
-def test_nothing_is_held_of_which_an_engine_has_had_work(failure: Failure) -> None:
-    assert asked("unreached", failure, "unreached", other=False, held_s=9.0) is None
+@pytest.mark.parametrize("failure", ["unreached", "full", "lost", "fault", "late"])
+def test_nothing_is_held_but_what_waits_for_a_model_to_load(failure: Failure) -> None:
     assert asked("loading", "loading", failure, other=False, held_s=9.0) is None
+    assert asked(failure, "loading", "loading", other=False, held_s=9.0) is None
