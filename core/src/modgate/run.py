@@ -16,7 +16,7 @@ from time import perf_counter
 from typing import Protocol
 
 from modgate.api.plan import Call, Drawn, Plan
-from modgate.api.relay import Event, Outcome, Relay, Usage
+from modgate.api.relay import Event, Outcome, Relay, Usage, fed
 from modgate.complaints import SLOW_S, Kept
 from modgate.drawing import Drawing, Pieces
 from modgate.errors import BadReply, GatewayError, PluginFault, Refused, Upstream
@@ -79,7 +79,8 @@ class Run:
     ) -> None:
         self._plan = plan
         self._kept = kept
-        self._relay = plan.relay
+        self._relay = relay = plan.relay
+        self._feed = partial(fed, relay) if relay.observes else relay.feed
         self._order = order
         self._sink = sink
         self._scope = scope
@@ -209,13 +210,13 @@ class Run:
             self._call_ended(index)
 
     def _fed(self, index: int, events: list[Event]) -> Iterator[bytes]:
-        feed = self._relay.feed
+        feed = self._feed
         for event in events:
             yield from feed(index, event)
 
     async def _flow(self, index: int, trip: Trip) -> None:
         """Relay in the network's own tick, without waking this task, while the client reads."""
-        feed, pour = self._relay.feed, self._sink.pour
+        feed, pour = self._feed, self._sink.pour
 
         def push(events: list[Event]) -> bool:
             data: list[bytes] = []

@@ -6,7 +6,7 @@ The per-request object of a plugin, and what it is told.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import ClassVar, Literal
@@ -45,6 +45,11 @@ class Event:
     def __repr__(self) -> str:
         return f"Event({len(self.data)} bytes, name={self.name!r})"
 
+    def sse(self) -> bytes:
+        """As a message of an event stream."""
+        lines = self.data.replace(b"\n", b"\ndata: ")
+        return _named(self.name) + b"data: " + lines + b"\n\n"
+
     def json(self) -> Json:
         """The data as JSON; BadReply when it is none."""
         try:
@@ -58,6 +63,10 @@ class Event:
         if not isinstance(value, dict):
             raise BadReply("the engine's reply is not a JSON object")
         return Fields(value, fault=_bad_field)
+
+
+def _named(name: str) -> bytes:
+    return b"event: " + name.encode() + b"\n" if name else b""
 
 
 def _bad_field(name: str, code: str, reason: str) -> GatewayError:
@@ -120,10 +129,10 @@ class Usage(msgspec.Struct, frozen=True):
 class Relay(ABC):
     """One request's relay.  The core calls it from one place at a time, always in call order.
 
-    `observes`: what `feed` yields is not looked at, upstream's bytes go out as they are.  `heavy`:
-    `feed` and `close` run in a thread, in order; what they yield goes out while they go on, so a
-    long step yields early.  `head` is read when the first bytes are yielded,
-    or at `close`.
+    `observes`: what `feed` yields is not looked at, the events go out as they are, once it has
+    taken them; what ends a stream (`[DONE]`) is for `close` to yield.  `heavy`: `feed` and `close`
+    run in a thread, in order; what they yield goes out while they go on, so a long step yields
+    early.  `head` is read when the first bytes are yielded, or at `close`.
     """
 
     head: Head = WHOLE_JSON
@@ -172,5 +181,14 @@ class Relay(ABC):
     @staticmethod
     def sse(value: Json, name: str = "") -> bytes:
         """A value as one SSE event."""
-        front = b"event: " + name.encode() + b"\n" if name else b""
-        return front + b"data: " + orjson.dumps(value) + b"\n\n"
+        return _named(name) + b"data: " + orjson.dumps(value) + b"\n\n"
+
+
+def fed(relay: Relay, index: int, event: Event) -> Iterator[bytes]:
+    """What goes out for an event of call `index` of a relay that may only observe."""
+    if not relay.observes:
+        yield from relay.feed(index, event)
+        return
+    for _ in relay.feed(index, event):
+        pass
+    yield event.sse() if relay.head.kind == "sse" else event.data

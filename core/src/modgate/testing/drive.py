@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from modgate.api.plan import Call, Drawn, Plan
-from modgate.api.relay import PENDING, Event, Head, Outcome, State, Usage
+from modgate.api.relay import PENDING, Event, Head, Outcome, State, Usage, fed
 from modgate.errors import PluginFault
 from modgate.needs import sound
 from modgate.outlet import own_headers
@@ -82,10 +82,7 @@ class Drive:
         """An event of the call that was drawn last; the bytes that it gave."""
         index = len(self.calls) - 1
         with self._around():
-            given = b"".join(self.relay.feed(index, event))
-        if self.relay.observes:
-            given = wire(self.calls[index], [event], done=False)
-        return self._sent(given)
+            return self._sent(b"".join(fed(self.relay, index, event)))
 
     def end(self, state: State = "ok") -> None:
         """The call that was drawn last is over."""
@@ -140,16 +137,8 @@ def _taken(check: Callable[[OfT], object], made: OfT) -> OfT:
     return made
 
 
-def wire(call: Call, events: Iterable[Event], *, done: bool = True) -> bytes:
+def wire(call: Call, events: Iterable[Event]) -> bytes:
     """Events as an engine sends them."""
     if call.reply != "sse":
         return b"".join(event.data for event in events)
-    written = [
-        _named(event) + b"data: " + event.data.replace(b"\n", b"\ndata: ") + b"\n\n"
-        for event in events
-    ]
-    return b"".join(written) + (b"data: [DONE]\n\n" if done else b"")
-
-
-def _named(event: Event) -> bytes:
-    return b"event: " + event.name.encode() + b"\n" if event.name else b""
+    return b"".join(event.sse() for event in events) + b"data: [DONE]\n\n"
