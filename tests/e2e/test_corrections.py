@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import sqlite3
 from pathlib import Path
@@ -11,6 +12,7 @@ from click.testing import CliRunner
 from rigs.ledger import KEY, ledger, receipt
 
 from modgate.cli import main
+from modgate.ledger.disk import Disk
 
 FILE = """
 [plugin.llm]
@@ -80,7 +82,27 @@ def test_a_sink_that_is_down_is_told_and_has_them_the_next_time(config: Path) ->
     file.parent.mkdir()
     second = said(config, "rerate", "--post")
 
-    assert "2 corrections, 0.004000 EUR: posted" in first
+    assert "2 corrections, 0.004000 EUR: not all posted" in first
     assert "the sink sqlite does not have all of them" in " ".join(first.split())
     assert second == "0 corrections, 0.000000 EUR: posted\n"
     assert len(in_the_sink(file)) == 2
+
+
+def test_what_the_disk_did_not_take_is_not_called_posted(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append, taken = Disk.append, 0
+
+    def full(disk: Disk, data: bytes) -> None:
+        nonlocal taken
+        if disk.worker and (taken := taken + 1) > 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        append(disk, data)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Disk, "append", full)
+        first = said(config, "rerate", "--post", code=1)
+
+    assert "2 corrections, 0.004000 EUR: not all posted" in first
+    assert said(config, "rerate", "--post") == "1 corrections, 0.002000 EUR: posted\n"
+    assert len(in_the_sink(config.parent / "usage.sqlite")) == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,7 +35,7 @@ def command(
 
     Each difference is posted to the ledger as a row of its own, once, and shipped to the sinks; no
     row is changed.  What was posted for the time is kept in memory meanwhile: take a month at a
-    time.  Exit code 1 where a sink does not have all that was posted.
+    time.  Exit code 1 where the disk or a sink does not have all of it.
     """
     import time
 
@@ -44,39 +45,39 @@ def command(
     from modgate.prices.books import Books
     from modgate.rerate import differences, posted
 
-    late: list[str] = []
     with told():
         span = Span.of(begin, end)
         ledger = ledger_of(path, directory)
         made = blueprint_of(path)
         tariff = Tariff(Books(made.linked.books), made.units)
         count = total = 0
-        posting = _posting(made, ledger, late) if post else nullcontext(_nothing)
-        with posting as write, read(ledger) as whole:
+        posting = _posting(made, ledger) if post else nullcontext(Posting())
+        with posting as to, read(ledger) as whole:
             known = posted(whole.adjustments(span.begin, span.end))
             found = whole.rows(span.begin, span.end)
             for each in differences(found, known, tariff, time.time()):
-                write(each)
+                to.write(each)
                 count += 1
                 total += each.units[BUDGET]
-    done = "posted" if post else "would be posted, with --post"
+    done = "not all posted" if to.failed else "posted" if post else "would be posted, with --post"
     click.echo(f"{count} corrections, {decimal(total)} {tariff.books.currency}: {done}")
-    for reason in late:
-        click.echo(f"{reason}; post again when it answers", err=True)
-    if late:
+    for reason in to.failed:
+        click.echo(f"{reason}; then post again", err=True)
+    if to.failed:
         sys.exit(1)
 
 
-def _nothing(correction: Adjusted) -> None:
-    """None is posted."""
+@dataclass(slots=True, eq=False)
+class Posting:
+    """What writes a correction, and in the end why not all of them are everywhere."""
+
+    write: Callable[[Adjusted], None] = lambda _: None
+    failed: list[str] = field(default_factory=list)
 
 
 @contextmanager
-def _posting(
-    made: Blueprint, ledger: Path, late: list[str]
-) -> Iterator[Callable[[Adjusted], None]]:
-    """What writes a correction; at the end sinks are given all of them, and `late` says who is not
-    reached."""
+def _posting(made: Blueprint, ledger: Path) -> Iterator[Posting]:
+    """Into the chain of corrections; at the end sinks are given all of it."""
     from modgate.clock import SystemClock
     from modgate.errors import ConfigError, Problem
     from modgate.ledger.frames import Tampered
@@ -93,13 +94,18 @@ def _posting(
     except Tampered as error:
         text = f"the ledger in {ledger} was changed by somebody else: {error}"
         raise ConfigError([Problem(message=text, path="ledger")]) from None
+    posting = Posting(chain.adjusted)
     try:
-        yield chain.adjusted
+        yield posting
     finally:
         chain.close()
+        if not chain.writable:
+            posting.failed.append("the disk does not take all of them: make room")
         shipping = Shipping.of(sinks_of(made, ledger.parent), chain, key, clock)
         shipping.close(SHIP_S)
     for each in shipping.shippers:
         if not each.up or each.lag.frames:
-            reason = each.error or "it is slow"
-            late.append(f"the sink {each.name} does not have all of them: {reason}")
+            why = each.error or "it is slow"
+            posting.failed.append(
+                f"the sink {each.name} does not have all of them ({why}): mend it"
+            )
