@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pytest
 from aiohttp import ClientSession
+from click.testing import CliRunner
 from gateways import Running, start
 from oracle import requests as ask
 from oracle.client import send
 from oracle.engine import ScriptedEngine
+
+from modgate.cli import main
 
 CHAT = ask.chat(1, model="chat")
 
@@ -95,6 +98,25 @@ async def test_a_key_file_that_was_emptied_revokes_its_keys_and_is_told(
         each.__dict__["tenants"] for each in caplog.records if "no keys any more" in each.message
     ]
     assert (refused.status, told) == (401, [["acme"]])
+
+
+async def test_a_section_of_a_key_that_no_file_has_is_told_by_check_and_by_the_log(
+    tmp_path: Path, engine: ScriptedEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with gateway(tmp_path, engine) as running:
+        key_id = (tmp_path / "acme.keys").read_text().split()[0]
+        typo = f"{key_id[:-1]}{'b' if key_id[-1] == 'a' else 'a'}"
+        sections = [f"[tenant.acme.key.{each}]\nmodels = ['chat']\n" for each in (key_id, typo)]
+        running.config.write_text(running.config.read_text() + "".join(sections))
+        await running.app.reload()
+        checked = CliRunner().invoke(main, ["check", str(running.config)])
+    [told] = [each for each in caplog.records if each.message == "sections of keys limit nobody"]
+    [problem] = told.__dict__["problems"]
+
+    assert checked.exit_code == 0
+    assert problem in checked.stderr
+    assert f"tenant.acme.key.{typo}" in problem
+    assert f"no key of the tenant's file; did you mean '{key_id}'?" in problem
 
 
 def included(running: Running, folder: Path) -> None:

@@ -71,6 +71,24 @@ class Blueprint:
         return sorted(named | keys | ({tls.cert, tls.key} if tls is not None else set()))
 
     @property
+    def unheld(self) -> list[Problem]:
+        """Sections of keys that the tenant's file does not have: they limit nobody.
+
+        No mistakes: a key that is revoked by its file must not keep that file from being read.
+        """
+        held = {(name, key.id) for name, key in self.keys}
+        said = ((tenant.name, key_id) for tenant in self.linked.tenants for key_id in tenant.keys)
+        return [
+            self.source.problem(
+                ("tenant", name, "key", key_id),
+                "no key of the tenant's file"
+                + did_you_mean(key_id, [known for of, known in held if of == name]),
+            )
+            for name, key_id in said
+            if (name, key_id) not in held
+        ]
+
+    @property
     def effective(self) -> list[Row]:
         """The configuration as it is meant, with origins."""
         return effective(self.linked.file, self.source)

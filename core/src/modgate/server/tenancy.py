@@ -79,6 +79,8 @@ class Tenancy:
         """This configuration counts from now on."""
         if self._made is not None and (names := _keyless(self._made, made)):
             log.warning("key files have no keys any more", extra={"tenants": names})
+        if unheld := [str(each) for each in made.unheld]:
+            log.warning("sections of keys limit nobody", extra={"problems": unheld})
         self._made, self.roster = made, found
         self._record(self.store.changes(self._recorded(found)))
 
