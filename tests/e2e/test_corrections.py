@@ -30,7 +30,7 @@ units = { "llm.output_tokens" = "3/1M" }
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     """A file with a price that was wrong, and a ledger of two requests."""
-    with ledger(tmp_path / "ledger") as made:
+    with ledger(tmp_path / "ledger", name="gw-1") as made:
         for name in ("a", "b"):
             made.ended(receipt(name, tokens=1000))
     (tmp_path / "key").write_text(KEY.reveal())
@@ -70,6 +70,9 @@ def test_corrections_are_known_when_their_segments_are_gone(config: Path) -> Non
         path.unlink()
     [line] = json.loads(said(config, "cost", "--by", "tenant", "--json"))
 
+    verified = said(config, "ledger", "verify", code=1)
+
+    assert "none of that writer's segments is here" in verified
     assert line["adjusted"] == "0.004000"
     assert said(config, "rerate").startswith("0 corrections")
 

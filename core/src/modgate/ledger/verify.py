@@ -13,7 +13,7 @@ from pathlib import Path
 from modgate.api.secret import Secret
 from modgate.api.shipment import Cursor
 from modgate.ledger.frames import Frame, Kind, SegmentHeader, Tampered, Torn
-from modgate.ledger.identity import name_of
+from modgate.ledger.identity import CORRECTIONS, name_of
 from modgate.ledger.records import kind_of
 from modgate.ledger.segments import FIRST_CHAIN, frames_of, head_of, note_of, segments, workers
 from modgate.ledger.tail import chain_at
@@ -138,6 +138,7 @@ def _heard(directory: Path, witness: Witness, names: dict[str, str], report: Rep
     worker = names.get(seen.writer)
     if worker is None:
         own = {name_of(each) for each in names}
+        own |= {f"{name}-{CORRECTIONS}" for name in own}
         if name_of(seen.writer) in own or not names:
             report.problems.append(f"{where}: none of that writer's segments is here")
         else:
