@@ -21,9 +21,9 @@ CHAT = ask.chat(1, model="chat")
 
 
 @asynccontextmanager
-async def gateway(folder: Path, engine: ScriptedEngine) -> AsyncIterator[Running]:
+async def gateway(folder: Path, engine: ScriptedEngine, more: str = "") -> AsyncIterator[Running]:
     """All plugins over one engine."""
-    running = await start(folder, [{"url": engine.url}])
+    running = await start(folder, [{"url": engine.url}], more=more)
     try:
         yield running
     finally:
@@ -117,6 +117,43 @@ async def test_a_section_of_a_key_that_no_file_has_is_told_by_check_and_by_the_l
     assert problem in checked.stderr
     assert f"tenant.acme.key.{typo}" in problem
     assert f"no key of the tenant's file; did you mean '{key_id}'?" in problem
+
+
+BOOK = """
+[price.{}]
+effective = {}
+currency = "EUR"
+units = {{ "llm.output_tokens" = "{}/1k" }}
+"""
+FIRST, NEXT = BOOK.format("first", "2026-01-01", 1), BOOK.format("next", "2999-01-01", 2)
+
+
+@pytest.mark.parametrize(
+    ("books", "since"),
+    [
+        (BOOK.format("first", "2026-01-01", 2) + NEXT, "2026-01-01T00:00:00Z"),
+        (FIRST + BOOK.format("other", "2026-02-01", 3) + NEXT, "2026-02-01T00:00:00Z"),
+        (NEXT, "2026-01-01T00:00:00Z"),
+        (FIRST + BOOK.format("next", "2999-01-01", 3), None),
+        (FIRST + '[price.fix]\ncorrects = "first"\ncurrency = "EUR"\n', None),
+        (BOOK.format("renamed", "2026-01-01", 1) + NEXT, None),
+    ],
+)
+async def test_a_reload_that_changes_what_the_past_costs_is_told(
+    tmp_path: Path,
+    engine: ScriptedEngine,
+    caplog: pytest.LogCaptureFixture,
+    books: str,
+    since: str | None,
+) -> None:
+    async with gateway(tmp_path, engine, FIRST + NEXT) as running:
+        text = running.config.read_text()
+        running.config.write_text(text.replace(FIRST + NEXT, books))
+        await running.app.reload()
+        await running.app.reload()
+    told = [each for each in caplog.records if each.message == "bills that were made change"]
+
+    assert [each.__dict__["since"] for each in told] == ([since] if since else [])
 
 
 def included(running: Running, folder: Path) -> None:

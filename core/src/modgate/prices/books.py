@@ -53,6 +53,16 @@ class Books:
         at = bisect_right(self._begun, wall)
         return self._plain[at - 1] if at else None
 
+    def changed_since(self, before: Books, now: float) -> int | None:
+        """From when on, up to `now`, requests cost something else than by the books before.
+
+        None: what was rated stays as it was.
+        """
+        for at in sorted({each for each in (*self._begun, *before._begun) if each <= now}):
+            if _terms(self.in_force(at)) != _terms(before.in_force(at)):
+                return at
+        return None
+
     def corrected(self, book: Book) -> Book:
         """What takes the place of a book in the end: the last of its corrections, else itself."""
         seen = {book.name}
@@ -63,3 +73,8 @@ class Books:
 
     def _correction(self, name: str) -> Book | None:
         return next((book for book in self.books if book.corrects == name), None)
+
+
+def _terms(book: Book | None) -> object:
+    """What a book says, by whatever name."""
+    return None if book is None else (book.currency, book.cases)

@@ -16,6 +16,7 @@ from modgate.callers import Held, Roster, RosterMaker
 from modgate.clock import Clock
 from modgate.errors import ConfigError
 from modgate.ledger.audit import Audit
+from modgate.server.doubts import warn
 
 log = logging.getLogger(__name__)
 
@@ -77,10 +78,7 @@ class Tenancy:
 
     def use(self, made: Blueprint, found: Roster) -> None:
         """This configuration counts from now on."""
-        if self._made is not None and (names := _keyless(self._made, made)):
-            log.warning("key files have no keys any more", extra={"tenants": names})
-        if unheld := [str(each) for each in made.unheld]:
-            log.warning("sections of keys limit nobody", extra={"problems": unheld})
+        warn(self._made, made, self._clock.wall())
         self._made, self.roster = made, found
         self._record(self.store.changes(self._recorded(found)))
 
@@ -135,9 +133,3 @@ class Tenancy:
     def close(self) -> None:
         """Close the store."""
         self.store.close()
-
-
-def _keyless(before: Blueprint, made: Blueprint) -> list[str]:
-    """Tenants that had keys of a file, and have none: they are revoked, or the file was cut off."""
-    had, have = ({name for name, _ in each.keys} for each in (before, made))
-    return sorted((had - have) & {tenant.name for tenant in made.linked.tenants})
