@@ -181,10 +181,13 @@ async def test_a_long_file_before_a_slow_pool_is_never_given_up_in_its_midst(
     assert sum(record.tags == (1,) for record in engine.records) > 30
 
 
+@pytest.mark.parametrize(
+    ("stream", "header"), [(False, "x-request-timeout"), (True, "x-stainless-read-timeout")]
+)
 async def test_who_waited_in_vain_is_told_of_the_queue_and_not_of_an_engine(
-    tmp_path: Path,
+    tmp_path: Path, stream: bool, header: str
 ) -> None:
-    hurried = chat(2).with_headers(**{"x-request-timeout": "0.3"})
+    hurried = ask.chat(2, model="chat", stream=stream).with_headers(**{header: "0.3"})
     async with served(tmp_path, Script(headers_after_ms=900)) as (running, engine):
         sent = Sent(running)
         sent.send(FLOOD, chat(1), "first")

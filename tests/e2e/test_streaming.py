@@ -78,6 +78,36 @@ async def test_a_silent_engine_does_not_make_the_stream_silent(tmp_path: Path, r
     assert client.first_byte_at < record.written_at[0]
 
 
+@pytest.mark.parametrize("route", ["chat", "vision", "speech", "speech in events"])
+async def test_a_stream_may_last_longer_than_an_sdk_bears_silence(
+    tmp_path: Path, engine: ScriptedEngine, route: str
+) -> None:
+    engine.script_for = lambda record: Script(tokens=8, between_ms=100)
+    request = ROUTES[route].with_headers(**{"x-stainless-read-timeout": "0.5"})
+    running = await start(tmp_path, [{"url": engine.url}])
+    try:
+        client = await send(running.url, request, key=running.key, within_s=10)
+    finally:
+        await running.app.close()
+
+    assert client.ended_at - client.began_at > 0.5
+    assert (client.ended, client.error) == ("ok", None)
+
+
+async def test_a_whole_reply_is_silence_until_it_comes(
+    tmp_path: Path, engine: ScriptedEngine
+) -> None:
+    engine.script_for = lambda record: Script(headers_after_ms=900)
+    request = ask.chat(1, model="chat").with_headers(**{"x-stainless-read-timeout": "0.2"})
+    running = await start(tmp_path, [{"url": engine.url}])
+    try:
+        client = await send(running.url, request, key=running.key)
+    finally:
+        await running.app.close()
+
+    assert client.status == 504
+
+
 async def test_a_stream_that_flows_gets_no_comment(tmp_path: Path, engine: ScriptedEngine) -> None:
     engine.script_for = lambda record: replace(GATED, gated=False, between_ms=10)
     running = await start(tmp_path, [{"url": engine.url}])

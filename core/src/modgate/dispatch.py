@@ -40,7 +40,7 @@ from modgate.order import Elsewhere, Order, Way
 from modgate.retry import EXTRA
 from modgate.stream import Stream
 from modgate.telemetry.orca import ASKS, FORM, SILENT, Remarks
-from modgate.timeouts import Timeouts
+from modgate.timeouts import Timeouts, asked_seconds
 from modgate.upstream.client import Answer, Client
 
 REFUSAL_AT_MOST = 64 << 10
@@ -196,10 +196,11 @@ class Dispatch:
     def _claim(self, order: Order, work: float, key: Hashable | None) -> Claim:
         """What the queue must know; worked out only where a call has to wait."""
         draft, policy = order.draft, order.caller.policy
+        first_s = inf if draft.begun else asked_seconds(draft.heard)
         left_s: dict[Ends, float] = {
             "timeouts": self._first_s(order),
             "patience": self.fleet.rules.patience_s.get(policy.slo, inf),
-            "request": draft.due_s - draft.elapsed() - REFUSAL_S,
+            "request": min(draft.due_s, first_s) - draft.elapsed() - REFUSAL_S,
         }
         now, ends = self.fleet.now(), min(left_s, key=left_s.__getitem__)
         return Claim(

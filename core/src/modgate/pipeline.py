@@ -103,7 +103,6 @@ class Exchange:
         self._parsed: JsonObject = {}
         self._resolved: Resolved | None = None
         self._plan: Plan | None = None
-        self._asked_s: float | None = None
         self._once: Once | None = None
         self._sides = 0
         self._chain: Chain | None = None
@@ -247,13 +246,14 @@ class Exchange:
 
     async def _serve_as(self, resolved: Resolved, route: Route, body: Body) -> None:
         self._describe(resolved)
-        self._deadline("total", NOTHING)
+        self._deadline(NOTHING)
         self._plan = plan = await self._shape(resolved, route, body)
         if self._gateway.chains.by_model:
             self._bill.mark()
         else:  # a long prompt is not held for as long as its stream lasts
             self._parsed = {}
-        self._deadline("total", await self._bill.reserve(plan, resolved.modality))
+        size = await self._bill.reserve(plan, resolved.modality)
+        self._deadline(size, stream=plan.relay.head.kind != "whole")
         await self._go(plan)
 
     def _read(self, route: Route) -> Awaitable[Body]:
@@ -273,13 +273,12 @@ class Exchange:
         draft.operation = resolved.endpoint.operation or resolved.modality.name
         draft.surface = self._surface.name
 
-    def _deadline(self, phase: str, size: Units) -> None:
+    def _deadline(self, size: Units, *, stream: bool = False) -> None:
         """The request's own end: the affine deadline, or the client's wish if that is sooner."""
         assert self._resolved is not None
-        seconds = self._gateway.timeouts.seconds(self._resolved.modality.name, phase, size)
-        if self._asked_s is None:
-            self._asked_s = asked_seconds(self._request.headers)
-        self.draft.due_s = seconds = min(seconds, self._asked_s)
+        seconds = self._gateway.timeouts.seconds(self._resolved.modality.name, "total", size)
+        seconds = min(seconds, asked_seconds(self._request.headers, stream=stream))
+        self.draft.due_s = seconds
         self._guard.set(self._began + seconds)
 
     async def _shape(self, resolved: Resolved, route: Route, body: Body) -> Plan:

@@ -43,10 +43,15 @@ class Timeouts:
         return self.deadlines[modality][phase].seconds(size)
 
 
-def asked_seconds(headers: Mapping[str, str]) -> float:
-    """How long the client wants to wait at most, by the headers that say so; else for ever."""
+def asked_seconds(headers: Mapping[str, str], *, stream: bool = False) -> float:
+    """How long the client wants to wait at most, by the headers that say so; else for ever.
+
+    An SDK's read timeout is how long it bears silence: a whole reply is nothing else until it
+    comes, a stream may last.
+    """
     seconds = float("inf")
-    for name in ("x-request-timeout", "x-stainless-read-timeout"):
+    names = ("x-request-timeout",) if stream else ("x-request-timeout", "x-stainless-read-timeout")
+    for name in names:
         wanted = headers.get(name)
         if wanted and wanted.replace(".", "", 1).isdecimal() and float(wanted) > 0:
             seconds = min(seconds, float(wanted))
