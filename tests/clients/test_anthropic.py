@@ -59,6 +59,26 @@ def test_the_stop_sequence_that_was_met_is_told(client: anthropic.Anthropic) -> 
         assert "o" not in told.content[0].text
 
 
+def test_a_thread_is_sent_whole_for_none_is_kept(client: anthropic.Anthropic) -> None:
+    """The SDK's threads, and its `tool_runner`, send only what is new to who keeps the rest."""
+    asked = {"model": CHAT, "max_tokens": 8, "system": "Be brief.", "messages": ASKED}
+    with pytest.raises(anthropic.BadRequestError, match="full conversation"):
+        client.beta.messages.thread(**asked).send()
+    thread = client.beta.messages.thread(
+        **asked, unsupported_request_behavior="continue_unthreaded"
+    )
+    first = thread.send()
+    second = thread.send({"role": "user", "content": "Again."})
+    whole = client.messages.create(**{**asked, "messages": list(thread.messages[:3])})
+    prompts = [
+        reply.usage.input_tokens + (reply.usage.cache_read_input_tokens or 0)
+        for reply in (first, second, whole)
+    ]
+
+    assert [message["role"] for message in thread.messages] == ["user", "assistant"] * 2
+    assert prompts[0] < prompts[1] == prompts[2]
+
+
 @pytest.mark.parametrize("model", ["claude-opus-5-5", "claude-haiku-5-5"])
 def test_the_names_of_pasted_examples_are_served(client: anthropic.Anthropic, model: str) -> None:
     reply = client.messages.create(model=model, max_tokens=2, messages=ASKED)

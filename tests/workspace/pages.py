@@ -57,6 +57,7 @@ REFUSALS = {
     "number_above_max_value": "a number is above what the endpoint takes",
     "number_below_min_value": "a number is below what the endpoint takes",
     "string_above_max_length": "a text is longer than the endpoint takes",
+    "thread_unsupported_request": "no conversation is kept here; the anthropic SDK sends all of it",
     "too_many_groups": "sums of usage by these groups are too many lines",
     "too_many_images": "the request carries more images than the plugin takes",
     "too_many_pages": "the document has more pages than the plugin takes",

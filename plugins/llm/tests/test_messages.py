@@ -81,6 +81,19 @@ def test_a_message_says_why_it_stopped(
     assert (message["stop_reason"], message["stop_sequence"]) == (reason, stop)
 
 
+def test_a_call_that_was_forced_is_why_a_message_stopped(tmp_path: Path) -> None:
+    """Source: vLLM's finish reason of a named `tool_choice` is `stop` (wire.md 2.1)."""
+    choice = {"tool_choice": {"type": "tool", "name": "look"}}
+    body = {**ASKED, "tools": [LOOK], **choice}
+    told = played(tmp_path, PATH, body, whole({"content": None, "tool_calls": [CALL]}, "stop"))
+    call = chunk({"role": "assistant", "tool_calls": [{"index": 0, **CALL}]})
+    streamed = played(tmp_path, PATH, {**body, "stream": True}, call, *HI[2:])
+    events = [orjson.loads(event.data) for event in Splitter().feed(streamed.reply)]
+
+    assert orjson.loads(told.reply)["stop_reason"] == "tool_use"
+    assert events[-2]["delta"] == {"stop_reason": "tool_use", "stop_sequence": None}
+
+
 def test_arguments_that_are_nested_too_deeply_are_refused_where_they_stand() -> None:
     given: JsonObject = {}
     for _ in range(300):
@@ -226,6 +239,7 @@ def test_a_schema_and_a_named_tool(tmp_path: Path) -> None:
 
 def test_members_of_a_chat_do_not_reach_it_by_chance(tmp_path: Path) -> None:
     body = {**ASKED, "n": 5, "functions": [{"name": "f"}], "stream_options": {}, "stop": "x"}
+    body |= {"fallbacks": "default", "fallback_credit_token": "secret", "speed": "fast"}
 
     assert sent(tmp_path, PATH, body).keys() == {"model", "max_tokens", "messages"}
 
@@ -243,6 +257,8 @@ def test_members_of_a_chat_do_not_reach_it_by_chance(tmp_path: Path) -> None:
         ({"stop_sequences": ["a"] * 1025}, "stop_sequences", "at most 1024"),
         ({"container": "c"}, "container", "not supported"),
         ({"mcp_servers": [{"url": "x"}]}, "mcp_servers", "not supported"),
+        ({"compaction": {"type": "enabled"}}, "compaction", "not supported"),
+        ({"thread": {"type": "create"}}, "thread", "without it"),
         ({"tools": [{"type": "web_search_20250305", "name": "w"}]}, "tools[0].type", "only tools"),
         ({"tools": [{"name": "a b", "input_schema": {}}]}, "tools[0]", "1 to 64"),
         ({"tool_choice": {"type": "any"}}, "tool_choice", "needs 'tools'"),

@@ -13,7 +13,12 @@ CHOICES = {"auto": "auto", "any": "required", "none": "none", "tool": "tool"}
 EFFORTS = ("low", "medium", "high", "xhigh", "max")
 IMAGES = ("image/jpeg", "image/png", "image/gif", "image/webp")
 # What only a server that keeps containers, or calls other servers, can do.
-STATEFUL = ("container", "mcp_servers", "context_management")
+STATEFUL = ("container", "mcp_servers", "context_management", "compaction")
+# What is said to whoever hears it, and changes nothing here.
+SPARE = (
+    *("betas", "billing_policy", "cache_control", "diagnostics", "fallback_credit_token"),
+    *("fallbacks", "inference_geo", "service_tier", "speed"),
+)
 MESSAGES_AT_MOST, TOOLS_AT_MOST, STOPS_AT_MOST = 10_000, 512, 1024
 THINKING = ("enabled", "disabled", "adaptive")
 THINKING_LEAST = 1024  # tokens of a budget (wire.md 2.5)
@@ -27,8 +32,8 @@ class Messages(Words):
     count_path = "/v1/messages/count_tokens"
     own = frozenset(
         (
-            *("system", "stop_sequences", "thinking", "output_config", "output_format", "betas"),
-            *("cache_control", "service_tier", "inference_geo", "diagnostics", *STATEFUL),
+            *("system", "stop_sequences", "thinking", "output_config", "output_format", "thread"),
+            *(*STATEFUL, *SPARE),
         )
     )
 
@@ -66,6 +71,9 @@ def _refuse(fields: Fields) -> None:
         if fields.get(name):
             reason = f"'{name}' is not supported: this server keeps nothing between calls"
             raise fields.fault(name, "unsupported_value", reason)
+    if fields.get("thread"):  # by this code the SDK sends the whole conversation without it
+        reason = "'thread' is not supported: send the full conversation without it"
+        raise fields.fault("thread", "thread_unsupported_request", reason)
 
 
 def _stops(fields: Fields, draft: Draft) -> None:

@@ -22,7 +22,7 @@ class MessagesReply(Reply):
         self._stops = request.parsed.get("stop_sequences") or ()
         self._id = "msg_" + request.id.removeprefix("req_")
         self._told: int | None = None
-        self._refused = False
+        self._kinds: set[str] = set()
 
     def begin(self, first: JsonObject) -> Iterator[bytes]:
         """The message starts; of the prompt's tokens as much as the engine said by now."""
@@ -38,7 +38,7 @@ class MessagesReply(Reply):
         index = step.block.index
         match step.what:
             case "open":
-                self._refused |= step.block.kind == "refusal"
+                self._kinds.add(step.block.kind)
                 yield _event("content_block_start", index=index, content_block=_empty(step.block))
             case "more":
                 yield _event("content_block_delta", index=index, delta=_delta(step))
@@ -57,7 +57,7 @@ class MessagesReply(Reply):
 
     def whole(self, ended: Ended, blocks: Sequence[Block], first: JsonObject) -> JsonObject:
         """The message of a reply that was not streamed."""
-        self._refused = any(block.kind == "refusal" for block in blocks)
+        self._kinds = {block.kind for block in blocks}
         reason, sequence = self._stopped(ended)
         return self._message([_full(block) for block in blocks], reason, sequence, _usage(ended))
 
@@ -76,10 +76,12 @@ class MessagesReply(Reply):
         }
 
     def _stopped(self, ended: Ended) -> tuple[str, str | None]:
-        if self._refused:
+        if "refusal" in self._kinds:
             return "refusal", None
         if ended.finish_reason == "stop" and ended.stopped_by in self._stops:
             return "stop_sequence", ended.stopped_by
+        if ended.finish_reason == "stop" and "call" in self._kinds:
+            return "tool_use", None  # engines end a call that was forced with `stop`
         return STOPS.get(ended.finish_reason, "end_turn"), None
 
 

@@ -28,7 +28,8 @@ class Responses(Words):
     own = frozenset(
         (
             *("input", "instructions", "max_output_tokens", "text", "reasoning", "truncation"),
-            *("include", "background", "max_tool_calls", "moderation", *STATEFUL),
+            *("include", "background", "background_options", "max_tool_calls", "moderation"),
+            *("access_programs", "image", *STATEFUL),
         )
     )
 
