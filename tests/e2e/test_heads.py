@@ -108,3 +108,24 @@ async def test_head_is_answered_by_the_admin_listener(
         await running.app.close()
 
     assert (bare.status, nothing) == (200, b"")
+
+
+@pytest.mark.parametrize(("said", "status"), [("", 200), ("Content-Type: text/plain\r\n", 415)])
+async def test_a_body_of_no_type_is_json(
+    tmp_path: Path, engine: ScriptedEngine, said: str, status: int
+) -> None:
+    """Litellm names no type where it asks voyage."""
+    body = b'{"model": "chat", "messages": [{"role": "user", "content": "t1."}]}'
+    running = await start(tmp_path, [{"url": engine.url}])
+    try:
+        reader, writer = await asyncio.open_connection(*running.app.public_address)
+        head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: gateway\r\n{said}Connection: close\r\n"
+        head += f"Authorization: Bearer {running.key}\r\nContent-Length: {len(body)}\r\n\r\n"
+        writer.write(head.encode() + body)
+        async with asyncio.timeout(5):
+            told = await reader.read()
+        writer.close()
+    finally:
+        await running.app.close()
+
+    assert int(told.split()[1]) == status

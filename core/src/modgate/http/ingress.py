@@ -79,7 +79,7 @@ class Ingress:
         if headers.get("content-encoding", "identity") != "identity":
             raise UnsupportedMedia("send the body without content-encoding")
         declared = self._request.content_type.lower()
-        if kind == "json" and declared != "application/json":
+        if kind == "json" and declared != "application/json" and "content-type" in headers:
             raise UnsupportedMedia("the content type must be application/json")
         if kind == "form" and declared != "multipart/form-data":
             raise UnsupportedMedia("the content type must be multipart/form-data")
