@@ -42,6 +42,41 @@ async def test_a_refusal_for_requests_says_how_the_limit_stands(
         assert client.headers["x-ratelimit-reset-requests"] != "0s"
 
 
+MANY = """limits = { requests = "100/min", units = { "llm.input_tokens" = "50k/min",
+"vlm.input_tokens" = "3/min", "embedding.input_tokens" = "7/min",
+"llm.output_tokens" = { rate = "5/min", shadow = true } },
+models = { eyes = { requests = "2/min" } } }""".replace("\n", " ")
+
+
+async def test_headers_tell_of_the_limits_that_such_a_request_meets(
+    tmp_path: Path, engine: ScriptedEngine
+) -> None:
+    running = await start(tmp_path, [{"url": engine.url}], tenants={"acme": MANY})
+    asked = [
+        ask.chat(1, model="chat", max_tokens=5),
+        ask.vision(2, model="eyes"),
+        ask.chat(3, model="none"),
+    ]
+    try:
+        clients = [await send(running.url, each, key=running.key) for each in asked]
+    finally:
+        await running.app.close()
+    limits = [
+        {
+            name.removeprefix("x-ratelimit-limit-"): value
+            for name, value in client.headers.items()
+            if name.startswith("x-ratelimit-limit-")
+        }
+        for client in clients
+    ]
+
+    assert [client.status for client in clients] == [200, 413, 404]
+    assert limits[0] == {"requests": "100", "input-tokens": "50000"}
+    assert limits[1] == {"requests": "2", "input-tokens": "3"}
+    assert limits[2]["requests"] == "100"
+    assert "7" not in limits[2].values()
+
+
 async def test_a_guess_of_speech_above_the_limit_is_taken_and_settled_to_what_was_spoken(
     tmp_path: Path, engine: ScriptedEngine
 ) -> None:

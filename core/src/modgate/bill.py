@@ -64,6 +64,7 @@ class Bill:
         self._last: Usage | None = None  # when nothing more will be fed
         self._now = state.clock.now
         self._budgeted = False
+        self._modalities: tuple[str, ...] = ()  # of the route
         self.own: Callable[[], Usage] | None = None
 
     @property
@@ -102,6 +103,7 @@ class Bill:
     async def check_spent(self, modalities: tuple[str, ...], body_bytes: int | None) -> None:
         """Refuse before the body is read when nothing is left of what the route's units need."""
         limiter, held = self._gateway.limiter, self._held
+        self._modalities = modalities
         look = body_bytes is None or body_bytes > LARGE_BODY
         for each in (modalities, (MONEY,)) if self._budgeted else (modalities,):
             try:
@@ -252,10 +254,12 @@ class Bill:
         """The limits' headers, also of a request that they refuse."""
         if self._seen is None:
             return {}
-        now = self._now()
-        self._draft.rates = rates = self._gateway.limiter.rates(self._seen, now)
+        now, draft = self._now(), self._draft
+        draft.rates = every = self._gateway.limiter.rates(self._seen, now)
+        modalities = (draft.modality,) if draft.modality else self._modalities
+        rates = [every[at] for at in self._seen.terms.told(modalities, draft.model)]
         if surface.rates == "anthropic-ratelimit":
-            found = anthropic_headers(rates, self._draft.wall + now - self._draft.began)
+            found = anthropic_headers(rates, draft.wall + now - draft.began)
         else:
             found = rate_headers(rates)
         if self._state.limits_down:

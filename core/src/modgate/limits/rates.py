@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from math import inf
 
 from modgate.api.auth import PERIOD_S, Caller, Limits, Rate
+from modgate.api.price import MONEY
 from modgate.errors import GatewayError, LimitReached, QuotaSpent
 from modgate.limits.levels import Limit
 from modgate.units import REQUESTS, UnitTable
@@ -52,13 +53,14 @@ class Terms:
     known of a request.  `units`: those that refuse, on units of any modality, whatever the model.
     """
 
-    __slots__ = ("_by_model", "all", "begin", "end", "guards", "limits", "units")
+    __slots__ = ("_by_model", "_told", "all", "begin", "end", "guards", "limits", "units")
 
     def __init__(self, limits: Limits, met: Sequence[Met], begin: float, end: float) -> None:
         self.limits = limits
         self.begin = begin
         self.end = end
         self._by_model: dict[tuple[str, str], Toll] = {}
+        self._told: dict[tuple[tuple[str, ...], str], Sequence[int]] = {}
         self.all = met
         self.guards = Toll(each for each in met if guards(each.rate))
         self.units = Toll(_tightest(met, "", "")).hard
@@ -69,6 +71,16 @@ class Terms:
         if found is None:
             found = Toll(_tightest(self.all, f"{modality}.", model))
             self._by_model[modality, model] = found
+        return found
+
+    def told(self, modalities: tuple[str, ...], model: str) -> Sequence[int]:
+        """Which of `all` a reply's headers tell of: those that may refuse such a request."""
+        found = self._told.get((modalities, model))
+        if found is None:
+            tolls = [self.of_model(each, model) for each in (*modalities, MONEY)]
+            mine = [met for toll in (self.guards, *tolls) for met in toll.hard]
+            found = [at for at, met in enumerate(self.all) if any(each is met for each in mine)]
+            self._told[modalities, model] = found
         return found
 
 
