@@ -330,3 +330,10 @@ def test_the_bill_of_a_stream_is_that_of_its_chat_at_any_cut(
     assert [(dict(u.units), u.exact, u.by) for u in ours] == [
         (dict(u.units), u.exact, u.by) for u in chats
     ]
+
+
+def test_an_item_by_reference_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    """Source: @ai-sdk/openai 3, which refers to items of earlier steps unless told otherwise."""
+    body = {**ASKED, "input": [{"type": "item_reference", "id": "msg_1"}]}
+    with pytest.raises(Refused, match="store to false"):
+        planned(tmp_path, PATH, body)

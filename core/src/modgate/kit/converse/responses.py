@@ -117,7 +117,10 @@ def _item(item: Fields, draft: Draft, at: str) -> None:
         case "reasoning":
             _reasoning(item, draft, at)
         case "item_reference":
-            reason = "nothing is kept here that 'item_reference' could name; send the item itself"
+            reason = (
+                "nothing is kept here that 'item_reference' could name; send the item itself "
+                "(with the ai SDK set providerOptions.openai.store to false)"
+            )
             raise item.fault("type", "unsupported_value", reason)
         case _:
             reason = (
