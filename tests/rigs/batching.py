@@ -137,7 +137,7 @@ class Traffic:
         names = [f"b{number}" for number in range(len(engines))]
         backends = [
             Backend(
-                name=name, family="home", url=f"http://{name}", serves={MODEL: "e"}, slots=slots
+                name=name, family="home", url=f"http://{name}", serves={MODEL: name}, slots=slots
             )
             for name in names
         ]

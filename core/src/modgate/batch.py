@@ -22,7 +22,7 @@ from operator import index
 from modgate.api.modality import Batching
 from modgate.api.relay import Event, State
 from modgate.dispatch import Dispatch
-from modgate.errors import BadReply, Draining, GatewayError, PluginFault
+from modgate.errors import BadReply, Draining, GatewayError, PluginFault, Unsupported
 from modgate.faults import raised
 from modgate.fleet.lease import Lease
 from modgate.order import Order
@@ -186,7 +186,7 @@ class _Trip:
                 lease = await self._dispatch.lease(orders[0])
                 assert lease is not None
             events = await self._whole(orders, lease)
-        except GatewayError as error:
+        except (GatewayError, Unsupported) as error:
             if lease is not None:
                 return await self._left_over(riders, error)
             _fail(riders, error)
@@ -202,14 +202,14 @@ class _Trip:
         return ()
 
     async def _left_over(
-        self, riders: Sequence[_Rider], error: GatewayError
+        self, riders: Sequence[_Rider], error: GatewayError | Unsupported
     ) -> Sequence[list[_Rider]]:
         """After a failed call: all of them once more, their halves, or none."""
         orders = [rider.order for rider in riders]
         if (pause := again(orders, error, self._dispatch)) is not None:
             await asyncio.sleep(pause)
             return [list(riders)]
-        if len(riders) == 1 or not _is_refused(error):
+        if len(riders) == 1 or not _is_refused(orders[0].told(error)):
             _fail(riders, error)
             return ()
         for order in orders:
@@ -244,13 +244,13 @@ class _Trip:
             raise
 
 
-def _is_refused(error: GatewayError) -> bool:
+def _is_refused(error: GatewayError | Unsupported) -> bool:
     """Whether one member may have spoilt it for all."""
-    return 400 <= error.status < 499 and not error.retryable
+    return isinstance(error, Unsupported) or (400 <= error.status < 499 and not error.retryable)
 
 
-def _fail(riders: Sequence[_Rider], error: GatewayError) -> None:
+def _fail(riders: Sequence[_Rider], error: GatewayError | Unsupported) -> None:
     for rider in riders:
         if not rider.share.done():
-            rider.share.set_exception(error)
+            rider.share.set_exception(rider.order.told(error))
             rider.share.exception()  # a member that left must not be reported as never retrieved

@@ -11,7 +11,7 @@ from functools import partial
 from math import inf
 
 from modgate.api.auth import Caller
-from modgate.api.dialect import Dialect, Outgoing
+from modgate.api.dialect import Dialect
 from modgate.api.model import Model
 from modgate.api.relay import State
 from modgate.api.residency import may_lie
@@ -36,7 +36,7 @@ from modgate.fleet.pick import Wanted
 from modgate.fleet.terms import Terms
 from modgate.goals import Goals
 from modgate.guard import Deadline
-from modgate.order import Elsewhere, Order, Way
+from modgate.order import Elsewhere, Order, Way, refused
 from modgate.retry import EXTRA
 from modgate.stream import Stream
 from modgate.telemetry.orca import ASKS, FORM, SILENT, Remarks
@@ -265,7 +265,10 @@ class Dispatch:
         return soonest_s(self.fleet.pools.get(order.model.name), wanted)
 
     async def send(self, order: Order, lease: Lease) -> Stream:
-        """Send the call to the leased backend; the reply's head was good when this returns."""
+        """Send the call to the leased backend; the reply's head was good when this returns.
+
+        Unsupported when its dialect cannot say the call: then nothing was sent.
+        """
         backend, orders = lease.backend, order.each
         model = order.model.name
         tries = [e.draft.attempt(e.index, model, lease, e.call.size) for e in orders]
@@ -289,10 +292,12 @@ class Dispatch:
                     await self._prepare(backend.name)
                 answer = await self._post(order, backend, dialect, tries)
         except BaseException as error:
+            told = refused(error) if isinstance(error, Unsupported) else error
+            known = told if isinstance(told, GatewayError) else None
             for tried in tries:
-                tried.end(state_of(error), error if isinstance(error, GatewayError) else None)
+                tried.end(state_of(error), known)
             deadline.disarm()
-            lease.give_back(state_of(error), error if isinstance(error, GatewayError) else None)
+            lease.give_back(state_of(error), known)
             raise
         return Stream(answer, dialect, lease, tries, deadline, self.timeouts)
 
@@ -310,7 +315,7 @@ class Dispatch:
     async def _post(
         self, order: Order, backend: Backend, dialect: Dialect, tries: Sequence[Try]
     ) -> Answer:
-        outgoing = _encoded(order, dialect)
+        outgoing = dialect.encode()
         headers = {**outgoing.headers, **order.draft.forwarded(tries[0], order.each[0].tries)}
         if backend.key is not None or backend.sign:
             self._authorize(headers, order, backend, tries[0])
@@ -349,16 +354,6 @@ class Dispatch:
                 attempt=tried.span,
             )
             headers["Authorization"] = f"Bearer {token}"
-
-
-def _encoded(order: Order, dialect: Dialect) -> Outgoing:
-    """The call in its engine's words; what it cannot say is refused, but `shape` may do without."""
-    try:
-        return dialect.encode()
-    except Unsupported as error:
-        if order.index < 0:
-            raise
-        raise Refused(error.field, "unsupported_value", str(error)) from error
 
 
 def _note(orders: Sequence[Order]) -> None:

@@ -12,7 +12,7 @@ from modgate.api.model import Model
 from modgate.api.plan import Call
 from modgate.api.select import Reason
 from modgate.draft import Draft
-from modgate.errors import NoBackend
+from modgate.errors import GatewayError, NoBackend, Refused, Unsupported
 from modgate.fleet.pick import Wanted
 from modgate.retry import Failure
 
@@ -41,9 +41,10 @@ class Order:
     """One call of one request, with all that dispatch must know of both.
 
     `members`: of a merged call, the orders that share it, this one's own first.  `tries`: attempts
-    that went out, `failures`: how they failed, `tried`: backends that failed it.  `waited_s`: since
-    when it waited for a slot, in seconds since the request began.  `chain`: models that may stand
-    in, as long as nothing of the request went out.
+    that went out, `failures`: how they failed, `tried`: backends that failed it, or to which it
+    cannot be said.  `met`: how an engine failed it last.  `waited_s`: since when it waited for a
+    slot, in seconds since the request began.  `chain`: models that may stand in, as long as nothing
+    of the request went out.
     """
 
     index: int
@@ -57,6 +58,7 @@ class Order:
     tried: set[str] = field(default_factory=set)
     tries: int = 0
     failures: Sequence[Failure] = ()
+    met: GatewayError | None = None
     waited_s: float | None = None
     chain: Way | None = None
 
@@ -74,6 +76,23 @@ class Order:
     def caller(self) -> Caller:
         """Whose call it is."""
         return self.draft.caller
+
+    def failed(self, error: GatewayError | Unsupported, failure: Failure, backend: str) -> None:
+        """An attempt at this backend failed so."""
+        self.failures = (*self.failures, failure)
+        if failure != "final":
+            self.tried.add(backend)
+            self.met = error if isinstance(error, GatewayError) else self.met
+
+    def told(self, error: GatewayError | Unsupported) -> GatewayError | Unsupported:
+        """How the call ends that ended so.
+
+        What its last backend cannot be told hides no engine's failure, and is refused to a client;
+        a plugin that asked is told it as it is.
+        """
+        if not isinstance(error, Unsupported):
+            return error
+        return self.met or (error if self.index < 0 else refused(error))
 
     @property
     def wanted(self) -> Wanted:
@@ -94,6 +113,11 @@ class Order:
             return None
         hash(key)  # here, where it is this call's fault alone, and it has no slot
         return (self.model.name, self.call.requires, isolation(self.caller), key)
+
+
+def refused(error: Unsupported) -> Refused:
+    """What a dialect cannot say, as the client is told it."""
+    return Refused(error.field, "unsupported_value", str(error))
 
 
 def isolation(caller: Caller) -> Hashable:

@@ -18,6 +18,7 @@ from modgate.errors import (
     ModelLoading,
     Overloaded,
     Unreached,
+    Unsupported,
     Upstream,
     UpstreamTimedOut,
 )
@@ -34,16 +35,19 @@ Failure = Literal[
     "lost",  # sent, and no reply of its own came
     "fault",  # its own failure, or a reply that is none: perhaps it is the call's fault
     "late",  # nothing came in time
+    "unsaid",  # the backend's dialect cannot say it: nothing was sent, and no engine failed
     "final",
 ]
 ONCE = ("lost", "fault", "late")  # a second failure of the kind is the caller's to know
 SAME = ("unreached", "lost")  # the same engine may be asked again, where there is no other
-NOT_READY = ("unreached", "loading")  # of the call no engine has had any work
+NOT_READY = ("unreached", "loading", "unsaid")  # of the call no engine has had any work
 
 
-def failure_of(error: GatewayError, status: int | None) -> Failure:
+def failure_of(error: GatewayError | Unsupported, status: int | None) -> Failure:
     """The kind of a failed attempt; `status`: that its engine answered with, None = none came."""
     match error:
+        case Unsupported():
+            return "unsaid"
         case Unreached() | ConnectTimedOut():
             return "unreached"
         case UpstreamTimedOut():
@@ -84,6 +88,9 @@ def pause_s(
     `held_s`: for so much longer it is held while all of them load its model.
     """
     newest = failures[-1]
+    if newest == "unsaid":
+        return 0.0 if other else None
+    failures = [each for each in failures if each != "unsaid"]
     held = held_s > 0 and all(failure == "loading" for failure in failures)
     if newest == "final" or (len(failures) > EXTRA and not held):
         return None

@@ -28,7 +28,7 @@ class Readable(Protocol):
     """A reply being read: of a call's own trip, or its share of a merged one."""
 
     async def next(self) -> list[Event]:
-        """The next events; [] when the reply ended well.  Unsupported: see `dispatch._encoded`."""
+        """The next events; [] when the reply ended well.  Unsupported: see `Order.told`."""
         ...
 
     async def flow(self, push: Push) -> None:
@@ -78,10 +78,7 @@ class Trip:
         while True:
             try:
                 events = await (self._stream or await self._opened()).next()
-            except Unsupported:
-                self.state = "refused"
-                raise
-            except GatewayError as error:
+            except (GatewayError, Unsupported) as error:
                 await self._again(error)
             except raised() as error:
                 fault = _fault(error)
@@ -113,27 +110,30 @@ class Trip:
             self._failed(fault)
             raise fault from error
 
-    def _give_up(self, error: GatewayError) -> None:
+    def _give_up(self, error: GatewayError | Unsupported) -> None:
         if self._stream is not None:
-            self._stream.close(state_of(error), error)
+            known = error if isinstance(error, GatewayError) else None
+            self._stream.close(state_of(error), known)
             self._stream = None
 
-    async def _again(self, error: GatewayError) -> None:
-        """The call may be tried once more, as never once it was fed; else raises the error."""
+    async def _again(self, error: GatewayError | Unsupported) -> None:
+        """The call may be tried once more, as never once it was fed; else raises how it ended."""
         self._give_up(error)
         gone = self.order.draft.deserted
         pause = None if self.fed or gone else again([self.order], error, self._dispatch)
         if pause is None:
-            self._failed(error)
-            raise error
+            told = self.order.told(error)
+            self._failed(told)
+            raise told
         let_go([error])
         self.restarted()
         if pause:
             await asyncio.sleep(pause)
 
-    def _failed(self, error: GatewayError) -> None:
+    def _failed(self, error: GatewayError | Unsupported) -> None:
         self._give_up(error)
-        self.state, self.error = state_of(error), error
+        self.state = state_of(error)
+        self.error = error if isinstance(error, GatewayError) else None
 
     def spoilt(self, error: GatewayError) -> None:
         """What it said cannot be relayed: it failed, however well it looked till then."""
@@ -162,7 +162,9 @@ class Trip:
         )
 
 
-def again(orders: Sequence[Order], error: GatewayError, dispatch: Dispatch) -> float | None:
+def again(
+    orders: Sequence[Order], error: GatewayError | Unsupported, dispatch: Dispatch
+) -> float | None:
     """Seconds until what these orders shared is tried once more; None = it failed for good.
 
     Where it failed, and how, is written into them.  A gateway that another one calls leaves it to
@@ -174,11 +176,10 @@ def again(orders: Sequence[Order], error: GatewayError, dispatch: Dispatch) -> f
         return None  # nothing went out since: it waited in vain, or this was asked before
     failure = failure_of(error, last.status)
     for order in orders:
-        order.failures = (*order.failures, failure)
-        if failure != "final":
-            order.tried.add(last.backend)
-    error.alike = len(first.tried) > 1 and alike(first.failures)
-    if failure == "final" or any(order.draft.inner for order in orders):
+        order.failed(error, failure, last.backend)
+    if isinstance(error, GatewayError):
+        error.alike = len(first.tried) > 1 and alike(first.failures)
+    if failure != "unsaid" and any(order.draft.inner for order in orders):
         return None
     pause = pause_s(
         first.failures,
