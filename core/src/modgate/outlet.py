@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
@@ -29,7 +30,17 @@ Say = Callable[[GatewayError, Surface, Draft], T]
 
 PLAIN = OpenAI()
 
-OURS = frozenset({"connection", "content-length", "keep-alive", "transfer-encoding", "upgrade"})
+OURS = frozenset(
+    {
+        *("connection", "content-length", "keep-alive", "trailer", "transfer-encoding", "upgrade"),
+        *("content-type", "date", "server", "x-request-id", "request-id"),
+        *("openai-processing-ms", "x-modgate-units"),
+    }
+)
+OURS_BEGIN = ("access-control-", "x-ratelimit-")
+KINDS = ("whole", "sse", "chunked")
+_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # Source: RFC 9110 5.6.2, a token
+_BREAK = re.compile(r"[\r\n\0]")
 SSE_HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 
 
@@ -265,10 +276,27 @@ def _event(error: GatewayError, surface: Surface, draft: Draft) -> bytes:
 
 
 def own_headers(head: Head) -> Mapping[str, str]:
-    """A relay's own headers; PluginFault for one that says where the reply ends: the core does."""
-    if head.headers and not OURS.isdisjoint(map(str.lower, head.headers)):
-        raise PluginFault(f"a relay's head must not say {', '.join(sorted(OURS))}")
+    """A relay's own headers; PluginFault for a head that no reply can have.
+
+    Of whose request it is, who may read it, what it costs and where it ends the core speaks alone.
+    """
+    if head.kind not in KINDS:
+        raise PluginFault(f"a Head is of a kind of {', '.join(KINDS)}, and not '{head.kind}'")
+    if not _line(head.content_type):
+        raise PluginFault("the content type of a Head is a text of one line")
+    for name, value in head.headers.items():
+        if _NAME.fullmatch(name) is None:
+            raise PluginFault("a relay's head has a name that is no header's")
+        low = name.lower()
+        if low in OURS or low.startswith(OURS_BEGIN):
+            raise PluginFault(f"a relay's head must not say '{low}': the gateway does")
+        if not _line(value):
+            raise PluginFault(f"a relay's head must say '{low}' with a text of one line")
     return head.headers
+
+
+def _line(value: object) -> bool:
+    return isinstance(value, str) and _BREAK.search(value) is None
 
 
 def _nothing() -> None:

@@ -76,7 +76,11 @@ def _bad_field(name: str, code: str, reason: str) -> GatewayError:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
-    """How the reply opens.  `headers` are extra ones, without connection, id and length headers."""
+    """How the reply opens.
+
+    `headers` are extra ones, of one line each: none of those that say whose request it is, who may
+    read it, what it costs, what it is and where it ends.
+    """
 
     kind: ReplyKind = "whole"
     content_type: str = JSON_TYPE

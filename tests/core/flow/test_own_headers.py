@@ -1,0 +1,51 @@
+"""What a relay's head may say of the reply."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from modgate.errors import PluginFault
+from modgate.outlet import own_headers
+from modgate.plugin import SSE, Head
+
+
+@pytest.mark.parametrize(
+    "head", [SSE, Head(), Head(kind="chunked", headers={"X-Voice": "amy", "cache-control": ""})]
+)
+def test_headers_of_its_own_are_passed_on(head: Head) -> None:
+    assert own_headers(head) == head.headers
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("x-request-id", "Request-ID", "x-modgate-units", "openai-processing-ms"),
+        *("Content-Type", "content-length", "Trailer", "date", "server"),
+        *("access-control-allow-origin", "x-ratelimit-remaining-requests"),
+    ],
+)
+def test_what_the_gateway_says_itself_is_no_relays(name: str) -> None:
+    with pytest.raises(PluginFault, match=f"'{name.lower()}'"):
+        own_headers(Head(headers={name: "1"}))
+
+
+@pytest.mark.parametrize("name", ["", "x a", "x:", "x\r\nset-cookie", "\u00e4"])
+def test_a_name_that_is_none_is_refused(name: str) -> None:
+    with pytest.raises(PluginFault, match="no header"):
+        own_headers(Head(headers={name: "1"}))
+
+
+@pytest.mark.parametrize("value", ["a\r\nx-more: 1", "a\nb", "a\0b", 5, None])
+def test_a_value_is_a_text_of_one_line(value: Any) -> None:
+    with pytest.raises(PluginFault, match="'x-voice'"):
+        own_headers(Head(headers={"x-voice": value}))
+
+
+@pytest.mark.parametrize(
+    "said", [{"kind": "stream"}, {"content_type": "text/html\r\nx: y"}, {"content_type": None}]
+)
+def test_a_reply_of_no_known_kind_is_refused(said: dict[str, Any]) -> None:
+    with pytest.raises(PluginFault):
+        own_headers(Head(**said))
