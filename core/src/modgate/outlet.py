@@ -38,6 +38,7 @@ OURS = frozenset(
     }
 )
 OURS_BEGIN = ("access-control-", "x-ratelimit-")
+WHOLE_AT_MOST = 1 << 30  # bytes of a reply that is held until it is made
 KINDS = ("whole", "sse", "chunked")
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # Source: RFC 9110 5.6.2, a token
 _BREAK = re.compile(r"[\r\n\0]")
@@ -69,6 +70,7 @@ class Outlet:
         self._touch = touch
         self._loop = asyncio.get_running_loop()
         self._whole: list[bytes] = []
+        self._whole_bytes = 0
         self._last = self._loop.time()
         self._touched = self._last
         self._timer: asyncio.TimerHandle | None = None
@@ -132,6 +134,9 @@ class Outlet:
             return
         if relay.head.kind == "whole":
             self._whole.extend(data)
+            self._whole_bytes += sum(map(len, data))
+            if self._whole_bytes > WHOLE_AT_MOST:
+                raise PluginFault(f"a relay made a whole reply of more than {WHOLE_AT_MOST} bytes")
             return
         if not self.reply.opened:
             self._head = relay.head

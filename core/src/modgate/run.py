@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from functools import partial
+from itertools import chain, islice
 from time import perf_counter
 from typing import Protocol
 
@@ -27,6 +28,9 @@ from modgate.trip import Trip
 
 DRAWER = -1
 AHEAD = 2  # calls may be drawn this many widths ahead of the head, where the plan does not say
+PIECES = (
+    1000  # that a relay yields before others have a turn, so that one without an end harms none
+)
 BITE_S = 0.001  # a heavy relay's thread hands over what it has after so long, then twice as long;
 # the reply's first sound at once
 ONE_CALLS = (Upstream, Refused)  # an engine's word on one call, which a partial plan does without
@@ -217,13 +221,19 @@ class Run:
     async def _flow(self, index: int, trip: Trip) -> None:
         """Relay in the network's own tick, without waking this task, while the client reads."""
         feed, pour = self._feed, self._sink.pour
+        rest: Iterator[bytes] = iter(())
 
         def push(events: list[Event]) -> bool:
+            nonlocal rest
             data: list[bytes] = []
             began = perf_counter()
             try:
-                for event in events:
-                    data.extend(feed(index, event))
+                for at, event in enumerate(events, 1):
+                    made = iter(feed(index, event))
+                    data.extend(islice(made, PIECES))
+                    if len(data) >= PIECES:
+                        rest = chain(made, self._fed(index, events[at:]))
+                        break
             except GatewayError:
                 if data:  # what came before it is counted, so it is given
                     pour(data)
@@ -232,10 +242,11 @@ class Run:
                 raise self._fault(error) from error
             if perf_counter() - began > SLOW_S:
                 self._kept("feed", began)
-            return not data or pour(data)
+            return not data or (pour(data) and len(data) < PIECES)
 
         await trip.flow(push)
         await self._sink.room()
+        await self._give(rest, trip)
 
     def _closing(self) -> Iterator[bytes]:
         yield from self._relay.close(self.outcomes())
@@ -251,20 +262,29 @@ class Run:
                     more = await self._bite(made, data, bite_s)
                     bite_s = max(BITE_S, bite_s * 2)
                 else:
-                    began = perf_counter()
-                    data.extend(made)
-                    more = False
-                    self._kept("close" if trip is None else "feed", began)
+                    more = self._portion(made, data, "close" if trip is None else "feed")
             except GatewayError as error:
-                if data:  # what came before it is counted, so it is given
-                    await self._sink.emit(self._relay, data)
-                if trip is not None and isinstance(error, BadReply):
-                    trip.spoilt(error)
+                await self._broke(error, data, trip)
                 raise
             except raised() as error:
                 raise self._fault(error) from error
             if data:
                 await self._sink.emit(self._relay, data)
+            if more:
+                await asyncio.sleep(0)
+
+    async def _broke(self, error: GatewayError, data: list[bytes], trip: Trip | None) -> None:
+        if data:  # what came before it is counted, so it is given
+            await self._sink.emit(self._relay, data)
+        if trip is not None and isinstance(error, BadReply):
+            trip.spoilt(error)
+
+    def _portion(self, made: Iterator[bytes], data: list[bytes], step: str) -> bool:
+        """Draw so many into `data` here in the loop; whether there may be more."""
+        began = perf_counter()
+        data.extend(islice(made, PIECES))
+        self._kept(step, began)
+        return len(data) == PIECES
 
     def _fault(self, error: BaseException) -> GatewayError:
         return PluginFault(f"{type(error).__name__} in {type(self._relay).__name__}")

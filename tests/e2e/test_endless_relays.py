@@ -1,0 +1,132 @@
+"""Relays that have more to say than anybody reads: they keep neither the loop nor the memory."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from gateways import Running, start
+from made_plugins import Words, plugin
+
+from modgate import outlet
+from modgate.ledger.reader import rows
+from modgate.plugin import (
+    SSE,
+    Body,
+    Call,
+    Endpoint,
+    Event,
+    Head,
+    Outcome,
+    Plan,
+    Relay,
+    Request,
+    Units,
+    Usage,
+)
+from modgate.testing import FakeBackend, Scripted
+
+PIECE = b"data: %b\n\n" % (b"x" * 10_000)
+PIECES = 30_000  # 300 MB: what a test survives, if nobody stops them
+
+
+class Wordy(Relay):
+    """Says a piece again and again, of its event number `at`, or at its end."""
+
+    made = 0
+
+    def __init__(self, head: Head, at: int) -> None:
+        self.head = head
+        self.at = at
+        self.fed = 0
+
+    def feed(self, index: int, event: Event) -> Iterable[bytes]:
+        self.fed += 1
+        return self.much() if self.fed == self.at else [PIECE]
+
+    def close(self, outcomes: Sequence[Outcome]) -> Iterable[bytes]:
+        return self.much() if self.at == 0 else ()
+
+    def much(self) -> Iterator[bytes]:
+        while Wordy.made < PIECES:
+            Wordy.made += 1
+            yield PIECE
+
+    def usage(self, outcomes: Sequence[Outcome]) -> Usage:
+        return Usage(Units(input_tokens=self.fed))
+
+
+class Talk(Words):
+    """One call; `at` and `whole` say which relay it has."""
+
+    def endpoints(self) -> Iterable[Endpoint]:
+        yield Endpoint(path="/v1/words", shape=self.shape)
+
+    def shape(self, request: Request) -> Plan:
+        fields = request.fields()
+        head = Head() if fields.flag("whole", False) else SSE
+        call = Call(path="/words", body=Body.of(), size=Units(input_tokens=1), reply="sse")
+        return Plan(calls=[call], relay=Wordy(head, fields.integer("at")))
+
+
+@asynccontextmanager
+async def running(folder: Path) -> AsyncIterator[tuple[Running, httpx.AsyncClient]]:
+    async with FakeBackend() as engine:
+        engine.answer("/words", Scripted(reply=[b"{}"] * 3))
+        gateway = await start(
+            folder,
+            [{"url": engine.url, "serves": {"w": "w"}}],
+            plugins=["words"],
+            models={"w": "words"},
+            extra={"words": plugin(modgate_modalities=[Talk])},
+        )
+        Wordy.made = 0
+        try:
+            async with httpx.AsyncClient(base_url=gateway.url, headers=gateway.headers) as client:
+                yield gateway, client
+        finally:
+            await gateway.app.close()
+
+
+@pytest.mark.parametrize("at", [1, 2, 3, 0], ids=["first", "second", "last", "close"])
+async def test_a_stream_is_made_as_it_is_read(tmp_path: Path, at: int) -> None:
+    async with running(tmp_path) as (gateway, client):
+        body = {"model": "w", "at": at}
+        async with client.stream("POST", "/v1/words", json=body) as reply:
+            async for _ in reply.aiter_raw():
+                if Wordy.made:
+                    break
+    [row] = rows(gateway.ledger)
+
+    assert row.ending == "client_gone"
+    assert row.units["words.input_tokens"] == (at or 3)
+    assert Wordy.made < PIECES
+
+
+async def test_a_stream_of_many_pieces_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"{__name__}.PIECES", 2500)
+    async with running(tmp_path) as (gateway, client):
+        replies = [await client.post("/v1/words", json={"model": "w", "at": 2})]
+        Wordy.made = 0
+        replies += [await client.post("/v1/words", json={"model": "w", "at": 0})]
+
+    assert [reply.content.count(PIECE) for reply in replies] == [2502, 2503]
+    assert [row.ending for row in rows(gateway.ledger)] == ["ok", "ok"]
+
+
+async def test_a_whole_reply_that_does_not_end_is_a_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outlet, "WHOLE_AT_MOST", 20 << 20)
+    async with running(tmp_path) as (gateway, client):
+        reply = await client.post("/v1/words", json={"model": "w", "at": 0, "whole": True})
+    [row] = rows(gateway.ledger)
+
+    assert reply.json()["error"]["code"] == "internal_error"
+    assert (row.ending, row.units["words.input_tokens"]) == ("fault", 3)
+    assert Wordy.made < PIECES
