@@ -35,6 +35,7 @@ REFUSALS = {
     "array_above_max_length": "a list has more items than the endpoint or its model takes",
     "audio_too_long": "the recording is longer than `max_audio_s` of the asr plugin",
     "context_length_exceeded": "the prompt, with what may come out, does not fit into the model",
+    "dry_run_unsupported": "a dry run of what must ask an engine before it is planned",
     "document_too_large": "the document has more bytes than the plugin takes",
     "fetch_failed": "a file named by URL could not be had",
     "failed_to_download_file": "a file named by URL did not come",

@@ -45,8 +45,8 @@ LARGE_BODY = 64 << 10  # bytes of a body that is worth a look at shared limits b
 class Bill:
     """The money side of one exchange.
 
-    `own`: what the plan did cost so far, once it runs.  `lazy`: its calls may need more than what
-    it reserved.
+    `own`: what the plan did cost so far, once it runs.  `reserved`: by the plan itself; `lazy`: its
+    calls may need more than that.
     """
 
     def __init__(self, state: State, gateway: Gateway, draft: Draft) -> None:
@@ -58,7 +58,7 @@ class Bill:
         self._side = NOTHING  # what Ask calls did cost, by full name
         self._side_exact = True
         self._drawn = NOTHING
-        self._reserved = NOTHING  # by the plan itself, without side calls
+        self.reserved = NOTHING  # by the plan itself, without side calls
         self.lazy = False
         self._mark: tuple[Mark, dict[str, int]] | None = None
         self._last: Usage | None = None  # when nothing more will be fed
@@ -120,7 +120,7 @@ class Bill:
         """Reserve what the plan may cost; the answer is that."""
         units = _reserve_of(plan).of(modality.name)
         self.lazy = plan.reserve is not None
-        self._reserved = units
+        self.reserved = units
         charge, model = self._gateway.limiter.reserve, self._draft.model
         try:
             self._charge(charge, units, model, now=self._now())
@@ -149,8 +149,8 @@ class Bill:
     async def drew(self, call: Call, modality: str) -> None:
         """A call was drawn: what the sizes exceed the reserve by is reserved before it goes out."""
         self._drawn = self._drawn + call.size
-        short = self._drawn.beyond(self._reserved)
-        self._reserved = self._reserved + short
+        short = self._drawn.beyond(self.reserved)
+        self.reserved = self.reserved + short
         await self.more(short.of(modality), self._draft.model)
 
     async def more(self, units: Units, model: str) -> None:
@@ -270,40 +270,46 @@ class Bill:
         self, error: GatewayError | None, *, status: int, bytes_in: int, bytes_out: int
     ) -> None:
         """The end: limits, ledger and receipt, at once and exactly once."""
-        draft = self._draft
+        draft, dry = self._draft, self._draft.dry
         usage = self._last_usage()
         if self._admission is not None and self._admission.would_refuse:
             draft.notes["would_refuse"] = ", ".join(self._admission.would_refuse)
         if draft.deserted:
             draft.notes.setdefault(NOTE, CUT)
         ending = ending_of(error, admitted=draft.admitted)
-        units = dict(usage.units.items())
-        if draft.modality and draft.admitted:
-            front = draft.modality
-            units[f"{front}.requests"] = 1
-            units[f"{front}.bytes_in"] = bytes_in
-            units[f"{front}.bytes_out"] = bytes_out
+        units = self._units(usage, bytes_in, bytes_out)
         self._compare(units, usage.other if error is None else NOTHING)
+        if dry:  # it is in no ledger, and no unit is billed
+            draft.admitted, draft.notes["dry_run"] = False, "true"
         receipt = draft.receipt(
             ending=ending,
             status=499 if ending == "client_gone" else status,
-            units=units,
+            units={} if dry else units,
             exact=self._exact(usage, ending),
             measured_by=usage.by,
             error=error,
         )
         if self._admission is not None:
             counted = units if usage.by != "estimate" or error is None else None
-            if counted is not None and self._budgeted:
+            if counted is not None and self._budgeted and draft.admitted:
                 counted = {**units, BUDGET: self._gateway.budgets.final(receipt)}
             self._gateway.limiter.settle(self._admission, counted, now=self._now())
-            if draft.modality:
+            if draft.modality and draft.admitted:
                 self._state.ledger.ended(receipt)
                 self._teach(usage, error)
         self._state.observer.observe(receipt)
         if draft.caller.tenant:
             self._state.trails.keep(receipt, draft, self._seen, error, self._state.limits_down)
         self.own = None  # it holds the run, which holds the request
+
+    def _units(self, usage: Usage, bytes_in: int, bytes_out: int) -> dict[str, int]:
+        """What limits count of a request that ended, and bills."""
+        units = dict(usage.units.items())
+        if self._draft.admitted and (front := self._draft.modality):
+            units[f"{front}.requests"] = 1
+            units[f"{front}.bytes_in"] = bytes_in
+            units[f"{front}.bytes_out"] = bytes_out
+        return units
 
     def _compare(self, units: Mapping[str, int], other: Mapping[str, int]) -> None:
         """Engine and gateway both counted: whether they agree is told, and changes no bill."""

@@ -38,6 +38,8 @@ from modgate.units import NOTHING, Units
 NOBODY = Caller(tenant="", key_id="")
 ATTEMPTS_AT_MOST = 4096
 ATTEMPT = "x-modgate-attempt"
+DRY_RUN = "x-modgate-dry-run"
+NO = ("", "0", "false")  # whatever else is said: who means a dry run is billed for none
 SDK_RETRY = "x-stainless-retry-count"
 MISSED_AT_MOST = 8
 
@@ -245,6 +247,11 @@ class Draft(msgspec.Struct, kw_only=True, eq=False):
     def left_s(self) -> float:
         """Seconds until the request's own end."""
         return self.due_s - self.elapsed()
+
+    @property
+    def dry(self) -> bool:
+        """Whether it is only tried on: `dry_run.py`."""
+        return self.heard.get(DRY_RUN, "") not in NO
 
     @property
     def inner(self) -> bool:

@@ -31,13 +31,13 @@ from modgate.desertion import drains, finished
 from modgate.dispatch import guard_model
 from modgate.draft import Draft
 from modgate.drawing import Pieces
+from modgate.dry_run import SAID, UNASKED, tried_on
 from modgate.errors import (
     Cancelled,
     Draining,
     GatewayError,
     Refused,
     Unsupported,
-    UpstreamTimedOut,
 )
 from modgate.fallback import Chain, along
 from modgate.faults import raised
@@ -55,7 +55,7 @@ from modgate.policies import Judge
 from modgate.run import Run
 from modgate.state import State
 from modgate.table import Resolved, Route, parse
-from modgate.timeouts import asked_seconds
+from modgate.timeouts import asked_seconds, too_long
 from modgate.tracebacks import let_go
 from modgate.trip import Trip
 from modgate.units import NOTHING, Units
@@ -85,7 +85,8 @@ class Exchange:
             heard=request.headers,
         )
         self._kept = partial(state.complaints.kept, self._gateway, self.draft)
-        self._guard = Deadline(_too_long)
+        self._complain = partial(state.complaints.fault, self._gateway, self.draft)
+        self._guard = Deadline(too_long)
         self._began = self._guard.now()
         self.reply = Reply(request, self._guard.now, leaving=lambda: state.draining)
         self._bill = Bill(state, self._gateway, self.draft)
@@ -165,9 +166,6 @@ class Exchange:
             self.reply.abort()
         return error
 
-    def _complain(self, fault: str, cause: BaseException | None) -> None:
-        self._state.complaints.fault(self._gateway, self.draft, fault, cause)
-
     async def _flow(self) -> None:
         gateway, draft, request = self._gateway, self.draft, self._request
         path = request.path
@@ -205,7 +203,7 @@ class Exchange:
         await self._outlet.page(headers, made if isinstance(made, bytes) else await made)
 
     async def _work(self, route: Route) -> None:
-        if carries_key(self._request.headers):
+        if carries_key(self._request.headers) and not self.draft.dry:
             self._once = self._state.keys.once(self._request.headers, self.draft, route.path)
         once = self._once
         if once is None or not await once.known():
@@ -254,7 +252,11 @@ class Exchange:
             self._parsed = {}
         size = await self._bill.reserve(plan, resolved.modality)
         self._deadline(size, stream=plan.relay.head.kind != "whole")
-        await self._go(plan)
+        if self.draft.dry:
+            said = tried_on(self._gateway, self.draft, plan, self._bill.reserved)
+            await self._outlet.page({**SAID, **self._extra_headers()}, said)
+        else:
+            await self._go(plan)
 
     def _read(self, route: Route) -> Awaitable[Body]:
         self._ingress = Ingress(
@@ -322,6 +324,8 @@ class Exchange:
         return await self._state.decoders.run(need, self._scope, timeout_s=left_s)
 
     async def _ask(self, need: Ask, *, trusted: bool = False) -> Json:
+        if self.draft.dry:
+            raise Refused(None, "dry_run_unsupported", UNASKED)
         trips = []  # `trusted`: the operator named their models, not the caller
         for call in need.calls:
             self._sides += 1
@@ -393,7 +397,3 @@ class Exchange:
         if (origin := self._request.headers.get("origin")) is not None:
             headers.update(self._gateway.cors.headers(origin, headers))
         return headers
-
-
-def _too_long() -> GatewayError:
-    return UpstreamTimedOut("the request took longer than its deadline")

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from modgate.api.select import Phases
+from modgate.errors import GatewayError, UpstreamTimedOut
 from modgate.units import Units
 
 TOUCH_S = 5.0  # between two notes of what a long request has used
@@ -56,3 +57,8 @@ def asked_seconds(headers: Mapping[str, str], *, stream: bool = False) -> float:
         if wanted and wanted.replace(".", "", 1).isdecimal() and float(wanted) > 0:
             seconds = min(seconds, float(wanted))
     return seconds
+
+
+def too_long() -> GatewayError:
+    """What ends a request whose time is over."""
+    return UpstreamTimedOut("the request took longer than its deadline")

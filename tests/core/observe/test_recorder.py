@@ -204,6 +204,7 @@ def test_what_was_used_of_what_was_reserved_is_counted_by_model_and_unit(
     recorder.observe(made(reserved=reserved))  # 100 of 80, 7 of 100
     for ending, exact in (("client_gone", False), ("ok", False), ("timed_out", True)):
         recorder.observe(made(reserved=reserved, ending=ending, exact=exact))
+    recorder.observe(made(reserved=reserved, units={}, admitted=False))  # a dry run
     recorder.observe(made(reserved={"llm.input_tokens": 0}))
 
     front = 'modgate_used_of_reserved_ratio_{}{{model="chat",unit="llm.{}_tokens"{}}} {}'

@@ -13,6 +13,7 @@ METHODS = "GET, POST, OPTIONS"
 HEADERS = (
     "authorization, content-type, x-api-key, api-key, idempotency-key, x-idempotency-key, "
     "x-request-id, x-client-request-id, x-request-timeout, x-stainless-read-timeout, "
+    "x-modgate-dry-run, "
     "traceparent, tracestate, openai-organization, openai-project, x-stainless-retry-count, "
     "x-stainless-lang, x-stainless-os, x-stainless-arch, x-stainless-runtime, "
     "x-stainless-runtime-version, x-stainless-package-version, x-stainless-timeout, "

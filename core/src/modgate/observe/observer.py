@@ -19,7 +19,7 @@ requests = logging.getLogger("modgate.request")
 log = logging.getLogger(__name__)
 
 TOLD = (
-    *("would_refuse", "replay_of", "retry_budget_exhausted", "client_retry"),
+    *("would_refuse", "replay_of", "retry_budget_exhausted", "client_retry", "dry_run"),
     *("counts_differ", "slo", "fallback_for", "fallback_on", "on_disconnect"),
 )
 LAG_EVERY_S = 0.5

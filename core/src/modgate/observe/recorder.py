@@ -141,7 +141,7 @@ class Recorder:
             self._note(tenant, model, receipt.notes)
         if receipt.modality:
             self._time((model,), receipt)
-            if receipt.exact and receipt.ending == "ok":
+            if receipt.admitted and receipt.exact and receipt.ending == "ok":
                 self._compare(model, receipt)
         for attempt in receipt.attempts:
             self._attempt(attempt)

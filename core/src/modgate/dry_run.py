@@ -1,0 +1,71 @@
+"""A request that is only tried on: all is decided and reserved, no engine is asked, nothing billed.
+
+It goes the way of any other as far as its plan's calls, and is refused for whatever that would be
+refused for; then it is told what it would have reserved.
+
+Source: field.md, what none of them has, 14.
+"""
+
+from __future__ import annotations
+
+from modgate.api.json import Json, JsonObject
+from modgate.api.plan import Call, Plan
+from modgate.api.surface import dump
+from modgate.draft import Draft
+from modgate.errors import Unpriced
+from modgate.fleet.pick import Wanted
+from modgate.gateway import Gateway
+from modgate.invoice import decimal, shown_units
+from modgate.units import Units
+
+# A plugin may do without the answer, and plan by estimate.
+UNASKED = "it must ask an engine before it can be planned, which a dry run does not"
+SAID = {"content-type": "application/json", "x-modgate-dry-run": "true"}
+
+
+def tried_on(gateway: Gateway, draft: Draft, plan: Plan, reserved: Units) -> bytes:
+    """What its reply says."""
+    draft.stream = plan.relay.head.kind != "whole"
+    calls = plan.calls if isinstance(plan.calls, tuple | list) else None
+    found: JsonObject = {
+        "object": "dry_run",
+        "v": 1,
+        "id": draft.request_id,
+        "modality": draft.modality,
+        "model": draft.model,
+        "slo": draft.caller.policy.slo or None,
+        "stream": draft.stream,
+        "calls": None if calls is None else len(calls),
+        "reserved": dict(draft.reserved),
+        "shown": dict(shown_units(draft.reserved, gateway.units)),
+        "cost": _cost(gateway, draft, reserved),
+        **_engines(gateway, draft, calls[0] if calls else None),
+    }
+    return dump(found)
+
+
+def _cost(gateway: Gateway, draft: Draft, reserved: Units) -> Json:
+    """Of what is reserved, where it is dearest; None where nobody says what it costs."""
+    books = gateway.budgets.tariff.books
+    try:
+        money = gateway.budgets.reserve(draft, reserved, draft.model, first=True)
+    except Unpriced:
+        return None
+    micro = sum(count for _, count in money.items())
+    return {"currency": books.currency, "micro": micro, "amount": decimal(micro)}
+
+
+def _engines(gateway: Gateway, draft: Draft, call: Call | None) -> JsonObject:
+    """How those stand that may take its first call, and how many calls wait for them."""
+    model = (call.model if call is not None else None) or draft.model
+    requires = call.requires if call is not None else ()
+    wanted = Wanted(regions=draft.caller.policy.regions, requires=requires)
+    fleet, now = gateway.fleet, gateway.fleet.now()
+    pool = fleet.pools.get(model)
+    seats = pool.candidates(wanted) if pool is not None else ()
+    up = [seat for seat in seats if seat.health.until <= now]
+    engine = "none" if not seats else "away" if not up else "busy"
+    if any(seat.free for seat in up):
+        engine = "free"
+    line = fleet.state.busy.get(model)
+    return {"engine": engine, "waiting": line.calls if line is not None else 0}
