@@ -18,6 +18,7 @@ from modgate.api.surface import openai_error
 from modgate.api.vitals import Load, Signals
 from modgate.auth.gate import forbidden
 from modgate.auth.verdict import Pending
+from modgate.discover.source import Source
 from modgate.errors import ConfigError, GatewayError, PluginError
 from modgate.http.head import SERVER
 from modgate.http.ingress import client_address
@@ -27,7 +28,7 @@ from modgate.server import requests_pages
 from modgate.server.json_page import json_page
 from modgate.server.peers import peers_of
 from modgate.server.requests_pages import RequestPages
-from modgate.server.standings import gone, models_of, state_of
+from modgate.server.standings import gone, models_of, pools_of, state_of
 from modgate.server.tenancy_pages import TenancyPages, actor_of, method_of, shape_of
 from modgate.state import State
 from modgate.tracebacks import plain
@@ -138,6 +139,9 @@ class Admin:
             "ledger": _ledger(state),
             "limits": _limits(state),
             "peers": peers_of(state),
+            "models": pools_of(state),
+            "discovery": {each.lookout.name: _found(each) for each in state.members.sources},
+            "no_telemetry": dict(state.rounds.unheard),
             "spool": {"bytes": state.spool.used, "files": state.spool.files},
             "engines": {name: vars_of(e) for name, e in state.engines.states().items()},
         }
@@ -227,6 +231,11 @@ def _telemetry(state: State, backend: Backend) -> Json:
         "temperature": signals.temperature,
         "signals_weight": round(vitals.signals_weight, 3),
     }
+
+
+def _found(source: Source) -> Json:
+    """What a discoverer knows, and since when nothing new."""
+    return {"backends": len(source.instances), "stale_seconds": round(source.stale_s, 3)}
 
 
 def _limits(state: State) -> Json:

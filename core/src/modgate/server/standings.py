@@ -5,6 +5,7 @@ Source: algorithms.md 7 (states).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 
 from modgate.api.json import Json
@@ -50,6 +51,22 @@ def gone(state: State, named: Iterable[Backend]) -> Json:
         for identity, slots in state.fleet.slots.items()
         if identity not in identities
     ]
+
+
+def pools_of(state: State) -> Json:
+    """By model: how many of its backends are in which state, and how many calls wait."""
+    gateway, now = state.gateway(), state.clock.now()
+    held, lines = gateway.fleet.holding.calls, state.fleet.busy
+    told: dict[str, Json] = {}
+    for model in gateway.table.models.values():
+        serving = [each for each in gateway.backends if model.name in each.serves]
+        states = Counter(state_of(state, each, now) for each in serving)
+        told[model.name] = {
+            "backends": dict(states),
+            "waiting": lines[model.name].calls if model.name in lines else 0,
+            "held": held[model.name],
+        }
+    return told
 
 
 def models_of(fleet: FleetState, backend: Backend, now: float) -> Json:

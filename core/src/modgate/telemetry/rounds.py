@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -91,7 +92,16 @@ class Rounds:
         self._rng = rng
         self._busy = busy
         self._tasks: dict[_Of, tuple[Question, asyncio.Task[None]]] = {}
+        self._unheard: dict[_Of, Question] = {}
         self._room = asyncio.Semaphore(AT_ONCE)
+
+    @property
+    def unheard(self) -> Mapping[str, Sequence[str]]:
+        """By engine, what it was asked for last and did not tell: `health`, `load`, `signals`."""
+        found: defaultdict[str, list[str]] = defaultdict(list)
+        for question in list(self._unheard.values()):
+            found[question.name].append(_kind(question))
+        return {name: sorted(kinds) for name, kinds in sorted(found.items())}
 
     def use(self, questions: Sequence[Question]) -> None:
         """Ask these from now on."""
@@ -100,6 +110,7 @@ class Rounds:
             if wanted.get(of) != asked:
                 task.cancel()
                 del self._tasks[of]
+                self._unheard.pop(of, None)
         for of, question in wanted.items():
             if of not in self._tasks:
                 task = asyncio.get_running_loop().create_task(self._ask(question))
@@ -124,7 +135,10 @@ class Rounds:
             known = None if reading in NOTHING else reading
             _tell(question, before, known, reason)
             before = known
-            if known is not None:
+            if known is None:
+                self._unheard[question.of] = question
+            else:
+                self._unheard.pop(question.of, None)
                 now = self._clock.now()
                 self._board.note(question.identity, known, now, question.every_s)
 
@@ -153,9 +167,12 @@ class Rounds:
             await asyncio.wait(tasks)
 
 
+def _kind(question: Question) -> str:
+    return {Probe: "health", Family: "load", Rules: "signals"}[type(question.read)]
+
+
 def _words(question: Question) -> dict[str, str]:
-    kind = {Probe: "health", Family: "load", Rules: "signals"}[type(question.read)]
-    return {"backend": question.name, "telemetry": kind}
+    return {"backend": question.name, "telemetry": _kind(question)}
 
 
 def _tell(question: Question, before: Reading | None, reading: Reading | None, why: str) -> None:
