@@ -339,3 +339,16 @@ async def test_a_page_may_read_every_header_of_ours(tmp_path: Path, engine: Scri
     assert "x-ratelimit-remaining-output-tokens" in ours
     assert ours - set(exposed) == set()
     assert len(exposed) == len(set(exposed))
+
+
+@pytest.mark.parametrize("more", ["", "[metrics]\ngen_ai = true\n"])
+async def test_metrics_have_opentelemetrys_names_where_the_file_says_so(
+    tmp_path: Path, engine: ScriptedEngine, more: str
+) -> None:
+    async with gateway(tmp_path, engine, more=more) as running, client() as session:
+        await send(running.url, ask.embeddings(1, model="vectors"), key=running.key)
+        _, metrics = await got(session, running.admin + "/metrics")
+
+    counted = 'gen_ai_operation_name="embeddings",gen_ai_provider_name="home",gen_ai_request_model='
+    assert (f"gen_ai_client_operation_duration_seconds_count{{{counted}" in metrics) is bool(more)
+    assert ("gen_ai_" in metrics) is bool(more)

@@ -25,7 +25,7 @@ from modgate.config.lines import Path as KeyPath
 from modgate.config.link_tenants import Tenant
 from modgate.config.values import Duration
 from modgate.errors import ConfigError, Problem
-from modgate.observe.recorder import OTHER
+from modgate.observe.metrics import OTHER
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 KEY_NAME = re.compile(r"[^\x00-\x1f\x7f]{0,100}")

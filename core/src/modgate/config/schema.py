@@ -18,6 +18,7 @@ from modgate.config.schema_queue import QueueSection
 from modgate.config.schema_select import Link, SelectSection
 from modgate.config.schema_telemetry import (
     ExplainSection,
+    MetricsSection,
     SignalsSection,
     TelemetrySection,
     TraceSection,
@@ -326,7 +327,7 @@ STATIC = (
         "spool",
         "decoders",
     ),
-    *("log", "trace", "limits.store", "idempotency", "peers"),
+    *("log", "metrics", "trace", "limits.store", "idempotency", "peers"),
 )
 
 
@@ -353,6 +354,7 @@ class File(Section):
     local: LocalSection = Field(LocalSection(), description="local engines")
     log: LogSection = Field(LogSection(), description="logs")
     explain: ExplainSection = Field(ExplainSection(), description="why each reply was as it was")
+    metrics: MetricsSection = Field(MetricsSection(), description="metrics")
     trace: TraceSection = Field(TraceSection(), description="traces")
     plugin: dict[str, JsonObject] = Field({}, description="a section switches a plugin on")
     model: dict[str, ModelSection] = Field({}, description="models by name")

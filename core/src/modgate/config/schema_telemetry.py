@@ -77,6 +77,14 @@ class SignalsSection(Section):
         return self
 
 
+class MetricsSection(Section):
+    """What the admin listener's `/metrics` has.  Static."""
+
+    gen_ai: bool = Field(
+        False, description="histograms by OpenTelemetry's names for generative AI, too"
+    )
+
+
 class TraceSection(Section):
     """Traces."""
 

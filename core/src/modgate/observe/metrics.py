@@ -17,6 +17,7 @@ from typing import Literal
 log = logging.getLogger(__name__)
 
 Labels = tuple[str, ...]
+OTHER = "other"  # in place of a name that the configuration does not know
 
 
 def _number(value: float) -> str:

@@ -34,9 +34,9 @@ class Observer:
     What they say is counted some at a time, and before anybody looks.
     """
 
-    def __init__(self, exporter: Exporter | None = None) -> None:
+    def __init__(self, exporter: Exporter | None = None, *, gen_ai: bool = False) -> None:
         self.registry = Registry()
-        self.recorder = Recorder(self.registry)
+        self.recorder = Recorder(self.registry, gen_ai=gen_ai)
         self._exporter = exporter
         self._lag = self.registry.histogram(
             "modgate_loop_lag_seconds", "how late the event loop runs a timer", LAG_BOUNDS

@@ -10,20 +10,22 @@ from collections.abc import Collection, Mapping
 
 from modgate.api.sink import Attempt, Receipt, Ruling
 from modgate.observe.departed import Departed
-from modgate.observe.metrics import Labels, Registry
+from modgate.observe.gen_ai import MODEL, GenAi
+from modgate.observe.metrics import OTHER, Labels, Registry
 from modgate.units import UnitTable
 
 MEMBERS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 POLICY_SECONDS = (0.00003, 0.0001, 0.001, 0.01, 0.1, 1.0, 10.0)
 SECONDS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 SHARES = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0, 1.1, 1.5, 3.0)
-OTHER = "other"
 
 
 class Recorder:
-    """Counts receipts.  `known` is swapped with each snapshot."""
+    """Counts receipts.  `gen_ai`: by OpenTelemetry's names, too."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, *, gen_ai: bool = False) -> None:
+        self._gen_ai = GenAi(registry) if gen_ai else None
+        self._departed_named = Departed(registry, MODEL)
         self._departed_tenants = Departed(registry, "tenant")
         self._departed_models = Departed(registry, "model")
         self._units: dict[str, tuple[str, int]] = {}  # their shown names and scales
@@ -125,7 +127,8 @@ class Recorder:
 
     def forget_departed(self, now: float) -> None:
         """Drop what was counted of tenants and models that have been gone for a while."""
-        self._departed_models.look({*self._models, OTHER}, now)
+        for departed in (self._departed_models, self._departed_named):
+            departed.look({*self._models, OTHER}, now)
         for tenant in self._departed_tenants.look({*self._tenants, OTHER}, now):
             self._used.pop(tenant, None)
 
@@ -147,6 +150,8 @@ class Recorder:
             self._attempt(attempt)
         for ruling in receipt.rulings:
             self._ruling(ruling)
+        if self._gen_ai is not None:
+            self._gen_ai.observe(receipt, self._models)
 
     def _time(self, model: Labels, receipt: Receipt) -> None:
         self._duration.add(model, receipt.duration_s)

@@ -157,7 +157,7 @@ class App:
             clock=clock,
             spool=spool,
             ledger=ledger,
-            observer=Observer(exporter),
+            observer=Observer(exporter, gen_ai=file.metrics.gen_ai),
             decoders=Decoders(
                 processes=decoders.processes,
                 streams=decoders.streams or os.cpu_count() or 1,
