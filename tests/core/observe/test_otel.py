@@ -171,6 +171,18 @@ def test_the_usage_is_on_the_server_span(collector: Collector, made: Made) -> No
 
 
 @pytest.mark.parametrize(
+    ("operation", "output"), [("speech", "speech"), ("ocr", "text"), ("chat", None)]
+)
+def test_a_span_says_what_comes_out_and_whether_as_a_stream(
+    collector: Collector, made: Made, operation: str, output: str | None
+) -> None:
+    [server, *_] = exported(collector, made(operation=operation, stream=True))
+
+    assert attributes(server).get("gen_ai.output.type") == output
+    assert attributes(server)["gen_ai.request.stream"] is True
+
+
+@pytest.mark.parametrize(
     ("given", "code"),
     [
         ({"status": 502, "ending": "upstream_failed", "error": "upstream_error"}, "ERROR"),

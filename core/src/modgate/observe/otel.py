@@ -29,6 +29,8 @@ USAGE = {
     "output_tokens": "gen_ai.usage.output_tokens",
     "cached_tokens": "gen_ai.usage.cache_read.input_tokens",
 }
+# By operation; what a chat is to be is the client's to say.
+OUTPUT = {"speech": "speech", "transcription": "text", "translation": "text", "ocr": "text"}
 
 
 class MissingExtra(Exception):
@@ -154,6 +156,9 @@ def _request_attributes(receipt: Receipt) -> dict[str, str | int | float | bool]
     if receipt.modality:
         found["gen_ai.operation.name"] = receipt.operation
         found["gen_ai.request.model"] = receipt.model
+        found["gen_ai.request.stream"] = receipt.stream
+        if (output := OUTPUT.get(receipt.operation)) is not None:
+            found["gen_ai.output.type"] = output
         for name, count in receipt.units.items():
             own, _, short = name.partition(".")
             if own == receipt.modality:
