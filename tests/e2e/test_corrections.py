@@ -5,14 +5,19 @@ from __future__ import annotations
 import errno
 import json
 import sqlite3
+from functools import partial
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from msgspec.structs import replace
 from rigs.ledger import KEY, ledger, receipt
 
 from modgate.cli import main
+from modgate.clock import SystemClock
 from modgate.ledger.disk import Disk
+from modgate.ledger.shipping import Shipping
+from modgate.ledger.sqlite_sink import SqliteConfig, SqliteSink
 
 FILE = """
 [plugin.llm]
@@ -31,8 +36,8 @@ units = { "llm.output_tokens" = "3/1M" }
 def config(tmp_path: Path) -> Path:
     """A file with a price that was wrong, and a ledger of two requests."""
     with ledger(tmp_path / "ledger", name="gw-1") as made:
-        for name in ("a", "b"):
-            made.ended(receipt(name, tokens=1000))
+        for name, regions in (("a", None), ("b", frozenset({"eu"}))):
+            made.ended(replace(receipt(name, tokens=1000), regions=regions))
     (tmp_path / "key").write_text(KEY.reveal())
     path = tmp_path / "modgate.toml"
     key = f'[ledger]\nname = "gw-1"\nkey = {{ file = "{tmp_path / "key"}" }}\n'
@@ -48,7 +53,7 @@ def said(config: Path, *words: str, code: int = 0) -> str:
 
 def in_the_sink(file: Path) -> list[tuple[object, ...]]:
     asked = """SELECT request_id, kind, sequence, json_extract(units, '$."money.micro"')
-    FROM modgate_usage ORDER BY request_id"""
+    FROM modgate_usage ORDER BY request_id, kind"""
     db = sqlite3.connect(file)
     try:
         return db.execute(asked).fetchall()
@@ -89,6 +94,28 @@ def test_a_sink_that_is_down_is_told_and_has_them_the_next_time(config: Path) ->
     assert "the sink sqlite does not have all of them" in " ".join(first.split())
     assert second == "0 corrections, 0.000000 EUR: posted\n"
     assert len(in_the_sink(file)) == 2
+
+
+def test_a_correction_stays_in_the_regions_of_its_bill_wherever_that_was_read(
+    config: Path, tmp_path: Path
+) -> None:
+    here, abroad = tmp_path / "usage.sqlite", tmp_path / "abroad.sqlite"
+    sinks = "".join(
+        f'[[ledger.sink]]\nkind = "sqlite"\npath = "{path}"\nregion = "{region}"\n'
+        for path, region in ((here, "eu"), (abroad, "us"))
+    )
+    config.write_text(config.read_text() + sinks)
+    with ledger(tmp_path / "ledger") as made:
+        made.close()
+        sink = partial(SqliteSink, SqliteConfig(), folder=tmp_path)
+        Shipping.of({"sqlite": (sink, "eu")}, made, KEY, SystemClock()).close(20)
+    said(config, "rerate", "--post")
+
+    assert [row[:2] for row in in_the_sink(here)] == [
+        *(("a", "adjust"), ("a", "end")),
+        *(("b", "adjust"), ("b", "end")),
+    ]
+    assert [row[:2] for row in in_the_sink(abroad)] == [("a", "adjust")]
 
 
 def test_what_the_disk_did_not_take_is_not_called_posted(

@@ -32,12 +32,15 @@ TRIED = Attempt(
 )
 
 
+KEPT_TO = (None, frozenset({"eu", 'a "b" c'}), frozenset[str]())
+
+
 def written(folder: Path, count: int) -> list[Ended]:
     with ledger(folder / "ledger") as made:
         for at in range(count):
             tenant = "beta" if at % 3 == 0 else "acme"
             each = receipt(f"r{at}", tenant=tenant, tokens=at, attempts=(TRIED,))
-            made.ended(replace(each, wall=WALL + at))
+            made.ended(replace(each, wall=WALL + at, regions=KEPT_TO[at % len(KEPT_TO)]))
     return list(rows(folder / "ledger", KEY))
 
 

@@ -22,7 +22,8 @@ class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
     The key is (`request_id`, `kind`, `sequence`): a row that is there already is the same row, for
     none ever changes.  `began`, `ended`: seconds since the epoch.  `units`: by full name, of a
     correction what is added.  `region`, `backend`: of the attempt that answered, else of the last.
-    `exact` false: a floor or an estimate.  `reason`: of a correction.
+    `exact` false: a floor or an estimate.  `reason`: of a correction.  `note`: what a
+    correction is about; of a bill `regions` and a JSON list of those that it is kept to.
     """
 
     request_id: str

@@ -15,6 +15,7 @@ from modgate.ledger.records import Adjusted, Ended
 _ends = msgspec.msgpack.Decoder(Ended)
 _adjustments = msgspec.msgpack.Decoder(Adjusted)
 NOWHERE: JsonObject = {}
+KEPT_TO = "regions "
 HAVE_ROWS = frozenset({Kind.END, Kind.ADJUST})
 
 
@@ -58,6 +59,7 @@ def end_row(end: Ended, writer: str) -> UsageRow:
         first_byte_s=end.first_byte_s,
         exact=end.exact,
         measured_by=end.by,
+        note=_kept_to(end.regions),
         trace_id=end.trace_id,
         units=end.units,
         reserved=end.reserved,
@@ -92,3 +94,15 @@ def _answered(attempts: list[JsonObject]) -> JsonObject:
         if each.get("state") == "ok":
             return each
     return own[-1] if own else NOWHERE
+
+
+def _kept_to(regions: tuple[str, ...] | None) -> str:
+    """The note of a bill that is kept to regions: what corrects it later must stay there, too."""
+    return "" if regions is None else KEPT_TO + msgspec.json.encode(regions).decode()
+
+
+def regions_of(note: str) -> tuple[str, ...] | None:
+    """The regions that a bill's note keeps it to."""
+    if not note.startswith(KEPT_TO):
+        return None
+    return msgspec.json.decode(note.removeprefix(KEPT_TO), type=tuple[str, ...])

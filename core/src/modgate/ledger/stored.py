@@ -20,6 +20,7 @@ from modgate.api.json import JsonObject
 from modgate.ledger.identity import CORRECTIONS
 from modgate.ledger.reader import adjustments, rows
 from modgate.ledger.records import Adjusted, Ended
+from modgate.ledger.rows import regions_of
 from modgate.ledger.sqlite_sink import SCHEMA_VERSION
 
 SLACK_S = 60.0  # that a file's time and a row's may be apart
@@ -27,7 +28,17 @@ SAME = (
     *("tenant", "key_id", "model", "modality", "operation", "route", "surface", "stream", "slo"),
     *("ending", "status", "error", "first_byte_s", "exact", "trace_id"),
 )
-OWN = ("request_id", "began", "ended", "measured_by", "units", "reserved", "attempts", "region")
+OWN = (
+    "request_id",
+    "began",
+    "ended",
+    "measured_by",
+    "units",
+    "reserved",
+    "attempts",
+    "region",
+    "note",
+)
 COLUMNS = (*OWN, *SAME)
 SELECT = " ".join(("SELECT", ", ".join(COLUMNS), "FROM modgate_usage WHERE kind = 'end'"))
 ONE = f"{SELECT} AND request_id = ?"
@@ -113,6 +124,7 @@ def _ended(row: Sequence[object]) -> Ended:
             "reserved": _counts.decode(str(said["reserved"])),
             "attempts": attempts,
             "region": "" if attempts else said["region"],
+            "regions": regions_of(str(said["note"])),
         },
         Ended,
     )

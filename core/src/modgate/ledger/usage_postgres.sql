@@ -25,7 +25,7 @@ CREATE TABLE IF NOT EXISTS modgate_usage (
   exact boolean NOT NULL,       -- false: a floor or an estimate
   measured_by text NOT NULL,    -- engine, gateway, estimate
   reason text NOT NULL,         -- of an adjustment
-  note text NOT NULL,
+  note text NOT NULL,           -- of a bill: the regions that it is kept to
   trace_id text NOT NULL,
   units jsonb NOT NULL,          -- full name: whole number
   reserved jsonb NOT NULL,

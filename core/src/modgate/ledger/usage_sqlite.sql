@@ -24,7 +24,7 @@ CREATE TABLE IF NOT EXISTS modgate_usage (
   exact INTEGER NOT NULL,       -- 0: a floor or an estimate
   measured_by TEXT NOT NULL,    -- engine, gateway, estimate
   reason TEXT NOT NULL,         -- of an adjustment
-  note TEXT NOT NULL,
+  note TEXT NOT NULL,           -- of a bill: the regions that it is kept to
   trace_id TEXT NOT NULL,
   units TEXT NOT NULL,          -- JSON, full name: whole number
   reserved TEXT NOT NULL,
