@@ -100,6 +100,18 @@ async def test_what_a_crash_cut_was_where_its_open_frame_says(tmp_path: Path) ->
     assert [used_of(row).region for row in every] == ["eu"]
 
 
+async def test_tables_of_the_next_version_are_read_as_they_are_written(tmp_path: Path) -> None:
+    every = written(tmp_path, 5)
+    await shipped(tmp_path, 3)
+    db = sqlite3.connect(tmp_path / FILE)
+    db.executescript(
+        "ALTER TABLE modgate_usage ADD COLUMN later TEXT DEFAULT ''; PRAGMA user_version = 2"
+    )
+    db.close()
+    with whole(tmp_path / "ledger", tmp_path / FILE) as both:
+        assert list(both.rows()) == every
+
+
 def test_without_a_sink_it_is_the_ledger(tmp_path: Path) -> None:
     every = written(tmp_path, 3)
     with whole(tmp_path / "ledger", tmp_path / FILE) as both:

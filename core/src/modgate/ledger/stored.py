@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 
 from modgate.api.json import JsonObject
+from modgate.ledger.columns import too_new
 from modgate.ledger.identity import CORRECTIONS
 from modgate.ledger.reader import adjustments, rows
 from modgate.ledger.records import Adjusted, Ended
@@ -204,10 +205,8 @@ def whole(ledger: Path, file: Path | None) -> Iterator[Whole]:
             if version == 0:  # it is being made, and has nothing yet
                 yield Whole(ledger, None)
                 return
-            if version != SCHEMA_VERSION:
-                raise NotRead(
-                    f"{file.name} has tables of version {version}, and not {SCHEMA_VERSION}"
-                )
+            if version > SCHEMA_VERSION + 1:
+                raise NotRead(f"{file.name}: {too_new(version, SCHEMA_VERSION)}")
             db.execute("BEGIN")
             yield Whole(ledger, Stored(db))
     except sqlite3.Error as error:
