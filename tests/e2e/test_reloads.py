@@ -18,6 +18,7 @@ from oracle.engine import ScriptedEngine
 from modgate.cli import main
 
 CHAT = ask.chat(1, model="chat")
+DOUBTS = "the configuration may not be what is meant"
 
 
 @asynccontextmanager
@@ -110,13 +111,44 @@ async def test_a_section_of_a_key_that_no_file_has_is_told_by_check_and_by_the_l
         running.config.write_text(running.config.read_text() + "".join(sections))
         await running.app.reload()
         checked = CliRunner().invoke(main, ["check", str(running.config)])
-    [told] = [each for each in caplog.records if each.message == "sections of keys limit nobody"]
-    [problem] = told.__dict__["problems"]
+    [told] = [each for each in caplog.records if each.message == DOUBTS]
+    [problem] = told.__dict__["doubts"]
 
     assert checked.exit_code == 0
     assert problem in checked.stderr
     assert f"tenant.acme.key.{typo}" in problem
     assert f"no key of the tenant's file; did you mean '{key_id}'?" in problem
+
+
+@pytest.mark.parametrize(
+    ("limits", "kept_by", "doubtful"),
+    [
+        ('requests = "5/day"', "", True),
+        ('each_key = { units = { "llm.output_tokens" = "1M/month" } }', "", True),
+        ('requests = "5/hour"', "", False),
+        ('requests = "5/day"', "owner", False),
+    ],
+)
+async def test_a_long_limit_that_a_restart_refills_is_told(
+    tmp_path: Path,
+    engine: ScriptedEngine,
+    caplog: pytest.LogCaptureFixture,
+    limits: str,
+    kept_by: str,
+    doubtful: bool,
+) -> None:
+    more = f"[tenant.acme.limits]\n{limits}\n"
+    if kept_by:
+        more += f'[limits.store]\nurl = "owner://{tmp_path}/limits.sock"\n'
+    async with gateway(tmp_path, engine, more) as running:
+        await running.app.reload()
+        checked = CliRunner().invoke(main, ["check", str(running.config)])
+    told = [each.__dict__["doubts"] for each in caplog.records if each.message == DOUBTS]
+
+    assert checked.exit_code == 0
+    assert ("a restart refills them" in checked.stderr) is doubtful
+    assert len(told) == doubtful  # once, though it was read twice
+    assert all("tenant.acme.limits" in doubt for [doubt] in told)
 
 
 BOOK = """

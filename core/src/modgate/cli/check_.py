@@ -44,8 +44,8 @@ def command(path: Path | None, schema: bool, probe: bool) -> None:
     width = max(len(key) for key, _, _ in made.effective)
     for key, value, origin in made.effective:
         click.echo(f"{key:<{width}}  {value}  ({origin})")
-    for each in made.unheld:
-        click.echo(f"{each}; this limits nobody", err=True)
+    for each in made.doubts:
+        click.echo(str(each), err=True)
     if probe and not asyncio.run(_probe(made.linked.backends, made.loaded.dialects)):
         sys.exit(1)
 

@@ -14,8 +14,10 @@ log = logging.getLogger(__name__)
 def warn(before: Blueprint | None, made: Blueprint, wall: float) -> None:
     """Tell what is doubtful in a configuration that takes the place of another one, or is the
     first."""
-    if unheld := [str(each) for each in made.unheld]:
-        log.warning("sections of keys limit nobody", extra={"problems": unheld})
+    doubts = [str(each) for each in made.doubts]
+    if doubts and (before is None or doubts != [str(each) for each in before.doubts]):
+        about = {"doubts": doubts}
+        log.warning("the configuration may not be what is meant", extra=about)
     if before is None:
         return
     if names := _keyless(before, made):
