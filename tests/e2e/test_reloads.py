@@ -151,6 +151,28 @@ async def test_a_long_limit_that_a_restart_refills_is_told(
     assert all("tenant.acme.limits" in doubt for [doubt] in told)
 
 
+async def test_a_price_of_a_tenant_that_is_nearly_one_of_the_file_is_told(
+    tmp_path: Path, engine: ScriptedEngine
+) -> None:
+    cases = "".join(
+        f'[[price.first.case]]\ntenant = "{name}"\nunits = {{ "llm.output_tokens" = "1/1k" }}\n'
+        for name in ("acme", "acmee", "of-the-store")
+    )
+    async with gateway(tmp_path, engine, FIRST + cases) as running:
+        checked = CliRunner().invoke(main, ["check", str(running.config)])
+
+    assert checked.exit_code == 0
+    assert checked.stderr.splitlines() == [
+        f"{tmp_path}/modgate.toml:{line_of(running, 'acmee')}: price.first.case[1].tenant: "
+        "no tenant of the file; did you mean 'acme'?"
+    ]
+
+
+def line_of(running: Running, text: str) -> int:
+    lines = running.config.read_text().splitlines()
+    return next(number for number, line in enumerate(lines, 1) if text in line)
+
+
 BOOK = """
 [price.{}]
 effective = {}

@@ -74,7 +74,7 @@ class Blueprint:
     @property
     def doubts(self) -> list[Problem]:
         """What is no mistake, and may not be what is meant: told, and served as it stands."""
-        return [*self._unheld(), *self._forgotten()]
+        return [*self._unheld(), *self._forgotten(), *self._nobodys()]
 
     def _unheld(self) -> Iterator[Problem]:
         """Sections of keys that the tenant's file does not have.
@@ -103,6 +103,16 @@ class Blueprint:
                 yield self.source.problem(
                     path, f"limits of a {' and a '.join(sorted(long))} {text}"
                 )
+
+    def _nobodys(self) -> Iterator[Problem]:
+        """Prices of a tenant that is nearly one of the file: others may be of the store."""
+        file = self.linked.file
+        for book, section in file.price.items():
+            for index, case in enumerate(section.case):
+                guess = did_you_mean(case.tenant, file.tenant)
+                if case.tenant and case.tenant not in file.tenant and guess:
+                    path = ("price", book, "case", index, "tenant")
+                    yield self.source.problem(path, f"no tenant of the file{guess}")
 
     @property
     def effective(self) -> list[Row]:
