@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from modgate.api.auth import Caller, Policy
 from modgate.api.sink import Attempt, Receipt, Ruling, Step
@@ -191,3 +192,22 @@ def test_a_request_that_an_sdk_sends_again_is_noted_as_one(said: str, note: str)
     )
 
     assert receipt.notes.get("client_retry", "") == note
+
+
+@pytest.mark.parametrize(
+    ("calls", "region"),
+    [
+        ([(-1, "us")], "us"),
+        ([(-1, "us"), (0, "eu")], "eu"),
+        ([(-1, "us"), (0, "us"), (0, "eu")], "eu"),
+        ([(-1, "eu"), (0, "eu"), (1, "us")], ""),
+    ],
+)
+def test_a_request_is_where_its_own_calls_are_and_not_where_it_asked(
+    calls: list[tuple[int, str]], region: str
+) -> None:
+    tries = [replace(tried(), call=call, region=where) for call, where in calls]
+    trace = Trace(trace_id="7e", span_id="5b", parent="", sampled=False)
+    draft = Draft(request_id="r", trace=trace, now=lambda: 0.0, began=0.0, wall=0.0, tries=tries)
+
+    assert draft.region() == region
