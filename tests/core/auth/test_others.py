@@ -69,6 +69,14 @@ async def test_an_identity_is_its_tenant_and_believed_for_a_minute_at_most() -> 
     assert (verdict.caller.role, verdict.for_s) == ("tenant", 60.0)
 
 
+@pytest.mark.parametrize("text", ["a\0b", "a\nb", "a\x7f", "\ud800"])
+def test_what_a_sink_cannot_hold_or_a_reader_cannot_see_is_no_key_id(text: str) -> None:
+    with pytest.raises(ValueError, match=r"control|surrogates"):
+        Identity(tenant="acme", key_id=text)
+    with pytest.raises(ValueError, match=r"control|surrogates"):
+        Identity(tenant=text)
+
+
 async def test_a_tenant_that_is_none_is_no_failed_attempt_and_a_reject_is_one() -> None:
     unknown = await said(other(lambda _: Identity(tenant="nobody")))
     rejected = await said(other(lambda _: Reject()))

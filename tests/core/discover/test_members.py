@@ -181,3 +181,10 @@ def test_a_section_that_looks_elsewhere_now_has_none_of_the_engines_that_were_th
     assert made.of([], [look])
     assert made.of([], [lookout(kind="y")]) == []
     assert made.of([], []) == []
+
+
+@pytest.mark.parametrize("name", ["name", "region", "hardware"])
+@pytest.mark.parametrize("text", ["a\0b", "\ud800"])
+def test_an_engine_whose_name_no_row_can_hold_is_none(name: str, text: str) -> None:
+    with pytest.raises(ValueError, match=r"control|surrogates"):
+        Instance(uid="1", url="http://a:1", **{name: text})

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from modgate.api.json import JsonObject
 from modgate.api.secret import Secret
+from modgate.api.shipment import must_fit_rows
 
 MESSAGE_AT_MOST = 200
 TENANT_AT_MOST = 100
@@ -64,7 +65,8 @@ class Identity:
     """Who it is: a tenant of the operator, whose policy and limits are then the caller's.
 
     `key_id` stands in the ledger and separates the limits of each key; it must not be the
-    credential.  `for_s`: how long that may be believed, a minute at most.
+    credential, and has no control characters, which no sink can hold.  `for_s`: how long that may
+    be believed, a minute at most.
     """
 
     tenant: str
@@ -75,7 +77,7 @@ class Identity:
         """ValueError for what cannot be a tenant's name, or a time."""
         if not 0 < len(self.tenant) <= TENANT_AT_MOST or len(self.key_id) > TENANT_AT_MOST:
             raise ValueError(f"a tenant's name and a key id have at most {TENANT_AT_MOST} letters")
-        f"{self.tenant}{self.key_id}".encode()  # half a character is no text: no row can hold it
+        must_fit_rows(self.tenant + self.key_id)
         if not self.for_s >= 0:
             raise ValueError("a time to believe somebody is 0 or more seconds")
 

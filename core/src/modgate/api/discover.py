@@ -17,6 +17,7 @@ from pydantic import BaseModel
 
 from modgate.api.authenticator import Document
 from modgate.api.select import Backend
+from modgate.api.shipment import must_fit_rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,10 +39,11 @@ class Instance:
     serves: Mapping[str, str] | None = None
 
     def __post_init__(self) -> None:
-        """An exception for what is of another type: it would be in the way of each reload."""
+        """An exception for what is of another type, or that no row can hold: it would be in the way
+        of each reload, or of each sink."""
         texts = (self.uid, self.url, self.name, self.region or "", self.hardware or "")
         serves = {} if self.serves is None else self.serves
-        "".join((*texts, *serves.keys(), *serves.values()))
+        must_fit_rows("".join((*texts, *serves.keys(), *serves.values())))
         index(self.slots or 0)
 
 

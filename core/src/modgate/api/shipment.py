@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,14 @@ from modgate.api.json import JsonObject
 from modgate.api.secret import Secret
 
 ROW_VERSION = 1
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def must_fit_rows(text: str) -> None:
+    """ValueError for what would stop a sink: half a character, or a control character."""
+    text.encode()
+    if _CONTROL.search(text):
+        raise ValueError("a name that stands in the ledger has no control characters")
 
 
 class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
