@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from heapq import merge
-from itertools import chain
 from pathlib import Path
 
 import msgspec
@@ -91,10 +90,14 @@ class Stored:
         asked = "SELECT 1 FROM modgate_usage WHERE (request_id, kind, sequence) = (?, 'adjust', ?)"
         return self._db.execute(asked, (each.id, each.sequence)).fetchone() is not None
 
-    def adjustments(self, begin: float, end: float) -> Iterator[Adjusted]:
-        """The corrections of the requests of a time."""
-        asked = " ".join((ADJUSTMENTS, "AND began >= ? AND began < ?"))
-        for row in self._db.execute(asked, (begin, min(end, LATEST))):
+    def adjustments(self, begin: float, end: float, tenant: str | None) -> Iterator[Adjusted]:
+        """The corrections of the requests of a time; of all tenants, or of one."""
+        values: list[float | str] = [begin, min(end, LATEST)]
+        asked = [ADJUSTMENTS, "AND began >= ? AND began < ?"]
+        if tenant is not None:  # there is an index of theirs
+            values.append(tenant)
+            asked.append(TENANT)
+        for row in self._db.execute(" ".join(asked), values):
             yield _adjusted(row)
 
     def shipped_until(self) -> float:
@@ -175,14 +178,11 @@ class Whole:
     ) -> Iterator[Adjusted]:
         """The corrections of the requests that began in a time, each once."""
         stored = self.stored
-        shipped = stored.adjustments(begin, end) if stored is not None else iter(())
-        own = (
-            each
-            for each in adjustments(self.ledger, since=begin)
-            if begin <= each.began < end and (stored is None or not stored.corrects(each))
-        )
-        for each in chain(shipped, own):
-            if tenant in (None, each.tenant):
+        if stored is not None:
+            yield from stored.adjustments(begin, end, tenant)
+        for each in adjustments(self.ledger, since=begin):
+            meant = begin <= each.began < end and tenant in (None, each.tenant)
+            if meant and (stored is None or not stored.corrects(each)):
                 yield each
 
 
