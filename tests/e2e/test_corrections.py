@@ -73,12 +73,13 @@ def test_corrections_are_known_when_their_segments_are_gone(config: Path) -> Non
     said(config, "rerate", "--post")
     for path in (config.parent / "ledger").glob("segment-rerate-*"):
         path.unlink()
-    [line] = json.loads(said(config, "cost", "--by", "tenant", "--json"))
+    of = ("cost", "--by", "tenant", "--json", "--tenant")
+    [line], nobody = (json.loads(said(config, *of, name)) for name in ("acme", "beta"))
 
     verified = said(config, "ledger", "verify", code=1)
 
     assert "none of that writer's segments is here" in verified
-    assert line["adjusted"] == "0.004000"
+    assert (line["adjusted"], nobody) == ("0.004000", [])
     assert said(config, "rerate").startswith("0 corrections")
 
 
