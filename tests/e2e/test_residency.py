@@ -284,7 +284,7 @@ def test_the_ways_are_all_that_are_named() -> None:
     ).stdout.split()
 
     assert {Path(each).stem for each in asking} == {
-        *("residency", "dispatch", "gateway", "once", "state", "rows", "otel")
+        *("residency", "dispatch", "gateway", "once", "state", "rows", "otel", "holding")
     }
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from modgate.blueprint import Blueprint
     from modgate.ledger.records import Adjusted
 
-SHIP_S = 30.0  # that sinks have for taking what is posted
+SHIP_S = 86_400.0  # one that takes rows has its time; one that says nothing is given up by itself
 
 
 @click.command("rerate")
