@@ -80,8 +80,9 @@ def corrupt() -> bytes:
     return bytes(good)
 
 
-def many_pages(count: int = 10_000) -> bytes:
+def many_pages() -> bytes:
     """A small PDF of many pages, all alike."""
+    count = 10_000
     kids = " ".join(["3 0 R"] * count)
     objects = (
         "<< /Type /Catalog /Pages 2 0 R >>",

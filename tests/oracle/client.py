@@ -73,8 +73,6 @@ class ClientRecord:
     countable: bool = True
     breaks: int | None = None
     began_at: float = 0.0
-    sent_at: float | None = None
-    head_at: float | None = None
     first_byte_at: float | None = None
     left_at: float | None = None
     ended_at: float = 0.0
@@ -129,8 +127,6 @@ class _Exchange:
         self._events = 0
         self.error: str | None = None
         self._began_at = time.monotonic()
-        self._sent_at: float | None = None
-        self._head_at: float | None = None
         self._first_byte_at: float | None = None
         self._left_at: float | None = None
 
@@ -175,7 +171,6 @@ class _Exchange:
 
     async def _write(self, data: bytes) -> None:
         await asyncio.get_running_loop().sock_sendall(self._socket, data)
-        self._sent_at = time.monotonic()
 
     async def _read(self, leave: Leave | None, go: asyncio.Event | None) -> None:
         if leave is None or leave.at != "sent":
@@ -210,7 +205,7 @@ class _Exchange:
 
     def _at(self, leave: Leave) -> bool:
         if leave.at == "head":
-            return self._head_at is not None
+            return self._reader.head is not None
         if leave.body_bytes is not None:
             return self._body_bytes >= leave.body_bytes
         return self._count.events >= leave.events
@@ -242,13 +237,10 @@ class _Exchange:
         return bool(data)
 
     def _see(self, body: bytes) -> None:
-        now, head = time.monotonic(), self._reader.head
-        if head is None:
+        head = self._reader.head
+        if head is None or not body:
             return
-        self._head_at = self._head_at or now
-        if not body:
-            return
-        self._first_byte_at = self._first_byte_at or now
+        self._first_byte_at = self._first_byte_at or time.monotonic()
         self._body_bytes += len(body)
         self._body += body[: KEPT_BYTES - len(self._body)]
         if head.status >= 300:
@@ -303,8 +295,6 @@ class _Exchange:
             countable=countable,
             breaks=breaks,
             began_at=self._began_at,
-            sent_at=self._sent_at,
-            head_at=self._head_at,
             first_byte_at=self._first_byte_at,
             left_at=self._left_at,
             ended_at=time.monotonic(),

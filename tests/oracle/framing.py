@@ -54,11 +54,6 @@ class MessageReader:
         return self._state == "done"
 
     @property
-    def begun(self) -> bool:
-        """At least one byte of it was seen."""
-        return self.head is not None or bool(self._buffer)
-
-    @property
     def surplus(self) -> bytes:
         """Bytes behind the end of a complete message."""
         return bytes(self._buffer) if self.complete else b""

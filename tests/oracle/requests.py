@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -76,11 +76,10 @@ def vision(
     stream: bool = False,
     usage: bool = False,
     images: int = 1,
-    side: int = 32,
     **extra: object,
 ) -> ClientRequest:
     """A chat about images, each a data URI."""
-    picture = {"url": data_uri(png(side, side, seed=tag), "image/png")}
+    picture = {"url": data_uri(png(32, 32, seed=tag), "image/png")}
     content: list[object] = [{"type": "text", "text": f"{tag_text(tag)} what is this?"}]
     content += [{"type": "image_url", "image_url": picture}] * images
     body = {"messages": [{"role": "user", "content": content}], **extra}
@@ -268,11 +267,9 @@ def rerank(
     model: str = "rerank",
     documents: int = 3,
     body: RerankBody = "cohere",
-    texts: Sequence[str] | None = None,
 ) -> ClientRequest:
     """Documents to be ranked, all of them wanted back."""
     said = [f"{tag_text(tag)} document {number}" for number in range(documents)]
-    said = said if texts is None else list(texts)
     asked: dict[str, object] = {
         "model": model,
         "query": f"{tag_text(tag)} which",

@@ -37,12 +37,11 @@ ID = "req_1"
 async def _played(
     engine: ScriptedEngine,
     script: Script = OK,
-    request: ClientRequest | None = None,
     leave: Leave | None = None,
 ) -> tuple[list[Record], list[ClientRecord]]:
     echoed = replace(script, headers=(("x-request-id", ID),))
     engine.script_for = lambda record: echoed
-    asked = (request or ask.chat(1, stream=True)).with_headers(x_request_id=ID)
+    asked = ask.chat(1, stream=True).with_headers(x_request_id=ID)
     client = await send(engine.url, asked, leave=leave)
     await engine.reached(ID, "ended")
     return engine.records, [client]

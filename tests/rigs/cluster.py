@@ -39,10 +39,10 @@ def endpoint(
     return made
 
 
-def slice_of(name: str, *endpoints: Object, service: str = "vllm", port: int = 8000) -> Object:
+def slice_of(name: str, *endpoints: Object, port: int = 8000) -> Object:
     """An EndpointSlice."""
     return {
-        "metadata": {"name": name, "labels": {LABEL: service}},
+        "metadata": {"name": name, "labels": {LABEL: "vllm"}},
         "addressType": "IPv4",
         "ports": [{"name": "http", "port": port, "protocol": "TCP"}],
         "endpoints": list(endpoints),

@@ -143,10 +143,10 @@ def compared(ends: Iterable[Ended]) -> list[LedgerRow]:
     ]
 
 
-def notes_of(directory: Path, worker: str = "") -> list[Noted]:
+def notes_of(directory: Path) -> list[Noted]:
     """What the chain says of the ledger itself."""
     found = []
-    for path in by_number(directory, worker).values():
+    for path in by_number(directory, "").values():
         for _, each in frames_of(path, KEY):
             note = note_of(each) if each.kind is Kind.ANCHOR else None
             found += [note] if note is not None else []

@@ -141,10 +141,10 @@ class Call:
         return self.first_s <= targets.first_byte_s and self.between_s <= targets.between_s
 
 
-def quantile(values: Iterable[float], share: float = P) -> float:
-    """The least value that so many are at most; 0 of none."""
+def quantile(values: Iterable[float]) -> float:
+    """The least value that `P` of them are at most; 0 of none."""
     ranked = sorted(values)
-    return ranked[max(0, ceil(share * len(ranked)) - 1)] if ranked else 0.0
+    return ranked[max(0, ceil(P * len(ranked)) - 1)] if ranked else 0.0
 
 
 def targets_of(calls: Sequence[Call], times: float) -> dict[str, Targets]:

@@ -5,7 +5,6 @@ It is built of a Blueprint, without network I/O; what has lived comes from State
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -49,8 +48,6 @@ from modgate.telemetry.orca import Remarks
 from modgate.timeouts import Timeouts
 from modgate.units import UnitTable
 from modgate.upstream.fetch import Fetcher
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,9 +19,9 @@ def tone(samples: int, *, phase: float = 0.0, rate: int = RATE) -> bytes:
     ).tobytes()
 
 
-def steepest(pcm: bytes, at: int, *, around: int = 240) -> int:
+def steepest(pcm: bytes, at: int) -> int:
     """The largest step from one sample to the next, near sample `at`."""
-    samples = array("h", pcm[max(0, at - around) * 2 : (at + around) * 2])
+    samples = array("h", pcm[max(0, at - 240) * 2 : (at + 240) * 2])
     return max(abs(after - before) for before, after in pairwise(samples))
 
 

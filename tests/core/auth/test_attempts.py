@@ -168,7 +168,7 @@ def test_of_two_sources_that_know_an_id_the_first_counts() -> None:
     assert Door(gate).authenticate(headers(("x-api-key", OTHER))) is BETA
 
 
-def staff(*roles: str, key: str | None = None, open_: bool = False) -> tuple[AdminGate, list[str]]:
+def staff(*roles: str, key: str | None = None) -> tuple[AdminGate, list[str]]:
     """The admin listener's gate, and a key for each role."""
     made = [
         new_key(PEPPER, name="n", env="test", random=os.urandom, role=ROLES[role]) for role in roles
@@ -183,7 +183,7 @@ def staff(*roles: str, key: str | None = None, open_: bool = False) -> tuple[Adm
         roles=frozenset({"operator", "admin"}),
     )
     secret = Secret(key) if key is not None else None
-    return AdminGate(gate, key=secret, open_=open_), [each.reveal() for each, _ in made]
+    return AdminGate(gate, key=secret, open_=False), [each.reveal() for each, _ in made]
 
 
 def test_the_admin_listener_knows_roles_and_refuses_a_tenants_key() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modgate.config.lines import Path, lines_of, nearest
+from modgate.config.lines import Path, lines_of
 
 calm = settings(derandomize=True, deadline=None, max_examples=200)
 
@@ -80,16 +80,6 @@ def test_any_text_gets_lines_that_it_has(text: str) -> None:
     found = lines_of(text)
 
     assert all(1 <= line <= text.count("\n") + 1 for line in found.values())
-
-
-def test_a_key_inside_an_inline_table_is_shown_at_the_table() -> None:
-    found = lines_of('a = 1\nserves = { chat = "x" }\n')
-
-    assert nearest(found, ("serves", "chat")) == 2
-
-
-def test_what_is_nowhere_is_shown_at_the_first_line() -> None:
-    assert nearest(lines_of("[a]\nb = 1"), ("nowhere", "x")) == 1
 
 
 def test_a_table_below_a_list_of_tables_belongs_to_the_last_one() -> None:

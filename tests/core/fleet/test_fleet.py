@@ -325,8 +325,8 @@ def test_how_an_engine_stood_for_a_model_that_it_serves_no_more_is_forgotten() -
     assert state.standings == {("http://a", "e"): kept}
 
 
-def promised(unmet: Unmet, target_s: float = 1.0) -> Wanted:
-    return Wanted(work=1.0, terms=Terms(slo="s", target_s=target_s, unmet=unmet))
+def promised(unmet: Unmet) -> Wanted:
+    return Wanted(work=1.0, terms=Terms(slo="s", target_s=1.0, unmet=unmet))
 
 
 async def test_a_call_that_is_rather_refused_never_waits_and_is_told_when_to_come_again() -> None:

@@ -29,14 +29,14 @@ def made(*cases: Case) -> Budgets:
     return Budgets.of([Book(name="b", currency="EUR", effective=int(WALL), cases=cases)], UNITS)
 
 
-def draft(*, wall: float = WALL, tenant: str = "acme", slo: str = "gold") -> Draft:
+def draft(*, wall: float = WALL, tenant: str = "acme") -> Draft:
     return Draft(
         request_id="req_1",
         trace=Trace(trace_id="7e", span_id="5b", parent="9a", sampled=True),
         now=lambda: 0.0,
         began=0.0,
         wall=wall,
-        caller=Caller(tenant=tenant, key_id="k", policy=Policy(slo=slo)),
+        caller=Caller(tenant=tenant, key_id="k", policy=Policy(slo="gold")),
         modality="llm",
         model="chat",
     )

@@ -83,10 +83,3 @@ def _unfinished(value: str) -> bool:
     for mark in marks:
         depth += (mark in ("[", "{")) - (mark in ("]", "}"))
     return depth > 0 or '"""' in marks or "'''" in marks
-
-
-def nearest(lines: Lines, path: Path) -> int:
-    """The line of a key, or of its nearest parent."""
-    while path not in lines and path:
-        path = path[:-1]
-    return lines.get(path, 1)

@@ -54,7 +54,6 @@ class Process:
         self._at_most = at_most
         self._sock = sock
         self._loop = asyncio.get_running_loop()
-        self._rest = b""
         self.jobs = 0
 
     @staticmethod

@@ -98,12 +98,6 @@ class Engines:
             raise Unavailable(f"the local engine '{name}' is not running")
         await child.ready()
 
-    async def settled(self) -> None:
-        """Wait until every engine is ready, missing or failed."""
-        for child in list(self._children.values()):
-            with contextlib.suppress(Unavailable):
-                await child.ready()
-
     async def close(self) -> None:
         """Stop all children."""
         children = list(self._children.values())

@@ -56,18 +56,6 @@ class Quantiles:
         self._slot = slot
         self._until = (slot + 1) * SLOT_S
 
-    def merge(self, other: Quantiles, now: float) -> None:
-        """What another ring holds counts here, too."""
-        self.look(now)
-        other.look(now)
-        for age in range(SLOTS):
-            mine = self._slots[(self._slot - age) % SLOTS]
-            for at, count in enumerate(other._slots[(other._slot - age) % SLOTS]):
-                mine[at] += count
-        for at, count in enumerate(other._sums):
-            self._sums[at] += count
-        self.n += other.n
-
     def at(self, shares: Iterable[float], now: float) -> list[float]:
         """The quantiles of these shares, ascending; 0 where there is nothing."""
         self.look(now)

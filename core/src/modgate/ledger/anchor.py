@@ -36,7 +36,6 @@ class AnchorFile:
     writer: str
     _kept: Position = NOWHERE
     _at: float = 0.0
-    failed: bool = False
 
     @classmethod
     def of(cls, path: Path | None, writer: str, worker: str) -> Self:
@@ -61,9 +60,8 @@ class AnchorFile:
         try:
             _replace(self.path, msgspec.json.encode(said) + b"\n")
         except OSError:
-            self.failed = True
             return
-        self._kept, self._at, self.failed = position, wall, False
+        self._kept, self._at = position, wall
 
     def read(self) -> Anchored | None:
         """What the file says from the last time; ValueError for one that says nothing."""

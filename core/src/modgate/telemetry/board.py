@@ -74,11 +74,6 @@ class Board:
             well=well if isinstance(well, bool) else None,
         )
 
-    def age_s(self, identity: str, kind: str, now: float) -> float | None:
-        """Seconds since a reading of this kind; None when there was none."""
-        noted = self._noted.get((identity, kind))
-        return None if noted is None else now - noted.at
-
     def keep(self, identities: Iterable[str]) -> None:
         """Forget all other engines."""
         kept = set(identities)

@@ -53,10 +53,6 @@ def refuse(field: str | None = None) -> None:
     raise Wrong(field, "invalid_audio", "the audio is silent")
 
 
-def long_reason() -> None:
-    raise Wrong("file", "x", "a" * 5000)
-
-
 def fail() -> None:
     raise KeyError("a secret of the client's")
 
