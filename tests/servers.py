@@ -6,6 +6,7 @@ import os
 import pwd
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -108,6 +109,12 @@ def _until(process: subprocess.Popen[bytes], ready: Callable[[], bool], log: Pat
         time.sleep(0.02)
 
 
+def _listens(path: Path) -> bool:
+    """Whether somebody takes connections there; a socket's file is there a moment before."""
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(str(path)) == 0
+
+
 @contextmanager
 def redis(folder: Path) -> Iterator[Server]:
     """A Redis of one's own, on a unix socket, that writes nothing to disk."""
@@ -120,7 +127,7 @@ def redis(folder: Path) -> Iterator[Server]:
                 [program, *arguments, "--dir", short], stdout=log, stderr=log
             )
         try:
-            _until(process, path.exists, folder / "redis.log")
+            _until(process, lambda: _listens(path), folder / "redis.log")
             yield Server(f"unix://{path}", process)
         finally:
             process.send_signal(signal.SIGCONT)

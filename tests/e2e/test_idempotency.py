@@ -58,7 +58,7 @@ def keyed(request: ClientRequest, key: str = "k-1", header: str = "") -> ClientR
 
 
 def shared(store: Server, more: str = KEPT) -> str:
-    return f'{more}\n[limits.store]\nurl = "{store.url}"\ndeadline = "500ms"\n'
+    return f'{more}\n[limits.store]\nurl = "{store.url}"\ndeadline = "30s"\n'
 
 
 @pytest.fixture(params=["memory", "redis"])
@@ -68,6 +68,15 @@ def where(request: pytest.FixtureRequest) -> str:
     if kind == "memory":
         return KEPT
     return shared(request.getfixturevalue("store"))
+
+
+async def ask_until_free(running: Running, request: ClientRequest) -> ClientRecord:
+    """Its reply as soon as the store was told that the one before it ended."""
+    reply = await send(running.url, request, key=running.key)
+    while reply.status == 409:
+        await asyncio.sleep(0.05)
+        reply = await send(running.url, request, key=running.key)
+    return reply
 
 
 async def ask_twice(running: Running, request: ClientRequest) -> list[ClientRecord]:
@@ -136,12 +145,13 @@ async def test_another_body_under_the_same_key_is_refused(
 async def test_while_it_runs_the_key_is_in_conflict_and_says_when_to_come_back(
     tmp_path: Path, engine: ScriptedEngine, where: str
 ) -> None:
-    engine.script_for = lambda record: replace(OK, first_byte_after_ms=400)
+    engine.script_for = lambda record: Script(held=True)
     request = keyed(REQUESTS["embedding"])
     async with gateway(tmp_path / "g", engine, where) as running:
         running_first = asyncio.create_task(send(running.url, request, key=running.key))
         await engine.reached(1, "arrived")
         reply = await send(running.url, request, key=running.key)
+        engine.release(1)
         first = await running_first
 
     assert reply.status == 409
@@ -171,10 +181,7 @@ async def test_a_request_that_failed_frees_its_key(
     async with gateway(tmp_path / "g", engine, where) as running:
         failed = await send(running.url, request, key=running.key, leave=leave)
         spoilt[0] = False
-        again = await send(running.url, request, key=running.key)
-        while again.status == 409:  # it is still told to the store that the first one ended
-            await asyncio.sleep(0.05)
-            again = await send(running.url, request, key=running.key)
+        again = await ask_until_free(running, request)
 
     assert failed.status != 200
     assert again.status == 200
@@ -185,14 +192,15 @@ async def test_a_stream_is_not_replayed_and_its_key_is_free_when_it_ends(
     tmp_path: Path, engine: ScriptedEngine, where: str
 ) -> None:
     request = keyed(ask.chat(1, model="chat", stream=True))
-    engine.script_for = lambda record: replace(OK, between_ms=60)
+    engine.script_for = lambda record: Script(gated=True)
     async with gateway(tmp_path / "g", engine, where) as running:
         streaming = asyncio.create_task(send(running.url, request, key=running.key))
         await engine.reached(1, "piece")
         meanwhile = await send(running.url, request, key=running.key)
+        engine.release(1, pieces=8)
         first = await streaming
-        await asyncio.sleep(0.05)
-        second = await send(running.url, request, key=running.key)
+        engine.script_for = lambda record: OK
+        second = await ask_until_free(running, request)
 
     assert (first.ended, meanwhile.status, second.ended) == ("ok", 409, "ok")
     assert "idempotent-replayed" not in second.headers

@@ -93,7 +93,7 @@ class Script:
 
     `gated`: each piece of content after a call's first, and the end of a stream, waits for one
     `engine.release`.  `gated_calls`: the first piece of every call but the request's first waits,
-    too.
+    too; `held`: that of every call.
     `pieces`: replaces what the engine would have said, byte for byte, in its order.
     """
 
@@ -116,6 +116,7 @@ class Script:
     between_ms: float = 0
     gated: bool = False
     gated_calls: bool = False
+    held: bool = False
     # What goes wrong
     refusal: Refusal | None = None
     fault: Fault | None = None

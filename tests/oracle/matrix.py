@@ -19,7 +19,7 @@ from oracle import requests as ask
 from oracle.client import Leave
 from oracle.compare import Ending as Evidence
 from oracle.faults import OK, Fault, FaultKind, Refusal, Script
-from oracle.mix import DECODED, Draft, Planned, Window, cut, leaving
+from oracle.mix import Draft, Planned, Window, cut, leaving
 from oracle.record import Record
 from oracle.words import MODALITIES, Modality
 
@@ -88,17 +88,12 @@ class Expected:
 
 @dataclass(slots=True, kw_only=True)
 class Cell:
-    """One cell.
-
-    `before`: one that ends well before the others begin, so that all processes are there.
-    `holder`: one that holds the one slot, behind which the others wait.
-    """
+    """One cell.  `holder`: a request that holds the one slot, behind which the others wait."""
 
     modality: Modality
     ending: Ending
     planned: list[Planned] = field(default_factory=list)
     expected: dict[int, Expected] = field(default_factory=dict)
-    before: Planned | None = None
     holder: Planned | None = None
     _tried: set[bytes] = field(default_factory=set)
 
@@ -146,8 +141,10 @@ def _content(record: Record) -> bytes:
     return b"".join([*said, *(part.data for part in record.asked.parts)])
 
 
-def cell(modality: Modality, ending: Ending, model: str) -> Cell:
-    """The requests of a cell; `model`: the name that they ask for."""
+def cell(modality: Modality, ending: Ending, model: str, patience_s: float) -> Cell:
+    """The requests of a cell; `model`: the name that they ask for, `patience_s`: after which one
+    that shall run out of time does.
+    """
     kind = ending.partition("-")[0]
     made = Cell(modality=modality, ending=ending)
     if ending in ("gone-queue", "dropped"):
@@ -155,9 +152,6 @@ def cell(modality: Modality, ending: Ending, model: str) -> Cell:
         slow = replace(draft.script, first_byte_after_ms=HELD_MS)
         made.holder = replace(_plain(draft), scripts=(slow,))
         made.expected[100] = Expected(evidence=frozenset({"ok"}), outcome="ok")
-    if kind == "timeout" and modality in DECODED:
-        made.before = _plain(_DRAFTS[modality](101, model, "whole"))
-        made.expected[101] = Expected(evidence=frozenset({"ok"}), outcome="ok")
     for tag, (draft, leaves) in enumerate(_drafts(modality, ending, model)):
         one, ended = _plain(draft), ENDED.get(kind, ENDED["ok"])
         match kind:
@@ -166,7 +160,7 @@ def cell(modality: Modality, ending: Ending, model: str) -> Cell:
             case "gone":
                 one, ended = _gone(draft, ending)
             case "failed" | "killed" | "timeout" | "retried":
-                one = _spoilt(draft, ending)
+                one = _spoilt(draft, ending, patience_s)
             case "dropped" if leaves:
                 one = replace(one, leave=Leave(at="sent"))
                 ended = ENDED["gone"]
@@ -209,7 +203,7 @@ def _gone(draft: Draft, ending: Ending) -> tuple[Planned, tuple[frozenset[Eviden
             return leaving(rng, draft, one, _window(ending)), ENDED["gone"]
 
 
-def _spoilt(draft: Draft, ending: Ending) -> Planned:
+def _spoilt(draft: Draft, ending: Ending, patience_s: float) -> Planned:
     one, rng = _plain(draft), random.Random(draft.request.tag)
     kind, _, where = ending.partition("-")
     match kind:
@@ -217,8 +211,7 @@ def _spoilt(draft: Draft, ending: Ending) -> Planned:
             fault = _FAULTS[where]
             return replace(one, scripts=cut(rng, draft, "body", fault))
         case "timeout":
-            wait_s = 1.2 if draft.request.modality in DECODED else 0.6
-            slow = draft.request.with_headers(x_request_timeout=f"{wait_s:g}")
+            slow = draft.request.with_headers(x_request_timeout=f"{patience_s:g}")
             return replace(one, request=slow, scripts=cut(rng, draft, _window(ending), "silence"))
         case "retried" if where == "busy":
             return replace(one, scripts=(replace(draft.script, refusal=Refusal(status=503)),))

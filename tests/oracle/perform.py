@@ -161,7 +161,7 @@ class Performance:
             await self._gate(self._record)
 
     def _waits_first(self) -> bool:
-        return self._script.gated_calls and self._record.place > 0
+        return self._script.held or (self._script.gated_calls and self._record.place > 0)
 
     async def _write_piece(self, piece: Piece, *, streamed: bool) -> None:
         # Counted before it is written: a peer may have read it before the write returns.

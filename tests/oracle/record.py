@@ -117,7 +117,7 @@ class Record:
     @property
     def gated(self) -> bool:
         """It waits for `release` now or will."""
-        return self.script.gated or self.script.gated_calls
+        return self.script.gated or self.script.gated_calls or self.script.held
 
     def wrote_piece(self, data: bytes, counts: Mapping[str, int], now: float) -> None:
         """Count one piece at the moment at which its first byte may reach the peer."""

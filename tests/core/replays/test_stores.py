@@ -24,6 +24,7 @@ from modgate.replays.redis_store import RedisReplays, key_of
 from modgate.replays.store import LEASE_S, Name, Replays, ReplaysDown
 
 GOLDEN = Path(__file__).parent / "golden"
+PATIENT_S = 30.0  # how soon a store answers is no matter here
 NAME = Name.of("acme", "/v1/embeddings", "a key")
 MINE = Record(state="running", digest=b"d" * 32, request_id="req_mine")
 OTHER = replace(MINE, request_id="req_other")
@@ -48,7 +49,7 @@ async def client(server: Server) -> AsyncIterator[Redis]:
 def store(request: pytest.FixtureRequest) -> Replays:
     if request.param == "memory":
         return MemoryReplays(lambda: 0.0)
-    return RedisReplays(request.getfixturevalue("client"), 1.0)
+    return RedisReplays(request.getfixturevalue("client"), PATIENT_S)
 
 
 async def test_a_key_is_of_who_came_first_until_it_is_free(store: Replays) -> None:
@@ -73,7 +74,7 @@ async def test_what_is_done_stays_and_is_neither_freed_nor_kept_again(store: Rep
 
 
 async def test_what_runs_is_forgotten_when_its_gateway_says_no_more(client: Redis) -> None:
-    store = RedisReplays(client, 1.0)
+    store = RedisReplays(client, PATIENT_S)
     await store.claim(NAME, MINE)
     begun_ms = await client.pttl(key_of(NAME))
     await client.pexpire(key_of(NAME), 5)
@@ -88,7 +89,7 @@ async def test_what_runs_is_forgotten_when_its_gateway_says_no_more(client: Redi
 
 
 async def test_what_version_1_left_is_found(client: Redis) -> None:
-    store = RedisReplays(client, 1.0)
+    store = RedisReplays(client, PATIENT_S)
     await client.set(key_of(NAME), (GOLDEN / "v1-kept.msgpack").read_bytes())
     found = await store.claim(NAME, OTHER)
 
@@ -97,7 +98,7 @@ async def test_what_version_1_left_is_found(client: Redis) -> None:
 
 
 async def test_what_the_next_version_wrote_is_neither_run_again_nor_touched(client: Redis) -> None:
-    store = RedisReplays(client, 1.0)
+    store = RedisReplays(client, PATIENT_S)
     newer = msgspec.msgpack.encode((VERSION + 1, "done", {"who": "knows"}))
     await client.set(key_of(NAME), newer)
     found = await store.claim(NAME, OTHER)
@@ -127,7 +128,7 @@ class Overtaken(RedisReplays):
             await asyncio.sleep(0.1)
             await super(Overtaken, self).renew(name, mine)
 
-        await asyncio.shield(asyncio.create_task(arriving()))
+        await asyncio.shield(asyncio.create_task(arriving(), name="arriving"))
 
 
 @pytest.mark.parametrize("kind", [RedisReplays, Overtaken])
@@ -135,7 +136,7 @@ async def test_what_runs_long_is_said_to_run_and_is_free_when_it_has_ended(
     client: Redis, monkeypatch: pytest.MonkeyPatch, kind: type[RedisReplays]
 ) -> None:
     monkeypatch.setattr(module, "RENEW_S", 0.02)
-    keys = module.Keys(MemoryReplays(lambda: 0.0), kind(client, 10.0), module.Terms())
+    keys = module.Keys(MemoryReplays(lambda: 0.0), kind(client, PATIENT_S), module.Terms())
     draft = Draft(
         request_id="req_mine",
         trace=Trace.of({}, sample=0),
@@ -154,6 +155,6 @@ async def test_what_runs_long_is_said_to_run_and_is_free_when_it_has_ended(
     once = keys.once({"idempotency-key": "a key"}, draft, "/v1/embeddings")
     await once.serve(Body.json(b"{}"), work)
     await keys.close()
-    await asyncio.sleep(0.15)
+    await asyncio.gather(*(task for task in asyncio.all_tasks() if task.get_name() == "arriving"))
 
     assert await client.keys("*") == []
