@@ -16,6 +16,7 @@ from pick import CLOCK_NS
 from modgate.api.auth import Caller
 from modgate.api.select import Backend
 from modgate.draft import Draft
+from modgate.explain.trails import Trails
 from modgate.fleet.fleet import Fleet
 from modgate.fleet.health import PROBATION
 from modgate.fleet.pick import Wanted
@@ -23,7 +24,6 @@ from modgate.fleet.reasons import considered
 from modgate.fleet.state import FleetState
 from modgate.fleet.terms import Terms
 from modgate.observe.tracing import Trace
-from modgate.trails import Trails
 
 SIZES = (1, 4, 16, 64)
 REQUESTS = 20_000

@@ -18,8 +18,8 @@ from servers import redis
 
 from modgate import outlet
 from modgate.api.price import BUDGET
-from modgate.invoice import Tariff, money_by
 from modgate.ledger.reader import rows
+from modgate.money.invoice import Tariff, money_by
 from modgate.prices.books import Books
 
 PRICES = """

@@ -17,12 +17,12 @@ from oracle.record import Record
 from rigs.ledger import ledger
 
 from modgate.api.secret import Secret
-from modgate.invoice import used_of
 from modgate.ledger.frames import Kind
 from modgate.ledger.reader import rows
 from modgate.ledger.records import Ended, Opened, crashed
 from modgate.ledger.rows import end_row
 from modgate.ledger.segments import frames_of, segments
+from modgate.money.invoice import used_of
 from modgate.plugin import Receipt
 
 REFUSES = Script(refusal=Refusal(status=500))

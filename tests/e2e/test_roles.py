@@ -21,7 +21,7 @@ from rigs.ledger import receipt
 
 from modgate.auth import attempts
 from modgate.auth.keys import ROLES, StoredKey, new_key
-from modgate.catalog import PAGES
+from modgate.pages.catalog import PAGES
 from modgate.plugin import Secret
 from modgate.server.app import App
 from modgate.server.public import OPEN_PATHS

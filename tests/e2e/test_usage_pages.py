@@ -19,8 +19,8 @@ from oracle.faults import Refusal, Script
 
 from modgate.api.json import Json
 from modgate.cli import main
-from modgate.invoice import Tariff, decimal, money_by, units_by
 from modgate.ledger.reader import rows
+from modgate.money.invoice import Tariff, decimal, money_by, units_by
 
 PRICES = """
 [price.first]

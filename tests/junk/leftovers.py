@@ -14,11 +14,11 @@ from types import ModuleType
 
 from junk.world import World
 from modgate.auth.attempts import Attempts
+from modgate.explain.trails import Trails
 from modgate.ledger.audit import Audit
 from modgate.ledger.fresh import Fresh, Group
+from modgate.money.statements import Recent
 from modgate.state import _Kept
-from modgate.statements import Recent
-from modgate.trails import Trails
 from modgate.upstream.pool import Pool
 
 PATIENCE_S = 6.0

@@ -17,8 +17,8 @@ import pytest
 from clients.serving import ROOT, Served, serving, without
 from gateways import configuration
 
-from modgate.invoice import units_by
 from modgate.ledger.reader import rows
+from modgate.money.invoice import units_by
 from peers.places import made
 
 READY_S, STOP_S, BILLED_S = 60.0, 10.0, 5.0

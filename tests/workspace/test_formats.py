@@ -75,7 +75,7 @@ def test_every_version_in_the_code_is_on_the_page() -> None:
         "ledger/records.py",
         "ledger/sqlite_sink.py",
         "limits/levels.py",
+        "pages/usage.py",  # receipts, which clients keep: docs/usage.md
         "prices/records.py",
         "replays/record.py",
-        "usage_pages.py",  # receipts, which clients keep: docs/usage.md
     }

@@ -15,7 +15,7 @@ from modgate.draft import Draft
 from modgate.errors import Unpriced
 from modgate.fleet.pick import Wanted
 from modgate.gateway import Gateway
-from modgate.invoice import decimal, shown_units
+from modgate.money.invoice import decimal, shown_units
 from modgate.units import Units
 
 # A plugin may do without the answer, and plan by estimate.

@@ -21,7 +21,6 @@ from modgate.auth.gate import AdminGate, Gate, doors
 from modgate.auth.keyring import Keyring
 from modgate.batch import Batcher
 from modgate.blueprint import Blueprint
-from modgate.budgets import Budgets, with_money
 from modgate.callers import Roster
 from modgate.checkups import Checkups, probes_of
 from modgate.config.link import Linked
@@ -39,10 +38,11 @@ from modgate.goals import Goals
 from modgate.host.blame import Culprits
 from modgate.http.cors import Cors
 from modgate.limits.limiter import Bounds, Limiter
+from modgate.money.budgets import Budgets, with_money
+from modgate.money.statements import Statements
 from modgate.policies import Policies, build_policies
 from modgate.seating import seated
 from modgate.state import State
-from modgate.statements import Statements
 from modgate.table import Table, table_of
 from modgate.telemetry.orca import Remarks
 from modgate.timeouts import Timeouts

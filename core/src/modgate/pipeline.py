@@ -26,7 +26,6 @@ from modgate.api.surface import Surface
 from modgate.asking import asked
 from modgate.auth.verdict import Pending
 from modgate.bill import Bill
-from modgate.catalog import Page, page_of
 from modgate.desertion import drains, finished
 from modgate.dispatch import guard_model
 from modgate.draft import Draft
@@ -51,6 +50,7 @@ from modgate.observe.tracing import Trace
 from modgate.once import Keeper, Once, carries_key, replayed
 from modgate.order import Order
 from modgate.outlet import Outlet
+from modgate.pages.catalog import Page, page_of
 from modgate.policies import Judge
 from modgate.run import Run
 from modgate.state import State

@@ -24,6 +24,7 @@ from modgate.decoders.pool import Decoders
 from modgate.engines.supervisor import Engines
 from modgate.entropy import Entropy
 from modgate.errors import LedgerUnavailable, RegionForbidden
+from modgate.explain.trails import Trails
 from modgate.fleet.peer_view import Alone, PeerView
 from modgate.fleet.state import FleetState
 from modgate.ledger.records import Opened
@@ -32,16 +33,15 @@ from modgate.ledger.writer import Ledger
 from modgate.limits.shared import Miss, Shared
 from modgate.limits.state import LimitState
 from modgate.members import Members
+from modgate.money.statements import Statements
 from modgate.observe.departed import Departed
 from modgate.observe.metrics import Counter
 from modgate.observe.observer import Observer
 from modgate.once import Keys, Terms
 from modgate.replays.memory import MemoryReplays
 from modgate.spool import Spool
-from modgate.statements import Statements
 from modgate.telemetry.board import Board
 from modgate.telemetry.rounds import Rounds
-from modgate.trails import Trails
 from modgate.upstream import documents
 from modgate.upstream.client import Client
 from modgate.upstream.fetch import Fetcher

@@ -11,7 +11,6 @@ from rigs.ledger import KEY, WALL, ledger, receipt
 
 from modgate.api.shipment import Cursor, Shipment
 from modgate.api.sink import Attempt
-from modgate.invoice import used_of
 from modgate.ledger.frames import Kind
 from modgate.ledger.reader import rows
 from modgate.ledger.records import Ended, Opened
@@ -19,6 +18,7 @@ from modgate.ledger.rows import rows_of
 from modgate.ledger.segments import frames_of, segments
 from modgate.ledger.sqlite_sink import FILE, SqliteConfig, SqliteSink
 from modgate.ledger.stored import NotRead, whole
+from modgate.money.invoice import used_of
 
 TRIED = Attempt(
     call=0,

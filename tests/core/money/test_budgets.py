@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from modgate import budgets
 from modgate.api.auth import Caller, Policy
 from modgate.api.price import MICRO, Book, Case, Price
-from modgate.budgets import Budgets
 from modgate.draft import Draft
 from modgate.errors import Unpriced
+from modgate.money import budgets
+from modgate.money.budgets import Budgets
 from modgate.observe.tracing import Trace
 from modgate.units import Unit, Units, UnitTable
 

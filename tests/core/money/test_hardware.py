@@ -9,9 +9,9 @@ from msgspec.structs import replace
 from rigs.ledger import WALL, receipt
 
 from modgate.api.sink import Attempt
-from modgate.hardware import Hardware, shared
-from modgate.invoice import Span
 from modgate.ledger.records import Ended, ended_of
+from modgate.money.hardware import Hardware, shared
+from modgate.money.invoice import Span
 
 WEIGHTS = {"llm": {"output_tokens": 1.0}}
 HOUR_S = 3600

@@ -6,10 +6,11 @@ import pytest
 from msgspec.structs import replace
 from rigs.ledger import WALL, receipt
 
-from modgate import invoice
 from modgate.api.price import MICRO, Book, Case, Price
 from modgate.api.sink import Attempt
-from modgate.invoice import (
+from modgate.ledger.records import Ended, ended_of
+from modgate.money import invoice
+from modgate.money.invoice import (
     GROUPS,
     Span,
     Tariff,
@@ -19,7 +20,6 @@ from modgate.invoice import (
     units_by,
     used_of,
 )
-from modgate.ledger.records import Ended, ended_of
 from modgate.prices.books import Books
 from modgate.prices.rating import Used
 from modgate.units import Unit, UnitTable

@@ -8,10 +8,10 @@ from msgspec.structs import replace
 from rigs.ledger import WALL, receipt
 
 from modgate.api.price import BUDGET, MICRO, Book, Case, Price
-from modgate.invoice import MoneyLine, Tariff, add_adjusted, money_by
 from modgate.ledger.records import Adjusted, Ended, ended_of
+from modgate.money.invoice import MoneyLine, Tariff, add_adjusted, money_by
+from modgate.money.rerate import differences, posted
 from modgate.prices.books import Books
-from modgate.rerate import differences, posted
 from modgate.units import Unit, UnitTable
 
 UNITS = UnitTable.of({"llm": (Unit("output_tokens", "written"),)})

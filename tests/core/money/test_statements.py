@@ -12,16 +12,16 @@ import pytest
 from msgspec.structs import replace
 from rigs.ledger import WALL, ledger, receipt
 
-from modgate import statements
 from modgate.api.price import BUDGET
 from modgate.api.shipment import Cursor, Shipment
 from modgate.api.sink import Attempt
 from modgate.errors import Overloaded, Refused
-from modgate.invoice import Span, Tariff
 from modgate.ledger.records import Adjusted, ended_of
 from modgate.ledger.rows import end_row
 from modgate.ledger.sqlite_sink import SqliteConfig, SqliteSink
-from modgate.statements import Recent, Statements
+from modgate.money import statements
+from modgate.money.invoice import Span, Tariff
+from modgate.money.statements import Recent, Statements
 
 TRIED = Attempt(0, "b", "eu", "chat", 0.0, "")
 OWN, OTHER = f"req_{1:032x}", f"req_{2:032x}"

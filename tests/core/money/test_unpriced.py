@@ -9,11 +9,11 @@ from rigs.ledger import WALL, receipt
 
 from modgate.api.price import Book, Case, Price
 from modgate.api.sink import Attempt, Receipt
-from modgate.invoice import Tariff
+from modgate.money.invoice import Tariff
+from modgate.money.unpriced import Unpriced
 from modgate.observe.metrics import Registry
 from modgate.prices.books import Books
 from modgate.units import Unit, UnitTable
-from modgate.unpriced import Unpriced
 
 UNITS = UnitTable.of({"llm": (Unit("input_tokens", "read"), Unit("output_tokens", "written"))})
 FREE = Price(pico=0, per=1)

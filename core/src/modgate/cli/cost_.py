@@ -12,12 +12,12 @@ from modgate.api.json import Json
 from modgate.cli.problems import told
 from modgate.cli.rows import Format, ledger_of, read, selected
 from modgate.cli.rows import told as printed
-from modgate.invoice import Group
+from modgate.money.invoice import Group
 
 if TYPE_CHECKING:
     from modgate.blueprint import Blueprint
-    from modgate.hardware import Hardware
-    from modgate.invoice import Key, MoneyLine, Span
+    from modgate.money.hardware import Hardware
+    from modgate.money.invoice import Key, MoneyLine, Span
 
 IDLE = "(idle)"
 DAY_S = 86_400
@@ -45,7 +45,7 @@ def command(
     cost in it, and what nobody used has a line a backend.
     """
     from modgate.blueprint import blueprint_of
-    from modgate.invoice import (
+    from modgate.money.invoice import (
         MoneyLine,
         Span,
         Tariff,
@@ -77,7 +77,7 @@ def _shared(made: Blueprint, ledger: Path, by: Sequence[Group], span: Span) -> H
     """Every tenant's share of the backends: one tenant's depends on who else was there."""
     import time
 
-    from modgate.hardware import Hardware, shared
+    from modgate.money.hardware import Hardware, shared
 
     if not span.hours:
         raise click.UsageError("with --hardware the time is whole hours")
@@ -101,7 +101,7 @@ def _shared(made: Blueprint, ledger: Path, by: Sequence[Group], span: Span) -> H
 def _lines(
     found: dict[Key, MoneyLine], by: Sequence[Group], currency: str, machines: Hardware | None
 ) -> Iterable[Sequence[Json]]:
-    from modgate.invoice import decimal
+    from modgate.money.invoice import decimal
 
     shares = machines.shares if machines is not None else {}
     for key, line in found.items():

@@ -164,9 +164,9 @@ def _from_ledger(request_id: str, path: Path) -> JsonObject | None:
     """What the ledger of a configuration says, read without its gateway."""
     from modgate.blueprint import blueprint_of
     from modgate.cli.rows import ledger_of, unbroken
-    from modgate.explained import explained_row
+    from modgate.explain.document import explained_row
     from modgate.ledger.stored import NotRead
-    from modgate.statements import find_row
+    from modgate.money.statements import find_row
 
     with told():
         try:

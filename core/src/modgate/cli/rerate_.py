@@ -41,9 +41,9 @@ def command(
 
     from modgate.api.price import BUDGET
     from modgate.blueprint import blueprint_of
-    from modgate.invoice import Span, Tariff, decimal
+    from modgate.money.invoice import Span, Tariff, decimal
+    from modgate.money.rerate import differences, posted
     from modgate.prices.books import Books
-    from modgate.rerate import differences, posted
 
     with told():
         span = Span.of(begin, end)

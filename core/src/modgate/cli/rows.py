@@ -34,7 +34,7 @@ def _moment(ctx: click.Context, param: click.Parameter, value: str | None) -> in
 def _groups(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str, ...]:
     """Names of groups, with commas between them."""
     from modgate.config.decode import did_you_mean
-    from modgate.invoice import GROUPS as KNOWN
+    from modgate.money.invoice import GROUPS as KNOWN
 
     names = [each.strip() for each in value.split(",")]
     for name in names:

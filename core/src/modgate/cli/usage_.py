@@ -9,7 +9,7 @@ import click
 from modgate.cli.problems import told
 from modgate.cli.rows import Format, ledger_of, read, selected
 from modgate.cli.rows import told as printed
-from modgate.invoice import Group
+from modgate.money.invoice import Group
 
 
 @click.command("usage")
@@ -27,7 +27,7 @@ def command(
 
     A sum is `exact` when none of its requests has a count that is a floor or an estimate.
     """
-    from modgate.invoice import Span, TooManyLines, units_by
+    from modgate.money.invoice import Span, TooManyLines, units_by
 
     with told():
         span = Span.of(begin, end)

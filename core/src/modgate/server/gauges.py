@@ -6,13 +6,13 @@ import os
 from collections.abc import Callable, Mapping
 
 from modgate.ledger.shipper import Shipper
+from modgate.money.unpriced import Unpriced
 from modgate.observe.metrics import Labels
 from modgate.server.peers import register_peers
 from modgate.server.queue_gauges import register_queues
 from modgate.server.standings_gauges import register_standings
 from modgate.server.vitals_gauges import register_vitals
 from modgate.state import State
-from modgate.unpriced import Unpriced
 
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 

@@ -9,11 +9,11 @@ from aiohttp import web
 
 from modgate.api.auth import Caller
 from modgate.errors import GatewayError, Refused
-from modgate.explained import explained, explained_row, listed
+from modgate.explain.document import explained, explained_row, listed
+from modgate.explain.trails import Trail
+from modgate.money.statements import NAME
 from modgate.server.json_page import json_page
 from modgate.state import State
-from modgate.statements import NAME
-from modgate.trails import Trail
 
 ONE, ALL = "/admin/v1/requests/{id}", "/admin/v1/requests"
 QUERY = ("tenant", "model", "outcome", "limit")

@@ -12,11 +12,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from modgate.api.json import Json, JsonObject
-from modgate.explained_calls import ATTEMPTS_AT_MOST, asked_s, attempts_of, judged, ms, waits_of
+from modgate.explain.calls import ATTEMPTS_AT_MOST, asked_s, attempts_of, judged, ms, waits_of
+from modgate.explain.trails import Trail
 from modgate.fleet.bound import Bound
 from modgate.ledger.records import Ended, ended_of
 from modgate.limits.rates import Met, Toll, guards
-from modgate.trails import Trail
 from modgate.units import REQUESTS, UnitTable
 
 if TYPE_CHECKING:

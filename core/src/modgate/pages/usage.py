@@ -17,8 +17,8 @@ from modgate.api.json import Json, JsonObject
 from modgate.api.surface import dump
 from modgate.clock import epoch_second
 from modgate.errors import ReceiptNotFound, Refused
-from modgate.invoice import GROUPS, Group, Key, Span, StatementLine, decimal, shown_units
 from modgate.ledger.records import Ended
+from modgate.money.invoice import GROUPS, Group, Key, Span, StatementLine, decimal, shown_units
 from modgate.prices.records import record_of
 from modgate.units import UnitTable
 

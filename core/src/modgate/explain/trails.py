@@ -24,7 +24,7 @@ from modgate.limits.rates import Terms
 NOTHING: Mapping[str, str] = {}
 REFUSED_SHARE = 4  # of both bounds, one part in so many is for those that reached no engine
 
-# Bytes, never less than it is (tests/core/test_trails.py weighs real ones).
+# Bytes, never less than it is (tests/core/explain/test_trails.py weighs real ones).
 BASE, PER_TRY, PER_STEP, PER_HEADER = 3500, 2000, 100, 130
 PER_SECONDS, PER_MISSED, PER_STOOD = 40, 700, 520
 

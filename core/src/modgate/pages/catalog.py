@@ -14,8 +14,8 @@ from modgate.api.model import Model
 from modgate.api.surface import dump
 from modgate.errors import GatewayError, MethodNotAllowed, ModelNotFound
 from modgate.limits.headers import rfc_3339
-from modgate.openapi import described
-from modgate.usage_pages import RECEIPT, USAGE, receipt, usage
+from modgate.pages.openapi import described
+from modgate.pages.usage import RECEIPT, USAGE, receipt, usage
 
 if TYPE_CHECKING:
     from modgate.gateway import Gateway

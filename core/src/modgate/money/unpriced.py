@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from modgate.api.sink import Receipt
-from modgate.invoice import Tariff, used_of
 from modgate.ledger.records import ended_of
+from modgate.money.invoice import Tariff, used_of
 from modgate.observe.metrics import Counter
 from modgate.prices.rating import rate
 

@@ -18,7 +18,11 @@ from typing import TypeVar
 
 from modgate.api.sink import Receipt
 from modgate.errors import Overloaded, Refused
-from modgate.invoice import (
+from modgate.ledger.lookup import find
+from modgate.ledger.records import Ended, ended_of
+from modgate.ledger.sqlite_sink import FILE
+from modgate.ledger.stored import NotRead, whole
+from modgate.money.invoice import (
     Group,
     Key,
     Span,
@@ -28,10 +32,6 @@ from modgate.invoice import (
     add_adjusted,
     stated,
 )
-from modgate.ledger.lookup import find
-from modgate.ledger.records import Ended, ended_of
-from modgate.ledger.sqlite_sink import FILE
-from modgate.ledger.stored import NotRead, whole
 
 RECENT = 4096
 ATTEMPTS_AT_MOST = 65_536  # of all recent receipts: a fan-out has thousands

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from modgate.api.json import JsonObject
-from modgate.invoice import Group, Key, Span, group_of, served
 from modgate.ledger.records import Ended
+from modgate.money.invoice import Group, Key, Span, group_of, served
 from modgate.prices.apportion import HOUR_US, SECOND_US, Stay, share_hour
 
 FINE = 1_000_000  # parts of a modality's weight that count

@@ -12,8 +12,8 @@ from modgate.api.price import BUDGET, MICRO, MONEY, Book, Place, Price
 from modgate.api.sink import Receipt
 from modgate.draft import Draft
 from modgate.errors import Unpriced
-from modgate.invoice import Tariff
 from modgate.ledger.records import ended_of
+from modgate.money.invoice import Tariff
 from modgate.prices.books import Books, dearest_in
 from modgate.prices.rating import lines_of, shares, wanting
 from modgate.units import REQUESTS, Unit, Units, UnitTable

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from modgate.api.price import BUDGET
-from modgate.invoice import Tariff, used_of
 from modgate.ledger.records import Adjusted, Ended
+from modgate.money.invoice import Tariff, used_of
 
 REASON = "price"
 

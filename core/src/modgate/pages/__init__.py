@@ -1,0 +1,1 @@
+"""The pages of the public listener that belong to no plugin."""
