@@ -24,12 +24,18 @@ MODELS = {
 
 
 class Running:
-    """A gateway with one tenant a name; `keys` are their keys."""
+    """A gateway with one tenant a name; `keys` are their keys.  A context closes it."""
 
     def __init__(self, app: App, keys: Mapping[str, str], config: Path) -> None:
         self.app = app
         self.keys = keys
         self.config = config
+
+    async def __aenter__(self) -> Running:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.app.close()
 
     @property
     def url(self) -> str:
@@ -121,7 +127,7 @@ async def start(
     facts: Mapping[str, str] | None = None,
     more: str = "",
 ) -> Running:
-    """A running gateway; the caller closes `app`."""
+    """A running gateway: `async with await start(...) as running`, or the caller closes `app`."""
     path, keys = configuration(
         folder, backends, tenants=tenants, plugins=plugins, models=models, facts=facts, more=more
     )

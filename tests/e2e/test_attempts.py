@@ -49,13 +49,10 @@ async def test_an_engine_that_is_not_there_costs_a_try_and_no_request(
     tmp_path: Path, engine: ScriptedEngine
 ) -> None:
     backends = [{"url": f"http://127.0.0.1:{closed_port()}"}, {"url": engine.url}]
-    running = await start(tmp_path, backends)
-    receipts = receipts_of(running)
-    try:
+    async with await start(tmp_path, backends) as running:
+        receipts = receipts_of(running)
         sending = (send(running.url, CHAT, key=running.key) for _ in range(REQUESTS))
         clients = await asyncio.gather(*sending)
-    finally:
-        await running.app.close()
 
     assert Counter(client.ended for client in clients) == {"ok": REQUESTS}
     tries = [[attempt.backend for attempt in receipt.attempts] for receipt in receipts]
@@ -73,12 +70,9 @@ async def test_what_the_engine_refuses_is_not_tried_elsewhere(
 ) -> None:
     engine.script_for = lambda record: Script(refusal=Refusal(status=status))
     async with ScriptedEngine(engine.script_for) as other:
-        running = await start(tmp_path, [{"url": engine.url}, {"url": other.url}])
-        receipts = receipts_of(running)
-        try:
+        async with await start(tmp_path, [{"url": engine.url}, {"url": other.url}]) as running:
+            receipts = receipts_of(running)
             client = await send(running.url, CHAT, key=running.key)
-        finally:
-            await running.app.close()
         calls = [each for each in [*engine.records, *other.records] if each.method == "POST"]
 
     assert client.status is not None
@@ -93,11 +87,8 @@ async def test_an_engine_that_fails_is_tried_elsewhere_once(
     engine.script_for = lambda record: Script(refusal=Refusal(status=500))
     async with ScriptedEngine(engine.script_for) as other, ScriptedEngine(engine.script_for) as no:
         urls = [engine.url, other.url, no.url]
-        running = await start(tmp_path, [{"url": url} for url in urls])
-        try:
+        async with await start(tmp_path, [{"url": url} for url in urls]) as running:
             client = await send(running.url, CHAT, key=running.key)
-        finally:
-            await running.app.close()
         calls = [
             [each for each in one.records if each.method == "POST"] for one in (engine, other, no)
         ]
@@ -115,12 +106,11 @@ async def test_an_engine_that_still_loads_is_passed_over(
         urls = [engine.url, other.url]
         # At once, and a slot each: both are asked, whoever else would have been preferred.
         backends = [{"url": url, "family": "llamacpp", "slots": 1} for url in urls]
-        running = await start(tmp_path, backends, plugins=["llm"], models={"chat": "llm"})
-        try:
+        async with await start(
+            tmp_path, backends, plugins=["llm"], models={"chat": "llm"}
+        ) as running:
             asked = [send(running.url, CHAT, key=running.key) for _ in range(REQUESTS)]
             clients = await asyncio.gather(*asked)
-        finally:
-            await running.app.close()
         tried = [record for record in engine.records if record.method == "POST"]
 
     assert tried
@@ -139,17 +129,14 @@ async def test_only_what_was_tried_again_is_told_as_attempts(
         else Script(input_tokens=50)
     )
     urls = [engine.url, engine.url.replace("127.0.0.1", "localhost")]
-    running = await start(
+    async with await start(
         tmp_path,
         [{"url": url, "serves": {"chat": "engine-chat"}} for url in urls],
         plugins=["llm"],
         models={"none": "none"},
         more='[model.chat]\nmodality = "llm"\ntokenizer = "engine"\ncontext = 2400',
-    )
-    try:
+    ) as running:
         clients = [await send(running.url, long, key=running.key) for _ in range(2)]
-    finally:
-        await running.app.close()
 
     assert "/tokenize" in {record.path for record in engine.records}
     assert [client.status for client in clients] == [200, 200]
@@ -160,19 +147,16 @@ async def test_shape_does_without_a_side_call_that_no_dialect_can_say(
     tmp_path: Path, engine: ScriptedEngine
 ) -> None:
     backends = [{"url": engine.url, "family": "openai", "serves": {"chat": "engine-chat"}}]
-    running = await start(
+    async with await start(
         tmp_path,
         backends,
         plugins=["llm"],
         models={"none": "none"},
         more='[model.chat]\nmodality = "llm"\ntokenizer = "engine"\ncontext = 2000',
-    )
-    receipts = receipts_of(running)
-    try:
+    ) as running:
+        receipts = receipts_of(running)
         long = ask.chat(1, model="chat", text="hello " * 400)
         client = await send(running.url, long, key=running.key)
-    finally:
-        await running.app.close()
 
     assert (client.status, client.ended) == (200, "ok")
     assert [(a.call, a.sent, a.state) for a in receipts[0].attempts] == [
@@ -185,12 +169,9 @@ async def test_a_receipt_has_a_step_for_what_was_done_before_the_call(
     tmp_path: Path, engine: ScriptedEngine
 ) -> None:
     engine.script_for = lambda record: Script(headers_after_ms=30)
-    running = await start(tmp_path, [{"url": engine.url, "slots": 1}])
-    receipts = receipts_of(running)
-    try:
+    async with await start(tmp_path, [{"url": engine.url, "slots": 1}]) as running:
+        receipts = receipts_of(running)
         await asyncio.gather(*(send(running.url, CHAT, key=running.key) for _ in range(2)))
-    finally:
-        await running.app.close()
 
     names = sorted([step.name for step in receipt.steps] for receipt in receipts)
     assert names == [["shape", "select"], ["shape", "select", "queue"]]
@@ -203,15 +184,12 @@ async def test_the_clients_trace_goes_on_upstream_and_into_one_receipt(
     tmp_path: Path, engine: ScriptedEngine
 ) -> None:
     backends = [{"url": f"http://127.0.0.1:{closed_port()}"}, {"url": engine.url}]
-    running = await start(tmp_path, backends)
-    receipts = receipts_of(running)
-    request = CHAT.with_headers(
-        traceparent=f"00-{TRACE}-{SPAN}-01", tracestate="a=b", x_request_id="mine-1"
-    )
-    try:
+    async with await start(tmp_path, backends) as running:
+        receipts = receipts_of(running)
+        request = CHAT.with_headers(
+            traceparent=f"00-{TRACE}-{SPAN}-01", tracestate="a=b", x_request_id="mine-1"
+        )
         clients = [await send(running.url, request, key=running.key) for _ in range(4)]
-    finally:
-        await running.app.close()
     calls = [record for record in engine.records if record.method == "POST"]
 
     ids = [client.request_id for client in clients]
@@ -233,12 +211,9 @@ async def test_the_clients_trace_goes_on_upstream_and_into_one_receipt(
 async def test_a_bad_traceparent_begins_a_trace(
     tmp_path: Path, engine: ScriptedEngine, bad: str
 ) -> None:
-    running = await start(tmp_path, [{"url": engine.url}])
-    receipts = receipts_of(running)
-    try:
+    async with await start(tmp_path, [{"url": engine.url}]) as running:
+        receipts = receipts_of(running)
         await send(running.url, CHAT.with_headers(traceparent=bad), key=running.key)
-    finally:
-        await running.app.close()
     [receipt] = receipts
     [call] = [record for record in engine.records if record.method == "POST"]
 
@@ -274,35 +249,34 @@ async def test_every_reply_has_its_ids_once(tmp_path: Path, engine: ScriptedEngi
         headers=(("x-request-id", "the engine's"), ("request-id", "the engine's")),
         refusal=Refusal(status=400) if record.tag == 9 else None,
     )
-    running = await start(tmp_path, [{"url": engine.url}])
-    key = running.key
+    async with await start(tmp_path, [{"url": engine.url}]) as running:
+        key = running.key
 
-    def post(request: ClientRequest) -> bytes:
-        return get(request.path, key, method="POST", body=request.body).replace(
-            b"Host: gateway", f"Host: gateway\r\nContent-Type: {request.content_type}".encode(), 1
-        )
+        def post(request: ClientRequest) -> bytes:
+            return get(request.path, key, method="POST", body=request.body).replace(
+                b"Host: gateway",
+                f"Host: gateway\r\nContent-Type: {request.content_type}".encode(),
+                1,
+            )
 
-    sent = {
-        "whole": (200, post(CHAT)),
-        "stream": (200, post(ask.chat(2, model="chat", stream=True))),
-        "sound": (200, post(ask.speech(3, model="voice"))),
-        "models": (200, get("/v1/models", key)),
-        "described": (200, get("/openapi.json", key)),
-        "front": (200, get("/", None)),
-        "live": (200, get("/health/live", None)),
-        "ready": (200, get("/health/ready", None)),
-        "no key": (401, get("/v1/models", None)),
-        "no page": (404, get("/v1/nothing", key)),
-        "no method": (405, get("/v1/chat/completions", key)),
-        "no model": (404, post(ask.chat(4, model="nobody"))),
-        "no body": (400, get("/v1/chat/completions", key, method="POST")),
-        "refused upstream": (400, post(ask.chat(9, model="chat"))),
-        "no HTTP": (400, b"GET / HTTP/9.9\r\nbad header\r\n\r\n"),
-    }
-    try:
+        sent = {
+            "whole": (200, post(CHAT)),
+            "stream": (200, post(ask.chat(2, model="chat", stream=True))),
+            "sound": (200, post(ask.speech(3, model="voice"))),
+            "models": (200, get("/v1/models", key)),
+            "described": (200, get("/openapi.json", key)),
+            "front": (200, get("/", None)),
+            "live": (200, get("/health/live", None)),
+            "ready": (200, get("/health/ready", None)),
+            "no key": (401, get("/v1/models", None)),
+            "no page": (404, get("/v1/nothing", key)),
+            "no method": (405, get("/v1/chat/completions", key)),
+            "no model": (404, post(ask.chat(4, model="nobody"))),
+            "no body": (400, get("/v1/chat/completions", key, method="POST")),
+            "refused upstream": (400, post(ask.chat(9, model="chat"))),
+            "no HTTP": (400, b"GET / HTTP/9.9\r\nbad header\r\n\r\n"),
+        }
         found = {name: await names_of(running, data) for name, (_, data) in sent.items()}
-    finally:
-        await running.app.close()
 
     statuses = {name: status for name, (status, _) in found.items()}
     ids = {n: (count["x-request-id"], count["request-id"]) for n, (_, count) in found.items()}
@@ -321,12 +295,9 @@ async def test_embeddings_that_wait_share_a_trip_and_keep_their_own_bill(
 ) -> None:
     engine.script_for = lambda record: Script(headers_after_ms=150)
     requests = [ask.embeddings(t, model="vectors", inputs=1 + t % 3) for t in range(TOGETHER)]
-    running = await start(tmp_path, [{"url": engine.url, "slots": 1}])
-    try:
+    async with await start(tmp_path, [{"url": engine.url, "slots": 1}]) as running:
         sending = (send(running.url, request, key=running.key) for request in requests)
         clients: list[ClientRecord] = await asyncio.gather(*sending)
-    finally:
-        await running.app.close()
     calls = [record for record in engine.records if record.method == "POST"]
     billed = {row.id: row for row in rows(running.ledger)}
 
@@ -353,16 +324,13 @@ async def test_who_spoils_a_shared_trip_spoils_it_for_nobody_else(
     engine.script_for = lambda record: Script(
         headers_after_ms=50, refusal=Refusal(status=422) if spoilt in record.tags else None
     )
-    running = await start(tmp_path, [{"url": engine.url, "slots": 1}])
-    try:
+    async with await start(tmp_path, [{"url": engine.url, "slots": 1}]) as running:
         clients = await asyncio.gather(
             *(
                 send(running.url, ask.embeddings(tag, model="vectors"), key=running.key)
                 for tag in range(TOGETHER)
             )
         )
-    finally:
-        await running.app.close()
     trips = [record.tags for record in engine.records if record.method == "POST"]
     billed = {row.id: row.ending for row in rows(running.ledger)}
 
@@ -377,16 +345,13 @@ async def test_who_spoils_a_shared_trip_spoils_it_for_nobody_else(
 async def test_tenants_share_no_trip(tmp_path: Path, engine: ScriptedEngine) -> None:
     engine.script_for = lambda record: Script(headers_after_ms=100)
     tenants = {"acme": "", "other": ""}
-    running = await start(tmp_path, [{"url": engine.url, "slots": 1}], tenants=tenants)
-    try:
+    async with await start(tmp_path, [{"url": engine.url, "slots": 1}], tenants=tenants) as running:
         clients = await asyncio.gather(
             *(
                 send(running.url, ask.embeddings(tag, model="vectors"), key=key)
                 for tag, key in enumerate([*running.keys.values()] * 4)
             )
         )
-    finally:
-        await running.app.close()
     trips = [record.tags for record in engine.records if record.method == "POST"]
 
     assert [client.ended for client in clients] == ["ok"] * TOGETHER

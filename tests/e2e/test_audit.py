@@ -26,9 +26,8 @@ CHAT = {"model": "chat", "messages": [{"role": "user", "content": "hello"}], "ma
 @pytest.fixture
 async def running(tmp_path: Path, engine: ScriptedEngine) -> AsyncIterator[Running]:
     limits = 'limits = { requests = "2/hour" }'
-    made = await start(tmp_path, [{"url": engine.url}], tenants={"acme": limits})
-    yield made
-    await made.app.close()
+    async with await start(tmp_path, [{"url": engine.url}], tenants={"acme": limits}) as made:
+        yield made
 
 
 async def printed(state: Path, *words: str) -> str:

@@ -88,17 +88,14 @@ async def gateway(
     (folder / "token").write_text(CLIENT_TOKEN)
     section = f'[plugin.partner]\n[auth.plugin.{kind}]\nurl = "{url}"\n'
     section += f'token = {{ file = "{folder}/token" }}\n{more}'
-    running = await start(
+    async with await start(
         folder,
         [{"url": engine.url}],
         extra={"partner": plugin(modgate_authenticators=[Introspect, Broken, Astray])},
         tenants={"acme": "", "beta": ""},
         more=section,
-    )
-    try:
+    ) as running:
         yield running
-    finally:
-        await running.app.close()
 
 
 def client() -> ClientSession:

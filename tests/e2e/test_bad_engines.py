@@ -81,12 +81,11 @@ class Two:
 
 @pytest.fixture
 async def two(tmp_path: Path, engine: ScriptedEngine) -> AsyncIterator[Two]:
-    async with ScriptedEngine() as other:
-        running = await start(tmp_path, [{"url": engine.url}, {"url": other.url}])
-        try:
-            yield Two(running, [engine, other])
-        finally:
-            await running.app.close()
+    async with (
+        ScriptedEngine() as other,
+        await start(tmp_path, [{"url": engine.url}, {"url": other.url}]) as running,
+    ):
+        yield Two(running, [engine, other])
 
 
 BAD = ("failed", "upstream_invalid_response")

@@ -62,15 +62,12 @@ async def test_a_budget_holds_and_what_is_not_written_is_given_back(
     tmp_path: Path, engine: ScriptedEngine, store: str
 ) -> None:
     tenants = {"acme": 'limits = { cost = "1 EUR/month" }', "beta": ""}
-    running = await start(
+    async with await start(
         tmp_path, [{"url": engine.url}], tenants=tenants, more=PRICES + store, plugins=("llm",)
-    )
-    try:
+    ) as running:
         clients = [await chat(running, at, max_tokens=20) for at in range(1, 30)]
         other = await send(running.url, ask.chat(99, model="chat"), key=running.keys["beta"])
         came_to, level = spent(running), charged(running) if not store else None
-    finally:
-        await running.app.close()
     statuses = [client.status for client in clients]
     refused = clients[statuses.index(429)]
 
@@ -100,10 +97,12 @@ async def test_a_stream_that_runs_has_told_its_budget_what_it_costs_so_far(
     monkeypatch.setattr(outlet, "FIRST_TOUCH_S", 0.1)
     tenants = {"acme": 'limits = { cost = "1 EUR/month" }'}
     told: list[Sequence[int]] = []
-    async with always(Script(gated=True, tokens=9)) as engine:
-        running = await start(
+    async with (
+        always(Script(gated=True, tokens=9)) as engine,
+        await start(
             tmp_path, [{"url": engine.url}], tenants=tenants, more=PRICES + store, plugins=("llm",)
-        )
+        ) as running,
+    ):
         kind = type(running.app.state.limits.levels)
         kept = kind.touch
 
@@ -112,14 +111,11 @@ async def test_a_stream_that_runs_has_told_its_budget_what_it_costs_so_far(
             kept(self, rid, used)
 
         monkeypatch.setattr(kind, "touch", touch)
-        try:
-            request = ask.chat(1, model="chat", stream=True, max_tokens=40)
-            client = asyncio.create_task(send(running.url, request, key=running.key, within_s=9))
-            await until(lambda: bool(told), 5)
-            engine.release(1, 20)
-            await client
-        finally:
-            await running.app.close()
+        request = ask.chat(1, model="chat", stream=True, max_tokens=40)
+        client = asyncio.create_task(send(running.url, request, key=running.key, within_s=9))
+        await until(lambda: bool(told), 5)
+        engine.release(1, 20)
+        await client
 
     assert told == [[10_000]]  # of one token, until the engine says what it read
 
@@ -129,14 +125,11 @@ async def test_what_has_no_price_is_refused_to_who_has_a_budget(
 ) -> None:
     tenants = {"acme": 'limits = { cost = "1 EUR/hour" }', "beta": ""}
     prices = PRICES.replace('"llm.output_tokens" = "10/1k", ', "")
-    running = await start(
+    async with await start(
         tmp_path, [{"url": engine.url}], tenants=tenants, more=prices, plugins=("llm",)
-    )
-    try:
+    ) as running:
         mine = await chat(running, 1)
         other = await send(running.url, ask.chat(2, model="chat"), key=running.keys["beta"])
-    finally:
-        await running.app.close()
     error = json.loads(mine.body)["error"]
 
     assert (mine.status, error["code"]) == (403, "unpriced")
@@ -149,19 +142,16 @@ async def test_a_budget_in_shadow_refuses_nothing_and_is_recorded(
     tmp_path: Path, engine: ScriptedEngine
 ) -> None:
     shadow = 'limits = { cost = { rate = "0.01 EUR/day", shadow = true } }'
-    running = await start(
+    async with await start(
         tmp_path,
         [{"url": engine.url}],
         tenants={"acme": shadow},
         more=PRICES,
         plugins=("llm",),
-    )
-    try:
+    ) as running:
         clients = [await chat(running, at) for at in range(1, 4)]
         level, came_to = charged(running), spent(running)
         metrics = (await running.app.state.observer.rendered()).decode()
-    finally:
-        await running.app.close()
 
     assert [client.status for client in clients] == [200] * 3
     assert level == came_to > 10_000

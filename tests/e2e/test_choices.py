@@ -33,14 +33,11 @@ def events(client: ClientRecord) -> list[dict[str, object]]:
 async def test_choices_of_several_calls_are_billed_with_the_prompt_once(
     tmp_path: Path, engine: ScriptedEngine
 ) -> None:
-    running = await serving(tmp_path, engine, "n = false")
     whole = ask.chat(1, model="one", n=3, seed=7)
     streamed = ask.chat(2, model="one", n=3, stream=True, usage=True)
-    try:
+    async with await serving(tmp_path, engine, "n = false") as running:
         client = await send(running.url, whole, key=running.key)
         stream = await send(running.url, streamed, key=running.key)
-    finally:
-        await running.app.close()
     calls = [record for record in engine.records if record.method == "POST"]
     reply = orjson.loads(client.body)
     told = events(stream)
@@ -79,12 +76,9 @@ async def test_a_choice_that_fails_ends_the_stream_and_what_was_relayed_is_bille
 ) -> None:
     broken = Script(fault=Fault(kind="reset", after=3))
     engine.script_for = lambda record: broken if record.asked.json.get("seed") == 8 else Script()
-    running = await serving(tmp_path, engine, "n = false")
-    try:
+    async with await serving(tmp_path, engine, "n = false") as running:
         asked = ask.chat(1, model="one", n=2, seed=7, stream=True)
         client = await send(running.url, asked, key=running.key)
-    finally:
-        await running.app.close()
     [row] = rows(running.ledger)
     last = events(client)[-1]
 
@@ -109,12 +103,9 @@ async def test_a_prompt_that_is_too_long_never_reaches_an_engine(
     tmp_path: Path, engine: ScriptedEngine, tokenizer_file: Path, stream: bool
 ) -> None:
     facts = f'context = 100\ntokenizer = {{ file = "{tokenizer_file}", message_tokens = 0 }}'
-    running = await serving(tmp_path, engine, facts)
-    try:
+    async with await serving(tmp_path, engine, facts) as running:
         asked = ask.chat(1, model="one", text="harbour " * 200, stream=stream)
         client = await send(running.url, asked, key=running.key)
-    finally:
-        await running.app.close()
 
     error = orjson.loads(client.body)["error"]
     assert client.status == 400
@@ -130,12 +121,11 @@ async def test_a_prompt_that_was_counted_is_billed_when_the_reply_is_cut(
     tmp_path: Path, engine: ScriptedEngine, tokenizer_file: Path
 ) -> None:
     engine.script_for = lambda record: Script(fault=Fault(kind="reset", after=2))
-    running = await serving(tmp_path, engine, f'tokenizer = {{ file = "{tokenizer_file}" }}')
-    try:
+    async with await serving(
+        tmp_path, engine, f'tokenizer = {{ file = "{tokenizer_file}" }}'
+    ) as running:
         asked = ask.chat(1, model="one", text="harbour " * 600, stream=True)
         await send(running.url, asked, key=running.key)
-    finally:
-        await running.app.close()
     [row] = rows(running.ledger)
 
     assert (row.exact, row.units["llm.output_tokens"]) == (False, 2)
@@ -157,12 +147,9 @@ async def test_an_engines_own_words_for_too_long_become_ours(
     tmp_path: Path, engine: ScriptedEngine, stream: bool, script: Script
 ) -> None:
     engine.script_for = lambda record: script
-    running = await serving(tmp_path, engine, "")
-    try:
+    async with await serving(tmp_path, engine, "") as running:
         asked = ask.chat(1, model="one", stream=stream)
         client = await send(running.url, asked, key=running.key)
-    finally:
-        await running.app.close()
 
     assert client.status == 400
     assert orjson.loads(client.body)["error"] == {
@@ -199,13 +186,10 @@ async def test_a_tenant_gets_an_engines_own_members_only_if_its_policy_says_so(
     engine.script_for = lambda record: Script(pieces=(Piece(data=events_of),))
     backend = {"url": engine.url, "family": "vllm", "serves": {"one": "engine-one"}}
     tenants = {"acme": f"raw_engine_fields = {str(raw).lower()}"}
-    running = await start(
+    async with await start(
         tmp_path, [backend], plugins=["llm"], models={}, tenants=tenants, more=ONE
-    )
-    try:
+    ) as running:
         client = await send(running.url, ask.chat(1, model="one", stream=True), key=running.key)
-    finally:
-        await running.app.close()
     [chunk] = events(client)
     [choice] = chunk["choices"]
 
@@ -219,14 +203,11 @@ async def test_tenants_share_no_prefix_cache_of_an_engine(
 ) -> None:
     backend = {"url": engine.url, "family": "vllm", "serves": {"one": "engine-one"}}
     tenants = {"acme": "", "other": ""}
-    running = await start(
+    async with await start(
         tmp_path, [backend], plugins=["llm"], models={}, tenants=tenants, more=ONE
-    )
-    try:
+    ) as running:
         for key in (*running.keys.values(), running.key):
             await send(running.url, ask.chat(1, model="one", cache_salt="mine"), key=key)
-    finally:
-        await running.app.close()
     first, other, again = [record.asked.json["cache_salt"] for record in engine.records]
 
     assert first == again != other

@@ -84,18 +84,15 @@ def test_without_a_key_it_says_where_one_comes_from(
 async def test_a_gateway_that_refuses_is_quoted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    running = await start(tmp_path, [{"url": "http://127.0.0.1:9"}], plugins=("llm",))
-    host, port = running.app.admin_address
-    samples = [Sample(path="/v1/chat/completions", json={})]
-    try:
+    async with await start(tmp_path, [{"url": "http://127.0.0.1:9"}], plugins=("llm",)) as running:
+        host, port = running.app.admin_address
+        samples = [Sample(path="/v1/chat/completions", json={})]
         codes = [
             await _tried("llm", samples, running.url, "bad", None),
             await _tried("llm", samples, f"http://{host}:{port}", running.key, None),
             await _tried("llm", samples, running.url.replace("http:", "https:"), "k", None),
             await _tried("ocr", samples, running.url, running.key, None),
         ]
-    finally:
-        await running.app.close()
 
     lines = capsys.readouterr().err.splitlines()
     assert codes == [1, 1, 1, 1]

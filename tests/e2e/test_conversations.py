@@ -80,18 +80,15 @@ async def serving(
     async with FakeBackend() as engine:
         engine.answer(CHAT, *answers)
         backend = {"url": engine.url, "serves": {"chat": "engine-chat"}}
-        running = await start(
+        async with await start(
             folder,
             [backend],
             plugins=["llm"],
             models={"chat": "llm"},
             tenants={"acme": section},
             more=more,
-        )
-        try:
+        ) as running:
             yield running, engine
-        finally:
-            await running.app.close()
 
 
 def _anthropic(running: Running) -> anthropic.AsyncAnthropic:

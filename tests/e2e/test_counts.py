@@ -81,12 +81,11 @@ async def test_a_count_beyond_every_store_ends_the_request_all_the_same(
     tmp_path: Path, reserved: int, used: int
 ) -> None:
     words = plugin(modgate_modalities=[counting(reserved=reserved, used=used)])
-    running = await serving(tmp_path, words)
-    try:
-        async with httpx.AsyncClient(base_url=running.url, headers=running.headers) as client:
-            reply = await client.post("/v1/words", json={"model": "w"})
-    finally:
-        await running.app.close()
+    async with (
+        await serving(tmp_path, words) as running,
+        httpx.AsyncClient(base_url=running.url, headers=running.headers) as client,
+    ):
+        reply = await client.post("/v1/words", json={"model": "w"})
     [row] = list(rows(running.ledger))
 
     assert reply.status_code == 500
@@ -103,13 +102,10 @@ async def test_counts_that_do_not_agree_are_told_and_change_no_bill(
 ) -> None:
     caplog.set_level(logging.INFO, "modgate.request")
     words = plugin(modgate_modalities=[counting(reserved=100, used=100, other=other)])
-    running = await serving(tmp_path, words)
-    try:
+    async with await serving(tmp_path, words) as running:
         async with httpx.AsyncClient(base_url=running.url, headers=running.headers) as client:
             reply = await client.post("/v1/words", json={"model": "w"})
         metrics = (await running.app.state.observer.rendered()).decode()
-    finally:
-        await running.app.close()
     [row] = list(rows(running.ledger))
     [line] = [vars(each) for each in caplog.records if each.name == "modgate.request"]
 
@@ -144,18 +140,17 @@ async def test_what_a_side_call_did_cost_is_no_difference(
     words = plugin(modgate_modalities=[Asking], modgate_dialects=[Plain])
     async with FakeBackend() as engine:
         engine.answer("/words", Scripted(reply=b'{"word": "yes"}'))
-        running = await start(
-            tmp_path,
-            [{"url": engine.url}],
-            plugins=["words"],
-            models={"w": "words", "judge": "words"},
-            extra={"words": words},
-        )
-        try:
-            async with httpx.AsyncClient(base_url=running.url, headers=running.headers) as client:
-                reply = await client.post("/v1/words", json={"model": "w"})
-        finally:
-            await running.app.close()
+        async with (
+            await start(
+                tmp_path,
+                [{"url": engine.url}],
+                plugins=["words"],
+                models={"w": "words", "judge": "words"},
+                extra={"words": words},
+            ) as running,
+            httpx.AsyncClient(base_url=running.url, headers=running.headers) as client,
+        ):
+            reply = await client.post("/v1/words", json={"model": "w"})
     [row] = list(rows(running.ledger))
     [line] = [vars(each) for each in caplog.records if each.name == "modgate.request"]
 
@@ -173,13 +168,12 @@ async def test_what_an_engine_counts_beyond_its_modalitys_units_ends_no_chat(
     async with FakeBackend() as engine:
         reply = orjson.dumps({"choices": [said], "usage": usage})
         engine.answer("/v1/chat/completions", Scripted(reply=reply))
-        running = await start(tmp_path, [{"url": engine.url}])
-        try:
-            async with httpx.AsyncClient(base_url=running.url, headers=running.headers) as client:
-                body = {"model": "chat", "messages": [{"role": "user", "content": "Is it?"}]}
-                answer = await client.post("/v1/chat/completions", json=body)
-        finally:
-            await running.app.close()
+        async with (
+            await start(tmp_path, [{"url": engine.url}]) as running,
+            httpx.AsyncClient(base_url=running.url, headers=running.headers) as client,
+        ):
+            body = {"model": "chat", "messages": [{"role": "user", "content": "Is it?"}]}
+            answer = await client.post("/v1/chat/completions", json=body)
     [row] = list(rows(running.ledger))
 
     assert answer.status_code == 200, answer.text

@@ -51,22 +51,21 @@ async def test_what_tei_takes_at_once_is_known_without_a_word_of_the_operator(
     tmp_path: Path, tei: tuple[Tei, str], modality: str
 ) -> None:
     engine, url = tei
-    running = await start(
-        tmp_path,
-        [{"url": url, "family": "tei", "serves": {"m": "x"}}],
-        plugins=[modality],
-        models={"m": modality},
-    )
     items = [str(number) for number in range(MANY)]
     asked: tuple[str, dict[str, object]] = {
         "embedding": ("/v1/embeddings", {"model": "m", "input": items}),
         "rerank": ("/v2/rerank", {"model": "m", "query": "q", "documents": items}),
     }[modality]
-    try:
-        async with httpx.AsyncClient(base_url=running.url, headers=running.headers) as client:
-            reply = await client.post(asked[0], json=asked[1])
-    finally:
-        await running.app.close()
+    async with (
+        await start(
+            tmp_path,
+            [{"url": url, "family": "tei", "serves": {"m": "x"}}],
+            plugins=[modality],
+            models={"m": modality},
+        ) as running,
+        httpx.AsyncClient(base_url=running.url, headers=running.headers) as client,
+    ):
+        reply = await client.post(asked[0], json=asked[1])
     told = reply.json()
 
     assert reply.status_code == 200, told

@@ -93,11 +93,10 @@ async def seen(
         ]
         family = "vllm" if made.modality == "rerank" else "home"  # ranks several searches at once
         backends = [{"url": each.url, "slots": made.slots, "family": family} for each in engines]
-        running = await start(folder, backends, plugins=[made.modality], facts=FACTS, more=TIMES)
-        try:
+        async with await start(
+            folder, backends, plugins=[made.modality], facts=FACTS, more=TIMES
+        ) as running:
             clients = await played(made, running, engines)
-        finally:
-            await running.app.close()
         calls = [record for each in engines for record in each.records]
     return calls, named(clients, running), compared(rows(running.ledger))
 

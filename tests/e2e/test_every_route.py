@@ -73,18 +73,15 @@ async def gateway(folder: Path, engine: ScriptedEngine) -> AsyncIterator[Running
         shouting.answer("/translate", Scripted(reply=b'{"translatedText":"BONJOUR"}'))
         first = {"url": engine.url, "serves": {name: f"engine-{name}" for name in MODELS}}
         second = {"url": shouting.url, "family": "libretranslate", "serves": {"words": "any"}}
-        running = await start(
+        async with await start(
             folder,
             [first, second],
             extra={"translate": import_module("acme_translate")},
             tenants=dict.fromkeys(TENANTS, ONCE),
             plugins=tuple(NAMES.values()),
             models=NAMES,
-        )
-        try:
+        ) as running:
             yield running
-        finally:
-            await running.app.close()
 
 
 @pytest.fixture(autouse=True)

@@ -30,17 +30,14 @@ HEADS = [
 async def test_no_reply_tells_what_it_is_served_by(
     tmp_path: Path, engine: ScriptedEngine, listener: str, head: str
 ) -> None:
-    running = await start(tmp_path, [{"url": engine.url}])
-    app = running.app
-    try:
+    async with await start(tmp_path, [{"url": engine.url}]) as running:
+        app = running.app
         address = app.public_address if listener == "public" else app.admin_address
         reader, writer = await asyncio.open_connection(*address)
         writer.write(f"{head}\r\nHost: gateway\r\nConnection: close\r\n\r\n".encode())
         async with asyncio.timeout(5):
             lines = (await reader.read()).lower().split(b"\r\n")
         writer.close()
-    finally:
-        await running.app.close()
 
     assert [line for line in lines if line.startswith(b"server")] == [b"server: modgate"]
 
@@ -57,15 +54,12 @@ async def test_no_reply_tells_what_it_is_served_by(
 async def test_a_head_that_is_refused_is_told_why(
     tmp_path: Path, engine: ScriptedEngine, path: str, header: str, status: int, said: str
 ) -> None:
-    running = await start(tmp_path, [{"url": engine.url}])
-    try:
+    async with await start(tmp_path, [{"url": engine.url}]) as running:
         reader, writer = await asyncio.open_connection(*running.app.public_address)
         writer.write(f"GET {path} HTTP/1.1\r\nHost: gateway\r\n{header}\r\n\r\n".encode())
         async with asyncio.timeout(5):
             head, _, body = (await reader.read()).partition(b"\r\n\r\n")
         writer.close()
-    finally:
-        await running.app.close()
 
     assert int(head.split()[1]) == status
     assert said in orjson.loads(body)["error"]["message"]
@@ -75,17 +69,16 @@ async def test_a_head_that_is_refused_is_told_why(
 async def test_head_is_get_without_the_body(
     tmp_path: Path, engine: ScriptedEngine, path: str
 ) -> None:
-    running = await start(tmp_path, [{"url": engine.url}])
-    try:
-        async with aiohttp.ClientSession(running.url, headers=running.headers) as session:
-            async with session.get(path) as whole:
-                body = await whole.read()
-            async with session.head(path) as bare:
-                nothing = await bare.read()
-            async with session.head("/v1/models/none") as missing:
-                status = missing.status
-    finally:
-        await running.app.close()
+    async with (
+        await start(tmp_path, [{"url": engine.url}]) as running,
+        aiohttp.ClientSession(running.url, headers=running.headers) as session,
+    ):
+        async with session.get(path) as whole:
+            body = await whole.read()
+        async with session.head(path) as bare:
+            nothing = await bare.read()
+        async with session.head("/v1/models/none") as missing:
+            status = missing.status
 
     assert (bare.status, whole.status, status) == (200, 200, 404)
     assert nothing == b""
@@ -97,15 +90,12 @@ async def test_head_is_get_without_the_body(
 async def test_head_is_answered_by_the_admin_listener(
     tmp_path: Path, engine: ScriptedEngine, path: str
 ) -> None:
-    running = await start(tmp_path, [{"url": engine.url}])
-    try:
-        async with (
-            aiohttp.ClientSession(running.admin) as session,
-            session.head(path) as bare,
-        ):
-            nothing = await bare.read()
-    finally:
-        await running.app.close()
+    async with (
+        await start(tmp_path, [{"url": engine.url}]) as running,
+        aiohttp.ClientSession(running.admin) as session,
+        session.head(path) as bare,
+    ):
+        nothing = await bare.read()
 
     assert (bare.status, nothing) == (200, b"")
 

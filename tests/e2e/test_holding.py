@@ -72,17 +72,14 @@ async def world(
     path = folder / "engines.json"
     path.write_text("[]")
     section = FOUND.format(kind="file", keys=f'path = "{path}"')
-    running = await start(
+    async with await start(
         folder,
         [],
         plugins=("embedding",),
         tenants=tenants,
         more=f"[queue]\n{queue}\n{section}{more}",
-    )
-    try:
+    ) as running:
         yield World(running, path)
-    finally:
-        await running.app.close()
 
 
 async def test_a_call_of_a_model_without_engines_is_held_until_one_is_found(
@@ -150,16 +147,15 @@ async def test_where_no_engine_that_may_come_would_do_the_call_is_refused_at_onc
 ) -> None:
     keys = 'host = "nowhere.invalid"\nport = 1\nregion = "us"\n'
     found = FOUND.format(kind="dns", keys=keys).replace("pods", "abroad")
-    running = await start(
+    async with await start(
         tmp_path,
         [{"url": "http://127.0.0.1:1", "region": "eu", "serves": {"other": "e"}}],
         plugins=("embedding",),
         models={"vectors": "embedding", "other": "embedding"},
         tenants={"acme": "", "here": 'regions = ["eu"]'},
         more=f'[queue]\nhold = "60s"\n[state]\nregion = "eu"\n{found}',
-    )
-    made = World(running, tmp_path)
-    try:
+    ) as running:
+        made = World(running, tmp_path)
         async with asyncio.timeout(10):
             kept_here = await made.ask("here")
         anywhere = asyncio.ensure_future(made.ask("acme"))
@@ -167,8 +163,6 @@ async def test_where_no_engine_that_may_come_would_do_the_call_is_refused_at_onc
         anywhere.cancel()
         with suppress(asyncio.CancelledError):
             await anywhere
-    finally:
-        await running.app.close()
 
     assert kept_here[:2] == (503, "no_healthy_upstream")
 
@@ -228,13 +222,10 @@ async def test_a_call_is_held_while_its_engine_loads_the_model(tmp_path: Path) -
 
     backend = {"url": f"http://127.0.0.1:{port}", "family": "llamacpp"}
     queue = '[queue]\nhold = "20s"\n'
-    running = await start(tmp_path, [backend], plugins=("embedding",), more=queue)
-    made = World(running, tmp_path)
-    try:
+    async with await start(tmp_path, [backend], plugins=("embedding",), more=queue) as running:
+        made = World(running, tmp_path)
         async with listening(port, answer):
             status, _, _ = await made.ask()
-    finally:
-        await running.app.close()
 
     assert (status, said) == (200, 5)
 
@@ -242,13 +233,10 @@ async def test_a_call_is_held_while_its_engine_loads_the_model(tmp_path: Path) -
 async def test_one_that_nobody_can_reach_is_told_at_once(tmp_path: Path) -> None:
     backend = {"url": f"http://127.0.0.1:{free_port()}"}
     queue = '[queue]\nhold = "60s"\n'
-    running = await start(tmp_path, [backend], plugins=("embedding",), more=queue)
-    made = World(running, tmp_path)
-    try:
+    async with await start(tmp_path, [backend], plugins=("embedding",), more=queue) as running:
+        made = World(running, tmp_path)
         async with asyncio.timeout(10):
             status, code, _ = await made.ask()
-    finally:
-        await running.app.close()
 
     assert (status, code) == (502, "upstream_error")
 

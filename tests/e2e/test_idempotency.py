@@ -46,11 +46,8 @@ async def gateway(
     folder: Path, engine: ScriptedEngine, more: str = KEPT, tenants: dict[str, str] | None = None
 ) -> AsyncIterator[Running]:
     await asyncio.to_thread(folder.mkdir, exist_ok=True)
-    running = await start(folder, [{"url": engine.url}], tenants=tenants, more=more)
-    try:
+    async with await start(folder, [{"url": engine.url}], tenants=tenants, more=more) as running:
         yield running
-    finally:
-        await running.app.close()
 
 
 def keyed(request: ClientRequest, key: str = "k-1", header: str = "") -> ClientRequest:
@@ -347,19 +344,16 @@ async def test_a_reply_of_another_model_says_so_when_it_is_sent_again(
 
     engine.script_for = first_fails
     alike = 'voices = ["alloy"]\n'
-    running = await start(
+    request = keyed(ask.speech(1, model="first"))
+    async with await start(
         tmp_path,
         [{"url": engine.url}],
         tenants={"acme": "fallback = true"},
         models={"first": "tts", "second": "tts"},
         facts={"first": f'{alike}fallback = ["second"]', "second": alike},
         more=KEPT,
-    )
-    request = keyed(ask.speech(1, model="first"))
-    try:
+    ) as running:
         told = [await send(running.url, request, key=running.key) for _ in range(2)]
-    finally:
-        await running.app.close()
 
     assert [each.status for each in told] == [200, 200]
     assert "idempotent-replayed" in told[1].headers

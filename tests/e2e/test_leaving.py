@@ -37,14 +37,13 @@ async def test_the_engine_knows_within_100_ms_that_the_client_left(tmp_path: Pat
     }
     mix = Mix(seed=0, planned=planned)
     late: list[float] = []
-    async with ScriptedEngine(mix.script_for) as engine:
-        running = await start(tmp_path, [{"url": engine.url, "slots": 256}])
-        try:
-            for one in planned.values():
-                client = await play(one, running.url, [engine], key=running.key)
-                late += await _known_after_ms(engine, client)
-        finally:
-            await running.app.close()
+    async with (
+        ScriptedEngine(mix.script_for) as engine,
+        await start(tmp_path, [{"url": engine.url, "slots": 256}]) as running,
+    ):
+        for one in planned.values():
+            client = await play(one, running.url, [engine], key=running.key)
+            late += await _known_after_ms(engine, client)
     late.sort()
     print(f"upstream closed after: n={len(late)} p50={late[len(late) // 2]:.1f} ms ", end="")
     print(f"p99={late[int(len(late) * 0.99)]:.1f} ms max={late[-1]:.1f} ms")

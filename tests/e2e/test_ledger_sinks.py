@@ -39,11 +39,8 @@ async def asked(running: Running, count: int) -> list[int | None]:
 async def test_without_a_word_in_the_file_rows_come_to_a_sqlite_file(
     tmp_path: Path, engine: ScriptedEngine
 ) -> None:
-    running = await start(tmp_path, [{"url": engine.url}])
-    try:
+    async with await start(tmp_path, [{"url": engine.url}]) as running:
         assert await asked(running, 3) == [200] * 3
-    finally:
-        await running.app.close()
 
     db = sqlite3.connect(tmp_path / "state" / "usage.sqlite")
     found = db.execute("SELECT request_id, tenant, backend, ending FROM modgate_usage").fetchall()
@@ -58,11 +55,10 @@ async def test_without_a_word_in_the_file_rows_come_to_a_sqlite_file(
 
 
 async def test_a_gateway_may_have_no_sink(tmp_path: Path, engine: ScriptedEngine) -> None:
-    running = await start(tmp_path, [{"url": engine.url}], more="[ledger]\nsink = []\n")
-    try:
+    async with await start(
+        tmp_path, [{"url": engine.url}], more="[ledger]\nsink = []\n"
+    ) as running:
         assert await asked(running, 1) == [200]
-    finally:
-        await running.app.close()
 
     assert not (tmp_path / "state" / "usage.sqlite").exists()
 
@@ -119,18 +115,15 @@ async def test_a_plugins_sink_that_is_down_is_told_and_gets_everything_later(
     store = Store()
     (tmp_path / "word").write_text("a password")
     more = f'{SINK}password = {{ file = "{tmp_path / "word"}" }}\n'
-    running = await start(
+    async with await start(
         tmp_path, [{"url": engine.url}], more=more, extra={"brings": plugin(store)}
-    )
-    try:
+    ) as running:
         assert await asked(running, 3) == [200] * 3
         [shipper] = running.app.state.shipping.shippers
         await asyncio.to_thread(until, lambda: bool(shipper.error))
         status, ready, _ = await page(running, "/health/ready")
         _, _, metrics = await page(running, "/metrics")
         store.down = False
-    finally:
-        await running.app.close()
     if not store.shipments:  # it was resting when the gateway left: the next start ships
         again = await start(
             tmp_path, [{"url": engine.url}], more=more, extra={"brings": plugin(store)}
@@ -181,17 +174,14 @@ async def test_a_sink_that_cannot_be_meant_is_a_mistake_at_its_line(
 async def test_a_full_ledger_refuses_new_requests_and_bills_what_was_begun(
     tmp_path: Path, engine: ScriptedEngine, caplog: pytest.LogCaptureFixture
 ) -> None:
-    running = await start(
+    async with await start(
         tmp_path, [{"url": engine.url}], more="[ledger]\nmax_bytes = 8000\nsegment = 2000\n"
-    )
-    try:
+    ) as running:
         statuses = await asked(running, 30)
         client = await send(running.url, ask.chat(99, model="chat"), key=running.key)
         status, ready, _ = await page(running, "/health/ready")
         caplog.set_level("INFO", "modgate.request")
         await asked(running, 1)
-    finally:
-        await running.app.close()
 
     *_, line = (each for each in caplog.records if each.message == "request")
     assert line.__dict__["ending"] == "overloaded"

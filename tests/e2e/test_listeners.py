@@ -166,17 +166,13 @@ async def page(
 async def test_the_admin_pages_tell_what_is_going_on(
     tmp_path: Path, engine: ScriptedEngine
 ) -> None:
-    running = await start(tmp_path, [{"url": engine.url}])
-    try:
-        async with client() as session:
-            await send(running.url, ask.chat(1, model="chat"), key=running.key)
-            metrics = await page(session, running.admin + "/metrics")
-            ready = await page(session, running.admin + "/health/ready")
-            backends = await page(session, running.admin + "/admin/v1/backends")
-            missing = await page(session, running.admin + "/admin/v1/nothing")
-            wrong = await page(session, running.admin + "/admin/v1/reload")
-    finally:
-        await running.app.close()
+    async with await start(tmp_path, [{"url": engine.url}]) as running, client() as session:
+        await send(running.url, ask.chat(1, model="chat"), key=running.key)
+        metrics = await page(session, running.admin + "/metrics")
+        ready = await page(session, running.admin + "/health/ready")
+        backends = await page(session, running.admin + "/admin/v1/backends")
+        missing = await page(session, running.admin + "/admin/v1/nothing")
+        wrong = await page(session, running.admin + "/admin/v1/reload")
 
     assert metrics[0] == 200
     for name in ("modgate_ledger_writable 1", 'modgate_backend_slots_taken{backend="b0"} 0'):
@@ -224,17 +220,13 @@ async def test_no_admin_page_shows_a_secret(tmp_path: Path, engine: ScriptedEngi
 async def test_health_and_the_front_page_want_no_key_and_are_not_billed(
     tmp_path: Path, engine: ScriptedEngine
 ) -> None:
-    running = await start(tmp_path, [{"url": engine.url}])
-    try:
-        async with client() as session:
-            live = await page(session, running.url + "/health/live")
-            ready = await page(session, running.url + "/health/ready")
-            front = await page(session, running.url + "/")
-            head = await page(session, running.url + "/", "HEAD")
-            posted = await page(session, running.url + "/", "POST")
-            metrics = await page(session, running.url + "/metrics")
-    finally:
-        await running.app.close()
+    async with await start(tmp_path, [{"url": engine.url}]) as running, client() as session:
+        live = await page(session, running.url + "/health/live")
+        ready = await page(session, running.url + "/health/ready")
+        front = await page(session, running.url + "/")
+        head = await page(session, running.url + "/", "HEAD")
+        posted = await page(session, running.url + "/", "POST")
+        metrics = await page(session, running.url + "/metrics")
 
     assert (live, ready) == ((200, '{"status":"ok"}'), (200, '{"status":"ok"}'))
     assert (front[0], "AI gateway" in front[1]) == (200, True)

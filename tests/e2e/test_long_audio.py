@@ -39,11 +39,8 @@ async def served(folder: Path, *engines: ScriptedEngine, facts: str = "") -> Asy
     models, more = {"ears": "asr"}, f'[model.told]\nmodality = "asr"\n{facts}' if facts else ""
     if facts:
         backends = [{**each, "serves": {"ears": "e", "told": "t"}} for each in backends]
-    running = await start(folder, backends, plugins=("asr",), models=models, more=more)
-    try:
+    async with await start(folder, backends, plugins=("asr",), models=models, more=more) as running:
         yield running
-    finally:
-        await running.app.close()
 
 
 async def post(running: Running, data: bytes, **form: str) -> tuple[int, bytes, list[float]]:
@@ -227,11 +224,8 @@ async def spoken_to(folder: Path, family: str) -> AsyncIterator[tuple[Running, F
     more = '[model.live]\nmodality = "asr"\nstreams = true'
     async with FakeBackend() as backend:
         one = {"url": backend.url, "family": family, "serves": {"live": "e"}}
-        running = await start(folder, [one], plugins=("asr",), models={}, more=more)
-        try:
+        async with await start(folder, [one], plugins=("asr",), models={}, more=more) as running:
             yield running, backend
-        finally:
-            await running.app.close()
 
 
 async def test_an_engines_own_stream_is_passed_on_as_it_comes(tmp_path: Path) -> None:

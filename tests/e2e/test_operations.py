@@ -33,11 +33,9 @@ CHAT = ask.chat(1, model="chat")
 @asynccontextmanager
 async def gateway(folder: Path, engine: ScriptedEngine, **more: object) -> AsyncIterator[Running]:
     """All plugins over one engine."""
-    running = await start(folder, [{"url": engine.url}], **more)  # type: ignore[arg-type]  # passed on
-    try:
+    backends = [{"url": engine.url}]
+    async with await start(folder, backends, **more) as running:  # type: ignore[arg-type]  # passed on
         yield running
-    finally:
-        await running.app.close()
 
 
 def client() -> ClientSession:

@@ -27,13 +27,10 @@ FAST = "[timeouts]\nidle = '2s'\nclient_stalled = '5s'\n"
 async def played(folder: Path, mix: Mix) -> tuple[list[str], Counter[tuple[Modality, Ending]]]:
     """Play a mix through a gateway; what violates the rule, and how requests ended."""
     async with ScriptedEngine(script_for=mix.script_for) as engine:
-        running = await start(folder, [{"url": engine.url, "slots": 256}], more=FAST)
-        try:
+        async with await start(folder, [{"url": engine.url, "slots": 256}], more=FAST) as running:
             clients: list[ClientRecord] = await play_mix(
                 mix, running.url, [engine], keys=[running.key], rest_s=0.1
             )
-        finally:
-            await running.app.close()
         found = compared(rows(running.ledger))
         violations = compare(engine.records, clients, found)
         ended = endings(engine.records, clients, found)

@@ -97,11 +97,10 @@ async def behind(
         backend["key"] = {"file": folder / "paid.key"}
         if ca:
             backend["ca"] = papers / f"{ca}.pem"
-        running = await start(folder, [backend], plugins=["llm"], models={"chat": "llm"})
-        try:
+        async with await start(
+            folder, [backend], plugins=["llm"], models={"chat": "llm"}
+        ) as running:
             yield running, front
-        finally:
-            await running.app.close()
 
 
 async def test_a_certificate_of_the_named_authority_is_trusted(

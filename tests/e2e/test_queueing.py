@@ -37,18 +37,17 @@ async def served(
     plugins: tuple[str, ...] = ("llm", "asr"),
 ) -> AsyncIterator[tuple[Running, ScriptedEngine]]:
     """A gateway with two tenants before one engine of so many slots."""
-    async with ScriptedEngine(lambda record: script) as engine:
-        running = await start(
+    async with (
+        ScriptedEngine(lambda record: script) as engine,
+        await start(
             folder,
             [{"url": engine.url, "slots": slots}],
             plugins=plugins,
             tenants=tenants or {FLOOD: "", QUIET: ""},
             more=more,
-        )
-        try:
-            yield running, engine
-        finally:
-            await running.app.close()
+        ) as running,
+    ):
+        yield running, engine
 
 
 async def until(claim: Callable[[], bool]) -> None:

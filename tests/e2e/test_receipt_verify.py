@@ -27,11 +27,8 @@ NAME_OF = {modality: name for name, modality in MODELS.items()}
 
 @pytest.fixture
 async def running(tmp_path: Path, engine: ScriptedEngine) -> AsyncIterator[Running]:
-    made = await start(tmp_path, [{"url": engine.url}], more=PRICES)
-    try:
+    async with await start(tmp_path, [{"url": engine.url}], more=PRICES) as made:
         yield made
-    finally:
-        await made.app.close()
 
 
 def sample_of(running: Running, modality: str) -> Sample:

@@ -28,12 +28,9 @@ async def test_a_refusal_for_requests_says_how_the_limit_stands(
     tmp_path: Path, engine: ScriptedEngine
 ) -> None:
     tenants = {"acme": SECTION.format(requests=1)}
-    running = await start(tmp_path, [{"url": engine.url}], tenants=tenants)
-    try:
+    async with await start(tmp_path, [{"url": engine.url}], tenants=tenants) as running:
         chat = ask.chat(1, model="chat", max_tokens=5)
         clients = [await send(running.url, chat, key=running.key) for _ in range(2)]
-    finally:
-        await running.app.close()
 
     assert [client.status for client in clients] == [200, 429]
     for client in clients:
@@ -81,14 +78,11 @@ async def test_a_guess_of_speech_above_the_limit_is_taken_and_settled_to_what_wa
     tmp_path: Path, engine: ScriptedEngine
 ) -> None:
     tenants = {"acme": 'limits = { units = { "tts.speech_seconds" = "10/hour" } }'}
-    running = await start(tmp_path, [{"url": engine.url}], tenants=tenants)
-    try:
+    async with await start(tmp_path, [{"url": engine.url}], tenants=tenants) as running:
         clients = [
             await send(running.url, ask.speech(at, model="voice", sentences=2), key=running.key)
             for at in (1, 2)
         ]
-    finally:
-        await running.app.close()
 
     assert [client.status for client in clients] == [200, 429]
     assert clients[0].units["tts.speech_ms"] < 10_000
@@ -98,13 +92,10 @@ async def test_a_bound_above_the_limit_is_taken_once_and_a_prompt_above_it_never
     tmp_path: Path, engine: ScriptedEngine
 ) -> None:
     tenants = {"acme": SECTION.format(requests=99)}
-    running = await start(tmp_path, [{"url": engine.url}], tenants=tenants)
-    try:
+    async with await start(tmp_path, [{"url": engine.url}], tenants=tenants) as running:
         long = ask.chat(1, model="chat", text="hello " * 100)
         prompt = await send(running.url, long, key=running.key)
         bound = await send(running.url, ask.chat(2, model="chat", max_tokens=101), key=running.key)
-    finally:
-        await running.app.close()
 
     assert prompt.status == 413
     assert json.loads(prompt.body)["error"]["code"] == "request_too_large"
@@ -122,14 +113,11 @@ async def test_what_nobody_could_count_stays_charged_as_it_was_reserved(
     tmp_path: Path, engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tenants = {"acme": 'limits = { units = { "llm.output_tokens" = "150/day" } }'}
-    running = await start(tmp_path, [{"url": engine.url}], tenants=tenants)
     chat = ask.chat(1, model="chat", max_tokens=100)
-    try:
+    async with await start(tmp_path, [{"url": engine.url}], tenants=tenants) as running:
         with monkeypatch.context() as broken:
             broken.setattr(ChatRelay, "usage", fails)
             bad = await send(running.url, chat, key=running.key)
         after = await send(running.url, chat, key=running.key)
-    finally:
-        await running.app.close()
 
     assert (bad.status, after.status) == (500, 429)

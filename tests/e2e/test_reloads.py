@@ -24,11 +24,8 @@ DOUBTS = "the configuration may not be what is meant"
 @asynccontextmanager
 async def gateway(folder: Path, engine: ScriptedEngine, more: str = "") -> AsyncIterator[Running]:
     """All plugins over one engine."""
-    running = await start(folder, [{"url": engine.url}], more=more)
-    try:
+    async with await start(folder, [{"url": engine.url}], more=more) as running:
         yield running
-    finally:
-        await running.app.close()
 
 
 async def test_a_storm_of_signals_is_one_reload(tmp_path: Path, engine: ScriptedEngine) -> None:

@@ -68,19 +68,18 @@ async def test_of_a_request_that_failed_a_limit_is_charged_what_was_counted_or_t
     tmp_path: Path, by: MeasuredBy, statuses: list[int]
 ) -> None:
     limits = f'limits = {{ units = {{ "words.input_tokens" = "{LIMIT}/hour" }} }}'
-    running = await start(
-        tmp_path,
-        [{"url": "http://127.0.0.1:9", "serves": {"w": "w"}}],
-        plugins=["words"],
-        models={"w": "words"},
-        tenants={"acme": limits},
-        extra={"words": plugin(modgate_modalities=[breaking(by)])},
-    )
-    try:
-        async with httpx.AsyncClient(base_url=running.url, headers=running.headers) as client:
-            replies = [await client.post("/v1/words", json={"model": "w"}) for _ in statuses]
-    finally:
-        await running.app.close()
+    async with (
+        await start(
+            tmp_path,
+            [{"url": "http://127.0.0.1:9", "serves": {"w": "w"}}],
+            plugins=["words"],
+            models={"w": "words"},
+            tenants={"acme": limits},
+            extra={"words": plugin(modgate_modalities=[breaking(by)])},
+        ) as running,
+        httpx.AsyncClient(base_url=running.url, headers=running.headers) as client,
+    ):
+        replies = [await client.post("/v1/words", json={"model": "w"}) for _ in statuses]
     first = next(iter(rows(running.ledger)))
 
     assert [reply.status_code for reply in replies] == statuses

@@ -177,8 +177,7 @@ async def test_nothing_of_a_caller_goes_abroad(
                 {"url": far.url, "region": "us", "serves": served},
             ]
         more = configured(abroad, tmp_path, store, outside)
-        running = await start(tmp_path, engines, tenants=TENANTS, more=more)
-        try:
+        async with await start(tmp_path, engines, tenants=TENANTS, more=more) as running:
             for tenant in (KEPT, FREE):
                 files, calls = len(spooled), len(home.records) + len(far.records)
                 await asked(running, tenant, outside)
@@ -187,8 +186,6 @@ async def test_nothing_of_a_caller_goes_abroad(
                     "state": any(tenant == row for row in ledger_tenants(running)),
                     "engine": len(home.records) + len(far.records) > calls,
                 }
-        finally:
-            await running.app.close()
         for tenant, ways in found.items():
             ways.update(await told(tenant, tmp_path, store, outside))
 
@@ -302,20 +299,17 @@ async def test_what_leaves_the_machine_must_say_where_it_stands(tmp_path: Path) 
 
 
 async def test_a_refused_caller_is_told_why_before_its_body_is_read(tmp_path: Path) -> None:
-    async with ScriptedEngine() as engine:
-        running = await start(
+    async with (
+        ScriptedEngine() as engine,
+        await start(
             tmp_path,
             [{"url": engine.url, "region": "eu"}],
             tenants=TENANTS,
             more='[state]\nregion = "us"\n',
-        )
-        try:
-            reply = await send(
-                running.url, ask.embeddings(1, model="vectors"), key=running.keys[KEPT]
-            )
-            await asyncio.sleep(0)
-        finally:
-            await running.app.close()
+        ) as running,
+    ):
+        reply = await send(running.url, ask.embeddings(1, model="vectors"), key=running.keys[KEPT])
+        await asyncio.sleep(0)
 
     assert reply.status == 403
     assert json.loads(reply.body)["error"]["code"] == "region_forbidden"

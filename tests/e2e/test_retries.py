@@ -176,17 +176,16 @@ async def test_never_once_an_event_was_fed(world: World, route: str) -> None:
 async def test_the_only_engine_is_asked_again_only_where_no_word_of_its_own_came(
     tmp_path: Path,
 ) -> None:
-    async with ScriptedEngine() as engine:
-        running = await start(tmp_path, [{"url": engine.url}], more=SOON)
+    async with (
+        ScriptedEngine() as engine,
+        await start(tmp_path, [{"url": engine.url}], more=SOON) as running,
+    ):
         world = World(running, [engine])
-        try:
-            found = {}
-            for name, script in {**LOST, "500": FAULT, "503": FULL, "late": SILENT}.items():
-                client = await world.ask(REQUESTS["llm stream"], script, Script())
-                found[name] = (client.status, world.calls)
-            away = await world.ask(REQUESTS["llm stream"], LOST["502"])
-        finally:
-            await running.app.close()
+        found = {}
+        for name, script in {**LOST, "500": FAULT, "503": FULL, "late": SILENT}.items():
+            client = await world.ask(REQUESTS["llm stream"], script, Script())
+            found[name] = (client.status, world.calls)
+        away = await world.ask(REQUESTS["llm stream"], LOST["502"])
 
     assert (away.status, away.headers.get("x-should-retry")) == (502, None)  # it may come back
     assert found == {**dict.fromkeys(LOST, (200, 2)), "500": (502, 1), "503": (429, 1)} | {

@@ -185,18 +185,17 @@ async def running(folder: Path) -> AsyncIterator[tuple[Running, httpx.AsyncClien
     async with FakeBackend() as engine:
         engine.answer("/words", Scripted(reply=b'{"word": "hello"}'))
         engine.answer("/stream", Scripted(reply=STREAM))
-        gateway = await start(
-            folder,
-            [{"url": engine.url, "serves": {"w": "w"}}],
-            plugins=["words"],
-            models={"w": "words"},
-            extra={"words": made},
-        )
-        try:
-            async with httpx.AsyncClient(base_url=gateway.url, headers=gateway.headers) as client:
-                yield gateway, client
-        finally:
-            await gateway.app.close()
+        async with (
+            await start(
+                folder,
+                [{"url": engine.url, "serves": {"w": "w"}}],
+                plugins=["words"],
+                models={"w": "words"},
+                extra={"words": made},
+            ) as gateway,
+            httpx.AsyncClient(base_url=gateway.url, headers=gateway.headers) as client,
+        ):
+            yield gateway, client
 
 
 async def asked(client: httpx.AsyncClient, **more: object) -> httpx.Response:

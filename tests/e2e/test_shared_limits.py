@@ -92,12 +92,11 @@ async def test_why_the_store_is_down_is_in_the_log(
     tmp_path: Path, engine: ScriptedEngine, caplog: pytest.LogCaptureFixture
 ) -> None:
     more = f'[limits.store]\nurl = "unix://{tmp_path}/none"'
-    running = await start(tmp_path, [{"url": engine.url}], tenants={"acme": LIMITS}, more=more)
-    try:
+    async with await start(
+        tmp_path, [{"url": engine.url}], tenants={"acme": LIMITS}, more=more
+    ) as running:
         for _ in range(6):
             await _ask(running)
-    finally:
-        await running.app.close()
 
     [down] = [record for record in caplog.records if record.message == "limit store down"]
     assert vars(down)["reason"] == "ConnectionError"

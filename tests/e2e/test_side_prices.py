@@ -80,7 +80,7 @@ async def running(folder: Path, tenant: str = "") -> AsyncIterator[Running]:
     made = plugin(modgate_modalities=[Judged], modgate_dialects=[Plain])
     async with FakeBackend() as engine:
         engine.answer("/words", Scripted(reply=b'{"word": "yes"}'))
-        gateway = await start(
+        async with await start(
             folder,
             [{"url": engine.url}],
             plugins=["words"],
@@ -88,11 +88,8 @@ async def running(folder: Path, tenant: str = "") -> AsyncIterator[Running]:
             tenants={"acme": tenant},
             extra={"words": made},
             more=BOOK,
-        )
-        try:
+        ) as gateway:
             yield gateway
-        finally:
-            await gateway.app.close()
 
 
 @pytest.mark.parametrize(

@@ -60,11 +60,10 @@ async def gateway(folder: Path, url: str, *names: str, **more: Any) -> AsyncIter
         if not path.exists():
             path.write_text(pem(private("EdDSA" if name == "ed" else "ES256")))
     backend = {"url": url, "name": "eu-1", "sign": SIGN, **more}
-    running = await start(folder, [backend], plugins=["llm"], more=section(folder, *names))
-    try:
+    async with await start(
+        folder, [backend], plugins=["llm"], more=section(folder, *names)
+    ) as running:
         yield running
-    finally:
-        await running.app.close()
 
 
 class _Toml(int):

@@ -46,8 +46,7 @@ async def drip(writer: asyncio.StreamWriter, times: int) -> None:
 async def test_a_head_that_does_not_come_ends_the_connection(
     tmp_path: Path, engine: ScriptedEngine, said: bytes
 ) -> None:
-    running = await start(tmp_path, [{"url": engine.url}])
-    try:
+    async with await start(tmp_path, [{"url": engine.url}]) as running:
         reader, writer = await asyncio.open_connection(*running.app.public_address)
         began = time.monotonic()
         writer.write(said)
@@ -55,8 +54,6 @@ async def test_a_head_that_does_not_come_ends_the_connection(
             answer = await reader.read()
         took_s = time.monotonic() - began
         writer.close()
-    finally:
-        await running.app.close()
 
     assert answer == b""
     assert took_s >= HEAD_S / 2
@@ -65,8 +62,7 @@ async def test_a_head_that_does_not_come_ends_the_connection(
 async def test_half_a_head_behind_a_request_ends_the_connection_and_silence_does_not(
     tmp_path: Path, engine: ScriptedEngine
 ) -> None:
-    running = await start(tmp_path, [{"url": engine.url}])
-    try:
+    async with await start(tmp_path, [{"url": engine.url}]) as running:
         reader, writer = await asyncio.open_connection(*running.app.public_address)
         whole = b"GET /health/live HTTP/1.1\r\nHost: g\r\n\r\n"
         statuses = []
@@ -79,8 +75,6 @@ async def test_half_a_head_behind_a_request_ends_the_connection_and_silence_does
         async with asyncio.timeout(WITHIN_S):
             rest = await reader.read()
         writer.close()
-    finally:
-        await running.app.close()
 
     assert statuses == [b"200", b"200"]
     assert rest == b""
@@ -90,8 +84,7 @@ async def test_half_a_head_behind_a_request_ends_the_connection_and_silence_does
 async def test_a_body_that_drips_is_refused_however_fast_it_began(
     tmp_path: Path, engine: ScriptedEngine, first: int
 ) -> None:
-    running = await start(tmp_path, [{"url": engine.url}])
-    try:
+    async with await start(tmp_path, [{"url": engine.url}]) as running:
         reader, writer = await asyncio.open_connection(*running.app.public_address)
         writer.write(head(running, first + 1000) + b" " * first)
         dripping = asyncio.create_task(drip(writer, 900))
@@ -99,17 +92,14 @@ async def test_a_body_that_drips_is_refused_however_fast_it_began(
             answer = await reader.readuntil(b"}}")
         dripping.cancel()
         writer.close()
-    finally:
-        await running.app.close()
 
     assert answer.startswith(b"HTTP/1.1 408")
     assert b"request_timeout" in answer
 
 
 async def test_a_body_that_begins_late_is_read(tmp_path: Path, engine: ScriptedEngine) -> None:
-    running = await start(tmp_path, [{"url": engine.url}])
     request = ask.transcription(1, model="ears")
-    try:
+    async with await start(tmp_path, [{"url": engine.url}]) as running:
         reader, writer = await asyncio.open_connection(*running.app.public_address)
         lines = head(running, len(request.body)).replace(
             b"chat/completions", b"audio/transcriptions"
@@ -120,8 +110,6 @@ async def test_a_body_that_begins_late_is_read(tmp_path: Path, engine: ScriptedE
         async with asyncio.timeout(WITHIN_S):
             answer = await reader.readuntil(b"\r\n\r\n")
         writer.close()
-    finally:
-        await running.app.close()
 
     assert answer.startswith(b"HTTP/1.1 200")
 
@@ -129,8 +117,7 @@ async def test_a_body_that_begins_late_is_read(tmp_path: Path, engine: ScriptedE
 async def test_the_rest_of_a_refused_body_may_take_longer_than_a_head(
     tmp_path: Path, engine: ScriptedEngine
 ) -> None:
-    running = await start(tmp_path, [{"url": engine.url}])
-    try:
+    async with await start(tmp_path, [{"url": engine.url}]) as running:
         reader, writer = await asyncio.open_connection(*running.app.public_address)
         writer.write(head(running, 10_000).replace(running.key.encode(), b"nobody"))
         answer = await reader.readuntil(b"}}")
@@ -139,8 +126,6 @@ async def test_the_rest_of_a_refused_body_may_take_longer_than_a_head(
             await asyncio.sleep(HEAD_S / 2)
         closed = reader.at_eof() or writer.is_closing()
         writer.close()
-    finally:
-        await running.app.close()
 
     assert answer.startswith(b"HTTP/1.1 401")
     assert not closed
@@ -158,8 +143,7 @@ async def test_a_client_that_reads_nothing_loses_its_stream_and_what_it_had_is_b
     engine.script_for = lambda record: Script(pieces=LONG)
     request = ask.chat(1, model="chat", stream=True)
     more = "[timeouts]\nclient_stalled = '300ms'\nidle = '60s'\n"
-    running = await start(tmp_path, [{"url": engine.url}], more=more)
-    try:
+    async with await start(tmp_path, [{"url": engine.url}], more=more) as running:
         reader, writer = await asyncio.open_connection(*running.app.public_address, limit=1024)
         writer.write(head(running, len(request.body)) + request.body)
         tail = b""
@@ -167,8 +151,6 @@ async def test_a_client_that_reads_nothing_loses_its_stream_and_what_it_had_is_b
             tail = tail[-16:] + await reader.read(1 << 20)
         await until(lambda: bool(list(rows(running.ledger))), WITHIN_S)
         writer.transport.abort()
-    finally:
-        await running.app.close()
     [row] = list(rows(running.ledger))
 
     assert row.ending == ("ok" if reads else "client_gone")

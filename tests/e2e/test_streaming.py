@@ -45,13 +45,10 @@ async def test_the_client_has_a_piece_before_the_engine_says_the_next(
                 ahead.append((pieces + 1, sum(record.served for record in engine.of(request_id))))
                 engine.release(request_id)
 
-        running = await start(tmp_path, [{"url": engine.url}])
-        try:
+        async with await start(tmp_path, [{"url": engine.url}]) as running:
             client = await send(
                 running.url, request, key=running.key, on_event=acknowledge, within_s=10
             )
-        finally:
-            await running.app.close()
 
     assert (client.ended, client.error) == ("ok", None)
     assert len(ahead) >= 3
@@ -64,11 +61,8 @@ async def test_a_silent_engine_does_not_make_the_stream_silent(tmp_path: Path, r
     request = ROUTES[route]
     more = "[timeouts]\nkeep_alive = '40ms'\n"
     async with always(script) as engine:
-        running = await start(tmp_path, [{"url": engine.url}], more=more)
-        try:
+        async with await start(tmp_path, [{"url": engine.url}], more=more) as running:
             client = await send(running.url, request, key=running.key, within_s=10)
-        finally:
-            await running.app.close()
         [record] = [each for each in engine.records if each.method == "POST"]
 
     comments = [line for line in client.body.split(b"\n") if line.startswith(b":")]
@@ -110,11 +104,8 @@ async def test_a_whole_reply_is_silence_until_it_comes(
 
 async def test_a_stream_that_flows_gets_no_comment(tmp_path: Path, engine: ScriptedEngine) -> None:
     engine.script_for = lambda record: replace(GATED, gated=False, between_ms=10)
-    running = await start(tmp_path, [{"url": engine.url}])
-    try:
+    async with await start(tmp_path, [{"url": engine.url}]) as running:
         client = await send(running.url, ROUTES["chat"], key=running.key)
-    finally:
-        await running.app.close()
 
     assert client.ended == "ok"
     assert not [line for line in client.body.split(b"\n") if line.startswith(b":")]
@@ -124,11 +115,8 @@ async def test_nothing_between_gateway_and_client_is_to_keep_a_stream_for_a_whil
     tmp_path: Path, engine: ScriptedEngine
 ) -> None:
     engine.script_for = lambda record: Script(tokens=2)
-    running = await start(tmp_path, [{"url": engine.url}])
-    try:
+    async with await start(tmp_path, [{"url": engine.url}]) as running:
         client = await send(running.url, ROUTES["chat"], key=running.key)
-    finally:
-        await running.app.close()
 
     told = dict(client.headers)
     assert told["content-type"] == "text/event-stream; charset=utf-8"
@@ -141,11 +129,8 @@ async def test_a_whole_reply_says_how_many_milliseconds_it_took(
     tmp_path: Path, engine: ScriptedEngine
 ) -> None:
     engine.script_for = lambda record: Script(first_byte_after_ms=120)
-    running = await start(tmp_path, [{"url": engine.url}])
-    try:
+    async with await start(tmp_path, [{"url": engine.url}]) as running:
         client = await send(running.url, ask.chat(1, model="chat"), key=running.key)
-    finally:
-        await running.app.close()
 
     took_ms = (client.ended_at - client.began_at) * 1000
     assert 120 <= int(client.headers["openai-processing-ms"]) <= took_ms + 1
@@ -156,15 +141,12 @@ async def test_a_reply_says_how_long_it_waited_for_a_slot_and_for_engines(
 ) -> None:
     """Of a stream as far as that is known when it begins; the rest of its time is the gateway's."""
     engine.script_for = lambda record: Script(first_byte_after_ms=150)
-    running = await start(tmp_path, [{"url": engine.url, "slots": 1}])
-    try:
+    async with await start(tmp_path, [{"url": engine.url, "slots": 1}]) as running:
         whole, stream = await asyncio.gather(
             send(running.url, ask.chat(1, model="chat"), key=running.key),
             send(running.url, ROUTES["chat"], key=running.key),
         )
         missing = await send(running.url, ask.chat(1, model="nothing"), key=running.key)
-    finally:
-        await running.app.close()
 
     told = [whole.headers, stream.headers]
     [first] = [each for each in told if "x-modgate-queue-ms" not in each]

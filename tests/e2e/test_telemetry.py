@@ -34,16 +34,13 @@ temperature = {{ metric = "NPU_TEMP" }}
 async def watched(folder: Path, engine: FakeBackend) -> AsyncIterator[Running]:
     (folder / "key").write_text(KEY)
     backend = {"url": engine.url, "family": "vllm", "key": {"file": str(folder / "key")}}
-    running = await start(
+    async with await start(
         folder,
         [backend],
         plugins=("llm",),
         more=MORE.format(exporter=engine.url + "/exporter/metrics"),
-    )
-    try:
+    ) as running:
         yield running
-    finally:
-        await running.app.close()
 
 
 async def telemetry(running: Running) -> JsonObject:
@@ -142,12 +139,9 @@ async def test_load_in_the_head_of_a_reply_is_asked_for_now_and_then_and_stays_h
         engine.answer("/v1/chat/completions", Scripted(reply=REPLY, headers={ORCA: TOLD}))
         more = f'[telemetry]\nscrape = "0s"\nprobe = "0s"\norca = "{every}"\n'
         backend = {"url": engine.url, "family": family}
-        running = await start(tmp_path, [backend], plugins=("llm",), more=more)
-        try:
+        async with await start(tmp_path, [backend], plugins=("llm",), more=more) as running:
             heads = [await asked(running) for _ in range(3)]
             known = await telemetry(running)
-        finally:
-            await running.app.close()
         wanted = [seen.headers.get(f"{ORCA}-format") for seen in engine.calls]
 
     assert wanted == ["json"] * asks + [None] * (3 - asks)

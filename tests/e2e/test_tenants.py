@@ -62,9 +62,9 @@ async def client(
     tmp_path: Path, engine: ScriptedEngine, session: ClientSession
 ) -> AsyncIterator[Client]:
     more = '[slo.gold.llm]\ntotal = { base = "9s" }'
-    running = await start(tmp_path, [{"url": engine.url, "region": "eu"}], more=more)
-    yield Client(running, session)
-    await running.app.close()
+    backend = {"url": engine.url, "region": "eu"}
+    async with await start(tmp_path, [backend], more=more) as running:
+        yield Client(running, session)
 
 
 async def test_a_new_tenants_key_is_good_at_once_and_refused_once_revoked(client: Client) -> None:

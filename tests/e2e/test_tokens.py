@@ -71,11 +71,10 @@ async def provider(tmp_path: Path) -> AsyncIterator[IdentityProvider]:
 async def gateway(
     folder: Path, engine: ScriptedEngine, provider: IdentityProvider, more: str = ""
 ) -> AsyncIterator[Running]:
-    running = await start(folder, [{"url": engine.url}], more=provider.section() + more)
-    try:
+    async with await start(
+        folder, [{"url": engine.url}], more=provider.section() + more
+    ) as running:
         yield running
-    finally:
-        await running.app.close()
 
 
 def client() -> ClientSession:
@@ -133,13 +132,12 @@ async def test_a_certificate_of_somebody_else_gives_no_keys(
 ) -> None:
     section = provider.section().replace("idp.pem", "other.pem")
     certificate(tmp_path, "other")
-    running = await start(tmp_path, [{"url": engine.url}], more=section)
-    try:
-        async with client() as session:
-            url = f"{running.url}/v1/models"
-            told = await status(session, url, provider.signing.token(time.time()))
-    finally:
-        await running.app.close()
+    async with (
+        await start(tmp_path, [{"url": engine.url}], more=section) as running,
+        client() as session,
+    ):
+        url = f"{running.url}/v1/models"
+        told = await status(session, url, provider.signing.token(time.time()))
 
     assert told == 503
     assert provider.asked == 0

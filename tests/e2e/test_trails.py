@@ -65,13 +65,10 @@ async def test_a_trail_keeps_nothing_that_was_sent_or_opened_and_weighs_no_more_
 ) -> None:
     other = engine.url.replace("127.0.0.1", "localhost")
     backends = [{"url": engine.url, "slots": 1}, {"url": other, "slots": 1}]
-    running = await start(tmp_path, backends, tenants={"acme": LIMITS})
-    try:
+    async with await start(tmp_path, backends, tenants={"acme": LIMITS}) as running:
         trails = await served(running, ROUTES[route])
         kept = [list(reached(trail)) for trail in trails]
         counted = running.app.state.trails.weight
-    finally:
-        await running.app.close()
 
     kinds = {type(each) for each in kept[0]}
     foreign = {k.__name__ for k in kinds if not k.__module__.startswith(("builtins", "modgate"))}

@@ -37,17 +37,14 @@ units = { "llm.output_tokens" = "1/1M" }
 async def running(tmp_path: Path, engine: ScriptedEngine) -> AsyncIterator[Running]:
     """A gateway with prices, and two tenants."""
     tenants = {"acme": "", "beta": ""}
-    made = await start(
+    async with await start(
         tmp_path,
         [{"url": engine.url, "region": "eu"}],
         tenants=tenants,
         more=PRICES,
         plugins=("llm", "tts"),
-    )
-    try:
+    ) as made:
         yield made
-    finally:
-        await made.app.close()
 
 
 async def got(running: Running, path: str, tenant: str = "acme") -> tuple[int, Json]:

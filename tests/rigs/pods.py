@@ -52,11 +52,10 @@ total = { base = "500ms" }
 async def gateway(folder: Path, kind: str, keys: str) -> AsyncIterator[Running]:
     more = SLO + SECTION.format(kind=kind) + keys
     tenants = {"acme": 'slo = "gold"'}
-    running = await start(folder, [], plugins=("embedding",), tenants=tenants, more=more)
-    try:
+    async with await start(
+        folder, [], plugins=("embedding",), tenants=tenants, more=more
+    ) as running:
         yield running
-    finally:
-        await running.app.close()
 
 
 def kubernetes(server: ApiServer, token: Path) -> str:

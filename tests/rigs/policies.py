@@ -30,18 +30,15 @@ async def house(
 ) -> AsyncIterator[Running]:
     """A gateway with an llm, an embedding model, and these policies."""
     made = [{"url": engine.url, **each} for each in backends]
-    running = await start(
+    async with await start(
         folder,
         made,
         tenants={"acme": tenant},
         plugins=("llm", "embedding", "house"),
         extra={"house": HOUSE},
         more=policies,
-    )
-    try:
+    ) as running:
         yield running
-    finally:
-        await running.app.close()
 
 
 async def chat(running: Running, **more: object) -> ClientRecord:

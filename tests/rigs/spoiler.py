@@ -16,7 +16,6 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from types import TracebackType
 from typing import Literal
 
 Kind = Literal["latency", "stall", "reset", "half_open", "drip", "truncate", "black_hole", "refuse"]
@@ -73,12 +72,7 @@ class Spoiler:
         self._listen()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self._hang_up()
         for line in list(self._lines):
             line.reset()

@@ -67,9 +67,9 @@ async def running(tmp_path: Path, engine: Engine) -> AsyncIterator[Running]:
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     host, port = runner.addresses[0][:2]
-    running = await start(tmp_path, [{"url": f"http://{host}:{port}"}], plugins=("ocr",))
-    yield running
-    await running.app.close()
+    backend = {"url": f"http://{host}:{port}"}
+    async with await start(tmp_path, [backend], plugins=("ocr",)) as running:
+        yield running
     await runner.cleanup()
 
 

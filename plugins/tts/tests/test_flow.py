@@ -32,9 +32,8 @@ async def backend() -> AsyncIterator[FakeBackend]:
 
 @pytest.fixture
 async def running(tmp_path: Path, backend: FakeBackend) -> AsyncIterator[Running]:
-    running = await start(tmp_path, [{"url": backend.url}], plugins=("tts",))
-    yield running
-    await running.app.close()
+    async with await start(tmp_path, [{"url": backend.url}], plugins=("tts",)) as running:
+        yield running
     await asyncio.sleep(0.02)  # connections that were cut are closed at the loop's next turns
 
 
