@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 
+from aiohttp import ClientSession, ClientTimeout
+
 from modgate.api.secret import Secret
 from modgate.auth.keys import new_key
 from modgate.server.app import App
@@ -134,3 +136,8 @@ async def start(
     app = App(path, directory=folder / "state", extra=extra)
     await app.open()
     return Running(app, keys, path)
+
+
+def client() -> ClientSession:
+    """A session of a client that does not wait for ever."""
+    return ClientSession(timeout=ClientTimeout(total=30))

@@ -45,6 +45,13 @@ class Server:
                 os.kill(each, number)
 
 
+def free_port() -> int:
+    """A port at which nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 def found(program: str, package: str, search: str | None = None) -> str:
     """A program's path; a skip with the line to install it, or a failure where it must be there."""
     path = shutil.which(program, path=search)

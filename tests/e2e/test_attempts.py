@@ -6,7 +6,6 @@ Source: algorithms.md 5.1 (retry) and 6.3 (natural batching); W3C Trace Context 
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections import Counter
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from oracle.client import ClientRecord, send
 from oracle.engine import ScriptedEngine
 from oracle.faults import Refusal, Script
 from oracle.requests import ClientRequest
+from servers import free_port
 
 from modgate.ledger.reader import rows
 from modgate.plugin import Receipt
@@ -34,21 +34,13 @@ def receipts_of(running: Running) -> list[Receipt]:
     return found
 
 
-def closed_port() -> int:
-    """A port at which nobody listens."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
-
-
 # --- tries
 
 
 async def test_an_engine_that_is_not_there_costs_a_try_and_no_request(
     tmp_path: Path, engine: ScriptedEngine
 ) -> None:
-    backends = [{"url": f"http://127.0.0.1:{closed_port()}"}, {"url": engine.url}]
+    backends = [{"url": f"http://127.0.0.1:{free_port()}"}, {"url": engine.url}]
     async with await start(tmp_path, backends) as running:
         receipts = receipts_of(running)
         sending = (send(running.url, CHAT, key=running.key) for _ in range(REQUESTS))
@@ -183,7 +175,7 @@ async def test_a_receipt_has_a_step_for_what_was_done_before_the_call(
 async def test_the_clients_trace_goes_on_upstream_and_into_one_receipt(
     tmp_path: Path, engine: ScriptedEngine
 ) -> None:
-    backends = [{"url": f"http://127.0.0.1:{closed_port()}"}, {"url": engine.url}]
+    backends = [{"url": f"http://127.0.0.1:{free_port()}"}, {"url": engine.url}]
     async with await start(tmp_path, backends) as running:
         receipts = receipts_of(running)
         request = CHAT.with_headers(

@@ -10,8 +10,8 @@ from pathlib import Path
 from urllib.parse import parse_qs
 
 import pytest
-from aiohttp import ClientSession, ClientTimeout, web
-from gateways import Running, start
+from aiohttp import ClientSession, web
+from gateways import Running, client, start
 from made_plugins import plugin
 from oracle.engine import ScriptedEngine
 from toys.introspect import Introspect
@@ -96,10 +96,6 @@ async def gateway(
         more=section,
     ) as running:
         yield running
-
-
-def client() -> ClientSession:
-    return ClientSession(timeout=ClientTimeout(total=30))
 
 
 async def told(session: ClientSession, url: str, token: str) -> int:

@@ -13,8 +13,8 @@ from oracle import requests as ask
 from oracle.client import ClientRecord, send
 from oracle.engine import ScriptedEngine, always
 from oracle.faults import Script
-from rigs.pods import until
 from servers import redis
+from waiting import until
 
 from modgate import outlet
 from modgate.api.price import BUDGET

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from gateways import start
+from servers import free_port
 
 from modgate.auth.store import Store
 from modgate.cli import main
@@ -20,12 +20,6 @@ def said(*words: str) -> tuple[int, str]:
     result = CliRunner().invoke(main, words)
     assert result.exception is None or isinstance(result.exception, SystemExit)
     return result.exit_code, result.output.splitlines()[-1]
-
-
-def closed_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port: int = listening.getsockname()[1]
-    return port
 
 
 @pytest.mark.parametrize(
@@ -61,7 +55,7 @@ def test_a_word_that_no_key_can_carry_is_told(tmp_path: Path) -> None:
 
 
 def test_without_a_gateway_it_says_how_to_start_one() -> None:
-    url = f"http://127.0.0.1:{closed_port()}"
+    url = f"http://127.0.0.1:{free_port()}"
 
     assert said("try", "llm", "--url", url, "--key", "k") == (
         1,

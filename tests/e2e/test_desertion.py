@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from oracle.client import ClientRecord, Leave, send
 from oracle.engine import ScriptedEngine
 from oracle.faults import Fault, Refusal, Script
 from oracle.requests import ClientRequest
+from waiting import until
 
 from modgate.ledger.reader import rows
 from modgate.ledger.records import Ended
@@ -105,14 +106,6 @@ async def world(
 async def stack() -> Any:
     async with AsyncExitStack() as made:
         yield made
-
-
-async def until(there: Callable[[], bool]) -> None:
-    for _ in range(1000):
-        if there():
-            return
-        await asyncio.sleep(0.01)
-    raise TimeoutError
 
 
 @pytest.mark.parametrize("route", REQUESTS)

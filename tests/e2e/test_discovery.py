@@ -15,8 +15,9 @@ import pytest
 from gateways import Running, start
 from rigs.certificates import certificate
 from rigs.cluster import ApiServer, Cluster, endpoint, slice_of
-from rigs.pods import SECTION, at, engine, gateway, kubernetes, names, post, until
+from rigs.pods import SECTION, at, engine, gateway, kubernetes, names, post
 from rigs.virtual import Still
+from waiting import until
 
 from modgate.discover.reach import Reach
 from modgate.discover.slices import Slices

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 from gateways import Running
 from rigs.cluster import ApiServer, Cluster
-from rigs.pods import PATH, at, engine, gateway, kubernetes, names, post, until
+from rigs.pods import PATH, at, engine, gateway, kubernetes, names, post
+from waiting import until
 
 from modgate.api.sink import Receipt
 from modgate.testing.backend import FakeBackend, Scripted

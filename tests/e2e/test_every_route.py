@@ -15,8 +15,8 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
-from aiohttp import ClientSession, ClientTimeout, FormData
-from gateways import MODELS, Running, start
+from aiohttp import ClientSession, FormData
+from gateways import MODELS, Running, client, start
 from oracle.engine import ScriptedEngine
 from rigs.ledger import receipt as receipt_of
 
@@ -132,10 +132,6 @@ class Receipts:
                 self._came.clear()
                 await self._came.wait()
         return self.all
-
-
-def client() -> ClientSession:
-    return ClientSession(timeout=ClientTimeout(total=30))
 
 
 async def test_every_path_that_is_described_is_driven(

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
@@ -18,7 +17,9 @@ import aiohttp
 import pytest
 from aiohttp import web
 from gateways import Running, start
-from rigs.pods import PATH, SLO, VECTORS, engine, until
+from rigs.pods import PATH, SLO, VECTORS, engine
+from servers import free_port
+from waiting import until
 
 from modgate.plugin import Receipt
 from modgate.testing.backend import FakeBackend
@@ -181,12 +182,6 @@ async def test_no_more_are_held_than_may_wait_and_no_tenant_has_all_places(tmp_p
 
     statuses = [sorted(status for status, _, _ in each) for each in answers]
     assert statuses == [[200, 200, 503, 503, 503], [200, 200]]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @asynccontextmanager

@@ -13,8 +13,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from aiohttp import ClientSession, ClientTimeout
-from gateways import PEPPER, Running, configuration, start
+from aiohttp import ClientSession
+from gateways import PEPPER, Running, client, configuration, start
 from oracle import requests as ask
 from oracle.client import send
 from oracle.engine import ScriptedEngine
@@ -27,10 +27,6 @@ from modgate.server.app import App
 
 ADMIN_KEY = "an admin key for tests"
 ENGINE_KEY = "an engine's key for tests"
-
-
-def client() -> ClientSession:
-    return ClientSession(timeout=ClientTimeout(total=10))
 
 
 # --- certificates

@@ -13,8 +13,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from aiohttp import ClientConnectorError, ClientSession, ClientTimeout
-from gateways import Running, start
+from aiohttp import ClientConnectorError, ClientSession
+from gateways import Running, client, start
 from oracle import requests as ask
 from oracle.client import send
 from oracle.engine import ScriptedEngine
@@ -36,10 +36,6 @@ async def gateway(folder: Path, engine: ScriptedEngine, **more: object) -> Async
     backends = [{"url": engine.url}]
     async with await start(folder, backends, **more) as running:  # type: ignore[arg-type]  # passed on
         yield running
-
-
-def client() -> ClientSession:
-    return ClientSession(timeout=ClientTimeout(total=10))
 
 
 async def got(session: ClientSession, url: str) -> tuple[int, str]:

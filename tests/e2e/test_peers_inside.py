@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +15,12 @@ from oracle.client import send
 from oracle.engine import ScriptedEngine
 from oracle.faults import OK, Script
 from servers import redis
+from waiting import until
 
 NEVER = Script(headers_after_ms=60_000)
 HELD_TOKENS = 400
 QUICK = ask.chat(9, model="chat", max_tokens=5)
 SLOTS = 4
-WITHIN_S, LOOK_S = 10.0, 0.01
 SOON_S = 5.0
 
 
@@ -58,15 +58,6 @@ async def let_go(calls: list[asyncio.Task[object]]) -> None:
     for each in calls:
         each.cancel()
     await asyncio.gather(*calls, return_exceptions=True)
-
-
-async def until(is_so: Callable[[], bool]) -> None:
-    """Wait for it."""
-    for _ in range(int(WITHIN_S / LOOK_S)):
-        if is_so():
-            return
-        await asyncio.sleep(LOOK_S)
-    assert is_so()
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import asyncio
 import random
 import shutil
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,6 +18,7 @@ from oracle.record import Record
 from rigs.ledger import ledger
 from rigs.policies import ASKS, billed, chat, error, house, paths, units
 from toys.rulings import TEXT, TOKENS
+from waiting import until
 
 from modgate.api.secret import Secret
 from modgate.ledger.reader import rows
@@ -135,14 +135,6 @@ async def test_a_bill_is_no_more_exact_than_what_its_policies_asked(
 def slow(record: Record) -> Script:
     """The embedding engine does not come back; the other answers."""
     return Script(headers_after_ms=60_000) if record.modality == "embedding" else OK
-
-
-async def until(claim: Callable[[], object]) -> None:
-    for _ in range(500):
-        if claim():
-            return
-        await asyncio.sleep(0.01)
-    raise TimeoutError
 
 
 @pytest.mark.parametrize("on_failure", ["open", "closed"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from oracle.client import send
 from oracle.engine import ScriptedEngine
 from oracle.faults import Script
 from oracle.requests import ClientRequest
+from waiting import until
 
 from modgate.plugin import Load
 
@@ -48,15 +49,6 @@ async def served(
         ) as running,
     ):
         yield running, engine
-
-
-async def until(claim: Callable[[], bool]) -> None:
-    """A wait that cannot last."""
-    for _ in range(2000):
-        if claim():
-            return
-        await asyncio.sleep(0.005)
-    raise AssertionError("it never came true")
 
 
 def asked(engine: ScriptedEngine, tag: int) -> bool:

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from aiohttp import ClientSession, ClientTimeout
-from gateways import PEPPER, Running, configuration
+from aiohttp import ClientSession
+from gateways import PEPPER, Running, client, configuration
 from oracle.engine import ScriptedEngine
 from rigs.ledger import receipt
 
@@ -72,10 +72,6 @@ async def staffed(folder: Path, engine: ScriptedEngine) -> AsyncIterator[Staffed
         yield Staffed(running=running, keys=kinds)
     finally:
         await app.close()
-
-
-def client() -> ClientSession:
-    return ClientSession(timeout=ClientTimeout(total=30))
 
 
 async def status(session: ClientSession, method: str, url: str, key: str | None) -> int:

@@ -10,8 +10,8 @@ from typing import Any
 
 import jwt
 import pytest
-from aiohttp import ClientSession, ClientTimeout, web
-from gateways import Running, start
+from aiohttp import ClientSession, web
+from gateways import Running, client, start
 from rigs.issuing import pem, private
 
 from modgate.errors import ConfigError
@@ -74,10 +74,6 @@ class _Toml(int):
 
 
 SIGN = _Toml(1)
-
-
-def client() -> ClientSession:
-    return ClientSession(timeout=ClientTimeout(total=30))
 
 
 async def chat(session: ClientSession, running: Running) -> str:

@@ -14,7 +14,7 @@ from gateways import Running, start
 from oracle import requests as ask
 from oracle.engine import ScriptedEngine
 from oracle.faults import Piece, Script, huge_event
-from rigs.pods import until
+from waiting import until
 
 from modgate.http import connection, ingress
 from modgate.ledger.reader import rows

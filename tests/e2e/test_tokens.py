@@ -11,8 +11,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from aiohttp import ClientSession, ClientTimeout, web
-from gateways import Running, start
+from aiohttp import ClientSession, web
+from gateways import Running, client, start
 from oracle.engine import ScriptedEngine
 from rigs.certificates import certificate
 from rigs.issuing import AUDIENCE, KINDS, NAME, Signing
@@ -75,10 +75,6 @@ async def gateway(
         folder, [{"url": engine.url}], more=provider.section() + more
     ) as running:
         yield running
-
-
-def client() -> ClientSession:
-    return ClientSession(timeout=ClientTimeout(total=30))
 
 
 async def status(session: ClientSession, url: str, token: str) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import time
 import urllib.error
@@ -16,6 +15,7 @@ from pathlib import Path
 import pytest
 from clients.serving import ROOT, Served, serving, without
 from gateways import configuration
+from servers import free_port
 
 from modgate.ledger.reader import rows
 from modgate.money.invoice import units_by
@@ -103,7 +103,7 @@ def fronted(folder: Path, *engines: Engine) -> Iterator[Fronted]:
 
 @contextmanager
 def _running(folder: Path, engine: Engine) -> Iterator[str]:
-    port = _free_port()
+    port = free_port()
     output = folder / f"{engine.family}-{engine.modality}.out"
     environment = {
         **os.environ,
@@ -125,12 +125,6 @@ def _running(folder: Path, engine: Engine) -> Iterator[str]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _wait(process: subprocess.Popen[bytes], url: str, output: Path) -> None:

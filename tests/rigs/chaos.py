@@ -6,7 +6,6 @@ import asyncio
 import os
 import random
 import signal
-import socket
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -20,6 +19,7 @@ from oracle.crash import Open, Verdict, judge
 from oracle.engine import ScriptedEngine
 from oracle.mix import Planned, draw
 from oracle.play import play
+from servers import free_port
 
 from modgate.api.secret import Secret
 from modgate.ledger.frames import Kind
@@ -107,9 +107,7 @@ async def chaos(folder: Path, *, seed: int, kills: int, requests: int, least: in
 
 
 def _victim(folder: Path, engine: str) -> tuple[Victim, str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     state = f'[state]\ndirectory = "{folder / "state"}"\n'
     config, keys = configuration(folder, [{"url": engine, "slots": 256}], more=TIMES + state)
     text = config.read_text().replace("127.0.0.1:0", f"127.0.0.1:{port}", 1)

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import aiohttp
 from gateways import MODELS, configuration
+from servers import free_port
 
 from rigs.live_fleet import LLAMA, How, LiveFleet
 from rigs.live_traffic import Call, Sort, Targets, Traffic, targets_of
@@ -172,7 +172,7 @@ PROMISED = Bounds()
 @asynccontextmanager
 async def live_gateway(folder: Path, fleet: LiveFleet) -> AsyncIterator[Gateway]:
     """A process of its own; AssertionError when it does not start, or stop, as it should."""
-    public, admin = _free_port(), _free_port()
+    public, admin = free_port(), free_port()
     models = {name: modality for name, modality in MODELS.items() if name in fleet.models}
     if LLAMA in fleet.models:
         models[LLAMA] = "llm"
@@ -204,12 +204,6 @@ async def live_gateway(folder: Path, fleet: LiveFleet) -> AsyncIterator[Gateway]
             process.send_signal(signal.SIGTERM)
         code = await asyncio.wait_for(process.wait(), STOP_S)
     assert code == 0, _end_of(output)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def _listens(port: int, process: asyncio.subprocess.Process, output: Path) -> None:

@@ -8,7 +8,6 @@ import asyncio
 import os
 import random
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -22,6 +21,7 @@ from oracle.engine import ScriptedEngine
 from oracle.faults import Refusal, Script
 from oracle.record import Record
 from oracle.words import MODALITIES
+from servers import free_port
 
 from modgate_llm.engine import GGUF, SmolLm
 from rigs.spoiler import Spoiler, Spoils
@@ -127,9 +127,7 @@ class Llama:
     """llama.cpp's own server in a process, with the demo model."""
 
     def __init__(self, output: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = free_port()
         self._output = output
         self._process: asyncio.subprocess.Process | None = None
 

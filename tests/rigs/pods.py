@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -17,7 +15,6 @@ from rigs.cluster import ApiServer, Object, endpoint, slice_of
 
 VECTORS = b'{"object":"list","data":[{"object":"embedding","index":0,"embedding":[0.5]}],'
 VECTORS += b'"model":"e","usage":{"prompt_tokens":1,"total_tokens":1}}'
-ROUTABLE_S = 1.0
 PATH = "/v1/embeddings"
 
 
@@ -73,15 +70,6 @@ async def post(running: Running) -> int:
     ):
         await reply.read()
         return reply.status
-
-
-async def until(true: Callable[[], bool], within_s: float = ROUTABLE_S) -> float:
-    """Seconds until it is so."""
-    began = time.monotonic()
-    while not true():
-        assert time.monotonic() - began < within_s
-        await asyncio.sleep(0.01)
-    return time.monotonic() - began
 
 
 def names(running: Running) -> set[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 from aiohttp import web
 from gateways import Running, start
 from made_pdfs import locked, pdf
+from waiting import until
 
 from modgate.ledger.reader import rows
 from modgate.plugin import Json
@@ -87,11 +87,8 @@ async def asked(running: Running, data: bytes, **more: Json) -> tuple[int, str |
 async def billed(running: Running) -> tuple[int, int, bool]:
     """Pages and pixels of the one row of the ledger, written just behind the reply, and whether
     they are exact."""
-    for _ in range(200):
-        if found := list(rows(running.ledger)):
-            break
-        await asyncio.sleep(0.01)
-    [row] = found
+    await until(lambda: list(rows(running.ledger)))
+    [row] = rows(running.ledger)
     return row.units.get("ocr.pages", 0), row.units.get("ocr.image_pixels", 0), row.exact
 
 

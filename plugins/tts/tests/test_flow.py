@@ -10,6 +10,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 from gateways import Running, start
+from waiting import until
 
 from modgate.ledger.reader import rows
 from modgate.ledger.records import Ended
@@ -43,11 +44,8 @@ def asked(**more: str) -> dict[str, str]:
 
 async def billed(running: Running) -> Ended:
     """The one row of the ledger, written just behind the reply."""
-    for _ in range(200):
-        if found := list(rows(running.ledger)):
-            break
-        await asyncio.sleep(0.01)
-    [row] = found
+    await until(lambda: list(rows(running.ledger)))
+    [row] = rows(running.ledger)
     return row
 
 

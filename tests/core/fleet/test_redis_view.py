@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from servers import Server, redis
+from waiting import until
 
 from modgate.api.secret import Secret
 from modgate.clock import SystemClock
@@ -19,7 +20,7 @@ from modgate.fleet.redis_view import PREFIX, RedisView
 from modgate.fleet.slots import Seat, Slots
 from modgate.server.peers import redis_clients
 
-WITHIN_S, LOOK_S = 10.0, 0.01
+LOOK_S = 0.01
 SECRET = "a secret of this cell"
 
 
@@ -79,18 +80,6 @@ async def made(store: Server) -> AsyncIterator[Make]:
     yield make
     for each in found:
         await each.view.close()
-
-
-async def until(is_so: Callable[[], bool]) -> float:
-    """Seconds until it is so."""
-    loop = asyncio.get_running_loop()
-    began = loop.time()
-    for _ in range(int(WITHIN_S / LOOK_S)):
-        if is_so():
-            break
-        await asyncio.sleep(LOOK_S)
-    assert is_so()
-    return loop.time() - began
 
 
 async def test_alone_at_a_redis_all_engines_are_compared_once_that_is_sure(made: Make) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from waiting import until
 
 from modgate.clock import SystemClock
 from modgate.limits import hosted
@@ -91,10 +92,7 @@ async def test_an_owner_that_is_killed_leaves_what_it_wrote_a_moment_ago(
     path = tmp_path / "own" / "levels.sock.levels"
     try:
         await one.reserve("{acme}a", [(MONTH, 70)], TTL_MS, NOW_MS)
-        for _ in range(100):
-            await asyncio.sleep(0.01)
-            if path.exists() and Levels.read(path.read_bytes()).level(MONTH, NOW_MS):
-                break
+        await until(lambda: path.exists() and Levels.read(path.read_bytes()).level(MONTH, NOW_MS))
         kept = Levels.read(path.read_bytes())
     finally:
         await one.close()

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 from rigs.wired import BODY, rest, soon
+from servers import free_port
 
 from modgate.api.body import Body
 from modgate.spool import Spool
@@ -60,9 +61,7 @@ def nginx(engine: str, tmp_path: Path) -> Iterator[tuple[str, Path]]:
     found = shutil.which("nginx")
     if found is None:
         pytest.skip("needs nginx: apt-get install nginx-light")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     path = tmp_path / "nginx.conf"
     path.write_text(NGINX.format(folder=tmp_path, port=port, engine=engine))
     errors = tmp_path / "early.log"
