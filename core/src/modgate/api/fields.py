@@ -65,8 +65,10 @@ class Fields:
         assert self._body is not None, "only the fields of a whole body can be passed on"
         return self._body.put(**keys)
 
-    def _missing(self, name: str) -> GatewayError:
-        return self.fault(name, "missing_required_parameter", f"'{self._at}{name}' is required")
+    def _absent(self, name: str, default: object) -> object:
+        if default is ...:
+            raise self.fault(name, "missing_required_parameter", f"'{self._at}{name}' is required")
+        return default
 
     def wrong(self, name: str, wanted: str) -> GatewayError:
         """The error for a value of another type: `wanted` reads `a string`."""
@@ -84,9 +86,7 @@ class Fields:
         """A string; `at_most` is in Unicode code points, `empty` allows the empty one."""
         value = self.values.get(name)
         if value is None:
-            if default is ...:
-                raise self._missing(name)
-            return default
+            return self._absent(name, default)
         if not isinstance(value, str):
             raise self.wrong(name, "a string")
         if not value and not empty:
@@ -106,9 +106,7 @@ class Fields:
         """One of a few words."""
         value = self.values.get(name)
         if value is None:
-            if default is ...:
-                raise self._missing(name)
-            return default
+            return self._absent(name, default)
         if not isinstance(value, str) or value not in options:
             raise self.fault(
                 name,
@@ -136,9 +134,7 @@ class Fields:
         """A whole number within bounds, which are those of 64 bits where none are given."""
         value = self.values.get(name)
         if value is None:
-            if default is ...:
-                raise self._missing(name)
-            return default
+            return self._absent(name, default)
         if self._loose and isinstance(value, str):
             try:
                 value = int(value)
@@ -172,9 +168,7 @@ class Fields:
         """A finite number within bounds."""
         value = self.values.get(name)
         if value is None:
-            if default is ...:
-                raise self._missing(name)
-            return default
+            return self._absent(name, default)
         if self._loose and isinstance(value, str):
             try:
                 value = float(value)
@@ -205,9 +199,7 @@ class Fields:
         """True or false."""
         value = self.values.get(name)
         if value is None:
-            if default is ...:
-                raise self._missing(name)
-            return default
+            return self._absent(name, default)
         if self._loose and isinstance(value, str) and value.lower() in _TRUE | _FALSE:
             return value.lower() in _TRUE
         if not isinstance(value, bool):
@@ -228,9 +220,7 @@ class Fields:
         """A list, by its length; `empty` allows the empty one."""
         value = self.values.get(name)
         if value is None:
-            if default is ...:
-                raise self._missing(name)
-            return default
+            return self._absent(name, default)
         if self._loose and isinstance(value, str):
             value = [value]
         if not isinstance(value, list):
@@ -259,12 +249,13 @@ class Fields:
         """An object, as fields of its own."""
         value = self.values.get(name)
         if value is None:
-            if default is ...:
-                raise self._missing(name)
-            return default
+            return self._absent(name, default)
         if not isinstance(value, dict):
             raise self.wrong(name, "an object")
-        return Fields(value, at=f"{self._at}{name}.", loose=self._loose, fault=self._fault)
+        return self._inside(value, name)
+
+    def _inside(self, values: JsonObject, name: str) -> Fields:
+        return Fields(values, at=f"{self._at}{name}.", loose=self._loose, fault=self._fault)
 
     def each(
         self, name: str, *, at_most: int | None = None, empty: bool = False
@@ -273,6 +264,4 @@ class Fields:
         for index, value in enumerate(self.items(name, at_most=at_most, empty=empty)):
             if not isinstance(value, dict):
                 raise self.wrong(f"{name}[{index}]", "an object")
-            yield Fields(
-                value, at=f"{self._at}{name}[{index}].", loose=self._loose, fault=self._fault
-            )
+            yield self._inside(value, f"{name}[{index}]")
