@@ -5,7 +5,7 @@ from __future__ import annotations
 from made_configs import Config
 
 from modgate.api.policy import EVERY_SECTION
-from modgate.config.policy_section import PolicySection
+from modgate.config.schema_kinds import PolicySection
 
 WORDS = '[plugin.words]\n[plugin.house]\n[model.chat]\nmodality = "words"\n'
 BOTH = '[plugin.sounds]\n[model.ears]\nmodality = "sounds"\n' + WORDS

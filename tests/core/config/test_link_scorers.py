@@ -5,7 +5,7 @@ from __future__ import annotations
 from made_configs import Config
 
 from modgate.api.scorer import EVERY_SCORER
-from modgate.config.scorer_section import ScorerSection
+from modgate.config.schema_kinds import ScorerSection
 
 WORDS = '[plugin.words]\n[plugin.advice]\n[model.chat]\nmodality = "words"\n'
 

@@ -23,12 +23,10 @@ from modgate.config.decode import Source, did_you_mean, problems_of
 from modgate.config.link_auth import AuthLinker
 from modgate.config.link_engines import EnginesLinker
 from modgate.config.link_fallbacks import FallbacksLinker
-from modgate.config.link_kinds import KindsLinker
+from modgate.config.link_kinds import KindsLinker, linked_policies, linked_scorers
 from modgate.config.link_ledger import SinkOf, linked_sinks
 from modgate.config.link_peers import link_peers
-from modgate.config.link_policies import linked_policies
 from modgate.config.link_prices import PricesLinker
-from modgate.config.link_scorers import linked_scorers
 from modgate.config.link_telemetry import linked_exporters
 from modgate.config.link_tenants import GrantLinker, Tenant
 from modgate.config.schema import File, ModelSection

@@ -9,9 +9,11 @@ from typing import ClassVar, Generic, Protocol, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from modgate.api.model import Model
+from modgate.api.policy import AnyPolicy, Mandate
+from modgate.api.scorer import Adviser, AnyAdviser
 from modgate.config.decode import Source, did_you_mean, problems_of
 from modgate.config.lines import Path
-from modgate.config.section import KindSection, SeeingSection
+from modgate.config.schema_kinds import KindSection, PolicySection, ScorerSection, SeeingSection
 from modgate.errors import Problem
 
 
@@ -113,3 +115,42 @@ class KindsLinker:
                 text = f"the {self._what} '{put.kind.name}' is for models of {known}"
                 self.problems.append(self._source.problem(where, text))
         return frozenset(names)
+
+
+def linked_policies(
+    sections: Mapping[str, PolicySection],
+    kinds: Mapping[str, type[AnyPolicy]],
+    models: Mapping[str, Model],
+    linker: KindsLinker,
+) -> Iterator[Mandate]:
+    """What is right of them, in the file's order; the `linker` is told of mistakes."""
+    for put in linker.put(sections, kinds):
+        section, kind = put.section, put.kind
+        yield Mandate(
+            name=put.name,
+            kind=kind.name,
+            config=put.config,
+            models=linker.seen(put, models),
+            tenants=None if section.tenants is None else frozenset(section.tenants),
+            budget_s=kind.budget_s if section.budget is None else section.budget,
+            on_failure=section.on_failure or kind.on_failure,
+            shadow=section.shadow,
+        )
+
+
+def linked_scorers(
+    sections: Mapping[str, ScorerSection],
+    kinds: Mapping[str, type[AnyAdviser]],
+    models: Mapping[str, Model],
+    linker: KindsLinker,
+) -> Iterator[Adviser]:
+    """What is right of them, in the file's order; the `linker` is told of mistakes."""
+    for put in linker.put(sections, kinds):
+        yield Adviser(
+            name=put.name,
+            kind=put.kind.name,
+            config=put.config,
+            models=linker.seen(put, models),
+            budget_s=put.kind.budget_s if put.section.budget is None else put.section.budget,
+            weight=put.section.weight,
+        )

@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from modgate.api.json import Json, JsonObject
 from modgate.config.addresses import Address, HostPort, Network, StoreUrl, WebOrigin
-from modgate.config.policy_section import PolicySection
 from modgate.config.schema_auth import Auth
+from modgate.config.schema_kinds import PolicySection, ScorerSection
 from modgate.config.schema_ledger import LedgerSection
 from modgate.config.schema_peers import PeersSection
 from modgate.config.schema_queue import QueueSection
@@ -24,7 +24,6 @@ from modgate.config.schema_telemetry import (
     TraceSection,
 )
 from modgate.config.schema_tenants import KeysReference, TenantSection
-from modgate.config.scorer_section import ScorerSection
 from modgate.config.section import Keys, Section
 from modgate.config.values import (
     Bytes,

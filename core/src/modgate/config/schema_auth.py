@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from modgate.config.authenticator_section import AuthenticatorSection
+from modgate.config.schema_kinds import AuthenticatorSection
 from modgate.config.section import Section
 from modgate.config.values import Duration, SecretValue
 
