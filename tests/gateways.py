@@ -61,6 +61,11 @@ class Running:
         """What a client of the first tenant sends."""
         return {"Authorization": f"Bearer {self.key}"}
 
+    async def page(self, path: str) -> str:
+        """What the admin listener has at a path."""
+        async with client() as session, session.get(self.admin + path) as reply:
+            return await reply.text()
+
     @property
     def ledger(self) -> Path:
         """Where its ledger lies."""

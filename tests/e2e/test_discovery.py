@@ -305,7 +305,7 @@ async def test_what_is_known_of_an_engine_that_went_is_kept_for_ten_minutes(
             await state.prune(running.app.gateway.backends)
             clock.at += seconds
             await state.prune(running.app.gateway.backends)
-            told = series in await metrics(running)
+            told = series in await running.page("/metrics")
             assert told == (state.fleet.health.get(identity) is known)
             return told
 
@@ -334,14 +334,6 @@ async def test_a_call_that_began_before_a_reload_goes_to_an_engine_that_came_aft
         assert await asyncio.gather(*calls) == [200, 200]
 
 
-async def metrics(running: Running) -> str:
-    async with (
-        aiohttp.ClientSession() as session,
-        session.get(running.admin + "/metrics") as reply,
-    ):
-        return await reply.text()
-
-
 async def test_discovery_is_in_the_metrics_and_its_engines_on_the_admin_page(
     tmp_path: Path,
 ) -> None:
@@ -351,12 +343,8 @@ async def test_discovery_is_in_the_metrics_and_its_engines_on_the_admin_page(
         path.write_text(f'[[backend]]\nurl = "{first.url}"\nname = "one"\n')
         running = await stack.enter_async_context(gateway(tmp_path, "file", f'path = "{path}"\n'))
         await until(lambda: names(running) == {first.url})
-        text = await metrics(running)
-        async with (
-            aiohttp.ClientSession() as session,
-            session.get(running.admin + "/admin/v1/backends") as reply,
-        ):
-            page = await reply.json()
+        text = await running.page("/metrics")
+        page = json.loads(await running.page("/admin/v1/backends"))
 
         assert 'modgate_discovered_backends{discover="pods"} 1' in text
         assert 'modgate_discovery_stale_seconds{discover="pods"} 0' in text

@@ -10,7 +10,6 @@ from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
-import aiohttp
 import pytest
 from gateways import Running, start
 from oracle import requests as ask
@@ -243,11 +242,7 @@ async def test_a_call_that_would_be_late_is_refused_at_once(tmp_path: Path) -> N
 
 async def scraped(running: Running) -> tuple[dict[str, str], dict[str, float]]:
     """The kind of each metric, and the value of each series of the model or modality."""
-    async with (
-        aiohttp.ClientSession() as session,
-        session.get(f"{running.admin}/metrics") as reply,
-    ):
-        lines = (await reply.text()).splitlines()
+    lines = (await running.page("/metrics")).splitlines()
     kinds = dict(line.split()[2:4] for line in lines if line.startswith("# TYPE"))
     series = [line.rpartition(" ") for line in lines if not line.startswith("#")]
     return kinds, {name: float(value) for name, _, value in series}

@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-import aiohttp
 import pytest
 from gateways import MODELS, Running, start
 from oracle import requests as ask
@@ -248,11 +247,7 @@ async def test_where_all_fails_the_budget_ends_it_and_it_is_told(tmp_path: Path)
         began = asyncio.get_running_loop().time()
         statuses = await played(running, 200)
         seconds = asyncio.get_running_loop().time() - began
-        async with (
-            aiohttp.ClientSession() as session,
-            session.get(f"{running.admin}/metrics") as reply,
-        ):
-            metrics = await reply.text()
+        metrics = await running.page("/metrics")
         calls = counted(engines)
 
     noted = [r.notes.get("retry_budget_exhausted") for r in world.receipts]

@@ -118,11 +118,7 @@ async def test_one_that_breaks_fails_no_call_and_is_counted(tmp_path: Path, does
     more = f'[plugin.advice]\n[scorer.odd]\nkind = "says"\ndoes = "{does}"\n'
     async with world(tmp_path, more) as (running, engines):
         found = await asked(running, engines, "acme")
-        async with (
-            aiohttp.ClientSession() as session,
-            session.get(f"{running.admin}/metrics") as reply,
-        ):
-            metrics = await reply.text()
+        metrics = await running.page("/metrics")
 
     fault = "exception" if does == "raise" else "nonsense"
     assert sum(found) == 20

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -53,14 +54,6 @@ class World:
                 found.append((client.status, headers.get("x-modgate-slo", "")))
         return found
 
-    async def metrics(self) -> str:
-        """What is scraped."""
-        async with (
-            aiohttp.ClientSession() as session,
-            session.get(f"{self.running.admin}/metrics") as reply,
-        ):
-            return await reply.text()
-
     async def candidates(self) -> dict[str, Any]:
         """What the last request could choose from, by backend."""
         page = f"{self.running.admin}/admin/v1/requests/{self.receipts[-1].request_id}"
@@ -70,11 +63,8 @@ class World:
 
     async def backends(self) -> dict[str, Any]:
         """What operators are shown, by backend."""
-        async with (
-            aiohttp.ClientSession() as session,
-            session.get(f"{self.running.admin}/admin/v1/backends") as reply,
-        ):
-            return {row["name"]: row for row in (await reply.json())["backends"]}
+        shown = json.loads(await self.running.page("/admin/v1/backends"))
+        return {row["name"]: row for row in shown["backends"]}
 
 
 async def world(
@@ -107,7 +97,7 @@ async def test_the_engine_that_answers_sooner_gets_the_calls(tmp_path: Path) -> 
         await made.asked(20)
         slow, fast = made.calls
         told = await made.backends()
-        metrics = await made.metrics()
+        metrics = await made.running.page("/metrics")
     assert slow - before[0] <= 2
     assert 'modgate_backend_left_out{backend="b1"} 0' in metrics
     assert 'modgate_backend_promises{backend="b1",model="chat",slo="gold",phase="total"}' in metrics
@@ -234,7 +224,7 @@ async def test_an_engine_that_says_its_cache_is_full_gets_no_calls_until_it_says
         await made.asked(12)
         full, states = made.calls, await made.backends()
         candidates = await made.candidates()
-        metrics = await made.metrics()
+        metrics = await made.running.page("/metrics")
         told.answer("/0", Scripted(reply=b"vllm:kv_cache_usage_perc 0.2\n"))
         await said(made, 0.2)
         await made.asked(8, at_once=2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
@@ -44,11 +45,7 @@ async def watched(folder: Path, engine: FakeBackend) -> AsyncIterator[Running]:
 
 
 async def telemetry(running: Running) -> JsonObject:
-    async with (
-        aiohttp.ClientSession() as session,
-        session.get(running.admin + "/admin/v1/backends") as reply,
-    ):
-        [backend] = (await reply.json())["backends"]
+    [backend] = json.loads(await running.page("/admin/v1/backends"))["backends"]
     found: JsonObject = backend["telemetry"]
     return found
 
@@ -77,11 +74,7 @@ async def test_load_health_and_signals_are_shown_and_forgotten_when_they_stop(
             known = await until(
                 running, lambda t: t["temperature"] is not None and t["running"] is not None
             )
-            async with (
-                aiohttp.ClientSession() as session,
-                session.get(running.admin + "/metrics") as reply,
-            ):
-                text = await reply.text()
+            text = await running.page("/metrics")
             engine.answer("/metrics", Scripted(reply=b"vllm:num_requests_running{ 3\n"))
             engine.answer("/health", Scripted(status=503))
             unknown = await until(running, lambda t: t["running"] is None)
