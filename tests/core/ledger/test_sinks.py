@@ -7,25 +7,23 @@ import json
 import shutil
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Protocol
 
 import asyncpg
 import msgspec
 import pytest
+from rigs.databases import Database, Postgres, Sqlite
 from rigs.ledger import WALL, ledger, receipt, request
 from rigs.sinks import shipping, until
-from servers import Server, postgres
+from servers import Server
 
-from modgate.api.shipment import Cursor, LedgerSink, Shipment, SinkDown, UsageRow
+from modgate.api.shipment import Cursor, Shipment, SinkDown, UsageRow
 from modgate.api.sink import Attempt
 from modgate.ledger.columns import COLUMNS, values_of
-from modgate.ledger.postgres_sink import PostgresConfig, PostgresSink
 from modgate.ledger.records import Adjusted, ended_of
 from modgate.ledger.rows import adjust_row, end_row
-from modgate.ledger.sqlite_sink import SqliteConfig, SqliteSink
 
 GOLDEN = Path(__file__).parent / "golden"
 FAILED = Attempt(
@@ -53,65 +51,6 @@ def cursor(offset: int, *, segment: int = 1, writer: str = "gw.00000001") -> Cur
     return Cursor(writer=writer, segment=segment, offset=offset, frames=2, last=b"c" * 16, at=WALL)
 
 
-class Database(Protocol):
-    """A sink's store, looked at from outside."""
-
-    def sink(self) -> LedgerSink: ...
-
-    async def rows(self, query: str) -> list[tuple[object, ...]]: ...
-
-
-class Sqlite:
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def sink(self) -> LedgerSink:
-        return SqliteSink(SqliteConfig(), folder=self.folder)
-
-    async def rows(self, query: str) -> list[tuple[object, ...]]:
-        db = sqlite3.connect(self.folder / "usage.sqlite")
-        try:
-            return list(db.execute(query))
-        finally:
-            db.close()
-
-
-class Postgres:
-    def __init__(self, url: str, folder: Path) -> None:
-        self.url, self.folder = url, folder
-
-    def sink(self) -> LedgerSink:
-        return PostgresSink(PostgresConfig(url=self.url), folder=self.folder)
-
-    async def rows(self, query: str) -> list[tuple[object, ...]]:
-        db = await asyncpg.connect(self.url)
-        try:
-            return [tuple(each) for each in await db.fetch(query)]
-        finally:
-            await db.close()
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with postgres(tmp_path_factory.mktemp("postgres")) as started:
-        yield started
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
-    if request.param == "sqlite":
-        return Sqlite(tmp_path)
-    made = Postgres(request.getfixturevalue("server").url, tmp_path)
-
-    async def emptied() -> None:
-        db = await asyncpg.connect(made.url)
-        await db.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
-        await db.close()
-
-    asyncio.run(emptied())
-    return made
-
-
 async def kept(database: Database, *shipments: Shipment) -> None:
     sink = database.sink()
     await sink.open()
@@ -123,14 +62,14 @@ async def kept(database: Database, *shipments: Shipment) -> None:
 async def test_a_row_has_what_an_invoice_needs(database: Database) -> None:
     await kept(database, Shipment(rows=[END, ADJUST], cursor=cursor(100)))
 
-    [[tenant, key, model, region, backend, ending, exact, by, units]] = await database.rows(
+    [[tenant, key, model, region, backend, ending, exact, by, units]] = await database.run(
         "SELECT tenant, key_id, model, region, backend, ending, exact, measured_by, units "
         "FROM modgate_usage WHERE kind = 'end'"
     )
     assert (tenant, key, model, ending, by) == ("acme", "k1", "chat", "ok", "engine")
     assert (region, backend, bool(exact)) == ("us", "us-1", True)
     assert json.loads(str(units)) == {"llm.output_tokens": 7, "llm.requests": 1}
-    summed = await database.rows(
+    summed = await database.run(
         "SELECT unit, sum(amount) FROM modgate_usage_units GROUP BY unit ORDER BY unit"
     )
     assert [(unit, int(str(total))) for unit, total in summed] == [
@@ -144,7 +83,7 @@ async def test_what_comes_twice_is_there_once(database: Database) -> None:
     await kept(database, shipment, shipment)
     await kept(database, shipment)
 
-    assert await database.rows("SELECT count(*) FROM modgate_usage") == [(2,)]
+    assert await database.run("SELECT count(*) FROM modgate_usage") == [(2,)]
 
 
 @pytest.mark.parametrize("count", [63, 64, 150])
@@ -155,7 +94,7 @@ async def test_many_rows_are_kept_as_they_are(database: Database, count: int) ->
     ]
     await kept(database, Shipment(rows=rows, cursor=cursor(100)))
 
-    found = await database.rows(
+    found = await database.run(
         "SELECT request_id, unit, amount, backend FROM modgate_usage_units ORDER BY request_id"
     )
     assert found == [(f"r{index:03}", "llm.x", index, "us-1") for index in range(count)]
@@ -187,17 +126,12 @@ async def test_rows_and_cursor_are_kept_together_or_not_at_all(database: Databas
         await sink.write(Shipment(rows=[END], cursor=bad))
     await sink.close()
 
-    assert await database.rows("SELECT count(*) FROM modgate_usage") == [(0,)]
+    assert await database.run("SELECT count(*) FROM modgate_usage") == [(0,)]
 
 
 async def test_tables_of_a_version_to_come_are_left_alone(database: Database) -> None:
     await kept(database, Shipment(rows=[END], cursor=cursor(100)))
-    if isinstance(database, Postgres):
-        db = await asyncpg.connect(database.url)
-        await db.execute("UPDATE modgate_schema SET version = 3")
-        await db.close()
-    else:
-        await database.rows("PRAGMA user_version = 3")
+    await database.run(f"{database.says_version} = 3")
     sink = database.sink()
     with pytest.raises(SinkDown, match="version 3"):
         await sink.open()
@@ -210,7 +144,7 @@ async def test_several_gateways_make_the_tables_at_once(database: Database) -> N
     for sink in sinks:
         await sink.close()
 
-    assert await database.rows("SELECT count(*) FROM modgate_cursors") == [(0,)]
+    assert await database.run("SELECT count(*) FROM modgate_cursors") == [(0,)]
 
 
 @pytest.mark.parametrize("row", [END, ADJUST], ids=["end", "adjust"])
@@ -257,9 +191,7 @@ def test_a_postgres_that_hangs_and_comes_back_gets_every_row_once(
         until(lambda: shipper.up and shipper.lag.frames == 0)
         writer = books.writer
 
-    found = asyncio.run(
-        made.rows(f"SELECT request_id FROM modgate_usage WHERE writer = '{writer}'")
-    )
+    found = asyncio.run(made.run(f"SELECT request_id FROM modgate_usage WHERE writer = '{writer}'"))
     assert sorted(name for (name,) in found) == sorted(["before", *(f"r{n}" for n in range(300))])
     assert took_s < 1.0
 
@@ -312,7 +244,7 @@ def test_a_file_that_is_removed_or_replaced_gets_every_row_that_the_ledger_keeps
         for name in every[30:]:
             request(books, name)
         until(lambda: shipper.lag.frames == 0)
-        found = asyncio.run(made.rows("SELECT request_id FROM modgate_usage ORDER BY request_id"))
+        found = asyncio.run(made.run("SELECT request_id FROM modgate_usage ORDER BY request_id"))
 
     assert [name for (name,) in found] == every
     said = [getattr(each, "reason", "") for each in caplog.records if each.name.endswith("shipper")]

@@ -6,22 +6,17 @@ with a column more.
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 
-import asyncpg
 import pytest
+from rigs.databases import Database
 from rigs.ledger import WALL
 from rigs.ledger import receipt as receipt_of
-from servers import Server, postgres
 
 from modgate.api.shipment import Cursor, LedgerSink, Shipment, UsageRow
 from modgate.ledger import postgres_sink, sqlite_sink
-from modgate.ledger.postgres_sink import PostgresConfig, PostgresSink
 from modgate.ledger.records import ended_of
 from modgate.ledger.rows import end_row
-from modgate.ledger.sqlite_sink import SqliteConfig, SqliteSink
 
 GOLDEN = Path(__file__).parent / "golden"
 ADDED = "ALTER TABLE modgate_usage ADD COLUMN later TEXT NOT NULL DEFAULT 'nothing';"
@@ -37,80 +32,11 @@ def cursor(offset: int) -> Cursor:
     return Cursor(writer="gw.00000002", segment=1, offset=offset, frames=2, last=b"d" * 16, at=WALL)
 
 
-class Tables:
-    """A sink's store, which SQL makes and looks at."""
-
-    version = ""
-    golden = ""
-    second = ""
-
-    def sink(self) -> LedgerSink:
-        raise NotImplementedError  # not asked here
-
-    async def run(self, sql: str) -> list[tuple[object, ...]]:
-        raise NotImplementedError  # not asked here
-
-
-class InSqlite(Tables):
-    golden = (GOLDEN / "usage-v1-sqlite.sql").read_text()
-    version = "PRAGMA user_version"
-    second = f"{ADDED} PRAGMA user_version = 2;"
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def sink(self) -> LedgerSink:
-        return SqliteSink(SqliteConfig(), folder=self.folder)
-
-    async def run(self, sql: str) -> list[tuple[object, ...]]:
-        db = sqlite3.connect(self.folder / "usage.sqlite", isolation_level=None)
-        try:
-            if sql.startswith(("SELECT", "PRAGMA")):
-                return list(db.execute(sql))
-            db.executescript(sql)
-            return []
-        finally:
-            db.close()
-
-
-class InPostgres(Tables):
-    golden = (GOLDEN / "usage-v1-postgres.sql").read_text()
-    version = "SELECT version FROM modgate_schema"
-    second = f"{ADDED} UPDATE modgate_schema SET version = 2;"
-
-    def __init__(self, url: str, folder: Path) -> None:
-        self.url, self.folder = url, folder
-
-    def sink(self) -> LedgerSink:
-        return PostgresSink(PostgresConfig(url=self.url), folder=self.folder)
-
-    async def run(self, sql: str) -> list[tuple[object, ...]]:
-        db = await asyncpg.connect(self.url)
-        try:
-            if sql.startswith("SELECT"):
-                return [tuple(each) for each in await db.fetch(sql)]
-            await db.execute(sql)
-            return []
-        finally:
-            await db.close()
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with postgres(tmp_path_factory.mktemp("postgres")) as started:
-        yield started
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-async def tables(request: pytest.FixtureRequest, tmp_path: Path) -> Tables:
+@pytest.fixture
+async def tables(database: Database) -> Database:
     """A store that version 1 left."""
-    if request.param == "sqlite":
-        made: Tables = InSqlite(tmp_path)
-    else:
-        made = InPostgres(request.getfixturevalue("server").url, tmp_path)
-        await made.run("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
-    await made.run(made.golden)
-    return made
+    await database.run((GOLDEN / f"usage-v1-{database.name}.sql").read_text())
+    return database
 
 
 async def shipped(sink: LedgerSink, request_id: str, offset: int) -> None:
@@ -118,7 +44,7 @@ async def shipped(sink: LedgerSink, request_id: str, offset: int) -> None:
 
 
 async def test_tables_that_version_1_left_are_gone_on_with(
-    tables: Tables,
+    tables: Database,
 ) -> None:
     sink = tables.sink()
     try:
@@ -133,12 +59,12 @@ async def test_tables_that_version_1_left_are_gone_on_with(
 
 
 async def test_two_versions_side_by_side_ship_to_one_store(
-    tables: Tables, monkeypatch: pytest.MonkeyPatch
+    tables: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The old one has the tables open when the new one adds to them, and opens them again."""
     old = tables.sink()
     await old.open()
-    await tables.run(tables.second)
+    await tables.run(f"{ADDED} {tables.says_version} = 2;")
     for module in (sqlite_sink, postgres_sink):
         monkeypatch.setattr(module, "SCHEMA_VERSION", 2)
     new = tables.sink()
