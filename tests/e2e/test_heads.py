@@ -106,8 +106,7 @@ async def test_a_body_of_no_type_is_json(
 ) -> None:
     """Litellm names no type where it asks voyage."""
     body = b'{"model": "chat", "messages": [{"role": "user", "content": "t1."}]}'
-    running = await start(tmp_path, [{"url": engine.url}])
-    try:
+    async with await start(tmp_path, [{"url": engine.url}]) as running:
         reader, writer = await asyncio.open_connection(*running.app.public_address)
         head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: gateway\r\n{said}Connection: close\r\n"
         head += f"Authorization: Bearer {running.key}\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -115,7 +114,5 @@ async def test_a_body_of_no_type_is_json(
         async with asyncio.timeout(5):
             told = await reader.read()
         writer.close()
-    finally:
-        await running.app.close()
 
     assert int(told.split()[1]) == status

@@ -34,20 +34,19 @@ async def test_a_prompt_is_held_once_while_its_stream_lasts(
     tmp_path: Path, engine: ScriptedEngine
 ) -> None:
     engine.script_for = lambda _: Script(tokens=5, fault=Fault(kind="silence", after=1))
-    running = await start(tmp_path, [{"url": engine.url, "slots": 2 * STREAMS}])
     body = ask.chat(1, model="chat", stream=True, text="y" * PROMPT).body
-    try:
+    async with await start(tmp_path, [{"url": engine.url, "slots": 2 * STREAMS}]) as running:
         writers = [await opened(running, body)]
         gc.collect()
         tracemalloc.start()
-        writers += [await opened(running, body) for _ in range(STREAMS)]
-        gc.collect()
-        held = tracemalloc.take_snapshot()
+        try:
+            writers += [await opened(running, body) for _ in range(STREAMS)]
+            gc.collect()
+            held = tracemalloc.take_snapshot()
+        finally:
+            tracemalloc.stop()
         for writer in writers:
             writer.close()
-    finally:
-        tracemalloc.stop()
-        await running.app.close()
 
     ours = held.filter_traces(
         [tracemalloc.Filter(inclusive=True, filename_pattern=each) for each in OURS]

@@ -48,16 +48,13 @@ models = { eyes = { requests = "2/min" } } }""".replace("\n", " ")
 async def test_headers_tell_of_the_limits_that_such_a_request_meets(
     tmp_path: Path, engine: ScriptedEngine
 ) -> None:
-    running = await start(tmp_path, [{"url": engine.url}], tenants={"acme": MANY})
     asked = [
         ask.chat(1, model="chat", max_tokens=5),
         ask.vision(2, model="eyes"),
         ask.chat(3, model="none"),
     ]
-    try:
+    async with await start(tmp_path, [{"url": engine.url}], tenants={"acme": MANY}) as running:
         clients = [await send(running.url, each, key=running.key) for each in asked]
-    finally:
-        await running.app.close()
     limits = [
         {
             name.removeprefix("x-ratelimit-limit-"): value

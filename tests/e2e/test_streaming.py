@@ -78,11 +78,8 @@ async def test_a_stream_may_last_longer_than_an_sdk_bears_silence(
 ) -> None:
     engine.script_for = lambda record: Script(tokens=8, between_ms=100)
     request = ROUTES[route].with_headers(**{"x-stainless-read-timeout": "0.5"})
-    running = await start(tmp_path, [{"url": engine.url}])
-    try:
+    async with await start(tmp_path, [{"url": engine.url}]) as running:
         client = await send(running.url, request, key=running.key, within_s=10)
-    finally:
-        await running.app.close()
 
     assert client.ended_at - client.began_at > 0.5
     assert (client.ended, client.error) == ("ok", None)
@@ -93,11 +90,8 @@ async def test_a_whole_reply_is_silence_until_it_comes(
 ) -> None:
     engine.script_for = lambda record: Script(headers_after_ms=900)
     request = ask.chat(1, model="chat").with_headers(**{"x-stainless-read-timeout": "0.2"})
-    running = await start(tmp_path, [{"url": engine.url}])
-    try:
+    async with await start(tmp_path, [{"url": engine.url}]) as running:
         client = await send(running.url, request, key=running.key)
-    finally:
-        await running.app.close()
 
     assert client.status == 504
 
