@@ -31,6 +31,7 @@ VERSIONS = {
     "tenants and keys": store.VERSION,
     "limits in Redis": int(re.findall(r"'v', '(\d+)'", SCRIPT)[0]),
     "levels of one host": levels.FORMAT,
+    "levels of one gateway": levels.FORMAT,
     "idempotency keys": record.VERSION,
     "what gateways tell each other": told.VERSION,
     "price books": PriceSection.model_fields["version"].default,

@@ -30,6 +30,7 @@ from modgate.fleet.state import FleetState
 from modgate.ledger.records import Opened
 from modgate.ledger.shipping import Shipping
 from modgate.ledger.writer import Ledger
+from modgate.limits.kept import Kept
 from modgate.limits.shared import Miss, Shared
 from modgate.limits.state import LimitState
 from modgate.members import Members
@@ -99,6 +100,7 @@ class State:
     attempts: Attempts = field(default_factory=Attempts)
     complaints: Complaints = field(default_factory=Complaints)
     shared: Shared | None = None
+    kept: Kept | None = None
     shipping: Shipping = field(default_factory=Shipping)
     fleet: FleetState = field(default_factory=FleetState)
     peers: PeerView = field(default_factory=Alone)
@@ -339,8 +341,9 @@ class State:
         await self.engines.close()
         self.pool.shutdown(wait=True)
         await self.keys.close()
-        if self.shared is not None:
-            await self.shared.close()
+        for account in (self.shared, self.kept):
+            if account is not None:
+                await account.close()
         self.statements.close()
         await self.observer.close()
         self.ledger.close()

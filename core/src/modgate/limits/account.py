@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from modgate.limits.levels import Denied, Fill, Limit, Wanted, taken
+from modgate.limits.levels import Denied, Fill, Limit, Wanted, packed, taken, unpacked
+
+WORTH_MS = 60_000  # what will have leaked away by then is not written down
 
 
 class Account(Protocol):
@@ -48,28 +50,53 @@ class Account(Protocol):
 class Own(Fill):
     """Levels that no other gateway charges.
 
-    Whoever reserves settles, so nothing is written down of a reservation: it is counted.
+    `_open`: what is reserved; `_measured`: what was measured of it last, if anything was.
     """
 
-    open: int = 0
+    _open: dict[Hashable, Wanted] = field(default_factory=dict)
+    _measured: dict[Hashable, Sequence[int]] = field(default_factory=dict)
 
     def reserve(self, rid: Hashable, wanted: Wanted, now_ms: int) -> Denied | None:
         """See `Account`."""
         denied = self.take(wanted, now_ms)
         if denied is None:
-            self.open += 1
+            self._open[rid] = wanted
         return denied
 
     def touch(self, rid: Hashable, measured: Sequence[int]) -> None:
-        """Nobody else would have to know."""
+        """See `Account`."""
+        if rid in self._open:
+            self._measured[rid] = measured
 
     def settle(self, rid: Hashable, wanted: Wanted, actual: Sequence[int], now_ms: int) -> None:
         """See `Account`."""
-        self.open -= 1
+        self._open.pop(rid, None)
+        if self._measured:
+            self._measured.pop(rid, None)
         for (limit, count), used in zip(wanted, actual, strict=True):
             if used != count or count > limit.burst:  # else it is what was taken
                 self._add(limit, used - taken(limit, count), now_ms)
 
     def sizes(self) -> tuple[int, int]:
         """How many levels and open reservations there are."""
-        return len(self._levels), self.open
+        return len(self._levels), len(self._open)
+
+    def written(self, now_ms: int) -> bytes:
+        """Levels that matter for a while, for `read`.
+
+        They are as if the gateway died now: requests in hand are charged what was measured of them
+        last, those of which nothing was their reserve.
+        """
+        until_ms = now_ms + WORTH_MS
+        levels = {k: replace(v) for k, v in self._levels.items() if v.gone_ms > until_ms}
+        kept = Fill(levels)
+        for rid, measured in self._measured.items():
+            for (limit, count), used in zip(self._open[rid], measured, strict=True):
+                if limit.key in levels:
+                    kept.charge(limit, used - taken(limit, count), now_ms)
+        return packed(levels)
+
+    @classmethod
+    def read(cls, data: bytes) -> Own:
+        """What `written` wrote; msgspec.MsgspecError for anything else."""
+        return cls(unpacked(data))

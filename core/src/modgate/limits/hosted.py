@@ -87,7 +87,7 @@ class HostedStore(OwnerStore):
             with suppress(TimeoutError):
                 async with asyncio.timeout(WRITTEN_EVERY_S):
                     await self._closing.wait()
-            await asyncio.to_thread(_put, self._kept, owner.store.levels.written())
+            await asyncio.to_thread(put, self._kept, owner.store.levels.written())
 
     async def close(self) -> None:
         """Close the connection; an owner writes the levels down and lets the next one begin."""
@@ -101,7 +101,7 @@ class HostedStore(OwnerStore):
         os.close(self._lock)
 
 
-def _put(path: Path, data: bytes) -> None:
+def put(path: Path, data: bytes) -> bool:
     """Whole or not at all; what cannot be written is said, and the levels go on."""
     fresh = Path(f"{path}.new")
     try:
@@ -110,6 +110,8 @@ def _put(path: Path, data: bytes) -> None:
         fresh.replace(path)
     except OSError as error:
         log.error("limit levels not written", extra={"reason": type(error).__name__})
+        return False
+    return True
 
 
 def _read(path: Path) -> Levels:

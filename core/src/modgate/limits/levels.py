@@ -9,7 +9,7 @@ its burst: that is debt, and the next requests wait until it has leaked away. So
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -176,6 +176,18 @@ def taken(limit: Limit, count: int) -> int:
 
 FORMAT = 1  # of what is written down
 _Written = tuple[Literal[1], dict[str, _Level], dict[str, _Record]]
+NO_RECORDS: Mapping[str, _Record] = {}
+
+
+def packed(levels: Mapping[str, _Level], records: Mapping[str, _Record] = NO_RECORDS) -> bytes:
+    """Levels and open records as they are written down."""
+    return msgspec.msgpack.encode((FORMAT, levels, records))
+
+
+def unpacked(data: bytes) -> dict[str, _Level]:
+    """The levels of what was written down; msgspec.MsgspecError for anything else."""
+    found: _Written = msgspec.msgpack.decode(data, type=_Written)
+    return found[1]
 
 
 @dataclass(slots=True)
@@ -276,7 +288,7 @@ class Levels(Fill):
     def written(self) -> bytes:
         """Levels and open records, for `read`."""
         records = {rid: record for rid, record in self._records.items() if record.state == "open"}
-        return msgspec.msgpack.encode((FORMAT, self._levels, records))
+        return packed(self._levels, records)
 
     @classmethod
     def read(cls, data: bytes) -> Levels:

@@ -26,10 +26,6 @@ from modgate.errors import ConfigError, PluginError, Problem
 from modgate.gateway import Gateway, build, gates
 from modgate.http.tls import TlsFiles
 from modgate.ledger.disk import FULL
-from modgate.limits.hosted import SCHEME, HostedStore
-from modgate.limits.redis_store import MissingRedis, RedisStore
-from modgate.limits.shared import Shared
-from modgate.limits.state import LimitState
 from modgate.observe.observer import Observer
 from modgate.observe.otel import Exporter, MissingExtra
 from modgate.once import Keys, Terms
@@ -40,6 +36,7 @@ from modgate.server.admin import Admin
 from modgate.server.full_ledger import FullLedger
 from modgate.server.gauges import register
 from modgate.server.ledger import open_audit, open_ledger, open_shipping
+from modgate.server.levels import open_levels
 from modgate.server.listeners import CUT_S, Address, Listener, drain
 from modgate.server.open_files import OpenFiles
 from modgate.server.peers import open_peers
@@ -135,17 +132,7 @@ class App:
         spool = Spool(file.spool.directory or root / "spool", file.spool.at_most)
         exporter = _exporter(made)
         ledger = open_ledger(made, files, clock)
-        store = file.limits.store
-        shared = replays = None
-        if store is not None:
-            kept = _limit_store(store.url, store.password, clock)
-            shared = _shared(kept, clock)
-            shared.deadline_s, shared.replicas = store.deadline, store.replicas
-            if isinstance(kept, RedisStore):
-                replays = RedisReplays(kept.client, store.deadline, store.place(None) or "")
-        counted = LimitState(offset_s=clock.wall() - clock.now())
-        if shared is not None:
-            counted.levels, counted.shared = shared, True
+        levels = open_levels(made, root, clock)
         decoders = file.decoders
         limits = DecoderLimits(
             memory_bytes=decoders.memory,
@@ -165,17 +152,18 @@ class App:
                 directory=str(spool.directory),
             ),
             engines=Engines(self._changed),
-            limits=counted,
-            shared=shared,
+            limits=levels.counted,
+            shared=levels.shared,
+            kept=levels.kept,
             peers=open_peers(made, clock),
             sample=file.trace.sample,
         )
-        state.keys = _keys(made, replays, clock)
+        state.keys = _keys(made, levels.replays, clock)
         state.lies_in = _lies_in(made)
         state.observer.start()
-        if shared is not None:
-            shared.now_ms = lambda: counted.ms(clock.now())
-            shared.start()
+        for account in (levels.shared, levels.kept):
+            if account is not None:
+                account.start()
         register(state)
         return state
 
@@ -340,16 +328,6 @@ class App:
             await asyncio.wait(list(self._tasks))
 
 
-def _limit_store(url: str, password: Secret | None, clock: Clock) -> RedisStore | HostedStore:
-    """The store of limits; ConfigError for one that cannot be used."""
-    try:
-        if url.startswith(SCHEME):
-            return HostedStore(Path(url.removeprefix(SCHEME)), clock)
-        return RedisStore(url, password)
-    except (MissingRedis, ValueError) as error:
-        raise ConfigError([Problem(message=str(error), path="limits.store.url")]) from None
-
-
 def _exporter(made: Blueprint) -> Exporter | None:
     """Where traces go; ConfigError without the extra."""
     trace = made.linked.file.trace
@@ -373,11 +351,6 @@ def _keys(made: Blueprint, shared: RedisReplays | None, clock: Clock) -> Keys:
     local = MemoryReplays(clock.now, keys=section.keys, at_most=section.at_most)
     terms = Terms(bodies=section.bodies, keep_s=section.keep, reply_bytes=section.reply_bytes)
     return Keys(local, shared, terms)
-
-
-def _shared(store: RedisStore | HostedStore, clock: Clock) -> Shared:
-    """The account at the store of limits."""
-    return Shared(store, name=f"{os.urandom(6).hex()}-", now_ms=lambda: int(clock.wall() * 1000))
 
 
 def _store(path: Path) -> Store:

@@ -1,0 +1,64 @@
+"""The levels of a gateway that shares them with nobody, written down beside its state.
+
+Every few seconds and when it closes; the next start goes on with them, so that no restart refills
+the quota of a month.  After a kill requests that were in hand are charged as their bill says: what
+was measured of them last, else their reserve.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from modgate.limits.account import Own
+from modgate.limits.hosted import WRITTEN_EVERY_S, put
+
+log = logging.getLogger(__name__)
+
+
+class Kept:
+    """`path`: of the file.  `now_ms`: what levels count in."""
+
+    def __init__(self, path: Path, now_ms: Callable[[], int]) -> None:
+        self.levels = _read(path)
+        self._path = path
+        self._now_ms = now_ms
+        self._closing = asyncio.Event()
+        self._written = Own().written(0)  # of nothing no file is made
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to write."""
+        self._task = asyncio.get_running_loop().create_task(self._write())
+
+    async def _write(self) -> None:
+        last = False
+        while not last:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(WRITTEN_EVERY_S):
+                    await self._closing.wait()
+            last = self._closing.is_set()
+            levels = self.levels.written(self._now_ms())
+            if levels != self._written and await asyncio.to_thread(put, self._path, levels):
+                self._written = levels
+
+    async def close(self) -> None:
+        """Write a last time."""
+        self._closing.set()
+        if self._task is not None:
+            await self._task
+
+
+def _read(path: Path) -> Own:
+    try:
+        return Own.read(path.read_bytes())
+    except FileNotFoundError:
+        return Own()
+    except (OSError, msgspec.MsgspecError) as error:
+        log.error("limit levels not read", extra={"reason": type(error).__name__})
+        return Own()

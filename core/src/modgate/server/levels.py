@@ -1,0 +1,56 @@
+"""Opening the levels of limits: this gateway's own, which its disk keeps, or a store's."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from modgate.api.secret import Secret
+from modgate.blueprint import Blueprint
+from modgate.clock import Clock
+from modgate.errors import ConfigError, Problem
+from modgate.limits.hosted import SCHEME, HostedStore
+from modgate.limits.kept import Kept
+from modgate.limits.redis_store import MissingRedis, RedisStore
+from modgate.limits.shared import Shared
+from modgate.limits.state import LimitState
+from modgate.replays.redis_store import RedisReplays
+
+FILE = "levels"
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """`shared` and `replays`: at a store; `kept`: where there is none."""
+
+    counted: LimitState
+    shared: Shared | None = None
+    replays: RedisReplays | None = None
+    kept: Kept | None = None
+
+
+def open_levels(made: Blueprint, directory: Path, clock: Clock) -> Opened:
+    """As `[limits.store]` says; ConfigError for a store that cannot be used."""
+    section, offset_s = made.linked.file.limits.store, clock.wall() - clock.now()
+    if section is None:
+        kept = Kept(directory / FILE, lambda: counted.ms(clock.now()))
+        counted = LimitState(levels=kept.levels, offset_s=offset_s)
+        return Opened(counted, kept=kept)
+    store = _store(section.url, section.password, clock)
+    shared = Shared(store, name=f"{os.urandom(6).hex()}-", now_ms=lambda: counted.ms(clock.now()))
+    shared.deadline_s, shared.replicas = section.deadline, section.replicas
+    counted = LimitState(levels=shared, shared=True, offset_s=offset_s)
+    replays = None
+    if isinstance(store, RedisStore):
+        replays = RedisReplays(store.client, section.deadline, section.place(None) or "")
+    return Opened(counted, shared, replays)
+
+
+def _store(url: str, password: Secret | None, clock: Clock) -> RedisStore | HostedStore:
+    try:
+        if url.startswith(SCHEME):
+            return HostedStore(Path(url.removeprefix(SCHEME)), clock)
+        return RedisStore(url, password)
+    except (MissingRedis, ValueError) as error:
+        raise ConfigError([Problem(message=str(error), path="limits.store.url")]) from None

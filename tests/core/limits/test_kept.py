@@ -1,0 +1,158 @@
+"""What a gateway that shares its levels with nobody writes down of them, and goes on with."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from waiting import until
+
+from modgate.limits.account import WORTH_MS, Own
+from modgate.limits.kept import Kept
+from modgate.limits.levels import Limit
+
+GOLDEN = Path(__file__).parent / "golden"
+NOW_MS = 4_102_444_800_000
+SECOND = Limit(key="{acme}:s", kind="b", amount=7, period_ms=1000, burst=7)
+HOUR = Limit(key="{acme}:h", kind="b", amount=600, period_ms=3_600_000, burst=600)
+MONTH = Limit(key="{acme}:m", kind="w", amount=900, period_ms=NOW_MS + 1_000_000_000)
+LIMITS = (SECOND, HOUR, MONTH)
+ALL = [(each, 5) for each in LIMITS]
+
+
+def again(own: Own, now_ms: int = NOW_MS) -> Own:
+    """The levels after a restart, at once."""
+    return Own.read(own.written(now_ms))
+
+
+def levels(own: Own, now_ms: int = NOW_MS) -> Sequence[int]:
+    return [own.level(limit, now_ms) for limit in (HOUR, MONTH)]
+
+
+def test_what_matters_for_longer_than_a_minute_is_gone_on_with() -> None:
+    own = Own()
+    own.reserve(1, ALL, NOW_MS)
+    own.settle(1, ALL, [5, 300, 300], NOW_MS)
+    found = again(own)
+
+    assert levels(found) == levels(own) == [300 * HOUR.period_ms, 300]
+    assert found.level(SECOND, NOW_MS) == 0
+    assert found.wait_ms(MONTH, 601, NOW_MS) == own.wait_ms(MONTH, 601, NOW_MS) > 0
+    assert found.level(HOUR, NOW_MS + 600_000) == own.level(HOUR, NOW_MS + 600_000) > 0
+    assert found.sizes()[1] == 0
+
+
+def test_a_request_in_hand_is_charged_what_was_measured_of_it_last_else_its_reserve() -> None:
+    own = Own()
+    own.reserve("measured", [(HOUR, 100), (MONTH, 100)], NOW_MS)
+    own.reserve("not yet", [(MONTH, 40)], NOW_MS)
+    own.touch("measured", [7, 7])
+    own.touch("measured", [9, 9])
+    own.touch("settled", [1])
+    found = again(own)
+
+    assert levels(found) == [9 * HOUR.period_ms, 49]
+    assert levels(own) == [100 * HOUR.period_ms, 140]  # it goes on as it was
+    own.settle("measured", [(HOUR, 100), (MONTH, 100)], [20, 20], NOW_MS)
+    own.settle("not yet", [(MONTH, 40)], [0], NOW_MS)
+    assert levels(own) == levels(again(own)) == [20 * HOUR.period_ms, 20]
+
+
+def test_of_a_request_that_is_larger_than_its_bucket_only_what_was_charged_goes_back() -> None:
+    own = Own()
+    own.reserve(1, [(HOUR, 5000)], NOW_MS)
+    own.touch(1, [10])
+
+    assert levels(again(own))[0] == 10 * HOUR.period_ms
+
+
+@settings(derandomize=True, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.lists(st.integers(min_value=0, max_value=900), min_size=2, max_size=2),
+            st.integers(min_value=0, max_value=90_000),
+        ),
+        max_size=20,
+    )
+)
+def test_a_restart_in_between_changes_no_level_that_matters(
+    steps: list[tuple[list[int], int]],
+) -> None:
+    own, other, now_ms = Own(), Own(), NOW_MS
+    for number, (counts, later_ms) in enumerate(steps):
+        now_ms += later_ms
+        other = again(other, now_ms)
+        for each in (own, other):
+            if each.reserve(number, ALL[1:], now_ms) is None:
+                each.settle(number, ALL[1:], counts, now_ms)
+        now_ms += WORTH_MS  # what was not written down has leaked away
+        assert levels(own, now_ms) == levels(other, now_ms)
+
+
+async def test_it_is_written_when_it_closes_and_read_at_the_next_start(tmp_path: Path) -> None:
+    path = tmp_path / "levels"
+    first = Kept(path, lambda: NOW_MS)
+    first.start()
+    first.levels.charge(MONTH, 17, NOW_MS)
+    await first.close()
+
+    assert Kept(path, lambda: NOW_MS).levels.level(MONTH, NOW_MS) == 17
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+async def test_it_is_written_while_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("modgate.limits.kept.WRITTEN_EVERY_S", 0.01)
+    path = tmp_path / "levels"
+    kept = Kept(path, lambda: NOW_MS)
+    kept.levels.charge(MONTH, 3, NOW_MS)
+    kept.start()
+    await until(path.exists, 10)
+    found = Own.read(path.read_bytes())
+    await kept.close()
+
+    assert found.level(MONTH, NOW_MS) == 3
+
+
+async def test_where_nothing_is_limited_no_file_is_made(tmp_path: Path) -> None:
+    kept = Kept(tmp_path / "levels", lambda: NOW_MS)
+    kept.start()
+    await kept.close()
+
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("data", [b"", b"\x93\x02\x80\x80", b"nonsense"])
+def test_a_file_that_cannot_be_read_is_told_and_the_levels_begin_anew(
+    tmp_path: Path, data: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "levels").write_bytes(data)
+    kept = Kept(tmp_path / "levels", lambda: NOW_MS)
+
+    assert kept.levels.sizes() == (0, 0)
+    assert [record.getMessage() for record in caplog.records] == ["limit levels not read"]
+
+
+async def test_a_file_that_cannot_be_written_is_told_and_requests_go_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.ERROR)
+    kept = Kept(tmp_path / "nowhere" / "levels", lambda: NOW_MS)
+    kept.levels.charge(MONTH, 3, NOW_MS)
+    kept.start()
+    await kept.close()
+
+    assert [record.getMessage() for record in caplog.records] == ["limit levels not written"]
+    assert kept.levels.level(MONTH, NOW_MS) == 3
+
+
+def test_the_levels_of_an_owner_are_read_by_a_gateway_alone() -> None:
+    own = Own.read((GOLDEN / "levels-v1.msgpack").read_bytes())
+
+    assert own.sizes()[0] > 0
+    assert own.sizes()[1] == 0
