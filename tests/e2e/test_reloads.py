@@ -159,10 +159,33 @@ async def test_a_price_of_a_tenant_that_is_nearly_one_of_the_file_is_told(
         checked = CliRunner().invoke(main, ["check", str(running.config)])
 
     assert checked.exit_code == 0
-    assert checked.stderr.splitlines() == [
+    assert [line for line in checked.stderr.splitlines() if "no tenant" in line] == [
         f"{tmp_path}/modgate.toml:{line_of(running, 'acmee')}: price.first.case[1].tenant: "
         "no tenant of the file; did you mean 'acme'?"
     ]
+
+
+async def test_a_model_that_the_newest_prices_say_nothing_of_is_told(
+    tmp_path: Path, engine: ScriptedEngine
+) -> None:
+    newest = """
+    [price.newest]
+    effective = 2026-02-01
+    currency = "EUR"
+    units = { "llm.output_tokens" = "1/1k", "*.requests" = "free" }
+    """
+    prices = FIRST + newest.replace(', "*.requests" = "free"', "")
+    prices += '[[price.newest.case]]\nmodel = "eyes"\nunits = { "vlm.output_tokens" = "free" }\n'
+    async with gateway(tmp_path, engine, prices) as running:
+        checked = CliRunner().invoke(main, ["check", str(running.config)])
+        running.config.write_text(running.config.read_text().replace(prices, FIRST + newest))
+        plain = CliRunner().invoke(main, ["check", str(running.config)])
+
+    assert [line.partition("price.newest: ")[2] for line in checked.stderr.splitlines()] == [
+        f"nothing that '{model}' uses has a price: its requests are unpriced, and not free"
+        for model in ("ears", "pages", "ranks", "vectors", "voice")
+    ]
+    assert plain.stderr == ""
 
 
 def line_of(running: Running, text: str) -> int:

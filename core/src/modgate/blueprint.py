@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -38,7 +38,6 @@ from modgate.upstream.origins import Allowed
 
 Overrides = Mapping[KeyPath, str]
 
-LONG = frozenset({"day", "month"})
 DEMO_LEVEL = "warning"  # a terminal shows the demo's progress in place of log lines
 
 
@@ -70,49 +69,6 @@ class Blueprint:
         keys |= {each.file for each in jwks if not isinstance(each, str)}
         tls = self.linked.file.listen.tls
         return sorted(named | keys | ({tls.cert, tls.key} if tls is not None else set()))
-
-    @property
-    def doubts(self) -> list[Problem]:
-        """What is no mistake, and may not be what is meant: told, and served as it stands."""
-        return [*self._unheld(), *self._forgotten(), *self._nobodys()]
-
-    def _unheld(self) -> Iterator[Problem]:
-        """Sections of keys that the tenant's file does not have.
-
-        No mistakes: a key that is revoked by its file must not keep that file from being read.
-        """
-        held = {(name, key.id) for name, key in self.keys}
-        for tenant in self.linked.tenants:
-            for key_id in tenant.keys:
-                if (tenant.name, key_id) not in held:
-                    known = [known for of, known in held if of == tenant.name]
-                    text = f"no key of the tenant's file{did_you_mean(key_id, known)}"
-                    path = ("tenant", tenant.name, "key", key_id)
-                    yield self.source.problem(path, f"{text}; this limits nobody")
-
-    def _forgotten(self) -> Iterator[Problem]:
-        """Limits of days and months that nothing but this process remembers."""
-        if self.linked.file.limits.store is not None:
-            return
-        text = "lie in this process's memory: a restart refills them; [limits.store] keeps them"
-        for tenant in self.linked.tenants:
-            policies = (tenant.policy, *tenant.keys.values())
-            long = {rate.period for each in policies for rate in each.limits.rates} & LONG
-            if long:
-                path = ("tenant", tenant.name, "limits")
-                yield self.source.problem(
-                    path, f"limits of a {' and a '.join(sorted(long))} {text}"
-                )
-
-    def _nobodys(self) -> Iterator[Problem]:
-        """Prices of a tenant that is nearly one of the file: others may be of the store."""
-        file = self.linked.file
-        for book, section in file.price.items():
-            for index, case in enumerate(section.case):
-                guess = did_you_mean(case.tenant, file.tenant)
-                if case.tenant and case.tenant not in file.tenant and guess:
-                    path = ("price", book, "case", index, "tenant")
-                    yield self.source.problem(path, f"no tenant of the file{guess}")
 
     @property
     def effective(self) -> list[Row]:

@@ -37,6 +37,7 @@ def command(path: Path | None, schema: bool, probe: bool) -> None:
     if path is None:
         raise click.UsageError("say which file: modgate check modgate.toml")
     from modgate.blueprint import blueprint_of
+    from modgate.server.doubts import doubts_of
 
     with told():
         made = blueprint_of(path)
@@ -44,7 +45,7 @@ def command(path: Path | None, schema: bool, probe: bool) -> None:
     width = max(len(key) for key, _, _ in made.effective)
     for key, value, origin in made.effective:
         click.echo(f"{key:<{width}}  {value}  ({origin})")
-    for each in made.doubts:
+    for each in doubts_of(made):
         click.echo(str(each), err=True)
     if probe and not asyncio.run(_probe(made.linked.backends, made.loaded.dialects)):
         sys.exit(1)

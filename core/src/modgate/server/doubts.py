@@ -1,21 +1,26 @@
-"""What a configuration may say by mistake and is none: it counts, and the log tells of it."""
+"""What a configuration may say by mistake and is none: it counts, and whoever wrote it is told."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from modgate.blueprint import Blueprint
+from modgate.config.decode import did_you_mean
+from modgate.errors import Problem
 from modgate.prices.books import Books
 
 log = logging.getLogger(__name__)
+
+LONG = frozenset({"day", "month"})
 
 
 def warn(before: Blueprint | None, made: Blueprint, wall: float) -> None:
     """Tell what is doubtful in a configuration that takes the place of another one, or is the
     first."""
-    doubts = [str(each) for each in made.doubts]
-    if doubts and (before is None or doubts != [str(each) for each in before.doubts]):
+    doubts = [str(each) for each in doubts_of(made)]
+    if doubts and (before is None or doubts != [str(each) for each in doubts_of(before)]):
         about = {"doubts": doubts}
         log.warning("the configuration may not be what is meant", extra=about)
     if before is None:
@@ -32,3 +37,60 @@ def _keyless(before: Blueprint, made: Blueprint) -> list[str]:
     """Tenants that had keys of a file, and have none: they are revoked, or the file was cut off."""
     had, have = ({name for name, _ in each.keys} for each in (before, made))
     return sorted((had - have) & {tenant.name for tenant in made.linked.tenants})
+
+
+def doubts_of(made: Blueprint) -> list[Problem]:
+    """What is no mistake, and may not be what is meant."""
+    return [*_unheld(made), *_forgotten(made), *_nobodys(made), *_unsold(made)]
+
+
+def _unheld(made: Blueprint) -> Iterator[Problem]:
+    """Sections of keys that the tenant's file does not have.
+
+    No mistakes: a key that is revoked by its file must not keep that file from being read.
+    """
+    held = {(name, key.id) for name, key in made.keys}
+    for tenant in made.linked.tenants:
+        for key_id in tenant.keys:
+            if (tenant.name, key_id) not in held:
+                known = [known for of, known in held if of == tenant.name]
+                text = f"no key of the tenant's file{did_you_mean(key_id, known)}"
+                path = ("tenant", tenant.name, "key", key_id)
+                yield made.source.problem(path, f"{text}; this limits nobody")
+
+
+def _forgotten(made: Blueprint) -> Iterator[Problem]:
+    """Limits of days and months that nothing but this process remembers."""
+    if made.linked.file.limits.store is not None:
+        return
+    text = "lie in this process's memory: a restart refills them; [limits.store] keeps them"
+    for tenant in made.linked.tenants:
+        policies = (tenant.policy, *tenant.keys.values())
+        long = {rate.period for each in policies for rate in each.limits.rates} & LONG
+        if long:
+            path = ("tenant", tenant.name, "limits")
+            yield made.source.problem(path, f"limits of a {' and a '.join(sorted(long))} {text}")
+
+
+def _nobodys(made: Blueprint) -> Iterator[Problem]:
+    """Prices of a tenant that is nearly one of the file: others may be of the store."""
+    file = made.linked.file
+    for book, section in file.price.items():
+        for index, case in enumerate(section.case):
+            guess = did_you_mean(case.tenant, file.tenant)
+            if case.tenant and case.tenant not in file.tenant and guess:
+                path = ("price", book, "case", index, "tenant")
+                yield made.source.problem(path, f"no tenant of the file{guess}")
+
+
+def _unsold(made: Blueprint) -> Iterator[Problem]:
+    """Models of which the newest prices say nothing at all: somebody forgot them."""
+    books = [book for book in made.linked.books if not book.corrects]
+    if not books:
+        return
+    newest = max(books, key=lambda book: book.effective)
+    for name, model in sorted(made.linked.models.items()):
+        cases = [case for case in newest.cases if case.model in ("", name)]
+        if model.modality not in {unit.partition(".")[0] for case in cases for unit in case.prices}:
+            text = f"nothing that '{name}' uses has a price: its requests are unpriced"
+            yield made.source.problem(("price", newest.name), f"{text}, and not free")
