@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import islice
 
 from modgate.blueprint import Blueprint
 from modgate.config.decode import did_you_mean
@@ -13,6 +14,7 @@ from modgate.prices.books import Books
 
 log = logging.getLogger(__name__)
 
+AT_MOST = 20  # of a kind: guessing at what was meant takes time
 LONG = frozenset({"day", "month"})
 
 
@@ -41,7 +43,8 @@ def _keyless(before: Blueprint, made: Blueprint) -> list[str]:
 
 def doubts_of(made: Blueprint) -> list[Problem]:
     """What is no mistake, and may not be what is meant."""
-    return [*_unheld(made), *_forgotten(made), *_nobodys(made), *_unsold(made)]
+    kinds = (_unheld, _forgotten, _nobodys, _unsold)
+    return [each for kind in kinds for each in islice(kind(made), AT_MOST)]
 
 
 def _unheld(made: Blueprint) -> Iterator[Problem]:
@@ -75,12 +78,15 @@ def _forgotten(made: Blueprint) -> Iterator[Problem]:
 def _nobodys(made: Blueprint) -> Iterator[Problem]:
     """Prices of a tenant that is nearly one of the file: others may be of the store."""
     file = made.linked.file
-    for book, section in file.price.items():
-        for index, case in enumerate(section.case):
-            guess = did_you_mean(case.tenant, file.tenant)
-            if case.tenant and case.tenant not in file.tenant and guess:
-                path = ("price", book, "case", index, "tenant")
-                yield made.source.problem(path, f"no tenant of the file{guess}")
+    others = {
+        case.tenant: ("price", book, "case", index, "tenant")
+        for book, section in file.price.items()
+        for index, case in enumerate(section.case)
+        if case.tenant and case.tenant not in file.tenant
+    }
+    for name, path in islice(others.items(), AT_MOST):
+        if guess := did_you_mean(name, file.tenant):
+            yield made.source.problem(path, f"no tenant of the file{guess}")
 
 
 def _unsold(made: Blueprint) -> Iterator[Problem]:
