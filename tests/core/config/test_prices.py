@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from made_configs import Config
 
-from modgate.api.price import BUDGET, Price
+from modgate.api.price import BUDGET, Case, Price
 from modgate.plugin import Rate
 
 FRONT = '[plugin.words]\n[plugin.sounds]\n[model.chat]\nmodality = "words"\n'
@@ -223,3 +223,25 @@ def test_a_budget_that_cannot_be_kept_is_refused(
 
     assert ".limits.cost: " in problem
     assert said in problem
+
+
+def test_each_case_is_held_against_those_of_its_own_requests_only(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A book may have a case a tenant; each pair of them would take minutes."""
+    compared, equal = 0, Case.__eq__
+
+    def counted(case: Case, other: object) -> bool:
+        nonlocal compared
+        compared += 1
+        return equal(case, other)
+
+    monkeypatch.setattr(Case, "__eq__", counted)
+    cases = "".join(
+        f'[[price.a.case]]\ntenant = "t{number}"\nunits = {{ "words.input_tokens" = "1/1k" }}\n'
+        for number in range(200)
+    )
+    [book] = config.link(f"{FRONT}{BOOK}{cases}").books
+
+    assert len(book.cases) == 201
+    assert compared <= 2 * 201

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 
-from modgate.api.price import Book, Case, Price
+from modgate.api.price import Book, Case, Place, Price
 from modgate.config.decode import did_you_mean
 from modgate.config.schema import File, PriceSection
 from modgate.config.values import PriceText
@@ -92,6 +92,7 @@ class PricesLinker:
         path = ("price", name)
         common = self._prices((*path, "units"), section.units, closed=section.closed)
         cases = [Case(prices=common)]
+        priced = {case.place: set(case.prices) for case in cases}
         for index, written in enumerate(section.case):
             where = (*path, "case", index)
             for key in ("model", "slo", "region"):
@@ -110,7 +111,7 @@ class PricesLinker:
             if not any(case.place):
                 text = "is of all requests: name a tenant, model, slo or region, or use 'units'"
                 self._wrong(where, text)
-            self._clash(where, case, cases)
+            self._clash(where, case, priced)
             cases.append(case)
         return Book(
             name=name,
@@ -120,13 +121,16 @@ class PricesLinker:
             corrects=section.corrects,
         )
 
-    def _clash(self, path: Path, case: Case, others: list[Case]) -> None:
-        """Two cases of the same requests may not price the same unit: neither would be narrower."""
-        for other in others:
-            if replace(other, prices={}) == replace(case, prices={}):
-                for unit in sorted(case.prices.keys() & other.prices.keys()):
-                    name = self._units.public(unit)
-                    self._wrong((*path, "units", name), "has a price in another case like this one")
+    def _clash(self, path: Path, case: Case, priced: dict[Place, set[str]]) -> None:
+        """Two cases of the same requests may not price the same unit: neither would be narrower.
+
+        `priced`: the units of the cases before, by whose requests they are about.
+        """
+        known = priced.setdefault(case.place, set())
+        for unit in sorted(case.prices.keys() & known):
+            name = self._units.public(unit)
+            self._wrong((*path, "units", name), "has a price in another case like this one")
+        known.update(case.prices)
 
     def _prices(
         self, path: Path, written: Mapping[str, PriceText], *, closed: bool

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 
@@ -14,19 +14,27 @@ from modgate.prices.books import Books
 
 log = logging.getLogger(__name__)
 
-AT_MOST = 20  # of a kind: guessing at what was meant takes time
+AT_MOST = 20  # of a kind
+GUESSED, NEAR = 3, 200  # names, and keys beside one: guessing at what was meant takes time
 LONG = frozenset({"day", "month"})
 
 
-def warn(before: Blueprint | None, made: Blueprint, wall: float) -> None:
+def warn(
+    before: Blueprint | None, made: Blueprint, wall: float, told: Sequence[str] = ()
+) -> Sequence[str]:
     """Tell what is doubtful in a configuration that takes the place of another one, or is the
-    first."""
+    first; `told`, and the answer: the doubts that were told of it before, and are now."""
     doubts = [str(each) for each in doubts_of(made)]
-    if doubts and (before is None or doubts != [str(each) for each in doubts_of(before)]):
+    if doubts and doubts != told:
         about = {"doubts": doubts}
         log.warning("the configuration may not be what is meant", extra=about)
-    if before is None:
-        return
+    if before is not None:
+        _changed(before, made, wall)
+    return doubts
+
+
+def _changed(before: Blueprint, made: Blueprint, wall: float) -> None:
+    """Tell what a reload takes away, or makes otherwise, that nobody may have wanted."""
     if names := _keyless(before, made):
         log.warning("key files have no keys any more", extra={"tenants": names})
     since = Books(made.linked.books).changed_since(Books(before.linked.books), wall)
@@ -56,8 +64,9 @@ def _unheld(made: Blueprint) -> Iterator[Problem]:
     for tenant in made.linked.tenants:
         for key_id in tenant.keys:
             if (tenant.name, key_id) not in held:
-                known = [known for of, known in held if of == tenant.name]
-                text = f"no key of the tenant's file{did_you_mean(key_id, known)}"
+                known = (known for of, known in held if of == tenant.name)
+                guess = did_you_mean(key_id, islice(known, NEAR))
+                text = f"no key of the tenant's file{guess}"
                 path = ("tenant", tenant.name, "key", key_id)
                 yield made.source.problem(path, f"{text}; this limits nobody")
 
@@ -84,7 +93,7 @@ def _nobodys(made: Blueprint) -> Iterator[Problem]:
         for index, case in enumerate(section.case)
         if case.tenant and case.tenant not in file.tenant
     }
-    for name, path in islice(others.items(), AT_MOST):
+    for name, path in islice(others.items(), GUESSED):
         if guess := did_you_mean(name, file.tenant):
             yield made.source.problem(path, f"no tenant of the file{guess}")
 

@@ -40,6 +40,7 @@ class Tenancy:
         self._more = more
         self.lock = asyncio.Lock()  # of two who swap the roster, the later one read later
         self._made: Blueprint | None = None
+        self._doubts: Sequence[str] = ()
         self._failing = False
 
     @property
@@ -78,7 +79,7 @@ class Tenancy:
 
     def use(self, made: Blueprint, found: Roster) -> None:
         """This configuration counts from now on."""
-        warn(self._made, made, self._clock.wall())
+        self._doubts = warn(self._made, made, self._clock.wall(), self._doubts)
         self._made, self.roster = made, found
         self._record(self.store.changes(self._recorded(found)))
 
