@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from made_configs import Config
 
+from modgate.api.json import Json
 from modgate.config.decode import decode
 from modgate.config.reference import reference
 from modgate.config.schema import File, json_schema
@@ -30,6 +33,21 @@ def test_items_of_lists_are_shown_one_by_one(config: Config) -> None:
 
     assert found["backend[0].name"] == ('"b"', "modgate.toml:2")
     assert found["backend[0].serves.m"][0] == '"e"'
+
+
+def test_a_long_list_is_not_gone_through_for_each_of_its_values(config: Config) -> None:
+    """Thousands of engines, or of prices, would hold up each reload for seconds."""
+
+    class Once(list[Json]):
+        def __iter__(self) -> Iterator[Json]:
+            raise AssertionError("it is gone through")
+
+    source = config.source('[[backend]]\nname = "b"\nurl = "http://x"\nserves = { m = "e" }\n')
+    file = decode(source)
+    source.values["backend"] = Once(source.values["backend"])
+    found = {key: value for key, value, _ in effective(file, source)}
+
+    assert found["backend[0].name"] == '"b"'
 
 
 def test_secrets_are_masked(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,7 +37,7 @@ def command(path: Path | None, schema: bool, probe: bool) -> None:
     if path is None:
         raise click.UsageError("say which file: modgate check modgate.toml")
     from modgate.blueprint import blueprint_of
-    from modgate.server.doubts import doubts_of
+    from modgate.doubts import doubts_of
 
     with told():
         made = blueprint_of(path)

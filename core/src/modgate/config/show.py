@@ -60,10 +60,12 @@ def _origin(source: Source, path: tuple[str | int, ...]) -> str:
 def _written(values: Json, path: tuple[str | int, ...]) -> bool:
     """Whether the file has this key, or a value that it is a part of."""
     for part in path:
-        members = dict(enumerate(values)) if isinstance(values, list) else values
-        if not isinstance(members, dict):
+        if isinstance(values, list) and isinstance(part, int):
+            if part >= len(values):
+                return False
+        elif not isinstance(values, dict):
             return True
-        if part not in members:
+        elif part not in values:
             return False
-        values = members[part]
+        values = values[part]
     return True

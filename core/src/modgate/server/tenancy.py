@@ -14,9 +14,9 @@ from modgate.auth.store import Change, Store, StoreError
 from modgate.blueprint import Blueprint
 from modgate.callers import Held, Roster, RosterMaker
 from modgate.clock import Clock
+from modgate.doubts import warn
 from modgate.errors import ConfigError
 from modgate.ledger.audit import Audit
-from modgate.server.doubts import warn
 
 log = logging.getLogger(__name__)
 
