@@ -324,7 +324,7 @@ def test_rows_ends_of_a_crash_and_corrections_stay(
     regions: frozenset[str] | None, region: str | None
 ) -> None:
     kept = sorted_regions(regions)
-    opened = Opened(id="req_1", wall=1.0, tenant=KEPT, modality="llm", regions=kept)
+    opened = Opened(v=1, id="req_1", wall=1.0, tenant=KEPT, modality="llm", regions=kept)
     said = Adjusted(id="req_1", sequence=1, wall=2.0, reason="price", regions=kept)
     records = ((Kind.END, crashed(opened, None, 1.0)), (Kind.ADJUST, said))
     frames = [

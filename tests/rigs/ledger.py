@@ -73,6 +73,7 @@ def opened(
     """A request's first dispatch; whether it may go out."""
     return made.opened(
         Opened(
+            v=1,
             id=request_id,
             wall=made._clock.wall(),
             tenant=tenant,

@@ -27,7 +27,7 @@ from modgate.errors import LedgerUnavailable, RegionForbidden
 from modgate.explain.trails import Trails
 from modgate.fleet.peer_view import Alone, PeerView
 from modgate.fleet.state import FleetState
-from modgate.ledger.records import Opened
+from modgate.ledger.records import RECORD_VERSION, Opened
 from modgate.ledger.shipping import Shipping
 from modgate.ledger.writer import Ledger
 from modgate.limits.kept import Kept
@@ -207,19 +207,21 @@ class State:
         caller, noted = draft.caller, draft.notes.get
         draft.opened_in = draft.region()
         told = self.ledger.opened(
-            Opened(
-                id=draft.request_id,
-                wall=draft.wall,
-                tenant=caller.tenant,
-                key_id=caller.key_id,
-                model=draft.model,
-                modality=draft.modality,
-                slo=caller.policy.slo,
-                reserved=draft.reserved,
-                region=draft.opened_in,
-                fallback_for=noted("fallback_for", ""),
-                fallback_on=noted("fallback_on", ""),
-                regions=sorted_regions(caller.policy.regions),
+            Opened(  # in its members' order: by name it takes several times as long
+                RECORD_VERSION,
+                draft.request_id,
+                draft.wall,
+                caller.tenant,
+                caller.key_id,
+                draft.model,
+                draft.modality,
+                caller.policy.slo,
+                draft.reserved,
+                None,
+                draft.opened_in,
+                noted("fallback_for", ""),
+                noted("fallback_on", ""),
+                sorted_regions(caller.policy.regions),
             )
         )
         draft.opened = told or draft.opened

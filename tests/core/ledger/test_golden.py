@@ -33,6 +33,7 @@ TRIED = Attempt(
     status=200,
 )
 OPENED = Opened(
+    v=1,
     id="req_1",
     wall=WALL,
     tenant="acme",
@@ -42,7 +43,7 @@ OPENED = Opened(
     reserved={"llm.output_tokens": 100},
 )
 LOST = replace(OPENED, id="req_2")
-TOUCHED = Opened(id="req_2", wall=WALL + 5, touched={"llm.output_tokens": 12})
+TOUCHED = Opened(v=1, id="req_2", wall=WALL + 5, touched={"llm.output_tokens": 12})
 ENDED = ended_of(receipt("req_1", attempts=(TRIED,)))
 CRASHED = replace(crashed(LOST, TOUCHED.touched, LOST.wall), units={"llm.output_tokens": 12})
 

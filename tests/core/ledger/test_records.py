@@ -108,7 +108,7 @@ def test_a_crash_is_billed_by_the_last_touch_as_an_estimate_at_the_time_it_began
 
 
 def test_a_crash_of_no_modality_is_no_request_of_one() -> None:
-    opened = Opened(id="req_1", wall=WALL, reserved=RESERVED)
+    opened = Opened(v=1, id="req_1", wall=WALL, reserved=RESERVED)
 
     assert crashed(opened, None, WALL).units == RESERVED
 

@@ -89,7 +89,7 @@ async def test_what_was_shipped_stays_when_its_segment_is_gone(tmp_path: Path) -
 
 async def test_what_a_crash_cut_was_where_its_open_frame_says(tmp_path: Path) -> None:
     with ledger(tmp_path / "ledger") as made:
-        made.opened(Opened(id="cut", wall=WALL, tenant="acme", model="chat", region="eu"))
+        made.opened(Opened(v=1, id="cut", wall=WALL, tenant="acme", model="chat", region="eu"))
     with ledger(tmp_path / "ledger"):
         pass
     every = list(rows(tmp_path / "ledger", KEY))

@@ -25,7 +25,7 @@ def must_fit_rows(text: str) -> None:
         raise ValueError("a name that stands in the ledger has no control characters")
 
 
-class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
+class UsageRow(msgspec.Struct, frozen=True):
     """A request's bill, or a correction of one.
 
     The key is (`request_id`, `kind`, `sequence`): a row that is there already is the same row, for

@@ -122,7 +122,7 @@ class Disk:
             os.close(fd)
             path.unlink()  # frames behind half a header could not be read
             raise
-        self._fd, self.number, self.written, self.frames = fd, header.number, len(head), 0
+        self._fd, self.number, self.written, self.frames = fd, header.number, 0, 0
         self._grew(len(head))
         self._created = True
 
@@ -137,13 +137,13 @@ class Disk:
             os.ftruncate(self._fd, self.written)
             self._half = False
             raise _no_room()
-        self.written += written
         self.frames += 1
         self._grew(written)
 
     def _grew(self, count: int) -> None:
         self.kept += count
-        self.sizes[self.number] = self.sizes.get(self.number, 0) + count
+        self.written += count
+        self.sizes[self.number] = self.written
 
     def drop(self, number: int) -> Position:
         """Remove a segment, its room is free at once; the answer: what it ended with."""

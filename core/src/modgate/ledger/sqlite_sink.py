@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from modgate.api.secret import Secret
 from modgate.api.shipment import Cursor, LedgerSink, Shipment, SinkDown, UsageRow
-from modgate.ledger.columns import insert, too_new, values_of
+from modgate.ledger.columns import COLUMNS, Value, insert, too_new, values_of
 from modgate.sqlite_file import SqliteFile
 
 SCHEMA_VERSION = 1
@@ -27,6 +27,8 @@ INSERT = insert(lambda *_: "?")
 # taken again with each.
 TOGETHER = 128
 INSERT_TOGETHER = insert(lambda *_: "?", TOGETHER)
+# A number in place of a truth value, for which every time an adapter would be looked for.
+FLAGS = (COLUMNS.index("stream"), COLUMNS.index("exact"))
 # A cursor is an acknowledgement: it must be on disk when it is given (FULL).  What a statement of
 # many rows would undo is kept in memory, and not in a file (MEMORY).
 PRAGMAS = """\
@@ -117,9 +119,9 @@ class SqliteSink(LedgerSink):
         try:
             whole = len(rows) - len(rows) % TOGETHER
             for at in range(0, whole, TOGETHER):
-                these = map(values_of, rows[at : at + TOGETHER])
+                these = map(_values, rows[at : at + TOGETHER])
                 db.execute(INSERT_TOGETHER, list(chain.from_iterable(these)))
-            db.executemany(INSERT, map(values_of, rows[whole:]))
+            db.executemany(INSERT, map(_values, rows[whole:]))
             db.execute(MOVE, (cursor.writer, *place, cursor.last, cursor.at))
             db.execute("COMMIT")
         except BaseException:
@@ -135,3 +137,10 @@ class SqliteSink(LedgerSink):
             file.close(db)
         elif db is not None:
             db.close()
+
+
+def _values(row: UsageRow) -> list[Value]:
+    values = values_of(row)
+    for at in FLAGS:
+        values[at] = 1 if values[at] else 0
+    return values

@@ -19,7 +19,7 @@ from modgate.api.json import JsonObject
 from modgate.ledger.columns import too_new
 from modgate.ledger.identity import CORRECTIONS
 from modgate.ledger.reader import adjustments, rows
-from modgate.ledger.records import Adjusted, Ended
+from modgate.ledger.records import RECORD_VERSION, Adjusted, Ended
 from modgate.ledger.rows import regions_of
 from modgate.ledger.sqlite_sink import SCHEMA_VERSION
 
@@ -118,6 +118,7 @@ def _ended(row: Sequence[object]) -> Ended:
     return msgspec.convert(
         {
             **same,
+            "v": RECORD_VERSION,
             "id": said["request_id"],
             "wall": began,
             "duration_s": round(ended - began, 6),

@@ -11,6 +11,7 @@ import errno
 import logging
 import os
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from modgate.ledger.disk import FULL, MAX_BYTES, NOWHERE, SEGMENT_BYTES, Disk, O
 from modgate.ledger.frames import Chain, Entry, Kind, SegmentHeader, frame
 from modgate.ledger.fresh import Fresh, Group
 from modgate.ledger.identity import Hold, machine_boot, name_of, writer_id
-from modgate.ledger.records import Adjusted, Audited, Event, Noted, Opened, crashed, ended_of
+from modgate.ledger.records import Adjusted, Audited, Event, Noted, Opened, crashed, ended_of, touch
 from modgate.ledger.rows import HAVE_ROWS
 from modgate.ledger.segments import Recovered, recover
 from modgate.ledger.waiting import Waiting
@@ -35,6 +36,7 @@ log = logging.getLogger(__name__)
 
 SYNC_S = 0.02
 RETRY_S = 1.0
+LOOK_S = 1.0
 
 _encoder = msgspec.msgpack.Encoder()
 
@@ -92,8 +94,7 @@ class Ledger:
         self._anchor = AnchorFile.of(anchor, self.writer, worker)
         self._last, self.dropped_unacknowledged = found.last, found.missed
         self._disk = Disk.of(directory, worker, found.number, found.counts)
-        self.cut_bytes = found.cut_bytes
-        self.recovered = len(found.open)
+        self.cut_bytes, self.recovered = found.cut_bytes, len(found.open)
         self.synced = NOWHERE
         self._entries = Group()
         self._begin()
@@ -175,7 +176,7 @@ class Ledger:
         One that has used nothing yet leaves the reserve standing.
         """
         if any(units.values()):
-            record = Opened(id=request_id, wall=self._clock.wall(), touched=dict(units))
+            record = touch(request_id, self._clock.wall(), units)
             self._put(Kind.OPEN, _encoder.encode(record))
 
     def ended(self, receipt: Receipt) -> None:
@@ -253,9 +254,8 @@ class Ledger:
     def _begin(self) -> None:
         """A new segment."""
         number = self._disk.number + 1
-        self._disk.begin(
-            SegmentHeader(writer=self.writer, boot=self._boot, number=number, last=self._last)
-        )
+        header = SegmentHeader(writer=self.writer, boot=self._boot, number=number, last=self._last)
+        self._disk.begin(header)
         while self._disk.kept + self._segment_bytes > self.max_bytes and self._drop_oldest():
             pass
 
@@ -285,8 +285,8 @@ class Ledger:
     def _fail(self, error: OSError) -> None:
         if self._trouble:
             return
-        full = error.errno in FULL
-        reason = "the disk of its usage ledger is full" if full else "it cannot write its ledger"
+        full, other = "the disk of its usage ledger is full", "it cannot write its ledger"
+        reason = full if error.errno in FULL else other
         self._trouble = f"the gateway takes no requests: {reason}"
         log.error("ledger does not write", extra={"reason": error.strerror or str(error)})
 
@@ -325,7 +325,6 @@ class Ledger:
             return
         self.fresh.synced(before, entries, group.position)
         self.synced = group.position
-        self._anchor.keep(group.position, self._clock.wall())
 
     def _unsynced(self, error: OSError, position: Position) -> None:
         """The disk did not keep what it took: what is there stays as it is, and a new segment
@@ -349,12 +348,15 @@ class Ledger:
             self._untold.append(("dropped", about))
 
     def _run(self) -> None:
+        looked = 0.0
         while not self._closing.is_set():
             self._dirty.wait(RETRY_S)
             if self._dirty.is_set():
                 self._dirty.clear()
                 self.sync()
-            self._look()
+            if (now := time.monotonic()) - looked >= LOOK_S:
+                looked = now
+                self._look()
             if self._trouble and not self._closing.wait(RETRY_S):
                 self.retry()
             self._anchor.keep(self.synced, self._clock.wall())
