@@ -60,11 +60,20 @@ class World:
             raise
         return admission
 
-    def reserve(self, admission: Admission, units: Units, modality: str = "llm") -> None:
-        self.limiter.reserve(admission, units.of(modality), model="m", now=self.now)
+    def reserve(
+        self, admission: Admission, units: Units, modality: str = "llm", requests: int = 1
+    ) -> None:
+        self.limiter.reserve(
+            admission,
+            units.of(modality).full(),
+            modality=modality,
+            model="m",
+            requests=requests,
+            now=self.now,
+        )
 
     def top_up(self, admission: Admission, units: Units, modality: str = "llm") -> None:
-        self.limiter.top_up(admission, units.of(modality), model="m", now=self.now)
+        self.reserve(admission, units, modality, requests=0)
 
     def settle(self, admission: Admission, used: dict[str, int] | None) -> None:
         self.limiter.settle(admission, used, now=self.now)

@@ -37,7 +37,6 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 MEASURED_BY = get_args(MeasuredBy)
-Charge = Callable[..., dict[str, int]]
 
 LARGE_BODY = 64 << 10  # bytes of a body that is worth a look at shared limits before it is read
 
@@ -121,11 +120,11 @@ class Bill:
         units = _reserve_of(plan).of(modality.name)
         self.lazy = plan.reserve is not None
         self.reserved = units
-        charge, model = self._gateway.limiter.reserve, self._draft.model
+        model = self._draft.model
         try:
-            self._charge(charge, units, model, now=self._now())
+            self._charge(units, model, 1, now=self._now())
         except Miss:
-            await self._patiently(partial(self._charge, charge, units, model))
+            await self._patiently(partial(self._charge, units, model, 1))
         if self._budgeted:
             await self._afford(units, model, first=True)
         if self._draft.opened:  # by an Ask: the open frame knows of no more than that
@@ -157,20 +156,24 @@ class Bill:
         """Reserve on top: a side call, or a call of another model."""
         if not units:
             return
-        top_up = self._gateway.limiter.top_up
-        await self._patiently(partial(self._charge, top_up, units, model))
+        await self._patiently(partial(self._charge, units, model, 0))
         if self._budgeted:
             await self._afford(units, model, first=False)
 
     async def _afford(self, units: Units, model: str, *, first: bool) -> None:
         """Reserve what units cost at most, in the tenant's budgets."""
         cost = self._gateway.budgets.reserve(self._draft, units, model, first=first)
-        top_up = self._gateway.limiter.top_up
-        await self._patiently(partial(top_up, self._held, cost, model=model))
+        reserve, held, counts = self._gateway.limiter.reserve, self._held, cost.full()
+        await self._patiently(
+            partial(reserve, held, counts, modality=MONEY, model=model, requests=0)
+        )
 
-    def _charge(self, charge: Charge, units: Units, model: str, *, now: float) -> None:
-        self._countable(units.full())
-        counts, reserved = charge(self._held, units, model=model, now=now), self._draft.reserved
+    def _charge(self, units: Units, model: str, requests: int, *, now: float) -> None:
+        counts, reserved = units.full(), self._draft.reserved
+        self._countable(counts)
+        self._gateway.limiter.reserve(
+            self._held, counts, modality=units.modality, model=model, requests=requests, now=now
+        )
         if not reserved:
             self._draft.reserved = counts
             return

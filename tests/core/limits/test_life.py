@@ -118,11 +118,12 @@ async def test_a_gateway_that_dies_leaves_the_request_and_what_was_measured_once
     ]
     now = fleet.clock.now()
     admission = limiter.admit(tenant(*rates), now=now, wall=now)
-    units = Units(output_tokens=60).of("llm")
+    counts = {"llm.output_tokens": 60}
     await patiently(dead, partial(limiter.charge_requests, admission, now=now))
-    await patiently(dead, partial(limiter.reserve, admission, units, model="m", now=now))
+    reserve = partial(limiter.reserve, admission, counts, modality="llm", model="m", now=now)
+    await patiently(dead, reserve)
     for _ in range(2):
-        await patiently(dead, partial(limiter.top_up, admission, units, model="m", now=now))
+        await patiently(dead, partial(reserve, requests=0))
     limits = {
         name: limit
         for part in admission.parts

@@ -73,8 +73,8 @@ class Own(Fill):
         self._open.pop(rid, None)
         if self._measured:
             self._measured.pop(rid, None)
-        for (limit, count), used in zip(wanted, actual, strict=True):
-            if used != count or count > limit.burst:  # else it is what was taken
+        for at, (limit, count) in enumerate(wanted):
+            if (used := actual[at]) != count or count > limit.burst:  # else it is what was taken
                 self._add(limit, used - taken(limit, count), now_ms)
 
     def sizes(self) -> tuple[int, int]:

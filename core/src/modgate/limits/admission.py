@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 
 import msgspec
 
 from modgate.api.auth import Caller
 from modgate.limits.levels import Denied, Limit, Wanted
-from modgate.limits.rates import Terms, Toll
+from modgate.limits.rates import Met, Terms, Toll
 from modgate.limits.state import Held
 
 Mark = tuple[int, int, int]
@@ -93,3 +93,23 @@ class Admission(msgspec.Struct, eq=False):
         for name, share in shares.items():
             left[name] = left.get(name, 0) - share
         return [shares[name] for name in part.names]
+
+    def unforeseen(self, left: Mapping[str, int]) -> list[tuple[Limit, int]]:
+        """What was used of units that nothing was reserved of, of each limit that meets it."""
+        hard: list[Met] = [*self.terms.units]
+        shadow: list[Met] = []
+        for toll in self.tolls:
+            hard += toll.hard
+            shadow += toll.shadow
+        noted = [name for _, name, _ in self.shadows]
+        return [*self._lacking(hard, self.last, left), *self._lacking(shadow, noted, left)]
+
+    def _lacking(
+        self, met: Iterable[Met], known: Container[str], left: Mapping[str, int]
+    ) -> Iterable[tuple[Limit, int]]:
+        found = {}
+        for each in met:
+            unit = each.rate.unit
+            if unit not in known and unit not in self.requests and (count := left.get(unit)):
+                found[each.limit.key] = (each.limit, count)
+        return found.values()

@@ -25,8 +25,19 @@ WAIT_FOR_SLOT_MS = 1000
 SWEEP_MS = 1000
 
 
+class _Known:
+    """What is told from a limit's members, and is not written down with them.
+
+    `full`: the level that it holds at most, `each`: what a unit raises the level by.
+    """
+
+    __slots__ = ("each", "full")
+    each: int
+    full: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limit:
+class Limit(_Known):
     """One limit.
 
     `amount` units per `period_ms` (kind b), until `period_ms` epoch (w), or at once (c).
@@ -40,16 +51,28 @@ class Limit:
     burst: int = 0
     when_down: WhenDown = "local_share"
 
-    @property
-    def at_once(self) -> int:
-        """The most that can be taken in one go."""
-        return self.burst if self.kind == "b" else self.amount
+    def __post_init__(self) -> None:
+        bucket = self.kind == "b"
+        object.__setattr__(self, "each", self.period_ms if bucket else 1)
+        object.__setattr__(self, "full", self.burst * self.period_ms if bucket else self.amount)
 
     def room(self, level: int) -> int:
         """How much can be taken at this level; it may be negative, for there is debt."""
+        return (self.full - level) // self.each
+
+    def raised(self, level: int, count: int) -> int:
+        """A level when `count` more are taken, of a bucket no more than it holds."""
+        rise = count * self.each
+        return level + (rise if rise < self.full or self.kind != "b" else self.full)
+
+    def wait_ms(self, level: int, now_ms: int) -> int:
+        """How long until what would make this level is admitted; 0 = now."""
+        over = level - self.full
+        if over <= 0:
+            return 0
         if self.kind == "b":
-            return (self.burst * self.period_ms - level) // self.period_ms
-        return self.amount - level
+            return -(-over // (self.amount or 1))
+        return max(1, self.period_ms - now_ms) if self.kind == "w" else WAIT_FOR_SLOT_MS
 
 
 Wanted = Sequence[tuple[Limit, int]]
@@ -121,8 +144,7 @@ class Fill:
 
     def _add(self, limit: Limit, delta: int, now_ms: int) -> None:
         if delta:
-            units = delta * limit.period_ms if limit.kind == "b" else delta
-            self._store(limit, self.level(limit, now_ms) + units, now_ms)
+            self._store(limit, self.level(limit, now_ms) + delta * limit.each, now_ms)
 
     def charge(self, limit: Limit, count: int, now_ms: int) -> None:
         """Charge without a reservation: what is never given back."""
@@ -135,28 +157,24 @@ class Fill:
 
     def wait_ms(self, limit: Limit, count: int, now_ms: int) -> int:
         """How long until `count` more would be admitted; 0 = now."""
-        level = self.level(limit, now_ms)
-        if limit.kind == "b":
-            room = limit.burst - count
-            over = level - room * limit.period_ms if room > 0 else level
-            return -(-over // (limit.amount or 1)) if over > 0 else 0
-        if level + count <= limit.amount:
-            return 0
-        return max(1, limit.period_ms - now_ms) if limit.kind == "w" else WAIT_FOR_SLOT_MS
+        return limit.wait_ms(limit.raised(self.level(limit, now_ms), count), now_ms)
 
     def take(self, wanted: Wanted, now_ms: int) -> Denied | None:
         """Charge all or none, and of a bucket no more than it holds; None = charged."""
         if now_ms - self._swept_ms >= SWEEP_MS:
             self._sweep(now_ms)
         longest_ms = at = 0
+        charged = []
         for index, (limit, count) in enumerate(wanted):
-            wait_ms = self.wait_ms(limit, count, now_ms)
-            if wait_ms > longest_ms:
+            level = limit.raised(self.level(limit, now_ms), count)
+            if level > limit.full and (wait_ms := limit.wait_ms(level, now_ms)) > longest_ms:
                 longest_ms, at = wait_ms, index
+            if count:
+                charged.append((limit, level))
         if longest_ms:
             return Denied(longest_ms, at)
-        for limit, count in wanted:
-            self._add(limit, taken(limit, count), now_ms)
+        for limit, level in charged:
+            self._store(limit, level, now_ms)
         return None
 
     def _sweep(self, now_ms: int) -> None:

@@ -1,6 +1,6 @@
 """The limits of a snapshot over the levels that all snapshots share.
 
-admit -> (hold)* -> reserve -> (top_up | touch)* -> settle, all synchronous.  Whatever was charged
+admit -> (hold)* -> reserve -> (reserve | touch)* -> settle, all synchronous.  Whatever was charged
 or held since `admit` is put right by `settle`, which works once.
 """
 
@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from modgate.api.auth import Caller, Rate
+from modgate.api.auth import Caller
 from modgate.errors import GatewayError, LimitReached, Overloaded, TooLarge
 from modgate.limits.admission import Admission, Mark, Part
 from modgate.limits.headers import RateView
 from modgate.limits.levels import Denied, Limit
 from modgate.limits.rates import Met, Rates, Toll
 from modgate.limits.state import LimitState, What, give_back
-from modgate.units import REQUESTS, Units, UnitTable
+from modgate.units import REQUESTS, UnitTable
 
 BYTES = ("body_bytes", "spool_bytes")
 ONE_REQUEST = {REQUESTS: 1}
@@ -142,13 +142,20 @@ class Limiter:
             del self._state.tenants[tenant]
 
     def reserve(
-        self, admission: Admission, units: Units, *, model: str, now: float, requests: int = 1
-    ) -> dict[str, int]:
-        """Charge every limit on these units, all or none; the answer is them by full name.
+        self,
+        admission: Admission,
+        counts: Mapping[str, int],
+        *,
+        modality: str,
+        model: str,
+        now: float,
+        requests: int = 1,
+    ) -> None:
+        """Charge every limit on these units of a modality, by full name: all or none.
 
-        `requests`: so many of the modality's, and of the model's, are charged with them.
+        `requests`: so many of the modality's, and of the model's, are charged with them; 0 on top
+        of what was reserved.
         """
-        modality, counts = units.modality, units.full()
         own = f"{modality}.{REQUESTS}"
         toll = admission.terms.of_model(modality, model)
         if toll.hard or toll.shadow:
@@ -158,19 +165,11 @@ class Limiter:
             admission.tolls.append(toll)
         if requests:
             admission.requests = (*admission.requests, own)
-        return counts
-
-    def top_up(
-        self, admission: Admission, more: Units, *, model: str, now: float
-    ) -> dict[str, int]:
-        """Charge on top of what was reserved; the answer is as that of `reserve`."""
-        return self.reserve(admission, more, model=model, now=now, requests=0)
 
     def _guard_unforeseen(self, toll: Toll, counts: Mapping[str, int], now: float) -> None:
         """Refuse where a learned unit, of which the plan says nothing, has nothing left."""
-        unsaid = [met for met in toll.hard if not counts.get(met.rate.unit)]
-        learned = [met for met in unsaid if self._rates.learned(met.rate)]
-        if (refusal := self._spent(learned, self._state.ms(now))) is not None:
+        unsaid = [met for met in toll.hard if met.learned and not counts.get(met.rate.unit)]
+        if unsaid and (refusal := self._spent(unsaid, self._state.ms(now))) is not None:
             raise refusal
 
     def _charge_met(
@@ -189,7 +188,7 @@ class Limiter:
             rate = met.rate
             if count := counts.get(rate.unit):
                 if count > rate.amount:
-                    count = self._fitting(rate, met.limit, count, at_ms)
+                    count = self._fitting(met, count, at_ms)
                 names.append(rate.unit)
                 wanted.append((met.limit, count))
         if place is not None:
@@ -228,14 +227,15 @@ class Limiter:
                 levels.charge(met.limit, count, at_ms)
                 admission.shadows.append((met.limit, met.rate.unit, count))
 
-    def _fitting(self, rate: Rate, limit: Limit, count: int, at_ms: int) -> int:
+    def _fitting(self, met: Met, count: int, at_ms: int) -> int:
         """What to reserve where a request alone may need more than the limit ever has.
 
         A bound that is learned is rarely reached: a full bucket bends for it, of a window it takes
         what is left, and the rest is debt.  What is known beforehand can never fit: TooLarge, for a
         wait would not help.  Source: algorithms.md 3.1.
         """
-        if self._rates.learned(rate):
+        rate, limit = met.rate, met.limit
+        if met.learned:
             if limit.kind == "b":
                 return count
             return max(1, rate.amount - self._state.levels.level(limit, at_ms))
@@ -271,23 +271,11 @@ class Limiter:
             left = admission.used(used)
             for limit, name, count in admission.shadows:
                 levels.charge(limit, left.get(name, 0) - count, at_ms)
-            self._settle_counted(admission, left, at_ms)
+            for part in admission.parts:
+                levels.settle(part.rid, part.wanted, admission.measured(part, left), at_ms)
+            for limit, count in admission.unforeseen(left):
+                levels.charge(limit, count, at_ms)
         self._let_go(admission)
-
-    def _settle_counted(self, admission: Admission, left: dict[str, int], at_ms: int) -> None:
-        """Charge what was used in place of what was reserved, and what was not foreseen."""
-        levels = self._state.levels
-        for part in admission.parts:
-            levels.settle(part.rid, part.wanted, admission.measured(part, left), at_ms)
-        known = {*admission.last, *admission.requests}
-        shadows = {*admission.requests, *(name for _, name, _ in admission.shadows)}
-        tolls = admission.tolls
-        hard = (*admission.terms.units, *(met for toll in tolls for met in toll.hard))
-        unforeseen = {met.limit.key: met for met in hard if met.rate.unit not in known}
-        shadow = (met for toll in tolls for met in toll.shadow if met.rate.unit not in shadows)
-        for met in (*unforeseen.values(), *{met.limit.key: met for met in shadow}.values()):
-            if count := left.get(met.rate.unit):
-                levels.charge(met.limit, count, at_ms)
 
     def rates(self, admission: Admission, now: float) -> list[RateView]:
         """Each limit of the caller with what is left of it."""

@@ -33,7 +33,7 @@ class Line:
             self.wanted = wanted
             return
         self.wanted = [
-            (limit, min(before + count, max(least, limit.at_once)))
+            (limit, min(before + count, max(least, limit.room(0))))
             for (limit, least), (_, before), (_, count) in zip(
                 self.least, self.wanted, wanted, strict=True
             )

@@ -12,10 +12,11 @@ from modgate.api.auth import PERIOD_S, Caller, Limits, Rate
 from modgate.api.price import MONEY
 from modgate.errors import GatewayError, LimitReached, QuotaSpent
 from modgate.limits.levels import Limit
-from modgate.units import REQUESTS, UnitTable
+from modgate.units import REQUESTS, Unit, UnitTable
 
 KNOWN_AT_MOST = 20_000  # keys
 WINDOW_KNOWN_S = 60.0  # a wall clock that was set is noticed by then
+UNKNOWN = Unit("", "no unit of an enabled modality")
 CLEARS_S = 120.0  # what takes longer is a spent quota, not a limit to wait for
 
 
@@ -24,12 +25,14 @@ class Met:
     """A rate that a request meets, and the limit that it is at that moment.
 
     `shown`: the short name of its unit as headers say it, `scale` how many make one of that.
+    `learned`: nobody knows beforehand how much of its unit a request needs.
     """
 
     rate: Rate
     limit: Limit
     shown: str
     scale: int
+    learned: bool
 
 
 class Toll:
@@ -105,9 +108,9 @@ class Rates:
             if rate.period in ("day", "month"):
                 begin, end = wall, min(end, window(rate.period, wall)[1], wall + WINDOW_KNOWN_S)
             limit = self._limit(caller, rate, began=began, wall=wall)
-            unit = self._units.units.get(rate.unit)
+            unit = self._units.units.get(rate.unit, UNKNOWN)
             shown = self.public(rate).rpartition(".")[2]
-            met.append(Met(rate, limit, shown, unit.scale if unit is not None else 1))
+            met.append(Met(rate, limit, shown, unit.scale, unit.learned))
         made = self._known[at] = Terms(limits, met, begin, end)
         return made
 
@@ -152,11 +155,6 @@ class Rates:
         )
         limit = f"{shown}/{rate.period}"
         return LimitReached(text, limit=limit, unit=short, retry_after_s=wait_ms / 1000)
-
-    def learned(self, rate: Rate) -> bool:
-        """Whether nobody knows beforehand how much of its unit a request needs."""
-        unit = self._units.units.get(rate.unit)
-        return unit is not None and unit.learned
 
     def public(self, rate: Rate) -> str:
         """The shown name: `asr.audio_seconds`, or plain `requests`."""
