@@ -18,7 +18,7 @@ from oracle import requests as ask
 from oracle.client import send
 from oracle.engine import ScriptedEngine
 from oracle.faults import Refusal, Script
-from rigs.pods import until
+from waiting import until
 
 NOWHERE = "http://127.0.0.1:1"
 
