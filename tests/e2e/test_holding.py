@@ -21,6 +21,7 @@ from rigs.pods import PATH, SLO, VECTORS, engine
 from servers import free_port
 from waiting import until
 
+from modgate.fleet import holding
 from modgate.plugin import Receipt
 from modgate.testing.backend import FakeBackend
 
@@ -223,6 +224,50 @@ async def test_a_call_is_held_while_its_engine_loads_the_model(tmp_path: Path) -
             status, _, _ = await made.ask()
 
     assert (status, said) == (200, 5)
+
+
+async def test_however_many_wait_for_a_model_to_load_one_asks_and_all_go_when_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(holding, "ASKED_EVERY_S", 1.0)
+    port, loaded = free_port(), False
+    loading = {"error": {"code": 503, "message": "Loading model", "type": "unavailable_error"}}
+
+    def answer() -> web.Response:
+        return vectors() if loaded else web.json_response(loading, status=503)
+
+    backend = {"url": f"http://127.0.0.1:{port}", "family": "llamacpp"}
+    queue = '[queue]\nhold = "30s"\n'
+    async with await start(tmp_path, [backend], plugins=("embedding",), more=queue) as running:
+        made = World(running, tmp_path)
+        async with listening(port, answer):
+            asked = [asyncio.ensure_future(made.ask()) for _ in range(20)]
+            await until(lambda: made.held == 20)
+            loaded = True
+            answers = await asyncio.gather(*asked)
+
+    assert [status for status, _, _ in answers] == [200] * 20
+    assert [len(receipt.attempts) for receipt in made.receipts] == [2] * 20
+
+
+async def test_no_more_wait_for_a_model_to_load_than_may(tmp_path: Path) -> None:
+    port, loaded = free_port(), False
+    loading = {"error": {"code": 503, "message": "Loading model", "type": "unavailable_error"}}
+
+    def answer() -> web.Response:
+        return vectors() if loaded else web.json_response(loading, status=503)
+
+    backend = {"url": f"http://127.0.0.1:{port}", "family": "llamacpp"}
+    queue = '[queue]\nhold = "30s"\ncalls = 4\n'
+    async with await start(tmp_path, [backend], plugins=("embedding",), more=queue) as running:
+        made = World(running, tmp_path)
+        async with listening(port, answer):
+            asked = [asyncio.ensure_future(made.ask()) for _ in range(6)]
+            await until(lambda: sum(each.done() for each in asked) == 4)
+            loaded = True
+            answers = sorted([answer[:2] for answer in await asyncio.gather(*asked)])
+
+    assert answers == [(200, "")] * 2 + [(503, "model_loading")] * 4
 
 
 async def test_one_that_nobody_can_reach_is_told_at_once(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from modgate.faults import raised
 from modgate.fleet.lease import Lease
 from modgate.order import Order
 from modgate.stream import Push
-from modgate.trip import Readable, again
+from modgate.trip import Readable, again, pausing
 
 log = logging.getLogger(__name__)
 
@@ -207,7 +207,7 @@ class _Trip:
         """After a failed call: all of them once more, their halves, or none."""
         orders = [rider.order for rider in riders]
         if (pause := again(orders, error, self._dispatch)) is not None:
-            await asyncio.sleep(pause)
+            await pausing(orders, pause, self._dispatch)
             return [list(riders)]
         if len(riders) == 1 or not _is_refused(orders[0].told(error)):
             _fail(riders, error)

@@ -160,7 +160,8 @@ class Dispatch:
         """What `_at_once` says when an engine is there; the error where none is waited for."""
         draft, holding, tenant = order.draft, self.fleet.holding, order.caller.tenant
         model, began = order.model.name, draft.elapsed()
-        if not (order.alone and holding.takes(model, wanted, tenant)):
+        waits = order.alone and holding.awaits(model, wanted) and holding.has_room(model, tenant)
+        if not waits:
             raise error
         if order.waited_s is None:
             order.waited_s = began
@@ -332,6 +333,7 @@ class Dispatch:
         if asks:
             self._remarks.hear(backend, answer.headers)
         if 200 <= answer.status < 300:
+            self.fleet.holding.answered(order.model.name)
             return answer
         try:
             body = await answer.whole(REFUSAL_AT_MOST)

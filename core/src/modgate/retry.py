@@ -79,13 +79,15 @@ def pause_s(
     left_s: float,
     needs_s: float,
     held_s: float,
+    turn_s: Callable[[], float],
     lot: Callable[[], float],
 ) -> float | None:
     """Seconds to wait before the next attempt; None = there is none.
 
     `failures`: of this call, the newest last.  `other`: there is an engine that did not fail it.
     `left_s`: until the request's end; `needs_s`: what another engine will most likely take;
-    `held_s`: for so much longer it is held while all of them load its model.
+    `held_s`: for so much longer it is held while all of them load its model, `turn_s`: until it may
+    ask again then.
     """
     newest = failures[-1]
     if newest == "unsaid":
@@ -101,4 +103,6 @@ def pause_s(
     if newest not in SAME and not held:
         return None
     seconds = BACK_OFF_S * 2 ** min(len(failures) - 1, DOUBLED_AT_MOST) * lot()
+    if newest == "loading":
+        seconds = min(held_s, max(seconds, turn_s()))
     return seconds if left_s > seconds else None

@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 from modgate.api.relay import Event, Outcome, State
 from modgate.dispatch import Dispatch, state_of
 from modgate.errors import GatewayError, PluginFault, Unsupported, Upstream
 from modgate.faults import raised
+from modgate.fleet.fleet import Fleet
 from modgate.fleet.outlook import has_other
 from modgate.order import Order
 from modgate.retry import NOT_READY, alike, failure_of, pause_s
@@ -128,7 +130,7 @@ class Trip:
         let_go([error])
         self.restarted()
         if pause:
-            await asyncio.sleep(pause)
+            await pausing([self.order], pause, self._dispatch)
 
     def _failed(self, error: GatewayError | Unsupported) -> None:
         self._give_up(error)
@@ -186,7 +188,8 @@ def again(
         other=has_other(dispatch.fleet.pools.get(first.model.name), first.wanted),
         left_s=min(order.draft.left_s for order in orders),
         needs_s=dispatch.needs_s(first) if failure == "late" else 0.0,
-        held_s=_held_s(first, dispatch.fleet.rules.hold_s) if failure == "loading" else 0.0,
+        held_s=_held_s(first, dispatch.fleet) if failure == "loading" else 0.0,
+        turn_s=partial(dispatch.fleet.holding.turn_s, first.model.name, dispatch.fleet.now()),
         lot=random.random,
     )
     if pause is None or failure in NOT_READY:
@@ -198,11 +201,22 @@ def again(
     return None
 
 
-def _held_s(order: Order, hold_s: float) -> float:
+async def pausing(orders: Sequence[Order], pause: float, dispatch: Dispatch) -> None:
+    """The pause that `again` said; of one that waits for its model to load only until it has."""
+    first = orders[0]
+    if first.failures[-1] == "loading":
+        await dispatch.fleet.holding.pause(first.model.name, first.caller.tenant, pause)
+    else:
+        await asyncio.sleep(pause)
+
+
+def _held_s(order: Order, fleet: Fleet) -> float:
     """For so much longer a call is tried again and again while its engines load the model."""
+    if not (order.alone and fleet.holding.has_room(order.model.name, order.caller.tenant)):
+        return 0.0
     draft = order.draft
     since_s = next((t.began_s for t in draft.tries if t.call == order.index), draft.elapsed())
-    return since_s + hold_s - draft.elapsed() if order.alone else 0.0
+    return since_s + fleet.rules.hold_s - draft.elapsed()
 
 
 def _fault(error: BaseException) -> GatewayError:

@@ -69,10 +69,20 @@ def test_a_failure_has_a_kind(error: GatewayError, status: int | None, failure: 
 
 
 def asked(
-    *failures: Failure, other: bool = True, left_s: float = 60.0, held_s: float = 0.0
+    *failures: Failure,
+    other: bool = True,
+    left_s: float = 60.0,
+    held_s: float = 0.0,
+    turn_s: float = 0.0,
 ) -> float | None:
     return pause_s(
-        failures, other=other, left_s=left_s, needs_s=1.0, held_s=held_s, lot=lambda: 0.5
+        failures,
+        other=other,
+        left_s=left_s,
+        needs_s=1.0,
+        held_s=held_s,
+        turn_s=lambda: turn_s,
+        lot=lambda: 0.5,
     )
 
 
@@ -118,9 +128,11 @@ def test_no_call_has_more_than_two_attempts_beside_the_first() -> None:
 def test_one_that_is_held_is_tried_as_long_as_that_lasts_and_the_model_loads() -> None:
     for tries in range(1, 2000):
         loads: list[Failure] = ["loading"] * tries
-        pause = asked(*loads, other=False, held_s=0.1)
+        pause = asked(*loads, other=False, held_s=9.0)
         assert pause == BACK_OFF_S * 2 ** min(tries - 1, DOUBLED_AT_MOST) / 2
         assert asked(*loads, held_s=0.1) == 0.0
+    assert asked("loading", other=False, held_s=9.0, turn_s=3.0) == 3.0
+    assert asked("loading", other=False, held_s=2.0, turn_s=3.0) == 2.0
     assert asked("loading", "loading", "loading", other=False, held_s=-0.1) is None
     assert asked("loading", "loading", "loading", other=False, held_s=9.0, left_s=0.01) is None
 

@@ -48,7 +48,7 @@ def register_queues(state: State) -> None:
         registry.gauge(name, meaning, _each(state, read), "model")
     registry.gauge(
         "modgate_pool_held_calls",
-        "calls of a model without engines that wait until one is found",
+        "calls of a model of which no engine is ready that wait until one is",
         lambda: {(m,): float(n) for m, n in state.gateway().fleet.holding.calls.items()},
         "model",
     )
