@@ -248,6 +248,27 @@ def test_a_picture_is_refused_by_name(ranker: cohere.ClientV2) -> None:
     assert "'images'" in caught.value.body["message"]
 
 
+def test_the_first_version_embeds_as_the_second_does(
+    served: Served, ranker: cohere.ClientV2
+) -> None:
+    """Langchain's `CohereEmbeddings` asks the first."""
+    texts = ["a car", "a pear"]
+    asked = {"model": EMBED, "texts": texts, "input_type": "search_document"}
+    with cohere.Client(base_url=served.root, api_key=served.key) as older:
+        plain = older.embed(**asked, batching=False)
+        packed = older.embed(**asked, batching=False, embedding_types=["int8"])
+    newer = ranker.embed(**asked, embedding_types=["float", "int8"])
+
+    assert plain.response_type == "embeddings_floats"
+    assert plain.texts == texts
+    assert plain.meta
+    assert plain.meta.billed_units == newer.meta.billed_units
+    for mine, other in zip(plain.embeddings, newer.embeddings.float_, strict=True):
+        assert mine == pytest.approx(other, abs=1e-6)
+    assert packed.response_type == "embeddings_by_type"
+    assert packed.embeddings.int8 == newer.embeddings.int8
+
+
 def test_models_are_listed_by_what_they_are_for(ranker: cohere.ClientV2) -> None:
     listed = {model.name: model for model in ranker.models.list().models}
     embedding = [model.name for model in ranker.models.list(endpoint="embed").models]
@@ -260,3 +281,10 @@ def test_models_are_listed_by_what_they_are_for(ranker: cohere.ClientV2) -> None
     with pytest.raises(cohere.NotFoundError) as caught:
         ranker.models.get("rerank-9")
     assert "rerank-9" in caught.value.body["message"]
+
+
+def test_the_sdk_for_javascript_lists_models_too(served: Served) -> None:
+    headers = {"X-Fern-SDK-Name": "cohere-ai", "Authorization": f"Bearer {served.key}"}
+    page = httpx.get(f"{served.v1}/models", headers=headers, params={"endpoint": "rerank"}).json()
+
+    assert MODEL in [model["name"] for model in page["models"]]

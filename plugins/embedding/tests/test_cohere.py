@@ -8,7 +8,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from modgate.plugin import Json, Plan, Refused, Sample
+from modgate.plugin import Event, Json, Plan, Refused, Sample
 from modgate.testing import Rig
 from modgate_embedding.config import Config
 from modgate_embedding.modality import Embedding
@@ -107,3 +107,22 @@ def test_what_does_not_fit_is_refused_by_name(
         shape({"input_type": "clustering", **body})
 
     assert (refused.value.field, refused.value.code) == (field, code)
+
+
+def test_the_first_version_wants_no_input_type_and_tells_forms_that_were_asked_for(
+    tmp_path: Path,
+) -> None:
+    body = {"model": "m", "texts": ["fox"], "embedding_types": ["float"]}
+    vector = {"data": [{"index": 0, "embedding": [1.0]}], "usage": {"prompt_tokens": 2}}
+    sample = Sample(path="/v1/embed", json=body, facts={"prefixes": {"document": "d: "}})
+    with Rig(Embedding(Config()), tmp_path) as rig:
+        plan = rig.plan(sample)
+        drive = rig.drive(plan)
+    drive.draw()
+    drive.feed(Event(orjson.dumps(vector)))
+    drive.end()
+    reply = orjson.loads(drive.close())
+
+    assert sent(plan) == [{"model": "m", "input": ["fox"], "truncation": True}]
+    assert (reply["response_type"], reply["embeddings"]) == ("embeddings_by_type", {"float": [[1]]})
+    assert reply["meta"]["api_version"] == {"version": "1"}

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 MODELS, MODEL, OPENAPI = "/v1/models", "/v1/models/{id}", "/openapi.json"
 ANTHROPIC = "anthropic-version"  # a header that only its clients send
-COHERE = "x-fern-sdk-name"  # who the SDK says it is; others are made by the same generator
+COHERE = "x-fern-sdk-name"  # who an SDK says it is; others are made by the same generator
+COHERES = ("cohere", "cohere-ai")  # for Python, for JavaScript
 ENDPOINTS = {"/v2/rerank": "rerank", "/v2/embed": "embed"}  # Cohere's words
 # Mistral's words for what a model can do, by the path that it answers.
 CAPABILITIES = {
@@ -64,7 +65,7 @@ def _client(headers: Mapping[str, str]) -> str:
     """Whose form of models a client reads."""
     if ANTHROPIC in headers:
         return "anthropic"
-    return "cohere" if headers.get(COHERE) == "cohere" else "openai"
+    return "cohere" if headers.get(COHERE) in COHERES else "openai"
 
 
 def _openapi(gateway: Gateway, caller: Caller, request: web.BaseRequest) -> bytes:

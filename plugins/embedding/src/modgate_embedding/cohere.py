@@ -1,4 +1,7 @@
-"""Reading cohere's `POST /v2/embed`.  Source: wire.md 6.2; cohere 7.3, `ClientV2.embed`."""
+"""Reading cohere's `POST /v2/embed`, and `/v1/embed` of its older clients.
+
+Source: wire.md 6.2; cohere 7.3, `ClientV2.embed` and `Client.embed`.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from modgate_embedding.ask import DTYPES, Asked, checked, dimensions, prefix_of,
 from modgate_embedding.config import Config, Facts
 from modgate_embedding.formats import FLOAT, Form
 
-PATH = "/v2/embed"
+PATH, OLDER = "/v2/embed", "/v1/embed"
 KINDS = ("search_document", "search_query", "classification", "clustering", "image")
 SOURCES = ("texts", "images", "inputs")
 TEXT_ONLY = "this model embeds text only"
@@ -23,7 +26,8 @@ def read_cohere(request: Request, config: Config, facts: Facts) -> Asked:
     """
     fields = request.fields()
     texts = _texts(fields, config)
-    kind = fields.choice("input_type", KINDS)
+    older = request.path == OLDER
+    kind = fields.choice("input_type", KINDS, None) if older else fields.choice("input_type", KINDS)
     if kind == "image":
         raise Refused("input_type", "unsupported_input", f"'input_type' is image: {TEXT_ONLY}")
     length, cut, told = dimensions(fields, facts)
@@ -35,7 +39,7 @@ def read_cohere(request: Request, config: Config, facts: Facts) -> Asked:
         rest["max_tokens"] = most
     if told is not None:
         rest["dimensions"] = told
-    if not facts.prefixes:  # the engine may know kinds of texts itself
+    if kind is not None and not facts.prefixes:  # the engine may know kinds of texts itself
         rest["input_type"] = kind
     return Asked(
         inputs=texts,
@@ -43,7 +47,7 @@ def read_cohere(request: Request, config: Config, facts: Facts) -> Asked:
         forms=_forms(fields, facts, cut or length or told),
         length=length,
         cut=cut,
-        prefix=prefix_of(kind, facts) or "",
+        prefix=(prefix_of(kind, facts) or "") if kind is not None else "",
         rest=Body.of(model=request.asked, **rest),
     )
 

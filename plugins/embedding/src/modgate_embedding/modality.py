@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from dataclasses import replace
+from functools import partial
 
 from modgate.kit.families.tei import taken_at_once
 from modgate.kit.tokens import each_by_file, texts
@@ -28,10 +29,18 @@ from modgate.plugin import (
 )
 from modgate_embedding.ask import Asked, Inputs, bounded, read
 from modgate_embedding.batching import PATH, EmbeddingCall, batching
+from modgate_embedding.cohere import OLDER, read_cohere
 from modgate_embedding.cohere import PATH as COHERE
-from modgate_embedding.cohere import read_cohere
 from modgate_embedding.config import CL100K, Config, Facts
-from modgate_embedding.relay import ManyVectors, Told, Vectors, Writer, cohere_reply, openai_reply
+from modgate_embedding.relay import (
+    ManyVectors,
+    Told,
+    Vectors,
+    Writer,
+    cohere_reply,
+    floats_reply,
+    openai_reply,
+)
 from modgate_embedding.reply import told
 from modgate_embedding.samples import SAMPLES
 
@@ -61,7 +70,7 @@ class Embedding(Modality[Config]):
     stand_in = StandIn(said=("space", "dimensions"), equal=("prefixes", "matryoshka"))
 
     def endpoints(self) -> Iterator[Endpoint]:
-        """The path that openai, voyage, mistral and jina share, and cohere's."""
+        """The path that openai, voyage, mistral and jina share, and cohere's two."""
         yield Endpoint(
             path=PATH,
             surfaces=("voyage", "openai"),
@@ -71,15 +80,16 @@ class Embedding(Modality[Config]):
             summary="embed texts as vectors",
             operation="embeddings",
         )
-        yield Endpoint(
-            path=COHERE,
-            surfaces=("cohere",),
-            shape=self.shape_cohere,
-            at_most=16 * MIB,
-            batch=batching(self.config),
-            summary="embed texts as vectors, as cohere does",
-            operation="embeddings",
-        )
+        for path in (COHERE, OLDER):
+            yield Endpoint(
+                path=path,
+                surfaces=("cohere",),
+                shape=self.shape_cohere,
+                at_most=16 * MIB,
+                batch=batching(self.config),
+                summary="embed texts as vectors, as cohere does",
+                operation="embeddings",
+            )
 
     def shape(self, request: Request) -> Plan | Generator[Need, Json, Plan]:
         """One call for at most `max_items` inputs each; the relay joins them."""
@@ -93,7 +103,11 @@ class Embedding(Modality[Config]):
         """The same calls for cohere's words."""
         facts = _facts(request)
         asked = read_cohere(request, self.config, facts)
-        return self._shape_texts(request, asked, facts, cohere_reply)
+        write: Writer = cohere_reply
+        if request.path == OLDER:
+            plain = request.fields().get("embedding_types") is None
+            write = floats_reply if plain else partial(cohere_reply, version="1")
+        return self._shape_texts(request, asked, facts, write)
 
     def count(self, call: Call, event: Event) -> Usage:
         """What a side call did cost: the tokens that its engine says it read."""

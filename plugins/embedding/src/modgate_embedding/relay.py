@@ -124,18 +124,32 @@ def openai_reply(
 
 
 def cohere_reply(
-    asked: Asked, told: Told, vectors: Sequence[Written], tokens: int
+    asked: Asked, told: Told, vectors: Sequence[Written], tokens: int, *, version: str = "2"
 ) -> Iterator[bytes]:
     """Cohere's: the vectors by form, the texts, and what was billed.  Source: wire.md 6.2."""
     forms = (
         b"%b:[%b]" % (orjson.dumps(form.name), b",".join(vector[at] for vector in vectors))
         for at, form in enumerate(asked.forms)
     )
-    meta: Json = {"api_version": {"version": "2"}, "billed_units": {"input_tokens": tokens}}
-    opening = b'{"id":%b,"response_type":"embeddings_by_type"' % orjson.dumps(told.reply_id)
-    yield (
-        opening
-        + b',"embeddings":{'
-        + b",".join(forms)
-        + b'},"texts":%b,"meta":%b}' % (orjson.dumps(asked.texts), orjson.dumps(meta))
+    yield _cohere(asked, told, tokens, "embeddings_by_type", b"{%b}" % b",".join(forms), version)
+
+
+def floats_reply(
+    asked: Asked, told: Told, vectors: Sequence[Written], tokens: int
+) -> Iterator[bytes]:
+    """That of `/v1/embed` to who asked for no forms.  Source: cohere 7.3, `EmbedResponse`."""
+    rows = b"[%b]" % b",".join(vector[0] for vector in vectors)
+    yield _cohere(asked, told, tokens, "embeddings_floats", rows, "1")
+
+
+def _cohere(
+    asked: Asked, told: Told, tokens: int, kind: str, embeddings: bytes, version: str
+) -> bytes:
+    meta: Json = {"api_version": {"version": version}, "billed_units": {"input_tokens": tokens}}
+    return b'{"id":%b,"response_type":%b,"embeddings":%b,"texts":%b,"meta":%b}' % (
+        orjson.dumps(told.reply_id),
+        orjson.dumps(kind),
+        embeddings,
+        orjson.dumps(asked.texts),
+        orjson.dumps(meta),
     )

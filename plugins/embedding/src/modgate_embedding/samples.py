@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from modgate.plugin import Json, JsonObject, Sample, Units
 
-PATH, COHERE = "/v1/embeddings", "/v2/embed"
+PATH, COHERE, OLDER = "/v1/embeddings", "/v2/embed", "/v1/embed"
 ID = "embd-" + "0" * 32  # of the request id that samples are shaped with
 
 _ONE = (
@@ -33,8 +33,8 @@ _EIGHTS = (
 )
 
 
-def _cohere(texts: list[str], tokens: int, **forms: Json) -> JsonObject:
-    meta = {"api_version": {"version": "2"}, "billed_units": {"input_tokens": tokens}}
+def _cohere(texts: list[str], tokens: int, *, version: str = "2", **forms: Json) -> JsonObject:
+    meta = {"api_version": {"version": version}, "billed_units": {"input_tokens": tokens}}
     return {
         "id": ID,
         "response_type": "embeddings_by_type",
@@ -42,6 +42,13 @@ def _cohere(texts: list[str], tokens: int, **forms: Json) -> JsonObject:
         "texts": texts,
         "meta": meta,
     }
+
+
+def _older(texts: list[str], tokens: int, *vectors: Json) -> JsonObject:
+    meta = {"api_version": {"version": "1"}, "billed_units": {"input_tokens": tokens}}
+    kind = "embeddings_floats"
+    said = {"id": ID, "response_type": kind, "embeddings": list(vectors)}
+    return {**said, "texts": texts, "meta": meta}
 
 
 def _reply(tokens: int, *vectors: Json) -> JsonObject:
@@ -171,6 +178,32 @@ SAMPLES = (
         upstream=[_TWO],
         reply=_cohere(["a fox", "jumps"], 9, float=[[1.0, -0.5], [0.0, 1.0]]),
         usage=Units(inputs=2, input_tokens=9),
+    ),
+    Sample(  # cohere's older client: no forms
+        path=OLDER,
+        json={"model": "m", "texts": ["a fox", "jumps"]},
+        upstream=[_TWO],
+        reply=_older(["a fox", "jumps"], 9, [1.0, -0.5], [0.0, 1.0]),
+        usage=Units(inputs=2, input_tokens=9),
+    ),
+    Sample(  # the same again: it may share a trip
+        path=OLDER,
+        json={"model": "m", "texts": ["a hen"]},
+        upstream=[_ONE],
+        reply=_older(["a hen"], 5, [1.0, -0.5]),
+        usage=Units(inputs=1, input_tokens=5),
+    ),
+    Sample(  # forms, from the older client
+        path=OLDER,
+        json={
+            "model": "m",
+            "texts": ["a hen"],
+            "input_type": "search_query",
+            "embedding_types": ["float"],
+        },
+        upstream=[_ONE],
+        reply=_cohere(["a hen"], 5, version="1", float=[[1.0, -0.5]]),
+        usage=Units(inputs=1, input_tokens=5),
     ),
     Sample(  # the same again: it may share a trip
         path=COHERE,
