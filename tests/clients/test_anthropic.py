@@ -195,6 +195,14 @@ def test_models_are_listed_and_retrieved(client: anthropic.Anthropic) -> None:
     assert found.created_at.tzinfo is not None
 
 
+def test_an_unknown_path_is_told_in_the_words_of_the_client(client: anthropic.Anthropic) -> None:
+    with pytest.raises(anthropic.NotFoundError) as caught:
+        client.messages.batches.list()
+
+    assert caught.value.type == "not_found_error"
+    assert caught.value.body["request_id"] == caught.value.request_id
+
+
 def test_an_unknown_model_is_not_found(client: anthropic.Anthropic) -> None:
     with pytest.raises(anthropic.NotFoundError, match="smollm2-135m") as caught:
         client.messages.create(model="claude-9", max_tokens=1, messages=ASKED)

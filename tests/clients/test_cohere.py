@@ -74,6 +74,13 @@ def test_no_documents_are_a_bad_request(ranker: cohere.ClientV2) -> None:
     assert caught.value.headers["x-request-id"].startswith("req_")
 
 
+def test_an_unknown_path_is_told_in_the_words_of_the_client(ranker: cohere.ClientV2) -> None:
+    with pytest.raises(cohere.NotFoundError) as caught:
+        ranker.chat(model=MODEL, messages=[{"role": "user", "content": "Hi"}])
+
+    assert "unknown request URL" in caught.value.body["message"]
+
+
 def test_an_unknown_model_is_not_found(ranker: cohere.ClientV2) -> None:
     with pytest.raises(cohere.NotFoundError) as caught:
         ranker.rerank(model="rerank-v9", query=QUERY, documents=DOCUMENTS)

@@ -31,19 +31,14 @@ from modgate.dispatch import guard_model
 from modgate.draft import Draft
 from modgate.drawing import Pieces
 from modgate.dry_run import SAID, UNASKED, tried_on
-from modgate.errors import (
-    Cancelled,
-    Draining,
-    GatewayError,
-    Refused,
-    Unsupported,
-)
+from modgate.errors import Cancelled, Draining, GatewayError, Refused, Unsupported
 from modgate.fallback import Chain, along
 from modgate.faults import raised
 from modgate.gateway import Gateway
 from modgate.guard import Deadline
 from modgate.http.egress import Reply
 from modgate.http.ingress import Ingress, client_address
+from modgate.http.surfaces import spoken
 from modgate.isolation import isolation
 from modgate.needs import shaped
 from modgate.observe.tracing import Trace
@@ -168,16 +163,8 @@ class Exchange:
 
     async def _flow(self) -> None:
         gateway, draft, request = self._gateway, self.draft, self._request
-        path = request.path
-        page = None if path in gateway.table.routes else page_of(path)
-        route = None if page is not None else gateway.table.find(request.method, path)
-        draft.route = page.route if page is not None else route.path if route is not None else ""
-        if route is not None:
-            self._surface = route.surface
-            route.check(request.method)
-        elif page is not None:
-            self._surface = gateway.surfaces[page.surface_of(request.headers)]
-            page.check(request.method)
+        found = self._found()
+        found.check(request.method)
         draft.client_request_id = Trace.client_id(request.headers)
         draft.client = client_address(request, gateway.trusted_proxies)
         try:
@@ -191,10 +178,22 @@ class Exchange:
         if draft.caller.policy.regions is not None:
             self._state.guard_residency(draft.caller)
         await self._bill.admit()
-        if page is not None:
-            await self._page(page)
-        elif route is not None:
-            await self._work(route)
+        if isinstance(found, Page):
+            await self._page(found)
+        else:
+            await self._work(found)
+
+    def _found(self) -> Page | Route:
+        """What is asked for.  From here on errors are in the words of whoever asks."""
+        request, draft, table = self._request, self.draft, self._gateway.table
+        if request.path not in table.routes:
+            self._surface = self._gateway.surfaces[spoken(request.headers)]
+            if (page := page_of(request.path)) is not None:
+                draft.route = page.route
+                return page
+        route = table.find(request.method, request.path)
+        draft.route, self._surface = route.path, route.surface
+        return route
 
     async def _page(self, page: Page) -> None:
         headers = {"content-type": "application/json", **self._extra_headers()}

@@ -26,6 +26,7 @@ TOO_LONG = (
 )
 PROMPT_LONG = "prompt is too long"
 SUM_LONG = "input length and `max_tokens` exceed context limit"
+COHERES = ("cohere", "cohere-ai")  # its SDKs for Python and JavaScript; their generator has others
 
 
 class OpenAI(Surface):
@@ -195,6 +196,13 @@ def built_in() -> dict[str, Surface]:
     """The surfaces of core, by name."""
     spoken = (OpenAI(), Responses(), Anthropic(), Cohere(), Mistral(), Voyage())
     return {surface.name: surface for surface in spoken}
+
+
+def spoken(headers: Mapping[str, str]) -> str:
+    """The surface of an SDK that says who it is, by name; `openai` of all others."""
+    if "anthropic-version" in headers:
+        return "anthropic"
+    return "cohere" if headers.get("x-fern-sdk-name") in COHERES else "openai"
 
 
 def error_headers(error: GatewayError, surface: Surface, wall: float) -> dict[str, str]:

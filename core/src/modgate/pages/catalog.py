@@ -13,6 +13,7 @@ from modgate.api.json import Json, JsonObject
 from modgate.api.model import Model
 from modgate.api.surface import dump
 from modgate.errors import GatewayError, MethodNotAllowed, ModelNotFound
+from modgate.http.surfaces import spoken
 from modgate.limits.headers import rfc_3339
 from modgate.pages.openapi import described
 from modgate.pages.usage import RECEIPT, USAGE, receipt, usage
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from modgate.gateway import Gateway
 
 MODELS, MODEL, OPENAPI = "/v1/models", "/v1/models/{id}", "/openapi.json"
-ANTHROPIC = "anthropic-version"  # a header that only its clients send
-COHERE = "x-fern-sdk-name"  # who an SDK says it is; others are made by the same generator
-COHERES = ("cohere", "cohere-ai")  # for Python, for JavaScript
 ENDPOINTS = {"/v2/rerank": "rerank", "/v2/embed": "embed"}  # Cohere's words
 # Mistral's words for what a model can do, by the path that it answers.
 CAPABILITIES = {
@@ -46,10 +44,6 @@ class Page:
         if method not in ("GET", "HEAD"):
             raise MethodNotAllowed(f"{self.route} takes GET only", allow=["GET", "HEAD"])
 
-    def surface_of(self, headers: Mapping[str, str]) -> str:
-        """The surface that a client of this page speaks, by name."""
-        return _client(headers) if self.route in (MODELS, MODEL) else "openai"
-
 
 def page_of(path: str) -> Page | None:
     """The page at a path, or None."""
@@ -59,13 +53,6 @@ def page_of(path: str) -> Page | None:
         if page is None and bare.startswith(whole + "/"):
             page = PAGES[one]
     return page
-
-
-def _client(headers: Mapping[str, str]) -> str:
-    """Whose form of models a client reads."""
-    if ANTHROPIC in headers:
-        return "anthropic"
-    return "cohere" if headers.get(COHERE) in COHERES else "openai"
 
 
 def _openapi(gateway: Gateway, caller: Caller, request: web.BaseRequest) -> bytes:
@@ -80,7 +67,7 @@ def _models(gateway: Gateway, caller: Caller, request: web.BaseRequest) -> bytes
         for model in gateway.table.visible(caller)
         for name in (model.name, *model.aliases)
     ]
-    card = CARDS[client := _client(request.headers)]
+    card = CARDS[client := spoken(request.headers)]
     data = [card(name, model, gateway) for name, model in named]
     if client == "anthropic":
         first, last = (data[0]["id"], data[-1]["id"]) if data else (None, None)
@@ -96,7 +83,7 @@ def _model(gateway: Gateway, caller: Caller, request: web.BaseRequest) -> bytes:
     model = gateway.table.models.get(asked)
     if model is None or not caller.policy.may_use(model.name):
         raise no_model(asked)
-    return dump(CARDS[_client(request.headers)](asked, model, gateway))
+    return dump(CARDS[spoken(request.headers)](asked, model, gateway))
 
 
 def no_model(asked: str) -> GatewayError:
