@@ -18,7 +18,9 @@ HEADERS = (
     "x-stainless-lang, x-stainless-os, x-stainless-arch, x-stainless-runtime, "
     "x-stainless-runtime-version, x-stainless-package-version, x-stainless-timeout, "
     "x-stainless-helper, x-stainless-helper-method, "  # of stream() and runTools() of the SDKs
-    "anthropic-version, anthropic-beta, anthropic-dangerous-direct-browser-access"
+    "anthropic-version, anthropic-beta, anthropic-dangerous-direct-browser-access, "
+    "x-fern-language, x-fern-sdk-name, x-fern-sdk-version, x-fern-runtime, "  # cohere's
+    "x-fern-runtime-version, x-client-name, user-agent"
 )
 
 
