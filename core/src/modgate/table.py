@@ -81,7 +81,10 @@ class Table:
         """The route of a path; NotFound."""
         route = self.routes.get(path) or self.routes.get(path.rstrip("/"))
         if route is None:
-            raise NotFound(f"unknown request URL: {method} {_shown(path)}")
+            bare = path.rstrip("/")  # a base URL without its version, or with two
+            near = [each for each in (f"/v1{bare}", f"/v2{bare}", bare[3:]) if each in self.routes]
+            hint = f"; did you mean {near[0]}" if near else ""
+            raise NotFound(f"unknown request URL: {method} {_shown(path)}{hint}")
         return route
 
     def visible(self, caller: Caller, modalities: Iterable[str] | None = None) -> list[Model]:
