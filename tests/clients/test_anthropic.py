@@ -195,6 +195,19 @@ def test_models_are_listed_and_retrieved(client: anthropic.Anthropic) -> None:
     assert found.created_at.tzinfo is not None
 
 
+def test_what_claude_code_sends_is_answered(client: anthropic.Anthropic) -> None:
+    asked = {"model": CHAT, "max_tokens": 8, "messages": ASKED, "betas": ["x-2025-06-27"]}
+    edits = {"edits": [{"type": "clear_thinking_20251015", "keep": "all"}]}
+    with client.beta.messages.stream(
+        **asked, context_management=edits, thinking={"type": "adaptive"}
+    ) as stream:
+        message = stream.get_final_message()
+
+    assert message.content
+    assert message.context_management is not None
+    assert message.context_management.applied_edits == []
+
+
 def test_an_unknown_path_is_told_in_the_words_of_the_client(client: anthropic.Anthropic) -> None:
     with pytest.raises(anthropic.NotFoundError) as caught:
         client.messages.batches.list()

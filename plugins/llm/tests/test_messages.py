@@ -94,6 +94,18 @@ def test_a_call_that_was_forced_is_why_a_message_stopped(tmp_path: Path) -> None
     assert events[-2]["delta"] == {"stop_reason": "tool_use", "stop_sequence": None}
 
 
+def test_edits_of_the_context_are_not_made_and_the_reply_says_so(tmp_path: Path) -> None:
+    """Claude Code sends some with each request."""
+    edits = {"edits": [{"type": "clear_thinking_20251015", "keep": "all"}]}
+    body = {**ASKED, "context_management": edits}
+    told = orjson.loads(played(tmp_path, PATH, body, whole({"content": "a"}, "stop")).reply)
+    streamed = played(tmp_path, PATH, {**body, "stream": True}, *HI)
+    events = [orjson.loads(event.data) for event in Splitter().feed(streamed.reply)]
+
+    assert "context_management" not in sent(tmp_path, PATH, body)
+    assert told["context_management"] == events[-2]["context_management"] == {"applied_edits": []}
+
+
 def test_arguments_that_are_nested_too_deeply_are_refused_where_they_stand() -> None:
     given: JsonObject = {}
     for _ in range(300):

@@ -13,7 +13,7 @@ CHOICES = {"auto": "auto", "any": "required", "none": "none", "tool": "tool"}
 EFFORTS = ("low", "medium", "high", "xhigh", "max")
 IMAGES = ("image/jpeg", "image/png", "image/gif", "image/webp")
 # What only a server that keeps containers, or calls other servers, can do.
-STATEFUL = ("container", "mcp_servers", "context_management", "compaction")
+STATEFUL = ("container", "mcp_servers", "compaction")
 # What is said to whoever hears it, and changes nothing here.
 SPARE = (
     *("betas", "billing_policy", "cache_control", "diagnostics", "fallback_credit_token"),
@@ -33,7 +33,7 @@ class Messages(Words):
     own = frozenset(
         (
             *("system", "stop_sequences", "thinking", "output_config", "output_format", "thread"),
-            *(*STATEFUL, *SPARE),
+            *("context_management", *STATEFUL, *SPARE),
         )
     )
 

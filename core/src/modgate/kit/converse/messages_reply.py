@@ -11,6 +11,8 @@ from modgate.kit.converse.blocks import Block, Step, arguments
 from modgate.kit.converse.relay import Ended, Reply
 from modgate.plugin import Json, JsonObject, Relay, Request
 
+# The prompt goes as it came: none of the edits of Claude Code, which sends some with each, is made.
+UNEDITED: JsonObject = {"context_management": {"applied_edits": []}}
 STOPS = {"length": "max_tokens", "tool_calls": "tool_use", "content_filter": "refusal"}
 
 
@@ -23,6 +25,7 @@ class MessagesReply(Reply):
         self._id = "msg_" + request.id.removeprefix("req_")
         self._told: int | None = None
         self._kinds: set[str] = set()
+        self._edits = UNEDITED if request.parsed.get("context_management") else {}
 
     def begin(self, first: JsonObject) -> Iterator[bytes]:
         """The message starts; of the prompt's tokens as much as the engine said by now."""
@@ -52,14 +55,15 @@ class MessagesReply(Reply):
         if ended.cached_tokens == 0 and self._told == ended.input_tokens:
             usage = {"output_tokens": ended.output_tokens}
         delta = {"stop_reason": reason, "stop_sequence": sequence}
-        yield _event("message_delta", delta=delta, usage=usage)
+        yield _event("message_delta", delta=delta, usage=usage, **self._edits)
         yield _event("message_stop")
 
     def whole(self, ended: Ended, blocks: Sequence[Block], first: JsonObject) -> JsonObject:
         """The message of a reply that was not streamed."""
         self._kinds = {block.kind for block in blocks}
         reason, sequence = self._stopped(ended)
-        return self._message([_full(block) for block in blocks], reason, sequence, _usage(ended))
+        content = [_full(block) for block in blocks]
+        return {**self._message(content, reason, sequence, _usage(ended)), **self._edits}
 
     def _message(
         self, content: list[JsonObject], reason: str | None, stop: str | None, usage: JsonObject
