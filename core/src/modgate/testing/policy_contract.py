@@ -6,7 +6,6 @@ is asked, and what must come out.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -27,11 +26,10 @@ from modgate.api.request import Request
 from modgate.errors import GatewayError, UpstreamFailed
 from modgate.http.surfaces import built_in
 from modgate.testing.guards import no_sockets
-from modgate.testing.rules_declared import UNKNOWN_KEY, refuses
+from modgate.testing.rules_declared import sayable
 from modgate.testing.suite import require
 from modgate.units import NOTHING, Units
 
-NAME = re.compile(r"[a-z][a-z0-9]*([_-][a-z0-9]+)*")
 ASKS_AT_MOST = 100
 ECHO_AT_LEAST = 12  # characters of a body that a message repeats by no accident
 CALLER = Caller(tenant="acme", key_id="key")
@@ -105,17 +103,9 @@ class PolicyContract:
 
     def test_it_is_declared_well(self) -> None:
         """Its name is words in lower case, its budget above 0, and its keys are its own."""
-        kind, config = self.policy, self.policy.config_type
-        require(bool(NAME.fullmatch(kind.name)), f"{kind.name!r} is no name of a policy")
-        require(kind.budget_s > 0, "a decision takes some time: budget_s must be above 0")
+        kind = self.policy
         require(kind.on_failure in ("open", "closed"), "on_failure is 'open' or 'closed'")
-        taken = sorted(config.model_fields.keys() & EVERY_SECTION)
-        require(not taken, f"every policy's section has the keys {taken}; call yours otherwise")
-        require(
-            refuses(config, {**self.config, UNKNOWN_KEY: 1}),
-            f"{config.__name__} takes unknown keys: give it extra='forbid'",
-        )
-        require(bool(config.model_config.get("frozen")), f"give {config.__name__} frozen=True")
+        sayable("policy", kind, self.config, EVERY_SECTION)
 
     def test_cases_are_decided_as_they_say(self) -> None:
         """Each case; and the policy says more than one thing, or its cases prove little."""

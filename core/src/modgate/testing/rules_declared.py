@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Set
 from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
+from modgate.api.policy import AnyPolicy
+from modgate.api.scorer import AnyAdviser
 from modgate.bill import MEASURED_BY
 from modgate.errors import PluginError
 from modgate.host.check import check
 from modgate.host.installed import Origin
 from modgate.testing.suite import Suite, played, require
 
+NAME = re.compile(r"[a-z][a-z0-9]*([_-][a-z0-9]+)*")
 UNKNOWN_KEY = "no_such_key_of_any_plugin"
 
 
@@ -36,14 +40,7 @@ class DeclaredRules(Suite):
         kind = self.modality
         kind(kind.config_type.model_validate({}))
         for checked in (kind.config_type, kind.model_type):
-            require(
-                refuses(checked, {UNKNOWN_KEY: 1}),
-                f"{checked.__name__} takes unknown keys: give it extra='forbid'",
-            )
-            require(
-                bool(checked.model_config.get("frozen")),
-                f"{checked.__name__} can be changed: give it frozen=True",
-            )
+            strict(checked, {})
 
     def test_units_say_what_they_count(self) -> None:
         """There are some, and each says what it counts; the rest is the host's to refuse."""
@@ -86,10 +83,23 @@ class DeclaredRules(Suite):
                         self._known(f"{label}: the size of a call", call.size)
 
 
-def refuses(kind: type[BaseModel], section: Mapping[str, object]) -> bool:
-    """Whether a section of this type may not say this."""
+def strict(config: type[BaseModel], section: Mapping[str, object]) -> None:
+    """A key that nobody knows is refused, and what was read cannot be changed."""
     try:
-        kind.model_validate(section)
+        config.model_validate({**section, UNKNOWN_KEY: 1})
     except ValidationError:
-        return True
-    return False
+        frozen = bool(config.model_config.get("frozen"))
+        require(frozen, f"{config.__name__} can be changed: give it frozen=True")
+    else:
+        require(False, f"{config.__name__} takes unknown keys: give it extra='forbid'")
+
+
+def sayable(
+    what: str, kind: type[AnyPolicy | AnyAdviser], section: Mapping[str, object], taken: Set[str]
+) -> None:
+    """A kind that a section puts to work has a name, time to answer, and keys of its own."""
+    require(bool(NAME.fullmatch(kind.name)), f"{kind.name!r} is no name of a {what}")
+    require(kind.budget_s > 0, "an answer takes some time: budget_s must be above 0")
+    shared = sorted(kind.config_type.model_fields.keys() & taken)
+    require(not shared, f"every {what}'s section has the keys {shared}; call yours otherwise")
+    strict(kind.config_type, section)

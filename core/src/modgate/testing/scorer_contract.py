@@ -6,7 +6,6 @@ said of them.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -27,10 +26,9 @@ from modgate.api.scorer import (
 )
 from modgate.api.vitals import UNKNOWN, Load, Signals, Vitals
 from modgate.testing.guards import no_sockets
-from modgate.testing.rules_declared import UNKNOWN_KEY, refuses
+from modgate.testing.rules_declared import sayable
 from modgate.testing.suite import require
 
-NAME = re.compile(r"[a-z][a-z0-9]*([_-][a-z0-9]+)*")
 MANY = 64
 TRIES = 20
 SOON_S = 0.1
@@ -95,17 +93,9 @@ class ScorerContract:
 
     def test_it_is_declared_well(self) -> None:
         """Its name is words in lower case, its budget above 0, and its keys are its own."""
-        kind, config = self.scorer, self.scorer.config_type
+        kind = self.scorer
         require(issubclass(kind, Filter | Scorer), f"{kind.__name__} is no Filter and no Scorer")
-        require(bool(NAME.fullmatch(kind.name)), f"{kind.name!r} is no name of a scorer")
-        require(kind.budget_s > 0, "an answer takes some time: budget_s must be above 0")
-        taken = sorted(config.model_fields.keys() & EVERY_SCORER)
-        require(not taken, f"every scorer's section has the keys {taken}; call yours otherwise")
-        require(
-            refuses(config, {**self.config, UNKNOWN_KEY: 1}),
-            f"{config.__name__} takes unknown keys: give it extra='forbid'",
-        )
-        require(bool(config.model_config.get("frozen")), f"give {config.__name__} frozen=True")
+        sayable("scorer", kind, self.config, EVERY_SCORER)
 
     def test_cases_come_out_as_they_say(self) -> None:
         """Each case, without a socket."""
