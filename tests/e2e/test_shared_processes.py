@@ -22,6 +22,7 @@ TENANTS = {"hot": HOT, "cold1": COLD, "cold2": COLD, "cold3": COLD}
 PER_S = {name: HOT_PER_S if name == "hot" else COLD_PER_S for name in TENANTS}
 HELD_TOKENS = 400
 BUSY_PER_S = 120
+PATIENT = 'deadline = "10s"'  # where the store answers all the while, however busy the machine is
 LEAK_AT_MOST_S = 30.0
 
 
@@ -81,7 +82,7 @@ async def test_a_process_that_is_killed_leaves_no_place_taken_and_no_units_reser
     held = (
         f'limits = {{ in_flight = 2, units = {{ "llm.output_tokens" = "{2 * HELD_TOKENS}/day" }} }}'
     )
-    known = f'url = "{store.url}"\ndeadline = "200ms"'
+    known = f'url = "{store.url}"\n{PATIENT}'
     engine.script_for = lambda record: (
         Script(headers_after_ms=60_000) if record.asked.json["max_tokens"] == HELD_TOKENS else OK
     )
@@ -110,7 +111,7 @@ async def test_a_process_that_is_killed_leaves_no_place_taken_and_no_units_reser
 async def test_a_burst_at_three_processes_takes_all_that_there_is_and_no_more(
     tmp_path: Path, store: Server, engine: ScriptedEngine, rate: str
 ) -> None:
-    known = f'url = "{store.url}"\ndeadline = "200ms"'
+    known = f'url = "{store.url}"\n{PATIENT}'
     with sharing(tmp_path, engine.url, known, {"acme": f"limits = {{ {rate} }}"}) as shared:
         load = Load(shared)
         said = await asyncio.gather(
@@ -130,7 +131,7 @@ async def test_most_requests_of_a_busy_key_make_no_trip_to_the_store(
     tmp_path: Path, store: Server, engine: ScriptedEngine, times: float
 ) -> None:
     busy = {"hot": f'limits = {{ requests = "{BUSY_PER_S}/s" }}'}
-    known = f'url = "{store.url}"\ndeadline = "200ms"'
+    known = f'url = "{store.url}"\n{PATIENT}'
     with sharing(tmp_path, engine.url, known, busy, count=1) as shared:
         load = Load(shared)
         offer = [Offer(tenant="hot", per_s=times * BUSY_PER_S, body=body(TOKENS))]

@@ -133,7 +133,7 @@ async def test_without_partial_one_bad_page_fails_all_and_costs_what_went_before
 
 
 async def test_a_document_of_which_no_page_could_be_read_fails_and_costs_nothing(
-    running: Running, engine: Engine
+    running: Running,
 ) -> None:
     status, named, reply = await asked(running, pdf(WIDTHS), pages=[BAD], partial=True)
     pages, area, _ = await billed(running)
@@ -168,9 +168,7 @@ async def test_a_pdf_that_cannot_be_opened_is_the_clients_and_costs_nothing(
     assert (pages, area) == (0, 0)
 
 
-async def test_a_pdf_that_only_its_owner_may_change_is_read(
-    running: Running, engine: Engine
-) -> None:
+async def test_a_pdf_that_only_its_owner_may_change_is_read(running: Running) -> None:
     status, _, reply = await asked(running, locked(""))
 
     assert status == 200

@@ -153,7 +153,7 @@ def test_the_operators_order_decides_who_is_asked_first() -> None:
     assert list(back.modalities) == ["sounds", "words"]
 
 
-def test_a_plugin_that_is_not_enabled_is_not_imported(tmp_path: Path) -> None:
+def test_a_plugin_that_is_not_enabled_is_not_imported() -> None:
     before = set(sys.modules)
 
     modules = import_plugins(find(), [])
