@@ -70,6 +70,7 @@ def test_a_stream_without_the_option_carries_no_usage(client: openai.OpenAI) -> 
         client.chat.completions.create(model=CHAT, messages=ASKED, max_tokens=4, stream=True)
     )
 
+    assert chunks
     assert all(chunk.choices and chunk.usage is None for chunk in chunks)
 
 

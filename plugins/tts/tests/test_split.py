@@ -122,8 +122,10 @@ def test_text_without_punctuation_is_cut_at_words_if_it_has_any(text: str) -> No
 
 
 def test_no_accent_is_torn_from_its_letter() -> None:
-    found = pieces("e\u0301" * 400, FIRST, 81)
+    text = "e\u0301" * 400
+    found = pieces(text, FIRST, 81)
 
+    assert "".join(found) == text
     assert all(len(piece) % 2 == 0 for piece in found)
 
 
