@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modgate.kit.apportion import apportion
-from modgate.plugin import BadReply, Event, Json, Outcome, Sample
+from modgate.plugin import BadReply, Event, Json, Sample
 from modgate.testing import Drive, Rig
 from modgate_embedding import Embedding
 from modgate_embedding.config import Config
@@ -23,7 +23,6 @@ from modgate_embedding.formats import packed, shortened
 
 PATH = "/v1/embeddings"
 Start = Callable[..., Drive]
-OK = Outcome(state="ok")
 
 
 @pytest.fixture

@@ -27,7 +27,6 @@ from modgate.fleet.frames import (
 )
 
 SEAL = Seal(Secret("the secret of this cell"), "modgate:peers:")
-KEPT = (ClassTold(tag_of("gold"), 9, 2),)
 FRAME = Frame(
     gateway=1,
     number=7,

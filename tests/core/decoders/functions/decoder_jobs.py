@@ -43,12 +43,6 @@ def upper(file: BinaryIO, spool: Spool) -> dict[str, Any]:
     return {"file": spool(file.read().upper()), "size": file.tell()}
 
 
-def twice(spool: Spool) -> list[Any]:
-    token = spool(b"once")
-    spool(b"never sent")
-    return [token, {"again": token}]
-
-
 def refuse(field: str | None = None) -> None:
     raise Wrong(field, "invalid_audio", "the audio is silent")
 
