@@ -117,37 +117,6 @@ async def test_a_section_of_a_key_that_no_file_has_is_told_by_check_and_by_the_l
     assert f"no key of the tenant's file; did you mean '{key_id}'?" in problem
 
 
-@pytest.mark.parametrize(
-    ("limits", "kept_by", "doubtful"),
-    [
-        ('requests = "5/day"', "", True),
-        ('each_key = { units = { "llm.output_tokens" = "1M/month" } }', "", True),
-        ('requests = "5/hour"', "", False),
-        ('requests = "5/day"', "owner", False),
-    ],
-)
-async def test_a_long_limit_that_a_restart_refills_is_told(
-    tmp_path: Path,
-    engine: ScriptedEngine,
-    caplog: pytest.LogCaptureFixture,
-    limits: str,
-    kept_by: str,
-    doubtful: bool,
-) -> None:
-    more = f"[tenant.acme.limits]\n{limits}\n"
-    if kept_by:
-        more += f'[limits.store]\nurl = "owner://{tmp_path}/limits.sock"\n'
-    async with gateway(tmp_path, engine, more) as running:
-        await running.app.reload()
-        checked = CliRunner().invoke(main, ["check", str(running.config)])
-    told = [each.__dict__["doubts"] for each in caplog.records if each.message == DOUBTS]
-
-    assert checked.exit_code == 0
-    assert ("a restart refills them" in checked.stderr) is doubtful
-    assert len(told) == doubtful  # once, though it was read twice
-    assert all("tenant.acme.limits" in doubt for [doubt] in told)
-
-
 async def test_a_price_of_a_tenant_that_is_nearly_one_of_the_file_is_told(
     tmp_path: Path, engine: ScriptedEngine
 ) -> None:

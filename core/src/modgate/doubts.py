@@ -16,7 +16,6 @@ log = logging.getLogger(__name__)
 
 AT_MOST = 20  # of a kind
 GUESSED, NEAR = 3, 200  # names, and keys beside one: guessing at what was meant takes time
-LONG = frozenset({"day", "month"})
 
 
 def warn(
@@ -51,7 +50,7 @@ def _keyless(before: Blueprint, made: Blueprint) -> list[str]:
 
 def doubts_of(made: Blueprint) -> list[Problem]:
     """What is no mistake, and may not be what is meant."""
-    kinds = (_unheld, _forgotten, _nobodys, _unsold)
+    kinds = (_unheld, _nobodys, _unsold)
     return [each for kind in kinds for each in islice(kind(made), AT_MOST)]
 
 
@@ -69,19 +68,6 @@ def _unheld(made: Blueprint) -> Iterator[Problem]:
                 text = f"no key of the tenant's file{guess}"
                 path = ("tenant", tenant.name, "key", key_id)
                 yield made.source.problem(path, f"{text}; this limits nobody")
-
-
-def _forgotten(made: Blueprint) -> Iterator[Problem]:
-    """Limits of days and months that nothing but this process remembers."""
-    if made.linked.file.limits.store is not None:
-        return
-    text = "lie in this process's memory: a restart refills them; [limits.store] keeps them"
-    for tenant in made.linked.tenants:
-        policies = (tenant.policy, *tenant.keys.values())
-        long = {rate.period for each in policies for rate in each.limits.rates} & LONG
-        if long:
-            path = ("tenant", tenant.name, "limits")
-            yield made.source.problem(path, f"limits of a {' and a '.join(sorted(long))} {text}")
 
 
 def _nobodys(made: Blueprint) -> Iterator[Problem]:
