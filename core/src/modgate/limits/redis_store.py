@@ -5,6 +5,7 @@ The keys of a tenant carry its `{tag}`, so that in a cluster they lie in one slo
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Sequence
 from importlib.resources import files
 from typing import TYPE_CHECKING
@@ -17,7 +18,10 @@ from modgate.limits.store import Reserved, StoreDown
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
+log = logging.getLogger(__name__)
+
 PREFIX = "modgate:"
+KEEPS = "noeviction"
 SCRIPT = files("modgate.limits").joinpath("quota.lua").read_text()
 CONNECTIONS_AT_MOST = 32
 
@@ -47,6 +51,7 @@ class RedisStore:
             password=password.reveal() if password is not None else None,
         )
         self.client: Redis = Redis.from_pool(pool)
+        self._looked = False
         self._script = self.client.register_script(SCRIPT)
 
     async def _call(self, keys: Sequence[str], args: Sequence[str | int]) -> Json:
@@ -90,7 +95,23 @@ class RedisStore:
     async def join(self, name: str, ttl_ms: int, now_ms: int = 0) -> int:
         """See `Store`."""
         alive: int = await self._call(["alive"], ["join", now_ms, ttl_ms, name])
+        if not self._looked:
+            self._looked = True
+            await self._look()
         return alive
+
+    async def _look(self) -> None:
+        """Warn of a server that throws keys away when it is full; one that may not be asked is used
+        all the same."""
+        from redis.exceptions import RedisError
+
+        try:
+            said = await self.client.info("memory")
+        except (RedisError, OSError):
+            return
+        policy = said.get("maxmemory_policy", KEEPS)
+        if said.get("maxmemory") and policy != KEEPS:
+            log.warning("limit store may forget", extra={"policy": policy})
 
     async def close(self) -> None:
         """Close the connections."""
