@@ -10,6 +10,7 @@ from types import ModuleType
 from aiohttp import ClientSession, ClientTimeout
 
 from modgate.api.secret import Secret
+from modgate.api.sink import Receipt
 from modgate.auth.keys import new_key
 from modgate.server.app import App
 
@@ -141,6 +142,13 @@ async def start(
     app = App(path, directory=folder / "state", extra=extra)
     await app.open()
     return Running(app, keys, path)
+
+
+def receipts_of(running: Running) -> list[Receipt]:
+    """Every receipt from now on, as it comes."""
+    found: list[Receipt] = []
+    running.app.state.observer.also(found.append)
+    return found
 
 
 def client() -> ClientSession:

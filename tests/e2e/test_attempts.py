@@ -10,7 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from gateways import Running, start
+from gateways import Running, receipts_of, start
 from oracle import requests as ask
 from oracle.client import ClientRecord, send
 from oracle.engine import ScriptedEngine
@@ -19,19 +19,11 @@ from oracle.requests import ClientRequest
 from servers import free_port
 
 from modgate.ledger.reader import rows
-from modgate.plugin import Receipt
 
 REQUESTS = 20
 TOGETHER = 8
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 CHAT = ask.chat(1, model="chat")
-
-
-def receipts_of(running: Running) -> list[Receipt]:
-    """Every receipt from now on, as it comes."""
-    found: list[Receipt] = []
-    running.app.state.observer.also(found.append)
-    return found
 
 
 # --- tries

@@ -12,14 +12,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from gateways import Running, start
+from gateways import Running, receipts_of, start
 from oracle import requests as ask
 from oracle.client import ClientRecord, send
 from oracle.engine import ScriptedEngine
 from oracle.faults import Piece, Refusal, Script, event
 from oracle.requests import ClientRequest
-
-from modgate.plugin import Receipt
 
 SSE = "text/event-stream"
 NO_SENSE = event({"foo": 1})
@@ -61,8 +59,7 @@ class Two:
     def __init__(self, running: Running, engines: list[ScriptedEngine]) -> None:
         self.running = running
         self.engines = engines
-        self.receipts: list[Receipt] = []
-        running.app.state.observer.also(self.receipts.append)
+        self.receipts = receipts_of(running)
 
     async def ask(self, request: ClientRequest, *scripts: Script) -> ClientRecord:
         """Both engines' first call is answered by the first script, the next by the next."""

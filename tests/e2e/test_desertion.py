@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gateways import Running, start
+from gateways import Running, receipts_of, start
 from oracle import requests as ask
 from oracle.client import ClientRecord, Leave, send
 from oracle.engine import ScriptedEngine
@@ -22,7 +22,6 @@ from waiting import until
 from modgate.ledger.reader import rows
 from modgate.ledger.records import Ended
 from modgate.pipeline import Exchange
-from modgate.plugin import Receipt
 
 DRAIN = 'on_disconnect = "drain"'
 SLOW = Script(headers_after_ms=60, between_ms=15, tokens=24)
@@ -45,8 +44,7 @@ class World:
     def __init__(self, running: Running, engine: ScriptedEngine) -> None:
         self.running = running
         self.engine = engine
-        self.receipts: list[Receipt] = []
-        running.app.state.observer.also(self.receipts.append)
+        self.receipts = receipts_of(running)
 
     async def deserted(self, request: ClientRequest, leave: Leave | None = None) -> ClientRecord:
         """A client sends, and leaves: as told, or once its call is at the engine; the rest ends."""

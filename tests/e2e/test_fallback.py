@@ -14,7 +14,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from gateways import MODELS, Running, start
+from gateways import MODELS, Running, receipts_of, start
 from oracle import requests as ask
 from oracle.client import ClientRecord, send
 from oracle.engine import ScriptedEngine
@@ -23,7 +23,6 @@ from oracle.requests import ClientRequest
 
 from modgate.ledger.reader import rows
 from modgate.ledger.records import Ended
-from modgate.plugin import Receipt
 
 FAULT = Script(refusal=Refusal(status=500))
 CHAT = ask.chat(1, model="chat", max_tokens=80)
@@ -51,8 +50,7 @@ class World:
     def __init__(self, running: Running, engines: Mapping[str, ScriptedEngine]) -> None:
         self.running = running
         self.engines = engines
-        self.receipts: list[Receipt] = []
-        running.app.state.observer.also(self.receipts.append)
+        self.receipts = receipts_of(running)
 
     async def ask(self, request: ClientRequest = CHAT) -> ClientRecord:
         return await send(self.running.url, request, key=self.running.key, within_s=15)

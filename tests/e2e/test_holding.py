@@ -16,13 +16,12 @@ from time import monotonic
 import aiohttp
 import pytest
 from aiohttp import web
-from gateways import Running, start
+from gateways import Running, receipts_of, start
 from rigs.pods import PATH, SLO, VECTORS, engine
 from servers import free_port
 from waiting import until
 
 from modgate.fleet import holding
-from modgate.plugin import Receipt
 from modgate.testing.backend import FakeBackend
 
 FOUND = """
@@ -40,8 +39,7 @@ class World:
     def __init__(self, running: Running, path: Path) -> None:
         self.running = running
         self.path = path
-        self.receipts: list[Receipt] = []
-        running.app.state.observer.also(self.receipts.append)
+        self.receipts = receipts_of(running)
 
     def name(self, *engines: FakeBackend) -> None:
         """These are the engines from now on."""

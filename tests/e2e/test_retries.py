@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
-from gateways import MODELS, Running, start
+from gateways import MODELS, Running, receipts_of, start
 from oracle import requests as ask
 from oracle.client import ClientRecord, send
 from oracle.engine import ScriptedEngine
@@ -20,7 +20,6 @@ from oracle.faults import Fault, FaultKind, Refusal, Script
 from oracle.requests import ClientRequest
 
 from modgate.ledger.reader import rows
-from modgate.plugin import Receipt
 
 REQUESTS: dict[str, ClientRequest] = {
     "llm": ask.chat(1, model="chat"),
@@ -56,8 +55,7 @@ class World:
     def __init__(self, running: Running, engines: Sequence[ScriptedEngine]) -> None:
         self.running = running
         self.engines = engines
-        self.receipts: list[Receipt] = []
-        running.app.state.observer.also(self.receipts.append)
+        self.receipts = receipts_of(running)
 
     @property
     def calls(self) -> int:

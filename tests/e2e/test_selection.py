@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from gateways import Running, start
+from gateways import Running, receipts_of, start
 from oracle import requests as ask
 from oracle.client import ClientRecord, send
 from oracle.engine import ScriptedEngine
 from oracle.faults import Refusal, Script
 from oracle.requests import ClientRequest
 
-from modgate.plugin import Receipt
 from modgate.testing.backend import FakeBackend, Scripted
 
 CHAT = ask.chat(1, model="chat")
@@ -32,8 +31,7 @@ class World:
     def __init__(self, running: Running, engines: list[ScriptedEngine]) -> None:
         self.running = running
         self.engines = engines
-        self.receipts: list[Receipt] = []
-        running.app.state.observer.also(self.receipts.append)
+        self.receipts = receipts_of(running)
 
     @property
     def calls(self) -> list[int]:
