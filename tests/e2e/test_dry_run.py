@@ -68,13 +68,10 @@ async def test_it_says_what_would_be_reserved_and_asks_no_engine(
 ) -> None:
     seen: list[Receipt] = []
     caplog.set_level(logging.INFO, "modgate.request")
-    running = await start(tmp_path, [{"url": engine.url}])
-    running.app.state.observer.also(seen.append)
-    try:
+    async with await start(tmp_path, [{"url": engine.url}]) as running:
+        running.app.state.observer.also(seen.append)
         record, said = await tried_on(running, REQUESTS[route])
         metrics = (await running.app.state.observer.rendered()).decode()
-    finally:
-        await running.app.close()
     modality = route.split()[0]
     reserved = said["reserved"]
 
@@ -100,15 +97,12 @@ async def test_units_that_it_reserved_are_free_again_and_the_request_itself_is_c
 ) -> None:
     limits = 'limits = { requests = "9/hour", units = { "llm.output_tokens" = "90/hour" } }'
     tenants = {"acme": limits}
-    running = await start(tmp_path, [{"url": engine.url}], tenants=tenants)
-    try:
+    async with await start(tmp_path, [{"url": engine.url}], tenants=tenants) as running:
         records = [(await tried_on(running, REQUESTS["llm"]))[0] for _ in range(4)]
         large, _ = await tried_on(running, ask.chat(9, model="chat", max_tokens=120))
         engine.script_for = lambda record: Script(tokens=60)
         sent = await send(running.url, REQUESTS["llm"], key=running.key)
         refused, error = await tried_on(running, REQUESTS["llm"])
-    finally:
-        await running.app.close()
 
     assert [left(each, "output-tokens") for each in records] == ["40"] * 4
     assert [left(each, "requests") for each in records] == ["8", "7", "6", "5"]
@@ -124,13 +118,12 @@ async def test_it_says_what_the_reserve_would_cost_and_spends_no_budget(
     tmp_path: Path, engine: ScriptedEngine
 ) -> None:
     tenants = {"acme": 'limits = { cost = "1 EUR/month" }'}
-    running = await start(tmp_path, [{"url": engine.url}], tenants=tenants, more=PRICES)
-    try:
+    async with await start(
+        tmp_path, [{"url": engine.url}], tenants=tenants, more=PRICES
+    ) as running:
         record, said = await tried_on(running, REQUESTS["llm"])
         again, _ = await tried_on(running, REQUESTS["llm"])
         unpriced, _ = await tried_on(running, REQUESTS["embedding"])
-    finally:
-        await running.app.close()
     reserved = said["reserved"]
     assert isinstance(reserved, dict)
     micro = 1000 * reserved["llm.input_tokens"] + 10_000 * 50 + 2000
@@ -172,11 +165,8 @@ async def test_one_that_can_do_without_the_engines_count_is_planned_by_estimate(
 ) -> None:
     backend = {"url": engine.url, "family": "llamacpp"}
     facts = {"chat": "context = 4096"}
-    running = await start(tmp_path, [backend], plugins=("llm",), facts=facts)
-    try:
+    async with await start(tmp_path, [backend], plugins=("llm",), facts=facts) as running:
         record, said = await tried_on(running, REQUESTS["llm"])
-    finally:
-        await running.app.close()
 
     assert record.status == 200
     assert isinstance(said["reserved"], dict)
@@ -186,13 +176,10 @@ async def test_one_that_can_do_without_the_engines_count_is_planned_by_estimate(
 
 async def test_it_takes_no_idempotency_key(tmp_path: Path, engine: ScriptedEngine) -> None:
     keyed = REQUESTS["embedding"].with_headers(Idempotency_Key="k-1")
-    running = await start(tmp_path, [{"url": engine.url}])
-    try:
+    async with await start(tmp_path, [{"url": engine.url}]) as running:
         first, _ = await tried_on(running, keyed)
         sent = await send(running.url, keyed, key=running.key)
         second, _ = await tried_on(running, keyed)
-    finally:
-        await running.app.close()
 
     assert [first.status, sent.status, second.status] == [200] * 3
     assert "idempotent-replayed" not in second.headers
@@ -205,11 +192,8 @@ async def test_it_takes_no_idempotency_key(tmp_path: Path, engine: ScriptedEngin
 async def test_whoever_says_anything_but_no_is_not_billed(
     tmp_path: Path, engine: ScriptedEngine, said: str, *, dry: bool
 ) -> None:
-    running = await start(tmp_path, [{"url": engine.url}])
-    try:
+    async with await start(tmp_path, [{"url": engine.url}]) as running:
         record, _ = await tried_on(running, REQUESTS["embedding"], said)
-    finally:
-        await running.app.close()
 
     assert ("x-modgate-dry-run" in record.headers) is dry
     assert (engine.records == []) is dry
@@ -225,14 +209,13 @@ async def test_it_says_how_the_engines_stand_that_would_be_asked(
     ]
     tenants = {"acme": "", "here": 'regions = ["eu"]'}
     more = '[state]\nregion = "eu"\n'
-    running = await start(
+    async with await start(
         tmp_path, backends, plugins=("llm", "embedding"), tenants=tenants, more=more
-    )
-    fleet = running.app.gateway.fleet
-    here = REQUESTS["embedding"].with_headers(
-        x_modgate_dry_run="true", x_api_key=running.keys["here"]
-    )
-    try:
+    ) as running:
+        fleet = running.app.gateway.fleet
+        here = REQUESTS["embedding"].with_headers(
+            x_modgate_dry_run="true", x_api_key=running.keys["here"]
+        )
         _, free = await tried_on(running, REQUESTS["llm"])
         none = await send(running.url, here)
         for seat in fleet.pools["chat"].seats:
@@ -242,8 +225,6 @@ async def test_it_says_how_the_engines_stand_that_would_be_asked(
             seat.slots.taken = 0
             seat.health.until = float("inf")
         _, away = await tried_on(running, REQUESTS["llm"])
-    finally:
-        await running.app.close()
 
     said = [free["engine"], busy["engine"], away["engine"], json.loads(none.body)["engine"]]
     assert said == ["free", "busy", "away", "none"]

@@ -76,19 +76,18 @@ class Talk(Words):
 async def running(folder: Path) -> AsyncIterator[tuple[Running, httpx.AsyncClient]]:
     async with FakeBackend() as engine:
         engine.answer("/words", Scripted(reply=[b"{}"] * 3))
-        gateway = await start(
-            folder,
-            [{"url": engine.url, "serves": {"w": "w"}}],
-            plugins=["words"],
-            models={"w": "words"},
-            extra={"words": plugin(modgate_modalities=[Talk])},
-        )
         Wordy.made = 0
-        try:
-            async with httpx.AsyncClient(base_url=gateway.url, headers=gateway.headers) as client:
-                yield gateway, client
-        finally:
-            await gateway.app.close()
+        async with (
+            await start(
+                folder,
+                [{"url": engine.url, "serves": {"w": "w"}}],
+                plugins=["words"],
+                models={"w": "words"},
+                extra={"words": plugin(modgate_modalities=[Talk])},
+            ) as gateway,
+            httpx.AsyncClient(base_url=gateway.url, headers=gateway.headers) as client,
+        ):
+            yield gateway, client
 
 
 @pytest.mark.parametrize("at", [1, 2, 3, 0], ids=["first", "second", "last", "close"])

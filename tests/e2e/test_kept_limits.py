@@ -50,11 +50,8 @@ async def test_a_restart_refills_no_quota_of_a_day_or_month_and_no_budget(
 ) -> None:
     told, spent = [], []
     for _ in range(4):
-        running = await opened(tmp_path, engine)
-        try:
+        async with await opened(tmp_path, engine) as running:
             told.append(await chat(running))
-        finally:
-            await running.app.close()
         levels = running.app.state.limits.levels
         spent += [level.value for key, level in levels._levels.items() if BUDGET in key]
 
@@ -68,19 +65,13 @@ async def test_a_restart_refills_no_quota_of_a_day_or_month_and_no_budget(
 async def test_a_gateway_that_was_killed_goes_on_with_what_it_wrote(
     tmp_path: Path, engine: ScriptedEngine
 ) -> None:
-    running = await opened(tmp_path, engine)
-    try:
+    async with await opened(tmp_path, engine) as running:
         first = await chat(running)
         kept = running.app.state.kept
         assert kept is not None
         written = kept.levels.written(running.app.state.limits.ms(running.app.state.clock.now()))
-    finally:
-        await running.app.close()
     (tmp_path / "state" / "levels").write_bytes(written)
-    running = await opened(tmp_path, engine)
-    try:
+    async with await opened(tmp_path, engine) as running:
         second = await chat(running)
-    finally:
-        await running.app.close()
 
     assert [left(first), left(second)] == [[4, 50], [3, 30]]

@@ -27,11 +27,8 @@ NOWHERE = "http://127.0.0.1:1"
 async def running(
     folder: Path, backends: list[Mapping[str, object]], more: str
 ) -> AsyncIterator[Running]:
-    made = await start(folder, backends, plugins=("llm", "embedding"), more=more)
-    try:
+    async with await start(folder, backends, plugins=("llm", "embedding"), more=more) as made:
         yield made
-    finally:
-        await made.app.close()
 
 
 async def ready(gateway: Running) -> tuple[int, Any]:
