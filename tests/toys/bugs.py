@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
+import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import repeat
 
 from msgspec import structs
 from pydantic import BaseModel
@@ -285,6 +287,55 @@ def has_facts_that_take_anything() -> type[Toy]:
     return spoilt(model_type=Loose)
 
 
+def sleeps() -> type[Toy]:
+    def feed(self: Joined, index: int, event: Event) -> Iterable[bytes]:
+        time.sleep(0)
+        return Joined.feed(self, index, event)
+
+    return spoilt_relay(feed=feed)
+
+
+def never_stops_talking() -> type[Toy]:
+    def close(self: Streamed, outcomes: Sequence[Outcome]) -> Iterable[bytes]:
+        return repeat(self.sse({"text": "and"}))
+
+    return spoilt_stream(close=close)
+
+
+def never_stops_calling() -> type[Toy]:
+    def shape_raw(self: Toy, request: Request) -> Plan:
+        [call] = Toy.shape_raw(self, request).calls
+        calls = repeat(call)
+        return Plan(calls=calls, relay=Raw("text"), reserve=Units(characters=10**6))
+
+    return spoilt(shape_raw=shape_raw)
+
+
+def tears_an_event() -> type[Toy]:
+    def feed(self: Streamed, index: int, event: Event) -> Iterator[bytes]:
+        for whole in Streamed.feed(self, index, event):
+            yield whole[:3]
+            yield whole[3:]
+
+    return spoilt_stream(feed=feed)
+
+
+def calls_what_is_no_path() -> type[Toy]:
+    def shape(self: Toy, request: Request) -> Plan:
+        plan = Toy.shape(self, request)
+        return replace(plan, calls=[replace(call, path="/a b") for call in plan.calls])
+
+    return spoilt(shape=shape)
+
+
+def lets_an_engine_write_headers() -> type[Toy]:
+    def feed(self: Joined, index: int, event: Event) -> Iterable[bytes]:
+        self.head = Head(headers={"x-text": event.fields().text("text")})
+        return Joined.feed(self, index, event)
+
+    return spoilt_relay(feed=feed)
+
+
 BUGS: dict[Callable[[], type[Toy]], str] = {
     drops_the_last_event: "test_a_sample_has_its_reply_and_its_usage",
     bills_twice: "test_a_sample_has_its_reply_and_its_usage",
@@ -314,4 +365,10 @@ BUGS: dict[Callable[[], type[Toy]], str] = {
     is_measured_by_nobody: "test_only_declared_units_are_used",
     waits_for_no_call_at_all: "test_a_sample_has_its_reply_and_its_usage",
     has_facts_that_take_anything: "test_defaults_build_and_unknown_keys_are_refused",
+    sleeps: "test_shape_is_bounded_and_opens_no_socket",
+    never_stops_talking: "test_a_sample_has_its_reply_and_its_usage",
+    never_stops_calling: "test_shape_is_bounded_and_opens_no_socket",
+    tears_an_event: "test_a_stream_is_relayed_as_it_comes",
+    calls_what_is_no_path: "test_shape_is_bounded_and_opens_no_socket",
+    lets_an_engine_write_headers: "test_garbage_from_an_engine_is_a_bad_reply",
 }

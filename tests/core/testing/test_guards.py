@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from modgate.testing.guards import SocketOpened, no_sockets
+from modgate.testing.guards import Waited, no_waiting
 
 NAME = ("127.0.0.1", 80)
 
@@ -16,20 +16,20 @@ NAME = ("127.0.0.1", 80)
 def test_a_thread_that_was_there_before_is_nobodys_fault() -> None:
     with ThreadPoolExecutor(1) as pool:
         pool.submit(threading.get_ident).result(10)
-        with no_sockets():
+        with no_waiting():
             found = pool.submit(socket.getaddrinfo, *NAME).result(10)
 
     assert found
 
 
 def test_a_thread_that_is_begun_inside_opens_none() -> None:
-    with pytest.raises(SocketOpened), no_sockets(), ThreadPoolExecutor(1) as pool:
-        assert isinstance(pool.submit(_tries).result(10), SocketOpened)
+    with pytest.raises(Waited), no_waiting(), ThreadPoolExecutor(1) as pool:
+        assert isinstance(pool.submit(_tries).result(10), Waited)
 
 
 def _tries() -> BaseException | None:
     try:
         socket.getaddrinfo(*NAME)
-    except SocketOpened as error:
+    except Waited as error:
         return error
     return None

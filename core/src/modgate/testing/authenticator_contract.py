@@ -23,7 +23,7 @@ from modgate.api.json import Json
 from modgate.api.secret import Secret
 from modgate.auth.others import LOOKUPS_AT_MOST, origin_of
 from modgate.errors import GatewayError, Unavailable
-from modgate.testing.guards import listening, no_sockets
+from modgate.testing.guards import listening, no_waiting
 from modgate.testing.suite import require
 
 _SETTINGS = settings(
@@ -63,7 +63,7 @@ class AuthenticatorContract:
     def asked(self, text: str, documents: Sequence[Document | GatewayError]) -> _Asked:
         """What it says of a credential, with these answers to its lookups; the last repeats."""
         asked = _Asked()
-        with no_sockets():
+        with no_waiting():
             answer = self.built().authenticate(Credential(secret=Secret(text), client="192.0.2.1"))
             if answer is None or isinstance(answer, Identity | Reject):
                 asked.answer = answer

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from itertools import islice
 from typing import TypeVar
 
 from modgate.api.plan import Call, Drawn, Plan
@@ -13,6 +15,10 @@ from modgate.errors import PluginFault
 from modgate.needs import sound
 from modgate.outlet import own_headers
 from modgate.units import NOTHING, Units
+
+CALLS_AT_MOST = 10_000  # of one plan
+PIECES_AT_MOST = 100_000  # of one step of a relay
+PATH = re.compile(r"/[!-~]*")
 
 OfT = TypeVar("OfT")
 Around = Callable[[], AbstractContextManager[object]]
@@ -46,7 +52,8 @@ class Drive:
     """One plan on its way, step by step: `draw` a call, `feed` its events, `end` it; then `close`.
 
     `outcomes` is what the relay is told: entry i is call i's, one for each call drawn so far.
-    AssertionError for a plan or a head that no gateway would take.
+    AssertionError for a plan, a call, a head or an event that no gateway would take, and for calls
+    or pieces of a reply without an end.
     """
 
     def __init__(self, plan: Plan, calls: Iterator[Call], *, around: Around = nullcontext) -> None:
@@ -74,6 +81,8 @@ class Drive:
         with self._around():
             call = next(self._drawing, None)
         if call is not None:
+            assert len(self.calls) < CALLS_AT_MOST, f"a plan of over {CALLS_AT_MOST} calls"
+            assert PATH.fullmatch(call.path), f"a call of what is no path: {call.path!r}"
             self.calls.append(call)
             self.outcomes.append(PENDING)
         return call
@@ -82,7 +91,7 @@ class Drive:
         """An event of the call that was drawn last; the bytes that it gave."""
         index = len(self.calls) - 1
         with self._around():
-            return self._sent(b"".join(fed(self.relay, index, event)))
+            return self._sent(fed(self.relay, index, event))
 
     def end(self, state: State = "ok") -> None:
         """The call that was drawn last is over."""
@@ -91,7 +100,7 @@ class Drive:
     def close(self) -> bytes:
         """The end of a reply that may look good."""
         with self._around():
-            given = b"".join(self.relay.close(tuple(self.outcomes)))
+            given = self._sent(self.relay.close(tuple(self.outcomes)))
         self.head = self.head or self.relay.head
         return given
 
@@ -107,9 +116,15 @@ class Drive:
         if (close := getattr(self._drawing, "close", None)) is not None:
             close()
 
-    def _sent(self, data: bytes) -> bytes:
+    def _sent(self, made: Iterable[bytes]) -> bytes:
+        pieces = list(islice(made, PIECES_AT_MOST))
+        assert len(pieces) < PIECES_AT_MOST, f"a step of a relay gave {PIECES_AT_MOST} pieces"
+        data = b"".join(pieces)
         if data and self.head is None:
             self.head = self.relay.head
+        if self.head is not None and self.head.kind == "sse":
+            for piece in filter(None, pieces):
+                assert piece.endswith(b"\n\n"), f"on SSE a piece is a whole event: {piece[-40:]!r}"
         return data
 
     def play(self, replies: Callable[[int, Call], Iterable[Event]]) -> Played:

@@ -1,4 +1,4 @@
-"""What watches a plugin while a rule runs: sockets, logs, prints, descriptors and threads."""
+"""What watches a plugin while a rule runs: sockets, sleep, logs, prints, descriptors, threads."""
 
 from __future__ import annotations
 
@@ -7,44 +7,56 @@ import logging
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from functools import partial
+from types import ModuleType
 
-_DOORS = ("socket", "create_connection", "create_server", "getaddrinfo", "socketpair", "fromfd")
+_OPENS = "a plugin must not open a socket: yield a Fetch or an Ask"
+_SLEEPS = "a plugin must not sleep: all requests would wait for it"
+_DOORS: tuple[tuple[ModuleType, str, str], ...] = (
+    (socket, "socket", _OPENS),
+    (socket, "create_connection", _OPENS),
+    (socket, "create_server", _OPENS),
+    (socket, "getaddrinfo", _OPENS),
+    (socket, "socketpair", _OPENS),
+    (socket, "fromfd", _OPENS),
+    (time, "sleep", _SLEEPS),
+)
 
 
-class SocketOpened(AssertionError):
+class Waited(AssertionError):
     """A plugin does no I/O; what it needs from the world it asks for as a Need."""
 
 
 @contextmanager
-def no_sockets() -> Iterator[None]:
-    """Nothing inside can open a socket or resolve a name, and whoever tries is told of in the end,
-    even where it swallows the error.
+def no_waiting() -> Iterator[None]:
+    """Nothing inside can open a socket, resolve a name or sleep, and whoever tries is told of in
+    the end, even where it swallows the error.
 
     Threads that were there before are not the plugin's, and go on.
     """
     tried: list[str] = []
     others = {thread.ident for thread in threading.enumerate()} - {threading.get_ident()}
-    kept = {name: getattr(socket, name) for name in _DOORS}
+    kept = {name: getattr(module, name) for module, name, _ in _DOORS}
 
-    def refuse(name: str, *args: object, **more: object) -> object:
+    def refuse(name: str, told: str, *args: object, **more: object) -> object:
         if threading.get_ident() in others:
             return kept[name](*args, **more)
-        tried.append("a plugin must not open a socket: yield a Fetch or an Ask")
-        raise SocketOpened(tried[0])
+        tried.append(told)
+        raise Waited(told)
 
-    for name in _DOORS:
-        setattr(socket, name, partial(refuse, name))
+    for module, name, told in _DOORS:
+        setattr(module, name, partial(refuse, name, told))
     try:
         yield
     finally:
-        for name, was in kept.items():
-            setattr(socket, name, was)
+        for module, name, _ in _DOORS:
+            setattr(module, name, kept[name])
     if tried:
-        raise SocketOpened(tried[0])
+        raise Waited(tried[0])
 
 
 class _Keeper(logging.Handler):

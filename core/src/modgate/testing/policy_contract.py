@@ -25,7 +25,7 @@ from modgate.api.relay import Event, Outcome, Relay, Usage
 from modgate.api.request import Request
 from modgate.errors import GatewayError, UpstreamFailed
 from modgate.http.surfaces import built_in
-from modgate.testing.guards import no_sockets
+from modgate.testing.guards import no_waiting
 from modgate.testing.rules_declared import sayable
 from modgate.testing.suite import require
 from modgate.units import NOTHING, Units
@@ -77,7 +77,7 @@ class PolicyContract:
         """A fresh policy's decision, and what it asked."""
         kind = self.policy
         plan = Plan(calls=tuple(case.calls), relay=_Silent(), reserve=case.reserve)
-        with no_sockets():
+        with no_waiting():
             made = kind(kind.config_type.model_validate(self.config))
             deciding = made.decide(case.caller, _request(case), plan)
             if not isinstance(deciding, Generator):

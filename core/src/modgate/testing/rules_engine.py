@@ -54,6 +54,8 @@ class EngineRules(Suite):
                         taken = _ended(rig, sample, at, data, told)
                         must = data == HTML and _is_json(_event(sample, whole, at))
                         require(not (taken and must), f"{told} was taken for a good reply")
+                    for data in _breaking(_event(sample, whole, at)):
+                        _ended(rig, sample, at, data, f"{label}: {data[:80]!r} for event {at}")
                 for call in whole.calls:
                     _counted(rig, call, label)
                 if len(whole.steps) > 1:
@@ -250,6 +252,14 @@ def _said_of(attempt: Callable[[], object]) -> str:
     except GatewayError as error:
         return f"{error} {error.message} {error.field} {error.code}"
     return notes if isinstance(notes, str) else ""
+
+
+def _breaking(event: bytes) -> Iterator[bytes]:
+    """An engine's event with a text of two lines, the second like a header."""
+    if _is_json(event):
+        value: Json = orjson.loads(event)
+        for path in mutate.strings(value)[:PLACES_AT_MOST]:
+            yield mutate.dumped(mutate.replaced(value, path, "a\r\nset-cookie: b"))
 
 
 def _talkative(event: bytes) -> Iterator[bytes]:

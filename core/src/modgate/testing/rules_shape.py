@@ -44,7 +44,7 @@ class ShapeRules(Suite):
                 require(snapshot(request) == before, f"{label}: the relay changed the request")
 
     def test_shape_is_bounded_and_opens_no_socket(self, tmp_path: Path) -> None:
-        """Needs are few, sockets are the core's; the rig ends a plugin that does otherwise."""
+        """Needs and calls are few, nobody sleeps, sockets are the core's; the rig ends all else."""
         with self.rig(tmp_path) as rig:
             for _, sample in self.samples():
                 played(rig, sample)

@@ -25,7 +25,7 @@ from modgate.api.scorer import (
     Scorer,
 )
 from modgate.api.vitals import UNKNOWN, Load, Signals, Vitals
-from modgate.testing.guards import no_sockets
+from modgate.testing.guards import no_waiting
 from modgate.testing.rules_declared import sayable
 from modgate.testing.suite import require
 
@@ -82,7 +82,7 @@ class ScorerContract:
     ) -> list[float]:
         """What a fresh one says; of a filter 1 for what it keeps."""
         made = self._made()
-        with no_sockets():
+        with no_waiting():
             said = _answer(made, call, candidates, seconds)
         text = f"{len(said)} answers to {len(candidates)} candidates"
         require(len(said) == len(candidates), text)

@@ -15,7 +15,7 @@ from modgate.api.plan import Call
 from modgate.api.relay import Event
 from modgate.api.surface import Surface
 from modgate.testing.drive import Drive, Played
-from modgate.testing.guards import no_sockets
+from modgate.testing.guards import no_waiting
 from modgate.testing.rig import Incomplete, Rig, events_of
 
 POSITIONS_AT_MOST = 24
@@ -65,7 +65,7 @@ class Suite:
         """A rig in which no code of the plugin can open a socket."""
         built = self.built()
         with Rig(
-            built, directory, facts=self.facts, surfaces=self.surfaces, around=no_sockets
+            built, directory, facts=self.facts, surfaces=self.surfaces, around=no_waiting
         ) as rig:
             yield rig
 
