@@ -6,8 +6,10 @@ import pytest
 from made_configs import Config
 from made_plugins import Words
 
+from modgate.api.model import EVERY_MODEL
 from modgate.config.decode import Source, decode
 from modgate.config.link import validator
+from modgate.config.schema import ModelSection
 from modgate.errors import ConfigError, Problem
 from modgate.plugin import Rate, Target
 
@@ -353,3 +355,7 @@ def test_a_store_that_gateways_share_needs_their_one_pepper(config: Config) -> N
     [problem] = config.told('[auth]\nstore = "/var/lib/shared/tenants.db"\n')
 
     assert problem.startswith("modgate.toml:2: auth.store: keys need a pepper: add [auth] pepper")
+
+
+def test_the_keys_that_no_fact_may_take_are_those_of_every_model() -> None:
+    assert ModelSection.model_fields.keys() == EVERY_MODEL

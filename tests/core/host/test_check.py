@@ -11,7 +11,7 @@ from modgate.errors import PluginError
 from modgate.host.check import check
 from modgate.host.installed import Origin
 from modgate.http.surfaces import built_in
-from modgate.plugin import Endpoint, Modality, Target, Unit
+from modgate.plugin import Endpoint, Modality, ModelFacts, StandIn, Target, Unit
 
 OWNER = Origin(name="own", distribution="acme-own", version="2.0")
 
@@ -20,6 +20,12 @@ def checked(*modalities: Modality[WordsConfig] | Modality[SoundsConfig]) -> None
     by_name = {each.name: each for each in modalities}
     endpoints = [(each.name, one) for each in modalities for one in each.endpoints()]
     check(by_name, dict.fromkeys(by_name, OWNER), endpoints, built_in())
+
+
+class Named(ModelFacts, frozen=True, extra="forbid"):
+    """A fact that no section can say: the key is the core's."""
+
+    aliases: tuple[str, ...] = ()
 
 
 def words(**declared: object) -> Words:
@@ -127,6 +133,10 @@ def test_an_endpoint_without_a_surface_is_refused() -> None:
         ({"deadlines": {**Words.deadlines, "total": Target(base_s=-1.0)}}, "no number of 0"),
         ({"deadlines": None}, "raised TypeError from what words declares"),
         ({"model_type": dict}, "model_type of words that is no ModelFacts"),
+        ({"model_type": Named}, "every model has 'aliases'"),
+        ({"serial": frozenset({"soon"})}, "an unknown phase: soon"),
+        ({"stand_in": StandIn(said=("voices",))}, "fact that its models do not have: voices"),
+        ({"stand_in": StandIn(equal=("rate",))}, "fact that its models do not have: rate"),
     ],
 )
 def test_what_cannot_be_counted_or_timed_is_refused(

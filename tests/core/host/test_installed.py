@@ -55,7 +55,8 @@ def test_the_seven_plugins_of_this_workspace_are_found() -> None:
 def test_a_plugin_of_another_api_is_listed_as_such_and_cannot_be_had(tmp_path: Path) -> None:
     found = find([point(tmp_path, "video", "acme-video", group="modgate.v2")])
 
-    assert found.newer == {"video": "needs API 2"}
+    told = "needs API 2, and this modgate has API 1: take another version of acme-video than 1.2.0"
+    assert found.newer == {"video": told}
     assert "video" not in found.plugins
     with pytest.raises(PluginError, match="plugin 'video' needs API 2"):
         wanted(found, ["video"])

@@ -72,6 +72,10 @@ class Translated(Words):
         yield Endpoint(path="/v1/words", shape=unshaped, surfaces=("klingon", "openai"))
 
 
+def made(kind: type, **members: object) -> type:
+    return type(kind.__name__, (kind,), members)
+
+
 class Broken(Words):
     def __init__(self, config: WordsConfig) -> None:
         raise KeyError("lost")
@@ -88,6 +92,11 @@ class Nameless(Modality[WordsConfig]):
 
 class Unset(Words):
     config_type = None
+
+
+class Selfish(Words):
+    def __init__(self, config: WordsConfig) -> None:
+        self.own = config
 
 
 class Pathless(Words):
@@ -198,6 +207,7 @@ def test_a_plugin_that_cannot_be_imported_is_named_with_distribution_and_version
         ({"modgate_modalities": [3]}, "answered modgate_modalities with something not a class"),
         ({"modgate_modalities": [Klingon]}, "Klingon is not a Modality"),
         ({"modgate_modalities": [Broken]}, "raised KeyError: 'lost'"),
+        ({"modgate_modalities": [Selfish]}, "'__init__' must call super().__init__(config)"),
         ({"modgate_modalities": [Words, Words]}, "brings the modality 'words', which exists"),
         ({"modgate_modalities": [Nameless]}, "Nameless declares no 'name'"),
         ({"modgate_modalities": [Unset]}, "Unset declares no 'config_type'"),
@@ -275,6 +285,9 @@ def test_policies_come_with_whose_they_are() -> None:
             "the policy 'says', which exists already: it is of house (house 0)",
         ),
         ([Words], "'house (house 0)' Words is not a PlanPolicy"),
+        ([made(Says, budget_s=0)], "Says: 'budget_s' must be above 0"),
+        ([made(Says, budget_s="1s")], "'house (house 0)' raised TypeError from Says"),
+        ([made(Says, on_failure="maybe")], "Says: 'on_failure' is one of closed, open"),
     ],
 )
 def test_a_policy_that_does_not_fit_is_refused(kinds: list[type], told: str) -> None:

@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 
 from pydantic import BaseModel
 
+EVERY_MODEL = frozenset({"modality", "aliases", "on_disconnect", "fallback"})
 SHOWN_AT_MOST = 80
 
 

@@ -31,6 +31,7 @@ from modgate.config.link_telemetry import linked_exporters
 from modgate.config.link_tenants import GrantLinker, Tenant
 from modgate.config.schema import File, ModelSection
 from modgate.config.schema_select import Step
+from modgate.config.section import parsed
 from modgate.config.values import TargetText, duration
 from modgate.errors import ConfigError, Problem
 from modgate.units import UnitTable
@@ -223,7 +224,7 @@ class Linker:
 
     def _facts(self, name: str, section: ModelSection, modality: AnyModality) -> ModelFacts:
         try:
-            return modality.model_type.model_validate(section.model_extra or {})
+            return parsed(modality.model_type, section.model_extra or {})
         except ValidationError as error:
             path = ("model", name)
             kind, also = modality.model_type, ModelSection.model_fields
@@ -360,11 +361,11 @@ def validator(
 
     def validate(plugin: str, kind: type[BaseModel]) -> BaseModel:
         try:
-            return kind.model_validate(file.plugin.get(plugin, {}))
+            return parsed(kind, file.plugin.get(plugin, {}))
         except ValidationError as error:
             problems.extend(problems_of(error, source.problem, kind, ("plugin", plugin)))
         try:
-            return kind()
+            return parsed(kind, {})
         except ValidationError:  # some key has no default to go on with
             raise ConfigError(problems) from None
 

@@ -14,6 +14,7 @@ from modgate.api.select import Backend, base_url
 from modgate.config.decode import Source, did_you_mean, problems_of
 from modgate.config.lines import Path
 from modgate.config.schema import DiscoverSection, EngineFields, File
+from modgate.config.section import parsed
 from modgate.errors import Problem
 
 
@@ -94,7 +95,7 @@ class EnginesLinker:
             self._missing((*path, "kind"), text, "plugin")
             return None
         try:
-            return kind.model_validate(section.model_extra or {})
+            return parsed(kind, section.model_extra or {})
         except ValidationError as error:
             also = DiscoverSection.model_fields
             self.problems += problems_of(error, self._source.problem, kind, path, also)

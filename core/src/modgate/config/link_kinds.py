@@ -14,6 +14,7 @@ from modgate.api.scorer import Adviser, AnyAdviser
 from modgate.config.decode import Source, did_you_mean, problems_of
 from modgate.config.lines import Path
 from modgate.config.schema_kinds import KindSection, PolicySection, ScorerSection, SeeingSection
+from modgate.config.section import parsed
 from modgate.errors import Problem
 
 
@@ -89,7 +90,7 @@ class KindsLinker:
 
     def _config(self, path: Path, section: KindSection, kind: type[Kind]) -> BaseModel | None:
         try:
-            return kind.config_type.model_validate(section.model_extra or {})
+            return parsed(kind.config_type, section.model_extra or {})
         except ValidationError as error:
             also = type(section).model_fields
             self.problems += problems_of(error, self._source.problem, kind.config_type, path, also)

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from modgate.api.secret import Secret
 from modgate.config.decode import Source, did_you_mean, problems_of
 from modgate.config.schema_ledger import LedgerSection, SinkSection
+from modgate.config.section import parsed
 from modgate.errors import Problem
 
 DEFAULT = SinkSection(kind="sqlite")
@@ -62,7 +63,7 @@ def linked_sinks(
             continue
         name = each.kind if each.kind not in found else f"{each.kind}-{index + 1}"
         try:
-            config = kinds[each.kind].model_validate(each.model_extra or {})
+            config = parsed(kinds[each.kind], each.model_extra or {})
         except ValidationError as error:
             kind, also = kinds[each.kind], SinkSection.model_fields
             for problem in problems_of(error, source.problem, kind, path, also):

@@ -2,9 +2,42 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
+from collections.abc import Mapping
+from typing import Annotated, NoReturn, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+
+from modgate.faults import RAISED
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
 
 NUMBERS = (int, float, int | None, float | None)
+
+
+def parsed(kind: type[ModelT], values: Mapping[str, object]) -> ModelT:
+    """Values as a plugin's type; ValidationError also for what its validators raise besides."""
+    try:
+        return kind.model_validate(values)
+    except ValidationError:
+        raise
+    except RAISED as error:
+        _TELLS.validate_python(f"{kind.__name__} raised {type(error).__name__}: {error}")
+        raise
+
+
+def _said(text: str) -> NoReturn:
+    raise ValueError(text)
+
+
+_TELLS: TypeAdapter[str] = TypeAdapter(Annotated[str, AfterValidator(_said)])
 
 
 class Keys(BaseModel):

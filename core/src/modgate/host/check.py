@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from math import isfinite
 
 from modgate.api.modality import AnyModality, Endpoint
-from modgate.api.model import ModelFacts
+from modgate.api.model import EVERY_MODEL, ModelFacts, StandIn
 from modgate.api.select import PHASES
 from modgate.api.surface import Surface
 from modgate.errors import PluginError
@@ -61,6 +61,12 @@ def _names(modality: AnyModality) -> Iterator[str]:
         yield f"has a modality of a reserved or bad name: {modality.name}"
     if not issubclass(modality.model_type, ModelFacts):
         yield f"has a model_type of {modality.name} that is no ModelFacts"
+    for fact in sorted(modality.model_type.model_fields.keys() & EVERY_MODEL):
+        yield f"has a fact that no section can say, for every model has '{fact}': call it otherwise"
+    rule = modality.stand_in or StandIn()
+    for fact in (*rule.said, *rule.equal):
+        if fact not in modality.model_type.model_fields:
+            yield f"lets models stand in by a fact that its models do not have: {fact}"
 
 
 def _units(modality: AnyModality) -> Iterator[str]:
@@ -98,6 +104,8 @@ def _numbers(modality: AnyModality) -> Iterator[str]:
 
 def _targets(modality: AnyModality) -> Iterator[str]:
     names = {unit.name for unit in modality.units}
+    for phase in modality.serial - set(PHASES):
+        yield f"declares an unknown phase: {phase}; known: {', '.join(PHASES)}"
     for phase, target in (*modality.deadlines.items(), *modality.phases.items()):
         if phase not in PHASES:
             yield f"declares an unknown phase: {phase}; known: {', '.join(PHASES)}"

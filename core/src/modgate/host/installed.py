@@ -11,6 +11,7 @@ from importlib.metadata import EntryPoint, entry_points, version
 from modgate.errors import PluginError
 from modgate.hookspecs import GROUP
 
+API = GROUP.removeprefix("modgate.v")
 _GROUP = re.compile(r"modgate\.v(\d+)")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
 
@@ -75,7 +76,9 @@ def find(points: Iterable[EntryPoint] | None = None) -> Installed:
         if point.group == GROUP:
             found.setdefault(point.name, []).append(point)
         else:
-            newer[point.name] = f"needs API {group[1]}"
+            whose = origin_of(point)
+            told = f"take another version of {whose.distribution} than {whose.version}"
+            newer[point.name] = f"needs API {group[1]}, and this modgate has API {API}: {told}"
     plugins, clashes = {}, {}
     for name, claims in sorted(found.items()):
         origins = [origin_of(claim) for claim in claims]

@@ -16,6 +16,7 @@ from modgate.api.policy import EVERY_SECTION, AnyPolicy, PlanPolicy
 from modgate.api.scorer import EVERY_SCORER, AnyAdviser, Filter, Scorer
 from modgate.api.shipment import LedgerSink
 from modgate.errors import PluginError
+from modgate.host.blame import blamed
 from modgate.host.installed import Origin, core
 
 
@@ -41,7 +42,8 @@ def brought(
     """
     found = {name: (core(), kind) for name, kind in (built_in or {}).items()}
     for origin, answer in answers:
-        kind = fitting(origin, answer)
+        with blamed(origin, answer.__name__):
+            kind = fitting(origin, answer)
         missing = ", ".join(sorted(getattr(kind, "__abstractmethods__", ())))
         if missing:
             raise PluginError(str(origin), f"{kind.__name__} has no '{missing}'")
@@ -56,6 +58,9 @@ def policy(origin: Origin, kind: type) -> type[AnyPolicy]:
         raise PluginError(str(origin), f"{kind.__name__} is not a PlanPolicy")
     declares(origin, kind, "name", "config_type")
     _sayable(origin, kind, "policy", kind.config_type.model_fields.keys() & EVERY_SECTION)
+    _in_time(origin, kind)
+    if kind.on_failure not in ("closed", "open"):
+        raise PluginError(str(origin), f"{kind.__name__}: 'on_failure' is one of closed, open")
     return kind
 
 
@@ -65,8 +70,7 @@ def scorer(origin: Origin, kind: type) -> type[AnyAdviser]:
         raise PluginError(str(origin), f"{kind.__name__} is neither a Filter nor a Scorer")
     declares(origin, kind, "name", "config_type")
     _sayable(origin, kind, "scorer", kind.config_type.model_fields.keys() & EVERY_SCORER)
-    if not kind.budget_s > 0:
-        raise PluginError(str(origin), f"{kind.__name__}: 'budget_s' must be above 0")
+    _in_time(origin, kind)
     return kind
 
 
@@ -110,6 +114,12 @@ def unique(origin: Origin, what: str, name: str, known: Mapping[str, object]) ->
         owner = other[0] if isinstance(other, tuple) else other
         whose = f": it is of {owner}" if isinstance(owner, Origin) else ""
         raise PluginError(str(origin), f"brings the {what} '{name}', which exists already{whose}")
+
+
+def _in_time(origin: Origin, kind: type[AnyPolicy | AnyAdviser]) -> None:
+    """It may take some time."""
+    if not kind.budget_s > 0:
+        raise PluginError(str(origin), f"{kind.__name__}: 'budget_s' must be above 0")
 
 
 def _sayable(origin: Origin, kind: type, what: str, taken: Set[str]) -> None:

@@ -186,7 +186,11 @@ def _built(origin: Origin, kind: type, validate: Validate) -> AnyModality:
     declares(origin, kind, "name", "units", "weights", "config_type")
     config = validate(origin.name, kind.config_type)
     with blamed(origin):
-        return kind(config)
+        made = kind(config)
+    if getattr(made, "config", None) is not config:
+        text = f"{kind.__name__}: '__init__' must call super().__init__(config)"
+        raise PluginError(str(origin), text)
+    return made
 
 
 def _instance(origin: Origin, kind: type, base: type[Surface]) -> Surface:
