@@ -135,3 +135,25 @@ def test_called_bare_the_installed_plugins_are_listed() -> None:
 
     assert "modality llm; units input_tokens" in said
     assert "POST /v1/chat/completions" in said
+    assert "dialect vllm of llm" in said
+
+
+def test_a_plugin_that_is_broken_hides_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "made"
+    modgate("plugins", "new", "acme-tone", folder)
+    monkeypatch.syspath_prepend(str(folder / "src"))
+    info = folder / "src" / "acme_tone-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-tone\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[modgate.v1]\ntone = acme_tone\nworse = acme_nowhere\n")
+
+    said = modgate("plugins")
+    forget("acme_tone")
+
+    assert said.startswith("1")
+    assert "worse        acme-tone 1  API v1  broken" in said
+    assert "plugin 'worse (acme-tone 1)' failed to load: No module named 'acme_nowhere'" in said
+    assert "dialect tone-engine of tone" in said
+    assert "modality llm; units input_tokens" in said

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from modgate.cli.problems import told
+from modgate.errors import PluginError
+
+if TYPE_CHECKING:
+    from modgate.blueprint import Blueprint
+    from modgate.host.installed import Installed, Origin
+    from modgate.host.load import Loaded
 
 
 @click.group("plugins", short_help="List plugins, or write a new one.", invoke_without_command=True)
@@ -48,41 +58,58 @@ def new(name: str, directory: Path | None, modality: str | None) -> None:
 
 
 def _list(path: Path | None) -> None:
-    from modgate.blueprint import blueprint_of
     from modgate.host.installed import find
 
     installed = find()
+    broken: dict[str, str] = {}
     with told():
-        made = blueprint_of(path, installed=installed)
-    enabled = {origin.name for origin in made.loaded.plugins}
+        loaded = _made(path, installed, broken).loaded
+    enabled = {origin.name for origin in loaded.plugins}
     for name, (origin, _) in installed.plugins.items():
-        state = "on" if name in enabled else "off"
+        state = "broken" if name in broken else "on" if name in enabled else "off"
         click.echo(f"{name:<12} {origin.distribution} {origin.version}  API v1  {state}")
-        for modality, owner in made.loaded.owners.items():
-            if owner.name == name:
-                _modality(made.loaded.modalities[modality], made.loaded.endpoints)
-        loaded = made.loaded
-        for what, brought in (
-            ("policy", loaded.policies),
-            ("scorer", loaded.scorers),
-            ("authenticator", loaded.authenticators),
-            ("sink", loaded.sinks),
-            ("discoverer", loaded.discoverers),
-        ):
-            own = [kind for kind, (owner, _) in brought.items() if owner == origin]
-            for kind in own:
-                click.echo(f"{'':12} {what} {kind}")
+        for line in (*_modalities(loaded, origin), *_others(loaded, origin)):
+            click.echo(f"{'':12} {line}")
     for name, why in installed.newer.items():
         click.echo(f"{name:<12} {why}")
+    for why in broken.values():
+        click.echo(why, err=True)
+    if broken:
+        sys.exit(1)
 
 
-def _modality(modality: object, endpoints: object) -> None:
-    from modgate.api.modality import Modality
+def _made(path: Path | None, installed: Installed, broken: dict[str, str]) -> Blueprint:
+    """What is installed, or configured; without a file, what is `broken` is left out and told."""
+    from modgate.blueprint import blueprint_of
 
-    assert isinstance(modality, Modality)
-    assert isinstance(endpoints, list)
-    units = ", ".join(unit.public for unit in modality.units)
-    click.echo(f"{'':12} modality {modality.name}; units {units}")
-    for name, endpoint in endpoints:
-        if name == modality.name:
-            click.echo(f"{'':12} POST {endpoint.path}")
+    while True:
+        plugins = {name: each for name, each in installed.plugins.items() if name not in broken}
+        try:
+            return blueprint_of(path, installed=replace(installed, plugins=plugins))
+        except PluginError as error:
+            name = error.plugin.partition(" ")[0]
+            if path is not None or name not in plugins:
+                raise
+            broken[name] = str(error)
+
+
+def _modalities(loaded: Loaded, origin: Origin) -> Iterator[str]:
+    for name, modality in loaded.modalities.items():
+        if loaded.owners[name] == origin:
+            units = ", ".join(unit.public for unit in modality.units)
+            yield f"modality {name}; units {units}"
+            yield from (f"POST {each.path}" for whose, each in loaded.endpoints if whose == name)
+
+
+def _others(loaded: Loaded, origin: Origin) -> Iterator[str]:
+    speakers = loaded.speakers.items()
+    yield from (f"dialect {kind[1]} of {kind[0]}" for kind, whose in speakers if whose == origin)
+    yield from (f"surface {name}" for name, whose in loaded.hosts.items() if whose == origin)
+    for what, brought in (
+        ("policy", loaded.policies),
+        ("scorer", loaded.scorers),
+        ("authenticator", loaded.authenticators),
+        ("sink", loaded.sinks),
+        ("discoverer", loaded.discoverers),
+    ):
+        yield from (f"{what} {name}" for name, (whose, _) in brought.items() if whose == origin)

@@ -40,7 +40,8 @@ Validate = Callable[[str, type[BaseModel]], BaseModel]
 class Loaded:
     """What the enabled plugins brought, checked.
 
-    Maps are by name; `owners`: modality -> plugin.
+    Maps are by name; `owners`: modality -> plugin; `speakers` and `hosts`: whose dialects and
+    surfaces they are, where a plugin brings them.
     """
 
     plugins: Sequence[Origin]
@@ -50,6 +51,8 @@ class Loaded:
     surfaces: Mapping[str, Surface]
     endpoints: Sequence[tuple[str, Endpoint]]
     owners: Mapping[str, Origin] = field(default_factory=dict)
+    speakers: Mapping[tuple[str, str], Origin] = field(default_factory=dict)
+    hosts: Mapping[str, Origin] = field(default_factory=dict)
     culprits: Culprits = field(default_factory=Culprits)
     policies: Kinds[AnyPolicy] = field(default_factory=dict)
     scorers: Kinds[AnyAdviser] = field(default_factory=dict)
@@ -138,12 +141,12 @@ def load(
         made = _built(origin, kind, validate)
         unique(origin, "modality", made.name, owners)
         modalities[made.name], owners[made.name] = made, origin
-    spoken = dict(surfaces)
+    spoken, hosts = dict(surfaces), dict[str, Origin]()
     for origin, kind in host.ask("modgate_surfaces"):
         surface = _instance(origin, kind, Surface)
         unique(origin, "surface", surface.name, spoken)
-        spoken[surface.name] = surface
-    dialects = _dialects(host, modalities)
+        spoken[surface.name], hosts[surface.name] = surface, origin
+    dialects, speakers = _dialects(host, modalities)
     engines: dict[str, list[type[LocalEngine]]] = {}
     for origin, kind in host.ask("modgate_local_engines"):
         if not issubclass(kind, LocalEngine):
@@ -167,6 +170,8 @@ def load(
         surfaces=spoken,
         endpoints=endpoints,
         owners=owners,
+        speakers=speakers,
+        hosts=hosts,
         culprits=Culprits(places=host.places, owners=owners),
         policies=brought("policy", host.ask("modgate_policies"), kinds.policy),
         scorers=brought("scorer", host.ask("modgate_scorers"), kinds.scorer),
@@ -210,7 +215,7 @@ def _endpoints(origin: Origin, modality: AnyModality) -> list[Endpoint]:
 
 def _dialects(
     host: Host, modalities: Mapping[str, AnyModality]
-) -> dict[tuple[str, str], type[Dialect]]:
+) -> tuple[dict[tuple[str, str], type[Dialect]], dict[tuple[str, str], Origin]]:
     """Declared ones, and the plain home wire for every modality that brings none of its own."""
     found: dict[tuple[str, str], type[Dialect]] = {}
     owners: dict[tuple[str, str], Origin] = {}
@@ -224,4 +229,4 @@ def _dialects(
         found[key], owners[key] = kind, origin
     for name in modalities:
         found.setdefault((name, "home"), Dialect)
-    return found
+    return found, owners
