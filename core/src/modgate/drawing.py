@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-from modgate.api.body import File
+from modgate.api.body import Body, File
 from modgate.api.json import Json
 from modgate.api.plan import Call
 from modgate.errors import GatewayError, PluginFault
 from modgate.faults import raised
+from modgate.units import Units
 
 
 class Pieces(Protocol):
@@ -49,8 +50,10 @@ class Drawing:
         """The next call; None when there is none.  What a plugin raises is its fault."""
         try:
             if self._calls is not None:
-                return next(self._calls, None)
-            return await self._drawn()
+                call = next(self._calls, None)
+            else:
+                call = await self._drawn()
+            return None if call is None else called(call)
         except GatewayError:
             raise
         except raised() as error:
@@ -83,6 +86,17 @@ class Drawing:
         """No more calls are wanted."""
         if self._pieces is not None:
             await self._pieces.close()
+
+
+def called(call: Call) -> Call:
+    """PluginFault for what is no call that can be reserved and sent."""
+    if not isinstance(call, Call):
+        raise PluginFault(f"a plan drew {type(call).__name__}, and no Call")
+    if not isinstance(call.size, Units):
+        raise PluginFault(f"the size of a Call is Units, and not {type(call.size).__name__}")
+    if not isinstance(call.body, Body):
+        raise PluginFault(f"the body of a Call is a Body, and not {type(call.body).__name__}")
+    return call
 
 
 def files_in(piece: Json) -> list[File]:

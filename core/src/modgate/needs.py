@@ -5,20 +5,22 @@ Their Needs are answered here, and what `shape` refuses comes out as the client'
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Iterable
 from functools import partial
 from time import perf_counter
-from typing import TypeVar, assert_never
+from typing import TypeVar
 
 from modgate.api.json import Json
 from modgate.api.modality import Endpoint
 from modgate.api.need import Ask, Fetch, Need, Work
-from modgate.api.plan import Plan
+from modgate.api.plan import Call, Drawn, Plan
 from modgate.api.relay import Head
 from modgate.api.request import Request
 from modgate.complaints import Kept
+from modgate.drawing import called
 from modgate.errors import GatewayError, PluginFault, Unsupported
 from modgate.faults import raised
+from modgate.units import Units
 
 STEPS_AT_MOST = 1000
 
@@ -62,7 +64,22 @@ def sound(plan: Plan) -> Plan:
         raise PluginFault("a Plan has no Relay with a Head")
     if type(plan.width) is not int or plan.width < 1:
         raise PluginFault("the width of a Plan is a whole number of at least 1")
+    if plan.ahead is not None and (type(plan.ahead) is not int or plan.ahead < 1):
+        raise PluginFault("what may be drawn ahead of a Plan is a whole number of at least 1")
+    if not isinstance(plan.reserve, Units | None):
+        raise PluginFault(f"the reserve of a Plan is Units, and not {type(plan.reserve).__name__}")
+    _called(plan.calls)
     return plan
+
+
+def _called(calls: Iterable[Call] | Drawn) -> None:
+    """Of calls that are all there; others are looked at when they are drawn."""
+    if isinstance(calls, tuple | list):
+        for call in calls:
+            called(call)
+    elif not isinstance(calls, Iterable | Drawn):
+        name = type(calls).__name__
+        raise PluginFault(f"the calls of a Plan are {name}, and no iterable")
 
 
 async def driven(
@@ -105,4 +122,4 @@ async def _answered(need: Need, *, fetch: Fetcher, work: Worker, ask: Asker) -> 
         case Ask():
             return await ask(need)
         case _:
-            assert_never(need)
+            raise PluginFault(f"shape yielded {type(need).__name__}, and no Need")

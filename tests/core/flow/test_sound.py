@@ -1,0 +1,76 @@
+"""Answers of `shape` that nothing can be made of, and what its author reads of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Generator, Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from modgate.drawing import Drawing
+from modgate.errors import PluginFault
+from modgate.needs import shaped, sound
+from modgate.plugin import Body, Call, Endpoint, Event, Outcome, Plan, Relay, Units, Usage
+
+CALL = Call(path="/words", body=Body.of(), size=Units(words=1))
+
+
+class Silent(Relay):
+    def feed(self, index: int, event: Event) -> Iterable[bytes]:
+        return ()
+
+    def close(self, outcomes: Sequence[Outcome]) -> Iterable[bytes]:
+        return ()
+
+    def usage(self, outcomes: Sequence[Outcome]) -> Usage:
+        return Usage(Units())
+
+
+GOOD = Plan(calls=[CALL], relay=Silent())
+UNSIZED: Any = {"words": 1}
+UNREAD: Any = b"{}"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"reserve": 5}, "the reserve of a Plan is Units, and not int"),
+        ({"ahead": "2"}, "ahead of a Plan"),
+        ({"ahead": 0}, "ahead of a Plan"),
+        ({"width": True}, "width of a Plan"),
+        ({"calls": None}, "the calls of a Plan are NoneType, and no iterable"),
+        ({"calls": ["/words"]}, "a plan drew str, and no Call"),
+        ({"calls": [replace(CALL, size=UNSIZED)]}, "the size of a Call is Units, and not dict"),
+        ({"calls": (CALL, replace(CALL, body=UNREAD))}, "the body of a Call is a Body, and not"),
+    ],
+)
+def test_a_plan_that_does_not_fit_is_told_in_words(wrong: dict[str, Any], told: str) -> None:
+    assert sound(GOOD) is GOOD
+
+    with pytest.raises(PluginFault, match=told):
+        sound(replace(GOOD, **wrong))
+
+
+@pytest.mark.parametrize("drawn", ["/words", replace(CALL, size=UNSIZED)])
+def test_a_call_that_is_drawn_late_is_looked_at_when_it_comes(drawn: Any) -> None:
+    drawing = Drawing(calls=iter([CALL, drawn]))
+
+    assert asyncio.run(drawing.next()) is CALL
+    with pytest.raises(PluginFault, match=r"no Call|the size of a Call"):
+        asyncio.run(drawing.next())
+
+
+def test_what_is_no_need_is_told_by_its_type() -> None:
+    def shape(request: object) -> Generator[Any, Any, Plan]:
+        yield "please"
+        return GOOD
+
+    def unasked(*args: object) -> Any:
+        raise AssertionError("nothing is asked")
+
+    endpoint, request = Endpoint(path="/v1/words", shape=shape), object()
+    more: Any = (request, unasked, unasked, unasked, lambda step, began: None)
+    with pytest.raises(PluginFault, match="shape yielded str, and no Need"):
+        asyncio.run(shaped(endpoint, *more))
