@@ -140,8 +140,8 @@ def test_a_group_that_the_disk_did_not_take_is_never_served_from_memory(
         assert made.fresh.after(before, BATCH) is None
 
 
-def test_it_is_bounded_by_bytes_and_by_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fresh, "PIECES_AT_MOST", 3)
+def test_it_is_bounded_by_bytes_and_by_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fresh, "GROUPS_AT_MOST", 3)
     made = Fresh(bytes_at_most=10)
     for offset in (0, 10, 20, 30):
         made.synced(at(offset), group("abcd"), at(offset + 10))

@@ -34,8 +34,7 @@ class Position(NamedTuple):
 NOWHERE = Position()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unsynced:
+class Unsynced(NamedTuple):
     """What one group brings to the disk: frames up to `position`."""
 
     position: Position

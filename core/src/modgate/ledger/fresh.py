@@ -7,7 +7,6 @@ here, or not here any more, they read from the disk (tail.py): nothing depends o
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from modgate.ledger.disk import Position
@@ -15,7 +14,7 @@ from modgate.ledger.frames import Entry
 from modgate.ledger.tail import Piece
 
 BYTES_AT_MOST = 2 << 20
-PIECES_AT_MOST = 256  # some seconds of groups
+GROUPS_AT_MOST = 256  # some seconds of groups
 
 
 @dataclass(slots=True, eq=False)
@@ -42,37 +41,34 @@ class Group:
 
 @dataclass(slots=True, eq=False)
 class Fresh:
-    """One piece for each group that was synced, by the position before it; bounded."""
+    """The groups that were synced, by the position before each, and the one behind it; bounded."""
 
     bytes_at_most: int = BYTES_AT_MOST
-    _pieces: dict[Position, Piece] = field(default_factory=dict)
+    _groups: dict[Position, tuple[Group, Position]] = field(default_factory=dict)
     _bytes: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def synced(self, before: Position, group: Group, behind: Position) -> None:
         """A group is on disk: all entries with rows of the frames between two positions."""
-        entries = group.entries
-        if before == behind or entries is None:
+        if before == behind or group.entries is None:
             return
         with self._lock:
-            self._pieces[before] = Piece(entries=entries, behind=behind)
-            self._bytes += _size(entries)
-            while self._bytes > self.bytes_at_most or len(self._pieces) > PIECES_AT_MOST:
-                self._bytes -= _size(self._pieces.pop(next(iter(self._pieces))).entries)
+            self._groups[before] = (group, behind)
+            self._bytes += group.size
+            while self._bytes > self.bytes_at_most or len(self._groups) > GROUPS_AT_MOST:
+                oldest, _ = self._groups.pop(next(iter(self._groups)))
+                self._bytes -= oldest.size
 
     def after(self, position: Position, at_most: int) -> Piece | None:
         """What follows a position, of at most so many bytes; None: the disk has to say it."""
         entries: list[Entry] = []
         behind, left = position, at_most
         with self._lock:
-            while (piece := self._pieces.get(behind)) is not None:
-                left -= _size(piece.entries)
+            while (found := self._groups.get(behind)) is not None:
+                group, end = found
+                left -= group.size
                 if left < 0:
                     break
-                entries += piece.entries
-                behind = piece.behind
+                entries += group.entries or ()
+                behind = end
         return Piece(entries=entries, behind=behind) if behind != position else None
-
-
-def _size(entries: Sequence[Entry]) -> int:
-    return sum(len(each.payload) for each in entries)

@@ -197,7 +197,9 @@ def kind_of(payload: bytes) -> Kind:
 
 def ended_of(receipt: Receipt) -> Ended:
     """The record of a receipt."""
-    noted = receipt.notes.get
+    noted, units = receipt.notes.get, receipt.units
+    if not all(units.values()):
+        units = {name: count for name, count in units.items() if count}
     return Ended(  # in its members' order: by name it takes several times as long
         RECORD_VERSION,
         receipt.request_id,
@@ -215,7 +217,7 @@ def ended_of(receipt: Receipt) -> Ended:
         receipt.slo,
         round(receipt.duration_s, 6),
         receipt.first_byte_s,
-        {name: count for name, count in receipt.units.items() if count},
+        units,
         receipt.reserved,
         receipt.exact,
         receipt.measured_by,

@@ -29,17 +29,17 @@ class Part(msgspec.Struct, eq=False):
 class Admission(msgspec.Struct, eq=False):
     """A request that was admitted: what it holds and what was reserved for it.
 
-    `terms`: its limits, as they are for as long as it lives.  `requests`: the names that it counts
-    as one of.  `tolls`: what its calls meet.  `parts`: its reservations, `made` of them ever;
-    `last`: that of a unit, and `split`: a unit has several.  `refused`: the reservation that one of
-    its limits had no room for.
+    `terms`: its limits, as they are for as long as it lives.  `requests`: 1 by each of the names
+    that it counts as one of.  `tolls`: what its calls meet.  `parts`: its reservations, `made` of
+    them ever; `last`: that of a unit, and `split`: a unit has several.  `refused`: the reservation
+    that one of its limits had no room for.
     """
 
     caller: Caller
     rid: int
     terms: Terms
     held: Held = {}
-    requests: tuple[str, ...] = ()
+    requests: dict[str, int] = {}
     tolls: list[Toll] = []
     parts: list[Part] = []
     last: dict[str, Part] = {}
@@ -75,7 +75,7 @@ class Admission(msgspec.Struct, eq=False):
 
     def used(self, units: Mapping[str, int]) -> dict[str, int]:
         """What it used, and that it is a request of each name."""
-        return {**units, **dict.fromkeys(self.requests, 1)}
+        return {**units, **self.requests}
 
     def measured(self, part: Part, left: dict[str, int]) -> list[int]:
         """What a reservation is charged of what is `left`.

@@ -29,14 +29,11 @@ class RateView(msgspec.Struct, frozen=True):
 def headers(views: Iterable[RateView]) -> dict[str, str]:
     """`x-ratelimit-limit|remaining|reset-<unit>`; of several limits on one unit the tightest."""
     found: dict[str, str] = {}
-    least: dict[str, int] = {}
     for view in views:
-        unit, left = view.unit, view.remaining
-        if left < least.get(unit, left + 1):
-            least[unit] = left
-            limit, remaining, reset = _names(unit)
+        limit, remaining, reset = _names(view.unit)
+        if remaining not in found or view.remaining < int(found[remaining]):
             found[limit] = str(view.limit)
-            found[remaining] = str(left)
+            found[remaining] = str(view.remaining)
             found[reset] = go_duration(view.reset_ms)
     return found
 

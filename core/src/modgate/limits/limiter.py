@@ -20,7 +20,6 @@ from modgate.units import REQUESTS, UnitTable
 
 BYTES = ("body_bytes", "spool_bytes")
 ONE_REQUEST = {REQUESTS: 1}
-PLAIN = (REQUESTS,)
 PLACE = "in_flight"
 
 
@@ -56,7 +55,7 @@ class Limiter:
         """Charge the request itself; what guards us stays charged whatever follows."""
         place = _place(admission.caller) if self._state.shared else None
         self._charge_met(admission, admission.terms.guards, ONE_REQUEST, now, place)
-        admission.requests = PLAIN
+        admission.requests[REQUESTS] = 1
 
     def drop(self, admission: Admission) -> None:
         """An admission that came to nothing."""
@@ -164,7 +163,7 @@ class Limiter:
             self._charge_met(admission, toll, {**counts, own: requests, REQUESTS: requests}, now)
             admission.tolls.append(toll)
         if requests:
-            admission.requests = (*admission.requests, own)
+            admission.requests[own] = 1
 
     def _guard_unforeseen(self, toll: Toll, counts: Mapping[str, int], now: float) -> None:
         """Refuse where a learned unit, of which the plan says nothing, has nothing left."""
