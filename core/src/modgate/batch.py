@@ -15,9 +15,11 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Hashable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from operator import index
+
+from msgspec import structs
 
 from modgate.api.modality import Batching
 from modgate.api.relay import Event, State
@@ -222,7 +224,7 @@ class _Trip:
         merged = orders[0]
         if len(orders) > 1:
             call = self._batch.merge([order.call for order in orders])
-            merged = replace(merged, call=call, members=orders)
+            merged = structs.replace(merged, call=call, members=orders)
             lease.carry(self._dispatch.work(merged))
         stream = await self._dispatch.send(merged, lease)
         try:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
+
+import msgspec
 
 from modgate.api.auth import Caller
 from modgate.api.modality import AnyModality, Batching
@@ -36,8 +37,7 @@ class Elsewhere(NoBackend):
         self.reason = reason
 
 
-@dataclass(slots=True, eq=False, kw_only=True)
-class Order:
+class Order(msgspec.Struct, eq=False, kw_only=True):
     """One call of one request, with all that dispatch must know of both.
 
     `members`: of a merged call, the orders that share it, this one's own first.  `tries`: attempts
@@ -55,7 +55,7 @@ class Order:
     asked: str
     batch: Batching | None = None
     members: Sequence[Order] = ()
-    tried: set[str] = field(default_factory=set)
+    tried: set[str] = set()
     tries: int = 0
     failures: Sequence[Failure] = ()
     met: GatewayError | None = None

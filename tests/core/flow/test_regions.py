@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 from rigs.crossings import WAYS, Crossing, crossing, way_of
 
 import modgate.dispatch
@@ -48,7 +49,7 @@ def blind_pick(patch: pytest.MonkeyPatch, world: Crossing) -> None:
     """The pick knows no regions."""
 
     def anywhere(seat: Any, wanted: Wanted) -> bool:
-        return allowed(seat, replace(wanted, regions=None))
+        return allowed(seat, structs.replace(wanted, regions=None))
 
     patch.setattr(modgate.fleet.pick, "allowed", anywhere)
 
@@ -118,7 +119,7 @@ class Unfiltered:
 
         def anywhere(order: Order) -> Wanted:
             made: Wanted = wanted(order)
-            return replace(made, regions=None) if way_of(order) == self.way else made
+            return structs.replace(made, regions=None) if way_of(order) == self.way else made
 
         patch.setattr(Order, "wanted", property(anywhere))
 
@@ -157,7 +158,7 @@ def blind_before_fallback(patch: pytest.MonkeyPatch, world: Crossing) -> None:
     look = Fleet.before_fallback
 
     def anywhere(fleet: Fleet, model: str, wanted: Wanted) -> Lease | None:
-        return look(fleet, model, replace(wanted, regions=None))
+        return look(fleet, model, structs.replace(wanted, regions=None))
 
     patch.setattr(Fleet, "before_fallback", anywhere)
 

@@ -10,11 +10,12 @@ Source: algorithms.md 1.4 and Appendix B (`pick`); architecture.md 8.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import compress
 from math import inf
 from operator import mul
 from typing import Literal
+
+import msgspec
 
 from modgate.fleet.affinity import Homes
 from modgate.fleet.drain import drain_s, load_of
@@ -38,8 +39,7 @@ NOBODY: tuple[Sequence[Seat], Sequence[float]] = ((), ())
 Factors = Callable[[Sequence[Seat], Sequence[float]], Sequence[float] | None]
 
 
-@dataclass(slots=True, kw_only=True)
-class Wanted:
+class Wanted(msgspec.Struct, kw_only=True):
     """What a call needs of a backend.
 
     `regions` None = anywhere; `tried`: backends that failed it already.  `terms` None: nothing is
@@ -57,8 +57,7 @@ class Wanted:
     watched: Terms | None = None
 
 
-@dataclass(slots=True)
-class Choice:
+class Choice(msgspec.Struct):
     """A seat, the work before this call is through (its own with it), and why this seat.
 
     `predicted`: its predicted time as a share of its target.  The rest is for whoever asks later:

@@ -6,7 +6,9 @@ Source: wire.md 2.1, the row `messages`.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+import msgspec
 
 from modgate.plugin import Fields
 
@@ -34,8 +36,7 @@ class Image:
     bare: bool = False
 
 
-@dataclass(slots=True)
-class Messages:
+class Messages(msgspec.Struct, eq=False):
     """What was read of the messages; `legacy`: one of them speaks of functions, not of tools.
 
     `calls`: the ids of the calls so far, which answers may name.
@@ -43,9 +44,9 @@ class Messages:
 
     count: int = 0
     legacy: bool = False
-    texts: list[str] = field(default_factory=list)
-    images: list[Image] = field(default_factory=list)
-    calls: set[str] = field(default_factory=set)
+    texts: list[str] = []
+    images: list[Image] = []
+    calls: set[str] = set()
 
 
 def read_messages(fields: Fields) -> Messages:

@@ -39,6 +39,7 @@ _LAST_NULL_USAGE = b',"usage":null}'
 _STOP_REASON = Extra("stop_reason")  # of the home wire: for surfaces that say what stopped it
 DONE = b"data: [DONE]\n\n"
 IGNORED = "x-modgate-ignored"
+WHOLE = Head()
 
 
 class Style(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,7 +57,7 @@ class Style(msgspec.Struct, frozen=True, kw_only=True):
 
     def head(self, *, stream: bool) -> Head:
         """How the reply opens."""
-        head = SSE if stream else Head()
+        head = SSE if stream else WHOLE
         return replace(head, headers={IGNORED: ", ".join(self.ignored)}) if self.ignored else head
 
     def styled(self, data: bytes) -> bytes:
