@@ -18,7 +18,8 @@ import orjson
 from modgate.api.json import Json
 from modgate.errors import Refused
 
-_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_READ = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_WRITTEN = msgspec.json.Encoder()
 
 JSON_TYPE = "application/json"
 
@@ -101,8 +102,17 @@ class Body:
         self.kind = kind
         self.content_type = content_type
         self.parts = tuple(parts)
-        self._raw: Content | None = raw if members is None else None
-        self._members = members
+        self._raw: Content | None = raw
+        self._members: Mapping[str, msgspec.Raw] | None = None
+        if members is not None:
+            self._raw = None
+            self._members = {name: msgspec.Raw(value) for name, value in members.items()}
+
+    @staticmethod
+    def _of(members: Mapping[str, msgspec.Raw]) -> Body:
+        body = Body("json")
+        body._raw, body._members = None, members
+        return body
 
     @staticmethod
     def json(raw: bytes) -> Body:
@@ -112,7 +122,7 @@ class Body:
     @staticmethod
     def of(**keys: Json) -> Body:
         """A JSON object of these members."""
-        return Body("json", members={name: _written(name, value) for name, value in keys.items()})
+        return Body._of({name: _written(name, value) for name, value in keys.items()})
 
     @staticmethod
     def form(parts: Iterable[Part]) -> Body:
@@ -129,8 +139,7 @@ class Body:
         """What is sent when the body is not a form."""
         if self._raw is None:
             assert self._members is not None
-            inner = [orjson.dumps(name) + b":" + value for name, value in self._members.items()]
-            self._raw = b"{" + b",".join(inner) + b"}"
+            self._raw = _WRITTEN.encode(self._members)
         return self._raw
 
     @property
@@ -157,11 +166,13 @@ class Body:
 
         Msgspec.DecodeError if it is none.
         """
+        return {name: bytes(value) for name, value in self._read().items()}
+
+    def _read(self) -> Mapping[str, msgspec.Raw]:
         if self._members is None:
             content = self.content
             assert isinstance(content, bytes)
-            self._members = {name: bytes(value) for name, value in _MEMBERS.decode(content).items()}
-            self._raw = None  # a long prompt is held once, for as long as its stream lasts
+            self._members, self._raw = _READ.decode(content), None  # views: it is held once
         return self._members
 
     def put(self, **keys: Json) -> Body:
@@ -171,7 +182,7 @@ class Body:
             kept = [new.pop(part.name, part) for part in self.parts]
             return Body.form([*kept, *new.values()])
         members = {name: _written(name, value) for name, value in keys.items()}
-        return Body("json", members={**self.members(), **members})
+        return Body._of({**self._read(), **members})
 
     def put_part(self, part: Part) -> Body:
         """A form in which the part of this name is this one."""
@@ -181,10 +192,8 @@ class Body:
         """A Body without these members (or parts)."""
         if self.kind == "form":
             return Body.form(part for part in self.parts if part.name not in names)
-        return Body(
-            "json",
-            members={name: value for name, value in self.members().items() if name not in names},
-        )
+        kept = self._read().items()
+        return Body._of({name: value for name, value in kept if name not in names})
 
     def rename(self, old: str, new: str) -> Body:
         """A Body whose member or part `old` is called `new`; the same body when there is none.
@@ -197,23 +206,23 @@ class Body:
                 return self
             kept = (part for part in self.parts if part.name != new or new == old)
             return Body.form(replace(part, name=new) if part.name == old else part for part in kept)
-        members = self.members()
+        members = self._read()
         if old not in members:
             return self
-        return Body(
-            "json",
-            members={
+        return Body._of(
+            {
                 new if name == old else name: value
                 for name, value in members.items()
                 if name != new or new == old
-            },
+            }
         )
 
 
-def _written(name: str, value: Json) -> bytes:
+def _written(name: str, value: Json) -> msgspec.Raw:
     """A member as JSON; Refused when a client nested it deeper than can be written (254)."""
     try:
-        return bytes(memoryview(orjson.dumps(value)))  # which has room for 4 KiB, or far more
+        # `bytes`, for what orjson made has room for 4 KiB, or far more
+        return msgspec.Raw(bytes(memoryview(orjson.dumps(value))))
     except TypeError as error:
         if "Recursion limit" not in str(error):
             raise
