@@ -28,12 +28,6 @@ __all__ = [
     "read_completion",
 ]
 
-NUMBERS = {
-    "temperature": (0, 2),
-    "top_p": (0, 1),
-    "frequency_penalty": (-2, 2),
-    "presence_penalty": (-2, 2),
-}
 # Extras that let one tenant reach into another's work, the engine's process or its network, or that
 # generate more than was reserved.  Source: wire.md 2.1 for vLLM; the request types of SGLang
 # (adapters by path, pickled code, peers by address) and of llama.cpp's server.
@@ -91,7 +85,7 @@ class Chat(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def estimated_tokens(self) -> int:
         """Prompt tokens without a tokenizer, images not counted."""
-        texts = sum(estimate(text) for text in self.text if text)
+        texts = sum(map(estimate, filter(None, self.text)))
         tools = -(-self.tool_bytes // BYTES_PER_TOKEN)
         return texts + tools + self.ids + MESSAGE_TOKENS * self.messages
 
@@ -138,17 +132,20 @@ def read_chat(fields: Fields, *, stops: int | None = STOPS_AT_MOST) -> Chat:
     `stops`: how many stop strings its surface knows at most; None = it has bounded them itself.
     """
     read, values = read_messages(fields), fields.values
-    stream, include_usage, n, max_tokens = _common(fields, stops)
-    for name in values:
-        if (check := CHECKS.get(name)) is not None:
-            check(fields)
+    stream, include_usage, n, max_tokens = _common(fields, stops, CHAT_CHECKS)
+    drop = _dropped(values)
     legacy = tools = False
-    drop = (*_dropped(values), RANDOM_SEED)
     if not CALLING.isdisjoint(values):
         legacy = read_functions(fields)
         tools = read_tools(fields) or legacy
-        drop += OLD if tools else (*WITH_TOOLS, *OLD)
-    old = legacy or read.legacy
+        drop |= (OLD if tools else CALLING).intersection(values)
+    put = as_tools(values) if legacy or read.legacy else {}
+    if values.get("tool_choice") == ANY:  # Mistral's words for what engines know by OpenAI's
+        put["tool_choice"] = "required"
+    if RANDOM_SEED in values:
+        drop |= {RANDOM_SEED}
+        if RANDOM_SEED in fields and "seed" not in fields:
+            put["seed"] = fields.integer(RANDOM_SEED)
     return Chat(
         stream=stream,
         include_usage=include_usage,
@@ -161,19 +158,9 @@ def read_chat(fields: Fields, *, stops: int | None = STOPS_AT_MOST) -> Chat:
         legacy=legacy,
         forced=forced(fields) if tools else "",
         tool_bytes=_tool_bytes(fields) if tools else 0,
-        drop=tuple(name for name in drop if name in values),
-        put={**(as_tools(values) if old else {}), **_of_mistral(fields)},
+        drop=tuple(drop),
+        put=put,
     )
-
-
-def _of_mistral(fields: Fields) -> dict[str, Json]:
-    """Mistral's words for what engines know by OpenAI's."""
-    made: dict[str, Json] = {}
-    if fields.values.get("tool_choice") == ANY:
-        made["tool_choice"] = "required"
-    if RANDOM_SEED in fields and "seed" not in fields:
-        made["seed"] = fields.integer(RANDOM_SEED)
-    return made
 
 
 def asked_chat(request: Request) -> Chat:
@@ -184,7 +171,7 @@ def asked_chat(request: Request) -> Chat:
 
 def read_completion(fields: Fields) -> Chat:
     """Check a completions body; a prompt of token ids counts one token an id."""
-    stream, include_usage, n, max_tokens = _common(fields, STOPS_AT_MOST)
+    stream, include_usage, n, max_tokens = _common(fields, STOPS_AT_MOST, CHECKS)
     texts, arrays = _prompts(fields)
     fields.text("suffix", None, empty=True)
     fields.flag("echo", None)
@@ -203,7 +190,7 @@ def read_completion(fields: Fields) -> Chat:
         messages=0,
         text=tuple(texts),
         ids=sum(map(len, arrays)),
-        drop=_dropped(fields.values),
+        drop=tuple(_dropped(fields.values)),
         put={"max_tokens": COMPLETION_TOKENS} if max_tokens is None else {},
     )
 
@@ -235,38 +222,33 @@ def _prompts(fields: Fields) -> tuple[list[str], list[list[int]]]:
     return texts, arrays
 
 
-def _common(fields: Fields, stops: int | None) -> tuple[bool, bool, int, int | None]:
+def _common(
+    fields: Fields, stops: int | None, checks: Mapping[str, Callable[[Fields], object]]
+) -> tuple[bool, bool, int, int | None]:
     """What both wires have: whether to stream, with usage, how many choices, how many tokens."""
-    if len(fields.values) > MEMBERS_AT_MOST:
+    values = fields.values
+    if len(values) > MEMBERS_AT_MOST:
         reason = f"the body has more than {MEMBERS_AT_MOST} members"
         raise Refused(None, "array_above_max_length", reason)
-    for name, (low, high) in NUMBERS.items():
-        if name in fields.values:
-            fields.number(name, None, at_least=low, at_most=high)
-    values = fields.values
-    if "seed" in values:
-        fields.integer("seed", None)
-    if "logit_bias" in fields:
-        _bias(fields)
-    if "stop" in fields:
+    for name in values:
+        if (check := checks.get(name)) is not None:
+            check(fields)
+    if "stop" in values:
         _stop(fields, stops)
     stream = fields.flag("stream", False)
-    include = "stream_options" in fields and _include(fields, stream)
+    include = "stream_options" in values and _include(fields, stream)
     n = fields.integer("n", 1, at_least=1, at_most=N_AT_MOST) if "n" in values else 1
-    return stream, include, n, _maximum(fields)
-
-
-def _maximum(fields: Fields) -> int | None:
-    """Of two the newer one counts; each is checked."""
-    given = None
-    for name in ("max_tokens", "max_completion_tokens"):
-        if name in fields.values:
-            most = fields.integer(name, None, at_least=1, at_most=TOKENS_AT_MOST)
-            given = most if most is not None else given
-    return given
+    most = newer = None  # of two the newer one counts; each is checked
+    if "max_tokens" in values:
+        most = fields.integer("max_tokens", None, at_least=1, at_most=TOKENS_AT_MOST)
+    if "max_completion_tokens" in values:
+        newer = fields.integer("max_completion_tokens", None, at_least=1, at_most=TOKENS_AT_MOST)
+    return stream, include, n, most if newer is None else newer
 
 
 def _include(fields: Fields, stream: bool) -> bool:
+    if fields.get("stream_options") is None:
+        return False
     if not stream:
         reason = "'stream_options' is only allowed when 'stream' is true"
         raise fields.fault("stream_options", "invalid_value", reason)
@@ -274,7 +256,8 @@ def _include(fields: Fields, stream: bool) -> bool:
 
 
 def _bias(fields: Fields) -> None:
-    bias = fields.inner("logit_bias")
+    if (bias := fields.inner("logit_bias", None)) is None:
+        return
     for token in bias.values:
         if _TOKEN_ID.fullmatch(token) is None:
             reason = "'logit_bias' names tokens by their ids: whole numbers, written as strings"
@@ -314,8 +297,21 @@ def _search(fields: Fields) -> None:
         raise fields.fault("web_search_options", "unsupported_value", reason)
 
 
+def _number(name: str, low: float, high: float) -> Callable[[Fields], object]:
+    return lambda fields: fields.number(name, None, at_least=low, at_most=high)
+
+
 # What is checked where it is given, and otherwise left as it came.
-CHECKS: Mapping[str, Callable[[Fields], None]] = {
+CHECKS: Mapping[str, Callable[[Fields], object]] = {
+    "temperature": _number("temperature", 0, 2),
+    "top_p": _number("top_p", 0, 1),
+    "frequency_penalty": _number("frequency_penalty", -2, 2),
+    "presence_penalty": _number("presence_penalty", -2, 2),
+    "seed": lambda fields: fields.integer("seed", None),
+    "logit_bias": _bias,
+}
+CHAT_CHECKS: Mapping[str, Callable[[Fields], object]] = {
+    **CHECKS,
     "logprobs": _logprobs,
     "top_logprobs": _logprobs,
     "modalities": _modalities,
@@ -324,13 +320,13 @@ CHECKS: Mapping[str, Callable[[Fields], None]] = {
 }
 
 
-def _dropped(values: JsonObject) -> tuple[str, ...]:
+def _dropped(values: JsonObject) -> frozenset[str]:
     """Extras that are unsafe between tenants, and the maximum that does not count of two."""
-    gone = [name for name in values if name in UNSAFE]
+    gone = UNSAFE.intersection(values)
     if (new := values.get("max_completion_tokens", ...)) is not ...:
         # null must not take the other's place
-        gone.append("max_completion_tokens" if new is None else "max_tokens")
-    return tuple(name for name in gone if name in values)
+        gone |= {"max_completion_tokens" if new is None else "max_tokens"} & values.keys()
+    return gone
 
 
 def no_images(chat: Chat, request: Request) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from modgate.plugin import Json, JsonObject
 
-OLD = ("functions", "function_call")
+OLD = frozenset(("functions", "function_call"))
 
 
 def as_tools(values: JsonObject) -> dict[str, Json]:
