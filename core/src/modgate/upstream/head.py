@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
+
+import msgspec
 
 FIELDS_AT_MOST = 200
 NAME_AT_MOST = 256
@@ -45,8 +46,7 @@ class Headers(Mapping[str, str]):
         return len(self._fields)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Head:
+class Head(msgspec.Struct, frozen=True, kw_only=True):
     """A reply's status and fields, and what they say of the body and the connection.
 
     `length`: bytes of the body; None = it is `chunked`, or ends when the connection does.  `keeps`:
@@ -65,14 +65,14 @@ class Head:
 def parse_head(raw: bytes) -> Head:
     """A head without its empty line; Malformed when it is none."""
     text = raw.decode("utf-8", "surrogateescape")
-    first, *lines = text.split("\r\n")
-    breaks = len(lines)
-    if text.count("\r") != breaks or text.count("\n") != breaks or "\0" in text:
+    lines = text.split("\r\n")
+    said = "".join(lines)
+    if "\r" in said or "\n" in said or "\0" in said:
         raise Malformed("a line break or a zero stands inside a line")
-    minor, status = _status(first)
-    if breaks > FIELDS_AT_MOST:
+    minor, status = _status(lines[0])
+    if len(lines) > FIELDS_AT_MOST + 1:
         raise Malformed(f"there are more than {FIELDS_AT_MOST} header fields")
-    fields = _fields(lines)
+    fields = _fields(lines[1:])
     if status == 101:
         raise Malformed("the engine switches protocols, which nobody asked for")
     length, chunked = _framing(status, minor, fields)
