@@ -42,8 +42,9 @@ async def shaped(
         began = perf_counter()
         answer = endpoint.shape(request)
         if isinstance(answer, Generator):
-            answered = partial(_answered, fetch=fetch, work=work, ask=ask)
-            answer = await driven(answer, answered, partial(kept, "shape"))
+            answer = await driven(
+                answer, lambda need: _answered(need, fetch, work, ask), partial(kept, "shape")
+            )
         else:
             kept("shape", began)
         plan = sound(answer)
@@ -113,7 +114,7 @@ async def driven(
         steps.close()
 
 
-async def _answered(need: Need, *, fetch: Fetcher, work: Worker, ask: Asker) -> Json:
+async def _answered(need: Need, fetch: Fetcher, work: Worker, ask: Asker) -> Json:
     match need:
         case Fetch():
             return await fetch(need)

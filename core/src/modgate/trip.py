@@ -79,7 +79,8 @@ class Trip:
         """The next events; [] when the reply ended well."""
         while True:
             try:
-                events = await (self._stream or await self._opened()).next()
+                stream = self._stream = self._stream or await self._opening()
+                events = await stream.next()
             except (GatewayError, Unsupported) as error:
                 await self._again(error)
             except raised() as error:
@@ -91,11 +92,10 @@ class Trip:
                     self.state = "ok"
                 return events
 
-    async def _opened(self) -> Readable:
+    def _opening(self) -> Awaitable[Readable]:
         if self.error is not None:
             raise self.error  # spoilt meanwhile: nothing is opened for it again
-        self._stream = await self._open(self.order)
-        return self._stream
+        return self._open(self.order)
 
     async def flow(self, push: Push) -> None:
         """Give the events of a call that was fed to `push` as they come; `next` tells the rest."""
@@ -145,11 +145,11 @@ class Trip:
 
     def close(self) -> None:
         """Nobody wants the rest."""
-        if self._stream is not None:
-            self._stream.close("cancelled")
-            self._stream = None
         if self.state == "pending":
             self.state = "cancelled"
+            if self._stream is not None:
+                self._stream.close("cancelled")
+        self._stream = None
 
     def outcome(self) -> Outcome:
         """How the call stands."""

@@ -78,9 +78,12 @@ class ChatDialect(Dialect):
         if self.completes:
             wanted = OLD_MAXIMUM  # the older wire knows no other
         body = body.rename(NEW_MAXIMUM if wanted == OLD_MAXIMUM else OLD_MAXIMUM, wanted)
+        thoughts, role = self.reasoning != "as it came", self.developer != "developer"
+        if not (thoughts or role):
+            return body
         messages = body.members().get("messages", b"")
-        thoughts = self.reasoning != "as it came" and b'"reasoning' in messages
-        role = self.developer != "developer" and b'"developer"' in messages
+        thoughts &= b'"reasoning' in messages
+        role &= b'"developer"' in messages
         if not (thoughts or role):
             return body
         told: list[JsonObject] = orjson.loads(messages)
@@ -100,19 +103,20 @@ class ChatDialect(Dialect):
         """
         if event.name not in NAMES:
             return ()
-        if self.alike(event):
+        streams = self.call.reply == "sse"
+        if streams and self.alike(event):
             return (event,)
         data = event.data
-        if self.call.reply == "sse" and b"\n" in data:  # of several data lines; no string has one
+        if streams and b"\n" in data:  # of several data lines; no string has one
             event.data = data = data.replace(b"\n", b" ")
         if b'"error"' in data:
             self.told(data)
         if not self._begun:
             self.begins(event)
         event.data = self.worded(data)
-        if has_finished(data):
+        if streams and has_finished(data):
             self._finished = True
-        elif self.call.reply == "sse":
+        elif streams:
             self._template.learn(data, self.worded)
         return (event,)
 

@@ -78,12 +78,15 @@ class Answer:
             self._connection.write(head)
             self._sender = self._loop.create_task(self._stream(self._connection, body))
 
-    async def opened(self) -> None:
-        """Until the reply's head has come; UpstreamFailed or BadReply when none does."""
-        while not self.status:
-            if self._error is not None:
-                raise self._error
-            await self._news()
+    def news(self) -> asyncio.Future[None]:
+        """Done with the next thing that happens; one waits at a time.
+
+        UpstreamFailed or BadReply when it has failed.
+        """
+        if self._error is not None:
+            raise self._error
+        self._waiter = waiter = self._loop.create_future()
+        return waiter
 
     # What a reader calls
 
@@ -92,9 +95,7 @@ class Answer:
         while not self._pieces:
             if self._over:
                 return b""
-            if self._error is not None:
-                raise self._error
-            await self._news()
+            await self.news()
         return self._taken()
 
     async def whole(self, at_most: int) -> bytes:
@@ -103,9 +104,7 @@ class Answer:
         self.resume()
         self._bound(self._held)
         while not self._over:
-            if self._error is not None:
-                raise self._error
-            await self._news()
+            await self.news()
         if self._held > at_most:
             raise self._too_long()
         return self._taken()
@@ -259,11 +258,6 @@ class Answer:
             return True
         sender.cancel()
         return False
-
-    def _news(self) -> asyncio.Future[None]:
-        """Done with the next thing that happens; one waits at a time."""
-        self._waiter = waiter = self._loop.create_future()
-        return waiter
 
     def _wake(self) -> None:
         waiter, self._waiter = self._waiter, None

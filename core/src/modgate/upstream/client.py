@@ -62,7 +62,8 @@ class Client:
         answer = Answer(connection, pool.loop, keeps=keeps)
         answer.send(head, content)
         try:
-            await answer.opened()
+            while not answer.status:
+                await answer.news()
         except BaseException:
             answer.close()
             raise
