@@ -337,3 +337,18 @@ def test_an_item_by_reference_is_refused_with_what_to_do(tmp_path: Path) -> None
     body = {**ASKED, "input": [{"type": "item_reference", "id": "msg_1"}]}
     with pytest.raises(Refused, match="store to false"):
         planned(tmp_path, PATH, body)
+
+
+def test_what_codex_sends_reaches_no_engine_or_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    """Source: codex 0.171, which has tools of the server and of namespaces by default."""
+    body = {
+        **ASKED,
+        "client_metadata": {"turn_id": "1"},
+        "include": ["reasoning.encrypted_content"],
+    }
+    searching = {**body, "tools": [LOOK, {"type": "web_search"}]}
+
+    assert not {"client_metadata", "include"} & sent(tmp_path, PATH, body).keys()
+    with pytest.raises(Refused, match="set web_search to") as caught:
+        planned(tmp_path, PATH, searching)
+    assert caught.value.field == "tools[1].type"

@@ -14,6 +14,10 @@ DETAILS = {"low": "low", "high": "high", "auto": "auto", "original": "high"}
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 # What only a server that keeps conversations can do.
 STATEFUL = ("previous_response_id", "conversation", "prompt", "context_management")
+FUNCTIONS = (
+    'only function tools are supported (in Codex\'s config.toml set web_search to "disabled" and '
+    "enabled of [agents] to false)"
+)
 ITEMS_AT_MOST, TOOLS_AT_MOST = 10_000, 512
 # Source: OpenAI's API reference, `metadata`: pairs, characters of a key and of a value.
 PAIRS_AT_MOST, KEY_AT_MOST, VALUE_AT_MOST = 16, 64, 512
@@ -29,7 +33,7 @@ class Responses(Words):
         (
             *("input", "instructions", "max_output_tokens", "text", "reasoning", "truncation"),
             *("include", "background", "background_options", "max_tool_calls", "moderation"),
-            *("access_programs", "image", *STATEFUL),
+            *("access_programs", "client_metadata", "image", *STATEFUL),
         )
     )
 
@@ -201,8 +205,7 @@ def _tools(fields: Fields, draft: Draft) -> None:
         return
     for index, tool in enumerate(fields.each("tools", at_most=TOOLS_AT_MOST, empty=True)):
         if tool.text("type") != "function":
-            reason = "only function tools are supported"
-            raise tool.fault("type", "unsupported_value", reason)
+            raise tool.fault("type", "unsupported_value", FUNCTIONS)
         parameters = tool.inner("parameters", None)
         made: JsonObject = {
             "name": tool.text("name"),
