@@ -328,6 +328,16 @@ def calls_what_is_no_path() -> type[Toy]:
     return spoilt(shape=shape)
 
 
+def bills_what_never_came() -> type[Toy]:
+    def usage(self: Joined, outcomes: Sequence[Outcome]) -> Usage:
+        mine = Joined.usage(self, outcomes)
+        return structs.replace(
+            mine, units=mine.units.most(Units(characters=sum(map(len, self.pieces))))
+        )
+
+    return spoilt_relay(usage=usage)
+
+
 def lets_an_engine_write_headers() -> type[Toy]:
     def feed(self: Joined, index: int, event: Event) -> Iterable[bytes]:
         self.head = Head(headers={"x-text": event.fields().text("text")})
@@ -370,5 +380,6 @@ BUGS: dict[Callable[[], type[Toy]], str] = {
     never_stops_calling: "test_shape_is_bounded_and_opens_no_socket",
     tears_an_event: "test_a_stream_is_relayed_as_it_comes",
     calls_what_is_no_path: "test_shape_is_bounded_and_opens_no_socket",
+    bills_what_never_came: "test_a_cut_reply_costs_no_more_and_is_not_exact",
     lets_an_engine_write_headers: "test_garbage_from_an_engine_is_a_bad_reply",
 }

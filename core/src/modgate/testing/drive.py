@@ -16,7 +16,7 @@ from modgate.needs import sound
 from modgate.outlet import own_headers
 from modgate.units import NOTHING, Units
 
-CALLS_AT_MOST = 10_000  # of one plan
+CALLS_AT_MOST = 2000  # of one plan
 PIECES_AT_MOST = 100_000  # of one step of a relay
 PATH = re.compile(r"/[!-~]*")
 

@@ -56,12 +56,15 @@ class BillRules(Suite):
         return {name: count for name, count in usage.units.items() if name in counted}
 
     def test_a_cut_reply_costs_no_more_and_is_not_exact(self, tmp_path: Path) -> None:
-        """Cut before any event, the bill is a floor of what the whole reply costs."""
+        """Cut before any event, the bill is a floor of what came; before the first, nothing."""
         with self.rig(tmp_path) as rig:
             for label, sample in self.samples():
                 whole = played(rig, sample)
                 for events in positions(len(whole.steps) - 1):
                     drive = played_until(rig, sample, events)
+                    if not events:
+                        units = drive.usage().units
+                        require(not any(units.values()), f"{label}: {units} before any event")
                     self._cut(f"{label}, cut before event {events}", drive, whole.usage)
 
     def _cut(self, label: str, drive: Drive, whole: Usage) -> None:
