@@ -235,6 +235,8 @@ class Draft(msgspec.Struct, kw_only=True, eq=False):
 
         Side calls count while there is no other.
         """
+        if len(self.tries) == 1:  # the result is the same without this
+            return self.tries[0].region
         own = [tried for tried in self.tries if tried.call >= 0] or self.tries
         regions = set({tried.call: tried.region for tried in own}.values())
         return regions.pop() if len(regions) == 1 else ""

@@ -255,7 +255,9 @@ def _attempt(attempt: Attempt) -> JsonObject:
     known["state"] = attempt.state
     if attempt.status is not None:
         known["status"] = attempt.status
-    return known | _unusual(attempt)
+    if attempt.error or attempt.members != 1 or attempt.broke or attempt.units is not None:
+        known |= _unusual(attempt)
+    return known
 
 
 def _unusual(attempt: Attempt) -> JsonObject:
