@@ -86,7 +86,7 @@ class Stream:
             if self._reply != "whole":
                 self._lease.first(self)
         if self._done:
-            self._answer.release()
+            self._answer.close()
             self.close("ok")
         return events
 

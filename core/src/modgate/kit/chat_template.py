@@ -16,6 +16,7 @@ _TEXT = re.compile(
     rb'"(?:content|text|arguments|reasoning|reasoning_content)":"((?:[^"\\]|\\.)++)"'
 )
 _MARK = "\ue000modgate\ue000".encode()  # two characters that no text has: of private use
+_QUOTE, _BACKSLASH = b'"\\'  # as numbers: bytes are first tried as one, which makes an exception
 _LESSONS = 16  # in a row without use: a stream whose chunks are never alike is not studied for ever
 
 
@@ -32,11 +33,14 @@ class Template:
 
     def filled(self, data: bytes) -> bytes | None:
         """What the function would make of a chunk like the last one; None when it is not alike."""
-        if data.startswith(self._front) and data.endswith(self._back):
-            text = data[self._size : self._end]
-            if text and (b'"' not in text if b"\\" not in text else _escaped(text)):
-                self._lessons = _LESSONS
-                return text.join(self._parts)
+        text = data[self._size : self._end]
+        if (
+            text
+            and self._front + text + self._back == data
+            and (_QUOTE not in text if _BACKSLASH not in text else _escaped(text))
+        ):
+            self._lessons = _LESSONS
+            return text.join(self._parts)
         return None
 
     def learn(self, data: bytes, made: Callable[[bytes], bytes]) -> None:

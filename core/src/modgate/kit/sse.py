@@ -17,6 +17,7 @@ _BOUNDARY = re.compile(rb"\r\n\r\n|\n\n|\r\r|\r\n\n|\n\r\n")
 BOUNDARY_AT_MOST = 4
 _LINES = re.compile(rb"\r\n|\n|\r")
 _BOM = b"\xef\xbb\xbf"
+_RETURN = ord("\r")  # see `chat_template.py` for why a number
 
 
 class Splitter:
@@ -34,7 +35,7 @@ class Splitter:
             data[:6] == b"data: "  # same result without this: one event of one line, as most come
             and data.find(b"\n") == len(data) - 2
             and data[-2:] == b"\n\n"
-            and b"\r" not in data
+            and _RETURN not in data
             and len(data) < EVENT_AT_MOST
             and not self._rest
         ):
@@ -47,7 +48,7 @@ class Splitter:
         if self._rest:
             first, data = self._joined(data)
             blocks += first
-        if b"\r" not in data:  # same result without this: the common form needs no pattern
+        if _RETURN not in data:  # same result without this: the common form needs no pattern
             *more, rest = data.split(b"\n\n")
         else:
             more, rest = _split_any(data)

@@ -138,12 +138,8 @@ class Answer:
             if self._connection is not None:
                 self._connection.resume()
 
-    def release(self) -> None:
-        """Done reading; a reply that has not ended is closed."""
-        self.close()
-
     def close(self) -> None:
-        """Not done: close the connection at once, which tells the engine to stop."""
+        """Done reading: where the reply has not ended, at once, which tells the engine to stop."""
         self._on_data = self._on_end = None
         if self._connection is not None:
             self._fail(UpstreamFailed("the call was closed"))
