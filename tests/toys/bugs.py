@@ -245,11 +245,11 @@ def answered() -> str:
 
 
 def shapes_by_chance() -> type[Toy]:
-    turn = iter(range(10**9))
+    turn = iter(range(1, 10**9))
 
     def shape_raw(self: Toy, request: Request) -> Plan:
         plan = Toy.shape_raw(self, request)
-        return Plan(calls=plan.calls, relay=plan.relay, facts={"turn": str(next(turn))})
+        return Plan(calls=plan.calls, relay=plan.relay, width=next(turn))
 
     return spoilt(shape_raw=shape_raw)
 

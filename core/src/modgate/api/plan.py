@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from modgate.api.body import Body
@@ -71,4 +71,3 @@ class Plan:
     width: int = 1
     ahead: int | None = None
     partial: bool = False
-    facts: dict[str, str] = field(default_factory=dict)

@@ -237,21 +237,20 @@ def _planted_form(rig: Rig, sample: Sample) -> Iterator[tuple[Body, str]]:
             )
 
 
-def _shaped(rig: Rig, sample: Sample, body: Body) -> str:
-    """What a plan notes for the receipt."""
+def _shaped(rig: Rig, sample: Sample, body: Body) -> None:
+    """Shape it, and draw its calls."""
     plan = rig.shape(rig.request(sample, body), hostile(rig, sample, []))
     for _ in rig.calls(plan):
         pass
-    return repr(plan.facts)
 
 
 def _said_of(attempt: Callable[[], object]) -> str:
-    """What an attempt tells: the words of its error, or of a plan's notes."""
+    """What an attempt tells: the words of its error."""
     try:
-        notes = attempt()
+        attempt()
     except GatewayError as error:
         return f"{error} {error.message} {error.field} {error.code}"
-    return notes if isinstance(notes, str) else ""
+    return ""
 
 
 def _breaking(event: bytes) -> Iterator[bytes]:

@@ -147,7 +147,7 @@ def fingerprint(rig: Rig, plan: Plan) -> object:
     """All that a plan sends and promises."""
     drive = rig.drive(plan)
     calls = [_call(call) for call in _all(drive.draw)]
-    return (calls, dict(drive.reserve), plan.width, plan.partial, dict(plan.facts))
+    return (calls, dict(drive.reserve), plan.width, plan.partial)
 
 
 def _all(draw: Callable[[], Call | None]) -> Iterator[Call]:
