@@ -1,4 +1,4 @@
-"""Callers that were found good a moment ago, so that most requests cost one SHA-256."""
+"""Callers that were found good a moment ago, so that most requests cost one digest."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ CACHE_AT_MOST = 10_000
 
 
 class KeyCache:
-    """Keys and tokens that were found good, by the SHA-256 of the whole of them.
+    """Keys and tokens that were found good, by a digest of the whole of them.
 
     Bounded; an entry lives five seconds, or as long as `put` says.  Never by a part of a token: two
     that begin alike are two callers.
