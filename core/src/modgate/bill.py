@@ -253,7 +253,7 @@ class Bill:
                 shown.append(f"{unit.public}={count if unit.scale == 1 else unit.outside(count)}")
         return ";".join(shown)
 
-    def headers(self, surface: Surface) -> Mapping[str, str]:
+    def headers(self, surface: Surface) -> dict[str, str]:
         """The limits' headers, also of a request that they refuse."""
         if self._seen is None:
             return {}

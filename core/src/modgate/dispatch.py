@@ -40,7 +40,7 @@ from modgate.order import Elsewhere, Order, Way, refused
 from modgate.retry import EXTRA
 from modgate.stream import Stream
 from modgate.telemetry.orca import ASKS, FORM, SILENT, Remarks
-from modgate.timeouts import Timeouts, asked_seconds
+from modgate.timeouts import Timeouts, as_asked
 from modgate.upstream.client import Answer, Client
 
 REFUSAL_AT_MOST = 64 << 10
@@ -197,7 +197,7 @@ class Dispatch:
     def _claim(self, order: Order, work: float, key: Hashable | None) -> Claim:
         """What the queue must know; worked out only where a call has to wait."""
         draft, policy = order.draft, order.caller.policy
-        first_s = inf if draft.begun else asked_seconds(draft.heard)
+        first_s = inf if draft.begun else as_asked(draft.heard, inf)
         left_s: dict[Ends, float] = {
             "timeouts": self._first_s(order),
             "patience": self.fleet.rules.patience_s.get(policy.slo, inf),

@@ -165,16 +165,21 @@ class Outlet:
     def _open(self, head: Head) -> None:
         if self.reply.opened:
             return
-        sse = SSE_HEADERS if head.kind == "sse" else {}
-        kind = {"content-type": head.content_type}
-        spent = self._draft.stages()
-        told = {**self._ids(), **kind, **sse, **spent, **self._extra(), **own_headers(head)}
-        self._draft.told = told
+        told = self._told(SSE_HEADERS if head.kind == "sse" else {}, own_headers(head))
         self.reply.open(200, told)
 
-    def _ids(self) -> dict[str, str]:
-        made = self._draft.request_id
-        return {"x-request-id": made, "request-id": made}
+    def _told(self, ours: Mapping[str, str], own: Mapping[str, str]) -> Mapping[str, str]:
+        """What the reply's head says; `own` counts where two say the same."""
+        draft = self._draft
+        made = draft.request_id
+        draft.told = told = {
+            **{"x-request-id": made, "request-id": made},
+            **ours,
+            **draft.stages(),
+            **self._extra(),
+            **own,
+        }
+        return told
 
     async def finish(self, relay: Relay, units: str) -> None:
         """The reply ended well."""
@@ -183,22 +188,17 @@ class Outlet:
             await self._quiet()
             await self.reply.end()
         else:
-            headers = {
-                "content-type": relay.head.content_type,
-                **self._extra(),
-                **own_headers(relay.head),
-            }
+            own = own_headers(relay.head)
             if units:
-                headers["x-modgate-units"] = units
-            await self.page(headers, b"".join(self._whole))
+                own["x-modgate-units"] = units
+            await self.page(own, b"".join(self._whole))
         if self.reply.gone and not self.reply.ended:
             raise Cancelled("the client closed the connection")
 
-    async def page(self, headers: Mapping[str, str], body: bytes, status: int = 200) -> None:
-        """A whole reply."""
+    async def page(self, own: Mapping[str, str], body: bytes, status: int = 200) -> None:
+        """A whole reply, with headers of its own; the content type is one of them."""
         self._draft.first_byte_s = spent_s = self._draft.elapsed()
-        spent = {"openai-processing-ms": str(round(spent_s * 1000)), **self._draft.stages()}
-        self._draft.told = told = {**self._ids(), **spent, **headers}
+        told = self._told({"openai-processing-ms": str(round(spent_s * 1000))}, own)
         await self.reply.whole(status, told, body)
 
     async def fail(self, error: GatewayError, surface: Surface, relay: Relay | None) -> None:
@@ -235,8 +235,7 @@ class Outlet:
         status, headers, body = self._worded(error, surface, _whole)
         if error.status in (408, 413):
             self.reply.close_after()
-        kind = {"content-type": "application/json"}
-        await self.page({**kind, **self._extra(), **headers}, body, status)
+        await self.page({"content-type": "application/json", **headers}, body, status)
 
     def _worded(self, error: GatewayError, surface: Surface, say: Say[T]) -> T:
         """An error in the client's format; in a plain one where a plugin's surface breaks."""
@@ -280,8 +279,8 @@ def _event(error: GatewayError, surface: Surface, draft: Draft) -> bytes:
     return bytes(surface.error_event(error, draft.request_id))
 
 
-def own_headers(head: Head) -> Mapping[str, str]:
-    """A relay's own headers; PluginFault for a head that no reply can have.
+def own_headers(head: Head) -> dict[str, str]:
+    """What a relay's head says, its content type first; PluginFault for what no reply can say.
 
     Of whose request it is, who may read it, what it costs and where it ends the core speaks alone.
     """
@@ -297,7 +296,7 @@ def own_headers(head: Head) -> Mapping[str, str]:
             raise PluginFault(f"a relay's head must not say '{low}': the gateway does")
         if not _line(value):
             raise PluginFault(f"a relay's head must say '{low}' with a text of one line")
-    return head.headers
+    return {"content-type": head.content_type, **head.headers}
 
 
 def _line(value: object) -> bool:

@@ -50,7 +50,7 @@ from modgate.policies import Judge
 from modgate.run import Run
 from modgate.state import State
 from modgate.table import Resolved, Route, parse
-from modgate.timeouts import asked_seconds, too_long
+from modgate.timeouts import as_asked, too_long
 from modgate.tracebacks import let_go
 from modgate.trip import Trip
 from modgate.units import NOTHING, Units
@@ -196,27 +196,25 @@ class Exchange:
         return route
 
     async def _page(self, page: Page) -> None:
-        headers = {"content-type": "application/json", **self._extra_headers()}
         self._outlet.watch(None)
         made = page.body(self._gateway, self.draft.caller, self._request)
-        await self._outlet.page(headers, made if isinstance(made, bytes) else await made)
+        body = made if isinstance(made, bytes) else await made
+        await self._outlet.page({"content-type": "application/json"}, body)
 
     async def _work(self, route: Route) -> None:
         if carries_key(self._request.headers) and not self.draft.dry:
             self._once = self._state.keys.once(self._request.headers, self.draft, route.path)
         once = self._once
         if once is None or not await once.known():
-            await self._bill.check_spent(tuple(route.endpoints), self._request.content_length)
+            await self._bill.check_spent(route.modalities, self._request.content_length)
         body = await self._read(route)
         self._parsed = parse(body)
         self._surface = route.claimed(self._parsed)
-        serve = partial(self._serve, route, body)
         if once is None:
-            await serve()
-        elif (said := await once.serve(body, serve)) is not None:
+            await self._serve(route, body)
+        elif (said := await once.serve(body, partial(self._serve, route, body))) is not None:
             self.draft.notes["replay_of"] = said.request_id
-            headers = {**self._extra_headers(), **replayed(said)}
-            await self._outlet.page(headers, said.body or b"", said.status)
+            await self._outlet.page(replayed(said), said.body or b"", said.status)
 
     async def _serve(self, route: Route, body: Body) -> None:
         gateway, caller = self._gateway, self.draft.caller
@@ -253,7 +251,7 @@ class Exchange:
         self._deadline(size, stream=plan.relay.head.kind != "whole")
         if self.draft.dry:
             said = tried_on(self._gateway, self.draft, plan, self._bill.reserved)
-            await self._outlet.page({**SAID, **self._extra_headers()}, said)
+            await self._outlet.page(SAID, said)
         else:
             await self._go(plan)
 
@@ -262,7 +260,7 @@ class Exchange:
             self._request,
             self._guard.now,
             idle_s=self._gateway.timeouts.body_idle_s,
-            hold=partial(self._bill.hold, "body_bytes"),
+            hold=self._bill.hold,
         )
         return self._ingress.body(route.body, route.at_most, self._scope)
 
@@ -278,8 +276,7 @@ class Exchange:
         """The request's own end: the affine deadline, or the client's wish if that is sooner."""
         assert self._resolved is not None
         seconds = self._gateway.timeouts.seconds(self._resolved.modality.name, "total", size)
-        seconds = min(seconds, asked_seconds(self._request.headers, stream=stream))
-        self.draft.due_s = seconds
+        self.draft.due_s = seconds = as_asked(self._request.headers, seconds, stream=stream)
         self._guard.set(self._began + seconds)
 
     async def _shape(self, resolved: Resolved, route: Route, body: Body) -> Plan:
@@ -389,7 +386,7 @@ class Exchange:
         return self._state.decoders.draw(drawn, self._scope, ahead=ahead, begun=begun)
 
     def _extra_headers(self) -> dict[str, str]:
-        headers = dict(self._bill.headers(self._surface))
+        headers = self._bill.headers(self._surface)
         draft = self.draft
         if draft.demo or draft.notes or len(draft.tries) > 1:
             headers.update(draft.served())

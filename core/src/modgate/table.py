@@ -38,6 +38,7 @@ class Route:
 
     path: str
     endpoints: Mapping[str, Endpoint]
+    modalities: tuple[str, ...]
     surfaces: Sequence[Surface]
     surface: Surface
     body: str
@@ -178,6 +179,7 @@ def _route(path: str, endpoints: Mapping[str, Endpoint], surfaces: Mapping[str, 
     return Route(
         path=path,
         endpoints=endpoints,
+        modalities=tuple(endpoints),
         surfaces=spoken,
         surface=spoken[0] if len(spoken) == 1 else Superset(spoken),
         body=next(iter(endpoints.values())).body,

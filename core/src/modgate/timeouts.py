@@ -44,13 +44,12 @@ class Timeouts:
         return self.deadlines[modality][phase].seconds(size)
 
 
-def asked_seconds(headers: Mapping[str, str], *, stream: bool = False) -> float:
-    """How long the client wants to wait at most, by the headers that say so; else for ever.
+def as_asked(headers: Mapping[str, str], seconds: float, *, stream: bool = False) -> float:
+    """How long a request may take: so many seconds, or fewer where the client's headers say so.
 
     An SDK's read timeout is how long it bears silence: a whole reply is nothing else until it
     comes, a stream may last.
     """
-    seconds = float("inf")
     names = ("x-request-timeout",) if stream else ("x-request-timeout", "x-stainless-read-timeout")
     for name in names:
         wanted = headers.get(name)

@@ -15,7 +15,7 @@ from modgate.plugin import SSE, Head
     "head", [SSE, Head(), Head(kind="chunked", headers={"X-Voice": "amy", "cache-control": ""})]
 )
 def test_headers_of_its_own_are_passed_on(head: Head) -> None:
-    assert own_headers(head) == head.headers
+    assert own_headers(head) == {"content-type": head.content_type, **head.headers}
 
 
 @pytest.mark.parametrize(

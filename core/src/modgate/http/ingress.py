@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from ipaddress import ip_address, ip_network
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from aiohttp import BodyPartReader, MultipartReader, web
 from aiohttp.http import HttpProcessingError, HttpVersion11
@@ -23,7 +23,7 @@ GO_ON = b"HTTP/1.1 100 Continue\r\n\r\n"
 GRACE_S, LEAST_BYTES_S = 5.0, 1024
 
 Networks = tuple[str, ...]
-Hold = Callable[[int], None]
+Hold = Callable[[Literal["body_bytes"], int], None]
 T = TypeVar("T")
 
 
@@ -54,7 +54,7 @@ def waits_for_word(request: web.BaseRequest) -> bool:
 
 
 class Ingress:
-    """Reads one request's body.  `hold(bytes)` accounts for memory and may refuse.
+    """Reads one request's body.  `hold` accounts for its memory and may refuse.
 
     `idle_s`: the body may pause that long; behind a grace it must keep a least pace, too;
     `bytes_in` counts what arrived.
@@ -106,7 +106,7 @@ class Ingress:
         while not content.at_eof():
             piece = content.read_nowait() or await self._waited(content.readany())
             self._count(len(piece), at_most)
-            self._hold(len(piece))
+            self._hold("body_bytes", len(piece))
             pieces.append(piece)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
@@ -138,7 +138,7 @@ class Ingress:
                 text += piece
                 if len(text) > TEXT_AT_MOST:
                     raise TooLarge(f"the form field '{name}' has more than {TEXT_AT_MOST} bytes")
-                self._hold(len(piece))
+                self._hold("body_bytes", len(piece))
             return Part(name=name, content=bytes(text))
         writer = scope.writer(kind or "application/octet-stream")
         async for piece in self._pieces(part, at_most):

@@ -64,7 +64,8 @@ class Trace(msgspec.Struct, frozen=True, kw_only=True):
     def client_id(headers: Mapping[str, str]) -> str:
         """The id that the client gave its request, if it is harmless: short, and like no key."""
         value = headers.get("x-request-id") or headers.get("x-client-request-id") or ""
-        return value if _CLIENT_ID.fullmatch(value) and redacted(value) == value else ""
+        harmless = value and _CLIENT_ID.fullmatch(value) and redacted(value) == value
+        return value if harmless else ""
 
 
 def _parsed(value: str) -> tuple[str, str, int] | None:
