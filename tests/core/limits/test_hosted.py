@@ -92,8 +92,10 @@ async def test_an_owner_that_is_killed_leaves_what_it_wrote_a_moment_ago(
     path = tmp_path / "own" / "levels.sock.levels"
     try:
         await one.reserve("{acme}a", [(MONTH, 70)], TTL_MS, NOW_MS)
-        await until(lambda: path.exists() and Levels.read(path.read_bytes()).level(MONTH, NOW_MS))
-        kept = Levels.read(path.read_bytes())
+        await until(
+            lambda: path.exists() and Levels.read(path.read_bytes(), NOW_MS).level(MONTH, NOW_MS)
+        )
+        kept = Levels.read(path.read_bytes(), NOW_MS)
     finally:
         await one.close()
 
@@ -136,7 +138,7 @@ def test_what_is_written_down_has_not_changed() -> None:
     levels.reserve("{acme}a", [(MONTH, 70), (PLACES, 3)], NOW_MS, TTL_MS)
 
     assert levels.written() == GOLDEN
-    assert Levels.read(GOLDEN).settle("{acme}a", [50, 0], NOW_MS)
+    assert Levels.read(GOLDEN, NOW_MS).settle("{acme}a", [50, 0], NOW_MS)
 
 
 @pytest.mark.parametrize("path", ["levels.sock", "/" + "x" * 120])

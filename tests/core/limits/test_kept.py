@@ -14,7 +14,7 @@ from waiting import until
 
 from modgate.limits.account import WORTH_MS, Own
 from modgate.limits.kept import Kept
-from modgate.limits.levels import Limit
+from modgate.limits.levels import Fill, Levels, Limit
 
 GOLDEN = Path(__file__).parent / "golden"
 NOW_MS = 4_102_444_800_000
@@ -27,10 +27,10 @@ ALL = [(each, 5) for each in LIMITS]
 
 def again(own: Own, now_ms: int = NOW_MS) -> Own:
     """The levels after a restart, at once."""
-    return Own.read(own.written(now_ms))
+    return Own.read(own.written(now_ms), now_ms)
 
 
-def levels(own: Own, now_ms: int = NOW_MS) -> Sequence[int]:
+def levels(own: Fill, now_ms: int = NOW_MS) -> Sequence[int]:
     return [own.level(limit, now_ms) for limit in (HOUR, MONTH)]
 
 
@@ -69,6 +69,20 @@ def test_of_a_request_that_is_larger_than_its_bucket_only_what_was_charged_goes_
     own.touch(1, [10])
 
     assert levels(again(own))[0] == 10 * HOUR.period_ms
+
+
+@pytest.mark.parametrize("ahead_ms", [0, 5000, 900_000_000])
+def test_a_clock_that_was_ahead_freezes_no_level(ahead_ms: int) -> None:
+    own = Own()
+    own.reserve(1, [(HOUR, 600), (MONTH, 5)], NOW_MS + ahead_ms)
+    alone = Own.read(own.written(NOW_MS + ahead_ms), NOW_MS)
+    owned = Levels.read(own.written(NOW_MS + ahead_ms), NOW_MS)
+
+    for found in (alone, owned):
+        assert levels(found) == [600 * HOUR.period_ms, 5]
+        assert levels(found, NOW_MS + 1_800_000) == [300 * HOUR.period_ms, 5]
+        found.charge(SECOND, 1, NOW_MS + HOUR.period_ms + 1001)
+        assert found.sizes()[0] == 2  # the hour's is forgotten
 
 
 @settings(derandomize=True, deadline=None)
@@ -113,7 +127,7 @@ async def test_it_is_written_while_it_runs(tmp_path: Path, monkeypatch: pytest.M
     kept.levels.charge(MONTH, 3, NOW_MS)
     kept.start()
     await until(path.exists, 10)
-    found = Own.read(path.read_bytes())
+    found = Own.read(path.read_bytes(), NOW_MS)
     await kept.close()
 
     assert found.level(MONTH, NOW_MS) == 3
@@ -152,7 +166,7 @@ async def test_a_file_that_cannot_be_written_is_told_and_requests_go_on(
 
 
 def test_the_levels_of_an_owner_are_read_by_a_gateway_alone() -> None:
-    own = Own.read((GOLDEN / "levels-v1.msgpack").read_bytes())
+    own = Own.read((GOLDEN / "levels-v1.msgpack").read_bytes(), NOW_MS)
 
     assert own.sizes()[0] > 0
     assert own.sizes()[1] == 0

@@ -88,15 +88,17 @@ class Own(Fill):
         last, those of which nothing was their reserve.
         """
         until_ms = now_ms + WORTH_MS
-        levels = {k: replace(v) for k, v in self._levels.items() if v.gone_ms > until_ms}
+        levels = {k: v for k, v in self._levels.items() if v.gone_ms > until_ms}
         kept = Fill(levels)
         for rid, measured in self._measured.items():
             for (limit, count), used in zip(self._open[rid], measured, strict=True):
-                if limit.key in levels:
+                if (level := levels.get(limit.key)) is not None:
+                    levels[limit.key] = replace(level)  # the gateway goes on with its own
                     kept.charge(limit, used - taken(limit, count), now_ms)
         return packed(levels)
 
     @classmethod
-    def read(cls, data: bytes) -> Own:
+    def read(cls, data: bytes, now_ms: int) -> Own:
         """What `written` wrote; msgspec.MsgspecError for anything else."""
-        return cls(unpacked(data))
+        levels, _ = unpacked(data, now_ms)
+        return cls(levels)

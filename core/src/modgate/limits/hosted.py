@@ -52,7 +52,7 @@ class HostedStore(OwnerStore):
     async def _reach(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         if self._owner is None and self._locked():
             owner = Owner(self._clock)
-            owner.store.levels = _read(self._kept)
+            owner.store.levels = _read(self._kept, int(self._clock.wall() * 1000))
             try:
                 await owner.open(self._path)
             except BaseException:  # the deadline, too: somebody else may have more luck
@@ -114,9 +114,9 @@ def put(path: Path, data: bytes) -> bool:
     return True
 
 
-def _read(path: Path) -> Levels:
+def _read(path: Path, now_ms: int) -> Levels:
     try:
-        return Levels.read(path.read_bytes())
+        return Levels.read(path.read_bytes(), now_ms)
     except FileNotFoundError:
         return Levels()
     except (OSError, msgspec.MsgspecError) as error:

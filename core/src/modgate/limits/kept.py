@@ -25,7 +25,7 @@ class Kept:
     """`path`: of the file.  `now_ms`: what levels count in."""
 
     def __init__(self, path: Path, now_ms: Callable[[], int]) -> None:
-        self.levels = _read(path)
+        self.levels = _read(path, now_ms())
         self._path = path
         self._now_ms = now_ms
         self._closing = asyncio.Event()
@@ -54,9 +54,9 @@ class Kept:
             await self._task
 
 
-def _read(path: Path) -> Own:
+def _read(path: Path, now_ms: int) -> Own:
     try:
-        return Own.read(path.read_bytes())
+        return Own.read(path.read_bytes(), now_ms)
     except FileNotFoundError:
         return Own()
     except (OSError, msgspec.MsgspecError) as error:

@@ -202,10 +202,18 @@ def packed(levels: Mapping[str, _Level], records: Mapping[str, _Record] = NO_REC
     return msgspec.msgpack.encode((FORMAT, levels, records))
 
 
-def unpacked(data: bytes) -> dict[str, _Level]:
-    """The levels of what was written down; msgspec.MsgspecError for anything else."""
-    found: _Written = msgspec.msgpack.decode(data, type=_Written)
-    return found[1]
+def unpacked(data: bytes, now_ms: int) -> tuple[dict[str, _Level], dict[str, _Record]]:
+    """Levels and open records of what was written down; msgspec.MsgspecError for anything else.
+
+    What a clock wrote that was ahead of this one leaks from now on, and not when that is caught up
+    with.
+    """
+    _, levels, records = msgspec.msgpack.decode(data, type=_Written)
+    for level in levels.values():
+        if level.kind == "b" and level.at_ms > now_ms:
+            level.gone_ms -= level.at_ms - now_ms
+            level.at_ms = now_ms
+    return levels, records
 
 
 @dataclass(slots=True)
@@ -309,9 +317,9 @@ class Levels(Fill):
         return packed(self._levels, records)
 
     @classmethod
-    def read(cls, data: bytes) -> Levels:
+    def read(cls, data: bytes, now_ms: int) -> Levels:
         """What `written` wrote; msgspec.MsgspecError for anything else."""
-        _, levels, records = msgspec.msgpack.decode(data, type=_Written)
+        levels, records = unpacked(data, now_ms)
         return cls(_levels=levels, _records=records)
 
     def sizes(self) -> tuple[int, int]:

@@ -32,15 +32,19 @@ class Opened:
 
 def open_levels(made: Blueprint, directory: Path, clock: Clock) -> Opened:
     """As `[limits.store]` says; ConfigError for a store that cannot be used."""
-    section, offset_s = made.linked.file.limits.store, clock.wall() - clock.now()
+    section = made.linked.file.limits.store
+    counted = LimitState(offset_s=clock.wall() - clock.now(), shared=section is not None)
+
+    def now_ms() -> int:
+        return counted.ms(clock.now())
+
     if section is None:
-        kept = Kept(directory / FILE, lambda: counted.ms(clock.now()))
-        counted = LimitState(levels=kept.levels, offset_s=offset_s)
+        kept = Kept(directory / FILE, now_ms)
+        counted.levels = kept.levels
         return Opened(counted, kept=kept)
     store = _store(section.url, section.password, clock)
-    shared = Shared(store, name=f"{os.urandom(6).hex()}-", now_ms=lambda: counted.ms(clock.now()))
+    counted.levels = shared = Shared(store, name=f"{os.urandom(6).hex()}-", now_ms=now_ms)
     shared.deadline_s, shared.replicas = section.deadline, section.replicas
-    counted = LimitState(levels=shared, shared=True, offset_s=offset_s)
     replays = None
     if isinstance(store, RedisStore):
         replays = RedisReplays(store.client, section.deadline, section.place(None) or "")
