@@ -187,7 +187,8 @@ async def test_it_takes_no_idempotency_key(tmp_path: Path, engine: ScriptedEngin
 
 
 @pytest.mark.parametrize(
-    ("said", "dry"), [("false", False), ("0", False), ("1", True), ("yes", True)]
+    ("said", "dry"),
+    [("false", False), ("False", False), ("0", False), ("1", True), ("yes", True)],
 )
 async def test_whoever_says_anything_but_no_is_not_billed(
     tmp_path: Path, engine: ScriptedEngine, said: str, *, dry: bool

@@ -253,7 +253,7 @@ class Draft(msgspec.Struct, kw_only=True, eq=False):
     @property
     def dry(self) -> bool:
         """Whether it is only tried on: `dry_run.py`."""
-        return self.heard.get(DRY_RUN, "") not in NO
+        return self.heard.get(DRY_RUN, "").lower() not in NO
 
     @property
     def inner(self) -> bool:
