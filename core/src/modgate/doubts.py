@@ -90,8 +90,10 @@ def _unsold(made: Blueprint) -> Iterator[Problem]:
     if not books:
         return
     newest = max(books, key=lambda book: book.effective)
+    priced: set[tuple[str, str]] = set()  # of these models ('' = all) something of a modality
+    for case in newest.cases:
+        priced.update((case.model, unit.partition(".")[0]) for unit in case.prices)
     for name, model in sorted(made.linked.models.items()):
-        cases = [case for case in newest.cases if case.model in ("", name)]
-        if model.modality not in {unit.partition(".")[0] for case in cases for unit in case.prices}:
+        if priced.isdisjoint({("", model.modality), (name, model.modality)}):
             text = f"nothing that '{name}' uses has a price: its requests are unpriced"
             yield made.source.problem(("price", newest.name), f"{text}, and not free")
