@@ -5,7 +5,7 @@ Source: algorithms.md 7 (states).
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 
 from modgate.api.json import Json
@@ -57,16 +57,19 @@ def pools_of(state: State) -> Json:
     """By model: how many of its backends are in which state, and how many calls wait."""
     gateway, now = state.gateway(), state.clock.now()
     held, lines = gateway.fleet.holding.calls, state.fleet.busy
-    told: dict[str, Json] = {}
-    for model in gateway.table.models.values():
-        serving = [each for each in gateway.backends if model.name in each.serves]
-        states = Counter(state_of(state, each, now) for each in serving)
-        told[model.name] = {
-            "backends": dict(states),
+    states: dict[str, Counter[str]] = defaultdict(Counter)
+    for backend in gateway.backends:
+        word = state_of(state, backend, now)
+        for name in backend.serves:
+            states[name][word] += 1
+    return {
+        model.name: {
+            "backends": dict(states[model.name]),
             "waiting": lines[model.name].calls if model.name in lines else 0,
             "held": held[model.name],
         }
-    return told
+        for model in gateway.table.models.values()
+    }
 
 
 def models_of(fleet: FleetState, backend: Backend, now: float) -> Json:
