@@ -52,9 +52,9 @@ class World:
         """Calls that are held now."""
         return self.running.app.gateway.fleet.holding.calls["vectors"]
 
-    async def ask(self, tenant: str = "acme", model: str = "vectors") -> tuple[int, str, float]:
+    async def ask(self, tenant: str = "acme", text: str = "a") -> tuple[int, str, float]:
         """Status, error code and seconds of a call."""
-        key, body = self.running.keys[tenant], {"model": model, "input": "a"}
+        key, body = self.running.keys[tenant], {"model": "vectors", "input": text}
         headers, began = {"Authorization": f"Bearer {key}"}, monotonic()
         async with (
             aiohttp.ClientSession() as session,
@@ -183,6 +183,17 @@ async def test_no_more_are_held_than_may_wait_and_no_tenant_has_all_places(tmp_p
     assert statuses == [[200, 200, 503, 503, 503], [200, 200]]
 
 
+async def test_no_more_bytes_of_bodies_are_held_than_may_wait(tmp_path: Path) -> None:
+    async with world(tmp_path, 'hold = "20s"\nbody_bytes = "1KiB"') as made:
+        held = asyncio.ensure_future(made.ask(text="a" * 700))
+        await until(lambda: made.held == 1, 5)
+        async with asyncio.timeout(10):
+            status, code, _ = await made.ask(text="a" * 700)
+        held.cancel()
+
+    assert (status, code) == (503, "no_healthy_upstream")
+
+
 @asynccontextmanager
 async def listening(port: int, answer: Callable[[], web.Response]) -> AsyncIterator[None]:
     """An engine at a port that a configuration names."""
@@ -222,6 +233,8 @@ async def test_a_call_is_held_while_its_engine_loads_the_model(tmp_path: Path) -
             status, _, _ = await made.ask()
 
     assert (status, said) == (200, 5)
+    [receipt] = made.receipts
+    assert [step.name for step in receipt.steps].count("queue") == 4  # a wait, and no work of ours
 
 
 async def test_however_many_wait_for_a_model_to_load_one_asks_and_all_go_when_it_is(
@@ -301,3 +314,36 @@ async def test_a_model_that_another_one_stands_in_for_is_not_waited_for(tmp_path
             status, _, _ = await made.ask()
 
     assert (status, made.receipts[0].model) == (200, "small")
+
+
+async def test_engines_that_answer_others_wake_nobody_who_may_not_use_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(holding, "ASKED_EVERY_S", 60.0)
+    here, abroad, loaded, said = free_port(), free_port(), False, 0
+    loading = {"error": {"code": 503, "message": "Loading model", "type": "unavailable_error"}}
+
+    def answer() -> web.Response:
+        nonlocal said
+        said += 1
+        return vectors() if loaded else web.json_response(loading, status=503)
+
+    backends = [
+        {"url": f"http://127.0.0.1:{port}", "family": "llamacpp", "region": region}
+        for port, region in ((here, "eu"), (abroad, "us"))
+    ]
+    tenants = {"acme": 'regions = ["us"]', "other": 'regions = ["eu"]'}
+    queue = '[queue]\nhold = "30s"\n'
+    async with await start(
+        tmp_path, backends, plugins=("embedding",), tenants=tenants, more=queue
+    ) as running:
+        made = World(running, tmp_path)
+        async with listening(here, vectors), listening(abroad, answer):
+            held = asyncio.ensure_future(made.ask())
+            await until(lambda: made.held == 1)
+            others = [(await made.ask("other"))[0] for _ in range(20)]
+            before = said
+            held.cancel()
+
+    assert others == [200] * 20
+    assert before == 1

@@ -149,40 +149,43 @@ class Dispatch:
         self, order: Order, *, key: Hashable | None = None, rider: object = None
     ) -> Lease | None:
         """A slot for the call within its first deadline; None = `rider` was taken along."""
-        wanted = order.wanted
+        wanted, claim = order.wanted, None
         try:
             lease = self._at_once(order, wanted)
         except NoBackend as error:
-            lease = await self._held(order, wanted, error)
-        return lease or await self._queued(order, wanted, key=key, rider=rider)
+            claim = self.claim(order, wanted.work, key)
+            lease = await self._held(order, wanted, claim, error)
+        if lease is None:
+            claim = claim or self.claim(order, wanted.work, key)
+            lease = await self._queued(order, wanted, claim, rider)
+        return lease
 
-    async def _held(self, order: Order, wanted: Wanted, error: NoBackend) -> Lease | None:
+    async def _held(
+        self, order: Order, wanted: Wanted, claim: Claim, error: NoBackend
+    ) -> Lease | None:
         """What `_at_once` says when an engine is there; the error where none is waited for."""
-        draft, holding, tenant = order.draft, self.fleet.holding, order.caller.tenant
-        model, began = order.model.name, draft.elapsed()
-        waits = order.alone and holding.awaits(model, wanted) and holding.has_room(model, tenant)
+        draft, holding, model = order.draft, self.fleet.holding, order.model.name
+        waits = order.alone and holding.awaits(model, wanted) and holding.has_room(model, claim)
         if not waits:
             raise error
+        began = draft.elapsed()
         if order.waited_s is None:
             order.waited_s = began
-        left_s = self._claim(order, wanted.work, None).until - self.fleet.now()
+        most_s = min(claim.until - self.fleet.now(), self.fleet.rules.hold_s)
         take = partial(self._at_once, order, wanted)
         try:
-            return await holding.until(
-                take, error, model, tenant, min(left_s, self.fleet.rules.hold_s)
-            )
+            return await holding.until(take, error, model, claim, most_s)
         finally:
             draft.step("queue", began)
 
     async def _queued(
-        self, order: Order, wanted: Wanted, *, key: Hashable | None = None, rider: object = None
+        self, order: Order, wanted: Wanted, claim: Claim, rider: object
     ) -> Lease | None:
         draft, fleet = order.draft, self.fleet
         began = draft.elapsed()
         if order.waited_s is None:
             order.waited_s = began
         self._missed(order, wanted, began)
-        claim = self._claim(order, wanted.work, key)
         if draft.dues is None:
             draft.dues = []
         wait = Deadline(partial(fleet.waiting.never_free, order.model.name, wanted, claim))
@@ -194,8 +197,8 @@ class Dispatch:
             wait.disarm()
             draft.step("queue", began)
 
-    def _claim(self, order: Order, work: float, key: Hashable | None) -> Claim:
-        """What the queue must know; worked out only where a call has to wait."""
+    def claim(self, order: Order, work: float = LEAST_WORK, key: Hashable | None = None) -> Claim:
+        """What a queue must know; worked out only where a call has to wait."""
         draft, policy = order.draft, order.caller.policy
         first_s = inf if draft.begun else as_asked(draft.heard, inf)
         left_s: dict[Ends, float] = {
@@ -292,6 +295,7 @@ class Dispatch:
                 if backend.local:
                     await self._prepare(backend.name)
                 answer = await self._post(order, backend, dialect, tries)
+            self.fleet.holding.answered(order.model.name, backend.name)
         except BaseException as error:
             told = refused(error) if isinstance(error, Unsupported) else error
             known = told if isinstance(told, GatewayError) else None
@@ -333,7 +337,6 @@ class Dispatch:
         if asks:
             self._remarks.hear(backend, answer.headers)
         if 200 <= answer.status < 300:
-            self.fleet.holding.answered(order.model.name)
             return answer
         try:
             body = await answer.whole(REFUSAL_AT_MOST)

@@ -16,7 +16,6 @@ from modgate.api.relay import Event, Outcome, State
 from modgate.dispatch import Dispatch, state_of
 from modgate.errors import GatewayError, PluginFault, Unsupported, Upstream
 from modgate.faults import raised
-from modgate.fleet.fleet import Fleet
 from modgate.fleet.outlook import has_other
 from modgate.order import Order
 from modgate.retry import NOT_READY, alike, failure_of, pause_s
@@ -188,7 +187,7 @@ def again(
         other=has_other(dispatch.fleet.pools.get(first.model.name), first.wanted),
         left_s=min(order.draft.left_s for order in orders),
         needs_s=dispatch.needs_s(first) if failure == "late" else 0.0,
-        held_s=_held_s(first, dispatch.fleet) if failure == "loading" else 0.0,
+        held_s=_held_s(first, dispatch) if failure == "loading" else 0.0,
         turn_s=partial(dispatch.fleet.holding.turn_s, first.model.name, dispatch.fleet.now()),
         lot=random.random,
     )
@@ -204,17 +203,25 @@ def again(
 async def pausing(orders: Sequence[Order], pause: float, dispatch: Dispatch) -> None:
     """The pause that `again` said; of one that waits for its model to load only until it has."""
     first = orders[0]
-    if first.failures[-1] == "loading":
-        await dispatch.fleet.holding.pause(first.model.name, first.caller.tenant, pause)
-    else:
+    last = first.draft.last_try(first.index)
+    if last is None or first.failures[-1] != "loading":
         await asyncio.sleep(pause)
+        return
+    began = [order.draft.elapsed() for order in orders]
+    try:
+        await dispatch.fleet.holding.pause(
+            first.model.name, last.backend, dispatch.claim(first), pause
+        )
+    finally:
+        for order, began_s in zip(orders, began, strict=True):
+            order.draft.step("queue", began_s)
 
 
-def _held_s(order: Order, fleet: Fleet) -> float:
+def _held_s(order: Order, dispatch: Dispatch) -> float:
     """For so much longer a call is tried again and again while its engines load the model."""
-    if not (order.alone and fleet.holding.has_room(order.model.name, order.caller.tenant)):
+    draft, fleet = order.draft, dispatch.fleet
+    if not (order.alone and fleet.holding.has_room(order.model.name, dispatch.claim(order))):
         return 0.0
-    draft = order.draft
     since_s = next((t.began_s for t in draft.tries if t.call == order.index), draft.elapsed())
     return since_s + fleet.rules.hold_s - draft.elapsed()
 

@@ -12,14 +12,16 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import inf
 
 from modgate.api.residency import may_lie
 from modgate.api.select import Backend
 from modgate.errors import NoBackend
-from modgate.fleet.claim import QueueRules
+from modgate.fleet.claim import Claim, QueueRules
 from modgate.fleet.lease import Lease
 from modgate.fleet.pick import Wanted
+from modgate.fleet.room import Room
 
 ASKED_EVERY_S = 0.05  # by one of a model's calls
 
@@ -44,61 +46,82 @@ class Awaited:
         )
 
 
+@dataclass(slots=True, eq=False)
+class _Held:
+    """The calls of one model.
+
+    `loading`: backends that told one of them that they load it.  `asked`: when the last that was
+    given a turn asks.
+    """
+
+    room: Room = field(default_factory=Room)
+    ready: asyncio.Event = field(default_factory=asyncio.Event)
+    loading: set[str] = field(default_factory=set)
+    asked: float = -inf
+
+    def wake(self) -> None:
+        """All of them try at once."""
+        self.ready.set()
+        self.ready = asyncio.Event()
+
+
 class Holding:
     """Of one snapshot.  `rules`: for how long calls are held, and how many of one model."""
 
     def __init__(self, awaited: Sequence[Awaited], rules: QueueRules) -> None:
         self._awaited = awaited
         self._rules = rules
-        self._calls: Counter[tuple[str, str]] = Counter()
-        self._ready: dict[str, asyncio.Event] = {}  # of models that somebody waits for
-        self._looked: dict[str, float] = {}
+        self._held: dict[str, _Held] = {}  # of models that somebody asked for in vain
 
     @property
     def calls(self) -> Counter[str]:
         """That are held now, by model."""
-        found: Counter[str] = Counter()
-        for (model, _), count in list(self._calls.items()):
-            found[model] += count
-        return found
+        held = list(self._held.items())
+        return Counter({model: each.room.calls for model, each in held if each.room.calls})
 
     def changed(self) -> None:
         """The engines are others than they were."""
-        for model in list(self._ready):
-            self.answered(model)
+        for held in self._held.values():
+            held.wake()
 
-    def answered(self, model: str) -> None:
-        """An engine of this model is ready: all that are held for it try at once."""
-        if (event := self._ready.pop(model, None)) is not None:
-            event.set()
+    def answered(self, model: str, backend: str) -> None:
+        """This one is ready; who was told that it loads the model tries at once.
+
+        What others answer is no news: who is held may not use them, or cannot be said to them.
+        """
+        held = self._held.get(model)
+        if held is not None and backend in held.loading:
+            held.loading.remove(backend)
+            held.wake()
 
     def awaits(self, model: str, wanted: Wanted) -> bool:
         """Whether an engine may be found that can take such a call."""
         return any(each.may_serve(model, wanted) for each in self._awaited)
 
-    def has_room(self, model: str, tenant: str) -> bool:
-        """Whether one more call is held."""
-        rules, own = self._rules, self._calls[model, tenant]
-        return (
-            rules.hold_s > 0
-            and own < max(1, rules.share * rules.calls)
-            and self.calls[model] < rules.calls
-        )
+    def has_room(self, model: str, claim: Claim) -> bool:
+        """Whether one more call is held, within the bounds of a queue."""
+        if self._rules.hold_s <= 0:
+            return False
+        room = self._of(model).room
+        room.add(claim)
+        over = room.over(claim.tenant, self._rules)
+        room.remove(claim)
+        return over is None
 
     def turn_s(self, model: str, now: float) -> float:
         """Until a call may ask whether its model is loaded: however many are held take turns."""
-        at = max(now, self._looked.get(model, now)) + ASKED_EVERY_S
-        self._looked[model] = at
-        return at - now
+        held = self._of(model)
+        held.asked = max(now, held.asked) + ASKED_EVERY_S
+        return held.asked - now
 
     async def until(
-        self, take: Callable[[], Lease | None], error: NoBackend, model: str, tenant: str, s: float
+        self, take: Callable[[], Lease | None], error: NoBackend, model: str, claim: Claim, s: float
     ) -> Lease | None:
         """What `take` answers once it does not raise; the error that it raised last after `s`."""
         try:
             async with asyncio.timeout(s):
                 while True:
-                    await self._wait(model, tenant)
+                    await self._wait(model, claim)
                     try:
                         return take()
                     except NoBackend as later:
@@ -106,20 +129,22 @@ class Holding:
         except TimeoutError:
             raise error from None
 
-    async def pause(self, model: str, tenant: str, s: float) -> None:
-        """So long, or until an engine is ready."""
+    async def pause(self, model: str, backend: str, claim: Claim, s: float) -> None:
+        """So long, or until an engine is ready; `backend` said that it loads the model."""
+        self._of(model).loading.add(backend)
         with suppress(TimeoutError):
             async with asyncio.timeout(s):
-                await self._wait(model, tenant)
+                await self._wait(model, claim)
 
-    async def _wait(self, model: str, tenant: str) -> None:
-        event = self._ready.setdefault(model, asyncio.Event())
-        self._calls[model, tenant] += 1
+    async def _wait(self, model: str, claim: Claim) -> None:
+        held = self._of(model)
+        held.room.add(claim)
         try:
-            await event.wait()
+            await held.ready.wait()
         finally:
-            self._calls[model, tenant] -= 1
-            self._calls = +self._calls
-            if not self.calls[model]:
-                self._ready.pop(model, None)
-                self._looked.pop(model, None)
+            held.room.remove(claim)
+            if not held.room.calls:
+                self._held.pop(model, None)
+
+    def _of(self, model: str) -> _Held:
+        return self._held.setdefault(model, _Held())
