@@ -121,7 +121,10 @@ class Engine:
 
 
 class Traffic:
-    """Requests of one call each, before one or several engines of one model."""
+    """Requests of one call each, before one or several engines of one model.
+
+    `served`: what all of these call it; none: each calls it as itself.
+    """
 
     def __init__(
         self,
@@ -130,6 +133,7 @@ class Traffic:
         config: Config | None = None,
         dialect: type[Dialect] = EmbeddingHome,
         waiting_at_most: int = 100_000,
+        served: str = "",
     ) -> None:
         self.modality = Embedding(config or Config())
         self.batch = batching(config or Config())
@@ -137,7 +141,11 @@ class Traffic:
         names = [f"b{number}" for number in range(len(engines))]
         backends = [
             Backend(
-                name=name, family="home", url=f"http://{name}", serves={MODEL: name}, slots=slots
+                name=name,
+                family="home",
+                url=f"http://{name}",
+                serves={MODEL: served or name},
+                slots=slots,
             )
             for name in names
         ]

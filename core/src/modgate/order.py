@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -77,11 +77,13 @@ class Order(msgspec.Struct, eq=False, kw_only=True):
         """Whose call it is."""
         return self.draft.caller
 
-    def failed(self, error: GatewayError | Unsupported, failure: Failure, backend: str) -> None:
-        """An attempt at this backend failed so."""
+    def failed(
+        self, error: GatewayError | Unsupported, failure: Failure, backends: Collection[str]
+    ) -> None:
+        """An attempt at one of these backends failed so; another would, at each."""
         self.failures = (*self.failures, failure)
         if failure != "final":
-            self.tried.add(backend)
+            self.tried.update(backends)
             self.met = error if isinstance(error, GatewayError) else self.met
 
     def told(self, error: GatewayError | Unsupported) -> GatewayError | Unsupported:

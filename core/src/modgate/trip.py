@@ -16,9 +16,10 @@ from modgate.api.relay import Event, Outcome, State
 from modgate.dispatch import Dispatch, state_of
 from modgate.errors import GatewayError, PluginFault, Unsupported, Upstream
 from modgate.faults import raised
+from modgate.fleet.fleet import Fleet
 from modgate.fleet.outlook import has_other
 from modgate.order import Order
-from modgate.retry import NOT_READY, alike, failure_of, pause_s
+from modgate.retry import NOT_READY, Failure, alike, failure_of, pause_s
 from modgate.stream import Push
 from modgate.tracebacks import let_go
 
@@ -176,8 +177,9 @@ def again(
     if last is None or first.tries == len(first.failures):
         return None  # nothing went out since: it waited in vain, or this was asked before
     failure = failure_of(error, last.status)
+    backends = _known_of(failure, first.model.name, last.backend, dispatch.fleet)
     for order in orders:
-        order.failed(error, failure, last.backend)
+        order.failed(error, failure, backends)
     if isinstance(error, GatewayError):
         error.alike = len(first.tried) > 1 and alike(first.failures)
     if failure != "unsaid" and any(order.draft.inner for order in orders):
@@ -215,6 +217,11 @@ async def pausing(orders: Sequence[Order], pause: float, dispatch: Dispatch) -> 
     finally:
         for order, began_s in zip(orders, began, strict=True):
             order.draft.step("queue", began_s)
+
+
+def _known_of(failure: Failure, model: str, backend: str, fleet: Fleet) -> Sequence[str]:
+    """The backends of which nobody need ask any more, after one of them failed so."""
+    return fleet.twins(model, backend) if failure == "unsaid" else (backend,)
 
 
 def _held_s(order: Order, dispatch: Dispatch) -> float:

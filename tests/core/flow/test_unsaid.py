@@ -81,6 +81,20 @@ def test_what_no_family_can_say_is_refused() -> None:
     assert got == [Refused] * 8
 
 
+def test_a_family_is_asked_once_however_many_backends_it_has() -> None:
+    async def main() -> None:
+        engines = Engine(good), Engine(good), Engine(good)
+        traffic = Traffic(*engines, dialect=mute("e"), served="e")
+        trip = traffic.trip("text")
+        with pytest.raises(Refused):
+            await trip.next()
+        trip.close()
+        assert len(trip.order.draft.tries) == 1
+        assert traffic.idle()
+
+    run(main())
+
+
 def test_a_trip_that_cannot_be_said_here_goes_elsewhere_as_a_whole() -> None:
     engines = Engine(good), Engine(good)
 

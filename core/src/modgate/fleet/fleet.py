@@ -178,6 +178,15 @@ class Fleet:
         pool = self.pools.get(model)
         return pool is not None and (len(pool.seats) > 1 or model in self._weighed)
 
+    def twins(self, model: str, name: str) -> Sequence[str]:
+        """This backend, and those that are told a call of this model in the same words."""
+        one = self.backends.get(name)
+        if one is None:
+            return (name,)
+        words = one.family, one.serves.get(model)
+        alike = [b for b in self.backends.values() if (b.family, b.serves.get(model)) == words]
+        return [each.name for each in alike]
+
     def learn(self, model: str, used: Mapping[str, int], *, waited: bool = False) -> None:
         """A call of this model took so much, by full name of the unit.
 
