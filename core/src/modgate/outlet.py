@@ -34,10 +34,13 @@ OURS = frozenset(
     {
         *("connection", "content-length", "keep-alive", "trailer", "transfer-encoding", "upgrade"),
         *("content-type", "date", "server", "x-request-id", "request-id"),
-        *("openai-processing-ms", "x-modgate-units"),
+        *("openai-processing-ms", "x-modgate-units", "x-modgate-queue-ms", "x-modgate-upstream-ms"),
+        *("x-modgate-attempts", "x-modgate-degraded", "x-modgate-slo", "x-modgate-limits"),
+        *("x-modgate-demo", "x-modgate-dry-run", "x-modgate-replay-of", "idempotent-replayed"),
+        *("retry-after", "retry-after-ms", "x-should-retry"),
     }
 )
-OURS_BEGIN = ("access-control-", "x-ratelimit-")
+OURS_BEGIN = ("access-control-", "x-ratelimit-", "anthropic-ratelimit-")
 WHOLE_AT_MOST = 1 << 30  # bytes of a reply that is held until it is made
 KINDS = ("whole", "sse", "chunked")
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # Source: RFC 9110 5.6.2, a token
@@ -282,7 +285,8 @@ def _event(error: GatewayError, surface: Surface, draft: Draft) -> bytes:
 def own_headers(head: Head) -> dict[str, str]:
     """What a relay's head says, its content type first; PluginFault for what no reply can say.
 
-    Of whose request it is, who may read it, what it costs and where it ends the core speaks alone.
+    Of whose request it is, who may read it, what it costs, how it was served and where it ends the
+    core speaks alone.
     """
     if head.kind not in KINDS:
         raise PluginFault(f"a Head is of a kind of {', '.join(KINDS)}, and not '{head.kind}'")

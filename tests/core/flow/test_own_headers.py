@@ -23,7 +23,10 @@ def test_headers_of_its_own_are_passed_on(head: Head) -> None:
     [
         *("x-request-id", "Request-ID", "x-modgate-units", "openai-processing-ms"),
         *("Content-Type", "content-length", "Trailer", "date", "server"),
-        *("access-control-allow-origin", "x-ratelimit-remaining-requests"),
+        *("access-control-allow-origin", "x-ratelimit-remaining-requests", "Retry-After"),
+        *("anthropic-ratelimit-requests-limit", "x-modgate-queue-ms", "x-modgate-upstream-ms"),
+        *("x-modgate-attempts", "x-modgate-degraded", "x-modgate-slo", "x-modgate-limits"),
+        *("x-modgate-demo", "x-modgate-dry-run", "idempotent-replayed", "x-modgate-replay-of"),
     ],
 )
 def test_what_the_gateway_says_itself_is_no_relays(name: str) -> None:

@@ -79,7 +79,7 @@ class Head:
     """How the reply opens.
 
     `headers` are extra ones, of one line each: none of those that say whose request it is, who may
-    read it, what it costs, what it is and where it ends.
+    read it, what it costs, how it was served, what it is and where it ends.
     """
 
     kind: ReplyKind = "whole"
