@@ -59,8 +59,12 @@ class Wordy(Relay):
         return Usage(Units(input_tokens=self.fed))
 
 
+class Watching(Wordy):
+    observes = True
+
+
 class Talk(Words):
-    """One call; `at` and `whole` say which relay it has."""
+    """One call; `at`, `whole` and `observes` say which relay it has."""
 
     def endpoints(self) -> Iterable[Endpoint]:
         yield Endpoint(path="/v1/words", shape=self.shape)
@@ -68,8 +72,9 @@ class Talk(Words):
     def shape(self, request: Request) -> Plan:
         fields = request.fields()
         head = Head() if fields.flag("whole", False) else SSE
+        relay = Watching if fields.flag("observes", False) else Wordy
         call = Call(path="/words", body=Body.of(), size=Units(input_tokens=1), reply="sse")
-        return Plan(calls=[call], relay=Wordy(head, fields.integer("at")))
+        return Plan(calls=[call], relay=relay(head, fields.integer("at")))
 
 
 @asynccontextmanager
@@ -116,6 +121,20 @@ async def test_a_stream_of_many_pieces_is_whole(
 
     assert [reply.content.count(PIECE) for reply in replies] == [2502, 2503]
     assert [row.ending for row in rows(gateway.ledger)] == ["ok", "ok"]
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["whole", "sse"])
+async def test_one_that_only_observes_and_does_not_end_is_a_fault(
+    tmp_path: Path, whole: bool
+) -> None:
+    async with running(tmp_path) as (gateway, client):
+        body = {"model": "w", "at": 1, "whole": whole, "observes": True}
+        reply = await client.post("/v1/words", json=body)
+    [row] = rows(gateway.ledger)
+
+    assert reply.json()["error"]["code"] == "internal_error"
+    assert row.ending == "fault"
+    assert Wordy.made < PIECES
 
 
 async def test_a_whole_reply_that_does_not_end_is_a_fault(

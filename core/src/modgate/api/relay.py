@@ -18,9 +18,10 @@ from modgate.api.body import JSON_TYPE
 from modgate.api.fields import Fields
 from modgate.api.json import Json
 from modgate.api.plan import ReplyKind
-from modgate.errors import BadReply, GatewayError
+from modgate.errors import BadReply, GatewayError, PluginFault
 from modgate.units import NOTHING, Units
 
+UNREAD_AT_MOST = 10_000  # that a relay yields of an event, and nobody reads
 SSE_TYPE = "text/event-stream; charset=utf-8"
 
 
@@ -189,10 +190,14 @@ class Relay(ABC):
 
 
 def fed(relay: Relay, index: int, event: Event) -> Iterator[bytes]:
-    """What goes out for an event of call `index` of a relay that may only observe."""
+    """What goes out for an event of call `index` of a relay that may only observe.
+
+    PluginFault for one that observes and yields without an end.
+    """
     if not relay.observes:
         yield from relay.feed(index, event)
         return
-    for _ in relay.feed(index, event):
-        pass
+    for count, _ in enumerate(relay.feed(index, event)):
+        if count == UNREAD_AT_MOST:
+            raise PluginFault(f"{type(relay).__name__} only observes, and yields without an end")
     yield event.sse() if relay.head.kind == "sse" else event.data
