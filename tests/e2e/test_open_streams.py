@@ -13,7 +13,7 @@ from oracle.engine import ScriptedEngine
 from oracle.faults import Fault, Script
 
 PROMPT, STREAMS = 200_000, 10
-OURS = ("*/modgate/*", "*/aiohttp/web_protocol.py")
+OURS = ("*/modgate/*", "*/aiohttp/web_protocol.py", "*/aiohttp/streams.py")
 BESIDES = 30_000  # bytes of a stream that are not its prompt
 WITHIN_S = 10.0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from collections.abc import Callable
 from itertools import permutations
 
 import pytest
@@ -88,3 +89,17 @@ def test_a_rename_without_effect_leaves_the_body_alone(old: str, new: str) -> No
 
     assert Body.json(b'{"q":1}').rename(old, new).members() == {"q": b"1"}
     assert [part.content for part in form.rename(old, new).parts] == [b"1", b"2"]
+
+
+@pytest.mark.parametrize("made", [lambda b: b.put(text="short"), lambda b: b.drop("text")])
+def test_a_long_member_that_is_wanted_no_more_is_held_no_more(made: Callable[[Body], Body]) -> None:
+    """Of a picture that was scaled down the stream's memory has the small one only."""
+    tracemalloc.start()
+    try:
+        body = made(Body.json(b'{"a":1,"text":"%b","z":[2]}' % (b"x" * 1_000_000)))
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert held < 500_000
+    assert {"a": b"1", "z": b"[2]"}.items() <= body.members().items()

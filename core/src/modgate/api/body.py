@@ -8,7 +8,7 @@ reorder what we have no business with.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -22,6 +22,7 @@ _READ = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _WRITTEN = msgspec.json.Encoder()
 
 JSON_TYPE = "application/json"
+LONG = 16 << 10  # bytes that are not held for nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -175,6 +176,16 @@ class Body:
             self._members, self._raw = _READ.decode(content), None  # views: it is held once
         return self._members
 
+    def _without(self, names: Collection[str]) -> Mapping[str, msgspec.Raw]:
+        """The members, of which these are wanted no more.
+
+        Where those are long, the others are free of the text in which all of them stand.
+        """
+        members = self._read()
+        if sum(len(members[name]) for name in names if name in members) < LONG:
+            return members
+        return {n: value if n in names else value.copy() for n, value in members.items()}
+
     def put(self, **keys: Json) -> Body:
         """A Body in which only these members (or text parts) differ."""
         if self.kind == "form":
@@ -182,7 +193,7 @@ class Body:
             kept = [new.pop(part.name, part) for part in self.parts]
             return Body.form([*kept, *new.values()])
         members = {name: _written(name, value) for name, value in keys.items()}
-        return Body._of({**self._read(), **members})
+        return Body._of({**self._without(keys), **members})
 
     def put_part(self, part: Part) -> Body:
         """A form in which the part of this name is this one."""
@@ -192,7 +203,7 @@ class Body:
         """A Body without these members (or parts)."""
         if self.kind == "form":
             return Body.form(part for part in self.parts if part.name not in names)
-        kept = self._read().items()
+        kept = self._without(names).items()
         return Body._of({name: value for name, value in kept if name not in names})
 
     def rename(self, old: str, new: str) -> Body:
