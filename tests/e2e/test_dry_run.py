@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -135,6 +136,27 @@ async def test_it_says_what_the_reserve_would_cost_and_spends_no_budget(
     }
     assert left(record, "cost") == left(again, "cost")
     assert unpriced.status == 403  # a budget needs a price, also of the request itself
+
+
+async def test_one_that_would_take_no_unit_has_a_cost_only_where_there_are_prices(
+    tmp_path: Path, engine: ScriptedEngine
+) -> None:
+    count = replace(
+        REQUESTS["llm"],
+        path="/v1/messages/count_tokens",
+        body=b'{"model": "chat", "messages": [{"role": "user", "content": "How many?"}]}',
+    )
+    costs, calls = [], []
+    for name, prices in (("unpriced", ""), ("priced", PRICES)):
+        folder = tmp_path / name
+        folder.mkdir()
+        async with await start(folder, [{"url": engine.url}], more=prices) as running:
+            _, said = await tried_on(running, count)
+        costs.append(said["cost"])
+        calls.append((said["calls"], said["reserved"]))
+
+    assert calls == [(0, {})] * 2
+    assert costs == [None, {"currency": "EUR", "micro": 2000, "amount": "0.002000"}]
 
 
 async def test_what_would_be_refused_is_refused(tmp_path: Path, engine: ScriptedEngine) -> None:

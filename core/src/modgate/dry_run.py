@@ -15,6 +15,7 @@ from modgate.draft import Draft
 from modgate.errors import Unpriced
 from modgate.fleet.pick import Wanted
 from modgate.gateway import Gateway
+from modgate.money.budgets import COST
 from modgate.money.invoice import decimal, shown_units
 from modgate.units import Units
 
@@ -46,13 +47,15 @@ def tried_on(gateway: Gateway, draft: Draft, plan: Plan, reserved: Units) -> byt
 
 def _cost(gateway: Gateway, draft: Draft, reserved: Units) -> Json:
     """Of what is reserved, where it is dearest; None where nobody says what it costs."""
-    books = gateway.budgets.tariff.books
+    book = gateway.budgets.tariff.books.in_force(draft.wall)
+    if book is None:
+        return None
     try:
         money = gateway.budgets.reserve(draft, reserved, draft.model, first=True)
     except Unpriced:
         return None
-    micro = sum(count for _, count in money.items())
-    return {"currency": books.currency, "micro": micro, "amount": decimal(micro)}
+    micro = money[COST.name]
+    return {"currency": book.currency, "micro": micro, "amount": decimal(micro)}
 
 
 def _engines(gateway: Gateway, draft: Draft, call: Call | None) -> JsonObject:
