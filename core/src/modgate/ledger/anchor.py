@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -10,6 +9,7 @@ from typing import Self
 import msgspec
 
 from modgate.ledger.disk import NOWHERE, Position
+from modgate.whole_file import write_whole
 
 EVERY_S = 1.0
 
@@ -58,7 +58,7 @@ class AnchorFile:
             wall=wall,
         )
         try:
-            _replace(self.path, msgspec.json.encode(said) + b"\n")
+            write_whole(self.path, msgspec.json.encode(said) + b"\n")
         except OSError:
             return
         self._kept, self._at = position, wall
@@ -78,15 +78,3 @@ def read_anchor(path: Path) -> Anchored | None:
         return msgspec.json.decode(data, type=Anchored)
     except msgspec.DecodeError as error:
         raise ValueError(f"{path} is no anchor of a ledger: {error}") from None
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """The old content or the new, whatever happens."""
-    fresh = path.with_name(f"{path.name}.new")
-    fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(fd, data)
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-    fresh.replace(path)

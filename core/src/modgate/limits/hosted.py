@@ -19,6 +19,7 @@ import msgspec
 from modgate.clock import Clock
 from modgate.limits.levels import Levels
 from modgate.limits.owner import Owner, OwnerStore
+from modgate.whole_file import write_whole
 
 log = logging.getLogger(__name__)
 
@@ -103,11 +104,8 @@ class HostedStore(OwnerStore):
 
 def put(path: Path, data: bytes) -> bool:
     """Whole or not at all; what cannot be written is said, and the levels go on."""
-    fresh = Path(f"{path}.new")
     try:
-        with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(data)
-        fresh.replace(path)
+        write_whole(path, data)
     except OSError as error:
         log.error("limit levels not written", extra={"reason": type(error).__name__})
         return False
