@@ -6,11 +6,12 @@ from collections.abc import Callable
 import pytest
 
 from modgate.api.sink import Attempt, Receipt, Ruling, Step
-from modgate.observe.metrics import Registry
+from modgate.observe.metrics import CODES_AT_MOST, Registry
 from modgate.observe.recorder import Recorder
 from modgate.units import UnitTable
 
 Made = Callable[..., Receipt]
+Tried = Callable[..., Attempt]
 
 
 @pytest.fixture
@@ -195,6 +196,22 @@ def test_who_is_gone_leaves_the_metrics_after_ten_minutes_and_who_comes_back_doe
 def labelled(registry: Registry) -> set[str]:
     """Every value of a label."""
     return {value for line in lines(registry) for value in re.findall(r'"([^"]*)"', line)}
+
+
+def test_codes_that_engines_make_up_make_no_series_without_end(
+    registry: Registry, table: UnitTable, made: Made, tried: Tried
+) -> None:
+    recorder = Recorder(registry, gen_ai=True)
+    recorder.use(table, {"acme"}, {"chat"})
+    for n in range(10 * CODES_AT_MOST):
+        code = f"code_{n}"
+        attempts = (tried(state="refused", error=code),)
+        recorder.observe(made(ending="refused", status=400, error=code, attempts=attempts))
+
+    for metric in ("modgate_refusals_total", "gen_ai_server_request_duration_seconds_count"):
+        counts = [line.rpartition(" ")[2] for line in lines(registry) if line.startswith(metric)]
+        assert len(counts) == CODES_AT_MOST + 1
+        assert sum(map(float, counts)) == 10 * CODES_AT_MOST
 
 
 def test_what_was_used_of_what_was_reserved_is_counted_by_model_and_unit(

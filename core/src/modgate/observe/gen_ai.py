@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from modgate.api.sink import Attempt, Receipt
-from modgate.observe.metrics import OTHER, Labels, Registry
+from modgate.observe.metrics import OTHER, Codes, Labels, Registry
 
 SECONDS = tuple(0.01 * 2**n for n in range(14))
 TOKENS = tuple(4.0**n for n in range(14))
@@ -29,8 +29,8 @@ class GenAi:
     `client`: of the gateway's calls; `server`: of its replies.
     """
 
-    def __init__(self, registry: Registry) -> None:
-        made = registry.histogram
+    def __init__(self, registry: Registry, codes: Codes) -> None:
+        made, self._codes = registry.histogram, codes
         self._tokens = made(
             "gen_ai_client_token_usage",
             "tokens of requests that ended well",
@@ -67,13 +67,15 @@ class GenAi:
         for attempt in receipt.attempts:
             if attempt.ended_s is not None:
                 what = _what(attempt, attempt.operation, known)
-                self._calls.add((*what, attempt.error), attempt.ended_s - attempt.began_s)
+                self._calls.add(
+                    (*what, self._codes.label(attempt.error)), attempt.ended_s - attempt.began_s
+                )
         own = next((each for each in reversed(receipt.attempts) if each.call >= 0), None)
         if own is not None:
             self._reply(_what(own, receipt.operation, known), receipt, own)
 
     def _reply(self, what: Labels, receipt: Receipt, last: Attempt) -> None:
-        self._requests.add((*what, receipt.error), receipt.duration_s)
+        self._requests.add((*what, self._codes.label(receipt.error)), receipt.duration_s)
         if receipt.stream and receipt.first_byte_s is not None:
             self._first.add(what, receipt.first_byte_s)
         if receipt.ending != "ok":

@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 
 Labels = tuple[str, ...]
 OTHER = "other"  # in place of a name that the configuration does not know
+CODES_AT_MOST = 100
 
 
 def _number(value: float) -> str:
@@ -121,6 +122,21 @@ class Histogram:
 
 
 Metric = Counter | Gauge | Histogram
+
+
+class Codes:
+    """Codes of errors as a label: engines may make up as many as they like, and few are told."""
+
+    def __init__(self) -> None:
+        self._told: set[str] = set()
+
+    def label(self, code: str) -> str:
+        """The code, or `other`; that of no error is empty."""
+        if code and code not in self._told:
+            if len(self._told) >= CODES_AT_MOST:
+                return OTHER
+            self._told.add(code)
+        return code
 
 
 class Registry:

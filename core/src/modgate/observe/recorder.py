@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from modgate.api.sink import Attempt, Receipt, Ruling
 from modgate.observe.departed import Departed
 from modgate.observe.gen_ai import MODEL, GenAi
-from modgate.observe.metrics import OTHER, Labels, Registry
+from modgate.observe.metrics import OTHER, Codes, Labels, Registry
 from modgate.units import UnitTable
 
 MEMBERS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
@@ -24,7 +24,8 @@ class Recorder:
     """Counts receipts.  `gen_ai`: by OpenTelemetry's names, too."""
 
     def __init__(self, registry: Registry, *, gen_ai: bool = False) -> None:
-        self._gen_ai = GenAi(registry) if gen_ai else None
+        self._codes = Codes()
+        self._gen_ai = GenAi(registry, self._codes) if gen_ai else None
         self._departed_named = Departed(registry, MODEL)
         self._departed_tenants = Departed(registry, "tenant")
         self._departed_models = Departed(registry, "model")
@@ -139,7 +140,7 @@ class Recorder:
         self._requests.values[tenant, receipt.modality or OTHER, receipt.ending] += 1
         self._bill(tenant, receipt.units)
         if receipt.error and receipt.status in (400, 401, 403, 404, 413, 415, 429):
-            self._refusals.add((tenant, receipt.error))
+            self._refusals.add((tenant, self._codes.label(receipt.error)))
         if receipt.notes:
             self._note(tenant, model, receipt.notes)
         if receipt.modality:
