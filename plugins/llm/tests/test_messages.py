@@ -189,6 +189,7 @@ def test_a_conversation_with_tools_becomes_a_chat(tmp_path: Path) -> None:
         "top_k": 5,
         "metadata": {"user_id": "u"},
         "service_tier": "auto",
+        "inference_geo": "global",
         "thinking": {"type": "adaptive"},
         "output_config": {"effort": "high"},
     }
@@ -268,6 +269,7 @@ def test_members_of_a_chat_do_not_reach_it_by_chance(tmp_path: Path) -> None:
         ({"stop_sequences": ["a", ""]}, "stop_sequences", "not empty"),
         ({"stop_sequences": ["a"] * 1025}, "stop_sequences", "at most 1024"),
         ({"container": "c"}, "container", "not supported"),
+        ({"inference_geo": "us"}, "inference_geo", "cannot be chosen"),
         ({"mcp_servers": [{"url": "x"}]}, "mcp_servers", "not supported"),
         ({"compaction": {"type": "enabled"}}, "compaction", "not supported"),
         ({"thread": {"type": "create"}}, "thread", "without it"),

@@ -17,7 +17,7 @@ STATEFUL = ("container", "mcp_servers", "compaction")
 # What is said to whoever hears it, and changes nothing here.
 SPARE = (
     *("betas", "billing_policy", "cache_control", "diagnostics", "fallback_credit_token"),
-    *("fallbacks", "inference_geo", "service_tier", "speed"),
+    *("fallbacks", "service_tier", "speed"),
 )
 MESSAGES_AT_MOST, TOOLS_AT_MOST, STOPS_AT_MOST = 10_000, 512, 1024
 THINKING = ("enabled", "disabled", "adaptive")
@@ -33,7 +33,7 @@ class Messages(Words):
     own = frozenset(
         (
             *("system", "stop_sequences", "thinking", "output_config", "output_format", "thread"),
-            *("context_management", *STATEFUL, *SPARE),
+            *("context_management", "inference_geo", *STATEFUL, *SPARE),
         )
     )
 
@@ -71,6 +71,9 @@ def _refuse(fields: Fields) -> None:
         if fields.get(name):
             reason = f"'{name}' is not supported: this server keeps nothing between calls"
             raise fields.fault(name, "unsupported_value", reason)
+    if fields.get("inference_geo") not in (None, "global"):
+        reason = "'inference_geo' cannot be chosen by a request: the operator says where calls go"
+        raise fields.fault("inference_geo", "unsupported_value", reason)
     if fields.get("thread"):  # by this code the SDK sends the whole conversation without it
         reason = "'thread' is not supported: send the full conversation without it"
         raise fields.fault("thread", "thread_unsupported_request", reason)
