@@ -231,8 +231,12 @@ async def test_a_call_is_held_while_its_engine_loads_the_model(tmp_path: Path) -
         made = World(running, tmp_path)
         async with listening(port, answer):
             status, _, _ = await made.ask()
+            metrics = (await running.app.state.observer.rendered()).decode()
 
     assert (status, said) == (200, 5)
+    pattern = r'modgate_pool_(?:offered|served)_units_total\{model="vectors"\} (\S+)'
+    offered, served = re.findall(pattern, metrics)
+    assert offered == served  # a call is asked for once, however often it is tried
     [receipt] = made.receipts
     assert [step.name for step in receipt.steps].count("queue") == 4  # a wait, and no work of ours
 

@@ -102,7 +102,8 @@ class Dispatch:
                 lease = self._elsewhere(order, order.chain, wanted)
                 if lease is not None:
                     return lease
-            return self.fleet.at_once(order.model.name, wanted)
+            again = order.tries > 0 or order.waited_s is not None
+            return self.fleet.at_once(order.model.name, wanted, again=again)
         except GatewayError:
             self._missed(order, wanted, began)
             raise

@@ -232,12 +232,15 @@ class Fleet:
         pool = self.pools.get(model)
         return pool.glance(self.now()) if pool is not None else None
 
-    def at_once(self, model: str, wanted: Wanted) -> Lease | None:
+    def at_once(self, model: str, wanted: Wanted, *, again: bool = False) -> Lease | None:
         """A slot that is free now, if nobody waits for this model; NoBackend when none ever is.
 
         Overloaded where no engine will keep the promise and the class says to refuse then.
+        `again`: the call asked before.
         """
-        self.state.line_of(model).tally.offered += wanted.work  # of a model without engines, too
+        if not again:
+            line = self.state.line_of(model)
+            line.tally.offered += wanted.work  # of a model without engines, too
         seats = self.candidates(model, wanted)
         terms = wanted.terms
         if terms is not None and terms.unmet == "refuse":  # it never waits, so it passes nobody
