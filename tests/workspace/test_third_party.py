@@ -206,6 +206,8 @@ def test_the_gateway_lists_it_as_one_of_its_own(site: Site, example: Member) -> 
     assert [" ".join(line.split()) for line in lines[lines.index(first) + 1 :]] == [
         "modality translate; units characters",
         "POST /v1/translate",
+        "dialect libretranslate of translate",
+        "surface acme",
     ]
 
 

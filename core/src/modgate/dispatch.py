@@ -13,7 +13,6 @@ from math import inf
 from modgate.api.auth import Caller
 from modgate.api.dialect import Dialect
 from modgate.api.model import Model
-from modgate.api.relay import State
 from modgate.api.residency import may_lie
 from modgate.api.select import Backend, Served
 from modgate.draft import MISSED_AT_MOST, Draft, Missed, Try
@@ -22,7 +21,6 @@ from modgate.errors import (
     GatewayError,
     ModelNotFound,
     NoBackend,
-    Refused,
     Unsupported,
     Upstream,
     UpstreamTimedOut,
@@ -37,7 +35,7 @@ from modgate.fleet.terms import Terms
 from modgate.goals import Goals
 from modgate.guard import Deadline
 from modgate.order import Elsewhere, Order, Way, refused
-from modgate.retry import EXTRA
+from modgate.retry import EXTRA, state_of
 from modgate.stream import Stream
 from modgate.telemetry.orca import ASKS, FORM, SILENT, Remarks
 from modgate.timeouts import Timeouts, as_asked
@@ -298,12 +296,8 @@ class Dispatch:
                 answer = await self._post(order, backend, dialect, tries)
             self.fleet.holding.answered(order.model.name, backend.name)
         except BaseException as error:
-            told = refused(error) if isinstance(error, Unsupported) else error
-            known = told if isinstance(told, GatewayError) else None
-            for tried in tries:
-                tried.end(state_of(error), known)
             deadline.disarm()
-            lease.give_back(state_of(error), known)
+            _given_up(error, tries, lease)
             raise
         return Stream(answer, dialect, lease, tries, deadline, self.timeouts)
 
@@ -391,10 +385,13 @@ def guard_model(model: Model | None, name: str, caller: Caller | None) -> Model:
     return model
 
 
-def state_of(error: BaseException) -> State:
-    """How a call stands that this error ended."""
-    if isinstance(error, UpstreamTimedOut):
-        return "timed_out"
-    if isinstance(error, Refused | Unsupported):
-        return "refused"
-    return "failed" if isinstance(error, GatewayError) else "cancelled"
+def _given_up(error: BaseException, tries: Sequence[Try], lease: Lease) -> None:
+    """The attempt is over.
+
+    Not where the error was caught: a name for what is told, kept by that frame, would be a circle.
+    """
+    told = refused(error) if isinstance(error, Unsupported) else error
+    known = told if isinstance(told, GatewayError) else None
+    for tried in tries:
+        tried.end(state_of(error), known)
+    lease.give_back(state_of(error), known)

@@ -11,12 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Literal
 
+from modgate.api.relay import State
 from modgate.errors import (
     BadReply,
     ConnectTimedOut,
     GatewayError,
     ModelLoading,
     Overloaded,
+    Refused,
     Unreached,
     Unsupported,
     Upstream,
@@ -62,6 +64,15 @@ def failure_of(error: GatewayError | Unsupported, status: int | None) -> Failure
             return "lost" if status is None or status < 300 or status in GATEWAYS else "fault"
         case _:
             return "final"
+
+
+def state_of(error: BaseException) -> State:
+    """How a call stands that this error ended."""
+    if isinstance(error, UpstreamTimedOut):
+        return "timed_out"
+    if isinstance(error, Refused | Unsupported):
+        return "refused"
+    return "failed" if isinstance(error, GatewayError) else "cancelled"
 
 
 def alike(failures: Sequence[Failure]) -> bool:

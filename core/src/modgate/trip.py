@@ -13,13 +13,13 @@ from functools import partial
 from typing import Protocol
 
 from modgate.api.relay import Event, Outcome, State
-from modgate.dispatch import Dispatch, state_of
+from modgate.dispatch import Dispatch
 from modgate.errors import GatewayError, PluginFault, Unsupported, Upstream
 from modgate.faults import raised
 from modgate.fleet.fleet import Fleet
 from modgate.fleet.outlook import has_other
 from modgate.order import Order
-from modgate.retry import NOT_READY, Failure, alike, failure_of, pause_s
+from modgate.retry import NOT_READY, Failure, alike, failure_of, pause_s, state_of
 from modgate.stream import Push
 from modgate.tracebacks import let_go
 
