@@ -14,17 +14,19 @@ from types import ModuleType
 
 from junk.world import World
 from modgate.auth.attempts import Attempts
+from modgate.decoders.pool import Decoders, _Pool
 from modgate.explain.trails import Trails
 from modgate.ledger.audit import Audit
 from modgate.ledger.fresh import Fresh, Group
 from modgate.money.statements import Recent
+from modgate.observe.metrics import Codes
 from modgate.state import _Kept
 from modgate.upstream.pool import Pool
 
 PATIENCE_S = 6.0
 LOOK_S = 0.05
 # Kept on purpose, and bounded: each has a test of its bound.
-BOUNDED = (Pool, Recent, Trails, Attempts, Audit, Fresh, Group)
+BOUNDED = (Pool, Recent, Trails, Attempts, Audit, Fresh, Group, Codes, _Pool)
 # Parts of the configuration, which no request changes, and what the process shares with the test.
 DEPTH = 9
 
@@ -63,6 +65,7 @@ def holding(world: World) -> Holding:
             f"{name}: calls that wait": state.fleet.queued,
             f"{name}: slots taken": sum(each.taken for each in state.fleet.slots.values()),
             f"{name}: connections in use": sum(map(_in_use, state._clients.values())),
+            f"{name}: decoders at work": _at_work(state.decoders),
             f"{name}: spool files": state.spool.files,
             f"{name}: spool bytes": state.spool.used,
             f"{name}: limits held": sum(state.limits.total.values()),
@@ -87,6 +90,10 @@ async def settled(world: World, before: Holding) -> list[str]:
 def _in_use(kept: _Kept) -> int:
     live, idle = kept.client.connections
     return live - idle
+
+
+def _at_work(decoders: Decoders) -> int:
+    return len(decoders._work._busy) + len(decoders.streams._busy)
 
 
 def _sockets() -> int:
