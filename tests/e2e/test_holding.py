@@ -24,6 +24,7 @@ from waiting import until
 from modgate.fleet import holding
 from modgate.testing.backend import FakeBackend
 
+LOADING = {"error": {"code": 503, "message": "Loading model", "type": "unavailable_error"}}
 FOUND = """
 [[discover]]
 name = "pods"
@@ -222,8 +223,7 @@ async def test_a_call_is_held_while_its_engine_loads_the_model(tmp_path: Path) -
     def answer() -> web.Response:
         nonlocal said
         said += 1
-        loading = {"error": {"code": 503, "message": "Loading model", "type": "unavailable_error"}}
-        return vectors() if said > 4 else web.json_response(loading, status=503)
+        return vectors() if said > 4 else web.json_response(LOADING, status=503)
 
     backend = {"url": f"http://127.0.0.1:{port}", "family": "llamacpp"}
     queue = '[queue]\nhold = "20s"\n'
@@ -241,46 +241,45 @@ async def test_a_call_is_held_while_its_engine_loads_the_model(tmp_path: Path) -
     assert [step.name for step in receipt.steps].count("queue") == 4  # a wait, and no work of ours
 
 
+@asynccontextmanager
+async def loads(folder: Path, loaded: Callable[[], bool], more: str = "") -> AsyncIterator[World]:
+    """A gateway whose one engine says that it loads its model until `loaded`."""
+
+    def answer() -> web.Response:
+        return vectors() if loaded() else web.json_response(LOADING, status=503)
+
+    port = free_port()
+    backend = {"url": f"http://127.0.0.1:{port}", "family": "llamacpp"}
+    queue = f'[queue]\nhold = "30s"\n{more}\n'
+    async with (
+        await start(folder, [backend], plugins=("embedding",), more=queue) as running,
+        listening(port, answer),
+    ):
+        yield World(running, folder)
+
+
 async def test_however_many_wait_for_a_model_to_load_one_asks_and_all_go_when_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(holding, "ASKED_EVERY_S", 1.0)
-    port, loaded = free_port(), False
-    loading = {"error": {"code": 503, "message": "Loading model", "type": "unavailable_error"}}
-
-    def answer() -> web.Response:
-        return vectors() if loaded else web.json_response(loading, status=503)
-
-    backend = {"url": f"http://127.0.0.1:{port}", "family": "llamacpp"}
-    queue = '[queue]\nhold = "30s"\n'
-    async with await start(tmp_path, [backend], plugins=("embedding",), more=queue) as running:
-        made = World(running, tmp_path)
-        async with listening(port, answer):
-            asked = [asyncio.ensure_future(made.ask()) for _ in range(20)]
-            await until(lambda: made.held == 20)
-            loaded = True
-            answers = await asyncio.gather(*asked)
+    loaded = False
+    async with loads(tmp_path, lambda: loaded) as made:
+        asked = [asyncio.ensure_future(made.ask()) for _ in range(20)]
+        await until(lambda: made.held == 20)
+        loaded = True
+        answers = await asyncio.gather(*asked)
 
     assert [status for status, _, _ in answers] == [200] * 20
     assert [len(receipt.attempts) for receipt in made.receipts] == [2] * 20
 
 
 async def test_no_more_wait_for_a_model_to_load_than_may(tmp_path: Path) -> None:
-    port, loaded = free_port(), False
-    loading = {"error": {"code": 503, "message": "Loading model", "type": "unavailable_error"}}
-
-    def answer() -> web.Response:
-        return vectors() if loaded else web.json_response(loading, status=503)
-
-    backend = {"url": f"http://127.0.0.1:{port}", "family": "llamacpp"}
-    queue = '[queue]\nhold = "30s"\ncalls = 4\n'
-    async with await start(tmp_path, [backend], plugins=("embedding",), more=queue) as running:
-        made = World(running, tmp_path)
-        async with listening(port, answer):
-            asked = [asyncio.ensure_future(made.ask()) for _ in range(6)]
-            await until(lambda: sum(each.done() for each in asked) == 4)
-            loaded = True
-            answers = sorted([answer[:2] for answer in await asyncio.gather(*asked)])
+    loaded = False
+    async with loads(tmp_path, lambda: loaded, "calls = 4") as made:
+        asked = [asyncio.ensure_future(made.ask()) for _ in range(6)]
+        await until(lambda: sum(each.done() for each in asked) == 4)
+        loaded = True
+        answers = sorted([answer[:2] for answer in await asyncio.gather(*asked)])
 
     assert answers == [(200, "")] * 2 + [(503, "model_loading")] * 4
 

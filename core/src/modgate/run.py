@@ -28,9 +28,7 @@ from modgate.trip import Trip
 
 DRAWER = -1
 AHEAD = 2  # calls may be drawn this many widths ahead of the head, where the plan does not say
-PIECES = (
-    1000  # that a relay yields before others have a turn, so that one without an end harms none
-)
+PIECES = 1000  # that a relay yields before others have a turn: one without an end harms none
 BITE_S = 0.001  # a heavy relay's thread hands over what it has after so long, then twice as long;
 # the reply's first sound at once
 ONE_CALLS = (Upstream, Refused)  # an engine's word on one call, which a partial plan does without
