@@ -17,6 +17,7 @@ from oracle.client import ClientRecord, Leave, send
 from oracle.engine import ScriptedEngine
 from oracle.faults import Fault, Refusal, Script
 from oracle.requests import ClientRequest
+from rigs.each import BESIDES_CHAT
 from waiting import until
 
 from modgate.ledger.reader import rows
@@ -29,12 +30,7 @@ STREAM = ask.chat(2, model="chat", stream=True)
 REQUESTS: dict[str, ClientRequest] = {
     "llm": ask.chat(1, model="chat"),
     "llm stream": STREAM,
-    "vlm": ask.vision(3, model="eyes"),
-    "asr": ask.transcription(4, model="ears"),
-    "tts": ask.speech(5, model="voice"),
-    "ocr": ask.ocr(6, model="pages"),
-    "embedding": ask.embeddings(7, model="vectors"),
-    "rerank": ask.rerank(8, model="ranks"),
+    **BESIDES_CHAT,
 }
 
 

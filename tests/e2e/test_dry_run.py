@@ -18,6 +18,7 @@ from oracle.client import ClientRecord, send
 from oracle.engine import ScriptedEngine
 from oracle.faults import Script
 from oracle.requests import ClientRequest
+from rigs.each import BESIDES_CHAT
 from rigs.policies import ASKS, house
 
 from modgate.ledger.reader import rows
@@ -26,12 +27,7 @@ from modgate.plugin import Receipt
 REQUESTS: dict[str, ClientRequest] = {
     "llm": ask.chat(1, model="chat", max_tokens=50),
     "llm stream": ask.chat(2, model="chat", stream=True, max_tokens=50),
-    "vlm": ask.vision(3, model="eyes"),
-    "asr": ask.transcription(4, model="ears"),
-    "tts": ask.speech(5, model="voice"),
-    "ocr": ask.ocr(6, model="pages"),
-    "embedding": ask.embeddings(7, model="vectors"),
-    "rerank": ask.rerank(8, model="ranks"),
+    **BESIDES_CHAT,
 }
 COUNTED = {
     "llm": "llm.output_tokens",

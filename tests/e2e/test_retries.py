@@ -18,18 +18,14 @@ from oracle.client import ClientRecord, send
 from oracle.engine import ScriptedEngine
 from oracle.faults import Fault, FaultKind, Refusal, Script
 from oracle.requests import ClientRequest
+from rigs.each import BESIDES_CHAT
 
 from modgate.ledger.reader import rows
 
 REQUESTS: dict[str, ClientRequest] = {
     "llm": ask.chat(1, model="chat"),
     "llm stream": ask.chat(2, model="chat", stream=True),
-    "vlm": ask.vision(3, model="eyes"),
-    "asr": ask.transcription(4, model="ears"),
-    "tts": ask.speech(5, model="voice"),
-    "ocr": ask.ocr(6, model="pages"),
-    "embedding": ask.embeddings(7, model="vectors"),
-    "rerank": ask.rerank(8, model="ranks"),
+    **BESIDES_CHAT,
 }
 # Far more than any of these takes here, far less than what is waited for otherwise.
 SOON = "".join(
