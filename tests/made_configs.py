@@ -9,12 +9,12 @@ import pytest
 from made_plugins import Asks, Says, Sounds, Words, plugin
 from toys import advice
 
-from modgate.blueprint import blueprint_of
 from modgate.config.decode import Source, decode, read
 from modgate.config.link import Linked
 from modgate.config.schema import File
 from modgate.errors import ConfigError
 from modgate.host.installed import Installed
+from modgate.snapshot.blueprint import blueprint_of
 
 PLUGINS = {
     "words": plugin(modgate_modalities=[Words]),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from modgate import whole_file as module
-from modgate.limits.kept import Kept
+from modgate.limits.level_file import Kept
 from modgate.limits.levels import Limit
 
 MONTH = Limit(key="{acme}:m", kind="w", amount=900, period_ms=1_000_000_000)

@@ -11,7 +11,7 @@ import pytest
 from gateways import Running, start
 from made_plugins import Words, plugin
 
-from modgate import outlet
+from modgate import responder
 from modgate.ledger.reader import rows
 from modgate.plugin import (
     SSE,
@@ -140,7 +140,7 @@ async def test_one_that_only_observes_and_does_not_end_is_a_fault(
 async def test_a_whole_reply_that_does_not_end_is_a_fault(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outlet, "WHOLE_AT_MOST", 20 << 20)
+    monkeypatch.setattr(responder, "WHOLE_AT_MOST", 20 << 20)
     async with running(tmp_path) as (gateway, client):
         reply = await client.post("/v1/words", json={"model": "w", "at": 0, "whole": True})
     [row] = rows(gateway.ledger)

@@ -18,7 +18,7 @@ from oracle.faults import Fault, Piece, Script, event
 from oracle.requests import ClientRequest
 from rigs.explaining import GOLD, World, worlds
 
-from modgate.fleet import kept, promise, sieve
+from modgate.fleet import promise, promise_record, sieve
 from modgate.fleet.health import PROBATION
 from modgate.ledger.reader import rows
 
@@ -52,7 +52,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is disqualified is tried again after tenths of a second."""
-    monkeypatch.setattr(kept, "DWELL_S", 0.5)
+    monkeypatch.setattr(promise_record, "DWELL_S", 0.5)
     monkeypatch.setattr(sieve, "EXPLORE_S", 0.05)
 
 

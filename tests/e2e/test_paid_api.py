@@ -15,8 +15,8 @@ from oracle import requests as ask
 from oracle.client import send
 from oracle.engine import ScriptedEngine
 
-from modgate.blueprint import blueprint_of
 from modgate.errors import ConfigError
+from modgate.snapshot.blueprint import blueprint_of
 
 CHAT = ask.chat(1, model="chat", max_tokens=5)
 

@@ -34,12 +34,12 @@ from modgate.api.select import Backend
 from modgate.dispatch import guard_residency
 from modgate.draft import Draft
 from modgate.errors import ConfigError, NoBackend
+from modgate.idempotency import Keys, Terms
 from modgate.ledger.frames import Frame, Kind
 from modgate.ledger.reader import rows
 from modgate.ledger.records import Adjusted, Opened, crashed
 from modgate.ledger.rows import rows_of
 from modgate.observe.tracing import Trace
-from modgate.once import Keys, Terms
 from modgate.replays.memory import MemoryReplays
 from modgate.replays.redis_store import RedisReplays
 

@@ -25,7 +25,6 @@ import modgate.dispatch
 import modgate.trip
 from modgate.api.auth import Caller
 from modgate.api.select import Backend
-from modgate.demo import LOCAL_GROUP
 from modgate.dispatch import Dispatch, guard_residency
 from modgate.errors import NoBackend
 from modgate.fleet.lease import Lease
@@ -33,6 +32,7 @@ from modgate.http.connection import Server, framing_refusal
 from modgate.order import Order
 from modgate.server.app import App
 from modgate.server.public import Public
+from modgate.snapshot.demo import LOCAL_GROUP
 from modgate.stream import Stream
 from rigs.abroad import Engine, Files, Frontier, mark
 from rigs.virtual import Still

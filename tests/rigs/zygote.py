@@ -27,7 +27,7 @@ def serve(config: Path, ready: int) -> None:
 
 
 def main(config: Path) -> None:
-    from modgate.blueprint import blueprint_of
+    from modgate.snapshot.blueprint import blueprint_of
 
     blueprint_of(config)  # imports every plugin once
     for line in sys.stdin:

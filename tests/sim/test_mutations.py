@@ -10,8 +10,8 @@ from dataclasses import replace
 
 import pytest
 
-from modgate.fleet.lots import Lots
 from modgate.fleet.pick import Choice, Wanted
+from modgate.fleet.rng import Lots
 from modgate.fleet.slots import Seat
 from sim.ours import Gateway, Ours
 from sim.runs import SLOWEST_S, UNSEEN, ran, scenario

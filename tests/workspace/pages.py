@@ -19,10 +19,10 @@ from pydantic import BaseModel
 
 from modgate import errors, hookspecs, plugin
 from modgate.api.dialect import Dialect
-from modgate.blueprint import blueprint_of
 from modgate.cli import main as cli
 from modgate.config.reference import reference
 from modgate.host.load import Loaded
+from modgate.snapshot.blueprint import blueprint_of
 from modgate.testing.transcript import Transcript, transcripts
 from modgate.units import EVERYWHERE
 

@@ -16,7 +16,6 @@ import pytest
 from pydantic import BaseModel
 from workspace import pages
 
-from modgate.blueprint import blueprint_of
 from modgate.config.decode import Source, decode
 from modgate.config.reference import table_of
 from modgate.config.schema import File
@@ -24,6 +23,7 @@ from modgate.config.schema_tenants import TenantSection
 from modgate.config.values import TargetText
 from modgate.errors import ConfigError
 from modgate.plugin import Event
+from modgate.snapshot.blueprint import blueprint_of
 from modgate.testing import Rig
 from modgate.testing.contract import rules
 from modgate.testing.policy_contract import PolicyContract

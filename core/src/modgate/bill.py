@@ -18,9 +18,9 @@ from modgate.api.price import BUDGET, MONEY
 from modgate.api.relay import MeasuredBy, Usage
 from modgate.api.sink import Ending
 from modgate.api.surface import Surface
-from modgate.desertion import CUT, DRAINED, NOTE
-from modgate.differing import differing
+from modgate.disconnect import CUT, DRAINED, NOTE
 from modgate.draft import Draft, ending_of
+from modgate.dues import settle_dues
 from modgate.errors import GatewayError, LedgerUnavailable, PluginFault
 from modgate.faults import RAISED
 from modgate.gateway import Gateway
@@ -29,7 +29,7 @@ from modgate.limits.headers import anthropic_headers
 from modgate.limits.headers import headers as rate_headers
 from modgate.limits.shared import Miss
 from modgate.limits.state import What
-from modgate.queueing import settle_dues
+from modgate.observe.differences import differing
 from modgate.state import State
 from modgate.units import COUNT_AT_MOST, NOTHING, Units
 

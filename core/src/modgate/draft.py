@@ -26,9 +26,9 @@ from modgate.errors import (
     Upstream,
     UpstreamTimedOut,
 )
-from modgate.fleet.glance import Glance
 from modgate.fleet.lease import Lease
 from modgate.fleet.pick import Choice, Wanted
+from modgate.fleet.pool_state import Glance
 from modgate.fleet.promise import Promise
 from modgate.fleet.waiting import Due
 from modgate.limits.headers import RateView
@@ -139,7 +139,7 @@ class Draft(msgspec.Struct, kw_only=True, eq=False):
     """One request's receipt in the making; filled from ingress to settle by whoever knows.
 
     `heard`: the request's headers.  `due_s`: its own end, in seconds since it began.  `deserted`:
-    its client left, and its engines finish (`desertion.py`).
+    its client left, and its engines finish (`disconnect.py`).
     `told`: the headers of the reply, `rates`: how the limits stood then, in their order.
     `opened_in`: the region that its open frame says.
     `missed`: the first calls that found no slot at once.  `dues`: what those that waited owe the

@@ -20,17 +20,12 @@ from modgate.api.surface import Surface
 from modgate.auth.gate import AdminGate, Gate, doors
 from modgate.auth.keyring import Keyring
 from modgate.batch import Batcher
-from modgate.blueprint import Blueprint
-from modgate.callers import Roster
-from modgate.checkups import Checkups, probes_of
 from modgate.config.link import Linked
 from modgate.config.schema import File
 from modgate.config.show import Row
-from modgate.demo import engine_specs, local_backend, local_engines
 from modgate.dispatch import Dispatch
 from modgate.draft import Draft
 from modgate.engines.supervisor import EngineSpec
-from modgate.entrance import NO_KEYS, other_checkers, signature, token_checkers
 from modgate.errors import RegionForbidden
 from modgate.fallback import Chains
 from modgate.fleet.fleet import Fleet
@@ -41,7 +36,12 @@ from modgate.limits.limiter import Bounds, Limiter
 from modgate.money.budgets import Budgets, with_money
 from modgate.money.statements import Statements
 from modgate.policies import Policies, build_policies
-from modgate.seating import seated
+from modgate.snapshot.auth import NO_KEYS, other_checkers, signature, token_checkers
+from modgate.snapshot.blueprint import Blueprint
+from modgate.snapshot.callers import Roster
+from modgate.snapshot.checkups import Checkups, probes_of
+from modgate.snapshot.demo import engine_specs, local_backend, local_engines
+from modgate.snapshot.fleet import seated
 from modgate.state import State
 from modgate.table import Table, table_of
 from modgate.telemetry.orca import Remarks

@@ -23,10 +23,9 @@ from modgate.api.need import Ask, Fetch, Work
 from modgate.api.plan import Call, Drawn, Plan
 from modgate.api.request import Request
 from modgate.api.surface import Surface
-from modgate.asking import asked
 from modgate.auth.verdict import Pending
 from modgate.bill import Bill
-from modgate.desertion import drains, finished
+from modgate.disconnect import drains, finished
 from modgate.dispatch import guard_model
 from modgate.draft import Draft
 from modgate.drawing import Pieces
@@ -39,15 +38,16 @@ from modgate.guard import Deadline
 from modgate.http.egress import Reply
 from modgate.http.ingress import Ingress, client_address
 from modgate.http.surfaces import spoken
+from modgate.idempotency import Keeper, Once, carries_key, replayed
 from modgate.isolation import isolation
 from modgate.needs import shaped
 from modgate.observe.tracing import Trace
-from modgate.once import Keeper, Once, carries_key, replayed
 from modgate.order import Order
-from modgate.outlet import Outlet
 from modgate.pages.catalog import Page, page_of
 from modgate.policies import Judge
+from modgate.responder import Outlet
 from modgate.run import Run
+from modgate.side_calls import asked
 from modgate.state import State
 from modgate.table import Resolved, Route, parse
 from modgate.timeouts import as_asked, too_long

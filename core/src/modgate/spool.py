@@ -15,7 +15,7 @@ from pathlib import Path
 
 from modgate.api.body import File
 from modgate.errors import Overloaded
-from modgate.shortage import OUT_OF_FILES
+from modgate.out_of_files import OUT_OF_FILES
 
 Charge = Callable[[int], None]
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})

@@ -27,18 +27,18 @@ from modgate.errors import LedgerUnavailable, RegionForbidden
 from modgate.explain.trails import Trails
 from modgate.fleet.peer_view import Alone, PeerView
 from modgate.fleet.state import FleetState
+from modgate.idempotency import Keys, Terms
 from modgate.ledger.records import RECORD_VERSION, Opened
 from modgate.ledger.shipping import Shipping
 from modgate.ledger.writer import Ledger
-from modgate.limits.kept import Kept
+from modgate.limits.level_file import Kept
 from modgate.limits.shared import Miss, Shared
 from modgate.limits.state import LimitState
 from modgate.members import Members
 from modgate.money.statements import Statements
-from modgate.observe.departed import Departed
 from modgate.observe.metrics import Counter
 from modgate.observe.observer import Observer
-from modgate.once import Keys, Terms
+from modgate.observe.stale_series import Departed
 from modgate.replays.memory import MemoryReplays
 from modgate.spool import Spool
 from modgate.telemetry.board import Board

@@ -12,7 +12,7 @@ from modgate.errors import BadReply, GatewayError, Upstream, UpstreamTimedOut
 from modgate.faults import RAISED
 from modgate.fleet.lease import Lease
 from modgate.guard import Deadline
-from modgate.reading import Reading
+from modgate.reply_decoder import Reading
 from modgate.timeouts import Timeouts
 from modgate.upstream.client import Answer
 

@@ -82,7 +82,7 @@ import sys
 sys.modules["jwt"] = sys.modules["cryptography"] = None
 import modgate.server.app
 from modgate.api.issuer import Signing
-from modgate.entrance import token_problems
+from modgate.snapshot.auth import token_problems
 from modgate.errors import Problem
 print(*token_problems([], Signing(issuer="x", keys=()), lambda at, text: Problem(message=text)))
 """

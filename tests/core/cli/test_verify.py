@@ -7,8 +7,8 @@ import json
 import pytest
 
 from modgate.api.json import JsonObject
-from modgate.blueprint import blueprint_of
 from modgate.cli.verify import Line, Verifier
+from modgate.snapshot.blueprint import blueprint_of
 
 TEXT = "The quick brown fox jumps over the lazy dog. " * 100  # too long to be only estimated
 BODY = json.dumps({"model": "m", "messages": [{"role": "user", "content": TEXT}]}).encode()

@@ -9,11 +9,11 @@ from made_configs import PLUGINS, Config
 
 from modgate.api.secret import Secret
 from modgate.auth.keys import new_key
-from modgate.blueprint import blueprint_of
 from modgate.config.decode import close_to, salvaged
 from modgate.config.schema import File
 from modgate.errors import ConfigError
 from modgate.host.installed import Installed
+from modgate.snapshot.blueprint import blueprint_of
 
 BOTH = '[plugin.words]\n[plugin.sounds]\n[model.chat]\nmodality = "words"\n'
 BACKEND = '[[backend]]\nname = "b"\nurl = "http://x:1"\nserves = { chat = "engine" }\n'

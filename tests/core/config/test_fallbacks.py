@@ -10,11 +10,11 @@ from made_plugins import Sounds, Words, WordsConfig, WordsFacts
 
 from modgate.api.model import Model
 from modgate.api.select import Fallback
-from modgate.blueprint import blueprint_of
 from modgate.config.link import Linked
 from modgate.errors import ConfigError
 from modgate.fallback import Chains
 from modgate.plugin import Caller, Policy, StandIn
+from modgate.snapshot.blueprint import blueprint_of
 
 ENGINE = '[[backend]]\nname = "b"\nurl = "http://x:1"\nserves = {{ {} }}\n'
 SERVED = ENGINE.format('chat = "e", small = "s"')

@@ -12,10 +12,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from modgate.fleet.health import PROBATION
-from modgate.fleet.kept import BROKEN_LEAST, SAMPLES, Kept
 from modgate.fleet.pick import Choice, Wanted
 from modgate.fleet.pool import Pool
 from modgate.fleet.promise import STALLS_S, Promise
+from modgate.fleet.promise_record import BROKEN_LEAST, SAMPLES, Kept
 from modgate.fleet.slots import Seat, Slots, seed_of
 from modgate.fleet.terms import Terms
 

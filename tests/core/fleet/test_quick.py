@@ -15,12 +15,12 @@ import pytest
 from modgate.api.vitals import Load
 from modgate.fleet import quick as quickly
 from modgate.fleet.affinity import MASK, Homes
+from modgate.fleet.change import Stir
 from modgate.fleet.pick import Choice, Wanted
 from modgate.fleet.pool import SHAPES_AT_MOST, Pool
 from modgate.fleet.promise import Promise
 from modgate.fleet.slots import Seat, Slots, seed_of
 from modgate.fleet.standing import Standing
-from modgate.fleet.stir import Stir
 from modgate.fleet.table import KEYS_AT_MOST, Table
 from modgate.fleet.terms import Phase, Promised, Terms
 

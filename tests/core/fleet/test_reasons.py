@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from modgate.fleet.drain import drain_s
-from modgate.fleet.glance import Glance
 from modgate.fleet.health import PROBATION
 from modgate.fleet.pick import Wanted, candidates
 from modgate.fleet.pool import Pool
+from modgate.fleet.pool_state import Glance
 from modgate.fleet.reasons import considered, missed
 from modgate.fleet.slots import Seat, Slots
 from modgate.fleet.terms import Terms

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from modgate.fleet.counters import Counters, wilson
 from modgate.fleet.estimate import Estimate
 from modgate.fleet.health import Health
-from modgate.fleet.kept import Kept
+from modgate.fleet.promise_record import Kept
 from modgate.fleet.quantiles import Quantiles
 
 

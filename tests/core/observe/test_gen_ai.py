@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from modgate.api.sink import Attempt, Receipt
-from modgate.observe.departed import KEPT_S
 from modgate.observe.metrics import Registry
 from modgate.observe.recorder import Recorder
+from modgate.observe.stale_series import KEPT_S
 from modgate.units import UnitTable
 
 Made = Callable[..., Receipt]

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from modgate.api.price import Book
-from modgate.blueprint import Blueprint, blueprint_of
 from modgate.prices.books import Books
 from modgate.prices.rating import Tried, Used, rate
+from modgate.snapshot.blueprint import Blueprint, blueprint_of
 
 PAGE = Path(__file__).parents[3] / "docs" / "operators" / "prices.md"
 MARCH_2 = 1_772_409_600.0

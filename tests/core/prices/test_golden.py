@@ -7,10 +7,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from modgate.api.price import Book
-from modgate.blueprint import blueprint_of
 from modgate.prices.books import Books
 from modgate.prices.rating import Tried, Used, rate
 from modgate.prices.records import record_of
+from modgate.snapshot.blueprint import blueprint_of
 
 GOLDEN = Path(__file__).parent / "golden"
 USED = Used(

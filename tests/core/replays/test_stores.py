@@ -13,7 +13,7 @@ import pytest
 from redis.asyncio import Redis
 from servers import Server, redis
 
-from modgate import once as module
+from modgate import idempotency as module
 from modgate.api.auth import Caller
 from modgate.api.body import Body
 from modgate.draft import Draft

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from modgate.blueprint import blueprint_of
 from modgate.sim.paces import pace_of
 from modgate.sim.report import Report, Row
 from modgate.sim.simulate import simulate
 from modgate.sim.trouble import Trouble
+from modgate.snapshot.blueprint import blueprint_of
 
 AUDIO_MS = 10_000
 TOOK_S = 1.0

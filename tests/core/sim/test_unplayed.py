@@ -7,9 +7,9 @@ from pathlib import Path
 from made_configs import PLUGINS, Config
 from toys.errands import ERRANDS
 
-from modgate.blueprint import blueprint_of
 from modgate.host.installed import Installed
 from modgate.sim.unplayed import unplayed
+from modgate.snapshot.blueprint import blueprint_of
 
 FILE = """
 [plugin.errands]

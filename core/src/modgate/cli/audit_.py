@@ -39,9 +39,9 @@ def command(
     """
     from modgate.api.surface import dump
     from modgate.config.decode import decode, read
+    from modgate.config.directories import default_directory
     from modgate.config.schema import AuditSection
     from modgate.ledger.audit_reader import AuditReader, Broken
-    from modgate.places import default_directory
     from modgate.server.secrets import kept
 
     with told():

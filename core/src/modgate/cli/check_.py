@@ -13,7 +13,7 @@ import click
 from modgate.cli.problems import told
 
 if TYPE_CHECKING:
-    from modgate.blueprint import Blueprint
+    from modgate.snapshot.blueprint import Blueprint
 
 PROBE_S = 5.0
 
@@ -36,8 +36,8 @@ def command(path: Path | None, schema: bool, probe: bool) -> None:
         return
     if path is None:
         raise click.UsageError("say which file: modgate check modgate.toml")
-    from modgate.blueprint import blueprint_of
-    from modgate.doubts import doubts_of
+    from modgate.snapshot.blueprint import blueprint_of
+    from modgate.snapshot.doubts import doubts_of
 
     with told():
         made = blueprint_of(path)
@@ -61,9 +61,9 @@ def _check_stored(made: Blueprint) -> None:
     from tempfile import TemporaryDirectory
 
     from modgate.auth.store import Store, StoreError
-    from modgate.callers import RosterMaker
+    from modgate.config.directories import default_directory
     from modgate.errors import ConfigError
-    from modgate.places import default_directory
+    from modgate.snapshot.callers import RosterMaker
 
     file = made.linked.file
     path = file.auth.store or (file.state.directory or default_directory()) / "tenants.db"

@@ -15,9 +15,9 @@ from modgate.cli.rows import told as printed
 from modgate.money.invoice import Group
 
 if TYPE_CHECKING:
-    from modgate.blueprint import Blueprint
     from modgate.money.hardware import Hardware
     from modgate.money.invoice import Key, MoneyLine, Span
+    from modgate.snapshot.blueprint import Blueprint
 
 IDLE = "(idle)"
 DAY_S = 86_400
@@ -44,7 +44,6 @@ def command(
     With --hardware the time is whole hours, `hardware` is each group's share of what the backends
     cost in it, and what nobody used has a line a backend.
     """
-    from modgate.blueprint import blueprint_of
     from modgate.money.invoice import (
         MoneyLine,
         Span,
@@ -54,6 +53,7 @@ def command(
         money_by,
     )
     from modgate.prices.books import Books
+    from modgate.snapshot.blueprint import blueprint_of
 
     if path is None:
         raise click.UsageError("say which file has the price books: --config FILE")

@@ -162,11 +162,11 @@ def _read(base: str, status: int, body: bytes) -> JsonObject:
 
 def _from_ledger(request_id: str, path: Path) -> JsonObject | None:
     """What the ledger of a configuration says, read without its gateway."""
-    from modgate.blueprint import blueprint_of
     from modgate.cli.rows import ledger_of, unbroken
     from modgate.explain.document import explained_row
     from modgate.ledger.stored import NotRead
     from modgate.money.statements import find_row
+    from modgate.snapshot.blueprint import blueprint_of
 
     with told():
         try:

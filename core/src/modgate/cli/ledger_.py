@@ -149,10 +149,10 @@ def _books(
     path: Path | None, directory: Path | None, key_file: Path | None, anchor: Path | None
 ) -> _Books:
     from modgate.api.secret import Secret
-    from modgate.blueprint import blueprint_of
+    from modgate.config.directories import default_directory
     from modgate.ledger.hearing import Hearing
     from modgate.ledger.sqlite_sink import FILE, SqliteConfig, SqliteSink
-    from modgate.places import default_directory
+    from modgate.snapshot.blueprint import blueprint_of
 
     sinks: dict[str, LedgerSink] = {}
     anchors = [anchor] if anchor is not None else []

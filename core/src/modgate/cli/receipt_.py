@@ -86,8 +86,8 @@ def _fields(written: tuple[str, ...]) -> dict[str, str]:
 def _lines(
     receipt: JsonObject, content: bytes, path: Path | None, fields: dict[str, str]
 ) -> list[Line]:
-    from modgate.blueprint import blueprint_of
     from modgate.cli.verify import CannotVerify, Verifier, price_lines
+    from modgate.snapshot.blueprint import blueprint_of
 
     made = blueprint_of(path)
     modality = made.loaded.modalities.get(str(receipt.get("modality")))

@@ -15,8 +15,8 @@ from modgate.cli.problems import told
 from modgate.cli.rows import ledger_of, read, spanning
 
 if TYPE_CHECKING:
-    from modgate.blueprint import Blueprint
     from modgate.ledger.records import Adjusted
+    from modgate.snapshot.blueprint import Blueprint
 
 SHIP_S = 86_400.0  # one that takes rows has its time; one that says nothing is given up by itself
 
@@ -40,10 +40,10 @@ def command(
     import time
 
     from modgate.api.price import BUDGET
-    from modgate.blueprint import blueprint_of
     from modgate.money.invoice import Span, Tariff, decimal
     from modgate.money.rerate import differences, posted
     from modgate.prices.books import Books
+    from modgate.snapshot.blueprint import blueprint_of
 
     with told():
         span = Span.of(begin, end)

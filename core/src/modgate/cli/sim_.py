@@ -42,10 +42,10 @@ def command(
     prediction stands what was.
     """
     from modgate.api.surface import dump
-    from modgate.blueprint import blueprint_of
     from modgate.sim.paces import pace_of
     from modgate.sim.simulate import simulate
     from modgate.sim.trouble import Trouble
+    from modgate.snapshot.blueprint import blueprint_of
 
     with told():
         made = blueprint_of(path)

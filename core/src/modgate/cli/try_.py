@@ -29,8 +29,8 @@ ANSWER_S = 300.0
 @click.option("--model", help="model; else the first of the modality")
 def command(modality: str, url: str, key: str | None, model: str | None) -> None:
     """Send MODALITY's first sample to a running gateway and print what comes back."""
-    from modgate.blueprint import blueprint_of
     from modgate.config.decode import did_you_mean
+    from modgate.snapshot.blueprint import blueprint_of
 
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -47,7 +47,7 @@ def command(modality: str, url: str, key: str | None, model: str | None) -> None
 
 
 def _demo_key() -> str:
-    from modgate.places import default_directory
+    from modgate.config.directories import default_directory
 
     path: Path = default_directory() / "demo-key"
     try:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from modgate.api.json import Json, JsonObject
 from modgate.draft import Draft, Missed, Try
-from modgate.fleet.glance import Glance, Stood
 from modgate.fleet.pick import Choice, Wanted
+from modgate.fleet.pool_state import Glance, Stood
 from modgate.fleet.promise import Promise
 from modgate.fleet.reasons import Candidate, considered, missed
 from modgate.fleet.terms import Promised, Terms

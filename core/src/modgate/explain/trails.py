@@ -16,7 +16,7 @@ from modgate.api.sink import Receipt
 from modgate.draft import Draft
 from modgate.errors import GatewayError, LimitReached, QuotaSpent
 from modgate.fleet.bound import Bound, Full
-from modgate.fleet.glance import Glance
+from modgate.fleet.pool_state import Glance
 from modgate.limits.admission import Admission, Part
 from modgate.limits.levels import Denied
 from modgate.limits.rates import Terms

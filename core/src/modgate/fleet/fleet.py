@@ -22,17 +22,17 @@ from modgate.errors import (
 from modgate.fleet.claim import Claim, QueueRules
 from modgate.fleet.concurrency import Watch
 from modgate.fleet.drain import drain_s
-from modgate.fleet.glance import Glance
 from modgate.fleet.holding import Awaited, Holding
-from modgate.fleet.kept import EXPLORE_S
 from modgate.fleet.lease import Ended, Lease
-from modgate.fleet.lots import Lots
 from modgate.fleet.outlook import free_s
 from modgate.fleet.panel import Panel
 from modgate.fleet.pick import FITS, Choice, Wanted
 from modgate.fleet.pool import Pool
+from modgate.fleet.pool_state import Glance
 from modgate.fleet.preferences import Preferences
 from modgate.fleet.promise import Promise
+from modgate.fleet.promise_record import EXPLORE_S
+from modgate.fleet.rng import Lots
 from modgate.fleet.shared_name import shared_name
 from modgate.fleet.slots import Seat, seed_of
 from modgate.fleet.state import FleetState

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from typing import Literal
 
 from modgate.api.vitals import STALE, Load
+from modgate.fleet.change import Stir
 from modgate.fleet.counters import Counters, wilson
-from modgate.fleet.said import Said
-from modgate.fleet.stir import Stir
+from modgate.fleet.reported_load import Said
 
 IN_A_ROW = 5
 MUTE_IN_A_ROW = 2

@@ -19,8 +19,8 @@ import msgspec
 
 from modgate.fleet.affinity import Homes
 from modgate.fleet.drain import drain_s, load_of
-from modgate.fleet.glance import Glance
-from modgate.fleet.lots import Lots
+from modgate.fleet.pool_state import Glance
+from modgate.fleet.rng import Lots
 from modgate.fleet.sieve import answering, qualified, to_explore, with_room
 from modgate.fleet.slots import Seat
 from modgate.fleet.terms import Terms

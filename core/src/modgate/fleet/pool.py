@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from math import exp
 from statistics import median
 
-from modgate.fleet.glance import Glance
-from modgate.fleet.kept import Kept
-from modgate.fleet.lots import Lots
 from modgate.fleet.panel import Panel
 from modgate.fleet.pick import LOOKED_AT, Choice, Factors, Wanted, candidates, idlest, pick
+from modgate.fleet.pool_state import Glance
+from modgate.fleet.promise_record import Kept
 from modgate.fleet.quick import quick
+from modgate.fleet.rng import Lots
 from modgate.fleet.sieve import capacity, explored
 from modgate.fleet.slots import Seat
 from modgate.fleet.table import Table

@@ -10,7 +10,6 @@ from math import inf
 from typing import Literal
 
 from modgate.fleet.drain import drain_s
-from modgate.fleet.lots import Lots
 from modgate.fleet.pick import (
     DRAIN_FITS,
     DRAIN_GUARD,
@@ -25,6 +24,7 @@ from modgate.fleet.pick import (
     least,
     soonest,
 )
+from modgate.fleet.rng import Lots
 from modgate.fleet.slots import Seat
 from modgate.fleet.table import Open, Table
 from modgate.fleet.terms import Terms

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from math import inf
 from typing import Literal
 
-from modgate.fleet.glance import Glance, Stood
 from modgate.fleet.pick import FITS, SAMPLED, Choice, Wanted, allowed
+from modgate.fleet.pool_state import Glance, Stood
 from modgate.fleet.slots import Seat
 from modgate.fleet.terms import Terms
 

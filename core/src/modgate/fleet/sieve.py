@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from modgate.fleet.kept import EXPLORE_S
+from modgate.fleet.promise_record import EXPLORE_S
 from modgate.fleet.slots import Seat
 from modgate.fleet.terms import Phase, Terms
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
+from modgate.fleet.change import Stir
 from modgate.fleet.concurrency import Concurrency
 from modgate.fleet.health import Health
 from modgate.fleet.standing import Standing
-from modgate.fleet.stir import Stir
 from modgate.fleet.tally import Tally
 from modgate.fleet.view import View
 

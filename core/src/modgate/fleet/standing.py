@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from modgate.fleet.change import Stir
 from modgate.fleet.estimate import Estimate
-from modgate.fleet.kept import Kept
+from modgate.fleet.promise_record import Kept
 from modgate.fleet.quantiles import Quantiles
-from modgate.fleet.stir import Stir
 from modgate.fleet.terms import Out, Promised
 
 SHARE = 0.1

@@ -16,8 +16,8 @@ from modgate.fleet.claim import Claim, QueueRules
 from modgate.fleet.fair import Charge, Took
 from modgate.fleet.lease import Lease
 from modgate.fleet.line import ROOM_AGAIN, Line, retry_s
-from modgate.fleet.lots import Lots
 from modgate.fleet.pick import Wanted
+from modgate.fleet.rng import Lots
 from modgate.fleet.tally import Tally
 
 EACH_S = 1.0

@@ -9,9 +9,9 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping
 
 from modgate.api.sink import Attempt, Receipt, Ruling
-from modgate.observe.departed import Departed
 from modgate.observe.gen_ai import MODEL, GenAi
 from modgate.observe.metrics import OTHER, Codes, Labels, Registry
+from modgate.observe.stale_series import Departed
 from modgate.units import UnitTable
 
 MEMBERS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)

@@ -16,20 +16,18 @@ from modgate.api.auth import Caller
 from modgate.api.engine import EngineState
 from modgate.api.secret import Secret
 from modgate.auth.store import Store, StoreError
-from modgate.blueprint import Blueprint, Overrides, blueprint_of
-from modgate.callers import DEMO_TENANT, Held, Roster
 from modgate.clock import Clock, SystemClock
+from modgate.config.directories import default_data, default_directory
 from modgate.decoders.pool import Decoders
 from modgate.decoders.process import DecoderLimits
 from modgate.engines.supervisor import Engines
 from modgate.errors import ConfigError, PluginError, Problem
 from modgate.gateway import Gateway, build, gates
 from modgate.http.tls import TlsFiles
+from modgate.idempotency import Keys, Terms
 from modgate.ledger.disk import FULL
 from modgate.observe.observer import Observer
 from modgate.observe.otel import Exporter, MissingExtra
-from modgate.once import Keys, Terms
-from modgate.places import default_data, default_directory
 from modgate.replays.memory import MemoryReplays
 from modgate.replays.redis_store import RedisReplays
 from modgate.server.admin import Admin
@@ -46,6 +44,8 @@ from modgate.server.taken import refusal
 from modgate.server.tenancy import Tenancy
 from modgate.server.tenancy_pages import TenancyPages
 from modgate.server.watch import Look, WatchedFiles, watch
+from modgate.snapshot.blueprint import Blueprint, Overrides, blueprint_of
+from modgate.snapshot.callers import DEMO_TENANT, Held, Roster
 from modgate.spool import Spool
 from modgate.state import State
 from modgate.tracebacks import plain

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from modgate.blueprint import Blueprint
 from modgate.clock import Clock
 from modgate.errors import ConfigError, Problem
 from modgate.ledger.adopt import end_what_others_left
@@ -14,6 +13,7 @@ from modgate.ledger.frames import Tampered
 from modgate.ledger.shipping import Make, Shipping
 from modgate.ledger.writer import Ledger
 from modgate.server.secrets import StateDirectory
+from modgate.snapshot.blueprint import Blueprint
 from modgate.state import State
 
 

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from modgate.api.secret import Secret
-from modgate.blueprint import Blueprint
 from modgate.clock import Clock
 from modgate.errors import ConfigError, Problem
 from modgate.limits.hosted import SCHEME, HostedStore
-from modgate.limits.kept import Kept
+from modgate.limits.level_file import Kept
 from modgate.limits.redis_store import MissingRedis, RedisStore
 from modgate.limits.shared import Shared
 from modgate.limits.state import LimitState
 from modgate.replays.redis_store import RedisReplays
+from modgate.snapshot.blueprint import Blueprint
 
 FILE = "levels"
 

@@ -14,7 +14,7 @@ from math import inf
 
 from modgate.clock import Clock
 from modgate.observe.metrics import Registry
-from modgate.shortage import OUT_OF_FILES
+from modgate.out_of_files import OUT_OF_FILES
 
 log = logging.getLogger(__name__)
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from modgate.api.engine import EngineState
-from modgate.blueprint import DEMO_LEVEL, Overrides
 from modgate.observe.logs import LogSystem
 from modgate.server.app import App
 from modgate.server.banner import banner, engine_line
+from modgate.snapshot.blueprint import DEMO_LEVEL, Overrides
 
 log = logging.getLogger(__name__)
 

@@ -10,9 +10,9 @@ from collections.abc import Iterable
 
 from modgate.api.json import Json
 from modgate.api.select import Backend
-from modgate.fleet.kept import Kept
+from modgate.fleet.promise_record import Kept
 from modgate.fleet.quantiles import Quantiles
-from modgate.fleet.said import FULL
+from modgate.fleet.reported_load import FULL
 from modgate.fleet.standing import Standing
 from modgate.fleet.state import FleetState
 from modgate.state import State

@@ -11,12 +11,12 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 
 from modgate.auth.store import Change, Store, StoreError
-from modgate.blueprint import Blueprint
-from modgate.callers import Held, Roster, RosterMaker
 from modgate.clock import Clock
-from modgate.doubts import warn
 from modgate.errors import ConfigError
 from modgate.ledger.audit import Audit
+from modgate.snapshot.blueprint import Blueprint
+from modgate.snapshot.callers import Held, Roster, RosterMaker
+from modgate.snapshot.doubts import warn
 
 log = logging.getLogger(__name__)
 

@@ -18,8 +18,16 @@ from modgate.api.secret import Secret
 from modgate.auth.store import NotStored, StoreError
 from modgate.clock import Clock
 from modgate.errors import ConfigError, Problem
-from modgate.registrar import Declared, KeyChange, NewKey, Registrar, Rotation, read_body, shown_key
 from modgate.server.json_page import json_page
+from modgate.server.registrar import (
+    Declared,
+    KeyChange,
+    NewKey,
+    Registrar,
+    Rotation,
+    read_body,
+    shown_key,
+)
 from modgate.server.tenancy import Tenancy
 
 BODY_AT_MOST = 1 << 20

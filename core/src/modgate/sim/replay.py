@@ -15,7 +15,6 @@ from modgate.api.auth import Policy
 from modgate.api.body import Body
 from modgate.api.modality import AnyModality
 from modgate.api.plan import Call
-from modgate.blueprint import Blueprint
 from modgate.errors import GatewayError
 from modgate.fleet.claim import LEAST_WORK, Claim
 from modgate.fleet.fleet import Fleet
@@ -24,12 +23,13 @@ from modgate.fleet.pick import Wanted
 from modgate.fleet.state import FleetState
 from modgate.gateway import timeouts_of
 from modgate.goals import Goals
-from modgate.seating import fleet_of
 from modgate.sim import virtual
 from modgate.sim.engines import Engine, Job
 from modgate.sim.paces import Luck, Speeds
 from modgate.sim.receipts import Past, PastCall
 from modgate.sim.sizes import GAP_S, Sized
+from modgate.snapshot.blueprint import Blueprint
+from modgate.snapshot.fleet import fleet_of
 
 NO_BODY = Body("json", raw=b"{}")
 

@@ -15,7 +15,7 @@ from modgate.sim.sizes import Sized, size_of
 from modgate.sim.trouble import Trouble
 
 if TYPE_CHECKING:
-    from modgate.blueprint import Blueprint
+    from modgate.snapshot.blueprint import Blueprint
 
 LOAD_LEAST, LOAD_MOST = 0.01, 100.0
 

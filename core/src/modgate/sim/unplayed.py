@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from modgate.api.auth import Limits
 
 if TYPE_CHECKING:
-    from modgate.blueprint import Blueprint
+    from modgate.snapshot.blueprint import Blueprint
 
 
 def unplayed(made: Blueprint, models: Set[str]) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """Playing a transcript: the call as the core hands it out, and what its dialect makes of the reply.
 
-The reply goes through `modgate.reading`, as it does behind a connection.
+The reply goes through `modgate.reply_decoder`, as it does behind a connection.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from modgate.api.plan import Call
 from modgate.api.relay import Event
 from modgate.api.select import Served
 from modgate.errors import GatewayError
-from modgate.reading import Reading
+from modgate.reply_decoder import Reading
 from modgate.testing.compare import difference, parsed, shown
 from modgate.testing.rig import Rig
 from modgate.testing.rules_shape import contents

@@ -12,7 +12,7 @@ from ssl import SSLContext, create_default_context
 from yarl import URL
 
 from modgate.errors import ConnectTimedOut, Overloaded, Unreached
-from modgate.shortage import out_of_files
+from modgate.out_of_files import out_of_files
 from modgate.upstream.connection import Connection
 from modgate.upstream.names import Resolve
 

@@ -11,7 +11,6 @@ from click.testing import CliRunner
 from made_plugins import Words, installed, plugin
 from pydantic import BaseModel
 
-from modgate.blueprint import blueprint_of
 from modgate.cli import main
 from modgate.errors import ConfigError
 from modgate.host.installed import Installed
@@ -32,6 +31,7 @@ from modgate.plugin import (
     Scorer,
 )
 from modgate.plugin import Plan as Shaped
+from modgate.snapshot.blueprint import blueprint_of
 
 
 class Nothing(BaseModel, frozen=True, extra="forbid"):

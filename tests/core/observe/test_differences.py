@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from modgate.differing import differing
+from modgate.observe.differences import differing
 from modgate.units import Unit, UnitTable
 
 TABLE = UnitTable.of(

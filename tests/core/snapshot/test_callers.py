@@ -11,11 +11,11 @@ from made_configs import PLUGINS, Config
 from modgate.api.secret import Secret
 from modgate.auth.keys import StoredKey
 from modgate.auth.store import KeyRow, Store, StoreError
-from modgate.blueprint import Blueprint, blueprint_of
-from modgate.callers import Roster, RosterMaker
 from modgate.errors import ConfigError
 from modgate.host.installed import Installed
-from modgate.registrar import Declared, Registrar
+from modgate.server.registrar import Declared, Registrar
+from modgate.snapshot.blueprint import Blueprint, blueprint_of
+from modgate.snapshot.callers import Roster, RosterMaker
 
 FILE = '[plugin.words]\n[model.chat]\nmodality = "words"\n[tenant.file]\nmodels = ["chat"]\n'
 GRANTS = ({}, {"models": ["chat"]}, {"limits": {"requests": "5/s"}}, {"models": ["gone"]})

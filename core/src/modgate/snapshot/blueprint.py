@@ -17,21 +17,21 @@ from modgate.config.decode import (
     read,
     salvaged,
 )
+from modgate.config.directories import default_directory
 from modgate.config.lines import Path as KeyPath
 from modgate.config.link import Known, Linked, Linker, validator
 from modgate.config.schema import File
 from modgate.config.show import Row, effective
-from modgate.demo import demo_models
 from modgate.discover import kinds
-from modgate.entrance import token_problems
 from modgate.errors import ConfigError, PluginError, Problem
 from modgate.host.installed import Installed, find, wanted
 from modgate.host.load import Host, Loaded, import_plugins, load
 from modgate.http.surfaces import built_in
 from modgate.http.tls import Tls, TlsFiles, Unusable
 from modgate.ledger import shipping
-from modgate.places import default_directory
-from modgate.rehearsal import refusals
+from modgate.snapshot.auth import token_problems
+from modgate.snapshot.demo import demo_models
+from modgate.snapshot.rehearsal import refusals
 from modgate.telemetry.families import FAMILIES
 from modgate.units import UnitTable
 from modgate.upstream.origins import Allowed

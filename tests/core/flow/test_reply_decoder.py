@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import pytest
 
 from modgate.plugin import Body, Call, Dialect, Event, Served, UpstreamFailed
-from modgate.reading import Reading
+from modgate.reply_decoder import Reading
 
 
 class Strict(Dialect):

@@ -10,16 +10,16 @@ from modgate.api.scorer import Adviser, AnyAdviser, Filter, Scorer
 from modgate.api.select import Backend
 from modgate.config.link import Linked
 from modgate.config.schema import ADDRESSES
-from modgate.demo import LOCAL_GROUP
+from modgate.dues import rules_of
 from modgate.fleet.fleet import NO_PANELS, Fleet
 from modgate.fleet.holding import Awaited
-from modgate.fleet.lots import Lots
 from modgate.fleet.panel import FilterVoice, Panel, ScorerVoice, Voice
 from modgate.fleet.preferences import Preferences
+from modgate.fleet.rng import Lots
 from modgate.fleet.state import FleetState
 from modgate.host.blame import blamed
 from modgate.host.kinds import Kinds
-from modgate.queueing import rules_of
+from modgate.snapshot.demo import LOCAL_GROUP
 from modgate.state import State
 
 MICRO = 1_000_000

@@ -18,14 +18,14 @@ from modgate.api.json import JsonObject
 from modgate.api.secret import Secret
 from modgate.auth.keys import new_key
 from modgate.auth.store import KeyRow, NotStored, Store, StoreError
-from modgate.blueprint import Blueprint
-from modgate.callers import DEMO_TENANT, GrantReader
 from modgate.config.decode import dotted, problems_of
 from modgate.config.lines import Path as KeyPath
 from modgate.config.link_tenants import Tenant
 from modgate.config.values import Duration
 from modgate.errors import ConfigError, Problem
 from modgate.observe.metrics import OTHER
+from modgate.snapshot.blueprint import Blueprint
+from modgate.snapshot.callers import DEMO_TENANT, GrantReader
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 KEY_NAME = re.compile(r"[^\x00-\x1f\x7f]{0,100}")

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from modgate.api.relay import Head, Relay
 from modgate.api.surface import Surface, dump
-from modgate.desertion import sunk
+from modgate.disconnect import sunk
 from modgate.draft import Draft
 from modgate.errors import Cancelled, GatewayError, PluginFault
 from modgate.faults import RAISED

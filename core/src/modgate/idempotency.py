@@ -26,11 +26,11 @@ from modgate.api.relay import Head, Relay
 from modgate.api.residency import may_lie
 from modgate.draft import Draft
 from modgate.errors import Conflict, IdempotencyUnavailable, KeyReused, Refused, ReplyNotKept
-from modgate.outlet import Outlet
 from modgate.replays.memory import MemoryReplays
 from modgate.replays.record import Record
 from modgate.replays.redis_store import RedisReplays
 from modgate.replays.store import RENEW_S, Name, Replays, ReplaysDown
+from modgate.responder import Outlet
 
 log = logging.getLogger(__name__)
 

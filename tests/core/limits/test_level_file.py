@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from waiting import until
 
 from modgate.limits.account import WORTH_MS, Own
-from modgate.limits.kept import Kept
+from modgate.limits.level_file import Kept
 from modgate.limits.levels import Fill, Levels, Limit
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -121,7 +121,7 @@ async def test_it_is_written_when_it_closes_and_read_at_the_next_start(tmp_path:
 
 
 async def test_it_is_written_while_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("modgate.limits.kept.WRITTEN_EVERY_S", 0.01)
+    monkeypatch.setattr("modgate.limits.level_file.WRITTEN_EVERY_S", 0.01)
     path = tmp_path / "levels"
     kept = Kept(path, lambda: NOW_MS)
     kept.levels.charge(MONTH, 3, NOW_MS)

@@ -7,7 +7,7 @@ import pytest
 from modgate.api.secret import Secret
 from modgate.api.select import Backend
 from modgate.api.vitals import Exporter, Rule
-from modgate.checkups import Checkups
+from modgate.snapshot.checkups import Checkups
 from modgate.telemetry.families import FAMILIES
 from modgate.telemetry.rounds import Probe
 from modgate.telemetry.signals import Rules
