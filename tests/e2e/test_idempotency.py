@@ -210,7 +210,7 @@ async def test_without_bodies_only_the_outcome_is_kept_and_the_work_is_not_done_
     more = shared(store, "")
     async with gateway(tmp_path / "g", engine, more) as running:
         first, second = await ask_twice(running, keyed(REQUESTS["embedding"]))
-        client = running.app.state.keys.shared
+        client = running.app.state.idempotency.shared
         assert client is not None
         held = [await client._client.get(key) for key in await client._client.keys("*once*")]
 

@@ -67,7 +67,7 @@ async def test_a_gateway_that_was_killed_goes_on_with_what_it_wrote(
 ) -> None:
     async with await opened(tmp_path, engine) as running:
         first = await chat(running)
-        kept = running.app.state.kept
+        kept = running.app.state.level_file
         assert kept is not None
         written = kept.levels.written(running.app.state.limits.ms(running.app.state.clock.now()))
     (tmp_path / "state" / "levels").write_bytes(written)

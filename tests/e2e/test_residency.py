@@ -34,7 +34,7 @@ from modgate.api.select import Backend
 from modgate.dispatch import guard_residency
 from modgate.draft import Draft
 from modgate.errors import ConfigError, NoBackend
-from modgate.idempotency import Keys, Terms
+from modgate.idempotency import IdempotencyKeys, Retention
 from modgate.ledger.frames import Frame, Kind
 from modgate.ledger.reader import rows
 from modgate.ledger.records import Adjusted, Opened, crashed
@@ -209,7 +209,7 @@ async def test_a_key_lies_in_the_shared_store_only_where_it_may(
 
     client = Redis.from_url(store.url)
     local = MemoryReplays(lambda: 0.0)
-    keys = Keys(local, RedisReplays(client, 0.5, region="us"), Terms(bodies=True))
+    keys = IdempotencyKeys(local, RedisReplays(client, 0.5, region="us"), Retention(bodies=True))
     draft = Draft(
         request_id="req_1",
         trace=Trace.of({}, sample=0),
@@ -220,10 +220,10 @@ async def test_a_key_lies_in_the_shared_store_only_where_it_may(
     )
 
     async def work() -> None:
-        await once.keep({}, b"what the engine said")
+        await keyed.keep({}, b"what the engine said")
 
-    once = keys.once({"idempotency-key": "a key"}, draft, "/v1/embeddings")
-    await once.serve(Body.json(b"{}"), work)
+    keyed = keys.request({"idempotency-key": "a key"}, draft, "/v1/embeddings")
+    await keyed.serve(Body.json(b"{}"), work)
     there = await client.keys("*")
     await keys.close()
     await client.aclose()
@@ -239,8 +239,8 @@ async def test_a_key_is_freed_where_a_policy_took_the_stores_region(
     from redis.asyncio import Redis
 
     client = Redis.from_url(store.url)
-    keys = Keys(
-        MemoryReplays(lambda: 0.0), RedisReplays(client, 0.5, region="us"), Terms(bodies=True)
+    keys = IdempotencyKeys(
+        MemoryReplays(lambda: 0.0), RedisReplays(client, 0.5, region="us"), Retention(bodies=True)
     )
     draft = Draft(
         request_id="req_1",
@@ -253,10 +253,10 @@ async def test_a_key_is_freed_where_a_policy_took_the_stores_region(
 
     async def work() -> None:
         draft.caller = replace(draft.caller, policy=Policy(regions=now))
-        await once.keep({}, b"what the engine said")
+        await keyed.keep({}, b"what the engine said")
 
-    once = keys.once({"idempotency-key": "a key"}, draft, "/v1/embeddings")
-    await once.serve(Body.json(b"{}"), work)
+    keyed = keys.request({"idempotency-key": "a key"}, draft, "/v1/embeddings")
+    await keyed.serve(Body.json(b"{}"), work)
     await keys.close()
     there = await client.keys("*")
     await client.aclose()
@@ -281,7 +281,7 @@ def test_the_ways_are_all_that_are_named() -> None:
     ).stdout.split()
 
     assert {Path(each).stem for each in asking} == {
-        *("residency", "dispatch", "gateway", "once", "state", "rows", "otel", "holding")
+        *("residency", "dispatch", "gateway", "idempotency", "state", "rows", "otel", "holding")
     }
 
 

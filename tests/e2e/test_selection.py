@@ -188,7 +188,7 @@ async def test_a_model_with_one_engine_learns_nothing_and_is_never_ejected(tmp_p
         state = made.running.app.state.fleet
 
         assert [each.errors.n for each in state.health.values()] == [0]
-        assert [each.kept for each in state.standings.values()] == [{}]
+        assert [each.records for each in state.standings.values()] == [{}]
         assert made.calls == [8]
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from modgate.fleet.pick import Choice, Wanted
-from modgate.fleet.rng import Lots
+from modgate.fleet.rng import Rng
 from modgate.fleet.slots import Seat
 from sim.ours import Gateway, Ours
 from sim.runs import SLOWEST_S, UNSEEN, ran, scenario
@@ -50,7 +50,7 @@ def test_work_in_hand_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_how_fast_engines_are_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
-    def idlest(seats: Sequence[Seat], predicted: Sequence[float], rng: Lots, *_: object) -> Seat:
+    def idlest(seats: Sequence[Seat], predicted: Sequence[float], rng: Rng, *_: object) -> Seat:
         return min(seats, key=lambda seat: (seat.standing.work, rng.random()))
 
     monkeypatch.setattr(f"{PICK}.least", idlest)
@@ -59,7 +59,7 @@ def test_how_fast_engines_are_is_needed(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_any_that_fits_is_not_as_good_as_the_soonest(monkeypatch: pytest.MonkeyPatch) -> None:
-    def any_of(seats: Sequence[Seat], predicted: Sequence[float], rng: Lots, *_: object) -> Seat:
+    def any_of(seats: Sequence[Seat], predicted: Sequence[float], rng: Rng, *_: object) -> Seat:
         return seats[int(rng.random() * len(seats))]
 
     monkeypatch.setattr(f"{PICK}.least", any_of)

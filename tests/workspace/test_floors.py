@@ -128,8 +128,7 @@ def test_what_runs_in_a_decoder_process_imports_neither_modgate_nor_aiohttp(
 
 def test_only_what_reads_a_configuration_and_cli_know_its_types(core: Member) -> None:
     package = core.source / "modgate"
-    allowed = {"config", "blueprint", "gateway", "rehearsal", "seating", "callers", "registrar"}
-    allowed |= {"reload", "cli", "doubts"}
+    allowed = {"config", "snapshot", "gateway", "cli"}
     found = {
         f"{file}: {name}"
         for file in core.files()

@@ -100,10 +100,10 @@ class Batcher:
         if not others:
             return await self._dispatch.send(order, lease)
         riders = [each for each in (rider, *others) if isinstance(each, _Rider)]
-        self._start(_Trip(self._dispatch, batch, riders), lease)
+        self._start(_MergedTrip(self._dispatch, batch, riders), lease)
         return Share(rider)
 
-    def _start(self, trip: _Trip, lease: Lease) -> None:
+    def _start(self, trip: _MergedTrip, lease: Lease) -> None:
         trip.task = task = asyncio.get_running_loop().create_task(trip.go(lease))
         self._trips.add(task)
         task.add_done_callback(self._trips.discard)
@@ -143,7 +143,7 @@ def _companions(first: _Rider, batch: Batching, waiting: Sequence[object]) -> Se
     return taken
 
 
-class _Trip:
+class _MergedTrip:
     """One merged call on its way."""
 
     def __init__(self, dispatch: Dispatch, batch: Batching, riders: Sequence[_Rider]) -> None:

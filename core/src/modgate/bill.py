@@ -29,7 +29,7 @@ from modgate.limits.headers import anthropic_headers
 from modgate.limits.headers import headers as rate_headers
 from modgate.limits.shared import Miss
 from modgate.limits.state import What
-from modgate.observe.differences import differing
+from modgate.observe.differences import count_differences
 from modgate.state import State
 from modgate.units import COUNT_AT_MOST, NOTHING, Units
 
@@ -277,7 +277,7 @@ class Bill:
         usage = self._last_usage()
         if self._admission is not None and self._admission.would_refuse:
             draft.notes["would_refuse"] = ", ".join(self._admission.would_refuse)
-        if draft.deserted:
+        if draft.abandoned:
             draft.notes.setdefault(NOTE, CUT)
         ending = ending_of(error, admitted=draft.admitted)
         units = self._units(usage, bytes_in, bytes_out)
@@ -319,7 +319,7 @@ class Bill:
         if not other:
             return
         own = {name: count - self._side.get(name, 0) for name, count in units.items()}
-        if told := differing(own, other, self._draft.modality, self._gateway.units):
+        if told := count_differences(own, other, self._draft.modality, self._gateway.units):
             self._draft.notes["counts_differ"] = told
 
     def _exact(self, usage: Usage, ending: Ending) -> bool:

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 SLOW_S = 0.05
 AGAIN_S = 60.0
 
-Kept = Callable[[str, float], None]  # a step that is over, and when it began by `perf_counter`
+StepEnded = Callable[[str, float], None]  # a step that is over, and when it began by `perf_counter`
 
 
 @dataclass(slots=True)
@@ -42,7 +42,7 @@ class Complaints:
         about = {"fault": fault, "plugin": gateway.whose(cause, draft)}
         log.error("fault", extra={**_ids(draft), **about}, exc_info=cause)
 
-    def kept(self, gateway: Gateway, draft: Draft, step: str, began: float) -> None:
+    def step_ended(self, gateway: Gateway, draft: Draft, step: str, began: float) -> None:
         """A step of it is over."""
         now = self.timer()
         if now - began <= SLOW_S:

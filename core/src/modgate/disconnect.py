@@ -15,27 +15,27 @@ from modgate.table import Resolved
 NOTE, DRAINED, CUT = "on_disconnect", "drained", "cut"
 
 
-def drains(draft: Draft, resolved: Resolved | None) -> bool:
+def finishes_without_client(draft: Draft, resolved: Resolved | None) -> bool:
     """Its client left: whether an engine is at work for it and finishes (the tenant's word, else
     the model's); that is told to the draft."""
-    if resolved is None or draft.deserted:
-        return draft.deserted
+    if resolved is None or draft.abandoned:
+        return draft.abandoned
     word = draft.caller.policy.on_disconnect or resolved.model.on_disconnect
     at_work = any(tried.sent and tried.call >= 0 for tried in draft.tries)
-    draft.deserted = word == "drain" and at_work
-    return draft.deserted
+    draft.abandoned = word == "drain" and at_work
+    return draft.abandoned
 
 
-def sunk(draft: Draft, data: Iterable[bytes], at_most: int) -> None:
+def discard(draft: Draft, data: Iterable[bytes], at_most: int) -> None:
     """Bytes that nobody gets any more; Cancelled when there were too many of them."""
-    draft.sunk_bytes += sum(map(len, data))
-    if draft.sunk_bytes > at_most:
+    draft.discarded_bytes += sum(map(len, data))
+    if draft.discarded_bytes > at_most:
         raise Cancelled("the client closed the connection, and the rest of its reply is too long")
 
 
-def finished(draft: Draft, *, cut: bool) -> None:
+def check_abandoned(draft: Draft, *, cut: bool) -> None:
     """All was read that its engines wrote; Cancelled when more of them would have been asked."""
     if cut:
         raise Cancelled("the client closed the connection")
-    if draft.deserted:
+    if draft.abandoned:
         draft.notes[NOTE] = DRAINED

@@ -111,11 +111,11 @@ class Dispatch:
     def _missed(self, order: Order, wanted: Wanted, began_s: float) -> None:
         draft, model = order.draft, order.model.name
         if len(draft.missed) < MISSED_AT_MOST:
-            glance, terms = self.fleet.glance(model), wanted.terms
+            pool_state, terms = self.fleet.pool_state(model), wanted.terms
             seconds: Sequence[float] = ()
-            if glance is not None and terms is not None:
-                seconds = drain_s(glance.seats, wanted.work, terms)
-            missed = Missed(order.index, model, wanted, glance, seconds, began_s)
+            if pool_state is not None and terms is not None:
+                seconds = drain_s(pool_state.seats, wanted.work, terms)
+            missed = Missed(order.index, model, wanted, pool_state, seconds, began_s)
             draft.missed = (*draft.missed, missed)
 
     def _elsewhere(self, order: Order, chain: Way, wanted: Wanted) -> Lease | None:

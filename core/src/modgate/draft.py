@@ -28,7 +28,7 @@ from modgate.errors import (
 )
 from modgate.fleet.lease import Lease
 from modgate.fleet.pick import Choice, Wanted
-from modgate.fleet.pool_state import Glance
+from modgate.fleet.pool_state import PoolState
 from modgate.fleet.promise import Promise
 from modgate.fleet.waiting import Due
 from modgate.limits.headers import RateView
@@ -123,14 +123,14 @@ class Try(msgspec.Struct, kw_only=True, eq=False):
 class Missed:
     """A call that found no slot at once: it waited, or was refused.
 
-    `began_s`: since the request began.  `glance` None: no backend serves the model.  `seconds`:
+    `began_s`: since the request began.  `pool_state` None: no backend serves the model.  `seconds`:
     what was predicted of each seat, where something is promised.
     """
 
     call: int
     model: str
     wanted: Wanted
-    glance: Glance | None
+    pool_state: PoolState | None
     seconds: Sequence[float]
     began_s: float
 
@@ -138,7 +138,7 @@ class Missed:
 class Draft(msgspec.Struct, kw_only=True, eq=False):
     """One request's receipt in the making; filled from ingress to settle by whoever knows.
 
-    `heard`: the request's headers.  `due_s`: its own end, in seconds since it began.  `deserted`:
+    `heard`: the request's headers.  `due_s`: its own end, in seconds since it began.  `abandoned`:
     its client left, and its engines finish (`disconnect.py`).
     `told`: the headers of the reply, `rates`: how the limits stood then, in their order.
     `opened_in`: the region that its open frame says.
@@ -177,8 +177,8 @@ class Draft(msgspec.Struct, kw_only=True, eq=False):
     told: Mapping[str, str] | None = None
     rates: Sequence[RateView] = ()
     missed: tuple[Missed, ...] = ()
-    deserted: bool = False
-    sunk_bytes: int = 0
+    abandoned: bool = False
+    discarded_bytes: int = 0
     dues: list[Due] | None = None
     _last: dict[int, Try] = {}
 

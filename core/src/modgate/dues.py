@@ -1,35 +1,10 @@
-"""Between requests and the queue: its rules by the configuration, and what a request owed it."""
+"""What a request that waited owes the queue, put right when it ends."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from modgate.draft import Draft
-from modgate.fleet.claim import CLASS_WEIGHTS, QueueRules
-
-
-def rules_of(
-    *,
-    calls: int,
-    body_bytes: int,
-    work: float,
-    share: float,
-    weights: Mapping[str, float],
-    patience: Mapping[str, float],
-    hold: float,
-    adaptive: bool,
-) -> QueueRules:
-    """How calls wait, by the keys of `[queue]`."""
-    return QueueRules(
-        calls=calls,
-        body_bytes=body_bytes,
-        work_s=work,
-        share=share,
-        weights={**CLASS_WEIGHTS, **weights},
-        patience_s=patience,
-        hold_s=hold,
-        adaptive=adaptive,
-    )
 
 
 def settle_dues(draft: Draft, used: Mapping[str, int], weights: Mapping[str, float]) -> None:

@@ -41,7 +41,7 @@ from modgate.snapshot.blueprint import Blueprint
 from modgate.snapshot.callers import Roster
 from modgate.snapshot.checkups import Checkups, probes_of
 from modgate.snapshot.demo import engine_specs, local_backend, local_engines
-from modgate.snapshot.fleet import seated
+from modgate.snapshot.fleet import build_fleet
 from modgate.state import State
 from modgate.table import Table, table_of
 from modgate.telemetry.orca import Remarks
@@ -107,7 +107,7 @@ def build(made: Blueprint, state: State, *, data: Path, who: Roster, pepper: Sec
     models, declared, engines = _with_local(made, state, data)
     backends = state.members.of(declared, linked.lookouts)
     timeouts = timeouts_of(linked)
-    fleet = seated(linked, loaded.scorers, state, backends=backends, models=models)
+    fleet = build_fleet(linked, loaded.scorers, state, backends=backends, models=models)
     client_of = partial(state.client_of, connect_s=timeouts.connect_s)
     for each in backends:
         client_of(each)  # certificates are read here, and not by a first call

@@ -30,7 +30,7 @@ from modgate.replays.memory import MemoryReplays
 from modgate.replays.record import Record
 from modgate.replays.redis_store import RedisReplays
 from modgate.replays.store import RENEW_S, Name, Replays, ReplaysDown
-from modgate.responder import Outlet
+from modgate.responder import Responder
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ PIECE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
+class Retention:
     """What is kept: replies or none, for how long, and how large one may be."""
 
     bodies: bool = False
@@ -65,26 +65,28 @@ def _key_in(headers: Mapping[str, str]) -> str:
     return key
 
 
-class Keys:
+class IdempotencyKeys:
     """The keys of this gateway's requests.
 
     `shared`: where other gateways look, too.  It renews what runs, and owns what is still told to a
     store when a request has ended.
     """
 
-    def __init__(self, local: MemoryReplays, shared: RedisReplays | None, terms: Terms) -> None:
+    def __init__(
+        self, local: MemoryReplays, shared: RedisReplays | None, retention: Retention
+    ) -> None:
         self.local = local
         self.shared = shared
-        self.terms = terms
-        self._running: set[Once] = set()
+        self.retention = retention
+        self._running: set[KeyedRequest] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._renewer: asyncio.Task[None] | None = None
 
-    def once(self, headers: Mapping[str, str], draft: Draft, route: str) -> Once:
+    def request(self, headers: Mapping[str, str], draft: Draft, route: str) -> KeyedRequest:
         """A request that carries a key; Refused for one that is none."""
         key = _key_in(headers)
         name = Name.of(draft.caller.tenant, route, key)
-        return Once(self, draft, name, key.encode())
+        return KeyedRequest(self, draft, name, key.encode())
 
     def store_of(self, caller: Caller) -> Replays:
         """Where a caller's keys lie: with the others', where they may."""
@@ -92,15 +94,15 @@ class Keys:
             return self.local
         return self.shared
 
-    def holds(self, once: Once) -> None:
+    def holds(self, keyed: KeyedRequest) -> None:
         """It runs, and says so until it has ended."""
-        self._running.add(once)
+        self._running.add(keyed)
         if self.shared is not None and self._renewer is None:
             self._renewer = asyncio.get_running_loop().create_task(self._renew())
 
-    def ended(self, once: Once) -> None:
+    def ended(self, keyed: KeyedRequest) -> None:
         """It is renewed no more."""
-        self._running.discard(once)
+        self._running.discard(keyed)
 
     def soon(self, step: Coroutine[None, None, None]) -> asyncio.Task[None]:
         """A step that is taken whatever becomes of who wants it."""
@@ -117,8 +119,8 @@ class Keys:
 
     async def _renew_all(self) -> None:
         """Up to the first that the store does not answer: it is down for the others, too."""
-        for once in list(self._running):
-            await once.renew()
+        for keyed in list(self._running):
+            await keyed.renew()
 
     async def close(self) -> None:
         """Tell what is left to be told, within the deadlines of the store."""
@@ -136,10 +138,10 @@ async def _quietly(step: Coroutine[None, None, None]) -> None:
         log.warning("idempotency store down", extra={"reason": str(error)})
 
 
-class Once:
+class KeyedRequest:
     """One request and its key; `close` it when it has ended, however it did."""
 
-    def __init__(self, keys: Keys, draft: Draft, name: Name, secret: bytes) -> None:
+    def __init__(self, keys: IdempotencyKeys, draft: Draft, name: Name, secret: bytes) -> None:
         self._keys = keys
         self._draft = draft
         self._store = keys.store_of(draft.caller)
@@ -192,9 +194,9 @@ class Once:
         self._keys.ended(self)
         return _judged(found, digest)
 
-    def around(self, outlet: Outlet, head: Head) -> Keeper:
-        """The way out, on which the reply is kept."""
-        return Keeper(outlet, self, head, self._keys.terms)
+    def keeping(self, responder: Responder, head: Head) -> KeepingResponder:
+        """The responder that keeps the reply on its way out."""
+        return KeepingResponder(responder, self, head, self._keys.retention)
 
     async def keep(self, headers: Mapping[str, str], body: bytes | None) -> None:
         """The work is done, and this is its reply: told to the store before the client has it.
@@ -207,7 +209,7 @@ class Once:
         self._keys.ended(self)
         said = {**headers, **dict(self._draft.served())}
         done = replace(self._mine, state="done", status=200, headers=said, body=body)
-        keep_s = self._keys.terms.keep_s
+        keep_s = self._keys.retention.keep_s
         step = self._store.keep(self._name, self._mine, done, keep_s)
         await asyncio.shield(self._keys.soon(step))
 
@@ -249,39 +251,41 @@ def _judged(found: Record, digest: bytes) -> Record:
     return found
 
 
-class Keeper:
-    """A request's way out that keeps what a whole reply says, up to its bound."""
+class KeepingResponder:
+    """A Responder that also keeps what a whole reply says, up to its bound."""
 
-    def __init__(self, outlet: Outlet, once: Once, head: Head, terms: Terms) -> None:
-        self._outlet = outlet
-        self._once = once
-        self._left = terms.reply_bytes
-        self._keeps = terms.bodies and head.kind != "sse"
+    def __init__(
+        self, responder: Responder, keyed: KeyedRequest, head: Head, retention: Retention
+    ) -> None:
+        self._responder = responder
+        self._keyed = keyed
+        self._left = retention.reply_bytes
+        self._keeps = retention.bodies and head.kind != "sse"
         self._body: list[bytes] = []
 
     @property
     def opened(self) -> bool:
         """Whether a byte of the reply may have left."""
-        return self._outlet.opened
+        return self._responder.opened
 
     @property
-    def deserted(self) -> bool:
+    def abandoned(self) -> bool:
         """Whether the client left, and its engines finish."""
-        return self._outlet.deserted
+        return self._responder.abandoned
 
     async def emit(self, relay: Relay, data: Sequence[bytes]) -> None:
         """Bytes of the reply; raises Cancelled when the client is gone."""
         self._note(data)
-        await self._outlet.emit(relay, data)
+        await self._responder.emit(relay, data)
 
     def pour(self, data: Sequence[bytes]) -> bool:
         """Bytes of an open reply, at once; False: `room` is to be waited for."""
         self._note(data)
-        return self._outlet.pour(data)
+        return self._responder.pour(data)
 
     async def room(self) -> None:
         """Until the client has read enough; Cancelled when it is gone."""
-        await self._outlet.room()
+        await self._responder.room()
 
     def _note(self, data: Sequence[bytes]) -> None:
         if not self._keeps:
@@ -298,8 +302,8 @@ class Keeper:
             headers = {"content-type": head.content_type, **head.headers}
             if units and head.kind == "whole":
                 headers["x-modgate-units"] = units
-            await self._once.keep(headers, b"".join(self._body) if self._keeps else None)
-        await self._outlet.finish(relay, units)
+            await self._keyed.keep(headers, b"".join(self._body) if self._keeps else None)
+        await self._responder.finish(relay, units)
 
 
 def replayed(record: Record) -> dict[str, str]:

@@ -16,7 +16,7 @@ from modgate.api.need import Ask, Fetch, Need, Work
 from modgate.api.plan import Call, Drawn, Plan
 from modgate.api.relay import Head
 from modgate.api.request import Request
-from modgate.complaints import Kept
+from modgate.complaints import StepEnded
 from modgate.drawing import called
 from modgate.errors import GatewayError, PluginFault, Unsupported
 from modgate.faults import raised
@@ -32,7 +32,12 @@ MadeT = TypeVar("MadeT")
 
 
 async def shaped(
-    endpoint: Endpoint, request: Request, fetch: Fetcher, work: Worker, ask: Asker, kept: Kept
+    endpoint: Endpoint,
+    request: Request,
+    fetch: Fetcher,
+    work: Worker,
+    ask: Asker,
+    step_ended: StepEnded,
 ) -> Plan:
     """The plan of a request.
 
@@ -43,10 +48,10 @@ async def shaped(
         answer = endpoint.shape(request)
         if isinstance(answer, Generator):
             answer = await driven(
-                answer, lambda need: _answered(need, fetch, work, ask), partial(kept, "shape")
+                answer, lambda need: _answered(need, fetch, work, ask), partial(step_ended, "shape")
             )
         else:
-            kept("shape", began)
+            step_ended("shape", began)
         plan = sound(answer)
     except GatewayError:
         raise
@@ -86,17 +91,17 @@ def _called(calls: Iterable[Call] | Drawn) -> None:
 async def driven(
     steps: Generator[AskedT, Json, MadeT],
     answered: Callable[[AskedT], Awaitable[Json]],
-    kept: Callable[[float], None] = lambda began: None,
+    step_ended: Callable[[float], None] = lambda began: None,
 ) -> MadeT:
     """What a plugin's generator returns, when each of its Needs was answered or failed into it.
 
-    `kept`: told when each of its steps had begun, at its end.
+    `step_ended`: told when each of its steps had begun, at its end.
     """
     began = perf_counter()
     try:
         need = next(steps)
         for _ in range(STEPS_AT_MOST):
-            kept(began)
+            step_ended(began)
             try:
                 answer = await answered(need)
             except (GatewayError, Unsupported) as error:
@@ -107,7 +112,7 @@ async def driven(
                 need = steps.send(answer)
         raise PluginFault(f"a plugin asked more than {STEPS_AT_MOST} times")
     except StopIteration as stop:
-        kept(began)
+        step_ended(began)
         made: MadeT = stop.value
         return made
     finally:

@@ -114,7 +114,7 @@ class Order(msgspec.Struct, eq=False, kw_only=True):
         if key is None:
             return None
         hash(key)  # here, where it is this call's fault alone, and it has no slot
-        return (self.model.name, self.call.requires, isolation(self.caller), key)
+        return (self.model.name, self.call.requires, batch_group(self.caller), key)
 
 
 def refused(error: Unsupported) -> Refused:
@@ -122,8 +122,8 @@ def refused(error: Unsupported) -> Refused:
     return Refused(error.field, "unsupported_value", str(error))
 
 
-def isolation(caller: Caller) -> Hashable:
-    """Callers of equal isolation may share a trip: one tenant's, or of tenants that share trips.
+def batch_group(caller: Caller) -> Hashable:
+    """Callers of equal group may share a trip: one tenant's, or of tenants that share trips.
 
     Always with the same regions.
     """

@@ -25,7 +25,7 @@ from modgate.api.request import Request
 from modgate.api.surface import Surface
 from modgate.auth.verdict import Pending
 from modgate.bill import Bill
-from modgate.disconnect import drains, finished
+from modgate.disconnect import check_abandoned, finishes_without_client
 from modgate.dispatch import guard_model
 from modgate.draft import Draft
 from modgate.drawing import Pieces
@@ -38,16 +38,16 @@ from modgate.guard import Deadline
 from modgate.http.egress import Reply
 from modgate.http.ingress import Ingress, client_address
 from modgate.http.surfaces import spoken
-from modgate.idempotency import Keeper, Once, carries_key, replayed
+from modgate.idempotency import KeepingResponder, KeyedRequest, carries_key, replayed
 from modgate.isolation import isolation
 from modgate.needs import shaped
 from modgate.observe.tracing import Trace
 from modgate.order import Order
 from modgate.pages.catalog import Page, page_of
 from modgate.policies import Judge
-from modgate.responder import Outlet
+from modgate.responder import Responder
 from modgate.run import Run
-from modgate.side_calls import asked
+from modgate.side_calls import ask_all
 from modgate.state import State
 from modgate.table import Resolved, Route, parse
 from modgate.timeouts import as_asked, too_long
@@ -79,13 +79,13 @@ class Exchange:
             method=request.method,
             heard=request.headers,
         )
-        self._kept = partial(state.complaints.kept, self._gateway, self.draft)
+        self._step_ended = partial(state.complaints.step_ended, self._gateway, self.draft)
         self._complain = partial(state.complaints.fault, self._gateway, self.draft)
         self._guard = Deadline(too_long)
         self._began = self._guard.now()
         self.reply = Reply(request, self._guard.now, leaving=lambda: state.draining)
         self._bill = Bill(state, self._gateway, self.draft)
-        self._outlet = Outlet(
+        self._responder = Responder(
             self.reply,
             self.draft,
             guard=self._guard,
@@ -99,7 +99,7 @@ class Exchange:
         self._parsed: JsonObject = {}
         self._resolved: Resolved | None = None
         self._plan: Plan | None = None
-        self._once: Once | None = None
+        self._keyed: KeyedRequest | None = None
         self._sides = 0
         self._chain: Chain | None = None
         self._fed = False
@@ -123,7 +123,7 @@ class Exchange:
                 bytes_in=self._ingress.bytes_in if self._ingress is not None else 0,
                 bytes_out=self.reply.bytes_out,
             )
-            self._outlet.close()
+            self._responder.close()
             self._guard.disarm()
             self._scope.close()
             self._state.leave(self)
@@ -131,7 +131,7 @@ class Exchange:
         return self.reply.finish()
 
     def _left(self) -> None:
-        if not drains(self.draft, self._resolved):
+        if not finishes_without_client(self.draft, self._resolved):
             self._guard.fire(Cancelled("the client closed the connection"))
 
     def cut(self) -> None:
@@ -156,7 +156,7 @@ class Exchange:
         relay = self._plan.relay if self._plan is not None else None
         try:
             async with asyncio.timeout(self._gateway.timeouts.client_stalled_s):
-                await self._outlet.fail(error, self._surface, relay)
+                await self._responder.fail(error, self._surface, relay)
         except TimeoutError:
             self.reply.abort()
         return error
@@ -196,25 +196,26 @@ class Exchange:
         return route
 
     async def _page(self, page: Page) -> None:
-        self._outlet.watch(None)
+        self._responder.watch(None)
         made = page.body(self._gateway, self.draft.caller, self._request)
         body = made if isinstance(made, bytes) else await made
-        await self._outlet.page({"content-type": "application/json"}, body)
+        await self._responder.page({"content-type": "application/json"}, body)
 
     async def _work(self, route: Route) -> None:
         if carries_key(self._request.headers) and not self.draft.dry:
-            self._once = self._state.keys.once(self._request.headers, self.draft, route.path)
-        once = self._once
-        if once is None or not await once.known():
+            headers, keys = self._request.headers, self._state.idempotency
+            self._keyed = keys.request(headers, self.draft, route.path)
+        keyed = self._keyed
+        if keyed is None or not await keyed.known():
             await self._bill.check_spent(route.modalities, self._request.content_length)
         body = await self._read(route)
         self._parsed = parse(body)
         self._surface = route.claimed(self._parsed)
-        if once is None:
+        if keyed is None:
             await self._serve(route, body)
-        elif (said := await once.serve(body, partial(self._serve, route, body))) is not None:
+        elif (said := await keyed.serve(body, partial(self._serve, route, body))) is not None:
             self.draft.notes["replay_of"] = said.request_id
-            await self._outlet.page(replayed(said), said.body or b"", said.status)
+            await self._responder.page(replayed(said), said.body or b"", said.status)
 
     async def _serve(self, route: Route, body: Body) -> None:
         gateway, caller = self._gateway, self.draft.caller
@@ -251,7 +252,7 @@ class Exchange:
         self._deadline(size, stream=plan.relay.head.kind != "whole")
         if self.draft.dry:
             said = tried_on(self._gateway, self.draft, plan, self._bill.reserved)
-            await self._outlet.page(SAID, said)
+            await self._responder.page(SAID, said)
         else:
             await self._go(plan)
 
@@ -295,7 +296,7 @@ class Exchange:
         )
         try:
             plan = await shaped(
-                resolved.endpoint, request, self._fetch, self._worked, self._ask, self._kept
+                resolved.endpoint, request, self._fetch, self._worked, self._ask, self._step_ended
             )
         except Unsupported as error:
             raise Refused(None, "unsupported_endpoint", str(error)) from error
@@ -326,7 +327,7 @@ class Exchange:
         for call in need.calls:
             self._sides += 1
             trips.append(await self._ordered(-self._sides, call, trusted=trusted))
-        return await asked(trips, need.width, self._bill)
+        return await ask_all(trips, need.width, self._bill)
 
     async def _ordered(self, index: int, call: Call, *, trusted: bool = False) -> Trip:
         """A call that was drawn, as a trip; what it needs on top is reserved before it goes out."""
@@ -357,18 +358,18 @@ class Exchange:
         streamed, self.draft.stream = self.draft.stream, plan.relay.head.kind != "whole"
         if self.draft.stream and not streamed:
             self._bill.hold("streams", 1)
-        self._outlet.surface = self._surface
-        self._outlet.watch(plan.relay.head)
-        keeper = self._once.around(self._outlet, plan.relay.head) if self._once else None
-        outlet: Outlet | Keeper = keeper or self._outlet
+        self._responder.surface = self._surface
+        self._responder.watch(plan.relay.head)
+        keeper = self._keyed.keeping(self._responder, plan.relay.head) if self._keyed else None
+        responder: Responder | KeepingResponder = keeper or self._responder
         run = Run(
             plan,
             order=self._ordered,
-            sink=outlet,
+            sink=responder,
             scope=self._scope,
             pool=self._state.pool,
             draw=self._draw,
-            kept=self._kept,
+            step_ended=self._step_ended,
         )
         self._bill.own = run.usage
         try:
@@ -378,8 +379,8 @@ class Exchange:
             raise
         finally:
             self._errors += run.errors
-        finished(self.draft, cut=run.cut)
-        await outlet.finish(plan.relay, self._bill.shown())
+        check_abandoned(self.draft, cut=run.cut)
+        await responder.finish(plan.relay, self._bill.shown())
 
     def _draw(self, drawn: Drawn, ahead: int) -> Pieces:
         begun = partial(self.draft.step, "decode", self.draft.elapsed())

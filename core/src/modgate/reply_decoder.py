@@ -14,7 +14,7 @@ from modgate.errors import GatewayError, UpstreamFailed
 from modgate.kit.sse import DONE, Splitter
 
 
-class Reading:
+class ReplyDecoder:
     """One reply on its way through its dialect.
 
     `headers`: of the reply, which every raw chunk carries to the dialect.  `over`: the stream said

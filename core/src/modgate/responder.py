@@ -1,6 +1,6 @@
-"""Where a request's reply bytes go.
+"""Writing one request's reply: its head at the first byte, keep-alives, and errors.
 
-Opened at the first byte, kept alive, and watched for a dead reader.
+A reader that reads no more is noticed here.  The socket is below this: `http/egress.py`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from modgate.api.relay import Head, Relay
 from modgate.api.surface import Surface, dump
-from modgate.disconnect import sunk
+from modgate.disconnect import discard
 from modgate.draft import Draft
 from modgate.errors import Cancelled, GatewayError, PluginFault
 from modgate.faults import RAISED
@@ -48,8 +48,8 @@ _BREAK = re.compile(r"[\r\n\0]")
 SSE_HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 
 
-class Outlet:
-    """One request's way out.  `extra()` gives the headers known by then: rates, demo, CORS.
+class Responder:
+    """Writes one request's reply.  `extra()` gives the headers known by then: rates, demo, CORS.
 
     `close` lets go of whoever gave it, so that a request's memory is free when it ends: the
     collector need not find it.
@@ -126,14 +126,14 @@ class Outlet:
         self._last = self._loop.time()
 
     @property
-    def deserted(self) -> bool:
+    def abandoned(self) -> bool:
         """Whether the client left, and its engines finish."""
-        return self._draft.deserted
+        return self._draft.abandoned
 
     async def emit(self, relay: Relay, data: Sequence[bytes]) -> None:
         """Bytes of the reply; raises Cancelled when the client is gone."""
-        if self._draft.deserted:
-            sunk(self._draft, data, self._timeouts.drained_bytes)
+        if self._draft.abandoned:
+            discard(self._draft, data, self._timeouts.drained_bytes)
             return
         if relay.head.kind == "whole":
             self._whole.extend(data)
@@ -154,15 +154,15 @@ class Outlet:
         self._last = self._loop.time()
         if self.reply.put(data[0] if len(data) == 1 else b"".join(data)):
             return True
-        if not self._draft.deserted:
+        if not self._draft.abandoned:
             return False
-        sunk(self._draft, data, self._timeouts.drained_bytes)
+        discard(self._draft, data, self._timeouts.drained_bytes)
         return True
 
     async def room(self) -> None:
         """Until the client has read enough; Cancelled when it is gone."""
         await self.reply.drained()
-        if self.reply.gone and not self._draft.deserted:
+        if self.reply.gone and not self._draft.abandoned:
             raise Cancelled("the client closed the connection")
 
     def _open(self, head: Head) -> None:

@@ -18,7 +18,7 @@ from typing import Protocol
 
 from modgate.api.plan import Call, Drawn, Plan
 from modgate.api.relay import Event, Outcome, Relay, Usage, fed
-from modgate.complaints import SLOW_S, Kept
+from modgate.complaints import SLOW_S, StepEnded
 from modgate.drawing import Drawing, Pieces
 from modgate.errors import BadReply, GatewayError, PluginFault, Refused, Upstream
 from modgate.faults import RAISED, raised
@@ -44,7 +44,7 @@ class Sink(Protocol):
         ...
 
     @property
-    def deserted(self) -> bool:
+    def abandoned(self) -> bool:
         """Whether the client left, and what is under way is finished all the same."""
         ...
 
@@ -64,8 +64,9 @@ class Sink(Protocol):
 class Run:
     """Runs one plan.
 
-    `order(index, call)` reserves what the call needs on top and makes its Trip.  `kept`: told of
-    the relay's steps in the loop.  `cut`: calls were left out, for nobody waits for them any more.
+    `order(index, call)` reserves what the call needs on top and makes its Trip.  `step_ended`: told
+    of the relay's steps in the loop.  `cut`: calls were left out, for nobody waits for them any
+    more.
     """
 
     def __init__(
@@ -77,10 +78,10 @@ class Run:
         scope: Scope,
         pool: Executor,
         draw: Callable[[Drawn, int], Pieces],
-        kept: Kept,
+        step_ended: StepEnded,
     ) -> None:
         self._plan = plan
-        self._kept = kept
+        self._step_ended = step_ended
         self._relay = relay = plan.relay
         self._feed = partial(fed, relay) if relay.observes else relay.feed
         self._order = order
@@ -190,7 +191,7 @@ class Run:
         call = await self._calls.next()
         if call is None:
             return None
-        if self._sink.deserted:
+        if self._sink.abandoned:
             self.cut = True
             return None
         trip = await self._order(len(self._trips), call)
@@ -239,7 +240,7 @@ class Run:
             except RAISED as error:
                 raise self._fault(error) from error
             if perf_counter() - began > SLOW_S:
-                self._kept("feed", began)
+                self._step_ended("feed", began)
             return not data or (pour(data) and len(data) < PIECES)
 
         await trip.flow(push)
@@ -281,7 +282,7 @@ class Run:
         """Draw so many into `data` here in the loop; whether there may be more."""
         began = perf_counter()
         data.extend(islice(made, PIECES))
-        self._kept(step, began)
+        self._step_ended(step, began)
         return len(data) == PIECES
 
     def _fault(self, error: BaseException) -> GatewayError:

@@ -17,11 +17,11 @@ from modgate.order import Order
 from modgate.trip import Trip
 
 
-async def asked(trips: Sequence[Trip], width: int, bill: Bill) -> list[Json]:
+async def ask_all(trips: Sequence[Trip], width: int, bill: Bill) -> list[Json]:
     """The whole replies in call order, `width` at once; raises what the first in order raised."""
     gate = asyncio.Semaphore(max(1, width))
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(_asked_one(trip, gate, bill)) for trip in trips]
+        tasks = [group.create_task(_ask_one(trip, gate, bill)) for trip in trips]
     results = [task.result() for task in tasks]
     for result in results:
         if isinstance(result, BaseException):
@@ -29,7 +29,7 @@ async def asked(trips: Sequence[Trip], width: int, bill: Bill) -> list[Json]:
     return results
 
 
-async def _asked_one(trip: Trip, gate: asyncio.Semaphore, bill: Bill) -> Json:
+async def _ask_one(trip: Trip, gate: asyncio.Semaphore, bill: Bill) -> Json:
     order = trip.order
     async with gate:
         try:

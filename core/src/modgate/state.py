@@ -27,18 +27,18 @@ from modgate.errors import LedgerUnavailable, RegionForbidden
 from modgate.explain.trails import Trails
 from modgate.fleet.peer_view import Alone, PeerView
 from modgate.fleet.state import FleetState
-from modgate.idempotency import Keys, Terms
+from modgate.idempotency import IdempotencyKeys, Retention
 from modgate.ledger.records import RECORD_VERSION, Opened
 from modgate.ledger.shipping import Shipping
 from modgate.ledger.writer import Ledger
-from modgate.limits.level_file import Kept
+from modgate.limits.level_file import LevelFile
 from modgate.limits.shared import Miss, Shared
 from modgate.limits.state import LimitState
 from modgate.members import Members
 from modgate.money.statements import Statements
 from modgate.observe.metrics import Counter
 from modgate.observe.observer import Observer
-from modgate.observe.stale_series import Departed
+from modgate.observe.stale_series import StaleSeries
 from modgate.replays.memory import MemoryReplays
 from modgate.spool import Spool
 from modgate.telemetry.board import Board
@@ -75,7 +75,7 @@ _Way = tuple[str, str, str]  # an engine's identity, its address, and its certif
 
 
 @dataclass(slots=True)
-class _Kept:
+class _Connections:
     """The connections to one engine, and since when no snapshot names it."""
 
     client: Client
@@ -100,7 +100,7 @@ class State:
     attempts: Attempts = field(default_factory=Attempts)
     complaints: Complaints = field(default_factory=Complaints)
     shared: Shared | None = None
-    kept: Kept | None = None
+    level_file: LevelFile | None = None
     shipping: Shipping = field(default_factory=Shipping)
     fleet: FleetState = field(default_factory=FleetState)
     peers: PeerView = field(default_factory=Alone)
@@ -110,9 +110,9 @@ class State:
     draining: bool = False
     lies_in: tuple[str | None, ...] = ()
     statements: Statements = field(init=False)
-    keys: Keys = field(init=False)
+    idempotency: IdempotencyKeys = field(init=False)
     members: Members = field(init=False)
-    departed: Departed = field(init=False)
+    stale_series: StaleSeries = field(init=False)
     board: Board = field(default_factory=Board)
     trails: Trails = field(default_factory=Trails)
     scraper: Scraper = field(default_factory=Scraper)
@@ -120,7 +120,7 @@ class State:
     scorer_faults: Counter = field(init=False)
     world: World = field(default_factory=World)
     judges: Judges = field(default_factory=Judges)
-    _clients: dict[_Way, _Kept] = field(default_factory=dict)
+    _clients: dict[_Way, _Connections] = field(default_factory=dict)
     _fetchers: dict[tuple[str, ...], Fetcher] = field(default_factory=dict)
     _live: dict[Exchange, Gateway] = field(default_factory=dict)
     _idle: asyncio.Event = field(default_factory=asyncio.Event)
@@ -136,8 +136,8 @@ class State:
     def __post_init__(self) -> None:
         self.statements = Statements(self.ledger.directory, self.clock.wall)
         self.observer.also(self.statements.recent.observe)
-        self.keys = Keys(MemoryReplays(self.clock.now), None, Terms())
-        self.departed = Departed(self.observer.registry, "backend")
+        self.idempotency = IdempotencyKeys(MemoryReplays(self.clock.now), None, Retention())
+        self.stale_series = StaleSeries(self.observer.registry, "backend")
         self.board.heed = self.fleet.heed
         self.scorer_faults = self.observer.registry.counter(
             "modgate_scorer_faults_total",
@@ -239,7 +239,7 @@ class State:
         if kept is None:
             tls = self.judges.of(backend.ca)
             client = Client(backend.url, socket=backend.socket, connect_s=connect_s, tls=tls)
-            kept = self._clients[way] = _Kept(client)
+            kept = self._clients[way] = _Connections(client)
         kept.unused_since = None
         return kept.client
 
@@ -257,7 +257,7 @@ class State:
         identities = {identity for identity, *_ in named}
         now = self.clock.now()
         self.fleet.prune(backends, now)
-        self.departed.look({backend.name for backend in backends}, now)
+        self.stale_series.look({backend.name for backend in backends}, now)
         self.observer.recorder.forget_departed(now)
         for way, kept in list(self._clients.items()):
             identity = way[0]
@@ -342,8 +342,8 @@ class State:
         await self.decoders.close()
         await self.engines.close()
         self.pool.shutdown(wait=True)
-        await self.keys.close()
-        for account in (self.shared, self.kept):
+        await self.idempotency.close()
+        for account in (self.shared, self.level_file):
             if account is not None:
                 await account.close()
         self.statements.close()

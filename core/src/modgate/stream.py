@@ -12,7 +12,7 @@ from modgate.errors import BadReply, GatewayError, Upstream, UpstreamTimedOut
 from modgate.faults import RAISED
 from modgate.fleet.lease import Lease
 from modgate.guard import Deadline
-from modgate.reply_decoder import Reading
+from modgate.reply_decoder import ReplyDecoder
 from modgate.timeouts import Timeouts
 from modgate.upstream.client import Answer
 
@@ -31,11 +31,11 @@ class Stream:
         "_answer",
         "_at_most",
         "_deadline",
+        "_decoder",
         "_done",
         "_idle_s",
         "_lease",
         "_left_at",
-        "_reading",
         "_reply",
         "_tries",
         "events",
@@ -59,7 +59,7 @@ class Stream:
         self._idle_s = timeouts.idle_s
         asked = tries[0].call < 0
         self._at_most = min(ASKED_AT_MOST, timeouts.reply_bytes) if asked else timeouts.reply_bytes
-        self._reading = Reading(dialect, tries[0].reply, answer.headers)
+        self._decoder = ReplyDecoder(dialect, tries[0].reply, answer.headers)
         self._done = False
         self.events = 0
         self.unread_s = 0.0
@@ -73,7 +73,7 @@ class Stream:
             if self._reply == "whole":
                 body = await self._answer.whole(self._at_most)
                 self._done = True
-                events = self._reading.whole(body, self._answer.headers)
+                events = self._decoder.whole(body, self._answer.headers)
             else:
                 self._reads()
                 events = await self._read()
@@ -109,16 +109,16 @@ class Stream:
                 over.set_result(None)
 
         def on_data(data: bytes) -> None:
-            reading = self._reading
+            decoder = self._decoder
             try:
-                events = reading.feed(data)
+                events = decoder.feed(data)
                 self.events += len(events)
                 more = not events or push(events)
             except RAISED as error:  # it is raised where `flow` is awaited
                 stop(error)
                 return
             self._deadline.at = self._deadline.now() + self._idle_s
-            if reading.over or reading.error is not None or not more:
+            if decoder.over or decoder.error is not None or not more:
                 stop()
 
         self._reads()
@@ -137,19 +137,19 @@ class Stream:
 
     async def _read(self) -> list[Event]:
         self._broken()
-        if self._reading.over:
+        if self._decoder.over:
             await self._drain()
             return []
         while data := await self._answer.read():
-            events = self._reading.feed(data)
+            events = self._decoder.feed(data)
             if self._tries[0].first_s is None:
                 self._broken()  # nobody saw an event yet: the call may be tried again
-            if self._reading.over and self._reading.error is None:
+            if self._decoder.over and self._decoder.error is None:
                 await self._drain()
             if events or self._done:
                 return events
         self._done = True
-        return self._reading.end()
+        return self._decoder.end()
 
     @property
     def silent_s(self) -> float:
@@ -158,8 +158,8 @@ class Stream:
         return 0.0 if self._left_at else deadline.now() + self._idle_s - deadline.at
 
     def _broken(self) -> None:
-        if self._reading.error is not None:
-            raise self._reading.error
+        if self._decoder.error is not None:
+            raise self._decoder.error
 
     async def _drain(self) -> None:
         """After [DONE] only the end of the body is to come; reading it saves the connection."""

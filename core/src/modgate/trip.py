@@ -121,7 +121,7 @@ class Trip:
     async def _again(self, error: GatewayError | Unsupported) -> None:
         """The call may be tried once more, as never once it was fed; else raises how it ended."""
         self._give_up(error)
-        gone = self.order.draft.deserted
+        gone = self.order.draft.abandoned
         pause = None if self.fed or gone else again([self.order], error, self._dispatch)
         if pause is None:
             told = self.order.told(error)

@@ -47,8 +47,8 @@ class World:
         )
         wanted = Wanted(work=1.0, terms=TERMS)
         for index in range(missed):
-            glance = self.fleet.glance("m")
-            draft.missed = (*draft.missed, Missed(index, "m", wanted, glance, (), 0.0))
+            pool_state = self.fleet.pool_state("m")
+            draft.missed = (*draft.missed, Missed(index, "m", wanted, pool_state, (), 0.0))
         for index in range(calls):
             lease = self.fleet.at_once("m", wanted)
             assert lease is not None
@@ -95,7 +95,7 @@ def test_large_ones_leave_room_for_fewer_and_what_is_gone_weighs_nothing() -> No
     assert (len(world.trails), world.trails.weight) == (0, 0)
 
 
-def test_a_glance_that_several_share_is_counted_once_and_one_a_request_each_time() -> None:
+def test_a_pool_state_that_several_share_is_counted_once_and_one_a_request_each_time() -> None:
     apart, together = World(backends=64), World(backends=64)
     apart.request(0)
     apart.request(1, missed=3)

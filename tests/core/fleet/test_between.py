@@ -15,7 +15,7 @@ from modgate.fleet.health import PROBATION
 from modgate.fleet.pick import Choice, Wanted
 from modgate.fleet.pool import Pool
 from modgate.fleet.promise import STALLS_S, Promise
-from modgate.fleet.promise_record import BROKEN_LEAST, SAMPLES, Kept
+from modgate.fleet.promise_record import BROKEN_LEAST, SAMPLES, PromiseRecord
 from modgate.fleet.slots import Seat, Slots, seed_of
 from modgate.fleet.terms import Terms
 
@@ -47,14 +47,14 @@ def stream(at: Seat, gap_s: float, *, now: float = 0.0, terms: Terms = STREAM) -
 
 def counted(at: Seat) -> tuple[int, int]:
     """Streams of the class that were judged by their gaps, and those late."""
-    kept = at.standing.kept_of("gold", "between").all
+    kept = at.standing.record_of("gold", "between").all
     return kept.n, kept.bad
 
 
 def test_a_stream_is_judged_by_its_gaps_apart_from_its_first_event() -> None:
     here = seat()
     slow = stream(here, 2 * TARGET_S)
-    first = here.standing.kept_of("gold", "first_byte").promised
+    first = here.standing.record_of("gold", "first_byte").promised
 
     assert slow.between_ratio == pytest.approx(2.0)
     assert (slow.ratio, slow.broke) == (FIRST_S, "between")
@@ -118,14 +118,14 @@ def test_where_nothing_is_promised_gaps_are_seen_and_not_judged() -> None:
     assert here.standing.between_s == pytest.approx(0.5)
     assert here.standing.times["between"].n == 1
     assert promise.broke == ""
-    assert ("gold", "between") not in here.standing.kept
+    assert ("gold", "between") not in here.standing.records
 
 
 def test_a_gap_that_was_to_be_expected_breaks_no_promise() -> None:
     here = seat()
     here.standing.between_s = 0.9 * TARGET_S
     stream(here, 2 * TARGET_S)
-    kept = here.standing.kept_of("gold", "between")
+    kept = here.standing.record_of("gold", "between")
 
     assert (kept.all.n, kept.promised.n) == (1, 0)
 
@@ -147,7 +147,7 @@ def test_one_stall_is_no_verdict_and_five_in_a_row_are() -> None:
 @example(good=19, bad=1)
 @example(good=18, bad=2)
 def test_an_objective_of_99_is_not_broken_by_an_accident(good: int, bad: int) -> None:
-    kept = Kept()
+    kept = PromiseRecord()
     for ratio in [0.5] * good + [2.0] * bad:
         kept.judge(0.0, predicted=0.1, ratio=ratio)
     breaks = kept.breaks(0.0, 0.01)
@@ -233,7 +233,7 @@ def test_what_it_was_for_long_is_forgotten_when_it_returns() -> None:
     world.until(1200.0)
 
     assert not world.out
-    assert world.seats[0].standing.kept_of("gold", "between").left_at < 60  # and never again
+    assert world.seats[0].standing.record_of("gold", "between").left_at < 60  # and never again
 
 
 def test_what_is_never_mended_is_only_tried_now_and_then() -> None:

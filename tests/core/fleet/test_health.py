@@ -182,20 +182,20 @@ def test_a_full_cache_is_heeded_for_as_long_as_it_may_be_believed(
     health.heard(Load(kv_use=use), 0, 10.0, 1.0)
     health.fade(10.0 + age_s)
 
-    assert health.said.full is full
+    assert health.reported.full is full
 
 
 def test_calls_that_wait_count_where_they_are_not_all_ours_and_from_the_second_look_on() -> None:
     health = Health()
     health.heard(Load(running=8, waiting=6), 3, 0.0, 1.0)
-    assert health.said.waiting == 0  # calls come and go while a page is on its way
+    assert health.reported.waiting == 0  # calls come and go while a page is on its way
     health.heard(Load(running=8, waiting=6), 3, 1.0, 1.0)
-    assert health.said.waiting == 6
+    assert health.reported.waiting == 6
     health.heard(Load(running=8, waiting=6), 14, 2.0, 1.0)
-    assert health.said.waiting == 0
+    assert health.reported.waiting == 0
     health.heard(Load(running=8), 0, 3.0, 1.0)
 
-    assert health.said.waiting == 0  # what is not said is unknown
+    assert health.reported.waiting == 0  # what is not said is unknown
 
 
 def test_waiting_calls_are_believed_less_and_less() -> None:
@@ -205,7 +205,7 @@ def test_waiting_calls_are_believed_less_and_less() -> None:
     found = []
     for now in (3.0, 4.5, 6.0):
         health.fade(now)
-        found.append(health.said.waiting)
+        found.append(health.reported.waiting)
 
     assert found == [6.0, 3.0, 0.0]
 

@@ -98,7 +98,7 @@ def test_a_call_that_was_given_up_broke_its_promise_and_makes_the_engine_slower(
         else:
             known = standing.paces["first_byte"].own
             world.give_up(lease)
-    kept = standing.kept_of("gold", "first_byte").all
+    kept = standing.record_of("gold", "first_byte").all
 
     assert standing.paces["first_byte"].own > known
     assert (kept.n, kept.bad) == (2, 1)
@@ -125,7 +125,7 @@ def test_what_stalls_behind_its_first_event_is_no_broken_promise() -> None:
         lease.first()
         world.now += 4
         world.give_up(lease)
-    kept = world.state.standing_of("http://a", "e").kept_of("gold", "first_byte").all
+    kept = world.state.standing_of("http://a", "e").record_of("gold", "first_byte").all
 
     assert world.word == "probation"
     assert kept.bad == 0
@@ -170,5 +170,5 @@ def test_a_client_that_leaves_unanswered_says_how_long_it_took_at_least(
         lease.give_back("ok" if ended == "ok" else "cancelled", events=2)
 
     assert (standing.paces["first_byte"].own > known) is slower
-    assert standing.kept_of("gold", "first_byte").all.n == 1
+    assert standing.record_of("gold", "first_byte").all.n == 1
     assert world.word == "probation"

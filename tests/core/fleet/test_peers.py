@@ -282,16 +282,16 @@ def test_a_reload_keeps_what_was_told_and_an_old_pool_supposes_nothing_more() ->
 
 def test_promises_and_errors_of_others_count_once_and_are_not_told_on() -> None:
     here, there = Gateway(1), Gateway(2)
-    here.state.standings["http://a:8000", "e"].kept_of("gold", "first_byte")
+    here.state.standings["http://a:8000", "e"].record_of("gold", "first_byte")
     here.peers.use(here.fleet.pools, 0.0)
     for number in range(3):
         there.fleet.pools["m"].seats[0].health.failed(0.0, refused=False)
-        there.state.standings["http://a:8000", "e"].kept_of("gold", "first_byte").judge(
+        there.state.standings["http://a:8000", "e"].record_of("gold", "first_byte").judge(
             0.0, predicted=0.1, ratio=2.0
         )
         here.peers.hear(there.peers.frame(0.0, WALL), 0.1 * number, WALL)
     seat = here.fleet.pools["m"].seats[0]
-    promised = seat.standing.kept_of("gold", "first_byte").promised
+    promised = seat.standing.record_of("gold", "first_byte").promised
 
     # The first frame is where counting begins.
     assert (promised.n, promised.bad, promised.seen) == (2, 2, 0)

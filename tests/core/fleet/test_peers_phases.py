@@ -33,17 +33,17 @@ def gateway(number: int) -> Gateway:
 def test_promises_of_others_count_by_phase() -> None:
     here, there = gateway(1), gateway(2)
     ours = here.standing
-    ours.kept_of("gold", "first_byte")
+    ours.record_of("gold", "first_byte")
     here.peers.use(here.pools, 0.0)
     theirs = there.standing
-    theirs.kept_of("gold", "total")
+    theirs.record_of("gold", "total")
     for number, (phase, ratio) in enumerate(
         [("first_byte", 0.5), ("total", 0.5), ("total", 2.0), ("between", 2.0), ("between", 2.0)]
     ):
         here.peers.hear(there.peers.frame(0.0, WALL), 0.1 * number, WALL)
-        theirs.kept_of("gold", phase).judge(0.0, predicted=0.1, ratio=ratio)
+        theirs.record_of("gold", phase).judge(0.0, predicted=0.1, ratio=ratio)
     here.peers.hear(there.peers.frame(0.0, WALL), 1.0, WALL)
-    heard = {phase: each.promised for (_, phase), each in ours.kept.items()}
+    heard = {phase: each.promised for (_, phase), each in ours.records.items()}
 
     assert {phase: (each.n, each.bad) for phase, each in heard.items()} == {
         "first_byte": (1, 0),
@@ -55,13 +55,13 @@ def test_promises_of_others_count_by_phase() -> None:
 def test_an_earlier_gateways_promises_count_as_they_were_told() -> None:
     here = gateway(1)
     ours = here.standing
-    ours.kept_of("gold", "first_byte")
+    ours.record_of("gold", "first_byte")
     here.peers.use(here.pools, 0.0)
     tag = tag_of("a", "e")
     for number, (seen, bad) in enumerate([(10, 0), (14, 3)]):
         told = StandingTold(tag, kept=(ClassTold(tag_of("gold"), seen, bad),))
         frame = Frame(gateway=2, number=number + 1, at=WALL, standings=(told,))
         here.peers.hear(frame, 0.1 * number, WALL)
-    promised = ours.kept_of("gold", "first_byte").promised
+    promised = ours.record_of("gold", "first_byte").promised
 
     assert (promised.n, promised.bad) == (4, 3)

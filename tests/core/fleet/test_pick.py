@@ -101,7 +101,7 @@ def test_a_new_engine_is_spared_while_others_are_free() -> None:
 def test_a_disqualified_engine_is_left_out_until_there_is_too_little_without_it() -> None:
     good, bad = seat("good", 1e-4), seat("bad", 1e-4)
     bad.standing.out = frozenset({("s", "first_byte")})
-    bad.standing.kept_of("s", "first_byte").explored_at = 0.0
+    bad.standing.record_of("s", "first_byte").explored_at = 0.0
     assert chosen([good, bad], SERIAL).seat is good
     assert chosen([good, bad], replace(SERIAL, slo="other"), work=1).seat in (good, bad)
     good.standing.paces["first_byte"].own = good.standing.paces["first_byte"].value = 5e-4
@@ -121,7 +121,7 @@ def test_where_all_are_disqualified_and_nothing_is_known_all_are_asked() -> None
 def test_a_disqualified_engine_is_looked_at_again_by_those_who_may() -> None:
     good, bad = seat("good"), seat("bad")
     bad.standing.out = frozenset({("s", "first_byte")})
-    bad.standing.kept_of("s", "first_byte").explored_at = 0.0
+    bad.standing.record_of("s", "first_byte").explored_at = 0.0
     first = replace(SERIAL, explores="first")
 
     assert chosen([good, bad], first, now=4.0).why == "fit"
@@ -255,7 +255,7 @@ def test_a_read_prompt_counts_no_more_and_teaches_the_pace() -> None:
 
     assert promise.between_ratio == pytest.approx(0.1 / 0.06)
     assert here.standing.paces["first_byte"].value == pytest.approx(1e-4)
-    assert here.standing.kept_of("s", "first_byte").promised.n == 1
+    assert here.standing.record_of("s", "first_byte").promised.n == 1
 
 
 def test_who_breaks_promises_leaves_if_the_others_can_carry_the_load() -> None:
@@ -264,11 +264,11 @@ def test_who_breaks_promises_leaves_if_the_others_can_carry_the_load() -> None:
     wanted = Wanted(work=1.0, terms=SERIAL)
     pool.choose(seats, wanted, 1.0, random.Random(1))
     for _ in range(30):
-        seats[0].standing.kept_of("s", "first_byte").judge(1.5, predicted=0.1, ratio=3.0)
+        seats[0].standing.record_of("s", "first_byte").judge(1.5, predicted=0.1, ratio=3.0)
     pool.sweep(2.0)
     assert seats[0].standing.out == {("s", "first_byte")}
     for _ in range(9):
-        seats[0].standing.kept_of("s", "first_byte").judge(30.0, predicted=0.1, ratio=0.3)
+        seats[0].standing.record_of("s", "first_byte").judge(30.0, predicted=0.1, ratio=0.3)
     pool.sweep(31.0)
 
     assert seats[0].standing.out == set()
@@ -281,7 +281,7 @@ def test_who_breaks_promises_stays_where_there_is_no_room_without_it() -> None:
     for number in range(400):
         pool.choose(seats, Wanted(work=5000.0, terms=SERIAL), 1.0 + number / 400, rng)
     for _ in range(30):
-        seats[0].standing.kept_of("s", "first_byte").judge(1.5, predicted=0.1, ratio=3.0)
+        seats[0].standing.record_of("s", "first_byte").judge(1.5, predicted=0.1, ratio=3.0)
     pool.sweep(2.5)
 
     assert seats[0].standing.out == set()

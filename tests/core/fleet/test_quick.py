@@ -15,7 +15,7 @@ import pytest
 from modgate.api.vitals import Load
 from modgate.fleet import quick as quickly
 from modgate.fleet.affinity import MASK, Homes
-from modgate.fleet.change import Stir
+from modgate.fleet.changes import Changes
 from modgate.fleet.pick import Choice, Wanted
 from modgate.fleet.pool import SHAPES_AT_MOST, Pool
 from modgate.fleet.promise import Promise
@@ -32,7 +32,7 @@ FACTORS = (1.0, 1.0, 1.1, 1.25, 1.375)
 
 def load_s(seat: Seat, work: float, terms: Terms) -> float:
     """Predicted seconds: rule 1.2, from the raw state."""
-    slots, standing, said = seat.slots, seat.standing, seat.health.said
+    slots, standing, said = seat.slots, seat.standing, seat.health.reported
     pace = standing.paces[terms.phase].value
     hand = standing.work + standing.elsewhere
     for other in seat.beside:
@@ -94,7 +94,7 @@ def explored(free: list[Seat], terms: Terms, now: float) -> list[Seat]:
         for seat in free
         if disqualified(seat, terms)
         and all(
-            now - seat.standing.kept_of(terms.slo, phase).explored_at >= pause
+            now - seat.standing.record_of(terms.slo, phase).explored_at >= pause
             for phase in judged(terms)
         )
     ]
@@ -115,7 +115,7 @@ def plainly(
         return "explore", due[:1], {due[0]: 0.0}
     seconds = {s: load_s(s, work, terms) for s in good}
     gap = terms.between_s or inf
-    able = [s for s in good if s.standing.between_s <= gap and not s.health.said.full]
+    able = [s for s in good if s.standing.between_s <= gap and not s.health.reported.full]
     fit = [s for s in able if seconds[s] <= 0.7 * terms.target_s]
     scores = {s: seconds[s] * s.factor for s in good}
     if not fit:
@@ -238,7 +238,7 @@ class Life:
             case 3:
                 phase: Promised = rng.choice(("first_byte", "between", "total"))
                 seat.standing.trust("gold", phase, trusted=rng.random() < 0.7)
-                kept = seat.standing.kept_of("gold", phase)
+                kept = seat.standing.record_of("gold", phase)
                 kept.explored_at = self.now - rng.choice((0.0, 7.0, 20.0))
             case _:
                 health.succeeded(self.now)
@@ -343,10 +343,10 @@ def test_tables_of_snapshots_that_are_gone_are_told_no_more() -> None:
     for _ in range(100):
         Table([seat], "total", serial=False)
 
-    assert len(seat.slots.stir._rows) <= 2
+    assert len(seat.slots.changes._rows) <= 2
 
 
-def _deaf(self: Stir) -> None:
+def _deaf(self: Changes) -> None:
     """No change is heard of."""
 
 
@@ -360,7 +360,7 @@ def always(answer: Callable[[Table], object]) -> property:
 
 
 BROKEN: dict[str, tuple[object, str, object]] = {
-    "a change that is not told": (Stir, "tell", _deaf),
+    "a change that is not told": (Changes, "tell", _deaf),
     "a seat that is not left out": (Table, "_oddity", _blind),
     "a prediction that is not compared": (quickly, "in_time", lambda s, p, t: (s, p)),
     "the first for the least": (quickly, "least", lambda s, p, r, f=None, *, prefers=True: s[0]),

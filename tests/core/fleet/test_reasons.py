@@ -10,7 +10,7 @@ from modgate.fleet.drain import drain_s
 from modgate.fleet.health import PROBATION
 from modgate.fleet.pick import Wanted, candidates
 from modgate.fleet.pool import Pool
-from modgate.fleet.pool_state import Glance
+from modgate.fleet.pool_state import PoolState
 from modgate.fleet.reasons import considered, missed
 from modgate.fleet.slots import Seat, Slots
 from modgate.fleet.terms import Terms
@@ -76,7 +76,7 @@ def test_each_filter_has_its_word() -> None:
     ejected.health.eject(0.5, lambda: 0.5)
     full.health.saturated(0.5, 10.0)
     out.standing.out = frozenset({("gold", "total")})
-    out.standing.kept_of("gold", "total").explored_at = 1.0
+    out.standing.record_of("gold", "total").explored_at = 1.0
     far, failed, good = seat("far", region="us"), seat("failed"), [seat(f"g{n}") for n in range(3)]
     found = told(
         [busy, ejected, full, out, far, failed, *good],
@@ -133,7 +133,7 @@ def test_a_call_that_found_none_is_told_what_it_met() -> None:
     slow = seat("slow", pace=0.8)
     far, failed = seat("far", region="us"), seat("failed")
     seats = [busy, ejected, out, free, slow, far, failed]
-    glance, seconds = Glance.of(seats, 1.0), drain_s(seats, 1.0, TERMS)
+    pool_state, seconds = PoolState.of(seats, 1.0), drain_s(seats, 1.0, TERMS)
     busy.give(1.0)
     wanted = Wanted(
         work=1.0,
@@ -142,7 +142,7 @@ def test_a_call_that_found_none_is_told_what_it_met() -> None:
         terms=replace(TERMS, unmet="queue"),
     )
 
-    assert {each.seat.backend: each.left_out for each in missed(glance, seconds, wanted)} == {
+    assert {each.seat.backend: each.left_out for each in missed(pool_state, seconds, wanted)} == {
         "busy": "no_slot",
         "ejected": "ejected",
         "out": "disqualified",

@@ -27,28 +27,28 @@ def test_classes_of_a_file_that_is_reloaded_a_thousand_times_are_forgotten() -> 
         lease.give_back("ok")
         if number % 2:  # some break their promises, and are disqualified for good
             standing = state.standing_of("http://a", "e")
-            standing.kept_of(terms.slo, "total").leave(at[0])
+            standing.record_of(terms.slo, "total").leave(at[0])
             standing.trust(terms.slo, "total", trusted=False)
         at[0] += 9.5
         state.prune(engines, at[0])
-        sizes.append(sum(len(each.kept) for each in state.standings.values()))
-        assert all(each.out <= each.kept.keys() for each in state.standings.values())
+        sizes.append(sum(len(each.records) for each in state.standings.values()))
+        assert all(each.out <= each.records.keys() for each in state.standings.values())
     at[0] += 600.0
     state.prune(engines, at[0])
 
     assert 30 < max(sizes) == max(sizes[:100]) < 60
-    assert not any(each.kept or each.out for each in state.standings.values())
+    assert not any(each.records or each.out for each in state.standings.values())
 
 
 def test_a_class_that_is_asked_for_stays_as_it_stands() -> None:
     state = FleetState()
     standing = state.standing_of("http://a", "e")
-    kept = standing.kept_of("gold", "total")
+    kept = standing.record_of("gold", "total")
     kept.judge(1000.0, predicted=0.5, ratio=2.0)
     kept.leave(1000.0)
     standing.trust("gold", "total", trusted=False)
     for now in (1001.0, 1599.0):
         state.prune([backend("a")], now)
 
-        assert standing.kept == {("gold", "total"): kept}
+        assert standing.records == {("gold", "total"): kept}
         assert standing.out == {("gold", "total")}

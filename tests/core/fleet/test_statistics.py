@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from modgate.fleet.counters import Counters, wilson
 from modgate.fleet.estimate import Estimate
 from modgate.fleet.health import Health
-from modgate.fleet.promise_record import Kept
+from modgate.fleet.promise_record import PromiseRecord
 from modgate.fleet.quantiles import Quantiles
 
 
@@ -141,7 +141,7 @@ def test_an_engine_that_is_full_whenever_it_is_asked_is_asked_less_and_less() ->
 
 
 def test_promises_are_broken_for_sure_only_after_twenty_of_them() -> None:
-    kept = Kept()
+    kept = PromiseRecord()
     for _ in range(19):
         kept.judge(0.0, predicted=0.5, ratio=2.0)
     assert not kept.breaks(0.0, 0.05)
@@ -154,7 +154,7 @@ def test_promises_are_broken_for_sure_only_after_twenty_of_them() -> None:
 
 
 def test_who_left_returns_after_its_dwell_with_good_fresh_calls_only() -> None:
-    kept = Kept()
+    kept = PromiseRecord()
     kept.leave(100.0)
     assert not kept.dwelt(119.0)
     for _ in range(8):
@@ -168,7 +168,7 @@ def test_who_left_returns_after_its_dwell_with_good_fresh_calls_only() -> None:
 
 
 def test_an_engine_that_leaves_again_stays_away_twice_as_long_and_five_minutes_at_most() -> None:
-    kept, now, dwells = Kept(), 1000.0, []
+    kept, now, dwells = PromiseRecord(), 1000.0, []
     for _ in range(6):
         kept.leave(now)
         dwells.append(kept.dwell_s)

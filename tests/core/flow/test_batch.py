@@ -100,7 +100,7 @@ def test_callers_of_other_regions_share_no_trip() -> None:
 
 
 def test_tenants_that_may_share_ride_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door, "isolation", lambda caller: None)
+    monkeypatch.setattr(door, "batch_group", lambda caller: None)
     engine = Engine(good)
 
     async def main() -> None:
@@ -127,7 +127,7 @@ def test_a_long_call_is_not_overtaken_by_its_own_tenants_short_ones() -> None:
 
 
 def test_who_has_no_room_does_not_keep_other_tenants_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door, "isolation", lambda caller: None)
+    monkeypatch.setattr(door, "batch_group", lambda caller: None)
     engine = Engine(good)
 
     async def main() -> None:

@@ -115,7 +115,7 @@ async def ran(relay: Slow, folder: Path, paper: Paper) -> None:
             scope=Spool(folder, 0).scope(),
             pool=pool,
             draw=lambda drawn, ahead: pytest.fail("nothing is drawn"),
-            kept=lambda step, began: pytest.fail("it keeps no loop"),
+            step_ended=lambda step, began: pytest.fail("it keeps no loop"),
         )
         await run.go()
 

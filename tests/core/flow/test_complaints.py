@@ -35,7 +35,7 @@ def test_a_step_that_kept_the_loop_is_told_once_a_minute(
     times = iter([began + took for _, began, took in steps])
     complaints = Complaints(timer=lambda: next(times))
     for step, began, _ in steps:
-        complaints.kept(GATEWAY, DRAFT, step, began)
+        complaints.step_ended(GATEWAY, DRAFT, step, began)
 
     said = [vars(record) for record in caplog.records]
     assert [each["step"] for each in said] == told

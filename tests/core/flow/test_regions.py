@@ -31,7 +31,7 @@ from modgate.fleet.fleet import Fleet
 from modgate.fleet.lease import Lease
 from modgate.fleet.pick import Wanted, allowed
 from modgate.gateway import Gateway
-from modgate.order import Order, isolation
+from modgate.order import Order, batch_group
 
 TOPOLOGIES = int(os.environ.get("MODGATE_OPERATIONS", "2000"))
 BLIND = max(300, TOPOLOGIES // 10)  # of those that a broken gateway is put into
@@ -56,7 +56,7 @@ def blind_pick(patch: pytest.MonkeyPatch, world: Crossing) -> None:
 
 def blind_key(patch: pytest.MonkeyPatch, world: Crossing) -> None:
     """Calls of any regions may share a trip."""
-    patch.setattr(modgate.order, "isolation", lambda caller: isolation(caller)[0])
+    patch.setattr(modgate.order, "batch_group", lambda caller: batch_group(caller)[0])
 
 
 async def crossed(

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import pytest
 
 from modgate.plugin import Body, Call, Dialect, Event, Served, UpstreamFailed
-from modgate.reply_decoder import Reading
+from modgate.reply_decoder import ReplyDecoder
 
 
 class Strict(Dialect):
@@ -19,10 +19,10 @@ class Strict(Dialect):
         return (event,)
 
 
-def reading(kind: str = "sse") -> Reading:
+def decoder(kind: str = "sse") -> ReplyDecoder:
     call = Call(path="/x", body=Body.of(), reply="sse" if kind == "sse" else "chunked")
     served = Served(asked="m", model="m", name="m")
-    return Reading(Strict(call, served), call.reply)
+    return ReplyDecoder(Strict(call, served), call.reply)
 
 
 def said(events: list[Event]) -> list[bytes]:
@@ -30,7 +30,7 @@ def said(events: list[Event]) -> list[bytes]:
 
 
 def test_what_came_before_an_error_is_given_and_the_error_kept() -> None:
-    reply = reading()
+    reply = decoder()
 
     assert said(reply.feed(b"data: one\n\ndata: bad\n\ndata: two\n\n")) == [b"one"]
     assert isinstance(reply.error, UpstreamFailed)
@@ -38,12 +38,12 @@ def test_what_came_before_an_error_is_given_and_the_error_kept() -> None:
 
 def test_an_error_with_nothing_before_it_is_raised() -> None:
     with pytest.raises(UpstreamFailed, match="bad"):
-        reading().feed(b"data: bad\n\n")
+        decoder().feed(b"data: bad\n\n")
 
 
 @pytest.mark.parametrize("done", [b"data: [DONE]", b"data:[DONE]", b"data: [DONE] "])
 def test_nothing_behind_done_is_read(done: bytes) -> None:
-    reply = reading()
+    reply = decoder()
 
     assert said(reply.feed(b"data: one\n\n" + done + b"\n\ndata: two\n\n")) == [b"one"]
     assert reply.over
@@ -51,7 +51,7 @@ def test_nothing_behind_done_is_read(done: bytes) -> None:
 
 @pytest.mark.parametrize(("sent", "told"), [(b"data: on", "inside"), (b"", "ended early")])
 def test_a_stream_that_ends_anyhow_is_cut(sent: bytes, told: str) -> None:
-    reply = reading()
+    reply = decoder()
     reply.feed(sent)
 
     with pytest.raises(UpstreamFailed, match=told):
@@ -59,6 +59,6 @@ def test_a_stream_that_ends_anyhow_is_cut(sent: bytes, told: str) -> None:
 
 
 def test_raw_chunks_are_given_as_they_come() -> None:
-    reply = reading("chunked")
+    reply = decoder("chunked")
 
     assert said(reply.feed(b"ab")) + said(reply.feed(b"c")) + said(reply.end()) == [b"ab", b"c"]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from waiting import until
 
 from modgate.limits.account import WORTH_MS, Own
-from modgate.limits.level_file import Kept
+from modgate.limits.level_file import LevelFile
 from modgate.limits.levels import Fill, Levels, Limit
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -111,19 +111,19 @@ def test_a_restart_in_between_changes_no_level_that_matters(
 
 async def test_it_is_written_when_it_closes_and_read_at_the_next_start(tmp_path: Path) -> None:
     path = tmp_path / "levels"
-    first = Kept(path, lambda: NOW_MS)
+    first = LevelFile(path, lambda: NOW_MS)
     first.start()
     first.levels.charge(MONTH, 17, NOW_MS)
     await first.close()
 
-    assert Kept(path, lambda: NOW_MS).levels.level(MONTH, NOW_MS) == 17
+    assert LevelFile(path, lambda: NOW_MS).levels.level(MONTH, NOW_MS) == 17
     assert path.stat().st_mode & 0o777 == 0o600
 
 
 async def test_it_is_written_while_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("modgate.limits.level_file.WRITTEN_EVERY_S", 0.01)
     path = tmp_path / "levels"
-    kept = Kept(path, lambda: NOW_MS)
+    kept = LevelFile(path, lambda: NOW_MS)
     kept.levels.charge(MONTH, 3, NOW_MS)
     kept.start()
     await until(path.exists, 10)
@@ -134,7 +134,7 @@ async def test_it_is_written_while_it_runs(tmp_path: Path, monkeypatch: pytest.M
 
 
 async def test_where_nothing_is_limited_no_file_is_made(tmp_path: Path) -> None:
-    kept = Kept(tmp_path / "levels", lambda: NOW_MS)
+    kept = LevelFile(tmp_path / "levels", lambda: NOW_MS)
     kept.start()
     await kept.close()
 
@@ -146,7 +146,7 @@ def test_a_file_that_cannot_be_read_is_told_and_the_levels_begin_anew(
     tmp_path: Path, data: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "levels").write_bytes(data)
-    kept = Kept(tmp_path / "levels", lambda: NOW_MS)
+    kept = LevelFile(tmp_path / "levels", lambda: NOW_MS)
 
     assert kept.levels.sizes() == (0, 0)
     assert [record.getMessage() for record in caplog.records] == ["limit levels not read"]
@@ -156,7 +156,7 @@ async def test_a_file_that_cannot_be_written_is_told_and_requests_go_on(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.ERROR)
-    kept = Kept(tmp_path / "nowhere" / "levels", lambda: NOW_MS)
+    kept = LevelFile(tmp_path / "nowhere" / "levels", lambda: NOW_MS)
     kept.levels.charge(MONTH, 3, NOW_MS)
     kept.start()
     await kept.close()

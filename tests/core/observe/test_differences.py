@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from modgate.observe.differences import differing
+from modgate.observe.differences import count_differences
 from modgate.units import Unit, UnitTable
 
 TABLE = UnitTable.of(
@@ -28,16 +28,18 @@ TABLE = UnitTable.of(
 def test_audio_differs_by_more_than_a_twentieth_and_more_than_a_second(
     billed: int, other: int, told: str
 ) -> None:
-    assert differing({"asr.audio_ms": billed}, {"audio_ms": other}, "asr", TABLE) == told
+    assert count_differences({"asr.audio_ms": billed}, {"audio_ms": other}, "asr", TABLE) == told
 
 
 @pytest.mark.parametrize(("other", "told"), [(10, ""), (11, "llm.output_tokens 9 against 11")])
 def test_a_single_token_is_no_difference(other: int, told: str) -> None:
-    assert differing({"llm.output_tokens": 9}, {"output_tokens": other}, "llm", TABLE) == told
+    assert (
+        count_differences({"llm.output_tokens": 9}, {"output_tokens": other}, "llm", TABLE) == told
+    )
 
 
 def test_what_nobody_counted_twice_differs_in_nothing() -> None:
     billed = {"llm.output_tokens": 9, "llm.requests": 1}
 
-    assert differing(billed, {}, "llm", TABLE) == ""
-    assert differing(billed, {"unheard_of": 5}, "llm", TABLE) == ""
+    assert count_differences(billed, {}, "llm", TABLE) == ""
+    assert count_differences(billed, {"unheard_of": 5}, "llm", TABLE) == ""

@@ -136,7 +136,9 @@ async def test_what_runs_long_is_said_to_run_and_is_free_when_it_has_ended(
     client: Redis, monkeypatch: pytest.MonkeyPatch, kind: type[RedisReplays]
 ) -> None:
     monkeypatch.setattr(module, "RENEW_S", 0.02)
-    keys = module.Keys(MemoryReplays(lambda: 0.0), kind(client, PATIENT_S), module.Terms())
+    keys = module.IdempotencyKeys(
+        MemoryReplays(lambda: 0.0), kind(client, PATIENT_S), module.Retention()
+    )
     draft = Draft(
         request_id="req_mine",
         trace=Trace.of({}, sample=0),
@@ -152,8 +154,8 @@ async def test_what_runs_long_is_said_to_run_and_is_free_when_it_has_ended(
             await asyncio.sleep(0.01)
         await asyncio.sleep(0.05)
 
-    once = keys.once({"idempotency-key": "a key"}, draft, "/v1/embeddings")
-    await once.serve(Body.json(b"{}"), work)
+    keyed = keys.request({"idempotency-key": "a key"}, draft, "/v1/embeddings")
+    await keyed.serve(Body.json(b"{}"), work)
     await keys.close()
     await asyncio.gather(*(task for task in asyncio.all_tasks() if task.get_name() == "arriving"))
 

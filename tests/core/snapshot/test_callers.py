@@ -13,9 +13,9 @@ from modgate.auth.keys import StoredKey
 from modgate.auth.store import KeyRow, Store, StoreError
 from modgate.errors import ConfigError
 from modgate.host.installed import Installed
-from modgate.server.registrar import Declared, Registrar
 from modgate.snapshot.blueprint import Blueprint, blueprint_of
 from modgate.snapshot.callers import Roster, RosterMaker
+from modgate.snapshot.registrar import Declared, Registrar
 
 FILE = '[plugin.words]\n[model.chat]\nmodality = "words"\n[tenant.file]\nmodels = ["chat"]\n'
 GRANTS = ({}, {"models": ["chat"]}, {"limits": {"requests": "5/s"}}, {"models": ["gone"]})

@@ -9,8 +9,8 @@ from itertools import product
 from typing import NamedTuple
 
 MICRO = 1_000_000  # micro-units in one unit of a currency, and pico-units in a micro-unit
-Kept = tuple[bool, ...]  # which members of a place a case names
-NARROWEST_FIRST: tuple[Kept, ...] = tuple(product((True, False), repeat=4))
+Named = tuple[bool, ...]  # which members of a place a case names
+NARROWEST_FIRST: tuple[Named, ...] = tuple(product((True, False), repeat=4))
 
 MONEY = "money"  # the front of `money.micro`, in the way that a modality is the front of its units
 BUDGET = f"{MONEY}.micro"
@@ -75,7 +75,7 @@ class Book:
     effective: int
     cases: tuple[Case, ...] = ()
     corrects: str = ""
-    _prices: dict[str, dict[Kept, dict[Place, Price]]] = field(
+    _prices: dict[str, dict[Named, dict[Place, Price]]] = field(
         init=False, repr=False, compare=False, default_factory=dict
     )
 

@@ -39,10 +39,10 @@ def command(
     """
     from modgate.api.surface import dump
     from modgate.config.decode import decode, read
-    from modgate.config.directories import default_directory
     from modgate.config.schema import AuditSection
     from modgate.ledger.audit_reader import AuditReader, Broken
     from modgate.server.secrets import kept
+    from modgate.snapshot.directories import default_directory
 
     with told():
         section = AuditSection()

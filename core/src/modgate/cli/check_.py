@@ -61,9 +61,9 @@ def _check_stored(made: Blueprint) -> None:
     from tempfile import TemporaryDirectory
 
     from modgate.auth.store import Store, StoreError
-    from modgate.config.directories import default_directory
     from modgate.errors import ConfigError
     from modgate.snapshot.callers import RosterMaker
+    from modgate.snapshot.directories import default_directory
 
     file = made.linked.file
     path = file.auth.store or (file.state.directory or default_directory()) / "tenants.db"

@@ -149,10 +149,10 @@ def _books(
     path: Path | None, directory: Path | None, key_file: Path | None, anchor: Path | None
 ) -> _Books:
     from modgate.api.secret import Secret
-    from modgate.config.directories import default_directory
     from modgate.ledger.hearing import Hearing
     from modgate.ledger.sqlite_sink import FILE, SqliteConfig, SqliteSink
     from modgate.snapshot.blueprint import blueprint_of
+    from modgate.snapshot.directories import default_directory
 
     sinks: dict[str, LedgerSink] = {}
     anchors = [anchor] if anchor is not None else []

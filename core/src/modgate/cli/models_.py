@@ -16,7 +16,7 @@ def command() -> None:
 
 
 def _folder(data: Path | None) -> Path:
-    from modgate.config.directories import default_data
+    from modgate.snapshot.directories import default_data
 
     return data or default_data()
 

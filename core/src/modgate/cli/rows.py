@@ -90,7 +90,7 @@ def spanning(command: Command) -> Command:
 def ledger_of(path: Path | None, directory: Path | None) -> Path:
     """The ledger's folder; ClickException when there is none."""
     from modgate.config.decode import decode, read
-    from modgate.config.directories import default_directory
+    from modgate.snapshot.directories import default_directory
 
     if directory is None and path is not None:
         directory = decode(read(path)).state.directory

@@ -19,7 +19,7 @@ from modgate.cli.problems import told
 
 if TYPE_CHECKING:
     from modgate.auth.store import Store
-    from modgate.server.registrar import Registrar
+    from modgate.snapshot.registrar import Registrar
 
 Command = TypeVar("Command", bound=Callable[..., object])
 
@@ -50,10 +50,10 @@ def where(command: Command) -> Command:
 def opened(path: Path | None, directory: Path | None) -> Iterator[Opened]:
     """The store of a configuration, else of a state directory; what is wrong is told."""
     from modgate.auth.store import REMOVED, Store, StoreError
-    from modgate.config.directories import default_directory
-    from modgate.server.registrar import Registrar
     from modgate.server.secrets import in_use, kept
     from modgate.snapshot.blueprint import blueprint_of
+    from modgate.snapshot.directories import default_directory
+    from modgate.snapshot.registrar import Registrar
 
     with told():
         made = blueprint_of(path)

@@ -47,7 +47,7 @@ def command(modality: str, url: str, key: str | None, model: str | None) -> None
 
 
 def _demo_key() -> str:
-    from modgate.config.directories import default_directory
+    from modgate.snapshot.directories import default_directory
 
     path: Path = default_directory() / "demo-key"
     try:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from modgate.api.json import Json, JsonObject
 from modgate.draft import Draft, Missed, Try
 from modgate.fleet.pick import Choice, Wanted
-from modgate.fleet.pool_state import Glance, Stood
+from modgate.fleet.pool_state import PoolState, SeatState
 from modgate.fleet.promise import Promise
 from modgate.fleet.reasons import Candidate, considered, missed
 from modgate.fleet.terms import Promised, Terms
@@ -195,7 +195,7 @@ def _candidate(found: Candidate, terms: Terms | None, at: float) -> JsonObject:
     return told
 
 
-def _word(stood: Stood) -> str:
+def _word(stood: SeatState) -> str:
     """As /admin/v1/backends says it, but for what the health path says."""
     if stood.health not in ("ejected", "saturated") and (stood.full or stood.out):
         return "degraded"
@@ -210,25 +210,29 @@ def waits_of(draft: Draft) -> list[Json]:
 def _wait(found: Missed, draft: Draft) -> JsonObject:
     at, terms = draft.began + found.began_s, found.wanted.terms
     seats: Iterable[Candidate] = ()
-    glance = found.glance
-    if glance is not None:
-        seats = missed(glance, found.seconds, found.wanted)
+    pool_state = found.pool_state
+    if pool_state is not None:
+        seats = missed(pool_state, found.seconds, found.wanted)
     return {
         "call": found.call,
         "model": found.model,
         "began_ms": ms(found.began_s),
-        **_view(glance, at),
+        **_view(pool_state, at),
         "unmet": terms.unmet if terms is not None else None,
         "candidates": [_candidate(each, terms, at) for each in seats],
     }
 
 
-def _view(glance: Glance | None, at: float) -> JsonObject:
+def _view(state: PoolState | None, at: float) -> JsonObject:
     """Of how the seats stood: since when it is known, and how well what others do is."""
-    if glance is None:
+    if state is None:
         return {"stood_ago_ms": None}
-    ago = ms(max(0.0, at - glance.at))
-    return {"stood_ago_ms": ago, "gateways_heard": glance.others, "exact_view": glance.exact}
+    ago = ms(max(0.0, at - state.at))
+    return {
+        "stood_ago_ms": ago,
+        "gateways_heard": state.others,
+        "exact_view": state.exact,
+    }
 
 
 def ms(seconds: float | None) -> float | None:

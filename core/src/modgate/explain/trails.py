@@ -16,7 +16,7 @@ from modgate.api.sink import Receipt
 from modgate.draft import Draft
 from modgate.errors import GatewayError, LimitReached, QuotaSpent
 from modgate.fleet.bound import Bound, Full
-from modgate.fleet.pool_state import Glance
+from modgate.fleet.pool_state import PoolState
 from modgate.limits.admission import Admission, Part
 from modgate.limits.levels import Denied
 from modgate.limits.rates import Terms
@@ -73,7 +73,7 @@ class Trails:
     def __init__(self) -> None:
         self._served = Room()
         self._refused = Room()
-        self._glance: Glance | None = None
+        self._pool_state: PoolState | None = None
 
     def use(self, requests: int, at_most: int) -> None:
         """So many, and so many bytes, from now on; none for 0."""
@@ -116,7 +116,7 @@ class Trails:
     def _weighed(self, draft: Draft) -> int:
         """Bytes that nothing else keeps.
 
-        A glance is shared by those who went at its time; whoever comes first of them pays.
+        A pool state is shared by those who went at its time; whoever comes first of them pays.
         """
         weight = BASE + PER_STEP * len(draft.steps)
         if draft.told is not None:
@@ -127,14 +127,14 @@ class Trails:
                 weight += PER_SECONDS * (len(choice.seconds) + len(choice.liked[1]))
                 weight += self._first_of(choice.lately)
         for missed in draft.missed:
-            weight += PER_MISSED + self._first_of(missed.glance)
+            weight += PER_MISSED + self._first_of(missed.pool_state)
         return weight
 
-    def _first_of(self, glance: Glance | None) -> int:
-        if glance is None or glance is self._glance:
+    def _first_of(self, pool_state: PoolState | None) -> int:
+        if pool_state is None or pool_state is self._pool_state:
             return 0
-        self._glance = glance
-        return PER_STOOD * len(glance.stood)
+        self._pool_state = pool_state
+        return PER_STOOD * len(pool_state.stood)
 
     def get(self, request_id: str) -> Trail | None:
         """One of them."""

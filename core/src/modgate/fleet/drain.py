@@ -19,7 +19,7 @@ def drain_s(seats: Sequence[Seat], work: float, terms: Terms) -> list[float]:
         slots, standing = seat.slots, seat.standing
         lanes = 1 if serial else slots.limit
         load = work
-        if slots.taken + slots.elsewhere >= lanes or seat.health.said.waiting:
+        if slots.taken + slots.elsewhere >= lanes or seat.health.reported.waiting:
             load += ahead(seat, work, phase) / lanes
         found.append(load * standing.paces[phase].value + seat.away_s)
     return found
@@ -31,18 +31,18 @@ def ahead(seat: Seat, work: float, phase: Phase) -> float:
     Strangers' is not in it unless more calls wait there than that comes to: then it is as much as
     calls take that are as usual, or as this one of `work` where nothing is usual yet.
     """
-    standing, said = seat.standing, seat.health.said
+    standing, reported = seat.standing, seat.health.reported
     known = standing.work + standing.elsewhere
     if seat.beside:
         known += _beside(seat, phase)
-    return max(known, said.waiting * (standing.usual or work)) if said.waiting else known
+    return max(known, reported.waiting * (standing.usual or work)) if reported.waiting else known
 
 
 def load_of(seat: Seat, work: float, terms: Terms) -> float:
     """The work that is done at this seat when this call is through, its own with it."""
     slots = seat.slots
     lanes = 1 if terms.serial else slots.limit
-    if slots.taken + slots.elsewhere < lanes and not seat.health.said.waiting:
+    if slots.taken + slots.elsewhere < lanes and not seat.health.reported.waiting:
         return work
     return work + ahead(seat, work, terms.phase) / lanes
 

@@ -28,11 +28,11 @@ from modgate.fleet.outlook import free_s
 from modgate.fleet.panel import Panel
 from modgate.fleet.pick import FITS, Choice, Wanted
 from modgate.fleet.pool import Pool
-from modgate.fleet.pool_state import Glance
+from modgate.fleet.pool_state import PoolState
 from modgate.fleet.preferences import Preferences
 from modgate.fleet.promise import Promise
 from modgate.fleet.promise_record import EXPLORE_S
-from modgate.fleet.rng import Lots
+from modgate.fleet.rng import Rng
 from modgate.fleet.shared_name import shared_name
 from modgate.fleet.slots import Seat, seed_of
 from modgate.fleet.state import FleetState
@@ -62,7 +62,7 @@ class Fleet:
         state: FleetState,
         *,
         groups: Mapping[str, int],
-        rng: Lots | None = None,
+        rng: Rng | None = None,
         now: Callable[[], float] = monotonic,
         rules: QueueRules = RULES,
         preferences: Preferences = NO_PREFERENCE,
@@ -73,7 +73,7 @@ class Fleet:
         self.state = state
         self.now = now
         self._groups = groups
-        self._rng: Lots = rng or random
+        self._rng: Rng = rng or random
         self._preferences = preferences
         self._panels = panels
         self.rules = rules
@@ -227,10 +227,10 @@ class Fleet:
             )
         return Lease(self.backends[seat.backend], wanted, choice, promise, self, watch)
 
-    def glance(self, model: str) -> Glance | None:
+    def pool_state(self, model: str) -> PoolState | None:
         """How the seats of a model stand now, where a call finds none of them."""
         pool = self.pools.get(model)
-        return pool.glance(self.now()) if pool is not None else None
+        return pool.pool_state(self.now()) if pool is not None else None
 
     def at_once(self, model: str, wanted: Wanted, *, again: bool = False) -> Lease | None:
         """A slot that is free now, if nobody waits for this model; NoBackend when none ever is.

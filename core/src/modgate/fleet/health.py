@@ -13,9 +13,9 @@ from collections.abc import Callable
 from typing import Literal
 
 from modgate.api.vitals import STALE, Load
-from modgate.fleet.change import Stir
+from modgate.fleet.changes import Changes
 from modgate.fleet.counters import Counters, wilson
-from modgate.fleet.reported_load import Said
+from modgate.fleet.reported_load import ReportedLoad
 
 IN_A_ROW = 5
 MUTE_IN_A_ROW = 2
@@ -34,8 +34,8 @@ class Health:
 
     `until`: it is left alone till then.  `refused`: its last failure was that nobody listens.
     `cap`: calls that it is given at once while it is new or came back; None = its own limit.
-    `said`: its own word on its load.  `sound`: neither of all that; `calm`: and it says nothing to
-    heed.  `stir`: its engine's.
+    `reported`: its own word on its load.  `sound`: neither of all that; `calm`: and it says nothing
+    to heed.  `changes`: its engine's.
     """
 
     __slots__ = (
@@ -53,11 +53,11 @@ class Health:
         "_sick",
         "calm",
         "cap",
+        "changes",
         "errors",
         "refused",
-        "said",
+        "reported",
         "sound",
-        "stir",
         "until",
     )
 
@@ -67,8 +67,8 @@ class Health:
         self.refused = False
         self.calm = self.sound = False
         self.cap: int | None = PROBATION_CALLS
-        self.said = Said()
-        self.stir = Stir()
+        self.reported = ReportedLoad()
+        self.changes = Changes()
         self._probes: tuple[bool, ...] = ()
         self._probed_until = float("-inf")
         self._sick = False
@@ -104,10 +104,10 @@ class Health:
         return back
 
     def _settle(self, now: float) -> None:
-        said = self.said
+        reported = self.reported
         self.sound = self.cap is None and self.until <= now
-        self.calm = self.sound and not (said.full or said.waiting)
-        self.stir.tell()
+        self.calm = self.sound and not (reported.full or reported.waiting)
+        self.changes.tell()
 
     def failed(self, now: float, *, refused: bool) -> bool:
         """A call failed, and whose fault it was is clear; whether the engine is to be ejected."""
@@ -158,19 +158,19 @@ class Health:
         back = well and self._probes.count(True) >= PROBES_AGREE
         if back and self.until > now and self._ejected and (self.refused or self._sick):
             self.until = self._left_at = now
-            self.stir.tell()
+            self.changes.tell()
         if not well and self.unwell(now) and self._alive_at < now - PROBES * every_s:
             self.cap, self._good = 1, 0
             self._settle(now)
 
     def heard(self, load: Load, known: int, now: float, every_s: float) -> None:
-        """It told of its load; see `Said`."""
-        self.said.heard(load, known, now, every_s)
+        """It told of its load; see `ReportedLoad`."""
+        self.reported.heard(load, known, now, every_s)
         self._settle(now)
 
     def fade(self, now: float) -> None:
         """Each second: what it told grows old."""
-        self.said.fade(now)
+        self.reported.fade(now)
         self._settle(now)
 
     def _fails(self) -> bool:
@@ -193,7 +193,7 @@ class Health:
         self._mute = self._good = 0
         self.cap = 1
         self.errors.clear()
-        self.stir.tell()
+        self.changes.tell()
 
     def saturated(self, now: float, seconds: float) -> None:
         """It said itself that it has no room, and for how long.
@@ -206,7 +206,7 @@ class Health:
         longer = seconds * 2 ** min(max(0, self._full - 1), 10)
         self.until = max(self.until, now + min(longer, SATURATED_AT_MOST_S))
         self.calm = self.sound = False
-        self.stir.tell()
+        self.changes.tell()
 
     def state(self, now: float) -> Word:
         """In a word, for people."""

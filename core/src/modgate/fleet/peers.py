@@ -103,7 +103,7 @@ class Peers:
         self._engines = {tag_of(seat.key): seat for seat in seats if seat.key}
         self._standings = {tag_of(s.key, s.model): s.standing for s in seats if s.key}
         self._own = [seat.standing for seat in seats if not seat.key]
-        self._class_tags = {slo: tag_of(slo) for seat in seats for slo, _ in seat.standing.kept}
+        self._class_tags = {slo: tag_of(slo) for seat in seats for slo, _ in seat.standing.records}
         self._classes = {tag: slo for slo, tag in self._class_tags.items()}
         for tag in engines.keys() - self._engines.keys():
             engines[tag].slots.heard(0, 0)
@@ -158,7 +158,7 @@ class Peers:
 
     def _kept(self, tag: int, standing: Standing) -> tuple[ClassTold, ...]:
         """By class; of most standings none was judged since the last frame."""
-        seen = [(of, k.promised.seen, k.promised.seen_bad) for of, k in standing.kept.items()]
+        seen = [(of, k.promised.seen, k.promised.seen_bad) for of, k in standing.records.items()]
         last = self._told.get(tag)
         if last is not None and last[0] == seen:
             return last[1]
@@ -374,14 +374,14 @@ def _count_class(
 ) -> None:
     for (phase, seen, bad), (_, old_seen, old_bad) in zip(told.phases, before.phases, strict=True):
         if seen != old_seen:
-            _rise(standing.kept_of(slo, phase).promised, seen - old_seen, bad - old_bad, now)
+            _rise(standing.record_of(slo, phase).promised, seen - old_seen, bad - old_bad, now)
 
 
 def _know(standing: Standing, told: Sequence[StandingTold]) -> None:
     """Estimates are made of what all know."""
     standing.paces["first_byte"].heard([each.first_byte for each in told])
     standing.paces["total"].heard([each.total for each in told])
-    standing.stir.tell()
+    standing.changes.tell()
 
 
 def _rise(counters: Counters, n: int, bad: int, now: float) -> None:

@@ -19,8 +19,8 @@ import msgspec
 
 from modgate.fleet.affinity import Homes
 from modgate.fleet.drain import drain_s, load_of
-from modgate.fleet.pool_state import Glance
-from modgate.fleet.rng import Lots
+from modgate.fleet.pool_state import PoolState
+from modgate.fleet.rng import Rng
 from modgate.fleet.sieve import answering, qualified, to_explore, with_room
 from modgate.fleet.slots import Seat
 from modgate.fleet.terms import Terms
@@ -74,7 +74,7 @@ class Choice(msgspec.Struct):
     seconds: Sequence[float] = ()
     passed: Passed = ()
     liked: tuple[Sequence[Seat], Sequence[float]] = NOBODY
-    lately: Glance | None = None
+    lately: PoolState | None = None
 
 
 def allowed(seat: Seat, wanted: Wanted) -> bool:
@@ -116,7 +116,7 @@ def pick(
     terms: Terms,
     *,
     now: float,
-    rng: Lots,
+    rng: Rng,
     exact: bool,
     factors: Factors | None = None,
 ) -> Choice | None:
@@ -156,7 +156,7 @@ def pick(
     return found
 
 
-def drawn_of(seats: Sequence[Seat], rng: Lots) -> Sequence[Seat]:
+def drawn_of(seats: Sequence[Seat], rng: Rng) -> Sequence[Seat]:
     """Some of them, all different: a generator's own `sample` takes longer than all the rest."""
     size = len(seats)
     one, two, three = int(rng.random() * size), int(rng.random() * size), int(rng.random() * size)
@@ -171,7 +171,7 @@ def _fitting(
     times: Sequence[float],
     work: float,
     terms: Terms,
-    rng: Lots,
+    rng: Rng,
     *,
     exact: bool,
     factors: Factors | None,
@@ -190,7 +190,7 @@ def soonest(
     predicted: Sequence[float],
     work: float,
     terms: Terms,
-    rng: Lots,
+    rng: Rng,
     *,
     exact: bool,
     factors: Factors | None,
@@ -202,7 +202,7 @@ def soonest(
     return least(seats, predicted, rng, factors)
 
 
-def idlest(seats: Sequence[Seat], work: float, rng: Lots) -> Seat | None:
+def idlest(seats: Sequence[Seat], work: float, rng: Rng) -> Seat | None:
     """Where nothing is promised: the free seat with the least work per slot after this call.
 
     Ties by lot.  None = none is free.
@@ -217,7 +217,7 @@ def idlest(seats: Sequence[Seat], work: float, rng: Lots) -> Seat | None:
 
 def able_to(seat: Seat, terms: Terms) -> bool:
     """Whether its gaps and its cache let it keep the promise, however soon it begins."""
-    return seat.standing.between_s <= (terms.between_s or inf) and not seat.health.said.full
+    return seat.standing.between_s <= (terms.between_s or inf) and not seat.health.reported.full
 
 
 def in_time(
@@ -234,7 +234,7 @@ def in_time(
 def least(
     seats: Sequence[Seat],
     predicted: Sequence[float],
-    rng: Lots,
+    rng: Rng,
     factors: Factors | None = None,
     *,
     prefers: bool = True,

@@ -11,10 +11,10 @@ from statistics import median
 
 from modgate.fleet.panel import Panel
 from modgate.fleet.pick import LOOKED_AT, Choice, Factors, Wanted, candidates, idlest, pick
-from modgate.fleet.pool_state import Glance
-from modgate.fleet.promise_record import Kept
+from modgate.fleet.pool_state import PoolState
+from modgate.fleet.promise_record import PromiseRecord
 from modgate.fleet.quick import quick
-from modgate.fleet.rng import Lots
+from modgate.fleet.rng import Rng
 from modgate.fleet.sieve import capacity, explored
 from modgate.fleet.slots import Seat
 from modgate.fleet.table import Table
@@ -26,7 +26,7 @@ EASY = 0.25  # of their targets is what calls are predicted to take where there 
 EASES = 0.02
 ALIKE = 0.5  # how much of what is sent from here others send, too, before they tell of it
 SWEEP_S = 1.0
-GLANCE_S = 0.01  # a storm of calls that find no slot looks at the seats once in so long
+POOL_STATE_S = 0.01  # a storm of calls that find no slot looks at the seats once in so long
 SUPPOSED = 0.5  # of its target is what a call takes, as long as nothing is known
 SHAPES_AT_MOST = 64  # of calls, of which is kept who may take them
 
@@ -53,8 +53,8 @@ class Pool:
         "_asked",
         "_calls",
         "_ease",
-        "_glance",
         "_offered",
+        "_pool_state",
         "_shapes",
         "_swept",
         "_tables",
@@ -75,8 +75,8 @@ class Pool:
         self.panel = panel
         self.elsewhere = 0.0
         self.others = 0
-        self.lately: Glance | None = None
-        self._glance: Glance | None = None
+        self.lately: PoolState | None = None
+        self._pool_state: PoolState | None = None
         self._ease = 0.0
         self._offered = 0.0
         self._asked = 0.0
@@ -113,7 +113,7 @@ class Pool:
             found = self._tables[key] = Table(seats, terms.phase, serial=terms.serial)
         return found
 
-    def choose(self, seats: Sequence[Seat], wanted: Wanted, now: float, rng: Lots) -> Choice | None:
+    def choose(self, seats: Sequence[Seat], wanted: Wanted, now: float, rng: Rng) -> Choice | None:
         """Which of these seats takes the call; None = none is free.
 
         `seats`: those of the pool that may (`pick.candidates`).
@@ -151,7 +151,7 @@ class Pool:
         wanted: Wanted,
         terms: Terms,
         now: float,
-        rng: Lots,
+        rng: Rng,
     ) -> Choice | None:
         """The pick with filters and scorers; nobody is asked where nothing is free."""
         if not seats[0].free and not any(seat.free for seat in seats):
@@ -171,7 +171,7 @@ class Pool:
         wanted: Wanted,
         terms: Terms,
         now: float,
-        rng: Lots,
+        rng: Rng,
         factors: Factors | None,
     ) -> Choice | None:
         work, exact = wanted.work, self.exact
@@ -180,14 +180,14 @@ class Pool:
             seats, work, terms, now=now, rng=rng, exact=exact, factors=factors
         )
 
-    def _look(self, now: float) -> Glance:
-        return Glance.of(self.seats, now, others=self.others, exact=self.exact)
+    def _look(self, now: float) -> PoolState:
+        return PoolState.of(self.seats, now, others=self.others, exact=self.exact)
 
-    def glance(self, now: float) -> Glance:
+    def pool_state(self, now: float) -> PoolState:
         """How the seats stand, or stood a moment ago."""
-        if self._glance is None or now - self._glance.at >= GLANCE_S:
-            self._glance = self._look(now)
-        return self._glance
+        if self._pool_state is None or now - self._pool_state.at >= POOL_STATE_S:
+            self._pool_state = self._look(now)
+        return self._pool_state
 
     def follow(self, other: Pool, now: float) -> None:
         """It takes the place of the other: what was asked of that one, and how easily it was done,
@@ -215,7 +215,7 @@ class Pool:
         if prior > 0:
             for seat, pace in zip(self.seats, paces, strict=True):
                 pace.suppose(prior)
-                seat.slots.stir.tell()
+                seat.slots.changes.tell()
         return prior
 
     def sweep(self, now: float) -> None:
@@ -241,12 +241,18 @@ class Pool:
 
     def _look_at(self, phase: Promised, allowed: float, terms: Terms, now: float) -> None:
         for seat in self.seats:
-            kept = seat.standing.kept.get((terms.slo, phase))
-            if kept is not None:
-                self._trust(seat, kept, phase, allowed, terms, now)
+            record = seat.standing.records.get((terms.slo, phase))
+            if record is not None:
+                self._trust(seat, record, phase, allowed, terms, now)
 
     def _trust(
-        self, seat: Seat, kept: Kept, phase: Promised, allowed: float, terms: Terms, now: float
+        self,
+        seat: Seat,
+        record: PromiseRecord,
+        phase: Promised,
+        allowed: float,
+        terms: Terms,
+        now: float,
     ) -> None:
         """Disqualify who breaks its promises, where the others can carry what is asked.
 
@@ -254,15 +260,15 @@ class Pool:
         is disqualified, too, so that some find out, and known anew from its return on.
         """
         standing = seat.standing
-        if not kept.out:
+        if not record.out:
             stuck = phase == "between" and standing.between_s > terms.between_s
-            if (stuck or kept.breaks(now, allowed)) and self._headroom(seat, terms, now):
-                kept.leave(now)
+            if (stuck or record.breaks(now, allowed)) and self._headroom(seat, terms, now):
+                record.leave(now)
                 standing.trust(terms.slo, phase, trusted=False)
-        elif kept.dwelt(now) and (
-            kept.recovered(now, allowed) or not self._headroom(seat, terms, now)
+        elif record.dwelt(now) and (
+            record.recovered(now, allowed) or not self._headroom(seat, terms, now)
         ):
-            kept.come_back()
+            record.come_back()
             if phase == "between":
                 standing.between_s = 0.0
             standing.trust(terms.slo, phase, trusted=True)

@@ -10,7 +10,7 @@ from modgate.fleet.slots import Seat
 from modgate.fleet.terms import Out
 
 
-class Stood(NamedTuple):
+class SeatState(NamedTuple):
     """One seat.
 
     `health`: in a word.  `taken` of `limit` slots; `crowded`: its group had none left, or it was
@@ -34,7 +34,7 @@ class Stood(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Glance:
+class PoolState:
     """The seats and how each stood `at` that time.
 
     `others`: gateways that told what they do; not `exact`: not all is known of what others have in
@@ -43,31 +43,31 @@ class Glance:
 
     at: float
     seats: Sequence[Seat]
-    stood: Sequence[Stood]
+    stood: Sequence[SeatState]
     others: int = 0
     exact: bool = True
 
     @classmethod
     def of(
         cls, seats: Sequence[Seat], now: float, *, others: int = 0, exact: bool = True
-    ) -> Glance:
+    ) -> PoolState:
         """Now: about a microsecond a seat."""
         return cls(now, seats, [_stood(seat, now) for seat in seats], others, exact)
 
 
-def _stood(seat: Seat, now: float) -> Stood:
+def _stood(seat: Seat, now: float) -> SeatState:
     health, slots, standing = seat.health, seat.slots, seat.standing
     taken, paces = slots.taken + slots.elsewhere, standing.paces
     cap = health.cap
-    return Stood(
+    return SeatState(
         health.state(now),
         taken,
         slots.limit,
         (cap is not None and taken >= cap) or (seat.group is not None and not seat.group.free),
-        health.said.full,
+        health.reported.full,
         standing.work + standing.elsewhere,
         standing.out,
-        health.said.at,
+        health.reported.at,
         paces["first_byte"].at,
         paces["total"].at,
     )

@@ -177,8 +177,8 @@ class Promise:
             self.between_ratio = ratio = gap_s / target_s
             if late:
                 self._breaks("between")
-            kept = standing.kept_of(terms.slo, "between")
-            kept.judge(now, predicted=self.gap_s / target_s, ratio=ratio)
+            record = standing.record_of(terms.slo, "between")
+            record.judge(now, predicted=self.gap_s / target_s, ratio=ratio)
 
     def _judge(self, now: float, *, least: bool = False) -> None:
         """What the phase took teaches the estimate, and counts for or against the engine.
@@ -191,8 +191,8 @@ class Promise:
         self._learn(now, took, least=least)
         if ratio > 1:
             self._breaks(terms.phase)
-        kept = seat.standing.kept_of(terms.slo, terms.phase)
-        kept.judge(now, predicted=self.predicted, ratio=ratio)
+        record = seat.standing.record_of(terms.slo, terms.phase)
+        record.judge(now, predicted=self.predicted, ratio=ratio)
 
     def _breaks(self, phase: Promised) -> None:
         self.broke = f"{self.broke},{phase}" if self.broke else phase
@@ -204,4 +204,4 @@ class Promise:
         estimate = self.seat.standing.paces[self.terms.phase]
         if not least or pace > estimate.own:
             estimate.learn(now, pace)
-            self.seat.slots.stir.tell()
+            self.seat.slots.changes.tell()

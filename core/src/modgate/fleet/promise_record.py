@@ -19,7 +19,7 @@ DWELL_S, DWELL_AT_MOST_S, FLAP_S = 20.0, 300.0, 600.0
 EXPLORE_S = 5.0
 
 
-class Kept:
+class PromiseRecord:
     """Of one engine, model, SLO class and phase: the promises of the last minute, and what follows.
 
     `all`: every judged call, for people; `promised`: those of which the gateway was sure.  `fresh`:
@@ -48,11 +48,11 @@ class Kept:
 
     def breaks(self, now: float, allowed: float) -> bool:
         """Whether it surely breaks more than the allowed share."""
-        kept = self.promised
-        kept.look(now)
-        if kept.n < SAMPLES or kept.bad < BROKEN_LEAST:
+        record = self.promised
+        record.look(now)
+        if record.n < SAMPLES or record.bad < BROKEN_LEAST:
             return False
-        return wilson(kept.bad, kept.n, LEAVES_Z)[0] > allowed
+        return wilson(record.bad, record.n, LEAVES_Z)[0] > allowed
 
     def leave(self, now: float) -> None:
         """It is disqualified, for longer if it was a short while ago."""
@@ -69,12 +69,12 @@ class Kept:
         """Whether fresh calls show that it keeps its promises again."""
         if self.fresh >= FRESH:
             return True
-        kept = self.promised
-        kept.look(now)
+        record = self.promised
+        record.look(now)
         return (
-            kept.n >= FRESH
-            and kept.bad <= allowed * kept.n
-            and wilson(kept.bad, kept.n, RETURNS_Z)[1] < RETURNS_BELOW
+            record.n >= FRESH
+            and record.bad <= allowed * record.n
+            and wilson(record.bad, record.n, RETURNS_Z)[1] < RETURNS_BELOW
         )
 
     def forgettable(self, now: float) -> bool:

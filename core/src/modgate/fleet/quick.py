@@ -24,7 +24,7 @@ from modgate.fleet.pick import (
     least,
     soonest,
 )
-from modgate.fleet.rng import Lots
+from modgate.fleet.rng import Rng
 from modgate.fleet.slots import Seat
 from modgate.fleet.table import Open, Table
 from modgate.fleet.terms import Terms
@@ -36,7 +36,7 @@ def quick(
     work: float,
     terms: Terms,
     now: float,
-    rng: Lots,
+    rng: Rng,
     exact: bool,
     factors: Factors | None = None,
 ) -> Choice | None:
@@ -88,7 +88,7 @@ def _late(
     predicted: Sequence[float],
     work: float,
     terms: Terms,
-    rng: Lots,
+    rng: Rng,
     exact: bool,
     factors: Factors | None,
 ) -> Choice | None:
@@ -124,7 +124,7 @@ def _at_home(
 
 
 def _sampled(
-    seats: Sequence[Seat], work: float, terms: Terms, rng: Lots, factors: Factors | None
+    seats: Sequence[Seat], work: float, terms: Terms, rng: Rng, factors: Factors | None
 ) -> Choice | None:
     """The pick where nothing is wrong with any seat that is looked at; None = ask the long way.
 

@@ -11,7 +11,7 @@ from math import inf
 from typing import Literal
 
 from modgate.fleet.pick import FITS, SAMPLED, Choice, Wanted, allowed
-from modgate.fleet.pool_state import Glance, Stood
+from modgate.fleet.pool_state import PoolState, SeatState
 from modgate.fleet.slots import Seat
 from modgate.fleet.terms import Terms
 
@@ -49,7 +49,7 @@ class Candidate:
     outcome: Outcome = ""
     predicted_s: float | None = None
     score_s: float | None = None
-    stood: Stood | None = None
+    stood: SeatState | None = None
 
 
 def considered(choice: Choice, wanted: Wanted) -> list[Candidate]:
@@ -84,7 +84,7 @@ def _score_s(seat: Seat, predicted_s: float | None, liked: float) -> float | Non
     return predicted_s * seat.factor * liked if predicted_s not in (None, inf) else None
 
 
-def _left_out(seat: Seat, choice: Choice, wanted: Wanted, stood: Stood | None) -> LeftOut:
+def _left_out(seat: Seat, choice: Choice, wanted: Wanted, stood: SeatState | None) -> LeftOut:
     if (hard := _never(seat, wanted)) or seat.backend in wanted.tried:
         return hard or "tried"
     for name, kept in choice.passed:
@@ -97,7 +97,7 @@ def _left_out(seat: Seat, choice: Choice, wanted: Wanted, stood: Stood | None) -
     return "passed_over" if whole else "not_compared"
 
 
-def _away(stood: Stood | None) -> LeftOut:
+def _away(stood: SeatState | None) -> LeftOut:
     match stood.health if stood is not None else "":
         case "ejected":
             return "ejected"
@@ -126,17 +126,17 @@ def _outcome(seat: Seat, choice: Choice, predicted_s: float | None, terms: Terms
     return "full" if fit is not None and not any(each is seat for each in fit) else "other"
 
 
-def _stood_of(glance: Glance | None) -> dict[int, Stood]:
-    if glance is None:
+def _stood_of(pool_state: PoolState | None) -> dict[int, SeatState]:
+    if pool_state is None:
         return {}
-    return dict(zip(map(id, glance.seats), glance.stood, strict=True))
+    return dict(zip(map(id, pool_state.seats), pool_state.stood, strict=True))
 
 
-def missed(glance: Glance, seconds: Sequence[float], wanted: Wanted) -> Iterator[Candidate]:
+def missed(pool_state: PoolState, seconds: Sequence[float], wanted: Wanted) -> Iterator[Candidate]:
     """The seats of a model when a call found none of them; `seconds`: predicted of each, if any."""
-    fresh = [each for each in glance.seats if not _never(each, wanted)]
+    fresh = [each for each in pool_state.seats if not _never(each, wanted)]
     only = all(each.backend in wanted.tried for each in fresh)
-    for at, (seat, stood) in enumerate(zip(glance.seats, glance.stood, strict=True)):
+    for at, (seat, stood) in enumerate(zip(pool_state.seats, pool_state.stood, strict=True)):
         predicted_s = seconds[at] if seconds else None
         left_out = _never(seat, wanted)
         if not left_out and seat.backend in wanted.tried and not only:
@@ -150,7 +150,7 @@ def missed(glance: Glance, seconds: Sequence[float], wanted: Wanted) -> Iterator
         )
 
 
-def _busy(stood: Stood, predicted_s: float | None, terms: Terms | None) -> LeftOut:
+def _busy(stood: SeatState, predicted_s: float | None, terms: Terms | None) -> LeftOut:
     if away := _away(stood):
         return away
     if stood.taken >= stood.limit or stood.crowded:

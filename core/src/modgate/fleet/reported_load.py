@@ -14,7 +14,7 @@ FULL = 0.9  # of its cache: from here calls are put off, or put out again
 NEVER = float("-inf")
 
 
-class Said:
+class ReportedLoad:
     """One engine's.  Missing is unknown, and then nothing is corrected.
 
     `full`: its cache is.  `waiting`: calls that wait in it while it has more than it was sent by

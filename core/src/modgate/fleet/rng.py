@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 T = TypeVar("T")
 
 
-class Lots(Protocol):
+class Rng(Protocol):
     """What a pick draws lots with."""
 
     def random(self) -> float:

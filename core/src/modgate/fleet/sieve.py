@@ -69,10 +69,10 @@ def to_explore(free: Sequence[Seat], terms: Terms, now: float) -> Seat | None:
 
 def explored_at(seat: Seat, terms: Terms) -> float:
     """When a call like this one was spent on a disqualified seat last."""
-    return max(seat.standing.kept_of(terms.slo, phase).explored_at for phase, _ in terms.allowed)
+    return max(seat.standing.record_of(terms.slo, phase).explored_at for phase, _ in terms.allowed)
 
 
 def explored(seat: Seat, terms: Terms, now: float) -> None:
     """A call like this one is spent on it now."""
     for phase, _ in terms.allowed:
-        seat.standing.kept_of(terms.slo, phase).explored_at = now
+        seat.standing.record_of(terms.slo, phase).explored_at = now

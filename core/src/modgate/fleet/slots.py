@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
-from modgate.fleet.change import Stir
+from modgate.fleet.changes import Changes
 from modgate.fleet.concurrency import Concurrency
 from modgate.fleet.health import Health
 from modgate.fleet.standing import Standing
@@ -22,7 +22,7 @@ class Slots:
 
     `taken`: calls in flight of this gateway, `elsewhere`: those that others told of; `share`: so
     many it may have whatever those are, or one gateway could keep all others from an engine.
-    `concurrency`: what moves the limit; None = nothing does.  `stir`: is told of every change.
+    `concurrency`: what moves the limit; None = nothing does.  `changes`: is told of every change.
     """
 
     limit: int
@@ -30,7 +30,7 @@ class Slots:
     elsewhere: int = 0
     share: int = 0
     concurrency: Concurrency | None = None
-    stir: Stir = field(default_factory=Stir)
+    changes: Changes = field(default_factory=Changes)
 
     @property
     def free(self) -> bool:
@@ -44,19 +44,19 @@ class Slots:
             self.concurrency, self.limit = None, limit
         elif moves is None or (moves.declared, moves.most) != (limit, max(limit, most)):
             self.concurrency, self.limit = Concurrency(limit, most), limit
-        self.stir.tell()
+        self.changes.tell()
 
     def heard(self, elsewhere: int, share: int) -> None:
         """So many calls are in flight of others, and so many it may have whatever those are."""
         self.elsewhere, self.share = elsewhere, share
-        self.stir.tell()
+        self.changes.tell()
 
     def saw(self, now: float, *, late: bool) -> None:
         """A call of these ended; it was counted out already."""
         if self.concurrency is not None:
             at_once = self.taken + self.elsewhere + 1
             self.limit = self.concurrency.saw(now, late=late, at_once=at_once)
-            self.stir.tell()
+            self.changes.tell()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -93,9 +93,9 @@ class Seat:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "entangled", bool(self.beside) or self.group is not None)
-        self.health.stir = stir = self.slots.stir
+        self.health.changes = changes = self.slots.changes
         for each in (self.standing, *self.beside):
-            each.stir = stir
+            each.changes = changes
 
     @property
     def free(self) -> bool:
@@ -107,28 +107,28 @@ class Seat:
         slots = self.slots
         slots.taken += 1
         self.standing.work += work
-        if slots.stir.looked:
-            slots.stir.tell()
+        if slots.changes.looked:
+            slots.changes.tell()
         if self.group is not None:
             self.group.taken += 1
-            self.group.stir.tell()
+            self.group.changes.tell()
 
     def more(self, work: float) -> None:
         """A call that is here carries more work than it was taken for, or has done some."""
         self.standing.work += work
-        if self.slots.stir.looked:
-            self.slots.stir.tell()
+        if self.slots.changes.looked:
+            self.slots.changes.tell()
 
     def give(self, work: float) -> None:
         """One call ended, with so much left of its work."""
         slots, standing = self.slots, self.standing
         slots.taken -= 1
         standing.work = max(0.0, standing.work - work) if slots.taken else 0.0
-        if slots.stir.looked:
-            slots.stir.tell()
+        if slots.changes.looked:
+            slots.changes.tell()
         if self.group is not None:
             self.group.taken -= 1
-            self.group.stir.tell()
+            self.group.changes.tell()
 
 
 def seed_of(identity: str) -> int:

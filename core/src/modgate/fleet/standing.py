@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from modgate.fleet.change import Stir
+from modgate.fleet.changes import Changes
 from modgate.fleet.estimate import Estimate
-from modgate.fleet.promise_record import Kept
+from modgate.fleet.promise_record import PromiseRecord
 from modgate.fleet.quantiles import Quantiles
 from modgate.fleet.terms import Out, Promised
 
@@ -35,12 +35,13 @@ class Standing:
     have added since, `usual`: of one call lately; in the modality's weighted units.  `sent`: all
     that went there from here while others were heard of.
     `between_s`: seconds between events of a stream lately, 0 = not known.  `paces`: by phase.
-    `kept`: by SLO class and phase; `out`: those that it is disqualified for.  `times`: by phase,
-    for people.  `open`: streams that are promised something of their gaps.  `stir`: its engine's.
+    `records`: by SLO class and phase; `out`: those that it is disqualified for.  `times`: by phase,
+    for people.  `open`: streams that are promised something of their gaps.  `changes`: its
+    engine's.
     """
 
     __slots__ = (
-        *("between_s", "elsewhere", "kept", "open", "out", "paces", "sent", "stir", "times"),
+        *("between_s", "elsewhere", "records", "open", "out", "paces", "sent", "changes", "times"),
         *("usual", "work"),
     )
 
@@ -51,27 +52,27 @@ class Standing:
         self.usual = 0.0
         self.between_s = 0.0
         self.paces: dict[str, Estimate] = {"first_byte": Estimate(), "total": Estimate()}
-        self.kept: dict[tuple[str, Promised], Kept] = {}
+        self.records: dict[tuple[str, Promised], PromiseRecord] = {}
         self.out = NONE_OUT
         self.times: dict[str, Quantiles] = {}
         self.open: set[Open] = set()
-        self.stir = Stir()
+        self.changes = Changes()
 
-    def kept_of(self, slo: str, phase: Promised) -> Kept:
+    def record_of(self, slo: str, phase: Promised) -> PromiseRecord:
         """What it keeps of a class's promises of a phase."""
-        kept = self.kept.get((slo, phase))
-        if kept is None:
-            kept = self.kept[slo, phase] = Kept()
-        return kept
+        record = self.records.get((slo, phase))
+        if record is None:
+            record = self.records[slo, phase] = PromiseRecord()
+        return record
 
     def forget(self, now: float) -> None:
         """Let go of what is kept of classes that nobody asks for any more."""
-        gone = [of for of, kept in self.kept.items() if kept.forgettable(now)]
+        gone = [of for of, record in self.records.items() if record.forgettable(now)]
         for of in gone:
-            del self.kept[of]
+            del self.records[of]
         if not self.out.isdisjoint(gone):
             self.out -= set(gone)
-            self.stir.tell()
+            self.changes.tell()
 
     def saw(self, now: float, phase: str, seconds: float) -> None:
         """A phase took so long."""
@@ -87,17 +88,17 @@ class Standing:
             gap = gap or min(seconds, FIRST * target_s)
             seconds = min(seconds, OUTLIER * target_s)
         self.between_s = gap + SHARE * (seconds - gap) if gap else seconds
-        if self.stir.looked:
-            self.stir.tell()
+        if self.changes.looked:
+            self.changes.tell()
 
     def heard(self, elsewhere: float) -> None:
         """So much work is in hand of others."""
         self.elsewhere = elsewhere
-        if self.stir.looked:
-            self.stir.tell()
+        if self.changes.looked:
+            self.changes.tell()
 
     def trust(self, slo: str, phase: Promised, *, trusted: bool) -> None:
         """Whether it is given calls of this class that are judged by this phase."""
         promised = {(slo, phase)}
         self.out = self.out - promised if trusted else self.out | promised
-        self.stir.tell()
+        self.changes.tell()

@@ -107,9 +107,9 @@ class Table:
         self._widest_s = 0.0
         self._rates = [0.0] * many
         for row, seat in enumerate(seats):
-            seat.slots.stir.watch(self.stale, row)
+            seat.slots.changes.watch(self.stale, row)
             if seat.group is not None:
-                seat.group.stir.watch(self.stale, row)
+                seat.group.changes.watch(self.stale, row)
 
     def look(self, now: float) -> None:
         """Work out again what is stale, or was true for so long only."""
@@ -129,10 +129,10 @@ class Table:
     def _look_at(self, row: int, now: float) -> bool:
         """One row; whether it is of another kind than before."""
         seat = self.seats[row]
-        slots, standing, said = seat.slots, seat.standing, seat.health.said
-        slots.stir.looked = True
+        slots, standing, reported = seat.slots, seat.standing, seat.health.reported
+        slots.changes.looked = True
         if seat.group is not None:
-            seat.group.stir.looked = True
+            seat.group.changes.looked = True
         if standing.between_s != self._gaps[row]:
             self._gaps[row] = standing.between_s
             self._widest_s = max(self._gaps)
@@ -141,7 +141,7 @@ class Table:
         load = 0.0
         if odd not in OUT_OF_ORDER:
             lanes = 1 if self._serial else slots.limit
-            if slots.taken + slots.elsewhere >= lanes or said.waiting:
+            if slots.taken + slots.elsewhere >= lanes or reported.waiting:
                 load = ahead(seat, 0.0, self._phase) / lanes
         self._ahead[row] = load
         self._away[row] = seat.away_s if odd is None else inf
@@ -154,7 +154,7 @@ class Table:
 
     def _oddity(self, row: int, seat: Seat, now: float) -> Odd | None:
         slots, health = seat.slots, seat.health
-        taken, cap, said = slots.taken + slots.elsewhere, health.cap, health.said
+        taken, cap, reported = slots.taken + slots.elsewhere, health.cap, health.reported
         if row in self._until:
             del self._until[row]
         if health.until > now:
@@ -162,9 +162,9 @@ class Table:
             return "ejected"
         if taken >= slots.limit or (cap is not None and slots.taken >= cap) or not seat.free:
             return "no_slot"
-        if said.waiting and not seat.standing.usual:
+        if reported.waiting and not seat.standing.usual:
             return "unknown"
-        return "full" if said.full else None
+        return "full" if reported.full else None
 
     def _sum_up(self) -> None:
         odd, seats = self._odd, self.seats

@@ -17,7 +17,7 @@ from modgate.fleet.fair import Charge, Took
 from modgate.fleet.lease import Lease
 from modgate.fleet.line import ROOM_AGAIN, Line, retry_s
 from modgate.fleet.pick import Wanted
-from modgate.fleet.rng import Lots
+from modgate.fleet.rng import Rng
 from modgate.fleet.tally import Tally
 
 EACH_S = 1.0
@@ -89,7 +89,7 @@ class Waiting:
         busy: Lines,
         *,
         rules: QueueRules,
-        rng: Lots,
+        rng: Rng,
         now: Callable[[], float],
         saw_depth: Callable[[str, int], None],
         free_s: Callable[[str, Wanted], float],

@@ -21,7 +21,7 @@ from modgate.limits.hosted import WRITTEN_EVERY_S, put
 log = logging.getLogger(__name__)
 
 
-class Kept:
+class LevelFile:
     """`path`: of the file.  `now_ms`: what levels count in."""
 
     def __init__(self, path: Path, now_ms: Callable[[], int]) -> None:

@@ -13,7 +13,7 @@ from modgate.units import UnitTable
 PERCENT = 5
 
 
-def differing(
+def count_differences(
     billed: Mapping[str, int], other: Mapping[str, int], modality: str, table: UnitTable
 ) -> str:
     """`asr.audio_seconds 10.0 against 14.5` for each unit that is over 5 % apart; '' for none.

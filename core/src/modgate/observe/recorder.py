@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from modgate.api.sink import Attempt, Receipt, Ruling
 from modgate.observe.gen_ai import MODEL, GenAi
 from modgate.observe.metrics import OTHER, Codes, Labels, Registry
-from modgate.observe.stale_series import Departed
+from modgate.observe.stale_series import StaleSeries
 from modgate.units import UnitTable
 
 MEMBERS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
@@ -26,9 +26,9 @@ class Recorder:
     def __init__(self, registry: Registry, *, gen_ai: bool = False) -> None:
         self._codes = Codes()
         self._gen_ai = GenAi(registry, self._codes) if gen_ai else None
-        self._departed_named = Departed(registry, MODEL)
-        self._departed_tenants = Departed(registry, "tenant")
-        self._departed_models = Departed(registry, "model")
+        self._stale_named = StaleSeries(registry, MODEL)
+        self._stale_tenants = StaleSeries(registry, "tenant")
+        self._stale_models = StaleSeries(registry, "model")
         self._units: dict[str, tuple[str, int]] = {}  # their shown names and scales
         self._used: defaultdict[str, defaultdict[str, int]] = defaultdict(_no_units)
         self._tenants: Collection[str] = frozenset()
@@ -128,9 +128,9 @@ class Recorder:
 
     def forget_departed(self, now: float) -> None:
         """Drop what was counted of tenants and models that have been gone for a while."""
-        for departed in (self._departed_models, self._departed_named):
-            departed.look({*self._models, OTHER}, now)
-        for tenant in self._departed_tenants.look({*self._tenants, OTHER}, now):
+        for stale in (self._stale_models, self._stale_named):
+            stale.look({*self._models, OTHER}, now)
+        for tenant in self._stale_tenants.look({*self._tenants, OTHER}, now):
             self._used.pop(tenant, None)
 
     def observe(self, receipt: Receipt) -> None:

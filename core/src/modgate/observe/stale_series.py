@@ -10,7 +10,7 @@ from modgate.observe.metrics import Registry
 KEPT_S = 600.0
 
 
-class Departed:
+class StaleSeries:
     """Drops the series of a label's values after ten minutes, in which they may come back, and were
     scraped."""
 

@@ -17,14 +17,13 @@ from modgate.api.engine import EngineState
 from modgate.api.secret import Secret
 from modgate.auth.store import Store, StoreError
 from modgate.clock import Clock, SystemClock
-from modgate.config.directories import default_data, default_directory
 from modgate.decoders.pool import Decoders
 from modgate.decoders.process import DecoderLimits
 from modgate.engines.supervisor import Engines
 from modgate.errors import ConfigError, PluginError, Problem
 from modgate.gateway import Gateway, build, gates
 from modgate.http.tls import TlsFiles
-from modgate.idempotency import Keys, Terms
+from modgate.idempotency import IdempotencyKeys, Retention
 from modgate.ledger.disk import FULL
 from modgate.observe.observer import Observer
 from modgate.observe.otel import Exporter, MissingExtra
@@ -46,6 +45,7 @@ from modgate.server.tenancy_pages import TenancyPages
 from modgate.server.watch import Look, WatchedFiles, watch
 from modgate.snapshot.blueprint import Blueprint, Overrides, blueprint_of
 from modgate.snapshot.callers import DEMO_TENANT, Held, Roster
+from modgate.snapshot.directories import default_data, default_directory
 from modgate.spool import Spool
 from modgate.state import State
 from modgate.tracebacks import plain
@@ -154,14 +154,14 @@ class App:
             engines=Engines(self._changed),
             limits=levels.counted,
             shared=levels.shared,
-            kept=levels.kept,
+            level_file=levels.level_file,
             peers=open_peers(made, clock),
             sample=file.trace.sample,
         )
-        state.keys = _keys(made, levels.replays, clock)
+        state.idempotency = _keys(made, levels.replays, clock)
         state.lies_in = _lies_in(made)
         state.observer.start()
-        for account in (levels.shared, levels.kept):
+        for account in (levels.shared, levels.level_file):
             if account is not None:
                 account.start()
         register(state)
@@ -345,12 +345,14 @@ def _lies_in(made: Blueprint) -> tuple[str | None, ...]:
     return (here, spool) if store is None else (here, spool, store.place(here))
 
 
-def _keys(made: Blueprint, shared: RedisReplays | None, clock: Clock) -> Keys:
+def _keys(made: Blueprint, shared: RedisReplays | None, clock: Clock) -> IdempotencyKeys:
     """The idempotency keys, in this process and, where there is one, in the store."""
     section = made.linked.file.idempotency
     local = MemoryReplays(clock.now, keys=section.keys, at_most=section.at_most)
-    terms = Terms(bodies=section.bodies, keep_s=section.keep, reply_bytes=section.reply_bytes)
-    return Keys(local, shared, terms)
+    retention = Retention(
+        bodies=section.bodies, keep_s=section.keep, reply_bytes=section.reply_bytes
+    )
+    return IdempotencyKeys(local, shared, retention)
 
 
 def _store(path: Path) -> Store:

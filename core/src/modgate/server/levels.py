@@ -10,7 +10,7 @@ from modgate.api.secret import Secret
 from modgate.clock import Clock
 from modgate.errors import ConfigError, Problem
 from modgate.limits.hosted import SCHEME, HostedStore
-from modgate.limits.level_file import Kept
+from modgate.limits.level_file import LevelFile
 from modgate.limits.redis_store import MissingRedis, RedisStore
 from modgate.limits.shared import Shared
 from modgate.limits.state import LimitState
@@ -22,12 +22,12 @@ FILE = "levels"
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """`shared` and `replays`: at a store; `kept`: where there is none."""
+    """`shared` and `replays`: at a store; `level_file`: where there is none."""
 
     counted: LimitState
     shared: Shared | None = None
     replays: RedisReplays | None = None
-    kept: Kept | None = None
+    level_file: LevelFile | None = None
 
 
 def open_levels(made: Blueprint, directory: Path, clock: Clock) -> Opened:
@@ -39,9 +39,9 @@ def open_levels(made: Blueprint, directory: Path, clock: Clock) -> Opened:
         return counted.ms(clock.now())
 
     if section is None:
-        kept = Kept(directory / FILE, now_ms)
-        counted.levels = kept.levels
-        return Opened(counted, kept=kept)
+        level_file = LevelFile(directory / FILE, now_ms)
+        counted.levels = level_file.levels
+        return Opened(counted, level_file=level_file)
     store = _store(section.url, section.password, clock)
     counted.levels = shared = Shared(store, name=f"{os.urandom(6).hex()}-", now_ms=now_ms)
     shared.deadline_s, shared.replicas = section.deadline, section.replicas

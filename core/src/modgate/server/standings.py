@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from modgate.api.json import Json
 from modgate.api.select import Backend
-from modgate.fleet.promise_record import Kept
+from modgate.fleet.promise_record import PromiseRecord
 from modgate.fleet.quantiles import Quantiles
 from modgate.fleet.reported_load import FULL
 from modgate.fleet.standing import Standing
@@ -104,12 +104,12 @@ def _times(times: Quantiles, now: float) -> Json:
 def _promises(standing: Standing, now: float) -> Json:
     """By SLO class and phase; of what was ever judged."""
     told: dict[str, Json] = {}
-    for (slo, phase), kept in standing.kept.items():
+    for (slo, phase), kept in standing.records.items():
         told.setdefault(slo, {})[phase] = _kept(kept, now)
     return told
 
 
-def _kept(kept: Kept, now: float) -> Json:
+def _kept(kept: PromiseRecord, now: float) -> Json:
     kept.all.look(now)
     kept.promised.look(now)
     return {

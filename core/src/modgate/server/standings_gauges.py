@@ -91,7 +91,7 @@ def _promises(state: State, *, broken: bool) -> dict[tuple[str, ...], float]:
     now = state.clock.now()
     found: dict[tuple[str, ...], float] = {}
     for backend, model, standing in _standings(state):
-        for (slo, phase), kept in standing.kept.items():
+        for (slo, phase), kept in standing.records.items():
             kept.promised.look(now)
             count = kept.promised.bad if broken else kept.promised.n
             found[backend, model, slo, phase] = float(count)

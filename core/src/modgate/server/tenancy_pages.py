@@ -19,7 +19,8 @@ from modgate.auth.store import NotStored, StoreError
 from modgate.clock import Clock
 from modgate.errors import ConfigError, Problem
 from modgate.server.json_page import json_page
-from modgate.server.registrar import (
+from modgate.server.tenancy import Tenancy
+from modgate.snapshot.registrar import (
     Declared,
     KeyChange,
     NewKey,
@@ -28,7 +29,6 @@ from modgate.server.registrar import (
     read_body,
     shown_key,
 )
-from modgate.server.tenancy import Tenancy
 
 BODY_AT_MOST = 1 << 20
 BODY_WITHIN_S = 10.0

@@ -17,7 +17,6 @@ from modgate.config.decode import (
     read,
     salvaged,
 )
-from modgate.config.directories import default_directory
 from modgate.config.lines import Path as KeyPath
 from modgate.config.link import Known, Linked, Linker, validator
 from modgate.config.schema import File
@@ -31,6 +30,7 @@ from modgate.http.tls import Tls, TlsFiles, Unusable
 from modgate.ledger import shipping
 from modgate.snapshot.auth import token_problems
 from modgate.snapshot.demo import demo_models
+from modgate.snapshot.directories import default_directory
 from modgate.snapshot.rehearsal import refusals
 from modgate.telemetry.families import FAMILIES
 from modgate.units import UnitTable

@@ -10,12 +10,13 @@ from modgate.api.scorer import Adviser, AnyAdviser, Filter, Scorer
 from modgate.api.select import Backend
 from modgate.config.link import Linked
 from modgate.config.schema import ADDRESSES
-from modgate.dues import rules_of
+from modgate.config.schema_queue import QueueSection
+from modgate.fleet.claim import CLASS_WEIGHTS, QueueRules
 from modgate.fleet.fleet import NO_PANELS, Fleet
 from modgate.fleet.holding import Awaited
 from modgate.fleet.panel import FilterVoice, Panel, ScorerVoice, Voice
 from modgate.fleet.preferences import Preferences
-from modgate.fleet.rng import Lots
+from modgate.fleet.rng import Rng
 from modgate.fleet.state import FleetState
 from modgate.host.blame import blamed
 from modgate.host.kinds import Kinds
@@ -26,7 +27,7 @@ MICRO = 1_000_000
 Voices = Mapping[str, FilterVoice | ScorerVoice]
 
 
-def seated(
+def build_fleet(
     linked: Linked,
     kinds: Kinds[AnyAdviser],
     state: State,
@@ -45,7 +46,7 @@ def fleet_of(
     *,
     backends: Sequence[Backend],
     now: Callable[[], float],
-    rng: Lots | None = None,
+    rng: Rng | None = None,
     panels: Mapping[str, Panel] = NO_PANELS,
 ) -> Fleet:
     """The backends as the file wants them chosen; also for those who only simulate."""
@@ -57,7 +58,7 @@ def fleet_of(
         groups={LOCAL_GROUP: file.local.slots or os.cpu_count() or 1},
         rng=rng,
         now=now,
-        rules=rules_of(**file.queue.model_dump()),
+        rules=_queue_rules(file.queue),
         preferences=Preferences(
             region=file.state.region or "",
             hardware=file.select.hardware,
@@ -68,6 +69,19 @@ def fleet_of(
         weighed={*chains, *(each.model for links in chains.values() for each in links)},
         awaited=[Awaited(each.template, each.kind not in ADDRESSES) for each in linked.lookouts],
         panels=panels,
+    )
+
+
+def _queue_rules(section: QueueSection) -> QueueRules:
+    return QueueRules(
+        calls=section.calls,
+        body_bytes=section.body_bytes,
+        work_s=section.work,
+        share=section.share,
+        weights={**CLASS_WEIGHTS, **section.weights},
+        patience_s=section.patience,
+        hold_s=section.hold,
+        adaptive=section.adaptive,
     )
 
 

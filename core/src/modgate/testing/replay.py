@@ -14,7 +14,7 @@ from modgate.api.plan import Call
 from modgate.api.relay import Event
 from modgate.api.select import Served
 from modgate.errors import GatewayError
-from modgate.reply_decoder import Reading
+from modgate.reply_decoder import ReplyDecoder
 from modgate.testing.compare import difference, parsed, shown
 from modgate.testing.rig import Rig
 from modgate.testing.rules_shape import contents
@@ -60,27 +60,27 @@ def heard(dialect: Dialect, outgoing: Outgoing, said: Said, cut: Cut) -> Got:
     """What becomes of an engine's reply when the network cuts it so."""
     if not 200 <= said.status < 300:
         return Got(events=(), error=dialect.refusal(said.status, said.headers, said.body))
-    reading = Reading(dialect, outgoing.reply, said.headers)
+    decoder = ReplyDecoder(dialect, outgoing.reply, said.headers)
     events: list[Event] = []
     try:
         if outgoing.reply == "whole":
-            events += reading.whole(said.body, said.headers)
+            events += decoder.whole(said.body, said.headers)
         else:
-            for given in _pieces(reading, cut(said.body)):
+            for given in _pieces(decoder, cut(said.body)):
                 events += given
     except GatewayError as error:
         return Got(events=[event.data for event in events], error=error)
     return Got(events=[event.data for event in events])
 
 
-def _pieces(reading: Reading, pieces: Iterable[bytes]) -> Iterator[list[Event]]:
+def _pieces(decoder: ReplyDecoder, pieces: Iterable[bytes]) -> Iterator[list[Event]]:
     for piece in pieces:
-        yield reading.feed(piece)
-        if reading.error is not None:
-            raise reading.error
-        if reading.over:
+        yield decoder.feed(piece)
+        if decoder.error is not None:
+            raise decoder.error
+        if decoder.over:
             return
-    yield reading.end()
+    yield decoder.end()
 
 
 def told_of(gives: Gives, got: Got) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from weakref import ref
 
 
-class Stir:
+class Changes:
     """One engine's: its slots, its health and how it stands for models share it.
 
     `looked`: somebody did since it changed last; who changes it often asks before telling.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from modgate.api.auth import Caller, Policy
-from modgate.order import isolation
+from modgate.order import batch_group
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,9 @@ def test_tenants_share_trips_when_both_say_so_and_have_the_same_regions(
     same: bool,
 ) -> None:
     one, two = (
-        isolation(Caller(tenant=name, key_id="k", policy=Policy(batch_shared=each, regions=where)))
+        batch_group(
+            Caller(tenant=name, key_id="k", policy=Policy(batch_shared=each, regions=where))
+        )
         for name, each, where in zip(("a", "b"), shared, regions, strict=True)
     )
 

@@ -42,7 +42,7 @@ class World:
         self.engine = engine
         self.receipts = receipts_of(running)
 
-    async def deserted(self, request: ClientRequest, leave: Leave | None = None) -> ClientRecord:
+    async def left(self, request: ClientRequest, leave: Leave | None = None) -> ClientRecord:
         """A client sends, and leaves: as told, or once its call is at the engine; the rest ends."""
         go, key = asyncio.Event(), self.running.key
         how = leave or Leave(at="sent")
@@ -110,7 +110,7 @@ async def test_the_bill_is_what_the_engine_wrote(
     made = await world(tmp_path, stack, Script(headers_after_ms=150, between_ms=15, tokens=24))
     # In the middle of a stream; of a whole reply as soon as its call is under way.
     leave = Leave(at="body", events=1) if request.streamed else None
-    client = await made.deserted(request, leave)
+    client = await made.left(request, leave)
     row, wrote = made.row, {**request.sent, **made.wrote}
 
     assert client.ended == "cut"
@@ -128,7 +128,7 @@ async def test_by_default_the_engine_stops_and_the_bill_is_what_was_read(
     tmp_path: Path, stack: AsyncExitStack
 ) -> None:
     made = await world(tmp_path, stack, tenant="")
-    await made.deserted(STREAM, Leave(at="body", events=2))
+    await made.left(STREAM, Leave(at="body", events=2))
     await until(lambda: made.engine.records[0].gone_at is not None)
 
     [record] = made.engine.records
@@ -150,7 +150,7 @@ async def test_the_tenant_says_it_else_the_model(
     tmp_path: Path, stack: AsyncExitStack, tenant: str, model: str, drained: bool
 ) -> None:
     made = await world(tmp_path, stack, tenant=tenant, facts={"chat": model})
-    await made.deserted(STREAM, Leave(at="body", events=1))
+    await made.left(STREAM, Leave(at="body", events=1))
 
     assert made.row.on_disconnect == ("drained" if drained else "")
 
@@ -160,7 +160,7 @@ async def test_nothing_that_was_not_begun_is_begun_for_who_left(
 ) -> None:
     made = await world(tmp_path, stack, Script(piece_ms=60, between_ms=20))
     long = ask.speech(5, model="voice", sentences=30)
-    await made.deserted(long, Leave(at="body", events=1))
+    await made.left(long, Leave(at="body", events=1))
     calls = [record for record in made.engine.records if record.method == "POST"]
     row, wrote = made.row, made.wrote
 
@@ -178,7 +178,7 @@ async def test_a_failure_is_not_tried_again_for_who_left(
 ) -> None:
     fails = Script(headers_after_ms=150, fault=Fault(kind="reset", after=None))
     made = await world(tmp_path, stack, fails)
-    await made.deserted(REQUESTS["llm"])
+    await made.left(REQUESTS["llm"])
 
     assert len(made.engine.records) == 1
     assert made.row.on_disconnect == "cut"
@@ -200,7 +200,7 @@ async def test_bytes_and_the_requests_own_deadline_end_it(
     tmp_path: Path, stack: AsyncExitStack, more: str, script: Script
 ) -> None:
     made = await world(tmp_path, stack, script, more=more)
-    await made.deserted(STREAM, Leave(at="head"))
+    await made.left(STREAM, Leave(at="head"))
     await made.engine.vacant()
 
     assert not made.engine.records[0].answered
@@ -220,7 +220,7 @@ async def test_before_a_call_is_out_there_is_nothing_to_finish(
     made = World(running, engine)
     first = asyncio.create_task(send(running.url, REQUESTS["llm"], key=running.key))
     await asyncio.sleep(0.1)
-    await made.deserted(ask.chat(9, model="chat"), Leave(at="sent", after_ms=50))
+    await made.left(ask.chat(9, model="chat"), Leave(at="sent", after_ms=50))
     await first
 
     assert [receipt.notes.get("on_disconnect") for receipt in made.receipts] == [None, None]
@@ -232,7 +232,7 @@ async def test_who_comes_again_with_its_key_has_the_reply_that_was_finished(
 ) -> None:
     made = await world(tmp_path, stack, more="[idempotency]\nbodies = true\n")
     request = REQUESTS["llm"].with_headers(Idempotency_Key="k1")
-    await made.deserted(request)
+    await made.left(request)
     again = await send(made.running.url, request, key=made.running.key)
 
     assert (again.status, again.ended) == (200, "ok")
@@ -269,7 +269,7 @@ async def test_a_refusal_that_nobody_reads_is_billed_nothing(
 ) -> None:
     refuses = Script(headers_after_ms=120, refusal=Refusal(status=400))
     made = await world(tmp_path, stack, refuses)
-    await made.deserted(REQUESTS["llm"])
+    await made.left(REQUESTS["llm"])
 
     assert made.row.on_disconnect == "cut"
     assert made.row.units.get("llm.output_tokens", 0) == 0
