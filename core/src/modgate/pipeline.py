@@ -187,12 +187,12 @@ class Exchange:
         """What is asked for.  From here on errors are in the words of whoever asks."""
         request, draft, table = self._request, self.draft, self._gateway.table
         if request.path not in table.routes:
-            self._surface = self._gateway.surfaces[spoken(request.headers)]
+            self._surface = spoken(self._gateway.surfaces, request.headers)
             if (page := page_of(request.path)) is not None:
                 draft.route = page.route
                 return page
         route = table.find(request.method, request.path)
-        draft.route, self._surface = route.path, route.surface
+        draft.route, self._surface = route.path, route.heard(request.headers)
         return route
 
     async def _page(self, page: Page) -> None:
@@ -210,7 +210,7 @@ class Exchange:
             await self._bill.check_spent(route.modalities, self._request.content_length)
         body = await self._read(route)
         self._parsed = parse(body)
-        self._surface = route.claimed(self._parsed)
+        self._surface = route.claimed(self._parsed, self._surface)
         if keyed is None:
             await self._serve(route, body)
         elif (said := await keyed.serve(body, partial(self._serve, route, body))) is not None:

@@ -34,7 +34,10 @@ SPOKEN_AFTER_AN = ("a", "e", "i", "o", "u", "llm")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """A path: its endpoints by modality, the largest body cap, and the surface of its errors."""
+    """A path: its endpoints by modality, the largest body cap, and the surface of its errors.
+
+    `surfaces`: those of which the body tells; `sdks`: those that headers may tell of.
+    """
 
     path: str
     endpoints: Mapping[str, Endpoint]
@@ -43,14 +46,24 @@ class Route:
     surface: Surface
     body: str
     at_most: int
+    sdks: Sequence[Surface] = ()
 
     def check(self, method: str) -> None:
         """MethodNotAllowed for anything but POST."""
         if method != "POST":
             raise MethodNotAllowed(f"{self.path} takes POST only", allow=["POST"])
 
-    def claimed(self, fields: JsonObject) -> Surface:
-        """The surface that this body is in the words of."""
+    def heard(self, headers: Mapping[str, str]) -> Surface:
+        """The surface of an SDK that says who it is, else that of errors before the body."""
+        for surface in self.sdks:
+            if surface.recognises(headers):
+                return surface
+        return self.surface
+
+    def claimed(self, fields: JsonObject, heard: Surface) -> Surface:
+        """The surface that this body is in the words of, where the headers did not tell."""
+        if heard is not self.surface:
+            return heard
         if len(self.surfaces) == 1:
             return self.surfaces[0]
         return next((s for s in self.surfaces if s.claims(fields)), self.surfaces[-1])
@@ -176,15 +189,28 @@ def _route(path: str, endpoints: Mapping[str, Endpoint], surfaces: Mapping[str, 
     for endpoint in endpoints.values():
         names += [name for name in endpoint.surfaces if name not in names]
     spoken = [surfaces[name] for name in names]
+    last = next((at for at, each in enumerate(spoken) if _claims_all(each)), len(spoken))
+    by_body = spoken[: last + 1]
     return Route(
         path=path,
         endpoints=endpoints,
         modalities=tuple(endpoints),
-        surfaces=spoken,
-        surface=spoken[0] if len(spoken) == 1 else Superset(spoken),
+        surfaces=by_body,
+        surface=by_body[0] if len(by_body) == 1 else Superset(by_body),
         body=next(iter(endpoints.values())).body,
         at_most=max(endpoint.at_most for endpoint in endpoints.values()),
+        sdks=[each for each in spoken if _is_told(each)] if len(spoken) > 1 else (),
     )
+
+
+def _claims_all(surface: Surface) -> bool:
+    """Whether no body gets past it to those that are named after it."""
+    return type(surface).claims is Surface.claims
+
+
+def _is_told(surface: Surface) -> bool:
+    """Whether headers can tell of it; the others need not be asked with every request."""
+    return type(surface).recognises is not Surface.recognises
 
 
 def table_of(loaded: Loaded, models: Iterable[Model]) -> Table:

@@ -19,7 +19,7 @@ from modgate.errors import (
     UpstreamFailed,
     UpstreamTimedOut,
 )
-from modgate.http.surfaces import Superset, built_in, error_headers
+from modgate.http.surfaces import Superset, built_in, error_headers, spoken
 
 REFUSED = Refused("input", "invalid_value", "no")
 
@@ -46,6 +46,34 @@ def test_each_surface_says_what_its_sdk_parses() -> None:
     detail = surfaces["mistral"].error_body(REFUSED, "r")["detail"]
     assert detail == [{"loc": ["body", "input"], "msg": "no", "type": "value_error"}]
     assert surfaces["mistral"].error_body(NotFound("x"), "r")["object"] == "error"
+
+
+def test_what_mistrals_sdk_parses_says_where_by_steps() -> None:
+    mistral = built_in()["mistral"]
+    long = Refused("messages", "context_length_exceeded", "x")
+    (deep,) = mistral.error_body(Refused("messages[3].tool_calls[0].id", "c", "x"), "r")["detail"]
+
+    assert deep["loc"] == ["body", "messages", 3, "tool_calls", 0, "id"]
+    assert mistral.status(long) == 400
+    assert mistral.error_body(long, "r")["code"] == "context_length_exceeded"
+
+
+@pytest.mark.parametrize(
+    ("headers", "name"),
+    [
+        ({}, "openai"),
+        ({"user-agent": "OpenAI/Python 2.54.0"}, "openai"),
+        ({"user-agent": "mistral-client-python/3.7.0"}, "mistral"),
+        ({"user-agent": "mistral-client-typescript/2.0.0"}, "mistral"),
+        ({"user-agent": "ai-sdk/mistral/3.0.69 runtime/node.js/v20.20.2"}, "mistral"),
+        ({"user-agent": "somebody, not mistral-client-python/3.7.0"}, "openai"),
+        ({"x-fern-sdk-name": "cohere"}, "cohere"),
+        ({"x-fern-sdk-name": "acme"}, "openai"),
+        ({"anthropic-version": "2023-06-01", "user-agent": "mistral-client-python/3"}, "anthropic"),
+    ],
+)
+def test_an_sdk_is_recognised_by_what_it_says_of_itself(headers: dict[str, str], name: str) -> None:
+    assert spoken(built_in(), headers).name == name
 
 
 def test_a_shared_path_answers_with_every_surfaces_keys() -> None:

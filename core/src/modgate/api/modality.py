@@ -41,10 +41,10 @@ class Batching:
 class Endpoint:
     """A path that clients call.
 
-    `surfaces`: by name; on a path with several, the first that claims the body.  `body`: `json` or
-    `form`.  `at_most`: bytes of the body.  `model_optional`: the wire lets the model be absent
-    (then the modality's `default_model`). `schema`: a msgspec struct or pydantic type of the body,
-    for `/openapi.json`.
+    `surfaces`: by name; on a path with several, that of the SDK which says who it is, else the
+    first that claims the body.  `body`: `json` or `form`.  `at_most`: bytes of the body.
+    `model_optional`: the wire lets the model be absent (then the modality's `default_model`).
+    `schema`: a msgspec struct or pydantic type of the body, for `/openapi.json`.
     """
 
     path: str

@@ -23,10 +23,19 @@ class Surface:
     done: ClassVar[bytes] = b""
     rates: ClassVar[Literal["x-ratelimit", "anthropic-ratelimit"]] = "x-ratelimit"
 
+    def recognises(self, headers: Mapping[str, str]) -> bool:
+        """Whether a request's headers are those of this family's own SDK.
+
+        On a path that several surfaces share it is then taken, whatever the body says; on a path
+        that nobody serves it says so.  Names of headers in lower case.
+        """
+        del headers
+        return False
+
     def claims(self, fields: Mapping[str, object]) -> bool:
         """Whether a body is in this surface's words, on a path that several share.
 
-        The first that claims takes it.
+        The first that claims takes it, unless the headers told.
         """
         del fields
         return True

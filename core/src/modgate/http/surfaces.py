@@ -6,7 +6,9 @@ Source: wire.md 1.4, 1.5, 1.7; architecture.md 12 (Overloaded is 429 on openai).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from typing import TypeGuard
 from uuid import uuid4
 
 from modgate.api.json import JsonObject
@@ -26,6 +28,8 @@ TOO_LONG = (
 )
 PROMPT_LONG = "prompt is too long"
 SUM_LONG = "input length and `max_tokens` exceed context limit"
+MISTRALS = ("mistral-client-", "ai-sdk/mistral/")
+_STEPS = re.compile(r"[^.\[\]]+")  # of a field: `messages[0].content`
 COHERES = ("cohere", "cohere-ai")  # its SDKs for Python and JavaScript; their generator has others
 
 
@@ -88,6 +92,10 @@ class Anthropic(Surface):
         529: "overloaded_error",
     }
 
+    def recognises(self, headers: Mapping[str, str]) -> bool:
+        """The SDK says which version of the API it speaks."""
+        return "anthropic-version" in headers
+
     def status(self, error: GatewayError) -> int:
         """529 says that it is the load, not the caller's own limit."""
         return 529 if isinstance(error, Overloaded) else error.status
@@ -118,6 +126,10 @@ class Cohere(Surface):
 
     name = "cohere"
 
+    def recognises(self, headers: Mapping[str, str]) -> bool:
+        """Its SDKs are generated, and say by which name."""
+        return headers.get("x-fern-sdk-name") in COHERES
+
     def error_body(self, error: GatewayError, request_id: str) -> JsonObject:
         """`{"id", "message"}`."""
         return {"id": str(uuid4()), "message": error.message}
@@ -130,20 +142,30 @@ class Cohere(Surface):
 
 
 class Mistral(Surface):
-    """The mistralai SDK on /v1/ocr: it parses 422 specially."""
+    """Mistral's SDKs: they parse 422 specially."""
 
     name = "mistral"
 
+    def recognises(self, headers: Mapping[str, str]) -> bool:
+        """`mistral-client-python/3.7.0`, `mistral-client-typescript/...`; Vercel's SDK for it."""
+        return headers.get("user-agent", "").startswith(MISTRALS)
+
     def status(self, error: GatewayError) -> int:
         """Schema errors are 422 here, and only here."""
-        return 422 if isinstance(error, Refused) else error.status
+        return 422 if _of_schema(error) else error.status
 
     def error_body(self, error: GatewayError, request_id: str) -> JsonObject:
-        """FastAPI's `detail` list for a refusal, else a flat error object."""
-        if isinstance(error, Refused):
-            where = ["body", *(error.field.split(".") if error.field else [])]
+        """FastAPI's `detail` list for a schema error, else a flat error object."""
+        if _of_schema(error):
+            steps = _STEPS.findall(error.field or "")
+            where = ["body", *(int(step) if step.isdecimal() else step for step in steps)]
             return {"detail": [{"loc": where, "msg": error.message, "type": "value_error"}]}
         return {"object": "error", **openai_error(error)}
+
+
+def _of_schema(error: GatewayError) -> TypeGuard[Refused]:
+    """A prompt that is too long is 400 with Mistral, too."""
+    return isinstance(error, Refused) and error.code != "context_length_exceeded"
 
 
 class Voyage(Surface):
@@ -198,11 +220,10 @@ def built_in() -> dict[str, Surface]:
     return {surface.name: surface for surface in spoken}
 
 
-def spoken(headers: Mapping[str, str]) -> str:
-    """The surface of an SDK that says who it is, by name; `openai` of all others."""
-    if "anthropic-version" in headers:
-        return "anthropic"
-    return "cohere" if headers.get("x-fern-sdk-name") in COHERES else "openai"
+def spoken(surfaces: Mapping[str, Surface], headers: Mapping[str, str]) -> Surface:
+    """The surface of an SDK that says who it is; `openai` of all others."""
+    known = (surface for surface in surfaces.values() if surface.recognises(headers))
+    return next(known, surfaces["openai"])
 
 
 def error_headers(error: GatewayError, surface: Surface, wall: float) -> dict[str, str]:

@@ -67,7 +67,8 @@ def _models(gateway: Gateway, caller: Caller, request: web.BaseRequest) -> bytes
         for model in gateway.table.visible(caller)
         for name in (model.name, *model.aliases)
     ]
-    card = CARDS[client := spoken(request.headers)]
+    client = spoken(gateway.surfaces, request.headers).name
+    card = CARDS.get(client, model_card)
     data = [card(name, model, gateway) for name, model in named]
     if client == "anthropic":
         first, last = (data[0]["id"], data[-1]["id"]) if data else (None, None)
@@ -83,7 +84,8 @@ def _model(gateway: Gateway, caller: Caller, request: web.BaseRequest) -> bytes:
     model = gateway.table.models.get(asked)
     if model is None or not caller.policy.may_use(model.name):
         raise no_model(asked)
-    return dump(CARDS[spoken(request.headers)](asked, model, gateway))
+    client = spoken(gateway.surfaces, request.headers).name
+    return dump(CARDS.get(client, model_card)(asked, model, gateway))
 
 
 def no_model(asked: str) -> GatewayError:
@@ -153,7 +155,6 @@ def anthropic_card(name: str, model: Model, gateway: Gateway) -> JsonObject:
 
 
 CARDS: Mapping[str, Callable[[str, Model, Gateway], JsonObject]] = {
-    "openai": model_card,
     "anthropic": anthropic_card,
     "cohere": cohere_card,
 }
