@@ -14,6 +14,7 @@ from mistralai.client.models import (
     TranscriptionStreamTextDelta,
 )
 from PIL import Image, ImageDraw, ImageFont
+from pydantic import BaseModel
 
 from clients.drawing import data_uri, page, pdf, png
 from clients.serving import Served
@@ -241,3 +242,72 @@ def test_a_picture_in_a_chat_is_read(reader: Mistral, picture_uri: str) -> None:
 
     assert "4711" in str(reply.choices[0].message.content)
     assert reply.usage.completion_tokens
+
+
+ASKED = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Say hello."}]}
+
+
+def test_a_chat_is_streamed_and_its_last_chunk_has_the_usage(reader: Mistral) -> None:
+    with reader.chat.stream(**ASKED, max_tokens=8, random_seed=1, temperature=0.0) as stream:
+        chunks = [event.data for event in stream]
+
+    said = [chunk.choices[0].delta.content for chunk in chunks]
+    assert all(isinstance(text, str) for text in said)
+    assert "".join(map(str, said))
+    assert chunks[-1].choices[0].finish_reason in ("length", "stop")
+    assert chunks[-1].usage
+    assert 0 < (chunks[-1].usage.completion_tokens or 0) <= 8
+    assert [chunk.usage for chunk in chunks[:-1]] == [None] * (len(chunks) - 1)
+
+
+async def test_the_async_client_chats_whole_and_streamed(served: Served) -> None:
+    async with Mistral(server_url=served.root, api_key=served.key) as client:
+        whole = await client.chat.complete_async(**ASKED, max_tokens=8, temperature=0.0, n=2)
+        stream = await client.chat.stream_async(**ASKED, max_tokens=8, temperature=0.0)
+        chunks = [event.data async for event in stream]
+
+    assert [choice.index for choice in whole.choices] == [0, 1]
+    assert whole.usage.total_tokens
+    assert all(chunk.choices for chunk in chunks)
+    assert chunks[-1].usage
+
+
+def test_a_streamed_chat_about_a_picture_has_its_usage(reader: Mistral, picture_uri: str) -> None:
+    picture = {"type": "image_url", "image_url": picture_uri}
+    messages = [{"role": "user", "content": [{"type": "text", "text": "Read it."}, picture]}]
+    with reader.chat.stream(model="gpt-4o", messages=messages) as stream:
+        chunks = [event.data for event in stream]
+
+    assert "4711" in "".join(str(chunk.choices[0].delta.content) for chunk in chunks)
+    assert chunks[-1].usage
+
+
+def test_what_a_chat_cannot_mean_is_a_validation_error(reader: Mistral) -> None:
+    tool = {"type": "function", "function": {"name": "look", "parameters": {}}}
+    for wrong in (
+        {"temperature": 9},
+        {"safe_prompt": True},
+        {"tools": [tool], "tool_choice": "any"},
+    ):
+        with pytest.raises(HTTPValidationError) as caught:
+            reader.chat.complete(**ASKED, **wrong)
+
+        assert caught.value.data.detail
+        assert caught.value.data.detail[0].loc[-1] in wrong
+
+
+def test_vectors_that_a_model_cannot_make_are_a_validation_error(reader: Mistral) -> None:
+    with pytest.raises(HTTPValidationError) as caught:
+        reader.embeddings.create(model="mistral-embed", inputs=["a boat"], output_dimension=0)
+
+    assert caught.value.data.detail
+    assert caught.value.data.detail[0].loc == ["body", "output_dimension"]
+
+
+def test_an_answer_of_a_given_form_is_asked_for_as_the_sdk_does(reader: Mistral) -> None:
+    class Fruit(BaseModel):
+        name: str
+
+    reply = reader.chat.parse(Fruit, **ASKED, max_tokens=40, temperature=0.0, random_seed=1)
+
+    assert isinstance(reply.choices[0].message.parsed, Fruit)

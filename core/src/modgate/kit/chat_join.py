@@ -67,14 +67,15 @@ def _message(message: JsonObject, delta: Json) -> None:
             continue
         old = message.get(name)
         if name == "tool_calls":
-            _tool_calls(message.setdefault(name, []), value)
+            join_calls(message.setdefault(name, []), value)
         elif isinstance(old, str) and isinstance(value, str):
             message[name] = old + value
         else:
             message[name] = value
 
 
-def _tool_calls(calls: list[JsonObject], deltas: Json) -> None:
+def join_calls(calls: list[JsonObject], deltas: Json) -> None:
+    """The pieces of a chunk, put to the calls that they are of."""
     if not isinstance(deltas, list):
         raise BadReply("the engine's event has tool calls that are no list")
     for delta in deltas:

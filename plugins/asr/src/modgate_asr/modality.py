@@ -68,6 +68,7 @@ class Asr(Modality[Config]):
             yield Endpoint(
                 path=path,
                 shape=shape,
+                surfaces=("openai", "mistral") if path == TRANSCRIPTIONS else ("openai",),
                 body="form",
                 at_most=self.config.file_bytes,
                 kind="stream",

@@ -73,7 +73,7 @@ class Embedding(Modality[Config]):
         """The path that openai, voyage, mistral and jina share, and cohere's two."""
         yield Endpoint(
             path=PATH,
-            surfaces=("voyage", "openai"),
+            surfaces=("voyage", "openai", "mistral"),
             shape=self.shape,
             at_most=16 * MIB,
             batch=batching(self.config),

@@ -6,6 +6,7 @@ from collections.abc import Generator, Iterator
 
 from modgate.kit.chat import Chat, asked_chat, no_images, no_tools, read_completion
 from modgate.kit.chat_fan import FanRelay, fanned
+from modgate.kit.chat_mistral import understood
 from modgate.kit.chat_relay import ChatRelay, Style
 from modgate.kit.converse.endpoints import endpoints
 from modgate.kit.converse.messages import Messages
@@ -60,15 +61,23 @@ class Llm(Modality[Config]):
 
     def endpoints(self) -> Iterator[Endpoint]:
         """Chat, the older completions, and the APIs that become a chat."""
-        for path, shape in ((CHAT, self.chat), (COMPLETIONS, self.completions)):
-            yield Endpoint(
-                path=path,
-                shape=shape,
-                at_most=self.config.body_bytes,
-                kind="stream",
-                summary="generate text",
-                operation="chat" if path == CHAT else "text_completion",
-            )
+        yield Endpoint(
+            path=CHAT,
+            shape=understood(self.chat),
+            surfaces=("openai", "mistral"),
+            at_most=self.config.body_bytes,
+            kind="stream",
+            summary="generate text",
+            operation="chat",
+        )
+        yield Endpoint(
+            path=COMPLETIONS,
+            shape=self.completions,
+            at_most=self.config.body_bytes,
+            kind="stream",
+            summary="generate text",
+            operation="text_completion",
+        )
         for words in (Responses(), Messages()):
             yield from endpoints(words, self.chat, self.tokens, at_most=self.config.body_bytes)
 

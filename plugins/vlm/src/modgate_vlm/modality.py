@@ -8,6 +8,7 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
 from modgate.kit.chat import Chat, Image, asked_chat, no_tools
+from modgate.kit.chat_mistral import understood
 from modgate.kit.chat_relay import Style
 from modgate.kit.converse.endpoints import endpoints
 from modgate.kit.converse.messages import Messages
@@ -84,7 +85,8 @@ class Vlm(Modality[Config]):
         """Chat, and the APIs that become one; each path is shared with llm."""
         yield Endpoint(
             path=CHAT,
-            shape=self.shape,
+            shape=understood(self.shape),
+            surfaces=("openai", "mistral"),
             at_most=self.config.body_bytes,
             kind="stream",
             summary="answer questions about pictures",
