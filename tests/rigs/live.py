@@ -5,8 +5,6 @@ what clients had of it, against targets that were committed before.
 from __future__ import annotations
 
 import asyncio
-import signal
-import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -15,14 +13,13 @@ from pathlib import Path
 
 import aiohttp
 from gateways import MODELS, configuration
-from servers import free_port
 
 from rigs.live_fleet import LLAMA, How, LiveFleet
 from rigs.live_traffic import Call, Sort, Targets, Traffic, targets_of
+from rigs.served import served
 
 NOTICED_S = 5.0
 PATIENCE_S = 1.5  # at least, or twice the target: with what a busy machine adds
-START_S, STOP_S = 60.0, 30.0
 TENANTS = {"": "acme", LLAMA: "real"}
 Tell = Callable[[str], None]
 
@@ -139,7 +136,6 @@ class Gateway:
     url: str
     admin: str
     keys: Mapping[str, str]
-    process: asyncio.subprocess.Process
 
     async def commit(self, targets: Mapping[str, Targets]) -> str:
         """Write the targets into its file and make it read them; what was written."""
@@ -172,7 +168,6 @@ PROMISED = Bounds()
 @asynccontextmanager
 async def live_gateway(folder: Path, fleet: LiveFleet) -> AsyncIterator[Gateway]:
     """A process of its own; AssertionError when it does not start, or stop, as it should."""
-    public, admin = free_port(), free_port()
     models = {name: modality for name, modality in MODELS.items() if name in fleet.models}
     if LLAMA in fleet.models:
         models[LLAMA] = "llm"
@@ -183,44 +178,9 @@ async def live_gateway(folder: Path, fleet: LiveFleet) -> AsyncIterator[Gateway]
         models=models,
         more=f'[state]\ndirectory = "{folder / "state"}"\n[log]\nlevel = "warning"\n',
     )
-    text = config.read_text().replace("127.0.0.1:0", f"127.0.0.1:{public}", 1)
-    config.write_text(text.replace("127.0.0.1:0", f"127.0.0.1:{admin}", 1))
-    output = folder / "gateway.out"
-    command = [str(Path(sys.executable).with_name("modgate")), "serve", str(config)]
-    with output.open("wb") as file:
-        process = await asyncio.create_subprocess_exec(*command, stdout=file, stderr=file)
-    try:
-        await _listens(public, process, output)
-        keys = {model: named[tenant] for model, tenant in TENANTS.items()}
-        yield Gateway(
-            config=config,
-            url=f"http://127.0.0.1:{public}",
-            admin=f"http://127.0.0.1:{admin}",
-            keys=keys,
-            process=process,
-        )
-    finally:
-        if process.returncode is None:
-            process.send_signal(signal.SIGTERM)
-        code = await asyncio.wait_for(process.wait(), STOP_S)
-    assert code == 0, _end_of(output)
-
-
-async def _listens(port: int, process: asyncio.subprocess.Process, output: Path) -> None:
-    until = time.monotonic() + START_S
-    while process.returncode is None and time.monotonic() < until:
-        try:
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
-        except OSError:
-            await asyncio.sleep(0.05)
-        else:
-            writer.close()
-            return
-    raise AssertionError(f"`modgate serve` did not start: {_end_of(output)}")
-
-
-def _end_of(output: Path) -> str:
-    return output.read_text()[-4000:]
+    keys = {model: named[tenant] for model, tenant in TENANTS.items()}
+    async with served(config) as running:
+        yield Gateway(config=config, url=running.url, admin=running.admin, keys=keys)
 
 
 async def live(

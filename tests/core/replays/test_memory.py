@@ -96,3 +96,17 @@ async def test_only_who_holds_a_key_frees_or_keeps_it() -> None:
     await store.keep(name, other, _done(1), 100)
 
     assert await store.find(name) is mine
+
+
+async def test_what_was_left_by_a_tenant_that_never_returns_goes_with_its_time() -> None:
+    time = _Time()
+    store = MemoryReplays(time)
+    await _add(store, "gone", 0, 10)
+    running = Name.of("gone too", "/v1/embeddings", "key")
+    await store.claim(running, _running(0))
+
+    time.now = 100
+    await _add(store, "here", 0, 1)
+
+    assert (store.count, store.held_bytes) == (2, 1)
+    assert await store.find(running) is not None

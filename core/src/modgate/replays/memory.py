@@ -14,6 +14,7 @@ from modgate.replays.store import Name
 
 KEYS = 10_000
 BYTES = 64 << 20
+SWEEP_S = 60.0
 
 
 @dataclass(slots=True)
@@ -39,6 +40,7 @@ class MemoryReplays:
         self._keys = keys
         self._at_most = at_most
         self._tenants: dict[str, _Tenant] = {}
+        self._swept = now()
         self.held_bytes = 0
 
     @property
@@ -76,6 +78,7 @@ class MemoryReplays:
         while self.held_bytes > self._at_most:
             self._drop_oldest(max(self._tenants.values(), key=lambda each: each.held_bytes))
         self._tidy(name.tenant, tenant)
+        self._sweep()
 
     async def free(self, name: Name, mine: Record) -> None:
         """See `Replays`."""
@@ -98,6 +101,13 @@ class MemoryReplays:
 
     def _drop_oldest(self, tenant: _Tenant) -> None:
         self._add(tenant, -tenant.done.pop(next(iter(tenant.done))).record.size)
+
+    def _sweep(self) -> None:
+        """What tenants have left behind that never come back."""
+        if self._now() - self._swept >= SWEEP_S:
+            self._swept = self._now()
+            for name, tenant in list(self._tenants.items()):
+                self._expire(name, tenant)
 
     def _expire(self, name: str, tenant: _Tenant) -> None:
         now = self._now()
