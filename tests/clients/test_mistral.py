@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 
 import pytest
@@ -10,6 +11,8 @@ from mistralai.client.errors import HTTPValidationError, SDKError
 from mistralai.client.models import (
     BaseModelCard,
     EmbeddingDtype,
+    SpeechStreamAudioDelta,
+    SpeechStreamDone,
     TranscriptionStreamDone,
     TranscriptionStreamTextDelta,
 )
@@ -18,6 +21,7 @@ from pydantic import BaseModel
 
 from clients.drawing import data_uri, page, pdf, png
 from clients.serving import Served
+from clients.speaking import SAID
 
 pytestmark = pytest.mark.models
 
@@ -198,6 +202,23 @@ def test_models_are_listed_with_what_they_can_do(reader: Mistral) -> None:
     assert listed["gpt-4o"].capabilities.vision
     assert found.capabilities.audio_transcription
     assert not found.capabilities.completion_chat
+
+
+def test_what_it_says_it_hears(reader: Mistral) -> None:
+    asked = {"model": "tts-1", "voice_id": "alloy", "input": SAID, "response_format": "wav"}
+    whole = reader.audio.speech.complete(**asked)
+    with reader.audio.speech.complete(**asked, stream=True) as stream:
+        events = [event.data for event in stream]
+
+    pieces = [event.audio_data for event in events if isinstance(event, SpeechStreamAudioDelta)]
+    streamed = b"".join(map(base64.b64decode, pieces))
+    for content in (base64.b64decode(whole.audio_data), streamed):
+        heard = reader.audio.transcriptions.complete(
+            model="whisper-1", file={"file_name": "said.wav", "content": content}
+        )
+        assert "brown fox jumps over the lazy dog" in heard.text.lower()
+    assert isinstance(events[-1], SpeechStreamDone)
+    assert events[-1].usage.total_tokens
 
 
 def test_speech_is_transcribed(reader: Mistral, spoken: bytes) -> None:

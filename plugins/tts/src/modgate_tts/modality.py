@@ -19,6 +19,7 @@ from modgate.plugin import (
     Units,
     UnsupportedMedia,
 )
+from modgate_tts import mistral
 from modgate_tts.config import FASTEST, SLOWEST, Config, Facts
 from modgate_tts.encode import CONTENT_TYPES, installed
 from modgate_tts.relay import Encoded, Spoken
@@ -63,9 +64,10 @@ class Tts(Modality[Config]):
     stand_in = StandIn(said=("voices",), equal=("voice_map", "sample_rate"))
 
     def endpoints(self) -> Iterator[Endpoint]:
-        """OpenAI's speech endpoint."""
+        """OpenAI's speech endpoint, which is Mistral's as well."""
         yield Endpoint(
             path=PATH,
+            surfaces=("openai", "mistral"),
             shape=self.shape,
             kind="stream",
             summary="turn text into speech",
@@ -79,9 +81,12 @@ class Tts(Modality[Config]):
         facts = known if isinstance(known, Facts) else Facts()
         text = self._text(fields, facts)
         name = fields.choice("response_format", CONTENT_TYPES, "mp3")
-        events = fields.choice("stream_format", ("audio", "sse"), "audio") == "sse"
+        if of_mistral := mistral.is_asked(request, fields):
+            events = fields.flag("stream", False)
+        else:
+            events = fields.choice("stream_format", ("audio", "sse"), "audio") == "sse"
         speed = _speed(fields, facts)
-        voice = voice_of(fields, facts)
+        voice = voice_of(fields, facts, "voice_id" if of_mistral else "voice")
         wishes = _wishes(fields)
         if speed != 1.0:
             wishes["speed"] = speed
@@ -90,7 +95,7 @@ class Tts(Modality[Config]):
         width = self.config.width
         return Plan(
             calls=[_call(part, voice, speed, wishes) for part in parts],
-            relay=self._relay(name, parts, facts, events=events),
+            relay=self._relay(name, parts, facts, events=events, of_mistral=of_mistral),
             width=width,
             ahead=max(AHEAD, width),
         )
@@ -102,7 +107,9 @@ class Tts(Modality[Config]):
             raise fields.fault("input", "invalid_value", "'input' has nothing to speak")
         return text
 
-    def _relay(self, name: str, parts: Sequence[str], facts: Facts, *, events: bool) -> Spoken:
+    def _relay(
+        self, name: str, parts: Sequence[str], facts: Facts, *, events: bool, of_mistral: bool
+    ) -> Spoken:
         if not installed(name):
             told = f"'{name}' needs the extra modgate[codecs]; ask for wav, pcm or flac"
             raise UnsupportedMedia(told)
@@ -111,6 +118,7 @@ class Tts(Modality[Config]):
             [len(part) for part in parts],
             format_name=name,
             events=events,
+            of_mistral=of_mistral,
             pause_ms=self.config.pause_ms,
             rate=facts.sample_rate,
         )

@@ -6,6 +6,7 @@ import base64
 from collections.abc import Iterable, Iterator, Sequence
 
 from modgate.plugin import SSE, BadReply, Event, Head, JsonObject, Outcome, Relay, Units, Usage
+from modgate_tts import mistral
 from modgate_tts.dialects import DATA_BYTES, SAMPLE_RATE
 from modgate_tts.encode import CONTENT_TYPES, Encoder, encoder
 from modgate_tts.join import Joiner
@@ -17,7 +18,7 @@ SLICE_BYTES = RATE * SAMPLE_BYTES // 10  # 100 ms: no encoder holds back as much
 
 class Spoken(Relay):
     """One speech.  `characters`: of each piece, in call order.  `rate`: of the engine's samples
-    where it does not say."""
+    where it does not say.  `of_mistral`: its client reads JSON, and without events one reply."""
 
     def __init__(
         self,
@@ -25,6 +26,7 @@ class Spoken(Relay):
         *,
         format_name: str,
         events: bool,
+        of_mistral: bool = False,
         pause_ms: int = 0,
         rate: int = RATE,
     ) -> None:
@@ -33,6 +35,8 @@ class Spoken(Relay):
         self._encoder: Encoder | None = None  # made where it works, off the loop if it is heavy
         self._joiner = Joiner(len(self._characters) - 1, pause_ms)
         self._events = events
+        self._of_mistral = of_mistral
+        self._whole: list[bytes] | None = [] if of_mistral and not events else None
         self._rate = rate
         self._piece = -1
         self._promised: int | None = None
@@ -41,7 +45,7 @@ class Spoken(Relay):
         self._closed = False
         headers = {"x-modgate-sample-rate": str(RATE)}
         audio = Head(kind="chunked", content_type=CONTENT_TYPES[format_name], headers=headers)
-        self.head = SSE if events else audio
+        self.head = SSE if events else Head() if of_mistral else audio
 
     def feed(self, index: int, event: Event) -> Iterator[bytes]:
         """A chunk of PCM of any length."""
@@ -79,9 +83,14 @@ class Spoken(Relay):
     def _said(self, audio: bytes) -> Iterable[bytes]:
         if not audio:
             return ()
+        if self._whole is not None:
+            self._whole.append(audio)
+            return ()
         self._heard_bytes = self._pcm_bytes
         if not self._events:
             return (audio,)
+        if self._of_mistral:
+            return (self.sse(mistral.delta(audio), mistral.DELTA),)
         text = base64.b64encode(audio).decode()
         return (self.sse({"type": "speech.audio.delta", "audio": text}),)
 
@@ -93,8 +102,12 @@ class Spoken(Relay):
             raise BadReply("the engine's speech has not the length that it said")
         yield from self._said(self._own().finish())
         self._closed, self._heard_bytes = True, self._pcm_bytes
-        if self._events:
-            count = sum(self._characters)
+        count = sum(self._characters)
+        if self._whole is not None:
+            yield self.json(mistral.written(b"".join(self._whole)))
+        elif self._of_mistral:
+            yield self.sse(mistral.done(count, self._speech_ms()), mistral.DONE)
+        elif self._events:
             usage: JsonObject = {
                 "input_tokens": count,
                 "output_tokens": self._speech_ms(),

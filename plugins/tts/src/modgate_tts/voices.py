@@ -11,29 +11,32 @@ _BLEND = re.compile(r"[^+\-()]+(?:\(\d+(?:\.\d+)?\))?(?:[+-][^+\-()]+(?:\(\d+(?:
 _MEMBER = re.compile(r"([^+\-()]+)((?:\([\d.]+\))?)")
 
 
-def voice_of(fields: Fields, facts: Facts) -> str:
-    """The engine's name of the voice; Refused lists the names that there are."""
-    given: Json = fields.get("voice")
+def voice_of(fields: Fields, facts: Facts, member: str = "voice") -> str:
+    """The engine's name of the voice; Refused lists the names that there are.
+
+    `member`: of the body, that names it.
+    """
+    given: Json = fields.get(member)
     if isinstance(given, dict):
-        wanted = fields.inner("voice").text("id", at_most=200)
+        wanted = fields.inner(member).text("id", at_most=200)
     else:
-        wanted = fields.text("voice", at_most=200)
+        wanted = fields.text(member, at_most=200)
     if wanted in facts.voice_map or wanted in facts.voices or not facts.blends:
-        return _known(wanted, facts)
+        return _known(wanted, facts, member)
     blend = wanted.replace(" ", "")
     if _BLEND.fullmatch(blend) is None:
-        raise _unknown(facts)
-    return _MEMBER.sub(lambda found: _known(found[1], facts) + found[2], blend)
+        raise _unknown(facts, member)
+    return _MEMBER.sub(lambda found: _known(found[1], facts, member) + found[2], blend)
 
 
-def _known(wanted: str, facts: Facts) -> str:
+def _known(wanted: str, facts: Facts, member: str) -> str:
     voice = facts.voice_map.get(wanted, wanted)
     if facts.voices and voice not in facts.voices:
-        raise _unknown(facts)
+        raise _unknown(facts, member)
     return voice
 
 
-def _unknown(facts: Facts) -> Refused:
+def _unknown(facts: Facts, member: str) -> Refused:
     names = ", ".join(sorted({*facts.voices, *facts.voice_map}))
     blends = "; they may be mixed: a(2)+b" if facts.blends else ""
-    return Refused("voice", "invalid_value", f"unknown voice; there are: {names}{blends}")
+    return Refused(member, "invalid_value", f"unknown voice; there are: {names}{blends}")

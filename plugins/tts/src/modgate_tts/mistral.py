@@ -1,0 +1,44 @@
+"""Speech as mistralai's SDK asks for it and reads it: JSON, whole or in events.
+
+Source: mistralai 3.7.0, `audio.speech` (SpeechRequest, SpeechResponse, SpeechStreamEvents).
+"""
+
+from __future__ import annotations
+
+import base64
+
+from modgate.plugin import Fields, JsonObject, Request
+
+DELTA, DONE = "speech.audio.delta", "speech.audio.done"
+# What speech without it would not be: another's voice, another's way to say a word.
+UNSUPPORTED = ("ref_audio", "conversation_history", "phoneme_hints")
+
+
+def is_asked(request: Request, fields: Fields) -> bool:
+    """Whether this is Mistral's client; Refused for what no engine does."""
+    if request.surface.name != "mistral":
+        return False
+    for name in UNSUPPORTED:
+        if name in fields:
+            raise fields.fault(name, "unsupported_value", f"'{name}' is not supported")
+    return True
+
+
+def written(audio: bytes) -> JsonObject:
+    """The whole reply, or what an event has."""
+    return {"audio_data": base64.b64encode(audio).decode()}
+
+
+def delta(audio: bytes) -> JsonObject:
+    """An event: more audio."""
+    return {"type": DELTA, **written(audio)}
+
+
+def done(characters: int, speech_ms: int) -> JsonObject:
+    """The last event; the SDK knows of tokens only."""
+    usage = {
+        "prompt_tokens": characters,
+        "completion_tokens": speech_ms,
+        "total_tokens": characters + speech_ms,
+    }
+    return {"type": DONE, "usage": usage}
