@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from modgate.api.auth import Caller
-from modgate.api.discover import Lookout
+from modgate.api.discover import ConfiguredDiscoverer
 from modgate.api.model import Model
 from modgate.api.residency import may_lie
 from modgate.api.secret import Secret
@@ -76,7 +76,7 @@ class Gateway:
     trusted_proxies: tuple[str, ...]
     drain_s: float
     declared: tuple[Backend, ...]
-    lookouts: tuple[Lookout, ...]
+    discoverers: tuple[ConfiguredDiscoverer, ...]
     checkups: Checkups
     policies: Policies
     culprits: Culprits
@@ -105,14 +105,14 @@ def build(made: Blueprint, state: State, *, data: Path, who: Roster, pepper: Sec
     """The snapshot of a blueprint over the State; `who`: may call."""
     linked, loaded, file = made.linked, made.loaded, made.linked.file
     models, declared, engines = _with_local(made, state, data)
-    backends = state.members.of(declared, linked.lookouts)
+    backends = state.members.of(declared, linked.discoverers)
     timeouts = timeouts_of(linked)
     fleet = build_fleet(linked, loaded.scorers, state, backends=backends, models=models)
     client_of = partial(state.client_of, connect_s=timeouts.connect_s)
     for each in backends:
         client_of(each)  # certificates are read here, and not by a first call
-    for lookout in linked.lookouts:
-        state.judges.of(lookout.template.ca)
+    for found in linked.discoverers:
+        state.ca_bundles.of(found.template.ca)
     signer = signature(linked.signing, state)
     dispatch = Dispatch(
         fleet=fleet,
@@ -150,7 +150,7 @@ def build(made: Blueprint, state: State, *, data: Path, who: Roster, pepper: Sec
         trusted_proxies=file.listen.trusted_proxies,
         drain_s=file.timeouts.drain,
         declared=tuple(declared),
-        lookouts=linked.lookouts,
+        discoverers=linked.discoverers,
         checkups=Checkups(
             scrape_s=file.telemetry.scrape,
             probe_s=file.telemetry.probe,
@@ -170,7 +170,9 @@ def gates(made: Blueprint, state: State, *, who: Roster, pepper: Secret) -> tupl
     # By where it listens since the start, and not by what a reloaded file says of it.
     open_ = admin.key is None and admin.keys is None and state.admin_on_loopback
     tokens = token_checkers(made.linked.issuers, state, who.policy)
-    others = other_checkers(made.linked.doormen, made.loaded.authenticators, state, who.policy)
+    others = other_checkers(
+        made.linked.authenticators, made.loaded.authenticators, state, who.policy
+    )
     return doors(keyring, state.attempts, key=admin.key, open_=open_, tokens=tokens, others=others)
 
 

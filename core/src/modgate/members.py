@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
-from modgate.api.discover import AnyDiscoverer, Instance, Lookout
+from modgate.api.discover import AnyDiscoverer, ConfiguredDiscoverer, Instance
 from modgate.api.select import Backend, base_url
 from modgate.clock import Clock
 from modgate.discover.source import Asked, Source
@@ -45,43 +46,48 @@ class Members:
         """All that are at work."""
         return list(self._sources.values())
 
-    async def use(self, lookouts: Sequence[Lookout], kinds: Kinds[AnyDiscoverer]) -> None:
+    async def use(
+        self, discoverers: Sequence[ConfiguredDiscoverer], kinds: Kinds[AnyDiscoverer]
+    ) -> None:
         """These are at work from now on; what is as it was runs on."""
         before = self._sources
         self._sources = {}
-        for each in lookouts:
+        for each in discoverers:
             source = before.get(each.name)
-            if source is not None and _same(source.lookout, each):
+            if source is not None and _same(source.configured, each):
                 self._sources[each.name] = before.pop(each.name)
                 continue
             _, kind = kinds[each.kind]
-            source = Source(each, _maker(kind, each), self.world, self.clock, self.changed)
+            make = partial(kind, each.config)
+            source = Source(each, make, self.world, self.clock, self.changed)
             self._sources[each.name] = source
             source.start()
         for name, source in before.items():
             self._fit.pop(name, None)
             await source.close()
 
-    def look(self, lookouts: Sequence[Lookout]) -> bool:
+    def look(self, discoverers: Sequence[ConfiguredDiscoverer]) -> bool:
         """Whether all of these are at work."""
         return all(
-            (source := self._sources.get(each.name)) is not None and _same(source.lookout, each)
-            for each in lookouts
+            (source := self._sources.get(each.name)) is not None and _same(source.configured, each)
+            for each in discoverers
         )
 
-    def of(self, declared: Sequence[Backend], lookouts: Sequence[Lookout]) -> list[Backend]:
-        """The engines of the file, and those that are known to discoverers of these lookouts.
+    def of(
+        self, declared: Sequence[Backend], discoverers: Sequence[ConfiguredDiscoverer]
+    ) -> list[Backend]:
+        """The engines of the file, and those that these discoverers know of.
 
         One that the file names, too, is the file's.
         """
         backends = list(declared)
         names = {each.name for each in declared}
         urls = {each.url.rstrip("/") for each in declared if not each.socket}
-        for lookout in lookouts:
-            source = self._sources.get(lookout.name)
-            if source is None or not _same(source.lookout, lookout):
+        for configured in discoverers:
+            source = self._sources.get(configured.name)
+            if source is None or not _same(source.configured, configured):
                 continue
-            for made in self._backends(lookout, source.instances):
+            for made in self._backends(configured, source.instances):
                 if made.url.rstrip("/") in urls:
                     continue
                 name = made.name if made.name not in names else made.uid
@@ -89,32 +95,34 @@ class Members:
                 backends.append(replace(made, name=name))
         return backends
 
-    def _backends(self, lookout: Lookout, instances: Sequence[Instance]) -> Iterator[Backend]:
-        """What was found as what its lookout says it is; what cannot be an engine is left out.
+    def _backends(
+        self, configured: ConfiguredDiscoverer, instances: Sequence[Instance]
+    ) -> Iterator[Backend]:
+        """What was found as what its section says it is; what cannot be an engine is left out.
 
         An engine that was one before stays as it was: a slip of whoever lists it stops no engine.
         """
-        before = self._fit.get(lookout.name, {})
-        seen = self._fit[lookout.name] = {}
+        before = self._fit.get(configured.name, {})
+        seen = self._fit[configured.name] = {}
         for each in instances:
             fit = each
-            if reason := _unfit(lookout, each, seen):
-                self._refuse(lookout, each, reason)
+            if reason := _unfit(configured, each, seen):
+                self._refuse(configured, each, reason)
                 fit = replace(before.get(each.uid, each), draining=each.draining)
-                if _unfit(lookout, fit, seen):
+                if _unfit(configured, fit, seen):
                     continue
             seen[each.uid] = fit
-            yield _backend(lookout, fit)
+            yield _backend(configured, fit)
 
-    def _refuse(self, lookout: Lookout, instance: Instance, reason: str) -> None:
+    def _refuse(self, configured: ConfiguredDiscoverer, instance: Instance, reason: str) -> None:
         """Said once for each, and not at every change of the others."""
-        key = (lookout.name, instance.uid)
+        key = (configured.name, instance.uid)
         if self._refused.get(key) == reason:
             return
         if len(self._refused) >= REFUSED_AT_MOST:
             self._refused.clear()
         self._refused[key] = reason
-        words = {"discover": lookout.name, "found": instance.uid, "reason": reason}
+        words = {"discover": configured.name, "found": instance.uid, "reason": reason}
         log.error("an engine that was found cannot be used", extra=words)
 
     async def close(self) -> None:
@@ -124,24 +132,20 @@ class Members:
         self._sources.clear()
 
 
-def _same(one: Lookout, other: Lookout) -> bool:
+def _same(one: ConfiguredDiscoverer, other: ConfiguredDiscoverer) -> bool:
     """Whether it looks for the same; what its engines are taken for may differ."""
     return (one.name, one.kind, one.config) == (other.name, other.kind, other.config)
 
 
-def _maker(kind: type[AnyDiscoverer], lookout: Lookout) -> Callable[[], AnyDiscoverer]:
-    return lambda: kind(lookout.config)
-
-
-def _unfit(lookout: Lookout, found: Instance, seen: Collection[str]) -> str:
+def _unfit(configured: ConfiguredDiscoverer, found: Instance, seen: Collection[str]) -> str:
     """Why it cannot be one of these engines; '' when it can."""
-    template = lookout.template
+    template = configured.template
     serves = template.serves if found.serves is None else found.serves
     if not found.uid or found.uid in seen:
         return "has no uid of its own"
     if not serves or serves.keys() - template.serves.keys():
         return "serves models that its [[discover]] does not"
-    for name in sorted(lookout.named & serves.keys()):
+    for name in sorted(configured.named & serves.keys()):
         if serves[name] != template.serves[name]:
             return f"has another name for '{name}', whose facts do not say that it is the same"
     if found.slots is not None and found.slots < 1:
@@ -151,12 +155,12 @@ def _unfit(lookout: Lookout, found: Instance, seen: Collection[str]) -> str:
     return base_url(found.url)
 
 
-def _backend(lookout: Lookout, found: Instance) -> Backend:
-    template = lookout.template
+def _backend(configured: ConfiguredDiscoverer, found: Instance) -> Backend:
+    template = configured.template
     return replace(
         template,
-        name=f"{lookout.name}/{found.name or found.uid}"[:NAME_AT_MOST],
-        uid=f"{lookout.name}:{found.uid}",
+        name=f"{configured.name}/{found.name or found.uid}"[:NAME_AT_MOST],
+        uid=f"{configured.name}:{found.uid}",
         url=found.url,
         serves=template.serves if found.serves is None else found.serves,
         draining=found.draining,

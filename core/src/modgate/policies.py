@@ -14,7 +14,7 @@ from modgate.api.json import Json
 from modgate.api.model import Model
 from modgate.api.need import Ask
 from modgate.api.plan import Plan
-from modgate.api.policy import Allow, AnyPolicy, Decision, Deny, Mandate, Narrow
+from modgate.api.policy import Allow, AnyPolicy, ConfiguredPolicy, Decision, Deny, Narrow
 from modgate.api.request import Request
 from modgate.api.select import Targets
 from modgate.api.sink import Ruling, Verdict
@@ -47,7 +47,7 @@ BROKE = "exception"
 class Rule:
     """A policy at work; `origin`: whose code it is."""
 
-    mandate: Mandate
+    section: ConfiguredPolicy
     policy: AnyPolicy
     origin: str
 
@@ -61,20 +61,20 @@ class Policies:
 
 
 def build_policies(
-    mandates: Sequence[Mandate],
+    policies: Sequence[ConfiguredPolicy],
     kinds: Kinds[AnyPolicy],
     models: Iterable[Model],
     targets: Targets,
 ) -> Policies:
     """Every section's policy; PluginError for one that cannot be built."""
     by_model: dict[str, list[Rule]] = {}
-    for mandate in mandates:
-        origin, kind = kinds[mandate.kind]
+    for section in policies:
+        origin, kind = kinds[section.kind]
         with blamed(origin):
-            policy = kind(mandate.config)
-        rule = Rule(mandate=mandate, policy=policy, origin=str(origin))
+            policy = kind(section.config)
+        rule = Rule(section=section, policy=policy, origin=str(origin))
         for model in models:
-            if model.name in mandate.models:
+            if model.name in section.models:
                 by_model.setdefault(model.name, []).append(rule)
     return Policies(rules=by_model, targets=targets)
 
@@ -90,7 +90,7 @@ class Judge:
     async def judged(self, rules: Sequence[Rule], request: Request, plan: Plan) -> Plan:
         """The plan as far as they allow it; Denied, Refused or PolicyFailed when they do not."""
         for rule in rules:
-            if rule.mandate.tenants is None or self._draft.caller.tenant in rule.mandate.tenants:
+            if rule.section.tenants is None or self._draft.caller.tenant in rule.section.tenants:
                 plan = await self._ruled(rule, request, plan)
         return plan
 
@@ -99,12 +99,12 @@ class Judge:
         late = PolicyFailed(UNDECIDED)
         try:
             decision = await self._decided(rule, request, plan, late)
-            if self._draft.elapsed() - began > rule.mandate.budget_s:
+            if self._draft.elapsed() - began > rule.section.budget_s:
                 raise late
             caller = self._draft.caller
             if isinstance(decision, Narrow):
                 caller = narrowed_caller(caller, decision, self._targets)
-                plan = plan if rule.mandate.shadow else narrowed_plan(plan, decision.requires)
+                plan = plan if rule.section.shadow else narrowed_plan(plan, decision.requires)
         except GatewayError as error:
             self._failed(rule, began, error, late=error is late)
         except raised() as error:
@@ -112,7 +112,7 @@ class Judge:
             self._failed(rule, began, error)
         else:
             self._note(rule, began, *_told(decision))
-            if not rule.mandate.shadow:
+            if not rule.section.shadow:
                 self._draft.caller = caller
                 if isinstance(decision, Deny):
                     raise _refusal(decision)
@@ -125,7 +125,7 @@ class Judge:
         answer = rule.policy.decide(self._draft.caller, request, shown)
         if isinstance(answer, Generator):
             deadline = Deadline(lambda: late)
-            deadline.set(deadline.now() + rule.mandate.budget_s)
+            deadline.set(deadline.now() + rule.section.budget_s)
             try:
                 with deadline:
                     answer = await driven(answer, self._asked)
@@ -146,32 +146,32 @@ class Judge:
         """Go on, or refuse; what is the caller's own doing is never a way around a policy."""
         code, own = BROKE, False
         if late:
-            code, over = LATE, {"budget_ms": rule.mandate.budget_s * 1000}
+            code, over = LATE, {"budget_ms": rule.section.budget_s * 1000}
             log.warning("policy over budget", extra={**self._ids(rule), **over})
         elif isinstance(error, PluginFault):
             log.error("policy failed", extra={**self._ids(rule), "fault": error.message})
         elif isinstance(error, GatewayError):
             code, own = error.code, error.status < 500 and not isinstance(error, Overloaded)
-        closed = own or rule.mandate.on_failure == "closed"
+        closed = own or rule.section.on_failure == "closed"
         self._note(rule, began, "failed_closed" if closed else "failed_open", code, late=late)
-        if closed and not rule.mandate.shadow:
+        if closed and not rule.section.shadow:
             raise error if own else PolicyFailed(UNDECIDED) from error
 
     def _ids(self, rule: Rule) -> dict[str, str]:
         request_id = self._draft.request_id
-        return {"policy": rule.mandate.name, "plugin": rule.origin, "request_id": request_id}
+        return {"policy": rule.section.name, "plugin": rule.origin, "request_id": request_id}
 
     def _note(
         self, rule: Rule, began: float, verdict: Verdict, code: str, *, late: bool = False
     ) -> None:
         self._draft.step("policy", began)
         ruling = Ruling(
-            policy=rule.mandate.name,
+            policy=rule.section.name,
             verdict=verdict,
             seconds=self._draft.elapsed() - began,
             code=code,
             late=late,
-            shadow=rule.mandate.shadow,
+            shadow=rule.section.shadow,
         )
         self._draft.rulings = (*self._draft.rulings, ruling)
 

@@ -44,9 +44,9 @@ from modgate.spool import Spool
 from modgate.telemetry.board import Board
 from modgate.telemetry.rounds import Rounds
 from modgate.upstream import documents
+from modgate.upstream.ca_bundles import CaBundles
 from modgate.upstream.client import Client
 from modgate.upstream.fetch import Fetcher
-from modgate.upstream.judges import Judges
 from modgate.upstream.scraper import Scraper
 from modgate.upstream.world import World
 
@@ -71,7 +71,7 @@ def _behind_the_loop() -> None:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), HEAVY_NICE)
 
 
-_Way = tuple[str, str, str]  # an engine's identity, its address, and its certificate's judges
+_Way = tuple[str, str, str]  # an engine's identity, its address, and its CA bundle
 
 
 @dataclass(slots=True)
@@ -119,7 +119,7 @@ class State:
     rounds: Rounds = field(init=False)
     scorer_faults: Counter = field(init=False)
     world: World = field(default_factory=World)
-    judges: Judges = field(default_factory=Judges)
+    ca_bundles: CaBundles = field(default_factory=CaBundles)
     _clients: dict[_Way, _Connections] = field(default_factory=dict)
     _fetchers: dict[tuple[str, ...], Fetcher] = field(default_factory=dict)
     _live: dict[Exchange, Gateway] = field(default_factory=dict)
@@ -158,8 +158,8 @@ class State:
             snapshots = {each.dispatch: each for each in self._live.values()}
             snapshots[gateway.dispatch] = gateway
             for each in snapshots.values():
-                if each is gateway or self.members.look(each.lookouts):
-                    each.dispatch.use(self.members.of(each.declared, each.lookouts))
+                if each is gateway or self.members.look(each.discoverers):
+                    each.dispatch.use(self.members.of(each.declared, each.discoverers))
             self.peers.use(gateway.fleet.pools, gateway.fleet.waiting.pump)
             self.rounds.use(gateway.checkups.questions(gateway.backends))
 
@@ -233,11 +233,11 @@ class State:
         return "req_" + self.entropy(16).hex()
 
     def client_of(self, backend: Backend, connect_s: float) -> Client:
-        """The connections to an engine, by its identity, address and certificate's judges."""
+        """The connections to an engine, by its identity, address and CA bundle."""
         way = _way(backend)
         kept = self._clients.get(way)
         if kept is None:
-            tls = self.judges.of(backend.ca)
+            tls = self.ca_bundles.of(backend.ca)
             client = Client(backend.url, socket=backend.socket, connect_s=connect_s, tls=tls)
             kept = self._clients[way] = _Connections(client)
         kept.unused_since = None

@@ -94,9 +94,9 @@ def test_engines_that_are_found_have_the_sections_name_for_such_a_model(
 ) -> None:
     found = '[[discover]]\nname = "pods"\nkind = "dns"\nhost = "x"\nport = 1\n'
     served = 'serves = { chat = "e", small = "s" }\n'
-    [lookout] = config.link(file("[]", chat=said, more=found + served)).lookouts
+    [configured] = config.link(file("[]", chat=said, more=found + served)).discoverers
 
-    assert lookout.named == named
+    assert configured.named == named
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from pydantic import BaseModel
 from rigs.virtual import Still
 
-from modgate.api.discover import Found, Instance, Lookout, Lost
+from modgate.api.discover import ConfiguredDiscoverer, Found, Instance, Lost
 from modgate.api.select import Backend
 from modgate.clock import SystemClock
 from modgate.discover.source import FIRST_WORD_S, REASONS_AT_MOST, Source
@@ -20,16 +20,16 @@ class Nothing(BaseModel, frozen=True):
     pass
 
 
-def lookout(kind: str = "x") -> Lookout:
+def configured(kind: str = "x") -> ConfiguredDiscoverer:
     template = Backend(
         name="pods", family="vllm", url="", serves={"m": "e", "n": "e"}, region="eu", slots=4
     )
-    return Lookout(name="pods", kind=kind, config=Nothing(), template=template)
+    return ConfiguredDiscoverer(name="pods", kind=kind, config=Nothing(), template=template)
 
 
-def members(found: Sequence[Instance]) -> tuple[Members, Lookout]:
+def members(found: Sequence[Instance]) -> tuple[Members, ConfiguredDiscoverer]:
     made = Members(world=World(), clock=SystemClock(), changed=lambda: None)
-    look = lookout()
+    look = configured()
     source = Source(look, lambda: pytest.fail("not run"), made.world, made.clock, lambda: None)
     source.instances = found
     made._sources["pods"] = source
@@ -126,7 +126,7 @@ def test_an_engine_stays_as_it_was_when_its_entry_is_wrong(
 
 def test_each_reason_of_an_outage_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
     world, clock = World(), SystemClock()
-    source = Source(lookout(), lambda: pytest.fail("not run"), world, clock, lambda: None)
+    source = Source(configured(), lambda: pytest.fail("not run"), world, clock, lambda: None)
     said = []
     for outage in (["a", "b", "a", "b"], ["b"], [str(number) for number in range(100)]):
         caplog.clear()
@@ -144,7 +144,7 @@ def test_nobody_is_waited_for_that_has_had_its_time_or_came_later() -> None:
     made = Members(world=World(), clock=clock, changed=lambda: None)
 
     def silent() -> Source:
-        return Source(lookout(), lambda: pytest.fail("not run"), made.world, clock, lambda: None)
+        return Source(configured(), lambda: pytest.fail("not run"), made.world, clock, lambda: None)
 
     made._sources["pods"] = silent()
     assert not made.heard()
@@ -164,7 +164,7 @@ def test_a_change_that_the_fleet_could_not_take_is_told_again() -> None:
             raise OSError("at the wrong moment")
 
     source = Source(
-        lookout(), lambda: pytest.fail("not run"), World(), SystemClock(), lambda: changed()
+        configured(), lambda: pytest.fail("not run"), World(), SystemClock(), lambda: changed()
     )
     found = Found(instances=[Instance(uid="1", url="http://a:1")])
     with pytest.raises(OSError, match="wrong moment"):
@@ -179,7 +179,7 @@ def test_a_section_that_looks_elsewhere_now_has_none_of_the_engines_that_were_th
     made, look = members([Instance(uid="1", url="http://a")])
 
     assert made.of([], [look])
-    assert made.of([], [lookout(kind="y")]) == []
+    assert made.of([], [configured(kind="y")]) == []
     assert made.of([], []) == []
 
 

@@ -13,11 +13,11 @@ import pytest
 from pydantic import BaseModel
 
 from modgate.api.discover import (
+    ConfiguredDiscoverer,
     Discoverer,
     Finding,
     Found,
     Instance,
-    Lookout,
     Lost,
     Number,
     Pause,
@@ -69,7 +69,7 @@ class Hasty(Restless):
 
 async def run(kind: Callable[[Nothing], Restless], for_s: float) -> Source:
     clock = SystemClock()
-    look = Lookout(name="pods", kind="x", config=Nothing(), template=TEMPLATE)
+    look = ConfiguredDiscoverer(name="pods", kind="x", config=Nothing(), template=TEMPLATE)
     source = Source(look, lambda: kind(Nothing()), World(), clock, lambda: None)
     source.start()
     await asyncio.sleep(for_s)

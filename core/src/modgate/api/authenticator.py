@@ -136,7 +136,7 @@ AnyAuthenticator = Authenticator[Any]  # each has a config type of its own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Doorman:
+class ConfiguredAuthenticator:
     """An authenticator as an operator put it to work.
 
     `kind`: the authenticator's own name.  `tenants`: those that it may let in; None = all.  `ca`:

@@ -188,7 +188,7 @@ AnyDiscoverer = Discoverer[Any]  # each has a config type of its own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lookout:
+class ConfiguredDiscoverer:
     """A discoverer as an operator put it to work.
 
     `kind`: the discoverer's own name.  `template`: what its engines are but for name and url.

@@ -113,7 +113,7 @@ AnyPolicy = PlanPolicy[Any]  # each policy has a config type of its own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mandate:
+class ConfiguredPolicy:
     """A policy as an operator put it to work.
 
     `kind`: the policy's own name.  `models`: those whose requests it sees; `tenants` None = all.

@@ -138,7 +138,7 @@ AnyAdviser = Advising[BaseModel]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Adviser:
+class ConfiguredAdviser:
     """A filter or scorer as an operator put it to work.
 
     `kind`: its own name.  `models`: those whose calls it sees.  `weight`: of a scorer's scores, by

@@ -8,15 +8,15 @@ from typing import get_args
 
 from pydantic import BaseModel, ValidationError
 
-from modgate.api.authenticator import AnyAuthenticator, Doorman
-from modgate.api.discover import Lookout
+from modgate.api.authenticator import AnyAuthenticator, ConfiguredAuthenticator
+from modgate.api.discover import ConfiguredDiscoverer
 from modgate.api.issuer import Issuer, Signing
 from modgate.api.json import JsonObject
 from modgate.api.modality import AnyModality
 from modgate.api.model import Model, ModelFacts
-from modgate.api.policy import AnyPolicy, Mandate
+from modgate.api.policy import AnyPolicy, ConfiguredPolicy
 from modgate.api.price import Book
-from modgate.api.scorer import Adviser, AnyAdviser
+from modgate.api.scorer import AnyAdviser, ConfiguredAdviser
 from modgate.api.select import PHASES, Backend, Fallback, Phases, Target, Targets
 from modgate.api.vitals import Exporter
 from modgate.config.decode import Source, did_you_mean, problems_of
@@ -74,12 +74,12 @@ class Linked:
     unmet: Mapping[str, tuple[Step, ...]] = field(default_factory=dict)
     issuers: tuple[Issuer, ...] = ()
     signing: Signing | None = None
-    doormen: tuple[Doorman, ...] = ()
+    authenticators: tuple[ConfiguredAuthenticator, ...] = ()
     books: tuple[Book, ...] = ()
-    policies: tuple[Mandate, ...] = ()
-    scorers: tuple[Adviser, ...] = ()
+    policies: tuple[ConfiguredPolicy, ...] = ()
+    scorers: tuple[ConfiguredAdviser, ...] = ()
     sinks: tuple[SinkOf, ...] = ()
-    lookouts: tuple[Lookout, ...] = ()
+    discoverers: tuple[ConfiguredDiscoverer, ...] = ()
     exporters: tuple[Exporter, ...] = ()
 
 
@@ -107,7 +107,7 @@ class Linker:
         engines = EnginesLinker(
             self._file, self._source, self._known, models, self._wrong, self._missing
         )
-        backends, lookouts = engines.backends(), engines.lookouts()
+        backends, discoverers = engines.backends(), engines.discoverers()
         self._problems += engines.problems
         exporters = linked_exporters(self._file, self._missing)
         self._regions()
@@ -129,7 +129,8 @@ class Linker:
         books = prices.link()
         policies, scorers = self._policies(models), self._scorers(models)
         auth = AuthLinker(self._file, self._source, self._known.authenticators, self._missing)
-        issuers, signing, doormen = auth.issuers(), auth.signing(), tuple(auth.doormen())
+        issuers, signing = auth.issuers(), auth.signing()
+        authenticators = tuple(auth.authenticators())
         self._problems += auth.problems
         ledger, problems = self._file.ledger, self._problems
         sinks = linked_sinks(
@@ -143,7 +144,7 @@ class Linker:
             file=self._file,
             models=models,
             backends=backends,
-            lookouts=fallbacks.bound(lookouts),
+            discoverers=fallbacks.bound(discoverers),
             exporters=exporters,
             tenants=tenants,
             deadlines=deadlines,
@@ -152,14 +153,14 @@ class Linker:
             unmet=unmet,
             issuers=issuers,
             signing=signing,
-            doormen=doormen,
+            authenticators=authenticators,
             books=books,
             policies=policies,
             scorers=scorers,
             sinks=sinks,
         )
 
-    def _policies(self, models: Mapping[str, Model]) -> tuple[Mandate, ...]:
+    def _policies(self, models: Mapping[str, Model]) -> tuple[ConfiguredPolicy, ...]:
         linker = KindsLinker("policy", ("policy",), self._source, self._missing)
         found = tuple(linked_policies(self._file.policy, self._known.policies, models, linker))
         self._problems += linker.problems
@@ -167,7 +168,7 @@ class Linker:
             self._model_names(("policy", each.name), each.config, models)
         return found
 
-    def _scorers(self, models: Mapping[str, Model]) -> tuple[Adviser, ...]:
+    def _scorers(self, models: Mapping[str, Model]) -> tuple[ConfiguredAdviser, ...]:
         linker = KindsLinker("scorer", ("scorer",), self._source, self._missing)
         found = tuple(linked_scorers(self._file.scorer, self._known.scorers, models, linker))
         self._problems += linker.problems

@@ -7,7 +7,7 @@ from pathlib import Path as FilePath
 from ssl import create_default_context
 from urllib.parse import urlsplit
 
-from modgate.api.authenticator import AnyAuthenticator, Doorman
+from modgate.api.authenticator import AnyAuthenticator, ConfiguredAuthenticator
 from modgate.api.issuer import Issuer, KeyPlace, Signing
 from modgate.config.addresses import HostPort
 from modgate.config.decode import Source
@@ -118,13 +118,13 @@ class AuthLinker:
             return None
         return Signing(issuer=section.issuer, keys=section.keys, lifetime_s=section.lifetime)
 
-    def doormen(self) -> Iterator[Doorman]:
+    def authenticators(self) -> Iterator[ConfiguredAuthenticator]:
         """The authenticators of plugins that were put to work."""
         front = ("auth", "plugin")
         linker = KindsLinker("authenticator", front, self._source, self._missing)
         for put in linker.put(self._file.auth.plugin, self._kinds):
             tenants = put.section.tenants
-            yield Doorman(
+            yield ConfiguredAuthenticator(
                 name=put.name,
                 kind=put.kind.name,
                 config=put.config,

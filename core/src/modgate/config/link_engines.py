@@ -8,7 +8,7 @@ from typing import Protocol
 
 from pydantic import BaseModel, ValidationError
 
-from modgate.api.discover import Lookout
+from modgate.api.discover import ConfiguredDiscoverer
 from modgate.api.model import Model
 from modgate.api.select import Backend, base_url
 from modgate.config.decode import Source, did_you_mean, problems_of
@@ -71,9 +71,9 @@ class EnginesLinker:
         self._identities(found)
         return tuple(found)
 
-    def lookouts(self) -> tuple[Lookout, ...]:
+    def discoverers(self) -> tuple[ConfiguredDiscoverer, ...]:
         """The discoverers that are put to work."""
-        found: dict[str, Lookout] = {}
+        found: dict[str, ConfiguredDiscoverer] = {}
         for index, section in enumerate(self._file.discover):
             path = ("discover", index)
             if section.name in found:
@@ -82,7 +82,7 @@ class EnginesLinker:
             https = getattr(config, "scheme", "https") == "https"
             template = self._engine(path, section, section.name, "", https)
             if config is not None:
-                found[section.name] = Lookout(
+                found[section.name] = ConfiguredDiscoverer(
                     name=section.name, kind=section.kind, config=config, template=template
                 )
         return tuple(found.values())

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from modgate.api.discover import Lookout
+from modgate.api.discover import ConfiguredDiscoverer
 from modgate.api.modality import AnyModality
 from modgate.api.model import Model, unlike, unsaid
 from modgate.api.select import Fallback
@@ -89,11 +89,13 @@ class FallbacksLinker:
             if len(names) > 1 and model in self._models:
                 self._alike(self._models[model], names)
 
-    def bound(self, lookouts: Iterable[Lookout]) -> tuple[Lookout, ...]:
+    def bound(
+        self, discoverers: Iterable[ConfiguredDiscoverer]
+    ) -> tuple[ConfiguredDiscoverer, ...]:
         """The same holds for engines that are found, of which no file says the names."""
         return tuple(
             replace(each, named=frozenset(filter(self._unknown, each.template.serves)))
-            for each in lookouts
+            for each in discoverers
         )
 
     def _unknown(self, name: str) -> bool:

@@ -9,8 +9,8 @@ from typing import ClassVar, Generic, Protocol, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from modgate.api.model import Model
-from modgate.api.policy import AnyPolicy, Mandate
-from modgate.api.scorer import Adviser, AnyAdviser
+from modgate.api.policy import AnyPolicy, ConfiguredPolicy
+from modgate.api.scorer import AnyAdviser, ConfiguredAdviser
 from modgate.config.decode import Source, did_you_mean, problems_of
 from modgate.config.lines import Path
 from modgate.config.schema_kinds import KindSection, PolicySection, ScorerSection, SeeingSection
@@ -123,11 +123,11 @@ def linked_policies(
     kinds: Mapping[str, type[AnyPolicy]],
     models: Mapping[str, Model],
     linker: KindsLinker,
-) -> Iterator[Mandate]:
+) -> Iterator[ConfiguredPolicy]:
     """What is right of them, in the file's order; the `linker` is told of mistakes."""
     for put in linker.put(sections, kinds):
         section, kind = put.section, put.kind
-        yield Mandate(
+        yield ConfiguredPolicy(
             name=put.name,
             kind=kind.name,
             config=put.config,
@@ -144,10 +144,10 @@ def linked_scorers(
     kinds: Mapping[str, type[AnyAdviser]],
     models: Mapping[str, Model],
     linker: KindsLinker,
-) -> Iterator[Adviser]:
+) -> Iterator[ConfiguredAdviser]:
     """What is right of them, in the file's order; the `linker` is told of mistakes."""
     for put in linker.put(sections, kinds):
-        yield Adviser(
+        yield ConfiguredAdviser(
             name=put.name,
             kind=put.kind.name,
             config=put.config,

@@ -12,11 +12,11 @@ from modgate.api.authenticator import Document
 from modgate.api.discover import (
     AnyDiscoverer,
     Away,
+    ConfiguredDiscoverer,
     Found,
     Get,
     Instance,
     Line,
-    Lookout,
     Lost,
     More,
     Names,
@@ -69,13 +69,13 @@ class Source:
 
     def __init__(
         self,
-        lookout: Lookout,
+        configured: ConfiguredDiscoverer,
         make: Callable[[], AnyDiscoverer],
         world: Asked,
         clock: Clock,
         changed: Callable[[], None],
     ) -> None:
-        self.lookout = lookout
+        self.configured = configured
         self.instances: Sequence[Instance] = ()
         self.known = False
         self._make = make
@@ -206,7 +206,7 @@ class Source:
         self._lost = True
 
     def _words(self) -> dict[str, str]:
-        return {"discover": self.lookout.name, "discoverer": self.lookout.kind}
+        return {"discover": self.configured.name, "discoverer": self.configured.kind}
 
     async def close(self) -> None:
         """Stop."""

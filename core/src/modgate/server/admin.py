@@ -140,7 +140,7 @@ class Admin:
             "limits": _limits(state),
             "peers": peers_of(state),
             "models": pools_of(state),
-            "discovery": {each.lookout.name: _found(each) for each in state.members.sources},
+            "discovery": {each.configured.name: _found(each) for each in state.members.sources},
             "no_telemetry": dict(state.rounds.unheard),
             "spool": {"bytes": state.spool.used, "files": state.spool.files},
             "engines": {name: vars_of(e) for name, e in state.engines.states().items()},

@@ -29,6 +29,7 @@ from modgate.observe.observer import Observer
 from modgate.observe.otel import Exporter, MissingExtra
 from modgate.replays.memory import MemoryReplays
 from modgate.replays.redis_store import RedisReplays
+from modgate.server.address_in_use import refusal
 from modgate.server.admin import Admin
 from modgate.server.full_ledger import FullLedger
 from modgate.server.gauges import register
@@ -39,7 +40,6 @@ from modgate.server.open_files import OpenFiles
 from modgate.server.peers import open_peers
 from modgate.server.public import Public
 from modgate.server.secrets import StateDirectory, unusable
-from modgate.server.taken import refusal
 from modgate.server.tenancy import Tenancy
 from modgate.server.tenancy_pages import TenancyPages
 from modgate.server.watch import Look, WatchedFiles, watch
@@ -180,7 +180,7 @@ class App:
             explain = made.linked.file.explain
             self.state.trails.use(explain.requests, explain.at_most)
             self._swap(gateway, found)
-            await self.state.members.use(gateway.lookouts, made.loaded.discoverers)
+            await self.state.members.use(gateway.discoverers, made.loaded.discoverers)
 
     def _hold(self, found: Roster) -> None:
         """Swap in who may call; engines, queues, limits and all else are the same."""

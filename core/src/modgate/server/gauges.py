@@ -65,13 +65,13 @@ def _register_discovery(state: State) -> None:
     registry.gauge(
         "modgate_discovered_backends",
         "engines that a discoverer found",
-        lambda: {(each.lookout.name,): len(each.instances) for each in state.members.sources},
+        lambda: {(each.configured.name,): len(each.instances) for each in state.members.sources},
         "discover",
     )
     registry.gauge(
         "modgate_discovery_stale_seconds",
         "seconds since a discoverer could say what engines there are; 0 while it can",
-        lambda: {(each.lookout.name,): each.stale_s for each in state.members.sources},
+        lambda: {(each.configured.name,): each.stale_s for each in state.members.sources},
         "discover",
     )
 

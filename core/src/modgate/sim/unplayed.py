@@ -17,7 +17,7 @@ def unplayed(made: Blueprint, models: Set[str]) -> Iterator[str]:
     yield from (f"scorer.{each.name}" for each in linked.scorers if each.models & models)
     yield from (f"policy.{each.name}" for each in linked.policies if each.models & models)
     yield from (f"model.{name}.fallback" for name in linked.chains if name in models)
-    yield from (f"discover.{each.name}" for each in linked.lookouts)
+    yield from (f"discover.{each.name}" for each in linked.discoverers)
     if any(tenant.policy.limits != Limits() for tenant in linked.tenants):
         yield "tenant.*.limits"
     if linked.file.peers is not None:

@@ -10,10 +10,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from modgate.api.auth import Policy
-from modgate.api.authenticator import AnyAuthenticator, Doorman
+from modgate.api.authenticator import AnyAuthenticator, ConfiguredAuthenticator
 from modgate.api.issuer import Issuer, Signing
 from modgate.api.surface import dump
-from modgate.auth.others import Other
+from modgate.auth.plugin_checker import PluginChecker
 from modgate.auth.verdict import Checker
 from modgate.errors import Problem
 from modgate.host.blame import blamed
@@ -68,22 +68,25 @@ def token_checkers(issuers: Sequence[Issuer], state: State, policy_of: PolicyOf)
 
 
 def other_checkers(
-    doormen: Sequence[Doorman], kinds: Kinds[AnyAuthenticator], state: State, policy_of: PolicyOf
+    authenticators: Sequence[ConfiguredAuthenticator],
+    kinds: Kinds[AnyAuthenticator],
+    state: State,
+    policy_of: PolicyOf,
 ) -> list[Checker]:
     """The authenticators of plugins; PluginError for one that cannot be built."""
     found: list[Checker] = []
-    for doorman in doormen:
-        origin, kind = kinds[doorman.kind]
+    for configured in authenticators:
+        origin, kind = kinds[configured.kind]
         with blamed(origin):
-            other = Other(
-                doorman.name,
-                kind(doorman.config),
-                tenants=doorman.tenants,
+            checker = PluginChecker(
+                configured.name,
+                kind(configured.config),
+                tenants=configured.tenants,
                 policy_of=policy_of,
-                ask=partial(documents.look_up, ca=doorman.ca),
+                ask=partial(documents.look_up, ca=configured.ca),
                 flights=state.lookups,
             )
-        found.append(other)
+        found.append(checker)
     return found
 
 

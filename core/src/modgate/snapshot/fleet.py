@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from modgate.api.model import Model
-from modgate.api.scorer import Adviser, AnyAdviser, Filter, Scorer
+from modgate.api.scorer import AnyAdviser, ConfiguredAdviser, Filter, Scorer
 from modgate.api.select import Backend
 from modgate.config.link import Linked
 from modgate.config.schema import ADDRESSES
@@ -67,7 +67,7 @@ def fleet_of(
             prices={name: cost.micro / MICRO for name, cost in costs.items() if cost is not None},
         ),
         weighed={*chains, *(each.model for links in chains.values() for each in links)},
-        awaited=[Awaited(each.template, each.kind not in ADDRESSES) for each in linked.lookouts],
+        awaited=[Awaited(each.template, each.kind not in ADDRESSES) for each in linked.discoverers],
         panels=panels,
     )
 
@@ -85,14 +85,16 @@ def _queue_rules(section: QueueSection) -> QueueRules:
     )
 
 
-def _voices(advisers: Sequence[Adviser], kinds: Kinds[AnyAdviser], state: State) -> Voices:
+def _voices(
+    configured: Sequence[ConfiguredAdviser], kinds: Kinds[AnyAdviser], state: State
+) -> Voices:
     """Every section's, by its name."""
 
     def note(name: str, fault: str) -> None:
         state.scorer_faults.add((name, fault))
 
     found: dict[str, FilterVoice | ScorerVoice] = {}
-    for each in advisers:
+    for each in configured:
         origin, kind = kinds[each.kind]
         voice = Voice(name=each.name, origin=str(origin), budget_s=each.budget_s, note=note)
         with blamed(origin):
@@ -105,12 +107,12 @@ def _voices(advisers: Sequence[Adviser], kinds: Kinds[AnyAdviser], state: State)
 
 
 def _panels(
-    advisers: Sequence[Adviser], voices: Voices, models: Iterable[Model], state: State
+    configured: Sequence[ConfiguredAdviser], voices: Voices, models: Iterable[Model], state: State
 ) -> dict[str, Panel]:
     """By model, those that see its calls, in the operator's order; a model without any has none."""
     panels = {}
     for model in models:
-        own = [voices[each.name] for each in advisers if model.name in each.models]
+        own = [voices[each.name] for each in configured if model.name in each.models]
         if own:
             panels[model.name] = Panel(
                 model.name,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from modgate.api.authenticator import AnyAuthenticator, Doorman
+from modgate.api.authenticator import AnyAuthenticator, ConfiguredAuthenticator
 from modgate.api.shipment import LedgerSink
 from modgate.config.lines import Path as KeyPath
 from modgate.config.link import Linked
@@ -37,22 +37,22 @@ def _parts(linked: Linked, loaded: Loaded, folder: Path) -> Iterator[Part]:
     for rule in linked.policies:
         origin, policy = loaded.policies[rule.kind]
         yield ("policy", rule.name), origin, partial(policy, rule.config)
-    for adviser in linked.scorers:
-        origin, scorer = loaded.scorers[adviser.kind]
-        yield ("scorer", adviser.name), origin, partial(scorer, adviser.config)
-    for doorman in linked.doormen:
-        origin, authenticator = loaded.authenticators[doorman.kind]
-        yield ("auth", "plugin", doorman.name), origin, partial(_asked, authenticator, doorman)
-    for index, lookout in enumerate(linked.lookouts):
-        origin, discoverer = loaded.discoverers[lookout.kind]
-        yield ("discover", index), origin, partial(discoverer, lookout.config)
+    for advice in linked.scorers:
+        origin, scorer = loaded.scorers[advice.kind]
+        yield ("scorer", advice.name), origin, partial(scorer, advice.config)
+    for door in linked.authenticators:
+        origin, authenticator = loaded.authenticators[door.kind]
+        yield ("auth", "plugin", door.name), origin, partial(_asked, authenticator, door)
+    for index, found in enumerate(linked.discoverers):
+        origin, discoverer = loaded.discoverers[found.kind]
+        yield ("discover", index), origin, partial(discoverer, found.config)
     for index, each in enumerate(linked.sinks):
         origin, sink = loaded.sinks[each.kind]
         yield ("ledger", "sink", index), origin, partial(_sink, sink, each, folder)
 
 
-def _asked(kind: type[AnyAuthenticator], doorman: Doorman) -> None:
-    frozenset(kind(doorman.config).origins())
+def _asked(kind: type[AnyAuthenticator], configured: ConfiguredAuthenticator) -> None:
+    frozenset(kind(configured.config).origins())
 
 
 def _sink(kind: type[LedgerSink], of: SinkOf, folder: Path) -> None:

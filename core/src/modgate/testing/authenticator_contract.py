@@ -21,7 +21,7 @@ from modgate.api.authenticator import (
 )
 from modgate.api.json import Json
 from modgate.api.secret import Secret
-from modgate.auth.others import LOOKUPS_AT_MOST, origin_of
+from modgate.auth.plugin_checker import LOOKUPS_AT_MOST, origin_of
 from modgate.errors import GatewayError, Unavailable
 from modgate.testing.guards import listening, no_waiting
 from modgate.testing.suite import require

@@ -18,9 +18,8 @@ from modgate.api.authenticator import (
     Reject,
 )
 from modgate.auth import flights as waiting
-from modgate.auth import others
 from modgate.auth.flights import Flights
-from modgate.auth.others import LOOKUPS_AT_MOST, Other, origin_of
+from modgate.auth.plugin_checker import LOOKUPS_AT_MOST, PluginChecker, origin_of
 from modgate.auth.verdict import Bad, Good, Later, Moment
 from modgate.errors import Overloaded, PluginFault, Unavailable
 
@@ -50,13 +49,13 @@ async def good(lookup: Lookup) -> Document:
     return Document(status=200, body=b"{}")
 
 
-def other(answer: Callable[[Credential], Any], ask: Any = good, **more: Any) -> Other:
+def other(answer: Callable[[Credential], Any], ask: Any = good, **more: Any) -> PluginChecker:
     kind = type("Kind", (Made,), {"answer": staticmethod(answer)})
     settings = {"tenants": None, "policy_of": {"acme": Policy()}.get, "flights": Flights()}
-    return Other("made", kind(Section()), ask=ask, **{**settings, **more})
+    return PluginChecker("made", kind(Section()), ask=ask, **{**settings, **more})
 
 
-async def said(other: Other, text: str = "x") -> Good | Bad | None:
+async def said(other: PluginChecker, text: str = "x") -> Good | Bad | None:
     verdict = other.check(text, AT)
     return await verdict.answer() if isinstance(verdict, Later) else verdict
 
@@ -131,7 +130,7 @@ async def test_it_asks_four_times_at_most() -> None:
 
 
 async def test_a_server_that_is_late_or_away_is_503(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(others, "TOTAL_S", 0.05)
+    monkeypatch.setattr("modgate.auth.plugin_checker.TOTAL_S", 0.05)
 
     async def late(lookup: Lookup) -> Document:
         await asyncio.sleep(10)

@@ -1,4 +1,4 @@
-"""By which authorities engines' certificates are judged."""
+"""The authorities that engines' certificates must be of: PEM files that the operator names."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ssl import SSLContext, create_default_context
 log = logging.getLogger(__name__)
 
 
-class Judges:
+class CaBundles:
     """Contexts by PEM file, read anew for each engine that comes: files are rotated."""
 
     def __init__(self) -> None:

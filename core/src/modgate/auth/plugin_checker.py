@@ -36,7 +36,7 @@ Ask = Callable[[Lookup], Awaitable[Document]]
 PolicyOf = Callable[[str], Policy | None]
 
 
-class Other:
+class PluginChecker:
     """One authenticator as a checker.
 
     `tenants`: whom it may let in, None = all; `ask` sends its lookups.
