@@ -388,7 +388,7 @@ def guard_model(model: Model | None, name: str, caller: Caller | None) -> Model:
 def _given_up(error: BaseException, tries: Sequence[Try], lease: Lease) -> None:
     """The attempt is over.
 
-    Not where the error was caught: a name for what is told, kept by that frame, would be a circle.
+    A function of its own: a name for the error in the frame that caught it would be a circle.
     """
     told = refused(error) if isinstance(error, Unsupported) else error
     known = told if isinstance(told, GatewayError) else None

@@ -1,19 +1,20 @@
-"""What the code of a plugin may do, and must not do harm."""
+"""What a plugin's code may raise or return, made harmless."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
 
-# What it raises where nothing is awaited: a library that ends its process ends one request.
+# What is caught of a plugin where nothing is awaited: a library that calls sys.exit() ends one
+# request, and not the gateway.
 RAISED = BaseException
 
 
 def raised() -> tuple[type[BaseException], ...]:
-    """The same where something is awaited, for `except raised()`: none for what ends us.
+    """What is caught of a plugin where something is awaited: `except raised()`.
 
-    That is a coroutine being closed, and a task that somebody cancelled.  A `CancelledError` in a
-    task that nobody did was raised by whom it was called in.
+    Nothing where we are ended ourselves: the coroutine is closed, or somebody cancelled the task.
+    A `CancelledError` in a task that nobody cancelled is the plugin's.
     """
     error = sys.exception()
     if isinstance(error, GeneratorExit):

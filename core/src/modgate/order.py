@@ -87,10 +87,10 @@ class Order(msgspec.Struct, eq=False, kw_only=True):
             self.met = error if isinstance(error, GatewayError) else self.met
 
     def told(self, error: GatewayError | Unsupported) -> GatewayError | Unsupported:
-        """How the call ends that ended so.
+        """The error that a call ends with whose last attempt ended with this one.
 
-        What its last backend cannot be told hides no engine's failure, and is refused to a client;
-        a plugin that asked is told it as it is.
+        Unsupported does not hide how an engine failed before; where none did, a client gets it as
+        Refused, and a plugin that asked gets it as it is.
         """
         if not isinstance(error, Unsupported):
             return error
@@ -123,8 +123,8 @@ def refused(error: Unsupported) -> Refused:
 
 
 def batch_group(caller: Caller) -> Hashable:
-    """Callers of equal group may share a trip: one tenant's, or of tenants that share trips.
+    """Callers of one group may share a trip: of one tenant, or of tenants that agreed to share.
 
-    Always with the same regions.
+    Never callers of different regions.
     """
     return ("" if caller.policy.batch_shared else caller.tenant, caller.policy.regions)

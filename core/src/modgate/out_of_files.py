@@ -1,4 +1,4 @@
-"""What this process has none left of, so that nobody else is blamed for it."""
+"""Telling that this process has no file or socket left, so that no engine is blamed for it."""
 
 from __future__ import annotations
 

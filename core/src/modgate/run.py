@@ -182,7 +182,7 @@ class Run:
             trip.close()
         if tasks:
             await asyncio.wait(tasks)
-        self._tasks.clear()  # each holds what it ended with, and that this run
+        self._tasks.clear()  # a task holds the error that it ended with, and that this run
         await self._calls.close()
         for lane in self._lanes.values():
             lane.free()

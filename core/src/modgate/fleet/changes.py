@@ -1,4 +1,4 @@
-"""That an engine changed, told to whoever keeps numbers of it.
+"""Telling whoever keeps numbers of an engine that it changed.
 
 An engine changes several times between two picks.  Only the first change after a look costs more
 than asking whether somebody looked.

@@ -1,4 +1,4 @@
-"""Whose fault it is."""
+"""Naming the plugin whose code raised."""
 
 from __future__ import annotations
 

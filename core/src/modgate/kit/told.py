@@ -1,4 +1,4 @@
-"""What engines tell of their own work."""
+"""Reading how many tokens an engine says that it counted."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Metrics of what is gone, where backends, tenants or models come and go: or there would be ever
-more."""
+"""Dropping metrics of backends, tenants and models that are gone, or their series would pile up."""
 
 from __future__ import annotations
 
@@ -11,8 +10,10 @@ KEPT_S = 600.0
 
 
 class StaleSeries:
-    """Drops the series of a label's values after ten minutes, in which they may come back, and were
-    scraped."""
+    """Drops the series of values of one label, ten minutes after the value was last there.
+
+    By then they were scraped, and what went by mistake is back.
+    """
 
     def __init__(self, registry: Registry, label: str) -> None:
         self._registry = registry
@@ -20,7 +21,7 @@ class StaleSeries:
         self._since: dict[str, float] = {}
 
     def look(self, names: Collection[str], now: float) -> set[str]:
-        """These are there now; called every few seconds.  The answer: what was dropped."""
+        """These values are there now; called every few seconds.  The answer: what was dropped."""
         gone = self._registry.counted(self._label).difference(names)
         self._since = {name: self._since.get(name, now) for name in gone}
         late = {name for name, since in self._since.items() if now - since >= KEPT_S}

@@ -1,4 +1,4 @@
-"""The parts of a snapshot that know callers by more than keys, and say who we are ourselves.
+"""What a snapshot has for tokens and plugins' authenticators, and for signing our own calls.
 
 What is for tokens comes with the extra `jwt`, which is imported only where the file asks for it.
 """

@@ -1,4 +1,4 @@
-"""Where things lie when nobody says."""
+"""The directories that are used where neither file nor command names one."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from pathlib import Path
 
 
 def default_directory() -> Path:
-    """State."""
+    """Of the gateway's state."""
     base = os.environ.get("XDG_STATE_HOME")
     return (Path(base) if base else Path.home() / ".local" / "state") / "modgate"
 
 
 def default_data() -> Path:
-    """Model data, which all gateways of this user share."""
+    """Of model data, which all gateways of this user share."""
     if named := os.environ.get("MODGATE_DATA"):
         return Path(named)
     base = os.environ.get("XDG_DATA_HOME")

@@ -1,4 +1,4 @@
-"""What a configuration may say by mistake and is none: it counts, and whoever wrote it is told."""
+"""What in a configuration is valid and perhaps not meant: it counts, and its author is told."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _keyless(before: Blueprint, made: Blueprint) -> list[str]:
 
 
 def doubts_of(made: Blueprint) -> list[Problem]:
-    """What is no mistake, and may not be what is meant."""
+    """What is valid, and may not be what is meant."""
     kinds = (_unheld, _nobodys, _unsold)
     return [each for kind in kinds for each in islice(kind(made), AT_MOST)]
 

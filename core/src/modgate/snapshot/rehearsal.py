@@ -1,4 +1,4 @@
-"""What the file puts to work of plugins, made once and let go, before anything depends on it.
+"""Making once, and letting go, all that the file puts to work of plugins, before it is depended on.
 
 So `modgate check` finds offline what serving would find, and a reload is refused as a whole.
 """
