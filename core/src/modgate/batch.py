@@ -211,7 +211,7 @@ class _MergedTrip:
         if (pause := again(orders, error, self._dispatch)) is not None:
             await pausing(orders, pause, self._dispatch)
             return [list(riders)]
-        if len(riders) == 1 or not _is_refused(orders[0].told(error)):
+        if len(riders) == 1 or not _is_refused(orders[0].final_error(error)):
             _fail(riders, error)
             return ()
         for order in orders:
@@ -254,5 +254,5 @@ def _is_refused(error: GatewayError | Unsupported) -> bool:
 def _fail(riders: Sequence[_Rider], error: GatewayError | Unsupported) -> None:
     for rider in riders:
         if not rider.share.done():
-            rider.share.set_exception(rider.order.told(error))
+            rider.share.set_exception(rider.order.final_error(error))
             rider.share.exception()  # a member that left must not be reported as never retrieved

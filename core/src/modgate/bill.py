@@ -150,9 +150,9 @@ class Bill:
         self._drawn = self._drawn + call.size
         short = self._drawn.beyond(self.reserved)
         self.reserved = self.reserved + short
-        await self.more(short.of(modality), self._draft.model)
+        await self.reserve_more(short.of(modality), self._draft.model)
 
-    async def more(self, units: Units, model: str) -> None:
+    async def reserve_more(self, units: Units, model: str) -> None:
         """Reserve on top: a side call, or a call of another model."""
         if not units:
             return
@@ -180,7 +180,7 @@ class Bill:
         for name, count in counts.items():
             reserved[name] = reserved.get(name, 0) + count
 
-    def asked(self, usage: Usage, modality: str, index: int) -> None:
+    def add_side_call(self, usage: Usage, modality: str, index: int) -> None:
         """A side call was answered; it stays billed whatever follows."""
         used = usage.units.of(modality).full()
         self._recordable(usage, used)
@@ -245,7 +245,7 @@ class Bill:
             self._gateway.limiter.touch(self._admission, measured)
             self._state.ledger.touched(self._draft.request_id, used)
 
-    def shown(self) -> str:
+    def units_header(self) -> str:
         """The units so far as the `x-modgate-units` header shows them."""
         known, shown = self._gateway.units.units, []
         for name, count in self.closed().units.items():

@@ -199,7 +199,7 @@ class Dispatch:
     def claim(self, order: Order, work: float = LEAST_WORK, key: Hashable | None = None) -> Claim:
         """What a queue must know; worked out only where a call has to wait."""
         draft, policy = order.draft, order.caller.policy
-        first_s = inf if draft.begun else as_asked(draft.heard, inf)
+        first_s = inf if draft.begun else as_asked(draft.request_headers, inf)
         left_s: dict[Ends, float] = {
             "timeouts": self._first_s(order),
             "patience": self.fleet.rules.patience_s.get(policy.slo, inf),

@@ -138,9 +138,9 @@ class Missed:
 class Draft(msgspec.Struct, kw_only=True, eq=False):
     """One request's receipt in the making; filled from ingress to settle by whoever knows.
 
-    `heard`: the request's headers.  `due_s`: its own end, in seconds since it began.  `abandoned`:
-    its client left, and its engines finish (`disconnect.py`).
-    `told`: the headers of the reply, `rates`: how the limits stood then, in their order.
+    `due_s`: its own end, in seconds since it began.  `abandoned`: its client left, and its engines
+    finish (`disconnect.py`).  `rates`: how the limits stood, in their order, when its reply's
+    headers were made.
     `opened_in`: the region that its open frame says.
     `missed`: the first calls that found no slot at once.  `dues`: what those that waited owe the
     queue.
@@ -152,7 +152,7 @@ class Draft(msgspec.Struct, kw_only=True, eq=False):
     began: float
     wall: float
     entropy: Callable[[int], bytes] = os.urandom
-    heard: Mapping[str, str] = {}
+    request_headers: Mapping[str, str] = {}
     due_s: float = inf
     method: str = ""
     route: str = ""
@@ -174,7 +174,7 @@ class Draft(msgspec.Struct, kw_only=True, eq=False):
     first_byte_s: float | None = None
     notes: dict[str, str] = {}
     rulings: tuple[Ruling, ...] = ()
-    told: Mapping[str, str] | None = None
+    reply_headers: Mapping[str, str] | None = None
     rates: Sequence[RateView] = ()
     missed: tuple[Missed, ...] = ()
     abandoned: bool = False
@@ -253,12 +253,12 @@ class Draft(msgspec.Struct, kw_only=True, eq=False):
     @property
     def dry(self) -> bool:
         """Whether it is only tried on: `dry_run.py`."""
-        return self.heard.get(DRY_RUN, "").lower() not in NO
+        return self.request_headers.get(DRY_RUN, "").lower() not in NO
 
     @property
     def inner(self) -> bool:
         """Whether another gateway asks, and tries again by itself."""
-        count = self.heard.get(ATTEMPT, "")
+        count = self.request_headers.get(ATTEMPT, "")
         return count.isdecimal() and int(count[:9]) > 0
 
     def served(self) -> Iterator[tuple[str, str]]:
@@ -312,7 +312,7 @@ class Draft(msgspec.Struct, kw_only=True, eq=False):
     ) -> Receipt:
         """The receipt; called once, when everything has ended."""
         caller, operation, trace = self.caller, self.operation, self.trace
-        retry = self.heard.get(SDK_RETRY, "0")
+        retry = self.request_headers.get(SDK_RETRY, "0")
         if retry != "0" and retry.isdecimal():  # an SDK says so of a request that it sends again
             self.notes["client_retry"] = retry[:4]
         return Receipt(  # in its members' order: by name it takes seven times as long

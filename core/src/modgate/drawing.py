@@ -53,7 +53,7 @@ class Drawing:
                 call = next(self._calls, None)
             else:
                 call = await self._drawn()
-            return None if call is None else called(call)
+            return None if call is None else check_call(call)
         except GatewayError:
             raise
         except raised() as error:
@@ -88,8 +88,8 @@ class Drawing:
             await self._pieces.close()
 
 
-def called(call: Call) -> Call:
-    """PluginFault for what is no call that can be reserved and sent."""
+def check_call(call: Call) -> Call:
+    """The call; PluginFault for what cannot be reserved and sent."""
     if not isinstance(call, Call):
         raise PluginFault(f"a plan drew {type(call).__name__}, and no Call")
     if not isinstance(call.size, Units):

@@ -21,11 +21,11 @@ from modgate.units import Units
 
 # A plugin may do without the answer, and plan by estimate.
 UNASKED = "it must ask an engine before it can be planned, which a dry run does not"
-SAID = {"content-type": "application/json", "x-modgate-dry-run": "true"}
+HEADERS = {"content-type": "application/json", "x-modgate-dry-run": "true"}
 
 
-def tried_on(gateway: Gateway, draft: Draft, plan: Plan, reserved: Units) -> bytes:
-    """What its reply says."""
+def describe(gateway: Gateway, draft: Draft, plan: Plan, reserved: Units) -> bytes:
+    """The body of its reply."""
     draft.stream = plan.relay.head.kind != "whole"
     calls = plan.calls if isinstance(plan.calls, tuple | list) else None
     found: JsonObject = {

@@ -306,7 +306,7 @@ class KeepingResponder:
         await self._responder.finish(relay, units)
 
 
-def replayed(record: Record) -> dict[str, str]:
+def replay_headers(record: Record) -> dict[str, str]:
     """The headers of a reply that is sent again."""
     again = {"idempotent-replayed": "true", "x-modgate-replay-of": record.request_id}
     return {**record.headers, **again}

@@ -17,7 +17,7 @@ from modgate.api.plan import Call, Drawn, Plan
 from modgate.api.relay import Head
 from modgate.api.request import Request
 from modgate.complaints import StepEnded
-from modgate.drawing import called
+from modgate.drawing import check_call
 from modgate.errors import GatewayError, PluginFault, Unsupported
 from modgate.faults import raised
 from modgate.units import Units
@@ -31,7 +31,7 @@ AskedT = TypeVar("AskedT")
 MadeT = TypeVar("MadeT")
 
 
-async def shaped(
+async def shape(
     endpoint: Endpoint,
     request: Request,
     fetch: Fetcher,
@@ -47,12 +47,12 @@ async def shaped(
         began = perf_counter()
         answer = endpoint.shape(request)
         if isinstance(answer, Generator):
-            answer = await driven(
+            answer = await drive(
                 answer, lambda need: _answered(need, fetch, work, ask), partial(step_ended, "shape")
             )
         else:
             step_ended("shape", began)
-        plan = sound(answer)
+        plan = check_plan(answer)
     except GatewayError:
         raise
     except raised() as error:
@@ -62,8 +62,8 @@ async def shaped(
         return plan
 
 
-def sound(plan: Plan) -> Plan:
-    """PluginFault for an answer that nothing can be made of."""
+def check_plan(plan: Plan) -> Plan:
+    """The plan; PluginFault for an answer that nothing can be made of."""
     if not isinstance(plan, Plan):
         raise PluginFault(f"shape returned {type(plan).__name__}, and no Plan")
     if not isinstance(getattr(plan.relay, "head", None), Head):
@@ -74,21 +74,21 @@ def sound(plan: Plan) -> Plan:
         raise PluginFault("what may be drawn ahead of a Plan is a whole number of at least 1")
     if not isinstance(plan.reserve, Units | None):
         raise PluginFault(f"the reserve of a Plan is Units, and not {type(plan.reserve).__name__}")
-    _called(plan.calls)
+    _check_calls(plan.calls)
     return plan
 
 
-def _called(calls: Iterable[Call] | Drawn) -> None:
+def _check_calls(calls: Iterable[Call] | Drawn) -> None:
     """Of calls that are all there; others are looked at when they are drawn."""
     if isinstance(calls, tuple | list):
         for call in calls:
-            called(call)
+            check_call(call)
     elif not isinstance(calls, Iterable | Drawn):
         name = type(calls).__name__
         raise PluginFault(f"the calls of a Plan are {name}, and no iterable")
 
 
-async def driven(
+async def drive(
     steps: Generator[AskedT, Json, MadeT],
     answered: Callable[[AskedT], Awaitable[Json]],
     step_ended: Callable[[float], None] = lambda began: None,

@@ -86,7 +86,7 @@ class Order(msgspec.Struct, eq=False, kw_only=True):
             self.tried.update(backends)
             self.met = error if isinstance(error, GatewayError) else self.met
 
-    def told(self, error: GatewayError | Unsupported) -> GatewayError | Unsupported:
+    def final_error(self, error: GatewayError | Unsupported) -> GatewayError | Unsupported:
         """The error that a call ends with whose last attempt ended with this one.
 
         Unsupported does not hide how an engine failed before; where none did, a client gets it as

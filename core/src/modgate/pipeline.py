@@ -29,7 +29,8 @@ from modgate.disconnect import check_abandoned, finishes_without_client
 from modgate.dispatch import guard_model
 from modgate.draft import Draft
 from modgate.drawing import Pieces
-from modgate.dry_run import SAID, UNASKED, tried_on
+from modgate.dry_run import HEADERS as DRY_RUN_HEADERS
+from modgate.dry_run import UNASKED, describe
 from modgate.errors import Cancelled, Draining, GatewayError, Refused, Unsupported
 from modgate.fallback import Chain, along
 from modgate.faults import raised
@@ -38,9 +39,9 @@ from modgate.guard import Deadline
 from modgate.http.egress import Reply
 from modgate.http.ingress import Ingress, client_address
 from modgate.http.surfaces import spoken
-from modgate.idempotency import KeepingResponder, KeyedRequest, carries_key, replayed
+from modgate.idempotency import KeepingResponder, KeyedRequest, carries_key, replay_headers
 from modgate.isolation import isolation
-from modgate.needs import shaped
+from modgate.needs import shape
 from modgate.observe.tracing import Trace
 from modgate.order import Order
 from modgate.pages.catalog import Page, page_of
@@ -77,7 +78,7 @@ class Exchange:
             began=self._clock.now(),
             wall=self._clock.wall(),
             method=request.method,
-            heard=request.headers,
+            request_headers=request.headers,
         )
         self._step_ended = partial(state.complaints.step_ended, self._gateway, self.draft)
         self._complain = partial(state.complaints.fault, self._gateway, self.draft)
@@ -163,7 +164,7 @@ class Exchange:
 
     async def _flow(self) -> None:
         gateway, draft, request = self._gateway, self.draft, self._request
-        found = self._found()
+        found = self._find()
         found.check(request.method)
         draft.client_request_id = Trace.client_id(request.headers)
         draft.client = client_address(request, gateway.trusted_proxies)
@@ -181,9 +182,9 @@ class Exchange:
         if isinstance(found, Page):
             await self._page(found)
         else:
-            await self._work(found)
+            await self._serve_route(found)
 
-    def _found(self) -> Page | Route:
+    def _find(self) -> Page | Route:
         """What is asked for.  From here on errors are in the words of whoever asks."""
         request, draft, table = self._request, self.draft, self._gateway.table
         if request.path not in table.routes:
@@ -201,7 +202,7 @@ class Exchange:
         body = made if isinstance(made, bytes) else await made
         await self._responder.page({"content-type": "application/json"}, body)
 
-    async def _work(self, route: Route) -> None:
+    async def _serve_route(self, route: Route) -> None:
         if carries_key(self._request.headers) and not self.draft.dry:
             headers, keys = self._request.headers, self._state.idempotency
             self._keyed = keys.request(headers, self.draft, route.path)
@@ -215,7 +216,7 @@ class Exchange:
             await self._serve(route, body)
         elif (said := await keyed.serve(body, partial(self._serve, route, body))) is not None:
             self.draft.notes["replay_of"] = said.request_id
-            await self._responder.page(replayed(said), said.body or b"", said.status)
+            await self._responder.page(replay_headers(said), said.body or b"", said.status)
 
     async def _serve(self, route: Route, body: Body) -> None:
         gateway, caller = self._gateway, self.draft.caller
@@ -251,10 +252,10 @@ class Exchange:
         size = await self._bill.reserve(plan, resolved.modality)
         self._deadline(size, stream=plan.relay.head.kind != "whole")
         if self.draft.dry:
-            said = tried_on(self._gateway, self.draft, plan, self._bill.reserved)
-            await self._responder.page(SAID, said)
+            said = describe(self._gateway, self.draft, plan, self._bill.reserved)
+            await self._responder.page(DRY_RUN_HEADERS, said)
         else:
-            await self._go(plan)
+            await self._run_plan(plan)
 
     def _read(self, route: Route) -> Awaitable[Body]:
         self._ingress = Ingress(
@@ -295,8 +296,8 @@ class Exchange:
             isolation=isolation(self.draft.caller.tenant),
         )
         try:
-            plan = await shaped(
-                resolved.endpoint, request, self._fetch, self._worked, self._ask, self._step_ended
+            plan = await shape(
+                resolved.endpoint, request, self._fetch, self._run_work, self._ask, self._step_ended
             )
         except Unsupported as error:
             raise Refused(None, "unsupported_endpoint", str(error)) from error
@@ -306,7 +307,7 @@ class Exchange:
         if (rules := policies.rules.get(resolved.model.name)) is None:
             return plan
         judge = Judge(policies.targets, self.draft, partial(self._ask, trusted=True))
-        return await judge.judged(rules, request, plan)
+        return await judge.check(rules, request, plan)
 
     def _others(self, route: Route, modality: str) -> tuple[str, ...]:
         visible = self._gateway.table.visible(self.draft.caller, [modality])
@@ -316,7 +317,7 @@ class Exchange:
         self._gateway.guard_fetch(self.draft.caller)
         return await self._gateway.fetcher.fetch(need, self._scope)
 
-    async def _worked(self, need: Work) -> Json:
+    async def _run_work(self, need: Work) -> Json:
         left_s = max(0.1, self._guard.at - self._guard.now())
         return await self._state.decoders.run(need, self._scope, timeout_s=left_s)
 
@@ -326,10 +327,10 @@ class Exchange:
         trips = []  # `trusted`: the operator named their models, not the caller
         for call in need.calls:
             self._sides += 1
-            trips.append(await self._ordered(-self._sides, call, trusted=trusted))
+            trips.append(await self._order(-self._sides, call, trusted=trusted))
         return await ask_all(trips, need.width, self._bill)
 
-    async def _ordered(self, index: int, call: Call, *, trusted: bool = False) -> Trip:
+    async def _order(self, index: int, call: Call, *, trusted: bool = False) -> Trip:
         """A call that was drawn, as a trip; what it needs on top is reserved before it goes out."""
         assert self._resolved is not None
         gateway, resolved = self._gateway, self._resolved
@@ -339,7 +340,7 @@ class Exchange:
             model = guard_model(gateway.table.models.get(call.model), call.model, caller)
             modality, asked = gateway.table.modalities[model.modality], model.name
         if index >= 0 and call.model is not None:
-            await self._bill.more(call.size.of(modality.name), model.name)
+            await self._bill.reserve_more(call.size.of(modality.name), model.name)
         elif index >= 0 and self._bill.lazy:
             await self._bill.drew(call, modality.name)
         order = Order(
@@ -354,7 +355,7 @@ class Exchange:
         )
         return Trip(order, gateway.batcher.open, gateway.dispatch)
 
-    async def _go(self, plan: Plan) -> None:
+    async def _run_plan(self, plan: Plan) -> None:
         streamed, self.draft.stream = self.draft.stream, plan.relay.head.kind != "whole"
         if self.draft.stream and not streamed:
             self._bill.hold("streams", 1)
@@ -364,7 +365,7 @@ class Exchange:
         responder: Responder | KeepingResponder = keeper or self._responder
         run = Run(
             plan,
-            order=self._ordered,
+            order=self._order,
             sink=responder,
             scope=self._scope,
             pool=self._state.pool,
@@ -380,7 +381,7 @@ class Exchange:
         finally:
             self._errors += run.errors
         check_abandoned(self.draft, cut=run.cut)
-        await responder.finish(plan.relay, self._bill.shown())
+        await responder.finish(plan.relay, self._bill.units_header())
 
     def _draw(self, drawn: Drawn, ahead: int) -> Pieces:
         begun = partial(self.draft.step, "decode", self.draft.elapsed())

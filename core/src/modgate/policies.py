@@ -32,7 +32,7 @@ from modgate.guard import Deadline
 from modgate.host.blame import blamed
 from modgate.host.kinds import Kinds
 from modgate.narrow import narrowed_caller, narrowed_plan
-from modgate.needs import driven
+from modgate.needs import drive
 
 log = logging.getLogger(__name__)
 
@@ -87,18 +87,18 @@ class Judge:
         self._draft = draft
         self._ask = ask
 
-    async def judged(self, rules: Sequence[Rule], request: Request, plan: Plan) -> Plan:
+    async def check(self, rules: Sequence[Rule], request: Request, plan: Plan) -> Plan:
         """The plan as far as they allow it; Denied, Refused or PolicyFailed when they do not."""
         for rule in rules:
             if rule.section.tenants is None or self._draft.caller.tenant in rule.section.tenants:
-                plan = await self._ruled(rule, request, plan)
+                plan = await self._apply(rule, request, plan)
         return plan
 
-    async def _ruled(self, rule: Rule, request: Request, plan: Plan) -> Plan:
+    async def _apply(self, rule: Rule, request: Request, plan: Plan) -> Plan:
         began = self._draft.elapsed()
         late = PolicyFailed(UNDECIDED)
         try:
-            decision = await self._decided(rule, request, plan, late)
+            decision = await self._decide(rule, request, plan, late)
             if self._draft.elapsed() - began > rule.section.budget_s:
                 raise late
             caller = self._draft.caller
@@ -118,7 +118,7 @@ class Judge:
                     raise _refusal(decision)
         return plan
 
-    async def _decided(
+    async def _decide(
         self, rule: Rule, request: Request, plan: Plan, late: PolicyFailed
     ) -> Decision:
         shown = plan if isinstance(plan.calls, tuple | list) else replace(plan, calls=())
@@ -128,14 +128,14 @@ class Judge:
             deadline.set(deadline.now() + rule.section.budget_s)
             try:
                 with deadline:
-                    answer = await driven(answer, self._asked)
+                    answer = await drive(answer, self._send)
             finally:
                 deadline.disarm()
         if not isinstance(answer, Allow | Deny | Narrow):
             raise PluginFault("a policy must decide Allow, Deny or Narrow")
         return answer
 
-    async def _asked(self, need: Ask) -> Json:
+    async def _send(self, need: Ask) -> Json:
         if not isinstance(need, Ask):
             raise PluginFault("a policy may yield an Ask, and nothing else")
         return await self._ask(need)

@@ -168,21 +168,21 @@ class Responder:
     def _open(self, head: Head) -> None:
         if self.reply.opened:
             return
-        told = self._told(SSE_HEADERS if head.kind == "sse" else {}, own_headers(head))
-        self.reply.open(200, told)
+        headers = self._headers(SSE_HEADERS if head.kind == "sse" else {}, own_headers(head))
+        self.reply.open(200, headers)
 
-    def _told(self, ours: Mapping[str, str], own: Mapping[str, str]) -> Mapping[str, str]:
+    def _headers(self, ours: Mapping[str, str], own: Mapping[str, str]) -> Mapping[str, str]:
         """What the reply's head says; `own` counts where two say the same."""
         draft = self._draft
         made = draft.request_id
-        draft.told = told = {
+        draft.reply_headers = headers = {
             **{"x-request-id": made, "request-id": made},
             **ours,
             **draft.stages(),
             **self._extra(),
             **own,
         }
-        return told
+        return headers
 
     async def finish(self, relay: Relay, units: str) -> None:
         """The reply ended well."""
@@ -201,8 +201,8 @@ class Responder:
     async def page(self, own: Mapping[str, str], body: bytes, status: int = 200) -> None:
         """A whole reply, with headers of its own; the content type is one of them."""
         self._draft.first_byte_s = spent_s = self._draft.elapsed()
-        told = self._told({"openai-processing-ms": str(round(spent_s * 1000))}, own)
-        await self.reply.whole(status, told, body)
+        headers = self._headers({"openai-processing-ms": str(round(spent_s * 1000))}, own)
+        await self.reply.whole(status, headers, body)
 
     async def fail(self, error: GatewayError, surface: Surface, relay: Relay | None) -> None:
         """Tell the client, as far as the reply is not open.

@@ -33,11 +33,11 @@ async def _ask_one(trip: Trip, gate: asyncio.Semaphore, bill: Bill) -> Json:
     order = trip.order
     async with gate:
         try:
-            await bill.more(order.call.size.of(order.modality.name), order.model.name)
+            await bill.reserve_more(order.call.size.of(order.modality.name), order.model.name)
             events = await trip.next()
             while await trip.next():
                 raise PluginFault("an Ask call answered more than one event")
-            bill.asked(_counted(order, events), order.modality.name, order.index)
+            bill.add_side_call(_counted(order, events), order.modality.name, order.index)
         except (GatewayError, Unsupported) as error:
             return error
         finally:

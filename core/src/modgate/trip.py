@@ -30,7 +30,7 @@ class Readable(Protocol):
     """A reply being read: of a call's own trip, or its share of a merged one."""
 
     async def next(self) -> list[Event]:
-        """The next events; [] when the reply ended well.  Unsupported: see `Order.told`."""
+        """The next events; [] when the reply ended well.  Unsupported: see `Order.final_error`."""
         ...
 
     async def flow(self, push: Push) -> None:
@@ -124,9 +124,9 @@ class Trip:
         gone = self.order.draft.abandoned
         pause = None if self.fed or gone else again([self.order], error, self._dispatch)
         if pause is None:
-            told = self.order.told(error)
-            self._failed(told)
-            raise told
+            final = self.order.final_error(error)
+            self._failed(final)
+            raise final
         let_go([error])
         self.restarted()
         if pause:

@@ -11,7 +11,7 @@ import pytest
 
 from modgate.complaints import AGAIN_S, SLOW_S, Complaints
 from modgate.draft import Draft
-from modgate.needs import driven
+from modgate.needs import drive
 from modgate.observe.tracing import Trace
 
 TRACE = Trace(trace_id="7e", span_id="5b")
@@ -54,6 +54,6 @@ async def test_what_is_waited_for_is_no_part_of_a_step() -> None:
         answered_at.append(perf_counter())
         return need
 
-    assert await driven(steps(), answered, begun.append) == "a need"
+    assert await drive(steps(), answered, begun.append) == "a need"
     [first, second] = begun
     assert first <= answered_at[0] <= second

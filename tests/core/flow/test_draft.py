@@ -185,7 +185,7 @@ def test_a_request_that_an_sdk_sends_again_is_noted_as_one(said: str, note: str)
         now=lambda: 3.0,
         began=0.0,
         wall=0.0,
-        heard={"x-stainless-retry-count": said},
+        request_headers={"x-stainless-retry-count": said},
     )
     receipt = draft.receipt(
         ending="ok", status=200, units={}, exact=True, measured_by="gateway", error=None

@@ -34,7 +34,7 @@ def directory(tmp_path: Path) -> Path:
 
 def test_secrets_that_were_kept_are_those_that_are_found(directory: Path) -> None:
     files = StateDirectory(directory)
-    found = {name: files.kept(name).reveal() for name in SECRETS}
+    found = {name: files.secret(name).reveal() for name in SECRETS}
     files.close()
 
     assert found == {name: f"{name} of version 1" for name in SECRETS}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from modgate.cli.problems import told
+from modgate.cli.problems import plain_errors
 
 if TYPE_CHECKING:
     from modgate.api.json import JsonObject
@@ -41,10 +41,10 @@ def command(
     from modgate.config.decode import decode, read
     from modgate.config.schema import AuditSection
     from modgate.ledger.audit_reader import AuditReader, Broken
-    from modgate.server.secrets import kept
+    from modgate.server.secrets import secret_in
     from modgate.snapshot.directories import default_directory
 
-    with told():
+    with plain_errors():
         section = AuditSection()
         if path is not None:
             file = decode(read(path))
@@ -54,7 +54,7 @@ def command(
         if not log.is_dir():
             text = f"there is no audit log in {state}: is that a gateway's state directory?"
             raise click.ClickException(text)
-        key = section.key or kept(state, "audit-key")
+        key = section.key or secret_in(state, "audit-key")
         try:
             reader = AuditReader(log, "denied" if denied else "changes", key, anchor=section.anchor)
             found = deque(reader.records(), maxlen=last)

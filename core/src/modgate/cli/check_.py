@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from modgate.cli.problems import told
+from modgate.cli.problems import plain_errors
 
 if TYPE_CHECKING:
     from modgate.snapshot.blueprint import Blueprint
@@ -39,7 +39,7 @@ def command(path: Path | None, schema: bool, probe: bool) -> None:
     from modgate.snapshot.blueprint import blueprint_of
     from modgate.snapshot.doubts import doubts_of
 
-    with told():
+    with plain_errors():
         made = blueprint_of(path)
         _check_stored(made)
     width = max(len(key) for key, _, _ in made.effective)

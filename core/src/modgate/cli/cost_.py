@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from modgate.api.json import Json
-from modgate.cli.problems import told
-from modgate.cli.rows import Format, ledger_of, read, selected
-from modgate.cli.rows import told as printed
+from modgate.cli.problems import plain_errors
+from modgate.cli.rows import Format, ledger_of, print_rows, read, selected
 from modgate.money.invoice import Group
 
 if TYPE_CHECKING:
@@ -57,7 +56,7 @@ def command(
 
     if path is None:
         raise click.UsageError("say which file has the price books: --config FILE")
-    with told():
+    with plain_errors():
         span = Span.of(begin, end)
         ledger = ledger_of(path, directory)
         made = blueprint_of(path)
@@ -70,7 +69,7 @@ def command(
         except TooManyLines as error:
             raise click.ClickException(str(error)) from None
         machines = _shared(made, ledger, by, span) if hardware else None
-    printed((*by, *NAMES), list(_lines(found, by, tariff.books.currency, machines)), form)
+    print_rows((*by, *NAMES), list(_lines(found, by, tariff.books.currency, machines)), form)
 
 
 def _shared(made: Blueprint, ledger: Path, by: Sequence[Group], span: Span) -> Hardware:

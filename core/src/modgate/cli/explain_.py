@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import click
 
-from modgate.cli.problems import told
+from modgate.cli.problems import plain_errors
 
 if TYPE_CHECKING:
     from modgate.api.json import JsonObject
@@ -65,7 +65,7 @@ def command(
     query = {name: str(value) for name, value in wish.items() if value is not None}
     if request_id is not None and query:
         raise click.UsageError(f"--{next(iter(query))} is for the list: leave out the ID")
-    with told():
+    with plain_errors():
         base, key = _listener(url, path, key)
     page = f"/{quote(request_id, safe='')}" if request_id is not None else f"?{urlencode(query)}"
     try:
@@ -168,7 +168,7 @@ def _from_ledger(request_id: str, path: Path) -> JsonObject | None:
     from modgate.money.statements import find_row
     from modgate.snapshot.blueprint import blueprint_of
 
-    with told():
+    with plain_errors():
         try:
             ledger = ledger_of(path, None)
             with unbroken(ledger):
@@ -180,7 +180,7 @@ def _from_ledger(request_id: str, path: Path) -> JsonObject | None:
 
 def _show(found: JsonObject, *, listed: bool, as_json: bool) -> None:
     from modgate.api.surface import dump
-    from modgate.cli.rows import told as printed
+    from modgate.cli.rows import print_rows
     from modgate.cli.waterfall import lines
 
     if as_json:
@@ -195,7 +195,7 @@ def _show(found: JsonObject, *, listed: bool, as_json: bool) -> None:
             )
             for each in found["requests"]
         ]
-        printed(names, rows, None)
+        print_rows(names, rows, None)
         if not rows:
             click.echo("no recent request is like that", err=True)
             sys.exit(1)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from modgate.cli.problems import told
+from modgate.cli.problems import plain_errors
 from modgate.cli.stored import opened, where
 
 DAY = "%Y-%m-%d"
@@ -64,7 +64,7 @@ def _for_file(name: str, path: Path | None, directory: Path | None, env: str, ro
     from modgate.auth.keys import ROLES, new_key
     from modgate.config.decode import decode, read
 
-    with told():
+    with plain_errors():
         pepper: Secret | None = None
         if path is not None:
             pepper = decode(read(path)).auth.pepper

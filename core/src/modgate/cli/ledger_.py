@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from modgate.cli.problems import told
+from modgate.cli.problems import plain_errors
 from modgate.cli.rows import ledger_of, spanning, unbroken
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def verify(
     """
     from modgate.ledger.verify import verify as verified
 
-    with told():
+    with plain_errors():
         books = _books(path, directory, key_file, anchor)
         witnesses = list(books.hearing.witnesses())
         report = verified(books.ledger, books.key, witnesses, first=first)
@@ -94,7 +94,7 @@ def gaps(path: Path | None, directory: Path | None, key_file: Path | None, as_js
     from modgate.ledger.gaps import gaps as found
     from modgate.ledger.gaps import iso
 
-    with told():
+    with plain_errors():
         books = _books(path, directory, key_file, None)
         with unbroken(books.ledger):
             all_of_them = list(found(books.ledger, books.key))
@@ -121,7 +121,7 @@ def export(path: Path | None, directory: Path | None, begin: int | None, end: in
     """
     from modgate.ledger.reader import rows
 
-    with told():
+    with plain_errors():
         ledger = ledger_of(path, directory)
         since = float(begin or 0)
         with unbroken(ledger):

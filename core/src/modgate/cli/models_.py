@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from modgate.cli.problems import told
+from modgate.cli.problems import plain_errors
 
 
 @click.group("models")
@@ -32,7 +32,7 @@ def install(data: Path | None, wheelhouse: Path | None, only: str | None, quiet:
     from modgate.engines.models import wheels_of
     from modgate.snapshot.blueprint import blueprint_of
 
-    with told():
+    with plain_errors():
         wheels = wheels_of(blueprint_of(None).loaded.engines, only.split(",") if only else None)
     say = (lambda text: None) if quiet else click.echo
     failed = False
@@ -52,7 +52,7 @@ def list_(data: Path | None) -> None:
     from modgate.engines.models import is_installed, wheels_of
     from modgate.snapshot.blueprint import blueprint_of
 
-    with told():
+    with plain_errors():
         engines = blueprint_of(None).loaded.engines
     for modality, kinds in engines.items():
         for kind in kinds:
@@ -73,7 +73,7 @@ def verify(data: Path | None) -> None:
     from modgate.engines.models import wheels_of
     from modgate.snapshot.blueprint import blueprint_of
 
-    with told():
+    with plain_errors():
         wheels = wheels_of(blueprint_of(None).loaded.engines, None)
     bad = [problem for wheel in wheels for problem in verified(wheel, _folder(data))]
     for problem in bad:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from modgate.cli.problems import told
+from modgate.cli.problems import plain_errors
 from modgate.errors import PluginError
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def new(name: str, directory: Path | None, modality: str | None) -> None:
     from modgate.host.installed import find
     from modgate.snapshot.blueprint import blueprint_of
 
-    with told():
+    with plain_errors():
         paths = [endpoint.path for _, endpoint in blueprint_of(None).loaded.endpoints]
     taken = {*find().plugins, *paths, *RESERVED, *RESERVED_PATHS}
     folder = directory or Path(name)
@@ -62,7 +62,7 @@ def _list(path: Path | None) -> None:
 
     installed = find()
     broken: dict[str, str] = {}
-    with told():
+    with plain_errors():
         loaded = _made(path, installed, broken).loaded
     enabled = {origin.name for origin in loaded.plugins}
     for name, (origin, _) in installed.plugins.items():

@@ -16,7 +16,7 @@ from modgate.tracebacks import plain
 
 
 @contextmanager
-def told() -> Iterator[None]:
+def plain_errors() -> Iterator[None]:
     """Print what is wrong and exit, instead of a traceback."""
     try:
         yield

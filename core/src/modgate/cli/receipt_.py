@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from modgate.cli.problems import told
+from modgate.cli.problems import plain_errors
 
 if TYPE_CHECKING:
     from modgate.api.json import JsonObject
@@ -38,10 +38,10 @@ def verify(receipt: Path, content: Path, path: Path | None, fields: tuple[str, .
 
     Exit code 0: nothing differs; 1: something does.
     """
-    from modgate.cli.rows import told as printed
+    from modgate.cli.rows import print_rows
     from modgate.cli.verify import CannotVerify
 
-    with told():
+    with plain_errors():
         read = _receipt(receipt)
         data = content.read_bytes()
         try:
@@ -52,7 +52,7 @@ def verify(receipt: Path, content: Path, path: Path | None, fields: tuple[str, .
         (each.unit, each.billed, "" if each.counted is None else each.counted, said(each))
         for each in lines
     ]
-    printed(("unit", "billed", "counted", "verdict"), rows, None)
+    print_rows(("unit", "billed", "counted", "verdict"), rows, None)
     sys.exit(any(each.verdict == "differs" for each in lines))
 
 

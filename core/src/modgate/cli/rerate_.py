@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from modgate.cli.problems import told
+from modgate.cli.problems import plain_errors
 from modgate.cli.rows import ledger_of, read, spanning
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def command(
     from modgate.prices.books import Books
     from modgate.snapshot.blueprint import blueprint_of
 
-    with told():
+    with plain_errors():
         span = Span.of(begin, end)
         ledger = ledger_of(path, directory)
         made = blueprint_of(path)
@@ -85,10 +85,10 @@ def _posting(made: Blueprint, ledger: Path) -> Iterator[Posting]:
     from modgate.ledger.shipping import Shipping
     from modgate.ledger.writer import Ledger
     from modgate.server.ledger import sinks_of
-    from modgate.server.secrets import kept
+    from modgate.server.secrets import secret_in
 
     section, clock = made.linked.file.ledger, SystemClock()
-    key = section.key or kept(ledger.parent, "ledger-key")
+    key = section.key or secret_in(ledger.parent, "ledger-key")
     try:
         chain = Ledger(ledger, key, clock, name=section.name, worker=CORRECTIONS)
     except Tampered as error:

@@ -126,7 +126,7 @@ def read(ledger: Path) -> Iterator[Whole]:
         raise click.ClickException(str(error)) from None
 
 
-def told(names: Sequence[str], rows: Sequence[Sequence[Json]], form: Format | None) -> None:
+def print_rows(names: Sequence[str], rows: Sequence[Sequence[Json]], form: Format | None) -> None:
     """Print rows as a table, as JSON objects, or as CSV with a first line of names."""
     from modgate.api.surface import dump
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from modgate.cli.problems import told
+from modgate.cli.problems import plain_errors
 
 STANDARD_ERROR = 2
 
@@ -72,6 +72,6 @@ def command(
         log_level=log_level or "",
         say=click.echo,
     )
-    with told(), asyncio.Runner(loop_factory=_loop()) as runner:
+    with plain_errors(), asyncio.Runner(loop_factory=_loop()) as runner:
         stop = runner.run(run(options))
     sys.exit(0 if stop in (signal.SIGTERM, signal.SIGINT) else 1)

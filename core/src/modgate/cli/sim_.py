@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from modgate.cli.problems import told
+from modgate.cli.problems import plain_errors
 
 if TYPE_CHECKING:
     from modgate.sim.report import Report, Times
@@ -47,7 +47,7 @@ def command(
     from modgate.sim.trouble import Trouble
     from modgate.snapshot.blueprint import blueprint_of
 
-    with told():
+    with plain_errors():
         made = blueprint_of(path)
         try:
             said = [pace_of(each) for each in paces]
@@ -61,7 +61,7 @@ def command(
 
 
 def _print(found: Report) -> None:
-    from modgate.cli.rows import told as printed
+    from modgate.cli.rows import print_rows
 
     left_out = f", {found.left_out} that no engine saw left out" if found.left_out else ""
     click.echo(
@@ -77,9 +77,9 @@ def _print(found: Report) -> None:
         name = row.slo or "(none)"
         rows.append((name, row.modality, "then", row.requests, *_cells(row.past)))
         rows.append((name, row.modality, "replayed", row.requests, *_cells(row.now)))
-    printed(head, rows, None)
+    print_rows(head, rows, None)
     click.echo()
-    printed(
+    print_rows(
         ("class", "modality", "best effort", "queued", "queued p95 s", "refused"),
         [
             (
@@ -91,7 +91,7 @@ def _print(found: Report) -> None:
         None,
     )
     click.echo()
-    printed(
+    print_rows(
         ("backend", "slots", "calls then", "used then %", "calls", "used %"),
         [
             (

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from modgate.cli.problems import told
+from modgate.cli.problems import plain_errors
 
 if TYPE_CHECKING:
     from modgate.auth.store import Store
@@ -50,19 +50,19 @@ def where(command: Command) -> Command:
 def opened(path: Path | None, directory: Path | None) -> Iterator[Opened]:
     """The store of a configuration, else of a state directory; what is wrong is told."""
     from modgate.auth.store import REMOVED, Store, StoreError
-    from modgate.server.secrets import in_use, kept
+    from modgate.server.secrets import in_use, secret_in
     from modgate.snapshot.blueprint import blueprint_of
     from modgate.snapshot.directories import default_directory
     from modgate.snapshot.registrar import Registrar
 
-    with told():
+    with plain_errors():
         made = blueprint_of(path)
         file = made.linked.file
         state = directory or file.state.directory or default_directory()
         if not state.is_dir():
             text = f"there is no {state}: say whose store it is, --config FILE or --directory DIR"
             raise click.ClickException(text)
-        pepper = file.auth.pepper or kept(state, "pepper")
+        pepper = file.auth.pepper or secret_in(state, "pepper")
         at = file.auth.store or state / "tenants.db"
         if not at.exists() and in_use(state):  # an empty one would take every tenant away
             raise click.ClickException(f"{at} {REMOVED}")

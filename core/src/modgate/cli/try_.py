@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import click
 
 from modgate.api.json import Json
-from modgate.cli.problems import told
+from modgate.cli.problems import plain_errors
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
@@ -35,7 +35,7 @@ def command(modality: str, url: str, key: str | None, model: str | None) -> None
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise click.UsageError(f"--url reads http://HOST:PORT, and not '{url}'")
-    with told():
+    with plain_errors():
         modalities = blueprint_of(None).loaded.modalities
     if modality not in modalities:
         text = f"no modality '{modality}'{did_you_mean(modality, modalities)}"

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import click
 
-from modgate.cli.problems import told
-from modgate.cli.rows import Format, ledger_of, read, selected
-from modgate.cli.rows import told as printed
+from modgate.cli.problems import plain_errors
+from modgate.cli.rows import Format, ledger_of, print_rows, read, selected
 from modgate.money.invoice import Group
 
 
@@ -29,7 +28,7 @@ def command(
     """
     from modgate.money.invoice import Span, TooManyLines, units_by
 
-    with told():
+    with plain_errors():
         span = Span.of(begin, end)
         ledger = ledger_of(path, directory)
         try:
@@ -37,7 +36,7 @@ def command(
                 found = units_by(whole.rows(span.begin, span.end, tenant), by)
         except TooManyLines as error:
             raise click.ClickException(str(error)) from None
-    printed(
+    print_rows(
         (*by, "unit", "amount", "requests", "exact"),
         [(*key, line.amount, line.requests, line.exact) for key, line in found.items()],
         form,

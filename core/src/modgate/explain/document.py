@@ -56,7 +56,7 @@ def explained(trail: Trail, state: State) -> JsonObject:
         "slo": _verdict(trail, state),
         "units": _units(trail.receipt.reserved, trail.receipt.units, gateway.units),
         "first_byte_ms": ms(draft.first_byte_s),
-        "headers": _told(draft.told or {}),
+        "headers": _shown_headers(draft.reply_headers or {}),
     }
 
 
@@ -260,7 +260,7 @@ def _shown(count: int, met: Met) -> float:
     return count / met.scale if met.scale != 1 else count
 
 
-def _told(headers: Mapping[str, str]) -> dict[str, Json]:
+def _shown_headers(headers: Mapping[str, str]) -> dict[str, Json]:
     """Those that the gateway made; what a plugin added may be of the content."""
     return {
         name: value

@@ -102,7 +102,8 @@ class Trails:
         terms, refused = None, None
         if admission is not None:
             terms, refused = admission.terms, admission.refused
-        draft.heard, draft.dues = NOTHING, None  # a client's may be secret; others hang on dues
+        draft.request_headers = NOTHING  # they may be secret
+        draft.dues = None  # other requests hang on them
         refusal = ""
         if error is not None and isinstance(error, LimitReached | QuotaSpent):
             refusal = error.message
@@ -119,8 +120,8 @@ class Trails:
         A pool state is shared by those who went at its time; whoever comes first of them pays.
         """
         weight = BASE + PER_STEP * len(draft.steps)
-        if draft.told is not None:
-            weight += PER_HEADER * len(draft.told)
+        if draft.reply_headers is not None:
+            weight += PER_HEADER * len(draft.reply_headers)
         for tried in draft.tries:
             weight += PER_TRY
             if (choice := tried.choice) is not None:

@@ -103,7 +103,7 @@ class App:
         files = StateDirectory(file.state.directory or default_directory())
         self._files = files
         try:
-            self._pepper = file.auth.pepper or files.kept("pepper")
+            self._pepper = file.auth.pepper or files.secret("pepper")
             self.state = self._open_state(made, files)
             self.open_files = OpenFiles(self.state.clock, self.state.observer.registry)
             self.state.admin_on_loopback = file.admin.address.loopback

@@ -29,14 +29,14 @@ def sinks_of(made: Blueprint, folder: Path) -> dict[str, tuple[Make, str | None]
 
 def open_shipping(made: Blueprint, files: StateDirectory, state: State) -> Shipping:
     """Shippers to the sinks of the file."""
-    key = made.linked.file.ledger.key or files.kept("ledger-key")
+    key = made.linked.file.ledger.key or files.secret("ledger-key")
     return Shipping.of(sinks_of(made, files.path), state.ledger, key, state.clock)
 
 
 def open_ledger(made: Blueprint, files: StateDirectory, clock: Clock) -> Ledger:
     """The ledger in the state directory; ConfigError for one that somebody else changed."""
     section, directory = made.linked.file.ledger, files.path / "ledger"
-    key = section.key or files.kept("ledger-key")
+    key = section.key or files.secret("ledger-key")
     try:
         ledger = Ledger(
             directory,
@@ -60,7 +60,7 @@ def open_ledger(made: Blueprint, files: StateDirectory, clock: Clock) -> Ledger:
 def open_audit(made: Blueprint, files: StateDirectory, clock: Clock) -> Audit:
     """The audit log in the state directory; ConfigError for one that somebody else changed."""
     section, directory = made.linked.file.audit, files.path / "audit"
-    key = section.key or files.kept("audit-key")
+    key = section.key or files.secret("audit-key")
     try:
         return Audit(directory, key, clock, max_bytes=section.max_bytes, anchor=section.anchor)
     except Tampered as error:

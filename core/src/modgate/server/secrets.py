@@ -49,14 +49,14 @@ class StateDirectory:
             os.close(self._lock)
             raise unusable(path, error) from None
 
-    def kept(self, name: str) -> Secret:
+    def secret(self, name: str) -> Secret:
         """A secret that is made at the first start and stays."""
-        return kept(self.path, name)
+        return secret_in(self.path, name)
 
     def demo_key(self, pepper: Secret) -> tuple[Secret, StoredKey]:
         """The key of the fileless start: the only one that is ever kept in clear."""
         fresh, _ = new_key(pepper, name="demo", env="demo", random=os.urandom)
-        made = _kept(self.path / "demo-key", fresh.reveal)
+        made = _read_or_made(self.path / "demo-key", fresh.reveal)
         parsed = parse(made.reveal())
         if parsed is None:
             text = f"{self.path / 'demo-key'} holds no key; remove it and start again"
@@ -86,12 +86,12 @@ def in_use(directory: Path) -> bool:
     return False
 
 
-def kept(directory: Path, name: str) -> Secret:
+def secret_in(directory: Path, name: str) -> Secret:
     """A secret of a state directory, which need not be locked for it."""
-    return _kept(directory / name, lambda: secrets.token_urlsafe(SECRET_BYTES))
+    return _read_or_made(directory / name, lambda: secrets.token_urlsafe(SECRET_BYTES))
 
 
-def _kept(path: Path, make: Callable[[], str]) -> Secret:
+def _read_or_made(path: Path, make: Callable[[], str]) -> Secret:
     try:
         return Secret(path.read_text().strip())
     except FileNotFoundError:

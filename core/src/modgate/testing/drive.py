@@ -12,7 +12,7 @@ from typing import TypeVar
 from modgate.api.plan import Call, Drawn, Plan
 from modgate.api.relay import PENDING, Event, Head, Outcome, State, Usage, fed
 from modgate.errors import PluginFault
-from modgate.needs import sound
+from modgate.needs import check_plan
 from modgate.responder import own_headers
 from modgate.units import NOTHING, Units
 
@@ -57,7 +57,7 @@ class Drive:
     """
 
     def __init__(self, plan: Plan, calls: Iterator[Call], *, around: Around = nullcontext) -> None:
-        self.plan = _taken(sound, plan)
+        self.plan = _taken(check_plan, plan)
         self.relay = plan.relay
         if self.relay.heavy:
             self.relay.begin()

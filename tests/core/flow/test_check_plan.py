@@ -11,7 +11,7 @@ import pytest
 
 from modgate.drawing import Drawing
 from modgate.errors import PluginFault
-from modgate.needs import shaped, sound
+from modgate.needs import check_plan, shape
 from modgate.plugin import Body, Call, Endpoint, Event, Outcome, Plan, Relay, Units, Usage
 
 CALL = Call(path="/words", body=Body.of(), size=Units(words=1))
@@ -47,10 +47,10 @@ UNREAD: Any = b"{}"
     ],
 )
 def test_a_plan_that_does_not_fit_is_told_in_words(wrong: dict[str, Any], told: str) -> None:
-    assert sound(GOOD) is GOOD
+    assert check_plan(GOOD) is GOOD
 
     with pytest.raises(PluginFault, match=told):
-        sound(replace(GOOD, **wrong))
+        check_plan(replace(GOOD, **wrong))
 
 
 @pytest.mark.parametrize("drawn", ["/words", replace(CALL, size=UNSIZED)])
@@ -63,14 +63,14 @@ def test_a_call_that_is_drawn_late_is_looked_at_when_it_comes(drawn: Any) -> Non
 
 
 def test_what_is_no_need_is_told_by_its_type() -> None:
-    def shape(request: object) -> Generator[Any, Any, Plan]:
+    def own_shape(request: object) -> Generator[Any, Any, Plan]:
         yield "please"
         return GOOD
 
     def unasked(*args: object) -> Any:
         raise AssertionError("nothing is asked")
 
-    endpoint, request = Endpoint(path="/v1/words", shape=shape), object()
+    endpoint, request = Endpoint(path="/v1/words", shape=own_shape), object()
     more: Any = (request, unasked, unasked, unasked, lambda step, began: None)
     with pytest.raises(PluginFault, match="shape yielded str, and no Need"):
-        asyncio.run(shaped(endpoint, *more))
+        asyncio.run(shape(endpoint, *more))
