@@ -321,6 +321,24 @@ async def test_a_touch_that_a_plugin_spoils_changes_nothing_and_the_end_is_bille
     assert (row.ending, row.units["llm.output_tokens"]) == ("ok", 4)
 
 
+async def test_a_page_may_send_whatever_headers_its_sdk_has(
+    tmp_path: Path, engine: ScriptedEngine
+) -> None:
+    """Source: @mistralai/mistralai 2.7, whose `x-mistral-user-agent` only Chromium sends."""
+    asked = {
+        "origin": "https://a.example",
+        "access-control-request-method": "POST",
+        "access-control-request-headers": "authorization,content-type,x-mistral-user-agent",
+    }
+    more = "\n[cors]\norigins = ['https://a.example']\n"
+    async with gateway(tmp_path, engine, more=more) as running, client() as session:
+        url = f"{running.url}/v1/chat/completions"
+        async with session.options(url, headers=asked) as reply:
+            allowed = reply.headers["access-control-allow-headers"]
+
+    assert allowed == asked["access-control-request-headers"]
+
+
 async def test_a_page_may_read_every_header_of_ours(tmp_path: Path, engine: ScriptedEngine) -> None:
     tenants = {"acme": 'limits = { units = { "llm.output_tokens" = "1000/min" } }'}
     more = "\n[cors]\norigins = ['https://a.example']\n"

@@ -12,18 +12,6 @@ EXPOSED = (
     "x-modgate-partial, x-modgate-truncated, x-modgate-sample-rate, x-modgate-ignored"  # of relays
 )
 METHODS = "GET, POST, OPTIONS"
-HEADERS = (
-    "authorization, content-type, x-api-key, api-key, idempotency-key, x-idempotency-key, "
-    "x-request-id, x-client-request-id, x-request-timeout, x-stainless-read-timeout, "
-    "x-modgate-dry-run, "
-    "traceparent, tracestate, openai-organization, openai-project, x-stainless-retry-count, "
-    "x-stainless-lang, x-stainless-os, x-stainless-arch, x-stainless-runtime, "
-    "x-stainless-runtime-version, x-stainless-package-version, x-stainless-timeout, "
-    "x-stainless-helper, x-stainless-helper-method, "  # of stream() and runTools() of the SDKs
-    "anthropic-version, anthropic-beta, anthropic-dangerous-direct-browser-access, "
-    "x-fern-language, x-fern-sdk-name, x-fern-sdk-version, x-fern-runtime, "  # cohere's
-    "x-fern-runtime-version, x-client-name, user-agent"
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,13 +38,18 @@ class Cors:
             "vary": "Origin",
         }
 
-    def preflight(self, origin: str | None) -> dict[str, str]:
-        """The headers of an answer to a preflight; none = refused."""
+    def preflight(self, origin: str | None, asked: str = "") -> dict[str, str]:
+        """The headers of an answer to a preflight; none = refused.
+
+        `asked`: the headers that the page would send.  It may send any: every SDK has some of its
+        own, and what we do not know we do not read.  They are told one by one, because a `*`
+        would not cover `authorization` (Fetch, CORS protocol).
+        """
         if not self.allows(origin):
             return {}
         return {
             **self.headers(origin),
             "access-control-allow-methods": METHODS,
-            "access-control-allow-headers": HEADERS,
+            "access-control-allow-headers": asked,
             "access-control-max-age": str(self.max_age_s),
         }

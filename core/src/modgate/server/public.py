@@ -57,6 +57,7 @@ class Public:
 
     async def _preflight(self, request: web.BaseRequest) -> web.StreamResponse:
         gateway: Gateway = self._state.gateway()
-        allowed = gateway.cors.preflight(request.headers.get("origin"))
+        asked = request.headers.get("access-control-request-headers", "")
+        allowed = gateway.cors.preflight(request.headers.get("origin"), asked)
         headers = {**allowed, "server": SERVER}
         return web.Response(status=204 if allowed else 403, headers=headers)
