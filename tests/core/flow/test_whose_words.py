@@ -48,6 +48,14 @@ def test_headers_tell_before_the_body_and_whatever_it_says(
     assert found.claimed({"own": 1, "truncation": True}, heard).name == name
 
 
+def test_an_sdk_is_known_where_nothing_in_its_body_tells() -> None:
+    """Source: voyageai 0.4 for JavaScript, `rerank`: model, query and documents, as cohere's."""
+    found = route("voyage", "cohere")
+    heard = found.heard({"x-fern-sdk-name": "voyageai"})
+
+    assert found.claimed({"query": "q", "documents": ["d"]}, heard).name == "voyage"
+
+
 def test_who_only_headers_tell_of_changes_no_error_of_the_others() -> None:
     alone, shared = route("openai", "mistral"), route("voyage", "openai", "mistral")
 

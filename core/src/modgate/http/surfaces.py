@@ -147,8 +147,12 @@ class Mistral(Surface):
     name = "mistral"
 
     def recognises(self, headers: Mapping[str, str]) -> bool:
-        """`mistral-client-python/3.7.0`, `mistral-client-typescript/...`; Vercel's SDK for it."""
-        return headers.get("user-agent", "").startswith(MISTRALS)
+        """`mistral-client-python/3.7.0`, `mistral-client-typescript/...`; Vercel's SDK for it.
+
+        Chromium lets no page name its own `user-agent`; there the SDK has another header.
+        """
+        names = ("x-mistral-user-agent", "user-agent")
+        return any(headers.get(name, "").startswith(MISTRALS) for name in names)
 
     def status(self, error: GatewayError) -> int:
         """Schema errors are 422 here, and only here."""
@@ -173,8 +177,12 @@ class Voyage(Surface):
 
     name = "voyage"
 
+    def recognises(self, headers: Mapping[str, str]) -> bool:
+        """JavaScript's SDK; nothing else tells its `rerank` from cohere's."""
+        return headers.get("x-fern-sdk-name") == "voyageai"
+
     def claims(self, fields: Mapping[str, object]) -> bool:
-        """The SDK always sends `truncation`; `top_k` and `input_type` are its words only."""
+        """Python's SDK always sends `truncation`; `top_k`, `input_type` are voyage's words only."""
         return any(word in fields for word in ("truncation", "top_k", "input_type"))
 
     def error_body(self, error: GatewayError, request_id: str) -> JsonObject:
