@@ -16,6 +16,7 @@ from oracle import requests as ask
 from oracle.client import ClientRecord, Leave, send
 from oracle.engine import ScriptedEngine
 from oracle.faults import Fault, Refusal, Script
+from oracle.record import Record
 from oracle.requests import ClientRequest
 from rigs.each import BESIDES_CHAT
 from waiting import until
@@ -225,6 +226,62 @@ async def test_before_a_call_is_out_there_is_nothing_to_finish(
 
     assert [receipt.notes.get("on_disconnect") for receipt in made.receipts] == [None, None]
     assert [record.tag for record in engine.records] == [1]
+
+
+async def test_a_call_that_waits_to_be_tried_again_is_given_up_with_its_client(
+    tmp_path: Path, stack: AsyncExitStack
+) -> None:
+    """The first engine refused it and the other one is busy: nobody is at work for it."""
+    busy, mine = ask.chat(1, model="chat", stream=True), ask.chat(2, model="chat")
+    refused: list[Record] = []
+
+    def script(record: Record) -> Script:
+        if record.tag == 1 or refused:
+            return Script(gated=record.tag == 1)
+        refused.append(record)
+        return Script(refusal=Refusal(status=503))
+
+    engines = [await stack.enter_async_context(ScriptedEngine(script)) for _ in range(2)]
+    backends = [{"url": engine.url, "slots": 1} for engine in engines]
+    running = await start(tmp_path, backends, tenants={"acme": DRAIN}, plugins=["llm"])
+    stack.push_async_callback(running.app.close)
+    receipts, key, left = receipts_of(running), running.key, asyncio.Event()
+    other = asyncio.create_task(send(running.url, busy, key=key))
+    await until(lambda: any(engine.of(1) for engine in engines))
+    leaves = send(running.url, mine, key=key, leave=Leave(at="sent"), go=left)
+    leaving = asyncio.create_task(leaves)
+    await until(lambda: running.app.state.fleet.queued)
+    left.set()
+    await leaving
+    await until(lambda: bool(receipts))
+    for engine in engines:
+        engine.release(1, 20)
+    await other
+
+    assert receipts[0].ending == "client_gone"
+    assert [len(engine.of(2)) for engine in engines if engine.of(2)] == [1]
+
+
+async def test_pages_that_wait_for_a_slot_are_not_begun_for_who_left(
+    tmp_path: Path, stack: AsyncExitStack
+) -> None:
+    engine = await stack.enter_async_context(ScriptedEngine(lambda record: Script(held=True)))
+    backends = [{"url": engine.url, "slots": 1}]
+    running = await start(tmp_path, backends, tenants={"acme": DRAIN}, plugins=["ocr"])
+    stack.push_async_callback(running.app.close)
+    receipts, left, key = receipts_of(running), asyncio.Event(), running.key
+    document = ask.ocr(6, model="pages", pages=4)
+    leaves = send(running.url, document, key=key, leave=Leave(at="sent"), go=left)
+    leaving = asyncio.create_task(leaves)
+    await until(lambda: running.app.state.fleet.queued == 3)
+    left.set()
+    await leaving
+    engine.release(6, 20)
+    await until(lambda: bool(receipts))
+
+    assert len(engine.of(6)) == 1
+    assert (receipts[0].ending, receipts[0].notes["on_disconnect"]) == ("client_gone", "cut")
+    assert receipts[0].units["ocr.pages"] == 1
 
 
 async def test_who_comes_again_with_its_key_has_the_reply_that_was_finished(

@@ -23,6 +23,7 @@ from msgspec import structs
 
 from modgate.api.modality import Batching
 from modgate.api.relay import Event, State
+from modgate.disconnect import client_left
 from modgate.dispatch import Dispatch
 from modgate.errors import BadReply, Draining, GatewayError, PluginFault, Unsupported
 from modgate.faults import raised
@@ -170,8 +171,7 @@ class _MergedTrip:
         groups = deque([self._riders])
         try:
             while groups:
-                riders = [rider for rider in groups.popleft() if not rider.share.done()]
-                if riders:
+                if riders := _staying(groups.popleft()):
                     groups.extendleft(reversed(await self._carry(riders, first)))
                 first = None
         except raised() as error:
@@ -191,6 +191,8 @@ class _MergedTrip:
         except (GatewayError, Unsupported) as error:
             if lease is not None:
                 return await self._left_over(riders, error)
+            if orders[0].draft.abandoned:  # the others wait on
+                return [list(riders)]
             _fail(riders, error)
             return ()
         finally:
@@ -244,6 +246,12 @@ class _MergedTrip:
                     last.spoilt("failed", error)
             lease.spoilt()
             raise
+
+
+def _staying(riders: Sequence[_Rider]) -> Sequence[_Rider]:
+    """Those that go out: nothing is sent again for who left."""
+    _fail([rider for rider in riders if rider.order.draft.abandoned], client_left())
+    return [rider for rider in riders if not rider.share.done()]
 
 
 def _is_refused(error: GatewayError | Unsupported) -> bool:

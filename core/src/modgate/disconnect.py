@@ -1,7 +1,7 @@
 """What becomes of a request whose client left: its engines stop, or finish what they are doing.
 
 Where they finish, what they write is read on and counted, though nobody gets it: no further call is
-drawn, none is tried again, and the request's own deadline and a bound of bytes end it.
+drawn or sent, none is tried again, and the request's own deadline and a bound of bytes end it.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ from collections.abc import Iterable
 
 from modgate.draft import Draft
 from modgate.errors import Cancelled
+from modgate.fleet.lease import Lease
 from modgate.table import Resolved
 
 NOTE, DRAINED, CUT = "on_disconnect", "drained", "cut"
+AT_WORK = ("pending", "ok")  # of a call that was sent; of one that ended well the reply is made
 
 
 def finishes_without_client(draft: Draft, resolved: Resolved | None) -> bool:
@@ -21,9 +23,23 @@ def finishes_without_client(draft: Draft, resolved: Resolved | None) -> bool:
     if resolved is None or draft.abandoned:
         return draft.abandoned
     word = draft.caller.policy.on_disconnect or resolved.model.on_disconnect
-    at_work = any(tried.sent and tried.call >= 0 for tried in draft.tries)
+    own = [tried for tried in draft.tries if tried.sent and tried.call >= 0]
+    at_work = any(tried.state in AT_WORK for tried in own)
     draft.abandoned = word == "drain" and at_work
     return draft.abandoned
+
+
+def client_left() -> Cancelled:
+    """What becomes of a call that was not out when its client left."""
+    return Cancelled("the client closed the connection")
+
+
+def unless_abandoned(draft: Draft, lease: Lease | None) -> Lease | None:
+    """A slot that was waited for; it is given back where nobody waits for the call any more."""
+    if draft.abandoned and lease is not None:
+        lease.give_back()
+        raise client_left()
+    return lease
 
 
 def discard(draft: Draft, data: Iterable[bytes], at_most: int) -> None:
@@ -36,6 +52,6 @@ def discard(draft: Draft, data: Iterable[bytes], at_most: int) -> None:
 def check_abandoned(draft: Draft, *, cut: bool) -> None:
     """All was read that its engines wrote; Cancelled when more of them would have been asked."""
     if cut:
-        raise Cancelled("the client closed the connection")
+        raise client_left()
     if draft.abandoned:
         draft.notes[NOTE] = DRAINED

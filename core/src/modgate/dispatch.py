@@ -15,6 +15,7 @@ from modgate.api.dialect import Dialect
 from modgate.api.model import Model
 from modgate.api.residency import may_lie
 from modgate.api.select import Backend, Served
+from modgate.disconnect import unless_abandoned
 from modgate.draft import MISSED_AT_MOST, Draft, Missed, Try
 from modgate.errors import (
     Forbidden,
@@ -157,7 +158,7 @@ class Dispatch:
         if lease is None:
             claim = claim or self.claim(order, wanted.work, key)
             lease = await self._queued(order, wanted, claim, rider)
-        return lease
+        return unless_abandoned(order.draft, lease)
 
     async def _held(
         self, order: Order, wanted: Wanted, claim: Claim, error: NoBackend
