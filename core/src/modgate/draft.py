@@ -233,11 +233,14 @@ class Draft(msgspec.Struct, kw_only=True, eq=False):
     def region(self) -> str:
         """Where its calls are: as far as they were tried again, where the last try is.
 
-        Side calls count while there is no other.
+        Side calls count while there is no other, and those of a model that another one stands in
+        for no more.
         """
         if len(self.tries) == 1:  # the result is the same without this
             return self.tries[0].region
         own = [tried for tried in self.tries if tried.call >= 0] or self.tries
+        firsts = (at for at, t in enumerate(own) if (t.call, t.model) == (0, self.model))
+        own = own[next(firsts, 0) :]
         regions = set({tried.call: tried.region for tried in own}.values())
         return regions.pop() if len(regions) == 1 else ""
 

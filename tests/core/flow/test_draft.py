@@ -211,3 +211,13 @@ def test_a_request_is_where_its_own_calls_are_and_not_where_it_asked(
     draft = Draft(request_id="r", trace=trace, now=lambda: 0.0, began=0.0, wall=0.0, tries=tries)
 
     assert draft.region() == region
+
+
+def test_a_request_is_where_the_model_is_that_took_anothers_place() -> None:
+    ours = [replace(tried(), call=call, region="us", model="first") for call in (0, 1, 2)]
+    tries = [*ours, replace(tried(), call=0, region="eu", model="second")]
+    trace = Trace(trace_id="7e", span_id="5b", parent="", sampled=False)
+    draft = Draft(request_id="r", trace=trace, now=lambda: 0.0, began=0.0, wall=0.0, tries=tries)
+    draft.model = "second"
+
+    assert draft.region() == "eu"

@@ -62,6 +62,17 @@ def test_a_reply_that_was_cut_was_served_where_it_was_relayed_from() -> None:
     assert used(other, cut, guard).model_of("asr.audio_ms") == "guard"
 
 
+def test_what_another_model_had_begun_before_one_took_its_place_served_nothing() -> None:
+    """Of several calls side by side the first failed; the others had said something by then."""
+    first = replace(TRIED, model="first", region="us")
+    begun = replace(first, call=1, state="cancelled", first_s=0.5)
+    tried = (replace(first, state="failed"), begun, replace(first, call=2), TRIED)
+    guard = replace(TRIED, call=-1, model="guard", region="us")
+
+    assert used_of(ended_of(receipt("a", attempts=tried))).region == "eu"
+    assert used_of(ended_of(receipt("a", attempts=(guard, *tried)))).region_of("guard") == "us"
+
+
 def test_units_are_summed_by_every_group() -> None:
     rows = [row("a", tokens=7), row("b", tokens=5, exact=False), row("c", later_s=86_400)]
     found = units_by(rows, GROUPS)

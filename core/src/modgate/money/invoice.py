@@ -74,21 +74,30 @@ def used_of(row: Ended) -> Used:
                 side=int(each.get("call", 0)) < 0,
                 units=each.get("units", {}),
             )
-            for each, good in zip(row.attempts, served(row.attempts), strict=True)
+            for each, good in zip(row.attempts, served(row.attempts, row.model), strict=True)
         ],
     )
 
 
-def served(attempts: Sequence[JsonObject]) -> list[bool]:
+def served(attempts: Sequence[JsonObject], model: str) -> list[bool]:
     """Of each attempt, whether it is its call's last and said something.
 
-    That it was cut then takes nothing back.
+    That it was cut then takes nothing back.  What another model said, before the one that served
+    took its place and began anew with the first call, went to nobody.
     """
     last = {each.get("call"): each for each in attempts}
+    firsts = (at for at, each in enumerate(attempts) if _is_first(each, model))
+    began = next(firsts, 0)
     return [
-        each is last[each.get("call")] and (each.get("state") == "ok" or "first_s" in each)
-        for each in attempts
+        each is last[each.get("call")]
+        and (each.get("state") == "ok" or "first_s" in each)
+        and (at >= began or int(each.get("call", 0)) < 0)
+        for at, each in enumerate(attempts)
     ]
+
+
+def _is_first(attempt: JsonObject, model: str) -> bool:
+    return attempt.get("call") == 0 and attempt.get("model") == model
 
 
 def group_of(row: Ended, by: Sequence[Group]) -> Key:
