@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import orjson
+import pytest
 
 from modgate.plugin import Body, Call, Event, JsonObject, Served
 from modgate_llm.dialects import LlmLlamaCpp
@@ -36,3 +39,32 @@ def test_each_prompt_is_read_once_whichever_of_its_choices_ends_first() -> None:
         "total_tokens": 14,
         "prompt_tokens_details": {"cached_tokens": 4},
     }
+
+
+def chunk(*, index: int | None = None, finish: str | None = None, wrote: int | None = None) -> Event:
+    """An event of a chat: of a choice, or of none, and what was written by then."""
+    delta: JsonObject = {"content": "a"} if finish is None else {}
+    choice: JsonObject = {"index": index, "delta": delta, "finish_reason": finish}
+    usage: JsonObject = {"prompt_tokens": 7, "completion_tokens": wrote, "total_tokens": 0}
+    told: JsonObject = {} if wrote is None else {"usage": usage}
+    return Event(orjson.dumps({"choices": [] if index is None else [choice], **told}))
+
+
+@pytest.mark.parametrize("reply", ["sse", "whole"])
+@pytest.mark.parametrize("each", [True, False])
+def test_of_a_choice_its_last_word_counts_however_often_it_tells(
+    reply: Literal["sse", "whole"], each: bool
+) -> None:
+    """In each chunk, or in the last of a choice and once more behind it."""
+    body = Body.of(model="m", messages=[], n=2)
+    call = Call(path="/v1/chat/completions", body=body, reply=reply)
+    dialect = LlmLlamaCpp(call, Served(asked="m", model="m", name="e"))
+    for index, most in ((1, 3), (0, 2)):
+        for wrote in range(1, most + 1):
+            list(dialect.decode(chunk(index=index, wrote=wrote if each else None)))
+        list(dialect.decode(chunk(index=index, finish="stop", wrote=None if each else most)))
+        list(dialect.decode(chunk(wrote=most)))
+    [last] = dialect.end(True)
+    usage = last.fields().values["usage"]
+
+    assert (usage["prompt_tokens"], usage["completion_tokens"]) == (7, 5)

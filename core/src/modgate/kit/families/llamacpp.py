@@ -13,7 +13,7 @@ import orjson
 from modgate.kit.chat_dialect import NAMES, ChatDialect
 from modgate.kit.chat_join import Joined
 from modgate.kit.chat_overflow import context_exceeded
-from modgate.kit.chat_wire import Created, Extra, encoded
+from modgate.kit.chat_wire import Created, Extra, encoded, has_finished
 from modgate.kit.families.llamacpp_words import VERBOSE, OldLogprobs, tell_stop
 from modgate.plugin import (
     BadReply,
@@ -42,7 +42,7 @@ class LlamaCpp(ChatDialect):
 
     Upstream is always a stream, also for a client that wants the whole: the server notices a lost
     client only while it streams.  Its usage of several choices comes in several events; they are
-    added up and said once, at the end.
+    added up and said once, at the end.  Of one choice its last word counts, however often it tells.
     """
 
     family = "llamacpp"
@@ -55,8 +55,8 @@ class LlamaCpp(ChatDialect):
     def __init__(self, call: Call, served: Served) -> None:
         super().__init__(call, served)
         self._created = Created()
-        self._usage: JsonObject | None = None
-        self._read: set[int] = set()  # prompts whose tokens are in it
+        self._told: dict[int, JsonObject] = {}  # usage by choice
+        self._choice = 0  # that was told of last
         self._last: JsonObject = {}
         self._joined = Joined() if call.reply == "whole" else None
         self._logprobs = OldLogprobs()
@@ -104,8 +104,8 @@ class LlamaCpp(ChatDialect):
         return () if self._joined is not None else passed
 
     def _own(self, data: bytes) -> bool:
-        """Whether an event has what must be told otherwise."""
-        if b'"usage"' in data or b'"__verbose"' in data:
+        """Whether an event has what must be told otherwise, or is the last of a choice."""
+        if b'"usage"' in data or b'"__verbose"' in data or has_finished(data):
             return True
         return self.completes and b'"logprobs":{' in data
 
@@ -123,32 +123,38 @@ class LlamaCpp(ChatDialect):
             self._joined.add(value)
         elif self.completes:
             self._logprobs.tell(value)
-        if isinstance(usage, dict):
-            self._add(usage, self._prompt_of(value.get("choices")))
+        self._tells_of(value.get("choices"))
+        if isinstance(usage, dict) and usage:
+            self._told[self._choice] = usage
 
-    def _prompt_of(self, choices: Json) -> int:
-        """Whose choice ended: a completion's prompts have `n` each, in order."""
-        if not (self.completes and isinstance(choices, list) and choices):
-            return 0
-        n = orjson.loads(self.call.body.members().get("n", b"1")) or 1
+    def _tells_of(self, choices: Json) -> None:
+        """Which choice an event is of; one without choices is of that which ended last."""
+        if not (isinstance(choices, list) and choices):
+            return
         index = choices[0].get("index") if isinstance(choices[0], dict) else None
-        if type(index) is not int:
+        if type(index) is int:
+            self._choice = index
+        elif self.completes:
             raise BadReply("the engine's event has a choice without an index")
-        return int(index // n)
 
-    def _add(self, usage: JsonObject, prompt: int) -> None:
-        """What each choice wrote, and what was read once for each prompt."""
-        if self._usage is None:
-            self._usage = usage
-        else:
-            again = prompt in self._read
-            self._usage = _added(self._usage, usage if not again else _only_written(usage))
-        self._read.add(prompt)
+    def _usage(self) -> JsonObject:
+        """What each choice wrote, and what was read once for each prompt.
+
+        A completion's prompts have `n` choices each, in order.
+        """
+        n = orjson.loads(self.call.body.members().get("n", b"1")) or 1
+        (first, joint), *others = self._told.items()
+        read = {first // n if self.completes else 0}
+        for choice, usage in others:
+            prompt = choice // n if self.completes else 0
+            joint = _added(joint, _only_written(usage) if prompt in read else usage)
+            read.add(prompt)
+        return joint
 
     def end(self, done: bool) -> Iterable[Event]:
         """The whole reply, or the one usage event of a stream."""
         tuple(super().end(done))
-        usage = {"usage": self._usage} if self._usage is not None else {}
+        usage = {"usage": self._usage()} if self._told else {}
         if self._joined is not None:
             value = {**self._joined.reply(), **usage}
             if self.completes:
