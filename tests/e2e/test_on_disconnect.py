@@ -125,6 +125,21 @@ async def test_the_bill_is_what_the_engine_wrote(
     assert made.idle()
 
 
+async def test_a_limit_is_charged_what_was_billed_for_a_reply_that_was_finished(
+    tmp_path: Path, stack: AsyncExitStack
+) -> None:
+    """Also where nobody counted: what was written is known, and stands in place of the reserve."""
+    limits = 'limits = { units = { "llm.output_tokens" = "9000/month" } }'
+    script = Script(between_ms=15, tokens=24, usage=False)
+    made = await world(tmp_path, stack, script, tenant=f"{DRAIN}\n{limits}")
+    await made.left(STREAM, Leave(at="body", events=1))
+    levels = made.running.app.state.limits.levels
+    [charged] = [each.value for key, each in levels._levels.items() if "output_tokens" in key]
+
+    assert (made.row.on_disconnect, made.row.by) == ("drained", "estimate")
+    assert charged == made.row.units["llm.output_tokens"] == 24
+
+
 async def test_by_default_the_engine_stops_and_the_bill_is_what_was_read(
     tmp_path: Path, stack: AsyncExitStack
 ) -> None:

@@ -293,7 +293,8 @@ class Bill:
             error=error,
         )
         if self._admission is not None:
-            counted = units if usage.by != "estimate" or error is None else None
+            whole = error is None or draft.notes.get(NOTE) == DRAINED
+            counted = units if whole or usage.by != "estimate" else None
             if counted is not None and self._budgeted and draft.admitted:
                 counted = {**units, BUDGET: self._gateway.budgets.final(receipt)}
             self._gateway.limiter.settle(self._admission, counted, now=self._now())
