@@ -13,6 +13,8 @@ from modgate.api.relay import Event
 from modgate.errors import GatewayError, UpstreamFailed
 from modgate.kit.sse import DONE, Splitter
 
+LAST = b"data: " + DONE
+
 
 class ReplyDecoder:
     """One reply on its way through its dialect.
@@ -56,7 +58,11 @@ class ReplyDecoder:
         return found
 
     def end(self) -> list[Event]:
-        """The events of an end without [DONE]; UpstreamFailed when it is none."""
-        if self._splitter is not None and not self._splitter.end():
+        """The events of an end without [DONE]; UpstreamFailed when it is none.
+
+        Some leave out the blank line behind [DONE]: nothing was to come in it.
+        """
+        rest = self._splitter.rest if self._splitter is not None else b""
+        if rest not in (b"", LAST):
             raise UpstreamFailed("the engine's stream was cut inside an event")
-        return list(self._dialect.end(False))
+        return list(self._dialect.end(rest == LAST))

@@ -49,7 +49,17 @@ def test_nothing_behind_done_is_read(done: bytes) -> None:
     assert reply.over
 
 
-@pytest.mark.parametrize(("sent", "told"), [(b"data: on", "inside"), (b"", "ended early")])
+@pytest.mark.parametrize("behind", [b"", b"\n", b"\r\n"])
+def test_done_needs_no_blank_line_where_the_stream_ends(behind: bytes) -> None:
+    reply = decoder()
+
+    assert said(reply.feed(b"data: one\n\ndata: [DONE]" + behind)) == [b"one"]
+    assert reply.end() == []
+
+
+@pytest.mark.parametrize(
+    ("sent", "told"), [(b"data: [DON", "inside"), (b"data: on", "inside"), (b"", "ended early")]
+)
 def test_a_stream_that_ends_anyhow_is_cut(sent: bytes, told: str) -> None:
     reply = decoder()
     reply.feed(sent)

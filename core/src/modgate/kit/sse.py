@@ -74,7 +74,12 @@ class Splitter:
 
     def end(self) -> bool:
         """Whether the stream ended at a boundary: an unfinished event means that it was cut."""
-        return not self._rest.strip()
+        return not self.rest
+
+    @property
+    def rest(self) -> bytes:
+        """What there is of an unfinished event."""
+        return bytes(self._rest.strip())
 
 
 def _split_any(data: bytes) -> tuple[list[bytes], bytes]:
