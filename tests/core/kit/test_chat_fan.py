@@ -158,6 +158,14 @@ def test_a_whole_stream_without_usage_has_its_prompt(
     assert (dict(usage.units), usage.by, usage.exact) == (units, by, False)
 
 
+def test_a_bill_never_shrinks_whatever_an_engine_tells_later() -> None:
+    joining = relay()
+    for wrote in (5, 9, 4):
+        joining.feed(0, whole("a", prompt_tokens=9, completion_tokens=wrote))
+
+    assert joining.usage([PENDING]).units["output_tokens"] == 9
+
+
 @pytest.mark.parametrize(
     "data", [b"[]", b"{}", b'{"choices":[1]}', b'{"choices":[{"index":"0"}]}', b"<html>"]
 )

@@ -83,14 +83,19 @@ class FanRelay(Relay):
                 raise BadReply("the engine's event has a choice without an index")
             choice["index"] = choice["index"] * self._each + index
         self._deltas[index] = self._deltas.get(index, 0) + sum(map(_speaks, choices))
-        usage = value.pop("usage", None)
-        if isinstance(usage, dict) and reported(usage) is not None:
-            self._said[index] = usage
+        self._note(index, value.pop("usage", None))
         if not self._stream:
             self._choices += choices
             self._guessed[index] = estimated(choices)
             return ()
         return (self._event({**value, "choices": choices}),) if choices else ()
+
+    def _note(self, index: int, usage: Json) -> None:
+        """Of a call that tells several times its largest count: a bill never shrinks."""
+        found, before = reported(usage), reported(self._said.get(index))
+        least = before["output_tokens"] if before is not None else 0
+        if found is not None and found["output_tokens"] >= least:
+            self._said[index] = usage
 
     def _event(self, value: JsonObject) -> bytes:
         same = {name: self._first[name] for name in _ONE_LIFE if name in self._first}
