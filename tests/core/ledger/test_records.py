@@ -92,7 +92,7 @@ def test_an_end_that_is_not_exact_says_so() -> None:
 
 def test_a_crash_is_billed_by_the_last_touch_as_an_estimate_at_the_time_it_began() -> None:
     opened = Opened(v=1, id="req_1", wall=WALL, tenant="acme", modality="llm", reserved=RESERVED)
-    touched = crashed(opened, {"llm.output_tokens": 12}, opened.wall)
+    touched = crashed(opened, {"llm.output_tokens": 12, "llm.input_tokens": 0}, opened.wall)
     never = crashed(opened, None, opened.wall)
 
     assert touched.units == {"llm.output_tokens": 12, "llm.requests": 1}

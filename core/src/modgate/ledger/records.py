@@ -281,7 +281,8 @@ def touch(request_id: str, wall: float, units: Mapping[str, int]) -> Opened:
 
 def crashed(opened: Opened, touched: Mapping[str, int] | None, wall: float) -> Ended:
     """The end of a request that has none: the last touch, else the reserve, as an estimate."""
-    units = dict(touched if touched is not None else opened.reserved)
+    counts = touched if touched is not None else opened.reserved
+    units = {name: count for name, count in counts.items() if count}
     if opened.modality:
         units[f"{opened.modality}.requests"] = 1
     return Ended(
