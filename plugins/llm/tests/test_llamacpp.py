@@ -41,7 +41,9 @@ def test_each_prompt_is_read_once_whichever_of_its_choices_ends_first() -> None:
     }
 
 
-def chunk(*, index: int | None = None, finish: str | None = None, wrote: int | None = None) -> Event:
+def chunk(
+    *, index: int | None = None, finish: str | None = None, wrote: int | None = None
+) -> Event:
     """An event of a chat: of a choice, or of none, and what was written by then."""
     delta: JsonObject = {"content": "a"} if finish is None else {}
     choice: JsonObject = {"index": index, "delta": delta, "finish_reason": finish}

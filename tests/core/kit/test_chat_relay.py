@@ -7,6 +7,7 @@ import pytest
 
 from modgate.errors import BadReply
 from modgate.kit.chat_relay import ChatRelay, Style
+from modgate.kit.tokens import estimate
 from modgate.plugin import Event, Json, JsonObject, Outcome, Units
 
 OK, CUT = Outcome(state="ok"), Outcome(state="failed")
@@ -220,3 +221,24 @@ def test_a_chunk_that_cannot_be_written_again_is_a_bad_reply(include: bool) -> N
 def test_what_is_no_chunk_is_a_bad_reply(data: bytes) -> None:
     with pytest.raises(BadReply):
         tuple(relay().feed(0, Event(data)))
+
+
+def says(text: str, **more: Json) -> Event:
+    return Event(orjson.dumps({"choices": [{"index": 0, "text": text}], **more}))
+
+
+def test_a_prompt_that_is_said_again_was_written_by_nobody() -> None:
+    """Streams say it in pieces of its own, whole replies in front of what was written."""
+    stream = ChatRelay(stream=True, include_usage=False, prompt=7, echoed=["One, two,"])
+    whole = ChatRelay(stream=False, include_usage=False, prompt=7, echoed=["One", "One, two,"])
+    told(
+        stream,
+        says("One,"),
+        says(" two,"),
+        says(" three"),
+        says("", usage=USAGE | {"completion_tokens": 1}),
+    )
+    list(whole.feed(0, says("One, two, three")))
+
+    assert (stream.usage([OK]).units["output_tokens"], stream.usage([OK]).exact) == (1, True)
+    assert whole.usage([OK]).units["output_tokens"] == estimate(" three")

@@ -61,8 +61,9 @@ class Chat(msgspec.Struct, frozen=True, kw_only=True):
     `text` is all its text, for counting; `ids` is how many tokens came as numbers, `tool_bytes` the
     size of its tools.  `n`: choices that are generated; `each`: those that are wanted of each of
     the `prompts`.  `max_tokens` None = not given.  `legacy`: the reply must speak of functions.
-    `forced`: the member that says that a tool must be called, or "".  `ignored`: members that this
-    model makes nothing of; they are in `drop`, and a header of the reply names them.
+    `echo`: it begins with the prompt.  `forced`: the member that says that a tool must be called,
+    or "".  `ignored`: members that this model makes nothing of; they are in `drop`, and a header of
+    the reply names them.
     """
 
     stream: bool
@@ -77,6 +78,7 @@ class Chat(msgspec.Struct, frozen=True, kw_only=True):
     tool_bytes: int = 0
     images: tuple[Image, ...] = ()
     legacy: bool = False
+    echo: bool = False
     forced: str = ""
     ignored: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
@@ -174,7 +176,7 @@ def read_completion(fields: Fields) -> Chat:
     stream, include_usage, n, max_tokens = _common(fields, STOPS_AT_MOST, CHECKS)
     texts, arrays = _prompts(fields)
     fields.text("suffix", None, empty=True)
-    fields.flag("echo", None)
+    echo = fields.flag("echo", None)
     best_of = fields.integer("best_of", n, at_least=n, at_most=N_AT_MOST)
     if stream and best_of > n:
         reason = "'best_of' must be 'n' when 'stream' is true"
@@ -186,6 +188,7 @@ def read_completion(fields: Fields) -> Chat:
         n=best_of * (len(texts) + len(arrays)),
         each=n,
         prompts=len(texts) + len(arrays),
+        echo=bool(echo),
         max_tokens=COMPLETION_TOKENS if max_tokens is None else max_tokens,
         messages=0,
         text=tuple(texts),

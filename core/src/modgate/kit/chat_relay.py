@@ -81,6 +81,7 @@ class ChatRelay(Relay):
 
     `extra`: units that the gateway knows beforehand (images), billed once sent.  `least`: tokens
     that the prompt has for certain, billed when the engine never said how many it read.
+    `echoed`: prompts that a completion says again, where it was asked to; nobody wrote these.
     `sees`: whether tokens of pictures are a unit of its modality.
     """
 
@@ -94,6 +95,7 @@ class ChatRelay(Relay):
         prompt: int,
         extra: Units | None = None,
         least: int = 0,
+        echoed: Sequence[str] | None = None,
         style: Style = PLAIN,
     ) -> None:
         self.head = style.head(stream=stream)
@@ -101,6 +103,7 @@ class ChatRelay(Relay):
         self._include = include_usage
         self._prompt = prompt
         self._least = least
+        self._echoed = echoed
         self._extra = extra
         self._styled = style.styled
         self._template = Template()
@@ -175,7 +178,7 @@ class ChatRelay(Relay):
         self._fed = self._final = True
         self._note(value.get("usage"))
         if self._reported is None:
-            self._estimated = estimated(value["choices"])
+            self._estimated = estimated(value["choices"], self._echoed or ())
         elif self._reported["output_tokens"] < len(value["choices"]):
             self._counted = sum(any(_texts(choice)) for choice in value["choices"])
 
@@ -192,7 +195,8 @@ class ChatRelay(Relay):
         """The engine's own count once it said it; before that, and where it says less than it sent,
         the deltas that were relayed, or the choices of a whole reply that say something."""
         if self._reported is not None:
-            units, read, wrote = self._reported, self._least, self._counted
+            units, read = self._reported, self._least
+            wrote = self._counted if self._echoed is None else 0
             if read > units.get("input_tokens", 0) or wrote > units.get("output_tokens", 0):
                 units = units.most({"input_tokens": read, "output_tokens": wrote})
                 said = self._reported
@@ -246,9 +250,16 @@ def _image_tokens(details: Mapping[str, Json]) -> int:
     return named or 0
 
 
-def estimated(choices: Sequence[Json]) -> int:
+def estimated(choices: Sequence[Json], echoed: Sequence[str] = ()) -> int:
     """The tokens of the texts of a whole reply, where nobody counted them."""
-    return sum(estimate(text) for choice in choices for text in _texts(choice))
+    texts = (text for choice in choices for text in _texts(choice))
+    return sum(estimate(_beyond(text, echoed)) for text in texts)
+
+
+def _beyond(text: str, echoed: Sequence[str]) -> str:
+    """What a text says behind the prompt that it begins with."""
+    said = (prompt for prompt in echoed if text.startswith(prompt))
+    return text.removeprefix(max(said, key=len, default=""))
 
 
 def _texts(choice: Json) -> Iterable[str]:

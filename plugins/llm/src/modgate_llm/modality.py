@@ -128,6 +128,7 @@ class Llm(Modality[Config]):
             include_usage=chat.include_usage,
             prompt=prompt.tokens,
             least=prompt.least,
+            echoed=chat.text if chat.echo else None,
             style=style,
         )
         return Plan(calls=(call,), relay=relay)
