@@ -14,6 +14,7 @@ from msgspec import structs
 from pydantic import BaseModel
 
 from modgate.plugin import (
+    Ask,
     Call,
     Event,
     Head,
@@ -205,6 +206,16 @@ def trips_over_a_side_call() -> type[Toy]:
     return spoilt(count=count)
 
 
+def trips_over_what_it_asked() -> type[Toy]:
+    def shape_raw(self: Toy, request: Request) -> Generator[Ask, Json, Plan]:
+        plan = Toy.shape_raw(self, request)
+        [event] = yield Ask(list(plan.calls))
+        return plan if event.json()["fine"] else replace(plan, width=2)
+
+    samples = [replace(each, answers=[[b'{"fine":true}']]) for each in Toy.samples]
+    return spoilt(shape_raw=shape_raw, samples=samples)
+
+
 def trips_over_an_event() -> type[Toy]:
     def feed(self: Joined, index: int, event: Event) -> Iterable[bytes]:
         self.done.append(event.json()["text"])
@@ -364,6 +375,7 @@ BUGS: dict[Callable[[], type[Toy]], str] = {
     reads_by_chunk: "test_the_reply_is_the_same_wherever_the_network_cuts",
     trips_over_a_body: "test_any_body_is_shaped_or_refused",
     trips_over_a_side_call: "test_garbage_from_an_engine_is_a_bad_reply",
+    trips_over_what_it_asked: "test_garbage_from_an_engine_is_a_bad_reply",
     trips_over_an_event: "test_garbage_from_an_engine_is_a_bad_reply",
     uses_an_undeclared_unit: "test_only_declared_units_are_used",
     reserves_too_little: "test_the_reserve_covers_what_the_gateway_counts",

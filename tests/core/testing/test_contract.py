@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
+from toys import parrot
 from toys.bugs import buffers_the_stream
 from toys.echo import Toy, echoed
+from toys.parrot import Parrot
 
-from modgate.plugin import Call
+from modgate.plugin import Call, Event, Outgoing
 from modgate.testing import Contract
+from modgate.testing.rig import Incomplete
 
 FLOWS = "test_a_stream_is_relayed_as_it_comes"
 
@@ -54,3 +58,27 @@ def test_a_subclass_may_add_tests_and_settings_of_its_own() -> None:
 def test_an_excuse_names_a_rule_and_a_reason(xfail: dict[str, str], told: str) -> None:
     with pytest.raises(TypeError, match=told):
         type("Excused", (Contract,), {"modality": Toy, "xfail": xfail})
+
+
+def test_an_engine_that_answers_no_bytes_is_told_so(tmp_path: Path) -> None:
+    class Played(Contract):
+        modality = Toy
+
+        def engine(self, call: Call) -> bytes:
+            return Event(echoed(call))  # type: ignore[return-value]
+
+    with pytest.raises(Incomplete, match=r"engine\(call\) must answer bytes, and not Event"):
+        Played().test_calls_that_share_a_trip_get_their_own(tmp_path)
+
+
+def test_a_dialect_that_trips_over_a_transcript_is_told_with_its_name(tmp_path: Path) -> None:
+    def encode(self: Parrot) -> Outgoing:
+        raise KeyError("input")
+
+    class Tripped(Contract):
+        modality = Toy
+        dialects: ClassVar = (type("Tripping", (Parrot,), {"encode": encode}),)
+        transcripts = Path(parrot.__file__).parent / "transcripts"
+
+    with pytest.raises(AssertionError, match=r"parrot/\S+: encode ended in KeyError"):
+        Tripped().test_a_transcripts_request_is_what_the_engine_wants(tmp_path)

@@ -60,7 +60,7 @@ def test_bytes_answer_a_fetch_and_an_exception_is_thrown_in(rig: Rig) -> None:
 def test_a_need_without_an_answer_is_told_by_its_number(rig: Rig) -> None:
     silent = replace(Files.samples[0], answers=())
 
-    with pytest.raises(Incomplete, match="need 0, a Ask"):
+    with pytest.raises(Incomplete, match=r"no answer for need 0 \(Ask\); give it in `answers`"):
         rig.plan(silent)
 
 

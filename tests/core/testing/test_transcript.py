@@ -76,6 +76,7 @@ def test_a_transcript_is_read_whole(tmp_path: Path) -> None:
         ("[gives]", "[gives]\nunsupported = true", "gives"),
         ("[gives]", "[gives]\nbody = 'x'", "gives: give exactly one"),
         ("[gives]", "[gives", "line"),
+        ("""['{"a": 1}']""", """['{"a": 1}', '[DONE]']""", "gives.events: [DONE] is no event"),
     ],
 )
 def test_what_is_wrong_is_told_with_file_and_key(

@@ -133,7 +133,8 @@ class Rig:
             if given is ...:
                 if isinstance(need, Work):
                     return self.inline.work(need)
-                raise Incomplete(f"the sample has no answer for need {step}, a {_kind(need)}")
+                which = f"need {step} ({_kind(need)})"
+                raise Incomplete(f"the sample has no answer for {which}; give it in `answers`")
             return self.as_answer(need, given)
 
         return answer

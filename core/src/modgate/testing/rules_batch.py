@@ -13,7 +13,7 @@ from modgate.api.json import Json
 from modgate.api.modality import Batching, Sample
 from modgate.api.plan import Call
 from modgate.api.relay import Event
-from modgate.testing.rig import Rig
+from modgate.testing.rig import Incomplete, Rig
 from modgate.testing.suite import Suite, require
 
 MEMBERS_AT_MOST = 4
@@ -58,13 +58,21 @@ class BatchRules(Suite):
             each = sum(call.size.get(name, 0) for call in calls)
             require(merged.size.get(name, 0) == each, f"merge says {merged.size} for {each} {name}")
         before = [call.body.content for call in calls]
-        shares = batch.split(calls, Event(self.engine(merged)))
+        shares = batch.split(calls, self._said(merged))
         require(len(shares) == len(calls), f"split gave {len(shares)} of {len(calls)} replies")
         require(before == [call.body.content for call in calls], "merge or split changed a call")
         for (sample, call), share in zip(members, shares, strict=True):
-            alone = self._reply(rig, sample, Event(self.engine(call)))
+            alone = self._reply(rig, sample, self._said(call))
             shared = self._reply(rig, sample, share)
             require(shared == alone, f"{sample.json}: shared it is {shared}, alone {alone}")
+
+    def _said(self, call: Call) -> Event:
+        """What the author's engine answers."""
+        said = self.engine(call)
+        kind = type(said).__name__
+        if not isinstance(said, bytes):
+            raise Incomplete(f"engine(call) must answer bytes, and not {kind}")
+        return Event(said)
 
     def _reply(self, rig: Rig, sample: Sample, event: Event) -> Json:
         """A reply and its bill."""

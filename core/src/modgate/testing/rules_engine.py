@@ -3,7 +3,7 @@ a client or an engine gets into what others read."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 from modgate.api.body import Body, Part
 from modgate.api.json import Json
 from modgate.api.modality import Sample
+from modgate.api.need import Ask, Need
 from modgate.api.plan import Call
 from modgate.api.relay import Event
 from modgate.errors import GatewayError, Upstream
 from modgate.testing import mutate
 from modgate.testing.drive import Played
 from modgate.testing.guards import listening
-from modgate.testing.rig import Rig, events_of
+from modgate.testing.rig import Incomplete, Rig, events_of
 from modgate.testing.rules_shape import hostile
 from modgate.testing.suite import Suite, played, positions, replies, require
 
@@ -58,6 +59,7 @@ class EngineRules(Suite):
                         _ended(rig, sample, at, data, f"{label}: {data[:80]!r} for event {at}")
                 for call in whole.calls:
                     _counted(rig, call, label)
+                _asked(rig, sample, label)
                 if len(whole.steps) > 1:
                     self._fuzz_events(rig, sample, whole, label)
 
@@ -189,6 +191,43 @@ def _counted(rig: Rig, call: Call, label: str) -> None:
         except Exception as error:
             told = f"{label}: count of {data[:40]!r} ended in {type(error).__name__}, no BadReply"
             raise AssertionError(told) from error
+
+
+def _asked(rig: Rig, sample: Sample, label: str) -> None:
+    """What `shape` is answered to an Ask is an engine's word, too."""
+    said: list[tuple[int, list[Event]]] = []
+    honest = rig.answers(sample)
+
+    def heard(step: int, need: Need) -> Json:
+        given = honest(step, need)
+        if isinstance(need, Ask):
+            said.append((step, list(given)))
+        return given
+
+    rig.shape(rig.request(sample), heard)
+    for step, events in said:
+        for at, event in enumerate(events):
+            half = event.data[: len(event.data) // 2]
+            for data in (*GARBAGE, half, *_breaking(event.data)):
+                spoilt = [*events[:at], Event(data), *events[at + 1 :]]
+                told = f"{label}: {data[:40]!r} as answer {at} to the Ask of need {step}"
+                _shaped_with(rig, sample, {step: spoilt}, told)
+
+
+def _shaped_with(
+    rig: Rig, sample: Sample, spoilt: Mapping[int, Sequence[Event]], label: str
+) -> None:
+    """It is taken, or the error is the engine's."""
+    honest = rig.answers(sample)
+    try:
+        rig.shape(
+            rig.request(sample),
+            lambda step, need: spoilt[step] if step in spoilt else honest(step, need),
+        )
+    except (Upstream, Incomplete):  # taken, it may lead to Needs that the sample does not foresee
+        return
+    except Exception as error:
+        raise AssertionError(f"{label} ended in {type(error).__name__}, no BadReply") from error
 
 
 def _lies(event: bytes) -> Iterator[tuple[bytes, str]]:

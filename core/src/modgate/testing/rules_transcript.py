@@ -90,7 +90,7 @@ class TranscriptRules(Suite):
         return spoken(rig, kinds[transcript.family], transcript)
 
     def _request_told(self, rig: Rig, transcript: Transcript) -> str:
-        encoded = _encoded(self._dialect(rig, transcript))
+        encoded = _encoded(transcript, self._dialect(rig, transcript))
         if (encoded is None) != transcript.gives.unsupported:
             return "the dialect cannot say it" if encoded is None else "the dialect can say it"
         if encoded is None or transcript.request is None:
@@ -119,14 +119,14 @@ class TranscriptRules(Suite):
 
     def _framing(self, rig: Rig, transcript: Transcript) -> ReplyKind:
         """How the reply is read; an error always as a whole."""
-        encoded = _encoded(self._dialect(rig, transcript))
+        encoded = _encoded(transcript, self._dialect(rig, transcript))
         good = transcript.reply is not None and 200 <= transcript.reply.status < 300
         return encoded.reply if good and encoded is not None else "whole"
 
     def _heard(self, rig: Rig, transcript: Transcript, said: Said | None, cut: Cut) -> Got | None:
         """None when the dialect cannot say the call."""
         dialect = self._dialect(rig, transcript)
-        outgoing = _encoded(dialect)
+        outgoing = _encoded(transcript, dialect)
         if outgoing is None or said is None:
             return None
         try:
@@ -137,11 +137,15 @@ class TranscriptRules(Suite):
             ) from error
 
 
-def _encoded(dialect: Dialect) -> Outgoing | None:
+def _encoded(transcript: Transcript, dialect: Dialect) -> Outgoing | None:
     try:
         return dialect.encode()
     except Unsupported:
         return None
+    except Exception as error:
+        raise AssertionError(
+            f"{transcript.name}: encode ended in {type(error).__name__}: {error}"
+        ) from error
 
 
 def _cuts(said: Said | None, framing: ReplyKind) -> Iterator[tuple[str, Cut]]:

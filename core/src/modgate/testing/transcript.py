@@ -228,6 +228,10 @@ class _Gives(_Table, frozen=True):
             raise _Wrong("gives: give events, body or base64, or an error; or unsupported = true")
         if content:
             _one_of("gives", body=self.body, base64=self.base64, events=self.events)
+        if any(each.startswith("[DONE]") for each in self.events or ()):
+            raise _Wrong(
+                "gives.events: [DONE] is no event; it ends the stream, and `end` is called"
+            )
         return Gives(
             events=self.events or (),
             content=_content("gives.base64", self.body, self.base64) if content else None,
