@@ -48,6 +48,15 @@ def test_a_model_of_a_plugin_that_is_off_gives_the_line_to_add(config: Config) -
     )
 
 
+def test_a_plugin_of_another_modality_is_not_to_be_switched_on_again(config: Config) -> None:
+    _, *found = config.told(
+        f'[plugin.words]\n[plugin.pair]\n[model.chat]\nmodality = "pair"\n{BACKEND}'
+    )
+
+    assert found[0].endswith("modality 'pair'; those that are switched on bring: words")
+    assert found[1].endswith("serves.chat: no enabled plugin brings its modality 'pair'")
+
+
 def test_a_misspelt_modality_is_guessed(config: Config) -> None:
     [problem] = config.told('[plugin.words]\n[model.chat]\nmodality = "wrods"\n')
 

@@ -218,10 +218,10 @@ class Linker:
 
     def _no_modality(self, name: str) -> str:
         known = sorted(self._known.modalities)
-        return (
-            f"no enabled plugin brings the modality '{name}'{did_you_mean(name, known)}; "
-            f"a plugin is switched on by its section: [plugin.{name}]"
-        )
+        what = f"no enabled plugin brings the modality '{name}'{did_you_mean(name, known)}"
+        if name in self._file.plugin:
+            return f"{what}; those that are switched on bring: {', '.join(known) or 'none'}"
+        return f"{what}; a plugin is switched on by its section: [plugin.{name}]"
 
     def _facts(self, name: str, section: ModelSection, modality: AnyModality) -> ModelFacts:
         try:

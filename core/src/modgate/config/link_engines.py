@@ -133,7 +133,9 @@ class EnginesLinker:
         if name not in self._models:
             declared = self._file.model.get(name)
             text = f"no [model.{name}]{did_you_mean(name, self._models)}"
-            if declared is not None:
+            if declared is not None and declared.modality in self._file.plugin:
+                text = f"no enabled plugin brings its modality '{declared.modality}'"
+            elif declared is not None:
                 text = f"its modality is not enabled; add [plugin.{declared.modality}]"
             self._missing(path, text, "model", name)
 
