@@ -114,6 +114,16 @@ def test_a_new_plugin_keeps_its_contract_as_it_was_written(
     assert kept(bin_folder, scaffolded, tmp_path) > 25
 
 
+def test_one_command_says_of_what_is_installed_which_rules_hold(
+    bin_folder: Path, scaffolded: Path, tmp_path: Path
+) -> None:
+    said = run(bin_folder / "modgate", "plugins", "test", "echo", cwd=tmp_path).splitlines()
+
+    assert said[0] == "modality echo  acme-echo 0.1.0"
+    assert re.fullmatch(r"\d\d holds, 0 broken, 4 not checked", said[-1])
+    assert "  holds        a cancelled request leaves nothing open" in said
+
+
 def kept(bin_folder: Path, plugin: Path, folder: Path) -> int:
     """How many tests of an installed plugin pass where its sources are not; none fails."""
     shutil.copytree(plugin / "tests", folder / "tests")

@@ -1,4 +1,4 @@
-"""`modgate plugins`: what is installed and what it brings, and a new one to start from."""
+"""`modgate plugins`: what is installed and what it brings, a new one to start from, a verdict."""
 
 from __future__ import annotations
 
@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     from modgate.snapshot.blueprint import Blueprint
 
 
-@click.group("plugins", short_help="List plugins, or write a new one.", invoke_without_command=True)
+@click.group(
+    "plugins", short_help="List plugins, write a new one, or test one.", invoke_without_command=True
+)
 @click.option("--config", "path", type=click.Path(path_type=Path), help="a configuration")
 @click.pass_context
 def command(context: click.Context, path: Path | None) -> None:
-    """List the installed plugins with their endpoints and units; or write a new one."""
+    """List the installed plugins with their endpoints and units; write a new one, or test one."""
     if context.invoked_subcommand is None:
         _list(path)
 
@@ -55,6 +57,58 @@ def new(name: str, directory: Path | None, modality: str | None) -> None:
     for place in written:
         click.echo(folder / place)
     click.echo(f"\nnext:\n  cd {folder}\n  python -m pip install -e '.[test]'\n  pytest")
+
+
+@command.command("test")
+@click.argument("name")
+@click.option("--config", "path", type=click.Path(path_type=Path), help="a configuration")
+@click.pass_context
+def test(context: click.Context, name: str, path: Path | None) -> None:
+    """Play the contract of the installed plugin NAME, and say which rules hold.
+
+    Its samples are played without a socket: cut anywhere, cancelled, answered with garbage, with a
+    planted secret; and what is billed is looked at.  Needs modgate[testing].  With --config the
+    plugin is as its section says.  What only an author's own contract has is not checked.
+    """
+    from modgate.config.decode import did_you_mean
+    from modgate.host.installed import find
+
+    path = path or (context.parent.params["path"] if context.parent else None)
+    installed, broken = find(), dict[str, str]()
+    if name not in installed.plugins:
+        raise click.UsageError(f"no plugin '{name}'{did_you_mean(name, installed.plugins)}")
+    with plain_errors():
+        loaded = _made(path, installed, broken).loaded
+    if name in broken:
+        raise click.ClickException(broken[name])
+    origin, _ = installed.plugins[name]
+    if origin not in loaded.plugins:
+        raise click.UsageError(f"{path} does not switch it on; add [plugin.{name}]")
+    if not _tested(loaded, origin):
+        sys.exit(1)
+
+
+def _tested(loaded: Loaded, origin: Origin) -> bool:
+    """Print each verdict as it comes; whether no rule is broken."""
+    try:
+        from modgate.cli import conformance
+    except ModuleNotFoundError as missing:
+        text = f"{missing}; run: python -m pip install 'modgate[testing]'"
+        raise click.ClickException(text) from None
+    counts = dict.fromkeys(("holds", "broken", "not checked"), 0)
+    for what, contract, rules in conformance.contracts(loaded, origin.name):
+        click.echo(f"{what}  {origin.distribution} {origin.version}")
+        for verdict in conformance.verdicts(contract, rules):
+            counts[verdict.state] += 1
+            words = verdict.rule.removeprefix("test_").replace("_", " ")
+            click.echo(f"  {verdict.state:<12} {words}")
+            for line in verdict.why.splitlines():
+                click.echo(f"  {'':<14} {line}")
+    for each in _kinds(loaded, origin):
+        counts["not checked"] += 1
+        click.echo(f"{each}\n  {'not checked':<12} whether it does what it should")
+    click.echo(", ".join(f"{count} {state}" for state, count in counts.items()))
+    return not counts["broken"]
 
 
 def _list(path: Path | None) -> None:
@@ -105,6 +159,11 @@ def _others(loaded: Loaded, origin: Origin) -> Iterator[str]:
     speakers = loaded.speakers.items()
     yield from (f"dialect {kind[1]} of {kind[0]}" for kind, whose in speakers if whose == origin)
     yield from (f"surface {name}" for name, whose in loaded.hosts.items() if whose == origin)
+    yield from _kinds(loaded, origin)
+
+
+def _kinds(loaded: Loaded, origin: Origin) -> Iterator[str]:
+    """What it brings for an operator's sections to put to work."""
     for what, brought in (
         ("policy", loaded.policies),
         ("scorer", loaded.scorers),
