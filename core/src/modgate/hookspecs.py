@@ -69,7 +69,7 @@ def modgate_local_engines() -> Sequence[type[LocalEngine]]:
 
 @hookspec
 def modgate_surfaces() -> Sequence[type[Surface]]:
-    """What clients speak, besides openai, cohere, mistral and voyage.
+    """What clients speak, besides openai, anthropic, cohere, mistral and voyage.
 
     When: before the endpoints are checked.
     Arguments: none.
