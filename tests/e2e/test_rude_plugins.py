@@ -50,20 +50,20 @@ def quits() -> NoReturn:
     raise SystemExit("a library that gives up")
 
 
-def interrupts() -> NoReturn:
-    raise KeyboardInterrupt
-
-
-def cancels() -> NoReturn:
-    raise asyncio.CancelledError
-
-
 class Bare(BaseException):
     """No Exception: `except Exception` lets it pass."""
 
 
-def bares() -> NoReturn:
-    raise Bare
+def raising(kind: type[BaseException]) -> Rudeness:
+    def raises() -> NoReturn:
+        raise kind
+
+    raises.__name__ = kind.__name__
+    return raises
+
+
+interrupts, cancels = raising(KeyboardInterrupt), raising(asyncio.CancelledError)
+bares, leaves = raising(Bare), raising(GeneratorExit)
 
 
 def fails() -> NoReturn:
@@ -212,7 +212,7 @@ def rudely(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Rudeness], None]:
 
 
 @pytest.mark.parametrize("width", [1, CALLS])
-@pytest.mark.parametrize("what", [quits, interrupts, cancels, bares, numbered])
+@pytest.mark.parametrize("what", [quits, interrupts, cancels, bares, leaves, numbered])
 @pytest.mark.parametrize("where", ["shape", "encode", "decode", "feed", "close", "usage"])
 async def test_whatever_a_plugin_raises_ends_one_request(
     tmp_path: Path,

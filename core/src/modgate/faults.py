@@ -3,27 +3,38 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import sys
 
 # What is caught of a plugin where nothing is awaited: a library that calls sys.exit() ends one
 # request, and not the gateway.
 RAISED = BaseException
+WAITS = inspect.CO_COROUTINE | inspect.CO_ITERABLE_COROUTINE | inspect.CO_ASYNC_GENERATOR
 
 
 def raised() -> tuple[type[BaseException], ...]:
     """What is caught of a plugin where something is awaited: `except raised()`.
 
     Nothing where we are ended ourselves: the coroutine is closed, or somebody cancelled the task.
-    A `CancelledError` in a task that nobody cancelled is the plugin's.
+    A `CancelledError` in a task that nobody cancelled is the plugin's, and so is a `GeneratorExit`
+    that came into no wait.
     """
     error = sys.exception()
-    if isinstance(error, GeneratorExit):
+    if isinstance(error, GeneratorExit) and _waited(error):
         return ()
     if isinstance(error, asyncio.CancelledError):
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             return ()
     return (RAISED,)
+
+
+def _waited(error: BaseException) -> bool:
+    """Whether it came into a wait: what is closed stands in a coroutine, and in no function."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is None or bool(trace.tb_frame.f_code.co_flags & WAITS)
 
 
 def said(text: str) -> str:
