@@ -150,7 +150,7 @@ async def test_what_the_command_line_said_is_shown_as_such(tmp_path: Path) -> No
     app = App(path, directory=tmp_path / "state", overrides=said)
     await app.open()
     try:
-        rows = {key: (value, origin) for key, value, origin in app.gateway.effective}
+        rows = {key: (value, origin) for key, value, origin in app.tenancy.made.effective}
         first = next(iter(banner(app)))
     finally:
         await app.close()

@@ -22,7 +22,6 @@ from modgate.auth.keyring import Keyring
 from modgate.batch import Batcher
 from modgate.config.link import Linked
 from modgate.config.schema import File
-from modgate.config.show import Row
 from modgate.dispatch import Dispatch
 from modgate.draft import Draft
 from modgate.engines.supervisor import EngineSpec
@@ -71,7 +70,6 @@ class Gateway:
     surfaces: Mapping[str, Surface]
     units: UnitTable
     cors: Cors
-    effective: Sequence[Row]
     created: int
     trusted_proxies: tuple[str, ...]
     drain_s: float
@@ -145,7 +143,6 @@ def build(made: Blueprint, state: State, *, data: Path, who: Roster, pepper: Sec
         surfaces=loaded.surfaces,
         units=made.units,
         cors=Cors(origins=file.cors.origins),
-        effective=made.effective,
         created=int(state.clock.wall()),
         trusted_proxies=file.listen.trusted_proxies,
         drain_s=file.timeouts.drain,

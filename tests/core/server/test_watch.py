@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from rigs.virtual import virtually
 
+from modgate.marks import Mark, mark_of
 from modgate.server.watch import LOOK_EVERY_S, WatchedFiles, watch
 
 
@@ -56,15 +57,20 @@ def touched(path: Path, second: int) -> Path:
     return path
 
 
+def marks(*paths: Path) -> dict[Path, Mark]:
+    return {path: mark_of(path) for path in paths}
+
+
 def test_a_change_that_comes_while_the_one_before_is_read_is_another(tmp_path: Path) -> None:
     path = touched(tmp_path / "keys", 1)
-    watched = WatchedFiles([path])
+    watched = WatchedFiles(tmp_path)
+    watched.use(marks(path), ())
 
     touched(path, 2)
     assert watched.changed()
-    watched.before_reading()
+    before = marks(path)
     touched(path, 3)
-    watched.use([path])
+    watched.use(before, ())
 
     assert watched.changed()
     assert not watched.changed()
@@ -74,12 +80,37 @@ def test_a_file_that_a_reload_brought_is_looked_at_and_one_that_it_left_is_not(
     tmp_path: Path,
 ) -> None:
     old, new = touched(tmp_path / "old", 1), touched(tmp_path / "new", 1)
-    watched = WatchedFiles([old])
+    watched = WatchedFiles(tmp_path)
+    watched.use(marks(old), ())
 
-    watched.before_reading()
-    watched.use([new])
+    watched.use(marks(new), ())
     touched(old, 2)
     assert not watched.changed()
     new.unlink()
+
+    assert watched.changed()
+
+
+def test_a_file_that_comes_to_a_pattern_is_a_change(tmp_path: Path) -> None:
+    path = touched(tmp_path / "a.toml", 1)
+    watched = WatchedFiles(tmp_path)
+    watched.use(marks(path), ("*.toml",))
+
+    assert not watched.changed()
+    touched(tmp_path / "b.toml", 1)
+
+    assert watched.changed()
+    assert not watched.changed()
+
+
+def test_a_link_that_leads_to_another_file_of_the_same_age_is_a_change(tmp_path: Path) -> None:
+    old, new = touched(tmp_path / "old", 1), touched(tmp_path / "new", 1)
+    link = tmp_path / "link"
+    link.symlink_to(old)
+    watched = WatchedFiles(tmp_path)
+    watched.use(marks(link), ())
+
+    link.unlink()
+    link.symlink_to(new)
 
     assert watched.changed()

@@ -16,6 +16,7 @@ from modgate.api.json import Json, JsonObject
 from modgate.config import lines as at
 from modgate.config.schema import File
 from modgate.errors import ConfigError, Problem
+from modgate.marks import Mark, mark_of
 
 FILES_AT_MOST = 1000
 ROUNDS = 16  # of leaving out what is wrong; what is left out may be needed elsewhere
@@ -41,7 +42,8 @@ class Source:
     """The merged text of a configuration, and where each key came from.
 
     `whole`: every file was there and read.  `lost`: keys that were left out as mistakes.
-    `found`: files by the pattern of `include` that they match.
+    `found`: files by the pattern of `include` that they match.  `marks`: what each file was before
+    it was read.
     """
 
     values: JsonObject = field(default_factory=dict)
@@ -50,6 +52,7 @@ class Source:
     whole: bool = True
     lost: set[at.Path] = field(default_factory=set)
     found: dict[str, list[Path]] = field(default_factory=dict)
+    marks: dict[Path, Mark] = field(default_factory=dict)
     _left: dict[at.Path, list[int]] = field(default_factory=dict)
 
     def place(self, path: at.Path) -> tuple[str, int]:
@@ -97,6 +100,7 @@ class Source:
             whole=self.whole,
             lost=set(self.lost),
             found=self.found,
+            marks=self.marks,
             _left={path: list(left) for path, left in self._left.items()},
         )
         for path in sorted({less._there(path) for path in paths} - {()}, reverse=True):
@@ -169,7 +173,12 @@ def _matches(source: Source, path: Path, pattern: str) -> list[Path]:
     if not found and not _WILD.search(pattern):
         source.whole = False
         source.problems.append(source.problem(("include",), f"there is no file '{pattern}'"))
-    source.found[pattern] = found = [more for more in found if more != path][:FILES_AT_MOST]
+    found = [more for more in found if more != path]
+    if len(found) > FILES_AT_MOST:
+        text = f"{len(found)} files match '{pattern}', and {FILES_AT_MOST} are read at most"
+        source.problems.append(source.problem(("include",), text))
+        source.marks |= {more: mark_of(more) for more in found[FILES_AT_MOST:]}
+    source.found[pattern] = found = found[:FILES_AT_MOST]
     return found
 
 
@@ -200,6 +209,7 @@ def _empty(source: Source, path: Path) -> None:
 
 
 def _merge(source: Source, path: Path) -> None:
+    source.marks[path] = mark_of(path)
     name, text = str(path), _text(source, path)
     try:
         values = tomllib.loads(text)

@@ -6,7 +6,7 @@ none cannot be written.  Off loopback it wants a key (auth/gate.py).
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -25,6 +25,7 @@ from modgate.http.ingress import client_address
 from modgate.http.surfaces import error_headers
 from modgate.ledger.shipper import Shipper
 from modgate.server import requests_pages
+from modgate.server.beside import beside
 from modgate.server.json_page import json_page
 from modgate.server.peers import peers_of
 from modgate.server.requests_pages import RequestPages
@@ -57,10 +58,12 @@ class Admin:
         reload: Reload,
         tenancy: TenancyPages,
         denied: Denied,
+        effective: Callable[[], Sequence[tuple[str, str, str]]],
     ) -> None:
         self._state = state
         self._reload = reload
         self._denied = denied
+        self._effective = effective
         requests = RequestPages(state)
         self._pages: Mapping[tuple[str, str], Page] = {
             ("GET", "/metrics"): Page(roles=OPERATOR, answer=self._metrics),
@@ -148,9 +151,13 @@ class Admin:
         return json_page(detail, 200 if state.ready() else 503)
 
     async def _config(self, *_: object) -> web.StreamResponse:
+        return await beside(self._shown)
+
+    def _shown(self) -> web.StreamResponse:
+        """In a thread: with thousands of tenants it takes a second."""
         rows = [
             {"key": key, "value": value, "origin": origin}
-            for key, value, origin in self._state.gateway().effective
+            for key, value, origin in self._effective()
         ]
         return json_page({"effective": rows})
 

@@ -31,6 +31,7 @@ from modgate.replays.memory import MemoryReplays
 from modgate.replays.redis_store import RedisReplays
 from modgate.server.address_in_use import refusal
 from modgate.server.admin import Admin
+from modgate.server.beside import beside
 from modgate.server.full_ledger import FullLedger
 from modgate.server.gauges import register
 from modgate.server.ledger import open_audit, open_ledger, open_shipping
@@ -53,6 +54,7 @@ from modgate.tracebacks import plain
 log = logging.getLogger(__name__)
 
 START = "start"
+STILL_S, STILL_LOOKS = 0.1, 20  # whoever writes a file in place may not be done when it is seen
 Changed = Callable[[str, EngineState], None]
 
 
@@ -78,7 +80,7 @@ class App:
         self._changed = changed
         self._tasks: set[asyncio.Task[None]] = set()
         self._files: StateDirectory | None = None
-        self._watched = WatchedFiles([path] if path is not None else [])
+        self._watched = WatchedFiles(path.parent if path is not None else Path())
         self._closed = False
         self.epoch = 0
         self._reloading = asyncio.Lock()
@@ -87,17 +89,23 @@ class App:
         self.public_address = ("", 0)
         self.admin_address = ("", 0)
 
-    def _blueprint(self) -> Blueprint:
-        self._watched.before_reading()
-        extra, overrides = self._extra, self._overrides
-        return blueprint_of(self.path, only=self._only, extra=extra, overrides=overrides)
+    def _read(self) -> tuple[Blueprint, str]:
+        """The file's meaning, and its digest; of thousands of tenants it takes seconds."""
+        made = blueprint_of(
+            self.path,
+            only=self._only,
+            extra=self._extra,
+            overrides=self._overrides,
+            noted=self._watched.use,
+        )
+        return made, digest_of(made.effective)
 
     async def open(self) -> None:
         """Everything up.
 
         ConfigError, PluginError or OSError with the reason; then nothing is left.
         """
-        made = self._blueprint()
+        made, digest = self._read()
         raise_file_limit()
         file = self._started = made.linked.file
         files = StateDirectory(file.state.directory or default_directory())
@@ -117,7 +125,7 @@ class App:
             store = _store(file.auth.store or files.path / "tenants.db")
             self.tenancy = Tenancy(store, self.state.clock, self._hold, self.audit, demo)
             await self._use(made)
-            self._audited("config.start", START)
+            self._counts("config.start", START, digest)
             await self._listen(made)
         except BaseException as error:
             await self.close()
@@ -170,12 +178,11 @@ class App:
     async def _use(self, made: Blueprint) -> None:
         """Build a snapshot and swap it in."""
         self._log_level = made.linked.file.log.level
-        self._watched.use(made.files)
         data = made.linked.file.local.data or default_data()
         async with self.tenancy.lock:
-            found = await self.tenancy.linked(made)
+            found, changes = await self.tenancy.linked(made)
             gateway = build(made, self.state, data=data, who=found, pepper=self._pepper)
-            self.tenancy.use(made, found)
+            self.tenancy.use(made, found, changes)
             self.state.engines.use(gateway.engines)
             explain = made.linked.file.explain
             self.state.trails.use(explain.requests, explain.at_most)
@@ -203,7 +210,9 @@ class App:
         public = Address(host=file.listen.address.host, port=file.listen.address.port, tls=tls)
         self.public_address = await self._up(made, "listen", self.public, public)
         tenants = TenancyPages(self.tenancy, self.state.clock, self._pepper)
-        self.pages = Admin(self.state, self.reload, tenants, self.audit.denied)
+        self.pages = Admin(
+            self.state, self.reload, tenants, self.audit.denied, lambda: self.tenancy.made.effective
+        )
         self.admin = Listener(self.pages.handle, self.state)
         admin = Address(host=file.admin.address.host, port=file.admin.address.port)
         self.admin_address = await self._up(made, "admin", self.admin, admin)
@@ -227,11 +236,12 @@ class App:
         """The snapshot of the moment."""
         return self.state.gateway()
 
-    def _audited(self, action: str, actor: str, refused: str = "") -> None:
+    def _counts(self, action: str, actor: str, digest: str) -> None:
         """What configuration counts now, by its number since the start and what it says."""
-        gateway = self.state.gateway()
-        self.epoch += not refused
-        detail = refused or f"epoch {self.epoch}, sha256 {digest_of(gateway.effective)}"
+        self.epoch += 1
+        self._audited(action, actor, f"epoch {self.epoch}, sha256 {digest}")
+
+    def _audited(self, action: str, actor: str, detail: str) -> None:
         self.audit.changed(action, actor=actor, subject=str(self.path or "no file"), detail=detail)
 
     async def reload(self, actor: str = "file change") -> tuple[str, ...]:
@@ -242,7 +252,7 @@ class App:
         try:
             async with self._reloading:  # of two the later one counts
                 self._soon = False
-                made = self._blueprint()
+                made, digest = await beside(self._read)
                 if gone := made.source.vanished(self.tenancy.made.source):
                     raise ConfigError(gone)
                 await self._use(made)
@@ -251,7 +261,7 @@ class App:
             log.error("reload refused", extra={"problems": problems})
             self._audited("config.refused", actor, f"{len(problems)} problems")
             raise
-        self._audited("config.reload", actor)
+        self._counts("config.reload", actor, digest)
         waiting = made.linked.file.static_changes(self._started)
         if waiting:
             log.warning("reloaded; some sections need a restart", extra={"sections": waiting})
@@ -275,8 +285,17 @@ class App:
             self._own(watch(what, look))
 
     async def _look_at_file(self) -> None:
-        if self._watched.changed():
-            await self._reload_quietly()
+        if not await self._changed_files():
+            return
+        for _ in range(STILL_LOOKS):
+            await asyncio.sleep(STILL_S)
+            if not await self._changed_files():
+                break
+        await self._reload_quietly()
+
+    async def _changed_files(self) -> bool:
+        async with self._reloading:
+            return await beside(self._watched.changed)
 
     def _own(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -285,7 +304,7 @@ class App:
 
     def reload_soon(self) -> None:
         """For a signal handler; a signal before it has begun to read is the same one."""
-        if not self._soon:
+        if not self._soon and not self._closed:
             self._soon = True
             self._own(self._reload_quietly("SIGHUP"))
 
@@ -313,6 +332,7 @@ class App:
         for listener in (getattr(self, "public", None), getattr(self, "admin", None)):
             if listener is not None:
                 await listener.close()
+        await self._reloading.acquire()  # for good: one that an admin asked for came to its end
         if state is not None:
             await state.drained(CUT_S)  # what was cut settles its bill before the ledger closes
             await state.close()

@@ -19,7 +19,9 @@ from modgate.snapshot.blueprint import DEMO_LEVEL, Overrides
 
 log = logging.getLogger(__name__)
 
-COLLECT_AFTER = (20_000, 20, 20)  # objects made, then collections of the younger generation
+# Objects made, then collections of the younger generation.  The middle one is short: of the many
+# objects that a reload makes it would look at all at once.
+COLLECT_AFTER = (20_000, 5, 80)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,16 +9,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 from modgate.auth.store import Change, Store, StoreError
 from modgate.clock import Clock
 from modgate.errors import ConfigError
 from modgate.ledger.audit import Audit
+from modgate.server.beside import beside
 from modgate.snapshot.blueprint import Blueprint
 from modgate.snapshot.callers import Held, Roster, RosterMaker
 from modgate.snapshot.doubts import warn
 
 log = logging.getLogger(__name__)
+
+TOLD = 20  # names in a line of the log
 
 
 class Tenancy:
@@ -49,18 +53,22 @@ class Tenancy:
         assert self._made is not None
         return self._made
 
-    async def linked(self, made: Blueprint) -> Roster:
+    async def linked(self, made: Blueprint) -> tuple[Roster, Sequence[Change]]:
         """Read the store for a new configuration, beside the event loop.
 
-        ConfigError when its grants do not fit that.
+        With the changes that the audit log has not yet.  ConfigError when its grants do not fit.
         """
         try:
-            found = await asyncio.to_thread(self._whole, made)
+            found, changes = await beside(partial(self._anew, made))
         except StoreError as error:
             raise OSError(str(error)) from None
         if found.problems:
             raise ConfigError(found.problems)
-        return found
+        return found, changes
+
+    def _anew(self, made: Blueprint) -> tuple[Roster, Sequence[Change]]:
+        found = self._whole(made)
+        return found, self.store.changes(self._recorded(found))
 
     def _whole(self, made: Blueprint) -> Roster:
         return self._maker(made).whole(self.store.read(), self._clock.wall())
@@ -74,14 +82,15 @@ class Tenancy:
         if delta is not None:
             found = self._maker(made).renewed(before, delta, self._clock.wall())
             return found, [each for each in delta.changes if each.epoch > self._audit.epoch]
-        found = self._whole(made)
-        return found, self.store.changes(self._recorded(found))
+        return self._anew(made)
 
-    def use(self, made: Blueprint, found: Roster) -> None:
+    def use(self, made: Blueprint, found: Roster, changes: Iterable[Change]) -> None:
         """This configuration counts from now on."""
+        if gone := sorted(self.roster.tenants.keys() - found.tenants.keys()):
+            log.warning("tenants are gone", extra={"tenants": gone[:TOLD], "in_all": len(gone)})
         self._doubts = warn(self._made, made, self._clock.wall(), self._doubts)
         self._made, self.roster = made, found
-        self._record(self.store.changes(self._recorded(found)))
+        self._record(changes)
 
     def _recorded(self, found: Roster) -> int:
         """The change that the audit log has last; 0 when the store was made anew since."""

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
+
+from modgate.marks import Mark, mark_of
 
 log = logging.getLogger(__name__)
 
@@ -20,34 +22,24 @@ Look = Callable[[], Awaitable[None] | None]
 class WatchedFiles:
     """The files that a configuration was read from, and whether one changed since.
 
-    Reading takes a while, so what counts is how they were before it: a second change that comes
-    while the first is read is another change.
+    Reading takes a while, so what counts is how each was before it: a second change that comes
+    while the first is read is another change.  `folder`: what patterns begin at.
     """
 
-    def __init__(self, paths: Sequence[Path]) -> None:
-        self._seen = {path: changed_at(path) for path in paths}
-        self._before = self._seen
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._seen: Mapping[Path, Mark] = {}
+        self._patterns: Sequence[str] = ()
 
-    def before_reading(self) -> None:
-        """They are read from now on."""
-        self._before = {path: changed_at(path) for path in self._seen}
-
-    def use(self, paths: Sequence[Path]) -> None:
-        """These were read, and count."""
-        self._seen = {path: self._before.get(path, changed_at(path)) for path in paths}
+    def use(self, marks: Mapping[Path, Mark], patterns: Sequence[str]) -> None:
+        """These were read, as they were then; what matches a pattern is one of them."""
+        self._seen, self._patterns = marks, patterns
 
     def changed(self) -> bool:
-        """Whether one changed since it was read; said once for each change."""
-        seen, self._seen = self._seen, {path: changed_at(path) for path in self._seen}
+        """Whether one changed since it was read, or came; said once for each change."""
+        matching = {path for pattern in self._patterns for path in self._folder.glob(pattern)}
+        seen, self._seen = self._seen, {path: mark_of(path) for path in {*self._seen, *matching}}
         return self._seen != seen
-
-
-def changed_at(path: Path) -> float:
-    """When a file was changed last; 0 when it is not there."""
-    try:
-        return path.stat().st_mtime
-    except OSError:
-        return 0.0
 
 
 async def watch(what: str, look: Look) -> None:

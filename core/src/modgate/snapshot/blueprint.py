@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -28,6 +28,7 @@ from modgate.host.load import Host, Loaded, import_plugins, load
 from modgate.http.surfaces import built_in
 from modgate.http.tls import Tls, TlsFiles, Unusable
 from modgate.ledger import shipping
+from modgate.marks import Mark, mark_of
 from modgate.snapshot.auth import token_problems
 from modgate.snapshot.demo import demo_models
 from modgate.snapshot.directories import default_directory
@@ -37,6 +38,8 @@ from modgate.units import UnitTable
 from modgate.upstream.origins import Allowed
 
 Overrides = Mapping[KeyPath, str]
+# Takes the files and what they were, and the patterns of others beside the first.
+Noted = Callable[[Mapping[Path, Mark], Sequence[str]], None]
 
 DEMO_LEVEL = "warning"  # a terminal shows the demo's progress in place of log lines
 
@@ -58,19 +61,6 @@ class Blueprint:
         return self.known.units
 
     @property
-    def files(self) -> list[Path]:
-        """Every file that this one was made of: includes, key files and certificates too.
-
-        What half a change of these made wrong is read again at the other half.
-        """
-        named = {Path(file) for file, line in self.source.places.values() if line}
-        keys = {each.file for each in _key_files(self.linked.file)}
-        jwks = [each.jwks for each in self.linked.file.auth.jwt.values()]
-        keys |= {each.file for each in jwks if not isinstance(each, str)}
-        tls = self.linked.file.listen.tls
-        return sorted(named | keys | ({tls.cert, tls.key} if tls is not None else set()))
-
-    @property
     def effective(self) -> list[Row]:
         """The configuration as it is meant, with origins."""
         return effective(self.linked.file, self.source)
@@ -83,18 +73,20 @@ def blueprint_of(
     extra: Mapping[str, ModuleType] | None = None,
     only: Sequence[str] | None = None,
     overrides: Overrides | None = None,
+    noted: Noted = lambda marks, patterns: None,
 ) -> Blueprint:
     """Read, decode and link: each phase with what was right in the one before.
 
     ConfigError with every mistake, PluginError for a plugin that breaks its contract.  `path` None:
     the fileless start, with every installed plugin and its local engine.  `overrides`: what the
-    command line says in place of the file.
+    command line says in place of the file.  `noted`: is told what it is made of, right or not.
     """
     written = Source() if path is None else read(path)
     if path is None:
         written.override({("log", "level"): DEMO_LEVEL}, "start without a file")
     written.override(overrides or {}, COMMAND_LINE)
     file, source, problems = salvaged(written)
+    noted(_files(file, source), list(source.found))
     found = find() if installed is None else installed
     names = _enabled(file, source, found, extra or {}, problems)
     if path is None:
@@ -108,12 +100,11 @@ def blueprint_of(
             raise
         raise ConfigError([*problems, Problem(message=str(error), path="plugin")]) from error
     units = UnitTable.of({name: each.units for name, each in loaded.modalities.items()})
-    owners = {name: origin.name for name, origin in loaded.owners.items()}
     known = Known(
         modalities=loaded.modalities,
         families=list(loaded.dialects),
         units=units,
-        owners=owners,
+        owners={name: origin.name for name, origin in loaded.owners.items()},
         policies={name: kind for name, (_, kind) in loaded.policies.items()},
         scorers={name: kind for name, (_, kind) in loaded.scorers.items()},
         sinks={name: kind.config_type for name, (_, kind) in loaded.sinks.items()},
@@ -135,6 +126,20 @@ def blueprint_of(
     return Blueprint(
         linked=linked, loaded=loaded, source=source, known=known, keys=keys, demo=path is None
     )
+
+
+def _files(file: File, source: Source) -> dict[Path, Mark]:
+    """Every file that a configuration is made of, as it was before it was read: includes, key files
+    and certificates too.
+
+    What half a change of these made wrong is read again at the other half.
+    """
+    keys = {each.file for each in _key_files(file)}
+    jwks = [each.jwks for each in file.auth.jwt.values()]
+    keys |= {each.file for each in jwks if not isinstance(each, str)}
+    tls = file.listen.tls
+    keys |= {tls.cert, tls.key} if tls is not None else set()
+    return {**{path: mark_of(path) for path in keys}, **source.marks}
 
 
 def _enabled(
