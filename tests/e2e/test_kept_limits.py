@@ -6,8 +6,10 @@ Source: algorithms.md 3.4 (day and month windows outlive what counted them); RFD
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
+import pytest
 from gateways import Running, start
 from oracle import requests as ask
 from oracle.client import ClientRecord, send
@@ -15,6 +17,7 @@ from oracle.engine import ScriptedEngine
 from oracle.faults import Script
 
 from modgate.api.price import BUDGET
+from modgate.server import app
 
 LIMITS = """
 limits = { requests = "5/month", cost = "1 EUR/month", units = { "llm.output_tokens" = "90/day" } }
@@ -71,6 +74,31 @@ async def test_a_gateway_that_was_killed_goes_on_with_what_it_wrote(
         assert kept is not None
         written = kept.levels.written(running.app.state.limits.ms(running.app.state.clock.now()))
     (tmp_path / "state" / "levels").write_bytes(written)
+    async with await opened(tmp_path, engine) as running:
+        second = await chat(running)
+
+    assert [left(first), left(second)] == [[4, 50], [3, 30]]
+
+
+class SetClock:
+    """A wall clock that is behind until it is set right."""
+
+    behind_s = 0.0
+    now = staticmethod(time.monotonic)
+
+    def wall(self) -> float:
+        return time.time() - self.behind_s
+
+
+async def test_a_clock_that_is_set_right_while_a_gateway_runs_refills_nothing_at_its_restart(
+    tmp_path: Path, engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = SetClock()
+    monkeypatch.setattr(app, "SystemClock", lambda: clock)
+    clock.behind_s = 400 * 86_400.0
+    async with await opened(tmp_path, engine) as running:
+        clock.behind_s = 0.0
+        first = await chat(running)
     async with await opened(tmp_path, engine) as running:
         second = await chat(running)
 

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientError, ClientSession
 from gateways import Running, start
-from modgate.blueprint import Blueprint
 from oracle import requests as ask
 from oracle.client import send
 from oracle.engine import ScriptedEngine
 
 from modgate.errors import ConfigError
 from modgate.server import app as module
+from modgate.snapshot.blueprint import Blueprint
 
 CHAT = ask.chat(1, model="chat")
 AT_MOST_S = 20.0  # for what would never come; nothing waits for it

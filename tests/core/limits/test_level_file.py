@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from waiting import until
 
 from modgate.limits.account import WORTH_MS, Own
 from modgate.limits.level_file import LevelFile
-from modgate.limits.levels import Fill, Levels, Limit
+from modgate.limits.levels import WINDOW_KEPT_MS, Fill, Levels, Limit
 
 GOLDEN = Path(__file__).parent / "golden"
 NOW_MS = 4_102_444_800_000
@@ -83,6 +84,22 @@ def test_a_clock_that_was_ahead_freezes_no_level(ahead_ms: int) -> None:
         assert levels(found, NOW_MS + 1_800_000) == [300 * HOUR.period_ms, 5]
         found.charge(SECOND, 1, NOW_MS + HOUR.period_ms + 1001)
         assert found.sizes()[0] == 2  # the hour's is forgotten
+
+
+@pytest.mark.parametrize("days", [-5, 5, 20_000])
+def test_what_a_clock_wrote_that_was_set_or_slept_is_as_old_as_it_is(days: int) -> None:
+    own, ahead_ms = Own(), days * 86_400_000
+    began_ms = NOW_MS - ahead_ms  # what the levels count in knows nothing of it
+    month = replace(MONTH, period_ms=MONTH.period_ms - ahead_ms)
+    own.reserve(1, [(HOUR, 600), (month, 5)], began_ms)
+    found = Own.read(own.written(began_ms, ahead_ms), NOW_MS)
+
+    assert levels(found) == [600 * HOUR.period_ms, 5]
+    assert levels(found, NOW_MS + 1_800_000) == [300 * HOUR.period_ms, 5]
+    found.charge(SECOND, 1, MONTH.period_ms)
+    assert levels(found, MONTH.period_ms) == [0, 5]
+    found.charge(SECOND, 1, MONTH.period_ms + WINDOW_KEPT_MS)
+    assert levels(found, MONTH.period_ms) == [0, 0]
 
 
 @settings(derandomize=True, deadline=None)

@@ -158,6 +158,16 @@ def test_a_clock_that_goes_back_leaks_nothing() -> None:
     assert levels.level(limit, 11_000) == 39 * MINUTE
 
 
+def test_what_was_charged_before_a_clock_was_set_back_leaks_from_then_on() -> None:
+    levels, limit, hour = Levels(), bucket(60), 3_600_000
+    levels.charge(limit, 60, hour)
+
+    assert levels.wait_ms(limit, 1, 0) == 1_000
+    assert levels.wait_ms(limit, 1, 1_000) == 0
+    levels.charge(window(10, "w", ends_ms=2 * hour), 1, 61_000)
+    assert levels.sizes()[0] == 1
+
+
 def test_what_has_leaked_away_is_forgotten() -> None:
     levels = Levels()
     for index in range(100):

@@ -59,7 +59,8 @@ class Pair:
     async def step(self, index: int) -> None:
         gap = self.random.choice((0, 0, 1, 7, 40, 300))
         back = self.random.random() > 0.95
-        self.now = max(self.began, self.now + (-self.random.randrange(500) if back else gap))
+        behind = 30_000 if self.random.random() > 0.98 else 500  # set back, or late
+        self.now = max(self.began, self.now + (-self.random.randrange(behind) if back else gap))
         kind = self.random.choices(
             ("reserve", "again", "trim", "settle", "touch", "owe", "reap"), (6, 1, 1, 4, 2, 1, 1)
         )[0]

@@ -81,8 +81,8 @@ class Own(Fill):
         """How many levels and open reservations there are."""
         return len(self._levels), len(self._open)
 
-    def written(self, now_ms: int) -> bytes:
-        """Levels that matter for a while, for `read`.
+    def written(self, now_ms: int, ahead_ms: int = 0) -> bytes:
+        """Levels that matter for a while, for `read`, with times by a clock that is `ahead_ms`.
 
         They are as if the gateway died now: requests in hand are charged what was measured of them
         last, those of which nothing was their reserve.
@@ -95,6 +95,8 @@ class Own(Fill):
                 if (level := levels.get(limit.key)) is not None:
                     levels[limit.key] = replace(level)  # the gateway goes on with its own
                     kept.charge(limit, used - taken(limit, count), now_ms)
+        if ahead_ms:
+            levels = {key: level.at(ahead_ms) for key, level in levels.items()}
         return packed(levels)
 
     @classmethod

@@ -22,12 +22,15 @@ log = logging.getLogger(__name__)
 
 
 class LevelFile:
-    """`path`: of the file.  `now_ms`: what levels count in."""
+    """`path`: of the file.  `now_ms`: what levels count in; `ahead_ms`: how far the wall clock, by
+    which the next start begins to count, is ahead of that."""
 
-    def __init__(self, path: Path, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self, path: Path, now_ms: Callable[[], int], ahead_ms: Callable[[], int] = lambda: 0
+    ) -> None:
         self.levels = _read(path, now_ms())
         self._path = path
-        self._now_ms = now_ms
+        self._now_ms, self._ahead_ms = now_ms, ahead_ms
         self._closing = asyncio.Event()
         self._written = Own().written(0)  # of nothing no file is made
         self._task: asyncio.Task[None] | None = None
@@ -43,7 +46,7 @@ class LevelFile:
                 async with asyncio.timeout(WRITTEN_EVERY_S):
                     await self._closing.wait()
             last = self._closing.is_set()
-            levels = self.levels.written(self._now_ms())
+            levels = self.levels.written(self._now_ms(), self._ahead_ms())
             if levels != self._written and await asyncio.to_thread(put, self._path, levels):
                 self._written = levels
 

@@ -23,6 +23,7 @@ KEPT_MS = 600_000  # a settled record answers a late duplicate for ten minutes
 WINDOW_KEPT_MS = 172_800_000
 WAIT_FOR_SLOT_MS = 1000
 SWEEP_MS = 1000
+BACK_MS = 10_000  # a clock that is so much earlier was set back; less is a word that came late
 
 
 class _Known:
@@ -93,6 +94,10 @@ class _Level:
     at_ms: int
     gone_ms: int
 
+    def at(self, ahead_ms: int) -> _Level:
+        """The same by a clock that is so far ahead."""
+        return _Level(self.kind, self.value, self.at_ms + ahead_ms, self.gone_ms + ahead_ms)
+
 
 @dataclass(slots=True)
 class _Record:
@@ -107,7 +112,8 @@ class _Record:
 class Fill:
     """How full limits are, by key: what the store and a gateway that shares with nobody do alike.
 
-    `now_ms` is an argument everywhere; a clock that goes back leaks nothing.
+    `now_ms` is an argument everywhere.  A clock that goes back a little leaks nothing; where it was
+    set back, what was charged before leaks from then on, and not when that is caught up with.
     """
 
     _levels: dict[str, _Level] = field(default_factory=dict)
@@ -119,6 +125,9 @@ class Fill:
         if found is None:
             return 0
         if limit.kind != "b" or now_ms <= found.at_ms:
+            if limit.kind == "b" and found.at_ms - now_ms > BACK_MS:
+                found.gone_ms -= found.at_ms - now_ms
+                found.at_ms = now_ms
             return found.value
         left = found.value - (now_ms - found.at_ms) * limit.amount
         return left if left > 0 else 0
@@ -161,7 +170,7 @@ class Fill:
 
     def take(self, wanted: Wanted, now_ms: int) -> Denied | None:
         """Charge all or none, and of a bucket no more than it holds; None = charged."""
-        if now_ms - self._swept_ms >= SWEEP_MS:
+        if not -BACK_MS < now_ms - self._swept_ms < SWEEP_MS:
             self._sweep(now_ms)
         longest_ms = at = 0
         charged = []
@@ -179,7 +188,7 @@ class Fill:
 
     def _sweep(self, now_ms: int) -> None:
         """Once a second, forget what has leaked away and what nobody asks for any more."""
-        if now_ms - self._swept_ms < SWEEP_MS:
+        if -BACK_MS < now_ms - self._swept_ms < SWEEP_MS:
             return
         self._swept_ms = now_ms
         for key in [key for key, level in self._levels.items() if level.gone_ms <= now_ms]:
@@ -304,7 +313,7 @@ class Levels(Fill):
 
     def _sweep(self, now_ms: int) -> None:
         """Once a second, forget what has leaked away and what nobody asks for any more."""
-        if now_ms - self._swept_ms < SWEEP_MS:
+        if -BACK_MS < now_ms - self._swept_ms < SWEEP_MS:
             return
         Fill._sweep(self, now_ms)
         done = [r for r, v in self._records.items() if v.state != "open" and v.ends_ms <= now_ms]

@@ -5,7 +5,7 @@
 -- ARGV: op, now_ms (0 = this server's clock), ttl_ms, then per limit: kind, amount, period_ms,
 -- burst, count.  Kinds: b leaky bucket (level in unit x ms), w window (period_ms = its end), c count.
 local op, now, ttl = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
-local KEPT, WINDOW_KEPT, WAIT_FOR_SLOT = 600000, 172800000, 1000
+local KEPT, WINDOW_KEPT, WAIT_FOR_SLOT, BACK = 600000, 172800000, 1000, 10000
 if now == 0 then
   local time = redis.call('TIME')
   now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -17,6 +17,10 @@ local function level(key, kind, amount)
   if kind ~= 'b' then return tonumber(redis.call('GET', key) or '0'), now end
   local kept = redis.call('HMGET', key, 'l', 't')
   local value, at = tonumber(kept[1] or '0'), tonumber(kept[2] or whole(now))
+  if at - now > BACK then  -- the clock was set back
+    at = now
+    redis.call('HSET', key, 't', whole(at))
+  end
   value = value - math.max(0, now - at) * amount
   return math.max(0, value), math.max(at, now)
 end

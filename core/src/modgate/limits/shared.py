@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
 
@@ -63,7 +63,8 @@ class Shared:
     """The account of one gateway at a shared store.
 
     `now_ms` is epoch time that never jumps.  `replicas`: how many gateways share the limits at
-    least; more are counted at the store.
+    least; more are counted at the store.  `ahead_ms`: how far the wall clock, which the store's is
+    like, is ahead of `now_ms`.
     """
 
     store: Store
@@ -71,6 +72,7 @@ class Shared:
     now_ms: Callable[[], int]
     deadline_s: float = DEADLINE_S
     replicas: int = 1
+    ahead_ms: Callable[[], int] = lambda: 0
     slices: Slices = field(init=False)
     breaker: Breaker = field(default_factory=Breaker)
     _alone: Alone = field(init=False)
@@ -240,7 +242,7 @@ class Shared:
             done.set_result(None)
 
     async def _reserved(self, asking: Asking, wanted: Wanted) -> None:
-        said: Reserved = await self.store.reserve(asking.rid, wanted, NEW_RECORD_MS)
+        said: Reserved = await self.store.reserve(asking.rid, self._there(wanted), NEW_RECORD_MS)
         self.breaker.answered()
         again = self.slices.reserved(asking, wanted, said, self.now_ms())
         if again is not None:
@@ -334,14 +336,29 @@ class Shared:
     async def _tell_owed(self) -> None:
         heard: dict[str, int] = {}
         for tag, limits in by_tag([(limit, 0) for limit in self._alone.kept]).items():
-            asked = self.store.reserve(self._rid(tag, "asked"), limits, NEW_RECORD_MS)
+            asked = self.store.reserve(self._rid(tag, "asked"), self._there(limits), NEW_RECORD_MS)
             said = await self._call(asked)
             heard.update(zip((limit.key for limit, _ in limits), said.levels, strict=True))
         for tag, owed in by_tag(self._alone.due(heard, self.now_ms())).items():
             self._telling[self._rid(tag, "owed")] = owed
         for rid, owed in list(self._telling.items()):
-            await self._call(self.store.owe(rid, owed))
+            await self._call(self.store.owe(rid, self._there(owed)))
             self._telling.pop(rid, None)
+
+    def _there(self, wanted: Wanted) -> Wanted:
+        """The same for the store, which forgets a window by its own clock."""
+        ahead_ms = self.ahead_ms()
+        if not ahead_ms:
+            return wanted
+        return [
+            (
+                replace(limit, period_ms=limit.period_ms + ahead_ms)
+                if limit.kind == "w"
+                else limit,
+                n,
+            )
+            for limit, n in wanted
+        ]
 
     def _rid(self, tag: str, what: str) -> str:
         self._told += 1

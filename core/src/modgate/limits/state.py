@@ -44,6 +44,13 @@ class LimitState:
         self.admitted += 1
         return self.admitted
 
+    def ahead_ms(self, now: float, wall: float) -> int:
+        """How far the wall clock went ahead of that of the levels, in whole seconds.
+
+        It was set, or the machine slept, of which monotonic time knows nothing.
+        """
+        return round(wall - now - self.offset_s) * 1000
+
     def ms(self, now: float) -> int:
         """Monotonic seconds as the milliseconds that levels count in."""
         return int((now + self.offset_s) * 1000)

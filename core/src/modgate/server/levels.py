@@ -38,12 +38,16 @@ def open_levels(made: Blueprint, directory: Path, clock: Clock) -> Opened:
     def now_ms() -> int:
         return counted.ms(clock.now())
 
+    def ahead_ms() -> int:
+        return counted.ahead_ms(clock.now(), clock.wall())
+
     if section is None:
-        level_file = LevelFile(directory / FILE, now_ms)
+        level_file = LevelFile(directory / FILE, now_ms, ahead_ms)
         counted.levels = level_file.levels
         return Opened(counted, level_file=level_file)
     store = _store(section.url, section.password, clock)
     counted.levels = shared = Shared(store, name=f"{os.urandom(6).hex()}-", now_ms=now_ms)
+    shared.ahead_ms = ahead_ms
     shared.deadline_s, shared.replicas = section.deadline, section.replicas
     replays = None
     if isinstance(store, RedisStore):
