@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
-from functools import cache
+from functools import cache, lru_cache
 from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from modgate.api.select import Backend
+
+KNOWN_AT_MOST = 4096  # addresses; all are asked of whenever one engine comes or goes
 
 
 def shared_name(backend: Backend) -> str:
@@ -20,6 +22,7 @@ def shared_name(backend: Backend) -> str:
     return f"{this_network()} {identity}" if not backend.uid and _here(backend.url) else identity
 
 
+@lru_cache(KNOWN_AT_MOST)
 def _here(url: str) -> bool:
     host = urlsplit(url).hostname or ""
     try:

@@ -65,7 +65,9 @@ class FleetState:
 
         `most`: the limit follows what calls take, up to so many; None = it stays as it is declared.
         """
-        slots = self.slots.setdefault(identity, Slots(limit=limit))
+        slots = self.slots.get(identity)
+        if slots is None:
+            slots = self.slots[identity] = Slots(limit=limit)
         slots.declare(limit, most)
         return slots
 
@@ -77,7 +79,10 @@ class FleetState:
 
     def health_of(self, identity: str) -> Health:
         """An engine's health."""
-        return self.health.setdefault(identity, Health())
+        found = self.health.get(identity)
+        if found is None:
+            found = self.health[identity] = Health()
+        return found
 
     def heed(
         self, identity: str, reading: Load | Signals | bool, now: float, every_s: float
@@ -98,7 +103,10 @@ class FleetState:
 
     def standing_of(self, identity: str, name: str) -> Standing:
         """How an engine stands for the model that it calls so."""
-        return self.standings.setdefault((identity, name), Standing())
+        found = self.standings.get((identity, name))
+        if found is None:
+            found = self.standings[identity, name] = Standing()
+        return found
 
     def retries_of(self, model: str) -> Retries:
         """How many calls of a model may be tried once more."""

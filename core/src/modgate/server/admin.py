@@ -6,6 +6,7 @@ none cannot be written.  Off loopback it wants a key (auth/gate.py).
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -39,6 +40,7 @@ Reload = Callable[[str], Awaitable[tuple[str, ...]]]
 Denied = Callable[[str, str], None]  # tenant, reason
 OPERATOR: frozenset[Role] = frozenset({"operator", "admin"})
 ADMIN: frozenset[Role] = frozenset({"admin"})
+AT_ONCE = 20  # backends of a page, then requests go on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +167,9 @@ class Admin:
         fleet = self._state.gateway().fleet
         now = self._state.clock.now()
         rows = []
-        for backend in fleet.backends.values():
+        for at, backend in enumerate(fleet.backends.values(), 1):
+            if at % AT_ONCE == 0:
+                await asyncio.sleep(0)
             slots = self._state.fleet.slots.get(backend.identity)
             rows.append(
                 {
