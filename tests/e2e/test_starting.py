@@ -217,6 +217,19 @@ def test_a_hangup_while_it_starts_does_not_end_it(tmp_path: Path) -> None:
     assert first.startswith("modgate serves")
 
 
+def test_hangups_to_its_very_end_do_not_end_it(tmp_path: Path) -> None:
+    process = started(tmp_path)
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGTERM)
+    while process.poll() is None:
+        process.send_signal(signal.SIGHUP)
+        time.sleep(0.001)
+    process.communicate()
+
+    assert process.returncode == 0
+
+
 def test_mistakes_are_told_in_the_order_of_the_file(tmp_path: Path) -> None:
     result = served(tmp_path, '[plugin.lmm]\n[listen]\naddress = "foo"\n')
 

@@ -7,10 +7,13 @@ Source: https://www.sqlite.org/howtocorrupt.html, 2.4 and 1.4.
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
+import time
 from pathlib import Path
 
 Inode = tuple[int, int]
+STILL_S, STILL_LOOKS = 0.2, 50  # until somebody who writes it is done
 
 
 class SqliteFile:
@@ -21,11 +24,36 @@ class SqliteFile:
         self._opened = _inode(path)
         beside = [path.with_name(path.name + ending) for ending in ("-wal", "-shm")]
         self._journal = {each: _inode(each) for each in beside}
+        self._seen = (0, -1)
 
     @property
     def moved(self) -> bool:
         """Whether its name leads nowhere now, or to another file."""
         return _inode(self.path) != self._opened
+
+    def written_over(self, db: sqlite3.Connection) -> bool:
+        """Whether a smaller one was copied over it in place since this was asked last.
+
+        Whoever makes it smaller by SQLite commits that.
+        """
+        [(version,)] = db.execute("PRAGMA data_version")
+        seen, self._seen = self._seen, (self.path.stat().st_size, version)
+        return self._seen[0] < seen[0] and version == seen[1]
+
+    def put_apart(self) -> None:
+        """Give what was copied over it a file of its own, when that is whole: it has no part in the
+        journal of this one, which would break it.  OSError where there is no room for it.
+        """
+        written = -1
+        for _ in range(STILL_LOOKS):
+            before, written = written, self.path.stat().st_mtime_ns
+            if written == before:
+                break
+            time.sleep(STILL_S)
+        copy = self.path.with_name(f"{self.path.name}.copied")
+        shutil.copyfile(self.path, copy)
+        copy.chmod(0o600)
+        copy.replace(self.path)
 
     def close(self, db: sqlite3.Connection) -> None:
         """Close the database, which was opened as this file.

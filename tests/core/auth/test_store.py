@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import stat
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -306,6 +307,27 @@ def test_a_file_that_takes_its_place_is_read_whole(path: Path) -> None:
     store.set_tenant("gamma", {}, actor="me", wall=1.0)
     assert set(Store(path).read().tenants) == {"beta", "gamma"}
     assert store.since(after.epoch, after.opened) is not None
+
+
+def test_a_copy_that_is_written_over_it_counts_from_then_on_and_breaks_nothing(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("modgate.sqlite_file.STILL_S", 0.0)
+    store, copy = Store(path), path.with_name("copy")
+    for number in range(300):
+        store.set_tenant(f"t{number}", {}, actor="me", wall=1.0)
+        if number == 99:
+            with closing(sqlite3.connect(path)) as db:
+                db.execute("VACUUM INTO ?", (str(copy),))
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    assert store.epoch() == 300
+    path.write_bytes(copy.read_bytes())
+
+    assert (len(store.read().tenants), store.opened) == (100, 2)
+    store.set_tenant("later", {}, actor="me", wall=1.0)
+    store.close()
+    assert len(Store(path).read().tenants) == 101
 
 
 def test_what_is_no_store_in_its_place_is_refused_until_it_is_away(path: Path) -> None:

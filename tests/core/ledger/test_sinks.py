@@ -251,6 +251,36 @@ def test_a_file_that_is_removed_or_replaced_gets_every_row_that_the_ledger_keeps
     assert said == ["", "usage.sqlite was removed or replaced; it is opened anew", ""]
 
 
+async def test_a_copy_that_is_written_over_the_open_file_counts_from_then_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("modgate.sqlite_file.STILL_S", 0.0)
+    made, rows = (
+        Sqlite(tmp_path),
+        [msgspec.structs.replace(END, request_id=f"r{n}") for n in range(60)],
+    )
+    sink = made.sink()
+    await sink.open()
+    await sink.write(Shipment(rows=rows[:10], cursor=cursor(10)))
+    backed_up(tmp_path)
+    await sink.write(Shipment(rows=rows[10:50], cursor=cursor(50)))
+    await made.run("PRAGMA wal_checkpoint(TRUNCATE)")
+    await sink.look()
+    shutil.copy(tmp_path / "backup.sqlite", tmp_path / "usage.sqlite")
+    with pytest.raises(SinkDown, match="removed or replaced; it is opened anew"):
+        await sink.look()
+    await sink.close()
+    again = made.sink()
+    [known] = await again.open()
+    await again.write(Shipment(rows=rows[10:], cursor=cursor(60)))
+    await again.close()
+
+    assert known.offset == 10
+    assert await made.run("SELECT count(*) FROM modgate_usage") == [(60,)]
+    assert await made.run("PRAGMA integrity_check") == [("ok",)]
+    assert (tmp_path / "usage.sqlite").stat().st_mode & 0o777 == 0o600
+
+
 def backed_up(folder: Path) -> None:
     """What an operator's backup is: the file without what its journal has."""
     with closing(sqlite3.connect(folder / "usage.sqlite")) as db:

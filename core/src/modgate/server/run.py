@@ -75,6 +75,7 @@ async def run(options: Options) -> int:
         log.info("stopped", extra={"drained": ended})
         return stop
     finally:
+        _hear_no_hangup()
         await app.close()
         if not logs.close():
             os._exit(0 if stop else 1)  # all is settled; the interpreter would wait for the reader
@@ -88,6 +89,13 @@ def _leave_start_up_alone() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*COLLECT_AFTER)
+
+
+def _hear_no_hangup() -> None:
+    """Nothing is left to reload.  The loop, when it closes, gives its signals back their default,
+    which would end the process with another status."""
+    asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 async def _signalled(app: App) -> int:
