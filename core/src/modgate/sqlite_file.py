@@ -31,7 +31,21 @@ class SqliteFile:
         """Whether its name leads nowhere now, or to another file."""
         return _inode(self.path) != self._opened
 
-    def written_over(self, db: sqlite3.Connection) -> bool:
+    def replaced(self, db: sqlite3.Connection) -> bool:
+        """Whether its name leads elsewhere now; what was copied over it in place is elsewhere, too.
+
+        sqlite3.OperationalError where there is no room for that.
+        """
+        try:
+            if not self.moved and self._written_over(db):
+                self._put_apart()
+        except FileNotFoundError:
+            pass  # it was removed a moment ago
+        except OSError as error:
+            raise sqlite3.OperationalError(f"written over: {error.strerror}") from None
+        return self.moved
+
+    def _written_over(self, db: sqlite3.Connection) -> bool:
         """Whether a smaller one was copied over it in place since this was asked last.
 
         Whoever makes it smaller by SQLite commits that.
@@ -40,9 +54,9 @@ class SqliteFile:
         seen, self._seen = self._seen, (self.path.stat().st_size, version)
         return self._seen[0] < seen[0] and version == seen[1]
 
-    def put_apart(self) -> None:
+    def _put_apart(self) -> None:
         """Give what was copied over it a file of its own, when that is whole: it has no part in the
-        journal of this one, which would break it.  OSError where there is no room for it.
+        journal of this one, which would break it.
         """
         written = -1
         for _ in range(STILL_LOOKS):

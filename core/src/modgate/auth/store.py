@@ -164,22 +164,13 @@ class Store:
     def _held(self) -> Iterator[None]:
         """Nobody else, and the file that has its name now."""
         with self._lock, _told(self.path):
-            self._look()
-            if self._file is None or self._file.moved:
+            if self._file is None or self._file.replaced(self._db):
                 if not self.path.exists():
                     raise StoreError(f"{self.path} {REMOVED}")
                 file, self._file = self._file, None
                 file.close(self._db) if file is not None else self._db.close()
                 self._open()
             yield
-
-    def _look(self) -> None:
-        """What was copied over the file in place is another one."""
-        if self._file is not None and not self._file.moved and self._file.written_over(self._db):
-            try:
-                self._file.put_apart()
-            except OSError as error:
-                raise StoreError(f"{self.path} was written over: {error.strerror}") from None
 
     def _migrate(self) -> None:
         self._db.execute("CREATE TABLE IF NOT EXISTS migrations (version INTEGER PRIMARY KEY)")

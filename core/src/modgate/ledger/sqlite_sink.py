@@ -106,10 +106,8 @@ class SqliteSink(LedgerSink):
         if self._file is None or self._db is None:
             return
         with self._told():
-            if not self._file.moved and self._file.written_over(self._db):
-                self._file.put_apart()
-        if self._file.moved:
-            raise SinkDown(f"{self._path.name} was removed or replaced; it is opened anew")
+            if self._file.replaced(self._db):
+                raise SinkDown(f"{self._path.name} was removed or replaced; it is opened anew")
 
     async def write(self, shipment: Shipment) -> None:
         """See `LedgerSink`."""
