@@ -126,6 +126,22 @@ async def test_a_reply_that_is_sent_again_says_how_it_was_served(
     }
 
 
+async def test_a_reply_in_the_words_of_one_sdk_is_not_sent_to_another(
+    tmp_path: Path, engine: ScriptedEngine, where: str
+) -> None:
+    asked = keyed(REQUESTS["llm"])
+    mistrals = asked.with_headers(**{"User-Agent": "mistral-client-python/3.7.0"})
+    async with gateway(tmp_path / "g", engine, where) as running:
+        await send(running.url, asked, key=running.key)
+        other = await send(running.url, mistrals, key=running.key)
+        again = await send(running.url, asked, key=running.key)
+
+    assert other.status == 422
+    assert json.loads(other.body)["code"] == "idempotency_key_reused"
+    assert again.headers["idempotent-replayed"] == "true"
+    assert len(engine.records) == 1
+
+
 async def test_another_body_under_the_same_key_is_refused(
     tmp_path: Path, engine: ScriptedEngine, where: str
 ) -> None:

@@ -165,7 +165,7 @@ class ReplyNotKept(Conflict):
 
 
 class KeyReused(GatewayError):
-    """The same idempotency key came with another body."""
+    """The same idempotency key came with another body, or from another SDK."""
 
     code = "idempotency_key_reused"
     status = 422

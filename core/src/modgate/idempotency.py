@@ -82,11 +82,18 @@ class IdempotencyKeys:
         self._tasks: set[asyncio.Task[None]] = set()
         self._renewer: asyncio.Task[None] | None = None
 
-    def request(self, headers: Mapping[str, str], draft: Draft, route: str) -> KeyedRequest:
-        """A request that carries a key; Refused for one that is none."""
+    def request(
+        self, headers: Mapping[str, str], draft: Draft, route: str, sdk: str = ""
+    ) -> KeyedRequest:
+        """A request that carries a key; Refused for one that is none.
+
+        `sdk`: the surface that its headers told, if they did.  Another one could not read the reply
+        that is kept, so the same body of it counts as another.
+        """
         key = _key_in(headers)
         name = Name.of(draft.caller.tenant, route, key)
-        return KeyedRequest(self, draft, name, key.encode())
+        secret = f"{key}\0{sdk}" if sdk else key
+        return KeyedRequest(self, draft, name, secret.encode())
 
     def store_of(self, caller: Caller) -> Replays:
         """Where a caller's keys lie: with the others', where they may."""
@@ -239,7 +246,9 @@ def _judged(found: Record, digest: bytes) -> Record:
     if found.unknown:
         raise Conflict("a request with this idempotency key is known to a newer gateway only")
     if not hmac.compare_digest(found.digest, digest):
-        raise KeyReused("this idempotency key came before with another body; use a new one")
+        raise KeyReused(
+            "this idempotency key came before with another body, or from another SDK; use a new one"
+        )
     if found.state == "running":
         raise Conflict("a request with this idempotency key is in progress; try again")
     if found.body is None:

@@ -205,7 +205,8 @@ class Exchange:
     async def _serve_route(self, route: Route) -> None:
         if carries_key(self._request.headers) and not self.draft.dry:
             headers, keys = self._request.headers, self._state.idempotency
-            self._keyed = keys.request(headers, self.draft, route.path)
+            sdk = "" if self._surface is route.surface else self._surface.name
+            self._keyed = keys.request(headers, self.draft, route.path, sdk)
         keyed = self._keyed
         if keyed is None or not await keyed.known():
             await self._bill.check_spent(route.modalities, self._request.content_length)
