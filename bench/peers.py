@@ -36,7 +36,7 @@ def gateway(number: int, backends: int) -> tuple[Peers, Sequence[Seat]]:
         for phase in seat.standing.paces.values():
             phase.learn(0.0, rng.uniform(1e-5, 5e-5))
         for slo in CLASSES:
-            seat.standing.kept_of(slo, "first_byte").judge(0.0, predicted=0.5, ratio=0.5)
+            seat.standing.record_of(slo, "first_byte").judge(0.0, predicted=0.5, ratio=0.5)
     peers = Peers(number + 1, f"gateway-{number}:1")
     peers.use({"chat": Pool(seats)}, 0.0)
     return peers, seats
@@ -52,7 +52,7 @@ def main(backends: int, gateways: int) -> None:
     for step in range(int(SECONDS / EACH_S)):
         now = step * EACH_S
         for seat in seats:
-            seat.standing.kept_of("gold", "first_byte").judge(now, predicted=0.5, ratio=0.5)
+            seat.standing.record_of("gold", "first_byte").judge(now, predicted=0.5, ratio=0.5)
         told = [seal.write(peers.frame(now, now)) for peers, _ in all_of_them[1:]]
         began = time.thread_time_ns()
         own = seal.write(mine.frame(now, now))

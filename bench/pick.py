@@ -140,7 +140,7 @@ def trouble(seats: Sequence[Seat]) -> None:
         seat.health.cap = PROBATION_CALLS
     seats[0].health.eject(1.0, lambda: 0.5)
     seats[-1].standing.trust("silver", "first_byte", trusted=False)
-    seats[-1].standing.kept_of("silver", "first_byte").explored_at = inf
+    seats[-1].standing.record_of("silver", "first_byte").explored_at = inf
 
 
 def picks(size: int, case: Case) -> tuple[list[float], list[float]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from modgate import whole_file as module
-from modgate.limits.level_file import Kept
+from modgate.limits.level_file import LevelFile
 from modgate.limits.levels import Limit
 
 MONTH = Limit(key="{acme}:m", kind="w", amount=900, period_ms=1_000_000_000)
@@ -36,10 +36,10 @@ async def test_after_a_power_cut_limits_are_not_empty(
         synced[found.st_ino] = found.st_size
 
     monkeypatch.setattr(module.os, "fsync", fsync)
-    kept = Kept(path, lambda: 0)
+    kept = LevelFile(path, lambda: 0)
     kept.levels.charge(MONTH, 17, 0)
     kept.start()
     await kept.close()
     os.truncate(path, synced.get(path.stat().st_ino, 0))  # what no sync told the disk of is gone
 
-    assert Kept(path, lambda: 0).levels.level(MONTH, 0) == 17
+    assert LevelFile(path, lambda: 0).levels.level(MONTH, 0) == 17

@@ -20,7 +20,7 @@ from modgate.ledger.audit import Audit
 from modgate.ledger.fresh import Fresh, Group
 from modgate.money.statements import Recent
 from modgate.observe.metrics import Codes
-from modgate.state import _Kept
+from modgate.state import _Connections
 from modgate.upstream.pool import Pool
 
 PATIENCE_S = 6.0
@@ -87,7 +87,7 @@ async def settled(world: World, before: Holding) -> list[str]:
     return []
 
 
-def _in_use(kept: _Kept) -> int:
+def _in_use(kept: _Connections) -> int:
     live, idle = kept.client.connections
     return live - idle
 

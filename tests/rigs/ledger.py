@@ -62,6 +62,19 @@ def ledger(
         made.close()
 
 
+def stop_syncing(made: Ledger) -> None:
+    """Its thread ends: what is written from now on is on the disk when the test says so."""
+    made._closing.set()
+    made._dirty.set()
+    made._syncer.join(10)
+
+
+def kill(made: Ledger) -> None:
+    """As a process that is killed leaves it: nothing more is written, its lock is free."""
+    stop_syncing(made)
+    made._hold.close()
+
+
 def opened(
     made: Ledger,
     request_id: str,

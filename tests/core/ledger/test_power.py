@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from rigs.ledger import KEY, ledger, notes_of, opened, receipt, segments
+from rigs.ledger import KEY, ledger, notes_of, opened, receipt, segments, stop_syncing
 
 from modgate.ledger import disk as module
 from modgate.ledger.reader import rows
@@ -54,9 +54,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cache:
 def made(tmp_path: Path) -> Iterator[Ledger]:
     """A ledger whose thread has ended: the test says when a group goes to the disk."""
     with ledger(tmp_path, boot="before", segment_bytes=4_000) as opened_:
-        opened_._closing.set()
-        opened_._dirty.set()
-        opened_._syncer.join(10)
+        stop_syncing(opened_)
         yield opened_
         opened_._hold.close()
 

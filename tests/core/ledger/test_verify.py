@@ -10,7 +10,7 @@ from zlib import crc32
 
 import pytest
 from click.testing import CliRunner, Result
-from rigs.ledger import KEY, ledger, opened, request, segments
+from rigs.ledger import KEY, kill, ledger, opened, request, segments
 from rigs.sinks import shipping, until
 
 from modgate.cli import main
@@ -213,10 +213,7 @@ def crashed(directory: Path, **how: str) -> None:
     with ledger(directory, **how) as made:
         request(made, "done")
         opened(made, "cut", tokens=40)
-        made._closing.set()  # killed: nothing more is written
-        made._dirty.set()
-        made._syncer.join(10)
-        made._hold.close()
+        kill(made)
 
 
 def test_gaps_tells_a_killed_process_from_a_power_cut(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from rigs.ledger import KEY, Stopped, ledger, notes_of, opened, request
+from rigs.ledger import KEY, Stopped, kill, ledger, notes_of, opened, request
 
 from modgate.ledger.adopt import end_what_others_left
 from modgate.ledger.identity import Held, writer_id
@@ -78,10 +78,7 @@ def test_a_crash_is_noted_with_what_it_may_have_lost(
 ) -> None:
     with ledger(tmp_path, boot="one") as made:
         opened(made, "r")
-        made._closing.set()  # killed: nothing more is written
-        made._dirty.set()
-        made._syncer.join(10)
-        made._hold.close()
+        kill(made)
     with ledger(tmp_path, boot=boot, sync_s=0.5):
         pass
 

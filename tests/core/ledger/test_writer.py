@@ -10,7 +10,7 @@ from pathlib import Path
 from threading import Event
 
 import pytest
-from rigs.ledger import KEY, ledger, notes_of, opened, receipt, request, segments
+from rigs.ledger import KEY, ledger, notes_of, opened, receipt, request, segments, stop_syncing
 
 from modgate.ledger import waiting
 from modgate.ledger import writer as module
@@ -269,9 +269,7 @@ def test_full_segments_are_synced_and_closed_with_the_next_group(
     synced: list[int] = []
     real = os.fdatasync
     with ledger(tmp_path, segment_bytes=2_000) as made:
-        made._closing.set()  # its thread ends, the test syncs
-        made._dirty.set()
-        made._syncer.join(10)
+        stop_syncing(made)
         monkeypatch.setattr(os, "fdatasync", lambda fd: (synced.append(fd), real(fd))[1])
         before = len(os.listdir("/proc/self/fd"))
         for index in range(20):
