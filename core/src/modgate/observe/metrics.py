@@ -63,7 +63,8 @@ class Counter:
 class Gauge:
     """A number that is read when somebody looks; `read` answers label values -> number.
 
-    `kind`: of its text; `counter` for one that only grows.
+    `kind`: of its text; `counter` for one that only grows.  `on_loop`: what it reads changes by
+    that, or meanwhile: then it is read on the event loop, and not in the thread of the text.
     """
 
     name: str
@@ -71,13 +72,19 @@ class Gauge:
     labels: Labels
     read: Callable[[], Mapping[Labels, float]]
     kind: Literal["gauge", "counter"] = "gauge"
+    on_loop: bool = False
 
-    def lines(self) -> Iterator[str]:
-        """Prometheus text; nothing when it cannot be read, and the other metrics stay."""
+    def values(self) -> Mapping[Labels, float] | None:
+        """What it reads now; None when it cannot be read, and the other metrics stay."""
         try:
-            values = self.read()
+            return self.read()
         except Exception:
             log.exception("metric unreadable", extra={"metric": self.name})
+            return None
+
+    def lines(self, values: Mapping[Labels, float] | None) -> Iterator[str]:
+        """Prometheus text of what was read."""
+        if values is None:
             return
         yield f"# HELP {self.name} {self.meaning}\n# TYPE {self.name} {self.kind}"
         for labels, value in values.items():
@@ -122,6 +129,7 @@ class Histogram:
 
 
 Metric = Counter | Gauge | Histogram
+Looked = Mapping[str, Mapping[Labels, float] | None]  # what gauges said, by name
 
 
 class Codes:
@@ -154,10 +162,15 @@ class Registry:
         return made
 
     def gauge(
-        self, name: str, meaning: str, read: Callable[[], Mapping[Labels, float]], *labels: str
+        self,
+        name: str,
+        meaning: str,
+        read: Callable[[], Mapping[Labels, float]],
+        *labels: str,
+        on_loop: bool = False,
     ) -> None:
         """A new gauge."""
-        self._metrics[name] = Gauge(name, meaning, labels, read)
+        self._metrics[name] = Gauge(name, meaning, labels, read, on_loop=on_loop)
 
     def total(
         self, name: str, meaning: str, read: Callable[[], Mapping[Labels, float]], *labels: str
@@ -198,7 +211,19 @@ class Registry:
         """Every metric's name, sorted."""
         return sorted(self._metrics)
 
-    def render(self) -> bytes:
+    def look(self) -> Looked:
+        """What must be read on the event loop, before `render` may run in a thread."""
+        metrics = self._metrics.items()
+        return {n: m.values() for n, m in metrics if isinstance(m, Gauge) and m.on_loop}
+
+    def render(self, looked: Looked | None = None) -> bytes:
         """Prometheus text of everything."""
-        lines = [line for name in self.names() for line in self._metrics[name].lines()]
+        looked = self.look() if looked is None else looked
+        lines = [line for name in self.names() for line in self._lines(name, looked)]
         return ("\n".join(lines) + "\n").encode()
+
+    def _lines(self, name: str, looked: Looked) -> Iterator[str]:
+        metric = self._metrics[name]
+        if not isinstance(metric, Gauge):
+            return metric.lines()
+        return metric.lines(looked[name] if name in looked else metric.values())

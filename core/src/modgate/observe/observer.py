@@ -93,7 +93,8 @@ class Observer:
     async def rendered(self) -> bytes:
         """All metrics as Prometheus text, written out in a thread."""
         self.count()
-        return await asyncio.get_running_loop().run_in_executor(None, self.registry.render)
+        registry, looked = self.registry, self.registry.look()
+        return await asyncio.get_running_loop().run_in_executor(None, registry.render, looked)
 
     async def close(self) -> None:
         """Stop measuring, and send what is queued."""

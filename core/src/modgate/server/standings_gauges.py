@@ -1,4 +1,7 @@
-"""How backends stand, as metrics: worked out when somebody asks, and for no request."""
+"""How backends stand, as metrics: worked out when somebody asks, and for no request.
+
+On the event loop: to look lets go of what is older than a minute, which the next call does, too.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,7 @@ def register_standings(state: State) -> None:
         "1 while a backend is ejected or saturated",
         lambda: _left_out(state),
         "backend",
+        on_loop=True,
     )
     registry.gauge(
         "modgate_backend_state",
@@ -26,6 +30,7 @@ def register_standings(state: State) -> None:
         lambda: _states(state),
         "backend",
         "state",
+        on_loop=True,
     )
     registry.gauge(
         "modgate_backend_p95_seconds",
@@ -34,6 +39,7 @@ def register_standings(state: State) -> None:
         "backend",
         "model",
         "phase",
+        on_loop=True,
     )
     registry.gauge(
         "modgate_backend_promises",
@@ -43,6 +49,7 @@ def register_standings(state: State) -> None:
         "model",
         "slo",
         "phase",
+        on_loop=True,
     )
     registry.gauge(
         "modgate_backend_broken_promises",
@@ -52,6 +59,7 @@ def register_standings(state: State) -> None:
         "model",
         "slo",
         "phase",
+        on_loop=True,
     )
 
 
