@@ -7,10 +7,12 @@ Source: https://www.sqlite.org/howtocorrupt.html, 2.4 and 1.4.
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 import time
 from pathlib import Path
+from tempfile import mkstemp
 
 Inode = tuple[int, int]
 STILL_S, STILL_LOOKS = 0.2, 50  # until somebody who writes it is done
@@ -48,11 +50,17 @@ class SqliteFile:
     def _written_over(self, db: sqlite3.Connection) -> bool:
         """Whether a smaller one was copied over it in place since this was asked last.
 
-        Whoever makes it smaller by SQLite commits that.
+        Whoever makes it smaller by SQLite commits that, and the file follows when the journal goes
+        into it, perhaps much later: so it may be as small as the database was already.  In this
+        order, so that what is committed meanwhile counts.
         """
+        size = self.path.stat().st_size
         [(version,)] = db.execute("PRAGMA data_version")
-        seen, self._seen = self._seen, (self.path.stat().st_size, version)
-        return self._seen[0] < seen[0] and version == seen[1]
+        if size < self._seen[0] and version == self._seen[1]:
+            return True
+        [(pages,)], [(page_bytes,)] = map(db.execute, ("PRAGMA page_count", "PRAGMA page_size"))
+        self._seen = (min(size, pages * page_bytes), version)
+        return False
 
     def _put_apart(self) -> None:
         """Give what was copied over it a file of its own, when that is whole: it has no part in the
@@ -64,10 +72,14 @@ class SqliteFile:
             if written == before:
                 break
             time.sleep(STILL_S)
-        copy = self.path.with_name(f"{self.path.name}.copied")
-        shutil.copyfile(self.path, copy)
-        copy.chmod(0o600)
-        copy.replace(self.path)
+        descriptor, copy = mkstemp(prefix=f"{self.path.name}.", dir=self.path.parent)
+        os.close(descriptor)
+        try:
+            shutil.copyfile(self.path, copy)
+            if not self.moved:  # nor was another gateway first that shares it
+                Path(copy).replace(self.path)
+        finally:
+            Path(copy).unlink(missing_ok=True)
 
     def close(self, db: sqlite3.Connection) -> None:
         """Close the database, which was opened as this file.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import stat
 from contextlib import closing
@@ -328,6 +329,52 @@ def test_a_copy_that_is_written_over_it_counts_from_then_on_and_breaks_nothing(
     store.set_tenant("later", {}, actor="me", wall=1.0)
     store.close()
     assert len(Store(path).read().tenants) == 101
+
+
+def test_of_two_who_share_what_was_copied_over_it_one_gives_it_a_file(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("modgate.sqlite_file.STILL_S", 0.0)
+    store, other, copy = Store(path), Store(path), path.with_name("copy")
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("VACUUM INTO ?", (str(copy),))
+        db.execute("CREATE TABLE spare AS SELECT zeroblob(1000000) AS room")
+        db.commit()
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    assert store.epoch() == other.epoch() == 0
+    path.write_bytes(copy.read_bytes())
+    real = shutil.copyfile
+
+    def meanwhile(source: Path, target: Path) -> None:
+        monkeypatch.setattr(shutil, "copyfile", real)
+        other.set_tenant("theirs", {}, actor="me", wall=1.0)
+        real(source, target)
+
+    monkeypatch.setattr(shutil, "copyfile", meanwhile)
+
+    assert set(store.read().tenants) == set(other.read().tenants) == {"theirs"}
+    assert sorted(path.parent.iterdir()) == sorted(
+        [path, copy, path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")]
+    )
+
+
+def test_a_file_that_is_made_smaller_by_sqlite_is_the_same(path: Path) -> None:
+    """Its journal goes into it long after the VACUUM was committed."""
+    store = Store(path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("CREATE TABLE spare AS SELECT zeroblob(1000000) AS room")
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        store.set_tenant("before", {}, actor="me", wall=1.0)
+        db.execute("DROP TABLE spare")
+        db.execute("VACUUM")
+        store.set_tenant("between", {}, actor="me", wall=1.0)
+        large = path.stat().st_size
+        db.execute("PRAGMA wal_checkpoint")
+        small = path.stat().st_size
+
+    assert small < large
+    assert set(store.read().tenants) == {"before", "between"}
+    assert store.opened == 1
 
 
 def test_what_is_no_store_in_its_place_is_refused_until_it_is_away(path: Path) -> None:
