@@ -17,6 +17,7 @@ from oracle.engine import ScriptedEngine
 
 from modgate.errors import ConfigError
 from modgate.server import app as module
+from modgate.server import watch
 from modgate.snapshot.blueprint import Blueprint
 
 CHAT = ask.chat(1, model="chat")
@@ -49,6 +50,12 @@ class SlowReading:
             yield self
         finally:
             self.may_end.set()
+
+
+@pytest.fixture(autouse=True)
+def unwatched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody but a test looks at the files."""
+    monkeypatch.setattr(watch, "LOOK_EVERY_S", 3600.0)
 
 
 @asynccontextmanager
