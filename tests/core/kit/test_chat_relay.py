@@ -227,6 +227,27 @@ def says(text: str, **more: Json) -> Event:
     return Event(orjson.dumps({"choices": [{"index": 0, "text": text}], **more}))
 
 
+@pytest.mark.parametrize(
+    ("pieces", "wrote"),
+    [
+        (["One,", " two,", " three", " four"], [0, 0, 1, 2]),
+        (["One, two,", " three", " four"], [0, 1, 2]),
+        (["One, two, three", " four", ""], [1, 2, 2]),
+    ],
+)
+def test_what_a_stream_says_again_is_not_counted_while_it_runs(
+    pieces: list[str], wrote: list[int]
+) -> None:
+    stream = ChatRelay(stream=True, include_usage=False, prompt=7, echoed=["One, two,"])
+    counted = []
+    for piece in pieces:
+        told(stream, says(piece))
+        counted.append(stream.usage([CUT]).units["output_tokens"])
+
+    assert counted == wrote
+    assert stream.usage([OK]).units["output_tokens"] == wrote[-1]
+
+
 def test_a_prompt_that_is_said_again_was_written_by_nobody() -> None:
     """Streams say it in pieces of its own, whole replies in front of what was written."""
     stream = ChatRelay(stream=True, include_usage=False, prompt=7, echoed=["One, two,"])

@@ -104,6 +104,7 @@ class ChatRelay(Relay):
         self._prompt = prompt
         self._least = least
         self._echoed = echoed
+        self._said: dict[int, int] = {}  # characters by choice, of those that say the prompt again
         self._extra = extra
         self._styled = style.styled
         self._template = Template()
@@ -134,11 +135,32 @@ class ChatRelay(Relay):
             data = kept
         elif b'"choices":[]' in data:
             return ()  # without usage it says nothing, and many clients read its first choice
+        self._count(plain, data)
+        return (_event(self._styled(data)),)
+
+    def _count(self, plain: bytes, data: bytes) -> None:
+        """The texts of a chunk; one that has nothing else is learned."""
+        if self._echoed:
+            self._counted += self._beyond_prompt(data)
+            return
         texts = len(_TEXT.findall(data)) or (1 if _REASONING.search(data) else 0)
         self._counted += texts
         if texts == 1 and (b'"usage"' not in plain or plain.endswith(_LAST_NULL_USAGE)):
             self._template.learn(plain, self._written)
-        return (_event(self._styled(data)),)
+
+    def _beyond_prompt(self, data: bytes) -> int:
+        """How many texts of a chunk go beyond the prompt that each choice says first.
+
+        Of several prompts the longest counts: it is a floor.
+        """
+        choices, least, found = decoded(data).get("choices"), max(map(len, self._echoed or ())), 0
+        for choice in choices if isinstance(choices, list) else ():
+            if not isinstance(choice, dict) or type(index := choice.get("index")) is not int:
+                raise BadReply("the engine's event has a choice without an index")
+            more = sum(map(len, _texts(choice)))
+            said = self._said[index] = self._said.get(index, 0) + more
+            found += more > 0 and said > least
+        return found
 
     def _written(self, data: bytes) -> bytes:
         """The event of a plain chunk."""
