@@ -17,6 +17,7 @@ pytestmark = pytest.mark.models
 
 VOICE, HEARD = "tts-1", "whisper-1"
 LATER = "The children played in the garden after school."
+SECOND_WINDOW_S = 18.0  # it begins here at the earliest
 CLOCK = r"\d\d:\d\d:\d\d"
 STARTS = {
     "wav": rb"RIFF....WAVE",
@@ -205,4 +206,5 @@ def test_a_recording_of_two_windows_is_heard_to_its_end(
     assert plain(heard.text).endswith(plain(LATER))
     assert heard.duration == pytest.approx(lasts, abs=0.05)
     assert heard.segments
-    assert heard.segments[-1].end == pytest.approx(lasts, abs=1.5)
+    # When in its window the model heard it is the model's word, and another one on each processor.
+    assert SECOND_WINDOW_S <= heard.segments[-1].start < heard.segments[-1].end <= lasts + 1.5

@@ -47,7 +47,7 @@ async def test_the_client_has_a_piece_before_the_engine_says_the_next(
 
         async with await start(tmp_path, [{"url": engine.url}]) as running:
             client = await send(
-                running.url, request, key=running.key, on_event=acknowledge, within_s=10
+                running.url, request, key=running.key, on_event=acknowledge, within_s=60
             )
 
     assert (client.ended, client.error) == ("ok", None)

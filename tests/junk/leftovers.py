@@ -14,6 +14,7 @@ from types import ModuleType
 
 from junk.world import World
 from modgate.auth.attempts import Attempts
+from modgate.complaints import Complaints
 from modgate.decoders.pool import Decoders, _Pool
 from modgate.explain.trails import Trails
 from modgate.ledger.audit import Audit
@@ -26,7 +27,8 @@ from modgate.upstream.pool import Pool
 PATIENCE_S = 6.0
 LOOK_S = 0.05
 # Kept on purpose, and bounded: each has a test of its bound.
-BOUNDED = (Pool, Recent, Trails, Attempts, Audit, Fresh, Group, Codes, _Pool)
+# Complaints are by plugin and step, and come on a machine that is slow.
+BOUNDED = (Pool, Recent, Trails, Attempts, Audit, Complaints, Fresh, Group, Codes, _Pool)
 # Parts of the configuration, which no request changes, and what the process shares with the test.
 DEPTH = 9
 

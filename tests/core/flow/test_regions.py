@@ -33,7 +33,7 @@ from modgate.fleet.pick import Wanted, allowed
 from modgate.gateway import Gateway
 from modgate.order import Order, batch_group
 
-TOPOLOGIES = int(os.environ.get("MODGATE_OPERATIONS", "2000"))
+TOPOLOGIES = int(os.environ.get("MODGATE_OPERATIONS", "1000"))
 BLIND = max(300, TOPOLOGIES // 10)  # of those that a broken gateway is put into
 SOON = 1000  # within so many a mutation is found
 EACH_WAY = 10  # calls at least, of so many topologies: else the world proves nothing
