@@ -239,8 +239,9 @@ class Draft(msgspec.Struct, kw_only=True, eq=False):
         if len(self.tries) == 1:  # the result is the same without this
             return self.tries[0].region
         own = [tried for tried in self.tries if tried.call >= 0] or self.tries
-        firsts = (at for at, t in enumerate(own) if (t.call, t.model) == (0, self.model))
-        own = own[next(firsts, 0) :]
+        if "fallback_for" in self.notes:
+            firsts = (at for at, t in enumerate(own) if (t.call, t.model) == (0, self.model))
+            own = own[next(firsts, 0) :]
         regions = set({tried.call: tried.region for tried in own}.values())
         return regions.pop() if len(regions) == 1 else ""
 

@@ -219,5 +219,15 @@ def test_a_request_is_where_the_model_is_that_took_anothers_place() -> None:
     trace = Trace(trace_id="7e", span_id="5b", parent="", sampled=False)
     draft = Draft(request_id="r", trace=trace, now=lambda: 0.0, began=0.0, wall=0.0, tries=tries)
     draft.model = "second"
+    draft.notes["fallback_for"] = "first"
 
     assert draft.region() == "eu"
+
+
+def test_a_call_that_went_out_before_the_first_counts_where_a_request_is() -> None:
+    tries = [replace(tried(), call=call, region=at) for call, at in ((1, "us"), (0, "eu"))]
+    trace = Trace(trace_id="7e", span_id="5b", parent="", sampled=False)
+    draft = Draft(request_id="r", trace=trace, now=lambda: 0.0, began=0.0, wall=0.0, tries=tries)
+    draft.model = tries[0].model
+
+    assert draft.region() == ""

@@ -69,8 +69,18 @@ def test_what_another_model_had_begun_before_one_took_its_place_served_nothing()
     tried = (replace(first, state="failed"), begun, replace(first, call=2), TRIED)
     guard = replace(TRIED, call=-1, model="guard", region="us")
 
-    assert used_of(ended_of(receipt("a", attempts=tried))).region == "eu"
-    assert used_of(ended_of(receipt("a", attempts=(guard, *tried)))).region_of("guard") == "us"
+    stood_in = replace(receipt("a", attempts=tried), notes={"fallback_for": "first"})
+    guarded = replace(stood_in, attempts=(guard, *tried))
+
+    assert used_of(ended_of(stood_in)).region == "eu"
+    assert used_of(ended_of(guarded)).region_of("guard") == "us"
+
+
+def test_a_call_that_went_out_before_the_first_is_part_of_the_reply() -> None:
+    """The first waited for an engine of its own; no other model took anybody's place."""
+    tried = (replace(TRIED, call=1, region="us"), TRIED)
+
+    assert used_of(ended_of(receipt("a", attempts=tried))).region == ""
 
 
 def test_units_are_summed_by_every_group() -> None:

@@ -120,7 +120,7 @@ def _works(row: Ended, attempts: Sequence[JsonObject], weights: Weights) -> list
     for unit, count in row.units.items():
         modality, _, name = unit.partition(".")
         whole += round(weights.get(modality, {}).get(name, 0.0) * FINE) * count
-    good = served(attempts, row.model)
+    good = served(row, attempts)
     if not any(good):
         good = [True] * len(attempts)
     took = [_took_us(each) if did else 0 for each, did in zip(attempts, good, strict=True)]

@@ -74,20 +74,20 @@ def used_of(row: Ended) -> Used:
                 side=int(each.get("call", 0)) < 0,
                 units=each.get("units", {}),
             )
-            for each, good in zip(row.attempts, served(row.attempts, row.model), strict=True)
+            for each, good in zip(row.attempts, served(row, row.attempts), strict=True)
         ],
     )
 
 
-def served(attempts: Sequence[JsonObject], model: str) -> list[bool]:
-    """Of each attempt, whether it is its call's last and said something.
+def served(row: Ended, attempts: Sequence[JsonObject]) -> list[bool]:
+    """Of each of a row's attempts, whether it is its call's last and said something.
 
-    That it was cut then takes nothing back.  What another model said, before the one that served
-    took its place and began anew with the first call, went to nobody.
+    That it was cut then takes nothing back.  Where a model took another one's place it began anew
+    with the first call: what was said before went to nobody.
     """
     last = {each.get("call"): each for each in attempts}
-    firsts = (at for at, each in enumerate(attempts) if _is_first(each, model))
-    began = next(firsts, 0)
+    firsts = (at for at, each in enumerate(attempts) if _is_first(each, row.model))
+    began = next(firsts, 0) if row.fallback_for else 0
     return [
         each is last[each.get("call")]
         and (each.get("state") == "ok" or "first_s" in each)
