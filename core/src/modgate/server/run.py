@@ -68,14 +68,15 @@ async def run(options: Options) -> int:
         asyncio.get_running_loop().set_exception_handler(app.open_files.trouble)
         _leave_start_up_alone()
         logs.set_level(app.log_level)
-        for line in banner(app):
+        signalled = _heed_signals(app)
+        for line in banner(app):  # whoever reads it may send one
             options.say(line)
-        stop = await _signalled(app)
+        stop = await signalled
         ended = await _drained(app)
         log.info("stopped", extra={"drained": ended})
         return stop
     finally:
-        _hear_no_hangup()
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # nothing is left to reload
         await app.close()
         if not logs.close():
             os._exit(0 if stop else 1)  # all is settled; the interpreter would wait for the reader
@@ -91,14 +92,12 @@ def _leave_start_up_alone() -> None:
     gc.set_threshold(*COLLECT_AFTER)
 
 
-def _hear_no_hangup() -> None:
-    """Nothing is left to reload.  The loop, when it closes, gives its signals back their default,
-    which would end the process with another status."""
-    asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+def _heed_signals(app: App) -> asyncio.Future[int]:
+    """Signals count from now on; the answer is the one that ends it.
 
-
-async def _signalled(app: App) -> int:
+    SIGHUP is not the loop's: what is gets its default back on the way out, and a hangup in that
+    moment would end the process with another status.
+    """
     loop = asyncio.get_running_loop()
     told: asyncio.Future[int] = loop.create_future()
 
@@ -108,8 +107,8 @@ async def _signalled(app: App) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop, number)
-    loop.add_signal_handler(signal.SIGHUP, app.reload_soon)
-    return await told
+    signal.signal(signal.SIGHUP, lambda *_: loop.call_soon_threadsafe(app.reload_soon))
+    return told
 
 
 async def _drained(app: App) -> bool:
