@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
@@ -12,83 +10,25 @@ import openai
 import orjson
 import pytest
 from conversing import chunk, whole
-from gateways import Running, start
+from gateways import Running
+from rigs.weather import CHAT, CITIES, MESSAGE, STREAM, USAGE, arguments, serving
 
 from modgate.ledger.reader import rows
 from modgate.plugin import JsonObject
-from modgate.testing import FakeBackend, Scripted
+from modgate.testing import Scripted
 
-CHAT, MESSAGES = "/v1/chat/completions", "/v1/messages"
-USAGE: JsonObject = {"prompt_tokens": 9, "completion_tokens": 7, "total_tokens": 16}
-CITIES = ("Paris", "Rome")
+MESSAGES = "/v1/messages"
 TOOL: JsonObject = {"type": "object", "properties": {"city": {"type": "string"}}}
 ASKED = [{"role": "user", "content": "Weather in Paris and Rome?"}]
 
 
-def _call(index: int, **function: str) -> JsonObject:
-    begins = {"id": f"call_{index}", "type": "function"} if "name" in function else {}
-    return {"tool_calls": [{"index": index, **begins, "function": function}]}
-
-
-def _arguments(city: str) -> str:
-    return orjson.dumps({"city": city}).decode()
-
-
-TOOLS = (
-    chunk({"role": "assistant", "content": None}),
-    chunk({"reasoning_content": "Look "}),
-    chunk({"reasoning_content": "twice."}),
-    *(
-        piece
-        for index, city in enumerate(CITIES)
-        for piece in (
-            chunk(_call(index, name="weather", arguments="")),
-            chunk(_call(index, arguments=_arguments(city)[:6])),
-            chunk(_call(index, arguments=_arguments(city)[6:])),
-        )
-    ),
-    chunk({}, "tool_calls"),
-    chunk(None, usage=USAGE),
-)
-_SAID: JsonObject = {
-    "role": "assistant",
-    "content": None,
-    "reasoning_content": "Look twice.",
-    "tool_calls": [
-        {
-            "id": f"call_{index}",
-            "type": "function",
-            "function": {"name": "weather", "arguments": _arguments(city)},
-        }
-        for index, city in enumerate(CITIES)
-    ],
-}
-WHOLE = orjson.dumps({**orjson.loads(whole(_SAID, "tool_calls")), "usage": USAGE})
+WHOLE = orjson.dumps({**orjson.loads(whole(MESSAGE, "tool_calls")), "usage": USAGE})
 HI = (
     chunk({"role": "assistant", "content": ""}),
     chunk({"content": "Hi"}),
     chunk({}, "stop"),
     chunk(None, usage=USAGE),
 )
-
-
-@asynccontextmanager
-async def serving(
-    folder: Path, *answers: Scripted, section: str = "", more: str = ""
-) -> AsyncIterator[tuple[Running, FakeBackend]]:
-    """A gateway over an engine that answers chats so."""
-    async with FakeBackend() as engine:
-        engine.answer(CHAT, *answers)
-        backend = {"url": engine.url, "serves": {"chat": "engine-chat"}}
-        async with await start(
-            folder,
-            [backend],
-            plugins=["llm"],
-            models={"chat": "llm"},
-            tenants={"acme": section},
-            more=more,
-        ) as running:
-            yield running, engine
 
 
 def _anthropic(running: Running) -> anthropic.AsyncAnthropic:
@@ -106,7 +46,7 @@ async def test_messages_call_tools_and_think_whole_and_streamed(tmp_path: Path) 
         "messages": ASKED,
         "tools": [{"name": "weather", "input_schema": TOOL}],
     }
-    answers = (Scripted(reply=WHOLE), Scripted(reply=TOOLS))
+    answers = (Scripted(reply=WHOLE), Scripted(reply=STREAM))
     async with serving(tmp_path, *answers) as (running, engine), _anthropic(running) as client:
         once = await client.messages.create(**asked)
         async with client.messages.stream(**asked) as stream:
@@ -132,7 +72,7 @@ async def test_messages_call_tools_and_think_whole_and_streamed(tmp_path: Path) 
     assert last.content[0].text == "Sun."
     told = engine.calls[-1].json()["messages"]
     assert [message["role"] for message in told] == ["user", "assistant", "tool", "tool"]
-    assert told[1]["tool_calls"] == _SAID["tool_calls"]
+    assert told[1]["tool_calls"] == MESSAGE["tool_calls"]
     assert told[1]["reasoning_content"] == "Look twice."
     assert [message["tool_call_id"] for message in told[2:]] == ["call_0", "call_1"]
 
@@ -143,7 +83,7 @@ async def test_responses_call_tools_and_think_whole_and_streamed(tmp_path: Path)
         "input": ASKED,
         "tools": [{"type": "function", "name": "weather", "parameters": TOOL, "strict": False}],
     }
-    answers = (Scripted(reply=WHOLE), Scripted(reply=TOOLS))
+    answers = (Scripted(reply=WHOLE), Scripted(reply=STREAM))
     async with serving(tmp_path, *answers) as (running, engine), _openai(running) as client:
         once = await client.responses.create(**asked)
         async with client.responses.stream(**asked) as stream:
@@ -159,18 +99,18 @@ async def test_responses_call_tools_and_think_whole_and_streamed(tmp_path: Path)
         last = await client.responses.create(**{**asked, "input": [*ASKED, *items, *results]})
 
     assert [item.type for item in once.output] == ["reasoning", "function_call", "function_call"]
-    assert [item.arguments for item in once.output[1:]] == [_arguments(city) for city in CITIES]
+    assert [item.arguments for item in once.output[1:]] == [arguments(city) for city in CITIES]
     streamed = [item.model_dump(exclude={"parsed_arguments", "id"}) for item in final.output]
     assert streamed == [item.model_dump(exclude={"id"}) for item in once.output]
     deltas = [e.delta for e in events if e.type == "response.function_call_arguments.delta"]
-    assert "".join(deltas) == "".join(map(_arguments, CITIES))
+    assert "".join(deltas) == "".join(map(arguments, CITIES))
     assert len(deltas) == 4
     assert final.usage
     assert (final.usage.input_tokens, final.usage.output_tokens) == (9, 7)
     assert last.output_text == "Sun."
     told = engine.calls[-1].json()["messages"]
     assert [message["role"] for message in told] == ["user", "assistant", "tool", "tool"]
-    assert told[1]["tool_calls"] == _SAID["tool_calls"]
+    assert told[1]["tool_calls"] == MESSAGE["tool_calls"]
 
 
 async def test_the_engine_is_asked_for_a_stream_where_the_client_is(tmp_path: Path) -> None:
@@ -298,7 +238,7 @@ async def test_limits_are_told_as_anthropics_sdk_reads_them(tmp_path: Path) -> N
 
 
 async def test_the_bill_is_that_of_the_same_chat(tmp_path: Path) -> None:
-    async with serving(tmp_path, Scripted(reply=TOOLS)) as (running, _):
+    async with serving(tmp_path, Scripted(reply=STREAM)) as (running, _):
         async with aiohttp.ClientSession(headers=running.headers) as session:
             for path, body in (
                 (CHAT, {"messages": ASKED, "max_tokens": 9}),

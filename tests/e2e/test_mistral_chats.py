@@ -9,81 +9,31 @@ from pathlib import Path
 import openai
 import orjson
 import pytest
-from conversing import chunk, whole
-from gateways import Running, start
+from conversing import whole
+from gateways import Running
 from mistralai.client import Mistral
 from mistralai.client.errors import HTTPValidationError, ResponseValidationError, SDKError
 from mistralai.client.models import CompletionChunk, TextChunk, ThinkChunk
+from rigs.weather import CITIES, MESSAGE, STREAM, arguments, serving
 
 from modgate.ledger.reader import rows
-from modgate.plugin import JsonObject
 from modgate.testing import FakeBackend, Scripted
 
-CHAT = "/v1/chat/completions"
-USAGE: JsonObject = {"prompt_tokens": 9, "completion_tokens": 7, "total_tokens": 16}
 TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
 ASKED = {"model": "chat", "messages": [{"role": "user", "content": "Weather?"}], "tools": [TOOL]}
-CITIES = ("Paris", "Rome")
-
-
-def _call(index: int, **function: str) -> JsonObject:
-    begins = {"id": f"call_{index}", "type": "function"} if "name" in function else {}
-    return {"tool_calls": [{"index": index, **begins, "function": function}]}
-
-
-def _arguments(city: str) -> str:
-    return orjson.dumps({"city": city}).decode()
-
-
-STREAM = (
-    chunk({"role": "assistant", "content": None}),
-    chunk({"reasoning_content": "Look "}),
-    chunk({"reasoning_content": "twice."}),
-    *(
-        piece
-        for index, city in enumerate(CITIES)
-        for piece in (
-            chunk(_call(index, name="weather", arguments="")),
-            chunk(_call(index, arguments=_arguments(city)[:6])),
-            chunk(_call(index, arguments=_arguments(city)[6:])),
-        )
-    ),
-    chunk({}, "tool_calls"),
-    chunk(None, usage=USAGE),
-)
-WHOLE = whole(
-    {
-        "role": "assistant",
-        "content": None,
-        "reasoning_content": "Look twice.",
-        "tool_calls": [
-            {
-                "id": f"call_{index}",
-                "type": "function",
-                "function": {"name": "weather", "arguments": _arguments(city)},
-            }
-            for index, city in enumerate(CITIES)
-        ],
-    },
-    "stop",
-)
+WHOLE = whole(MESSAGE, "stop")
 
 
 @asynccontextmanager
-async def serving(
+async def chatting(
     folder: Path, *answers: Scripted
 ) -> AsyncIterator[tuple[Running, FakeBackend, Mistral]]:
     """A gateway over an engine that answers chats so, and the SDK."""
-    async with FakeBackend() as engine:
-        engine.answer(CHAT, *answers)
-        backend = {"url": engine.url, "serves": {"chat": "engine-chat"}}
-        async with (
-            await start(
-                folder, [backend], plugins=["llm"], models={"chat": "llm"}, tenants={"acme": ""}
-            ) as running,
-            Mistral(server_url=running.url, api_key=running.key) as client,
-        ):
-            yield running, engine, client
+    async with (
+        serving(folder, *answers) as (running, engine),
+        Mistral(server_url=running.url, api_key=running.key) as client,
+    ):
+        yield running, engine, client
 
 
 async def streamed(client: Mistral, **more: object) -> list[CompletionChunk]:
@@ -92,7 +42,7 @@ async def streamed(client: Mistral, **more: object) -> list[CompletionChunk]:
 
 async def test_calls_come_whole_with_the_usage_streamed_or_not(tmp_path: Path) -> None:
     answers = (Scripted(reply=STREAM), Scripted(reply=WHOLE))
-    async with serving(tmp_path, *answers) as (_, engine, client):
+    async with chatting(tmp_path, *answers) as (_, engine, client):
         chunks = await streamed(client)
         once = await client.chat.complete_async(**ASKED, random_seed=7, safe_prompt=False)
 
@@ -100,7 +50,7 @@ async def test_calls_come_whole_with_the_usage_streamed_or_not(tmp_path: Path) -
     (last,) = chunks[-1].choices
     assert last.delta.tool_calls == choice.message.tool_calls
     calls = choice.message.tool_calls or []
-    assert [each.function.arguments for each in calls] == [_arguments(city) for city in CITIES]
+    assert [each.function.arguments for each in calls] == [arguments(city) for city in CITIES]
     assert [(each.id, each.index) for each in calls] == [("call_0", 0), ("call_1", 1)]
     assert last.finish_reason == choice.finish_reason == "tool_calls"
     assert chunks[-1].usage.total_tokens == 16
@@ -113,7 +63,7 @@ async def test_calls_come_whole_with_the_usage_streamed_or_not(tmp_path: Path) -
 
 async def test_thoughts_are_told_and_go_back(tmp_path: Path) -> None:
     answers = (Scripted(reply=STREAM), Scripted(reply=WHOLE), Scripted(reply=WHOLE))
-    async with serving(tmp_path, *answers) as (_, engine, client):
+    async with chatting(tmp_path, *answers) as (_, engine, client):
         chunks = await streamed(client)
         said = (await client.chat.complete_async(**ASKED)).choices[0].message
         results = [
@@ -134,13 +84,13 @@ async def test_thoughts_are_told_and_go_back(tmp_path: Path) -> None:
     told = engine.calls[-1].json()["messages"][1]
     assert (told["content"], told["reasoning_content"]) == (None, "Look twice.")
     assert [call["function"]["arguments"] for call in told["tool_calls"]] == [
-        _arguments(city) for city in CITIES
+        arguments(city) for city in CITIES
     ]
 
 
 async def test_others_get_openais_wire_and_the_same_bill(tmp_path: Path) -> None:
     answers = (Scripted(reply=STREAM), Scripted(reply=STREAM))
-    async with serving(tmp_path, *answers) as (running, _, client):
+    async with chatting(tmp_path, *answers) as (running, _, client):
         await streamed(client)
         async with openai.AsyncOpenAI(
             base_url=running.url + "/v1", api_key=running.key, max_retries=0
@@ -167,7 +117,7 @@ async def test_errors_are_those_that_the_sdk_knows(tmp_path: Path) -> None:
         status=400, reply=b'{"error":{"message":"maximum context length is 8 tokens, got 9"}}'
     )
     cut = Scripted(reply=[*STREAM[:4], b'{"error":{"message":"lost","code":500}}'])
-    async with serving(tmp_path, long, cut) as (_, _, client):
+    async with chatting(tmp_path, long, cut) as (_, _, client):
         with pytest.raises(SDKError) as exceeded:
             await client.chat.complete_async(**ASKED)
         with pytest.raises(HTTPValidationError) as wrong:
