@@ -174,7 +174,7 @@ class Dispatch:
         most_s = min(claim.until - self.fleet.now(), self.fleet.rules.hold_s)
         take = partial(self._at_once, order, wanted)
         try:
-            return await holding.until(take, error, model, claim, most_s)
+            return await holding.until(take, error, model, wanted, claim, most_s)
         finally:
             draft.step("queue", began)
 

@@ -49,6 +49,7 @@ from modgate.upstream.client import Client
 from modgate.upstream.fetch import Fetcher
 from modgate.upstream.scraper import Scraper
 from modgate.upstream.world import World
+from modgate.waker import Waker
 
 if TYPE_CHECKING:
     from modgate.auth.keysets import KeySets
@@ -117,6 +118,7 @@ class State:
     trails: Trails = field(default_factory=Trails)
     scraper: Scraper = field(default_factory=Scraper)
     rounds: Rounds = field(init=False)
+    waker: Waker = field(init=False)
     scorer_faults: Counter = field(init=False)
     world: World = field(default_factory=World)
     ca_bundles: CaBundles = field(default_factory=CaBundles)
@@ -144,6 +146,14 @@ class State:
             "answers of filters and scorers that broke, were none, or took too long",
             "scorer",
             "fault",
+        )
+        self.waker = Waker(
+            self.observer.registry.counter(
+                "modgate_wakes_total",
+                "held calls that somebody was told of, for an engine to be made",
+                "discover",
+                "ended",
+            )
         )
         self.rounds = Rounds(self.scraper, self.board, self.clock, busy=self.fleet.is_busy)
         self.members = Members(world=self.world, clock=self.clock, changed=self.members_changed)
@@ -328,6 +338,7 @@ class State:
             await self._gateway.close()
         await self.peers.close()
         await self.members.close()
+        await self.waker.close()
         await self.rounds.close()
         await self.scraper.close()
         self.world.close()

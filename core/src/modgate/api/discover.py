@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar
 from pydantic import BaseModel
 
 from modgate.api.authenticator import Document
+from modgate.api.secret import Secret
 from modgate.api.select import Backend
 from modgate.api.shipment import must_fit_rows
 
@@ -188,11 +189,21 @@ AnyDiscoverer = Discoverer[Any]  # each has a config type of its own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Wake:
+    """Who is told that calls wait for an engine to be found: `ca` is a PEM file, or ""."""
+
+    url: str
+    key: Secret | None = None
+    ca: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ConfiguredDiscoverer:
     """A discoverer as an operator put it to work.
 
     `kind`: the discoverer's own name.  `template`: what its engines are but for name and url.
     `named`: models of which nobody knows that an engine with another name for them serves the same.
+    `wake`: who makes an engine when there is none.
     """
 
     name: str
@@ -200,3 +211,4 @@ class ConfiguredDiscoverer:
     config: BaseModel
     template: Backend
     named: frozenset[str] = frozenset()
+    wake: Wake | None = None

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from pathlib import Path as FilePath
 from ssl import create_default_context
 from typing import Protocol
 
 from pydantic import BaseModel, ValidationError
 
-from modgate.api.discover import ConfiguredDiscoverer
+from modgate.api.discover import ConfiguredDiscoverer, Wake
 from modgate.api.model import Model
 from modgate.api.select import Backend, base_url
 from modgate.config.decode import Source, did_you_mean, problems_of
 from modgate.config.lines import Path
-from modgate.config.schema import DiscoverSection, EngineFields, File
+from modgate.config.schema import File
+from modgate.config.schema_engines import DiscoverSection, EngineFields, WakeSection
 from modgate.config.section import parsed
 from modgate.errors import Problem
 
@@ -83,9 +85,19 @@ class EnginesLinker:
             template = self._engine(path, section, section.name, "", https)
             if config is not None:
                 found[section.name] = ConfiguredDiscoverer(
-                    name=section.name, kind=section.kind, config=config, template=template
+                    name=section.name,
+                    kind=section.kind,
+                    config=config,
+                    template=template,
+                    wake=self._wake((*path, "wake"), section.wake),
                 )
         return tuple(found.values())
+
+    def _wake(self, path: Path, section: WakeSection | None) -> Wake | None:
+        if section is None:
+            return None
+        ca = self._ca((*path, "ca"), section.ca, section.url.startswith("https://"))
+        return Wake(url=section.url, key=section.key, ca=ca)
 
     def _config(self, path: Path, section: DiscoverSection) -> BaseModel | None:
         kind = self._kinds.get(section.kind)
@@ -124,7 +136,7 @@ class EnginesLinker:
             offers={kind: frozenset(values) for kind, values in section.offers.items()},
             key=section.key,
             sign=section.sign,
-            ca=self._ca((*path, "ca"), section, https),
+            ca=self._ca((*path, "ca"), section.ca, https),
             metrics=section.metrics,
             metrics_family=section.metrics_family,
         )
@@ -152,16 +164,16 @@ class EnginesLinker:
             guess = did_you_mean(section.metrics_family, metered)
             self._wrong((*path, "metrics_family"), f"{text}{guess}; known: {sorted(metered)}")
 
-    def _ca(self, path: Path, section: EngineFields, https: bool) -> str:
-        if section.ca is None:
+    def _ca(self, path: Path, file: FilePath | None, https: bool) -> str:
+        if file is None:
             return ""
         if not https:
             self._wrong(path, "is for an https url")
         try:
-            create_default_context(cafile=section.ca)
+            create_default_context(cafile=file)
         except OSError as error:  # SSLError is one, too
-            self._wrong(path, f"{section.ca} holds no certificates: {error.strerror or error}")
-        return str(section.ca)
+            self._wrong(path, f"{file} holds no certificates: {error.strerror or error}")
+        return str(file)
 
     def _identities(self, backends: list[Backend]) -> None:
         seen: dict[str, str] = {}

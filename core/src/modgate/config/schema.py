@@ -11,6 +11,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from modgate.api.json import Json, JsonObject
 from modgate.config.addresses import Address, HostPort, Network, StoreUrl, WebOrigin
 from modgate.config.schema_auth import Auth
+from modgate.config.schema_engines import (
+    ADDRESSES,
+    BackendSection,
+    DiscoverSection,
+    EngineFields,
+)
 from modgate.config.schema_kinds import PolicySection, ScorerSection
 from modgate.config.schema_ledger import LedgerSection
 from modgate.config.schema_peers import PeersSection
@@ -24,13 +30,12 @@ from modgate.config.schema_telemetry import (
     TraceSection,
 )
 from modgate.config.schema_tenants import KeysReference, TenantSection
-from modgate.config.section import Keys, Section
+from modgate.config.section import Section
 from modgate.config.values import (
     Bytes,
     Currency,
     Duration,
     Moment,
-    MoneyValue,
     PriceValue,
     SecretValue,
     TargetText,
@@ -230,61 +235,6 @@ class ModelSection(BaseModel):
     )
     fallback: tuple[Link, ...] = Field(
         (), description="models that answer in its place, for tenants with `fallback`; in turn"
-    )
-
-
-class EngineFields(Keys):
-    """What is said of an engine, or of all that one discoverer finds."""
-
-    family: str = Field("home", description="the engine's dialect")
-    region: str = Field("", description="where it stands, for residency")
-    hardware: str = Field("", description="hardware class")
-    slots: int = Field(16, ge=1, description="calls that it takes at once")
-    slots_at_most: int | None = Field(None, ge=1, description="while targets are kept, as many")
-    serves: dict[str, str] = Field(description="our model name = the engine's name")
-    key: SecretValue | None = Field(None, description="the engine's own API key")
-    sign: bool = Field(
-        False, description="calls carry a token of ours ([auth.sign]) that names the tenant"
-    )
-    ca: Path | None = Field(
-        None, description="PEM file of the only authorities that its certificate may be of"
-    )
-    offers: dict[str, tuple[str, ...]] = Field(
-        {}, description="what calls may require of it: voices, languages"
-    )
-    metrics: str = Field(
-        "",
-        pattern=r"^(off|/[^\s?#]*|:[0-9]{1,5}/[^\s?#]*|https?://[^\s@]+)?$",
-        description='where its metrics are: "/PATH", ":PORT/PATH", a url, "off"; default by family',
-    )
-    metrics_family: str = Field("", description="whose metrics they are; default the family's")
-
-
-class BackendSection(EngineFields, Section):
-    """One engine."""
-
-    name: str = Field(
-        pattern=r"^[^\x00-\x1f\x7f]{1,200}$", description="its name in logs, metrics and receipts"
-    )
-    url: str = Field(description="http or https address of the engine")
-    cost_per_hour: MoneyValue | None = Field(
-        None, description='what it costs to have, as "2.50 EUR"; `modgate cost` shares it out'
-    )
-
-
-ADDRESSES = ("dns", "kubernetes")  # what is found so stands where its section says
-
-
-class DiscoverSection(EngineFields):
-    """Engines that are found while the gateway runs; all other keys are its kind's own."""
-
-    model_config = ConfigDict(frozen=True, extra="allow", arbitrary_types_allowed=True)
-
-    name: str = Field(
-        pattern=r"^[A-Za-z0-9._-]{1,63}$", description="what the names of its engines begin with"
-    )
-    kind: str = Field(
-        description="how they are found: `dns`, `file`, `kubernetes`, or a kind of a plugin"
     )
 
 

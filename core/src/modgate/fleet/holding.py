@@ -24,6 +24,7 @@ from modgate.fleet.pick import Wanted
 from modgate.fleet.room import Room
 
 ASKED_EVERY_S = 0.05  # by one of a model's calls
+WAKE_AGAIN_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +32,12 @@ class Awaited:
     """Engines that a discoverer may find.
 
     `template`: what they are but for their address; `roams`: each may say itself where it stands.
+    `wake(model)`: somebody may make one.
     """
 
     template: Backend
     roams: bool
+    wake: Callable[[str], None] | None = None
 
     def may_serve(self, model: str, wanted: Wanted) -> bool:
         """Whether one of them may take such a call."""
@@ -115,19 +118,34 @@ class Holding:
         return held.asked - now
 
     async def until(
-        self, take: Callable[[], Lease | None], error: NoBackend, model: str, claim: Claim, s: float
+        self,
+        take: Callable[[], Lease | None],
+        error: NoBackend,
+        model: str,
+        wanted: Wanted,
+        claim: Claim,
+        s: float,
     ) -> Lease | None:
         """What `take` answers once it does not raise; the error that it raised last after `s`."""
         try:
             async with asyncio.timeout(s):
                 while True:
-                    await self._wait(model, claim)
+                    self._ask_for(model, wanted)
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(WAKE_AGAIN_S):
+                            await self._wait(model, claim)
                     try:
                         return take()
                     except NoBackend as later:
                         error = later
         except TimeoutError:
             raise error from None
+
+    def _ask_for(self, model: str, wanted: Wanted) -> None:
+        """An engine is wanted that nobody may have made yet."""
+        for each in self._awaited:
+            if each.wake is not None and each.may_serve(model, wanted):
+                each.wake(model)
 
     async def pause(self, model: str, backend: str, claim: Claim, s: float) -> None:
         """So long, or until an engine is ready; `backend` said that it loads the model."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 
+from modgate.api.discover import ConfiguredDiscoverer
 from modgate.api.model import Model
 from modgate.api.scorer import AnyAdviser, ConfiguredAdviser, Filter, Scorer
 from modgate.api.select import Backend
 from modgate.config.link import Linked
-from modgate.config.schema import ADDRESSES
+from modgate.config.schema_engines import ADDRESSES
 from modgate.config.schema_queue import QueueSection
 from modgate.fleet.claim import CLASS_WEIGHTS, QueueRules
 from modgate.fleet.fleet import NO_PANELS, Fleet
@@ -37,7 +39,14 @@ def build_fleet(
 ) -> Fleet:
     """The fleet; PluginError for a filter or scorer that cannot be built."""
     panels = _panels(linked.scorers, _voices(linked.scorers, kinds, state), models, state)
-    return fleet_of(linked, state.fleet, backends=backends, now=state.clock.now, panels=panels)
+    return fleet_of(
+        linked,
+        state.fleet,
+        backends=backends,
+        now=state.clock.now,
+        panels=panels,
+        wake=state.waker.wake,
+    )
 
 
 def fleet_of(
@@ -48,6 +57,7 @@ def fleet_of(
     now: Callable[[], float],
     rng: Rng | None = None,
     panels: Mapping[str, Panel] = NO_PANELS,
+    wake: Callable[[ConfiguredDiscoverer, str], None] | None = None,
 ) -> Fleet:
     """The backends as the file wants them chosen; also for those who only simulate."""
     file, chains = linked.file, linked.chains
@@ -67,7 +77,14 @@ def fleet_of(
             prices={name: cost.micro / MICRO for name, cost in costs.items() if cost is not None},
         ),
         weighed={*chains, *(each.model for links in chains.values() for each in links)},
-        awaited=[Awaited(each.template, each.kind not in ADDRESSES) for each in linked.discoverers],
+        awaited=[
+            Awaited(
+                each.template,
+                roams=each.kind not in ADDRESSES,
+                wake=partial(wake, each) if wake and each.wake else None,
+            )
+            for each in linked.discoverers
+        ],
         panels=panels,
     )
 
