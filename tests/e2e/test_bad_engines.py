@@ -19,6 +19,8 @@ from oracle.engine import ScriptedEngine
 from oracle.faults import Piece, Refusal, Script, event
 from oracle.requests import ClientRequest
 
+from modgate.ledger.reader import rows
+
 SSE = "text/event-stream"
 NO_SENSE = event({"foo": 1})
 DONE = b"data: [DONE]\n\n"
@@ -67,7 +69,14 @@ class Two:
         for engine in self.engines:
             engine.script_for = lambda record: left.pop(0) if len(left) > 1 else left[0]
         self.receipts.clear()
-        return await send(self.running.url, request, key=self.running.key, within_s=10)
+        return await send(
+            self.running.url, request, key=self.running.key, on_event=self._has, within_s=10
+        )
+
+    def _has(self, request_id: str, events: int) -> None:
+        """The client has an event: engines that are gated go on."""
+        for engine in self.engines:
+            engine.release(request_id)
 
     @property
     def attempts(self) -> list[tuple[str, str]]:
@@ -92,6 +101,21 @@ async def test_a_stream_that_ends_in_the_same_read_as_its_last_event_ended_well(
     client = await two.ask(STREAM, says(event(CHUNK) + event(LAST) + DONE, sse=True))
 
     assert (client.ended, client.status) == ("ok", 200)
+    assert two.attempts == [("ok", "")]
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [(event(CHUNK) + event(LAST) + DONE,), (event(CHUNK), event(LAST) + DONE)],
+)
+async def test_a_stream_that_said_its_end_ended_well_though_its_body_goes_on(
+    two: Two, pieces: tuple[bytes, ...]
+) -> None:
+    said = tuple(Piece(data=data) for data in pieces)
+    client = await two.ask(STREAM, Script(pieces=said, content_type=SSE, gated=True))
+
+    assert b"error" not in client.body
+    assert client.body.endswith(b'"finish_reason":"stop"}]}\n\n' + DONE)
     assert two.attempts == [("ok", "")]
 
 
@@ -136,6 +160,42 @@ async def test_no_sense_in_the_middle_of_a_stream_is_told_and_recorded(two: Two)
     assert b'"hi"' in client.body
     assert b"upstream_invalid_response" in client.body
     assert two.attempts == [BAD]
+
+
+GIVEN_UP = {**CHUNK, "choices": [{"index": 0, "delta": {}, "finish_reason": "abort"}]}
+COUNTED = {**CHUNK, "choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 1}}
+FAILED = ("failed", "upstream_error")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        event(GIVEN_UP) + event(COUNTED) + DONE,  # vLLM that drains
+        b"event: error\n: the worker died\n\n" + DONE,  # Dynamo
+    ],
+)
+async def test_a_reply_that_its_engine_gave_up_does_not_end_as_if_it_were_whole(
+    two: Two, said: bytes
+) -> None:
+    pieces = Piece(data=event(CHUNK)), Piece(data=said)
+    client = await two.ask(STREAM, Script(pieces=pieces, content_type=SSE, gated=True))
+    [row] = rows(two.running.ledger)
+    lines = client.body.split(b"\n\n")
+
+    assert json.loads(lines[-3].removeprefix(b"data: "))["error"]["code"] == "upstream_error"
+    assert lines[-2:] == [DONE.strip(), b""]
+    assert two.attempts == [FAILED]
+    assert (row.exact, row.units["llm.output_tokens"]) == (False, 1)
+
+
+async def test_a_whole_reply_that_its_engine_gave_up_is_asked_for_elsewhere(two: Two) -> None:
+    choice = {"index": 0, "message": {"role": "assistant", "content": "h"}}
+    usage = {"prompt_tokens": 9, "completion_tokens": 1}
+    said = {**WHOLE, "choices": [{**choice, "finish_reason": "abort"}], "usage": usage}
+    client = await two.ask(BY_ROUTE["llm"], says(json.dumps(said).encode()), Script())
+
+    assert json.loads(client.body)["choices"][0]["finish_reason"] == "stop"
+    assert two.attempts == [FAILED, ("ok", "")]
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])

@@ -11,7 +11,7 @@ from modgate.api.dialect import Dialect
 from modgate.api.plan import ReplyKind
 from modgate.api.relay import Event
 from modgate.errors import GatewayError, UpstreamFailed
-from modgate.kit.sse import DONE, Splitter
+from modgate.kit.sse import DONE, ERROR, Splitter
 
 LAST = b"data: " + DONE
 
@@ -50,6 +50,8 @@ class ReplyDecoder:
                     self.over = True
                     found.extend(self._dialect.end(True))
                     break
+                if event.name == ERROR and not event.data:  # Dynamo tells why in a comment
+                    raise UpstreamFailed("the engine reported an error")
                 found.extend(self._dialect.decode(event))
         except GatewayError as error:
             if not found:

@@ -162,14 +162,22 @@ class Stream:
             raise self._decoder.error
 
     async def _drain(self) -> None:
-        """After [DONE] only the end of the body is to come; reading it saves the connection."""
+        """After [DONE] only the end of the body is to come; reading it saves the connection.
+
+        The reply ended well whether that comes or not: an engine may be busy, or clean up first.
+        """
         self._done = True
-        self._deadline.set(self._deadline.now() + AFTER_DONE_S)
+        self._deadline.disarm()
+        end = Deadline(_no_end)
+        end.set(end.now() + AFTER_DONE_S)
         try:
-            while await self._answer.read():
-                pass
-        except (Upstream, UpstreamTimedOut):
+            with end:
+                while await self._answer.read():
+                    pass
+        except Upstream:
             self._answer.close()
+        finally:
+            end.disarm()
 
     def close(self, state: State, error: GatewayError | None = None) -> None:
         """The attempt is over.
@@ -185,3 +193,7 @@ class Stream:
             self._lease.give_back(state, error, self.events, self.unread_s)
         elif isinstance(error, BadReply):
             self._lease.spoilt()  # it had ended well, and cannot be relayed
+
+
+def _no_end() -> GatewayError:
+    return UpstreamTimedOut("the engine did not end its stream in time")

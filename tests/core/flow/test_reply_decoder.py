@@ -41,6 +41,26 @@ def test_an_error_with_nothing_before_it_is_raised() -> None:
         decoder().feed(b"data: bad\n\n")
 
 
+@pytest.mark.parametrize("why", [b": the worker died\n", b""])
+def test_an_error_that_is_told_in_a_comment_is_one(why: bytes) -> None:
+    reply = decoder()
+
+    assert said(reply.feed(b"data: one\n\nevent: error\n" + why + b"\ndata: [DONE]\n\n")) == [
+        b"one"
+    ]
+    assert isinstance(reply.error, UpstreamFailed)
+    assert not reply.over
+
+
+def test_another_event_without_data_is_none() -> None:
+    reply = decoder()
+
+    assert said(reply.feed(b"event: ping\n\n: waiting\n\ndata: one\n\ndata: [DONE]\n\n")) == [
+        b"one"
+    ]
+    assert reply.error is None
+
+
 @pytest.mark.parametrize("done", [b"data: [DONE]", b"data:[DONE]", b"data: [DONE] "])
 def test_nothing_behind_done_is_read(done: bytes) -> None:
     reply = decoder()

@@ -11,7 +11,14 @@ from modgate.api.select import Served
 from modgate.kit.chat_dialect import ChatDialect
 from modgate.kit.chat_relay import ChatRelay, Style
 from modgate.kit.chat_template import Template
-from modgate.kit.chat_wire import Extra, aliased, finished, has_finished, one_reasoning
+from modgate.kit.chat_wire import (
+    Extra,
+    aliased,
+    finished,
+    given_up,
+    has_finished,
+    one_reasoning,
+)
 from modgate.kit.families.llamacpp import LlamaCpp
 from modgate.kit.families.sglang import Sglang
 from modgate.kit.families.vllm import Vllm
@@ -23,13 +30,11 @@ HOSTILE = r'{"a":"\"finish_reason\":\"abort\", \"token_ids\":null, \"reasoning\"
 @pytest.mark.parametrize(
     ("engine", "wire"),
     [
-        ("abort", "error"),
         ("eos", "stop"),
         ("stop_str", "stop"),
         ("stop", "stop"),
         ("length", "length"),
         ("tool_calls", "tool_calls"),
-        ("error", "error"),
         ("something_new", "something_new"),
     ],
 )
@@ -39,6 +44,28 @@ def test_a_finish_is_told_in_the_words_of_the_wire(engine: str, wire: str) -> No
 
         assert orjson.loads(data) == {"finish_reason": wire}
         assert has_finished(data)
+
+
+@pytest.mark.parametrize("told", ['{"finish_reason":""}', '{"finish_reason" : ""}'])
+def test_an_empty_reason_is_none(told: str) -> None:
+    assert not has_finished(told.encode())
+    assert orjson.loads(finished(told.encode())) == {"finish_reason": None}
+
+
+def test_an_empty_reason_beside_one_that_is_told_is_none() -> None:
+    both = b'[{"finish_reason":""},{"finish_reason":"eos"}]'
+
+    assert has_finished(both)
+    assert orjson.loads(finished(both)) == [{"finish_reason": None}, {"finish_reason": "stop"}]
+
+
+@pytest.mark.parametrize("why", ["abort", "aborted", "cancelled", "error", "timeout"])
+def test_an_engine_that_leaves_a_choice_unfinished_has_failed(why: str) -> None:
+    for text in ('{"finish_reason":"%s"}', '{"finish_reason" : "%s"}'):
+        assert given_up((text % why).encode())
+        assert has_finished((text % why).encode())
+    assert not given_up(b'{"finish_reason":"stop"}')
+    assert not given_up(HOSTILE.encode())
 
 
 def test_a_text_that_looks_like_a_member_is_left_alone() -> None:
@@ -99,7 +126,7 @@ usages: st.SearchStrategy[Json] = st.sampled_from(
 @st.composite
 def chunks(draw: st.DrawFn) -> bytes:
     choice: JsonObject = {"index": 0, "delta": draw(deltas)}
-    choice["finish_reason"] = draw(st.sampled_from([None, None, None, "abort"]))
+    choice["finish_reason"] = draw(st.sampled_from([None, None, None, "eos"]))
     choice |= draw(st.sampled_from([{}, {}, {"token_ids": None}, {"stop_reason": 2}]))
     chunk: JsonObject = {"id": "c", "model": "engines", "choices": [choice]}
     usage = draw(usages)

@@ -14,7 +14,7 @@ import orjson
 
 from modgate.kit.chat_overflow import overflow
 from modgate.kit.chat_template import Template
-from modgate.kit.chat_wire import Extra, finished, has_finished, one_reasoning
+from modgate.kit.chat_wire import Extra, finished, given_up, has_finished, one_reasoning
 from modgate.plugin import (
     BadReply,
     Body,
@@ -114,11 +114,17 @@ class ChatDialect(Dialect):
         if not self._begun:
             self.begins(event)
         event.data = self.worded(data)
-        if streams and has_finished(data):
-            self._finished = True
+        if has_finished(data):
+            self._ends(data)
         elif streams:
             self._template.learn(data, self.worded)
         return (event,)
+
+    def _ends(self, data: bytes) -> None:
+        """A choice has finished; UpstreamFailed where its engine left it, as nobody asked it to."""
+        if given_up(data):
+            raise UpstreamFailed("the engine gave up in the middle of its reply")
+        self._finished = True
 
     def begins(self, event: Event) -> None:
         """BadReply unless a reply begins as one: here the call may still be tried elsewhere."""

@@ -12,15 +12,16 @@ import orjson
 
 from modgate.plugin import BadReply, JsonObject
 
-_FINISH = re.compile(rb'("finish_reason"\s*:\s*)"([^"]*)"')
+_FINISH = re.compile(rb'("finish_reason"\s*:\s*)"([^"]+)"')
+_UNSAID = re.compile(rb'("finish_reason"\s*:\s*)""')  # so TGI writes null
 _REASONING = re.compile(rb'(?<!\\)"reasoning"(\s*:\s*(?:"|null))')
 _THOUGHT = re.compile(rb'(?<!\\)"reasoning_content"\s*:\s*("(?:[^"\\]|\\.)*+"|null)')
 _CREATED = re.compile(rb'"created"\s*:\s*(\d+)')
 _NAME, _OPEN, _SAID = b'"finish_reason"', b'"finish_reason":null', b'"finish_reason":"'
+_NOT_SAID = _SAID + b'"'
+_GIVEN_UP = re.compile(rb'"finish_reason"\s*:\s*"(?:abort|aborted|cancelled|error|timeout)"')
 # Source: wire.md 2.1; what engines say for an end of their own.
 FINISHES = {
-    b"abort": b"error",
-    b"cancelled": b"error",
     b"eos": b"stop",
     b"eos_token": b"stop",
     b"stop_str": b"stop",
@@ -34,9 +35,19 @@ WORDS = frozenset((*FINISHES.values(), b"content_filter"))
 def has_finished(data: bytes) -> bool:
     """Whether a choice has finished."""
     # The same result without these two: what is spelled as usual needs no pattern.
-    if _SAID in data:
+    if _SAID in data and _NOT_SAID not in data:
         return True
     return data.count(_NAME) != data.count(_OPEN) and _FINISH.search(data) is not None
+
+
+def given_up(data: bytes) -> bool:
+    """Whether an engine left a choice unfinished that nobody asked it to leave.
+
+    It says so with a good status and a good end: vLLM and SGLang when they drain, scale down or are
+    told to abort, TensorRT-LLM when its own time is over.
+    Source: vllm-project/vllm issue 57082; sgl-project/sglang pull request 22535.
+    """
+    return _GIVEN_UP.search(data) is not None
 
 
 def finished(data: bytes) -> bytes:
@@ -46,6 +57,8 @@ def finished(data: bytes) -> bytes:
         told = data[at + len(_SAID) : data.find(b'"', at + len(_SAID))]
         if told in WORDS:
             return data  # the same result without this: one choice, in the wire's own words
+    if b'""' in data:
+        data = _UNSAID.sub(rb"\1null", data)
     return _FINISH.sub(_finish, data) if has_finished(data) else data
 
 

@@ -2,6 +2,7 @@
 
 Source: WHATWG HTML 9.2.6 as narrowed by wire.md 1.6: `id` and `retry` are ignored, several data
 lines are joined with a newline, comments vanish, and an event is at most 8 MiB.
+An event without data is none, but for one that is called `error`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from modgate.plugin import BadReply, Event
 
 EVENT_AT_MOST = 8 << 20
 DONE = b"[DONE]"
+ERROR = "error"
 
 _BOUNDARY = re.compile(rb"\r\n\r\n|\n\n|\r\r|\r\n\n|\n\r\n")
 BOUNDARY_AT_MOST = 4
@@ -108,4 +110,4 @@ def _parse(block: bytes) -> Event | None:
             data.append(value)
         elif field == b"event":
             name = value.decode("utf-8", "replace")
-    return Event(b"\n".join(data), name) if data else None
+    return Event(b"\n".join(data), name) if data or name == ERROR else None
