@@ -131,7 +131,7 @@ def test_the_engine_counts_tokens_where_it_says_them(start: Start) -> None:
     assert (drive.usage().exact, drive.usage().by) == (True, "engine")
 
 
-def test_a_total_will_do_and_an_explicit_zero_stays_zero(start: Start) -> None:
+def test_a_total_will_do(start: Start) -> None:
     drive = start({"input": ["a", "b"]}, batch=1)
     drive.feed(engine([1.0], total_tokens=4))
     drive.end()
@@ -139,7 +139,18 @@ def test_a_total_will_do_and_an_explicit_zero_stays_zero(start: Start) -> None:
     drive.feed(engine([1.0], prompt_tokens=0, total_tokens=9))
     drive.end()
 
-    assert dict(drive.usage().units) == {"inputs": 2, "input_tokens": 4}
+    assert dict(drive.usage().units) == {"inputs": 2, "input_tokens": 13}
+    assert drive.usage().exact
+
+
+def test_no_text_has_no_tokens_whatever_its_engine_says(start: Start) -> None:
+    drive = start({"input": "ten bytes!"})
+    drive.feed(engine([1.0], prompt_tokens=0, total_tokens=0))
+    reply = ended(drive)
+
+    assert reply["usage"] == {"prompt_tokens": 4, "total_tokens": 4}
+    assert dict(drive.usage().units) == {"inputs": 1, "input_tokens": 4}
+    assert (drive.usage().exact, drive.usage().by) == (False, "estimate")
 
 
 def test_an_engine_that_counts_nothing_is_estimated_and_said_so(start: Start) -> None:

@@ -305,6 +305,7 @@ def test_v1_has_the_words_of_cohere_and_of_jina(start: Start) -> None:
     [
         {"usage": {"total_tokens": -9}},
         {"usage": {"total_tokens": 10**18}},
+        {"usage": {"total_tokens": 0}},
         {"usage": []},
         {"meta": {"tokens": {"input_tokens": "5"}}},
     ],
@@ -344,6 +345,13 @@ def test_searches_share_pairs_and_get_their_own_scores(start: Start) -> None:
         [0.3],
     ]
     assert sum(share["usage"]["total_tokens"] for share in shares) == 10
+
+
+def test_pairs_that_an_engine_does_not_count_are_estimated(start: Start) -> None:
+    said = Event(orjson.dumps({"scores": [0.1, 0.2], "usage": {"total_tokens": 0}}))
+    shares = [orjson.loads(share.data) for share in split(pairs(start, ["a"], ["b"]), said)]
+
+    assert ["usage" in share for share in shares] == [False, False]
 
 
 def test_an_apportioned_bill_is_an_estimate(start: Start) -> None:

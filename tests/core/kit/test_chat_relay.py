@@ -39,6 +39,25 @@ def test_a_chunk_without_choices_and_usage_is_not_for_clients(include: bool) -> 
     assert told(relay(include=include), chunk(None, prompt_filter_results=[])) == []
 
 
+NOTHING: JsonObject = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_engine_that_says_nothing_was_read_and_written_did_not_count(stream: bool) -> None:
+    relaying, text = relay(stream=stream), "a text that is longer than one token"
+    choice = {"index": 0, "message": {"content": text}, "finish_reason": "stop"}
+    whole = Event(orjson.dumps({"choices": [choice], "usage": NOTHING}))
+    told(
+        relaying,
+        *([chunk({"content": text}), chunk({}, "stop", usage=NOTHING)] if stream else [whole]),
+    )
+    usage = relaying.usage([OK])
+
+    wrote = 1 if stream else estimate(text)
+    assert dict(usage.units) == {"input_tokens": 7, "output_tokens": wrote}
+    assert (usage.exact, usage.by) == (False, "estimate")
+
+
 @pytest.mark.parametrize("include", [False, True])
 def test_usage_in_every_chunk_is_said_once(include: bool) -> None:
     relaying = relay(include=include)
@@ -106,7 +125,7 @@ def test_a_choice_that_says_something_took_a_token_whatever_its_engine_says(
     said: JsonObject,
 ) -> None:
     relaying = relay(stream=False, least=5)
-    nothing = {"prompt_tokens": 0, "completion_tokens": 0}
+    nothing = {"prompt_tokens": 5, "completion_tokens": 0}
     reply = {"choices": [{"message": said}, {"message": {"content": ""}}], "usage": nothing}
     tuple(relaying.feed(0, Event(orjson.dumps(reply))))
     usage = relaying.usage([OK])

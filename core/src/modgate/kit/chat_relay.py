@@ -252,10 +252,10 @@ def _event(data: bytes) -> bytes:
 def reported(usage: Json, *, sees: bool = False) -> Units | None:
     """What an engine says that it read and wrote; None when it says nothing that is a count.
 
-    `sees`: of pictures, too.
+    `sees`: of pictures, too.  Nothing read and nothing written is said by who does not count.
     """
     read, wrote = told(usage, "prompt_tokens"), told(usage, "completion_tokens")
-    if read is None or wrote is None:
+    if read is None or wrote is None or not (read or wrote):
         return None
     inside = {"input_tokens": read, "output_tokens": wrote}
     details = usage.get("prompt_tokens_details")

@@ -16,6 +16,7 @@ from typing import ClassVar
 import msgspec
 import orjson
 
+from modgate.kit.families.infinity import characters
 from modgate.kit.families.tei import Tei, tokens_read
 from modgate.plugin import (
     BadReply,
@@ -31,7 +32,7 @@ from modgate.plugin import (
     engine_message,
 )
 from modgate_embedding.ask import too_long
-from modgate_embedding.reply import Counted, Reply, Row
+from modgate_embedding.reply import Counted, Reply, Row, parse, told
 
 # Source: wire.md 1.4; the texts of vLLM, SGLang, TEI and llama.cpp, with the bound and the length.
 _OVERFLOWS = (
@@ -109,7 +110,12 @@ class EmbeddingOpenAI(EmbeddingHome):
 
 
 class EmbeddingInfinity(EmbeddingOpenAI):
-    """Infinity: no prefix in front of its paths, text only; it always cuts long inputs."""
+    """Infinity: no prefix in front of its paths, text only; it always cuts long inputs.
+
+    Its count is one of characters, not of tokens, unless its model was started with
+    `--lengths-via-tokenize`.  Source: michaelfeil/infinity, libs/infinity_emb/infinity_emb/
+    transformer/utils.py, get_lengths_with_tokenize; the transcripts of 0.0.78 show it.
+    """
 
     family = "infinity"
     path = "/embeddings"
@@ -119,6 +125,15 @@ class EmbeddingInfinity(EmbeddingOpenAI):
         if isinstance(next(iter(self.member("input", [""])), ""), list):
             raise Unsupported("'input': engines of family 'infinity' take text only", "input")
         return super().encode()
+
+    def decode(self, event: Event) -> Iterable[Event]:
+        """Characters are left out: then the gateway counts, or estimates."""
+        for passed in super().decode(event):
+            inputs = self.member("input", [])
+            if told(passed.data).tokens == sum(map(characters, inputs)):
+                rows = parse(passed.data, len(inputs)).data
+                passed.data = msgspec.json.encode(Reply(data=rows))
+            yield passed
 
     def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
         """A model that it has not, or that embeds nothing, is our configuration's fault."""

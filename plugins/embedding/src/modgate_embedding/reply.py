@@ -36,8 +36,11 @@ class Counted(msgspec.Struct, omit_defaults=True):
 
     @property
     def tokens(self) -> int | None:
-        """What the engine read; an explicit 0 stays 0."""
-        return self.prompt_tokens if self.prompt_tokens is not None else self.total_tokens
+        """What the engine read.
+
+        0 is no count, for no input is empty: LM Studio says it of every reply.  A share may be 0.
+        """
+        return self.prompt_tokens or self.total_tokens or (0 if self.apportioned else None)
 
 
 class Reply(msgspec.Struct):

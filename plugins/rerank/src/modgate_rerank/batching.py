@@ -75,7 +75,7 @@ def split(calls: Sequence[Call], event: Event) -> Sequence[Event]:
         raise BadReply("the engine did not score every pair once")
     total = told(fields.values, "usage", "total_tokens")
     tokens: Sequence[int | None] = [None] * len(calls)
-    if total is not None:
+    if total:
         tokens = apportion(total, [call.size["input_tokens"] for call in calls])
     logits = fields.flag("logits", False)
     shares, start = [], 0

@@ -16,6 +16,7 @@ from typing import ClassVar
 
 import orjson
 
+from modgate.kit.families.infinity import characters
 from modgate.kit.families.tei import Tei, tokens_read
 from modgate.kit.told import told
 from modgate.plugin import (
@@ -173,9 +174,13 @@ class RerankTei(Tei, RerankHome):
 
 
 class RerankInfinity(RerankHome):
-    """Infinity: no prefix in front of its paths; it always cuts long pairs."""
+    """Infinity: no prefix in front of its paths; it always cuts long pairs.
+
+    `in_characters`: its count may be one of characters (`kit/families/infinity.py`).
+    """
 
     family = "infinity"
+    in_characters: ClassVar[bool] = True
     path: ClassVar[str] = "/rerank"
     extra: ClassVar[Mapping[str, Json]] = {"return_documents": False, "raw_scores": False}
     logits: ClassVar[bool] = False
@@ -198,11 +203,18 @@ class RerankInfinity(RerankHome):
         return super().refusal(status, headers, body)
 
     def decode(self, event: Event) -> Iterable[Event]:
-        """Results and its count."""
+        """Results and its count, without one of characters: then the gateway estimates."""
         fields = event.fields()
         tokens = told(fields.values, "usage", "total_tokens")
+        if self.in_characters and tokens == self._characters():
+            tokens = None
         rows = ranked(fields.each("results", empty=True), "relevance_score")
         return (reply(event, rows, tokens, logits=self.logits),)
+
+    def _characters(self) -> int:
+        """Of all pairs."""
+        texts = self.texts()
+        return len(texts) * characters(self.member("query", "")) + sum(map(characters, texts))
 
 
 class RerankLlamaCpp(RerankInfinity):
@@ -212,6 +224,7 @@ class RerankLlamaCpp(RerankInfinity):
     path = "/v1/rerank"
     extra: ClassVar[Mapping[str, Json]] = {}
     logits = True
+    in_characters = False
 
     def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
         """A pair over its physical batch comes with status 500."""

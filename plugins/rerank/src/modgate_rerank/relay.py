@@ -125,9 +125,10 @@ class Ranked(Relay):
 def read_tokens(reply: Fields) -> tuple[int | None, bool]:
     """The engine's own count, in cohere's place (`meta.tokens`) or in the others' (`usage`).
 
-    And whether it is a share of a trip's.
+    And whether it is a share of a trip's.  0 is no count, for no text is empty; a share may be 0.
     """
-    if (tokens := told(reply.values, "meta", "tokens", "input_tokens")) is not None:
+    if tokens := told(reply.values, "meta", "tokens", "input_tokens"):
         return tokens, False
     tokens = told(reply.values, "usage", "total_tokens")
-    return tokens, tokens is not None and reply.inner("usage").flag("apportioned", False)
+    shared = tokens is not None and reply.inner("usage").flag("apportioned", False)
+    return (tokens if tokens or shared else None), shared
