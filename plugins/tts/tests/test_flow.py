@@ -128,6 +128,45 @@ async def test_an_engine_that_fails_at_once_is_a_typed_error(
         assert (await reply.json())["error"]["code"] == "upstream_error"
 
 
+@pytest.mark.parametrize(
+    ("kind", "headers"),
+    [
+        ("audio/pcm;rate=48000", {}),
+        ("audio/pcm; rate=48000; channels=1; bits=16", {}),
+        ("audio/pcm;encoding=signed-int;rate=48000", {}),
+        (PCM, {"X-Sample-Rate": "48000", "X-Channels": "1"}),
+    ],
+)
+async def test_speech_has_the_rate_that_its_engine_says(
+    running: Running, backend: FakeBackend, kind: str, headers: dict[str, str]
+) -> None:
+    backend.answer(PATH, Scripted(reply=[SECOND] * 2, content_type=kind, headers=headers))
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(
+            running.url + PATH, json=asked(input="Hello."), headers=running.headers
+        ) as reply,
+    ):
+        data = await reply.read()
+    row = await billed(running)
+
+    assert row.units["tts.speech_ms"] == 1000  # 96,000 bytes
+    assert len(data) == len(SECOND)
+
+
+async def test_speech_of_two_channels_is_not_passed_off_as_longer(
+    running: Running, backend: FakeBackend
+) -> None:
+    stereo = f"{PCM};rate=24000;channels=2"
+    backend.answer(PATH, Scripted(reply=[SECOND], content_type=stereo))
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(running.url + PATH, json=asked(), headers=running.headers) as reply,
+    ):
+        assert reply.status == 502
+        assert (await reply.json())["error"]["code"] == "upstream_invalid_response"
+
+
 async def test_a_wav_has_its_true_size_where_the_engine_said_it(
     running: Running, backend: FakeBackend
 ) -> None:

@@ -68,16 +68,23 @@ class SpeechHome(Dialect):
         return self._sound(data)
 
     def _said(self, headers: Mapping[str, str]) -> Mapping[str, str]:
-        """What the reply's head says of raw PCM.  BadReply when it is something else."""
+        """What the reply's head says of raw PCM.  BadReply when it is something else.
+
+        Of its rate in the media type (`audio/pcm;rate=22050;channels=1`) or, as many servers have
+        it, in `x-sample-rate` (sglang-omni and servers of one model).
+        """
         kind, _, rest = headers.get("content-type", "").lower().partition(";")
         if not self.typed:
             return {}
         if kind.startswith(("text/", "application/json")) or kind.endswith(_FORMATS):
             raise BadReply(f"the engine answered with {kind} where PCM was asked for")
         known = {}
-        name, _, rate = rest.strip().partition("=")
-        if name == "rate" and rate.isdecimal():
-            known[SAMPLE_RATE] = str(max(1, min(int(rate), 384_000)))
+        said = _parameters(rest)
+        if _number(said.get("channels") or headers.get("x-channels", "")) not in (None, 1):
+            raise BadReply("the engine's speech is not mono")
+        rate = _number(said.get("rate") or headers.get("x-sample-rate", ""))
+        if rate is not None:
+            known[SAMPLE_RATE] = str(max(1, min(rate, 384_000)))
         if (length := headers.get("content-length", "")).isdecimal():
             known[DATA_BYTES] = length
         return known
@@ -211,6 +218,16 @@ class SpeechPiper(SpeechHome):
         if self._front:
             raise BadReply("the engine's reply is no WAV file")
         return super().end(done)
+
+
+def _parameters(rest: str) -> Mapping[str, str]:
+    """What stands behind a media type, by name."""
+    pairs = (each.partition("=") for each in rest.split(";"))
+    return {name.strip(): value.strip().strip('"') for name, _, value in pairs}
+
+
+def _number(said: str) -> int | None:
+    return int(said) if said.isascii() and said.isdecimal() and len(said) < 10 else None
 
 
 def _text(body: Body, name: str) -> str:
