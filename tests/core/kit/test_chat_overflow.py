@@ -25,6 +25,23 @@ BOTH = (
 @pytest.mark.parametrize(
     ("text", "told"),
     [
+        # LM Studio, which says it as an event of a stream with status 200
+        (
+            "Trying to keep the first 5012 tokens when context the overflows. However, the model "
+            "is loaded with context length of only 4096 tokens, which is not enough. Try to load "
+            "the model with a larger context length, or provide a shorter input",
+            LONG,
+        ),
+        # TGI
+        (
+            "Input validation error: `inputs` must have less than 4096 tokens. Given: 5012",
+            LONG,
+        ),
+        (
+            "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096. Given: "
+            "500 `inputs` tokens and 4000 `max_new_tokens`",
+            BOTH,
+        ),
         # vLLM
         (f"{FRONT}your request has 5012 input tokens. Please reduce it.", LONG),
         (f"{FRONT}it was 5012.", LONG),

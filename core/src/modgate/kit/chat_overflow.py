@@ -1,7 +1,8 @@
 """A prompt that does not fit, in the exact words that SDKs and langchain match on.
 
 Whoever finds out, the gateway before the call or an engine by its error, the client reads the same.
-Source: wire.md 1.4, with the texts of vLLM, SGLang and llama.cpp's server.
+Source: wire.md 1.4, with the texts of vLLM, SGLang and llama.cpp's server; of LM Studio
+(lmstudio-bug-tracker issue 546) and TGI (router/src/validation.rs).
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ _MEANT = re.compile(
     r"|longer than the (?:model's context length|maximum model length)"
     r"|model's context length (?:\(|is only )\d+ tokens"
     r"|exceed(?:s|ed)? (?:the )?model's maximum context length"
-    r"|exceed(?:s|ed)? the (?:available context size|maximum allowed length \(\d+ tokens)",
+    r"|exceed(?:s|ed)? the (?:available context size|maximum allowed length \(\d+ tokens)"
+    r"|context length of only \d+ tokens"
+    r"|`inputs` (?:must have less than|tokens \+ `max_new_tokens` must be <=) \d+",
     re.IGNORECASE,
 )
 
@@ -30,11 +33,16 @@ _CONTEXT = _any(
     r"model's context length (?:\(|is only )(\d+)",
     r"maximum model length of (\d+)",
     r"available context size \((\d+)",
+    r"context length of only (\d+)",
+    r"`inputs` must have less than (\d+)",
+    r"`max_new_tokens` must be <= (\d+)",
 )
 _PROMPT = _any(
     r"(\d+) in the (?:messages|prompt)",
     r"(\d+) (?:input|prompt) tokens",
     r"(\d+) tokens from the input",
+    r"keep the first (\d+) tokens",
+    r"Given: (\d+)",
     r"resulted in (\d+) tokens",
     r"(?:input|prompt|request)(?: length)? \((?:length )?(\d+)",
 )
@@ -46,6 +54,7 @@ _COMPLETION = _any(
     r"(\d+) tokens for the completion",
     r"requested (\d+) output tokens",
     r"too large: (\d+)",
+    r"(\d+) `max_new_tokens`",
 )
 
 
