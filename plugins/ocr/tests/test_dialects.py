@@ -161,7 +161,13 @@ def test_only_a_fence_around_everything_is_taken_off(said: str, text: str) -> No
 
 
 @pytest.mark.parametrize(
-    "usage", [None, {"completion_tokens": 5}, {"prompt_tokens": -1, "completion_tokens": 5}]
+    "usage",
+    [
+        None,
+        {"completion_tokens": 5},
+        {"prompt_tokens": -1, "completion_tokens": 5},
+        {"prompt_tokens": 0, "completion_tokens": 0},
+    ],
 )
 def test_a_missing_usage_is_guessed_and_says_so(usage: dict[str, int] | None) -> None:
     choice = {"message": {"content": "abcdef"}, "finish_reason": "stop"}

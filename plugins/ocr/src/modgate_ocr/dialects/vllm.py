@@ -78,7 +78,7 @@ class OcrVllm(ChatDialect):
     def _tokens(self, usage: Json, text: str) -> JsonObject:
         """What the engine counted; a guess where it does not say."""
         read, wrote = told(usage, "prompt_tokens"), told(usage, "completion_tokens")
-        if read is not None and wrote is not None:
+        if read and wrote is not None:  # a page is never 0 tokens
             return {"input": read, "output": wrote}
         pixels = self.call.size.get("image_pixels", 0)
         return {
