@@ -55,6 +55,12 @@ def test_each_piece_is_a_call_for_pcm_and_no_more_than_three_wait(tmp_path: Path
     assert (plan.width, plan.ahead) == (3, 3)
 
 
+def test_an_engine_that_gives_no_pcm_is_asked_for_wav(tmp_path: Path) -> None:
+    plan = shaped(tmp_path, {"engine_format": "wav"}, response_format="mp3")
+
+    assert {each["response_format"] for each in sent(plan)} == {"wav"}
+
+
 def test_pieces_keep_the_bounds_of_config_and_model(tmp_path: Path) -> None:
     config = Config(first_piece=60, piece=200, width=5)
     first, *others = sent(shaped(tmp_path, {"max_piece": 150}, config))

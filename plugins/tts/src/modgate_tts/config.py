@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
@@ -38,4 +38,7 @@ class Facts(ModelFacts, frozen=True, extra="forbid"):
     )
     sample_rate: int = Field(
         24_000, ge=8_000, le=192_000, description="of raw PCM from its engine, in hertz"
+    )
+    engine_format: Literal["pcm", "wav"] = Field(
+        "pcm", description="what its engine is asked for: `wav` where it gives no raw PCM"
     )

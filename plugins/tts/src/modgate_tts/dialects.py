@@ -1,6 +1,7 @@
 """How engines spell speech.
 
-The home wire: `POST /v1/audio/speech` with one piece of text, answered by s16le mono PCM in chunks.
+The home wire: `POST /v1/audio/speech` with one piece of text, answered by s16le mono PCM in chunks,
+or by a WAV file of it where the model's fact `engine_format` says so.
 The headers of an event of decoded PCM say its rate where it is another than 24 kHz, and how many
 bytes the whole piece has where the engine said so.
 """
@@ -51,7 +52,9 @@ class SpeechHome(Dialect):
     _known: Mapping[str, str] = {}
 
     def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
-        """An engine's error, with the client's field where it names one."""
+        """An engine's error, with the client's field where it names one; the format is ours."""
+        if status in (400, 422) and b"response_format" in body:
+            return UpstreamFailed("the engine does not give the format that its model should")
         return _about(_blamed(body), status, headers, engine_message(body))
 
     def decode(self, event: Event) -> Iterable[Event]:

@@ -94,7 +94,7 @@ class Tts(Modality[Config]):
         parts = pieces(text, min(self.config.first_piece, most), most)
         width = self.config.width
         return Plan(
-            calls=[_call(part, voice, speed, wishes) for part in parts],
+            calls=[_call(part, voice, speed, wishes, facts.engine_format) for part in parts],
             relay=self._relay(name, parts, facts, events=events, of_mistral=of_mistral),
             width=width,
             ahead=max(AHEAD, width),
@@ -149,10 +149,10 @@ def _wishes(fields: Fields) -> dict[str, Json]:
     return {name: value for name, value in wishes.items() if value is not None}
 
 
-def _call(part: str, voice: str, speed: float, wishes: Mapping[str, Json]) -> Call:
+def _call(part: str, voice: str, speed: float, wishes: Mapping[str, Json], form: str) -> Call:
     return Call(
         path=PATH,
-        body=Body.of(input=part, voice=voice, response_format="pcm", **wishes),
+        body=Body.of(input=part, voice=voice, response_format=form, **wishes),
         size=Units(characters=len(part), speech_ms=round(len(part) * SPEECH_MS / speed)),
         reply="chunked",
         requires=(("voice", voice),),
