@@ -86,3 +86,9 @@ def test_a_table_below_a_list_of_tables_belongs_to_the_last_one() -> None:
     found = lines_of("[[backend]]\n[[backend]]\n[backend.offers]\nvoice = []\n")
 
     assert found["backend", 1, "offers", "voice"] == 4
+
+
+def test_a_section_stands_where_its_first_table_does() -> None:
+    found = lines_of("[listen]\n[modle.chat]\n[[servers]]\n[[servers]]\n[modle.other]\n")
+
+    assert (found["modle",], found["servers",]) == (2, 3)

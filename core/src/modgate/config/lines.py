@@ -40,7 +40,8 @@ def lines_of(text: str) -> Lines:
         assign = _ASSIGN.fullmatch(rows[at])
         if header is not None and _DOTTED.fullmatch(header[2]):
             table = _table(header[2], header[1] == "[[", counts)
-            found.setdefault(table, at + 1)
+            for depth in range(1, len(table) + 1):
+                found.setdefault(table[:depth], at + 1)
         elif assign is not None:
             path = (*table, *_names(assign[1]))
             for depth in range(len(table) + 1, len(path) + 1):
