@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp.multipart import parse_content_disposition
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -253,3 +255,24 @@ def test_the_end_does_not_wait_for_a_reader_that_does_not_read(
         reader.start()
         ending.join()
     reader.join()
+
+
+def test_a_librarys_warning_is_a_line_without_what_a_client_sent_once_for_each_place(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shown = warnings.showwarning
+    with warnings.catch_warnings(), written() as (_, lines):
+        warnings.simplefilter("always")
+        for name in ("hers", "his"):
+            parse_content_disposition(f"form-data; name=file; filename*=zz''%ff{name}")
+        parse_content_disposition("form-data; filename")
+        found = lines()
+
+    assert [line["warning"] for line in found] == [
+        "BadContentDispositionParam",
+        "BadContentDispositionHeader",
+    ]
+    assert all("multipart.py:" in line["at"] for line in found)
+    assert "hers" not in json.dumps(found)
+    assert capsys.readouterr().err == ""
+    assert warnings.showwarning is shown

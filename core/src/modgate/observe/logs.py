@@ -20,6 +20,7 @@ from typing import TextIO
 import orjson
 
 from modgate.api.json import Json, JsonObject
+from modgate.observe.python_warnings import PythonWarnings
 from modgate.tracebacks import traceback_of
 
 QUEUE_AT_MOST = 10_000
@@ -109,6 +110,7 @@ class LogSystem:
         self._root.handlers = [self._handler]
         self._root.setLevel(level.upper())
         logging.getLogger("aiohttp.access").disabled = True
+        self._warnings = PythonWarnings()
         self._listener.start()
 
     def set_level(self, level: str) -> None:
@@ -122,6 +124,7 @@ class LogSystem:
 
     def close(self) -> bool:
         """Write what is queued, and put logging back as it was; False where nobody reads it."""
+        self._warnings.close()
         level, handlers = self._before
         self._root.handlers = handlers
         self._root.setLevel(level)
