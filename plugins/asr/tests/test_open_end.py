@@ -1,4 +1,4 @@
-"""A FLAC stream whose header leaves the length open: what encoders write into a pipe."""
+"""FLAC and WAV streams whose header leaves the length open: what is written into a pipe."""
 
 from __future__ import annotations
 
@@ -51,3 +51,35 @@ def test_all_of_it_is_decoded(recording: io.BytesIO) -> None:
 
     assert len(found) == 1
     assert found[0]["end"] == frames == pytest.approx(2 * 16_000, abs=50)
+
+
+@pytest.fixture
+def streamed() -> io.BytesIO:
+    """Two seconds of a WAV whose header says that there are none, and sound behind it."""
+    out = io.BytesIO()
+    with wave.open(out, "wb") as sound:
+        sound.setparams((1, 2, RATE, 0, "NONE", ""))
+        sound.writeframes(b"")
+    out.write((np.sin(np.arange(2 * RATE) / 20) * 9000).astype("<i2").tobytes())
+    return out
+
+
+def test_a_wav_whose_header_was_written_first_is_as_long_as_what_follows(
+    streamed: io.BytesIO,
+) -> None:
+    pytest.importorskip("av")
+    pieces: list[bytes] = []
+
+    assert probe(streamed, 60)["milliseconds"] == 2000
+    [found] = windows(streamed, RULE, 60, pieces.append)
+
+    assert found["end"] == 2 * 16_000
+    assert len(pieces[0]) > 2 * 2 * 16_000
+
+
+def test_a_wav_with_nothing_behind_its_header_is_refused(streamed: io.BytesIO) -> None:
+    pytest.importorskip("av")
+    streamed.truncate(44)
+
+    with pytest.raises(Exception, match="holds no audio"):
+        probe(streamed, 60)

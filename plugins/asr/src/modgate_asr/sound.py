@@ -3,7 +3,8 @@ imports no part of the gateway.  The gateway imports this, too, and has no use f
 imported where sound is read.
 
 libsndfile reads wav, flac, ogg and mp3; what it cannot read (webm, m4a, mp4, adts, a FLAC stream
-of open length, several MP3 or Ogg files in one) goes to FFmpeg through `av`.  Nothing is ever held
+of open length, a WAV whose header was written before its sound, several MP3 or Ogg files in one)
+goes to FFmpeg through `av`.  Nothing is ever held
 but a block of about a second.
 """
 
@@ -87,7 +88,7 @@ def probe_references(urls: list[str]) -> dict[str, Plain]:
 
 
 def _opened(file: BinaryIO) -> Plain:
-    """The file as libsndfile reads it; None when it cannot, or not to its end."""
+    """The file as libsndfile reads it; None when it cannot, or not to its end, or finds nothing."""
     import soundfile
 
     if is_joined(file):
@@ -97,7 +98,7 @@ def _opened(file: BinaryIO) -> Plain:
         sound = soundfile.SoundFile(file)
     except soundfile.LibsndfileError:
         return None
-    if sound.frames == OPEN_END:
+    if sound.frames in (0, OPEN_END):
         sound.close()
         return None
     return sound
