@@ -59,7 +59,7 @@ def narrowed_plan(plan: Plan, requires: Requires) -> Plan:
             call = to_call(index, piece)
             return None if call is None else _requiring(call, requires)
 
-        return replace(plan, calls=Drawn(calls.function, calls.args, requiring))
+        return replace(plan, calls=replace(calls, to_call=requiring))
     if isinstance(calls, tuple | list):  # a plan without a reserve must keep them countable
         return replace(plan, calls=tuple(_requiring(call, requires) for call in calls))
     return replace(plan, calls=_each(calls, requires))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 from aiohttp import web
 from gateways import Running, start
 from made_pdfs import locked, pdf
+from PIL import Image
 from waiting import until
 
 from modgate.ledger.reader import rows
@@ -73,9 +76,23 @@ async def running(tmp_path: Path, engine: Engine) -> AsyncIterator[Running]:
     await runner.cleanup()
 
 
+def cut_picture() -> str:
+    """A JPEG that ends too early, after a head that says how large it is."""
+    whole = io.BytesIO()
+    Image.effect_noise((200, 100), 50).save(whole, "JPEG")
+    return data_url("image/jpeg", whole.getvalue()[:2000])
+
+
 async def asked(running: Running, data: bytes, **more: Json) -> tuple[int, str | None, Json]:
     """Status, the pages that are named as failed, and the reply."""
     document = {"type": "document_url", "document_url": data_url("application/pdf", data)}
+    return await sent(running, document, **more)
+
+
+async def sent(
+    running: Running, document: dict[str, str], **more: Json
+) -> tuple[int, str | None, Json]:
+    """The same of a document as a client writes it."""
     body = {"model": "pages", "document": document, **more}
     async with (
         aiohttp.ClientSession() as session,
@@ -166,6 +183,26 @@ async def test_a_pdf_that_cannot_be_opened_is_the_clients_and_costs_nothing(
     assert told in fault["msg"]
     assert not engine.read
     assert (pages, area) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "told"),
+    [
+        ("image_url", cut_picture(), "the image is damaged"),
+        ("document_url", base64.b64encode(pdf(WIDTHS)).decode(), "a URL, or a data URI"),
+        ("document_url", "file:///etc/hosts", "a URL, or a data URI"),
+    ],
+    ids=["cut", "bare base64", "another scheme"],
+)
+async def test_what_is_wrong_with_a_document_is_told_of_the_field_that_brought_it(
+    running: Running, kind: str, given: str, told: str
+) -> None:
+    status, _, reply = await sent(running, {"type": kind, kind: given})
+
+    assert status == 422
+    [fault] = reply["detail"]
+    assert fault["loc"] == ["body", "document", kind]
+    assert told in fault["msg"]
 
 
 async def test_a_pdf_that_only_its_owner_may_change_is_read(running: Running) -> None:

@@ -34,7 +34,7 @@ def no_call(index: int, piece: object) -> Call:
 
 
 def drawn(function: Callable[..., object], *args: object) -> Drawn:
-    return Drawn(function, args, no_call)
+    return Drawn(function, args, no_call, field="upload")
 
 
 async def rest(pieces: Pieces, *, ending: bool = True) -> list[object]:
@@ -141,16 +141,20 @@ async def test_a_refusal_before_the_first_piece_is_the_streams(make: Make, scope
         await pieces.next()
     await pieces.close()
 
-    assert (caught.value.field, caught.value.code) == ("file", "invalid_audio")
+    assert (caught.value.field, caught.value.code) == ("upload", "invalid_audio")
     assert decoders.counters.kills == 0
 
 
 @pytest.mark.parametrize(
-    ("ending", "code"),
-    [("refuse", "invalid_audio"), ("fail", "undecodable"), ("crash", "undecodable")],
+    ("ending", "field", "code"),
+    [
+        ("refuse", "upload", "invalid_audio"),
+        ("fail", "upload", "undecodable"),
+        ("crash", "upload", "undecodable"),
+    ],
 )
 async def test_what_goes_wrong_later_comes_after_the_pieces_before_it(
-    ending: str, code: str, make: Make, scope: Scope
+    ending: str, field: str, code: str, make: Make, scope: Scope
 ) -> None:
     decoders = make()
     pieces = decoders.draw(drawn(jobs.pieces_then, ending), scope, ahead=4)
@@ -160,7 +164,7 @@ async def test_what_goes_wrong_later_comes_after_the_pieces_before_it(
         await pieces.next()
     await pieces.close()
 
-    assert caught.value.code == code
+    assert (caught.value.field, caught.value.code) == (field, code)
     assert await rest(decoders.draw(drawn(jobs.pieces, 1, 1), scope, ahead=2)) != []
 
 

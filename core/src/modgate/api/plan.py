@@ -46,11 +46,13 @@ class Drawn:
     modgate nor aiohttp. It writes each piece with `spool(data)`, which answers a token, and yields
     a small descriptor (plain values and tokens).  In the gateway `to_call(index, descriptor)`,
     where tokens have become `File`s, makes a `Call` of it, or None: this piece needs no engine.
+    `field`: what a refusal names that names none itself, as for `Work`.
     """
 
     function: Callable[..., Iterator[Json]]
     args: tuple[object, ...]
     to_call: Callable[[int, Json], Call | None]
+    field: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -207,22 +207,25 @@ class Pieces:
                     drawn += await self._received(self._process, credit)
                 message, args = {}, ()
         except Ended:
-            raise self._decoders.dead(self._drawn.function, "file") from None
+            raise self._decoders.dead(self._drawn.function, self._drawn.field) from None
         await self._give()
 
     async def _received(self, process: Process, at_most: int) -> int:
         """What comes in one turn, so many pieces unless the stream is over; how many came."""
+        drawn = self._drawn
         for came in range(at_most):
             before = self._scope.size
             said = await process.receive(self._scope)
             self._written += max(0, self._scope.size - before)
             if self._written > self._decoders.limits.written_bytes:
-                raise Refused("file", "undecodable", "the file decodes to more than is allowed")
+                raise Refused(
+                    drawn.field, "undecodable", "the file decodes to more than is allowed"
+                )
             if "piece" not in said:
                 self._done = True
                 if "error" in said:
                     await self._give()
-                    raise self._decoders.refused(self._drawn.function, "file", said["error"])
+                    raise self._decoders.refused(drawn.function, drawn.field, said["error"])
                 return came
             if self._begun is not None:
                 self._begun()

@@ -113,7 +113,7 @@ class Asr(Modality[Config]):
             "silence_ms": ask.silence_ms or self.config.silence_ms,
         }
         return Plan(
-            calls=Drawn(windows, (file, rule, self.config.max_audio_s), to_call),
+            calls=Drawn(windows, (file, rule, self.config.max_audio_s), to_call, field="file"),
             relay=relay,
             reserve=Units(audio_ms=found["milliseconds"]),
             width=self.config.width,

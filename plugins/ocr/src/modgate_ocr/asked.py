@@ -82,8 +82,12 @@ def document_of(fields: Fields, at_most: int) -> Document:
         raise document.fault("type", "unsupported_value", "stored files are not supported")
     url = _url(document, kind)
     where = f"document.{kind}"
-    if not url.startswith("data:"):
+    if url.startswith(("https://", "http://")):
         return Document(field=where, url=url)
+    if not url.startswith("data:"):
+        raise Refused(
+            where, "invalid_value", "a document is a URL, or a data URI: data:TYPE;base64,DATA"
+        )
     front, comma, encoded = url.partition(",")
     if not comma or not front.endswith(";base64"):
         raise Refused(where, "invalid_value", "a data URI must be base64: data:TYPE;base64,DATA")

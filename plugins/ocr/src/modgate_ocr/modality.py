@@ -97,7 +97,9 @@ class Ocr(Modality[Config]):
             "crops": wishes.image_base64,
         }
         return Plan(
-            calls=Drawn(render, (file, found["kind"], pages, limits), to_call),
+            calls=Drawn(
+                render, (file, found["kind"], pages, limits), to_call, field=found["field"]
+            ),
             relay=relay,
             reserve=_size(len(pages), found["pixels"], facts),
             width=min(self.config.width, len(pages)),
@@ -123,7 +125,7 @@ class Ocr(Modality[Config]):
         found = yield Work(
             inspect, file or document.encoded, kind, wanted, self._limits(), field=document.field
         )
-        return {**found, "kind": kind}, file or found["file"]
+        return {**found, "kind": kind, "field": document.field}, file or found["file"]
 
     def _limits(self) -> dict[str, Json]:
         return {
