@@ -7,10 +7,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
-import cohere
-import openai
 import pytest
-from mistralai.client import Mistral
+from sdks import cohere, mistral, openai
 
 from clients.drawing import data_uri, page, png
 from clients.serving import Served, serving, without
@@ -30,9 +28,9 @@ def _cohere(served: Served) -> cohere.ClientV2:
     )
 
 
-def _mistral(served: Served) -> Mistral:
+def _mistral(served: Served) -> mistral.Mistral:
     milliseconds = int(LOADED_S * 1000)
-    return Mistral(server_url=served.root, api_key=served.key, timeout_ms=milliseconds)
+    return mistral.Mistral(server_url=served.root, api_key=served.key, timeout_ms=milliseconds)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -104,7 +102,7 @@ def ranker(served: Served) -> Iterator[cohere.ClientV2]:
 
 
 @pytest.fixture(scope="session")
-def reader(served: Served) -> Iterator[Mistral]:
+def reader(served: Served) -> Iterator[mistral.Mistral]:
     """The mistralai SDK."""
     with _mistral(served) as client:
         yield client

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import openai
 from numpy.typing import NDArray
+from sdks import openai
 
 SAID = "The quick brown fox jumps over the lazy dog."
 SPOKEN_RATE, HEARD_RATE = 24_000, 16_000

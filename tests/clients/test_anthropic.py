@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 from collections.abc import AsyncIterator, Iterator
 
-import anthropic
 import pytest
+from sdks import anthropic
 
 from clients.conftest import LOADED_S
 from clients.serving import Served

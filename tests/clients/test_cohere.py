@@ -6,9 +6,9 @@ import base64
 import math
 import struct
 
-import cohere
 import httpx
 import pytest
+from sdks import cohere
 
 from clients.serving import Served
 

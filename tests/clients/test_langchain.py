@@ -5,18 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-import openai
 import pytest
-from langchain_openai import ChatOpenAI, OpenAIEmbeddings
 from pydantic import SecretStr
+from sdks import langchain_openai, openai
 
 from clients.serving import Served
 
 pytestmark = pytest.mark.models
 
 
-def chat_through(served: Served, **connections: object) -> ChatOpenAI:
-    return ChatOpenAI(
+def chat_through(served: Served, **connections: object) -> langchain_openai.ChatOpenAI:
+    return langchain_openai.ChatOpenAI(
         **connections,
         base_url=served.v1,
         api_key=SecretStr(served.key),
@@ -28,14 +27,14 @@ def chat_through(served: Served, **connections: object) -> ChatOpenAI:
 
 
 @pytest.fixture
-def chat(served: Served) -> Iterator[ChatOpenAI]:
+def chat(served: Served) -> Iterator[langchain_openai.ChatOpenAI]:
     with openai.DefaultHttpxClient() as connections:
         yield chat_through(served, http_client=connections)
 
 
 @pytest.fixture
-def embeddings(served: Served) -> OpenAIEmbeddings:
-    return OpenAIEmbeddings(
+def embeddings(served: Served) -> langchain_openai.OpenAIEmbeddings:
+    return langchain_openai.OpenAIEmbeddings(
         base_url=served.v1,
         api_key=SecretStr(served.key),
         model="text-embedding-3-small",
@@ -44,7 +43,7 @@ def embeddings(served: Served) -> OpenAIEmbeddings:
     )
 
 
-def test_a_chat_is_invoked(chat: ChatOpenAI) -> None:
+def test_a_chat_is_invoked(chat: langchain_openai.ChatOpenAI) -> None:
     reply = chat.invoke("Say hello.")
 
     assert reply.content
@@ -53,7 +52,7 @@ def test_a_chat_is_invoked(chat: ChatOpenAI) -> None:
     assert reply.response_metadata["finish_reason"] in ("stop", "length")
 
 
-def test_a_chat_is_streamed_with_its_usage(chat: ChatOpenAI) -> None:
+def test_a_chat_is_streamed_with_its_usage(chat: langchain_openai.ChatOpenAI) -> None:
     chunks = list(chat.stream("Say hello.", stream_usage=True))
     total = chunks[0]
     for chunk in chunks[1:]:
@@ -73,7 +72,7 @@ async def test_a_chat_is_streamed_async(served: Served) -> None:
     assert len([piece for piece in pieces if piece]) > 1
 
 
-def test_queries_and_documents_are_embedded(embeddings: OpenAIEmbeddings) -> None:
+def test_queries_and_documents_are_embedded(embeddings: langchain_openai.OpenAIEmbeddings) -> None:
     query = embeddings.embed_query("a ship in the harbour")
     near, far = embeddings.embed_documents(["a boat in the port", "the price of fresh bread"])
 
@@ -81,7 +80,7 @@ def test_queries_and_documents_are_embedded(embeddings: OpenAIEmbeddings) -> Non
 
 
 def test_token_numbers_are_refused_with_the_setting_that_helps(served: Served) -> None:
-    checking = OpenAIEmbeddings(
+    checking = langchain_openai.OpenAIEmbeddings(
         base_url=served.v1, api_key=SecretStr(served.key), model="text-embedding-3-small"
     )
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from random import Random
 
 import numpy as np
-import openai
 import pytest
+from sdks import openai
 
 from clients.sentences import distance, plain_words, sentence
 from clients.speaking import HEARD_RATE, pressed, say

@@ -6,18 +6,9 @@ import base64
 import re
 
 import pytest
-from mistralai.client import Mistral
-from mistralai.client.errors import HTTPValidationError, SDKError
-from mistralai.client.models import (
-    BaseModelCard,
-    EmbeddingDtype,
-    SpeechStreamAudioDelta,
-    SpeechStreamDone,
-    TranscriptionStreamDone,
-    TranscriptionStreamTextDelta,
-)
 from PIL import Image, ImageDraw, ImageFont
 from pydantic import BaseModel
+from sdks import mistral, mistral_errors, mistral_models
 
 from clients.drawing import data_uri, page, pdf, png
 from clients.serving import Served
@@ -35,7 +26,7 @@ def document_uri() -> str:
     return data_uri("application/pdf", pdf(pages))
 
 
-def test_a_picture_is_read(reader: Mistral, picture_uri: str) -> None:
+def test_a_picture_is_read(reader: mistral.Mistral, picture_uri: str) -> None:
     reply = reader.ocr.process(
         model=MODEL, document={"type": "image_url", "image_url": picture_uri}
     )
@@ -48,7 +39,7 @@ def test_a_picture_is_read(reader: Mistral, picture_uri: str) -> None:
     assert reply.usage_info.pages_processed == 1
 
 
-def test_a_pdf_is_read_page_by_page(reader: Mistral, document_uri: str) -> None:
+def test_a_pdf_is_read_page_by_page(reader: mistral.Mistral, document_uri: str) -> None:
     reply = reader.ocr.process(
         model=MODEL, document={"type": "document_url", "document_url": document_uri}
     )
@@ -65,7 +56,7 @@ def _size(uri: str) -> int:
     return len(encoded) * 3 // 4 - len(re.findall("=", encoded[-2:]))
 
 
-def test_one_page_of_a_pdf_is_read_alone(reader: Mistral, document_uri: str) -> None:
+def test_one_page_of_a_pdf_is_read_alone(reader: mistral.Mistral, document_uri: str) -> None:
     reply = reader.ocr.process(
         model=MODEL, document={"type": "document_url", "document_url": document_uri}, pages=[1]
     )
@@ -75,7 +66,7 @@ def test_one_page_of_a_pdf_is_read_alone(reader: Mistral, document_uri: str) -> 
     assert reply.usage_info.pages_processed == 1
 
 
-def test_a_table_is_moved_out_of_the_markdown(reader: Mistral) -> None:
+def test_a_table_is_moved_out_of_the_markdown(reader: mistral.Mistral) -> None:
     rows = [("Fruit", "Pieces", "Price"), ("Apples", "12", "3.40"), ("Lemons", "34", "7.80")]
     picture = Image.new("RGB", (900, 260), "white")
     pen, letters = ImageDraw.Draw(picture), ImageFont.load_default(32)
@@ -100,7 +91,7 @@ def test_a_table_is_moved_out_of_the_markdown(reader: Mistral) -> None:
     assert [block.type for block in found.blocks] == ["table"]
 
 
-def test_two_columns_are_read_one_after_the_other(reader: Mistral) -> None:
+def test_two_columns_are_read_one_after_the_other(reader: mistral.Mistral) -> None:
     left = ["the ships came home late", "with apples in the hold", "and nobody was waiting"]
     right = ["on the hill a small lamp", "was burning all the night", "until the morning rose"]
     picture = Image.new("RGB", (1100, 220), "white")
@@ -118,7 +109,7 @@ def test_two_columns_are_read_one_after_the_other(reader: Mistral) -> None:
 
 
 async def test_the_async_client_reads(served: Served, picture_uri: str) -> None:
-    async with Mistral(server_url=served.root, api_key=served.key) as client:
+    async with mistral.Mistral(server_url=served.root, api_key=served.key) as client:
         reply = await client.ocr.process_async(
             model=MODEL, document={"type": "image_url", "image_url": picture_uri}
         )
@@ -129,8 +120,8 @@ async def test_the_async_client_reads(served: Served, picture_uri: str) -> None:
 @pytest.mark.parametrize(
     "url", ["data:image/png;base64,%%%", "data:text/plain;base64,aGVsbG8gd29ybGQ="]
 )
-def test_a_document_that_is_none_is_a_validation_error(reader: Mistral, url: str) -> None:
-    with pytest.raises(HTTPValidationError) as caught:
+def test_a_document_that_is_none_is_a_validation_error(reader: mistral.Mistral, url: str) -> None:
+    with pytest.raises(mistral_errors.HTTPValidationError) as caught:
         reader.ocr.process(model=MODEL, document={"type": "image_url", "image_url": url})
 
     assert caught.value.status_code == 422
@@ -139,9 +130,9 @@ def test_a_document_that_is_none_is_a_validation_error(reader: Mistral, url: str
 
 
 def test_a_page_that_a_pdf_does_not_have_is_a_validation_error(
-    reader: Mistral, document_uri: str
+    reader: mistral.Mistral, document_uri: str
 ) -> None:
-    with pytest.raises(HTTPValidationError) as caught:
+    with pytest.raises(mistral_errors.HTTPValidationError) as caught:
         reader.ocr.process(
             model=MODEL, document={"type": "document_url", "document_url": document_uri}, pages=[7]
         )
@@ -150,17 +141,17 @@ def test_a_page_that_a_pdf_does_not_have_is_a_validation_error(
     assert caught.value.data.detail[0].loc[1] == "pages"
 
 
-def test_a_remote_document_is_refused_unless_the_config_allows_it(reader: Mistral) -> None:
+def test_a_remote_document_is_refused_unless_the_config_allows_it(reader: mistral.Mistral) -> None:
     document = {"type": "document_url", "document_url": "http://127.0.0.1:9/secret.pdf"}
 
-    with pytest.raises(HTTPValidationError) as caught:
+    with pytest.raises(mistral_errors.HTTPValidationError) as caught:
         reader.ocr.process(model=MODEL, document=document)
 
     assert "fetch" in str(caught.value).lower()
 
 
-def test_an_unknown_model_is_not_found(reader: Mistral, picture_uri: str) -> None:
-    with pytest.raises(SDKError) as caught:
+def test_an_unknown_model_is_not_found(reader: mistral.Mistral, picture_uri: str) -> None:
+    with pytest.raises(mistral_errors.SDKError) as caught:
         reader.ocr.process(model="ocr-9", document={"type": "image_url", "image_url": picture_uri})
 
     assert caught.value.status_code == 404
@@ -171,8 +162,8 @@ def test_a_wrong_key_is_unauthorized(served: Served, picture_uri: str) -> None:
     wrong = served.key[:-4] + "aaaa"
 
     with (
-        Mistral(server_url=served.root, api_key=wrong) as client,
-        pytest.raises(SDKError) as caught,
+        mistral.Mistral(server_url=served.root, api_key=wrong) as client,
+        pytest.raises(mistral_errors.SDKError) as caught,
     ):
         client.ocr.process(model=MODEL, document={"type": "image_url", "image_url": picture_uri})
 
@@ -181,7 +172,7 @@ def test_a_wrong_key_is_unauthorized(served: Served, picture_uri: str) -> None:
 
 @pytest.mark.parametrize(("dtype", "count"), [("float", 384), ("int8", 384), ("ubinary", 48)])
 def test_texts_are_embedded_in_the_type_that_was_asked_for(
-    reader: Mistral, dtype: EmbeddingDtype, count: int
+    reader: mistral.Mistral, dtype: mistral_models.EmbeddingDtype, count: int
 ) -> None:
     reply = reader.embeddings.create(
         model="mistral-embed", inputs=["a boat in the port", "fresh bread"], output_dtype=dtype
@@ -192,36 +183,40 @@ def test_texts_are_embedded_in_the_type_that_was_asked_for(
     assert reply.usage.prompt_tokens
 
 
-def test_models_are_listed_with_what_they_can_do(reader: Mistral) -> None:
+def test_models_are_listed_with_what_they_can_do(reader: mistral.Mistral) -> None:
     listed = {card.id: card for card in reader.models.list().data or ()}
     found = reader.models.retrieve(model_id="whisper-1")
 
-    assert isinstance(listed[MODEL], BaseModelCard)
-    assert isinstance(found, BaseModelCard)
+    assert isinstance(listed[MODEL], mistral_models.BaseModelCard)
+    assert isinstance(found, mistral_models.BaseModelCard)
     assert listed[MODEL].capabilities.ocr
     assert listed["gpt-4o"].capabilities.vision
     assert found.capabilities.audio_transcription
     assert not found.capabilities.completion_chat
 
 
-def test_what_it_says_it_hears(reader: Mistral) -> None:
+def test_what_it_says_it_hears(reader: mistral.Mistral) -> None:
     asked = {"model": "tts-1", "voice_id": "alloy", "input": SAID, "response_format": "wav"}
     whole = reader.audio.speech.complete(**asked)
     with reader.audio.speech.complete(**asked, stream=True) as stream:
         events = [event.data for event in stream]
 
-    pieces = [event.audio_data for event in events if isinstance(event, SpeechStreamAudioDelta)]
+    pieces = [
+        event.audio_data
+        for event in events
+        if isinstance(event, mistral_models.SpeechStreamAudioDelta)
+    ]
     streamed = b"".join(map(base64.b64decode, pieces))
     for content in (base64.b64decode(whole.audio_data), streamed):
         heard = reader.audio.transcriptions.complete(
             model="whisper-1", file={"file_name": "said.wav", "content": content}
         )
         assert "brown fox jumps over the lazy dog" in heard.text.lower()
-    assert isinstance(events[-1], SpeechStreamDone)
+    assert isinstance(events[-1], mistral_models.SpeechStreamDone)
     assert events[-1].usage.total_tokens
 
 
-def test_speech_is_transcribed(reader: Mistral, spoken: bytes) -> None:
+def test_speech_is_transcribed(reader: mistral.Mistral, spoken: bytes) -> None:
     heard = reader.audio.transcriptions.complete(
         model="whisper-1",
         file={"file_name": "said.wav", "content": spoken},
@@ -234,19 +229,23 @@ def test_speech_is_transcribed(reader: Mistral, spoken: bytes) -> None:
     assert heard.usage.prompt_audio_seconds
 
 
-def test_a_transcription_is_streamed(reader: Mistral, spoken: bytes) -> None:
+def test_a_transcription_is_streamed(reader: mistral.Mistral, spoken: bytes) -> None:
     with reader.audio.transcriptions.stream(
         model="whisper-1", file={"file_name": "said.wav", "content": spoken}
     ) as stream:
         events = [event.data for event in stream]
 
-    said = [event.text for event in events if isinstance(event, TranscriptionStreamTextDelta)]
-    assert isinstance(events[-1], TranscriptionStreamDone)
+    said = [
+        event.text
+        for event in events
+        if isinstance(event, mistral_models.TranscriptionStreamTextDelta)
+    ]
+    assert isinstance(events[-1], mistral_models.TranscriptionStreamDone)
     assert events[-1].text == "".join(said)
     assert events[-1].usage.prompt_audio_seconds
 
 
-def test_a_picture_in_a_chat_is_read(reader: Mistral, picture_uri: str) -> None:
+def test_a_picture_in_a_chat_is_read(reader: mistral.Mistral, picture_uri: str) -> None:
     reply = reader.chat.complete(
         model="gpt-4o",
         messages=[
@@ -268,7 +267,7 @@ def test_a_picture_in_a_chat_is_read(reader: Mistral, picture_uri: str) -> None:
 ASKED = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Say hello."}]}
 
 
-def test_a_chat_is_streamed_and_its_last_chunk_has_the_usage(reader: Mistral) -> None:
+def test_a_chat_is_streamed_and_its_last_chunk_has_the_usage(reader: mistral.Mistral) -> None:
     with reader.chat.stream(**ASKED, max_tokens=8, random_seed=1, temperature=0.0) as stream:
         chunks = [event.data for event in stream]
 
@@ -282,7 +281,7 @@ def test_a_chat_is_streamed_and_its_last_chunk_has_the_usage(reader: Mistral) ->
 
 
 async def test_the_async_client_chats_whole_and_streamed(served: Served) -> None:
-    async with Mistral(server_url=served.root, api_key=served.key) as client:
+    async with mistral.Mistral(server_url=served.root, api_key=served.key) as client:
         whole = await client.chat.complete_async(**ASKED, max_tokens=8, temperature=0.0, n=2)
         stream = await client.chat.stream_async(**ASKED, max_tokens=8, temperature=0.0)
         chunks = [event.data async for event in stream]
@@ -293,7 +292,9 @@ async def test_the_async_client_chats_whole_and_streamed(served: Served) -> None
     assert chunks[-1].usage
 
 
-def test_a_streamed_chat_about_a_picture_has_its_usage(reader: Mistral, picture_uri: str) -> None:
+def test_a_streamed_chat_about_a_picture_has_its_usage(
+    reader: mistral.Mistral, picture_uri: str
+) -> None:
     picture = {"type": "image_url", "image_url": picture_uri}
     messages = [{"role": "user", "content": [{"type": "text", "text": "Read it."}, picture]}]
     with reader.chat.stream(model="gpt-4o", messages=messages) as stream:
@@ -303,29 +304,29 @@ def test_a_streamed_chat_about_a_picture_has_its_usage(reader: Mistral, picture_
     assert chunks[-1].usage
 
 
-def test_what_a_chat_cannot_mean_is_a_validation_error(reader: Mistral) -> None:
+def test_what_a_chat_cannot_mean_is_a_validation_error(reader: mistral.Mistral) -> None:
     tool = {"type": "function", "function": {"name": "look", "parameters": {}}}
     for wrong in (
         {"temperature": 9},
         {"safe_prompt": True},
         {"tools": [tool], "tool_choice": "any"},
     ):
-        with pytest.raises(HTTPValidationError) as caught:
+        with pytest.raises(mistral_errors.HTTPValidationError) as caught:
             reader.chat.complete(**ASKED, **wrong)
 
         assert caught.value.data.detail
         assert caught.value.data.detail[0].loc[-1] in wrong
 
 
-def test_vectors_that_a_model_cannot_make_are_a_validation_error(reader: Mistral) -> None:
-    with pytest.raises(HTTPValidationError) as caught:
+def test_vectors_that_a_model_cannot_make_are_a_validation_error(reader: mistral.Mistral) -> None:
+    with pytest.raises(mistral_errors.HTTPValidationError) as caught:
         reader.embeddings.create(model="mistral-embed", inputs=["a boat"], output_dimension=0)
 
     assert caught.value.data.detail
     assert caught.value.data.detail[0].loc == ["body", "output_dimension"]
 
 
-def test_an_answer_of_a_given_form_is_asked_for_as_the_sdk_does(reader: Mistral) -> None:
+def test_an_answer_of_a_given_form_is_asked_for_as_the_sdk_does(reader: mistral.Mistral) -> None:
     class Fruit(BaseModel):
         name: str
 

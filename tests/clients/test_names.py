@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import openai
 import pytest
+from sdks import openai
 
 pytestmark = pytest.mark.models
 

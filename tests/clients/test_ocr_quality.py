@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from random import Random
 
 import pytest
-from mistralai.client import Mistral
+from sdks import mistral
 
 from clients.drawing import data_uri, png
 from clients.invoices import Invoice, faces, invoice
@@ -30,7 +30,7 @@ def test_an_invoice_is_drawn_from_its_seed() -> None:
 
 @pytest.mark.models
 def test_invoices_are_read_with_few_wrong_characters(
-    reader: Mistral, dice: Random, figure: Callable[[str], None]
+    reader: mistral.Mistral, dice: Random, figure: Callable[[str], None]
 ) -> None:
     def read(drawn: Invoice) -> str:
         uri = data_uri("image/png", png(drawn.draw()))

@@ -8,8 +8,8 @@ import json
 import re
 import wave
 
-import openai
 import pytest
+from sdks import openai
 
 from clients.speaking import SAID, say
 

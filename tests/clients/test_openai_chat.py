@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import math
 
-import openai
 import pytest
+from sdks import openai
 
 pytestmark = pytest.mark.models
 

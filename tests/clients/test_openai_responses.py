@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-import openai
 import pytest
 from pydantic import BaseModel
+from sdks import openai
 
 pytestmark = pytest.mark.models
 

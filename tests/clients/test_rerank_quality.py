@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-import cohere
 import pytest
+from sdks import cohere
 
 SAMPLES = 20
 HITS = 16

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
 
-import openai
 import pytest
+from sdks import openai
 
 from clients.sentences import distance, plain_words, sentence
 from clients.speaking import say

@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 
 import httpx
-import openai
 import pytest
-import voyageai
-from voyageai.error import AuthenticationError, InvalidRequestError
+from sdks import openai, voyageai, voyageai_error
 
 from clients.serving import Served
 
@@ -66,7 +64,7 @@ def test_voyages_own_rankers_are_served(voyage: voyageai.Client, model: str) -> 
 def test_a_document_over_the_models_length_is_refused_without_truncation(
     voyage: voyageai.Client,
 ) -> None:
-    with pytest.raises(InvalidRequestError, match="maximum context length"):
+    with pytest.raises(voyageai_error.InvalidRequestError, match="maximum context length"):
         voyage.rerank("pancakes", ["word " * 3000], model=RERANK, truncation=False)
 
 
@@ -93,12 +91,14 @@ def test_a_document_is_cut_where_it_is_asked_for_whatever_truncation_says(
 def test_a_text_over_the_models_length_is_refused_without_truncation(
     voyage: voyageai.Client,
 ) -> None:
-    with pytest.raises(InvalidRequestError, match="maximum context length is 2048 tokens"):
+    with pytest.raises(
+        voyageai_error.InvalidRequestError, match="maximum context length is 2048 tokens"
+    ):
         voyage.embed(["word " * 3000], model=EMBED, truncation=False)
 
 
 def test_an_empty_text_is_an_invalid_request(voyage: voyageai.Client) -> None:
-    with pytest.raises(InvalidRequestError) as caught:
+    with pytest.raises(voyageai_error.InvalidRequestError) as caught:
         voyage.embed([""], model=EMBED)
 
     assert "input[0]" in str(caught.value)
@@ -116,7 +116,7 @@ def test_a_wrong_key_is_an_authentication_error(served: Served) -> None:
     wrong = served.key[:-4] + "aaaa"
     client = voyageai.Client(api_key=wrong, base_url=served.v1, max_retries=1)
 
-    with pytest.raises(AuthenticationError):
+    with pytest.raises(voyageai_error.AuthenticationError):
         client.embed(["hello"], model=EMBED)
 
 

@@ -14,13 +14,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import aiohttp
-import openai
 import orjson
 from gateways import Running, start
 from oracle.engine import ScriptedEngine
 from oracle.faults import OK, Refusal, Script
 from oracle.media import wav, wav_file
 from oracle.record import Record
+from sdks import openai
 
 from modgate.api.json import Json
 from modgate.ledger.reader import rows

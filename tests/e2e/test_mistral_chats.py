@@ -6,15 +6,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import openai
 import orjson
 import pytest
 from conversing import whole
 from gateways import Running
-from mistralai.client import Mistral
-from mistralai.client.errors import HTTPValidationError, ResponseValidationError, SDKError
-from mistralai.client.models import CompletionChunk, TextChunk, ThinkChunk
 from rigs.weather import CITIES, MESSAGE, STREAM, arguments, serving
+from sdks import mistral, mistral_errors, mistral_models, openai
 
 from modgate.ledger.reader import rows
 from modgate.testing import FakeBackend, Scripted
@@ -27,16 +24,16 @@ WHOLE = whole(MESSAGE, "stop")
 @asynccontextmanager
 async def chatting(
     folder: Path, *answers: Scripted
-) -> AsyncIterator[tuple[Running, FakeBackend, Mistral]]:
+) -> AsyncIterator[tuple[Running, FakeBackend, mistral.Mistral]]:
     """A gateway over an engine that answers chats so, and the SDK."""
     async with (
         serving(folder, *answers) as (running, engine),
-        Mistral(server_url=running.url, api_key=running.key) as client,
+        mistral.Mistral(server_url=running.url, api_key=running.key) as client,
     ):
         yield running, engine, client
 
 
-async def streamed(client: Mistral, **more: object) -> list[CompletionChunk]:
+async def streamed(client: mistral.Mistral, **more: object) -> list[mistral_models.CompletionChunk]:
     return [event.data async for event in await client.chat.stream_async(**{**ASKED, **more})]
 
 
@@ -77,10 +74,14 @@ async def test_thoughts_are_told_and_go_back(tmp_path: Path) -> None:
         part.thinking[0].text
         for each in chunks
         for part in each.choices[0].delta.content
-        if isinstance(part, ThinkChunk)
+        if isinstance(part, mistral_models.ThinkChunk)
     ]
     assert pieces == ["Look ", "twice."]
-    assert said.content == [ThinkChunk(thinking=[TextChunk(text="Look twice.")], closed=True)]
+    assert said.content == [
+        mistral_models.ThinkChunk(
+            thinking=[mistral_models.TextChunk(text="Look twice.")], closed=True
+        )
+    ]
     told = engine.calls[-1].json()["messages"][1]
     assert (told["content"], told["reasoning_content"]) == (None, "Look twice.")
     assert [call["function"]["arguments"] for call in told["tool_calls"]] == [
@@ -118,13 +119,13 @@ async def test_errors_are_those_that_the_sdk_knows(tmp_path: Path) -> None:
     )
     cut = Scripted(reply=[*STREAM[:4], b'{"error":{"message":"lost","code":500}}'])
     async with chatting(tmp_path, long, cut) as (_, _, client):
-        with pytest.raises(SDKError) as exceeded:
+        with pytest.raises(mistral_errors.SDKError) as exceeded:
             await client.chat.complete_async(**ASKED)
-        with pytest.raises(HTTPValidationError) as wrong:
+        with pytest.raises(mistral_errors.HTTPValidationError) as wrong:
             await streamed(client, tool_choice={"type": "function", "function": {"name": "x"}})
-        with pytest.raises(ResponseValidationError) as lost:
+        with pytest.raises(mistral_errors.ResponseValidationError) as lost:
             await streamed(client)
-        with pytest.raises(SDKError) as unknown:
+        with pytest.raises(mistral_errors.SDKError) as unknown:
             await client.fim.complete_async(model="chat", prompt="def f(")
 
     assert exceeded.value.status_code == 400

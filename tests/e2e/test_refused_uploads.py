@@ -12,13 +12,13 @@ from io import BytesIO
 from pathlib import Path
 
 import aiohttp
-import openai
 import pytest
 from gateways import Running, start
 from oracle import requests as ask
 from oracle.client import send
 from oracle.engine import ScriptedEngine
 from oracle.requests import ClientRequest
+from sdks import openai
 from servers import redis
 
 from modgate.http.connection import Connection

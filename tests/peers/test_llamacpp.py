@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 
-import openai
 import pytest
+from sdks import openai
 
 from modgate_llm.engine import GGUF
 from peers.engines import PEERS, Engine, Fronted, Row, dot, fronted, model_data, shown

@@ -9,10 +9,9 @@ import sys
 import wave
 from pathlib import Path
 
-import openai
 import pytest
 from clients.drawing import data_uri, page, png
-from mistralai.client import Mistral
+from sdks import mistral, openai
 
 from peers.engines import Engine, Fronted, Row, dot, environment_of, fronted, model_data, shown
 from peers.places import FOLDER, program
@@ -76,7 +75,7 @@ def test_rapidocr_api_reads_a_page(tmp_path: Path, row: Row) -> None:
     )
     lines = ["Invoice 4711", "Total 12.50"]
     with fronted(tmp_path, engine) as front:
-        reader = Mistral(server_url=front.gateway.root, api_key=front.gateway.key)
+        reader = mistral.Mistral(server_url=front.gateway.root, api_key=front.gateway.key)
         picture = data_uri("image/png", png(page(lines)))
         with reader:
             reply = reader.ocr.process(

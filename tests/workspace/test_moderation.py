@@ -14,9 +14,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import openai
 import pytest
 from oracle.engine import ScriptedEngine
+from sdks import openai
 from workspace.test_third_party import Site, configured, found, kept, made_key, serving
 from workspace.test_wheels import build, install, run
 
