@@ -13,6 +13,9 @@ from types import TracebackType
 from modgate.errors import GatewayError
 
 NEVER = float("inf")
+LATE_S = 0.05  # a loop that calls so much later than it was to could not read what came, either
+READS_S = 1.0  # is time enough to read it
+AGAIN = 3
 
 
 class Guard:
@@ -70,37 +73,47 @@ class Guard:
 class Deadline(Guard):
     """A Guard with one lazily moved timer: `at` may be set as often as one likes.
 
-    `now()`: the loop's time, which `at` is in.
+    Where the loop itself was late, what is waited for may lie there unread: it is given as long
+    again, at most three times.  `now()`: the loop's time, which `at` is in.
     """
 
-    __slots__ = ("_timer", "_wakes", "at", "late", "now")
+    __slots__ = ("_again", "_timer", "_wakes", "at", "late", "now")
 
     def __init__(self, late: Callable[[], GatewayError]) -> None:
         super().__init__()
         self.late = late
         self.now = self._loop.time
         self.at = NEVER
+        self._again = AGAIN
         self._timer: asyncio.Handle | None = None
         self._wakes = NEVER  # of `_timer`: not every loop's handle of a time that is over can say
 
     def set(self, at: float) -> None:
         """Fire what `late` makes at this loop time, unless it is moved before."""
-        self.at = at
+        self.at, self._again = at, AGAIN
         if at == NEVER:
             return
         if self._timer is None or self._wakes > at:
             if self._timer is not None:
                 self._timer.cancel()
-            self._wakes = at
-            self._timer = self._loop.call_at(at, self._due)
+            self._wake(at)
+
+    def _wake(self, at: float) -> None:
+        self._wakes = max(at, self._loop.time())
+        self._timer = self._loop.call_at(at, self._due)
 
     def _due(self) -> None:
         self._timer = None
-        if self._loop.time() + 0.001 >= self.at:
+        now = self._loop.time()
+        late_s = now - self._wakes
+        if now + 0.001 < self.at:
+            if self.at != NEVER:
+                self._wake(self.at)
+        elif late_s > LATE_S and self._again:
+            self._again -= 1
+            self._wake(now + min(late_s, READS_S))
+        else:
             self.fire(self.late())
-        elif self.at != NEVER:
-            self._wakes = self.at
-            self._timer = self._loop.call_at(self.at, self._due)
 
     def disarm(self) -> None:
         """No deadline any more."""

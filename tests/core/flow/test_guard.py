@@ -1,12 +1,17 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import time
+from collections.abc import Callable
 
 import pytest
 import uvloop
 
 from modgate.errors import Cancelled, UpstreamTimedOut
 from modgate.guard import Deadline, Guard
+
+NewLoop = Callable[[], asyncio.AbstractEventLoop]
 
 
 async def test_a_fired_guard_ends_the_wait_with_its_reason() -> None:
@@ -92,3 +97,39 @@ def test_a_deadline_that_is_over_may_be_set_again_whatever_the_loop() -> None:
         pytest.raises(UpstreamTimedOut),
     ):
         runner.run(twice())
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_what_came_while_the_loop_stood_still_is_no_timeout(new_loop: NewLoop) -> None:
+    async def wait() -> bytes:
+        ours, theirs = socket.socketpair()
+        reader, writer = await asyncio.open_connection(sock=ours)
+        deadline = Deadline(lambda: UpstreamTimedOut("late"))
+        deadline.set(deadline.now() + 0.05)
+        with theirs, deadline:
+            asyncio.get_running_loop().call_later(0.01, _stand_still, theirs)
+            said = await reader.readline()
+        writer.close()
+        return said
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        assert runner.run(wait()) == b"an answer\n"
+
+
+def _stand_still(theirs: socket.socket) -> None:
+    time.sleep(0.3)
+    theirs.sendall(b"an answer\n")
+
+
+async def test_a_loop_that_stands_still_waits_for_nobody_for_ever() -> None:
+    loop = asyncio.get_running_loop()
+    deadline = Deadline(lambda: UpstreamTimedOut("late"))
+    deadline.set(deadline.now() + 0.01)
+
+    def stand_still() -> None:
+        time.sleep(0.1)
+        loop.call_soon(stand_still)
+
+    stand_still()
+    with pytest.raises(UpstreamTimedOut), deadline:
+        await asyncio.sleep(60)
