@@ -24,6 +24,7 @@ from modgate.plugin import Load
 FLOOD = "flood"
 QUIET = "quiet"
 PAGE = Path(__file__).parents[2] / "docs" / "operators" / "queueing.md"
+HELD = Script(held=True)  # until `go_on`, so that what is to wait waits however slow the machine is
 
 
 @asynccontextmanager
@@ -48,6 +49,13 @@ async def served(
         ) as running,
     ):
         yield running, engine
+
+
+def go_on(engine: ScriptedEngine, script: Script) -> None:
+    """Calls that are held are answered, and others as the script says."""
+    engine.script_for = lambda record: script
+    for record in engine.records:
+        engine.release(record.request_id)
 
 
 def asked(engine: ScriptedEngine, tag: int) -> bool:
@@ -97,13 +105,14 @@ def chat(tag: int) -> ClientRequest:
 
 
 async def test_a_quiet_tenant_does_not_wait_behind_a_flood(tmp_path: Path) -> None:
-    async with served(tmp_path, Script(headers_after_ms=40)) as (running, _):
+    async with served(tmp_path, HELD) as (running, engine):
         sent = Sent(running)
         for tag in range(10):
             sent.send(FLOOD, chat(tag))
         await sent.waiting(9)
         sent.send(QUIET, chat(10))
         await sent.waiting(10)
+        go_on(engine, Script(headers_after_ms=40))
         ended = await sent.all()
 
     assert ended.index(QUIET) <= 2  # after the one under way, and at most one more
@@ -114,15 +123,16 @@ async def test_weights_of_classes_and_tenants_count(tmp_path: Path) -> None:
     slo = '[slo.gold.llm]\ntotal = { base = "9s" }\n[slo.batch.llm]\ntotal = { base = "9s" }\n'
     weights = "[queue]\nweights = { gold = 4, batch = 1 }\n"
     tenants = {"a": 'slo = "gold"', "b": 'slo = "batch"'}
-    async with served(
-        tmp_path, Script(headers_after_ms=20), more=slo + weights, tenants=tenants
-    ) as (running, _):
+    script = Script(headers_after_ms=20)
+    async with served(tmp_path, script, more=slo + weights, tenants=tenants) as (running, engine):
         sent = Sent(running)
         sent.send("a", chat(99))  # what a call of this model takes is known from now on
         await sent.all()
+        engine.script_for = lambda record: HELD
         for tag in range(20):
             sent.send("a" if tag % 2 else "b", chat(tag))
         await sent.waiting(19)
+        go_on(engine, script)
         ended = await sent.all()
 
     assert ended[2:12].count("a") >= 7
@@ -193,13 +203,15 @@ async def test_who_waited_in_vain_is_told_of_the_queue_and_not_of_an_engine(
 
 async def test_who_floods_is_refused_and_told_when_to_come_again(tmp_path: Path) -> None:
     more = "[queue]\ncalls = 8\n"
-    async with served(tmp_path, Script(headers_after_ms=50), more=more) as (running, _):
+    async with served(tmp_path, HELD, more=more) as (running, engine):
         sent = Sent(running)
         for tag in range(12):
             sent.send(FLOOD, chat(tag))
-        await sent.waiting(4)
+        await until(lambda: len(sent.refused) == 12 - 1 - 4)
         for tag in range(12, 15):
             sent.send(QUIET, chat(tag))
+        await sent.waiting(4 + 3)
+        go_on(engine, Script(headers_after_ms=50))
         await sent.all()
 
         await asyncio.sleep(max(seconds for _, seconds in sent.refused))
@@ -249,12 +261,13 @@ async def scraped(running: Running) -> tuple[dict[str, str], dict[str, float]]:
 
 
 async def test_what_an_autoscaler_needs_is_in_the_metrics(tmp_path: Path) -> None:
-    async with served(tmp_path, Script(headers_after_ms=300), slots=2) as (running, _):
+    async with served(tmp_path, HELD, slots=2) as (running, engine):
         sent = Sent(running)
         for tag in range(6):
             sent.send(FLOOD, chat(tag))
         await sent.waiting(4)
         kinds, during = await scraped(running)
+        go_on(engine, Script())
         await sent.all()
         _, after = await scraped(running)
 
