@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import chain
 from types import ModuleType
 
@@ -72,8 +73,7 @@ def holding(world: World) -> Holding:
             f"{name}: spool bytes": state.spool.used,
             f"{name}: limits held": sum(state.limits.total.values()),
         }
-        for path, size in _maps(running.app, name, set(), 0):
-            maps[path] = max(size, maps.get(path, 0))
+        _maps(running.app, name, 0, set(), maps)
     # An engine's idle connections are kept on purpose; each has both its ends in this process.
     return Holding(len(asyncio.all_tasks()), _sockets() - 2 * world.engine.connections, busy, maps)
 
@@ -108,29 +108,47 @@ def _sockets() -> int:
     return count
 
 
-def _maps(value: object, path: str, seen: set[int], depth: int) -> Iterator[tuple[str, int]]:
-    """Every collection that modgate's own objects hold, by where it hangs."""
-    if id(value) in seen or depth > DEPTH or isinstance(value, type | ModuleType):
+def _maps(value: object, path: str, depth: int, seen: set[int], maps: dict[str, int]) -> None:
+    """Every collection that modgate's own objects hold, by where it hangs, and how long it is."""
+    if id(value) in seen or depth > DEPTH:
+        return
+    kind = type(value)
+    if (looks := _looks(kind)) is None:
         return
     seen.add(id(value))
-    if isinstance(value, (str, bytes, int, float, *BOUNDED)):
-        return
-    if isinstance(value, Collection):
-        if not hasattr(value, "_fields"):  # a named tuple has as many members as it ever had
-            yield path, len(value)
-        inside = value.values() if isinstance(value, Mapping) else value
-        for each in list(inside):
-            yield from _maps(each, f"{path}[]", seen, depth + 1)
-    elif type(value).__module__.startswith("modgate."):
-        for name, each in _members(value):
-            yield from _maps(each, f"{path}.{name}", seen, depth + 1)
+    if looks.sized:
+        assert isinstance(value, Collection)
+        maps[path] = max(len(value), maps.get(path, 0))
+    if looks.inside:
+        assert isinstance(value, Collection)
+        path += "[]"
+        for each in list(value.values() if isinstance(value, Mapping) else value):
+            _maps(each, path, depth + 1, seen, maps)
+    else:
+        for name in (*looks.slots, *getattr(value, "__dict__", ())):
+            if (each := getattr(value, name, None)) is not None:
+                _maps(each, f"{path}.{name}", depth + 1, seen, maps)
 
 
-def _members(value: object) -> Iterator[tuple[str, object]]:
-    slots = chain.from_iterable(_slots(kind) for kind in type(value).__mro__)
-    for name in chain(slots, getattr(value, "__dict__", {})):
-        if (each := getattr(value, name, None)) is not None:
-            yield name, each
+@dataclass(frozen=True, slots=True)
+class _Looks:
+    """How to look into what is of a type.  `sized`: a named tuple has as many members as ever."""
+
+    inside: bool
+    sized: bool
+    slots: Sequence[str] = ()
+
+
+@cache
+def _looks(kind: type) -> _Looks | None:
+    if issubclass(kind, (type, ModuleType, str, bytes, int, float, *BOUNDED)):
+        return None
+    if issubclass(kind, Collection):
+        return _Looks(inside=True, sized=not hasattr(kind, "_fields"))
+    if not kind.__module__.startswith("modgate."):
+        return None
+    slots = chain.from_iterable(map(_slots, kind.__mro__))
+    return _Looks(inside=False, sized=False, slots=tuple(slots))
 
 
 def _slots(kind: type) -> tuple[str, ...]:
