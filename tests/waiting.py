@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
-WITHIN_S = 10.0
+WITHIN_S = 60.0  # of a machine that is busy with other tests
 
 
 async def until(is_so: Callable[[], object], within_s: float = WITHIN_S) -> float:
