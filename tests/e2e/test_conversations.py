@@ -9,6 +9,7 @@ import orjson
 import pytest
 from conversing import chunk, whole
 from gateways import Running
+from openai.types.responses import ResponseStreamEvent
 from rigs.weather import CHAT, CITIES, MESSAGE, STREAM, USAGE, arguments, serving
 from sdks import anthropic, openai
 
@@ -166,15 +167,26 @@ async def test_a_message_whose_engine_is_lost_raises_inside_its_stream(tmp_path:
     assert row.units["llm.output_tokens"] == 1
 
 
-async def test_a_response_whose_engine_is_lost_ends_in_failure(tmp_path: Path) -> None:
+async def _drain(
+    stream: openai.AsyncStream[ResponseStreamEvent], events: list[ResponseStreamEvent]
+) -> None:
+    async for event in stream:
+        events.append(event)
+
+
+async def test_a_response_whose_engine_is_lost_ends_in_failure_and_raises(tmp_path: Path) -> None:
     broken = Scripted(reply=HI, fault="reset", after=2)
     async with serving(tmp_path, broken) as (running, _), _openai(running) as client:
         stream = await client.responses.create(model="chat", input="Hi?", stream=True)
-        events = [event async for event in stream]
+        events: list[ResponseStreamEvent] = []
+        with pytest.raises(openai.APIError) as caught:
+            await _drain(stream, events)
         [row] = rows(running.ledger)
 
-    assert [event.type for event in events[-2:]] == ["response.failed", "error"]
+    assert events[-1].type == "response.failed"
     assert [event.sequence_number for event in events] == list(range(len(events)))
+    assert (caught.value.code, caught.value.type) == ("server_error", "server_error")
+    assert "connection" in caught.value.message
     assert row.units["llm.output_tokens"] == 1
 
 

@@ -9,7 +9,7 @@ from typing import Literal
 from oracle.faults import Script
 from oracle.requests import ClientRequest
 
-Envelope = Literal["openai", "cohere", "mistral", "voyage", "superset"]
+Envelope = Literal["openai", "cohere", "mistral", "voyage", "shared", "superset"]
 # Which gateway it goes to: `[fetch] allow` unset, "*", or "*" and an origin that redirects.
 Gate = Literal["shut", "public", "named"]
 # Who the client says it is.

@@ -64,7 +64,7 @@ WHOLE: tuple[tuple[str, Make, str], ...] = (
     ("vlm", seen, "openai"),
     ("asr", sound, "openai"),
     ("ocr", pages, "mistral"),
-    ("embedding", vectors, "openai"),
+    ("embedding", vectors, "shared"),
     ("rerank", ranks, "cohere"),
     ("rerank for voyage", voyage_ranks, "voyage"),
 )

@@ -61,8 +61,9 @@ def _envelope(case: Case, body: dict[str, object]) -> tuple[list[str], str]:
     """The body in its surface's form (wire.md 1.4), and its message."""
     error = members(body.get("error"))
     match case.envelope:
-        case "openai":
-            wrong = [] if set(body) == {"error"} else [f"members {sorted(body)}"]
+        case "openai" | "shared":
+            keys = {"error"} if case.envelope == "openai" else {"error", "detail"}
+            wrong = [] if set(body) == keys else [f"members {sorted(body)}"]
             return wrong + _openai(case, error), str(error.get("message", ""))
         case "mistral" if case.status == 422:
             details = [members(each) for each in items(body.get("detail"))]

@@ -135,7 +135,13 @@ def _type_cases() -> Iterator[Case]:
         code="invalid_value",
         param="messages[0].role",
     )
-    yield Case(name="a number for input", request=changed(vectors, input=7), param="input", **wrong)
+    yield Case(
+        name="a number for input",
+        request=changed(vectors, input=7),
+        envelope="shared",
+        param="input",
+        **wrong,
+    )
     yield Case(
         name="a list for speech", request=changed(speech, input=["x"]), param="input", **wrong
     )
@@ -181,9 +187,13 @@ def _type_cases() -> Iterator[Case]:
             param=name,
             code="integer_above_max_value",
         )
-    for make, name in ((chat(), "seed"), (vectors, "dimensions")):
+    for make, name, envelope in (
+        (chat(), "seed", "openai"),
+        (vectors, "dimensions", "shared"),
+    ):
         yield Case(
             name=f"{name} beyond 64 bits",
+            envelope=envelope,
             request=changed(make, **{name: 10**20}),
             status=400,
             param=name,
@@ -253,6 +263,13 @@ def _route_cases() -> Iterator[Case]:
         status=404,
         envelope="cohere",
         said=("`nobody`", "ranks"),
+    )
+    yield Case(
+        name="unknown model for embeddings in nobody's own words",
+        request=changed(vectors, model="nobody"),
+        envelope="shared",
+        said=("`nobody`", "vectors"),
+        **unknown,
     )
     yield Case(
         name="unknown model for voyage",

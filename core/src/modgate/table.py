@@ -26,7 +26,7 @@ from modgate.errors import (
     TooLarge,
 )
 from modgate.host.load import Loaded
-from modgate.http.surfaces import Superset
+from modgate.http.surfaces import shared
 
 SHOWN_PATH = re.compile(r"(/[A-Za-z0-9._:-]{0,32}){1,8}")
 SPOKEN_AFTER_AN = ("a", "e", "i", "o", "u", "llm")
@@ -34,7 +34,8 @@ SPOKEN_AFTER_AN = ("a", "e", "i", "o", "u", "llm")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """A path: its endpoints by modality, the largest body cap, and the surface of its errors.
+    """A path: its endpoints by modality, the largest body cap, and the surface of those who do not
+    tell whose words they speak.
 
     `surfaces`: those of which the body tells; `sdks`: those that headers may tell of.
     """
@@ -54,7 +55,7 @@ class Route:
             raise MethodNotAllowed(f"{self.path} takes POST only", allow=["POST"])
 
     def heard(self, headers: Mapping[str, str]) -> Surface:
-        """The surface of an SDK that says who it is, else that of errors before the body."""
+        """The surface of an SDK that says who it is, else that of whoever has not told."""
         for surface in self.sdks:
             if surface.recognises(headers):
                 return surface
@@ -64,9 +65,7 @@ class Route:
         """The surface that this body is in the words of, where the headers did not tell."""
         if heard is not self.surface:
             return heard
-        if len(self.surfaces) == 1:
-            return self.surfaces[0]
-        return next((s for s in self.surfaces if s.claims(fields)), self.surfaces[-1])
+        return next((s for s in self.surfaces[:-1] if s.claims(fields)), self.surface)
 
 
 class Resolved(msgspec.Struct, frozen=True, kw_only=True):
@@ -196,7 +195,7 @@ def _route(path: str, endpoints: Mapping[str, Endpoint], surfaces: Mapping[str, 
         endpoints=endpoints,
         modalities=tuple(endpoints),
         surfaces=by_body,
-        surface=by_body[0] if len(by_body) == 1 else Superset(by_body),
+        surface=by_body[0] if len(by_body) == 1 else shared(by_body),
         body=next(iter(endpoints.values())).body,
         at_most=max(endpoint.at_most for endpoint in endpoints.values()),
         sdks=[each for each in spoken if _is_told(each)] if len(spoken) > 1 else (),

@@ -171,6 +171,12 @@ def test_a_stream_that_fails_says_so_in_two_events(tmp_path: Path) -> None:
         "code": "server_error",
         "message": "Upstream connection lost.",
         "param": None,
+        "error": {
+            "type": "server_error",
+            "code": "server_error",
+            "message": "Upstream connection lost.",
+            "param": None,
+        },
     }
 
 

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 import pytest
 
+from modgate.errors import GatewayError, NotFound, Overloaded
 from modgate.http.surfaces import Superset, built_in
-from modgate.plugin import Endpoint, Plan, Request, Surface
+from modgate.plugin import Endpoint, JsonObject, Plan, Request, Surface
 from modgate.table import Route, build_routes
 
 MISTRAL = {"user-agent": "mistral-client-python/3.7.0"}
@@ -24,6 +25,9 @@ class Own(Surface):
 
     def claims(self, fields: Mapping[str, object]) -> bool:
         return "own" in fields
+
+    def error_body(self, error: GatewayError, request_id: str) -> JsonObject:
+        return {"own": error.message}
 
 
 def unshaped(request: Request) -> Plan:
@@ -64,6 +68,53 @@ def test_who_only_headers_tell_of_changes_no_error_of_the_others() -> None:
     assert isinstance(shared.heard(OTHERS), Superset)
     assert shared.claimed({"truncation": True}, shared.heard(OTHERS)).name == "voyage"
     assert shared.claimed({"truncation": True}, shared.heard(MISTRAL)).name == "mistral"
+
+
+@pytest.mark.parametrize(
+    ("surfaces", "body", "name", "keys"),
+    [
+        (
+            ("voyage", "openai", "mistral"),
+            {"input": ["a"], "model": "m", "task": "retrieval.query"},
+            "openai",
+            {"error", "detail"},
+        ),
+        (
+            ("voyage", "cohere"),
+            {"query": "q", "documents": ["d"], "model": "m", "top_n": 1},
+            "cohere",
+            {"id", "message", "detail"},
+        ),
+    ],
+)
+def test_errors_of_bodies_that_nobody_claims_carry_everyones_keys(
+    surfaces: tuple[str, ...], body: JsonObject, name: str, keys: set[str]
+) -> None:
+    """Source: jina's embedder and ranker of haystack, which raise `reply["detail"]`."""
+    found = route(*surfaces)
+    spoken = found.claimed(body, found.heard({}))
+
+    assert spoken.name == name
+    assert set(spoken.error_body(NotFound("no"), "r")) == keys
+
+
+def test_who_tells_has_no_keys_of_others() -> None:
+    found = route("voyage", "cohere")
+    cohere = found.heard({"x-fern-sdk-name": "cohere"})
+    voyage = found.claimed({"top_k": 1}, found.heard({}))
+
+    assert set(found.claimed({}, cohere).error_body(NotFound("no"), "r")) == {"id", "message"}
+    assert voyage.error_body(NotFound("no"), "r") == {"detail": "no"}
+
+
+def test_all_but_the_keys_of_a_shared_error_is_of_whom_no_body_gets_past() -> None:
+    found = route("own", "anthropic")
+    anthropic = built_in()["anthropic"]
+    spoken = found.claimed({}, found.heard({}))
+
+    assert (spoken.keep_alive, spoken.rates) == (anthropic.keep_alive, anthropic.rates)
+    assert spoken.status(Overloaded("x")) == 529
+    assert spoken.error_event(NotFound("no"), "r") == anthropic.error_event(NotFound("no"), "r")
 
 
 def test_a_plugins_surface_is_told_by_header_or_body() -> None:

@@ -191,17 +191,18 @@ class Voyage(Surface):
 
 
 class Superset(Surface):
-    """On a path that several surfaces share, errors before the body is known carry all their
-    keys."""
+    """On a path that several surfaces share: errors that carry all their keys.
 
-    name = "superset"
+    For what is refused before its body is known, and for bodies in nobody's own words: jina's
+    clients send openai's or cohere's and read `detail`.  All else is the last surface's.
+    """
 
     def __init__(self, surfaces: Sequence[Surface]) -> None:
         self._surfaces = surfaces
 
     def status(self, error: GatewayError) -> int:
-        """The first surface's."""
-        return self._surfaces[0].status(error)
+        """The last surface's."""
+        return self._surfaces[-1].status(error)
 
     def error_body(self, error: GatewayError, request_id: str) -> JsonObject:
         """Every surface's keys; where two use one key the first surface's stays."""
@@ -218,8 +219,22 @@ class Superset(Surface):
         return merged
 
     def error_event(self, error: GatewayError, request_id: str) -> bytes:
-        """The first surface's."""
-        return self._surfaces[0].error_event(error, request_id)
+        """The last surface's."""
+        return self._surfaces[-1].error_event(error, request_id)
+
+
+def shared(surfaces: Sequence[Surface]) -> Superset:
+    """The superset of those, under the name of the last, which takes the bodies that no other
+    claims."""
+    last = surfaces[-1]
+
+    class Shared(Superset):
+        name = last.name
+        keep_alive = last.keep_alive
+        done = last.done
+        rates = last.rates
+
+    return Shared(surfaces)
 
 
 def built_in() -> dict[str, Surface]:

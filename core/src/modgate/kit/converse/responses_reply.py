@@ -71,14 +71,20 @@ class ResponsesReply(Reply):
         return self._response(status, items, ended)
 
     def failed(self, error: GatewayError) -> Iterable[bytes]:
-        """The response as far as it came, and the error; the SDK raises on neither."""
+        """The response as far as it came, and the error.
+
+        OpenAI writes down the members of `error` beside `type` and sends them in an object, which
+        its SDKs raise on; who reads neither event would take half a text for a whole one.
+        Source: openai-dotnet issue 881.
+        """
         told = {"code": "server_error", "message": error.message}
+        flat = {**told, "param": None}
         if self._sequence == 0:
             yield from self.begin({})
         yield self._event(
             "response.failed", response={**self._response("failed", self._items), "error": told}
         )
-        yield self._event("error", **told, param=None)
+        yield self._event("error", **flat, error={"type": "server_error", **flat})
 
     def _event(self, kind: str, **members: object) -> bytes:
         number = self._sequence
