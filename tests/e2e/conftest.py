@@ -11,6 +11,8 @@ import pytest
 from aiohttp import web
 from oracle.engine import ScriptedEngine
 
+from modgate.http import connection
+from modgate.http.connection import Connection, Server
 from modgate.pipeline import Exchange
 from modgate.state import State
 
@@ -24,15 +26,22 @@ async def engine() -> AsyncIterator[ScriptedEngine]:
 
 @pytest.fixture
 def nothing_waits_for_the_collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """However requests end, they and their prompts are gone then, and not some collection later."""
-    made: list[weakref.ref[Exchange]] = []
+    """However requests and connections end, they and what they were sent are gone then, and not
+    some collection later."""
+    made: list[weakref.ref[Exchange | Connection]] = []
     begin = Exchange.__init__
 
     def begun(self: Exchange, state: State, request: web.BaseRequest) -> None:
         made.append(weakref.ref(self))
         begin(self, state, request)
 
+    class Watched(Connection):
+        def __init__(self, server: Server) -> None:
+            made.append(weakref.ref(self))
+            super().__init__(server)
+
     monkeypatch.setattr(Exchange, "__init__", begun)
+    monkeypatch.setattr(connection, "Connection", Watched)
     gc.disable()
     yield
     left = [each() for each in made if each() is not None]

@@ -14,7 +14,7 @@ from typing import Protocol
 import orjson
 from aiohttp import StreamReader, web
 from aiohttp.http_exceptions import LineTooLong
-from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
 from modgate.errors import GatewayError
 from modgate.http.head import SERVER
@@ -81,6 +81,7 @@ class Connection(RequestHandler):
         super().data_received(data)
         if self._request_count != heads:
             self._heard()
+            self._untraced()
         elif data and self._head_timer is None and self._between:
             self._head_timer = self._loop.call_later(HEAD_S, self._too_slow)
 
@@ -96,6 +97,13 @@ class Connection(RequestHandler):
             self._head_timer.cancel()
             self._head_timer = None
 
+    def _untraced(self) -> None:
+        """What is no head is held by the traceback of its own error, until the oldest objects are
+        collected: a client sends as much of it as it likes."""
+        message, _ = self._messages[-1]
+        if isinstance(message, _ErrInfo):
+            message.exc.__traceback__ = None
+
     def _too_slow(self) -> None:
         """No request, so nobody to answer."""
         self._head_timer = None
@@ -103,7 +111,9 @@ class Connection(RequestHandler):
             self.force_close()
 
     def linger(self, rest: StreamReader) -> None:
-        """The reply is out, and its request's body is not in."""
+        """The reply is out, and its request's body is not in, nor its client gone."""
+        if self.transport is None:
+            return
         before, self._rest = rest.total_bytes, rest
         self._rest_timer = self._loop.call_later(
             LINGERING_IDLE_S, lambda: self._still_comes(rest, before)
@@ -128,8 +138,9 @@ class Connection(RequestHandler):
         self._heard()
         if self._rest_timer is not None:
             self._rest_timer.cancel()
-        if self._rest is not None and not self._rest.is_eof():
-            self._rest.feed_eof()  # nobody will send it: what reads it on may stop
+        rest, self._rest = self._rest, None  # which knows its connection, too
+        if rest is not None and not rest.is_eof():
+            rest.feed_eof()  # nobody will send it: what reads it on may stop
         lost, self.on_lost = self.on_lost, None
         super().connection_lost(exc)
         if lost is not None:
