@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import io
 import math
 from array import array
@@ -49,6 +50,18 @@ def test_the_first_bytes_leave_before_half_a_second_went_in(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(CONTENT_TYPES.keys() - {"flac"}))
 def test_a_tenth_of_a_second_is_enough_for_the_first_bytes(name: str) -> None:
     assert encoded(name)[0]
+
+
+@pytest.mark.parametrize("name", CONTENT_TYPES)
+def test_a_speech_that_is_left_leaves_nothing_to_the_collector(name: str) -> None:
+    encoded(name)
+    gc.collect()
+    gc.disable()
+    encoder(name).encode(PCM)
+    left = gc.collect()
+    gc.enable()
+
+    assert left == 0
 
 
 def test_pcm_and_the_samples_of_flac_and_wav_are_what_went_in() -> None:

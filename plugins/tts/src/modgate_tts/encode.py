@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any
+from weakref import finalize
 
 from modgate_tts.wav import RATE, SAMPLE_BYTES, wav_header
 
@@ -115,6 +116,9 @@ class Lossy(Encoder):
         self._container: Untyped = av.open(
             self._out, "w", format=how.container, options=dict(how.options)
         )
+        # What av makes holds each other: the codec of a speech that nobody hears to its end would
+        # keep its memory (lame: 700 KB) until the oldest objects are collected.
+        finalize(self, self._container.close).atexit = False
         stream: Untyped = self._container.add_stream(
             how.codec, rate=RATE, layout="mono", options=dict(how.effort)
         )
