@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from rigs.soak import SETTLED, soaking  # the tests' own rig
 
 BOUND = 16 << 10  # bytes by 1,000 requests
-RESTS = 16 << 20  # bytes that a heap may still take in while it comes to rest, however few requests
+RESTS = 6 << 20  # bytes that a heap may still take in the last part, however few requests
 WRONG_AT_MOST = 0.001  # of all
 OPEN = ("close-wait", "in hand", "spool")
 say = partial(print, flush=True)

@@ -24,7 +24,7 @@ from rigs.soak_vitals import MIB, rss_of, vitals_of
 READINGS = 400
 PARTS, LOOKS, CHANGES = 10, 100, 40  # in a run: lines, rounds of the pages, changes
 STORM, STRANGERS = 12_000, ("unknown", "odd")
-SETTLED = 0.25  # of a run, in which caches and pools fill
+SETTLED = 0.5  # of a run, in which caches, pools and heaps fill
 TENANTS = {
     "acme": 'slo = "gold"\n',
     "globex": "batch_shared = true\n",
