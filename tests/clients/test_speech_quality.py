@@ -12,6 +12,7 @@ from sdks import openai
 from clients.sentences import distance, plain_words, sentence
 from clients.speaking import say
 from clients.words import ADJECTIVES, NOUNS, VERBS
+from modgate_asr.samples import SAMPLES as SHOWN
 
 SAMPLES = 20
 AT_ONCE = 2
@@ -39,6 +40,18 @@ def test_what_differs_is_counted() -> None:
     assert distance(plain_words("the cat sat"), plain_words("a cat sat down")) == 2
     assert distance(plain_words("$125"), plain_words("$152")) == 2
     assert distance("abc", "") == 3
+
+
+@pytest.mark.models
+def test_what_try_sends_to_a_model_that_listens_is_speech(client: openai.OpenAI) -> None:
+    form = SHOWN[0].form
+    assert form is not None
+    file = form["file"]
+    assert isinstance(file, tuple)
+
+    heard = client.audio.transcriptions.create(model="whisper-1", file=file)
+
+    assert plain_words(heard.text) == plain_words("Hello world.")
 
 
 @pytest.mark.models

@@ -6,6 +6,7 @@ import math
 import struct
 
 from modgate.plugin import Sample, Units
+from modgate_asr.spoken import HELLO
 
 TRANSCRIPTIONS, TRANSLATIONS = "/v1/audio/transcriptions", "/v1/audio/translations"
 
@@ -22,6 +23,7 @@ def tone(seconds: float, rate: int = 16_000) -> bytes:
 
 
 _FILE = ("hello.wav", tone(1.0))
+_SPOKEN_FILE = ("hello.ogg", HELLO)  # in front: `modgate try` sends it to a model that listens
 _ENGINE = (
     b'{"task":"transcribe","language":"english","duration":1.0,"text":" Hello world.",'
     b'"segments":[{"id":0,"seek":0,"start":0.0,"end":0.9,"text":" Hello world.","tokens":[1],'
@@ -51,15 +53,15 @@ _EVENTS = (
 )
 
 
-def _sample(path: str, **more: str) -> Sample:
-    form: dict[str, str | tuple[str, bytes]] = {"model": "m", **more, "file": _FILE}
+def _sample(path: str, file: tuple[str, bytes] = _FILE, **more: str) -> Sample:
+    form: dict[str, str | tuple[str, bytes]] = {"model": "m", **more, "file": file}
     plain = "response_format" not in more and "stream" not in more
     reply = _JSON if plain else None
     return Sample(path=path, form=form, upstream=[_ENGINE], reply=reply, usage=_USAGE)
 
 
 SAMPLES = (
-    _sample(TRANSCRIPTIONS),
+    _sample(TRANSCRIPTIONS, _SPOKEN_FILE),
     _sample(TRANSCRIPTIONS, response_format="verbose_json", language="en"),
     _sample(TRANSCRIPTIONS, response_format="srt"),
     _sample(TRANSCRIPTIONS, stream="true"),
