@@ -24,6 +24,7 @@ from modgate.api.secret import Secret
 from modgate.auth.plugin_checker import LOOKUPS_AT_MOST, origin_of
 from modgate.errors import GatewayError, Unavailable
 from modgate.testing.guards import listening, no_waiting
+from modgate.testing.mutate import CHARACTERS
 from modgate.testing.suite import require
 
 _SETTINGS = settings(
@@ -137,7 +138,7 @@ class AuthenticatorContract:
         own = {each.credential for each in self.cases}
 
         @_SETTINGS
-        @given(st.text(max_size=300))
+        @given(st.text(CHARACTERS, max_size=300))
         def rule(text: str) -> None:
             for each in (text, *(f"{one[: len(one) // 2]}{text}" for one in sorted(own))):
                 if each not in own:

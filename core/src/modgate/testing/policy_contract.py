@@ -26,6 +26,7 @@ from modgate.api.request import Request
 from modgate.errors import GatewayError, UpstreamFailed
 from modgate.http.surfaces import built_in
 from modgate.testing.guards import no_waiting
+from modgate.testing.mutate import CHARACTERS
 from modgate.testing.rules_declared import sayable
 from modgate.testing.suite import require
 from modgate.units import NOTHING, Units
@@ -243,9 +244,10 @@ def _replies() -> st.SearchStrategy[bytes]:
     """Bytes, JSON of any kind, and objects with the keys that replies have."""
     plain = st.none() | st.booleans() | st.integers(-9, 9) | st.floats(allow_nan=False)
     value = st.recursive(
-        plain | st.text(max_size=8),
+        plain | st.text(CHARACTERS, max_size=8),
         lambda inner: (
-            st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+            st.lists(inner, max_size=3)
+            | st.dictionaries(st.text(CHARACTERS, max_size=8), inner, max_size=3)
         ),
         max_leaves=8,
     )

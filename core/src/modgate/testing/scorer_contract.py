@@ -26,6 +26,7 @@ from modgate.api.scorer import (
 )
 from modgate.api.vitals import UNKNOWN, Load, Signals, Vitals
 from modgate.testing.guards import no_waiting
+from modgate.testing.mutate import CHARACTERS
 from modgate.testing.rules_declared import sayable
 from modgate.testing.suite import require
 
@@ -189,7 +190,7 @@ def _candidates() -> st.SearchStrategy[Seen]:
     word = st.sampled_from(["", "eu", "us", "h100", "npu"])
     return st.builds(
         Seen,
-        backend=st.text(min_size=1, max_size=8),
+        backend=st.text(CHARACTERS, min_size=1, max_size=8),
         region=word,
         hardware=word,
         cost_per_hour=st.none() | st.floats(0, 1e6),
