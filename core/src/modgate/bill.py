@@ -19,8 +19,9 @@ from modgate.api.relay import MeasuredBy, Usage
 from modgate.api.sink import Ending
 from modgate.api.surface import Surface
 from modgate.disconnect import CUT, DRAINED, NOTE
-from modgate.draft import Draft, ending_of
+from modgate.draft import Draft
 from modgate.dues import settle_dues
+from modgate.ending import ending_of
 from modgate.errors import GatewayError, LedgerUnavailable, PluginFault
 from modgate.faults import RAISED
 from modgate.gateway import Gateway

@@ -16,7 +16,7 @@ from modgate.api.model import Model
 from modgate.api.residency import may_lie
 from modgate.api.select import Backend, Served
 from modgate.disconnect import unless_abandoned
-from modgate.draft import MISSED_AT_MOST, Draft, Missed, Try
+from modgate.draft import MISSED_AT_MOST, Draft
 from modgate.errors import (
     Forbidden,
     GatewayError,
@@ -40,6 +40,7 @@ from modgate.retry import EXTRA, state_of
 from modgate.stream import Stream
 from modgate.telemetry.orca import ASKS, FORM, SILENT, Remarks
 from modgate.timeouts import Timeouts, as_asked
+from modgate.tries import Missed, Try
 from modgate.upstream.client import Answer, Client
 
 REFUSAL_AT_MOST = 64 << 10

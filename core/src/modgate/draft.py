@@ -5,34 +5,18 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from math import inf
 
 import msgspec
 
 from modgate.api.auth import Caller
-from modgate.api.plan import ReplyKind
-from modgate.api.relay import State
-from modgate.api.sink import Attempt, Ending, Receipt, Ruling, Step
-from modgate.errors import (
-    Cancelled,
-    Draining,
-    GatewayError,
-    LedgerUnavailable,
-    LimitReached,
-    Overloaded,
-    PolicyFailed,
-    Unavailable,
-    Upstream,
-    UpstreamTimedOut,
-)
+from modgate.api.sink import Ending, Receipt, Ruling, Step
+from modgate.errors import GatewayError
 from modgate.fleet.lease import Lease
-from modgate.fleet.pick import Choice, Wanted
-from modgate.fleet.pool_state import PoolState
-from modgate.fleet.promise import Promise
 from modgate.fleet.waiting import Due
 from modgate.limits.headers import RateView
 from modgate.observe.tracing import Trace
+from modgate.tries import Missed, Try
 from modgate.units import NOTHING, Units
 
 NOBODY = Caller(tenant="", key_id="")
@@ -42,97 +26,6 @@ DRY_RUN = "x-modgate-dry-run"
 NO = ("", "0", "false")  # whatever else is said: who means a dry run is billed for none
 SDK_RETRY = "x-stainless-retry-count"
 MISSED_AT_MOST = 8
-
-
-class Try(msgspec.Struct, kw_only=True, eq=False):
-    """One attempt while it lives.
-
-    `zero`: when the request began, by `now`.  `waited_s`: since when its call waited, if it had to.
-    `size`: of its call; `units`: what that did cost, of a side call.  `wanted`, `choice`,
-    `promise`: why it went there.
-    """
-
-    call: int
-    backend: str
-    region: str
-    family: str
-    model: str
-    span: str
-    now: Callable[[], float]
-    zero: float
-    began_s: float
-    reply: ReplyKind = "whole"
-    sent: bool = False
-    first_s: float | None = None
-    ended_s: float | None = None
-    state: State = "pending"
-    status: int | None = None
-    error: str = ""
-    members: int = 1
-    waited_s: float | None = None
-    size: Units = NOTHING
-    units: Mapping[str, int] = {}
-    wanted: Wanted | None = None
-    choice: Choice | None = None
-    promise: Promise | None = None
-
-    def saw_event(self) -> None:
-        """The first event came."""
-        if self.first_s is None:
-            self.first_s = self.now() - self.zero
-
-    def end(self, state: State, error: GatewayError | None = None) -> bool:
-        """The attempt ended; False when it had ended before."""
-        if self.ended_s is not None:
-            return False
-        self.ended_s = self.now() - self.zero
-        self.state = state
-        self.error = error.code if error is not None else ""
-        return True
-
-    def spoilt(self, state: State, error: GatewayError) -> None:
-        """It seemed to end well, and what it said was found to be no reply."""
-        self.end(state, error)
-        self.state, self.error = state, error.code
-
-    def record(self, operation: str) -> Attempt:
-        """The attempt as the receipt keeps it."""
-        promise = self.promise
-        return Attempt(  # in its members' order: by name it takes five times as long
-            self.call,
-            self.backend,
-            self.region,
-            self.model,
-            self.began_s,
-            self.span,
-            self.family,
-            operation,
-            self.sent,
-            self.first_s,
-            self.ended_s,
-            self.state,
-            self.status,
-            self.error,
-            self.members,
-            promise.broke if promise is not None and promise.terms.slo else "",
-            self.units or None,
-        )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Missed:
-    """A call that found no slot at once: it waited, or was refused.
-
-    `began_s`: since the request began.  `pool_state` None: no backend serves the model.  `seconds`:
-    what was predicted of each seat, where something is promised.
-    """
-
-    call: int
-    model: str
-    wanted: Wanted
-    pool_state: PoolState | None
-    seconds: Sequence[float]
-    began_s: float
 
 
 class Draft(msgspec.Struct, kw_only=True, eq=False):
@@ -364,37 +257,3 @@ def covered_s(spans: Sequence[tuple[float, float]]) -> float:
             covered += ended - max(began, reached)
             reached = ended
     return covered
-
-
-def ending_of(error: GatewayError | None, *, admitted: bool = True) -> Ending:
-    """How a request ended, in the ledger's words; one that a shutdown cut was cut by us."""
-    match error:
-        case None:
-            return "ok"
-        case Cancelled():
-            return "client_gone"
-        case Draining():
-            return "fault" if admitted else "refused"
-        case UpstreamTimedOut():
-            return "timed_out"
-        case Upstream() | Unavailable():
-            return _unserved(error)
-        case Overloaded():
-            return "overloaded"
-        case LimitReached():
-            return "refused"
-        case _:
-            return "refused" if error.status < 500 else "fault"
-
-
-def _unserved(error: GatewayError) -> Ending:
-    """Engines failed, or the ledger is full; or a policy that must agree did not decide."""
-    match error.__cause__ if isinstance(error, PolicyFailed) else error:
-        case PolicyFailed():
-            return "timed_out"
-        case LedgerUnavailable():
-            return "overloaded"
-        case Upstream() | Unavailable() | Overloaded():
-            return "upstream_failed"
-        case _:
-            return "fault"

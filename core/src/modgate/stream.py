@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 
 from modgate.api.dialect import Dialect
 from modgate.api.relay import Event, State
-from modgate.draft import Try
 from modgate.errors import BadReply, GatewayError, Upstream, UpstreamTimedOut
 from modgate.faults import RAISED
 from modgate.fleet.lease import Lease
 from modgate.guard import Deadline
 from modgate.reply_decoder import ReplyDecoder
 from modgate.timeouts import Timeouts
+from modgate.tries import Try
 from modgate.upstream.client import Answer
 
 AFTER_DONE_S = 0.5

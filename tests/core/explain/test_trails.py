@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from modgate.api.auth import Caller
 from modgate.api.select import Backend
-from modgate.draft import Draft, Missed
+from modgate.draft import Draft
 from modgate.errors import LimitReached
 from modgate.explain.trails import REFUSED_SHARE, Trails
 from modgate.fleet.fleet import Fleet
@@ -12,6 +12,7 @@ from modgate.fleet.pick import Wanted
 from modgate.fleet.state import FleetState
 from modgate.fleet.terms import Terms
 from modgate.observe.tracing import Trace
+from modgate.tries import Missed
 
 CALLER = Caller(tenant="acme", key_id="k")
 TERMS = Terms(slo="gold", target_s=1.0)

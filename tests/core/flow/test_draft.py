@@ -7,13 +7,14 @@ from msgspec.structs import replace
 
 from modgate.api.auth import Caller, Policy
 from modgate.api.sink import Attempt, Receipt, Ruling, Step
-from modgate.draft import Draft, Try, covered_s
+from modgate.draft import Draft, covered_s
 from modgate.errors import LimitReached
 from modgate.fleet.pick import Choice
 from modgate.fleet.promise import Promise
 from modgate.fleet.slots import Seat, Slots
 from modgate.fleet.terms import Terms
 from modgate.observe.tracing import Trace
+from modgate.tries import Try
 
 ERROR = LimitReached("no more", limit="requests", unit="requests", retry_after_s=1.0)
 POLICY = Policy(slo="gold", regions=frozenset({"eu"}))

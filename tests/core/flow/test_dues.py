@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from modgate.draft import Draft, Try
+from modgate.draft import Draft
 from modgate.dues import settle_dues
 from modgate.fleet.claim import Claim
 from modgate.fleet.fair import FairQueue
 from modgate.fleet.tally import Tally
 from modgate.fleet.waiting import Due
 from modgate.observe.tracing import Trace
+from modgate.tries import Try
 
 WEIGHTS = {"input_tokens": 1.0, "output_tokens": 2.0}
 

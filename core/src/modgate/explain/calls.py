@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from modgate.api.json import Json, JsonObject
-from modgate.draft import Draft, Missed, Try
+from modgate.draft import Draft
 from modgate.fleet.pick import Choice, Wanted
 from modgate.fleet.pool_state import PoolState, SeatState
 from modgate.fleet.promise import Promise
 from modgate.fleet.reasons import Candidate, considered, missed
 from modgate.fleet.terms import Promised, Terms
+from modgate.tries import Missed, Try
 
 if TYPE_CHECKING:
     from modgate.gateway import Gateway

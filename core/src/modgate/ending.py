@@ -1,0 +1,51 @@
+"""How a request ended, in the ledger's words, told by the error that it ended with."""
+
+from __future__ import annotations
+
+from modgate.api.sink import Ending
+from modgate.errors import (
+    Cancelled,
+    Draining,
+    GatewayError,
+    LedgerUnavailable,
+    LimitReached,
+    Overloaded,
+    PolicyFailed,
+    Unavailable,
+    Upstream,
+    UpstreamTimedOut,
+)
+
+
+def ending_of(error: GatewayError | None, *, admitted: bool = True) -> Ending:
+    """How a request ended, in the ledger's words; one that a shutdown cut was cut by us."""
+    match error:
+        case None:
+            return "ok"
+        case Cancelled():
+            return "client_gone"
+        case Draining():
+            return "fault" if admitted else "refused"
+        case UpstreamTimedOut():
+            return "timed_out"
+        case Upstream() | Unavailable():
+            return _unserved(error)
+        case Overloaded():
+            return "overloaded"
+        case LimitReached():
+            return "refused"
+        case _:
+            return "refused" if error.status < 500 else "fault"
+
+
+def _unserved(error: GatewayError) -> Ending:
+    """Engines failed, or the ledger is full; or a policy that must agree did not decide."""
+    match error.__cause__ if isinstance(error, PolicyFailed) else error:
+        case PolicyFailed():
+            return "timed_out"
+        case LedgerUnavailable():
+            return "overloaded"
+        case Upstream() | Unavailable() | Overloaded():
+            return "upstream_failed"
+        case _:
+            return "fault"
