@@ -25,6 +25,7 @@ from modgate.fleet.state import FleetState
 from modgate.goals import Goals
 from modgate.observe.tracing import Trace
 from modgate.order import Order
+from modgate.placement import Placement
 from modgate.timeouts import Timeouts
 from modgate.trip import Trip
 from modgate.units import Units
@@ -154,12 +155,12 @@ class Traffic:
         self.fleet = Fleet(
             backends, self.state, groups={}, rules=QueueRules(calls=waiting_at_most, share=1.0)
         )
+        timeouts = Timeouts(deadlines={"embedding": Embedding.deadlines})
         self.dispatch = Dispatch(
-            fleet=self.fleet,
-            goals=Goals({}, {}, {}),
+            placement=Placement(fleet=self.fleet, goals=Goals({}, {}, {}), timeouts=timeouts),
             dialects={("embedding", "home"): dialect},
             client_of=lambda backend: clients[backend.name],
-            timeouts=Timeouts(deadlines={"embedding": Embedding.deadlines}),
+            timeouts=timeouts,
             opened=lambda draft: None,
             prepare=_prepared,
         )
@@ -196,7 +197,7 @@ class Traffic:
             asked=MODEL,
             batch=self.batch,
         )
-        return Trip(order, self.batcher.open, self.dispatch)
+        return Trip(order, self.batcher.open, self.dispatch.placement)
 
     async def ask(self, *texts: str, tenant: str = "acme") -> tuple[list[list[float]], int]:
         """A request to its end: its vectors, and the tokens that it is told."""

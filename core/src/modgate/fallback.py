@@ -16,7 +16,6 @@ from modgate.api.auth import Caller
 from modgate.api.modality import AnyModality
 from modgate.api.model import Model, unlike
 from modgate.api.select import Fallback, Reason
-from modgate.dispatch import guard_model
 from modgate.draft import Draft
 from modgate.errors import (
     EngineMissing,
@@ -27,6 +26,7 @@ from modgate.errors import (
     Upstream,
 )
 from modgate.order import Elsewhere
+from modgate.table import guard_model
 
 FULL = (429, 503)  # an engine's own word that it has no room
 
@@ -50,7 +50,7 @@ class Chains:
     def _may(self, asked: str, name: str, caller: Caller) -> bool:
         """As if it had asked for that model; and never one that is not alike."""
         try:
-            found = guard_model(self.models.get(name), name, caller)
+            found = guard_model(self.models, name, caller)
         except GatewayError:
             return False
         return not unlike(self.modalities[found.modality], self.models[asked], found)

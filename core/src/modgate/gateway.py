@@ -34,6 +34,7 @@ from modgate.http.cors import Cors
 from modgate.limits.limiter import Bounds, Limiter
 from modgate.money.budgets import Budgets, with_money
 from modgate.money.statements import Statements
+from modgate.placement import Placement
 from modgate.policies import Policies, build_policies
 from modgate.snapshot.auth import NO_KEYS, other_checkers, signature, token_checkers
 from modgate.snapshot.blueprint import Blueprint
@@ -112,9 +113,9 @@ def build(made: Blueprint, state: State, *, data: Path, who: Roster, pepper: Sec
     for found in linked.discoverers:
         state.ca_bundles.of(found.template.ca)
     signer = signature(linked.signing, state)
+    goals = Goals(linked.targets, linked.unmet, state.fleet.expected)
     dispatch = Dispatch(
-        fleet=fleet,
-        goals=Goals(linked.targets, linked.unmet, state.fleet.expected),
+        placement=Placement(fleet=fleet, goals=goals, timeouts=timeouts),
         dialects=loaded.dialects,
         client_of=client_of,
         timeouts=timeouts,

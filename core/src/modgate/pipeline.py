@@ -26,7 +26,6 @@ from modgate.api.surface import Surface
 from modgate.auth.verdict import Pending
 from modgate.bill import Bill
 from modgate.disconnect import check_abandoned, finishes_without_client
-from modgate.dispatch import guard_model
 from modgate.draft import Draft
 from modgate.drawing import Pieces
 from modgate.dry_run import HEADERS as DRY_RUN_HEADERS
@@ -50,7 +49,7 @@ from modgate.responder import Responder
 from modgate.run import Run
 from modgate.side_calls import ask_all
 from modgate.state import State
-from modgate.table import Resolved, Route, parse
+from modgate.table import Resolved, Route, guard_model, parse
 from modgate.timeouts import as_asked, too_long
 from modgate.tracebacks import let_go
 from modgate.trip import Trip
@@ -338,7 +337,7 @@ class Exchange:
         model, modality, asked = resolved.model, resolved.modality, resolved.asked
         if call.model is not None:
             caller = None if trusted else self.draft.caller
-            model = guard_model(gateway.table.models.get(call.model), call.model, caller)
+            model = guard_model(gateway.table.models, call.model, caller)
             modality, asked = gateway.table.modalities[model.modality], model.name
         if index >= 0 and call.model is not None:
             await self._bill.reserve_more(call.size.of(modality.name), model.name)
@@ -354,7 +353,7 @@ class Exchange:
             batch=resolved.endpoint.batch if call.model is None else None,
             chain=self._chain if index == 0 and call.model is None else None,
         )
-        return Trip(order, gateway.batcher.open, gateway.dispatch)
+        return Trip(order, gateway.batcher.open, gateway.dispatch.placement)
 
     async def _run_plan(self, plan: Plan) -> None:
         streamed, self.draft.stream = self.draft.stream, plan.relay.head.kind != "whole"

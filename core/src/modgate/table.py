@@ -150,6 +150,20 @@ class Table:
         raise Refused("model", "missing_required_parameter", "'model' is required")
 
 
+def guard_model(models: Mapping[str, Model], name: str, caller: Caller | None) -> Model:
+    """The model that a call names, judged as if the caller had asked for it.
+
+    `caller` None: the operator named it, so no right of the caller's counts.  ModelNotFound or
+    Forbidden.
+    """
+    model = models.get(name)
+    if model is None or (caller is not None and not caller.policy.sees(model.name)):
+        raise ModelNotFound(f"the model '{name}' does not exist or you do not have access to it")
+    if caller is not None and not caller.policy.may_use(model.name):
+        raise Forbidden(f"this key may not use the model '{name}'")
+    return model
+
+
 def parse(body: Body) -> JsonObject:
     """The body's top level: a JSON object, or a form's text parts.  Refused when it is neither."""
     if body.kind == "form":

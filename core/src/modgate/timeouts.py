@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from modgate.api.plan import Call
 from modgate.api.select import Phases
 from modgate.errors import GatewayError, UpstreamTimedOut
 from modgate.units import Units
@@ -42,6 +43,11 @@ class Timeouts:
     def seconds(self, modality: str, phase: str, size: Units) -> float:
         """The deadline of a phase for work of this size."""
         return self.deadlines[modality][phase].seconds(size)
+
+    def first_s(self, modality: str, call: Call) -> float:
+        """Until the first event of a stream, or the whole of a reply that comes at once."""
+        phase = "total" if call.reply == "whole" else "first_byte"
+        return self.seconds(modality, phase, call.size)
 
 
 def as_asked(headers: Mapping[str, str], seconds: float, *, stream: bool = False) -> float:

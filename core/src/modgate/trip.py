@@ -13,12 +13,12 @@ from functools import partial
 from typing import Protocol
 
 from modgate.api.relay import Event, Outcome, State
-from modgate.dispatch import Dispatch
 from modgate.errors import GatewayError, PluginFault, Unsupported, Upstream
 from modgate.faults import raised
 from modgate.fleet.fleet import Fleet
 from modgate.fleet.outlook import has_other
 from modgate.order import Order
+from modgate.placement import Placement
 from modgate.retry import NOT_READY, Failure, alike, failure_of, pause_s, state_of
 from modgate.stream import Push
 from modgate.tracebacks import let_go
@@ -54,8 +54,8 @@ class Trip:
 
     __slots__ = (
         "_began_s",
-        "_dispatch",
         "_open",
+        "_placement",
         "_stream",
         "error",
         "fed",
@@ -64,10 +64,10 @@ class Trip:
         "state",
     )
 
-    def __init__(self, order: Order, opener: Opener, dispatch: Dispatch) -> None:
+    def __init__(self, order: Order, opener: Opener, placement: Placement) -> None:
         self.order = order
         self._open = opener
-        self._dispatch = dispatch
+        self._placement = placement
         self.restarted: Callable[[], None] = _nothing
         self._stream: Readable | None = None
         self._began_s = order.draft.elapsed()
@@ -122,7 +122,7 @@ class Trip:
         """The call may be tried once more, as never once it was fed; else raises how it ended."""
         self._give_up(error)
         gone = self.order.draft.abandoned
-        pause = None if self.fed or gone else again([self.order], error, self._dispatch)
+        pause = None if self.fed or gone else again([self.order], error, self._placement)
         if pause is None:
             final = self.order.final_error(error)
             self._failed(final)
@@ -130,7 +130,7 @@ class Trip:
         let_go([error])
         self.restarted()
         if pause:
-            await pausing([self.order], pause, self._dispatch)
+            await pausing([self.order], pause, self._placement)
 
     def _failed(self, error: GatewayError | Unsupported) -> None:
         self._give_up(error)
@@ -165,7 +165,7 @@ class Trip:
 
 
 def again(
-    orders: Sequence[Order], error: GatewayError | Unsupported, dispatch: Dispatch
+    orders: Sequence[Order], error: GatewayError | Unsupported, placement: Placement
 ) -> float | None:
     """Seconds until what these orders shared is tried once more; None = it failed for good.
 
@@ -177,7 +177,7 @@ def again(
     if last is None or first.tries == len(first.failures):
         return None  # nothing went out since: it waited in vain, or this was asked before
     failure = failure_of(error, last.status)
-    backends = _known_of(failure, first.model.name, last.backend, dispatch.fleet)
+    backends = _known_of(failure, first.model.name, last.backend, placement.fleet)
     for order in orders:
         order.failed(error, failure, backends)
     if isinstance(error, GatewayError):
@@ -186,23 +186,23 @@ def again(
         return None
     pause = pause_s(
         first.failures,
-        other=has_other(dispatch.fleet.pools.get(first.model.name), first.wanted),
+        other=has_other(placement.fleet.pools.get(first.model.name), first.wanted),
         left_s=min(order.draft.left_s for order in orders),
-        needs_s=dispatch.needs_s(first) if failure == "late" else 0.0,
-        held_s=_held_s(first, dispatch) if failure == "loading" else 0.0,
-        turn_s=partial(dispatch.fleet.holding.turn_s, first.model.name, dispatch.fleet.now()),
+        needs_s=placement.needs_s(first) if failure == "late" else 0.0,
+        held_s=_held_s(first, placement) if failure == "loading" else 0.0,
+        turn_s=partial(placement.fleet.holding.turn_s, first.model.name, placement.fleet.now()),
         lot=random.random,
     )
     if pause is None or failure in NOT_READY:
         return pause
-    if dispatch.fleet.may_retry(first.model.name):
+    if placement.fleet.may_retry(first.model.name):
         return pause
     for order in orders:
         order.draft.notes[EXHAUSTED] = first.model.name
     return None
 
 
-async def pausing(orders: Sequence[Order], pause: float, dispatch: Dispatch) -> None:
+async def pausing(orders: Sequence[Order], pause: float, placement: Placement) -> None:
     """The pause that `again` said; of one that waits for its model to load only until it has."""
     first = orders[0]
     last = first.draft.last_try(first.index)
@@ -211,8 +211,8 @@ async def pausing(orders: Sequence[Order], pause: float, dispatch: Dispatch) -> 
         return
     began = [order.draft.elapsed() for order in orders]
     try:
-        await dispatch.fleet.holding.pause(
-            first.model.name, last.backend, dispatch.claim(first), pause
+        await placement.fleet.holding.pause(
+            first.model.name, last.backend, placement.claim(first), pause
         )
     finally:
         for order, began_s in zip(orders, began, strict=True):
@@ -224,10 +224,10 @@ def _known_of(failure: Failure, model: str, backend: str, fleet: Fleet) -> Seque
     return fleet.twins(model, backend) if failure == "unsaid" else (backend,)
 
 
-def _held_s(order: Order, dispatch: Dispatch) -> float:
+def _held_s(order: Order, placement: Placement) -> float:
     """For so much longer a call is tried again and again while its engines load the model."""
-    draft, fleet = order.draft, dispatch.fleet
-    if not (order.alone and fleet.holding.has_room(order.model.name, dispatch.claim(order))):
+    draft, fleet = order.draft, placement.fleet
+    if not (order.alone and fleet.holding.has_room(order.model.name, placement.claim(order))):
         return 0.0
     since_s = next((t.began_s for t in draft.tries if t.call == order.index), draft.elapsed())
     return since_s + fleet.rules.hold_s - draft.elapsed()

@@ -1,0 +1,211 @@
+"""Finding a call its slot: at once, in line, when an engine comes, or at another model."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from functools import partial
+from math import inf
+
+from modgate.disconnect import unless_abandoned
+from modgate.draft import MISSED_AT_MOST
+from modgate.errors import GatewayError, NoBackend
+from modgate.fleet.claim import LEAST_WORK, Claim, Ends
+from modgate.fleet.drain import drain_s
+from modgate.fleet.fleet import Fleet
+from modgate.fleet.lease import Lease
+from modgate.fleet.outlook import answers_elsewhere, is_down, keeps, soonest_s
+from modgate.fleet.pick import Wanted
+from modgate.fleet.terms import Terms
+from modgate.goals import Goals
+from modgate.guard import Deadline
+from modgate.order import Elsewhere, Order, Way
+from modgate.retry import EXTRA
+from modgate.timeouts import Timeouts, as_asked
+from modgate.tries import Missed
+
+REFUSAL_S = 0.02  # of its time: who waited in vain is told of the queue, and not of an engine
+
+
+class Placement:
+    """Finds calls their slots, by what the goals of their class promise them."""
+
+    def __init__(self, *, fleet: Fleet, goals: Goals, timeouts: Timeouts) -> None:
+        self.fleet = fleet
+        self.goals = goals
+        self._timeouts = timeouts
+
+    async def lease(
+        self, order: Order, *, key: Hashable | None = None, rider: object = None
+    ) -> Lease | None:
+        """A slot for the call within its first deadline; None = `rider` was taken along."""
+        wanted, claim = order.wanted, None
+        try:
+            lease = self._at_once(order, wanted)
+        except NoBackend as error:
+            claim = self.claim(order, wanted.work, key)
+            lease = await self._held(order, wanted, claim, error)
+        if lease is None:
+            claim = claim or self.claim(order, wanted.work, key)
+            lease = await self._queued(order, wanted, claim, rider)
+        return unless_abandoned(order.draft, lease)
+
+    def _at_once(self, order: Order, wanted: Wanted) -> Lease | None:
+        draft = order.draft
+        began = draft.elapsed()
+        if self.fleet.has_choice(order.model.name):
+            self._promise(order, wanted)
+        elif self.fleet.rules.adaptive and order.caller.policy.slo:
+            wanted.work, wanted.watched = self._terms(order)
+        else:
+            wanted.work = self.work(order)
+        try:
+            if order.chain is not None and not order.tries:
+                lease = self._elsewhere(order, order.chain, wanted)
+                if lease is not None:
+                    return lease
+            again = order.tries > 0 or order.waited_s is not None
+            return self.fleet.at_once(order.model.name, wanted, again=again)
+        except GatewayError:
+            self._missed(order, wanted, began)
+            raise
+        finally:
+            draft.step("select", began)
+
+    def _missed(self, order: Order, wanted: Wanted, began_s: float) -> None:
+        draft, model = order.draft, order.model.name
+        if len(draft.missed) < MISSED_AT_MOST:
+            pool_state, terms = self.fleet.pool_state(model), wanted.terms
+            seconds: Sequence[float] = ()
+            if pool_state is not None and terms is not None:
+                seconds = drain_s(pool_state.seats, wanted.work, terms)
+            missed = Missed(order.index, model, wanted, pool_state, seconds, began_s)
+            draft.missed = (*draft.missed, missed)
+
+    def _elsewhere(self, order: Order, chain: Way, wanted: Wanted) -> Lease | None:
+        """A slot that keeps the promise, where that comes first; Elsewhere if another model's."""
+        fleet, model, now = self.fleet, order.model.name, self.fleet.now()
+        if is_down(fleet.pools.get(model), wanted, now):
+            other = chain.first("unavailable", partial(self._is_up, order, now))
+            if other is not None:
+                raise Elsewhere(other, "unavailable")
+        if wanted.terms is None or not wanted.terms.away:
+            return None
+        if (lease := fleet.before_fallback(model, wanted)) is None:
+            other = chain.first("unmet", partial(self._keeps, order, now))
+            if other is not None:
+                raise Elsewhere(other, "unmet")
+        return lease
+
+    def _is_up(self, order: Order, now: float, model: str) -> bool:
+        """Whether another model's backends would answer this call."""
+        return not is_down(self.fleet.pools.get(model), order.wanted, now)
+
+    def _keeps(self, order: Order, now: float, model: str) -> bool:
+        """Whether another model's backends would keep this call's promise."""
+        wanted = order.wanted
+        self._promise(order, wanted, model)
+        waits = model in self.fleet.state.busy
+        return not waits and keeps(self.fleet.pools.get(model), wanted, now)
+
+    async def _held(
+        self, order: Order, wanted: Wanted, claim: Claim, error: NoBackend
+    ) -> Lease | None:
+        """What `_at_once` says when an engine is there; the error where none is waited for."""
+        draft, holding, model = order.draft, self.fleet.holding, order.model.name
+        waits = order.alone and holding.awaits(model, wanted) and holding.has_room(model, claim)
+        if not waits:
+            raise error
+        began = draft.elapsed()
+        if order.waited_s is None:
+            order.waited_s = began
+        most_s = min(claim.until - self.fleet.now(), self.fleet.rules.hold_s)
+        take = partial(self._at_once, order, wanted)
+        try:
+            return await holding.until(take, error, model, wanted, claim, most_s)
+        finally:
+            draft.step("queue", began)
+
+    async def _queued(
+        self, order: Order, wanted: Wanted, claim: Claim, rider: object
+    ) -> Lease | None:
+        draft, fleet = order.draft, self.fleet
+        began = draft.elapsed()
+        if order.waited_s is None:
+            order.waited_s = began
+        self._missed(order, wanted, began)
+        if draft.dues is None:
+            draft.dues = []
+        wait = Deadline(partial(fleet.waiting.never_free, order.model.name, wanted, claim))
+        wait.set(wait.now() + claim.until - fleet.now())
+        try:
+            with wait:
+                return await fleet.wait(order.model.name, wanted, claim, rider, draft.dues)
+        finally:
+            wait.disarm()
+            draft.step("queue", began)
+
+    def claim(self, order: Order, work: float = LEAST_WORK, key: Hashable | None = None) -> Claim:
+        """What a queue must know; worked out only where a call has to wait."""
+        draft, policy = order.draft, order.caller.policy
+        first_s = inf if draft.begun else as_asked(draft.request_headers, inf)
+        left_s: dict[Ends, float] = {
+            "timeouts": self._timeouts.first_s(order.modality.name, order.call),
+            "patience": self.fleet.rules.patience_s.get(policy.slo, inf),
+            "request": min(draft.due_s, first_s) - draft.elapsed() - REFUSAL_S,
+        }
+        now, ends = self.fleet.now(), min(left_s, key=left_s.__getitem__)
+        return Claim(
+            tenant=order.caller.tenant,
+            slo=policy.slo,
+            weight=policy.weight,
+            request=draft.request_id,
+            modality=order.modality.name,
+            work=max(work, LEAST_WORK),
+            body_bytes=order.call.body.held_bytes,
+            since=now,
+            until=now + left_s[ends],
+            ends=ends,
+            begun=draft.begun,
+            key=key,
+        )
+
+    def _promise(self, order: Order, wanted: Wanted, model: str = "") -> None:
+        wanted.work, wanted.terms = self._terms(order, model)
+        if wanted.terms.unmet == "refuse" and order.draft.begun:
+            wanted.terms.unmet = "best_effort"  # what was done for it would be lost, and billed
+        wanted.tenant, wanted.size = order.caller.tenant, order.call.size
+
+    def _terms(self, order: Order, model: str = "") -> tuple[float, Terms]:
+        return self.goals.terms(
+            order.call,
+            model=model or order.model.name,
+            modality=order.modality,
+            tenant=order.caller.tenant,
+            slo=order.caller.policy.slo,
+        )
+
+    def work(self, order: Order) -> float:
+        """A call's work where nothing is promised."""
+        return self.goals.work(order.call, model=order.model.name, modality=order.modality)
+
+    def attempt_s(self, order: Order, lease: Lease) -> float:
+        """Of one attempt: what is left of the request may be for another engine.
+
+        Its promise or the file says how long an engine is waited for, if another one answers.  A
+        call that was late once has what is left: it is not tried a third time.
+        """
+        timeouts, name, size = self._timeouts, order.modality.name, order.call.size
+        whole_s, patience_s = timeouts.first_s(name, order.call), lease.patience_s
+        if name in timeouts.attempts and order.call.reply == "whole":
+            patience_s = min(patience_s, timeouts.seconds(name, "attempt", size))
+        if patience_s >= whole_s or order.tries >= EXTRA or "late" in order.failures:
+            return whole_s
+        pool, now = self.fleet.pools.get(order.model.name), self.fleet.now()
+        elsewhere = answers_elsewhere(pool, order.wanted, lease.backend.name, now)
+        return patience_s if elsewhere else whole_s
+
+    def needs_s(self, order: Order) -> float:
+        """What an engine that did not fail this call will most likely take for it."""
+        wanted = order.wanted
+        self._promise(order, wanted)
+        return soonest_s(self.fleet.pools.get(order.model.name), wanted)
