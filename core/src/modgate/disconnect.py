@@ -49,9 +49,9 @@ def discard(draft: Draft, data: Iterable[bytes], at_most: int) -> None:
         raise Cancelled("the client closed the connection, and the rest of its reply is too long")
 
 
-def check_abandoned(draft: Draft, *, cut: bool) -> None:
+def check_abandoned(draft: Draft, *, cut_short: bool) -> None:
     """All was read that its engines wrote; Cancelled when more of them would have been asked."""
-    if cut:
+    if cut_short:
         raise client_left()
     if draft.abandoned:
         draft.notes[NOTE] = DRAINED

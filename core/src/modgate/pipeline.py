@@ -327,10 +327,10 @@ class Exchange:
         trips = []  # `trusted`: the operator named their models, not the caller
         for call in need.calls:
             self._sides += 1
-            trips.append(await self._order(-self._sides, call, trusted=trusted))
+            trips.append(await self._trip_of(-self._sides, call, trusted=trusted))
         return await ask_all(trips, need.width, self._bill)
 
-    async def _order(self, index: int, call: Call, *, trusted: bool = False) -> Trip:
+    async def _trip_of(self, index: int, call: Call, *, trusted: bool = False) -> Trip:
         """A call that was drawn, as a trip; what it needs on top is reserved before it goes out."""
         assert self._resolved is not None
         gateway, resolved = self._gateway, self._resolved
@@ -365,7 +365,7 @@ class Exchange:
         responder: Responder | KeepingResponder = keeper or self._responder
         run = Run(
             plan,
-            order=self._order,
+            trip_of=self._trip_of,
             sink=responder,
             scope=self._scope,
             pool=self._state.pool,
@@ -380,7 +380,7 @@ class Exchange:
             raise
         finally:
             self._errors += run.errors
-        check_abandoned(self.draft, cut=run.cut)
+        check_abandoned(self.draft, cut_short=run.cut_short)
         await responder.finish(plan.relay, self._bill.units_header())
 
     def _draw(self, drawn: Drawn, ahead: int) -> Pieces:

@@ -22,17 +22,15 @@ from modgate.complaints import SLOW_S, StepEnded
 from modgate.drawing import Drawing, Pieces
 from modgate.errors import BadReply, GatewayError, PluginFault, Refused, Upstream
 from modgate.faults import RAISED, raised
+from modgate.heavy import BITE_S, HeavyRelay
 from modgate.lane import Lane
 from modgate.spool import Scope
 from modgate.trip import Trip
 
 DRAWER = -1
 AHEAD = 2  # calls may be drawn this many widths ahead of the head, where the plan does not say
-PIECES = 1000  # that a relay yields before others have a turn: one without an end harms none
-BITE_S = 0.001  # a heavy relay's thread hands over what it has after so long, then twice as long;
-# the reply's first sound at once
-ONE_CALLS = (Upstream, Refused)  # an engine's word on one call, which a partial plan does without
-BEGIN_S = 0.004  # after the request: its first call was sent
+YIELDS_AT_MOST = 1000  # at a time, then others have a turn: a relay without an end harms none
+FAILED_CALL = (Upstream, Refused)  # errors of one call, which a partial plan does without
 
 
 class Sink(Protocol):
@@ -73,7 +71,7 @@ class Run:
         self,
         plan: Plan,
         *,
-        order: Callable[[int, Call], Awaitable[Trip]],
+        trip_of: Callable[[int, Call], Awaitable[Trip]],
         sink: Sink,
         scope: Scope,
         pool: Executor,
@@ -84,7 +82,7 @@ class Run:
         self._step_ended = step_ended
         self._relay = relay = plan.relay
         self._feed = partial(fed, relay) if relay.observes else relay.feed
-        self._order = order
+        self._trip_of = trip_of
         self._sink = sink
         self._scope = scope
         self._pool = pool
@@ -94,10 +92,9 @@ class Run:
         self._lanes: dict[int, Lane] = {}
         self._head = 0
         self._ended = 0
-        self.cut = False
+        self.cut_short = False
         self._changed: asyncio.Event  # of a plan that is wider than 1
-        self._soon: asyncio.TimerHandle | None = None
-        self._begun: asyncio.Future[None] | None = None
+        self._heavy: HeavyRelay | None = None
 
     def _drawing(self, draw: Callable[[Drawn, int], Pieces]) -> Drawing:
         calls = self._plan.calls
@@ -128,53 +125,28 @@ class Run:
 
         Raises the GatewayError that ended it.  Whatever happens, nothing is left running.
         """
-        self._begin()
+        if self._relay.heavy:
+            self._heavy = HeavyRelay(self._relay, self._pool)
         try:
             if self._plan.width == 1:
                 await self._one_by_one()
             else:
                 await self._side_by_side()
-            self._guard_some()
-            if not self.cut:
+            self._check_partial()
+            if not self.cut_short:
                 await self._give(self._closing())
         finally:
             await self._stop()
 
-    def _guard_some(self) -> None:
+    def _check_partial(self) -> None:
         """A partial plan may lack some of its calls; where all of them failed, so did the plan."""
         errors = [trip.error for trip in self._trips] if self._plan.partial else []
         if errors and errors[0] is not None and None not in errors:
             raise errors[0]
 
-    def _begin(self) -> None:
-        """Let a heavy relay make itself ready while the first call is on its way: a little later,
-        so that the two do not contend for the interpreter."""
-        if self._relay.heavy:
-            self._soon = asyncio.get_running_loop().call_later(BEGIN_S, self._begin_now)
-
-    def _begin_now(self) -> None:
-        soon, self._soon = self._soon, None
-        if soon is None:
-            return
-        soon.cancel()
-        loop = asyncio.get_running_loop()
-        self._begun = loop.run_in_executor(self._pool, self._relay.begin)
-        self._begun.add_done_callback(lambda done: done.cancelled() or done.exception())
-
-    async def _ready(self, begun: asyncio.Future[None]) -> None:
-        """The relay has begun.  What it raises is the plugin's fault."""
-        self._begun = None
-        try:
-            await begun
-        except raised() as error:
-            name = type(self._relay).__name__
-            raise PluginFault(f"{type(error).__name__} in {name}") from error
-
     async def _stop(self) -> None:
-        if self._soon is not None:
-            self._soon.cancel()
-        if self._begun is not None:
-            self._begun.cancel()
+        if self._heavy is not None:
+            self._heavy.close()
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
@@ -192,9 +164,9 @@ class Run:
         if call is None:
             return None
         if self._sink.abandoned:
-            self.cut = True
+            self.cut_short = True
             return None
-        trip = await self._order(len(self._trips), call)
+        trip = await self._trip_of(len(self._trips), call)
         self._trips.append(trip)
         return trip
 
@@ -204,15 +176,15 @@ class Run:
             try:
                 while events := await trip.next():
                     trip.fed = True
-                    await self._give(self._fed(index, events), trip)
-                    if self._sink.opened and not self._relay.heavy:
+                    await self._give(self._feed_all(index, events), trip)
+                    if self._sink.opened and self._heavy is None:
                         await self._flow(index, trip)
-            except ONE_CALLS:
+            except FAILED_CALL:
                 if not self._plan.partial:
                     raise
             self._call_ended(index)
 
-    def _fed(self, index: int, events: list[Event]) -> Iterator[bytes]:
+    def _feed_all(self, index: int, events: list[Event]) -> Iterator[bytes]:
         feed = self._feed
         for event in events:
             yield from feed(index, event)
@@ -229,9 +201,9 @@ class Run:
             try:
                 for at, event in enumerate(events, 1):
                     made = iter(feed(index, event))
-                    data.extend(islice(made, PIECES))
-                    if len(data) >= PIECES:
-                        rest = chain(made, self._fed(index, events[at:]))
+                    data.extend(islice(made, YIELDS_AT_MOST))
+                    if len(data) >= YIELDS_AT_MOST:
+                        rest = chain(made, self._feed_all(index, events[at:]))
                         break
             except GatewayError:
                 if data:  # what came before it is counted, so it is given
@@ -241,7 +213,7 @@ class Run:
                 raise self._fault(error) from error
             if perf_counter() - began > SLOW_S:
                 self._step_ended("feed", began)
-            return not data or (pour(data) and len(data) < PIECES)
+            return not data or (pour(data) and len(data) < YIELDS_AT_MOST)
 
         await trip.flow(push)
         await self._sink.room()
@@ -257,8 +229,8 @@ class Run:
         while more:
             data: list[bytes] = []
             try:
-                if self._relay.heavy:
-                    more = await self._bite(made, data, bite_s)
+                if self._heavy is not None:
+                    more = await self._heavy.bite(made, data, bite_s)
                     bite_s = max(BITE_S, bite_s * 2)
                 else:
                     more = self._portion(made, data, "close" if trip is None else "feed")
@@ -281,26 +253,17 @@ class Run:
     def _portion(self, made: Iterator[bytes], data: list[bytes], step: str) -> bool:
         """Draw so many into `data` here in the loop; whether there may be more."""
         began = perf_counter()
-        data.extend(islice(made, PIECES))
+        data.extend(islice(made, YIELDS_AT_MOST))
         self._step_ended(step, began)
-        return len(data) == PIECES
+        return len(data) == YIELDS_AT_MOST
 
     def _fault(self, error: BaseException) -> GatewayError:
         return PluginFault(f"{type(error).__name__} in {type(self._relay).__name__}")
 
-    async def _bite(self, made: Iterator[bytes], data: list[bytes], bite_s: float) -> bool:
-        """Draw into `data` for so long, in a thread; whether there may be more."""
-        self._begin_now()
-        if self._begun is not None:
-            await self._ready(self._begun)
-        loop = asyncio.get_running_loop()
-        bite = partial(_bitten, made, data, bite_s, loop.time)
-        return await loop.run_in_executor(self._pool, bite)
-
     async def _side_by_side(self) -> None:
         self._changed = asyncio.Event()
         drawer = asyncio.get_running_loop().create_task(self._draw())
-        drawer.add_done_callback(self._drawn)
+        drawer.add_done_callback(self._drawer_done)
         self._tasks[DRAWER] = drawer
         while True:
             while (lane := self._lanes.get(self._head)) is None:
@@ -319,8 +282,8 @@ class Run:
             while events := await lane.take():
                 trip = self._trips[index]
                 trip.fed = True
-                await self._give(self._fed(index, events), trip)
-        except ONE_CALLS:
+                await self._give(self._feed_all(index, events), trip)
+        except FAILED_CALL:
             if not self._plan.partial:
                 raise
 
@@ -338,7 +301,7 @@ class Run:
             self._start(len(self._trips) - 1, trip)
             self._changed.set()
 
-    def _drawn(self, drawer: asyncio.Task[None]) -> None:
+    def _drawer_done(self, drawer: asyncio.Task[None]) -> None:
         """No more calls.
 
         An error of the drawing ends the head, if nothing was sent yet, at once.
@@ -378,15 +341,3 @@ class Run:
         self._calls.ended(self._ended)
         for file in self._calls.files.pop(index, ()):
             self._scope.drop(file)
-
-
-def _bitten(
-    made: Iterator[bytes], data: list[bytes], bite_s: float, now: Callable[[], float]
-) -> bool:
-    """Draw into `data` for so long; whether there may be more."""
-    until = now() + bite_s
-    for each in made:
-        data.append(each)
-        if now() >= until:
-            return True
-    return False

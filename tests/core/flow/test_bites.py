@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from modgate.errors import BadReply, Cancelled, PluginFault
+from modgate.heavy import BITE_S
 from modgate.plugin import Event, Outcome, Plan, Relay, Units, Usage
-from modgate.run import BITE_S, Run
+from modgate.run import Run
 from modgate.spool import Spool
 
 LONG_S = 10.0
@@ -110,7 +111,7 @@ async def ran(relay: Slow, folder: Path, paper: Paper) -> None:
     with ThreadPoolExecutor(1) as pool:
         run = Run(
             Plan(calls=(), relay=relay),
-            order=lambda index, call: pytest.fail("there is no call"),
+            trip_of=lambda index, call: pytest.fail("there is no call"),
             sink=paper,
             scope=Spool(folder, 0).scope(),
             pool=pool,
