@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from modgate.api.json import Json
 from modgate.api.modality import Endpoint
-from modgate.api.need import Ask, Fetch, Need, Work
+from modgate.api.need import Need
 from modgate.api.plan import Call, Drawn, Plan
 from modgate.api.relay import Head
 from modgate.api.request import Request
@@ -24,9 +24,6 @@ from modgate.units import Units
 
 STEPS_AT_MOST = 1000
 
-Fetcher = Callable[[Fetch], Awaitable[Json]]
-Worker = Callable[[Work], Awaitable[Json]]
-Asker = Callable[[Ask], Awaitable[Json]]
 AskedT = TypeVar("AskedT")
 MadeT = TypeVar("MadeT")
 
@@ -34,25 +31,21 @@ MadeT = TypeVar("MadeT")
 async def shape(
     endpoint: Endpoint,
     request: Request,
-    fetch: Fetcher,
-    work: Worker,
-    ask: Asker,
+    answer: Callable[[Need], Awaitable[Json]],
     step_ended: StepEnded,
 ) -> Plan:
-    """The plan of a request.
+    """The plan of a request; `answer` is given what `shape` asks for.
 
     Raises Refused and its like from the plugin, PluginFault for the rest.
     """
     try:
         began = perf_counter()
-        answer = endpoint.shape(request)
-        if isinstance(answer, Generator):
-            answer = await drive(
-                answer, lambda need: _answered(need, fetch, work, ask), partial(step_ended, "shape")
-            )
+        shaped = endpoint.shape(request)
+        if isinstance(shaped, Generator):
+            shaped = await drive(shaped, partial(_answered, answer), partial(step_ended, "shape"))
         else:
             step_ended("shape", began)
-        plan = check_plan(answer)
+        plan = check_plan(shaped)
     except GatewayError:
         raise
     except raised() as error:
@@ -119,13 +112,7 @@ async def drive(
         steps.close()
 
 
-async def _answered(need: Need, fetch: Fetcher, work: Worker, ask: Asker) -> Json:
-    match need:
-        case Fetch():
-            return await fetch(need)
-        case Work():
-            return await work(need)
-        case Ask():
-            return await ask(need)
-        case _:
-            raise PluginFault(f"shape yielded {type(need).__name__}, and no Need")
+async def _answered(answer: Callable[[Need], Awaitable[Json]], need: Need) -> Json:
+    if not isinstance(need, Need):
+        raise PluginFault(f"shape yielded {type(need).__name__}, and no Need")
+    return await answer(need)

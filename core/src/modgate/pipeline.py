@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable
 from functools import partial
+from typing import assert_never
 
 from aiohttp import web
 from msgspec import structs
@@ -19,18 +20,18 @@ from msgspec import structs
 from modgate.api.body import Body
 from modgate.api.json import Json, JsonObject
 from modgate.api.model import Model
-from modgate.api.need import Ask, Fetch, Work
-from modgate.api.plan import Call, Drawn, Plan
+from modgate.api.need import Ask, Fetch, Need, Work
+from modgate.api.plan import Drawn, Plan
 from modgate.api.request import Request
 from modgate.api.surface import Surface
 from modgate.auth.verdict import Pending
 from modgate.bill import Bill
-from modgate.disconnect import check_abandoned, finishes_without_client
+from modgate.disconnect import check_abandoned, client_left, finishes_without_client
 from modgate.draft import Draft
 from modgate.drawing import Pieces
 from modgate.dry_run import HEADERS as DRY_RUN_HEADERS
-from modgate.dry_run import UNASKED, describe
-from modgate.errors import Cancelled, Draining, GatewayError, Refused, Unsupported
+from modgate.dry_run import describe
+from modgate.errors import Draining, GatewayError, Refused, Unsupported
 from modgate.fallback import Chain, along
 from modgate.faults import raised
 from modgate.gateway import Gateway
@@ -42,17 +43,15 @@ from modgate.idempotency import KeepingResponder, KeyedRequest, carries_key, rep
 from modgate.isolation import isolation
 from modgate.needs import shape
 from modgate.observe.tracing import Trace
-from modgate.order import Order
 from modgate.pages.catalog import Page, page_of
 from modgate.policies import Judge
 from modgate.responder import Responder
 from modgate.run import Run
-from modgate.side_calls import ask_all
 from modgate.state import State
-from modgate.table import Resolved, Route, guard_model, parse
+from modgate.table import Resolved, Route, parse
 from modgate.timeouts import as_asked, too_long
 from modgate.tracebacks import let_go
-from modgate.trip import Trip
+from modgate.trips import Trips
 from modgate.units import NOTHING, Units
 
 FAULT = "internal error; the request id helps to find it"
@@ -97,11 +96,9 @@ class Exchange:
         self._surface: Surface = self._gateway.surfaces["openai"]
         self._ingress: Ingress | None = None
         self._parsed: JsonObject = {}
-        self._resolved: Resolved | None = None
+        self._trips: Trips | None = None
         self._plan: Plan | None = None
         self._keyed: KeyedRequest | None = None
-        self._sides = 0
-        self._chain: Chain | None = None
         self._fed = False
         self._errors: list[GatewayError] = []  # of calls
 
@@ -109,7 +106,7 @@ class Exchange:
         """From the first header to the receipt; the answer is what aiohttp's handler returns."""
         error: GatewayError | None = None
         self._state.enter(self)
-        self.reply.on_gone(self._left)
+        self.reply.on_gone(self._client_left)
         try:
             error = await self._answered()
         except BaseException:
@@ -130,9 +127,10 @@ class Exchange:
             let_go([error, self._guard.reason, *self._errors])
         return self.reply.finish()
 
-    def _left(self) -> None:
-        if not finishes_without_client(self.draft, self._resolved):
-            self._guard.fire(Cancelled("the client closed the connection"))
+    def _client_left(self) -> None:
+        resolved = self._trips.resolved if self._trips is not None else None
+        if not finishes_without_client(self.draft, resolved):
+            self._guard.fire(client_left())
 
     def cut(self) -> None:
         """The gateway leaves and waits no longer: the client is told, as far as it can be."""
@@ -221,41 +219,52 @@ class Exchange:
     async def _serve(self, route: Route, body: Body) -> None:
         gateway, caller = self._gateway, self.draft.caller
         resolved = gateway.table.resolve(route, body, self._parsed, caller)
+        self._trips = trips = Trips(gateway, self.draft, self._bill, resolved)
         chain = gateway.chains.of(resolved.model.name, caller) if gateway.chains.by_model else None
         if chain is None:
-            await self._serve_as(resolved, route, body)
+            await self._serve_as(trips, route, body)
         else:
-            serve = partial(self._serve_along, resolved, route, body)
+            serve = partial(self._serve_along, trips, resolved, route, body)
             await along(chain, self.draft, serve=serve, free=self._free)
 
     async def _serve_along(
-        self, asked: Resolved, route: Route, body: Body, model: Model, chain: Chain | None
+        self,
+        trips: Trips,
+        asked: Resolved,
+        route: Route,
+        body: Body,
+        model: Model,
+        chain: Chain | None,
     ) -> None:
         """As one model of a chain; `chain`: where its calls may go instead."""
         self._bill.take_back()
-        self._chain, same = chain, model is asked.model
-        resolved = asked if same else structs.replace(asked, model=model, asked=model.name)
-        await self._serve_as(resolved, route, body)
+        trips.chain = chain
+        if model is asked.model:
+            trips.resolved = asked
+        else:
+            trips.resolved = structs.replace(asked, model=model, asked=model.name)
+        await self._serve_as(trips, route, body)
 
     def _free(self) -> bool:
         """Whether another model may serve it: nothing was said, and it may go on."""
         return not (self.reply.opened or self.reply.gone or self._fed or self._guard.reason)
 
-    async def _serve_as(self, resolved: Resolved, route: Route, body: Body) -> None:
-        self._describe(resolved)
-        self._deadline(NOTHING)
-        self._plan = plan = await self._shape(resolved, route, body)
+    async def _serve_as(self, trips: Trips, route: Route, body: Body) -> None:
+        modality = trips.resolved.modality
+        self._describe(trips.resolved)
+        self._deadline(modality.name, NOTHING)
+        self._plan = plan = await self._shape(trips, route, body)
         if self._gateway.chains.by_model:
             self._bill.mark()
         else:  # a long prompt is not held for as long as its stream lasts
             self._parsed = {}
-        size = await self._bill.reserve(plan, resolved.modality)
-        self._deadline(size, stream=plan.relay.head.kind != "whole")
+        size = await self._bill.reserve(plan, modality)
+        self._deadline(modality.name, size, stream=plan.relay.head.kind != "whole")
         if self.draft.dry:
             said = describe(self._gateway, self.draft, plan, self._bill.reserved)
             await self._responder.page(DRY_RUN_HEADERS, said)
         else:
-            await self._run_plan(plan)
+            await self._run_plan(plan, trips)
 
     def _read(self, route: Route) -> Awaitable[Body]:
         self._ingress = Ingress(
@@ -267,22 +276,21 @@ class Exchange:
         return self._ingress.body(route.body, route.at_most, self._scope)
 
     def _describe(self, resolved: Resolved) -> None:
-        self._resolved, draft = resolved, self.draft
+        draft = self.draft
         draft.modality = resolved.modality.name
         draft.model = resolved.model.name
         draft.demo = resolved.model.demo
         draft.operation = resolved.endpoint.operation or resolved.modality.name
         draft.surface = self._surface.name
 
-    def _deadline(self, size: Units, *, stream: bool = False) -> None:
+    def _deadline(self, modality: str, size: Units, *, stream: bool = False) -> None:
         """The request's own end: the affine deadline, or the client's wish if that is sooner."""
-        assert self._resolved is not None
-        seconds = self._gateway.timeouts.seconds(self._resolved.modality.name, "total", size)
+        seconds = self._gateway.timeouts.seconds(modality, "total", size)
         self.draft.due_s = seconds = as_asked(self._request.headers, seconds, stream=stream)
         self._guard.set(self._began + seconds)
 
-    async def _shape(self, resolved: Resolved, route: Route, body: Body) -> Plan:
-        began = self.draft.elapsed()
+    async def _shape(self, trips: Trips, route: Route, body: Body) -> Plan:
+        resolved, began = trips.resolved, self.draft.elapsed()
         request = Request(
             id=self.draft.request_id,
             path=resolved.endpoint.path,
@@ -297,7 +305,7 @@ class Exchange:
         )
         try:
             plan = await shape(
-                resolved.endpoint, request, self._fetch, self._run_work, self._ask, self._step_ended
+                resolved.endpoint, request, partial(self._answer, trips), self._step_ended
             )
         except Unsupported as error:
             raise Refused(None, "unsupported_endpoint", str(error)) from error
@@ -306,56 +314,28 @@ class Exchange:
         policies = self._gateway.policies
         if (rules := policies.rules.get(resolved.model.name)) is None:
             return plan
-        judge = Judge(policies.targets, self.draft, partial(self._ask, trusted=True))
+        judge = Judge(policies.targets, self.draft, partial(trips.ask, trusted=True))
         return await judge.check(rules, request, plan)
 
     def _others(self, route: Route, modality: str) -> tuple[str, ...]:
         visible = self._gateway.table.visible(self.draft.caller, [modality])
         return tuple(model.name for model in visible if model.modality in route.endpoints)
 
-    async def _fetch(self, need: Fetch) -> Json:
-        self._gateway.guard_fetch(self.draft.caller)
-        return await self._gateway.fetcher.fetch(need, self._scope)
+    async def _answer(self, trips: Trips, need: Need) -> Json:
+        """What `shape` asked for."""
+        match need:
+            case Fetch():
+                self._gateway.guard_fetch(self.draft.caller)
+                return await self._gateway.fetcher.fetch(need, self._scope)
+            case Work():
+                left_s = max(0.1, self._guard.at - self._guard.now())
+                return await self._state.decoders.run(need, self._scope, timeout_s=left_s)
+            case Ask():
+                return await trips.ask(need)
+            case _:
+                assert_never(need)
 
-    async def _run_work(self, need: Work) -> Json:
-        left_s = max(0.1, self._guard.at - self._guard.now())
-        return await self._state.decoders.run(need, self._scope, timeout_s=left_s)
-
-    async def _ask(self, need: Ask, *, trusted: bool = False) -> Json:
-        if self.draft.dry:
-            raise Refused(None, "dry_run_unsupported", UNASKED)
-        trips = []  # `trusted`: the operator named their models, not the caller
-        for call in need.calls:
-            self._sides += 1
-            trips.append(await self._trip_of(-self._sides, call, trusted=trusted))
-        return await ask_all(trips, need.width, self._bill)
-
-    async def _trip_of(self, index: int, call: Call, *, trusted: bool = False) -> Trip:
-        """A call that was drawn, as a trip; what it needs on top is reserved before it goes out."""
-        assert self._resolved is not None
-        gateway, resolved = self._gateway, self._resolved
-        model, modality, asked = resolved.model, resolved.modality, resolved.asked
-        if call.model is not None:
-            caller = None if trusted else self.draft.caller
-            model = guard_model(gateway.table.models, call.model, caller)
-            modality, asked = gateway.table.modalities[model.modality], model.name
-        if index >= 0 and call.model is not None:
-            await self._bill.reserve_more(call.size.of(modality.name), model.name)
-        elif index >= 0 and self._bill.lazy:
-            await self._bill.drew(call, modality.name)
-        order = Order(
-            index=index,
-            call=call,
-            model=model,
-            modality=modality,
-            draft=self.draft,
-            asked=asked,
-            batch=resolved.endpoint.batch if call.model is None else None,
-            chain=self._chain if index == 0 and call.model is None else None,
-        )
-        return Trip(order, gateway.batcher.open, gateway.dispatch.placement)
-
-    async def _run_plan(self, plan: Plan) -> None:
+    async def _run_plan(self, plan: Plan, trips: Trips) -> None:
         streamed, self.draft.stream = self.draft.stream, plan.relay.head.kind != "whole"
         if self.draft.stream and not streamed:
             self._bill.hold("streams", 1)
@@ -365,7 +345,7 @@ class Exchange:
         responder: Responder | KeepingResponder = keeper or self._responder
         run = Run(
             plan,
-            trip_of=self._trip_of,
+            trip_of=trips.drawn,
             sink=responder,
             scope=self._scope,
             pool=self._state.pool,

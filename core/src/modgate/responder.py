@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from modgate.api.relay import Head, Relay
 from modgate.api.surface import Surface, dump
-from modgate.disconnect import discard
+from modgate.disconnect import client_left, discard
 from modgate.draft import Draft
 from modgate.errors import Cancelled, GatewayError, PluginFault
 from modgate.faults import RAISED
@@ -163,7 +163,7 @@ class Responder:
         """Until the client has read enough; Cancelled when it is gone."""
         await self.reply.drained()
         if self.reply.gone and not self._draft.abandoned:
-            raise Cancelled("the client closed the connection")
+            raise client_left()
 
     def _open(self, head: Head) -> None:
         if self.reply.opened:
@@ -196,7 +196,7 @@ class Responder:
                 own["x-modgate-units"] = units
             await self.page(own, b"".join(self._whole))
         if self.reply.gone and not self.reply.ended:
-            raise Cancelled("the client closed the connection")
+            raise client_left()
 
     async def page(self, own: Mapping[str, str], body: bytes, status: int = 200) -> None:
         """A whole reply, with headers of its own; the content type is one of them."""

@@ -71,6 +71,6 @@ def test_what_is_no_need_is_told_by_its_type() -> None:
         raise AssertionError("nothing is asked")
 
     endpoint, request = Endpoint(path="/v1/words", shape=own_shape), object()
-    more: Any = (request, unasked, unasked, unasked, lambda step, began: None)
+    more: Any = (request, unasked, lambda step, began: None)
     with pytest.raises(PluginFault, match="shape yielded str, and no Need"):
         asyncio.run(shape(endpoint, *more))

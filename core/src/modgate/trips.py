@@ -1,0 +1,76 @@
+"""The calls of one request as trips: of its plan, and of what is asked before there is one."""
+
+from __future__ import annotations
+
+import msgspec
+
+from modgate.api.auth import Caller
+from modgate.api.json import Json
+from modgate.api.need import Ask
+from modgate.api.plan import Call
+from modgate.bill import Bill
+from modgate.draft import Draft
+from modgate.dry_run import UNASKED
+from modgate.errors import Refused
+from modgate.fallback import Chain
+from modgate.gateway import Gateway
+from modgate.order import Order
+from modgate.side_calls import ask_all
+from modgate.table import Resolved, guard_model
+from modgate.trip import Trip
+
+
+class Trips(msgspec.Struct, eq=False):
+    """Makes the trips of one request, as the model that it is served as.
+
+    `chain`: the models that its first call may go to instead.  `sides`: side calls so far; theirs
+    are the indices below zero.
+    """
+
+    gateway: Gateway
+    draft: Draft
+    bill: Bill
+    resolved: Resolved
+    chain: Chain | None = None
+    sides: int = 0
+
+    async def drawn(self, index: int, call: Call) -> Trip:
+        """Call `index` of the plan; what it needs beyond the reserve is reserved first."""
+        order = self._order(index, call, self.draft.caller)
+        if call.model is not None:
+            await self.bill.reserve_more(call.size.of(order.modality.name), order.model.name)
+        elif self.bill.lazy:
+            await self.bill.drew(call, order.modality.name)
+        return self._trip(order)
+
+    async def ask(self, need: Ask, *, trusted: bool = False) -> Json:
+        """Answer an Ask by side calls.  `trusted`: the operator named the models, not a client."""
+        if self.draft.dry:
+            raise Refused(None, "dry_run_unsupported", UNASKED)
+        trips = []
+        for call in need.calls:
+            self.sides += 1
+            caller = None if trusted else self.draft.caller
+            trips.append(self._trip(self._order(-self.sides, call, caller)))
+        return await ask_all(trips, need.width, self.bill)
+
+    def _order(self, index: int, call: Call, caller: Caller | None) -> Order:
+        table, resolved = self.gateway.table, self.resolved
+        model, modality, asked = resolved.model, resolved.modality, resolved.asked
+        own = call.model is None
+        if call.model is not None:
+            model = guard_model(table.models, call.model, caller)
+            modality, asked = table.modalities[model.modality], model.name
+        return Order(
+            index=index,
+            call=call,
+            model=model,
+            modality=modality,
+            draft=self.draft,
+            asked=asked,
+            batch=resolved.endpoint.batch if own else None,
+            chain=self.chain if own and index == 0 else None,
+        )
+
+    def _trip(self, order: Order) -> Trip:
+        return Trip(order, self.gateway.batcher.open, self.gateway.dispatch.placement)
