@@ -238,14 +238,14 @@ def told(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str, object]]:
     return [
         (record.message, vars(record)["backend"], vars(record).get("reason"))
         for record in caplog.records
-        if record.name == "modgate.fleet.fleet"
+        if record.name in ("modgate.fleet.fleet", "modgate.fleet.ejection")
     ]
 
 
 def test_an_ejection_and_the_way_back_are_a_line_each_in_the_log(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    caplog.set_level(logging.INFO, "modgate.fleet.fleet")
+    caplog.set_level(logging.INFO, "modgate.fleet")
     world = World(2)
     under_way = world.fleet.at_once("m", Wanted(work=1.0, tried=frozenset({"b1"})))
     assert under_way is not None
@@ -267,7 +267,7 @@ def test_an_ejection_and_the_way_back_are_a_line_each_in_the_log(
 def test_a_reply_that_nobody_can_use_is_a_reason_in_the_log(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    caplog.set_level(logging.INFO, "modgate.fleet.fleet")
+    caplog.set_level(logging.INFO, "modgate.fleet")
     world = World(2)
     for _ in range(5):
         lease = world.fleet.at_once("m", Wanted(work=1.0, tried=frozenset({"b1"})))

@@ -10,18 +10,11 @@ from math import inf
 from time import monotonic
 
 from modgate.api.select import Backend
-from modgate.errors import (
-    BadReply,
-    GatewayError,
-    ModelLoading,
-    NoBackend,
-    Overloaded,
-    Unreached,
-    Upstream,
-)
+from modgate.errors import GatewayError, NoBackend, Overloaded
 from modgate.fleet.claim import Claim, QueueRules
 from modgate.fleet.concurrency import Watch
 from modgate.fleet.drain import drain_s
+from modgate.fleet.ejection import Ejection
 from modgate.fleet.holding import Awaited, Holding
 from modgate.fleet.lease import Ended, Lease
 from modgate.fleet.outlook import free_s
@@ -40,7 +33,6 @@ from modgate.fleet.terms import Terms
 from modgate.fleet.view import View
 from modgate.fleet.waiting import Due, Waiter, Waiting, shape_of
 
-EJECTED_AT_MOST = 0.5
 NO_PREFERENCE = Preferences()
 RULES = QueueRules()
 NO_PANELS: Mapping[str, Panel] = {}
@@ -91,7 +83,7 @@ class Fleet:
         self._tried_late: dict[str, float] = {}
         self.backends: Mapping[str, Backend] = {}
         self.pools: Mapping[str, Pool] = {}
-        self._pools_of: Mapping[str, Sequence[Pool]] = {}
+        self._ejection = Ejection(self._rng)
         self.use(backends)
 
     def use(self, backends: Sequence[Backend]) -> None:
@@ -119,7 +111,7 @@ class Fleet:
             if (before := self.state.pools.get(model)) is not None:
                 pool.follow(before, self.now())
         self.state.pools = self.pools
-        self._pools_of = {
+        self._ejection.pools_of = {
             backend.name: [self.pools[model] for model in backend.serves] for backend in backends
         }
         self.waiting.pump()
@@ -308,45 +300,14 @@ class Fleet:
                 if seat.health.succeeded(now):
                     log.info("backend answers again", extra={"backend": seat.backend})
             else:
-                self._judge(seat, error, now)
+                self._ejection.failed(seat, error, now)
         if self.state.busy:
             self.waiting.pump()
 
     def spoilt(self, seat: Seat) -> None:
         """A reply of this seat, which ended well, can be used by nobody."""
-        now = self.now()
-        if seat.judged and seat.health.spoilt(now) and self._may_eject(seat, now):
-            self._eject(seat, now, BadReply.code)
-
-    def _eject(self, seat: Seat, now: float, reason: str) -> None:
-        seat.health.eject(now, self._rng.random)
-        words = {"backend": seat.backend, "reason": reason}
-        log.warning("backend ejected", extra={**words, "seconds": round(seat.health.until - now)})
-
-    def _judge(self, seat: Seat, error: GatewayError | None, now: float) -> None:
-        """Only what is the engine's fault counts against it.
-
-        Source: algorithms.md 5.2; field.md row 15.
-        """
-        health = seat.health
-        match error:
-            case Upstream():
-                refused = isinstance(error, Unreached)
-                due = health.failed(now, refused=refused)
-                if due and (refused or self._may_eject(seat, now)):
-                    self._eject(seat, now, error.code)
-            case Overloaded() | ModelLoading() if error.retry_after_s is not None:
-                health.saturated(now, error.retry_after_s)
-            case _:
-                pass
-
-    def _may_eject(self, seat: Seat, now: float) -> bool:
-        """At most half of a pool, and at least one of two; one that left meanwhile is in none."""
-        return all(
-            sum(each.health.until > now for each in pool.seats) + 1
-            <= max(len(pool.seats) > 1, int(EJECTED_AT_MOST * len(pool.seats)))
-            for pool in self._pools_of.get(seat.backend, ())
-        )
+        if seat.judged:
+            self._ejection.spoilt(seat, self.now())
 
 
 def serving_of(backends: Sequence[Backend]) -> Mapping[str, Sequence[Backend]]:
