@@ -9,9 +9,10 @@ import pytest
 from made_plugins import Asks, Says, Sounds, Words, plugin
 from toys import advice
 
-from modgate.config.decode import Source, decode, read
+from modgate.config.decode import decode
 from modgate.config.link import Linked
 from modgate.config.schema import File
+from modgate.config.source import Source, read
 from modgate.errors import ConfigError
 from modgate.host.installed import Installed
 from modgate.snapshot.blueprint import blueprint_of

@@ -175,7 +175,7 @@ async def test_what_a_refused_file_names_is_looked_at(
 async def test_more_included_files_than_are_read_are_a_mistake(
     tmp_path: Path, engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("modgate.config.decode.FILES_AT_MOST", 2)
+    monkeypatch.setattr("modgate.config.source.FILES_AT_MOST", 2)
     (tmp_path / "more").mkdir()
     for number in range(3):
         (tmp_path / f"more/{number}.toml").write_text("# nothing yet")

@@ -17,8 +17,9 @@ from click.testing import CliRunner, Result
 from gateways import configuration
 
 from modgate.cli import main
-from modgate.config.decode import decode, read
+from modgate.config.decode import decode
 from modgate.config.show import effective
+from modgate.config.source import read
 from modgate.errors import ConfigError
 from modgate.server.app import App
 from modgate.server.banner import banner

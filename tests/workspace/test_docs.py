@@ -16,10 +16,11 @@ import pytest
 from pydantic import BaseModel
 from workspace import pages
 
-from modgate.config.decode import Source, decode
+from modgate.config.decode import decode
 from modgate.config.reference import table_of
 from modgate.config.schema import File
 from modgate.config.schema_tenants import TenantSection
+from modgate.config.source import Source
 from modgate.config.values import TargetText
 from modgate.errors import ConfigError
 from modgate.plugin import Event

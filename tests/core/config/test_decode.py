@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_configs import Config
 
-from modgate.config.decode import decode, read
+from modgate.config.decode import decode
+from modgate.config.source import read
 from modgate.errors import ConfigError, Problem
 
 calm = settings(derandomize=True, deadline=None, max_examples=300)

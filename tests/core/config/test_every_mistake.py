@@ -9,7 +9,8 @@ from made_configs import PLUGINS, Config
 
 from modgate.api.secret import Secret
 from modgate.auth.keys import new_key
-from modgate.config.decode import close_to, salvaged
+from modgate.config.decode import salvaged
+from modgate.config.guess import close_to
 from modgate.config.schema import File
 from modgate.errors import ConfigError
 from modgate.host.installed import Installed

@@ -7,9 +7,10 @@ from made_configs import Config
 from made_plugins import Words
 
 from modgate.api.model import EVERY_MODEL
-from modgate.config.decode import Source, decode
+from modgate.config.decode import decode
 from modgate.config.link import validator
 from modgate.config.schema import ModelSection
+from modgate.config.source import Source
 from modgate.errors import ConfigError, Problem
 from modgate.plugin import Rate, Target
 

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from modgate.api.vitals import Exporter, Rule, Signals
-from modgate.config.decode import Source, decode
+from modgate.config.decode import decode
 from modgate.config.link_telemetry import linked_exporters
+from modgate.config.source import Source
 from modgate.telemetry.signals import Rules
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -47,7 +47,7 @@ class Lazy(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """A name that is no command is guessed at."""
         if args and args[0] not in self.commands_by_name and not args[0].startswith("-"):
-            from modgate.config.decode import did_you_mean
+            from modgate.config.guess import did_you_mean
 
             guess = did_you_mean(args[0], self.commands_by_name)
             ctx.fail(f"no command '{args[0]}'{guess}")

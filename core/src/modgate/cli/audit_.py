@@ -38,8 +38,9 @@ def command(
     exit code is 1.
     """
     from modgate.api.surface import dump
-    from modgate.config.decode import decode, read
+    from modgate.config.decode import decode
     from modgate.config.schema import AuditSection
+    from modgate.config.source import read
     from modgate.ledger.audit_reader import AuditReader, Broken
     from modgate.server.secrets import secret_in
     from modgate.snapshot.directories import default_directory

@@ -84,7 +84,8 @@ def command(
 def _listener(url: str | None, path: Path | None, key: str | None) -> tuple[str, str | None]:
     """Where the admin listener is, and a key for it."""
     if url is None and path is not None:
-        from modgate.config.decode import decode, read
+        from modgate.config.decode import decode
+        from modgate.config.source import read
 
         admin = decode(read(path)).admin
         address = admin.address

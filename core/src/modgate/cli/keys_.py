@@ -62,7 +62,8 @@ def new(
 def _for_file(name: str, path: Path | None, directory: Path | None, env: str, role: str) -> None:
     from modgate.api.secret import Secret
     from modgate.auth.keys import ROLES, new_key
-    from modgate.config.decode import decode, read
+    from modgate.config.decode import decode
+    from modgate.config.source import read
 
     with plain_errors():
         pepper: Secret | None = None

@@ -70,7 +70,7 @@ def test(context: click.Context, name: str, path: Path | None) -> None:
     planted secret; and what is billed is looked at.  Needs modgate[testing].  With --config the
     plugin is as its section says.  What only an author's own contract has is not checked.
     """
-    from modgate.config.decode import did_you_mean
+    from modgate.config.guess import did_you_mean
     from modgate.host.installed import find
 
     path = path or (context.parent.params["path"] if context.parent else None)

@@ -33,7 +33,7 @@ def _moment(ctx: click.Context, param: click.Parameter, value: str | None) -> in
 
 def _groups(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str, ...]:
     """Names of groups, with commas between them."""
-    from modgate.config.decode import did_you_mean
+    from modgate.config.guess import did_you_mean
     from modgate.money.invoice import GROUPS as KNOWN
 
     names = [each.strip() for each in value.split(",")]
@@ -89,7 +89,8 @@ def spanning(command: Command) -> Command:
 
 def ledger_of(path: Path | None, directory: Path | None) -> Path:
     """The ledger's folder; ClickException when there is none."""
-    from modgate.config.decode import decode, read
+    from modgate.config.decode import decode
+    from modgate.config.source import read
     from modgate.snapshot.directories import default_directory
 
     if directory is None and path is not None:

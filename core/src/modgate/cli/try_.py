@@ -29,7 +29,7 @@ ANSWER_S = 300.0
 @click.option("--model", help="model; else the first of the modality")
 def command(modality: str, url: str, key: str | None, model: str | None) -> None:
     """Send MODALITY's first sample to a running gateway and print what comes back."""
-    from modgate.config.decode import did_you_mean
+    from modgate.config.guess import did_you_mean
     from modgate.snapshot.blueprint import blueprint_of
 
     parts = urlsplit(url)

@@ -19,7 +19,8 @@ from modgate.api.price import Book
 from modgate.api.scorer import AnyAdviser, ConfiguredAdviser
 from modgate.api.select import PHASES, Backend, Fallback, Phases, Target, Targets
 from modgate.api.vitals import Exporter
-from modgate.config.decode import Source, did_you_mean, problems_of
+from modgate.config.decode import problems_of
+from modgate.config.guess import did_you_mean
 from modgate.config.link_auth import AuthLinker
 from modgate.config.link_engines import EnginesLinker
 from modgate.config.link_fallbacks import FallbacksLinker
@@ -32,6 +33,7 @@ from modgate.config.link_tenants import GrantLinker, Tenant
 from modgate.config.schema import File, ModelSection
 from modgate.config.schema_select import Step
 from modgate.config.section import parsed
+from modgate.config.source import Source
 from modgate.config.values import TargetText, duration
 from modgate.errors import ConfigError, Problem
 from modgate.units import UnitTable

@@ -10,11 +10,11 @@ from urllib.parse import urlsplit
 from modgate.api.authenticator import AnyAuthenticator, ConfiguredAuthenticator
 from modgate.api.issuer import Issuer, KeyPlace, Signing
 from modgate.config.addresses import HostPort
-from modgate.config.decode import Source
 from modgate.config.lines import Path
 from modgate.config.link_kinds import KindsLinker, Missing
 from modgate.config.schema import File
 from modgate.config.schema_auth import JwksFile, JwtSection
+from modgate.config.source import Source
 from modgate.errors import Problem
 from modgate.tracebacks import plain
 

@@ -12,11 +12,13 @@ from pydantic import BaseModel, ValidationError
 from modgate.api.discover import ConfiguredDiscoverer, Wake
 from modgate.api.model import Model
 from modgate.api.select import Backend, base_url
-from modgate.config.decode import Source, did_you_mean, problems_of
+from modgate.config.decode import problems_of
+from modgate.config.guess import did_you_mean
 from modgate.config.lines import Path
 from modgate.config.schema import File
 from modgate.config.schema_engines import DiscoverSection, EngineFields, WakeSection
 from modgate.config.section import parsed
+from modgate.config.source import Source
 from modgate.errors import Problem
 
 

@@ -14,7 +14,7 @@ from modgate.api.discover import ConfiguredDiscoverer
 from modgate.api.modality import AnyModality
 from modgate.api.model import Model, unlike, unsaid
 from modgate.api.select import Fallback
-from modgate.config.decode import did_you_mean
+from modgate.config.guess import did_you_mean
 from modgate.config.lines import Path
 from modgate.config.schema import File
 from modgate.config.schema_select import FallbackSection, Step

@@ -11,10 +11,12 @@ from pydantic import BaseModel, ValidationError
 from modgate.api.model import Model
 from modgate.api.policy import AnyPolicy, ConfiguredPolicy
 from modgate.api.scorer import AnyAdviser, ConfiguredAdviser
-from modgate.config.decode import Source, did_you_mean, problems_of
+from modgate.config.decode import problems_of
+from modgate.config.guess import did_you_mean
 from modgate.config.lines import Path
 from modgate.config.schema_kinds import KindSection, PolicySection, ScorerSection, SeeingSection
 from modgate.config.section import parsed
+from modgate.config.source import Source
 from modgate.errors import Problem
 
 

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ValidationError
 
 from modgate.api.secret import Secret
-from modgate.config.decode import Source, did_you_mean, problems_of
+from modgate.config.decode import problems_of
+from modgate.config.guess import did_you_mean
 from modgate.config.schema_ledger import LedgerSection, SinkSection
 from modgate.config.section import parsed
+from modgate.config.source import Source
 from modgate.errors import Problem
 
 DEFAULT = SinkSection(kind="sqlite")

@@ -9,7 +9,7 @@ from math import ceil
 from modgate.api.auth import PERIOD_S, Limits, Rate
 from modgate.api.model import Model
 from modgate.api.price import BUDGET
-from modgate.config.decode import did_you_mean
+from modgate.config.guess import did_you_mean
 from modgate.config.schema_tenants import RatesSection, TenantLimits
 from modgate.config.values import BudgetText, RateText
 from modgate.units import REQUESTS, UnitTable

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 
 from modgate.api.price import Book, Case, Place, Price
-from modgate.config.decode import did_you_mean
+from modgate.config.guess import did_you_mean
 from modgate.config.schema import File, PriceSection
 from modgate.config.values import PriceText
 from modgate.units import Unit, UnitTable

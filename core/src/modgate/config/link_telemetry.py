@@ -6,7 +6,7 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from modgate.api.vitals import Exporter, Rule
-from modgate.config.decode import did_you_mean
+from modgate.config.guess import did_you_mean
 from modgate.config.schema import File
 from modgate.config.schema_telemetry import RuleText, SignalsSection
 

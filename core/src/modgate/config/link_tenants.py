@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from modgate.api.auth import Limits, Policy, Rate
 from modgate.api.model import Model
-from modgate.config.decode import did_you_mean
+from modgate.config.guess import did_you_mean
 from modgate.config.lines import Path as KeyPath
 from modgate.config.link_ledger import region_of
 from modgate.config.link_limits import LimitsLinker

@@ -10,8 +10,8 @@ from pydantic import BaseModel
 from modgate.api.json import Json
 from modgate.api.secret import Secret
 from modgate.config.addresses import HostPort
-from modgate.config.decode import Source, dotted
 from modgate.config.schema import File
+from modgate.config.source import Source, dotted
 
 Row = tuple[str, str, str]
 

@@ -9,18 +9,13 @@ from types import ModuleType
 
 from modgate.auth.files import KeyFile, key_files, read_keys
 from modgate.auth.keys import StoredKey
-from modgate.config.decode import (
-    COMMAND_LINE,
-    Source,
-    close_to,
-    did_you_mean,
-    read,
-    salvaged,
-)
+from modgate.config.decode import salvaged
+from modgate.config.guess import close_to, did_you_mean
 from modgate.config.lines import Path as KeyPath
 from modgate.config.link import Known, Linked, Linker, validator
 from modgate.config.schema import File
 from modgate.config.show import Row, effective
+from modgate.config.source import COMMAND_LINE, Source, read
 from modgate.discover import kinds
 from modgate.errors import ConfigError, PluginError, Problem
 from modgate.host.installed import Installed, find, wanted

@@ -16,11 +16,12 @@ from modgate.api.json import JsonObject
 from modgate.auth.keys import StoredKey
 from modgate.auth.store import Delta, KeyRow, Stored
 from modgate.auth.table import Holder, KeySource, KeyTable
-from modgate.config.decode import Source, salvaged
+from modgate.config.decode import salvaged
 from modgate.config.lines import Path as KeyPath
 from modgate.config.link import Known, Linked
 from modgate.config.link_tenants import GrantLinker, Tenant
 from modgate.config.schema_tenants import TenantSection
+from modgate.config.source import Source
 from modgate.errors import ConfigError, Problem
 
 DEMO_TENANT = "demo"

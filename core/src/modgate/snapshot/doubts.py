@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 
-from modgate.config.decode import did_you_mean
+from modgate.config.guess import did_you_mean
 from modgate.errors import Problem
 from modgate.prices.books import Books
 from modgate.snapshot.blueprint import Blueprint

@@ -18,9 +18,10 @@ from modgate.api.json import JsonObject
 from modgate.api.secret import Secret
 from modgate.auth.keys import new_key
 from modgate.auth.store import KeyRow, NotStored, Store, StoreError
-from modgate.config.decode import dotted, problems_of
+from modgate.config.decode import problems_of
 from modgate.config.lines import Path as KeyPath
 from modgate.config.link_tenants import Tenant
+from modgate.config.source import dotted
 from modgate.config.values import Duration
 from modgate.errors import ConfigError, Problem
 from modgate.observe.metrics import OTHER
