@@ -13,8 +13,8 @@ from modgate.config.decode import decode
 from modgate.config.link import Linked
 from modgate.config.schema import File
 from modgate.config.source import Source, read
-from modgate.errors import ConfigError
 from modgate.host.installed import Installed
+from modgate.problems import ConfigError
 from modgate.snapshot.blueprint import blueprint_of
 
 PLUGINS = {

@@ -16,8 +16,8 @@ from made_plugins import plugin
 from oracle.engine import ScriptedEngine
 from toys.introspect import Introspect
 
-from modgate.errors import ConfigError
 from modgate.plugin import Asking, Credential, Lookup
+from modgate.problems import ConfigError
 
 CLIENT_TOKEN = "what the gateway is known by"
 TOKENS = {

@@ -18,9 +18,9 @@ from oracle.engine import ScriptedEngine
 from pydantic import BaseModel
 from rigs.sinks import until
 
-from modgate.errors import ConfigError
 from modgate.ledger.reader import rows
 from modgate.plugin import Cursor, LedgerSink, Secret, Shipment, SinkDown, hookimpl
+from modgate.problems import ConfigError
 
 
 async def page(running: Running, path: str) -> tuple[int, dict[str, object], str]:

@@ -20,8 +20,8 @@ from oracle.client import send
 from oracle.engine import ScriptedEngine
 from rigs.certificates import certificate
 
-from modgate.errors import ConfigError
 from modgate.ledger.reader import rows
+from modgate.problems import ConfigError
 from modgate.server import watch
 from modgate.server.app import App
 

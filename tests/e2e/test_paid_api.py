@@ -15,7 +15,7 @@ from oracle import requests as ask
 from oracle.client import send
 from oracle.engine import ScriptedEngine
 
-from modgate.errors import ConfigError
+from modgate.problems import ConfigError
 from modgate.snapshot.blueprint import blueprint_of
 
 CHAT = ask.chat(1, model="chat", max_tokens=5)

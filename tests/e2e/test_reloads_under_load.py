@@ -15,7 +15,7 @@ from oracle import requests as ask
 from oracle.client import send
 from oracle.engine import ScriptedEngine
 
-from modgate.errors import ConfigError
+from modgate.problems import ConfigError
 from modgate.server import app as module
 from modgate.server import watch
 from modgate.snapshot.blueprint import Blueprint

@@ -33,13 +33,14 @@ from modgate.api.residency import may_lie, sorted_regions
 from modgate.api.select import Backend
 from modgate.dispatch import guard_residency
 from modgate.draft import Draft
-from modgate.errors import ConfigError, NoBackend
+from modgate.errors import NoBackend
 from modgate.idempotency import IdempotencyKeys, Retention
 from modgate.ledger.frames import Frame, Kind
 from modgate.ledger.reader import rows
 from modgate.ledger.records import Adjusted, Opened, crashed
 from modgate.ledger.rows import rows_of
 from modgate.observe.tracing import Trace
+from modgate.problems import ConfigError
 from modgate.replays.memory import MemoryReplays
 from modgate.replays.redis_store import RedisReplays
 

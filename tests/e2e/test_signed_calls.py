@@ -14,7 +14,7 @@ from aiohttp import ClientSession, web
 from gateways import Running, client, start
 from rigs.issuing import pem, private
 
-from modgate.errors import ConfigError
+from modgate.problems import ConfigError
 
 CHAT = {"model": "chat", "messages": [{"role": "user", "content": "hi"}]}
 REPLY = {

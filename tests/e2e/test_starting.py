@@ -20,7 +20,7 @@ from modgate.cli import main
 from modgate.config.decode import decode
 from modgate.config.show import effective
 from modgate.config.source import read
-from modgate.errors import ConfigError
+from modgate.problems import ConfigError
 from modgate.server.app import App
 from modgate.server.banner import banner
 from modgate.server.secrets import StateDirectory

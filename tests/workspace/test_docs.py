@@ -22,8 +22,8 @@ from modgate.config.schema import File
 from modgate.config.schema_tenants import TenantSection
 from modgate.config.source import Source
 from modgate.config.values import TargetText
-from modgate.errors import ConfigError
 from modgate.plugin import Event
+from modgate.problems import ConfigError
 from modgate.snapshot.blueprint import blueprint_of
 from modgate.testing import Rig
 from modgate.testing.contract import rules

@@ -5,7 +5,8 @@
      |- TooLarge                    request_too_large         413     no         no
      |- UnsupportedMedia            unsupported_media_type    415     no         no
      |- NotFound                    unknown_url               404     no         no
-     |   `- ModelNotFound           model_not_found           404     no         no
+     |   |- ModelNotFound           model_not_found           404     no         no
+     |   `- ReceiptNotFound         receipt_not_found         404     no         no
      |- MethodNotAllowed            method_not_supported      405     no         no
      |- BodyTimedOut                request_timeout           408     yes        no
      |- Conflict                    idempotency_in_progress   409     yes        no
@@ -16,6 +17,7 @@
      |- Forbidden                   model_forbidden           403     no         no
      |   |- RoleForbidden           role_forbidden            403     no         no
      |   |- RegionForbidden         region_forbidden          403     no         no
+     |   |- Unpriced                unpriced                  403     no         no
      |   `- Denied                  policy_denied             403     no         no
      |- LimitReached                rate_limit_exceeded       429     yes        no
      |- QuotaSpent                  insufficient_quota        429     no         no
@@ -31,12 +33,14 @@
      |   `- ModelLoading            model_loading
      |- Upstream                                                      yes        what was relayed
      |   |- UpstreamFailed          upstream_error            502
+     |   |   `- Unreached           upstream_error            502
      |   |- BadReply                upstream_invalid_response 502
      |   `- UpstreamTimedOut        upstream_timeout          504
+     |       `- ConnectTimedOut     upstream_timeout          504
      |- PluginFault                 internal_error            500     no         no
      `- Cancelled                   client_closed_request     499     no         what was relayed
     Unsupported                     a dialect cannot say this call; shape must do without
-    ConfigError, PluginError        start-up and reload only
+    ConfigError, PluginError        problems.py: start-up and reload only
 
 Retryable: the same request of the client may succeed later.  Charged: units can be billed.
 """
@@ -44,7 +48,6 @@ Retryable: the same request of the client may succeed later.  Charged: units can
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import ceil
 from typing import ClassVar
 
@@ -367,34 +370,3 @@ class Unsupported(Exception):
     def __init__(self, message: str, field: str | None = None) -> None:
         super().__init__(message)
         self.field = field
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
-    """One mistake in the configuration, with its place and the remedy."""
-
-    message: str
-    path: str = ""
-    file: str = ""
-    line: int = 0
-
-    def __str__(self) -> str:
-        place = f"{self.file}:{self.line}" if self.line else self.file
-        where = f"{place}: " if place else ""
-        return f"{where}{self.path}: {self.message}" if self.path else where + self.message
-
-
-class ConfigError(Exception):
-    """All mistakes of a configuration at once."""
-
-    def __init__(self, problems: Sequence[Problem]) -> None:
-        super().__init__("\n".join(str(problem) for problem in problems))
-        self.problems = tuple(problems)
-
-
-class PluginError(Exception):
-    """A plugin that cannot be used; `plugin` reads `name (distribution version)`."""
-
-    def __init__(self, plugin: str, message: str) -> None:
-        super().__init__(f"plugin '{plugin}' {message}")
-        self.plugin = plugin

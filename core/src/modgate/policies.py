@@ -19,14 +19,7 @@ from modgate.api.request import Request
 from modgate.api.select import Targets
 from modgate.api.sink import Ruling, Verdict
 from modgate.draft import Draft
-from modgate.errors import (
-    Denied,
-    GatewayError,
-    Overloaded,
-    PluginFault,
-    PolicyFailed,
-    Refused,
-)
+from modgate.errors import Denied, GatewayError, Overloaded, PluginFault, PolicyFailed, Refused
 from modgate.faults import raised
 from modgate.guard import Deadline
 from modgate.host.blame import blamed

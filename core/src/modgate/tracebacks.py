@@ -10,7 +10,8 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterable, Iterator
 
-from modgate.errors import ConfigError, GatewayError, PluginError
+from modgate.errors import GatewayError
+from modgate.problems import ConfigError, PluginError
 
 SPEAKING = (
     *(AttributeError, ImportError, IndexError, MemoryError, NameError, OSError, RecursionError),

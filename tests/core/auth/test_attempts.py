@@ -30,7 +30,8 @@ from modgate.auth.gate import AdminGate, Gate
 from modgate.auth.keyring import Keyring
 from modgate.auth.keys import ROLES, new_key
 from modgate.auth.table import KeyTable
-from modgate.errors import ConfigError, RoleForbidden, TooManyAttempts, Unauthenticated
+from modgate.errors import RoleForbidden, TooManyAttempts, Unauthenticated
+from modgate.problems import ConfigError
 
 
 def bad(number: int) -> Mapping[str, str]:

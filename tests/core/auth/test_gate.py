@@ -24,7 +24,8 @@ from modgate.auth import cache as caching
 from modgate.auth import keyring as module
 from modgate.auth.cache import CACHE_S, KeyCache
 from modgate.auth.keys import StoredKey
-from modgate.errors import ConfigError, Unauthenticated
+from modgate.errors import Unauthenticated
+from modgate.problems import ConfigError
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,7 @@ sys.modules["jwt"] = sys.modules["cryptography"] = None
 import modgate.server.app
 from modgate.api.issuer import Signing
 from modgate.snapshot.auth import token_problems
-from modgate.errors import Problem
+from modgate.problems import Problem
 print(*token_problems([], Signing(issuer="x", keys=()), lambda at, text: Problem(message=text)))
 """
     command = [sys.executable, "-c", script]

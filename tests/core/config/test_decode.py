@@ -12,7 +12,7 @@ from made_configs import Config
 
 from modgate.config.decode import decode
 from modgate.config.source import read
-from modgate.errors import ConfigError, Problem
+from modgate.problems import ConfigError, Problem
 
 calm = settings(derandomize=True, deadline=None, max_examples=300)
 

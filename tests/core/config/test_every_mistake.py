@@ -12,8 +12,8 @@ from modgate.auth.keys import new_key
 from modgate.config.decode import salvaged
 from modgate.config.guess import close_to
 from modgate.config.schema import File
-from modgate.errors import ConfigError
 from modgate.host.installed import Installed
+from modgate.problems import ConfigError
 from modgate.snapshot.blueprint import blueprint_of
 
 BOTH = '[plugin.words]\n[plugin.sounds]\n[model.chat]\nmodality = "words"\n'

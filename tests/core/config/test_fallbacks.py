@@ -11,9 +11,9 @@ from made_plugins import Sounds, Words, WordsConfig, WordsFacts
 from modgate.api.model import Model
 from modgate.api.select import Fallback
 from modgate.config.link import Linked
-from modgate.errors import ConfigError
 from modgate.fallback import Chains
 from modgate.plugin import Caller, Policy, StandIn
+from modgate.problems import ConfigError
 from modgate.snapshot.blueprint import blueprint_of
 
 ENGINE = '[[backend]]\nname = "b"\nurl = "http://x:1"\nserves = {{ {} }}\n'

@@ -11,8 +11,8 @@ from modgate.config.decode import decode
 from modgate.config.link import validator
 from modgate.config.schema import ModelSection
 from modgate.config.source import Source
-from modgate.errors import ConfigError, Problem
 from modgate.plugin import Rate, Target
+from modgate.problems import ConfigError, Problem
 
 BOTH = '[plugin.words]\n[plugin.sounds]\n[model.chat]\nmodality = "words"\n'
 BACKEND = '[[backend]]\nname = "b"\nurl = "http://x:1"\nserves = { chat = "engine" }\n'

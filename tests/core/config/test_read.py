@@ -9,9 +9,9 @@ from made_configs import Config
 from made_plugins import Words, plugin
 from pydantic import BaseModel, Field, model_validator
 
-from modgate.errors import ConfigError
 from modgate.host.installed import Installed
 from modgate.plugin import ModelFacts
+from modgate.problems import ConfigError
 from modgate.snapshot.blueprint import blueprint_of
 
 HEAD = '[auth]\npepper = { env = "PATH" }\n[plugin.words]\n'

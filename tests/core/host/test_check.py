@@ -7,11 +7,11 @@ from collections.abc import Iterable
 import pytest
 from made_plugins import Sounds, SoundsConfig, Words, WordsConfig, unshaped
 
-from modgate.errors import PluginError
 from modgate.host.check import check
 from modgate.host.installed import Origin
 from modgate.http.surfaces import built_in
 from modgate.plugin import Endpoint, Modality, ModelFacts, StandIn, Target, Unit
+from modgate.problems import PluginError
 
 OWNER = Origin(name="own", distribution="acme-own", version="2.0")
 

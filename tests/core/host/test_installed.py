@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from modgate.errors import PluginError
 from modgate.host.installed import Origin, find, origin_of, wanted
+from modgate.problems import PluginError
 
 
 def point(

@@ -14,7 +14,6 @@ from made_plugins import Asks, Says, Sounds, Words, WordsConfig, installed, plug
 from pydantic import BaseModel
 from toys import advice
 
-from modgate.errors import PluginError
 from modgate.host.installed import Installed, find
 from modgate.host.load import Host, Loaded, import_plugins, load
 from modgate.http.surfaces import built_in
@@ -27,6 +26,7 @@ from modgate.plugin import (
     Scorer,
     Surface,
 )
+from modgate.problems import PluginError
 
 
 def defaults(name: str, kind: type[BaseModel]) -> BaseModel:

@@ -11,8 +11,8 @@ from made_configs import PLUGINS, Config
 from modgate.api.secret import Secret
 from modgate.auth.keys import StoredKey
 from modgate.auth.store import KeyRow, Store, StoreError
-from modgate.errors import ConfigError
 from modgate.host.installed import Installed
+from modgate.problems import ConfigError
 from modgate.snapshot.blueprint import Blueprint, blueprint_of
 from modgate.snapshot.callers import Roster, RosterMaker
 from modgate.snapshot.registrar import Declared, Registrar

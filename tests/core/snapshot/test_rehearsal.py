@@ -12,7 +12,6 @@ from made_plugins import Words, installed, plugin
 from pydantic import BaseModel
 
 from modgate.cli import main
-from modgate.errors import ConfigError
 from modgate.host.installed import Installed
 from modgate.plugin import (
     Authenticator,
@@ -31,6 +30,7 @@ from modgate.plugin import (
     Scorer,
 )
 from modgate.plugin import Plan as Shaped
+from modgate.problems import ConfigError
 from modgate.snapshot.blueprint import blueprint_of
 
 

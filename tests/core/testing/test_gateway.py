@@ -10,8 +10,8 @@ from aiohttp import ClientSession
 from toys.echo import Toy, ToyHome
 from toys.parrot import Parrot
 
-from modgate.errors import ConfigError
 from modgate.plugin import hookimpl
+from modgate.problems import ConfigError
 from modgate.testing import FakeBackend, FakeClock, Gateway, Scripted
 
 Starts = Callable[..., Awaitable[Gateway]]

@@ -10,7 +10,7 @@ from pathlib import Path
 from modgate.api.auth import Role
 from modgate.auth.keys import STAFF, StoredKey, parse_line
 from modgate.auth.table import DIGESTS_AT_MOST, taken, too_many
-from modgate.errors import Problem
+from modgate.problems import Problem
 
 Key = tuple[str, StoredKey]
 Wrong = Callable[[tuple[str, ...], str], Problem]

@@ -19,13 +19,7 @@ from modgate.auth.credential import presented
 from modgate.auth.keyring import Keyring
 from modgate.auth.keys import STAFF, parse
 from modgate.auth.verdict import Bad, Checker, Good, Later, Moment, Pending
-from modgate.errors import (
-    Forbidden,
-    GatewayError,
-    RoleForbidden,
-    TooManyAttempts,
-    Unauthenticated,
-)
+from modgate.errors import Forbidden, GatewayError, RoleForbidden, TooManyAttempts, Unauthenticated
 
 TENANT: frozenset[Role] = frozenset({"tenant"})
 NOT_VALID = "the API key is not valid"

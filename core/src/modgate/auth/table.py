@@ -8,7 +8,7 @@ from typing import Protocol
 
 from modgate.api.auth import Caller
 from modgate.auth.keys import StoredKey
-from modgate.errors import ConfigError, Problem
+from modgate.problems import ConfigError, Problem
 
 DIGESTS_AT_MOST = 2
 

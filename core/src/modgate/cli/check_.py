@@ -61,7 +61,7 @@ def _check_stored(made: Blueprint) -> None:
     from tempfile import TemporaryDirectory
 
     from modgate.auth.store import Store, StoreError
-    from modgate.errors import ConfigError
+    from modgate.problems import ConfigError
     from modgate.snapshot.callers import RosterMaker
     from modgate.snapshot.directories import default_directory
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from modgate.cli.problems import plain_errors
-from modgate.errors import PluginError
+from modgate.problems import PluginError
 
 if TYPE_CHECKING:
     from modgate.host.installed import Installed, Origin

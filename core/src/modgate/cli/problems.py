@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import click
 
-from modgate.errors import ConfigError, PluginError
+from modgate.problems import ConfigError, PluginError
 from modgate.tracebacks import plain
 
 

@@ -79,11 +79,11 @@ class Posting:
 def _posting(made: Blueprint, ledger: Path) -> Iterator[Posting]:
     """Into the chain of corrections; at the end sinks are given all of it."""
     from modgate.clock import SystemClock
-    from modgate.errors import ConfigError, Problem
     from modgate.ledger.frames import Tampered
     from modgate.ledger.identity import CORRECTIONS
     from modgate.ledger.shipping import Shipping
     from modgate.ledger.writer import Ledger
+    from modgate.problems import ConfigError, Problem
     from modgate.server.ledger import sinks_of
     from modgate.server.secrets import secret_in
 

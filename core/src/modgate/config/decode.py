@@ -10,7 +10,7 @@ from modgate.config import lines as at
 from modgate.config.guess import did_you_mean
 from modgate.config.schema import File
 from modgate.config.source import Source
-from modgate.errors import ConfigError, Problem
+from modgate.problems import ConfigError, Problem
 
 ROUNDS = 16  # of leaving out what is wrong; what is left out may be needed elsewhere
 KINDS = {  # what pydantic calls by the names of its own world

@@ -35,7 +35,7 @@ from modgate.config.schema_select import Step
 from modgate.config.section import parsed
 from modgate.config.source import Source
 from modgate.config.values import TargetText, duration
-from modgate.errors import ConfigError, Problem
+from modgate.problems import ConfigError, Problem
 from modgate.units import UnitTable
 
 DEADLINES = ("first_byte", "total", "attempt")

@@ -15,7 +15,7 @@ from modgate.config.link_kinds import KindsLinker, Missing
 from modgate.config.schema import File
 from modgate.config.schema_auth import JwksFile, JwtSection
 from modgate.config.source import Source
-from modgate.errors import Problem
+from modgate.problems import Problem
 from modgate.tracebacks import plain
 
 

@@ -19,7 +19,7 @@ from modgate.config.schema import File
 from modgate.config.schema_engines import DiscoverSection, EngineFields, WakeSection
 from modgate.config.section import parsed
 from modgate.config.source import Source
-from modgate.errors import Problem
+from modgate.problems import Problem
 
 
 class Brought(Protocol):

@@ -17,7 +17,7 @@ from modgate.config.lines import Path
 from modgate.config.schema_kinds import KindSection, PolicySection, ScorerSection, SeeingSection
 from modgate.config.section import parsed
 from modgate.config.source import Source
-from modgate.errors import Problem
+from modgate.problems import Problem
 
 
 class Kind(Protocol):

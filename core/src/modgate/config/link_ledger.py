@@ -13,7 +13,7 @@ from modgate.config.guess import did_you_mean
 from modgate.config.schema_ledger import LedgerSection, SinkSection
 from modgate.config.section import parsed
 from modgate.config.source import Source
-from modgate.errors import Problem
+from modgate.problems import Problem
 
 DEFAULT = SinkSection(kind="sqlite")
 SEGMENTS_LEAST = 2

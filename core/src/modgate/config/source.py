@@ -11,8 +11,8 @@ from pathlib import Path
 
 from modgate.api.json import Json, JsonObject
 from modgate.config import lines as at
-from modgate.errors import Problem
 from modgate.marks import Mark, mark_of
+from modgate.problems import Problem
 
 FILES_AT_MOST = 1000
 COMMAND_LINE = "command line"

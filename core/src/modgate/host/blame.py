@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from traceback import walk_tb
 
-from modgate.errors import PluginError
 from modgate.faults import RAISED
 from modgate.host.installed import Origin
+from modgate.problems import PluginError
 
 
 @contextmanager

@@ -10,9 +10,9 @@ from modgate.api.modality import AnyModality, Endpoint
 from modgate.api.model import EVERY_MODEL, ModelFacts, StandIn
 from modgate.api.select import PHASES
 from modgate.api.surface import Surface
-from modgate.errors import PluginError
 from modgate.host.blame import blamed
 from modgate.host.installed import Origin
+from modgate.problems import PluginError
 from modgate.units import EVERYWHERE
 
 RESERVED = frozenset({"health", "admin", "metrics", "models", "v1", "v2", "requests", "openapi"})

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points, version
 
-from modgate.errors import PluginError
 from modgate.hookspecs import GROUP
+from modgate.problems import PluginError
 
 API = GROUP.removeprefix("modgate.v")
 _GROUP = re.compile(r"modgate\.v(\d+)")

@@ -15,9 +15,9 @@ from modgate.api.discover import AnyDiscoverer, Discoverer
 from modgate.api.policy import EVERY_SECTION, AnyPolicy, PlanPolicy
 from modgate.api.scorer import EVERY_SCORER, AnyAdviser, Filter, Scorer
 from modgate.api.shipment import LedgerSink
-from modgate.errors import PluginError
 from modgate.host.blame import blamed
 from modgate.host.installed import Origin, core
+from modgate.problems import PluginError
 
 
 class Kind(Protocol):

@@ -25,13 +25,13 @@ from modgate.api.policy import AnyPolicy
 from modgate.api.scorer import AnyAdviser
 from modgate.api.shipment import LedgerSink
 from modgate.api.surface import Surface
-from modgate.errors import PluginError
 from modgate.faults import RAISED
 from modgate.host import kinds
 from modgate.host.blame import Culprits, blamed
 from modgate.host.check import check
 from modgate.host.installed import Installed, Origin, wanted
 from modgate.host.kinds import Kinds, brought, declares, unique
+from modgate.problems import PluginError
 
 Validate = Callable[[str, type[BaseModel]], BaseModel]
 

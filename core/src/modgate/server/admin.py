@@ -20,11 +20,12 @@ from modgate.api.vitals import Load, Signals
 from modgate.auth.gate import forbidden
 from modgate.auth.verdict import Pending
 from modgate.discover.source import Source
-from modgate.errors import ConfigError, GatewayError, PluginError
+from modgate.errors import GatewayError
 from modgate.http.head import SERVER
 from modgate.http.ingress import client_address
 from modgate.http.surfaces import error_headers
 from modgate.ledger.shipper import Shipper
+from modgate.problems import ConfigError, PluginError
 from modgate.server import requests_pages
 from modgate.server.beside import beside
 from modgate.server.json_page import json_page

@@ -20,13 +20,13 @@ from modgate.clock import Clock, SystemClock
 from modgate.decoders.pool import Decoders
 from modgate.decoders.process import DecoderLimits
 from modgate.engines.supervisor import Engines
-from modgate.errors import ConfigError, PluginError, Problem
 from modgate.gateway import Gateway, build, gates
 from modgate.http.tls import TlsFiles
 from modgate.idempotency import IdempotencyKeys, Retention
 from modgate.ledger.disk import FULL
 from modgate.observe.observer import Observer
 from modgate.observe.otel import Exporter, MissingExtra
+from modgate.problems import ConfigError, PluginError, Problem
 from modgate.replays.memory import MemoryReplays
 from modgate.replays.redis_store import RedisReplays
 from modgate.server.address_in_use import refusal

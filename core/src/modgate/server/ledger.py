@@ -6,12 +6,12 @@ from functools import partial
 from pathlib import Path
 
 from modgate.clock import Clock
-from modgate.errors import ConfigError, Problem
 from modgate.ledger.adopt import end_what_others_left
 from modgate.ledger.audit import Audit
 from modgate.ledger.frames import Tampered
 from modgate.ledger.shipping import Make, Shipping
 from modgate.ledger.writer import Ledger
+from modgate.problems import ConfigError, Problem
 from modgate.server.secrets import StateDirectory
 from modgate.snapshot.blueprint import Blueprint
 from modgate.state import State

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from modgate.api.secret import Secret
 from modgate.clock import Clock
-from modgate.errors import ConfigError, Problem
 from modgate.limits.hosted import SCHEME, HostedStore
 from modgate.limits.level_file import LevelFile
 from modgate.limits.redis_store import MissingRedis, RedisStore
 from modgate.limits.shared import Shared
 from modgate.limits.state import LimitState
+from modgate.problems import ConfigError, Problem
 from modgate.replays.redis_store import RedisReplays
 from modgate.snapshot.blueprint import Blueprint
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from modgate.api.json import Json
 from modgate.api.secret import Secret
 from modgate.clock import Clock
-from modgate.errors import ConfigError, Problem
 from modgate.fleet.peer_view import Alone, PeerView
 from modgate.fleet.redis_view import RedisView
 from modgate.limits.redis_store import MissingRedis
 from modgate.observe.metrics import Labels
+from modgate.problems import ConfigError, Problem
 from modgate.snapshot.blueprint import Blueprint
 from modgate.state import State
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from modgate.api.secret import Secret
 from modgate.auth.keys import StoredKey, digest, new_key, parse
-from modgate.errors import ConfigError, Problem
+from modgate.problems import ConfigError, Problem
 
 SECRET_BYTES = 32
 

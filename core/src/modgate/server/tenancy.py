@@ -13,8 +13,8 @@ from functools import partial
 
 from modgate.auth.store import Change, Store, StoreError
 from modgate.clock import Clock
-from modgate.errors import ConfigError
 from modgate.ledger.audit import Audit
+from modgate.problems import ConfigError
 from modgate.server.beside import beside
 from modgate.snapshot.blueprint import Blueprint
 from modgate.snapshot.callers import Held, Roster, RosterMaker

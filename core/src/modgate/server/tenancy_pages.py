@@ -17,7 +17,7 @@ from modgate.api.json import Json, JsonObject
 from modgate.api.secret import Secret
 from modgate.auth.store import NotStored, StoreError
 from modgate.clock import Clock
-from modgate.errors import ConfigError, Problem
+from modgate.problems import ConfigError, Problem
 from modgate.server.json_page import json_page
 from modgate.server.tenancy import Tenancy
 from modgate.snapshot.registrar import (

@@ -15,9 +15,9 @@ from modgate.api.issuer import Issuer, Signing
 from modgate.api.surface import dump
 from modgate.auth.plugin_checker import PluginChecker
 from modgate.auth.verdict import Checker
-from modgate.errors import Problem
 from modgate.host.blame import blamed
 from modgate.host.kinds import Kinds
+from modgate.problems import Problem
 from modgate.state import State
 from modgate.upstream import documents
 

@@ -17,13 +17,13 @@ from modgate.config.schema import File
 from modgate.config.show import Row, effective
 from modgate.config.source import COMMAND_LINE, Source, read
 from modgate.discover import kinds
-from modgate.errors import ConfigError, PluginError, Problem
 from modgate.host.installed import Installed, find, wanted
 from modgate.host.load import Host, Loaded, import_plugins, load
 from modgate.http.surfaces import built_in
 from modgate.http.tls import Tls, TlsFiles, Unusable
 from modgate.ledger import shipping
 from modgate.marks import Mark, mark_of
+from modgate.problems import ConfigError, PluginError, Problem
 from modgate.snapshot.auth import token_problems
 from modgate.snapshot.demo import demo_models
 from modgate.snapshot.directories import default_directory

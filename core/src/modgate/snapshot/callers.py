@@ -22,7 +22,7 @@ from modgate.config.link import Known, Linked
 from modgate.config.link_tenants import GrantLinker, Tenant
 from modgate.config.schema_tenants import TenantSection
 from modgate.config.source import Source
-from modgate.errors import ConfigError, Problem
+from modgate.problems import ConfigError, Problem
 
 DEMO_TENANT = "demo"
 STORE = "the store of tenants"

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from itertools import islice
 
 from modgate.config.guess import did_you_mean
-from modgate.errors import Problem
 from modgate.prices.books import Books
+from modgate.problems import Problem
 from modgate.snapshot.blueprint import Blueprint
 
 log = logging.getLogger(__name__)

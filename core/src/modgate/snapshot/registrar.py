@@ -23,8 +23,8 @@ from modgate.config.lines import Path as KeyPath
 from modgate.config.link_tenants import Tenant
 from modgate.config.source import dotted
 from modgate.config.values import Duration
-from modgate.errors import ConfigError, Problem
 from modgate.observe.metrics import OTHER
+from modgate.problems import ConfigError, Problem
 from modgate.snapshot.blueprint import Blueprint
 from modgate.snapshot.callers import DEMO_TENANT, GrantReader
 

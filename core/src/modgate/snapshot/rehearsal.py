@@ -14,10 +14,10 @@ from modgate.api.shipment import LedgerSink
 from modgate.config.lines import Path as KeyPath
 from modgate.config.link import Linked
 from modgate.config.link_ledger import SinkOf
-from modgate.errors import PluginError, Problem
 from modgate.host.blame import blamed
 from modgate.host.installed import Origin
 from modgate.host.load import Loaded
+from modgate.problems import PluginError, Problem
 
 Wrong = Callable[[KeyPath, str], Problem]
 Part = tuple[KeyPath, Origin, Callable[[], object]]

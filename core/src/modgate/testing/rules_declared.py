@@ -11,9 +11,9 @@ from pydantic import BaseModel, ValidationError
 from modgate.api.policy import AnyPolicy
 from modgate.api.scorer import AnyAdviser
 from modgate.bill import MEASURED_BY
-from modgate.errors import PluginError
 from modgate.host.check import check
 from modgate.host.installed import Origin
+from modgate.problems import PluginError
 from modgate.testing.suite import Suite, played, require
 
 NAME = re.compile(r"[a-z][a-z0-9]*([_-][a-z0-9]+)*")
