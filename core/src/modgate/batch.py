@@ -1,10 +1,10 @@
 """Calls of several requests that share one trip, between the queue and the pick.
 
-No timer: a call that finds a free slot goes at once.  While none is free, calls wait; the first
-that gets a slot takes along those of its key that wait too.  The merged trip belongs to nobody's
+There is no timer: a call that finds a free slot goes at once.  While none is free, calls wait; the
+first that gets a slot takes along the waiting calls of its key.  A merged trip is part of no
 request: it has a task of its own, which stops when every member has left.  A trip that an engine
-refuses goes again in halves, down to the member that spoilt it; one that an engine fails goes
-again as a whole, as a call that goes alone does.
+refuses is split in halves, down to the member that caused it; one that an engine fails is retried
+as a whole, like a call that goes alone.
 
 Source: algorithms.md 6.3 (natural batching); wire.md 6.3 (members keep their outcome and units).
 """
@@ -30,23 +30,23 @@ from modgate.faults import raised
 from modgate.fleet.lease import Lease
 from modgate.order import Order
 from modgate.stream import Push
-from modgate.trip import Readable, again, pausing
+from modgate.trip import Readable, pause_for_retry, retry_pause_s
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, eq=False)
 class _Rider:
-    """An order that waits, how many items it has, and where its share of a trip will be put."""
+    """An order that waits, the number of its items, and the future of its share of a trip."""
 
     order: Order
     size: int
     share: asyncio.Future[Event] = field(default_factory=asyncio.Future)
-    lease: Lease | None = None  # the trip's, of its first member: one of them speaks for all
+    lease: Lease | None = None  # the trip's: only the first member has it
 
 
 class Share:
-    """A member's part of a merged trip, read like a stream of one whole event."""
+    """A member's part of a merged reply, read like a stream of one event."""
 
     __slots__ = ("_given", "_rider")
 
@@ -55,7 +55,7 @@ class Share:
         self._given = False
 
     async def next(self) -> list[Event]:
-        """The member's own whole reply, then []."""
+        """The member's whole reply, then []."""
         if self._given:
             return []
         event = await asyncio.shield(self._rider.share)
@@ -63,7 +63,7 @@ class Share:
         return [event]
 
     async def flow(self, push: Push) -> None:
-        """Nothing comes bit by bit."""
+        """Nothing: a share comes whole."""
 
     def close(self, state: State, error: GatewayError | None = None) -> None:
         """The member left, or is done."""
@@ -74,14 +74,14 @@ class Share:
 
 
 class Batcher:
-    """Opens orders: alone, as the first of a merged trip, or as a member of another's."""
+    """Opens the reply of an order: alone, as first of a merged trip, or as a member of one."""
 
     def __init__(self, dispatch: Dispatch) -> None:
         self._dispatch = dispatch
         self._trips: set[asyncio.Task[None]] = set()
 
     def open(self, order: Order) -> Awaitable[Readable]:
-        """A reply to read; it may be a share of a merged one."""
+        """The reply to read, or a share of a merged one."""
         key = order.batch_key()
         if key is None or order.batch is None:
             return self._dispatch.open(order)
@@ -92,7 +92,7 @@ class Batcher:
         try:
             lease = await self._dispatch.placement.lease(order, key=key, rider=rider)
         except BaseException:
-            rider.share.cancel()  # a trip may have taken it along meanwhile
+            rider.share.cancel()  # another trip may have taken it along meanwhile
             raise
         if lease is None:
             return Share(rider)
@@ -120,9 +120,9 @@ class Batcher:
 
 
 def _companions(first: _Rider, batch: Batching, waiting: Sequence[object]) -> Sequence[_Rider]:
-    """Those that go along with the first: a tenant after the other, the oldest of each first.
+    """The calls that go along with the first: tenants in turn, the oldest call of each first.
 
-    A tenant whose oldest has no room gets none in, or its long calls would wait for ever.
+    A tenant whose oldest call does not fit gets no other in, or its long calls would never go.
     """
     room = batch.most - first.size
     lines: dict[str, deque[_Rider]] = {}
@@ -156,17 +156,17 @@ class _MergedTrip:
             rider.share.add_done_callback(lambda _: self.left())
 
     def left(self) -> None:
-        """A member left or has its share; when all have, the trip stops."""
+        """A member left or has its share; the trip stops when none is left to serve."""
         if self.task is not None and all(rider.share.done() for rider in self._riders):
             self.task.cancel()
 
     def ended(self, lease: Lease) -> None:
-        """The task is over, perhaps before it began: nothing is kept, and nobody waits on."""
+        """The task is over, perhaps before it began: the slot is free, and no member waits on."""
         lease.give_back()
         _fail(self._riders, Draining("this gateway is going away"))
 
     async def go(self, lease: Lease) -> None:
-        """Give each member its own, over as many calls as it takes."""
+        """Give each member its share, in as many calls as that takes."""
         first: Lease | None = lease
         groups = deque([self._riders])
         try:
@@ -181,7 +181,7 @@ class _MergedTrip:
             _fail(self._riders, fault)
 
     async def _carry(self, riders: Sequence[_Rider], lease: Lease | None) -> Sequence[list[_Rider]]:
-        """One call for these members; answers the groups that go out again."""
+        """One call for these members; returns the groups that must be sent again."""
         orders = [rider.order for rider in riders]
         try:
             if lease is None:
@@ -191,7 +191,7 @@ class _MergedTrip:
         except (GatewayError, Unsupported) as error:
             if lease is not None:
                 return await self._left_over(riders, error)
-            if orders[0].draft.abandoned:  # the others wait on
+            if orders[0].draft.abandoned:  # its client left, and the others go on
                 return [list(riders)]
             _fail(riders, error)
             return ()
@@ -208,10 +208,10 @@ class _MergedTrip:
     async def _left_over(
         self, riders: Sequence[_Rider], error: GatewayError | Unsupported
     ) -> Sequence[list[_Rider]]:
-        """After a failed call: all of them once more, their halves, or none."""
+        """What is sent again after a failed call: all of them, their halves, or nothing."""
         orders = [rider.order for rider in riders]
-        if (pause := again(orders, error, self._dispatch.placement)) is not None:
-            await pausing(orders, pause, self._dispatch.placement)
+        if (pause := retry_pause_s(orders, error, self._dispatch.placement)) is not None:
+            await pause_for_retry(orders, pause, self._dispatch.placement)
             return [list(riders)]
         if len(riders) == 1 or not _is_refused(orders[0].final_error(error)):
             _fail(riders, error)
@@ -222,7 +222,7 @@ class _MergedTrip:
         return [list(riders[:middle]), list(riders[middle:])]
 
     async def _whole(self, orders: Sequence[Order], lease: Lease) -> Sequence[Event]:
-        """The members' own replies, of one call."""
+        """The members' replies, from one call."""
         merged = orders[0]
         if len(orders) > 1:
             call = self._batch.merge([order.call for order in orders])
@@ -249,13 +249,13 @@ class _MergedTrip:
 
 
 def _staying(riders: Sequence[_Rider]) -> Sequence[_Rider]:
-    """Those that go out: nothing is sent again for who left."""
+    """The members that still go out; those whose client left end here."""
     _fail([rider for rider in riders if rider.order.draft.abandoned], client_left())
     return [rider for rider in riders if not rider.share.done()]
 
 
 def _is_refused(error: GatewayError | Unsupported) -> bool:
-    """Whether one member may have spoilt it for all."""
+    """Whether one member alone may be the reason, so that the others deserve another try."""
     return isinstance(error, Unsupported) or (400 <= error.status < 499 and not error.retryable)
 
 
@@ -263,4 +263,4 @@ def _fail(riders: Sequence[_Rider], error: GatewayError | Unsupported) -> None:
     for rider in riders:
         if not rider.share.done():
             rider.share.set_exception(rider.order.final_error(error))
-            rider.share.exception()  # a member that left must not be reported as never retrieved
+            rider.share.exception()  # marks it as seen, for a member that left never looks

@@ -45,8 +45,8 @@ LARGE_BODY = 64 << 10  # bytes of a body that is worth a look at shared limits b
 class Bill:
     """The money side of one exchange.
 
-    `own`: what the plan did cost so far, once it runs.  `reserved`: by the plan itself; `lazy`: its
-    calls may need more than that.
+    `plan_usage`: asked for what the plan has cost so far; None before it runs.  `reserved`: for the
+    plan's own calls, without side calls.  `lazy`: the calls it draws may need more than that.
     """
 
     def __init__(self, state: State, gateway: Gateway, draft: Draft) -> None:
@@ -54,18 +54,18 @@ class Bill:
         self._gateway = gateway
         self._draft = draft
         self._admission: Admission | None = None
-        self._seen: Admission | None = None  # the same, also when it was refused
-        self._side = NOTHING  # what Ask calls did cost, by full name
+        self._seen: Admission | None = None  # the same, and kept when the request is refused
+        self._side = NOTHING  # the cost of side calls, by full unit name
         self._side_exact = True
         self._drawn = NOTHING
-        self.reserved = NOTHING  # by the plan itself, without side calls
+        self.reserved = NOTHING
         self.lazy = False
         self._mark: tuple[Mark, dict[str, int]] | None = None
-        self._last: Usage | None = None  # when nothing more will be fed
+        self._last: Usage | None = None  # the final usage: nothing more will be fed
         self._now = state.clock.now
         self._budgeted = False
-        self._modalities: tuple[str, ...] = ()  # of the route
-        self.own: Callable[[], Usage] | None = None
+        self._modalities: tuple[str, ...] = ()  # those of the route
+        self.plan_usage: Callable[[], Usage] | None = None
 
     @property
     def _held(self) -> Admission:
@@ -73,7 +73,7 @@ class Bill:
         return self._admission
 
     async def _patiently(self, step: Callable[..., T]) -> T:
-        """A step that lacks what lies in a store: it is fetched, and the step taken again."""
+        """Take a step that may need a shared store; fetch what it lacks and take it again."""
         while True:
             try:
                 return step(now=self._now())
@@ -101,7 +101,7 @@ class Bill:
         draft.admitted = True
 
     async def check_spent(self, modalities: tuple[str, ...], body_bytes: int | None) -> None:
-        """Refuse before the body is read when nothing is left of what the route's units need."""
+        """Refuse before the body is read when the limits of the route's modalities are spent."""
         limiter, held = self._gateway.limiter, self._held
         self._modalities = modalities
         look = body_bytes is None or body_bytes > LARGE_BODY
@@ -112,12 +112,12 @@ class Bill:
                 await self._patiently(partial(limiter.check_spent, held, each, look=look))
 
     def hold(self, what: What, n: int) -> None:
-        """Take, or give back, what is bounded at once."""
+        """Take `n` of what is bounded at any one time, or give it back (`n` < 0)."""
         if self._admission is not None:
             self._gateway.limiter.hold(self._admission, what, n)
 
     async def reserve(self, plan: Plan, modality: AnyModality) -> Units:
-        """Reserve what the plan may cost; the answer is that."""
+        """Reserve what the plan may cost, and return it."""
         units = _reserve_of(plan).of(modality.name)
         self.lazy = plan.reserve is not None
         self.reserved = units
@@ -133,28 +133,28 @@ class Bill:
         return units
 
     def mark(self) -> None:
-        """From here on what is reserved may be given back: see `take_back`."""
+        """What is reserved from here on can be given back by `take_back`."""
         self._mark = self._held.mark(), dict(self._draft.reserved)
 
     def take_back(self) -> None:
-        """Nothing of what was reserved since `mark` was used; another plan is to be reserved."""
+        """Give back all that was reserved since `mark`: another plan will be reserved."""
         if self._mark is None:
             return
         at, self._draft.reserved = self._mark
         self._gateway.limiter.take_back(self._held, at, now=self._now())
-        self._mark = self.own = None
+        self._mark = self.plan_usage = None
         self._drawn, self.lazy = NOTHING, False
-        self._draft.opened = False  # of another model from now on: the ledger is told
+        self._draft.opened = False  # the ledger gets an open frame of the other model
 
     async def drew(self, call: Call, modality: str) -> None:
-        """A call was drawn: what the sizes exceed the reserve by is reserved before it goes out."""
+        """A call was drawn: reserve what the calls so far need beyond the reserve."""
         self._drawn = self._drawn + call.size
         short = self._drawn.beyond(self.reserved)
         self.reserved = self.reserved + short
         await self.reserve_more(short.of(modality), self._draft.model)
 
     async def reserve_more(self, units: Units, model: str) -> None:
-        """Reserve on top: a side call, or a call of another model."""
+        """Reserve in addition: for a side call, or a call of another model."""
         if not units:
             return
         await self._patiently(partial(self._charge, units, model, 0))
@@ -162,7 +162,7 @@ class Bill:
             await self._afford(units, model, first=False)
 
     async def _afford(self, units: Units, model: str, *, first: bool) -> None:
-        """Reserve what units cost at most, in the tenant's budgets."""
+        """Reserve the most that these units can cost in the tenant's budgets."""
         cost = self._gateway.budgets.reserve(self._draft, units, model, first=first)
         reserve, held, counts = self._gateway.limiter.reserve, self._held, cost.full()
         await self._patiently(
@@ -182,7 +182,7 @@ class Bill:
             reserved[name] = reserved.get(name, 0) + count
 
     def add_side_call(self, usage: Usage, modality: str, index: int) -> None:
-        """A side call was answered; it stays billed whatever follows."""
+        """A side call was answered; it is billed even if the request is refused later."""
         used = usage.units.of(modality).full()
         self._recordable(usage, used)
         self._side = self._side + used
@@ -191,17 +191,17 @@ class Bill:
         self._side_exact = self._side_exact and usage.exact is True
 
     def usage(self) -> Usage:
-        """What the request did cost so far, by full name: its own calls and the side calls."""
-        if self.own is None:
+        """What the request has cost so far, by full unit name: plan and side calls."""
+        if self.plan_usage is None:
             return Usage(self._side, self._side_exact)
-        usage = self.own()
+        usage = self.plan_usage()
         own = usage.units.named(self._draft.modality)
         if self._side is not NOTHING:
             own = self._side + own
         return Usage(own, usage.exact is True and self._side_exact, usage.by, usage.other)
 
     def closed(self) -> Usage:
-        """What the request did cost, now that everything is fed; PluginFault for no bill."""
+        """The final usage, when everything was fed; PluginFault where it is no usable bill."""
         if self._last is None:
             try:
                 usage = self.usage()
@@ -212,13 +212,13 @@ class Bill:
         return self._last
 
     def _recordable(self, usage: Usage, units: Mapping[str, int]) -> None:
-        """PluginFault for what no ledger row can say: it would keep all that follow from sinks."""
+        """PluginFault for what no ledger row can hold: it would block all later rows."""
         self._countable(units)
         if usage.by not in MEASURED_BY:
             raise PluginFault(f"a Usage is by {', '.join(MEASURED_BY)}, and by nobody else")
 
     def _countable(self, units: Mapping[str, int]) -> None:
-        """PluginFault for a unit that no plugin declared, and for more of one than a row holds."""
+        """PluginFault for an undeclared unit, or a count that is too large for a row."""
         known = self._gateway.units.declared
         for name, count in units.items():
             if name not in known:
@@ -228,16 +228,16 @@ class Bill:
                 raise PluginFault(text)
 
     def touch(self) -> None:
-        """The request lives and has used so much: the bill if the gateway dies now.
+        """Note what was used so far: it is the bill if the gateway dies now.
 
-        A plugin that cannot say how much leaves it at what was said before; `settle` tells of it.
+        Where the plugin's usage fails the last note stands; `settle` logs the fault.
         """
-        if self._admission is not None and self.own is not None:
+        if self._admission is not None and self.plan_usage is not None:
             try:
                 usage = self.usage()
                 used = usage.units
                 self._recordable(usage, used)
-            except RAISED:  # at its end it is logged
+            except RAISED:
                 return
             measured: Mapping[str, int] = used
             if self._budgeted:
@@ -247,7 +247,7 @@ class Bill:
             self._state.ledger.touched(self._draft.request_id, used)
 
     def units_header(self) -> str:
-        """The units so far as the `x-modgate-units` header shows them."""
+        """The value of the `x-modgate-units` header."""
         known, shown = self._gateway.units.units, []
         for name, count in self.closed().units.items():
             if (unit := known.get(name)) is not None:
@@ -255,7 +255,7 @@ class Bill:
         return ";".join(shown)
 
     def headers(self, surface: Surface) -> dict[str, str]:
-        """The limits' headers, also of a request that they refuse."""
+        """The rate limit headers; a request that is refused by a limit gets them, too."""
         if self._seen is None:
             return {}
         now, draft = self._now(), self._draft
@@ -273,7 +273,7 @@ class Bill:
     def settle(
         self, error: GatewayError | None, *, status: int, bytes_in: int, bytes_out: int
     ) -> None:
-        """The end: limits, ledger and receipt, at once and exactly once."""
+        """The end, exactly once and without a wait: limits, ledger frame and receipt."""
         draft, dry = self._draft, self._draft.dry
         usage = self._last_usage()
         if self._admission is not None and self._admission.would_refuse:
@@ -283,7 +283,7 @@ class Bill:
         ending = ending_of(error, admitted=draft.admitted)
         units = self._units(usage, bytes_in, bytes_out)
         self._compare(units, usage.other if error is None else NOTHING)
-        if dry:  # it is in no ledger, and no unit is billed
+        if dry:  # no ledger frame, and nothing billed
             draft.admitted, draft.notes["dry_run"] = False, "true"
         receipt = draft.receipt(
             ending=ending,
@@ -305,10 +305,10 @@ class Bill:
         self._state.observer.observe(receipt)
         if draft.caller.tenant:
             self._state.trails.keep(receipt, draft, self._seen, error, self._state.limits_down)
-        self.own = None  # it holds the run, which holds the request
+        self.plan_usage = None  # it keeps the run alive, and the run keeps the request alive
 
     def _units(self, usage: Usage, bytes_in: int, bytes_out: int) -> dict[str, int]:
-        """What limits count of a request that ended, and bills."""
+        """The units that limits and the bill count, those of the request itself included."""
         units = dict(usage.units.items())
         if self._draft.admitted and (front := self._draft.modality):
             units[f"{front}.requests"] = 1
@@ -317,7 +317,7 @@ class Bill:
         return units
 
     def _compare(self, units: Mapping[str, int], other: Mapping[str, int]) -> None:
-        """Engine and gateway both counted: whether they agree is told, and changes no bill."""
+        """Note where engine and gateway counted differently; it changes no bill."""
         if not other:
             return
         own = {name: count - self._side.get(name, 0) for name, count in units.items()}
@@ -325,8 +325,8 @@ class Bill:
             self._draft.notes["counts_differ"] = told
 
     def _exact(self, usage: Usage, ending: Ending) -> bool:
-        """Whether a bill is no floor: all was done, or what was refused was not begun."""
-        if ending == "refused" and self.own is None:
+        """Whether the bill is exact and not a floor: all was done, or nothing was begun."""
+        if ending == "refused" and self.plan_usage is None:
             return usage.exact or not any(usage.units.values())
         if ending == "refused":
             begun = any(each.sent and each.state != "refused" for each in self._draft.tries)
@@ -334,7 +334,7 @@ class Bill:
         return usage.exact and (ending == "ok" or self._draft.notes.get(NOTE) == DRAINED)
 
     def _teach(self, usage: Usage, error: GatewayError | None) -> None:
-        """What it took is learned, and takes the place of what its turns were counted for."""
+        """Let the fleet learn what the model's calls take, and settle with the fair queue."""
         draft, gateway = self._draft, self._gateway
         if error is None and len(draft.tries) == 1:
             gateway.fleet.learn(draft.model, usage.units, waited=bool(draft.dues))
@@ -343,7 +343,7 @@ class Bill:
             settle_dues(draft, usage.units, modality.weights)
 
     def _last_usage(self) -> Usage:
-        """A plugin whose usage fails must not lose the bill: the reserve stands."""
+        """The final usage; where the plugin cannot say it, an estimate, so the reserve stands."""
         try:
             return self.closed()
         except RAISED:
@@ -352,7 +352,7 @@ class Bill:
 
 
 def _reserve_of(plan: Plan) -> Units:
-    """What a plan reserves: as it says, else the sum of its calls' sizes."""
+    """What a plan reserves: what it says, else the sum of its calls' sizes."""
     if plan.reserve is not None:
         return plan.reserve
     if isinstance(plan.calls, Drawn) or not isinstance(plan.calls, tuple | list):

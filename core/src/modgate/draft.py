@@ -1,4 +1,4 @@
-"""The receipt of a request while the request lives: who, what was tried, and when."""
+"""What is known of a request while it lives; its receipt is made of that at the end."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ NOBODY = Caller(tenant="", key_id="")
 ATTEMPTS_AT_MOST = 4096
 ATTEMPT = "x-modgate-attempt"
 DRY_RUN = "x-modgate-dry-run"
-NO = ("", "0", "false")  # whatever else is said: who means a dry run is billed for none
+NO = ("", "0", "false")  # any other value means a dry run: in doubt nothing is billed
 SDK_RETRY = "x-stainless-retry-count"
 MISSED_AT_MOST = 8
 
 
 class Draft(msgspec.Struct, kw_only=True, eq=False):
-    """One request's receipt in the making; filled from ingress to settle by whoever knows.
+    """One request's receipt in the making: whoever learns something of the request writes it here.
 
-    `due_s`: its own end, in seconds since it began.  `abandoned`: its client left, and its engines
-    finish (`disconnect.py`).  `rates`: how the limits stood, in their order, when its reply's
-    headers were made.
-    `opened_in`: the region that its open frame says.
-    `missed`: the first calls that found no slot at once.  `dues`: what those that waited owe the
-    queue.
+    `began`: when it did, by `now`; `wall`: the same in epoch seconds.  `due_s`: its deadline, in
+    seconds since it began.  `reserved`: by full unit name.  `opened`: the ledger has its open
+    frame, which says the region `opened_in`.  `abandoned`: its client left, and its engines finish
+    (`disconnect.py`).  `rates`: the caller's limits when the reply's headers were made.  `missed`:
+    the first calls that found no slot at once.  `dues`: of the calls that waited, what the fair
+    queue counted.
     """
 
     request_id: str
@@ -77,7 +77,7 @@ class Draft(msgspec.Struct, kw_only=True, eq=False):
 
     @property
     def begun(self) -> bool:
-        """Whether an engine was asked for a part of the reply; what policies ask is none."""
+        """Whether an engine was asked for a part of the reply; side calls do not count."""
         return any(tried.call >= 0 for tried in self.tries)
 
     def elapsed(self) -> float:
@@ -85,7 +85,7 @@ class Draft(msgspec.Struct, kw_only=True, eq=False):
         return self.now() - self.began
 
     def step(self, name: str, began_s: float) -> None:
-        """A step that ends now; bounded, for a fan-out has a queue step a call."""
+        """Note a step that ends now; bounded, because each call of a fan-out may have one."""
         if len(self.steps) < ATTEMPTS_AT_MOST:
             self.steps.append(Step(name=name, began_s=began_s, ended_s=self.elapsed()))
 
@@ -118,16 +118,16 @@ class Draft(msgspec.Struct, kw_only=True, eq=False):
 
     @property
     def tried_at_most(self) -> int:
-        """The most attempts that one of its calls took; side calls count like all others."""
+        """The largest number of attempts of one call, side calls included."""
         if len(self.tries) < 2:
             return len(self.tries)
         return max(Counter(tried.call for tried in self.tries).values())
 
     def region(self) -> str:
-        """Where its calls are: as far as they were tried again, where the last try is.
+        """The region of its calls, by each call's last attempt; '' where they are in several.
 
-        Side calls count while there is no other, and those of a model that another one stands in
-        for no more.
+        Side calls count as long as there is no other call.  Of a request that went on as another
+        model only the calls since then count.
         """
         if len(self.tries) == 1:  # the result is the same without this
             return self.tries[0].region
@@ -144,22 +144,22 @@ class Draft(msgspec.Struct, kw_only=True, eq=False):
 
     @property
     def left_s(self) -> float:
-        """Seconds until the request's own end."""
+        """Seconds until its deadline."""
         return self.due_s - self.elapsed()
 
     @property
     def dry(self) -> bool:
-        """Whether it is only tried on: `dry_run.py`."""
+        """Whether it is a dry run (`dry_run.py`)."""
         return self.request_headers.get(DRY_RUN, "").lower() not in NO
 
     @property
     def inner(self) -> bool:
-        """Whether another gateway asks, and tries again by itself."""
+        """Whether another gateway sent it, which does its own retries."""
         count = self.request_headers.get(ATTEMPT, "")
         return count.isdecimal() and int(count[:9]) > 0
 
     def served(self) -> Iterator[tuple[str, str]]:
-        """What its reply's headers say of how it was served, also when it is sent again."""
+        """Reply headers on how it was served; a replay of the reply has them, too."""
         if self.demo:
             yield "x-modgate-demo", "true"
         if (tries := self.tried_at_most) > 1:
@@ -167,11 +167,11 @@ class Draft(msgspec.Struct, kw_only=True, eq=False):
         if self.notes:
             if (slo := self.notes.get("slo")) is not None:
                 yield "x-modgate-slo", slo
-            if "fallback_for" in self.notes:  # another model than the one that was asked for
+            if "fallback_for" in self.notes:  # served by another model than was asked for
                 yield "x-modgate-degraded", self.model
 
     def stages(self) -> dict[str, str]:
-        """What its reply's headers say of the time until now: in line, and at engines."""
+        """Reply headers on the time until now: waiting for slots, and at engines."""
         told, now = {}, self.elapsed()
         waits = [(step.began_s, step.ended_s) for step in self.steps if step.name == "queue"]
         if waits:
@@ -184,7 +184,7 @@ class Draft(msgspec.Struct, kw_only=True, eq=False):
     def forwarded(self, attempt: Try, number: int) -> dict[str, str]:
         """The headers that go to an engine with every call (wire.md appendix C).
 
-        `number`: of the attempt, from 1: a gateway that is called tries nothing again.
+        `number`: of the attempt, from 1; it tells another gateway to leave retries to this one.
         """
         headers = {
             "Accept-Encoding": "identity",
@@ -210,9 +210,9 @@ class Draft(msgspec.Struct, kw_only=True, eq=False):
         """The receipt; called once, when everything has ended."""
         caller, operation, trace = self.caller, self.operation, self.trace
         retry = self.request_headers.get(SDK_RETRY, "0")
-        if retry != "0" and retry.isdecimal():  # an SDK says so of a request that it sends again
+        if retry != "0" and retry.isdecimal():  # an SDK sends the request again
             self.notes["client_retry"] = retry[:4]
-        return Receipt(  # in its members' order: by name it takes seven times as long
+        return Receipt(  # by position: by name it takes seven times as long
             self.request_id,
             self.wall,
             self.elapsed(),
@@ -250,7 +250,7 @@ class Draft(msgspec.Struct, kw_only=True, eq=False):
 
 
 def covered_s(spans: Sequence[tuple[float, float]]) -> float:
-    """Seconds in which at least one of these was under way."""
+    """Seconds that at least one of these (began, ended) spans covers."""
     covered = reached = 0.0
     for began, ended in sorted(spans):
         if ended > reached:

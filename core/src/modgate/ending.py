@@ -18,7 +18,7 @@ from modgate.errors import (
 
 
 def ending_of(error: GatewayError | None, *, admitted: bool = True) -> Ending:
-    """How a request ended, in the ledger's words; one that a shutdown cut was cut by us."""
+    """How a request ended, in the ledger's words; cut by a shutdown, it is a fault of ours."""
     match error:
         case None:
             return "ok"
@@ -39,7 +39,7 @@ def ending_of(error: GatewayError | None, *, admitted: bool = True) -> Ending:
 
 
 def _unserved(error: GatewayError) -> Ending:
-    """Engines failed, or the ledger is full; or a policy that must agree did not decide."""
+    """Nothing here could serve it: engines, the ledger, or a policy that did not decide."""
     match error.__cause__ if isinstance(error, PolicyFailed) else error:
         case PolicyFailed():
             return "timed_out"

@@ -1,4 +1,4 @@
-"""One call of a request, with all that must be known to send it somewhere."""
+"""One call of a request, with all that placement and dispatch must know of it."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ NONE_TRIED: frozenset[str] = frozenset()
 
 
 class Way(Protocol):
-    """Where a call may go instead: see `fallback.Chain`."""
+    """The models that a call may go to instead: a `fallback.Chain`."""
 
     def first(self, reason: Reason, fits: Callable[[str], bool]) -> str | None:
-        """The first model that stands in for this reason, and fits."""
+        """The first model that stands in for this reason and fits."""
         ...
 
 
 class Elsewhere(NoBackend):
-    """The call is better made of another model, for whoever serves the request."""
+    """Another model should serve the request; raised for `fallback.along`."""
 
     def __init__(self, model: str, reason: Reason) -> None:
         super().__init__(f"the model '{model}' stands in")
@@ -38,13 +38,14 @@ class Elsewhere(NoBackend):
 
 
 class Order(msgspec.Struct, eq=False, kw_only=True):
-    """One call of one request, with all that dispatch must know of both.
+    """One call, its request, and what became of its attempts.
 
-    `members`: of a merged call, the orders that share it, this one's own first.  `tries`: attempts
-    that went out, `failures`: how they failed, `tried`: backends that failed it, or to which it
-    cannot be said.  `met`: how an engine failed it last.  `waited_s`: since when it waited for a
-    slot, in seconds since the request began.  `chain`: models that may stand in, as long as nothing
-    of the request went out.
+    `index`: in the plan; below 0 for a side call.  `asked`: the model's name as it was asked for.
+    `members`: of a merged call, the orders that share it, the first one's own included.  `tries`:
+    attempts that went out; `failures`: how they failed; `tried`: backends that failed it, or whose
+    dialect cannot say it.  `met`: the last error that an engine failed it with.  `waited_s`: when
+    it began to wait for a slot, in seconds since the request began.  `chain`: models that may stand
+    in for its own, before anything was sent.
     """
 
     index: int
@@ -64,12 +65,12 @@ class Order(msgspec.Struct, eq=False, kw_only=True):
 
     @property
     def each(self) -> Sequence[Order]:
-        """The orders that this call is sent for."""
+        """The orders that one trip of this order serves."""
         return self.members or (self,)
 
     @property
     def alone(self) -> bool:
-        """Whether no other model may serve the request in this one's place."""
+        """Whether no other model may stand in."""
         return self.chain is None and "fallback_for" not in self.draft.notes
 
     @property
@@ -80,17 +81,17 @@ class Order(msgspec.Struct, eq=False, kw_only=True):
     def failed(
         self, error: GatewayError | Unsupported, failure: Failure, backends: Collection[str]
     ) -> None:
-        """An attempt at one of these backends failed so; another would, at each."""
+        """Note a failed attempt; at each of `backends` it would fail in the same way."""
         self.failures = (*self.failures, failure)
         if failure != "final":
             self.tried.update(backends)
             self.met = error if isinstance(error, GatewayError) else self.met
 
     def final_error(self, error: GatewayError | Unsupported) -> GatewayError | Unsupported:
-        """The error that a call ends with whose last attempt ended with this one.
+        """The error that the call ends with, when `error` ended its last attempt.
 
-        Unsupported does not hide how an engine failed before; where none did, a client gets it as
-        Refused, and a plugin that asked gets it as it is.
+        An engine's failure before counts more than Unsupported.  Where there was none, a client is
+        told Unsupported as Refused, and a plugin whose side call it is gets it as it is.
         """
         if not isinstance(error, Unsupported):
             return error
@@ -98,7 +99,7 @@ class Order(msgspec.Struct, eq=False, kw_only=True):
 
     @property
     def wanted(self) -> Wanted:
-        """What the pick must know, but for its work."""
+        """A new Wanted for the pick; its work is not filled in yet."""
         return Wanted(
             regions=self.caller.policy.regions,
             requires=self.call.requires,
@@ -106,25 +107,25 @@ class Order(msgspec.Struct, eq=False, kw_only=True):
         )
 
     def batch_key(self) -> Hashable | None:
-        """Calls of equal keys may share a trip: one model, one tenant, the plugin's own key.
+        """Calls of equal keys may share a trip: same model and tenant, and the plugin's own key.
 
-        None = it goes alone; so does a call that is tried once more, for it must go elsewhere.
+        None: it goes alone, as does a call that is retried, which must go to another backend.
         """
         key = self.batch.key(self.call) if self.batch is not None and not self.tried else None
         if key is None:
             return None
-        hash(key)  # here, where it is this call's fault alone, and it has no slot
+        hash(key)  # an unhashable key must fail here: it is this call's fault, and no slot is taken
         return (self.model.name, self.call.requires, batch_group(self.caller), key)
 
 
 def refused(error: Unsupported) -> Refused:
-    """What a dialect cannot say, as the client is told it."""
+    """How a client is told of what a dialect cannot say."""
     return Refused(error.field, "unsupported_value", str(error))
 
 
 def batch_group(caller: Caller) -> Hashable:
-    """Callers of one group may share a trip: of one tenant, or of tenants that agreed to share.
+    """Callers of one group may share a trip: one tenant's, or those of tenants that agreed to it.
 
-    Never callers of different regions.
+    Callers with different regions never do.
     """
     return ("" if caller.policy.batch_shared else caller.tenant, caller.policy.regions)

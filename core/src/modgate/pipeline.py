@@ -58,9 +58,9 @@ FAULT = "internal error; the request id helps to find it"
 
 
 class Exchange:
-    """One request that wants a key, and its reply.
+    """One request that needs a key, and its reply.
 
-    It is served from the snapshot of the moment when it began, to its end.
+    It keeps the snapshot that it began with to its end, whatever is reloaded meanwhile.
     """
 
     def __init__(self, state: State, request: web.BaseRequest) -> None:
@@ -100,15 +100,15 @@ class Exchange:
         self._plan: Plan | None = None
         self._keyed: KeyedRequest | None = None
         self._fed = False
-        self._errors: list[GatewayError] = []  # of calls
+        self._call_errors: list[GatewayError] = []
 
     async def serve(self) -> web.StreamResponse:
-        """From the first header to the receipt; the answer is what aiohttp's handler returns."""
+        """From the first header to the receipt; returns what aiohttp's handler must return."""
         error: GatewayError | None = None
         self._state.enter(self)
         self.reply.on_gone(self._client_left)
         try:
-            error = await self._answered()
+            error = await self._served()
         except BaseException:
             error = Draining("this gateway stopped")
             self.reply.abort()
@@ -124,7 +124,7 @@ class Exchange:
             self._guard.disarm()
             self._scope.close()
             self._state.leave(self)
-            let_go([error, self._guard.reason, *self._errors])
+            let_go([error, self._guard.reason, *self._call_errors])
         return self.reply.finish()
 
     def _client_left(self) -> None:
@@ -133,11 +133,11 @@ class Exchange:
             self._guard.fire(client_left())
 
     def cut(self) -> None:
-        """The gateway leaves and waits no longer: the client is told, as far as it can be."""
+        """End the request, because the gateway waits no longer; the client is told if possible."""
         self._guard.fire(Draining("this gateway is shutting down; try again"))
 
-    async def _answered(self) -> GatewayError | None:
-        """None when the reply went out well, else the error that the client was told."""
+    async def _served(self) -> GatewayError | None:
+        """Reply to the client: None when all went well, else the error that it was told."""
         try:
             with self._guard:
                 await self._flow()
@@ -145,7 +145,7 @@ class Exchange:
             error = known
             if error.status == 500:
                 self._complain(error.message, error.__cause__)
-                error = GatewayError(FAULT)  # the raised one may be of others, too
+                error = GatewayError(FAULT)  # the raised one may be shared with other requests
         except raised() as fault:
             error = GatewayError(FAULT)
             self._complain(type(fault).__name__, fault)
@@ -160,6 +160,7 @@ class Exchange:
         return error
 
     async def _flow(self) -> None:
+        """route -> authenticate -> admit; then a page of core's own, or the rest of the way."""
         gateway, draft, request = self._gateway, self.draft, self._request
         found = self._find()
         found.check(request.method)
@@ -182,7 +183,7 @@ class Exchange:
             await self._serve_route(found)
 
     def _find(self) -> Page | Route:
-        """What is asked for.  From here on errors are in the words of whoever asks."""
+        """The page or route of the path.  From here on errors are in the client's own format."""
         request, draft, table = self._request, self.draft, self._gateway.table
         if request.path not in table.routes:
             self._surface = spoken(self._gateway.surfaces, request.headers)
@@ -200,6 +201,7 @@ class Exchange:
         await self._responder.page({"content-type": "application/json"}, body)
 
     async def _serve_route(self, route: Route) -> None:
+        """body; and what follows only once where the request carries an idempotency key."""
         if carries_key(self._request.headers) and not self.draft.dry:
             headers, keys = self._request.headers, self._state.idempotency
             sdk = "" if self._surface is route.surface else self._surface.name
@@ -212,11 +214,12 @@ class Exchange:
         self._surface = route.claimed(self._parsed, self._surface)
         if keyed is None:
             await self._serve(route, body)
-        elif (said := await keyed.serve(body, partial(self._serve, route, body))) is not None:
-            self.draft.notes["replay_of"] = said.request_id
-            await self._responder.page(replay_headers(said), said.body or b"", said.status)
+        elif (kept := await keyed.serve(body, partial(self._serve, route, body))) is not None:
+            self.draft.notes["replay_of"] = kept.request_id
+            await self._responder.page(replay_headers(kept), kept.body or b"", kept.status)
 
     async def _serve(self, route: Route, body: Body) -> None:
+        """resolve; then as the model that was asked for, or as one that stands in for it."""
         gateway, caller = self._gateway, self.draft.caller
         resolved = gateway.table.resolve(route, body, self._parsed, caller)
         self._trips = trips = Trips(gateway, self.draft, self._bill, resolved)
@@ -236,7 +239,7 @@ class Exchange:
         model: Model,
         chain: Chain | None,
     ) -> None:
-        """As one model of a chain; `chain`: where its calls may go instead."""
+        """As one model of a chain; `chain`: the models that its first call may go to instead."""
         self._bill.take_back()
         trips.chain = chain
         if model is asked.model:
@@ -246,23 +249,24 @@ class Exchange:
         await self._serve_as(trips, route, body)
 
     def _free(self) -> bool:
-        """Whether another model may serve it: nothing was said, and it may go on."""
+        """Whether another model may serve it: nothing was replied, and the request goes on."""
         return not (self.reply.opened or self.reply.gone or self._fed or self._guard.reason)
 
     async def _serve_as(self, trips: Trips, route: Route, body: Body) -> None:
+        """shape -> policies -> reserve -> run, as the model that `trips` is for."""
         modality = trips.resolved.modality
         self._describe(trips.resolved)
         self._deadline(modality.name, NOTHING)
         self._plan = plan = await self._shape(trips, route, body)
         if self._gateway.chains.by_model:
             self._bill.mark()
-        else:  # a long prompt is not held for as long as its stream lasts
+        else:  # free a long prompt now, and not when its stream has ended
             self._parsed = {}
         size = await self._bill.reserve(plan, modality)
         self._deadline(modality.name, size, stream=plan.relay.head.kind != "whole")
         if self.draft.dry:
-            said = describe(self._gateway, self.draft, plan, self._bill.reserved)
-            await self._responder.page(DRY_RUN_HEADERS, said)
+            told = describe(self._gateway, self.draft, plan, self._bill.reserved)
+            await self._responder.page(DRY_RUN_HEADERS, told)
         else:
             await self._run_plan(plan, trips)
 
@@ -284,7 +288,7 @@ class Exchange:
         draft.surface = self._surface.name
 
     def _deadline(self, modality: str, size: Units, *, stream: bool = False) -> None:
-        """The request's own end: the affine deadline, or the client's wish if that is sooner."""
+        """Set the request's deadline: the modality's, or the client's wish if that is sooner."""
         seconds = self._gateway.timeouts.seconds(modality, "total", size)
         self.draft.due_s = seconds = as_asked(self._request.headers, seconds, stream=stream)
         self._guard.set(self._began + seconds)
@@ -305,7 +309,7 @@ class Exchange:
         )
         try:
             plan = await shape(
-                resolved.endpoint, request, partial(self._answer, trips), self._step_ended
+                resolved.endpoint, request, partial(self._answer_need, trips), self._step_ended
             )
         except Unsupported as error:
             raise Refused(None, "unsupported_endpoint", str(error)) from error
@@ -321,8 +325,8 @@ class Exchange:
         visible = self._gateway.table.visible(self.draft.caller, [modality])
         return tuple(model.name for model in visible if model.modality in route.endpoints)
 
-    async def _answer(self, trips: Trips, need: Need) -> Json:
-        """What `shape` asked for."""
+    async def _answer_need(self, trips: Trips, need: Need) -> Json:
+        """Do what `shape` asked the core for."""
         match need:
             case Fetch():
                 self._gateway.guard_fetch(self.draft.caller)
@@ -352,14 +356,14 @@ class Exchange:
             draw=self._draw,
             step_ended=self._step_ended,
         )
-        self._bill.own = run.usage
+        self._bill.plan_usage = run.usage
         try:
             await run.go()
         except GatewayError:
             self._fed = run.fed
             raise
         finally:
-            self._errors += run.errors
+            self._call_errors += run.errors
         check_abandoned(self.draft, cut_short=run.cut_short)
         await responder.finish(plan.relay, self._bill.units_header())
 

@@ -1,9 +1,8 @@
-"""One plan on its way: calls drawn, events fed in call order, bytes written, and an end for every
-task.
+"""Running one plan: draw its calls, feed their events to the relay in call order, write its bytes.
 
-A plan of width 1 runs in the request's own task.  A wider one has a task a call, each filling a
-lane; the run feeds the lanes in call order, so the relay sees one call after the other whatever
-came first.
+A plan of width 1 runs in the request's own task.  A wider one has a task for each call, which fills
+a lane; the run empties the lanes in call order, so the relay sees one call after the other,
+whichever engine was first.  Every task has ended when `go` returns.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ FAILED_CALL = (Upstream, Refused)  # errors of one call, which a partial plan do
 
 
 class Sink(Protocol):
-    """Where reply bytes go: `http.egress.Reply` behind the pipeline."""
+    """Where the bytes of a reply go: a `Responder`."""
 
     @property
     def opened(self) -> bool:
@@ -43,28 +42,28 @@ class Sink(Protocol):
 
     @property
     def abandoned(self) -> bool:
-        """Whether the client left, and what is under way is finished all the same."""
+        """Whether the client left and the calls under way are finished all the same."""
         ...
 
     async def emit(self, relay: Relay, data: Sequence[bytes]) -> None:
-        """Bytes of the reply, whole events each on SSE; waits while the client does not read."""
+        """Send bytes, on SSE whole events; waits while the client does not read."""
         ...
 
     def pour(self, data: Sequence[bytes]) -> bool:
-        """The same of a reply that is open, at once; False when the client must be waited for."""
+        """Send more of an open reply without a wait; False: wait for `room` before the next."""
         ...
 
     async def room(self) -> None:
-        """Until the client has read; Cancelled when it is gone."""
+        """Wait until the client has read enough; Cancelled when it is gone."""
         ...
 
 
 class Run:
     """Runs one plan.
 
-    `order(index, call)` reserves what the call needs on top and makes its Trip.  `step_ended`: told
-    of the relay's steps in the loop.  `cut`: calls were left out, for nobody waits for them any
-    more.
+    `trip_of(index, call)` reserves what the call needs beyond the reserve, and makes its Trip.
+    `step_ended`: told when a step of the relay in the event loop ended.  `cut_short`: calls were
+    left out, because the client left.
     """
 
     def __init__(
@@ -90,10 +89,10 @@ class Run:
         self._trips: list[Trip] = []
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._lanes: dict[int, Lane] = {}
-        self._head = 0
-        self._ended = 0
+        self._head = 0  # the call whose events are fed now
+        self._ended = 0  # calls
         self.cut_short = False
-        self._changed: asyncio.Event  # of a plan that is wider than 1
+        self._changed: asyncio.Event  # only of a plan wider than 1: lanes, tasks or head did
         self._heavy: HeavyRelay | None = None
 
     def _drawing(self, draw: Callable[[Drawn, int], Pieces]) -> Drawing:
@@ -104,27 +103,24 @@ class Run:
 
     @property
     def errors(self) -> list[GatewayError]:
-        """Of its calls that failed."""
+        """The errors of the calls that failed."""
         return [trip.error for trip in self._trips if trip.error is not None]
 
     def outcomes(self) -> list[Outcome]:
-        """Entry i is call i's, one for each call drawn so far."""
+        """One for each call drawn so far: entry i is call i's."""
         return [trip.outcome() for trip in self._trips]
 
     @property
     def fed(self) -> bool:
-        """Whether anything went to the relay."""
+        """Whether any event was fed to the relay."""
         return any(trip.fed for trip in self._trips)
 
     def usage(self) -> Usage:
-        """What the plan did cost so far."""
+        """What the plan has cost so far."""
         return self._relay.usage(self.outcomes())
 
     async def go(self) -> None:
-        """Run to the end.
-
-        Raises the GatewayError that ended it.  Whatever happens, nothing is left running.
-        """
+        """Run to the end; raises the GatewayError that ended it.  Nothing is left running."""
         if self._relay.heavy:
             self._heavy = HeavyRelay(self._relay, self._pool)
         try:
@@ -139,7 +135,7 @@ class Run:
             await self._stop()
 
     def _check_partial(self) -> None:
-        """A partial plan may lack some of its calls; where all of them failed, so did the plan."""
+        """A partial plan may lack some calls, but not all: then the first one's error ends it."""
         errors = [trip.error for trip in self._trips] if self._plan.partial else []
         if errors and errors[0] is not None and None not in errors:
             raise errors[0]
@@ -154,7 +150,7 @@ class Run:
             trip.close()
         if tasks:
             await asyncio.wait(tasks)
-        self._tasks.clear()  # a task holds the error that it ended with, and that this run
+        self._tasks.clear()  # breaks a circle: a task keeps its error, whose frames keep this run
         await self._calls.close()
         for lane in self._lanes.values():
             lane.free()
@@ -190,7 +186,10 @@ class Run:
             yield from feed(index, event)
 
     async def _flow(self, index: int, trip: Trip) -> None:
-        """Relay in the network's own tick, without waking this task, while the client reads."""
+        """Relay what comes in the transport's callback, without waking this task for each piece.
+
+        Ends when the reply does, or when the client must be waited for.
+        """
         feed, pour = self._feed, self._sink.pour
         rest: Iterator[bytes] = iter(())
 
@@ -206,7 +205,7 @@ class Run:
                         rest = chain(made, self._feed_all(index, events[at:]))
                         break
             except GatewayError:
-                if data:  # what came before it is counted, so it is given
+                if data:  # the relay has counted it, so it is sent
                     pour(data)
                 raise
             except RAISED as error:
@@ -223,8 +222,10 @@ class Run:
         yield from self._relay.close(self.outcomes())
 
     async def _give(self, made: Iterator[bytes], trip: Trip | None = None) -> None:
-        """Emit what the relay makes; of a heavy one bite by bite, so that the client has the first
-        of it while the rest is being made."""
+        """Send what the relay makes; of a heavy one bite by bite, while the rest is being made.
+
+        `trip`: the call whose events it is made of; None where the relay closes.
+        """
         more, bite_s = True, BITE_S if self._sink.opened else 0.0
         while more:
             data: list[bytes] = []
@@ -245,13 +246,13 @@ class Run:
                 await asyncio.sleep(0)
 
     async def _broke(self, error: GatewayError, data: list[bytes], trip: Trip | None) -> None:
-        if data:  # what came before it is counted, so it is given
+        if data:  # the relay has counted it, so it is sent
             await self._sink.emit(self._relay, data)
         if trip is not None and isinstance(error, BadReply):
             trip.spoilt(error)
 
     def _portion(self, made: Iterator[bytes], data: list[bytes], step: str) -> bool:
-        """Draw so many into `data` here in the loop; whether there may be more."""
+        """Draw up to YIELDS_AT_MOST into `data`, here in the event loop; whether more may come."""
         began = perf_counter()
         data.extend(islice(made, YIELDS_AT_MOST))
         self._step_ended(step, began)
@@ -288,7 +289,7 @@ class Run:
                 raise
 
     async def _draw(self) -> None:
-        """Start calls as far as the width and the lanes allow."""
+        """Start calls, `width` at once and so many `ahead` of the head; ends when all are drawn."""
         width = self._plan.width
         ahead = self._plan.ahead or AHEAD * width
         while True:
@@ -302,10 +303,7 @@ class Run:
             self._changed.set()
 
     def _drawer_done(self, drawer: asyncio.Task[None]) -> None:
-        """No more calls.
-
-        An error of the drawing ends the head, if nothing was sent yet, at once.
-        """
+        """No more calls.  An error of drawing ends the head at once, if nothing was sent yet."""
         self._changed.set()
         if drawer.cancelled():
             return
@@ -319,7 +317,7 @@ class Run:
         self._tasks[index] = asyncio.get_running_loop().create_task(self._carry(index, trip, lane))
 
     async def _carry(self, index: int, trip: Trip, lane: Lane) -> None:
-        """Fill one lane; when this call is the head and its lane is full, wait for the client."""
+        """Fill one lane.  While it is full the head's call waits; others spill to disk."""
         error: GatewayError | None = PluginFault("a call was given up before its end")
         try:
             while events := await trip.next():

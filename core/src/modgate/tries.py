@@ -18,11 +18,12 @@ from modgate.units import NOTHING, Units
 
 
 class Try(msgspec.Struct, kw_only=True, eq=False):
-    """One attempt while it lives.
+    """One attempt while it lives.  All its times are seconds since the request began.
 
-    `zero`: when the request began, by `now`.  `waited_s`: since when its call waited, if it had to.
-    `size`: of its call; `units`: what that did cost, of a side call.  `wanted`, `choice`,
-    `promise`: why it went there.
+    `zero`: when that was, by `now`.  `waited_s`: when its call began to wait for a slot; None = it
+    did not.  `members`: calls that shared the trip; 0 for all but the first of them.  `size`: what
+    its call may need; `units`: what a side call has cost.  `wanted`, `choice`, `promise`: why this
+    backend was chosen, for `modgate explain`.
     """
 
     call: int
@@ -50,12 +51,12 @@ class Try(msgspec.Struct, kw_only=True, eq=False):
     promise: Promise | None = None
 
     def saw_event(self) -> None:
-        """The first event came."""
+        """An event came; only the first one counts."""
         if self.first_s is None:
             self.first_s = self.now() - self.zero
 
     def end(self, state: State, error: GatewayError | None = None) -> bool:
-        """The attempt ended; False when it had ended before."""
+        """End the attempt; False when it had ended before."""
         if self.ended_s is not None:
             return False
         self.ended_s = self.now() - self.zero
@@ -64,14 +65,14 @@ class Try(msgspec.Struct, kw_only=True, eq=False):
         return True
 
     def spoilt(self, state: State, error: GatewayError) -> None:
-        """It seemed to end well, and what it said was found to be no reply."""
+        """The attempt ended well, but the reply turned out to be unusable."""
         self.end(state, error)
         self.state, self.error = state, error.code
 
     def record(self, operation: str) -> Attempt:
         """The attempt as the receipt keeps it."""
         promise = self.promise
-        return Attempt(  # in its members' order: by name it takes five times as long
+        return Attempt(  # by position: by name it takes five times as long
             self.call,
             self.backend,
             self.region,
@@ -94,10 +95,10 @@ class Try(msgspec.Struct, kw_only=True, eq=False):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Missed:
-    """A call that found no slot at once: it waited, or was refused.
+    """A call that found no slot at once, so that it waited or was refused.
 
-    `began_s`: since the request began.  `pool_state` None: no backend serves the model.  `seconds`:
-    what was predicted of each seat, where something is promised.
+    `began_s`: seconds since the request began.  `pool_state`: how the seats stood; None = no
+    backend serves the model.  `seconds`: the predicted time of each seat, where one is promised.
     """
 
     call: int

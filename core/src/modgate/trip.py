@@ -1,7 +1,7 @@
-"""One call with its attempts.
+"""One call over all its attempts.
 
-Tried once more, elsewhere if possible, until its first event was fed.  Whether it is, `retry.py`
-says; that there are no more of that than the pool can bear, its budget does.
+A call that failed is tried again, on another backend if possible, until its first event was fed to
+the relay.  `retry.py` has the rules; the pool's retry budget bounds how many calls may.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ EXHAUSTED = "retry_budget_exhausted"
 
 
 class Readable(Protocol):
-    """A reply being read: of a call's own trip, or its share of a merged one."""
+    """A reply that can be read: a call's own, or its share of a merged one."""
 
     async def next(self) -> list[Event]:
         """The next events; [] when the reply ended well.  Unsupported: see `Order.final_error`."""
         ...
 
     async def flow(self, push: Push) -> None:
-        """Give events to `push` as they come, while it wants more; `next` tells the rest."""
+        """Give events to `push` as they come, while it wants more; `next` has the rest."""
         ...
 
     def close(self, state: State, error: GatewayError | None = None) -> None:
-        """It is over."""
+        """The reply is not read any further."""
         ...
 
 
@@ -46,10 +46,10 @@ Opener = Callable[[Order], Awaitable[Readable]]
 
 
 class Trip:
-    """One call on its way, over one attempt or more.
+    """One call over one attempt or more.
 
     `fed`: set by the run once an event went to the relay; from then on there is no retry.
-    `restarted` is called when an attempt is given up, so that a lane is emptied.
+    `restarted`: called before each retry, so that what the lane holds of the attempt is dropped.
     """
 
     __slots__ = (
@@ -82,7 +82,7 @@ class Trip:
                 stream = self._stream = self._stream or await self._opening()
                 events = await stream.next()
             except (GatewayError, Unsupported) as error:
-                await self._again(error)
+                await self._retry_or_raise(error)
             except raised() as error:
                 fault = _fault(error)
                 self._failed(fault)
@@ -94,11 +94,11 @@ class Trip:
 
     def _opening(self) -> Awaitable[Readable]:
         if self.error is not None:
-            raise self.error  # spoilt meanwhile: nothing is opened for it again
+            raise self.error  # it was spoilt: nothing is opened for it again
         return self._open(self.order)
 
     async def flow(self, push: Push) -> None:
-        """Give the events of a call that was fed to `push` as they come; `next` tells the rest."""
+        """See `Readable.flow`; only of a call that was fed."""
         assert self._stream is not None, "something was fed"
         try:
             await self._stream.flow(push)
@@ -106,7 +106,7 @@ class Trip:
             self._failed(error)
             raise
         except GatewayError:
-            raise  # ours: the attempt is cut, not failed
+            raise  # not the engine's fault: the attempt is cut, and has not failed
         except raised() as error:
             fault = _fault(error)
             self._failed(fault)
@@ -118,11 +118,11 @@ class Trip:
             self._stream.close(state_of(error), known)
             self._stream = None
 
-    async def _again(self, error: GatewayError | Unsupported) -> None:
-        """The call may be tried once more, as never once it was fed; else raises how it ended."""
+    async def _retry_or_raise(self, error: GatewayError | Unsupported) -> None:
+        """Wait for the next attempt, if there is one; else raise the error that ends the call."""
         self._give_up(error)
         gone = self.order.draft.abandoned
-        pause = None if self.fed or gone else again([self.order], error, self._placement)
+        pause = None if self.fed or gone else retry_pause_s([self.order], error, self._placement)
         if pause is None:
             final = self.order.final_error(error)
             self._failed(final)
@@ -130,7 +130,7 @@ class Trip:
         let_go([error])
         self.restarted()
         if pause:
-            await pausing([self.order], pause, self._placement)
+            await pause_for_retry([self.order], pause, self._placement)
 
     def _failed(self, error: GatewayError | Unsupported) -> None:
         self._give_up(error)
@@ -138,13 +138,13 @@ class Trip:
         self.error = error if isinstance(error, GatewayError) else None
 
     def spoilt(self, error: GatewayError) -> None:
-        """What it said cannot be relayed: it failed, however well it looked till then."""
+        """The relay could not use the reply: the call failed, though its attempt ended well."""
         self._failed(error)
         if (last := self.order.draft.last_try(self.order.index)) is not None:
             last.spoilt(self.state, error)
 
     def close(self) -> None:
-        """Nobody wants the rest."""
+        """The rest is not wanted; the attempt under way is cancelled."""
         if self.state == "pending":
             self.state = "cancelled"
             if self._stream is not None:
@@ -164,18 +164,18 @@ class Trip:
         )
 
 
-def again(
+def retry_pause_s(
     orders: Sequence[Order], error: GatewayError | Unsupported, placement: Placement
 ) -> float | None:
-    """Seconds until what these orders shared is tried once more; None = it failed for good.
+    """Seconds until the trip of these orders is tried again; None: it failed for good.
 
-    Where it failed, and how, is written into them.  A gateway that another one calls leaves it to
-    that one.
+    Notes in each order where and how it failed.  A gateway that is called by another gateway leaves
+    retries to that one.
     """
     first = orders[0]
     last = first.draft.last_try(first.index)
     if last is None or first.tries == len(first.failures):
-        return None  # nothing went out since: it waited in vain, or this was asked before
+        return None  # no attempt since the last failure: the call waited for a slot in vain
     failure = failure_of(error, last.status)
     backends = _known_of(failure, first.model.name, last.backend, placement.fleet)
     for order in orders:
@@ -202,8 +202,8 @@ def again(
     return None
 
 
-async def pausing(orders: Sequence[Order], pause: float, placement: Placement) -> None:
-    """The pause that `again` said; of one that waits for its model to load only until it has."""
+async def pause_for_retry(orders: Sequence[Order], pause: float, placement: Placement) -> None:
+    """Wait for `pause` seconds, or until the model is loaded where the engine was loading it."""
     first = orders[0]
     last = first.draft.last_try(first.index)
     if last is None or first.failures[-1] != "loading":
@@ -220,12 +220,12 @@ async def pausing(orders: Sequence[Order], pause: float, placement: Placement) -
 
 
 def _known_of(failure: Failure, model: str, backend: str, fleet: Fleet) -> Sequence[str]:
-    """The backends of which nobody need ask any more, after one of them failed so."""
+    """The backends that would fail in the same way, and need not be asked."""
     return fleet.twins(model, backend) if failure == "unsaid" else (backend,)
 
 
 def _held_s(order: Order, placement: Placement) -> float:
-    """For so much longer a call is tried again and again while its engines load the model."""
+    """For how many more seconds a call is tried again while its engines load the model."""
     draft, fleet = order.draft, placement.fleet
     if not (order.alone and fleet.holding.has_room(order.model.name, placement.claim(order))):
         return 0.0
