@@ -22,7 +22,7 @@ from modgate.ledger.audit import Audit
 from modgate.ledger.fresh import Fresh, Group
 from modgate.money.statements import Recent
 from modgate.observe.metrics import Codes
-from modgate.state import _Connections
+from modgate.upstream.client import Client
 from modgate.upstream.pool import Pool
 
 PATIENCE_S = 6.0
@@ -67,7 +67,7 @@ def holding(world: World) -> Holding:
             f"{name}: requests in hand": state.live,
             f"{name}: calls that wait": state.fleet.queued,
             f"{name}: slots taken": sum(each.taken for each in state.fleet.slots.values()),
-            f"{name}: connections in use": sum(map(_in_use, state._clients.values())),
+            f"{name}: connections in use": sum(map(_in_use, state.connections)),
             f"{name}: decoders at work": _at_work(state.decoders),
             f"{name}: spool files": state.spool.files,
             f"{name}: spool bytes": state.spool.used,
@@ -89,8 +89,8 @@ async def settled(world: World, before: Holding) -> list[str]:
     return []
 
 
-def _in_use(kept: _Connections) -> int:
-    live, idle = kept.client.connections
+def _in_use(client: Client) -> int:
+    live, idle = client.connections
     return live - idle
 
 

@@ -107,7 +107,7 @@ def build(made: Blueprint, state: State, *, data: Path, who: Roster, pepper: Sec
     backends = state.members.of(declared, linked.discoverers)
     timeouts = timeouts_of(linked)
     fleet = build_fleet(linked, loaded.scorers, state, backends=backends, models=models)
-    client_of = partial(state.client_of, connect_s=timeouts.connect_s)
+    client_of = partial(state.connections.of, connect_s=timeouts.connect_s)
     for each in backends:
         client_of(each)  # certificates are read here, and not by a first call
     for found in linked.discoverers:

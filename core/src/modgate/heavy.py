@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
+import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
 
 from modgate.api.relay import Relay
 from modgate.errors import PluginFault
 from modgate.faults import raised
 
+THREADS = 2  # of all heavy relays together
+NICE = 3
 BITE_S = 0.001  # the first bite after the reply has begun; each later one is twice as long
 BEGIN_S = 0.004  # after the request came: its first call was sent, so the two do not contend
+
+
+def heavy_threads() -> ThreadPoolExecutor:
+    """The threads that heavy relays share; they give way to the event loop."""
+    return ThreadPoolExecutor(THREADS, thread_name_prefix="relay", initializer=_behind_the_loop)
+
+
+def _behind_the_loop() -> None:
+    if sys.platform == "linux":  # niceness of one thread; elsewhere the loop is only slower
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
 
 
 class HeavyRelay:

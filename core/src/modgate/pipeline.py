@@ -352,7 +352,7 @@ class Exchange:
             trip_of=trips.drawn,
             sink=responder,
             scope=self._scope,
-            pool=self._state.pool,
+            pool=self._state.heavy_threads,
             draw=self._draw,
             step_ended=self._step_ended,
         )

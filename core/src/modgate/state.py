@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
-import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -20,6 +17,7 @@ from modgate.auth.flights import Flights
 from modgate.auth.verdict import Bad, Good
 from modgate.clock import Clock
 from modgate.complaints import Complaints
+from modgate.connections import Connections
 from modgate.decoders.pool import Decoders
 from modgate.engines.supervisor import Engines
 from modgate.entropy import Entropy
@@ -27,6 +25,7 @@ from modgate.errors import LedgerUnavailable, RegionForbidden
 from modgate.explain.trails import Trails
 from modgate.fleet.peer_view import Alone, PeerView
 from modgate.fleet.state import FleetState
+from modgate.heavy import heavy_threads
 from modgate.idempotency import IdempotencyKeys, Retention
 from modgate.ledger.records import RECORD_VERSION, Opened
 from modgate.ledger.shipping import Shipping
@@ -45,7 +44,6 @@ from modgate.telemetry.board import Board
 from modgate.telemetry.rounds import Rounds
 from modgate.upstream import documents
 from modgate.upstream.ca_bundles import CaBundles
-from modgate.upstream.client import Client
 from modgate.upstream.fetch import Fetcher
 from modgate.upstream.scraper import Scraper
 from modgate.upstream.world import World
@@ -57,30 +55,7 @@ if TYPE_CHECKING:
     from modgate.gateway import Gateway
     from modgate.pipeline import Exchange
 
-UNUSED_KEPT_S = 600.0
-HEAVY_THREADS = 2
-HEAVY_NICE = 3
 FETCHERS_AT_MOST = 4
-
-
-def _behind_the_loop() -> None:
-    """A heavy relay's thread gives way to the event loop, which every stream waits for.
-
-    Linux knows niceness by thread; elsewhere the result is the same without this, only later.
-    """
-    if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), HEAVY_NICE)
-
-
-_Way = tuple[str, str, str]  # an engine's identity, its address, and its CA bundle
-
-
-@dataclass(slots=True)
-class _Connections:
-    """The connections to one engine, and since when no snapshot names it."""
-
-    client: Client
-    unused_since: float | None = None
 
 
 @dataclass(eq=False, kw_only=True)
@@ -122,18 +97,14 @@ class State:
     scorer_faults: Counter = field(init=False)
     world: World = field(default_factory=World)
     ca_bundles: CaBundles = field(default_factory=CaBundles)
-    _clients: dict[_Way, _Connections] = field(default_factory=dict)
+    connections: Connections = field(init=False)
     _fetchers: dict[tuple[str, ...], Fetcher] = field(default_factory=dict)
     _live: dict[Exchange, Gateway] = field(default_factory=dict)
     _idle: asyncio.Event = field(default_factory=asyncio.Event)
     _gateway: Gateway | None = None
     lookups: Flights[Good | Bad | None] = field(default_factory=Flights)
     _key_sets: KeySets | None = None
-    pool: ThreadPoolExecutor = field(
-        default_factory=lambda: ThreadPoolExecutor(
-            HEAVY_THREADS, thread_name_prefix="relay", initializer=_behind_the_loop
-        )
-    )
+    heavy_threads: ThreadPoolExecutor = field(default_factory=heavy_threads)
 
     def __post_init__(self) -> None:
         self.statements = Statements(self.ledger.directory, self.clock.wall)
@@ -156,6 +127,7 @@ class State:
             )
         )
         self.rounds = Rounds(self.scraper, self.board, self.clock, busy=self.fleet.is_busy)
+        self.connections = Connections(self.ca_bundles, self.fleet)
         self.members = Members(world=self.world, clock=self.clock, changed=self.members_changed)
 
     def members_changed(self) -> None:
@@ -242,17 +214,6 @@ class State:
         """A new request id."""
         return "req_" + self.entropy(16).hex()
 
-    def client_of(self, backend: Backend, connect_s: float) -> Client:
-        """The connections to an engine, by its identity, address and CA bundle."""
-        way = _way(backend)
-        kept = self._clients.get(way)
-        if kept is None:
-            tls = self.ca_bundles.of(backend.ca)
-            client = Client(backend.url, socket=backend.socket, connect_s=connect_s, tls=tls)
-            kept = self._clients[way] = _Connections(client)
-        kept.unused_since = None
-        return kept.client
-
     def fetcher_of(self, allow: tuple[str, ...]) -> Fetcher:
         """The fetcher of an allow-list, shared by snapshots; ValueError for a bad entry."""
         if allow not in self._fetchers:
@@ -263,25 +224,11 @@ class State:
 
     async def prune(self, backends: Sequence[Backend]) -> None:
         """Close what no snapshot has named for ten minutes: a mistaken edit costs nothing."""
-        named = {_way(backend) for backend in backends}
-        identities = {identity for identity, *_ in named}
         now = self.clock.now()
         self.fleet.prune(backends, now)
         self.stale_series.look({backend.name for backend in backends}, now)
         self.observer.recorder.forget_departed(now)
-        for way, kept in list(self._clients.items()):
-            identity = way[0]
-            if way in named:
-                continue
-            if kept.unused_since is None:
-                kept.unused_since = now
-            slots = self.fleet.slots.get(identity)
-            busy = slots is not None and slots.taken > 0
-            if now - kept.unused_since >= UNUSED_KEPT_S and not busy:
-                del self._clients[way]
-                if identity not in identities:
-                    self.fleet.forget(identity)
-                await kept.client.close()
+        await self.connections.prune(backends, now)
 
     def enter(self, exchange: Exchange) -> None:
         """A request begins, and is served from the snapshot of the moment to its end."""
@@ -342,9 +289,7 @@ class State:
         await self.rounds.close()
         await self.scraper.close()
         self.world.close()
-        for kept in self._clients.values():
-            await kept.client.close()
-        self._clients.clear()
+        await self.connections.close()
         for fetcher in self._fetchers.values():
             fetcher.close()
         if self._key_sets is not None:
@@ -352,7 +297,7 @@ class State:
         await self.lookups.close()
         await self.decoders.close()
         await self.engines.close()
-        self.pool.shutdown(wait=True)
+        self.heavy_threads.shutdown(wait=True)
         await self.idempotency.close()
         for account in (self.shared, self.level_file):
             if account is not None:
@@ -361,7 +306,3 @@ class State:
         await self.observer.close()
         self.ledger.close()
         await asyncio.to_thread(self.shipping.close)
-
-
-def _way(backend: Backend) -> _Way:
-    return backend.identity, backend.url, backend.ca
