@@ -1,7 +1,7 @@
 """What becomes of a request whose client left: its engines stop, or finish what they are doing.
 
-Where they finish, what they write is read on and counted, though nobody gets it: no further call is
-drawn or sent, none is tried again, and the request's own deadline and a bound of bytes end it.
+Where they finish, their replies are read and counted, though nobody gets them.  No more calls are
+drawn, sent or retried, and the request's deadline and a bound of bytes still end it.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ from modgate.fleet.lease import Lease
 from modgate.table import Resolved
 
 NOTE, DRAINED, CUT = "on_disconnect", "drained", "cut"
-AT_WORK = ("pending", "ok")  # of a call that was sent; of one that ended well the reply is made
+AT_WORK = ("pending", "ok")  # states of a sent call: under way, or its reply is being relayed
 
 
 def finishes_without_client(draft: Draft, resolved: Resolved | None) -> bool:
-    """Its client left: whether an engine is at work for it and finishes (the tenant's word, else
-    the model's); that is told to the draft."""
+    """Whether the engines of a request whose client left finish; noted as `draft.abandoned`.
+
+    As the tenant's policy says, else the model; only where an engine is at work.
+    """
     if resolved is None or draft.abandoned:
         return draft.abandoned
     word = draft.caller.policy.on_disconnect or resolved.model.on_disconnect
@@ -30,12 +32,12 @@ def finishes_without_client(draft: Draft, resolved: Resolved | None) -> bool:
 
 
 def client_left() -> Cancelled:
-    """What becomes of a call that was not out when its client left."""
+    """The error that ends what is still waited for when the client has left."""
     return Cancelled("the client closed the connection")
 
 
 def unless_abandoned(draft: Draft, lease: Lease | None) -> Lease | None:
-    """A slot that was waited for; it is given back where nobody waits for the call any more."""
+    """The slot; given back, with Cancelled, where the client left during the wait."""
     if draft.abandoned and lease is not None:
         lease.give_back()
         raise client_left()
@@ -43,14 +45,14 @@ def unless_abandoned(draft: Draft, lease: Lease | None) -> Lease | None:
 
 
 def discard(draft: Draft, data: Iterable[bytes], at_most: int) -> None:
-    """Bytes that nobody gets any more; Cancelled when there were too many of them."""
+    """Count bytes that nobody gets; Cancelled beyond `at_most` in all."""
     draft.discarded_bytes += sum(map(len, data))
     if draft.discarded_bytes > at_most:
         raise Cancelled("the client closed the connection, and the rest of its reply is too long")
 
 
 def check_abandoned(draft: Draft, *, cut_short: bool) -> None:
-    """All was read that its engines wrote; Cancelled when more of them would have been asked."""
+    """At the end of a plan: note that an abandoned request was finished; Cancelled if cut short."""
     if cut_short:
         raise client_left()
     if draft.abandoned:

@@ -29,9 +29,11 @@ REFUSAL_AT_MOST = 64 << 10
 
 
 class Dispatch:
-    """Sends calls of one snapshot.
+    """Sends the calls of one snapshot.
 
-    `client_of`: a backend's connections; `opened(draft)`: before a request's first call.
+    `dialects`: by modality and family.  `client_of`: a backend's connections.  `opened(draft)`:
+    writes the open frame before a request's first call.  `prepare(backend)`: waits until a local
+    engine is ready.  `sign`: makes the token that names the tenant to an engine.
     """
 
     def __init__(
@@ -56,9 +58,9 @@ class Dispatch:
         self._remarks = remarks
 
     def use(self, backends: Sequence[Backend]) -> None:
-        """These are the engines from now on; what is under way ends where it is."""
+        """Use these backends from now on; calls under way end where they are."""
         for backend in backends:
-            self._client_of(backend)  # certificates are read here, and not by a first call
+            self._client_of(backend)  # read certificates now, and not with the first call
         self.placement.fleet.use(backends)
 
     async def open(self, order: Order) -> Stream:
@@ -68,9 +70,9 @@ class Dispatch:
         return await self.send(order, lease)
 
     async def send(self, order: Order, lease: Lease) -> Stream:
-        """Send the call to the leased backend; the reply's head was good when this returns.
+        """Send the call to the leased backend; returns when a good head of the reply has come.
 
-        Unsupported when its dialect cannot say the call: then nothing was sent.
+        Unsupported when the backend's dialect cannot express the call: then nothing was sent.
         """
         backend, orders, placement = lease.backend, order.each, self.placement
         model = order.model.name
@@ -81,7 +83,7 @@ class Dispatch:
         if lease.why == "best_effort":
             _note(orders)
         deadline = Deadline(_no_answer)
-        # Of a merged call it is the shortest of its members': nobody waits longer than alone.
+        # Members of a merged call wait no longer than each would alone.
         deadline.set(deadline.now() + min([placement.attempt_s(each, lease) for each in orders]))
         fleet = placement.fleet
         try:
@@ -144,7 +146,7 @@ class Dispatch:
     def _authorize(
         self, headers: dict[str, str], order: Order, backend: Backend, tried: Try
     ) -> None:
-        """With the engine's own key, or a token of ours."""
+        """Add the engine's own key, or a signed token."""
         if backend.key is not None:
             headers["Authorization"] = f"Bearer {backend.key.reveal()}"
         elif self._sign is not None:
@@ -158,7 +160,7 @@ class Dispatch:
 
 
 def _note(orders: Sequence[Order]) -> None:
-    """Callers that have a class are told that nobody will keep its promise."""
+    """Let callers with an SLO class know that its promise will not be kept."""
     for order in orders:
         if order.caller.policy.slo:
             order.draft.notes["slo"] = "best-effort"
@@ -175,9 +177,10 @@ def guard_residency(backend: Backend, caller: Caller) -> None:
 
 
 def _given_up(error: BaseException, tries: Sequence[Try], lease: Lease) -> None:
-    """The attempt is over.
+    """End the attempt.
 
-    A function of its own: a name for the error in the frame that caught it would be a circle.
+    A function of its own: a local name for the error in the frame that caught it, which the error
+    keeps, would be a reference cycle.
     """
     told = refused(error) if isinstance(error, Unsupported) else error
     known = told if isinstance(told, GatewayError) else None

@@ -1,4 +1,4 @@
-"""The calls of a plan, one by one: from an iterable, or from a decoder process."""
+"""The calls of a plan, one by one: of an iterable, or made of what a decoder process sends."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from modgate.units import Units
 
 
 class Pieces(Protocol):
-    """The descriptors that a decoder process draws."""
+    """The pieces that a decoder process makes of a file, as descriptors."""
 
     async def next(self) -> Json:
         """The next descriptor; StopAsyncIteration at the end."""
         ...
 
     def ended(self, calls: int) -> None:
-        """So many calls have ended: the process may go on."""
+        """This many calls have ended, so the process may go on."""
         ...
 
     async def close(self) -> None:
@@ -30,7 +30,7 @@ class Pieces(Protocol):
 
 
 class Drawing:
-    """The calls of a plan, from an iterable or from a decoder process."""
+    """Draws calls: of `calls`, or of `pieces`, each of which `to_call` makes one or none of."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class Drawing:
         self._count = 0
         self._ended = 0
         self._skipped = 0
-        self.files: dict[int, list[File]] = {}  # of each call that a decoder process drew
+        self.files: dict[int, list[File]] = {}  # by call: to be deleted when it has ended
 
     async def next(self) -> Call | None:
         """The next call; None when there is none.  What a plugin raises is its fault."""
@@ -60,7 +60,7 @@ class Drawing:
             raise PluginFault(f"{type(error).__name__} while a call was drawn") from error
 
     async def _drawn(self) -> Call | None:
-        """The call of the next piece that needs one; those that need none have ended at once."""
+        """The call of the next piece that needs one; a piece without a call has ended at once."""
         assert self._pieces is not None
         assert self._to_call is not None
         while True:
@@ -77,7 +77,7 @@ class Drawing:
             self.ended(self._ended)
 
     def ended(self, calls: int) -> None:
-        """So many calls have ended."""
+        """This many calls have ended."""
         self._ended = calls
         if self._pieces is not None:
             self._pieces.ended(calls + self._skipped)
@@ -100,6 +100,6 @@ def check_call(call: Call) -> Call:
 
 
 def files_in(piece: Json) -> list[File]:
-    """The spool files that a descriptor names: they go when their call has ended."""
+    """The spool files that a descriptor names."""
     values = piece.values() if isinstance(piece, dict) else [piece]
     return [value for value in values if isinstance(value, File)]

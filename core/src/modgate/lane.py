@@ -16,10 +16,7 @@ Spilled = tuple[int, int, str, Mapping[str, str]]
 
 
 class Lane:
-    """One call's lane.
-
-    `put` by the call's task, `take` by the run; `ended` or `error` closes it.
-    """
+    """One call's lane: its task calls `put`, the run calls `take`."""
 
     __slots__ = (
         "_file",
@@ -46,11 +43,11 @@ class Lane:
 
     @property
     def full(self) -> bool:
-        """Whether memory is used up: the head's call pauses then, the others spill."""
+        """Whether its memory is used up: then the head's call pauses, the others spill."""
         return self._written >= MEMORY_AT_MOST or self._spilled
 
     async def room(self) -> None:
-        """Wait until the run took something; ended by whoever owns the call's task."""
+        """Wait until the run takes something; has no end of its own but its task's."""
         self._taken.clear()
         await self._taken.wait()
 
@@ -77,16 +74,13 @@ class Lane:
         self._waiting.set()
 
     def empty(self) -> None:
-        """The attempt is tried again: what it sent never happened."""
+        """Drop what an attempt sent, because the call is tried again."""
         self._held.clear()
         self._written = 0
         self._spilled = False
 
     async def take(self) -> list[Event]:
-        """What is there, at least one event.
-
-        [] when the lane ended well.  Raises its error at the end.
-        """
+        """The next events, at least one; [] when the lane ended well, else its error is raised."""
         while not self._held:
             if self.error is not None:
                 raise self.error
@@ -105,7 +99,7 @@ class Lane:
         return [_read(file, item)]
 
     def free(self) -> None:
-        """The call was relayed: its file goes."""
+        """The call was relayed: delete its spool file."""
         if self._file is not None:
             self._scope.drop(self._file.done())
             self._file = None

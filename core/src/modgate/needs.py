@@ -1,6 +1,6 @@
-"""Driving generators of plugins: `shape`, and policies that ask.
+"""Driving the generators of plugins: `shape`, and policies that ask.
 
-Their Needs are answered here, and what `shape` refuses comes out as the client's error.
+They yield Needs and are sent the answers; what `shape` refuses is the client's error.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ async def shape(
 
 
 def check_plan(plan: Plan) -> Plan:
-    """The plan; PluginFault for an answer that nothing can be made of."""
+    """The plan; PluginFault for what is no Plan that can be run."""
     if not isinstance(plan, Plan):
         raise PluginFault(f"shape returned {type(plan).__name__}, and no Plan")
     if not isinstance(getattr(plan.relay, "head", None), Head):
@@ -72,7 +72,7 @@ def check_plan(plan: Plan) -> Plan:
 
 
 def _check_calls(calls: Iterable[Call] | Drawn) -> None:
-    """Of calls that are all there; others are looked at when they are drawn."""
+    """Check calls that are there already; the others are checked when they are drawn."""
     if isinstance(calls, tuple | list):
         for call in calls:
             check_call(call)
@@ -86,9 +86,9 @@ async def drive(
     answered: Callable[[AskedT], Awaitable[Json]],
     step_ended: Callable[[float], None] = lambda began: None,
 ) -> MadeT:
-    """What a plugin's generator returns, when each of its Needs was answered or failed into it.
+    """What a plugin's generator returns, once each of its Needs was answered or failed.
 
-    `step_ended`: told when each of its steps had begun, at its end.
+    `step_ended`: called at the end of each of its steps, with the time when that began.
     """
     began = perf_counter()
     try:

@@ -23,11 +23,11 @@ from modgate.retry import EXTRA
 from modgate.timeouts import Timeouts, as_asked
 from modgate.tries import Missed
 
-REFUSAL_S = 0.02  # of its time: who waited in vain is told of the queue, and not of an engine
+REFUSAL_S = 0.02  # left to tell a call that waited in vain of the queue, not of a late engine
 
 
 class Placement:
-    """Finds calls their slots, by what the goals of their class promise them."""
+    """Finds a slot for each call, by what the goals of its SLO class promise."""
 
     def __init__(self, *, fleet: Fleet, goals: Goals, timeouts: Timeouts) -> None:
         self.fleet = fleet
@@ -37,7 +37,10 @@ class Placement:
     async def lease(
         self, order: Order, *, key: Hashable | None = None, rider: object = None
     ) -> Lease | None:
-        """A slot for the call within its first deadline; None = `rider` was taken along."""
+        """A slot for the call before its wait must end.
+
+        None: another call of the same `key` took `rider` along.
+        """
         wanted, claim = order.wanted, None
         try:
             lease = self._at_once(order, wanted)
@@ -50,6 +53,7 @@ class Placement:
         return unless_abandoned(order.draft, lease)
 
     def _at_once(self, order: Order, wanted: Wanted) -> Lease | None:
+        """A slot without a wait, where one is free; fills in what `wanted` lacks."""
         draft = order.draft
         began = draft.elapsed()
         if self.fleet.has_choice(order.model.name):
@@ -72,6 +76,7 @@ class Placement:
             draft.step("select", began)
 
     def _missed(self, order: Order, wanted: Wanted, began_s: float) -> None:
+        """Note that no slot was free, for `modgate explain`."""
         draft, model = order.draft, order.model.name
         if len(draft.missed) < MISSED_AT_MOST:
             pool_state, terms = self.fleet.pool_state(model), wanted.terms
@@ -82,7 +87,10 @@ class Placement:
             draft.missed = (*draft.missed, missed)
 
     def _elsewhere(self, order: Order, chain: Way, wanted: Wanted) -> Lease | None:
-        """A slot that keeps the promise, where that comes first; Elsewhere if another model's."""
+        """Elsewhere where another model should take the call: its own is down, or would be late.
+
+        Else a slot that keeps the promise; None: it takes what there is.
+        """
         fleet, model, now = self.fleet, order.model.name, self.fleet.now()
         if is_down(fleet.pools.get(model), wanted, now):
             other = chain.first("unavailable", partial(self._is_up, order, now))
@@ -97,11 +105,11 @@ class Placement:
         return lease
 
     def _is_up(self, order: Order, now: float, model: str) -> bool:
-        """Whether another model's backends would answer this call."""
+        """Whether a backend of another model would answer this call."""
         return not is_down(self.fleet.pools.get(model), order.wanted, now)
 
     def _keeps(self, order: Order, now: float, model: str) -> bool:
-        """Whether another model's backends would keep this call's promise."""
+        """Whether a backend of another model would keep this call's promise."""
         wanted = order.wanted
         self._promise(order, wanted, model)
         waits = model in self.fleet.state.busy
@@ -110,7 +118,7 @@ class Placement:
     async def _held(
         self, order: Order, wanted: Wanted, claim: Claim, error: NoBackend
     ) -> Lease | None:
-        """What `_at_once` says when an engine is there; the error where none is waited for."""
+        """What `_at_once` returns once there is an engine; `error` where no engine may come."""
         draft, holding, model = order.draft, self.fleet.holding, order.model.name
         waits = order.alone and holding.awaits(model, wanted) and holding.has_room(model, claim)
         if not waits:
@@ -145,7 +153,7 @@ class Placement:
             draft.step("queue", began)
 
     def claim(self, order: Order, work: float = LEAST_WORK, key: Hashable | None = None) -> Claim:
-        """What a queue must know; worked out only where a call has to wait."""
+        """What a queue must know of the call; worked out only where it has to wait."""
         draft, policy = order.draft, order.caller.policy
         first_s = inf if draft.begun else as_asked(draft.request_headers, inf)
         left_s: dict[Ends, float] = {
@@ -172,7 +180,7 @@ class Placement:
     def _promise(self, order: Order, wanted: Wanted, model: str = "") -> None:
         wanted.work, wanted.terms = self._terms(order, model)
         if wanted.terms.unmet == "refuse" and order.draft.begun:
-            wanted.terms.unmet = "best_effort"  # what was done for it would be lost, and billed
+            wanted.terms.unmet = "best_effort"  # what was done would be billed for nothing
         wanted.tenant, wanted.size = order.caller.tenant, order.call.size
 
     def _terms(self, order: Order, model: str = "") -> tuple[float, Terms]:
@@ -185,14 +193,14 @@ class Placement:
         )
 
     def work(self, order: Order) -> float:
-        """A call's work where nothing is promised."""
+        """The work of a call that is promised nothing."""
         return self.goals.work(order.call, model=order.model.name, modality=order.modality)
 
     def attempt_s(self, order: Order, lease: Lease) -> float:
-        """Of one attempt: what is left of the request may be for another engine.
+        """How long one attempt may take, so that time is left to try another engine.
 
-        Its promise or the file says how long an engine is waited for, if another one answers.  A
-        call that was late once has what is left: it is not tried a third time.
+        The promise or the configuration says so.  A call that no other engine would answer, or that
+        will not be retried, has all the time of its phase.
         """
         timeouts, name, size = self._timeouts, order.modality.name, order.call.size
         whole_s, patience_s = timeouts.first_s(name, order.call), lease.patience_s
@@ -205,7 +213,7 @@ class Placement:
         return patience_s if elsewhere else whole_s
 
     def needs_s(self, order: Order) -> float:
-        """What an engine that did not fail this call will most likely take for it."""
+        """The predicted seconds of the call at the best engine that has not failed it."""
         wanted = order.wanted
         self._promise(order, wanted)
         return soonest_s(self.fleet.pools.get(order.model.name), wanted)

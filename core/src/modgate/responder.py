@@ -1,13 +1,12 @@
-"""Writing one request's reply: its head at the first byte, keep-alives, and errors.
+"""Writing one request's reply: its head with the first byte, keep-alives, and errors.
 
-A reader that reads no more is noticed here.  The socket is below this: `http/egress.py`.
+A client that stops reading is noticed here.  The socket is one floor below, in `http/egress.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
@@ -20,6 +19,7 @@ from modgate.faults import RAISED
 from modgate.guard import Guard
 from modgate.http.egress import Reply
 from modgate.http.surfaces import OpenAI, error_headers
+from modgate.own_headers import own_headers
 from modgate.timeouts import TOUCH_S, Timeouts
 
 FIRST_TOUCH_S = 1.0  # from when the request came
@@ -30,29 +30,16 @@ Say = Callable[[GatewayError, Surface, Draft], T]
 
 PLAIN = OpenAI()
 
-OURS = frozenset(
-    {
-        *("connection", "content-length", "keep-alive", "trailer", "transfer-encoding", "upgrade"),
-        *("content-type", "date", "server", "x-request-id", "request-id"),
-        *("openai-processing-ms", "x-modgate-units", "x-modgate-queue-ms", "x-modgate-upstream-ms"),
-        *("x-modgate-attempts", "x-modgate-degraded", "x-modgate-slo", "x-modgate-limits"),
-        *("x-modgate-demo", "x-modgate-dry-run", "x-modgate-replay-of", "idempotent-replayed"),
-        *("retry-after", "retry-after-ms", "x-should-retry"),
-    }
-)
-OURS_BEGIN = ("access-control-", "x-ratelimit-", "anthropic-ratelimit-")
 WHOLE_AT_MOST = 1 << 30  # bytes of a reply that is held until it is made
-KINDS = ("whole", "sse", "chunked")
-_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # Source: RFC 9110 5.6.2, a token
-_BREAK = re.compile(r"[\r\n\0]")
 SSE_HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 
 
 class Responder:
-    """Writes one request's reply.  `extra()` gives the headers known by then: rates, demo, CORS.
+    """Writes one request's reply.
 
-    `close` lets go of whoever gave it, so that a request's memory is free when it ends: the
-    collector need not find it.
+    `extra()`: more headers, known when the head is made: limits, demo, CORS.  `touch()`: called
+    every few seconds, to note what was used so far.  `close` drops both, so that the request's
+    memory is freed at its end without the garbage collector.
     """
 
     def __init__(
@@ -87,10 +74,10 @@ class Responder:
         return self.reply.opened
 
     def watch(self, head: Head | None) -> None:
-        """Begin to watch the reader, and to keep an event stream alive."""
+        """Begin to watch whether the client reads, and to keep an event stream alive."""
         self._head = head
         if self._timer is not None:
-            return  # it is watched, and what is served now is another plan
+            return  # another plan of the same request is served now
         self._touched = self._last + FIRST_TOUCH_S - TOUCH_S
         tick_s = self._timeouts.tick_s
         self._timer = self._loop.call_later(min(tick_s, FIRST_TOUCH_S), self._tick)
@@ -109,16 +96,11 @@ class Responder:
             self._touch()
 
     def _keep_alive(self) -> None:
-        idle = self._ping is None or self._ping.done()
-        if (
-            self._head is not None
-            and self._head.kind == "sse"
-            and idle
-            and self.surface is not None
-        ):
-            self._ping = self._loop.create_task(
-                self._send_ping(self._head, self.surface.keep_alive)
-            )
+        head, surface, ping = self._head, self.surface, self._ping
+        if head is None or head.kind != "sse" or surface is None:
+            return
+        if ping is None or ping.done():
+            self._ping = self._loop.create_task(self._send_ping(head, surface.keep_alive))
 
     async def _send_ping(self, head: Head, ping: bytes) -> None:
         self._open(head)
@@ -127,11 +109,11 @@ class Responder:
 
     @property
     def abandoned(self) -> bool:
-        """Whether the client left, and its engines finish."""
+        """Whether the client left, and its engines finish their calls."""
         return self._draft.abandoned
 
     async def emit(self, relay: Relay, data: Sequence[bytes]) -> None:
-        """Bytes of the reply; raises Cancelled when the client is gone."""
+        """Send bytes of the reply; a whole one is collected until `finish`."""
         if self._draft.abandoned:
             discard(self._draft, data, self._timeouts.drained_bytes)
             return
@@ -148,7 +130,7 @@ class Responder:
             await self.room()
 
     def pour(self, data: Sequence[bytes]) -> bool:
-        """Bytes of an open reply, at once; False: `room` is to be waited for."""
+        """Send bytes of an open reply without a wait; False: wait for `room` before the next."""
         if self._draft.first_byte_s is None:
             self._draft.first_byte_s = self._draft.elapsed()
         self._last = self._loop.time()
@@ -160,7 +142,7 @@ class Responder:
         return True
 
     async def room(self) -> None:
-        """Until the client has read enough; Cancelled when it is gone."""
+        """Wait until the client has read enough; Cancelled when it is gone."""
         await self.reply.drained()
         if self.reply.gone and not self._draft.abandoned:
             raise client_left()
@@ -172,7 +154,7 @@ class Responder:
         self.reply.open(200, headers)
 
     def _headers(self, ours: Mapping[str, str], own: Mapping[str, str]) -> Mapping[str, str]:
-        """What the reply's head says; `own` counts where two say the same."""
+        """All headers of the reply; those of `own` replace others of the same name."""
         draft = self._draft
         made = draft.request_id
         draft.reply_headers = headers = {
@@ -185,7 +167,7 @@ class Responder:
         return headers
 
     async def finish(self, relay: Relay, units: str) -> None:
-        """The reply ended well."""
+        """End a reply that went well."""
         if relay.head.kind != "whole":
             self._open(relay.head)
             await self._quiet()
@@ -199,15 +181,15 @@ class Responder:
             raise client_left()
 
     async def page(self, own: Mapping[str, str], body: bytes, status: int = 200) -> None:
-        """A whole reply, with headers of its own; the content type is one of them."""
+        """Send a whole reply; `own`: its headers, the content type among them."""
         self._draft.first_byte_s = spent_s = self._draft.elapsed()
         headers = self._headers({"openai-processing-ms": str(round(spent_s * 1000))}, own)
         await self.reply.whole(status, headers, body)
 
     async def fail(self, error: GatewayError, surface: Surface, relay: Relay | None) -> None:
-        """Tell the client, as far as the reply is not open.
+        """Tell the client of an error: as a typed reply, and once the reply is open by an event.
 
-        After that by event, or by cutting the body.
+        Where neither can be, the body is cut, so that it cannot look whole.
         """
         await self._quiet()
         if self.reply.gone:
@@ -225,7 +207,7 @@ class Responder:
         await self.reply.end()
 
     def _last_words(self, error: GatewayError, relay: Relay) -> bytes | None:
-        """What the relay says of an error; None where it says nothing, or breaks over it."""
+        """The relay's own end of the stream; None where it has none, or its code fails."""
         try:
             said = relay.fail(error)
             return None if said is None else b"".join(said)
@@ -241,7 +223,7 @@ class Responder:
         await self.page({"content-type": "application/json", **headers}, body, status)
 
     def _worded(self, error: GatewayError, surface: Surface, say: Say[T]) -> T:
-        """An error in the client's format; in a plain one where a plugin's surface breaks."""
+        """An error in the client's format; in openai's where the code of a surface fails."""
         try:
             return say(error, surface, self._draft)
         except RAISED:
@@ -250,7 +232,7 @@ class Responder:
             return say(error, PLAIN, self._draft)
 
     async def _quiet(self) -> None:
-        """No more keep-alives."""
+        """Send no more keep-alives; waits for one that is being sent."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -258,7 +240,7 @@ class Responder:
             await asyncio.wait([self._ping])
 
     def close(self) -> None:
-        """Stop watching; nothing is sent any more."""
+        """Stop watching; nothing more is sent."""
         self._extra, self._touch = dict, _nothing
         if self._timer is not None:
             self._timer.cancel()
@@ -270,7 +252,7 @@ class Responder:
 def _whole(
     error: GatewayError, surface: Surface, draft: Draft
 ) -> tuple[int, Mapping[str, str], bytes]:
-    """Status, headers and body of an error; ValueError for the status of none."""
+    """Status, headers and body of an error reply; ValueError for a status below 400."""
     status, headers = surface.status(error), error_headers(error, surface, draft.wall)
     if not 400 <= status <= 599:
         raise ValueError(f"the status of an error is 400 to 599, and not {status}")
@@ -278,33 +260,8 @@ def _whole(
 
 
 def _event(error: GatewayError, surface: Surface, draft: Draft) -> bytes:
-    """An error in a stream."""
+    """An error as an event of a stream."""
     return bytes(surface.error_event(error, draft.request_id))
-
-
-def own_headers(head: Head) -> dict[str, str]:
-    """What a relay's head says, its content type first; PluginFault for what no reply can say.
-
-    Of whose request it is, who may read it, what it costs, how it was served and where it ends the
-    core speaks alone.
-    """
-    if head.kind not in KINDS:
-        raise PluginFault(f"a Head is of a kind of {', '.join(KINDS)}, and not '{head.kind}'")
-    if not _line(head.content_type):
-        raise PluginFault("the content type of a Head is a text of one line")
-    for name, value in head.headers.items():
-        if _NAME.fullmatch(name) is None:
-            raise PluginFault("a relay's head has a name that is no header's")
-        low = name.lower()
-        if low in OURS or low.startswith(OURS_BEGIN):
-            raise PluginFault(f"a relay's head must not say '{low}': the gateway does")
-        if not _line(value):
-            raise PluginFault(f"a relay's head must say '{low}' with a text of one line")
-    return {"content-type": head.content_type, **head.headers}
-
-
-def _line(value: object) -> bool:
-    return isinstance(value, str) and _BREAK.search(value) is None
 
 
 def _nothing() -> None:

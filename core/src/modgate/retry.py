@@ -1,7 +1,7 @@
-"""Whether a call that failed is tried once more, and after how long: a table, pure.
+"""Whether a call that failed is retried, and after how long: pure rules.
 
-What an engine refuses (4xx) and what is ours is final.  Nothing is asked here about what was fed:
-from the first event on nobody asks.
+What an engine refuses (4xx), and what is the gateway's own failure, is final.  So is every failure
+after the first event was fed: then these rules are not asked.
 
 Source: algorithms.md 5.1.
 """
@@ -27,26 +27,26 @@ from modgate.errors import (
 
 EXTRA = 2  # attempts beside the first
 BACK_OFF_S = 0.025  # before the same engine is asked again, doubled each time
-DOUBLED_AT_MOST = 5  # times: so often asks a call that is held until a model is loaded
-GATEWAYS = (502, 504)  # not the engine's own words: whatever stands before it lost it
+DOUBLED_AT_MOST = 5  # times, for a call that is held until its model is loaded
+GATEWAYS = (502, 504)  # said by a proxy before the engine, which lost the call
 
 Failure = Literal[
-    "unreached",  # no connection: nothing was sent
-    "loading",  # its engine is there, and its model is not yet
-    "full",  # it says that it has no room now
-    "lost",  # sent, and no reply of its own came
-    "fault",  # its own failure, or a reply that is none: perhaps it is the call's fault
+    "unreached",  # no connection, so nothing was sent
+    "loading",  # the engine is there, but has not loaded the model yet
+    "full",  # the engine says that it has no room now
+    "lost",  # sent, but the engine did not reply
+    "fault",  # an error or an unreadable reply of the engine: the call may be the reason
     "late",  # nothing came in time
-    "unsaid",  # the backend's dialect cannot say it: nothing was sent, and no engine failed
+    "unsaid",  # the backend's dialect cannot express the call: nothing was sent
     "final",
 ]
-ONCE = ("lost", "fault", "late")  # a second failure of the kind is the caller's to know
-SAME = ("unreached", "lost")  # the same engine may be asked again, where there is no other
-NOT_READY = ("unreached", "loading", "unsaid")  # of the call no engine has had any work
+ONCE = ("lost", "fault", "late")  # retried once: a second failure of the kind is final
+SAME = ("unreached", "lost")  # where there is no other engine, the same one is asked again
+NOT_READY = ("unreached", "loading", "unsaid")  # no engine worked: no retry budget is spent
 
 
 def failure_of(error: GatewayError | Unsupported, status: int | None) -> Failure:
-    """The kind of a failed attempt; `status`: that its engine answered with, None = none came."""
+    """The kind of a failed attempt; `status`: of the engine's reply, None = there was none."""
     match error:
         case Unsupported():
             return "unsaid"
@@ -67,7 +67,7 @@ def failure_of(error: GatewayError | Unsupported, status: int | None) -> Failure
 
 
 def state_of(error: BaseException) -> State:
-    """How a call stands that this error ended."""
+    """The state of a call that this error ended."""
     if isinstance(error, UpstreamTimedOut):
         return "timed_out"
     if isinstance(error, Refused | Unsupported):
@@ -76,7 +76,7 @@ def state_of(error: BaseException) -> State:
 
 
 def alike(failures: Sequence[Failure]) -> bool:
-    """Whether a call failed twice in the same way, and no load is the reason: it is the call's own.
+    """Whether a call failed twice in the same way, not for load: then the call is the reason.
 
     Source: wire.md 1.8 (what a gateway tried again is not to be sent again).
     """
@@ -95,10 +95,10 @@ def pause_s(
 ) -> float | None:
     """Seconds to wait before the next attempt; None = there is none.
 
-    `failures`: of this call, the newest last.  `other`: there is an engine that did not fail it.
-    `left_s`: until the request's end; `needs_s`: what another engine will most likely take;
-    `held_s`: for so much longer it is held while all of them load its model, `turn_s`: until it may
-    ask again then.
+    `failures`: of this call, the newest last.  `other`: an engine is left that has not failed it.
+    `left_s`: until the request's deadline.  `needs_s`: the predicted time at another engine.
+    `held_s`: for how much longer it is held while its model is being loaded; `turn_s`: until it may
+    ask again then.  `lot`: a random number of [0, 1).
     """
     newest = failures[-1]
     if newest == "unsaid":

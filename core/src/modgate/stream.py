@@ -1,4 +1,4 @@
-"""An engine's reply being read, from its head to its end."""
+"""Reading one engine's reply, from its head to its end."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from modgate.timeouts import Timeouts
 from modgate.tries import Try
 from modgate.upstream.client import Answer
 
-AFTER_DONE_S = 0.5
+AFTER_DONE_S = 0.5  # for the end of the body, once the stream said [DONE]
 ASKED_AT_MOST = 8 << 20  # bytes of each answer of an Ask: they are held until the last has come
-Push = Callable[[list[Event]], bool]  # takes events; whether it wants more
+Push = Callable[[list[Event]], bool]  # takes events, and returns whether it wants more
 
 
 class Stream:
-    """An engine's reply being read; it ends exactly once, and then its slot is free.
+    """One engine's reply; it ends exactly once, and gives its slot back then.
 
-    `events`: so many came; `unread_s`: for so long nobody read, its client for the most part.
+    `events`: how many came; `unread_s`: how long nobody read, mostly because the client did not.
     """
 
     __slots__ = (
@@ -63,7 +63,7 @@ class Stream:
         self._done = False
         self.events = 0
         self.unread_s = 0.0
-        self._left_at = 0.0  # when nobody began to read on; 0 = somebody reads
+        self._left_at = 0.0  # since when nobody reads; 0 = somebody does
 
     async def next(self) -> list[Event]:
         """The next events, at least one; [] when the reply ended well."""
@@ -75,7 +75,7 @@ class Stream:
                 self._done = True
                 events = self._decoder.whole(body, self._answer.headers)
             else:
-                self._reads()
+                self._resume_clock()
                 events = await self._read()
                 self._left_at = self._deadline.now()
                 self._deadline.at = self._left_at + self._idle_s
@@ -91,9 +91,9 @@ class Stream:
         return events
 
     async def flow(self, push: Push) -> None:
-        """Give events to `push` in the network's own tick, for as long as it wants more.
+        """Give events to `push` in the transport's callback, for as long as it wants more.
 
-        What is left then, and how the reply ended, is told by `next`.
+        What is left then, and how the reply ended, comes from `next`.
         """
         if self._done or self._reply == "whole":
             return
@@ -114,21 +114,21 @@ class Stream:
                 events = decoder.feed(data)
                 self.events += len(events)
                 more = not events or push(events)
-            except RAISED as error:  # it is raised where `flow` is awaited
+            except RAISED as error:  # raised again where `flow` is awaited
                 stop(error)
                 return
             self._deadline.at = self._deadline.now() + self._idle_s
             if decoder.over or decoder.error is not None or not more:
                 stop()
 
-        self._reads()
+        self._resume_clock()
         with self._deadline:
             self._answer.deliver(on_data, lambda _: stop())
             await over
         self._left_at = self._deadline.now()
 
-    def _reads(self) -> None:
-        """From here on what does not come is the engine's doing; till here its client's or ours."""
+    def _resume_clock(self) -> None:
+        """Somebody reads again: silence from here on is the engine's, so its deadline runs on."""
         if self._left_at:
             away_s = self._deadline.now() - self._left_at
             self.unread_s += away_s
@@ -136,14 +136,14 @@ class Stream:
             self._left_at = 0.0
 
     async def _read(self) -> list[Event]:
-        self._broken()
+        self._raise_broken()
         if self._decoder.over:
             await self._drain()
             return []
         while data := await self._answer.read():
             events = self._decoder.feed(data)
             if self._tries[0].first_s is None:
-                self._broken()  # nobody saw an event yet: the call may be tried again
+                self._raise_broken()  # no event was fed yet, so the call may be retried
             if self._decoder.over and self._decoder.error is None:
                 await self._drain()
             if events or self._done:
@@ -153,16 +153,16 @@ class Stream:
 
     @property
     def silent_s(self) -> float:
-        """For how long it has been read, and nothing came; 0 = nobody reads now."""
+        """How long it has been read while nothing came; 0 = nobody reads now."""
         deadline = self._deadline
         return 0.0 if self._left_at else deadline.now() + self._idle_s - deadline.at
 
-    def _broken(self) -> None:
+    def _raise_broken(self) -> None:
         if self._decoder.error is not None:
             raise self._decoder.error
 
     async def _drain(self) -> None:
-        """After [DONE] only the end of the body is to come; reading it saves the connection.
+        """Read the end of the body behind [DONE], so that the connection can be used again.
 
         The reply ended well whether that comes or not: an engine may be busy, or clean up first.
         """
@@ -180,19 +180,16 @@ class Stream:
             end.disarm()
 
     def close(self, state: State, error: GatewayError | None = None) -> None:
-        """The attempt is over.
-
-        Unless it ended well the connection is closed, so the engine stops.
-        """
+        """End the attempt; unless it ended well the connection is closed, so the engine stops."""
         ended = [tried.end(state, error) for tried in self._tries]
         if ended[0]:
             if state != "ok":
                 self._answer.close()
             self._deadline.disarm()
-            self._reads()
+            self._resume_clock()
             self._lease.give_back(state, error, self.events, self.unread_s)
         elif isinstance(error, BadReply):
-            self._lease.spoilt()  # it had ended well, and cannot be relayed
+            self._lease.spoilt()  # the attempt had ended well, but its reply is unusable
 
 
 def _no_end() -> GatewayError:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from modgate.errors import PluginFault
+from modgate.own_headers import own_headers
 from modgate.plugin import SSE, Head
-from modgate.responder import own_headers
 
 
 @pytest.mark.parametrize(

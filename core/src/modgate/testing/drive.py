@@ -13,7 +13,7 @@ from modgate.api.plan import Call, Drawn, Plan
 from modgate.api.relay import PENDING, Event, Head, Outcome, State, Usage, fed
 from modgate.errors import PluginFault
 from modgate.needs import check_plan
-from modgate.responder import own_headers
+from modgate.own_headers import own_headers
 from modgate.units import NOTHING, Units
 
 CALLS_AT_MOST = 2000  # of one plan

@@ -1,0 +1,48 @@
+"""The headers that a relay gives its reply, and those that it must leave to the gateway."""
+
+from __future__ import annotations
+
+import re
+
+from modgate.api.relay import Head
+from modgate.errors import PluginFault
+
+OURS = frozenset(
+    {
+        *("connection", "content-length", "keep-alive", "trailer", "transfer-encoding", "upgrade"),
+        *("content-type", "date", "server", "x-request-id", "request-id"),
+        *("openai-processing-ms", "x-modgate-units", "x-modgate-queue-ms", "x-modgate-upstream-ms"),
+        *("x-modgate-attempts", "x-modgate-degraded", "x-modgate-slo", "x-modgate-limits"),
+        *("x-modgate-demo", "x-modgate-dry-run", "x-modgate-replay-of", "idempotent-replayed"),
+        *("retry-after", "retry-after-ms", "x-should-retry"),
+    }
+)
+OURS_BEGIN = ("access-control-", "x-ratelimit-", "anthropic-ratelimit-")
+KINDS = ("whole", "sse", "chunked")
+_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # Source: RFC 9110 5.6.2, a token
+_BREAK = re.compile(r"[\r\n\0]")
+
+
+def own_headers(head: Head) -> dict[str, str]:
+    """The headers of a relay's head, its content type first; PluginFault for an unusable head.
+
+    Only the gateway says whose request it is, who may read the reply, what it costs, how it was
+    served and where its body ends.
+    """
+    if head.kind not in KINDS:
+        raise PluginFault(f"a Head is of a kind of {', '.join(KINDS)}, and not '{head.kind}'")
+    if not _line(head.content_type):
+        raise PluginFault("the content type of a Head is a text of one line")
+    for name, value in head.headers.items():
+        if _NAME.fullmatch(name) is None:
+            raise PluginFault("a relay's head has a name that is no header's")
+        low = name.lower()
+        if low in OURS or low.startswith(OURS_BEGIN):
+            raise PluginFault(f"a relay's head must not say '{low}': the gateway does")
+        if not _line(value):
+            raise PluginFault(f"a relay's head must say '{low}' with a text of one line")
+    return {"content-type": head.content_type, **head.headers}
+
+
+def _line(value: object) -> bool:
+    return isinstance(value, str) and _BREAK.search(value) is None
