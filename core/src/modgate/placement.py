@@ -67,8 +67,8 @@ class Placement:
                 lease = self._elsewhere(order, order.chain, wanted)
                 if lease is not None:
                     return lease
-            again = order.tries > 0 or order.waited_s is not None
-            return self.fleet.at_once(order.model.name, wanted, again=again)
+            counted = order.tries > 0 or order.waited_s is not None
+            return self.fleet.at_once(order.model.name, wanted, counted=counted)
         except GatewayError:
             self._missed(order, wanted, began)
             raise
@@ -143,7 +143,7 @@ class Placement:
         self._missed(order, wanted, began)
         if draft.dues is None:
             draft.dues = []
-        wait = Deadline(partial(fleet.waiting.never_free, order.model.name, wanted, claim))
+        wait = Deadline(partial(fleet.waiting.timed_out, order.model.name, wanted, claim))
         wait.set(wait.now() + claim.until - fleet.now())
         try:
             with wait:

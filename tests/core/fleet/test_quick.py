@@ -17,7 +17,7 @@ from modgate.fleet import quick as quickly
 from modgate.fleet.affinity import MASK, Homes
 from modgate.fleet.changes import Changes
 from modgate.fleet.pick import Choice, Wanted
-from modgate.fleet.pool import SHAPES_AT_MOST, Pool
+from modgate.fleet.pool import ELIGIBLE_AT_MOST, Pool
 from modgate.fleet.promise import Promise
 from modgate.fleet.slots import Seat, Slots, seed_of
 from modgate.fleet.standing import Standing
@@ -326,14 +326,14 @@ def test_an_engine_that_had_no_room_is_back_the_moment_it_said() -> None:
 def test_what_is_kept_of_keys_and_shapes_is_bounded() -> None:
     seats = [Seat(backend=name, region="eu", slots=Slots(limit=4)) for name in "abc"]
     pool = Pool(seats)
-    for number in range(3 * SHAPES_AT_MOST):
+    for number in range(3 * ELIGIBLE_AT_MOST):
         wanted = Wanted(requires=(("voice", f"v{number}"),), terms=Terms(affinity=number))
         pool.choose(pool.candidates(wanted), wanted, 1.0, random.Random(1))
     table = Table(seats, "total", serial=False)
     for key in range(1, 3 * KEYS_AT_MOST):
         table.homes(key)
 
-    assert len(pool._shapes) <= SHAPES_AT_MOST
+    assert len(pool._eligible) <= ELIGIBLE_AT_MOST
     assert len(pool._tables) == 1  # the shapes are all of the same seats
     assert len(table._known) <= KEYS_AT_MOST
 

@@ -156,7 +156,7 @@ async def test_a_long_call_in_hand_counts_in_when_to_come_again(
     for _ in range(slots):
         await held(one, wanted=Wanted(work=300.0 / slots))
     late = claim("a", until=time[0] + until_s)
-    told = one.waiting.never_free("m", Wanted(), late).retry_after_s
+    told = one.waiting.timed_out("m", Wanted(), late).retry_after_s
 
     assert told is not None
     assert least_s <= told <= 1.2 * least_s
@@ -185,7 +185,7 @@ async def test_where_nobody_knows_it_is_as_long_again_as_it_waited() -> None:
     one = fleet(backend("a"), now=lambda: time[0])
     await held(one, wanted=Wanted(work=300.0))
     waited = Claim(request=object(), since=93.0, until=100.0)
-    told = one.waiting.never_free("m", Wanted(), waited).retry_after_s
+    told = one.waiting.timed_out("m", Wanted(), waited).retry_after_s
 
     assert told is not None
     assert 7.0 <= told <= 8.4

@@ -43,9 +43,9 @@ log = logging.getLogger(__name__)
 class Fleet:
     """The backends of one snapshot over the State that all snapshots share.
 
-    `use` changes them while requests run: what is discovered is life and not configuration.
-    `weighed`: models that have a choice with one backend, too: another model.  `awaited`: what may
-    come.
+    `use` changes them while requests run, because engines are discovered.  `groups`: the limits of
+    groups of slots.  `weighed`: models with a choice even at one backend: a fallback to another
+    model.  `awaited`: engines that discoverers may find.
     """
 
     def __init__(
@@ -87,9 +87,9 @@ class Fleet:
         self.use(backends)
 
     def use(self, backends: Sequence[Backend]) -> None:
-        """These are the backends from now on; calls in flight elsewhere end where they are.
+        """Use these backends from now on; waiting calls may go to new ones at once.
 
-        Calls that wait may go to new ones at once.
+        Calls in flight at others end where they are.
         """
         serving = serving_of(backends)
         factors = self._preferences.factors(backends)
@@ -166,12 +166,12 @@ class Fleet:
         return fit
 
     def has_choice(self, model: str) -> bool:
-        """Whether there is anything to choose, so that terms are worth making."""
+        """Whether there is a choice to make, so that terms are worth working out."""
         pool = self.pools.get(model)
         return pool is not None and (len(pool.seats) > 1 or model in self._weighed)
 
     def twins(self, model: str, name: str) -> Sequence[str]:
-        """This backend, and those that are told a call of this model in the same words."""
+        """This backend, and those whose dialect and model name are the same."""
         one = self.backends.get(name)
         if one is None:
             return (name,)
@@ -180,9 +180,9 @@ class Fleet:
         return [each.name for each in alike]
 
     def learn(self, model: str, used: Mapping[str, int], *, waited: bool = False) -> None:
-        """A call of this model took so much, by full name of the unit.
+        """Learn what a call of this model took, by full unit name.
 
-        Where there is nothing to choose only the first one, and those that waited, are of use.
+        Without a choice of backends only the first call counts, and those that waited.
         """
         if waited or model not in self.state.expected or self.has_choice(model):
             self.state.learn(model, used)
@@ -192,11 +192,11 @@ class Fleet:
         return self.state.retries_of(model).spend(self.now())
 
     def _take(self, model: str, seats: Sequence[Seat], wanted: Wanted) -> Lease | None:
-        """The slot of these that is best for this call now; None = none is free."""
+        """The best slot of these for this call now; None = none is free, or worth it."""
         now, pool = self.now(), self.pools[model]
         choice = pool.choose(seats, wanted, now, self._rng) if seats else None
         if choice is not None and choice.why == "best_effort" and _late(choice, wanted):
-            # Only load is a reason: where nothing is in hand it is tried, or it never would be.
+            # An idle engine is tried in spite of its prediction, or it never would be again.
             idle = [seat for seat in seats if seat.slots.taken + seat.slots.elsewhere == 0]
             choice = pool.choose(idle, wanted, now, self._rng) if idle else None
             if choice is not None:
@@ -220,22 +220,22 @@ class Fleet:
         return Lease(self.backends[seat.backend], wanted, choice, promise, self, watch)
 
     def pool_state(self, model: str) -> PoolState | None:
-        """How the seats of a model stand now, where a call finds none of them."""
+        """How the seats of a model stand now; None = it has none."""
         pool = self.pools.get(model)
         return pool.pool_state(self.now()) if pool is not None else None
 
-    def at_once(self, model: str, wanted: Wanted, *, again: bool = False) -> Lease | None:
-        """A slot that is free now, if nobody waits for this model; NoBackend when none ever is.
+    def at_once(self, model: str, wanted: Wanted, *, counted: bool = False) -> Lease | None:
+        """A slot that is free now, if no call waits for this model; None = wait for one.
 
-        Overloaded where no engine will keep the promise and the class says to refuse then.
-        `again`: the call asked before.
+        NoBackend where no backend may ever take the call.  Overloaded where none will keep the
+        promise and the class says to refuse then.  `counted`: the call's work is counted already.
         """
-        if not again:
+        if not counted:
             line = self.state.line_of(model)
-            line.tally.offered += wanted.work  # of a model without engines, too
+            line.tally.offered += wanted.work  # also where the model has no engine
         seats = self.candidates(model, wanted)
         terms = wanted.terms
-        if terms is not None and terms.unmet == "refuse":  # it never waits, so it passes nobody
+        if terms is not None and terms.unmet == "refuse":  # it never waits, so it passes none
             if (lease := self._take(model, seats, wanted)) is None:
                 raise _too_late(seats, wanted.work, terms)
             return lease
@@ -244,8 +244,8 @@ class Fleet:
     def before_fallback(self, model: str, wanted: Wanted) -> Lease | None:
         """A slot where the promise will be kept, or nearly; None: another model may do better.
 
-        Now and then an engine with nothing in hand is tried all the same, or nobody would ever
-        learn that it is in time again.
+        Now and then an idle engine is tried in spite of its prediction, or it would never be
+        learned that it is in time again.
         """
         terms, seats = wanted.terms, self.candidates(model, wanted)
         if terms is None or model in self.state.busy:
@@ -262,8 +262,8 @@ class Fleet:
             choice = pool.choose(idle, wanted, now, self._rng)
         return self._leased(choice, wanted, now) if choice is not None else None
 
-    def again(self, model: str, wanted: Wanted) -> Lease | None:
-        """A slot for a call that waits: its backends may be others than when it came."""
+    def in_turn(self, model: str, wanted: Wanted) -> Lease | None:
+        """A slot for a waiting call whose turn it is; its candidates may have changed since."""
         pool = self.pools.get(model)
         return self._take(model, pool.candidates(wanted), wanted) if pool else None
 
@@ -275,10 +275,9 @@ class Fleet:
         rider: object = None,
         dues: list[Due] | None = None,
     ) -> Awaitable[Lease | None]:
-        """A slot in its turn, where none is free at once; the caller bounds the wait.
+        """A slot when it is the call's turn; whoever awaits it bounds the wait.
 
-        None: another call of the same key took this one's `rider` along.  Overloaded when it may
-        not wait.
+        None: another call of the same key took `rider` along.  Overloaded where it may not wait.
         """
         return self.waiting.wait(
             Waiter(
@@ -311,9 +310,9 @@ class Fleet:
 
 
 def serving_of(backends: Sequence[Backend]) -> Mapping[str, Sequence[Backend]]:
-    """Who serves each model; one that drains is the last of them, where its region has no other.
+    """The backends of each model; one that drains is last, and only where its region has no other.
 
-    Callers that may go elsewhere do not get it all the same: see `pick.candidates`.
+    `pick.candidates` still passes it over for callers that may use another region.
     """
     ready: dict[str, list[Backend]] = {}
     last: dict[str, list[Backend]] = {}
@@ -327,13 +326,13 @@ def serving_of(backends: Sequence[Backend]) -> Mapping[str, Sequence[Backend]]:
 
 
 def _late(choice: Choice, wanted: Wanted) -> bool:
-    """Whether a call waits, or is refused, and does not go where it will be so late."""
+    """Whether a call waits, or is refused, rather than go where it will be so late."""
     terms = wanted.terms
     return terms is not None and terms.unmet != "best_effort" and choice.predicted > terms.late
 
 
 def _too_late(seats: Sequence[Seat], work: float, terms: Terms) -> Overloaded:
-    """When it may be in time again: as soon as the shortest line is short enough."""
+    """The refusal; its Retry-After is when the shortest line is short enough again."""
     error = Overloaded("no backend would answer within this caller's promise; try again later")
     error.retry_after_s = max(1.0, min(drain_s(seats, work, terms)) - FITS * terms.target_s)
     return error

@@ -28,34 +28,34 @@ ALIKE = 0.5  # how much of what is sent from here others send, too, before they 
 SWEEP_S = 1.0
 POOL_STATE_S = 0.01  # a storm of calls that find no slot looks at the seats once in so long
 SUPPOSED = 0.5  # of its target is what a call takes, as long as nothing is known
-SHAPES_AT_MOST = 64  # of calls, of which is kept who may take them
+ELIGIBLE_AT_MOST = 64  # kinds of calls, of which the pool keeps who may take them
 
 
-Shape = tuple[frozenset[str] | None, tuple[tuple[str, str], ...]]
+Eligibility = tuple[frozenset[str] | None, tuple[tuple[str, str], ...]]
 
 
-def shape_of(wanted: Wanted) -> Shape:
-    """What says who may ever take a call."""
+def eligibility_of(wanted: Wanted) -> Eligibility:
+    """All that decides which seats may ever take a call."""
     return wanted.regions, wanted.requires
 
 
 class Pool:
     """The seats of one model in one snapshot.
 
-    `exact`: nobody else sends to these engines, or all of it is known at once; where it is only
-    heard of, a sample is compared and not all, or gateways would run to the same engine.
-    `others`: gateways that tell what they do, `elsewhere`: units of work a second that were asked
-    of them.  `panel`: the operator's filters and scorers, where there are any.  `lately`: how the
-    seats stood at the last sweep, for whoever asks later.
+    `exact`: no other gateway sends to these engines, so what they have in hand is known.  Where
+    others do, it is known a moment late only; then a pick compares a sample and not all, or all
+    gateways would choose the same engine.  `others`: how many gateways tell what they do;
+    `elsewhere`: units of work a second that were asked of those.  `panel`: the operator's filters
+    and scorers, if any.  `lately`: how the seats stood at the last sweep, for `modgate explain`.
     """
 
     __slots__ = (
         "_asked",
         "_calls",
         "_ease",
+        "_eligible",
         "_offered",
         "_pool_state",
-        "_shapes",
         "_swept",
         "_tables",
         "_terms",
@@ -83,41 +83,38 @@ class Pool:
         self._calls = 0
         self._swept = -OFFERED_S
         self._terms: dict[tuple[str, Phase, bool], Terms] = {}
-        self._shapes: dict[Shape, Sequence[Seat]] = {}
+        self._eligible: dict[Eligibility, Sequence[Seat]] = {}
         self._tables: dict[tuple[int, Phase, bool], Table] = {}
 
     def candidates(self, wanted: Wanted) -> Sequence[Seat]:
-        """See `pick.candidates`: of calls of one shape they are always the same."""
+        """See `pick.candidates`; kept, because calls of one kind have the same ones."""
         if wanted.tried:
             return candidates(self.seats, wanted)
-        shape = shape_of(wanted)
-        found = self._shapes.get(shape)
+        kind = eligibility_of(wanted)
+        found = self._eligible.get(kind)
         if found is None:
-            if len(self._shapes) >= SHAPES_AT_MOST:
-                self._shapes.clear()
+            if len(self._eligible) >= ELIGIBLE_AT_MOST:
+                self._eligible.clear()
                 self._tables.clear()
             found = candidates(self.seats, wanted)
             if len(found) == len(self.seats):
                 found = self.seats
-            self._shapes[shape] = found
+            self._eligible[kind] = found
         return found
 
     def _table(self, seats: Sequence[Seat], wanted: Wanted, terms: Terms) -> Table | None:
-        """What is known of these seats; None where they are not those of a shape."""
+        """What is known of these seats, kept; None where they are not a kind's candidates."""
         key = (id(seats), terms.phase, terms.serial)
         found = self._tables.get(key)
         if found is None:
-            kept = seats is self.seats or seats is self._shapes.get(shape_of(wanted))
+            kept = seats is self.seats or seats is self._eligible.get(eligibility_of(wanted))
             if not kept or not 1 < len(seats) <= LOOKED_AT:
                 return None
             found = self._tables[key] = Table(seats, terms.phase, serial=terms.serial)
         return found
 
     def choose(self, seats: Sequence[Seat], wanted: Wanted, now: float, rng: Rng) -> Choice | None:
-        """Which of these seats takes the call; None = none is free.
-
-        `seats`: those of the pool that may (`pick.candidates`).
-        """
+        """Choose one of these seats, which are `candidates` of the call; None = none is free."""
         terms = wanted.terms
         if terms is None:
             seat = idlest(seats, wanted.work, rng)
@@ -153,7 +150,7 @@ class Pool:
         now: float,
         rng: Rng,
     ) -> Choice | None:
-        """The pick with filters and scorers; nobody is asked where nothing is free."""
+        """The pick with filters and scorers, which are not asked where nothing is free."""
         if not seats[0].free and not any(seat.free for seat in seats):
             return None
         advice = panel.on(wanted, terms, now)
@@ -184,31 +181,33 @@ class Pool:
         return PoolState.of(self.seats, now, others=self.others, exact=self.exact)
 
     def pool_state(self, now: float) -> PoolState:
-        """How the seats stand, or stood a moment ago."""
+        """How the seats stand, at most POOL_STATE_S old."""
         if self._pool_state is None or now - self._pool_state.at >= POOL_STATE_S:
             self._pool_state = self._look(now)
         return self._pool_state
 
     def follow(self, other: Pool, now: float) -> None:
-        """It takes the place of the other: what was asked of that one, and how easily it was done,
-        is known, or for ten seconds there would always seem to be room."""
+        """Take the place of the other, and its record of what was asked of it.
+
+        Without that there would always seem to be room for the first ten seconds.
+        """
         self._ease, self._offered, self._swept = other._ease, other._offered, other._swept
         self._asked, self._calls = other._asked, other._calls
         self.lately = self._look(now) if other.lately is not None else None
 
     def offered(self, now: float) -> float:
-        """Units of work a second that were asked of it lately."""
+        """Units of work a second that calls asked of it lately."""
         share = 1 - exp((self._swept - now) / OFFERED_S)
         elapsed = max(now - self._swept, 1e-9)
         return self._offered + share * (self._asked / elapsed - self._offered)
 
     def _suppose(self, work: float, terms: Terms) -> None:
-        """The first call of its class and phase: what is not known is taken to be in time."""
+        """The first call of a class and phase: engines of unknown pace are taken to be in time."""
         self._terms[terms.slo, terms.phase, terms.between_s > 0] = terms
         self._priors(terms.phase, SUPPOSED * terms.target_s / max(work, 1e-9))
 
     def _priors(self, phase: Phase, otherwise: float) -> float:
-        """What an engine takes of which nothing is known: as long as the others; the answer."""
+        """Give engines of unknown pace the median of the others, and return it."""
         paces = [seat.standing.paces[phase] for seat in self.seats]
         known = [pace.own for pace in paces if pace.own > 0]
         prior = median(known) if known else otherwise
@@ -219,7 +218,7 @@ class Pool:
         return prior
 
     def sweep(self, now: float) -> None:
-        """Each second: what was not learned for long fades, and who is trusted is looked at."""
+        """Each second: let old knowledge fade, and look at who keeps its promises."""
         elapsed = min(now - self._swept, OFFERED_S)
         usual = self._asked / self._calls if self._calls else 0.0
         self._offered, self._asked, self._calls, self._swept = self.offered(now), 0.0, 0, now
@@ -254,10 +253,10 @@ class Pool:
         terms: Terms,
         now: float,
     ) -> None:
-        """Disqualify who breaks its promises, where the others can carry what is asked.
+        """Disqualify a seat that breaks its promises, where the others can carry the load.
 
-        Whose gaps are too long gets no calls, by which it would be seen that they are no more: it
-        is disqualified, too, so that some find out, and known anew from its return on.
+        A seat whose gaps are too long for its class gets no calls, so nothing would show when that
+        is over.  It is disqualified, too: then calls explore it, and it returns as unknown.
         """
         standing = seat.standing
         if not record.out:
@@ -274,10 +273,10 @@ class Pool:
             standing.trust(terms.slo, phase, trusted=True)
 
     def _headroom(self, seat: Seat, terms: Terms, now: float) -> bool:
-        """Whether the others could do without it.
+        """Whether the others could carry the load without it.
 
-        What an engine that works one call after the other could do is not to be seen from its
-        times, which fall with what others write at the same time; that calls find a short way is.
+        The times of an engine that works off one call after the other do not tell what it could
+        do, because they depend on what it writes meanwhile; that calls are early (`EASY`) does.
         """
         if self._ease > EASY:
             return False

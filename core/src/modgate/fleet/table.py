@@ -69,7 +69,7 @@ class Open:
 
 
 class Table:
-    """Of the seats of one shape of call, in one phase.
+    """Of the candidates of one kind of call, in one phase.
 
     `stale`: rows that must be looked at again; `due`: when some must, whatever happens.  `clear`:
     the rows are all that a pick needs.  `prefers`: not all seats are liked alike.

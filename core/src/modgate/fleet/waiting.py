@@ -1,7 +1,7 @@
-"""Calls that wait for a slot: the shell around the line of each model.
+"""Calls that wait for a slot: futures and timers around the pure line of each model.
 
-Whoever gives a slot back pumps: slots go to those whose turn it is, model by model in turn, because
-models may share an engine or a group of slots.
+Whoever gives a slot back calls `pump`: free slots go to the calls whose turn it is, model by model
+in turn, because models may share an engine or a group of slots.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ Lines = dict[str, "Line[Waiter]"]
 class Grants(Protocol):
     """Who has slots."""
 
-    def again(self, model: str, wanted: Wanted) -> Lease | None:
-        """A slot for a call that waits; None = none is free."""
+    def in_turn(self, model: str, wanted: Wanted) -> Lease | None:
+        """A slot for a waiting call whose turn it is; None = none is free."""
         ...
 
 
 @dataclass(slots=True, frozen=True)
 class Due:
-    """What a call that waited was counted for, to be settled when it is known what it took."""
+    """What the fair queue counted for a call that waited, until its actual work is known."""
 
     model: str
     charge: Charge[Waiter]
@@ -47,7 +47,8 @@ class Due:
 class Waiter:
     """A call that waits.
 
-    `dues`: where it is written what it owes once it is served.  `waits`: it stands in the line.
+    `dues`: its request's list, which gets what the queue counted when it is served.  `waits`: it
+    is in the line.
     """
 
     fleet: Grants
@@ -62,10 +63,10 @@ class Waiter:
 
 
 def shape_of(wanted: Wanted, *, filtered: bool) -> Hashable:
-    """Of two calls of one shape, where one finds no slot the other finds none.
+    """Where a call finds no slot, no other call of its shape finds one.
 
-    One that waits for its promise may be too large for a place where another is not.  `filtered`:
-    by an operator's own rule, which sees whose call it is and how large.
+    The work is part of the shape where a promise is waited for: a large call may be late where a
+    small one is not.  `filtered`: an operator's filter sees tenant and size, so both are part.
     """
     terms, own = wanted.terms, None
     if filtered:
@@ -79,8 +80,8 @@ def shape_of(wanted: Wanted, *, filtered: bool) -> Hashable:
 class Waiting:
     """The lines of all models.
 
-    `lines`, `busy`: of State, the latter those in which somebody waits, in the order of their
-    turns.  `free_s`: until a slot is free for such a call.
+    `lines`: of FleetState, by model; `busy`: those of them in which calls wait, in order of their
+    turns.  `free_s`: the expected seconds until a slot is free for a call.
     """
 
     def __init__(
@@ -104,10 +105,10 @@ class Waiting:
         self._timer: asyncio.TimerHandle | None = None
 
     async def wait(self, waiter: Waiter) -> Lease | None:
-        """A slot when it is its turn; the caller bounds the wait.
+        """A slot when it is its turn; whoever awaits it bounds the wait.
 
-        None: another call of the same `key` took its `rider` along.  Overloaded when there is no
-        room for it, or had to be made for others, or it would be late.
+        None: another call of the same `key` took its `rider` along.  Overloaded where the line has
+        no room, or gives its place to others, or it would be served too late.
         """
         model, wanted, claim = waiter.model, waiter.wanted, waiter.claim
         line = self._lines[model]
@@ -127,8 +128,8 @@ class Waiting:
             raise
 
     def _again_soon(self) -> None:
-        """While calls wait they are looked at each second, too: a slot may be free because time
-        passed, or somebody else gave it back."""
+        """Pump each second while calls wait: a slot may be free because time passed, or because
+        another gateway gave it back."""
         if self._timer is None and self._busy:
             self._timer = asyncio.get_running_loop().call_later(EACH_S, self._tick)
 
@@ -151,10 +152,10 @@ class Waiting:
         if not line.calls:
             del self._busy[model]
 
-    def never_free(self, model: str, wanted: Wanted, claim: Claim) -> Full:
-        """The error of a call whose time ran out.
+    def timed_out(self, model: str, wanted: Wanted, claim: Claim) -> Full:
+        """The error of a call whose time to wait ran out.
 
-        Where nobody knows when a slot is free, slots are held for as long as it waited at least.
+        Where no time until a free slot is known, its Retry-After is the time that it waited.
         """
         now, line = self._now(), self._lines.get(model)
         seconds, late = self._free_s(model, wanted), None
@@ -172,7 +173,7 @@ class Waiting:
         return error
 
     def _withdraw(self, waiter: Waiter) -> None:
-        """It was cancelled: out of the line, and a slot that was granted meanwhile goes on."""
+        """It was cancelled: leave the line, and give back a slot that was granted meanwhile."""
         if waiter.waits:
             self._lines[waiter.model].remove(waiter, self._now())
             self._left(waiter)
@@ -190,9 +191,9 @@ class Waiting:
     def companions(
         self, model: str, key: Hashable, choose: Callable[[Sequence[object]], Sequence[object]]
     ) -> Sequence[object]:
-        """Riders of waiting calls with this key that go along; they wait no longer.
+        """Take riders of waiting calls with this key along; their calls wait no longer.
 
-        `choose` is given all of them, oldest first, and answers those that it takes.
+        `choose` gets all of them, oldest first, and returns those that go.
         """
         line = self._busy.get(model)
         if line is None:
@@ -209,7 +210,7 @@ class Waiting:
         return taken
 
     def pump(self) -> None:
-        """Give free slots to those who wait; never raises, for whoever gives back calls it."""
+        """Give free slots to waiting calls; never raises, because whoever gives back calls it."""
         busy = self._busy
         if not busy:
             return
@@ -226,7 +227,7 @@ class Waiting:
                     busy[model] = busy.pop(model)
 
     def _serve(self, line: Line[Waiter], blocked: set[Hashable], now: float) -> bool:
-        """One of its calls goes; False when there is no slot for any."""
+        """Serve one call of this line; False when there is no slot for any."""
 
         def take(waiter: Waiter) -> Took:
             took = self._granted(line, waiter, now)
@@ -242,14 +243,14 @@ class Waiting:
         return True
 
     def _granted(self, line: Line[Waiter], waiter: Waiter, now: float) -> Took:
-        """Its slot, if one is free; one that was cancelled stands in line until its task runs."""
+        """Grant it a slot, if one is free; a cancelled call is in line until its task runs."""
         if waiter.granted.done():
             return "gone"
         if line.expired(waiter.claim, now) is not None:
-            never = self.never_free(waiter.model, waiter.wanted, waiter.claim)
+            never = self.timed_out(waiter.model, waiter.wanted, waiter.claim)
             waiter.granted.set_exception(never)
             return "gone"
-        lease = waiter.fleet.again(waiter.model, waiter.wanted)
+        lease = waiter.fleet.in_turn(waiter.model, waiter.wanted)
         if lease is None:
             return "blocked"
         waiter.granted.set_result(lease)

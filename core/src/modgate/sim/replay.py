@@ -209,6 +209,6 @@ class _Run:
             async with asyncio.timeout(within_s):
                 lease = await fleet.wait(past.model, wanted, claim)
         except TimeoutError:
-            raise fleet.waiting.never_free(past.model, wanted, claim) from None
+            raise fleet.waiting.timed_out(past.model, wanted, claim) from None
         assert lease is not None, "nobody takes it along: it has no key"
         return lease
