@@ -23,9 +23,9 @@ from modgate.fleet.claim import QueueRules
 from modgate.fleet.fleet import Fleet
 from modgate.fleet.state import FleetState
 from modgate.goals import Goals
+from modgate.leasing import Leasing
 from modgate.observe.tracing import Trace
 from modgate.order import Order
-from modgate.placement import Placement
 from modgate.timeouts import Timeouts
 from modgate.trip import Trip
 from modgate.units import Units
@@ -157,7 +157,7 @@ class Traffic:
         )
         timeouts = Timeouts(deadlines={"embedding": Embedding.deadlines})
         self.dispatch = Dispatch(
-            placement=Placement(fleet=self.fleet, goals=Goals({}, {}, {}), timeouts=timeouts),
+            leasing=Leasing(fleet=self.fleet, goals=Goals({}, {}, {}), timeouts=timeouts),
             dialects={("embedding", "home"): dialect},
             client_of=lambda backend: clients[backend.name],
             timeouts=timeouts,
@@ -197,7 +197,7 @@ class Traffic:
             asked=MODEL,
             batch=self.batch,
         )
-        return Trip(order, self.batcher.open, self.dispatch.placement)
+        return Trip(order, self.batcher.open, self.dispatch.leasing)
 
     async def ask(self, *texts: str, tenant: str = "acme") -> tuple[list[list[float]], int]:
         """A request to its end: its vectors, and the tokens that it is told."""

@@ -90,14 +90,14 @@ class Batcher:
     async def _shared(self, order: Order, batch: Batching, key: Hashable) -> Readable:
         rider = _Rider(order, max(0, index(batch.count(order.call))))  # before it has a slot
         try:
-            lease = await self._dispatch.placement.lease(order, key=key, rider=rider)
+            lease = await self._dispatch.leasing.lease(order, key=key, rider=rider)
         except BaseException:
             rider.share.cancel()  # another trip may have taken it along meanwhile
             raise
         if lease is None:
             return Share(rider)
         choose = partial(_companions, rider, batch)
-        others = self._dispatch.placement.fleet.waiting.companions(order.model.name, key, choose)
+        others = self._dispatch.leasing.fleet.waiting.companions(order.model.name, key, choose)
         if not others:
             return await self._dispatch.send(order, lease)
         riders = [each for each in (rider, *others) if isinstance(each, _Rider)]
@@ -185,7 +185,7 @@ class _MergedTrip:
         orders = [rider.order for rider in riders]
         try:
             if lease is None:
-                lease = await self._dispatch.placement.lease(orders[0])
+                lease = await self._dispatch.leasing.lease(orders[0])
                 assert lease is not None
             events = await self._whole(orders, lease)
         except (GatewayError, Unsupported) as error:
@@ -210,8 +210,8 @@ class _MergedTrip:
     ) -> Sequence[list[_Rider]]:
         """What is sent again after a failed call: all of them, their halves, or nothing."""
         orders = [rider.order for rider in riders]
-        if (pause := retry_pause_s(orders, error, self._dispatch.placement)) is not None:
-            await pause_for_retry(orders, pause, self._dispatch.placement)
+        if (pause := retry_pause_s(orders, error, self._dispatch.leasing)) is not None:
+            await pause_for_retry(orders, pause, self._dispatch.leasing)
             return [list(riders)]
         if len(riders) == 1 or not _is_refused(orders[0].final_error(error)):
             _fail(riders, error)
@@ -227,7 +227,7 @@ class _MergedTrip:
         if len(orders) > 1:
             call = self._batch.merge([order.call for order in orders])
             merged = structs.replace(merged, call=call, members=orders)
-            lease.carry(self._dispatch.placement.work(merged))
+            lease.carry(self._dispatch.leasing.work(merged))
         stream = await self._dispatch.send(merged, lease)
         try:
             event = (await stream.next())[0]

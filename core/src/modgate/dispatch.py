@@ -1,6 +1,6 @@
 """The one door to an engine: residency is guarded here, for every call, whatever it is for.
 
-`placement.py` finds the slot, `Dispatch.send` opens the upstream request; reading the reply is
+`leasing.py` finds the slot, `Dispatch.send` opens the upstream request; reading the reply is
 `stream.py`, trying again is `trip.py`.
 """
 
@@ -16,8 +16,8 @@ from modgate.draft import Draft
 from modgate.errors import GatewayError, NoBackend, Unsupported, Upstream, UpstreamTimedOut
 from modgate.fleet.lease import Lease
 from modgate.guard import Deadline
+from modgate.leasing import Leasing
 from modgate.order import Order, refused
-from modgate.placement import Placement
 from modgate.retry import state_of
 from modgate.stream import Stream
 from modgate.telemetry.orca import ASKS, FORM, SILENT, Remarks
@@ -39,7 +39,7 @@ class Dispatch:
     def __init__(
         self,
         *,
-        placement: Placement,
+        leasing: Leasing,
         dialects: Mapping[tuple[str, str], type[Dialect]],
         client_of: Callable[[Backend], Client],
         timeouts: Timeouts,
@@ -48,7 +48,7 @@ class Dispatch:
         sign: Callable[..., str] | None = None,
         remarks: Remarks = SILENT,
     ) -> None:
-        self.placement = placement
+        self.leasing = leasing
         self._timeouts = timeouts
         self._dialects = dialects
         self._client_of = client_of
@@ -61,11 +61,11 @@ class Dispatch:
         """Use these backends from now on; calls under way end where they are."""
         for backend in backends:
             self._client_of(backend)  # read certificates now, and not with the first call
-        self.placement.fleet.use(backends)
+        self.leasing.fleet.use(backends)
 
     async def open(self, order: Order) -> Stream:
         """A slot for the call, and its reply to read."""
-        lease = await self.placement.lease(order)
+        lease = await self.leasing.lease(order)
         assert lease is not None
         return await self.send(order, lease)
 
@@ -74,7 +74,7 @@ class Dispatch:
 
         Unsupported when the backend's dialect cannot express the call: then nothing was sent.
         """
-        backend, orders, placement = lease.backend, order.each, self.placement
+        backend, orders, leasing = lease.backend, order.each, self.leasing
         model = order.model.name
         tries = [e.draft.attempt(e.index, model, lease, e.call.size) for e in orders]
         for at, tried in enumerate(tries):
@@ -84,8 +84,8 @@ class Dispatch:
             _note(orders)
         deadline = Deadline(_no_answer)
         # Members of a merged call wait no longer than each would alone.
-        deadline.set(deadline.now() + min([placement.attempt_s(each, lease) for each in orders]))
-        fleet = placement.fleet
+        deadline.set(deadline.now() + min([leasing.attempt_s(each, lease) for each in orders]))
+        fleet = leasing.fleet
         try:
             for each in orders:
                 each.tries += 1

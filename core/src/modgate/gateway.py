@@ -31,10 +31,10 @@ from modgate.fleet.fleet import Fleet
 from modgate.goals import Goals
 from modgate.host.blame import Culprits
 from modgate.http.cors import Cors
+from modgate.leasing import Leasing
 from modgate.limits.limiter import Bounds, Limiter
 from modgate.money.budgets import Budgets, with_money
 from modgate.money.statements import Statements
-from modgate.placement import Placement
 from modgate.policies import Policies, build_policies
 from modgate.snapshot.auth import NO_KEYS, other_checkers, signature, token_checkers
 from modgate.snapshot.blueprint import Blueprint
@@ -115,7 +115,7 @@ def build(made: Blueprint, state: State, *, data: Path, who: Roster, pepper: Sec
     signer = signature(linked.signing, state)
     goals = Goals(linked.targets, linked.unmet, state.fleet.expected)
     dispatch = Dispatch(
-        placement=Placement(fleet=fleet, goals=goals, timeouts=timeouts),
+        leasing=Leasing(fleet=fleet, goals=goals, timeouts=timeouts),
         dialects=loaded.dialects,
         client_of=client_of,
         timeouts=timeouts,

@@ -1,4 +1,4 @@
-"""One call of a request, with all that placement and dispatch must know of it."""
+"""One call of a request, with all that leasing and dispatch must know of it."""
 
 from __future__ import annotations
 

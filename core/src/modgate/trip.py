@@ -17,8 +17,8 @@ from modgate.errors import GatewayError, PluginFault, Unsupported, Upstream
 from modgate.faults import raised
 from modgate.fleet.fleet import Fleet
 from modgate.fleet.outlook import has_other
+from modgate.leasing import Leasing
 from modgate.order import Order
-from modgate.placement import Placement
 from modgate.retry import NOT_READY, Failure, alike, failure_of, pause_s, state_of
 from modgate.stream import Push
 from modgate.tracebacks import let_go
@@ -54,8 +54,8 @@ class Trip:
 
     __slots__ = (
         "_began_s",
+        "_leasing",
         "_open",
-        "_placement",
         "_stream",
         "error",
         "fed",
@@ -64,10 +64,10 @@ class Trip:
         "state",
     )
 
-    def __init__(self, order: Order, opener: Opener, placement: Placement) -> None:
+    def __init__(self, order: Order, opener: Opener, leasing: Leasing) -> None:
         self.order = order
         self._open = opener
-        self._placement = placement
+        self._leasing = leasing
         self.restarted: Callable[[], None] = _nothing
         self._stream: Readable | None = None
         self._began_s = order.draft.elapsed()
@@ -122,7 +122,7 @@ class Trip:
         """Wait for the next attempt, if there is one; else raise the error that ends the call."""
         self._give_up(error)
         gone = self.order.draft.abandoned
-        pause = None if self.fed or gone else retry_pause_s([self.order], error, self._placement)
+        pause = None if self.fed or gone else retry_pause_s([self.order], error, self._leasing)
         if pause is None:
             final = self.order.final_error(error)
             self._failed(final)
@@ -130,7 +130,7 @@ class Trip:
         let_go([error])
         self.restarted()
         if pause:
-            await pause_for_retry([self.order], pause, self._placement)
+            await pause_for_retry([self.order], pause, self._leasing)
 
     def _failed(self, error: GatewayError | Unsupported) -> None:
         self._give_up(error)
@@ -165,7 +165,7 @@ class Trip:
 
 
 def retry_pause_s(
-    orders: Sequence[Order], error: GatewayError | Unsupported, placement: Placement
+    orders: Sequence[Order], error: GatewayError | Unsupported, leasing: Leasing
 ) -> float | None:
     """Seconds until the trip of these orders is tried again; None: it failed for good.
 
@@ -177,7 +177,7 @@ def retry_pause_s(
     if last is None or first.tries == len(first.failures):
         return None  # no attempt since the last failure: the call waited for a slot in vain
     failure = failure_of(error, last.status)
-    backends = _known_of(failure, first.model.name, last.backend, placement.fleet)
+    backends = _known_of(failure, first.model.name, last.backend, leasing.fleet)
     for order in orders:
         order.failed(error, failure, backends)
     if isinstance(error, GatewayError):
@@ -186,23 +186,23 @@ def retry_pause_s(
         return None
     pause = pause_s(
         first.failures,
-        other=has_other(placement.fleet.pools.get(first.model.name), first.wanted),
+        other=has_other(leasing.fleet.pools.get(first.model.name), first.wanted),
         left_s=min(order.draft.left_s for order in orders),
-        needs_s=placement.needs_s(first) if failure == "late" else 0.0,
-        held_s=_held_s(first, placement) if failure == "loading" else 0.0,
-        turn_s=partial(placement.fleet.holding.turn_s, first.model.name, placement.fleet.now()),
+        needs_s=leasing.needs_s(first) if failure == "late" else 0.0,
+        held_s=_held_s(first, leasing) if failure == "loading" else 0.0,
+        turn_s=partial(leasing.fleet.holding.turn_s, first.model.name, leasing.fleet.now()),
         lot=random.random,
     )
     if pause is None or failure in NOT_READY:
         return pause
-    if placement.fleet.may_retry(first.model.name):
+    if leasing.fleet.may_retry(first.model.name):
         return pause
     for order in orders:
         order.draft.notes[EXHAUSTED] = first.model.name
     return None
 
 
-async def pause_for_retry(orders: Sequence[Order], pause: float, placement: Placement) -> None:
+async def pause_for_retry(orders: Sequence[Order], pause: float, leasing: Leasing) -> None:
     """Wait for `pause` seconds, or until the model is loaded where the engine was loading it."""
     first = orders[0]
     last = first.draft.last_try(first.index)
@@ -211,8 +211,8 @@ async def pause_for_retry(orders: Sequence[Order], pause: float, placement: Plac
         return
     began = [order.draft.elapsed() for order in orders]
     try:
-        await placement.fleet.holding.pause(
-            first.model.name, last.backend, placement.claim(first), pause
+        await leasing.fleet.holding.pause(
+            first.model.name, last.backend, leasing.claim(first), pause
         )
     finally:
         for order, began_s in zip(orders, began, strict=True):
@@ -224,10 +224,10 @@ def _known_of(failure: Failure, model: str, backend: str, fleet: Fleet) -> Seque
     return fleet.twins(model, backend) if failure == "unsaid" else (backend,)
 
 
-def _held_s(order: Order, placement: Placement) -> float:
+def _held_s(order: Order, leasing: Leasing) -> float:
     """For how many more seconds a call is tried again while its engines load the model."""
-    draft, fleet = order.draft, placement.fleet
-    if not (order.alone and fleet.holding.has_room(order.model.name, placement.claim(order))):
+    draft, fleet = order.draft, leasing.fleet
+    if not (order.alone and fleet.holding.has_room(order.model.name, leasing.claim(order))):
         return 0.0
     since_s = next((t.began_s for t in draft.tries if t.call == order.index), draft.elapsed())
     return since_s + fleet.rules.hold_s - draft.elapsed()

@@ -73,4 +73,4 @@ class Trips(msgspec.Struct, eq=False):
         )
 
     def _trip(self, order: Order) -> Trip:
-        return Trip(order, self.gateway.batcher.open, self.gateway.dispatch.placement)
+        return Trip(order, self.gateway.batcher.open, self.gateway.dispatch.leasing)

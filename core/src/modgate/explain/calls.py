@@ -86,7 +86,7 @@ def judged(tried: Try, draft: Draft, gateway: Gateway) -> Judged | None:
     if model is None:
         return None
     stream = tried.reply != "whole"
-    phase, target_s = gateway.dispatch.placement.goals.target(
+    phase, target_s = gateway.dispatch.leasing.goals.target(
         tried.size,
         stream=stream,
         modality=gateway.table.modalities[model.modality],

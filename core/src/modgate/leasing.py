@@ -26,7 +26,7 @@ from modgate.tries import Missed
 REFUSAL_S = 0.02  # left to tell a call that waited in vain of the queue, not of a late engine
 
 
-class Placement:
+class Leasing:
     """Finds a slot for each call, by what the goals of its SLO class promise."""
 
     def __init__(self, *, fleet: Fleet, goals: Goals, timeouts: Timeouts) -> None:
