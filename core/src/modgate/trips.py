@@ -41,17 +41,17 @@ class Trips(msgspec.Struct, eq=False):
             await self.bill.reserve_more(call.size.of(order.modality.name), order.model.name)
         elif self.bill.lazy:
             await self.bill.drew(call, order.modality.name)
-        return self._trip(order)
+        return Trip(order, self.gateway.batcher.open, self.gateway.dispatch.leasing)
 
     async def ask(self, need: Ask, *, trusted: bool = False) -> Json:
         """Answer an Ask by side calls.  `trusted`: the operator named the models, not a client."""
         if self.draft.dry:
             raise Refused(None, "dry_run_unsupported", UNASKED)
-        trips = []
+        trips, gateway = [], self.gateway
         for call in need.calls:
             self.sides += 1
-            caller = None if trusted else self.draft.caller
-            trips.append(self._trip(self._order(-self.sides, call, caller)))
+            order = self._order(-self.sides, call, None if trusted else self.draft.caller)
+            trips.append(Trip(order, gateway.batcher.open, gateway.dispatch.leasing))
         return await ask_all(trips, need.width, self.bill)
 
     def _order(self, index: int, call: Call, caller: Caller | None) -> Order:
@@ -71,6 +71,3 @@ class Trips(msgspec.Struct, eq=False):
             batch=resolved.endpoint.batch if own else None,
             chain=self.chain if own and index == 0 else None,
         )
-
-    def _trip(self, order: Order) -> Trip:
-        return Trip(order, self.gateway.batcher.open, self.gateway.dispatch.leasing)
