@@ -40,7 +40,7 @@ class Chains:
     by_model: Mapping[str, Sequence[Fallback]] = field(default_factory=dict)
 
     def of(self, model: str, caller: Caller) -> Chain | None:
-        """The caller's way from a model; None where there is none, or it did not agree to any."""
+        """The caller's chain from a model; None where there is none, or the tenant wants none."""
         links = self.by_model.get(model)
         if links is None or not caller.policy.fallback:
             return None
@@ -48,7 +48,7 @@ class Chains:
         return Chain(self.models[model], left, self.models)
 
     def _may(self, asked: str, name: str, caller: Caller) -> bool:
-        """As if it had asked for that model; and never one that is not alike."""
+        """Whether the caller may use it, and it can do what the asked one can."""
         try:
             found = guard_model(self.models, name, caller)
         except GatewayError:
@@ -57,7 +57,7 @@ class Chains:
 
 
 class Chain:
-    """One request's way.  `asked`: the model that it began with."""
+    """One request's chain.  `asked`: the model that it began with."""
 
     __slots__ = ("_left", "_models", "asked")
 
@@ -69,12 +69,12 @@ class Chain:
         self._models = models
 
     def first(self, reason: Reason, fits: Callable[[str], bool]) -> str | None:
-        """The first that stands in for this reason, and fits."""
+        """The first model that stands in for this reason and fits."""
         names = (each.model for each in self._left if reason in each.on)
         return next((name for name in names if fits(name)), None)
 
     def take(self, error: GatewayError, reason: Reason) -> tuple[Model, Reason] | None:
-        """The next after this error; those before it are passed over for good."""
+        """The next model after this error; those before it are passed over for good."""
         while self._left:
             link = self._left.pop(0)
             wanted = not isinstance(error, Elsewhere) or link.model == error.model
@@ -84,7 +84,7 @@ class Chain:
 
 
 def reason_of(error: GatewayError, draft: Draft) -> Reason | None:
-    """What an error is a reason for; None: nothing that another model would be asked for."""
+    """The reason that an error is for another model; None: it is no such reason."""
     match error:
         case Elsewhere():
             return error.reason
@@ -105,10 +105,11 @@ async def along(
     serve: Callable[[Model, Chain | None], Awaitable[None]],
     free: Callable[[], bool],
 ) -> None:
-    """Serve, and where that fails serve as the next of the chain.
+    """Serve as the asked model, and where that fails as the next of the chain.
 
-    `free`: whether nothing was said yet, and there is time.  Where none of them could, what the
-    first said stands; one that was sent away to be in time, and cannot be, is served as it was.
+    `free`: whether nothing was replied yet, and there is time.  Where all fail the first error
+    stands; but a request that left its model only because it would be late is served by it after
+    all.
     """
     first: GatewayError | None = None
     reason: Reason | None = None
@@ -120,7 +121,7 @@ async def along(
             if not free():
                 raise
             first = first or error
-            # What another model refuses is no end: the next is asked for what the first one failed.
+            # A stand-in that refuses is no end: the reason of the failure before still holds.
             reason = reason_of(error, draft) or reason
             found = chain.take(error, reason) if reason is not None else None
         else:

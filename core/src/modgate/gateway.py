@@ -1,6 +1,6 @@
 """A snapshot: everything that the configuration says, built once and never changed.
 
-It is built of a Blueprint, without network I/O; what has lived comes from State.
+It is built of a Blueprint, without network I/O; what outlives a snapshot is in State.
 """
 
 from __future__ import annotations
@@ -83,15 +83,15 @@ class Gateway:
 
     @property
     def backends(self) -> Sequence[Backend]:
-        """The engines of the moment."""
+        """The backends now, discovered ones included."""
         return tuple(self.fleet.backends.values())
 
     def whose(self, error: BaseException | None, draft: Draft) -> str:
-        """The plugin whose code an error came out of, else the one that was at work."""
+        """The plugin whose code raised an error; else that of the request's modality."""
         return self.culprits.of(error, draft.modality)
 
     def guard_fetch(self, caller: Caller) -> None:
-        """A URL is part of a caller's data, too: it is told to nobody where that may not be."""
+        """RegionForbidden where a fetch would take a caller's URL out of its regions."""
         if not may_lie(caller.policy.regions, self.fetch_region):
             raise RegionForbidden("files by URL would be fetched where your data may not be")
 
@@ -101,7 +101,7 @@ class Gateway:
 
 
 def build(made: Blueprint, state: State, *, data: Path, who: Roster, pepper: Secret) -> Gateway:
-    """The snapshot of a blueprint over the State; `who`: may call."""
+    """The snapshot of a blueprint over the State; `who`: the callers."""
     linked, loaded, file = made.linked, made.loaded, made.linked.file
     models, declared, engines = _with_local(made, state, data)
     backends = state.members.of(declared, linked.discoverers)
@@ -109,7 +109,7 @@ def build(made: Blueprint, state: State, *, data: Path, who: Roster, pepper: Sec
     fleet = build_fleet(linked, loaded.scorers, state, backends=backends, models=models)
     client_of = partial(state.connections.of, connect_s=timeouts.connect_s)
     for each in backends:
-        client_of(each)  # certificates are read here, and not by a first call
+        client_of(each)  # read certificates now, and not with the first call
     for found in linked.discoverers:
         state.ca_bundles.of(found.template.ca)
     signer = signature(linked.signing, state)
@@ -165,7 +165,7 @@ def gates(made: Blueprint, state: State, *, who: Roster, pepper: Secret) -> tupl
     """The doors of both listeners."""
     admin = made.linked.file.admin
     keyring = Keyring(who.sources, pepper=pepper)
-    # By where it listens since the start, and not by what a reloaded file says of it.
+    # Where it has listened since the start counts, not what a reloaded file says.
     open_ = admin.key is None and admin.keys is None and state.admin_on_loopback
     tokens = token_checkers(made.linked.issuers, state, who.policy)
     others = other_checkers(
@@ -175,7 +175,7 @@ def gates(made: Blueprint, state: State, *, who: Roster, pepper: Secret) -> tupl
 
 
 def timeouts_of(linked: Linked) -> Timeouts:
-    """When the file wants the gateway to give up."""
+    """The timeouts of the configuration."""
     section = linked.file.timeouts
     return Timeouts(
         connect_s=section.connect,

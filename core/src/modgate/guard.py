@@ -1,7 +1,7 @@
 """Ending a wait from outside, for a reason: the client left, a deadline passed, a reader stalled.
 
-`asyncio.timeout` knows one reason and makes a timer for each wait; a Guard is armed a thousand
-times a stream with one timer, and turns the cancellation into the error that it was fired with.
+`asyncio.timeout` knows one reason and makes a timer for each wait.  A Guard is entered a thousand
+times a stream with one timer, and raises the error that it was fired with.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ class Guard:
     def fire(self, reason: GatewayError) -> None:
         """End the wait inside `with`, or refuse the next one; only the first reason counts.
 
-        Fired by its own task it cancels nothing, for the cancellation would hit some later wait:
-        whoever calls into something that may fire looks at `reason` afterwards.
+        Fired by its own task it cancels nothing, because that would hit some later wait: whoever
+        calls what may fire looks at `reason` afterwards.
         """
         if self.reason is not None:
             return
@@ -71,7 +71,7 @@ class Guard:
 
 
 class Deadline(Guard):
-    """A Guard with one lazily moved timer: `at` may be set as often as one likes.
+    """A Guard with one timer that is moved lazily, so that setting `at` costs nothing.
 
     Where the loop itself was late, what is waited for may lie there unread: it is given as long
     again, at most three times.  `now()`: the loop's time, which `at` is in.
@@ -86,7 +86,7 @@ class Deadline(Guard):
         self.at = NEVER
         self._again = AGAIN
         self._timer: asyncio.Handle | None = None
-        self._wakes = NEVER  # of `_timer`: not every loop's handle of a time that is over can say
+        self._wakes = NEVER  # when `_timer` is due: not every loop's handle can say
 
     def set(self, at: float) -> None:
         """Fire what `late` makes at this loop time, unless it is moved before."""

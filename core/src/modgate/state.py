@@ -1,4 +1,4 @@
-"""What has lived: kept by identity, shared by all snapshots, so that a reload forgets nothing."""
+"""What outlives a snapshot: kept by identity, so that a reload forgets nothing."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ FETCHERS_AT_MOST = 4
 class State:
     """Everything that outlives a snapshot.
 
-    `sample`: share of requests whose trace is exported.  `lies_in`: the regions of what every
-    request leaves something in: the state directory, the spool, the store of limits.
+    `sample`: share of requests whose trace is exported.  `lies_in`: the regions of the places that
+    every request writes to: the state directory, the spool, the store of limits.
     """
 
     clock: Clock
@@ -131,9 +131,9 @@ class State:
         self.members = Members(world=self.world, clock=self.clock, changed=self.members_changed)
 
     def members_changed(self) -> None:
-        """Engines were found or lost: calls are sent accordingly.
+        """Engines were found or lost: tell every snapshot that still serves requests.
 
-        Those of requests that began before a reload, too, unless it looks elsewhere since.
+        An older one only while its discoverers are still at work.
         """
         if self._gateway is not None:
             gateway = self._gateway
@@ -146,7 +146,7 @@ class State:
             self.rounds.use(gateway.checkups.questions(gateway.backends))
 
     def gateway(self) -> Gateway:
-        """The snapshot of the moment."""
+        """The current snapshot."""
         assert self._gateway is not None
         return self._gateway
 
@@ -159,37 +159,37 @@ class State:
         return self._key_sets
 
     def keys_changed(self) -> None:
-        """Keys of a living source were made or revoked: what was found before counts no more."""
+        """Keys were made or revoked: forget the verdicts that are cached."""
         self.attempts.forget_bad()
         self.gateway().gate.cache.clear()
         self.gateway().admin_gate.cache.clear()
 
     def guard_residency(self, caller: Caller) -> None:
-        """A caller's request is not taken in where its data may not be."""
+        """RegionForbidden where this gateway would keep data that must not leave its regions."""
         if not all(may_lie(caller.policy.regions, region) for region in self.lies_in):
             raise RegionForbidden("this gateway keeps data where this caller's may not be")
 
     def use(self, gateway: Gateway) -> None:
-        """Swap the snapshot in one assignment."""
+        """Make this the current snapshot, in one assignment."""
         self._gateway = gateway
         self.peers.use(gateway.fleet.pools, gateway.fleet.waiting.pump)
         self.rounds.use(gateway.checkups.questions(gateway.backends))
 
     def vitals(self, backend: Backend) -> Vitals:
-        """What is known of an engine now, from itself and from below it."""
+        """What an engine and its hardware said of themselves lately."""
         return self.board.vitals(backend.identity, self.clock.now())
 
     def opened(self, draft: Draft) -> None:
-        """The open frame, before a request's first call goes out; another where that is elsewhere.
+        """Write the open frame before a request's first call, and before one in another region.
 
-        A request that was in two regions stays one of none.
+        A request that was in two regions has none from then on.
         """
         if draft.opened and draft.opened_in in ("", draft.tries[-1].region):
             return
         caller, noted = draft.caller, draft.notes.get
         draft.opened_in = draft.region()
         told = self.ledger.opened(
-            Opened(  # in its members' order: by name it takes several times as long
+            Opened(  # by position: by name it takes several times as long
                 RECORD_VERSION,
                 draft.request_id,
                 draft.wall,
@@ -223,7 +223,7 @@ class State:
         return self._fetchers[allow]
 
     async def prune(self, backends: Sequence[Backend]) -> None:
-        """Close what no snapshot has named for ten minutes: a mistaken edit costs nothing."""
+        """Drop what has not been named for ten minutes, so that a mistaken edit costs nothing."""
         now = self.clock.now()
         self.fleet.prune(backends, now)
         self.stale_series.look({backend.name for backend in backends}, now)
@@ -231,7 +231,7 @@ class State:
         await self.connections.prune(backends, now)
 
     def enter(self, exchange: Exchange) -> None:
-        """A request begins, and is served from the snapshot of the moment to its end."""
+        """A request begins; it is served from the current snapshot to its end."""
         self._live[exchange] = self.gateway()
 
     def leave(self, exchange: Exchange) -> None:
@@ -251,19 +251,19 @@ class State:
         return len(self._live)
 
     async def fetch_limits(self, miss: Miss) -> None:
-        """Get from the shared store what a request lacks of a limit."""
+        """Get from the shared store what a request needs of a limit."""
         assert self.shared is not None, "only a shared account misses"
         await self.shared.fetch(miss)
 
     @property
     def limits_down(self) -> bool:
-        """Whether limits are kept without the store that they are shared in."""
+        """Whether limits are kept without their shared store, which does not answer."""
         return self.shared is not None and self.shared.down
 
     def ready(self) -> bool:
         """Whether new requests are welcome.
 
-        Not draining, the ledger writable, a backend for something, and what is to be found was.
+        Not draining, the ledger writable, some backend there, and every discoverer heard from.
         """
         pools = self.gateway().fleet.pools
         return not self.draining and self.ledger.writable and bool(pools) and self.members.heard()
@@ -280,7 +280,7 @@ class State:
         return not self._live
 
     async def close(self) -> None:
-        """Close everything, the ledger last, and then ship what is left of it."""
+        """Close everything, the ledger last; then ship the rest of it."""
         if self._gateway is not None:
             await self._gateway.close()
         await self.peers.close()

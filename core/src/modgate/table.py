@@ -37,7 +37,7 @@ class Route:
     """A path: its endpoints by modality, the largest body cap, and the surface of those who do not
     tell whose words they speak.
 
-    `surfaces`: those of which the body tells; `sdks`: those that headers may tell of.
+    `surfaces`: those that the body decides between; `sdks`: those that headers can show.
     """
 
     path: str
@@ -55,21 +55,21 @@ class Route:
             raise MethodNotAllowed(f"{self.path} takes POST only", allow=["POST"])
 
     def heard(self, headers: Mapping[str, str]) -> Surface:
-        """The surface of an SDK that says who it is, else that of whoever has not told."""
+        """The surface that an SDK's headers show, else that of clients which show none."""
         for surface in self.sdks:
             if surface.recognises(headers):
                 return surface
         return self.surface
 
     def claimed(self, fields: JsonObject, heard: Surface) -> Surface:
-        """The surface that this body is in the words of, where the headers did not tell."""
+        """The surface whose words the body uses, where the headers showed none."""
         if heard is not self.surface:
             return heard
         return next((s for s in self.surfaces[:-1] if s.claims(fields)), self.surface)
 
 
 class Resolved(msgspec.Struct, frozen=True, kw_only=True):
-    """What a request is for."""
+    """What a request is for.  `asked`: the model's name as it was asked for."""
 
     endpoint: Endpoint
     modality: AnyModality
@@ -81,7 +81,7 @@ class Resolved(msgspec.Struct, frozen=True, kw_only=True):
 class Table:
     """All routes and models of a snapshot.
 
-    `default_models`: by modality, where the wire lets it be absent.
+    `models`: by name and alias.  `default_models`: by modality, where a request may leave it out.
     """
 
     routes: Mapping[str, Route]
@@ -101,7 +101,7 @@ class Table:
         return route
 
     def visible(self, caller: Caller, modalities: Iterable[str] | None = None) -> list[Model]:
-        """The caller's models, by name; those of some modalities only."""
+        """The models that the caller may use, by name; only of these modalities, if given."""
         wanted = None if modalities is None else set(modalities)
         unique = {model.name: model for model in self.models.values()}
         return [
@@ -217,12 +217,12 @@ def _route(path: str, endpoints: Mapping[str, Endpoint], surfaces: Mapping[str, 
 
 
 def _claims_all(surface: Surface) -> bool:
-    """Whether no body gets past it to those that are named after it."""
+    """Whether it claims every body, so that those named after it are never asked."""
     return type(surface).claims is Surface.claims
 
 
 def _is_told(surface: Surface) -> bool:
-    """Whether headers can tell of it; the others need not be asked with every request."""
+    """Whether headers can show it; the others are not asked with each request."""
     return type(surface).recognises is not Surface.recognises
 
 
@@ -251,5 +251,5 @@ def table_of(loaded: Loaded, models: Iterable[Model]) -> Table:
 
 
 def _shown(path: str) -> str:
-    """A path of words; one with something long in it may be a key that was put into a URL."""
+    """A path that is safe to repeat: something long in it may be a key."""
     return path if SHOWN_PATH.fullmatch(path) else "a path that is not shown"
