@@ -43,7 +43,7 @@ class Ejection:
                 pass
 
     def spoilt(self, seat: Seat, now: float) -> None:
-        """A reply of this seat, which ended well, can be used by nobody."""
+        """A reply of this seat ended well, but is unusable."""
         if seat.health.spoilt(now) and self._may_eject(seat, now):
             self._eject(seat, now, BadReply.code)
 

@@ -304,7 +304,7 @@ class Fleet:
             self.waiting.pump()
 
     def spoilt(self, seat: Seat) -> None:
-        """A reply of this seat, which ended well, can be used by nobody."""
+        """A reply of this seat ended well, but is unusable."""
         if seat.judged:
             self._ejection.spoilt(seat, self.now())
 

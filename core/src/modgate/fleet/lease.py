@@ -27,14 +27,14 @@ class Judge(Protocol):
         ...
 
     def spoilt(self, seat: Seat) -> None:
-        """A reply of this seat, which ended well, can be used by nobody."""
+        """A reply of this seat ended well, but is unusable."""
         ...
 
 
 class Lease:
-    """Given back exactly once.
+    """The right to one slot; given back exactly once.
 
-    `wanted`, `choice`, `promise`: what was asked for, what was found, and what is kept of it.
+    `wanted`, `choice`, `promise`: what was asked for, what was chosen, and what was promised.
     """
 
     __slots__ = ("_fleet", "_seat", "_watch", "_work", "backend", "choice", "promise", "wanted")
@@ -68,7 +68,7 @@ class Lease:
         return inf if self.promise is None else self.promise.patience_s
 
     def carry(self, work: float) -> None:
-        """The call is of this size after all: others came along."""
+        """Set the work of the call, to which others were added."""
         if self._seat is None:
             return
         if self.promise is not None:
@@ -96,7 +96,7 @@ class Lease:
     ) -> None:
         """The call ended; the slot goes to whoever waits for it.
 
-        `events`: that came, of a stream; `unread_s`: for so long of it nobody read.
+        `events`: how many came; `unread_s`: how long nobody read the stream.
         """
         seat, self._seat = self._seat, None
         if seat is None:
@@ -121,5 +121,5 @@ class Lease:
         self._fleet.ended(seat, ended, error, now)
 
     def spoilt(self) -> None:
-        """The call had ended well, and its reply can be used by nobody."""
+        """The call ended well, but its reply turned out to be unusable."""
         self._fleet.spoilt(self.choice.seat)

@@ -42,9 +42,9 @@ Factors = Callable[[Sequence[Seat], Sequence[float]], Sequence[float] | None]
 class Wanted(msgspec.Struct, kw_only=True):
     """What a call needs of a backend.
 
-    `regions` None = anywhere; `tried`: backends that failed it already.  `terms` None: nothing is
-    promised, and nothing is judged.  `tenant`, `size`: whose, and of how much, for scorers to see.
-    `watched`: the same where there is no choice: only the engine's slots follow from it.
+    `regions`: None = anywhere.  `tried`: backends that failed it already.  `terms`: None = nothing
+    is promised and nothing judged.  `tenant`, `size`: shown to scorers.  `watched`: terms of a call
+    without a choice of backends: keeping them only moves the engine's slots.
     """
 
     work: float = 0.0
@@ -58,12 +58,13 @@ class Wanted(msgspec.Struct, kw_only=True):
 
 
 class Choice(msgspec.Struct):
-    """A seat, the work before this call is through (its own with it), and why this seat.
+    """The seat that a call gets, and why.
 
-    `predicted`: its predicted time as a share of its target.  The rest is for whoever asks later:
-    `compared` seats with the `seconds` that were predicted of each (`inf`: not able to); where
-    something was wrong with some of them, by filter those that `passed` it; how much scorers
-    `liked` which of them; and how all stood `lately`.
+    `load`: the work that the engine must do until this call is through, its own included.
+    `predicted`: the predicted time as a share of the target.  The rest is for `modgate explain`:
+    the `compared` seats with the predicted `seconds` of each (`inf`: it cannot keep the promise);
+    the seats that `passed` each filter, where some did not; how scorers `liked` them; and how all
+    seats stood `lately`.
     """
 
     seat: Seat
@@ -78,9 +79,9 @@ class Choice(msgspec.Struct):
 
 
 def allowed(seat: Seat, wanted: Wanted) -> bool:
-    """The hard filters.
+    """The hard filters: residency, then what the call requires.
 
-    Residency first, then what the call requires.  A kind that is not declared refuses nothing.
+    A seat that declares nothing of a kind is not refused for it.
     """
     if wanted.regions is not None and seat.region not in wanted.regions:
         return False
@@ -94,8 +95,8 @@ def allowed(seat: Seat, wanted: Wanted) -> bool:
 def candidates(pool: Sequence[Seat], wanted: Wanted) -> Sequence[Seat]:
     """The seats that may ever take this call; those that failed it only when no other is left.
 
-    A call that failed goes to an engine of which nobody knows the like, if there is one; and none
-    to one that drains while another is there.
+    A retry prefers an engine that has not failed others lately either.  None goes to an engine that
+    drains while another is there.
     """
     if wanted.regions is None and not wanted.requires:  # same result without this
         fit = pool
@@ -122,9 +123,9 @@ def pick(
 ) -> Choice | None:
     """The seat of these candidates that will keep the promise; None = none is free.
 
-    `exact`: what the seats have in hand is known and not only heard of, so that all are compared
-    and no sample.  `factors`: what else the predicted times are multiplied by where they are
-    compared.  A choice of `best_effort`: none will keep it, and this one comes closest.
+    `exact`: see `Pool`; where it is false a sample is compared.  `factors`: what scorers multiply
+    the predicted times by.  A choice of `best_effort`: none will keep the promise, and this seat
+    comes closest.
     """
     live = answering(seats, now)
     free = with_room(live)
@@ -157,7 +158,7 @@ def pick(
 
 
 def drawn_of(seats: Sequence[Seat], rng: Rng) -> Sequence[Seat]:
-    """Some of them, all different: a generator's own `sample` takes longer than all the rest."""
+    """SAMPLED different ones of them; `rng.sample` would take longer than all the rest."""
     size = len(seats)
     one, two, three = int(rng.random() * size), int(rng.random() * size), int(rng.random() * size)
     if one in (two, three) or two == three:
@@ -195,7 +196,7 @@ def soonest(
     exact: bool,
     factors: Factors | None,
 ) -> Seat:
-    """The soonest of these; of a sample of them, where what they have in hand is heard of only."""
+    """The soonest of these; of a sample, where what they have in hand is not known exactly."""
     if not exact and len(seats) > SAMPLED:
         seats = drawn_of(seats, rng)
         predicted = drain_s(seats, work, terms)

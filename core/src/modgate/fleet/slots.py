@@ -1,6 +1,6 @@
-"""What an engine has in hand.
+"""An engine's slots, and its seats in the pools of the models that it serves.
 
-Kept by the engine's identity, so a reload neither frees nor doubles it.
+Slots are kept by the engine's identity, so a reload neither frees nor doubles them.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from modgate.fleet.view import View
 class Slots:
     """One engine's (or one group's) capacity: counted once, however many models it serves.
 
-    `taken`: calls in flight of this gateway, `elsewhere`: those that others told of; `share`: so
-    many it may have whatever those are, or one gateway could keep all others from an engine.
-    `concurrency`: what moves the limit; None = nothing does.  `changes`: is told of every change.
+    `taken`: this gateway's calls in flight; `elsewhere`: those of other gateways, as they told.
+    `share`: how many this gateway may have in any case, or another could keep it from the engine.
+    `concurrency`: what moves the limit, None = nothing does.  `changes`: told of every change.
     """
 
     limit: int
@@ -38,7 +38,7 @@ class Slots:
         return self.taken + self.elsewhere < self.limit or self.taken < self.share
 
     def declare(self, limit: int, most: int | None) -> None:
-        """So many were declared; where the limit moves up to `most`, it stays where it is."""
+        """Set the declared limit; one that moves (up to `most`) stays where it is."""
         moves = self.concurrency
         if most is None:
             self.concurrency, self.limit = None, limit
@@ -47,12 +47,12 @@ class Slots:
         self.changes.tell()
 
     def heard(self, elsewhere: int, share: int) -> None:
-        """So many calls are in flight of others, and so many it may have whatever those are."""
+        """What other gateways have in flight, and this one's share."""
         self.elsewhere, self.share = elsewhere, share
         self.changes.tell()
 
     def saw(self, now: float, *, late: bool) -> None:
-        """A call of these ended; it was counted out already."""
+        """A call ended, and is not in `taken` any more: the limit may move."""
         if self.concurrency is not None:
             at_once = self.taken + self.elsewhere + 1
             self.limit = self.concurrency.saw(now, late=late, at_once=at_once)
@@ -63,13 +63,13 @@ class Slots:
 class Seat:
     """A backend's place in a pool: its own slots, and its group's if it shares some.
 
-    `beside`: how its engine stands for other models.
-    `factor`: what its predicted time is multiplied by where it is compared, by preference.
-    `away_s`: on the way there and back.  `judged`: its pool or another has a choice, so that its
-    times are learned.  `key`: what gateways call its engine among themselves, '' for one that no
-    other reaches; `model`: its engine's name of the model.  `seed`: its own in rendezvous hashing.
-    `view`: what filters and scorers are shown, where there are any.  `entangled`: what it shares
-    with others must be looked at.  `tally`: of its model.
+    `beside`: how its engine stands for other models.  `factor`: by preference, predicted times
+    are multiplied by it when seats are compared.  `away_s`: network time, there and back.
+    `judged`: there is a choice in some pool of its engine, so its outcomes and times are learned.
+    `key`: its engine's name among gateways, '' for one that no other reaches; `model`: the engine's
+    name of the model.  `seed`: for rendezvous hashing.  `view`: what filters and scorers see, if
+    there are any.  `entangled`: it shares its engine or its group with others.  `tally`: its
+    model's.
     """
 
     backend: str
@@ -114,7 +114,7 @@ class Seat:
             self.group.changes.tell()
 
     def more(self, work: float) -> None:
-        """A call that is here carries more work than it was taken for, or has done some."""
+        """Change the work of a call that is here: more came along, or some is done (below 0)."""
         self.standing.work += work
         if self.slots.changes.looked:
             self.slots.changes.tell()

@@ -1,4 +1,4 @@
-"""How an engine stands for one model: what it has in hand, how fast it is, what it keeps.
+"""How an engine stands for one model: its work in hand, its pace, and the promises it keeps.
 
 Kept by the engine's identity and its own name of the model; nothing here outgrows a few kilobytes
 times phases and SLO classes that were asked for lately.
@@ -29,15 +29,14 @@ class Open(Protocol):
 
 
 class Standing:
-    """One engine's for one model.
+    """How one engine stands for one model.  Work is in the modality's weighted units.
 
-    `work`: in hand, of this gateway, `elsewhere`: of others as they told last, with what they will
-    have added since, `usual`: of one call lately; in the modality's weighted units.  `sent`: all
-    that went there from here while others were heard of.
-    `between_s`: seconds between events of a stream lately, 0 = not known.  `paces`: by phase.
-    `records`: by SLO class and phase; `out`: those that it is disqualified for.  `times`: by phase,
-    for people.  `open`: streams that are promised something of their gaps.  `changes`: its
-    engine's.
+    `work`: of this gateway's calls in hand; `elsewhere`: of other gateways' calls, as they told
+    last, and what they have probably added since; `usual`: of one call lately; `sent`: of all calls
+    sent while other gateways were heard of.  `between_s`: the mean gap of streams lately, 0 = not
+    known.  `paces`: seconds per unit of work, by phase.  `records`: of promises, by SLO class and
+    phase; `out`: those that it is disqualified for.  `times`: by phase, for people.  `open`:
+    streams with a promise on their gaps.  `changes`: its engine's.
     """
 
     __slots__ = (
@@ -59,14 +58,14 @@ class Standing:
         self.changes = Changes()
 
     def record_of(self, slo: str, phase: Promised) -> PromiseRecord:
-        """What it keeps of a class's promises of a phase."""
+        """The record of how it keeps a class's promises of a phase."""
         record = self.records.get((slo, phase))
         if record is None:
             record = self.records[slo, phase] = PromiseRecord()
         return record
 
     def forget(self, now: float) -> None:
-        """Let go of what is kept of classes that nobody asks for any more."""
+        """Drop the records of classes that have not been asked for lately."""
         gone = [of for of, record in self.records.items() if record.forgettable(now)]
         for of in gone:
             del self.records[of]
@@ -98,7 +97,7 @@ class Standing:
             self.changes.tell()
 
     def trust(self, slo: str, phase: Promised, *, trusted: bool) -> None:
-        """Whether it is given calls of this class that are judged by this phase."""
+        """Qualify it, or not, for calls of this class that are judged by this phase."""
         promised = {(slo, phase)}
         self.out = self.out - promised if trusted else self.out | promised
         self.changes.tell()

@@ -35,19 +35,21 @@ class Common(NamedTuple):
 
 @dataclass(slots=True)
 class Terms:
-    """A call's, of its SLO class, modality and size.
+    """What is promised to one call, by its SLO class, modality and size.
 
-    `phase`: the one that is judged first: `first_byte` of a stream, else `total`.  `serial`: an
-    engine works that phase off one call after the other.  `explores`: whether it may be spent on
-    finding out if a disqualified engine got better.  `objective`: the share of calls that keeps
-    its target, `between_objective`: of streams, that of their gaps.
-    `unmet`: what happens in the end where no engine will keep it, `away`: but another
-    model's may; `late`: up to so many times the target an engine is good enough all the same,
-    `sooner`: also before another model is thought of.  `said`: the class itself says the target,
-    so how it is kept moves the engine's slots.
-    `target_s`: of that phase, `longest_s`: were the reply as long as it may be.  `between_s`: of
-    the mean gap between events of a stream, 0 = none.  `read`: the part
-    of its work that is done by the first event.  `affinity`: see `affinity.key_of`.
+    `phase`: the one that is judged first, `first_byte` of a stream, else `total`.  `serial`: an
+    engine does that phase of one call after the other.  `explores`: whether the call may be spent
+    on finding out if a disqualified engine got better.  `objective`: the share of calls that keep
+    the target; `between_objective`: the share of streams that keep theirs of gaps.
+
+    `unmet`: what happens in the end where no engine will keep the promise; `away`: whether another
+    model may be asked before.  `late`: how many times the target is still good enough then;
+    `sooner`: the same, before another model is asked.  `said`: the class itself has the target, so
+    that keeping it moves the engine's slots.
+
+    `target_s`: of the phase; `longest_s`: the same for the longest reply that is allowed.
+    `between_s`: the target of the mean gap between events, 0 = none.  `read`: the part of the work
+    that is done by the first event.  `affinity`: see `affinity.key_of`.
     """
 
     slo: str = ""
@@ -69,7 +71,7 @@ class Terms:
 
     @property
     def allowed(self) -> Sequence[tuple[Promised, float]]:
-        """The phases that are judged, and the share of calls that may break each."""
+        """The judged phases, each with the share of calls that may break its target."""
         first: tuple[Promised, float] = self.phase, 1 - self.objective
         return (first, ("between", 1 - self.between_objective)) if self.between_s else (first,)
 
