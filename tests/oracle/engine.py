@@ -176,6 +176,8 @@ class ScriptedEngine:
         """A peer connected."""
         self.connections_made += 1
         self._connections.add(connection)
+        if not self.alive:  # accepted as the last one before it died
+            connection.killed()
 
     def left(self, connection: Connection) -> None:
         """A connection is gone."""
