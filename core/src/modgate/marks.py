@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
-Mark = tuple[int, ...]
+
+class Mark(NamedTuple):
+    """Not its time alone: that may be set, and a link may lead to another file of the same age."""
+
+    device: int
+    inode: int
+    size: int
+    written_ns: int
+    changed_ns: int
+
+
+ABSENT = Mark(0, 0, 0, 0, 0)
 
 
 def mark_of(path: Path) -> Mark:
-    """() when it is not there.
-
-    Not its time alone: it may be set, and a link may lead to another file of the same age.
-    """
+    """ABSENT when it is not there."""
     try:
         found = path.stat()
     except OSError:
-        return ()
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+        return ABSENT
+    return Mark(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
