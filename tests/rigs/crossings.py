@@ -271,7 +271,7 @@ class Crossing:
     async def open(self, folder: Path, patch: pytest.MonkeyPatch) -> App:
         """Start the gateway; `patch` puts engines, files and the clock of this world into it."""
         patch.setattr("modgate.server.app.SystemClock", lambda: self._clock)
-        patch.setattr("modgate.state.Client", lambda url, **_: self._engines[url])
+        patch.setattr("modgate.connections.Client", lambda url, **_: self._engines[url])
         patch.setattr("modgate.state.Fetcher", lambda *_: self._files)
         patch.setattr("modgate.trip.pause_s", _at_once(modgate.trip.pause_s))
         self._watch(patch)
