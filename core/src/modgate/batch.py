@@ -30,7 +30,7 @@ from modgate.faults import raised
 from modgate.fleet.lease import Lease
 from modgate.order import Order
 from modgate.stream import Push
-from modgate.trip import Readable, pause_for_retry, retry_pause_s
+from modgate.trip import DialectFault, Readable, pause_for_retry, retry_pause_s
 
 log = logging.getLogger(__name__)
 
@@ -228,14 +228,7 @@ class _MergedTrip:
             call = self._batch.merge([order.call for order in orders])
             merged = structs.replace(merged, call=call, members=orders)
             lease.carry(self._dispatch.leasing.work(merged))
-        stream = await self._dispatch.send(merged, lease)
-        try:
-            event = (await stream.next())[0]
-            stream.close("ok")
-        except BaseException as error:
-            known = error if isinstance(error, GatewayError) else None
-            stream.close("failed" if known else "cancelled", known)
-            raise
+        event = await self._answered(merged, lease)
         if len(orders) == 1:
             return [event]
         try:
@@ -246,6 +239,23 @@ class _MergedTrip:
                     last.spoilt("failed", error)
             lease.spoilt()
             raise
+
+    async def _answered(self, order: Order, lease: Lease) -> Event:
+        """The whole reply to one call; DialectFault for what its dialect does wrong."""
+        try:
+            stream = await self._dispatch.send(order, lease)
+            try:
+                event = (await stream.next())[0]
+                stream.close("ok")
+            except BaseException as error:
+                known = error if isinstance(error, GatewayError) else None
+                stream.close("failed" if known else "cancelled", known)
+                raise
+        except (GatewayError, Unsupported):
+            raise
+        except raised() as error:
+            raise DialectFault(error, order) from error
+        return event
 
 
 def _staying(riders: Sequence[_Rider]) -> Sequence[_Rider]:

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+from modgate.errors import GatewayError
+
 if TYPE_CHECKING:
     from modgate.draft import Draft
     from modgate.gateway import Gateway
@@ -35,12 +37,11 @@ class Complaints:
     timer: Callable[[], float] = perf_counter
     _told: dict[tuple[str, str], float] = field(default_factory=dict)
 
-    def fault(
-        self, gateway: Gateway, draft: Draft, fault: str, cause: BaseException | None
-    ) -> None:
+    def fault(self, gateway: Gateway, draft: Draft, error: BaseException) -> None:
         """It raised what it must not."""
-        about = {"fault": fault, "plugin": gateway.whose(cause, draft)}
-        log.error("fault", extra={**_ids(draft), **about}, exc_info=cause)
+        fault = error.message if isinstance(error, GatewayError) else type(error).__name__
+        about = {"fault": fault, "plugin": gateway.whose(error, draft)}
+        log.error("fault", extra={**_ids(draft), **about}, exc_info=raised_by(error))
 
     def step_ended(self, gateway: Gateway, draft: Draft, step: str, began: float) -> None:
         """A step of it is over."""
@@ -53,6 +54,11 @@ class Complaints:
         self._told[plugin, step] = now
         about = {"plugin": plugin, "step": step, "ms": round((now - began) * 1000)}
         log.warning("slow step", extra={**_ids(draft), **about})
+
+
+def raised_by(error: BaseException | None) -> BaseException | None:
+    """What a plugin raised: an error of ours is only what became of it."""
+    return error.__cause__ if isinstance(error, GatewayError) else error
 
 
 def _ids(draft: Draft) -> dict[str, str]:

@@ -20,6 +20,7 @@ from modgate.api.surface import Surface
 from modgate.auth.gate import AdminGate, Gate, doors
 from modgate.auth.keyring import Keyring
 from modgate.batch import Batcher
+from modgate.complaints import raised_by
 from modgate.config.link import Linked
 from modgate.config.schema import File
 from modgate.dispatch import Dispatch
@@ -46,6 +47,7 @@ from modgate.state import State
 from modgate.table import Table, table_of
 from modgate.telemetry.orca import Remarks
 from modgate.timeouts import Timeouts
+from modgate.trip import DialectFault
 from modgate.units import UnitTable
 from modgate.upstream.fetch import Fetcher
 
@@ -87,8 +89,9 @@ class Gateway:
         return tuple(self.fleet.backends.values())
 
     def whose(self, error: BaseException | None, draft: Draft) -> str:
-        """The plugin whose code raised an error; else that of the request's modality."""
-        return self.culprits.of(error, draft.modality)
+        """The plugin whose code raised an error; else the dialect's or the modality's."""
+        dialect = error.dialect if isinstance(error, DialectFault) else None
+        return self.culprits.of(raised_by(error), draft.modality, dialect)
 
     def guard_fetch(self, caller: Caller) -> None:
         """RegionForbidden where a fetch would take a caller's URL out of its regions."""

@@ -144,11 +144,11 @@ class Exchange:
         except GatewayError as known:
             error = known
             if error.status == 500:
-                self._complain(error.message, error.__cause__)
+                self._complain(error)
                 error = GatewayError(FAULT)  # the raised one may be shared with other requests
         except raised() as fault:
             error = GatewayError(FAULT)
-            self._complain(type(fault).__name__, fault)
+            self._complain(fault)
         else:
             return None
         relay = self._plan.relay if self._plan is not None else None

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from modgate.api.dialect import Dialect
 from modgate.api.plan import ReplyKind
@@ -37,22 +37,22 @@ class ReplyDecoder:
 
     def whole(self, body: bytes, headers: Mapping[str, str]) -> list[Event]:
         """The events of a reply that came at once."""
-        return list(self._dialect.decode(Event(body, headers=headers)))
+        return _events(self._dialect.decode(Event(body, headers=headers)))
 
     def feed(self, data: bytes) -> list[Event]:
         """The events of the next bytes, cut anywhere."""
         if self._splitter is None:
-            return list(self._dialect.decode(Event(data, headers=self._headers)))
+            return _events(self._dialect.decode(Event(data, headers=self._headers)))
         found: list[Event] = []
         try:
             for event in self._splitter.feed(data):
                 if event.data.startswith(DONE):  # as SDKs read it: some write a blank behind it
                     self.over = True
-                    found.extend(self._dialect.end(True))
+                    found.extend(_events(self._dialect.end(True)))
                     break
                 if event.name == ERROR and not event.data:  # Dynamo tells why in a comment
                     raise UpstreamFailed("the engine reported an error")
-                found.extend(self._dialect.decode(event))
+                found.extend(_events(self._dialect.decode(event)))
         except GatewayError as error:
             if not found:
                 raise
@@ -67,4 +67,13 @@ class ReplyDecoder:
         rest = self._splitter.rest if self._splitter is not None else b""
         if rest not in (b"", LAST):
             raise UpstreamFailed("the engine's stream was cut inside an event")
-        return list(self._dialect.end(rest == LAST))
+        return _events(self._dialect.end(rest == LAST))
+
+
+def _events(said: Iterable[Event]) -> list[Event]:
+    """What a dialect said; TypeError for what is no event, before a relay meets it."""
+    events = list(said)
+    for event in events:
+        if not isinstance(event, Event):
+            raise TypeError(f"a dialect says Events, and no {type(event).__name__}")
+    return events

@@ -45,6 +45,19 @@ class Readable(Protocol):
 Opener = Callable[[Order], Awaitable[Readable]]
 
 
+class DialectFault(PluginFault):
+    """What a dialect raised, or broke by an answer that is none.
+
+    `dialect`: modality and family, for its plugin may be another one than the modality's.
+    """
+
+    def __init__(self, error: BaseException, order: Order) -> None:
+        last = order.draft.last_try(order.index)
+        self.dialect = (order.modality.name, last.family if last is not None else "")
+        name, family = self.dialect
+        super().__init__(f"{type(error).__name__} in the dialect {family} of {name}")
+
+
 class Trip:
     """One call over one attempt or more.
 
@@ -84,7 +97,7 @@ class Trip:
             except (GatewayError, Unsupported) as error:
                 await self._retry_or_raise(error)
             except raised() as error:
-                fault = _fault(error)
+                fault = DialectFault(error, self.order)
                 self._failed(fault)
                 raise fault from error
             else:
@@ -108,7 +121,7 @@ class Trip:
         except GatewayError:
             raise  # not the engine's fault: the attempt is cut, and has not failed
         except raised() as error:
-            fault = _fault(error)
+            fault = DialectFault(error, self.order)
             self._failed(fault)
             raise fault from error
 
@@ -231,10 +244,6 @@ def _held_s(order: Order, leasing: Leasing) -> float:
         return 0.0
     since_s = next((t.began_s for t in draft.tries if t.call == order.index), draft.elapsed())
     return since_s + fleet.rules.hold_s - draft.elapsed()
-
-
-def _fault(error: BaseException) -> GatewayError:
-    return PluginFault(f"{type(error).__name__} in a dialect")
 
 
 def _nothing() -> None:

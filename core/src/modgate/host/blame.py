@@ -29,18 +29,23 @@ def blamed(origin: Origin, of: str = "") -> Iterator[None]:
 class Culprits:
     """Whom a traceback leads to.
 
-    `places`: folders and files of plugins; `owners`: modality -> plugin.
+    `places`: folders and files of plugins; `owners`: modality -> plugin; `speakers`: modality and
+    family of a dialect -> plugin.
     """
 
     places: Mapping[str, Origin] = field(default_factory=dict)
     owners: Mapping[str, Origin] = field(default_factory=dict)
+    speakers: Mapping[tuple[str, str], Origin] = field(default_factory=dict)
 
-    def of(self, error: BaseException | None, modality: str) -> str:
-        """The plugin in whose code it was raised, else the modality's; '' when it is nobody's."""
+    def of(
+        self, error: BaseException | None, modality: str, dialect: tuple[str, str] | None = None
+    ) -> str:
+        """The plugin in whose code it was raised, else the dialect's that it broke in, else the
+        modality's; '' when it is nobody's."""
         frames = list(walk_tb(error.__traceback__)) if error is not None else []
         for frame, _ in reversed(frames):
             for place, origin in self.places.items():
                 if frame.f_code.co_filename.startswith(place):
                     return str(origin)
-        owner = self.owners.get(modality)
+        owner = (self.speakers.get(dialect) if dialect else None) or self.owners.get(modality)
         return str(owner) if owner is not None else ""

@@ -172,7 +172,7 @@ def load(
         owners=owners,
         speakers=speakers,
         hosts=hosts,
-        culprits=Culprits(places=host.places, owners=owners),
+        culprits=Culprits(places=host.places, owners=owners, speakers=speakers),
         policies=brought("policy", host.ask("modgate_policies"), kinds.policy),
         scorers=brought("scorer", host.ask("modgate_scorers"), kinds.scorer),
         sinks=brought("sink", host.ask("modgate_sinks"), kinds.sink, sinks),
