@@ -14,7 +14,7 @@ from modgate.api.json import Json
 from modgate.api.modality import Endpoint
 from modgate.api.need import Need
 from modgate.api.plan import Call, Drawn, Plan
-from modgate.api.relay import Head
+from modgate.api.relay import Head, Relay
 from modgate.api.request import Request
 from modgate.complaints import StepEnded
 from modgate.drawing import check_call
@@ -59,7 +59,8 @@ def check_plan(plan: Plan) -> Plan:
     """The plan; PluginFault for what is no Plan that can be run."""
     if not isinstance(plan, Plan):
         raise PluginFault(f"shape returned {type(plan).__name__}, and no Plan")
-    if not isinstance(getattr(plan.relay, "head", None), Head):
+    relay: object = plan.relay
+    if not isinstance(relay, Relay) or not isinstance(relay.head, Head):
         raise PluginFault("a Plan has no Relay with a Head")
     if type(plan.width) is not int or plan.width < 1:
         raise PluginFault("the width of a Plan is a whole number of at least 1")

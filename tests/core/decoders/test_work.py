@@ -214,16 +214,40 @@ async def test_an_answer_may_have_one_mebibyte(make: Make, scope: Scope) -> None
     decoders = make()
 
     assert len(await run(decoders, scope, jobs.large, (1 << 20) - 100)) == (1 << 20) - 100
-    with pytest.raises(PluginFault):
+    with pytest.raises(PluginFault, match=r"jobs:large: an answer of 1048\d+ bytes, of 1048576 at"):
         await run(decoders, scope, jobs.large, 1 << 20)
 
 
-@pytest.mark.parametrize("job", [jobs.odd, jobs.needs_more])
+def nowhere() -> None:
+    """Where a decoder process looks for it, there is no such function."""
+
+
+nowhere.__module__ = "heavy_plugin"
+
+
+@pytest.mark.parametrize(
+    ("job", "said"),
+    [
+        (jobs.odd, "decoder_jobs:odd: an answer that is no plain value: .* type object"),
+        (jobs.needs_more, "decoder_jobs:needs_more: No module named 'no_such_module'"),
+        (nowhere, "heavy_plugin has no 'nowhere'; the __init__ of a package is not run"),
+    ],
+)
 async def test_what_only_the_plugin_can_mend_is_not_the_clients_fault(
-    job: Callable[..., object], make: Make, scope: Scope
+    job: Callable[..., object], said: str, make: Make, scope: Scope
 ) -> None:
-    with pytest.raises(PluginFault):
+    with pytest.raises(PluginFault, match=said):
         await run(make(), scope, job)
+
+
+async def test_where_a_function_raised_is_in_the_log(
+    make: Make, scope: Scope, caplog: pytest.LogCaptureFixture
+) -> None:
+    await refusal(make(), scope, jobs.fail)
+
+    [told] = [vars(record) for record in caplog.records if record.name.startswith("modgate.")]
+    assert (told["function"], told["raised"]) == ("decoder_jobs:fail", "KeyError")
+    assert told["at"] == f"decoder_jobs.py:{jobs.fail.__code__.co_firstlineno + 1}"
 
 
 @pytest.mark.parametrize("function", [lambda: 1, SimpleNamespace(a=1).__init__, Scope.close])

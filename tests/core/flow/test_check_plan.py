@@ -40,6 +40,8 @@ UNREAD: Any = b"{}"
         ({"ahead": "2"}, "ahead of a Plan"),
         ({"ahead": 0}, "ahead of a Plan"),
         ({"width": True}, "width of a Plan"),
+        ({"relay": None}, "no Relay with a Head"),
+        ({"relay": Silent}, "no Relay with a Head"),
         ({"calls": None}, "the calls of a Plan are NoneType, and no iterable"),
         ({"calls": ["/words"]}, "a plan drew str, and no Call"),
         ({"calls": [replace(CALL, size=UNSIZED)]}, "the size of a Call is Units, and not dict"),

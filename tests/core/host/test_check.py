@@ -69,15 +69,17 @@ def test_a_unit_declared_twice_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "declared",
+    ("where", "declared"),
     [
-        {"weights": {"pages": 1.0}},
-        {"gateway_counts": frozenset({"pages"})},
-        {"units": (*Words.units, Unit("part", "inside", part_of="pages"))},
+        ("weights", {"weights": {"pages": 1.0}}),
+        ("gateway_counts", {"gateway_counts": frozenset({"pages"})}),
+        ("part_of", {"units": (*Words.units, Unit("part", "inside", part_of="pages"))}),
     ],
 )
-def test_speaking_of_a_unit_that_is_not_declared_is_refused(declared: dict[str, object]) -> None:
-    with pytest.raises(PluginError, match="a unit that it does not declare: pages"):
+def test_speaking_of_a_unit_that_is_not_declared_is_refused(
+    where: str, declared: dict[str, object]
+) -> None:
+    with pytest.raises(PluginError, match=f"it does not declare: pages, in '{where}'"):
         checked(words(**declared))
 
 
@@ -107,7 +109,9 @@ def test_two_modalities_must_read_a_shared_path_the_same_way() -> None:
 
 
 def test_a_surface_that_nobody_brings_is_refused_with_those_that_exist() -> None:
-    with pytest.raises(PluginError, match=r"names the surface 'klingon'; known: .*openai"):
+    with pytest.raises(
+        PluginError, match=r"names the surface 'klingon' for /v1/words; known: .*openai"
+    ):
         checked(at("/v1/words", surfaces=("klingon",)))
 
 

@@ -20,6 +20,8 @@ from modgate.http.surfaces import built_in
 from modgate.plugin import (
     Dialect,
     Endpoint,
+    GatewayError,
+    JsonObject,
     LocalEngine,
     Modality,
     Report,
@@ -64,6 +66,9 @@ class Spoken(Dialect):
 class Klingon(Surface):
     name = "klingon"
 
+    def error_body(self, error: GatewayError, request_id: str) -> JsonObject:
+        return {"Qagh": error.code}
+
 
 class Translated(Words):
     name = "translated"
@@ -104,11 +109,19 @@ class Pathless(Words):
         return ["/v1/words"]
 
 
-class Deaf(Surface):
+class Deaf(Klingon):
     name = "deaf"
 
     def __init__(self) -> None:
         raise RuntimeError("boom")
+
+
+class Silent(Surface):
+    name = "silent"
+
+
+class Family(Dialect):  # it forgot to say of which
+    modality = "words"
 
 
 class Stray(LocalEngine):
@@ -147,6 +160,14 @@ def test_a_plugin_may_bring_its_own_home_dialect() -> None:
     found = loaded({"words": plugin(modgate_modalities=[Words], modgate_dialects=[Home])})
 
     assert found.dialects["words", "home"] is Home
+
+
+@pytest.mark.parametrize("kind", [Family, made(Family, family="")])
+def test_nobody_else_takes_the_home_wire_of_a_modality(kind: type) -> None:
+    words, other = plugin(modgate_modalities=[Words]), plugin(modgate_dialects=[kind])
+
+    with pytest.raises(PluginError, match=r"'other \(other 0\)' Family needs a 'family'"):
+        loaded({"words": words, "other": other})
 
 
 def test_the_operators_order_decides_who_is_asked_first() -> None:
@@ -195,16 +216,19 @@ def test_a_plugin_that_cannot_be_imported_is_named_with_distribution_and_version
     with pytest.raises(PluginError) as caught:
         import_plugins(find(), ["bad"])
 
-    text = "plugin 'bad (acme-bad 1.0.0)' failed to load: No module named 'nosuch'"
-    assert str(caught.value) == text
+    assert str(caught.value) == (
+        "plugin 'bad (acme-bad 1.0.0)' raised ModuleNotFoundError from the import of acme_bad: "
+        "No module named 'nosuch'"
+    )
 
 
 @pytest.mark.parametrize(
     ("hooks", "said"),
     [
         ({"modgate_modalities": ValueError("oh")}, "raised ValueError from modgate_modalities: oh"),
-        ({"modgate_modalities": None}, "raised TypeError from modgate_modalities"),
-        ({"modgate_modalities": [3]}, "answered modgate_modalities with something not a class"),
+        ({"modgate_modalities": None}, "modgate_modalities with None; a list of classes is wanted"),
+        ({"modgate_modalities": Words}, "Words'>; a list of classes is wanted"),
+        ({"modgate_modalities": [3]}, "modgate_modalities with 3; a list of classes is wanted"),
         ({"modgate_modalities": [Klingon]}, "Klingon is not a Modality"),
         ({"modgate_modalities": [Broken]}, "raised KeyError: 'lost'"),
         ({"modgate_modalities": [Selfish]}, "'__init__' must call super().__init__(config)"),
@@ -215,6 +239,7 @@ def test_a_plugin_that_cannot_be_imported_is_named_with_distribution_and_version
         ({"modgate_surfaces": [Words]}, "Words is not a Surface with a name"),
         ({"modgate_surfaces": [Surface]}, "Surface is not a Surface with a name"),
         ({"modgate_surfaces": [Deaf]}, "raised RuntimeError: boom"),
+        ({"modgate_surfaces": [Silent]}, "Silent has no 'error_body'"),
         ({"modgate_dialects": [Dialect]}, "Dialect is not a Dialect with a modality"),
         (
             {"modgate_dialects": [Spoken, Spoken]},
@@ -237,7 +262,7 @@ def test_what_goes_wrong_in_a_plugin_is_told_with_its_name(
 
 
 def test_a_second_plugin_may_not_bring_the_surface_of_core() -> None:
-    class Own(Surface):
+    class Own(Klingon):
         name = "openai"
 
     with pytest.raises(PluginError, match="brings the surface 'openai', which exists already"):
@@ -344,12 +369,17 @@ def test_what_is_no_scorer_or_has_a_taken_name_is_refused(kinds: list[type], tol
         loaded({"house": plugin(modgate_scorers=kinds)})
 
 
-def test_a_module_whose_functions_lack_the_mark_is_told_so() -> None:
-    module = ModuleType("unmarked")
+@pytest.mark.parametrize("module", [ModuleType("unmarked"), plugin(modgate_dialects=[])])
+def test_a_function_that_lacks_the_mark_is_told(module: ModuleType) -> None:
     vars(module)["modgate_modalities"] = lambda: [Words]
 
-    with pytest.raises(PluginError, match=r"'words \(words 0\)' answers no hook: .*hookimpl"):
+    with pytest.raises(PluginError, match=r"'words \(words 0\)' has a modgate_modalities without"):
         loaded({"words": module})
+
+
+def test_a_module_without_a_hook_is_told_which_there_are() -> None:
+    with pytest.raises(PluginError, match=r"answers no hook; known: modgate_modalities, .*sinks"):
+        loaded({"words": ModuleType("empty")})
 
 
 def test_a_plugin_that_ends_the_process_at_import_is_named(
@@ -358,7 +388,7 @@ def test_a_plugin_that_ends_the_process_at_import_is_named(
     installed(tmp_path, "quits", "1.0.0", "raise SystemExit(0)\n")
     monkeypatch.syspath_prepend(tmp_path)
 
-    with pytest.raises(PluginError, match=r"plugin 'quits \(acme-quits 1\.0\.0\)' failed to load"):
+    with pytest.raises(PluginError, match=r"'quits \(acme-quits 1\.0\.0\)' raised SystemExit from"):
         import_plugins(find(), ["quits"])
 
 

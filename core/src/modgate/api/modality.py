@@ -44,7 +44,9 @@ class Endpoint:
     `surfaces`: by name; on a path with several, that of the SDK which says who it is, else the
     first that claims the body.  `body`: `json` or `form`.  `at_most`: bytes of the body.
     `model_optional`: the wire lets the model be absent (then the modality's `default_model`).
-    `schema`: a msgspec struct or pydantic type of the body, for `/openapi.json`.
+    `schema`: a msgspec struct or pydantic type of the body, and `summary`, for `/openapi.json`.
+    `operation`: what receipts and traces call it, by default the modality's name.  `kind` says
+    whether a reply may be a stream and binds nothing: each reply opens as its relay's `head` says.
     """
 
     path: str

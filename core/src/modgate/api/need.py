@@ -18,8 +18,8 @@ MIB = 1 << 20
 class Fetch:
     """Get a file from a client's URL through the core's guard; the answer is a `File`.
 
-    `kinds`: the formats that may come, by magic bytes: `image`, `audio`, `pdf`.  `field` is named
-    in errors.
+    `kinds`: the formats that may come, by magic bytes: `image`, `audio`, `pdf`, or one by its name
+    as `png`; empty: any, as for text, which has no magic bytes.  `field` is named in errors.
     """
 
     url: str

@@ -25,7 +25,9 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     It holds no headers and no key: a plugin cannot leak what it is never given.  `path` is the
     endpoint's own, without a modality's prefix; `asked` is the model's name as the client wrote it,
     and as the reply must say it.  `raw`: the caller's policy lets an engine's own members through.
-    `isolation`: whose request it is, as a name that says nothing.
+    `isolation`: whose request it is, as a name that says nothing.  `parsed` is what `fields()`
+    reads; `query`: the URL's.  `others(modality)`: those of its models that the caller may ask for
+    on the same path.
     """
 
     id: str

@@ -70,9 +70,9 @@ class Channel:
         try:
             data, fds = self._encoder.encode(value), self.out
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
-            raise BadAnswer from error
+            raise BadAnswer(f"an answer that is no plain value: {error}") from error
         if len(data) > self.answer_bytes:
-            raise BadAnswer
+            raise BadAnswer(f"an answer of {len(data)} bytes, of {self.answer_bytes} at most")
         self.out = []
         head = HEAD.pack(len(data), len(fds))
         socket.send_fds(self._sock, [head], fds)
@@ -186,7 +186,8 @@ def _function(name: str) -> Callable[..., Json]:
     module, _, function = name.partition(":")
     found: Callable[..., Json] | None = getattr(_imported(module), function, None)
     if found is None:
-        raise ImportError(name)
+        text = f"{module} has no '{function}'; the __init__ of a package is not run"
+        raise ImportError(text)
     return found
 
 
@@ -228,11 +229,26 @@ def _argument(value: Json, opened: list[BinaryIO]) -> Json:
 
 
 def _told(error: Exception) -> JsonObject:
-    """Only a refusal has all three; UnicodeDecodeError has a reason, too."""
+    """A refusal, which has all three; else what was raised, where, and what we may say of it.
+
+    UnicodeDecodeError has a reason, too.
+    """
     told = {name: getattr(error, name, None) for name in ("field", "code", "reason")}
     if isinstance(told["code"], str) and isinstance(told["reason"], str):
         return told
-    return {"kind": "ImportError" if isinstance(error, ImportError) else type(error).__name__}
+    if isinstance(error, ImportError):
+        return {"kind": "ImportError", "said": str(error)}
+    said = str(error) if isinstance(error, BadAnswer) else ""
+    return {"kind": type(error).__name__, "at": _place(error), "said": said}
+
+
+def _place(error: Exception) -> str:
+    """The file and the line of it that raised; what it said may be the client's own words."""
+    trace = error.__traceback__
+    assert trace is not None, "it was raised"
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    return f"{os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}"
 
 
 if __name__ == "__main__":

@@ -98,8 +98,10 @@ class Decoders:
         if told["kind"] == "NoRoom":
             return spool_full()
         if told["kind"] in ("ImportError", "BadAnswer"):
-            return PluginFault(f"{told['kind']} in the decoder function {_name(function)}")
-        log.warning("undecodable", extra={"function": _name(function), "raised": told["kind"]})
+            text = f"{told['kind']} in the decoder function {_name(function)}: {told['said']}"
+            return PluginFault(text)
+        about = {"function": _name(function), "raised": told["kind"], "at": told["at"]}
+        log.warning("undecodable", extra=about)
         return _undecodable(field)
 
     def dead(self, function: Callable[..., object], field: str | None) -> GatewayError:

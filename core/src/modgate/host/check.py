@@ -25,6 +25,7 @@ BODIES: tuple[str, ...] = ("json", "form")
 KINDS: tuple[str, ...] = ("unary", "stream")
 _PATH = re.compile(r"(/[\w.~@:-]+)+", re.ASCII)
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
+GOOD = "a good one is of a-z, 0-9 and _, begins with a letter and has at most 31"
 
 
 def check(
@@ -58,7 +59,7 @@ def _refuse(origin: Origin, what: str, complaints: Iterator[str]) -> None:
 
 def _names(modality: AnyModality) -> Iterator[str]:
     if not _NAME.fullmatch(modality.name) or modality.name in RESERVED:
-        yield f"has a modality of a reserved or bad name: {modality.name}"
+        yield f"has a modality of a reserved or bad name: {modality.name}; {GOOD}"
     if not issubclass(modality.model_type, ModelFacts):
         yield f"has a model_type of {modality.name} that is no ModelFacts"
     for fact in sorted(modality.model_type.model_fields.keys() & EVERY_MODEL):
@@ -73,11 +74,17 @@ def _units(modality: AnyModality) -> Iterator[str]:
     names = [unit.name for unit in modality.units]
     for name in names:
         if not _NAME.fullmatch(name) or name in OURS or names.count(name) > 1:
-            yield f"has a bad, reserved or repeated unit: {name}"
+            yield f"has a bad, reserved or repeated unit: {name}; {GOOD}"
     whole = [unit.part_of for unit in modality.units if unit.part_of is not None]
-    for name in (*modality.weights, *modality.gateway_counts, *whole):
-        if name not in names:
-            yield f"speaks of a unit that it does not declare: {name}"
+    said = {
+        "weights": modality.weights,
+        "gateway_counts": modality.gateway_counts,
+        "part_of": whole,
+    }
+    for where, spoken in said.items():
+        for name in spoken:
+            if name not in names:
+                yield f"speaks of a unit that it does not declare: {name}, in '{where}'"
     for unit in modality.units:
         if unit.part_of is not None and unit.name in whole:
             yield f"has a unit that is a part and has parts: {unit.name}"
@@ -123,7 +130,8 @@ def _endpoint(name: str, endpoint: Endpoint, surfaces: Mapping[str, Surface]) ->
         yield f"claims a reserved or bad path: {path}"
     for surface in endpoint.surfaces:
         if surface not in surfaces:
-            yield f"names the surface '{surface}'; known: {', '.join(sorted(surfaces))}"
+            known = ", ".join(sorted(surfaces))
+            yield f"names the surface '{surface}' for {path}; known: {known}"
     if not endpoint.surfaces:
         yield f"names no surface for {path} of {name}"
     if endpoint.body not in BODIES or endpoint.kind not in KINDS:

@@ -25,7 +25,6 @@ from modgate.api.policy import AnyPolicy
 from modgate.api.scorer import AnyAdviser
 from modgate.api.shipment import LedgerSink
 from modgate.api.surface import Surface
-from modgate.faults import RAISED
 from modgate.host import kinds
 from modgate.host.blame import Culprits, blamed
 from modgate.host.check import check
@@ -33,6 +32,7 @@ from modgate.host.installed import Installed, Origin, wanted
 from modgate.host.kinds import Kinds, brought, declares, unique
 from modgate.problems import PluginError
 
+HOOKS = tuple(name for name in vars(hookspecs) if name.startswith("modgate_"))
 Validate = Callable[[str, type[BaseModel]], BaseModel]
 
 
@@ -72,10 +72,8 @@ def import_plugins(
             modules.append((Origin(name=name, distribution=name, version="0"), more[name]))
             continue
         [(origin, point)] = wanted(installed, [name])
-        try:
+        with blamed(origin, f"the import of {point.value}"):
             modules.append((origin, point.load()))
-        except RAISED as error:
-            raise PluginError(str(origin), f"failed to load: {error}") from error
     return modules
 
 
@@ -99,9 +97,13 @@ class Host:
                 self._manager.check_pending()
             except (pluggy.PluginValidationError, ValueError) as error:
                 raise PluginError(str(origin), f"does not fit the API: {error}") from error
-            if not self._manager.get_hookcallers(module):
-                text = "answers no hook: its functions need the mark @modgate.plugin.hookimpl"
-                raise PluginError(str(origin), text)
+            asked = {caller.name for caller in self._manager.get_hookcallers(module) or ()}
+            for name in HOOKS:
+                if name in vars(module) and name not in asked:
+                    text = f"has a {name} without the mark @modgate.plugin.hookimpl"
+                    raise PluginError(str(origin), text)
+            if not asked:
+                raise PluginError(str(origin), f"answers no hook; known: {', '.join(HOOKS)}")
 
     @property
     def origins(self) -> list[Origin]:
@@ -117,10 +119,12 @@ class Host:
             if impl is None:
                 continue
             with blamed(origin, hook):
-                answer = list(impl.function())
-            for kind in answer:
-                if not isinstance(kind, type):
-                    raise PluginError(str(origin), f"answered {hook} with something not a class")
+                answer = impl.function()
+                found = list(answer) if isinstance(answer, Iterable) else None
+            for kind in [answer] if found is None else found:
+                if found is None or not isinstance(kind, type):
+                    text = f"answered {hook} with {kind!r:.100}; a list of classes is wanted"
+                    raise PluginError(str(origin), text)
                 yield origin, kind
 
 
@@ -143,10 +147,10 @@ def load(
         modalities[made.name], owners[made.name] = made, origin
     spoken, hosts = dict(surfaces), dict[str, Origin]()
     for origin, kind in host.ask("modgate_surfaces"):
-        surface = _instance(origin, kind, Surface)
+        surface = _surface(origin, kind)
         unique(origin, "surface", surface.name, spoken)
         spoken[surface.name], hosts[surface.name] = surface, origin
-    dialects, speakers = _dialects(host, modalities)
+    dialects, speakers = _dialects(host, owners)
     engines: dict[str, list[type[LocalEngine]]] = {}
     for origin, kind in host.ask("modgate_local_engines"):
         if not issubclass(kind, LocalEngine):
@@ -198,9 +202,11 @@ def _built(origin: Origin, kind: type, validate: Validate) -> AnyModality:
     return made
 
 
-def _instance(origin: Origin, kind: type, base: type[Surface]) -> Surface:
-    if not issubclass(kind, base) or not kind.name:
-        raise PluginError(str(origin), f"{kind.__name__} is not a {base.__name__} with a name")
+def _surface(origin: Origin, kind: type) -> Surface:
+    if not issubclass(kind, Surface) or not kind.name:
+        raise PluginError(str(origin), f"{kind.__name__} is not a Surface with a name")
+    if kind.error_body is Surface.error_body:
+        raise PluginError(str(origin), f"{kind.__name__} has no 'error_body'")
     with blamed(origin):
         return kind()
 
@@ -214,19 +220,25 @@ def _endpoints(origin: Origin, modality: AnyModality) -> list[Endpoint]:
 
 
 def _dialects(
-    host: Host, modalities: Mapping[str, AnyModality]
+    host: Host, owners: Mapping[str, Origin]
 ) -> tuple[dict[tuple[str, str], type[Dialect]], dict[tuple[str, str], Origin]]:
-    """Declared ones, and the plain home wire for every modality that brings none of its own."""
+    """Declared ones, and the plain home wire for every modality that brings none of its own.
+
+    The home wire is of who brings the modality: a class that lacks a family is by default of it.
+    """
     found: dict[tuple[str, str], type[Dialect]] = {}
-    owners: dict[tuple[str, str], Origin] = {}
+    speakers: dict[tuple[str, str], Origin] = {}
     for origin, kind in host.ask("modgate_dialects"):
         if not issubclass(kind, Dialect) or not kind.modality:
             raise PluginError(str(origin), f"{kind.__name__} is not a Dialect with a modality")
+        if not kind.family or (kind.family == "home" and owners.get(kind.modality) != origin):
+            text = f"{kind.__name__} needs a 'family' of its own: '{kind.family}' is no name for it"
+            raise PluginError(str(origin), text)
         key = kind.modality, kind.family
         if key in found:
             text = f"brings a second dialect '{kind.family}' of {kind.modality}"
-            raise PluginError(str(origin), f"{text}: the first is of {owners[key]}")
-        found[key], owners[key] = kind, origin
-    for name in modalities:
+            raise PluginError(str(origin), f"{text}: the first is of {speakers[key]}")
+        found[key], speakers[key] = kind, origin
+    for name in owners:
         found.setdefault((name, "home"), Dialect)
-    return found, owners
+    return found, speakers
