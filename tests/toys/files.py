@@ -54,6 +54,11 @@ def twice(data: bytes, spool: Callable[[bytes], Json]) -> Json:
     return [spool(data), spool(data[::-1])]
 
 
+def no_text() -> str:
+    """Its error has a reason, and refuses nothing."""
+    return b"\xff".decode()
+
+
 def too_much() -> bytes:
     return b"x" * (1 << 20)
 

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from modgate.kit.tokens import estimate
 from modgate.plugin import BadReply, Call, Event, Json, Refused, Sample
 from modgate.testing import Drive, Rig
-from modgate_rerank.ask import cut, tokens_of
+from modgate_rerank.ask import cut
 from modgate_rerank.batching import is_shared, key, merge, split
 from modgate_rerank.config import Config
 from modgate_rerank.dialects import listed
@@ -129,8 +130,8 @@ def test_a_text_that_is_cut_has_at_most_so_many_tokens(text: str, most: int) -> 
     found = cut(text, most)
 
     assert text.startswith(found)
-    assert tokens_of(found) <= most
-    assert found == text or tokens_of(text[: len(found) + 1]) > most
+    assert estimate(found) <= most
+    assert found == text or estimate(text[: len(found) + 1]) > most
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,13 @@ def test_a_body_whose_members_were_looked_at_is_still_sent_whole() -> None:
     assert body.held_bytes == body.size == len(b'{"id":%b,"text":"\\u00e4 "}' % BIG)
 
 
+def test_a_member_is_read_by_itself() -> None:
+    body = Body.json(b'{"text": "\\u00e4", "stop": null, "rest": [1, {"a": 2}]}')
+
+    assert (body.member("text"), body.member("rest")) == ("\u00e4", [1, {"a": 2}])
+    assert (body.member("stop", 1), body.member("n", 1), body.member("n")) == (None, 1, None)
+
+
 def test_a_small_member_takes_little_room() -> None:
     tracemalloc.start()
     try:

@@ -254,7 +254,7 @@ def test_nobody_waits_longer_in_a_trip_than_alone() -> None:
 def test_what_a_dialect_cannot_say_is_refused_and_spoils_nobodys_trip() -> None:
     class Picky(EmbeddingHome):
         def encode(self) -> Outgoing:
-            if any(text.startswith(BAD) for text in self.member("input", [])):
+            if any(text.startswith(BAD) for text in self.call.body.member("input", [])):
                 raise Unsupported("'input': not here", "input")
             return super().encode()
 

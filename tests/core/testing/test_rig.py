@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from toys.echo import Config, Toy
-from toys.files import Files, broken, measure, too_much, twice, unplain
+from toys.files import Files, broken, measure, no_text, too_much, twice, unplain
 
 from modgate.errors import PluginFault
 from modgate.plugin import Refused, Work
@@ -80,9 +80,10 @@ def test_what_a_decoder_function_refuses_comes_out_in_shape(rig: Rig) -> None:
     assert (refused.value.field, refused.value.code) == ("file", "invalid_value")
 
 
-def test_any_other_error_of_a_decoder_function_is_undecodable(rig: Rig) -> None:
+@pytest.mark.parametrize("function", [broken, no_text])
+def test_any_other_error_of_a_decoder_function_is_undecodable(rig: Rig, function: object) -> None:
     with pytest.raises(Refused) as refused:
-        rig.inline.work(Work(broken, field="file"))
+        rig.inline.work(Work(function, field="file"))
 
     assert (refused.value.field, refused.value.code) == ("file", "undecodable")
 

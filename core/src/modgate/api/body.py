@@ -169,6 +169,11 @@ class Body:
         """
         return {name: bytes(value) for name, value in self._read().items()}
 
+    def member(self, name: str, default: Json = None) -> Json:
+        """The value of one member; `default` when there is none."""
+        found = self._read().get(name)
+        return default if found is None else orjson.loads(memoryview(found))
+
     def _read(self) -> Mapping[str, msgspec.Raw]:
         if self._members is None:
             content = self.content

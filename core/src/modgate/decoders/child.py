@@ -22,7 +22,7 @@ from typing import BinaryIO
 import msgspec
 
 from modgate.api.json import Json, JsonObject
-from modgate.decoders.protocol import FILES_AT_MOST, HEAD, file_token
+from modgate.decoders.protocol import FILES_AT_MOST, HEAD, file_token, refusal_in
 
 PR_SET_PDEATHSIG = 1
 NICE = 5
@@ -229,13 +229,9 @@ def _argument(value: Json, opened: list[BinaryIO]) -> Json:
 
 
 def _told(error: Exception) -> JsonObject:
-    """A refusal, which has all three; else what was raised, where, and what we may say of it.
-
-    UnicodeDecodeError has a reason, too.
-    """
-    told = {name: getattr(error, name, None) for name in ("field", "code", "reason")}
-    if isinstance(told["code"], str) and isinstance(told["reason"], str):
-        return told
+    """A refusal; else what was raised, where, and what we may say of it."""
+    if (refusal := refusal_in(error)) is not None:
+        return dict(zip(("field", "code", "reason"), refusal, strict=True))
     if isinstance(error, ImportError):
         return {"kind": "ImportError", "said": str(error)}
     said = str(error) if isinstance(error, BadAnswer) else ""

@@ -21,3 +21,14 @@ FILES_AT_MOST = 16
 def file_token(index: int) -> msgspec.msgpack.Ext:
     """The value that stands for descriptor `index`."""
     return msgspec.msgpack.Ext(FILE, bytes([index]))
+
+
+def refusal_in(error: Exception) -> tuple[str | None, str, str] | None:
+    """Field, code and reason of an exception that refuses a file; None for any other.
+
+    Only a refusal has the last two as texts: UnicodeDecodeError has a reason, too.
+    """
+    field, code, reason = (getattr(error, name, None) for name in ("field", "code", "reason"))
+    if isinstance(code, str) and isinstance(reason, str):
+        return field, code, reason
+    return None

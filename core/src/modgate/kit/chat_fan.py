@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-import orjson
-
 from modgate.kit.chat_relay import DONE, PLAIN, Style, estimated, reported
 from modgate.kit.chat_wire import decoded, encoded
 from modgate.plugin import (
@@ -35,7 +33,7 @@ def fanned(call: Call, choices: int, input_tokens: int) -> tuple[Call, ...]:
     The prompt is in the first one's size only, as in the bill.
     """
     body = call.body.drop("n", "best_of")
-    seed = orjson.loads(call.body.members().get("seed", b"null"))
+    seed = call.body.member("seed")
     each = call.size.get("output_tokens", 0) // choices
     calls = []
     for index in range(choices):

@@ -16,7 +16,7 @@ from modgate.api.body import File
 from modgate.api.json import Json
 from modgate.api.need import Work
 from modgate.api.plan import Drawn
-from modgate.decoders.protocol import file_token
+from modgate.decoders.protocol import file_token, refusal_in
 from modgate.errors import GatewayError, PluginFault, Refused
 from modgate.spool import Scope
 
@@ -97,9 +97,5 @@ def _open(file: File) -> BinaryIO:
 
 
 def _refused(error: Exception, field: str | None) -> Refused:
-    reason = getattr(error, "reason", None)
-    if reason is not None:
-        return Refused(
-            getattr(error, "field", None) or field, str(getattr(error, "code", "")), str(reason)
-        )
-    return Refused(field, "undecodable", "the file could not be decoded")
+    own, code, reason = refusal_in(error) or (None, "undecodable", "the file could not be decoded")
+    return Refused(own or field, code, reason)

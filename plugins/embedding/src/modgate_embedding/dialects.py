@@ -14,9 +14,9 @@ from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 import msgspec
-import orjson
 
-from modgate.kit.families.infinity import characters
+from modgate.kit.engine_error import error_in
+from modgate.kit.families.infinity import Infinity, characters
 from modgate.kit.families.tei import Tei, tokens_read
 from modgate.plugin import (
     BadReply,
@@ -28,7 +28,6 @@ from modgate.plugin import (
     ModelLoading,
     Outgoing,
     Unsupported,
-    UpstreamFailed,
     engine_message,
 )
 from modgate_embedding.ask import too_long
@@ -81,15 +80,10 @@ class EmbeddingHome(Dialect):
             raise BadReply("the engine's reply is not a list of embeddings")
         return super().decode(event)
 
-    def member(self, name: str, default: Json) -> Json:
-        """A member of the call, `default` when it has none."""
-        found = self.call.body.members().get(name)
-        return default if found is None else orjson.loads(found)
-
     def refuse(self, *names: str) -> None:
         """Unsupported when the call has one of these members: to drop it would be a lie."""
         for name in names:
-            if self.member(name, None):
+            if self.call.body.member(name):
                 reason = f"'{name}': engines of family '{self.family}' cannot do this"
                 raise Unsupported(reason, name)
 
@@ -109,7 +103,7 @@ class EmbeddingOpenAI(EmbeddingHome):
         return Outgoing(path=self.path, body=body)
 
 
-class EmbeddingInfinity(EmbeddingOpenAI):
+class EmbeddingInfinity(Infinity, EmbeddingOpenAI):
     """Infinity: no prefix in front of its paths, text only; it always cuts long inputs.
 
     Its count is one of characters, not of tokens, unless its model was started with
@@ -117,29 +111,23 @@ class EmbeddingInfinity(EmbeddingOpenAI):
     transformer/utils.py, get_lengths_with_tokenize; the transcripts of 0.0.78 show it.
     """
 
-    family = "infinity"
+    use = "embeddings"
     path = "/embeddings"
 
     def encode(self) -> Outgoing:
         """Token numbers are nothing that it takes."""
-        if isinstance(next(iter(self.member("input", [""])), ""), list):
+        if isinstance(next(iter(self.call.body.member("input", [""])), ""), list):
             raise Unsupported("'input': engines of family 'infinity' take text only", "input")
         return super().encode()
 
     def decode(self, event: Event) -> Iterable[Event]:
         """Characters are left out: then the gateway counts, or estimates."""
         for passed in super().decode(event):
-            inputs = self.member("input", [])
+            inputs = self.call.body.member("input", [])
             if told(passed.data).tokens == sum(map(characters, inputs)):
                 rows = parse(passed.data, len(inputs)).data
                 passed.data = msgspec.json.encode(Reply(data=rows))
             yield passed
-
-    def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
-        """A model that it has not, or that embeds nothing, is our configuration's fault."""
-        if status == 400 and engine_message(body).startswith(("Invalid model", "ModelNotDeployed")):
-            return UpstreamFailed("the engine does not serve this model for embeddings")
-        return super().refusal(status, headers, body)
 
 
 class EmbeddingLlamaCpp(EmbeddingOpenAI):
@@ -159,19 +147,13 @@ class EmbeddingLlamaCpp(EmbeddingOpenAI):
         if found := _PHYSICAL.search(message):
             return too_long(int(found.group(2)), int(found.group(1)))
         if _AVAILABLE.search(message):
-            error = _inner(body)
+            error = error_in(body)
             most, given = error.get("n_ctx"), error.get("n_prompt_tokens")
             if type(most) is int and type(given) is int:
                 return too_long(most, given)
         if status == 503 and "loading" in message.lower():
             return ModelLoading("the model is still loading")
         return super().refusal(status, headers, body)
-
-
-def _inner(body: bytes) -> Mapping[str, Json]:
-    value = orjson.loads(body)
-    error = value.get("error") if isinstance(value, dict) else None
-    return error if isinstance(error, dict) else {}
 
 
 class EmbeddingSglang(EmbeddingHome):
@@ -194,15 +176,15 @@ class EmbeddingVllm(EmbeddingHome):
     def encode(self) -> Outgoing:
         """Cutting and normalising in its words; -1 is the model's own length."""
         self.refuse("late_chunking")
-        most = self.member("max_tokens", None)
+        most = self.call.body.member("max_tokens")
         said: dict[str, Json] = {"model": self.served.name}
-        if self.member("truncation", False):
+        if self.call.body.member("truncation", False):
             said["truncate_prompt_tokens"] = -1 if most is None else most
-            if (side := self.member("truncation_side", None)) is not None:
+            if (side := self.call.body.member("truncation_side")) is not None:
                 said["truncation_side"] = side
         else:
             self.refuse("max_tokens")
-        if (normalized := self.member("normalized", None)) is not None:
+        if (normalized := self.call.body.member("normalized")) is not None:
             said["use_activation"] = normalized
         body = self.call.body.drop(*FOREIGN, *UNSAFE, "normalize", "late_chunking")
         return Outgoing(path="/v1/embeddings", body=body.put(**said))
@@ -219,9 +201,10 @@ class EmbeddingTei(Tei, EmbeddingHome):
         if "dimensions" in members:
             sent["dimensions"] = members["dimensions"]
         body = Body("json", members=sent).put(
-            normalize=self.member("normalized", True), truncate=self.member("truncation", False)
+            normalize=self.call.body.member("normalized", True),
+            truncate=self.call.body.member("truncation", False),
         )
-        if self.member("truncation_side", "right") == "left":
+        if self.call.body.member("truncation_side", "right") == "left":
             body = body.put(truncation_direction="Left")
         return Outgoing(path="/embed", body=body)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import orjson
 
-from modgate.kit.tokens import BYTES_PER_TOKEN
+from modgate.kit.tokens import BYTES_PER_TOKEN, estimate
 from modgate.plugin import Fields, Json, Refused, Request
 from modgate_rerank.config import Config, Facts
 
@@ -39,25 +39,18 @@ class Asked:
 
     def tokens(self, start: int, end: int) -> int:
         """An estimate of what the engine reads: each document together with the query."""
-        query = tokens_of(self.query)
+        query = estimate(self.query)
         return sum(self._tokens_of(text) + query for text in self.documents[start:end])
 
     @property
     def search_units(self) -> int:
         """Billed units of a search: documents in hundreds, long documents counted several times."""
-        counted = sum(
-            max(1, -(-self._tokens_of(text) // DOCUMENT_TOKENS)) for text in self.documents
-        )
+        counted = sum(-(-self._tokens_of(text) // DOCUMENT_TOKENS) for text in self.documents)
         return -(-counted // DOCUMENTS_PER_UNIT)
 
     def _tokens_of(self, text: str) -> int:
-        tokens = tokens_of(text)
+        tokens = estimate(text)
         return tokens if self.read_at_most is None else min(tokens, self.read_at_most)
-
-
-def tokens_of(text: str) -> int:
-    """Estimated tokens of a text."""
-    return -(-len(text.encode("utf-8", "surrogatepass")) // BYTES_PER_TOKEN)
 
 
 def cut(text: str, tokens: int) -> str:

@@ -16,7 +16,7 @@ from typing import ClassVar
 
 import orjson
 
-from modgate.kit.families.infinity import characters
+from modgate.kit.families.infinity import Infinity, characters
 from modgate.kit.families.tei import Tei, tokens_read
 from modgate.kit.told import told
 from modgate.plugin import (
@@ -31,7 +31,6 @@ from modgate.plugin import (
     Outgoing,
     Refused,
     Unsupported,
-    UpstreamFailed,
     engine_message,
 )
 from modgate_rerank.ask import cut
@@ -68,15 +67,10 @@ class RerankHome(Dialect):
             raise BadReply("the engine's reply is not a list of scores")
         return super().decode(event)
 
-    def member(self, name: str, default: Json) -> Json:
-        """A member of the call, `default` when it has none."""
-        found = self.call.body.members().get(name)
-        return default if found is None else orjson.loads(found)
-
     def texts(self) -> Sequence[str]:
         """The documents, cut as the client asked."""
-        documents: Sequence[str] = self.member("documents", [])
-        most = self.member("max_tokens_per_doc", None)
+        documents: Sequence[str] = self.call.body.member("documents", [])
+        most = self.call.body.member("max_tokens_per_doc")
         return documents if most is None else [cut(text, most) for text in documents]
 
     def one_query(self) -> None:
@@ -129,7 +123,7 @@ class RerankVllm(RerankHome):
     def encode(self) -> Outgoing:
         """Long pairs are cut at the model's length unless the client forbids it."""
         said: dict[str, Json] = {"model": self.served.name}
-        if self.member("truncation", True):
+        if self.call.body.member("truncation", True):
             said["truncate_prompt_tokens"] = -1
         path = "/score" if is_shared(self.call) else PATH
         return Outgoing(path=path, body=self.call.body.drop("truncation").put(**said))
@@ -159,11 +153,11 @@ class RerankTei(Tei, RerankHome):
         """Probabilities, no texts; `truncate` is always said."""
         self.one_query()
         body = Body.of(
-            query=self.member("query", ""),
+            query=self.call.body.member("query", ""),
             texts=self.texts(),
             raw_scores=False,
             return_text=False,
-            truncate=self.member("truncation", True),
+            truncate=self.call.body.member("truncation", True),
         )
         return Outgoing(path="/rerank", body=body)
 
@@ -173,13 +167,13 @@ class RerankTei(Tei, RerankHome):
         return (reply(event, rows, tokens_read(event.headers)),)
 
 
-class RerankInfinity(RerankHome):
+class RerankInfinity(Infinity, RerankHome):
     """Infinity: no prefix in front of its paths; it always cuts long pairs.
 
     `in_characters`: its count may be one of characters (`kit/families/infinity.py`).
     """
 
-    family = "infinity"
+    use = "reranking"
     in_characters: ClassVar[bool] = True
     path: ClassVar[str] = "/rerank"
     extra: ClassVar[Mapping[str, Json]] = {"return_documents": False, "raw_scores": False}
@@ -190,17 +184,11 @@ class RerankInfinity(RerankHome):
         self.one_query()
         body = Body.of(
             model=self.served.name,
-            query=self.member("query", ""),
+            query=self.call.body.member("query", ""),
             documents=self.texts(),
             **self.extra,
         )
         return Outgoing(path=self.path, body=body)
-
-    def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
-        """A model that it has not, or that is no reranker, is our configuration's fault."""
-        if status == 400 and engine_message(body).startswith(("Invalid model", "ModelNotDeployed")):
-            return UpstreamFailed("the engine does not serve this model for reranking")
-        return super().refusal(status, headers, body)
 
     def decode(self, event: Event) -> Iterable[Event]:
         """Results and its count, without one of characters: then the gateway estimates."""
@@ -214,7 +202,9 @@ class RerankInfinity(RerankHome):
     def _characters(self) -> int:
         """Of all pairs."""
         texts = self.texts()
-        return len(texts) * characters(self.member("query", "")) + sum(map(characters, texts))
+        return len(texts) * characters(self.call.body.member("query", "")) + sum(
+            map(characters, texts)
+        )
 
 
 class RerankLlamaCpp(RerankInfinity):

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 
 import orjson
 
+from modgate.kit.engine_error import error_in
 from modgate.plugin import (
     BadReply,
     Body,
@@ -129,7 +130,7 @@ class SpeechOpenAi(SpeechHome):
     def encode(self) -> Outgoing:
         """Without extras; a voice of one's own goes by its id."""
         body = self.call.body.drop(*EXTRAS).put(model=self.served.name)
-        voice = _text(body, "voice")
+        voice = str(body.member("voice"))
         if voice.startswith("voice_"):
             body = body.put(voice={"id": voice})
         return Outgoing(path=self.call.path, body=body, reply="chunked")
@@ -200,13 +201,13 @@ class SpeechPiper(SpeechHome):
 
     def encode(self) -> Outgoing:
         """Speed is the length of a phoneme, the other way round."""
-        voice, _, speaker = _text(self.call.body, "voice").partition("#")
+        voice, _, speaker = str(self.call.body.member("voice")).partition("#")
         if "/" in voice or "\\" in voice:  # the server makes a file's path of it
             raise Refused("voice", "invalid_value", "a voice is a name without slashes")
-        fields: dict[str, Json] = {"text": _text(self.call.body, "input"), "voice": voice}
+        fields: dict[str, Json] = {"text": str(self.call.body.member("input")), "voice": voice}
         if speaker:
             fields["speaker"] = speaker
-        speed = orjson.loads(self.call.body.members().get("speed", b"1"))
+        speed = self.call.body.member("speed", 1)
         if speed != 1:
             fields["length_scale"] = round(1 / speed, 4)
         return Outgoing(path="/synthesize", body=Body.of(**fields), reply="chunked")
@@ -233,10 +234,6 @@ def _number(said: str) -> int | None:
     return int(said) if said.isascii() and said.isdecimal() and len(said) < 10 else None
 
 
-def _text(body: Body, name: str) -> str:
-    return str(orjson.loads(body.members()[name]))
-
-
 def _detail(body: bytes) -> Json:
     try:
         value = orjson.loads(body)
@@ -247,12 +244,7 @@ def _detail(body: bytes) -> Json:
 
 def _blamed(body: bytes) -> str | None:
     """The client's field that an error in OpenAI's shape names."""
-    try:
-        value = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return None
-    error = value.get("error") if isinstance(value, dict) else None
-    named = error.get("param") if isinstance(error, dict) else None
+    named = error_in(body).get("param")
     return named if named in CLIENTS else None
 
 

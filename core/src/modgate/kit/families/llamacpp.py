@@ -14,6 +14,7 @@ from modgate.kit.chat_dialect import NAMES, ChatDialect
 from modgate.kit.chat_join import Joined
 from modgate.kit.chat_overflow import context_exceeded
 from modgate.kit.chat_wire import Created, Extra, encoded, has_finished
+from modgate.kit.engine_error import error_in
 from modgate.kit.families.llamacpp_words import VERBOSE, OldLogprobs, tell_stop
 from modgate.plugin import (
     BadReply,
@@ -81,7 +82,7 @@ class LlamaCpp(ChatDialect):
         if "messages" in members:
             told = {name: members[name] for name in ("messages", "tools") if name in members}
             return Outgoing(path=COUNT_CHAT, body=Body("json", members=told))
-        text = orjson.loads(members.get("prompt", b'""'))
+        text = self.call.body.member("prompt", "")
         return Outgoing(path="/tokenize", body=Body.of(content=text))
 
     def decode(self, event: Event) -> Iterable[Event]:
@@ -142,7 +143,7 @@ class LlamaCpp(ChatDialect):
 
         A completion's prompts have `n` choices each, in order.
         """
-        n = orjson.loads(self.call.body.members().get("n", b"1")) or 1
+        n = self.call.body.member("n", 1) or 1
         (first, joint), *others = self._told.items()
         read = {first // n if self.completes else 0}
         for choice, usage in others:
@@ -173,7 +174,7 @@ class LlamaCpp(ChatDialect):
 
         It calls it a fault of its own when it is sent what its model cannot see or hear.
         """
-        error = _error(body)
+        error = error_in(body)
         if (found := _NO_INPUT.match(str(error.get("message", "")))) is not None:
             return Refused(self.param, "unsupported_value", f"this model takes no {found[1]} input")
         if error.get("type") == "exceed_context_size_error":
@@ -210,15 +211,6 @@ def _heard(members: Mapping[str, bytes]) -> None:
     if members.get("best_of", b"null") not in (b"null", members.get("n", b"1")):
         reason = "this model's engine makes as many choices as are wanted; 'best_of' must be 'n'"
         raise Refused("best_of", "unsupported_value", reason)
-
-
-def _error(body: bytes) -> Mapping[str, Json]:
-    try:
-        value = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return {}
-    error = value.get("error") if isinstance(value, dict) else None
-    return error if isinstance(error, dict) else {}
 
 
 def _counted(event: Event) -> Event:

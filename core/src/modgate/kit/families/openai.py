@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import orjson
-
 from modgate.kit.chat_dialect import NEW_MAXIMUM, ChatDialect
 from modgate.plugin import Body, GatewayError, UpstreamFailed
 
@@ -24,10 +22,10 @@ class OpenAi(ChatDialect):
     def body(self) -> Body:
         """The padding hides lengths on the way to us, inside TLS; to a client it is no use."""
         body = super().body()
-        options = body.members().get("stream_options")
+        options = body.member("stream_options")
         if options is None:
             return body
-        return body.put(stream_options={"include_obfuscation": False, **orjson.loads(options)})
+        return body.put(stream_options={"include_obfuscation": False, **options})
 
     def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
         """A spent quota is the operator's, and waiting does not help."""
