@@ -10,7 +10,7 @@ import json
 import sqlite3
 import subprocess
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager, closing, nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
@@ -152,9 +152,10 @@ async def told(tenant: str, folder: Path, store: Server, outside: Abroad) -> dic
     client = Redis.from_url(store.url)
     keys = await client.keys(f"*{{{tenant}}}*")
     await client.aclose()
-    kept = sqlite3.connect(folder / "rows.sqlite").execute("SELECT tenant FROM modgate_usage")
+    with closing(sqlite3.connect(folder / "rows.sqlite")) as db:
+        kept = db.execute("SELECT tenant FROM modgate_usage").fetchall()
     return {
-        "sink": (tenant,) in kept.fetchall(),
+        "sink": (tenant,) in kept,
         "trace": tenant.encode() in outside.traces,
         "fetch": f"/{tenant}.png" in outside.paths,
         "limits": bool(keys),

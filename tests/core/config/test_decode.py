@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -157,7 +158,17 @@ def test_a_pattern_that_finds_nothing_is_no_mistake(config: Config) -> None:
     assert config.decode('include = ["tenants/*.toml"]\n').include == ("tenants/*.toml",)
 
 
-@pytest.mark.parametrize("pattern", ["/etc/*.toml", "", "**.toml"])
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "/etc/*.toml",
+        "",
+        pytest.param(
+            "**.toml",
+            marks=pytest.mark.skipif(sys.version_info >= (3, 13), reason="Python follows it now"),
+        ),
+    ],
+)
 def test_a_pattern_that_cannot_be_followed_is_a_mistake(config: Config, pattern: str) -> None:
     [problem] = told(config, f'include = ["{pattern}"]\n')
 
