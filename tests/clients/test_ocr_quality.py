@@ -13,6 +13,7 @@ from sdks import mistral
 from clients.drawing import data_uri, png
 from clients.invoices import Invoice, faces, invoice
 from clients.sentences import distance
+from modgate_ocr.samples import HELLO
 
 SAMPLES = 7
 AT_ONCE = 2
@@ -26,6 +27,16 @@ def test_an_invoice_is_drawn_from_its_seed() -> None:
     assert invoice(Random(1), "FreeSans") == first
     assert invoice(Random(2), "FreeSans") != first
     assert len(set(faces(Random(1), SAMPLES))) >= 3
+
+
+@pytest.mark.models
+def test_what_try_sends_to_a_model_that_reads_has_words_in_it(reader: mistral.Mistral) -> None:
+    uri = data_uri("image/png", HELLO)
+    reply = reader.ocr.process(
+        model="mistral-ocr-latest", document={"type": "image_url", "image_url": uri}
+    )
+
+    assert reply.pages[0].markdown == "Hello world."
 
 
 @pytest.mark.models

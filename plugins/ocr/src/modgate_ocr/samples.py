@@ -48,6 +48,14 @@ def data_url(kind: str, data: bytes) -> str:
     return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 
 
+# "Hello world.", 256 by 64: `modgate try` sends it to a model that reads.
+HELLO = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAQAAAABAAQAAAADdJpQTAAABEElEQVR42u3UsUocURQG4G9mhziFxaTbItF5BEuLCPe1"
+    "hBTXKq2PNKiFpY8w6BZb3ojFrOx4U8TAjiwbsFP2lj8fB/5z4RTZ7lfagz14D8ih3YgvjRtg4fZDtMg1Vq3HMVz+Do83"
+    "Vu0UPD9juXRAc3cnGNIUDBn9GmI3ZNLTFKQhct2x7v2KfnroN8BYhFmFwyMw/yGqmumERdkRG1WMx9qC23pLzSZTZO3L"
+    "25qz3K1KqBkSzY5Flf/d5FUIW8FB7l6Dl10TBtJA2gLWkAoF+nILaEViYvHtQo/TYQrGEU/3YHmDdRrDJmgqnP2NziO+"
+    "v/nuWqStiIQazeEUfJlhPqf+6uQE9b91FvtLuwefDvwBMLdVLPcbDX4AAAAASUVORK5CYII="
+)
 _PNG = png(40, 20)
 _IMAGE = data_url("image/png", _PNG)
 _LINK = "https://example.com/terms"
@@ -55,6 +63,10 @@ _PDF = pdf(2, _LINK)
 _LINES = (
     b'{"width":40,"height":20,"lines":[{"text":"world","box":[[20,2],[38,2],[38,9],[20,9]],'
     b'"score":0.9},{"text":"Hello","box":[[2,2],[18,2],[18,9],[2,9]],"score":0.95}]}'
+)
+_HELLO_LINES = (
+    b'{"width":256,"height":64,"lines":[{"text":"Hello world.","box":[[24,16],[224,16],[224,48],'
+    b'[24,48]],"score":0.95}]}'
 )
 _TABLE = b'{"markdown":"Sum\\n\\n| a | b |\\n| --- | --- |\\n| 1 | 2 |"}'
 _VISION = b'{"markdown":"# Hello","tokens":{"input":9,"output":4}}'
@@ -103,8 +115,20 @@ _CUT_OUT = {"id": "tbl-0.html", "format": "html"}
 _HTML = "<table><tr><th>a</th><th>b</th></tr><tr><td>1</td><td>2</td></tr></table>"
 _RASTER = {"dimensions": {"dpi": 200, "height": 100, "width": 200}, "hyperlinks": [_LINK]}
 
+_HELLO_PAGE = _page("Hello world.", dimensions={"dpi": 72, "height": 64, "width": 256})
+
 SAMPLES = (
-    _image(_LINES, _page("Hello world"), pages=[0]),
+    Sample(
+        path=PATH,
+        json={
+            "model": "m",
+            "document": {"type": "image_url", "image_url": data_url("image/png", HELLO)},
+            "pages": [0],
+        },
+        upstream=[_HELLO_LINES],
+        reply=_reply(len(HELLO), _HELLO_PAGE),
+        usage=Units(pages=1, image_pixels=256 * 64),
+    ),
     _image(
         _LINES,
         _page("Hello world", blocks=[_BLOCK], confidence_scores=_SCORES),
