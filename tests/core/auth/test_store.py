@@ -5,8 +5,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import stat
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -18,19 +17,9 @@ GOLDEN = Path(__file__).parent / "golden" / "tenants-v1.sql"
 DAY_S = 86_400.0
 
 
-Opened = Callable[..., Store]
-
-
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "tenants.db"
-
-
-@pytest.fixture
-def opened() -> Iterator[Opened]:
-    """Opens stores, and closes them with the test."""
-    with ExitStack() as stack:
-        yield lambda path: stack.enter_context(closing(Store(path)))
 
 
 def key(key_id: str = "abcdefghijkl", *, tenant: str = "acme", created: float = 5.0) -> KeyRow:
@@ -46,10 +35,8 @@ def key(key_id: str = "abcdefghijkl", *, tenant: str = "acme", created: float = 
     )
 
 
-def test_a_tenant_that_was_set_is_read_with_the_epoch_of_the_change(
-    path: Path, opened: Opened
-) -> None:
-    store = opened(path)
+def test_a_tenant_that_was_set_is_read_with_the_epoch_of_the_change(path: Path) -> None:
+    store = Store(path)
     store.set_tenant("acme", {"models": ["chat"]}, actor="me", wall=1.0)
     store.set_tenant("acme", {"slo": "gold"}, actor="me", wall=2.0)
 
@@ -60,8 +47,8 @@ def test_a_tenant_that_was_set_is_read_with_the_epoch_of_the_change(
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_another_process_sees_a_change_by_the_epoch(path: Path, opened: Opened) -> None:
-    one, two = opened(path), opened(path)
+def test_another_process_sees_a_change_by_the_epoch(path: Path) -> None:
+    one, two = Store(path), Store(path)
 
     one.add_key(key(), actor="me")
     assert two.epoch() == 1
@@ -72,8 +59,8 @@ def test_another_process_sees_a_change_by_the_epoch(path: Path, opened: Opened) 
     assert not row.active(10.0)
 
 
-def test_while_a_key_is_rotated_two_digests_are_good(path: Path, opened: Opened) -> None:
-    store = opened(path)
+def test_while_a_key_is_rotated_two_digests_are_good(path: Path) -> None:
+    store = Store(path)
     store.add_key(key(), actor="me")
     store.rotate_key(
         "abcdefghijkl", digest="e" * 64, last4="1234", grace_s=60.0, actor="me", wall=100.0
@@ -86,8 +73,8 @@ def test_while_a_key_is_rotated_two_digests_are_good(path: Path, opened: Opened)
     assert row.last4 == "1234"
 
 
-def test_a_second_rotation_ends_the_first_secret_at_once(path: Path, opened: Opened) -> None:
-    store = opened(path)
+def test_a_second_rotation_ends_the_first_secret_at_once(path: Path) -> None:
+    store = Store(path)
     store.add_key(key(), actor="me")
     for digest, wall in (("e", 100.0), ("f", 110.0)):
         store.rotate_key(
@@ -99,8 +86,8 @@ def test_a_second_rotation_ends_the_first_secret_at_once(path: Path, opened: Ope
     assert (new.value[0], old.value[0]) == ("f", "e")
 
 
-def test_a_revoked_key_cannot_come_back(path: Path, opened: Opened) -> None:
-    store = opened(path)
+def test_a_revoked_key_cannot_come_back(path: Path) -> None:
+    store = Store(path)
     store.add_key(key(), actor="me")
     store.revoke_key("abcdefghijkl", actor="me", wall=6.0)
 
@@ -114,8 +101,8 @@ def test_a_revoked_key_cannot_come_back(path: Path, opened: Opened) -> None:
     assert not store.key("abcdefghijkl").digest
 
 
-def test_deleting_a_tenant_revokes_its_keys_and_no_others(path: Path, opened: Opened) -> None:
-    store = opened(path)
+def test_deleting_a_tenant_revokes_its_keys_and_no_others(path: Path) -> None:
+    store = Store(path)
     store.set_tenant("acme", {}, actor="me", wall=1.0)
     store.add_key(key(), actor="me")
     store.add_key(key("bbbbbbbbbbbb", tenant="beta"), actor="me")
@@ -128,10 +115,8 @@ def test_deleting_a_tenant_revokes_its_keys_and_no_others(path: Path, opened: Op
         store.delete_tenant("acme", actor="me", wall=3.0)
 
 
-def test_a_change_that_fails_leaves_neither_an_epoch_nor_a_record(
-    path: Path, opened: Opened
-) -> None:
-    store = opened(path)
+def test_a_change_that_fails_leaves_neither_an_epoch_nor_a_record(path: Path) -> None:
+    store = Store(path)
     with pytest.raises(NotStored):
         store.revoke_key("abcdefghijkl", actor="me", wall=6.0)
 
@@ -139,8 +124,8 @@ def test_a_change_that_fails_leaves_neither_an_epoch_nor_a_record(
     assert store.changes(0) == []
 
 
-def test_who_changed_what_is_read_from_an_epoch_on(path: Path, opened: Opened) -> None:
-    store = opened(path)
+def test_who_changed_what_is_read_from_an_epoch_on(path: Path) -> None:
+    store = Store(path)
     store.set_tenant("acme", {"slo": "gold"}, actor="ann", wall=1.0)
     store.add_key(key(), actor="bob")
 
@@ -150,23 +135,19 @@ def test_who_changed_what_is_read_from_an_epoch_on(path: Path, opened: Opened) -
     assert (change.epoch, change.wall, change.detail) == (2, 5.0, "acme ci")
 
 
-def test_the_record_of_changes_is_bounded(
-    path: Path, monkeypatch: pytest.MonkeyPatch, opened: Opened
-) -> None:
+def test_the_record_of_changes_is_bounded(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "CHANGES_KEPT", 3)
-    store = opened(path)
+    store = Store(path)
     for turn in range(9):
         store.set_tenant("acme", {}, actor="me", wall=float(turn))
 
     assert [change.epoch for change in store.changes(0)] == [7, 8, 9]
 
 
-def test_tenants_and_keys_are_bounded(
-    path: Path, monkeypatch: pytest.MonkeyPatch, opened: Opened
-) -> None:
+def test_tenants_and_keys_are_bounded(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "TENANTS_AT_MOST", 1)
     monkeypatch.setattr(module, "KEYS_AT_MOST", 1)
-    store = opened(path)
+    store = Store(path)
     store.set_tenant("acme", {}, actor="me", wall=1.0)
     store.set_tenant("acme", {"slo": "gold"}, actor="me", wall=2.0)
     store.add_key(key(), actor="me")
@@ -177,8 +158,8 @@ def test_tenants_and_keys_are_bounded(
         store.add_key(key("bbbbbbbbbbbb"), actor="me")
 
 
-def test_a_revoked_key_is_listed_for_ninety_days(path: Path, opened: Opened) -> None:
-    store = opened(path)
+def test_a_revoked_key_is_listed_for_ninety_days(path: Path) -> None:
+    store = Store(path)
     store.add_key(key(), actor="me")
     store.revoke_key("abcdefghijkl", actor="me", wall=10.0)
     store.add_key(key("bbbbbbbbbbbb", created=10.0 + 89 * DAY_S), actor="me")
@@ -196,10 +177,10 @@ def test_a_file_that_is_no_store_is_told_by_its_name(path: Path) -> None:
 
 
 def test_a_store_that_another_process_holds_is_given_up_in_time(
-    path: Path, monkeypatch: pytest.MonkeyPatch, opened: Opened
+    path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "BUSY_S", 0.05)
-    store = opened(path)
+    store = Store(path)
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
 
@@ -215,10 +196,10 @@ def test_a_store_that_another_process_holds_is_given_up_in_time(
 # --- versions
 
 
-def test_the_store_as_version_1_wrote_it_is_read(path: Path, opened: Opened) -> None:
+def test_the_store_as_version_1_wrote_it_is_read(path: Path) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.executescript(GOLDEN.read_text())
-    store = opened(path)
+    store = Store(path)
 
     found = store.read()
 
@@ -231,19 +212,19 @@ def test_the_store_as_version_1_wrote_it_is_read(path: Path, opened: Opened) -> 
 
 
 def test_two_versions_side_by_side_read_and_write_one_store(
-    path: Path, monkeypatch: pytest.MonkeyPatch, opened: Opened
+    path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    old = opened(path)
+    old = Store(path)
     old.set_tenant("acme", {"slo": "gold"}, actor="old", wall=1.0)
     monkeypatch.setattr(module, "VERSION", 2)
     added = {2: "ALTER TABLE keys ADD COLUMN note TEXT NOT NULL DEFAULT ''"}
     monkeypatch.setattr(module, "MIGRATIONS", {**module.MIGRATIONS, **added})
-    new = opened(path)
+    new = Store(path)
     monkeypatch.undo()
 
     new.add_key(key(), actor="new")
     old.set_tenant("beta", {}, actor="old", wall=2.0)
-    again = opened(path)
+    again = Store(path)
 
     for store in (old, new, again):
         found = store.read()
@@ -262,10 +243,8 @@ def test_a_store_from_two_versions_on_is_refused(path: Path) -> None:
 # --- what was changed since
 
 
-def test_what_was_changed_since_an_epoch_is_read_and_nothing_else(
-    path: Path, opened: Opened
-) -> None:
-    store = opened(path)
+def test_what_was_changed_since_an_epoch_is_read_and_nothing_else(path: Path) -> None:
+    store = Store(path)
     store.set_tenant("acme", {}, actor="me", wall=1.0)
     store.set_tenant("gone", {}, actor="me", wall=1.0)
     store.add_key(key(), actor="me")
@@ -285,11 +264,11 @@ def test_what_was_changed_since_an_epoch_is_read_and_nothing_else(
 
 
 def test_changes_that_are_too_many_or_not_known_any_more_are_not_told_one_by_one(
-    path: Path, monkeypatch: pytest.MonkeyPatch, opened: Opened
+    path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "DELTA_AT_MOST", 3)
     monkeypatch.setattr(module, "CHANGES_KEPT", 2)
-    store = opened(path)
+    store = Store(path)
     for turn in range(6):
         store.set_tenant("acme", {}, actor="me", wall=float(turn))
 
@@ -300,8 +279,8 @@ def test_changes_that_are_too_many_or_not_known_any_more_are_not_told_one_by_one
     assert store.since(6) is not None
 
 
-def test_a_file_that_was_removed_is_missed_and_takes_no_change(path: Path, opened: Opened) -> None:
-    store = opened(path)
+def test_a_file_that_was_removed_is_missed_and_takes_no_change(path: Path) -> None:
+    store = Store(path)
     store.set_tenant("acme", {}, actor="me", wall=1.0)
     path.rename(path.with_name("away"))
     for ask in (store.epoch, store.read, lambda: store.add_key(key(), actor="me")):
@@ -314,8 +293,8 @@ def test_a_file_that_was_removed_is_missed_and_takes_no_change(path: Path, opene
     assert store.opened == 1
 
 
-def test_a_file_that_takes_its_place_is_read_whole(path: Path, opened: Opened) -> None:
-    store = opened(path)
+def test_a_file_that_takes_its_place_is_read_whole(path: Path) -> None:
+    store = Store(path)
     store.set_tenant("acme", {}, actor="me", wall=1.0)
     before = store.read()
     other = Store(path.with_name("other.db"))
@@ -327,15 +306,15 @@ def test_a_file_that_takes_its_place_is_read_whole(path: Path, opened: Opened) -
     after = store.read()
     assert (after.tenants, after.epoch, after.opened) == ({"beta": {}}, before.epoch, 2)
     store.set_tenant("gamma", {}, actor="me", wall=1.0)
-    assert set(opened(path).read().tenants) == {"beta", "gamma"}
+    assert set(Store(path).read().tenants) == {"beta", "gamma"}
     assert store.since(after.epoch, after.opened) is not None
 
 
 def test_a_copy_that_is_written_over_it_counts_from_then_on_and_breaks_nothing(
-    path: Path, monkeypatch: pytest.MonkeyPatch, opened: Opened
+    path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("modgate.sqlite_file.STILL_S", 0.0)
-    store, copy = opened(path), path.with_name("copy")
+    store, copy = Store(path), path.with_name("copy")
     for number in range(300):
         store.set_tenant(f"t{number}", {}, actor="me", wall=1.0)
         if number == 99:
@@ -349,14 +328,14 @@ def test_a_copy_that_is_written_over_it_counts_from_then_on_and_breaks_nothing(
     assert (len(store.read().tenants), store.opened) == (100, 2)
     store.set_tenant("later", {}, actor="me", wall=1.0)
     store.close()
-    assert len(opened(path).read().tenants) == 101
+    assert len(Store(path).read().tenants) == 101
 
 
 def test_of_two_who_share_what_was_copied_over_it_one_gives_it_a_file(
-    path: Path, monkeypatch: pytest.MonkeyPatch, opened: Opened
+    path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("modgate.sqlite_file.STILL_S", 0.0)
-    store, other, copy = opened(path), opened(path), path.with_name("copy")
+    store, other, copy = Store(path), Store(path), path.with_name("copy")
     with closing(sqlite3.connect(path)) as db:
         db.execute("VACUUM INTO ?", (str(copy),))
         db.execute("CREATE TABLE spare AS SELECT zeroblob(1000000) AS room")
@@ -379,9 +358,9 @@ def test_of_two_who_share_what_was_copied_over_it_one_gives_it_a_file(
     )
 
 
-def test_a_file_that_is_made_smaller_by_sqlite_is_the_same(path: Path, opened: Opened) -> None:
+def test_a_file_that_is_made_smaller_by_sqlite_is_the_same(path: Path) -> None:
     """Its journal goes into it long after the VACUUM was committed."""
-    store = opened(path)
+    store = Store(path)
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.execute("CREATE TABLE spare AS SELECT zeroblob(1000000) AS room")
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -398,10 +377,8 @@ def test_a_file_that_is_made_smaller_by_sqlite_is_the_same(path: Path, opened: O
     assert store.opened == 1
 
 
-def test_what_is_no_store_in_its_place_is_refused_until_it_is_away(
-    path: Path, opened: Opened
-) -> None:
-    store = opened(path)
+def test_what_is_no_store_in_its_place_is_refused_until_it_is_away(path: Path) -> None:
+    store = Store(path)
     store.set_tenant("acme", {}, actor="me", wall=1.0)
     path.rename(path.with_name("away"))
     path.write_text("no database")

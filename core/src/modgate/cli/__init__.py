@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from errno import ENOSPC
+
 import click
 
 
@@ -52,6 +54,15 @@ class Lazy(click.Group):
             guess = did_you_mean(args[0], self.commands_by_name)
             ctx.fail(f"no command '{args[0]}'{guess}")
         return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> object:
+        """A disk that has no room for what is printed is told in a line."""
+        try:
+            return super().invoke(ctx)
+        except OSError as error:
+            if error.errno != ENOSPC:
+                raise
+            raise click.ClickException(f"cannot write: {error.strerror}") from None
 
 
 @click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})
