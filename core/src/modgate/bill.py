@@ -101,7 +101,7 @@ class Bill:
         draft.admitted = True
 
     async def check_spent(self, modalities: tuple[str, ...], body_bytes: int | None) -> None:
-        """Refuse before the body is read when the limits of the route's modalities are spent."""
+        """Refuse before the body is read when no modality of the route has anything left."""
         limiter, held = self._gateway.limiter, self._held
         self._modalities = modalities
         look = body_bytes is None or body_bytes > LARGE_BODY

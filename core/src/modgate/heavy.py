@@ -17,7 +17,7 @@ from modgate.faults import raised
 THREADS = 2  # of all heavy relays together
 NICE = 3
 BITE_S = 0.001  # the first bite after the reply has begun; each later one is twice as long
-BEGIN_S = 0.004  # after the request came: its first call was sent, so the two do not contend
+BEGIN_S = 0.004  # after the run began: its first call was sent, so the two do not contend
 
 
 def heavy_threads() -> ThreadPoolExecutor:
@@ -31,7 +31,10 @@ def _behind_the_loop() -> None:
 
 
 class HeavyRelay:
-    """The thread of one relay.  Its `begin` runs while the first call is on its way."""
+    """A relay that works in these threads, now in one and then in another, never in two at once.
+
+    Its `begin` runs while the first call is on its way.
+    """
 
     __slots__ = ("_begun", "_loop", "_pool", "_relay", "_soon")
 

@@ -113,7 +113,10 @@ class Responder:
         return self._draft.abandoned
 
     async def emit(self, relay: Relay, data: Sequence[bytes]) -> None:
-        """Send bytes of the reply; a whole one is collected until `finish`."""
+        """Send bytes of the reply; Cancelled when the client is gone.
+
+        A whole reply is collected until `finish`.
+        """
         if self._draft.abandoned:
             discard(self._draft, data, self._timeouts.drained_bytes)
             return

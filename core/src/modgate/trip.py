@@ -188,7 +188,7 @@ def retry_pause_s(
     first = orders[0]
     last = first.draft.last_try(first.index)
     if last is None or first.tries == len(first.failures):
-        return None  # no attempt since the last failure: the call waited for a slot in vain
+        return None  # no attempt since: it waited in vain, or its merged trip has asked already
     failure = failure_of(error, last.status)
     backends = _known_of(failure, first.model.name, last.backend, leasing.fleet)
     for order in orders:

@@ -1,7 +1,7 @@
 """Which engines get no calls for a while, because they failed those that they got.
 
-Only what is the engine's fault counts against it, and never so many are out that the others could
-not carry the calls.
+Only what is the engine's fault counts against it.  An engine that cannot be reached is out in any
+case; one that answers badly only while at most half of its pool is, or one of two.
 
 Source: algorithms.md 5.2; field.md row 15.
 """
@@ -53,7 +53,10 @@ class Ejection:
         log.warning("backend ejected", extra={**words, "seconds": round(seat.health.until - now)})
 
     def _may_eject(self, seat: Seat, now: float) -> bool:
-        """Whether each of its pools can do without it; one that left meanwhile is in none."""
+        """Whether at most half of each of its pools, or one of two, is out with it.
+
+        An engine that left meanwhile is in no pool.
+        """
         return all(
             sum(each.health.until > now for each in pool.seats) + 1
             <= max(len(pool.seats) > 1, int(EJECTED_AT_MOST * len(pool.seats)))
