@@ -8,12 +8,14 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
+import orjson
 import pytest
 from gateways import Running, start
 from waiting import until
 
 from modgate.ledger.reader import rows
 from modgate.ledger.records import Ended
+from modgate.plugin import Json
 from modgate.testing.backend import FakeBackend, Scripted
 
 PATH = "/v1/audio/speech"
@@ -165,6 +167,45 @@ async def test_speech_of_two_channels_is_not_passed_off_as_longer(
     ):
         assert reply.status == 502
         assert (await reply.json())["error"]["code"] == "upstream_invalid_response"
+
+
+@pytest.mark.parametrize(
+    ("voice", "said"),
+    [
+        ("response_format", {"error": {"message": "no voice is called response_format"}}),
+        (
+            "amy",
+            {
+                "detail": [
+                    {
+                        "type": "value_error",
+                        "loc": ["body"],
+                        "msg": "Value error, amy speaks no English",
+                        "input": {"voice": "amy", "response_format": "pcm"},
+                    }
+                ]
+            },
+        ),
+        (
+            "amy",
+            {"message": "[{'loc': ('body',), 'input': {'input': '', 'response_format': 'pcm'}}]"},
+        ),
+    ],
+    ids=["the client's word", "the request beside an error", "the request in an error"],
+)
+async def test_a_refusal_that_repeats_the_request_is_not_about_its_format(
+    running: Running, backend: FakeBackend, voice: str, said: Json
+) -> None:
+    backend.answer(PATH, Scripted(status=400, reply=[orjson.dumps(said)]))
+    body = asked(input="Hello.", voice=voice)
+    async with aiohttp.ClientSession() as session:
+        statuses = []
+        for _ in range(6):
+            async with session.post(running.url + PATH, json=body, headers=running.headers) as got:
+                statuses.append(got.status)
+
+    assert statuses == [400] * 6
+    assert len(backend.calls) == 6
 
 
 async def test_a_wav_has_its_true_size_where_the_engine_said_it(

@@ -8,6 +8,7 @@ bytes the whole piece has where the engine said so.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 
 import orjson
@@ -33,6 +34,7 @@ DATA_BYTES = "x-modgate-data-bytes"
 CLIENTS = ("input", "voice", "speed", "instructions")  # fields that go on as the client wrote them
 EXTRAS = ("lang_code", "volume_multiplier", "normalization_options")
 
+_FORMAT = re.compile(rb"""response_format(?!\\?['"]\s*:)""")  # not as a key: errors repeat requests
 _RIFF = b"RIFF"
 _NOT_PCM = {b"ID3": "mp3", b"OggS": "ogg", b"fLaC": "flac"}
 _FORMATS = ("mpeg", "mp3", "ogg", "opus", "flac", "aac", "webm", "mp4")
@@ -54,9 +56,13 @@ class SpeechHome(Dialect):
 
     def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
         """An engine's error, with the client's field where it names one; the format is ours."""
-        if status in (400, 422) and b"response_format" in body:
+        if status in (400, 422) and _FORMAT.search(body) and not self._says_format():
             return UpstreamFailed("the engine does not give the format that its model should")
         return _about(_blamed(body), status, headers, engine_message(body))
+
+    def _says_format(self) -> bool:
+        """Whether the call's own words, which an error may repeat, name the format."""
+        return any(_FORMAT.search(value) for value in self.call.body.members().values())
 
     def decode(self, event: Event) -> Iterable[Event]:
         """PCM; the first bytes tell what it is."""
