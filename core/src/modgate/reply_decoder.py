@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from modgate.api.dialect import Dialect
 from modgate.api.plan import ReplyKind
@@ -37,12 +37,12 @@ class ReplyDecoder:
 
     def whole(self, body: bytes, headers: Mapping[str, str]) -> list[Event]:
         """The events of a reply that came at once."""
-        return _events(self._dialect.decode(Event(body, headers=headers)))
+        return list(_events(self._dialect.decode(Event(body, headers=headers))))
 
     def feed(self, data: bytes) -> list[Event]:
         """The events of the next bytes, cut anywhere."""
         if self._splitter is None:
-            return _events(self._dialect.decode(Event(data, headers=self._headers)))
+            return list(_events(self._dialect.decode(Event(data, headers=self._headers))))
         found: list[Event] = []
         try:
             for event in self._splitter.feed(data):
@@ -67,13 +67,12 @@ class ReplyDecoder:
         rest = self._splitter.rest if self._splitter is not None else b""
         if rest not in (b"", LAST):
             raise UpstreamFailed("the engine's stream was cut inside an event")
-        return _events(self._dialect.end(rest == LAST))
+        return list(_events(self._dialect.end(rest == LAST)))
 
 
-def _events(said: Iterable[Event]) -> list[Event]:
-    """What a dialect said; TypeError for what is no event, before a relay meets it."""
-    events = list(said)
-    for event in events:
+def _events(said: Iterable[Event]) -> Iterator[Event]:
+    """What a dialect says, one by one; TypeError for what is no event, before a relay meets it."""
+    for event in said:
         if not isinstance(event, Event):
             raise TypeError(f"a dialect says Events, and no {type(event).__name__}")
-    return events
+        yield event

@@ -19,10 +19,18 @@ class Strict(Dialect):
         return (event,)
 
 
-def decoder(kind: str = "sse") -> ReplyDecoder:
+class InWords(Strict):
+    """Says each word of an event for itself."""
+
+    def decode(self, event: Event) -> Iterable[Event]:
+        for word in event.data.split():
+            yield from super().decode(Event(word))
+
+
+def decoder(kind: str = "sse", dialect: type[Dialect] = Strict) -> ReplyDecoder:
     call = Call(path="/x", body=Body.of(), reply="sse" if kind == "sse" else "chunked")
     served = Served(asked="m", model="m", name="m")
-    return ReplyDecoder(Strict(call, served), call.reply)
+    return ReplyDecoder(dialect(call, served), call.reply)
 
 
 def said(events: list[Event]) -> list[bytes]:
@@ -33,6 +41,13 @@ def test_what_came_before_an_error_is_given_and_the_error_kept() -> None:
     reply = decoder()
 
     assert said(reply.feed(b"data: one\n\ndata: bad\n\ndata: two\n\n")) == [b"one"]
+    assert isinstance(reply.error, UpstreamFailed)
+
+
+def test_what_a_dialect_made_of_an_event_before_it_broke_is_given() -> None:
+    reply = decoder(dialect=InWords)
+
+    assert said(reply.feed(b"data: one\n\ndata: two bad three\n\n")) == [b"one", b"two"]
     assert isinstance(reply.error, UpstreamFailed)
 
 

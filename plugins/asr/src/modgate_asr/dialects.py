@@ -13,6 +13,7 @@ from typing import ClassVar
 
 import orjson
 
+from modgate.kit.chat_wire import given_up
 from modgate.plugin import (
     BadReply,
     Body,
@@ -144,6 +145,8 @@ class Chunks(AsrHome):
     def decode(self, event: Event) -> Iterable[Event]:
         """A chunk's text as a delta; its usage is kept for the end."""
         passed = super().decode(event)
+        if self.streamed and given_up(event.data):
+            raise UpstreamFailed("the engine gave up in the middle of its reply")
         return self._converted(event.fields()) if self.streamed else passed
 
     def _converted(self, chunk: Fields) -> Iterator[Event]:
