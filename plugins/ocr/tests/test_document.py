@@ -12,8 +12,9 @@ import orjson
 import pytest
 from PIL import Image
 
-from modgate.plugin import BadReply, Event, Json, Outcome, Refused, Sample
+from modgate.plugin import BadReply, Event, Fields, Json, Outcome, Refused, Sample
 from modgate.testing import Rig
+from modgate_ocr.asked import document_of
 from modgate_ocr.config import Config
 from modgate_ocr.modality import Ocr
 from modgate_ocr.samples import PATH, data_url, pdf, png
@@ -173,6 +174,13 @@ def test_what_cannot_be_read_is_refused_by_its_field(
         reads(url, **more)
 
     assert caught.value.field == field
+
+
+def test_the_scheme_of_an_address_may_be_in_capitals() -> None:
+    given = "HTTPS://store.example/a.pdf"
+    fields = Fields({"document": {"type": "document_url", "document_url": given}})
+
+    assert document_of(fields, 100).url == given
 
 
 def test_a_partial_document_costs_the_pages_that_were_read(tmp_path: Path) -> None:

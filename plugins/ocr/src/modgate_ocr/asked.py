@@ -82,7 +82,7 @@ def document_of(fields: Fields, at_most: int) -> Document:
         raise document.fault("type", "unsupported_value", "stored files are not supported")
     url = _url(document, kind)
     where = f"document.{kind}"
-    if url.startswith(("https://", "http://")):
+    if url[:8].lower().startswith(("https://", "http://")):
         return Document(field=where, url=url)
     if not url.startswith("data:"):
         raise Refused(
