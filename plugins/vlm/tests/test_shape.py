@@ -99,8 +99,9 @@ def test_a_url_alone_reaches_the_engine_as_an_object(shaped: Shaped) -> None:
     assert caught.value.field == "messages[0].content[1].image_url"
 
 
-def test_a_fetched_picture_reaches_the_engine_as_a_data_uri(shaped: Shaped) -> None:
-    call = shaped(part("https://a.example/x"), answers=[base64.b64decode(png())])
+@pytest.mark.parametrize("scheme", ["https", "HTTPS"])
+def test_a_fetched_picture_reaches_the_engine_as_a_data_uri(shaped: Shaped, scheme: str) -> None:
+    call = shaped(part(f"{scheme}://a.example/x"), answers=[base64.b64decode(png())])
 
     assert sent(call)["url"] == f"data:image/png;base64,{png()}"
 

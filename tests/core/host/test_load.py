@@ -14,7 +14,7 @@ from made_plugins import Asks, Says, Sounds, Words, WordsConfig, installed, plug
 from pydantic import BaseModel
 from toys import advice
 
-from modgate.host.installed import Installed, find
+from modgate.host.installed import Installed, Origin, find
 from modgate.host.load import Host, Loaded, import_plugins, load
 from modgate.http.surfaces import built_in
 from modgate.plugin import (
@@ -153,13 +153,14 @@ def test_every_modality_speaks_its_home_wire() -> None:
     assert issubclass(found.dialects["words", "home"], Dialect)
 
 
-def test_a_plugin_may_bring_its_own_home_dialect() -> None:
-    class Home(Dialect):
-        modality = "words"
+def test_a_distribution_may_bring_the_home_dialect_of_its_modality() -> None:
+    home = made(Family, family="home")
+    words, wire = plugin(modgate_modalities=[Words]), plugin(modgate_dialects=[home])
+    one, two = (Origin(name=n, distribution="acme", version="1") for n in ("words", "wire"))
 
-    found = loaded({"words": plugin(modgate_modalities=[Words], modgate_dialects=[Home])})
+    found = load(Host([(one, words), (two, wire)]), defaults, built_in())
 
-    assert found.dialects["words", "home"] is Home
+    assert found.dialects["words", "home"] is home
 
 
 @pytest.mark.parametrize("kind", [Family, made(Family, family="")])

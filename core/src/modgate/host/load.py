@@ -224,14 +224,17 @@ def _dialects(
 ) -> tuple[dict[tuple[str, str], type[Dialect]], dict[tuple[str, str], Origin]]:
     """Declared ones, and the plain home wire for every modality that brings none of its own.
 
-    The home wire is of who brings the modality: a class that lacks a family is by default of it.
+    The home wire is of the distribution that brings the modality: a class that lacks a family is by
+    default of it.
     """
     found: dict[tuple[str, str], type[Dialect]] = {}
     speakers: dict[tuple[str, str], Origin] = {}
     for origin, kind in host.ask("modgate_dialects"):
         if not issubclass(kind, Dialect) or not kind.modality:
             raise PluginError(str(origin), f"{kind.__name__} is not a Dialect with a modality")
-        if not kind.family or (kind.family == "home" and owners.get(kind.modality) != origin):
+        owner = owners.get(kind.modality)
+        own = owner is not None and owner.distribution == origin.distribution
+        if not kind.family or (kind.family == "home" and not own):
             text = f"{kind.__name__} needs a 'family' of its own: '{kind.family}' is no name for it"
             raise PluginError(str(origin), text)
         key = kind.modality, kind.family

@@ -165,7 +165,7 @@ class Vlm(Modality[Config]):
         if image.url.startswith("data:"):
             packed = _packed(image, most[0])
             data, head = packed.encode("ascii", "replace"), _head(image, packed)
-        elif image.url.startswith(("http://", "https://")):
+        elif image.url[:8].lower().startswith(("http://", "https://")):
             allowed = frozenset({"image"})
             fetched: File = yield Fetch(
                 url=image.url, at_most=most[0], kinds=allowed, field=image.at
