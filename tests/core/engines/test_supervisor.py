@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from modgate.engines.supervisor import Engines, EngineSpec
 
 ENGINE = """
-import socket, time
+import signal, socket, subprocess, time
 from modgate.plugin import LocalEngine
 
 class Idle(LocalEngine):
@@ -26,6 +27,12 @@ class Idle(LocalEngine):
             listening.bind(path)
             listening.listen()
             time.sleep(60)
+
+class Native(Idle):
+    def serve(self, path):
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        subprocess.Popen(["sleep", "2"])  # holds the error output open when this has ended
+        super().serve(path)
 """
 GATEWAY = """
 import asyncio, sys
@@ -87,6 +94,16 @@ async def test_a_terminals_signal_is_not_for_the_children() -> None:
 
     assert groups[0] == pid != groups[1]
     assert await gone(pid)
+
+
+@pytest.mark.usefixtures("found")
+async def test_one_that_is_stopped_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    engines = Engines()
+    engines.use([replace(SPEC, engine="idle_engine:Native")])
+    await engines.ready("e")
+    await engines.close()
+
+    assert [each.getMessage() for each in caplog.records if each.levelname == "ERROR"] == []
 
 
 @pytest.mark.usefixtures("found")

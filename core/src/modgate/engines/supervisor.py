@@ -125,6 +125,7 @@ class Child:
         self.spec = spec
         self.state = EngineState()
         self.leaving = False
+        self._stopping = False
         self._path = path
         self._changed = changed
         self._turn = asyncio.Event()
@@ -199,7 +200,7 @@ class Child:
             await self._process.wait()
         finally:
             last = await errors
-            if self._process.returncode:
+            if self._process.returncode and not self._stopping:
                 detail = {"engine": self.spec.name, "code": self._process.returncode}
                 log.error("engine process", extra={**detail, "stderr": last})
 
@@ -222,6 +223,7 @@ class Child:
 
     def stop(self) -> None:
         """End the process; `stopped` waits for it."""
+        self._stopping = True
         self._task.cancel()
         if self._process is not None and self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
