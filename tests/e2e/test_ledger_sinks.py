@@ -8,6 +8,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
+from uuid import UUID
 
 import pytest
 from aiohttp import ClientSession
@@ -52,6 +53,21 @@ async def test_without_a_word_in_the_file_rows_come_to_a_sqlite_file(
     assert {row[0] for row in found} == set(ledger)
     assert {row[1:] for row in found} == {("acme", "b0", "ok")}
     assert billed == [(sum(row.units["llm.output_tokens"] for row in ledger.values()),)]
+
+
+async def test_ids_sort_by_time_so_that_a_table_of_them_grows_at_its_end(
+    tmp_path: Path, engine: ScriptedEngine
+) -> None:
+    async with await start(tmp_path, [{"url": engine.url}]) as running:
+        await asked(running, 5)
+
+    found = sorted(rows(running.ledger), key=lambda row: row.wall)
+    ids = [UUID(row.id.removeprefix("req_")) for row in found]
+    assert [each.version for each in ids] == [7] * 5
+    assert [each.int >> 80 for each in ids] == [
+        pytest.approx(row.wall * 1000, abs=50) for row in found
+    ]
+    assert len({each.int & (1 << 62) - 1 for each in ids}) == 5
 
 
 async def test_a_gateway_may_have_no_sink(tmp_path: Path, engine: ScriptedEngine) -> None:

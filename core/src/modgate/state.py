@@ -211,8 +211,10 @@ class State:
             raise LedgerUnavailable("the gateway cannot write its usage ledger")
 
     def request_id(self) -> str:
-        """A new request id."""
-        return "req_" + self.entropy(16).hex()
+        """A new request id: a UUID of version 7 (RFC 9562), so that what is kept by id grows at its
+        end; 72 bits of it are random."""
+        random = self.entropy(9).hex()
+        return f"req_{int(self.clock.wall() * 1000):012x}7{random[:3]}8{random[3:]}"
 
     def fetcher_of(self, allow: tuple[str, ...]) -> Fetcher:
         """The fetcher of an allow-list, shared by snapshots; ValueError for a bad entry."""
