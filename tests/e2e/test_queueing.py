@@ -205,6 +205,7 @@ async def test_who_waited_in_vain_is_told_of_the_queue_and_not_of_an_engine(
     headers = {name.lower(): value for name, value in client.headers.items()}
     assert (client.status, json.loads(client.body)["error"]["code"]) == (429, "overloaded")
     assert int(headers["retry-after"]) >= 1
+    assert headers["x-modgate-queue-place"] == "1"
     assert not asked(engine, 2)
 
 

@@ -255,12 +255,17 @@ class QuotaSpent(GatewayError):
 
 
 class Overloaded(GatewayError):
-    """Queue full, no free decoder, or a promise that load makes impossible."""
+    """Queue full, no free decoder, or a promise that load makes impossible.
+
+    `place`: which of its tenant's calls in the queue the call would be now, from 1; None where
+    there is no queue.
+    """
 
     code = "overloaded"
     status = 429
     retryable = True
     retry_after_s: float | None = 1.0
+    place: int | None = None
 
 
 class Unavailable(GatewayError):

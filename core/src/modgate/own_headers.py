@@ -14,7 +14,7 @@ OURS = frozenset(
         *("openai-processing-ms", "x-modgate-units", "x-modgate-queue-ms", "x-modgate-upstream-ms"),
         *("x-modgate-attempts", "x-modgate-degraded", "x-modgate-slo", "x-modgate-limits"),
         *("x-modgate-demo", "x-modgate-dry-run", "x-modgate-replay-of", "idempotent-replayed"),
-        *("retry-after", "retry-after-ms", "x-should-retry"),
+        *("retry-after", "retry-after-ms", "x-should-retry", "x-modgate-queue-place"),
     }
 )
 OURS_BEGIN = ("access-control-", "x-ratelimit-", "anthropic-ratelimit-")

@@ -104,6 +104,7 @@ async def test_who_must_go_is_told_and_when_to_come_again() -> None:
     with pytest.raises(Overloaded) as refused:
         await flood[1]
     assert (refused.value.retry_after or 0) >= 1
+    assert refused.value.place == 2
     first.give_back()
     for task in (flood[0], quiet):
         lease = await task
@@ -122,8 +123,9 @@ async def test_nobody_is_served_after_its_time() -> None:
     time[0] = 6.0
     first.give_back()
 
-    with pytest.raises(Overloaded):
+    with pytest.raises(Overloaded) as refused:
         await late
+    assert refused.value.place == 2  # `fine` is before it, should it come again
     assert (await fine) is not None
 
 
@@ -173,6 +175,7 @@ async def test_who_is_sure_to_be_late_is_told_of_what_is_in_hand_too() -> None:
     with pytest.raises(Full) as refused:
         await leased(one, "m", Wanted(), claim("a", until=time[0] + 2.5))
     assert refused.value.bound == Bound(of="deadline", whose="timeouts", held=12.5, most=2.5)
+    assert refused.value.place == 2
     told = refused.value.retry_after_s
     assert told is not None
     assert 40.0 <= told <= 48.0

@@ -22,6 +22,8 @@ from modgate.errors import (
 from modgate.http.surfaces import Superset, built_in, error_headers, spoken
 
 REFUSED = Refused("input", "invalid_value", "no")
+FULL = Overloaded("x")
+FULL.place = 3
 
 
 def test_openai_errors_have_all_four_keys() -> None:
@@ -96,6 +98,7 @@ def test_a_shared_path_answers_with_every_surfaces_keys() -> None:
         (Unauthenticated("x"), {"www-authenticate": "Bearer"}),
         (MethodNotAllowed("x", ["POST"]), {"allow": "POST"}),
         (REFUSED, {}),
+        (FULL, {"retry-after": "1", "retry-after-ms": "1000", "x-modgate-queue-place": "3"}),
     ],
 )
 def test_errors_carry_the_headers_that_clients_act_on(

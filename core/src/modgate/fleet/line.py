@@ -172,6 +172,10 @@ class Line(Generic[W]):
             return None
         return Bound(of="deadline", whose=claim.ends, held=needs_s, most=left_s)
 
+    def place(self, tenant: str) -> int:
+        """Which of its tenant's calls another one would be, from 1."""
+        return self._room.calls_of(tenant) + 1
+
     def alike(self, key: Hashable) -> list[W]:
         """The calls of this key that wait, oldest first."""
         return list(self._alike.get(key, ()))

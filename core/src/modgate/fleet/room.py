@@ -70,6 +70,11 @@ class Room:
         self._by_bytes.set(tenant, -held.body_bytes / weight)
         self._by_work.set(tenant, -held.work / weight)
 
+    def calls_of(self, tenant: str) -> int:
+        """That wait of one tenant."""
+        held = self._held.get(tenant)
+        return held.calls if held is not None else 0
+
     def over(self, newcomer: str, rules: QueueRules) -> tuple[str, Bound] | None:
         """Who has too many calls or bytes after a call of the newcomer was added; None = there is
         room."""

@@ -116,7 +116,8 @@ class Waiting:
         late = line.late(claim, self._rules, now)
         if late is not None:
             text = f"calls of the model '{model}' wait too long for this one; try again later"
-            raise self._refused(text, late, late.held - late.most + self._free_s(model, wanted))
+            seconds = late.held - late.most + self._free_s(model, wanted)
+            raise self._refused(text, late, seconds, line.place(claim.tenant))
         self._saw_depth(claim.modality, line.calls)
         self._push(line, waiter, now)
         self.pump()
@@ -148,27 +149,30 @@ class Waiting:
                 text = f"too many calls wait for the model '{model}'; try again later"
                 seconds = ROOM_AGAIN * line.wait_s(each.claim, self._rules)
                 seconds += self._free_s(model, each.wanted)
-                each.granted.set_exception(self._refused(text, bound, seconds))
+                place = line.place(each.claim.tenant)
+                each.granted.set_exception(self._refused(text, bound, seconds, place))
         if not line.calls:
             del self._busy[model]
 
     def timed_out(self, model: str, wanted: Wanted, claim: Claim) -> Full:
-        """The error of a call whose time to wait ran out.
+        """The error of a call whose time to wait ran out, and which is still in the line.
 
         Where no time until a free slot is known, its Retry-After is the time that it waited.
         """
         now, line = self._now(), self._lines.get(model)
-        seconds, late = self._free_s(model, wanted), None
+        seconds, late, place = self._free_s(model, wanted), None, 1
         if line is not None:
             late = line.expired(claim, now)
             seconds += line.wait_s(claim, self._rules)
+            place = max(1, line.place(claim.tenant) - 1)
         if late is None:
             late = Bound(of="deadline", whose=claim.ends, held=0.0, most=claim.until - now)
         text = f"no backend of the model '{model}' became free in time"
-        return self._refused(text, late, seconds or now - claim.since)
+        return self._refused(text, late, seconds or now - claim.since, place)
 
-    def _refused(self, text: str, bound: Bound, seconds: float) -> Full:
+    def _refused(self, text: str, bound: Bound, seconds: float, place: int) -> Full:
         error = Full(text, bound)
+        error.place = place
         error.retry_after_s = retry_s(seconds, self._rng.random())
         return error
 

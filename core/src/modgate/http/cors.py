@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 EXPOSED = (
     "x-request-id, request-id, retry-after, retry-after-ms, x-should-retry, openai-processing-ms, "
-    "x-modgate-units, x-modgate-queue-ms, x-modgate-upstream-ms, x-modgate-dry-run, "
+    "x-modgate-units, x-modgate-queue-ms, x-modgate-queue-place, x-modgate-upstream-ms, "
+    "x-modgate-dry-run, "
     "x-modgate-replay-of, idempotent-replayed, "
     "x-modgate-partial, x-modgate-truncated, x-modgate-sample-rate, x-modgate-ignored"  # of relays
 )

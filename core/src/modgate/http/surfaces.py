@@ -258,6 +258,8 @@ def error_headers(error: GatewayError, surface: Surface, wall: float) -> dict[st
         headers["retry-after-ms"] = str(max(1, round(max(0.0, exact_s) * 1000)))
     if error.alike or isinstance(error, QuotaSpent | TooManyAttempts | ReplyNotKept):
         headers["x-should-retry"] = "false"
+    if isinstance(error, Overloaded) and error.place is not None:
+        headers["x-modgate-queue-place"] = str(error.place)
     if isinstance(error, Unauthenticated):
         headers["www-authenticate"] = "Bearer"
     if allow := getattr(error, "allow", ()):
