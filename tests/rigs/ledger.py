@@ -12,8 +12,8 @@ from oracle.compare import LedgerRow
 
 from modgate.api.secret import Secret
 from modgate.api.sink import Attempt, Ending, Receipt
-from modgate.ledger.disk import OnFull
 from modgate.ledger.frames import Kind
+from modgate.ledger.policy import LedgerPolicy, OnFull
 from modgate.ledger.records import Ended, Noted, Opened
 from modgate.ledger.segments import frames_of, note_of
 from modgate.ledger.segments import segments as by_number
@@ -45,17 +45,22 @@ class Bounds(TypedDict, total=False):
     keep_acknowledged_s: float | None
     sync_s: float
     anchor: Path | None
-    name: str
-    worker: str
-    boot: str | None
 
 
 @contextmanager
 def ledger(
-    directory: Path, *, key: Secret = KEY, clock: Stopped | None = None, **bounds: Unpack[Bounds]
+    directory: Path,
+    *,
+    key: Secret = KEY,
+    clock: Stopped | None = None,
+    name: str = "",
+    worker: str = "",
+    boot: str | None = None,
+    **bounds: Unpack[Bounds],
 ) -> Iterator[Ledger]:
     """A ledger that is closed at the end."""
-    made = Ledger(directory, key, clock or Stopped(), **bounds)
+    policy = LedgerPolicy(**bounds)
+    made = Ledger(directory, key, clock or Stopped(), policy, name=name, worker=worker, boot=boot)
     try:
         yield made
     finally:
@@ -64,15 +69,18 @@ def ledger(
 
 def stop_syncing(made: Ledger) -> None:
     """Its thread ends: what is written from now on is on the disk when the test says so."""
-    made._closing.set()
-    made._dirty.set()
-    made._syncer.join(10)
+    made._thread.stop()
+
+
+def let_go(made: Ledger) -> None:
+    """Another writer may begin, though this one did not close."""
+    made._chain_lock.close()
 
 
 def kill(made: Ledger) -> None:
     """As a process that is killed leaves it: nothing more is written, its lock is free."""
     stop_syncing(made)
-    made._hold.close()
+    let_go(made)
 
 
 def opened(

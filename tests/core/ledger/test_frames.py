@@ -16,7 +16,7 @@ from modgate.api.secret import Secret
 from modgate.ledger.frames import (
     CHAIN_BYTES,
     FRAME_HEAD,
-    Chain,
+    ChainMac,
     Frame,
     Kind,
     SegmentHeader,
@@ -38,7 +38,7 @@ def chain_of(items: list[bytes], key: Secret = KEY) -> tuple[bytes, list[int]]:
     """Frames of payloads, and the offset behind each."""
     data, last, ends = b"", START, []
     for payload in items:
-        last = Chain(key).after(last, payload)
+        last = ChainMac(key).after(last, payload)
         data += frame(Kind.END, payload, last)
         ends.append(len(data))
     return data, ends
@@ -66,7 +66,7 @@ def test_the_chain_is_the_first_half_of_an_hmac_over_the_last_one_and_the_payloa
 ) -> None:
     expected = hmac.new(key.encode(), last + payload, sha256).digest()[:16]
 
-    assert Chain(Secret(key)).after(last, payload) == expected
+    assert ChainMac(Secret(key)).after(last, payload) == expected
 
 
 def test_a_frame_is_version_kind_length_checksum_chain_and_payload() -> None:

@@ -182,9 +182,9 @@ def test_what_comes_while_a_sync_waits_is_bounded_and_then_left_to_the_disk(
     store = Store()
     with ledger(tmp_path, sync_s=60.0) as made, shipping(made, lambda: Kept(store)) as ships:
         until(lambda: made.synced == made.position)
-        monkeypatch.setattr(made, "_entries", Group(at_most=1_000))
+        monkeypatch.setattr(made._journal, "_entries", Group(at_most=1_000))
         ended(made, *(f"r{index}" for index in range(50)))
-        held = made._entries
+        held = made._journal._entries
 
         assert held.entries is None
         assert held.size < 2_000

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from rigs.ledger import KEY, WALL, receipt
 
 from modgate.api.sink import Attempt
-from modgate.ledger.frames import Chain, Kind, SegmentHeader, frame, segment_head
+from modgate.ledger.frames import ChainMac, Kind, SegmentHeader, frame, segment_head
 from modgate.ledger.reader import adjustments, rows
 from modgate.ledger.records import Adjusted, Noted, Opened, crashed, ended_of
 from modgate.ledger.segments import frames_of, note_of
@@ -93,7 +93,7 @@ def segment(header: SegmentHeader, records: Records) -> tuple[bytes, bytes]:
     data, last = segment_head(header), header.last
     for kind, record in records:
         payload = msgspec.msgpack.encode(record)
-        last = Chain(KEY).after(last, payload)
+        last = ChainMac(KEY).after(last, payload)
         data += frame(kind, payload, last)
     return data, last
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from rigs.ledger import KEY, ledger, notes_of, opened, receipt, segments, stop_syncing
+from rigs.ledger import KEY, ledger, let_go, notes_of, opened, receipt, segments, stop_syncing
 
 from modgate.ledger import disk as module
 from modgate.ledger.reader import rows
@@ -56,7 +56,7 @@ def made(tmp_path: Path) -> Iterator[Ledger]:
     with ledger(tmp_path, boot="before", segment_bytes=4_000) as opened_:
         stop_syncing(opened_)
         yield opened_
-        opened_._hold.close()
+        let_go(opened_)
 
 
 @pytest.mark.parametrize("synced", [0, 1, 7, 30, 60])
@@ -71,7 +71,7 @@ def test_a_power_cut_takes_what_was_not_synced_and_the_chain_says_how_much_it_ma
     if synced == 60:
         made.sync()
     cache.cut()
-    made._hold.close()
+    let_go(made)
     with ledger(tmp_path, boot="after", sync_s=0.02) as again:
         assert again.recovered == 0
 
@@ -88,7 +88,7 @@ def test_a_request_whose_end_was_lost_with_the_power_is_billed_as_a_crash(
     made.sync()
     made.ended(receipt("r", tokens=12))
     cache.cut()
-    made._hold.close()
+    let_go(made)
     with ledger(tmp_path, boot="after"):
         pass
 

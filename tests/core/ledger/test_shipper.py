@@ -12,7 +12,18 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
-from rigs.ledger import KEY, WALL, Stopped, ledger, notes_of, opened, receipt, request, segments
+from rigs.ledger import (
+    KEY,
+    WALL,
+    Stopped,
+    ledger,
+    notes_of,
+    opened,
+    receipt,
+    request,
+    segments,
+    stop_syncing,
+)
 from rigs.shortage import no_file_left
 from rigs.sinks import Kept, Lossy, Store, shipping, until
 
@@ -143,9 +154,7 @@ def test_only_what_is_on_disk_is_shipped(tmp_path: Path) -> None:
     """Else a sink would have what a power cut took from the ledger."""
     store = Store()
     with ledger(tmp_path) as made:
-        made._closing.set()
-        made._dirty.set()
-        made._syncer.join(10)
+        stop_syncing(made)
         with shipping(made, lambda: Kept(store)):
             request(made, "a")
             made.sync()

@@ -16,8 +16,8 @@ from rigs.ledger import KEY, Stopped, ledger, notes_of, opened, receipt, request
 from rigs.sinks import Kept, Store, shipping, until
 
 from modgate.ledger import disk as module
-from modgate.ledger.disk import OnFull
 from modgate.ledger.gaps import gaps
+from modgate.ledger.policy import OnFull
 from modgate.ledger.reader import rows
 from modgate.ledger.sqlite_sink import FILE, SqliteConfig, SqliteSink
 from modgate.ledger.stored import whole
@@ -52,7 +52,7 @@ def test_what_was_lost_is_told_also_when_the_note_of_it_is_gone(tmp_path: Path) 
     with ledger(tmp_path, segment_bytes=2_000, max_bytes=6_000, on_full="drop-oldest") as made:
         for index in range(120):
             if index == 60:
-                made.acked = {"sink": 10_000}
+                made.acked["sink"] = 10_000
             request(made, f"r{index}")
         lost = made.dropped_unacknowledged
     with ledger(tmp_path) as made:

@@ -19,8 +19,8 @@ from modgate.ledger.frames import FRAME_HEAD, frame, read_head
 from modgate.ledger.gaps import gaps
 from modgate.ledger.segments import frames_of
 from modgate.ledger.sqlite_sink import SqliteConfig, SqliteSink
-from modgate.ledger.verify import Report, Witness, verify
-from modgate.ledger.witness import cursor_of
+from modgate.ledger.verify import Report, verify
+from modgate.ledger.witness import Witness, cursor_of
 
 ANCHOR = "elsewhere.anchor"
 

@@ -8,7 +8,8 @@ import pytest
 from rigs.ledger import KEY, Stopped, kill, ledger, notes_of, opened, request
 
 from modgate.ledger.adopt import end_what_others_left
-from modgate.ledger.identity import Held, writer_id
+from modgate.ledger.chain_lock import ChainLocked
+from modgate.ledger.identity import writer_id
 from modgate.ledger.reader import rows
 from modgate.ledger.segments import workers
 
@@ -29,7 +30,7 @@ def test_a_chain_has_one_writer_at_a_time(tmp_path: Path) -> None:
     with (
         ledger(tmp_path, worker="w1"),
         ledger(tmp_path, worker="w2"),
-        pytest.raises(Held),
+        pytest.raises(ChainLocked),
         ledger(tmp_path, worker="w1"),
     ):
         pass

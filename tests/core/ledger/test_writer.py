@@ -12,7 +12,7 @@ from threading import Event
 import pytest
 from rigs.ledger import KEY, ledger, notes_of, opened, receipt, request, segments, stop_syncing
 
-from modgate.ledger import waiting
+from modgate.ledger import backlog
 from modgate.ledger import writer as module
 from modgate.ledger.frames import read_head
 from modgate.ledger.reader import rows
@@ -151,7 +151,7 @@ def test_the_disk_is_asked_again_behind_the_requests_back(tmp_path: Path, disk: 
 def test_ends_that_wait_for_the_disk_are_bounded_and_a_loss_is_counted(
     tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(waiting, "AT_MOST", 1_000)
+    monkeypatch.setattr(backlog, "AT_MOST", 1_000)
     with ledger(tmp_path) as made:
         disk.fault = OSError(28, "No space left on device")
         for index in range(10):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from modgate.api.secret import Secret
 from modgate.clock import Clock
-from modgate.ledger.identity import Held
+from modgate.ledger.chain_lock import ChainLocked
 from modgate.ledger.segments import workers
 from modgate.ledger.writer import Ledger
 
@@ -19,7 +19,7 @@ def end_what_others_left(directory: Path, key: Secret, clock: Clock, *, own: str
             continue
         try:
             left = Ledger(directory, key, clock, worker=worker)
-        except Held:
+        except ChainLocked:
             continue
         ended += left.recovered
         left.close()

@@ -16,6 +16,7 @@ from modgate.api.secret import Secret
 from modgate.api.sink import Receipt
 from modgate.clock import Clock
 from modgate.ledger.frames import Kind, Tampered, Torn
+from modgate.ledger.policy import LedgerPolicy
 from modgate.ledger.records import Audited
 from modgate.ledger.segments import frames_of, segments
 from modgate.ledger.writer import Ledger
@@ -48,16 +49,19 @@ class Audit:
         self._chains: dict[What, Ledger] = {}
         self.epoch = _last_epoch(directory)
         share = max_bytes // len(CHAINS)
+        policy = LedgerPolicy(
+            segment_bytes=max(1, share // SEGMENTS),
+            max_bytes=share,
+            on_full="drop-oldest",
+            anchor=anchor,
+        )
         try:
             for name in CHAINS:
                 self._chains[name] = Ledger(
                     directory,
                     key,
                     clock,
-                    segment_bytes=max(1, share // SEGMENTS),
-                    max_bytes=share,
-                    on_full="drop-oldest",
-                    anchor=anchor,
+                    policy,
                     name="audit",
                     worker=name,
                 )

@@ -10,14 +10,11 @@ import errno
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from modgate.ledger.frames import SegmentHeader, Tampered, Torn, segment_head
 from modgate.ledger.segments import FIRST_CHAIN, head_of, segment_name, segments
 
-OnFull = Literal["refuse", "drop-oldest"]
-SEGMENT_BYTES = 64 << 20
-MAX_BYTES = 8 << 30
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
 

@@ -95,7 +95,7 @@ class Frame(Entry, frozen=True, kw_only=True, gc=False):
         return record
 
 
-class Chain:
+class ChainMac:
     """Makes chain values with one key.
 
     HMAC-SHA256 by its definition over two prepared states (RFC 2104): the same result as
@@ -154,7 +154,7 @@ def read_frames(data: bytes, offset: int, key: Secret | None, last: bytes) -> It
     Only the last frame can be unfinished: a bad one with bytes behind it was whole once, and to cut
     there would lose what is behind it.  `key` None: checksums only.
     """
-    links = Chain(key) if key is not None else None
+    links = ChainMac(key) if key is not None else None
     size = len(data)
     while offset < size:
         if size - offset < FRAME_HEAD:

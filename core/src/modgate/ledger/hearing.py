@@ -9,8 +9,7 @@ from pathlib import Path
 
 from modgate.api.shipment import Cursor, LedgerSink, SinkDown
 from modgate.ledger.anchor import read_anchor
-from modgate.ledger.verify import Witness
-from modgate.ledger.witness import cursor_of
+from modgate.ledger.witness import Witness, cursor_of
 
 DEADLINE_S = 20.0
 

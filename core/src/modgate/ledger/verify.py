@@ -11,20 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from modgate.api.secret import Secret
-from modgate.api.shipment import Cursor
 from modgate.ledger.frames import Frame, Kind, SegmentHeader, Tampered, Torn
 from modgate.ledger.identity import CORRECTIONS, name_of
 from modgate.ledger.records import kind_of
 from modgate.ledger.segments import FIRST_CHAIN, frames_of, head_of, note_of, segments, workers
 from modgate.ledger.tail import chain_at
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Witness:
-    """Somebody outside who saw a chain's head: a sink's name, or `anchor`."""
-
-    name: str
-    cursor: Cursor
+from modgate.ledger.witness import Witness
 
 
 @dataclass(slots=True, eq=False)

@@ -1,21 +1,38 @@
-"""Holding a ledger against what a sink, or a file elsewhere, saw of it."""
+"""Comparing a ledger with what a witness saw of it: a sink, or an anchor file elsewhere.
+
+A chain proves that nothing in it was changed.  That its end was cut off, or that the whole
+directory was lost, only somebody outside can tell.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from modgate.api.shipment import Cursor
 from modgate.ledger.anchor import Anchored
 from modgate.ledger.identity import name_of
+from modgate.ledger.records import Noted
 from modgate.ledger.segments import segments, writers
 from modgate.ledger.tail import chain_at
 
 Missing = Literal["behind", "replaced"]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Witness:
+    """Somebody outside who saw the newest chain value of a writer: a sink's name, or a path."""
+
+    name: str
+    cursor: Cursor
+
+
 def holds(directory: Path, worker: str, cursor: Cursor) -> bool:
-    """Whether a chain has the head that somebody saw of it; True where it was dropped since."""
+    """Whether a chain has the value that somebody saw, at the place where it was seen.
+
+    True also when that segment was dropped since, for then nobody can tell.
+    """
     first = min(segments(directory, worker), default=None)
     if first is not None and cursor.segment < first:
         return True
@@ -23,8 +40,11 @@ def holds(directory: Path, worker: str, cursor: Cursor) -> bool:
 
 
 def missing(directory: Path, worker: str, writer: str, seen: Cursor) -> Missing | None:
-    """What a witness saw and is not here: the end of this writer's chain, or the whole of another
-    that had the same name."""
+    """What a witness saw and is not here; None when it is, or when it is of somebody else.
+
+    `behind`: this writer's chain ends before what was seen.  `replaced`: another writer of the same
+    name was seen, and no segment here is its own.
+    """
     if seen.writer == writer:
         return None if holds(directory, worker, seen) else "behind"
     if name_of(seen.writer) == name_of(writer) and seen.writer not in writers(directory):
@@ -32,20 +52,22 @@ def missing(directory: Path, worker: str, writer: str, seen: Cursor) -> Missing 
     return None
 
 
-def said_by(witness: str, seen: Cursor) -> dict[str, int | str | float | bytes]:
-    """What the chain's own note tells of it."""
-    return {
-        "writer": seen.writer,
-        "segment": seen.segment,
-        "size_bytes": seen.offset,
-        "last": seen.last,
-        "until": seen.at,
-        "sink": witness,
-    }
+def note_about(what: Missing, seen: Cursor, witness: str, wall: float) -> Noted:
+    """The note that goes into the chain."""
+    return Noted(
+        wall=wall,
+        what=what,
+        segment=seen.segment,
+        size_bytes=seen.offset,
+        last=seen.last,
+        until=seen.at,
+        writer=seen.writer,
+        sink=witness,
+    )
 
 
 def cursor_of(said: Anchored) -> Cursor:
-    """What an anchor file saw."""
+    """What an anchor file saw, in the form in which sinks say it; it counts no frames."""
     return Cursor(
         writer=said.writer,
         segment=said.segment,

@@ -9,6 +9,7 @@ from modgate.clock import Clock
 from modgate.ledger.adopt import end_what_others_left
 from modgate.ledger.audit import Audit
 from modgate.ledger.frames import Tampered
+from modgate.ledger.policy import LedgerPolicy
 from modgate.ledger.shipping import Make, Shipping
 from modgate.ledger.writer import Ledger
 from modgate.problems import ConfigError, Problem
@@ -37,19 +38,16 @@ def open_ledger(made: Blueprint, files: StateDirectory, clock: Clock) -> Ledger:
     """The ledger in the state directory; ConfigError for one that somebody else changed."""
     section, directory = made.linked.file.ledger, files.path / "ledger"
     key = section.key or files.secret("ledger-key")
+    policy = LedgerPolicy(
+        segment_bytes=section.segment,
+        max_bytes=section.max_bytes,
+        on_full=section.on_full,
+        keep_acknowledged_s=section.keep_acknowledged,
+        sync_s=section.sync,
+        anchor=section.anchor,
+    )
     try:
-        ledger = Ledger(
-            directory,
-            key,
-            clock,
-            segment_bytes=section.segment,
-            max_bytes=section.max_bytes,
-            on_full=section.on_full,
-            keep_acknowledged_s=section.keep_acknowledged,
-            sync_s=section.sync,
-            anchor=section.anchor,
-            name=section.name,
-        )
+        ledger = Ledger(directory, key, clock, policy, name=section.name)
         end_what_others_left(directory, key, clock, own=ledger.worker)
     except Tampered as error:
         text = f"the ledger in {directory} was changed by somebody else: {error}"

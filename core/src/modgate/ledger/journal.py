@@ -1,0 +1,178 @@
+"""Appending to a chain: each frame follows the one before, in segments that are begun and dropped.
+
+Nothing here locks.  The ledger calls every method under its lock, from the event loop and from its
+own thread.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import msgspec
+
+from modgate.api.secret import Secret
+from modgate.clock import Clock
+from modgate.ledger.disk import FULL, Disk, Position
+from modgate.ledger.frames import ChainMac, Entry, Kind, SegmentHeader, frame
+from modgate.ledger.fresh import Group
+from modgate.ledger.policy import LedgerPolicy
+from modgate.ledger.records import Noted
+from modgate.ledger.recovery import Recovered
+from modgate.ledger.rows import HAVE_ROWS
+
+log = logging.getLogger(__name__)
+
+_encoder = msgspec.msgpack.Encoder()
+
+
+class Journal:
+    """One worker's chain at its writing end.
+
+    `writer`, `boot`: what the header of the next segment says of who writes.
+    `acked`: by sink the number of the segment that it still needs; it has all that are older.
+    `last`: the chain value of the newest frame.
+    `frames`: how many were written since the start.
+    `dropped_segments`: how many segments were removed since the start.
+    `dropped_unacknowledged`: how many frames were ever removed before every sink had them.
+    """
+
+    def __init__(
+        self,
+        disk: Disk,
+        key: Secret,
+        clock: Clock,
+        *,
+        policy: LedgerPolicy,
+        found: Recovered,
+        writer: str,
+        boot: str,
+    ) -> None:
+        self.writer = writer
+        self.last = found.last
+        self.frames = self.dropped_segments = 0
+        self.dropped_unacknowledged = found.missed
+        self.acked: dict[str, int] = {}
+        self.disk = disk
+        self._mac = ChainMac(key)
+        self._clock = clock
+        self._policy = policy
+        self._boot = boot
+        self._entries = Group()
+        self.begin()
+
+    @property
+    def position(self) -> Position:
+        """Behind the newest frame."""
+        disk = self.disk
+        return Position(disk.number, disk.written, disk.frames, self.last)
+
+    def take_entries(self) -> Group:
+        """The entries that came since this was last called."""
+        taken, self._entries = self._entries, Group()
+        return taken
+
+    def append(self, kind: Kind, payload: bytes) -> None:
+        """Write a frame.
+
+        A new segment is begun when the newest is full.  When there is no room, the oldest segment
+        is dropped if the policy lets it.  OSError when the disk takes nothing all the same.
+        """
+        chain = self._mac.after(self.last, payload)
+        data = frame(kind, payload, chain)
+        disk = self.disk
+        try:
+            full = disk.frames and disk.written + len(data) > self._policy.segment_bytes
+            if not disk.ready or full:
+                self.begin()
+                # From the beginning: a note may have been written, and this frame follows it.
+                return self.append(kind, payload)
+            disk.append(data)
+        except OSError as error:
+            if error.errno not in FULL or not self._drop_oldest():
+                raise
+            return self.append(kind, payload)
+        self.last = chain
+        self.frames += 1
+        if kind in HAVE_ROWS:
+            self._entries.add(Entry(kind, payload))
+        return None
+
+    def note(self, note: Noted) -> None:
+        """Write down what befell the ledger itself; OSError as `append`."""
+        self.append(Kind.ANCHOR, _encoder.encode(note))
+
+    def begin(self) -> None:
+        """Begin a new segment, and make room for it where the policy lets old ones go."""
+        header = SegmentHeader(
+            writer=self.writer, boot=self._boot, number=self.disk.number + 1, last=self.last
+        )
+        self.disk.begin(header)
+        policy = self._policy
+        while self.disk.kept + policy.segment_bytes > policy.max_bytes and self._drop_oldest():
+            pass
+
+    def _drop_oldest(self) -> bool:
+        """Drop the oldest segment; False when it must stay, by the policy or as the only one.
+
+        Those that every sink has are the oldest, so they go first.
+        """
+        if self._policy.on_full != "drop-oldest":
+            return False
+        number = min(self.disk.sizes, default=self.disk.number)
+        if number == self.disk.number:
+            return False
+        self._drop(number)
+        return True
+
+    def drop_acknowledged(self, after_s: float) -> None:
+        """Drop the segments that every sink has and that nobody wrote to for so many seconds.
+
+        OSError when the note of it cannot be written.
+        """
+        needed = min(self.acked.values(), default=0)
+        for number in sorted(each for each in self.disk.sizes if each < needed):
+            age_s = self._clock.wall() - self.disk.changed_at(number)
+            if number == self.disk.number or age_s <= after_s:
+                break
+            self._drop(number)
+
+    def _drop(self, number: int) -> None:
+        """Remove a segment, and write down what was in it and whether every sink has it."""
+        acknowledged = bool(self.acked) and number < min(self.acked.values())
+        end = self.disk.drop(number)
+        self.dropped_segments += 1
+        extra = {"segment": number, "frames": end.frames, "size_bytes": end.offset}
+        if acknowledged:
+            log.info("acknowledged ledger segment dropped", extra=extra)
+        else:
+            self.dropped_unacknowledged += end.frames
+            log.error("ledger segment dropped before a sink had it", extra=extra)
+        self.note(
+            Noted(
+                wall=self._clock.wall(),
+                what="dropped",
+                segment=number,
+                frames=end.frames,
+                missed=self.dropped_unacknowledged,
+                size_bytes=end.offset,
+                last=end.last,
+                acknowledged=acknowledged,
+            )
+        )
+
+    def abandon(self) -> Noted:
+        """Somebody took away the newest segment: nothing more goes into it.
+
+        The answer is the note of it, to be written when there is a segment again.
+        """
+        disk = self.disk
+        disk.retire()
+        self.dropped_unacknowledged += disk.frames
+        return Noted(
+            wall=self._clock.wall(),
+            what="dropped",
+            segment=disk.number,
+            frames=disk.frames,
+            missed=self.dropped_unacknowledged,
+            size_bytes=disk.written,
+        )
