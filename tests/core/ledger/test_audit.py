@@ -11,7 +11,7 @@ import pytest
 from modgate.api.secret import Secret
 from modgate.api.sink import Receipt, Ruling
 from modgate.ledger import audit as module
-from modgate.ledger.audit import FLUSH_S, Audit, What
+from modgate.ledger.audit import FLUSH_S, Audit, AuditChain
 from modgate.ledger.audit_reader import AuditReader, Broken, Proof
 from modgate.ledger.frames import FRAME_HEAD, Tampered, read_head
 from modgate.ledger.records import Audited
@@ -35,7 +35,7 @@ def audit(tmp_path: Path, clock: FakeClock) -> Iterator[Audit]:
 
 
 def read(
-    directory: Path, what: What = "changes", *, anchor: Path | None = None, key: Secret = KEY
+    directory: Path, what: AuditChain = "changes", *, anchor: Path | None = None, key: Secret = KEY
 ) -> tuple[list[Audited], Proof]:
     reader = AuditReader(directory, what, key, anchor=anchor)
     return list(reader.records()), reader.proof

@@ -1,4 +1,4 @@
-"""Chains that nobody writes any more: a gateway with fewer workers ends what the others left."""
+"""Ending what workers left who are not started any more, after their number was lowered."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from modgate.ledger.writer import Ledger
 
 
 def end_what_others_left(directory: Path, key: Secret, clock: Clock, *, own: str) -> int:
-    """Recover every chain but `own` that no living worker holds; how many requests were ended."""
+    """Recover every chain but `own` that no living worker writes; its open requests are billed.
+
+    The answer is how many requests those were.  Tampered as `Ledger` raises it.
+    """
     ended = 0
     for worker in workers(directory):
         if worker == own:

@@ -1,4 +1,4 @@
-"""The last chain head in a file elsewhere: what proves that a ledger was not cut behind it."""
+"""A file elsewhere with the newest chain value: it proves that a ledger's end was not cut off."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ EVERY_S = 1.0
 
 
 class Anchored(msgspec.Struct, frozen=True, kw_only=True):
-    """What the file says, as JSON; `last` is hexadecimal."""
+    """The file's JSON.  `last`: the chain value at that offset, in hexadecimal; `wall`: when."""
 
     v: int = 1
     writer: str
@@ -27,9 +27,10 @@ class Anchored(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(slots=True, eq=False)
 class AnchorFile:
-    """Kept by a ledger's thread after each sync, at most once a second; no path, nothing is kept.
+    """One worker's anchor file, written by the ledger's thread after a sync, once a second at most.
 
-    A file that cannot be written is passed over: the ledger does not depend on its witness.
+    Without a path nothing is written.  A file that cannot be written is passed over, for the ledger
+    does not depend on its witness.
     """
 
     path: Path | None
@@ -45,7 +46,7 @@ class AnchorFile:
         return cls(path, writer)
 
     def keep(self, position: Position, wall: float, *, at_once: bool = False) -> None:
-        """The ledger is on disk up to here."""
+        """Write up to where the ledger is on disk.  `at_once`: before the second is over."""
         if self.path is None or position == self._kept:
             return
         if not at_once and 0 <= wall - self._at < EVERY_S:
@@ -64,12 +65,12 @@ class AnchorFile:
         self._kept, self._at = position, wall
 
     def read(self) -> Anchored | None:
-        """What the file says from the last time; ValueError for one that says nothing."""
+        """What the file says from the last run; None without one, else as `read_anchor`."""
         return read_anchor(self.path) if self.path is not None else None
 
 
 def read_anchor(path: Path) -> Anchored | None:
-    """What a file says; None when it is not there.  ValueError for one that says nothing."""
+    """What an anchor file says; None when it is not there, ValueError when it is none."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:

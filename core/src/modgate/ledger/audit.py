@@ -1,8 +1,9 @@
-"""The audit log: the ledger's frames and segments, in a directory and under a key of its own.
+"""The audit log: who changed what, and how many requests were denied.
 
-Two chains, so that a flood of refused requests cannot push out who changed what.  Both are bounded
-on disk; the oldest segments go first, and that they went is in the chain.  Denied requests are
-counted by tenant and reason and written once a minute, so a flood is a few records, too.
+It is made of the ledger's frames and segments, in a directory of its own and under its own key.
+There are two chains, so that a flood of denied requests cannot push out who changed what.  Both are
+bounded on disk; their oldest segments go first, and the chain says that they went.  Denied requests
+are counted by tenant and reason, and written once a minute, so a flood becomes a few records.
 """
 
 from __future__ import annotations
@@ -21,18 +22,22 @@ from modgate.ledger.records import Audited
 from modgate.ledger.segments import frames_of, segments
 from modgate.ledger.writer import Ledger
 
-What = Literal["changes", "denied"]
-CHAINS: tuple[What, ...] = ("changes", "denied")
-SEGMENTS = 8  # of each chain, at least: this share of it goes at once
+AuditChain = Literal["changes", "denied"]
+CHAINS: tuple[AuditChain, ...] = ("changes", "denied")
+SEGMENTS = 8  # that a full chain has: what is dropped at once is an eighth of it
 FLUSH_S = 60.0
 REASONS_AT_MOST = 256
-OTHER = ("other", "other")
+OTHER = ("other", "other")  # tenant and reason of what comes when there are so many
 DENIED = frozenset({401, 403, 429})
-INVISIBLE = "model_not_found"
+INVISIBLE = "model_not_found"  # what a caller is told of a model that it may not see
 
 
 class Audit:
-    """The writer of both chains; Tampered when somebody else changed one."""
+    """Writes both chains.  Tampered when somebody else changed one of them.
+
+    `max_bytes`: what both may take on disk together.  `anchor`: each chain has the file
+    `ANCHOR.NAME`.  `epoch`: the number of the last change that came from a key store.
+    """
 
     def __init__(
         self,
@@ -46,7 +51,7 @@ class Audit:
         self._clock = clock
         self._since = clock.wall()
         self._counts: dict[tuple[str, str], int] = {}
-        self._chains: dict[What, Ledger] = {}
+        self._chains: dict[AuditChain, Ledger] = {}
         self.epoch = _last_epoch(directory)
         share = max_bytes // len(CHAINS)
         policy = LedgerPolicy(
@@ -79,7 +84,11 @@ class Audit:
         epoch: int = 0,
         wall: float | None = None,
     ) -> None:
-        """Somebody changed something.  `epoch`: that of a store's own record of changes."""
+        """Somebody changed something.
+
+        `action`, `actor`, `subject`, `detail`: as `Audited` has them.  `epoch`: the number that a
+        key store gave the change, 0 without one.  `wall`: when; None is now.
+        """
         record = Audited(
             wall=self._clock.wall() if wall is None else wall,
             action=action,
@@ -92,7 +101,7 @@ class Audit:
         self.epoch = epoch or self.epoch
 
     def saw(self, receipt: Receipt) -> None:
-        """Count a request, if it was denied."""
+        """A request has ended: count it if it was denied, by the gateway or by a policy."""
         if receipt.status < 400:
             return
         if receipt.status in DENIED or receipt.error == INVISIBLE:
@@ -103,14 +112,14 @@ class Audit:
                 self.denied(receipt.tenant, ruling.code)
 
     def denied(self, tenant: str, reason: str) -> None:
-        """Count one."""
+        """Count one request that was denied, under the reason's code."""
         at = (tenant, reason)
         if at not in self._counts and len(self._counts) >= REASONS_AT_MOST:
             at = OTHER
         self._counts[at] = self._counts.get(at, 0) + 1
 
     def flush(self, *, at_once: bool = False) -> None:
-        """Write what was counted, once a minute."""
+        """Write what was counted, once a minute.  `at_once`: before the minute is over."""
         now = self._clock.wall()
         if not at_once and 0 <= now - self._since < FLUSH_S:
             return
@@ -128,7 +137,7 @@ class Audit:
         self._since = now
 
     def close(self) -> None:
-        """Write what is left, and close; a second time does nothing."""
+        """Write what was counted, and close both chains; a second time does nothing."""
         if len(self._chains) == len(CHAINS):
             self.flush(at_once=True)
         for chain in self._chains.values():
@@ -137,7 +146,7 @@ class Audit:
 
 
 def _last_epoch(directory: Path) -> int:
-    """The epoch of the last change that came from a store."""
+    """The epoch of the last change that came from a key store; 0 when there was none."""
     for path in reversed(list(segments(directory, "changes").values())):
         try:
             found = [

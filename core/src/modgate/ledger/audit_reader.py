@@ -10,19 +10,23 @@ import msgspec
 
 from modgate.api.secret import Secret
 from modgate.ledger.anchor import Anchored, read_anchor
-from modgate.ledger.audit import What
+from modgate.ledger.audit import AuditChain
 from modgate.ledger.frames import Frame, Kind, SegmentHeader, Tampered, Torn
 from modgate.ledger.records import Audited
 from modgate.ledger.segments import FIRST_CHAIN, frames_of, head_of, note_of, segments
 
 
 class Broken(Exception):
-    """The audit log is not what its writer wrote; says where."""
+    """The audit log is not what its writer wrote; the message says where."""
 
 
 @dataclass(slots=True)
 class Proof:
-    """What reading a chain has proven so far: how much it holds, and its head."""
+    """What was proven of a chain so far.
+
+    `dropped`: how many segments its writer says that it dropped.  `head`: the chain value of the
+    newest frame, in hexadecimal, to be compared with one that was kept elsewhere.
+    """
 
     records: int = 0
     segments: int = 0
@@ -31,23 +35,26 @@ class Proof:
 
 
 class AuditReader:
-    """Reads one chain.  `anchor`: the file that `[audit] anchor` names."""
+    """Reads one of the two chains.  `anchor`: the file that `[audit] anchor` names, or None.
+
+    `proof`: what was proven so far; complete when `records` has come to its end.
+    """
 
     def __init__(
-        self, directory: Path, what: What, key: Secret, *, anchor: Path | None = None
+        self, directory: Path, chain: AuditChain, key: Secret, *, anchor: Path | None = None
     ) -> None:
-        self._paths = segments(directory, what)
+        self._paths = segments(directory, chain)
         self._key = key
-        self._anchor = _anchored(anchor, what)
+        self._anchor = _anchored(anchor, chain)
         self._gone: tuple[int, bytes] | None = None
         self._seen = self._anchor is None
         self.proof = Proof()
 
     def records(self) -> Iterator[Audited]:
-        """The records in order.
+        """The records in order, each proven before it is given.
 
-        Broken at one that was edited or removed, at a segment that is not there and was not dropped
-        by the writer, and at the end when a tail is missing that the anchor saw.
+        Broken where a record was edited or removed, where a segment is missing that the writer did
+        not drop, and at the end when the anchor saw more than there is.
         """
         for number, path in self._paths.items():
             try:
@@ -75,7 +82,7 @@ class AuditReader:
             yield frame
 
     def _follows(self, number: int, path: Path, header: SegmentHeader) -> None:
-        """A segment must begin where the one before ended, or be the first that is left."""
+        """Check that a segment begins where the one before ended, or is the first that is left."""
         first = not self.proof.segments
         self.proof.segments += 1
         self._look(header.last.hex())
@@ -98,11 +105,11 @@ class AuditReader:
             raise Broken("records at the end are missing that the anchor saw")
 
 
-def _anchored(path: Path | None, what: What) -> Anchored | None:
-    """What a chain's anchor says; Broken for a file that says nothing."""
+def _anchored(path: Path | None, chain: AuditChain) -> Anchored | None:
+    """What the anchor file of a chain says; Broken when it is none."""
     if path is None:
         return None
     try:
-        return read_anchor(path.with_name(f"{path.name}.{what}"))
+        return read_anchor(path.with_name(f"{path.name}.{chain}"))
     except ValueError as error:
         raise Broken(str(error)) from None

@@ -1,7 +1,8 @@
-"""The files of one chain: appended to whole or not at all, brought to the disk in groups.
+"""The segment files of one chain: frames are appended whole or not at all, and synced in groups.
 
-One side appends (under the ledger's lock), the other (the ledger's thread) syncs and closes: only
-it closes a descriptor, so that a segment which is full costs the event loop no wait for the disk.
+Two sides use it.  Whoever writes appends, under the ledger's lock.  The ledger's thread syncs, and
+it alone closes descriptors: closing a full segment may wait for the disk, and the event loop must
+not.
 """
 
 from __future__ import annotations
@@ -20,7 +21,11 @@ FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
 
 
 class Position(NamedTuple):
-    """Behind a frame: its segment, the bytes and frames of that up to here, and the chain."""
+    """The place right behind a frame, or behind a segment's header.
+
+    `segment`: its number.  `offset`, `frames`: how many bytes and frames of it are before here.
+    `last`: the chain value here, which the next frame follows.
+    """
 
     segment: int = 0
     offset: int = 0
@@ -32,7 +37,12 @@ NOWHERE = Position()
 
 
 class Unsynced(NamedTuple):
-    """What one group brings to the disk: frames up to `position`."""
+    """What one sync has to bring to the disk: all frames before `position`.
+
+    `fd`: the newest segment's descriptor, -1 when there is none.  `full`: descriptors of segments
+    that nothing more goes into, to be synced and closed.  `created`: a file was made since the last
+    sync, so the directory is synced, too.
+    """
 
     position: Position
     fd: int
@@ -44,8 +54,10 @@ class Unsynced(NamedTuple):
 class Disk:
     """The segments of one worker.
 
-    `sizes` and `counts`: bytes and frames by number, `kept`: bytes of all; the newest is being
-    written, and its frames are `frames`.
+    `number`: of the newest segment, which is being written; `written` and `frames` are the bytes
+    and frames in it.
+    `sizes`: bytes by segment number, the newest included.  `kept`: the sum of them.
+    `counts`: frames by segment number, without the newest.
     """
 
     directory: Path
@@ -57,14 +69,17 @@ class Disk:
     counts: dict[int, int] = field(default_factory=dict)
     kept: int = 0
     _fd: int = -1
-    _half: bool = False
-    _syncing: int = -1  # nobody may close it meanwhile
-    _full: dict[int, int] = field(default_factory=dict)
+    _half: bool = False  # half a frame is at the end, and could not be cut off yet
+    _syncing: int = -1  # the descriptor in a sync that runs: nobody may close it meanwhile
+    _full: dict[int, int] = field(default_factory=dict)  # descriptors by number, to be closed
     _created: bool = False
 
     @classmethod
     def of(cls, directory: Path, worker: str, number: int, counts: dict[int, int]) -> Disk:
-        """What lies there; `number`: the highest that was ever used."""
+        """What a directory holds.
+
+        `number`: the highest that was ever used.  `counts`: frames by segment number.
+        """
         sizes = {n: path.stat().st_size for n, path in segments(directory, worker).items()}
         return cls(
             directory,
@@ -82,9 +97,9 @@ class Disk:
 
     @property
     def removed(self) -> bool:
-        """Whether somebody took away the newest segment: what goes into it is there for nobody.
+        """Whether somebody took away the newest segment, so that nobody can read what goes into it.
 
-        A disk that does not even say so tells with the next write.
+        False also when the disk does not answer; the next write will fail then, and say so.
         """
         if self._fd < 0:
             return False
@@ -100,14 +115,14 @@ class Disk:
         return self.directory / segment_name(self.worker, number)
 
     def retire(self) -> None:
-        """Nothing more goes into the newest segment; the next group syncs and closes it."""
+        """Put nothing more into the newest segment; the next sync closes it."""
         if self._fd >= 0:
             self._full[self.number] = self._fd
             self._fd = -1
             self.counts[self.number] = self.frames
 
     def begin(self, header: SegmentHeader) -> None:
-        """A new segment; OSError leaves none behind."""
+        """Begin the segment that the header names.  OSError leaves no file behind."""
         self.retire()
         path, head = self.path(header.number), segment_head(header)
         fd = os.open(path, FLAGS, 0o600)
@@ -123,7 +138,10 @@ class Disk:
         self._created = True
 
     def append(self, data: bytes) -> None:
-        """All of it or nothing: half a frame would look like a torn tail in the middle."""
+        """Append a whole frame; OSError when the disk does not take all of it.
+
+        Half a frame is cut off again, or the next one behind it would make it look tampered with.
+        """
         if self._half:
             os.ftruncate(self._fd, self.written)
             self._half = False
@@ -142,7 +160,10 @@ class Disk:
         self.sizes[self.number] = self.written
 
     def drop(self, number: int) -> Position:
-        """Remove a segment, its room is free at once; the answer: what it ended with."""
+        """Remove a segment that is not the newest, and return where it ended.
+
+        Its descriptor is closed, so that its room is free at once.
+        """
         self.recount()
         following = min(each for each in self.sizes if each > number)
         last = _begins_with(self.path(following))
@@ -156,12 +177,12 @@ class Disk:
         return end
 
     def changed_at(self, number: int) -> float:
-        """When a segment was written last; 0.0 when somebody moved it away."""
+        """The time of day at which a segment was last written; 0.0 when somebody moved it away."""
         path = self.path(number)
         return path.stat().st_mtime if path.exists() else 0.0
 
     def recount(self) -> None:
-        """Forget the segments that somebody moved away; the newest is being written."""
+        """Forget the segments that somebody moved away, except the newest."""
         for number in [each for each in self.sizes if not self.path(each).exists()]:
             if number == self.number:
                 continue
@@ -169,7 +190,7 @@ class Disk:
             self.counts.pop(number, None)
 
     def behind(self, segment: int, offset: int, frames: int) -> tuple[int, int]:
-        """Frames and bytes from a position to the newest frame."""
+        """How many frames and bytes lie between a position and the newest frame."""
         counts = {**self.counts, self.number: self.frames}
         later = [number for number in self.sizes if number >= segment]
         known = segment in self.sizes
@@ -179,7 +200,7 @@ class Disk:
         )
 
     def group(self, last: bytes) -> Unsynced:
-        """What is to be synced now; `last`: the chain behind the newest frame."""
+        """Take what is to be synced now.  `last`: the chain value behind the newest frame."""
         full, self._full = tuple(self._full.values()), {}
         created, self._created = self._created, False
         self._syncing = self._fd
@@ -187,7 +208,7 @@ class Disk:
         return Unsynced(position=position, fd=self._fd, full=full, created=created)
 
     def sync(self, group: Unsynced) -> None:
-        """Bring a group to the disk; OSError when the disk did not take it."""
+        """Bring a group to the disk.  OSError when the disk did not take some of it."""
         failed: OSError | None = None
         for fd in group.full:
             try:
@@ -210,12 +231,12 @@ class Disk:
 
 
 def _no_room() -> OSError:
-    """It took a part of what was written."""
+    """The error of a disk that took only a part of what was written, and did not say why."""
     return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _begins_with(path: Path) -> bytes:
-    """The chain that a segment goes on from; empty where it cannot be read any more."""
+    """The chain value that a segment follows; empty when its header cannot be read."""
     try:
         return head_of(path).last
     except (OSError, Torn, Tampered):

@@ -34,17 +34,20 @@ FRAME_HEAD = _FRAME.size
 
 
 class Kind(IntEnum):
-    """What a frame says."""
+    """Which record a frame carries (records.py)."""
 
-    OPEN = 1
-    END = 2
-    ADJUST = 3
-    ANCHOR = 4
-    AUDIT = 5
+    OPEN = 1  # Opened: a request was dispatched, or how much it had used so far
+    END = 2  # Ended: a request's end
+    ADJUST = 3  # Adjusted: a correction of a bill
+    ANCHOR = 4  # Noted: what befell the ledger itself
+    AUDIT = 5  # Audited: what an auditor asks for
 
 
 class Torn(Exception):
-    """The bytes from `offset` on are no whole frame: the tail of a write that a crash cut off."""
+    """The bytes from `offset` on are no whole frame.
+
+    They are the end of a write that a crash cut off, or of one that goes on at this moment.
+    """
 
     def __init__(self, offset: int) -> None:
         super().__init__(f"torn at byte {offset}")
@@ -52,9 +55,10 @@ class Torn(Exception):
 
 
 class Tampered(Exception):
-    """The frame at `offset` is whole but not ours: an alarm, never something to truncate.
+    """The frame at `offset` is whole, and is not what the writer wrote there.
 
-    `segment`: the file that it lies in, where whoever reads it is told.
+    That is an alarm, and nothing is ever cut off for it.  `segment`: the name of the file, for the
+    message, where it is known.
     """
 
     def __init__(self, offset: int, segment: str = "") -> None:
@@ -64,7 +68,11 @@ class Tampered(Exception):
 
 
 class SegmentHeader(msgspec.Struct, frozen=True, kw_only=True):
-    """The first thing in a segment; `last` is the chain that the segment before ended with."""
+    """The first thing in a segment.
+
+    `writer`: the id of who writes.  `boot`: `MACHINE BOOT/random`, another one after each start.
+    `last`: the chain value that the segment before ended with.
+    """
 
     writer: str
     boot: str
@@ -77,20 +85,20 @@ _KINDS = {int(kind): kind for kind in Kind}
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
-    """What a frame says."""
+    """A record as bytes, and which one it is: what a frame carries."""
 
     kind: Kind
     payload: bytes
 
 
 class Frame(Entry, frozen=True, kw_only=True, gc=False):
-    """A frame that was read: `end` is the offset behind it."""
+    """A frame that was read.  `chain`: its chain value.  `end`: the offset right behind it."""
 
     chain: bytes
     end: int
 
     def record(self) -> JsonObject:
-        """The payload's record."""
+        """The record as plain objects, of whatever kind and version."""
         record: JsonObject = msgspec.msgpack.decode(self.payload)
         return record
 
@@ -98,8 +106,9 @@ class Frame(Entry, frozen=True, kw_only=True, gc=False):
 class ChainMac:
     """Makes chain values with one key.
 
-    HMAC-SHA256 by its definition over two prepared states (RFC 2104): the same result as
-    `hmac.digest`, which gives the interpreter lock away at every call.
+    An optimisation: the result is that of `hmac.digest`, which gives the interpreter lock away at
+    every call.  This keeps the two hash states that the key alone determines, and goes on from
+    copies of them.  Source: RFC 2104 section 2.
     """
 
     __slots__ = ("_inner", "_outer")
@@ -111,7 +120,7 @@ class ChainMac:
         self._outer = sha256(bytes(byte ^ 0x5C for byte in block))
 
     def after(self, previous: bytes, payload: bytes) -> bytes:
-        """The chain value of a payload that follows `previous`."""
+        """The chain value, of `CHAIN_BYTES`, of a payload that follows the value `previous`."""
         inner = self._inner.copy()
         inner.update(previous)
         inner.update(payload)
@@ -121,7 +130,7 @@ class ChainMac:
 
 
 def frame(kind: Kind, payload: bytes, chain: bytes) -> bytes:
-    """A frame's bytes."""
+    """The bytes of a frame."""
     return _FRAME.pack(VERSION, kind, len(payload), crc32(payload), chain) + payload
 
 
@@ -132,7 +141,10 @@ def segment_head(header: SegmentHeader) -> bytes:
 
 
 def read_head(data: bytes) -> tuple[SegmentHeader, int]:
-    """A segment's header and the offset behind it; Torn when it is not whole."""
+    """A segment's header, and the offset behind it.
+
+    Torn when the bytes end too soon, Tampered when they are no header that this version knows.
+    """
     if len(data) < _SEGMENT.size:
         raise Torn(0)
     magic, version, length = _SEGMENT.unpack_from(data)
@@ -149,12 +161,14 @@ def read_head(data: bytes) -> tuple[SegmentHeader, int]:
 
 
 def read_frames(data: bytes, offset: int, key: Secret | None, last: bytes) -> Iterator[Frame]:
-    """The frames from `offset` on; Torn at an unfinished one, Tampered where the chain is broken.
+    """The frames from `offset` on, each proven by its checksum and by the chain.
 
-    Only the last frame can be unfinished: a bad one with bytes behind it was whole once, and to cut
-    there would lose what is behind it.  `key` None: checksums only.
+    `last`: the chain value before the first.  `key`: None proves by checksums alone.
+
+    Torn at an unfinished frame, Tampered where the chain is broken.  Only the last frame can be
+    unfinished: a bad one with bytes behind it was whole once, and to cut there would lose them.
     """
-    links = ChainMac(key) if key is not None else None
+    mac = ChainMac(key) if key is not None else None
     size = len(data)
     while offset < size:
         if size - offset < FRAME_HEAD:
@@ -165,13 +179,13 @@ def read_frames(data: bytes, offset: int, key: Secret | None, last: bytes) -> It
             raise Torn(offset)  # zeros that a power cut left
         known = _KINDS.get(kind) if version == VERSION else None
         if known is None or length > PAYLOAD_AT_MOST:
-            raise Tampered(offset)  # or of a version to come; the beginning of ours is neither
+            raise Tampered(offset)  # or a later version wrote it; no torn frame of ours begins so
         if end > size:
             raise Torn(offset)
         payload = data[offset + FRAME_HEAD : end]
         if crc32(payload) != crc:
             raise Torn(offset) if end == size else Tampered(offset)
-        if links is not None and not hmac.compare_digest(links.after(last, payload), chain):
+        if mac is not None and not hmac.compare_digest(mac.after(last, payload), chain):
             raise Tampered(offset)
         last, offset = chain, end
         yield Frame(known, payload, chain=chain, end=end)

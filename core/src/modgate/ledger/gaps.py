@@ -18,7 +18,12 @@ QUIET = frozenset({"closed"})
 
 
 class Gap(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing to know.  `lost`: whether bills may be missing; `bound`: how much at most."""
+    """One thing that whoever makes bills should know.
+
+    `at`: the time of day, in seconds.  `what`: a word for programs, as `Noted.what` has it,
+    or `estimated`.  `text`: a sentence for people.  `lost`: whether bills may be missing, and
+    `bound`: how much at most, in words.  `request_id`, `units`: of a bill that is an estimate.
+    """
 
     at: float
     what: str
@@ -30,7 +35,10 @@ class Gap(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def gaps(directory: Path, key: Secret | None = None) -> Iterator[Gap]:
-    """Every gap in the order of each chain; Tampered as `read_frames`."""
+    """Every gap of every chain, in the order of the chain.
+
+    `key`: proves the chains on the way, with Tampered where one is broken; None reads unproven.
+    """
     for worker in workers(directory):
         paths, known = list(segments(directory, worker).values()), 0
         for path in paths:
@@ -49,7 +57,7 @@ def gaps(directory: Path, key: Secret | None = None) -> Iterator[Gap]:
 
 
 def _forgotten(note: Noted, frames: int) -> Gap:
-    """Loss whose own note was in a segment that was dropped later."""
+    """The loss of frames whose own note was in a segment that was dropped later."""
     text = "older segments were dropped before every sink had them, and later what said so, too"
     return Gap(at=note.wall, what="dropped", lost=True, text=text, bound=f"{frames} frames")
 
@@ -78,7 +86,7 @@ def _told(note: Noted) -> Gap:
 
 
 def _words(note: Noted) -> tuple[bool, str, str]:
-    """Whether bills may be missing, what happened, and how much it is at most."""
+    """Of a note: whether bills may be missing, the sentence, and how much is missing at most."""
     where = f"segment {note.segment}"
     match note.what:
         case "recovered":
@@ -121,5 +129,5 @@ def _recovered(note: Noted, where: str) -> tuple[bool, str, str]:
 
 
 def iso(wall: float) -> str:
-    """A time as people write it, UTC."""
+    """A time of day in ISO 8601, UTC, to the millisecond."""
     return datetime.fromtimestamp(wall, UTC).isoformat(timespec="milliseconds")

@@ -1,4 +1,4 @@
-"""Asking the witnesses of a ledger, from the command line."""
+"""Asking the witnesses of a ledger what they saw, from the command line."""
 
 from __future__ import annotations
 
@@ -16,14 +16,17 @@ DEADLINE_S = 20.0
 
 @dataclass(slots=True, eq=False)
 class Hearing:
-    """Sinks by name and anchor files; `silent`: those that could not be asked, and why."""
+    """Asks sinks, by name, and anchor files.
+
+    `silent`: sentences about those that could not be asked, and why.
+    """
 
     sinks: Mapping[str, LedgerSink]
     anchors: Sequence[Path] = ()
     silent: list[str] = field(default_factory=list)
 
     def witnesses(self) -> Iterator[Witness]:
-        """What everybody saw."""
+        """What everybody saw, sinks one after the other, each within `DEADLINE_S`."""
         for path in self.anchors:
             yield from self._anchored(path)
         for name, sink in self.sinks.items():

@@ -1,7 +1,8 @@
-"""One request's row by its id, without reading what lies before it: for the few who ask.
+"""Finding one request's row by its id without decoding all rows, for the few who ask.
 
-The bytes of the id are looked for, newest segment first, and a frame is taken for one only when its
-checksum says so.  Reads are short, so that the interpreter lock is given away between them.
+The segments are searched for the bytes of the id, the newest first.  Where they are found, the
+frame around them is taken for one only when its checksum agrees.  Reads are short, so that the
+interpreter lock is given away between them.
 """
 
 from __future__ import annotations
@@ -19,12 +20,14 @@ from modgate.ledger.records import Ended
 from modgate.ledger.segments import segments, workers
 
 READ_BYTES = 1 << 20
-FRONTS = (4, 6)  # of a payload before the id's key: a map's head (1 or 3 bytes), then `v` and 1
+# Where the key `id` may stand in the payload of an `end`: behind the head of a msgpack map, of 1
+# byte (up to 15 members) or 3, and behind the member `v` with its value, 3 bytes together.
+FRONTS = (4, 6)
 _FRAME = struct.Struct("<BBII16s")
 
 
 def newest_first(directory: Path) -> list[Path]:
-    """All segments of all workers; those that were written last come first."""
+    """The paths of all segments of all workers, the last written first."""
     paths = [path for worker in workers(directory) for path in segments(directory, worker).values()]
     return sorted(paths, key=_changed, reverse=True)
 
@@ -37,7 +40,10 @@ def _changed(path: Path) -> int:
 
 
 def find(directory: Path, request_id: str, look: Callable[[], None]) -> Ended | None:
-    """The end of a request, or None; `look` is called between reads, and may raise to give up."""
+    """The end of a request; None when it is not here.
+
+    `look`: is called before each read of `READ_BYTES`, and may raise to give up.
+    """
     needle = b"\xa2id" + msgspec.msgpack.encode(request_id)
     for path in newest_first(directory):
         try:
@@ -55,7 +61,7 @@ def find(directory: Path, request_id: str, look: Callable[[], None]) -> Ended | 
 
 
 def _places(fd: int, needle: bytes, look: Callable[[], None]) -> Iterator[int]:
-    """Where the bytes are; a piece overlaps the next by what could lie across."""
+    """The offsets at which the needle is; reads overlap by as much of it as could lie across."""
     begin, overlap = 0, len(needle) - 1
     while len(data := os.pread(fd, READ_BYTES + overlap, begin)) >= len(needle):
         look()
@@ -67,7 +73,7 @@ def _places(fd: int, needle: bytes, look: Callable[[], None]) -> Iterator[int]:
 
 
 def _row(fd: int, at: int) -> Ended | None:
-    """The `end` whose id is here, if this is one."""
+    """The `end` whose key `id` is at this offset; None when that is no such frame."""
     for front in FRONTS:
         begin = at - front - FRAME_HEAD
         head = os.pread(fd, FRAME_HEAD, begin) if begin >= 0 else b""

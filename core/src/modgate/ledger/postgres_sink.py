@@ -1,4 +1,4 @@
-"""The sink of several gateways: tables in Postgres."""
+"""Rows in Postgres: the sink that several gateways can share."""
 
 from __future__ import annotations
 
@@ -55,7 +55,10 @@ class PostgresConfig(BaseModel):
 
 
 class PostgresSink(LedgerSink):
-    """Rows in the table `modgate_usage`, units a row each in the view `modgate_usage_units`."""
+    """Rows go into the table `modgate_usage`; the view `modgate_usage_units` has one for each unit.
+
+    ValueError at once when asyncpg is not installed.
+    """
 
     name: ClassVar[str] = "postgres"
     config_type: ClassVar[type[BaseModel]] = PostgresConfig

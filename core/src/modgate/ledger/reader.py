@@ -1,7 +1,4 @@
-"""Reading the ledger back.
-
-Rows per request, what was put right later, and the proof that nobody edited it.
-"""
+"""Reading the whole ledger back: a row for each request, and the corrections that came later."""
 
 from __future__ import annotations
 
@@ -18,11 +15,13 @@ from modgate.ledger.segments import frames_of, segments, workers
 
 
 def rows(directory: Path, key: Secret | None = None, *, since: float = 0.0) -> Iterator[Ended]:
-    """Every ended request, in the order of the ends, the workers' chains side by side.
+    """Every ended request, of all workers, in the order of the ends.
 
-    With the key the chain is proven on the way (Tampered).  A torn tail of the newest segment is
-    where reading stops: it is being written, or a crash cut it.  `since`: requests that began
-    before may be left out, for segments that were last written before are not read.
+    `key`: proves the chains on the way, with Tampered where one is broken; None reads unproven.
+    `since`: a time of day.  Segments that were last written before it are not read, so that
+    requests which ended before it may be left out, or not.
+
+    Reading stops at a torn tail of a newest segment, which is being written or was cut by a crash.
     """
     ends = [_rows_of(paths, key) for paths in _chains(directory, since)]
     yield from merge(*ends, key=lambda row: row.wall + row.duration_s)
@@ -31,7 +30,7 @@ def rows(directory: Path, key: Secret | None = None, *, since: float = 0.0) -> I
 def adjustments(
     directory: Path, key: Secret | None = None, *, since: float = 0.0
 ) -> Iterator[Adjusted]:
-    """Every correction of a bill, in the order in which they were made; the rest as with `rows`."""
+    """Every correction of a bill, in the order of their making; all else is as of `rows`."""
     made = [_adjustments_of(paths, key) for paths in _chains(directory, since)]
     yield from merge(*made, key=lambda each: each.wall)
 
@@ -57,7 +56,7 @@ def _adjustments_of(paths: Sequence[Path], key: Secret | None) -> Iterator[Adjus
 
 
 def _frames_of(paths: Sequence[Path], key: Secret | None) -> Iterator[Frame]:
-    """One chain's frames."""
+    """The frames of one chain, over all its segments."""
     before: SegmentHeader | None = None
     last = b""
     for path in paths:

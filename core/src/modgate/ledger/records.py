@@ -1,6 +1,7 @@
-"""What the frames say.
+"""The records that frames carry, as msgpack maps.
 
-A request was opened, how it ended, what was put right later, and what befell the ledger itself.
+Three are about a request: it was opened, it ended, its bill was put right.  One is about the ledger
+itself, and one is for auditors.  `v` is the version of a record's format.
 """
 
 from __future__ import annotations
@@ -19,16 +20,20 @@ RECORD_VERSION = 1
 
 
 def _version() -> int:
-    """A factory, for a plain default would be left out of what is written."""
+    """A factory, because `omit_defaults` would leave a plain default out of what is written."""
     return RECORD_VERSION
 
 
 class Opened(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A request's first dispatch, or (with `touched`) what it had used so far.
+    """A request was dispatched, or, with `touched`, this is what it had used so far.
 
-    Units are by full name.  The bill of a request that a crash cut off is made of this.  `wall`: of
-    a dispatch, when the request began.  `region`: where its calls are, '' when that is not one.
-    `regions`: where what is said of it may lie; None: everywhere.
+    The bill of a request that a crash cut off is made of this.
+
+    `wall`: the time of day, in seconds: when the request began, or was touched.
+    `reserved`, `touched`: units by full name (`llm.output_tokens`).
+    `region`: where its calls are; '' when they are not all in one.
+    `fallback_for`, `fallback_on`: the model that was asked for, and why another one serves it.
+    `regions`: the regions where this record may be kept; None: everywhere.
     """
 
     v: int
@@ -48,13 +53,19 @@ class Opened(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Ended(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A request's end: one row per request, its attempts nested, key = `id`.
+    """A request's end: the one row of a request, with its attempts in it.  `id` is the key.
 
-    `would_refuse`: limits in shadow that it was beyond.  `policies`: what they decided, unless they
-    allowed it.  `promise`: `best-effort` when nobody would keep its class's.  `fallback_for`: the
-    model that was asked for, where another one served it, and `fallback_on`: why.  `on_disconnect`:
-    `drained` when its client left and its engines finished, `cut` when something ended that.
-    `region`: of one that a crash cut; of the others their attempts say it.
+    `wall`: the time of day at which the request began, in seconds; it ended `duration_s` later.
+    `units`, `reserved`: by full name.  `exact`, `by`: whether units were counted or estimated, and
+    by whom (`engine`, `gateway`, `estimate`).
+    `would_refuse`: limits in shadow that would have refused it.
+    `promise`: `best-effort` when no engine could keep what its class promises.
+    `fallback_for`, `fallback_on`: the model that was asked for, and why another one served it.
+    `on_disconnect`: `drained` when its client left and its engines finished all the same, `cut`
+    when something ended that.
+    `policies`: what they decided, without those that allowed it.
+    `region`: only of a request that a crash cut; of others the attempts say it.
+    `regions`: the regions where this record may be kept; None: everywhere.
     """
 
     v: int
@@ -91,11 +102,12 @@ class Ended(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Adjusted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A correction of a bill that was made: added to it, never written over it.
+    """A correction of a bill that was made.  It is added to the bill, and never written over it.
 
-    `sequence`: 1, 2, ... per request; with the request's id it is the key.  `units` may be
-    negative.  Of a correction of prices they are `money.micro`, in `currency`.  `began` and
-    `region` are the request's, for sums.
+    `sequence`: 1, 2, ... of each request; with the request's id it is the key.
+    `units`: by full name, and they may be negative.  A correction of prices has one, `money.micro`:
+    millionths of `currency`.
+    `began`, `region`, `regions`: those of the request, so that sums need not look it up.
     """
 
     v: int = msgspec.field(default_factory=_version)
@@ -116,10 +128,10 @@ class Adjusted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 Event = Literal[
-    "closed",  # in order: whatever was written is on disk
+    "closed",  # the writer stopped in order: all that was written is on disk
     "recovered",  # the writer before did not close; `crashed` requests got their end
-    "dropped",  # a whole segment made room; `last` is the chain that it ended with
-    "resumed",  # the disk takes frames again
+    "dropped",  # a segment was removed; `last` is the chain value that it ended with
+    "resumed",  # the disk takes frames again; `frames` had waited in memory
     "unsynced",  # the disk said that it did not keep what it took
     "behind",  # a sink had acknowledged more than this directory holds
     "replaced",  # a sink knows another ledger of this name, which is not in this directory
@@ -127,12 +139,16 @@ Event = Literal[
 
 
 class Noted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """An anchor frame: what befell the ledger itself, in the chain like everything else.
+    """A note of what befell the ledger itself, in the chain like everything else (an anchor frame).
 
-    `segment`, `frames`, `size_bytes`: of what it is about.  `acknowledged`: all sinks had it.
-    `missed`: frames that were ever dropped before they had, for the notes of that are dropped, too.
-    `rebooted`: the machine went down in between, so that unsynced frames may be gone, of `sync_s`
-    seconds at most.  `until`: the wall time of the last frame that is known.
+    `segment`, `frames`, `size_bytes`: of what it is about.
+    `acknowledged`: every sink had what was dropped.
+    `missed`: all frames that were ever dropped before every sink had them.  Each note has the sum,
+    because earlier notes of it are dropped, too.
+    `rebooted`: the machine went down in between, so unsynced frames may be gone, those of `sync_s`
+    seconds at most.
+    `until`: the time of day of the last frame that is known.
+    `writer`, `sink`: whom a witness saw, and which witness.
     """
 
     v: int = msgspec.field(default_factory=_version)
@@ -153,10 +169,11 @@ class Noted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Audited(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """An audit frame: who changed what, or how many requests were denied for a reason.
+    """Who changed what, or how many requests were denied for a reason.
 
-    `action`: `tenant.set`, `key.revoke`, `config.reload` ..., or `denied`, where `subject` is the
-    reason and `count` how many there were since `since`.  `epoch`: of the store that it came from.
+    `action`: `tenant.set`, `key.revoke`, `config.reload` ..., or `denied`.
+    `epoch`: the number that the key store gave this change; 0 when it is not of a store.
+    `count`, `since`: of `denied`: how many requests, since when.  The reason is the `subject`.
     """
 
     v: int = msgspec.field(default_factory=_version)
@@ -172,7 +189,7 @@ class Audited(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class _Marks(msgspec.Struct, frozen=True):
-    """Of each kind of record a field that no other has."""
+    """Of each kind of record a member that no other kind has, and that is always written."""
 
     ending: str | None = None
     sequence: int | None = None
@@ -184,7 +201,10 @@ _marks = msgspec.msgpack.Decoder(_Marks)
 
 
 def kind_of(payload: bytes) -> Kind:
-    """What a record is by itself: the chain proves the payload, and not the frame's kind."""
+    """Which kind a record is by its members.
+
+    The chain proves the payload and not the kind in the frame's head, so the two are compared.
+    """
     marks = _marks.decode(payload)
     if marks.ending is not None:
         return Kind.END
@@ -196,11 +216,11 @@ def kind_of(payload: bytes) -> Kind:
 
 
 def ended_of(receipt: Receipt) -> Ended:
-    """The record of a receipt."""
+    """The record of a finished request."""
     noted, units = receipt.notes.get, receipt.units
     if not all(units.values()):
         units = {name: count for name, count in units.items() if count}
-    return Ended(  # in its members' order: by name it takes several times as long
+    return Ended(  # in the order of its members: by name this takes several times as long
         RECORD_VERSION,
         receipt.request_id,
         receipt.wall,
@@ -236,7 +256,7 @@ def ended_of(receipt: Receipt) -> Ended:
 
 
 def _attempt(attempt: Attempt) -> JsonObject:
-    """What is known of it."""
+    """An attempt as the ledger keeps it; members that say nothing are left out."""
     known: JsonObject = {"call": attempt.call, "backend": attempt.backend}
     if attempt.region:
         known["region"] = attempt.region
@@ -275,12 +295,15 @@ def _unusual(attempt: Attempt) -> JsonObject:
 
 
 def touch(request_id: str, wall: float, units: Mapping[str, int]) -> Opened:
-    """What a long request had used by then."""
+    """The record of what a request had used by a time of day."""
     return Opened(RECORD_VERSION, request_id, wall, touched=dict(units))
 
 
 def crashed(opened: Opened, touched: Mapping[str, int] | None, wall: float) -> Ended:
-    """The end of a request that has none: the last touch, else the reserve, as an estimate."""
+    """The end of a request that a crash cut off, as an estimate.
+
+    It is billed for what the last touch told of, or for its reserve when there was no touch.
+    """
     counts = touched if touched is not None else opened.reserved
     units = {name: count for name, count in counts.items() if count}
     if opened.modality:

@@ -1,4 +1,4 @@
-"""All sinks of a ledger."""
+"""Shipping a ledger to all of its sinks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from modgate.ledger.shipper import CLOSE_S, Shipper
 from modgate.ledger.sqlite_sink import SqliteSink
 from modgate.ledger.writer import Ledger
 
-Make = Callable[[], LedgerSink]
+Make = Callable[[], LedgerSink]  # a sink serves until its first failure, then a new one is made
 
 
 def built_in() -> dict[str, type[LedgerSink]]:
@@ -23,7 +23,7 @@ def built_in() -> dict[str, type[LedgerSink]]:
 
 @dataclass(slots=True, eq=False)
 class Shipping:
-    """The shippers, each on its own; none of them may hold up another or a request."""
+    """The shippers, one for each sink; none of them can hold up another one, or a request."""
 
     shippers: Sequence[Shipper] = ()
 
@@ -35,7 +35,7 @@ class Shipping:
         key: Secret,
         clock: Clock,
     ) -> Shipping:
-        """Shippers to sinks by name, each with where it stands, begun."""
+        """Begin to ship.  `sinks`: by name what makes the sink, and the region where it stands."""
         made = [
             Shipper(name, make, ledger, key, clock, region=region)
             for name, (make, region) in sinks.items()
@@ -45,7 +45,10 @@ class Shipping:
         return cls(made)
 
     def close(self, within_s: float = CLOSE_S) -> None:
-        """Ship what is left and stop; the ledger is closed by then."""
+        """Ship what is left, and stop.  Close the ledger first.
+
+        Each sink has `within_s` for it, after all were told to stop.
+        """
         for shipper in self.shippers:
             shipper.stop()
         for shipper in self.shippers:

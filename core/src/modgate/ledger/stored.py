@@ -1,6 +1,7 @@
-"""Rows of the embedded sink and of the ledger as one: each request once, wherever it is by now.
+"""Reading the embedded sink and the ledger as one: each request once, wherever it is by now.
 
-The sink has what was shipped, also of segments that are gone; the ledger what was not shipped yet.
+The sink has what was shipped, also of segments that are gone.  The ledger has what was not shipped
+yet.
 """
 
 from __future__ import annotations
@@ -61,22 +62,25 @@ class NotRead(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """The sink's file at one moment: what is shipped meanwhile is not seen."""
+    """The file of the embedded sink, at one moment: what is shipped meanwhile is not seen.
+
+    Times are of the day, in seconds; `begin` is inside a span, `end` is not.
+    """
 
     _db: sqlite3.Connection
 
     def find(self, request_id: str) -> Ended | None:
-        """One request's row."""
+        """One request's row; None when it is not here."""
         found = self._db.execute(ONE, (request_id,)).fetchone()
         return _ended(found) if found is not None else None
 
     def has(self, request_id: str) -> bool:
-        """Whether it is here."""
+        """Whether a request's row is here."""
         asked = "SELECT 1 FROM modgate_usage WHERE request_id = ? AND kind = 'end'"
         return self._db.execute(asked, (request_id,)).fetchone() is not None
 
     def rows(self, begin: float, end: float, tenant: str | None) -> Iterator[Ended]:
-        """The rows of a time, in the order of their ends; of all tenants, or of one."""
+        """The requests that began in a span, in the order of their ends.  `tenant`: None is all."""
         values: list[float | str] = [begin, min(end, LATEST)]
         asked = [TIME, ORDER]
         if tenant is not None:
@@ -91,7 +95,7 @@ class Stored:
         return self._db.execute(asked, (each.id, each.sequence)).fetchone() is not None
 
     def adjustments(self, begin: float, end: float, tenant: str | None) -> Iterator[Adjusted]:
-        """The corrections of the requests of a time; of all tenants, or of one."""
+        """The corrections of requests that began in a span.  `tenant`: None is all."""
         values: list[float | str] = [begin, min(end, LATEST)]
         asked = [ADJUSTMENTS, "AND began >= ? AND began < ?"]
         if tenant is not None:  # there is an index of theirs
@@ -101,9 +105,10 @@ class Stored:
             yield _adjusted(row)
 
     def shipped_until(self) -> float:
-        """All ends that were written before are here, whichever writer they are of.
+        """A time of day: all ends that any writer wrote before it are here.
 
-        The cursor of corrections stands where somebody last made any.
+        The cursor of the corrections' writer does not count: it stands where somebody last made
+        some, which may be long ago.
         """
         asked = "SELECT min(at) FROM modgate_cursors WHERE writer NOT GLOB ?"
         [(at,)] = self._db.execute(asked, (f"*-{CORRECTIONS}.*",))
@@ -144,7 +149,7 @@ def _adjusted(row: Sequence[object]) -> Adjusted:
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """Ledger and sink."""
+    """A ledger and its embedded sink, where it has one."""
 
     ledger: Path
     stored: Stored | None
@@ -157,9 +162,10 @@ class Whole:
         *,
         paced: Callable[[Iterator[Ended]], Iterator[Ended]] = iter,
     ) -> Iterator[Ended]:
-        """The requests that began in a time, each once, in the order of their ends.
+        """The requests that began in a span, each once, in the order of their ends.
 
-        `paced`: goes over whatever is read of the ledger, also what is not meant.
+        `tenant`: None is all.  `paced`: is wrapped around what is read of the ledger, before
+        anything is left out of it, so that a reader in the gateway can give way to others.
         """
         since, stored = begin, self.stored
         if stored is not None:
@@ -177,7 +183,7 @@ class Whole:
     def adjustments(
         self, begin: float = EARLIEST, end: float = LATEST, tenant: str | None = None
     ) -> Iterator[Adjusted]:
-        """The corrections of the requests that began in a time, each once."""
+        """The corrections of requests that began in a span, each once.  `tenant`: None is all."""
         stored = self.stored
         if stored is not None:
             yield from stored.adjustments(begin, end, tenant)
@@ -188,7 +194,11 @@ class Whole:
 
 
 def _address(file: Path) -> str:
-    """The file, to be read only; as it is where nobody can write beside it, as in a snapshot."""
+    """The file's address, to be read only.
+
+    In a directory where nobody can write, as in a snapshot, SQLite could not make the files beside
+    it that readers share, and is told that it will not change.
+    """
     journal = file.with_name(f"{file.name}-wal")
     still = "" if journal.exists() or os.access(file.parent, os.W_OK) else "&immutable=1"
     return f"{file.resolve().as_uri()}?mode=ro{still}"
@@ -196,7 +206,7 @@ def _address(file: Path) -> str:
 
 @contextmanager
 def whole(ledger: Path, file: Path | None) -> Iterator[Whole]:
-    """Ledger and sink, where its `file` is there; NotRead for one that cannot be read."""
+    """Open a ledger and its sink's file, which may be missing.  NotRead when it cannot be read."""
     if file is None or not file.exists():
         yield Whole(ledger, None)
         return

@@ -1,4 +1,4 @@
-"""Reading on behind a writer: what the disk has, piece by piece, each proven by the chain."""
+"""Following a writer: reading what it brought to the disk, piece by piece, proven by the chain."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ from modgate.ledger.segments import HEAD_AT_MOST, segments
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Piece:
-    """Entries that have rows, in order, and the position behind them."""
+    """Entries that become rows in a sink, in order, and the position behind them.
+
+    Frames that become none (an `open`, a note) were read, too: they are before that position.
+    """
 
     entries: Sequence[Entry]
     behind: Position
@@ -34,7 +37,8 @@ class Piece:
 class Tail:
     """Reads a worker's segments from a position on.
 
-    `skipped`: segments that were dropped before they were read.
+    `key`: None proves by checksums alone.  `skipped`: how many segments were dropped before they
+    could be read.
     """
 
     def __init__(
@@ -49,7 +53,8 @@ class Tail:
     def read(self, until: Position, at_most: int) -> Piece | None:
         """The next frames, of about `at_most` bytes; None when there are none before `until`.
 
-        Tampered for a broken chain.  The position moves when the piece is `done`.
+        The position stays where it is until `done` is called, so a piece may be read again.
+        Tampered where the chain is broken.
         """
         here, paths = self.position, segments(self._directory, self._worker)
         while here.segment <= until.segment:
@@ -69,7 +74,7 @@ class Tail:
         return None
 
     def _next(self, here: Position, number: int, paths: dict[int, Path]) -> Position:
-        """The beginning of a later segment, which must follow where the one before ended."""
+        """The beginning of segment `number`, which must follow where the one before it ended."""
         with paths[number].open("rb") as file:
             header, offset = read_head(file.read(HEAD_AT_MOST))
         if here != NOWHERE and number == here.segment + 1 and here.segment in paths:
@@ -98,12 +103,12 @@ class Tail:
         return Piece(entries=entries, behind=behind)
 
     def done(self, piece: Piece) -> None:
-        """A piece is dealt with: the next one comes behind it."""
+        """A piece was dealt with, and the next one comes behind it."""
         self.position = piece.behind
 
 
 def _whole(data: bytes, key: Secret | None, last: bytes) -> Iterator[Frame]:
-    """The frames that are whole; the rest is read with the next piece."""
+    """The frames that are whole; half a one at the end is read with the next piece."""
     try:
         yield from read_frames(data, 0, key, last)
     except Torn:
@@ -119,7 +124,7 @@ def _bytes(path: Path, offset: int, size: int) -> bytes:
 
 
 def chain_at(directory: Path, worker: str, segment: int, offset: int) -> bytes | None:
-    """The chain of the frame that ends at an offset; None where none ends there."""
+    """The chain value of the frame that ends at an offset; None when no frame ends there."""
     path = segments(directory, worker).get(segment)
     if path is None:
         return None

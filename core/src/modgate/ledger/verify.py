@@ -1,7 +1,7 @@
-"""Whether a ledger is what its writers wrote: every byte, every segment, and nothing cut off.
+"""Proving that a ledger is what its writers wrote: every byte, every segment, nothing cut off.
 
-The chain proves what is there.  What is not there any more (a cut tail, a lost directory) only a
-witness can tell: a sink's cursor or an anchor file.
+The chain proves what is there.  What is not there any more, a cut tail or a lost directory, only a
+witness can tell (witness.py).
 """
 
 from __future__ import annotations
@@ -21,10 +21,15 @@ from modgate.ledger.witness import Witness
 
 @dataclass(slots=True, eq=False)
 class Report:
-    """What was found.  `problems`: empty = the ledger is whole, as far as the witnesses go.
+    """What was found.
 
-    `elsewhere`: writers of other gateways, which a shared sink knows, too.  `unfinished`: bytes at
-    the end that are being written, or that a crash cut and no start has removed yet.
+    `chains`, `segments`, `frames`: how many were read.
+    `dropped`: how many segments the gateway wrote down that it dropped.
+    `unfinished`: bytes at the end that are being written, or that a crash cut and no start has
+    removed yet.
+    `seen`: how many witnesses told of writers that are here.
+    `elsewhere`: the writers of other gateways, which a shared sink knows, too.
+    `problems`: sentences to read.  None: the ledger is whole, as far as the witnesses go.
     """
 
     chains: int = 0
@@ -40,7 +45,10 @@ class Report:
 def verify(
     directory: Path, key: Secret, witnesses: Sequence[Witness] = (), *, first: int = 1
 ) -> Report:
-    """Read everything.  `first`: segments before it were moved away on purpose."""
+    """Read every frame of every chain, and compare with what the witnesses saw.
+
+    `first`: segments before that number were moved away on purpose, so they are not missed.
+    """
     report = Report()
     names: dict[str, str] = {}
     for worker in workers(directory):
@@ -48,12 +56,15 @@ def verify(
         chain.read()
         names |= dict.fromkeys(chain.writers, worker)
     for witness in witnesses:
-        _heard(directory, witness, names, report)
+        _compare(directory, witness, names, report)
     return report
 
 
 class _Chain:
-    """One worker's segments."""
+    """The proof of one worker's chain, segment by segment.
+
+    `writers`: the ids of all who wrote it, as its segments name them.
+    """
 
     def __init__(
         self, directory: Path, worker: str, key: Secret, report: Report, first: int
@@ -63,11 +74,11 @@ class _Chain:
         self._report = report
         self._first = first
         self._last = FIRST_CHAIN
-        self._gone: tuple[int, bytes] | None = None
+        self._gone: tuple[int, bytes] | None = None  # a missing segment, and its last chain value
         self.writers: set[str] = set()
 
     def read(self) -> None:
-        """Until the end, or the first place that is not as it was written."""
+        """Read to the end, or to the first place that is not as it was written."""
         self._report.chains += 1
         number, path = 0, Path()
         try:
@@ -95,11 +106,11 @@ class _Chain:
                 raise Tampered(each.end)
             self._last = each.chain
             self._report.frames += 1
-            self._explained(each)
+            self._explain(each)
         return True
 
     def _follows(self, number: int, path: Path, header: SegmentHeader) -> bool:
-        """A segment begins where the one before ended, or is the first that is left."""
+        """Whether a segment begins where the one before ended, or may be the first that is left."""
         if number != min(self._paths):
             if header.last != self._last:
                 self._wrong(f"a segment is missing, or was cut, before {path.name}")
@@ -111,8 +122,8 @@ class _Chain:
             self._gone = (number - 1, header.last)
         return True
 
-    def _explained(self, frame: Frame) -> None:
-        """The gateway writes down what it drops, with the chain that it ended with."""
+    def _explain(self, frame: Frame) -> None:
+        """A note may explain the missing segment: what is dropped is noted, with its last value."""
         note = note_of(frame) if frame.kind is Kind.ANCHOR else None
         if note is not None and note.what == "dropped":
             self._report.dropped += 1
@@ -123,8 +134,8 @@ class _Chain:
         self._report.problems.append(text)
 
 
-def _heard(directory: Path, witness: Witness, names: dict[str, str], report: Report) -> None:
-    """Hold the directory against what one witness saw of one writer."""
+def _compare(directory: Path, witness: Witness, names: dict[str, str], report: Report) -> None:
+    """Compare the directory with what one witness saw of one writer."""
     seen = witness.cursor
     where = f"{witness.name} saw segment {seen.segment} of {seen.writer} up to byte {seen.offset}"
     worker = names.get(seen.writer)
