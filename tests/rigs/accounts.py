@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from modgate.limits.levels import Denied, Limit, Wanted, WhenDown
-from modgate.limits.shared import DEADLINE_S, Miss, Shared
+from modgate.limits.shared import Miss, Shared
 from modgate.limits.store import MemoryStore, Reserved
+from modgate.limits.store_link import DEADLINE_S, StoreLink
 
 BEGAN_MS = 1_767_268_800_000
 STEP_MS = 10
@@ -72,7 +73,7 @@ class Fleet:
     def __post_init__(self) -> None:
         self.store = Pausable(self.clock)
         self.accounts = [
-            Shared(self.store, f"g{n}", self.clock.now_ms, self.deadline_s)
+            Shared(StoreLink(self.store, self.deadline_s), f"g{n}", self.clock.now_ms)
             for n in range(self.gateways)
         ]
         self.made = 0
@@ -83,7 +84,7 @@ class Fleet:
         stores = [Pausable(self.clock) for _ in self.accounts]
         for store, account in zip(stores, self.accounts, strict=True):
             store.levels = self.store.levels
-            account.store = store
+            account.link.store = store
         return stores
 
     def over_a_network(self) -> Fleet:

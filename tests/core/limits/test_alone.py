@@ -83,7 +83,7 @@ async def test_who_was_denied_without_the_store_is_not_remembered() -> None:
     said = [await fleet.ask(one, [(limit, 1)]) for _ in range(3)]
 
     assert [isinstance(each, str) for each in said] == [True, False, False]
-    assert not one._crowded
+    assert not one._unfetched
 
 
 @virtually

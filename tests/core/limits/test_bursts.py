@@ -11,7 +11,8 @@ from rigs.accounts import BEGAN_MS, Fleet, bucket
 from rigs.virtual import VirtualLoop, run, virtually
 
 from modgate.limits.levels import Kind, Limit
-from modgate.limits.shared import DEADLINE_S, Shared
+from modgate.limits.shared import Shared
+from modgate.limits.store_link import DEADLINE_S
 
 
 def whole(kind: Kind, amount: int) -> Limit:

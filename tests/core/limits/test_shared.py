@@ -56,7 +56,7 @@ async def test_gateways_that_lose_the_store_one_by_one_admit_no_more_together() 
 async def test_the_store_keeps_a_window_by_the_wall_clock_also_of_a_machine_that_slept() -> None:
     fleet, slept_ms = Fleet(gateways=1), 5 * 86_400_000
     [account] = fleet.accounts
-    account.ahead_ms = lambda: slept_ms
+    account.link.ahead_ms = lambda: slept_ms
     month = Limit(key="{acme}:m", kind="w", amount=9, period_ms=BEGAN_MS + 1000)
     await fleet.ask(account, [(month, 1)])
     fleet.store.levels.charge(month, 0, BEGAN_MS + slept_ms)

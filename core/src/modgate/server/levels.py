@@ -13,6 +13,7 @@ from modgate.limits.level_file import LevelFile
 from modgate.limits.redis_store import MissingRedis, RedisStore
 from modgate.limits.shared import Shared
 from modgate.limits.state import LimitState
+from modgate.limits.store_link import StoreLink
 from modgate.problems import ConfigError, Problem
 from modgate.replays.redis_store import RedisReplays
 from modgate.snapshot.blueprint import Blueprint
@@ -22,7 +23,11 @@ FILE = "levels"
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """`shared` and `replays`: at a store; `level_file`: where there is none."""
+    """What limits are charged to.
+
+    `shared`, `replays`: of a gateway that shares them at a store.  `level_file`: of one that does
+    not.
+    """
 
     counted: LimitState
     shared: Shared | None = None
@@ -31,7 +36,7 @@ class Opened:
 
 
 def open_levels(made: Blueprint, directory: Path, clock: Clock) -> Opened:
-    """As `[limits.store]` says; ConfigError for a store that cannot be used."""
+    """Open what `[limits.store]` names.  ConfigError for a store that cannot be used."""
     section = made.linked.file.limits.store
     counted = LimitState(offset_s=clock.wall() - clock.now(), shared=section is not None)
 
@@ -46,9 +51,9 @@ def open_levels(made: Blueprint, directory: Path, clock: Clock) -> Opened:
         counted.levels = level_file.levels
         return Opened(counted, level_file=level_file)
     store = _store(section.url, section.password, clock)
-    counted.levels = shared = Shared(store, name=f"{os.urandom(6).hex()}-", now_ms=now_ms)
-    shared.ahead_ms = ahead_ms
-    shared.deadline_s, shared.replicas = section.deadline, section.replicas
+    link = StoreLink(store, section.deadline, ahead_ms)
+    shared = Shared(link, f"{os.urandom(6).hex()}-", now_ms, replicas=section.replicas)
+    counted.levels = shared
     replays = None
     if isinstance(store, RedisStore):
         replays = RedisReplays(store.client, section.deadline, section.place(None) or "")
