@@ -14,11 +14,13 @@ WORTH_MS = 60_000  # what will have leaked away by then is not written down
 class Account(Protocol):
     """What a limiter asks of the levels, whoever has them.
 
-    `rid` tells one reservation from another.
+    `rid` tells one reservation from another.  Counts are in each limit's own unit.  `now_ms` is
+    epoch time that never jumps.  A method that may need what must be awaited first raises `Miss`
+    (shared.py); the caller fetches it and calls again.
     """
 
     def level(self, limit: Limit, now_ms: int) -> int:
-        """The level now: unit x ms for buckets, units for the others."""
+        """How full a limit is: in unit x ms for buckets, in units for the others."""
         ...
 
     def wait_ms(self, limit: Limit, count: int, now_ms: int) -> int:
@@ -26,35 +28,32 @@ class Account(Protocol):
         ...
 
     def look(self, limits: Sequence[Limit], now_ms: int) -> None:
-        """Make sure that levels are known as they are now; it may raise what must be awaited."""
+        """Make sure that the levels are known as they are now, or raise Miss."""
         ...
 
     def reserve(self, rid: Hashable, wanted: Wanted, now_ms: int) -> Denied | None:
-        """Charge all or none; None = reserved.  It may raise what must be awaited first."""
+        """Charge all or none; None = reserved.  It may raise Miss."""
         ...
 
     def charge(self, limit: Limit, count: int, now_ms: int) -> None:
-        """Charge without a reservation."""
+        """Charge without a reservation, whatever is left; below zero gives back."""
         ...
 
     def touch(self, rid: Hashable, measured: Sequence[int]) -> None:
-        """Still alive, and so much was measured."""
+        """The request lives, and has used so much of each limit: its charge if the gateway dies."""
         ...
 
     def settle(self, rid: Hashable, wanted: Wanted, actual: Sequence[int], now_ms: int) -> None:
-        """Charge what it really was in place of `wanted`, which was reserved; once."""
+        """Charge what was used in place of `wanted`, which was reserved.  Call it once."""
         ...
 
 
 @dataclass(slots=True)
 class Own(Fill):
-    """Levels that no other gateway charges.
+    """Levels that no other gateway charges; an `Account`."""
 
-    `_open`: what is reserved; `_measured`: what was measured of it last, if anything was.
-    """
-
-    _open: dict[Hashable, Wanted] = field(default_factory=dict)
-    _measured: dict[Hashable, Sequence[int]] = field(default_factory=dict)
+    _open: dict[Hashable, Wanted] = field(default_factory=dict)  # reservations that live
+    _measured: dict[Hashable, Sequence[int]] = field(default_factory=dict)  # of those touched
 
     def reserve(self, rid: Hashable, wanted: Wanted, now_ms: int) -> Denied | None:
         """See `Account`."""
@@ -74,7 +73,9 @@ class Own(Fill):
         if self._measured:
             self._measured.pop(rid, None)
         for at, (limit, count) in enumerate(wanted):
-            if (used := actual[at]) != count or count > limit.burst:  # else it is what was taken
+            if (
+                used := actual[at]
+            ) != count or count > limit.burst:  # else the level is right as it is
                 self._add(limit, used - taken(limit, count), now_ms)
 
     def sizes(self) -> tuple[int, int]:
@@ -82,10 +83,11 @@ class Own(Fill):
         return len(self._levels), len(self._open)
 
     def written(self, now_ms: int, ahead_ms: int = 0) -> bytes:
-        """Levels that matter for a while, for `read`, with times by a clock that is `ahead_ms`.
+        """The levels as bytes for `read`, without those that will have leaked in a minute.
 
-        They are as if the gateway died now: requests in hand are charged what was measured of them
-        last, those of which nothing was their reserve.
+        `ahead_ms`: is added to the times in them, for a reader whose clock is so far ahead.
+        They are as if the gateway died now: requests in hand are charged what was last measured of
+        them, or else their reserve.
         """
         until_ms = now_ms + WORTH_MS
         levels = {k: v for k, v in self._levels.items() if v.gone_ms > until_ms}
@@ -101,6 +103,6 @@ class Own(Fill):
 
     @classmethod
     def read(cls, data: bytes, now_ms: int) -> Own:
-        """What `written` wrote; msgspec.MsgspecError for anything else."""
+        """Read what `written` made.  msgspec.MsgspecError for anything else."""
         levels, _ = unpacked(data, now_ms)
         return cls(levels)

@@ -1,10 +1,14 @@
-"""Limits while the shared store does not answer: a share of each is kept here, and what is used is
-owed to the store.
+"""Limits while the shared store does not answer.
 
-Buckets go on leaking here at the share's pace.  What is owed of one is what has not leaked by then,
-less what the store still holds of the level that the share began with.  But where the store's level
-shows that others went on using it, its leak was theirs: so much fuller as it is, so much of what
-leaked here is owed, too, as far back as they may have found the store before us (`DOUBT_MS`).
+Each gateway keeps a share of every limit, and owes the store what is used meanwhile.
+
+A bucket leaks here at the pace of the share.  When the store is back, it is told what has not
+leaked yet, less what it still holds of the level that the share began with.
+
+Other gateways may find the store a little before this one does.  What leaks there in that time is
+theirs to use.  So where the store's level is higher than it would be if nobody had used it, a part
+of what leaked here is owed, too: of at most `DOUBT_MS`, and in proportion to how much fuller the
+store is.
 
 Source: algorithms.md 3.4.
 """
@@ -19,14 +23,15 @@ from modgate.limits.levels import Denied, Levels, Limit, Wanted
 from modgate.limits.slices import RECORD_MS, Slices
 
 PLACE_WAIT_MS = 1000
-DOUBT_MS = 1000  # gateways find a store that is back within twice as long
+DOUBT_MS = 1000  # half of the time within which all gateways find that the store is back
 
 
 @dataclass(slots=True)
 class Seed:
-    """A share of a limit as it began: the level that it took over, and when.
+    """A share of a limit, as it was when the store was lost.
 
-    `whole`: the level at the store.  `taken`: what was admitted of the share.
+    `part`: the limit that the share is.  `level`: its level at `at_ms`, the share of `whole`, which
+    was the level at the store; both in unit x ms.  `taken`: units that were admitted of it since.
     """
 
     limit: Limit
@@ -37,11 +42,14 @@ class Seed:
     taken: int = 0
 
     def left(self, now_ms: int) -> int:
-        """What the store still holds of that level."""
+        """What the store still holds of `level`, after it leaked at the share's pace."""
         return max(0, self.level - max(0, now_ms - self.at_ms) * self.part.amount)
 
     def owed(self, level: int, at_store: int, now_ms: int) -> int:
-        """In unit x ms; `level`: of the share by now."""
+        """What the store is owed, in unit x ms.
+
+        `level`: of the share by now.  `at_store`: of the whole limit, as the store has it by now.
+        """
         gone_ms, owed = max(0, now_ms - self.at_ms), level - self.left(now_ms)
         others = at_store - max(0, self.whole - gone_ms * self.limit.amount)
         if others > 0:
@@ -53,7 +61,11 @@ class Seed:
 
 @dataclass(eq=False)
 class Alone:
-    """One gateway's shares of limits.  `alive`: how many gateways there are, as last known."""
+    """One gateway's shares of limits.
+
+    `slices`: what was known of the levels.  `alive`: how many gateways there were when the store
+    last answered; a share is one part in so many.
+    """
 
     slices: Slices
     alive: int = 1
@@ -69,7 +81,11 @@ class Alone:
     def reserve(
         self, rid: str, wanted: Wanted, lacking: Sequence[int], now_ms: int
     ) -> Denied | None:
-        """Admit what `lacking` names by this gateway's share; Unasked where nothing may."""
+        """Charge what the store cannot be asked for; None = admitted.
+
+        `lacking`: indices into `wanted`, of the limits of which no slice is in hand.  Unasked, an
+        error for the client, where one of them admits nothing without the store.
+        """
         if any(wanted[index][0].when_down == "closed" for index in lacking):
             raise Unasked("the store of the limits does not answer; try again later")
         kept = [index for index in lacking if wanted[index][0].when_down == "local_share"]
@@ -99,7 +115,7 @@ class Alone:
             self._seeds[limit.key].taken += count
 
     def _seed(self, limit: Limit, now_ms: int) -> Limit:
-        """The share, which begins where the whole was last known to be, not fresh."""
+        """The share of a bucket.  It begins as full as the whole was last known to be."""
         seed = self._seeds.get(limit.key)
         if seed is not None:
             return seed.part
@@ -111,14 +127,17 @@ class Alone:
         return part
 
     def owe(self, limit: Limit, count: int) -> None:
-        """So much was used, or given back, that the store does not know of."""
+        """So many units were used (or given back, below zero) that the store does not know of."""
         known = self._owed.get(limit.key)
         self._owed[limit.key] = (limit, count + (known[1] if known else 0))
 
     def settle(
         self, rid: str, spent: Sequence[tuple[Limit, int]], actual: Sequence[int], now_ms: int
     ) -> None:
-        """A request that was admitted here ended."""
+        """A request that was admitted here has ended.
+
+        `spent`: what it had reserved here, and `actual`: what it used, of each limit.
+        """
         counts = list(zip(spent, actual, strict=True))
         shared = [
             count
@@ -137,15 +156,15 @@ class Alone:
 
     @property
     def kept(self) -> list[Limit]:
-        """The limits of which shares are kept."""
+        """The limits of which this gateway has a share that the store was not told of."""
         return [seed.limit for seed in self._seeds.values()]
 
-    def due(self, heard: Mapping[str, int], now_ms: int) -> list[tuple[Limit, int]]:
-        """What the store is to be told, now that it answers; it is told once.
+    def due(self, levels: Mapping[str, int], now_ms: int) -> list[tuple[Limit, int]]:
+        """What the store is to be told now that it answers: units of each limit, to be told once.
 
-        `heard`: levels as the store has them, by key; a share that is not among them is kept.
+        `levels`: by key, as the store has them.  A share whose limit is not among them is kept.
         """
-        for key, at_store in heard.items():
+        for key, at_store in levels.items():
             seed = self._seeds.pop(key, None)
             if seed is not None and seed.limit.kind == "b":  # a window leaks nothing: see `_took`
                 level = seed.owed(self._levels.level(seed.part, now_ms), at_store, now_ms)
@@ -155,10 +174,10 @@ class Alone:
         return found
 
     def wait_ms(self, limit: Limit, count: int, now_ms: int) -> int:
-        """How long until the share has so many."""
+        """How long until the share admits so many; 0 = now."""
         return self._levels.wait_ms(self.part(limit), count, now_ms)
 
     def level(self, limit: Limit, now_ms: int) -> int:
-        """The level of the whole, as the share has it."""
+        """The level of the whole limit, as if the other shares were as full as this one."""
         part = self.part(limit)
         return self._levels.level(part, now_ms) * limit.amount // part.amount

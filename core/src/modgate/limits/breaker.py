@@ -1,4 +1,4 @@
-"""Whether the shared store of limits is asked at all.  Pure, but for what it logs."""
+"""Deciding whether the shared store of limits is asked at all.  Pure, but for what it logs."""
 
 from __future__ import annotations
 
@@ -13,24 +13,26 @@ WAITING_AT_MOST = 10
 
 @dataclass(slots=True)
 class Breaker:
-    """Whether the store is asked at all.
+    """Open, it keeps requests from waiting for a store that does not answer.
 
-    `waits`: requests that waited since it answered last.  Once it has failed to, few may.
+    `failures`: how many times in a row the store did not answer; at `FAILURES_AT_MOST` it opens.
+    `waits`: requests that began to wait since the last answer.  `waiting`: those that still do.
+    `opened`: how often it opened, for the metric.
     """
 
     failures: int = 0
     open: bool = False
     waits: int = 0
     waiting: int = 0
-    opened: int = 0  # how often, for the metric
+    opened: int = 0
 
     @property
     def crowded(self) -> bool:
-        """Whether nobody else should wait for it."""
+        """Whether nobody else should begin to wait: it is open, or it failed and enough wait."""
         return self.open or bool(self.failures and self.waits >= WAITING_AT_MOST)
 
     def failed(self, reason: str) -> None:
-        """The store did not answer."""
+        """The store did not answer; `reason` is for the log."""
         self.failures += 1
         if self.failures >= FAILURES_AT_MOST and not self.open:
             self.open = True
@@ -38,7 +40,7 @@ class Breaker:
             log.error("limit store down", extra={"reason": reason})
 
     def answered(self) -> None:
-        """The store did answer."""
+        """The store answered."""
         self.failures = 0
         self.waits = self.waiting
         if self.open:

@@ -1,24 +1,26 @@
-"""How long a request waits for the shared store of limits, and what a late loop does not prove."""
+"""A deadline for the answers of the shared store that knows when our own event loop was late."""
 
 from __future__ import annotations
 
 import asyncio
 from types import TracebackType
 
-LATE = 0.2  # of a deadline
-AGAIN = 3
+LATE = 0.2  # this part of a deadline is late
+EXTENSIONS = 3
 
 
 class Deadline:
-    """At most so long for an answer, of a loop that would read it.
+    """An `async with` that ends with TimeoutError after so many seconds.
 
-    Where the loop itself was late, the answer may lie there unread: it is given as long again, at
-    most three times.  `late`: it was so to the end, and nothing is proven.
+    When the event loop calls the timer late, the answer may have come and lie there unread.  Then
+    as much time is given once more, at most `EXTENSIONS` times.
+
+    `late`: the loop was late the last time, too, so a TimeoutError says nothing about the store.
     """
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._again = AGAIN
+        self._extensions = EXTENSIONS
         self.late = False
         self._limit = asyncio.timeout(None)
         self._timer: asyncio.TimerHandle | None = None
@@ -45,15 +47,18 @@ class Deadline:
         assert self._timer is not None, "it is the timer that calls"
         now = asyncio.get_running_loop().time()
         self.late = now - self._timer.when() > LATE * self._seconds
-        if self.late and self._again:
-            self._again -= 1
+        if self.late and self._extensions:
+            self._extensions -= 1
             self._wait()
         else:
             self._limit.reschedule(now)
 
 
 def still_wanted() -> None:
-    """A client library may take the cancelling of its task for an error, or go on all the same."""
+    """Raise CancelledError when this task was cancelled.
+
+    A client library may have taken that for an error of its own, or have gone on all the same.
+    """
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError

@@ -1,4 +1,7 @@
-"""Limits as response headers (wire.md 1.5, B1)."""
+"""Telling a client in response headers how much is left of its limits.
+
+Source: wire.md 1.5 and B1.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,8 @@ ANTHROPIC = frozenset(
 class RateView(msgspec.Struct, frozen=True):
     """One limit as the client sees it.
 
-    `unit` is the short shown name, `reset_ms` until it is full again.
+    `unit`: its short shown name (`tokens`).  `limit`, `remaining`: in that unit.  `reset_ms`: how
+    long until all of it is there again.
     """
 
     unit: str
@@ -27,7 +31,10 @@ class RateView(msgspec.Struct, frozen=True):
 
 
 def headers(views: Iterable[RateView]) -> dict[str, str]:
-    """`x-ratelimit-limit|remaining|reset-<unit>`; of several limits on one unit the tightest."""
+    """The headers `x-ratelimit-limit-<unit>`, `-remaining-` and `-reset-`, as OpenAI writes them.
+
+    Of several limits on one unit, the one with the least remaining is told.
+    """
     found: dict[str, str] = {}
     for view in views:
         limit, remaining, reset = _names(view.unit)
@@ -46,7 +53,10 @@ def _names(unit: str) -> tuple[str, str, str]:
 
 
 def anthropic_headers(views: Iterable[RateView], wall: float) -> dict[str, str]:
-    """`anthropic-ratelimit-<unit>-limit|remaining|reset`; `reset` is a time: `wall` is now."""
+    """The headers `anthropic-ratelimit-<unit>-limit`, `-remaining` and `-reset`.
+
+    `reset` is a time of day there; `wall` is the time of day now, in seconds.
+    """
     found: dict[str, str] = {}
     for unit, view in _tightest(views).items():
         if unit not in ANTHROPIC:

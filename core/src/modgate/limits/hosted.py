@@ -1,8 +1,8 @@
-"""The levels of one host: the first gateway that gets the lock owns them, the others ask it.
+"""Sharing levels between the gateways of one host: one of them owns the levels, the others ask it.
 
-Beside the socket lie the lock, which the kernel gives back however its holder ends, and what the
-owner wrote down of the levels, which the next owner begins with.  An owner that closes writes all
-of it; one that is killed leaves what it wrote some seconds before.
+The owner is whoever gets a lock file first; the kernel takes the lock back however its holder ends.
+The owner writes the levels to a file every few seconds and when it closes, and the next owner
+begins with them.  Lock and file lie beside the socket.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ PATH_BYTES = 100  # what a socket's address holds, with room
 
 
 class HostedStore(OwnerStore):
-    """The store at `path`, a socket; ValueError for a path that cannot be one.
+    """The store of all gateways that name the same `path`, a socket's.
 
-    Owning is tried whenever there is nobody to connect to, so an owner that died is followed by
-    whoever asks next.
+    Each tries to become the owner before it connects, so that one that died is followed by whoever
+    connects next.  ValueError for a path that cannot be a socket's.
     """
 
     def __init__(self, path: Path, clock: Clock) -> None:
@@ -65,7 +65,7 @@ class HostedStore(OwnerStore):
         return await super()._reach()
 
     def _locked(self) -> bool:
-        """OSError when there is no such directory, and none can be made."""
+        """Whether this process gets the lock.  OSError when the directory cannot be made."""
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = os.open(f"{self._path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -83,7 +83,7 @@ class HostedStore(OwnerStore):
         return Path(f"{self._path}.levels")
 
     async def _write(self, owner: Owner) -> None:
-        """Every now and then, and a last time when nobody changes them any more."""
+        """Write the levels every now and then, and a last time when nobody changes them any more."""
         while not self._closing.is_set():
             with suppress(TimeoutError):
                 async with asyncio.timeout(WRITTEN_EVERY_S):
@@ -103,7 +103,7 @@ class HostedStore(OwnerStore):
 
 
 def put(path: Path, data: bytes) -> bool:
-    """Whole or not at all; what cannot be written is said, and the levels go on."""
+    """Write a file whole or not at all.  False when it cannot be; the log says so."""
     try:
         write_whole(path, data)
     except OSError as error:

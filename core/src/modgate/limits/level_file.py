@@ -1,8 +1,8 @@
-"""The levels of a gateway that shares them with nobody, written down beside its state.
+"""Keeping the levels of a gateway that shares them with nobody in a file beside its state.
 
-Every few seconds and when it closes; the next start goes on with them, so that no restart refills
-the quota of a month.  After a kill requests that were in hand are charged as their bill says: what
-was measured of them last, else their reserve.
+They are written every few seconds and when the gateway closes, and the next start goes on with
+them: a restart must not refill the quota of a month.  Requests that a kill cut off are charged as
+they are billed, for what was last measured of them, or else for their reserve.
 """
 
 from __future__ import annotations
@@ -22,8 +22,11 @@ log = logging.getLogger(__name__)
 
 
 class LevelFile:
-    """`path`: of the file.  `now_ms`: what levels count in; `ahead_ms`: how far the wall clock, by
-    which the next start begins to count, is ahead of that."""
+    """Reads the levels when it is made, and writes them while it runs.
+
+    `now_ms`: the time that levels count in.  `ahead_ms`: how far the wall clock is ahead of it; the
+    next start begins to count by the wall clock.
+    """
 
     def __init__(
         self, path: Path, now_ms: Callable[[], int], ahead_ms: Callable[[], int] = lambda: 0
@@ -32,7 +35,7 @@ class LevelFile:
         self._path = path
         self._now_ms, self._ahead_ms = now_ms, ahead_ms
         self._closing = asyncio.Event()
-        self._written = Own().written(0)  # of nothing no file is made
+        self._written = Own().written(0)  # as if this were in the file: no file is made for nothing
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -51,7 +54,7 @@ class LevelFile:
                 self._written = levels
 
     async def close(self) -> None:
-        """Write a last time."""
+        """Write a last time, and stop."""
         self._closing.set()
         if self._task is not None:
             await self._task

@@ -1,4 +1,4 @@
-"""Requests that lack the same shared limits stand in one line: its first asks the store for all."""
+"""Lines of requests that lack the same shared limits, so that one trip to the store serves all."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ def _future() -> asyncio.Future[None]:
 
 @dataclass(slots=True, eq=False)
 class Line:
-    """What one trip to the store is to bring.
+    """The requests that wait for one trip, and what it is to bring.
 
-    `least` is what the first needs, `wanted` what all do, as far as a limit can have it at once.
-    `over`: the trip was made, and whoever is in line tries again, unless it `failed`.
+    `least`: what the first of them needs.  `wanted`: what all of them need, of each limit at most
+    what it can ever have at once.
+    `over`: done when the trip has ended; then each request tries again, with what was brought, or
+    without the store when it `failed`.
     """
 
     least: Wanted
@@ -27,7 +29,7 @@ class Line:
     over: asyncio.Future[None] = field(default_factory=_future)
 
     def join(self, wanted: Wanted) -> None:
-        """One more; it lacks the same limits in the same order."""
+        """One more request, which lacks the same limits in the same order."""
         self.length += 1
         if self.length == 1:
             self.wanted = wanted

@@ -1,7 +1,8 @@
-"""Levels that one process of a host owns and the others reach over a unix socket.
+"""Levels that one process of a host owns, and that the others reach over a unix socket.
 
-A message is u32 length and msgpack: `[number, operation, arguments]` there, `[number, answer]`
-back, in any order.  The socket lies in a directory that only this user may enter.
+A message is a u32 length, little endian, and so many bytes of msgpack.  A request is
+`[number, operation, arguments]`; the reply to it, `[number, answer]`, may come in any order.  The
+socket lies in a directory that only this user may enter.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ async def _read(reader: asyncio.StreamReader) -> Json:
 
 
 class Owner:
-    """Serves its levels on `path`; the one process that may close the socket."""
+    """Serves the levels of its `store` to the other processes."""
 
     def __init__(self, clock: Clock) -> None:
         self.store = MemoryStore(clock)
@@ -45,7 +46,7 @@ class Owner:
         self._writers: set[asyncio.StreamWriter] = set()
 
     async def open(self, path: Path) -> None:
-        """Listen; a socket that a dead owner left is taken over by asyncio."""
+        """Listen on a socket at `path`; one that a dead owner left there is replaced."""
         self._server = await asyncio.start_unix_server(self._serve, path)
         os.chmod(path, 0o600)
 
@@ -84,7 +85,7 @@ class Owner:
                 raise ValueError(f"no operation of the levels' owner: {operation}")
 
     async def close(self) -> None:
-        """Stop listening, and let the others know."""
+        """Stop listening, and close the connections of the others."""
         if self._server is not None:
             self._server.close()
         for writer in list(self._writers):
@@ -106,7 +107,10 @@ def _wanted(rows: Sequence[Sequence[Json]]) -> list[tuple[Limit, int]]:
 
 
 class OwnerStore:
-    """The store that an owner serves.  It connects when it is used, again after a failure."""
+    """The store that an owner serves at `path`.
+
+    It connects when it is first used, and again after a failure.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -139,7 +143,7 @@ class OwnerStore:
             self._drop()
 
     def _drop(self) -> None:
-        """The connection is gone: whoever waits for an answer will get none."""
+        """The connection is gone, and whoever waits for an answer gets StoreDown."""
         if self._writer is not None:
             self._writer.close()
             self._writer = None

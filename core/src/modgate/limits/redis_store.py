@@ -1,6 +1,7 @@
-"""Levels in Redis (or Valkey), by one script: a call is one round trip and all or nothing.
+"""Levels in Redis or Valkey, which a script on the server charges (quota.lua).
 
-The keys of a tenant carry its `{tag}`, so that in a cluster they lie in one slot.
+So a call is one round trip, and it happens whole or not at all.  All keys of a tenant carry its
+`{tag}`, which puts them into one slot of a cluster.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ class MissingRedis(Exception):
 class RedisStore:
     """A store at `url` (`redis://`, `rediss://` or `unix://`).
 
-    MissingRedis without the extra, ValueError for another kind of address.  `client`: for what else
-    lies there.
+    MissingRedis without the extra, ValueError for another kind of address.  `client`: for others
+    who keep something on the same server.
     """
 
     def __init__(self, url: str, password: Secret | None = None) -> None:
@@ -101,8 +102,10 @@ class RedisStore:
         return alive
 
     async def _look(self) -> None:
-        """Warn of a server that throws keys away when it is full; one that may not be asked is used
-        all the same."""
+        """Warn when the server throws keys away once it is full.
+
+        A server that does not let us ask is used all the same.
+        """
         from redis.exceptions import RedisError
 
         try:
@@ -119,7 +122,7 @@ class RedisStore:
 
 
 def _record(rid: str) -> tuple[str, str]:
-    """The keys of a record and of its tenant's list of records; `rid` begins with the tag."""
+    """The keys of a record and of the list of its tenant's records; `rid` begins with the tag."""
     tag = rid[: rid.index("}") + 1]
     return f"{tag}:record:{rid[len(tag) :]}", f"{tag}:records"
 

@@ -1,4 +1,7 @@
-"""What limits remember: kept across reloads, by tenant, unit and period, not by amount."""
+"""What limits remember.
+
+It outlives reloads, because a limit is known by tenant, unit and period, and not by its amount.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,12 @@ from typing import Literal
 
 from modgate.limits.account import Account, Own
 
-What = Literal["in_flight", "streams", "body_bytes", "spool_bytes"]
-
-
-Held = dict[What, int]  # what requests have in hand; only what is above zero is in it
+What = Literal["in_flight", "streams", "body_bytes", "spool_bytes"]  # what a request can hold
+Held = dict[What, int]  # how much of it is held; only what is above zero is in it
 
 
 def give_back(what: What, n: int, holders: Sequence[Held]) -> None:
-    """Each of the holders has so many less."""
+    """Each of the holders holds `n` less."""
     for held in holders:
         left = held[what] - n
         if left:
@@ -26,10 +27,12 @@ def give_back(what: What, n: int, holders: Sequence[Held]) -> None:
 
 @dataclass(slots=True)
 class LimitState:
-    """Levels and what is in hand.  Bounded: both hold only what is above zero.
+    """How full limits are, and what requests hold.  Bounded: only what is above zero is kept.
 
-    `offset_s`: what makes epoch time of monotonic time; levels see one clock that never jumps.
-    `shared`: other gateways charge the same levels.
+    `levels`: where limits are charged.  `shared`: whether other gateways charge the same.
+    `offset_s`: is added to monotonic time to make epoch time, so that levels never see a jump.
+    `tenants`, `total`: what the requests of each tenant hold, and those of all together.
+    `admitted`: how many requests ever were.
     """
 
     levels: Account = field(default_factory=Own)
@@ -40,14 +43,14 @@ class LimitState:
     admitted: int = 0
 
     def new_id(self) -> int:
-        """An id that no other request has, whichever snapshot admits it."""
+        """An id that no other request of this process has, whichever snapshot admits it."""
         self.admitted += 1
         return self.admitted
 
     def ahead_ms(self, now: float, wall: float) -> int:
-        """How far the wall clock went ahead of that of the levels, in whole seconds.
+        """How far the wall clock is ahead of the levels' time, in ms, to the whole second.
 
-        It was set, or the machine slept, of which monotonic time knows nothing.
+        It is when somebody set it, or when the machine slept, in which monotonic time stands still.
         """
         return round(wall - now - self.offset_s) * 1000
 

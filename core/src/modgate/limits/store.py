@@ -1,7 +1,8 @@
-"""What a shared store of levels does, whoever keeps it: this process, another one, or Redis.
+"""What a shared store of levels does, whoever keeps them: this process, another one, or Redis.
 
-A store is given the keys of one tenant at a time (they begin with `{tenant}`), and time as
-`now_ms`: 0 is the store's own clock.  The rules are those of `levels.py`.
+A store charges by records.  `rid`, which begins with the tenant's tag `{tenant}`, names a record,
+and one call is about the limits of one tenant.  `now_ms` is epoch time, and 0 stands for the
+store's own clock.  The rules of charging are those of `levels.py`.
 """
 
 from __future__ import annotations
@@ -20,41 +21,51 @@ class StoreDown(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Reserved:
-    """What came of `reserve`: denied or not, and the levels now (unit x ms for buckets)."""
+    """The answer to `reserve`.
+
+    `denied`: None when it was reserved.  `levels`: how full each limit is now, in unit x ms for
+    buckets, in units for the others.
+    """
 
     denied: Denied | None
     levels: tuple[int, ...]
 
 
 class Store(Protocol):
-    """Levels that several gateways share.  Every method may raise StoreDown."""
+    """Levels that several gateways share.  Every method may raise StoreDown.
+
+    A record is open for `ttl_ms` after `reserve` or the last `touch`; after that it may be reaped.
+    """
 
     async def reserve(self, rid: str, wanted: Wanted, ttl_ms: int, now_ms: int = 0) -> Reserved:
-        """Charge all or none; the same `rid` again charges nothing more."""
+        """Open a record: charge all or none.  The same `rid` again charges nothing more."""
         ...
 
     async def trim(self, rid: str, kept: Sequence[int], now_ms: int = 0) -> bool:
-        """Give back what is charged above `kept`; False when the record is not open."""
+        """Give back what the record is charged above `kept`; False when it is not open."""
         ...
 
     async def touch(self, rid: str, measured: Sequence[int], ttl_ms: int, now_ms: int = 0) -> bool:
-        """Still alive, and so much was measured; False when it was reaped or settled."""
+        """The record's requests live, and used so much; False when it was reaped or settled."""
         ...
 
     async def settle(self, rid: str, actual: Sequence[int], now_ms: int = 0) -> bool:
-        """Charge what it really was; False when it was settled before, or is unknown."""
+        """Charge what was really used, and close; False when it was settled, or is unknown."""
         ...
 
     async def owe(self, rid: str, owed: Wanted, now_ms: int = 0) -> bool:
-        """Charge (or give back) what was used without it; False when this `rid` was said before."""
+        """Charge (or give back) what was used without the store; False for a `rid` said before."""
         ...
 
     async def reap(self, tag: str, at_most: int = 100, now_ms: int = 0) -> int:
-        """Close a tenant's records that were not touched in time, with what was measured last."""
+        """Close a tenant's records that were not touched in time, for what was last measured.
+
+        `tag`: the tenant's.  The answer is how many were closed, `at_most` in one call.
+        """
         ...
 
     async def join(self, name: str, ttl_ms: int, now_ms: int = 0) -> int:
-        """Say that this gateway lives; the answer is how many do."""
+        """Say that a gateway lives, for `ttl_ms`; the answer is how many do."""
         ...
 
     async def close(self) -> None:
@@ -63,7 +74,7 @@ class Store(Protocol):
 
 
 class MemoryStore:
-    """The store's face of levels in this process: what an owner serves, and what tests compare."""
+    """A store in this process: what an owner serves, and what tests compare others with."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -111,12 +122,12 @@ class MemoryStore:
 
 
 def tag_of(limit: Limit) -> str:
-    """The part of a key that says which tenant's it is: `{acme}`."""
+    """The part of a limit's key that says whose it is: `{acme}`."""
     return limit.key[: limit.key.index("}") + 1]
 
 
 def by_tag(wanted: Wanted) -> dict[str, list[tuple[Limit, int]]]:
-    """What is wanted of each tenant's limits."""
+    """The same limits and counts, by their tenant's tag."""
     found: dict[str, list[tuple[Limit, int]]] = {}
     for limit, count in wanted:
         found.setdefault(tag_of(limit), []).append((limit, count))
