@@ -126,7 +126,7 @@ async def test_a_gateway_that_dies_leaves_the_request_and_what_was_measured_once
         await patiently(dead, partial(reserve, requests=0))
     limits = {
         name: limit
-        for part in admission.parts
+        for part in admission.reservations
         for name, (limit, _) in zip(part.names, part.wanted, strict=True)
     }
     fleet.clock.ms += 2500

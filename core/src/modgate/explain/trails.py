@@ -17,7 +17,7 @@ from modgate.draft import Draft
 from modgate.errors import GatewayError, LimitReached, QuotaSpent
 from modgate.fleet.bound import Bound, Full
 from modgate.fleet.pool_state import PoolState
-from modgate.limits.admission import Admission, Part
+from modgate.limits.admission import Admission, Reservation
 from modgate.limits.levels import Denied
 from modgate.limits.rates import Terms
 
@@ -40,7 +40,7 @@ class Trail(NamedTuple):
     receipt: Receipt
     draft: Draft
     terms: Terms | None
-    refused: tuple[Part, Denied] | None
+    refused: tuple[Reservation, Denied] | None
     refusal: str
     bound: Bound | None
     apart: bool
@@ -48,7 +48,9 @@ class Trail(NamedTuple):
 
 
 # A Trail as it is kept: making one takes longer than all the rest.
-Raw = tuple[Receipt, Draft, Terms | None, tuple[Part, Denied] | None, str, Bound | None, bool, int]
+Raw = tuple[
+    Receipt, Draft, Terms | None, tuple[Reservation, Denied] | None, str, Bound | None, bool, int
+]
 
 
 @dataclass(slots=True, eq=False)

@@ -1,4 +1,4 @@
-"""A request that was admitted: what it holds, and what its reservations are charged."""
+"""One admitted request: what it holds, and what its reservations are charged."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from modgate.limits.levels import Denied, Limit, Wanted
 from modgate.limits.rates import Met, Terms, Toll
 from modgate.limits.state import Held
 
-Mark = tuple[int, int, int]
+Mark = tuple[int, int, int]  # lengths of reservations, shadows and tolls
 
 
-class Part(msgspec.Struct, eq=False):
-    """One reservation: what was wanted of each limit, and of which unit.
+class Reservation(msgspec.Struct, eq=False):
+    """What was charged at one time, all of it or nothing.
 
-    `before`: the levels that it met, where one of them was too high.
+    `rid`: its id in the account, the request's and a number.  `names`: of each limit in `wanted`
+    its unit by full name.  `before`: the levels that it met, when one of them was too high.
     """
 
     rid: tuple[int, int]
@@ -27,12 +28,17 @@ class Part(msgspec.Struct, eq=False):
 
 
 class Admission(msgspec.Struct, eq=False):
-    """A request that was admitted: what it holds and what was reserved for it.
+    """A request that was admitted: what it holds, and what was reserved for it.
 
-    `terms`: its limits, as they are for as long as it lives.  `requests`: 1 by each of the names
-    that it counts as one of.  `tolls`: what its calls meet.  `parts`: its reservations, `made` of
-    them ever; `last`: that of a unit, and `split`: a unit has several.  `refused`: the reservation
-    that one of its limits had no room for.
+    `terms`: the limits that it meets, fixed for as long as it lives.
+    `held`: what it holds of what is bounded at once.
+    `requests`: 1 for each name that it counts as a request of (`requests`, `llm.requests`).
+    `tolls`: the limits that its calls met.
+    `reservations`: those that stand; `made`: how many ever were.
+    `last`: the newest reservation of each unit; `split`: some unit is in several.
+    `shadows`: what limits in shadow were charged: the limit, its unit, how many.
+    `would_refuse`: limits in shadow that would have refused it, as the receipt names them.
+    `refused`: the reservation that one of its limits had no room for.
     """
 
     caller: Caller
@@ -41,61 +47,68 @@ class Admission(msgspec.Struct, eq=False):
     held: Held = {}
     requests: dict[str, int] = {}
     tolls: list[Toll] = []
-    parts: list[Part] = []
-    last: dict[str, Part] = {}
+    reservations: list[Reservation] = []
+    last: dict[str, Reservation] = {}
     split: bool = False
     shadows: list[tuple[Limit, str, int]] = []
     would_refuse: list[str] = []
     made: int = 0
     settled: bool = False
-    refused: tuple[Part, Denied] | None = None
+    refused: tuple[Reservation, Denied] | None = None
 
-    def reserved(self, part: Part) -> None:
-        """One more reservation was made for it."""
+    def reserved(self, reservation: Reservation) -> None:
+        """One more reservation was made."""
         self.made += 1
-        self.parts.append(part)
-        for name in part.names:
-            if self.last.setdefault(name, part) is not part:
-                self.last[name], self.split = part, True
+        self.reservations.append(reservation)
+        for name in reservation.names:
+            if self.last.setdefault(name, reservation) is not reservation:
+                self.last[name], self.split = reservation, True
 
     def noted(self, limit: str) -> None:
-        """A limit in shadow refuses it, as it may do at each of many bytes."""
+        """A limit in shadow would refuse it; it may say so many times, and is noted once."""
         if limit not in self.would_refuse:
             self.would_refuse.append(limit)
 
     def mark(self) -> Mark:
-        """What is charged so far, for `Limiter.take_back`."""
-        return len(self.parts), len(self.shadows), len(self.tolls)
+        """How much was charged so far, so that `Limiter.take_back` can give back what follows."""
+        return len(self.reservations), len(self.shadows), len(self.tolls)
 
     def forget(self, mark: Mark) -> None:
-        """What was charged since is given back."""
-        parts, shadows, tolls = mark
-        del self.parts[parts:], self.shadows[shadows:], self.tolls[tolls:]
-        self.last = {name: part for part in self.parts for name in part.names}
+        """What was charged since `mark` was given back."""
+        reservations, shadows, tolls = mark
+        del self.reservations[reservations:], self.shadows[shadows:], self.tolls[tolls:]
+        self.last = {
+            name: reservation for reservation in self.reservations for name in reservation.names
+        }
 
     def used(self, units: Mapping[str, int]) -> dict[str, int]:
-        """What it used, and that it is a request of each name."""
+        """What it used by unit, and the requests that it counts as."""
         return {**units, **self.requests}
 
-    def measured(self, part: Part, left: dict[str, int]) -> list[int]:
-        """What a reservation is charged of what is `left`.
+    def measured(self, reservation: Reservation, left: dict[str, int]) -> list[int]:
+        """What a reservation is charged, of each of its limits.
 
-        Where units have several, the last one of a unit takes the rest, even as debt.
+        `left`: what was used and no earlier reservation was charged for, by unit; what is charged
+        now is taken off it.  Where a unit is in several reservations, each is charged at most what
+        it reserved, and the last one takes the rest, even as debt.
         """
         if not self.split:
-            return [left.get(name, 0) for name in part.names]
+            return [left.get(name, 0) for name in reservation.names]
         shares: dict[str, int] = {}  # a unit of several limits: each is charged all
-        for name, (_, count) in zip(part.names, part.wanted, strict=True):
+        for name, (_, count) in zip(reservation.names, reservation.wanted, strict=True):
             share = left.get(name, 0)
-            if self.last[name] is not part:
+            if self.last[name] is not reservation:
                 share = max(shares.get(name, 0), min(count, share))
             shares[name] = share
         for name, share in shares.items():
             left[name] = left.get(name, 0) - share
-        return [shares[name] for name in part.names]
+        return [shares[name] for name in reservation.names]
 
     def unforeseen(self, left: Mapping[str, int]) -> list[tuple[Limit, int]]:
-        """What was used of units that nothing was reserved of, of each limit that meets it."""
+        """What to charge for units that were used and of which nothing was reserved.
+
+        `left`: as `measured` left it.  One entry for each limit that meets such a unit.
+        """
         hard: list[Met] = [*self.terms.units]
         shadow: list[Met] = []
         for toll in self.tolls:

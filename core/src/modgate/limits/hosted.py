@@ -83,7 +83,7 @@ class HostedStore(OwnerStore):
         return Path(f"{self._path}.levels")
 
     async def _write(self, owner: Owner) -> None:
-        """Write the levels every now and then, and a last time when nobody changes them any more."""
+        """Write the levels every few seconds, and a last time when nobody changes them any more."""
         while not self._closing.is_set():
             with suppress(TimeoutError):
                 async with asyncio.timeout(WRITTEN_EVERY_S):

@@ -1,10 +1,18 @@
-"""Levels and reservations in memory, by the rules of the shared store's script.
+"""How full limits are, in memory, and the rules by which they are charged.
 
-Three kinds: `b` a leaky bucket (level in unit x ms), `w` a calendar window's counter, `c` a count
-of what is in hand.  Everything is an integer below 2^53, so that a store that counts in doubles
-agrees bit for bit.  A reservation charges all of its limits or none; settling may push a level over
-its burst: that is debt, and the next requests wait until it has leaked away. Source: algorithms.md
-3.1, 3.2 and its appendix A, of which this is the twin.
+A limit is of one of three kinds:
+
+    b   a leaky bucket; its level is in unit x ms, and falls by `amount` each ms
+    w   the counter of a calendar window; its level is in units
+    c   a count of what is in hand; its level is in units
+
+A reservation charges all of its limits or none.  Settling it may raise a level over what the limit
+holds.  That is debt: the next requests wait until it has leaked away.
+
+The script of the Redis store (quota.lua) follows the same rules.  Every number is an integer below
+2^53, so that Lua, which counts in doubles, agrees bit for bit.
+
+Source: algorithms.md 3.1, 3.2 and appendix A.
 """
 
 from __future__ import annotations
@@ -20,16 +28,16 @@ from modgate.api.auth import WhenDown
 Kind = Literal["b", "w", "c"]
 
 KEPT_MS = 600_000  # a settled record answers a late duplicate for ten minutes
-WINDOW_KEPT_MS = 172_800_000
-WAIT_FOR_SLOT_MS = 1000
+WINDOW_KEPT_MS = 172_800_000  # a window's counter is kept for two days after its end
+WAIT_FOR_SLOT_MS = 1000  # nobody knows when a place comes free: look again after this
 SWEEP_MS = 1000
-BACK_MS = 10_000  # a clock that is so much earlier was set back; less is a word that came late
+BACK_MS = 10_000  # a clock this much earlier was set back; by less, a message only came late
 
 
 class _Known:
-    """What is told from a limit's members, and is not written down with them.
+    """What follows from a limit's members, and is not written to files with them.
 
-    `full`: the level that it holds at most, `each`: what a unit raises the level by.
+    `full`: the highest level that admits.  `each`: by how much a unit raises the level.
     """
 
     __slots__ = ("each", "full")
@@ -41,7 +49,10 @@ class _Known:
 class Limit(_Known):
     """One limit.
 
-    `amount` units per `period_ms` (kind b), until `period_ms` epoch (w), or at once (c).
+    `key`: names its level, and begins with the tenant's tag (`{acme}:tenant:llm.tokens:minute`).
+    `amount`: how many units are admitted: per `period_ms` (kind b), until the epoch time
+    `period_ms` (kind w), or at one time (kind c).
+    `burst`: of a bucket, the units that an empty one admits at once.
     `when_down`: what is admitted while a shared store does not answer.
     """
 
@@ -58,16 +69,16 @@ class Limit(_Known):
         object.__setattr__(self, "full", self.burst * self.period_ms if bucket else self.amount)
 
     def room(self, level: int) -> int:
-        """How much can be taken at this level; it may be negative, for there is debt."""
+        """How many units can be taken at this level; fewer than none when there is debt."""
         return (self.full - level) // self.each
 
     def raised(self, level: int, count: int) -> int:
-        """A level when `count` more are taken, of a bucket no more than it holds."""
+        """The level after `count` more units, of a bucket at most as many as it holds."""
         rise = count * self.each
         return level + (rise if rise < self.full or self.kind != "b" else self.full)
 
     def wait_ms(self, level: int, now_ms: int) -> int:
-        """How long until what would make this level is admitted; 0 = now."""
+        """How long until a reservation is admitted that would raise the level to this; 0 = now."""
         over = level - self.full
         if over <= 0:
             return 0
@@ -76,12 +87,15 @@ class Limit(_Known):
         return max(1, self.period_ms - now_ms) if self.kind == "w" else WAIT_FOR_SLOT_MS
 
 
-Wanted = Sequence[tuple[Limit, int]]
+Wanted = Sequence[tuple[Limit, int]]  # limits, and how many units of each
 
 
 @dataclass(frozen=True, slots=True)
 class Denied:
-    """Not reserved: how long until it could be, and by which limit (an index)."""
+    """Nothing was reserved.
+
+    `wait_ms`: how long until it could be.  `index`: of the limit that takes longest.
+    """
 
     wait_ms: int
     index: int
@@ -91,11 +105,11 @@ class Denied:
 class _Level:
     kind: Kind
     value: int
-    at_ms: int
-    gone_ms: int
+    at_ms: int  # when it had that value
+    gone_ms: int  # when it can be forgotten
 
     def at(self, ahead_ms: int) -> _Level:
-        """The same by a clock that is so far ahead."""
+        """The same level, in the time of a clock that is so far ahead."""
         return _Level(self.kind, self.value, self.at_ms + ahead_ms, self.gone_ms + ahead_ms)
 
 
@@ -110,17 +124,18 @@ class _Record:
 
 @dataclass(slots=True)
 class Fill:
-    """How full limits are, by key: what the store and a gateway that shares with nobody do alike.
+    """How full limits are, by key; what levels of every account and store have in common.
 
-    `now_ms` is an argument everywhere.  A clock that goes back a little leaks nothing; where it was
-    set back, what was charged before leaks from then on, and not when that is caught up with.
+    `now_ms` is an argument everywhere.  When time goes back a little, nothing leaks.  When the
+    clock was set back, what was charged leaks from then on, and not only after the old time is
+    reached again.
     """
 
     _levels: dict[str, _Level] = field(default_factory=dict)
     _swept_ms: int = 0
 
     def level(self, limit: Limit, now_ms: int) -> int:
-        """The level of a limit now: unit x ms for buckets, units for the others."""
+        """How full a limit is now: in unit x ms for buckets, in units for the others."""
         found = self._levels.get(limit.key)
         if found is None:
             return 0
@@ -133,7 +148,7 @@ class Fill:
         return left if left > 0 else 0
 
     def look(self, limits: Sequence[Limit], now_ms: int) -> None:
-        """They are known: they lie here."""
+        """See `Account`: what lies here is always known."""
 
     def _store(self, limit: Limit, value: int, now_ms: int) -> None:
         kind = limit.kind
@@ -156,12 +171,12 @@ class Fill:
             self._store(limit, self.level(limit, now_ms) + delta * limit.each, now_ms)
 
     def charge(self, limit: Limit, count: int, now_ms: int) -> None:
-        """Charge without a reservation: what is never given back."""
+        """Charge without a reservation, whatever is left; below zero gives back."""
         self._sweep(now_ms)
         self._add(limit, count, now_ms)
 
     def put(self, limit: Limit, level: int, now_ms: int) -> None:
-        """Set a level to what it is known to be elsewhere."""
+        """Set a level, which was learned elsewhere."""
         self._store(limit, level, now_ms)
 
     def wait_ms(self, limit: Limit, count: int, now_ms: int) -> int:
@@ -169,7 +184,7 @@ class Fill:
         return limit.wait_ms(limit.raised(self.level(limit, now_ms), count), now_ms)
 
     def take(self, wanted: Wanted, now_ms: int) -> Denied | None:
-        """Charge all or none, and of a bucket no more than it holds; None = charged."""
+        """Charge all or none, each bucket at most as much as it holds; None = charged."""
         if not -BACK_MS < now_ms - self._swept_ms < SWEEP_MS:
             self._sweep(now_ms)
         longest_ms = at = 0
@@ -197,25 +212,24 @@ class Fill:
 
 
 def taken(limit: Limit, count: int) -> int:
-    """What is charged where so much is reserved."""
+    """How many units a reservation of `count` charges: of a bucket at most as many as it holds."""
     return limit.burst if limit.kind == "b" and count > limit.burst else count
 
 
-FORMAT = 1  # of what is written down
+FORMAT = 1  # of the files that `packed` makes
 _Written = tuple[Literal[1], dict[str, _Level], dict[str, _Record]]
 NO_RECORDS: Mapping[str, _Record] = {}
 
 
 def packed(levels: Mapping[str, _Level], records: Mapping[str, _Record] = NO_RECORDS) -> bytes:
-    """Levels and open records as they are written down."""
+    """Levels and open records as bytes."""
     return msgspec.msgpack.encode((FORMAT, levels, records))
 
 
 def unpacked(data: bytes, now_ms: int) -> tuple[dict[str, _Level], dict[str, _Record]]:
-    """Levels and open records of what was written down; msgspec.MsgspecError for anything else.
+    """The levels and records of what `packed` made.  msgspec.MsgspecError for anything else.
 
-    What a clock wrote that was ahead of this one leaks from now on, and not when that is caught up
-    with.
+    Levels that were written by a clock ahead of this one leak from now on.
     """
     _, levels, records = msgspec.msgpack.decode(data, type=_Written)
     for level in levels.values():
@@ -227,12 +241,12 @@ def unpacked(data: bytes, now_ms: int) -> tuple[dict[str, _Level], dict[str, _Re
 
 @dataclass(slots=True)
 class Levels(Fill):
-    """The store: levels, and a record of each reservation, by which others ask again and settle."""
+    """Levels for a store: with a record of each reservation, by whose id others settle it."""
 
     _records: dict[str, _Record] = field(default_factory=dict)
 
     def owe(self, rid: str, owed: Wanted, now_ms: int) -> bool:
-        """Charge (or give back) what was used elsewhere; False when this `rid` was said before."""
+        """Charge (or give back) what was used elsewhere; False for a `rid` that was said before."""
         self._sweep(now_ms)
         if rid in self._records:
             return False
@@ -254,7 +268,7 @@ class Levels(Fill):
         return None
 
     def touch(self, rid: str, measured: Sequence[int], now_ms: int, ttl_ms: int) -> bool:
-        """Still alive, and so much was measured; False when it was reaped or settled."""
+        """The request lives, and has used so much; False when it was reaped or settled."""
         record = self._records.get(rid)
         if record is None or record.state != "open":
             return False
@@ -272,7 +286,7 @@ class Levels(Fill):
         return True
 
     def settle(self, rid: str, actual: Sequence[int], now_ms: int) -> bool:
-        """Charge what it really was; counts in hand go back.  False when it was settled before."""
+        """Charge what was used, and give back what is in hand; False when it was settled."""
         record = self._records.get(rid)
         if record is None or record.state == "settled":
             return False
@@ -291,9 +305,10 @@ class Levels(Fill):
             record.charged[index] = final
 
     def reap(self, now_ms: int, at_most: int = 100, tag: str = "") -> int:
-        """Close what was not touched in time with what was measured last; earliest first.
+        """Close the records that were not touched in time, for what was last measured of them.
 
-        `tag`: only records whose id begins so.  A late settle still corrects.
+        `tag`: only records whose id begins so.  The earliest come first, `at_most` in one call, and
+        the answer is how many there were.  A settle that comes after all still corrects them.
         """
         late = sorted(
             (record.ends_ms, rid)
@@ -308,7 +323,7 @@ class Levels(Fill):
         return len(late[:at_most])
 
     def forget(self, rid: str) -> None:
-        """Drop a settled record at once, where nobody can ask again."""
+        """Drop a settled record, where nobody will ask for it again."""
         self._records.pop(rid, None)
 
     def _sweep(self, now_ms: int) -> None:
@@ -321,13 +336,13 @@ class Levels(Fill):
             del self._records[rid]
 
     def written(self) -> bytes:
-        """Levels and open records, for `read`."""
+        """The levels and open records as bytes for `read`."""
         records = {rid: record for rid, record in self._records.items() if record.state == "open"}
         return packed(self._levels, records)
 
     @classmethod
     def read(cls, data: bytes, now_ms: int) -> Levels:
-        """What `written` wrote; msgspec.MsgspecError for anything else."""
+        """Read what `written` made.  msgspec.MsgspecError for anything else."""
         levels, records = unpacked(data, now_ms)
         return cls(_levels=levels, _records=records)
 

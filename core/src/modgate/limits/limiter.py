@@ -1,7 +1,8 @@
-"""The limits of a snapshot over the levels that all snapshots share.
+"""Charging requests against the limits of their callers.
 
-admit -> (hold)* -> reserve -> (reserve | touch)* -> settle, all synchronous.  Whatever was charged
-or held since `admit` is put right by `settle`, which works once.
+The order of calls is: `admit`, `charge_requests`, then `hold`, `reserve` and `touch` as often as it
+takes, then `settle`.  All of them are synchronous.  Whatever was charged or held since `admit` is
+put right by `settle`, which works once.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 
 from modgate.api.auth import Caller
 from modgate.errors import GatewayError, LimitReached, Overloaded, TooLarge
-from modgate.limits.admission import Admission, Mark, Part
+from modgate.limits.admission import Admission, Mark, Reservation
 from modgate.limits.headers import RateView
 from modgate.limits.levels import Denied, Limit
 from modgate.limits.rates import Met, Rates, Toll
@@ -25,7 +26,7 @@ PLACE = "in_flight"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """What the gateway takes in all, whoever sends it."""
+    """What all requests together may hold at one time, whoever sends them."""
 
     in_flight: int = 10_000
     streams: int = 5_000
@@ -34,7 +35,11 @@ class Bounds:
 
 
 class Limiter:
-    """Admits, reserves and settles.  `now` is monotonic, `wall` UTC, both in seconds."""
+    """The limits of a snapshot, over the levels that all snapshots share.
+
+    In all methods `now` is monotonic time and `wall` the time of day, both in seconds.  A method
+    that charges may raise `Miss` (shared.py): fetch what it lacks, and call it again.
+    """
 
     def __init__(self, state: LimitState, units: UnitTable, bounds: Bounds) -> None:
         self._state = state
@@ -42,9 +47,11 @@ class Limiter:
         self._rates = Rates(units, state.ms)
 
     def admit(self, caller: Caller, *, now: float, wall: float) -> Admission:
-        """Take a place and charge `requests`; LimitReached, QuotaSpent or Overloaded.
+        """Take a place for a request.
 
-        What must be awaited first leaves the admission as it is: `charge_requests` again.
+        LimitReached when its tenant has as many in flight as it may, Overloaded when all together
+        have.  Nothing is charged yet: `charge_requests` does that, and can be called again after a
+        Miss.
         """
         terms = self._rates.of(caller, began=now, wall=wall)
         admission = Admission(caller, self._state.new_id(), terms)
@@ -52,22 +59,26 @@ class Limiter:
         return admission
 
     def charge_requests(self, admission: Admission, *, now: float) -> None:
-        """Charge the request itself; what guards us stays charged whatever follows."""
+        """Charge the request itself, before anything is known of it.
+
+        LimitReached or QuotaSpent.  These limits guard us, so their charge stays whatever follows.
+        """
         place = _place(admission.caller) if self._state.shared else None
         self._charge_met(admission, admission.terms.guards, ONE_REQUEST, now, place)
         admission.requests[REQUESTS] = 1
 
     def drop(self, admission: Admission) -> None:
-        """An admission that came to nothing."""
+        """An admission came to nothing: give back what it holds."""
         admission.settled = True
         self._let_go(admission)
 
     def check_spent(
         self, admission: Admission, modalities: Iterable[str], *, now: float, look: bool = False
     ) -> None:
-        """Refuse before the body is read when no modality of the route has anything left.
+        """Refuse before the body is read, when no modality of the route has anything left.
 
-        `look`: the body is large enough to ask how shared levels stand.
+        LimitReached or QuotaSpent, of the first modality.  `look`: the body is so large that it is
+        worth asking a shared store first how full the limits are.
         """
         terms, at_ms, first = admission.terms, self._state.ms(now), None
         if look:
@@ -89,11 +100,13 @@ class Limiter:
         return None
 
     def hold(self, admission: Admission, what: What, n: int) -> None:
-        """Take (or give back) something that is bounded at once, per tenant and in all.
+        """Take `n` of what is bounded at one time, per tenant and in all; below zero gives back.
+
+        TooLarge when this request alone is beyond its tenant's bound, LimitReached when the
+        tenant's requests together are, Overloaded when all requests are.
 
         What was given back already, as by `settle`, is not given back again, and what comes after
-        `settle` is not counted: nobody would give it back.  TooLarge when this request alone is
-        beyond the bound.
+        `settle` is not counted, for nobody would give it back.
         """
         if n > 0:
             if not admission.settled:
@@ -120,7 +133,7 @@ class Limiter:
             each[what] = each.get(what, 0) + n
 
     def _guard_own(self, admission: Admission, what: What, n: int, own: int) -> None:
-        """Beyond what its tenant may hold: refused, unless that is in shadow."""
+        """Refuse what is beyond the tenant's bound `own`; one in shadow only notes it."""
         if what in admission.caller.policy.limits.shadow:
             admission.noted(what)
         elif what in BYTES and admission.held.get(what, 0) + n > own:
@@ -150,10 +163,12 @@ class Limiter:
         now: float,
         requests: int = 1,
     ) -> None:
-        """Charge every limit on these units of a modality, by full name: all or none.
+        """Charge every limit on these units of a modality: all of them or none.
 
-        `requests`: so many of the modality's, and of the model's, are charged with them; 0 on top
-        of what was reserved.
+        `counts`: by full name.  `requests`: how many are charged with them, of the modality and of
+        the model; 0 where this comes on top of an earlier reservation.
+
+        LimitReached or QuotaSpent; TooLarge when the request alone is beyond a limit.
         """
         own = f"{modality}.{REQUESTS}"
         toll = admission.terms.of_model(modality, model)
@@ -166,7 +181,7 @@ class Limiter:
             admission.requests[own] = 1
 
     def _guard_unforeseen(self, toll: Toll, counts: Mapping[str, int], now: float) -> None:
-        """Refuse where a learned unit, of which the plan says nothing, has nothing left."""
+        """Refuse when a unit of which the plan says nothing, because it is learned, is used up."""
         unsaid = [met for met in toll.hard if met.learned and not counts.get(met.rate.unit)]
         if unsaid and (refusal := self._spent(unsaid, self._state.ms(now))) is not None:
             raise refusal
@@ -179,7 +194,10 @@ class Limiter:
         now: float,
         place: Limit | None = None,
     ) -> None:
-        """Charge all of the limits that have a count, or none; a place on top where one is."""
+        """Charge all limits of a toll that have a count, or none.
+
+        `place`: the shared limit of requests in flight, of which one is taken with them.
+        """
         at_ms = self._state.ms(now)
         names: list[str] = []
         wanted: list[tuple[Limit, int]] = []
@@ -194,30 +212,35 @@ class Limiter:
             names.append(PLACE)
             wanted.append((place, 1))
         if wanted:
-            part = Part((admission.rid, admission.made), names, wanted)
-            denied = self._state.levels.reserve(part.rid, wanted, at_ms)
+            reservation = Reservation((admission.rid, admission.made), names, wanted)
+            denied = self._state.levels.reserve(reservation.rid, wanted, at_ms)
             if denied is not None:
-                raise self._refusal(admission, toll, part, denied, at_ms)
-            admission.reserved(part)
+                raise self._refusal(admission, toll, reservation, denied, at_ms)
+            admission.reserved(reservation)
         if toll.shadow:
             self._charge_shadows(admission, toll.shadow, counts, at_ms)
 
     def _refusal(
-        self, admission: Admission, toll: Toll, part: Part, denied: Denied, at_ms: int
+        self, admission: Admission, toll: Toll, reservation: Reservation, denied: Denied, at_ms: int
     ) -> GatewayError:
-        """By the limit that is full for the longest; what it met is kept for who asks."""
-        part.before = [self._state.levels.level(limit, at_ms) for limit, _ in part.wanted]
-        admission.refused = (part, denied)
-        if part.names[denied.index] == PLACE:
+        """The error of the limit that stays full for the longest.
+
+        The levels that were met are kept, for `modgate explain`.
+        """
+        reservation.before = [
+            self._state.levels.level(limit, at_ms) for limit, _ in reservation.wanted
+        ]
+        admission.refused = (reservation, denied)
+        if reservation.names[denied.index] == PLACE:
             return _no_room(admission.caller.policy.limits.in_flight or 0, PLACE)
-        worst = part.wanted[denied.index][0]
+        worst = reservation.wanted[denied.index][0]
         rate = next(met.rate for met in toll.hard if met.limit is worst)
         return self._rates.refusal(rate, denied.wait_ms)
 
     def _charge_shadows(
         self, admission: Admission, shadow: Iterable[Met], counts: Mapping[str, int], at_ms: int
     ) -> None:
-        """Limits that refuse nothing: what they would have refused is noted."""
+        """Charge limits that refuse nothing, and note which of them would have refused."""
         levels = self._state.levels
         for met in shadow:
             if count := counts.get(met.rate.unit):
@@ -227,11 +250,13 @@ class Limiter:
                 admission.shadows.append((met.limit, met.rate.unit, count))
 
     def _fitting(self, met: Met, count: int, at_ms: int) -> int:
-        """What to reserve where a request alone may need more than the limit ever has.
+        """How much to reserve when a request alone may need more than the limit ever has.
 
-        A bound that is learned is rarely reached: a full bucket bends for it, of a window it takes
-        what is left, and the rest is debt.  What is known beforehand can never fit: TooLarge, for a
-        wait would not help.  Source: algorithms.md 3.1.
+        A learned count is an upper bound that is rarely reached.  So a bucket whose level is 0
+        admits it whole, and of a window it takes what is left; what is used beyond that is debt.
+         A count that is known beforehand can never fit, and waiting would not help: TooLarge.
+
+        Source: algorithms.md 3.1.
         """
         rate, limit = met.rate, met.limit
         if met.learned:
@@ -242,42 +267,55 @@ class Limiter:
         raise TooLarge(f"the request needs more than your limit of {most}")
 
     def touch(self, admission: Admission, used: Mapping[str, int]) -> None:
-        """The request lives, and has used so much: what is charged if the gateway dies now."""
+        """The request lives, and has used so much by unit: its charge if the gateway dies now."""
         left = admission.used(used)
-        for part in admission.parts:
-            self._state.levels.touch(part.rid, admission.measured(part, left))
+        for reservation in admission.reservations:
+            self._state.levels.touch(reservation.rid, admission.measured(reservation, left))
 
     def take_back(self, admission: Admission, mark: Mark, *, now: float) -> None:
         """Give back what was charged since `mark`, of which nothing was used."""
         levels, at_ms = self._state.levels, self._state.ms(now)
-        parts, shadows, _ = mark
-        for part in admission.parts[parts:]:
-            levels.settle(part.rid, part.wanted, [0] * len(part.wanted), at_ms)
+        reservations, shadows, _ = mark
+        for reservation in admission.reservations[reservations:]:
+            levels.settle(reservation.rid, reservation.wanted, [0] * len(reservation.wanted), at_ms)
         for limit, _, count in admission.shadows[shadows:]:
             levels.charge(limit, -count, at_ms)
         admission.forget(mark)
 
     def settle(self, admission: Admission, used: Mapping[str, int] | None, *, now: float) -> None:
-        """Put everything right, once.  `used` None: nobody counted, so what was reserved stands."""
+        """The request has ended: charge what it used, and give back what it holds; once.
+
+        `used`: by unit.  None: nobody counted, so what was reserved stands.
+        """
         if admission.settled:
             return
         admission.settled = True
         levels, at_ms = self._state.levels, self._state.ms(now)
         if used is None:
-            for part in admission.parts:
-                levels.settle(part.rid, part.wanted, [count for _, count in part.wanted], at_ms)
+            for reservation in admission.reservations:
+                levels.settle(
+                    reservation.rid,
+                    reservation.wanted,
+                    [count for _, count in reservation.wanted],
+                    at_ms,
+                )
         else:
             left = admission.used(used)
             for limit, name, count in admission.shadows:
                 levels.charge(limit, left.get(name, 0) - count, at_ms)
-            for part in admission.parts:
-                levels.settle(part.rid, part.wanted, admission.measured(part, left), at_ms)
+            for reservation in admission.reservations:
+                levels.settle(
+                    reservation.rid,
+                    reservation.wanted,
+                    admission.measured(reservation, left),
+                    at_ms,
+                )
             for limit, count in admission.unforeseen(left):
                 levels.charge(limit, count, at_ms)
         self._let_go(admission)
 
     def rates(self, admission: Admission, now: float) -> list[RateView]:
-        """Each limit of the caller with what is left of it."""
+        """What is left of each limit of the caller, in the order of `admission.terms.all`."""
         at_ms, found = self._state.ms(now), []
         for met in admission.terms.all:
             limit, most = met.limit, met.rate.amount
@@ -294,7 +332,7 @@ class Limiter:
 
 
 def _place(caller: Caller) -> Limit | None:
-    """What a request takes of the places that all gateways share."""
+    """The tenant's limit of requests in flight, as one that gateways share; None without one."""
     limits = caller.policy.limits
     if limits.in_flight is None or PLACE in limits.shadow:
         return None

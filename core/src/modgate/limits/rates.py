@@ -1,5 +1,8 @@
-"""A caller's rates as limits: which ones a request meets, by what name they are kept, and what is
-said when one is reached."""
+"""A caller's rates as limits.
+
+Here is decided which limits a request meets, which key each is kept under, and what a client is
+told when one is reached.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +27,8 @@ CLEARS_S = 120.0  # what takes longer is a spent quota, not a limit to wait for
 class Met:
     """A rate that a request meets, and the limit that it is at that moment.
 
-    `shown`: the short name of its unit as headers say it, `scale` how many make one of that.
-    `learned`: nobody knows beforehand how much of its unit a request needs.
+    `shown`: the short name of its unit, as headers say it.  `scale`: how many of our whole units
+    make one of those.  `learned`: nobody knows beforehand how much of the unit a request needs.
     """
 
     rate: Rate
@@ -36,7 +39,7 @@ class Met:
 
 
 class Toll:
-    """What is charged at one time: `hard` limits, which refuse, and those in `shadow`."""
+    """The limits that are charged at one time: `hard` ones refuse, those in `shadow` only count."""
 
     __slots__ = ("hard", "shadow")
 
@@ -50,10 +53,14 @@ class Toll:
 
 
 class Terms:
-    """All rates of one caller, sorted by what is charged for: the same for all requests of its key.
+    """All rates of one caller, sorted by what they are charged for.
 
-    Good for these `limits`, `begin` <= wall time < `end`.  `guards`: charged before anything is
-    known of a request.  `units`: those that refuse, on units of any modality, whatever the model.
+    They serve all requests of a key as long as `limits` is the caller's, and while the time of day
+    is not before `begin` and is before `end`.
+
+    `all`: every rate, in the order of the configuration.
+    `guards`: what is charged before anything is known of a request.
+    `units`: the hard limits on units of any modality, whatever the model.
     """
 
     __slots__ = ("_by_model", "_told", "all", "begin", "end", "guards", "limits", "units")
@@ -69,7 +76,7 @@ class Terms:
         self.units = Toll(_tightest(met, "", "")).hard
 
     def of_model(self, modality: str, model: str) -> Toll:
-        """Those on units of a modality, and on the requests of a model of the configuration."""
+        """The limits on units of a modality, and on the requests of a configured model."""
         found = self._by_model.get((modality, model))
         if found is None:
             found = Toll(_tightest(self.all, f"{modality}.", model))
@@ -77,7 +84,7 @@ class Terms:
         return found
 
     def told(self, modalities: tuple[str, ...], model: str) -> Sequence[int]:
-        """Which of `all` a reply's headers tell of: those that may refuse such a request."""
+        """Indices into `all` of what reply headers tell: limits that can refuse such a request."""
         found = self._told.get((modalities, model))
         if found is None:
             tolls = [self.of_model(each, model) for each in (*modalities, MONEY)]
@@ -88,7 +95,7 @@ class Terms:
 
 
 class Rates:
-    """The rates of a snapshot.  `ms`: monotonic seconds as milliseconds of the levels' clock."""
+    """The rates of a snapshot.  `ms`: turns monotonic seconds into the levels' milliseconds."""
 
     def __init__(self, units: UnitTable, ms: Callable[[float], int]) -> None:
         self._units = units
@@ -96,7 +103,11 @@ class Rates:
         self._known: dict[tuple[str, str], Terms] = {}
 
     def of(self, caller: Caller, *, began: float, wall: float) -> Terms:
-        """A caller's; `began` and `wall` are one moment, by which windows are told."""
+        """A caller's terms.
+
+        `began`, `wall`: one moment, in monotonic seconds and as the time of day; it decides which
+        calendar window a request is in.
+        """
         at, limits = (caller.tenant, caller.key_id), caller.policy.limits
         known = self._known.get(at)
         if known is not None and known.limits is limits and known.begin <= wall < known.end:
@@ -117,8 +128,8 @@ class Rates:
     def _limit(self, caller: Caller, rate: Rate, *, began: float, wall: float) -> Limit:
         """A rate as a limit.
 
-        Its identity leaves the amount out, so a changed one keeps its level.  A window's end is put
-        in the levels' own time.
+        The key does not say the amount, so a limit that is changed keeps its level.  The end of a
+        window is converted into the levels' own time.
         """
         scope = f"key:{caller.key_id}" if rate.each_key else "tenant"
         if rate.model:
@@ -143,7 +154,7 @@ class Rates:
         )
 
     def refusal(self, rate: Rate, wait_ms: int) -> GatewayError:
-        """Why a request is refused that this limit has no room for."""
+        """The error for a request that a limit has no room for; LimitReached, or QuotaSpent."""
         shown = self.public(rate)
         short = shown.rpartition(".")[2]
         if wait_ms > CLEARS_S * 1000:
@@ -157,17 +168,20 @@ class Rates:
         return LimitReached(text, limit=limit, unit=short, retry_after_s=wait_ms / 1000)
 
     def public(self, rate: Rate) -> str:
-        """The shown name: `asr.audio_seconds`, or plain `requests`."""
+        """The name of a rate's unit that clients see: `asr.audio_seconds`, or plain `requests`."""
         return self._units.public(rate.unit)
 
     def shown(self, rate: Rate) -> str:
-        """The amount in the unit's shown form."""
+        """The amount of a rate, in the form that clients see."""
         unit = self._units.units.get(rate.unit)
         return unit.outside(rate.amount) if unit is not None else str(rate.amount)
 
 
 def _tightest(met: Iterable[Met], front: str, model: str) -> Sequence[Met]:
-    """Those on units whose names begin so; the plain `requests` only of a model."""
+    """The rates on units whose names begin with `front`, and on `requests` only those of a model.
+
+    Where two share a level, because unit and period are the same, the lower amount stands.
+    """
     tightest: dict[tuple[object, ...], Met] = {}  # two on one unit and period are one level
     for each in met:
         rate = each.rate
@@ -180,14 +194,14 @@ def _tightest(met: Iterable[Met], front: str, model: str) -> Sequence[Met]:
 
 
 def guards(rate: Rate) -> bool:
-    """Whether it is charged before anything is known of the request."""
+    """Whether a rate is charged before anything is known of the request."""
     return rate.unit == REQUESTS and not rate.model
 
 
 def window(period: str, wall: float) -> tuple[str, float]:
-    """The calendar window (UTC) that a moment lies in.
+    """The calendar day or month, in UTC, that a moment lies in.
 
-    Its id, and the epoch second when it ends.
+    The answer is its id (`2026-03-01`, `2026-03`) and the epoch second at which it ends.
     """
     at = datetime.fromtimestamp(wall, UTC)
     if period == "day":

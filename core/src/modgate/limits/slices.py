@@ -1,16 +1,18 @@
-"""Slices: parts of shared limits, reserved at the store to be spent here.  Pure.
+"""Slices: parts of shared limits that were reserved at the store, to be spent here.  Pure.
 
-A slice is one record at the store.  Requests spend of it without asking; for a second it may be
-spent, then what is left is trimmed, and once the requests that spent of it have ended it is settled
-to what they really used; where the store denies more, before that, for what ended here is not used.
-So whatever is charged at the store belongs to an open record until it is known: a worker that dies
-leaves only its last touch, and the rest comes back when it is reaped.
+A slice is one record at the store.  Requests spend of it without asking, for one second.  Then what
+is left goes back (the record is trimmed), and when the last request that spent of it has ended, the
+record is settled to what they really used.  When the store denies more, a slice whose requests have
+ended is settled at once, because what they did not need is missing there.
 
-Limits on what is in hand (kind c) are spent like places: one that comes free is taken again here,
-and places that nobody needed for a second go back.
+So whatever is charged at the store belongs to an open record until it is known.  A gateway that
+dies leaves its last touch; the rest comes back when the record is reaped.
 
-Over-admission: a unit that is admitted in [s, s + d] was charged at the store in
-[s - SLICE, s + d], so at most burst + rate x (d + SLICE) are.
+Limits on what is in hand (kind c) are spent as places.  A place that comes free is taken again
+here, and places that nobody needed for a second go back.
+
+Over-admission is bounded: a unit that is admitted in [s, s + d] was charged at the store in
+[s - SLICE, s + d], so that at most burst + rate x (d + SLICE) are.
 
 Source: algorithms.md 3.3 and `spend` of its appendix B.
 """
@@ -41,9 +43,13 @@ FRESH_MS = 1000
 class Slice:
     """One open record at the store.
 
-    Per limit: `left` may be spent, `due` is what those who spent it are to be charged (the bound of
-    a request that lives, the count of one that ended), `measured` what they are known to have used.
-    `spare` was not needed by those that ended, and is still charged at the store.
+    The lists have an entry for each of `limits`, in its unit.
+    `left`: what may still be spent.
+    `due`: what the requests that spent are to be charged: what one that lives reserved, what one
+    that ended used.
+    `measured`: what they are known to have used.
+    `spare`: what those that ended did not need, and what is still charged at the store.
+    `live`: how many requests spent of it and have not ended; one counts for each limit.
     """
 
     rid: str
@@ -65,7 +71,7 @@ class Slice:
 
 @dataclass(slots=True, eq=False)
 class Part:
-    """What one request spent of a slice."""
+    """What one request spent of one limit of a slice."""
 
     slice: Slice
     index: int
@@ -75,7 +81,11 @@ class Part:
 
 @dataclass(slots=True, eq=False)
 class Share:
-    """What is known here of one limit: a slice of it, how fast it is asked for, its level."""
+    """What is known here of one limit.
+
+    `slices`: each with the limit's index in it.  `per_s`, `units_per_s`: how fast it is asked for.
+    `level`, `known_ms`: how full it was at the store, and when.  `in_hand`: units of requests here.
+    """
 
     limit: Limit
     slices: list[tuple[Slice, int]] = field(default_factory=list)
@@ -89,20 +99,20 @@ class Share:
     in_hand: int = 0
 
     def asked(self, count: int, now_ms: int) -> None:
-        """Somebody takes so many: the rates grow."""
+        """Somebody takes so many units: the rates grow."""
         self.fade(now_ms)
         self.per_s += 1 / FADES_S
         self.units_per_s += count / FADES_S
 
     def fade(self, now_ms: int) -> None:
-        """The rates fade, also while nobody is given anything."""
+        """Let the rates fall by what has passed of `FADES_S`, also while nothing is taken."""
         fade = exp(-max(0, now_ms - self.asked_ms) / 1000 / FADES_S)
         self.per_s *= fade
         self.units_per_s *= fade
         self.asked_ms = max(now_ms, self.asked_ms)
 
     def source(self, count: int, now_ms: int) -> tuple[Slice, int] | None:
-        """A slice that `count` can be spent of now."""
+        """A slice of which `count` units can be spent now, and the limit's index in it."""
         for held, index in self.slices:
             fresh = held.counts or held.ends_ms > now_ms
             if fresh and not held.closing and held.left[index] >= count:
@@ -110,7 +120,7 @@ class Share:
         return None
 
     def want(self, count: int) -> int:
-        """How much to reserve: for a limit in demand more than this request needs."""
+        """How many units to reserve; more than `count` when many requests ask for this limit."""
         if self.limit.kind == "c":
             ahead = min(self.per_s * AHEAD_S, self.limit.amount / (2 * PART_AT_MOST))
             return max(count, int(ahead))
@@ -119,7 +129,7 @@ class Share:
         return max(count, int(min(self.units_per_s * AHEAD_S, self.limit.amount / PART_AT_MOST)))
 
     def wait_ms(self, count: int, now_ms: int) -> int:
-        """How long until so many fit, by the level as it was known a moment ago; else 0."""
+        """How long until so many fit, by a level that is at most a second old; else 0."""
         limit = self.limit
         if now_ms - self.known_ms > FRESH_MS:
             return 0
@@ -131,7 +141,7 @@ class Share:
         return max(0, -(-over // max(1, limit.amount)))
 
     def level_now(self, now_ms: int) -> int:
-        """The level as it was last known, leaked since; what lies here unspent does not count."""
+        """The last known level, less what has leaked since and what lies here unspent."""
         unspent = sum(held.left[index] + held.spare[index] for held, index in self.slices)
         if self.limit.kind != "b":
             return max(0, self.level - unspent)
@@ -141,14 +151,14 @@ class Share:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Asking:
-    """A reservation to be made at the store: `least` of each limit, better `wanted`."""
+    """A reservation to be made at the store: of each limit `wanted`, and not less than `least`."""
 
     rid: str
     least: tuple[tuple[Limit, int], ...]
     wanted: tuple[tuple[Limit, int], ...]
 
     def fitting(self, levels: Sequence[int]) -> Wanted:
-        """As much of what is wanted as these levels leave, never less than the least."""
+        """As much of what is wanted as fits at these levels, and never less than `least`."""
         return tuple(
             (limit, max(least, min(count, limit.room(level))))
             for (limit, least), (_, count), level in zip(
@@ -159,7 +169,7 @@ class Asking:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """A call that the store is owed: `operation` trim, touch or settle of a slice, with counts."""
+    """A call that is to be made for a slice: `trim`, `touch` or `settle`, with counts by limit."""
 
     operation: str
     slice: Slice
@@ -167,7 +177,10 @@ class Due:
 
 
 class Slices:
-    """All slices of one gateway.  `name` makes record ids that no other gateway makes."""
+    """All slices of one gateway.
+
+    `name`: makes record ids that no other gateway makes.  `shares`: by the limits' keys.
+    """
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -176,7 +189,7 @@ class Slices:
         self._open: dict[str, Slice] = {}  # at most one a limit and second, while requests live
 
     def share(self, limit: Limit, now_ms: int) -> Share:
-        """What is known of a limit; its amount is the one that is in force."""
+        """What is known of a limit, from now on with the amount that it has here."""
         found = self.shares.get(limit.key)
         if found is None:
             found = self.shares[limit.key] = Share(limit, asked_ms=now_ms)
@@ -184,7 +197,7 @@ class Slices:
         return found
 
     def lacking(self, wanted: Wanted, now_ms: int) -> list[int]:
-        """Which of the limits cannot be spent here now."""
+        """Indices of the limits that no slice here has enough of."""
         return [
             index
             for index, (limit, count) in enumerate(wanted)
@@ -192,7 +205,7 @@ class Slices:
         ]
 
     def denied(self, wanted: Wanted, lacking: Sequence[int], now_ms: int) -> Denied | None:
-        """What the store said a moment ago still holds."""
+        """A denial by the store that still stands, of one of the limits; None without one."""
         waits = {}
         for index in lacking:
             share = self.shares[wanted[index][0].key]
@@ -202,9 +215,9 @@ class Slices:
         return None if worst is None else Denied(waits[worst], worst)
 
     def asking(self, least: Wanted, wanted: Wanted, tag: str, now_ms: int) -> list[Asking]:
-        """What to reserve of limits: places apart from the others, which are charged all or none.
+        """The reservations to make: one for each limit on places, and one for all others.
 
-        `least`: what the first of those who wait needs; `wanted`: what all of them do.
+        `least`: what the first of those who wait needs.  `wanted`: what all of them need.
         """
         for limit, _ in least:
             self.shares[limit.key].fade(now_ms)
@@ -226,10 +239,11 @@ class Slices:
     def reserved(
         self, asking: Asking, wanted: Wanted, said: Reserved, now_ms: int
     ) -> Wanted | None:
-        """The store's answer to `wanted` of an `asking`; what to ask for next, where not for that.
+        """Take in what the store said to `wanted`; the answer is what to ask for next, or None.
 
-        A bucket that many ask for waits until a whole slice fits, where that is soon: asking for
-        each unit that leaks would cost a trip a request.  Else what is left is taken.
+        A denied reservation is asked for again with what fits, and then with the least.  Only of a
+        bucket that many ask for, and where a whole slice fits soon, that is waited for: to fetch
+        each unit as it leaks would cost a trip for every request.
         """
         for (limit, _), level in zip(wanted, said.levels, strict=True):
             share = self.share(limit, now_ms)
@@ -263,7 +277,7 @@ class Slices:
         return None
 
     def take(self, wanted: Wanted, now_ms: int) -> list[Part | None]:
-        """Spend of every limit; call it when nothing is lacking.  None where nothing is wanted."""
+        """Spend of every limit, of which nothing may be lacking; None where nothing is wanted."""
         parts: list[Part | None] = []
         for limit, count in wanted:
             share = self.share(limit, now_ms)
@@ -284,12 +298,12 @@ class Slices:
 
     @staticmethod
     def measure(part: Part, count: int) -> None:
-        """The request lives, and has used so much."""
+        """The request lives, and has used so many units."""
         part.slice.measured[part.index] += count - part.measured
         part.measured = count
 
     def end(self, part: Part, count: int) -> None:
-        """The request ended, and used so much; a place is free again."""
+        """The request has ended, and used so many units; a place is free again."""
         held, index = part.slice, part.index
         self.measure(part, count)
         if held.counts:
@@ -308,7 +322,7 @@ class Slices:
                 share.denied_ms = 0  # of a window a client is told not to come back: look again
 
     def unneeded(self, asking: Asking, now_ms: int) -> list[Due]:
-        """What can be given back of a limit that the store denied: no one lives on it any more."""
+        """Slices to settle now, of limits that the store denies: their requests have ended."""
         found = []
         for limit, _ in asking.least:
             share = self.shares[limit.key]
@@ -321,7 +335,7 @@ class Slices:
         return found
 
     def due(self, now_ms: int) -> Iterator[Due]:
-        """What the store should be told now."""
+        """The calls that should be made now."""
         for held in list(self._open.values()):
             if held.ends_ms <= now_ms and (not held.live or any(held.left)):
                 held.closing = True
@@ -330,7 +344,7 @@ class Slices:
                 yield Due("touch", held, tuple(held.measured))
 
     def done(self, due: Due, now_ms: int) -> None:
-        """The store was told."""
+        """A call was made."""
         held = due.slice
         if due.operation == "touch":
             held.touched_ms = now_ms
