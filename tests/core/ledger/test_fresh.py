@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from pathlib import Path
 
 import pytest
-from rigs.ledger import ledger, opened, request
+from rigs.ledger import ledger, opened, request, stop_syncing
 from rigs.sinks import Kept, Store, shipping, until
 
 from modgate.ledger import disk, fresh
@@ -192,3 +193,18 @@ def test_what_comes_while_a_sync_waits_is_bounded_and_then_left_to_the_disk(
         until(lambda: ships.lag.frames == 0)
     assert store.ids == {f"r{index}" for index in range(50)}
     assert reads.pieces > 0
+
+
+def test_only_what_is_on_disk_is_shipped(tmp_path: Path) -> None:
+    """Else a sink would have what a power cut took from the ledger."""
+    store = Store()
+    with ledger(tmp_path) as made:
+        stop_syncing(made)
+        with shipping(made, lambda: Kept(store)):
+            request(made, "a")
+            made.sync()
+            request(made, "b")
+            until(lambda: store.ids == {"a"})
+            time.sleep(0.1)
+
+            assert store.ids == {"a"}

@@ -12,18 +12,7 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
-from rigs.ledger import (
-    KEY,
-    WALL,
-    Stopped,
-    ledger,
-    notes_of,
-    opened,
-    receipt,
-    request,
-    segments,
-    stop_syncing,
-)
+from rigs.ledger import KEY, WALL, Stopped, ledger, notes_of, opened, receipt, request, segments
 from rigs.shortage import no_file_left
 from rigs.sinks import Kept, Lossy, Store, shipping, until
 
@@ -148,21 +137,6 @@ def test_what_was_left_at_the_end_is_shipped_before_the_shipper_stops(tmp_path: 
         made.close()
 
     assert len(store.ids) == 50
-
-
-def test_only_what_is_on_disk_is_shipped(tmp_path: Path) -> None:
-    """Else a sink would have what a power cut took from the ledger."""
-    store = Store()
-    with ledger(tmp_path) as made:
-        stop_syncing(made)
-        with shipping(made, lambda: Kept(store)):
-            request(made, "a")
-            made.sync()
-            request(made, "b")
-            until(lambda: store.ids == {"a"})
-            time.sleep(0.1)
-
-            assert store.ids == {"a"}
 
 
 def test_two_sinks_go_their_own_ways(tmp_path: Path) -> None:
