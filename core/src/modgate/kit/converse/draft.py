@@ -13,7 +13,7 @@ import orjson
 from msgspec.structs import replace
 
 from modgate.kit.converse.exact import Sent, is_wide
-from modgate.plugin import Body, Json, JsonObject, Refused, Request
+from modgate.plugin import Body, Fields, Json, JsonObject, Refused, Request
 
 CHAT = "/v1/chat/completions"
 # Members of chat that the other APIs do not have; a client's own must not reach the chat by chance.
@@ -39,9 +39,7 @@ class Turn:
 
     def message(self) -> JsonObject:
         """It as the chat has it: one text is a string, because some templates know no parts."""
-        made: JsonObject = {"role": self.role, **self.more}
-        if "content" not in made:
-            made["content"] = self._content()
+        made: JsonObject = {"role": self.role, **self.more, "content": self._content()}
         if self.thoughts:
             made["reasoning_content"] = "\n".join(self.thoughts)
         if self.calls:
@@ -49,6 +47,8 @@ class Turn:
         return made
 
     def _content(self) -> Json:
+        if self.role == "tool":
+            return "\n".join(part["text"] for part in self.parts)
         if not self.parts and self.role == "assistant":
             return None
         if len(self.parts) == 1 and self.parts[0]["type"] == "text":
@@ -65,7 +65,7 @@ class Draft:
         self._places: dict[str, str] = {}
         self._held: list[tuple[JsonObject, str]] = []
         self._called: set[str] = set()
-        self._sent: list[tuple[JsonObject, str]] = []
+        self._sent: list[tuple[JsonObject, str, str]] = []
         self._schemas: list[tuple[JsonObject, str, str]] = []
 
     def turn(self, role: str, at: str) -> Turn:
@@ -102,9 +102,14 @@ class Draft:
         """
         self._called.add(call_id)
         function = {"name": name, "arguments": arguments}
-        if sent is not None and is_wide(arguments.encode()):
-            self._sent.append((function, sent))
+        if sent is not None:
+            self.exact(function, "arguments", sent)
         turn.calls.append({"id": call_id, "type": "function", "function": function})
+
+    def exact(self, holder: JsonObject, name: str, sent: str) -> None:
+        """A text that is JSON, written again from where `sent` is in the body: to the letter."""
+        if is_wide(holder[name].encode()):
+            self._sent.append((holder, name, sent))
 
     def called(self, call_id: str) -> bool:
         """Whether the assistant has made this call by now."""
@@ -118,12 +123,12 @@ class Draft:
         texts = []
         for part, place in parts:
             if part["type"] == "text":
-                texts.append(part["text"])
+                texts.append(part)
             else:
                 self._held.append((part, place))
         held, self._held = self._held, []
         made = self._turn("tool", at)
-        made.more = {"tool_call_id": call_id, "content": "\n".join(texts)}
+        made.parts, made.more = texts, {"tool_call_id": call_id}
         self._held = held
 
     def function(self, tool: JsonObject, at: str, schema: str) -> None:
@@ -138,6 +143,16 @@ class Draft:
         if "parameters" in known:
             self._schemas.append((known, "parameters", f"{at}.{schema}"))
 
+    def stops(self, fields: Fields, *, at_most: int) -> None:
+        """The texts that end the reply, of `stop_sequences`."""
+        if "stop_sequences" not in fields:
+            return
+        stops = fields.items("stop_sequences", at_most=at_most, empty=True)
+        if not all(isinstance(each, str) and each for each in stops):
+            raise fields.wrong("stop_sequences", "a list of texts that are not empty")
+        if stops:
+            self.members["stop"] = stops
+
     def form(self, wanted: JsonObject, at: str) -> None:
         """The JSON that the answer must be; `at`: where its schema stands."""
         self.members["response_format"] = {"type": "json_schema", "json_schema": wanted}
@@ -151,8 +166,8 @@ class Draft:
         if self._held:
             self._turn("user", self._held[0][1])
         sent = Sent(asked.body)
-        for function, place in self._sent:
-            function["arguments"] = sent.at(place).decode()
+        for holder, name, place in self._sent:
+            holder[name] = sent.at(place).decode()
         put = {**self.members, "messages": [turn.message() for turn in self._turns]}
         gone = [name for name in asked.parsed if name in own or name in CHAT_ONLY]
         kept = {name: value for name, value in asked.parsed.items() if name not in gone}
@@ -187,6 +202,12 @@ class Draft:
         if found:
             error.field = self._places[max(found, key=len)]
             error.message = error.message.replace(told, error.field)
+
+
+def written(holder: Fields, name: str, at: str) -> str:
+    """An object inside another as JSON; Refused names its place where it is nested too deeply."""
+    place = f"{at}.{name}"
+    return Body.of(**{place: holder.inner(name).values}).members()[place].decode()
 
 
 def text_part(text: str) -> JsonObject:

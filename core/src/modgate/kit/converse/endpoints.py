@@ -1,4 +1,4 @@
-"""The endpoints of `/v1/responses` and `/v1/messages`, for every modality that answers a chat."""
+"""The endpoints of other APIs of a conversation, for every modality that answers a chat."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ class Words(ABC):
 
     surface: ClassVar[str]
     path: ClassVar[str]
-    count_path: ClassVar[str]
     own: ClassVar[frozenset[str]]
 
     @abstractmethod
@@ -34,6 +33,12 @@ class Words(ABC):
     @abstractmethod
     def reply(self, request: Request) -> Reply:
         """Who writes the reply."""
+
+
+class Counting(Words):
+    """One that also counts the tokens of a conversation."""
+
+    count_path: ClassVar[str]
 
     @abstractmethod
     def counted(self, tokens: int) -> JsonObject:
@@ -52,13 +57,14 @@ def endpoints(words: Words, chat: Chat, count: Count, *, at_most: int) -> Iterat
         summary="converse",
         operation="chat",
     )
-    yield Endpoint(
-        path=words.count_path,
-        shape=partial(counted, words, count),
-        surfaces=(words.surface,),
-        at_most=at_most,
-        summary="count the tokens of a conversation",
-    )
+    if isinstance(words, Counting):
+        yield Endpoint(
+            path=words.count_path,
+            shape=partial(counted, words, count),
+            surfaces=(words.surface,),
+            at_most=at_most,
+            summary="count the tokens of a conversation",
+        )
 
 
 def conversed(words: Words, chat: Chat, request: Request) -> Generator[Need, Json, Plan]:
@@ -73,7 +79,7 @@ def conversed(words: Words, chat: Chat, request: Request) -> Generator[Need, Jso
     return replace(plan, relay=Conversed(plan.relay, words.reply(request)))
 
 
-def counted(words: Words, count: Count, request: Request) -> Generator[Need, Json, Plan]:
+def counted(words: Counting, count: Count, request: Request) -> Generator[Need, Json, Plan]:
     """A plan without calls: what must be asked was asked on the way."""
     draft = words.read(request.fields(), counting=True)
     asked = draft.request(request, words.own | {"stream"})

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from modgate.kit.converse.draft import Draft, image_part, text_part
-from modgate.kit.converse.endpoints import Words
+from modgate.kit.converse.draft import Draft, image_part, text_part, written
+from modgate.kit.converse.endpoints import Counting
 from modgate.kit.converse.messages_reply import MessagesReply
 from modgate.kit.tokens import TOKENS_AT_MOST
-from modgate.plugin import Body, Fields, JsonObject, Refused, Request
+from modgate.plugin import Fields, JsonObject, Refused, Request
 
 ROLES = ("user", "assistant", "system")
 CHOICES = {"auto": "auto", "any": "required", "none": "none", "tool": "tool"}
@@ -24,7 +24,7 @@ THINKING = ("enabled", "disabled", "adaptive")
 THINKING_LEAST = 1024  # tokens of a budget (wire.md 2.5)
 
 
-class Messages(Words):
+class Messages(Counting):
     """`/v1/messages`."""
 
     surface = "anthropic"
@@ -53,7 +53,7 @@ class Messages(Words):
         _choice(fields, draft)
         _output(fields, draft)
         _thinking(fields, most)
-        _stops(fields, draft)
+        draft.stops(fields, at_most=STOPS_AT_MOST)
         fields.number("temperature", None, at_least=0, at_most=1)
         return draft
 
@@ -77,16 +77,6 @@ def _refuse(fields: Fields) -> None:
     if fields.get("thread"):  # by this code the SDK sends the whole conversation without it
         reason = "'thread' is not supported: send the full conversation without it"
         raise fields.fault("thread", "thread_unsupported_request", reason)
-
-
-def _stops(fields: Fields, draft: Draft) -> None:
-    if "stop_sequences" not in fields:
-        return
-    stops = fields.items("stop_sequences", at_most=STOPS_AT_MOST, empty=True)
-    if not all(isinstance(each, str) and each for each in stops):
-        raise fields.wrong("stop_sequences", "a list of texts that are not empty")
-    if stops:
-        draft.members["stop"] = stops
 
 
 def _system(fields: Fields, draft: Draft) -> None:
@@ -142,7 +132,7 @@ def _assistant(blocks: list[tuple[Fields, str]], draft: Draft, at: str) -> None:
             case "thinking":
                 turn.thoughts.append(block.text("thinking", empty=True))
             case "tool_use":
-                given = _arguments(block, place)
+                given = written(block, "input", place)
                 sent = f"{place}.input"
                 draft.call(turn, block.text("id"), block.text("name"), given, sent)
             case "redacted_thinking":
@@ -151,11 +141,6 @@ def _assistant(blocks: list[tuple[Fields, str]], draft: Draft, at: str) -> None:
                 _only(block, ("text", "thinking", "redacted_thinking", "tool_use"))
     if not (turn.parts or turn.calls or turn.thoughts):
         draft.part(turn, text_part(""), at)
-
-
-def _arguments(block: Fields, at: str) -> str:
-    name = f"{at}.input"
-    return Body.of(**{name: block.inner("input").values}).members()[name].decode()
 
 
 def _only(block: Fields, kinds: tuple[str, ...]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from modgate.kit.converse.draft import Draft, image_part, text_part
-from modgate.kit.converse.endpoints import Words
+from modgate.kit.converse.endpoints import Counting
 from modgate.kit.converse.responses_reply import ResponsesReply
 from modgate.kit.tokens import TOKENS_AT_MOST
 from modgate.plugin import Fields, JsonObject, Request
@@ -23,7 +23,7 @@ ITEMS_AT_MOST, TOOLS_AT_MOST = 10_000, 512
 PAIRS_AT_MOST, KEY_AT_MOST, VALUE_AT_MOST = 16, 64, 512
 
 
-class Responses(Words):
+class Responses(Counting):
     """`/v1/responses`."""
 
     surface = "responses"
