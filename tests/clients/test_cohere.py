@@ -1,8 +1,9 @@
-"""Reranking and embedding through the cohere SDK, reranking in both of its versions."""
+"""Chat, reranking and embedding through the cohere SDK, the last two in both of its versions."""
 
 from __future__ import annotations
 
 import base64
+import json
 import math
 import struct
 
@@ -15,6 +16,8 @@ from clients.serving import Served
 pytestmark = pytest.mark.models
 
 MODEL, EMBED = "rerank-v3.5", "text-embedding-3-small"
+CHAT, EYES = "command-a-03-2025", "command-a-vision-07-2025"
+ASKED = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Say hello."}]
 QUERY = "How do I repair a flat bicycle tyre?"
 DOCUMENTS = [
     "The museum opens at ten and is closed on Mondays.",
@@ -76,7 +79,7 @@ def test_no_documents_are_a_bad_request(ranker: cohere.ClientV2) -> None:
 
 def test_an_unknown_path_is_told_in_the_words_of_the_client(ranker: cohere.ClientV2) -> None:
     with pytest.raises(cohere.NotFoundError) as caught:
-        ranker.chat(model=MODEL, messages=[{"role": "user", "content": "Hi"}])
+        ranker.tokenize(text="Hi", model=MODEL)
 
     assert "unknown request URL" in caught.value.body["message"]
 
@@ -279,12 +282,15 @@ def test_the_first_version_embeds_as_the_second_does(
 def test_models_are_listed_by_what_they_are_for(ranker: cohere.ClientV2) -> None:
     listed = {model.name: model for model in ranker.models.list().models}
     embedding = [model.name for model in ranker.models.list(endpoint="embed").models]
+    chatting = [model.name for model in ranker.models.list(endpoint="chat").models]
     found = ranker.models.get(MODEL)
 
     assert listed[MODEL].endpoints == found.endpoints == ["rerank"]
     assert found.name == MODEL
     assert EMBED in embedding
     assert MODEL not in embedding
+    assert {CHAT, EYES} <= set(chatting)
+    assert EMBED not in chatting
     with pytest.raises(cohere.NotFoundError) as caught:
         ranker.models.get("rerank-9")
     assert "rerank-9" in caught.value.body["message"]
@@ -295,3 +301,94 @@ def test_the_sdk_for_javascript_lists_models_too(served: Served) -> None:
     page = httpx.get(f"{served.v1}/models", headers=headers, params={"endpoint": "rerank"}).json()
 
     assert MODEL in [model["name"] for model in page["models"]]
+
+
+# --- chat
+
+
+def test_a_chat_is_answered_with_text_and_usage(ranker: cohere.ClientV2) -> None:
+    reply = ranker.chat(model=CHAT, messages=ASKED, max_tokens=12)
+    usage = reply.usage
+
+    assert reply.id
+    assert reply.message.role == "assistant"
+    assert reply.message.content[0].text
+    assert reply.finish_reason in ("COMPLETE", "MAX_TOKENS")
+    assert usage.billed_units == cohere.UsageBilledUnits(**usage.tokens.dict())
+    assert 1 <= usage.tokens.output_tokens <= 12
+    assert usage.tokens.input_tokens > 0
+
+
+def test_a_stream_says_what_a_whole_reply_does(ranker: cohere.ClientV2) -> None:
+    asked = {"model": CHAT, "messages": ASKED, "max_tokens": 12, "temperature": 0, "seed": 1}
+    whole = ranker.chat(**asked)
+    events = list(ranker.chat_stream(**asked))
+    pieces = [e.delta.message.content.text for e in events if e.type == "content-delta"]
+
+    assert "".join(pieces) == whole.message.content[0].text
+    assert len(pieces) > 1
+    assert [e.type for e in events if e.type != "content-delta"] == [
+        "message-start",
+        "content-start",
+        "content-end",
+        "message-end",
+    ]
+    assert events[-1].delta.finish_reason == whole.finish_reason
+    assert events[-1].delta.usage.tokens == whole.usage.tokens
+
+
+def test_the_stop_sequence_that_was_met_ends_a_chat(ranker: cohere.ClientV2) -> None:
+    asked = {"model": CHAT, "messages": ASKED, "max_tokens": 12, "stop_sequences": ["zzz", "o"]}
+    exact = {"temperature": 0, "seed": 1, "p": 0.9, "k": 5}
+    reply = ranker.chat(**asked, **exact)
+    *_, last = ranker.chat_stream(**asked, **exact)
+
+    assert reply.finish_reason == last.delta.finish_reason == "STOP_SEQUENCE"
+    assert "o" not in reply.message.content[0].text
+
+
+def test_an_answer_is_json_of_the_schema_that_is_asked_for(ranker: cohere.ClientV2) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"age": {"type": "integer", "minimum": 1, "maximum": 99}},
+        "required": ["age"],
+        "additionalProperties": False,
+    }
+    form = {"type": "json_object", "json_schema": schema}
+    asked = [{"role": "user", "content": "How old is Ann? Answer in JSON."}]
+    reply = ranker.chat(model=CHAT, messages=asked, response_format=form, max_tokens=40)
+
+    assert 1 <= json.loads(reply.message.content[0].text)["age"] <= 99
+
+
+def test_a_picture_is_described_and_a_model_without_eyes_says_which_has_some(
+    ranker: cohere.ClientV2, picture_uri: str
+) -> None:
+    parts = [
+        {"type": "text", "text": "What is written here?"},
+        {"type": "image_url", "image_url": {"url": picture_uri, "detail": "auto"}},
+    ]
+    asked = [{"role": "user", "content": parts}]
+    reply = ranker.chat(model=EYES, messages=asked)
+    with pytest.raises(cohere.BadRequestError, match="takes no images") as caught:
+        ranker.chat(model=CHAT, messages=asked)
+
+    assert "4711" in reply.message.content[0].text
+    assert "modgate-vision-composite" in caught.value.body["message"]
+
+
+async def test_the_async_client_streams(served: Served) -> None:
+    async with cohere.AsyncClientV2(
+        base_url=served.root, api_key=served.key, max_retries=0
+    ) as client:
+        events = [e async for e in client.chat_stream(model=CHAT, messages=ASKED, max_tokens=4)]
+
+    assert events[-1].delta.usage.billed_units.output_tokens <= 4
+
+
+def test_a_forced_call_is_refused_where_the_model_calls_none(ranker: cohere.ClientV2) -> None:
+    tool = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
+    with pytest.raises(cohere.BadRequestError) as caught:
+        ranker.chat(model=CHAT, messages=ASKED, tools=[tool], tool_choice="REQUIRED")
+
+    assert "cannot call tools" in caught.value.body["message"]

@@ -51,6 +51,26 @@ def test_what_a_model_called_keeps_its_digits(tmp_path: Path) -> None:
     assert [json.loads(arguments) for arguments in calls] == [given, small]
 
 
+def test_what_a_tool_found_keeps_its_digits(tmp_path: Path) -> None:
+    call = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+    found = [
+        {"type": "text", "text": "Two:"},
+        {"type": "document", "document": {"data": {"id": WIDE}}},
+        {"type": "document", "document": {"data": {"id": 1, "name": "1e+10"}}},
+    ]
+    turns = [
+        USER,
+        {"role": "assistant", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c1", "content": found},
+    ]
+
+    chat = sent(tmp_path, "/v2/chat", {"model": "m", "messages": turns})
+    text, *documents = chat["messages"][2]["content"].split("\n")
+
+    assert text == "Two:"
+    assert [json.loads(each) for each in documents] == [{"id": WIDE}, {"id": 1, "name": "1e+10"}]
+
+
 @pytest.mark.parametrize(
     ("path", "body"),
     [
@@ -59,6 +79,7 @@ def test_what_a_model_called_keeps_its_digits(tmp_path: Path) -> None:
             "/v1/responses",
             {**RESPONSES, "tools": [{"type": "function", "name": "f", "parameters": SCHEMA}]},
         ),
+        ("/v2/chat", {**MESSAGES, "tools": [{"function": {"name": "f", "parameters": SCHEMA}}]}),
     ],
 )
 def test_the_schema_of_a_function_keeps_its_digits(
@@ -75,6 +96,7 @@ def test_the_schema_of_a_function_keeps_its_digits(
         ("/v1/messages", {**MESSAGES, "output_config": {"format": FORM}}),
         ("/v1/messages", {**MESSAGES, "output_format": FORM}),
         ("/v1/responses", {**RESPONSES, "text": {"format": {**FORM, "name": "f"}}}),
+        ("/v2/chat", {**MESSAGES, "response_format": {"type": "json_object", "schema": SCHEMA}}),
     ],
 )
 def test_the_schema_of_an_answer_keeps_its_digits(

@@ -187,6 +187,16 @@ def test_every_event_of_an_anthropic_stream_has_a_name() -> None:
     assert event.count(b"\n\n") == 1
 
 
+def test_a_cohere_stream_ends_in_an_event_that_its_sdk_knows() -> None:
+    event, done = built_in()["cohere"].error_event(UpstreamFailed("lost"), "r").split(b"\n\n", 1)
+
+    assert event == (
+        b'event: message-end\ndata: {"type":"message-end",'
+        b'"delta":{"finish_reason":"ERROR","error":"lost"}}'
+    )
+    assert done == b"data: [DONE]\n\n"
+
+
 def test_an_error_of_a_response_is_in_the_words_of_its_route() -> None:
     surface = built_in()["responses"]
     long = surface.error_body(Refused("messages", "context_length_exceeded", "x"), "r")["error"]

@@ -125,6 +125,7 @@ class Cohere(Surface):
     """The cohere SDK: any error body must be JSON with a `message`."""
 
     name = "cohere"
+    done = b"data: [DONE]\n\n"
 
     def recognises(self, headers: Mapping[str, str]) -> bool:
         """Its SDKs are generated, and say by which name."""
@@ -133,6 +134,12 @@ class Cohere(Surface):
     def error_body(self, error: GatewayError, request_id: str) -> JsonObject:
         """`{"id", "message"}`."""
         return {"id": str(uuid4()), "message": error.message}
+
+    def error_event(self, error: GatewayError, request_id: str) -> bytes:
+        """The end of a chat, `ChatMessageEndEvent`: the SDK passes over events of no known type."""
+        delta = {"finish_reason": "ERROR", "error": error.message}
+        told = dump({"type": "message-end", "delta": delta})
+        return b"event: message-end\ndata: " + told + b"\n\n" + self.done
 
     def error_headers(self, error: GatewayError, wall: float) -> Mapping[str, str]:
         """The SDK falls back to a unix time when it cannot read Retry-After."""

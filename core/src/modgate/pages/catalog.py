@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from modgate.gateway import Gateway
 
 MODELS, MODEL, OPENAPI = "/v1/models", "/v1/models/{id}", "/openapi.json"
-ENDPOINTS = {"/v2/rerank": "rerank", "/v2/embed": "embed"}  # Cohere's words
+ENDPOINTS = {"/v2/chat": "chat", "/v2/rerank": "rerank", "/v2/embed": "embed"}  # Cohere's words
 # Mistral's words for what a model can do, by the path that it answers.
 CAPABILITIES = {
     "/v1/chat/completions": "completion_chat",

@@ -1,10 +1,10 @@
-"""Requests of `/v1/responses` and `/v1/messages` with what they cost: the same as their chats."""
+"""Requests of other APIs of a conversation with what they cost: the same as their chats."""
 
 from __future__ import annotations
 
 from modgate.plugin import JsonObject, Relay, Sample, Units, Unsupported
 
-RESPONSES, MESSAGES = "/v1/responses", "/v1/messages"
+RESPONSES, MESSAGES, COHERE = "/v1/responses", "/v1/messages", "/v2/chat"
 _FRONT = '{"id":"chatcmpl-7","object":"chat.completion.chunk","created":1730000000,"model":"m",'
 _ID = "0" * 32
 _TOOL: JsonObject = {"name": "get_weather", "description": "Weather of a city"}
@@ -125,8 +125,53 @@ _USED: JsonObject = {
     ],
     "stop_reason": "tool_use",
 }
+_SPOKEN: JsonObject = {
+    "model": "m",
+    "max_tokens": 8,
+    "messages": [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": [{"type": "text", "text": "Say hi."}]},
+    ],
+}
+_SPOKEN_AGAIN: JsonObject = {
+    **_SPOKEN,
+    "messages": [
+        {"role": "user", "content": "Weather in Paris?"},
+        {"role": "assistant", "tool_plan": "I look.", "tool_calls": [_CALL]},
+        {
+            "role": "tool",
+            "tool_call_id": "call_a1",
+            "content": [{"type": "document", "document": {"data": {"weather": "rain"}}}],
+        },
+    ],
+    "tools": [{"type": "function", "function": {**_TOOL, "parameters": _SCHEMA}}],
+}
+_TOKENS: JsonObject = {"input_tokens": 9, "output_tokens": 6}
+_SPEAKS: JsonObject = {
+    "id": "00000000-0000-0000-0000-000000000000",
+    "message": {
+        "role": "assistant",
+        "content": [
+            {"type": "thinking", "thinking": "Be kind."},
+            {"type": "text", "text": "Hi there"},
+        ],
+    },
+    "finish_reason": "COMPLETE",
+    "usage": {"billed_units": _TOKENS, "tokens": _TOKENS, "cached_tokens": 4},
+}
+_SPEAKS_AGAIN: JsonObject = {
+    **_SPEAKS,
+    "message": {"role": "assistant", "tool_calls": [_CALL]},
+    "finish_reason": "TOOL_CALL",
+}
 
 CONVERSATIONS = (
+    Sample(path=COHERE, json=_SPOKEN, upstream=[_SAYS], reply=_SPEAKS, usage=_COST),
+    Sample(path=COHERE, json=_SPOKEN_AGAIN, upstream=[_CALLS], reply=_SPEAKS_AGAIN, usage=_COST),
+    Sample(path=COHERE, json={**_SPOKEN, "stream": True}, upstream=[_STREAM], usage=_COST),
+    Sample(
+        path=COHERE, json={**_SPOKEN_AGAIN, "stream": True}, upstream=[_TOOL_STREAM], usage=_COST
+    ),
     Sample(path=RESPONSES, json=_ASKED, upstream=[_SAYS], usage=_COST),
     Sample(path=RESPONSES, json=_AGAIN, upstream=[_CALLS], usage=_COST),
     Sample(path=RESPONSES, json={**_ASKED, "stream": True}, upstream=[_STREAM], usage=_COST),

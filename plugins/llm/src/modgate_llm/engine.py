@@ -20,6 +20,7 @@ CLAUDES = (
     *("claude-opus-4-5", "claude-sonnet-4-5", "claude-haiku-4-5"),
     *("claude-3-5-sonnet-latest", "claude-3-5-haiku-latest"),
 )
+COMMANDS = ("command-a-plus-05-2026", "command-a-03-2025", "command-r7b-12-2024")
 
 
 class SmolLm(LocalEngine):
@@ -27,7 +28,7 @@ class SmolLm(LocalEngine):
 
     modality = "llm"
     model = "smollm2-135m"
-    aliases = (*GPTS, *CLAUDES)
+    aliases = (*GPTS, *CLAUDES, *COMMANDS)
     family = "llamacpp"
     # The server makes as many choices as it has slots; the model's template knows no tools.
     facts = {"context": CONTEXT, "tokenizer": "engine", "n": False, "tools": False}

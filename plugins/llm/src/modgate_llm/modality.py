@@ -8,6 +8,7 @@ from modgate.kit.chat import Chat, asked_chat, no_images, no_tools, read_complet
 from modgate.kit.chat_fan import FanRelay, fanned
 from modgate.kit.chat_mistral import understood
 from modgate.kit.chat_relay import ChatRelay, Style
+from modgate.kit.converse.cohere import Cohere
 from modgate.kit.converse.endpoints import endpoints
 from modgate.kit.converse.messages import Messages
 from modgate.kit.converse.responses import Responses
@@ -78,7 +79,7 @@ class Llm(Modality[Config]):
             summary="generate text",
             operation="text_completion",
         )
-        for words in (Responses(), Messages()):
+        for words in (Responses(), Messages(), Cohere()):
             yield from endpoints(words, self.chat, self.tokens, at_most=self.config.body_bytes)
 
     def chat(self, request: Request) -> Generator[Need, Json, Plan]:

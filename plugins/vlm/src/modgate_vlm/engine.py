@@ -23,7 +23,7 @@ class VisionComposite(LocalEngine):
 
     modality = "vlm"
     model = "modgate-vision-composite"
-    aliases = ("gpt-4o",)
+    aliases = ("gpt-4o", "command-a-vision-07-2025")
     facts = {"tools": False}
     note = "not a VLM: image tags, colours, size and text found by OCR, put into a template"
     wheels = (

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from modgate.kit.chat import Chat, Image, asked_chat, no_tools
 from modgate.kit.chat_mistral import understood
 from modgate.kit.chat_relay import Style
+from modgate.kit.converse.cohere import Cohere
 from modgate.kit.converse.endpoints import endpoints
 from modgate.kit.converse.messages import Messages
 from modgate.kit.converse.responses import Responses
@@ -92,7 +93,7 @@ class Vlm(Modality[Config]):
             summary="answer questions about pictures",
             operation="chat",
         )
-        for words in (Responses(), Messages()):
+        for words in (Responses(), Messages(), Cohere()):
             yield from endpoints(words, self.shape, self.tokens, at_most=self.config.body_bytes)
 
     def tokens(self, request: Request) -> Generator[Need, Json, int]:

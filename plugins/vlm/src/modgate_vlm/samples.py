@@ -9,6 +9,7 @@ import zlib
 from modgate.plugin import Json, JsonObject, Relay, Sample, Units
 
 CHAT, RESPONSES, MESSAGES = "/v1/chat/completions", "/v1/responses", "/v1/messages"
+COHERE = "/v2/chat"
 
 
 def png(width: int, height: int) -> bytes:
@@ -104,6 +105,13 @@ _ANSWERED: JsonObject = {
 }
 _HEARD: JsonObject = {"model": "m", "input": "Hello."}
 _SAID: JsonObject = {**_TOLD, "messages": [{"role": "user", "content": "Hello."}]}
+_TOKENS: JsonObject = {"input_tokens": 20, "output_tokens": 2}
+_SPOKEN: JsonObject = {
+    "id": "00000000-0000-0000-0000-000000000000",
+    "message": {"role": "assistant", "content": [{"type": "text", "text": "Red square"}]},
+    "finish_reason": "COMPLETE",
+    "usage": {"billed_units": _TOKENS, "tokens": _TOKENS, "cached_tokens": 0},
+}
 _COUNTED = 10  # an estimate: 5 of the text, 4 of the message, 1 of 512 pixels
 
 SAMPLES = (
@@ -114,6 +122,15 @@ SAMPLES = (
         json=_TEXT,
         upstream=[Relay.json(_REPLY)],
         reply=_REPLY,
+        usage=Units(input_tokens=20, output_tokens=2),
+    ),
+    Sample(path=COHERE, json=_ASKED, upstream=[Relay.json(_REPLY)], reply=_SPOKEN, usage=_COST),
+    Sample(path=COHERE, json={**_ASKED, "stream": True}, upstream=[_STREAM], usage=_COST),
+    Sample(
+        path=COHERE,
+        json=_TEXT,
+        upstream=[Relay.json(_REPLY)],
+        reply=_SPOKEN,
         usage=Units(input_tokens=20, output_tokens=2),
     ),
     Sample(path=RESPONSES, json=_INPUT, upstream=[Relay.json(_REPLY)], usage=_COST),

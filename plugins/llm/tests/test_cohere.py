@@ -1,0 +1,397 @@
+"""`/v2/chat`: a conversation as a chat, and the chat's reply as Cohere's message and events."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import orjson
+import pytest
+from conversing import USAGE, begun, chunk, planned, played, sent, whole
+
+from modgate.kit.converse.cohere import Cohere
+from modgate.kit.sse import Splitter
+from modgate.plugin import Fields, JsonObject, Refused, UpstreamFailed
+
+PATH = "/v2/chat"
+ASKED: JsonObject = {"model": "m", "messages": [{"role": "user", "content": "Hi?"}]}
+STREAMED: JsonObject = {**ASKED, "stream": True}
+HI = (
+    chunk({"role": "assistant", "content": ""}),
+    chunk({"content": "Hi"}),
+    chunk({}, "stop"),
+    chunk(None, usage=USAGE),
+)
+LOOK: JsonObject = {"type": "function", "function": {"name": "look", "parameters": {}}}
+CALL: JsonObject = {
+    "id": "call_1",
+    "type": "function",
+    "function": {"name": "look", "arguments": '{"at": 1}'},
+}
+# Its member order and its events are those of a stream that Cohere wrote.
+WIRE = (Path(__file__).parent / "streams" / "cohere.sse").read_bytes()
+ID = b"00000000-0000-0000-0000-000000000000"
+
+
+def _calls(index: int, text: str) -> tuple[bytes, bytes]:
+    """A call that begins, and its arguments."""
+    begins = {**CALL, "id": f"call_{index}", "function": {"name": "look", "arguments": ""}}
+    return (
+        chunk({"tool_calls": [{"index": index, **begins}]}),
+        chunk({"tool_calls": [{"index": index, "function": {"arguments": text}}]}),
+    )
+
+
+PLAN = (
+    chunk({"role": "assistant", "reasoning_content": "Hm."}),
+    chunk({"content": "I "}),
+    chunk({"content": "look."}),
+    *_calls(0, '{"at": 1}'),
+    *_calls(1, '{"at": 2}'),
+    chunk({}, "tool_calls"),
+    chunk(None, usage=USAGE),
+)
+
+
+def events(data: bytes) -> list[JsonObject]:
+    """The events, whose names are their types, without the one that ends the stream."""
+    *found, done = Splitter().feed(data)
+    assert (done.name, done.data) == ("", b"[DONE]")
+    values = [orjson.loads(event.data) for event in found]
+    assert [value["type"] for value in values] == [event.name for event in found]
+    return values
+
+
+def flat(event: JsonObject) -> tuple[object, ...]:
+    """Its type, its index, and what its message says."""
+    return event["type"], event.get("index"), event.get("delta", {}).get("message")
+
+
+def test_a_stream_is_the_transcript_of_the_wire_byte_for_byte(tmp_path: Path) -> None:
+    told = played(tmp_path, PATH, STREAMED, *HI)
+
+    assert told.reply.replace(ID, b"id_1") == WIRE
+    assert dict(told.usage.units) == {"input_tokens": 9, "output_tokens": 1}
+
+
+def test_thoughts_text_and_calls_have_events_of_their_own(tmp_path: Path) -> None:
+    _, *middle, last = events(played(tmp_path, PATH, STREAMED, *PLAN).reply)
+    called = [
+        step
+        for index in (0, 1)
+        for step in (
+            (
+                "tool-call-start",
+                index,
+                {
+                    "tool_calls": {
+                        "id": f"call_{index}",
+                        "type": "function",
+                        "function": {"name": "look", "arguments": ""},
+                    }
+                },
+            ),
+            (
+                "tool-call-delta",
+                index,
+                {"tool_calls": {"function": {"arguments": f'{{"at": {index + 1}}}'}}},
+            ),
+            ("tool-call-end", index, None),
+        )
+    ]
+
+    assert [flat(event) for event in middle] == [
+        ("content-start", 0, {"content": {"type": "thinking", "thinking": ""}}),
+        ("content-delta", 0, {"content": {"thinking": "Hm."}}),
+        ("content-end", 0, None),
+        ("content-start", 1, {"content": {"type": "text", "text": ""}}),
+        ("content-delta", 1, {"content": {"text": "I "}}),
+        ("content-delta", 1, {"content": {"text": "look."}}),
+        ("content-end", 1, None),
+        *called,
+    ]
+    assert last["delta"]["finish_reason"] == "TOOL_CALL"
+
+
+def test_what_is_said_before_a_forced_call_is_its_plan(tmp_path: Path) -> None:
+    body = {**STREAMED, "tools": [LOOK], "tool_choice": "REQUIRED"}
+    _, *middle, _ = events(played(tmp_path, PATH, body, *PLAN).reply)
+
+    assert [flat(event) for event in middle][3:5] == [
+        ("tool-plan-delta", None, {"tool_plan": "I "}),
+        ("tool-plan-delta", None, {"tool_plan": "look."}),
+    ]
+    assert not [event for event in middle[3:] if event["type"].startswith("content")]
+
+
+def test_a_whole_reply_has_contents_or_a_plan_and_calls(tmp_path: Path) -> None:
+    said = {"content": "I look.", "reasoning_content": "Hm."}
+    text = orjson.loads(played(tmp_path, PATH, ASKED, whole(said)).reply)
+    calls = whole({**said, "tool_calls": [CALL]}, "tool_calls")
+    called = orjson.loads(played(tmp_path, PATH, ASKED, calls).reply)
+    thought = {"type": "thinking", "thinking": "Hm."}
+
+    assert text["message"] == {
+        "role": "assistant",
+        "content": [thought, {"type": "text", "text": "I look."}],
+    }
+    assert called["message"] == {
+        "role": "assistant",
+        "content": [thought],
+        "tool_plan": "I look.",
+        "tool_calls": [CALL],
+    }
+
+
+def test_a_refusal_is_a_text_and_one_beside_calls_no_plan(tmp_path: Path) -> None:
+    said = {"content": None, "refusal": "I must not.", "tool_calls": [CALL]}
+    told = orjson.loads(played(tmp_path, PATH, ASKED, whole(said)).reply)
+
+    assert told["message"]["content"] == [{"type": "text", "text": "I must not."}]
+    assert "tool_plan" not in told["message"]
+
+
+def test_tokens_that_were_cached_are_told_beside_the_bill(tmp_path: Path) -> None:
+    usage = {**USAGE, "prompt_tokens_details": {"cached_tokens": 4}}
+    told = played(tmp_path, PATH, STREAMED, *HI[:-1], chunk(None, usage=usage))
+
+    assert events(told.reply)[-1]["delta"]["usage"] == {
+        "billed_units": {"input_tokens": 9, "output_tokens": 1},
+        "tokens": {"input_tokens": 9, "output_tokens": 1},
+        "cached_tokens": 4,
+    }
+
+
+@pytest.mark.parametrize(
+    ("finish", "more", "reason"),
+    [
+        ("stop", {}, "COMPLETE"),
+        ("length", {}, "MAX_TOKENS"),
+        ("tool_calls", {}, "TOOL_CALL"),
+        ("content_filter", {}, "ERROR"),
+        ("stop", {"stop_reason": "END"}, "STOP_SEQUENCE"),
+        ("stop", {"stop_reason": "<|eot|>"}, "COMPLETE"),
+    ],
+)
+def test_a_reply_says_why_it_stopped(
+    tmp_path: Path, finish: str, more: JsonObject, reason: str
+) -> None:
+    body = {**ASKED, "stop_sequences": ["END", "FIN"]}
+    told = played(tmp_path, PATH, body, whole({"content": "a"}, finish, **more))
+
+    assert orjson.loads(told.reply)["finish_reason"] == reason
+
+
+def test_a_call_that_was_forced_is_why_a_reply_stopped(tmp_path: Path) -> None:
+    """Source: vLLM's finish reason of a named `tool_choice` is `stop` (wire.md 2.1)."""
+    body = {**ASKED, "tools": [LOOK], "tool_choice": "REQUIRED"}
+    told = played(tmp_path, PATH, body, whole({"content": None, "tool_calls": [CALL]}, "stop"))
+    streamed = played(tmp_path, PATH, {**body, "stream": True}, *_calls(0, "{}"), *HI[2:])
+
+    assert orjson.loads(told.reply)["finish_reason"] == "TOOL_CALL"
+    assert events(streamed.reply)[-1]["delta"]["finish_reason"] == "TOOL_CALL"
+
+
+def test_a_conversation_with_tools_becomes_a_chat(tmp_path: Path) -> None:
+    document = {"type": "document", "document": {"id": "d", "data": {"sky": "grey", "mm": 3}}}
+    packed = {"type": "document", "document": {"data": '{"sky": "blue"}'}}
+    body = {
+        "model": "m",
+        "messages": [
+            {"role": "system", "content": "Be brief."},
+            {"role": "user", "content": [{"type": "text", "text": "Weather?"}]},
+            {
+                "role": "assistant",
+                "tool_plan": "I look.",
+                "tool_calls": [CALL, {**CALL, "id": "call_2"}],
+                "content": [{"type": "thinking", "thinking": "Hm."}],
+                "citations": [],
+            },
+            {"role": "tool", "tool_call_id": "call_1", "content": "rain"},
+            {"role": "tool", "tool_call_id": "call_2", "content": [document, packed]},
+            {"role": "assistant", "content": "Rain."},
+            {"role": "user", "content": "And now?"},
+        ],
+        "tools": [{"type": "function", "function": {**LOOK["function"], "description": "d"}}],
+        "strict_tools": True,
+        "tool_choice": "REQUIRED",
+        "max_tokens": 50,
+        "temperature": 0.3,
+        "p": 0.75,
+        "k": 40,
+        "seed": 7,
+        "frequency_penalty": 0.5,
+        "stop_sequences": ["END"],
+        "thinking": {"type": "disabled"},
+        "safety_mode": "CONTEXTUAL",
+        "citation_options": {"mode": "OFF"},
+        "documents": [],
+        "logprobs": False,
+        "priority": 3,
+    }
+
+    assert sent(tmp_path, PATH, body) == {
+        "model": "m",
+        "messages": [
+            {"role": "system", "content": "Be brief."},
+            {"role": "user", "content": "Weather?"},
+            {
+                "role": "assistant",
+                "content": "I look.",
+                "reasoning_content": "Hm.",
+                "tool_calls": [CALL, {**CALL, "id": "call_2"}],
+            },
+            {"role": "tool", "tool_call_id": "call_1", "content": "rain"},
+            {
+                "role": "tool",
+                "tool_call_id": "call_2",
+                "content": '{"sky":"grey","mm":3}\n{"sky": "blue"}',
+            },
+            {"role": "assistant", "content": "Rain."},
+            {"role": "user", "content": "And now?"},
+        ],
+        "tools": [
+            {
+                "type": "function",
+                "function": {**LOOK["function"], "description": "d", "strict": True},
+            }
+        ],
+        "tool_choice": "required",
+        "max_tokens": 50,
+        "temperature": 0.3,
+        "top_p": 0.75,
+        "top_k": 40,
+        "seed": 7,
+        "frequency_penalty": 0.5,
+        "stop": ["END"],
+        "reasoning_effort": "none",
+    }
+
+
+@pytest.mark.parametrize("name", ["json_schema", "schema"])
+def test_an_answer_has_the_form_that_is_asked_for(tmp_path: Path, name: str) -> None:
+    schema = {"type": "object"}
+    body = {**ASKED, "response_format": {"type": "json_object", name: schema}}
+
+    made = {"name": "output", "schema": schema, "strict": True}
+    assert sent(tmp_path, PATH, body)["response_format"] == {
+        "type": "json_schema",
+        "json_schema": made,
+    }
+
+
+def test_without_a_schema_any_json_will_do_and_text_is_no_form(tmp_path: Path) -> None:
+    plain = {**ASKED, "response_format": {"type": "json_object"}}
+    text = {**ASKED, "response_format": {"type": "text"}}
+
+    assert sent(tmp_path, PATH, plain)["response_format"] == {"type": "json_object"}
+    assert "response_format" not in sent(tmp_path, PATH, text)
+
+
+def test_members_of_a_chat_do_not_reach_it_by_chance_and_no_k_is_no_bound(tmp_path: Path) -> None:
+    body = {**ASKED, "n": 5, "functions": [{"name": "f"}], "stop": "x", "k": 0}
+
+    assert sent(tmp_path, PATH, body).keys() == {"model", "messages"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "field", "told"),
+    [
+        ({"messages": []}, "messages", "empty"),
+        ({"messages": [{"role": "developer", "content": "x"}]}, "messages[0].role", "one of"),
+        ({"messages": [{"role": "assistant"}]}, "messages[0]", "required"),
+        ({"max_tokens": 0}, "max_tokens", "at least 1"),
+        ({"p": 1.5}, "p", "at most 1"),
+        ({"k": 501}, "k", "at most 500"),
+        ({"temperature": -1}, "temperature", "at least 0"),
+        ({"stop_sequences": ["a"] * 6}, "stop_sequences", "at most 5"),
+        ({"stop_sequences": [""]}, "stop_sequences", "not empty"),
+        ({"documents": ["a fact"]}, "documents", "not supported"),
+        ({"logprobs": True}, "logprobs", "ask /v1/chat/completions"),
+        ({"safety_mode": "STRICT"}, "safety_mode", "not supported"),
+        ({"safety_mode": "LAX"}, "safety_mode", "one of"),
+        ({"citation_options": {"mode": "FAST"}}, "citation_options.mode", "nothing is cited"),
+        ({"thinking": {"type": "deep"}}, "thinking.type", "one of"),
+        (
+            {"thinking": {"type": "enabled", "token_budget": 9}},
+            "thinking.token_budget",
+            "not supported",
+        ),
+        ({"tool_choice": "AUTO"}, "tool_choice", "one of"),
+        ({"tool_choice": "REQUIRED"}, "tool_choice", "needs 'tools'"),
+        ({"tools": [{"type": "web"}]}, "tools[0].type", "one of"),
+        ({"tools": [{"type": "function"}]}, "tools[0].function", "required"),
+        ({"tools": [{"function": {"name": "a b"}}]}, "tools[0]", "1 to 64"),
+        ({"response_format": {"type": "xml"}}, "response_format.type", "one of"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_what_is_wrong_is_named(tmp_path: Path, changed: JsonObject, field: str, told: str) -> None:
+    with pytest.raises(Refused, match=told) as caught:
+        planned(tmp_path, PATH, {**ASKED, **changed})
+
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("message", "field"),
+    [
+        ({"role": "user", "content": [{"type": "document"}]}, "messages[1].content[0].type"),
+        ({"role": "system", "content": [{"type": "image_url"}]}, "messages[1].content[0].type"),
+        ({"role": "tool", "content": "x"}, "messages[1].tool_call_id"),
+        ({"role": "tool", "tool_call_id": "c", "content": "x"}, "messages[1].tool_call_id"),
+        (
+            {"role": "assistant", "tool_calls": [{**CALL, "type": "web"}]},
+            "messages[1].tool_calls[0].type",
+        ),
+        (
+            {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://a"}}]},
+            "messages[1].content[0]",
+        ),
+    ],
+    ids=["document", "picture", "answer", "answer of no call", "web", "picture to the blind"],
+)
+def test_a_message_that_cannot_be_passed_on_is_named(
+    tmp_path: Path, message: JsonObject, field: str
+) -> None:
+    with pytest.raises(Refused) as caught:
+        planned(tmp_path, PATH, {**ASKED, "messages": [*ASKED["messages"], message]})
+
+    assert caught.value.field == field
+
+
+def test_what_a_tool_found_is_refused_where_it_stands_if_it_is_nested_too_deeply() -> None:
+    data: JsonObject = {}
+    for _ in range(300):
+        data = {"a": data}
+    said = [
+        {"role": "assistant", "tool_calls": [CALL]},
+        {
+            "role": "tool",
+            "tool_call_id": "call_1",
+            "content": [{"type": "document", "document": {"data": data}}],
+        },
+    ]
+    with pytest.raises(Refused) as caught:
+        Cohere().read(Fields({**ASKED, "messages": said}), counting=False)
+
+    assert caught.value.field == "messages[1].content[0].document.data"
+
+
+def test_the_surface_ends_a_stream_that_failed(tmp_path: Path) -> None:
+    relay = begun(tmp_path, PATH, STREAMED, *HI[:2])
+
+    assert relay.fail(UpstreamFailed("lost")) is None
+    assert dict(relay.usage(()).units) == {"output_tokens": 1}
+
+
+def test_an_engine_that_gives_up_inside_a_stream_ends_it_in_failure(tmp_path: Path) -> None:
+    with pytest.raises(UpstreamFailed):
+        begun(tmp_path, PATH, STREAMED, *HI[:2], chunk({}, "error"))
+
+
+@pytest.mark.parametrize("cut", range(len(PLAN) + 1))
+def test_the_bill_of_a_stream_is_that_of_its_chat_at_any_cut(tmp_path: Path, cut: int) -> None:
+    mine = begun(tmp_path, PATH, STREAMED, *PLAN[:cut])
+    chat = begun(tmp_path, "/v1/chat/completions", STREAMED, *PLAN[:cut])
+
+    assert mine.usage(()) == chat.usage(())
