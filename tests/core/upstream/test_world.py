@@ -32,7 +32,9 @@ async def said(request: web.Request) -> web.StreamResponse:
             await response.write(piece)
             await asyncio.sleep(0.01)
         return response
-    if request.path == "/stuck":
+    if request.path == "/silent":
+        await web.StreamResponse().prepare(request)
+    if request.path in ("/stuck", "/silent"):
         await asyncio.sleep(5)
     if request.path == "/away":
         raise web.HTTPFound("/elsewhere")
@@ -92,9 +94,15 @@ async def test_a_watch_has_an_end_and_a_line_a_bound(world: World, serve: Serve)
     _, short = await world.watch(Watch(url=url, line_at_most=50))
     with pytest.raises(Away):
         [line async for line in short]
-    _, late = await world.watch(Watch(url=url, within_s=0.015))
+    _, late = await world.watch(Watch(url=f"{site.origin}/silent", within_s=0.5))
     with pytest.raises(Away):
         [line async for line in late]
+
+
+async def test_a_watch_whose_head_does_not_come_is_away(world: World, serve: Serve) -> None:
+    site = await serve(said)
+    with pytest.raises(Away, match="TimeoutError"):
+        await world.watch(Watch(url=f"{site.origin}/stuck", within_s=0.1))
 
 
 async def test_the_api_servers_certificate_is_judged_by_the_file_that_is_named(

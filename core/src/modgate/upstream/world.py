@@ -51,18 +51,16 @@ class World:
 
     async def watch(self, want: Watch) -> tuple[Document | Line, AsyncIterator[bytes]]:
         """A reply's head, and its lines; closing the iterator closes the connection."""
-        stack = AsyncExitStack()
         try:
-            await stack.enter_async_context(asyncio.timeout(want.within_s))
-            reply = await stack.enter_async_context(_replying(want))
-            if reply.status != 200:
-                found = Document(status=reply.status, body=await whole(reply, want.at_most))
-                return found, _none()
-            return Line(), _lines(want, reply, stack.pop_all())
+            async with AsyncExitStack() as stack:
+                await stack.enter_async_context(asyncio.timeout(want.within_s))
+                reply = await stack.enter_async_context(_replying(want))
+                if reply.status != 200:
+                    found = Document(status=reply.status, body=await whole(reply, want.at_most))
+                    return found, _none()
+                return Line(), _lines(want, reply, stack.pop_all())
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise Away(_told(want, error)) from None
-        finally:
-            await stack.aclose()
 
     async def resolve(self, want: Resolve) -> Found:
         """What a name leads to now."""
