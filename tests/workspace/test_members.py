@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 import pytest
 from packaging.markers import default_environment
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 if TYPE_CHECKING:
     from conftest import Member
 
+PYTHONS = ["3.11", "3.12", "3.13", "3.14"]  # which ./dev takes
 MODALITIES = ["asr", "embedding", "llm", "ocr", "rerank", "tts", "vlm"]
 LOCKED = re.compile(
     r"^(?P<name>[a-z0-9][a-z0-9._-]*)==(?P<version>[^ ;\\]+)(?: ; (?P<marker>[^\\]+))?", re.M
@@ -26,14 +28,15 @@ def lock(root: Path) -> str:
     return (root / "requirements.lock").read_text()
 
 
-@pytest.fixture(scope="module")
-def locked(lock: str) -> dict[str, str]:
-    """Version by name, of what this interpreter installs."""
+@pytest.fixture(scope="module", params=PYTHONS)
+def locked(lock: str, request: pytest.FixtureRequest) -> dict[str, str]:
+    """Version by name, of what this machine installs for a Python."""
+    python = {"python_version": request.param, "python_full_version": f"{request.param}.0"}
     entries = [Requirement(found[0].rstrip(" \\")) for found in LOCKED.finditer(lock)]
     return {
         canonicalize_name(entry.name): str(entry.specifier).removeprefix("==")
         for entry in entries
-        if entry.marker is None or entry.marker.evaluate()
+        if entry.marker is None or entry.marker.evaluate(dict(python))
     }
 
 
@@ -68,6 +71,12 @@ def test_a_member_is_installed_from_this_checkout(member: Member) -> None:
 
 def test_all_members_ask_for_the_same_python(member: Member, core: Member) -> None:
     assert member.project["requires-python"] == core.project["requires-python"] == ">=3.11"
+
+
+def test_the_command_takes_the_pythons_that_the_lock_is_for(root: Path) -> None:
+    [asked] = re.findall(r"--python 'cpython(\S+)'", (root / "dev").read_text())
+
+    assert list(SpecifierSet(asked).filter(f"3.{minor}" for minor in range(30))) == PYTHONS
 
 
 def test_a_plugin_accepts_the_core_beside_it_and_not_the_next_minor(
