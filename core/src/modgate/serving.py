@@ -1,0 +1,209 @@
+"""Serving one request whose body is read: as the model that it asks for, or one that stands in.
+
+shape (and its Needs) -> policies -> reserve -> run
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from functools import partial
+from typing import assert_never
+
+import msgspec
+from msgspec import structs
+
+from modgate.api.body import Body
+from modgate.api.json import Json, JsonObject
+from modgate.api.model import Model
+from modgate.api.need import Ask, Fetch, Need, Work
+from modgate.api.plan import Drawn, Plan
+from modgate.api.relay import Relay
+from modgate.api.request import Request
+from modgate.api.surface import Surface
+from modgate.bill import Bill
+from modgate.complaints import StepEnded
+from modgate.disconnect import check_abandoned
+from modgate.draft import Draft
+from modgate.drawing import Pieces
+from modgate.dry_run import HEADERS as DRY_RUN_HEADERS
+from modgate.dry_run import describe
+from modgate.errors import GatewayError, Refused, Unsupported
+from modgate.fallback import Chain, along
+from modgate.gateway import Gateway
+from modgate.guard import Deadline
+from modgate.idempotency import KeepingResponder, KeyedRequest
+from modgate.isolation import isolation
+from modgate.needs import shape
+from modgate.policies import Judge
+from modgate.responder import Responder
+from modgate.run import Run
+from modgate.spool import Scope
+from modgate.state import State
+from modgate.table import Resolved, Route
+from modgate.timeouts import as_asked
+from modgate.trips import Trips
+from modgate.units import NOTHING, Units
+
+
+class Serving(msgspec.Struct, eq=False, kw_only=True):
+    """Serves one request.
+
+    `guard`: its deadline; `began`: when it did, by the guard's clock.  `keyed`: its idempotency
+    key.  `trips`: says as which model it is served.  `relay`: the last plan's.
+    `fed`: a failed plan had fed its relay.  `errors`: of calls that failed.
+    """
+
+    state: State
+    gateway: Gateway
+    draft: Draft
+    bill: Bill
+    guard: Deadline
+    began: float
+    scope: Scope
+    responder: Responder
+    step_ended: StepEnded
+    route: Route
+    surface: Surface
+    body: Body
+    parsed: JsonObject
+    keyed: KeyedRequest | None
+    trips: Trips
+    relay: Relay | None = None
+    fed: bool = False
+    errors: list[GatewayError] = []
+
+    def go(self) -> Awaitable[None]:
+        """Serve it as the model that was asked for; where that fails, along the model's chain."""
+        chains, asked = self.gateway.chains, self.trips.resolved
+        chain = chains.of(asked.model.name, self.draft.caller) if chains.by_model else None
+        if chain is None:
+            return self._serve()
+        serve = partial(self._serve_along, asked)
+        return along(chain, self.draft, serve=serve, free=self._free)
+
+    def _free(self) -> bool:
+        """Whether another model may serve it: nothing was replied, and the request goes on."""
+        reply = self.responder.reply
+        return not (reply.opened or reply.gone or self.fed or self.guard.reason)
+
+    async def _serve_along(self, asked: Resolved, model: Model, chain: Chain | None) -> None:
+        """As one model of a chain; `chain`: the models that its first call may go to instead."""
+        self.bill.take_back()
+        trips = self.trips
+        trips.chain, trips.resolved = chain, asked
+        if model is not asked.model:
+            trips.resolved = structs.replace(asked, model=model, asked=model.name)
+        await self._serve()
+
+    async def _serve(self) -> None:
+        modality = self.trips.resolved.modality
+        self._describe()
+        self._set_deadline(modality.name, NOTHING)
+        plan = await self._shape()
+        self.relay = relay = plan.relay
+        stream = relay.head.kind != "whole"
+        if self.gateway.chains.by_model:
+            self.bill.mark()
+        else:  # free a long prompt now, and not when its stream has ended
+            self.parsed = {}
+        size = await self.bill.reserve(plan, modality)
+        self._set_deadline(modality.name, size, stream=stream)
+        if self.draft.dry:
+            told = describe(self.gateway, self.draft, plan, self.bill.reserved)
+            await self.responder.page(DRY_RUN_HEADERS, told)
+        else:
+            await self._run(plan, stream=stream)
+
+    def _describe(self) -> None:
+        draft, resolved = self.draft, self.trips.resolved
+        draft.modality = resolved.modality.name
+        draft.model = resolved.model.name
+        draft.demo = resolved.model.demo
+        draft.operation = resolved.endpoint.operation or resolved.modality.name
+        draft.surface = self.surface.name
+
+    def _set_deadline(self, modality: str, size: Units, *, stream: bool = False) -> None:
+        """The request's deadline: the modality's, or the client's wish if that is sooner."""
+        seconds = self.gateway.timeouts.seconds(modality, "total", size)
+        self.draft.due_s = seconds = as_asked(self.draft.request_headers, seconds, stream=stream)
+        self.guard.set(self.began + seconds)
+
+    async def _shape(self) -> Plan:
+        """shape -> policies."""
+        draft, resolved, began = self.draft, self.trips.resolved, self.draft.elapsed()
+        request = Request(
+            id=draft.request_id,
+            path=resolved.endpoint.path,
+            model=resolved.model,
+            asked=resolved.asked,
+            body=self.body,
+            surface=self.surface,
+            parsed=self.parsed,
+            others=self._others,
+            raw=draft.caller.policy.raw_engine_fields,
+            isolation=isolation(draft.caller.tenant),
+        )
+        try:
+            plan = await shape(resolved.endpoint, request, self._answer, self.step_ended)
+        except Unsupported as error:
+            raise Refused(None, "unsupported_endpoint", str(error)) from error
+        finally:
+            draft.step("shape", began)
+        policies = self.gateway.policies
+        if (rules := policies.rules.get(resolved.model.name)) is None:
+            return plan
+        judge = Judge(policies.targets, draft, partial(self.trips.ask, trusted=True))
+        return await judge.check(rules, request, plan)
+
+    def _others(self, modality: str) -> tuple[str, ...]:
+        """The models of a modality that the caller might ask on this path."""
+        visible = self.gateway.table.visible(self.draft.caller, [modality])
+        return tuple(model.name for model in visible if model.modality in self.route.endpoints)
+
+    async def _answer(self, need: Need) -> Json:
+        """Do what `shape` asked the core for."""
+        match need:
+            case Fetch():
+                self.gateway.guard_fetch(self.draft.caller)
+                return await self.gateway.fetcher.fetch(need, self.scope)
+            case Work():
+                left_s = max(0.1, self.guard.at - self.guard.now())
+                return await self.state.decoders.run(need, self.scope, timeout_s=left_s)
+            case Ask():
+                return await self.trips.ask(need)
+            case _:
+                assert_never(need)
+
+    async def _run(self, plan: Plan, *, stream: bool) -> None:
+        """Run the plan, and end the reply."""
+        held, self.draft.stream = self.draft.stream, stream
+        if stream and not held:
+            self.bill.hold("streams", 1)
+        head = plan.relay.head
+        self.responder.surface = self.surface
+        self.responder.watch(head)
+        keeper = self.keyed.keeping(self.responder, head) if self.keyed is not None else None
+        responder: Responder | KeepingResponder = keeper or self.responder
+        run = Run(
+            plan,
+            trip_of=self.trips.drawn,
+            sink=responder,
+            scope=self.scope,
+            pool=self.state.heavy_threads,
+            draw=self._draw,
+            step_ended=self.step_ended,
+        )
+        self.bill.plan_usage = run.usage
+        try:
+            await run.go()
+        except GatewayError:
+            self.fed = run.fed
+            raise
+        finally:
+            self.errors += run.errors
+        check_abandoned(self.draft, cut_short=run.cut_short)
+        await responder.finish(plan.relay, self.bill.units_header())
+
+    def _draw(self, drawn: Drawn, ahead: int) -> Pieces:
+        begun = partial(self.draft.step, "decode", self.draft.elapsed())
+        return self.state.decoders.draw(drawn, self.scope, ahead=ahead, begun=begun)
