@@ -26,6 +26,7 @@ from modgate.goals import Goals
 from modgate.leasing import Leasing
 from modgate.observe.tracing import Trace
 from modgate.order import Order
+from modgate.retrying import Retrying
 from modgate.timeouts import Timeouts
 from modgate.trip import Trip
 from modgate.units import Units
@@ -156,15 +157,17 @@ class Traffic:
             backends, self.state, groups={}, rules=QueueRules(calls=waiting_at_most, share=1.0)
         )
         timeouts = Timeouts(deadlines={"embedding": Embedding.deadlines})
+        self.leasing = Leasing(fleet=self.fleet, goals=Goals({}, {}, {}), timeouts=timeouts)
+        self.retrying = Retrying(self.leasing)
         self.dispatch = Dispatch(
-            leasing=Leasing(fleet=self.fleet, goals=Goals({}, {}, {}), timeouts=timeouts),
+            leasing=self.leasing,
             dialects={("embedding", "home"): dialect},
             client_of=lambda backend: clients[backend.name],
             timeouts=timeouts,
             opened=lambda draft: None,
             prepare=_prepared,
         )
-        self.batcher = Batcher(self.dispatch)
+        self.batcher = Batcher(self.dispatch, self.leasing, self.retrying)
         self._made = 0
 
     def trip(
@@ -197,7 +200,7 @@ class Traffic:
             asked=MODEL,
             batch=self.batch,
         )
-        return Trip(order, self.batcher.open, self.dispatch.leasing)
+        return Trip(order, self.batcher.open, self.retrying)
 
     async def ask(self, *texts: str, tenant: str = "acme") -> tuple[list[list[float]], int]:
         """A request to its end: its vectors, and the tokens that it is told."""

@@ -22,7 +22,7 @@ from gateways import configuration
 from toys.errands import ERRANDS
 
 import modgate.dispatch
-import modgate.trip
+import modgate.retrying
 from modgate.api.auth import Caller
 from modgate.api.select import Backend
 from modgate.dispatch import Dispatch, guard_residency
@@ -99,7 +99,7 @@ def way_of(order: Order) -> str:
         return "batch"
     if order.model.name == INSTEAD:
         return "unmet" if order.draft.notes["fallback_on"] == "unmet" else "fallback"
-    return "retry" if order.tries else "first"
+    return "retry" if order.attempts else "first"
 
 
 class Wire(asyncio.Transport):
@@ -273,7 +273,7 @@ class Crossing:
         patch.setattr("modgate.server.app.SystemClock", lambda: self._clock)
         patch.setattr("modgate.connections.Client", lambda url, **_: self._engines[url])
         patch.setattr("modgate.state.Fetcher", lambda *_: self._files)
-        patch.setattr("modgate.trip.pause_s", _at_once(modgate.trip.pause_s))
+        patch.setattr("modgate.retrying.pause_s", _at_once(modgate.retrying.pause_s))
         self._watch(patch)
         agrees = "fallback = true\n"
         tenants, self._homes = {CUT: agrees}, {CUT: frozenset({"eu"})}

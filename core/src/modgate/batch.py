@@ -28,9 +28,11 @@ from modgate.dispatch import Dispatch
 from modgate.errors import BadReply, Draining, GatewayError, PluginFault, Unsupported
 from modgate.faults import raised
 from modgate.fleet.lease import Lease
+from modgate.leasing import Leasing
 from modgate.order import Order
+from modgate.retrying import Retrying
 from modgate.stream import Push
-from modgate.trip import DialectFault, Readable, pause_for_retry, retry_pause_s
+from modgate.trip import DialectFault, Readable
 
 log = logging.getLogger(__name__)
 
@@ -76,8 +78,10 @@ class Share:
 class Batcher:
     """Opens the reply of an order: alone, as first of a merged trip, or as a member of one."""
 
-    def __init__(self, dispatch: Dispatch) -> None:
+    def __init__(self, dispatch: Dispatch, leasing: Leasing, retrying: Retrying) -> None:
         self._dispatch = dispatch
+        self._leasing = leasing
+        self._retrying = retrying
         self._trips: set[asyncio.Task[None]] = set()
 
     def open(self, order: Order) -> Awaitable[Readable]:
@@ -90,18 +94,18 @@ class Batcher:
     async def _shared(self, order: Order, batch: Batching, key: Hashable) -> Readable:
         rider = _Rider(order, max(0, index(batch.count(order.call))))  # before it has a slot
         try:
-            lease = await self._dispatch.leasing.lease(order, key=key, rider=rider)
+            lease = await self._leasing.lease(order, key=key, rider=rider)
         except BaseException:
             rider.share.cancel()  # another trip may have taken it along meanwhile
             raise
         if lease is None:
             return Share(rider)
-        choose = partial(_companions, rider, batch)
-        others = self._dispatch.leasing.fleet.waiting.companions(order.model.name, key, choose)
+        others = self._leasing.take_along(order, key, partial(_companions, rider, batch))
         if not others:
             return await self._dispatch.send(order, lease)
         riders = [each for each in (rider, *others) if isinstance(each, _Rider)]
-        self._start(_MergedTrip(self._dispatch, batch, riders), lease)
+        trip = _MergedTrip(batch, riders, self._dispatch, self._leasing, self._retrying)
+        self._start(trip, lease)
         return Share(rider)
 
     def _start(self, trip: _MergedTrip, lease: Lease) -> None:
@@ -147,10 +151,19 @@ def _companions(first: _Rider, batch: Batching, waiting: Sequence[object]) -> Se
 class _MergedTrip:
     """One merged call on its way."""
 
-    def __init__(self, dispatch: Dispatch, batch: Batching, riders: Sequence[_Rider]) -> None:
-        self._dispatch = dispatch
+    def __init__(
+        self,
+        batch: Batching,
+        riders: Sequence[_Rider],
+        dispatch: Dispatch,
+        leasing: Leasing,
+        retrying: Retrying,
+    ) -> None:
         self._batch = batch
         self._riders = list(riders)
+        self._dispatch = dispatch
+        self._leasing = leasing
+        self._retrying = retrying
         self.task: asyncio.Task[None] | None = None
         for rider in riders:
             rider.share.add_done_callback(lambda _: self.left())
@@ -185,7 +198,7 @@ class _MergedTrip:
         orders = [rider.order for rider in riders]
         try:
             if lease is None:
-                lease = await self._dispatch.leasing.lease(orders[0])
+                lease = await self._leasing.lease(orders[0])
                 assert lease is not None
             events = await self._whole(orders, lease)
         except (GatewayError, Unsupported) as error:
@@ -210,14 +223,14 @@ class _MergedTrip:
     ) -> Sequence[list[_Rider]]:
         """What is sent again after a failed call: all of them, their halves, or nothing."""
         orders = [rider.order for rider in riders]
-        if (pause := retry_pause_s(orders, error, self._dispatch.leasing)) is not None:
-            await pause_for_retry(orders, pause, self._dispatch.leasing)
+        if (pause := self._retrying.pause_s(orders, error)) is not None:
+            await self._retrying.pause(orders, pause)
             return [list(riders)]
         if len(riders) == 1 or not _is_refused(orders[0].final_error(error)):
             _fail(riders, error)
             return ()
         for order in orders:
-            order.tries, order.failures = 0, ()  # a half is another call than the whole
+            order.attempts, order.failures = 0, ()  # a half is another call than the whole
         middle = len(riders) // 2
         return [list(riders[:middle]), list(riders[middle:])]
 
@@ -227,7 +240,7 @@ class _MergedTrip:
         if len(orders) > 1:
             call = self._batch.merge([order.call for order in orders])
             merged = structs.replace(merged, call=call, members=orders)
-            lease.carry(self._dispatch.leasing.work(merged))
+            lease.carry(self._leasing.work(merged))
         event = await self._answered(merged, lease)
         if len(orders) == 1:
             return [event]

@@ -48,7 +48,7 @@ class Dispatch:
         sign: Callable[..., str] | None = None,
         remarks: Remarks = SILENT,
     ) -> None:
-        self.leasing = leasing
+        self._leasing = leasing
         self._timeouts = timeouts
         self._dialects = dialects
         self._client_of = client_of
@@ -61,11 +61,11 @@ class Dispatch:
         """Use these backends from now on; calls under way end where they are."""
         for backend in backends:
             self._client_of(backend)  # read certificates now, and not with the first call
-        self.leasing.fleet.use(backends)
+        self._leasing.fleet.use(backends)
 
     async def open(self, order: Order) -> Stream:
         """A slot for the call, and its reply to read."""
-        lease = await self.leasing.lease(order)
+        lease = await self._leasing.lease(order)
         assert lease is not None
         return await self.send(order, lease)
 
@@ -74,12 +74,12 @@ class Dispatch:
 
         Unsupported when the backend's dialect cannot express the call: then nothing was sent.
         """
-        backend, orders, leasing = lease.backend, order.each, self.leasing
+        backend, orders, leasing = lease.backend, order.each, self._leasing
         model = order.model.name
         tries = [e.draft.attempt(e.index, model, lease, e.call.size) for e in orders]
         for at, tried in enumerate(tries):
             tried.members = 0 if at else len(tries)
-            tried.waited_s = orders[at].waited_s
+            tried.waits_since_s = orders[at].waits_since_s
         if lease.why == "best_effort":
             _note(orders)
         deadline = Deadline(_no_answer)
@@ -88,9 +88,9 @@ class Dispatch:
         fleet = leasing.fleet
         try:
             for each in orders:
-                each.tries += 1
-                if each.tries == 1:
-                    fleet.state.retries_of(model).earn(fleet.now())
+                each.attempts += 1
+                if each.attempts == 1:
+                    fleet.earn_retry(model)
                 guard_residency(backend, each.draft.caller)
             dialect = self._dialect(order, backend)
             with deadline:
@@ -119,7 +119,7 @@ class Dispatch:
         self, order: Order, backend: Backend, dialect: Dialect, tries: Sequence[Try]
     ) -> Answer:
         outgoing = dialect.encode()
-        headers = {**outgoing.headers, **order.draft.forwarded(tries[0], order.each[0].tries)}
+        headers = {**outgoing.headers, **order.draft.forwarded(tries[0], order.each[0].attempts)}
         if backend.key is not None or backend.sign:
             self._authorize(headers, order, backend, tries[0])
         asks = outgoing.reply == "whole" and self._remarks.asks(backend)

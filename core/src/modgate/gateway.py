@@ -37,6 +37,7 @@ from modgate.limits.limiter import Bounds, Limiter
 from modgate.money.budgets import Budgets, with_money
 from modgate.money.statements import Statements
 from modgate.policies import Policies, build_policies
+from modgate.retrying import Retrying
 from modgate.snapshot.auth import NO_KEYS, other_checkers, signature, token_checkers
 from modgate.snapshot.blueprint import Blueprint
 from modgate.snapshot.callers import Roster
@@ -65,8 +66,10 @@ class Gateway:
     budgets: Budgets
     statements: Statements
     fleet: Fleet
+    goals: Goals
     dispatch: Dispatch
     batcher: Batcher
+    retrying: Retrying
     fetcher: Fetcher
     fetch_region: str
     timeouts: Timeouts
@@ -117,8 +120,10 @@ def build(made: Blueprint, state: State, *, data: Path, who: Roster, pepper: Sec
         state.ca_bundles.of(found.template.ca)
     signer = signature(linked.signing, state)
     goals = Goals(linked.targets, linked.unmet, state.fleet.expected)
+    leasing = Leasing(fleet=fleet, goals=goals, timeouts=timeouts)
+    retrying = Retrying(leasing)
     dispatch = Dispatch(
-        leasing=Leasing(fleet=fleet, goals=goals, timeouts=timeouts),
+        leasing=leasing,
         dialects=loaded.dialects,
         client_of=client_of,
         timeouts=timeouts,
@@ -139,8 +144,10 @@ def build(made: Blueprint, state: State, *, data: Path, who: Roster, pepper: Sec
         budgets=Budgets.of(linked.books, made.units),
         statements=state.statements,
         fleet=fleet,
+        goals=goals,
         dispatch=dispatch,
-        batcher=Batcher(dispatch),
+        batcher=Batcher(dispatch, leasing, retrying),
+        retrying=retrying,
         fetcher=state.fetcher_of(file.fetch.allow),
         fetch_region=file.fetch.region,
         timeouts=timeouts,
@@ -152,12 +159,7 @@ def build(made: Blueprint, state: State, *, data: Path, who: Roster, pepper: Sec
         drain_s=file.timeouts.drain,
         declared=tuple(declared),
         discoverers=linked.discoverers,
-        checkups=Checkups(
-            scrape_s=file.telemetry.scrape,
-            probe_s=file.telemetry.probe,
-            exporters=linked.exporters,
-            probes=probes_of(loaded.dialects),
-        ),
+        checkups=_checkups(made),
         culprits=loaded.culprits,
         policies=build_policies(linked.policies, loaded.policies, models, linked.targets),
         engines=tuple(engines),
@@ -189,6 +191,16 @@ def timeouts_of(linked: Linked) -> Timeouts:
         reply_bytes=linked.file.limits.reply_bytes,
         drained_bytes=linked.file.limits.drained_bytes,
         deadlines=linked.deadlines,
+    )
+
+
+def _checkups(made: Blueprint) -> Checkups:
+    telemetry = made.linked.file.telemetry
+    return Checkups(
+        scrape_s=telemetry.scrape,
+        probe_s=telemetry.probe,
+        exporters=made.linked.exporters,
+        probes=probes_of(made.loaded.dialects),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 from math import inf
 
@@ -31,7 +31,7 @@ class Leasing:
 
     def __init__(self, *, fleet: Fleet, goals: Goals, timeouts: Timeouts) -> None:
         self.fleet = fleet
-        self.goals = goals
+        self._goals = goals
         self._timeouts = timeouts
 
     async def lease(
@@ -41,7 +41,8 @@ class Leasing:
 
         None: another call of the same `key` took `rider` along.
         """
-        wanted, claim = order.wanted, None
+        wanted, claim = order.new_wanted(), None
+        self._foresee(order, wanted)
         try:
             lease = self._at_once(order, wanted)
         except NoBackend as error:
@@ -52,30 +53,39 @@ class Leasing:
             lease = await self._queued(order, wanted, claim, rider)
         return unless_abandoned(order.draft, lease)
 
-    def _at_once(self, order: Order, wanted: Wanted) -> Lease | None:
-        """A slot without a wait, where one is free; fills in what `wanted` lacks."""
-        draft = order.draft
-        began = draft.elapsed()
+    def take_along(
+        self, order: Order, key: Hashable, choose: Callable[[Sequence[object]], Sequence[object]]
+    ) -> Sequence[object]:
+        """Take along what `choose` says of the riders that wait with this key; returns these."""
+        return self.fleet.waiting.companions(order.model.name, key, choose)
+
+    def _foresee(self, order: Order, wanted: Wanted) -> None:
+        """Fill in the call's work, and what is promised to it where that matters now."""
         if self.fleet.has_choice(order.model.name):
             self._promise(order, wanted)
         elif self.fleet.rules.adaptive and order.caller.policy.slo:
             wanted.work, wanted.watched = self._terms(order)
         else:
             wanted.work = self.work(order)
+
+    def _at_once(self, order: Order, wanted: Wanted) -> Lease | None:
+        """A slot without a wait, where one is free."""
+        draft = order.draft
+        began = draft.elapsed()
         try:
-            if order.chain is not None and not order.tries:
+            if order.chain is not None and not order.attempts:
                 lease = self._elsewhere(order, order.chain, wanted)
                 if lease is not None:
                     return lease
-            counted = order.tries > 0 or order.waited_s is not None
+            counted = order.attempts > 0 or order.waits_since_s is not None
             return self.fleet.at_once(order.model.name, wanted, counted=counted)
         except GatewayError:
-            self._missed(order, wanted, began)
+            self._note_missed(order, wanted, began)
             raise
         finally:
             draft.step("select", began)
 
-    def _missed(self, order: Order, wanted: Wanted, began_s: float) -> None:
+    def _note_missed(self, order: Order, wanted: Wanted, began_s: float) -> None:
         """Note that no slot was free, for `modgate explain`."""
         draft, model = order.draft, order.model.name
         if len(draft.missed) < MISSED_AT_MOST:
@@ -106,11 +116,11 @@ class Leasing:
 
     def _is_up(self, order: Order, now: float, model: str) -> bool:
         """Whether a backend of another model would answer this call."""
-        return not is_down(self.fleet.pools.get(model), order.wanted, now)
+        return not is_down(self.fleet.pools.get(model), order.new_wanted(), now)
 
     def _keeps(self, order: Order, now: float, model: str) -> bool:
         """Whether a backend of another model would keep this call's promise."""
-        wanted = order.wanted
+        wanted = order.new_wanted()
         self._promise(order, wanted, model)
         waits = model in self.fleet.state.busy
         return not waits and keeps(self.fleet.pools.get(model), wanted, now)
@@ -124,10 +134,14 @@ class Leasing:
         if not waits:
             raise error
         began = draft.elapsed()
-        if order.waited_s is None:
-            order.waited_s = began
+        if order.waits_since_s is None:
+            order.waits_since_s = began
         most_s = min(claim.until - self.fleet.now(), self.fleet.rules.hold_s)
-        take = partial(self._at_once, order, wanted)
+
+        def take() -> Lease | None:
+            self._foresee(order, wanted)  # by the engines that are there now
+            return self._at_once(order, wanted)
+
         try:
             return await holding.until(take, error, model, wanted, claim, most_s)
         finally:
@@ -138,9 +152,9 @@ class Leasing:
     ) -> Lease | None:
         draft, fleet = order.draft, self.fleet
         began = draft.elapsed()
-        if order.waited_s is None:
-            order.waited_s = began
-        self._missed(order, wanted, began)
+        if order.waits_since_s is None:
+            order.waits_since_s = began
+        self._note_missed(order, wanted, began)
         if draft.dues is None:
             draft.dues = []
         wait = Deadline(partial(fleet.waiting.timed_out, order.model.name, wanted, claim))
@@ -184,7 +198,7 @@ class Leasing:
         wanted.tenant, wanted.size = order.caller.tenant, order.call.size
 
     def _terms(self, order: Order, model: str = "") -> tuple[float, Terms]:
-        return self.goals.terms(
+        return self._goals.terms(
             order.call,
             model=model or order.model.name,
             modality=order.modality,
@@ -194,7 +208,7 @@ class Leasing:
 
     def work(self, order: Order) -> float:
         """The work of a call that is promised nothing."""
-        return self.goals.work(order.call, model=order.model.name, modality=order.modality)
+        return self._goals.work(order.call, model=order.model.name, modality=order.modality)
 
     def attempt_s(self, order: Order, lease: Lease) -> float:
         """How long one attempt may take, so that time is left to try another engine.
@@ -206,14 +220,14 @@ class Leasing:
         whole_s, patience_s = timeouts.first_s(name, order.call), lease.patience_s
         if name in timeouts.attempts and order.call.reply == "whole":
             patience_s = min(patience_s, timeouts.seconds(name, "attempt", size))
-        if patience_s >= whole_s or order.tries >= EXTRA or "late" in order.failures:
+        if patience_s >= whole_s or order.attempts >= EXTRA or "late" in order.failures:
             return whole_s
         pool, now = self.fleet.pools.get(order.model.name), self.fleet.now()
-        elsewhere = answers_elsewhere(pool, order.wanted, lease.backend.name, now)
+        elsewhere = answers_elsewhere(pool, order.new_wanted(), lease.backend.name, now)
         return patience_s if elsewhere else whole_s
 
     def needs_s(self, order: Order) -> float:
         """The predicted seconds of the call at the best engine that has not failed it."""
-        wanted = order.wanted
+        wanted = order.new_wanted()
         self._promise(order, wanted)
         return soonest_s(self.fleet.pools.get(order.model.name), wanted)

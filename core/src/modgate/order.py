@@ -41,11 +41,11 @@ class Order(msgspec.Struct, eq=False, kw_only=True):
     """One call, its request, and what became of its attempts.
 
     `index`: in the plan; below 0 for a side call.  `asked`: the model's name as it was asked for.
-    `members`: of a merged call, the orders that share it, the first one's own included.  `tries`:
-    attempts that went out; `failures`: how they failed; `tried`: backends that failed it, or whose
-    dialect cannot say it.  `met`: the last error that an engine failed it with.  `waited_s`: when
-    it began to wait for a slot, in seconds since the request began.  `chain`: models that may stand
-    in for its own, before anything was sent.
+    `members`: of a merged call, the orders that share it, the first one's own included.
+    `attempts`: how many went out; `failures`: how they failed; `tried`: backends that failed it, or
+    whose dialect cannot say it.  `engine_error`: the last one that an engine failed it with.
+    `waits_since_s`: when it began to wait for a slot, in seconds since the request began.  `chain`:
+    models that may stand in for its own, before anything was sent.
     """
 
     index: int
@@ -57,10 +57,10 @@ class Order(msgspec.Struct, eq=False, kw_only=True):
     batch: Batching | None = None
     members: Sequence[Order] = ()
     tried: set[str] = set()
-    tries: int = 0
+    attempts: int = 0
     failures: Sequence[Failure] = ()
-    met: GatewayError | None = None
-    waited_s: float | None = None
+    engine_error: GatewayError | None = None
+    waits_since_s: float | None = None
     chain: Way | None = None
 
     @property
@@ -85,7 +85,8 @@ class Order(msgspec.Struct, eq=False, kw_only=True):
         self.failures = (*self.failures, failure)
         if failure != "final":
             self.tried.update(backends)
-            self.met = error if isinstance(error, GatewayError) else self.met
+            if isinstance(error, GatewayError):
+                self.engine_error = error
 
     def final_error(self, error: GatewayError | Unsupported) -> GatewayError | Unsupported:
         """The error that the call ends with, when `error` ended its last attempt.
@@ -95,13 +96,12 @@ class Order(msgspec.Struct, eq=False, kw_only=True):
         """
         if not isinstance(error, Unsupported):
             return error
-        return self.met or (error if self.index < 0 else refused(error))
+        return self.engine_error or (error if self.index < 0 else refused(error))
 
-    @property
-    def wanted(self) -> Wanted:
-        """A new Wanted for the pick; its work is not filled in yet."""
+    def new_wanted(self) -> Wanted:
+        """What a backend must have for it; its work and its promise are not filled in yet."""
         return Wanted(
-            regions=self.caller.policy.regions,
+            regions=self.draft.caller.policy.regions,
             requires=self.call.requires,
             tried=frozenset(self.tried) if self.tried else NONE_TRIED,
         )

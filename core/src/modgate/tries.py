@@ -20,10 +20,10 @@ from modgate.units import NOTHING, Units
 class Try(msgspec.Struct, kw_only=True, eq=False):
     """One attempt while it lives.  All its times are seconds since the request began.
 
-    `zero`: when that was, by `now`.  `waited_s`: when its call began to wait for a slot; None = it
-    did not.  `members`: calls that shared the trip; 0 for all but the first of them.  `size`: what
-    its call may need; `units`: what a side call has cost.  `wanted`, `choice`, `promise`: why this
-    backend was chosen, for `modgate explain`.
+    `zero`: when that was, by `now`.  `waits_since_s`: when its call began to wait for a slot; None:
+    it did not.  `members`: calls that shared the trip; 0 for all but the first of them.  `size`:
+    what its call may need; `units`: what a side call has cost.  `wanted`, `choice`, `promise`: why
+    this backend was chosen, for `modgate explain`.
     """
 
     call: int
@@ -43,7 +43,7 @@ class Try(msgspec.Struct, kw_only=True, eq=False):
     status: int | None = None
     error: str = ""
     members: int = 1
-    waited_s: float | None = None
+    waits_since_s: float | None = None
     size: Units = NOTHING
     units: Mapping[str, int] = {}
     wanted: Wanted | None = None

@@ -1,29 +1,22 @@
 """One call over all its attempts.
 
 A call that failed is tried again, on another backend if possible, until its first event was fed to
-the relay.  `retry.py` has the rules; the pool's retry budget bounds how many calls may.
+the relay: `retrying.py` says whether and when.
 """
 
 from __future__ import annotations
 
-import asyncio
-import random
-from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from modgate.api.relay import Event, Outcome, State
 from modgate.errors import GatewayError, PluginFault, Unsupported, Upstream
 from modgate.faults import raised
-from modgate.fleet.fleet import Fleet
-from modgate.fleet.outlook import has_other
-from modgate.leasing import Leasing
 from modgate.order import Order
-from modgate.retry import NOT_READY, Failure, alike, failure_of, pause_s, state_of
+from modgate.retry import state_of
+from modgate.retrying import Retrying
 from modgate.stream import Push
 from modgate.tracebacks import let_go
-
-EXHAUSTED = "retry_budget_exhausted"
 
 
 class Readable(Protocol):
@@ -67,8 +60,8 @@ class Trip:
 
     __slots__ = (
         "_began_s",
-        "_leasing",
         "_open",
+        "_retrying",
         "_stream",
         "error",
         "fed",
@@ -77,10 +70,10 @@ class Trip:
         "state",
     )
 
-    def __init__(self, order: Order, opener: Opener, leasing: Leasing) -> None:
+    def __init__(self, order: Order, opener: Opener, retrying: Retrying) -> None:
         self.order = order
         self._open = opener
-        self._leasing = leasing
+        self._retrying = retrying
         self.restarted: Callable[[], None] = _nothing
         self._stream: Readable | None = None
         self._began_s = order.draft.elapsed()
@@ -134,8 +127,9 @@ class Trip:
     async def _retry_or_raise(self, error: GatewayError | Unsupported) -> None:
         """Wait for the next attempt, if there is one; else raise the error that ends the call."""
         self._give_up(error)
-        gone = self.order.draft.abandoned
-        pause = None if self.fed or gone else retry_pause_s([self.order], error, self._leasing)
+        orders, pause = (self.order,), None
+        if not self.fed and not self.order.draft.abandoned:
+            pause = self._retrying.pause_s(orders, error)
         if pause is None:
             final = self.order.final_error(error)
             self._failed(final)
@@ -143,7 +137,7 @@ class Trip:
         let_go([error])
         self.restarted()
         if pause:
-            await pause_for_retry([self.order], pause, self._leasing)
+            await self._retrying.pause(orders, pause)
 
     def _failed(self, error: GatewayError | Unsupported) -> None:
         self._give_up(error)
@@ -175,75 +169,6 @@ class Trip:
             ended_s=last.ended_s if last else None,
             error=self.error,
         )
-
-
-def retry_pause_s(
-    orders: Sequence[Order], error: GatewayError | Unsupported, leasing: Leasing
-) -> float | None:
-    """Seconds until the trip of these orders is tried again; None: it failed for good.
-
-    Notes in each order where and how it failed.  A gateway that is called by another gateway leaves
-    retries to that one.
-    """
-    first = orders[0]
-    last = first.draft.last_try(first.index)
-    if last is None or first.tries == len(first.failures):
-        return None  # no attempt since: it waited in vain, or its merged trip has asked already
-    failure = failure_of(error, last.status)
-    backends = _known_of(failure, first.model.name, last.backend, leasing.fleet)
-    for order in orders:
-        order.failed(error, failure, backends)
-    if isinstance(error, GatewayError):
-        error.alike = len(first.tried) > 1 and alike(first.failures)
-    if failure != "unsaid" and any(order.draft.inner for order in orders):
-        return None
-    pause = pause_s(
-        first.failures,
-        other=has_other(leasing.fleet.pools.get(first.model.name), first.wanted),
-        left_s=min(order.draft.left_s for order in orders),
-        needs_s=leasing.needs_s(first) if failure == "late" else 0.0,
-        held_s=_held_s(first, leasing) if failure == "loading" else 0.0,
-        turn_s=partial(leasing.fleet.holding.turn_s, first.model.name, leasing.fleet.now()),
-        lot=random.random,
-    )
-    if pause is None or failure in NOT_READY:
-        return pause
-    if leasing.fleet.may_retry(first.model.name):
-        return pause
-    for order in orders:
-        order.draft.notes[EXHAUSTED] = first.model.name
-    return None
-
-
-async def pause_for_retry(orders: Sequence[Order], pause: float, leasing: Leasing) -> None:
-    """Wait for `pause` seconds, or until the model is loaded where the engine was loading it."""
-    first = orders[0]
-    last = first.draft.last_try(first.index)
-    if last is None or first.failures[-1] != "loading":
-        await asyncio.sleep(pause)
-        return
-    began = [order.draft.elapsed() for order in orders]
-    try:
-        await leasing.fleet.holding.pause(
-            first.model.name, last.backend, leasing.claim(first), pause
-        )
-    finally:
-        for order, began_s in zip(orders, began, strict=True):
-            order.draft.step("queue", began_s)
-
-
-def _known_of(failure: Failure, model: str, backend: str, fleet: Fleet) -> Sequence[str]:
-    """The backends that would fail in the same way, and need not be asked."""
-    return fleet.twins(model, backend) if failure == "unsaid" else (backend,)
-
-
-def _held_s(order: Order, leasing: Leasing) -> float:
-    """For how many more seconds a call is tried again while its engines load the model."""
-    draft, fleet = order.draft, leasing.fleet
-    if not (order.alone and fleet.holding.has_room(order.model.name, leasing.claim(order))):
-        return 0.0
-    since_s = next((t.began_s for t in draft.tries if t.call == order.index), draft.elapsed())
-    return since_s + fleet.rules.hold_s - draft.elapsed()
 
 
 def _nothing() -> None:

@@ -41,7 +41,7 @@ class Trips(msgspec.Struct, eq=False):
             await self.bill.reserve_more(call.size.of(order.modality.name), order.model.name)
         elif self.bill.lazy:
             await self.bill.drew(call, order.modality.name)
-        return Trip(order, self.gateway.batcher.open, self.gateway.dispatch.leasing)
+        return Trip(order, self.gateway.batcher.open, self.gateway.retrying)
 
     async def ask(self, need: Ask, *, trusted: bool = False) -> Json:
         """Answer an Ask by side calls.  `trusted`: the operator named the models, not a client."""
@@ -51,7 +51,7 @@ class Trips(msgspec.Struct, eq=False):
         for call in need.calls:
             self.sides += 1
             order = self._order(-self.sides, call, None if trusted else self.draft.caller)
-            trips.append(Trip(order, gateway.batcher.open, gateway.dispatch.leasing))
+            trips.append(Trip(order, gateway.batcher.open, gateway.retrying))
         return await ask_all(trips, need.width, self.bill)
 
     def _order(self, index: int, call: Call, caller: Caller | None) -> Order:

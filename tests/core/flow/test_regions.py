@@ -114,14 +114,13 @@ class Unfiltered:
     way: str
 
     def __call__(self, patch: pytest.MonkeyPatch, world: Crossing) -> None:
-        wanted = Order.wanted.fget
-        assert wanted is not None
+        wanted = Order.new_wanted
 
         def anywhere(order: Order) -> Wanted:
-            made: Wanted = wanted(order)
+            made = wanted(order)
             return structs.replace(made, regions=None) if way_of(order) == self.way else made
 
-        patch.setattr(Order, "wanted", property(anywhere))
+        patch.setattr(Order, "new_wanted", anywhere)
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,7 +86,7 @@ def judged(tried: Try, draft: Draft, gateway: Gateway) -> Judged | None:
     if model is None:
         return None
     stream = tried.reply != "whole"
-    phase, target_s = gateway.dispatch.leasing.goals.target(
+    phase, target_s = gateway.goals.target(
         tried.size,
         stream=stream,
         modality=gateway.table.modalities[model.modality],
@@ -101,7 +101,8 @@ def asked_s(draft: Draft) -> Mapping[int, float]:
     """When each call was first to go out, in seconds since the request began."""
     found: dict[int, float] = {}
     for tried in draft.tries:
-        began_s = tried.began_s if tried.waited_s is None else tried.waited_s
+        since_s = tried.waits_since_s
+        began_s = tried.began_s if since_s is None else since_s
         found[tried.call] = min(found.get(tried.call, began_s), began_s)
     return found
 

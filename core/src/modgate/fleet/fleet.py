@@ -187,6 +187,10 @@ class Fleet:
         if waited or model not in self.state.expected or self.has_choice(model):
             self.state.learn(model, used)
 
+    def earn_retry(self, model: str) -> None:
+        """A call went out for the first time: it adds a part of a retry to what the pool has."""
+        self.state.retries_of(model).earn(self.now())
+
     def may_retry(self, model: str) -> bool:
         """Take one of the retries that the pool has left; False = it has none."""
         return self.state.retries_of(model).spend(self.now())
