@@ -16,7 +16,7 @@ from itertools import chain, islice
 from time import perf_counter
 from typing import Protocol
 
-from modgate.api.relay import Event, Outcome, Relay, fed
+from modgate.api.relay import Event, Head, Outcome, Relay, fed
 from modgate.complaints import SLOW_S, StepEnded
 from modgate.errors import BadReply, GatewayError, PluginFault
 from modgate.faults import RAISED, raised
@@ -39,7 +39,7 @@ class Sink(Protocol):
         """Whether the client left and the calls under way are finished all the same."""
         ...
 
-    async def emit(self, relay: Relay, data: Sequence[bytes]) -> None:
+    async def emit(self, head: Head, data: Sequence[bytes]) -> None:
         """Send bytes, on SSE whole events; waits while the client does not read."""
         ...
 
@@ -141,13 +141,13 @@ class Feeding:
             except raised() as error:
                 raise self._fault(error) from error
             if data:
-                await self._sink.emit(self._relay, data)
+                await self._sink.emit(self._relay.head, data)
             if more:
                 await asyncio.sleep(0)
 
     async def _broke(self, error: GatewayError, data: list[bytes], trip: Trip | None) -> None:
         if data:
-            await self._sink.emit(self._relay, data)
+            await self._sink.emit(self._relay.head, data)
         if trip is not None and isinstance(error, BadReply):
             trip.spoilt(error)
 

@@ -22,7 +22,7 @@ import orjson
 
 from modgate.api.auth import Caller
 from modgate.api.body import Body, Content
-from modgate.api.relay import Head, Relay
+from modgate.api.relay import Head
 from modgate.api.residency import may_lie
 from modgate.draft import Draft
 from modgate.errors import Conflict, IdempotencyUnavailable, KeyReused, Refused, ReplyNotKept
@@ -282,10 +282,10 @@ class KeepingResponder:
         """Whether the client left, and its engines finish."""
         return self._responder.abandoned
 
-    async def emit(self, relay: Relay, data: Sequence[bytes]) -> None:
+    async def emit(self, head: Head, data: Sequence[bytes]) -> None:
         """Bytes of the reply; raises Cancelled when the client is gone."""
         self._note(data)
-        await self._responder.emit(relay, data)
+        await self._responder.emit(head, data)
 
     def pour(self, data: Sequence[bytes]) -> bool:
         """Bytes of an open reply, at once; False: `room` is to be waited for."""
@@ -304,15 +304,14 @@ class KeepingResponder:
         if self._left < 0:
             self._keeps, self._body = False, []
 
-    async def finish(self, relay: Relay, units: str) -> None:
+    async def finish(self, head: Head, units: str) -> None:
         """The reply ended well; that of a stream is over, and its key with it."""
-        head = relay.head
         if head.kind != "sse":
             headers = {"content-type": head.content_type, **head.headers}
             if units and head.kind == "whole":
                 headers["x-modgate-units"] = units
             await self._keyed.keep(headers, b"".join(self._body) if self._keeps else None)
-        await self._responder.finish(relay, units)
+        await self._responder.finish(head, units)
 
 
 def replay_headers(record: Record) -> dict[str, str]:

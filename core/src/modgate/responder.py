@@ -112,7 +112,7 @@ class Responder:
         """Whether the client left, and its engines finish their calls."""
         return self._draft.abandoned
 
-    async def emit(self, relay: Relay, data: Sequence[bytes]) -> None:
+    async def emit(self, head: Head, data: Sequence[bytes]) -> None:
         """Send bytes of the reply; Cancelled when the client is gone.
 
         A whole reply is collected until `finish`.
@@ -120,15 +120,15 @@ class Responder:
         if self._draft.abandoned:
             discard(self._draft, data, self._timeouts.drained_bytes)
             return
-        if relay.head.kind == "whole":
+        if head.kind == "whole":
             self._whole.extend(data)
             self._whole_bytes += sum(map(len, data))
             if self._whole_bytes > WHOLE_AT_MOST:
                 raise PluginFault(f"a relay made a whole reply of more than {WHOLE_AT_MOST} bytes")
             return
         if not self.reply.opened:
-            self._head = relay.head
-            self._open(relay.head)
+            self._head = head
+            self._open(head)
         if not self.pour(data):
             await self.room()
 
@@ -169,14 +169,14 @@ class Responder:
         }
         return headers
 
-    async def finish(self, relay: Relay, units: str) -> None:
-        """End a reply that went well."""
-        if relay.head.kind != "whole":
-            self._open(relay.head)
+    async def finish(self, head: Head, units: str) -> None:
+        """End a reply that went well; `units`: what its header says that it did cost."""
+        if head.kind != "whole":
+            self._open(head)
             await self._quiet()
             await self.reply.end()
         else:
-            own = own_headers(relay.head)
+            own = own_headers(head)
             if units:
                 own["x-modgate-units"] = units
             await self.page(own, b"".join(self._whole))

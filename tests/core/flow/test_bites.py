@@ -12,7 +12,7 @@ import pytest
 
 from modgate.errors import BadReply, Cancelled, PluginFault
 from modgate.heavy import BITE_S
-from modgate.plugin import Event, Outcome, Plan, Relay, Units, Usage
+from modgate.plugin import Event, Head, Outcome, Plan, Relay, Units, Usage
 from modgate.run import Run
 from modgate.spool import Spool
 
@@ -95,14 +95,14 @@ class Paper:
         self.written: list[bytes] = []
         self._relay = relay
 
-    async def emit(self, relay: Relay, data: Sequence[bytes]) -> None:
+    async def emit(self, head: Head, data: Sequence[bytes]) -> None:
         """Keeps it."""
         self.written += data
         self._relay.given.set()
 
 
 class Gone(Paper):
-    async def emit(self, relay: Relay, data: Sequence[bytes]) -> None:
+    async def emit(self, head: Head, data: Sequence[bytes]) -> None:
         """The client has left."""
         raise Cancelled("the client left")
 
