@@ -75,34 +75,41 @@ class Dispatch:
         Unsupported when the backend's dialect cannot express the call: then nothing was sent.
         """
         backend, orders, leasing = lease.backend, order.each, self._leasing
-        model = order.model.name
-        tries = [e.draft.attempt(e.index, model, lease, e.call.size) for e in orders]
-        for at, tried in enumerate(tries):
-            tried.members = 0 if at else len(tries)
-            tried.waits_since_s = orders[at].waits_since_s
-        if lease.why == "best_effort":
-            _note(orders)
         deadline = Deadline(_no_answer)
         # Members of a merged call wait no longer than each would alone.
         deadline.set(deadline.now() + min([leasing.attempt_s(each, lease) for each in orders]))
-        fleet = leasing.fleet
+        tries = self._begin(orders, lease)
         try:
             for each in orders:
-                each.attempts += 1
-                if each.attempts == 1:
-                    fleet.earn_retry(model)
                 guard_residency(backend, each.draft.caller)
             dialect = self._dialect(order, backend)
             with deadline:
                 if backend.local:
                     await self._prepare(backend.name)
                 answer = await self._post(order, backend, dialect, tries)
-            fleet.holding.answered(model, backend.name)
+            leasing.fleet.holding.answered(order.model.name, backend.name)
         except BaseException as error:
             deadline.disarm()
             _given_up(error, tries, lease)
             raise
         return Stream(answer, dialect, lease, tries, deadline, self._timeouts)
+
+    def _begin(self, orders: Sequence[Order], lease: Lease) -> list[Try]:
+        """Note an attempt of each of these, which share the trip."""
+        tries: list[Try] = []
+        best_effort = lease.why == "best_effort"
+        for each in orders:
+            draft, model = each.draft, each.model.name
+            tried = draft.attempt(each.index, model, lease, each.call.size)
+            tried.members = 0 if tries else len(orders)
+            tried.waits_since_s = each.waits_since_s
+            tries.append(tried)
+            each.attempts += 1
+            if each.attempts == 1:
+                self._leasing.fleet.earn_retry(model)
+            if best_effort and draft.caller.policy.slo:  # its promise will not be kept
+                draft.notes["slo"] = "best-effort"
+        return tries
 
     def _dialect(self, order: Order, backend: Backend) -> Dialect:
         kind = self._dialects.get((order.modality.name, backend.family))
@@ -157,13 +164,6 @@ class Dispatch:
                 attempt=tried.span,
             )
             headers["Authorization"] = f"Bearer {token}"
-
-
-def _note(orders: Sequence[Order]) -> None:
-    """Let callers with an SLO class know that its promise will not be kept."""
-    for order in orders:
-        if order.caller.policy.slo:
-            order.draft.notes["slo"] = "best-effort"
 
 
 def _no_answer() -> GatewayError:

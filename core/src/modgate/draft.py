@@ -138,10 +138,6 @@ class Draft(msgspec.Struct, kw_only=True, eq=False):
         regions = set({tried.call: tried.region for tried in own}.values())
         return regions.pop() if len(regions) == 1 else ""
 
-    def forget(self, index: int) -> None:
-        """A call was relayed to its end; its attempts stay in the receipt."""
-        self._last.pop(index, None)
-
     @property
     def left_s(self) -> float:
         """Seconds until its deadline."""

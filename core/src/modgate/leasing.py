@@ -74,7 +74,7 @@ class Leasing:
         began = draft.elapsed()
         try:
             if order.chain is not None and not order.attempts:
-                lease = self._elsewhere(order, order.chain, wanted)
+                lease = self._unless_elsewhere(order, order.chain, wanted)
                 if lease is not None:
                     return lease
             counted = order.attempts > 0 or order.waits_since_s is not None
@@ -96,10 +96,10 @@ class Leasing:
             missed = Missed(order.index, model, wanted, pool_state, seconds, began_s)
             draft.missed = (*draft.missed, missed)
 
-    def _elsewhere(self, order: Order, chain: Way, wanted: Wanted) -> Lease | None:
-        """Elsewhere where another model should take the call: its own is down, or would be late.
+    def _unless_elsewhere(self, order: Order, chain: Way, wanted: Wanted) -> Lease | None:
+        """A slot that keeps the promise; None: the call takes what there is.
 
-        Else a slot that keeps the promise; None: it takes what there is.
+        Elsewhere where another model should take it, because its own is down or would be late.
         """
         fleet, model, now = self.fleet, order.model.name, self.fleet.now()
         if is_down(fleet.pools.get(model), wanted, now):
