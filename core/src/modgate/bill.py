@@ -7,15 +7,14 @@ frame is written, the receipt goes out.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TypeVar, get_args
+from typing import TypeVar
 
 from modgate.api.modality import AnyModality
 from modgate.api.plan import Call, Drawn, Plan
 from modgate.api.price import BUDGET, MONEY
-from modgate.api.relay import MeasuredBy, Usage
+from modgate.api.relay import Usage
 from modgate.api.sink import Ending
 from modgate.api.surface import Surface
 from modgate.disconnect import CUT, DRAINED, NOTE
@@ -23,21 +22,17 @@ from modgate.draft import Draft
 from modgate.dues import settle_dues
 from modgate.ending import ending_of
 from modgate.errors import GatewayError, LedgerUnavailable, PluginFault
-from modgate.faults import RAISED
 from modgate.gateway import Gateway
 from modgate.limits.admission import Admission, Mark
 from modgate.limits.headers import anthropic_headers
 from modgate.limits.headers import headers as rate_headers
 from modgate.limits.shared import Miss
 from modgate.limits.state import What
-from modgate.observe.differences import count_differences
+from modgate.meter import Meter
 from modgate.state import State
-from modgate.units import COUNT_AT_MOST, NOTHING, Units
-
-log = logging.getLogger(__name__)
+from modgate.units import NOTHING, Units
 
 T = TypeVar("T")
-MEASURED_BY = get_args(MeasuredBy)
 
 LARGE_BODY = 64 << 10  # bytes of a body that is worth a look at shared limits before it is read
 
@@ -45,8 +40,8 @@ LARGE_BODY = 64 << 10  # bytes of a body that is worth a look at shared limits b
 class Bill:
     """The money side of one exchange.
 
-    `plan_usage`: asked for what the plan has cost so far; None before it runs.  `reserved`: for the
-    plan's own calls, without side calls.  `lazy`: the calls it draws may need more than that.
+    `meter`: what it has cost.  `reserved`: for the plan's own calls, without side calls.  `lazy`:
+    the calls that the plan draws may need more than that.
     """
 
     def __init__(self, state: State, gateway: Gateway, draft: Draft) -> None:
@@ -55,17 +50,14 @@ class Bill:
         self._draft = draft
         self._admission: Admission | None = None
         self._seen: Admission | None = None  # the same, and kept when the request is refused
-        self._side = NOTHING  # the cost of side calls, by full unit name
-        self._side_exact = True
         self._drawn = NOTHING
         self.reserved = NOTHING
         self.lazy = False
         self._mark: tuple[Mark, dict[str, int]] | None = None
-        self._last: Usage | None = None  # the final usage: nothing more will be fed
         self._now = state.clock.now
         self._budgeted = False
         self._modalities: tuple[str, ...] = ()  # those of the route
-        self.plan_usage: Callable[[], Usage] | None = None
+        self.meter = Meter(gateway.units, draft)
 
     @property
     def _held(self) -> Admission:
@@ -142,7 +134,7 @@ class Bill:
             return
         at, self._draft.reserved = self._mark
         self._gateway.limiter.take_back(self._held, at, now=self._now())
-        self._mark = self.plan_usage = None
+        self._mark = self.meter.plan = None
         self._drawn, self.lazy = NOTHING, False
         self._draft.opened = False  # the ledger gets an open frame of the other model
 
@@ -171,7 +163,7 @@ class Bill:
 
     def _charge(self, units: Units, model: str, requests: int, *, now: float) -> None:
         counts, reserved = units.full(), self._draft.reserved
-        self._countable(counts)
+        self.meter.check_units(counts)
         self._gateway.limiter.reserve(
             self._held, counts, modality=units.modality, model=model, requests=requests, now=now
         )
@@ -181,78 +173,18 @@ class Bill:
         for name, count in counts.items():
             reserved[name] = reserved.get(name, 0) + count
 
-    def add_side_call(self, usage: Usage, modality: str, index: int) -> None:
-        """A side call was answered; it is billed even if the request is refused later."""
-        used = usage.units.of(modality).full()
-        self._recordable(usage, used)
-        self._side = self._side + used
-        if (tried := self._draft.last_try(index)) is not None:
-            tried.units = used
-        self._side_exact = self._side_exact and usage.exact is True
-
-    def usage(self) -> Usage:
-        """What the request has cost so far, by full unit name: plan and side calls."""
-        if self.plan_usage is None:
-            return Usage(self._side, self._side_exact)
-        usage = self.plan_usage()
-        own = usage.units.named(self._draft.modality)
-        if self._side is not NOTHING:
-            own = self._side + own
-        return Usage(own, usage.exact is True and self._side_exact, usage.by, usage.other)
-
-    def closed(self) -> Usage:
-        """The final usage, when everything was fed; PluginFault where it is no usable bill."""
-        if self._last is None:
-            try:
-                usage = self.usage()
-            except RAISED as error:
-                raise PluginFault(f"{type(error).__name__} in a relay's usage") from error
-            self._recordable(usage, usage.units)
-            self._last = usage
-        return self._last
-
-    def _recordable(self, usage: Usage, units: Mapping[str, int]) -> None:
-        """PluginFault for what no ledger row can hold: it would block all later rows."""
-        self._countable(units)
-        if usage.by not in MEASURED_BY:
-            raise PluginFault(f"a Usage is by {', '.join(MEASURED_BY)}, and by nobody else")
-
-    def _countable(self, units: Mapping[str, int]) -> None:
-        """PluginFault for an undeclared unit, or a count that is too large for a row."""
-        known = self._gateway.units.declared
-        for name, count in units.items():
-            if name not in known:
-                raise PluginFault(f"a unit is counted that no modality declares: {name!r}")
-            if count > COUNT_AT_MOST:
-                text = f"a unit of a request is counted up to {COUNT_AT_MOST}, no further"
-                raise PluginFault(text)
-
     def touch(self) -> None:
         """Note what was used so far: it is the bill if the gateway dies now.
 
         Where the plugin's usage fails the last note stands; `settle` logs the fault.
         """
-        if self._admission is not None and self.plan_usage is not None:
-            try:
-                usage = self.usage()
-                used = usage.units
-                self._recordable(usage, used)
-            except RAISED:
-                return
-            measured: Mapping[str, int] = used
-            if self._budgeted:
-                cost = self._gateway.budgets.so_far(self._draft, used)
-                measured = {**used, BUDGET: cost}
-            self._gateway.limiter.touch(self._admission, measured)
-            self._state.ledger.touched(self._draft.request_id, used)
-
-    def units_header(self) -> str:
-        """The value of the `x-modgate-units` header."""
-        known, shown = self._gateway.units.units, []
-        for name, count in self.closed().units.items():
-            if (unit := known.get(name)) is not None:
-                shown.append(f"{unit.public}={count if unit.scale == 1 else unit.outside(count)}")
-        return ";".join(shown)
+        if self._admission is None or (used := self.meter.so_far()) is None:
+            return
+        measured: Mapping[str, int] = used
+        if self._budgeted:
+            measured = {**used, BUDGET: self._gateway.budgets.so_far(self._draft, used)}
+        self._gateway.limiter.touch(self._admission, measured)
+        self._state.ledger.touched(self._draft.request_id, used)
 
     def headers(self, surface: Surface) -> dict[str, str]:
         """The rate limit headers; a request that is refused by a limit gets them, too."""
@@ -275,14 +207,14 @@ class Bill:
     ) -> None:
         """The end, exactly once and without a wait: limits, ledger frame and receipt."""
         draft, dry = self._draft, self._draft.dry
-        usage = self._last_usage()
+        usage = self.meter.settled()
         if self._admission is not None and self._admission.would_refuse:
             draft.notes["would_refuse"] = ", ".join(self._admission.would_refuse)
         if draft.abandoned:
             draft.notes.setdefault(NOTE, CUT)
         ending = ending_of(error, admitted=draft.admitted)
         units = self._units(usage, bytes_in, bytes_out)
-        self._compare(units, usage.other if error is None else NOTHING)
+        self.meter.compare(units, usage.other if error is None else NOTHING)
         if dry:  # no ledger frame, and nothing billed
             draft.admitted, draft.notes["dry_run"] = False, "true"
         receipt = draft.receipt(
@@ -305,7 +237,7 @@ class Bill:
         self._state.observer.observe(receipt)
         if draft.caller.tenant:
             self._state.trails.keep(receipt, draft, self._seen, error, self._state.limits_down)
-        self.plan_usage = None  # it keeps the run alive, and the run keeps the request alive
+        self.meter.plan = None  # it keeps the run alive, and the run keeps the request alive
 
     def _units(self, usage: Usage, bytes_in: int, bytes_out: int) -> dict[str, int]:
         """The units that limits and the bill count, those of the request itself included."""
@@ -316,17 +248,9 @@ class Bill:
             units[f"{front}.bytes_out"] = bytes_out
         return units
 
-    def _compare(self, units: Mapping[str, int], other: Mapping[str, int]) -> None:
-        """Note where engine and gateway counted differently; it changes no bill."""
-        if not other:
-            return
-        own = {name: count - self._side.get(name, 0) for name, count in units.items()}
-        if told := count_differences(own, other, self._draft.modality, self._gateway.units):
-            self._draft.notes["counts_differ"] = told
-
     def _exact(self, usage: Usage, ending: Ending) -> bool:
         """Whether the bill is exact and not a floor: all was done, or nothing was begun."""
-        if ending == "refused" and self.plan_usage is None:
+        if ending == "refused" and self.meter.plan is None:
             return usage.exact or not any(usage.units.values())
         if ending == "refused":
             begun = any(each.sent and each.state != "refused" for each in self._draft.tries)
@@ -341,14 +265,6 @@ class Bill:
         if draft.dues and (usage.exact or error is None):
             modality = gateway.table.modalities[draft.modality]
             settle_dues(draft, usage.units, modality.weights)
-
-    def _last_usage(self) -> Usage:
-        """The final usage; where the plugin cannot say it, an estimate, so the reserve stands."""
-        try:
-            return self.closed()
-        except RAISED:
-            log.exception("usage failed", extra={"request_id": self._draft.request_id})
-            return Usage(NOTHING, exact=False, by="estimate")
 
 
 def _reserve_of(plan: Plan) -> Units:

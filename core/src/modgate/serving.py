@@ -193,7 +193,7 @@ class Serving(msgspec.Struct, eq=False, kw_only=True):
             draw=self._draw,
             step_ended=self.step_ended,
         )
-        self.bill.plan_usage = run.usage
+        self.bill.meter.plan = run.usage
         try:
             await run.go()
         except GatewayError:
@@ -202,7 +202,7 @@ class Serving(msgspec.Struct, eq=False, kw_only=True):
         finally:
             self.errors += run.errors
         check_abandoned(self.draft, cut_short=run.cut_short)
-        await responder.finish(plan.relay.head, self.bill.units_header())
+        await responder.finish(plan.relay.head, self.bill.meter.header())
 
     def _draw(self, drawn: Drawn, ahead: int) -> Pieces:
         begun = partial(self.draft.step, "decode", self.draft.elapsed())

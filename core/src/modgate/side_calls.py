@@ -37,7 +37,7 @@ async def _ask_one(trip: Trip, gate: asyncio.Semaphore, bill: Bill) -> Json:
             events = await trip.next()
             while await trip.next():
                 raise PluginFault("an Ask call answered more than one event")
-            bill.add_side_call(_counted(order, events), order.modality.name, order.index)
+            bill.meter.add_side_call(_counted(order, events), order.modality.name, order.index)
         except (GatewayError, Unsupported) as error:
             return error
         finally:

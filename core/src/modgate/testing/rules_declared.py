@@ -10,9 +10,9 @@ from pydantic import BaseModel, ValidationError
 
 from modgate.api.policy import AnyPolicy
 from modgate.api.scorer import AnyAdviser
-from modgate.bill import MEASURED_BY
 from modgate.host.check import check
 from modgate.host.installed import Origin
+from modgate.meter import MEASURED_BY
 from modgate.problems import PluginError
 from modgate.testing.suite import Suite, played, require
 
