@@ -125,14 +125,14 @@ class Dispatch:
     async def _post(
         self, order: Order, backend: Backend, dialect: Dialect, tries: Sequence[Try]
     ) -> Answer:
-        outgoing = dialect.encode()
-        headers = {**outgoing.headers, **order.draft.forwarded(tries[0], order.each[0].attempts)}
+        outgoing, orders = dialect.encode(), order.each
+        headers = {**outgoing.headers, **order.draft.forwarded(tries[0], orders[0].attempts)}
         if backend.key is not None or backend.sign:
             self._authorize(headers, order, backend, tries[0])
         asks = outgoing.reply == "whole" and self._remarks.asks(backend)
         if asks:
             headers[ASKS] = FORM
-        for each, tried in zip(order.each, tries, strict=True):
+        for each, tried in zip(orders, tries, strict=True):
             self._opened(each.draft)
             tried.reply = outgoing.reply
             tried.sent = True

@@ -26,7 +26,8 @@ class Run:
     """Runs one plan.
 
     `trip_of(index, call)`: reserves what the call needs beyond the reserve, and makes its Trip.
-    `cut_short`: calls were left out, because the client left.
+    `cut_short`: calls were left out, because the client left.  `errors`: of the calls that failed,
+    once it has ended.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Run:
         self._trips: list[Trip] = []
         self._ended = 0  # calls
         self.cut_short = False
+        self.errors: list[GatewayError] = []
         self._side_by_side: SideBySide | None = None
         self._feeding = Feeding(relay, sink=sink, pool=pool, step_ended=step_ended)
 
@@ -58,11 +60,6 @@ class Run:
         if isinstance(calls, Drawn):
             return Drawing(pieces=draw(calls, AHEAD * self._plan.width), to_call=calls.to_call)
         return Drawing(calls=iter(calls))
-
-    @property
-    def errors(self) -> list[GatewayError]:
-        """The errors of the calls that failed."""
-        return [trip.error for trip in self._trips if trip.error is not None]
 
     def outcomes(self) -> list[Outcome]:
         """One for each call drawn so far: entry i is call i's."""
@@ -145,6 +142,8 @@ class Run:
             wide.cancel()
         for trip in self._trips:
             trip.close()
+            if trip.error is not None:
+                self.errors.append(trip.error)
         if wide is not None:
             await wide.ended()
         await self._calls.close()
