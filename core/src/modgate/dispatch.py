@@ -126,7 +126,7 @@ class Dispatch:
         self, order: Order, backend: Backend, dialect: Dialect, tries: Sequence[Try]
     ) -> Answer:
         outgoing, orders = dialect.encode(), order.each
-        headers = {**outgoing.headers, **order.draft.forwarded(tries[0], orders[0].attempts)}
+        headers = {**outgoing.headers, **order.draft.engine_headers(tries[0], orders[0].attempts)}
         if backend.key is not None or backend.sign:
             self._authorize(headers, order, backend, tries[0])
         asks = outgoing.reply == "whole" and self._remarks.asks(backend)

@@ -149,12 +149,12 @@ class Draft(msgspec.Struct, kw_only=True, eq=False):
         return self.request_headers.get(DRY_RUN, "").lower() not in NO
 
     @property
-    def inner(self) -> bool:
+    def behind_gateway(self) -> bool:
         """Whether another gateway sent it, which does its own retries."""
         count = self.request_headers.get(ATTEMPT, "")
         return count.isdecimal() and int(count[:9]) > 0
 
-    def served(self) -> Iterator[tuple[str, str]]:
+    def served_headers(self) -> Iterator[tuple[str, str]]:
         """Reply headers on how it was served; a replay of the reply has them, too."""
         if self.demo:
             yield "x-modgate-demo", "true"
@@ -166,7 +166,7 @@ class Draft(msgspec.Struct, kw_only=True, eq=False):
             if "fallback_for" in self.notes:  # served by another model than was asked for
                 yield "x-modgate-degraded", self.model
 
-    def stages(self) -> dict[str, str]:
+    def stage_headers(self) -> dict[str, str]:
         """Reply headers on the time until now: waiting for slots, and at engines."""
         told, now = {}, self.elapsed()
         waits = [(step.began_s, step.ended_s) for step in self.steps if step.name == "queue"]
@@ -177,7 +177,7 @@ class Draft(msgspec.Struct, kw_only=True, eq=False):
             told["x-modgate-upstream-ms"] = f"{covered_s(spans) * 1000:.1f}"
         return told
 
-    def forwarded(self, attempt: Try, number: int) -> dict[str, str]:
+    def engine_headers(self, attempt: Try, number: int) -> dict[str, str]:
         """The headers that go to an engine with every call (wire.md appendix C).
 
         `number`: of the attempt, from 1; it tells another gateway to leave retries to this one.

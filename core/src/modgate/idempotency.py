@@ -214,7 +214,7 @@ class KeyedRequest:
             return
         self._held = False
         self._keys.ended(self)
-        said = {**headers, **dict(self._draft.served())}
+        said = {**headers, **dict(self._draft.served_headers())}
         done = replace(self._mine, state="done", status=200, headers=said, body=body)
         keep_s = self._keys.retention.keep_s
         step = self._store.keep(self._name, self._mine, done, keep_s)

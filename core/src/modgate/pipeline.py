@@ -237,7 +237,7 @@ class Exchange:
         headers = self._bill.headers(self._surface)
         draft = self.draft
         if draft.demo or draft.notes or len(draft.tries) > 1:
-            headers.update(draft.served())
+            headers.update(draft.served_headers())
         if (origin := self._request.headers.get("origin")) is not None:
             headers.update(self._gateway.cors.headers(origin, headers))
         return headers

@@ -163,7 +163,7 @@ class Responder:
         draft.reply_headers = headers = {
             **{"x-request-id": made, "request-id": made},
             **ours,
-            **draft.stages(),
+            **draft.stage_headers(),
             **self._extra(),
             **own,
         }

@@ -43,7 +43,7 @@ class Retrying:
             order.failed(error, failure, alike_at)
         if isinstance(error, GatewayError):
             error.alike = len(first.tried) > 1 and alike(first.failures)
-        if failure != "unsaid" and any(order.draft.inner for order in orders):
+        if failure != "unsaid" and any(order.draft.behind_gateway for order in orders):
             return None
         pause = pause_s(
             first.failures,

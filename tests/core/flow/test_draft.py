@@ -165,15 +165,18 @@ def test_stages_are_the_time_in_line_and_at_engines_until_now() -> None:
         wall=0.0,
     )
 
-    assert draft.stages() == {}
+    assert draft.stage_headers() == {}
     draft.steps.append(Step(name="shape", began_s=0.0, ended_s=0.1))
     draft.tries.append(tried())
-    assert draft.stages() == {"x-modgate-upstream-ms": "500.0"}
+    assert draft.stage_headers() == {"x-modgate-upstream-ms": "500.0"}
     draft.steps.append(Step(name="queue", began_s=0.1, ended_s=0.25))
     unended = tried()
     unended.began_s, unended.ended_s = 2.0, None
     draft.tries.append(unended)
-    assert draft.stages() == {"x-modgate-queue-ms": "150.0", "x-modgate-upstream-ms": "1500.0"}
+    assert draft.stage_headers() == {
+        "x-modgate-queue-ms": "150.0",
+        "x-modgate-upstream-ms": "1500.0",
+    }
 
 
 @pytest.mark.parametrize(
