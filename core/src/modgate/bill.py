@@ -138,7 +138,7 @@ class Bill:
         self._drawn, self.lazy = NOTHING, False
         self._draft.opened = False  # the ledger gets an open frame of the other model
 
-    async def drew(self, call: Call, modality: str) -> None:
+    async def reserve_drawn(self, call: Call, modality: str) -> None:
         """A call was drawn: reserve what the calls so far need beyond the reserve."""
         self._drawn = self._drawn + call.size
         short = self._drawn.beyond(self.reserved)

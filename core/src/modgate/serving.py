@@ -186,7 +186,7 @@ class Serving(msgspec.Struct, eq=False, kw_only=True):
         responder: Responder | KeepingResponder = keeper or self.responder
         run = Run(
             plan,
-            trip_of=self.trips.drawn,
+            trip_of=self.trips.trip_of,
             sink=responder,
             scope=self.scope,
             pool=self.state.heavy_threads,

@@ -23,7 +23,7 @@ from modgate.trip import Trip
 class Trips(msgspec.Struct, eq=False):
     """Makes the trips of one request, as the model that it is served as.
 
-    `chain`: the models that its first call may go to instead.  `sides`: side calls so far; theirs
+    `chain`: the models that its first call may go to instead.  `side_calls`: so many so far; theirs
     are the indices below zero.
     """
 
@@ -32,15 +32,15 @@ class Trips(msgspec.Struct, eq=False):
     bill: Bill
     resolved: Resolved
     chain: Chain | None = None
-    sides: int = 0
+    side_calls: int = 0
 
-    async def drawn(self, index: int, call: Call) -> Trip:
+    async def trip_of(self, index: int, call: Call) -> Trip:
         """Call `index` of the plan; what it needs beyond the reserve is reserved first."""
         order = self._order(index, call, self.draft.caller)
         if call.model is not None:
             await self.bill.reserve_more(call.size.of(order.modality.name), order.model.name)
         elif self.bill.lazy:
-            await self.bill.drew(call, order.modality.name)
+            await self.bill.reserve_drawn(call, order.modality.name)
         return Trip(order, self.gateway.batcher.open, self.gateway.retrying)
 
     async def ask(self, need: Ask, *, trusted: bool = False) -> Json:
@@ -49,8 +49,8 @@ class Trips(msgspec.Struct, eq=False):
             raise Refused(None, "dry_run_unsupported", UNASKED)
         trips, gateway = [], self.gateway
         for call in need.calls:
-            self.sides += 1
-            order = self._order(-self.sides, call, None if trusted else self.draft.caller)
+            self.side_calls += 1
+            order = self._order(-self.side_calls, call, None if trusted else self.draft.caller)
             trips.append(Trip(order, gateway.batcher.open, gateway.retrying))
         return await ask_all(trips, need.width, self.bill)
 
