@@ -88,22 +88,32 @@ class EmbeddingHome(Dialect):
                 raise Unsupported(reason, name)
 
 
-class EmbeddingOpenAI(EmbeddingHome):
-    """OpenAI's own service, which refuses members that it does not know."""
+class EmbeddingPlain(EmbeddingHome):
+    """What engines have in common that take OpenAI's members and no others.
 
-    family = "openai"
+    They cut no input at a length that the client names.
+
+    `kept`: the members that they know.  `path`: where they take them.
+    """
+
     kept: ClassVar[tuple[str, ...]] = ("input", "model", "dimensions", "user")
     path: ClassVar[str] = "/v1/embeddings"
 
     def encode(self) -> Outgoing:
-        """Only what it knows; it refuses long inputs and cuts none."""
+        """Only the members that they know."""
         self.refuse("max_tokens", "late_chunking")
         members = {n: v for n, v in self.call.body.members().items() if n in self.kept}
         body = Body("json", members=members).put(model=self.served.name, encoding_format="float")
         return Outgoing(path=self.path, body=body)
 
 
-class EmbeddingInfinity(Infinity, EmbeddingOpenAI):
+class EmbeddingOpenAI(EmbeddingPlain):
+    """OpenAI's own service, which refuses members that it does not know, and long inputs."""
+
+    family = "openai"
+
+
+class EmbeddingInfinity(Infinity, EmbeddingPlain):
     """Infinity: no prefix in front of its paths, text only; it always cuts long inputs.
 
     Its count is one of characters, not of tokens, unless its model was started with
@@ -130,7 +140,7 @@ class EmbeddingInfinity(Infinity, EmbeddingOpenAI):
             yield passed
 
 
-class EmbeddingLlamaCpp(EmbeddingOpenAI):
+class EmbeddingLlamaCpp(EmbeddingPlain):
     """llama.cpp's server, started with `--embeddings`; it knows no shorter vectors."""
 
     family = "llamacpp"

@@ -16,11 +16,11 @@ def modgate_modalities() -> list[type[Rerank]]:
 
 @hookimpl
 def modgate_dialects() -> list[type[Dialect]]:
-    """The home wire is cohere's v2, all documents."""
+    """The home wire, which is cohere's v2, and the engines that spell it in another way."""
     return list(DIALECTS)
 
 
 @hookimpl
 def modgate_local_engines() -> list[type[LocalEngine]]:
-    """The demo model of the fileless start."""
+    """The model that `modgate serve` starts without a file."""
     return [E5Ranker]

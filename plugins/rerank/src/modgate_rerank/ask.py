@@ -1,4 +1,7 @@
-"""Reading the four bodies: cohere v1 and v2, jina, voyage (wire.md 8.1)."""
+"""Reading what clients send: bodies of cohere v1 and v2, jina and voyage.
+
+Source: wire.md 8.1.
+"""
 
 from __future__ import annotations
 
@@ -11,19 +14,25 @@ from modgate.kit.tokens import BYTES_PER_TOKEN, estimate
 from modgate.plugin import Fields, Json, Refused, Request
 from modgate_rerank.config import Config, Facts
 
-DOCUMENT_TOKENS = 500  # a longer document counts as several (wire.md 8.1)
+# Source: wire.md 8.1, how cohere bills a search.
+DOCUMENT_TOKENS = 500  # a longer document counts as several
 DOCUMENTS_PER_UNIT = 100
 FIELDS_AT_MOST = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """A rerank request, whatever words it came in.
+    """A rerank request, whichever wire it came in.
 
-    `documents`: what is ranked; `given`: each as the reply shows it, empty where it does not.
-    `top` None = all.
-    `max_tokens_per_doc`: where a document is cut; `read_at_most`: the same, or where its engine
-    ceases to read.  `truncation` False: a pair that is too long is refused instead.
+    `documents`: the text of each, which is ranked.
+    `given`: each as the reply shows it; empty when the reply shows none.
+    `top`: how many the reply has; None is all.
+    `echo`: the reply shows the documents.
+    `voyage`, `version`: which wire the reply is written in: voyage's, or cohere's `1` or `2`.
+    `max_tokens_per_doc`: where a document is cut.
+    `read_at_most`: how many tokens of a document count: up to where it is cut, or where the model
+    stops reading.
+    `truncation`: False when a pair that is too long is to be refused, and not cut.
     """
 
     query: str
@@ -38,13 +47,13 @@ class Asked:
     truncation: bool
 
     def tokens(self, start: int, end: int) -> int:
-        """An estimate of what the engine reads: each document together with the query."""
+        """Estimated tokens of the documents from `start` to `end`, each together with the query."""
         query = estimate(self.query)
         return sum(self._tokens_of(text) + query for text in self.documents[start:end])
 
     @property
     def search_units(self) -> int:
-        """Billed units of a search: documents in hundreds, long documents counted several times."""
+        """What cohere bills: hundreds of documents, where a long one counts several times."""
         counted = sum(-(-self._tokens_of(text) // DOCUMENT_TOKENS) for text in self.documents)
         return -(-counted // DOCUMENTS_PER_UNIT)
 
@@ -54,14 +63,14 @@ class Asked:
 
 
 def cut(text: str, tokens: int) -> str:
-    """A text of at most so many estimated tokens, whole characters only."""
+    """The beginning of a text, of at most so many estimated tokens; no character is split."""
     most = tokens * BYTES_PER_TOKEN
     data = text.encode("utf-8", "surrogatepass")
     return text if len(data) <= most else data[:most].decode("utf-8", "ignore")
 
 
 def read(request: Request, config: Config, facts: Facts) -> Asked:
-    """The request's fields, bounded; Refused names the one that is wrong."""
+    """Read a request.  Refused names the field that is missing, wrong or too long."""
     fields = request.fields()
     voyage = request.surface.name == "voyage"
     version = "2" if request.path.startswith("/v2") else "1"
@@ -85,13 +94,13 @@ def read(request: Request, config: Config, facts: Facts) -> Asked:
 
 
 def _top(fields: Fields, voyage: bool) -> int | None:
-    """How many are wanted: `top_n`, and in voyage's shape `top_k` first.  None = all."""
+    """How many documents are wanted: `top_n`, or before that `top_k` of voyage.  None is all."""
     top = fields.integer("top_n", None, at_least=1)
     return fields.integer("top_k", top, at_least=1) if voyage else top
 
 
 def _query(fields: Fields, config: Config) -> str:
-    """A string, or jina's `{"text": "..."}`."""
+    """The query: a string, or jina's `{"text": "..."}`."""
     value = fields.get("query")
     if not isinstance(value, dict):
         return fields.text("query", at_most=config.max_characters)
@@ -101,14 +110,14 @@ def _query(fields: Fields, config: Config) -> str:
 
 
 def _rank_fields(fields: Fields) -> Sequence[str]:
-    """Which members of a document are ranked, in this order (cohere v1)."""
+    """The members of a document that are ranked, in order; clients of cohere v1 name them."""
     if "rank_fields" not in fields:
         return ("text",)
     return fields.texts("rank_fields", at_most=FIELDS_AT_MOST)
 
 
 def _document(fields: Fields, index: int, value: Json, names: Sequence[str], config: Config) -> str:
-    """A document's text: a string, or an object's ranked members, a line each."""
+    """The text of a document: a string, or an object's ranked members, a line each."""
     name = f"documents[{index}]"
     text = value
     if isinstance(value, dict):
@@ -127,7 +136,10 @@ def _document(fields: Fields, index: int, value: Json, names: Sequence[str], con
 
 
 def _given(fields: Fields, index: int, value: Json) -> Json:
-    """A document for the reply: written now, while what cannot be written can still be refused."""
+    """A document as the reply shows it.
+
+    It is encoded now, because one that cannot be encoded can still be refused.
+    """
     if not isinstance(value, dict):
         return {"text": value}
     name = f"documents[{index}]"
@@ -143,7 +155,7 @@ def _shown(value: Json) -> str:
 
 
 def _no_text(name: str, value: dict[str, Json]) -> Refused:
-    """An object without a text: a picture is named."""
+    """The error for an object without a text; that it is a picture is said."""
     if value.get("image") is not None:
         where = f"{name}.image"
         return Refused(where, "unsupported_input", f"'{where}': this model ranks text only")

@@ -1,8 +1,8 @@
-"""Searches of several requests in one trip, before engines that score pairs.
+"""Sending searches of several requests in one call, to engines that score pairs.
 
-A shared call has `queries`, as many as `documents`, in place of `query`; it is answered with
-`{scores}`, one for each pair, and `usage`.  An engine that knows one query a call (TEI, Infinity,
-SGLang, llama.cpp) takes no such trip: there a model has no `pairs`, and each search goes alone.
+A shared call has `queries` in place of `query`, one for each of its `documents`.  The reply to it
+is `{scores}`, one for each pair, with `usage`.  Most engines take one query a call (TEI, Infinity,
+SGLang, llama.cpp).  The models there do not set `pairs`, and each search goes alone.
 
 Source: wire.md 8.4 (vLLM's `/score`) and 6.3.
 """
@@ -24,7 +24,7 @@ PATH = "/v2/rerank"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RerankCall(Call):
-    """A slice of one search.  `pairs`: it may share a trip with other searches."""
+    """The call for one slice of a search.  `pairs`: it may share a call with other searches."""
 
     query: str
     documents: Sequence[str]
@@ -32,7 +32,7 @@ class RerankCall(Call):
 
 
 def batching(config: Config) -> Batching:
-    """How searches share a trip."""
+    """How the core joins searches into one call."""
     return Batching(
         key=key,
         merge=merge,
@@ -43,7 +43,7 @@ def batching(config: Config) -> Batching:
 
 
 def key(call: Call) -> Hashable | None:
-    """Searches share when all that they ask of the engine but the texts is the same."""
+    """Equal for searches that may share a call: all but their texts is the same.  None: alone."""
     if not isinstance(call, RerankCall) or not call.pairs:
         return None
     members = call.body.members().items()
@@ -52,7 +52,7 @@ def key(call: Call) -> Hashable | None:
 
 
 def merge(calls: Sequence[Call]) -> Call:
-    """One call of all pairs, in order."""
+    """One call with the pairs of all searches, in order."""
     searches = [call for call in calls if isinstance(call, RerankCall)]
     body = (
         searches[0]
@@ -67,7 +67,10 @@ def merge(calls: Sequence[Call]) -> Call:
 
 
 def split(calls: Sequence[Call], event: Event) -> Sequence[Event]:
-    """Each search its own results, and its share of the tokens."""
+    """The reply to a shared call as one reply for each search, with its share of the tokens.
+
+    BadReply unless there is one score for each pair.
+    """
     fields = event.fields()
     counts = [call.size["documents"] for call in calls]
     scores = fields.items("scores")
@@ -91,10 +94,10 @@ def split(calls: Sequence[Call], event: Event) -> Sequence[Event]:
 
 
 def is_shared(call: Call) -> bool:
-    """Whether a call holds the pairs of several searches."""
+    """Whether a call was made by `merge`."""
     return "queries" in call.body.members()
 
 
 def results(scores: Sequence[Json]) -> list[Json]:
-    """Scores in the order of the documents as results of the home wire."""
+    """Scores, in the order of the documents, as results of the home wire."""
     return [{"index": index, "relevance_score": score} for index, score in enumerate(scores)]

@@ -1,4 +1,4 @@
-"""What an operator may set, and what is known of a model."""
+"""What an operator may set of the plugin, and of each model."""
 
 from __future__ import annotations
 

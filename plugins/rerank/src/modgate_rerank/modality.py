@@ -55,7 +55,7 @@ class Rerank(Modality[Config]):
     stand_in = StandIn()
 
     def endpoints(self) -> Iterator[Endpoint]:
-        """Cohere's v2 path, and the shared one of cohere v1, jina and voyage with its aliases."""
+        """Cohere's v2 path, and the one that cohere v1, jina and voyage share, with its aliases."""
         for path in PATHS:
             yield Endpoint(
                 path=path,
@@ -69,7 +69,7 @@ class Rerank(Modality[Config]):
             )
 
     def shape(self, request: Request) -> Plan:
-        """One call per slice of documents, each scored whole; the cut comes after the merge."""
+        """One call for each slice of documents; the best ones are chosen when all are scored."""
         facts = request.model.facts
         if not isinstance(facts, Facts):
             raise TypeError("the model's facts are not rerank facts")
@@ -93,7 +93,7 @@ class Rerank(Modality[Config]):
         )
 
     def count(self, call: Call, event: Event) -> Usage:
-        """What a side call did cost: the tokens that its engine says it read."""
+        """What a side call cost: the tokens that its engine says it read, else as was estimated."""
         tokens, shared = read_tokens(event.fields())
         if tokens is None:
             return super().count(call, event)
@@ -103,6 +103,10 @@ class Rerank(Modality[Config]):
         return Usage(units, exact=True, by="engine")
 
     def _bounds(self, count: int, facts: Facts, families: Collection[str]) -> list[int]:
+        """Where each slice of `count` documents starts, and the end.
+
+        Refused when a model that must see all documents at once takes fewer.
+        """
         usual = taken_at_once(families, self.config.slice)
         step = min(self.config.slice, facts.batch or usual)
         if facts.listwise:
@@ -114,6 +118,7 @@ class Rerank(Modality[Config]):
 
 
 def _call(asked: Asked, facts: Facts, start: int, end: int) -> RerankCall:
+    """The call for the documents from `start` to `end`, which is behind the last."""
     documents = asked.documents[start:end]
     fields: dict[str, Json] = {"query": asked.query, "documents": documents}
     if asked.max_tokens_per_doc is not None:

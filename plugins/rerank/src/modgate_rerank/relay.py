@@ -1,4 +1,4 @@
-"""Joining the slices: scores back to the request's own indices, sorted, cut, and dressed."""
+"""Joining the replies to a request's slices: all scores, sorted, the best of them in the reply."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from modgate.kit.told import told
 from modgate.plugin import BadReply, Event, Fields, Json, JsonObject, Outcome, Relay, Units, Usage
 from modgate_rerank.ask import Asked
 
-ROUNDING = 1e-3  # of scores in half precision
+ROUNDING = 1e-3  # how far a score in half precision may lie outside 0 to 1
 
 
 def sigmoid(logit: float) -> float:
-    """Stable for large |logit| (wire.md B5)."""
+    """The probability of a logit, without overflow for large ones.  Source: wire.md B5."""
     if logit >= 0:
         return 1.0 / (1.0 + exp(-min(logit, 700.0)))
     small = exp(max(logit, -700.0))
@@ -22,9 +22,10 @@ def sigmoid(logit: float) -> float:
 
 
 def probability(score: float) -> float:
-    """A score that is one already; what a float's last digit takes beyond 0 or 1 is cut.
+    """A score that is a probability already, rounded into 0 to 1.
 
-    BadReply for another: only some of a model's logits lie outside, so none may pass as they are.
+    BadReply when it lies further outside: then the model answers logits.  Those of its scores that
+    happen to lie inside must not pass for probabilities.
     """
     if not -ROUNDING <= score <= 1.0 + ROUNDING:
         raise BadReply("the engine's scores are not from 0 to 1; set 'logits' of its model")
@@ -32,10 +33,11 @@ def probability(score: float) -> float:
 
 
 class Ranked(Relay):
-    """One request's documents over one or several calls.
+    """The reply to one request, over one or several calls.
 
-    `bounds`: where each slice starts, and the end.  The tokens of a slice are the engine's where it
-    says them.
+    `bounds`: where each slice of documents starts, and the end.  `logits`: the model's scores are
+    raw, whatever a reply says.  The tokens of a slice are counted by its engine where that tells
+    them, and are estimated otherwise.
     """
 
     def __init__(
@@ -46,12 +48,12 @@ class Ranked(Relay):
         self._model = model
         self._id = reply_id
         self._logits = logits
-        self._scores: dict[int, float] = {}
-        self._tokens: dict[int, int | None] = {}
+        self._scores: dict[int, float] = {}  # by document
+        self._tokens: dict[int, int | None] = {}  # by slice; None where the engine tells none
         self._shared = False  # some tokens are a share of what a trip cost
 
     def feed(self, index: int, event: Event) -> Iterable[bytes]:
-        """One slice's scores."""
+        """The scores of one slice.  BadReply unless every document has exactly one."""
         start, end = self._spans[index]
         fields = event.fields()
         logits = self._logits or fields.flag("logits", False)
@@ -68,7 +70,7 @@ class Ranked(Relay):
         return ()
 
     def close(self, outcomes: Sequence[Outcome]) -> Iterator[bytes]:
-        """The reply, in the words of the request."""
+        """The reply, in the words of the wire that the request came in."""
         ranked = sorted(self._scores.items(), key=lambda pair: (-pair[1], pair[0]))
         rows = [self._row(at, score) for at, score in ranked[: self._asked.top]]
         yield self.json(self._voyage(rows) if self._asked.voyage else self._cohere(rows))
@@ -98,7 +100,7 @@ class Ranked(Relay):
         return reply
 
     def _counted(self) -> tuple[int, bool]:
-        """Tokens so far, and whether the engine counted them all."""
+        """The tokens so far, and whether engines counted all of them."""
         total, known = 0, True
         for index, tokens in self._tokens.items():
             if tokens is None:
@@ -109,7 +111,7 @@ class Ranked(Relay):
         return total, known
 
     def usage(self, outcomes: Sequence[Outcome]) -> Usage:
-        """Documents that were scored; search units only when the search is whole."""
+        """The documents that were scored, and their tokens; search units only of a whole search."""
         whole = len(self._tokens) == len(self._spans)
         tokens, known = self._counted()
         units = Units(
@@ -123,9 +125,10 @@ class Ranked(Relay):
 
 
 def read_tokens(reply: Fields) -> tuple[int | None, bool]:
-    """The engine's own count, in cohere's place (`meta.tokens`) or in the others' (`usage`).
+    """The engine's count of tokens, and whether it is this search's share of a shared call's.
 
-    And whether it is a share of a trip's.  0 is no count, for no text is empty; a share may be 0.
+    It is read where cohere writes it (`meta.tokens`), or where others do (`usage`).  None when
+    there is none.  0 counts as none, because no text is empty; only a share can be 0.
     """
     if tokens := told(reply.values, "meta", "tokens", "input_tokens"):
         return tokens, False
