@@ -1,7 +1,9 @@
-"""aiohttp's server protocol, with four things that it does not give.
+"""One client's connection: aiohttp's server protocol, with four things that it does not give.
 
-Word of a lost client while a request runs, framing errors in the openai envelope, a deadline for a
-request's head, and patience with a refused body only while it comes.
+- A running request is told when its client is gone.
+- Bytes that are not HTTP are answered with an error in openai's envelope.
+- A request's head has a deadline.
+- The rest of a refused body is read only while it keeps coming.
 """
 
 from __future__ import annotations
@@ -24,11 +26,12 @@ log = logging.getLogger(__name__)
 Lost = Callable[[], None]
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
-# What is left of a refused body is read and thrown away: most clients look for a reply when they
-# have sent all, and a reset would take it from them.  So long at most, and while something comes.
+# What is left of a refused body is read and thrown away: most clients look for a reply only when
+# they have sent everything, and a reset would take it from them.  It is read for so long at most,
+# and only while something comes within the second time.
 LINGERING_S, LINGERING_IDLE_S = 30.0, 2.0
 KEEP_ALIVE_S = 75.0
-HEAD_S = 10.0  # from the connection, or a head's first byte, to its last
+HEAD_S = 10.0  # for a head, from the connection or its first byte to its last
 HEADER_AT_MOST, LINE_AT_MOST, HEADERS_AT_MOST = 16 << 10, 8 << 10, 100
 HEAD_TOO_LARGE = 431
 REASONS = {
@@ -37,18 +40,18 @@ REASONS = {
 
 
 class FramingRefusal(Protocol):
-    """Who renders an error that happened before there was a request.
-
-    Status, message -> headers, body.
-    """
+    """Writes the reply to an error that happened before there was a request."""
 
     def __call__(self, status: int, message: str) -> tuple[dict[str, str], bytes]:
-        """The reply for bytes that are not HTTP."""
+        """The headers and the body of the reply to bytes that are not HTTP."""
         ...
 
 
 class Connection(RequestHandler):
-    """One client's connection.  `on_lost` is called once when the client is gone."""
+    """One client's connection.
+
+    `on_lost`: is called once when the client is gone; whoever runs a request sets it.
+    """
 
     __slots__ = ("_head_timer", "_refusal", "_rest", "_rest_timer", "on_lost")
 
@@ -71,23 +74,26 @@ class Connection(RequestHandler):
         self._rest_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Whoever connects has something to say."""
+        """Called by the transport: begin to wait for the first head."""
         super().connection_made(transport)
         self._head_timer = self._loop.call_later(HEAD_S, self._too_slow)
 
     def data_received(self, data: bytes) -> None:
-        """A head that has begun must end; the body has rules of its own (`Ingress`)."""
+        """Called by the transport: a head that has begun must end in time.
+
+        Bodies have a deadline of their own (`Ingress`).
+        """
         heads = self._request_count
         super().data_received(data)
         if self._request_count != heads:
             self._heard()
-            self._untraced()
+            self._drop_traceback()
         elif data and self._head_timer is None and self._between:
             self._head_timer = self._loop.call_later(HEAD_S, self._too_slow)
 
     @property
     def _between(self) -> bool:
-        """What comes is the next head: no request is in hand, and no refused body's rest."""
+        """Whether what comes now is the next head: no request runs, and no refused body goes on."""
         if self._rest is not None and not self._rest.is_eof():
             return False
         return self._current_request is None and not self._messages
@@ -97,29 +103,32 @@ class Connection(RequestHandler):
             self._head_timer.cancel()
             self._head_timer = None
 
-    def _untraced(self) -> None:
-        """What is no head is held by the traceback of its own error, until the oldest objects are
-        collected: a client sends as much of it as it likes."""
+    def _drop_traceback(self) -> None:
+        """Drop the traceback of an error about bytes that are no head.
+
+        It would hold those bytes until Python collects its oldest objects, and a client can send as
+        many of them as it likes.
+        """
         message, _ = self._messages[-1]
         if isinstance(message, _ErrInfo):
             message.exc.__traceback__ = None
 
     def _too_slow(self) -> None:
-        """No request, so nobody to answer."""
+        """The head did not come in time.  There is no request, so nobody is answered."""
         self._head_timer = None
         if self._current_request is None and not self._messages:
             self.force_close()
 
     def linger(self, rest: StreamReader) -> None:
-        """The reply is out, and its request's body is not in, nor its client gone."""
+        """Go on reading a body whose request was answered already, as long as it keeps coming."""
         if self.transport is None:
             return
         before, self._rest = rest.total_bytes, rest
         self._rest_timer = self._loop.call_later(
-            LINGERING_IDLE_S, lambda: self._still_comes(rest, before)
+            LINGERING_IDLE_S, lambda: self._check_rest(rest, before)
         )
 
-    def _still_comes(self, rest: StreamReader, before: int) -> None:
+    def _check_rest(self, rest: StreamReader, before: int) -> None:
         if rest.is_eof() or self.transport is None:
             return
         if rest.total_bytes > before:
@@ -130,15 +139,15 @@ class Connection(RequestHandler):
         rest.feed_eof()
 
     async def drained(self) -> None:
-        """The client has read enough for more to be written; ConnectionError when it left."""
+        """Wait until the client has read enough to write more; ConnectionError when it left."""
         await self._drain_helper()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Tell the running request, then let aiohttp clean up."""
+        """Called by the transport: tell the running request, and let aiohttp clean up."""
         self._heard()
         if self._rest_timer is not None:
             self._rest_timer.cancel()
-        rest, self._rest = self._rest, None  # which knows its connection, too
+        rest, self._rest = self._rest, None  # it refers to this connection: break the cycle
         if rest is not None and not rest.is_eof():
             rest.feed_eof()  # nobody will send it: what reads it on may stop
         lost, self.on_lost = self.on_lost, None
@@ -153,7 +162,7 @@ class Connection(RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """What aiohttp refuses by itself, in the client's own format and without an echo."""
+        """Called by aiohttp: the reply to what it refuses by itself; it repeats nothing of it."""
         if exc is not None and status >= 500:
             log.error("handler failed", exc_info=exc)
         if request.writer.output_size > 0:
@@ -167,7 +176,10 @@ class Connection(RequestHandler):
 
 
 class Server(web.Server):
-    """Makes a Connection for each client."""
+    """Makes a `Connection` for each client.
+
+    `refusal`: writes the replies to bytes that are not HTTP.
+    """
 
     def __init__(self, handler: Handler, refusal: FramingRefusal) -> None:
         super().__init__(handler)
@@ -180,7 +192,10 @@ class Server(web.Server):
 
 
 def framing_refusal(request_id: Callable[[], str]) -> FramingRefusal:
-    """The openai envelope for bytes that are not HTTP: nothing of them is echoed or logged."""
+    """Replies in openai's envelope to bytes that are not HTTP, repeating and logging none of them.
+
+    `request_id`: makes an id for the reply.
+    """
 
     def refuse(status: int, message: str) -> tuple[dict[str, str], bytes]:
         del message

@@ -17,7 +17,11 @@ METHODS = "GET, POST, OPTIONS"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cors:
-    """`origins`: exact ones, or `*`; none = no page may."""
+    """The rules for web pages.
+
+    `origins`: exact ones, or `*` for all; without any, no page may call.  `max_age_s`: how long a
+    browser may remember the answer to a preflight.
+    """
 
     origins: tuple[str, ...] = ()
     max_age_s: int = 600
@@ -40,11 +44,11 @@ class Cors:
         }
 
     def preflight(self, origin: str | None, asked: str = "") -> dict[str, str]:
-        """The headers of an answer to a preflight; none = refused.
+        """The headers of the answer to a preflight; none of them when the origin is refused.
 
-        `asked`: the headers that the page would send.  It may send any: every SDK has some of its
-        own, and what we do not know we do not read.  They are told one by one, because a `*`
-        would not cover `authorization` (Fetch, CORS protocol).
+        `asked`: the headers that the page would send.  All are allowed: every SDK has some of its
+        own, and we read only those that we know.  They are listed one by one, because `*` does not
+        cover `authorization`.  Source: the Fetch standard, CORS protocol.
         """
         if not self.allows(origin):
             return {}

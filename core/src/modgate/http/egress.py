@@ -1,4 +1,4 @@
-"""The reply: it opens at its first byte, knows when the client is gone, and counts what it sent."""
+"""Writing a reply to a client, who may leave or stop reading at any time."""
 
 from __future__ import annotations
 
@@ -11,16 +11,19 @@ from aiohttp.http import HttpVersion11
 
 from modgate.http.connection import Connection
 from modgate.http.head import LAST_CHUNK, chunk, head
-from modgate.http.ingress import waits_for_word
+from modgate.http.ingress import waits_for_continue
 
-RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, for no time at all
+RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, for no time: closing resets the connection
 ERRORS = 400  # and above
-SMALL_BYTES = 1 << 20
+SMALL_BYTES = 1 << 20  # of a refused body that is read to its end to keep the connection
 JOINED_AT_MOST = 1 << 16  # a larger body is not copied to stand behind its head
 
 
 class Sent(web.StreamResponse):
-    """What aiohttp is given for a reply that went out already: it has only the connection left."""
+    """What aiohttp's handler returns for a reply that we wrote ourselves.
+
+    It only says whether the connection takes another request.
+    """
 
     def __init__(self, keep_alive: bool) -> None:
         super().__init__()
@@ -32,20 +35,24 @@ class Sent(web.StreamResponse):
         return self._stays
 
     async def prepare(self, request: web.BaseRequest) -> None:
-        """Nothing: the head is sent."""
+        """Do nothing: the head was sent."""
 
     async def write_eof(self, data: bytes = b"") -> None:
-        """Nothing: the body is sent."""
+        """Do nothing: the body was sent."""
 
 
 STAYS, CLOSES = Sent(True), Sent(False)
 
 
 class Reply:
-    """One request's reply, written to the connection as it is.
+    """One request's reply.  It is sent `whole`, or it is opened, written piece by piece, and ended.
 
-    Writing after the client left is silent: `gone` says so.  `writing_since`: loop time since when
-    a write waits for the client to read; None when none does.
+    `opened`: its head was made, so its status can no longer change.
+    `ended`: all of it was written.
+    `gone`: the client left; writing does nothing from then on, and raises nothing.
+    `bytes_out`: bytes of the body that were written.
+    `writing_since`: the event loop's time since when a write waits for the client to read; None
+    when none does.
     """
 
     __slots__ = (
@@ -72,7 +79,7 @@ class Reply:
         *,
         leaving: Callable[[], bool] = bool,
     ) -> None:
-        """`leaving`: asked when the head is made; then the reply says `Connection: close`."""
+        """`leaving`: is asked when the head is made; if so, the reply says `Connection: close`."""
         connection = request.protocol
         assert isinstance(connection, Connection)
         self._request = request
@@ -92,7 +99,7 @@ class Reply:
         connection.on_lost = self._lost
 
     def on_gone(self, callback: Callable[[], None] | None) -> None:
-        """Call this once when the client leaves; at once if it has left already."""
+        """Call this when the client leaves, once; at once if it has left already."""
         self._send_gone = callback
         if self.gone and callback is not None:
             callback()
@@ -103,7 +110,7 @@ class Reply:
             self._send_gone()
 
     async def whole(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
-        """Send a reply of known length."""
+        """Send a whole reply, whose length is known."""
         self._begin(status, headers, len(body))
         front, self._head = self._head, b""
         if self._request.method == "HEAD":
@@ -116,7 +123,7 @@ class Reply:
             self.ended = True
 
     def open(self, status: int, headers: Mapping[str, str]) -> None:
-        """Open a reply of unknown length; the head travels with the first write."""
+        """Open a reply of unknown length; its head is sent with the first bytes."""
         self._begin(status, headers, None)
         self._framed = self._http_1_1
 
@@ -137,13 +144,16 @@ class Reply:
         self.status = status
 
     def _rest_is_small(self) -> bool:
-        """Whether a refused body will surely come, and may be read to its end for the next."""
+        """Whether the rest of a refused body is short, and will come, so that it can be read."""
         length = self._request.content_length
         small = length is not None and length <= SMALL_BYTES
-        return small and not waits_for_word(self._request)
+        return small and not waits_for_continue(self._request)
 
     def put(self, data: bytes) -> bool:
-        """Send more of an open reply, at once; False: the client is to be waited for, or gone."""
+        """Write more of an open reply at once.
+
+        False when the caller must wait (`drained`) for the client to read, or when it is gone.
+        """
         if self.gone:
             return False
         if not data:
@@ -162,12 +172,12 @@ class Reply:
         return not self._connection.writing_paused
 
     async def write(self, data: bytes) -> None:
-        """Send more; waits while the client does not read."""
+        """Write more, and wait while the client does not read."""
         if not self.put(data):
             await self.drained()
 
     async def drained(self) -> None:
-        """Wait while the kernel has enough."""
+        """Wait until there is room again for what is to be written."""
         if self.gone or not self._connection.writing_paused:
             return
         self.writing_since = self._now()
@@ -179,7 +189,7 @@ class Reply:
             self.writing_since = None
 
     async def end(self) -> None:
-        """End an open reply so that it looks whole."""
+        """End an open reply, in the way that tells the client it is whole."""
         if self.gone:
             return
         last, self._head = self._head + (LAST_CHUNK if self._framed else b""), b""
@@ -198,10 +208,10 @@ class Reply:
             transport.writelines(data)
 
     def abort(self) -> None:
-        """Cut the connection, so that a body that failed cannot look whole.
+        """Cut the connection, so that a reply that failed cannot look whole.
 
-        By a reset: after an orderly close the kernel would keep what a client that does not read
-        left unread, megabytes for each, and try for minutes to deliver it.
+        It is reset.  After an orderly close the kernel would keep what a client did not read,
+        megabytes for each, and try for minutes to deliver it.
         """
         transport = self._request.transport
         if transport is not None:
@@ -212,12 +222,12 @@ class Reply:
         self.gone = True
 
     def close_after(self) -> None:
-        """Say that this connection is not used again."""
+        """Take no further request on this connection."""
         self._closes = True
         self._connection.close()
 
     def finish(self) -> web.StreamResponse:
-        """What aiohttp's handler must return."""
+        """Let go of the connection; the answer is what aiohttp's handler must return."""
         self._connection.on_lost = None
         self._send_gone = None
         if not self._request.content.is_eof():

@@ -1,4 +1,7 @@
-"""The head of a reply as bytes.  Source: RFC 9112 4, 6 and 9.3 (the body's length, keep-alive)."""
+"""The head of a reply as bytes, and the frames of a chunked body.
+
+Source: RFC 9112 sections 4 (status line), 6 and 7.1 (length, chunks), 9.3 (keep-alive).
+"""
 
 from __future__ import annotations
 
@@ -19,9 +22,11 @@ def head(
     http_1_1: bool = True,
     keep_alive: bool = True,
 ) -> bytes:
-    """Status line and headers with what frames the body and says whether the connection stays.
+    """The status line, the given headers, and those about the body and the connection.
 
-    `length` None: chunked, or until the connection closes where the client knows no chunks.
+    `length`: bytes of the body.  None: it is chunked, or, for a client of HTTP/1.0, it ends when
+    the connection is closed.  `keep_alive`: whether the connection takes another request.
+
     ValueError for a header that would be more than one line.
     """
     lines = [_status_line(status), *map(": ".join, headers.items())]
@@ -41,7 +46,7 @@ def head(
 
 
 def chunk(data: bytes) -> bytes:
-    """A piece of a chunked body."""
+    """A piece of a chunked body, framed."""
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
@@ -59,5 +64,5 @@ def _status_line(status: int) -> str:
 
 @lru_cache(maxsize=2)
 def _common(second: int) -> str:
-    """What every reply of this second says."""
+    """The headers that all replies of one second have."""
     return f"date: {formatdate(second, usegmt=True)}\r\nserver: {SERVER}"

@@ -1,4 +1,4 @@
-"""The request as it arrives: what may be known before its body, and the body within its cap."""
+"""Reading a request as it arrives: what is known before its body, and the body within its cap."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from modgate.spool import Scope
 PARTS_AT_MOST = 128
 TEXT_AT_MOST = 1 << 20
 READ_BYTES = 1 << 16
-GO_ON = b"HTTP/1.1 100 Continue\r\n\r\n"
-# A body that drips holds a place as long as it likes.  Source: algorithms.md 9.
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+# After a grace, a body must keep this pace in bytes per second: one that only drips would hold its
+# place for as long as it likes.  Source: algorithms.md 9.
 GRACE_S, LEAST_BYTES_S = 5.0, 1024
 
 Networks = tuple[str, ...]
@@ -28,7 +29,10 @@ T = TypeVar("T")
 
 
 def client_address(request: web.BaseRequest, trusted: Networks) -> str:
-    """The client's address: the last hop of X-Forwarded-For that is not a trusted proxy."""
+    """The client's address: the last hop of X-Forwarded-For that is not a trusted proxy.
+
+    `trusted`: networks of proxies, as `10.0.0.0/8`; unless the peer is in one, it is the client.
+    """
     peer = request.remote or ""
     if not trusted or not _within(peer, trusted):
         return peer
@@ -47,17 +51,21 @@ def _within(address: str, networks: Networks) -> bool:
     return any(parsed in ip_network(network) for network in networks)
 
 
-def waits_for_word(request: web.BaseRequest) -> bool:
-    """Whether the client holds its body back until it is told to go on.  Source: RFC 9110 10.1.1"""
+def waits_for_continue(request: web.BaseRequest) -> bool:
+    """Whether the client holds its body back until it is told to continue.
+
+    Source: RFC 9110 section 10.1.1.
+    """
     said = request.headers.get("expect")
     return said is not None and said.lower() == "100-continue" and request.version >= HttpVersion11
 
 
 class Ingress:
-    """Reads one request's body.  `hold` accounts for its memory and may refuse.
+    """Reads one request's body.
 
-    `idle_s`: the body may pause that long; behind a grace it must keep a least pace, too;
-    `bytes_in` counts what arrived.
+    `hold`: is told of each piece that is kept in memory, and may raise to refuse it.
+    `idle_s`: how long the body may pause; besides, it must keep a pace (`LEAST_BYTES_S`).
+    `bytes_in`: how many bytes of it have arrived.
     """
 
     __slots__ = ("_hold", "_idle_s", "_now", "_request", "_since_bytes", "_since_s", "bytes_in")
@@ -65,7 +73,7 @@ class Ingress:
     def __init__(
         self, request: web.BaseRequest, now: Callable[[], float], *, idle_s: float, hold: Hold
     ) -> None:
-        """`now`: the loop's time."""
+        """`now`: the event loop's time, in seconds."""
         self._request = request
         self._now = now
         self._idle_s = idle_s
@@ -74,7 +82,11 @@ class Ingress:
         self.bytes_in = 0
 
     def check_head(self, kind: str, at_most: int) -> None:
-        """Refuse by the headers alone what can be refused so: encoding, type, declared length."""
+        """Refuse what can be refused by the headers alone.
+
+        UnsupportedMedia for an encoding, or a type that is not of `kind` (`json`, `form`); TooLarge
+        for a declared length over `at_most` bytes.
+        """
         headers = self._request.headers
         if headers.get("content-encoding", "identity") != "identity":
             raise UnsupportedMedia("send the body without content-encoding")
@@ -88,10 +100,14 @@ class Ingress:
             raise too_large(at_most)
 
     async def body(self, kind: str, at_most: int, scope: Scope) -> Body:
-        """The body as JSON bytes or as a form whose files lie in the spool."""
+        """Read the body: JSON as bytes in memory, a form with its files in the spool.
+
+        Besides what `check_head` raises: BodyTimedOut when it pauses or drips, Refused when it
+        breaks off or is no such form, TooLarge over `at_most` bytes, and whatever `hold` raises.
+        """
         self.check_head(kind, at_most)
-        if waits_for_word(self._request) and (transport := self._request.transport) is not None:
-            transport.write(GO_ON)
+        if waits_for_continue(self._request) and (transport := self._request.transport) is not None:
+            transport.write(CONTINUE)
         try:
             if kind == "form":
                 return Body.form([part async for part in self._parts(at_most, scope)])
@@ -159,11 +175,14 @@ class Ingress:
     async def _waited(self, waiting: Awaitable[T]) -> T:
         async with asyncio.timeout(self._idle_s):
             given = await waiting
-        self._keeps_pace()
+        self._check_pace()
         return given
 
-    def _keeps_pace(self) -> None:
-        """What came in the last grace or two is enough; a fast start is no credit for ever."""
+    def _check_pace(self) -> None:
+        """BodyTimedOut when too little came lately.
+
+        The pace is measured anew after two graces, so that a fast start is not credited for ever.
+        """
         now, came = self._now(), self._request.content.total_bytes
         spent_s = now - self._since_s
         if came - self._since_bytes < (spent_s - GRACE_S) * LEAST_BYTES_S:
@@ -173,5 +192,5 @@ class Ingress:
 
 
 def too_large(at_most: int) -> GatewayError:
-    """The cap's error, in the words that OpenAI uses."""
+    """The error for a body over the cap, in the words that OpenAI uses."""
     return TooLarge(f"Maximum content size limit ({at_most}) exceeded")

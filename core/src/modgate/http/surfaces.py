@@ -1,5 +1,6 @@
-"""The surfaces that come with core: what the SDKs of openai, anthropic, cohere, mistral and voyage
-parse.
+"""The surfaces that come with core: errors as the SDKs of each service parse them.
+
+They are those of openai, anthropic, cohere, mistral and voyage.
 
 Source: wire.md 1.4, 1.5, 1.7; architecture.md 12 (Overloaded is 429 on openai).
 """
@@ -45,7 +46,10 @@ class OpenAI(Surface):
 
 
 class Responses(OpenAI):
-    """The openai SDK on /v1/responses, whose body has other names than the chat that it becomes."""
+    """The openai SDK on /v1/responses.
+
+    `names`: what this route calls a field of the chat that its body becomes.
+    """
 
     name = "responses"
     done = b""
@@ -57,7 +61,7 @@ class Responses(OpenAI):
     }
 
     def error_body(self, error: GatewayError, request_id: str) -> JsonObject:
-        """The error object with this route's words (wire.md 1.4)."""
+        """The error object with this route's own names and words.  Source: wire.md 1.4."""
         told = openai_error(error)
         if error.code == "context_length_exceeded":
             told = {**told, "message": TOO_LONG, "param": "input"}
@@ -67,7 +71,7 @@ class Responses(OpenAI):
 
 
 class Anthropic(Surface):
-    """The anthropic SDK: it reads type, message and, if there, `details.error_code`."""
+    """The anthropic SDK, which reads type, message and, where it is there, `details.error_code`."""
 
     name = "anthropic"
     keep_alive = b'event: ping\ndata: {"type":"ping"}\n\n'
@@ -97,7 +101,7 @@ class Anthropic(Surface):
         return "anthropic-version" in headers
 
     def status(self, error: GatewayError) -> int:
-        """529 says that it is the load, not the caller's own limit."""
+        """529 for overload: a 429 would mean the caller's own limit."""
         return 529 if isinstance(error, Overloaded) else error.status
 
     def error_body(self, error: GatewayError, request_id: str) -> JsonObject:
@@ -117,18 +121,18 @@ class Anthropic(Surface):
         return {"type": "error", "error": told, "request_id": request_id}
 
     def error_event(self, error: GatewayError, request_id: str) -> bytes:
-        """An event with a name; the SDK looks at no other."""
+        """An event named `error`; the SDK looks at no other."""
         return b"event: error\ndata: " + dump(self.error_body(error, request_id)) + b"\n\n"
 
 
 class Cohere(Surface):
-    """The cohere SDK: any error body must be JSON with a `message`."""
+    """The cohere SDK, which wants a JSON object with a `message` of any error."""
 
     name = "cohere"
     done = b"data: [DONE]\n\n"
 
     def recognises(self, headers: Mapping[str, str]) -> bool:
-        """Its SDKs are generated, and say by which name."""
+        """Its SDKs come from a generator, and name themselves in its header."""
         return headers.get("x-fern-sdk-name") in COHERES
 
     def error_body(self, error: GatewayError, request_id: str) -> JsonObject:
@@ -142,31 +146,31 @@ class Cohere(Surface):
         return b"event: message-end\ndata: " + told + b"\n\n" + self.done
 
     def error_headers(self, error: GatewayError, wall: float) -> Mapping[str, str]:
-        """The SDK falls back to a unix time when it cannot read Retry-After."""
+        """A unix time, which the SDK reads when it cannot read Retry-After."""
         if error.status != 429 or error.retry_after is None:
             return {}
         return {"x-ratelimit-reset": str(int(wall) + error.retry_after)}
 
 
 class Mistral(Surface):
-    """Mistral's SDKs: they parse 422 specially."""
+    """Mistral's SDKs, which parse a 422 in a way of its own."""
 
     name = "mistral"
 
     def recognises(self, headers: Mapping[str, str]) -> bool:
-        """`mistral-client-python/3.7.0`, `mistral-client-typescript/...`; Vercel's SDK for it.
+        """Its user agent is `mistral-client-python/3.7.0` or the like, or that of Vercel's SDK.
 
-        Chromium lets no page name its own `user-agent`; there the SDK has another header.
+        In a web page, where Chromium does not let it set `user-agent`, it sets another header.
         """
         names = ("x-mistral-user-agent", "user-agent")
         return any(headers.get(name, "").startswith(MISTRALS) for name in names)
 
     def status(self, error: GatewayError) -> int:
-        """Schema errors are 422 here, and only here."""
+        """422 for what is wrong in the body; other surfaces say 400."""
         return 422 if _of_schema(error) else error.status
 
     def error_body(self, error: GatewayError, request_id: str) -> JsonObject:
-        """FastAPI's `detail` list for a schema error, else a flat error object."""
+        """FastAPI's `detail` list for what is wrong in the body, else a flat error object."""
         if _of_schema(error):
             steps = _STEPS.findall(error.field or "")
             where = ["body", *(int(step) if step.isdecimal() else step for step in steps)]
@@ -175,21 +179,21 @@ class Mistral(Surface):
 
 
 def _of_schema(error: GatewayError) -> TypeGuard[Refused]:
-    """A prompt that is too long is 400 with Mistral, too."""
+    """Whether something in the body is wrong, other than that it is too long: Mistral says 400."""
     return isinstance(error, Refused) and error.code != "context_length_exceeded"
 
 
 class Voyage(Surface):
-    """The voyageai SDK: it reads `detail`, a string, and raises without one."""
+    """The voyageai SDK, which reads the string `detail`, and breaks without one."""
 
     name = "voyage"
 
     def recognises(self, headers: Mapping[str, str]) -> bool:
-        """JavaScript's SDK; nothing else tells its `rerank` from cohere's."""
+        """The SDK for JavaScript; by its path alone its `rerank` would be cohere's."""
         return headers.get("x-fern-sdk-name") == "voyageai"
 
     def claims(self, fields: Mapping[str, object]) -> bool:
-        """Python's SDK always sends `truncation`; `top_k`, `input_type` are voyage's words only."""
+        """Python's SDK always sends `truncation`; `top_k` and `input_type` are voyage's words."""
         return any(word in fields for word in ("truncation", "top_k", "input_type"))
 
     def error_body(self, error: GatewayError, request_id: str) -> JsonObject:
@@ -198,41 +202,44 @@ class Voyage(Surface):
 
 
 class Superset(Surface):
-    """On a path that several surfaces share: errors that carry all their keys.
+    """Errors that carry the keys of several surfaces, for a path that these share.
 
-    For what is refused before its body is known, and for bodies in nobody's own words: jina's
-    clients send openai's or cohere's and read `detail`.  All else is the last surface's.
+    It serves requests that are refused before their body is known, and bodies that no surface
+    claims: jina's clients send openai's or cohere's, and read `detail`.  All else is as the last
+    surface has it.
     """
 
     def __init__(self, surfaces: Sequence[Surface]) -> None:
         self._surfaces = surfaces
 
     def status(self, error: GatewayError) -> int:
-        """The last surface's."""
+        """As the last surface."""
         return self._surfaces[-1].status(error)
 
     def error_body(self, error: GatewayError, request_id: str) -> JsonObject:
-        """Every surface's keys; where two use one key the first surface's stays."""
+        """The keys of every surface; of one that two use, the first surface's."""
         merged: JsonObject = {}
         for surface in reversed(self._surfaces):
             merged.update(surface.error_body(error, request_id))
         return merged
 
     def error_headers(self, error: GatewayError, wall: float) -> Mapping[str, str]:
-        """Every surface's headers."""
+        """The headers of every surface."""
         merged: dict[str, str] = {}
         for surface in self._surfaces:
             merged.update(surface.error_headers(error, wall))
         return merged
 
     def error_event(self, error: GatewayError, request_id: str) -> bytes:
-        """The last surface's."""
+        """As the last surface."""
         return self._surfaces[-1].error_event(error, request_id)
 
 
 def shared(surfaces: Sequence[Surface]) -> Superset:
-    """The superset of those, under the name of the last, which takes the bodies that no other
-    claims."""
+    """The superset of some surfaces, under the name of the last.
+
+    The last one also takes the bodies that no other claims.
+    """
     last = surfaces[-1]
 
     class Shared(Superset):
@@ -251,17 +258,20 @@ def built_in() -> dict[str, Surface]:
 
 
 def spoken(surfaces: Mapping[str, Surface], headers: Mapping[str, str]) -> Surface:
-    """The surface of an SDK that says who it is; `openai` of all others."""
+    """The surface of an SDK that says in a header who it is; `openai` for all others."""
     known = (surface for surface in surfaces.values() if surface.recognises(headers))
     return next(known, surfaces["openai"])
 
 
 def error_headers(error: GatewayError, surface: Surface, wall: float) -> dict[str, str]:
-    """The headers of an error reply, besides ids and rates (wire.md 1.5, 1.8)."""
+    """The headers of an error reply, without ids and rates.  `wall`: the time of day, in seconds.
+
+    Source: wire.md 1.5, 1.8.
+    """
     headers = dict(surface.error_headers(error, wall))
     if error.status in (409, 429, 503) and (wait := error.retry_after) is not None:
         headers["retry-after"] = str(wait)
-        exact_s = min(wait, error.retry_after_s or wait)  # also of nan and of what is too long
+        exact_s = min(wait, error.retry_after_s or wait)  # right for nan and for what is too long
         headers["retry-after-ms"] = str(max(1, round(max(0.0, exact_s) * 1000)))
     if error.alike or isinstance(error, QuotaSpent | TooManyAttempts | ReplyNotKept):
         headers["x-should-retry"] = "false"

@@ -26,10 +26,10 @@ class TlsFiles:
 
 
 class Tls:
-    """One SSL context for a listener's life; `refresh()` loads changed files into it.
+    """One SSL context for a listener's life; `refresh` loads files into it that have changed.
 
-    New handshakes use what was loaded last; open connections keep theirs.  Unusable for files that
-    are missing, are not PEM, or do not belong together.
+    New handshakes use what was loaded last, and open connections keep what they have.  Unusable
+    when the files are missing, are not PEM, or do not belong together.
     """
 
     def __init__(self, files: TlsFiles) -> None:
@@ -60,16 +60,17 @@ class Tls:
         return os.stat(self._files.cert).st_mtime, os.stat(self._files.key).st_mtime
 
     def _load(self) -> None:
-        # A certificate whose key does not fit would take the old key away: tried elsewhere first.
-        # With a password given, an encrypted key is refused and nobody is asked at the terminal.
+        # A certificate whose key does not fit would leave the context without a key, so both are
+        # tried in another one first.  With an empty password an encrypted key is refused; without
+        # one, OpenSSL would ask at the terminal.
         cert, key = self._files.cert, self._files.key
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key, password="")
         self.context.load_cert_chain(cert, key, password="")
 
     def refresh(self) -> bool:
-        """Load the files again if they changed.
+        """Load the files again if they changed; whether they did.
 
-        OSError or ssl.SSLError leave the old ones in use.
+        OSError or ssl.SSLError when they cannot be used; then the old ones stay in use.
         """
         stamp = self._stamp()
         if stamp == self._seen:
