@@ -1,7 +1,9 @@
 """Which addresses a client's URL may lead to.
 
-Two questions: may anybody's URL go there (a public address), and may nobody's (a metadata service),
-not even where the operator named the origin.  Whatever is not known to be public is not.
+There are two questions.  `is_public`: may anybody's URL lead there?  What is not known to be public
+is not.  `is_forbidden`: may nobody's, not even where the operator named the origin, because it is
+a metadata service?
+
 Source: algorithms.md 9; the IANA special-purpose address registries (RFC 6890, 8190).
 """
 
@@ -79,7 +81,7 @@ def parse_address(text: str) -> Address:
 
 
 def is_public(address: Address) -> bool:
-    """Whether anybody on the internet could have reached this address, and nobody nearer."""
+    """Whether an address is the same one for everybody on the internet, and open to all."""
     if is_forbidden(address):
         return False
     if isinstance(address, IPv4Address):
@@ -96,7 +98,7 @@ def is_public(address: Address) -> bool:
 
 
 def is_forbidden(address: Address) -> bool:
-    """Whether no configuration opens this address: a metadata service, in any disguise."""
+    """Whether no configuration can open an address: metadata services, however it is spelt."""
     if address.is_multicast:
         return True
     if isinstance(address, IPv4Address):
@@ -106,7 +108,7 @@ def is_forbidden(address: Address) -> bool:
 
 
 def embedded(address: IPv6Address) -> list[IPv4Address]:
-    """The IPv4 addresses that a translator or tunnel would take out of this one.
+    """The IPv4 addresses that a translator or tunnel would read out of an IPv6 address.
 
     Mapped and compatible (RFC 4291), NAT64 (RFC 6052, 8215), 6to4 (RFC 3056), Teredo (RFC 4380) and
     ISATAP (RFC 5214).

@@ -1,6 +1,7 @@
-"""An engine's reply as it comes: read by a task, or given to a function within the network's tick.
+"""An engine's reply as it comes.
 
-Nothing here waits for a deadline of its own: whoever reads does so under a guard, and closes.
+A task reads it, or it is delivered to a function at the moment at which it arrives.  Nothing here
+has a deadline: whoever reads has one (guard.py), and closes.
 """
 
 from __future__ import annotations
@@ -13,17 +14,20 @@ from modgate.upstream.connection import Connection
 from modgate.upstream.head import Head
 from modgate.upstream.parser import Parser
 
-HELD_BYTES = 1 << 17  # that wait for a slow reader before the engine is stopped
+HELD_BYTES = 1 << 17  # of a reply that may wait for its reader; beyond, the engine is stopped
 
 OnData = Callable[[bytes], None]
 OnEnd = Callable[[GatewayError | None], None]
 
 
 class Answer:
-    """One call on its connection, and its reply.
+    """One call on its connection, and the reply to it.
 
-    Exactly one way of reading: `read`, `whole` or `deliver`.  A connection is given back by itself
-    once the reply has ended and the call was sent whole; `close` is for every other end.
+    There are three ways to take the reply, of which one is used: `read`, `whole` or `deliver`.
+    When the reply has ended, and the call was sent whole, the connection is given back by itself.
+    For every other end call `close`.
+
+    `status`: 0 until the head has come.
     """
 
     __slots__ = (
@@ -48,7 +52,7 @@ class Answer:
     def __init__(
         self, connection: Connection, loop: asyncio.AbstractEventLoop, *, keeps: bool = True
     ) -> None:
-        """`keeps`: the connection may be used again after it."""
+        """`keeps`: whether the connection may carry another call afterwards."""
         self._connection: Connection | None = connection
         self._loop = loop
         self._keeps = keeps
@@ -70,7 +74,7 @@ class Answer:
     # What the client calls
 
     def send(self, head: bytes, body: bytes | Iterator[bytes]) -> None:
-        """Send the call; a body that is read from the spool goes on while the reply comes."""
+        """Send the call; a body that is read from the spool is sent while the reply comes."""
         assert self._connection is not None
         if isinstance(body, bytes):
             self._connection.write(head, body)
@@ -79,9 +83,9 @@ class Answer:
             self._sender = self._loop.create_task(self._stream(self._connection, body))
 
     def news(self) -> asyncio.Future[None]:
-        """Done with the next thing that happens; one waits at a time.
+        """A future that is done when something happens next; only one may wait.
 
-        UpstreamFailed or BadReply when it has failed.
+        UpstreamFailed or BadReply when the call has failed already.
         """
         if self._error is not None:
             raise self._error
@@ -91,7 +95,10 @@ class Answer:
     # What a reader calls
 
     async def read(self) -> bytes:
-        """What came since, at least a byte; b"" at a clean end, an Upstream error at any other."""
+        """What came since: at least one byte, or b"" at the end of a whole reply.
+
+        An Upstream error when the reply ends in any other way.
+        """
         while not self._pieces:
             if self._over:
                 return b""
@@ -99,7 +106,7 @@ class Answer:
         return self._taken()
 
     async def whole(self, at_most: int) -> bytes:
-        """The whole body, waited for once; BadReply over `at_most` bytes."""
+        """Wait for the whole body; BadReply when it has more than `at_most` bytes."""
         self._at_most = at_most
         self.resume()
         self._bound(self._held)
@@ -110,11 +117,11 @@ class Answer:
         return self._taken()
 
     def deliver(self, on_data: OnData, on_end: OnEnd) -> None:
-        """Give all bytes to `on_data` as they come, and the end to `on_end`, once.
+        """Call `on_data` with all bytes as they come, and `on_end` once when the reply ends.
 
-        Both are called by the network's own tick, and here at once for what has come before; they
-        must not raise, may `pause`, `resume` and `close`.  `on_end` is given None for a clean end,
-        and is not called after `close`.
+        For what came before this they are called at once, and later as the event loop reads from
+        the network.  They must not raise, and may call `pause`, `resume` and `close`.  `on_end` is
+        given None for a whole reply, or else the error; it is not called after `close`.
         """
         self._on_data, self._on_end = on_data, on_end
         if self._pieces:
@@ -122,24 +129,24 @@ class Answer:
         self._tell()
 
     def keep(self) -> None:
-        """Give no more to whom it is delivered; what comes from now on is there to be read."""
+        """Stop delivering; what comes from now on waits to be read."""
         self._on_data = self._on_end = None
 
     def pause(self) -> None:
-        """Of a delivered reply: give no more until `resume`, which stops the engine in the end."""
+        """Deliver no more until `resume`; the engine stops sending when buffers are full."""
         if self._connection is not None and not self._paused:
             self._paused = True
             self._connection.pause()
 
     def resume(self) -> None:
-        """Go on giving."""
+        """Go on after `pause`."""
         if self._paused:
             self._paused = False
             if self._connection is not None:
                 self._connection.resume()
 
     def close(self) -> None:
-        """Done reading: where the reply has not ended, at once, which tells the engine to stop."""
+        """Stop reading.  A reply that goes on loses its connection, which stops the engine."""
         self._on_data = self._on_end = None
         if self._connection is not None:
             self._fail(UpstreamFailed("the call was closed"))
@@ -147,7 +154,7 @@ class Answer:
     # What the connection calls
 
     def take(self, data: bytes) -> None:
-        """Bytes of the reply."""
+        """Take bytes of the reply."""
         parser = self._parser
         body = parser.feed(data)
         if not self.status and parser.head is not None:
@@ -163,14 +170,14 @@ class Answer:
             self._fail(BadReply(f"the engine's reply cannot be read: {parser.error}"))
 
     def closed(self) -> None:
-        """The engine will send no more."""
+        """The engine closed its side of the connection."""
         if self._parser.end():
             self._finish()
         else:
             self.lost()
 
     def lost(self) -> None:
-        """The connection is gone."""
+        """The connection was lost before the reply ended."""
         if self.status:
             reason = "the engine closed the connection before its reply ended"
         else:
@@ -186,7 +193,7 @@ class Answer:
         self._wake()
 
     def _hold(self, body: bytes) -> None:
-        """Until it is read."""
+        """Keep bytes of the body until they are read."""
         self._pieces.append(body)
         self._held += len(body)
         if self._at_most is not None:
@@ -197,7 +204,7 @@ class Answer:
             self.pause()
 
     def _bound(self, held: int) -> None:
-        """End a whole reply that is too long, or says that it will be."""
+        """Fail when a reply that is wanted whole is too long, or says that it will be."""
         assert self._at_most is not None
         head = self._parser.head
         declared = head.length if head is not None else None
@@ -216,7 +223,7 @@ class Answer:
         return data
 
     def _finish(self) -> None:
-        """The reply ended well."""
+        """The reply is whole: give the connection back, or close it."""
         connection, self._connection = self._connection, None
         if connection is None:
             return
@@ -225,7 +232,7 @@ class Answer:
             self._paused = False
             connection.resume()
         head = self._parser.head
-        if self._stopped() and self._keeps and self._parser.again and head is not None:
+        if self._stop_sending() and self._keeps and self._parser.again and head is not None:
             connection.release(head.idle_s)
         else:
             connection.abort()
@@ -237,7 +244,7 @@ class Answer:
         if connection is None:
             return
         self._error = error
-        self._stopped()
+        self._stop_sending()
         connection.abort()
         self._wake()
         self._tell()
@@ -247,7 +254,7 @@ class Answer:
             on_end, self._on_end, self._on_data = self._on_end, None, None
             on_end(self._error)
 
-    def _stopped(self) -> bool:
+    def _stop_sending(self) -> bool:
         """Stop sending; whether everything was sent."""
         sender, self._sender = self._sender, None
         if sender is None:

@@ -1,4 +1,4 @@
-"""The authorities that engines' certificates must be of: PEM files that the operator names."""
+"""The authorities that sign engines' certificates, from PEM files that the operator names."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ log = logging.getLogger(__name__)
 
 
 class CaBundles:
-    """Contexts by PEM file, read anew for each engine that comes: files are rotated."""
+    """TLS contexts by PEM file.  A file is read again for each engine, for files are rotated."""
 
     def __init__(self) -> None:
         self._read: dict[str, SSLContext] = {}
 
     def of(self, ca: str) -> SSLContext | None:
-        """None = as the machine does.  A file that cannot be read now counts as it was last.
+        """The context that trusts the authorities in a file; None for no file: the machine's.
 
-        OSError where it never could be.
+        A file that cannot be read now counts as it was when it last could; OSError when it never
+        could be.
         """
         if not ca:
             return None

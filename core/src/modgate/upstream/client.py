@@ -22,7 +22,12 @@ __all__ = ["Answer", "Client"]
 
 
 class Client:
-    """The connections to one engine; kept across reloads by the engine's identity."""
+    """The connections to one engine, which outlive reloads that leave the engine as it is.
+
+    `url`: of the engine; its path is put in front of every call's.  `socket`: the path of a Unix
+    socket to use instead of the network.  `connect_s`, `tls`: see `Dialer`.  `idle_s`: how long a
+    connection without a call is kept.
+    """
 
     def __init__(
         self,
@@ -41,14 +46,14 @@ class Client:
 
     @property
     def connections(self) -> tuple[int, int]:
-        """How many there are, and how many of them carry nothing."""
+        """How many connections there are, and how many of them carry no call."""
         return (0, 0) if self._pool is None else (len(self._pool.live), len(self._pool.idle))
 
     async def send(self, path: str, body: Body, headers: Mapping[str, str]) -> Answer:
-        """POST a body; its answer once the reply's head has come.
+        """POST a body, and wait for the head of the reply.
 
-        An Upstream error when the call cannot be sent or no good head comes back; nothing is sent
-        twice.  ValueError for a path or header that a dialect must not make.
+        An Upstream error when the call cannot be sent or no good head comes back.  The call is
+        never sent a second time.  ValueError for a path or header that a dialect must not make.
         """
         kind, size, content = framed(body)
         head, keeps = self._heads.head(path, kind, size, headers)

@@ -1,4 +1,4 @@
-"""One connection to an engine: bytes to the answer that it carries, and news of its end."""
+"""One connection to an engine: it passes bytes to the answer that it carries, and its end."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NEWS = select.POLLIN | select.POLLERR | select.POLLHUP
 
 @runtime_checkable
 class _Wire(Protocol):
-    """What is used of a transport; uvloop's are no `asyncio.Transport`."""
+    """What we use of a transport.  uvloop's transports are no `asyncio.Transport`."""
 
     def write(self, data: bytes) -> None: ...
     def abort(self) -> None: ...
@@ -36,7 +36,10 @@ class _Wire(Protocol):
 class Connection(asyncio.Protocol):
     """A connection that carries one call at a time.
 
-    `idle(connection)`: it can carry another one.  `gone(connection)`: it never will; called once.
+    `idle`: is called with it when it can carry another call.  `gone`: is called with it, once, when
+    it never will again.
+    `idle_s`: how long the engine keeps it without a call, when the engine said so.
+    `open`: whether it can be written to.
     """
 
     __slots__ = ("_answer", "_drained", "_full", "_gone", "_idle", "_transport", "idle_s", "open")
@@ -54,7 +57,7 @@ class Connection(asyncio.Protocol):
         self.open = True
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep it alive below HTTP."""
+        """Called by the transport: switch on the kernel's probes."""
         assert isinstance(transport, _Wire)
         self._transport = transport
         if not self.open:  # closed while it was being connected
@@ -70,17 +73,17 @@ class Connection(asyncio.Protocol):
                 sock.setsockopt(socket.IPPROTO_TCP, option, value)
 
     def carry(self, answer: Answer) -> None:
-        """What comes from now on is this answer's."""
+        """From now on give to this answer what comes."""
         self._answer = answer
 
     def write(self, *pieces: bytes) -> None:
-        """Send, or hold it until the engine takes it."""
+        """Send; what the engine does not take yet is held in memory."""
         assert self._transport is not None
         if self.open:
             self._transport.write(pieces[0] if len(pieces) == 1 else b"".join(pieces))
 
     async def drained(self) -> None:
-        """Until the engine has taken enough of what was written; one waits at a time."""
+        """Wait until the engine has taken enough of what was written; only one may wait."""
         if not self._full or not self.open:
             await asyncio.sleep(0)  # so that others are served, however fast the engine takes it
             return
@@ -91,17 +94,20 @@ class Connection(asyncio.Protocol):
             self._drained = None
 
     def pause(self) -> None:
-        """Take no more from the engine, which stops it in the end."""
+        """Read no more from the engine; once the kernel's buffers are full, it stops sending."""
         if self._transport is not None:
             self._transport.pause_reading()
 
     def resume(self) -> None:
-        """Take from the engine again."""
+        """Read from the engine again."""
         if self._transport is not None:
             self._transport.resume_reading()
 
     def release(self, idle_s: float | None) -> None:
-        """The answer has ended well: another call may be carried, within `idle_s` if given."""
+        """The answer has ended well, and another call can be carried.
+
+        `idle_s`: how long the engine will keep the connection, when it said so.
+        """
         self._answer = None
         assert self._transport is not None
         if not self.open or self._transport.is_closing() or self._transport.get_write_buffer_size():
@@ -111,14 +117,14 @@ class Connection(asyncio.Protocol):
         self._idle(self)
 
     def abort(self) -> None:
-        """Close at once, whatever is under way; nobody is told but the owner."""
+        """Close at once, whatever is under way; only the pool is told."""
         self._answer = None
         self._leave()
         if self._transport is not None:
             self._transport.abort()
 
     def cut(self) -> None:
-        """Close at once; the answer that it carries is told."""
+        """Close at once, and tell the answer that it carries."""
         answer = self._answer
         self.abort()
         self._wake()
@@ -128,7 +134,7 @@ class Connection(asyncio.Protocol):
     def quiet(self) -> bool:
         """Whether nothing waits to be read, as it must be between calls.
 
-        A close that the loop has not come to is news, too.
+        A close by the engine that the event loop has not noticed yet counts as something.
         """
         assert self._transport is not None
         poll = select.poll()
@@ -143,7 +149,7 @@ class Connection(asyncio.Protocol):
             self._answer.take(data)
 
     def eof_received(self) -> None:
-        """Called by the transport, which closes itself after it."""
+        """Called by the transport, which closes itself afterwards."""
         self._leave()
         if self._answer is not None:
             self._answer.closed()
@@ -153,11 +159,11 @@ class Connection(asyncio.Protocol):
         self.cut()
 
     def pause_writing(self) -> None:
-        """Called by the transport: it holds enough."""
+        """Called by the transport when it holds a lot of what was written."""
         self._full = True
 
     def resume_writing(self) -> None:
-        """Called by the transport: it holds little."""
+        """Called by the transport when it holds little again."""
         self._full = False
         self._wake()
 

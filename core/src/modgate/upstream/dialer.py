@@ -20,10 +20,10 @@ NAMES_KEPT_S = 10.0
 
 
 class Dialer:
-    """Connects to `url`, or to the Unix socket `path`.
+    """Connects to `url`, or to the Unix socket `path` when that is not empty.
 
-    `connect_s` is for one connection: the name, all of its addresses, and the handshake.  `tls`:
-    how the certificate of an https engine is judged; None = as the machine does.
+    `connect_s`: for one connection, with resolving the name, all of its addresses, and the
+    handshake.  `tls`: how the certificate of an https engine is judged; None: as the machine does.
     """
 
     def __init__(
@@ -48,9 +48,9 @@ class Dialer:
         self._looking: asyncio.Task[None] | None = None
 
     async def dial(self, connection: Connection) -> None:
-        """Connect it; ConnectTimedOut or Unreached when that is not to be.
+        """Connect.  ConnectTimedOut or Unreached when the engine cannot be reached.
 
-        Overloaded where it is the gateway that can open no connection.
+        Overloaded when the gateway itself can open no more connections.
         """
         try:
             async with asyncio.timeout(self._connect_s):
@@ -79,7 +79,7 @@ class Dialer:
         for at, address in enumerate(addresses, 1):
             left = until - loop.time()
             try:
-                # A dead address leaves time for those behind it.
+                # Each gets its share of the time, so that a dead one leaves some for the others.
                 async with asyncio.timeout(left / (len(addresses) - at + 1)):
                     await self._to(address, connection)
             except OSError:
@@ -103,7 +103,10 @@ class Dialer:
         )
 
     async def _addresses(self) -> Sequence[str]:
-        """Where to try, best first; each dial begins at another one, so that all share the load."""
+        """The addresses to try, those that failed last; each dial begins at another of them.
+
+        So all of them share the load.  OSError when the name has none.
+        """
         if not self._found or asyncio.get_running_loop().time() >= self._fresh_until:
             if self._looking is None:
                 self._looking = asyncio.get_running_loop().create_task(self._look())
@@ -129,13 +132,13 @@ class Dialer:
             self._looking = None
 
     def close(self) -> None:
-        """Ask for no name any more."""
+        """Stop resolving the name."""
         if self._looking is not None:
             self._looking.cancel()
 
 
 def _no_file() -> Overloaded:
-    """Nothing that the engine could tell when to come again."""
+    """The error when no file is left; nobody can say when to come again."""
     error = Overloaded("the gateway can open no more connections; try again later")
     error.retry_after_s = None
     return error

@@ -1,6 +1,6 @@
-"""Small documents from places that the operator named: key sets, and what authenticators ask.
+"""Getting small documents from places that the operator named.
 
-Not for URLs of clients: those go through `fetch.py`.
+They are key sets, and what authenticators ask for.  URLs of clients go through `fetch.py` instead.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ _HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity", "User-A
 
 
 class NotHad(OSError):
-    """The document did not come, or not as it should."""
+    """The document did not come, or not as it should have; the message says why."""
 
 
 async def get(url: str, ca: str = "") -> bytes:
-    """A document's bytes; NotHad in every other case, five seconds at most.
+    """GET a document's bytes, within five seconds.  NotHad in every other case.
 
-    `ca`: PEM file of the only authorities that the certificate may be of.
+    `ca`: a PEM file of the authorities that may have signed the certificate; '': the machine's.
     """
     _, body = await ask("GET", url, ca=ca, wanted=200)
     return body
@@ -41,9 +41,10 @@ async def ask(
     ca: str = "",
     wanted: int = 0,
 ) -> tuple[int, bytes]:
-    """Status and body; NotHad when there is none, or it is not the status that is wanted.
+    """Ask, and return the status and the body.
 
-    No redirect is followed, no proxy used, and no cookie kept.
+    `wanted`: the only status that will do; 0: any.  NotHad when there is no such reply in time.  No
+    redirect is followed, no proxy used, and no cookie kept.
     """
     try:
         tls = create_default_context(cafile=ca) if ca else True
@@ -70,7 +71,7 @@ async def ask(
 
 
 async def look_up(lookup: Lookup, *, ca: str = "") -> Document:
-    """What a server answers to an authenticator, whatever that is; NotHad when it does not."""
+    """Ask for an authenticator, and return the reply of whatever status; NotHad without one."""
     status, body = await ask(
         lookup.method, lookup.url, headers=lookup.headers, body=lookup.body, ca=ca
     )
@@ -78,7 +79,7 @@ async def look_up(lookup: Lookup, *, ca: str = "") -> Document:
 
 
 async def whole(response: aiohttp.ClientResponse, at_most: int) -> bytes:
-    """A reply's body; NotHad when it has more bytes."""
+    """The body of a reply.  NotHad when it has more than `at_most` bytes."""
     pieces, size = [], 0
     async for piece in response.content.iter_any():
         pieces.append(piece)

@@ -1,9 +1,10 @@
-"""Getting a file from a client's URL without being led where the client must not reach.
+"""Fetching a file from a client's URL without being led to where the client must not reach.
 
-Every hop is read (origins.py), allowed, resolved (names.py), judged (addresses.py) and connected to
-at the judged address, with the name's Host and SNI; a redirect is a new hop.  No proxy, cookie,
-key or client header goes along.  What came is known by its first bytes, not by its label.  A client
-is never told an address, nor whether a name that it may not reach exists.
+For each hop the URL is read (origins.py), held against what the operator allows, and resolved
+(names.py); its addresses are judged (addresses.py), and one of them is connected to, with the name
+as Host and SNI.  A redirect is another hop.  No proxy is used, and no cookie, key or header of the
+client goes along.  What came is known by its first bytes, and not by its label.  A client is never
+told an address, nor whether a name exists that it may not reach.
 
 Source: architecture.md 5 (Fetch), wire.md 3.1, algorithms.md 9, OWASP SSRF prevention cheat sheet.
 """
@@ -33,12 +34,13 @@ from modgate.upstream.origins import Allowed, Origin, Url
 
 AT_ONCE = 64
 REDIRECTS_AT_MOST = 3
-ADDRESSES = 8  # of one name, that are tried
-_CONNECT_S = 3.0  # so that one dead address does not use up the time of the others
+ADDRESSES_AT_MOST = 8  # of one name, that are tried
+_CONNECT_S = 3.0  # for one address, so that a dead one leaves time for the others
 _TIMEOUT = ClientTimeout(total=None, sock_connect=_CONNECT_S)
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "modgate"}
-# The same words for a name that does not exist and for one that leads inside: no map of the inside.
+# The same words for a name that does not exist and for one that leads inside, so that nobody can
+# find out what is inside.
 _UNREACHABLE = "its host has no public address that this gateway can reach"
 
 logger = logging.getLogger(__name__)
@@ -46,7 +48,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Codes:
-    """How failures are called on the wire: images have codes of their own (wire.md 1.4)."""
+    """The error codes of failures.  Images have their own.  Source: wire.md 1.4."""
 
     url: str
     download: str
@@ -68,14 +70,15 @@ class _Codes:
 
 
 class _Failed(Exception):
-    """The download did not work out; the message is for the client."""
+    """The file could not be downloaded; the message is for the client."""
 
 
 class Fetcher:
-    """The core's guard: answers `Fetch`.
+    """Fetches what plans need (`Fetch`).
 
-    `allow`: `[fetch] allow`; ValueError names an entry that is none.  `timeout_s` is for everything
-    together: names, redirects and the body.  `tls`: for tests and private authorities.
+    `allow`: the entries of `[fetch] allow`; ValueError names one that is wrong.
+    `timeout_s`: for one file, with names, redirects and the body.
+    `tls`: for tests and private authorities.
     """
 
     def __init__(
@@ -96,14 +99,14 @@ class Fetcher:
         self._places = asyncio.Semaphore(AT_ONCE)
 
     def close(self) -> None:
-        """Let go of the resolver's threads."""
+        """Stop the resolver's threads."""
         self._names.close()
 
     async def fetch(self, fetch: Fetch, scope: Scope) -> File:
-        """The file, in the request's spool.
+        """Fetch a file into the request's spool.
 
-        Refused with the field's name when it cannot be had; Overloaded when too many are under way
-        or the spool is full.
+        Refused, with the client's field, when it cannot be had; Overloaded when too many are being
+        fetched or the spool is full.
         """
         codes = _Codes.of(fetch.kinds)
         if self._allowed.nothing:
@@ -159,7 +162,7 @@ class Fetcher:
         raise _Failed(f"the URL redirects more than {REDIRECTS_AT_MOST} times")
 
     def _admit(self, origin: Origin) -> None:
-        """ValueError unless the operator allows this origin, as far as its spelling can say."""
+        """Raise ValueError unless the operator allows the origin, before its name is resolved."""
         if not self._allowed.admits(origin):
             if self._allowed.https and origin.scheme == "http":
                 raise ValueError("the URL must begin with https://")
@@ -175,7 +178,10 @@ class Fetcher:
         return not is_forbidden(address) and (named or is_public(address))
 
     async def _judge(self, origin: Origin) -> list[Address]:
-        """The addresses to connect to.  One that is not open closes the name: it is a trap."""
+        """The addresses to connect to.
+
+        When one of them is not allowed, none is: such a name is a trap.
+        """
         if origin.address is not None:
             return [origin.address]
         try:
@@ -185,10 +191,10 @@ class Fetcher:
             raise _Failed(f"the URL cannot be fetched: {_UNREACHABLE}") from None
         if not addresses or not all(self._open(origin, address) for address in addresses):
             raise _Failed(f"the URL cannot be fetched: {_UNREACHABLE}")
-        return addresses[:ADDRESSES]
+        return addresses[:ADDRESSES_AT_MOST]
 
     def _session(self, origin: Origin, addresses: Sequence[Address]) -> ClientSession:
-        """A session for one hop: nothing that it learns or keeps can serve another."""
+        """A session for one hop, so that nothing it keeps serves another one."""
         connector = TCPConnector(
             resolver=Pinned(origin.host, addresses),
             use_dns_cache=False,
@@ -217,7 +223,7 @@ class _Download:
         self._writer: Writer | None = None
 
     async def store(self, response: ClientResponse) -> File:
-        """The body as a file; nothing of it stays in the spool when this raises."""
+        """Read the body into a file; nothing of it stays in the spool when this raises."""
         if response.status != 200:
             raise _Failed(f"the URL answered with status {response.status}")
         if response.headers.get("Content-Encoding", "identity").lower() != "identity":
@@ -249,7 +255,7 @@ class _Download:
             self._begin()
 
     def _begin(self) -> Writer:
-        """Enough was read to know what it is."""
+        """Begin the file, now that it is known what it is.  Refused for a kind not asked for."""
         name = sniff(bytes(self._head[:HEAD_BYTES]))
         kinds = self._fetch.kinds
         if kinds and not kinds & {name, family(name)}:

@@ -1,6 +1,6 @@
-"""The head of an engine's reply, read strictly: what two readers could read differently is refused.
+"""Reading the head of an engine's reply, strictly: what could be read in two ways is refused.
 
-Source: RFC 9112 (2.2, 4, 5, 6.3, 11.2), RFC 9110 5.6.2 (tokens).
+Source: RFC 9112 sections 2.2, 4, 5, 6.3 and 11.2; RFC 9110 section 5.6.2 (tokens).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _WITHOUT_BODY = frozenset({204, 304})
 
 
 class Malformed(ValueError):
-    """What an engine sent is not HTTP/1.1 as this gateway reads it; the message says where."""
+    """What an engine sent is not HTTP/1.1 as this gateway reads it; the message says why."""
 
 
 class Headers(Mapping[str, str]):
@@ -47,10 +47,11 @@ class Headers(Mapping[str, str]):
 
 
 class Head(msgspec.Struct, frozen=True, kw_only=True):
-    """A reply's status and fields, and what they say of the body and the connection.
+    """A reply's status and headers, and what they say of the body and the connection.
 
-    `length`: bytes of the body; None = it is `chunked`, or ends when the connection does.  `keeps`:
-    the connection may be used again, for `idle_s` seconds if the engine said so.
+    `length`: bytes of the body; None when it is `chunked`, or ends with the connection.
+    `keeps`: whether the connection can carry another call; `idle_s`: for how many seconds, when the
+    engine said so.
     """
 
     status: int
@@ -63,7 +64,7 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def parse_head(raw: bytes) -> Head:
-    """A head without its empty line; Malformed when it is none."""
+    """Read a head, which is given without the empty line behind it.  Malformed when it is none."""
     text = raw.decode("utf-8", "surrogateescape")
     lines = text.split("\r\n")
     said = "".join(lines)
@@ -88,7 +89,7 @@ def parse_head(raw: bytes) -> Head:
     )
 
 
-# An engine says the same few lines and names again and again; the result is the same without.
+# An optimisation, the result is the same without: an engine repeats a few lines and names.
 @lru_cache(64)
 def _status(line: str) -> tuple[str, int]:
     found = _STATUS.fullmatch(line)
@@ -101,7 +102,7 @@ def _status(line: str) -> tuple[str, int]:
 def _name(name: str) -> str:
     if (
         len(name) > NAME_AT_MOST or TOKEN.fullmatch(name) is None
-    ):  # a folded line begins with a space
+    ):  # also of a folded line, which begins with a space
         raise Malformed("a header field is not well formed")
     return name.lower()
 

@@ -1,7 +1,7 @@
-"""Names to addresses, once: the addresses that were judged are the ones that are connected to.
+"""Resolving a name once: the addresses that were judged are the ones that are connected to.
 
-Resolving again at connect time is how a name that changes its answer (DNS rebinding) passes a check
-and then leads elsewhere.
+A name whose answer changes (DNS rebinding) could pass the check and then lead elsewhere, if it were
+resolved again to connect.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ THREADS = 8
 class Names:
     """The machine's resolver, on threads of its own.
 
-    A name whose servers never answer holds a thread for half a minute; on the loop's common threads
-    a client could hold them all.
+    A name whose servers never answer holds a thread for half a minute.  A client could hold all of
+    the event loop's common threads in that way.
     """
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="modgate-names")
 
     async def resolve(self, host: str, port: int) -> Sequence[str]:
-        """Every address of a name; OSError when there is none."""
+        """All addresses of a name, each once.  OSError when there are none."""
         loop = asyncio.get_running_loop()
         found = await loop.run_in_executor(self._threads, _look_up, host, port)
         return list(dict.fromkeys(found))
 
     def close(self) -> None:
-        """Wait for nothing: a look-up that is under way ends by itself."""
+        """Start no more look-ups; one that is under way ends by itself."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
 class Pinned(AbstractResolver):
-    """What aiohttp asks for one request: it answers with the addresses that were judged."""
+    """The resolver that aiohttp is given for one request: it knows only the judged addresses."""
 
     def __init__(self, host: str, addresses: Sequence[Address]) -> None:
         self._host = host
@@ -66,7 +66,7 @@ class Pinned(AbstractResolver):
         ]
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: nothing is held."""
 
 
 def _look_up(host: str, port: int) -> list[str]:

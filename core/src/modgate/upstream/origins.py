@@ -1,8 +1,10 @@
-"""A client's URL, read once: what is checked here is what is connected to.
+"""Reading a client's URL: what is checked here is what is connected to.
 
-One strict reader, and no second one behind it that could understand the same text differently: what
-is odd is refused, not repaired.  Source: wire.md 3.1, algorithms.md 9, the host rules of WHATWG URL
-(a host whose last label is a number is an IPv4 address).
+There is one strict reader, and no second one that could understand the same text differently.  What
+is odd is refused, and not repaired.
+
+Source: wire.md 3.1; algorithms.md 9; the host rules of WHATWG URL (a host whose last label is a
+number is an IPv4 address).
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ _ASCII = "".join(map(chr, range(0x21, 0x7F)))
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a URL leads: scheme, canonical host (no brackets, no trailing dot) and port."""
+    """Where a URL leads.  `host`: canonical, without brackets, and without a dot at the end."""
 
     scheme: Scheme
     host: str
@@ -40,7 +42,7 @@ class Origin:
 
     @property
     def address(self) -> Address | None:
-        """The address, when the host is one."""
+        """The host as an address; None when it is a name."""
         try:
             return ip_address(self.host)
         except ValueError:
@@ -48,13 +50,13 @@ class Origin:
 
     @property
     def usual(self) -> bool:
-        """Whether the port is its scheme's own."""
+        """Whether the port is the scheme's default."""
         return self.port == _DEFAULT_PORTS[self.scheme]
 
 
 @dataclass(frozen=True, slots=True)
 class Url:
-    """A URL that may be asked for; `path` and `query` are percent-encoded, a fragment is gone."""
+    """A URL that can be asked for.  `path`, `query`: percent-encoded; a fragment is dropped."""
 
     origin: Origin
     path: str
@@ -79,7 +81,7 @@ class Url:
         return Url(origin, _encoded(parts.path) or "/", _encoded(parts.query))
 
     def follow(self, location: str) -> Url:
-        """Where a redirect leads; ValueError as `parse`."""
+        """Where a redirect leads; ValueError as of `parse`."""
         try:
             return Url.parse(urljoin(str(self), location))
         except ValueError:
@@ -93,10 +95,10 @@ class Url:
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """The operator's `[fetch] allow`.
+    """What the operator allows to be fetched: `[fetch] allow`.
 
-    `https` and `http`: any public address on the scheme's own port.  `origins`: these, even if
-    private.
+    `https`, `http`: any public address, on the scheme's default port.  `origins`: these, also when
+    their addresses are private.
     """
 
     https: bool
@@ -105,7 +107,7 @@ class Allowed:
 
     @staticmethod
     def of(entries: Iterable[str]) -> Allowed:
-        """Read `*` (https anywhere), `http://*` (plain http, too) and origins.
+        """Read entries: `*` is https anywhere, `http://*` is http anywhere, others are origins.
 
         ValueError names the entry that is none of these.
         """
@@ -119,7 +121,7 @@ class Allowed:
         return not (self.https or self.http or self.origins)
 
     def admits(self, origin: Origin) -> bool:
-        """Whether this origin may be asked, given that its addresses are allowed, too."""
+        """Whether an origin may be asked, provided that its addresses are allowed, too."""
         if origin in self.origins:
             return True
         return origin.usual and (self.https if origin.scheme == "https" else self.http)
@@ -146,12 +148,11 @@ def _six(text: str) -> str:
 
 
 def canonical_host(host: str) -> str:
-    """A name or IPv4 address as it is compared and connected to.
+    """A name or IPv4 address, in the form in which it is compared and connected to.
 
-    ValueError for what no resolver should be asked.
-
-    Every spelling of an IPv4 address but the dotted quad is refused: `127.1`, `0x7f000001`,
-    `017700000001` and `2130706433` are all the same machine to some reader.
+    ValueError for what no resolver should be asked.  Every spelling of an IPv4 address but four
+    decimal numbers is refused: to some reader `127.1`, `0x7f000001`, `017700000001` and
+    `2130706433` are all the same machine.
     """
     if not host.isascii():
         try:
@@ -184,5 +185,5 @@ def _named(entry: str) -> Origin:
 
 
 def _encoded(part: str) -> str:
-    """Non-ASCII percent-encoded, everything else as the client wrote it."""
+    """A part with what is not ASCII percent-encoded, and all else as the client wrote it."""
     return quote(part, safe=_ASCII)

@@ -1,6 +1,7 @@
-"""An engine's reply from its bytes, cut anywhere: a pure state machine, no network, no clock.
+"""Reading an engine's reply from bytes that are cut anywhere.
 
-Source: RFC 9112 6 and 7 (a message body's length, chunked coding).
+A state machine without network and clock.  Source: RFC 9112 sections 6 (how a body's length is
+known) and 7 (chunked coding).
 """
 
 from __future__ import annotations
@@ -33,17 +34,20 @@ class _Stage(Enum):
 class Parser:
     """Reads one reply.
 
-    `head`: None until it has come; what came before it (1xx) is skipped.  `over`: the body has
-    ended.  `spare`: bytes came behind its end.  `error`: it broke, behind the bytes that `feed`
-    answered last.
+    `head`: None until it has come.  Interim heads (1xx) in front of it are skipped.
+    `over`: the body has ended.
+    `spare`: bytes came after its end.
+    `error`: what is wrong with the reply, after the bytes that `feed` returned last.
     """
 
     __slots__ = ("_kept", "_left", "_stage", "_trailers", "error", "head", "over", "spare")
 
     def __init__(self) -> None:
         self._stage = _Stage.HEAD
-        self._kept = bytearray()  # what is not understood yet: of a head, a line
-        self._left: int | None = 0  # bytes of the body or chunk to come; None = until the close
+        self._kept = bytearray()  # the beginning of a head or a line whose end has not come
+        self._left: int | None = (
+            0  # bytes of the body or chunk to come; None: until the connection ends
+        )
         self._trailers = 0
         self.head: Head | None = None
         self.over = False
@@ -56,7 +60,7 @@ class Parser:
         return self.over and not self.spare and self.head is not None and self.head.keeps
 
     def feed(self, data: bytes) -> bytes:
-        """The bytes of the body that these bytes bring."""
+        """Take more bytes of the reply; the answer is what they hold of the body."""
         pieces: list[bytes] = []
         if self.error is None:
             try:
@@ -68,7 +72,7 @@ class Parser:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def end(self) -> bool:
-        """The engine closed the connection; whether the reply ended well by that."""
+        """The engine closed the connection: whether the reply is whole."""
         if self._stage is _Stage.PLAIN and self._left is None and self.error is None:
             self.over = True
         return self.over
@@ -85,7 +89,7 @@ class Parser:
             self._chunks(data, pieces)
 
     def _open(self, data: bytes) -> bytes | None:
-        """What follows the head; None when its end has not come."""
+        """Read a head; the answer is what follows it, None when its end has not come."""
         kept = self._kept
         if kept:
             since = max(0, len(kept) - len(_BLANK) + 1)
@@ -147,7 +151,7 @@ class Parser:
                 at = after
 
     def _line(self, data: bytes, at: int) -> int:
-        """Where the line that begins here ends; `at` when its end has not come."""
+        """Read the line at `at`; the answer is where it ends, `at` when its end has not come."""
         if self._stage is _Stage.GAP:
             return self._gap(data, at)
         most = LINE_BYTES if self._stage is _Stage.SIZE else HEAD_BYTES - self._trailers
@@ -178,7 +182,7 @@ class Parser:
         return at + 2
 
 
-@lru_cache(1024)  # most chunks of a stream are of a few sizes; the result is the same without
+@lru_cache(1024)  # the result is the same without: chunks of a stream have a few sizes
 def _size(line: bytes) -> int:
     found = _SIZE.fullmatch(line)
     if found is None:
@@ -187,9 +191,9 @@ def _size(line: bytes) -> int:
 
 
 def _chunk(data: bytes) -> bytes:
-    """The one chunk that came by itself and whole, as those of streams do; b"" for all else.
+    """What is in a chunk that came whole and alone, as most do in streams; b"" for all else.
 
-    The result of `feed` is the same without this.
+    An optimisation: the result of `feed` is the same without this.
     """
     end = data.find(b"\r\n", 0, 16)
     if end < 0 or data[-2:] != b"\r\n":

@@ -1,4 +1,7 @@
-"""The connections to one engine: the one that was used last is used next, so that few stay warm."""
+"""Keeping the connections to one engine.
+
+The one that was used last is used next, so that no more than needed stay in use.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,15 @@ from modgate.upstream.connection import Connection
 
 IDLE_AT_MOST = 1024
 IDLE_S = 15.0  # below what most servers keep
-EARLY_S = 1.0  # before an engine closes by its own word
-FRESH_S = 0.5
+EARLY_S = 1.0  # we let go this long before an engine closes, when it said when
+FRESH_S = 0.5  # a connection that rested for less is not examined
 
 
 class Pool:
-    """`live`: all connections, `idle`: those that carry nothing and since when, oldest first."""
+    """The connections of one engine.
+
+    `live`: all of them.  `idle`: those without a call, and since when, the longest first.
+    """
 
     def __init__(self, idle_s: float = IDLE_S) -> None:
         self.loop = asyncio.get_running_loop()
@@ -23,13 +29,13 @@ class Pool:
         self.idle: dict[Connection, float] = {}
 
     def connection(self) -> Connection:
-        """A new one, to be connected."""
+        """A new connection, which is yet to be dialled."""
         made = Connection(self._put, self._drop)
         self.live.add(made)
         return made
 
     def take(self) -> Connection | None:
-        """A connection that can carry a call; None = a new one is needed."""
+        """A connection that can carry a call; None when a new one is needed."""
         while self.idle:
             found, since = self.idle.popitem()
             rested = self.loop.time() - since
@@ -65,7 +71,7 @@ class Pool:
             connection.abort()
 
     def close(self) -> None:
-        """Close all of them, those in use too."""
+        """Close all connections, also those that carry calls."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -1,6 +1,7 @@
-"""A call as it goes out: the bytes of its head, from a form that is written once, and of its body.
+"""A call as it goes out: the bytes of its head and of its body.
 
-What is the same in all calls of one path is checked and joined once; a call fills in its values.
+What is the same in all calls of one path is checked and joined once, into a form.  A call fills its
+own values into the form.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ _OF_THE_BODY = frozenset({"content-type", "content-length"})
 
 
 class Heads:
-    """The heads of calls to one engine.
+    """Makes the heads of calls to one engine.
 
-    `base`: the path that every path is put behind; `host`: as the Host header has it.
+    `host`: as the header `Host` has it.  `base`: the path in front of every call's path.
     """
 
     __slots__ = ("_base", "_forms", "_host")
@@ -36,10 +37,11 @@ class Heads:
     def head(
         self, path: str, kind: str, size: int, headers: Mapping[str, str]
     ) -> tuple[bytes, bool]:
-        """The head of a POST, and whether its connection may carry another call.
+        """The head of a POST, and whether its connection may carry another call afterwards.
 
-        It may not when `headers` names a `Connection`.  Type and length of the body are ours,
-        whatever `headers` says of them.  ValueError for what would not stay in its line.
+        `kind`, `size`: type and length of the body; what `headers` says of them is left out.  A
+        connection that `headers` speaks of itself carries no other call.  ValueError for a path, a
+        name or a value that would not stay in its line.
         """
         key = (path, *headers)
         form = self._forms.get(key)
@@ -51,7 +53,7 @@ class Heads:
 
 
 class _Form:
-    """All heads of one path with the same header names."""
+    """The form of all heads of one path that have the same header names."""
 
     __slots__ = ("_skipped", "_text", "keeps")
 
@@ -77,7 +79,7 @@ class _Form:
         self._text = "\r\n".join(lines)
 
     def filled(self, kind: str, size: int, headers: Mapping[str, str]) -> bytes:
-        """The head with these values."""
+        """The head with the values of one call."""
         if self._skipped:
             headers = {n: value for n, value in headers.items() if n not in self._skipped}
         values = "".join((*headers.values(), kind))
@@ -88,9 +90,10 @@ class _Form:
 
 
 def framed(body: Body) -> tuple[str, int, bytes | Iterator[bytes]]:
-    """A body's content type, its length, and its bytes.
+    """A body's content type, its length in bytes, and its bytes.
 
-    At once when they are in memory or few, else read from the spool as they are sent.
+    The bytes come at once when they are few or in memory, and else as an iterator that reads the
+    spool as they are sent.  Source: RFC 7578 (forms).
     """
     if body.kind != "form":
         content = body.content

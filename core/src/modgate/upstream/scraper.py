@@ -1,4 +1,4 @@
-"""Short questions to engines and exporters, over connections that are kept."""
+"""Asking engines and exporters for metrics and the like, over connections that are kept."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _HEADERS = {"Accept": "text/plain", "Accept-Encoding": "identity", "User-Agent":
 
 
 class Scraper:
-    """One session for all; no redirect is followed, no proxy used, and no cookie kept."""
+    """One session for all of them; no redirect is followed, no proxy used, and no cookie kept."""
 
     def __init__(self) -> None:
         self._session: ClientSession | None = None
@@ -26,7 +26,10 @@ class Scraper:
     async def get(
         self, url: str, *, key: Secret | None = None, ca: str = "", within_s: float
     ) -> tuple[int, bytes]:
-        """A status and at most 1 MiB; OSError when there is no answer in time."""
+        """GET a status and a body of at most 1 MiB.  OSError when there is no answer in time.
+
+        `key`: is sent as a bearer token.  `ca`: a PEM file of the authorities that count.
+        """
         if self._session is None:
             self._session = ClientSession(
                 connector=TCPConnector(limit=CONNECTIONS, limit_per_host=2),

@@ -1,4 +1,4 @@
-"""SRV records, which the machine's resolver does not ask for: one question over UDP, or over TCP.
+"""Asking for SRV records, which the machine's resolver cannot: over UDP, and TCP if need be.
 
 Source: RFC 1035 (messages, names), RFC 2782 (SRV), RFC 7766 (TCP).
 """
@@ -27,11 +27,14 @@ _RESOLVERS = Path("/etc/resolv.conf")
 
 
 class BadMessage(ValueError):
-    """A reply that cannot be one to our question."""
+    """A message that is no reply to our question."""
 
 
 def question(name: str, number: int) -> bytes:
-    """A question for the SRV records of a name; ValueError for what is none."""
+    """The message that asks for a name's SRV records.  ValueError when it is no name.
+
+    `number`: comes back in the reply.
+    """
     labels = [
         part.encode("idna") if not part.isascii() else part.encode()
         for part in name.rstrip(".").split(".")
@@ -43,7 +46,10 @@ def question(name: str, number: int) -> bytes:
 
 
 def answer(message: bytes, asked: bytes) -> Names | None:
-    """What a reply to `asked` says; None when it was cut and is to be had over TCP."""
+    """What a reply to the message `asked` says; None when it was cut, so that TCP is needed.
+
+    BadMessage when it is no such reply, or an error.
+    """
     try:
         number, flags, questions, records, *_ = _HEAD.unpack_from(message)
         if number != _HEAD.unpack_from(asked)[0] or not flags & _REPLY or questions != 1:
@@ -76,7 +82,10 @@ def _records(message: bytes, at: int, count: int) -> Names:
 
 
 def _name(message: bytes, at: int) -> tuple[str, int]:
-    """A name, which may go on elsewhere in the message, and where what follows it begins."""
+    """The name at a place of the message, and where what follows it begins.
+
+    A name may go on elsewhere in the message.  Source: RFC 1035 section 4.1.4.
+    """
     labels: list[str] = []
     after = 0
     for _ in range(JUMPS_AT_MOST * 4):
@@ -93,13 +102,13 @@ def _name(message: bytes, at: int) -> tuple[str, int]:
 
 
 class Asker(asyncio.DatagramProtocol):
-    """Waits for one reply."""
+    """Waits for one datagram; `reply` is done with it."""
 
     def __init__(self) -> None:
         self.reply: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 
     def datagram_received(self, data: bytes, addr: tuple[str | int, ...]) -> None:
-        """Called by the transport, which is connected: it is the server's."""
+        """Called by the transport, which is connected, so that it is from the server."""
         if not self.reply.done():
             self.reply.set_result(data)
 
@@ -110,7 +119,10 @@ class Asker(asyncio.DatagramProtocol):
 
 
 async def services(name: str, servers: Sequence[tuple[str, int]] | None = None) -> Names:
-    """The targets of a name's SRV records, of the first server that answers; OSError for none."""
+    """The targets of a name's SRV records, as the first server says that answers.
+
+    OSError when none answers.  `servers`: address and port; None: those of the machine.
+    """
     tried = servers if servers is not None else resolvers(_RESOLVERS)
     error: Exception = OSError("no name server is configured")
     for _ in range(TRIES):
@@ -149,7 +161,7 @@ async def _over_tcp(asked: bytes, server: tuple[str, int]) -> Names:
 
 
 def resolvers(path: Path) -> list[tuple[str, int]]:
-    """The machine's name servers."""
+    """The name servers in a file like `/etc/resolv.conf`; none when it cannot be read."""
     try:
         lines = [line.split() for line in path.read_text().splitlines()]
     except OSError:

@@ -1,4 +1,4 @@
-"""What discoverers ask of the world: documents, lines that come, files and names."""
+"""Doing what discoverers ask for: documents, streams of lines, files and names."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity", "User-A
 
 
 class World:
-    """Asks for real; every wait has an end, and every failure is an Away."""
+    """Asks the real world.  Every wait has a deadline, and every failure is raised as Away."""
 
     def __init__(self) -> None:
         self._names: Names | None = None
 
     async def read(self, want: Read) -> Document:
-        """A file's bytes, read beside the loop."""
+        """A file's bytes, read in a thread."""
         try:
             return Document(
                 status=200, body=await asyncio.to_thread(_read, want.path, want.at_most)
@@ -42,7 +42,7 @@ class World:
             raise Away(f"{want.path} cannot be read: {error.strerror or error}") from None
 
     async def get(self, want: Get) -> Document:
-        """A document, of whatever status."""
+        """GET a document, of whatever status."""
         try:
             async with asyncio.timeout(want.within_s), _replying(want) as reply:
                 return Document(status=reply.status, body=await whole(reply, want.at_most))
@@ -50,7 +50,11 @@ class World:
             raise Away(_told(want, error)) from None
 
     async def watch(self, want: Watch) -> tuple[Document | Line, AsyncIterator[bytes]]:
-        """A reply's head, and its lines; closing the iterator closes the connection."""
+        """GET a reply of endless lines: a first `Line` and the lines that come.
+
+        A reply of another status than 200 is a Document without lines.  Closing the iterator closes
+        the connection.
+        """
         try:
             async with AsyncExitStack() as stack:
                 await stack.enter_async_context(asyncio.timeout(want.within_s))
@@ -63,7 +67,7 @@ class World:
             raise Away(_told(want, error)) from None
 
     async def resolve(self, want: Resolve) -> Found:
-        """What a name leads to now."""
+        """The addresses, or SRV targets, that a name has now."""
         try:
             if want.kind == "srv":
                 return await services(want.name)
@@ -75,14 +79,14 @@ class World:
             raise Away(f"{want.name} cannot be resolved: {type(error).__name__}") from None
 
     def close(self) -> None:
-        """Ask for no name any more."""
+        """Stop resolving names."""
         if self._names is not None:
             self._names.close()
 
 
 @asynccontextmanager
 async def _replying(want: Get) -> AsyncIterator[ClientResponse]:
-    """A reply whose head has come: no redirect is followed, no proxy used, no cookie kept."""
+    """A reply whose head has come.  No redirect is followed, no proxy used, no cookie kept."""
     headers, tls = await asyncio.to_thread(_credentials, want)
     timeout = ClientTimeout(total=None, sock_connect=min(10.0, want.within_s))
     async with (
@@ -100,7 +104,10 @@ async def _replying(want: Get) -> AsyncIterator[ClientResponse]:
 
 
 def _credentials(want: Get) -> tuple[Mapping[str, str], ssl.SSLContext | bool]:
-    """Token and authorities as their files say now: both are rotated under a running gateway."""
+    """The header with the token, and the TLS context, as their files are now.
+
+    Both files are rotated while the gateway runs.
+    """
     secure = want.url.startswith("https:")
     tls = ssl.create_default_context(cafile=want.ca) if want.ca is not None and secure else True
     if want.token is None:
@@ -110,7 +117,10 @@ def _credentials(want: Get) -> tuple[Mapping[str, str], ssl.SSLContext | bool]:
 
 
 def _read(path: Path, at_most: int) -> bytes:
-    """A pipe or a device in its place would hold the thread, and the program's end, for ever."""
+    """A file's bytes.  OSError for more than `at_most`, and for what is no regular file.
+
+    A pipe or a device would hold the thread, and the end of the program, for ever.
+    """
     with open(path, "rb", opener=_at_once) as file:
         if not S_ISREG(os.fstat(file.fileno()).st_mode):
             raise OSError("it is no regular file")
@@ -145,7 +155,7 @@ async def _none() -> AsyncIterator[bytes]:
 
 
 def _told(want: Get, error: Exception) -> str:
-    """What failed, without a word of what was sent or came."""
+    """What failed, in words that repeat nothing of what was sent or came."""
     if isinstance(error, FileNotFoundError | PermissionError):
         return f"{error.filename} cannot be read: {error.strerror}"
     host = urlsplit(want.url).netloc.rpartition("@")[2] or "a url without a host"

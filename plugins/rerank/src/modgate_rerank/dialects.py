@@ -63,7 +63,7 @@ class RerankHome(Dialect):
         return super().encode()
 
     def decode(self, event: Event) -> Iterable[Event]:
-        """The reply as it is.  BadReply at once for one without scores: another engine may serve."""
+        """The reply as it is.  BadReply for one without scores, while another engine may serve."""
         if not {"results", "scores"} & event.fields().values.keys():
             raise BadReply("the engine's reply is not a list of scores")
         return super().decode(event)
