@@ -1,4 +1,4 @@
-"""What clients of `/v1/messages` and `/v1/responses` send; with `images` it is for a vlm."""
+"""What clients of `/v1/messages`, `/v1/responses` and `/v2/chat` send; with `images`, to a vlm."""
 
 from __future__ import annotations
 
@@ -32,6 +32,15 @@ def response(tag: int, *, model: str, stream: bool = False, images: int = 0) -> 
     return _request(tag, "response", {"model": model, **body}, stream=stream, images=images)
 
 
+def spoken(tag: int, *, model: str, stream: bool = False, images: int = 0) -> ClientRequest:
+    """A chat as Cohere has it."""
+    picture = {"url": data_uri(png(SIDE, SIDE, seed=tag), "image/png")}
+    content: list[object] = [{"type": "image_url", "image_url": picture}] * images
+    content.append({"type": "text", "text": f"{tag_text(tag)} what is this?"})
+    body = {"max_tokens": TOKENS_AT_MOST, "messages": [{"role": "user", "content": content}]}
+    return _request(tag, "spoken", {"model": model, **body}, stream=stream, images=images)
+
+
 def _request(
     tag: int, kind: str, body: dict[str, object], *, stream: bool, images: int
 ) -> ClientRequest:
@@ -39,11 +48,12 @@ def _request(
     readers: dict[str, tuple[Reader, Reader]] = {
         "message": ("message", "message_sse"),
         "response": ("response", "response_sse"),
+        "spoken": ("spoken", "spoken_sse"),
     }
     return ClientRequest(
         modality=modality,
         tag=tag,
-        path=f"/v1/{kind}s",
+        path="/v2/chat" if kind == "spoken" else f"/v1/{kind}s",
         body=json.dumps({**body, "stream": True} if stream else body).encode(),
         reader=readers[kind][stream],
         sent={"vlm.images": images} if images else {},

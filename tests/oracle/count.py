@@ -42,7 +42,7 @@ def count_for(request: ClientRequest) -> Count:
     match request.reader:
         case "chat_sse" | "completion_sse":
             return TextEvents(request)
-        case "message_sse" | "response_sse":
+        case "message_sse" | "response_sse" | "spoken_sse":
             return ConversationEvents(request)
         case "transcript_sse":
             return TranscriptEvents(request)

@@ -1,4 +1,4 @@
-"""Counting a message or a response: the same tokens as a chat's, in other words."""
+"""Counting a message, a response or Cohere's chat: the same tokens as a chat's, in other words."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from oracle.count_events import Events, Tokens
 from oracle.requests import ClientRequest
 from oracle.words import items, members, whole
 
-_TEXTS = ("content_block_delta", "response.output_text.delta")
-_ENDS = ("message_stop", "response.completed", "response.incomplete")
+_TEXTS = ("content_block_delta", "response.output_text.delta", "content-delta")
+_ENDS = ("message_stop", "response.completed", "response.incomplete", "message-end")
 
 
 class ConversationEvents(Events):
-    """`/v1/messages` or `/v1/responses` as events with names."""
+    """`/v1/messages`, `/v1/responses` or `/v2/chat` as events with names."""
 
     def __init__(self, request: ClientRequest) -> None:
         super().__init__(request)
@@ -23,16 +23,18 @@ class ConversationEvents(Events):
         kind = value.get("type")
         if kind in _TEXTS:
             text = value.get("delta")
-            text = text if isinstance(text, str) else members(text).get("text")
+            text = text if isinstance(text, str) else _text(members(text))
             if isinstance(text, str) and text:
                 self._tokens.feed(0, text)
                 self.events += 1
         elif kind in ("error", "response.failed"):
             self.error = str(value.get("code", "failed"))
-        usage = members(value.get("usage") or members(value.get("response")).get("usage"))
+        elif members(value.get("delta")).get("finish_reason") == "ERROR":
+            self.error = "failed"
+        usage = used(value)
         if kind in (*_ENDS, "message_delta") and usage:
             self._take_usage(usage)
-        self._ends = self._ends or kind in _ENDS
+        self._ends = self._ends or (kind in _ENDS and self.error is None)
         self._numbered(value)
         self.units[f"{self._request.modality}.output_tokens"] = self._tokens.count
 
@@ -57,14 +59,28 @@ class ConversationEvents(Events):
             self.units.update(self._request.sent)
 
 
+def _text(delta: dict[str, object]) -> object:
+    """What a delta of a message says; Cohere's has it three levels down."""
+    return delta.get("text") or members(members(delta.get("message")).get("content")).get("text")
+
+
+def used(value: dict[str, object]) -> dict[str, object]:
+    """The usage of a whole reply or an event, wherever it has it; Cohere's says what was billed."""
+    for holder in (value, members(value.get("response")), members(value.get("delta"))):
+        if usage := members(holder.get("usage")):
+            return members(usage.get("billed_units")) or usage
+    return {}
+
+
 def prompt_tokens(usage: dict[str, object]) -> int:
     """All of the prompt: a message counts what was cached beside the rest."""
     return whole(usage.get("input_tokens")) + whole(usage.get("cache_read_input_tokens"))
 
 
 def said(value: dict[str, object]) -> str:
-    """The text of a whole message or response."""
-    blocks = [members(each) for each in items(value.get("content"))]
+    """The text of a whole message, response or chat of Cohere's."""
+    message = members(value.get("message")) or value
+    blocks = [members(each) for each in items(message.get("content"))]
     for item in map(members, items(value.get("output"))):
         blocks += [members(part) for part in items(item.get("content"))]
     return "".join(str(block.get("text", "")) for block in blocks)

@@ -9,7 +9,7 @@ import struct
 from base64 import b64decode
 from collections.abc import Callable
 
-from oracle.count_conversations import prompt_tokens, said
+from oracle.count_conversations import prompt_tokens, said, used
 from oracle.replies import vector
 from oracle.requests import ClientRequest, Reader
 from oracle.words import TOKEN_BYTES, WORD_MS, items, members, whole
@@ -36,7 +36,7 @@ def _text(request: ClientRequest, body: bytes) -> Counted:
 
 def _conversation(request: ClientRequest, body: bytes) -> Counted:
     value = members(json.loads(body))
-    tokens, usage, notes = len(said(value)) // TOKEN_BYTES, members(value.get("usage")), []
+    tokens, usage, notes = len(said(value)) // TOKEN_BYTES, used(value), []
     if whole(usage.get("output_tokens")) != tokens:
         notes.append("usage does not count the tokens that came")
     units = {f"{request.modality}.output_tokens": tokens, **request.sent}
@@ -123,6 +123,7 @@ WHOLE: dict[Reader, Callable[[ClientRequest, bytes], Counted]] = {
     "completion": _text,
     "message": _conversation,
     "response": _conversation,
+    "spoken": _conversation,
     "transcript": _transcript,
     "verbose_transcript": _verbose,
     "ocr": _pages,

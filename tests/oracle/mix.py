@@ -16,7 +16,7 @@ from typing import Literal, get_args
 from oracle import requests as ask
 from oracle.client import Leave
 from oracle.compare import ENDINGS, Ending
-from oracle.conversations import message, response
+from oracle.conversations import message, response, spoken
 from oracle.faults import FAMILIES, OK, Fault, FaultKind, Refusal, Script
 from oracle.record import Record, Stage
 from oracle.requests import ClientRequest, RerankBody, TranscriptFormat
@@ -30,6 +30,7 @@ REACHED: dict[Window, Stage] = {"headers": "arrived", "first": "headers", "body"
 OK_MOST = 0.4
 STATUSES = (400, 422, 429, 500, 503)
 DECODED = ("asr", "ocr")
+CONVERSED = (message, response, spoken)
 # Long enough for a gateway to relay one piece before the next comes.
 SPACING_MS = 30
 
@@ -257,7 +258,7 @@ def _draw_text(rng: random.Random, tag: int, model: str) -> Draft:
     stream, usage, tokens = rng.random() < 0.6, rng.random() < 0.5, rng.randint(6, 12)
     drawn = rng.random()
     if drawn < 0.4:
-        converse = message if drawn < 0.2 else response
+        converse = CONVERSED[int(drawn / 0.4 * len(CONVERSED))]
         request = converse(tag, model=model, stream=stream)
     else:
         builder = ask.completion if drawn < 0.6 else ask.chat
@@ -270,7 +271,7 @@ def _draw_vision(rng: random.Random, tag: int, model: str) -> Draft:
     stream, tokens = rng.random() < 0.6, rng.randint(6, 12)
     usage, images, drawn = rng.random() < 0.5, rng.randint(1, 2), rng.random()
     if drawn < 0.4:
-        converse = message if drawn < 0.2 else response
+        converse = CONVERSED[int(drawn / 0.4 * len(CONVERSED))]
         request = converse(tag, model=model, stream=stream, images=images)
     else:
         request = ask.vision(tag, model=model, stream=stream, usage=usage, images=images)

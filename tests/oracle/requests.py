@@ -19,7 +19,7 @@ from oracle.words import Modality, part_text, tag_text
 # How a reply is counted.
 Reader = Literal[
     "chat", "chat_sse", "completion", "completion_sse",
-    "message", "message_sse", "response", "response_sse",
+    "message", "message_sse", "response", "response_sse", "spoken", "spoken_sse",
     "transcript", "verbose_transcript", "transcript_sse",
     "pcm", "wav", "speech_sse", "opaque", "ocr", "embedding", "rerank",
 ]  # fmt: skip  # rows as they are read

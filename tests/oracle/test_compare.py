@@ -240,8 +240,8 @@ def test_a_seed_draws_the_same_mix_again() -> None:
 def test_a_mix_uses_every_endpoint_and_form() -> None:
     planned = draw().planned.values()
 
-    assert len({one.request.path for one in planned}) == 12
-    assert len({one.request.reader for one in planned}) == 17
+    assert len({one.request.path for one in planned}) == 13
+    assert len({one.request.reader for one in planned}) == 19
     assert {one.leave.at for one in planned if one.leave} == {"sent", "body"}
 
 

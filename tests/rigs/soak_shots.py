@@ -16,7 +16,7 @@ from gateways import MODELS
 from junk.files import file_cases
 from junk.plain import plain_cases
 from oracle import requests as ask
-from oracle.conversations import message, response
+from oracle.conversations import message, response, spoken
 from oracle.engine import ScriptFor
 from oracle.faults import OK, Fault, FaultKind, Refusal, Script
 from oracle.record import Record
@@ -103,6 +103,7 @@ def sorts() -> Iterator[tuple[str, float, Make]]:
         yield f"completion {how}", 1, partial(ask.completion, model=chat, stream=stream)
         yield f"message {how}", 1, partial(message, model=chat, stream=stream)
         yield f"response {how}", 1, partial(response, model=chat, stream=stream)
+        yield f"cohere's chat {how}", 1, partial(spoken, model=chat, stream=stream)
         yield f"picture {how}", 1, partial(ask.vision, model=eyes, stream=stream)
         yield f"picture message {how}", 0.5, partial(message, model=eyes, stream=stream, images=1)
         yield f"recording {how}", 1, partial(ask.transcription, model=ears, stream=stream)
