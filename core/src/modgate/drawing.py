@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from modgate.api.body import Body, File
 from modgate.api.json import Json
-from modgate.api.plan import Call
+from modgate.api.plan import Call, Drawn
 from modgate.errors import GatewayError, PluginFault
 from modgate.faults import raised
 from modgate.units import Units
+
+AHEAD = 2  # calls may be drawn this many widths ahead of the head, where the plan does not say
 
 
 class Pieces(Protocol):
@@ -29,18 +31,19 @@ class Pieces(Protocol):
         ...
 
 
-class Drawing:
-    """Draws calls: of `calls`, or of `pieces`, each of which `to_call` makes one or none of."""
+Draw = Callable[[Drawn, int], Pieces]  # starts a process that is so many calls ahead at most
 
-    def __init__(
-        self,
-        calls: Iterator[Call] | None = None,
-        pieces: Pieces | None = None,
-        to_call: Callable[[int, Json], Call | None] | None = None,
-    ) -> None:
-        self._calls = calls
-        self._pieces = pieces
-        self._to_call = to_call
+
+class Drawing:
+    """Draws the calls of one plan; `draw` and `ahead` matter to those of a decoder process."""
+
+    def __init__(self, calls: Iterable[Call] | Drawn, draw: Draw, ahead: int) -> None:
+        self._pieces: Pieces | None = None
+        if isinstance(calls, Drawn):
+            self._pieces = draw(calls, ahead)
+            self._to_call = calls.to_call
+        else:
+            self._calls = iter(calls)
         self._count = 0
         self._ended = 0
         self._skipped = 0
@@ -49,23 +52,21 @@ class Drawing:
     async def next(self) -> Call | None:
         """The next call; None when there is none.  What a plugin raises is its fault."""
         try:
-            if self._calls is not None:
+            if self._pieces is None:
                 call = next(self._calls, None)
             else:
-                call = await self._drawn()
+                call = await self._drawn(self._pieces)
             return None if call is None else check_call(call)
         except GatewayError:
             raise
         except raised() as error:
             raise PluginFault(f"{type(error).__name__} while a call was drawn") from error
 
-    async def _drawn(self) -> Call | None:
+    async def _drawn(self, pieces: Pieces) -> Call | None:
         """The call of the next piece that needs one; a piece without a call has ended at once."""
-        assert self._pieces is not None
-        assert self._to_call is not None
         while True:
             try:
-                piece = await self._pieces.next()
+                piece = await pieces.next()
             except StopAsyncIteration:
                 return None
             self.files.setdefault(self._count, []).extend(files_in(piece))

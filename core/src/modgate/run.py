@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 
-from modgate.api.plan import Call, Drawn, Plan
+from modgate.api.plan import Call, Plan
 from modgate.api.relay import Outcome, Usage
 from modgate.complaints import StepEnded
-from modgate.drawing import Drawing, Pieces
+from modgate.drawing import AHEAD, Draw, Drawing
 from modgate.errors import GatewayError, Refused, Upstream
 from modgate.feeding import Feeding, Sink
-from modgate.side_by_side import AHEAD, SideBySide
+from modgate.side_by_side import SideBySide
 from modgate.spool import Scope
 from modgate.trip import Trip
 
@@ -38,7 +38,7 @@ class Run:
         sink: Sink,
         scope: Scope,
         pool: Executor,
-        draw: Callable[[Drawn, int], Pieces],
+        draw: Draw,
         step_ended: StepEnded,
     ) -> None:
         self._plan = plan
@@ -46,7 +46,7 @@ class Run:
         self._trip_of = trip_of
         self._sink = sink
         self._scope = scope
-        self._calls = self._drawing(draw)
+        self._calls = Drawing(plan.calls, draw, AHEAD * plan.width)
         self._spared = FAILED_CALL if plan.partial else ()
         self._trips: list[Trip] = []
         self._ended = 0  # calls
@@ -54,12 +54,6 @@ class Run:
         self.errors: list[GatewayError] = []
         self._side_by_side: SideBySide | None = None
         self._feeding = Feeding(relay, sink=sink, pool=pool, step_ended=step_ended)
-
-    def _drawing(self, draw: Callable[[Drawn, int], Pieces]) -> Drawing:
-        calls = self._plan.calls
-        if isinstance(calls, Drawn):
-            return Drawing(pieces=draw(calls, AHEAD * self._plan.width), to_call=calls.to_call)
-        return Drawing(calls=iter(calls))
 
     def outcomes(self) -> list[Outcome]:
         """One for each call drawn so far: entry i is call i's."""

@@ -10,13 +10,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from modgate.api.plan import Plan
+from modgate.drawing import AHEAD
 from modgate.errors import GatewayError, PluginFault
 from modgate.feeding import Feeding, Sink
 from modgate.lane import Lane
 from modgate.spool import Scope
 from modgate.trip import Trip
-
-AHEAD = 2  # calls may be drawn this many widths ahead of the head, where the plan does not say
 
 
 class SideBySide:

@@ -57,7 +57,7 @@ def test_a_plan_that_does_not_fit_is_told_in_words(wrong: dict[str, Any], told: 
 
 @pytest.mark.parametrize("drawn", ["/words", replace(CALL, size=UNSIZED)])
 def test_a_call_that_is_drawn_late_is_looked_at_when_it_comes(drawn: Any) -> None:
-    drawing = Drawing(calls=iter([CALL, drawn]))
+    drawing = Drawing([CALL, drawn], lambda drawn, ahead: pytest.fail("no process draws"), 2)
 
     assert asyncio.run(drawing.next()) is CALL
     with pytest.raises(PluginFault, match=r"no Call|the size of a Call"):
