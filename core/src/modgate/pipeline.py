@@ -177,7 +177,7 @@ class Exchange:
         return route
 
     async def _page(self, page: Page) -> None:
-        self._responder.watch(None)
+        self._responder.watch(self._surface)
         made = page.body(self._gateway, self.draft.caller, self._request)
         body = made if isinstance(made, bytes) else await made
         await self._responder.page({"content-type": "application/json"}, body)

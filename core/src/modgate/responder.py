@@ -66,16 +66,16 @@ class Responder:
         self._timer: asyncio.TimerHandle | None = None
         self._ping: asyncio.Task[None] | None = None
         self._head: Head | None = None
-        self.surface: Surface | None = None
+        self._surface: Surface | None = None
 
     @property
     def opened(self) -> bool:
         """Whether a byte of the reply may have left."""
         return self.reply.opened
 
-    def watch(self, head: Head | None) -> None:
+    def watch(self, surface: Surface, head: Head | None = None) -> None:
         """Begin to watch whether the client reads, and to keep an event stream alive."""
-        self._head = head
+        self._surface, self._head = surface, head
         if self._timer is not None:
             return  # another plan of the same request is served now
         self._touched = self._last + FIRST_TOUCH_S - TOUCH_S
@@ -96,7 +96,7 @@ class Responder:
             self._touch()
 
     def _keep_alive(self) -> None:
-        head, surface, ping = self._head, self.surface, self._ping
+        head, surface, ping = self._head, self._surface, self._ping
         if head is None or head.kind != "sse" or surface is None:
             return
         if ping is None or ping.done():

@@ -180,8 +180,7 @@ class Serving(msgspec.Struct, eq=False, kw_only=True):
         if stream and not held:
             self.bill.hold("streams", 1)
         head = plan.relay.head
-        self.responder.surface = self.surface
-        self.responder.watch(head)
+        self.responder.watch(self.surface, head)
         keeper = self.keyed.keeping(self.responder, head) if self.keyed is not None else None
         responder: Responder | KeepingResponder = keeper or self.responder
         run = Run(

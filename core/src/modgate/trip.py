@@ -90,9 +90,7 @@ class Trip:
             except (GatewayError, Unsupported) as error:
                 await self._retry_or_raise(error)
             except raised() as error:
-                fault = DialectFault(error, self.order)
-                self._failed(fault)
-                raise fault from error
+                raise self._fault(error) from error
             else:
                 if not events:
                     self.state = "ok"
@@ -114,9 +112,12 @@ class Trip:
         except GatewayError:
             raise  # not the engine's fault: the attempt is cut, and has not failed
         except raised() as error:
-            fault = DialectFault(error, self.order)
-            self._failed(fault)
-            raise fault from error
+            raise self._fault(error) from error
+
+    def _fault(self, error: BaseException) -> DialectFault:
+        fault = DialectFault(error, self.order)
+        self._failed(fault)
+        return fault
 
     def _give_up(self, error: GatewayError | Unsupported) -> None:
         if self._stream is not None:
