@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
 
@@ -22,7 +22,6 @@ import orjson
 
 from modgate.api.auth import Caller
 from modgate.api.body import Body, Content
-from modgate.api.relay import Head
 from modgate.api.residency import may_lie
 from modgate.draft import Draft
 from modgate.errors import Conflict, IdempotencyUnavailable, KeyReused, Refused, ReplyNotKept
@@ -30,7 +29,6 @@ from modgate.replays.memory import MemoryReplays
 from modgate.replays.record import Record
 from modgate.replays.redis_store import RedisReplays
 from modgate.replays.store import RENEW_S, Name, Replays, ReplaysDown
-from modgate.responder import Responder
 
 log = logging.getLogger(__name__)
 
@@ -201,9 +199,10 @@ class KeyedRequest:
         self._keys.ended(self)
         return _judged(found, digest)
 
-    def keeping(self, responder: Responder, head: Head) -> KeepingResponder:
-        """The responder that keeps the reply on its way out."""
-        return KeepingResponder(responder, self, head, self._keys.retention)
+    @property
+    def retention(self) -> Retention:
+        """What may be kept of its reply."""
+        return self._keys.retention
 
     async def keep(self, headers: Mapping[str, str], body: bytes | None) -> None:
         """The work is done, and this is its reply: told to the store before the client has it.
@@ -258,60 +257,6 @@ def _judged(found: Record, digest: bytes) -> Record:
             f"/v1/usage/{done} has its receipt, a new key does it again"
         )
     return found
-
-
-class KeepingResponder:
-    """A Responder that also keeps what a whole reply says, up to its bound."""
-
-    def __init__(
-        self, responder: Responder, keyed: KeyedRequest, head: Head, retention: Retention
-    ) -> None:
-        self._responder = responder
-        self._keyed = keyed
-        self._left = retention.reply_bytes
-        self._keeps = retention.bodies and head.kind != "sse"
-        self._body: list[bytes] = []
-
-    @property
-    def opened(self) -> bool:
-        """Whether a byte of the reply may have left."""
-        return self._responder.opened
-
-    @property
-    def abandoned(self) -> bool:
-        """Whether the client left, and its engines finish."""
-        return self._responder.abandoned
-
-    async def emit(self, head: Head, data: Sequence[bytes]) -> None:
-        """Bytes of the reply; raises Cancelled when the client is gone."""
-        self._note(data)
-        await self._responder.emit(head, data)
-
-    def pour(self, data: Sequence[bytes]) -> bool:
-        """Bytes of an open reply, at once; False: `room` is to be waited for."""
-        self._note(data)
-        return self._responder.pour(data)
-
-    async def room(self) -> None:
-        """Until the client has read enough; Cancelled when it is gone."""
-        await self._responder.room()
-
-    def _note(self, data: Sequence[bytes]) -> None:
-        if not self._keeps:
-            return
-        self._left -= sum(map(len, data))
-        self._body.extend(data)
-        if self._left < 0:
-            self._keeps, self._body = False, []
-
-    async def finish(self, head: Head, units: str) -> None:
-        """The reply ended well; that of a stream is over, and its key with it."""
-        if head.kind != "sse":
-            headers = {"content-type": head.content_type, **head.headers}
-            if units and head.kind == "whole":
-                headers["x-modgate-units"] = units
-            await self._keyed.keep(headers, b"".join(self._body) if self._keeps else None)
-        await self._responder.finish(head, units)
 
 
 def replay_headers(record: Record) -> dict[str, str]:

@@ -31,8 +31,9 @@ from modgate.errors import GatewayError, Refused, Unsupported
 from modgate.fallback import Chain, along
 from modgate.gateway import Gateway
 from modgate.guard import Deadline
-from modgate.idempotency import KeepingResponder, KeyedRequest
+from modgate.idempotency import KeyedRequest
 from modgate.isolation import isolation
+from modgate.keeping import KeepingResponder
 from modgate.needs import shape
 from modgate.policies import Judge
 from modgate.responder import Responder
@@ -176,13 +177,14 @@ class Serving(msgspec.Struct, eq=False, kw_only=True):
 
     async def _run(self, plan: Plan, *, stream: bool) -> None:
         """Run the plan, and end the reply."""
-        held, self.draft.stream = self.draft.stream, stream
-        if stream and not held:
+        streamed, self.draft.stream = self.draft.stream, stream
+        if stream and not streamed:  # an earlier plan, of another model, may hold it already
             self.bill.hold("streams", 1)
         head = plan.relay.head
         self.responder.watch(self.surface, head)
-        keeper = self.keyed.keeping(self.responder, head) if self.keyed is not None else None
-        responder: Responder | KeepingResponder = keeper or self.responder
+        responder: Responder | KeepingResponder = self.responder
+        if self.keyed is not None:
+            responder = KeepingResponder(self.responder, self.keyed, head)
         run = Run(
             plan,
             trip_of=self.trips.trip_of,
