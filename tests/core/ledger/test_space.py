@@ -7,8 +7,10 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -135,6 +137,55 @@ def test_a_full_disk_takes_the_ends_where_old_segments_may_go(
 
         assert made.lost_frames == 0
         assert ids(tmp_path)[-1] == "r59"
+
+
+def test_segments_that_wait_for_the_disk_make_room_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slow disk holds open all that is there: what is dropped of it is to be free at once."""
+    write, sync, limit = os.write, os.fdatasync, 20_000
+    one, held = threading.Semaphore(0), threading.Semaphore(0)
+
+    def bounded(fd: int, data: bytes) -> int:
+        if _held_bytes(tmp_path) + len(data) > limit:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(fd, data)
+
+    def slow(fd: int) -> None:
+        held.release()
+        assert one.acquire(timeout=60)
+        sync(fd)
+
+    monkeypatch.setattr(module.os, "write", bounded)
+    monkeypatch.setattr(module.os, "fdatasync", slow)
+    with ledger(tmp_path, segment_bytes=5_000, on_full="drop-oldest") as made:
+        assert held.acquire(timeout=60)  # the first alone
+        while len(segments(tmp_path)) < 4:
+            request(made, "early")
+        one.release()
+        assert held.acquire(timeout=60)  # a group of all that are full
+        for index in range(60):
+            request(made, f"r{index}")
+        dropped, refusal = made.dropped_segments, made.refusal
+        one.release(10_000)
+
+    assert refusal is None
+    assert dropped >= 3
+    assert made.lost_frames == 0
+    assert ids(tmp_path)[-1] == "r59"
+
+
+def _held_bytes(folder: Path) -> int:
+    """Of the files of a folder, also of those that only a descriptor holds."""
+    sizes = {}
+    for name in os.listdir("/proc/self/fd"):
+        link = Path("/proc/self/fd", name)
+        with suppress(OSError):
+            if link.readlink().is_relative_to(folder):
+                sizes[link.stat().st_ino] = link.stat().st_size
+    for path in segments(folder):
+        sizes[path.stat().st_ino] = path.stat().st_size
+    return sum(sizes.values())
 
 
 FILLS = """

@@ -70,7 +70,7 @@ class Disk:
     kept: int = 0
     _fd: int = -1
     _half: bool = False  # half a frame is at the end, and could not be cut off yet
-    _syncing: int = -1  # the descriptor in a sync that runs: nobody may close it meanwhile
+    _syncing: frozenset[int] = frozenset()  # segments in a sync that runs: only that closes them
     _full: dict[int, int] = field(default_factory=dict)  # descriptors by number, to be closed
     _created: bool = False
 
@@ -162,19 +162,36 @@ class Disk:
     def drop(self, number: int) -> Position:
         """Remove a segment that is not the newest, and return where it ended.
 
-        Its descriptor is closed, so that its room is free at once.
+        Its room is free at once: its descriptor is closed, or its bytes are taken.
         """
         self.recount()
         following = min(each for each in self.sizes if each > number)
         last = _begins_with(self.path(following))
         end = Position(number, self.sizes.get(number, 0), self.counts.get(number, 0), last)
-        if (fd := self._full.get(number, self._syncing)) != self._syncing:
-            del self._full[number]
-            os.close(fd)
+        if number in self._syncing:
+            self._empty(number)
+        elif number in self._full:
+            os.close(self._full.pop(number))
         self.path(number).unlink(missing_ok=True)
         self.kept -= self.sizes.pop(number, 0)
         self.counts.pop(number, None)
         return end
+
+    def _empty(self, number: int) -> None:
+        """Remove a segment that a sync has open, and its bytes, whose room would not be free before.
+
+        Its name goes first, so that nobody opens half of it.
+        """
+        path = self.path(number)
+        try:
+            fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return
+        try:
+            path.unlink(missing_ok=True)
+            os.ftruncate(fd, 0)
+        finally:
+            os.close(fd)
 
     def changed_at(self, number: int) -> float:
         """The time of day at which a segment was last written; 0.0 when somebody moved it away."""
@@ -201,11 +218,11 @@ class Disk:
 
     def group(self, last: bytes) -> Unsynced:
         """Take what is to be synced now.  `last`: the chain value behind the newest frame."""
-        full, self._full = tuple(self._full.values()), {}
+        full, self._full = self._full, {}
         created, self._created = self._created, False
-        self._syncing = self._fd
+        self._syncing = frozenset((*full, self.number))
         position = Position(self.number, self.written, self.frames, last)
-        return Unsynced(position=position, fd=self._fd, full=full, created=created)
+        return Unsynced(position=position, fd=self._fd, full=tuple(full.values()), created=created)
 
     def sync(self, group: Unsynced) -> None:
         """Bring a group to the disk.  OSError when the disk did not take some of it."""
@@ -225,7 +242,7 @@ class Disk:
                 os.close(folder)
         if group.fd >= 0:
             os.fdatasync(group.fd)
-        self._syncing = -1
+        self._syncing = frozenset()
         if failed is not None:
             raise failed
 

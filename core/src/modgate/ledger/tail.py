@@ -92,6 +92,7 @@ class Tail:
                 break
             size *= 2
         if not frames:
+            path.stat()  # FileNotFoundError for one that was dropped while it was read
             raise Tampered(here.offset)
         behind = Position(
             here.segment,
