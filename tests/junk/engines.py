@@ -52,8 +52,8 @@ def hurried(make: Make) -> Make:
 
     def made(tag: int) -> ClientRequest:
         request = make(tag)
-        decoded = request.modality in ("vlm", "asr", "ocr")
-        return request.with_headers(x_request_timeout="2") if decoded else request
+        short = request.modality in ("embedding", "rerank")
+        return request if short else request.with_headers(x_request_timeout="2")
 
     return made
 
