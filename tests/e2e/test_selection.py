@@ -16,12 +16,15 @@ from oracle.client import ClientRecord, send
 from oracle.engine import ScriptedEngine
 from oracle.faults import Refusal, Script
 from oracle.requests import ClientRequest
+from rigs.unhurried import UnhurriedLoop, unhurried
 
 from modgate.testing.backend import FakeBackend, Scripted
 
 CHAT = ask.chat(1, model="chat")
 TARGET = '[slo.gold.llm]\nfirst_byte = { base = "100ms" }\ntotal = { base = "100ms" }\n'
-SLOW, LATE = Script(headers_after_ms=60), Script(headers_after_ms=250)
+SLOW_MS = 60
+SLOW, LATE = Script(headers_after_ms=SLOW_MS), Script(headers_after_ms=250)
+SOON = Script(headers_after_ms=5)
 LEARNING = 16  # calls until what calls of this model take is known
 
 
@@ -87,15 +90,18 @@ async def world(
     return World(running, engines)
 
 
-async def test_the_engine_that_answers_sooner_gets_the_calls(tmp_path: Path) -> None:
-    async with AsyncExitStack() as stack:
-        made = await world(tmp_path, stack, [SLOW, Script()])
-        await made.asked(LEARNING)
-        before = made.calls
-        await made.asked(20)
-        slow, fast = made.calls
-        told = await made.backends()
-        metrics = await made.running.page("/metrics")
+def test_the_engine_that_answers_sooner_gets_the_calls(tmp_path: Path) -> None:
+    async def asked(_: UnhurriedLoop) -> tuple[list[int], World, dict[str, Any], str]:
+        async with AsyncExitStack() as stack:
+            made = await world(tmp_path, stack, [SLOW, SOON])
+            await made.asked(LEARNING)
+            before = made.calls
+            await made.asked(20)
+            return before, made, await made.backends(), await made.running.page("/metrics")
+
+    before, made, told, metrics = unhurried(asked)
+
+    slow, fast = made.calls
     assert slow - before[0] <= 2
     assert 'modgate_backend_left_out{backend="b1"} 0' in metrics
     assert 'modgate_backend_promises{backend="b1",model="chat",slo="gold",phase="total"}' in metrics
@@ -103,7 +109,7 @@ async def test_the_engine_that_answers_sooner_gets_the_calls(tmp_path: Path) -> 
     chat = told["b1"]["models"]["chat"]
     assert told["b1"]["state"] == "healthy"
     assert chat["promises"]["gold"]["total"]["calls"] == fast
-    assert 0 < chat["times"]["total"]["p50"] <= chat["times"]["total"]["p99"] < 1
+    assert 0 < chat["times"]["total"]["p50"] <= chat["times"]["total"]["p99"] < SLOW_MS / 1000
 
 
 async def test_an_engine_that_fails_is_ejected_and_a_storm_of_bad_requests_ejects_nobody(

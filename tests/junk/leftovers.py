@@ -68,7 +68,7 @@ def holding(world: World) -> Holding:
             f"{name}: calls that wait": state.fleet.queued,
             f"{name}: slots taken": sum(each.taken for each in state.fleet.slots.values()),
             f"{name}: connections in use": sum(map(_in_use, state.connections)),
-            f"{name}: decoders at work": _at_work(state.decoders),
+            f"{name}: decoders at work": at_work(state.decoders),
             f"{name}: spool files": state.spool.files,
             f"{name}: spool bytes": state.spool.used,
             f"{name}: limits held": sum(state.limits.total.values()),
@@ -94,7 +94,8 @@ def _in_use(client: Client) -> int:
     return live - idle
 
 
-def _at_work(decoders: Decoders) -> int:
+def at_work(decoders: Decoders) -> int:
+    """How many decoder processes do something."""
     return len(decoders._work._busy) + len(decoders.streams._busy)
 
 
