@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -170,6 +170,25 @@ def most_beyond(rows: Sequence[tuple[float, int]], rate: float, window_s: float)
             start += 1
         most = max(most, total)
     return most - rate * window_s
+
+
+def apart(came: Iterable[tuple[int, float]], rate: float) -> list[float]:
+    """What gateways would admit that have an equal part of the rate each, and a second's burst.
+
+    `came`: gateway and time of each request.
+    """
+    by_gateway: dict[int, list[float]] = {}
+    for gateway, at in came:
+        by_gateway.setdefault(gateway, []).append(at)
+    part, admitted = rate / len(by_gateway), []
+    for times in by_gateway.values():
+        room, before = part, min(times)
+        for at in sorted(times):
+            room, before = min(part, room + (at - before) * part), at
+            if room >= 1:
+                room -= 1
+                admitted.append(at)
+    return sorted(admitted)
 
 
 def trips(store: Server) -> int:
