@@ -178,7 +178,7 @@ class Disk:
         return end
 
     def _empty(self, number: int) -> None:
-        """Remove a segment that a sync has open, and its bytes, whose room would not be free before.
+        """Remove a segment that a sync has open, and its bytes: it holds their room until it ends.
 
         Its name goes first, so that nobody opens half of it.
         """
