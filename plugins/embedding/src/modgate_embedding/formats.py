@@ -1,4 +1,4 @@
-"""A vector in the form that a client wants: numbers, quantised numbers or bits, plain or in base64.
+"""Writing a vector in the form that a client wants: numbers, small integers or bits; or in base64.
 
 Source: wire.md 6.1, 6.2 and B2; voyage's `output_dtype`, cohere's `embedding_types`.
 """
@@ -19,15 +19,16 @@ from modgate.plugin import BadReply, Refused
 Dtype = Literal["float", "int8", "uint8", "binary", "ubinary"]
 BITS = ("binary", "ubinary")
 SPREAD = 6.0  # standard deviations of a unit vector's numbers that int8 covers
-STEPS = 127
+STEPS = 127  # of int8, on each side of 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Form:
     """One form of a reply's vectors.
 
-    `name`: what cohere calls it.  `base64`: the packed little-endian numbers as text.
-    `bound`: int8 covers -bound..bound; None = by the vector's length, see `quantised`.
+    `name`: what cohere calls it.
+    `base64`: the numbers are packed, little-endian, and written as text.
+    `bound`: int8 and uint8 cover -bound to bound; None: see `quantised`.
     """
 
     name: str
@@ -37,11 +38,11 @@ class Form:
 
     @property
     def untouched(self) -> bool:
-        """The engine's own digits will do."""
+        """Whether the engine's own digits will do."""
         return self.dtype == "float" and not self.base64
 
     def written(self, vector: Sequence[float]) -> bytes:
-        """A vector as JSON.  Refused when its length cannot be packed as bits."""
+        """A vector as JSON.  Refused when its length cannot be packed into bits."""
         if self.dtype == "float":
             return packed(vector) if self.base64 else orjson.dumps(list(vector))
         if self.dtype in BITS:
@@ -62,7 +63,7 @@ FLOAT = Form(name="float")
 
 
 def packed(vector: Sequence[float]) -> bytes:
-    """A vector as a JSON string of little-endian float32, in base64.  Source: wire.md B2."""
+    """A vector as a JSON string: little-endian float32 in base64.  Source: wire.md B2."""
     try:
         return b'"' + b64encode(struct.pack(f"<{len(vector)}f", *vector)) + b'"'
     except OverflowError:
@@ -70,22 +71,22 @@ def packed(vector: Sequence[float]) -> bytes:
 
 
 def unit(vector: Sequence[float]) -> list[float]:
-    """The vector with length 1; one without a direction stays as it is."""
+    """The vector brought to length 1; one of length 0 stays as it is."""
     norm = hypot(*vector)
     return [number / norm for number in vector] if norm else list(vector)
 
 
 def shortened(vector: Sequence[float], length: int) -> list[float]:
-    """The first numbers of a vector, as a vector of length 1 again.  Source: wire.md 6.1."""
+    """The first numbers of a vector, brought to length 1 again.  Source: wire.md 6.1."""
     return unit(vector[:length])
 
 
 def quantised(vector: Sequence[float], bound: float | None) -> bytes:
-    """A vector as int8: `bound` becomes 127, what lies beyond is cut there.
+    """A vector as int8: `bound` becomes 127, and what lies beyond it is cut off there.
 
-    One scale for all vectors of a model, or dot products could not be compared.  Without a bound
-    the vector is brought to length 1 and 6 / sqrt(its dimensions) is taken, which cuts nearly
-    nothing of the usual models and costs a cosine about 1e-4.
+    All vectors of a model have the same scale, or their dot products could not be compared.
+    Without a bound the vector is brought to length 1, and 6 / sqrt(number of dimensions) is the
+    bound: that cuts off nearly nothing of the usual models, and changes a cosine by about 1e-4.
     """
     if bound is None:
         vector, bound = unit(vector), min(1.0, SPREAD / sqrt(len(vector)))
@@ -95,14 +96,14 @@ def quantised(vector: Sequence[float], bound: float | None) -> bytes:
 
 
 def bits(vector: Sequence[float]) -> bytes:
-    """A bit a number, the first one highest: whether it is at least 0."""
+    """One bit for each number, 1 when it is at least 0; the first number is the highest bit."""
     check_bits(len(vector))
     word = "".join("1" if number >= 0 else "0" for number in vector)
     return int(word, 2).to_bytes(len(vector) // 8, "big")
 
 
 def check_bits(length: int, field: str = "output_dtype") -> None:
-    """Bits fill whole bytes, or there is no such form of this vector."""
+    """Raise Refused, naming `field`, for vectors whose bits do not fill whole bytes."""
     if length % 8:
         reason = f"vectors of {length} numbers cannot be packed as bits: 8 must divide the length"
         raise Refused(field, "invalid_value", reason)

@@ -44,9 +44,9 @@ from modgate_embedding.relay import (
 from modgate_embedding.reply import told
 from modgate_embedding.samples import SAMPLES
 
-COUNTED_CHARACTERS = 1_000_000  # beyond, tokens are estimated
-INLINE_INPUTS = 64  # above, the reply is parsed and packed in a thread
-DECODED_TOKENS = 32_768  # a decoder process answers at most 1 MiB: 32 bytes for each of these
+COUNTED_CHARACTERS = 1_000_000  # the tokens of longer inputs are estimated
+INLINE_INPUTS = 64  # a reply with more vectors is parsed and packed in a thread
+DECODED_TOKENS = 32_768  # a decoder process answers at most 1 MiB, which is 32 bytes for each
 
 
 class Embedding(Modality[Config]):
@@ -92,7 +92,7 @@ class Embedding(Modality[Config]):
             )
 
     def shape(self, request: Request) -> Plan | Generator[Need, Json, Plan]:
-        """One call for at most `max_items` inputs each; the relay joins them."""
+        """Calls of at most `max_items` inputs, for a body of openai, voyage, mistral or jina."""
         facts = _facts(request)
         asked = read(request, self.config, facts)
         if asked.ids and facts.token_ids == CL100K:
@@ -100,7 +100,7 @@ class Embedding(Modality[Config]):
         return self._shape_texts(request, asked, facts, openai_reply)
 
     def shape_cohere(self, request: Request) -> Plan | Generator[Need, Json, Plan]:
-        """The same calls for cohere's words."""
+        """The same calls for a body of cohere."""
         facts = _facts(request)
         asked = read_cohere(request, self.config, facts)
         write: Writer = cohere_reply
@@ -110,7 +110,7 @@ class Embedding(Modality[Config]):
         return self._shape_texts(request, asked, facts, write)
 
     def count(self, call: Call, event: Event) -> Usage:
-        """What a side call did cost: the tokens that its engine says it read."""
+        """What a side call cost: the tokens that its engine says it read, else as was estimated."""
         said = told(event.data)
         if said.tokens is None:
             return super().count(call, event)
@@ -131,7 +131,7 @@ class Embedding(Modality[Config]):
     def _shape_counted(
         self, request: Request, asked: Asked, facts: Facts, write: Writer
     ) -> Generator[Need, Json, Plan]:
-        """With exact tokens of each text, where a decoder process is free to count them."""
+        """Plan with the exact tokens of each text, when a decoder process is free to count them."""
         counts: list[int] | None = None
         if sum(map(len, asked.inputs)) <= COUNTED_CHARACTERS:
             try:
@@ -146,7 +146,7 @@ class Embedding(Modality[Config]):
     def _shape_decoded(
         self, request: Request, asked: Asked, facts: Facts
     ) -> Generator[Need, Json, Plan]:
-        """Token numbers of another vocabulary become text again, and are embedded as text."""
+        """Turn token numbers of OpenAI's vocabulary into text again, which is then embedded."""
         found: list[str] = []
         for group in _groups(asked.inputs):
             decoded = yield Work(texts, "cl100k_base", group, field="input")
@@ -190,7 +190,7 @@ def _facts(request: Request) -> Facts:
 
 
 def _groups(arrays: Inputs) -> Iterator[Inputs]:
-    """Token lists in groups whose text fits into one answer of a decoder process."""
+    """Token lists, in groups whose text fits into one answer of a decoder process."""
     start, tokens = 0, 0
     for index, array in enumerate(arrays):
         if tokens and tokens + len(array) > DECODED_TOKENS:
@@ -201,6 +201,7 @@ def _groups(arrays: Inputs) -> Iterator[Inputs]:
 
 
 def _call(asked: Asked, start: int, end: int, at_most: int) -> EmbeddingCall:
+    """The call for the inputs from `start` to `end`, which is behind the last."""
     size = Units(inputs=end - start, input_tokens=sum(map(asked.weight, range(start, end))))
     return EmbeddingCall(
         path=PATH,

@@ -1,4 +1,4 @@
-"""Joining the calls of a request: vectors in the order of the inputs, in the client's forms."""
+"""Joining the replies to a request's calls: all vectors, in the order of the inputs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from modgate_embedding.formats import shortened
 from modgate_embedding.reply import Row, numbers, parse
 
 MeasuredBy = Literal["engine", "gateway", "estimate"]
-Written = Sequence[bytes]  # one vector, in each of the forms that were asked for
+Written = Sequence[bytes]  # one vector as JSON, in each of the forms that were asked for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,10 +29,10 @@ Writer = Callable[[Asked, Told, Sequence[Written], int], Iterator[bytes]]
 
 
 class Vectors(Relay):
-    """One request's vectors.
+    """The reply to one request.
 
-    `spans`: the inputs of each call.  `write(asked, told, vectors, tokens)`: the reply in the words
-    of the request.
+    `spans`: the first input of each call, and the one behind its last.  `write`: makes the reply,
+    in the words of the wire that the request came in.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Vectors(Relay):
         self._by: MeasuredBy = "engine"
 
     def feed(self, index: int, event: Event) -> Iterable[bytes]:
-        """The vectors of one call."""
+        """Take the vectors of one call: one for each input, all of one length, else BadReply."""
         start, end = self._spans[index]
         if index != self._ended:
             raise BadReply("the engine answered one call twice")
@@ -82,11 +82,11 @@ class Vectors(Relay):
         ]
 
     def close(self, outcomes: Sequence[Outcome]) -> Iterator[bytes]:
-        """The reply: the engine's numbers as it wrote them, unless they had to be changed."""
+        """The reply.  Numbers are the engine's own digits, unless they had to be changed."""
         return self._write(self._asked, self._told, self._vectors, self._tokens)
 
     def usage(self, outcomes: Sequence[Outcome]) -> Usage:
-        """Inputs whose vectors came, and the tokens that the engine says it read for them."""
+        """The inputs whose vectors came, and the tokens that were read for them."""
         units = Units(inputs=len(self._vectors), input_tokens=self._tokens)
         if self._ended == 0:
             return Usage(units, exact=False, by="gateway")
@@ -94,14 +94,14 @@ class Vectors(Relay):
         return Usage(units, exact=whole and self._by != "estimate", by=self._by, other=self._own())
 
     def _own(self) -> Units:
-        """What the gateway counted of the same inputs, where it has their model's tokenizer."""
+        """The gateway's own count of the same inputs, to be compared with the engine's."""
         if self._asked.counts is None or self._by != "engine":
             return NOTHING
         return Units(input_tokens=sum(self._asked.counts[: len(self._vectors)]))
 
 
 class ManyVectors(Vectors):
-    """A reply that is large enough to be parsed and packed in a thread."""
+    """A reply that is so large that it is parsed and packed in a thread."""
 
     heavy = True
 
@@ -109,7 +109,7 @@ class ManyVectors(Vectors):
 def openai_reply(
     asked: Asked, told: Told, vectors: Sequence[Written], tokens: int
 ) -> Iterator[bytes]:
-    """The reply of openai, voyage, mistral and jina: one form."""
+    """The reply of openai, voyage, mistral and jina, which has one form."""
     del asked
     rows = (
         b'{"object":"embedding","index":%d,"embedding":%b}' % (index, vector[0])
@@ -126,7 +126,7 @@ def openai_reply(
 def cohere_reply(
     asked: Asked, told: Told, vectors: Sequence[Written], tokens: int, *, version: str = "2"
 ) -> Iterator[bytes]:
-    """Cohere's: the vectors by form, the texts, and what was billed.  Source: wire.md 6.2."""
+    """Cohere's reply: the vectors by form, the texts, and what was billed.  Source: wire.md 6.2."""
     forms = (
         b"%b:[%b]" % (orjson.dumps(form.name), b",".join(vector[at] for vector in vectors))
         for at, form in enumerate(asked.forms)
@@ -137,7 +137,7 @@ def cohere_reply(
 def floats_reply(
     asked: Asked, told: Told, vectors: Sequence[Written], tokens: int
 ) -> Iterator[bytes]:
-    """That of `/v1/embed` to who asked for no forms.  Source: cohere 7.3, `EmbedResponse`."""
+    """The reply of `/v1/embed` without `embedding_types`.  Source: cohere 7.3, `EmbedResponse`."""
     rows = b"[%b]" % b",".join(vector[0] for vector in vectors)
     yield _cohere(asked, told, tokens, "embeddings_floats", rows, "1")
 

@@ -1,4 +1,4 @@
-"""The engine's reply in the home wire."""
+"""Reading an engine's reply in the home wire."""
 
 from __future__ import annotations
 
@@ -13,20 +13,18 @@ Whole = Annotated[int, msgspec.Meta(ge=0, le=TOKENS_AT_MOST)]
 
 
 class Row(msgspec.Struct):
-    """One vector.
-
-    Its numbers stay the engine's own bytes unless they must be changed.
-    """
+    """One vector.  Its numbers stay as the engine wrote them, unless they must be changed."""
 
     index: Whole
     embedding: msgspec.Raw
 
 
 class Counted(msgspec.Struct, omit_defaults=True):
-    """The engine's count.
+    """The engine's count of tokens.
 
-    `by_input`: an extension of the home wire, tokens of each input in order, which lets a shared
-    call be billed exactly.  `apportioned`: written by `split` where it had to estimate.
+    Two members extend the home wire.  `by_input`: the tokens of each input, in order, by which
+    joined calls are billed exactly.  `apportioned`: the count is a share of one for several
+    requests, which `split` had to estimate.
     """
 
     prompt_tokens: Whole | None = None
@@ -36,9 +34,10 @@ class Counted(msgspec.Struct, omit_defaults=True):
 
     @property
     def tokens(self) -> int | None:
-        """What the engine read.
+        """How many tokens the engine read; None when it does not say.
 
-        0 is no count, for no input is empty: LM Studio says it of every reply.  A share may be 0.
+        0 does not count, because no input is empty, and LM Studio says 0 in every reply.  Only a
+        share can be 0.
         """
         return self.prompt_tokens or self.total_tokens or (0 if self.apportioned else None)
 
@@ -61,7 +60,7 @@ _NUMBERS = msgspec.json.Decoder(list[float])
 
 
 def parse(data: bytes, count: int) -> Reply:
-    """A reply with exactly `count` vectors, sorted by index; BadReply when it is another thing."""
+    """A reply of exactly `count` vectors, sorted by index.  BadReply for anything else."""
     try:
         read = _READ.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError):
@@ -73,7 +72,7 @@ def parse(data: bytes, count: int) -> Reply:
 
 
 def told(data: bytes) -> Counted:
-    """What a reply says was read; BadReply for no reply."""
+    """The engine's count in a reply.  BadReply when it is no reply."""
     try:
         return _counted(_READ.decode(data).usage) or Counted()
     except (msgspec.MsgspecError, UnicodeDecodeError):
@@ -81,7 +80,7 @@ def told(data: bytes) -> Counted:
 
 
 def _counted(usage: msgspec.Raw) -> Counted | None:
-    """None for what is no count: a reply is not bad because its engine cannot count."""
+    """The count; None for what is none.  A reply is not bad because its engine cannot count."""
     try:
         counted: Counted | None = _COUNTED.decode(usage)
     except msgspec.MsgspecError:
@@ -90,7 +89,7 @@ def _counted(usage: msgspec.Raw) -> Counted | None:
 
 
 def numbers(row: Row) -> list[float]:
-    """A vector's numbers; BadReply when they are none."""
+    """The numbers of a vector.  BadReply when they are none."""
     try:
         found = _NUMBERS.decode(row.embedding)
     except (msgspec.MsgspecError, UnicodeDecodeError):

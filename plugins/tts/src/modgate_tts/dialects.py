@@ -1,9 +1,9 @@
 """How engines spell speech.
 
-The home wire: `POST /v1/audio/speech` with one piece of text, answered by s16le mono PCM in chunks,
-or by a WAV file of it where the model's fact `engine_format` says so.
-The headers of an event of decoded PCM say its rate where it is another than 24 kHz, and how many
-bytes the whole piece has where the engine said so.
+The home wire is `POST /v1/audio/speech` with one piece of text.  The reply is mono PCM in chunks,
+signed 16 bit little-endian, or a WAV file where the model's fact `engine_format` says so.  Decoded
+events are PCM.  Their headers say the rate (`SAMPLE_RATE`, in hertz) when it is not 24 kHz, and how
+many bytes the whole piece has (`DATA_BYTES`) when the engine said so.
 """
 
 from __future__ import annotations
@@ -31,10 +31,12 @@ from modgate_tts.wav import RATE, WavReader
 
 SAMPLE_RATE = "x-modgate-sample-rate"
 DATA_BYTES = "x-modgate-data-bytes"
-CLIENTS = ("input", "voice", "speed", "instructions")  # fields that go on as the client wrote them
+CLIENTS = ("input", "voice", "speed", "instructions")  # members that are the client's own
 EXTRAS = ("lang_code", "volume_multiplier", "normalization_options")
 
-_FORMAT = re.compile(rb"""response_format(?!\\?['"]\s*:)""")  # not as a key: errors repeat requests
+_FORMAT = re.compile(
+    rb"""response_format(?!\\?['"]\s*:)"""
+)  # not as a key, for errors repeat requests
 _RIFF = b"RIFF"
 _NOT_PCM = {b"ID3": "mp3", b"OggS": "ogg", b"fLaC": "flac"}
 _FORMATS = ("mpeg", "mp3", "ogg", "opus", "flac", "aac", "webm", "mp4")
@@ -43,29 +45,34 @@ _FORMATS = ("mpeg", "mp3", "ogg", "opus", "flac", "aac", "webm", "mp4")
 class SpeechHome(Dialect):
     """An engine that speaks OpenAI's route and gives PCM when it is asked for PCM.
 
-    One that answers with a WAV file all the same is understood; one that answers with another
-    format, which would be heard as noise, is a bad reply.
+    A WAV file in its place is understood.  Any other format would be heard as noise, so it is a bad
+    reply.
+
+    `typed`: whether the engine's `content-type` is true.
     """
 
     modality = "tts"
-    typed = True  # what its content-type says is true
+    typed = True
 
-    _front: bytes | None = b""
+    _front: bytes | None = b""  # the first bytes, until there are enough to tell; then None
     _reader: WavReader | None = None
-    _known: Mapping[str, str] = {}
+    _known: Mapping[str, str] = {}  # the headers of the events
 
     def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
-        """An engine's error, with the client's field where it names one; the format is ours."""
+        """An engine's error, with the client's field if it names one.
+
+        One about the format is the operator's fault, for the client did not choose it.
+        """
         if status in (400, 422) and _FORMAT.search(body) and not self._says_format():
             return UpstreamFailed("the engine does not give the format that its model should")
         return _about(_blamed(body), status, headers, engine_message(body))
 
     def _says_format(self) -> bool:
-        """Whether the call's own words, which an error may repeat, name the format."""
+        """Whether the client's own text names the format: an error may repeat it."""
         return any(_FORMAT.search(value) for value in self.call.body.members().values())
 
     def decode(self, event: Event) -> Iterable[Event]:
-        """PCM; the first bytes tell what it is."""
+        """PCM; the first bytes tell whether it comes in a WAV file."""
         data = event.data
         if self._front is not None:
             if not self._front:
@@ -80,8 +87,8 @@ class SpeechHome(Dialect):
     def _said(self, headers: Mapping[str, str]) -> Mapping[str, str]:
         """What the reply's head says of raw PCM.  BadReply when it is something else.
 
-        Of its rate in the media type (`audio/pcm;rate=22050;channels=1`) or, as many servers have
-        it, in `x-sample-rate` (sglang-omni and servers of one model).
+        The rate is in the media type (`audio/pcm;rate=22050;channels=1`), or in `x-sample-rate`, as
+        sglang-omni and many small servers write it.
         """
         kind, _, rest = headers.get("content-type", "").lower().partition(";")
         if not self.typed:
@@ -117,7 +124,7 @@ class SpeechHome(Dialect):
         return (Event(data, headers=self._known),) if data else ()
 
     def end(self, done: bool) -> Iterable[Event]:
-        """A WAV file that promised more was cut."""
+        """UpstreamFailed when a WAV file promised more than came."""
         del done
         if self._reader is not None and not self._reader.whole:
             raise UpstreamFailed("the engine's speech was cut short")
@@ -125,7 +132,7 @@ class SpeechHome(Dialect):
 
 
 class SpeechOpenAi(SpeechHome):
-    """OpenAI itself, or what is as strict: no field that it does not know.
+    """OpenAI itself, and services that refuse members which they do not know.
 
     Source: the OpenAI API reference, createSpeech; wire.md 5.
     """
@@ -134,7 +141,7 @@ class SpeechOpenAi(SpeechHome):
     probe = "/v1/models"
 
     def encode(self) -> Outgoing:
-        """Without extras; a voice of one's own goes by its id."""
+        """Without members that it does not know; a voice of one's own goes by its id."""
         body = self.call.body.drop(*EXTRAS).put(model=self.served.name)
         voice = str(body.member("voice"))
         if voice.startswith("voice_"):
@@ -152,12 +159,12 @@ class SpeechKokoro(SpeechHome):
     family = "kokoro"
 
     def encode(self) -> Outgoing:
-        """Streamed, which is its default; it knows no instructions."""
+        """Ask for a stream, its default; instructions are left out, for it knows none."""
         body = self.call.body.drop("instructions").put(model=self.served.name, stream=True)
         return Outgoing(path=self.call.path, body=body, reply="chunked")
 
     def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
-        """A model that it does not know is our configuration's fault, a voice the client's."""
+        """An unknown model is the fault of our configuration, an unknown voice the client's."""
         detail = _detail(body)
         if isinstance(detail, dict) and 400 <= status < 500:
             if detail.get("error") == "invalid_model":
@@ -177,13 +184,13 @@ class SpeechSpeaches(SpeechHome):
     family = "speaches"
 
     def encode(self) -> Outgoing:
-        """At 24 kHz: its own default is the rate of each model."""
+        """Ask for 24 kHz: its default is the rate of each model."""
         body = self.call.body.drop("instructions", *EXTRAS)
         body = body.put(model=self.served.name, sample_rate=RATE)
         return Outgoing(path=self.call.path, body=body, reply="chunked")
 
     def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
-        """404 = the model is not on its disk."""
+        """404 means that the model is not on its disk; others name a field of the client."""
         if status == 404:
             return UpstreamFailed("the engine has not got the model that it shall serve")
         message = engine_message(body)
@@ -194,7 +201,7 @@ class SpeechSpeaches(SpeechHome):
 
 
 class SpeechPiper(SpeechHome):
-    """Piper's http server: a whole WAV file at the voice's own rate, called text/html.
+    """Piper's http server: a whole WAV file at the voice's own rate, which it calls text/html.
 
     A voice is `NAME`, or `NAME#SPEAKER` of a voice with many.  It answers in its default voice for
     a name that it has not got, so list the voices in the model's facts.
@@ -206,7 +213,7 @@ class SpeechPiper(SpeechHome):
     typed = False
 
     def encode(self) -> Outgoing:
-        """Speed is the length of a phoneme, the other way round."""
+        """It takes the length of phonemes in place of a speed, which is the inverse."""
         voice, _, speaker = str(self.call.body.member("voice")).partition("#")
         if "/" in voice or "\\" in voice:  # the server makes a file's path of it
             raise Refused("voice", "invalid_value", "a voice is a name without slashes")
@@ -224,14 +231,14 @@ class SpeechPiper(SpeechHome):
         super()._begin(data)
 
     def end(self, done: bool) -> Iterable[Event]:
-        """A few bytes that are no WAV file, too, are none."""
+        """BadReply also for a few bytes that are no WAV file."""
         if self._front:
             raise BadReply("the engine's reply is no WAV file")
         return super().end(done)
 
 
 def _parameters(rest: str) -> Mapping[str, str]:
-    """What stands behind a media type, by name."""
+    """The parameters of a media type, by name."""
     pairs = (each.partition("=") for each in rest.split(";"))
     return {name.strip(): value.strip().strip('"') for name, _, value in pairs}
 
@@ -249,7 +256,7 @@ def _detail(body: bytes) -> Json:
 
 
 def _blamed(body: bytes) -> str | None:
-    """The client's field that an error in OpenAI's shape names."""
+    """The client's member that an error in OpenAI's shape names; None when it names none."""
     named = error_in(body).get("param")
     return named if named in CLIENTS else None
 
@@ -257,7 +264,7 @@ def _blamed(body: bytes) -> str | None:
 def _about(
     named: str | None, status: int, headers: Mapping[str, str], message: str
 ) -> GatewayError:
-    """A refusal that names the client's field, where the engine's words do."""
+    """The error, blaming the client's member `named` when the engine does."""
     if named is not None and status in (400, 422):
         return Refused(named, "invalid_value", message)
     return refusal_of(status, headers, message)

@@ -1,7 +1,7 @@
-"""s16le PCM as the format that the client wants: one encoder for the whole reply.
+"""Encoding 16-bit PCM in the format that the client wants, with one encoder for a whole reply.
 
-wav, pcm and flac need nothing but soundfile; mp3, opus and aac need `av` (the extra
-modgate[codecs]).
+The formats pcm and wav need nothing, flac needs soundfile, and mp3, opus and aac need `av`, of the
+extra modgate[codecs].
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Untyped = Any  # JSON border: modules without types
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Codec:
-    """How av writes one format into a container that needs no seeking."""
+    """How av writes a format, into a container in which it never goes back."""
 
     container: str
     codec: str
@@ -56,19 +56,19 @@ CODECS = {
 
 
 class Encoder(ABC):
-    """One reply's encoder: whole samples in, bytes out as soon as there are any."""
+    """The encoder of one reply: whole samples go in, bytes come out as soon as there are any."""
 
     @abstractmethod
     def encode(self, pcm: bytes) -> bytes:
-        """More audio."""
+        """Encode more samples; the answer may be empty."""
 
     def finish(self) -> bytes:
-        """What is left."""
+        """The bytes that are left."""
         return b""
 
 
 class Plain(Encoder):
-    """pcm, and wav with its header in front."""
+    """The formats pcm, and wav with a header in front."""
 
     def __init__(self, front: bytes = b"") -> None:
         self._front = front
@@ -152,7 +152,7 @@ class Lossy(Encoder):
 
 
 class _Pipe:
-    """A file that is only written to, and forgets what was taken from it."""
+    """A file to write to, which forgets what was taken out of it."""
 
     def __init__(self) -> None:
         self._held = bytearray()
@@ -170,8 +170,10 @@ class _Pipe:
 
 
 class _Tape(_Pipe):
-    """The same for a writer that goes back: what it would change in front of its end (a length in a
-    header that has left long ago) is lost."""
+    """A pipe for a writer that goes back.
+
+    What it would change before the end, a length in a header that has left long ago, is lost.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -192,14 +194,14 @@ class _Tape(_Pipe):
 
 
 def installed(name: str) -> bool:
-    """Whether what a format needs is installed; nothing is imported."""
+    """Whether what a format needs is installed.  Nothing is imported to find out."""
     return name not in CODECS or find_spec("av") is not None
 
 
 def encoder(name: str, data_bytes: int | None = None) -> Encoder:
-    """An encoder by response format, which must be installed.
+    """The encoder of a response format, whose packages must be installed.
 
-    `data_bytes`: of PCM, where that is known before the first.
+    `data_bytes`: how much PCM will come, when that is known.
     """
     if name == "pcm":
         return Plain()

@@ -1,7 +1,7 @@
-"""Where sentences and clauses end: positions behind which a text may be cut.
+"""Finding where sentences and clauses end, which is where a text may be cut.
 
-An end that is missed costs nothing but a longer piece; one that is wrong is heard ("Doctor." for
-"Dr."), so what is doubtful is no end.  A mark counts only before white space, which keeps numbers
+An end that is missed only makes a piece longer.  One that is wrong is heard ("Doctor." for "Dr."),
+so what is doubtful is no end.  A mark counts only before white space, which keeps numbers
 (3.5, 1,000, 7:30), addresses (https://a.b/c?d=1) and abbreviations with inner dots whole.  CJK
 marks need no space behind them.
 Source: algorithms.md 6.2; Unicode Standard Annex 29, section 5 (sentence boundaries).
@@ -37,13 +37,16 @@ _MAYBE = re.compile(
 
 
 def sentence_ends(text: str) -> list[int]:
-    """Positions behind a sentence, its closing quotes and its white space; in order."""
+    """The positions behind each sentence, with its closing quotes and white space, in order."""
     return [found.end() for found in _SENTENCE.finditer(text) if _ends(text, found)]
 
 
 def clause_ends(text: str) -> list[int]:
-    """Positions behind a clause that goes on; in order.  A sentence mark that is doubtful (before
-    a small letter: `"Stop!" he said`, `well... perhaps`) is the end of a clause."""
+    """The positions behind each clause inside a sentence, in order.
+
+    A mark that may end a sentence, and stands before a small letter, ends a clause: `"Stop!" he
+    said`, `well... perhaps`.
+    """
     found = {match.end() for match in _CLAUSE.finditer(text)}
     for match in _SENTENCE.finditer(text):
         if match["mark"] not in (None, ".") and not _ends(text, match):
@@ -62,7 +65,7 @@ def _ends(text: str, found: re.Match[str]) -> bool:
 
 
 def _abbreviates(text: str, dot: int, after: str) -> bool:
-    """Whether the dot belongs to the word before it."""
+    """Whether a dot belongs to the word before it, and ends no sentence."""
     if _NUMBER_OF_A_LIST.search(text, max(0, dot - 40), dot):
         return True
     found = _LAST_WORD.search(text, max(0, dot - 40), dot)

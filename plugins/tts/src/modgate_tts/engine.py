@@ -20,7 +20,7 @@ OPENING_BYTES = RATE * SAMPLE_BYTES // 10  # 100 ms
 
 
 class Hibari(LocalEngine):
-    """Answers the home wire: a piece of text in, s16le 24 kHz PCM out, a chunk a sentence."""
+    """Answers the home wire with 24 kHz PCM, in a chunk for each sentence."""
 
     modality = "tts"
     model = "hibari"
@@ -34,7 +34,7 @@ class Hibari(LocalEngine):
     note = "hibari: English, one voice"
 
     def missing(self) -> Sequence[str]:
-        """The runtime; its model is inside."""
+        """The package that is not installed; the model is inside it."""
         return missing("tts", ["hibari"], [])
 
     def load(self, report: Report) -> None:
@@ -69,7 +69,7 @@ class Hibari(LocalEngine):
 
 
 def _after(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
-    """The first moment alone: it is on its way while the rest of a sentence follows."""
+    """The chunks, of which the first moment goes alone, so that it is soon on its way."""
     yield first[:OPENING_BYTES]
     if first[OPENING_BYTES:]:
         yield first[OPENING_BYTES:]

@@ -1,9 +1,9 @@
-"""Pieces of speech made one: whole samples, at one rate, without a click where they meet.
+"""Joining pieces of speech: whole samples, at one rate, without a click where two pieces meet.
 
-A piece ends where its engine stopped, not at silence: put end to end the wave would jump, which is
-heard as a click.  So the last 4 ms before a joint are faded out and the first 4 ms behind it faded
-in.  A crossfade of 8 ms would do as well, but shorten the speech by that much at each joint; this
-way the joined speech is as long as its pieces, and the bill is what the engines wrote.
+A piece ends where its engine stopped, which need not be at silence.  Put end to end, the wave would
+jump there, and that is heard as a click.  So the last 4 ms before a joint are faded out, and the
+first 4 ms after it are faded in.  A crossfade of 8 ms would do as well, but it would shorten the
+speech at each joint.  In this way it is as long as its pieces, and the bill is what engines sent.
 Source: algorithms.md 6.2 (8 ms at a joint).
 """
 
@@ -16,13 +16,16 @@ from array import array
 from modgate.plugin import Json
 from modgate_tts.wav import RATE, SAMPLE_BYTES
 
-FADE = RATE * 4 // 1000
+FADE = RATE * 4 // 1000  # samples
 _RISE = tuple(0.5 - 0.5 * math.cos(math.pi * (at + 0.5) / FADE) for at in range(FADE))
 _TAIL_BYTES = FADE * SAMPLE_BYTES
 
 
 class Joiner:
-    """`last`: the number of the last piece.  `pause_ms`: silence between two pieces."""
+    """Joins the pieces of one speech.
+
+    `last`: the number of the last piece.  `pause_ms`: the silence between two pieces.
+    """
 
     def __init__(self, last: int, pause_ms: int) -> None:
         self._last = last
@@ -34,7 +37,10 @@ class Joiner:
         self._resampler: Resampler | None = None
 
     def feed(self, piece: int, pcm: bytes, rate: int) -> bytes:
-        """More of a piece, in order, cut anywhere, at `rate`; what may go out."""
+        """Take more PCM of a piece; the answer is what may go out.
+
+        Pieces come in order, and their PCM is cut anywhere.  `rate`: in hertz.
+        """
         front = self._turn(piece) if piece != self._piece else b""
         data = self._odd + pcm
         whole = len(data) - len(data) % SAMPLE_BYTES
@@ -52,7 +58,7 @@ class Joiner:
         return held + rest
 
     def _turn(self, piece: int) -> bytes:
-        """The end of the piece before, and the pause."""
+        """Begin the next piece; the answer is the end of the one before, and the pause."""
         ended = bytearray(self._held + self._flushed())
         at = max(0, len(ended) - _TAIL_BYTES)
         faded = _scaled(bytes(ended[at:]), _RISE[::-1][FADE - (len(ended) - at) // SAMPLE_BYTES :])
@@ -73,7 +79,7 @@ class Joiner:
         return _scaled(data[:at], rise) + data[at:]
 
     def _hold(self, data: bytes) -> bytes:
-        """All but what may have to be faded out."""
+        """What may go out: all but the end, which may have to be faded out."""
         if self._piece >= self._last:
             return data
         data = self._held + data
@@ -94,7 +100,7 @@ def _scaled(pcm: bytes, by: tuple[float, ...]) -> bytes:
 
 
 class Resampler:
-    """One piece's samples from another rate to 24 kHz."""
+    """Brings the samples of one piece from another rate to 24 kHz."""
 
     def __init__(self, rate: int) -> None:
         import numpy as np
@@ -105,7 +111,7 @@ class Resampler:
         self._stream: Json = soxr.ResampleStream(rate, RATE, 1, dtype="float32")
 
     def take(self, pcm: bytes) -> bytes:
-        """What these samples give; a filter's delay behind."""
+        """Take more samples; what comes out is late by the delay of a filter."""
         return self._given(pcm, last=False)
 
     def end(self) -> bytes:

@@ -1,4 +1,4 @@
-"""Speech as mistralai's SDK asks for it and reads it: JSON, whole or in events.
+"""Speech as Mistral's SDK asks for it and reads it: as JSON, whole or in events.
 
 Source: mistralai 3.7.0, `audio.speech` (SpeechRequest, SpeechResponse, SpeechStreamEvents).
 """
@@ -10,12 +10,12 @@ import base64
 from modgate.plugin import Fields, JsonObject, Request
 
 DELTA, DONE = "speech.audio.delta", "speech.audio.done"
-# What speech without it would not be: another's voice, another's way to say a word.
+# Members that cannot be left out: the speech would have another voice, or say a word otherwise.
 UNSUPPORTED = ("ref_audio", "conversation_history", "phoneme_hints")
 
 
 def is_asked(request: Request, fields: Fields) -> bool:
-    """Whether this is Mistral's client; Refused for what no engine does."""
+    """Whether the client is Mistral's.  Refused when it asks for what no engine does."""
     if request.surface.name != "mistral":
         return False
     for name in UNSUPPORTED:
@@ -25,17 +25,17 @@ def is_asked(request: Request, fields: Fields) -> bool:
 
 
 def written(audio: bytes) -> JsonObject:
-    """The whole reply, or what an event has."""
+    """The whole reply; an event has the same members."""
     return {"audio_data": base64.b64encode(audio).decode()}
 
 
 def delta(audio: bytes) -> JsonObject:
-    """An event: more audio."""
+    """An event with more audio."""
     return {"type": DELTA, **written(audio)}
 
 
 def done(characters: int, speech_ms: int) -> JsonObject:
-    """The last event; the SDK knows of tokens only."""
+    """The last event.  It counts tokens, as the SDK knows nothing else: characters and speech."""
     usage = {
         "prompt_tokens": characters,
         "completion_tokens": speech_ms,

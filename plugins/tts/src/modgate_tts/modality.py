@@ -29,9 +29,9 @@ from modgate_tts.voices import voice_of
 from modgate_tts.wav import RATE
 
 PATH = "/v1/audio/speech"
-LIGHT = frozenset({"pcm", "wav"})
-SPEECH_MS = 120  # a generous guess of speech per character, at normal speed
-AHEAD = 3  # pieces that are spoken before the client has read the first.  Source: algorithms.md 6.2
+LIGHT = frozenset({"pcm", "wav"})  # formats that need no encoder
+SPEECH_MS = 120  # for a character, at normal speed: a generous guess
+AHEAD = 3  # pieces spoken before the client has read the first.  Source: algorithms.md 6.2
 
 
 class Tts(Modality[Config]):
@@ -75,7 +75,7 @@ class Tts(Modality[Config]):
         )
 
     def shape(self, request: Request) -> Plan:
-        """A piece a call, spoken side by side and relayed in order."""
+        """One call for each piece of the text; they are spoken side by side, relayed in order."""
         fields = request.fields()
         known = request.model.facts
         facts = known if isinstance(known, Facts) else Facts()
@@ -134,10 +134,10 @@ def _speed(fields: Fields, facts: Facts) -> float:
 
 
 def _wishes(fields: Fields) -> dict[str, Json]:
-    """What is passed on for engines that know it; a dialect drops what its engines do not.
+    """Members that are passed on; a dialect drops those that its engines do not know.
 
-    Nothing else is: a field that changes what an engine sends (its rate, its format, a file in
-    place of sound) would change the bill.
+    All others stay here: a member that changes what an engine sends (its rate, its format, a file
+    in place of sound) would change the bill.
     """
     wishes: dict[str, Json] = {
         "instructions": fields.text("instructions", None, empty=True),

@@ -1,4 +1,4 @@
-"""Relaying speech: pieces of PCM in call order, through one encoder, as audio or as events."""
+"""Relaying speech: pieces of PCM go in call order through one encoder, as audio or as events."""
 
 from __future__ import annotations
 
@@ -13,12 +13,18 @@ from modgate_tts.join import Joiner
 from modgate_tts.wav import RATE, SAMPLE_BYTES
 
 DONE = b"data: [DONE]\n\n"
-SLICE_BYTES = RATE * SAMPLE_BYTES // 10  # 100 ms: no encoder holds back as much at its start
+SLICE_BYTES = RATE * SAMPLE_BYTES // 10  # 100 ms, of which an encoder gives some at once
 
 
 class Spoken(Relay):
-    """One speech.  `characters`: of each piece, in call order.  `rate`: of the engine's samples
-    where it does not say.  `of_mistral`: its client reads JSON, and without events one reply."""
+    """The reply to one request.
+
+    `characters`: how many each piece has, in call order.
+    `events`: the audio is sent in events, and not as it is.
+    `of_mistral`: the client is Mistral's, which reads JSON: events, or without them one reply.
+    `pause_ms`: the silence between two pieces.
+    `rate`: of the engine's samples in hertz, where it does not say.
+    """
 
     def __init__(
         self,
@@ -32,39 +38,39 @@ class Spoken(Relay):
     ) -> None:
         self._characters = list(characters)
         self._format = format_name
-        self._encoder: Encoder | None = None  # made where it works, off the loop if it is heavy
+        self._encoder: Encoder | None = None  # made in the thread in which it works
         self._joiner = Joiner(len(self._characters) - 1, pause_ms)
         self._events = events
         self._of_mistral = of_mistral
         self._whole: list[bytes] | None = [] if of_mistral and not events else None
         self._rate = rate
         self._piece = -1
-        self._promised: int | None = None
-        self._pcm_bytes = 0
-        self._heard_bytes = 0  # of them, when audio last went out: an encoder holds some back
+        self._promised: int | None = None  # bytes of PCM that the engine said would come
+        self._pcm_bytes = 0  # that were encoded
+        self._heard_bytes = 0  # of these, when audio last went out: an encoder holds some back
         self._closed = False
         headers = {"x-modgate-sample-rate": str(RATE)}
         audio = Head(kind="chunked", content_type=CONTENT_TYPES[format_name], headers=headers)
         self.head = SSE if events else Head() if of_mistral else audio
 
     def feed(self, index: int, event: Event) -> Iterator[bytes]:
-        """A chunk of PCM of any length."""
+        """Take a chunk of a piece's PCM, of any length."""
         if not event.data:
             return
         rate = int(event.headers.get(SAMPLE_RATE, self._rate))
         if index != self._piece:
-            self._all_spoke(index - 1)
+            self._check_spoken(index - 1)
             self._piece = index
-            self._foretold(event, rate)
+            self._take_length(event, rate)
         yield from self._out(self._joiner.feed(index, event.data, rate))
 
-    def _all_spoke(self, index: int) -> None:
-        """Up to this piece, each gave speech: text that is not heard is no good reply."""
+    def _check_spoken(self, index: int) -> None:
+        """Raise BadReply unless every piece up to this one gave speech."""
         if self._piece < index:
             raise BadReply("the engine sent no speech for a part of the text")
 
-    def _foretold(self, event: Event, rate: int) -> None:
-        """A WAV of one piece has its true size in front, where the engine said it."""
+    def _take_length(self, event: Event, rate: int) -> None:
+        """Take the length that the engine told, to write it in front of a WAV of a single piece."""
         said = event.headers.get(DATA_BYTES)
         if said is not None and len(self._characters) == 1 and rate == RATE:
             self._promised = int(said) - int(said) % SAMPLE_BYTES
@@ -95,8 +101,11 @@ class Spoken(Relay):
         return (self.sse({"type": "speech.audio.delta", "audio": text}),)
 
     def close(self, outcomes: Sequence[Outcome]) -> Iterator[bytes]:
-        """What joiner and encoder still hold, and the last event."""
-        self._all_spoke(len(self._characters) - 1)
+        """What joiner and encoder still hold, and the last event.
+
+        BadReply when the engine spoke less than it said, or nothing for a piece.
+        """
+        self._check_spoken(len(self._characters) - 1)
         yield from self._out(self._joiner.end())
         if self._promised not in (None, self._pcm_bytes):
             raise BadReply("the engine's speech has not the length that it said")
@@ -124,8 +133,10 @@ class Spoken(Relay):
         return self._piece + 1 if self._heard_bytes else 0
 
     def usage(self, outcomes: Sequence[Outcome]) -> Usage:
-        """Characters of the pieces that were spoken to their end and have begun to go out, and the
-        speech that was relayed."""
+        """The speech that was relayed, and the characters of the pieces that are billed.
+
+        These are the ones that were spoken to their end and have begun to go out.
+        """
         begun = zip(self._characters, outcomes[: self._begun()], strict=False)
         count = sum(characters for characters, outcome in begun if outcome.ok)
         units = Units(characters=count, speech_ms=self._speech_ms())
@@ -133,13 +144,16 @@ class Spoken(Relay):
 
 
 class Encoded(Spoken):
-    """Formats whose encoder takes processor time: off the event loop, and slice by slice, so that
-    the first sound of a long piece leaves before its last is encoded."""
+    """A reply whose encoder takes processor time, so that it works in a thread.
+
+    It encodes slice by slice, so that the first sound of a long piece leaves before the last one
+    is encoded.
+    """
 
     heavy = True
 
     def begin(self) -> None:
-        """The encoder, which takes a few milliseconds to make."""
+        """Make the encoder, which takes a few milliseconds."""
         self._own()
 
     def _out(self, pcm: bytes) -> Iterator[bytes]:

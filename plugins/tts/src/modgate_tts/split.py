@@ -1,7 +1,7 @@
-"""Text in pieces that can be spoken one after the other.
+"""Cutting a text into pieces that can be spoken one after the other.
 
-The first is short, so that speech begins soon, and ends at a clause; the others are long enough to
-sound like one breath and end at a sentence if they can.  Source: algorithms.md 6.2.
+The first piece is short, so that speech begins soon, and ends with a clause.  The others are long
+enough to sound like one breath, and end with a sentence if they can.  Source: algorithms.md 6.2.
 """
 
 from __future__ import annotations
@@ -12,16 +12,17 @@ from collections.abc import Sequence
 
 from modgate_tts.ends import clause_ends, sentence_ends
 
-FIRST_LEAST = 20
-LEAST = 120
+FIRST_LEAST = 20  # characters of the first piece
+LEAST = 120  # of the others
 _JOINERS = "\u200d\u200c\ufe0e\ufe0f"
 
 
 def pieces(text: str, first: int, most: int) -> list[str]:
-    """The text in order: the first piece has at most `first` characters, the others `most`.
+    """The pieces of a text, in order.
 
-    Joined together the pieces are the text, unless a run without a letter or digit fits nowhere:
-    that is left out, for no engine can speak it.
+    The first has at most `first` characters, the others `most`.  Joined together they are the text.
+    Only a run without a letter or digit is left out when it fits into no piece, because no engine
+    can speak it.
     """
     cuts = _Cuts(text)
     found: list[str] = []
@@ -35,7 +36,7 @@ def pieces(text: str, first: int, most: int) -> list[str]:
 
 
 class _Cuts:
-    """A text, and where it may be cut, from best to worst."""
+    """A text, and where it may be cut: best behind a sentence, else behind a clause, or a word."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -43,7 +44,11 @@ class _Cuts:
         self._clauses = sorted({*self._sentences, *clause_ends(text)})
 
     def next(self, start: int, least: int, most: int, *, soonest: bool) -> int:
-        """Where the piece that begins at `start` ends."""
+        """Where the piece that begins at `start` ends.
+
+        It has `least` to `most` characters, if there is a good place.  `soonest`: take the first
+        place, and not the last.
+        """
         end = len(self._text)
         if end - start <= most:
             return end
@@ -60,7 +65,7 @@ class _Cuts:
         return self._word(start + most // 2, high)
 
     def _word(self, low: int, high: int) -> int:
-        """Behind the last space; where there is none, anywhere but inside a character."""
+        """Behind the last space, or where there is none, anywhere but inside a character."""
         text = self._text
         at = next((at for at in range(high, low - 1, -1) if text[at - 1].isspace()), 0)
         if at:
@@ -73,14 +78,14 @@ def _within(ends: Sequence[int], low: int, high: int) -> Sequence[int]:
 
 
 def _whole_before(text: str, at: int) -> bool:
-    """Whether no accent, vowel sign or joined emoji is torn from what it belongs to."""
+    """Whether a cut here tears no accent, vowel sign or joined emoji from its letter."""
     after = text[at]
     joined = text[at - 1] == "\u200d" or after in _JOINERS
     return not joined and not unicodedata.category(after).startswith("M")
 
 
 def _spoken(parts: Sequence[str], most: int) -> list[str]:
-    """No piece without a letter or digit: it goes to a neighbour that has room for it."""
+    """The pieces, where one without a letter or digit is put to a neighbour that has room."""
     found: list[str] = []
     held = ""
     for part in parts:

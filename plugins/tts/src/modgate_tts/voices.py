@@ -1,4 +1,4 @@
-"""Which voice a client means: its names, those of others mapped to them, and blends."""
+"""Finding the voice that a client means: by name, by another name for it, or as a blend."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _MEMBER = re.compile(r"([^+\-()]+)((?:\([\d.]+\))?)")
 
 
 def voice_of(fields: Fields, facts: Facts, member: str = "voice") -> str:
-    """The engine's name of the voice; Refused lists the names that there are.
+    """The engine's name of the voice.  Refused, with the names that there are, for another.
 
-    `member`: of the body, that names it.
+    `member`: the member of the body that names the voice.
     """
     given: Json = fields.get(member)
     if isinstance(given, dict):

@@ -1,4 +1,4 @@
-"""WAV files: the header that we write, and what engines send, read as it comes.
+"""WAV files: writing a header, and reading a file while it comes.
 
 Source: wire.md 5 and Appendix B3.
 """
@@ -9,9 +9,9 @@ import struct
 
 from modgate.plugin import BadReply
 
-RATE = 24_000
+RATE = 24_000  # hertz, of all that goes out
 SAMPLE_BYTES = 2
-UNKNOWN = 0xFFFFFFFF
+UNKNOWN = 0xFFFFFFFF  # the length of a file that is not known yet
 _HEADER_BYTES = 44
 _OPEN_END = 0x7FFFF000  # streaming writers put -1, or the most that fits, for a length to come
 _HEAD_AT_MOST = 1 << 16
@@ -19,7 +19,10 @@ _PCM, _EXTENSIBLE = 1, 0xFFFE
 
 
 def wav_header(data_bytes: int | None = None) -> bytes:
-    """The header of 24 kHz mono s16; of unknown length unless it is given."""
+    """The header of a WAV file of 24 kHz mono 16-bit samples.
+
+    `data_bytes`: how many bytes of samples follow; None: nobody knows.
+    """
     form = struct.pack("<IHHIIHH", 16, 1, 1, RATE, RATE * SAMPLE_BYTES, SAMPLE_BYTES, 16)
     if data_bytes is None:
         whole, inner = UNKNOWN, UNKNOWN - 36
@@ -30,10 +33,12 @@ def wav_header(data_bytes: int | None = None) -> bytes:
 
 
 class WavReader:
-    """One WAV file in pieces of any size: `take` gives its samples, once `rate` is known.
+    """Reads one WAV file that comes in pieces of any size.
 
-    `data_bytes`: how many bytes of samples it promises, None = it does not say.  BadReply when it
-    is no mono WAV of 16 bits.
+    BadReply when it is not a mono file of 16-bit samples.
+
+    `rate`: in hertz; 0 until the header has come.  `data_bytes`: how many bytes of samples the
+    header promises; None: it does not say.
     """
 
     def __init__(self) -> None:
@@ -43,7 +48,7 @@ class WavReader:
         self._left: int | None = None
 
     def take(self, data: bytes) -> bytes:
-        """The samples in these bytes; what lies behind the samples is left out."""
+        """Take more of the file; the answer is the samples in it, without what follows them."""
         if not self.rate:
             self._head += data
             at = self._samples_at()
@@ -57,11 +62,11 @@ class WavReader:
 
     @property
     def whole(self) -> bool:
-        """Whether all that was promised has come."""
+        """Whether all samples that were promised have come."""
         return bool(self.rate) and not self._left
 
     def _samples_at(self) -> int | None:
-        """Where the samples begin; None = more of the head must come."""
+        """Where the samples begin; None while more of the header must come."""
         head, at, rate = self._head, 12, 0
         if head[:4] != b"RIFF"[: len(head)] or head[8:12] != b"WAVE"[: max(0, len(head) - 8)]:
             raise BadReply("the engine's reply is no WAV file")
