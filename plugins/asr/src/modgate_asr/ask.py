@@ -1,4 +1,4 @@
-"""What a client asks for: the form's fields, read and bounded.  Source: wire.md 4.1, B7, B8."""
+"""Reading the form that a client sends.  Source: wire.md 4.1, B7, B8."""
 
 from __future__ import annotations
 
@@ -15,18 +15,23 @@ from modgate_asr.languages import code_of
 
 GRANULARITIES = frozenset({"word", "segment"})
 INCLUDES = frozenset({"logprobs"})
-STREAMED = frozenset({"json", "text", "diarized_json"})  # the events hold all that these would
+STREAMED = frozenset({"json", "text", "diarized_json"})  # formats whose content events can carry
 PROMPT_CHARACTERS = 4000
 SPEAKERS, KEYWORDS = 4, 100
 VAD_SILENCE_MS = 200  # what `chunking_strategy` looks for when it does not say
 SPEAKER_NAMES, SPEAKER_REFERENCES = "known_speaker_names", "known_speaker_references"
-# Of engines that know more than OpenAI does: passed on, their dialects keep what they know.
+# Fields of engines that know more than OpenAI; dialects leave out what their engines do not know.
 EXTRAS = ("hotwords", "top_p", "seed", "max_completion_tokens", "to_language", "without_timestamps")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """A request as far as it is fit to be called: `parts` are what every call of it carries."""
+    """A transcription or translation request.
+
+    `silence_ms`: the shortest silence to cut in; None: the operator's.
+    `references`: data: URLs of known speakers' voices.
+    `parts`: names and values of form fields that every call carries.
+    """
 
     wanted: Wanted
     silence_ms: int | None
@@ -35,7 +40,7 @@ class Asked:
 
 
 def asked(request: Request, task: str) -> Asked:
-    """All fields of a request; Refused for the first that does not fit."""
+    """Read a request.  Refused names the first field that is wrong."""
     fields, facts = request.fields(), facts_of(request)
     of_mistral = task == "transcribe" and mistral.is_asked(fields)
     form = _form(request, fields, facts, task, of_mistral)
@@ -85,13 +90,13 @@ def _form(request: Request, fields: Fields, facts: Facts, task: str, of_mistral:
 
 
 def facts_of(request: Request) -> Facts:
-    """What is known of the model."""
+    """The facts of the model; the defaults when it has none."""
     facts = request.model.facts
     return facts if isinstance(facts, Facts) else Facts()
 
 
 def _many(request: Request, fields: Fields, name: str, at_most: int) -> list[str]:
-    """All parts `name`, `name[]` and `name[0]`, in order: a repeated plain name counts, too."""
+    """The values of all fields `name`, `name[]` and `name[0]`, in order."""
     found = [
         part.text()
         for part in request.body.parts
@@ -147,7 +152,7 @@ def _speakers(request: Request, fields: Fields) -> tuple[list[str], tuple[str, .
 
 
 def _plain(fields: Fields) -> list[tuple[str, str]]:
-    """What is passed on as it came; of a long prompt its end, which is what models use."""
+    """Fields that are passed on as they came; of a long prompt the end, which models use."""
     fields.number("temperature", None, at_least=0, at_most=1)
     prompt = fields.text("prompt", "", empty=True)
     parts = [("prompt", prompt[-PROMPT_CHARACTERS:])] if prompt else []
@@ -171,9 +176,9 @@ def _language(request: Request, fields: Fields, facts: Facts) -> list[tuple[str,
 
 
 def _silence_ms(fields: Fields) -> int | None:
-    """The shortest silence to cut in, of a `chunking_strategy`; None when there is none.
+    """The shortest silence to cut in that `chunking_strategy` names; None without one.
 
-    The other settings are checked and change nothing: the gateway cuts between pieces, it throws
+    Its other settings are checked, and change nothing: the gateway cuts between pieces, and throws
     no audio away.
     """
     name = "chunking_strategy"
@@ -201,5 +206,5 @@ def _object(text: str) -> JsonObject | None:
 
 
 def no_audio(reason: str) -> Refused:
-    """The refusal of a file that cannot be heard."""
+    """The error for a file in which nothing can be heard."""
     return Refused("file", "invalid_audio", reason)

@@ -1,9 +1,12 @@
-"""A recording cut into pieces for engines: runs in decoder processes, so it imports no part of the
-gateway.
+"""Cutting a recording into pieces for engines.
 
-Source: algorithms.md 6.1, architecture.md 12.  A piece ends in the middle of the longest silence
-between the least and the longest window; where nothing is silent there is a hard cut, and the next
-piece begins with an overlap, so that the words at the cut are heard twice and can be joined.
+A piece ends in the middle of the longest silence between the least and the longest window.  When
+nothing is silent there, it ends in a hard cut, and the next piece begins with an overlap, so that
+the words at the cut are heard twice and can be joined.
+
+This runs in decoder processes, so it imports no part of the gateway.
+
+Source: algorithms.md 6.1, architecture.md 12.
 """
 
 from __future__ import annotations
@@ -30,7 +33,11 @@ Spool = Callable[[bytes], Plain]
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Where to cut, in samples and frames."""
+    """Where to cut.
+
+    `longest`, `least`: of a piece.  `overlap`: after a hard cut.  All three are in samples.
+    `quiet_frames`: how many frames of 20 ms a silence has at least.
+    """
 
     longest: int
     least: int
@@ -39,7 +46,10 @@ class Rule:
 
 
 def rule_of(wanted: dict[str, float]) -> Rule:
-    """The rule of `{longest_s, least_s, overlap_s, silence_ms}`, made to fit itself."""
+    """The rule that `{longest_s, least_s, overlap_s, silence_ms}` wants.
+
+    `least_s` and `overlap_s` are made smaller where they do not fit into `longest_s`.
+    """
     longest_s = wanted["longest_s"]
     return Rule(
         longest=int(longest_s * RATE),
@@ -52,12 +62,11 @@ def rule_of(wanted: dict[str, float]) -> Rule:
 def windows(
     file: BinaryIO, wanted: dict[str, float], whole_s: float, spool: Spool
 ) -> Iterator[dict[str, Plain]]:
-    """Each piece as a WAV in the spool: `{file, start, end, fresh, next}`, samples at 16 kHz.
+    """Each piece, as `{file, start, end, fresh, next}`.
 
-    `fresh` is where the piece's own audio begins: before it lies the overlap with the piece in
-    front.  `next` is where the piece behind it starts: before `end` after a hard cut.  A piece in
-    which nothing is to be heard has no `file`.  Audio over `whole_s` seconds is refused, however
-    short its header said it is.
+    `file`: a WAV in the spool; a silent piece has none.  The others are in samples at 16 kHz, and
+    mean what they mean in `Piece` (heard.py).  Refused when there are more than `whole_s` seconds
+    of audio, however short its header said that it is.
     """
     import numpy as np  # here and below, for the gateway has no use for it
 
@@ -83,7 +92,7 @@ def windows(
 
 
 def _energy(samples: Samples) -> Samples:
-    """The energy of each whole frame."""
+    """The energy of each frame that is whole."""
     import numpy as np
 
     frames = samples[: len(samples) // FRAME * FRAME].reshape(-1, FRAME)
@@ -92,7 +101,7 @@ def _energy(samples: Samples) -> Samples:
 
 
 def quietest(held: Samples, rule: Rule) -> tuple[int, bool]:
-    """Where to cut, in samples, and whether it is silent there."""
+    """Where to cut, in samples, and whether it is silent there; else it is a hard cut."""
     import numpy as np
 
     energy = _energy(held[: rule.longest])
@@ -120,7 +129,7 @@ def _piece(spool: Spool, samples: Samples, start: int, fresh: int, behind: int) 
 
 
 def wav_header(size: int) -> bytes:
-    """A RIFF header for 16 kHz mono s16."""
+    """The header of a WAV file of 16 kHz mono 16-bit samples, which have `size` bytes."""
     form = struct.pack("<IHHIIHH", 16, 1, 1, RATE, RATE * 2, 2, 16)
     front = b"RIFF" + struct.pack("<I", 36 + size) + b"WAVEfmt "
     return front + form + b"data" + struct.pack("<I", size)

@@ -1,7 +1,8 @@
 """How engines spell speech recognition.
 
-The home wire: a form with 16 kHz mono WAV; back comes verbose_json (json, diarized_json), or, when
-the call is a stream, events `transcript.text.delta`, `.segment` and one `.done`.
+The home wire is a form with a 16 kHz mono WAV file.  The reply is verbose_json (or json, or
+diarized_json, as `response_format` says).  When the call is a stream, it is events instead:
+`transcript.text.delta`, `transcript.text.segment`, and `transcript.text.done` at the end.
 Source: wire.md 4.4; the engines' own servers at the versions that the golden transcripts name.
 """
 
@@ -49,11 +50,15 @@ OPENAI = frozenset(
 
 
 class AsrHome(Dialect):
-    """The home wire, and what all families share: an error with a good status is an error."""
+    """The home wire, and what all dialects have in common.
+
+    `fields`: the form fields that the engine knows; None: all.  `form`: the one `response_format`
+    that it has; None: all.  `streams`: whether it can stream.
+    """
 
     modality = "asr"
-    fields: ClassVar[frozenset[str] | None] = None  # form fields that the engine knows; None = all
-    form: ClassVar[str | None] = None  # the one response_format that it has
+    fields: ClassVar[frozenset[str] | None] = None
+    form: ClassVar[str | None] = None
     streams: ClassVar[bool] = True
 
     def __init__(self, call: Call, served: Served) -> None:
@@ -66,7 +71,7 @@ class AsrHome(Dialect):
         return self.streams and self.call.reply == "sse"
 
     def encode(self) -> Outgoing:
-        """The form with the engine's name and the fields that it knows."""
+        """The form, with the engine's name of the model, and only fields that the engine knows."""
         body = self.call.body.put(model=self.served.name)
         if self.form is not None:
             body = body.put(response_format=self.form)
@@ -77,9 +82,12 @@ class AsrHome(Dialect):
         return Outgoing(path=self.call.path, body=body, reply="sse" if self.streamed else "whole")
 
     def decode(self, event: Event) -> Iterable[Event]:
-        """Nothing in a reply names a model.  Events of a stream that nobody knows are left out."""
+        """The reply as it is; of a stream, the events of the home wire.
+
+        UpstreamFailed for an error that came with status 200.
+        """
         if b'"error"' in event.data:
-            _no_error(event)
+            _check_error(event)
         reply = event.fields()  # BadReply here: the call may still be tried elsewhere
         if not self.streamed:
             return (event,)
@@ -88,7 +96,7 @@ class AsrHome(Dialect):
         return (event,) if kind in EVENTS else ()
 
     def end(self, done: bool) -> Iterable[Event]:
-        """A missing [DONE] is forgiven once the last event was seen; OpenAI sends none."""
+        """UpstreamFailed when a stream ended before its last event; OpenAI sends no [DONE]."""
         if self.streamed and not self._finished:
             raise UpstreamFailed("the engine's stream ended early")
         return ()
@@ -96,7 +104,7 @@ class AsrHome(Dialect):
     def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
         """An engine's error.
 
-        A model that it does not know, and a field that only we set, are no fault of the client's.
+        One about the model, or about a field that only we set, is not the client's fault.
         """
         if status == 501:
             return Refused(None, "unsupported_value", "the engine does not support this request")
@@ -108,7 +116,7 @@ class AsrHome(Dialect):
 
 
 def _blamed(body: bytes) -> str:
-    """The field that an error names, where it names one."""
+    """The form field that an error names; '' when it names none."""
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -118,8 +126,8 @@ def _blamed(body: bytes) -> str:
     return param if isinstance(param, str) else ""
 
 
-def _no_error(event: Event) -> None:
-    """UpstreamFailed when a reply, or an event of a stream, that is 200 is an error."""
+def _check_error(event: Event) -> None:
+    """Raise UpstreamFailed when a reply with status 200, or an event of a stream, is an error."""
     value = event.json()
     if isinstance(value, dict) and (value.get("error") or value.get("object") == "error"):
         message = engine_message(event.data)
@@ -127,7 +135,7 @@ def _no_error(event: Event) -> None:
 
 
 class OpenAi(AsrHome):
-    """OpenAI itself, and who speaks as it does: other fields would be refused."""
+    """OpenAI itself, and services that refuse fields which they do not know."""
 
     family = "openai"
     probe = "/v1/models"
@@ -135,7 +143,7 @@ class OpenAi(AsrHome):
 
 
 class Chunks(AsrHome):
-    """A stream that is spelled like chat: `transcription.chunk` with a delta in its choice."""
+    """Engines whose streams are spelled like chat: chunks with a delta in their choice."""
 
     def __init__(self, call: Call, served: Served) -> None:
         super().__init__(call, served)
@@ -143,7 +151,7 @@ class Chunks(AsrHome):
         self._usage: JsonObject | None = None
 
     def decode(self, event: Event) -> Iterable[Event]:
-        """A chunk's text as a delta; its usage is kept for the end."""
+        """The text of a chunk as a delta; its usage is kept for the last event."""
         passed = super().decode(event)
         if self.streamed and given_up(event.data):
             raise UpstreamFailed("the engine gave up in the middle of its reply")
@@ -161,7 +169,7 @@ class Chunks(AsrHome):
             self._usage = _tokens(usage)
 
     def end(self, done: bool) -> Iterable[Event]:
-        """The last event of the home wire, once the engine said that it ended."""
+        """The last event of the home wire.  UpstreamFailed when the stream was cut."""
         if not self.streamed:
             return ()
         if not (done or self._finished):
@@ -180,7 +188,7 @@ def _event(value: JsonObject) -> Event:
 
 
 def _tokens(usage: Fields) -> JsonObject:
-    """Usage as chat spells it, in the words of transcription."""
+    """Usage as chat spells it, as transcription spells it."""
     into = usage.integer("prompt_tokens", 0, at_least=0)
     out = usage.integer("completion_tokens", 0, at_least=0)
     total = into + out
@@ -188,7 +196,7 @@ def _tokens(usage: Fields) -> JsonObject:
 
 
 class Vllm(Chunks):
-    """vLLM: no times of words; a stream is json, and its usage must be asked for."""
+    """vLLM: it gives no times of words, and tells the usage of a stream when it is asked to."""
 
     family = "vllm"
     fields = (OPENAI - {GRAINS, "chunking_strategy", "include[]", "languages[]", "keywords[]"}) | {
@@ -196,7 +204,7 @@ class Vllm(Chunks):
     }  # fmt: skip  # rows as they are read
 
     def encode(self) -> Outgoing:
-        """A stream tells its usage in its last chunk."""
+        """Ask a stream to tell its usage in its last chunk."""
         outgoing = super().encode()
         if not self.streamed:
             return outgoing
@@ -205,7 +213,7 @@ class Vllm(Chunks):
 
 
 class SgLang(Chunks):
-    """SGLang: json, text and verbose_json of transcriptions; it does not translate."""
+    """SGLang: it does not translate, and gives no times of words."""
 
     family = "sglang"
     fields = frozenset(
@@ -213,7 +221,7 @@ class SgLang(Chunks):
     )
 
     def encode(self) -> Outgoing:
-        """Segments come only where they are asked for; words are not known."""
+        """Ask for segments, which it gives only then.  Unsupported for a translation."""
         if self.call.path.endswith("/translations"):
             raise Unsupported("engines of family 'sglang' do not translate")
         outgoing = super().encode()
@@ -225,7 +233,7 @@ class SgLang(Chunks):
 
 
 class Speaches(AsrHome):
-    """Speaches: OpenAI's wire with word times; older ones stream plain json, a segment each."""
+    """Speaches: OpenAI's wire with times of words.  Older ones stream a json for each segment."""
 
     family = "speaches"
     fields = (OPENAI - {"include[]", "chunking_strategy", "languages[]", "keywords[]"}) | {
@@ -237,7 +245,7 @@ class Speaches(AsrHome):
         self._said: list[str] = []
 
     def encode(self) -> Outgoing:
-        """With times of segments: unasked it gives one segment for all between two long pauses."""
+        """Ask for times of segments: without, a segment is all between two long pauses."""
         outgoing = super().encode()
         names = {part.name: part.content for part in outgoing.body.parts}
         whole = names.get("response_format") == b"verbose_json"
@@ -247,7 +255,7 @@ class Speaches(AsrHome):
         return Outgoing(path=outgoing.path, body=body, reply=outgoing.reply)
 
     def decode(self, event: Event) -> Iterable[Event]:
-        """A segment without a type is a delta; its blanks were cut off."""
+        """An event without a type, as older ones send it, as a delta; its blanks were cut off."""
         passed = super().decode(event)
         if not self.streamed or (reply := event.fields()).get("type") is not None:
             return passed
@@ -258,14 +266,14 @@ class Speaches(AsrHome):
         return (_event({"type": DELTA, "delta": self._said[-1]}),)
 
     def end(self, done: bool) -> Iterable[Event]:
-        """Of the older form the end of the body is the end."""
+        """The last event of an older stream, which ends with its body."""
         if not self.streamed or self._finished or not self._said:
             return super().end(done)
         return (_event({"type": LAST, "text": "".join(self._said)}),)
 
 
 class FasterWhisperServer(AsrHome):
-    """faster-whisper-server: whole replies, no times of words; its form calls the model otherwise.
+    """faster-whisper-server: it does not stream, and its form has another name for the model.
 
     Two servers have that name; the other one, Speaches' ancestor, reads `model`.
     """
@@ -275,14 +283,14 @@ class FasterWhisperServer(AsrHome):
     streams = False
 
     def encode(self) -> Outgoing:
-        """The model's name under both of its names."""
+        """The model in both fields that may name it."""
         outgoing = super().encode()
         body = outgoing.body.put(model_name=self.served.name)
         return Outgoing(path=outgoing.path, body=body)
 
 
 class LlamaCpp(AsrHome):
-    """llama.cpp's server with an audio model: plain json."""
+    """llama.cpp's server with an audio model: it answers json without times."""
 
     family = "llamacpp"
     fields = frozenset({"model", "file", "response_format", "language", "prompt", "temperature"})
@@ -291,13 +299,13 @@ class LlamaCpp(AsrHome):
 
 
 class WhisperCpp(AsrHome):
-    """whisper.cpp's server: `/inference`, one call at a time, words inside segments."""
+    """whisper.cpp's server: its path is `/inference`, and its words are inside segments."""
 
     family = "whispercpp"
     streams = False
 
     def encode(self) -> Outgoing:
-        """No model: it has one.  Without a language it would take every recording for English."""
+        """Without a model, for it has one.  A language is always said: the default is English."""
         kept = {"file", "response_format", "language", "prompt", "temperature"}
         body = Body.form(part for part in self.call.body.parts if part.name in kept)
         if not any(part.name == "language" for part in body.parts):
@@ -308,9 +316,9 @@ class WhisperCpp(AsrHome):
         return Outgoing(path="/inference", body=Body.form([*body.parts, *more]))
 
     def decode(self, event: Event) -> Iterable[Event]:
-        """Its tokens joined to words, where every other engine has them.
+        """The reply with its tokens joined to words, in the place where other engines have them.
 
-        It writes a line a segment, wherever the segment ends, and each has its own blanks.
+        Its text has a line for each segment, which may end inside a sentence; line breaks go.
         """
         super().decode(event)
         reply = event.fields()
@@ -327,9 +335,10 @@ class WhisperCpp(AsrHome):
 
 
 def _joined(tokens: Sequence[Fields]) -> list[JsonObject]:
-    """Words from tokens: a blank begins one, and so does a letter of a language without blanks.
+    """Tokens joined to words.
 
-    A server that was told to leave out times says -1: then there are no words.
+    A word begins with a blank, or with a letter of a language that has no blanks.  When a server
+    was told to leave times out, it says -1 for each, and there are no words.
     """
     words: list[JsonObject] = []
     for token in tokens:

@@ -15,11 +15,11 @@ FOLDER = "asr/whisper-tiny.en"
 FILES = ("config.json", "model.bin", "tokenizer.json", "vocabulary.txt")
 RATE = 16_000
 TEMPERATURES = [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
-SILENT, UNSURE = 0.8, -0.5  # a segment that is probably no speech and that the model doubts
+SILENT, UNSURE = 0.8, -0.5  # a segment is left out that is likely no speech, and unlikely words
 
 
 class WhisperTiny(LocalEngine):
-    """Answers the home wire: 16 kHz mono WAV in, verbose_json out."""
+    """Answers the home wire, always with verbose_json."""
 
     modality = "asr"
     model = "whisper-tiny.en"
@@ -38,7 +38,7 @@ class WhisperTiny(LocalEngine):
     )
 
     def missing(self) -> Sequence[str]:
-        """The runtime and the model files."""
+        """The package and the model files that are not there."""
         files = [self.data / FOLDER / name for name in FILES]
         return missing("asr", ["faster_whisper"], files)
 

@@ -1,4 +1,4 @@
-"""A transcript as clients want it written.  Source: wire.md 4.1 and B4."""
+"""Writing a transcript in the format that a client wants.  Source: wire.md 4.1 and B4."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ FORMATS = frozenset({"json", "text", "srt", "verbose_json", "vtt", "diarized_jso
 class Wanted:
     """How the client wants its transcript.
 
-    `mistral`: the model as a client of Mistral's asked for it, "" for all others.
+    `task`: `transcribe` or `translate`.  `words`, `segments`, `logprobs`: whether it wants them.
+    `mistral`: the model as Mistral's client named it; '' for other clients.
     """
 
     format: str
@@ -34,17 +35,17 @@ class Wanted:
 
     @property
     def timed(self) -> bool:
-        """Mistral's json has times where they are asked for."""
+        """Whether Mistral's json has times, which it has when they are asked for."""
         return bool(self.mistral) and (self.words or self.segments)
 
     @property
     def speakers(self) -> bool:
-        """Each segment must say who speaks."""
+        """Whether each segment must say who speaks."""
         return self.format == "diarized_json"
 
 
 def srt(segments: Sequence[Segment]) -> str:
-    """SubRip: counted from 1, comma before the milliseconds."""
+    """SubRip: subtitles are counted from 1, and a comma stands before the milliseconds."""
     rows = []
     for number, row in enumerate(_shown(segments), 1):
         rows.append(f"{number}\n{_times(row, ',')}\n{_line(row)}\n\n")
@@ -60,17 +61,17 @@ def vtt(segments: Sequence[Segment]) -> str:
 
 
 def _shown(segments: Iterable[Segment]) -> Iterator[Segment]:
-    """Segments in which something is said: an empty subtitle ends a file for some players."""
+    """Segments in which something is said; for some players an empty one ends the file."""
     return (row for row in segments if row.text.strip())
 
 
 def _line(row: Segment) -> str:
-    """On one line: an empty line would end the subtitle."""
+    """A subtitle's text on one line, for an empty line would end it."""
     return " ".join(row.text.split())
 
 
 def _times(row: Segment, mark: str) -> str:
-    """A subtitle lasts at least a millisecond."""
+    """A subtitle's times; it lasts at least a millisecond."""
     return f"{_clock(row.start_ms, mark)} --> {_clock(max(row.end_ms, row.start_ms + 1), mark)}"
 
 
@@ -82,7 +83,7 @@ def _clock(milliseconds: int, mark: str) -> str:
 
 
 def segment_json(number: int, row: Segment) -> JsonObject:
-    """A verbose_json segment; typed SDKs require every field."""
+    """A segment of verbose_json, with every member that typed SDKs require."""
     return {
         "tokens": [],
         "temperature": 0.0,
@@ -99,12 +100,12 @@ def segment_json(number: int, row: Segment) -> JsonObject:
 
 
 def word_json(row: Word) -> JsonObject:
-    """A verbose_json word."""
+    """A word of verbose_json."""
     return {"word": row.word, "start": row.start_ms / 1000, "end": row.end_ms / 1000}
 
 
 def spoken_json(number: int, row: Segment) -> JsonObject:
-    """A segment that says who speaks: of diarized_json, and as an event."""
+    """A segment that says who speaks, of diarized_json or as an event."""
     return {
         "type": "transcript.text.segment",
         "id": segment_id(number),
@@ -116,17 +117,17 @@ def spoken_json(number: int, row: Segment) -> JsonObject:
 
 
 def segment_id(number: int) -> str:
-    """Counted from 1."""
+    """A segment's id, which counts from 1."""
     return f"seg_{number + 1:03}"
 
 
 def duration_usage(duration_ms: int) -> JsonObject:
-    """What the audio is counted as: started seconds."""
+    """Usage in started seconds."""
     return {"type": "duration", "seconds": -(-duration_ms // 1000)}
 
 
 def usage_json(transcript: Transcript, duration_ms: int) -> JsonObject:
-    """Tokens where the engine counted them for all of it, else the duration."""
+    """Usage in tokens, when the engine counted them for the whole recording; else in seconds."""
     if not transcript.counted:
         return duration_usage(duration_ms)
     count = transcript.tokens
@@ -146,7 +147,7 @@ def usage_json(transcript: Transcript, duration_ms: int) -> JsonObject:
 
 
 def written(wanted: Wanted, transcript: Transcript, duration_ms: int) -> str | JsonObject:
-    """The whole reply: text, or what is to be written as JSON."""
+    """The whole reply: text, or an object to be written as JSON."""
     if wanted.mistral:
         return mistral_json(wanted, transcript, duration_ms)
     match wanted.format:

@@ -1,5 +1,8 @@
-"""One piece's reply, read into the neutral form: times of the file, and where everything stands in
-the text."""
+"""Reading an engine's reply to one piece.
+
+Its times become times of the file, and it is found out where each segment and word stands in the
+text.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ import orjson
 from modgate.plugin import BadReply, Fields, Json, JsonObject
 from modgate_asr.transcript import RATE, Segment, Span, Word
 
-KNOWN = frozenset({"start", "end", "text", "id", "seek", "speaker", "type", "words"})
+KNOWN = frozenset({"start", "end", "text", "id", "seek", "speaker", "type", "words"})  # of segments
 LASTS_AT_MOST_S = 1e6
 FLOATS = ("temperature", "avg_logprob", "compression_ratio", "no_speech_prob")
 LATEST_S = 1e6
@@ -20,10 +23,12 @@ LATEST_S = 1e6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Piece:
-    """Where a piece of the recording lies, in samples.
+    """Where a piece of the recording lies, in samples at 16 kHz.
 
-    `fresh` is where its own audio begins, `next` where the piece behind it starts.  `silent`:
-    nothing is to be heard in it, no engine is asked.
+    `start`, `end`: what an engine is sent.
+    `fresh`: where its own audio begins; what is before it is overlap with the piece in front.
+    `next`: where the next piece starts; after a hard cut that is before `end`.
+    `silent`: nothing can be heard in it, and no engine is asked.
     """
 
     start: int
@@ -34,17 +39,17 @@ class Piece:
 
     @property
     def hard(self) -> bool:
-        """Whether it ends in a hard cut: its last words are heard again."""
+        """Whether it ends in a hard cut, so that its last words are heard again."""
         return self.next < self.end
 
     @property
     def whole(self) -> bool:
-        """Whether no word of it is heard twice."""
+        """Whether none of its words is heard twice."""
         return not self.hard and self.start == self.fresh
 
     @property
     def audio_ms(self) -> int:
-        """What this piece is billed: overlap is not."""
+        """What is billed for it: all but the overlap in front."""
         return ms_of(self.end) - ms_of(self.fresh)
 
 
@@ -55,7 +60,11 @@ def ms_of(samples: int) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heard:
-    """A piece's transcript.  `timed`: its words have times and stand in the text, in order."""
+    """What was heard in a piece.
+
+    `logprobs`: tokens with their probabilities, each with its place in the text.  `language`: as
+    the engine says it.  `tokens`: see `tokens_of`.
+    """
 
     piece: Piece
     text: str
@@ -67,12 +76,12 @@ class Heard:
 
     @property
     def timed(self) -> bool:
-        """Whether words can be joined by their times."""
+        """Whether all words have times and stand in the text, so that it can be joined by them."""
         return bool(self.words) and all(word.at is not None for word in self.words)
 
 
 def heard(piece: Piece, reply: Fields) -> Heard:
-    """An engine's whole reply in the home wire; BadReply when it does not fit."""
+    """Read an engine's whole reply in the home wire.  BadReply when it does not fit."""
     segments = _listed(reply, "segments")
     text = (reply.text("text", "", empty=True) or "").strip()
     rows = [segment_of(piece, row) for row in segments]
@@ -105,7 +114,7 @@ def _texts(rows: Iterable[Segment]) -> list[str]:
 
 
 def _spans(text: str, parts: Sequence[str]) -> list[Span | None]:
-    """Where each part stands in the text, one behind the other; None for all when one does not."""
+    """Where each part stands in the text, one after the other; None for all if one does not."""
     found: list[Span | None] = []
     place = 0
     for part in (each.strip() for each in parts):
@@ -118,7 +127,7 @@ def _spans(text: str, parts: Sequence[str]) -> list[Span | None]:
 
 
 def segment_of(piece: Piece, row: Fields) -> Segment:
-    """A segment of the home wire with the times of the file."""
+    """Read a segment of the home wire."""
     seek, speaker = row.get("seek"), row.get("speaker")
     rest = {name: value for name, value in row.values.items() if name not in KNOWN}
     start_ms = time_ms(piece, row, "start")
@@ -133,7 +142,7 @@ def segment_of(piece: Piece, row: Fields) -> Segment:
 
 
 def _tidied(rest: JsonObject) -> JsonObject:
-    """Without what typed SDKs could not read: an absent figure then gets its default."""
+    """Without members that typed SDKs could not read; what is absent gets a default later."""
     for name in FLOATS:
         value = rest.get(name)
         if name in rest and (isinstance(value, bool) or not isinstance(value, int | float)):
@@ -144,7 +153,10 @@ def _tidied(rest: JsonObject) -> JsonObject:
 
 
 def _written(values: JsonObject) -> JsonObject:
-    """BadReply for what cannot be written, with what will be around it (254 levels in all)."""
+    """The values.  BadReply when they are nested too deeply to be written inside a reply.
+
+    orjson writes 254 levels in all.
+    """
     try:
         orjson.dumps([[[values]]])
     except TypeError:
@@ -153,7 +165,7 @@ def _written(values: JsonObject) -> JsonObject:
 
 
 def _one_segment(piece: Piece, text: str) -> Segment:
-    """Of an engine that gives no times: what was said lies somewhere in the piece."""
+    """The one segment of an engine that gives no times: it lasts as long as the piece."""
     return Segment(
         start_ms=ms_of(piece.start),
         end_ms=ms_of(piece.end),
@@ -172,13 +184,13 @@ def _word(piece: Piece, row: Fields) -> Word:
 
 
 def time_ms(piece: Piece, row: Fields, name: str) -> int:
-    """A time of the piece as one of the file: never beyond the piece, whatever the engine says."""
+    """A time of the piece as one of the file; one that is beyond the piece becomes its end."""
     seconds = min(LATEST_S, row.number(name, at_least=0))
     return min(ms_of(piece.end), ms_of(piece.start) + round(seconds * 1000))
 
 
 def logprobs_of(rows: Iterable[Fields]) -> Iterator[tuple[Span, JsonObject]]:
-    """Tokens with their log probabilities, and where each stands in the text."""
+    """Tokens with their log probabilities, each with its place in the text."""
     rows = list(rows)
     pieces = [_token(row) for row in rows]
     whole = "".join(pieces)
@@ -197,7 +209,7 @@ def _token(row: Fields) -> str:
 
 
 def lasted_ms(reply: Fields) -> int | None:
-    """What an engine says that its piece lasts, be it in whole seconds; None when it does not."""
+    """How long the piece is by the engine's word, which may be in whole seconds; None without."""
     said, usage = reply.get("duration"), reply.get("usage")
     if said is None and isinstance(usage, dict) and usage.get("type") == "duration":
         said = usage.get("seconds")
@@ -209,7 +221,7 @@ def lasted_ms(reply: Fields) -> int | None:
 
 
 def tokens_of(reply: Fields) -> JsonObject | None:
-    """An engine's count of tokens, flat; None when it gives none."""
+    """The engine's count of tokens, as one flat object; None when it gives none."""
     usage = reply.get("usage")
     if not isinstance(usage, dict) or usage.get("type", "tokens") != "tokens":
         return None

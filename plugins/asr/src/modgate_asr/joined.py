@@ -1,8 +1,8 @@
-"""Whether a file holds more than one recording: files that were joined byte by byte, as `cat` does
-it, broadcasters' servers that put advertisements in, and Ogg streams that are chained.
+"""Finding out whether a file holds more than one recording.
 
-libsndfile ends where the first recording does.  Runs in decoder processes, so it imports no part of
-the gateway.
+Such files were joined byte by byte, as `cat` does it, or come from broadcasters' servers that put
+advertisements in, or are chained Ogg streams.  libsndfile would stop where the first recording
+ends.  This runs in decoder processes, so it imports no part of the gateway.
 
 Source: RFC 3533 sections 4 (streams in a chain and side by side) and 6 (page header), and the Xing
 header of MP3: flags, then the number of frames and of bytes, its own frame and no tag counted.
@@ -20,11 +20,11 @@ ID3, ID3_HEAD, ID3V1, ID3V1_BYTES = b"ID3", 10, b"TAG", 128
 XING, HAS_FRAMES, HAS_BYTES = (b"Xing", b"Info"), 1, 2
 XING_PLACES = (13, 21, 36)  # behind the frame's header and the side information of 1 or 2 channels
 FIRST_BYTES = 64
-FRAME_AT_MOST = 2881  # bytes: some encoders leave the frame with the header out of its own count
+FRAME_AT_MOST = 2881  # bytes: some encoders do not count the frame that holds the header
 
 
 def is_joined(file: BinaryIO) -> bool:
-    """Whether another recording follows the first one; the file's place is left open."""
+    """Whether another recording follows the first one.  The file's position is moved."""
     file.seek(0)
     if file.read(len(PAGE)) == PAGE:
         return _is_chained(file)
@@ -33,7 +33,7 @@ def is_joined(file: BinaryIO) -> bool:
 
 
 def _is_chained(file: BinaryIO) -> bool:
-    """Whether a stream begins later than those that lie side by side from the start."""
+    """Whether another stream begins after those that lie side by side from the start."""
     start = 0
     file.seek(start)
     while (head := file.read(PAGE_HEAD)).startswith(FIRST_PAGE) and len(head) == PAGE_HEAD:
@@ -49,7 +49,7 @@ def _is_chained(file: BinaryIO) -> bool:
 
 
 def _mp3_end(file: BinaryIO) -> int | None:
-    """Where an MP3 says that its frames end."""
+    """Where the frames of an MP3 end by its own word; None when it does not say."""
     start = behind_tag(file, 0)
     file.seek(start)
     frame = file.read(FIRST_BYTES)
@@ -63,7 +63,7 @@ def _mp3_end(file: BinaryIO) -> int | None:
 
 
 def behind_tag(file: BinaryIO, start: int) -> int:
-    """Where an ID3 tag ends that begins here."""
+    """Where an ID3 tag at `start` ends; `start` when there is none."""
     file.seek(start)
     head = file.read(ID3_HEAD)
     if len(head) < ID3_HEAD or not head.startswith(ID3):
@@ -75,7 +75,7 @@ def behind_tag(file: BinaryIO, start: int) -> int:
 
 
 def _begins(file: BinaryIO, start: int) -> bool:
-    """Whether frames of an MP3 begin here, behind tags."""
+    """Whether frames of an MP3 begin here, perhaps after tags."""
     if file.seek(0, io.SEEK_END) - start <= FRAME_AT_MOST:
         return False
     file.seek(start)

@@ -1,4 +1,7 @@
-"""Whisper's languages: codes and English names, either of which a client may send (wire.md B7)."""
+"""Whisper's languages by code and by English name, either of which a client may send.
+
+Source: wire.md B7.
+"""
 
 from __future__ import annotations
 
@@ -44,9 +47,9 @@ _BY_THREE = dict(pair.split(":") for pair in (THREE_LETTERS + " " + OTHER_CODES)
 
 
 def code_of(written: str) -> str | None:
-    """The code of a language as a client wrote it.
+    """The code of a language that a client names: `en`, `en-US`, `eng` or `English`.
 
-    `en`, `en-US`, `eng`, `English`; None = unknown.
+    None when it is unknown.
     """
     lower = written.strip().lower().replace("_", "-")
     first = lower.split("-")[0]

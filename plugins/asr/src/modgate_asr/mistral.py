@@ -1,4 +1,4 @@
-"""A transcript as mistralai's SDK reads it.  It sends `diarize` always, and OpenAI's never.
+"""A transcript as Mistral's SDK reads it.  It always sends `diarize`, which OpenAI's never sends.
 
 Source: mistralai 3.7.0, `audio.transcriptions` (TranscriptionResponse, TranscriptionStreamEvents).
 """
@@ -13,12 +13,12 @@ from modgate_asr.transcript import Segment, Transcript, Word
 
 DELTA, SEGMENT, DONE = "transcription.text.delta", "transcription.segment", "transcription.done"
 MARK = "diarize"
-# What only a server that keeps files, or knows voices by name, can do.
+# For these a server must keep files, or know voices by name.
 UNSUPPORTED = ("file_id", "file_url", "speaker_references")
 
 
 def is_asked(fields: Fields) -> bool:
-    """Whether this client's form is Mistral's; Refused for what no engine does."""
+    """Whether the client is Mistral's.  Refused when it asks for what no engine does."""
     if MARK not in fields or "response_format" in fields:
         return False
     for name in UNSUPPORTED:
@@ -28,19 +28,22 @@ def is_asked(fields: Fields) -> bool:
 
 
 def delta(said: str) -> JsonObject:
-    """An event: more text."""
+    """An event with more text."""
     return {"type": DELTA, "text": said}
 
 
 def segment(row: Segment) -> JsonObject:
-    """An event: who said what."""
+    """An event with a segment, which says who speaks."""
     return {**_row(row.text, row.start_ms, row.end_ms), "type": SEGMENT, "speaker_id": row.speaker}
 
 
 def written(
     model: str, transcript: Transcript, duration_ms: int, rows: Iterable[Segment | Word]
 ) -> JsonObject:
-    """The whole reply, and with its type the last event; `rows`: what times are wanted of."""
+    """The whole reply; with its type it is the last event, too.
+
+    `rows`: the segments or words whose times are wanted.
+    """
     return {
         "model": model,
         "text": transcript.text,
@@ -62,7 +65,7 @@ def _row(text: str, start_ms: int, end_ms: int) -> JsonObject:
 
 
 def _usage(transcript: Transcript, duration_ms: int) -> JsonObject:
-    """Started seconds, and tokens where the engine counted them for all of it."""
+    """Started seconds, and tokens, when the engine counted them for the whole recording."""
     into = transcript.tokens["input_tokens"] if transcript.counted else 0
     out = transcript.tokens["output_tokens"] if transcript.counted else 0
     return {

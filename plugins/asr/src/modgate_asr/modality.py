@@ -63,7 +63,7 @@ class Asr(Modality[Config]):
     stand_in = StandIn()
 
     def endpoints(self) -> Iterator[Endpoint]:
-        """Transcriptions in the spoken language, translations into English."""
+        """Transcriptions into the language that is spoken, and translations into English."""
         for path, shape in ((TRANSCRIPTIONS, self.transcribe), (TRANSLATIONS, self.translate)):
             yield Endpoint(
                 path=path,
@@ -77,11 +77,11 @@ class Asr(Modality[Config]):
             )
 
     def transcribe(self, request: Request) -> Generator[Need, Json, Plan]:
-        """Speech to text in the language that is spoken."""
+        """Plan a transcription."""
         return (yield from self._plan(request, asked(request, "transcribe"), TRANSCRIPTIONS))
 
     def translate(self, request: Request) -> Generator[Need, Json, Plan]:
-        """Speech to English text; never streamed."""
+        """Plan a translation, which is never streamed.  Refused if the model does not translate."""
         if not facts_of(request).translates:
             reason = f"the model `{request.asked}` does not translate"
             raise Refused("model", "unsupported_endpoint", reason)
@@ -130,7 +130,7 @@ def _file(request: Request) -> File:
 
 
 def _probed(file: File, longest_s: float) -> Generator[Need, Json, Json]:
-    """How long the audio is; 415 where only the reader of its container is missing."""
+    """How long the audio is.  UnsupportedMedia when only the package to read it is missing."""
     try:
         return (yield Work(probe, file, longest_s, field="file"))
     except Refused as error:
@@ -140,7 +140,10 @@ def _probed(file: File, longest_s: float) -> Generator[Need, Json, Json]:
 
 
 def _whole_window_s(milliseconds: int, longest_s: float) -> float:
-    """Speakers are told apart within one piece only, so there must be no other."""
+    """A window that holds all of the audio, because speakers are told apart within one piece only.
+
+    Refused when the audio is longer than the engine takes at once.
+    """
     if milliseconds > longest_s * 1000:
         reason = f"speakers are told apart in audio of at most {longest_s:g} seconds"
         raise Refused("file", "audio_too_long", reason)
@@ -148,10 +151,11 @@ def _whole_window_s(milliseconds: int, longest_s: float) -> float:
 
 
 def _call(path: str, ask: Asked, facts: Facts, piece: Piece, file: File) -> Call:
-    """The home wire: one format whatever the client wants, so that one transcript serves all.
+    """The call for one piece, in the home wire.
 
-    verbose_json, or json where the model gives no times, or diarized_json for speakers.  A piece
-    of which words are heard twice is asked for the times of words, to be joined by them.
+    The format does not depend on the client's, because every format is made of one transcript: it
+    is verbose_json, or json for a model that gives no times, or diarized_json for speakers.  When
+    words at an edge are heard twice, their times are asked for, to join the pieces by them.
     """
     wanted = ask.wanted
     streamed = wanted.stream and facts.streams and piece.whole and not wanted.timed

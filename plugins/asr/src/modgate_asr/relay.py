@@ -1,7 +1,8 @@
 """Joining the pieces of a recording into one transcript, streamed or whole.
 
-What a piece says goes on as soon as it is final: all of it after a cut at silence; after a hard cut
-the words of the overlap wait for the piece behind, which heard them, too.
+What a piece says goes out as soon as it is final.  When the piece ends at silence, that is all of
+it.  When it ends in a hard cut, the words of the overlap wait for the next piece, which heard them,
+too.
 """
 
 from __future__ import annotations
@@ -51,7 +52,10 @@ DELTA = "transcript.text.delta"
 
 @dataclass(slots=True)
 class _Held:
-    """A piece before a hard cut: `said` characters of its text, from `kept` on, are out."""
+    """A piece before a hard cut, of which the end waits.
+
+    `kept`: the character from which on its text stays.  `said`: the one up to which it went out.
+    """
 
     heard: Heard
     kept: int
@@ -59,29 +63,29 @@ class _Held:
 
 
 class Transcribed(Relay):
-    """One recording.  `drew` is called while pieces are drawn, in their order."""
+    """The reply to one request.  `drew` is called for each piece, in order, as it is cut."""
 
     def __init__(self, wanted: Wanted) -> None:
         self._wanted = wanted
         self._pieces: list[Piece] = []
-        self._calls: list[int] = []  # of each call, which piece it is
-        self._passed = 0  # so many pieces are final, in order
+        self._calls: list[int] = []  # the piece of each call
+        self._passed = 0  # how many pieces are transcribed, in order
         self._transcript = Transcript()
         self._held: _Held | None = None
-        self._live = ""  # what a stream of the piece at hand has said
+        self._live = ""  # what an engine's stream has said of its piece so far
         self._closed = False
-        self._apart_ms: int | None = 0  # what engines heard beyond what they were sent
+        self._apart_ms: int | None = 0  # engines said that they heard so much more than was sent
         kind = CONTENT_TYPES.get(wanted.format, "application/json")
         self.head = SSE if wanted.stream else Head(content_type=kind)
 
     def drew(self, piece: Piece) -> None:
-        """The next piece; a call follows for it unless it is silent."""
+        """The next piece was cut; a call follows for it unless it is silent."""
         if not piece.silent:
             self._calls.append(len(self._pieces))
         self._pieces.append(piece)
 
     def feed(self, index: int, event: Event) -> Iterator[bytes]:
-        """A piece's whole transcript, or an event of its stream."""
+        """Take a piece's whole transcript, or an event of the stream of it."""
         place, reply = self._calls[index], event.fields()
         piece, kind = self._pieces[place], reply.get("type")
         if place < self._passed:
@@ -128,11 +132,14 @@ class Transcribed(Relay):
         self._held = _Held(found, start, end)
 
     def _let_go(self, at: Join | None) -> Iterator[bytes]:
-        """The rest of the piece that was held, up to where the next one goes on."""
+        """Let out the rest of the piece that was held, up to where the next one goes on.
+
+        `at`: where to join; None: nobody heard its last words again.
+        """
         held, self._held = self._held, None
         if held is None:
             return
-        if at is None:  # nobody heard its last words again
+        if at is None:
             alone = replace(held.heard.piece, next=held.heard.piece.end)
             held = replace(held, heard=replace(held.heard, piece=alone))
         end = max(held.said, at.left if at is not None else len(held.heard.text))
@@ -140,7 +147,10 @@ class Transcribed(Relay):
         yield from self._final(held.heard, held.kept, end)
 
     def _said(self, found: Heard, start: int, end: int, *, first: bool) -> Iterator[bytes]:
-        """Text of a piece put into the transcript; a stream has a delta for each segment."""
+        """Put text of a piece into the transcript; a stream gets a delta for each segment.
+
+        `first`: nothing of this piece is in the transcript yet.
+        """
         end = start + len(found.text[start:end].rstrip())
         edges = [row.at[1] for row in found.segments if row.at is not None]
         edges = [start, *(edge for edge in edges if start < edge < end), end]
@@ -154,7 +164,7 @@ class Transcribed(Relay):
                 yield self._delta(say, _tokens_in(found, begin, behind))
 
     def _spoken(self, heard: str) -> str:
-        """The language of the text: a translation is English whatever was heard."""
+        """The language of the text, which for a translation is English, whatever was heard."""
         return "english" if self._wanted.task == "translate" else heard
 
     def _delta(self, said: str, logprobs: list[JsonObject]) -> bytes:
@@ -166,7 +176,7 @@ class Transcribed(Relay):
         return self.sse(event)
 
     def _final(self, found: Heard, start: int, end: int) -> Iterator[bytes]:
-        """A piece's segments and words, of which only this text stays."""
+        """Put a piece's segments and words into the transcript, cut to the text that stays."""
         whole = found.piece.whole
         rows = found.segments if whole else list(_segments_in(found, start, end))
         words = found.words if whole else list(_words_in(found, start, end))
@@ -225,7 +235,7 @@ class Transcribed(Relay):
     # --- the end
 
     def close(self, outcomes: Sequence[Outcome]) -> Iterator[bytes]:
-        """The whole transcript, or the stream's last event."""
+        """The whole transcript, or the last event of a stream."""
         del outcomes
         self._closed = True
         yield from self._let_go(None)
@@ -245,7 +255,10 @@ class Transcribed(Relay):
         yield DONE
 
     def usage(self, outcomes: Sequence[Outcome]) -> Usage:
-        """The audio up to the first piece that is not transcribed; silence needs no engine."""
+        """The audio up to the first piece that is not transcribed; silent ones never wait for that.
+
+        `other`: how much audio the engines said that they heard.
+        """
         waits = (
             place
             for place, piece in enumerate(self._pieces)
@@ -269,7 +282,7 @@ def _tokens_in(found: Heard, start: int, end: int) -> list[JsonObject]:
 
 
 def _segments_in(found: Heard, start: int, end: int) -> Iterator[Segment]:
-    """Segments of this text, cut where it is cut."""
+    """The segments of a part of the text, cut where it is cut."""
     for row in found.segments:
         if row.at is None:
             if _inside(found.piece, row.middle_ms):
@@ -283,7 +296,7 @@ def _segments_in(found: Heard, start: int, end: int) -> Iterator[Segment]:
 
 
 def _shortened(found: Heard, row: Segment, at: Span) -> Segment:
-    """A part of a segment: it lasts as its words do, and its tokens are no longer its own."""
+    """A part of a segment: it lasts as long as its words, and has no tokens any more."""
     words = [word for word in _words_in(found, *at) if word.at is not None]
     blank = row.text[: len(row.text) - len(row.text.lstrip())]
     return replace(
@@ -305,7 +318,10 @@ def _words_in(found: Heard, start: int, end: int) -> Iterator[Word]:
 
 
 def _inside(piece: Piece, at_ms: int) -> bool:
-    """Whether a time lies between the middles of the overlaps of a piece."""
+    """Whether a time is nearer to a piece than to its neighbours.
+
+    That is: between the middles of the overlaps at its two ends.
+    """
     first = (ms_of(piece.start) + ms_of(piece.fresh)) // 2
     last = (ms_of(piece.next) + ms_of(piece.end)) // 2
     return (piece.start == piece.fresh or at_ms >= first) and (not piece.hard or at_ms < last)

@@ -1,8 +1,8 @@
-"""The recordings in a file of which each says what it is: FLAC and WAV files that were joined byte
-by byte.  Each is decoded by itself, at its own rate, by libsndfile.
+"""Taking apart FLAC and WAV files that were joined byte by byte.
 
-FFmpeg loses frames where one FLAC stream follows another, and libsndfile ends where the first does.
-Runs in decoder processes, so it imports no part of the gateway.
+Each recording is decoded by itself, at its own rate, by libsndfile.  Given the whole file, FFmpeg
+would lose frames where one FLAC stream follows another, and libsndfile would stop where the first
+one ends.  This runs in decoder processes, so it imports no part of the gateway.
 
 Source: RFC 9639 sections 6 (the marker, and STREAMINFO first, of 34 bytes) and 8.1 (the head of a
 metadata block); RIFF: a chunk says its length, and is padded to an even one.
@@ -33,28 +33,28 @@ class Room(Protocol):
 
 
 class Section(io.RawIOBase):
-    """A part of a file, read as if it were one."""
+    """A part of a file, which can be read as if it were a file."""
 
     def __init__(self, file: BinaryIO, start: int, end: int) -> None:
         super().__init__()
         self._file, self._start, self._size, self._at = file, start, end - start, 0
 
     def readable(self) -> bool:
-        """It is read only."""
+        """Yes; it cannot be written to."""
         return True
 
     def seekable(self) -> bool:
-        """It may be read in any order."""
+        """Yes."""
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Within the part."""
+        """Go to a place, as of any file."""
         origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
         self._at = max(0, origin + offset)
         return self._at
 
     def readinto(self, buffer: Room) -> int:
-        """No further than the part's end."""
+        """Read up to the part's end."""
         into = memoryview(buffer)
         self._file.seek(self._start + self._at)
         found = self._file.read(max(0, min(len(into), self._size - self._at)))
@@ -64,13 +64,13 @@ class Section(io.RawIOBase):
 
 
 class TooMany(Exception):
-    """A file of more recordings than are looked for."""
+    """A file has more recordings than `RECORDINGS_AT_MOST`."""
 
 
 def sections(file: BinaryIO) -> Iterator[BinaryIO]:
-    """Each recording of the file, one open at a time; the file itself where it is one.
+    """Each recording of a file, to be read before the next one; or the file itself, if it is one.
 
-    TooMany where there are more than ten thousand: each costs a decoder of its own.
+    TooMany for a file of more than ten thousand, because each needs a decoder of its own.
     """
     size = file.seek(0, io.SEEK_END)
     starts = [*islice(_starts(file, size), RECORDINGS_AT_MOST + 1)]
@@ -94,7 +94,7 @@ def _starts(file: BinaryIO, size: int) -> Iterator[int]:
 
 
 def _later_flacs(file: BinaryIO, start: int | None) -> Iterator[int]:
-    """Where FLAC streams begin behind this one."""
+    """Where the FLAC streams begin that follow the one at `start`."""
     while start is not None:
         start = _next_flac(file, _behind_metadata(file, start))
         if start is not None:
@@ -102,7 +102,7 @@ def _later_flacs(file: BinaryIO, start: int | None) -> Iterator[int]:
 
 
 def _behind_metadata(file: BinaryIO, start: int) -> int:
-    """Where a FLAC stream's sound begins: its metadata may hold anything, a FLAC too."""
+    """Where the sound of a FLAC stream begins; its metadata may hold anything, even a FLAC."""
     start += len(FLAC)
     for _ in range(BLOCKS_AT_MOST):
         file.seek(start)
@@ -114,7 +114,7 @@ def _behind_metadata(file: BinaryIO, start: int) -> int:
 
 
 def _next_flac(file: BinaryIO, start: int) -> int | None:
-    """Where the next stream begins; no more is read than a few times what lies before it."""
+    """Where the next stream begins; what is read grows with the distance to it."""
     file.seek(start)
     kept, longest, step = b"", len(FLAC_STARTS[0]) - 1, LOOK_BYTES
     while block := file.read(step):
@@ -129,7 +129,7 @@ def _next_flac(file: BinaryIO, start: int) -> int | None:
 
 
 def _wavs(file: BinaryIO, size: int) -> Iterator[int]:
-    """Where WAV files begin, one right behind the other."""
+    """Where WAV files begin that follow one another without a gap."""
     start = 0
     while start < size and _is_wav(file, start):
         yield start

@@ -1,11 +1,11 @@
-"""Any container in, 16 kHz mono samples out, block by block: runs in decoder processes, so it
-imports no part of the gateway.  The gateway imports this, too, and has no use for numpy: it is
-imported where sound is read.
+"""Reading sound of any container as 16 kHz mono samples, block by block.
 
-libsndfile reads wav, flac, ogg and mp3; what it cannot read (webm, m4a, mp4, adts, a FLAC stream
-of open length, a WAV whose header was written before its sound, several MP3 or Ogg files in one)
-goes to FFmpeg through `av`.  Nothing is ever held
-but a block of about a second.
+libsndfile reads wav, flac, ogg and mp3.  What it cannot read goes to FFmpeg through `av`: webm,
+m4a, mp4 and adts, a FLAC stream or WAV file of open length, and several MP3 or Ogg files in one.
+No more than a block of about two seconds is held.
+
+This runs in decoder processes, so it imports no part of the gateway.  The gateway imports it, too,
+and has no use for numpy, which is imported only where sound is read.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from modgate_asr.sections import RECORDINGS_AT_MOST, TooMany, sections
 
 RATE = 16_000
 BLOCK_S = 2.0
-SAYS_ITS_LENGTH = frozenset({"mp4", "webm"})  # of others FFmpeg guesses it from the bit rate
-LONGEST_PACKET_S = 10.0  # FFmpeg makes days of one where two of the same Ogg file were joined
+SAYS_ITS_LENGTH = frozenset({"mp4", "webm"})  # for others FFmpeg guesses by the bit rate
+LONGEST_PACKET_S = 10.0  # where an Ogg file follows itself, FFmpeg says that a packet lasts days
 REFERENCE_LEAST_S, REFERENCE_MOST_S = 2, 10
 OPEN_END = (1 << 63) - 1  # libsndfile's frames of a FLAC stream without a length: it cannot read on
 
@@ -38,7 +38,7 @@ Plain = Any  # JSON border: what msgpack carries, and modules without types
 
 
 class Refused(Exception):
-    """The file's fault; the gateway makes the client's error of it."""
+    """The file is at fault.  The gateway makes an error for the client of this."""
 
     def __init__(self, reason: str, code: str = "invalid_audio", field: str = "file") -> None:
         super().__init__(reason)
@@ -46,12 +46,15 @@ class Refused(Exception):
 
 
 def too_long(longest_s: float) -> Refused:
-    """The refusal of audio over a bound, by its header or while it is decoded."""
+    """The error for audio that is too long, by its header or when it is decoded."""
     return Refused(f"the audio is longer than {longest_s:g} seconds", "audio_too_long")
 
 
 def probe(file: BinaryIO, longest_s: float) -> dict[str, Plain]:
-    """How long the audio is by its header, in milliseconds; refuses what cannot be decoded."""
+    """How long the audio is by its headers: `{milliseconds}`.
+
+    Refused when it cannot be decoded, or is longer than `longest_s`.
+    """
     try:
         milliseconds = ceil(sum(map(_probe_one, sections(file))))
     except TooMany:
@@ -63,7 +66,7 @@ def probe(file: BinaryIO, longest_s: float) -> dict[str, Plain]:
 
 
 def _probe_one(file: BinaryIO) -> Fraction:
-    """Milliseconds of one recording."""
+    """How many milliseconds one recording lasts."""
     sound = _opened(file)
     if sound is None:
         return Fraction(_probe_container(file))
@@ -74,7 +77,7 @@ def _probe_one(file: BinaryIO) -> Fraction:
 
 
 def probe_references(urls: list[str]) -> dict[str, Plain]:
-    """Whether each data: URL is audio of 2 to 10 seconds, as a speaker's reference must be."""
+    """Refused unless each data: URL is audio of 2 to 10 seconds, as a reference must be."""
     for place, url in enumerate(urls):
         field = f"known_speaker_references[{place}]"
         try:
@@ -88,7 +91,7 @@ def probe_references(urls: list[str]) -> dict[str, Plain]:
 
 
 def _opened(file: BinaryIO) -> Plain:
-    """The file as libsndfile reads it; None when it cannot, or not to its end, or finds nothing."""
+    """The file, opened by libsndfile; None when that cannot read it, or not to its end."""
     import soundfile
 
     if is_joined(file):
@@ -105,9 +108,9 @@ def _opened(file: BinaryIO) -> Plain:
 
 
 def _probe_container(file: BinaryIO) -> int:
-    """The duration of what libsndfile cannot read.
+    """How many milliseconds a recording lasts that libsndfile cannot read.
 
-    By its header; where that says none (a browser's recording), by its packets, without decoding.
+    The header says it, or, in a browser's recording, whose header does not, its packets do.
     """
     av = _av()
     file.seek(0)
@@ -126,9 +129,10 @@ def _probe_container(file: BinaryIO) -> int:
 
 
 def _packets_s(packets: Iterator[Plain]) -> float:
-    """Seconds of all packets; where they say none, the time at which the last one begins.
+    """How many seconds all packets last.
 
-    Times begin anew where files were joined, so they are not added up.
+    When they do not say it, it is the time at which the last one begins: only then, because times
+    begin anew where files were joined.
     """
     lasts = end = 0.0
     for packet in packets:
@@ -148,12 +152,12 @@ def _av() -> Plain:
 
 
 def blocks(file: BinaryIO) -> Iterator[Samples]:
-    """The whole file as mono blocks at 16 kHz; together as many samples as its length is long."""
+    """The whole file as blocks of mono samples at 16 kHz, together exactly as long as it is."""
     return _exactly(chain.from_iterable(map(_read, sections(file))))
 
 
 def _exactly(decoded: Iterator[Decoded]) -> Iterator[Samples]:
-    """A resampler is off by a sample or two at the end: the last block makes the length right."""
+    """The blocks, of which the last is made to fit: a resampler is off by a sample or two."""
     import numpy as np
 
     last: Samples | None = None
@@ -223,10 +227,10 @@ def _read_container(file: BinaryIO) -> Iterator[Decoded]:
 
 
 def _frames(container: Plain) -> Iterator[Plain]:
-    """Each frame, and None for the resampler to give what it still holds.
+    """Each frame, and None at the end, for the resampler to give what it still holds.
 
-    An MP3 comes here where files were joined: a tag between them is no frame, and passed over, as
-    libsndfile does with whatever is no frame.
+    An MP3 comes here when files were joined.  A tag between them is no frame, and is passed over,
+    as libsndfile does with all that is no frame.
     """
     stream = container.streams.audio[0]
     for packet in container.demux(stream):

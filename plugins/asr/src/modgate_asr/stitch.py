@@ -1,4 +1,4 @@
-"""Joining two pieces whose audio overlaps: which words of either stay.
+"""Joining the texts of two pieces whose audio overlaps: deciding which words of each stay.
 
 Source: algorithms.md 6.1 and `stitch` of its appendix B; wire.md 4.2 for engines without the times
 of words.
@@ -14,10 +14,10 @@ from difflib import SequenceMatcher
 from modgate_asr.heard import Heard, ms_of
 from modgate_asr.transcript import UNSPACED_LETTERS, Word
 
-SLACK_MS = 300  # words this far outside the overlap are looked at
-APART_MS = 500  # the same word in both pieces is at most so far apart
-LEAST_MATCH, MOST_WORDS = 2, 30
-EDGE_WORDS = 2  # a cut may have garbled so many words at its very edge
+SLACK_MS = 300  # words so far outside the overlap are looked at, too
+APART_MS = 500  # the times of one word, as the two pieces have it, differ by less
+LEAST_MATCH, MOST_WORDS = 2, 30  # equal words that make a match; words that are compared
+EDGE_WORDS = 2  # so many words at the edge may be garbled by the cut
 _TOKEN = re.compile(f"[{UNSPACED_LETTERS}]|[^\\W{UNSPACED_LETTERS}]+(?:['\u2019]\\w+)?")
 
 
@@ -30,7 +30,7 @@ class Join:
 
 
 def held_from(heard: Heard) -> int:
-    """Where in the text of a piece before a hard cut begins what the next piece may change."""
+    """The character of a text, before a hard cut, from which on the next piece may change it."""
     if heard.timed:
         edge_ms = ms_of(heard.piece.next) - SLACK_MS
         return _start_of(heard.words, _first(heard.words, edge_ms), len(heard.text))
@@ -39,7 +39,7 @@ def held_from(heard: Heard) -> int:
 
 
 def join(left: Heard, right: Heard) -> Join:
-    """Where to join two pieces of which the right one starts before the left one ends."""
+    """Where to join two pieces that overlap."""
     if left.timed and right.timed:
         return _by_time(left, right)
     if not left.text or not right.text:
@@ -48,7 +48,7 @@ def join(left: Heard, right: Heard) -> Join:
 
 
 def _by_time(left: Heard, right: Heard) -> Join:
-    """The word that both heard nearest the middle of the overlap; else the middle itself."""
+    """Join at the word that both heard nearest to the middle of the overlap, or at the middle."""
     start_ms, end_ms = ms_of(right.piece.start), ms_of(left.piece.end)
     middle_ms = (start_ms + end_ms) // 2
     first = _first(left.words, start_ms - SLACK_MS)
@@ -60,14 +60,14 @@ def _by_time(left: Heard, right: Heard) -> Join:
         if nearest is None or away < nearest:
             nearest, keep, drop = away, first + i + 1, j + 1
     if nearest is not None and keep == len(left.words) and drop > 1:
-        keep, drop = keep - 1, drop - 1  # the cut took the marks behind the left one's last word
+        keep, drop = keep - 1, drop - 1  # the left one's last word lost its marks by the cut
     return Join(
         _start_of(left.words, keep, len(left.text)), _start_of(right.words, drop, len(right.text))
     )
 
 
 def _matches(tail: Sequence[Word], head: Sequence[Word]) -> list[tuple[int, int]]:
-    """Equal words of both, at about the same time."""
+    """Words that both heard at about the same time, as pairs of indices."""
     matcher = SequenceMatcher(
         None, [_plain(w.word) for w in tail], [_plain(w.word) for w in head], autojunk=False
     )
@@ -80,7 +80,7 @@ def _plain(word: str) -> str:
 
 
 def _first(words: Sequence[Word], from_ms: int) -> int:
-    """The first word that begins at a time or later."""
+    """The index of the first word that begins at a time or later."""
     return next((i for i, word in enumerate(words) if word.start_ms >= from_ms), len(words))
 
 
@@ -90,10 +90,10 @@ def _start_of(words: Sequence[Word], index: int, end: int) -> int:
 
 
 def _by_text(left: str, right: str) -> Join | None:
-    """The longest run of words that the left text ends with and the right one begins with.
+    """Join at the longest run of words that ends the left text and begins the right one.
 
-    A hard cut may have garbled a word or two at its edge, so the run may lie that far inside.  The
-    run's last word is the right one's, with the marks behind it.
+    A hard cut may garble a word or two at its edge, so the run may lie so far inside.  The last
+    word of the run is taken from the right text, with the marks that follow it.
     """
     tail = list(_TOKEN.finditer(left))[-MOST_WORDS:]
     head = list(_TOKEN.finditer(right))[:MOST_WORDS]
@@ -112,7 +112,7 @@ def _lower(tokens: Sequence[re.Match[str]]) -> list[str]:
 
 
 def _by_segments(left: Heard, right: Heard) -> Join:
-    """Nothing matches: by the middles of segments, where the engine gave some."""
+    """Join by the middles of segments, when no words match."""
     middle_ms = (ms_of(right.piece.start) + ms_of(left.piece.end)) // 2
     if len(right.segments) < 2 and len(left.segments) < 2:
         return Join(len(left.text), 0)

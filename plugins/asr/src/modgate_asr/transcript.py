@@ -1,4 +1,4 @@
-"""The neutral transcript: what was said and when; every format is made from it."""
+"""The transcript of which every format is made: what was said, and when."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ Span = tuple[int, int]  # characters of a piece's text
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
-    """A stretch of speech; times in milliseconds since the start of the file.
+    """A stretch of speech.
 
-    `seek` is in hundredths of a second, `rest` what else the engine said of it.  `at` is where its
-    words stand in the text of its piece, None when they do not stand there.
+    `start_ms`, `end_ms`: since the start of the file.  `seek`: in hundredths of a second, as
+    Whisper has it.  `rest`: what else the engine said of it.  `at`: where its words stand in the
+    text of its piece; None when they do not.
     """
 
     start_ms: int
@@ -39,13 +40,13 @@ class Segment:
 
     @property
     def middle_ms(self) -> int:
-        """By which it belongs to a side of a cut when its text cannot tell."""
+        """The time by which it is on one side of a cut, when its text cannot tell."""
         return (self.start_ms + self.end_ms) // 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Word:
-    """A word with its times, in milliseconds; `at` as for a segment."""
+    """A word with its times.  `at`: as of a segment."""
 
     start_ms: int
     end_ms: int
@@ -54,13 +55,16 @@ class Word:
 
     @property
     def middle_ms(self) -> int:
-        """By which it belongs to a side of a cut when its text cannot tell."""
+        """The time by which it is on one side of a cut, when its text cannot tell."""
         return (self.start_ms + self.end_ms) // 2
 
 
 @dataclass(slots=True)
 class Transcript:
-    """What was said so far, in order, as far as it is final."""
+    """What was said so far, in order, and is final.
+
+    `tokens`: the sums of what engines counted.
+    """
 
     segments: list[Segment] = field(default_factory=list)
     words: list[Word] = field(default_factory=list)
@@ -72,16 +76,16 @@ class Transcript:
 
     @property
     def language(self) -> str:
-        """The language of most of the audio, as the engine says it; '' when it says none."""
+        """The language of most of the audio, as engines say it; '' when they say none."""
         return max(self._languages, key=self._languages.__getitem__, default="")
 
     @property
     def counted(self) -> bool:
-        """Whether the engine gave tokens for every piece."""
+        """Whether engines counted tokens for every piece."""
         return bool(self.tokens) and not self._uncounted
 
     def heard(self, language: str, lasts_ms: int, tokens: JsonObject | None) -> None:
-        """A piece was transcribed: its language weighs as long as it lasts."""
+        """A piece was transcribed; its language counts for as long as it lasts."""
         if language:
             self._languages[language] += max(1, lasts_ms)
         if tokens is None:
@@ -90,23 +94,23 @@ class Transcript:
             self.tokens.update(tokens)
 
     def joined(self, said: str, language: str) -> str:
-        """Text of a new piece put behind what was said; the answer is what that adds."""
+        """Add the text of a new piece; the answer is what was added, with what goes in front."""
         said = said.strip()
         return self.continued(self.gap(said, language) + said) if said else ""
 
     def gap(self, said: str, language: str) -> str:
-        """What stands between the text so far and that of a new piece."""
+        """What goes between the text so far and that of a new piece: a blank, or nothing."""
         if not self.text or self.text[-1].isspace() or _unspaced(self.text, said, language):
             return ""
         return " "
 
     def continued(self, said: str) -> str:
-        """More text of the same piece, as it is."""
+        """Add text of the same piece, as it is; the answer is the same text."""
         self.text += said
         return said
 
     def extend(self, segments: Iterable[Segment], words: Iterable[Word]) -> list[Segment]:
-        """More segments and words; times never go back.  The answer is the segments as kept."""
+        """Add segments and words, whose times never go back; the answer is the segments as kept."""
         first = len(self.segments)
         last = self.segments[-1].start_ms if self.segments else 0
         for row in segments:
@@ -120,9 +124,10 @@ class Transcript:
 
 
 def _unspaced(before: str, after: str, language: str) -> bool:
-    """Whether two texts join without a blank: by the language, else by the letters that meet.
+    """Whether two texts are joined without a blank.
 
-    A name or a number in Latin letters keeps its blanks in every language.
+    The language tells, or, when that is not known, the letters that meet.  A name or a number in
+    Latin letters keeps its blanks in every language.
     """
     if language and language.lower().split("-")[0] not in UNSPACED:
         return False

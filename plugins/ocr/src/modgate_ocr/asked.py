@@ -20,9 +20,9 @@ FORMATS: dict[str, Format] = {"markdown": "markdown", "html": "html"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
-    """Where the document is.
+    """Where the document is: at a URL, or in the request.
 
-    `field` names it in errors; `encoded`: its base64 text, when it came inside the request.
+    `field`: names it in errors.  `encoded`: its base64 text, when it is in the request.
     """
 
     field: str
@@ -31,7 +31,7 @@ class Document:
 
 
 def wishes_of(fields: Fields) -> Wishes:
-    """What the reply is to hold; Refused for what no engine does."""
+    """What the client wants in the reply.  Refused for what no engine does."""
     for name in UNSUPPORTED:
         if name in fields:
             raise fields.fault(name, "unsupported_value", f"'{name}' is not supported")
@@ -49,7 +49,10 @@ def wishes_of(fields: Fields) -> Wishes:
 
 
 def pages_of(fields: Fields) -> list[int] | None:
-    """Page numbers from 0, a list or `"0,2,5-7"`; None = all."""
+    """The numbers of the pages that are wanted, from 0, sorted; None is all.
+
+    A client sends a list, or text such as `0,2,5-7`.
+    """
     given = fields.get("pages")
     if given is None:
         return None
@@ -75,7 +78,7 @@ def _ranges(written: str, fields: Fields) -> list[int]:
 
 
 def document_of(fields: Fields, at_most: int) -> Document:
-    """The document: an address, or a data URI of at most so many bytes."""
+    """The document.  Refused for what is neither a URL nor a data URI, and over `at_most` bytes."""
     document = fields.inner("document")
     kind = document.choice("type", ("image_url", "document_url", "file"))
     if kind == "file":
@@ -106,7 +109,7 @@ def _url(document: Fields, kind: str) -> str:
 
 
 def kind_of(head: bytes, where: str) -> str:
-    """`pdf` or `image`, by the first bytes; neither is Refused."""
+    """`pdf` or `image`, by the first bytes.  Refused, naming the field `where`, for others."""
     kind = sniff(head)
     if kind == "pdf":
         return "pdf"
@@ -116,7 +119,7 @@ def kind_of(head: bytes, where: str) -> str:
 
 
 def head_of(document: Document) -> bytes:
-    """The first bytes of a document that came inside the request."""
+    """The first bytes of a document that is in the request."""
     assert document.encoded is not None, "only a data URI has its bytes here"
     front = document.encoded[: HEAD_BYTES * 4 // 3 // 4 * 4]
     try:

@@ -69,7 +69,7 @@ class Ocr(Modality[Config]):
         )
 
     def shape(self, request: Request) -> Generator[Need, Json, Plan]:
-        """A page a call; pages are rendered in a decoder process while others are recognised."""
+        """One call for each page; pages are rendered while others are being recognised."""
         fields = request.fields()
         wishes, wanted = wishes_of(fields), pages_of(fields)
         partial = fields.flag("partial", False)
@@ -109,7 +109,10 @@ class Ocr(Modality[Config]):
     def _opened(
         self, request: Request, wanted: list[int] | None
     ) -> Generator[Need, Json, tuple[dict[str, Json], File]]:
-        """The document as a file, and what is wanted of it."""
+        """The document as a file, and what is known of it.
+
+        That is what `inspect` says, with its `kind` and the `field` that named it.
+        """
         document = document_of(request.fields(), self.config.document_bytes)
         file: File | None = None
         if document.encoded is not None:
@@ -136,7 +139,7 @@ class Ocr(Modality[Config]):
 
 
 def _page(piece: Json) -> Page:
-    """A page as the decoder process describes it; its pictures' bytes are read here."""
+    """A page, from what the decoder process says of it; its pictures' bytes are read here."""
     crops: File | None = piece.get("crops")
     pictures, start = [], 0
     for at, box in enumerate(piece["figures"]):
@@ -156,7 +159,10 @@ def _page(piece: Json) -> Page:
 
 
 def _call(file: File, page: Page, facts: Facts) -> Call:
-    """The home wire: a form with one page image, and for a vision model what it is told."""
+    """The call for one page, in the home wire.
+
+    It is a form with the image, and, for a vision model, the prompt and its limit of tokens.
+    """
     image = Part(name="image", content=file.slice(), filename="page.png", content_type="image/png")
     parts = [Part(name="model", content=b""), image]
     if facts.prompt is not None:
@@ -168,7 +174,7 @@ def _call(file: File, page: Page, facts: Facts) -> Call:
 
 
 def _size(pages: int, pixels: int, facts: Facts) -> Units:
-    """Tokens count only for a model whose facts say that it writes them."""
+    """What pages may cost.  Tokens are in it only if the model's facts say that it writes some."""
     if facts.max_tokens is None:
         return Units(pages=pages, image_pixels=pixels)
     return Units(

@@ -1,4 +1,4 @@
-"""A page on its way: what is sent to an engine, and what the engine read on it."""
+"""A page: what is known of it when it is sent, and reading what an engine answers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from modgate.plugin import BadReply, Fields, Units
 from modgate_ocr.boxes import Box, Line, box_of, line_of
 from modgate_ocr.layout import Block, Figure, blocks, margins
 
-PIXELS_PER_TOKEN = 750  # a guess for limits, as wire.md 3.2 has it; the engine's count settles it
+PIXELS_PER_TOKEN = 750  # a guess, to reserve; the engine's count is billed.  Source: wire.md 3.2
 BLOCK_KINDS = frozenset(
     {
         *("title", "text", "list", "table", "image", "header", "footer", "equation", "caption"),
@@ -23,7 +23,8 @@ BLOCK_KINDS = frozenset(
 class Picture:
     """A picture on a page.
 
-    `mark`: how an engine's markdown refers to it, `![mark](mark)`; `jpeg`: base64, if it is known.
+    `mark`: what an engine's markdown calls it, as in `![mark](mark)`.  `jpeg`: its bytes in base64;
+    None when they are not known.
     """
 
     box: Box
@@ -35,8 +36,8 @@ class Picture:
 class Page:
     """A page that was sent to an engine.
 
-    `index` is its number in the document, from 0; `width` and `height` are what the client is told,
-    the image that was sent is smaller by `scale`.
+    `index`: its number in the document, from 0.  `width`, `height`: in pixels, as the client is
+    told; the image that was sent has `scale` times as many on each side.
     """
 
     index: int
@@ -52,8 +53,9 @@ class Page:
 class Read:
     """What was read on a page.
 
-    `markdown`: as the engine wrote it; None = to be made of `blocks`.  `cut`: the engine stopped at
-    its limit of tokens.  `tokens`: what a vision model spent; `guessed`: its engine did not say.
+    `markdown`: as the engine wrote it; None: it is to be made of `blocks`.
+    `cut`: the engine stopped at its limit of tokens.
+    `tokens`: what a vision model spent; `guessed`: its engine did not say, so they are estimated.
     """
 
     markdown: str | None
@@ -65,7 +67,7 @@ class Read:
 
     @property
     def scores(self) -> list[float]:
-        """How sure the engine was, of each line."""
+        """How sure the engine was of each line, from 0 to 1."""
         return [score for block in self.blocks for score in block.scores]
 
     def of_kind(self, kind: str) -> str | None:
@@ -76,12 +78,13 @@ class Read:
 def read_page(
     page: Page, reply: Fields, *, header: bool, footer: bool, schema: str | None = None
 ) -> Read:
-    """An engine's reply in the home wire; BadReply when it does not fit.
+    """Read an engine's reply in the home wire.  BadReply when it does not fit.
 
-    `schema`: which of the two its model's engines answer; None: either.
+    The reply is `{markdown, blocks?, pictures?, cut?, tokens?}` or `{lines}`, with boxes in pixels
+    of the image that was sent.
 
-    `{markdown, blocks?, pictures?, cut?, tokens?}` or `{lines}`; boxes are in pixels of the image
-    that was sent.
+    `header`, `footer`: whether these are told apart from the text, when there are lines.
+    `schema`: which of the two, `markdown` or `lines`, the model's engines answer; None: either.
     """
     if schema is not None and schema not in reply:
         raise BadReply(f"the engine's reply has no {schema}, and its model's `page_schema` says so")
@@ -145,7 +148,7 @@ def _block(row: Fields, page: Page) -> Block:
 
 
 def _numbered(found: Sequence[Block], pictures: Sequence[Picture]) -> list[Block]:
-    """Blocks of pictures with the number of their picture, by its place."""
+    """The blocks, in which those that lie where a picture does have its number."""
     places = {picture.box: number for number, picture in enumerate(pictures)}
     return [
         Block(kind="image", text=block.text, box=block.box, figure=places[block.box])
@@ -167,7 +170,7 @@ def _of_lines(page: Page, lines: list[Line], *, header: bool, footer: bool) -> R
 
 
 def _edge(kind: str, lines: Sequence[Line]) -> list[Block]:
-    """Header or footer as one block of plain text."""
+    """A header or footer, as blocks of plain text."""
     return [
         Block(kind=kind, text=block.text, box=block.box, scores=block.scores)
         for block in blocks(lines)

@@ -1,4 +1,4 @@
-"""Joining recognised pages into one reply."""
+"""Joining the pages of a document into one reply."""
 
 from __future__ import annotations
 
@@ -9,11 +9,18 @@ from modgate.plugin import NOTHING, BadReply, Event, Head, Outcome, Relay, Units
 from modgate_ocr.page import Page, Read, read_page
 from modgate_ocr.reply import Wishes, Writer
 
-FAILED = frozenset({"ok", "refused", "failed", "timed_out"})  # ended, and the document goes on
+ENDED = frozenset(
+    {"ok", "refused", "failed", "timed_out"}
+)  # calls after which the document goes on
 
 
 class Recognised(Relay):
-    """One document.  `pages` is filled while calls are drawn, in call order."""
+    """The reply to one request.
+
+    `pages`: of each call, filled while calls are drawn.  `count`: how many there will be.
+    `document_bytes`: of the document.  `partial`: the reply comes also when pages failed.
+    `schema`: see `read_page`.
+    """
 
     heavy: ClassVar[bool] = True
 
@@ -38,7 +45,7 @@ class Recognised(Relay):
         self._unfit: set[int] = set()
 
     def feed(self, index: int, event: Event) -> Iterable[bytes]:
-        """One page: markdown as the engine wrote it, or made of its lines."""
+        """Read one page: its markdown, as the engine wrote it, or its lines."""
         try:
             self._read[index] = read_page(
                 self.pages[index],
@@ -53,10 +60,10 @@ class Recognised(Relay):
         return ()
 
     def close(self, outcomes: Sequence[Outcome]) -> Iterator[bytes]:
-        """Pages in the document's order.
+        """All pages, in the document's order.
 
-        One that failed is present, empty and named in a header; one that an engine cut short is
-        named in another.
+        A page that failed is present and empty, and a header names it; another header names the
+        pages that an engine cut short.
         """
         failed = [page.index for at, page in enumerate(self.pages) if at not in self._read]
         cut = [self.pages[at].index for at, read in sorted(self._read.items()) if read.cut]
@@ -80,7 +87,7 @@ class Recognised(Relay):
         )
 
     def usage(self, outcomes: Sequence[Outcome]) -> Usage:
-        """Pages that were recognised and their pixels, and what a language model spent on them."""
+        """The pages that were recognised, their pixels, and the tokens a model spent on them."""
         read = dict(self._read)  # in one step: `feed` may be at work in its thread
         pages = [self.pages[at] for at in read]
         units = Units(
@@ -94,10 +101,10 @@ class Recognised(Relay):
         return Usage(units, exact=self._whole(read, outcomes), by="engine" if told else "gateway")
 
     def _whole(self, read: Mapping[int, Read], outcomes: Sequence[Outcome]) -> bool:
-        """Whether no page is to come that would cost more."""
+        """Whether no more pages will come, so that nothing is added to the bill."""
         if len(read) == self._count:
             return True
-        ended = all(outcome.state in FAILED for outcome in outcomes)
+        ended = all(outcome.state in ENDED for outcome in outcomes)
         gone = {at for at, outcome in enumerate(outcomes) if not outcome.ok} | self._unfit
         return self._partial and ended and len(gone | read.keys()) == self._count
 

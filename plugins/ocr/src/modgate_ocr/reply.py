@@ -1,4 +1,4 @@
-"""Pages in the words of Mistral's OCR reply.
+"""Writing pages in the words of Mistral's OCR reply.
 
 Source: wire.md 7; mistralai 3.7.0, models/ocrpageobject.py and those it names.
 """
@@ -17,9 +17,11 @@ from modgate_ocr.tables import Format, of_html, of_markdown, replaced, written
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wishes:
-    """What a client asked of the reply.
+    """What a client wants in the reply.
 
-    `image_limit`: pictures of the whole document; `image_min_size`: pixels of either side.
+    `image_limit`: how many pictures of the whole document; None: all.  `image_min_size`: how many
+    pixels each side of a picture has at least.  `table_format`: tables are apart, in this format;
+    None: they stay in the text.  `scores`: how finely it wants to know how sure the engine was.
     """
 
     image_base64: bool = False
@@ -34,15 +36,20 @@ class Wishes:
 
 @dataclass(slots=True)
 class Writer:
-    """Writes the pages of one document, in order: pictures and tables are numbered through."""
+    """Writes the pages of one document, in order; pictures and tables are numbered over all pages.
+
+    `images`, `tables`: how many there were so far.
+    """
 
     wishes: Wishes
     images: int = 0
     tables: int = 0
-    _named: list[str | None] = field(default_factory=list)  # this page's pictures, None = left out
+    _named: list[str | None] = field(
+        default_factory=list
+    )  # of this page's pictures; None: left out
 
     def page(self, page: Page, read: Read | None) -> JsonObject:
-        """One page; `read` None: it failed, so it is present and empty."""
+        """Write one page.  `read`: None for one that failed, which is present and empty."""
         read = read if read is not None else Read(markdown="")
         self._named = [self._name(picture) for picture in read.pictures]
         text = self._text(read)
@@ -79,7 +86,7 @@ class Writer:
         return f"img-{self.images - 1}.jpeg"
 
     def _text(self, read: Read) -> str:
-        """The page's markdown, with its pictures under their names."""
+        """The page's markdown, in which pictures have the names of the reply."""
         if read.markdown is None:
             parts = [self._part(block) for block in read.blocks if not _edge(block)]
             return "\n\n".join(part for part in parts if part)
@@ -96,7 +103,7 @@ class Writer:
         return block.text if block.figure is None else _shown(self._named[block.figure])
 
     def _without_tables(self, text: str, form: Format, tables: list[JsonObject]) -> str:
-        """The markdown with a link in each table's place."""
+        """The markdown with a link in the place of each table, which is added to `tables`."""
 
         def put(table: str, given: Format) -> str:
             cells = of_html(table) if given == "html" else of_markdown(table)
@@ -120,7 +127,7 @@ class Writer:
         }
 
     def _blocks(self, read: Read, tables: Sequence[JsonObject]) -> list[JsonObject] | None:
-        """Blocks where boxes are known; None where an engine writes text only."""
+        """The page's blocks; None when they are not wanted, or the engine writes text only."""
         if not self.wishes.blocks or (read.markdown is not None and not read.blocks):
             return None
         named = iter(tables)
@@ -160,7 +167,7 @@ def _corners(box: Box) -> JsonObject:
 
 
 def _scores(read: Read) -> JsonObject | None:
-    """How sure the engine was of the page, where it says so."""
+    """How sure the engine was of the page; None when it does not say."""
     scores = read.scores
     if not scores:
         return None
