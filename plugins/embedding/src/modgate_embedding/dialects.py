@@ -32,7 +32,7 @@ from modgate.plugin import (
     engine_message,
 )
 from modgate_embedding.ask import too_long
-from modgate_embedding.reply import Counted, Reply, Row, parse, told
+from modgate_embedding.reply import Counted, Reply, Row, engine_count, parse
 
 # Source: wire.md 1.4; the texts of vLLM, SGLang, TEI and llama.cpp, with the bound and the length.
 _OVERFLOWS = (
@@ -136,7 +136,7 @@ class EmbeddingInfinity(Infinity, EmbeddingPlain):
         """The reply without a count of characters: the gateway counts or estimates tokens then."""
         for passed in super().decode(event):
             inputs = self.call.body.member("input", [])
-            if told(passed.data).tokens == sum(map(characters, inputs)):
+            if engine_count(passed.data).tokens == sum(map(characters, inputs)):
                 rows = parse(passed.data, len(inputs)).data
                 passed.data = msgspec.json.encode(Reply(data=rows))
             yield passed

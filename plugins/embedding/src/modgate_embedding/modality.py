@@ -34,14 +34,14 @@ from modgate_embedding.cohere import PATH as COHERE
 from modgate_embedding.config import CL100K, Config, Facts
 from modgate_embedding.relay import (
     ManyVectors,
-    Told,
+    ReplyIdentity,
     Vectors,
     Writer,
     cohere_reply,
     floats_reply,
     openai_reply,
 )
-from modgate_embedding.reply import told
+from modgate_embedding.reply import engine_count
 from modgate_embedding.samples import SAMPLES
 
 COUNTED_CHARACTERS = 1_000_000  # the tokens of longer inputs are estimated
@@ -111,7 +111,7 @@ class Embedding(Modality[Config]):
 
     def count(self, call: Call, event: Event) -> Usage:
         """What a side call cost: the tokens that its engine says it read, else as was estimated."""
-        said = told(event.data)
+        said = engine_count(event.data)
         if said.tokens is None:
             return super().count(call, event)
         units = Units(dict(call.size.items()), input_tokens=said.tokens)
@@ -173,11 +173,13 @@ class Embedding(Modality[Config]):
             at_most = count
         spans = [(start, min(start + at_most, count)) for start in range(0, count, at_most)]
         kind = ManyVectors if count * len(asked.forms) > INLINE_INPUTS else Vectors
-        told = Told(reply_id="embd-" + request.id.removeprefix("req_"), model=request.asked)
+        identity = ReplyIdentity(
+            reply_id="embd-" + request.id.removeprefix("req_"), model=request.asked
+        )
         calls = [_call(asked, start, end, at_most) for start, end in spans]
         return Plan(
             calls=calls,
-            relay=kind(asked, spans, told=told, write=write),
+            relay=kind(asked, spans, identity=identity, write=write),
             width=min(self.config.width, len(calls)),
         )
 

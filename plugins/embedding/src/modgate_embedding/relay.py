@@ -18,14 +18,14 @@ Written = Sequence[bytes]  # one vector as JSON, in each of the forms that were 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
-    """What a reply says besides its vectors."""
+class ReplyIdentity:
+    """Whose reply it is: its id, and the model as the client named it."""
 
     reply_id: str
     model: str
 
 
-Writer = Callable[[Asked, Told, Sequence[Written], int], Iterator[bytes]]
+Writer = Callable[[Asked, ReplyIdentity, Sequence[Written], int], Iterator[bytes]]
 
 
 class Vectors(Relay):
@@ -36,11 +36,16 @@ class Vectors(Relay):
     """
 
     def __init__(
-        self, asked: Asked, spans: Sequence[tuple[int, int]], *, told: Told, write: Writer
+        self,
+        asked: Asked,
+        spans: Sequence[tuple[int, int]],
+        *,
+        identity: ReplyIdentity,
+        write: Writer,
     ) -> None:
         self._asked = asked
         self._spans = spans
-        self._told = told
+        self._identity = identity
         self._write = write
         self._length = asked.length
         self._vectors: list[Written] = []
@@ -83,7 +88,7 @@ class Vectors(Relay):
 
     def close(self, outcomes: Sequence[Outcome]) -> Iterator[bytes]:
         """The reply.  Numbers are the engine's own digits, unless they had to be changed."""
-        return self._write(self._asked, self._told, self._vectors, self._tokens)
+        return self._write(self._asked, self._identity, self._vectors, self._tokens)
 
     def usage(self, outcomes: Sequence[Outcome]) -> Usage:
         """The inputs whose vectors came, and the tokens that were read for them."""
@@ -107,7 +112,7 @@ class ManyVectors(Vectors):
 
 
 def openai_reply(
-    asked: Asked, told: Told, vectors: Sequence[Written], tokens: int
+    asked: Asked, identity: ReplyIdentity, vectors: Sequence[Written], tokens: int
 ) -> Iterator[bytes]:
     """The reply of openai, voyage, mistral and jina, which has one form."""
     del asked
@@ -117,37 +122,55 @@ def openai_reply(
     )
     usage = {"prompt_tokens": tokens, "total_tokens": tokens}
     yield (
-        b'{"id":%b,"object":"list","data":[' % orjson.dumps(told.reply_id)
+        b'{"id":%b,"object":"list","data":[' % orjson.dumps(identity.reply_id)
         + b",".join(rows)
-        + b'],"model":%b,"usage":%b}' % (orjson.dumps(told.model), orjson.dumps(usage))
+        + b'],"model":%b,"usage":%b}' % (orjson.dumps(identity.model), orjson.dumps(usage))
     )
 
 
 def cohere_reply(
-    asked: Asked, told: Told, vectors: Sequence[Written], tokens: int, *, version: str = "2"
+    asked: Asked,
+    identity: ReplyIdentity,
+    vectors: Sequence[Written],
+    tokens: int,
+    *,
+    version: str = "2",
 ) -> Iterator[bytes]:
     """Cohere's reply: the vectors by form, the texts, and what was billed.  Source: wire.md 6.2."""
     forms = (
         b"%b:[%b]" % (orjson.dumps(form.name), b",".join(vector[at] for vector in vectors))
         for at, form in enumerate(asked.forms)
     )
-    yield _cohere(asked, told, tokens, "embeddings_by_type", b"{%b}" % b",".join(forms), version)
+    yield _cohere(
+        asked,
+        identity,
+        tokens,
+        b"{%b}" % b",".join(forms),
+        kind="embeddings_by_type",
+        version=version,
+    )
 
 
 def floats_reply(
-    asked: Asked, told: Told, vectors: Sequence[Written], tokens: int
+    asked: Asked, identity: ReplyIdentity, vectors: Sequence[Written], tokens: int
 ) -> Iterator[bytes]:
     """The reply of `/v1/embed` without `embedding_types`.  Source: cohere 7.3, `EmbedResponse`."""
     rows = b"[%b]" % b",".join(vector[0] for vector in vectors)
-    yield _cohere(asked, told, tokens, "embeddings_floats", rows, "1")
+    yield _cohere(asked, identity, tokens, rows, kind="embeddings_floats", version="1")
 
 
 def _cohere(
-    asked: Asked, told: Told, tokens: int, kind: str, embeddings: bytes, version: str
+    asked: Asked,
+    identity: ReplyIdentity,
+    tokens: int,
+    embeddings: bytes,
+    *,
+    kind: str,
+    version: str,
 ) -> bytes:
     meta: Json = {"api_version": {"version": version}, "billed_units": {"input_tokens": tokens}}
     return b'{"id":%b,"response_type":%b,"embeddings":%b,"texts":%b,"meta":%b}' % (
-        orjson.dumps(told.reply_id),
+        orjson.dumps(identity.reply_id),
         orjson.dumps(kind),
         embeddings,
         orjson.dumps(asked.texts),

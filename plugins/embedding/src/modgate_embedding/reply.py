@@ -71,7 +71,7 @@ def parse(data: bytes, count: int) -> Reply:
     return Reply(data=read.data, usage=_counted(read.usage))
 
 
-def told(data: bytes) -> Counted:
+def engine_count(data: bytes) -> Counted:
     """The engine's count in a reply.  BadReply when it is no reply."""
     try:
         return _counted(_READ.decode(data).usage) or Counted()

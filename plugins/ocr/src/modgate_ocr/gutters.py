@@ -41,7 +41,11 @@ Strip = tuple[float, float]
 
 @dataclass(slots=True)
 class Gutter:
-    """A strip that bands `first` to `last` leave free; `both`: those with lines on both sides."""
+    """A strip from top to bottom that some bands leave free.
+
+    `left`, `right`: its edges.  `first`, `last`: the numbers of those bands.  `both`: how many of
+    them have lines on both sides of it.
+    """
 
     left: float
     right: float
@@ -51,7 +55,7 @@ class Gutter:
 
     @property
     def length(self) -> int:
-        """Bands that it runs through."""
+        """How many bands it runs through."""
         return self.last - self.first + 1
 
 
@@ -119,36 +123,54 @@ def _alike(one: Gutter, best: Gutter) -> bool:
     return shared >= LIKE * best.length
 
 
+@dataclass(frozen=True, slots=True)
+class _Bands:
+    """What is known of the bands of a region, from top to bottom.
+
+    `free`: the strips that each leaves free.  `spans`: the box around each.  `gaps`: the heights
+    between them.
+    """
+
+    free: Sequence[Sequence[Strip]]
+    spans: Sequence[Box]
+    gaps: Sequence[float]
+
+    @staticmethod
+    def of(stripes: Sequence[Sequence[Item]]) -> _Bands:
+        """The bands that hold these lines."""
+        spans = [around(item.box for item in stripe) for stripe in stripes]
+        gaps = [below.top - above.bottom for above, below in pairwise(spans)]
+        return _Bands([_free(stripe) for stripe in stripes], spans, gaps)
+
+
 def _gutters(stripes: Sequence[Sequence[Item]], usual: float) -> list[Gutter]:
-    """Every gutter, as long as it goes; one that was seen beside a single line is none."""
+    """All gutters, each as long as it goes; one that has a single line beside it is none."""
     width = GUTTER * usual
-    free = [_free(stripe) for stripe in stripes]
-    spans = [around(item.box for item in stripe) for stripe in stripes]
-    gaps = [below.top - above.bottom for above, below in pairwise(spans)]
+    region = _Bands.of(stripes)
     found: list[Gutter] = []
-    for at, strips in enumerate(free):
+    for at, strips in enumerate(region.free):
         for left, right in strips[1:-1]:
             if right - left < width or any(_runs(each, at, left, right, width) for each in found):
                 continue
             gutter = Gutter(left, right, at, at, _sides(stripes[at]))
-            _grow(gutter, free, spans, gaps, width, usual)
+            _grow(gutter, region, usual)
             found.append(gutter)
     return [each for each in found if each.both >= 2]
 
 
 def _sides(stripe: Sequence[Item]) -> int:
-    """A band of unaligned lines is as good as several rows."""
+    """For how many rows a band counts: one of many lines, which are not aligned, for two."""
     return 1 if len(stripe) < 4 else 2
 
 
 def _runs(gutter: Gutter, at: int, left: float, right: float, width: float) -> bool:
-    """Whether a known gutter goes through this gap."""
+    """Whether a known gutter goes through a gap of the band `at`."""
     inside = gutter.first <= at <= gutter.last
     return inside and min(gutter.right, right) - max(gutter.left, left) >= width
 
 
 def _free(stripe: Sequence[Item]) -> list[Strip]:
-    """What a band leaves free, from far left to far right."""
+    """The strips that a band leaves free, from far left to far right."""
     strips: list[Strip] = []
     edge = -INFINITE
     for item in sorted(stripe, key=lambda each: each.box.left):
@@ -158,23 +180,20 @@ def _free(stripe: Sequence[Item]) -> list[Strip]:
     return [*strips, (edge, INFINITE)]
 
 
-def _grow(
-    gutter: Gutter,
-    free: Sequence[Sequence[Strip]],
-    spans: Sequence[Box],
-    gaps: Sequence[float],
-    width: float,
-    usual: float,
-) -> None:
-    """Upwards and downwards while no line crosses, and no lone line stands far off."""
+def _grow(gutter: Gutter, region: _Bands, usual: float) -> None:
+    """Let a gutter grow up and down, until a line crosses it, or a lone line is far away.
+
+    It becomes as narrow as its narrowest place.  `usual`: the height of a usual line.
+    """
     for step in (-1, 1):
         at = gutter.last if step > 0 else gutter.first
-        while 0 <= (at := at + step) < len(free):
-            strip = _narrowed(gutter, free[at], width)
+        while 0 <= (at := at + step) < len(region.free):
+            strip = _narrowed(gutter, region.free[at], GUTTER * usual)
             if strip is None:
                 break
-            beside = spans[at].left < strip[0] and spans[at].right > strip[1]
-            if not beside and gaps[min(at, at - step)] > ALONE_GAP * usual:
+            span = region.spans[at]
+            beside = span.left < strip[0] and span.right > strip[1]
+            if not beside and region.gaps[min(at, at - step)] > ALONE_GAP * usual:
                 break
             gutter.left, gutter.right = strip
             gutter.both += beside
@@ -182,7 +201,7 @@ def _grow(
 
 
 def _narrowed(gutter: Gutter, strips: Sequence[Strip], width: float) -> Strip | None:
-    """The widest strip that is free here, too."""
+    """The widest part of a gutter that a band leaves free; None when it is too narrow."""
     shared = [(max(gutter.left, left), min(gutter.right, right)) for left, right in strips]
     best = max(shared, key=lambda strip: strip[1] - strip[0])
     return best if best[1] - best[0] >= width else None
