@@ -158,8 +158,9 @@ class Traffic:
         )
         timeouts = Timeouts(deadlines={"embedding": Embedding.deadlines})
         self.leasing = Leasing(fleet=self.fleet, goals=Goals({}, {}, {}), timeouts=timeouts)
-        self.retrying = Retrying(self.leasing)
+        self.retrying = Retrying(self.fleet, self.leasing)
         self.dispatch = Dispatch(
+            fleet=self.fleet,
             leasing=self.leasing,
             dialects={("embedding", "home"): dialect},
             client_of=lambda backend: clients[backend.name],

@@ -14,6 +14,7 @@ from modgate.api.residency import may_lie
 from modgate.api.select import Backend, Served
 from modgate.draft import Draft
 from modgate.errors import GatewayError, NoBackend, Unsupported, Upstream, UpstreamTimedOut
+from modgate.fleet.fleet import Fleet
 from modgate.fleet.lease import Lease
 from modgate.guard import Deadline
 from modgate.leasing import Leasing
@@ -39,6 +40,7 @@ class Dispatch:
     def __init__(
         self,
         *,
+        fleet: Fleet,
         leasing: Leasing,
         dialects: Mapping[tuple[str, str], type[Dialect]],
         client_of: Callable[[Backend], Client],
@@ -48,6 +50,7 @@ class Dispatch:
         sign: Callable[..., str] | None = None,
         remarks: Remarks = SILENT,
     ) -> None:
+        self._fleet = fleet
         self._leasing = leasing
         self._timeouts = timeouts
         self._dialects = dialects
@@ -61,7 +64,7 @@ class Dispatch:
         """Use these backends from now on; calls under way end where they are."""
         for backend in backends:
             self._client_of(backend)  # read certificates now, and not with the first call
-        self._leasing.fleet.use(backends)
+        self._fleet.use(backends)
 
     async def open(self, order: Order) -> Stream:
         """A slot for the call, and its reply to read."""
@@ -87,7 +90,7 @@ class Dispatch:
                 if backend.local:
                     await self._prepare(backend.name)
                 answer = await self._post(order, backend, dialect, tries)
-            leasing.fleet.holding.answered(order.model.name, backend.name)
+            self._fleet.holding.answered(order.model.name, backend.name)
         except BaseException as error:
             deadline.disarm()
             _given_up(error, tries, lease)
@@ -106,7 +109,7 @@ class Dispatch:
             tries.append(tried)
             each.attempts += 1
             if each.attempts == 1:
-                self._leasing.fleet.earn_retry(model)
+                self._fleet.earn_retry(model)
             if best_effort and draft.caller.policy.slo:  # its promise will not be kept
                 draft.notes["slo"] = "best-effort"
         return tries

@@ -121,8 +121,9 @@ def build(made: Blueprint, state: State, *, data: Path, who: Roster, pepper: Sec
     signer = signature(linked.signing, state)
     goals = Goals(linked.targets, linked.unmet, state.fleet.expected)
     leasing = Leasing(fleet=fleet, goals=goals, timeouts=timeouts)
-    retrying = Retrying(leasing)
+    retrying = Retrying(fleet, leasing)
     dispatch = Dispatch(
+        fleet=fleet,
         leasing=leasing,
         dialects=loaded.dialects,
         client_of=client_of,

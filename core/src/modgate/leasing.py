@@ -30,7 +30,7 @@ class Leasing:
     """Finds a slot for each call, by what the goals of its SLO class promise."""
 
     def __init__(self, *, fleet: Fleet, goals: Goals, timeouts: Timeouts) -> None:
-        self.fleet = fleet
+        self._fleet = fleet
         self._goals = goals
         self._timeouts = timeouts
 
@@ -57,13 +57,13 @@ class Leasing:
         self, order: Order, key: Hashable, choose: Callable[[Sequence[object]], Sequence[object]]
     ) -> Sequence[object]:
         """Take along what `choose` says of the riders that wait with this key; returns these."""
-        return self.fleet.waiting.companions(order.model.name, key, choose)
+        return self._fleet.waiting.companions(order.model.name, key, choose)
 
     def _foresee(self, order: Order, wanted: Wanted) -> None:
         """Fill in the call's work, and what is promised to it where that matters now."""
-        if self.fleet.has_choice(order.model.name):
+        if self._fleet.has_choice(order.model.name):
             self._promise(order, wanted)
-        elif self.fleet.rules.adaptive and order.caller.policy.slo:
+        elif self._fleet.rules.adaptive and order.caller.policy.slo:
             wanted.work, wanted.watched = self._terms(order)
         else:
             wanted.work = self.work(order)
@@ -78,7 +78,7 @@ class Leasing:
                 if lease is not None:
                     return lease
             counted = order.attempts > 0 or order.waits_since_s is not None
-            return self.fleet.at_once(order.model.name, wanted, counted=counted)
+            return self._fleet.at_once(order.model.name, wanted, counted=counted)
         except GatewayError:
             self._note_missed(order, wanted, began)
             raise
@@ -89,7 +89,7 @@ class Leasing:
         """Note that no slot was free, for `modgate explain`."""
         draft, model = order.draft, order.model.name
         if len(draft.missed) < MISSED_AT_MOST:
-            pool_state, terms = self.fleet.pool_state(model), wanted.terms
+            pool_state, terms = self._fleet.pool_state(model), wanted.terms
             seconds: Sequence[float] = ()
             if pool_state is not None and terms is not None:
                 seconds = drain_s(pool_state.seats, wanted.work, terms)
@@ -101,7 +101,7 @@ class Leasing:
 
         Elsewhere where another model should take it, because its own is down or would be late.
         """
-        fleet, model, now = self.fleet, order.model.name, self.fleet.now()
+        fleet, model, now = self._fleet, order.model.name, self._fleet.now()
         if is_down(fleet.pools.get(model), wanted, now):
             other = chain.first("unavailable", partial(self._is_up, order, now))
             if other is not None:
@@ -116,27 +116,27 @@ class Leasing:
 
     def _is_up(self, order: Order, now: float, model: str) -> bool:
         """Whether a backend of another model would answer this call."""
-        return not is_down(self.fleet.pools.get(model), order.new_wanted(), now)
+        return not is_down(self._fleet.pools.get(model), order.new_wanted(), now)
 
     def _keeps(self, order: Order, now: float, model: str) -> bool:
         """Whether a backend of another model would keep this call's promise."""
         wanted = order.new_wanted()
         self._promise(order, wanted, model)
-        waits = model in self.fleet.state.busy
-        return not waits and keeps(self.fleet.pools.get(model), wanted, now)
+        waits = model in self._fleet.state.busy
+        return not waits and keeps(self._fleet.pools.get(model), wanted, now)
 
     async def _held(
         self, order: Order, wanted: Wanted, claim: Claim, error: NoBackend
     ) -> Lease | None:
         """What `_at_once` returns once there is an engine; `error` where no engine may come."""
-        draft, holding, model = order.draft, self.fleet.holding, order.model.name
+        draft, holding, model = order.draft, self._fleet.holding, order.model.name
         waits = order.alone and holding.awaits(model, wanted) and holding.has_room(model, claim)
         if not waits:
             raise error
         began = draft.elapsed()
         if order.waits_since_s is None:
             order.waits_since_s = began
-        most_s = min(claim.until - self.fleet.now(), self.fleet.rules.hold_s)
+        most_s = min(claim.until - self._fleet.now(), self._fleet.rules.hold_s)
 
         def take() -> Lease | None:
             self._foresee(order, wanted)  # by the engines that are there now
@@ -150,7 +150,7 @@ class Leasing:
     async def _queued(
         self, order: Order, wanted: Wanted, claim: Claim, rider: object
     ) -> Lease | None:
-        draft, fleet = order.draft, self.fleet
+        draft, fleet = order.draft, self._fleet
         began = draft.elapsed()
         if order.waits_since_s is None:
             order.waits_since_s = began
@@ -172,10 +172,10 @@ class Leasing:
         first_s = inf if draft.begun else as_asked(draft.request_headers, inf)
         left_s: dict[Ends, float] = {
             "timeouts": self._timeouts.first_s(order.modality.name, order.call),
-            "patience": self.fleet.rules.patience_s.get(policy.slo, inf),
+            "patience": self._fleet.rules.patience_s.get(policy.slo, inf),
             "request": min(draft.due_s, first_s) - draft.elapsed() - REFUSAL_S,
         }
-        now, ends = self.fleet.now(), min(left_s, key=left_s.__getitem__)
+        now, ends = self._fleet.now(), min(left_s, key=left_s.__getitem__)
         return Claim(
             tenant=order.caller.tenant,
             slo=policy.slo,
@@ -222,7 +222,7 @@ class Leasing:
             patience_s = min(patience_s, timeouts.seconds(name, "attempt", size))
         if patience_s >= whole_s or order.attempts >= EXTRA or "late" in order.failures:
             return whole_s
-        pool, now = self.fleet.pools.get(order.model.name), self.fleet.now()
+        pool, now = self._fleet.pools.get(order.model.name), self._fleet.now()
         elsewhere = answers_elsewhere(pool, order.new_wanted(), lease.backend.name, now)
         return patience_s if elsewhere else whole_s
 
@@ -230,4 +230,4 @@ class Leasing:
         """The predicted seconds of the call at the best engine that has not failed it."""
         wanted = order.new_wanted()
         self._promise(order, wanted)
-        return soonest_s(self.fleet.pools.get(order.model.name), wanted)
+        return soonest_s(self._fleet.pools.get(order.model.name), wanted)

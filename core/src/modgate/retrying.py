@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from modgate.errors import GatewayError, Unsupported
+from modgate.fleet.fleet import Fleet
 from modgate.fleet.outlook import has_other
 from modgate.leasing import Leasing
 from modgate.order import Order
@@ -23,7 +24,8 @@ EXHAUSTED = "retry_budget_exhausted"
 class Retrying:
     """Says whether and when calls go out again, within the retry budgets of their pools."""
 
-    def __init__(self, leasing: Leasing) -> None:
+    def __init__(self, fleet: Fleet, leasing: Leasing) -> None:
+        self._fleet = fleet
         self._leasing = leasing
 
     def pause_s(self, orders: Sequence[Order], error: GatewayError | Unsupported) -> float | None:
@@ -32,7 +34,7 @@ class Retrying:
         Notes in each order where and how it failed.  A gateway that is called by another gateway
         leaves retries to that one.
         """
-        first, fleet = orders[0], self._leasing.fleet
+        first, fleet = orders[0], self._fleet
         model = first.model.name
         last = first.draft.last_try(first.index)
         if last is None or first.attempts == len(first.failures):
@@ -62,7 +64,7 @@ class Retrying:
 
     def _held_s(self, order: Order) -> float:
         """For how many more seconds a call is tried again while its engines load the model."""
-        draft, leasing, fleet = order.draft, self._leasing, self._leasing.fleet
+        draft, leasing, fleet = order.draft, self._leasing, self._fleet
         if not (order.alone and fleet.holding.has_room(order.model.name, leasing.claim(order))):
             return 0.0
         since_s = next((t.began_s for t in draft.tries if t.call == order.index), draft.elapsed())
@@ -76,11 +78,9 @@ class Retrying:
             await asyncio.sleep(seconds)
             return
         began = [order.draft.elapsed() for order in orders]
-        leasing = self._leasing
+        claim, model = self._leasing.claim(first), first.model.name
         try:
-            await leasing.fleet.holding.pause(
-                first.model.name, last.backend, leasing.claim(first), seconds
-            )
+            await self._fleet.holding.pause(model, last.backend, claim, seconds)
         finally:
             for order, began_s in zip(orders, began, strict=True):
                 order.draft.step("queue", began_s)

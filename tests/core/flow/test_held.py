@@ -22,7 +22,7 @@ def test_a_class_waits_once_for_an_engine_and_its_slot() -> None:
         loop = asyncio.get_running_loop()
         traffic = Traffic(Engine(lambda texts: Answered(seconds=20.0)), slots=1)
         [backend] = traffic.fleet.backends.values()
-        traffic.leasing.fleet = fleet = Fleet(
+        traffic.leasing._fleet = fleet = Fleet(
             [],
             FleetState(),
             groups={},
