@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from modgate.testing import Contract
-from modgate_ocr.dialects import ALL
+from modgate_ocr.dialects import DIALECTS
 from modgate_ocr.modality import Ocr
 
 
@@ -13,4 +13,4 @@ class TestOcr(Contract):
     """Every rule of the kit."""
 
     modality = Ocr
-    dialects: ClassVar = ALL
+    dialects: ClassVar = DIALECTS

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from modgate.plugin import Dialect, LocalEngine, hookimpl
-from modgate_ocr.dialects import ALL
+from modgate_ocr.dialects import DIALECTS
 from modgate_ocr.engine import RapidOcr
 from modgate_ocr.modality import Ocr
 
@@ -17,7 +17,7 @@ def modgate_modalities() -> list[type[Ocr]]:
 @hookimpl
 def modgate_dialects() -> list[type[Dialect]]:
     """The home wire, and the engines that operators run."""
-    return list(ALL)
+    return list(DIALECTS)
 
 
 @hookimpl

@@ -10,7 +10,7 @@ from modgate.plugin import BadReply, Fields, Json
 
 Item = TypeVar("Item")
 
-SAME_ROW = 0.5  # Source: wire.md 7, one row if more than half of the lower one's height is shared
+SAME_ROW = 0.5  # of the lower one's height that two in one row share at least.  Source: wire.md 7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,21 +24,21 @@ class Box:
 
     @property
     def width(self) -> float:
-        """From left to right."""
+        """Its width."""
         return self.right - self.left
 
     @property
     def height(self) -> float:
-        """From top to bottom; never nothing, so that one may divide by it."""
+        """Its height, which is never 0, so that it can be divided by."""
         return max(1.0, self.bottom - self.top)
 
     def holds(self, other: Box) -> bool:
-        """Whether the middle of the other lies inside."""
+        """Whether the middle of another box lies inside."""
         x, y = (other.left + other.right) / 2, (other.top + other.bottom) / 2
         return self.left <= x <= self.right and self.top <= y <= self.bottom
 
     def times(self, x: float, y: float) -> Box:
-        """The same place on a page of another resolution."""
+        """The same place when the page is scaled by these factors."""
         return Box(
             left=self.left * x, top=self.top * y, right=self.right * x, bottom=self.bottom * y
         )
@@ -54,7 +54,7 @@ class Line:
 
 
 def around(boxes: Iterable[Box]) -> Box:
-    """The least box that holds them all; there must be one."""
+    """The smallest box around all of them; there must be at least one."""
     every = list(boxes)
     return Box(
         left=min(each.left for each in every),
@@ -65,7 +65,7 @@ def around(boxes: Iterable[Box]) -> Box:
 
 
 def in_rows(items: Sequence[Item], place: Callable[[Item], Box]) -> list[list[Item]]:
-    """Items that come from top to bottom, by the row that each shares with the row's first."""
+    """Items, which come from top to bottom, in rows; each shares one with the first in it."""
     rows: list[list[Item]] = []
     near: list[tuple[Box, list[Item]]] = []  # rows that reach down to where we are
     for item in items:
@@ -81,12 +81,12 @@ def in_rows(items: Sequence[Item], place: Callable[[Item], Box]) -> list[list[It
 
 
 def row_share(a: Box, b: Box) -> float:
-    """How much of the lower one's height the two share."""
+    """How much of the lower one's height two boxes share, from 0 to 1."""
     return (min(a.bottom, b.bottom) - max(a.top, b.top)) / min(a.height, b.height)
 
 
 def box_of(value: Json) -> Box:
-    """A box as engines write it: `[[x, y], ...]` or `[left, top, right, bottom]`; else BadReply."""
+    """A box as engines write it, `[[x, y], ...]` or `[left, top, right, bottom]`; else BadReply."""
     if not isinstance(value, list) or not value:
         raise BadReply("the engine's reply does not fit: a box must be a list of numbers")
     points = [value[:2], value[2:]] if len(value) == 4 and _numbers(value) else value

@@ -1,4 +1,4 @@
-"""Columns side by side: the cells of a table, or text that is read down one after the other."""
+"""Deciding what columns side by side are: a table, or text that is read column by column."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ Item = TypeVar("Item", bound=Placed)
 Columns = Sequence[Sequence[Placed]]
 Cells = list[list[Line]]
 
-PROSE_WIDTH = 8  # of its own height: a line of prose is at least so wide
-PROSE_FILL = 0.6  # of its column
-PROSE_SHARE = 0.6  # of a column's rows
-PROSE_LINES = 3
+PROSE_WIDTH = 8  # times its own height: a line of prose is at least so wide
+PROSE_FILL = 0.6  # of its column that a line of prose fills
+PROSE_SHARE = 0.6  # of the rows of a column of prose are such lines
+PROSE_LINES = 3  # a column of prose has so many
 ALIGNED = 0.6  # of a table's rows have two cells or more
-BROKEN = 0.3  # of a column's rows: it holds columns itself
+BROKEN = 0.3  # of the rows have a gap inside: then the column holds columns itself
 FEW_ROWS, FEW_COLUMNS = 3, 3  # a table has so many rows, or so many columns and two rows
 
 
 def table_of(columns: Columns, usual: float) -> Grid | None:
-    """The columns as a table, where their lines are aligned and not all of them are prose."""
+    """The columns as a table; None unless their lines are aligned, and at most one is prose."""
     lines = _lines(columns)
     if lines is None or len(columns) < 2:
         return None
@@ -42,14 +42,14 @@ def table_of(columns: Columns, usual: float) -> Grid | None:
 
 
 def lead_of(columns: Columns) -> list[Line]:
-    """Lines at the top that stand alone: a title over a table is no row of it."""
+    """The lines at the top that stand alone, such as a title, which is no row of the table."""
     rows = _rows(_lines(columns) or [])
     first = next((at for at, row in enumerate(rows) if sum(map(bool, row)) >= 2), 0)
     return [line for row in rows[:first] for cell in row for line in cell]
 
 
 def read_down(columns: Columns, usual: float) -> bool:
-    """Whether columns that are no table are read one after the other; else they are rows."""
+    """Whether columns that are no table are read one after the other, and not row by row."""
     lines = _lines(columns)
     if lines is None:
         return True
@@ -62,14 +62,14 @@ def read_down(columns: Columns, usual: float) -> bool:
 
 
 def _lines(columns: Columns) -> list[list[Line]] | None:
-    """The columns' lines; None if there is anything else."""
+    """The lines of the columns; None when there is anything else in them."""
     found = [[item for item in column if isinstance(item, Line)] for column in columns]
     whole = all(len(own) == len(column) for own, column in zip(found, columns, strict=True))
     return found if whole else None
 
 
 def _rows(columns: Sequence[Sequence[Line]]) -> list[Cells]:
-    """The rows that go through all columns: a cell a column, each with its lines."""
+    """The rows through all columns; each has a cell, of some lines, for every column."""
     placed = [(line, at) for at, column in enumerate(columns) for line in column]
     placed.sort(key=lambda each: (each[0].box.top, each[1], each[0].box.left))
     rows: list[Cells] = []
@@ -86,7 +86,7 @@ def _text(cell: Sequence[Line]) -> str:
 
 
 def _prose(column: Sequence[Line]) -> bool:
-    """Whether most of its rows are wide lines, as those of running text are."""
+    """Whether a column is running text: most of its rows are wide lines."""
     width = PROSE_FILL * around(line.box for line in column).width
     rows = [row[0] for row in _rows([column])]
     wide = sum(
@@ -97,7 +97,7 @@ def _prose(column: Sequence[Line]) -> bool:
 
 
 def _broken(column: Sequence[Line], usual: float) -> bool:
-    """Whether many of its rows have a gap inside."""
+    """Whether many rows of a column have a gap inside."""
     rows = [sorted(row[0], key=lambda line: line.box.left) for row in _rows([column])]
     gaps = sum(
         any(right.box.left - left.box.right >= GUTTER * usual for left, right in pairwise(row))
@@ -107,13 +107,13 @@ def _broken(column: Sequence[Line], usual: float) -> bool:
 
 
 def _lone(row: Cells) -> int | None:
-    """The column of a row's only cell."""
+    """The column of a row's only cell; None when it has none or several."""
     filled = [at for at, cell in enumerate(row) if cell]
     return filled[0] if len(filled) == 1 else None
 
 
 def _continued(rows: Sequence[Cells], prose: Sequence[bool], usual: float) -> list[list[str]]:
-    """The cells' texts; a prose cell that goes on in the row below is one cell."""
+    """The texts of the cells, where a cell of prose that goes on in the next row is one."""
     made: list[list[str]] = []
     bottom: dict[int, float] = {}
     for row in rows:

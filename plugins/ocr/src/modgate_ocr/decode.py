@@ -1,8 +1,10 @@
-"""Documents in, page images out.
+"""Turning documents into page images.
 
-Runs in decoder processes, so it imports no part of the gateway.  Source: algorithms.md 9 (bombs):
-sizes are read from headers before a pixel is decoded, and a PDF page is rendered to ten megapixels
-at most.
+Sizes are read from headers before a pixel is decoded, and a PDF page is rendered to ten megapixels
+at most, so that a small file cannot grow without bound.  This runs in decoder processes, so it
+imports no part of the gateway.
+
+Source: algorithms.md 9 (bombs).
 """
 
 from __future__ import annotations
@@ -15,11 +17,11 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
-from modgate_ocr.frames import POINTS_PER_INCH, Refused, beyond, bounded, images, sizes
+from modgate_ocr.frames import POINTS_PER_INCH, Refused, check_count, check_exist, images, sizes
 
 Plain = Any  # JSON border: what msgpack carries, and modules without types
 
-PNG_LEVEL = 1  # the engine is near, the processor is dear
+PNG_LEVEL = 1  # compressing more costs more time than sending more to an engine nearby
 JPEG_QUALITY = 85
 RENDER_PIXELS_AT_MOST = 10_000_000
 OBJECTS_AT_MOST = 50_000  # of a PDF page
@@ -36,9 +38,10 @@ def inspect(
     limits: dict[str, int],
     spool: Callable[[bytes], Plain],
 ) -> dict[str, Plain]:
-    """What is wanted of the document: `{pages: [index], pixels: their sum, size: bytes, file?}`.
+    """What the document is: `{pages, pixels, size, file?}`.
 
-    `source`: a file, or base64 text, which is decoded into a new `file`.
+    `pages`: the numbers of those that are wanted.  `pixels`: of all these.  `size`: the document's
+    bytes.  `file`: the document in the spool, when it came as base64 text in `source`.
     """
     file: BinaryIO = io.BytesIO(_decoded(source)) if isinstance(source, str) else source
     size = file.seek(0, io.SEEK_END)
@@ -84,9 +87,9 @@ def _pdf_sizes(
         count = len(document)
         if count == 0:
             raise Refused("the PDF has no pages")
-        beyond(pages or [], count)
+        check_exist(pages or [], count)
         chosen = range(count) if pages is None else sorted(set(pages))
-        bounded(len(chosen), pages, limits["max_pages"])
+        check_count(len(chosen), pages, limits["max_pages"])
         return [(index, *_raster(document, index, limits["dpi"])) for index in chosen]
     except PdfiumError:
         raise Refused("the PDF is damaged") from None
@@ -95,14 +98,14 @@ def _pdf_sizes(
 
 
 def _raster(document: Plain, index: int, dpi: int) -> tuple[int, int]:
-    """Pixels that pdfium makes of a page."""
+    """Width and height of a page in pixels, as pdfium renders it."""
     width, height = document.get_page_size(index)
     scale = _scale(width, height, dpi)
     return math.ceil(width * scale), math.ceil(height * scale)
 
 
 def _scale(width: float, height: float, dpi: int) -> float:
-    """The rendering scale: the resolution, unless the page would grow over ten megapixels."""
+    """How many pixels a point becomes: by the resolution, or fewer, up to ten megapixels."""
     scale = dpi / POINTS_PER_INCH
     pixels = width * height * scale * scale
     return scale * min(1.0, math.sqrt(RENDER_PIXELS_AT_MOST / max(1.0, pixels)))
@@ -171,7 +174,7 @@ def _pdf_page(
 
 
 def _figures(page: Plain, size: tuple[int, int]) -> list[list[int]]:
-    """Boxes of the pictures that are drawn on a page; none where they are the page itself."""
+    """The boxes of pictures on a page; none when a picture is the page itself."""
     from pypdfium2 import raw
 
     width, height = size
@@ -193,7 +196,7 @@ def _figures(page: Plain, size: tuple[int, int]) -> list[list[int]]:
 
 
 def _on_raster(page: Plain, x: float, y: float, size: tuple[int, int]) -> tuple[int, int]:
-    """A point of a page, which may be turned and cropped, in pixels of its raster."""
+    """A point of a page in pixels of its image; pages may be turned and cropped."""
     from pypdfium2 import raw
 
     across, down = ctypes.c_int(), ctypes.c_int()
@@ -208,7 +211,7 @@ def _crop(image: Plain, box: list[int]) -> bytes:
 
 
 def _links(document: Plain, page: Plain) -> list[str]:
-    """The addresses that a page's annotations lead to, each once."""
+    """The addresses that a page links to, each once."""
     from pypdfium2 import raw
 
     found: dict[str, None] = {}

@@ -11,7 +11,7 @@ from modgate.plugin import Json, LocalEngine, Refused, Report
 
 
 class RapidOcr(LocalEngine):
-    """Answers the home wire: one page image in, lines with boxes out."""
+    """Answers the home wire with lines and their boxes."""
 
     modality = "ocr"
     model = "pp-ocrv6-small"
@@ -20,7 +20,7 @@ class RapidOcr(LocalEngine):
     note = "PP-OCRv6 small: printed text; page images are made no larger than 2000 pixels"
 
     def missing(self) -> Sequence[str]:
-        """The runtime; its models are inside."""
+        """The packages that are not installed; the models are inside them."""
         return missing("ocr", ["rapidocr", "onnxruntime"], [])
 
     def load(self, report: Report) -> None:

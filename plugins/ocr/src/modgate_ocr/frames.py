@@ -1,7 +1,7 @@
-"""A picture's pages: the pictures in a TIFF, or what an animation shows, one after the other.
+"""Reading the pages of a picture: the pictures in a TIFF, or the frames of an animation.
 
-Runs in decoder processes, so it imports no part of the gateway.  Not pages are the smaller copies
-and masks that lie beside a TIFF's picture, and what a camera puts behind a JPEG.
+The smaller copies and masks that lie beside a TIFF's picture are no pages, nor is what a camera
+puts behind a JPEG.  This runs in decoder processes, so it imports no part of the gateway.
 
 Source: TIFF 6.0 section 8 (NewSubfileType, SubfileType).
 """
@@ -19,8 +19,8 @@ POINTS_PER_INCH = 72
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP")
 ANIMATIONS = ("PNG", "WEBP", "GIF")  # their frames are of one size
 LOOKED_AT_MOST = 10_000  # pictures of a file, with the copies and masks that are no pages
-SUBFILE, OLD_SUBFILE = 254, 255
-REDUCED, MASK, OLD_REDUCED = 1, 4, 2
+SUBFILE, OLD_SUBFILE = 254, 255  # TIFF tags that say what a picture is
+REDUCED, MASK, OLD_REDUCED = 1, 4, 2  # and what they say of copies and masks
 TURNED = (5, 6, 7, 8)  # EXIF orientations in which width and height change places
 ORIENTATION = 0x0112
 DAMAGE = (
@@ -30,7 +30,7 @@ DAMAGE = (
 
 
 class Refused(Exception):
-    """The document's fault; the gateway makes the client's error of it."""
+    """The document is at fault.  The gateway makes an error for the client of this."""
 
     def __init__(
         self, reason: str, code: str = "invalid_document", field: str | None = None
@@ -39,16 +39,16 @@ class Refused(Exception):
         self.field, self.code, self.reason = field, code, reason
 
 
-def beyond(pages: list[int], count: int) -> None:
-    """Refused when a page that is asked for is none of so many."""
+def check_exist(pages: list[int], count: int) -> None:
+    """Raise Refused when one of the pages is beyond the document's `count` pages."""
     missing = [page for page in pages if page >= count]
     if missing:
         reason = f"page {missing[0]} does not exist; the document has {count} pages"
         raise Refused(reason, "invalid_value", "pages")
 
 
-def bounded(asked: int, pages: list[int] | None, at_most: int) -> None:
-    """Refused when more pages are asked for than are read."""
+def check_count(asked: int, pages: list[int] | None, at_most: int) -> None:
+    """Raise Refused when more than `at_most` pages are asked for; `pages` None: all of them."""
     if asked <= at_most:
         return
     if pages is None:
@@ -61,13 +61,14 @@ def bounded(asked: int, pages: list[int] | None, at_most: int) -> None:
 def sizes(
     file: BinaryIO, pages: list[int] | None, limits: dict[str, int]
 ) -> list[tuple[int, int, int]]:
-    """`(index, width, height)` of each page that is wanted, by headers alone.
+    """`(index, width, height)` of each page that is wanted, by headers alone; None is all.
 
-    No page behind the last one that is wanted is looked at.
+    Nothing after the last page that is wanted is looked at.  Refused for a page that does not
+    exist, for too many, and for a picture that is damaged or has too many pixels.
     """
     at_most = limits["max_pages"]
     wanted = None if pages is None else set(pages)
-    bounded(len(wanted or ()), pages, at_most)
+    check_count(len(wanted or ()), pages, at_most)
     last = at_most if wanted is None else max(wanted, default=-1)
     found: list[tuple[int, int, int]] = []
     seen = 0
@@ -76,13 +77,13 @@ def sizes(
             seen = index + 1
             if wanted is None or index in wanted:
                 found.append((index, *size))
-    beyond(pages or [], seen)
-    bounded(len(found), pages, at_most)
+    check_exist(pages or [], seen)
+    check_count(len(found), pages, at_most)
     return found
 
 
 def images(file: BinaryIO, pages: list[int], pixels: int) -> Iterator[tuple[int, int, Plain]]:
-    """`(index, dpi, image)` of each page: upright, in RGB."""
+    """`(index, dpi, image)` of each page, upright and in RGB.  Refused when one is damaged."""
     from PIL import ImageOps
 
     wanted = set(pages)
@@ -122,7 +123,7 @@ def _fits(image: Plain, pixels: int) -> None:
 
 
 def _sizes(image: Plain, pixels: int) -> Iterator[tuple[int, int]]:
-    """The size of each page; an animation's frames are not decoded for it."""
+    """The size of each page, without decoding the frames of an animation."""
     try:
         if image.format in ANIMATIONS:
             yield from repeat(_upright(image), image.n_frames)
@@ -167,7 +168,7 @@ def _beside(tags: Plain) -> bool:
 
 
 def _dpi(given: Plain) -> int:
-    """An image's resolution as its file says it, else 72; 1 is what a TIFF says that has none."""
+    """An image's resolution by its file, else 72; a TIFF without one says 1."""
     try:
         said = float(given[0])
     except (TypeError, ValueError, IndexError, ZeroDivisionError):
@@ -176,7 +177,7 @@ def _dpi(given: Plain) -> int:
 
 
 def _flattened(image: Plain) -> Plain:
-    """RGB, with what is transparent on white; of 16 bits the upper eight."""
+    """An image in RGB, with white behind what is transparent; of 16 bits the upper eight."""
     from PIL import Image
 
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:

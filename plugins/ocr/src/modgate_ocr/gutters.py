@@ -22,12 +22,12 @@ from modgate_ocr.boxes import Box, around
 GUTTER = 0.8  # of a usual line's height
 TOUCHING = 0.15  # of a line's height: boxes of neighbouring rows overlap by so much
 ALONE_GAP = 2.0  # usual heights: across a wider gap a band with one side does not belong
-LIKE = 0.7  # a gutter nearly as long as the longest cuts the same part
+LIKE = 0.7  # a gutter that shares so much of the longest one's bands cuts the same part
 INFINITE = float("inf")
 
 
 class Placed(Protocol):
-    """Something with a place on the page."""
+    """What has a place on the page."""
 
     @property
     def box(self) -> Box:
@@ -67,7 +67,7 @@ class Beside(Generic[Item]):
 
 
 def bands(items: Sequence[Item]) -> list[list[Item]]:
-    """Stripes from top to bottom, free of one another."""
+    """The bands from top to bottom; none overlaps another."""
     made: list[list[Item]] = []
     bottom = -INFINITE
     for item in sorted(items, key=_top):
@@ -83,7 +83,10 @@ def _top(item: Placed) -> float:
 
 
 def cut(items: Sequence[Item], usual: float) -> list[Beside[Item] | list[Item]]:
-    """The parts of a region from top to bottom: columns side by side, or a band of lines."""
+    """The parts of a region, from top to bottom: columns side by side, or a band of lines.
+
+    `usual`: the height of a usual line.
+    """
     stripes = bands(items)
     parts: list[Beside[Item] | list[Item]] = []
     at = 0
@@ -96,7 +99,7 @@ def cut(items: Sequence[Item], usual: float) -> list[Beside[Item] | list[Item]]:
 
 
 def _columns(items: Sequence[Item], gutters: Sequence[Gutter]) -> Beside[Item]:
-    """Each line in the column where it begins, even if it crosses a shorter gutter later on."""
+    """The columns between gutters; a line is in the one where it begins, even if it goes on."""
     edges = sorted((each.left + each.right) / 2 for each in gutters)
     columns: list[list[Item]] = [[] for _ in range(len(edges) + 1)]
     for item in items:
@@ -107,7 +110,7 @@ def _columns(items: Sequence[Item], gutters: Sequence[Gutter]) -> Beside[Item]:
 def _longest(
     stripes: Sequence[Sequence[Item]], usual: float
 ) -> list[tuple[int, int, list[Gutter]]]:
-    """Runs of bands with the gutters that cut them, none overlapping another, in order."""
+    """Runs of bands with the gutters that cut them, in order; none overlaps another."""
     left = sorted(_gutters(stripes, usual), key=lambda each: (-each.length, each.left))
     runs: list[tuple[int, int, list[Gutter]]] = []
     while left:

@@ -62,7 +62,10 @@ class _Row:
 
 
 def blocks(lines: Sequence[Line], figures: Sequence[Figure] = ()) -> list[Block]:
-    """The blocks of a page."""
+    """The blocks of a page, in reading order.
+
+    `figures`: its pictures; the lines inside one are part of its block.
+    """
     lines = sorted((line for line in lines if line.text), key=_place)
     usual = usual_height(lines)
     items: list[Item] = []
@@ -74,7 +77,7 @@ def blocks(lines: Sequence[Line], figures: Sequence[Figure] = ()) -> list[Block]
 
 
 def usual_height(lines: Iterable[Line]) -> float:
-    """The height of half of the text, or more."""
+    """The height of a usual line: half of the text, or more, is in lines no higher than it."""
     heights = sorted((line.box.height, len(line.text)) for line in lines)
     half = sum(count for _, count in heights) / 2
     for height, count in heights:
@@ -90,7 +93,10 @@ def _place(item: Item) -> tuple[float, float, float, float, str]:
 
 
 def _region(items: Sequence[Item], usual: float, depth: int) -> Iterator[Block]:
-    """A part of the page, cut into columns, tables and rows."""
+    """The blocks of a part of the page, which is cut into columns, tables and rows.
+
+    `depth`: how many cuts led here.
+    """
     rest: list[Item] = []
     for part in cut(items, usual):
         if not isinstance(part, Beside):
@@ -121,7 +127,7 @@ def _table(table: Grid, items: Sequence[Item]) -> Block:
 
 
 def _paragraphs(items: Sequence[Item], usual: float, depth: int) -> Iterator[Block]:
-    """Rows from top to bottom as titles, lists, paragraphs and pictures."""
+    """The rows of a part, from top to bottom, as titles, lists, paragraphs and pictures."""
     group: list[_Row] = []
     for row in rows_of(items):
         if group and not _together(group, row, usual):
@@ -137,7 +143,7 @@ def _paragraphs(items: Sequence[Item], usual: float, depth: int) -> Iterator[Blo
 
 
 def rows_of(items: Sequence[Item]) -> list[_Row]:
-    """Rows from top to bottom, the pieces of each from left to right; a picture is a row."""
+    """Rows from top to bottom, with their pieces from left to right; a picture is a row."""
     done = [
         _Row("", item.box, item.box.height, (), item) for item in items if isinstance(item, Figure)
     ]
@@ -158,7 +164,7 @@ def _joined(row: Sequence[Line]) -> _Row:
 
 
 def _marked(lines: Sequence[Line], usual: float) -> list[Line]:
-    """A list's mark that was read as a piece of its own, put before what stands next to it."""
+    """The lines, where a list's mark that was read alone is put in front of what follows it."""
     marks = [line for line in lines if _is_mark(line.text)]
     others = [line for line in lines if not _is_mark(line.text)]
     for mark in marks:
@@ -188,13 +194,13 @@ def _listed(text: str) -> bool:
 
 
 def _level(row: _Row, usual: float) -> int:
-    """1 or 2 for a title, 0 for other text."""
+    """The level of a title, 1 or 2; 0 for other text."""
     share = row.height / usual
     return 1 if share >= TOP_HEADING else 2 if share >= HEADING else 0
 
 
 def _together(group: Sequence[_Row], row: _Row, usual: float) -> bool:
-    """Whether the row goes on with the group."""
+    """Whether a row belongs to the group of rows above it."""
     first, last = group[0], group[-1]
     if row.figure is not None or row.box.top - last.box.bottom > PARAGRAPH_GAP * usual:
         return False
@@ -229,9 +235,10 @@ def _list(group: Sequence[_Row]) -> str:
 
 
 def margins(lines: Sequence[Line], height: float) -> tuple[list[Line], list[Line], list[Line]]:
-    """Header, body and footer: what stands at the page's edge, with a wide gap to the rest.
+    """The lines of header, body and footer.
 
-    A page of which nothing else is left has neither.
+    Header and footer are at the edge of the page, with a wide gap to the rest.  A page on which
+    nothing else would be left has neither.  `height`: of the page.
     """
     usual = usual_height(lines)
     top = sorted((line for line in lines if line.text), key=lambda line: line.box.bottom)
@@ -247,7 +254,10 @@ def margins(lines: Sequence[Line], height: float) -> tuple[list[Line], list[Line
 
 
 def _edge(lines: Sequence[tuple[Line, float, float]], height: float, usual: float) -> list[Line]:
-    """Lines within the margin, up to the first wide gap; `lines`: with far and near distance."""
+    """The lines at an edge, up to the first wide gap; none when that is beyond the margin.
+
+    `lines`: each with the distances of its far and its near side from the edge.
+    """
     taken: list[Line] = []
     for at, (line, far, _) in enumerate(lines):
         if far > MARGIN * height:

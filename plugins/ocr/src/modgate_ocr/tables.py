@@ -1,4 +1,4 @@
-"""Tables as rows of cells: written and read as markdown and as HTML.
+"""Reading and writing tables as markdown and as HTML.
 
 Source: GitHub Flavored Markdown, 4.10 (pipes in cells are escaped, the first row is the head);
 HTML, 4.9 (`colspan` and `rowspan`).
@@ -13,7 +13,7 @@ from html.parser import HTMLParser
 from typing import Literal
 
 Format = Literal["markdown", "html"]
-Grid = tuple[tuple[str, ...], ...]
+Grid = tuple[tuple[str, ...], ...]  # the texts of cells, by rows of one length
 
 SPAN_AT_MOST = 100
 CELLS_AT_MOST = 100_000
@@ -23,7 +23,7 @@ _CUT = re.compile(r"(?<!\\)\|")
 
 
 def grid(rows: Sequence[Sequence[str]]) -> Grid:
-    """Rows of one length, each cell's blanks made single."""
+    """Rows as a grid: made equally long, and with single blanks in each cell."""
     width = max((len(row) for row in rows), default=0)
     return tuple(
         tuple(" ".join(cell.split()) for cell in (*row, *[""] * (width - len(row)))) for row in rows
@@ -31,7 +31,7 @@ def grid(rows: Sequence[Sequence[str]]) -> Grid:
 
 
 def written(table: Grid, form: Format) -> str:
-    """The table's text in a format."""
+    """A table as text in a format."""
     return _as_html(table) if form == "html" else _as_markdown(table)
 
 
@@ -56,7 +56,7 @@ def _html_row(row: Sequence[str], tag: str) -> str:
 
 
 def replaced(text: str, put: Callable[[str, Format], str]) -> str:
-    """A page's markdown in which every table is what `put(table, its format)` says."""
+    """A page's markdown in which every table is replaced by `put(table, its format)`."""
     text = _HTML.sub(lambda found: put(found.group(), "html"), text)
     done: list[str] = []
     for piece in _pieces(text.split("\n")):
@@ -65,7 +65,7 @@ def replaced(text: str, put: Callable[[str, Format], str]) -> str:
 
 
 def _pieces(lines: Sequence[str]) -> Iterator[Sequence[str]]:
-    """The lines of each pipe table together, every other line alone."""
+    """The lines of each pipe table together, and every other line alone."""
     at = 0
     while at < len(lines):
         end = at + 1
@@ -78,7 +78,7 @@ def _pieces(lines: Sequence[str]) -> Iterator[Sequence[str]]:
 
 
 def _rules(line: str, head: str) -> bool:
-    """Whether the line is the rule under a table's head."""
+    """Whether a line is the rule under the head of a table."""
     same = len(_cells(line)) == len(_cells(head))
     return "|" in line and _RULE.fullmatch(line) is not None and same
 
@@ -98,7 +98,7 @@ def of_markdown(text: str) -> Grid:
 
 
 def of_html(text: str) -> Grid:
-    """The cells of an HTML table; a cell that spans several is repeated by empty ones."""
+    """The cells of an HTML table; one that spans several places is followed by empty ones."""
     reader = _Reader()
     reader.feed(text)
     reader.close()
@@ -106,7 +106,7 @@ def of_html(text: str) -> Grid:
 
 
 class _Reader(HTMLParser):
-    """Collects the cells of a table, whatever else is wrong with it."""
+    """Collects the cells of a table, however broken it is."""
 
     def __init__(self) -> None:
         super().__init__()

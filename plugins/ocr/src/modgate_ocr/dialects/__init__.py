@@ -7,6 +7,6 @@ from modgate_ocr.dialects.paddlex import OcrPaddleX
 from modgate_ocr.dialects.rapidocr_api import OcrRapidOcrApi
 from modgate_ocr.dialects.vllm import OcrVllm
 
-ALL = (OcrHome, OcrRapidOcrApi, OcrPaddleX, OcrVllm)
+DIALECTS = (OcrHome, OcrRapidOcrApi, OcrPaddleX, OcrVllm)
 
-__all__ = ["ALL", "OcrHome", "OcrPaddleX", "OcrRapidOcrApi", "OcrVllm"]
+__all__ = ["DIALECTS", "OcrHome", "OcrPaddleX", "OcrRapidOcrApi", "OcrVllm"]

@@ -1,4 +1,4 @@
-"""PaddleX serving: the OCR pipeline and those that parse a layout.
+"""PaddleX: its pipeline for lines of text, and those that parse a layout.
 
 Source: wire.md 7; PaddleX 3, deployment by serving.
 """
@@ -57,11 +57,10 @@ _PLACE = re.compile(r"_(\d+)_(\d+)_(\d+)_(\d+)\.\w+$")
 
 
 class OcrPaddleX(OcrHome):
-    """One page image as JSON.
+    """PaddleX serving a pipeline, whose name is the engine's name of the model.
 
-    The engine's name for the model is its pipeline: `OCR` is called at `/ocr`, every other
-    (`PP-StructureV3`, `PaddleOCR-VL`) at `/layout-parsing`.  An error may come as 200 with an
-    `errorCode`.
+    The pipeline `OCR` is called at `/ocr`, all others (`PP-StructureV3`, `PaddleOCR-VL`) at
+    `/layout-parsing`.  An error may come with status 200, and with an `errorCode`.
     """
 
     family = "paddlex"
@@ -71,13 +70,13 @@ class OcrPaddleX(OcrHome):
         return self.served.name.lower() == LINES_PIPELINE
 
     def encode(self) -> Outgoing:
-        """Base64 in JSON; pictures of what was found are not wanted back."""
+        """The image as base64 in JSON; drawings of what was found are not wanted."""
         image = base64.b64encode(read(image_of(self.call))).decode()
         body = Body.of(file=image, fileType=IMAGE_FILE, visualize=False)
         return Outgoing(path="/ocr" if self._lines else "/layout-parsing", body=body)
 
     def decode(self, event: Event) -> Iterable[Event]:
-        """The first and only page of the result, as the home wire has it."""
+        """The only page of the result.  BadReply when there is another number of them."""
         fields = event.fields()
         code = fields.get("errorCode")
         if code not in (0, None):
@@ -115,7 +114,7 @@ def _of_lines(page: Fields) -> JsonObject:
 
 
 def _of_layout(page: Fields) -> JsonObject:
-    """The engine's own markdown, with its blocks and its cut-out pictures."""
+    """The engine's own markdown, with its blocks and the pictures that it cut out."""
     markdown = page.inner("markdown")
     images = markdown.inner("images", None)
     given = images.values if images is not None else {}
@@ -144,7 +143,7 @@ def _block(row: Fields) -> JsonObject:
 
 
 def _picture(path: str, image: Json) -> JsonObject:
-    """The place is in the name.  An address in place of the bytes is not followed."""
+    """A picture.  Its name says where it is; an address in place of its bytes is not followed."""
     place = _PLACE.search(path)
     assert place is not None, "only pictures with a place come here"
     box = [int(number) for number in place.groups()]
@@ -152,7 +151,7 @@ def _picture(path: str, image: Json) -> JsonObject:
 
 
 def _jpeg(image: Json) -> str | None:
-    """Base64 of a picture; None for an address or anything else."""
+    """A picture in base64; None for an address or anything else."""
     if not isinstance(image, str) or image.startswith(("http:", "https:")):
         return None
     return image.partition(",")[2] if image.startswith("data:") else image

@@ -1,4 +1,4 @@
-"""rapidocr-api: a form with a picture in, numbered lines out."""
+"""rapidocr-api, which answers with numbered lines."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ NUMBER = re.compile("[0-9]{1,9}")
 class OcrRapidOcrApi(OcrHome):
     """rapidocr-api 0.2.
 
-    `use_det`, `use_cls` and `use_rec` are left to the server.  It knows one error, 500 with a plain
-    text.  Source: wire.md 7; rapidocr_api 0.2.0, main.py.
+    Its fields `use_det`, `use_cls` and `use_rec` are left to the server.  It has one error: status
+    500 with a plain text.  Source: wire.md 7; rapidocr_api 0.2.0, main.py.
     """
 
     family = "rapidocr-api"
     probe = "/"
 
     def encode(self) -> Outgoing:
-        """Only the image goes out."""
+        """A form with nothing but the image."""
         part = Part(
             name="image_file",
             content=image_of(self.call),
@@ -34,7 +34,7 @@ class OcrRapidOcrApi(OcrHome):
         return Outgoing(path="/ocr", body=Body.form([part]))
 
     def decode(self, event: Event) -> Iterable[Event]:
-        """Numbered lines, `{}` when there is no text, as the home wire's list."""
+        """Its numbered lines as a list; it answers `{}` when there is no text."""
         fields = event.fields()
         rows = sorted((int(key), key) for key in fields.values if NUMBER.fullmatch(key))
         if not rows and engine_message(event.data):

@@ -1,4 +1,4 @@
-"""A vision model as text recognition, through vLLM's chat: Qwen-VL, olmOCR, dots.ocr, DeepSeek-OCR.
+"""Vision models that read pages, through vLLM's chat: Qwen-VL, olmOCR, dots.ocr, DeepSeek-OCR.
 
 Source: wire.md 7.
 """
@@ -29,16 +29,16 @@ _FENCED = re.compile(r"\s*```(?:markdown|md|html|text)?[ \t]*\n(.*?)(?:\n?```)?\
 
 
 class OcrVllm(ChatDialect):
-    """One chat with one picture; the model's text is the page's markdown.
+    """A chat with one picture; what the model says is the page's markdown.
 
-    The prompt and `max_tokens` are the model's facts; without them a plain one is sent.
+    Prompt and `max_tokens` are in the model's facts; `PROMPT` and `MAX_TOKENS` are sent without.
     """
 
     modality = "ocr"
     family = "vllm"
 
     def encode(self) -> Outgoing:
-        """Temperature 0, the picture before the text, as these models were trained."""
+        """The picture before the text, at temperature 0, as these models were trained."""
         url = "data:image/png;base64," + base64.b64encode(read(image_of(self.call))).decode()
         content = [
             {"type": "image_url", "image_url": {"url": url}},
@@ -53,7 +53,7 @@ class OcrVllm(ChatDialect):
         return Outgoing(path=PATH, body=body)
 
     def decode(self, event: Event) -> Iterable[Event]:
-        """The first choice's text without its fence; whether it was cut, and what it cost."""
+        """The text of the first choice, without its fence; whether it was cut; its tokens."""
         for passed in super().decode(event):
             fields = passed.fields()
             choice = next(fields.each("choices"), None)
@@ -68,7 +68,7 @@ class OcrVllm(ChatDialect):
             yield Event(orjson.dumps({**made, "tokens": tokens}))
 
     def overflow(self, message: str) -> Refused | None:
-        """A page that the model cannot take in; the client knows no messages."""
+        """The error for a page that is too large, in words that do not speak of messages."""
         found = super().overflow(message)
         if found is None:
             return None
@@ -76,7 +76,7 @@ class OcrVllm(ChatDialect):
         return Refused("document", found.code, reason)
 
     def _tokens(self, usage: Json, text: str) -> JsonObject:
-        """What the engine counted; a guess where it does not say."""
+        """The tokens that the engine counted; an estimate when it does not say."""
         read, wrote = told(usage, "prompt_tokens"), told(usage, "completion_tokens")
         if read and wrote is not None:  # a page is never 0 tokens
             return {"input": read, "output": wrote}
@@ -89,6 +89,6 @@ class OcrVllm(ChatDialect):
 
 
 def unfenced(text: str) -> str:
-    """The text inside a fence that holds all of it; an opened one that was cut off counts, too."""
+    """The text without a code fence around all of it, whose end may have been cut off."""
     found = _FENCED.fullmatch(text)
     return found.group(1) if found is not None and "\n```" not in found.group(1) else text.strip()
