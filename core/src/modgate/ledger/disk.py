@@ -206,14 +206,14 @@ class Disk:
             self.kept -= self.sizes.pop(number)
             self.counts.pop(number, None)
 
-    def behind(self, segment: int, offset: int, frames: int) -> tuple[int, int]:
+    def size_since(self, position: Position) -> tuple[int, int]:
         """How many frames and bytes lie between a position and the newest frame."""
         counts = {**self.counts, self.number: self.frames}
-        later = [number for number in self.sizes if number >= segment]
-        known = segment in self.sizes
+        later = [number for number in self.sizes if number >= position.segment]
+        known = position.segment in self.sizes
         return (
-            sum(counts.get(number, 0) for number in later) - frames * known,
-            sum(self.sizes[number] for number in later) - offset * known,
+            sum(counts.get(number, 0) for number in later) - position.frames * known,
+            sum(self.sizes[number] for number in later) - position.offset * known,
         )
 
     def group(self, last: bytes) -> Unsynced:

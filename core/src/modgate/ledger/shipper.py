@@ -101,8 +101,7 @@ class Shipper:
     @property
     def lag(self) -> Lag:
         """What the sink does not have yet."""
-        here = self._position
-        frames, size = self._ledger.behind(here.segment, here.offset, here.frames)
+        frames, size = self._ledger.size_since(self._position)
         seconds = self._clock.now() - self._whole_at if frames > 0 else 0.0
         return Lag(frames=frames, size_bytes=size, seconds=seconds)
 
@@ -174,7 +173,7 @@ class Shipper:
         ledger = self._ledger
         mine = next((each for each in cursors if each.writer == ledger.writer), None)
         for each in cursors if mine is None else [mine]:
-            if ledger.held_against(each, self.name):
+            if ledger.lacks(each, self.name):
                 mine = None
         position = NOWHERE
         if mine is not None:

@@ -125,7 +125,7 @@ class Ledger:
             log.error("ledger anchor unreadable", extra={"reason": str(error)})
             return
         if said is not None:
-            self.held_against(cursor_of(said), "anchor")
+            self.lacks(cursor_of(said), "anchor")
 
     @property
     def writable(self) -> bool:
@@ -182,10 +182,10 @@ class Ledger:
         """The bytes of all segments together."""
         return self._disk.kept
 
-    def behind(self, segment: int, offset: int, frames: int) -> tuple[int, int]:
+    def size_since(self, position: Position) -> tuple[int, int]:
         """How many frames and bytes lie between a position and the newest frame."""
         with self._lock:
-            return self._disk.behind(segment, offset, frames)
+            return self._disk.size_since(position)
 
     def opened(self, record: Opened) -> bool:
         """A request's first call is about to go out.
@@ -216,7 +216,7 @@ class Ledger:
         """Something happened that an auditor asks for."""
         self._keep(Kind.AUDIT, _encoder.encode(record))
 
-    def held_against(self, seen: Cursor, witness: str) -> bool:
+    def lacks(self, seen: Cursor, witness: str) -> bool:
         """Whether this ledger lacks what a witness saw of it: a sink, or the anchor file.
 
         If so, it is written down.  Where the end of this very chain is missing, the chain goes on
