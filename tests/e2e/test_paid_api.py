@@ -22,13 +22,18 @@ CHAT = ask.chat(1, model="chat", max_tokens=5)
 
 
 def certificate(folder: Path, name: str, made_by: str = "") -> None:
-    """A certificate for `localhost`, signed by itself or by another that was made before."""
+    """A certificate for `localhost`, signed by itself or by another that was made before.
+
+    An authority without `keyUsage` is none to Python 3.13.
+    """
     asked = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
     names = ["-subj", f"/CN={name}", "-addext", "subjectAltName=DNS:localhost"]
     files = ["-keyout", f"{folder}/{name}.key", "-out", f"{folder}/{name}.pem"]
     if made_by:
         files += ["-CA", f"{folder}/{made_by}.pem", "-CAkey", f"{folder}/{made_by}.key"]
         names += ["-addext", "basicConstraints=critical,CA:FALSE"]
+    else:
+        names += ["-addext", "keyUsage=critical,keyCertSign,digitalSignature"]
     command = ["openssl", *asked.split(), *names, *files]
     subprocess.run(command, check=True, capture_output=True, timeout=30)
 
