@@ -86,6 +86,8 @@ class ScriptedEngine:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            # From Python 3.12 on gather does not wait for `_ended`: this would go on for ever.
+            await asyncio.sleep(0)
         self._gates.clear()
         self.changed()
         if self.errors:
