@@ -60,7 +60,7 @@ class Backend:
 
     `serves`: our model name -> the engine's.  `slots`: calls it takes at once, and
     as many as `slots_at_most` while targets are kept; `group`: backends of one group share theirs.
-     `offers`: kind -> values that `Call.requires` may ask for; a kind
+    `offers`: kind -> values that `Call.requires` may ask for; a kind
     that is absent refuses nothing. `socket`: a unix socket's path, in place of TCP.  `ca`: the PEM
     file by which its certificate is judged, in place of the system's authorities.  `sign`: its
     calls carry a token of ours.  `metrics`: where its metrics are, '' = where its family has them;

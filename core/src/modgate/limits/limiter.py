@@ -254,7 +254,7 @@ class Limiter:
 
         A learned count is an upper bound that is rarely reached.  So a bucket whose level is 0
         admits it whole, and of a window it takes what is left; what is used beyond that is debt.
-         A count that is known beforehand can never fit, and waiting would not help: TooLarge.
+        A count that is known beforehand can never fit, and waiting would not help: TooLarge.
 
         Source: algorithms.md 3.1.
         """
