@@ -175,6 +175,22 @@ def test_segments_that_wait_for_the_disk_make_room_all_the_same(
     assert ids(tmp_path)[-1] == "r59"
 
 
+def test_a_backup_that_is_a_link_to_a_dropped_segment_stays_whole(tmp_path: Path) -> None:
+    state, backup = tmp_path / "state", tmp_path / "backup"
+    with ledger(state, segment_bytes=5_000) as made:
+        while len(segments(state)) < 2:
+            request(made, "early")
+        oldest = segments(state)[0]
+        os.link(oldest, backup)
+        whole = backup.read_bytes()
+        with made._lock:
+            made._disk._syncing = frozenset((made._disk.number - 1,))
+            made._disk.drop(made._disk.number - 1)
+
+    assert not oldest.exists()
+    assert backup.read_bytes() == whole
+
+
 def _held_bytes(folder: Path) -> int:
     """Of the files of a folder, also of those that only a descriptor holds."""
     sizes = {}

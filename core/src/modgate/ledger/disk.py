@@ -189,7 +189,8 @@ class Disk:
             return
         try:
             path.unlink(missing_ok=True)
-            os.ftruncate(fd, 0)
+            if not os.fstat(fd).st_nlink:  # somebody's backup may be a link to it
+                os.ftruncate(fd, 0)
         finally:
             os.close(fd)
 
