@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 from gateways import Running, start
 from oracle import requests as ask
-from oracle.client import send
+from oracle.client import ClientRecord, send
 from oracle.engine import ScriptedEngine
 from oracle.faults import Script
 from oracle.requests import ClientRequest
+from rigs.unhurried import UnhurriedLoop, unhurried
 from waiting import WITHIN_S, until
 
 from modgate.plugin import Load
@@ -191,22 +192,32 @@ async def test_a_long_file_before_a_slow_pool_is_never_given_up_in_its_midst(
 @pytest.mark.parametrize(
     ("stream", "header"), [(False, "x-request-timeout"), (True, "x-stainless-read-timeout")]
 )
-async def test_who_waited_in_vain_is_told_of_the_queue_and_not_of_an_engine(
-    tmp_path: Path, stream: bool, header: str
+@pytest.mark.parametrize("late_s", [0.0, 0.5])
+def test_who_waited_in_vain_is_told_of_the_queue_and_not_of_an_engine(
+    tmp_path: Path, stream: bool, header: str, late_s: float
 ) -> None:
+    """Also where the loop is so late that all deadlines are over when it looks."""
     hurried = ask.chat(2, model="chat", stream=stream).with_headers(**{header: "0.3"})
-    async with served(tmp_path, Script(headers_after_ms=900)) as (running, engine):
-        sent = Sent(running)
-        sent.send(FLOOD, chat(1), "first")
-        await engine.reached(1)
-        client = await send(running.url, hurried, key=running.keys[QUIET])
-        await sent.all()
+
+    async def waited(loop: UnhurriedLoop) -> ClientRecord:
+        async with served(tmp_path, Script(headers_after_ms=900)) as (running, engine):
+            sent = Sent(running)
+            sent.send(FLOOD, chat(1), "first")
+            await engine.reached(1)
+            asking = asyncio.create_task(send(running.url, hurried, key=running.keys[QUIET]))
+            await sent.waiting(1)
+            loop.stall(late_s)
+            client = await asking
+            await sent.all()
+            assert not asked(engine, 2)
+            return client
+
+    client = unhurried(waited)
 
     headers = {name.lower(): value for name, value in client.headers.items()}
     assert (client.status, json.loads(client.body)["error"]["code"]) == (429, "overloaded")
     assert int(headers["retry-after"]) >= 1
     assert headers["x-modgate-queue-place"] == "1"
-    assert not asked(engine, 2)
 
 
 async def test_who_floods_is_refused_and_told_when_to_come_again(tmp_path: Path) -> None:

@@ -41,6 +41,10 @@ class UnhurriedLoop(asyncio.SelectorEventLoop):
 
     now = time
 
+    def stall(self, seconds: float) -> None:
+        """As if a callback had held the loop for so long."""
+        self._at += seconds
+
     def wall(self) -> float:
         """The same, as seconds since the epoch."""
         return WALL_S + self._at

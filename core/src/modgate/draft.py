@@ -36,7 +36,7 @@ class Draft(msgspec.Struct, kw_only=True, eq=False):
     frame, which says the region `opened_in`.  `abandoned`: its client left, and its engines finish
     (`disconnect.py`).  `rates`: the caller's limits when the reply's headers were made.  `missed`:
     the first calls that found no slot at once.  `dues`: of the calls that waited, what the fair
-    queue counted.
+    queue counted.  `waits`: while a call waits for a slot, makes the error of one that did in vain.
     """
 
     request_id: str
@@ -73,6 +73,7 @@ class Draft(msgspec.Struct, kw_only=True, eq=False):
     abandoned: bool = False
     discarded_bytes: int = 0
     dues: list[Due] | None = None
+    waits: Callable[[], GatewayError] | None = None
     _last: dict[int, Try] = {}
 
     @property

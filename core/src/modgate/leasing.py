@@ -159,10 +159,12 @@ class Leasing:
             draft.dues = []
         wait = Deadline(partial(fleet.waiting.timed_out, order.model.name, wanted, claim))
         wait.set(wait.now() + claim.until - fleet.now())
+        draft.waits = wait.late  # where the loop is late, the request's deadline may come first
         try:
             with wait:
                 return await fleet.wait(order.model.name, wanted, claim, rider, draft.dues)
         finally:
+            draft.waits = None
             wait.disarm()
             draft.step("queue", began)
 

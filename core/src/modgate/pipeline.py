@@ -64,7 +64,7 @@ class Exchange:
             request_headers=request.headers,
         )
         self._complain = partial(state.complaints.fault, self._gateway, self.draft)
-        self._guard = Deadline(too_long)
+        self._guard = Deadline(partial(_over, self.draft))
         self._began = self._guard.now()
         self.reply = Reply(request, self._guard.now, leaving=lambda: state.draining)
         self._bill = Bill(state, self._gateway, self.draft)
@@ -241,3 +241,8 @@ class Exchange:
         if (origin := self._request.headers.get("origin")) is not None:
             headers.update(self._gateway.cors.headers(origin, headers))
         return headers
+
+
+def _over(draft: Draft) -> GatewayError:
+    """What ends a request whose time is over; while a call waits for a slot no engine was late."""
+    return draft.waits() if draft.waits is not None else too_long()
