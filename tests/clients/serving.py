@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from rigs.zygote import Forked
 
 ROOT = Path(__file__).parents[2]
 START_S = 30.0
@@ -40,7 +41,7 @@ class Served:
     admin: str
     key: str = field(repr=False)
     output: Path
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | Forked
 
     @property
     def v1(self) -> str:
@@ -56,18 +57,22 @@ class Served:
 def serving(folder: Path, config: Path | None = None, key: str = "") -> Iterator[Served]:
     """Start `modgate serve` on free ports with its state in `folder`; stop it by SIGTERM.
 
-    With a file, `key` is one of that file's tenants.  What a test kills is not stopped.
+    With a file, which many tests have, it is forked, and `key` is one of that file's tenants.  What
+    a test kills is not stopped.
 
     AssertionError with its output when it does not start or does not stop well.
     """
     output = folder / "output"
     environment = {"MODGATE_DATA": str(ROOT / ".models"), **os.environ, "PYTHONUNBUFFERED": "1"}
-    command = [str(Path(sys.executable).with_name("modgate")), "serve"]
-    command += [str(config)] if config else []
-    command += ["--directory", str(folder / "state"), "--log-level", "warning"]
-    command += ["--address", "127.0.0.1:0", "--admin-address", "127.0.0.1:0"]
-    with output.open("wb") as file:
-        process = subprocess.Popen(command, stdout=file, stderr=file, env=environment)
+    arguments = ["serve", "--directory", str(folder / "state"), "--log-level", "warning"]
+    arguments += ["--address", "127.0.0.1:0", "--admin-address", "127.0.0.1:0"]
+    process: subprocess.Popen[bytes] | Forked
+    if config:
+        process = Forked([*arguments, str(config)], output, environment)
+    else:
+        command = [str(Path(sys.executable).with_name("modgate")), *arguments]
+        with output.open("wb") as file:
+            process = subprocess.Popen(command, stdout=file, stderr=file, env=environment)
     try:
         yield _started(process, output, key)
     finally:
@@ -81,7 +86,7 @@ def serving(folder: Path, config: Path | None = None, key: str = "") -> Iterator
     assert killed or code == 0, output.read_text()
 
 
-def _started(process: subprocess.Popen[bytes], output: Path, key: str) -> Served:
+def _started(process: subprocess.Popen[bytes] | Forked, output: Path, key: str) -> Served:
     until = time.monotonic() + START_S
     while time.monotonic() < until and process.poll() is None:
         text = output.read_text()

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import signal
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 from gateways import MODELS, configuration
@@ -27,10 +26,10 @@ from modgate.ledger.reader import rows
 from modgate.ledger.records import Opened
 from modgate.ledger.segments import frames_of, segments
 from rigs.ledger import compared
+from rigs.zygote import Forked
 
 NAMES = {modality: name for name, modality in MODELS.items()}
 TIMES = "[timeouts]\nidle = '2s'\nclient_stalled = '5s'\n"
-ZYGOTE = Path(__file__).with_name("zygote.py")
 START_S = 60.0
 # Before a kill: while requests begin, while they run, and when some of them were touched.
 WAITS_S = ((0.0, 0.2), (0.0, 0.2), (0.2, 0.8), (1.1, 1.5))
@@ -44,47 +43,39 @@ class Victim:
     url: str
     up: asyncio.Event = field(default_factory=asyncio.Event)
     kills: list[float] = field(default_factory=list)
-    pid: int = 0
-    _zygote: asyncio.subprocess.Process | None = None
-
-    async def open(self) -> None:
-        """Load everything once, and start."""
-        pipe = asyncio.subprocess.PIPE
-        self._zygote = await asyncio.create_subprocess_exec(
-            sys.executable, str(ZYGOTE), str(self.config), stdin=pipe, stdout=pipe
-        )
-        await self.start()
-
-    async def _say(self, word: str) -> int:
-        assert self._zygote is not None
-        assert self._zygote.stdin is not None
-        assert self._zygote.stdout is not None
-        self._zygote.stdin.write(f"{word}\n".encode())
-        line = await asyncio.wait_for(self._zygote.stdout.readline(), START_S)
-        return int(line)
+    _process: Forked | None = None
 
     async def start(self) -> None:
         """Up, when it listens."""
-        self.pid = await self._say("start")
-        assert self.pid, "the gateway did not start"
+        self._process = Forked(
+            ["serve", str(self.config), "--log-level", "error"], self.config.with_name("output")
+        )
+        place, end = urlsplit(self.url), time.monotonic() + START_S
+        while True:
+            assert self._process.poll() is None, "the gateway did not start"
+            assert time.monotonic() < end, "the gateway does not listen"
+            try:
+                _, writer = await asyncio.open_connection(place.hostname, place.port)
+            except OSError:
+                await asyncio.sleep(0.005)
+            else:
+                writer.close()
+                break
         self.up.set()
 
     async def kill(self) -> None:
         """Dead at once, with all that it had in hand."""
         self.up.clear()
         self.kills.append(time.monotonic())
-        os.kill(self.pid, signal.SIGKILL)
-        assert await self._say("wait") == signal.SIGKILL
+        assert self._process is not None
+        self._process.kill()
+        assert await asyncio.to_thread(self._process.wait, START_S) == -signal.SIGKILL
 
     async def close(self) -> None:
         """An orderly end."""
-        if self._zygote is None:
-            return
-        os.kill(self.pid, signal.SIGTERM)
-        await self._say("wait")
-        assert self._zygote.stdin is not None
-        self._zygote.stdin.close()
-        await self._zygote.wait()
+        if self._process is not None:
+            self._process.send_signal(signal.SIGTERM)
+            assert await asyncio.to_thread(self._process.wait, START_S) == 0
 
 
 async def chaos(folder: Path, *, seed: int, kills: int, requests: int, least: int = 2) -> Verdict:
@@ -95,7 +86,7 @@ async def chaos(folder: Path, *, seed: int, kills: int, requests: int, least: in
     rng = random.Random(seed)
     async with ScriptedEngine(script_for=mix.script_for) as engine:
         victim, key = _victim(folder, engine.url)
-        await victim.open()
+        await victim.start()
         try:
             clients = await _under_fire(victim, engine, planned, key, kills, rng)
         finally:
