@@ -11,6 +11,7 @@ import re
 import types
 import typing
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -108,13 +109,15 @@ def error_classes() -> list[type[errors.GatewayError]]:
     ]
 
 
-def refusal_codes() -> set[str]:
+@cache
+def refusal_codes() -> frozenset[str]:
     """The codes that the sources write out where they refuse a request."""
     sources = [
         *(ROOT / "core" / "src").rglob("*.py"),
         *ROOT.glob("plugins/*/src/**/*.py"),
     ]
-    return {code for path in sources if "testing" not in path.parts for code in _codes(path)}
+    places = (path for path in sources if "testing" not in path.parts)
+    return frozenset(code for path in places for code in _codes(path))
 
 
 def _codes(path: Path) -> Iterator[str]:

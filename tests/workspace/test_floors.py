@@ -38,10 +38,10 @@ def imports(source: str) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             yield "." * node.level
-        elif isinstance(node, ast.Call) and ast.unparse(node.func) in {
-            "import_module",
-            "importlib.import_module",
-        }:
+        elif isinstance(node, ast.Call) and (
+            (isinstance(node.func, ast.Name) and node.func.id == "import_module")
+            or (isinstance(node.func, ast.Attribute) and node.func.attr == "import_module")
+        ):
             yield ast.unparse(node.args[0]).strip("'\"")
 
 
