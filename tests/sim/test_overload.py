@@ -13,6 +13,9 @@ from modgate.fleet.ranked import Ranked
 from sim.crowd import UNLIMITED, Crowd, gate
 from sim.overload import Fair, Fifo, Policy, Told, run
 
+# It only computes, for as long as a busy machine takes; this is for what would never end.
+pytestmark = pytest.mark.timeout(900)
+
 SEEDS = (1, 2, 3)
 
 

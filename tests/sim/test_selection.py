@@ -13,12 +13,17 @@ from sim.ours import Ours
 from sim.runs import SLOWEST_S, UNSEEN, mean, ran, scenario
 from sim.world import FAULT_FROM, FAULT_TO, FULL_RATE, Scenario, World
 
-SHORT_S = 100.0  # of ten runs
+# It only computes, for as long as a busy machine takes; this is for what would never end.
+pytestmark = pytest.mark.timeout(900)
+
+# A run of so long moves by a third of a point, six together by an eighth; ours is a point above
+# its bounds.
+SHORT_S, SEEDS = 100.0, UNSEEN[:6]
 
 
 def kept(policy: str, gateways: int, *, view: bool = True) -> float:
-    """Over the unseen seeds, and told as seldom as gateways ever tell."""
-    drawn = [replace(scenario(seed, gateways), seconds=SHORT_S) for seed in UNSEEN]
+    """Over unseen seeds, and told as seldom as gateways ever tell."""
+    drawn = [replace(scenario(seed, gateways), seconds=SHORT_S) for seed in SEEDS]
     runs = [ran(policy, each, view, SLOWEST_S) for each in drawn]
     return mean([run.kept() for run in runs])
 

@@ -15,7 +15,8 @@ from __future__ import annotations
 import random
 from bisect import bisect
 from collections import OrderedDict, deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from heapq import heappop, heappush
 from itertools import accumulate, count
 from math import log
@@ -188,14 +189,11 @@ class World:
         self.scenario = scenario
         self.engines = [Engine(kind, number) for number, kind in enumerate(scenario.kinds)]
         self._policy = policy
-        self._rng = random.Random(scenario.seed)
         self._faults = random.Random(scenario.seed + 1_000_003)
         self._heap: list[tuple[float, int, str, Engine | None, Ask | None, int]] = []
         self._order = count()
         self._attempts = self._failed = 0
         self._tried: dict[int, set[int]] = {}
-        weights = [1 / (rank + 1) ** ZIPF for rank in range(PREFIXES)]
-        self._zipf = list(accumulate(weights))
 
     def _at(
         self, when: float, what: str, engine: Engine | None, ask: Ask | None, version: int = 0
@@ -204,25 +202,11 @@ class World:
 
     def _asks(self) -> list[Ask]:
         """Every request of the run: the same ones for every policy."""
-        rng, scenario, asks, now = self._rng, self.scenario, [], 0.0
-        while (now := now + rng.expovariate(scenario.rate_per_s)) < scenario.seconds:
-            prompt = int(min(16_000, max(16, rng.lognormvariate(log(800), 1.1))))
-            output = int(min(2_000, max(2, rng.lognormvariate(log(150), 0.9))))
-            gateway, prefix = rng.randrange(scenario.gateways), -1
-            if scenario.prefixes:
-                prefix = bisect(self._zipf, rng.random() * self._zipf[-1])
-                prompt = prompt // 2 + PREFIX_TOKENS
-            asks.append(
-                Ask(
-                    number=len(asks),
-                    gateway=gateway,
-                    prompt=prompt,
-                    output=output,
-                    prefix=prefix,
-                    came_s=now,
-                )
-            )
-        return asks
+        same = replace(self.scenario, kinds=(), fault="none")
+        return [
+            Ask(number=n, gateway=g, prompt=p, output=o, prefix=x, came_s=s)
+            for n, (s, g, p, o, x) in enumerate(_drawn(same))
+        ]
 
     def run(self) -> Result:
         """From the first arrival to the last token."""
@@ -337,6 +321,22 @@ class World:
         if engine.running:
             left_s = engine.running.left_s(engine.step_s)
             self._at(now + left_s, "written", engine, None, engine.version)
+
+
+@lru_cache(maxsize=16)
+def _drawn(scenario: Scenario) -> list[tuple[float, int, int, int, int]]:
+    """When each request comes; its gateway, prompt, output and prefix."""
+    rng, drawn, now = random.Random(scenario.seed), [], 0.0
+    zipf = list(accumulate(1 / (rank + 1) ** ZIPF for rank in range(PREFIXES)))
+    while (now := now + rng.expovariate(scenario.rate_per_s)) < scenario.seconds:
+        prompt = int(min(16_000, max(16, rng.lognormvariate(log(800), 1.1))))
+        output = int(min(2_000, max(2, rng.lognormvariate(log(150), 0.9))))
+        gateway, prefix = rng.randrange(scenario.gateways), -1
+        if scenario.prefixes:
+            prefix = bisect(zipf, rng.random() * zipf[-1])
+            prompt = prompt // 2 + PREFIX_TOKENS
+        drawn.append((now, gateway, prompt, output, prefix))
+    return drawn
 
 
 def capacity(kinds: tuple[Kind, ...]) -> float:
