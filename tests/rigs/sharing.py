@@ -7,6 +7,8 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
+from math import inf
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -30,11 +32,16 @@ class Sharing:
     served: Sequence[Served]
     keys: Sequence[Mapping[str, str]]
 
-    def logged(self, at: int) -> list[str]:
-        """What a process has logged of the store of its limits."""
+    def logged(self, at: int, since: float = 0.0, until: float = inf) -> list[str]:
+        """What a process has logged of the store of its limits, between two times of day."""
         lines = self.served[at].output.read_text().splitlines()
         events = [msgspec.json.decode(line) for line in lines if line.startswith("{")]
-        return [each["event"] for each in events if "limit store" in each["event"]]
+        return [
+            each["event"]
+            for each in events
+            if "limit store" in each["event"]
+            and since <= datetime.fromisoformat(each["time"]).timestamp() < until
+        ]
 
     def admitted(self) -> dict[str, list[Ended]]:
         """Every request that an engine saw, by tenant, in the order of their beginnings."""
