@@ -69,6 +69,14 @@ def pytest_collection() -> Generator[None, object, object]:
     return collected
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+    """The time of a test that failed is over: pytest-timeout thinks so when the report is made, and
+    time that runs out amid it ends the whole run."""
+    if call.excinfo is not None:
+        item.config.pluginmanager.hook.pytest_timeout_cancel_timer(item=item)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Figures and rows, whether their tests passed or not."""
     if rows := list(_told(terminalreporter, ROW)):
