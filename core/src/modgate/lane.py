@@ -63,9 +63,9 @@ class Lane:
     def _spill(self, event: Event) -> None:
         if self._file is None:
             self._file = self._scope.writer()
-        self._spilled = True
-        self._held.append((self._file.size, len(event.data), event.name, event.headers))
+        self._spilled, start = True, self._file.size
         self._file.write(event.data)
+        self._held.append((start, len(event.data), event.name, event.headers))
 
     def close(self, error: GatewayError | None = None) -> None:
         """No more events."""

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from modgate.api.relay import Event
-from modgate.errors import UpstreamFailed
+from modgate.errors import Overloaded, UpstreamFailed
 from modgate.lane import MEMORY_AT_MOST, Lane
 from modgate.spool import Spool
 
@@ -53,6 +53,18 @@ async def test_a_lane_that_failed_gives_what_it_has_and_then_its_error(tmp_path:
 
     assert [event.data for event in await lane.take()] == [b"a"]
     with pytest.raises(UpstreamFailed):
+        await lane.take()
+
+
+async def test_what_found_no_room_in_the_spool_is_not_taken(tmp_path: Path) -> None:
+    lane = Lane(Spool(tmp_path, 0).scope())
+    lane.put(Event(b"a" * MEMORY_AT_MOST))
+    with pytest.raises(Overloaded) as full:
+        lane.put(Event(b"b"))
+    lane.close(full.value)
+
+    assert len(await lane.take()) == 1
+    with pytest.raises(Overloaded):
         await lane.take()
 
 
