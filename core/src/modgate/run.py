@@ -139,5 +139,5 @@ class Run:
             if trip.error is not None:
                 self.errors.append(trip.error)
         if wide is not None:
-            await wide.ended()
+            self.errors += await wide.ended()  # of the spool, or of drawing, and nobody met them
         await self._calls.close()

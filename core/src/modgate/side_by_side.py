@@ -125,14 +125,16 @@ class SideBySide:
         for task in self._tasks():
             task.cancel()
 
-    async def ended(self) -> None:
-        """Wait until every task has ended, and delete what the lanes hold."""
+    async def ended(self) -> list[GatewayError]:
+        """Wait until every task has ended, delete what the lanes hold, and return their errors."""
         if tasks := self._tasks():
             await asyncio.wait(tasks)
         self._carriers.clear()  # breaks a circle: a task keeps its error, whose frames keep this
         self._drawer = None
-        for _, lane in self._lanes.values():
+        lanes = [lane for _, lane in self._lanes.values()]
+        for lane in lanes:
             lane.free()
+        return [lane.error for lane in lanes if lane.error is not None]
 
     def _tasks(self) -> list[asyncio.Task[None]]:
         drawer = [] if self._drawer is None else [self._drawer]
