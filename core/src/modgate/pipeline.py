@@ -105,7 +105,7 @@ class Exchange:
             self._guard.disarm()
             self._scope.close()
             self._state.leave(self)
-            errors = self._serving.errors if self._serving is not None else ()
+            errors = self._serving.trips.errors if self._serving is not None else ()
             let_go([error, self._guard.reason, *errors])
         return self.reply.finish()
 

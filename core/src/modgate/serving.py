@@ -51,7 +51,7 @@ class Serving(msgspec.Struct, eq=False, kw_only=True):
 
     `guard`: its deadline; `began`: when it did, by the guard's clock.  `keyed`: its idempotency
     key.  `trips`: says as which model it is served.  `relay`: the last plan's.
-    `fed`: a failed plan had fed its relay.  `errors`: of calls that failed.
+    `fed`: a failed plan had fed its relay.
     """
 
     state: State
@@ -71,7 +71,6 @@ class Serving(msgspec.Struct, eq=False, kw_only=True):
     trips: Trips
     relay: Relay | None = None
     fed: bool = False
-    errors: list[GatewayError] = []
 
     def go(self) -> Awaitable[None]:
         """Serve it as the model that was asked for; where that fails, along the model's chain."""
@@ -201,7 +200,7 @@ class Serving(msgspec.Struct, eq=False, kw_only=True):
             self.fed = run.fed
             raise
         finally:
-            self.errors += run.errors
+            self.trips.errors += run.errors
         check_abandoned(self.draft, cut_short=run.cut_short)
         await responder.finish(plan.relay.head, self.bill.meter.header())
 

@@ -24,7 +24,7 @@ class Trips(msgspec.Struct, eq=False):
     """Makes the trips of one request, as the model that it is served as.
 
     `chain`: the models that its first call may go to instead.  `side_calls`: so many so far; theirs
-    are the indices below zero.
+    are the indices below zero.  `errors`: of calls that failed, whoever made do without them.
     """
 
     gateway: Gateway
@@ -33,6 +33,7 @@ class Trips(msgspec.Struct, eq=False):
     resolved: Resolved
     chain: Chain | None = None
     side_calls: int = 0
+    errors: list[Exception] = []
 
     async def trip_of(self, index: int, call: Call) -> Trip:
         """Call `index` of the plan; what it needs beyond the reserve is reserved first."""
@@ -52,7 +53,12 @@ class Trips(msgspec.Struct, eq=False):
             self.side_calls += 1
             order = self._order(-self.side_calls, call, None if trusted else self.draft.caller)
             trips.append(Trip(order, gateway.batcher.open, gateway.retrying))
-        return await ask_all(trips, need.width, self.bill)
+        answers = await ask_all(trips, need.width, self.bill)
+        failed = [each for each in answers if isinstance(each, Exception)]
+        self.errors += failed
+        if failed:
+            raise failed[0]
+        return answers
 
     def _order(self, index: int, call: Call, caller: Caller | None) -> Order:
         table, resolved = self.gateway.table, self.resolved
