@@ -134,6 +134,18 @@ def test_a_disk_that_fails_takes_no_request_keeps_the_ends_and_is_logged_once(
     assert ids(tmp_path) == ["started", "d"]
 
 
+def test_a_ledger_that_could_not_begin_leaves_its_chain_free(tmp_path: Path, disk: Disk) -> None:
+    disk.fault = OSError(5, "Input/output error")
+    with pytest.raises(OSError, match="Input/output"), ledger(tmp_path):
+        pass
+    disk.fault = None
+
+    with ledger(tmp_path) as made:
+        request(made, "a")
+
+    assert ids(tmp_path) == ["a"]
+
+
 def test_the_disk_is_asked_again_behind_the_requests_back(tmp_path: Path, disk: Disk) -> None:
     with ledger(tmp_path) as made:
         opened(made, "started")

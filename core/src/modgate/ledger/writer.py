@@ -54,7 +54,7 @@ class Ledger:
     own chain; another name makes a chain beside it.  `boot`: of the machine, for tests.
 
     Tampered when somebody else changed the chain, ChainLocked when another process writes it, and
-    OSError when the disk does not take the first segment.
+    OSError when the disk does not take the first segment; then the chain is free again.
 
     `cut_bytes`, `recovered`: the torn bytes and the open requests that the start found.
     `synced`: everything before this position is on the disk.
@@ -85,28 +85,28 @@ class Ledger:
         self._chain_lock = ChainLock(directory, worker)
         try:
             found = recover(directory, key, worker)
+            self.cut_bytes, self.recovered = found.cut_bytes, len(found.open)
+            writer = writer_id(found.writer, name, worker)
+            machine = machine_boot() if boot is None else boot
+            self._anchor = AnchorFile.of(policy.anchor, writer, worker)
+            self._disk = Disk.of(directory, worker, found.number, found.counts)
+            self._journal = Journal(
+                self._disk,
+                key,
+                clock,
+                policy=policy,
+                found=found,
+                writer=writer,
+                boot=f"{machine}/{os.urandom(8).hex()}",
+            )
+            self._grouped = self._journal.position
+            self._looked_at = 0.0
+            self._thread = SyncThread(self._upkeep, policy.sync_s)
+            self._end_what_a_crash_cut(found, machine)
+            self._ask_the_anchor()
         except BaseException:
             self._chain_lock.close()
             raise
-        self.cut_bytes, self.recovered = found.cut_bytes, len(found.open)
-        writer = writer_id(found.writer, name, worker)
-        machine = machine_boot() if boot is None else boot
-        self._anchor = AnchorFile.of(policy.anchor, writer, worker)
-        self._disk = Disk.of(directory, worker, found.number, found.counts)
-        self._journal = Journal(
-            self._disk,
-            key,
-            clock,
-            policy=policy,
-            found=found,
-            writer=writer,
-            boot=f"{machine}/{os.urandom(8).hex()}",
-        )
-        self._grouped = self._journal.position
-        self._looked_at = 0.0
-        self._thread = SyncThread(self._upkeep, policy.sync_s)
-        self._end_what_a_crash_cut(found, machine)
-        self._ask_the_anchor()
         self._thread.start()
 
     def _end_what_a_crash_cut(self, found: Recovered, machine: str) -> None:
