@@ -15,6 +15,7 @@ from typing import ClassVar
 import orjson
 
 from modgate.kit.chat_wire import given_up
+from modgate.kit.families.llamacpp_absence import absence
 from modgate.plugin import (
     BadReply,
     Body,
@@ -296,6 +297,10 @@ class LlamaCpp(AsrHome):
     fields = frozenset({"model", "file", "response_format", "language", "prompt", "temperature"})
     form = "json"
     streams = False
+
+    def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
+        """A model that is not there; else as any engine's."""
+        return absence(status, engine_message(body)) or super().refusal(status, headers, body)
 
 
 class WhisperCpp(AsrHome):

@@ -18,6 +18,7 @@ import msgspec
 
 from modgate.kit.engine_error import error_in
 from modgate.kit.families.infinity import Infinity, characters
+from modgate.kit.families.llamacpp_absence import absence
 from modgate.kit.families.tei import Tei, tokens_read
 from modgate.plugin import (
     BadReply,
@@ -26,7 +27,6 @@ from modgate.plugin import (
     Event,
     GatewayError,
     Json,
-    ModelLoading,
     Outgoing,
     Unsupported,
     engine_message,
@@ -163,9 +163,7 @@ class EmbeddingLlamaCpp(EmbeddingPlain):
             most, given = error.get("n_ctx"), error.get("n_prompt_tokens")
             if type(most) is int and type(given) is int:
                 return too_long(most, given)
-        if status == 503 and "loading" in message.lower():
-            return ModelLoading("the model is still loading")
-        return super().refusal(status, headers, body)
+        return absence(status, message) or super().refusal(status, headers, body)
 
 
 class EmbeddingSglang(EmbeddingHome):

@@ -18,6 +18,7 @@ from typing import ClassVar
 import orjson
 
 from modgate.kit.families.infinity import Infinity, characters
+from modgate.kit.families.llamacpp_absence import absence
 from modgate.kit.families.tei import Tei, tokens_read
 from modgate.kit.told import told
 from modgate.plugin import (
@@ -28,7 +29,6 @@ from modgate.plugin import (
     Fields,
     GatewayError,
     Json,
-    ModelLoading,
     Outgoing,
     Refused,
     Unsupported,
@@ -243,9 +243,7 @@ class RerankLlamaCpp(RerankPlain):
         message = engine_message(body)
         if _TOO_LONG.search(message):
             return too_long()
-        if status == 503 and "loading" in message.lower():
-            return ModelLoading("the model is still loading")
-        return super().refusal(status, headers, body)
+        return absence(status, message) or super().refusal(status, headers, body)
 
 
 class RerankSglang(RerankPlain):

@@ -15,6 +15,7 @@ from modgate.kit.chat_join import Joined
 from modgate.kit.chat_overflow import context_exceeded
 from modgate.kit.chat_wire import Created, Extra, encoded, has_finished
 from modgate.kit.engine_error import error_in
+from modgate.kit.families.llamacpp_absence import absence
 from modgate.kit.families.llamacpp_words import VERBOSE, OldLogprobs, tell_stop
 from modgate.plugin import (
     BadReply,
@@ -24,7 +25,6 @@ from modgate.plugin import (
     GatewayError,
     Json,
     JsonObject,
-    ModelLoading,
     Outgoing,
     Refused,
     Served,
@@ -170,20 +170,19 @@ class LlamaCpp(ChatDialect):
         return (Event(encoded(value)),)
 
     def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
-        """503 while it loads; a context overflow with both numbers.
+        """A model that is not there; a context overflow with both numbers.
 
         It calls it a fault of its own when it is sent what its model cannot see or hear.
         """
         error = error_in(body)
-        if (found := _NO_INPUT.match(str(error.get("message", "")))) is not None:
+        message = str(error.get("message", ""))
+        if (found := _NO_INPUT.match(message)) is not None:
             return Refused(self.param, "unsupported_value", f"this model takes no {found[1]} input")
         if error.get("type") == "exceed_context_size_error":
             prompt, context = error.get("n_prompt_tokens"), error.get("n_ctx")
             if type(prompt) is int and type(context) is int:
                 return context_exceeded(context, prompt, None, self.param)
-        if status == 503 and "loading" in str(error.get("message", "")).lower():
-            return ModelLoading("the model is still loading")
-        return super().refusal(status, headers, body)
+        return absence(status, message) or super().refusal(status, headers, body)
 
 
 def _only_written(usage: JsonObject) -> JsonObject:
