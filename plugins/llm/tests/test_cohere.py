@@ -298,7 +298,8 @@ def test_members_of_a_chat_do_not_reach_it_by_chance_and_no_k_is_no_bound(tmp_pa
     [
         ({"messages": []}, "messages", "empty"),
         ({"messages": [{"role": "developer", "content": "x"}]}, "messages[0].role", "one of"),
-        ({"messages": [{"role": "assistant"}]}, "messages[0]", "required"),
+        ({"messages": [{"role": "assistant"}]}, "messages[0].content", "'tool_calls'"),
+        ({"messages": [{"role": "assistant", "content": []}]}, "messages[0].content", "required"),
         ({"max_tokens": 0}, "max_tokens", "at least 1"),
         ({"p": 1.5}, "p", "at most 1"),
         ({"k": 501}, "k", "at most 500"),

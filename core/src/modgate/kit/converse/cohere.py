@@ -92,6 +92,9 @@ def _message(message: Fields, draft: Draft, at: str) -> None:
             draft.part(turn, part, place)
     if role == "assistant" and "tool_calls" in message:
         _calls(message, draft, turn)
+    if not (turn.parts or turn.calls or any(turn.thoughts)):
+        reason = "'content' is required, or 'tool_calls' of an assistant"
+        raise message.fault("content", "missing_required_parameter", reason)
 
 
 def _parts(message: Fields, role: str, draft: Draft, at: str) -> Iterator[tuple[JsonObject, str]]:
