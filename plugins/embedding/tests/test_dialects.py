@@ -50,3 +50,9 @@ def test_an_overflow_is_said_in_the_words_that_sdks_match(
 )
 def test_other_refusals_keep_their_kind(status: int, kind: type[Exception]) -> None:
     assert type(home().refusal(status, {}, b'{"error":"no"}')) is kind
+
+
+def test_a_refusal_is_passed_on_under_the_clients_name_of_the_model() -> None:
+    error = home().refusal(400, {}, b'{"error":"engine/m takes no pictures"}')
+
+    assert error.message == "m takes no pictures"

@@ -100,9 +100,10 @@ class Dialect:
     def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
         """An engine's error reply as one of ours.
 
-        Its text is passed on only where the client can act on it (4xx).
+        Its text is passed on only where the client can act on it (4xx), under the client's name of
+        the model.
         """
-        return refusal_of(status, headers, engine_message(body))
+        return refusal_of(status, headers, self.served.as_asked(engine_message(body)))
 
 
 def _plain_model(data: bytes) -> bytes | None:

@@ -65,7 +65,8 @@ class SpeechHome(Dialect):
         """
         if status in (400, 422) and _FORMAT.search(body) and not self._says_format():
             return UpstreamFailed("the engine does not give the format that its model should")
-        return _about(_blamed(body), status, headers, engine_message(body))
+        message = self.served.as_asked(engine_message(body))
+        return _about(_blamed(body), status, headers, message)
 
     def _says_format(self) -> bool:
         """Whether the client's own text names the format: an error may repeat it."""
@@ -171,7 +172,7 @@ class SpeechKokoro(SpeechHome):
                 return UpstreamFailed("the engine does not know the model that it shall serve")
             message = engine_message(orjson.dumps({"message": detail.get("message")}))
             named = "voice" if message.lower().startswith("voice") else None
-            return _about(named, status, headers, message)
+            return _about(named, status, headers, self.served.as_asked(message))
         return super().refusal(status, headers, body)
 
 
@@ -197,7 +198,7 @@ class SpeechSpeaches(SpeechHome):
         named = next(
             (name for name in ("speed", "voice") if message.lower().startswith(name)), None
         )
-        return _about(named, status, headers, message)
+        return _about(named, status, headers, self.served.as_asked(message))
 
 
 class SpeechPiper(SpeechHome):
