@@ -36,7 +36,8 @@ class Draft(msgspec.Struct, kw_only=True, eq=False):
     frame, which says the region `opened_in`.  `abandoned`: its client left, and its engines finish
     (`disconnect.py`).  `rates`: the caller's limits when the reply's headers were made.  `missed`:
     the first calls that found no slot at once.  `dues`: of the calls that waited, what the fair
-    queue counted.  `waits`: while a call waits for a slot, makes the error of one that did in vain.
+    queue counted.  `waits`: by call that waits for a slot, what makes the error of having waited in
+    vain.
     """
 
     request_id: str
@@ -73,7 +74,7 @@ class Draft(msgspec.Struct, kw_only=True, eq=False):
     abandoned: bool = False
     discarded_bytes: int = 0
     dues: list[Due] | None = None
-    waits: Callable[[], GatewayError] | None = None
+    waits: dict[int, Callable[[], GatewayError]] = {}
     _last: dict[int, Try] = {}
 
     @property

@@ -159,12 +159,13 @@ class Leasing:
             draft.dues = []
         wait = Deadline(partial(fleet.waiting.timed_out, order.model.name, wanted, claim))
         wait.set(wait.now() + claim.until - fleet.now())
-        draft.waits = wait.late  # where the loop is late, the request's deadline may come first
+        # where the loop is late, the request's deadline may come first
+        draft.waits[order.index] = wait.late
         try:
             with wait:
                 return await fleet.wait(order.model.name, wanted, claim, rider, draft.dues)
         finally:
-            draft.waits = None
+            draft.waits.pop(order.index, None)
             wait.disarm()
             draft.step("queue", began)
 

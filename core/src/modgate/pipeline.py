@@ -245,4 +245,5 @@ class Exchange:
 
 def _over(draft: Draft) -> GatewayError:
     """What ends a request whose time is over; while a call waits for a slot no engine was late."""
-    return draft.waits() if draft.waits is not None else too_long()
+    late = next(iter(draft.waits.values()), too_long)
+    return late()

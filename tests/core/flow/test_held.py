@@ -43,3 +43,29 @@ def test_a_class_waits_once_for_an_engine_and_its_slot() -> None:
         return refused
 
     assert run(main()) == [pytest.approx(PATIENCE_S, abs=0.5)]
+
+
+def test_a_request_waits_for_as_long_as_one_of_its_calls_does() -> None:
+    """Whose deadline passes meanwhile is told of the queue."""
+
+    async def main() -> list[int]:
+        traffic = Traffic(Engine(lambda texts: Answered(seconds=20.0)), slots=1)
+        taken = await traffic.leasing.lease(traffic.trip("taken").order)
+        assert taken is not None
+        orders = [traffic.trip(text).order for text in ("first", "second")]
+        draft = orders[1].draft = orders[0].draft
+        orders[1].index = 1
+        waiting = [asyncio.create_task(traffic.leasing.lease(order)) for order in orders]
+        await asyncio.sleep(0)
+        counts = [len(draft.waits)]
+        taken.give_back()  # the first call has it
+        lease = await waiting[0]
+        counts.append(len(draft.waits))
+        [late] = draft.waits.values()
+        assert isinstance(late(), Overloaded)
+        assert lease is not None
+        lease.give_back()
+        await waiting[1]
+        return [*counts, len(draft.waits)]
+
+    assert run(main()) == [2, 1, 0]
