@@ -90,7 +90,7 @@ async def test_a_choice_that_fails_ends_the_stream_and_what_was_relayed_is_bille
 @pytest.fixture(scope="module")
 def tokenizer_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tokenizer of words."""
-    tokenizers = pytest.importorskip("tokenizers")
+    tokenizers = pytest.importorskip("tokenizers")  # of modgate[tokenizers]
     made = tokenizers.Tokenizer(tokenizers.models.WordLevel({"?": 0}, unk_token="?"))
     made.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
     path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"

@@ -104,8 +104,8 @@ def test_every_tag_and_page_has_a_size_of_its_own() -> None:
 
 
 def test_images_and_documents_are_what_other_readers_say() -> None:
-    pillow = pytest.importorskip("PIL.Image")
-    pdfium = pytest.importorskip("pypdfium2")
+    pillow = pytest.importorskip("PIL.Image")  # what is compared with
+    pdfium = pytest.importorskip("pypdfium2")  # likewise
     from io import BytesIO
 
     image = png(68, 92, seed=4)
@@ -121,7 +121,7 @@ def test_images_and_documents_are_what_other_readers_say() -> None:
 
 
 def test_audio_is_what_another_reader_says_and_knows_its_stretches() -> None:
-    soundfile = pytest.importorskip("soundfile")
+    soundfile = pytest.importorskip("soundfile")  # of modgate[audio]
     from io import BytesIO
 
     data = wav(45_000, seed=8)

@@ -19,7 +19,7 @@ SAY = [{"role": "user", "content": "Say hello."}]
 
 @pytest.fixture(scope="module")
 def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fronted]:
-    pytest.importorskip("xllamacpp")
+    pytest.importorskip("xllamacpp")  # of the local engine
     model_data(GGUF)
     writes = Engine(
         family="llamacpp",

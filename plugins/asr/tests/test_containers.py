@@ -28,7 +28,7 @@ def tone(rate: int, channels: int = 1, seconds: float = SECONDS) -> Samples:
 
 
 def by_libsndfile(form: str, subtype: str | None, rate: int, channels: int) -> io.BytesIO:
-    soundfile = pytest.importorskip("soundfile")
+    soundfile = pytest.importorskip("soundfile")  # of modgate[audio]
     out = io.BytesIO()
     soundfile.write(out, tone(rate, channels), rate, format=form, subtype=subtype)
     return out
@@ -37,7 +37,7 @@ def by_libsndfile(form: str, subtype: str | None, rate: int, channels: int) -> i
 def by_ffmpeg(
     form: str, codec: str, rate: int = 48_000, out: io.BytesIO | None = None
 ) -> io.BytesIO:
-    av = pytest.importorskip("av")
+    av = pytest.importorskip("av")  # of modgate[codecs]
     out = io.BytesIO() if out is None else out
     with av.open(out, "w", format=form) as container:
         stream = container.add_stream(codec, rate=rate, layout="mono")
@@ -122,7 +122,7 @@ class Pipe(io.BytesIO):
 
 
 def test_a_recording_of_a_browser_says_no_length_and_has_one() -> None:
-    av = pytest.importorskip("av")
+    av = pytest.importorskip("av")  # of modgate[codecs]
     pipe = Pipe()
     by_ffmpeg("webm", "libopus", out=pipe)
     file = io.BytesIO(pipe.getvalue())
@@ -135,7 +135,7 @@ def test_a_recording_of_a_browser_says_no_length_and_has_one() -> None:
 
 
 def test_the_resampler_neither_adds_nor_loses_a_sample() -> None:
-    soundfile = pytest.importorskip("soundfile")
+    soundfile = pytest.importorskip("soundfile")  # of modgate[audio]
     out = io.BytesIO()
     soundfile.write(out, np.zeros(9915, np.float32), 96_000, format="WAV")  # soxr gives one more
 
@@ -163,7 +163,7 @@ def test_a_wav_that_was_cut_is_as_long_as_what_is_there() -> None:
 
 
 def test_what_is_no_number_is_silence() -> None:
-    soundfile = pytest.importorskip("soundfile")
+    soundfile = pytest.importorskip("soundfile")  # of modgate[audio]
     samples = tone(16_000)
     samples[100:200] = np.nan
     out = io.BytesIO()
@@ -173,7 +173,7 @@ def test_what_is_no_number_is_silence() -> None:
 
 
 def test_a_video_without_sound_is_refused() -> None:
-    av = pytest.importorskip("av")
+    av = pytest.importorskip("av")  # of modgate[codecs]
     out = io.BytesIO()
     with av.open(out, "w", format="matroska") as container:
         stream = container.add_stream("mpeg4", rate=5)

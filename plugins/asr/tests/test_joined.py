@@ -17,7 +17,7 @@ ID3V1 = b"TAG" + bytes(125)
 
 
 def recording(form: str, seconds: float, rate: int = RATE) -> bytes:
-    soundfile = pytest.importorskip("soundfile")
+    soundfile = pytest.importorskip("soundfile")  # of modgate[audio]
     out = io.BytesIO()
     tone = np.sin(np.arange(int(seconds * rate)) / 8) * 0.4
     soundfile.write(out, tone, rate, format=form, subtype="OPUS" if rate == 48_000 else None)
@@ -30,7 +30,7 @@ def lasts_s(data: bytes) -> float:
 
 @pytest.mark.parametrize("between", [b"", ID3V1, ID3, ID3V1 + ID3], ids=["", "v1", "v2", "both"])
 def test_joined_mp3_files_are_heard_to_the_end_of_the_last(between: bytes) -> None:
-    pytest.importorskip("av")
+    pytest.importorskip("av")  # of modgate[codecs]
     data = ID3 + recording("MP3", 2) + between + recording("MP3", 5)
 
     assert lasts_s(data) == pytest.approx(7, abs=0.2)  # an encoder's own padding at the joint
@@ -60,7 +60,7 @@ def test_joined_files_of_other_rates_are_heard_one_by_one(form: str, between: by
 
 
 def test_a_flac_of_open_length_that_others_follow_is_heard() -> None:
-    pytest.importorskip("av")
+    pytest.importorskip("av")  # of modgate[codecs]
     streamed = bytearray(recording("FLAC", 2))
     streamed[21:26] = bytes([streamed[21] & 0xF0]) + bytes(4)  # its number of samples
     data = bytes(streamed) + recording("FLAC", 1)
@@ -86,7 +86,7 @@ def test_a_joined_file_whose_second_part_is_damaged_is_refused_and_not_half_hear
 
 @pytest.mark.parametrize("rate", [RATE, 48_000], ids=["vorbis", "opus"])
 def test_a_chain_of_ogg_streams_is_heard_to_the_end_of_the_last(rate: int) -> None:
-    pytest.importorskip("av")
+    pytest.importorskip("av")  # of modgate[codecs]
     data = recording("OGG", 5, rate) + recording("OGG", 2, rate)
 
     assert lasts_s(data) == pytest.approx(7, abs=0.1)
@@ -94,7 +94,7 @@ def test_a_chain_of_ogg_streams_is_heard_to_the_end_of_the_last(rate: int) -> No
 
 
 def test_the_same_ogg_file_twice_does_not_last_for_days() -> None:
-    pytest.importorskip("av")
+    pytest.importorskip("av")  # of modgate[codecs]
     data = 2 * recording("OGG", 2)
 
     assert lasts_s(data) == pytest.approx(4, abs=0.1)
@@ -102,7 +102,7 @@ def test_the_same_ogg_file_twice_does_not_last_for_days() -> None:
 
 
 def test_joined_files_that_are_too_long_together_are_refused() -> None:
-    pytest.importorskip("av")
+    pytest.importorskip("av")  # of modgate[codecs]
 
     with pytest.raises(Exception, match="longer than 6 seconds"):
         probe(io.BytesIO(recording("MP3", 4) + recording("MP3", 4)), 6)

@@ -19,7 +19,7 @@ TOTAL_SAMPLES = 21  # the byte of the header in whose low half the 36 bits of th
 @pytest.fixture
 def recording() -> io.BytesIO:
     """Two seconds of a tone."""
-    soundfile = pytest.importorskip("soundfile")
+    soundfile = pytest.importorskip("soundfile")  # of modgate[audio]
     out = io.BytesIO()
     tone = (np.sin(np.arange(2 * RATE) / 20) * 9000).astype("<i2")
     soundfile.write(out, tone, RATE, format="FLAC", subtype="PCM_16")
@@ -30,20 +30,20 @@ def recording() -> io.BytesIO:
 
 
 def test_its_length_is_that_of_its_packets(recording: io.BytesIO) -> None:
-    pytest.importorskip("av")
+    pytest.importorskip("av")  # of modgate[codecs]
 
     assert probe(recording, 60)["milliseconds"] == pytest.approx(2000, abs=1)
 
 
 def test_a_long_one_is_still_refused(recording: io.BytesIO) -> None:
-    pytest.importorskip("av")
+    pytest.importorskip("av")  # of modgate[codecs]
 
     with pytest.raises(Exception, match="longer than 1 seconds"):
         probe(recording, 1)
 
 
 def test_all_of_it_is_decoded(recording: io.BytesIO) -> None:
-    pytest.importorskip("av")
+    pytest.importorskip("av")  # of modgate[codecs]
     pieces: list[bytes] = []
     found = list(windows(recording, RULE, 60, pieces.append))
     with wave.open(io.BytesIO(pieces[0])) as sound:
@@ -67,7 +67,7 @@ def streamed() -> io.BytesIO:
 def test_a_wav_whose_header_was_written_first_is_as_long_as_what_follows(
     streamed: io.BytesIO,
 ) -> None:
-    pytest.importorskip("av")
+    pytest.importorskip("av")  # of modgate[codecs]
     pieces: list[bytes] = []
 
     assert probe(streamed, 60)["milliseconds"] == 2000
@@ -78,7 +78,7 @@ def test_a_wav_whose_header_was_written_first_is_as_long_as_what_follows(
 
 
 def test_a_wav_with_nothing_behind_its_header_is_refused(streamed: io.BytesIO) -> None:
-    pytest.importorskip("av")
+    pytest.importorskip("av")  # of modgate[codecs]
     streamed.truncate(44)
 
     with pytest.raises(Exception, match="holds no audio"):

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.models
 
 
 def test_the_first_moment_of_a_sentence_leaves_alone() -> None:
-    pytest.importorskip("hibari")
+    pytest.importorskip("hibari")  # of the local engine
     voice = Hibari(Path(), 1)
     voice.load(lambda text: None)
     said = voice._speak(Incoming(fields={"input": "Good morning. How are you?"}))

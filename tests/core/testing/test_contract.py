@@ -65,7 +65,7 @@ def test_an_engine_that_answers_no_bytes_is_told_so(tmp_path: Path) -> None:
         modality = Toy
 
         def engine(self, call: Call) -> bytes:
-            return Event(echoed(call))  # type: ignore[return-value]
+            return Event(echoed(call))  # type: ignore[return-value]  # planted: no bytes
 
     with pytest.raises(Incomplete, match=r"engine\(call\) must answer bytes, and not Event"):
         Played().test_calls_that_share_a_trip_get_their_own(tmp_path)
