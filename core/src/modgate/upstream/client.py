@@ -1,6 +1,6 @@
 """Sending calls to one engine over connections that are kept.
 
-The protocol is ours and not aiohttp's, which costs ten times as much (docs/rfd/0030): head.py and
+The protocol is ours and not aiohttp's, which costs ten times as much (docs/rfd/0032): head.py and
 parser.py read a reply, connection.py carries it, answer.py gives it to its reader, pool.py and
 dialer.py keep and open connections.
 """
