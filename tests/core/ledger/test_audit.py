@@ -7,19 +7,31 @@ from pathlib import Path
 from zlib import crc32
 
 import pytest
+from msgspec.msgpack import encode
 
 from modgate.api.secret import Secret
 from modgate.api.sink import Receipt, Ruling
 from modgate.ledger import audit as module
 from modgate.ledger.audit import FLUSH_S, Audit, AuditChain
-from modgate.ledger.audit_reader import AuditReader, Broken, Proof
-from modgate.ledger.frames import FRAME_HEAD, Tampered, read_head
-from modgate.ledger.records import Audited
+from modgate.ledger.audit_reader import AuditReader, Proof
+from modgate.ledger.chain_reader import Broken
+from modgate.ledger.frames import (
+    FRAME_HEAD,
+    ChainMac,
+    Kind,
+    SegmentHeader,
+    Tampered,
+    frame,
+    read_head,
+    segment_head,
+)
+from modgate.ledger.records import Audited, Noted
 from modgate.testing.clock import FakeClock
 
 KEY = Secret("an audit key of the tests")
 GOLDEN = Path(__file__).parent / "golden" / "audit" / "segment-changes-00000001.ledger"
 BOUND = 64 << 10
+GONE = bytes(range(16))  # a chain value of a segment that was dropped
 
 
 @pytest.fixture
@@ -182,8 +194,35 @@ def test_an_edited_record_is_found_even_when_its_checksum_is_made_anew(tmp_path:
         Audit(tmp_path, KEY, FakeClock(), max_bytes=BOUND)
 
 
+def test_a_record_whose_frame_says_that_it_is_none_is_found(tmp_path: Path) -> None:
+    written(tmp_path, 3)
+    path = tmp_path / "segment-changes-00000001.ledger"
+    data = bytearray(path.read_bytes())
+    _, offset = read_head(bytes(data))
+    assert data[offset + 1] == Kind.AUDIT
+    data[offset + 1] = Kind.OPEN  # neither checksum nor chain cover the kind
+    path.write_bytes(data)
+
+    with pytest.raises(Broken, match="the chain is broken"):
+        read(tmp_path)
+
+
+def test_a_log_whose_oldest_segment_was_left_without_a_frame_is_whole(tmp_path: Path) -> None:
+    payload = encode(Noted(wall=1.0, what="dropped", segment=1, last=GONE))
+    heads = [
+        segment_head(SegmentHeader(writer="audit/w", boot="b", number=number, last=GONE))
+        for number in (2, 3)
+    ]
+    noted = frame(Kind.ANCHOR, payload, ChainMac(KEY).after(GONE, payload))
+    (tmp_path / "segment-changes-00000002.ledger").write_bytes(heads[0])
+    (tmp_path / "segment-changes-00000003.ledger").write_bytes(heads[1] + noted)
+
+    assert read(tmp_path)[1].dropped == 1
+
+
 @pytest.mark.parametrize(
-    ("number", "part"), [(1, "the writer did not drop it"), (2, "missing before segment-changes-")]
+    ("number", "part"),
+    [(1, "the gateway did not drop it"), (2, "missing, or was cut, before segment-changes-")],
 )
 def test_a_removed_segment_is_found(tmp_path: Path, number: int, part: str) -> None:
     written(tmp_path)

@@ -41,7 +41,8 @@ def command(
     from modgate.config.decode import decode
     from modgate.config.schema import AuditSection
     from modgate.config.source import read
-    from modgate.ledger.audit_reader import AuditReader, Broken
+    from modgate.ledger.audit_reader import AuditReader
+    from modgate.ledger.chain_reader import Broken
     from modgate.server.secrets import secret_in
     from modgate.snapshot.directories import default_directory
 
