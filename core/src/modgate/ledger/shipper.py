@@ -173,7 +173,7 @@ class Shipper:
         ledger = self._ledger
         mine = next((each for each in cursors if each.writer == ledger.writer), None)
         for each in cursors if mine is None else [mine]:
-            if ledger.lacks(each, self.name):
+            if not ledger.witnessed(each, self.name):
                 mine = None
         position = NOWHERE
         if mine is not None:

@@ -125,7 +125,7 @@ class Ledger:
             log.error("ledger anchor unreadable", extra={"reason": str(error)})
             return
         if said is not None:
-            self.lacks(cursor_of(said), "anchor")
+            self.witnessed(cursor_of(said), "anchor")
 
     @property
     def writable(self) -> bool:
@@ -216,17 +216,18 @@ class Ledger:
         """Something happened that an auditor asks for."""
         self._keep(Kind.AUDIT, _encoder.encode(record))
 
-    def lacks(self, seen: Cursor, witness: str) -> bool:
-        """Whether this ledger lacks what a witness saw of it: a sink, or the anchor file.
+    def witnessed(self, seen: Cursor, witness: str) -> bool:
+        """A witness saw this of the ledger: a sink, or the anchor file.
 
-        If so, it is written down.  Where the end of this very chain is missing, the chain goes on
-        under a new writer's id, so that what was seen of the old one stays to be compared.
+        False when the ledger lacks it; that is written down.  Where the end of this very chain is
+        missing, the chain goes on under a new writer's id, so that what was seen of the old one
+        stays to be compared.
         """
         with self._lock:
             journal = self._journal
             what = missing(self.directory, self.worker, journal.writer, seen)
             if what is None:
-                return False
+                return True
             if what == "behind":
                 journal.writer = writer_id("", name_of(journal.writer), "")
                 self._anchor.writer = journal.writer
@@ -235,7 +236,7 @@ class Ledger:
         self._thread.written.set()
         about = {"witness": witness, "writer": seen.writer, "segment": seen.segment}
         log.error("the ledger lacks what a witness saw", extra={**about, "what": what})
-        return True
+        return False
 
     def _keep(self, kind: Kind, payload: bytes) -> None:
         """Write a frame that must not be lost: what the disk does not take waits in memory."""
