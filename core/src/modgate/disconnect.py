@@ -17,8 +17,8 @@ NOTE, DRAINED, CUT = "on_disconnect", "drained", "cut"
 AT_WORK = ("pending", "ok")  # states of a sent call: under way, or its reply is being relayed
 
 
-def finishes_without_client(draft: Draft, resolved: Resolved | None) -> bool:
-    """Whether the engines of a request whose client left finish; noted as `draft.abandoned`.
+def abandon(draft: Draft, resolved: Resolved | None) -> bool:
+    """The client left: note it as `draft.abandoned` where the engines finish; whether they do.
 
     As the tenant's policy says, else the model; only where an engine is at work.
     """

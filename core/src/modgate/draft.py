@@ -31,51 +31,75 @@ MISSED_AT_MOST = 8
 class Draft(msgspec.Struct, kw_only=True, eq=False):
     """One request's receipt in the making: whoever learns something of the request writes it here.
 
+    Each group of members is written by the owner that its comment names, and by nobody else; all
+    may read it.  In the end the trails keep it (`explain/trails.py`), without `request_headers` and
+    `dues`.
+
     `began`: when it did, by `now`; `wall`: the same in epoch seconds.  `due_s`: its deadline, in
     seconds since it began.  `reserved`: by full unit name.  `opened`: the ledger has its open
-    frame, which says the region `opened_in`.  `abandoned`: its client left, and its engines finish
-    (`disconnect.py`).  `rates`: the caller's limits when the reply's headers were made.  `missed`:
-    the first calls that found no slot at once.  `dues`: of the calls that waited, what the fair
-    queue counted.  `waits`: by call that waits for a slot, what makes the error of having waited in
-    vain.
+    frame, which says the region `opened_in`.  `abandoned`: its client left, and its engines finish.
+    `rates`: the caller's limits when the reply's headers were made.  `missed`: the first calls that
+    found no slot at once.  `dues`: of the calls that waited, what the fair queue counted.  `waits`:
+    by call that waits for a slot, what makes the error of having waited in vain.
     """
 
+    # from its first header on
     request_id: str
     trace: Trace
     now: Callable[[], float]
     began: float
     wall: float
     entropy: Callable[[int], bytes] = os.urandom
-    request_headers: Mapping[str, str] = {}
-    due_s: float = inf
     method: str = ""
+    request_headers: Mapping[str, str] = {}
+
+    # Exchange: route, authenticate.  A policy narrows the caller (Judge).
     route: str = ""
+    client: str = ""
+    client_request_id: str = ""
     caller: Caller = NOBODY
+
+    # Serving, once for each model that it is served as; `fallback.along` puts `model` back
     modality: str = ""
     model: str = ""
     operation: str = ""
     surface: str = ""
     demo: bool = False
     stream: bool = False
-    client_request_id: str = ""
-    client: str = ""
+    due_s: float = inf
+
+    # Judge: one of each policy that was asked
+    rulings: tuple[Ruling, ...] = ()
+
+    # Bill: admit, reserve, headers.  At the end of a dry run `admitted` is taken back.
+    admitted: bool = False
     reserved: dict[str, int] = {}
+    rates: Sequence[RateView] = ()
+
+    # State.opened, before a call is sent; Bill.take_back, for another model has a frame of its own
     opened: bool = False
     opened_in: str = ""
-    admitted: bool = False
-    tries: list[Try] = []
-    steps: list[Step] = []
-    first_byte_s: float | None = None
-    notes: dict[str, str] = {}
-    rulings: tuple[Ruling, ...] = ()
-    reply_headers: Mapping[str, str] | None = None
-    rates: Sequence[RateView] = ()
+
+    # Leasing, for calls that find no slot at once
     missed: tuple[Missed, ...] = ()
-    abandoned: bool = False
-    discarded_bytes: int = 0
     dues: list[Due] | None = None
     waits: dict[int, Callable[[], GatewayError]] = {}
+
+    # Dispatch begins them (`attempt`); what becomes of one is written by whoever carries it
+    tries: list[Try] = []
     _last: dict[int, Try] = {}
+
+    # Responder: when the reply begins
+    first_byte_s: float | None = None
+    reply_headers: Mapping[str, str] | None = None
+
+    # disconnect.py, where the client leaves
+    abandoned: bool = False
+    discarded_bytes: int = 0
+
+    # anybody: a step when it ends (`step`), and notes, each under a name of its owner's
+    steps: list[Step] = []
+    notes: dict[str, str] = {}
 
     @property
     def begun(self) -> bool:

@@ -26,7 +26,6 @@ HEADERS = {"content-type": "application/json", "x-modgate-dry-run": "true"}
 
 def describe(gateway: Gateway, draft: Draft, plan: Plan, reserved: Units) -> bytes:
     """The body of its reply."""
-    draft.stream = plan.relay.head.kind != "whole"
     calls = plan.calls if isinstance(plan.calls, tuple | list) else None
     found: JsonObject = {
         "object": "dry_run",

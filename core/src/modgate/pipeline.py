@@ -19,7 +19,7 @@ from modgate.api.json import JsonObject
 from modgate.api.surface import Surface
 from modgate.auth.verdict import Pending
 from modgate.bill import Bill
-from modgate.disconnect import client_left, finishes_without_client
+from modgate.disconnect import abandon, client_left
 from modgate.draft import Draft
 from modgate.errors import Draining, GatewayError
 from modgate.faults import raised
@@ -111,7 +111,7 @@ class Exchange:
 
     def _client_left(self) -> None:
         resolved = self._serving.trips.resolved if self._serving is not None else None
-        if not finishes_without_client(self.draft, resolved):
+        if not abandon(self.draft, resolved):
             self._guard.fire(client_left())
 
     def cut(self) -> None:

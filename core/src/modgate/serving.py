@@ -109,6 +109,7 @@ class Serving(msgspec.Struct, eq=False, kw_only=True):
         size = await self.bill.reserve(plan, modality)
         self._set_deadline(modality.name, size, stream=stream)
         if self.draft.dry:
+            self.draft.stream = stream
             told = describe(self.gateway, self.draft, plan, self.bill.reserved)
             await self.responder.page(DRY_RUN_HEADERS, told)
         else:
