@@ -17,6 +17,7 @@ from aiohttp import web
 from gateways import start
 from rigs.held_calls import FOUND, World, world
 from rigs.pods import PATH, SLO, VECTORS, engine
+from rigs.unhurried import UnhurriedLoop, unhurried
 from servers import free_port
 from waiting import until
 
@@ -70,6 +71,22 @@ async def test_nobody_is_held_longer_than_he_or_his_class_waits(tmp_path: Path, 
             said = await reply.json()
 
     assert (reply.status, said["error"]["code"]) == (503, "no_healthy_upstream")
+
+
+@pytest.mark.parametrize("late_s", [0.025, 0.5, 2.0])
+def test_who_was_held_to_his_deadline_is_told_so_where_the_loop_is_late(
+    tmp_path: Path, late_s: float
+) -> None:
+    async def held(loop: UnhurriedLoop) -> tuple[int, str, float]:
+        async with world(tmp_path, 'hold = "60s"') as made:
+            asked = asyncio.create_task(made.ask(within_s=1.0))
+            await until(lambda: made.held == 1)
+            loop.stall(1.0 + late_s)
+            return await asked
+
+    status, code, _ = unhurried(held)
+
+    assert (status, code) == (503, "no_healthy_upstream")
 
 
 async def test_a_client_that_leaves_is_held_no_longer(tmp_path: Path) -> None:
@@ -213,6 +230,24 @@ async def test_however_many_wait_for_a_model_to_load_one_asks_and_all_go_when_it
 
     assert [status for status, _, _ in answers] == [200] * 20
     assert [len(receipt.attempts) for receipt in made.receipts] == [2] * 20
+
+
+@pytest.mark.parametrize("late_s", [0.025, 0.5, 2.0])
+def test_who_waited_for_a_model_to_load_is_told_so_where_the_loop_is_late(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, late_s: float
+) -> None:
+    monkeypatch.setattr(holding, "ASKED_EVERY_S", 0.9)
+
+    async def waited(loop: UnhurriedLoop) -> tuple[int, str, float]:
+        async with loads(tmp_path, bool) as made:
+            asked = asyncio.create_task(made.ask(within_s=1.0))
+            await until(lambda: made.held == 1)
+            loop.stall(1.0 + late_s)
+            return await asked
+
+    status, code, _ = unhurried(waited)
+
+    assert (status, code) == (503, "model_loading")
 
 
 async def test_no_more_wait_for_a_model_to_load_than_may(tmp_path: Path) -> None:

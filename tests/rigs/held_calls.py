@@ -42,10 +42,14 @@ class World:
         """Calls that are held now."""
         return self.running.app.gateway.fleet.holding.calls["vectors"]
 
-    async def ask(self, tenant: str = "acme", text: str = "a") -> tuple[int, str, float]:
-        """Status, error code and seconds of a call."""
+    async def ask(
+        self, tenant: str = "acme", text: str = "a", within_s: float | None = None
+    ) -> tuple[int, str, float]:
+        """Status, error code and seconds of a call; `within_s`: what its client says it waits."""
         key, body = self.running.keys[tenant], {"model": "vectors", "input": text}
         headers, began = {"Authorization": f"Bearer {key}"}, monotonic()
+        if within_s is not None:
+            headers["x-request-timeout"] = str(within_s)
         async with (
             aiohttp.ClientSession() as session,
             session.post(self.running.url + PATH, json=body, headers=headers) as reply,

@@ -40,7 +40,7 @@ class Draft(msgspec.Struct, kw_only=True, eq=False):
     frame, which says the region `opened_in`.  `abandoned`: its client left, and its engines finish.
     `rates`: the caller's limits when the reply's headers were made.  `missed`: the first calls that
     found no slot at once.  `dues`: of the calls that waited, what the fair queue counted.  `waits`:
-    by call that waits for a slot, what makes the error of having waited in vain.
+    by call that waits for a slot or an engine, what makes the error of having waited in vain.
     """
 
     # from its first header on
@@ -83,6 +83,8 @@ class Draft(msgspec.Struct, kw_only=True, eq=False):
     # Leasing, for calls that find no slot at once
     missed: tuple[Missed, ...] = ()
     dues: list[Due] | None = None
+
+    # Leasing; Retrying, while a call waits for its model to be loaded
     waits: dict[int, Callable[[], GatewayError]] = {}
 
     # Dispatch begins them (`attempt`); what becomes of one is written by whoever carries it

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from math import inf
 
@@ -129,41 +130,53 @@ class Leasing:
         self, order: Order, wanted: Wanted, claim: Claim, error: NoBackend
     ) -> Lease | None:
         """What `_at_once` returns once there is an engine; `error` where no engine may come."""
-        draft, holding, model = order.draft, self._fleet.holding, order.model.name
+        holding, model = self._fleet.holding, order.model.name
         waits = order.alone and holding.awaits(model, wanted) and holding.has_room(model, claim)
         if not waits:
             raise error
-        began = draft.elapsed()
-        if order.waits_since_s is None:
-            order.waits_since_s = began
-        most_s = min(claim.until - self._fleet.now(), self._fleet.rules.hold_s)
+        until = min(claim.until, self._fleet.now() + self._fleet.rules.hold_s)
 
         def take() -> Lease | None:
+            nonlocal error
             self._foresee(order, wanted)  # by the engines that are there now
-            return self._at_once(order, wanted)
+            try:
+                return self._at_once(order, wanted)
+            except NoBackend as later:
+                error = later
+                raise
 
-        try:
-            return await holding.until(take, error, model, wanted, claim, most_s)
-        finally:
-            draft.step("queue", began)
+        with self._waits(order, until, lambda: error):
+            return await holding.until(take, model, wanted, claim)
 
     async def _queued(
         self, order: Order, wanted: Wanted, claim: Claim, rider: object
     ) -> Lease | None:
-        draft, fleet = order.draft, self._fleet
+        draft, fleet, model = order.draft, self._fleet, order.model.name
+        self._note_missed(order, wanted, draft.elapsed())
+        if draft.dues is None:
+            draft.dues = []
+        late = partial(fleet.waiting.timed_out, model, wanted, claim)
+        with self._waits(order, claim.until, late):
+            return await fleet.wait(model, wanted, claim, rider, draft.dues)
+
+    @contextmanager
+    def _waits(
+        self, order: Order, until: float, late: Callable[[], GatewayError]
+    ) -> Iterator[None]:
+        """A wait for a slot that ends at `until`, in the fleet's time, with what `late` makes.
+
+        Where the loop is late the request's own deadline may come first, and ends with the same.
+        """
+        draft = order.draft
         began = draft.elapsed()
         if order.waits_since_s is None:
             order.waits_since_s = began
-        self._note_missed(order, wanted, began)
-        if draft.dues is None:
-            draft.dues = []
-        wait = Deadline(partial(fleet.waiting.timed_out, order.model.name, wanted, claim))
-        wait.set(wait.now() + claim.until - fleet.now())
-        # where the loop is late, the request's deadline may come first
-        draft.waits[order.index] = wait.late
+        wait = Deadline(late)
+        wait.set(wait.now() + until - self._fleet.now())
+        draft.waits[order.index] = late
         try:
             with wait:
-                return await fleet.wait(order.model.name, wanted, claim, rider, draft.dues)
+                yield
         finally:
             draft.waits.pop(order.index, None)
             wait.disarm()

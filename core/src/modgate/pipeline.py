@@ -244,6 +244,6 @@ class Exchange:
 
 
 def _over(draft: Draft) -> GatewayError:
-    """What ends a request whose time is over; while a call waits for a slot no engine was late."""
+    """What ends a request whose time is over; while a call waits, no engine was late."""
     late = next(iter(draft.waits.values()), too_long)
     return late()

@@ -79,8 +79,17 @@ class Retrying:
             return
         began = [order.draft.elapsed() for order in orders]
         claim, model = self._leasing.claim(first), first.model.name
+        for order in orders:
+            if (error := order.engine_error) is not None:
+                order.draft.waits[order.index] = partial(_same, error)
         try:
             await self._fleet.holding.pause(model, last.backend, claim, seconds)
         finally:
             for order, began_s in zip(orders, began, strict=True):
+                order.draft.waits.pop(order.index, None)
                 order.draft.step("queue", began_s)
+
+
+def _same(error: GatewayError) -> GatewayError:
+    """What a request is told whose deadline comes while its engine loads the model."""
+    return error

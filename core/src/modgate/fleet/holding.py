@@ -22,6 +22,7 @@ from modgate.fleet.claim import Claim, QueueRules
 from modgate.fleet.lease import Lease
 from modgate.fleet.pick import Wanted
 from modgate.fleet.room import Room
+from modgate.tracebacks import let_go
 
 ASKED_EVERY_S = 0.05  # by one of a model's calls
 WAKE_AGAIN_S = 5.0
@@ -118,28 +119,18 @@ class Holding:
         return held.asked - now
 
     async def until(
-        self,
-        take: Callable[[], Lease | None],
-        error: NoBackend,
-        model: str,
-        wanted: Wanted,
-        claim: Claim,
-        s: float,
+        self, take: Callable[[], Lease | None], model: str, wanted: Wanted, claim: Claim
     ) -> Lease | None:
-        """What `take` answers once it does not raise; the error that it raised last after `s`."""
-        try:
-            async with asyncio.timeout(s):
-                while True:
-                    self._ask_for(model, wanted)
-                    with suppress(TimeoutError):
-                        async with asyncio.timeout(WAKE_AGAIN_S):
-                            await self._wait(model, claim)
-                    try:
-                        return take()
-                    except NoBackend as later:
-                        error = later
-        except TimeoutError:
-            raise error from None
+        """What `take` answers once it does not raise; whoever awaits it bounds the wait."""
+        while True:
+            self._ask_for(model, wanted)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(WAKE_AGAIN_S):
+                    await self._wait(model, claim)
+            try:
+                return take()
+            except NoBackend as error:
+                let_go([error])  # it may be told, but not from where it came
 
     def _ask_for(self, model: str, wanted: Wanted) -> None:
         """An engine is wanted that nobody may have made yet."""
