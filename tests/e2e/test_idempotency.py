@@ -19,6 +19,7 @@ from oracle.faults import OK, Fault, Refusal, Script
 from oracle.record import Record
 from oracle.requests import ClientRequest
 from servers import Server, redis
+from waiting import until
 
 from modgate.ledger.reader import rows
 
@@ -218,6 +219,22 @@ async def test_a_stream_is_not_replayed_and_its_key_is_free_when_it_ends(
     assert (first.ended, meanwhile.status, second.ended) == ("ok", 409, "ok")
     assert "idempotent-replayed" not in second.headers
     assert len(billed(running)) == 2
+
+
+async def test_of_streams_that_come_at_once_with_one_key_one_reaches_an_engine(
+    tmp_path: Path, engine: ScriptedEngine, where: str
+) -> None:
+    request = keyed(ask.chat(1, model="chat", stream=True))
+    engine.script_for = lambda record: Script(gated=True)
+    async with gateway(tmp_path / "g", engine, where) as running:
+        asked = [asyncio.create_task(send(running.url, request, key=running.key)) for _ in range(4)]
+        await engine.reached(1, "piece")
+        await until(lambda: sum(each.done() for each in asked) == 3)
+        engine.release(1, pieces=8)
+        statuses = sorted([each.status for each in await asyncio.gather(*asked)])
+
+    assert statuses == [200, 409, 409, 409]
+    assert len(engine.records) == len(billed(running)) == 1
 
 
 async def test_without_bodies_only_the_outcome_is_kept_and_the_work_is_not_done_twice(
