@@ -141,7 +141,9 @@ async def test_a_chat_whose_engine_is_lost_ends_in_an_error_and_is_billed(tmp_pa
     ]
     assert events[-1].delta.finish_reason == "ERROR"
     assert "connection" in events[-1].delta.error
-    assert row.units["llm.output_tokens"] == 1
+    billed = events[-1].delta.usage.billed_units
+    assert billed.output_tokens == row.units["llm.output_tokens"] == 1
+    assert billed.input_tokens == row.units.get("llm.input_tokens", 0)
 
 
 async def test_a_field_that_is_refused_is_named(tmp_path: Path) -> None:

@@ -123,6 +123,21 @@ def test_what_is_said_before_a_forced_call_is_its_plan(tmp_path: Path) -> None:
     assert not [event for event in middle[3:] if event["type"].startswith("content")]
 
 
+@pytest.mark.parametrize(("text", "finish"), [("I look.", "length"), ("", "stop")])
+def test_a_forced_call_that_never_came_leaves_a_plan_whole_and_streamed(
+    tmp_path: Path, text: str, finish: str
+) -> None:
+    body = {**ASKED, "tools": [LOOK], "tool_choice": "REQUIRED"}
+    once = orjson.loads(played(tmp_path, PATH, body, whole({"content": text}, finish)).reply)
+    pieces = [chunk({"content": text})] if text else []
+    stream = played(tmp_path, PATH, {**body, "stream": True}, HI[0], *pieces, chunk({}, finish))
+    plans = [flat(event)[2] for event in events(stream.reply) if event["type"] == "tool-plan-delta"]
+    said = {"tool_plan": text} if text else {"content": [{"type": "text", "text": ""}]}
+
+    assert once["message"] == {"role": "assistant", **said}
+    assert plans == ([{"tool_plan": text}] if text else [])
+
+
 def test_a_whole_reply_has_contents_or_a_plan_and_calls(tmp_path: Path) -> None:
     said = {"content": "I look.", "reasoning_content": "Hm."}
     text = orjson.loads(played(tmp_path, PATH, ASKED, whole(said)).reply)
@@ -378,10 +393,17 @@ def test_what_a_tool_found_is_refused_where_it_stands_if_it_is_nested_too_deeply
     assert caught.value.field == "messages[1].content[0].document.data"
 
 
-def test_the_surface_ends_a_stream_that_failed(tmp_path: Path) -> None:
+def test_a_stream_that_failed_ends_with_the_error_and_what_it_did_cost(tmp_path: Path) -> None:
+    """Source: langchain-cohere 0.6, `_get_stream_info_v2`, adds these up without a look."""
     relay = begun(tmp_path, PATH, STREAMED, *HI[:2])
+    [last] = events(b"".join(relay.fail(UpstreamFailed("lost")) or ()))
+    tokens = {"input_tokens": 0, "output_tokens": 1}
 
-    assert relay.fail(UpstreamFailed("lost")) is None
+    assert last["delta"] == {
+        "error": "lost",
+        "finish_reason": "ERROR",
+        "usage": {"billed_units": tokens, "tokens": tokens, "cached_tokens": 0},
+    }
     assert dict(relay.usage(()).units) == {"output_tokens": 1}
 
 

@@ -14,7 +14,7 @@ from uuid import UUID
 from modgate.kit.chat_relay import DONE
 from modgate.kit.converse.blocks import Block, Step
 from modgate.kit.converse.relay import Ended, Reply
-from modgate.plugin import Json, JsonObject, Relay, Request
+from modgate.plugin import GatewayError, Json, JsonObject, Relay, Request
 
 FINISHES = {"length": "MAX_TOKENS", "tool_calls": "TOOL_CALL", "content_filter": "ERROR"}
 
@@ -22,8 +22,8 @@ FINISHES = {"length": "MAX_TOKENS", "tool_calls": "TOOL_CALL", "content_filter":
 class CohereReply(Reply):
     """One reply; its id is made of the request's.
 
-    What is said before a call is its plan, where it is known in time: in a whole reply, and in a
-    stream whose call is forced.  In others it is text, for there may be no call.
+    What is said before a call is its plan, where it is known in time: in a whole reply, and where a
+    call is forced, come it or not.  In other streams it is text, for there may be no call.
     """
 
     def __init__(self, request: Request) -> None:
@@ -60,14 +60,19 @@ class CohereReply(Reply):
         """Why it stopped, and what it did cost."""
         finish = self._finish(ended, called="tool-call" in self._lists)
         delta = {"finish_reason": finish, "usage": _usage(ended)}
-        yield Relay.sse({"type": "message-end", "delta": delta}, "message-end")
-        yield DONE
+        yield from _last(delta)
+
+    def failed(self, ended: Ended, error: GatewayError) -> Iterator[bytes]:
+        """The end of a stream that failed; what came is billed, and clients add it up."""
+        delta = {"error": error.message, "finish_reason": "ERROR", "usage": _usage(ended)}
+        yield from _last(delta)
 
     def whole(self, ended: Ended, blocks: Sequence[Block], first: JsonObject) -> JsonObject:
         """A reply that was not streamed."""
         calls = [_part(block, block.text) for block in blocks if block.kind == "call"]
-        plan = "".join(block.text for block in blocks if block.kind == "text") if calls else ""
-        unsaid = ("call", "text") if calls else ("call",)
+        planned = calls or self._forced
+        plan = "".join(block.text for block in blocks if block.kind == "text") if planned else ""
+        unsaid = ("call", "text") if calls or plan else ("call",)
         content = [_part(block, block.text) for block in blocks if block.kind not in unsaid]
         said = {"content": content, "tool_plan": plan, "tool_calls": calls}
         message = {"role": "assistant", **{name: value for name, value in said.items() if value}}
@@ -89,6 +94,11 @@ class CohereReply(Reply):
 def _event(kind: str, message: JsonObject | None, **members: Json) -> bytes:
     delta = {} if message is None else {"delta": {"message": message}}
     return Relay.sse({"type": kind, **members, **delta}, kind)
+
+
+def _last(delta: JsonObject) -> Iterator[bytes]:
+    yield Relay.sse({"type": "message-end", "delta": delta}, "message-end")
+    yield DONE
 
 
 def _inside(block: Block, part: JsonObject) -> JsonObject:

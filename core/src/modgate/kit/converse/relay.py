@@ -71,9 +71,12 @@ class Reply(ABC):
     def whole(self, ended: Ended, blocks: Sequence[Block], first: JsonObject) -> JsonObject:
         """A reply that was not streamed."""
 
-    def failed(self, error: GatewayError) -> Iterable[bytes] | None:
-        """What a stream says that cannot end well; None = the surface's error event."""
-        del error
+    def failed(self, ended: Ended, error: GatewayError) -> Iterable[bytes] | None:
+        """What a stream says that cannot end well; None = the surface's error event.
+
+        `ended`: what came until then, and what that did cost.
+        """
+        del ended, error
         return None
 
 
@@ -120,12 +123,7 @@ class Conversed(Relay):
         if self._stream and self._first is None:
             yield from self._reply.begin(first)
         yield from self._told(blocks.finish())
-        ended = Ended(
-            finish_reason=blocks.finish_reason,
-            stopped_by=blocks.stopped_by,
-            used=self.usage(outcomes).units,
-            reasoning_tokens=self._reasoning_tokens,
-        )
+        ended = self._ended(outcomes)
         if self._stream:
             yield from self._reply.end(ended)
         else:
@@ -133,7 +131,15 @@ class Conversed(Relay):
 
     def fail(self, error: GatewayError) -> Iterable[bytes] | None:
         """The API's own end of a stream that failed."""
-        return self._reply.failed(error) if self._stream else None
+        return self._reply.failed(self._ended(()), error) if self._stream else None
+
+    def _ended(self, outcomes: Sequence[Outcome]) -> Ended:
+        return Ended(
+            finish_reason=self._blocks.finish_reason,
+            stopped_by=self._blocks.stopped_by,
+            used=self.usage(outcomes).units,
+            reasoning_tokens=self._reasoning_tokens,
+        )
 
     def usage(self, outcomes: Sequence[Outcome]) -> Usage:
         """The chat's."""

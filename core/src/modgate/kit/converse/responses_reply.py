@@ -70,13 +70,14 @@ class ResponsesReply(Reply):
         items += [self._item(block, status) for block in blocks[-1:]]
         return self._response(status, items, ended)
 
-    def failed(self, error: GatewayError) -> Iterable[bytes]:
+    def failed(self, ended: Ended, error: GatewayError) -> Iterable[bytes]:
         """The response as far as it came, and the error.
 
         OpenAI writes down the members of `error` beside `type` and sends them in an object, which
         its SDKs raise on; who reads neither event would take half a text for a whole one.
         Source: openai-dotnet issue 881.
         """
+        del ended
         told = {"code": "server_error", "message": error.message}
         flat = {**told, "param": None}
         if self._sequence == 0:
