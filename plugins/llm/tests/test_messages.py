@@ -312,6 +312,17 @@ def test_a_block_that_cannot_be_passed_on_is_named(
     assert caught.value.field == field
 
 
+@pytest.mark.parametrize("said", ["", "Sun."])
+def test_a_thought_that_is_not_told_is_none_in_the_chat(tmp_path: Path, said: str) -> None:
+    """Source: Anthropic's documentation of extended thinking, `display` "omitted"."""
+    sealed = [{"type": "thinking", "thinking": "", "signature": "s"}] * 2
+    text = [{"type": "text", "text": said}] if said else []
+    asked = [*ASKED["messages"], {"role": "assistant", "content": [*sealed, *text]}]
+    told = sent(tmp_path, PATH, {**ASKED, "messages": asked})["messages"]
+
+    assert told[-1] == {"role": "assistant", "content": said}
+
+
 def test_more_stop_sequences_than_a_chat_may_have_reach_the_engine(tmp_path: Path) -> None:
     stops = [f"END{number}" for number in range(9)]
 

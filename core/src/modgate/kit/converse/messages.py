@@ -129,8 +129,9 @@ def _assistant(blocks: list[tuple[Fields, str]], draft: Draft, at: str) -> None:
         match block.text("type"):
             case "text":
                 draft.part(turn, text_part(block.text("text", empty=True)), place)
-            case "thinking":
-                turn.thoughts.append(block.text("thinking", empty=True))
+            case "thinking":  # an empty one is sealed in its signature, for another server
+                if thought := block.text("thinking", empty=True):
+                    turn.thoughts.append(thought)
             case "tool_use":
                 given = written(block, "input", place)
                 sent = f"{place}.input"
