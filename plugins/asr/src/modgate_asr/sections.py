@@ -89,7 +89,7 @@ def _starts(file: BinaryIO, size: int) -> Iterator[int]:
     if file.read(len(FLAC)) == FLAC:
         yield 0
         yield from _later_flacs(file, start)
-    elif _is_wav(file, 0):
+    elif is_wav(file, 0):
         yield from _wavs(file, size)
 
 
@@ -131,14 +131,15 @@ def _next_flac(file: BinaryIO, start: int) -> int | None:
 def _wavs(file: BinaryIO, size: int) -> Iterator[int]:
     """Where WAV files begin that follow one another without a gap."""
     start = 0
-    while start < size and _is_wav(file, start):
+    while start < size and is_wav(file, start):
         yield start
         file.seek(start + len(RIFF))
         length = int.from_bytes(file.read(4), "little")
         start += CHUNK_HEAD + length + length % 2
 
 
-def _is_wav(file: BinaryIO, start: int) -> bool:
+def is_wav(file: BinaryIO, start: int) -> bool:
+    """Whether a WAV file begins here."""
     file.seek(start)
     head = file.read(12)
     return head[:4] == RIFF and head[8:] == WAVE

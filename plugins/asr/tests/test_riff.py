@@ -1,0 +1,112 @@
+"""WAV files whose header says less than they hold: nothing of them is left out in silence."""
+
+from __future__ import annotations
+
+import io
+import struct
+import sys
+
+import numpy as np
+import pytest
+
+from modgate_asr.riff import Wav, wav_in
+from modgate_asr.sound import RATE, Refused, blocks, probe
+
+SECOND = 2 * RATE  # bytes
+TONE = (np.sin(np.arange(2 * RATE) / 8) * 9000).astype("<i2").tobytes()
+NOISE = bytes(range(1, 256)) * 8
+
+
+def chunk(name: bytes, data: bytes) -> bytes:
+    return name + struct.pack("<I", len(data)) + data + bytes(len(data) % 2)
+
+
+def wav(pcm: bytes, *, said: int | None = None, behind: bytes = b"", before: bytes = b"") -> bytes:
+    """A WAV of 16 kHz; `said`: the length in its header; `before`, `behind`: its sound."""
+    said = len(pcm) if said is None else said
+    form = chunk(b"fmt ", struct.pack("<HHIIHH", 1, 1, RATE, 2 * RATE, 2, 16)) + before
+    size = struct.pack("<I", 4 + len(form) + 8 + said)
+    return b"RIFF" + size + b"WAVE" + form + b"data" + struct.pack("<I", said) + pcm + behind
+
+
+LIST = chunk(b"LIST", b"INFO" + chunk(b"ISFT", b"Lavf60.16.100"))
+BROADCAST = chunk(b"bext", NOISE) + chunk(b"iXML", NOISE[:-1])
+
+
+@pytest.mark.parametrize("said", [SECOND, 2 * RATE - 1, 2], ids=["half", "odd", "one sample"])
+@pytest.mark.parametrize("behind", [b"", LIST], ids=["", "comment"])
+def test_one_that_would_not_be_heard_to_its_end_is_refused(said: int, behind: bytes) -> None:
+    pytest.importorskip("soundfile")  # of modgate[audio]
+    with pytest.raises(Refused, match="before the end of the file") as caught:
+        probe(io.BytesIO(wav(TONE, said=said, behind=behind)), 60)
+
+    assert (caught.value.code, caught.value.field) == ("invalid_audio", "file")
+
+
+def test_sound_in_a_second_chunk_is_not_passed_over() -> None:
+    pytest.importorskip("soundfile")
+    with pytest.raises(Refused, match="before the end of the file"):
+        probe(io.BytesIO(wav(TONE, behind=chunk(b"data", TONE))), 60)
+
+
+@pytest.mark.parametrize(
+    "behind",
+    [
+        b"",
+        LIST,
+        BROADCAST + LIST,
+        LIST[:-9],
+        bytes(5000),
+        b"TAG" + NOISE,
+        b"ID3" + NOISE,
+        LIST + b"APETAGEX" + NOISE,
+        NOISE[:500],
+    ],
+    ids=["nothing", "comment", "many", "torn", "zeros", "v1", "v2", "ape", "stray"],
+)
+def test_what_is_no_sound_may_follow(behind: bytes) -> None:
+    pytest.importorskip("soundfile")
+    file = io.BytesIO(wav(TONE, behind=behind, before=chunk(b"JUNK", b"data" * 9)))
+
+    assert probe(file, 60)["milliseconds"] == 2000
+    assert sum(map(len, blocks(file))) == 2 * RATE
+
+
+@pytest.mark.parametrize("pad", [b"", b"\0"], ids=["missing", "there"])
+def test_a_chunk_is_found_also_where_the_byte_before_it_is_missing(pad: bytes) -> None:
+    file = io.BytesIO(wav(TONE[:-1], behind=pad + BROADCAST))
+
+    assert wav_in(file) == Wav(sound=len(TONE) - 1)
+
+
+@pytest.mark.parametrize("said", [0, 0xFFFFFF00, 0xFFFFFFFF])
+def test_a_length_that_was_not_known_is_all_that_follows(said: int) -> None:
+    data = bytearray(wav(TONE))
+    data[40:44] = struct.pack("<I", said)
+
+    assert wav_in(io.BytesIO(bytes(data))) == Wav(sound=len(TONE))
+
+
+@pytest.mark.parametrize("behind", [b"", LIST], ids=["", "comment"])
+@pytest.mark.parametrize("said", [0, 1000], ids=["none", "cut"])
+def test_one_without_sound_holds_none_whatever_is_installed(
+    monkeypatch: pytest.MonkeyPatch, behind: bytes, said: int
+) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+    data = wav(b"", said=said, behind=behind if not said else b"")
+    with pytest.raises(Refused, match="holds no audio") as caught:
+        probe(io.BytesIO(data), 60)
+
+    assert caught.value.code == "invalid_audio"
+
+
+@pytest.mark.parametrize("data", [b"", b"RIFF", wav(TONE)[:36], b"RIFF\0\0\0\0WAVE", b"OggS" * 9])
+def test_what_is_no_wav_or_ends_before_its_sound_is_left_to_the_decoders(data: bytes) -> None:
+    assert wav_in(io.BytesIO(data)) is None
+
+
+def test_a_file_of_many_empty_chunks_is_not_followed_to_its_end() -> None:
+    tiny = chunk(b"JUNK", b"") * 20_000
+
+    assert wav_in(io.BytesIO(wav(TONE, before=tiny))) is None
+    assert wav_in(io.BytesIO(wav(TONE, behind=tiny))) == Wav(sound=len(TONE), left_out=80_000)
