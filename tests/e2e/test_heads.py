@@ -47,9 +47,16 @@ async def test_no_reply_tells_what_it_is_served_by(
     [
         ("/v1/models", "Authorization: Bearer " + "a" * 20_000, 431, "a header has at most 16384"),
         ("/v1/" + "a" * 9000, "X: y", 431, "a URL 8192"),
+        (
+            "/v1/models",
+            "\r\n".join(f"X-{n}: y" for n in range(1000)),
+            431,
+            "and a head 100 headers",
+        ),
+        ("/v1/models", "Too many headers received", 400, "the request is not valid HTTP"),
         ("/v1/models", "no colon", 400, "the request is not valid HTTP"),
     ],
-    ids=["header", "url", "junk"],
+    ids=["header", "url", "headers", "words", "junk"],
 )
 async def test_a_head_that_is_refused_is_told_why(
     tmp_path: Path, engine: ScriptedEngine, path: str, header: str, status: int, said: str

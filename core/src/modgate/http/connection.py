@@ -15,7 +15,7 @@ from typing import Protocol
 
 import orjson
 from aiohttp import StreamReader, web
-from aiohttp.http_exceptions import LineTooLong
+from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
 from modgate.errors import GatewayError
@@ -35,8 +35,10 @@ HEAD_S = 10.0  # for a head, from the connection or its first byte to its last
 HEADER_AT_MOST, LINE_AT_MOST, HEADERS_AT_MOST = 16 << 10, 8 << 10, 100
 HEAD_TOO_LARGE = 431
 REASONS = {
-    HEAD_TOO_LARGE: f"a header has at most {HEADER_AT_MOST} bytes, a URL {LINE_AT_MOST}",
+    HEAD_TOO_LARGE: f"a header has at most {HEADER_AT_MOST} bytes, a URL {LINE_AT_MOST}, "
+    f"and a head {HEADERS_AT_MOST} headers",
 }
+TOO_MANY = "Too many headers received"  # aiohttp's words: it has no class for it
 
 
 class FramingRefusal(Protocol):
@@ -167,7 +169,8 @@ class Connection(RequestHandler):
             log.error("handler failed", exc_info=exc)
         if request.writer.output_size > 0:
             raise ConnectionError("the reply is open already")
-        if isinstance(exc, LineTooLong):
+        many = isinstance(exc, BadHttpMessage) and exc.message == TOO_MANY
+        if many or isinstance(exc, LineTooLong):
             status = HEAD_TOO_LARGE
         headers, body = self._refusal(status, message or "")
         response = web.Response(status=status, body=body, headers=headers)
