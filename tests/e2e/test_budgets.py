@@ -13,6 +13,7 @@ from oracle import requests as ask
 from oracle.client import ClientRecord, send
 from oracle.engine import ScriptedEngine, always
 from oracle.faults import Script
+from rigs.explaining import TARGET, worlds
 from servers import redis
 from waiting import until
 
@@ -118,6 +119,22 @@ async def test_a_stream_that_runs_has_told_its_budget_what_it_costs_so_far(
         await client
 
     assert told == [[10_000]]  # of one token, until the engine says what it read
+
+
+async def test_a_budget_that_refused_is_among_the_limits_that_explain_shows(tmp_path: Path) -> None:
+    priced = TARGET + PRICES
+    tenants = {"acme": 'limits = { requests = "50/s", cost = "0.3 EUR/month" }'}
+    async with worlds(tmp_path) as make:
+        world = await make(Script(), tenants=tenants, more=priced, plugins=("llm",))
+        clients = [await world.sent(ask.chat(at, model="chat", max_tokens=20)) for at in (1, 2, 3)]
+        told = [await world.explained(client) for client in clients]
+    [requests, budget], refused = told[0]["limits"]["met"], told[-1]["limits"]["met"][-1]
+
+    assert [client.status for client in clients] == [200, 429, 429]
+    assert requests["limit"] == "requests"
+    assert (budget["limit"], budget["per"], budget["amount"]) == ("cost", "month", 0.3)
+    assert (refused["limit"], refused["verdict"]) == ("cost", "denied")
+    assert refused["wanted"] >= 0.2
 
 
 async def test_what_has_no_price_is_refused_to_who_has_a_budget(

@@ -12,11 +12,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from modgate.api.json import Json, JsonObject
+from modgate.api.price import BUDGET, MONEY
 from modgate.explain.calls import ATTEMPTS_AT_MOST, asked_s, attempts_of, judged, ms, waits_of
 from modgate.explain.trails import Trail
 from modgate.fleet.bound import Bound
 from modgate.ledger.records import Ended, ended_of
-from modgate.limits.rates import Met, Toll, guards
+from modgate.limits.rates import Met
 from modgate.units import REQUESTS, UnitTable
 
 if TYPE_CHECKING:
@@ -201,10 +202,11 @@ def _met(trail: Trail) -> Iterator[JsonObject]:
     draft, terms = trail.draft, trail.terms
     if terms is None:
         return
-    mine = terms.of_model(draft.modality, draft.model) if draft.modality else Toll(())
+    fronts = (draft.modality, MONEY) if draft.modality else ()
+    tolls = [terms.guards, *(terms.of_model(front, draft.model) for front in fronts)]
     rates = draft.rates if len(draft.rates) == len(terms.all) else (None,) * len(terms.all)
     for met, view in zip(terms.all, rates, strict=True):
-        if not guards(met.rate) and met not in mine:
+        if not any(met in toll for toll in tolls):
             continue
         told: JsonObject = {
             "limit": _name(met),
@@ -247,6 +249,8 @@ def _reserved(met: Met, trail: Trail) -> Json:
 
 
 def _name(met: Met) -> str:
+    if met.rate.unit == BUDGET:  # as the file and the headers have it
+        return met.shown
     front, dot, _ = met.rate.unit.rpartition(".")
     return f"{front}{dot}{met.shown}"
 
