@@ -27,6 +27,7 @@ from modgate.problems import ConfigError, PluginError, Problem
 from modgate.snapshot.auth import token_problems
 from modgate.snapshot.demo import demo_models
 from modgate.snapshot.directories import default_directory
+from modgate.snapshot.extras import extra_problems
 from modgate.snapshot.rehearsal import refusals
 from modgate.telemetry.families import FAMILIES
 from modgate.units import UnitTable
@@ -113,9 +114,9 @@ def blueprint_of(
         linked = Linker(file, source, known).link()
     except ConfigError as error:
         raise ConfigError([*problems, *error.problems]) from None
-    problems += token_problems(linked.issuers, linked.signing, source.problem)
-    folder = file.state.directory or default_directory()
-    problems += refusals(linked, loaded, folder, source.problem)
+    wrong, folder = source.problem, file.state.directory or default_directory()
+    problems += token_problems(linked.issuers, linked.signing, wrong)
+    problems += [*extra_problems(file, wrong), *refusals(linked, loaded, folder, wrong)]
     if problems:
         raise ConfigError(problems)
     return Blueprint(
