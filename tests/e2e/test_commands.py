@@ -119,6 +119,19 @@ def test_a_file_is_checked_against_the_tenants_of_its_store(
     assert {**after, marks: b""} == {**before, marks: b""}
 
 
+def test_a_store_that_has_no_directory_is_told_by_check(tmp_path: Path) -> None:
+    file, pepper = tmp_path / "modgate.toml", tmp_path / "pepper"
+    pepper.write_text("a pepper of some length")
+    file.write_text(
+        f'[plugin.llm]\n[auth]\npepper = {{ file = "{pepper}" }}\n'
+        f'store = "{tmp_path}/shared/tenants.db"\n'
+    )
+    result = CliRunner().invoke(main, ["check", str(file)])
+
+    assert result.exit_code == 1
+    assert f"modgate.toml:4: auth.store: the directory {tmp_path}/shared is not" in result.output
+
+
 def test_a_store_that_cannot_be_read_is_told_by_check(tmp_path: Path) -> None:
     file = tmp_path / "modgate.toml"
     file.write_text(f'[state]\ndirectory = "{tmp_path}"\n[plugin.llm]\n')

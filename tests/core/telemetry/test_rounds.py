@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
+from servers import free_port
 
 from modgate.api.secret import Secret
 from modgate.api.vitals import Load
@@ -13,6 +15,7 @@ from modgate.telemetry.board import Board
 from modgate.telemetry.families import FAMILIES
 from modgate.telemetry.rounds import Probe, Question, Rounds
 from modgate.testing.clock import FakeClock
+from modgate.upstream.scraper import Scraper
 
 LOAD = Question(identity="e", name="e", url="http://e/metrics", read=FAMILIES["vllm"], every_s=2.0)
 PAUSE = asyncio.sleep
@@ -95,3 +98,21 @@ async def test_a_page_that_says_nothing_of_what_is_wanted_is_no_telemetry(
     ]
     assert caplog.records[0].__dict__["reason"] == "nothing known"
     assert board.vitals("e", clock.now()).load == Load(waiting=3)  # fades by its age
+
+
+async def test_an_engine_that_was_not_reached_is_told_with_what_the_system_said(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = f"http://127.0.0.1:{free_port()}/health"
+    monkeypatch.setattr("modgate.telemetry.rounds.asyncio.sleep", lambda seconds: PAUSE(0.01))
+    scraper = Scraper()
+    rounds = Rounds(scraper, Board(), FakeClock())
+    rounds.use([replace(PROBE, url=url)])
+    async with asyncio.timeout(20):
+        while not caplog.records:
+            await PAUSE(0.01)
+    await rounds.close()
+    await scraper.close()
+
+    assert caplog.records[0].message == "engine is not well"
+    assert caplog.records[0].__dict__["reason"] == "connection refused"

@@ -68,6 +68,9 @@ def _check_stored(made: Blueprint) -> None:
     file = made.linked.file
     path = file.auth.store or (file.state.directory or default_directory()) / "tenants.db"
     if not path.exists():
+        if file.auth.store is not None and not path.parent.is_dir():
+            text = f"the directory {path.parent} is not there"
+            raise ConfigError([made.source.problem(("auth", "store"), text)])
         return
     with TemporaryDirectory() as folder:
         copy = Path(folder) / path.name
@@ -91,6 +94,7 @@ async def _probe(backends: object, dialects: object) -> bool:
     import aiohttp
 
     from modgate.api.select import Backend
+    from modgate.upstream.scraper import reason_of
 
     assert isinstance(backends, tuple)
     assert isinstance(dialects, dict)
@@ -111,7 +115,7 @@ async def _probe(backends: object, dialects: object) -> bool:
                 async with session.get(url, headers=headers, ssl=tls) as response:
                     state = "well" if response.status < 400 else f"status {response.status}"
             except (aiohttp.ClientError, TimeoutError) as error:
-                state = f"not reached ({type(error).__name__})"
+                state = f"not reached ({reason_of(error)})"
             well = well and state == "well"
             click.echo(f"backend {backend.name}: {state}")
     return well

@@ -17,6 +17,7 @@ from modgate.telemetry.board import Board, Reading
 from modgate.telemetry.exposition import BadText
 from modgate.telemetry.families import Family
 from modgate.telemetry.signals import Rules
+from modgate.tracebacks import plain
 
 log = logging.getLogger(__name__)
 
@@ -155,7 +156,9 @@ class Rounds:
             reading = _reading(question.read, status, text)
             return reading, "nothing known" if status == 200 else f"status {status}"
         except (OSError, BadText) as error:
-            return False if probing else None, type(error).__name__
+            # Of a text that cannot be read nothing is repeated.
+            said = "" if isinstance(error, BadText) else plain(error)
+            return False if probing else None, said or type(error).__name__
 
     async def close(self) -> None:
         """Ask no more."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from ssl import SSLContext, create_default_context
+import os
+from ssl import SSLCertVerificationError, SSLContext, create_default_context
 
 import aiohttp
 from aiohttp import ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
@@ -14,6 +15,19 @@ from modgate.upstream.documents import whole
 AT_MOST = 1 << 20
 CONNECTIONS = 128
 _HEADERS = {"Accept": "text/plain", "Accept-Encoding": "identity", "User-Agent": "modgate"}
+
+
+def reason_of(error: Exception) -> str:
+    """Why an engine was not reached, as the system says it: `connection refused`."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        refused = error.certificate_error
+        if isinstance(refused, SSLCertVerificationError):
+            return refused.verify_message
+    elif isinstance(error, aiohttp.ClientConnectorError):
+        number = error.os_error.errno or 0
+        said = os.strerror(number) if number > 0 else error.os_error.strerror
+        return (said or type(error.os_error).__name__).lower()
+    return type(error).__name__
 
 
 class Scraper:
@@ -49,7 +63,7 @@ class Scraper:
             ):
                 return reply.status, await whole(reply, AT_MOST)
         except (aiohttp.ClientError, ValueError) as error:
-            raise OSError(type(error).__name__) from None
+            raise OSError(reason_of(error)) from None
 
     def _tls(self, ca: str) -> SSLContext | bool:
         if not ca:
