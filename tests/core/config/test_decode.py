@@ -143,9 +143,21 @@ def test_a_mistake_in_an_included_file_is_told_there(config: Config) -> None:
 
 
 def test_a_section_that_two_files_set_is_a_mistake(config: Config) -> None:
-    [problem] = told(config, 'include = ["a.toml"]\n[tenant.acme]\n', a="[tenant.acme]\n")
+    twice = "[tenant.zeta]\n[tenant.acme]\nweight = 2\n[queue]\ncalls = 3\n"
+    text = 'include = ["a.toml"]\n[tenant.acme]\n[queue]\nshare = 1.0\ncalls = 2\n'
 
-    assert "tenant: is set in two files" in problem
+    assert told(config, text, a=twice) == [
+        "a.toml:2: tenant.acme: is set in two files, in modgate.toml:2, too",
+        "a.toml:5: queue.calls: is set in two files, in modgate.toml:5, too",
+    ]
+
+
+def test_a_file_that_is_included_includes_no_others_and_is_told_so(config: Config) -> None:
+    [problem] = told(
+        config, 'include = ["a.toml"]\n', a='\ninclude = ["b.toml"]\n', b="[tenant.b]\n"
+    )
+
+    assert problem == "a.toml:2: include: is read in the first file only; name these files there"
 
 
 def test_a_pattern_that_finds_the_first_file_itself_does_not_read_it_twice(config: Config) -> None:

@@ -192,6 +192,7 @@ def _empty(source: Source, path: Path) -> None:
 
 
 def _merge(source: Source, path: Path) -> None:
+    first = not source.marks
     source.marks[path] = mark_of(path)
     name, text = str(path), _text(source, path)
     try:
@@ -211,16 +212,28 @@ def _merge(source: Source, path: Path) -> None:
             moved = ("backend", place[1] + shift, *place[2:])
         source.places.setdefault(moved, (name, line))
     for key, value in values.items():
-        _put(source, key, value)
+        if key == "include" and not first:
+            text = "is read in the first file only; name these files there"
+            line = lines.get((key,), 1)
+            source.problems.append(Problem(message=text, path=key, file=name, line=line))
+            continue
+        for twice in _put(source, key, value):
+            file, before = source.place(twice)
+            text = f"is set in two files, in {file}:{before}, too"
+            line = lines.get(twice, lines.get((key,), 1))
+            source.problems.append(Problem(message=text, path=dotted(twice), file=name, line=line))
 
 
-def _put(source: Source, key: str, value: Json) -> None:
+def _put(source: Source, key: str, value: Json) -> list[at.Path]:
+    """Add a section of one more file; the answer is what of it was there already."""
     known = source.values.get(key)
     if known is None:
         source.values[key] = value
     elif isinstance(known, list) and isinstance(value, list):
         source.values[key] = [*known, *value]
-    elif isinstance(known, dict) and isinstance(value, dict) and not set(known) & set(value):
-        source.values[key] = {**known, **value}
-    elif key != "include":
-        source.problems.append(source.problem((key,), "is set in two files"))
+    elif isinstance(known, dict) and isinstance(value, dict):
+        source.values[key] = {**known, **value, **known}
+        return [(key, each) for each in value if each in known]
+    else:
+        return [(key,)]
+    return []
