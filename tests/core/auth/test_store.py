@@ -385,6 +385,12 @@ def test_what_is_no_store_in_its_place_is_refused_until_it_is_away(path: Path) -
     for _ in range(2):
         with pytest.raises(StoreError, match="not a database"):
             store.epoch()
+    path.unlink()
+    path.mkdir()
+    for _ in range(2):
+        with pytest.raises(StoreError, match=r"tenants\.db cannot be used: Is a directory"):
+            store.epoch()
+    path.rmdir()
     path.with_name("away").rename(path)
 
     assert store.read().tenants == {"acme": {}}

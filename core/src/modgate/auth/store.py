@@ -392,8 +392,8 @@ class Store:
 
 @contextmanager
 def _told(path: Path) -> Iterator[None]:
-    """SQLite's complaints in our words."""
+    """SQLite's complaints, and the system's, in our words."""
     try:
         yield
-    except sqlite3.Error as error:
-        raise StoreError(f"{path} cannot be used: {error}") from None
+    except (sqlite3.Error, OSError) as error:
+        raise StoreError(f"{path} cannot be used: {getattr(error, 'strerror', error)}") from None
