@@ -19,6 +19,7 @@ USAGE: JsonObject = {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens":
 BILLED: JsonObject = {"prompt_tokens": 7, "completion_tokens": 1, "total_tokens": 8}
 USER: JsonObject = {"role": "user", "content": "Hi"}
 FRONT: JsonObject = {"id": "c", "model": "m"}
+ZERO: JsonObject = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
 
 
 def chunk(
@@ -106,12 +107,13 @@ def test_usage_beside_the_last_choice_stays_there() -> None:
     assert read == [({"content": "a"}, None, None), ({"content": ""}, "stop", USAGE)]
 
 
-def test_what_no_engine_counted_is_the_bill() -> None:
-    streamed = said(told(relay(), chunk({"content": "a"}), chunk({}, "stop")))
+@pytest.mark.parametrize("more", [{}, {"usage": ZERO}], ids=["unsaid", "zero"])
+def test_what_no_engine_counted_is_the_bill(more: JsonObject) -> None:
+    streamed = said(told(relay(), chunk({"content": "a"}), chunk({}, "stop", **more)))
     whole = relay(stream=False)
     message = {"role": "assistant", "content": "a"}
     choice = {"index": 0, "message": message, "finish_reason": "stop"}
-    fed = list(whole.feed(0, Event(orjson.dumps({**FRONT, "choices": [choice]}))))
+    fed = list(whole.feed(0, Event(orjson.dumps({**FRONT, "choices": [choice], **more}))))
     (reply,) = whole.close([OK])
 
     assert streamed[-1][2] == orjson.loads(reply)["usage"] == BILLED

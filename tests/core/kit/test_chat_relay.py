@@ -58,6 +58,53 @@ def test_an_engine_that_says_nothing_was_read_and_written_did_not_count(stream: 
     assert (usage.exact, usage.by) == (False, "estimate")
 
 
+BILL: JsonObject = {"prompt_tokens": 7, "completion_tokens": 1, "total_tokens": 8}
+SAID = chunk({"content": "a"})
+
+
+def test_a_whole_reply_shows_the_bill_where_its_engine_counted_nothing() -> None:
+    choice = {"index": 0, "message": {"content": "a"}, "finish_reason": "stop"}
+    reply = {"id": "c", "choices": [choice], "usage": {**NOTHING, "cost": 0.5}}
+    [told] = relay(stream=False).feed(0, Event(orjson.dumps(reply)))
+
+    assert orjson.loads(told) == {**reply, "usage": {**BILL, "cost": 0.5}}
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        [chunk({}, "stop", usage=NOTHING)],
+        [chunk({}, "stop"), chunk(None, usage=NOTHING)],
+        [chunk({}, "stop", usage=NOTHING), chunk(None, usage=NOTHING)],
+    ],
+    ids=["beside", "behind", "both"],
+)
+@pytest.mark.parametrize("include", [False, True])
+def test_a_stream_shows_the_bill_at_its_end_where_its_engine_counted_nothing(
+    include: bool, rest: list[Event]
+) -> None:
+    relaying = relay(include=include)
+    read = told(relaying, SAID, *rest)
+    *shown, done = relaying.close([OK])
+
+    assert len(read) == 2
+    assert not any(value.get("usage") for value in read)
+    assert [orjson.loads(each.removeprefix(b"data: ")) for each in shown] == (
+        [{"choices": [], "usage": BILL}] if include else []
+    )
+    assert done == b"data: [DONE]\n\n"
+
+
+def test_a_count_that_came_before_nothing_at_all_is_the_one_that_is_shown() -> None:
+    relaying = relay(include=True)
+    told(relaying, SAID, chunk({}, "stop", usage=USAGE))
+    late = told(relaying, chunk({}, usage=NOTHING), chunk(None, usage=NOTHING))
+    last, _ = relaying.close([OK])
+
+    assert [value["usage"] for value in late] == [None]
+    assert orjson.loads(last.removeprefix(b"data: "))["usage"] == USAGE
+
+
 @pytest.mark.parametrize("include", [False, True])
 def test_usage_in_every_chunk_is_said_once(include: bool) -> None:
     relaying = relay(include=include)

@@ -119,8 +119,7 @@ class ChatRelay(Relay):
         """One SSE event, or the whole reply."""
         data = event.data
         if not self._stream:
-            self._whole(event)
-            return (self._styled(data),)
+            return (self._styled(self._whole(event)),)
         if (made := self._template.filled(data)) is not None:
             self._counted += 1
             return (made,)
@@ -177,13 +176,20 @@ class ChatRelay(Relay):
         if b'"usage"' not in bare:
             return data if self._include else bare
         value = decoded(data)
-        self._note(value.get("usage"))
+        usage = value.get("usage")
+        self._note(usage)
         self._final = not value.get("choices") or has_finished(data)
+        if counts_nothing(usage):  # the bill is shown in its place, once it is known
+            if self._include and self._reported is None:
+                self._unshown = value
+            usage = None
         if not value.get("choices"):
+            if usage is None:
+                return None
             self._unshown = None
             return data if self._include else None
         if self._include:
-            self._unshown = value if value.get("usage") else self._unshown
+            self._unshown = value if usage else self._unshown
             return encoded({**value, "usage": None})
         value.pop("usage", None)
         return encoded(value)
@@ -193,7 +199,8 @@ class ChatRelay(Relay):
         if found is not None:
             self._reported = found if self._reported is None else self._reported.most(found)
 
-    def _whole(self, event: Event) -> None:
+    def _whole(self, event: Event) -> bytes:
+        """The whole reply; a usage that counts nothing makes way for the bill."""
         value = event.json()
         if not isinstance(value, dict) or not isinstance(value.get("choices"), list):
             raise BadReply("the engine's reply is not a chat completion")
@@ -201,8 +208,18 @@ class ChatRelay(Relay):
         self._note(value.get("usage"))
         if self._reported is None:
             self._estimated = estimated(value["choices"], self._echoed or ())
+            if counts_nothing(value.get("usage")):
+                return encoded({**value, "usage": self._billed(value["usage"], ())})
         elif self._reported["output_tokens"] < len(value["choices"]):
             self._counted = sum(any(_texts(choice)) for choice in value["choices"])
+        return event.data
+
+    def _billed(self, usage: JsonObject, outcomes: Sequence[Outcome]) -> JsonObject:
+        """An engine's usage with the tokens that are billed."""
+        units = self.usage(outcomes).units
+        read, wrote = units.get("input_tokens", 0), units.get("output_tokens", 0)
+        tokens = {"prompt_tokens": read, "completion_tokens": wrote, "total_tokens": read + wrote}
+        return {**usage, **tokens}
 
     def close(self, outcomes: Sequence[Outcome]) -> Iterable[bytes]:
         """A stream ends with [DONE], and before it usage that was asked for and not shown yet."""
@@ -210,7 +227,10 @@ class ChatRelay(Relay):
             return ()
         if self._unshown is None:
             return (DONE,)
-        last = encoded({**self._unshown, "choices": []})
+        usage = self._unshown["usage"]
+        if counts_nothing(usage):
+            usage = self._billed(usage, outcomes)
+        last = encoded({**self._unshown, "choices": [], "usage": usage})
         return (_event(self._styled(last)), DONE)
 
     def usage(self, outcomes: Sequence[Outcome]) -> Usage:
@@ -249,13 +269,18 @@ def _event(data: bytes) -> bytes:
     return b"data: " + data + b"\n\n"
 
 
+def counts_nothing(usage: Json) -> bool:
+    """Whether it says that nothing was read and nothing written, as who does not count does."""
+    return told(usage, "prompt_tokens") == told(usage, "completion_tokens") == 0
+
+
 def reported(usage: Json, *, sees: bool = False) -> Units | None:
     """What an engine says that it read and wrote; None when it says nothing that is a count.
 
-    `sees`: of pictures, too.  Nothing read and nothing written is said by who does not count.
+    `sees`: of pictures, too.
     """
     read, wrote = told(usage, "prompt_tokens"), told(usage, "completion_tokens")
-    if read is None or wrote is None or not (read or wrote):
+    if read is None or wrote is None or counts_nothing(usage):
         return None
     inside = {"input_tokens": read, "output_tokens": wrote}
     details = usage.get("prompt_tokens_details")
