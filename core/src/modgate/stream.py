@@ -10,7 +10,7 @@ from modgate.api.relay import Event, State
 from modgate.errors import BadReply, GatewayError, Upstream, UpstreamTimedOut
 from modgate.faults import RAISED
 from modgate.fleet.lease import Lease
-from modgate.guard import Deadline
+from modgate.guard import NEVER, Deadline
 from modgate.reply_decoder import ReplyDecoder
 from modgate.timeouts import Timeouts
 from modgate.tries import Try
@@ -77,8 +77,7 @@ class Stream:
             else:
                 self._resume_clock()
                 events = await self._read()
-                self._left_at = self._deadline.now()
-                self._deadline.at = self._left_at + self._idle_s
+                self._leave()
         self.events += len(events)
         if self._tries[0].first_s is None:
             for tried in self._tries:
@@ -117,7 +116,7 @@ class Stream:
             except RAISED as error:  # raised again where `flow` is awaited
                 stop(error)
                 return
-            self._deadline.at = self._deadline.now() + self._idle_s
+            self._deadline.set(self._deadline.now() + self._idle_s)
             if decoder.over or decoder.error is not None or not more:
                 stop()
 
@@ -125,15 +124,23 @@ class Stream:
         with self._deadline:
             self._answer.deliver(on_data, lambda _: stop())
             await over
+        self._leave()
+
+    def _leave(self) -> None:
+        """Nobody reads for now: until somebody does again, silence is not the engine's."""
         self._left_at = self._deadline.now()
+        self._deadline.at = NEVER
 
     def _resume_clock(self) -> None:
-        """Somebody reads again: silence from here on is the engine's, so its deadline runs on."""
+        """Somebody reads again: silence from here on is the engine's.
+
+        It is set and not moved, for until the first event a timer was due at a later time.
+        """
         if self._left_at:
-            away_s = self._deadline.now() - self._left_at
-            self.unread_s += away_s
-            self._deadline.at += away_s
+            now = self._deadline.now()
+            self.unread_s += now - self._left_at
             self._left_at = 0.0
+            self._deadline.set(now + self._idle_s)
 
     async def _read(self) -> list[Event]:
         self._raise_broken()
@@ -185,8 +192,8 @@ class Stream:
         if ended[0]:
             if state != "ok":
                 self._answer.close()
-            self._deadline.disarm()
             self._resume_clock()
+            self._deadline.disarm()
             self._lease.give_back(state, error, self.events, self.unread_s)
         elif isinstance(error, BadReply):
             self._lease.spoilt()  # the attempt had ended well, but its reply is unusable
