@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from modgate.ledger.reader import rows
 from modgate.ledger.records import Ended
 from modgate.plugin import Json
 from modgate.testing.backend import FakeBackend, Scripted
+from modgate_tts.wav import RATE, SAMPLE_BYTES, wav_header
 
 PATH = "/v1/audio/speech"
 TEXT = (
@@ -154,6 +156,49 @@ async def test_speech_has_the_rate_that_its_engine_says(
 
     assert row.units["tts.speech_ms"] == 1000  # 96,000 bytes
     assert len(data) == len(SECOND)
+
+
+@pytest.mark.parametrize("headers", [{"X-Sample-Rate": "0"}, {"X-Sample-Rate": "unknown"}])
+async def test_an_engine_that_says_no_rate_has_the_one_of_its_model(
+    running: Running, backend: FakeBackend, headers: dict[str, str]
+) -> None:
+    backend.answer(PATH, Scripted(reply=[SECOND], content_type=PCM, headers=headers))
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(
+            running.url + PATH, json=asked(input="Hello."), headers=running.headers
+        ) as reply,
+    ):
+        data = await reply.read()
+    row = await billed(running)
+
+    assert row.units["tts.speech_ms"] == 1000
+    assert len(data) == len(SECOND)
+
+
+@pytest.mark.parametrize("rate", [1, 7_999, 192_001])
+@pytest.mark.parametrize("form", ["type", "header", "wav"])
+async def test_speech_of_a_rate_that_none_has_is_not_drawn_out_and_billed(
+    running: Running, backend: FakeBackend, rate: int, form: str
+) -> None:
+    kinds = {"type": f"{PCM};rate={rate}", "wav": "audio/wav"}
+    headers = {"X-Sample-Rate": str(rate)} if form == "header" else {}
+    samples = SECOND[:480]
+    if form == "wav":
+        known = struct.pack("<II", RATE, RATE * SAMPLE_BYTES)
+        samples = wav_header(480).replace(known, struct.pack("<II", rate, rate * 2)) + samples
+    said = Scripted(reply=[samples], content_type=kinds.get(form, PCM), headers=headers)
+    backend.answer(PATH, said)
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(running.url + PATH, json=asked(), headers=running.headers) as reply,
+    ):
+        status = reply.status
+        await reply.read()
+    row = await billed(running)
+
+    assert status == 502
+    assert not any(row.units.get(f"tts.{name}") for name in ("speech_ms", "characters"))
 
 
 async def test_speech_of_two_channels_is_not_passed_off_as_longer(

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field
 
 from modgate.plugin import ModelFacts
+from modgate_tts.wav import RATES
 
 SLOWEST, FASTEST = 0.25, 4.0
 Speed = Annotated[float, Field(ge=SLOWEST, le=FASTEST)]
@@ -37,7 +38,7 @@ class Facts(ModelFacts, frozen=True, extra="forbid"):
         (SLOWEST, FASTEST), description="slowest and fastest that it speaks; [1, 1] = it cannot"
     )
     sample_rate: int = Field(
-        24_000, ge=8_000, le=192_000, description="of raw PCM from its engine, in hertz"
+        24_000, ge=RATES[0], le=RATES[1], description="of raw PCM from its engine, in hertz"
     )
     engine_format: Literal["pcm", "wav"] = Field(
         "pcm", description="what its engine is asked for: `wav` where it gives no raw PCM"

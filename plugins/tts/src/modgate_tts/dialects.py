@@ -27,7 +27,7 @@ from modgate.plugin import (
     engine_message,
     refusal_of,
 )
-from modgate_tts.wav import RATE, WavReader
+from modgate_tts.wav import RATE, WavReader, checked_rate
 
 SAMPLE_RATE = "x-modgate-sample-rate"
 DATA_BYTES = "x-modgate-data-bytes"
@@ -89,7 +89,7 @@ class SpeechHome(Dialect):
         """What the reply's head says of raw PCM.  BadReply when it is something else.
 
         The rate is in the media type (`audio/pcm;rate=22050;channels=1`), or in `x-sample-rate`, as
-        sglang-omni and many small servers write it.
+        sglang-omni and many small servers write it; 0 says that they do not know.
         """
         kind, _, rest = headers.get("content-type", "").lower().partition(";")
         if not self.typed:
@@ -100,9 +100,8 @@ class SpeechHome(Dialect):
         said = _parameters(rest)
         if _number(said.get("channels") or headers.get("x-channels", "")) not in (None, 1):
             raise BadReply("the engine's speech is not mono")
-        rate = _number(said.get("rate") or headers.get("x-sample-rate", ""))
-        if rate is not None:
-            known[SAMPLE_RATE] = str(max(1, min(rate, 384_000)))
+        if rate := _number(said.get("rate") or headers.get("x-sample-rate", "")):
+            known[SAMPLE_RATE] = str(checked_rate(rate))
         if (length := headers.get("content-length", "")).isdecimal():
             known[DATA_BYTES] = length
         return known

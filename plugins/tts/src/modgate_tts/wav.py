@@ -10,6 +10,7 @@ import struct
 from modgate.plugin import BadReply
 
 RATE = 24_000  # hertz, of all that goes out
+RATES = (8_000, 192_000)  # lowest and highest that speech is made at: at 1 Hz a word lasts hours
 SAMPLE_BYTES = 2
 UNKNOWN = 0xFFFFFFFF  # the length of a file that is not known yet
 _HEADER_BYTES = 44
@@ -93,6 +94,17 @@ class WavReader:
 
 def _rate(form: bytes) -> int:
     kind, channels, rate, _, _, bits = struct.unpack("<HHIIHH", form)
-    if kind not in (_PCM, _EXTENSIBLE) or channels != 1 or bits != 16 or not rate:
+    if kind not in (_PCM, _EXTENSIBLE) or channels != 1 or bits != 16:
         raise BadReply("the engine's WAV file is not 16 bit mono PCM")
-    return int(rate)
+    return checked_rate(int(rate))
+
+
+def checked_rate(rate: int) -> int:
+    """A rate that an engine says, in hertz.  BadReply for one that no speech has.
+
+    By it the length of the speech is known, and so what is billed.
+    """
+    least, most = RATES
+    if not least <= rate <= most:
+        raise BadReply(f"the engine says that its speech has {rate} samples a second")
+    return rate
