@@ -65,7 +65,7 @@ class Ingress:
 
     `hold`: is told of each piece that is kept in memory, and may raise to refuse it.
     `idle_s`: how long the body may pause; besides, it must keep a pace (`LEAST_BYTES_S`).
-    `bytes_in`: how many bytes of it have arrived.
+    `bytes_in`: how many bytes of it have arrived; of a form until its end, those in its parts.
     """
 
     __slots__ = ("_hold", "_idle_s", "_now", "_request", "_since_bytes", "_since_s", "bytes_in")
@@ -137,6 +137,13 @@ class Ingress:
                 if not isinstance(part, BodyPartReader) or not part.name:
                     raise Refused(None, "invalid_body", "every form part needs a name")
                 yield await self._part(part, at_most, scope)
+            content = self._request.content
+            while not content.at_eof():  # what may stand behind the last boundary
+                piece = content.read_nowait() or await self._waited(content.readany())
+                self._count(len(piece), at_most)
+            self.bytes_in = (
+                content.total_bytes
+            )  # boundaries and heads of parts are of the body, too
         except (ValueError, AssertionError, RuntimeError, HttpProcessingError) as error:
             raise Refused(None, "invalid_body", "the form could not be parsed") from error
 
