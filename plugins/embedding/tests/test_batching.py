@@ -92,10 +92,8 @@ def test_tokens_by_input_make_a_shared_call_cost_what_it_costs_alone(calls: Call
     assert usages == [{"prompt_tokens": 9}, {"prompt_tokens": 3}]
 
 
-@pytest.mark.parametrize("by_input", [None, [5, 4], [5, 4, 9]])
-def test_a_total_is_shared_out_by_estimate_and_said_to_be(
-    calls: Calls, by_input: list[int] | None
-) -> None:
+@pytest.mark.parametrize("by_input", [None, [5, 4], [5, 4, 9], [5, 9, -1], [5, 8, None], "5, 8"])
+def test_a_total_is_shared_out_by_estimate_and_said_to_be(calls: Calls, by_input: Json) -> None:
     members = calls({"input": ["a" * 9, "b" * 9]}, {"input": "c" * 9})
     said = trip(3, prompt_tokens=13, by_input=by_input)
 

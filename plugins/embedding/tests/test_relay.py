@@ -237,6 +237,27 @@ def test_an_engine_that_cannot_count_gave_no_count(start: Start, usage: bytes) -
     assert (drive.usage().exact, drive.usage().by) == (False, "estimate")
 
 
+@pytest.mark.parametrize(
+    "usage",
+    [
+        b'{"prompt_tokens":9.0}',
+        b'{"prompt_tokens":9,"total_tokens":"9"}',
+        b'{"prompt_tokens":-1,"total_tokens":9}',
+        b'{"prompt_tokens":9,"by_input":[9,-1]}',
+        b'{"prompt_tokens":9,"by_input":"9","apportioned":null}',
+    ],
+)
+def test_a_member_that_is_no_count_does_not_take_the_others_away(
+    start: Start, usage: bytes
+) -> None:
+    drive = start({"input": "fox"}, dimensions=2)
+    drive.feed(Event(b'{"data":[{"index":0,"embedding":[1,2]}],"usage":%b}' % usage))
+    drive.end()
+
+    assert dict(drive.usage().units) == {"inputs": 1, "input_tokens": 9}
+    assert (drive.usage().exact, drive.usage().by) == (True, "engine")
+
+
 def test_vectors_of_different_lengths_are_a_bad_reply(start: Start) -> None:
     drive = start({"input": ["a", "b"]})
 

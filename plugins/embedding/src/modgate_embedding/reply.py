@@ -7,7 +7,8 @@ from typing import Annotated
 import msgspec
 
 from modgate.kit.tokens import TOKENS_AT_MOST
-from modgate.plugin import BadReply
+from modgate.kit.told import told
+from modgate.plugin import BadReply, Json
 
 Whole = Annotated[int, msgspec.Meta(ge=0, le=TOKENS_AT_MOST)]
 
@@ -55,7 +56,6 @@ class _Read(msgspec.Struct):
 
 
 _READ = msgspec.json.Decoder(_Read)
-_COUNTED = msgspec.json.Decoder(Counted | None)
 _NUMBERS = msgspec.json.Decoder(list[float])
 
 
@@ -80,12 +80,26 @@ def engine_count(data: bytes) -> Counted:
 
 
 def _counted(usage: msgspec.Raw) -> Counted | None:
-    """The count; None for what is none.  A reply is not bad because its engine cannot count."""
+    """The count; None where there is none.
+
+    A reply is not bad because its engine cannot count, and a member that is no count says nothing
+    against the others.
+    """
     try:
-        counted: Counted | None = _COUNTED.decode(usage)
-    except msgspec.MsgspecError:
+        said: Json = msgspec.json.decode(usage)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
-    return counted
+    if not isinstance(said, dict):
+        return None
+    each = said.get("by_input")
+    by_input = [told(count) for count in each] if isinstance(each, list) else []
+    known = [count for count in by_input if count is not None]
+    return Counted(
+        prompt_tokens=told(said, "prompt_tokens"),
+        total_tokens=told(said, "total_tokens"),
+        by_input=known if known and len(known) == len(by_input) else None,
+        apportioned=said.get("apportioned") is True,
+    )
 
 
 def numbers(row: Row) -> list[float]:
