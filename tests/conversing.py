@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import orjson
@@ -31,10 +30,9 @@ def request(rig: Rig, path: str, body: JsonObject) -> Request:
     return rig.request(Sample(path=path, json=body))
 
 
-def planned(folder: Path, path: str, body: JsonObject, answers: Sequence[object] = ()) -> Plan:
-    sample = Sample(path=path, json=body, answers=answers)
+def planned(folder: Path, path: str, body: JsonObject) -> Plan:
     with Rig(Llm(Config()), folder) as rig:
-        return rig.plan(sample)
+        return rig.plan(Sample(path=path, json=body))
 
 
 def sent(folder: Path, path: str, body: JsonObject) -> JsonObject:

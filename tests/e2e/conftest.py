@@ -6,13 +6,15 @@ import gc
 import warnings
 import weakref
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 from aiohttp import web
 from oracle.engine import ScriptedEngine
+from servers import Server, redis
 
 from modgate.http import connection
-from modgate.http.connection import Connection, Server
+from modgate.http.connection import Connection
 from modgate.pipeline import Exchange
 from modgate.state import State
 
@@ -21,6 +23,13 @@ from modgate.state import State
 async def engine() -> AsyncIterator[ScriptedEngine]:
     """A scripted engine that answers well unless a test sets its `script_for`."""
     async with ScriptedEngine() as running:
+        yield running
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Server]:
+    """A Redis."""
+    with redis(tmp_path) as running:
         yield running
 
 
@@ -36,7 +45,7 @@ def nothing_waits_for_the_collector(monkeypatch: pytest.MonkeyPatch) -> Iterator
         begin(self, state, request)
 
     class Watched(Connection):
-        def __init__(self, server: Server) -> None:
+        def __init__(self, server: connection.Server) -> None:
             made.append(weakref.ref(self))
             super().__init__(server)
 

@@ -318,12 +318,12 @@ GOLD = f'{AGREED}\nslo = "gold"'
 LEARNING = 16
 
 
-async def told(made: World, many: int, *, at_once: int = 1) -> list[tuple[int | None, str | None]]:
+async def told(made: World, many: int) -> list[tuple[int | None, str | None]]:
     """Status of each reply, and how it was served."""
     found = []
-    for _ in range(many // at_once):
-        for client in await asyncio.gather(*(made.ask() for _ in range(at_once))):
-            found.append((client.status, degraded(client) or client.headers.get("x-modgate-slo")))
+    for _ in range(many):
+        client = await made.ask()
+        found.append((client.status, degraded(client) or client.headers.get("x-modgate-slo")))
     return found
 
 

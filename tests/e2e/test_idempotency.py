@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from oracle.engine import ScriptedEngine
 from oracle.faults import OK, Fault, Refusal, Script
 from oracle.record import Record
 from oracle.requests import ClientRequest
-from servers import Server, redis
+from servers import Server
 from waiting import until
 
 from modgate.ledger.reader import rows
@@ -34,12 +34,6 @@ REQUESTS = {
     "embedding": ask.embeddings(1, model="vectors"),
     "rerank": ask.rerank(1, model="ranks", documents=3),
 }
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Server]:
-    with redis(tmp_path) as server:
-        yield server
 
 
 @asynccontextmanager

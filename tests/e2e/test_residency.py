@@ -9,7 +9,7 @@ import asyncio
 import json
 import sqlite3
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing, nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import product
@@ -24,7 +24,7 @@ from oracle import requests as ask
 from oracle.client import ClientRecord, send
 from oracle.engine import ScriptedEngine
 from oracle.media import png
-from servers import Server, redis
+from servers import Server
 
 from modgate import spool
 from modgate.api.auth import Caller, Policy
@@ -82,12 +82,6 @@ async def listening() -> AsyncIterator[Abroad]:
         yield made
     finally:
         await runner.cleanup()
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Server]:
-    with redis(tmp_path) as server:
-        yield server
 
 
 @pytest.fixture

@@ -189,9 +189,9 @@ async def test_the_only_engine_is_asked_again_only_where_no_word_of_its_own_came
 # --- how many
 
 
-async def played(running: Running, many: int, *, at_once: int = 8) -> Counter[int | None]:
+async def played(running: Running, many: int) -> Counter[int | None]:
     """So many chats; the statuses of their replies."""
-    gate = asyncio.Semaphore(at_once)
+    gate = asyncio.Semaphore(8)
 
     async def one(tag: int) -> int | None:
         async with gate:

@@ -22,6 +22,7 @@ from modgate.cli import main
 from modgate.testing.backend import FakeBackend, Scripted
 
 CHAT = ask.chat(1, model="chat")
+HARDWARE = ("a10", "h100")
 TELEMETRY = """
 [telemetry]
 scrape = "0s"
@@ -48,7 +49,7 @@ def _installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @asynccontextmanager
 async def world(
-    folder: Path, more: str, *, engines: int = 2, hardware: Sequence[str] = ("a10", "h100")
+    folder: Path, more: str, *, engines: int = 2
 ) -> AsyncIterator[tuple[Running, list[ScriptedEngine]]]:
     """A gateway before so many engines that are as good as each other."""
     async with AsyncExitStack() as stack:
@@ -57,7 +58,7 @@ async def world(
             folder,
             [
                 {"url": each.url, "hardware": kind}
-                for each, kind in zip(made, hardware[:engines], strict=True)
+                for each, kind in zip(made, HARDWARE[:engines], strict=True)
             ],
             plugins=["llm"],
             tenants={"acme": "", "globex": ""},
@@ -134,9 +135,9 @@ async def test_a_model_with_one_backend_asks_nobody(tmp_path: Path) -> None:
         assert running.app.state.scorer_faults.values == {}
 
 
-async def explained(running: Running, tenant: str) -> Any:
-    """What led to the reply to a chat of this tenant."""
-    client = await send(running.url, CHAT, key=running.keys[tenant])
+async def explained(running: Running) -> Any:
+    """What led to the reply to a chat of acme."""
+    client = await send(running.url, CHAT, key=running.key)
     headers = {name.lower(): value for name, value in client.headers.items()}
     page = f"{running.admin}/admin/v1/requests/{headers['x-request-id']}"
     async with aiohttp.ClientSession() as session, session.get(page) as reply:
@@ -148,7 +149,7 @@ async def test_why_a_filtered_backend_was_not_the_one_is_told(tmp_path: Path) ->
     apart = '[plugin.advice]\n[scorer.apart]\nkind = "kept-apart"\n'
     more = apart + 'tenant = "acme"\nhardware = "h100"\n'
     async with world(tmp_path, more) as (running, _):
-        told = await explained(running, "acme")
+        told = await explained(running)
 
     assert '"left_out": "filtered"' in json.dumps(told)
 
@@ -157,7 +158,7 @@ async def test_why_a_filtered_backend_was_not_the_one_is_told(tmp_path: Path) ->
 async def test_what_a_scorer_said_is_in_the_score_that_is_told(tmp_path: Path) -> None:
     more = '[plugin.advice]\n[scorer.odd]\nkind = "says"\ndoes = "like-b1"\n'
     async with world(tmp_path, more) as (running, _):
-        told = await explained(running, "acme")
+        told = await explained(running)
 
     candidates = told["attempts"][0]["pick"]["candidates"]
     ratio = {each["backend"]: each["score_ms"] / each["predicted_ms"] for each in candidates}

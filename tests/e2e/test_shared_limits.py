@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
@@ -11,7 +11,7 @@ import pytest
 from gateways import Running, start
 from oracle.engine import ScriptedEngine
 from oracle.faults import Script
-from servers import Server, redis
+from servers import Server
 from waiting import until
 
 CHAT = {"model": "chat", "messages": [{"role": "user", "content": "hello"}], "max_tokens": 8}
@@ -19,12 +19,6 @@ LIMITS = (
     'limits = { requests = "12/hour", in_flight = 3, '
     'units = { "llm.output_tokens" = "10k/day", "asr.audio_seconds" = "60/hour" } }'
 )
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Server]:
-    with redis(tmp_path) as server:
-        yield server
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ from oracle import requests as ask
 from oracle.engine import ScriptedEngine
 from oracle.faults import OK, Script
 from rigs.sharing import Load, Offer, Sharing, apart, most_beyond, sharing, trips
-from servers import Server, redis
+from servers import Server
 
 TOKENS = 5
 HOT_PER_S, COLD_PER_S = 90, 6
@@ -35,12 +35,6 @@ OFFERS = [Offer(tenant=name, per_s=2 * rate, body=body(TOKENS)) for name, rate i
 KNOWN_S = 2.0  # what it said before it stopped has been read
 SETTLING_S = 2.0  # the first second spends the burst
 SLICE_S = 1.5  # 1.0 by `bench/limits.py`; a machine that is busy with other tests is late
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Server]:
-    with redis(tmp_path) as server:
-        yield server
 
 
 def check(shared: Sharing, load: Load) -> None:

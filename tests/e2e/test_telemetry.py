@@ -50,10 +50,8 @@ async def telemetry(running: Running) -> JsonObject:
     return found
 
 
-async def until(
-    running: Running, true: Callable[[JsonObject], bool], within_s: float = 10.0
-) -> JsonObject:
-    end = time.monotonic() + within_s
+async def until(running: Running, true: Callable[[JsonObject], bool]) -> JsonObject:
+    end = time.monotonic() + 10.0
     while True:
         found = await telemetry(running)
         if true(found):

@@ -69,11 +69,9 @@ async def provider(tmp_path: Path) -> AsyncIterator[IdentityProvider]:
 
 @asynccontextmanager
 async def gateway(
-    folder: Path, engine: ScriptedEngine, provider: IdentityProvider, more: str = ""
+    folder: Path, engine: ScriptedEngine, provider: IdentityProvider
 ) -> AsyncIterator[Running]:
-    async with await start(
-        folder, [{"url": engine.url}], more=provider.section() + more
-    ) as running:
+    async with await start(folder, [{"url": engine.url}], more=provider.section()) as running:
         yield running
 
 

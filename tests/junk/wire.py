@@ -19,11 +19,10 @@ PIECE_BYTES = 32 * 1024
 HUGE_BYTES = 1 << 40
 SMALL_BUFFER = 4096
 LOOK_S = 0.02
+WITHIN_S = 20.0
 
 
-async def send_oddly(
-    url: str, request: ClientRequest, how: How, *, key: str, within_s: float = 20.0
-) -> ClientRecord:
+async def send_oddly(url: str, request: ClientRequest, how: How, *, key: str) -> ClientRecord:
     """Send as `how` says and read what comes back; a mute client waits until it is dropped."""
     sock = mute_socket() if how == "mute" else socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     sock.setblocking(False)
@@ -31,7 +30,7 @@ async def send_oddly(
     began, reader, body = time.monotonic(), MessageReader(reply=True), bytearray()
     was_dropped = False
     try:
-        async with asyncio.timeout(within_s):
+        async with asyncio.timeout(WITHIN_S):
             loop = asyncio.get_running_loop()
             await loop.sock_connect(sock, (address.hostname, address.port))
             writing = asyncio.create_task(_write(sock, request, how, key))

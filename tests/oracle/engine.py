@@ -17,6 +17,7 @@ from oracle.record import Record, Stage, of_request
 from oracle.replies import reply_to
 
 ScriptFor = Callable[[Record], Script]
+VACANT_S = 5.0
 
 
 class ScriptedEngine:
@@ -24,23 +25,15 @@ class ScriptedEngine:
 
     `script_for` is asked once per request, with its body parsed; what it raises is in `errors`, and
     `close` raises it again.  `most_records`: the oldest records beyond it are forgotten.
-    `keep_bodies`: uploaded bytes stay in the records.
     """
 
-    def __init__(
-        self,
-        script_for: ScriptFor | None = None,
-        *,
-        most_records: int = 50_000,
-        keep_bodies: bool = False,
-    ) -> None:
+    def __init__(self, script_for: ScriptFor | None = None, *, most_records: int = 50_000) -> None:
         self.script_for: ScriptFor = script_for or (lambda record: OK)
         self.connections_made = 0
         self.errors: list[BaseException] = []
         self.alive = False
         self._port = 0
         self._most_records = most_records
-        self._keep_bodies = keep_bodies
         self._records: dict[int, Record] = {}
         self._calls: dict[str, int] = {}
         self._next = 0
@@ -134,9 +127,9 @@ class ScriptedEngine:
                 await self._change()
         return found
 
-    async def vacant(self, within_s: float = 5.0) -> None:
+    async def vacant(self) -> None:
         """Wait until every connection is gone; raise TimeoutError."""
-        async with asyncio.timeout(within_s):
+        async with asyncio.timeout(VACANT_S):
             while self._connections:
                 await self._change()
 
@@ -214,8 +207,7 @@ class ScriptedEngine:
             record.script = self.script_for(record)
         asked.claim(record)
         reply = reply_to(record, record.script)
-        if not self._keep_bodies:
-            record.forget_body()
+        record.forget_body()
         if record.gated:
             self._gates.enter(record)
         self.changed()

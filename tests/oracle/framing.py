@@ -14,6 +14,7 @@ from typing import Literal
 from oracle.words import MIB
 
 HEAD_BYTES = 64 * 1024
+BOUNDARY = "oracle-5f1d7c2a"
 
 _State = Literal["head", "length", "size", "chunk", "chunk_end", "trailer", "rest", "done"]
 _NAME = re.compile(r'\bname="([^"]*)"')
@@ -227,14 +228,14 @@ def _part(head: str, data: bytes) -> Part:
     )
 
 
-def write_multipart(parts: Iterable[Part], boundary: str = "oracle-5f1d7c2a") -> tuple[bytes, str]:
+def write_multipart(parts: Iterable[Part]) -> tuple[bytes, str]:
     """A form's body and its content type, as the official SDKs spell it."""
     body = bytearray()
     for part in parts:
-        body += f'--{boundary}\r\nContent-Disposition: form-data; name="{part.name}"'.encode()
+        body += f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{part.name}"'.encode()
         if part.filename is not None:
             body += f'; filename="{part.filename}"\r\nContent-Type: {part.content_type}'.encode()
         body += b"\r\n\r\n" + part.data + b"\r\n"
-    body += f"--{boundary}--\r\n".encode()
+    body += f"--{BOUNDARY}--\r\n".encode()
     assert len(body) < 512 * MIB
-    return bytes(body), f"multipart/form-data; boundary={boundary}"
+    return bytes(body), f"multipart/form-data; boundary={BOUNDARY}"

@@ -30,6 +30,7 @@ REACHED: dict[Window, Stage] = {"headers": "arrived", "first": "headers", "body"
 OK_MOST = 0.4
 STATUSES = (400, 422, 429, 500, 503)
 DECODED = ("asr", "ocr")
+DECODED_TIMEOUT_S = 4.0  # decoding comes first, and they are to time out at the engine
 CONVERSED = (message, response, spoken)
 # Long enough for a gateway to relay one piece before the next comes.
 SPACING_MS = 30
@@ -92,14 +93,12 @@ def draw(
     least: int = 14,
     models: Mapping[Modality, str] | None = None,
     timeout_s: float = 0.5,
-    decoded_timeout_s: float = 4.0,
 ) -> Mix:
     """Draw the plan.
 
     `least`: of each ending in each modality; more than the ten wanted, for under load a few end in
     another way than planned.  `models`: names where they are not the modality's.
-    `timeout_s`: the `x-request-timeout` of requests that shall time out; `decoded_timeout_s`: of
-    recordings and documents, which must first be decoded if they are to time out at the engine.
+    `timeout_s`: the `x-request-timeout` of requests that shall time out.
     """
     rng = random.Random(seed)
     cells = [(modality, ending) for modality in MODALITIES for ending in ENDINGS] * least
@@ -116,7 +115,7 @@ def draw(
     kills: Counter[Modality] = Counter()
     for tag, (modality, ending) in enumerate(cells):
         draft = _DRAWERS[modality](rng, tag, (models or {}).get(modality, modality))
-        wait_s = decoded_timeout_s if modality in DECODED else timeout_s
+        wait_s = DECODED_TIMEOUT_S if modality in DECODED else timeout_s
         one = _plan(rng, draft, ending, wait_s)
         if ending == "killed" and not kills[modality]:
             kills[modality] += 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from oracle.client import ClientRecord, OnEvent, send
+from oracle.client import ClientRecord, send
 from oracle.engine import ScriptedEngine
 from oracle.mix import Mix, Planned
 
@@ -19,19 +19,15 @@ async def play(
     engines: Sequence[ScriptedEngine],
     *,
     key: str | None = None,
-    on_event: OnEvent | None = None,
-    within_s: float = 20.0,
 ) -> ClientRecord:
     """Send one planned request; its client leaves as planned, wherever the call went."""
     leave = planned.leave
     if leave is None or leave.at != "sent":
-        return await send(
-            url, planned.request, key=key, leave=leave, on_event=on_event, within_s=within_s
-        )
+        return await send(url, planned.request, key=key, leave=leave)
     go = asyncio.Event()
     watching = asyncio.create_task(_watch(planned, engines, go))
     try:
-        return await send(url, planned.request, key=key, leave=leave, go=go, within_s=within_s)
+        return await send(url, planned.request, key=key, leave=leave, go=go)
     finally:
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
@@ -66,7 +62,6 @@ async def play_mix(
     *,
     keys: Sequence[str] = (),
     width: int = 16,
-    within_s: float = 20.0,
     rest_s: float = 0.0,
 ) -> list[ClientRecord]:
     """Play a whole mix: `width` at a time, then, one by one, those that kill an engine.
@@ -78,7 +73,7 @@ async def play_mix(
     async def one(planned: Planned) -> ClientRecord:
         key = keys[planned.tag % len(keys)] if keys else None
         async with many:
-            return await play(planned, url, engines, key=key, within_s=within_s)
+            return await play(planned, url, engines, key=key)
 
     together = [planned for planned in mix.planned.values() if not planned.alone]
     alone = [planned for planned in mix.planned.values() if planned.alone]

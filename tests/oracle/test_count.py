@@ -138,10 +138,10 @@ def test_audio_is_what_another_reader_says_and_knows_its_stretches() -> None:
 # --- counting
 
 
-def _counted(request: ClientRequest, body: bytes, step: int = 7) -> tuple[dict[str, int], int]:
+def _counted(request: ClientRequest, body: bytes) -> tuple[dict[str, int], int]:
     count = count_for(request)
-    for place in range(0, len(body), step):
-        count.feed(body[place : place + step])
+    for place in range(0, len(body), 7):
+        count.feed(body[place : place + 7])
     count.end()
 
     assert (count.finished, count.error, count.notes) == (True, None, [])

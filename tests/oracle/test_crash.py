@@ -13,14 +13,14 @@ OPEN = Open(modality="llm", reserved={"llm.output_tokens": 50})
 TOUCHED = Open(modality="llm", reserved={"llm.output_tokens": 50}, touched={"llm.output_tokens": 7})
 
 
-def row(units: dict[str, int], *, exact: bool = False, outcome: str = "gateway_crash") -> LedgerRow:
+def row(units: dict[str, int], *, exact: bool = False) -> LedgerRow:
     return LedgerRow(
         request_id="r",
         tenant="t",
         modality="llm",
         units=units,
         exact=exact,
-        outcome=outcome,
+        outcome="gateway_crash",
         attempts=[{}],
     )
 

@@ -56,12 +56,12 @@ async def on_a_socket(
             engine.kill()
 
 
-async def ready(session: aiohttp.ClientSession, path: str = "/health") -> None:
+async def ready(session: aiohttp.ClientSession) -> None:
     """Once the server answers 200."""
     async with asyncio.timeout(READY_S):
         while True:
             try:
-                async with session.get(path) as response:
+                async with session.get("/health") as response:
                     if response.status == 200:
                         return
             except aiohttp.ClientError:

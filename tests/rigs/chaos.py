@@ -78,10 +78,10 @@ class Victim:
             assert await asyncio.to_thread(self._process.wait, START_S) == 0
 
 
-async def chaos(folder: Path, *, seed: int, kills: int, requests: int, least: int = 2) -> Verdict:
+async def chaos(folder: Path, *, seed: int, kills: int, requests: int) -> Verdict:
     """Play a mix of all modalities, leaving clients and failing engines included, and kill the
     gateway so often while it is played."""
-    mix = draw(seed=seed, count=requests, least=least, models=NAMES, timeout_s=1.6)
+    mix = draw(seed=seed, count=requests, least=2, models=NAMES, timeout_s=1.6)
     planned = [each for each in mix.planned.values() if not each.alone]
     rng = random.Random(seed)
     async with ScriptedEngine(script_for=mix.script_for) as engine:

@@ -118,7 +118,7 @@ class Cluster:
 class ApiServer:
     """Serves a cluster; `token`: what it wants, `down`: it breaks every connection off."""
 
-    def __init__(self, cluster: Cluster, token: str = "") -> None:
+    def __init__(self, cluster: Cluster, token: str) -> None:
         self.cluster = cluster
         self.token = token
         self.lists = self.watches = self.denied = 0
@@ -164,7 +164,7 @@ class ApiServer:
                 request.transport.abort()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        if self.token and request.headers.get("Authorization") != f"Bearer {self.token}":
+        if request.headers.get("Authorization") != f"Bearer {self.token}":
             self.denied += 1
             return web.json_response(self.cluster.status(401), status=401)
         query = dict(request.query)

@@ -87,7 +87,6 @@ def opened(
     made: Ledger,
     request_id: str,
     *,
-    tenant: str = "acme",
     model: str = "chat",
     tokens: int = 100,
 ) -> bool:
@@ -97,7 +96,7 @@ def opened(
             v=1,
             id=request_id,
             wall=made._clock.wall(),
-            tenant=tenant,
+            tenant="acme",
             key_id="k1",
             model=model,
             modality="llm",

@@ -11,9 +11,9 @@ from rigs.soak import Reading, slope_per_1000
 MIB = 1 << 20
 
 
-def readings(grows: int, *, seed: int = 1) -> list[Reading]:
+def readings(grows: int) -> list[Reading]:
     """Of 100,000 requests: 30 MiB fill in the first fifth; noise of 1 MiB; `grows` a request."""
-    rng = random.Random(seed)
+    rng = random.Random(1)
     return [
         Reading(
             requests=count,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -123,12 +122,3 @@ async def rest(answer: Answer) -> tuple[bytes, GatewayError | None]:
     except GatewayError as error:
         return b"".join(found), error
     return b"".join(found), None
-
-
-async def soon(holds: Callable[[], bool], within_s: float = 2.0) -> float:
-    """Until it holds; seconds that it took."""
-    began = time.monotonic()
-    while not holds():
-        assert time.monotonic() - began < within_s
-        await asyncio.sleep(0.002)
-    return time.monotonic() - began

@@ -45,13 +45,13 @@ def gate(limit: int, most: int | None = None) -> Gate:
 class Crowd(World):
     """The world, with calls that wait before the engine."""
 
-    def __init__(self, gate: Gate, *, seed: int, seconds: float = 200.0, slow: bool = True) -> None:
+    def __init__(self, gate: Gate, *, seed: int) -> None:
         scenario = Scenario(
             kinds=(ENGINE,),
             rate_per_s=RATE_PER_S,
             gateways=1,
-            seconds=seconds,
-            fault="slow" if slow else "none",
+            seconds=200.0,
+            fault="slow",
             seed=seed,
         )
         super().__init__(scenario, self)

@@ -25,8 +25,8 @@ LEARNS = 0.02
 class Gateway:
     """One gateway's seats over the engines of the world."""
 
-    def __init__(self, scenario: Scenario, number: int, *, exact: bool, lots: int = 0) -> None:
-        self.rng = random.Random(scenario.seed * 1009 + number + lots * 1_000_003)
+    def __init__(self, scenario: Scenario, number: int, *, exact: bool) -> None:
+        self.rng = random.Random(scenario.seed * 1009 + number)
         self.seats = [_seat(f"e{at}", kind.slots) for at, kind in enumerate(scenario.kinds)]
         self.pool = Pool(self.seats, exact=exact)
         self.peers = Peers(number + 1)
@@ -52,7 +52,7 @@ class Ours:
 
     `view`: the gateways tell each other what they have in hand, each `told_each_s` (None: as often
     as so many of them do), none at the same time as another; `lost`: the share of frames that does
-    not arrive.  `lots`: others for others.
+    not arrive.
     """
 
     def __init__(
@@ -61,20 +61,17 @@ class Ours:
         *,
         view: bool = True,
         ejects: bool = True,
-        qualifies: bool = True,
         affinity: bool = True,
         told_each_s: float | None = None,
         lost: float = 0.0,
-        lots: int = 0,
     ) -> None:
         self.gateways = [
-            Gateway(scenario, number, exact=scenario.gateways == 1, lots=lots)
+            Gateway(scenario, number, exact=scenario.gateways == 1)
             for number in range(scenario.gateways)
         ]
         self.promises: dict[int, Promise] = {}
         self.view = view and scenario.gateways > 1
         self.ejects = ejects
-        self.qualifies = qualifies
         self.affinity = affinity
         self.ticks = 0
         rule_s = tells_each_s(len(scenario.kinds), scenario.gateways)
@@ -88,14 +85,14 @@ class Ours:
         gateway = self.gateways[ask.gateway]
         explores: Explores = "first" if gateway.explorers.random() < 0.3 else "late"
         terms = Terms(
-            slo="silver" if self.qualifies else "",
+            slo="silver",
             phase="first_byte",
             serial=True,
             target_s=ask.target_s,
             between_s=0.06,
             read=float(ask.prompt),
             explores=explores,
-            objective=0.95 if self.qualifies else 0.0,
+            objective=0.95,
         )
         if ask.prefix >= 0 and self.affinity:
             terms.affinity = key_of("t", "m", ask.prefix.to_bytes(2, "big"))

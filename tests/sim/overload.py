@@ -29,6 +29,8 @@ SHORT_S, SHORT_SPREAD, LONG_S, LONG_SPREAD = 0.4, 0.5, 1.5, 0.6  # medians, in s
 UNITS = 100.0  # of work a second
 GUESSED = 0.3  # how far a call's work is known before it is done
 WARM_S = 10.0
+SECONDS = 120.0
+FIFO_MOST = 400
 
 
 @dataclass(slots=True, eq=False)
@@ -104,16 +106,15 @@ class Fair:
 class Fifo:
     """First come, first served.  `drops`: who would be late is not served any more."""
 
-    def __init__(self, *, drops: bool, most: int = 400) -> None:
+    def __init__(self, *, drops: bool) -> None:
         self._waiting: deque[Call] = deque()
         self._drops = drops
-        self._most = most
         self._service = Service()
 
     def came(self, call: Call, now: float) -> None:
         """At the end, if there is room."""
         del now
-        if len(self._waiting) < self._most:
+        if len(self._waiting) < FIFO_MOST:
             self._waiting.append(call)
 
     def next(self, now: float) -> Call | None:
@@ -140,9 +141,9 @@ class Told:
     good: float
 
 
-def run(policy: Policy, load: float, *, seed: int, seconds: float = 120.0) -> Told:
+def run(policy: Policy, load: float, *, seed: int) -> Told:
     """`load`: wanted of the pool in all, 1 = as much as it can do; 0 = the quiet tenants alone."""
-    calls = _calls(random.Random(seed), load, seconds)
+    calls = _calls(random.Random(seed), load)
     ends: list[tuple[float, int, Call]] = []
     order, free = count(), SLOTS
 
@@ -171,13 +172,13 @@ def run(policy: Policy, load: float, *, seed: int, seconds: float = 120.0) -> To
     times = sorted(c.ended_s - c.came_s if c.ended_s >= 0 else float("inf") for c in quiet)
     spent = sum(call.took_s for call in counted if call.good)
     return Told(
-        goodput=spent / (SLOTS * (seconds - WARM_S)),
+        goodput=spent / (SLOTS * (SECONDS - WARM_S)),
         p95_s=times[int(0.95 * len(times))],
         good=sum(call.good for call in quiet) / len(quiet),
     )
 
 
-def _calls(rng: random.Random, load: float, seconds: float) -> list[Call]:
+def _calls(rng: random.Random, load: float) -> list[Call]:
     """Every call of the run, as it comes; the quiet tenants' are the same at every load."""
     found: list[Call] = []
     tenants = [(f"quiet {n}", QUIET_LOAD / QUIET, SHORT_S, SHORT_SPREAD) for n in range(QUIET)]
@@ -186,7 +187,7 @@ def _calls(rng: random.Random, load: float, seconds: float) -> list[Call]:
         own = random.Random(rng.random())
         mean_s = median_s * 2.718281828 ** (spread**2 / 2)
         rate, now = part * SLOTS / mean_s, 0.0
-        while rate and (now := now + own.expovariate(rate)) < seconds:
+        while rate and (now := now + own.expovariate(rate)) < SECONDS:
             took_s = own.lognormvariate(log(median_s), spread)
             claim = Claim(
                 tenant=tenant,

@@ -23,9 +23,9 @@ STREAMING = bytes.fromhex(
 )
 
 
-def encoded(name: str, step: int = STEP) -> list[bytes]:
+def encoded(name: str) -> list[bytes]:
     made = encoder(name)
-    out = [made.encode(PCM[at : at + step]) for at in range(0, len(PCM), step)]
+    out = [made.encode(PCM[at : at + STEP]) for at in range(0, len(PCM), STEP)]
     return [*out, made.finish()]
 
 

@@ -3,10 +3,10 @@ from __future__ import annotations
 from modgate.auth.keyset import COOLDOWN_S, ERROR_S, FRESH_S, REVALIDATE_S, KeySet, Looked
 
 
-def known(now: float = 0.0) -> KeySet[str]:
+def known() -> KeySet[str]:
     found: KeySet[str] = KeySet()
-    found.asked(now)
-    found.came({"a": "A"}, now)
+    found.asked(0.0)
+    found.came({"a": "A"}, 0.0)
     return found
 
 

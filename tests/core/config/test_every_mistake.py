@@ -20,10 +20,10 @@ BOTH = '[plugin.words]\n[plugin.sounds]\n[model.chat]\nmodality = "words"\n'
 BACKEND = '[[backend]]\nname = "b"\nurl = "http://x:1"\nserves = { chat = "engine" }\n'
 
 
-def keyed(config: Config, *tenants: str, pepper: bool = True) -> str:
+def keyed(config: Config, *tenants: str) -> str:
     """Sections of tenants whose key files are `TENANT.keys`."""
     (config.folder / "pepper").write_text("pepper")
-    lines = [f'[auth]\npepper = {{ file = "{config.folder}/pepper" }}'] if pepper else []
+    lines = [f'[auth]\npepper = {{ file = "{config.folder}/pepper" }}']
     lines += [
         f'[tenant.{name}]\nkeys = {{ file = "{config.folder}/{name}.keys" }}' for name in tenants
     ]

@@ -167,12 +167,12 @@ class World:
     `gap(engine, its streams so far, now)`.
     """
 
-    def __init__(self, gap: Gap, *, terms: Terms = STREAM, objective: float = 0.99) -> None:
+    def __init__(self, gap: Gap) -> None:
         self.seats = [seat(name) for name in "abc"]
         self.pool = Pool(self.seats)
         self.rng = random.Random(7)
         self.gap = gap
-        self.terms = replace(terms, between_objective=objective)
+        self.terms = replace(STREAM, between_objective=0.99)
         self.now = 1.0
         self.calls: list[tuple[float, str]] = []
         self.found_fit = 0  # calls that went to the first engine of themselves

@@ -41,12 +41,12 @@ def call(
     )
 
 
-def busy(line: Line[Call], rate: float, seconds: float = 4.0) -> float:
+def busy(line: Line[Call], rate: float) -> float:
     """So much was done a second while a call waited; what time it is then."""
     first = call("somebody")
     line.push(first, QueueRules(), 0.0)
     now = 0.0
-    while now < seconds:
+    while now < 4.0:
         now += 0.5
         line.tally.served += rate * 0.5
         line.tally.look(now)

@@ -305,9 +305,9 @@ def test_residency_comes_before_all_else() -> None:
     assert chosen(list(fit), SERIAL).seat is eu
 
 
-def crowded(name: str, waiting: float, pace: float = 1e-4) -> Seat:
+def crowded(name: str, waiting: float) -> Seat:
     """An engine that we sent nothing, and in which so many calls wait all the same."""
-    made = seat(name, pace)
+    made = seat(name, 1e-4)
     for now in (0.0, 1.0):
         made.health.heard(Load(running=8, waiting=waiting), 0, now, 1.0)
     return made

@@ -10,8 +10,8 @@ MINUTE = 60_000
 TTL = 30_000
 
 
-def bucket(amount: int = 60, key: str = "b", period_ms: int = MINUTE) -> Limit:
-    return Limit(key=key, kind="b", amount=amount, period_ms=period_ms, burst=amount)
+def bucket(amount: int = 60, key: str = "b") -> Limit:
+    return Limit(key=key, kind="b", amount=amount, period_ms=MINUTE, burst=amount)
 
 
 def window(amount: int = 100, key: str = "w", ends_ms: int = 1_000_000) -> Limit:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
-from rigs.wired import BODY, CHUNKED, OK, PATH, Line, Start, rest, saying, soon
+from rigs.wired import BODY, CHUNKED, OK, PATH, Line, Start, rest, saying
+from waiting import until
 
 from modgate.api.body import Body, File, Part
 from modgate.errors import BadReply, GatewayError, UpstreamFailed
@@ -198,7 +199,7 @@ class TestSending:
         assert answer.status == 413
         assert await answer.whole(10) == b"big"
         assert client.connections == (0, 0)
-        await soon(lambda: len(asyncio.all_tasks()) <= before)
+        await until(lambda: len(asyncio.all_tasks()) <= before)
         scope.close()
 
     async def test_a_call_given_up_is_not_sent_on(self, start: Start, spool: Spool) -> None:
@@ -215,8 +216,8 @@ class TestSending:
         Counted.reads.clear()
         body = Body.of_bytes(Counted(fd=file.fd, size=file.size).slice(), "a/b")
         sending = asyncio.create_task(client.send(PATH, body, {}))
-        await soon(lambda: bool(engine.lines))
-        await soon(lambda: bool(Counted.reads))
+        await until(lambda: bool(engine.lines))
+        await until(lambda: bool(Counted.reads))
         sending.cancel()
         with pytest.raises(asyncio.CancelledError):
             await sending

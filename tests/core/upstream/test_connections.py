@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
-from rigs.wired import BODY, CHUNKED, OK, PATH, Line, Start, rest, said, saying, soon
+from rigs.wired import BODY, CHUNKED, OK, PATH, Line, Start, rest, said, saying
+from waiting import until
 
 from modgate.errors import UpstreamFailed, UpstreamTimedOut
 from modgate.upstream.client import Client
@@ -26,13 +27,13 @@ class TestLeaving:
         engine = await start(talk)
         client = Client(engine.url)
         task = asyncio.create_task(client.send(PATH, BODY, {}))
-        await soon(lambda: bool(engine.lines))
+        await until(lambda: bool(engine.lines))
         await asyncio.sleep(0.05)
         began = time.monotonic()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        await soon(lambda: bool(left))
+        await until(lambda: bool(left))
 
         assert left[0] - began < 0.1
         assert client.connections == (0, 0)
@@ -52,7 +53,7 @@ class TestLeaving:
         began = time.monotonic()
         answer.close()
         answer.close()
-        await soon(lambda: bool(left))
+        await until(lambda: bool(left))
 
         assert left[0] - began < 0.1
         assert client.connections == (0, 0)
@@ -65,7 +66,7 @@ class TestLeaving:
         engine = await start(talk)
         client = Client(engine.url)
         task = asyncio.create_task(client.send(PATH, BODY, {}))
-        await soon(lambda: bool(engine.lines))
+        await until(lambda: bool(engine.lines))
         await asyncio.sleep(0.02)
         await client.close()
 
@@ -97,7 +98,7 @@ class TestKeeping:
             client.send(PATH, BODY, {}), client.send(PATH, BODY, {})
         )
         del second
-        await soon(lambda: client.connections == (2, 2))
+        await until(lambda: client.connections == (2, 2))
         last = await (await client.send(PATH, BODY, {})).whole(10)
         again = await (await client.send(PATH, BODY, {})).whole(10)
 
@@ -109,7 +110,7 @@ class TestKeeping:
         engine = await start(saying(OK))
         client = Client(engine.url, idle_s=0.15)
         await said(client)
-        took = await soon(lambda: client.connections == (0, 0))
+        took = await until(lambda: client.connections == (0, 0))
 
         assert 0.1 < took < 1.0
 
@@ -154,7 +155,7 @@ class TestKeeping:
         client = Client(engine.url)
         for _ in range(10):
             assert await said(client) == b"ok"
-            await soon(lambda: client.connections == (0, 0))
+            await until(lambda: client.connections == (0, 0))
 
     async def test_an_engine_that_speaks_unasked_loses_its_connection(self, start: Start) -> None:
         async def talk(line: Line) -> None:
@@ -167,7 +168,7 @@ class TestKeeping:
         engine = await start(talk)
         client = Client(engine.url)
         assert await said(client) == b"ok"
-        await soon(lambda: client.connections == (0, 0))
+        await until(lambda: client.connections == (0, 0))
 
         assert await said(client) == b"ok"
         await client.close()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from rigs.wired import BODY, CHUNKED, OK, PATH, Line, Start, saying, soon
+from rigs.wired import BODY, CHUNKED, OK, PATH, Line, Start, saying
+from waiting import until
 
 from modgate.errors import GatewayError, UpstreamFailed
 from modgate.upstream.client import Client
@@ -25,7 +26,7 @@ class TestDelivering:
         ends: list[GatewayError | None] = []
         answer.deliver(found.append, ends.append)
         assert found == [b"a"]
-        await soon(lambda: bool(ends))
+        await until(lambda: bool(ends))
 
         assert (found, ends) == ([b"a", b"b", b"c"], [None])
         assert client.connections == (1, 1)
@@ -50,7 +51,7 @@ class TestDelivering:
         found: list[bytes] = []
         ends: list[GatewayError | None] = []
         answer.deliver(found.append, ends.append)
-        await soon(lambda: bool(ends))
+        await until(lambda: bool(ends))
 
         assert found == [b"a"]
         assert isinstance(ends[0], UpstreamFailed)
@@ -71,13 +72,13 @@ class TestDelivering:
         found: list[bytes] = []
         ends: list[GatewayError | None] = []
         answer.deliver(found.append, ends.append)
-        await soon(lambda: len(found) > 3)
+        await until(lambda: len(found) > 3)
         answer.pause()
         at_pause = len(found)
         await asyncio.sleep(0.05)
         assert len(found) == at_pause
         answer.resume()
-        await soon(lambda: len(found) > at_pause)
+        await until(lambda: len(found) > at_pause)
         answer.close()
         at_close = len(found)
         await asyncio.sleep(0.05)

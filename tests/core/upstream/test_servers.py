@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
-from rigs.wired import BODY, rest, soon
+from rigs.wired import BODY, rest
 from servers import free_port
 from waiting import until
 
@@ -104,7 +104,7 @@ async def test_aiohttp_closes_an_idle_connection_and_the_next_call_knows(engine:
     for _ in range(3):
         answer = await client.send("/echo", BODY, {})
         assert await answer.whole(100) == b'{"a":1}'
-        await soon(lambda: client.connections == (0, 0))
+        await until(lambda: client.connections == (0, 0))
     await client.close()
 
 

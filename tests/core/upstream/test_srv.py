@@ -19,9 +19,9 @@ def spelt(name: str) -> bytes:
     return b"".join(bytes([len(p)]) + p.encode() for p in name.split(".")) + b"\0"
 
 
-def record(host: bytes, *, priority: int = 0, port: int = 8000, ttl: int = 30) -> bytes:
+def record(host: bytes, *, priority: int = 0, ttl: int = 30) -> bytes:
     """A record whose owner is the question's name, pointed at."""
-    held = struct.pack("!HHH", priority, 5, port) + host
+    held = struct.pack("!HHH", priority, 5, 8000) + host
     return b"\xc0\x0c" + struct.pack("!HHIH", 33, 1, ttl, len(held)) + held
 
 

@@ -13,10 +13,12 @@ import logging
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
 from modgate.clock import Clock
+from modgate.limits.account import Own
 from modgate.limits.levels import Levels
 from modgate.limits.owner import Owner, OwnerStore
 from modgate.whole_file import write_whole
@@ -26,6 +28,8 @@ log = logging.getLogger(__name__)
 SCHEME = "owner://"
 WRITTEN_EVERY_S = 5.0
 PATH_BYTES = 100  # what a socket's address holds, with room
+
+_L = TypeVar("_L", Levels, Own)
 
 
 class HostedStore(OwnerStore):
@@ -53,7 +57,7 @@ class HostedStore(OwnerStore):
     async def _reach(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         if self._owner is None and self._locked():
             owner = Owner(self._clock)
-            owner.store.levels = _read(self._kept, int(self._clock.wall() * 1000))
+            owner.store.levels = get(self._kept, Levels, int(self._clock.wall() * 1000))
             try:
                 await owner.open(self._path)
             except BaseException:  # the deadline, too: somebody else may have more luck
@@ -112,11 +116,12 @@ def put(path: Path, data: bytes) -> bool:
     return True
 
 
-def _read(path: Path, now_ms: int) -> Levels:
+def get(path: Path, kind: type[_L], now_ms: int) -> _L:
+    """What `put` wrote: none where there is no file, or none that can be read; the log says so."""
     try:
-        return Levels.read(path.read_bytes(), now_ms)
+        return kind.read(path.read_bytes(), now_ms)
     except FileNotFoundError:
-        return Levels()
+        return kind()
     except (OSError, msgspec.MsgspecError) as error:
         log.error("limit levels not read", extra={"reason": type(error).__name__})
-        return Levels()
+        return kind()

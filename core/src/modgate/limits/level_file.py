@@ -8,17 +8,12 @@ they are billed, for what was last measured of them, or else for their reserve.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-import msgspec
-
 from modgate.limits.account import Own
-from modgate.limits.hosted import WRITTEN_EVERY_S, put
-
-log = logging.getLogger(__name__)
+from modgate.limits.hosted import WRITTEN_EVERY_S, get, put
 
 
 class LevelFile:
@@ -31,7 +26,7 @@ class LevelFile:
     def __init__(
         self, path: Path, now_ms: Callable[[], int], ahead_ms: Callable[[], int] = lambda: 0
     ) -> None:
-        self.levels = _read(path, now_ms())
+        self.levels = get(path, Own, now_ms())
         self._path = path
         self._now_ms, self._ahead_ms = now_ms, ahead_ms
         self._closing = asyncio.Event()
@@ -58,13 +53,3 @@ class LevelFile:
         self._closing.set()
         if self._task is not None:
             await self._task
-
-
-def _read(path: Path, now_ms: int) -> Own:
-    try:
-        return Own.read(path.read_bytes(), now_ms)
-    except FileNotFoundError:
-        return Own()
-    except (OSError, msgspec.MsgspecError) as error:
-        log.error("limit levels not read", extra={"reason": type(error).__name__})
-        return Own()

@@ -11,8 +11,9 @@ from modgate_asr.spoken import HELLO
 TRANSCRIPTIONS, TRANSLATIONS = "/v1/audio/transcriptions", "/v1/audio/translations"
 
 
-def tone(seconds: float, rate: int = 16_000) -> bytes:
+def tone(seconds: float) -> bytes:
     """A quiet tone as a WAV file."""
+    rate = 16_000
     count = int(seconds * rate)
     data = b"".join(
         struct.pack("<h", int(3000 * math.sin(2 * math.pi * 440 * i / rate))) for i in range(count)
