@@ -261,7 +261,7 @@ def test_a_document_comes_back_however_deep_it_is(start: Start) -> None:
 
 def test_what_an_engine_repeats_of_a_document_is_passed_over_however_deep_it_is() -> None:
     row = b'{"index":0,"score":0.5,"document":%b}' % (b"[" * 300 + b"]" * 300)
-    [read] = listed(Event(b"[%b]" % row), "score")
+    [read] = listed(Event(b"[%b]" % row))
 
     assert (read.integer("index"), read.number("score")) == (0, 0.5)
 

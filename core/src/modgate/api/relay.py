@@ -113,7 +113,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         return self.state == "ok"
 
 
-PENDING, OK = Outcome(), Outcome(state="ok")
+PENDING = Outcome()
 
 MeasuredBy = Literal["engine", "gateway", "estimate"]
 

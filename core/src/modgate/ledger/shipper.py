@@ -77,7 +77,7 @@ class Shipper:
         self.up = False
         self.error = ""
         self.region = region
-        self.rows = self.skipped = self.withheld = 0
+        self.rows = self.withheld = 0
         self._make = make
         self._ledger = ledger
         self._key = key
@@ -218,8 +218,6 @@ class Shipper:
         )
         await self._asked(partial(sink.write, Shipment(rows=rows, cursor=cursor)))
         tail.done(piece)
-        self.skipped += tail.skipped
-        tail.skipped = 0
         self._position, self._until = behind, until
         self._ledger.acked[self.name] = behind.segment
         self.rows += len(rows)

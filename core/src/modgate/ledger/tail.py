@@ -37,8 +37,7 @@ class Piece:
 class Tail:
     """Reads a worker's segments from a position on.
 
-    `key`: None proves by checksums alone.  `skipped`: how many segments were dropped before they
-    could be read.
+    `key`: None proves by checksums alone.
     """
 
     def __init__(
@@ -48,7 +47,6 @@ class Tail:
         self._worker = worker
         self._key = key
         self.position = position
-        self.skipped = 0
 
     def read(self, until: Position, at_most: int) -> Piece | None:
         """The next frames, of about `at_most` bytes; None when there are none before `until`.
@@ -77,11 +75,9 @@ class Tail:
         """The beginning of segment `number`, which must follow where the one before it ended."""
         with paths[number].open("rb") as file:
             header, offset = read_head(file.read(HEAD_AT_MOST))
-        if here != NOWHERE and number == here.segment + 1 and here.segment in paths:
-            if header.last != here.last:
-                raise Tampered(0)
-        elif here != NOWHERE:
-            self.skipped += number - here.segment - (here.segment in paths)
+        follows = here != NOWHERE and number == here.segment + 1 and here.segment in paths
+        if follows and header.last != here.last:
+            raise Tampered(0)
         return Position(number, offset, 0, header.last)
 
     def _piece(self, path: Path, here: Position, end: int, at_most: int) -> Piece:

@@ -9,7 +9,7 @@ Source: algorithms.md 9; the IANA special-purpose address registries (RFC 6890, 
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 Address = IPv4Address | IPv6Address
 
@@ -73,11 +73,6 @@ _METADATA_6 = tuple(
         "fd00:42::42/128",  # Scaleway
     )
 )
-
-
-def parse_address(text: str) -> Address:
-    """An address as a resolver writes it; ValueError for anything else."""
-    return ip_address(text)
 
 
 def is_public(address: Address) -> bool:

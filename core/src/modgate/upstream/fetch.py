@@ -16,6 +16,7 @@ import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from ipaddress import ip_address
 from ssl import SSLContext
 
 import aiohttp
@@ -28,7 +29,7 @@ from modgate.clock import Clock
 from modgate.errors import Overloaded, Refused
 from modgate.kit.sniff import HEAD_BYTES, family, media_type, sniff
 from modgate.spool import Scope, Writer
-from modgate.upstream.addresses import Address, is_forbidden, is_public, parse_address
+from modgate.upstream.addresses import Address, is_forbidden, is_public
 from modgate.upstream.names import Names, Pinned, Resolve
 from modgate.upstream.origins import Allowed, Origin, Url
 
@@ -186,7 +187,7 @@ class Fetcher:
             return [origin.address]
         try:
             found = await self._resolve(origin.host, origin.port)
-            addresses = [parse_address(text) for text in found]
+            addresses = [ip_address(text) for text in found]
         except (OSError, ValueError):
             raise _Failed(f"the URL cannot be fetched: {_UNREACHABLE}") from None
         if not addresses or not all(self._open(origin, address) for address in addresses):

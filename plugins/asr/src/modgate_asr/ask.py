@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import orjson
 
-from modgate.plugin import Fields, JsonObject, Part, Refused, Request
+from modgate.plugin import Fields, JsonObject, Part, Request
 from modgate_asr import mistral
 from modgate_asr.config import Facts
 from modgate_asr.formats import FORMATS, Wanted
@@ -203,8 +203,3 @@ def _object(text: str) -> JsonObject | None:
     except orjson.JSONDecodeError:
         return None
     return value if isinstance(value, dict) else None
-
-
-def no_audio(reason: str) -> Refused:
-    """The error for a file in which nothing can be heard."""
-    return Refused("file", "invalid_audio", reason)

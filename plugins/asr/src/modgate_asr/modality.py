@@ -24,7 +24,7 @@ from modgate.plugin import (
     UnsupportedMedia,
     Work,
 )
-from modgate_asr.ask import Asked, asked, facts_of, no_audio
+from modgate_asr.ask import Asked, asked, facts_of
 from modgate_asr.config import Config, Facts
 from modgate_asr.decode import windows
 from modgate_asr.heard import Piece
@@ -125,7 +125,7 @@ def _file(request: Request) -> File:
         return request.file("file")
     except Refused as error:
         if error.code == "invalid_value":
-            raise no_audio("the audio file is empty") from None
+            raise Refused("file", "invalid_audio", "the audio file is empty") from None
         raise
 
 

@@ -99,7 +99,7 @@ def reply(event: Event, rows: Sequence[Json], tokens: int | None, *, logits: boo
     return Event(orjson.dumps(value), headers=event.headers)
 
 
-def listed(event: Event, score: str) -> list[Fields]:
+def listed(event: Event) -> list[Fields]:
     """The rows of a reply that is a bare list.
 
     BadReply when it is none, or when a row has no index or no number under the name `score`.
@@ -110,7 +110,7 @@ def listed(event: Event, score: str) -> list[Fields]:
     rows = list(Event(b'{"rows":%b}' % event.data).fields().each("rows", empty=True))
     for row in rows:
         row.integer("index", at_least=0)
-        row.number(score)
+        row.number("score")
     return rows
 
 
@@ -173,7 +173,7 @@ class RerankTei(Tei, RerankHome):
 
     def decode(self, event: Event) -> Iterable[Event]:
         """The list as results."""
-        rows = ranked(listed(event, "score"), "score")
+        rows = ranked(listed(event), "score")
         return (reply(event, rows, tokens_read(event.headers)),)
 
 
@@ -254,7 +254,7 @@ class RerankSglang(RerankPlain):
 
     def decode(self, event: Event) -> Iterable[Event]:
         """The list as results; tokens only when every row tells them."""
-        rows = listed(event, "score")
+        rows = listed(event)
         counts = [told(row.values, "meta_info", "prompt_tokens") for row in rows]
         known = [count for count in counts if count is not None]
         tokens = sum(known) if rows and len(known) == len(rows) else None
