@@ -11,7 +11,6 @@ from pydantic import BaseModel, ValidationError
 from modgate.api.authenticator import AnyAuthenticator, ConfiguredAuthenticator
 from modgate.api.discover import ConfiguredDiscoverer
 from modgate.api.issuer import Issuer, Signing
-from modgate.api.json import JsonObject
 from modgate.api.modality import AnyModality
 from modgate.api.model import Model, ModelFacts
 from modgate.api.policy import AnyPolicy, ConfiguredPolicy
@@ -19,7 +18,7 @@ from modgate.api.price import Book
 from modgate.api.scorer import AnyAdviser, ConfiguredAdviser
 from modgate.api.select import PHASES, Backend, Fallback, Phases, Target, Targets
 from modgate.api.vitals import Exporter
-from modgate.config.decode import problems_of
+from modgate.config.decode import keys_of, problems_of
 from modgate.config.guess import did_you_mean
 from modgate.config.link_auth import AuthLinker
 from modgate.config.link_engines import EnginesLinker
@@ -134,10 +133,8 @@ class Linker:
         issuers, signing = auth.issuers(), auth.signing()
         authenticators = tuple(auth.authenticators())
         self._problems += auth.problems
-        ledger, problems = self._file.ledger, self._problems
-        sinks = linked_sinks(
-            ledger, self._file.state.region, self._known.sinks, self._source, problems.append
-        )
+        ledger, here = self._file.ledger, self._file.state.region
+        sinks = linked_sinks(ledger, here, self._known.sinks, self._source, self._problems)
         self._listeners()
         link_peers(self._file.peers, self._wrong)
         if self._problems:
@@ -226,13 +223,10 @@ class Linker:
         return f"{what}; a plugin is switched on by its section: [plugin.{name}]"
 
     def _facts(self, name: str, section: ModelSection, modality: AnyModality) -> ModelFacts:
-        try:
-            return parsed(modality.model_type, section.model_extra or {})
-        except ValidationError as error:
-            path = ("model", name)
-            kind, also = modality.model_type, ModelSection.model_fields
-            self._problems += problems_of(error, self._source.problem, kind, path, also)
-            return ModelFacts()
+        path, also = ("model", name), ModelSection.model_fields
+        kind, said = modality.model_type, section.model_extra or {}
+        found = keys_of(kind, said, self._source, path, self._problems, also)
+        return ModelFacts() if found is None else found
 
     def _model_names(
         self, path: tuple[str, ...], holder: BaseModel, models: Mapping[str, Model]
@@ -297,16 +291,10 @@ class Linker:
                 if phase not in DEADLINES:
                     self._wrong(path, f"unknown phase; known: {', '.join(DEADLINES)}")
                     continue
-                if (parsed := self._parsed(path, text)) is not None:
-                    found[name][phase] = self._target(path, parsed, modality)
+                read = keys_of(TargetText, text, self._source, path, self._problems)
+                if read is not None:
+                    found[name][phase] = self._target(path, read, modality)
         return found
-
-    def _parsed(self, path: tuple[str | int, ...], text: JsonObject) -> TargetText | None:
-        try:
-            return TargetText.model_validate(text)
-        except ValidationError as error:
-            self._problems += problems_of(error, self._source.problem, TargetText, path)
-            return None
 
     def _targets(self) -> dict[str, dict[str, dict[str, Target]]]:
         found: dict[str, dict[str, dict[str, Target]]] = {}

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path as FilePath
-from ssl import create_default_context
 from urllib.parse import urlsplit
 
 from modgate.api.authenticator import AnyAuthenticator, ConfiguredAuthenticator
 from modgate.api.issuer import Issuer, KeyPlace, Signing
 from modgate.config.addresses import HostPort
 from modgate.config.lines import Path
+from modgate.config.link_engines import linked_ca
 from modgate.config.link_kinds import KindsLinker, Missing
 from modgate.config.schema import File
 from modgate.config.schema_auth import JwksFile, JwtSection
@@ -92,17 +91,7 @@ class AuthLinker:
                 return KeyPlace()
         if reason := _unsafe(section.jwks):
             self._wrong(at, reason)
-        return KeyPlace(url=section.jwks, ca=self._ca(path, section.ca))
-
-    def _ca(self, path: Path, file: FilePath | None) -> str:
-        if file is None:
-            return ""
-        try:
-            create_default_context(cafile=file)
-        except OSError as error:  # SSLError is one, too
-            text = f"{file} holds no certificates: {error.strerror or error}"
-            self._wrong((*path, "ca"), text)
-        return str(file)
+        return KeyPlace(url=section.jwks, ca=linked_ca((*path, "ca"), section.ca, self._wrong))
 
     def signing(self) -> Signing | None:
         """How calls are signed."""
@@ -129,7 +118,7 @@ class AuthLinker:
                 kind=put.kind.name,
                 config=put.config,
                 tenants=frozenset(tenants) if tenants is not None else None,
-                ca=self._ca(put.path, put.section.ca),
+                ca=linked_ca((*put.path, "ca"), put.section.ca, self._wrong),
             )
         self.problems += linker.problems
 

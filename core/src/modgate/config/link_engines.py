@@ -7,17 +7,16 @@ from pathlib import Path as FilePath
 from ssl import create_default_context
 from typing import Protocol
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from modgate.api.discover import ConfiguredDiscoverer, Wake
 from modgate.api.model import Model
 from modgate.api.select import Backend, base_url
-from modgate.config.decode import problems_of
+from modgate.config.decode import keys_of
 from modgate.config.guess import did_you_mean
 from modgate.config.lines import Path
 from modgate.config.schema import File
 from modgate.config.schema_engines import DiscoverSection, EngineFields, WakeSection
-from modgate.config.section import parsed
 from modgate.config.source import Source
 from modgate.problems import Problem
 
@@ -108,12 +107,8 @@ class EnginesLinker:
             text += f"; known: {', '.join(sorted(self._kinds))}"
             self._missing((*path, "kind"), text, "plugin")
             return None
-        try:
-            return parsed(kind, section.model_extra or {})
-        except ValidationError as error:
-            also = DiscoverSection.model_fields
-            self.problems += problems_of(error, self._source.problem, kind, path, also)
-            return None
+        said, also = section.model_extra or {}, DiscoverSection.model_fields
+        return keys_of(kind, said, self._source, path, self.problems, also)
 
     def _engine(
         self, path: Path, section: EngineFields, name: str, url: str, https: bool
@@ -167,15 +162,9 @@ class EnginesLinker:
             self._wrong((*path, "metrics_family"), f"{text}{guess}; known: {sorted(metered)}")
 
     def _ca(self, path: Path, file: FilePath | None, https: bool) -> str:
-        if file is None:
-            return ""
-        if not https:
+        if file is not None and not https:
             self._wrong(path, "is for an https url")
-        try:
-            create_default_context(cafile=file)
-        except OSError as error:  # SSLError is one, too
-            self._wrong(path, f"{file} holds no certificates: {error.strerror or error}")
-        return str(file)
+        return linked_ca(path, file, self._wrong)
 
     def _identities(self, backends: list[Backend]) -> None:
         seen: dict[str, str] = {}
@@ -188,3 +177,14 @@ class EnginesLinker:
             if other != backend.name:
                 text = f"is the same engine as '{other}'; name all models in one 'serves'"
                 self._wrong(("backend", index, "url"), text)
+
+
+def linked_ca(path: Path, file: FilePath | None, wrong: Callable[[Path, str], None]) -> str:
+    """A file of certificates that somebody's is proven by; '' for those of the system."""
+    if file is None:
+        return ""
+    try:
+        create_default_context(cafile=file)
+    except OSError as error:  # SSLError is one, too
+        wrong(path, f"{file} holds no certificates: {error.strerror or error}")
+    return str(file)

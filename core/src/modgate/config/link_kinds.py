@@ -6,16 +6,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Generic, Protocol, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from modgate.api.model import Model
 from modgate.api.policy import AnyPolicy, ConfiguredPolicy
 from modgate.api.scorer import AnyAdviser, ConfiguredAdviser
-from modgate.config.decode import problems_of
+from modgate.config.decode import keys_of
 from modgate.config.guess import did_you_mean
 from modgate.config.lines import Path
 from modgate.config.schema_kinds import KindSection, PolicySection, ScorerSection, SeeingSection
-from modgate.config.section import parsed
 from modgate.config.source import Source
 from modgate.problems import Problem
 
@@ -91,12 +90,8 @@ class KindsLinker:
         return kind
 
     def _config(self, path: Path, section: KindSection, kind: type[Kind]) -> BaseModel | None:
-        try:
-            return parsed(kind.config_type, section.model_extra or {})
-        except ValidationError as error:
-            also = type(section).model_fields
-            self.problems += problems_of(error, self._source.problem, kind.config_type, path, also)
-            return None
+        said, also = section.model_extra or {}, type(section).model_fields
+        return keys_of(kind.config_type, said, self._source, path, self.problems, also)
 
     def seen(
         self, put: Put[SeeingSectionT, SeeingT], models: Mapping[str, Model]

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from modgate.api.secret import Secret
-from modgate.config.decode import problems_of
+from modgate.config.decode import keys_of
 from modgate.config.guess import did_you_mean
 from modgate.config.schema_ledger import LedgerSection, SinkSection
-from modgate.config.section import parsed
 from modgate.config.source import Source
 from modgate.problems import Problem
 
@@ -46,30 +45,27 @@ def linked_sinks(
     here: str | None,
     kinds: Mapping[str, type[BaseModel]],
     source: Source,
-    wrong: Callable[[Problem], None],
+    problems: list[Problem],
 ) -> tuple[SinkOf, ...]:
-    """The sinks of the file; `kinds`: the type of their keys, `wrong`: is told each mistake.
+    """The sinks of the file; `kinds`: the type of their keys, `problems`: is told each mistake.
 
     `here`: where the gateway stands.
     """
     if section.max_bytes < SEGMENTS_LEAST * section.segment:
         done = "dropped" if section.on_full == "drop-oldest" else "moved away"
         text = f"less than two segments: none could be {done}; raise it, or lower ledger.segment"
-        wrong(source.problem(("ledger", "max_bytes"), text))
+        problems.append(source.problem(("ledger", "max_bytes"), text))
     found: dict[str, SinkOf] = {}
     for index, each in enumerate((DEFAULT,) if section.sink is None else section.sink):
         path = ("ledger", "sink", index)
         if each.kind not in kinds:
             text = f"no sink '{each.kind}'{did_you_mean(each.kind, kinds)}"
-            wrong(source.problem((*path, "kind"), text))
+            problems.append(source.problem((*path, "kind"), text))
             continue
         name = each.kind if each.kind not in found else f"{each.kind}-{index + 1}"
-        try:
-            config = parsed(kinds[each.kind], each.model_extra or {})
-        except ValidationError as error:
-            kind, also = kinds[each.kind], SinkSection.model_fields
-            for problem in problems_of(error, source.problem, kind, path, also):
-                wrong(problem)
+        said, also = each.model_extra or {}, SinkSection.model_fields
+        config = keys_of(kinds[each.kind], said, source, path, problems, also)
+        if config is None:
             continue
         found[name] = SinkOf(
             name=name,

@@ -80,13 +80,7 @@ class LimitsLinker:
             self._wrong(path, f"is in {currency}, and the price books are in {self._currency}")
         if _level(text) >= EXACT:
             self._wrong(path, "is more than can be counted; take a shorter period")
-        return Rate(
-            unit=BUDGET,
-            amount=text.money.micro,
-            period=text.period,
-            when_down=text.on_store_down,
-            shadow=text.shadow,
-        )
+        return _rate(BUDGET, text.money.micro, text)
 
     def _unit_rates(self, path: Path, written: str, text: RateText) -> Iterable[Rate]:
         known = sorted({self._units.public(full) for full in self._units.units})
@@ -102,7 +96,7 @@ class LimitsLinker:
             yield _rate(full, self._units.units[full].inside(text.amount), text)
 
 
-def _rate(unit: str, amount: int, text: RateText) -> Rate:
+def _rate(unit: str, amount: int, text: RateText | BudgetText) -> Rate:
     return Rate(
         unit=unit,
         amount=amount,

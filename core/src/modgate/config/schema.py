@@ -6,7 +6,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from modgate.api.json import Json, JsonObject
 from modgate.config.addresses import Address, HostPort, Network, StoreUrl, WebOrigin
@@ -107,10 +107,8 @@ class Deadlines(Section):
     )
 
 
-class TimeoutsSection(BaseModel):
+class TimeoutsSection(BaseModel, frozen=True, extra="allow"):
     """Deadlines; a table per modality overrides the plugin's own (`[timeouts.llm]`)."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
 
     connect: Wait = Field(5.0, description="until an engine accepts a connection")
     idle: Wait = Field(60.0, description="silence between two events of an engine's stream")
@@ -223,10 +221,8 @@ class LogSection(Section):
     level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level")
 
 
-class ModelSection(BaseModel):
+class ModelSection(BaseModel, frozen=True, extra="allow"):
     """A name that clients may ask for; all other keys are facts of its modality."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
 
     modality: str = Field(description="whose model it is")
     aliases: tuple[str, ...] = Field((), description="other names for it")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from modgate.config.section import Keys, Section
 from modgate.config.values import MoneyValue, SecretValue
@@ -64,10 +64,8 @@ class WakeSection(Section):
     )
 
 
-class DiscoverSection(EngineFields):
+class DiscoverSection(EngineFields, frozen=True, extra="allow", arbitrary_types_allowed=True):
     """Engines that are found while the gateway runs; all other keys are its kind's own."""
-
-    model_config = ConfigDict(frozen=True, extra="allow", arbitrary_types_allowed=True)
 
     name: str = Field(
         pattern=r"^[A-Za-z0-9._-]{1,63}$", description="what the names of its engines begin with"

@@ -7,20 +7,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from modgate.api.policy import OnFailure
 from modgate.config.section import Keys
 from modgate.config.values import Duration
 
 
-class KindSection(Keys):
+class KindSection(Keys, frozen=True, extra="allow"):
     """A section that puts a kind of a plugin to work; all other keys are the kind's own.
 
     `kind`: which one; '' = the one that is called as the section is.
     """
-
-    model_config = ConfigDict(frozen=True, extra="allow")
 
     kind: str = ""
 

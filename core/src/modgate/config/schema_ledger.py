@@ -5,16 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from modgate.config.section import Section
 from modgate.config.values import Bytes, Duration, SecretValue
 
 
-class SinkSection(BaseModel):
+class SinkSection(BaseModel, frozen=True, extra="allow", arbitrary_types_allowed=True):
     """`[[ledger.sink]]`: its kind, and what that kind wants to know."""
-
-    model_config = ConfigDict(frozen=True, extra="allow", arbitrary_types_allowed=True)
 
     kind: str = Field(description="`sqlite`, `postgres`, or one that a plugin brings")
     region: str | None = Field(None, description="where it stands; rows that may not be there stay")

@@ -6,7 +6,7 @@ import re
 from datetime import date
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema
 
 from modgate.api.json import Json
 from modgate.api.secret import Secret
@@ -64,14 +64,12 @@ def size(value: Json) -> int:
     return int(float(found[1]) * _BYTE_UNITS[found[2] or "B"])
 
 
-class RateText(BaseModel):
+class RateText(BaseModel, frozen=True):
     """So many in a period, in the unit's shown form.
 
     `on_store_down`: what it admits while the shared store does not answer; `shadow`: it is decided
     and recorded, and refuses nothing.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     amount: float
     period: PeriodName
@@ -100,10 +98,8 @@ def rate(value: Json) -> RateText:
     )
 
 
-class PriceText(BaseModel):
+class PriceText(BaseModel, frozen=True):
     """A price as it is written: `pico` pico-units for `count` of what `noun` names ('' = one)."""
-
-    model_config = ConfigDict(frozen=True)
 
     pico: int
     count: int = 1
@@ -133,10 +129,8 @@ def _decimal(whole: str, fraction: str | None, places: int) -> int:
     return int(whole + fraction.ljust(places, "0"))
 
 
-class MoneyText(BaseModel):
+class MoneyText(BaseModel, frozen=True):
     """An amount of money, in micro-units of a currency."""
-
-    model_config = ConfigDict(frozen=True)
 
     micro: int
     currency: str
@@ -152,10 +146,8 @@ def money(value: Json) -> MoneyText:
     return MoneyText(micro=_decimal(found[1], found[2], 6), currency=found[3])
 
 
-class BudgetText(BaseModel):
+class BudgetText(BaseModel, frozen=True):
     """So much money in a period; the rest as with any rate."""
-
-    model_config = ConfigDict(frozen=True)
 
     money: MoneyText
     period: PeriodName
@@ -213,10 +205,8 @@ Moment = Annotated[int, BeforeValidator(moment), _schema("string", "2026-03-01")
 SecretValue = Secret  # given by reference, like every secret
 
 
-class TargetText(BaseModel):
+class TargetText(BaseModel, frozen=True, extra="allow"):
     """A latency: `{ base = "300ms", audio_seconds = "100ms", objective = 0.95 }`."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
 
     base: Duration = Field(description="the part that does not depend on size")
     objective: float = Field(0.95, gt=0, lt=1, description="the share that keeps it")

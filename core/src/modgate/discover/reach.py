@@ -5,13 +5,11 @@ from __future__ import annotations
 from ipaddress import IPv6Address
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, Field, field_validator
 
 
-class Reach(BaseModel):
+class Reach(BaseModel, frozen=True, extra="forbid"):
     """The keys of kinds that find addresses."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     scheme: Literal["http", "https"] = Field("http", description="how engines are spoken to")
     path: str = Field("", description="what stands before every path of theirs")

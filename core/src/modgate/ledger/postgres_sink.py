@@ -7,7 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, Field
 
 from modgate.api.secret import Secret, without_password
 from modgate.api.shipment import Cursor, LedgerSink, Shipment, SinkDown
@@ -44,10 +44,8 @@ def _placed(number: int, column: str) -> str:
 INSERT = insert(_placed)
 
 
-class PostgresConfig(BaseModel):
+class PostgresConfig(BaseModel, frozen=True, extra="forbid"):
     """`[[ledger.sink]]` of kind postgres."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     url: Annotated[str, AfterValidator(without_password)] = Field(
         pattern="^postgres(ql)?://", description="postgresql://USER@HOST/DATABASE; no password"

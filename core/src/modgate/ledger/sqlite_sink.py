@@ -10,7 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from modgate.api.secret import Secret
 from modgate.api.shipment import Cursor, LedgerSink, Shipment, SinkDown, UsageRow
@@ -43,10 +43,8 @@ WHERE (excluded.segment, excluded.position) > (segment, position)
 """
 
 
-class SqliteConfig(BaseModel):
+class SqliteConfig(BaseModel, frozen=True, extra="forbid"):
     """`[[ledger.sink]]` of kind sqlite."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     path: Path | None = Field(None, description="the file; default usage.sqlite beside the ledger")
 
