@@ -47,7 +47,7 @@ def command(path: Path | None, schema: bool, probe: bool) -> None:
         click.echo(f"{key:<{width}}  {value}  ({origin})")
     for each in doubts_of(made):
         click.echo(str(each), err=True)
-    if probe and not asyncio.run(_probe(made.linked.backends, made.loaded.dialects)):
+    if probe and not asyncio.run(_probe(made)):
         sys.exit(1)
 
 
@@ -87,30 +87,23 @@ def _check_stored(made: Blueprint) -> None:
         raise ConfigError(found.problems)
 
 
-async def _probe(backends: object, dialects: object) -> bool:
+async def _probe(made: Blueprint) -> bool:
     """Ask each backend's health path; True when all are well."""
     from ssl import create_default_context
 
     import aiohttp
 
-    from modgate.api.select import Backend
+    from modgate.snapshot.checkups import probes_of
     from modgate.upstream.scraper import reason_of
 
-    assert isinstance(backends, tuple)
-    assert isinstance(dialects, dict)
-    well = True
+    probes, well = probes_of(made.loaded.dialects), True
     timeout = aiohttp.ClientTimeout(total=PROBE_S)
     async with aiohttp.ClientSession(timeout=timeout) as session:
-        for backend in backends:
-            assert isinstance(backend, Backend)
-            path = next(
-                (kind.probe for (_, family), kind in dialects.items() if family == backend.family),
-                "/health",
-            )
+        for backend in made.linked.backends:
             key = f"Bearer {backend.key.reveal()}" if backend.key is not None else ""
             headers = {"Authorization": key} if key else {}
             tls = create_default_context(cafile=backend.ca) if backend.ca else True
-            url = backend.url.rstrip("/") + path
+            url = backend.url.rstrip("/") + probes.get(backend.family, "/health")
             try:
                 async with session.get(url, headers=headers, ssl=tls) as response:
                     state = "well" if response.status < 400 else f"status {response.status}"

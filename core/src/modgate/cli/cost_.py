@@ -109,13 +109,4 @@ def _lines(
     if machines is not None:
         blank = [""] * (len(by) - 1)
         for backend, micro in sorted(machines.idle.items()):
-            yield (
-                f"{IDLE} {backend}",
-                *blank,
-                currency,
-                0,
-                0,
-                decimal(0),
-                decimal(0),
-                decimal(micro),
-            )
+            yield f"{IDLE} {backend}", *blank, currency, 0, 0, *map(decimal, (0, 0, micro))

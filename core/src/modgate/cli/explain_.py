@@ -7,11 +7,11 @@ import sys
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
 import click
 
-from modgate.cli.problems import plain_errors
+from modgate.cli.problems import check_call, plain_errors
 
 if TYPE_CHECKING:
     from modgate.api.json import JsonObject
@@ -96,11 +96,7 @@ def _listener(url: str | None, path: Path | None, key: str | None) -> tuple[str,
         if key is None and admin.key is not None:
             key = admin.key.reveal()
     url = url or LOCAL
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise click.UsageError(f"--url reads http://HOST:PORT, and not '{url}'")
-    if key is not None and not (key.isascii() and key.isprintable()):
-        raise click.UsageError("the key has characters that no key has")
+    check_call(url, key)
     return url.rstrip("/"), key
 
 

@@ -151,6 +151,7 @@ def _books(
     from modgate.api.secret import Secret
     from modgate.ledger.hearing import Hearing
     from modgate.ledger.sqlite_sink import FILE, SqliteConfig, SqliteSink
+    from modgate.server.ledger import sinks_of
     from modgate.snapshot.blueprint import blueprint_of
     from modgate.snapshot.directories import default_directory
 
@@ -163,16 +164,12 @@ def _books(
         state = directory or file.state.directory or default_directory()
         key = file.ledger.key
         anchors += [file.ledger.anchor] if file.ledger.anchor is not None else []
-        for each in made.linked.sinks:
-            _, kind = made.loaded.sinks[each.kind]
-            sinks[each.name] = kind(each.config, folder=state, password=each.password)
+        sinks = {name: make() for name, (make, _) in sinks_of(made, state).items()}
     else:
         state = directory or default_directory()
         if (state / FILE).exists():
             sinks["sqlite"] = SqliteSink(SqliteConfig(), folder=state)
-    if not (state / "ledger").is_dir():
-        text = f"there is no ledger in {state}: is that a gateway's state directory?"
-        raise click.ClickException(text)
+    ledger = ledger_of(None, state)
     if key_file is not None or key is None:
         key = Secret((key_file or state / "ledger-key").read_text().strip())
-    return _Books(ledger=state / "ledger", key=key, hearing=Hearing(sinks, anchors))
+    return _Books(ledger=ledger, key=key, hearing=Hearing(sinks, anchors))

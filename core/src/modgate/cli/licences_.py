@@ -14,7 +14,7 @@ def command() -> None:
     for dist in distributions():
         said = dist.metadata.json
         licence = str(said.get("license_expression") or said.get("license") or "not said")
-        libraries = [str(f) for f in dist.files or () if ".so" in f.suffixes or f.suffix == ".so"]
+        libraries = [str(f) for f in dist.files or () if ".so" in f.suffixes]
         rows.append((dist.name, dist.version, licence.splitlines()[0][:60], libraries))
     for name, version, licence, libraries in sorted(rows, key=lambda row: row[0].lower()):
         click.echo(f"{name} {version}: {licence}")

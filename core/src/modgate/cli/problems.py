@@ -8,11 +8,21 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 import click
 
 from modgate.problems import ConfigError, PluginError
 from modgate.tracebacks import plain
+
+
+def check_call(url: str, key: str | None) -> None:
+    """UsageError for a gateway's address that is none, or a key."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise click.UsageError(f"--url reads http://HOST:PORT, and not '{url}'")
+    if key is not None and not (key.isascii() and key.isprintable()):
+        raise click.UsageError("the key has characters that no key has")
 
 
 @contextmanager

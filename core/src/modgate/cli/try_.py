@@ -8,12 +8,11 @@ import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import click
 
 from modgate.api.json import Json
-from modgate.cli.problems import plain_errors
+from modgate.cli.problems import check_call, plain_errors
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
@@ -32,17 +31,13 @@ def command(modality: str, url: str, key: str | None, model: str | None) -> None
     from modgate.config.guess import did_you_mean
     from modgate.snapshot.blueprint import blueprint_of
 
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise click.UsageError(f"--url reads http://HOST:PORT, and not '{url}'")
     with plain_errors():
         modalities = blueprint_of(None).loaded.modalities
     if modality not in modalities:
         text = f"no modality '{modality}'{did_you_mean(modality, modalities)}"
         raise click.UsageError(f"{text}; there are: {', '.join(sorted(modalities))}")
     key = key or os.environ.get("MODGATE_KEY") or _demo_key()
-    if not (key.isascii() and key.isprintable()):
-        raise click.UsageError("the key has characters that no key has")
+    check_call(url, key)
     sys.exit(asyncio.run(_tried(modality, modalities[modality].samples, url, key, model)))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from aiohttp import web
 
@@ -149,7 +149,7 @@ class Admin:
             "discovery": {each.configured.name: _found(each) for each in state.members.sources},
             "no_telemetry": dict(state.rounds.unheard),
             "spool": {"bytes": state.spool.used, "files": state.spool.files},
-            "engines": {name: vars_of(e) for name, e in state.engines.states().items()},
+            "engines": {name: asdict(each) for name, each in state.engines.states().items()},
         }
         return json_page(detail, 200 if state.ready() else 503)
 
@@ -256,9 +256,3 @@ def _limits(state: State) -> Json:
         return {"kept": "here"}
     kept = "a share here: the store does not answer" if state.shared.down else "at the store"
     return {"kept": kept, "records": state.shared.slices.open}
-
-
-def vars_of(engine: object) -> Json:
-    """A frozen value's fields, for a page."""
-    slots: tuple[str, ...] = getattr(engine, "__slots__", ())
-    return {name: getattr(engine, name) for name in slots}

@@ -177,7 +177,7 @@ class App:
 
     async def _use(self, made: Blueprint) -> None:
         """Build a snapshot and swap it in."""
-        self._log_level = made.linked.file.log.level
+        self.log_level = made.linked.file.log.level
         data = made.linked.file.local.data or default_data()
         async with self.tenancy.lock:
             found, changes = await self.tenancy.linked(made)
@@ -225,11 +225,6 @@ class App:
         except OSError as error:
             text = refusal(address.host, address.port, error)
             raise ConfigError([made.source.problem((section, "address"), text)]) from None
-
-    @property
-    def log_level(self) -> str:
-        """The least level that the file asks for."""
-        return self._log_level
 
     @property
     def gateway(self) -> Gateway:

@@ -67,11 +67,8 @@ class Tenancy:
         return found, changes
 
     def _anew(self, made: Blueprint) -> tuple[Roster, Sequence[Change]]:
-        found = self._whole(made)
+        found = self._maker(made).whole(self.store.read(), self._clock.wall())
         return found, self.store.changes(self._recorded(found))
-
-    def _whole(self, made: Blueprint) -> Roster:
-        return self._maker(made).whole(self.store.read(), self._clock.wall())
 
     def _maker(self, made: Blueprint) -> RosterMaker:
         return RosterMaker(made.linked, made.known, made.keys, self._more)

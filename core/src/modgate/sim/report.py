@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import ceil
 
-from modgate.api.body import Body
 from modgate.api.json import JsonObject
 from modgate.api.modality import AnyModality
 from modgate.api.plan import Call
@@ -15,11 +14,10 @@ from modgate.fleet.terms import Terms
 from modgate.goals import Goals
 from modgate.sim.paces import Shown
 from modgate.sim.receipts import Past
-from modgate.sim.replay import Outcome, Play, Replayed, policy_of
+from modgate.sim.replay import NO_BODY, Outcome, Play, Replayed, policy_of
 from modgate.sim.sizes import Sized
 from modgate.sim.unplayed import unplayed
 
-NO_BODY = Body("json", raw=b"{}")
 SHARES = (0.50, 0.95, 0.99)
 
 

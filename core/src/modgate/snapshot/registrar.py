@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from modgate.api.json import JsonObject
 from modgate.api.secret import Secret
@@ -40,10 +40,8 @@ class Declared(StoreError):
     """A file declares it, so it is changed there."""
 
 
-class NewKey(BaseModel):
+class NewKey(BaseModel, frozen=True, extra="forbid"):
     """`POST /admin/v1/keys`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     tenant: str
     name: str = ""
@@ -51,19 +49,15 @@ class NewKey(BaseModel):
     grant: JsonObject = Field(default_factory=dict)
 
 
-class KeyChange(BaseModel):
+class KeyChange(BaseModel, frozen=True, extra="forbid"):
     """`PATCH /admin/v1/keys/ID`; what is not given stays."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str | None = None
     grant: JsonObject | None = None
 
 
-class Rotation(BaseModel):
+class Rotation(BaseModel, frozen=True, extra="forbid"):
     """`POST /admin/v1/keys/ID/rotate`.  `grace`: how long the secret before stays good."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     grace: Duration = GRACE_S
 
