@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -25,14 +25,9 @@ from modgate.auth.plugin_checker import LOOKUPS_AT_MOST, origin_of
 from modgate.errors import GatewayError, Unavailable
 from modgate.testing.guards import listening, no_waiting
 from modgate.testing.mutate import CHARACTERS
-from modgate.testing.suite import require
+from modgate.testing.suite import fuzzed, require
 
-_SETTINGS = settings(
-    derandomize=True,
-    deadline=None,
-    max_examples=100,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+_SETTINGS = fuzzed(100)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

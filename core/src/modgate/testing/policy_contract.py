@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 import orjson
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from modgate.api.auth import Caller
@@ -28,7 +28,7 @@ from modgate.http.surfaces import built_in
 from modgate.testing.guards import no_waiting
 from modgate.testing.mutate import CHARACTERS
 from modgate.testing.rules_declared import sayable
-from modgate.testing.suite import require
+from modgate.testing.suite import fuzzed, require
 from modgate.units import NOTHING, Units
 
 ASKS_AT_MOST = 100
@@ -161,12 +161,7 @@ class PolicyContract:
         if not asking:
             return
 
-        @settings(
-            max_examples=self.examples,
-            derandomize=True,
-            deadline=None,
-            suppress_health_check=list(HealthCheck),
-        )
+        @fuzzed(self.examples)
         @given(st.sampled_from(asking), _replies())
         def fuzz(case: PolicyCase, said: bytes) -> None:
             try:

@@ -17,7 +17,7 @@ from modgate.errors import GatewayError
 from modgate.reply_decoder import ReplyDecoder
 from modgate.testing.compare import difference, parsed, shown
 from modgate.testing.rig import Rig
-from modgate.testing.rules_shape import contents
+from modgate.testing.rules_shape import bytes_of, contents
 from modgate.testing.transcript import Failed, FormPart, Gives, Said, Sent, Transcript
 
 Cut = Callable[[bytes], Iterable[bytes]]
@@ -161,8 +161,7 @@ def _form_told(wanted: Sequence[FormPart], call: Sequence[FormPart], body: Body)
 
 def _part_told(wanted: FormPart, call: Sequence[FormPart], part: Part) -> str:
     source = next((each for each in call if each.name == wanted.same_as), wanted)
-    content = part.content
-    data = content if isinstance(content, bytes) else _read(content.prefix, part)
+    data = bytes_of(part.content)
     if data != source.content:
         return f"the part {part.name} is {shown(data)}, wanted {shown(source.content)}"
     if part.filename != wanted.filename:
@@ -170,9 +169,3 @@ def _part_told(wanted: FormPart, call: Sequence[FormPart], part: Part) -> str:
     if wanted.content_type not in (None, part.content_type):
         return f"the part {part.name} is {part.content_type}, wanted {wanted.content_type}"
     return ""
-
-
-def _read(prefix: bytes, part: Part) -> bytes:
-    content = part.content
-    assert not isinstance(content, bytes)
-    return prefix + content.file.read(content.start, content.length)

@@ -133,7 +133,7 @@ class Rig:
             if given is ...:
                 if isinstance(need, Work):
                     return self.inline.work(need)
-                which = f"need {step} ({_kind(need)})"
+                which = f"need {step} ({type(need).__name__})"
                 raise Incomplete(f"the sample has no answer for {which}; give it in `answers`")
             return self.as_answer(need, given)
 
@@ -214,10 +214,6 @@ def _fresh(error: Exception) -> Exception:
     made.args = error.args
     made.__dict__.update(error.__dict__)
     return made
-
-
-def _kind(need: Need) -> str:
-    return type(need).__name__
 
 
 def events_of(call: Call, said: bytes | Sequence[bytes]) -> list[Event]:

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import orjson
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from modgate.api.body import Body, Part
@@ -23,7 +23,7 @@ from modgate.testing.drive import Played
 from modgate.testing.guards import listening
 from modgate.testing.rig import Incomplete, Rig, events_of
 from modgate.testing.rules_shape import hostile
-from modgate.testing.suite import Suite, played, positions, replies, require
+from modgate.testing.suite import Suite, fuzzed, played, positions, replies, require
 
 HTML = b"<html><body>502 \xff</body></html>"
 GARBAGE = (
@@ -64,13 +64,7 @@ class EngineRules(Suite):
                     self._fuzz_events(rig, sample, whole, label)
 
     def _fuzz_events(self, rig: Rig, sample: Sample, whole: Played, label: str) -> None:
-        @settings(
-            derandomize=True,
-            deadline=None,
-            database=None,
-            max_examples=self.share(sample),
-            suppress_health_check=list(HealthCheck),
-        )
+        @fuzzed(self.share(sample))
         @given(drawn=st.data())
         def property_holds(drawn: st.DataObject) -> None:
             at = drawn.draw(st.integers(0, len(whole.steps) - 2))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from modgate.api.body import Body, Content
@@ -19,7 +19,7 @@ from modgate.api.request import Request
 from modgate.errors import GatewayError, Refused, UpstreamFailed
 from modgate.testing import mutate
 from modgate.testing.rig import Answer, Rig
-from modgate.testing.suite import Suite, played, replies, require
+from modgate.testing.suite import Suite, fuzzed, played, replies, require
 
 CALLS_AT_MOST = 64
 
@@ -57,13 +57,7 @@ class ShapeRules(Suite):
 
     def _fuzz_bodies(self, rig: Rig, sample: Sample, label: str) -> None:
         # Built in here: a @given method inherited by two suites fails Hypothesis's own check.
-        @settings(
-            derandomize=True,
-            deadline=None,
-            database=None,
-            max_examples=self.share(sample),
-            suppress_health_check=list(HealthCheck),
-        )
+        @fuzzed(self.share(sample))
         @given(body=bodies(rig, sample))
         def property_holds(body: Body) -> None:
             try:
@@ -125,14 +119,15 @@ def hostile(rig: Rig, sample: Sample, excused: list[GatewayError]) -> Answer:
 def contents(body: Body) -> Iterator[bytes] | list[bytes]:
     """What a body sends, in memory."""
     if body.kind != "form":
-        return [_bytes(body.content)]
+        return [bytes_of(body.content)]
     return [
-        repr((part.name, part.filename, part.content_type)).encode() + _bytes(part.content)
+        repr((part.name, part.filename, part.content_type)).encode() + bytes_of(part.content)
         for part in body.parts
     ]
 
 
-def _bytes(content: Content) -> bytes:
+def bytes_of(content: Content) -> bytes:
+    """A content that may lie in a file."""
     if isinstance(content, bytes):
         return content
     return content.prefix + content.file.read(content.start, content.length)

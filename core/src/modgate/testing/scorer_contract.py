@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import ClassVar
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from modgate.api.json import Json
@@ -28,7 +28,7 @@ from modgate.api.vitals import UNKNOWN, Load, Signals, Vitals
 from modgate.testing.guards import no_waiting
 from modgate.testing.mutate import CHARACTERS
 from modgate.testing.rules_declared import sayable
-from modgate.testing.suite import require
+from modgate.testing.suite import fuzzed, require
 
 MANY = 64
 TRIES = 20
@@ -119,12 +119,7 @@ class ScorerContract:
     def test_whatever_it_sees_it_answers(self) -> None:
         """Also of backends of which nothing is known, and of one alone."""
 
-        @settings(
-            max_examples=self.examples,
-            derandomize=True,
-            deadline=None,
-            suppress_health_check=list(HealthCheck),
-        )
+        @fuzzed(self.examples)
         @given(st.lists(_candidates(), min_size=1, max_size=8), _placements())
         def fuzz(candidates: list[Seen], call: Placement) -> None:
             try:

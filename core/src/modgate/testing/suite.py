@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
 
+from hypothesis import HealthCheck, settings
+
 from modgate.api.dialect import Dialect
 from modgate.api.json import Json
 from modgate.api.modality import AnyModality, Sample
@@ -78,6 +80,17 @@ class Suite:
         """How many of `examples` a sample gets."""
         others = sum(1 for each in self.modality.samples if each.path == sample.path)
         return max(1, self.examples // others, min(10, self.examples))
+
+
+def fuzzed(examples: int) -> settings:
+    """So many examples, the same ones each time, however long they take."""
+    return settings(
+        max_examples=examples,
+        derandomize=True,
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
 
 
 def require(claim: bool, because: str) -> None:

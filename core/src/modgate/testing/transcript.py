@@ -61,8 +61,11 @@ class Said:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failed:
+class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A table of the file."""
+
+
+class Failed(_Table, frozen=True):
     """The error that a client will see.
 
     `message` and `retry_after` are compared where they are given, the others always.
@@ -139,10 +142,6 @@ class _Wrong(Exception):
     """What is wrong, and at which key."""
 
 
-class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A table of the file."""
-
-
 class _Part(_Table, frozen=True):
     name: str
     text: str | None = None
@@ -207,19 +206,11 @@ class _Reply(_Table, frozen=True):
         )
 
 
-class _Error(_Table, frozen=True):
-    status: int
-    code: str
-    field: str | None = None
-    message: str | None = None
-    retry_after: int | None = None
-
-
 class _Gives(_Table, frozen=True):
     events: list[str] | None = None
     body: str | None = None
     base64: str | None = None
-    error: _Error | None = None
+    error: Failed | None = None
     unsupported: bool = False
 
     def gives(self) -> Gives:
@@ -235,7 +226,7 @@ class _Gives(_Table, frozen=True):
         return Gives(
             events=self.events or (),
             content=_content("gives.base64", self.body, self.base64) if content else None,
-            error=None if self.error is None else Failed(**msgspec.structs.asdict(self.error)),
+            error=self.error,
             unsupported=self.unsupported,
         )
 
