@@ -18,6 +18,7 @@ from oracle.client import ClientRecord, send
 from oracle.engine import ScriptedEngine
 from oracle.faults import Piece, Refusal, Script, event
 from oracle.requests import ClientRequest
+from rigs.each import BESIDES_CHAT
 
 from modgate.ledger.reader import rows
 
@@ -41,11 +42,7 @@ WHOLE = {
 }
 BY_ROUTE: dict[str, ClientRequest] = {
     "llm": ask.chat(1, model="chat"),
-    "vlm": ask.vision(2, model="eyes"),
-    "asr": ask.transcription(3, model="ears"),
-    "ocr": ask.ocr(4, model="pages"),
-    "embedding": ask.embeddings(5, model="vectors"),
-    "rerank": ask.rerank(6, model="ranks"),
+    **{name: request for name, request in BESIDES_CHAT.items() if name != "tts"},
 }
 STREAM = ask.chat(7, model="chat", stream=True)
 

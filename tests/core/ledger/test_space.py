@@ -293,18 +293,6 @@ def test_a_file_system_that_is_full_loses_no_request_that_was_begun(
         assert ends == (len(begun) if on_full == "refuse" else 1)
 
 
-def test_a_full_ledger_says_why_it_refuses(tmp_path: Path) -> None:
-    with ledger(tmp_path, max_bytes=1_000) as made:
-        opened(made, "old")
-        for index in range(10):
-            request(made, f"r{index}")
-
-        assert "full" in str(made.refusal)
-        made.ended(receipt("old"))
-
-    assert ids(tmp_path)[-1] == "old"
-
-
 def test_a_segment_that_is_removed_while_it_is_written_is_missed_and_another_begins(
     tmp_path: Path,
 ) -> None:

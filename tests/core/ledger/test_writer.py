@@ -100,6 +100,7 @@ def test_a_full_ledger_takes_no_new_requests_and_still_ends_the_old_ones(tmp_pat
         for index in range(10):
             request(made, f"r{index}")
         assert not made.writable
+        assert "full" in str(made.refusal)
         made.ended(receipt("old"))
 
     assert ids(tmp_path)[-1] == "old"

@@ -186,8 +186,7 @@ class Embedding(Modality[Config]):
 
 def _facts(request: Request) -> Facts:
     facts = request.model.facts
-    if not isinstance(facts, Facts):
-        raise TypeError("the model's facts are not embedding facts")
+    assert isinstance(facts, Facts)
     return facts
 
 

@@ -71,8 +71,7 @@ class Rerank(Modality[Config]):
     def shape(self, request: Request) -> Plan:
         """One call for each slice of documents; the best ones are chosen when all are scored."""
         facts = request.model.facts
-        if not isinstance(facts, Facts):
-            raise TypeError("the model's facts are not rerank facts")
+        assert isinstance(facts, Facts)
         asked = read(request, self.config, facts)
         bounds = self._bounds(len(asked.documents), facts, request.model.families)
         calls = [_call(asked, facts, start, end) for start, end in pairwise(bounds)]

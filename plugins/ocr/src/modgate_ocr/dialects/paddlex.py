@@ -132,7 +132,9 @@ def _of_layout(page: Fields) -> JsonObject:
     return {
         "markdown": text,
         "blocks": [_block(row) for row in rows],
-        "pictures": [_picture(path, given[path]) for path in marks if _PLACE.search(path)],
+        "pictures": [
+            _picture(path, place, given[path]) for path in marks if (place := _PLACE.search(path))
+        ],
     }
 
 
@@ -142,10 +144,8 @@ def _block(row: Fields) -> JsonObject:
     return {"kind": kind, "text": content, "box": row.items("block_bbox")}
 
 
-def _picture(path: str, image: Json) -> JsonObject:
+def _picture(path: str, place: re.Match[str], image: Json) -> JsonObject:
     """A picture.  Its name says where it is; an address in place of its bytes is not followed."""
-    place = _PLACE.search(path)
-    assert place is not None, "only pictures with a place come here"
     box = [int(number) for number in place.groups()]
     return {"mark": path, "box": box, "jpeg": _jpeg(image)}
 
