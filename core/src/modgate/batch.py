@@ -21,6 +21,7 @@ from operator import index
 
 from msgspec import structs
 
+from modgate import tasks
 from modgate.api.modality import Batching
 from modgate.api.relay import Event, State
 from modgate.disconnect import client_left
@@ -116,11 +117,7 @@ class Batcher:
 
     async def close(self) -> None:
         """Stop the trips that still run."""
-        tasks = list(self._trips)
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        await tasks.end(self._trips)
 
 
 def _companions(first: _Rider, batch: Batching, waiting: Sequence[object]) -> Sequence[_Rider]:

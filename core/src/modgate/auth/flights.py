@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
+from modgate import tasks
 from modgate.errors import Overloaded
 
 WAITING_AT_MOST = 1000
@@ -55,11 +56,7 @@ class Flights(Generic[Answer]):
 
     async def close(self) -> None:
         """End all of them."""
-        tasks = list(self._tasks.values())
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        await tasks.end(self._tasks.values())
 
 
 async def _awaited(ask: Callable[[], Awaitable[Answer]]) -> Answer:

@@ -8,6 +8,7 @@ import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol
 
+from modgate import tasks
 from modgate.api.authenticator import Document
 from modgate.api.discover import (
     AnyDiscoverer,
@@ -211,5 +212,4 @@ class Source:
     async def close(self) -> None:
         """Stop."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+            await tasks.end([self._task])

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from threading import Thread
 
+from modgate import tasks
 from modgate.api.json import JsonObject
 from modgate.api.sink import Receipt
 from modgate.observe.metrics import Registry
@@ -99,8 +100,7 @@ class Observer:
     async def close(self) -> None:
         """Stop measuring, and send what is queued."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+            await tasks.end([self._task])
         if self._exporter is not None:
             await self._close(self._exporter)
 

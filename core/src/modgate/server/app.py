@@ -12,6 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
 
+from modgate import tasks
 from modgate.api.auth import Caller
 from modgate.api.engine import EngineState
 from modgate.api.secret import Secret
@@ -320,7 +321,7 @@ class App:
         if self._closed:
             return
         self._closed = True
-        await self._stop()
+        await tasks.end(self._tasks)
         state = getattr(self, "state", None)
         if state is not None:
             state.cut()
@@ -334,13 +335,6 @@ class App:
         for opened in (getattr(self, "tenancy", None), getattr(self, "audit", None), self._files):
             if opened is not None:
                 opened.close()
-
-    async def _stop(self) -> None:
-        """End the tasks of its own."""
-        for task in list(self._tasks):
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(list(self._tasks))
 
 
 def _exporter(made: Blueprint) -> Exporter | None:

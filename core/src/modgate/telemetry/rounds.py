@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from modgate import tasks
 from modgate.api.secret import Secret
 from modgate.api.vitals import Load, Signals
 from modgate.clock import Clock
@@ -162,12 +163,9 @@ class Rounds:
 
     async def close(self) -> None:
         """Ask no more."""
-        tasks = [task for _, task in self._tasks.values()]
+        asking = [task for _, task in self._tasks.values()]
         self._tasks.clear()
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        await tasks.end(asking)
 
 
 def _kind(question: Question) -> str:
