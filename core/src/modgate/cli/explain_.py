@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode
 
 import click
 
-from modgate.cli.problems import check_call, plain_errors
+from modgate.cli.problems import check_key, check_url, plain_errors
 
 if TYPE_CHECKING:
     from modgate.api.json import JsonObject
@@ -96,7 +96,9 @@ def _listener(url: str | None, path: Path | None, key: str | None) -> tuple[str,
         if key is None and admin.key is not None:
             key = admin.key.reveal()
     url = url or LOCAL
-    check_call(url, key)
+    check_url(url)
+    if key is not None:
+        check_key(key)
     return url.rstrip("/"), key
 
 

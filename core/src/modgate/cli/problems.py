@@ -16,12 +16,16 @@ from modgate.problems import ConfigError, PluginError
 from modgate.tracebacks import plain
 
 
-def check_call(url: str, key: str | None) -> None:
-    """UsageError for a gateway's address that is none, or a key."""
+def check_url(url: str) -> None:
+    """UsageError for a gateway's address that is none."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise click.UsageError(f"--url reads http://HOST:PORT, and not '{url}'")
-    if key is not None and not (key.isascii() and key.isprintable()):
+
+
+def check_key(key: str) -> None:
+    """UsageError for a key that no header can carry."""
+    if not (key.isascii() and key.isprintable()):
         raise click.UsageError("the key has characters that no key has")
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from modgate.api.json import Json
-from modgate.cli.problems import check_call, plain_errors
+from modgate.cli.problems import check_key, check_url, plain_errors
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
@@ -31,13 +31,14 @@ def command(modality: str, url: str, key: str | None, model: str | None) -> None
     from modgate.config.guess import did_you_mean
     from modgate.snapshot.blueprint import blueprint_of
 
+    check_url(url)
     with plain_errors():
         modalities = blueprint_of(None).loaded.modalities
     if modality not in modalities:
         text = f"no modality '{modality}'{did_you_mean(modality, modalities)}"
         raise click.UsageError(f"{text}; there are: {', '.join(sorted(modalities))}")
     key = key or os.environ.get("MODGATE_KEY") or _demo_key()
-    check_call(url, key)
+    check_key(key)
     sys.exit(asyncio.run(_tried(modality, modalities[modality].samples, url, key, model)))
 
 
