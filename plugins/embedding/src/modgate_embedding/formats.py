@@ -42,7 +42,7 @@ class Form:
         return self.dtype == "float" and not self.base64
 
     def written(self, vector: Sequence[float]) -> bytes:
-        """A vector as JSON.  Refused when its length cannot be packed into bits."""
+        """A vector as JSON.  BadReply when it cannot be packed."""
         if self.dtype == "float":
             return packed(vector) if self.base64 else orjson.dumps(list(vector))
         if self.dtype in BITS:
@@ -96,13 +96,19 @@ def quantised(vector: Sequence[float], bound: float | None) -> bytes:
 
 
 def bits(vector: Sequence[float]) -> bytes:
-    """One bit for each number, 1 when it is at least 0; the first number is the highest bit."""
-    check_bits(len(vector))
+    """One bit for each number, 1 when it is at least 0; the first number is the highest bit.
+
+    BadReply for a vector that fills no whole bytes: what could be known of it before was checked.
+    """
+    if len(vector) % 8:
+        raise BadReply(
+            f"the engine's embedding has {len(vector)} numbers, which fill no whole bytes"
+        )
     word = "".join("1" if number >= 0 else "0" for number in vector)
     return int(word, 2).to_bytes(len(vector) // 8, "big")
 
 
-def check_bits(length: int, field: str = "output_dtype") -> None:
+def check_bits(length: int, field: str) -> None:
     """Raise Refused, naming `field`, for vectors whose bits do not fill whole bytes."""
     if length % 8:
         reason = f"vectors of {length} numbers cannot be packed as bits: 8 must divide the length"
