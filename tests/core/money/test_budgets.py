@@ -11,6 +11,7 @@ from modgate.errors import Unpriced
 from modgate.money import budgets
 from modgate.money.budgets import Budgets
 from modgate.observe.tracing import Trace
+from modgate.tries import Try
 from modgate.units import Unit, Units, UnitTable
 
 WALL = 1_767_225_600.0
@@ -88,6 +89,28 @@ def test_before_the_first_book_nothing_has_a_price() -> None:
 
 def test_what_it_has_cost_so_far_leaves_out_what_has_no_price() -> None:
     assert made(READ).so_far(draft(), {"llm.input_tokens": 10, "llm.output_tokens": 9}) == 20
+
+
+def test_each_models_units_have_its_own_price_so_far() -> None:
+    prices = {"chat": 3, "aside": 11}
+    cases = [Case(prices={"llm.input_tokens": each(n)}, model=m) for m, n in prices.items()]
+    living = draft()
+    living.tries = [
+        Try(
+            call=-1,
+            backend="b1",
+            region="",
+            family="",
+            model="aside",
+            span="5a",
+            now=living.now,
+            zero=0.0,
+            began_s=0.0,
+            units={"llm.input_tokens": 4},
+        )
+    ]
+
+    assert made(*cases).so_far(living, {"llm.input_tokens": 10}) == 6 * 3 + 4 * 11
 
 
 def test_however_many_tenants_there_are_prices_are_right_and_few_are_known(

@@ -87,6 +87,23 @@ def test_an_attempt_that_failed_pays_almost_nothing_where_another_worked(state: 
     assert whole(found) == 3_600_000
 
 
+def test_where_all_attempts_failed_the_work_was_theirs() -> None:
+    rows = [
+        row("a", 0, tried("eu-1", 0, HOUR_S, "failed"), tokens=300),
+        row("b", 0, tried("eu-1", 0, HOUR_S), tokens=100, tenant="beta"),
+    ]
+    found = of(rows, **{"eu-1": 3_600_000})
+
+    assert found.shares == {("acme",): 2_700_000, ("beta",): 900_000}
+
+
+def test_an_attempt_of_no_time_was_there_and_one_without_an_end_was_not() -> None:
+    endless = replace(tried("eu-1", 0, 0), call=1, ended_s=None)
+    found = of([row("a", 0, tried("eu-1", 5, 5), endless)])
+
+    assert found.shares == {("acme",): -(-COST // 360)}  # one slot of ten seconds
+
+
 def test_hours_without_anybody_are_idle_to_the_end_of_the_span() -> None:
     found = of([row("a", 2 * HOUR_S, tried("eu-1", 0, 10))], hours=5)
 
@@ -124,11 +141,12 @@ def test_weeks_of_random_requests_sum_to_the_bill_and_keep_a_days_hours_only() -
 def test_who_is_told_of_after_his_hour_was_shared_out_is_counted_and_takes_nothing() -> None:
     soon, later = row("a", 0, tried("eu-1", 0, 1800)), row("b", 30 * HOUR_S, tried("eu-1", 0, 60))
     late = row("c", 0, tried("eu-1", 0, HOUR_S), tenant="beta")
-    found = of([soon, later, late], hours=31)
+    last = row("d", 60 * HOUR_S, tried("eu-1", 0, 60))
+    found = of([soon, later, late, last], hours=61)
 
     assert found.late == 1
     assert ("beta",) not in found.shares
-    assert whole(found) == 31 * COST
+    assert (found.hours, whole(found)) == (61, 61 * COST)
 
 
 def test_without_a_beginning_it_is_the_first_requests_hour() -> None:
@@ -137,3 +155,14 @@ def test_without_a_beginning_it_is_the_first_requests_hour() -> None:
 
     assert found.hours == 3
     assert whole(found) == 3 * COST
+
+
+def test_without_a_beginning_hours_go_on_to_the_end_and_without_rows_there_are_none() -> None:
+    def over(*rows: Ended) -> int:
+        made = Hardware({"eu-1": COST}, WEIGHTS, ("tenant",), Span(end=WALL + 5 * HOUR_S))
+        return shared(made, rows, WALL + 100 * HOUR_S).hours
+
+    used = row("a", 0, tried("eu-1", 0, 10))
+    afterwards = row("b", 40 * HOUR_S, tried("eu-1", 0, 10))
+
+    assert (over(used), over(used, afterwards), over()) == (5, 5, 0)

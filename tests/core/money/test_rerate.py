@@ -66,6 +66,23 @@ def test_without_a_correction_nothing_is_posted() -> None:
     assert made(tariff(10), []) == []
 
 
+def test_a_correction_of_units_is_no_money_and_has_its_number() -> None:
+    units = Adjusted(
+        id="r4",
+        sequence=3,
+        wall=WALL,
+        reason="count",
+        tenant="acme",
+        units={"llm.output_tokens": -1},
+    )
+    found = made(tariff(10, 7), [units])
+    by_id = {each.id: (each.sequence, each.units[BUDGET]) for each in found}
+
+    assert by_id["r4"] == (4, -12)
+    assert by_id["r3"] == (1, -9)
+    assert total(tariff(10), [units], ROWS) == 10 * 10
+
+
 def test_what_began_before_the_first_book_is_not_corrected() -> None:
     early = replace(ROWS[3], wall=WALL - 1)
 

@@ -70,13 +70,14 @@ class Budgets:
         return sum(line.micro for line in lines_of(counts, prices, self.tariff.units))
 
     def _prices(self, draft: Draft, counts: Mapping[str, int], model: str) -> dict[str, Price]:
+        """The dearest price of each unit of a model; those that have none are left out."""
         book = self.tariff.books.in_force(draft.wall)
         caller = draft.caller
         place = Place(tenant=caller.tenant, model=model, slo=caller.policy.slo)
         found: dict[str, Price] = {}
-        for unit, count in counts.items():
-            if book is None or not count:
-                continue
+        if book is None:
+            return found
+        for unit in counts:
             at = (book.name, unit, place)
             if at not in self._known:
                 if len(self._known) >= KNOWN_AT_MOST:

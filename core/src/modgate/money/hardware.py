@@ -125,7 +125,7 @@ def _works(row: Ended, attempts: Sequence[JsonObject], weights: Weights) -> list
         good = [True] * len(attempts)
     took = [_took_us(each) if did else 0 for each, did in zip(attempts, good, strict=True)]
     total = sum(took)
-    return [whole * each // total for each in took] if total else [0] * len(took)
+    return [whole * each // total for each in took]
 
 
 def _took_us(attempt: JsonObject) -> int:
