@@ -17,6 +17,7 @@ from modgate.money.invoice import (
     TooManyLines,
     decimal,
     money_by,
+    stated,
     units_by,
     used_of,
 )
@@ -40,6 +41,7 @@ def test_a_row_is_used_where_its_attempts_ran() -> None:
     used = used_of(row("a"))
 
     assert (used.region, used.model, used.slo, used.tenant) == ("eu", "chat", "gold", "acme")
+    assert used_of(ended_of(receipt("b", attempts=(replace(TRIED, region=""),)))).region == ""
 
 
 def test_a_reply_that_was_cut_was_served_where_it_was_relayed_from() -> None:
@@ -68,11 +70,14 @@ def test_what_another_model_had_begun_before_one_took_its_place_served_nothing()
     begun = replace(first, call=1, state="cancelled", first_s=0.5)
     tried = (replace(first, state="failed"), begun, replace(first, call=2), TRIED)
     guard = replace(TRIED, call=-1, model="guard", region="us")
+    mute = replace(guard, region="eu", state="failed")
+    asked_here = replace(begun, model=TRIED.model)  # by the first model's plan
 
     stood_in = replace(receipt("a", attempts=tried), notes={"fallback_for": "first"})
-    guarded = replace(stood_in, attempts=(guard, *tried))
+    guarded = replace(stood_in, attempts=(mute, guard, *tried))
+    mixed = replace(stood_in, attempts=(tried[0], asked_here, *tried[2:]))
 
-    assert used_of(ended_of(stood_in)).region == "eu"
+    assert used_of(ended_of(stood_in)).region == used_of(ended_of(mixed)).region == "eu"
     assert used_of(ended_of(guarded)).region_of("guard") == "us"
 
 
@@ -84,7 +89,7 @@ def test_a_call_that_went_out_before_the_first_is_part_of_the_reply() -> None:
 
 
 def test_units_are_summed_by_every_group() -> None:
-    rows = [row("a", tokens=7), row("b", tokens=5, exact=False), row("c", later_s=86_400)]
+    rows = [row("a", tokens=7, exact=False), row("b", tokens=5), row("c", later_s=86_400)]
     found = units_by(rows, GROUPS)
     first = ("acme", "k1", "chat", "llm", "eu", "2026-01-01", "llm.output_tokens")
 
@@ -102,6 +107,16 @@ def test_money_is_the_sum_of_the_rows_and_what_is_unpriced_is_counted_apart() ->
         1,
     )
     assert (found["beta",].micro, found["beta",].unpriced) == (5 * MICRO, 0)
+
+
+def test_a_statement_says_units_and_money_of_a_group_in_one() -> None:
+    rows = [row("a", tokens=7, exact=False), row("b", tokens=5), row("c", later_s=-1), row("d")]
+    found = stated(rows, ("day",), TARIFF)
+    early, late = found["2025-12-31",], found["2026-01-01",]
+
+    assert (late.requests, late.micro, late.unpriced, late.exact) == (3, 19 * MICRO, 0, False)
+    assert (early.requests, early.micro, early.unpriced, early.exact) == (1, 0, 1, True)
+    assert late.units["llm.output_tokens"] == 19
 
 
 def test_a_span_holds_its_beginning_and_not_its_end() -> None:

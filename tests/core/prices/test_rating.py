@@ -212,6 +212,10 @@ def test_a_side_call_elsewhere_has_the_price_of_its_region_and_the_reply_that_of
         ("", 60, cents(2, 1)),
         ("other", 40, cents(3, 1)),
     ]
+    same = replace(used, tried=(replace(side, model="eyes"), own))
+    assert [(line.model, line.count, line.price) for line in rate(same, by, UNITS).lines] == [
+        ("", 100, cents(2, 1))
+    ]
 
 
 tries = st.lists(

@@ -65,9 +65,7 @@ class Books:
 
     def corrected(self, book: Book) -> Book:
         """What takes the place of a book in the end: the last of its corrections, else itself."""
-        seen = {book.name}
-        while (later := self._correction(book.name)) is not None and later.name not in seen:
-            seen.add(later.name)
+        while (later := self._correction(book.name)) is not None:  # they never go in a circle
             book = later
         return book
 
