@@ -12,6 +12,7 @@ import random
 from collections.abc import Callable, Generator, Iterator
 
 import pytest
+from hypothesis import settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
@@ -45,9 +46,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """One seed for all workers, which have this process's environment."""
+    """One seed for all workers, which have this process's environment; no test is timed."""
     os.environ.setdefault(SEED, str(random.SystemRandom().randrange(1_000_000)))
     config.option.loadscopereorder = False  # the order is ours
+    settings.register_profile(
+        "default", deadline=None
+    )  # an example may take long on a busy machine
+    settings.load_profile("default")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
