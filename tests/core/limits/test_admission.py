@@ -234,6 +234,30 @@ def test_what_is_freed_after_the_end_is_not_given_back_twice(world: World) -> No
     assert world.state.total["spool_bytes"] == world.state.tenants["acme"]["spool_bytes"] == 5
 
 
+def test_what_is_given_back_is_held_no_more_and_never_less_than_nothing(world: World) -> None:
+    admission = world.admit(tenant(streams=1))
+    world.limiter.hold(admission, "streams", 1)
+    world.limiter.hold(admission, "streams", -2)
+
+    assert world.state.total == world.state.tenants["acme"] == {"in_flight": 1}
+
+
+def test_who_came_to_nothing_holds_nothing_and_takes_nothing_more(world: World) -> None:
+    admission = world.admit(tenant())
+    world.limiter.drop(admission)
+    world.limiter.hold(admission, "streams", 1)
+
+    assert world.idle
+
+
+def test_a_body_that_would_fit_if_the_others_were_gone_is_worth_a_retry(world: World) -> None:
+    caller = tenant(body_bytes=10)
+    world.limiter.hold(world.admit(caller), "body_bytes", 1)
+    admission = world.admit(caller)
+
+    assert limit_of(lambda: world.limiter.hold(admission, "body_bytes", 10)).kind == "body_bytes"
+
+
 def test_a_body_that_can_never_fit_is_too_large_and_not_worth_a_retry(world: World) -> None:
     admission = world.admit(tenant(body_bytes=10))
     world.limiter.hold(admission, "body_bytes", 8)

@@ -74,6 +74,48 @@ def test_a_top_up_that_is_refused_leaves_what_was_reserved(world: World) -> None
     assert world.left(caller) == {"output_tokens": 90}
 
 
+def test_a_spent_limit_of_what_the_plan_does_not_say_ends_no_request_that_runs(
+    world: World,
+) -> None:
+    caller = tenant(("llm.input_tokens", 10, "minute"), ("llm.output_tokens", 10, "minute"))
+    admission = world.admit(caller)
+    world.reserve(admission, Units(input_tokens=1))
+    world.spend(caller, Units(output_tokens=10))
+    world.top_up(admission, Units(input_tokens=1))
+
+    other = world.admit(caller)
+    assert limit_of(lambda: world.reserve(other, Units(input_tokens=1))).kind == "output_tokens"
+
+
+def test_a_spent_limit_of_what_a_plan_needs_none_of_refuses_nothing(world: World) -> None:
+    caller = tenant(("llm.input_tokens", 10, "minute"), ("llm.output_tokens", 10, "minute"))
+    world.spend(caller, Units(input_tokens=10, output_tokens=1))
+    world.reserve(world.admit(caller), Units(output_tokens=1))
+
+    assert world.left(caller)["output_tokens"] == 8
+
+
+def test_the_limit_that_refused_is_told_and_not_the_first_that_was_asked(world: World) -> None:
+    caller = tenant(("llm.input_tokens", 10, "minute"), ("llm.output_tokens", 10, "minute"))
+    world.spend(caller, Units(input_tokens=1, output_tokens=10))
+    admission = world.admit(caller)
+
+    error = limit_of(lambda: world.reserve(admission, Units(input_tokens=1, output_tokens=1)))
+    assert (error.limit, error.retry_after_s) == ("llm.output_tokens/minute", 6.0)
+
+
+def test_a_learned_count_beyond_a_bucket_waits_until_it_is_empty(world: World) -> None:
+    caller = tenant(("llm.output_tokens", 100, "minute"))
+    world.spend(caller, Units(output_tokens=50))
+    admission = world.admit(caller)
+
+    error = limit_of(lambda: world.reserve(admission, Units(output_tokens=500)))
+    assert error.retry_after_s == 30.0
+    world.sleep(30)
+    world.reserve(admission, Units(output_tokens=500))
+    assert world.left(caller) == {"output_tokens": 0}
+
+
 @pytest.mark.parametrize("period", ["minute", "month"])
 def test_what_is_taken_back_was_never_reserved_and_another_plan_is(
     world: World, period: Period
@@ -179,6 +221,22 @@ def test_a_path_of_two_modalities_is_open_while_one_of_them_has_something_left(
     world.limiter.check_spent(admission, ("asr", "llm"), now=world.now)
     world.limiter.check_spent(admission, ("llm", "asr"), now=world.now)
     world.limiter.check_spent(admission, (), now=world.now)
+
+
+def test_where_nothing_is_left_of_both_the_first_is_told_and_one_left_is_enough(
+    world: World,
+) -> None:
+    caller = tenant(("asr.audio_ms", 60_000, "minute"), ("llm.output_tokens", 10, "minute"))
+    admission = world.admit(caller)
+    world.spend(caller, Units(audio_ms=60_000), "asr")
+    world.spend(caller, Units(output_tokens=9))
+    world.limiter.check_spent(admission, ("llm",), now=world.now)
+    world.spend(caller, Units(output_tokens=1))
+
+    def check() -> None:
+        world.limiter.check_spent(admission, ("asr", "llm"), now=world.now)
+
+    assert limit_of(check).kind == "audio_seconds"
 
 
 def test_looking_whether_something_is_left_charges_nothing(world: World) -> None:

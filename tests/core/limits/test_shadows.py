@@ -32,11 +32,13 @@ def world() -> World:
 
 
 def test_a_limit_in_shadow_refuses_nothing_and_says_what_it_would(world: World) -> None:
-    world.spend(SHADOWED, Units(output_tokens=80))
-    admission = world.admit(SHADOWED)
+    first, admission = world.admit(SHADOWED), world.admit(SHADOWED)
+    world.reserve(first, Units(output_tokens=80))
+    world.settle(first, {TOKENS: 80})
     world.reserve(admission, Units(output_tokens=80))
     world.settle(admission, {TOKENS: 90})
 
+    assert first.would_refuse == []
     assert admission.would_refuse == ["requests/minute", f"{TOKENS}/minute"]
     views = world.views(SHADOWED)
     assert [view.remaining for view in views] == [0, 0, 1000 - 80 - 90]
@@ -51,10 +53,19 @@ def test_what_is_taken_back_is_taken_back_of_shadows_too(world: World) -> None:
     assert [view.remaining for view in world.views(SHADOWED)] == [0, 100, 1000]
 
     world.reserve(admission, Units(output_tokens=30))
-    world.settle(admission, {TOKENS: 30})
+    world.settle(admission, {TOKENS: 25})
 
-    assert [view.remaining for view in world.views(SHADOWED)] == [0, 70, 970]
+    assert [view.remaining for view in world.views(SHADOWED)] == [0, 75, 975]
     assert world.idle
+
+
+def test_a_shadow_is_charged_what_was_used_and_nothing_where_nothing_was(world: World) -> None:
+    for used in ({TOKENS: 40}, {}):
+        admission = world.admit(SHADOWED)
+        world.reserve(admission, Units(output_tokens=50))
+        world.settle(admission, used)
+
+    assert [view.remaining for view in world.views(SHADOWED)] == [0, 60, 960]
 
 
 def test_places_that_gateways_share_are_taken_and_given_back() -> None:
@@ -62,7 +73,8 @@ def test_places_that_gateways_share_are_taken_and_given_back() -> None:
     other = World(state=LimitState(shared=True, levels=one.state.levels))
     who = caller(in_flight=2)
     here, there = one.admit(who), other.admit(who)
-    assert limit_of(lambda: one.admit(who)).limit == "in_flight"
+    full = limit_of(lambda: one.admit(who))
+    assert (full.limit, "limit of 2 in flight" in full.message) == ("in_flight", True)
     assert one.state.total == {"in_flight": 1}
 
     other.settle(there, {})

@@ -114,10 +114,7 @@ class Limiter:
             return
         state, mine, tenant = self._state, admission.held, admission.caller.tenant
         if given := min(-n, mine.get(what, 0)):
-            held = state.tenants[tenant]
-            give_back(what, given, (held, state.total, mine))
-            if not held:
-                del state.tenants[tenant]
+            give_back(what, given, (state.tenants[tenant], state.total, mine))
 
     def _take(self, admission: Admission, what: What, n: int) -> None:
         state, tenant, limits = self._state, admission.caller.tenant, admission.caller.policy.limits
@@ -142,10 +139,8 @@ class Limiter:
             raise _no_room(own, what)
 
     def _let_go(self, admission: Admission) -> None:
-        """Give back all that it holds."""
+        """Give back all that it holds: its place in flight, at least."""
         tenant, mine = admission.caller.tenant, admission.held
-        if not mine:
-            return
         held = self._state.tenants[tenant]
         for what, n in mine.items():
             give_back(what, n, (held, self._state.total))
