@@ -138,6 +138,20 @@ def test_what_is_taken_back_was_never_reserved_and_another_plan_is(
     assert world.idle
 
 
+def test_what_only_the_plan_that_was_taken_back_foresaw_is_charged_where_it_was_used(
+    world: World,
+) -> None:
+    caller = tenant(("llm.output_tokens", 100, "minute"))
+    admission = world.admit(caller)
+    mark = admission.mark()
+    world.reserve(admission, Units(output_tokens=60))
+    world.limiter.take_back(admission, mark, now=world.now)
+    world.reserve(admission, Units(input_tokens=1))
+    world.settle(admission, {"llm.output_tokens": 40})
+
+    assert world.left(caller) == {"output_tokens": 60}
+
+
 def test_a_touch_changes_no_level(world: World) -> None:
     caller = tenant(("llm.output_tokens", 100, "minute"))
     admission = world.admit(caller)
