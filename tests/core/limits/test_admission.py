@@ -34,6 +34,7 @@ def test_requests_are_refused_once_the_burst_is_gone_with_the_exact_wait(world: 
 
     assert (error.kind, error.limit) == ("requests", "requests/minute")
     assert error.retry_after_s == 20.0
+    assert error.message.endswith("limit 3. Please try again in 20.000s.")
 
 
 @pytest.mark.parametrize("start", [1000.0, 0.1, 12345.6789, 77.0013])

@@ -8,6 +8,7 @@ import pytest
 from rigs.accounts import BEGAN_MS, Fleet, bucket
 from rigs.virtual import virtually
 
+from modgate.errors import Unasked
 from modgate.limits.alone import Alone, Seed
 from modgate.limits.levels import Limit
 from modgate.limits.slices import Slices
@@ -47,6 +48,15 @@ def test_what_leaked_is_owed_up_to_what_was_used_and_not_what_was_reserved() -> 
 
     filled = {limit.key: 100 * limit.period_ms}
     assert alone.due(filled, BEGAN_MS + 500) == [(limit, 7)]
+
+
+def test_one_limit_that_is_closed_without_the_store_refuses_whatever_the_others_admit() -> None:
+    alone, open_ = Alone(Slices("g")), replace(bucket(100), key="{acme}:open", when_down="open")
+    closed = replace(bucket(100), key="{acme}:closed", when_down="closed")
+
+    with pytest.raises(Unasked):
+        alone.reserve("r", [(open_, 10), (closed, 10)], [0, 1], BEGAN_MS)
+    assert alone.reserve("s", [(open_, 10), (closed, 10)], [0], BEGAN_MS) is None
 
 
 def test_a_level_is_told_of_the_whole() -> None:

@@ -68,6 +68,19 @@ def test_a_shadow_is_charged_what_was_used_and_nothing_where_nothing_was(world: 
     assert [view.remaining for view in world.views(SHADOWED)] == [0, 60, 960]
 
 
+@pytest.mark.parametrize("used", [0, 50, 250, 777])
+def test_however_often_a_shadow_was_charged_it_ends_with_what_was_used(
+    world: World, used: int
+) -> None:
+    who = caller(Rate(unit=TOKENS, amount=1000, period="day", shadow=True))
+    admission = world.admit(who)
+    world.reserve(admission, Units(output_tokens=100))
+    world.top_up(admission, Units(output_tokens=200))
+    world.settle(admission, {TOKENS: used})
+
+    assert world.left(who) == {"output_tokens": 1000 - used}
+
+
 def test_places_that_gateways_share_are_taken_and_given_back() -> None:
     one = World(state=LimitState(shared=True))
     other = World(state=LimitState(shared=True, levels=one.state.levels))

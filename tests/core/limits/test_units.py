@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from rigs.limits import World, limit_of, quota_of, tenant
 
@@ -225,6 +227,42 @@ def test_what_no_plan_foresees_is_charged_where_the_model_is_meant(
     world.settle(admission, {"llm.input_tokens": 100, "llm.cached_tokens": 60})
 
     assert world.left(caller) == {"cached_tokens": 1000 if model == "other" else 940}
+
+
+def test_each_key_has_a_level_of_its_own_where_the_rate_says_so(world: World) -> None:
+    rates = (
+        Rate(unit="llm.input_tokens", amount=100, period="minute", each_key=True),
+        Rate(unit="llm.output_tokens", amount=100, period="minute"),
+    )
+    policy = Policy(limits=Limits(rates=rates))
+    one, other = (Caller(tenant="acme", key_id=key, policy=policy) for key in ("k1", "k2"))
+    world.spend(one, Units(input_tokens=100, output_tokens=10))
+    world.spend(other, Units(input_tokens=30, output_tokens=10))
+
+    assert world.left(one) == {"input_tokens": 0, "output_tokens": 80}
+    assert world.left(other) == {"input_tokens": 70, "output_tokens": 80}
+
+
+@pytest.mark.parametrize("shadow", [False, True])
+def test_a_request_counts_for_all_models_and_for_its_own(world: World, shadow: bool) -> None:
+    of_m = Rate(unit="requests", amount=5, period="minute", model="m", shadow=shadow)
+    rates = (of_m, replace(of_m, model="n"), replace(of_m, period="day"))
+    rates += (Rate(unit="requests", amount=9, period="minute"),)
+    caller = Caller(tenant="acme", key_id="k", policy=Policy(limits=Limits(rates=rates)))
+    for _ in range(2):
+        admission = world.admit(caller)
+        world.reserve(admission, Units(input_tokens=1))
+        world.limiter.touch(admission, {"llm.input_tokens": 1})
+        world.settle(admission, {"llm.input_tokens": 1})
+
+    assert [view.remaining for view in world.views(caller)] == [3, 5, 3, 7]
+
+
+def test_a_request_with_other_limits_than_the_one_before_meets_its_own(world: World) -> None:
+    admission = world.admit(tenant(("requests", 5, "minute")))
+    now = world.admit(tenant(("requests", 7, "minute")))
+
+    assert [met.rate.amount for met in (*admission.terms.all, *now.terms.all)] == [5, 7]
 
 
 def test_a_learned_unit_that_no_plan_foresees_is_refused_when_it_is_spent(world: World) -> None:

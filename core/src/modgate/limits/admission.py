@@ -90,19 +90,29 @@ class Admission(msgspec.Struct, eq=False):
 
         `left`: what was used and no earlier reservation was charged for, by unit; what is charged
         now is taken off it.  Where a unit is in several reservations, each is charged at most what
-        it reserved, and the last one takes the rest, even as debt.
+        it reserved, and the last one takes the rest, even as debt.  A request is no such unit: it
+        is one for each limit that counts it, of all models or of its own.
         """
         if not self.split:
             return [left.get(name, 0) for name in reservation.names]
         shares: dict[str, int] = {}  # a unit of several limits: each is charged all
         for name, (_, count) in zip(reservation.names, reservation.wanted, strict=True):
             share = left.get(name, 0)
-            if self.last[name] is not reservation:
+            if self.last[name] is not reservation and name not in self.requests:
                 share = max(shares.get(name, 0), min(count, share))
             shares[name] = share
         for name, share in shares.items():
-            left[name] = left.get(name, 0) - share
+            if name not in self.requests:
+                left[name] = left.get(name, 0) - share
         return [shares[name] for name in reservation.names]
+
+    def shadowed(self, left: Mapping[str, int]) -> list[tuple[Limit, int]]:
+        """What limits in shadow are charged beyond what they were, each in all what was used."""
+        due: dict[str, tuple[Limit, int]] = {}
+        for limit, name, count in self.shadows:
+            _, owed = due.get(limit.key, (limit, left.get(name, 0)))
+            due[limit.key] = limit, owed - count
+        return list(due.values())
 
     def unforeseen(self, left: Mapping[str, int]) -> list[tuple[Limit, int]]:
         """What to charge for units that were used and of which nothing was reserved.

@@ -296,8 +296,8 @@ class Limiter:
                 )
         else:
             left = admission.used(used)
-            for limit, name, count in admission.shadows:
-                levels.charge(limit, left.get(name, 0) - count, at_ms)
+            for limit, count in admission.shadowed(left):
+                levels.charge(limit, count, at_ms)
             for reservation in admission.reservations:
                 levels.settle(
                     reservation.rid,
