@@ -118,7 +118,7 @@ def _plain_model(data: bytes) -> bytes | None:
 
 
 def engine_message(body: bytes) -> str:
-    """The message of an engine's error body, whatever family wrote it (wire.md 2.6, 6.2, 7).
+    """The message of an engine's error body, whatever family wrote it.
 
     '' when there is none.
     """

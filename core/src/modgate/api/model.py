@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Generic, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel
 
@@ -92,18 +92,23 @@ def _shown(fact: object) -> str:
     return text if len(text) <= SHOWN_AT_MOST else f"{text[:SHOWN_AT_MOST]}..."
 
 
-class ModelName(str):
+NamedT = TypeVar("NamedT", bound=str)
+
+
+class ModelName(str, Generic[NamedT]):
     """The name of another `[model.*]` entry in a plugin's own config, checked when the config is
     linked.
 
-    `ModelName["embedding"]` in a config type says of which modality it must be.
+    `ModelName[Literal["embedding"]]` in a config type says of which modality it must be.  So does
+    `ModelName["embedding"]`, which type checkers take for the name of a type.
     """
 
     __slots__ = ()
 
-    def __class_getitem__(cls, modality: str) -> object:
-        from typing import Annotated
+    def __class_getitem__(cls, modality: object) -> object:
+        from typing import Annotated, get_args
 
         from pydantic import BeforeValidator
 
-        return Annotated[str, BeforeValidator(cls), ("modgate-model", modality)]
+        [name] = get_args(modality) or [modality]
+        return Annotated[str, BeforeValidator(cls), ("modgate-model", name)]

@@ -15,7 +15,7 @@ class Surface:
     """One family of SDKs.
 
     A plugin may bring its own by `modgate_surfaces`; `name` is what endpoints refer to.  `rates`:
-    how limits are told in headers (wire.md 1.5).
+    how limits are told in headers.
     """
 
     name: ClassVar[str] = ""
@@ -68,7 +68,7 @@ UNSHOWN_CODES = frozenset({"invalid_json", "missing_api_key"})  # the wire says 
 
 
 def openai_error(error: GatewayError) -> JsonObject:
-    """The inner error object that several families share (wire.md 1.4).
+    """The inner error object that several families share.
 
     All four keys, `code` a string or null.
     """

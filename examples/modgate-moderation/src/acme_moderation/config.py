@@ -14,7 +14,7 @@ MODERATION = "moderation"
 class Config(BaseModel, frozen=True, extra="forbid"):
     """The `[plugin.moderation]` section."""
 
-    default_model: ModelName[MODERATION] | None = Field(
+    default_model: ModelName[Literal["moderation"]] | None = Field(
         None, description="where a client names none; default the first"
     )
     max_characters: int = Field(200_000, ge=1, description="characters of one request")
@@ -30,7 +30,7 @@ class Facts(ModelFacts, frozen=True, extra="forbid"):
 class GuardConfig(BaseModel, frozen=True, extra="forbid"):
     """The keys of a `[policy.NAME]` section of the kind `moderation`."""
 
-    model: ModelName[MODERATION] = Field(description="the model that is asked")
+    model: ModelName[Literal["moderation"]] = Field(description="the model that is asked")
     threshold: float = Field(0.5, gt=0, lt=1, description="a score from here on is denied")
     categories: frozenset[str] | None = Field(None, description="only these count; default all")
     status: Literal[400, 403] = Field(400, description="what the client is refused with")

@@ -7,6 +7,8 @@ from modgate_asr.dialects import DIALECTS
 from modgate_asr.engine import WhisperTiny
 from modgate_asr.modality import Asr
 
+__all__ = ["Asr"]
+
 
 @hookimpl
 def modgate_modalities() -> list[type[Asr]]:

@@ -7,6 +7,8 @@ from modgate_embedding.dialects import DIALECTS
 from modgate_embedding.engine import E5Small
 from modgate_embedding.modality import Embedding
 
+__all__ = ["Embedding"]
+
 
 @hookimpl
 def modgate_modalities() -> list[type[Embedding]]:

@@ -7,6 +7,8 @@ from modgate_llm.dialects import LlmHome, LlmLlamaCpp, LlmOpenAi, LlmSglang, Llm
 from modgate_llm.engine import SmolLm
 from modgate_llm.modality import Llm
 
+__all__ = ["Llm"]
+
 
 @hookimpl
 def modgate_modalities() -> list[type[Llm]]:

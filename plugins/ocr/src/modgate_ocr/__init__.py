@@ -7,6 +7,8 @@ from modgate_ocr.dialects import DIALECTS
 from modgate_ocr.engine import RapidOcr
 from modgate_ocr.modality import Ocr
 
+__all__ = ["Ocr"]
+
 
 @hookimpl
 def modgate_modalities() -> list[type[Ocr]]:

@@ -7,6 +7,8 @@ from modgate_rerank.dialects import DIALECTS
 from modgate_rerank.engine import E5Ranker
 from modgate_rerank.modality import Rerank
 
+__all__ = ["Rerank"]
+
 
 @hookimpl
 def modgate_modalities() -> list[type[Rerank]]:

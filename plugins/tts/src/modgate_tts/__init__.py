@@ -13,6 +13,8 @@ from modgate_tts.dialects import (
 from modgate_tts.engine import Hibari
 from modgate_tts.modality import Tts
 
+__all__ = ["Tts"]
+
 
 @hookimpl
 def modgate_modalities() -> list[type[Tts]]:

@@ -7,6 +7,8 @@ from modgate_vlm.dialects import VlmHome, VlmLlamaCpp, VlmOpenAi, VlmSglang, Vlm
 from modgate_vlm.engine import VisionComposite
 from modgate_vlm.modality import Vlm
 
+__all__ = ["Vlm"]
+
 
 @hookimpl
 def modgate_modalities() -> list[type[Vlm]]:
