@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from modgate import errors
-from modgate.errors import GatewayError
+from modgate.errors import GatewayError, Refused
 
 TREE = errors.__doc__ or ""
 OWN_CODE = ("Refused", "Unavailable", "Upstream")  # theirs is each one's own, or that of the first
@@ -26,3 +26,15 @@ def test_an_error_stands_in_the_tree_with_its_code(kind: type[GatewayError]) -> 
     [line] = re.findall(rf"^.*[-] {kind.__name__}\b.*$", TREE, re.MULTILINE)
 
     assert kind.__name__ in OWN_CODE or kind.code in line.split()
+
+
+@pytest.mark.parametrize("wrong", [{"code": 7}, {"kind": None}, {"status": 200}, {"status": "400"}])
+def test_a_kind_of_error_that_no_reply_can_tell_is_none(wrong: dict[str, object]) -> None:
+    with pytest.raises(TypeError, match=r"^(an error says|the status of an error)"):
+        type("Mine", (GatewayError,), wrong)
+
+
+@pytest.mark.parametrize("name", ["code", "kind", "field", "status"])
+def test_nor_is_it_said_of_a_single_error(name: str) -> None:
+    with pytest.raises(TypeError, match=r"^(an error says|the status of an error)"):
+        setattr(Refused("file", "too_long", "it is too long"), name, 7)

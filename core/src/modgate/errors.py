@@ -69,7 +69,21 @@ class GatewayError(Exception):
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
-        self.message = said(message)
+        self.message = message
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        said(cls.code)
+        said(cls.kind)
+        _check_status(cls.status)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """Keep only what a reply and a ledger row can tell; TypeError is the plugin's fault."""
+        if name in ("code", "kind", "message") or (name == "field" and value is not None):
+            value = said(value)
+        elif name == "status":
+            _check_status(value)
+        super().__setattr__(name, value)
 
     @property
     def retry_after(self) -> int | None:
@@ -77,6 +91,11 @@ class GatewayError(Exception):
         if self.retry_after_s is None:
             return None
         return ceil(min(RETRY_AFTER_MOST_S, max(1, self.retry_after_s)))  # of nan 1
+
+
+def _check_status(status: object) -> None:
+    if type(status) is not int or not 400 <= status <= 599:
+        raise TypeError(f"the status of an error is 400 to 599, and not {status!r:.20}")
 
 
 class Refused(GatewayError):
@@ -87,8 +106,8 @@ class Refused(GatewayError):
 
     def __init__(self, field: str | None, code: str, reason: str) -> None:
         super().__init__(reason)
-        self.field = said(field) if field is not None else None
-        self.code = said(code)
+        self.field = field
+        self.code = code
 
 
 class TooLarge(GatewayError):
@@ -222,8 +241,8 @@ class Denied(Forbidden):
 
     def __init__(self, field: str | None, code: str, reason: str) -> None:
         super().__init__(reason)
-        self.field = said(field) if field is not None else None
-        self.code = said(code)
+        self.field = field
+        self.code = code
 
 
 class Unpriced(Forbidden):
@@ -242,7 +261,7 @@ class LimitReached(GatewayError):
     def __init__(self, message: str, *, limit: str, unit: str, retry_after_s: float) -> None:
         super().__init__(message)
         self.limit = said(limit)
-        self.kind = said(unit)
+        self.kind = unit
         self.retry_after_s = seconds(retry_after_s)
 
 

@@ -37,7 +37,7 @@ def _waited(error: BaseException) -> bool:
     return trace is None or bool(trace.tb_frame.f_code.co_flags & WAITS)
 
 
-def said(text: str) -> str:
+def said(text: object) -> str:
     """A text that every format can hold; TypeError for none: its ledger row could not be read."""
     if not isinstance(text, str):
         raise TypeError(f"an error says a text, and not {type(text).__name__}")
