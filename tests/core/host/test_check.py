@@ -163,3 +163,14 @@ def test_a_path_that_is_cores_or_that_no_request_has_is_refused(path: str) -> No
 def test_an_endpoint_of_what_there_is_not_is_refused(more: dict[str, object]) -> None:
     with pytest.raises(PluginError, match=r"plugin 'own \(acme-own 2\.0\)'"):
         checked(at("/v1/x", **more))
+
+
+@pytest.mark.parametrize("said", [{"operation": object()}, {"summary": 7}, {"operation": "a\nb"}])
+def test_what_an_endpoint_is_called_is_a_text_of_one_line(said: dict[str, object]) -> None:
+    with pytest.raises(PluginError, match="names /v1/a by no text of one line"):
+        checked(at("/v1/a", **said))
+
+
+def test_room_for_a_body_is_a_whole_number() -> None:
+    with pytest.raises(PluginError, match="no room for a body"):
+        checked(at("/v1/a", at_most=1.5))

@@ -128,15 +128,17 @@ def _endpoint(name: str, endpoint: Endpoint, surfaces: Mapping[str, Surface]) ->
     path, batch = endpoint.path, endpoint.batch
     if not _PATH.fullmatch(path) or path.startswith(RESERVED_PATHS):
         yield f"claims a reserved or bad path: {path}"
-    for surface in endpoint.surfaces:
-        if surface not in surfaces:
-            known = ", ".join(sorted(surfaces))
-            yield f"names the surface '{surface}' for {path}; known: {known}"
+    for surface in [each for each in endpoint.surfaces if each not in surfaces]:
+        known = ", ".join(sorted(surfaces))
+        yield f"names the surface '{surface}' for {path}; known: {known}"
     if not endpoint.surfaces:
         yield f"names no surface for {path} of {name}"
     if endpoint.body not in BODIES or endpoint.kind not in KINDS:
         yield f"wants another body than {BODIES}, or is of another kind than {KINDS}: {path}"
-    if endpoint.at_most < 1 or not callable(endpoint.shape):
+    if type(endpoint.at_most) is not int or endpoint.at_most < 1 or not callable(endpoint.shape):
         yield f"has no shape for {path}, or no room for a body"
+    said: tuple[object, ...] = endpoint.summary, endpoint.operation
+    if not all(isinstance(text, str) and text.isprintable() for text in said):
+        yield f"names {path} by no text of one line: summary, operation"
     if batch is not None and batch.most < 1:
         yield f"has batches of nothing for {path}"

@@ -10,7 +10,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from types import ModuleType
+from typing import TypeVar
 
 import pluggy
 from pydantic import BaseModel
@@ -33,6 +35,8 @@ from modgate.host.kinds import Kinds, brought, declares, unique
 from modgate.problems import PluginError
 
 HOOKS = tuple(name for name in vars(hookspecs) if name.startswith("modgate_"))
+T = TypeVar("T")
+EACH_AT_MOST = 1000  # classes, or endpoints: a generator without an end would hold the start up
 Validate = Callable[[str, type[BaseModel]], BaseModel]
 
 
@@ -75,6 +79,11 @@ def import_plugins(
         with blamed(origin, f"the import of {point.value}"):
             modules.append((origin, point.load()))
     return modules
+
+
+def few(found: Iterable[T]) -> list[T]:
+    """What a plugin answers, up to one more than it may: whoever asks looks at the length."""
+    return list(islice(found, EACH_AT_MOST + 1))
 
 
 def _places(module: ModuleType) -> list[str]:
@@ -120,7 +129,9 @@ class Host:
                 continue
             with blamed(origin, hook):
                 answer = impl.function()
-                found = list(answer) if isinstance(answer, Iterable) else None
+                found = few(answer) if isinstance(answer, Iterable) else None
+            if found is not None and len(found) > EACH_AT_MOST:
+                raise PluginError(str(origin), f"answered {hook} with over {EACH_AT_MOST} classes")
             for kind in [answer] if found is None else found:
                 if found is None or not isinstance(kind, type):
                     text = f"answered {hook} with {kind!r:.100}; a list of classes is wanted"
@@ -213,7 +224,10 @@ def _surface(origin: Origin, kind: type) -> Surface:
 
 def _endpoints(origin: Origin, modality: AnyModality) -> list[Endpoint]:
     with blamed(origin, "endpoints"):
-        found = list(modality.endpoints())
+        found = few(modality.endpoints())
+    if len(found) > EACH_AT_MOST:
+        text = f"has over {EACH_AT_MOST} endpoints of {modality.name}"
+        raise PluginError(str(origin), text)
     if not all(isinstance(each, Endpoint) for each in found):
         raise PluginError(str(origin), f"has endpoints of {modality.name} that are no Endpoint")
     return found
@@ -236,6 +250,9 @@ def _dialects(
         own = owner is not None and owner.distribution == origin.distribution
         if not kind.family or (kind.family == "home" and not own):
             text = f"{kind.__name__} needs a 'family' of its own: '{kind.family}' is no name for it"
+            raise PluginError(str(origin), text)
+        if not kind.probe.startswith("/"):
+            text = f"{kind.__name__} has the health path '{kind.probe}', which begins with no /"
             raise PluginError(str(origin), text)
         key = kind.modality, kind.family
         if key in found:

@@ -1,0 +1,48 @@
+"""What plugins answer at start may have no end, or lead nowhere: it is told, and nobody waits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from itertools import repeat
+
+import pytest
+from made_plugins import Words, plugin, unshaped
+from pydantic import BaseModel
+
+from modgate.host.installed import Installed
+from modgate.host.load import Host, import_plugins, load
+from modgate.http.surfaces import built_in
+from modgate.plugin import Dialect, Endpoint
+from modgate.problems import PluginError
+
+
+class Countless(Words):
+    def endpoints(self) -> Iterable[Endpoint]:
+        return repeat(Endpoint(path="/v1/words", shape=unshaped))
+
+
+class Lost(Dialect):
+    modality = "words"
+    family = "lost"
+    probe = "ready"
+
+
+def defaults(name: str, kind: type[BaseModel]) -> BaseModel:
+    del name
+    return kind()
+
+
+@pytest.mark.parametrize(
+    ("hooks", "told"),
+    [
+        ({"modgate_modalities": repeat(Words)}, "answered modgate_modalities with over 1000 class"),
+        ({"modgate_modalities": [Countless]}, "has over 1000 endpoints of words"),
+        ({"modgate_dialects": [Lost]}, "Lost has the health path 'ready', which begins with no /"),
+    ],
+)
+def test_what_has_no_end_or_no_path_is_told(hooks: Mapping[str, object], told: str) -> None:
+    modules = {"bad": plugin(**hooks)}
+    host = Host(import_plugins(Installed(), list(modules), modules))
+
+    with pytest.raises(PluginError, match=told):
+        load(host, defaults, built_in())
