@@ -15,10 +15,12 @@ from modgate import responder
 from modgate.ledger.reader import rows
 from modgate.plugin import (
     SSE,
+    BadReply,
     Body,
     Call,
     Endpoint,
     Event,
+    GatewayError,
     Head,
     Outcome,
     Plan,
@@ -63,8 +65,49 @@ class Watching(Wordy):
     observes = True
 
 
+class LastWords(Wordy):
+    """Fails, and never ends to say so."""
+
+    def much(self) -> Iterator[bytes]:
+        raise BadReply("it does not fit")
+
+    def fail(self, error: GatewayError) -> Iterable[bytes]:
+        return super().much()
+
+
+class Crumb(bytes):
+    """A piece of a reply that counts how many of them are held."""
+
+    held = most = 0
+
+    def __init__(self, said: bytes) -> None:
+        del said
+        Crumb.held += 1
+        Crumb.most = max(Crumb.most, Crumb.held)
+
+    def __del__(self) -> None:
+        Crumb.held -= 1
+
+
+class Crumbs(Wordy):
+    """Says very little, very often."""
+
+    crumb = b""
+
+    def much(self) -> Iterator[bytes]:
+        return (Crumb(self.crumb) for _ in super().much())
+
+
+class FullCrumbs(Crumbs):
+    crumb = b"x"
+
+
+CRUMBS = {"Crumbs": Crumbs.crumb, "FullCrumbs": FullCrumbs.crumb}
+RELAYS = {each.__name__: each for each in (Wordy, Watching, LastWords, Crumbs, FullCrumbs)}
+
+
 class Talk(Words):
-    """One call; `at`, `whole` and `observes` say which relay it has."""
+    """One call; `at`, `whole` and `relay` say which relay it has."""
 
     def endpoints(self) -> Iterable[Endpoint]:
         yield Endpoint(path="/v1/words", shape=self.shape)
@@ -72,7 +115,7 @@ class Talk(Words):
     def shape(self, request: Request) -> Plan:
         fields = request.fields()
         head = Head() if fields.flag("whole", False) else SSE
-        relay = Watching if fields.flag("observes", False) else Wordy
+        relay = RELAYS[fields.text("relay", "Wordy")]
         call = Call(path="/words", body=Body.of(), size=Units(input_tokens=1), reply="sse")
         return Plan(calls=[call], relay=relay(head, fields.integer("at")))
 
@@ -128,7 +171,7 @@ async def test_one_that_only_observes_and_does_not_end_is_a_fault(
     tmp_path: Path, whole: bool
 ) -> None:
     async with running(tmp_path) as (gateway, client):
-        body = {"model": "w", "at": 1, "whole": whole, "observes": True}
+        body = {"model": "w", "at": 1, "whole": whole, "relay": "Watching"}
         reply = await client.post("/v1/words", json=body)
     [row] = rows(gateway.ledger)
 
@@ -148,3 +191,25 @@ async def test_a_whole_reply_that_does_not_end_is_a_fault(
     assert reply.json()["error"]["code"] == "internal_error"
     assert (row.ending, row.units["words.input_tokens"]) == ("fault", 3)
     assert Wordy.made < PIECES
+
+
+async def test_last_words_that_do_not_end_are_left_to_the_surface(tmp_path: Path) -> None:
+    async with running(tmp_path) as (gateway, client):
+        body = {"model": "w", "at": 2, "relay": "LastWords"}
+        reply = await client.post("/v1/words", json=body)
+    [row] = rows(gateway.ledger)
+
+    assert reply.content.count(PIECE) == 1
+    assert "upstream_invalid_response" in reply.text
+    assert row.ending == "upstream_failed"
+    assert Wordy.made < PIECES
+
+
+@pytest.mark.parametrize("relay", ["Crumbs", "FullCrumbs"])
+async def test_a_whole_reply_in_crumbs_is_not_held_in_crumbs(tmp_path: Path, relay: str) -> None:
+    async with running(tmp_path) as (_, client):
+        body = {"model": "w", "at": 2, "whole": True, "relay": relay}
+        reply = await client.post("/v1/words", json=body)
+
+    assert reply.content == PIECE + CRUMBS[relay] * PIECES + PIECE
+    assert Crumb.most < PIECES / 3

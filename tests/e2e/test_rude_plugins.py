@@ -82,16 +82,12 @@ def limits() -> NoReturn:
     raise LimitReached("no more", limit="words", unit="words", retry_after_s=nan)
 
 
-def by_nobody() -> Usage:
-    return Usage(Units(input_tokens=1), by="nobody")  # type: ignore[arg-type]  # it is the fault
-
-
-def undeclared() -> Usage:
-    return Usage(Units(input_tokens=1, gold=3))
-
-
-def the_cores() -> Usage:
-    return Usage(Units(input_tokens=1, requests=500))
+UNSAID = (
+    Usage(Units(input_tokens=1), by="nobody"),  # type: ignore[arg-type]  # it is the fault
+    Usage(Units(input_tokens=1), other=7),  # type: ignore[arg-type]  # it is the fault
+    Usage(Units(input_tokens=1, gold=3)),
+    Usage(Units(input_tokens=1, requests=500)),
+)
 
 
 class Rudely:
@@ -264,12 +260,12 @@ async def test_a_limit_that_is_reached_for_no_time_at_all_is_a_limit(
     assert (reply.headers["retry-after"], reply.headers["retry-after-ms"]) == ("1", "1000")
 
 
-@pytest.mark.parametrize("what", [by_nobody, undeclared, the_cores])
+@pytest.mark.parametrize("said", UNSAID)
 async def test_a_usage_that_no_row_can_say_is_a_fault(
-    tmp_path: Path, rudely: Callable[[str, Rudeness], None], what: Rudeness
+    tmp_path: Path, rudely: Callable[[str, Rudeness], None], said: Usage
 ) -> None:
     async with running(tmp_path) as (gateway, client):
-        rudely("usage", what)
+        rudely("usage", lambda: said)
         bad = await asked(client)
     [row] = rows(gateway.ledger)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from modgate.api.body import Body, File
@@ -53,10 +53,11 @@ class Drawing:
         """The next call; None when there is none.  What a plugin raises is its fault."""
         try:
             if self._pieces is None:
-                call = next(self._calls, None)
-            else:
-                call = await self._drawn(self._pieces)
-            return None if call is None else check_call(call)
+                for call in self._calls:
+                    return check_call(call)
+                return None
+            drawn = await self._drawn(self._pieces)
+            return None if drawn is None else check_call(drawn)
         except GatewayError:
             raise
         except raised() as error:
@@ -98,6 +99,15 @@ def check_call(call: Call) -> Call:
     if not isinstance(call.body, Body):
         raise PluginFault(f"the body of a Call is a Body, and not {type(call.body).__name__}")
     return call
+
+
+def check_asked(calls: Sequence[Call]) -> None:
+    """PluginFault for what no Ask can send: all are made at once, so an iterator may not end."""
+    if not isinstance(calls, tuple | list):
+        name = type(calls).__name__
+        raise PluginFault(f"the calls of an Ask are a list or a tuple, and not {name}")
+    for call in calls:
+        check_call(call)
 
 
 def files_in(piece: Json) -> list[File]:

@@ -102,6 +102,10 @@ class Meter:
         self.check_units(units)
         if usage.by not in MEASURED_BY:
             raise PluginFault(f"a Usage is by {', '.join(MEASURED_BY)}, and by nobody else")
+        if not isinstance(usage.other, Units):
+            raise PluginFault(
+                f"the other of a Usage is Units, and not {type(usage.other).__name__}"
+            )
 
     def check_units(self, units: Mapping[str, int]) -> None:
         """PluginFault for an undeclared unit, or a count that is too large for a row."""

@@ -12,12 +12,12 @@ from typing import TypeVar
 
 from modgate.api.json import Json
 from modgate.api.modality import Endpoint
-from modgate.api.need import Need
+from modgate.api.need import Ask, Need
 from modgate.api.plan import Call, Drawn, Plan
 from modgate.api.relay import Head, Relay
 from modgate.api.request import Request
 from modgate.complaints import StepEnded
-from modgate.drawing import check_call
+from modgate.drawing import check_asked, check_call
 from modgate.errors import GatewayError, PluginFault, Unsupported
 from modgate.faults import raised
 from modgate.units import Units
@@ -116,4 +116,6 @@ async def drive(
 async def _answered(answer: Callable[[Need], Awaitable[Json]], need: Need) -> Json:
     if not isinstance(need, Need):
         raise PluginFault(f"shape yielded {type(need).__name__}, and no Need")
+    if isinstance(need, Ask):
+        check_asked(need.calls)
     return await answer(need)

@@ -19,6 +19,7 @@ from modgate.api.request import Request
 from modgate.api.select import Targets
 from modgate.api.sink import Ruling, Verdict
 from modgate.draft import Draft
+from modgate.drawing import check_asked
 from modgate.errors import Denied, GatewayError, Overloaded, PluginFault, PolicyFailed, Refused
 from modgate.faults import raised
 from modgate.guard import Deadline
@@ -131,6 +132,7 @@ class Judge:
     async def _send(self, need: Ask) -> Json:
         if not isinstance(need, Ask):
             raise PluginFault("a policy may yield an Ask, and nothing else")
+        check_asked(need.calls)
         return await self._ask(need)
 
     def _failed(

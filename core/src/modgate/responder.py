@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from typing import TypeVar
 
 from modgate.api.relay import Head, Relay
@@ -31,6 +32,7 @@ Say = Callable[[GatewayError, Surface, Draft], T]
 PLAIN = OpenAI()
 
 WHOLE_AT_MOST = 1 << 30  # bytes of a reply that is held until it is made
+LAST_WORDS_AT_MOST = 1000  # pieces that a relay ends a broken stream with
 SSE_HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 
 
@@ -121,8 +123,9 @@ class Responder:
             discard(self._draft, data, self._timeouts.drained_bytes)
             return
         if head.kind == "whole":
-            self._whole.extend(data)
-            self._whole_bytes += sum(map(len, data))
+            if portion := b"".join(data):  # many small pieces are held as one
+                self._whole.append(portion)
+            self._whole_bytes += len(portion)
             if self._whole_bytes > WHOLE_AT_MOST:
                 raise PluginFault(f"a relay made a whole reply of more than {WHOLE_AT_MOST} bytes")
             return
@@ -213,7 +216,12 @@ class Responder:
         """The relay's own end of the stream; None where it has none, or its code fails."""
         try:
             said = relay.fail(error)
-            return None if said is None else b"".join(said)
+            if said is None:
+                return None
+            words = list(islice(said, LAST_WORDS_AT_MOST + 1))
+            if len(words) > LAST_WORDS_AT_MOST:
+                raise PluginFault(f"a relay failed in more than {LAST_WORDS_AT_MOST} pieces")
+            return b"".join(words)
         except RAISED:
             extra = {"request_id": self._draft.request_id, "relay": type(relay).__name__}
             log.exception("fail failed", extra=extra)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import replace
+from itertools import repeat
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from modgate.drawing import Drawing
 from modgate.errors import PluginFault
 from modgate.needs import check_plan, shape
-from modgate.plugin import Body, Call, Endpoint, Event, Outcome, Plan, Relay, Units, Usage
+from modgate.plugin import Ask, Body, Call, Endpoint, Event, Outcome, Plan, Relay, Units, Usage
 
 CALL = Call(path="/words", body=Body.of(), size=Units(words=1))
 
@@ -55,7 +56,7 @@ def test_a_plan_that_does_not_fit_is_told_in_words(wrong: dict[str, Any], told: 
         check_plan(replace(GOOD, **wrong))
 
 
-@pytest.mark.parametrize("drawn", ["/words", replace(CALL, size=UNSIZED)])
+@pytest.mark.parametrize("drawn", ["/words", None, replace(CALL, size=UNSIZED)])
 def test_a_call_that_is_drawn_late_is_looked_at_when_it_comes(drawn: Any) -> None:
     drawing = Drawing([CALL, drawn], lambda drawn, ahead: pytest.fail("no process draws"), 2)
 
@@ -64,9 +65,17 @@ def test_a_call_that_is_drawn_late_is_looked_at_when_it_comes(drawn: Any) -> Non
         asyncio.run(drawing.next())
 
 
-def test_what_is_no_need_is_told_by_its_type() -> None:
+NO_NEEDS: dict[str, Any] = {
+    "shape yielded str, and no Need": "please",
+    "the calls of an Ask are a list or a tuple, and not repeat": Ask(repeat(CALL)),  # type: ignore[arg-type]  # it is the fault
+    "a plan drew str, and no Call": Ask(["/words"]),  # type: ignore[list-item]  # it is the fault
+}
+
+
+@pytest.mark.parametrize("told", NO_NEEDS)
+def test_what_is_no_need_is_told_by_its_type(told: str) -> None:
     def own_shape(request: object) -> Generator[Any, Any, Plan]:
-        yield "please"
+        yield NO_NEEDS[told]
         return GOOD
 
     def unasked(*args: object) -> Any:
@@ -74,5 +83,5 @@ def test_what_is_no_need_is_told_by_its_type() -> None:
 
     endpoint, request = Endpoint(path="/v1/words", shape=own_shape), object()
     more: Any = (request, unasked, lambda step, began: None)
-    with pytest.raises(PluginFault, match="shape yielded str, and no Need"):
+    with pytest.raises(PluginFault, match=told):
         asyncio.run(shape(endpoint, *more))

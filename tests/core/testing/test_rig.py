@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import repeat
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from toys.echo import Config, Toy
 from toys.files import Files, broken, measure, no_text, too_much, twice, unplain
 
 from modgate.errors import PluginFault
-from modgate.plugin import Refused, Work
+from modgate.plugin import Ask, Refused, Units, Work
 from modgate.testing import Contract, Rig
 from modgate.testing.rig import Incomplete
 from modgate.testing.suite import played, played_until, replies
@@ -130,3 +131,22 @@ def test_a_lazy_plan_must_give_its_reserve(rig: Rig) -> None:
 
     with pytest.raises(AssertionError, match="reserve"):
         _ = rig.drive(replace(plan, reserve=None)).reserve
+
+
+def test_a_plan_that_draws_no_call_is_told_and_does_not_look_whole(rig: Rig) -> None:
+    plan = replace(rig.plan(Files.samples[1]), calls=iter([None]), reserve=Units())
+
+    with pytest.raises(AssertionError, match="a plan drew NoneType, and no Call"):
+        rig.drive(plan).draw()
+
+
+def test_an_ask_that_may_have_no_end_is_told(rig: Rig) -> None:
+    request = rig.request(Files.samples[0])
+
+    def asks(request: object) -> Iterator[Ask]:
+        yield Ask(repeat(None))  # type: ignore[arg-type]  # it is the fault
+
+    rig.endpoints[request.path] = replace(rig.endpoints[request.path], shape=asks)
+
+    with pytest.raises(AssertionError, match="a list or a tuple, and not repeat"):
+        rig.shape(request, lambda step, need: pytest.fail("it is not asked"))

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from modgate.api.plan import Call, Drawn, Plan
 from modgate.api.relay import PENDING, Event, Head, Outcome, State, Usage, fed
+from modgate.drawing import check_call
 from modgate.errors import PluginFault
 from modgate.needs import check_plan
 from modgate.own_headers import own_headers
@@ -57,7 +58,7 @@ class Drive:
     """
 
     def __init__(self, plan: Plan, calls: Iterator[Call], *, around: Around = nullcontext) -> None:
-        self.plan = _taken(check_plan, plan)
+        self.plan = taken(check_plan, plan)
         self.relay = plan.relay
         if self.relay.heavy:
             self.relay.begin()
@@ -79,13 +80,15 @@ class Drive:
     def draw(self) -> Call | None:
         """The next call; None when there is none."""
         with self._around():
-            call = next(self._drawing, None)
-        if call is not None:
+            drawn = list(islice(self._drawing, 1))
+        for call in drawn:
+            taken(check_call, call)
             assert len(self.calls) < CALLS_AT_MOST, f"a plan of over {CALLS_AT_MOST} calls"
             assert PATH.fullmatch(call.path), f"a call of what is no path: {call.path!r}"
             self.calls.append(call)
             self.outcomes.append(PENDING)
-        return call
+            return call
+        return None
 
     def feed(self, event: Event) -> bytes:
         """An event of the call that was drawn last; the bytes that it gave."""
@@ -139,11 +142,11 @@ class Drive:
         steps.append(self.close())
         usages.append(self.usage())
         assert self.head is not None
-        _taken(own_headers, self.head)
+        taken(own_headers, self.head)
         return Played(head=self.head, steps=steps, usages=usages, calls=self.calls)
 
 
-def _taken(check: Callable[[OfT], object], made: OfT) -> OfT:
+def taken(check: Callable[[OfT], object], made: OfT) -> OfT:
     """What a plugin made, as the gateway would take it."""
     try:
         check(made)

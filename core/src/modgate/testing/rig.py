@@ -18,11 +18,12 @@ from modgate.api.plan import Call, Drawn, Plan
 from modgate.api.relay import Event
 from modgate.api.request import Request
 from modgate.api.surface import Surface
+from modgate.drawing import check_asked
 from modgate.errors import GatewayError, Unsupported
 from modgate.http.surfaces import built_in
 from modgate.spool import Spool
 from modgate.table import parse
-from modgate.testing.drive import Drive
+from modgate.testing.drive import Drive, taken
 from modgate.testing.inline import Inline
 
 REQUEST_ID = "req_" + "0" * 32
@@ -178,6 +179,8 @@ class Rig:
                 if not isinstance(stop.value, Plan):
                     raise TypeError("shape did not return a Plan") from None
                 return stop.value
+            if isinstance(need, Ask):
+                taken(check_asked, need.calls)
             given, failed = None, None
             try:
                 given = answer(step, need)
