@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from aiohttp import web
 from aiohttp.http import HttpVersion11
@@ -16,7 +16,7 @@ from modgate.http.ingress import waits_for_continue
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, for no time: closing resets the connection
 ERRORS = 400  # and above
 SMALL_BYTES = 1 << 20  # of a refused body that is read to its end to keep the connection
-JOINED_AT_MOST = 1 << 16  # a larger body is not copied to stand behind its head
+SLICE_BYTES = 1 << 18  # of a whole body, which is counted as far as its client reads it
 
 
 class Sent(web.StreamResponse):
@@ -112,15 +112,13 @@ class Reply:
     async def whole(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
         """Send a whole reply, whose length is known."""
         self._begin(status, headers, len(body))
-        front, self._head = self._head, b""
-        if self._request.method == "HEAD":
+        if self._request.method == "HEAD" or not body:
+            front, self._head = self._head, b""
+            self._put(front)
             body = b""
-        self._put(front + body if len(body) < JOINED_AT_MOST else (front, body))
-        if self._connection.writing_paused:
-            await self.drained()
-        if not self.gone:
-            self.bytes_out += len(body)
-            self.ended = True
+        for at in range(0, len(body), SLICE_BYTES):
+            await self.write(body[at : at + SLICE_BYTES])
+        self.ended = not self.gone
 
     def open(self, status: int, headers: Mapping[str, str]) -> None:
         """Open a reply of unknown length; its head is sent with the first bytes."""
@@ -150,7 +148,7 @@ class Reply:
         return small and not waits_for_continue(self._request)
 
     def put(self, data: bytes) -> bool:
-        """Write more of an open reply at once.
+        """Write more of the body at once.
 
         False when the caller must wait (`drained`) for the client to read, or when it is gone.
         """
@@ -197,15 +195,13 @@ class Reply:
         await self.drained()
         self.ended = not self.gone
 
-    def _put(self, data: bytes | Sequence[bytes]) -> None:
-        """Hand bytes to the kernel."""
+    def _put(self, data: bytes) -> None:
+        """Hand bytes to the kernel that are no part of the body."""
         transport = self._connection.transport
         if transport is None:
             self._lost()
-        elif isinstance(data, bytes):
-            transport.write(data)
         else:
-            transport.writelines(data)
+            transport.write(data)
 
     def abort(self) -> None:
         """Cut the connection, so that a reply that failed cannot look whole.
