@@ -96,6 +96,23 @@ async def test_a_gateway_that_starts_is_ready_when_it_was_told_of_its_engines_or
     assert (before, after) == (503, 200)
 
 
+async def test_a_gateway_whose_engines_were_all_taken_away_is_ready_for_calls_that_bring_them_back(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "backends.json"
+    async with gateway(tmp_path, "file", f'path = "{path}"\n') as running:
+        state = running.app.state
+        await until(state.members.heard)
+        unknown = state.ready()  # nobody said that there is none
+        path.write_text('[{"url": "http://127.0.0.1:1"}]')
+        await until(state.ready)
+        path.write_text("[]")
+        await until(lambda: not names(running))
+        none = state.ready()
+
+    assert (unknown, none) == (False, True)
+
+
 async def test_what_is_asked_of_a_model_without_engines_is_offered_work_that_wakes_some(
     tmp_path: Path,
 ) -> None:

@@ -265,10 +265,12 @@ class State:
     def ready(self) -> bool:
         """Whether new requests are welcome.
 
-        Not draining, the ledger writable, some backend there, and every discoverer heard from.
+        Not draining, the ledger writable, every discoverer heard from, and some backend there, or
+        a discoverer that says that there is none.
         """
-        pools = self.gateway().fleet.pools
-        return not self.draining and self.ledger.writable and bool(pools) and self.members.heard()
+        if self.draining or not self.ledger.writable or not self.members.heard():
+            return False
+        return bool(self.gateway().fleet.pools) or self.members.answered()
 
     async def drained(self, within_s: float) -> bool:
         """Wait for the requests in hand; False when some are left."""
