@@ -98,4 +98,4 @@ async def test_why_the_store_is_down_is_in_the_log(
             await _ask(running)
 
     [down] = [record for record in caplog.records if record.message == "limit store down"]
-    assert vars(down)["reason"] == "ConnectionError"
+    assert vars(down)["reason"] == "no such file or directory"

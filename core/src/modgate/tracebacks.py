@@ -7,8 +7,10 @@ kept only where it is written by the interpreter, by the system, or by our own r
 
 from __future__ import annotations
 
+import os
 import traceback
 from collections.abc import Iterable, Iterator
+from ssl import SSLCertVerificationError, SSLError
 
 from modgate.errors import GatewayError
 from modgate.problems import ConfigError, PluginError
@@ -25,6 +27,18 @@ WITHHELD = "(its text is withheld)"
 def traceback_of(error: BaseException) -> str:
     """The frames of an exception and of those that it came of, the first cause first."""
     return "\n".join(_told(each) for each in reversed(list(_chain(error))))
+
+
+def reason_of(error: BaseException) -> str:
+    """Why somebody was not reached, as the system says it: `connection refused`; else the kind."""
+    for each in reversed(list(_chain(error))):
+        if isinstance(each, SSLCertVerificationError):
+            return each.verify_message
+        if isinstance(each, SSLError):
+            return (each.reason or type(each).__name__).replace("_", " ").lower()
+        if isinstance(each, OSError) and each.errno:
+            return (os.strerror(each.errno) if each.errno > 0 else str(each.strerror)).lower()
+    return type(error).__name__
 
 
 def let_go(errors: Iterable[BaseException | None]) -> None:

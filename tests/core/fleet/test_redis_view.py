@@ -125,6 +125,17 @@ async def test_a_redis_that_hangs_is_told_once_and_work_is_forgotten_until_it_is
     assert sorted(said) == ["peer view lost"] * 2 + ["peer view up"] * 4
 
 
+async def test_why_there_is_no_view_is_in_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = Gateway(f"unix://{tmp_path}/none", "one")
+    await until(lambda: one.sight == "lost")
+    await one.view.close()
+
+    [lost] = [record for record in caplog.records if record.message == "peer view lost"]
+    assert vars(lost)["reason"] == "no such file or directory"
+
+
 async def test_a_link_that_is_cut_is_made_anew(made: Make, store: Server) -> None:
     one, two = made("one"), made("two")
     one.fleet.seat.take(10.0)

@@ -94,7 +94,7 @@ async def _probe(made: Blueprint) -> bool:
     import aiohttp
 
     from modgate.snapshot.checkups import probes_of
-    from modgate.upstream.scraper import reason_of
+    from modgate.tracebacks import reason_of
 
     probes, well = probes_of(made.loaded.dialects), True
     timeout = aiohttp.ClientTimeout(total=PROBE_S)

@@ -21,6 +21,7 @@ from modgate.fleet.frames import Frame, Refused, Seal
 from modgate.fleet.peer_view import Seen, Sight
 from modgate.fleet.peers import EXPIRES_S, Peers
 from modgate.fleet.pool import Pool
+from modgate.tracebacks import reason_of
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -150,7 +151,7 @@ class RedisView:
                 group.create_task(self._listen(client))
                 group.create_task(self._tell(client))
         except* (RedisError, OSError) as broken:  # a TimeoutError is an OSError
-            self._why = type(broken.exceptions[0]).__name__
+            self._why = reason_of(broken.exceptions[0])
         finally:
             self._client = None
             with suppress(RedisError, OSError):

@@ -15,6 +15,7 @@ from modgate.api.json import Json
 from modgate.api.secret import Secret
 from modgate.limits.levels import Denied, Wanted
 from modgate.limits.store import Reserved, StoreDown
+from modgate.tracebacks import reason_of
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -62,7 +63,7 @@ class RedisStore:
         try:
             return await called
         except (RedisError, OSError) as error:
-            raise StoreDown(type(error).__name__) from None
+            raise StoreDown(reason_of(error)) from None
 
     async def reserve(self, rid: str, wanted: Wanted, ttl_ms: int, now_ms: int = 0) -> Reserved:
         """See `Store`."""

@@ -3,31 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import os
-from ssl import SSLCertVerificationError, SSLContext, create_default_context
+from ssl import SSLContext, create_default_context
 
 import aiohttp
 from aiohttp import ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
 
 from modgate.api.secret import Secret
+from modgate.tracebacks import reason_of
 from modgate.upstream.documents import whole
 
 AT_MOST = 1 << 20
 CONNECTIONS = 128
 _HEADERS = {"Accept": "text/plain", "Accept-Encoding": "identity", "User-Agent": "modgate"}
-
-
-def reason_of(error: Exception) -> str:
-    """Why an engine was not reached, as the system says it: `connection refused`."""
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        refused = error.certificate_error
-        if isinstance(refused, SSLCertVerificationError):
-            return refused.verify_message
-    elif isinstance(error, aiohttp.ClientConnectorError):
-        number = error.os_error.errno or 0
-        said = os.strerror(number) if number > 0 else error.os_error.strerror
-        return (said or type(error.os_error).__name__).lower()
-    return type(error).__name__
 
 
 class Scraper:
