@@ -17,7 +17,7 @@ from rigs.explaining import TARGET, worlds
 from servers import redis
 from waiting import until
 
-from modgate import responder
+from modgate import reply_watch
 from modgate.api.price import BUDGET
 from modgate.ledger.reader import rows
 from modgate.money.invoice import Tariff, money_by
@@ -95,7 +95,7 @@ async def test_a_stream_that_runs_has_told_its_budget_what_it_costs_so_far(
     tmp_path: Path, store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So much is charged where its gateway is killed now: not nothing, and not the reserve."""
-    monkeypatch.setattr(responder, "FIRST_TOUCH_S", 0.1)
+    monkeypatch.setattr(reply_watch, "FIRST_TOUCH_S", 0.1)
     tenants = {"acme": 'limits = { cost = "1 EUR/month" }'}
     told: list[Sequence[int]] = []
     async with (

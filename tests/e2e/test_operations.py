@@ -20,7 +20,7 @@ from oracle.client import send
 from oracle.engine import ScriptedEngine
 from oracle.faults import Script
 
-from modgate import responder
+from modgate import reply_watch
 from modgate.api.relay import Outcome, Usage
 from modgate.kit.chat_relay import ChatRelay
 from modgate.ledger.reader import rows
@@ -272,7 +272,7 @@ async def test_a_file_that_is_gone_is_named(
 async def test_a_request_of_a_second_is_touched_in_the_ledger(
     tmp_path: Path, engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(responder, "FIRST_TOUCH_S", 0.05)
+    monkeypatch.setattr(reply_watch, "FIRST_TOUCH_S", 0.05)
     engine.script_for = lambda record: Script(gated=True, tokens=4)
     touched: list[dict[str, int]] = []
     async with gateway(tmp_path, engine) as running:
@@ -293,7 +293,7 @@ async def test_a_request_of_a_second_is_touched_in_the_ledger(
 async def test_a_touch_that_a_plugin_spoils_changes_nothing_and_the_end_is_billed(
     tmp_path: Path, engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(responder, "FIRST_TOUCH_S", 0.05)
+    monkeypatch.setattr(reply_watch, "FIRST_TOUCH_S", 0.05)
     engine.script_for = lambda record: Script(gated=True, tokens=4)
     spoilt: list[int] = []
     async with gateway(tmp_path, engine) as running:

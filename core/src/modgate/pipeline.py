@@ -31,6 +31,7 @@ from modgate.http.surfaces import spoken
 from modgate.idempotency import KeyedRequest, carries_key, replay_headers
 from modgate.observe.tracing import Trace
 from modgate.pages.catalog import Page, page_of
+from modgate.reply_watch import ReplyWatch
 from modgate.responder import Responder
 from modgate.serving import Serving
 from modgate.state import State
@@ -63,18 +64,19 @@ class Exchange:
             method=request.method,
             request_headers=request.headers,
         )
-        self._complain = partial(state.complaints.fault, self._gateway, self.draft)
         self._guard = Deadline(partial(_over, self.draft))
         self._began = self._guard.now()
         self.reply = Reply(request, self._guard.now, leaving=lambda: state.draining)
         self._bill = Bill(state, self._gateway, self.draft)
+        timeouts = self._gateway.timeouts
         self._responder = Responder(
             self.reply,
             self.draft,
-            guard=self._guard,
-            timeouts=self._gateway.timeouts,
+            watch=ReplyWatch(
+                self.reply, guard=self._guard, timeouts=timeouts, touch=self._bill.touch
+            ),
             extra=self._extra_headers,
-            touch=self._bill.touch,
+            discarded_at_most=timeouts.drained_bytes,
         )
         self._scope = state.spool.scope(partial(self._bill.hold, "spool_bytes"))
         self._surface: Surface = self._gateway.surfaces["openai"]
@@ -140,6 +142,9 @@ class Exchange:
         except TimeoutError:
             self.reply.abort()
         return error
+
+    def _complain(self, fault: BaseException) -> None:
+        self._state.complaints.fault(self._gateway, self.draft, fault)
 
     async def _flow(self) -> None:
         """route -> authenticate -> admit; then a page of core's own, or the rest of the way."""

@@ -1,47 +1,33 @@
-"""Writing one request's reply: its head with the first byte, keep-alives, and errors.
+"""Writing one request's reply: its head with the first byte, its bytes, and its end.
 
-A client that stops reading is noticed here.  The socket is one floor below, in `http/egress.py`.
+`reply_watch.py` looks after it meanwhile, and `error_reply.py` has the words of errors.  The socket
+is one floor below, in `http/egress.py`.
 """
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import Callable, Mapping, Sequence
-from itertools import islice
-from typing import TypeVar
 
 from modgate.api.relay import Head, Relay
-from modgate.api.surface import Surface, dump
+from modgate.api.surface import Surface
 from modgate.disconnect import client_left, discard
 from modgate.draft import Draft
-from modgate.errors import Cancelled, GatewayError, PluginFault
-from modgate.faults import RAISED
-from modgate.guard import Guard
+from modgate.error_reply import error_event, last_words, typed_error
+from modgate.errors import GatewayError, PluginFault
 from modgate.http.egress import Reply
-from modgate.http.surfaces import OpenAI, error_headers
 from modgate.own_headers import own_headers
-from modgate.timeouts import TOUCH_S, Timeouts
-
-FIRST_TOUCH_S = 1.0  # from when the request came
-log = logging.getLogger(__name__)
-
-T = TypeVar("T")
-Say = Callable[[GatewayError, Surface, Draft], T]
-
-PLAIN = OpenAI()
+from modgate.reply_watch import ReplyWatch
 
 WHOLE_AT_MOST = 1 << 30  # bytes of a reply that is held until it is made
-LAST_WORDS_AT_MOST = 1000  # pieces that a relay ends a broken stream with
 SSE_HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 
 
 class Responder:
     """Writes one request's reply.
 
-    `extra()`: more headers, known when the head is made: limits, demo, CORS.  `touch()`: called
-    every few seconds, to note what was used so far.  `close` drops both, so that the request's
-    memory is freed at its end without the garbage collector.
+    `extra()`: more headers, known when the head is made: limits, demo, CORS.  `close` drops it, so
+    that the request's memory is freed at its end without the garbage collector.
+    `discarded_at_most`: bytes of a reply that nobody gets, because its client left.
     """
 
     def __init__(
@@ -49,70 +35,40 @@ class Responder:
         reply: Reply,
         draft: Draft,
         *,
-        guard: Guard,
-        timeouts: Timeouts,
+        watch: ReplyWatch,
         extra: Callable[[], Mapping[str, str]],
-        touch: Callable[[], None],
+        discarded_at_most: int,
     ) -> None:
         self.reply = reply
         self._draft = draft
-        self._guard = guard
-        self._timeouts = timeouts
+        self._watch = watch
         self._extra = extra
-        self._touch = touch
-        self._loop = asyncio.get_running_loop()
+        self._discarded_at_most = discarded_at_most
         self._whole: list[bytes] = []
         self._whole_bytes = 0
-        self._last = self._loop.time()
-        self._touched = self._last
-        self._timer: asyncio.TimerHandle | None = None
-        self._ping: asyncio.Task[None] | None = None
         self._head: Head | None = None
-        self._surface: Surface | None = None
+        self._ping = b""
 
     @property
     def opened(self) -> bool:
         """Whether a byte of the reply may have left."""
         return self.reply.opened
 
-    def watch(self, surface: Surface, head: Head | None = None) -> None:
-        """Begin to watch whether the client reads, and to keep an event stream alive."""
-        self._surface, self._head = surface, head
-        if self._timer is not None:
-            return  # another plan of the same request is served now
-        self._touched = self._last + FIRST_TOUCH_S - TOUCH_S
-        tick_s = self._timeouts.tick_s
-        self._timer = self._loop.call_later(min(tick_s, FIRST_TOUCH_S), self._tick)
-
-    def _tick(self) -> None:
-        now = self._loop.time()
-        self._timer = self._loop.call_later(self._timeouts.tick_s, self._tick)
-        since = self.reply.writing_since
-        if since is not None and now - since >= self._timeouts.client_stalled_s:
-            self._guard.fire(Cancelled("the client stopped reading"))
-            self.reply.abort()
-        elif since is None and now - self._last >= self._timeouts.keep_alive_s:
-            self._keep_alive()
-        if now - self._touched >= TOUCH_S:
-            self._touched = now
-            self._touch()
-
-    def _keep_alive(self) -> None:
-        head, surface, ping = self._head, self._surface, self._ping
-        if head is None or head.kind != "sse" or surface is None:
-            return
-        if ping is None or ping.done():
-            self._ping = self._loop.create_task(self._send_ping(head, surface.keep_alive))
-
-    async def _send_ping(self, head: Head, ping: bytes) -> None:
-        self._open(head)
-        await self.reply.write(ping)
-        self._last = self._loop.time()
-
     @property
     def abandoned(self) -> bool:
         """Whether the client left, and its engines finish their calls."""
         return self._draft.abandoned
+
+    def watch(self, surface: Surface, head: Head | None = None) -> None:
+        """Begin to watch whether the client reads, and to keep an event stream alive."""
+        self._head, self._ping = head, surface.keep_alive
+        self._watch.begin(self._keep_alive)
+
+    async def _keep_alive(self) -> None:
+        head = self._head
+        if head is not None and head.kind == "sse":
+            self._open(head)
+            await self.reply.write(self._ping)
 
     async def emit(self, head: Head, data: Sequence[bytes]) -> None:
         """Send bytes of the reply; Cancelled when the client is gone.
@@ -120,7 +76,7 @@ class Responder:
         A whole reply is collected until `finish`.
         """
         if self._draft.abandoned:
-            discard(self._draft, data, self._timeouts.drained_bytes)
+            discard(self._draft, data, self._discarded_at_most)
             return
         if head.kind == "whole":
             if portion := b"".join(data):  # many small pieces are held as one
@@ -139,12 +95,11 @@ class Responder:
         """Send bytes of an open reply without a wait; False: wait for `room` before the next."""
         if self._draft.first_byte_s is None:
             self._draft.first_byte_s = self._draft.elapsed()
-        self._last = self._loop.time()
         if self.reply.put(data[0] if len(data) == 1 else b"".join(data)):
             return True
         if not self._draft.abandoned:
             return False
-        discard(self._draft, data, self._timeouts.drained_bytes)
+        discard(self._draft, data, self._discarded_at_most)
         return True
 
     async def room(self) -> None:
@@ -176,7 +131,7 @@ class Responder:
         """End a reply that went well; `units`: what its header says that it did cost."""
         if head.kind != "whole":
             self._open(head)
-            await self._quiet()
+            await self._watch.end()
             await self.reply.end()
         else:
             own = own_headers(head)
@@ -197,83 +152,25 @@ class Responder:
 
         Where neither can be, the body is cut, so that it cannot look whole.
         """
-        await self._quiet()
+        await self._watch.end()
         if self.reply.gone:
             return
         if not self.reply.opened:
-            await self._typed(error, surface)
+            status, headers, body = typed_error(error, surface, self._draft)
+            if error.status in (408, 413):
+                self.reply.close_after()
+            await self.page(headers, body, status)
             return
-        said = self._last_words(error, relay) if relay is not None else None
+        said = last_words(error, relay, self._draft) if relay is not None else None
         if said is None and self._head is not None and self._head.kind == "sse":
-            said = self._worded(error, surface, _event)
+            said = error_event(error, surface, self._draft)
         if said is None:
             self.reply.abort()
             return
         await self.reply.write(said)
         await self.reply.end()
 
-    def _last_words(self, error: GatewayError, relay: Relay) -> bytes | None:
-        """The relay's own end of the stream; None where it has none, or its code fails."""
-        try:
-            said = relay.fail(error)
-            if said is None:
-                return None
-            words = list(islice(said, LAST_WORDS_AT_MOST + 1))
-            if len(words) > LAST_WORDS_AT_MOST:
-                raise PluginFault(f"a relay failed in more than {LAST_WORDS_AT_MOST} pieces")
-            return b"".join(words)
-        except RAISED:
-            extra = {"request_id": self._draft.request_id, "relay": type(relay).__name__}
-            log.exception("fail failed", extra=extra)
-            return None
-
-    async def _typed(self, error: GatewayError, surface: Surface) -> None:
-        status, headers, body = self._worded(error, surface, _whole)
-        if error.status in (408, 413):
-            self.reply.close_after()
-        await self.page({"content-type": "application/json", **headers}, body, status)
-
-    def _worded(self, error: GatewayError, surface: Surface, say: Say[T]) -> T:
-        """An error in the client's format; in openai's where the code of a surface fails."""
-        try:
-            return say(error, surface, self._draft)
-        except RAISED:
-            extra = {"request_id": self._draft.request_id, "surface": surface.name}
-            log.exception("surface failed", extra=extra)
-            return say(error, PLAIN, self._draft)
-
-    async def _quiet(self) -> None:
-        """Send no more keep-alives; waits for one that is being sent."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._ping is not None and not self._ping.done():
-            await asyncio.wait([self._ping])
-
     def close(self) -> None:
-        """Stop watching; nothing more is sent."""
-        self._extra, self._touch = dict, _nothing
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._ping is not None:
-            self._ping.cancel()
-
-
-def _whole(
-    error: GatewayError, surface: Surface, draft: Draft
-) -> tuple[int, Mapping[str, str], bytes]:
-    """Status, headers and body of an error reply; ValueError for a status below 400."""
-    status, headers = surface.status(error), error_headers(error, surface, draft.wall)
-    if not 400 <= status <= 599:
-        raise ValueError(f"the status of an error is 400 to 599, and not {status}")
-    return status, headers, dump(surface.error_body(error, draft.request_id))
-
-
-def _event(error: GatewayError, surface: Surface, draft: Draft) -> bytes:
-    """An error as an event of a stream."""
-    return bytes(surface.error_event(error, draft.request_id))
-
-
-def _nothing() -> None:
-    pass
+        """Nothing more is sent."""
+        self._extra = dict
+        self._watch.close()

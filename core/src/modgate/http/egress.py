@@ -51,6 +51,7 @@ class Reply:
     `ended`: all of it was written.
     `gone`: the client left; writing does nothing from then on, and raises nothing.
     `bytes_out`: bytes of the body that were written.
+    `sent_at`: when bytes of an open reply were last written, by `now`; when it was made, before.
     `writing_since`: the event loop's time since when a write waits for the client to read; None
     when none does.
     """
@@ -68,6 +69,7 @@ class Reply:
         "ended",
         "gone",
         "opened",
+        "sent_at",
         "status",
         "writing_since",
     )
@@ -95,6 +97,7 @@ class Reply:
         self.gone = connection.transport is None
         self.bytes_out = 0
         self.status = 0
+        self.sent_at = now()
         self.writing_since: float | None = None
         connection.on_lost = self._lost
 
@@ -152,6 +155,7 @@ class Reply:
 
         False when the caller must wait (`drained`) for the client to read, or when it is gone.
         """
+        self.sent_at = self._now()
         if self.gone:
             return False
         if not data:
