@@ -27,6 +27,7 @@ from modgate.leasing import Leasing
 from modgate.observe.tracing import Trace
 from modgate.order import Order
 from modgate.retrying import Retrying
+from modgate.sender import Sender
 from modgate.timeouts import Timeouts
 from modgate.trip import Trip
 from modgate.units import Units
@@ -163,10 +164,12 @@ class Traffic:
             fleet=self.fleet,
             leasing=self.leasing,
             dialects={("embedding", "home"): dialect},
-            client_of=lambda backend: clients[backend.name],
+            sender=Sender(
+                client_of=lambda backend: clients[backend.name],
+                prepare=_prepared,
+                opened=lambda draft: None,
+            ),
             timeouts=timeouts,
-            opened=lambda draft: None,
-            prepare=_prepared,
         )
         self.batcher = Batcher(self.dispatch, self.leasing, self.retrying)
         self._made = 0

@@ -1,40 +1,34 @@
 """The one door to an engine: residency is guarded here, for every call, whatever it is for.
 
-`leasing.py` finds the slot, `Dispatch.send` opens the upstream request; reading the reply is
-`stream.py`, trying again is `trip.py`.
+`leasing.py` finds the slot, `sender.py` has the bytes that go out, `stream.py` those that come, and
+`trip.py` tries again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from modgate.api.auth import Caller
 from modgate.api.dialect import Dialect
 from modgate.api.residency import may_lie
 from modgate.api.select import Backend, Served
-from modgate.draft import Draft
-from modgate.errors import GatewayError, NoBackend, Unsupported, Upstream, UpstreamTimedOut
+from modgate.errors import GatewayError, NoBackend, Unsupported, UpstreamTimedOut
 from modgate.fleet.fleet import Fleet
 from modgate.fleet.lease import Lease
 from modgate.guard import Deadline
 from modgate.leasing import Leasing
 from modgate.order import Order, refused
 from modgate.retry import state_of
+from modgate.sender import Sender
 from modgate.stream import Stream
-from modgate.telemetry.orca import ASKS, FORM, SILENT, Remarks
 from modgate.timeouts import Timeouts
 from modgate.tries import Try
-from modgate.upstream.client import Answer, Client
-
-REFUSAL_AT_MOST = 64 << 10
 
 
 class Dispatch:
     """Sends the calls of one snapshot.
 
-    `dialects`: by modality and family.  `client_of`: a backend's connections.  `opened(draft)`:
-    writes the open frame before a request's first call.  `prepare(backend)`: waits until a local
-    engine is ready.  `sign`: makes the token that names the tenant to an engine.
+    `dialects`: by modality and family.
     """
 
     def __init__(
@@ -43,27 +37,18 @@ class Dispatch:
         fleet: Fleet,
         leasing: Leasing,
         dialects: Mapping[tuple[str, str], type[Dialect]],
-        client_of: Callable[[Backend], Client],
+        sender: Sender,
         timeouts: Timeouts,
-        opened: Callable[[Draft], None],
-        prepare: Callable[[str], Awaitable[None]],
-        sign: Callable[..., str] | None = None,
-        remarks: Remarks = SILENT,
     ) -> None:
         self._fleet = fleet
         self._leasing = leasing
-        self._timeouts = timeouts
         self._dialects = dialects
-        self._client_of = client_of
-        self._opened = opened
-        self._prepare = prepare
-        self._sign = sign
-        self._remarks = remarks
+        self._sender = sender
+        self._timeouts = timeouts
 
     def use(self, backends: Sequence[Backend]) -> None:
         """Use these backends from now on; calls under way end where they are."""
-        for backend in backends:
-            self._client_of(backend)  # read certificates now, and not with the first call
+        self._sender.meet(backends)
         self._fleet.use(backends)
 
     async def open(self, order: Order) -> Stream:
@@ -87,9 +72,7 @@ class Dispatch:
                 guard_residency(backend, each.draft.caller)
             dialect = self._dialect(order, backend)
             with deadline:
-                if backend.local:
-                    await self._prepare(backend.name)
-                answer = await self._post(order, backend, dialect, tries)
+                answer = await self._sender.send(order, backend, dialect, tries)
             self._fleet.holding.answered(order.model.name, backend.name)
         except BaseException as error:
             deadline.disarm()
@@ -124,49 +107,6 @@ class Dispatch:
             asked=order.asked, model=order.model.name, name=backend.serves[order.model.name]
         )
         return kind(order.call, served)
-
-    async def _post(
-        self, order: Order, backend: Backend, dialect: Dialect, tries: Sequence[Try]
-    ) -> Answer:
-        outgoing, orders = dialect.encode(), order.each
-        headers = {**outgoing.headers, **order.draft.engine_headers(tries[0], orders[0].attempts)}
-        if backend.key is not None or backend.sign:
-            self._authorize(headers, order, backend, tries[0])
-        asks = outgoing.reply == "whole" and self._remarks.asks(backend)
-        if asks:
-            headers[ASKS] = FORM
-        for each, tried in zip(orders, tries, strict=True):
-            self._opened(each.draft)
-            tried.reply = outgoing.reply
-            tried.sent = True
-        answer = await self._client_of(backend).send(outgoing.path, outgoing.body, headers)
-        for tried in tries:
-            tried.status = answer.status
-        if asks:
-            self._remarks.hear(backend, answer.headers)
-        if 200 <= answer.status < 300:
-            return answer
-        try:
-            body = await answer.whole(REFUSAL_AT_MOST)
-        except Upstream:
-            body = b""
-        answer.close()
-        raise dialect.refusal(answer.status, answer.headers, body)
-
-    def _authorize(
-        self, headers: dict[str, str], order: Order, backend: Backend, tried: Try
-    ) -> None:
-        """Add the engine's own key, or a signed token."""
-        if backend.key is not None:
-            headers["Authorization"] = f"Bearer {backend.key.reveal()}"
-        elif self._sign is not None:
-            token = self._sign(
-                backend=backend.name,
-                tenant=order.caller.tenant,
-                request_id=order.draft.request_id,
-                attempt=tried.span,
-            )
-            headers["Authorization"] = f"Bearer {token}"
 
 
 def _no_answer() -> GatewayError:

@@ -38,6 +38,7 @@ from modgate.money.budgets import Budgets, with_money
 from modgate.money.statements import Statements
 from modgate.policies import Policies, build_policies
 from modgate.retrying import Retrying
+from modgate.sender import Sender
 from modgate.snapshot.auth import NO_KEYS, other_checkers, signature, token_checkers
 from modgate.snapshot.blueprint import Blueprint
 from modgate.snapshot.callers import Roster
@@ -113,12 +114,17 @@ def build(made: Blueprint, state: State, *, data: Path, who: Roster, pepper: Sec
     backends = state.members.of(declared, linked.discoverers)
     timeouts = timeouts_of(linked)
     fleet = build_fleet(linked, loaded.scorers, state, backends=backends, models=models)
-    client_of = partial(state.connections.of, connect_s=timeouts.connect_s)
-    for each in backends:
-        client_of(each)  # read certificates now, and not with the first call
+    signer = signature(linked.signing, state)
+    sender = Sender(
+        client_of=partial(state.connections.of, connect_s=timeouts.connect_s),
+        prepare=state.engines.ready,
+        opened=state.opened,
+        sign=signer.token if signer is not None else None,
+        remarks=Remarks(file.telemetry.orca, state.clock.now, state.board.remark),
+    )
+    sender.meet(backends)
     for found in linked.discoverers:
         state.ca_bundles.of(found.template.ca)
-    signer = signature(linked.signing, state)
     goals = Goals(linked.targets, linked.unmet, state.fleet.expected)
     leasing = Leasing(fleet=fleet, goals=goals, timeouts=timeouts)
     retrying = Retrying(fleet, leasing)
@@ -126,12 +132,8 @@ def build(made: Blueprint, state: State, *, data: Path, who: Roster, pepper: Sec
         fleet=fleet,
         leasing=leasing,
         dialects=loaded.dialects,
-        client_of=client_of,
+        sender=sender,
         timeouts=timeouts,
-        opened=state.opened,
-        prepare=state.engines.ready,
-        sign=signer.token if signer is not None else None,
-        remarks=Remarks(file.telemetry.orca, state.clock.now, state.board.remark),
     )
     gate, admin_gate = gates(made, state, who=who, pepper=pepper)
     table = table_of(loaded, models)

@@ -52,12 +52,12 @@ def test_an_engine_is_asked_now_and_then_and_only_one_that_answers_it() -> None:
     asked = []
     for moment in (10.0, 10.1, 10.2, 10.25, 10.3):
         now[0] = moment
-        asked.append(remarks.asks(VLLM))
+        asked.append(remarks.ask(VLLM))
     remarks.hear(VLLM, {TELLS: "TEXT named_metrics.kv_cache_usage_perc=0.5"})
     remarks.hear(VLLM, {})
 
     assert asked == [True, False, False, True, False]
     assert heard == [("http://v", Load(kv_use=0.5), 10.3, 0.25)]
-    assert not remarks.asks(replace(VLLM, family="sglang", url="http://s"))
-    assert remarks.asks(replace(VLLM, family="home", metrics_family="triton", url="http://t"))
-    assert not Remarks(0.0, lambda: 0.0, lambda *each: None).asks(VLLM)
+    assert not remarks.ask(replace(VLLM, family="sglang", url="http://s"))
+    assert remarks.ask(replace(VLLM, family="home", metrics_family="triton", url="http://t"))
+    assert not Remarks(0.0, lambda: 0.0, lambda *each: None).ask(VLLM)

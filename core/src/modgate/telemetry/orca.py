@@ -90,8 +90,8 @@ class Remarks:
         tells = {name for name, family in FAMILIES.items() if family.orca}
         self._tells = frozenset(tells if every_s > 0 else ())
 
-    def asks(self, backend: Backend) -> bool:
-        """Whether the next whole reply of this engine is to tell of its load."""
+    def ask(self, backend: Backend) -> bool:
+        """Whether an engine is to tell of its load with this whole reply; then its turn is over."""
         if (backend.metrics_family or backend.family) not in self._tells:
             return False
         now = self._now()
