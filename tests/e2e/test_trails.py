@@ -20,7 +20,7 @@ from modgate.api.auth import Caller
 from modgate.api.select import Backend
 from modgate.entropy import Entropy
 from modgate.fleet.slots import Seat
-from modgate.limits.rates import Terms
+from modgate.limits.rates import CallerRates
 
 ROUTES: dict[str, ClientRequest] = {
     "chat": ask.chat(1, model="chat"),
@@ -34,7 +34,7 @@ LIMITS = 'limits = { requests = "1000/s", units = { "llm.output_tokens" = "1M/mi
 # What lives without the request: it is reached, and not looked into.
 SHARED = (
     *(type, ModuleType, FunctionType, BuiltinFunctionType),
-    *(Seat, Backend, Caller, Terms, Entropy),
+    *(Seat, Backend, Caller, CallerRates, Entropy),
 )
 TEXT_BYTES = 300
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from modgate.limits.levels import Denied, Limit, Wanted, WhenDown
-from modgate.limits.shared import Miss, Shared
+from modgate.limits.shared import Miss, SharedAccount
 from modgate.limits.store import MemoryStore, Reserved
 from modgate.limits.store_link import DEADLINE_S, StoreLink
 
@@ -73,7 +73,7 @@ class Fleet:
     def __post_init__(self) -> None:
         self.store = Pausable(self.clock)
         self.accounts = [
-            Shared(StoreLink(self.store, self.deadline_s), f"g{n}", self.clock.now_ms)
+            SharedAccount(StoreLink(self.store, self.deadline_s), f"g{n}", self.clock.now_ms)
             for n in range(self.gateways)
         ]
         self.made = 0
@@ -96,7 +96,7 @@ class Fleet:
         for account in self.accounts:
             await account.tick()
 
-    async def ask(self, account: Shared, wanted: Wanted, rid: str = "") -> Denied | str:
+    async def ask(self, account: SharedAccount, wanted: Wanted, rid: str = "") -> Denied | str:
         """As the pipeline does: try, fetch what was missing, try again."""
         self.made += 1
         rid = rid or f"r{self.made}"

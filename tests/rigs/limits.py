@@ -9,7 +9,7 @@ import pytest
 
 from modgate.api.auth import Caller, Limits, Period, Policy, Rate
 from modgate.errors import GatewayError, LimitReached, QuotaSpent
-from modgate.limits.account import Own
+from modgate.limits.account import OwnAccount
 from modgate.limits.admission import Admission
 from modgate.limits.headers import RateView
 from modgate.limits.limiter import Bounds, Limiter
@@ -99,7 +99,7 @@ class World:
         """Nothing is held by anybody, and no reservation is open."""
         state = self.state
         levels = state.levels
-        assert isinstance(levels, Own)
+        assert isinstance(levels, OwnAccount)
         return state.total == Held() and not state.tenants and levels.sizes()[1] == 0
 
 

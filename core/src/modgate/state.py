@@ -23,7 +23,7 @@ from modgate.engines.supervisor import Engines
 from modgate.entropy import Entropy
 from modgate.errors import LedgerUnavailable, RegionForbidden
 from modgate.explain.trails import Trails
-from modgate.fleet.peer_view import Alone, PeerView
+from modgate.fleet.peer_view import NoPeers, PeerView
 from modgate.fleet.state import FleetState
 from modgate.heavy import heavy_threads
 from modgate.idempotency import IdempotencyKeys, Retention
@@ -31,7 +31,7 @@ from modgate.ledger.records import RECORD_VERSION, Opened
 from modgate.ledger.shipping import Shipping
 from modgate.ledger.writer import Ledger
 from modgate.limits.level_file import LevelFile
-from modgate.limits.shared import Miss, Shared
+from modgate.limits.shared import Miss, SharedAccount
 from modgate.limits.state import LimitState
 from modgate.members import Members
 from modgate.money.statements import Statements
@@ -75,11 +75,11 @@ class State:
     limits: LimitState
     attempts: Attempts = field(default_factory=Attempts)
     complaints: Complaints = field(default_factory=Complaints)
-    shared: Shared | None = None
+    shared: SharedAccount | None = None
     level_file: LevelFile | None = None
     shipping: Shipping = field(default_factory=Shipping)
     fleet: FleetState = field(default_factory=FleetState)
-    peers: PeerView = field(default_factory=Alone)
+    peers: PeerView = field(default_factory=NoPeers)
     entropy: Entropy = field(default_factory=Entropy)
     sample: float = 0.0
     admin_on_loopback: bool = False

@@ -20,7 +20,7 @@ from modgate.fleet.frames import (
     EngineTold,
     Frame,
     PoolTold,
-    Refused,
+    RefusedFrame,
     Seal,
     StandingTold,
     tag_of,
@@ -86,7 +86,7 @@ def test_an_earlier_gateway_reads_of_a_class_what_it_knows() -> None:
 
 
 def test_another_version_is_refused_as_such() -> None:
-    with pytest.raises(Refused, match="version"):
+    with pytest.raises(RefusedFrame, match="version"):
         SEAL.read(sealed(BODY, version=2))
 
 
@@ -98,7 +98,7 @@ def test_another_version_is_refused_as_such() -> None:
     ],
 )
 def test_who_has_another_secret_or_means_another_cell_is_refused(other: Seal) -> None:
-    with pytest.raises(Refused, match="mac"):
+    with pytest.raises(RefusedFrame, match="mac"):
         SEAL.read(other.write(FRAME))
 
 
@@ -109,16 +109,16 @@ def test_a_frame_with_any_byte_changed_is_refused(data: st.DataObject) -> None:
     at = data.draw(st.integers(0, len(written) - 1))
     written[at] ^= data.draw(st.integers(1, 255))
 
-    with pytest.raises(Refused, match="mac"):
+    with pytest.raises(RefusedFrame, match="mac"):
         SEAL.read(bytes(written))
 
 
 @settings(derandomize=True, deadline=None)
 @given(st.binary(max_size=200))
 def test_bytes_that_are_no_frame_are_refused(written: bytes) -> None:
-    with pytest.raises(Refused):
+    with pytest.raises(RefusedFrame):
         SEAL.read(written)
-    with pytest.raises(Refused, match="malformed"):
+    with pytest.raises(RefusedFrame, match="malformed"):
         SEAL.read(SEAL.sealed(1, written))
 
 
@@ -138,7 +138,7 @@ def test_values_that_nobody_can_mean_are_refused(path: tuple[int, ...], value: J
         inner = inner[step]
     inner[path[-1]] = value
 
-    with pytest.raises(Refused, match="malformed"):
+    with pytest.raises(RefusedFrame, match="malformed"):
         SEAL.read(sealed(body))
 
 
@@ -146,9 +146,9 @@ def test_too_much_of_anything_is_refused() -> None:
     many = [*BODY[:4], [[tag] for tag in range(TOLD_AT_MOST + 1)]]
     classes = [*BODY[:4], [], [[1, 0.0, 0.0, 0.0, [[tag] for tag in range(CLASSES_AT_MOST + 1)]]]]
     for body in (many, classes, [*BODY[:3], "x" * 301]):
-        with pytest.raises(Refused, match="malformed"):
+        with pytest.raises(RefusedFrame, match="malformed"):
             SEAL.read(sealed(body))
-    with pytest.raises(Refused, match="too_large"):
+    with pytest.raises(RefusedFrame, match="too_large"):
         SEAL.read(bytes(BYTES_AT_MOST + 1))
 
 

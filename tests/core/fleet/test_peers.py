@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from modgate.api.select import Backend
 from modgate.fleet.cadence import MOST_S, tells_each_s
 from modgate.fleet.fleet import Fleet
-from modgate.fleet.frames import Frame, Refused, tag_of
+from modgate.fleet.frames import Frame, RefusedFrame, tag_of
 from modgate.fleet.peers import CLOCKS_S, EXPIRES_S, PEERS_AT_MOST, REMEMBERED_S, Peers
 from modgate.fleet.pick import Wanted
 from modgate.fleet.pool import ALIKE
@@ -148,7 +148,7 @@ class Gossip(RuleBasedStateMachine):
             return
         frame = self.sent[who][at]
         if who in self.heard and frame.number <= self.heard[who][1].number:
-            with pytest.raises(Refused, match="replayed"):
+            with pytest.raises(RefusedFrame, match="replayed"):
                 self.here.peers.hear(frame, self.now, WALL + self.now)
             return
         self.here.peers.hear(frame, self.now, WALL + self.now)
@@ -341,12 +341,12 @@ def test_an_old_frame_is_refused_for_as_long_as_its_clock_lets_it_live() -> None
     here.peers.hear(second, 0.0, WALL)
     for now in (0.1, EXPIRES_S + 1, CLOCKS_S - 1):  # it was forgotten of work, not of its number
         here.peers.settle(now)
-        with pytest.raises(Refused, match="replayed"):
+        with pytest.raises(RefusedFrame, match="replayed"):
             here.peers.hear(first, now, WALL + now)
     here.peers.settle(REMEMBERED_S + 1)
-    with pytest.raises(Refused, match="clock"):
+    with pytest.raises(RefusedFrame, match="clock"):
         here.peers.hear(first, REMEMBERED_S + 1, WALL + REMEMBERED_S + 1)
-    with pytest.raises(Refused, match="clock"):
+    with pytest.raises(RefusedFrame, match="clock"):
         here.peers.hear(first, 0.0, WALL - CLOCKS_S - 1)
 
 
@@ -365,7 +365,7 @@ def test_more_gateways_than_there_are_places_are_refused_until_some_are_forgotte
     here = Gateway(1)
     for number in range(PEERS_AT_MOST):
         here.peers.hear(Frame(gateway=number + 2, number=1, at=WALL), 0.0, WALL)
-    with pytest.raises(Refused, match="too_many"):
+    with pytest.raises(RefusedFrame, match="too_many"):
         here.peers.hear(Frame(gateway=999, number=1, at=WALL), 0.0, WALL)
     here.peers.settle(REMEMBERED_S + 1)
     here.peers.hear(Frame(gateway=999, number=1, at=WALL), 0.0, WALL)

@@ -11,7 +11,7 @@ from rigs.accounts import BEGAN_MS, Fleet, bucket
 from rigs.virtual import VirtualLoop, run, virtually
 
 from modgate.limits.levels import Kind, Limit
-from modgate.limits.shared import Shared
+from modgate.limits.shared import SharedAccount
 from modgate.limits.store_link import DEADLINE_S
 
 
@@ -97,7 +97,7 @@ async def test_who_waits_when_the_account_is_closed_waits_no_longer(steps: int) 
 def test_requests_wait_for_a_store_that_falls_silent_once_and_none_beyond_the_deadline(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    async def paused() -> tuple[Shared, list[float]]:
+    async def paused() -> tuple[SharedAccount, list[float]]:
         """How long each of the requests took, of which 40 come every 5 ms, in virtual seconds."""
         fleet, limit = Fleet(gateways=1), bucket(1000)
         [one], loop = fleet.accounts, asyncio.get_running_loop()
@@ -124,7 +124,7 @@ def test_requests_wait_for_a_store_that_falls_silent_once_and_none_beyond_the_de
 
 
 def test_a_store_whose_answer_lies_unread_in_a_late_loop_is_waited_for() -> None:
-    async def stalled() -> tuple[Shared, int]:
+    async def stalled() -> tuple[SharedAccount, int]:
         fleet, limit = Fleet(gateways=1).over_a_network(), bucket(5, period_ms=3_600_000)
         [one], loop = fleet.accounts, asyncio.get_running_loop()
         asked = [asyncio.create_task(fleet.ask(one, [(limit, 1)])) for _ in range(10)]

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from waiting import until
 
-from modgate.limits.account import WORTH_MS, Own
+from modgate.limits.account import WORTH_MS, OwnAccount
 from modgate.limits.level_file import LevelFile
 from modgate.limits.levels import WINDOW_KEPT_MS, Fill, Levels, Limit
 
@@ -26,9 +26,9 @@ LIMITS = (SECOND, HOUR, MONTH)
 ALL = [(each, 5) for each in LIMITS]
 
 
-def again(own: Own, now_ms: int = NOW_MS) -> Own:
+def again(own: OwnAccount, now_ms: int = NOW_MS) -> OwnAccount:
     """The levels after a restart, at once."""
-    return Own.read(own.written(now_ms), now_ms)
+    return OwnAccount.read(own.written(now_ms), now_ms)
 
 
 def levels(own: Fill, now_ms: int = NOW_MS) -> Sequence[int]:
@@ -36,7 +36,7 @@ def levels(own: Fill, now_ms: int = NOW_MS) -> Sequence[int]:
 
 
 def test_what_matters_for_longer_than_a_minute_is_gone_on_with() -> None:
-    own = Own()
+    own = OwnAccount()
     own.reserve(1, ALL, NOW_MS)
     own.settle(1, ALL, [5, 300, 300], NOW_MS)
     found = again(own)
@@ -49,7 +49,7 @@ def test_what_matters_for_longer_than_a_minute_is_gone_on_with() -> None:
 
 
 def test_a_request_in_hand_is_charged_what_was_measured_of_it_last_else_its_reserve() -> None:
-    own = Own()
+    own = OwnAccount()
     own.reserve("measured", [(HOUR, 100), (MONTH, 100)], NOW_MS)
     own.reserve("not yet", [(MONTH, 40)], NOW_MS)
     own.touch("measured", [7, 7])
@@ -65,7 +65,7 @@ def test_a_request_in_hand_is_charged_what_was_measured_of_it_last_else_its_rese
 
 
 def test_of_a_request_that_is_larger_than_its_bucket_only_what_was_charged_goes_back() -> None:
-    own = Own()
+    own = OwnAccount()
     own.reserve(1, [(HOUR, 5000)], NOW_MS)
     own.touch(1, [10])
 
@@ -74,9 +74,9 @@ def test_of_a_request_that_is_larger_than_its_bucket_only_what_was_charged_goes_
 
 @pytest.mark.parametrize("ahead_ms", [0, 5000, 900_000_000])
 def test_a_clock_that_was_ahead_freezes_no_level(ahead_ms: int) -> None:
-    own = Own()
+    own = OwnAccount()
     own.reserve(1, [(HOUR, 600), (MONTH, 5)], NOW_MS + ahead_ms)
-    alone = Own.read(own.written(NOW_MS + ahead_ms), NOW_MS)
+    alone = OwnAccount.read(own.written(NOW_MS + ahead_ms), NOW_MS)
     owned = Levels.read(own.written(NOW_MS + ahead_ms), NOW_MS)
 
     for found in (alone, owned):
@@ -88,11 +88,11 @@ def test_a_clock_that_was_ahead_freezes_no_level(ahead_ms: int) -> None:
 
 @pytest.mark.parametrize("days", [-5, 5, 20_000])
 def test_what_a_clock_wrote_that_was_set_or_slept_is_as_old_as_it_is(days: int) -> None:
-    own, ahead_ms = Own(), days * 86_400_000
+    own, ahead_ms = OwnAccount(), days * 86_400_000
     began_ms = NOW_MS - ahead_ms  # what the levels count in knows nothing of it
     month = replace(MONTH, period_ms=MONTH.period_ms - ahead_ms)
     own.reserve(1, [(HOUR, 600), (month, 5)], began_ms)
-    found = Own.read(own.written(began_ms, ahead_ms), NOW_MS)
+    found = OwnAccount.read(own.written(began_ms, ahead_ms), NOW_MS)
 
     assert levels(found) == [600 * HOUR.period_ms, 5]
     assert levels(found, NOW_MS + 1_800_000) == [300 * HOUR.period_ms, 5]
@@ -115,7 +115,7 @@ def test_what_a_clock_wrote_that_was_set_or_slept_is_as_old_as_it_is(days: int) 
 def test_a_restart_in_between_changes_no_level_that_matters(
     steps: list[tuple[list[int], int]],
 ) -> None:
-    own, other, now_ms = Own(), Own(), NOW_MS
+    own, other, now_ms = OwnAccount(), OwnAccount(), NOW_MS
     for number, (counts, later_ms) in enumerate(steps):
         now_ms += later_ms
         other = again(other, now_ms)
@@ -144,7 +144,7 @@ async def test_it_is_written_while_it_runs(tmp_path: Path, monkeypatch: pytest.M
     kept.levels.charge(MONTH, 3, NOW_MS)
     kept.start()
     await until(path.exists, 10)
-    found = Own.read(path.read_bytes(), NOW_MS)
+    found = OwnAccount.read(path.read_bytes(), NOW_MS)
     await kept.close()
 
     assert found.level(MONTH, NOW_MS) == 3
@@ -183,7 +183,7 @@ async def test_a_file_that_cannot_be_written_is_told_and_requests_go_on(
 
 
 def test_the_levels_of_an_owner_are_read_by_a_gateway_alone() -> None:
-    own = Own.read((GOLDEN / "levels-v1.msgpack").read_bytes(), NOW_MS)
+    own = OwnAccount.read((GOLDEN / "levels-v1.msgpack").read_bytes(), NOW_MS)
 
     assert own.sizes()[0] > 0
     assert own.sizes()[1] == 0

@@ -11,7 +11,7 @@ from rigs.virtual import virtually
 from modgate.api.auth import Caller, Period
 from modgate.errors import LimitReached, QuotaSpent
 from modgate.limits.limiter import Bounds, Limiter
-from modgate.limits.shared import Miss, Shared
+from modgate.limits.shared import Miss, SharedAccount
 from modgate.limits.slices import RECORD_MS
 from modgate.limits.state import LimitState
 from modgate.units import Units
@@ -22,7 +22,7 @@ def world() -> World:
     return World()
 
 
-async def patiently(account: Shared, step: Callable[[], object]) -> None:
+async def patiently(account: SharedAccount, step: Callable[[], object]) -> None:
     """A step of a request, as often as the account must be fetched for it."""
     while True:
         try:

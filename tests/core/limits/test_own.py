@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modgate.limits.account import Own
+from modgate.limits.account import OwnAccount
 from modgate.limits.levels import Levels, Limit
 
 TTL_MS = 60_000
@@ -29,7 +29,7 @@ STEPS = st.lists(
 def test_a_gateway_alone_and_the_store_have_the_same_levels(
     steps: list[tuple[str, set[int], list[int], int]],
 ) -> None:
-    own, store, open_ = Own(), Levels(), []
+    own, store, open_ = OwnAccount(), Levels(), []
     now_ms = 1_000_000
     for number, (what, which, counts, later_ms) in enumerate(steps):
         now_ms += later_ms

@@ -17,7 +17,7 @@ from modgate.explain.calls import ATTEMPTS_AT_MOST, asked_s, attempts_of, judged
 from modgate.explain.trails import Trail
 from modgate.fleet.bound import Bound
 from modgate.ledger.records import Ended, ended_of
-from modgate.limits.rates import Met
+from modgate.limits.rates import MetRate
 from modgate.units import REQUESTS, UnitTable
 
 if TYPE_CHECKING:
@@ -220,7 +220,7 @@ def _met(trail: Trail) -> Iterator[JsonObject]:
         yield told | _denied(met, trail)
 
 
-def _denied(met: Met, trail: Trail) -> JsonObject:
+def _denied(met: MetRate, trail: Trail) -> JsonObject:
     if trail.refused is None:
         return {}
     part, denied = trail.refused
@@ -239,7 +239,7 @@ def _denied(met: Met, trail: Trail) -> JsonObject:
     return {}
 
 
-def _reserved(met: Met, trail: Trail) -> Json:
+def _reserved(met: MetRate, trail: Trail) -> Json:
     """As it was counted; of what is reserved in money nothing is noted."""
     name = met.rate.unit
     if name.rpartition(".")[2] == REQUESTS:
@@ -248,19 +248,19 @@ def _reserved(met: Met, trail: Trail) -> Json:
     return None if count is None else _shown(count, met)
 
 
-def _name(met: Met) -> str:
+def _name(met: MetRate) -> str:
     if met.rate.unit == BUDGET:  # as the file and the headers have it
         return met.shown
     front, dot, _ = met.rate.unit.rpartition(".")
     return f"{front}{dot}{met.shown}"
 
 
-def _scope(met: Met, trail: Trail) -> str:
+def _scope(met: MetRate, trail: Trail) -> str:
     scope = f"key {trail.receipt.key_id}" if met.rate.each_key else "tenant"
     return f"{scope}, model {met.rate.model}" if met.rate.model else scope
 
 
-def _shown(count: int, met: Met) -> float:
+def _shown(count: int, met: MetRate) -> float:
     return count / met.scale if met.scale != 1 else count
 
 

@@ -19,7 +19,7 @@ from modgate.fleet.bound import Bound, Full
 from modgate.fleet.pool_state import PoolState
 from modgate.limits.admission import Admission, Reservation
 from modgate.limits.levels import Denied
-from modgate.limits.rates import Terms
+from modgate.limits.rates import CallerRates
 
 NOTHING: Mapping[str, str] = {}
 REFUSED_SHARE = 4  # of both bounds, one part in so many is for those that reached no engine
@@ -39,7 +39,7 @@ class Trail(NamedTuple):
 
     receipt: Receipt
     draft: Draft
-    terms: Terms | None
+    terms: CallerRates | None
     refused: tuple[Reservation, Denied] | None
     refusal: str
     bound: Bound | None
@@ -49,7 +49,14 @@ class Trail(NamedTuple):
 
 # A Trail as it is kept: making one takes longer than all the rest.
 Raw = tuple[
-    Receipt, Draft, Terms | None, tuple[Reservation, Denied] | None, str, Bound | None, bool, int
+    Receipt,
+    Draft,
+    CallerRates | None,
+    tuple[Reservation, Denied] | None,
+    str,
+    Bound | None,
+    bool,
+    int,
 ]
 
 

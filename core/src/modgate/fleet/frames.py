@@ -39,7 +39,7 @@ Amount = Annotated[float, Meta(ge=0, le=1e12)]
 Reason = Literal["too_large", "version", "mac", "malformed", "clock", "replayed", "too_many"]
 
 
-class Refused(Exception):
+class RefusedFrame(Exception):
     """A frame that counts for nothing, and why."""
 
     def __init__(self, reason: Reason) -> None:
@@ -141,18 +141,18 @@ class Seal:
         return hmac.digest(self._key, text, "sha256")[:MAC_BYTES]
 
     def read(self, written: bytes) -> Frame:
-        """A frame as it came; Refused for what is none, or is nobody's who has the secret."""
+        """A frame as it came; RefusedFrame for what is none, or is nobody's who has the secret."""
         if len(written) > BYTES_AT_MOST:
-            raise Refused("too_large")
+            raise RefusedFrame("too_large")
         front, mac, body = written[:1], written[1:FRONT_BYTES], written[FRONT_BYTES:]
         if not hmac.compare_digest(mac, self._mac(front + body)):
-            raise Refused("mac")
+            raise RefusedFrame("mac")
         if front[0] != VERSION:
-            raise Refused("version")
+            raise RefusedFrame("version")
         try:
             return self._decoder.decode(body)
         except msgspec.DecodeError:
-            raise Refused("malformed") from None
+            raise RefusedFrame("malformed") from None
 
 
 def tag_of(*names: str) -> int:

@@ -9,13 +9,13 @@ from modgate.api.select import Backend
 from modgate.errors import GatewayError
 from modgate.fleet.concurrency import Watch
 from modgate.fleet.pick import Choice, Wanted, Why
-from modgate.fleet.promise import Promise, Reply
+from modgate.fleet.promise import Promise, StreamSoFar
 from modgate.fleet.slots import Seat
 
 Ended = Literal["ok", "refused", "failed", "timed_out", "cancelled", "pending"]
 
 
-class Judge(Protocol):
+class Lessor(Protocol):
     """Who is told how a call ended."""
 
     def now(self) -> float:
@@ -45,7 +45,7 @@ class Lease:
         wanted: Wanted,
         choice: Choice,
         promise: Promise | None,
-        fleet: Judge,
+        fleet: Lessor,
         watch: Watch | None = None,
     ) -> None:
         self.backend = backend
@@ -77,7 +77,7 @@ class Lease:
             self._seat.more(work - self._work)
         self._work = work
 
-    def first(self, reply: Reply | None = None) -> None:
+    def first(self, reply: StreamSoFar | None = None) -> None:
         """The first event of its reply came; `reply`: its stream, to be looked at."""
         promise, watch = self.promise, self._watch
         if promise is not None or watch is not None:

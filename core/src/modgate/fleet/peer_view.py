@@ -45,7 +45,7 @@ class PeerView(Protocol):
         ...
 
 
-class Alone:
+class NoPeers:
     """No view: a gateway that shares its engines with none, or is not told with which."""
 
     def use(self, pools: Mapping[str, Pool], pump: Callable[[], None]) -> None:

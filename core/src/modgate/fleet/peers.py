@@ -25,7 +25,7 @@ from modgate.fleet.frames import (
     EngineTold,
     Frame,
     PoolTold,
-    Refused,
+    RefusedFrame,
     StandingTold,
     tag_of,
 )
@@ -176,7 +176,7 @@ class Peers:
         return told[1]
 
     def hear(self, frame: Frame, now: float, wall: float) -> bool:
-        """A frame came; the answer as that of `settle`.  Refused for an old one.
+        """A frame came; the answer as that of `settle`.  RefusedFrame for an old one.
 
         Whom it is the first of counts from the next settling on.  What its gateway counted before
         is of no use any more.
@@ -186,18 +186,18 @@ class Peers:
                 self._echo, self.echoed_at = frame.number, now
             return False
         if abs(wall - frame.at) > CLOCKS_S:
-            raise Refused("clock")
+            raise RefusedFrame("clock")
         peer, sent = self._peers.get(frame.gateway), self._sent_by_now()
         if peer is None:
             if len(self._peers) >= PEERS_AT_MOST:
-                raise Refused("too_many")
+                raise RefusedFrame("too_many")
             engines = {each.tag: each for each in frame.engines}
             standings = {each.tag: each for each in frame.standings}
             self._peers[frame.gateway] = _Peer(frame, now, engines, standings, sent)
             return False
         before, was_sent = peer.frame, peer.sent
         if frame.number <= before.number:
-            raise Refused("replayed")
+            raise RefusedFrame("replayed")
         calls = changes(before.engines, frame.engines, peer.engines, NO_CALLS)
         works = changes(before.standings, frame.standings, peer.standings, NOTHING)
         peer.frame, peer.at, peer.sent = frame, now, sent

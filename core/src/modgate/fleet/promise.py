@@ -17,7 +17,7 @@ STALLS_S = 5.0  # after so long without an event a stream that is late is not lo
 PATIENCE_LEAST_S = 1.0  # a hiccup of the gateway's own is not an engine's fault
 
 
-class Reply(Protocol):
+class StreamSoFar(Protocol):
     """A stream as far as it came.
 
     `events`: so many; `unread_s`: for so long of it nobody read.
@@ -69,7 +69,7 @@ class Promise:
         self._left = work
         self._began = now
         self._first = -1.0
-        self._reply: Reply | None = None
+        self._reply: StreamSoFar | None = None
         self.gap_s = choice.seat.standing.between_s
         choice.seat.take(work)
 
@@ -90,7 +90,7 @@ class Promise:
         if self._load > more:
             self.predicted *= self._load / (self._load - more)
 
-    def first(self, now: float, reply: Reply | None = None) -> None:
+    def first(self, now: float, reply: StreamSoFar | None = None) -> None:
         """The first event came: its prompt is read.  `reply`: its stream, to be looked at."""
         if self._first >= 0 or self.ended:
             return

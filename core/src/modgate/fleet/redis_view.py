@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from modgate.api.secret import Secret
 from modgate.clock import Clock
 from modgate.fleet.cadence import MOST_S
-from modgate.fleet.frames import Frame, Refused, Seal
+from modgate.fleet.frames import Frame, RefusedFrame, Seal
 from modgate.fleet.peer_view import Seen, Sight
 from modgate.fleet.peers import EXPIRES_S, Peers
 from modgate.fleet.pool import Pool
@@ -187,7 +187,7 @@ class RedisView:
         now = self._clock.now()
         try:
             self._freed(self._peers.hear(self._seal.read(written), now, self._clock.wall()))
-        except Refused as refused:
+        except RefusedFrame as refused:
             reason = refused.reason
             if reason != "replayed":  # a copy of a frame is no sign of somebody else
                 self._peers.doubt(now)

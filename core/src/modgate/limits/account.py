@@ -49,7 +49,7 @@ class Account(Protocol):
 
 
 @dataclass(slots=True)
-class Own(Fill):
+class OwnAccount(Fill):
     """Levels that no other gateway charges; an `Account`."""
 
     _open: dict[Hashable, Wanted] = field(default_factory=dict)  # reservations that live
@@ -102,7 +102,7 @@ class Own(Fill):
         return packed(levels)
 
     @classmethod
-    def read(cls, data: bytes, now_ms: int) -> Own:
+    def read(cls, data: bytes, now_ms: int) -> OwnAccount:
         """Read what `written` made.  msgspec.MsgspecError for anything else."""
         levels, _ = unpacked(data, now_ms)
         return cls(levels)

@@ -8,7 +8,7 @@ import msgspec
 
 from modgate.api.auth import Caller
 from modgate.limits.levels import Denied, Limit, Wanted
-from modgate.limits.rates import Met, Terms, Toll
+from modgate.limits.rates import CallerRates, MetRate, Toll
 from modgate.limits.state import Held
 
 Mark = tuple[int, int, int]  # lengths of reservations, shadows and tolls
@@ -43,7 +43,7 @@ class Admission(msgspec.Struct, eq=False):
 
     caller: Caller
     rid: int
-    terms: Terms
+    terms: CallerRates
     held: Held = {}
     requests: dict[str, int] = {}
     tolls: list[Toll] = []
@@ -119,8 +119,8 @@ class Admission(msgspec.Struct, eq=False):
 
         `left`: as `measured` left it.  One entry for each limit that meets such a unit.
         """
-        hard: list[Met] = [*self.terms.units]
-        shadow: list[Met] = []
+        hard: list[MetRate] = [*self.terms.units]
+        shadow: list[MetRate] = []
         for toll in self.tolls:
             hard += toll.hard
             shadow += toll.shadow
@@ -128,7 +128,7 @@ class Admission(msgspec.Struct, eq=False):
         return [*self._lacking(hard, self.last, left), *self._lacking(shadow, noted, left)]
 
     def _lacking(
-        self, met: Iterable[Met], known: Container[str], left: Mapping[str, int]
+        self, met: Iterable[MetRate], known: Container[str], left: Mapping[str, int]
     ) -> Iterable[tuple[Limit, int]]:
         found = {}
         for each in met:

@@ -18,7 +18,7 @@ from typing import TypeVar
 import msgspec
 
 from modgate.clock import Clock
-from modgate.limits.account import Own
+from modgate.limits.account import OwnAccount
 from modgate.limits.levels import Levels
 from modgate.limits.owner import Owner, OwnerStore
 from modgate.whole_file import write_whole
@@ -29,7 +29,7 @@ SCHEME = "owner://"
 WRITTEN_EVERY_S = 5.0
 PATH_BYTES = 100  # what a socket's address holds, with room
 
-_L = TypeVar("_L", Levels, Own)
+_L = TypeVar("_L", Levels, OwnAccount)
 
 
 class HostedStore(OwnerStore):

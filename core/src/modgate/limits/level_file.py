@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from modgate.limits.account import Own
+from modgate.limits.account import OwnAccount
 from modgate.limits.hosted import WRITTEN_EVERY_S, get, put
 
 
@@ -26,11 +26,12 @@ class LevelFile:
     def __init__(
         self, path: Path, now_ms: Callable[[], int], ahead_ms: Callable[[], int] = lambda: 0
     ) -> None:
-        self.levels = get(path, Own, now_ms())
+        self.levels = get(path, OwnAccount, now_ms())
         self._path = path
         self._now_ms, self._ahead_ms = now_ms, ahead_ms
         self._closing = asyncio.Event()
-        self._written = Own().written(0)  # as if this were in the file: no file is made for nothing
+        # as if this were in the file: no file is made for nothing
+        self._written = OwnAccount().written(0)
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:

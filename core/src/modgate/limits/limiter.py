@@ -15,7 +15,7 @@ from modgate.errors import GatewayError, LimitReached, Overloaded, TooLarge
 from modgate.limits.admission import Admission, Mark, Reservation
 from modgate.limits.headers import RateView
 from modgate.limits.levels import Denied, Limit
-from modgate.limits.rates import Met, Rates, Toll
+from modgate.limits.rates import MetRate, Rates, Toll
 from modgate.limits.state import LimitState, What, give_back
 from modgate.units import REQUESTS, UnitTable
 
@@ -92,7 +92,7 @@ class Limiter:
         if first is not None:
             raise first
 
-    def _spent(self, met: Iterable[Met], at_ms: int) -> GatewayError | None:
+    def _spent(self, met: Iterable[MetRate], at_ms: int) -> GatewayError | None:
         for each in met:
             wait_ms = self._state.levels.wait_ms(each.limit, 1, at_ms)
             if wait_ms > 0:
@@ -233,7 +233,7 @@ class Limiter:
         return self._rates.refusal(rate, denied.wait_ms)
 
     def _charge_shadows(
-        self, admission: Admission, shadow: Iterable[Met], counts: Mapping[str, int], at_ms: int
+        self, admission: Admission, shadow: Iterable[MetRate], counts: Mapping[str, int], at_ms: int
     ) -> None:
         """Charge limits that refuse nothing, and note which of them would have refused."""
         levels = self._state.levels
@@ -244,7 +244,7 @@ class Limiter:
                 levels.charge(met.limit, count, at_ms)
                 admission.shadows.append((met.limit, met.rate.unit, count))
 
-    def _fitting(self, met: Met, count: int, at_ms: int) -> int:
+    def _fitting(self, met: MetRate, count: int, at_ms: int) -> int:
         """How much to reserve when a request alone may need more than the limit ever has.
 
         A learned count is an upper bound that is rarely reached.  So a bucket whose level is 0

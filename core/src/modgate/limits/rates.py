@@ -24,7 +24,7 @@ CLEARS_S = 120.0  # what takes longer is a spent quota, not a limit to wait for
 
 
 @dataclass(frozen=True, slots=True)
-class Met:
+class MetRate:
     """A rate that a request meets, and the limit that it is at that moment.
 
     `shown`: the short name of its unit, as headers say it.  `scale`: how many of our whole units
@@ -43,16 +43,16 @@ class Toll:
 
     __slots__ = ("hard", "shadow")
 
-    def __init__(self, met: Iterable[Met]) -> None:
+    def __init__(self, met: Iterable[MetRate]) -> None:
         met = tuple(met)
         self.hard = tuple([each for each in met if not each.rate.shadow])
         self.shadow = tuple([each for each in met if each.rate.shadow])
 
-    def __contains__(self, met: Met) -> bool:
+    def __contains__(self, met: MetRate) -> bool:
         return any(each is met for each in (*self.hard, *self.shadow))
 
 
-class Terms:
+class CallerRates:
     """All rates of one caller, sorted by what they are charged for.
 
     They serve all requests of a key as long as `limits` is the caller's, and while the time of day
@@ -65,7 +65,7 @@ class Terms:
 
     __slots__ = ("_by_model", "_told", "all", "begin", "end", "guards", "limits", "units")
 
-    def __init__(self, limits: Limits, met: Sequence[Met], begin: float, end: float) -> None:
+    def __init__(self, limits: Limits, met: Sequence[MetRate], begin: float, end: float) -> None:
         self.limits = limits
         self.begin = begin
         self.end = end
@@ -100,9 +100,9 @@ class Rates:
     def __init__(self, units: UnitTable, ms: Callable[[float], int]) -> None:
         self._units = units
         self._ms = ms
-        self._known: dict[tuple[str, str], Terms] = {}
+        self._known: dict[tuple[str, str], CallerRates] = {}
 
-    def of(self, caller: Caller, *, began: float, wall: float) -> Terms:
+    def of(self, caller: Caller, *, began: float, wall: float) -> CallerRates:
         """A caller's terms.
 
         `began`, `wall`: one moment, in monotonic seconds and as the time of day; it decides which
@@ -121,8 +121,8 @@ class Rates:
             limit = self._limit(caller, rate, began=began, wall=wall)
             unit = self._units.units.get(rate.unit, UNKNOWN)
             shown = self.public(rate).rpartition(".")[2]
-            met.append(Met(rate, limit, shown, unit.scale, unit.learned))
-        made = self._known[at] = Terms(limits, met, begin, end)
+            met.append(MetRate(rate, limit, shown, unit.scale, unit.learned))
+        made = self._known[at] = CallerRates(limits, met, begin, end)
         return made
 
     def _limit(self, caller: Caller, rate: Rate, *, began: float, wall: float) -> Limit:
@@ -177,12 +177,12 @@ class Rates:
         return unit.outside(rate.amount) if unit is not None else str(rate.amount)
 
 
-def _tightest(met: Iterable[Met], front: str, model: str) -> Sequence[Met]:
+def _tightest(met: Iterable[MetRate], front: str, model: str) -> Sequence[MetRate]:
     """The rates on units whose names begin with `front`, and on `requests` only those of a model.
 
     Where two share a level, because unit and period are the same, the lower amount stands.
     """
-    tightest: dict[tuple[object, ...], Met] = {}  # two on one unit and period are one level
+    tightest: dict[tuple[object, ...], MetRate] = {}  # two on one unit and period are one level
     for each in met:
         rate = each.rate
         at = (rate.unit, rate.period, rate.each_key, rate.model, rate.shadow)

@@ -5,8 +5,8 @@ What is not in hand raises `Miss`; whoever wanted it awaits `fetch` and tries ag
 
 A store that does not answer within the deadline costs a request that much and no more; after five
 failures nobody waits for it.  Then each limit does what its `when_down` says: a share of it is kept
-here (alone.py), or everything passes, or nothing does.  What was used meanwhile is owed to the
-store, and told when it is back (store_reporter.py).
+here (local_shares.py), or everything passes, or nothing does.  What was used meanwhile is owed to
+the store, and told when it is back (store_reporter.py).
 
 Source: algorithms.md 3.3, 3.4.
 """
@@ -16,17 +16,17 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
-from modgate.limits.alone import Alone
 from modgate.limits.levels import Denied, Limit, Wanted
+from modgate.limits.local_shares import LocalShares
 from modgate.limits.slice_fetcher import SliceFetcher
-from modgate.limits.slices import FRESH_MS, Part, Slices
+from modgate.limits.slices import FRESH_MS, SlicePart, Slices
 from modgate.limits.store import tag_of
 from modgate.limits.store_link import StoreLink
 from modgate.limits.store_reporter import StoreReporter
 
 
 class Miss(Exception):
-    """Not enough is in hand here: await `Shared.fetch` with this, and try again.
+    """Not enough is in hand here: await `SharedAccount.fetch` with this, and try again.
 
     `lacking`: of each limit that is short, how much the request wants.
     """
@@ -43,10 +43,10 @@ class Spent:
 
     limit: Limit
     count: int
-    part: Part | None
+    part: SlicePart | None
 
 
-class Shared:
+class SharedAccount:
     """One gateway's account at a shared store; an `Account`.
 
     `name`: makes record ids that no other gateway makes.
@@ -60,12 +60,12 @@ class Shared:
         self.link = link
         self.breaker = link.breaker
         self.slices = slices = Slices(name)
-        self._alone = alone = Alone(slices)
+        self._local = local = LocalShares(slices)
         self._spent: dict[Hashable, list[Spent]] = {}
         self._unfetched: set[Hashable] = set()  # whose fetch failed: admitted without the store
         self._fetcher = SliceFetcher(link, slices, now_ms)
         self._reporter = StoreReporter(
-            link, slices, alone, self._fetcher.orphans, name=name, replicas=replicas, now_ms=now_ms
+            link, slices, local, self._fetcher.orphans, name=name, replicas=replicas, now_ms=now_ms
         )
 
     @property
@@ -84,7 +84,7 @@ class Shared:
                     return denied
                 raise Miss(rid, wanted, lacking)
             self._unfetched.discard(rid)
-            if (denied := self._alone.reserve(str(rid), wanted, lacking, now_ms)) is not None:
+            if (denied := self._local.reserve(str(rid), wanted, lacking, now_ms)) is not None:
                 return denied
         held = [(limit, 0 if at in lacking else n) for at, (limit, n) in enumerate(wanted)]
         parts = self.slices.take(held, now_ms)
@@ -109,7 +109,7 @@ class Shared:
         without = [at for at, spent in enumerate(ended) if spent.part is None and spent.count]
         if without:
             held = [(ended[at].limit, ended[at].count) for at in without]
-            self._alone.settle(str(rid), held, [actual[at] for at in without], now_ms)
+            self._local.settle(str(rid), held, [actual[at] for at in without], now_ms)
         for spent, count in zip(ended, actual, strict=True):
             if spent.part is not None:
                 self.slices.end(spent.part, count)
@@ -117,7 +117,7 @@ class Shared:
     def charge(self, limit: Limit, count: int, now_ms: int) -> None:
         """Charge without a reservation, whatever is left; the store is told of it later."""
         del now_ms
-        self._alone.owe(limit, count)
+        self._local.owe(limit, count)
 
     def wait_ms(self, limit: Limit, count: int, now_ms: int) -> int:
         """How long until so many would be admitted, as far as it is known here; 0 = now."""
@@ -125,7 +125,7 @@ class Shared:
         if share.source(count, now_ms) is not None:
             return 0
         if self.down:
-            return self._alone.wait_ms(limit, count, now_ms)
+            return self._local.wait_ms(limit, count, now_ms)
         return share.wait_ms(count, now_ms)
 
     def look(self, limits: Sequence[Limit], now_ms: int) -> None:
@@ -142,7 +142,7 @@ class Shared:
     def level(self, limit: Limit, now_ms: int) -> int:
         """The level as far as it is known here; unit x ms for buckets, units for the others."""
         if self.down:
-            return self._alone.level(limit, now_ms)
+            return self._local.level(limit, now_ms)
         return self.slices.share(limit, now_ms).level_now(now_ms)
 
     async def fetch(self, miss: Miss) -> None:

@@ -12,11 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
-from modgate.limits.deadline import Deadline, still_wanted
 from modgate.limits.levels import Wanted
 from modgate.limits.lines import Line
 from modgate.limits.slices import NEW_RECORD_MS, Asking, Slices
 from modgate.limits.store import Reserved, StoreDown, tag_of
+from modgate.limits.store_deadline import StoreDeadline, still_wanted
 from modgate.limits.store_link import StoreLink
 
 log = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ class SliceFetcher:
         Where another trip asks for a part of that, wait for it instead: all in line try again then,
         and may find that they lack nothing any more.
         """
-        deadline = Deadline(self.link.deadline_s)
+        deadline = StoreDeadline(self.link.deadline_s)
         try:
             async with deadline:
                 if others := {self._asked_for[key] for key in keys if key in self._asked_for}:

@@ -70,7 +70,7 @@ class Slice:
 
 
 @dataclass(slots=True, eq=False)
-class Part:
+class SlicePart:
     """What one request spent of one limit of a slice."""
 
     slice: Slice
@@ -168,7 +168,7 @@ class Asking:
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
+class SliceDue:
     """A call that is to be made for a slice: `trim`, `touch` or `settle`, with counts by limit."""
 
     operation: str
@@ -276,9 +276,9 @@ class Slices:
             share.slices.append((made, index))
         return None
 
-    def take(self, wanted: Wanted, now_ms: int) -> list[Part | None]:
+    def take(self, wanted: Wanted, now_ms: int) -> list[SlicePart | None]:
         """Spend of every limit, of which nothing may be lacking; None where nothing is wanted."""
-        parts: list[Part | None] = []
+        parts: list[SlicePart | None] = []
         for limit, count in wanted:
             share = self.share(limit, now_ms)
             found = share.source(count, now_ms) if count else None
@@ -293,16 +293,16 @@ class Slices:
             if held.counts:
                 held.ends_ms = now_ms + SLICE_MS
             share.in_hand += count
-            parts.append(Part(held, index, count))
+            parts.append(SlicePart(held, index, count))
         return parts
 
     @staticmethod
-    def measure(part: Part, count: int) -> None:
+    def measure(part: SlicePart, count: int) -> None:
         """The request lives, and has used so many units."""
         part.slice.measured[part.index] += count - part.measured
         part.measured = count
 
-    def end(self, part: Part, count: int) -> None:
+    def end(self, part: SlicePart, count: int) -> None:
         """The request has ended, and used so many units; a place is free again."""
         held, index = part.slice, part.index
         self.measure(part, count)
@@ -321,7 +321,7 @@ class Slices:
             if share.limit.kind == "w" and count < part.count:
                 share.denied_ms = 0  # of a window a client is told not to come back: look again
 
-    def unneeded(self, asking: Asking, now_ms: int) -> list[Due]:
+    def unneeded(self, asking: Asking, now_ms: int) -> list[SliceDue]:
         """Slices to settle now, of limits that the store denies: their requests have ended."""
         found = []
         for limit, _ in asking.least:
@@ -331,19 +331,19 @@ class Slices:
             for held, index in share.slices:
                 if held.spare[index] and not (held.live or held.closing):
                     held.closing, held.ends_ms = True, 0
-                    found.append(Due("settle", held, tuple(held.due)))
+                    found.append(SliceDue("settle", held, tuple(held.due)))
         return found
 
-    def due(self, now_ms: int) -> Iterator[Due]:
+    def due(self, now_ms: int) -> Iterator[SliceDue]:
         """The calls that should be made now."""
         for held in list(self._open.values()):
             if held.ends_ms <= now_ms and (not held.live or any(held.left)):
                 held.closing = True
-                yield Due("trim" if held.live else "settle", held, tuple(held.due))
+                yield SliceDue("trim" if held.live else "settle", held, tuple(held.due))
             elif now_ms - held.touched_ms >= TOUCH_MS:
-                yield Due("touch", held, tuple(held.measured))
+                yield SliceDue("touch", held, tuple(held.measured))
 
-    def done(self, due: Due, now_ms: int) -> None:
+    def done(self, due: SliceDue, now_ms: int) -> None:
         """A call was made."""
         held = due.slice
         if due.operation == "touch":

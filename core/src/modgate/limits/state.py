@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from modgate.limits.account import Account, Own
+from modgate.limits.account import Account, OwnAccount
 
 What = Literal["in_flight", "streams", "body_bytes", "spool_bytes"]  # what a request can hold
 Held = dict[What, int]  # how much of it is held; only what is above zero is in it
@@ -35,7 +35,7 @@ class LimitState:
     `admitted`: how many requests ever were.
     """
 
-    levels: Account = field(default_factory=Own)
+    levels: Account = field(default_factory=OwnAccount)
     offset_s: float = 0.0
     shared: bool = False
     tenants: dict[str, Held] = field(default_factory=dict)

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from modgate.limits.breaker import Breaker
-from modgate.limits.deadline import Deadline, still_wanted
 from modgate.limits.levels import Wanted
 from modgate.limits.store import Store, StoreDown
+from modgate.limits.store_deadline import StoreDeadline, still_wanted
 
 DEADLINE_S = 0.025
 
@@ -31,7 +31,7 @@ class StoreLink:
 
     async def call(self, asked: Awaitable[T]) -> T:
         """The answer of the store.  TimeoutError or StoreDown when there was none in time."""
-        deadline = Deadline(self.deadline_s)
+        deadline = StoreDeadline(self.deadline_s)
         try:
             async with deadline:
                 answer = await asked
@@ -43,7 +43,7 @@ class StoreLink:
         self.breaker.answered()
         return answer
 
-    def failed(self, error: Exception, deadline: Deadline) -> None:
+    def failed(self, error: Exception, deadline: StoreDeadline) -> None:
         """There was no answer.  It counts against the store, unless our own loop was too late."""
         if isinstance(error, StoreDown) or not deadline.late:
             self.breaker.failed(str(error) or type(error).__name__)

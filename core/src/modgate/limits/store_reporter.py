@@ -7,9 +7,9 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from modgate.limits.alone import Alone
 from modgate.limits.levels import Limit
-from modgate.limits.slices import NEW_RECORD_MS, RECORD_MS, Due, Slices
+from modgate.limits.local_shares import LocalShares
+from modgate.limits.slices import NEW_RECORD_MS, RECORD_MS, SliceDue, Slices
 from modgate.limits.store import StoreDown, by_tag, tag_of
 from modgate.limits.store_link import StoreLink
 
@@ -36,7 +36,7 @@ class StoreReporter:
 
     link: StoreLink
     slices: Slices
-    alone: Alone
+    local: LocalShares
     orphans: dict[str, int]
     name: str
     replicas: int
@@ -49,7 +49,7 @@ class StoreReporter:
 
     def start(self) -> None:
         """Begin to report."""
-        self.alone.alive = max(self.alone.alive, self.replicas)
+        self.local.alive = max(self.local.alive, self.replicas)
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def _run(self) -> None:
@@ -68,7 +68,7 @@ class StoreReporter:
             if now_ms - self._joined_ms >= every_ms:
                 self._joined_ms = now_ms
                 alive = await self.link.call(self.link.store.join(self.name, ALIVE_MS))
-                self.alone.alive = max(alive, self.replicas)
+                self.local.alive = max(alive, self.replicas)
             if not breaker.open:
                 await self._report(now_ms)
         except (TimeoutError, StoreDown):
@@ -78,7 +78,7 @@ class StoreReporter:
     async def _report(self, now_ms: int) -> None:
         places = asyncio.Semaphore(TOLD_TOGETHER)
 
-        async def tell(due: Due) -> None:
+        async def tell(due: SliceDue) -> None:
             async with places:
                 await self._tell(due)
 
@@ -94,7 +94,7 @@ class StoreReporter:
         await self._tell_what_is_owed()
         await self._reap(now_ms)
 
-    async def _tell(self, due: Due) -> None:
+    async def _tell(self, due: SliceDue) -> None:
         """Make one call that the store is owed for a slice."""
         store, rid, counts = self.link.store, due.slice.rid, due.counts
         if due.operation == "settle":
@@ -109,14 +109,14 @@ class StoreReporter:
         """Tell what was used without the store; each report has an id, so that it counts once."""
         store, link = self.link.store, self.link
         levels: dict[str, int] = {}
-        for tag, limits in by_tag([(limit, 0) for limit in self.alone.kept]).items():
+        for tag, limits in by_tag([(limit, 0) for limit in self.local.kept]).items():
             # A reservation of nothing: its answer has the levels.
             asked = store.reserve(
                 self._report_id(tag, "asked"), link.in_store_time(limits), NEW_RECORD_MS
             )
             said = await link.call(asked)
             levels.update(zip((limit.key for limit, _ in limits), said.levels, strict=True))
-        for tag, owed in by_tag(self.alone.due(levels, self.now_ms())).items():
+        for tag, owed in by_tag(self.local.due(levels, self.now_ms())).items():
             self._unsaid[self._report_id(tag, "owed")] = owed
         for rid, owed in list(self._unsaid.items()):
             await link.call(store.owe(rid, link.in_store_time(owed)))

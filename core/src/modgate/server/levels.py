@@ -11,7 +11,7 @@ from modgate.clock import Clock
 from modgate.limits.hosted import SCHEME, HostedStore
 from modgate.limits.level_file import LevelFile
 from modgate.limits.redis_store import MissingRedis, RedisStore
-from modgate.limits.shared import Shared
+from modgate.limits.shared import SharedAccount
 from modgate.limits.state import LimitState
 from modgate.limits.store_link import StoreLink
 from modgate.problems import ConfigError, Problem
@@ -30,7 +30,7 @@ class Opened:
     """
 
     counted: LimitState
-    shared: Shared | None = None
+    shared: SharedAccount | None = None
     replays: RedisReplays | None = None
     level_file: LevelFile | None = None
 
@@ -52,7 +52,7 @@ def open_levels(made: Blueprint, directory: Path, clock: Clock) -> Opened:
         return Opened(counted, level_file=level_file)
     store = _store(section.url, section.password, clock)
     link = StoreLink(store, section.deadline, ahead_ms)
-    shared = Shared(link, f"{os.urandom(6).hex()}-", now_ms, replicas=section.replicas)
+    shared = SharedAccount(link, f"{os.urandom(6).hex()}-", now_ms, replicas=section.replicas)
     counted.levels = shared
     replays = None
     if isinstance(store, RedisStore):

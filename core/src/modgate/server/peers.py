@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from modgate.api.json import Json
 from modgate.api.secret import Secret
 from modgate.clock import Clock
-from modgate.fleet.peer_view import Alone, PeerView
+from modgate.fleet.peer_view import NoPeers, PeerView
 from modgate.fleet.redis_view import RedisView
 from modgate.limits.redis_store import MissingRedis
 from modgate.observe.metrics import Labels
@@ -28,7 +28,7 @@ def open_peers(made: Blueprint, clock: Clock) -> PeerView:
     """The view that the file asks for, begun; ConfigError for one that cannot be."""
     section = made.linked.file.peers
     if section is None:
-        return Alone()
+        return NoPeers()
     assert section.secret is not None, "linking refuses it"
     try:
         clients = redis_clients(section.url, section.password)

@@ -9,8 +9,8 @@ from rigs.accounts import BEGAN_MS, Fleet, bucket
 from rigs.virtual import virtually
 
 from modgate.errors import Unasked
-from modgate.limits.alone import Alone, Seed
 from modgate.limits.levels import Limit
+from modgate.limits.local_shares import LocalShares, Seed
 from modgate.limits.slices import Slices
 
 HALF = replace(bucket(100), amount=50, burst=50)
@@ -42,7 +42,7 @@ def test_what_the_store_still_holds_of_the_beginning_is_not_owed_again() -> None
 
 def test_what_leaked_is_owed_up_to_what_was_used_and_not_what_was_reserved() -> None:
     limit = bucket(100)
-    alone = Alone(Slices("g"))
+    alone = LocalShares(Slices("g"))
     assert alone.reserve("r", [(limit, 10)], [0], BEGAN_MS) is None
     alone.settle("r", [(limit, 10)], [7], BEGAN_MS)
 
@@ -51,7 +51,10 @@ def test_what_leaked_is_owed_up_to_what_was_used_and_not_what_was_reserved() -> 
 
 
 def test_one_limit_that_is_closed_without_the_store_refuses_whatever_the_others_admit() -> None:
-    alone, open_ = Alone(Slices("g")), replace(bucket(100), key="{acme}:open", when_down="open")
+    alone, open_ = (
+        LocalShares(Slices("g")),
+        replace(bucket(100), key="{acme}:open", when_down="open"),
+    )
     closed = replace(bucket(100), key="{acme}:closed", when_down="closed")
 
     with pytest.raises(Unasked):
@@ -61,7 +64,7 @@ def test_one_limit_that_is_closed_without_the_store_refuses_whatever_the_others_
 
 def test_a_level_is_told_of_the_whole() -> None:
     limit = bucket(100)
-    alone = Alone(Slices("g"), alive=2)
+    alone = LocalShares(Slices("g"), alive=2)
     assert alone.reserve("r", [(limit, 10)], [0], BEGAN_MS) is None
 
     assert alone.level(limit, BEGAN_MS) == 20 * limit.period_ms

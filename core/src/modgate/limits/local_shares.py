@@ -60,7 +60,7 @@ class Seed:
 
 
 @dataclass(eq=False)
-class Alone:
+class LocalShares:
     """One gateway's shares of limits.
 
     `slices`: what was known of the levels.  `alive`: how many gateways there were when the store

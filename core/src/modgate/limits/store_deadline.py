@@ -9,7 +9,7 @@ LATE = 0.2  # this part of a deadline is late
 EXTENSIONS = 3
 
 
-class Deadline:
+class StoreDeadline:
     """An `async with` that ends with TimeoutError after so many seconds.
 
     When the event loop calls the timer late, the answer may have come and lie there unread.  Then
@@ -25,7 +25,7 @@ class Deadline:
         self._limit = asyncio.timeout(None)
         self._timer: asyncio.TimerHandle | None = None
 
-    async def __aenter__(self) -> Deadline:
+    async def __aenter__(self) -> StoreDeadline:
         await self._limit.__aenter__()
         self._wait()
         return self
