@@ -228,7 +228,6 @@ class Exchange:
             began=self._began,
             scope=self._scope,
             responder=self._responder,
-            step_ended=partial(self._state.complaints.step_ended, gateway, draft),
             route=route,
             surface=self._surface,
             body=body,

@@ -21,7 +21,6 @@ from modgate.api.relay import Relay
 from modgate.api.request import Request
 from modgate.api.surface import Surface
 from modgate.bill import Bill
-from modgate.complaints import StepEnded
 from modgate.disconnect import check_abandoned
 from modgate.draft import Draft
 from modgate.drawing import Pieces
@@ -50,10 +49,10 @@ class Serving(msgspec.Struct, eq=False, kw_only=True):
     """Serves one request.
 
     `guard`: its deadline; `began`: when it did, by the guard's clock.  `keyed`: its idempotency
-    key.  `trips`: says as which model it is served.  `relay`: the last plan's.
-    `fed`: a failed plan had fed its relay.
+    key.  `trips`: says as which model it is served.
     """
 
+    # what its Exchange has of it from the first header on
     state: State
     gateway: Gateway
     draft: Draft
@@ -62,13 +61,17 @@ class Serving(msgspec.Struct, eq=False, kw_only=True):
     began: float
     scope: Scope
     responder: Responder
-    step_ended: StepEnded
+
+    # what was asked for
     route: Route
     surface: Surface
     body: Body
     parsed: JsonObject
     keyed: KeyedRequest | None
+
     trips: Trips
+
+    # what came of it: the last plan's relay, and whether a plan that failed had fed its own
     relay: Relay | None = None
     fed: bool = False
 
@@ -145,7 +148,7 @@ class Serving(msgspec.Struct, eq=False, kw_only=True):
             isolation=isolation(draft.caller.tenant),
         )
         try:
-            plan = await shape(resolved.endpoint, request, self._answer, self.step_ended)
+            plan = await shape(resolved.endpoint, request, self._answer, self._step_ended)
         except Unsupported as error:
             raise Refused(None, "unsupported_endpoint", str(error)) from error
         finally:
@@ -192,7 +195,7 @@ class Serving(msgspec.Struct, eq=False, kw_only=True):
             scope=self.scope,
             pool=self.state.heavy_threads,
             draw=self._draw,
-            step_ended=self.step_ended,
+            step_ended=self._step_ended,
         )
         self.bill.meter.plan = run.usage
         try:
@@ -204,6 +207,9 @@ class Serving(msgspec.Struct, eq=False, kw_only=True):
             self.trips.errors += run.errors
         check_abandoned(self.draft, cut_short=run.cut_short)
         await responder.finish(plan.relay.head, self.bill.meter.header())
+
+    def _step_ended(self, step: str, began: float) -> None:
+        self.state.complaints.step_ended(self.gateway, self.draft, step, began)
 
     def _draw(self, drawn: Drawn, ahead: int) -> Pieces:
         begun = partial(self.draft.step, "decode", self.draft.elapsed())
