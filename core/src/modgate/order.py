@@ -48,6 +48,7 @@ class Order(msgspec.Struct, eq=False, kw_only=True):
     models that may stand in for its own, before anything was sent.
     """
 
+    # Trips, and Batcher for a merged call
     index: int
     call: Call
     model: Model
@@ -55,13 +56,18 @@ class Order(msgspec.Struct, eq=False, kw_only=True):
     draft: Draft
     asked: str
     batch: Batching | None = None
+    chain: Way | None = None
     members: Sequence[Order] = ()
-    tried: set[str] = set()
+
+    # Leasing
+    waits_since_s: float | None = None
+
+    # Dispatch counts the attempts, Retrying says how they `failed`; for half a merged call Batcher
+    # begins again
     attempts: int = 0
     failures: Sequence[Failure] = ()
+    tried: set[str] = set()
     engine_error: GatewayError | None = None
-    waits_since_s: float | None = None
-    chain: Way | None = None
 
     @property
     def each(self) -> Sequence[Order]:

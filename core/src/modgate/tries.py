@@ -26,6 +26,7 @@ class Try(msgspec.Struct, kw_only=True, eq=False):
     this backend was chosen, for `modgate explain`.
     """
 
+    # Draft.attempt, from the lease
     call: int
     backend: str
     region: str
@@ -35,20 +36,28 @@ class Try(msgspec.Struct, kw_only=True, eq=False):
     now: Callable[[], float]
     zero: float
     began_s: float
-    reply: ReplyKind = "whole"
-    sent: bool = False
-    first_s: float | None = None
-    ended_s: float | None = None
-    state: State = "pending"
-    status: int | None = None
-    error: str = ""
-    members: int = 1
-    waits_since_s: float | None = None
     size: Units = NOTHING
-    units: Mapping[str, int] = {}
     wanted: Wanted | None = None
     choice: Choice | None = None
     promise: Promise | None = None
+
+    # Dispatch, before it is sent
+    members: int = 1
+    waits_since_s: float | None = None
+
+    # Sender
+    reply: ReplyKind = "whole"
+    sent: bool = False
+    status: int | None = None
+
+    # `saw_event`, `end` and `spoilt`: Stream, Dispatch where there is none, Trip and its batch
+    first_s: float | None = None
+    ended_s: float | None = None
+    state: State = "pending"
+    error: str = ""
+
+    # Meter, of a side call
+    units: Mapping[str, int] = {}
 
     def saw_event(self) -> None:
         """An event came; only the first one counts."""
