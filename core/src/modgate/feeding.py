@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from functools import partial
-from itertools import chain, islice
+from itertools import islice
 from time import perf_counter
 from typing import Protocol
 
@@ -76,29 +76,24 @@ class Feeding:
 
         Only once the reply is open, and never to a heavy relay.
         """
-        index, feed, pour = trip.order.index, self._feed, self._sink.pour
+        index, pour = trip.order.index, self._sink.pour
         rest: Iterator[bytes] = iter(())
 
         def push(events: list[Event]) -> bool:
             nonlocal rest
             data: list[bytes] = []
-            began = perf_counter()
+            made = self._each(index, events)
             try:
-                for at, event in enumerate(events, 1):
-                    made = iter(feed(index, event))
-                    data.extend(islice(made, YIELDS_AT_MOST))
-                    if len(data) >= YIELDS_AT_MOST:
-                        rest = chain(made, self._each(index, events[at:]))
-                        break
+                more = self._portion(made, data, "feed")
             except GatewayError:
                 if data:
                     pour(data)
                 raise
             except RAISED as error:
                 raise self._fault(error) from error
-            if perf_counter() - began > SLOW_S:
-                self._step_ended("feed", began)
-            return not data or (pour(data) and len(data) < YIELDS_AT_MOST)
+            if more:
+                rest = made
+            return not data or (pour(data) and not more)
 
         await trip.flow(push)
         await self._sink.room()
