@@ -287,3 +287,10 @@ async def test_the_async_client_streams(async_client: anthropic.AsyncAnthropic) 
 
     assert "".join(pieces) == final.content[0].text
     assert 1 <= final.usage.output_tokens <= 6
+
+
+def test_a_timeout_is_the_sdks_own(client: anthropic.Anthropic) -> None:
+    with pytest.raises(anthropic.APITimeoutError):
+        client.with_options(timeout=0.1).messages.create(
+            model=CHAT, max_tokens=1500, messages=ASKED, extra_body={"logit_bias": {"2": -100}}
+        )

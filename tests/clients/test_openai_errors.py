@@ -133,6 +133,13 @@ def test_an_unknown_voice_is_refused_with_those_there_are(client: openai.OpenAI)
     assert "alloy" in str(caught.value)
 
 
+def test_a_timeout_is_the_sdks_own(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.APITimeoutError):
+        client.with_options(timeout=0.1, max_retries=0).chat.completions.create(
+            model="gpt-4o-mini", messages=ASKED, max_tokens=1500, logit_bias={"2": -100}
+        )
+
+
 @pytest.mark.parametrize("text", ["", "...", "\U0001f600"])
 def test_a_text_with_nothing_to_speak_is_refused(client: openai.OpenAI, text: str) -> None:
     with pytest.raises(openai.BadRequestError) as caught:

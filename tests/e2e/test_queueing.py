@@ -190,7 +190,12 @@ async def test_a_long_file_before_a_slow_pool_is_never_given_up_in_its_midst(
 
 
 @pytest.mark.parametrize(
-    ("stream", "header"), [(False, "x-request-timeout"), (True, "x-stainless-read-timeout")]
+    ("stream", "header"),
+    [
+        (False, "x-request-timeout"),
+        (False, "x-stainless-read-timeout"),
+        (True, "x-stainless-read-timeout"),
+    ],
 )
 @pytest.mark.parametrize("late_s", [0.0, 0.5])
 def test_who_waited_in_vain_is_told_of_the_queue_and_not_of_an_engine(

@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 from gateways import Running, start
 from oracle import requests as ask
-from oracle.engine import ScriptedEngine
+from oracle.client import send
+from oracle.engine import ScriptedEngine, always
 from oracle.faults import Piece, Script, huge_event
+from rigs.unhurried import UnhurriedLoop, unhurried
 from waiting import until
 
 from modgate.http import connection, ingress
@@ -112,6 +114,36 @@ async def test_a_body_that_begins_late_is_read(tmp_path: Path, engine: ScriptedE
         writer.close()
 
     assert answer.startswith(b"HTTP/1.1 200")
+
+
+def test_what_an_sdk_bears_counts_from_when_it_has_sent_its_body(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the queue, too."""
+    monkeypatch.setattr(ingress, "GRACE_S", WITHIN_S)
+    late = ask.chat(2, model="chat")
+
+    async def answered(loop: UnhurriedLoop) -> bytes:
+        async with (
+            always(Script(headers_after_ms=2500)) as engine,
+            await start(tmp_path, [{"url": engine.url, "slots": 1}]) as running,
+        ):
+            reader, writer = await asyncio.open_connection(*running.app.public_address)
+            lines = head(running, len(late.body)).rstrip()
+            writer.write(lines + b"\r\nx-stainless-read-timeout: 2\r\n\r\n")
+            await asyncio.sleep(3)
+            before = asyncio.create_task(
+                send(running.url, ask.chat(1, model="chat"), key=running.key)
+            )
+            await engine.reached(1)
+            await asyncio.sleep(1)
+            writer.write(late.body)
+            answer = await reader.readuntil(b"\r\n\r\n")
+            writer.close()
+            await before
+            return answer
+
+    assert unhurried(answered).startswith(b"HTTP/1.1 200")
 
 
 async def test_the_rest_of_a_refused_body_may_take_longer_than_a_head(

@@ -36,11 +36,12 @@ class Draft(msgspec.Struct, kw_only=True, eq=False):
     `dues`.
 
     `began`: when it did, by `now`; `wall`: the same in epoch seconds.  `due_s`: its deadline, in
-    seconds since it began.  `reserved`: by full unit name.  `opened`: the ledger has its open
-    frame, which says the region `opened_in`.  `abandoned`: its client left, and its engines finish.
-    `rates`: the caller's limits when the reply's headers were made.  `missed`: the first calls that
-    found no slot at once.  `dues`: of the calls that waited, what the fair queue counted.  `waits`:
-    by call that waits for a slot or an engine, what makes the error of having waited in vain.
+    seconds since it began; `heard_s`: when its body had come, in the same.  `reserved`: by full
+    unit name.  `opened`: the ledger has its open frame, which says the region `opened_in`.
+    `abandoned`: its client left, and its engines finish.  `rates`: the caller's limits when the
+    reply's headers were made.  `missed`: the first calls that found no slot at once.  `dues`: of
+    the calls that waited, what the fair queue counted.  `waits`: by call that waits for a slot or
+    an engine, what makes the error of having waited in vain.
     """
 
     # from its first header on
@@ -53,11 +54,12 @@ class Draft(msgspec.Struct, kw_only=True, eq=False):
     method: str = ""
     request_headers: Mapping[str, str] = {}
 
-    # Exchange: route, authenticate.  A policy narrows the caller (Judge).
+    # Exchange: route, authenticate, body.  A policy narrows the caller (Judge).
     route: str = ""
     client: str = ""
     client_request_id: str = ""
     caller: Caller = NOBODY
+    heard_s: float = 0.0
 
     # Serving, once for each model that it is served as; `fallback.along` puts `model` back
     modality: str = ""

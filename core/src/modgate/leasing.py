@@ -21,7 +21,7 @@ from modgate.goals import Goals
 from modgate.guard import Deadline
 from modgate.order import Elsewhere, Order, Way
 from modgate.retry import EXTRA
-from modgate.timeouts import Timeouts, as_asked
+from modgate.timeouts import Timeouts, silence_s
 from modgate.tries import Missed
 
 REFUSAL_S = 0.02  # left to tell a call that waited in vain of the queue, not of a late engine
@@ -185,11 +185,11 @@ class Leasing:
     def claim(self, order: Order, work: float = LEAST_WORK, key: Hashable | None = None) -> Claim:
         """What a queue must know of the call; worked out only where it has to wait."""
         draft, policy = order.draft, order.caller.policy
-        first_s = inf if draft.begun else as_asked(draft.request_headers, inf)
+        leaves_s = inf if draft.begun else draft.heard_s + silence_s(draft.request_headers)
         left_s: dict[Ends, float] = {
             "timeouts": self._timeouts.first_s(order.modality.name, order.call),
             "patience": self._fleet.rules.patience_s.get(policy.slo, inf),
-            "request": min(draft.due_s, first_s) - draft.elapsed() - REFUSAL_S,
+            "request": min(draft.due_s, leaves_s) - draft.elapsed() - REFUSAL_S,
         }
         now, ends = self._fleet.now(), min(left_s, key=left_s.__getitem__)
         return Claim(

@@ -197,6 +197,7 @@ class Exchange:
         if keyed is None or not await keyed.known():
             await self._bill.check_spent(route.modalities, self._request.content_length)
         body = await self._read(route)
+        self.draft.heard_s = self.draft.elapsed()
         self._parsed = parse(body)
         self._surface = route.claimed(self._parsed, self._surface)
         if keyed is None:

@@ -110,7 +110,7 @@ class Serving(msgspec.Struct, eq=False, kw_only=True):
         else:  # free a long prompt now, and not when its stream has ended
             self.parsed = {}
         size = await self.bill.reserve(plan, modality)
-        self._set_deadline(modality.name, size, stream=stream)
+        self._set_deadline(modality.name, size)
         if self.draft.dry:
             self.draft.stream = stream
             told = describe(self.gateway, self.draft, plan, self.bill.reserved)
@@ -126,10 +126,10 @@ class Serving(msgspec.Struct, eq=False, kw_only=True):
         draft.operation = resolved.endpoint.operation or resolved.modality.name
         draft.surface = self.surface.name
 
-    def _set_deadline(self, modality: str, size: Units, *, stream: bool = False) -> None:
+    def _set_deadline(self, modality: str, size: Units) -> None:
         """The request's deadline: the modality's, or the client's wish if that is sooner."""
         seconds = self.gateway.timeouts.seconds(modality, "total", size)
-        self.draft.due_s = seconds = as_asked(self.draft.request_headers, seconds, stream=stream)
+        self.draft.due_s = seconds = as_asked(self.draft.request_headers, seconds)
         self.guard.set(self.began + seconds)
 
     async def _shape(self) -> Plan:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import inf
 
 from modgate.api.plan import Call
 from modgate.api.select import Phases
@@ -50,18 +51,24 @@ class Timeouts:
         return self.seconds(modality, phase, call.size)
 
 
-def as_asked(headers: Mapping[str, str], seconds: float, *, stream: bool = False) -> float:
-    """How long a request may take: so many seconds, or fewer where the client's headers say so.
+def as_asked(headers: Mapping[str, str], seconds: float) -> float:
+    """How long a request may take: so many seconds, or fewer where the client's headers say so."""
+    return min(seconds, _seconds(headers, "x-request-timeout"))
 
-    An SDK's read timeout is how long it bears silence: a whole reply is nothing else until it
-    comes, a stream may last.
+
+def silence_s(headers: Mapping[str, str]) -> float:
+    """How long its SDK bears silence once the body is sent; then it leaves by itself.
+
+    It raises its own error of a timeout, which a 504 in time would take the place of.
     """
-    names = ("x-request-timeout",) if stream else ("x-request-timeout", "x-stainless-read-timeout")
-    for name in names:
-        wanted = headers.get(name)
-        if wanted and wanted.replace(".", "", 1).isdecimal() and float(wanted) > 0:
-            seconds = min(seconds, float(wanted))
-    return seconds
+    return _seconds(headers, "x-stainless-read-timeout")
+
+
+def _seconds(headers: Mapping[str, str], name: str) -> float:
+    wanted = headers.get(name)
+    if wanted and wanted.replace(".", "", 1).isdecimal() and float(wanted) > 0:
+        return float(wanted)
+    return inf
 
 
 def too_long() -> GatewayError:
