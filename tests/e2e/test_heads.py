@@ -123,3 +123,22 @@ async def test_a_body_of_no_type_is_json(
         writer.close()
 
     assert int(told.split()[1]) == status
+
+
+async def test_a_form_without_a_file_is_told_that_it_lacks_one(
+    tmp_path: Path, engine: ScriptedEngine
+) -> None:
+    """Such a form is no multipart to most clients, as mistral's where a `file_url` is given."""
+    async with (
+        await start(tmp_path, [{"url": engine.url}]) as running,
+        aiohttp.ClientSession(running.url) as session,
+        session.post(
+            "/v1/audio/transcriptions",
+            data={"model": "ears", "file_url": "https://files.example/a.wav"},
+            headers={"authorization": f"Bearer {running.key}"},
+        ) as reply,
+    ):
+        told = orjson.loads(await reply.read())
+
+    assert reply.status == 415
+    assert "with the file itself in the form" in told["error"]["message"]

@@ -94,7 +94,10 @@ class Ingress:
         if kind == "json" and declared != "application/json" and "content-type" in headers:
             raise UnsupportedMedia("the content type must be application/json")
         if kind == "form" and declared != "multipart/form-data":
-            raise UnsupportedMedia("the content type must be multipart/form-data")
+            reason = (
+                "the content type must be multipart/form-data, with the file itself in the form"
+            )
+            raise UnsupportedMedia(reason)
         length = self._request.content_length
         if length is not None and length > at_most:
             raise too_large(at_most)
