@@ -1,4 +1,4 @@
-"""The lines to paste that `modgate serve` prints for modalities that core does not know."""
+"""The lines to paste that `modgate serve` prints."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import shlex
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import pairwise
 from typing import ClassVar
 
 import pytest
@@ -13,7 +14,7 @@ from toys.echo import Config, Toy
 
 from modgate.api.model import Model
 from modgate.plugin import Sample
-from modgate.server.banner import of_sample
+from modgate.server.banner import of_sample, pasteable
 from modgate.table import Table
 
 ROOT = "http://127.0.0.1:8080"
@@ -38,6 +39,26 @@ def test_a_sample_is_a_line_that_a_shell_reads_as_it_is_meant() -> None:
 
     assert words[:2] == ["curl", f"{ROOT}/v1/echo"]
     assert json.loads(words[-1]) == {"model": "parrot", "text": "it's a parrot"}
+
+
+def test_no_line_reads_a_file_that_none_before_it_wrote() -> None:
+    class Told(Toy):
+        samples: ClassVar[tuple[Sample, ...]] = (JSON,)
+
+    names = ("asr", "embedding", "llm", "ocr", "rerank", "tts", "vlm")
+    table = Table(
+        routes={},
+        models={name: Model(name=name, modality=name) for name in names},
+        modalities={name: Told(Config()) for name in names},
+    )
+    written: set[str] = set()
+    lines = list(pasteable(ROOT, table))
+    for each in lines:
+        words = shlex.split(each)
+        assert {word.partition("@")[2] for word in words if "@" in word} <= written
+        written |= {after for word, after in pairwise(words) if word == "-o"}
+
+    assert len(lines) == len(names)
 
 
 def test_a_form_is_sent_in_parts() -> None:

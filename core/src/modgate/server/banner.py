@@ -46,7 +46,7 @@ def banner(app: App) -> Iterator[str]:
     yield "  demo key (this machine only):"
     yield f"    export MODGATE_KEY={app.demo_key.reveal()}"
     yield ""
-    yield from _pasteable(root, table)
+    yield from pasteable(root, table)
     yield ""
     yield "models load in the background; a first call waits for its model:"
 
@@ -64,24 +64,24 @@ def _reached(address: tuple[str, int]) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _pasteable(root: str, table: Table) -> Iterator[str]:
+def pasteable(root: str, table: Table) -> Iterator[str]:
+    """A line to paste for each modality; speech is made before it is heard, from the same file."""
     key = '-H "Authorization: Bearer $MODGATE_KEY"'
     typed = "-H 'Content-Type: application/json'"
     lines = {
         "llm": f"curl {root}/v1/chat/completions {key} {typed} "
-        """-d '{"model":"gpt-4o-mini","messages":[{"role":"user","content":"Say hello."}]}'""",
-        "vlm": f"curl {root}/v1/chat/completions {key} {typed} -d @picture.json",
-        "asr": f"curl {root}/v1/audio/transcriptions {key} -F model=whisper-1 -F file=@speech.wav",
+        """-d '{"model":"gpt-4o-mini","max_tokens":60,"""
+        """"messages":[{"role":"user","content":"Say hello."}]}'""",
         "tts": f"curl {root}/v1/audio/speech {key} {typed} "
         """-d '{"model":"tts-1","voice":"alloy","input":"Hello.","response_format":"wav"}' """
         "-o speech.wav",
-        "ocr": f"curl {root}/v1/ocr {key} {typed} -d @document.json",
+        "asr": f"curl {root}/v1/audio/transcriptions {key} -F model=whisper-1 -F file=@speech.wav",
         "embedding": f"curl {root}/v1/embeddings {key} {typed} "
         """-d '{"model":"text-embedding-3-small","input":"Hello."}'""",
         "rerank": f"curl {root}/v2/rerank {key} {typed} "
         """-d '{"model":"rerank-v3.5","query":"fruit","documents":["a car","a pear"]}'""",
     }
-    for name in sorted(table.modalities):
+    for name in sorted(table.modalities, key=lambda name: (name == "asr", name)):
         if name in lines:
             yield f"  {lines[name]}"
         elif line := of_sample(root, name, table):
@@ -89,7 +89,7 @@ def _pasteable(root: str, table: Table) -> Iterator[str]:
 
 
 def of_sample(root: str, name: str, table: Table) -> str:
-    """A line of a modality that core does not know: its first sample, or the command that sends it.
+    """A line of a modality that has none above: its first sample, or the command that sends it.
 
     "" where no model could answer.
     """
