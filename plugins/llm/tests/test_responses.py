@@ -268,6 +268,7 @@ def test_a_conversation_with_tools_becomes_a_chat(tmp_path: Path) -> None:
         ({"conversation": "conv_1"}, "conversation"),
         ({"prompt": {"id": "p"}}, "prompt"),
         ({"background": True}, "background"),
+        ({"moderation": {"model": "omni-moderation-latest"}}, "moderation"),
         ({"truncation": "auto"}, "truncation"),
         ({"top_logprobs": 2}, "top_logprobs"),
         ({"tools": [{"type": "web_search"}]}, "tools[0].type"),

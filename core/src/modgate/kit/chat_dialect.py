@@ -44,7 +44,8 @@ class ChatDialect(Dialect):
     `maximum`: its name for the client's bound of the output.  `reasoning`: how it reads the
     reasoning of earlier turns: under which name, `as it came`, or None = it refuses both names.
     `developer`: its name for that role, which many templates leave out in silence.  `salted`: it
-    keeps apart, by `cache_salt`, what it remembers of prompts.  `extra`: members of its own, which
+    keeps apart, by `cache_salt`, what it remembers of prompts.  `moderates`: it may do so where it
+    is asked to; who does not leaves the wish out in silence.  `extra`: members of its own, which
     the client does not get.
     """
 
@@ -55,6 +56,7 @@ class ChatDialect(Dialect):
     )
     developer: ClassVar[Literal["developer", "system"]] = "developer"
     salted: ClassVar[bool] = False
+    moderates: ClassVar[bool] = True
     extra: ClassVar[Extra | None] = None
 
     def __init__(self, call: Call, served: Served) -> None:
@@ -81,7 +83,11 @@ class ChatDialect(Dialect):
         thoughts, role = self.reasoning != "as it came", self.developer != "developer"
         if not (thoughts or role):
             return body
-        messages = body.members().get("messages", b"")
+        members = body.members()
+        if not self.moderates and members.get("moderation", b"null") != b"null":
+            reason = "'moderation' is not supported: this model's engine moderates nothing"
+            raise Refused("moderation", "unsupported_value", reason)
+        messages = members.get("messages", b"")
         thoughts &= b'"reasoning' in messages
         role &= b'"developer"' in messages
         if not (thoughts or role):

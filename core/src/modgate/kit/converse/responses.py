@@ -72,6 +72,9 @@ def _refuse(fields: Fields) -> None:
         if name in fields:
             reason = f"'{name}' is not supported: this server keeps no conversations"
             raise fields.fault(name, "unsupported_value", reason)
+    if fields.get("moderation"):
+        reason = "'moderation' is not supported: nothing would be moderated"
+        raise fields.fault("moderation", "unsupported_value", reason)
     if fields.flag("background", False):
         reason = "'background' is not supported: ask for the reply, or for a stream"
         raise fields.fault("background", "unsupported_value", reason)

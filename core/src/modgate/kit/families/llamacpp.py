@@ -51,6 +51,7 @@ class LlamaCpp(ChatDialect):
     tokenizes = True
     reasoning = "reasoning_content"
     developer = "system"
+    moderates = False
     extra = EXTRA
 
     def __init__(self, call: Call, served: Served) -> None:

@@ -19,6 +19,7 @@ class Sglang(ChatDialect):
     reasoning = "reasoning_content"
     developer = "system"
     salted = True
+    moderates = False
     extra = Extra(
         *("hidden_states", "meta_info", "sglext", "metadata", "token_ids", "prompt_token_ids")
     )

@@ -23,6 +23,7 @@ class Vllm(ChatDialect):
     reasoning = "reasoning"
     developer = "system"
     salted = True
+    moderates = False
     extra = Extra(
         *("token_ids", "prompt_token_ids", "prompt_logprobs", "prompt_text"),
         *("kv_transfer_params", "ec_transfer_params", "routed_experts", "metrics", "service_tier"),
