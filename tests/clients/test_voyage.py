@@ -88,6 +88,18 @@ def test_a_document_is_cut_where_it_is_asked_for_whatever_truncation_says(
     assert found.json()["usage"]["total_tokens"] < 20
 
 
+def test_voyages_own_example_is_answered_as_voyage_does(served: Served) -> None:
+    found = httpx.post(
+        f"{served.v1}/rerank",
+        json={"model": RERANK, "query": "how to make pancakes", "documents": DOCUMENTS},
+        headers={"authorization": f"Bearer {served.key}"},
+        timeout=60,
+    ).json()
+
+    assert [row["index"] for row in found["data"]] == [1, 0]
+    assert set(found["usage"]) == {"total_tokens"}
+
+
 def test_a_text_over_the_models_length_is_refused_without_truncation(
     voyage: voyageai.Client,
 ) -> None:

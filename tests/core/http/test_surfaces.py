@@ -80,6 +80,28 @@ def test_an_sdk_is_recognised_by_what_it_says_of_itself(headers: dict[str, str],
     assert spoken(built_in(), headers).name == name
 
 
+@pytest.mark.parametrize(
+    ("fields", "voyages"),
+    [
+        ({"truncation": True}, True),
+        ({"top_k": 2, "model": "mine"}, True),
+        ({"model": "rerank-2.5"}, True),
+        ({"model": "rerank-lite-1"}, True),
+        ({"model": "rerank-2.5", "top_n": 2}, False),
+        ({"model": "rerank-v3.5"}, False),
+        ({"model": "rerank-english-v3.0"}, False),
+        ({"model": "jina-reranker-v2-base-multilingual"}, False),
+        ({"model": None}, False),
+        ({}, False),
+    ],
+    ids=str,
+)
+def test_a_search_is_voyages_by_its_words_or_by_the_name_of_its_ranker(
+    fields: dict[str, object], voyages: bool
+) -> None:
+    assert built_in()["voyage"].claims(fields) is voyages
+
+
 def test_a_shared_path_answers_with_every_surfaces_keys() -> None:
     surfaces = built_in()
     body = Superset([surfaces["voyage"], surfaces["cohere"]]).error_body(REFUSED, "r")

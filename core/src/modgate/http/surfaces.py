@@ -31,6 +31,7 @@ PROMPT_LONG = "prompt is too long"
 SUM_LONG = "input length and `max_tokens` exceed context limit"
 MISTRALS = ("mistral-client-", "ai-sdk/mistral/")
 _STEPS = re.compile(r"[^.\[\]]+")  # of a field: `messages[0].content`
+VOYAGES = re.compile(r"rerank-(?:lite-)?\d")  # Cohere's are called `rerank-v3.5` or the like
 COHERES = ("cohere", "cohere-ai")  # its SDKs for Python and JavaScript; their generator has others
 
 
@@ -193,8 +194,15 @@ class Voyage(Surface):
         return headers.get("x-fern-sdk-name") == "voyageai"
 
     def claims(self, fields: Mapping[str, object]) -> bool:
-        """Python's SDK always sends `truncation`; `top_k` and `input_type` are voyage's words."""
-        return any(word in fields for word in ("truncation", "top_k", "input_type"))
+        """Python's SDK always sends `truncation`; `top_k` and `input_type` are voyage's words.
+
+        A body with none of these is voyage's where it names a ranker of voyage's, and has no
+        `top_n`: so litellm asks, and who copies voyage's own example.
+        """
+        if any(word in fields for word in ("truncation", "top_k", "input_type")):
+            return True
+        model = fields.get("model")
+        return isinstance(model, str) and bool(VOYAGES.match(model)) and "top_n" not in fields
 
     def error_body(self, error: GatewayError, request_id: str) -> JsonObject:
         """`{"detail": message}`."""
