@@ -62,6 +62,20 @@ def test_one_limit_that_is_closed_without_the_store_refuses_whatever_the_others_
     assert alone.reserve("s", [(open_, 10), (closed, 10)], [0], BEGAN_MS) is None
 
 
+@pytest.mark.parametrize("used", [0, 7, 80])
+def test_what_was_used_is_owed_and_not_what_was_reserved_whatever_admitted_it(used: int) -> None:
+    alone, local = Alone(Slices("g")), bucket(100)
+    open_ = replace(local, key="{acme}:open", when_down="open")
+    both = [(open_, 50), (local, 60)]
+    assert alone.reserve("r", both, [0, 1], BEGAN_MS) is None
+    assert alone.reserve("s", [(open_, 90)], [0], BEGAN_MS) is None  # as much as is asked for
+    alone.settle("r", both, [used, 20], BEGAN_MS)
+    alone.settle("s", [(open_, 90)], [1], BEGAN_MS)
+
+    owed = alone.due({open_.key: 0, local.key: 0}, BEGAN_MS)
+    assert owed == [(open_, used + 1), (local, 20)]
+
+
 def test_a_level_is_told_of_the_whole() -> None:
     limit = bucket(100)
     alone = LocalShares(Slices("g"), alive=2)
@@ -70,6 +84,18 @@ def test_a_level_is_told_of_the_whole() -> None:
     assert alone.level(limit, BEGAN_MS) == 20 * limit.period_ms
     assert alone.wait_ms(limit, 50, BEGAN_MS) == 200
     assert alone.reserve("s", [(limit, 41)], [0], BEGAN_MS) is not None
+
+
+@virtually
+async def test_what_is_charged_without_a_reservation_is_told_to_the_store() -> None:
+    fleet, limit = Fleet(gateways=1), bucket(100)
+    [one] = fleet.accounts
+    one.charge(limit, 30, fleet.clock.ms)
+    one.charge(limit, -10, fleet.clock.ms)
+    await one.tick()
+    await one.tick()
+
+    assert fleet.store.levels.level(limit, fleet.clock.ms) == 20 * limit.period_ms
 
 
 @virtually

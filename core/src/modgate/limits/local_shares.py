@@ -152,7 +152,10 @@ class LocalShares:
             elif limit.kind == "w" or limit.key not in self._seeds:
                 self.owe(limit, count - reserved)
             else:
-                self._seeds[limit.key].taken += count - reserved
+                seed = self._seeds[limit.key]
+                seed.taken += count - reserved
+                if limit.when_down == "open":
+                    self._levels.charge(seed.part, count - reserved, now_ms)
 
     @property
     def kept(self) -> list[Limit]:
