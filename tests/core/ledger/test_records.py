@@ -1,11 +1,22 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 from msgspec.structs import replace
 from rigs.ledger import WALL, receipt
 
 from modgate.api.sink import Attempt, Ruling
-from modgate.ledger.records import Ended, Opened, crashed, ended_of
+from modgate.ledger.frames import Kind
+from modgate.ledger.records import (
+    Adjusted,
+    Audited,
+    Ended,
+    Noted,
+    Opened,
+    crashed,
+    ended_of,
+    kind_of,
+)
 
 FIRST = Attempt(
     call=0,
@@ -84,6 +95,48 @@ def test_an_attempt_keeps_its_zeros() -> None:
     assert attempts[0]["began_s"] == 0.0
     assert attempts[0]["status"] == 503
     assert attempts[1]["sent"] is False
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("region", "eu"),
+        ("family", "vllm"),
+        ("operation", "chat"),
+        ("first_s", 0.0),
+        ("ended_s", 0.0),
+        ("status", 503),
+        ("error", "upstream_error"),
+        ("members", 0),
+        ("members", 2),
+        ("broke", "total"),
+        ("units", {"llm.output_tokens": 3}),
+        ("units", {}),
+    ],
+)
+def test_an_attempt_says_what_is_its_own_and_nothing_that_most_are_not(
+    name: str, value: object
+) -> None:
+    plain = Attempt(call=1, backend="b", region="", model="m", began_s=0.5, span="5a")
+    said = {"call": 1, "backend": "b", "model": "m", "began_s": 0.5, "span": "5a"}
+    said |= {"sent": False, "state": "pending"}
+    attempts = (plain, replace(plain, **{name: value}))
+
+    assert ended_of(receipt("req_1", attempts=attempts)).attempts == [said, {**said, name: value}]
+
+
+@pytest.mark.parametrize(
+    ("record", "kind"),
+    [
+        (Opened(v=1, id="req_1", wall=WALL), Kind.OPEN),
+        (ended_of(receipt("req_1")), Kind.END),
+        (Adjusted(id="req_1", sequence=1, wall=WALL, reason="price"), Kind.ADJUST),
+        (Noted(wall=WALL, what="closed"), Kind.ANCHOR),
+        (Audited(wall=WALL, action="denied"), Kind.AUDIT),
+    ],
+)
+def test_a_record_tells_its_kind_by_its_members(record: object, kind: Kind) -> None:
+    assert kind_of(msgspec.msgpack.encode(record)) is kind
 
 
 def test_an_end_that_is_not_exact_says_so() -> None:
