@@ -75,9 +75,30 @@ class Plain(Dialect):
     modality = "words"
 
 
+class Talked(Given):
+    """It did cost less than it might have."""
+
+    def usage(self, outcomes: Sequence[Outcome]) -> Usage:
+        return Usage(Units(input_tokens=10, output_tokens=30))
+
+
+class Guarded(Judged):
+    """Asks a judge who could say much, and says a word."""
+
+    def shape(self, request: Request) -> Generator[Ask, Json, Plan]:
+        body, most = Body.of(word="?"), Units(input_tokens=10, output_tokens=90)
+        yield Ask([Call(path="/words", body=body, size=most, model="judge")])
+        return Plan(calls=[Call(path="/words", body=body, size=most)], relay=Talked())
+
+    def count(self, call: Call, event: Event) -> Usage:
+        return Usage(Units(input_tokens=10, output_tokens=1))
+
+
 @asynccontextmanager
-async def running(folder: Path, tenant: str = "") -> AsyncIterator[Running]:
-    made = plugin(modgate_modalities=[Judged], modgate_dialects=[Plain])
+async def running(
+    folder: Path, tenant: str = "", modality: type[Judged] = Judged
+) -> AsyncIterator[Running]:
+    made = plugin(modgate_modalities=[modality], modgate_dialects=[Plain])
     async with FakeBackend() as engine:
         engine.answer("/words", Scripted(reply=b'{"word": "yes"}'))
         async with await start(
@@ -124,3 +145,20 @@ async def test_each_call_is_priced_by_the_model_that_it_went_to(
     assert lines.pop(("words.input_tokens", "judge"), 0) == judged
     assert lines == {("words.input_tokens", ""): 10 * (len(asks) + 1) - judged}
     assert after.headers["x-ratelimit-remaining-cost"] == str((50_000_000 - micro) // 1_000_000)
+
+
+async def test_a_models_limit_counts_what_its_own_calls_used(tmp_path: Path) -> None:
+    units = 'units = { "words.output_tokens" = "1000/day" }'
+    limits = (
+        f"[tenant.acme.limits.models.chat]\n{units}\n[tenant.acme.limits.models.judge]\n{units}"
+    )
+    async with (
+        running(tmp_path, limits, Guarded) as gateway,
+        httpx.AsyncClient(base_url=gateway.url, headers=gateway.headers) as client,
+    ):
+        first = await client.post("/v1/words", json={"model": "chat"})
+        second = await client.post("/v1/words", json={"model": "chat"})
+
+    assert first.status_code == 200, first.text
+    left = second.headers["x-ratelimit-remaining-output-tokens"]
+    assert int(left) == 1000 - 30 - 90  # what the first used, and what the second may use

@@ -23,7 +23,7 @@ from modgate.dues import settle_dues
 from modgate.ending import ending_of
 from modgate.errors import GatewayError, LedgerUnavailable, PluginFault
 from modgate.gateway import Gateway
-from modgate.limits.admission import Admission, Mark
+from modgate.limits.admission import Admission, Mark, Reservation
 from modgate.limits.headers import anthropic_headers
 from modgate.limits.headers import headers as rate_headers
 from modgate.limits.shared import Miss
@@ -145,13 +145,17 @@ class Bill:
         self.reserved = self.reserved + short
         await self.reserve_more(short.of(modality), self._draft.model)
 
-    async def reserve_more(self, units: Units, model: str) -> None:
-        """Reserve in addition: for a side call, or a call of another model."""
+    async def reserve_more(self, units: Units, model: str) -> Reservation | None:
+        """Reserve in addition: for a side call, or a call of another model; what limits hold of it.
+
+        Whoever comes to know what the call itself used says so in the answer's `used`.
+        """
         if not units:
-            return
-        await self._patiently(partial(self._charge, units, model, 0))
+            return None
+        held = await self._patiently(partial(self._charge, units, model, 0))
         if self._budgeted:
             await self._afford(units, model, first=False)
+        return held
 
     async def _afford(self, units: Units, model: str, *, first: bool) -> None:
         """Reserve the most that these units can cost in the tenant's budgets."""
@@ -161,17 +165,18 @@ class Bill:
             partial(reserve, held, counts, modality=MONEY, model=model, requests=0)
         )
 
-    def _charge(self, units: Units, model: str, requests: int, *, now: float) -> None:
+    def _charge(self, units: Units, model: str, requests: int, *, now: float) -> Reservation | None:
         counts, reserved = units.full(), self._draft.reserved
         self.meter.check_units(counts)
-        self._gateway.limiter.reserve(
+        held = self._gateway.limiter.reserve(
             self._held, counts, modality=units.modality, model=model, requests=requests, now=now
         )
         if not reserved:
             self._draft.reserved = counts
-            return
+            return held
         for name, count in counts.items():
             reserved[name] = reserved.get(name, 0) + count
+        return held
 
     def touch(self) -> None:
         """Note what was used so far: it is the bill if the gateway dies now.

@@ -29,11 +29,17 @@ async def _ask_one(trip: Trip, gate: asyncio.Semaphore, bill: Bill) -> Json:
     order = trip.order
     async with gate:
         try:
-            await bill.reserve_more(order.call.size.of(order.modality.name), order.model.name)
+            size = order.call.size.of(order.modality.name)
+            held = await bill.reserve_more(size, order.model.name)
+            if held is not None:
+                held.used = {}  # nothing is billed of one that fails
             events = await trip.next()
             while await trip.next():
                 raise PluginFault("an Ask call answered more than one event")
-            bill.meter.add_side_call(_counted(order, events), order.modality.name, order.index)
+            usage = _counted(order, events)
+            bill.meter.add_side_call(usage, order.modality.name, order.index)
+            if held is not None:
+                held.used = usage.units.of(order.modality.name).full()
         except (GatewayError, Unsupported) as error:
             return error
         finally:

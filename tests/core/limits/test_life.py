@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -8,7 +9,7 @@ from rigs.accounts import Fleet
 from rigs.limits import TABLE, World, limit_of, tenant
 from rigs.virtual import virtually
 
-from modgate.api.auth import Caller, Period
+from modgate.api.auth import Caller, Limits, Period, Policy, Rate
 from modgate.errors import LimitReached, QuotaSpent
 from modgate.limits.limiter import Bounds, Limiter
 from modgate.limits.shared import Miss, SharedAccount
@@ -60,6 +61,25 @@ def test_however_much_was_used_the_parts_settle_to_exactly_that(world: World, us
     world.settle(admission, {"llm.output_tokens": used})
 
     assert world.left(caller) == {"output_tokens": 1000 - used}
+
+
+def test_a_side_call_takes_of_its_models_limit_what_it_used_and_leaves_the_rest_to_the_plan(
+    world: World,
+) -> None:
+    rate = Rate(unit="llm.output_tokens", amount=2000, period="day")
+    rates = (rate, replace(rate, model="m"), replace(rate, model="guard"))
+    caller = Caller(tenant="acme", key_id="k", policy=Policy(limits=Limits(rates=rates)))
+    admission, counts = world.admit(caller), {"llm.output_tokens": 500}
+    aside = partial(world.limiter.reserve, admission, counts, modality="llm", model="guard")
+    for used in ({"llm.output_tokens": 3}, {}):
+        held = aside(requests=0, now=world.now)
+        assert held is not None
+        held.used = used
+    world.reserve(admission, Units(output_tokens=400))
+    world.settle(admission, {"llm.output_tokens": 303})
+
+    assert [view.remaining for view in world.views(caller)] == [1697, 1700, 1997]
+    assert world.idle
 
 
 def test_a_top_up_that_is_refused_leaves_what_was_reserved(world: World) -> None:

@@ -19,12 +19,14 @@ class Reservation(msgspec.Struct, eq=False):
 
     `rid`: its id in the account, the request's and a number.  `names`: of each limit in `wanted`
     its unit by full name.  `before`: the levels that it met, when one of them was too high.
+    `used`: of a side call, what it is known to have used, by unit; None: of all others.
     """
 
     rid: tuple[int, int]
     names: Sequence[str]
     wanted: Wanted
     before: Sequence[int] = ()
+    used: Mapping[str, int] | None = None
 
 
 class Admission(msgspec.Struct, eq=False):
@@ -89,9 +91,10 @@ class Admission(msgspec.Struct, eq=False):
         """What a reservation is charged, of each of its limits.
 
         `left`: what was used and no earlier reservation was charged for, by unit; what is charged
-        now is taken off it.  Where a unit is in several reservations, each is charged at most what
-        it reserved, and the last one takes the rest, even as debt.  A request is no such unit: it
-        is one for each limit that counts it, of all models or of its own.
+        now is taken off it.  Where a unit is in several reservations, a side call's is charged what
+        that used, each other one at most what it reserved, and the last one takes the rest, even as
+        debt.  A request is no such unit: it is one for each limit that counts it, of all models or
+        of its own.
         """
         if not self.split:
             return [left.get(name, 0) for name in reservation.names]
@@ -99,7 +102,8 @@ class Admission(msgspec.Struct, eq=False):
         for name, (_, count) in zip(reservation.names, reservation.wanted, strict=True):
             share = left.get(name, 0)
             if self.last[name] is not reservation and name not in self.requests:
-                share = max(shares.get(name, 0), min(count, share))
+                most = count if reservation.used is None else reservation.used.get(name, 0)
+                share = max(shares.get(name, 0), min(most, share))
             shares[name] = share
         for name, share in shares.items():
             if name not in self.requests:

@@ -157,8 +157,10 @@ class Limiter:
         model: str,
         now: float,
         requests: int = 1,
-    ) -> None:
+    ) -> Reservation | None:
         """Charge every limit on these units of a modality: all of them or none.
+
+        The answer is what was reserved; None where no limit that refuses is on any of it.
 
         `counts`: by full name.  `requests`: how many are charged with them, of the modality and of
         the model; 0 where this comes on top of an earlier reservation.
@@ -166,14 +168,16 @@ class Limiter:
         LimitReached or QuotaSpent; TooLarge when the request alone is beyond a limit.
         """
         own = f"{modality}.{REQUESTS}"
-        toll = admission.terms.of_model(modality, model)
+        toll, made = admission.terms.of_model(modality, model), None
         if toll.hard or toll.shadow:
             if requests:
                 self._guard_unforeseen(toll, counts, now)
-            self._charge_met(admission, toll, {**counts, own: requests, REQUESTS: requests}, now)
+            counts = {**counts, own: requests, REQUESTS: requests}
+            made = self._charge_met(admission, toll, counts, now)
             admission.tolls.append(toll)
         if requests:
             admission.requests[own] = 1
+        return made
 
     def _guard_unforeseen(self, toll: Toll, counts: Mapping[str, int], now: float) -> None:
         """Refuse when a unit of which the plan says nothing, because it is learned, is used up."""
@@ -188,12 +192,12 @@ class Limiter:
         counts: Mapping[str, int],
         now: float,
         place: Limit | None = None,
-    ) -> None:
+    ) -> Reservation | None:
         """Charge all limits of a toll that have a count, or none.
 
         `place`: the shared limit of requests in flight, of which one is taken with them.
         """
-        at_ms = self._state.ms(now)
+        at_ms, reservation = self._state.ms(now), None
         names: list[str] = []
         wanted: list[tuple[Limit, int]] = []
         for met in toll.hard:
@@ -214,6 +218,7 @@ class Limiter:
             admission.reserved(reservation)
         if toll.shadow:
             self._charge_shadows(admission, toll.shadow, counts, at_ms)
+        return reservation
 
     def _refusal(
         self, admission: Admission, toll: Toll, reservation: Reservation, denied: Denied, at_ms: int
