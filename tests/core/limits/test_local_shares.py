@@ -64,7 +64,7 @@ def test_one_limit_that_is_closed_without_the_store_refuses_whatever_the_others_
 
 @pytest.mark.parametrize("used", [0, 7, 80])
 def test_what_was_used_is_owed_and_not_what_was_reserved_whatever_admitted_it(used: int) -> None:
-    alone, local = Alone(Slices("g")), bucket(100)
+    alone, local = LocalShares(Slices("g")), bucket(100)
     open_ = replace(local, key="{acme}:open", when_down="open")
     both = [(open_, 50), (local, 60)]
     assert alone.reserve("r", both, [0, 1], BEGAN_MS) is None
