@@ -120,6 +120,25 @@ def test_what_no_engine_counted_is_the_bill(more: JsonObject) -> None:
     assert fed == []
 
 
+@pytest.mark.parametrize("alone", [False, True], ids=["in the last choice's chunk", "behind it"])
+@pytest.mark.parametrize(
+    "usage",
+    [
+        {"prompt_tokens": -5, "completion_tokens": 3},
+        {"prompt_tokens": "5"},
+        {"total_tokens": 8},
+        [1],
+    ],
+)
+def test_what_is_no_count_is_not_shown_for_one(usage: Json, alone: bool) -> None:
+    ends = [chunk({}, "stop"), chunk(None, usage=usage)] if alone else []
+    streamed = said(
+        told(relay(), chunk({"content": "a"}), *(ends or [chunk({}, "stop", usage=usage)]))
+    )
+
+    assert streamed[-1][2] == BILLED
+
+
 @pytest.mark.parametrize("name", ["reasoning_content", "reasoning"])
 def test_reasoning_is_a_part_of_the_content(name: str) -> None:
     part: JsonObject = {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}

@@ -170,7 +170,7 @@ class MistralRelay(Relay):
             self._held = value
         elif choices:
             yield _event(value)
-        if usage and self._held is not None:
+        if self._held is not None and reported(usage) is not None:
             self._held["usage"] = usage
 
     def _says(self, choice: Json) -> bool:
