@@ -79,6 +79,9 @@ def test_what_another_model_had_begun_before_one_took_its_place_served_nothing()
 
     assert used_of(ended_of(stood_in)).region == used_of(ended_of(mixed)).region == "eu"
     assert used_of(ended_of(guarded)).region_of("guard") == "us"
+    for known in (stood_in, guarded, mixed):
+        kept = ended_of(replace(known, notes={}))  # as a sink keeps it
+        assert used_of(kept) == used_of(ended_of(known))
 
 
 def test_a_call_that_went_out_before_the_first_is_part_of_the_reply() -> None:

@@ -83,21 +83,19 @@ def served(row: Ended, attempts: Sequence[JsonObject]) -> list[bool]:
     """Of each of a row's attempts, whether it is its call's last and said something.
 
     That it was cut then takes nothing back.  Where a model took another one's place it began anew
-    with the first call: what was said before went to nobody.
+    with the first call: what was said before went to nobody.  The attempts at that call tell it,
+    for a sink does not keep what the row itself says of it.
     """
     last = {each.get("call"): each for each in attempts}
-    firsts = (at for at, each in enumerate(attempts) if _is_first(each, row.model))
-    began = next(firsts, 0) if row.fallback_for else 0
+    firsts = [at for at, each in enumerate(attempts) if each.get("call") == 0]
+    own = next((at for at in firsts if attempts[at].get("model") == row.model), 0)
+    began = own if row.fallback_for or own > min(firsts, default=0) else 0
     return [
         each is last[each.get("call")]
         and (each.get("state") == "ok" or "first_s" in each)
         and (at >= began or int(each.get("call", 0)) < 0)
         for at, each in enumerate(attempts)
     ]
-
-
-def _is_first(attempt: JsonObject, model: str) -> bool:
-    return attempt.get("call") == 0 and attempt.get("model") == model
 
 
 def group_of(row: Ended, by: Sequence[Group]) -> Key:
