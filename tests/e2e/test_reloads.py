@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,10 @@ from gateways import Running, start
 from oracle import requests as ask
 from oracle.client import send
 from oracle.engine import ScriptedEngine
+from waiting import until
 
 from modgate.cli import main
+from modgate.server import beside
 
 CHAT = ask.chat(1, model="chat")
 DOUBTS = "the configuration may not be what is meant"
@@ -205,3 +208,36 @@ def included(running: Running, folder: Path) -> None:
     folder.mkdir()
     (folder / "a.toml").write_text(mark + tenants)
     running.config.write_text('include = ["more/*.toml"]\n' + first)
+
+
+@pytest.mark.parametrize("asked", ["by a signal", "by an admin"])
+async def test_a_file_that_never_lets_itself_be_read_keeps_no_gateway_from_leaving(
+    tmp_path: Path,
+    engine: ScriptedEngine,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    asked: str,
+) -> None:
+    monkeypatch.setattr(beside, "LATE_S", 0.01)
+    monkeypatch.setattr(beside, "LEFT_S", 0.1)
+    keys = tmp_path / "acme.keys"
+    async with gateway(tmp_path, engine) as running, ClientSession() as session:
+        keys.unlink()
+        os.mkfifo(keys)  # as a file system that hangs: who opens it waits for somebody who writes
+        if asked == "by a signal":
+            running.app.reload_soon()
+        else:
+            admin = asyncio.ensure_future(session.post(running.admin + "/admin/v1/reload"))
+        try:
+            await until(lambda: "what is read does not come to an end" in caplog.text)
+            served = await send(running.url, CHAT, key=running.key)
+            async with asyncio.timeout(30):
+                await running.app.close()
+        finally:
+            with suppress(OSError):  # nobody waits for it
+                os.close(os.open(keys, os.O_WRONLY | os.O_NONBLOCK))
+        if asked == "by an admin":
+            await asyncio.wait([admin])
+            assert admin.exception() is not None
+
+    assert served.status == 200
