@@ -54,7 +54,7 @@ def test_what_was_lost_is_told_also_when_the_note_of_it_is_gone(tmp_path: Path) 
     with ledger(tmp_path, segment_bytes=2_000, max_bytes=6_000, on_full="drop-oldest") as made:
         for index in range(120):
             if index == 60:
-                made.acked["sink"] = 10_000
+                made.acknowledge("sink", 10_000)
             request(made, f"r{index}")
         lost = made.dropped_unacknowledged
     with ledger(tmp_path) as made:
@@ -90,7 +90,7 @@ def test_a_segment_that_is_dropped_while_it_is_synced_is_no_trouble(
 def test_what_a_sink_has_is_dropped_without_a_loss(tmp_path: Path) -> None:
     with ledger(tmp_path, segment_bytes=2_000, max_bytes=6_000, on_full="drop-oldest") as made:
         for index in range(60):
-            made.acked["sink"] = made.position.segment
+            made.acknowledge("sink", made.position.segment)
             request(made, f"r{index}")
 
         assert made.dropped_segments > 5
@@ -99,9 +99,9 @@ def test_what_a_sink_has_is_dropped_without_a_loss(tmp_path: Path) -> None:
 
 def test_of_two_sinks_the_slower_decides_what_was_acknowledged(tmp_path: Path) -> None:
     with ledger(tmp_path, segment_bytes=2_000, max_bytes=6_000, on_full="drop-oldest") as made:
-        made.acked["slow"] = 1
+        made.acknowledge("slow", 1)
         for index in range(60):
-            made.acked["fast"] = made.position.segment
+            made.acknowledge("fast", made.position.segment)
             request(made, f"r{index}")
 
         assert made.dropped_unacknowledged > 0
@@ -112,7 +112,7 @@ def test_what_every_sink_has_had_for_long_is_removed(tmp_path: Path) -> None:
     with ledger(tmp_path, segment_bytes=2_000, clock=clock, keep_acknowledged_s=60.0) as made:
         for index in range(20):
             request(made, f"r{index}")
-        made.acked["sink"] = made.position.segment
+        made.acknowledge("sink", made.position.segment)
         made._drop_acknowledged(60.0)
 
         assert len(segments(tmp_path)) <= 2  # the notes of it may have begun another

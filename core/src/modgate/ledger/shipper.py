@@ -92,7 +92,7 @@ class Shipper:
         self._loop = asyncio.new_event_loop()
         self._stopping = asyncio.Event()
         self._thread = threading.Thread(target=self._main, name=f"ship-{name}", daemon=True)
-        ledger.acked[name] = 0
+        ledger.acknowledge(name, 0)
 
     def start(self) -> None:
         """Begin to ship."""
@@ -180,7 +180,7 @@ class Shipper:
             position = Position(mine.segment, mine.offset, mine.frames, mine.last)
         self._position = position
         self._until = mine.at if mine is not None else 0.0
-        self._ledger.acked[self.name] = position.segment  # less than before, if it lost what it had
+        self._ledger.acknowledge(self.name, position.segment)
         return Tail(ledger.directory, ledger.worker, self._key, position)
 
     async def _ship(self, sink: LedgerSink, tail: Tail) -> None:
@@ -219,7 +219,7 @@ class Shipper:
         await self._asked(partial(sink.write, Shipment(rows=rows, cursor=cursor)))
         tail.done(piece)
         self._position, self._until = behind, until
-        self._ledger.acked[self.name] = behind.segment
+        self._ledger.acknowledge(self.name, behind.segment)
         self.rows += len(rows)
         self.withheld += len(piece.entries) - len(rows)
         self._works()

@@ -147,7 +147,7 @@ class Ledger:
         return self._journal.writer
 
     @property
-    def acked(self) -> dict[str, int]:
+    def acked(self) -> Mapping[str, int]:
         """By sink the number of the segment that it still needs; it has all that are older."""
         return self._journal.acked
 
@@ -215,6 +215,10 @@ class Ledger:
     def audited(self, record: Audited) -> None:
         """Something happened that an auditor asks for."""
         self._keep(Kind.AUDIT, _encoder.encode(record))
+
+    def acknowledge(self, sink: str, segment: int) -> None:
+        """A sink has all segments before this one; fewer than it had, if it lost some."""
+        self._journal.acked[sink] = segment
 
     def witnessed(self, seen: Cursor, witness: str) -> bool:
         """A witness saw this of the ledger: a sink, or the anchor file.
