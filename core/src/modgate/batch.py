@@ -227,7 +227,7 @@ class _MergedTrip:
             _fail(riders, error)
             return ()
         for order in orders:
-            order.attempts, order.failures = 0, ()  # a half is another call than the whole
+            order.begin_again()  # a half is another call than the whole
         middle = len(riders) // 2
         return [list(riders[:middle]), list(riders[middle:])]
 

@@ -192,7 +192,10 @@ class Bill:
         self._state.ledger.touched(self._draft.request_id, used)
 
     def headers(self, surface: Surface) -> dict[str, str]:
-        """The rate limit headers; a request that is refused by a limit gets them, too."""
+        """The rate limit headers, of the levels that `draft.rates` keeps.
+
+        A request that is refused by a limit gets them, too.
+        """
         if self._seen is None:
             return {}
         now, draft = self._now(), self._draft

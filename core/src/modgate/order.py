@@ -62,8 +62,7 @@ class Order(msgspec.Struct, eq=False, kw_only=True):
     # Leasing
     waits_since_s: float | None = None
 
-    # Dispatch counts the attempts, Retrying says how they `failed`; for half a merged call Batcher
-    # begins again
+    # Dispatch counts the attempts, Retrying says how they `failed`
     attempts: int = 0
     failures: Sequence[Failure] = ()
     tried: set[str] = set()
@@ -83,6 +82,10 @@ class Order(msgspec.Struct, eq=False, kw_only=True):
     def caller(self) -> Caller:
         """Whose call it is."""
         return self.draft.caller
+
+    def begin_again(self) -> None:
+        """It goes out as another call than before: its attempts are counted from none."""
+        self.attempts, self.failures = 0, ()
 
     def failed(
         self, error: GatewayError | Unsupported, failure: Failure, backends: Collection[str]

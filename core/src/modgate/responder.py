@@ -115,7 +115,7 @@ class Responder:
         self.reply.open(200, headers)
 
     def _headers(self, ours: Mapping[str, str], own: Mapping[str, str]) -> Mapping[str, str]:
-        """All headers of the reply; those of `own` replace others of the same name."""
+        """All headers of the reply, which the draft keeps; `own` ones replace their namesakes."""
         draft = self._draft
         made = draft.request_id
         draft.reply_headers = headers = {
