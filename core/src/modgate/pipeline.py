@@ -68,17 +68,16 @@ class Exchange:
         self._began = self._guard.now()
         self.reply = Reply(request, self._guard.now, leaving=lambda: state.draining)
         self._bill = Bill(state, self._gateway, self.draft)
-        timeouts = self._gateway.timeouts
+        self._scope = state.spool.scope(partial(self._bill.hold, "spool_bytes"))
+        timeouts, touch = self._gateway.timeouts, self._bill.touch
         self._responder = Responder(
             self.reply,
             self.draft,
-            watch=ReplyWatch(
-                self.reply, guard=self._guard, timeouts=timeouts, touch=self._bill.touch
-            ),
+            watch=ReplyWatch(self.reply, guard=self._guard, timeouts=timeouts, touch=touch),
             extra=self._extra_headers,
             discarded_at_most=timeouts.drained_bytes,
         )
-        self._scope = state.spool.scope(partial(self._bill.hold, "spool_bytes"))
+        # what it learns of the request on its way; errors are told in the format of the surface
         self._surface: Surface = self._gateway.surfaces["openai"]
         self._ingress: Ingress | None = None
         self._parsed: JsonObject = {}
@@ -91,7 +90,7 @@ class Exchange:
         self._state.enter(self)
         self.reply.on_gone(self._client_left)
         try:
-            error = await self._served()
+            error = await self._replied()
         except BaseException:
             error = Draining("this gateway stopped")
             self.reply.abort()
@@ -120,7 +119,7 @@ class Exchange:
         """End the request, because the gateway waits no longer; the client is told if possible."""
         self._guard.fire(Draining("this gateway is shutting down; try again"))
 
-    async def _served(self) -> GatewayError | None:
+    async def _replied(self) -> GatewayError | None:
         """Reply to the client: None when all went well, else the error that it was told."""
         try:
             with self._guard:
@@ -143,9 +142,6 @@ class Exchange:
             self.reply.abort()
         return error
 
-    def _complain(self, fault: BaseException) -> None:
-        self._state.complaints.fault(self._gateway, self.draft, fault)
-
     async def _flow(self) -> None:
         """route -> authenticate -> admit; then a page of core's own, or the rest of the way."""
         gateway, draft, request = self._gateway, self.draft, self._request
@@ -167,7 +163,7 @@ class Exchange:
         if isinstance(found, Page):
             await self._page(found)
         else:
-            await self._serve_route(found)
+            await self._with_body(found)
 
     def _find(self) -> Page | Route:
         """The page or route of the path.  From here on errors are in the client's own format."""
@@ -187,7 +183,7 @@ class Exchange:
         body = made if isinstance(made, bytes) else await made
         await self._responder.page({"content-type": "application/json"}, body)
 
-    async def _serve_route(self, route: Route) -> None:
+    async def _with_body(self, route: Route) -> None:
         """body; and what follows only once where the request carries an idempotency key."""
         headers = self._request.headers
         if carries_key(headers) and not self.draft.dry:
@@ -201,8 +197,8 @@ class Exchange:
         self._parsed = parse(body)
         self._surface = route.claimed(self._parsed, self._surface)
         if keyed is None:
-            await self._serve(route, body)
-        elif (kept := await keyed.serve(body, partial(self._serve, route, body))) is not None:
+            await self._as_model(route, body)
+        elif (kept := await keyed.serve(body, partial(self._as_model, route, body))) is not None:
             self.draft.notes["replay_of"] = kept.request_id
             await self._responder.page(replay_headers(kept), kept.body or b"", kept.status)
 
@@ -215,7 +211,7 @@ class Exchange:
         )
         return self._ingress.body(route.body, route.at_most, self._scope)
 
-    def _serve(self, route: Route, body: Body) -> Awaitable[None]:
+    def _as_model(self, route: Route, body: Body) -> Awaitable[None]:
         """resolve; then all that follows from the model."""
         gateway, draft, parsed = self._gateway, self.draft, self._parsed
         resolved = gateway.table.resolve(route, body, parsed, draft.caller)
@@ -237,6 +233,9 @@ class Exchange:
             trips=Trips(gateway, draft, self._bill, resolved),
         )
         return self._serving.go()
+
+    def _complain(self, fault: BaseException) -> None:
+        self._state.complaints.fault(self._gateway, self.draft, fault)
 
     def _extra_headers(self) -> dict[str, str]:
         headers = self._bill.headers(self._surface)

@@ -100,7 +100,7 @@ class Serving(msgspec.Struct, eq=False, kw_only=True):
 
     async def _serve(self) -> None:
         modality = self.trips.resolved.modality
-        self._describe()
+        self._note_model()
         self._set_deadline(modality.name, NOTHING)
         plan = await self._shape()
         self.relay = relay = plan.relay
@@ -118,7 +118,7 @@ class Serving(msgspec.Struct, eq=False, kw_only=True):
         else:
             await self._run(plan, stream=stream)
 
-    def _describe(self) -> None:
+    def _note_model(self) -> None:
         draft, resolved = self.draft, self.trips.resolved
         draft.modality = resolved.modality.name
         draft.model = resolved.model.name
