@@ -12,6 +12,7 @@ from modgate.errors import GatewayError, PluginFault
 from modgate.faults import raised
 from modgate.units import Units
 
+REPLIES = ("whole", "sse", "chunked")
 AHEAD = 2  # calls may be drawn this many widths ahead of the head, where the plan does not say
 
 
@@ -98,6 +99,10 @@ def check_call(call: Call) -> Call:
         raise PluginFault(f"the size of a Call is Units, and not {type(call.size).__name__}")
     if not isinstance(call.body, Body):
         raise PluginFault(f"the body of a Call is a Body, and not {type(call.body).__name__}")
+    if call.reply not in REPLIES:
+        raise PluginFault(
+            f"the reply of a Call is whole, sse or chunked, and not {call.reply!r:.20}"
+        )
     return call
 
 

@@ -114,8 +114,13 @@ async def drive(
 
 
 async def _answered(answer: Callable[[Need], Awaitable[Json]], need: Need) -> Json:
+    return await answer(check_need(need))
+
+
+def check_need(need: Need) -> Need:
+    """The Need; PluginFault for what is none."""
     if not isinstance(need, Need):
         raise PluginFault(f"shape yielded {type(need).__name__}, and no Need")
     if isinstance(need, Ask):
         check_asked(need.calls)
-    return await answer(need)
+    return need

@@ -46,6 +46,7 @@ UNREAD: Any = b"{}"
         ({"calls": None}, "the calls of a Plan are NoneType, and no iterable"),
         ({"calls": ["/words"]}, "a plan drew str, and no Call"),
         ({"calls": [replace(CALL, size=UNSIZED)]}, "the size of a Call is Units, and not dict"),
+        ({"calls": [replace(CALL, reply=UNREAD)]}, "the reply of a Call is whole, sse or chunked"),
         ({"calls": (CALL, replace(CALL, body=UNREAD))}, "the body of a Call is a Body, and not"),
     ],
 )

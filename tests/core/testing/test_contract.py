@@ -11,7 +11,7 @@ from toys.bugs import buffers_the_stream
 from toys.echo import Toy, echoed
 from toys.parrot import Parrot
 
-from modgate.plugin import Call, Event, Outgoing
+from modgate.plugin import Call, Event, Outgoing, Unit
 from modgate.testing import Contract
 from modgate.testing.rig import Incomplete
 
@@ -82,3 +82,18 @@ def test_a_dialect_that_trips_over_a_transcript_is_told_with_its_name(tmp_path: 
 
     with pytest.raises(AssertionError, match=r"parrot/\S+: encode ended in KeyError"):
         Tripped().test_a_transcripts_request_is_what_the_engine_wants(tmp_path)
+
+
+@pytest.mark.parametrize("samples", [5, ("a request",)])
+def test_samples_that_are_none_are_told(samples: object) -> None:
+    spoilt = type("Spoilt", (Toy,), {"samples": samples})
+
+    with pytest.raises(Incomplete, match="the samples of Spoilt are no tuple of Sample"):
+        list(type("Played", (Contract,), {"modality": spoilt})().samples())
+
+
+def test_a_unit_that_says_nothing_is_told() -> None:
+    spoilt = type("Spoilt", (Toy,), {"units": (Unit("things", None),)})  # type: ignore[arg-type]  # it is the fault
+
+    with pytest.raises(AssertionError, match="things does not say what it counts"):
+        type("Played", (Contract,), {"modality": spoilt})().test_units_say_what_they_count()

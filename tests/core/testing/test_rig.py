@@ -11,8 +11,9 @@ import pytest
 from toys.echo import Config, Toy
 from toys.files import Files, broken, measure, no_text, too_much, twice, unplain
 
+from modgate.api.modality import Shape
 from modgate.errors import PluginFault
-from modgate.plugin import Ask, Refused, Units, Work
+from modgate.plugin import Ask, Refused, Units, Usage, Work
 from modgate.testing import Contract, Rig
 from modgate.testing.rig import Incomplete
 from modgate.testing.suite import played, played_until, replies
@@ -140,13 +141,36 @@ def test_a_plan_that_draws_no_call_is_told_and_does_not_look_whole(rig: Rig) -> 
         rig.drive(plan).draw()
 
 
-def test_an_ask_that_may_have_no_end_is_told(rig: Rig) -> None:
+def yields(need: object) -> Shape:
+    def shape(request: object) -> Iterator[object]:
+        yield need
+
+    return shape  # type: ignore[return-value]  # it is the fault
+
+
+@pytest.mark.parametrize(
+    ("shape", "told"),
+    [
+        (lambda request: None, "shape returned NoneType, and no Plan"),
+        (yields(7), "shape yielded int, and no Need"),
+        (yields(Ask(repeat(None))), "a list or a tuple, and not repeat"),  # type: ignore[arg-type]  # it is the fault
+    ],
+)
+def test_what_shape_must_not_answer_is_told_in_words(rig: Rig, shape: Shape, told: str) -> None:
     request = rig.request(Files.samples[0])
+    rig.endpoints[request.path] = replace(rig.endpoints[request.path], shape=shape)
 
-    def asks(request: object) -> Iterator[Ask]:
-        yield Ask(repeat(None))  # type: ignore[arg-type]  # it is the fault
-
-    rig.endpoints[request.path] = replace(rig.endpoints[request.path], shape=asks)
-
-    with pytest.raises(AssertionError, match="a list or a tuple, and not repeat"):
+    with pytest.raises(AssertionError, match=told):
         rig.shape(request, lambda step, need: pytest.fail("it is not asked"))
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [(None, "usage answered NoneType"), (Usage(Units(), other=7), "the other of a Usage is Units")],  # type: ignore[arg-type]  # it is the fault
+)
+def test_what_is_no_usage_is_told_in_words(rig: Rig, said: object, told: str) -> None:
+    drive = rig.drive(rig.plan(Files.samples[1]))
+    drive.relay.usage = lambda outcomes: said  # type: ignore[method-assign,assignment,return-value]  # it is the fault
+
+    with pytest.raises(AssertionError, match=told):
+        drive.usage()

@@ -110,7 +110,7 @@ class Drive:
     def usage(self) -> Usage:
         """What it did cost so far."""
         with self._around():
-            return self.relay.usage(tuple(self.outcomes))
+            return taken(_check_usage, self.relay.usage(tuple(self.outcomes)))
 
     def stop(self) -> None:
         """The client left: no more calls are wanted."""
@@ -144,6 +144,14 @@ class Drive:
         assert self.head is not None
         taken(own_headers, self.head)
         return Played(head=self.head, steps=steps, usages=usages, calls=self.calls)
+
+
+def _check_usage(usage: object) -> None:
+    if not isinstance(usage, Usage):
+        raise PluginFault(f"usage answered {type(usage).__name__}, and no Usage")
+    other: object = usage.other
+    if not isinstance(other, Units):
+        raise PluginFault(f"the other of a Usage is Units, and not {type(other).__name__}")
 
 
 def taken(check: Callable[[OfT], object], made: OfT) -> OfT:

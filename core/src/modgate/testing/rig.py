@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import assert_never
@@ -18,9 +18,9 @@ from modgate.api.plan import Call, Drawn, Plan
 from modgate.api.relay import Event
 from modgate.api.request import Request
 from modgate.api.surface import Surface
-from modgate.drawing import check_asked
 from modgate.errors import GatewayError, Unsupported
 from modgate.http.surfaces import built_in
+from modgate.needs import check_need, check_plan
 from modgate.spool import Spool
 from modgate.table import parse
 from modgate.testing.drive import Drive, taken
@@ -156,8 +156,8 @@ class Rig:
         """The plan of a request; raises what `shape` refuses."""
         with self._around():
             shaping = self.endpoints[request.path].shape(request)
-        if isinstance(shaping, Plan):
-            return shaping
+        if not isinstance(shaping, Generator):
+            return taken(check_plan, shaping)
         try:
             return self._driven(shaping.send, shaping.throw, answer)
         finally:
@@ -176,11 +176,9 @@ class Rig:
                 with self._around():
                     need = send(given) if failed is None else throw(failed)
             except StopIteration as stop:
-                if not isinstance(stop.value, Plan):
-                    raise TypeError("shape did not return a Plan") from None
-                return stop.value
-            if isinstance(need, Ask):
-                taken(check_asked, need.calls)
+                plan: Plan = stop.value
+                return taken(check_plan, plan)
+            taken(check_need, need)
             given, failed = None, None
             try:
                 given = answer(step, need)

@@ -47,7 +47,9 @@ class DeclaredRules(Suite):
         kind = self.modality
         require(bool(kind.units), "a modality must declare what it is metered in")
         for unit in kind.units:
-            require(bool(unit.meaning.strip()), f"{unit.name} does not say what it counts")
+            meaning: object = unit.meaning
+            says = isinstance(meaning, str) and bool(meaning.strip())
+            require(says, f"{unit.name} does not say what it counts")
 
     def _known(self, where: str, names: Iterable[str]) -> None:
         declared = {unit.name for unit in self.modality.units}

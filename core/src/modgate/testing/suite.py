@@ -73,6 +73,9 @@ class Suite:
 
     def samples(self) -> Iterator[tuple[str, Sample]]:
         """The samples, each with a name for messages."""
+        samples: object = self.modality.samples
+        if not isinstance(samples, tuple | list) or not all(isinstance(x, Sample) for x in samples):
+            raise Incomplete(f"the samples of {self.modality.__name__} are no tuple of Sample")
         for index, sample in enumerate(self.modality.samples):
             yield f"sample {index} ({sample.path})", sample
 
