@@ -342,7 +342,8 @@ def _members(kind: type[Any]) -> Iterator[str]:
         if isinstance(value, property) and public:
             yield f"{name}: property"
         elif isinstance(function, types.FunctionType) and public and not generated:
-            yield f"def {name}{_signature(function)}"
+            spoken = "async def" if inspect.iscoroutinefunction(function) else "def"
+            yield f"{spoken} {name}{_signature(function)}"
 
 
 def _signature(function: types.FunctionType) -> str:

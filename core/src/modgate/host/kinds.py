@@ -6,6 +6,7 @@ They are checked here as far as a class can be; what is made of one is the secti
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Set
+from inspect import iscoroutinefunction
 from typing import ClassVar, Protocol, TypeVar
 
 from pydantic import BaseModel
@@ -78,6 +79,9 @@ def sink(origin: Origin, kind: type) -> type[LedgerSink]:
     """It keeps the ledger's rows."""
     if not issubclass(kind, LedgerSink) or not kind.name:
         raise PluginError(str(origin), f"{kind.__name__} is not a LedgerSink with a name")
+    for name in ("open", "write", "look", "close"):
+        if not iscoroutinefunction(getattr(kind, name)):
+            raise PluginError(str(origin), f"{kind.__name__}: '{name}' must be an 'async def'")
     return kind
 
 

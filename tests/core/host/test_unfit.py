@@ -1,4 +1,4 @@
-"""What plugins answer at start may have no end, or lead nowhere: it is told, and nobody waits."""
+"""What plugins answer at start may have no end, lead nowhere or not be waited for: it is told."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from modgate.host.installed import Installed
 from modgate.host.load import Host, import_plugins, load
 from modgate.http.surfaces import built_in
-from modgate.plugin import Dialect, Endpoint
+from modgate.plugin import Cursor, Dialect, Endpoint, LedgerSink
 from modgate.problems import PluginError
 
 
@@ -27,6 +27,13 @@ class Lost(Dialect):
     probe = "ready"
 
 
+class Prompt(LedgerSink):
+    name = "prompt"
+
+    def open(self) -> list[Cursor]:  # type: ignore[override]  # it is the fault
+        return []
+
+
 def defaults(name: str, kind: type[BaseModel]) -> BaseModel:
     del name
     return kind()
@@ -37,10 +44,11 @@ def defaults(name: str, kind: type[BaseModel]) -> BaseModel:
     [
         ({"modgate_modalities": repeat(Words)}, "answered modgate_modalities with over 1000 class"),
         ({"modgate_modalities": [Countless]}, "has over 1000 endpoints of words"),
+        ({"modgate_sinks": [Prompt]}, "Prompt: 'open' must be an 'async def'"),
         ({"modgate_dialects": [Lost]}, "Lost has the health path 'ready', which begins with no /"),
     ],
 )
-def test_what_has_no_end_or_no_path_is_told(hooks: Mapping[str, object], told: str) -> None:
+def test_what_could_not_be_put_to_work_is_told(hooks: Mapping[str, object], told: str) -> None:
     modules = {"bad": plugin(**hooks)}
     host = Host(import_plugins(Installed(), list(modules), modules))
 
