@@ -82,6 +82,22 @@ class Talked(Given):
         return Usage(Units(input_tokens=10, output_tokens=30))
 
 
+class Silent(Given):
+    """Does not know what it did cost."""
+
+    def usage(self, outcomes: Sequence[Outcome]) -> Usage:
+        raise ValueError(len(outcomes))
+
+
+class Unsure(Judged):
+    """Asks a judge, and then does not know."""
+
+    def shape(self, request: Request) -> Generator[Ask, Json, Plan]:
+        body = Body.of(word="?")
+        yield Ask([Call(path="/words", body=body, size=SIZE, model="judge")])
+        return Plan(calls=[Call(path="/words", body=body, size=SIZE)], relay=Silent())
+
+
 class Guarded(Judged):
     """Asks a judge who could say much, and says a word."""
 
@@ -162,3 +178,17 @@ async def test_a_models_limit_counts_what_its_own_calls_used(tmp_path: Path) -> 
     assert first.status_code == 200, first.text
     left = second.headers["x-ratelimit-remaining-output-tokens"]
     assert int(left) == 1000 - 30 - 90  # what the first used, and what the second may use
+
+
+async def test_a_side_call_is_billed_also_where_the_plan_fails_to_say_what_it_did_cost(
+    tmp_path: Path,
+) -> None:
+    async with (
+        running(tmp_path, modality=Unsure) as gateway,
+        httpx.AsyncClient(base_url=gateway.url, headers=gateway.headers) as client,
+    ):
+        reply = await client.post("/v1/words", json={"model": "chat"})
+    [row] = rows(gateway.ledger)
+
+    assert (reply.status_code, row.ending, row.exact) == (500, "fault", False)
+    assert row.units["words.input_tokens"] == 10

@@ -35,8 +35,9 @@ class Meter:
     def add_side_call(self, usage: Usage, modality: str, index: int) -> None:
         """A side call was answered; it is billed even if the request is refused later."""
         used = usage.units.of(modality).full()
-        self._check(usage, used)
-        self._side = self._side + used
+        side = self._side + used
+        self._check(usage, side)
+        self._side = side
         if (tried := self._draft.last_try(index)) is not None:
             tried.units = used
         self._side_exact = self._side_exact and usage.exact is True
@@ -74,12 +75,15 @@ class Meter:
         return self._closed
 
     def settled(self) -> Usage:
-        """The final usage; where the plugin cannot say it, an estimate, so the reserve stands."""
+        """The final usage; where the plugin cannot say it, that of its side calls as an estimate.
+
+        The limits' reserve stands then.
+        """
         try:
             return self.closed()
         except RAISED:
             log.exception("usage failed", extra={"request_id": self._draft.request_id})
-            return Usage(NOTHING, exact=False, by="estimate")
+            return Usage(self._side, exact=False, by="estimate")
 
     def header(self) -> str:
         """The value of the `x-modgate-units` header."""
