@@ -99,11 +99,12 @@ class Unsure(Judged):
 
 
 class Guarded(Judged):
-    """Asks a judge who could say much, and says a word."""
+    """Asks a judge who could read and say much, and says a word."""
 
     def shape(self, request: Request) -> Generator[Ask, Json, Plan]:
         body, most = Body.of(word="?"), Units(input_tokens=10, output_tokens=90)
-        yield Ask([Call(path="/words", body=body, size=most, model="judge")])
+        asked = Units(input_tokens=10_000, output_tokens=90)
+        yield Ask([Call(path="/words", body=body, size=asked, model="judge")])
         return Plan(calls=[Call(path="/words", body=body, size=most)], relay=Talked())
 
     def count(self, call: Call, event: Event) -> Usage:
@@ -164,10 +165,8 @@ async def test_each_call_is_priced_by_the_model_that_it_went_to(
 
 
 async def test_a_models_limit_counts_what_its_own_calls_used(tmp_path: Path) -> None:
-    units = 'units = { "words.output_tokens" = "1000/day" }'
-    limits = (
-        f"[tenant.acme.limits.models.chat]\n{units}\n[tenant.acme.limits.models.judge]\n{units}"
-    )
+    each = 'cost = "50 EUR/day"\nunits = { "words.output_tokens" = "1000/day" }'
+    limits = "\n".join(f"[tenant.acme.limits.models.{n}]\n{each}" for n in ("chat", "judge"))
     async with (
         running(tmp_path, limits, Guarded) as gateway,
         httpx.AsyncClient(base_url=gateway.url, headers=gateway.headers) as client,
@@ -176,8 +175,8 @@ async def test_a_models_limit_counts_what_its_own_calls_used(tmp_path: Path) -> 
         second = await client.post("/v1/words", json={"model": "chat"})
 
     assert first.status_code == 200, first.text
-    left = second.headers["x-ratelimit-remaining-output-tokens"]
-    assert int(left) == 1000 - 30 - 90  # what the first used, and what the second may use
+    left = [second.headers[f"x-ratelimit-remaining-{name}"] for name in ("output-tokens", "cost")]
+    assert left == [str(1000 - 30 - 90), str(50 - 1 - 1)]  # what the first did, and the second may
 
 
 async def test_a_side_call_is_billed_also_where_the_plan_fails_to_say_what_it_did_cost(

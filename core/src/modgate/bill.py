@@ -7,7 +7,7 @@ frame is written, the receipt goes out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -145,23 +145,31 @@ class Bill:
         self.reserved = self.reserved + short
         await self.reserve_more(short.of(modality), self._draft.model)
 
-    async def reserve_more(self, units: Units, model: str) -> Reservation | None:
+    async def reserve_more(self, units: Units, model: str) -> Sequence[Reservation]:
         """Reserve in addition: for a side call, or a call of another model; what limits hold of it.
 
-        Whoever comes to know what the call itself used says so in the answer's `used`.
+        Who knows what the call itself used tells `set_apart`.
         """
         if not units:
-            return None
-        held = await self._patiently(partial(self._charge, units, model, 0))
+            return ()
+        held = [await self._patiently(partial(self._charge, units, model, 0))]
         if self._budgeted:
-            await self._afford(units, model, first=False)
-        return held
+            held.append(await self._afford(units, model, first=False))
+        return [each for each in held if each is not None]
 
-    async def _afford(self, units: Units, model: str, *, first: bool) -> None:
+    def set_apart(self, held: Sequence[Reservation], used: Units, model: str) -> None:
+        """A side call used so much of what was reserved for it; the rest is for other calls."""
+        counts = used.full()
+        if self._budgeted:
+            counts[BUDGET] = self._gateway.budgets.cost(self._draft, counts, model)
+        for each in held:
+            each.used = counts
+
+    async def _afford(self, units: Units, model: str, *, first: bool) -> Reservation | None:
         """Reserve the most that these units can cost in the tenant's budgets."""
         cost = self._gateway.budgets.reserve(self._draft, units, model, first=first)
         reserve, held, counts = self._gateway.limiter.reserve, self._held, cost.full()
-        await self._patiently(
+        return await self._patiently(
             partial(reserve, held, counts, modality=MONEY, model=model, requests=0)
         )
 

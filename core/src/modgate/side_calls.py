@@ -15,6 +15,7 @@ from modgate.errors import GatewayError, PluginFault, Unsupported
 from modgate.faults import RAISED
 from modgate.order import Order
 from modgate.trip import Trip
+from modgate.units import NOTHING
 
 
 async def ask_all(trips: Sequence[Trip], width: int, bill: Bill) -> list[Json]:
@@ -29,17 +30,15 @@ async def _ask_one(trip: Trip, gate: asyncio.Semaphore, bill: Bill) -> Json:
     order = trip.order
     async with gate:
         try:
-            size = order.call.size.of(order.modality.name)
-            held = await bill.reserve_more(size, order.model.name)
-            if held is not None:
-                held.used = {}  # nothing is billed of one that fails
+            model, modality = order.model.name, order.modality.name
+            held = await bill.reserve_more(order.call.size.of(modality), model)
+            bill.set_apart(held, NOTHING, model)  # nothing is billed of one that fails
             events = await trip.next()
             while await trip.next():
                 raise PluginFault("an Ask call answered more than one event")
             usage = _counted(order, events)
-            bill.meter.add_side_call(usage, order.modality.name, order.index)
-            if held is not None:
-                held.used = usage.units.of(order.modality.name).full()
+            bill.meter.add_side_call(usage, modality, order.index)
+            bill.set_apart(held, usage.units.of(modality), model)
         except (GatewayError, Unsupported) as error:
             return error
         finally:

@@ -61,10 +61,11 @@ class Budgets:
     def so_far(self, draft: Draft, used: Mapping[str, int]) -> int:
         """Micro-units that a request may have cost by now, as far as it is priced."""
         apart = shares(draft.model, used, draft.tries)
-        return sum(
-            self._sum(share, self._prices(draft, share, model or draft.model))
-            for model, share in apart.items()
-        )
+        return sum(self.cost(draft, share, model or draft.model) for model, share in apart.items())
+
+    def cost(self, draft: Draft, used: Mapping[str, int], model: str) -> int:
+        """Micro-units that calls to a model may have cost, as far as they are priced."""
+        return self._sum(used, self._prices(draft, used, model))
 
     def _sum(self, counts: Mapping[str, int], prices: Mapping[str, Price]) -> int:
         return sum(line.micro for line in lines_of(counts, prices, self.tariff.units))
