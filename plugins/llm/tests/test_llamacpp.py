@@ -70,3 +70,24 @@ def test_of_a_choice_its_last_word_counts_however_often_it_tells(
     usage = last.fields().values["usage"]
 
     assert (usage["prompt_tokens"], usage["completion_tokens"]) == (7, 5)
+
+
+@pytest.mark.parametrize("raw", [False, True])
+@pytest.mark.parametrize("reply", ["sse", "whole"])
+def test_the_numbers_of_tokens_are_the_engines_own(
+    reply: Literal["sse", "whole"], raw: bool
+) -> None:
+    told: JsonObject = {"token": "a", "bytes": [97], "logprob": -0.5}
+    numbered: JsonObject = {"id": 5, **told}
+    choice: JsonObject = {"index": 0, "delta": {"content": "a"}, "finish_reason": None}
+    choice["logprobs"] = {"content": [{**numbered, "top_logprobs": [numbered]}]}
+    call = Call(path="/v1/chat/completions", body=Body.of(messages=[]), reply=reply, raw=raw)
+    dialect = LlmLlamaCpp(call, Served(asked="m", model="m", name="e"))
+    events = [
+        *dialect.decode(Event(orjson.dumps({"choices": [choice]}))),
+        *dialect.decode(chunk(index=0, finish="stop")),
+        *dialect.end(True),
+    ]
+    [entry] = events[0].fields().values["choices"][0]["logprobs"]["content"]
+
+    assert entry == {**(numbered if raw else told), "top_logprobs": [numbered if raw else told]}

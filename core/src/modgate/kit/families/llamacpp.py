@@ -16,7 +16,7 @@ from modgate.kit.chat_overflow import context_exceeded
 from modgate.kit.chat_wire import Created, Extra, encoded, has_finished
 from modgate.kit.engine_error import error_in
 from modgate.kit.families.llamacpp_absence import absence
-from modgate.kit.families.llamacpp_words import VERBOSE, OldLogprobs, tell_stop
+from modgate.kit.families.llamacpp_words import VERBOSE, OldLogprobs, tell_stop, without_numbers
 from modgate.plugin import (
     BadReply,
     Body,
@@ -109,7 +109,7 @@ class LlamaCpp(ChatDialect):
         """Whether an event has what must be told otherwise, or is the last of a choice."""
         if b'"usage"' in data or b'"__verbose"' in data or has_finished(data):
             return True
-        return self.completes and b'"logprobs":{' in data
+        return (self.completes or not self.call.raw) and b'"logprobs":{' in data
 
     def worded(self, data: bytes) -> bytes:
         """Its clock goes on while it streams; a reply was created once."""
@@ -117,8 +117,10 @@ class LlamaCpp(ChatDialect):
 
     def _keep(self, value: JsonObject) -> None:
         tell_stop(value)
-        for key in () if self.call.raw else EXTRA.names:
-            value.pop(key, None)
+        if not self.call.raw:
+            without_numbers(value)
+            for key in EXTRA.names:
+                value.pop(key, None)
         usage = value.pop("usage", None)
         self._last = {name: value[name] for name in value if name != "choices"}
         if self._joined is not None:

@@ -1,5 +1,5 @@
-"""What llama.cpp's server says otherwise than the wire: which stop string it met, and how likely
-the tokens of an older completion were.
+"""What llama.cpp's server says otherwise than the wire: which stop string it met, how likely the
+tokens of an older completion were, and which number a token has.
 
 Source: ggml-org/llama.cpp, tools/server/server-schema.cpp (commit 0177c34), member `verbose`; its
 replies as xllamacpp 2026.10 makes them; wire.md 2.2 for the older form.
@@ -24,6 +24,20 @@ def tell_stop(value: JsonObject) -> None:
         return
     for choice in _choices(value):
         choice["stop_reason"] = account.get("stopping_word")
+
+
+def without_numbers(value: JsonObject) -> None:
+    """Take the tokens' numbers out of a chat's logprobs: the wire has no word for them."""
+    for choice in _choices(value):
+        told = choice.get("logprobs")
+        for entry in _entries(told.get("content") if isinstance(told, dict) else None):
+            entry.pop("id", None)
+            for other in _entries(entry.get("top_logprobs")):
+                other.pop("id", None)
+
+
+def _entries(value: Json) -> list[JsonObject]:
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
 
 
 class OldLogprobs:
