@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 from rigs.ledger import ledger, opened, receipt, request, segments
 
 from modgate.ledger import lookup
-from modgate.ledger.lookup import find
+from modgate.ledger.lookup import find, written_at
 
 IDS = [f"req_{at:032x}" for at in range(30)]
 
@@ -31,6 +32,22 @@ def test_every_row_of_every_segment_is_found_however_it_is_read(
     assert [row.units.get("llm.output_tokens", 0) for row in found if row is not None] == [
         *range(len(IDS))
     ]
+
+
+def test_of_a_time_only_the_segments_are_searched_that_were_written_then(tmp_path: Path) -> None:
+    with ledger(tmp_path, segment_bytes=2000) as made:
+        for name in IDS:
+            request(made, name)
+    paths = segments(tmp_path)
+    for at, path in enumerate(paths, 1):
+        os.utime(path, (at * 1000.0, at * 1000.0))  # each was written to its end at that time
+
+    assert written_at(tmp_path, 1.0) == paths[:1]
+    assert written_at(tmp_path, 1500.0) == paths[1:2]
+    assert written_at(tmp_path, 2000.0) == written_at(tmp_path, 2030.0) == paths[1:3]
+    assert written_at(tmp_path, 1e9) == []
+    assert find(tmp_path, IDS[0], nothing, ended=999.0) == find(tmp_path, IDS[0], nothing)
+    assert find(tmp_path, IDS[0], nothing, ended=1500.0) is None
 
 
 def test_a_request_that_runs_has_no_row_yet(tmp_path: Path) -> None:

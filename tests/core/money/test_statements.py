@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
-from rigs.ledger import WALL, ledger, receipt
+from rigs.ledger import WALL, ledger, receipt, segments
 
 from modgate.api.price import BUDGET
 from modgate.api.shipment import Cursor, Shipment
@@ -95,6 +96,31 @@ async def test_a_row_that_only_the_sink_has_is_found_there(tmp_path: Path) -> No
     await sink.close()
     with kept(tmp_path / "ledger") as asked:
         assert await asked.receipt(OWN, "acme") == end
+
+
+@pytest.mark.parametrize("moved", [False, True], ids=["its segment is there", "it was moved away"])
+async def test_an_old_row_says_why_another_model_answered_as_long_as_the_ledger_does(
+    tmp_path: Path, moved: bool
+) -> None:
+    notes = {"fallback_for": "first", "fallback_on": "failed"}
+    mine = replace(receipt(OWN, attempts=(TRIED,)), wall=time.time(), notes=notes)
+    with ledger(tmp_path / "ledger") as made:
+        made.ended(receipt(OTHER))
+        made.ended(mine)
+    sink = SqliteSink(SqliteConfig(), folder=tmp_path)
+    await sink.open()
+    place = Cursor(writer="w", segment=1, offset=9, frames=1, last=b"", at=WALL)
+    await sink.write(Shipment(rows=[end_row(ended_of(mine), "w")], cursor=place))
+    await sink.close()
+    if moved:
+        for path in segments(tmp_path / "ledger"):
+            path.unlink()
+    with kept(tmp_path / "ledger") as asked:
+        row = await asked.receipt(OWN, "acme")
+
+    assert row is not None
+    assert (row.fallback_for, row.fallback_on) == (("", "") if moved else ("first", "failed"))
+    assert (row.units, row.attempts) == (ended_of(mine).units, ended_of(mine).attempts)
 
 
 async def test_only_so_many_may_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

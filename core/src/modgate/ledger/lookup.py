@@ -23,6 +23,7 @@ READ_BYTES = 1 << 20
 # Where the key `id` may stand in the payload of an `end`: behind the head of a msgpack map, of 1
 # byte (up to 15 members) or 3, and behind the member `v` with its value, 3 bytes together.
 FRONTS = (4, 6)
+SLACK_S = 60.0  # that a file's time and a row's may be apart
 _FRAME = struct.Struct("<BBII16s")
 
 
@@ -32,6 +33,19 @@ def newest_first(directory: Path) -> list[Path]:
     return sorted(paths, key=_changed, reverse=True)
 
 
+def written_at(directory: Path, wall: float) -> list[Path]:
+    """Of each worker the segments, mostly one, that were written at a time of day in seconds."""
+    found = []
+    for worker in workers(directory):
+        for path in segments(directory, worker).values():
+            apart_s = _changed(path) / 1e9 - wall
+            if apart_s >= -SLACK_S:
+                found.append(path)
+            if apart_s > SLACK_S:
+                break
+    return found
+
+
 def _changed(path: Path) -> int:
     try:
         return path.stat().st_mtime_ns
@@ -39,13 +53,17 @@ def _changed(path: Path) -> int:
         return 0  # dropped meanwhile
 
 
-def find(directory: Path, request_id: str, look: Callable[[], None]) -> Ended | None:
+def find(
+    directory: Path, request_id: str, look: Callable[[], None], *, ended: float | None = None
+) -> Ended | None:
     """The end of a request; None when it is not here.
 
-    `look`: is called before each read of `READ_BYTES`, and may raise to give up.
+    `look`: is called before each read of `READ_BYTES`, and may raise to give up.  `ended`: when it
+    ended, in seconds since the epoch; only what was written then is searched.
     """
     needle = b"\xa2id" + msgspec.msgpack.encode(request_id)
-    for path in newest_first(directory):
+    paths = newest_first(directory) if ended is None else written_at(directory, ended)
+    for path in paths:
         try:
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:

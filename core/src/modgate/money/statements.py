@@ -146,10 +146,16 @@ class Statements:
 
 
 def find_row(ledger: Path, request_id: str, look: Callable[[], None]) -> Ended | None:
-    """In the sink, which has an index; else in the ledger, which has what is not there yet."""
+    """In the ledger, which has all of it, and what is not shipped yet; else in the sink.
+
+    The sink has an index and says when it ended, so that only a segment need be searched; what no
+    bill needs, as why another model answered, it does not keep.
+    """
     with whole(ledger, ledger.parent / FILE) as both:
         row = both.stored.find(request_id) if both.stored is not None else None
-    return row if row is not None else find(ledger, request_id, look)
+    if row is None:
+        return find(ledger, request_id, look)
+    return find(ledger, request_id, look, ended=row.wall + row.duration_s) or row
 
 
 def _politely(found: Iterable[Row], look: Callable[[], None]) -> Iterator[Row]:
