@@ -62,9 +62,9 @@ class Members:
             if source is not None and _same(source.configured, each):
                 self._sources[each.name] = before.pop(each.name)
                 continue
-            _, kind = kinds[each.kind]
+            origin, kind = kinds[each.kind]
             make = partial(kind, each.config)
-            source = Source(each, make, self.world, self.clock, self.changed)
+            source = Source(each, make, self.world, self.clock, self.changed, plugin=str(origin))
             self._sources[each.name] = source
             source.start()
         for name, source in before.items():

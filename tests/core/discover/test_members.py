@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,10 +9,19 @@ import pytest
 from pydantic import BaseModel
 from rigs.virtual import Still
 
-from modgate.api.discover import ConfiguredDiscoverer, Found, Instance, Lost
+from modgate.api.discover import (
+    ConfiguredDiscoverer,
+    Discoverer,
+    Finding,
+    Found,
+    Instance,
+    Lost,
+    Number,
+)
 from modgate.api.select import Backend
 from modgate.clock import SystemClock
 from modgate.discover.source import FIRST_WORD_S, REASONS_AT_MOST, Source
+from modgate.host.installed import Origin
 from modgate.members import Members
 from modgate.upstream.world import World
 
@@ -188,3 +198,22 @@ def test_a_section_that_looks_elsewhere_now_has_none_of_the_engines_that_were_th
 def test_an_engine_whose_name_no_row_can_hold_is_none(name: str, text: str) -> None:
     with pytest.raises(ValueError, match=r"control|surrogates"):
         Instance(uid="1", url="http://a:1", **{name: text})
+
+
+async def test_who_brings_a_discoverer_that_breaks_is_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    asked = asyncio.Event()
+
+    class Broken(Discoverer[Nothing]):
+        def discover(self, now: Number, rng: Number) -> Finding[None]:
+            asked.set()
+            raise SystemExit
+
+    made = Members(world=World(), clock=SystemClock(), changed=lambda: None)
+    origin = Origin(name="racks", distribution="acme-racks", version="2.0")
+    await made.use([configured()], {"x": (origin, Broken)})
+    await asked.wait()
+    await made.use([], {})
+
+    assert vars(caplog.records[0])["plugin"] == "racks (acme-racks 2.0)"

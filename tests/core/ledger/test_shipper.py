@@ -17,9 +17,11 @@ from rigs.shortage import no_file_left
 from rigs.sinks import Kept, Lossy, Store, shipping, until
 
 from modgate.api.shipment import Cursor, LedgerSink, Shipment
+from modgate.clock import SystemClock
 from modgate.ledger.backoff import Backoff
 from modgate.ledger.reader import rows
 from modgate.ledger.records import Adjusted
+from modgate.ledger.shipping import Shipping
 
 
 def ids(directory: Path) -> set[str]:
@@ -379,3 +381,18 @@ def test_why_a_file_cannot_be_had_is_told_in_the_systems_words(tmp_path: Path) -
             store.down = False
             until(lambda: shipper.error == "OSError: too many open files")
         until(lambda: len(store.rows) == 1)
+
+
+def test_who_brings_a_sink_that_takes_no_rows_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = Store()
+    store.down = True
+    sinks = {"kept": (lambda: Kept(store), None, "racks (acme-racks 2.0)")}
+    with ledger(tmp_path) as made:
+        request(made, "r1")
+        shipping = Shipping.of(sinks, made, KEY, SystemClock())
+        until(lambda: "a sink takes no rows" in caplog.messages)
+        shipping.close(0)
+
+    assert "racks (acme-racks 2.0)" in [vars(each).get("plugin") for each in caplog.records]

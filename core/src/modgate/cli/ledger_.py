@@ -164,7 +164,7 @@ def _books(
         state = directory or file.state.directory or default_directory()
         key = file.ledger.key
         anchors += [file.ledger.anchor] if file.ledger.anchor is not None else []
-        sinks = {name: make() for name, (make, _) in sinks_of(made, state).items()}
+        sinks = {name: make() for name, (make, *_) in sinks_of(made, state).items()}
     else:
         state = directory or default_directory()
         if (state / FILE).exists():

@@ -75,11 +75,14 @@ class Source:
         world: Asked,
         clock: Clock,
         changed: Callable[[], None],
+        *,
+        plugin: str = "",
     ) -> None:
         self.configured = configured
         self.instances: Sequence[Instance] = ()
         self.known = False
         self._make = make
+        self._plugin = plugin
         self._world = world
         self._clock = clock
         self._changed = changed
@@ -207,7 +210,8 @@ class Source:
         self._lost = True
 
     def _words(self) -> dict[str, str]:
-        return {"discover": self.configured.name, "discoverer": self.configured.kind}
+        words = {"discover": self.configured.name, "discoverer": self.configured.kind}
+        return {**words, "plugin": self._plugin} if self._plugin else words
 
     async def close(self) -> None:
         """Stop."""

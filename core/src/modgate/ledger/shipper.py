@@ -68,6 +68,7 @@ class Shipper:
         clock: Clock,
         *,
         region: str | None = None,
+        plugin: str = "",
         every_s: float = EVERY_S,
         batch_bytes: int = BATCH_BYTES,
         deadline_s: float = DEADLINE_S,
@@ -77,6 +78,7 @@ class Shipper:
         self.up = False
         self.error = ""
         self.region = region
+        self._plugin = plugin
         self.rows = self.withheld = 0
         self._make = make
         self._ledger = ledger
@@ -148,7 +150,7 @@ class Shipper:
         try:
             await self._asked(sink.close)
         except SinkDown as error:
-            log.info("a sink closed badly", extra={"sink": self.name, "reason": str(error)})
+            log.info("a sink closed badly", extra=self._words(str(error)))
 
     def _made(self) -> LedgerSink:
         try:
@@ -254,8 +256,12 @@ class Shipper:
     def _down(self, error: BaseException) -> None:
         reason = _reason(error)
         if self.up or reason != self.error:
-            log.error("a sink takes no rows", extra={"sink": self.name, "reason": reason})
+            log.error("a sink takes no rows", extra=self._words(reason))
         self.up, self.error = False, reason
+
+    def _words(self, reason: str) -> dict[str, str]:
+        words = {"sink": self.name, "reason": reason}
+        return {**words, "plugin": self._plugin} if self._plugin else words
 
     async def _rest(self, seconds: float) -> None:
         try:

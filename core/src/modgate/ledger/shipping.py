@@ -30,15 +30,18 @@ class Shipping:
     @classmethod
     def of(
         cls,
-        sinks: Mapping[str, tuple[Make, str | None]],
+        sinks: Mapping[str, tuple[Make, str | None, str]],
         ledger: Ledger,
         key: Secret,
         clock: Clock,
     ) -> Shipping:
-        """Begin to ship.  `sinks`: by name what makes the sink, and the region where it stands."""
+        """Begin to ship.
+
+        `sinks`: by name what makes the sink, the region where it stands, and whose it is.
+        """
         made = [
-            Shipper(name, make, ledger, key, clock, region=region)
-            for name, (make, region) in sinks.items()
+            Shipper(name, make, ledger, key, clock, region=region, plugin=plugin)
+            for name, (make, region, plugin) in sinks.items()
         ]
         for shipper in made:
             shipper.start()

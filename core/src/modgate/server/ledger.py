@@ -18,13 +18,13 @@ from modgate.snapshot.blueprint import Blueprint
 from modgate.state import State
 
 
-def sinks_of(made: Blueprint, folder: Path) -> dict[str, tuple[Make, str | None]]:
-    """Of each sink of the file, by its name: what makes it, and the region where it stands."""
-    sinks: dict[str, tuple[Make, str | None]] = {}
+def sinks_of(made: Blueprint, folder: Path) -> dict[str, tuple[Make, str | None, str]]:
+    """Of each sink of the file, by its name: what makes it, where it stands, and whose it is."""
+    sinks: dict[str, tuple[Make, str | None, str]] = {}
     for each in made.linked.sinks:
-        _, kind = made.loaded.sinks[each.kind]
+        origin, kind = made.loaded.sinks[each.kind]
         make = partial(kind, each.config, folder=folder, password=each.password)
-        sinks[each.name] = make, each.region
+        sinks[each.name] = make, each.region, str(origin)
     return sinks
 
 
