@@ -81,7 +81,7 @@ def _misplaced(role: Role, roles: frozenset[Role]) -> str:
 def _lines(named: KeyFile, wrong: Wrong, found: list[Problem]) -> list[tuple[int, StoredKey]]:
     file = named.file
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
     except OSError as error:
         found.append(wrong(named.at, f"{file} cannot be read: {(error.strerror or '').lower()}"))
         return []

@@ -172,7 +172,7 @@ def _text(source: Source, path: Path) -> str:
     not take away what was there.
     """
     try:
-        found = path.read_text(encoding="utf-8")
+        found = path.read_text(encoding="utf-8-sig")  # as some editors write it
         if not found.strip():
             _empty(source, path)
         return found
