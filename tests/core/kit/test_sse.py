@@ -54,8 +54,12 @@ def test_every_single_byte_boundary_gives_the_same_events() -> None:
         assert said([STREAM[:at], STREAM[at:]]) == (SAID, True)
 
 
-def test_a_byte_order_mark_is_not_part_of_the_first_event() -> None:
-    assert said([b"\xef\xbb\xbfdata: x\n\n"])[0] == [("", b"x")]
+@pytest.mark.parametrize("cuts", [(), (1,), (2,), (3,), (1, 2)])
+def test_a_byte_order_mark_is_not_part_of_the_first_event(cuts: tuple[int, ...]) -> None:
+    stream = b"\xef\xbb\xbfdata: x\n\n"
+    places = [0, *cuts, len(stream)]
+
+    assert said([stream[a:b] for a, b in pairwise(places)]) == ([("", b"x")], True)
 
 
 def test_a_stream_that_ends_inside_an_event_was_cut() -> None:

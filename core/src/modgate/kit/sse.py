@@ -43,7 +43,12 @@ class Splitter:
         ):
             self._started = True
             return [Event(data[6:-2])]
-        if not self._started and data:
+        if not self._started:
+            data = bytes(self._rest) + data  # of a mark that the network cut
+            self._rest.clear()
+            if data in (_BOM[:0], _BOM[:1], _BOM[:2]):
+                self._rest += data
+                return []
             self._started = True
             data = data.removeprefix(_BOM)
         blocks: list[bytes] = []
