@@ -100,6 +100,14 @@ def test_one_without_sound_holds_none_whatever_is_installed(
     assert caught.value.code == "invalid_audio"
 
 
+@pytest.mark.parametrize("left", range(4))
+def test_one_that_is_cut_inside_the_length_of_its_sound_holds_none(left: int) -> None:
+    data = wav(b"", said=4)[: left - 4]
+
+    with pytest.raises(Refused, match="holds no audio"):
+        probe(io.BytesIO(data), 60)
+
+
 @pytest.mark.parametrize("data", [b"", b"RIFF", wav(TONE)[:36], b"RIFF\0\0\0\0WAVE", b"OggS" * 9])
 def test_what_is_no_wav_or_ends_before_its_sound_is_left_to_the_decoders(data: bytes) -> None:
     assert wav_in(io.BytesIO(data)) is None

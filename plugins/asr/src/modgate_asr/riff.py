@@ -53,7 +53,7 @@ def wav_in(file: BinaryIO) -> Wav | None:
 
 
 def _measured(file: BinaryIO, start: int, said: int, size: int) -> Wav:
-    there = size - start
+    there = max(0, size - start)  # the chunk's own head may be cut
     if said == 0:
         return Wav(sound=_rest(file, start, size))
     if said >= there:
