@@ -83,3 +83,41 @@ def good_at(number: int, keys: dict[str, str]) -> list[str]:
     """The good keys behind the bad one of this number: each tenant asks ten times in all."""
     names = sorted(keys)
     return [keys[names[(number * 2 // 5) % len(names)]]] if number % 5 in (0, 3) else []
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        ["{made_up}, 203.0.113.9"],
+        ["{made_up}", "203.0.113.9"],
+        ["{made_up}", "203.0.113.9, 127.0.0.1"],
+        ["{made_up}, 203.0.113.9:{port}, 127.0.0.1:80"],
+        ["{made_up}", "[2001:db8::9]:{port}", ""],
+    ],
+    ids=["one line", "a line each", "two proxies", "ports", "ports of IPv6"],
+)
+async def test_bad_keys_are_counted_by_the_address_that_the_proxy_saw_whatever_else_is_told(
+    tmp_path: Path, engine: ScriptedEngine, told: list[str]
+) -> None:
+    config, keys = configuration(tmp_path, [{"url": engine.url}])
+    text = config.read_text()
+    config.write_text(text.replace("[listen]", '[listen]\ntrusted_proxies = ["127.0.0.1"]', 1))
+    app = App(config, directory=tmp_path / "state")
+    await app.open()
+    running = Running(app, keys, config)
+
+    async def asked(lines: list[str]) -> int:
+        headers = [("Authorization", f"Bearer {stranger()}")]
+        headers += [("X-Forwarded-For", line) for line in lines]
+        async with session.get(f"{running.url}/v1/models", headers=headers) as reply:
+            return reply.status
+
+    async with running, ClientSession(timeout=ClientTimeout(total=60)) as session:
+        statuses = [
+            await asked([line.format(made_up=f"198.51.100.{n}", port=4000 + n) for line in told])
+            for n in range(3 * BURST)
+        ]
+        other = await asked(["203.0.113.9", "203.0.113.10"])
+
+    assert set(statuses) == {401, 429}
+    assert other == 401

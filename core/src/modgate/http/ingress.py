@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from ipaddress import ip_address, ip_network
 from typing import Literal, TypeVar
@@ -18,6 +19,7 @@ from modgate.spool import Scope
 PARTS_AT_MOST = 128
 TEXT_AT_MOST = 1 << 20
 READ_BYTES = 1 << 16
+_HOP = re.compile(r"\[([^\[\]]*)\](?::[0-9]+)?|([^:]*):[0-9]+")
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 # After a grace, a body must keep this pace in bytes per second: one that only drips would hold its
 # place for as long as it likes.  Source: algorithms.md 9.
@@ -36,11 +38,18 @@ def client_address(request: web.BaseRequest, trusted: Networks) -> str:
     peer = request.remote or ""
     if not trusted or not _within(peer, trusted):
         return peer
-    hops = [hop.strip() for hop in request.headers.get("x-forwarded-for", "").split(",") if hop]
-    for hop in reversed(hops):
-        if not _within(hop, trusted):
-            return hop
+    lines = request.headers.getall("x-forwarded-for", ())  # some proxies add a line of their own
+    for hop in reversed(",".join(lines).split(",")):
+        said = _without_port(hop.strip())
+        if said and not _within(said, trusted):
+            return said
     return peer
+
+
+def _without_port(hop: str) -> str:
+    """A hop's address: some proxies name the port with it, and then an IPv6 one has brackets."""
+    found = _HOP.fullmatch(hop)
+    return (found[1] or found[2]) if found is not None else hop
 
 
 def _within(address: str, networks: Networks) -> bool:
