@@ -24,6 +24,7 @@ def test_weak_private_secret_and_foreign_keys_are_left_out_of_a_key_set() -> Non
         {**{k: v for k, v in entries[1].items() if k != "kid"}},
         {"kty": "oct", "kid": "secret", "k": "c2VjcmV0"},
         {**entries[1], "kid": "wrong alg", "alg": "RS256"},
+        {**entries[1], "kid": "no alg", "alg": ["ES256"]},
         {"kty": "EC", "crv": "P-256", "kid": "broken", "x": "AA", "y": "AA"},
         {"kty": "what", "kid": "unknown"},
         "no object",

@@ -116,9 +116,8 @@ def _public(entry: JsonObject) -> PublicKey | None:
         return None
     if key is None:
         return None
-    fitting = _algorithms(key)
-    if (only := entry.get("alg")) is not None:
-        fitting &= {only}
+    only = entry.get("alg")
+    fitting = frozenset(each for each in _algorithms(key) if only in (None, each))
     if not fitting:
         return None
     shown = orjson.dumps(entry, option=orjson.OPT_SORT_KEYS).decode()
