@@ -40,10 +40,10 @@ def pytest_asyncio_loop_factories(
 class Site:
     """A server on loopback that remembers what it was asked."""
 
-    def __init__(self, port: int, requests: list[web.Request], scheme: str) -> None:
+    def __init__(self, host: str, port: int, requests: list[web.Request], scheme: str) -> None:
         self.port = port
         self.requests = requests
-        self.origin = f"{scheme}://127.0.0.1:{port}"
+        self.origin = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 Serve = Callable[..., Awaitable[Site]]
@@ -54,7 +54,9 @@ async def serve() -> AsyncIterator[Serve]:
     """Start a site whose every path is answered by one handler."""
     runners: list[web.AppRunner] = []
 
-    async def start(handler: Handler, tls: ssl.SSLContext | None = None) -> Site:
+    async def start(
+        handler: Handler, tls: ssl.SSLContext | None = None, *, host: str = "127.0.0.1"
+    ) -> Site:
         requests: list[web.Request] = []
 
         async def remember(request: web.Request) -> web.StreamResponse:
@@ -66,9 +68,9 @@ async def serve() -> AsyncIterator[Serve]:
         runner = web.AppRunner(app, shutdown_timeout=0, handler_cancellation=True)
         runners.append(runner)
         await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
+        await web.TCPSite(runner, host, 0, ssl_context=tls).start()
         port = runner.addresses[0][1]
-        return Site(port, requests, "http" if tls is None else "https")
+        return Site(host, port, requests, "http" if tls is None else "https")
 
     yield start
     for runner in runners:

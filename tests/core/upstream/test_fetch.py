@@ -33,6 +33,28 @@ async def test_a_file_is_fetched_into_the_spool_and_known_by_its_bytes(
     assert site.requests[0].raw_path == "/a.txt?b=c%20d"
 
 
+async def test_a_host_may_be_an_ipv6_address(
+    serve: Ask, spool: Spool, get: Ask, picture: Handler, png: bytes
+) -> None:
+    try:
+        site = await serve(picture, host="::1")
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+
+    file = await get(Fetcher([site.origin], CLOCK), spool, f"{site.origin}/a?b")
+
+    assert file.read() == png
+    assert site.requests[0].headers["Host"] == f"[::1]:{site.port}"
+
+
+async def test_an_ipv6_address_where_nobody_listens_is_the_clients_fault(
+    spool: Spool, refusal: Ask
+) -> None:
+    error = await refusal(Fetcher(["http://[::1]:1"], CLOCK), spool, "http://[::1]:1/")
+
+    assert error.code == "failed_to_download_image"
+
+
 async def test_nothing_of_the_client_or_the_machine_goes_along(
     serve: Ask, spool: Spool, get: Ask, picture: Handler, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -281,7 +281,7 @@ def _written(url: Url) -> URL:
     try:
         return URL.build(
             scheme=origin.scheme,
-            host=origin.host,
+            host=origin.written_host,
             port=origin.port,
             path=url.path,
             query_string=url.query,

@@ -49,6 +49,11 @@ class Origin:
             return None
 
     @property
+    def written_host(self) -> str:
+        """The host as it stands in a URL: an IPv6 address has brackets there."""
+        return f"[{self.host}]" if ":" in self.host else self.host
+
+    @property
     def usual(self) -> bool:
         """Whether the port is the scheme's default."""
         return self.port == _DEFAULT_PORTS[self.scheme]
@@ -88,9 +93,8 @@ class Url:
             raise ValueError("the URL redirects to one that is not well formed") from None
 
     def __str__(self) -> str:
-        host = f"[{self.origin.host}]" if ":" in self.origin.host else self.origin.host
-        query = f"?{self.query}" if self.query else ""
-        return f"{self.origin.scheme}://{host}:{self.origin.port}{self.path}{query}"
+        origin, query = self.origin, f"?{self.query}" if self.query else ""
+        return f"{origin.scheme}://{origin.written_host}:{origin.port}{self.path}{query}"
 
 
 @dataclass(frozen=True, slots=True)
