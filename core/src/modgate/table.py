@@ -141,13 +141,18 @@ class Table:
         asked = parsed.get("model")
         if asked is not None and not isinstance(asked, str):
             raise Refused("model", "invalid_type", "'model' must be a string")
-        if asked:
-            return asked
+        named = asked or self.default_model(route)
+        if not named:
+            raise Refused("model", "missing_required_parameter", "'model' is required")
+        return named
+
+    def default_model(self, route: Route) -> str | None:
+        """The model of a body that names none; None where it must."""
         for name, endpoint in route.endpoints.items():
             default = self.default_models.get(name) if endpoint.model_optional else None
             if default is not None:
                 return default
-        raise Refused("model", "missing_required_parameter", "'model' is required")
+        return None
 
 
 def guard_model(models: Mapping[str, Model], name: str, caller: Caller | None) -> Model:
