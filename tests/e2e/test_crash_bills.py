@@ -71,11 +71,14 @@ async def left(running: Running, folder: Path) -> Ended:
     return row
 
 
-@pytest.mark.parametrize("models", [{"chat": "us", "small": "eu"}, {"chat": "us"}])
+@pytest.mark.parametrize(
+    ("models", "region"),
+    [(["chat", "small"], "eu"), (["chat", "small"], "us"), (["chat"], "eu")],
+)
 async def test_a_request_that_a_crash_cuts_says_what_served_it_and_where(
-    tmp_path: Path, models: dict[str, str]
+    tmp_path: Path, models: list[str], region: str
 ) -> None:
-    """Another model in another region; or another engine, in any of two."""
+    """Another model in another region, or in the same; or another engine, in any of two."""
     hangs, hung = Script(headers_after_ms=60_000), asyncio.Event()
     async with ScriptedEngine() as first, ScriptedEngine() as other:
         calls: list[Record] = []
@@ -90,7 +93,7 @@ async def test_a_request_that_a_crash_cuts_says_what_served_it_and_where(
         first.script_for = other.script_for = script_for
         backends = [
             {"url": first.url, "region": "us", "serves": {"chat": "chat"}},
-            {"url": other.url, "region": "eu", "serves": {[*models][-1]: "served"}},
+            {"url": other.url, "region": region, "serves": {models[-1]: "served"}},
         ]
         running = await start(
             tmp_path,
@@ -108,9 +111,9 @@ async def test_a_request_that_a_crash_cuts_says_what_served_it_and_where(
         finally:
             client.cancel()
             await running.app.close()
-    where = "us" if calls[-1] in first.records else "eu"
+    where = "us" if calls[-1] in first.records else region
 
-    assert (row.ending, row.model, row.region) == ("gateway_crash", [*models][-1], where)
+    assert (row.ending, row.model, row.region) == ("gateway_crash", models[-1], where)
     assert row.units["llm.output_tokens"] == 7
     assert end_row(row, "w").region == used_of(row).region == where
     assert (row.fallback_for, row.fallback_on) == (

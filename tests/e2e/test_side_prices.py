@@ -98,6 +98,15 @@ class Unsure(Judged):
         return Plan(calls=[Call(path="/words", body=body, size=SIZE)], relay=Silent())
 
 
+class Drawing(Judged):
+    """Four calls, of which its plan foresees one."""
+
+    def shape(self, request: Request) -> Generator[Ask, Json, Plan]:
+        yield from ()
+        calls = (Call(path="/words", body=Body.of(word="?"), size=SIZE) for _ in range(4))
+        return Plan(calls=calls, relay=Given(), reserve=SIZE)
+
+
 class Guarded(Judged):
     """Asks a judge who could read and say much, and says a word."""
 
@@ -191,3 +200,17 @@ async def test_a_side_call_is_billed_also_where_the_plan_fails_to_say_what_it_di
 
     assert (reply.status_code, row.ending, row.exact) == (500, "fault", False)
     assert row.units["words.input_tokens"] == 10
+
+
+async def test_calls_that_are_drawn_reserve_once_what_they_need_beyond_the_reserve(
+    tmp_path: Path,
+) -> None:
+    async with (
+        running(tmp_path, modality=Drawing) as gateway,
+        httpx.AsyncClient(base_url=gateway.url, headers=gateway.headers) as client,
+    ):
+        reply = await client.post("/v1/words", json={"model": "chat"})
+    [row] = rows(gateway.ledger)
+
+    assert reply.status_code == 200, reply.text
+    assert row.reserved == {"words.input_tokens": 40}

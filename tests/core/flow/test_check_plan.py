@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from modgate.bill import _reserve_of
 from modgate.drawing import Drawing
 from modgate.errors import PluginFault
 from modgate.needs import check_plan, shape
@@ -86,3 +87,13 @@ def test_what_is_no_need_is_told_by_its_type(told: str) -> None:
     more: Any = (request, unasked, lambda step, began: None)
     with pytest.raises(PluginFault, match=told):
         asyncio.run(shape(endpoint, *more))
+
+
+def test_a_plan_reserves_what_it_says_or_else_the_sum_of_its_calls() -> None:
+    calls = [replace(CALL, size=Units(words=n)) for n in (1, 2, 4)]
+
+    assert _reserve_of(replace(GOOD, calls=calls)) == Units(words=7)
+    assert _reserve_of(replace(GOOD, calls=calls, reserve=Units(words=3))) == Units(words=3)
+    assert not _reserve_of(replace(GOOD, calls=[]))
+    with pytest.raises(PluginFault, match="must give its reserve"):
+        _reserve_of(replace(GOOD, calls=iter(calls)))
