@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import orjson
 
+from modgate import tasks
 from modgate.api.discover import ConfiguredDiscoverer, Wake
 from modgate.observe.metrics import Counter
 from modgate.upstream.documents import NotHad, ask
@@ -61,10 +62,7 @@ class Waker:
 
     async def close(self) -> None:
         """Tell nobody any more."""
-        tasks = list(self._telling.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await tasks.end(self._telling.values())
 
 
 async def _posted(wake: Wake, body: bytes) -> str:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from modgate import tasks
 from modgate.api.secret import Secret
 from modgate.clock import Clock
 from modgate.fleet.cadence import MOST_S
@@ -206,6 +207,4 @@ class RedisView:
             with suppress(RedisError, OSError):
                 farewell = self._peers.farewell(self._clock.wall())
                 await self._send(self._client, farewell, FAREWELL_S)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await tasks.end(self._tasks)

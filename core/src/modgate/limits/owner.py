@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+from modgate import tasks
 from modgate.api.json import Json
 from modgate.clock import Clock
 from modgate.limits.levels import Denied, Limit, Wanted
@@ -200,6 +201,5 @@ class OwnerStore:
     async def close(self) -> None:
         """Close the connection."""
         if self._reading is not None:
-            self._reading.cancel()
-            await asyncio.gather(self._reading, return_exceptions=True)
+            await tasks.end([self._reading])
         self._drop()

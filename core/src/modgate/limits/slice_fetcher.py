@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
+from modgate import tasks
 from modgate.limits.levels import Wanted
 from modgate.limits.lines import Line
 from modgate.limits.slices import NEW_RECORD_MS, Asking, Slices
@@ -136,7 +137,4 @@ class SliceFetcher:
 
     async def close(self) -> None:
         """Break off all trips; whoever waits goes on without the store."""
-        trips = list(self._trips)
-        for trip in trips:
-            trip.cancel()
-        await asyncio.gather(*trips, return_exceptions=True)
+        await tasks.end(self._trips)

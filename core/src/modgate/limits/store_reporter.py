@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from modgate import tasks
 from modgate.limits.levels import Limit
 from modgate.limits.local_shares import LocalShares
 from modgate.limits.slices import NEW_RECORD_MS, RECORD_MS, SliceDue, Slices
@@ -139,8 +140,7 @@ class StoreReporter:
     async def close(self) -> None:
         """Stop, and give back what is in hand as far as the store answers."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await tasks.end([self._task])
         later = self.now_ms() + RECORD_MS  # so that all slices are over
         try:
             await self._report(later)
