@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, date, datetime
-from typing import Protocol
+from typing import Literal, Protocol
 
 
 class Clock(Protocol):
@@ -24,6 +24,11 @@ class SystemClock:
 
     now = staticmethod(time.monotonic)
     wall = staticmethod(time.time)
+
+
+def iso(wall: float, to: Literal["seconds", "milliseconds"] = "seconds") -> str:
+    """A time of day in ISO 8601, in UTC: `2026-03-01T06:00:00Z`."""
+    return datetime.fromtimestamp(wall, UTC).isoformat(timespec=to).replace("+00:00", "Z")
 
 
 def epoch_second(written: str | date) -> int:

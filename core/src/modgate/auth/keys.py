@@ -16,6 +16,7 @@ from zlib import crc32
 
 from modgate.api.auth import Role
 from modgate.api.secret import Secret
+from modgate.clock import iso
 
 BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
 BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -52,7 +53,7 @@ class StoredKey:
         """The line of a key file; white space in the name becomes single spaces."""
         words = [self.id, self.digest]
         if self.until is not None:
-            words.append(f"until={moment(self.until)}")
+            words.append(f"until={iso(self.until)}")
         if self.role != "tenant":
             words.append(f"role={self.role}")
         return " ".join((*words, *self.name.split()))
@@ -127,11 +128,6 @@ def parse_line(line: str) -> StoredKey | None:
         until=_until(said.get("until")),
         role=_role(said.get("role", "tenant")),
     )
-
-
-def moment(unix_s: float) -> str:
-    """A time as a key line says it, in UTC."""
-    return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _until(text: str | None) -> float | None:

@@ -8,11 +8,11 @@ and the words of our own limits.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from modgate.api.json import Json, JsonObject
 from modgate.api.price import BUDGET, MONEY
+from modgate.clock import iso
 from modgate.explain.calls import ATTEMPTS_AT_MOST, asked_s, attempts_of, judged, ms, waits_of
 from modgate.explain.trails import Trail
 from modgate.fleet.bound import Bound
@@ -80,7 +80,7 @@ def listed(trail: Trail) -> JsonObject:
     last = receipt.attempts[-1] if receipt.attempts else None
     return {
         "id": receipt.request_id,
-        "began": _iso(receipt.wall),
+        "began": iso(receipt.wall, "milliseconds"),
         "duration_ms": ms(receipt.duration_s),
         "tenant": receipt.tenant,
         "model": receipt.model or None,
@@ -97,7 +97,7 @@ def _head(row: Ended, kept: str) -> JsonObject:
         "object": "explanation",
         "id": row.id,
         "kept": kept,
-        "began": _iso(row.wall),
+        "began": iso(row.wall, "milliseconds"),
         "duration_ms": ms(row.duration_s),
         "outcome": row.ending,
         "status": row.status,
@@ -271,8 +271,3 @@ def _shown_headers(headers: Mapping[str, str]) -> dict[str, Json]:
         for name, value in headers.items()
         if name.lower().startswith(TOLD) or name.lower() in TOLD_TOO
     }
-
-
-def _iso(wall: float) -> str:
-    at = datetime.fromtimestamp(wall, UTC)
-    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -6,7 +6,6 @@ import base64
 import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
@@ -15,7 +14,7 @@ from aiohttp import web
 from modgate.api.auth import Caller
 from modgate.api.json import Json, JsonObject
 from modgate.api.surface import dump
-from modgate.clock import epoch_second
+from modgate.clock import epoch_second, iso
 from modgate.errors import ReceiptNotFound, Refused
 from modgate.ledger.records import Ended
 from modgate.money.invoice import GROUPS, Group, Key, Span, StatementLine, decimal, shown_units
@@ -205,5 +204,4 @@ def _attempt(attempt: JsonObject) -> JsonObject:
 
 
 def _iso(wall: float) -> str:
-    at = datetime.fromtimestamp(wall, UTC)
-    return at.isoformat(timespec="milliseconds" if wall % 1 else "seconds").replace("+00:00", "Z")
+    return iso(wall, "milliseconds" if wall % 1 else "seconds")

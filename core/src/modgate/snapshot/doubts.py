@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from itertools import islice
 
+from modgate.clock import iso
 from modgate.config.guess import did_you_mean
 from modgate.prices.books import Books
 from modgate.problems import Problem
@@ -38,8 +38,7 @@ def _changed(before: Blueprint, made: Blueprint, wall: float) -> None:
         log.warning("key files have no keys any more", extra={"tenants": names})
     since = Books(made.linked.books).changed_since(Books(before.linked.books), wall)
     if since is not None:
-        at = f"{datetime.fromtimestamp(since, UTC):%Y-%m-%dT%H:%M:%SZ}"
-        log.warning("bills that were made change", extra={"since": at})
+        log.warning("bills that were made change", extra={"since": iso(since)})
 
 
 def _keyless(before: Blueprint, made: Blueprint) -> list[str]:
