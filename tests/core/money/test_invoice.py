@@ -122,13 +122,6 @@ def test_a_statement_says_units_and_money_of_a_group_in_one() -> None:
     assert late.units["llm.output_tokens"] == 19
 
 
-def test_a_span_holds_its_beginning_and_not_its_end() -> None:
-    span = Span.of(WALL, WALL + 10)
-
-    assert [at for at in (-1, 0, 9, 10) if span.holds(WALL + at)] == [0, 9]
-    assert Span.of(None, None).holds(WALL)
-
-
 def test_a_span_is_of_whole_hours_also_where_it_has_no_end() -> None:
     assert Span.of(WALL, WALL + 3600).hours
     assert Span.of(WALL, None).hours

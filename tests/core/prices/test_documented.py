@@ -29,9 +29,9 @@ def cost(example: Blueprint, units: dict[str, int], **of: str) -> tuple[int, str
     place = {"tenant": "", "model": "", "slo": "", **of}
     region = place.pop("region", "")
     tried = (Tried(region=region, model=place["model"], served=True),)
-    used = Used(id="req", wall=MARCH_2, modality=modality, units=units, tried=tried, **place)
+    used = Used(modality=modality, units=units, tried=tried, **place)
     books = Books(example.linked.books)
-    rated = rate(used, books.in_force(used.wall), example.units)
+    rated = rate(used, books.in_force(MARCH_2), example.units)
     return rated.micro, rated.pricing
 
 

@@ -14,8 +14,6 @@ from modgate.snapshot.blueprint import blueprint_of
 
 GOLDEN = Path(__file__).parent / "golden"
 USED = Used(
-    id="req_1",
-    wall=1_772_409_600.0,
     tenant="acme",
     model="chat",
     modality="llm",
@@ -53,7 +51,7 @@ def test_a_book_means_what_it_meant() -> None:
 def test_rated_lines_have_the_form_that_they_had() -> None:
     known = blueprint_of(GOLDEN / "book.toml")
     books = Books(known.linked.books)
-    book = books.in_force(USED.wall)
+    book = books.in_force(1_772_409_600.0)  # 2 March 2026
     assert book is not None
     made = [record_of(rate(USED, each, known.units)) for each in (book, books.corrected(book))]
     made.append(record_of(rate(USED, None, known.units)))

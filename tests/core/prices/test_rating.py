@@ -24,9 +24,7 @@ UNITS = UnitTable.of(
         "asr": (Unit("audio_ms", "heard", shown="audio_seconds", scale=1000),),
     }
 )
-USED = Used(
-    id="req_1", wall=1000.0, tenant="acme", model="eyes", modality="vlm", slo="gold", units={}
-)
+USED = Used(tenant="acme", model="eyes", modality="vlm", slo="gold", units={})
 NAMES = sorted(UNITS.units)
 prices = st.builds(
     Price, pico=st.integers(0, 10**15), per=st.sampled_from([1, 1000, 10**6, 3_600_000])

@@ -33,7 +33,6 @@ class Counters:
 
     jobs: int = 0
     kills: int = 0
-    refused: int = 0
 
 
 class Decoders:
@@ -92,7 +91,6 @@ class Decoders:
         self, function: Callable[..., object], field: str | None, told: JsonObject
     ) -> GatewayError:
         """The client's error for what a function raised."""
-        self.counters.refused += 1
         if "reason" in told:
             return Refused(told["field"] or field, str(told["code"]), str(told["reason"]))
         if told["kind"] == "NoRoom":

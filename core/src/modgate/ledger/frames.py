@@ -20,7 +20,6 @@ from zlib import crc32
 
 import msgspec
 
-from modgate.api.json import JsonObject
 from modgate.api.secret import Secret
 
 VERSION = 1
@@ -96,11 +95,6 @@ class Frame(Entry, frozen=True, kw_only=True, gc=False):
 
     chain: bytes
     end: int
-
-    def record(self) -> JsonObject:
-        """The record as plain objects, of whatever kind and version."""
-        record: JsonObject = msgspec.msgpack.decode(self.payload)
-        return record
 
 
 class ChainMac:

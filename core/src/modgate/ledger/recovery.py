@@ -53,7 +53,6 @@ class Recovered:
     last: bytes = FIRST_CHAIN
     number: int = 0
     segments: int = 0
-    frames: int = 0
     cut_bytes: int = 0
     missed: int = 0
     closed: bool = True
@@ -74,7 +73,6 @@ class Recovered:
     def saw(self, frame: Frame) -> None:
         """The next frame of that segment."""
         self.last = frame.chain
-        self.frames += 1
         self.counts[self.number] += 1
         self.closed = False
         if frame.kind is Kind.END:

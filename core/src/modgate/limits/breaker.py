@@ -17,14 +17,12 @@ class Breaker:
 
     `failures`: how many times in a row the store did not answer; at `FAILURES_AT_MOST` it opens.
     `waits`: requests that began to wait since the last answer.  `waiting`: those that still do.
-    `opened`: how often it opened, for the metric.
     """
 
     failures: int = 0
     open: bool = False
     waits: int = 0
     waiting: int = 0
-    opened: int = 0
 
     @property
     def crowded(self) -> bool:
@@ -36,7 +34,6 @@ class Breaker:
         self.failures += 1
         if self.failures >= FAILURES_AT_MOST and not self.open:
             self.open = True
-            self.opened += 1
             log.error("limit store down", extra={"reason": reason})
 
     def answered(self) -> None:

@@ -50,16 +50,10 @@ class Span:
         """Whether it is of whole hours."""
         return self.begin % 3600 == 0 and (self.end == float("inf") or self.end % 3600 == 0)
 
-    def holds(self, wall: float) -> bool:
-        """Whether a request of this start is meant."""
-        return self.begin <= wall < self.end
-
 
 def used_of(row: Ended) -> Used:
     """A row as rating wants it."""
     return Used(
-        id=row.id,
-        wall=row.wall,
         tenant=row.tenant,
         model=row.model,
         modality=row.modality,

@@ -49,11 +49,6 @@ class Shared:
     shares: Mapping[str, int] = field(default_factory=dict)
     idle: int = 0
 
-    @property
-    def whole(self) -> int:
-        """The hour's cost."""
-        return sum(self.shares.values()) + self.idle
-
 
 def share_hour(cost_micro: int, hour_us: int, stays: Iterable[Stay]) -> Shared:
     """Share out the cost of the hour that begins at `hour_us` among those who were there."""

@@ -43,8 +43,6 @@ class Used:
     `cut_in`: the region of one whose attempts are not known.
     """
 
-    id: str
-    wall: float
     tenant: str
     model: str
     modality: str
@@ -111,7 +109,6 @@ class Line:
 class Rated:
     """A request's price lines in one currency, and the units that no price was found for."""
 
-    id: str
     book: str
     currency: str
     lines: tuple[Line, ...] = ()
@@ -172,7 +169,7 @@ def rate(used: Used, book: Book | None, units: UnitTable) -> Rated:
     """
     counts = {unit: count for unit, count in sorted(used.units.items()) if count}
     if book is None:
-        return Rated(id=used.id, book="", currency="", unpriced=tuple(wanting(counts, (), units)))
+        return Rated(book="", currency="", unpriced=tuple(wanting(counts, (), units)))
     lines: dict[tuple[str, str], Line] = {}
     missing: set[str] = set()
     for model, share in shares(used.model, counts, used.tried).items():
@@ -183,7 +180,6 @@ def rate(used: Used, book: Book | None, units: UnitTable) -> Rated:
             lines[at] = line.more(lines[at].count) if at in lines else line
         missing.update(wanting(share, prices, units))
     return Rated(
-        id=used.id,
         book=book.name,
         currency=book.currency,
         lines=tuple(lines[at] for at in sorted(lines)),
