@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from math import inf, nan
 from typing import Any
@@ -54,6 +55,15 @@ class Quitting(Restless):
         raise SystemExit(3)
 
 
+class Clinging(Restless):
+    """Does not let go when it is told to, the first time."""
+
+    def discover(self, now: Number, rng: Number) -> Finding[None]:
+        with suppress(GeneratorExit):
+            yield Pause(for_s=60)
+        yield Pause(for_s=60)
+
+
 class Hasty(Restless):
     """Waits, but for no time."""
 
@@ -86,6 +96,13 @@ async def test_one_that_breaks_or_never_waits_is_broken_and_its_engines_stay(
 
     assert list(source.instances) == [ONE]
     assert "discoverer broke" in [record.getMessage() for record in caplog.records]
+
+
+async def test_one_that_does_not_let_go_is_stopped_all_the_same() -> None:
+    async with asyncio.timeout(5):
+        source = await run(Clinging, 0.05)
+
+    assert source._task is None or source._task.done()
 
 
 async def test_a_pause_of_nothing_is_a_short_one() -> None:

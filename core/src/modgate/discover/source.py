@@ -118,6 +118,8 @@ class Source:
                 return
             except raised() as error:
                 log.exception("discoverer broke", extra=self._words())
+                if (task := asyncio.current_task()) is not None and task.cancelling():
+                    raise asyncio.CancelledError from error  # it broke over being let go
                 self._lose(type(error).__name__)
             await asyncio.sleep(backoff_s(tries, random.random))
             tries += 1
