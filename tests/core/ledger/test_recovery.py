@@ -7,6 +7,7 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.msgpack import encode
 from rigs.ledger import KEY, WALL, Stopped, ledger, notes_of, opened, receipt, request, segments
 
 from modgate.api.secret import Secret
@@ -227,6 +228,23 @@ def test_an_edited_byte_stops_the_start_and_nothing_is_cut(
     assert file.read_bytes() == before
 
 
+def test_an_end_whose_frame_says_that_it_is_none_stops_the_start(tmp_path: Path) -> None:
+    """Its request would be taken for one that a crash cut, and billed by its reserve once more."""
+    with ledger(tmp_path) as made:
+        request(made, "a")
+    file = segments(tmp_path)[0]
+    data = bytearray(file.read_bytes())
+    end = next(each for _, each in frames_of(file, KEY) if each.kind is Kind.END)
+    begin = end.end - len(end.payload) - FRAME_HEAD
+    data[begin + 1] = Kind.ADJUST  # one bit of it; neither checksum nor chain cover the kind
+    file.write_bytes(data)
+
+    with pytest.raises(Tampered, match=f"at byte {begin} of {file.name}"):
+        read(tmp_path)
+    with pytest.raises(Tampered, match=f"at byte {begin} of {file.name}"), ledger(tmp_path):
+        pass
+
+
 def test_another_key_stops_the_start(tmp_path: Path) -> None:
     with ledger(tmp_path) as made:
         request(made, "a")
@@ -286,10 +304,10 @@ def test_other_files_in_the_directory_are_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "notes.txt").read_text() == "hands off"
 
 
-def test_a_frame_that_opens_and_ends_nothing_is_passed_over(tmp_path: Path) -> None:
+def test_a_note_of_a_later_version_is_passed_over(tmp_path: Path) -> None:
     with ledger(tmp_path) as made:
         request(made, "a")
-        made._put(Kind.ANCHOR, b"\x80")
+        made._put(Kind.ANCHOR, encode({"v": 9, "what": "what version 9 knows"}))
         request(made, "b")
     with ledger(tmp_path) as made:
         assert made.recovered == 0

@@ -6,15 +6,16 @@ itself, and one is for auditors.  `v` is the version of a record's format.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 import msgspec
 
 from modgate.api.json import JsonObject
 from modgate.api.residency import sorted_regions
+from modgate.api.secret import Secret
 from modgate.api.sink import Attempt, Receipt
-from modgate.ledger.frames import Kind
+from modgate.ledger.frames import FRAME_HEAD, Frame, Kind, Tampered, read_frames
 
 RECORD_VERSION = 1
 
@@ -203,7 +204,8 @@ _marks = msgspec.msgpack.Decoder(_Marks)
 def kind_of(payload: bytes) -> Kind:
     """Which kind a record is by its members.
 
-    The chain proves the payload and not the kind in the frame's head, so the two are compared.
+    The chain proves the payload and not the kind in the frame's head, so `read_records` compares
+    the two.
     """
     marks = _marks.decode(payload)
     if marks.ending is not None:
@@ -213,6 +215,17 @@ def kind_of(payload: bytes) -> Kind:
     if marks.action is not None:
         return Kind.AUDIT
     return Kind.OPEN if marks.what is None else Kind.ANCHOR
+
+
+def read_records(data: bytes, offset: int, key: Secret | None, last: bytes) -> Iterator[Frame]:
+    """The frames that `read_frames` gives; with a key each is of the kind that its record is.
+
+    Torn as that says, and Tampered also for a frame of another kind.
+    """
+    for each in read_frames(data, offset, key, last):
+        if key is not None and kind_of(each.payload) is not each.kind:
+            raise Tampered(each.end - len(each.payload) - FRAME_HEAD)
+        yield each
 
 
 def ended_of(receipt: Receipt) -> Ended:

@@ -17,10 +17,9 @@ from modgate.ledger.frames import (
     SegmentHeader,
     Tampered,
     Torn,
-    read_frames,
     read_head,
 )
-from modgate.ledger.records import Ended, Noted, Opened, crashed
+from modgate.ledger.records import Ended, Noted, Opened, crashed, read_records
 from modgate.ledger.segments import FIRST_CHAIN, note_of, segments
 
 log = logging.getLogger(__name__)
@@ -154,5 +153,5 @@ def _read(path: Path, key: Secret, found: Recovered) -> None:
     if found.segments and header.last != found.last:
         raise Tampered(0)
     found.began(header)
-    for frame in read_frames(data, offset, key, header.last):
+    for frame in read_records(data, offset, key, header.last):
         found.saw(frame)

@@ -20,10 +20,9 @@ from modgate.ledger.frames import (
     SegmentHeader,
     Tampered,
     Torn,
-    read_frames,
     read_head,
 )
-from modgate.ledger.records import Noted
+from modgate.ledger.records import Noted, read_records
 
 NAME = re.compile(r"segment-(?:([a-z0-9]+)-)?(\d{8})\.ledger")
 FIRST_CHAIN = bytes(CHAIN_BYTES)  # what the first frame of a chain follows
@@ -68,10 +67,10 @@ def writers(directory: Path) -> set[str]:
 
 
 def frames_of(path: Path, key: Secret | None) -> Iterator[tuple[SegmentHeader, Frame]]:
-    """One segment's frames, each with its header.  Torn or Tampered as `read_frames` says."""
+    """One segment's frames, each with its header.  Torn or Tampered as `read_records` says."""
     data = path.read_bytes()
     header, offset = read_head(data)
-    for frame in read_frames(data, offset, key, header.last):
+    for frame in read_records(data, offset, key, header.last):
         yield header, frame
 
 
