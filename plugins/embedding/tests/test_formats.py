@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from modgate.plugin import BadReply
-from modgate_embedding.formats import Dtype, Form, bits, quantised
+from modgate_embedding.formats import Dtype, Form, bits, quantised, shortened
 
 DICE = random.Random(7)
 VECTORS = [[DICE.gauss(0, 1) for _ in range(384)] for _ in range(20)]
@@ -63,3 +63,12 @@ def test_base64_packs_the_numbers_that_were_asked_for() -> None:
 def test_bits_need_a_length_that_fills_bytes() -> None:
     with pytest.raises(BadReply, match="12 numbers"):
         bits([1.0] * 12)
+
+
+@pytest.mark.parametrize("vector", [[1e308, 0.5], [1e308, -1e308], [-1.7e308, 1.7e308]])
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+def test_numbers_that_no_vector_has_are_a_bad_reply(vector: list[float], dtype: Dtype) -> None:
+    with pytest.raises(BadReply, match="does not fit"):
+        Form(name=dtype, dtype=dtype, bound=0.01).written(vector)
+    with pytest.raises(BadReply, match="does not fit"):
+        shortened([*vector, *vector, 1.7e308], 5)

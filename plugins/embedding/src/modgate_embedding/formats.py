@@ -9,7 +9,7 @@ import struct
 from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import hypot, sqrt
+from math import hypot, inf, sqrt
 from typing import Literal
 
 import orjson
@@ -67,12 +67,21 @@ def packed(vector: Sequence[float]) -> bytes:
     try:
         return b'"' + b64encode(struct.pack(f"<{len(vector)}f", *vector)) + b'"'
     except OverflowError:
-        raise BadReply("the engine's embedding does not fit float32") from None
+        raise _too_large() from None
+
+
+def _too_large() -> BadReply:
+    return BadReply("the engine's embedding does not fit float32")
 
 
 def unit(vector: Sequence[float]) -> list[float]:
-    """The vector brought to length 1; one of length 0 stays as it is."""
+    """The vector brought to length 1; one of length 0 stays as it is.
+
+    BadReply for one whose length is no number.
+    """
     norm = hypot(*vector)
+    if norm == inf:
+        raise _too_large()
     return [number / norm for number in vector] if norm else list(vector)
 
 
@@ -87,11 +96,15 @@ def quantised(vector: Sequence[float], bound: float | None) -> bytes:
     All vectors of a model have the same scale, or their dot products could not be compared.
     Without a bound the vector is brought to length 1, and 6 / sqrt(number of dimensions) is the
     bound: that cuts off nearly nothing of the usual models, and changes a cosine by about 1e-4.
+    BadReply for a number that is none in these steps.
     """
     if bound is None:
         vector, bound = unit(vector), min(1.0, SPREAD / sqrt(len(vector)))
     scale = STEPS / bound
-    steps = [max(-STEPS - 1, min(STEPS, round(number * scale))) for number in vector]
+    try:
+        steps = [max(-STEPS - 1, min(STEPS, round(number * scale))) for number in vector]
+    except OverflowError:
+        raise _too_large() from None
     return struct.pack(f"{len(steps)}b", *steps)
 
 
