@@ -83,6 +83,14 @@ def test_a_reply_that_cannot_be_written_again_is_a_bad_one() -> None:
         tuple(WhisperCpp(call, SERVED).decode(Event(deep)))
 
 
+@pytest.mark.parametrize("kind", [b"{}", b"[]", b"null", b"7", b'"new"'])
+def test_an_event_of_no_known_type_is_passed_over(kind: bytes) -> None:
+    call = Call(path="/v1/audio/transcriptions", body=Body.form([]), reply="sse")
+    dialect = AsrHome(call, SERVED)
+
+    assert tuple(dialect.decode(Event(b'{"type":' + kind + b"}"))) == ()
+
+
 def test_every_family_has_one_dialect() -> None:
     families = [kind.family for kind in DIALECTS]
 

@@ -94,7 +94,7 @@ class AsrHome(Dialect):
             return (event,)
         kind = reply.get("type")
         self._finished = self._finished or kind == LAST
-        return (event,) if kind in EVENTS else ()
+        return (event,) if isinstance(kind, str) and kind in EVENTS else ()
 
     def end(self, done: bool) -> Iterable[Event]:
         """UpstreamFailed when a stream ended before its last event; OpenAI sends no [DONE]."""
