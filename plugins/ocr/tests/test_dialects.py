@@ -110,6 +110,19 @@ def test_a_picture_by_address_is_not_followed(image: Json) -> None:
     assert made["pictures"][0]["jpeg"] is None
 
 
+@pytest.mark.parametrize("place", ["1_2_3_" + "9" * 20, "1_2_3_" + "9" * 5000, "1_2_3"])
+def test_a_picture_whose_name_tells_no_place_on_a_page_is_none(place: str) -> None:
+    path = f"imgs/img_{place}.jpg"
+    result = {
+        "prunedResult": {"parsing_res_list": []},
+        "markdown": {"text": f"a ![]({path})", "images": {path: "AAAA"}},
+    }
+
+    made = decoded(spoken(OcrPaddleX), {"result": {"layoutParsingResults": [result]}})
+
+    assert made["pictures"] == []
+
+
 @pytest.mark.parametrize(
     "result",
     [

@@ -10,6 +10,7 @@ from modgate.plugin import BadReply, Fields, Json
 
 Item = TypeVar("Item")
 
+FARTHEST = 1 << 24  # pixels: what lies beyond is on no page, and might not be written as JSON
 SAME_ROW = 0.5  # of the lower one's height that two in one row share at least.  Source: wire.md 7
 
 
@@ -92,6 +93,8 @@ def box_of(value: Json) -> Box:
     points = [value[:2], value[2:]] if len(value) == 4 and _numbers(value) else value
     if not all(isinstance(point, list) and len(point) == 2 and _numbers(point) for point in points):
         raise BadReply("the engine's reply does not fit: a box must be four points")
+    if any(abs(number) > FARTHEST for point in points for number in point):
+        raise BadReply("the engine's reply does not fit: a box must be on the page")
     xs, ys = [float(point[0]) for point in points], [float(point[1]) for point in points]
     return Box(left=min(xs), top=min(ys), right=max(xs), bottom=max(ys))
 

@@ -53,7 +53,7 @@ KINDS: Mapping[str, str] = {
 _PICTURE = re.compile(
     r'(?:<div[^>]*>\s*)?<img\b[^>]*?\bsrc="([^"]+)"[^>]*>(?:\s*</div>)?|!\[[^\]]*\]\(([^)\s]+)\)'
 )
-_PLACE = re.compile(r"_(\d+)_(\d+)_(\d+)_(\d+)\.\w+$")
+_PLACE = re.compile(r"_(\d{1,6})_(\d{1,6})_(\d{1,6})_(\d{1,6})\.\w+$")
 
 
 class OcrPaddleX(OcrHome):
