@@ -236,3 +236,24 @@ async def test_an_engine_of_which_no_reply_can_be_relayed_is_left_alone(two: Two
 
     assert {record.status for record in got[-5:]} == {200}
     assert sum(record.status == 502 for record in got) <= 10  # none where the other came first
+
+
+@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize(
+    ("code", "attempt"),
+    [
+        (400, ("refused", "invalid_value")),
+        (500, ("failed", "upstream_error")),
+        (503, ("failed", "overloaded")),
+    ],
+)
+async def test_an_error_inside_a_stream_is_its_engines_however_the_network_cut_it(
+    two: Two, code: int, attempt: tuple[str, str], together: bool
+) -> None:
+    said = (event(CHUNK), event(CHUNK), event({"error": {"message": "no", "code": code}}))
+    pieces = (said[0], said[1] + said[2]) if together else said
+    script = Script(pieces=tuple(Piece(data=data) for data in pieces), content_type=SSE, gated=True)
+    client = await two.ask(STREAM, script)
+
+    assert client.body.count(b'"hi"') == 2
+    assert two.attempts == [attempt]

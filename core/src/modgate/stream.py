@@ -108,16 +108,14 @@ class Stream:
                 over.set_result(None)
 
         def on_data(data: bytes) -> None:
-            decoder = self._decoder
             try:
-                events = decoder.feed(data)
-                self.events += len(events)
+                events = self._decoded(data)
                 more = not events or push(events)
             except RAISED as error:  # raised again where `flow` is awaited
                 stop(error)
                 return
             self._deadline.set(self._deadline.now() + self._idle_s)
-            if decoder.over or decoder.error is not None or not more:
+            if self._decoder.over or self._decoder.error is not None or not more:
                 stop()
 
         self._resume_clock()
@@ -125,6 +123,17 @@ class Stream:
             self._answer.deliver(on_data, lambda _: stop())
             await over
         self._leave()
+
+    def _decoded(self, data: bytes) -> list[Event]:
+        """The next events; an error that the engine reports in their place is kept for `next`."""
+        decoder = self._decoder
+        try:
+            events = decoder.feed(data)
+        except GatewayError as error:
+            decoder.error = error
+            return []
+        self.events += len(events)
+        return events
 
     def _leave(self) -> None:
         """Nobody reads for now: until somebody does again, silence is not the engine's."""
