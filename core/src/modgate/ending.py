@@ -8,7 +8,6 @@ from modgate.errors import (
     Draining,
     GatewayError,
     LedgerUnavailable,
-    LimitReached,
     Overloaded,
     PolicyFailed,
     Unavailable,
@@ -32,8 +31,6 @@ def ending_of(error: GatewayError | None, *, admitted: bool = True) -> Ending:
             return _unserved(error)
         case Overloaded():
             return "overloaded"
-        case LimitReached():
-            return "refused"
         case _:
             return "refused" if error.status < 500 else "fault"
 
