@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from itertools import product
 
 import pytest
@@ -20,6 +21,7 @@ from modgate.errors import (
     Refused,
     TooLarge,
     Unreached,
+    Unsupported,
     UpstreamFailed,
     UpstreamTimedOut,
 )
@@ -27,8 +29,10 @@ from modgate.retry import (
     BACK_OFF_S,
     DOUBLED_AT_MOST,
     Failure,
+    alike,
     failure_of,
     pause_s,
+    state_of,
 )
 
 FAILURES: list[Failure] = ["unreached", "loading", "full", "lost", "fault", "late", "final"]
@@ -68,6 +72,14 @@ def test_a_failure_has_a_kind(error: GatewayError, status: int | None, failure: 
     assert failure_of(error, status) == failure
 
 
+def test_an_attempt_is_told_by_what_ended_it() -> None:
+    assert state_of(ConnectTimedOut("x")) == "timed_out"
+    assert state_of(Refused(None, "invalid_value", "x")) == "refused"
+    assert state_of(Unsupported("x", "voice")) == "refused"
+    assert state_of(UpstreamFailed("x")) == "failed"
+    assert state_of(asyncio.CancelledError()) == "cancelled"
+
+
 def asked(
     *failures: Failure,
     other: bool = True,
@@ -103,6 +115,10 @@ def asked(
         (["final"], None, None),
         (["unreached", "final"], None, None),
         (["fault", "lost"], 0.0, BACK_OFF_S),
+        (["unsaid"], 0.0, None),
+        (["unsaid", "unsaid", "unsaid", "unsaid"], 0.0, None),
+        (["unsaid", "unsaid", "unsaid", "lost"], 0.0, BACK_OFF_S / 2),
+        (["full", "unsaid", "fault", "unsaid"], 0.0, None),
     ],
 )
 def test_what_failed_is_tried_elsewhere_or_there_again_as_the_table_says(
@@ -117,6 +133,7 @@ def test_a_late_call_goes_elsewhere_only_if_there_is_time_for_it() -> None:
     assert asked("late", left_s=0.9) is None
     assert asked("lost", left_s=0.9) == 0.0
     assert asked("lost", left_s=-0.1) is None
+    assert asked("unsaid", left_s=-0.1) == 0.0  # its deadline is told, and no mistake of the client
 
 
 def test_no_call_has_more_than_two_attempts_beside_the_first() -> None:
@@ -141,3 +158,22 @@ def test_one_that_is_held_is_tried_as_long_as_that_lasts_and_the_model_loads() -
 def test_nothing_is_held_but_what_waits_for_a_model_to_load(failure: Failure) -> None:
     assert asked("loading", "loading", failure, other=False, held_s=9.0) is None
     assert asked(failure, "loading", "loading", other=False, held_s=9.0) is None
+
+
+@pytest.mark.parametrize(
+    ("failures", "is_so"),
+    [
+        (["lost"], False),
+        (["lost", "lost"], True),
+        (["fault", "fault"], True),
+        (["fault", "full", "fault"], True),
+        (["fault", "lost"], False),
+        (["lost", "lost", "full"], False),
+        (["full", "full"], False),
+        (["late", "late"], False),
+    ],
+)
+def test_a_call_is_the_reason_where_it_failed_twice_in_the_same_way_and_not_for_load(
+    failures: list[Failure], is_so: bool
+) -> None:
+    assert alike(failures) is is_so
