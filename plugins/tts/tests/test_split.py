@@ -132,3 +132,12 @@ def test_no_accent_is_torn_from_its_letter() -> None:
 def test_a_run_that_nobody_can_speak_is_left_out() -> None:
     assert pieces("a" + "-" * 2000 + "b", FIRST, MOST)[-1].endswith("b")
     assert sum(map(len, pieces("a" + "-" * 2000 + "b", FIRST, MOST))) < 600
+
+
+@pytest.mark.parametrize("run", [" ", "\t ", ".", "?!", "\u2026"])
+def test_a_long_run_of_white_space_or_marks_is_read_once(run: str) -> None:
+    """Read from each of its places it would take minutes."""
+    text = "a" + run * 200_000 + "b"
+
+    assert sentence_ends(text) == []
+    assert len(clause_ends(text)) <= 1

@@ -14,8 +14,12 @@ import re
 _CLOSERS = "\"'\u201d\u2019\u00bb\\)\\]\\}\u300d\u300f\u3011\u300b\uff09"
 _STOPS = "\u3002\uff01\uff1f\uff61"  # the full stops, ! and ? of CJK
 _COMMAS = "\uff0c\u3001\uff1b\uff1a\uff64"  # and their commas, semicolon and colon
+_MARKS = ".!?\u2026\u203c-\u2049"
+# A run of marks or of white space is looked at from its start only: from inside it nothing more is
+# found, and a long run would take the square of its length.
 _SENTENCE = re.compile(
-    rf"(?P<mark>[.!?\u2026\u203c-\u2049]+)[{_CLOSERS}]*(?:\s+|$)|[{_STOPS}]+[{_CLOSERS}]*\s*|\s*\n\s*"
+    rf"(?<![{_MARKS}])(?P<mark>[{_MARKS}]+)[{_CLOSERS}]*(?:\s+|$)"
+    rf"|[{_STOPS}]+[{_CLOSERS}]*\s*|(?<!\s)\s*\n\s*"
 )
 _CLAUSE = re.compile(
     rf"[,;:\u060c\u061b][{_CLOSERS}]*\s+|[{_COMMAS}][{_CLOSERS}]*\s*|\s[-\u2013]\s+|\s?\u2014\s?"
