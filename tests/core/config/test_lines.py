@@ -92,3 +92,10 @@ def test_a_section_stands_where_its_first_table_does() -> None:
     found = lines_of("[listen]\n[modle.chat]\n[[servers]]\n[[servers]]\n[modle.other]\n")
 
     assert (found["modle",], found["servers",]) == (2, 3)
+
+
+def test_each_line_of_a_long_list_is_read_once() -> None:
+    """Read again with each further one it would take minutes."""
+    found = lines_of("names = [\n" + '"x", # [\n' * 100_000 + "]\nlast = 1\n")
+
+    assert found == {(): 1, ("names",): 1, ("last",): 100_003}

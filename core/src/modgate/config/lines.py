@@ -71,16 +71,14 @@ def _table(dotted: str, many: bool, counts: dict[Path, int]) -> Path:
 
 def _extent(rows: Sequence[str], at: int, value: str) -> int:
     """How many more lines a value takes: open brackets and long strings."""
-    more = 0
-    while at + more + 1 < len(rows) and _unfinished(value):
+    more = depth = 0
+    while True:
+        marks = _TOKEN.findall(value)
+        inside = '"""' in marks or "'''" in marks  # a long string, to be read again with its end
+        if not inside:
+            depth += sum((mark in ("[", "{")) - (mark in ("]", "}")) for mark in marks)
+        if not (inside or depth > 0) or at + more + 1 >= len(rows):
+            return more
         more += 1
-        value += "\n" + rows[at + more]
-    return more
-
-
-def _unfinished(value: str) -> bool:
-    depth = 0
-    marks = _TOKEN.findall(value)
-    for mark in marks:
-        depth += (mark in ("[", "{")) - (mark in ("]", "}"))
-    return depth > 0 or '"""' in marks or "'''" in marks
+        row = rows[at + more]
+        value = f"{value}\n{row}" if inside else row
