@@ -12,7 +12,7 @@ from oracle.compare import LedgerRow
 
 from modgate.api.secret import Secret
 from modgate.api.sink import Attempt, Ending, Receipt
-from modgate.ledger.frames import Kind
+from modgate.ledger.frames import FRAME_HEAD, Kind
 from modgate.ledger.policy import LedgerPolicy, OnFull
 from modgate.ledger.records import Ended, Noted, Opened
 from modgate.ledger.segments import frames_of, note_of
@@ -177,3 +177,13 @@ def notes_of(directory: Path) -> list[Noted]:
 def segments(directory: Path) -> list[Path]:
     """The files, oldest first."""
     return sorted(directory.glob("segment-*.ledger"))
+
+
+def calls_another_kind(file: Path, kind: Kind, other: Kind) -> int:
+    """The head of the first frame of a kind names another one; where that frame begins."""
+    data = bytearray(file.read_bytes())
+    found = next(each for _, each in frames_of(file, None) if each.kind is kind)
+    begin = found.end - len(found.payload) - FRAME_HEAD
+    data[begin + 1] = other  # neither checksum nor chain cover it
+    file.write_bytes(data)
+    return begin

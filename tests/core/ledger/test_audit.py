@@ -8,6 +8,7 @@ from zlib import crc32
 
 import pytest
 from msgspec.msgpack import encode
+from rigs.ledger import calls_another_kind
 
 from modgate.api.secret import Secret
 from modgate.api.sink import Receipt, Ruling
@@ -197,11 +198,7 @@ def test_an_edited_record_is_found_even_when_its_checksum_is_made_anew(tmp_path:
 def test_a_record_whose_frame_says_that_it_is_none_is_found(tmp_path: Path) -> None:
     written(tmp_path, 3)
     path = tmp_path / "segment-changes-00000001.ledger"
-    data = bytearray(path.read_bytes())
-    _, offset = read_head(bytes(data))
-    assert data[offset + 1] == Kind.AUDIT
-    data[offset + 1] = Kind.OPEN  # neither checksum nor chain cover the kind
-    path.write_bytes(data)
+    calls_another_kind(path, Kind.AUDIT, Kind.OPEN)
 
     with pytest.raises(Broken, match="the chain is broken"):
         read(tmp_path)

@@ -8,7 +8,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.msgpack import encode
-from rigs.ledger import KEY, WALL, Stopped, ledger, notes_of, opened, receipt, request, segments
+from rigs.ledger import (
+    KEY,
+    WALL,
+    Stopped,
+    calls_another_kind,
+    ledger,
+    notes_of,
+    opened,
+    receipt,
+    request,
+    segments,
+)
 
 from modgate.api.secret import Secret
 from modgate.ledger.frames import FRAME_HEAD, Kind, Tampered, frame
@@ -233,11 +244,7 @@ def test_an_end_whose_frame_says_that_it_is_none_stops_the_start(tmp_path: Path)
     with ledger(tmp_path) as made:
         request(made, "a")
     file = segments(tmp_path)[0]
-    data = bytearray(file.read_bytes())
-    end = next(each for _, each in frames_of(file, KEY) if each.kind is Kind.END)
-    begin = end.end - len(end.payload) - FRAME_HEAD
-    data[begin + 1] = Kind.ADJUST  # one bit of it; neither checksum nor chain cover the kind
-    file.write_bytes(data)
+    begin = calls_another_kind(file, Kind.END, Kind.ADJUST)  # which is one bit
 
     with pytest.raises(Tampered, match=f"at byte {begin} of {file.name}"):
         read(tmp_path)

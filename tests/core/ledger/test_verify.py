@@ -10,12 +10,12 @@ from zlib import crc32
 
 import pytest
 from click.testing import CliRunner, Result
-from rigs.ledger import KEY, kill, ledger, opened, request, segments
+from rigs.ledger import KEY, calls_another_kind, kill, ledger, opened, request, segments
 from rigs.sinks import shipping, until
 
 from modgate.cli import main
 from modgate.ledger.anchor import read_anchor
-from modgate.ledger.frames import FRAME_HEAD, frame, read_head
+from modgate.ledger.frames import FRAME_HEAD, Kind, frame, read_head
 from modgate.ledger.gaps import gaps
 from modgate.ledger.segments import frames_of
 from modgate.ledger.sqlite_sink import SqliteConfig, SqliteSink
@@ -117,6 +117,20 @@ def test_what_reads_a_broken_ledger_says_where_it_is_broken(
 
     assert isinstance(done.exception, SystemExit)
     assert re.search(rf"chain is broken at byte \d+ of {file.name}; see modgate", done.output)
+
+
+def test_a_flipped_bit_that_makes_a_bill_look_like_none_is_seen_without_the_key(
+    books: Path,
+) -> None:
+    file = segments(books / "ledger")[1]
+    begin = calls_another_kind(file, Kind.END, Kind.ADJUST)
+    (books / "ledger-key").unlink()
+    (books / "usage.sqlite").unlink()
+
+    done = CliRunner().invoke(main, ["usage", "--directory", str(books)])
+
+    assert done.exit_code == 1
+    assert f"chain is broken at byte {begin} of {file.name}; see modgate" in done.output
 
 
 def test_an_edited_byte_of_a_frames_head_is_found(books: Path) -> None:

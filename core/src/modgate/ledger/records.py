@@ -204,8 +204,8 @@ _marks = msgspec.msgpack.Decoder(_Marks)
 def kind_of(payload: bytes) -> Kind:
     """Which kind a record is by its members.
 
-    The chain proves the payload and not the kind in the frame's head, so `read_records` compares
-    the two.
+    Checksum and chain prove the payload and not the kind in the frame's head, so `read_records`
+    compares the two.
     """
     marks = _marks.decode(payload)
     if marks.ending is not None:
@@ -218,12 +218,12 @@ def kind_of(payload: bytes) -> Kind:
 
 
 def read_records(data: bytes, offset: int, key: Secret | None, last: bytes) -> Iterator[Frame]:
-    """The frames that `read_frames` gives; with a key each is of the kind that its record is.
+    """The frames that `read_frames` gives, each of the kind that its record is, with a key or none.
 
     Torn as that says, and Tampered also for a frame of another kind.
     """
     for each in read_frames(data, offset, key, last):
-        if key is not None and kind_of(each.payload) is not each.kind:
+        if kind_of(each.payload) is not each.kind:
             raise Tampered(each.end - len(each.payload) - FRAME_HEAD)
         yield each
 

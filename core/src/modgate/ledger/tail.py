@@ -19,6 +19,7 @@ from modgate.ledger.frames import (
     read_frames,
     read_head,
 )
+from modgate.ledger.records import read_records
 from modgate.ledger.rows import HAVE_ROWS
 from modgate.ledger.segments import HEAD_AT_MOST, segments
 
@@ -52,7 +53,7 @@ class Tail:
         """The next frames, of about `at_most` bytes; None when there are none before `until`.
 
         The position stays where it is until `done` is called, so a piece may be read again.
-        Tampered where the chain is broken.
+        Tampered, which names the segment, where the chain is broken.
         """
         here, paths = self.position, segments(self._directory, self._worker)
         while here.segment <= until.segment:
@@ -77,19 +78,23 @@ class Tail:
             header, offset = read_head(file.read(HEAD_AT_MOST))
         follows = here != NOWHERE and number == here.segment + 1 and here.segment in paths
         if follows and header.last != here.last:
-            raise Tampered(0)
+            raise Tampered(0, paths[number].name)
         return Position(number, offset, 0, header.last)
 
     def _piece(self, path: Path, here: Position, end: int, at_most: int) -> Piece:
         size = min(end - here.offset, at_most)
         while True:
-            frames = list(_whole(_bytes(path, here.offset, size), self._key, here.last))
+            data = _bytes(path, here.offset, size)
+            try:
+                frames = list(_whole(data, self._key, here.last))
+            except Tampered as error:
+                raise Tampered(here.offset + error.offset, path.name) from None
             if frames or size >= end - here.offset or size > PAYLOAD_AT_MOST + FRAME_HEAD:
                 break
             size *= 2
         if not frames:
             path.stat()  # FileNotFoundError for one that was dropped while it was read
-            raise Tampered(here.offset)
+            raise Tampered(here.offset, path.name)
         behind = Position(
             here.segment,
             here.offset + frames[-1].end,
@@ -107,7 +112,7 @@ class Tail:
 def _whole(data: bytes, key: Secret | None, last: bytes) -> Iterator[Frame]:
     """The frames that are whole; half a one at the end is read with the next piece."""
     try:
-        yield from read_frames(data, 0, key, last)
+        yield from read_records(data, 0, key, last)
     except Torn:
         return
 
