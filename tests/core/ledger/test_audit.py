@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import count, islice
 from pathlib import Path
 from zlib import crc32
 
@@ -215,6 +216,43 @@ def test_a_log_whose_oldest_segment_was_left_without_a_frame_is_whole(tmp_path: 
     (tmp_path / "segment-changes-00000003.ledger").write_bytes(heads[1] + noted)
 
     assert read(tmp_path)[1].dropped == 1
+
+
+@pytest.mark.parametrize("seen", [0, 1])
+def test_a_log_that_drops_what_is_read_next_is_read_from_what_is_left(
+    tmp_path: Path, audit: Audit, seen: int
+) -> None:
+    def segments() -> list[str]:
+        return [each.name for each in sorted(tmp_path.glob("segment-changes-*"))]
+
+    def grow(until: Callable[[], bool]) -> None:
+        while not until():
+            audit.changed("tenant.set", actor="ann", subject=str(next(subjects)), detail="x" * 500)
+
+    subjects = count()
+    grow(lambda: len(segments()) == 3)
+    were = segments()
+    reader = AuditReader(tmp_path, "changes", KEY)
+    records = reader.records()
+    first = [int(each.subject) for each in islice(records, seen)]
+    grow(lambda: not set(were) & set(segments()))
+    rest = [int(each.subject) for each in records]
+
+    assert first == list(range(seen))
+    assert rest[-len(read(tmp_path)[0]) :] == [int(each.subject) for each in read(tmp_path)[0]]
+    assert reader.proof.head == read(tmp_path)[1].head
+
+
+@pytest.mark.parametrize("gone", [slice(1, 2), slice(1, None)])
+def test_what_somebody_else_removes_while_it_is_read_is_found(tmp_path: Path, gone: slice) -> None:
+    written(tmp_path)
+    records = AuditReader(tmp_path, "changes", KEY).records()
+    next(records)
+    for path in sorted(tmp_path.glob("segment-changes-*"))[gone]:
+        path.unlink()
+
+    with pytest.raises(Broken, match="segment 2 is missing, and the gateway did not drop it"):
+        list(records)
 
 
 @pytest.mark.parametrize(

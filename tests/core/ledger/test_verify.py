@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from rigs.ledger import KEY, calls_another_kind, kill, ledger, opened, request, segments
 from rigs.sinks import shipping, until
 
+from modgate.api.shipment import Cursor
 from modgate.cli import main
 from modgate.ledger.anchor import read_anchor
 from modgate.ledger.frames import FRAME_HEAD, Kind, frame, read_head
@@ -20,7 +21,7 @@ from modgate.ledger.gaps import gaps
 from modgate.ledger.segments import frames_of
 from modgate.ledger.sqlite_sink import SqliteConfig, SqliteSink
 from modgate.ledger.verify import Report, verify
-from modgate.ledger.witness import Witness, cursor_of
+from modgate.ledger.witness import Witness, cursor_of, holds
 
 ANCHOR = "elsewhere.anchor"
 
@@ -189,6 +190,26 @@ def test_a_cut_tail_is_found_by_the_sink_and_by_the_anchor(books: Path, how: str
     done = verified(books)
     assert done.exit_code == 1
     assert "sqlite saw segment" in done.output
+
+
+def test_a_segment_that_is_dropped_while_it_is_compared_is_no_alarm(
+    books: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = segments(books / "ledger")[0]
+    [*_, last] = frames_of(first, KEY)
+    seen = Cursor(
+        writer=last[0].writer, segment=1, offset=last[1].end, frames=9, last=last[1].chain, at=0.0
+    )
+    assert holds(books / "ledger", "", seen)
+    read_bytes = Path.read_bytes
+
+    def dropped(path: Path) -> bytes:
+        path.unlink()
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", dropped)
+
+    assert holds(books / "ledger", "", seen)
 
 
 def test_the_ledgers_of_other_gateways_are_not_missed_here(books: Path) -> None:

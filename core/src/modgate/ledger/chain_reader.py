@@ -21,7 +21,9 @@ class Broken(Exception):
 class ChainReader:
     """Reads a worker's chain once, from its oldest segment to its newest.
 
-    `first`: segments before that number were moved away on purpose, so they are not missed.
+    `first`: segments before that number were moved away on purpose, so they are not missed.  The
+    writer may go on meanwhile; where it drops what was to be read next, the reader goes on with
+    the oldest segment that is left, as if it began there.
 
     What was proven so far: `segments` and `frames`, how many; `last`, the newest chain value;
     `writers`, the ids of all who wrote it; `dropped`, how many segments they noted that they
@@ -29,10 +31,12 @@ class ChainReader:
     """
 
     def __init__(self, directory: Path, worker: str, key: Secret, *, first: int = 1) -> None:
-        self._paths = segments(directory, worker)
+        self._directory = directory
+        self._worker = worker
         self._key = key
         self._first = first
         self._gone: tuple[int, bytes] | None = None  # a missing segment, and its last chain value
+        self._joined = False  # whether the segment before the next one was read
         self.last = FIRST_CHAIN
         self.writers: set[str] = set()
         self.segments = 0
@@ -46,11 +50,18 @@ class ChainReader:
         Broken at the first place that is not as it was written, and at the end where a segment is
         missing that no writer noted.
         """
-        for number, path in self._paths.items():
+        paths = segments(self._directory, self._worker)
+        while paths:
+            number = min(paths)
+            path = paths.pop(number)
             try:
                 yield from self._segment(number, path)
+            except FileNotFoundError:
+                paths = segments(self._directory, self._worker)
+                paths = {each: paths[each] for each in paths if each > number}
+                self._gone, self._joined = (number, b""), False
             except Torn as error:
-                if number != max(self._paths):
+                if paths:
                     raise _edited(path, error) from None
                 self.unfinished = path.stat().st_size - error.offset
             except Tampered as error:
@@ -74,14 +85,16 @@ class ChainReader:
 
         It must be where the one before ended; or the segment is the first that is left.
         """
-        if number != min(self._paths):
+        if self._joined:
             if last != self.last:
                 raise Broken(f"a segment is missing, or was cut, before {name}")
         elif number == 1 and last != FIRST_CHAIN:
             raise Broken(f"{name} is not how a ledger begins")
         elif number > max(1, self._first):
             self._gone = (number - 1, last)
-        self.last = last
+        else:
+            self._gone = None
+        self.last, self._joined = last, True
 
     def _explain(self, frame: Frame) -> None:
         """A note may explain the missing segment: what is dropped is noted, with its last value."""

@@ -21,7 +21,7 @@ from modgate.ledger.frames import (
 )
 from modgate.ledger.records import read_records
 from modgate.ledger.rows import HAVE_ROWS
-from modgate.ledger.segments import HEAD_AT_MOST, segments
+from modgate.ledger.segments import HEAD_AT_MOST, segment_name, segments
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,17 +127,14 @@ def _bytes(path: Path, offset: int, size: int) -> bytes:
 
 def chain_at(directory: Path, worker: str, segment: int, offset: int) -> bytes | None:
     """The chain value of the frame that ends at an offset; None when no frame ends there."""
-    path = segments(directory, worker).get(segment)
-    if path is None:
-        return None
-    data = path.read_bytes()
     try:
+        data = (directory / segment_name(worker, segment)).read_bytes()
         header, behind = read_head(data)
         if behind == offset:
             return header.last
         for each in read_frames(data, behind, None, header.last):
             if each.end == offset:
                 return each.chain
-    except (Torn, Tampered):
+    except (FileNotFoundError, Torn, Tampered):
         return None
     return None

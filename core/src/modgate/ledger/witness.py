@@ -33,10 +33,10 @@ def holds(directory: Path, worker: str, cursor: Cursor) -> bool:
 
     True also when that segment was dropped since, for then nobody can tell.
     """
-    first = min(segments(directory, worker), default=None)
-    if first is not None and cursor.segment < first:
+    if chain_at(directory, worker, cursor.segment, cursor.offset) == cursor.last:
         return True
-    return chain_at(directory, worker, cursor.segment, cursor.offset) == cursor.last
+    first = min(segments(directory, worker), default=None)  # of now: it may just have been dropped
+    return first is not None and cursor.segment < first
 
 
 def missing(directory: Path, worker: str, writer: str, seen: Cursor) -> Missing | None:
