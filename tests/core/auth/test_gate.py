@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import product
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,6 +13,7 @@ from rigs.doors import (
     KEY,
     OTHER,
     OTHER_STORED,
+    PEPPER,
     STORED,
     headers,
     key_of,
@@ -22,8 +26,12 @@ from modgate.api.secret import Secret
 from modgate.api.surface import openai_error
 from modgate.auth import cache as caching
 from modgate.auth import keyring as module
+from modgate.auth.attempts import Attempts
 from modgate.auth.cache import CACHE_S, KeyCache
+from modgate.auth.gate import AdminGate, Gate
+from modgate.auth.keyring import Keyring
 from modgate.auth.keys import StoredKey
+from modgate.auth.verdict import Bad, Good, Later, Moment, Pending, Verdict
 from modgate.errors import Unauthenticated
 from modgate.problems import ConfigError
 
@@ -245,3 +253,55 @@ def test_whatever_the_headers_hold_only_unauthenticated_comes_out_and_says_no_ke
 
 def test_a_plain_mapping_of_lower_case_names_will_do() -> None:
     assert ring().authenticate({"x-api-key": KEY}, 0.0) is ACME
+
+
+class Says:
+    """A checker that says this, at once or when it is waited for."""
+
+    def __init__(self, verdict: Good | Bad | None, *, later: bool) -> None:
+        self.verdict = verdict
+        self.later = later
+        self.asked = 0
+
+    def check(self, text: str, at: Moment) -> Verdict:
+        self.asked += 1
+        return Later(self.answer) if self.later else self.verdict
+
+    async def answer(self) -> Good | Bad | None:
+        return self.verdict
+
+
+async def asked(checkers: Sequence[Says]) -> Caller:
+    gate = Gate(
+        Keyring([], pepper=PEPPER), attempts=Attempts(), cache=KeyCache(), checkers=checkers
+    )
+    try:
+        return gate.authenticate({"x-api-key": "a token"}, now=0.0, wall=0.0, client="10.0.0.1")
+    except Pending as pending:
+        return await pending.caller()
+
+
+@pytest.mark.parametrize("later", [*product([False, True], repeat=3)])
+async def test_checkers_are_asked_one_after_the_other_also_where_each_is_waited_for(
+    later: tuple[bool, bool, bool],
+) -> None:
+    verdicts = [None, None, Good(caller=ACME, for_s=1.0)]
+    good = [Says(verdict, later=each) for verdict, each in zip(verdicts, later, strict=True)]
+    bad = [Says(each, later=later[0]) for each in (None, Bad(message="no"), verdicts[2])]
+    nobodys = [Says(None, later=each) for each in later]
+
+    assert await asked(good) is ACME
+    for checkers in (bad, nobodys):
+        with pytest.raises(Unauthenticated):
+            await asked(checkers)
+    assert [each.asked for each in good + bad + nobodys] == [1, 1, 1, 1, 1, 0, 1, 1, 1]
+
+
+def test_without_a_key_of_its_own_an_admin_listener_is_open_only_where_it_is_said_to_be() -> None:
+    gate = Gate(Keyring([], pepper=PEPPER), attempts=Attempts(), cache=KeyCache())
+    shut, open_ = (AdminGate(gate, key=None, open_=each) for each in (False, True))
+
+    assert open_.authenticate({}, now=0.0, wall=0.0, client="").role == "admin"
+    for shown in ({}, {"x-api-key": "None"}, {"x-api-key": KEY}):
+        with pytest.raises(Unauthenticated):
+            shut.authenticate(shown, now=0.0, wall=0.0, client="")

@@ -97,6 +97,8 @@ def test_a_revoked_key_cannot_come_back(path: Path) -> None:
         )
     with pytest.raises(NotStored, match="not revoked"):
         store.revoke_key("abcdefghijkl", actor="me", wall=7.0)
+    with pytest.raises(NotStored, match="not revoked"):
+        store.change_key("abcdefghijkl", name="x", grant={}, actor="me", wall=7.0)
 
     assert not store.key("abcdefghijkl").digest
 
@@ -252,15 +254,16 @@ def test_what_was_changed_since_an_epoch_is_read_and_nothing_else(path: Path) ->
     before = store.epoch()
     store.set_tenant("acme", {"slo": "gold"}, actor="me", wall=2.0)
     store.delete_tenant("gone", actor="me", wall=2.0)
+    store.revoke_key("bbbbbbbbbbbb", actor="me", wall=2.0)
     delta = store.since(before)
 
     assert delta is not None
     assert (delta.epoch, [each.action for each in delta.changes]) == (
-        6,
-        ["tenant.set", "tenant.delete"],
+        7,
+        ["tenant.set", "tenant.delete", "key.revoke"],
     )
     assert delta.tenants == {"acme": {"slo": "gold"}, "gone": None}
-    assert [row.id for row in delta.keys] == ["abcdefghijkl"]
+    assert [(row.id[0], row.revoked) for row in delta.keys] == [("a", 0.0), ("b", 2.0)]
 
 
 def test_changes_that_are_too_many_or_not_known_any_more_are_not_told_one_by_one(

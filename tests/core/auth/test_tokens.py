@@ -124,6 +124,8 @@ async def test_a_token_is_taken_and_from_then_on_without_waiting(kid: str) -> No
         {"exp": True},
         {"nbf": WALL + 61},
         {"nbf": "later"},
+        {"nbf": True},
+        {"iat": "now"},
         {"iat": WALL + 61},
         {"exp": WALL + 86_401},
         {"tenant": "nobody"},
@@ -204,6 +206,8 @@ async def test_two_tokens_that_begin_alike_are_two_callers() -> None:
     assert one[:60] == two[:60]
 
     assert [(await rig.caller(each)).tenant for each in (one, two, one)] == ["acme", "beta", "acme"]
+    ids = {(await rig.caller(SIGNING.token(WALL, sub=sub))).key_id for sub in ("ann", "bob")}
+    assert len(ids) == 2
 
 
 async def test_a_token_is_forgotten_when_it_runs_out() -> None:
@@ -217,6 +221,22 @@ async def test_a_token_is_forgotten_when_it_runs_out() -> None:
     error = await rig.refused(token, WALL + 70)
 
     assert "run out" in error.message
+
+
+async def test_a_token_is_remembered_for_no_longer_than_it_is_good() -> None:
+    rig = Rig()
+    token = SIGNING.token(WALL, exp=WALL - 30)
+    await rig.caller(token)
+    rig.clock.advance(30.0)
+
+    assert "run out" in (await rig.refused(token, WALL + 30)).message
+
+
+async def test_an_algorithm_that_the_operator_did_not_name_is_refused_also_of_a_good_key() -> None:
+    rig = Rig(replace(ISSUER, algorithms=frozenset({"EdDSA"})))
+
+    assert (await rig.refused(SIGNING.token(WALL, kid="key-ES256"))).status == 401
+    assert (await rig.caller(SIGNING.token(WALL, kid="key-EdDSA"))).tenant == "acme"
 
 
 async def test_a_token_that_ran_out_is_401_however_often_it_comes() -> None:
@@ -351,6 +371,14 @@ async def test_no_other_value_makes_an_admin(groups: Any) -> None:
     assert isinstance(
         await staff.refused(SIGNING.token(WALL, realm={"groups": groups})), RoleForbidden
     )
+
+
+async def test_a_claim_is_found_by_its_name_else_by_its_path_else_not_at_all() -> None:
+    rig = Rig(replace(ISSUER, tenant_claim="id.tenant"))
+
+    assert (await rig.caller(SIGNING.token(WALL, **{"id.tenant": "beta"}))).tenant == "beta"
+    assert (await rig.caller(SIGNING.token(WALL, id={"tenant": "beta"}))).tenant == "beta"
+    assert (await rig.refused(SIGNING.token(WALL, id="beta"))).status == 401
 
 
 async def test_all_tokens_of_an_issuer_may_be_one_tenants() -> None:
