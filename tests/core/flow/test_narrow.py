@@ -117,6 +117,36 @@ def test_what_is_narrowed_holds(policy: Policy, narrow: Narrow) -> None:
 
 
 @pytest.mark.parametrize(
+    ("had", "said", "has"),
+    [
+        ("gold", "silver", "silver"),
+        ("silver", "gold", "silver"),
+        ("gold", "", ""),
+        ("", "gold", ""),
+    ],
+)
+def test_a_class_is_lowered_and_never_raised(had: str, said: str, has: str) -> None:
+    assert narrowed_caller(made(Policy(slo=had)), Narrow(slo=said), PROMISES).policy.slo == has
+
+
+@pytest.mark.parametrize(
+    "better",
+    [
+        Target(base_s=0.9, per_unit={"input_tokens": 0.002}, objective=0.95),
+        Target(base_s=1.0, per_unit={"input_tokens": 0.001}, objective=0.95),
+        Target(base_s=1.0, objective=0.95),
+        Target(base_s=1.0, per_unit={"input_tokens": 0.002}, objective=0.96),
+    ],
+)
+def test_a_class_that_is_better_in_one_thing_is_not_at_most_another(better: Target) -> None:
+    plain = Target(base_s=1.0, per_unit={"input_tokens": 0.002}, objective=0.95)
+    promises = {"a": {"llm": {"first_byte": plain}}, "b": {"llm": {"first_byte": better}}}
+
+    assert at_most("a", "b", promises)
+    assert not at_most("b", "a", promises)
+
+
+@pytest.mark.parametrize(
     ("lower", "upper", "fits"),
     [
         ("silver", "gold", True),
