@@ -9,9 +9,11 @@ from rigs.accounts import BEGAN_MS, Fleet, bucket
 from rigs.virtual import virtually
 
 from modgate.errors import Unasked
-from modgate.limits.levels import Limit
+from modgate.limits.levels import KEPT_MS, Denied, Limit
 from modgate.limits.local_shares import LocalShares, Seed
-from modgate.limits.slices import Slices
+from modgate.limits.shared import Miss, SharedAccount
+from modgate.limits.slices import FRESH_MS, Slices
+from modgate.limits.store_link import DEADLINE_S, StoreLink
 
 HALF = replace(bucket(100), amount=50, burst=50)
 
@@ -92,10 +94,45 @@ async def test_what_is_charged_without_a_reservation_is_told_to_the_store() -> N
     [one] = fleet.accounts
     one.charge(limit, 30, fleet.clock.ms)
     one.charge(limit, -10, fleet.clock.ms)
+    month = Limit(key="{acme}:m", kind="w", amount=900, period_ms=BEGAN_MS + 86_400_000)
+    one.charge(month, 7, fleet.clock.ms)
     await one.tick()
     await one.tick()
 
     assert fleet.store.levels.level(limit, fleet.clock.ms) == 20 * limit.period_ms
+    for _ in range(2):  # the store knows no report for longer
+        fleet.clock.ms += KEPT_MS
+        await one.tick()
+        await fleet.ask(one, [(limit, 1)])
+    assert fleet.store.levels.level(month, fleet.clock.ms) == 7
+
+
+@virtually
+async def test_what_the_store_charged_and_said_too_late_is_given_back() -> None:
+    fleet = Fleet(gateways=1, deadline_s=0.1)
+    month = Limit(key="{acme}:m", kind="w", amount=900, period_ms=BEGAN_MS + 86_400_000)
+    [one] = fleet.accounts
+    fleet.store.away_s = 0.15
+    assert await fleet.ask(one, [(month, 300)], "r") == "r"
+    assert fleet.store.levels.level(month, fleet.clock.ms) == 300
+    one.settle("r", [(month, 300)], [40], fleet.clock.ms)
+    fleet.store.away_s = 0.0
+    await one.tick()
+
+    assert fleet.store.levels.level(month, fleet.clock.ms) == 40
+    assert not one._fetcher.orphans
+
+
+@virtually
+async def test_a_store_that_was_never_there_leaves_each_of_the_replicas_its_part() -> None:
+    fleet, limit = Fleet(gateways=0), bucket(20, period_ms=3_600_000)
+    one = SharedAccount(StoreLink(fleet.store, DEADLINE_S), "g", fleet.clock.now_ms, replicas=4)
+    fleet.store.paused = True
+    one.start()
+    said = [await fleet.ask(one, [(limit, 1)]) for _ in range(9)]
+    await one.close()
+
+    assert [isinstance(each, str) for each in said] == [True] * 5 + [False] * 4
 
 
 @virtually
@@ -146,3 +183,37 @@ async def test_who_came_without_the_store_and_ends_when_it_is_back_is_charged_wh
     used = 12 * 7 - 4000 * limit.amount // limit.period_ms
     level = fleet.store.levels.level(limit, fleet.clock.ms) // limit.period_ms
     assert level == pytest.approx(used, abs=1)
+
+
+@virtually
+async def test_while_the_store_is_down_what_is_told_of_a_limit_is_what_is_kept_here() -> None:
+    fleet, limit = Fleet(gateways=1), bucket(20, period_ms=3_600_000)
+    [one] = fleet.accounts
+    said = [await fleet.ask(one, [(limit, 1)])]
+    one.look([limit], fleet.clock.ms)  # is known
+    fleet.store.paused = True
+    said += [await fleet.ask(one, [(limit, 1)]) for _ in range(20)]
+
+    assert one.down
+    assert [isinstance(each, str) for each in said] == [True] * 20 + [False]
+    assert said[-1] == Denied(one.wait_ms(limit, 1, fleet.clock.ms), 0)
+    assert one.level(limit, fleet.clock.ms) == 20 * limit.period_ms
+    for rid in (str(said[-2]), "nobody"):
+        one.touch(rid, [1])  # there is nobody to tell
+    fleet.clock.ms += 2 * FRESH_MS
+    one.look([limit], fleet.clock.ms)  # there is nobody to ask
+
+
+@virtually
+async def test_a_look_at_a_store_that_does_not_answer_waits_once() -> None:
+    fleet, limit = Fleet(gateways=1), bucket(100)
+    [one] = fleet.accounts
+    fleet.store.paused = True
+    with pytest.raises(Miss) as missed:
+        one.look([limit], fleet.clock.ms)
+    await one.fetch(missed.value)
+
+    assert not one.down
+    one.look([limit], fleet.clock.ms)  # of this request; the next one asks again
+    with pytest.raises(Miss):
+        one.look([limit], fleet.clock.ms)

@@ -10,7 +10,6 @@ from rigs.virtual import virtually
 
 from modgate.errors import Unasked
 from modgate.limits.levels import Denied, Kind, Limit, Wanted, WhenDown
-from modgate.limits.shared import Miss
 from modgate.limits.slices import RECORD_MS, SLICE_MS
 from modgate.limits.store import Reserved
 
@@ -203,6 +202,18 @@ async def test_what_a_slow_request_holds_is_not_given_back() -> None:
 
 
 @virtually
+async def test_of_a_slice_that_a_slow_request_keeps_open_the_rest_goes_back() -> None:
+    fleet = Fleet(gateways=1)
+    month = Limit(key="{acme}:m", kind="w", amount=10_000, period_ms=BEGAN_MS + 86_400_000)
+    [one] = fleet.accounts
+    await fleet.load(2, [month], per_step=1)
+    assert await fleet.ask(one, [(month, 1)], "slow") == "slow"
+    await fleet.load(2, [], per_step=0)
+
+    assert fleet.store.levels.level(month, fleet.clock.ms) == len(fleet.admitted) + 1
+
+
+@virtually
 async def test_what_was_not_used_comes_back_and_debt_is_charged() -> None:
     fleet, limit = Fleet(), bucket(600, period_ms=60_000)
     [one, *_] = fleet.accounts
@@ -293,21 +304,6 @@ async def test_a_limit_does_as_it_says_while_the_store_is_down(
     assert said == [passes] * 20
 
 
-@virtually
-async def test_a_look_at_a_store_that_does_not_answer_waits_once() -> None:
-    fleet, limit = Fleet(gateways=1), bucket(100)
-    [one] = fleet.accounts
-    fleet.store.paused = True
-    with pytest.raises(Miss) as missed:
-        one.look([limit], fleet.clock.ms)
-    await one.fetch(missed.value)
-
-    assert not one.down
-    one.look([limit], fleet.clock.ms)  # of this request; the next one asks again
-    with pytest.raises(Miss):
-        one.look([limit], fleet.clock.ms)
-
-
 @pytest.mark.parametrize("before", [0, 40])
 @virtually
 async def test_what_a_window_lost_without_the_store_is_told_once_when_it_is_back(
@@ -366,6 +362,18 @@ async def test_closing_gives_back_what_is_in_hand() -> None:
 
     assert fleet.store.levels.level(limit, fleet.clock.ms) == 5 * limit.period_ms
     assert one.slices.open == 0
+
+
+@virtually
+async def test_a_request_is_charged_once_however_often_it_is_reserved_and_settled() -> None:
+    fleet, limit = Fleet(gateways=1), bucket(1000, period_ms=600_000)
+    [one], wanted = fleet.accounts, [(limit, 300)]
+    assert [await fleet.ask(one, wanted, "r") for _ in range(2)] == ["r", "r"]
+    for rid, used in ("r", 50), ("r", 500), ("nobody", 70):
+        one.settle(rid, wanted, [used], fleet.clock.ms)
+    await one.close()
+
+    assert fleet.store.levels.level(limit, fleet.clock.ms) == 50 * limit.period_ms
 
 
 @virtually

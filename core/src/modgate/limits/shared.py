@@ -86,8 +86,7 @@ class SharedAccount:
             self._unfetched.discard(rid)
             if (denied := self._local.reserve(str(rid), wanted, lacking, now_ms)) is not None:
                 return denied
-        held = [(limit, 0 if at in lacking else n) for at, (limit, n) in enumerate(wanted)]
-        parts = self.slices.take(held, now_ms)
+        parts = self.slices.take(wanted, now_ms)
         self._spent[rid] = [
             Spent(limit, count, part) for (limit, count), part in zip(wanted, parts, strict=True)
         ]

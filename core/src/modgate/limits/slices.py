@@ -277,7 +277,7 @@ class Slices:
         return None
 
     def take(self, wanted: Wanted, now_ms: int) -> list[SlicePart | None]:
-        """Spend of every limit, of which nothing may be lacking; None where nothing is wanted."""
+        """Spend of every limit; None where nothing is wanted, or no slice here has enough."""
         parts: list[SlicePart | None] = []
         for limit, count in wanted:
             share = self.share(limit, now_ms)
