@@ -41,10 +41,10 @@ class Members:
         self._heard = self._heard or all(each.heard for each in self._sources.values())
         return self._heard
 
-    def answered(self) -> bool:
-        """Whether one has said what there is.  Where that is nothing, calls are held, and an engine
-        is started for them: who turns them away waits for it in vain."""
-        return any(each.known for each in self._sources.values())
+    def said_none(self) -> bool:
+        """Whether one has said that there is no engine now.  Calls are held then, and an engine is
+        started for them: who turns them away waits for it in vain."""
+        return any(each.known and not each.instances for each in self._sources.values())
 
     @property
     def sources(self) -> Sequence[Source]:

@@ -270,7 +270,7 @@ class State:
         """
         if self.draining or not self.ledger.writable or not self.members.heard():
             return False
-        return bool(self.gateway().fleet.pools) or self.members.answered()
+        return bool(self.gateway().fleet.pools) or self.members.said_none()
 
     async def drained(self, within_s: float) -> bool:
         """Wait for the requests in hand; False when some are left."""

@@ -217,3 +217,14 @@ async def test_who_brings_a_discoverer_that_breaks_is_told(
     await made.use([], {})
 
     assert vars(caplog.records[0])["plugin"] == "racks (acme-racks 2.0)"
+
+
+def test_none_are_there_only_where_somebody_says_that_there_are_none() -> None:
+    made, _ = members([])
+    [source] = made.sources
+    unknown = made.said_none()
+    source._hear(Found(instances=[Instance(uid="1", url="http://a", serves={"other": "e"})]))
+    unfit = made.said_none()
+    source._hear(Found(instances=[]))
+
+    assert (unknown, unfit, made.said_none()) == (False, False, True)
