@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from http import HTTPStatus
 
 import pytest
 
@@ -38,3 +39,13 @@ def test_a_kind_of_error_that_no_reply_can_tell_is_none(wrong: dict[str, object]
 def test_nor_is_it_said_of_a_single_error(name: str) -> None:
     with pytest.raises(TypeError, match=r"^(an error says|the status of an error)"):
         setattr(Refused("file", "too_long", "it is too long"), name, 7)
+
+
+def test_a_status_that_has_a_name_is_one() -> None:
+    named: dict[str, object] = {"code": "taken", "status": HTTPStatus.CONFLICT}
+    made = type("Mine", (GatewayError,), named)("somebody has it")
+    single = Refused("name", "taken", "somebody has it")
+    setattr(single, "status", HTTPStatus.CONFLICT)  # noqa: B010 -- checkers know better
+
+    assert [type(each.status) for each in (made, single)] == [int, int]
+    assert (made.status, single.status) == (409, 409)

@@ -30,6 +30,7 @@ from modgate.plugin import (
     LimitReached,
     Outcome,
     Outgoing,
+    Overloaded,
     Plan,
     Refused,
     Relay,
@@ -72,6 +73,10 @@ def fails() -> NoReturn:
 
 def numbered() -> NoReturn:
     raise Refused(None, 5, "a code that is no word")  # type: ignore[arg-type]  # it is the fault
+
+
+def worded() -> NoReturn:
+    raise type("Late", (Overloaded,), {"retry_after_s": "5"})("as an engine's header had it")
 
 
 def computes() -> None:
@@ -208,7 +213,7 @@ def rudely(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Rudeness], None]:
 
 
 @pytest.mark.parametrize("width", [1, CALLS])
-@pytest.mark.parametrize("what", [quits, interrupts, cancels, bares, leaves, numbered])
+@pytest.mark.parametrize("what", [quits, interrupts, cancels, bares, leaves, numbered, worded])
 @pytest.mark.parametrize("where", ["shape", "encode", "decode", "feed", "close", "usage"])
 async def test_whatever_a_plugin_raises_ends_one_request(
     tmp_path: Path,

@@ -51,9 +51,10 @@ from collections.abc import Sequence
 from math import ceil
 from typing import ClassVar
 
-from modgate.faults import said, seconds
+from modgate.faults import error_status, said, seconds
 
 RETRY_AFTER_MOST_S = 120
+TOLD = frozenset({"code", "status", "kind", "message", "field", "retry_after_s"})
 
 
 class GatewayError(Exception):
@@ -73,17 +74,11 @@ class GatewayError(Exception):
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        said(cls.code)
-        said(cls.kind)
-        _check_status(cls.status)
+        for name in TOLD & vars(cls).keys():
+            setattr(cls, name, _tellable(name, vars(cls)[name]))
 
     def __setattr__(self, name: str, value: object) -> None:
-        """Keep only what a reply and a ledger row can tell; TypeError is the plugin's fault."""
-        if name in ("code", "kind", "message") or (name == "field" and value is not None):
-            value = said(value)
-        elif name == "status":
-            _check_status(value)
-        super().__setattr__(name, value)
+        super().__setattr__(name, _tellable(name, value) if name in TOLD else value)
 
     @property
     def retry_after(self) -> int | None:
@@ -93,9 +88,13 @@ class GatewayError(Exception):
         return ceil(min(RETRY_AFTER_MOST_S, max(1, self.retry_after_s)))  # of nan 1
 
 
-def _check_status(status: object) -> None:
-    if type(status) is not int or not 400 <= status <= 599:
-        raise TypeError(f"the status of an error is 400 to 599, and not {status!r:.20}")
+def _tellable(name: str, value: object) -> object:
+    """What a reply and a ledger row can tell; TypeError, the plugin's fault, where none can."""
+    if value is None and name in ("field", "retry_after_s"):
+        return None
+    if name == "retry_after_s":
+        return seconds(value)
+    return error_status(value) if name == "status" else said(value)
 
 
 class Refused(GatewayError):
@@ -262,7 +261,7 @@ class LimitReached(GatewayError):
         super().__init__(message)
         self.limit = said(limit)
         self.kind = unit
-        self.retry_after_s = seconds(retry_after_s)
+        self.retry_after_s = retry_after_s
 
 
 class QuotaSpent(GatewayError):

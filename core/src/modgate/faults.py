@@ -44,7 +44,14 @@ def said(text: object) -> str:
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
-def seconds(number: float) -> float:
+def error_status(status: object) -> int:
+    """A status as a plain number, be it an `HTTPStatus`; TypeError for what is none of an error."""
+    if not isinstance(status, int) or not 400 <= status <= 599:
+        raise TypeError(f"the status of an error is 400 to 599, and not {status!r:.20}")
+    return int(status)
+
+
+def seconds(number: object) -> float:
     """A number, be it nan; TypeError for none: no reply could tell it."""
     if not isinstance(number, int | float):
         raise TypeError(f"an error's wait is a number of seconds, and not {type(number).__name__}")
