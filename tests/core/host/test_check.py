@@ -165,7 +165,16 @@ def test_an_endpoint_of_what_there_is_not_is_refused(more: dict[str, object]) ->
         checked(at("/v1/x", **more))
 
 
-@pytest.mark.parametrize("said", [{"operation": object()}, {"summary": 7}, {"operation": "a\nb"}])
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"operation": object()},
+        {"summary": 7},
+        {"operation": "a\nb"},
+        {"summary": "a\u2028b"},
+        {"operation": "\ud800"},
+    ],
+)
 def test_what_an_endpoint_is_called_is_a_text_of_one_line(said: dict[str, object]) -> None:
     with pytest.raises(PluginError, match="names /v1/a by no text of one line"):
         checked(at("/v1/a", **said))
@@ -174,3 +183,10 @@ def test_what_an_endpoint_is_called_is_a_text_of_one_line(said: dict[str, object
 def test_room_for_a_body_is_a_whole_number() -> None:
     with pytest.raises(PluginError, match="no room for a body"):
         checked(at("/v1/a", at_most=1.5))
+
+
+@pytest.mark.parametrize(
+    "text", ["Traduit\N{NO-BREAK SPACE}: du texte", "\u6587\u5b57\u3000\u8a8d\u8b58"]
+)
+def test_a_summary_in_any_language_is_one(text: str) -> None:
+    checked(at("/v1/a", summary=text))

@@ -34,6 +34,12 @@ class Prompt(LedgerSink):
         return []
 
 
+class Probeless(Dialect):
+    modality = "words"
+    family = "probeless"
+    probe = None  # type: ignore[assignment]  # it is the fault
+
+
 def defaults(name: str, kind: type[BaseModel]) -> BaseModel:
     del name
     return kind()
@@ -46,6 +52,7 @@ def defaults(name: str, kind: type[BaseModel]) -> BaseModel:
         ({"modgate_modalities": [Countless]}, "has over 1000 endpoints of words"),
         ({"modgate_sinks": [Prompt]}, "Prompt: 'open' must be an 'async def'"),
         ({"modgate_dialects": [Lost]}, "Lost has the health path 'ready', which begins with no /"),
+        ({"modgate_dialects": [Probeless]}, "Probeless has the health path 'None', which begins"),
     ],
 )
 def test_what_could_not_be_put_to_work_is_told(hooks: Mapping[str, object], told: str) -> None:

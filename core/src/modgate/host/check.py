@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from math import isfinite
+from unicodedata import category
 
 from modgate.api.modality import AnyModality, Endpoint
 from modgate.api.model import EVERY_MODEL, ModelFacts, StandIn
@@ -22,6 +23,7 @@ RESERVED_PATHS = (
 )
 OURS = frozenset(unit.name for unit in EVERYWHERE)
 BODIES: tuple[str, ...] = ("json", "form")
+NO_TEXT = frozenset({"Cc", "Cs", "Zl", "Zp"})  # controls, halves of characters, ends of lines
 KINDS: tuple[str, ...] = ("unary", "stream")
 _PATH = re.compile(r"(/[\w.~@:-]+)+", re.ASCII)
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
@@ -138,7 +140,12 @@ def _endpoint(name: str, endpoint: Endpoint, surfaces: Mapping[str, Surface]) ->
     if type(endpoint.at_most) is not int or endpoint.at_most < 1 or not callable(endpoint.shape):
         yield f"has no shape for {path}, or no room for a body"
     said: tuple[object, ...] = endpoint.summary, endpoint.operation
-    if not all(isinstance(text, str) and text.isprintable() for text in said):
+    if not all(isinstance(text, str) and _is_line(text) for text in said):
         yield f"names {path} by no text of one line: summary, operation"
     if batch is not None and batch.most < 1:
         yield f"has batches of nothing for {path}"
+
+
+def _is_line(text: str) -> bool:
+    """Whether a row and a log can say it; `isprintable` refuses blanks that other languages use."""
+    return not any(category(each) in NO_TEXT for each in text)

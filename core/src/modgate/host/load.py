@@ -251,7 +251,7 @@ def _dialects(
         if not kind.family or (kind.family == "home" and not own):
             text = f"{kind.__name__} needs a 'family' of its own: '{kind.family}' is no name for it"
             raise PluginError(str(origin), text)
-        if not kind.probe.startswith("/"):
+        if not str(kind.probe).startswith("/"):
             text = f"{kind.__name__} has the health path '{kind.probe}', which begins with no /"
             raise PluginError(str(origin), text)
         key = kind.modality, kind.family
