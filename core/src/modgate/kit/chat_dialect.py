@@ -81,12 +81,12 @@ class ChatDialect(Dialect):
             wanted = OLD_MAXIMUM  # the older wire knows no other
         body = body.rename(NEW_MAXIMUM if wanted == OLD_MAXIMUM else OLD_MAXIMUM, wanted)
         thoughts, role = self.reasoning != "as it came", self.developer != "developer"
-        if not (thoughts or role):
+        if not (thoughts or role) and self.moderates:
             return body
         members = body.members()
         if not self.moderates and members.get("moderation", b"null") != b"null":
             reason = "'moderation' is not supported: this model's engine moderates nothing"
-            raise Refused("moderation", "unsupported_value", reason)
+            raise Unsupported(reason, "moderation")
         messages = members.get("messages", b"")
         thoughts &= b'"reasoning' in messages
         role &= b'"developer"' in messages
