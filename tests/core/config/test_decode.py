@@ -142,6 +142,20 @@ def test_a_mistake_in_an_included_file_is_told_there(config: Config) -> None:
     ]
 
 
+def test_one_in_any_list_is_told_in_its_own_file(config: Config) -> None:
+    text = 'include = ["a.toml"]\n[[discover]]\nname = "x"\nkind = "file"\nserves = { m = "e" }\n'
+
+    assert told(config, text, a='\n\n[[discover]]\nname = "y"\nkind = "file"\n') == [
+        "a.toml:3: discover[1].serves: is required"
+    ]
+
+
+def test_a_file_that_two_patterns_find_is_read_once(config: Config) -> None:
+    text = 'include = ["*.toml", "a.toml"]\n'
+
+    assert len(config.decode(text, a=f"{FIRST}[tenant.acme]\n").backend) == 1
+
+
 def test_a_section_that_two_files_set_is_a_mistake(config: Config) -> None:
     twice = "[tenant.zeta]\n[tenant.acme]\nweight = 2\n[queue]\ncalls = 3\n"
     text = 'include = ["a.toml"]\n[tenant.acme]\n[queue]\nshare = 1.0\ncalls = 2\n'

@@ -141,7 +141,8 @@ def read(path: Path) -> Source:
     patterns = source.values.get("include", [])
     for pattern in patterns if isinstance(patterns, list) else []:
         for more in _matches(source, path, str(pattern)):
-            _merge(source, more)
+            if more not in source.marks:  # another pattern found it, too
+                _merge(source, more)
     return source
 
 
@@ -204,12 +205,11 @@ def _merge(source: Source, path: Path) -> None:
         source.problems.append(Problem(message=f"not valid TOML: {error}", file=name, line=line))
         return
     lines = at.lines_of(text)
-    known = source.values.get("backend")
-    shift = len(known) if isinstance(known, list) else 0
+    ahead = {key: len(known) for key, known in source.values.items() if isinstance(known, list)}
     for place, line in lines.items():
         moved = place
-        if len(place) > 1 and place[0] == "backend" and isinstance(place[1], int):
-            moved = ("backend", place[1] + shift, *place[2:])
+        if len(place) > 1 and isinstance(place[1], int):  # it stands behind those of other files
+            moved = (place[0], place[1] + ahead.get(str(place[0]), 0), *place[2:])
         source.places.setdefault(moved, (name, line))
     for key, value in values.items():
         if key == "include" and not first:
