@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Literal, TypeVar
 
 from aiohttp import BodyPartReader, MultipartReader, web
@@ -54,10 +54,13 @@ def _without_port(hop: str) -> str:
 
 def _within(address: str, networks: Networks) -> bool:
     try:
-        parsed = ip_address(address)
+        said = ip_address(address)
     except ValueError:
         return False
-    return any(parsed in ip_network(network) for network in networks)
+    # Of an IPv4 peer, a server that listens for both kinds says `::ffff:10.0.0.1`.
+    mapped = said.ipv4_mapped if isinstance(said, IPv6Address) else None
+    known = [ip_network(network) for network in networks]
+    return any(said in each or (mapped is not None and mapped in each) for each in known)
 
 
 def waits_for_continue(request: web.BaseRequest) -> bool:
@@ -153,9 +156,7 @@ class Ingress:
             while not content.at_eof():  # what may stand behind the last boundary
                 piece = content.read_nowait() or await self._waited(content.readany())
                 self._count(len(piece), at_most)
-            self.bytes_in = (
-                content.total_bytes
-            )  # boundaries and heads of parts are of the body, too
+            self.bytes_in = content.total_bytes  # of boundaries and heads of parts, too
         except (ValueError, AssertionError, RuntimeError, HttpProcessingError) as error:
             raise Refused(None, "invalid_body", "the form could not be parsed") from error
 
