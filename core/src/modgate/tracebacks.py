@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import traceback
 from collections.abc import Iterable, Iterator
+from socket import gaierror
 from ssl import SSLCertVerificationError, SSLError
 
 from modgate.errors import GatewayError
@@ -36,8 +37,10 @@ def reason_of(error: BaseException) -> str:
             return each.verify_message
         if isinstance(each, SSLError):
             return (each.reason or type(each).__name__).replace("_", " ").lower()
-        if isinstance(each, OSError) and each.errno:
-            return (os.strerror(each.errno) if each.errno > 0 else str(each.strerror)).lower()
+        if isinstance(each, gaierror) and each.strerror:
+            return each.strerror.lower()  # its numbers are its own, and on macOS above 0
+        if isinstance(each, OSError) and (each.errno or 0) > 0:
+            return os.strerror(each.errno or 0).lower()
     return type(error).__name__
 
 
