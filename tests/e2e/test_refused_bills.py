@@ -97,3 +97,18 @@ async def test_what_was_refused_is_billed_itself_once_its_model_was_found(
 
     assert last.status == case.status
     assert [row.units["llm.requests"] for row in mine] == [1] * billed
+
+
+@pytest.mark.parametrize("status", [400, 413, 415, 422])
+async def test_what_an_engine_refused_has_an_exact_bill(
+    tmp_path: Path, engine: ScriptedEngine, status: int
+) -> None:
+    engine.script_for = lambda record: Script(refusal=Refusal(status=status))
+    async with await start(
+        tmp_path, [{"url": engine.url}], plugins=("llm",), models={"chat": "llm"}
+    ) as running:
+        await send(running.url, CHAT, key=running.key)
+        [row] = rows(running.ledger)
+
+    assert (row.ending, row.exact) == ("refused", True)
+    assert [each["state"] for each in row.attempts] == ["refused"]

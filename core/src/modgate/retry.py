@@ -19,6 +19,7 @@ from modgate.errors import (
     ModelLoading,
     Overloaded,
     Refused,
+    TooLarge,
     Unreached,
     Unsupported,
     Upstream,
@@ -70,7 +71,7 @@ def state_of(error: BaseException) -> State:
     """The state of a call that this error ended."""
     if isinstance(error, UpstreamTimedOut):
         return "timed_out"
-    if isinstance(error, Refused | Unsupported):
+    if isinstance(error, Refused | TooLarge | Unsupported):
         return "refused"
     return "failed" if isinstance(error, GatewayError) else "cancelled"
 
