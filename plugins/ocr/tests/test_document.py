@@ -213,3 +213,21 @@ def test_a_page_that_was_cut_is_named(tmp_path: Path) -> None:
 
     assert drive.reserve["output_tokens"] == 9
     assert played.head.headers == {"x-modgate-truncated": "pages=1"}
+
+
+def test_a_page_whose_engine_counts_nothing_beside_pages_of_one_that_does_is_no_exact_bill(
+    tmp_path: Path,
+) -> None:
+    counted = b'{"markdown":"a","tokens":{"input":9,"output":4}}'
+    with Rig(Ocr(Config()), tmp_path) as rig:
+        plain, mixed, all_counted = (
+            rig.drive(rig.plan(asked(PDF)))
+            .play(lambda index, call, said=said: [Event(said[index])])
+            .usage
+            for said in ([LINES] * 3, [counted, LINES, counted], [counted] * 3)
+        )
+
+    assert (plain.exact, plain.by) == (True, "gateway")
+    assert (mixed.exact, mixed.by) == (False, "estimate")
+    assert (all_counted.exact, all_counted.by) == (True, "engine")
+    assert mixed.units["input_tokens"] == 18

@@ -96,7 +96,7 @@ class Recognised(Relay):
         told = [each for each in read.values() if each.tokens is not None]
         for each in told:
             units = units + (each.tokens or NOTHING)
-        if any(each.guessed for each in told):
+        if any(each.guessed for each in told) or 0 < len(told) < len(read):
             return Usage(units, exact=False, by="estimate")
         return Usage(units, exact=self._whole(read, outcomes), by="engine" if told else "gateway")
 
