@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
+from itertools import repeat
 from pathlib import Path
 
 import httpx
@@ -102,8 +103,15 @@ class FullCrumbs(Crumbs):
     crumb = b"x"
 
 
+class Nothing(Wordy):
+    """Says nothing, for ever."""
+
+    def much(self) -> Iterator[bytes]:
+        return repeat(b"")
+
+
 CRUMBS = {"Crumbs": Crumbs.crumb, "FullCrumbs": FullCrumbs.crumb}
-RELAYS = {each.__name__: each for each in (Wordy, Watching, LastWords, Crumbs, FullCrumbs)}
+RELAYS = {each.__name__: each for each in (Wordy, Watching, LastWords, Crumbs, FullCrumbs, Nothing)}
 
 
 class Talk(Words):
@@ -213,3 +221,17 @@ async def test_a_whole_reply_in_crumbs_is_not_held_in_crumbs(tmp_path: Path, rel
 
     assert reply.content == PIECE + CRUMBS[relay] * PIECES + PIECE
     assert Crumb.most < PIECES / 3
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["whole", "sse"])
+@pytest.mark.parametrize("at", [1, 2, 0], ids=["first", "second", "close"])
+async def test_a_relay_that_says_nothing_for_ever_is_a_fault(
+    tmp_path: Path, at: int, whole: bool
+) -> None:
+    async with running(tmp_path) as (gateway, client):
+        body = {"model": "w", "at": at, "whole": whole, "relay": "Nothing"}
+        reply = await client.post("/v1/words", json=body, timeout=60)
+    [row] = rows(gateway.ledger)
+
+    assert "internal_error" in reply.text
+    assert row.ending == "fault"

@@ -24,6 +24,7 @@ from modgate.heavy import BITE_S, HeavyRelay
 from modgate.trip import Trip
 
 YIELDS_AT_MOST = 1000  # at a time, then others have a turn: a relay without an end harms none
+EMPTY_AT_MOST = 1_000_000  # pieces without a byte between them: no reader ever ends those
 
 
 class Sink(Protocol):
@@ -121,7 +122,7 @@ class Feeding:
 
         `trip`: the call whose events it is made of; None: the relay closes.
         """
-        more, bite_s = True, BITE_S if self._sink.opened else 0.0
+        more, bite_s, empty = True, BITE_S if self._sink.opened else 0.0, 0
         while more:
             data: list[bytes] = []
             try:
@@ -138,6 +139,9 @@ class Feeding:
             if data:
                 await self._sink.emit(self._relay.head, data)
             if more:
+                empty = 0 if any(data) else empty + len(data)
+                if empty > EMPTY_AT_MOST:
+                    raise PluginFault(f"{type(self._relay).__name__} yields nothing, for ever")
                 await asyncio.sleep(0)
 
     async def _broke(self, error: GatewayError, data: list[bytes], trip: Trip | None) -> None:
