@@ -269,6 +269,9 @@ def test_gaps_tells_a_killed_process_from_a_power_cut(tmp_path: Path) -> None:
     assert found[1]["units"] == {"llm.output_tokens": 40, "llm.requests": 1}
     told = ledger_command("gaps", "--directory", str(state)).output
     assert "4 things to know, 1 that may have lost bills" in told
+    moment = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
+    assert len(re.findall(rf"^[! ] {moment} ", told, re.MULTILINE)) == 4
+    assert re.search(f"the last that is here is of {moment}$", found[2]["bound"])
 
 
 def test_an_anchor_that_saw_more_is_written_down_at_the_next_start(tmp_path: Path) -> None:

@@ -91,8 +91,8 @@ def gaps(path: Path | None, directory: Path | None, key_file: Path | None, as_js
     import msgspec
 
     from modgate.api.surface import dump
+    from modgate.clock import iso
     from modgate.ledger.gaps import gaps as found
-    from modgate.ledger.gaps import iso
 
     with plain_errors():
         books = _books(path, directory, key_file, None)
@@ -105,7 +105,8 @@ def gaps(path: Path | None, directory: Path | None, key_file: Path | None, as_js
         units = " ".join(f"{name}={count}" for name, count in each.units.items())
         bound = f"; at most: {each.bound}" if each.lost and each.bound else ""
         sign = "!" if each.lost else " "
-        click.echo(f"{sign} {iso(each.at)} {each.text}{bound}{' ' + units if units else ''}")
+        at = iso(each.at, "milliseconds")
+        click.echo(f"{sign} {at} {each.text}{bound}{' ' + units if units else ''}")
     lost = sum(each.lost for each in all_of_them)
     click.echo(f"{len(all_of_them)} things to know, {lost} that may have lost bills", err=True)
 

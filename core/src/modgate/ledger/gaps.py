@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
 from modgate.api.json import JsonObject
 from modgate.api.secret import Secret
+from modgate.clock import iso
 from modgate.ledger.frames import Frame, Kind, Torn
 from modgate.ledger.records import Ended, Noted
 from modgate.ledger.segments import frames_of, note_of, segments, workers
@@ -87,7 +87,7 @@ def _told(note: Noted) -> Gap:
 
 def _words(note: Noted) -> tuple[bool, str, str]:
     """Of a note: whether bills may be missing, the sentence, and how much is missing at most."""
-    where = f"segment {note.segment}"
+    where, until = f"segment {note.segment}", iso(note.until, "milliseconds")
     match note.what:
         case "recovered":
             return _recovered(note, where)
@@ -102,10 +102,10 @@ def _words(note: Noted) -> tuple[bool, str, str]:
         case "behind":
             text = f"{note.sink} had seen {where} of {note.writer} up to byte {note.size_bytes}, "
             text += "which is not here: the end was cut, or an older copy was put back"
-            return True, text, f"what came after the copy and before {iso(note.until)} in no sink"
+            return True, text, f"what came after the copy and before {until} in no sink"
         case "replaced":
             text = f"{note.sink} knows {note.writer}, whose directory is not here"
-            return True, text, f"what it wrote after {iso(note.until)}, when it was last heard"
+            return True, text, f"what it wrote after {until}, when it was last heard"
         case "closed":
             return False, "the gateway stopped in order", ""
 
@@ -118,6 +118,7 @@ def _dropped(note: Noted, where: str) -> tuple[bool, str, str]:
 
 
 def _recovered(note: Noted, where: str) -> tuple[bool, str, str]:
+    until = iso(note.until, "milliseconds")
     ends = f"{note.crashed} requests were ended as gateway_crash"
     torn = f", {note.size_bytes} torn bytes were cut off" if note.size_bytes else ""
     if not note.rebooted:
@@ -125,9 +126,4 @@ def _recovered(note: Noted, where: str) -> tuple[bool, str, str]:
         return bool(note.size_bytes), text, "nothing that was handed to the kernel is lost"
     text = f"{where}: the machine went down{torn}; {ends}"
     bound = f"frames of the last {note.sync_s * 1000:g} ms, and of two syncs, before it did; "
-    return True, text, f"{bound}the last that is here is of {iso(note.until)}"
-
-
-def iso(wall: float) -> str:
-    """A time of day in ISO 8601, UTC, to the millisecond."""
-    return datetime.fromtimestamp(wall, UTC).isoformat(timespec="milliseconds")
+    return True, text, f"{bound}the last that is here is of {until}"

@@ -18,7 +18,7 @@ from modgate.ledger.witness import Witness, holds
 class Report:
     """What was found.
 
-    `chains`, `segments`, `frames`: how many were read.
+    `segments`, `frames`: how many were read.
     `dropped`: how many segments the gateway wrote down that it dropped.
     `unfinished`: bytes at the end that are being written, or that a crash cut and no start has
     removed yet.
@@ -27,7 +27,6 @@ class Report:
     `problems`: sentences to read.  None: the ledger is whole, as far as the witnesses go.
     """
 
-    chains: int = 0
     segments: int = 0
     frames: int = 0
     dropped: int = 0
@@ -38,7 +37,6 @@ class Report:
 
     def add(self, chain: ChainReader) -> None:
         """Count what was read of a chain."""
-        self.chains += 1
         self.segments += chain.segments
         self.frames += chain.frames
         self.dropped += chain.dropped
