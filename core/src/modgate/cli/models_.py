@@ -39,6 +39,8 @@ def install(data: Path | None, wheelhouse: Path | None, only: str | None, quiet:
     for wheel in wheels:
         try:
             installed(wheel, _folder(data), wheelhouse, say)
+        except BrokenPipeError:
+            raise
         except (OSError, ValueError) as error:
             click.echo(f"{wheel.distribution} {wheel.version}: {error}", err=True)
             failed = True

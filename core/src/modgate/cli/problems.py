@@ -43,6 +43,8 @@ def plain_errors() -> Iterator[None]:
     except PluginError as error:
         click.echo(str(error), err=True)
         sys.exit(1)
+    except BrokenPipeError:
+        raise  # who reads what is printed wants no more: click ends it without a word
     except OSError as error:
         click.echo(plain(error), err=True)
         sys.exit(1)
