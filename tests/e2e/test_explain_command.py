@@ -6,10 +6,15 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from ssl import PROTOCOL_TLS_SERVER, SSLContext
 
 import pytest
+from gateways import start
 from oracle.faults import Script
-from rigs.explaining import UNKNOWN, Make, invoked, worlds
+from rigs.certificates import certificate
+from rigs.explaining import UNKNOWN, Make, World, invoked, worlds
+
+from modgate.ledger.reader import rows
 
 
 @pytest.fixture
@@ -85,3 +90,33 @@ async def test_the_command_says_what_is_wrong_with_where_it_was_sent(world: Make
 @pytest.mark.parametrize("words", [("x", "--url", "nonsense"), ("x", "--tenant", "acme")])
 def test_a_command_line_that_cannot_be_is_refused(words: Sequence[str]) -> None:
     assert invoked(*words)[0] == 2
+
+
+@pytest.mark.parametrize("why", ["connection refused", "name", "certificate"])
+async def test_a_call_that_found_no_connection_tells_the_operator_why(
+    tmp_path: Path, why: str
+) -> None:
+    certificate(tmp_path, "engine")
+    context = SSLContext(PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "engine.pem", tmp_path / "engine.key")
+    engine = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0, ssl=context)
+    url = {
+        "connection refused": "http://127.0.0.1:1",
+        "name": "http://engine.invalid",
+        "certificate": f"https://localhost:{engine.sockets[0].getsockname()[1]}",
+    }[why]
+    async with (
+        engine,
+        await start(tmp_path, [{"url": url}], plugins=("llm",), models={"chat": "llm"}) as running,
+    ):
+        made = World(running, [])
+        client = await made.sent()
+        [told, *_] = (await made.explained(client))["attempts"]
+        _, text = await made.command(str(client.request_id))
+        [row] = rows(running.ledger)
+
+    assert (client.status, told["error"]) == (502, "upstream_error")
+    assert why in told["unreached"]
+    assert f"  not reached: {told['unreached']}\n" in text
+    assert why.encode() not in client.body
+    assert "unreached" not in row.attempts[0]

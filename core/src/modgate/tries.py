@@ -10,10 +10,11 @@ import msgspec
 from modgate.api.plan import ReplyKind
 from modgate.api.relay import State
 from modgate.api.sink import Attempt
-from modgate.errors import GatewayError
+from modgate.errors import ConnectTimedOut, GatewayError, Unreached
 from modgate.fleet.pick import Choice, Wanted
 from modgate.fleet.pool_state import PoolState
 from modgate.fleet.promise import Promise
+from modgate.tracebacks import reason_of
 from modgate.units import NOTHING, Units
 
 
@@ -23,7 +24,8 @@ class Try(msgspec.Struct, kw_only=True, eq=False):
     `zero`: when that was, by `now`.  `waits_since_s`: when its call began to wait for a slot; None:
     it did not.  `members`: calls that shared the trip; 0 for all but the first of them.  `size`:
     what its call may need; `units`: what a side call has cost.  `wanted`, `choice`, `promise`: why
-    this backend was chosen, for `modgate explain`.
+    this backend was chosen, for `modgate explain`; `unreached`: why there was no connection, for
+    the operator alone.
     """
 
     # Draft.attempt, from the lease
@@ -55,6 +57,7 @@ class Try(msgspec.Struct, kw_only=True, eq=False):
     ended_s: float | None = None
     state: State = "pending"
     error: str = ""
+    unreached: str = ""
 
     # Meter, of a side call
     units: Mapping[str, int] = {}
@@ -71,6 +74,7 @@ class Try(msgspec.Struct, kw_only=True, eq=False):
         self.ended_s = self.now() - self.zero
         self.state = state
         self.error = error.code if error is not None else ""
+        self.unreached = _unreached(error)
         return True
 
     def spoilt(self, state: State, error: GatewayError) -> None:
@@ -100,6 +104,18 @@ class Try(msgspec.Struct, kw_only=True, eq=False):
             promise.broke if promise is not None and promise.terms.slo else "",
             self.units or None,
         )
+
+
+def _unreached(error: GatewayError | None) -> str:
+    """Why there was no connection, as the system says it; '' where there was one."""
+    match error:
+        case ConnectTimedOut():
+            return "no connection in time"
+        case Unreached():
+            reason = reason_of(error)
+            return "no connection" if reason == type(error).__name__ else reason
+        case _:
+            return ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

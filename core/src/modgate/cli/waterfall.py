@@ -221,6 +221,8 @@ def _picks(attempts: Sequence[JsonObject]) -> Iterator[str]:
         yield ""
         again = ", tried again" if pick["again"] else ""
         yield f"{_call(each)} at {each['backend']}{again}: {WHY.get(str(pick['why']), pick['why'])}"
+        if each.get("unreached"):
+            yield f"  not reached: {each['unreached']}"
         yield from _slo(_object(each.get("slo")))
         if pick["why"] != "only":
             yield from _candidates(_list(pick.get("candidates")))

@@ -135,6 +135,7 @@ def attempts_of(draft: Draft, gateway: Gateway) -> list[Json]:
                 "state": tried.state,
                 "status": tried.status,
                 "error": tried.error or None,
+                "unreached": tried.unreached or None,
                 "sent": tried.sent,
                 "shared_by": tried.members,
                 "began_ms": ms(tried.began_s),

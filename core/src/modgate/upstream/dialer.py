@@ -13,6 +13,7 @@ from yarl import URL
 
 from modgate.errors import ConnectTimedOut, Overloaded, Unreached
 from modgate.out_of_files import out_of_files
+from modgate.tracebacks import let_go
 from modgate.upstream.connection import Connection
 from modgate.upstream.names import Resolve
 
@@ -46,6 +47,7 @@ class Dialer:
         self._fresh_until = 0.0
         self._failed: set[str] = set()
         self._looking: asyncio.Task[None] | None = None
+        self._unresolved: OSError | None = None
 
     async def dial(self, connection: Connection) -> None:
         """Connect.  ConnectTimedOut or Unreached when the engine cannot be reached.
@@ -112,7 +114,7 @@ class Dialer:
                 self._looking = asyncio.get_running_loop().create_task(self._look())
             await asyncio.shield(self._looking)
         if not self._found:
-            raise OSError("the engine's name has no address")
+            raise OSError("the engine's name has no address") from self._unresolved
         self._found.rotate(-1)
         return sorted(self._found, key=self._failed.__contains__)
 
@@ -126,7 +128,10 @@ class Dialer:
             self._found = deque(dict.fromkeys(found))
             self._fresh_until = loop.time() + NAMES_KEPT_S
             self._failed.intersection_update(self._found)
-        except OSError:
+            self._unresolved = None
+        except OSError as error:
+            let_go([error])
+            self._unresolved = error
             self._found.clear()
         finally:
             self._looking = None
