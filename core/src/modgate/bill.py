@@ -23,7 +23,7 @@ from modgate.dues import settle_dues
 from modgate.ending import ending_of
 from modgate.errors import GatewayError, LedgerUnavailable, PluginFault
 from modgate.gateway import Gateway
-from modgate.limits.admission import Admission, Mark, Reservation
+from modgate.limits.admission import Admission, Aside, Mark
 from modgate.limits.headers import anthropic_headers
 from modgate.limits.headers import headers as rate_headers
 from modgate.limits.shared import Miss
@@ -145,46 +145,67 @@ class Bill:
         self.reserved = self.reserved + short
         await self.reserve_more(short.of(modality), self._draft.model)
 
-    async def reserve_more(self, units: Units, model: str) -> Sequence[Reservation]:
-        """Reserve in addition: for a side call, or a call of another model; what limits hold of it.
-
-        Who knows what the call itself used tells `set_apart`.
-        """
+    async def reserve_more(self, units: Units, model: str) -> None:
+        """Reserve in addition: for a call of another model, or what was drawn beyond the plan's."""
         if not units:
-            return ()
-        held = [await self._patiently(partial(self._charge, units, model, 0))]
+            return
+        await self._patiently(partial(self._charge, units, model, 0))
         if self._budgeted:
-            held.append(await self._afford(units, model, first=False))
-        return [each for each in held if each is not None]
+            await self._afford(units, model, first=False)
 
-    def set_apart(self, held: Sequence[Reservation], used: Units, model: str) -> None:
+    async def reserve_aside(self, units: Units, model: str) -> Sequence[Aside]:
+        """Reserve for a side call: of its units first, and then of budgets.
+
+        Who knows what it used tells `set_apart`; until then it used nothing.
+        """
+        held = [await self._patiently(partial(self._charge_aside, units, model))]
+        if self._budgeted:
+            cost = self._gateway.budgets.reserve(self._draft, units, model, first=False)
+            reserve, admission = self._gateway.limiter.reserve_aside, self._held
+            afford = partial(reserve, admission, cost.full(), modality=MONEY, model=model)
+            held.append(await self._patiently(afford))
+        return held
+
+    def set_apart(self, held: Sequence[Aside], used: Units, model: str) -> None:
         """A side call used so much of what was reserved for it; the rest is for other calls."""
         counts = used.full()
-        if self._budgeted:
-            counts[BUDGET] = self._gateway.budgets.cost(self._draft, counts, model)
-        for each in held:
-            each.used = counts
+        held[0].used = counts
+        for budget in held[1:]:
+            budget.used = {BUDGET: self._gateway.budgets.cost(self._draft, counts, model)}
 
-    async def _afford(self, units: Units, model: str, *, first: bool) -> Reservation | None:
+    async def _afford(self, units: Units, model: str, *, first: bool) -> None:
         """Reserve the most that these units can cost in the tenant's budgets."""
         cost = self._gateway.budgets.reserve(self._draft, units, model, first=first)
         reserve, held, counts = self._gateway.limiter.reserve, self._held, cost.full()
-        return await self._patiently(
+        await self._patiently(
             partial(reserve, held, counts, modality=MONEY, model=model, requests=0)
         )
 
-    def _charge(self, units: Units, model: str, requests: int, *, now: float) -> Reservation | None:
-        counts, reserved = units.full(), self._draft.reserved
+    def _charge(self, units: Units, model: str, requests: int, *, now: float) -> None:
+        counts = units.full()
         self.meter.check_units(counts)
-        held = self._gateway.limiter.reserve(
+        self._gateway.limiter.reserve(
             self._held, counts, modality=units.modality, model=model, requests=requests, now=now
         )
+        self._note(counts)
+
+    def _charge_aside(self, units: Units, model: str, *, now: float) -> Aside:
+        counts, limiter = units.full(), self._gateway.limiter
+        self.meter.check_units(counts)
+        aside = limiter.reserve_aside(
+            self._held, counts, modality=units.modality, model=model, now=now
+        )
+        self._note(counts)
+        return aside
+
+    def _note(self, counts: dict[str, int]) -> None:
+        """So much more was reserved."""
+        reserved = self._draft.reserved
         if not reserved:
             self._draft.reserved = counts
-            return held
+            return
         for name, count in counts.items():
             reserved[name] = reserved.get(name, 0) + count
-        return held
 
     def touch(self) -> None:
         """Note what was used so far: it is the bill if the gateway dies now.

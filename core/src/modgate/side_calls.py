@@ -15,7 +15,6 @@ from modgate.errors import GatewayError, PluginFault, Unsupported
 from modgate.faults import RAISED
 from modgate.order import Order
 from modgate.trip import Trip
-from modgate.units import NOTHING
 
 
 async def ask_all(trips: Sequence[Trip], width: int, bill: Bill) -> list[Json]:
@@ -31,8 +30,7 @@ async def _ask_one(trip: Trip, gate: asyncio.Semaphore, bill: Bill) -> Json:
     async with gate:
         try:
             model, modality = order.model.name, order.modality.name
-            held = await bill.reserve_more(order.call.size.of(modality), model)
-            bill.set_apart(held, NOTHING, model)  # nothing is billed of one that fails
+            held = await bill.reserve_aside(order.call.size.of(modality), model)
             events = await trip.next()
             while await trip.next():
                 raise PluginFault("an Ask call answered more than one event")

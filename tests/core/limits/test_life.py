@@ -63,22 +63,44 @@ def test_however_much_was_used_the_parts_settle_to_exactly_that(world: World, us
     assert world.left(caller) == {"output_tokens": 1000 - used}
 
 
-def test_a_side_call_takes_of_its_models_limit_what_it_used_and_leaves_the_rest_to_the_plan(
+@pytest.mark.parametrize("foreseen", [400, 0])
+@pytest.mark.parametrize("shadow", [False, True], ids=["in force", "in shadow"])
+@pytest.mark.parametrize("models", [("", "m", "guard"), ("guard",), ("m",), ("",)])
+def test_a_side_call_takes_of_its_models_limits_what_it_used_and_the_plan_what_is_its_own(
+    world: World, models: tuple[str, ...], shadow: bool, foreseen: int
+) -> None:
+    rate = Rate(unit="llm.output_tokens", amount=2000, period="day", shadow=shadow)
+    rates = tuple(replace(rate, model=model) for model in models)
+    caller = Caller(tenant="acme", key_id="k", policy=Policy(limits=Limits(rates=rates)))
+    admission = world.admit(caller)
+    for reserved, used in ((500, 3), (500, 0), (0, 4)):
+        counts = {"llm.output_tokens": reserved}
+        aside = world.limiter.reserve_aside(
+            admission, counts, modality="llm", model="guard", now=world.now
+        )
+        aside.used = {"llm.output_tokens": used}
+    world.reserve(admission, Units(input_tokens=1, output_tokens=foreseen))
+    world.settle(admission, {"llm.input_tokens": 1, "llm.output_tokens": 307})
+
+    left = {"": 2000 - 307, "m": 2000 - 300, "guard": 2000 - 7}
+    assert [view.remaining for view in world.views(caller)] == [left[model] for model in models]
+    assert world.idle
+
+
+def test_what_only_side_calls_used_is_charged_to_their_limits_where_no_plan_came(
     world: World,
 ) -> None:
     rate = Rate(unit="llm.output_tokens", amount=2000, period="day")
     rates = (rate, replace(rate, model="m"), replace(rate, model="guard"))
     caller = Caller(tenant="acme", key_id="k", policy=Policy(limits=Limits(rates=rates)))
     admission, counts = world.admit(caller), {"llm.output_tokens": 500}
-    aside = partial(world.limiter.reserve, admission, counts, modality="llm", model="guard")
-    for used in ({"llm.output_tokens": 3}, {}):
-        held = aside(requests=0, now=world.now)
-        assert held is not None
-        held.used = used
-    world.reserve(admission, Units(output_tokens=400))
-    world.settle(admission, {"llm.output_tokens": 303})
+    aside = world.limiter.reserve_aside(
+        admission, counts, modality="llm", model="guard", now=world.now
+    )
+    aside.used = {"llm.output_tokens": 3}
+    world.settle(admission, {"llm.output_tokens": 3})
 
-    assert [view.remaining for view in world.views(caller)] == [1697, 1700, 1997]
+    assert [view.remaining for view in world.views(caller)] == [1997, 2000, 1997]
     assert world.idle
 
 

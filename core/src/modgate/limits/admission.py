@@ -14,19 +14,34 @@ from modgate.limits.state import Held
 Mark = tuple[int, int, int]  # lengths of reservations, shadows and tolls
 
 
+class Aside(msgspec.Struct, eq=False):
+    """One side call, which is charged apart: its model may have other limits than the plan's.
+
+    `toll`: the limits that it met.  `names`: the units that were reserved for it.  `shadows`: as of
+    an Admission.  `used`: what it is known to have used, by unit; `part`: how much of that is in
+    what the request used, when that was measured last.
+    """
+
+    toll: Toll
+    names: Sequence[str] = ()
+    shadows: list[tuple[Limit, str, int]] = []
+    used: Mapping[str, int] = {}
+    part: Mapping[str, int] = {}
+
+
 class Reservation(msgspec.Struct, eq=False):
     """What was charged at one time, all of it or nothing.
 
     `rid`: its id in the account, the request's and a number.  `names`: of each limit in `wanted`
     its unit by full name.  `before`: the levels that it met, when one of them was too high.
-    `used`: of a side call, what it is known to have used, by unit; None: of all others.
+    `aside`: of a side call; None: of the plan's own calls.
     """
 
     rid: tuple[int, int]
     names: Sequence[str]
     wanted: Wanted
     before: Sequence[int] = ()
-    used: Mapping[str, int] | None = None
+    aside: Aside | None = None
 
 
 class Admission(msgspec.Struct, eq=False):
@@ -35,9 +50,10 @@ class Admission(msgspec.Struct, eq=False):
     `terms`: the limits that it meets, fixed for as long as it lives.
     `held`: what it holds of what is bounded at once.
     `requests`: 1 for each name that it counts as a request of (`requests`, `llm.requests`).
-    `tolls`: the limits that its calls met.
+    `tolls`: the limits that its plan's calls met.
     `reservations`: those that stand; `made`: how many ever were.
-    `last`: the newest reservation of each unit; `split`: some unit is in several.
+    `last`: the plan's newest reservation of each unit; `split`: some unit is in several of these.
+    `asides`: its side calls, which none of `tolls`, `last`, `split` and `shadows` know.
     `shadows`: what limits in shadow were charged: the limit, its unit, how many.
     `would_refuse`: limits in shadow that would have refused it, as the receipt names them.
     `refused`: the reservation that one of its limits had no room for.
@@ -52,6 +68,7 @@ class Admission(msgspec.Struct, eq=False):
     reservations: list[Reservation] = []
     last: dict[str, Reservation] = {}
     split: bool = False
+    asides: list[Aside] = []
     shadows: list[tuple[Limit, str, int]] = []
     would_refuse: list[str] = []
     made: int = 0
@@ -62,6 +79,9 @@ class Admission(msgspec.Struct, eq=False):
         """One more reservation was made."""
         self.made += 1
         self.reservations.append(reservation)
+        if reservation.aside is not None:
+            reservation.aside.names = reservation.names
+            return
         for name in reservation.names:
             if self.last.setdefault(name, reservation) is not reservation:
                 self.last[name], self.split = reservation, True
@@ -80,30 +100,41 @@ class Admission(msgspec.Struct, eq=False):
         reservations, shadows, tolls = mark
         del self.reservations[reservations:], self.shadows[shadows:], self.tolls[tolls:]
         self.last = {
-            name: reservation for reservation in self.reservations for name in reservation.names
+            name: reservation
+            for reservation in self.reservations
+            if reservation.aside is None
+            for name in reservation.names
         }
 
-    def used(self, units: Mapping[str, int]) -> dict[str, int]:
-        """What it used by unit, and the requests that it counts as."""
-        return {**units, **self.requests}
+    def own(self, units: Mapping[str, int]) -> dict[str, int]:
+        """What its plan used by unit, and the requests that it counts as.
+
+        `units`: what the request used.  What a side call used is its own `part`; both sum to that.
+        """
+        left = {**units, **self.requests}
+        for aside in self.asides:
+            aside.part = {name: min(n, left.get(name, 0)) for name, n in aside.used.items()}
+            for name, count in aside.part.items():
+                left[name] = left.get(name, 0) - count
+        return left
 
     def measured(self, reservation: Reservation, left: dict[str, int]) -> list[int]:
         """What a reservation is charged, of each of its limits.
 
-        `left`: what was used and no earlier reservation was charged for, by unit; what is charged
-        now is taken off it.  Where a unit is in several reservations, a side call's is charged what
-        that used, each other one at most what it reserved, and the last one takes the rest, even as
-        debt.  A request is no such unit: it is one for each limit that counts it, of all models or
-        of its own.
+        `left`: what the plan used and no earlier reservation was charged for, by unit; what is
+        charged now is taken off it.  Where a unit is in several reservations, each is charged at
+        most what it reserved, and the last one takes the rest, even as debt.  A request is no such
+        unit: it is one for each limit that counts it, of all models or of its own.
         """
+        if reservation.aside is not None:
+            return [reservation.aside.part.get(name, 0) for name in reservation.names]
         if not self.split:
             return [left.get(name, 0) for name in reservation.names]
         shares: dict[str, int] = {}  # a unit of several limits: each is charged all
         for name, (_, count) in zip(reservation.names, reservation.wanted, strict=True):
             share = left.get(name, 0)
             if self.last[name] is not reservation and name not in self.requests:
-                most = count if reservation.used is None else reservation.used.get(name, 0)
-                share = max(shares.get(name, 0), min(most, share))
+                share = max(shares.get(name, 0), min(count, share))
             shares[name] = share
         for name, share in shares.items():
             if name not in self.requests:
@@ -111,25 +142,32 @@ class Admission(msgspec.Struct, eq=False):
         return [shares[name] for name in reservation.names]
 
     def shadowed(self, left: Mapping[str, int]) -> list[tuple[Limit, int]]:
-        """What limits in shadow are charged beyond what they were, each in all what was used."""
-        due: dict[str, tuple[Limit, int]] = {}
-        for limit, name, count in self.shadows:
-            _, owed = due.get(limit.key, (limit, left.get(name, 0)))
-            due[limit.key] = limit, owed - count
-        return list(due.values())
+        """What limits in shadow are charged beyond what they were, each in all what was used.
+
+        `left`: as `own` made it.
+        """
+        found = _owed(self.shadows, left)
+        for aside in self.asides:
+            found += _owed(aside.shadows, aside.part)
+        return found
 
     def unforeseen(self, left: Mapping[str, int]) -> list[tuple[Limit, int]]:
         """What to charge for units that were used and of which nothing was reserved.
 
-        `left`: as `measured` left it.  One entry for each limit that meets such a unit.
+        `left`: as `measured` left it.  One entry for each limit that the plan, or a side call, met
+        with such a unit.
         """
         hard: list[MetRate] = [*self.terms.units]
         shadow: list[MetRate] = []
         for toll in self.tolls:
             hard += toll.hard
             shadow += toll.shadow
-        noted = [name for _, name, _ in self.shadows]
-        return [*self._lacking(hard, self.last, left), *self._lacking(shadow, noted, left)]
+        found = [*self._lacking(hard, self.last, left)]
+        found += self._lacking(shadow, _units(self.shadows), left)
+        for aside in self.asides:
+            found += self._lacking(aside.toll.hard, aside.names, aside.part)
+            found += self._lacking(aside.toll.shadow, _units(aside.shadows), aside.part)
+        return found
 
     def _lacking(
         self, met: Iterable[MetRate], known: Container[str], left: Mapping[str, int]
@@ -140,3 +178,18 @@ class Admission(msgspec.Struct, eq=False):
             if unit not in known and unit not in self.requests and (count := left.get(unit)):
                 found[each.limit.key] = (each.limit, count)
         return found.values()
+
+
+def _units(shadows: Iterable[tuple[Limit, str, int]]) -> list[str]:
+    return [name for _, name, _ in shadows]
+
+
+def _owed(
+    shadows: Iterable[tuple[Limit, str, int]], left: Mapping[str, int]
+) -> list[tuple[Limit, int]]:
+    """What each limit is charged beyond what it was: one that was charged often, once."""
+    due: dict[str, tuple[Limit, int]] = {}
+    for limit, name, count in shadows:
+        _, owed = due.get(limit.key, (limit, left.get(name, 0)))
+        due[limit.key] = limit, owed - count
+    return list(due.values())

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from modgate.api.auth import Caller
 from modgate.errors import GatewayError, LimitReached, Overloaded, TooLarge
-from modgate.limits.admission import Admission, Mark, Reservation
+from modgate.limits.admission import Admission, Aside, Mark, Reservation
 from modgate.limits.headers import RateView
 from modgate.limits.levels import Denied, Limit
 from modgate.limits.rates import MetRate, Rates, Toll
@@ -157,10 +157,8 @@ class Limiter:
         model: str,
         now: float,
         requests: int = 1,
-    ) -> Reservation | None:
+    ) -> None:
         """Charge every limit on these units of a modality: all of them or none.
-
-        The answer is what was reserved; None where no limit that refuses is on any of it.
 
         `counts`: by full name.  `requests`: how many are charged with them, of the modality and of
         the model; 0 where this comes on top of an earlier reservation.
@@ -168,16 +166,29 @@ class Limiter:
         LimitReached or QuotaSpent; TooLarge when the request alone is beyond a limit.
         """
         own = f"{modality}.{REQUESTS}"
-        toll, made = admission.terms.of_model(modality, model), None
+        toll = admission.terms.of_model(modality, model)
         if toll.hard or toll.shadow:
             if requests:
                 self._guard_unforeseen(toll, counts, now)
-            counts = {**counts, own: requests, REQUESTS: requests}
-            made = self._charge_met(admission, toll, counts, now)
+            self._charge_met(admission, toll, {**counts, own: requests, REQUESTS: requests}, now)
             admission.tolls.append(toll)
         if requests:
             admission.requests[own] = 1
-        return made
+
+    def reserve_aside(
+        self,
+        admission: Admission,
+        counts: Mapping[str, int],
+        *,
+        modality: str,
+        model: str,
+        now: float,
+    ) -> Aside:
+        """The same as `reserve`, for a side call; whoever knows what that used says it there."""
+        aside = Aside(admission.terms.of_model(modality, model))
+        self._charge_met(admission, aside.toll, counts, now, aside=aside)
+        admission.asides.append(aside)
+        return aside
 
     def _guard_unforeseen(self, toll: Toll, counts: Mapping[str, int], now: float) -> None:
         """Refuse when a unit of which the plan says nothing, because it is learned, is used up."""
@@ -192,12 +203,14 @@ class Limiter:
         counts: Mapping[str, int],
         now: float,
         place: Limit | None = None,
-    ) -> Reservation | None:
+        aside: Aside | None = None,
+    ) -> None:
         """Charge all limits of a toll that have a count, or none.
 
-        `place`: the shared limit of requests in flight, of which one is taken with them.
+        `place`: the shared limit of requests in flight, of which one is taken with them.  `aside`:
+        the side call that it is for.
         """
-        at_ms, reservation = self._state.ms(now), None
+        at_ms = self._state.ms(now)
         names: list[str] = []
         wanted: list[tuple[Limit, int]] = []
         for met in toll.hard:
@@ -211,14 +224,15 @@ class Limiter:
             names.append(PLACE)
             wanted.append((place, 1))
         if wanted:
-            reservation = Reservation((admission.rid, admission.made), names, wanted)
+            rid = (admission.rid, admission.made)
+            reservation = Reservation(rid, names, wanted, aside=aside)
             denied = self._state.levels.reserve(reservation.rid, wanted, at_ms)
             if denied is not None:
                 raise self._refusal(admission, toll, reservation, denied, at_ms)
             admission.reserved(reservation)
         if toll.shadow:
-            self._charge_shadows(admission, toll.shadow, counts, at_ms)
-        return reservation
+            charged = admission.shadows if aside is None else aside.shadows
+            charged += self._charge_shadows(admission, toll.shadow, counts, at_ms)
 
     def _refusal(
         self, admission: Admission, toll: Toll, reservation: Reservation, denied: Denied, at_ms: int
@@ -239,15 +253,19 @@ class Limiter:
 
     def _charge_shadows(
         self, admission: Admission, shadow: Iterable[MetRate], counts: Mapping[str, int], at_ms: int
-    ) -> None:
-        """Charge limits that refuse nothing, and note which of them would have refused."""
-        levels = self._state.levels
+    ) -> list[tuple[Limit, str, int]]:
+        """Charge limits that refuse nothing, and note which of them would have refused.
+
+        The answer is what was charged.
+        """
+        levels, charged = self._state.levels, []
         for met in shadow:
             if count := counts.get(met.rate.unit):
                 if levels.wait_ms(met.limit, count, at_ms) > 0:
                     admission.noted(f"{self._rates.public(met.rate)}/{met.rate.period}")
                 levels.charge(met.limit, count, at_ms)
-                admission.shadows.append((met.limit, met.rate.unit, count))
+                charged.append((met.limit, met.rate.unit, count))
+        return charged
 
     def _fitting(self, met: MetRate, count: int, at_ms: int) -> int:
         """How much to reserve when a request alone may need more than the limit ever has.
@@ -268,7 +286,7 @@ class Limiter:
 
     def touch(self, admission: Admission, used: Mapping[str, int]) -> None:
         """The request lives, and has used so much by unit: its charge if the gateway dies now."""
-        left = admission.used(used)
+        left = admission.own(used)
         for reservation in admission.reservations:
             self._state.levels.touch(reservation.rid, admission.measured(reservation, left))
 
@@ -300,7 +318,7 @@ class Limiter:
                     at_ms,
                 )
         else:
-            left = admission.used(used)
+            left = admission.own(used)
             for limit, count in admission.shadowed(left):
                 levels.charge(limit, count, at_ms)
             for reservation in admission.reservations:
