@@ -30,6 +30,7 @@ def wav(pcm: bytes, *, said: int | None = None, behind: bytes = b"", before: byt
 
 
 LIST = chunk(b"LIST", b"INFO" + chunk(b"ISFT", b"Lavf60.16.100"))
+NAMED = b"iXML" + struct.pack("<I", len(NOISE) - 1)  # whose length is odd, and not padded
 BROADCAST = chunk(b"bext", NOISE) + chunk(b"iXML", NOISE[:-1])
 
 
@@ -56,13 +57,27 @@ def test_sound_in_a_second_chunk_is_not_passed_over() -> None:
         LIST,
         BROADCAST + LIST,
         LIST[:-9],
+        BROADCAST[:-900],
+        NAMED + NOISE[:-1] + LIST + BROADCAST,
         bytes(5000),
         b"TAG" + NOISE,
         b"ID3" + NOISE,
         LIST + b"APETAGEX" + NOISE,
         NOISE[:500],
     ],
-    ids=["nothing", "comment", "many", "torn", "zeros", "v1", "v2", "ape", "stray"],
+    ids=[
+        "nothing",
+        "comment",
+        "many",
+        "torn",
+        "long torn",
+        "unpadded",
+        "zeros",
+        "v1",
+        "v2",
+        "ape",
+        "stray",
+    ],
 )
 def test_what_is_no_sound_may_follow(behind: bytes) -> None:
     pytest.importorskip("soundfile")
@@ -85,6 +100,12 @@ def test_a_length_that_was_not_known_is_all_that_follows(said: int) -> None:
     data[40:44] = struct.pack("<I", said)
 
     assert wav_in(io.BytesIO(bytes(data))) == Wav(sound=len(TONE))
+
+
+def test_silence_is_sound_where_the_length_was_not_known() -> None:
+    data = wav(bytes(len(TONE)), said=0)
+
+    assert wav_in(io.BytesIO(data)) == Wav(sound=len(TONE))
 
 
 @pytest.mark.parametrize("behind", [b"", LIST], ids=["", "comment"])

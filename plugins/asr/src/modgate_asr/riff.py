@@ -20,9 +20,10 @@ from modgate_asr.sections import CHUNK_HEAD, is_wav
 DATA, FIRST_CHUNK = b"data", 12
 CHUNKS_AT_MOST = 10_000  # that are looked at; writers make a handful
 NO_SOUND = (ID3V1, ID3, b"APETAGEX", b"LYRICSBEGIN", b"LIST", b"id3 ")  # whatever length they say
-STRAY_BYTES = (
-    512  # behind the sound, that nobody misses: less than what a disk's block is filled with
-)
+# Behind the sound, that nobody misses: less than what a disk's block is filled with.
+STRAY_BYTES = 512
+# By so many bytes a torn chunk says more than is left; what sound looks like says far more, mostly.
+TORN_AT_MOST = 1 << 24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,30 +56,39 @@ def wav_in(file: BinaryIO) -> Wav | None:
 def _measured(file: BinaryIO, start: int, said: int, size: int) -> Wav:
     there = max(0, size - start)  # the chunk's own head may be cut
     if said == 0:
-        return Wav(sound=_rest(file, start, size))
+        return Wav(sound=_unnamed(file, start, size))
     if said >= there:
         return Wav(sound=there)
     end = start + said
     ends = {end, end + said % 2}  # some writers leave out the byte that pads
-    return Wav(sound=said, left_out=min(_rest(file, each, size) for each in ends))
+    return Wav(sound=said, left_out=min(_left_out(file, each, size) for each in ends))
 
 
-def _rest(file: BinaryIO, at: int, size: int) -> int:
+def _left_out(file: BinaryIO, at: int, size: int) -> int:
     """How many bytes from here on are no chunk, no tag, and not zero."""
-    for _ in range(CHUNKS_AT_MOST):
-        name, length = _chunk(file, at)
-        named = len(name) == len(DATA) and name.isascii() and name.decode().isprintable()
-        if not named or name == DATA or at + CHUNK_HEAD + length > size:
-            break
-        at += CHUNK_HEAD + length + length % 2
-    file.seek(at)
-    if file.read(FIRST_CHUNK).startswith(NO_SOUND):
-        return 0
-    file.seek(at)
+    rest = _unnamed(file, at, size)
+    file.seek(size - rest)
     while block := file.read(SCAN_BYTES):
         if block.strip(b"\0"):
-            return size - at
+            return rest
     return 0
+
+
+def _unnamed(file: BinaryIO, at: int, size: int) -> int:
+    """How many bytes from here on are no chunk and no tag."""
+    for _ in range(CHUNKS_AT_MOST):
+        name, length = _chunk(file, at)
+        end = at + CHUNK_HEAD + length
+        if not _is_name(name) or name == DATA or end > size + TORN_AT_MOST:
+            break
+        padded = length % 2 and not _is_name(_chunk(file, end)[0])
+        at = end + 1 if padded else end
+    file.seek(at)
+    return 0 if file.read(FIRST_CHUNK).startswith(NO_SOUND) else max(0, size - at)
+
+
+def _is_name(name: bytes) -> bool:
+    return len(name) == len(DATA) and name.isascii() and name.decode().isprintable()
 
 
 def _chunk(file: BinaryIO, at: int) -> tuple[bytes, int]:
