@@ -200,6 +200,7 @@ class Exchange:
             await self._as_model(route, body)
         elif (kept := await keyed.serve(body, partial(self._as_model, route, body))) is not None:
             self.draft.notes["replay_of"] = kept.request_id
+            self._responder.watch(self._surface)
             await self._responder.page(replay_headers(kept), kept.body or b"", kept.status)
 
     def _read(self, route: Route) -> Awaitable[Body]:
