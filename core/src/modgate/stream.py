@@ -146,10 +146,14 @@ class Stream:
         It is set and not moved, for until the first event a timer was due at a later time.
         """
         if self._left_at:
-            now = self._deadline.now()
-            self.unread_s += now - self._left_at
-            self._left_at = 0.0
-            self._deadline.set(now + self._idle_s)
+            self._deadline.set(self._back() + self._idle_s)
+
+    def _back(self) -> float:
+        """Nobody is away any longer, which is counted; the loop's time."""
+        now = self._deadline.now()
+        self.unread_s += now - self._left_at
+        self._left_at = 0.0
+        return now
 
     async def _read(self) -> list[Event]:
         self._raise_broken()
@@ -201,8 +205,9 @@ class Stream:
         if ended[0]:
             if state != "ok":
                 self._answer.close()
-            self._resume_clock()
             self._deadline.disarm()
+            if self._left_at:
+                self._back()
             self._lease.give_back(state, error, self.events, self.unread_s)
         elif isinstance(error, BadReply):
             self._lease.spoilt()  # the attempt had ended well, but its reply is unusable
