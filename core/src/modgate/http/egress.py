@@ -121,6 +121,8 @@ class Reply:
             body = b""
         for at in range(0, len(body), SLICE_BYTES):
             await self.write(body[at : at + SLICE_BYTES])
+            if self.gone:
+                break  # same result without this: nothing is written any more
         self.ended = not self.gone
 
     def open(self, status: int, headers: Mapping[str, str]) -> None:
