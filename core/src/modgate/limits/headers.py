@@ -12,9 +12,8 @@ from math import ceil
 
 import msgspec
 
-ANTHROPIC = frozenset(
-    {"requests", "tokens", "input_tokens", "output_tokens"}
-)  # its SDK knows these
+# Its SDK knows these.
+ANTHROPIC = frozenset({"requests", "tokens", "input_tokens", "output_tokens"})
 
 
 class RateView(msgspec.Struct, frozen=True):

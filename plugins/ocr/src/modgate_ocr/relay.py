@@ -9,9 +9,8 @@ from modgate.plugin import NOTHING, BadReply, Event, Head, Outcome, Relay, Units
 from modgate_ocr.page import Page, Read, read_page
 from modgate_ocr.reply import Wishes, Writer
 
-ENDED = frozenset(
-    {"ok", "refused", "failed", "timed_out"}
-)  # calls after which the document goes on
+# Calls after which the document goes on.
+ENDED = frozenset({"ok", "refused", "failed", "timed_out"})
 
 
 class Recognised(Relay):

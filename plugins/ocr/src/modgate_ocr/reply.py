@@ -44,9 +44,8 @@ class Writer:
     wishes: Wishes
     images: int = 0
     tables: int = 0
-    _named: list[str | None] = field(
-        default_factory=list
-    )  # of this page's pictures; None: left out
+    # Of this page's pictures; None: left out.
+    _named: list[str | None] = field(default_factory=list)
 
     def page(self, page: Page, read: Read | None) -> JsonObject:
         """Write one page.  `read`: None for one that failed, which is present and empty."""

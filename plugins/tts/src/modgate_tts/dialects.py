@@ -34,9 +34,8 @@ DATA_BYTES = "x-modgate-data-bytes"
 CLIENTS = ("input", "voice", "speed", "instructions")  # members that are the client's own
 EXTRAS = ("lang_code", "volume_multiplier", "normalization_options")
 
-_FORMAT = re.compile(
-    rb"""response_format(?!\\?['"]\s*:)"""
-)  # not as a key, for errors repeat requests
+# Not as a key, for errors repeat requests.
+_FORMAT = re.compile(rb"""response_format(?!\\?['"]\s*:)""")
 _RIFF = b"RIFF"
 _NOT_PCM = {b"ID3": "mp3", b"OggS": "ogg", b"fLaC": "flac"}
 _FORMATS = ("mpeg", "mp3", "ogg", "opus", "flac", "aac", "webm", "mp4")
