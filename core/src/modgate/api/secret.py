@@ -72,7 +72,7 @@ def referenced(value: Json) -> Secret:
         return Secret(text)
     if isinstance(value, dict) and set(value) == {"file"} and isinstance(value["file"], str):
         try:
-            text = Path(value["file"]).read_text(encoding="utf-8").strip()
+            text = Path(value["file"]).read_text(encoding="utf-8-sig").strip()
         except OSError as error:
             raise ValueError(f"{value['file']} cannot be read: {error.strerror}") from None
         except UnicodeDecodeError:

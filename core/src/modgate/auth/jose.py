@@ -9,6 +9,7 @@ Source: RFC 7515, 7517, 7638, 8725.
 from __future__ import annotations
 
 import base64
+from codecs import BOM_UTF8
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -92,7 +93,7 @@ def parse_jwks(raw: bytes) -> Mapping[str, PublicKey]:
     """
     if len(raw) > JWKS_AT_MOST:
         raise ValueError(f"the key set has more than {JWKS_AT_MOST} bytes")
-    document = orjson.loads(raw)
+    document = orjson.loads(raw.removeprefix(BOM_UTF8))
     entries = document.get("keys") if isinstance(document, dict) else None
     if not isinstance(entries, list):
         raise ValueError("the document is no key set: it has no list 'keys'")

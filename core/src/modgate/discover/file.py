@@ -90,7 +90,8 @@ class FileDiscoverer(Discoverer[FileConfig]):
 def instances(text: bytes, *, toml: bool) -> list[Instance]:
     """The engines of a file's text; Away with what is wrong in it, which says no value of it."""
     try:
-        value = tomllib.loads(text.decode()) if toml else orjson.loads(text)
+        written = text.decode("utf-8-sig")
+        value = tomllib.loads(written) if toml else orjson.loads(written)
     except ValueError as error:
         place = _PLACE.search(str(error))  # and no more of it, which may be the file's own text
         where = f", at {place[0]}" if place else ""
