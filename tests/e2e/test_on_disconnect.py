@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
@@ -15,7 +16,7 @@ from gateways import Running, receipts_of, start
 from oracle import requests as ask
 from oracle.client import ClientRecord, Leave, send
 from oracle.engine import ScriptedEngine
-from oracle.faults import Fault, Refusal, Script
+from oracle.faults import Fault, Piece, Refusal, Script
 from oracle.record import Record
 from oracle.requests import ClientRequest
 from rigs.each import BESIDES_CHAT
@@ -122,6 +123,29 @@ async def test_the_bill_is_what_the_engine_wrote(
     counted = {name: row.units.get(name, 0) for name in wrote if name in row.units}
     assert counted
     assert counted == {name: wrote[name] for name in counted}
+    assert made.idle()
+
+
+async def test_who_leaves_while_a_finished_reply_is_sent_has_an_exact_bill(
+    tmp_path: Path, stack: AsyncExitStack
+) -> None:
+    said = {"index": 0, "message": {"role": "assistant", "content": "x" * (24 << 20)}}
+    usage = {"prompt_tokens": 3, "completion_tokens": 9}
+    whole = json.dumps({"object": "chat.completion", "choices": [said], "usage": usage})
+    made = await world(tmp_path, stack, Script(pieces=(Piece(data=whole.encode()),)))
+    request = REQUESTS["llm"]
+    reader, writer = await asyncio.open_connection(*made.running.app.public_address, limit=1024)
+    lines = ["POST /v1/chat/completions HTTP/1.1", "Host: gateway"]
+    lines += [f"Authorization: Bearer {made.running.key}", "Content-Type: application/json"]
+    lines += [f"Content-Length: {len(request.body)}", "", ""]
+    writer.write("\r\n".join(lines).encode() + request.body)
+    await reader.readuntil(b"\r\n\r\n")
+    writer.transport.abort()
+    await until(lambda: bool(made.receipts))
+
+    row = made.row
+    assert (row.ending, row.on_disconnect, row.exact) == ("client_gone", "drained", True)
+    assert row.units["llm.bytes_out"] < len(whole)
     assert made.idle()
 
 

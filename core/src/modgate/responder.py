@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from modgate.api.relay import Head, Relay
 from modgate.api.surface import Surface
-from modgate.disconnect import client_left, discard
+from modgate.disconnect import check_abandoned, client_left, discard
 from modgate.draft import Draft
 from modgate.error_reply import error_event, last_words, typed_error
 from modgate.errors import GatewayError, PluginFault
@@ -139,6 +139,7 @@ class Responder:
                 own["x-modgate-units"] = units
             await self.page(own, b"".join(self._whole))
         if self.reply.gone and not self.reply.ended:
+            check_abandoned(self._draft, cut_short=False)  # it may have left only now
             raise client_left()
 
     async def page(self, own: Mapping[str, str], body: bytes, status: int = 200) -> None:
