@@ -84,3 +84,42 @@ def test_a_file_that_the_gateway_may_not_open_is_its_own_fault(tmp_path: Path) -
         spool.scope().writer()
 
     assert spool.files == 0
+
+
+def written(data: bytes) -> int:
+    """A file as a decoder process hands it over."""
+    fd = os.memfd_create("piece")
+    os.write(fd, data)
+    return fd
+
+
+def is_open(fd: int) -> bool:
+    return os.path.exists(f"/proc/self/fd/{fd}")
+
+
+def test_what_a_decoder_wrote_counts_until_it_is_dropped(tmp_path: Path) -> None:
+    charged: list[int] = []
+    spool = Spool(tmp_path, 10)
+    scope = spool.scope(charged.append)
+    fd = written(b"1234567")
+    file = scope.adopt(fd)
+    scope.writer().write(b"890")
+
+    assert (file.read(), file.size) == (b"1234567", 7)
+    assert (scope.size, spool.used, spool.files, sum(charged)) == (10, 10, 2, 10)
+    scope.drop(file)
+    scope.drop(file)
+    assert (scope.size, spool.used, spool.files, sum(charged)) == (3, 3, 1, 3)
+    assert not is_open(fd)
+
+
+def test_what_a_decoder_wrote_is_freed_at_once_where_there_is_no_room_for_it(
+    tmp_path: Path,
+) -> None:
+    spool = Spool(tmp_path, 10)
+    fd = written(b"12345678901")
+    with pytest.raises(Overloaded):
+        spool.scope().adopt(fd)
+
+    assert (spool.used, spool.files) == (0, 0)
+    assert not is_open(fd)
