@@ -25,6 +25,7 @@ from modgate.plugin import (
     Plan,
     Relay,
     Request,
+    StandIn,
     Units,
     Usage,
 )
@@ -100,6 +101,8 @@ class Unsure(Judged):
 
 class Drawing(Judged):
     """Four calls, of which its plan foresees one."""
+
+    stand_in = StandIn()
 
     def shape(self, request: Request) -> Generator[Ask, Json, Plan]:
         yield from ()
@@ -213,4 +216,33 @@ async def test_calls_that_are_drawn_reserve_once_what_they_need_beyond_the_reser
     [row] = rows(gateway.ledger)
 
     assert reply.status_code == 200, reply.text
+    assert row.reserved == {"words.input_tokens": 40}
+
+
+async def test_calls_that_are_drawn_for_another_model_reserve_as_if_it_had_been_asked_for(
+    tmp_path: Path,
+) -> None:
+    made = plugin(modgate_modalities=[Drawing], modgate_dialects=[Plain])
+    async with FakeBackend() as broken, FakeBackend() as engine:
+        broken.answer("/words", Scripted(status=500))
+        engine.answer("/words", Scripted(reply=b'{"word": "yes"}'))
+        async with (
+            await start(
+                tmp_path,
+                [
+                    {"url": broken.url, "serves": {"chat": "chat"}},
+                    {"url": engine.url, "serves": {"small": "small"}},
+                ],
+                plugins=["words"],
+                models={"chat": "words", "small": "words"},
+                facts={"chat": 'fallback = ["small"]'},
+                tenants={"acme": "fallback = true"},
+                extra={"words": made},
+            ) as gateway,
+            httpx.AsyncClient(base_url=gateway.url, headers=gateway.headers) as client,
+        ):
+            reply = await client.post("/v1/words", json={"model": "chat"})
+    [row] = rows(gateway.ledger)
+
+    assert (reply.status_code, row.model) == (200, "small"), reply.text
     assert row.reserved == {"words.input_tokens": 40}

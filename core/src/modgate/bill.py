@@ -135,7 +135,7 @@ class Bill:
         at, self._draft.reserved = self._mark
         self._gateway.limiter.take_back(self._held, at, now=self._now())
         self._mark = self.meter.plan = None
-        self._drawn, self.lazy = NOTHING, False
+        self._drawn = NOTHING
         self._draft.opened = False  # the ledger gets an open frame of the other model
 
     async def reserve_drawn(self, call: Call, modality: str) -> None:
