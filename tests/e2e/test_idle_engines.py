@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
 from gateways import start
 from oracle import requests as ask
 from oracle.client import send
@@ -20,20 +21,32 @@ from modgate.ledger.reader import rows
 IDLE_S = 0.3
 IDLE = f"[timeouts]\nidle = '{IDLE_S}s'\nclient_stalled = '60s'\n"
 END = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+ONE = Piece(data=b'data: {"choices":[{"index":0,"delta":{"content":"one"}}]}\n\n')
 LONG = (*(Piece(data=huge_event(1 << 20)) for _ in range(40)), Piece(data=END))
 
 
+@pytest.mark.parametrize(
+    ("script", "tokens"),
+    [
+        (Script(tokens=8, fault=Fault(kind="silence", after=3)), 3),
+        (Script(pieces=(ONE, Piece(data=END)), fault=Fault(kind="silence", after=1)), 1),
+    ],
+)
 async def test_silence_behind_the_first_event_ends_a_stream_before_a_first_event_would_be_late(
-    tmp_path: Path, engine: ScriptedEngine
+    tmp_path: Path, engine: ScriptedEngine, script: Script, tokens: int
 ) -> None:
-    engine.script_for = lambda _: Script(tokens=8, fault=Fault(kind="silence", after=3))
+    engine.script_for = lambda _: script
     async with await start(tmp_path, [{"url": engine.url}], more=IDLE) as running:
         request = ask.chat(1, model="chat", stream=True)
         record = await asyncio.wait_for(send(running.url, request, key=running.key), 20)
     [row] = list(rows(running.ledger))
 
     assert record.status == 200
-    assert (row.ending, row.units["llm.output_tokens"], row.exact) == ("timed_out", 3, False)
+    assert (row.ending, row.units["llm.output_tokens"], row.exact) == (
+        "timed_out",
+        tokens,
+        False,
+    )
 
 
 async def test_an_engine_is_not_blamed_for_a_client_that_reads_nothing_for_longer_than_that(
