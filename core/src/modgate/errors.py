@@ -18,7 +18,7 @@
      |   |- RoleForbidden           role_forbidden            403     no         no
      |   |- RegionForbidden         region_forbidden          403     no         no
      |   |- Unpriced                unpriced                  403     no         no
-     |   `- Denied                  policy_denied             403     no         no
+     |   `- PolicyDenied            policy_denied             403     no         no
      |- LimitReached                rate_limit_exceeded       429     yes        no
      |- QuotaSpent                  insufficient_quota        429     no         no
      |- Overloaded                  overloaded                429     yes        no
@@ -233,7 +233,7 @@ class TooManyAttempts(GatewayError):
         self.retry_after_s = retry_after_s
 
 
-class Denied(Forbidden):
+class PolicyDenied(Forbidden):
     """A policy refused the request; the code is the policy's own."""
 
     code = "policy_denied"

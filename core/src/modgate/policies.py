@@ -20,7 +20,14 @@ from modgate.api.select import Targets
 from modgate.api.sink import Ruling, Verdict
 from modgate.draft import Draft
 from modgate.drawing import check_asked
-from modgate.errors import Denied, GatewayError, Overloaded, PluginFault, PolicyFailed, Refused
+from modgate.errors import (
+    GatewayError,
+    Overloaded,
+    PluginFault,
+    PolicyDenied,
+    PolicyFailed,
+    Refused,
+)
 from modgate.faults import raised
 from modgate.guard import Deadline
 from modgate.host.blame import blamed
@@ -182,5 +189,5 @@ def _told(decision: Decision) -> tuple[Verdict, str]:
 
 
 def _refusal(decision: Deny) -> GatewayError:
-    kind = Refused if decision.status == 400 else Denied
+    kind = Refused if decision.status == 400 else PolicyDenied
     return kind(decision.field, decision.code, decision.message)

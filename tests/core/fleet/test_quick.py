@@ -21,7 +21,7 @@ from modgate.fleet.pool import ELIGIBLE_AT_MOST, Pool
 from modgate.fleet.promise import Promise
 from modgate.fleet.slots import Seat, Slots, seed_of
 from modgate.fleet.standing import Standing
-from modgate.fleet.table import KEYS_AT_MOST, Table
+from modgate.fleet.table import KEYS_AT_MOST, SeatTable
 from modgate.fleet.terms import Phase, Promised, Terms
 
 SEEDS = range(60)
@@ -329,7 +329,7 @@ def test_what_is_kept_of_keys_and_shapes_is_bounded() -> None:
     for number in range(3 * ELIGIBLE_AT_MOST):
         wanted = Wanted(requires=(("voice", f"v{number}"),), terms=Terms(affinity=number))
         pool.choose(pool.candidates(wanted), wanted, 1.0, random.Random(1))
-    table = Table(seats, "total", serial=False)
+    table = SeatTable(seats, "total", serial=False)
     for key in range(1, 3 * KEYS_AT_MOST):
         table.homes(key)
 
@@ -341,7 +341,7 @@ def test_what_is_kept_of_keys_and_shapes_is_bounded() -> None:
 def test_tables_of_snapshots_that_are_gone_are_told_no_more() -> None:
     seat = Seat(backend="a", region="", slots=Slots(limit=4))
     for _ in range(100):
-        Table([seat], "total", serial=False)
+        SeatTable([seat], "total", serial=False)
 
     assert len(seat.slots.changes._rows) <= 2
 
@@ -350,30 +350,30 @@ def _deaf(self: Changes) -> None:
     """No change is heard of."""
 
 
-def _blind(self: Table, row: int, seat: Seat, now: float) -> None:
+def _blind(self: SeatTable, row: int, seat: Seat, now: float) -> None:
     """No seat is left out."""
 
 
-def always(answer: Callable[[Table], object]) -> property:
+def always(answer: Callable[[SeatTable], object]) -> property:
     """A field that answers so, whatever is written there."""
     return property(answer, lambda self, value: None)
 
 
 BROKEN: dict[str, tuple[object, str, object]] = {
     "a change that is not told": (Changes, "tell", _deaf),
-    "a seat that is not left out": (Table, "_oddity", _blind),
+    "a seat that is not left out": (SeatTable, "_oddity", _blind),
     "a prediction that is not compared": (quickly, "in_time", lambda s, p, t: (s, p)),
     "the first for the least": (quickly, "least", lambda s, p, r, f=None, *, prefers=True: s[0]),
-    "no preference": (Table, "prefers", always(lambda self: False)),
-    "gaps that nobody looks at": (Table, "_widest_s", always(lambda self: 0.0)),
+    "no preference": (SeatTable, "prefers", always(lambda self: False)),
+    "gaps that nobody looks at": (SeatTable, "_widest_s", always(lambda self: 0.0)),
     "homes elsewhere": (
         Homes,
         "of",
         lambda self, key: iter(first_two(key ^ 6, self._groups[-1][0])),
     ),
     "homes whatever they have to do": (quickly, "DRAIN_GUARD", 1e9),
-    "most are ejected": (Table, "clear", always(lambda self: bool(self._open.seats))),
-    "who is disqualified": (Table, "_trusted", lambda self, terms, now: self._open),
+    "most are ejected": (SeatTable, "clear", always(lambda self: bool(self._open.seats))),
+    "who is disqualified": (SeatTable, "_trusted", lambda self, terms, now: self._open),
 }
 
 

@@ -10,7 +10,7 @@ from rigs.ledger import WALL, receipt
 from modgate.api.price import Book, Case, Price
 from modgate.api.sink import Attempt, Receipt
 from modgate.money.invoice import Tariff
-from modgate.money.unpriced import Unpriced
+from modgate.money.unpriced import UnpricedCounter
 from modgate.observe.metrics import Registry
 from modgate.prices.books import Books
 from modgate.units import Unit, UnitTable
@@ -25,7 +25,7 @@ def counted(*cases: Case, more: Sequence[Receipt] = ()) -> str:
     counter = registry.counter("unpriced", "m", "modality", "unit")
     books = [Book(name="b", currency="EUR", effective=int(WALL), cases=cases)] if cases else []
     tariff = Tariff(Books(books), UNITS)
-    made = Unpriced(counter, lambda: tariff)
+    made = UnpricedCounter(counter, lambda: tariff)
     for each in (
         receipt("a"),
         receipt("b", tokens=9),

@@ -25,7 +25,7 @@ Command = TypeVar("Command", bound=Callable[..., object])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Opened:
+class OpenedStore:
     """A store, and who changes it as the user of this command."""
 
     store: Store
@@ -47,7 +47,7 @@ def where(command: Command) -> Command:
 
 
 @contextmanager
-def opened(path: Path | None, directory: Path | None) -> Iterator[Opened]:
+def opened(path: Path | None, directory: Path | None) -> Iterator[OpenedStore]:
     """The store of a configuration, else of a state directory; what is wrong is told."""
     from modgate.auth.store import REMOVED, Store, StoreError
     from modgate.server.secrets import in_use, secret_in
@@ -71,7 +71,7 @@ def opened(path: Path | None, directory: Path | None) -> Iterator[Opened]:
             try:
                 actor = f"command line ({getpass.getuser()})"
                 registrar = Registrar(store, made, pepper, actor=actor)
-                yield Opened(store=store, registrar=registrar)
+                yield OpenedStore(store=store, registrar=registrar)
             finally:
                 store.close()
         except StoreError as error:

@@ -61,7 +61,7 @@ Raw = tuple[
 
 
 @dataclass(slots=True, eq=False)
-class Room:
+class KeptTrails:
     """Trails, oldest first, within bounds."""
 
     requests: int = 0
@@ -80,8 +80,8 @@ class Trails:
     """Of all snapshots: a reload forgets none."""
 
     def __init__(self) -> None:
-        self._served = Room()
-        self._refused = Room()
+        self._served = KeptTrails()
+        self._refused = KeptTrails()
         self._pool_state: PoolState | None = None
 
     def use(self, requests: int, at_most: int) -> None:

@@ -12,7 +12,7 @@ from typing import Generic
 from modgate.fleet.bound import Bound
 from modgate.fleet.claim import CLASS_WEIGHT, Claim, QueueRules
 from modgate.fleet.fair import Charge, FairQueue, Took
-from modgate.fleet.rate import Rate
+from modgate.fleet.rate import WorkRate
 from modgate.fleet.room import Room
 from modgate.fleet.tally import Tally
 from modgate.fleet.turns import W
@@ -36,7 +36,7 @@ class Line(Generic[W]):
         self._queue: FairQueue[W] = FairQueue()
         self._room = Room()
         self._alike: dict[Hashable, dict[W, None]] = {}
-        self._rates: dict[tuple[str, str], Rate] = {}  # of those that wait
+        self._rates: dict[tuple[str, str], WorkRate] = {}  # of those that wait
 
     @property
     def calls(self) -> int:
@@ -65,7 +65,7 @@ class Line(Generic[W]):
             self.tally.waits(now)
         self.tally.look(now)
         if not self._queue.waits(claim.slo, claim.tenant):
-            self._rates[claim.slo, claim.tenant] = Rate()
+            self._rates[claim.slo, claim.tenant] = WorkRate()
             self._rates[claim.slo, claim.tenant].start(now)
         self._queue.push(item, _class_weight(claim, rules))
         self._room.add(claim)

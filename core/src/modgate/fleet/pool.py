@@ -17,7 +17,7 @@ from modgate.fleet.quick import quick
 from modgate.fleet.rng import Rng
 from modgate.fleet.sieve import capacity, explored
 from modgate.fleet.slots import Seat
-from modgate.fleet.table import Table
+from modgate.fleet.table import SeatTable
 from modgate.fleet.terms import Phase, Promised, Terms
 
 HEADROOM = 0.7
@@ -84,7 +84,7 @@ class Pool:
         self._swept = -OFFERED_S
         self._terms: dict[tuple[str, Phase, bool], Terms] = {}
         self._eligible: dict[Eligibility, Sequence[Seat]] = {}
-        self._tables: dict[tuple[int, Phase, bool], Table] = {}
+        self._tables: dict[tuple[int, Phase, bool], SeatTable] = {}
 
     def candidates(self, wanted: Wanted) -> Sequence[Seat]:
         """See `pick.candidates`; kept, because calls of one kind have the same ones."""
@@ -102,7 +102,7 @@ class Pool:
             self._eligible[kind] = found
         return found
 
-    def _table(self, seats: Sequence[Seat], wanted: Wanted, terms: Terms) -> Table | None:
+    def _table(self, seats: Sequence[Seat], wanted: Wanted, terms: Terms) -> SeatTable | None:
         """What is known of these seats, kept; None where they are not a kind's candidates."""
         key = (id(seats), terms.phase, terms.serial)
         found = self._tables.get(key)
@@ -110,7 +110,7 @@ class Pool:
             kept = seats is self.seats or seats is self._eligible.get(eligibility_of(wanted))
             if not kept or not 1 < len(seats) <= LOOKED_AT:
                 return None
-            found = self._tables[key] = Table(seats, terms.phase, serial=terms.serial)
+            found = self._tables[key] = SeatTable(seats, terms.phase, serial=terms.serial)
         return found
 
     def choose(self, seats: Sequence[Seat], wanted: Wanted, now: float, rng: Rng) -> Choice | None:

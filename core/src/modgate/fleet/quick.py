@@ -26,13 +26,13 @@ from modgate.fleet.pick import (
 )
 from modgate.fleet.rng import Rng
 from modgate.fleet.slots import Seat
-from modgate.fleet.table import Open, Table
+from modgate.fleet.table import OpenSeats, SeatTable
 from modgate.fleet.terms import Terms
 
 
 def quick(
     seats: Sequence[Seat],
-    table: Table | None,
+    table: SeatTable | None,
     work: float,
     terms: Terms,
     now: float,
@@ -66,8 +66,8 @@ def quick(
 
 
 def _found(
-    table: Table,
-    open_: Open,
+    table: SeatTable,
+    open_: OpenSeats,
     row: int,
     work: float,
     terms: Terms,
@@ -83,8 +83,8 @@ def _found(
 
 
 def _late(
-    table: Table,
-    open_: Open,
+    table: SeatTable,
+    open_: OpenSeats,
     predicted: Sequence[float],
     work: float,
     terms: Terms,
@@ -101,7 +101,7 @@ def _late(
 
 
 def _at_home(
-    table: Table,
+    table: SeatTable,
     key: int,
     predicted: Sequence[float],
     fit: Sequence[Seat],

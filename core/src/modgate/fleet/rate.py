@@ -11,7 +11,7 @@ SHARE = 0.02
 FEW = 50  # the first calls count in full
 
 
-class Rate:
+class WorkRate:
     """What is done a second; only time counts in which there was something to do."""
 
     __slots__ = ("_at", "_new_s", "_new_work", "_runs", "_seen_s", "_value")

@@ -14,7 +14,7 @@ from modgate.fleet.claim import Claim, QueueRules
 from modgate.fleet.ranked import Ranked
 
 
-class _Held:
+class _TenantRoom:
     """Of one tenant, over its classes."""
 
     __slots__ = ("body_bytes", "calls", "work")
@@ -34,7 +34,7 @@ class Room:
         self.calls = 0
         self.body_bytes = 0
         self.work = 0.0
-        self._held: dict[str, _Held] = {}
+        self._held: dict[str, _TenantRoom] = {}
         self._by_calls = Ranked()
         self._by_bytes = Ranked()
         self._by_work = Ranked()
@@ -43,7 +43,7 @@ class Room:
         """It waits."""
         held = self._held.get(claim.tenant)
         if held is None:
-            held = self._held[claim.tenant] = _Held()
+            held = self._held[claim.tenant] = _TenantRoom()
         self._more(held, claim, 1)
 
     def remove(self, claim: Claim) -> None:
@@ -57,7 +57,7 @@ class Room:
         if not self.calls:
             self.work = 0.0  # and no sum of what roundings left
 
-    def _more(self, held: _Held, claim: Claim, sign: int) -> None:
+    def _more(self, held: _TenantRoom, claim: Claim, sign: int) -> None:
         more_bytes, more_work = sign * claim.body_bytes, sign * claim.work
         self.calls += sign
         self.body_bytes += more_bytes
@@ -103,12 +103,14 @@ class Room:
                 return longest, Bound(of="work", held=self.work / rate, most=rules.work_s)
         return None
 
-    def _several(self, tenant: str) -> _Held | None:
+    def _several(self, tenant: str) -> _TenantRoom | None:
         held = self._held.get(tenant)
         return held if held is not None and held.calls > 1 else None
 
 
-def _past(held: _Held | Room, rules: QueueRules, whose: Literal["all", "tenant"]) -> Bound | None:
+def _past(
+    held: _TenantRoom | Room, rules: QueueRules, whose: Literal["all", "tenant"]
+) -> Bound | None:
     """The bound that so many calls or bytes are over."""
     part = rules.share if whose == "tenant" else 1.0
     most_calls, most_bytes = part * rules.calls, part * rules.body_bytes

@@ -20,7 +20,7 @@ FIRST = 0.5  # of its target is what the first gap counts as at most, for it may
 NONE_OUT: Out = frozenset()
 
 
-class Open(Protocol):
+class OpenCall(Protocol):
     """A call that is under way, and of which something may be known before it ends."""
 
     def look(self, now: float) -> None:
@@ -54,7 +54,7 @@ class Standing:
         self.records: dict[tuple[str, Promised], PromiseRecord] = {}
         self.out = NONE_OUT
         self.times: dict[str, Quantiles] = {}
-        self.open: set[Open] = set()
+        self.open: set[OpenCall] = set()
         self.changes = Changes()
 
     def record_of(self, slo: str, phase: Promised) -> PromiseRecord:

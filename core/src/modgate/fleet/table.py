@@ -30,7 +30,7 @@ KEYS_AT_MOST = 1024
 OUT_OF_ORDER: frozenset[Odd] = frozenset({"ejected", "no_slot"})
 
 
-class Open:
+class OpenSeats:
     """Those of all seats that get calls of a class: `gets`, row by row, and `seats`.
 
     `live`: those that answer, `free`: of these, those that have room.  `every`: all do.
@@ -68,7 +68,7 @@ class Open:
         )
 
 
-class Table:
+class SeatTable:
     """Of the candidates of one kind of call, in one phase.
 
     `stale`: rows that must be looked at again; `due`: when some must, whatever happens.  `clear`:
@@ -92,8 +92,8 @@ class Table:
         self.clear = True
         self._full = False
         self._trusts_all = True
-        self._open = Open([True] * many, seats, seats, seats, seats)
-        self._classes: dict[tuple[str, bool], Open] = {}
+        self._open = OpenSeats([True] * many, seats, seats, seats, seats)
+        self._classes: dict[tuple[str, bool], OpenSeats] = {}
         self._phase = phase
         self._serial = serial
         self._row = {seat: row for row, seat in enumerate(seats)}
@@ -171,13 +171,13 @@ class Table:
         gets = [each not in OUT_OF_ORDER for each in odd]
         free = list(compress(seats, gets)) if False in gets else seats
         live = [seat for seat, each in zip(seats, odd, strict=True) if each != "ejected"]
-        self._open = Open(gets, seats, live, free, free)
+        self._open = OpenSeats(gets, seats, live, free, free)
         self._classes = {}
         self._trusts_all = not any(self._out)
         self._full = "full" in odd
         self.clear = bool(free) and 2 * len(live) >= len(seats) and "unknown" not in odd
 
-    def open_to(self, terms: Terms, now: float) -> Open | None:
+    def open_to(self, terms: Terms, now: float) -> OpenSeats | None:
         """Who gets a call on these terms now; None: the rows are not all that must be known."""
         if self.stale or now >= self.due:
             self.look(now)
@@ -185,7 +185,7 @@ class Table:
             return None
         return self._open if self._trusts_all else self._trusted(terms, now)
 
-    def _trusted(self, terms: Terms, now: float) -> Open | None:
+    def _trusted(self, terms: Terms, now: float) -> OpenSeats | None:
         """See `sieve.qualified`; who is due to be tried is left to the long way."""
         every, judged = self._open, (terms.slo, terms.between_s > 0)
         found = self._classes.get(judged)
@@ -195,7 +195,9 @@ class Table:
                 for g, s in zip(every.gets, self.seats, strict=True)
             ]
             good = list(compress(self.seats, gets))
-            found = self._classes[judged] = Open(gets, self.seats, every.live, every.free, good)
+            found = self._classes[judged] = OpenSeats(
+                gets, self.seats, every.live, every.free, good
+            )
         if len(found.seats) == len(every.seats):
             return every
         if to_explore(every.free, terms, now) is not None:
@@ -203,7 +205,7 @@ class Table:
         weight, whole = sum(compress(self._rates, found.gets)), sum(self._rates)
         return every if not found.seats or weight < PANIC * whole else found
 
-    def predicted(self, work: float, between_s: float, open_: Open) -> list[float]:
+    def predicted(self, work: float, between_s: float, open_: OpenSeats) -> list[float]:
         """At each seat the seconds of a call of this much work; `inf` where it gets none.
 
         `between_s`: of the gaps between its events, 0 = any.

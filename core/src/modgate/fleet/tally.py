@@ -5,7 +5,7 @@ Source: algorithms.md 2.2 (completed units a second while the queue is not empty
 
 from __future__ import annotations
 
-from modgate.fleet.rate import Rate, Service
+from modgate.fleet.rate import Service, WorkRate
 
 
 class Tally:
@@ -21,7 +21,7 @@ class Tally:
         self.offered = 0.0
         self.served = 0.0
         self.service = Service()
-        self._rate = Rate()
+        self._rate = WorkRate()
         self._before = 0.0
 
     @property

@@ -15,7 +15,7 @@ KNOWN_AT_MOST = 4096
 
 
 @dataclass(slots=True, eq=False)
-class Unpriced:
+class UnpricedCounter:
     """Counts them by modality and unit.  Without price books nothing is priced, nor counted."""
 
     counter: Counter

@@ -45,7 +45,7 @@ AT_ONCE = 20  # backends of a page, then requests go on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
+class AdminPage:
     """A page, and the roles that may ask for it."""
 
     roles: frozenset[Role]
@@ -68,17 +68,17 @@ class Admin:
         self._denied = denied
         self._effective = effective
         requests = RequestPages(state)
-        self._pages: Mapping[tuple[str, str], Page] = {
-            ("GET", "/metrics"): Page(roles=OPERATOR, answer=self._metrics),
-            ("GET", "/health/live"): Page(roles=OPERATOR, answer=self._live),
-            ("GET", "/health/ready"): Page(roles=OPERATOR, answer=self._ready),
-            ("GET", "/admin/v1/config"): Page(roles=OPERATOR, answer=self._config),
-            ("GET", "/admin/v1/backends"): Page(roles=OPERATOR, answer=self._backends),
-            ("GET", requests_pages.ALL): Page(roles=OPERATOR, answer=requests.all),
-            ("GET", requests_pages.ONE): Page(roles=OPERATOR, answer=requests.one),
-            ("POST", "/admin/v1/reload"): Page(roles=ADMIN, answer=self._reloaded),
+        self._pages: Mapping[tuple[str, str], AdminPage] = {
+            ("GET", "/metrics"): AdminPage(roles=OPERATOR, answer=self._metrics),
+            ("GET", "/health/live"): AdminPage(roles=OPERATOR, answer=self._live),
+            ("GET", "/health/ready"): AdminPage(roles=OPERATOR, answer=self._ready),
+            ("GET", "/admin/v1/config"): AdminPage(roles=OPERATOR, answer=self._config),
+            ("GET", "/admin/v1/backends"): AdminPage(roles=OPERATOR, answer=self._backends),
+            ("GET", requests_pages.ALL): AdminPage(roles=OPERATOR, answer=requests.all),
+            ("GET", requests_pages.ONE): AdminPage(roles=OPERATOR, answer=requests.one),
+            ("POST", "/admin/v1/reload"): AdminPage(roles=ADMIN, answer=self._reloaded),
             **{
-                at: Page(roles=OPERATOR if at[0] == "GET" else ADMIN, answer=tenancy.answer)
+                at: AdminPage(roles=OPERATOR if at[0] == "GET" else ADMIN, answer=tenancy.answer)
                 for at in tenancy.pages
             },
         }

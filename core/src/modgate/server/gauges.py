@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 
 from modgate.ledger.shipper import Shipper
-from modgate.money.unpriced import Unpriced
+from modgate.money.unpriced import UnpricedCounter
 from modgate.observe.metrics import Labels
 from modgate.server.peers import register_peers
 from modgate.server.queue_gauges import register_queues
@@ -86,7 +86,7 @@ def _by_snapshot(state: State) -> None:
         "modality",
         "unit",
     )
-    state.observer.also(Unpriced(unpriced, lambda: state.gateway().budgets.tariff).observe)
+    state.observer.also(UnpricedCounter(unpriced, lambda: state.gateway().budgets.tariff).observe)
 
 
 def _register_ledger(state: State) -> None:

@@ -22,7 +22,7 @@ FILE = "levels"
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class OpenedLevels:
     """What limits are charged to.
 
     `shared`, `replays`: of a gateway that shares them at a store.  `level_file`: of one that does
@@ -35,7 +35,7 @@ class Opened:
     level_file: LevelFile | None = None
 
 
-def open_levels(made: Blueprint, directory: Path, clock: Clock) -> Opened:
+def open_levels(made: Blueprint, directory: Path, clock: Clock) -> OpenedLevels:
     """Open what `[limits.store]` names.  ConfigError for a store that cannot be used."""
     section = made.linked.file.limits.store
     counted = LimitState(offset_s=clock.wall() - clock.now(), shared=section is not None)
@@ -49,7 +49,7 @@ def open_levels(made: Blueprint, directory: Path, clock: Clock) -> Opened:
     if section is None:
         level_file = LevelFile(directory / FILE, now_ms, ahead_ms)
         counted.levels = level_file.levels
-        return Opened(counted, level_file=level_file)
+        return OpenedLevels(counted, level_file=level_file)
     store = _store(section.url, section.password, clock)
     link = StoreLink(store, section.deadline, ahead_ms)
     shared = SharedAccount(link, f"{os.urandom(6).hex()}-", now_ms, replicas=section.replicas)
@@ -57,7 +57,7 @@ def open_levels(made: Blueprint, directory: Path, clock: Clock) -> Opened:
     replays = None
     if isinstance(store, RedisStore):
         replays = RedisReplays(store.client, section.deadline, section.place(None) or "")
-    return Opened(counted, shared, replays)
+    return OpenedLevels(counted, shared, replays)
 
 
 def _store(url: str, password: Secret | None, clock: Clock) -> RedisStore | HostedStore:

@@ -30,7 +30,7 @@ from modgate.errors import Overloaded, Refused
 from modgate.kit.sniff import HEAD_BYTES, family, media_type, sniff
 from modgate.spool import Scope, Writer
 from modgate.upstream.addresses import Address, is_forbidden, is_public
-from modgate.upstream.names import Names, Pinned, Resolve
+from modgate.upstream.names import Pinned, Resolve, Resolver
 from modgate.upstream.origins import Allowed, Origin, Url
 
 AT_ONCE = 64
@@ -94,14 +94,14 @@ class Fetcher:
         self._allowed = Allowed.of(allow)
         self._clock = clock
         self._timeout_s = timeout_s
-        self._names = Names()
-        self._resolve = resolver or self._names.resolve
+        self._resolver = Resolver()
+        self._resolve = resolver or self._resolver.resolve
         self._tls = tls
         self._places = asyncio.Semaphore(AT_ONCE)
 
     def close(self) -> None:
         """Stop the resolver's threads."""
-        self._names.close()
+        self._resolver.close()
 
     async def fetch(self, fetch: Fetch, scope: Scope) -> File:
         """Fetch a file into the request's spool.

@@ -19,7 +19,7 @@ Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 THREADS = 8
 
 
-class Names:
+class Resolver:
     """The machine's resolver, on threads of its own.
 
     A name whose servers never answer holds a thread for half a minute.  A client could hold all of

@@ -15,10 +15,9 @@ import aiohttp
 from aiohttp import ClientResponse, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
 
 from modgate.api.authenticator import Document
-from modgate.api.discover import Away, Get, Line, Read, Resolve, Watch
-from modgate.api.discover import Names as Found
+from modgate.api.discover import Away, Get, Line, Names, Read, Resolve, Watch
 from modgate.upstream.documents import whole
-from modgate.upstream.names import Names
+from modgate.upstream.names import Resolver
 from modgate.upstream.srv import services
 
 TOKEN_AT_MOST = 64 << 10
@@ -30,7 +29,7 @@ class World:
     """Asks the real world.  Every wait has a deadline, and every failure is raised as Away."""
 
     def __init__(self) -> None:
-        self._names: Names | None = None
+        self._resolver: Resolver | None = None
 
     async def read(self, want: Read) -> Document:
         """A file's bytes, read in a thread."""
@@ -66,22 +65,22 @@ class World:
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise Away(_told(want, error)) from None
 
-    async def resolve(self, want: Resolve) -> Found:
+    async def resolve(self, want: Resolve) -> Names:
         """The addresses, or SRV targets, that a name has now."""
         try:
             if want.kind == "srv":
                 return await services(want.name)
-            if self._names is None:
-                self._names = Names()
+            if self._resolver is None:
+                self._resolver = Resolver()
             async with asyncio.timeout(RESOLVE_S):
-                return Found(addresses=await self._names.resolve(want.name, 0))
+                return Names(addresses=await self._resolver.resolve(want.name, 0))
         except (OSError, ValueError) as error:
             raise Away(f"{want.name} cannot be resolved: {type(error).__name__}") from None
 
     def close(self) -> None:
         """Stop resolving names."""
-        if self._names is not None:
-            self._names.close()
+        if self._resolver is not None:
+            self._resolver.close()
 
 
 @asynccontextmanager
