@@ -23,6 +23,24 @@ class Brought({bug}()):
 def modgate_modalities():
     return [Brought]
 """
+UNSHAPED = """
+import toys.echo
+from dataclasses import replace
+from modgate.plugin import hookimpl
+
+class Brought(toys.echo.Toy):
+    samples = toys.echo.Toy.samples[:2]
+
+    def endpoints(self):
+        return [replace(each, shape=self.unshaped) for each in super().endpoints()]
+
+    def unshaped(self, request):
+        raise KeyError("planted")
+
+@hookimpl
+def modgate_modalities():
+    return [Brought]
+"""
 JUDGE = """
 from modgate.plugin import Allow, PlanPolicy, hookimpl
 from pydantic import BaseModel
@@ -72,6 +90,19 @@ def test_a_bug_is_told_by_its_rule_and_its_reason(folder: Path) -> None:
     assert said[0] == "modality toy  acme-twice 1.0"
     assert "sample 0" in below(said, "  broken       a sample has its reply and its usage")
     assert "  holds        a planted secret reaches no output" in said
+
+
+def test_a_cause_that_breaks_many_rules_is_told_once(folder: Path) -> None:
+    installed(folder, "unshaped", "1.0", UNSHAPED)
+
+    code, said = asked("unshaped")
+
+    causes = [line.strip() for line in said if "KeyError: 'planted'" in line]
+    same = [line.strip() for line in said if "by the same as:" in line]
+    assert code == 1
+    assert len(causes) == 2  # by itself, and below what a rule says of it
+    assert len(same) > 5
+    assert set(same) == {f"by the same as: {said[1].removeprefix('  broken       ')}"}
 
 
 def test_what_a_wheel_does_not_show_is_no_verdict(folder: Path) -> None:

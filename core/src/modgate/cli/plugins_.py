@@ -98,11 +98,15 @@ def _tested(loaded: Loaded, origin: Origin) -> bool:
     counts = dict.fromkeys(("holds", "broken", "not checked"), 0)
     for what, contract, rules in conformance.contracts(loaded, origin.name):
         click.echo(f"{what}  {origin.distribution} {origin.version}")
+        first: dict[str, str] = {}  # the rule that a cause broke, by the cause
         for verdict in conformance.verdicts(contract, rules):
             counts[verdict.state] += 1
             words = verdict.rule.removeprefix("test_").replace("_", " ")
             click.echo(f"  {verdict.state:<12} {words}")
-            for line in verdict.why.splitlines():
+            why = verdict.why
+            if verdict.state == "broken" and first.setdefault(why, words) != words:
+                why = f"by the same as: {first[why]}"
+            for line in why.splitlines():
                 click.echo(f"  {'':<14} {line}")
     for each in _kinds(loaded, origin):
         counts["not checked"] += 1
