@@ -6,6 +6,7 @@ Source: field.md row 28.
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -125,6 +126,24 @@ async def test_where_no_engine_that_may_come_would_do_the_call_is_refused_at_onc
             await anywhere
 
     assert kept_here[:2] == (503, "no_healthy_upstream")
+
+
+async def test_a_call_for_a_region_is_held_for_what_may_say_itself_where_it_stands(
+    tmp_path: Path,
+) -> None:
+    async with AsyncExitStack() as stack:
+        found = await engine(stack)
+        tenants = {"acme": 'regions = ["us"]'}
+        made = await stack.enter_async_context(world(tmp_path, 'hold = "20s"', tenants=tenants))
+        asked = asyncio.ensure_future(made.ask())
+        await until(lambda: made.held == 1, 5)
+        made.path.write_text(json.dumps([{"url": found.url, "region": "eu"}]))
+        await until(lambda: len(made.running.app.gateway.backends) == 1)
+        held = made.held
+        made.path.write_text(json.dumps([{"url": found.url, "region": "us"}]))
+        status, _, _ = await asked
+
+    assert (status, held) == (200, 1)
 
 
 async def test_no_more_are_held_than_may_wait_and_no_tenant_has_all_places(tmp_path: Path) -> None:
