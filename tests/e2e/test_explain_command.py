@@ -115,7 +115,7 @@ async def test_a_call_that_found_no_connection_tells_the_operator_why(
         _, text = await made.command(str(client.request_id))
         [row] = rows(running.ledger)
 
-    assert (client.status, told["error"]) == (502, "upstream_error")
+    assert (client.status, told["error"], told["sent"]) == (502, "upstream_error", False)
     assert why in told["unreached"]
     assert f"  not reached: {told['unreached']}\n" in text
     assert why.encode() not in client.body

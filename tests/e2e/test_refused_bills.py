@@ -15,6 +15,7 @@ from oracle.client import send
 from oracle.engine import ScriptedEngine
 from oracle.faults import OK, Refusal, Script
 from oracle.requests import ClientRequest
+from servers import free_port
 
 from modgate.ledger.reader import rows
 
@@ -112,3 +113,26 @@ async def test_what_an_engine_refused_has_an_exact_bill(
 
     assert (row.ending, row.exact) == ("refused", True)
     assert [each["state"] for each in row.attempts] == ["refused"]
+
+
+async def test_an_engine_that_nobody_reached_makes_no_refusal_of_another_inexact(
+    tmp_path: Path, engine: ScriptedEngine
+) -> None:
+    engine.script_for = lambda record: Script(refusal=Refusal(status=400))
+    backends = [
+        {"url": f"http://127.0.0.1:{free_port()}", "region": "eu"},
+        {"url": engine.url, "region": "us"},
+    ]
+    async with await start(
+        tmp_path,
+        backends,
+        plugins=("llm",),
+        models={"chat": "llm"},
+        more='[state]\nregion = "eu"\n',
+    ) as running:
+        await send(running.url, CHAT, key=running.key)
+        [row] = rows(running.ledger)
+
+    assert [each["state"] for each in row.attempts] == ["failed", "refused"]
+    assert [each.get("sent", False) for each in row.attempts] == [False, True]
+    assert row.exact is True

@@ -74,7 +74,8 @@ class Try(msgspec.Struct, kw_only=True, eq=False):
         self.ended_s = self.now() - self.zero
         self.state = state
         self.error = error.code if error is not None else ""
-        self.unreached = _unreached(error)
+        if reason := _unreached(error):
+            self.unreached, self.sent = reason, False
         return True
 
     def spoilt(self, state: State, error: GatewayError) -> None:
