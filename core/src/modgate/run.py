@@ -13,13 +13,13 @@ from modgate.api.plan import Call, Plan
 from modgate.api.relay import Outcome, Usage
 from modgate.complaints import StepEnded
 from modgate.drawing import AHEAD, Draw, Drawing
-from modgate.errors import GatewayError, Refused, Upstream
+from modgate.errors import GatewayError, Refused, TooLarge, Upstream
 from modgate.feeding import Feeding, Sink
 from modgate.side_by_side import SideBySide
 from modgate.spool import Scope
 from modgate.trip import Trip
 
-FAILED_CALL = (Upstream, Refused)  # errors of one call, which a partial plan does without
+FAILED_CALL = (Upstream, Refused, TooLarge)  # errors of one call, which a partial plan does without
 
 
 class Run:

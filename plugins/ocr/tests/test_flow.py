@@ -114,10 +114,11 @@ async def billed(running: Running) -> tuple[int, int, bool]:
     [
         lambda: web.Response(status=500, text="{}"),
         lambda: web.json_response({"error": {"message": "no"}}, status=400),
+        lambda: web.json_response({"error": {"message": "too large"}}, status=413),
         lambda: web.Response(text="<html>", content_type="text/html"),
         lambda: web.json_response({}),
     ],
-    ids=["500", "400", "no json", "no page"],
+    ids=["500", "400", "413", "no json", "no page"],
 )
 async def test_a_partial_document_has_all_pages_and_costs_those_that_were_read(
     running: Running, engine: Engine, bad: Callable[[], web.Response]
