@@ -152,6 +152,52 @@ async def test_places_are_this_gateways_share_and_come_free() -> None:
 
 
 @virtually
+async def test_places_that_the_store_gave_count_when_it_is_away() -> None:
+    fleet = Fleet(gateways=2)
+    limit = Limit(key="{acme}:tenant:in_flight", kind="c", amount=6)
+    one, _ = fleet.accounts
+    for _ in range(2):
+        await fleet.ticked()
+        fleet.clock.ms += 1000
+    held = [await fleet.ask(one, [(limit, 1)]) for _ in range(2)]
+    fleet.store.paused = True
+    said = [await fleet.ask(one, [(limit, 1)]) for _ in range(4)]
+    assert [isinstance(each, str) for each in said] == [True, False, False, False]
+    one.settle(str(held[0]), [(limit, 1)], [1], fleet.clock.ms)
+    again = [await fleet.ask(one, [(limit, 1)]) for _ in range(2)]
+
+    assert [isinstance(each, str) for each in again] == [True, False]
+
+
+def test_each_of_several_limits_is_settled_to_what_was_used_of_it() -> None:
+    alone = LocalShares(Slices("g"))
+    free = bucket(100, name="free", when_down="open")
+    kept = bucket(100, name="kept")
+    wanted = [(Limit(key="{acme}:in_flight", kind="c", amount=1), 1), (free, 10), (kept, 10)]
+    assert alone.reserve("r", wanted, [0, 1, 2], BEGAN_MS) is None
+    assert alone.reserve("s", wanted, [0, 1, 2], BEGAN_MS) is not None
+    alone.settle("r", wanted, [1, 7, 3], BEGAN_MS)
+
+    levels = [alone.level(limit, BEGAN_MS) // limit.period_ms for limit in (free, kept)]
+    assert levels == [7, 3]
+    assert alone.reserve("s", wanted, [0, 1, 2], BEGAN_MS) is None
+
+
+@virtually
+async def test_what_slow_requests_hold_of_a_bucket_is_as_full_as_it_is_and_no_place() -> None:
+    fleet, limit = Fleet(gateways=2), bucket(100, period_ms=3_600_000)
+    one, _ = fleet.accounts
+    for _ in range(2):
+        await fleet.ticked()
+        fleet.clock.ms += 1000
+    assert await fleet.ask(one, [(limit, 60)], "slow") == "slow"
+    fleet.store.paused = True
+
+    said = [await fleet.ask(one, [(limit, 10)]) for _ in range(3)]  # of a half of forty
+    assert [isinstance(each, str) for each in said] == [True, True, False]
+
+
+@virtually
 async def test_who_was_denied_without_the_store_is_not_remembered() -> None:
     fleet, limit = Fleet(gateways=1), bucket(1)
     [one] = fleet.accounts

@@ -237,7 +237,8 @@ async def test_a_gateway_that_dies_leaves_its_last_touch_and_nothing_more() -> N
     rid = await fleet.ask(dead, [(limit, 500)])
     assert isinstance(rid, str)
     fleet.clock.ms += 2500
-    dead.touch(rid, [70])
+    for used in (30, 70):
+        dead.touch(rid, [used])
     await dead.tick()
     assert isinstance(await fleet.ask(alive, [(limit, 400)]), Denied)
 

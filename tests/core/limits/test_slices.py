@@ -1,0 +1,63 @@
+"""What a gateway tells the store of a slice that several requests spend of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from modgate.limits.levels import Limit
+from modgate.limits.slices import SLICE_MS, TOUCH_MS, SlicePart, Slices
+from modgate.limits.store import Reserved
+
+NOW_MS = 1_000_000
+MONTH = Limit(key="{acme}:m", kind="w", amount=1000, period_ms=NOW_MS + 86_400_000)
+
+
+def spent(*counts: int) -> tuple[Slices, list[SlicePart]]:
+    """A slice of a hundred, and a part of it for each request."""
+    slices, parts = Slices("g"), list[SlicePart]()
+    wanted = [(MONTH, 100)]
+    assert slices.lacking(wanted, NOW_MS) == [0]
+    [asking] = slices.asking(wanted, wanted, "{acme}", NOW_MS)
+    assert slices.reserved(asking, wanted, Reserved(None, (100,)), NOW_MS) is None
+    for count in counts:
+        parts += [each for each in slices.take([(MONTH, count)], NOW_MS) if each is not None]
+    assert len(parts) == len(counts)
+    return slices, parts
+
+
+def told(slices: Slices, now_ms: int) -> Sequence[tuple[str, tuple[int, ...]]]:
+    """What the store is told at a time, and hears."""
+    found = []
+    for due in slices.due(now_ms):
+        found.append((due.operation, due.counts))
+        slices.done(due, now_ms)
+    return found
+
+
+def test_what_is_left_goes_back_after_a_second_and_what_lives_is_touched_until_it_ends() -> None:
+    slices, [one, two] = spent(30, 20)
+    slices.measure(one, 4)
+    slices.measure(one, 7)
+    assert told(slices, NOW_MS) == []
+    assert slices.share(MONTH, NOW_MS).level_now(NOW_MS) == 50
+    slices.end(two, 15)
+    late_ms = NOW_MS + SLICE_MS
+
+    assert told(slices, late_ms) == [("trim", (45,))]  # what one reserved, and two used
+    assert slices.lacking([(MONTH, 1)], late_ms) == [0]
+    assert told(slices, late_ms) == []
+    assert told(slices, NOW_MS + TOUCH_MS) == [("touch", (22,))]  # if it dies, both are charged
+    assert told(slices, NOW_MS + TOUCH_MS) == []
+    slices.end(one, 60)
+    assert told(slices, NOW_MS + TOUCH_MS) == [("settle", (75,))]
+    assert slices.open == 0
+    assert told(slices, NOW_MS + 10 * TOUCH_MS) == []
+
+
+def test_a_slice_that_is_spent_and_not_needed_is_settled_at_once() -> None:
+    slices, [one] = spent(100)
+    slices.end(one, 100)
+
+    assert told(slices, NOW_MS + 1) == [("settle", (100,))]
+    slices.prune(NOW_MS + 61_000)
+    assert slices.shares == {}
