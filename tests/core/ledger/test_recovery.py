@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from rigs.ledger import (
     WALL,
     Stopped,
     calls_another_kind,
+    kill,
     ledger,
     notes_of,
     opened,
@@ -22,10 +24,11 @@ from rigs.ledger import (
 )
 
 from modgate.api.secret import Secret
-from modgate.ledger.frames import FRAME_HEAD, Kind, Tampered, frame
+from modgate.ledger.frames import FRAME_HEAD, Kind, Tampered, frame, read_head
 from modgate.ledger.reader import rows
 from modgate.ledger.records import Ended
 from modgate.ledger.segments import frames_of
+from modgate.ledger.verify import verify
 
 quick = settings(
     derandomize=True,
@@ -131,6 +134,74 @@ def test_a_crash_is_recovered_once(tmp_path: Path) -> None:
             assert made.recovered == expected
 
     assert ids(tmp_path) == ["r"]
+
+
+@pytest.mark.parametrize(("again", "tokens"), [("chat", 30), ("small", 40)])
+def test_what_was_touched_is_billed_as_long_as_the_same_model_serves(
+    tmp_path: Path, again: str, tokens: int
+) -> None:
+    with ledger(tmp_path) as made:
+        opened(made, "cut off", tokens=55)
+        made.touched("cut off", {"llm.output_tokens": 30})
+        opened(made, "cut off", model=again, tokens=40)
+    with ledger(tmp_path):
+        pass
+
+    [found] = read(tmp_path)
+    assert (found.model, found.units["llm.output_tokens"]) == (again, tokens)
+
+
+def test_a_segment_that_is_torn_before_the_newest_stops_the_start_and_stays_as_it_is(
+    tmp_path: Path,
+) -> None:
+    for name in ("a", "b"):
+        with ledger(tmp_path) as made:
+            request(made, name)
+    oldest = segments(tmp_path)[0]
+    torn = oldest.read_bytes()[:-5]
+    oldest.write_bytes(torn)
+
+    with pytest.raises(Tampered, match=oldest.name), ledger(tmp_path):
+        pass
+    assert oldest.read_bytes() == torn
+
+
+def test_a_start_knows_when_the_last_was_heard_and_what_each_segment_held(tmp_path: Path) -> None:
+    with ledger(tmp_path, boot="one") as made:
+        for name in "abc":
+            request(made, name)
+    [first] = segments(tmp_path)
+    size = first.stat().st_size
+    with ledger(tmp_path, boot="one") as made:
+        request(made, "d")
+        kill(made)
+    with ledger(
+        tmp_path, boot="two", segment_bytes=2_000, max_bytes=4_000, on_full="drop-oldest"
+    ) as made:
+        lost = made.dropped_unacknowledged
+    notes = {note.what: note for note in notes_of(tmp_path) if note.segment < 3}
+
+    dropped, recovered = notes["dropped"], notes["recovered"]
+    assert (dropped.segment, dropped.frames, dropped.size_bytes) == (1, 2 * 3 + 1, size)
+    assert lost == dropped.missed == dropped.frames
+    assert (recovered.rebooted, recovered.until) == (True, WALL + receipt("d").duration_s)
+
+
+def test_a_header_that_is_all_that_is_left_is_what_the_next_segment_follows(
+    tmp_path: Path,
+) -> None:
+    for name in ("a", "b"):
+        with ledger(tmp_path) as made:
+            request(made, name)
+    first, second = segments(tmp_path)
+    _, end = read_head(second.read_bytes())
+    os.truncate(second, end)
+    first.unlink()
+    with ledger(tmp_path) as made:
+        request(made, "c")
+
+    assert verify(tmp_path, KEY, first=2).problems == []
+    assert ids(tmp_path) == ["c"]
 
 
 def test_a_touch_of_a_request_that_was_never_opened_bills_nobody(tmp_path: Path) -> None:
