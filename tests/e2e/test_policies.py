@@ -111,8 +111,10 @@ async def test_a_shadow_decides_and_records_and_changes_nothing(
         '[policy.no]\nkind = "says"\nsays = "deny"\nshadow = true\n'
         '[policy.broken]\nkind = "says"\nsays = "raise"\nshadow = true\n'
         '[policy.away]\nkind = "says"\nsays = "narrow"\nregion = "mars"\nshadow = true\n'
+        '[policy.quiet]\nkind = "says"\nsays = "narrow"\nfeature = "no-log"\nshadow = true\n'
     )
-    async with house(tmp_path, engine, policies) as running:
+    backends = ({"offers": {"feature": Listed("logged")}},)
+    async with house(tmp_path, engine, policies, backends=backends) as running:
         client = await chat(running)
         metrics = (await running.app.state.observer.rendered()).decode()
     row = billed(running)
@@ -122,6 +124,7 @@ async def test_a_shadow_decides_and_records_and_changes_nothing(
         ("no", "deny", True),
         ("broken", "failed_closed", True),
         ("away", "narrow", True),
+        ("quiet", "narrow", True),
     ]
     assert row.ending == "ok"
     assert 'policy="no",decision="deny",shadow="true"} 1' in metrics
@@ -161,21 +164,22 @@ async def test_narrowed_regions_hold_for_every_call(tmp_path: Path, engine: Scri
     assert (client.status, error(client)["code"]) == (503, "no_healthy_upstream")
 
 
+@pytest.mark.parametrize("quiet", [0, 1])
 async def test_a_narrowed_plan_requires_more_of_its_backends(
-    tmp_path: Path, engine: ScriptedEngine
+    tmp_path: Path, engine: ScriptedEngine, quiet: int
 ) -> None:
-    other = engine.url.replace("127.0.0.1", "localhost")
-    backends = (
-        {"offers": {"feature": Listed("logged")}},
-        {"url": other, "offers": {"feature": Listed("no-log")}},
-    )
+    urls = (engine.url, engine.url.replace("127.0.0.1", "localhost"))
+    backends = [
+        {"url": url, "offers": {"feature": Listed("no-log" if at == quiet else "logged")}}
+        for at, url in enumerate(urls)
+    ]
     policy = '[policy.quiet]\nkind = "says"\nsays = "narrow"\nfeature = "no-log"\n'
     async with house(tmp_path, engine, policy, backends=backends) as running:
         for _ in range(6):
             assert (await chat(running)).status == 200
 
     went = {each["backend"] for row in rows(running.ledger) for each in row.attempts}
-    assert went == {"b1"}
+    assert went == {f"b{quiet}"}
 
 
 class Listed(int):
@@ -198,12 +202,15 @@ async def test_a_policy_sees_the_models_and_tenants_of_its_section_only(
     policies = (
         '[policy.others]\nkind = "says"\nsays = "deny"\nmodels = ["vectors"]\n'
         '[policy.strangers]\nkind = "says"\nsays = "deny"\ntenants = []\n'
+        '[policy.ours]\nkind = "says"\nsays = "deny"\ntenants = ["acme"]\nshadow = true\n'
     )
     async with house(tmp_path, engine, policies) as running:
         client = await chat(running)
         vectors = await send(running.url, ask.embeddings(2, model="vectors"), key=running.key)
 
     assert (client.status, vectors.status) == (200, 403)
+    told = [[each["policy"] for each in row.policies] for row in rows(running.ledger)]
+    assert told == [["ours"], ["others"]]
 
 
 async def test_what_a_tenant_may_hold_at_once_has_a_shadow_too(

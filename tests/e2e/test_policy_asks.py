@@ -92,10 +92,12 @@ async def test_several_asks_are_billed_one_by_one(tmp_path: Path, engine: Script
 
 
 @pytest.mark.parametrize("on_failure", ["open", "closed"])
-async def test_an_engine_that_is_down_is_a_failure_of_the_policy_that_asks_it(
-    tmp_path: Path, engine: ScriptedEngine, on_failure: str
+@pytest.mark.parametrize(("status", "code"), [(500, "upstream_error"), (429, "overloaded")])
+async def test_an_engine_that_is_down_or_full_is_a_failure_of_the_policy_that_asks_it(
+    tmp_path: Path, engine: ScriptedEngine, on_failure: str, status: int, code: str
 ) -> None:
-    engine.script_for = down
+    refused = Script(refusal=Refusal(status=status))
+    engine.script_for = lambda record: refused if record.modality == "embedding" else OK
     policy = f'{ASKS}on_failure = "{on_failure}"\n'
     async with house(tmp_path, engine, policy) as running:
         client = await chat(running)
@@ -105,12 +107,7 @@ async def test_an_engine_that_is_down_is_a_failure_of_the_policy_that_asks_it(
     assert row.ending == ("ok" if on_failure == "open" else "upstream_failed")
     assert "embedding.input_tokens" not in row.units
     assert ("/v1/chat/completions" in paths(engine)) == (on_failure == "open")
-    assert row.policies[0]["code"] == "upstream_error"
-
-
-def down(record: Record) -> Script:
-    """The embedding engine fails; the other answers."""
-    return Script(refusal=Refusal(status=500)) if record.modality == "embedding" else OK
+    assert row.policies[0]["code"] == code
 
 
 def untold(record: Record) -> Script:
