@@ -244,6 +244,32 @@ def test_segments_that_the_gateway_dropped_are_explained_by_the_chain(tmp_path: 
     assert verify(tmp_path, KEY).problems
 
 
+def test_segments_that_are_named_anew_do_not_hide_that_the_first_is_gone(tmp_path: Path) -> None:
+    for name in "abc":
+        with ledger(tmp_path) as made:
+            request(made, name)
+    [first, *later] = segments(tmp_path)
+    for path, name in zip(later, [first.name, later[0].name], strict=True):
+        path.rename(tmp_path / name)
+
+    assert verify(tmp_path, KEY).problems == [f"{first.name} is not how a ledger begins"]
+
+
+def test_a_report_counts_what_it_read_and_what_a_crash_cut(tmp_path: Path) -> None:
+    for worker in ("", "w2"):
+        for name in "ab":
+            with ledger(tmp_path, worker=worker) as made:
+                request(made, f"{name}{worker}")
+    whole = verify(tmp_path, KEY)
+    assert (whole.chains, whole.segments, whole.frames, whole.unfinished) == (2, 4, 4 * 3, 0)
+    newest = segments(tmp_path)[-1]
+    with newest.open("ab") as file:
+        file.write(bytes(7))
+    cut = verify(tmp_path, KEY)
+
+    assert (cut.problems, cut.unfinished, cut.frames) == ([], 7, whole.frames)
+
+
 def crashed(directory: Path, **how: str) -> None:
     with ledger(directory, **how) as made:
         request(made, "done")
