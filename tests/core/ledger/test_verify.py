@@ -8,6 +8,7 @@ import sqlite3
 from pathlib import Path
 from zlib import crc32
 
+import msgspec
 import pytest
 from click.testing import CliRunner, Result
 from rigs.ledger import KEY, calls_another_kind, kill, ledger, opened, request, segments
@@ -242,6 +243,32 @@ def test_segments_that_the_gateway_dropped_are_explained_by_the_chain(tmp_path: 
     assert all(gap.lost and "frames" in gap.bound for gap in found)
     segments(tmp_path)[0].unlink()
     assert verify(tmp_path, KEY).problems
+
+
+def test_a_writer_that_is_not_here_is_missed_under_a_name_of_this_ledger_only(
+    tmp_path: Path,
+) -> None:
+    anchor = tmp_path / "anchor"
+    with ledger(tmp_path / "one", anchor=anchor, name="gw") as made:
+        request(made, "a")
+    said = read_anchor(anchor)
+    assert said is not None
+    seen = cursor_of(said)
+    for name in ("gw", "other"):
+        with ledger(tmp_path / name, name=name) as made:
+            request(made, "b")
+    corrected = msgspec.structs.replace(seen, writer=seen.writer.replace("gw.", "gw-rerate."))
+    found = [
+        verify(tmp_path / name, KEY, [Witness(name="anchor", cursor=each)])
+        for name in ("gw", "other", "none")
+        for each in (seen, corrected)
+    ]
+
+    assert [(len(each.problems), len(each.elsewhere), each.seen) for each in found] == [
+        *[(1, 0, 0)] * 2,
+        *[(0, 1, 0)] * 2,
+        *[(1, 0, 0)] * 2,
+    ]
 
 
 def test_segments_that_are_named_anew_do_not_hide_that_the_first_is_gone(tmp_path: Path) -> None:
