@@ -110,8 +110,13 @@ class Nothing(Wordy):
         return repeat(b"")
 
 
+class HeavyNothing(Nothing):
+    heavy = True
+
+
 CRUMBS = {"Crumbs": Crumbs.crumb, "FullCrumbs": FullCrumbs.crumb}
-RELAYS = {each.__name__: each for each in (Wordy, Watching, LastWords, Crumbs, FullCrumbs, Nothing)}
+KINDS = (Wordy, Watching, LastWords, Crumbs, FullCrumbs, Nothing, HeavyNothing)
+RELAYS = {each.__name__: each for each in KINDS}
 
 
 class Talk(Words):
@@ -225,11 +230,12 @@ async def test_a_whole_reply_in_crumbs_is_not_held_in_crumbs(tmp_path: Path, rel
 
 @pytest.mark.parametrize("whole", [True, False], ids=["whole", "sse"])
 @pytest.mark.parametrize("at", [1, 2, 0], ids=["first", "second", "close"])
+@pytest.mark.parametrize("relay", ["Nothing", "HeavyNothing"])
 async def test_a_relay_that_says_nothing_for_ever_is_a_fault(
-    tmp_path: Path, at: int, whole: bool
+    tmp_path: Path, at: int, whole: bool, relay: str
 ) -> None:
     async with running(tmp_path) as (gateway, client):
-        body = {"model": "w", "at": at, "whole": whole, "relay": "Nothing"}
+        body = {"model": "w", "at": at, "whole": whole, "relay": relay}
         reply = await client.post("/v1/words", json=body, timeout=60)
     [row] = rows(gateway.ledger)
 
