@@ -70,13 +70,13 @@ SAID = [
         True,
         "segment 7: the machine went down, 9 torn bytes were cut off; "
         "0 requests were ended as gateway_crash",
-        f"{UNSYNCED}the last that is here is of 2026-01-01T00:00:00.000+00:00",
+        f"{UNSYNCED}the last that is here is of 2026-01-01T00:00:00.000Z",
     ),
     Said(
         noted_of("recovered", rebooted=True, sync_s=0.02, until=WALL),
         True,
         "segment 7: the machine went down; 0 requests were ended as gateway_crash",
-        f"{UNSYNCED}the last that is here is of 2026-01-01T00:00:00.000+00:00",
+        f"{UNSYNCED}the last that is here is of 2026-01-01T00:00:00.000Z",
     ),
     Said(
         noted_of("dropped", frames=4, size_bytes=90, acknowledged=True),
@@ -94,13 +94,13 @@ SAID = [
         True,
         "books had seen segment 7 of gw-1 up to byte 90, which is not here: the end was cut, or an "
         "older copy was put back",
-        "what came after the copy and before 2026-01-01T00:00:00.000+00:00 in no sink",
+        "what came after the copy and before 2026-01-01T00:00:00.000Z in no sink",
     ),
     Said(
         noted_of("replaced", sink="books", writer="gw-1", until=WALL),
         True,
         "books knows gw-1, whose directory is not here",
-        "what it wrote after 2026-01-01T00:00:00.000+00:00, when it was last heard",
+        "what it wrote after 2026-01-01T00:00:00.000Z, when it was last heard",
     ),
 ]
 
@@ -130,7 +130,7 @@ def test_what_earlier_notes_do_not_explain_of_what_was_lost_is_told_by_itself(
         noted_of("resumed", frames=5),  # of nothing that was dropped
         noted_of("dropped", frames=4, missed=10),
         noted_of("dropped", frames=9, missed=10, acknowledged=True),
-        noted_of("dropped", frames=2, missed=12),
+        noted_of("dropped", frames=2, missed=15),
     )
 
     assert [(gap.bound, gap.lost) for gap in told(tmp_path)] == [
@@ -138,6 +138,7 @@ def test_what_earlier_notes_do_not_explain_of_what_was_lost_is_told_by_itself(
         ("6 frames", True),
         ("4 frames, 0 bytes", True),
         ("", False),
+        ("3 frames", True),
         ("2 frames, 0 bytes", True),
     ]
 

@@ -9,7 +9,7 @@ from rigs.ledger import WALL
 from modgate.api.json import JsonObject
 from modgate.ledger.frames import Entry, Kind
 from modgate.ledger.records import Adjusted, Ended, Noted
-from modgate.ledger.rows import end_row, rows_of
+from modgate.ledger.rows import adjust_row, end_row, rows_of
 
 
 def ended(*attempts: JsonObject, regions: tuple[str, ...] | None = None) -> Ended:
@@ -57,6 +57,13 @@ def test_a_request_without_an_attempt_has_no_backend_and_its_own_region() -> Non
     row = end_row(ended(), "w")
 
     assert (row.backend, row.region) == ("", "home")
+
+
+@pytest.mark.parametrize(("began", "in_time_of"), [(WALL - 9.0, WALL - 9.0), (0.0, WALL)])
+def test_a_correction_counts_in_the_time_of_its_request(began: float, in_time_of: float) -> None:
+    row = adjust_row(Adjusted(id="r", sequence=1, wall=WALL, reason="x", began=began), "w")
+
+    assert (row.began, row.ended) == (in_time_of, WALL)
 
 
 @pytest.mark.parametrize(("region", "seen"), [(None, 6), ("eu", 4), ("us", 2), ("", 2)])
