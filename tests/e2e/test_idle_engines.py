@@ -10,7 +10,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from gateways import start
+from gateways import receipts_of, start
 from oracle import requests as ask
 from oracle.client import send
 from oracle.engine import ScriptedEngine
@@ -37,6 +37,7 @@ async def test_silence_behind_the_first_event_ends_a_stream_before_a_first_event
 ) -> None:
     engine.script_for = lambda _: script
     async with await start(tmp_path, [{"url": engine.url}], more=IDLE) as running:
+        receipts = receipts_of(running)
         request = ask.chat(1, model="chat", stream=True)
         record = await asyncio.wait_for(send(running.url, request, key=running.key), 20)
     [row] = list(rows(running.ledger))
@@ -47,6 +48,7 @@ async def test_silence_behind_the_first_event_ends_a_stream_before_a_first_event
         tokens,
         False,
     )
+    assert [attempt.state for attempt in receipts[0].attempts] == ["timed_out"]
 
 
 async def test_an_engine_is_not_blamed_for_a_client_that_reads_nothing_for_longer_than_that(
