@@ -219,6 +219,20 @@ async def test_calls_that_are_drawn_reserve_once_what_they_need_beyond_the_reser
     assert row.reserved == {"words.input_tokens": 40}
 
 
+async def test_calls_that_are_drawn_are_afforded_one_by_one_and_no_further_than_the_budget(
+    tmp_path: Path,
+) -> None:
+    async with (
+        running(tmp_path, 'limits = { cost = "2 EUR/day" }', Drawing) as gateway,
+        httpx.AsyncClient(base_url=gateway.url, headers=gateway.headers) as client,
+    ):
+        reply = await client.post("/v1/words", json={"model": "chat"})
+    [row] = rows(gateway.ledger)
+
+    assert (reply.status_code, row.error) == (429, "insufficient_quota"), reply.text
+    assert len(row.attempts) == 2
+
+
 async def test_calls_that_are_drawn_for_another_model_reserve_as_if_it_had_been_asked_for(
     tmp_path: Path,
 ) -> None:
