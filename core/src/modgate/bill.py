@@ -201,9 +201,6 @@ class Bill:
     def _note(self, counts: dict[str, int]) -> None:
         """So much more was reserved."""
         reserved = self._draft.reserved
-        if not reserved:
-            self._draft.reserved = counts
-            return
         for name, count in counts.items():
             reserved[name] = reserved.get(name, 0) + count
 
