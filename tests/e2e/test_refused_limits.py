@@ -39,6 +39,18 @@ async def test_a_refusal_for_requests_says_how_the_limit_stands(
         assert client.headers["x-ratelimit-reset-requests"] != "0s"
 
 
+async def test_a_refusal_costs_no_request_of_its_modality(
+    tmp_path: Path, engine: ScriptedEngine
+) -> None:
+    tenants = {"acme": 'limits = { units = { "llm.requests" = "2/min" } }'}
+    async with await start(tmp_path, [{"url": engine.url}], tenants=tenants) as running:
+        chat = ask.chat(1, model="chat", max_tokens=5)
+        clients = [await send(running.url, chat, key=running.key) for _ in range(6)]
+
+    assert [client.status for client in clients] == [200] * 2 + [429] * 4
+    assert all(int(client.headers["retry-after"]) <= 30 for client in clients[2:])
+
+
 MANY = """limits = { requests = "100/min", units = { "llm.input_tokens" = "50k/min",
 "vlm.input_tokens" = "3/min", "embedding.input_tokens" = "7/min",
 "llm.output_tokens" = { rate = "5/min", shadow = true } },

@@ -81,6 +81,20 @@ def test_however_often_a_shadow_was_charged_it_ends_with_what_was_used(
     assert world.left(who) == {"output_tokens": 1000 - used}
 
 
+def test_a_shadow_is_charged_for_what_was_used_before_a_plan_as_another_limit_is(
+    world: World,
+) -> None:
+    who = caller(
+        Rate(unit="llm.bytes_in", amount=500, period="day"),
+        Rate(unit="llm.bytes_in", amount=500, period="month", shadow=True),
+        Rate(unit="llm.requests", amount=500, period="day"),
+        Rate(unit="llm.requests", amount=500, period="month", shadow=True),
+    )
+    world.settle(world.admit(who), {"llm.bytes_in": 70, "llm.requests": 1})
+
+    assert [view.remaining for view in world.views(who)] == [430, 430, 500, 500]
+
+
 def test_places_that_gateways_share_are_taken_and_given_back() -> None:
     one = World(state=LimitState(shared=True))
     other = World(state=LimitState(shared=True, levels=one.state.levels))

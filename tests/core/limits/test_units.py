@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
 from rigs.limits import World, limit_of, quota_of, tenant
 
 from modgate.api.auth import Caller, Limits, Period, Policy, Rate
-from modgate.errors import TooLarge
+from modgate.errors import LimitReached, TooLarge
 from modgate.units import Units
 
 
@@ -172,6 +173,22 @@ def test_the_request_itself_is_a_unit_of_its_modality_and_stays_charged(world: W
 
     admission = world.admit(caller)
     assert limit_of(lambda: world.reserve(admission, Units(output_tokens=5))).kind == "requests"
+
+
+def test_who_asks_on_while_requests_of_a_modality_are_spent_is_served_at_their_rate(
+    world: World,
+) -> None:
+    caller = tenant(("llm.requests", 6, "minute"))
+    served = 0
+    for _ in range(120):
+        admission = world.admit(caller)
+        with suppress(LimitReached):
+            world.reserve(admission, Units(output_tokens=5))
+            served += 1
+        world.settle(admission, {"llm.requests": 1})
+        world.sleep(1)
+
+    assert served == 6 + 11  # one in ten seconds, but for the first ten
 
 
 def test_a_bound_beyond_what_a_rate_ever_holds_is_taken_when_all_is_free_and_then_blocks(

@@ -8,7 +8,7 @@ import msgspec
 
 from modgate.api.auth import Caller
 from modgate.limits.levels import Denied, Limit, Wanted
-from modgate.limits.rates import CallerRates, MetRate, Toll
+from modgate.limits.rates import CallerRates, MetRate, Toll, counts_requests
 from modgate.limits.state import Held
 
 Mark = tuple[int, int, int]  # lengths of reservations, shadows and tolls
@@ -155,10 +155,11 @@ class Admission(msgspec.Struct, eq=False):
         """What to charge for units that were used and of which nothing was reserved.
 
         `left`: as `measured` left it.  One entry for each limit that the plan, or a side call, met
-        with such a unit.
+        with such a unit.  A request is no such unit: who was refused before it was reserved would
+        owe one each time, and might never be let in again.
         """
-        hard: list[MetRate] = [*self.terms.units]
-        shadow: list[MetRate] = []
+        hard: list[MetRate] = [*self.terms.units.hard]
+        shadow: list[MetRate] = [*self.terms.units.shadow]
         for toll in self.tolls:
             hard += toll.hard
             shadow += toll.shadow
@@ -175,7 +176,7 @@ class Admission(msgspec.Struct, eq=False):
         found = {}
         for each in met:
             unit = each.rate.unit
-            if unit not in known and unit not in self.requests and (count := left.get(unit)):
+            if unit not in known and not counts_requests(unit) and (count := left.get(unit)):
                 found[each.limit.key] = (each.limit, count)
         return found.values()
 

@@ -60,7 +60,7 @@ class CallerRates:
 
     `all`: every rate, in the order of the configuration.
     `guards`: what is charged before anything is known of a request.
-    `units`: the hard limits on units of any modality, whatever the model.
+    `units`: the limits on units of any modality, whatever the model.
     """
 
     __slots__ = ("_by_model", "_told", "all", "begin", "end", "guards", "limits", "units")
@@ -73,7 +73,7 @@ class CallerRates:
         self._told: dict[tuple[tuple[str, ...], str], Sequence[int]] = {}
         self.all = met
         self.guards = Toll(each for each in met if guards(each.rate))
-        self.units = Toll(_tightest(met, "", "")).hard
+        self.units = Toll(_tightest(met, "", ""))
 
     def of_model(self, modality: str, model: str) -> Toll:
         """The limits on units of a modality, and on the requests of a configured model."""
@@ -191,6 +191,11 @@ def _tightest(met: Iterable[MetRate], front: str, model: str) -> Sequence[MetRat
         if mine and (at not in tightest or rate.amount < tightest[at].rate.amount):
             tightest[at] = each
     return list(tightest.values())
+
+
+def counts_requests(unit: str) -> bool:
+    """Whether a unit is requests, of all modalities or of one."""
+    return unit.rpartition(".")[2] == REQUESTS
 
 
 def guards(rate: Rate) -> bool:
