@@ -199,3 +199,22 @@ def test_a_secret_file_that_is_no_text_shows_no_byte_of_it(tmp_path: Path) -> No
         referenced({"file": str(tmp_path / "pepper")})
 
     assert "0xfe" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("written", "size_bytes"), [("64.1GB", 64_100_000_000), ("4.35GB", 4_350_000_000), ("0.5B", 0)]
+)
+def test_a_size_with_a_fraction_is_exact(written: str, size_bytes: int) -> None:
+    assert size(written) == size_bytes
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"), [("35ms", 0.035), ("0.1s200ms", 0.3), ("1m0.7s", 60.7), ("3us", 3e-6)]
+)
+def test_a_duration_is_the_nearest_number_to_what_is_written(written: str, seconds: float) -> None:
+    assert duration(written) == seconds
+
+
+def test_a_rate_with_a_fraction_is_exact() -> None:
+    assert rate("64.1k/min").amount == 64_100
+    assert rate("64.1G/month").amount == 64_100_000_000

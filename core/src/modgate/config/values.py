@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import date
+from fractions import Fraction
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema
@@ -12,7 +13,10 @@ from modgate.api.json import Json
 from modgate.api.secret import Secret
 from modgate.clock import epoch_second
 
-_UNITS_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
+_UNITS_S: dict[str, Fraction | int] = {
+    "us": Fraction(1, 10**6), "ms": Fraction(1, 1000), "s": 1,
+    "m": 60, "min": 60, "h": 3600, "d": 86_400,
+}  # fmt: skip  # rows as they are read
 _DURATION_AT_MOST = 36_525 * 86_400.0  # a century; what is added to a clock stays a date
 _NUMBER = r"([0-9]{1,15}(?:\.[0-9]{1,15})?)"  # longer ones would become infinite
 _DURATION = re.compile(rf"{_NUMBER}\s*(us|ms|s|min|m|h|d)")
@@ -37,18 +41,18 @@ def duration(value: Json) -> float:
     if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
         return _at_most_a_century(value)
     if isinstance(value, str):
-        text, total, at = value.strip(), 0.0, 0
+        text, total, at = value.strip(), Fraction(), 0
         for found in _DURATION.finditer(text):
             if found.start() != at:
                 break
-            total += float(found[1]) * _UNITS_S[found[2]]
+            total += Fraction(found[1]) * _UNITS_S[found[2]]
             at = found.end()
         if at == len(text) and at > 0:
             return _at_most_a_century(total)
     raise ValueError('a duration reads "30s", "250ms" or "1h30m"')
 
 
-def _at_most_a_century(seconds: float) -> float:
+def _at_most_a_century(seconds: float | Fraction) -> float:
     if seconds > _DURATION_AT_MOST:
         raise ValueError("a duration is a century (36525d) at most")
     return float(seconds)
@@ -61,7 +65,7 @@ def size(value: Json) -> int:
     found = _BYTES.fullmatch(value.strip()) if isinstance(value, str) else None
     if found is None:
         raise ValueError('a size reads "10MiB", "1GB" or a number of bytes')
-    return int(float(found[1]) * _BYTE_UNITS[found[2] or "B"])
+    return int(Fraction(found[1]) * _BYTE_UNITS[found[2] or "B"])
 
 
 class RateText(BaseModel, frozen=True):
@@ -93,9 +97,8 @@ def rate(value: Json) -> RateText:
     if float(found[1]) == 0:
         raise ValueError("a rate is above 0; who may not use a model at all is not given it")
     period = _PERIODS.get(found[3], found[3])
-    return RateText.model_validate(
-        {"amount": float(found[1]) * _AMOUNTS[found[2]], "period": period}
-    )
+    amount = float(Fraction(found[1]) * _AMOUNTS[found[2]])
+    return RateText.model_validate({"amount": amount, "period": period})
 
 
 class PriceText(BaseModel, frozen=True):
