@@ -6,6 +6,8 @@ type that is asked for.
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable, Collection, Iterator
 from typing import TypeVar, overload
 
@@ -18,6 +20,12 @@ T = TypeVar("T")
 
 LEAST_INTEGER, MOST_INTEGER = -(1 << 63), (1 << 63) - 1  # beyond, JSON is not written again
 
+# A form's text is a number when it is written in plain digits; what Python reads besides (`1_0`,
+# ` 7 `, `nan`) is none.  Source: RFC 8259 section 6; a plus, `1.` and `.5` are as forms have them.
+_INTEGER = re.compile(r"[+-]?[0-9]{1,40}")
+_NUMBER = re.compile(
+    r"[+-]?(?:[0-9]{1,40}(?:\.[0-9]{0,40})?|\.[0-9]{1,40})(?:[eE][+-]?[0-9]{1,9})?"
+)
 _TRUE, _FALSE = frozenset({"true", "1"}), frozenset({"false", "0"})
 
 
@@ -136,10 +144,9 @@ class Fields:
         if value is None:
             return self._absent(name, default)
         if self._loose and isinstance(value, str):
-            try:
-                value = int(value)
-            except ValueError:
-                raise self.wrong(name, "an integer") from None
+            if _INTEGER.fullmatch(value) is None:
+                raise self.wrong(name, "an integer")
+            value = int(value)
         if isinstance(value, float) and value.is_integer():
             value = int(value)
         if isinstance(value, bool) or not isinstance(value, int):
@@ -170,11 +177,12 @@ class Fields:
         if value is None:
             return self._absent(name, default)
         if self._loose and isinstance(value, str):
-            try:
-                value = float(value)
-            except ValueError:
-                raise self.wrong(name, "a number") from None
-        if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
+            if _NUMBER.fullmatch(value) is None:
+                raise self.wrong(name, "a number")
+            value = float(value)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise self.wrong(name, "a number")
+        if isinstance(value, float) and not math.isfinite(value):
             raise self.wrong(name, "a number")
         self._bounded(name, value, at_least, at_most, "number")
         return float(value)
