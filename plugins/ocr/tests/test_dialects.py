@@ -98,6 +98,21 @@ def test_a_picture_gets_its_place_from_its_name(text: str) -> None:
     assert made["pictures"] == [{"mark": PATH, "box": [1, 2, 30, 40], "jpeg": "/9j/"}]
 
 
+@pytest.mark.parametrize(
+    "mark", ["<img ", '<img src="', "<div", "![", "![](", 'src="a" '], ids=lambda mark: mark.strip()
+)
+def test_marks_of_pictures_that_are_never_closed_are_read_once(mark: str) -> None:
+    text = "<img " + mark * 300_000
+    result = {
+        "prunedResult": {"parsing_res_list": []},
+        "markdown": {"text": f'{text}<img alt="a" src="{PATH}">', "images": {PATH: "AAAA"}},
+    }
+
+    made = decoded(spoken(OcrPaddleX), {"result": {"layoutParsingResults": [result]}})
+
+    assert made["markdown"].startswith(text[:-9])
+
+
 @pytest.mark.parametrize("image", ["https://store.example/a.jpg", 7, None])
 def test_a_picture_by_address_is_not_followed(image: Json) -> None:
     result = {
@@ -171,6 +186,10 @@ def test_the_models_own_prompt_and_limit_are_sent() -> None:
 )
 def test_only_a_fence_around_everything_is_taken_off(said: str, text: str) -> None:
     assert unfenced(said) == text
+
+
+def test_a_long_run_of_newlines_in_a_fence_is_read_once() -> None:
+    assert unfenced("```\n" + "\n" * 1_000_000 + "x") == "\n" * 1_000_000 + "x"
 
 
 @pytest.mark.parametrize(

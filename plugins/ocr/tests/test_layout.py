@@ -277,3 +277,31 @@ def test_columns_of_any_length_and_distance_are_read_down(
     assert found == [
         name for at, length in enumerate(lengths) for name in numbered("abcd"[at], length)
     ]
+
+
+def test_a_column_that_holds_nothing_but_what_stands_alone_above_is_no_column() -> None:
+    places = [
+        (200, 0, 25),
+        (150, 10, 25),
+        (250, 20, 25),
+        (50, 50, 50),
+        (200, 50, 75),
+        (200, 50, 50),
+    ]
+    places += [(250, 50, 25), (50, 60, 100), (300, 60, 100)]
+
+    found = blocks([line("word", left, top, width=w, height=10) for left, top, w in places])
+
+    assert sum(block.text.count("word") for block in found) == len(places)
+
+
+def test_lines_in_a_picture_and_at_an_edge_are_looked_for_once() -> None:
+    lines = [line(f"word {at}", 0, 12 * at, height=10) for at in range(20_000)]
+    page = Figure(number=0, box=Box(left=-1, top=-1, right=1e6, bottom=1e6))
+
+    header, body, footer = margins(lines, 1e9)
+    found = blocks(lines, [page])
+
+    assert (len(header), len(body), len(footer)) == (0, len(lines), 0)
+    assert found[0].kind == "image"
+    assert sum(block.text.count("word") for block in found) == len(lines)

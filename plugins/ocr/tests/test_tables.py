@@ -83,3 +83,39 @@ def test_a_span_does_not_blow_a_table_up() -> None:
     rows = "<tr>" + "<td colspan=100000 rowspan=100000>a</td>" * 2000 + "</tr>"
 
     assert sum(len(row) for row in of_html(f"<table>{rows}</table>")) <= 100_000
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["|a|\n|" + " " * 1_000_000 + "x", "|a|\n|-" + " " * 1_000_000 + "x", "<table " * 300_000],
+    ids=["a rule of blanks", "blanks behind a rule", "tables that never end"],
+)
+def test_what_is_nearly_a_table_is_read_once(text: str) -> None:
+    assert replaced(text, lambda *_: "HERE") == text
+
+
+@pytest.mark.parametrize("mark", ["<!--", "</a", "<td x=", "<?", "<a "])
+def test_marks_that_are_never_closed_are_read_once(mark: str) -> None:
+    found = of_html("<table><tr><td>a</td></tr>" + mark * 300_000)
+
+    assert found == (("a",),)
+
+
+@pytest.mark.parametrize("mark", ["<![", "<!DOCTYPE [", "<!-", "<?"])
+def test_a_mark_that_html_does_not_know_loses_no_cell_before_it(mark: str) -> None:
+    assert of_html(f"<table><tr><td>a</td><td>b</td>{mark}</tr></table>") == (("a", "b"),)
+
+
+@pytest.mark.parametrize(
+    ("span", "width"), [("9" * 5000, 100), ("0" * 5000 + "3", 3), ("'2px'", 2), ("\u0663", 1)]
+)
+def test_a_span_of_any_length_is_read(span: str, width: int) -> None:
+    found = of_html(f"<table><tr><td COLSPAN = {span}>a</td></tr></table>")
+
+    assert found == (("a", *[""] * (width - 1)),)
+
+
+def test_a_table_whose_spans_ask_for_too_many_cells_is_none() -> None:
+    rows = "<tr><td rowspan=100 colspan=100>a" * 900
+
+    assert of_html(f"<table>{rows}</table>") == ()

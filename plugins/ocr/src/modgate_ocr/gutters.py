@@ -12,6 +12,7 @@ T. Breuel, Two geometric algorithms for layout analysis, 2002 (gutters before li
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -103,7 +104,7 @@ def _columns(items: Sequence[Item], gutters: Sequence[Gutter]) -> Beside[Item]:
     edges = sorted((each.left + each.right) / 2 for each in gutters)
     columns: list[list[Item]] = [[] for _ in range(len(edges) + 1)]
     for item in items:
-        columns[sum(item.box.left >= edge for edge in edges)].append(item)
+        columns[bisect_right(edges, item.box.left)].append(item)
     return Beside(columns=tuple(tuple(column) for column in columns if column))
 
 

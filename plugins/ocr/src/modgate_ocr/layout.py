@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 from modgate_ocr.boxes import SAME_ROW, Box, Line, around, in_rows, row_share
 from modgate_ocr.columns import lead_of, read_down, table_of
@@ -71,7 +72,7 @@ def blocks(lines: Sequence[Line], figures: Sequence[Figure] = ()) -> list[Block]
     items: list[Item] = []
     for figure in figures:
         inside = tuple(line for line in lines if figure.box.holds(line.box))
-        lines = [line for line in lines if line not in inside]
+        lines = [line for line in lines if not figure.box.holds(line.box)]
         items.append(replace(figure, lines=inside))
     return list(_region([*_marked(lines, usual), *items], usual, 0))
 
@@ -103,8 +104,7 @@ def _region(items: Sequence[Item], usual: float, depth: int) -> Iterator[Block]:
             rest += part
             continue
         lead = lead_of(part.columns)
-        below = [[each for each in column if each not in lead] for column in part.columns]
-        table = table_of(below, usual)
+        table = table_of(below := _without(lead, part.columns), usual)
         if table is None and (depth > DEEP or not read_down(part.columns, usual)):
             rest += [item for column in part.columns for item in column]
             continue
@@ -116,6 +116,13 @@ def _region(items: Sequence[Item], usual: float, depth: int) -> Iterator[Block]:
         for column in part.columns:
             yield from _region(column, usual, depth + 1)
     yield from _paragraphs(rest, usual, depth)
+
+
+def _without(lead: Iterable[Item], columns: Sequence[Sequence[Item]]) -> list[list[Item]]:
+    """The columns without these items; one that held nothing else is none."""
+    gone = frozenset(lead)
+    left = ([item for item in column if item not in gone] for column in columns)
+    return [column for column in left if column]
 
 
 def _table(table: Grid, items: Sequence[Item]) -> Block:
@@ -247,7 +254,8 @@ def margins(lines: Sequence[Line], height: float) -> tuple[list[Line], list[Line
     footer = _edge(
         [(line, height - line.box.top, height - line.box.bottom) for line in low], height, usual
     )
-    body = [line for line in lines if line not in header and line not in footer]
+    edges = {*header, *footer}
+    body = [line for line in lines if line not in edges]
     if not any(line.text for line in body):
         return [], list(lines), []
     return header, body, footer
@@ -258,12 +266,10 @@ def _edge(lines: Sequence[tuple[Line, float, float]], height: float, usual: floa
 
     `lines`: each with the distances of its far and its near side from the edge.
     """
-    taken: list[Line] = []
-    for at, (line, far, _) in enumerate(lines):
+    nearest = list(accumulate((near for _, _, near in reversed(lines)), min))[::-1]
+    for at, (_, far, _) in enumerate(lines[:-1]):
         if far > MARGIN * height:
             return []
-        taken.append(line)
-        rest = [near for _, _, near in lines[at + 1 :]]
-        if rest and min(rest) - far > MARGIN_GAP * usual:
-            return taken
+        if nearest[at + 1] - far > MARGIN_GAP * usual:
+            return [line for line, _, _ in lines[: at + 1]]
     return []

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from html import escape
-from html.parser import HTMLParser
+from html import escape, unescape
 from typing import Literal
 
 Format = Literal["markdown", "html"]
@@ -17,9 +16,21 @@ Grid = tuple[tuple[str, ...], ...]  # the texts of cells, by rows of one length
 
 SPAN_AT_MOST = 100
 CELLS_AT_MOST = 100_000
-_RULE = re.compile(r"\s*\|?\s*:?-+:?\s*(\|\s*:?-+:?\s*)*\|?\s*")
-_HTML = re.compile(r"(?:<html>\s*<body>\s*)?<table\b.*?</table>(?:\s*</body>\s*</html>)?", re.S)
+_RULE = re.compile(r"\|?\s*+:?-++:?\s*+(?:\|\s*+:?-++:?\s*+)*+\|?")
+# One that is never closed runs to the end, or each that begins in it would be looked through again.
+_HTML = re.compile(
+    r"(?:<html>\s*+<body>\s*+)?<table\b.*?(?:(</table>)(?:\s*+</body>\s*+</html>)?|\Z)", re.S
+)
 _CUT = re.compile(r"(?<!\\)\|")
+# A comment, another declaration, or a tag: its slash, its name and its attributes.  A tag ends
+# where the next begins, so that a text is read once.  Python's own parser reads it again at each
+# mark that is not closed, and fails at some.
+_TAG = re.compile(
+    r"<!--.*?(?:-->|\Z)|<[!?][^>]*(?:>|\Z)"
+    r"""|<(/?)([a-zA-Z][^\s/<>]*+)((?>(?:[^<>"']|"[^"<]*"|'[^'<]*')*)|[^<>]*)>""",
+    re.S,
+)
+_SPANS = re.compile(r"""(?<![\w-])(colspan|rowspan)\s*+=\s*+["']?\s*+0*+([0-9]{1,9})""", re.I)
 
 
 def grid(rows: Sequence[Sequence[str]]) -> Grid:
@@ -57,7 +68,7 @@ def _html_row(row: Sequence[str], tag: str) -> str:
 
 def replaced(text: str, put: Callable[[str, Format], str]) -> str:
     """A page's markdown in which every table is replaced by `put(table, its format)`."""
-    text = _HTML.sub(lambda found: put(found.group(), "html"), text)
+    text = _HTML.sub(lambda found: put(found[0], "html") if found[1] else found[0], text)
     done: list[str] = []
     for piece in _pieces(text.split("\n")):
         done.append(put("\n".join(piece), "markdown") if len(piece) > 1 else piece[0])
@@ -79,8 +90,8 @@ def _pieces(lines: Sequence[str]) -> Iterator[Sequence[str]]:
 
 def _rules(line: str, head: str) -> bool:
     """Whether a line is the rule under the head of a table."""
-    same = len(_cells(line)) == len(_cells(head))
-    return "|" in line and _RULE.fullmatch(line) is not None and same
+    rules = "|" in line and _RULE.fullmatch(line.strip()) is not None
+    return rules and len(_cells(line)) == len(_cells(head))
 
 
 def _cells(line: str) -> list[str]:
@@ -98,25 +109,40 @@ def of_markdown(text: str) -> Grid:
 
 
 def of_html(text: str) -> Grid:
-    """The cells of an HTML table; one that spans several places is followed by empty ones."""
+    """The cells of an HTML table; one that spans several places is followed by empty ones.
+
+    None of one that would have more than `CELLS_AT_MOST`, as spans can ask for.
+    """
     reader = _Reader()
-    reader.feed(text)
-    reader.close()
-    return grid(reader.rows)
+    reader.read(text)
+    width = max(map(len, reader.rows), default=0)
+    size = max(reader.cells, width * len(reader.rows))
+    return grid(reader.rows) if size <= CELLS_AT_MOST else ()
 
 
-class _Reader(HTMLParser):
+class _Reader:
     """Collects the cells of a table, however broken it is."""
 
     def __init__(self) -> None:
-        super().__init__()
         self.rows: list[list[str]] = []
         self._taken: dict[int, int] = {}  # column -> rows below that a cell still reaches into
         self._cell: list[str] | None = None
         self._spans = (1, 1)
-        self._cells = 0
+        self.cells = 0
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+    def read(self, text: str) -> None:
+        """Read a whole table."""
+        at = 0
+        for found in _TAG.finditer(text):
+            self._text(text[at : found.start()])
+            at = found.end()
+            if found[2] is not None and found[1]:
+                self._closed(found[2].lower())
+            elif found[2] is not None:
+                self._opened(found[2].lower(), found[3])
+        self._text(text[at:])
+
+    def _opened(self, tag: str, attributes: str) -> None:
         """A row or a cell begins; a break is a blank."""
         if tag == "tr":
             self._end()
@@ -124,23 +150,23 @@ class _Reader(HTMLParser):
             self.rows.append([])
         elif tag in ("td", "th"):
             self._end()
-            given = dict(attrs)
-            self._spans = (_span(given.get("colspan")), _span(given.get("rowspan")))
+            given = {found[1].lower(): int(found[2]) for found in _SPANS.finditer(attributes)}
+            self._spans = (_span(given.get("colspan", 1)), _span(given.get("rowspan", 1)))
             self._cell = []
         elif tag == "br" and self._cell is not None:
             self._cell.append(" ")
 
-    def handle_endtag(self, tag: str) -> None:
+    def _closed(self, tag: str) -> None:
         """A cell or a row ends."""
         if tag in ("td", "th", "tr", "table"):
             self._end()
         if tag in ("tr", "table"):
             self._fill()
 
-    def handle_data(self, data: str) -> None:
+    def _text(self, text: str) -> None:
         """Text, of a cell if it is in one."""
         if self._cell is not None:
-            self._cell.append(data)
+            self._cell.append(unescape(text))
 
     def _end(self) -> None:
         if self._cell is None or not self.rows:
@@ -149,8 +175,8 @@ class _Reader(HTMLParser):
         text, self._cell = "".join(self._cell), None
         self._fill()
         across, down = self._spans
-        self._cells += across
-        if self._cells > CELLS_AT_MOST:
+        self.cells += across
+        if self.cells > CELLS_AT_MOST:
             return
         row = self.rows[-1]
         for column in range(len(row), len(row) + across):
@@ -160,9 +186,12 @@ class _Reader(HTMLParser):
     def _fill(self) -> None:
         """Empty cells where one from above reaches down."""
         while self.rows and self._taken.get(column := len(self.rows[-1]), 0) > 0:
+            self.cells += 1
+            if self.cells > CELLS_AT_MOST:
+                return
             self._taken[column] -= 1
             self.rows[-1].append("")
 
 
-def _span(value: str | None) -> int:
-    return min(SPAN_AT_MOST, int(value)) if value and value.isdecimal() and int(value) > 0 else 1
+def _span(value: int) -> int:
+    return min(SPAN_AT_MOST, max(1, value))

@@ -50,8 +50,10 @@ KINDS: Mapping[str, str] = {
     "reference_content": "references",
     "aside_text": "aside_text",
 }
+# Nothing in it runs over the next mark of its own kind, so a text is read once, however broken.
 _PICTURE = re.compile(
-    r'(?:<div[^>]*>\s*)?<img\b[^>]*?\bsrc="([^"]+)"[^>]*>(?:\s*</div>)?|!\[[^\]]*\]\(([^)\s]+)\)'
+    r'(?:<div[^<>]*>\s*+)?<img\b(?>[^<>]*?\bsrc="([^"<>]+)")[^<>]*>(?:\s*</div>)?'
+    r"|!\[[^\[\]]*\]\(([^()\s]+)\)"
 )
 _PLACE = re.compile(r"_(\d{1,6})_(\d{1,6})_(\d{1,6})_(\d{1,6})\.\w+$")
 

@@ -25,7 +25,7 @@ PROMPT = (
     "Markdown tables and formulas as LaTeX. Do not describe pictures and do not add anything."
 )
 MAX_TOKENS = 4096
-_FENCED = re.compile(r"\s*```(?:markdown|md|html|text)?[ \t]*\n(.*?)(?:\n?```)?\s*", re.DOTALL)
+_FENCE = re.compile(r"\s*```(?:markdown|md|html|text)?[ \t]*\n")
 
 
 class OcrVllm(ChatDialect):
@@ -90,5 +90,8 @@ class OcrVllm(ChatDialect):
 
 def unfenced(text: str) -> str:
     """The text without a code fence around all of it, whose end may have been cut off."""
-    found = _FENCED.fullmatch(text)
-    return found.group(1) if found is not None and "\n```" not in found.group(1) else text.strip()
+    fence = _FENCE.match(text)
+    if fence is None:
+        return text.strip()
+    inside = text[fence.end() :].rstrip().removesuffix("```").removesuffix("\n")
+    return inside if "\n```" not in inside else text.strip()
