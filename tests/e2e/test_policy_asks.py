@@ -80,6 +80,21 @@ async def test_what_was_asked_before_a_denial_stays_billed_and_the_chat_is_not(
     assert (row.ending, row.exact) == ("refused", True)
 
 
+@pytest.mark.parametrize("status", [400, 413])
+async def test_what_was_asked_has_an_exact_bill_where_an_engine_refuses_the_chat(
+    tmp_path: Path, engine: ScriptedEngine, status: int
+) -> None:
+    refused = Script(refusal=Refusal(status=status))
+    engine.script_for = lambda record: OK if record.modality == "embedding" else refused
+    async with house(tmp_path, engine, ASKS) as running:
+        client = await chat(running)
+    row = billed(running)
+
+    assert client.status == status
+    assert units(row) == ASKED
+    assert (row.ending, row.exact) == ("refused", True)
+
+
 async def test_several_asks_are_billed_one_by_one(tmp_path: Path, engine: ScriptedEngine) -> None:
     """The second fails: the first was answered, so it is billed."""
     engine.script_for = lambda record: Script(refusal=Refusal(status=500)) if record.call else OK

@@ -287,8 +287,9 @@ class Bill:
         if ending == "refused" and self.meter.plan is None:
             return usage.exact or not any(usage.units.values())
         if ending == "refused":
-            begun = any(each.sent and each.state != "refused" for each in self._draft.tries)
-            return not begun and not any(usage.units.values())
+            own = [each for each in self._draft.tries if each.call >= 0]
+            begun = any(each.sent and each.state != "refused" for each in own)
+            return not begun and self.meter.only_aside(usage.units)
         return usage.exact and (ending == "ok" or self._draft.notes.get(NOTE) == DRAINED)
 
     def _teach(self, usage: Usage, error: GatewayError | None) -> None:

@@ -85,6 +85,11 @@ class Meter:
             log.exception("usage failed", extra={"request_id": self._draft.request_id})
             return Usage(self._side, exact=False, by="estimate")
 
+    def only_aside(self, units: Mapping[str, int]) -> bool:
+        """Whether all of these units are of side calls, and known exactly."""
+        side = self._side
+        return self._side_exact and all(n == side.get(name, 0) for name, n in units.items())
+
     def header(self) -> str:
         """The value of the `x-modgate-units` header."""
         known, shown = self._units.units, []
