@@ -42,11 +42,34 @@ def test_events_are_the_same_wherever_the_network_cuts(end: bytes, cuts: list[in
 
     found, whole = said(pieces)
 
-    if end == b"\r":  # the last bare \r may be half of a \r\n that never comes
-        assert found in (SAID, SAID[:-1])
-    else:
-        assert found == SAID
-        assert whole
+    assert found == SAID
+    assert whole
+
+
+@settings(derandomize=True, deadline=None, max_examples=300)
+@given(
+    ends=st.lists(st.sampled_from([b"\n", b"\r\n", b"\r"]), min_size=16, max_size=16),
+    cuts=st.lists(st.integers(0, 200), max_size=12),
+)
+def test_lines_of_one_stream_end_in_any_way(ends: list[bytes], cuts: list[int]) -> None:
+    lines = STREAM.split(b"\n")
+    stream = b"".join(line + end for line, end in zip(lines, ends, strict=False))
+    plain = stream.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    places = sorted({min(cut, len(stream)) for cut in cuts} | {0, len(stream)})
+
+    found = said([stream[a:b] for a, b in pairwise(places)])
+
+    assert found == said([plain])
+
+
+def test_an_event_that_ends_by_a_return_does_not_wait_for_the_next_one() -> None:
+    splitter = Splitter()
+
+    first = splitter.feed(b"data: a\r\r")
+    second = splitter.feed(b"\ndata: b\r\n\r")
+
+    assert [event.data for event in (*first, *second)] == [b"a", b"b"]
+    assert splitter.end()
 
 
 def test_every_single_byte_boundary_gives_the_same_events() -> None:

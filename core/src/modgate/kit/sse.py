@@ -15,7 +15,7 @@ EVENT_AT_MOST = 8 << 20
 DONE = b"[DONE]"
 ERROR = "error"
 
-_BOUNDARY = re.compile(rb"\r\n\r\n|\n\n|\r\r|\r\n\n|\n\r\n")
+_BOUNDARY = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r(?!\n))")  # any two ends of lines
 BOUNDARY_AT_MOST = 4
 _LINES = re.compile(rb"\r\n|\n|\r")
 _BOM = b"\xef\xbb\xbf"
@@ -25,14 +25,18 @@ _RETURN = ord("\r")  # see `chat_template.py` for why a number
 class Splitter:
     """Bytes in at any cut, whole events out.  It holds at most one unfinished event."""
 
-    __slots__ = ("_rest", "_started")
+    __slots__ = ("_rest", "_returned", "_started")
 
     def __init__(self) -> None:
         self._rest = bytearray()
+        self._returned = False  # what came ends an event by `\r`: a `\n` that comes belongs to it
         self._started = False
 
     def feed(self, data: bytes) -> list[Event]:
         """The events that are complete now; BadReply when one grows over 8 MiB."""
+        if self._returned and data:
+            self._returned = False
+            data = data.removeprefix(b"\n")
         if (
             data[:6] == b"data: "  # same result without this: one event of one line, as most come
             and data.find(b"\n") == len(data) - 2
@@ -52,6 +56,7 @@ class Splitter:
             self._started = True
             data = data.removeprefix(_BOM)
         blocks: list[bytes] = []
+        returned = data.endswith(b"\r")
         if self._rest:
             first, data = self._joined(data)
             blocks += first
@@ -61,6 +66,7 @@ class Splitter:
             more, rest = _split_any(data)
         blocks += more
         self._rest += rest
+        self._returned = self._returned or (returned and not self._rest)
         if max(len(self._rest), *map(len, blocks), 0) > EVENT_AT_MOST:
             raise BadReply("the engine sent an event of more than 8 MiB")
         return [event for block in blocks if (event := _parse(block)) is not None]
@@ -73,7 +79,7 @@ class Splitter:
         seam = max(0, len(self._rest) - BOUNDARY_AT_MOST + 1)
         self._rest += data
         found = _BOUNDARY.search(self._rest, seam)
-        if found is None or _may_go_on(found, self._rest):
+        if found is None:
             return [], b""
         block, behind = bytes(self._rest[: found.start()]), bytes(self._rest[found.end() :])
         self._rest.clear()
@@ -92,16 +98,9 @@ class Splitter:
 def _split_any(data: bytes) -> tuple[list[bytes], bytes]:
     blocks, start = [], 0
     for found in _BOUNDARY.finditer(data):
-        if _may_go_on(found, data):
-            break
         blocks.append(data[start : found.start()])
         start = found.end()
     return blocks, data[start:]
-
-
-def _may_go_on(found: re.Match[bytes], data: bytes | bytearray) -> bool:
-    r"""Whether a boundary at the very end may be the first half of a longer one: `\r` of `\r\n`."""
-    return found.end() == len(data) and data.endswith(b"\r")
 
 
 def _parse(block: bytes) -> Event | None:
