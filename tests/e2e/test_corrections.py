@@ -109,7 +109,7 @@ def test_a_correction_stays_in_the_regions_of_its_bill_wherever_that_was_read(
     with ledger(tmp_path / "ledger") as made:
         made.close()
         sink = partial(SqliteSink, SqliteConfig(), folder=tmp_path)
-        Shipping.of({"sqlite": (sink, "eu")}, made, KEY, SystemClock()).close(20)
+        Shipping.of({"sqlite": (sink, "eu", "")}, made, KEY, SystemClock()).close(20)
     said(config, "rerate", "--post")
 
     assert [row[:2] for row in in_the_sink(here)] == [
