@@ -49,9 +49,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """One seed for all workers, which have this process's environment; no test is timed."""
     os.environ.setdefault(SEED, str(random.SystemRandom().randrange(1_000_000)))
     config.option.loadscopereorder = False  # the order is ours
-    settings.register_profile(
-        "default", deadline=None
-    )  # an example may take long on a busy machine
+    # An example may take long on a busy machine.
+    settings.register_profile("default", deadline=None)
     settings.load_profile("default")
 
 

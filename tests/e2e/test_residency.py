@@ -185,9 +185,8 @@ async def test_nothing_of_a_caller_goes_abroad(
         for tenant, ways in found.items():
             ways.update(await told(tenant, tmp_path, store, outside))
 
-    stays = (
-        {*WAYS} - {"trace"} if abroad in REFUSING else {abroad}
-    )  # that it was refused is told at home
+    # That it was refused is told at home.
+    stays = {*WAYS} - {"trace"} if abroad in REFUSING else {abroad}
     assert found[FREE] == dict.fromkeys(WAYS, True)
     assert {way for way in WAYS if not found[KEPT][way]} == stays
 
