@@ -51,6 +51,21 @@ async def test_a_refusal_costs_no_request_of_its_modality(
     assert all(int(client.headers["retry-after"]) <= 30 for client in clients[2:])
 
 
+@pytest.mark.parametrize("plugins", [("llm",), ("llm", "vlm")])
+@pytest.mark.parametrize("unit", ["bytes_in", "bytes_out"])
+async def test_bytes_that_are_spent_are_refused_also_on_a_route_of_two_modalities(
+    tmp_path: Path, engine: ScriptedEngine, unit: str, plugins: tuple[str, ...]
+) -> None:
+    """Before the body is read nobody knows of which modality a chat is; then it is known."""
+    tenants = {"acme": f'limits = {{ units = {{ "llm.{unit}" = "50/day" }} }}'}
+    backends = [{"url": engine.url}]
+    async with await start(tmp_path, backends, plugins=plugins, tenants=tenants) as running:
+        chat = ask.chat(1, model="chat", max_tokens=5)
+        clients = [await send(running.url, chat, key=running.key) for _ in range(3)]
+
+    assert [client.status for client in clients] == [200, 429, 429]
+
+
 MANY = """limits = { requests = "100/min", units = { "llm.input_tokens" = "50k/min",
 "vlm.input_tokens" = "3/min", "embedding.input_tokens" = "7/min",
 "llm.output_tokens" = { rate = "5/min", shadow = true } },

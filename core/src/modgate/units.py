@@ -51,8 +51,8 @@ class Unit:
 
 EVERYWHERE = (
     Unit(REQUESTS, "requests that were admitted"),
-    Unit(BYTES_IN, "bytes of request bodies"),
-    Unit(BYTES_OUT, "bytes of reply bodies"),
+    Unit(BYTES_IN, "bytes of request bodies", learned=True),
+    Unit(BYTES_OUT, "bytes of reply bodies", learned=True),
 )
 
 
