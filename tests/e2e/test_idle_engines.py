@@ -22,6 +22,7 @@ IDLE_S = 0.3
 IDLE = f"[timeouts]\nidle = '{IDLE_S}s'\nclient_stalled = '60s'\n"
 END = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
 ONE = Piece(data=b'data: {"choices":[{"index":0,"delta":{"content":"one"}}]}\n\n')
+PING = Piece(data=b": still at it\n\n")
 LONG = (*(Piece(data=huge_event(1 << 20)) for _ in range(40)), Piece(data=END))
 
 
@@ -69,3 +70,22 @@ async def test_an_engine_is_not_blamed_for_a_client_that_reads_nothing_for_longe
     [row] = list(rows(running.ledger))
 
     assert (row.ending, row.units["llm.output_tokens"]) == ("ok", len(LONG) - 1)
+
+
+@pytest.mark.parametrize("n", [1, 2])
+async def test_an_engine_that_says_that_it_is_at_work_is_not_silent(
+    tmp_path: Path, engine: ScriptedEngine, n: int
+) -> None:
+    """In a comment, and also where several calls make one reply."""
+    engine.script_for = lambda _: Script(
+        pieces=(ONE, *[PING] * 8, ONE, Piece(data=END)), between_ms=100
+    )
+    more = IDLE + '[model.one]\nmodality = "llm"\nn = false\n'
+    backend = {"url": engine.url, "serves": {"one": "one"}}
+    async with await start(tmp_path, [backend], plugins=["llm"], models={}, more=more) as running:
+        request = ask.chat(1, model="one", stream=True, n=n)
+        record = await asyncio.wait_for(send(running.url, request, key=running.key), 20)
+    [row] = list(rows(running.ledger))
+
+    assert record.ended == "ok"
+    assert (row.ending, row.units["llm.output_tokens"]) == ("ok", 2 * n)

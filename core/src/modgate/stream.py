@@ -168,6 +168,8 @@ class Stream:
                 await self._drain()
             if events or self._done:
                 return events
+            if self._tries[0].first_s is not None:  # until then its own deadline stands
+                self._deadline.set(self._deadline.now() + self._idle_s)
         self._done = True
         return self._decoder.end()
 

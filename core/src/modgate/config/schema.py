@@ -111,7 +111,7 @@ class TimeoutsSection(BaseModel, frozen=True, extra="allow"):
     """Deadlines; a table per modality overrides the plugin's own (`[timeouts.llm]`)."""
 
     connect: Wait = Field(5.0, description="until an engine accepts a connection")
-    idle: Wait = Field(60.0, description="silence between two events of an engine's stream")
+    idle: Wait = Field(60.0, description="silence of an engine within its stream")
     client_stalled: Wait = Field(30.0, description="a client that reads nothing is dropped")
     keep_alive: Wait = Field(15.0, description="silence before a stream gets a comment line")
     body_idle: Wait = Field(30.0, description="a request body that stalls is refused with 408")
