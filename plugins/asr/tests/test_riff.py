@@ -45,7 +45,7 @@ def test_one_that_would_not_be_heard_to_its_end_is_refused(said: int, behind: by
 
 
 def test_sound_in_a_second_chunk_is_not_passed_over() -> None:
-    pytest.importorskip("soundfile")
+    pytest.importorskip("soundfile")  # of modgate[audio]
     with pytest.raises(Refused, match="before the end of the file"):
         probe(io.BytesIO(wav(TONE, behind=chunk(b"data", TONE))), 60)
 
@@ -80,7 +80,7 @@ def test_sound_in_a_second_chunk_is_not_passed_over() -> None:
     ],
 )
 def test_what_is_no_sound_may_follow(behind: bytes) -> None:
-    pytest.importorskip("soundfile")
+    pytest.importorskip("soundfile")  # of modgate[audio]
     file = io.BytesIO(wav(TONE, behind=behind, before=chunk(b"JUNK", b"data" * 9)))
 
     assert probe(file, 60)["milliseconds"] == 2000
