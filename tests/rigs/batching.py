@@ -22,6 +22,7 @@ from modgate.errors import UpstreamFailed
 from modgate.fleet.claim import QueueRules
 from modgate.fleet.fleet import Fleet
 from modgate.fleet.state import FleetState
+from modgate.foresight import Foresight
 from modgate.goals import Goals
 from modgate.leasing import Leasing
 from modgate.observe.tracing import Trace
@@ -152,27 +153,33 @@ class Traffic:
             )
             for name in names
         ]
-        clients: Any = dict(zip(names, engines, strict=True))  # as far as dispatch looks at them
+        self._clients: Any = dict(zip(names, engines, strict=True))  # as dispatch looks at them
+        self._dialect = dialect
         self.state = FleetState()
-        self.fleet = Fleet(
-            backends, self.state, groups={}, rules=QueueRules(calls=waiting_at_most, share=1.0)
-        )
+        rules = QueueRules(calls=waiting_at_most, share=1.0)
+        self.over(Fleet(backends, self.state, groups={}, rules=rules))
+        self._made = 0
+
+    def over(self, fleet: Fleet) -> None:
+        """Send what is asked from now on to this fleet."""
+        self.fleet = fleet
         timeouts = Timeouts(deadlines={"embedding": Embedding.deadlines})
-        self.leasing = Leasing(fleet=self.fleet, goals=Goals({}, {}, {}), timeouts=timeouts)
-        self.retrying = Retrying(self.fleet, self.leasing)
+        foresight = Foresight(fleet=fleet, goals=Goals({}, {}, {}), timeouts=timeouts)
+        self.leasing = Leasing(fleet, foresight)
+        self.retrying = Retrying(fleet, foresight)
         self.dispatch = Dispatch(
-            fleet=self.fleet,
+            fleet=fleet,
             leasing=self.leasing,
-            dialects={("embedding", "home"): dialect},
+            foresight=foresight,
+            dialects={("embedding", "home"): self._dialect},
             sender=Sender(
-                client_of=lambda backend: clients[backend.name],
+                client_of=lambda backend: self._clients[backend.name],
                 prepare=_prepared,
                 opened=lambda draft: None,
             ),
             timeouts=timeouts,
         )
         self.batcher = Batcher(self.dispatch, self.leasing, self.retrying)
-        self._made = 0
 
     def trip(
         self, *texts: str, tenant: str = "acme", regions: frozenset[str] | None = None

@@ -237,7 +237,6 @@ class _MergedTrip:
         if len(orders) > 1:
             call = self._batch.merge([order.call for order in orders])
             merged = structs.replace(merged, call=call, members=orders)
-            lease.carry(self._leasing.work(merged))
         event = await self._answered(merged, lease)
         if len(orders) == 1:
             return [event]

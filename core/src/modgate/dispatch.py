@@ -1,7 +1,7 @@
 """The one door to an engine: residency is guarded here, for every call, whatever it is for.
 
-`leasing.py` finds the slot, `sender.py` has the bytes that go out, `stream.py` those that come, and
-`trip.py` tries again.
+`leasing.py` finds the slot, `foresight.py` says how long an attempt may take, `sender.py` has the
+bytes that go out, `stream.py` those that come, and `trip.py` tries again.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from modgate.api.select import Backend, Served
 from modgate.errors import GatewayError, NoBackend, Unsupported, UpstreamTimedOut
 from modgate.fleet.fleet import Fleet
 from modgate.fleet.lease import Lease
+from modgate.foresight import Foresight
 from modgate.guard import Deadline
 from modgate.leasing import Leasing
 from modgate.order import Order, refused
@@ -36,12 +37,14 @@ class Dispatch:
         *,
         fleet: Fleet,
         leasing: Leasing,
+        foresight: Foresight,
         dialects: Mapping[tuple[str, str], type[Dialect]],
         sender: Sender,
         timeouts: Timeouts,
     ) -> None:
         self._fleet = fleet
         self._leasing = leasing
+        self._foresight = foresight
         self._dialects = dialects
         self._sender = sender
         self._timeouts = timeouts
@@ -62,10 +65,12 @@ class Dispatch:
 
         Unsupported when the backend's dialect cannot express the call: then nothing was sent.
         """
-        backend, orders, leasing = lease.backend, order.each, self._leasing
+        backend, orders, foresight = lease.backend, order.each, self._foresight
+        if order.members:
+            lease.carry(foresight.work(order))
         deadline = Deadline(_no_answer)
         # Members of a merged call wait no longer than each would alone.
-        deadline.set(deadline.now() + min([leasing.attempt_s(each, lease) for each in orders]))
+        deadline.set(deadline.now() + min([foresight.attempt_s(each, lease) for each in orders]))
         tries = self._begin(orders, lease)
         try:
             for each in orders:

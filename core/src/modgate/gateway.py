@@ -19,6 +19,7 @@ from modgate.api.select import Backend
 from modgate.api.surface import Surface
 from modgate.auth.gate import AdminGate, Gate, doors
 from modgate.auth.keyring import Keyring
+from modgate.auth.signing import Signature
 from modgate.batch import Batcher
 from modgate.complaints import raised_by
 from modgate.config.link import Linked
@@ -29,6 +30,7 @@ from modgate.engines.supervisor import EngineSpec
 from modgate.errors import RegionForbidden
 from modgate.fallback import Chains
 from modgate.fleet.fleet import Fleet
+from modgate.foresight import Foresight
 from modgate.goals import Goals
 from modgate.host.blame import Culprits
 from modgate.http.cors import Cors
@@ -115,22 +117,17 @@ def build(made: Blueprint, state: State, *, data: Path, who: Roster, pepper: Sec
     timeouts = timeouts_of(linked)
     fleet = build_fleet(linked, loaded.scorers, state, backends=backends, models=models)
     signer = signature(linked.signing, state)
-    sender = Sender(
-        client_of=partial(state.connections.of, connect_s=timeouts.connect_s),
-        prepare=state.engines.ready,
-        opened=state.opened,
-        sign=signer.token if signer is not None else None,
-        remarks=Remarks(file.telemetry.orca, state.clock.now, state.board.remark),
-    )
+    sender = _sender(state, signer, orca_s=file.telemetry.orca, connect_s=timeouts.connect_s)
     sender.meet(backends)
     for found in linked.discoverers:
         state.ca_bundles.of(found.template.ca)
     goals = Goals(linked.targets, linked.unmet, state.fleet.expected)
-    leasing = Leasing(fleet=fleet, goals=goals, timeouts=timeouts)
-    retrying = Retrying(fleet, leasing)
+    foresight = Foresight(fleet=fleet, goals=goals, timeouts=timeouts)
+    leasing, retrying = Leasing(fleet, foresight), Retrying(fleet, foresight)
     dispatch = Dispatch(
         fleet=fleet,
         leasing=leasing,
+        foresight=foresight,
         dialects=loaded.dialects,
         sender=sender,
         timeouts=timeouts,
@@ -166,6 +163,16 @@ def build(made: Blueprint, state: State, *, data: Path, who: Roster, pepper: Sec
         culprits=loaded.culprits,
         policies=build_policies(linked.policies, loaded.policies, models, linked.targets),
         engines=tuple(engines),
+    )
+
+
+def _sender(state: State, signer: Signature | None, *, orca_s: float, connect_s: float) -> Sender:
+    return Sender(
+        client_of=partial(state.connections.of, connect_s=connect_s),
+        prepare=state.engines.ready,
+        opened=state.opened,
+        sign=signer.token if signer is not None else None,
+        remarks=Remarks(orca_s, state.clock.now, state.board.remark),
     )
 
 

@@ -5,35 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from math import inf
 
 from modgate.disconnect import unless_abandoned
 from modgate.draft import MISSED_AT_MOST
 from modgate.errors import GatewayError, NoBackend
-from modgate.fleet.claim import LEAST_WORK, Claim, Ends
+from modgate.fleet.claim import Claim
 from modgate.fleet.drain import drain_s
 from modgate.fleet.fleet import Fleet
 from modgate.fleet.lease import Lease
-from modgate.fleet.outlook import answers_elsewhere, is_down, keeps, soonest_s
+from modgate.fleet.outlook import is_down, keeps
 from modgate.fleet.pick import Wanted
-from modgate.fleet.terms import Terms
-from modgate.goals import Goals
+from modgate.foresight import Foresight
 from modgate.guard import Deadline
 from modgate.order import Elsewhere, Order, Way
-from modgate.retry import EXTRA
-from modgate.timeouts import Timeouts, silence_s
 from modgate.tries import Missed
-
-REFUSAL_S = 0.02  # left to tell a call that waited in vain of the queue, not of a late engine
 
 
 class Leasing:
     """Finds a slot for each call, by what the goals of its SLO class promise."""
 
-    def __init__(self, *, fleet: Fleet, goals: Goals, timeouts: Timeouts) -> None:
+    def __init__(self, fleet: Fleet, foresight: Foresight) -> None:
         self._fleet = fleet
-        self._goals = goals
-        self._timeouts = timeouts
+        self._foresight = foresight
 
     async def lease(
         self, order: Order, *, key: Hashable | None = None, rider: object = None
@@ -43,14 +36,14 @@ class Leasing:
         None: another call of the same `key` took `rider` along.
         """
         wanted, claim = order.new_wanted(), None
-        self._foresee(order, wanted)
+        self._foresight.foresee(order, wanted)
         try:
             lease = self._at_once(order, wanted)
         except NoBackend as error:
-            claim = self.claim(order, wanted.work, key)
+            claim = self._foresight.claim(order, wanted.work, key)
             lease = await self._held(order, wanted, claim, error)
         if lease is None:
-            claim = claim or self.claim(order, wanted.work, key)
+            claim = claim or self._foresight.claim(order, wanted.work, key)
             lease = await self._queued(order, wanted, claim, rider)
         return unless_abandoned(order.draft, lease)
 
@@ -59,15 +52,6 @@ class Leasing:
     ) -> Sequence[object]:
         """Take along what `choose` says of the riders that wait with this key; returns these."""
         return self._fleet.waiting.companions(order.model.name, key, choose)
-
-    def _foresee(self, order: Order, wanted: Wanted) -> None:
-        """Fill in the call's work, and what is promised to it where that matters now."""
-        if self._fleet.has_choice(order.model.name):
-            self._promise(order, wanted)
-        elif self._fleet.rules.adaptive and order.caller.policy.slo:
-            wanted.work, wanted.watched = self._terms(order)
-        else:
-            wanted.work = self.work(order)
 
     def _at_once(self, order: Order, wanted: Wanted) -> Lease | None:
         """A slot without a wait, where one is free."""
@@ -122,7 +106,7 @@ class Leasing:
     def _keeps(self, order: Order, now: float, model: str) -> bool:
         """Whether a backend of another model would keep this call's promise."""
         wanted = order.new_wanted()
-        self._promise(order, wanted, model)
+        self._foresight.promise(order, wanted, model)
         waits = model in self._fleet.state.busy
         return not waits and keeps(self._fleet.pools.get(model), wanted, now)
 
@@ -138,7 +122,7 @@ class Leasing:
 
         def take() -> Lease | None:
             nonlocal error
-            self._foresee(order, wanted)  # by the engines that are there now
+            self._foresight.foresee(order, wanted)  # by the engines that are there now
             try:
                 return self._at_once(order, wanted)
             except NoBackend as later:
@@ -181,69 +165,3 @@ class Leasing:
             draft.waits.pop(order.index, None)
             wait.disarm()
             draft.step("queue", began)
-
-    def claim(self, order: Order, work: float = LEAST_WORK, key: Hashable | None = None) -> Claim:
-        """What a queue must know of the call; worked out only where it has to wait."""
-        draft, policy = order.draft, order.caller.policy
-        leaves_s = inf if draft.begun else draft.heard_s + silence_s(draft.request_headers)
-        left_s: dict[Ends, float] = {
-            "timeouts": self._timeouts.first_s(order.modality.name, order.call),
-            "patience": self._fleet.rules.patience_s.get(policy.slo, inf),
-            "request": min(draft.due_s, leaves_s) - draft.elapsed() - REFUSAL_S,
-        }
-        now, ends = self._fleet.now(), min(left_s, key=left_s.__getitem__)
-        return Claim(
-            tenant=order.caller.tenant,
-            slo=policy.slo,
-            weight=policy.weight,
-            request=draft.request_id,
-            modality=order.modality.name,
-            work=max(work, LEAST_WORK),
-            body_bytes=order.call.body.held_bytes,
-            since=now,
-            until=now + left_s[ends],
-            ends=ends,
-            begun=draft.begun,
-            key=key,
-        )
-
-    def _promise(self, order: Order, wanted: Wanted, model: str = "") -> None:
-        wanted.work, wanted.terms = self._terms(order, model)
-        if wanted.terms.unmet == "refuse" and order.draft.begun:
-            wanted.terms.unmet = "best_effort"  # what was done would be billed for nothing
-        wanted.tenant, wanted.size = order.caller.tenant, order.call.size
-
-    def _terms(self, order: Order, model: str = "") -> tuple[float, Terms]:
-        return self._goals.terms(
-            order.call,
-            model=model or order.model.name,
-            modality=order.modality,
-            tenant=order.caller.tenant,
-            slo=order.caller.policy.slo,
-        )
-
-    def work(self, order: Order) -> float:
-        """The work of a call that is promised nothing."""
-        return self._goals.work(order.call, model=order.model.name, modality=order.modality)
-
-    def attempt_s(self, order: Order, lease: Lease) -> float:
-        """How long one attempt may take, so that time is left to try another engine.
-
-        The promise or the configuration says so.  A call that no other engine would answer, or that
-        will not be retried, has all the time of its phase.
-        """
-        timeouts, name, size = self._timeouts, order.modality.name, order.call.size
-        whole_s, patience_s = timeouts.first_s(name, order.call), lease.patience_s
-        if name in timeouts.attempts and order.call.reply == "whole":
-            patience_s = min(patience_s, timeouts.seconds(name, "attempt", size))
-        if patience_s >= whole_s or order.attempts >= EXTRA or "late" in order.failures:
-            return whole_s
-        pool, now = self._fleet.pools.get(order.model.name), self._fleet.now()
-        elsewhere = answers_elsewhere(pool, order.new_wanted(), lease.backend.name, now)
-        return patience_s if elsewhere else whole_s
-
-    def needs_s(self, order: Order) -> float:
-        """The predicted seconds of the call at the best engine that has not failed it."""
-        wanted = order.new_wanted()
-        self._promise(order, wanted)
-        return soonest_s(self._fleet.pools.get(order.model.name), wanted)

@@ -14,7 +14,7 @@ from functools import partial
 from modgate.errors import GatewayError, Unsupported
 from modgate.fleet.fleet import Fleet
 from modgate.fleet.outlook import has_other
-from modgate.leasing import Leasing
+from modgate.foresight import Foresight
 from modgate.order import Order
 from modgate.retry import NOT_READY, alike, failure_of, pause_s
 
@@ -24,9 +24,9 @@ EXHAUSTED = "retry_budget_exhausted"
 class Retrying:
     """Says whether and when calls go out again, within the retry budgets of their pools."""
 
-    def __init__(self, fleet: Fleet, leasing: Leasing) -> None:
+    def __init__(self, fleet: Fleet, foresight: Foresight) -> None:
         self._fleet = fleet
-        self._leasing = leasing
+        self._foresight = foresight
 
     def pause_s(self, orders: Sequence[Order], error: GatewayError | Unsupported) -> float | None:
         """Seconds until these go out again; None: `error` ended them for good.
@@ -51,7 +51,7 @@ class Retrying:
             first.failures,
             other=has_other(fleet.pools.get(model), first.new_wanted()),
             left_s=min(order.draft.left_s for order in orders),
-            needs_s=self._leasing.needs_s(first) if failure == "late" else 0.0,
+            needs_s=self._foresight.needs_s(first) if failure == "late" else 0.0,
             held_s=self._held_s(first) if failure == "loading" else 0.0,
             turn_s=partial(fleet.holding.turn_s, model, fleet.now()),
             lot=random.random,
@@ -64,8 +64,8 @@ class Retrying:
 
     def _held_s(self, order: Order) -> float:
         """For how many more seconds a call is tried again while its engines load the model."""
-        draft, leasing, fleet = order.draft, self._leasing, self._fleet
-        if not (order.alone and fleet.holding.has_room(order.model.name, leasing.claim(order))):
+        draft, fleet, claim = order.draft, self._fleet, self._foresight.claim(order)
+        if not (order.alone and fleet.holding.has_room(order.model.name, claim)):
             return 0.0
         since_s = next((t.began_s for t in draft.tries if t.call == order.index), draft.elapsed())
         return since_s + fleet.rules.hold_s - draft.elapsed()
@@ -78,7 +78,7 @@ class Retrying:
             await asyncio.sleep(seconds)
             return
         began = [order.draft.elapsed() for order in orders]
-        claim, model = self._leasing.claim(first), first.model.name
+        claim, model = self._foresight.claim(first), first.model.name
         for order in orders:
             if (error := order.engine_error) is not None:
                 order.draft.waits[order.index] = partial(_same, error)

@@ -22,7 +22,7 @@ def test_a_class_waits_once_for_an_engine_and_its_slot() -> None:
         loop = asyncio.get_running_loop()
         traffic = Traffic(Engine(lambda texts: Answered(seconds=20.0)), slots=1)
         [backend] = traffic.fleet.backends.values()
-        traffic.leasing._fleet = fleet = Fleet(
+        fleet = Fleet(
             [],
             FleetState(),
             groups={},
@@ -30,6 +30,7 @@ def test_a_class_waits_once_for_an_engine_and_its_slot() -> None:
             now=loop.time,
             awaited=[Awaited(backend, roams=False)],
         )
+        traffic.over(fleet)
         began, refused = loop.time(), []
 
         async def ask(tenant: str) -> None:
