@@ -22,7 +22,7 @@ from itertools import accumulate, count
 from math import log
 from typing import Literal, Protocol
 
-from modgate.sim.side_by_side import SideBySide
+from modgate.sim.sharing import Sharing
 
 WARM = 0.1  # of the run, that is not counted
 FAULT_FROM, FAULT_TO = 0.35, 0.7  # of the run
@@ -123,7 +123,7 @@ class Engine:
         self.number = number
         self.waiting: deque[Ask] = deque()
         self.reading: Ask | None = None
-        self.running: SideBySide[Ask] = SideBySide()  # a unit is a token
+        self.running: Sharing[Ask] = Sharing()  # a unit is a token
         self.slower = 1.0
         self.version = 0
         self.cache: OrderedDict[int, None] = OrderedDict()

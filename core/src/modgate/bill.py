@@ -15,7 +15,6 @@ from modgate.api.modality import AnyModality
 from modgate.api.plan import Call, Drawn, Plan
 from modgate.api.price import BUDGET, MONEY
 from modgate.api.relay import Usage
-from modgate.api.sink import Ending
 from modgate.api.surface import Surface
 from modgate.disconnect import CUT, DRAINED, NOTE
 from modgate.draft import Draft
@@ -40,8 +39,7 @@ LARGE_BODY = 64 << 10  # bytes of a body that is worth a look at shared limits b
 class Bill:
     """The money side of one exchange.
 
-    `meter`: what it has cost.  `reserved`: for the plan's own calls, without side calls.  `lazy`:
-    the calls that the plan draws may need more than that.
+    `meter`: what it has cost.  `lazy`: what the plan draws may need more than it reserves.
     """
 
     def __init__(self, state: State, gateway: Gateway, draft: Draft) -> None:
@@ -50,8 +48,7 @@ class Bill:
         self._draft = draft
         self._admission: Admission | None = None
         self._seen: Admission | None = None  # the same, and kept when the request is refused
-        self._drawn = NOTHING
-        self.reserved = NOTHING
+        self._planned = self._drawn = NOTHING  # reserved for the plan's own calls, and drawn of it
         self.lazy = False
         self._mark: tuple[Mark, dict[str, int]] | None = None
         self._now = state.clock.now
@@ -65,7 +62,10 @@ class Bill:
         return self._admission
 
     async def _patiently(self, step: Callable[..., T]) -> T:
-        """Take a step that may need a shared store; fetch what it lacks and take it again."""
+        """Take a step that may need a shared store; fetch what it lacks and take it again.
+
+        Steps of every request are tried without this first: the result is the same, and sooner.
+        """
         while True:
             try:
                 return step(now=self._now())
@@ -112,7 +112,7 @@ class Bill:
         """Reserve what the plan may cost, and return it."""
         units = _reserve_of(plan).of(modality.name)
         self.lazy = plan.reserve is not None
-        self.reserved = units
+        self._planned = units
         model = self._draft.model
         try:
             self._charge(units, model, 1, now=self._now())
@@ -141,8 +141,8 @@ class Bill:
     async def reserve_drawn(self, call: Call, modality: str) -> None:
         """A call was drawn: reserve what the calls so far need beyond the reserve."""
         self._drawn = self._drawn + call.size
-        short = self._drawn.beyond(self.reserved)
-        self.reserved = self.reserved + short
+        short = self._drawn.beyond(self._planned)
+        self._planned = self._planned + short
         await self.reserve_more(short.of(modality), self._draft.model)
 
     async def reserve_more(self, units: Units, model: str) -> None:
@@ -240,22 +240,22 @@ class Bill:
         self, error: GatewayError | None, *, status: int, bytes_in: int, bytes_out: int
     ) -> None:
         """The end, exactly once and without a wait: limits, ledger frame and receipt."""
-        draft, dry = self._draft, self._draft.dry
-        usage = self.meter.settled()
+        draft, dry, meter = self._draft, self._draft.dry, self.meter
+        usage = meter.settled()
         if self._admission is not None and self._admission.would_refuse:
             draft.notes["would_refuse"] = ", ".join(self._admission.would_refuse)
         if draft.abandoned:
             draft.notes.setdefault(NOTE, CUT)
         ending = ending_of(error, admitted=draft.admitted)
-        units = self._units(usage, bytes_in, bytes_out)
-        self.meter.compare(units, usage.other if error is None else NOTHING)
+        units = meter.counted(usage, bytes_in, bytes_out)
+        meter.compare(units, usage.other if error is None else NOTHING)
         if dry:  # no ledger frame, and nothing billed
             draft.admitted, draft.notes["dry_run"] = False, "true"
         receipt = draft.receipt(
             ending=ending,
             status=499 if ending == "client_gone" else status,
             units={} if dry else units,
-            exact=self._exact(usage, ending),
+            exact=meter.exact(usage, ending),
             measured_by=usage.by,
             error=error,
         )
@@ -271,26 +271,7 @@ class Bill:
         self._state.observer.observe(receipt)
         if draft.caller.tenant:
             self._state.trails.keep(receipt, draft, self._seen, error, self._state.limits_down)
-        self.meter.plan = None  # it keeps the run alive, and the run keeps the request alive
-
-    def _units(self, usage: Usage, bytes_in: int, bytes_out: int) -> dict[str, int]:
-        """The units that limits and the bill count, those of the request itself included."""
-        units = dict(usage.units.items())
-        if self._draft.admitted and (front := self._draft.modality):
-            units[f"{front}.requests"] = 1
-            units[f"{front}.bytes_in"] = bytes_in
-            units[f"{front}.bytes_out"] = bytes_out
-        return units
-
-    def _exact(self, usage: Usage, ending: Ending) -> bool:
-        """Whether the bill is exact and not a floor: all was done, or nothing was begun."""
-        if ending == "refused" and self.meter.plan is None:
-            return usage.exact or not any(usage.units.values())
-        if ending == "refused":
-            own = [each for each in self._draft.tries if each.call >= 0]
-            begun = any(each.sent and each.state != "refused" for each in own)
-            return not begun and self.meter.only_aside(usage.units)
-        return usage.exact and (ending == "ok" or self._draft.notes.get(NOTE) == DRAINED)
+        meter.plan = None  # it keeps the run alive, and the run keeps the request alive
 
     def _teach(self, usage: Usage, error: GatewayError | None) -> None:
         """Let the fleet learn what the model's calls take, and settle with the fair queue."""

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import get_args
 
 from modgate.api.relay import MeasuredBy, Usage
+from modgate.api.sink import Ending
+from modgate.disconnect import DRAINED, NOTE
 from modgate.draft import Draft
 from modgate.errors import PluginFault
 from modgate.faults import RAISED
@@ -85,10 +87,29 @@ class Meter:
             log.exception("usage failed", extra={"request_id": self._draft.request_id})
             return Usage(self._side, exact=False, by="estimate")
 
-    def only_aside(self, units: Mapping[str, int]) -> bool:
+    def _only_aside(self, units: Mapping[str, int]) -> bool:
         """Whether all of these units are of side calls, and known exactly."""
         side = self._side
         return self._side_exact and all(n == side.get(name, 0) for name, n in units.items())
+
+    def counted(self, usage: Usage, bytes_in: int, bytes_out: int) -> dict[str, int]:
+        """The units that limits and the bill count, those of the request itself included."""
+        units = dict(usage.units.items())
+        if self._draft.admitted and (front := self._draft.modality):
+            units[f"{front}.requests"] = 1
+            units[f"{front}.bytes_in"] = bytes_in
+            units[f"{front}.bytes_out"] = bytes_out
+        return units
+
+    def exact(self, usage: Usage, ending: Ending) -> bool:
+        """Whether the bill is exact and not a floor: all was done, or nothing was begun."""
+        if ending != "refused":
+            return usage.exact and (ending == "ok" or self._draft.notes.get(NOTE) == DRAINED)
+        if self.plan is None:
+            return usage.exact or not any(usage.units.values())
+        own = [each for each in self._draft.tries if each.call >= 0]
+        begun = any(each.sent and each.state != "refused" for each in own)
+        return not begun and self._only_aside(usage.units)
 
     def header(self) -> str:
         """The value of the `x-modgate-units` header."""

@@ -65,7 +65,6 @@ class Exchange:
             request_headers=request.headers,
         )
         self._guard = Deadline(partial(_over, self.draft))
-        self._began = self._guard.now()
         self.reply = Reply(request, self._guard.now, leaving=lambda: state.draining)
         self._bill = Bill(state, self._gateway, self.draft)
         self._scope = state.spool.scope(partial(self._bill.hold, "spool_bytes"))
@@ -223,7 +222,6 @@ class Exchange:
             draft=draft,
             bill=self._bill,
             guard=self._guard,
-            began=self._began,
             scope=self._scope,
             responder=self._responder,
             route=route,

@@ -48,8 +48,7 @@ from modgate.units import NOTHING, Units
 class Serving(msgspec.Struct, eq=False, kw_only=True):
     """Serves one request.
 
-    `guard`: its deadline; `began`: when it did, by the guard's clock.  `keyed`: its idempotency
-    key.  `trips`: says as which model it is served.
+    `guard`: its deadline.  `keyed`: its idempotency key.  `trips`: as which model it is served.
     """
 
     # what its Exchange has of it from the first header on
@@ -58,7 +57,6 @@ class Serving(msgspec.Struct, eq=False, kw_only=True):
     draft: Draft
     bill: Bill
     guard: Deadline
-    began: float
     scope: Scope
     responder: Responder
 
@@ -113,7 +111,7 @@ class Serving(msgspec.Struct, eq=False, kw_only=True):
         self._set_deadline(modality.name, size)
         if self.draft.dry:
             self.draft.stream = stream
-            told = describe(self.gateway, self.draft, plan, self.bill.reserved)
+            told = describe(self.gateway, self.draft, plan, size)
             await self.responder.page(DRY_RUN_HEADERS, told)
         else:
             await self._run(plan, stream=stream)
@@ -129,8 +127,8 @@ class Serving(msgspec.Struct, eq=False, kw_only=True):
     def _set_deadline(self, modality: str, size: Units) -> None:
         """The request's deadline: the modality's, or the client's wish if that is sooner."""
         seconds = self.gateway.timeouts.seconds(modality, "total", size)
-        self.draft.due_s = seconds = as_asked(self.draft.request_headers, seconds)
-        self.guard.set(self.began + seconds)
+        self.draft.due_s = as_asked(self.draft.request_headers, seconds)
+        self.guard.set(self.guard.now() + self.draft.left_s)
 
     async def _shape(self) -> Plan:
         """shape -> policies."""
@@ -171,7 +169,7 @@ class Serving(msgspec.Struct, eq=False, kw_only=True):
                 self.gateway.guard_fetch(self.draft.caller)
                 return await self.gateway.fetcher.fetch(need, self.scope)
             case Work():
-                left_s = max(0.1, self.guard.at - self.guard.now())
+                left_s = max(0.1, self.draft.left_s)
                 return await self.state.decoders.run(need, self.scope, timeout_s=left_s)
             case Ask():
                 return await self.trips.ask(need)

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from modgate.sim.side_by_side import SideBySide
+from modgate.sim.sharing import Sharing
 from modgate.sim.speeds import Line, Sample, fitted, luck_of, speed_of
 
 
@@ -89,7 +89,7 @@ def test_of_prompts_that_are_read_in_turn_the_wait_is_left_out() -> None:
 
 
 def test_calls_side_by_side_end_when_they_are_due() -> None:
-    calls: SideBySide[str] = SideBySide()
+    calls: Sharing[str] = Sharing()
     calls.advance(0.0, 1.0)
     calls.add(3.0, 1, "long")
     calls.add(1.0, 2, "short")

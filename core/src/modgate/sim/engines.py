@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from modgate.sim.side_by_side import SideBySide
+from modgate.sim.sharing import Sharing
 from modgate.sim.speeds import Speed
 
 
@@ -69,7 +69,7 @@ class _Working:
     def __init__(self, crowd: float, loop: asyncio.AbstractEventLoop) -> None:
         self._crowd = crowd
         self._loop = loop
-        self._calls: SideBySide[asyncio.Future[None]] = SideBySide()
+        self._calls: Sharing[asyncio.Future[None]] = Sharing()
         self._number = 0
         self._due: asyncio.TimerHandle | None = None
 

@@ -13,7 +13,7 @@ T = TypeVar("T")
 CLOSE = 1e-6
 
 
-class SideBySide(Generic[T]):
+class Sharing(Generic[T]):
     """`gained`: how far a call would be that began at 0; calls end when it comes to their mark.
 
     Whoever holds it says how many seconds a unit takes as things stand, and calls `advance` before
