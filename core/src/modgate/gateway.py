@@ -5,7 +5,7 @@ It is built of a Blueprint, without network I/O; what outlives a snapshot is in 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,6 @@ from modgate.api.select import Backend
 from modgate.api.surface import Surface
 from modgate.auth.gate import AdminGate, Gate, doors
 from modgate.auth.keyring import Keyring
-from modgate.auth.signing import Signature
 from modgate.batch import Batcher
 from modgate.complaints import raised_by
 from modgate.config.link import Linked
@@ -117,7 +116,8 @@ def build(made: Blueprint, state: State, *, data: Path, who: Roster, pepper: Sec
     timeouts = timeouts_of(linked)
     fleet = build_fleet(linked, loaded.scorers, state, backends=backends, models=models)
     signer = signature(linked.signing, state)
-    sender = _sender(state, signer, orca_s=file.telemetry.orca, connect_s=timeouts.connect_s)
+    sign = signer.token if signer is not None else None
+    sender = _sender(state, sign, orca_s=file.telemetry.orca, connect_s=timeouts.connect_s)
     sender.meet(backends)
     for found in linked.discoverers:
         state.ca_bundles.of(found.template.ca)
@@ -166,12 +166,14 @@ def build(made: Blueprint, state: State, *, data: Path, who: Roster, pepper: Sec
     )
 
 
-def _sender(state: State, signer: Signature | None, *, orca_s: float, connect_s: float) -> Sender:
+def _sender(
+    state: State, sign: Callable[..., str] | None, *, orca_s: float, connect_s: float
+) -> Sender:
     return Sender(
         client_of=partial(state.connections.of, connect_s=connect_s),
         prepare=state.engines.ready,
         opened=state.opened,
-        sign=signer.token if signer is not None else None,
+        sign=sign,
         remarks=Remarks(orca_s, state.clock.now, state.board.remark),
     )
 
