@@ -58,8 +58,8 @@ def test_models_must_be_there_and_understood(config: Config) -> None:
     told = config.told(BOTH + '[policy.asks]\nmodel = "chat"\nmodels = ["ears", "chta"]\n')
 
     assert told == [
-        "modgate.toml:10: policy.asks.models[1]: no [model.chta]; did you mean 'chat'?",
         "modgate.toml:10: policy.asks.models[0]: the policy 'asks' is for models of words",
+        "modgate.toml:10: policy.asks.models[1]: no [model.chta]; did you mean 'chat'?",
     ]
 
 

@@ -12,6 +12,7 @@ import pytest
 from modgate.api.vitals import Exporter, Rule, Signals
 from modgate.config.decode import decode
 from modgate.config.link_telemetry import linked_exporters
+from modgate.config.mistakes import Mistakes
 from modgate.config.source import Source
 from modgate.telemetry.signals import Rules
 
@@ -21,10 +22,10 @@ PAGE = Path(__file__).parents[3] / "docs" / "operators" / "telemetry.md"
 
 def shown() -> dict[str, Exporter]:
     [text] = re.findall(r"```toml\n(# modgate.toml\n.*?)```", PAGE.read_text(), re.DOTALL)
-    file = decode(Source(values=tomllib.loads(text)))
-    missing: list[object] = []
-    found = {each.name: each for each in linked_exporters(file, lambda *each: missing.append(each))}
-    assert missing == []
+    source = Source(values=tomllib.loads(text))
+    mistakes = Mistakes(source)
+    found = {each.name: each for each in linked_exporters(decode(source), mistakes)}
+    assert mistakes.found == []
     return found
 
 
@@ -83,5 +84,6 @@ def test_a_blank_of_the_exporter_and_a_whole_that_is_nothing_are_unknown() -> No
 def test_a_url_that_names_a_page_is_the_page(said: dict[str, object], page: str) -> None:
     """As `metrics` of a backend is: `/metrics/metrics` is nowhere, and only the log would know."""
     section = {**said, "temperature": {"metric": "T"}}
-    [found] = linked_exporters(decode(Source(values={"signals": {"x": section}})), print)
+    source = Source(values={"signals": {"x": section}})
+    [found] = linked_exporters(decode(source), Mistakes(source))
     assert found.url == page

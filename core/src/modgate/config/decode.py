@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 from pydantic import BaseModel, ValidationError
 
 from modgate.config import lines as at
 from modgate.config.guess import did_you_mean
 from modgate.config.schema import File
-from modgate.config.section import ModelT, parsed
 from modgate.config.source import Source
 from modgate.problems import ConfigError, Problem
 
@@ -81,25 +80,6 @@ def problems_of(
             message = KINDS.get(each["type"], message)
         found.append(problem(path, message))
     return found
-
-
-def keys_of(
-    kind: type[ModelT],
-    values: Mapping[str, object],
-    source: Source,
-    path: at.Path,
-    problems: list[Problem],
-    also: Iterable[str] = (),
-) -> ModelT | None:
-    """Values as a plugin's type; None where they do not fit, and `problems` has why.
-
-    `also`: as of `problems_of`.
-    """
-    try:
-        return parsed(kind, values)
-    except ValidationError as error:
-        problems += problems_of(error, source.problem, kind, path, also)
-        return None
 
 
 def _known(kind: type[BaseModel], path: tuple[str | int, ...]) -> list[str]:

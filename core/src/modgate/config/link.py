@@ -18,7 +18,7 @@ from modgate.api.price import Book
 from modgate.api.scorer import AnyAdviser, ConfiguredAdviser
 from modgate.api.select import PHASES, Backend, Fallback, Phases, Target, Targets
 from modgate.api.vitals import Exporter
-from modgate.config.decode import keys_of, problems_of
+from modgate.config.decode import problems_of
 from modgate.config.guess import did_you_mean
 from modgate.config.link_auth import AuthLinker
 from modgate.config.link_engines import EnginesLinker
@@ -29,6 +29,7 @@ from modgate.config.link_peers import link_peers
 from modgate.config.link_prices import PricesLinker
 from modgate.config.link_telemetry import linked_exporters
 from modgate.config.link_tenants import GrantLinker, Tenant
+from modgate.config.mistakes import Mistakes
 from modgate.config.schema import File, ModelSection
 from modgate.config.schema_select import Step
 from modgate.config.section import parsed
@@ -89,30 +90,19 @@ class Linker:
 
     def __init__(self, file: File, source: Source, known: Known) -> None:
         self._file = file
-        self._source = source
         self._known = known
-        self._problems: list[Problem] = []
-
-    def _wrong(self, path: tuple[str | int, ...], message: str) -> None:
-        self._problems.append(self._source.problem(path, message))
-
-    def _missing(self, path: tuple[str | int, ...], message: str, *named: str) -> None:
-        """A mistake, unless what is `named` was left out, or may be in a file that was not read."""
-        lost = any(each[: len(named)] == named for each in self._source.lost)
-        if self._source.whole and not lost:
-            self._wrong(path, message)
+        self._mistakes = mistakes = Mistakes(source)
+        self._wrong, self._missing = mistakes.wrong, mistakes.missing
 
     def link(self) -> Linked:
         """All of it."""
-        models = self._models()
-        engines = EnginesLinker(
-            self._file, self._source, self._known, models, self._wrong, self._missing
-        )
+        mistakes, models = self._mistakes, self._models()
+        engines = EnginesLinker(self._file, self._known, models, mistakes)
         backends, discoverers = engines.backends(), engines.discoverers()
-        self._problems += engines.problems
-        exporters = linked_exporters(self._file, self._missing)
+        exporters = linked_exporters(self._file, mistakes)
         self._regions()
-        grants = self.grants(models)
+        served = {**self._known.local, **models}
+        grants = GrantLinker(self._file, served, self._known.units, mistakes)
         tenants = tuple(grants.tenant(*item) for item in self._file.tenant.items())
         for name, section in self._file.tenant.items():
             if section.keys is not None:
@@ -121,24 +111,20 @@ class Linker:
             self._peppered(("auth", "store"))
         deadlines = self._deadlines()
         targets = self._targets()
-        fallbacks = FallbacksLinker(
-            self._file, self._known.modalities, models, self._wrong, self._missing
-        )
+        fallbacks = FallbacksLinker(self._file, self._known.modalities, models, mistakes)
         chains, unmet = fallbacks.chains(), fallbacks.unmet()
         fallbacks.engines()
-        prices = PricesLinker(self._known.units, self._file, self._wrong, self._missing)
-        books = prices.link()
+        books = PricesLinker(self._known.units, self._file, mistakes).link()
         policies, scorers = self._policies(models), self._scorers(models)
-        auth = AuthLinker(self._file, self._source, self._known.authenticators, self._missing)
+        auth = AuthLinker(self._file, self._known.authenticators, mistakes)
         issuers, signing = auth.issuers(), auth.signing()
         authenticators = tuple(auth.authenticators())
-        self._problems += auth.problems
         ledger, here = self._file.ledger, self._file.state.region
-        sinks = linked_sinks(ledger, here, self._known.sinks, self._source, self._problems)
+        sinks = linked_sinks(ledger, here, self._known.sinks, mistakes)
         self._listeners()
-        link_peers(self._file.peers, self._wrong)
-        if self._problems:
-            raise ConfigError(self._problems)
+        link_peers(self._file.peers, mistakes)
+        if mistakes.found:
+            raise ConfigError(mistakes.found)
         return Linked(
             file=self._file,
             models=models,
@@ -160,28 +146,15 @@ class Linker:
         )
 
     def _policies(self, models: Mapping[str, Model]) -> tuple[ConfiguredPolicy, ...]:
-        linker = KindsLinker("policy", ("policy",), self._source, self._missing)
+        linker = KindsLinker("policy", ("policy",), self._mistakes)
         found = tuple(linked_policies(self._file.policy, self._known.policies, models, linker))
-        self._problems += linker.problems
         for each in found:
             self._model_names(("policy", each.name), each.config, models)
         return found
 
     def _scorers(self, models: Mapping[str, Model]) -> tuple[ConfiguredAdviser, ...]:
-        linker = KindsLinker("scorer", ("scorer",), self._source, self._missing)
-        found = tuple(linked_scorers(self._file.scorer, self._known.scorers, models, linker))
-        self._problems += linker.problems
-        return found
-
-    def grants(self, models: Mapping[str, Model]) -> GrantLinker:
-        """The linker of what tenants are granted, of these models."""
-        return GrantLinker(
-            self._file,
-            {**self._known.local, **models},
-            self._known.units,
-            self._wrong,
-            self._missing,
-        )
+        linker = KindsLinker("scorer", ("scorer",), self._mistakes)
+        return tuple(linked_scorers(self._file.scorer, self._known.scorers, models, linker))
 
     def _models(self) -> dict[str, Model]:
         found: dict[str, Model] = {}
@@ -225,7 +198,7 @@ class Linker:
     def _facts(self, name: str, section: ModelSection, modality: AnyModality) -> ModelFacts:
         path, also = ("model", name), ModelSection.model_fields
         kind, said = modality.model_type, section.model_extra or {}
-        found = keys_of(kind, said, self._source, path, self._problems, also)
+        found = self._mistakes.keys(path, kind, said, also)
         return ModelFacts() if found is None else found
 
     def _model_names(
@@ -291,7 +264,7 @@ class Linker:
                 if phase not in DEADLINES:
                     self._wrong(path, f"unknown phase; known: {', '.join(DEADLINES)}")
                     continue
-                read = keys_of(TargetText, text, self._source, path, self._problems)
+                read = self._mistakes.keys(path, TargetText, text)
                 if read is not None:
                     found[name][phase] = self._target(path, read, modality)
         return found

@@ -10,32 +10,23 @@ from modgate.api.issuer import Issuer, KeyPlace, Signing
 from modgate.config.addresses import HostPort
 from modgate.config.lines import Path
 from modgate.config.link_engines import linked_ca
-from modgate.config.link_kinds import KindsLinker, Missing
+from modgate.config.link_kinds import KindsLinker
+from modgate.config.mistakes import Mistakes
 from modgate.config.schema import File
 from modgate.config.schema_auth import JwksFile, JwtSection
-from modgate.config.source import Source
-from modgate.problems import Problem
 from modgate.tracebacks import plain
 
 
 class AuthLinker:
-    """Links `[auth]`; mistakes are in `problems`, or told to `missing`."""
+    """Links `[auth]`."""
 
     def __init__(
-        self,
-        file: File,
-        source: Source,
-        kinds: Mapping[str, type[AnyAuthenticator]],
-        missing: Missing,
+        self, file: File, kinds: Mapping[str, type[AnyAuthenticator]], mistakes: Mistakes
     ) -> None:
         self._file = file
-        self._source = source
         self._kinds = kinds
-        self._missing = missing
-        self.problems: list[Problem] = []
-
-    def _wrong(self, path: Path, message: str) -> None:
-        self.problems.append(self._source.problem(path, message))
+        self._mistakes = mistakes
+        self._wrong, self._missing = mistakes.wrong, mistakes.missing
 
     def issuers(self) -> tuple[Issuer, ...]:
         """The issuers whose tokens are taken."""
@@ -91,7 +82,7 @@ class AuthLinker:
                 return KeyPlace()
         if reason := _unsafe(section.jwks):
             self._wrong(at, reason)
-        return KeyPlace(url=section.jwks, ca=linked_ca((*path, "ca"), section.ca, self._wrong))
+        return KeyPlace(url=section.jwks, ca=linked_ca((*path, "ca"), section.ca, self._mistakes))
 
     def signing(self) -> Signing | None:
         """How calls are signed."""
@@ -110,7 +101,7 @@ class AuthLinker:
     def authenticators(self) -> Iterator[ConfiguredAuthenticator]:
         """The authenticators of plugins that were put to work."""
         front = ("auth", "plugin")
-        linker = KindsLinker("authenticator", front, self._source, self._missing)
+        linker = KindsLinker("authenticator", front, self._mistakes)
         for put in linker.put(self._file.auth.plugin, self._kinds):
             tenants = put.section.tenants
             yield ConfiguredAuthenticator(
@@ -118,9 +109,8 @@ class AuthLinker:
                 kind=put.kind.name,
                 config=put.config,
                 tenants=frozenset(tenants) if tenants is not None else None,
-                ca=linked_ca((*put.path, "ca"), put.section.ca, self._wrong),
+                ca=linked_ca((*put.path, "ca"), put.section.ca, self._mistakes),
             )
-        self.problems += linker.problems
 
 
 def _unsafe(url: str) -> str:

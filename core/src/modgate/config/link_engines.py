@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path as FilePath
 from ssl import create_default_context
 from typing import Protocol
@@ -12,13 +12,11 @@ from pydantic import BaseModel
 from modgate.api.discover import ConfiguredDiscoverer, Wake
 from modgate.api.model import Model
 from modgate.api.select import Backend, base_url
-from modgate.config.decode import keys_of
 from modgate.config.guess import did_you_mean
 from modgate.config.lines import Path
+from modgate.config.mistakes import Mistakes
 from modgate.config.schema import File
 from modgate.config.schema_engines import DiscoverSection, EngineFields, WakeSection
-from modgate.config.source import Source
-from modgate.problems import Problem
 
 
 class Brought(Protocol):
@@ -41,26 +39,18 @@ class Brought(Protocol):
 
 
 class EnginesLinker:
-    """Links `[[backend]]` and `[[discover]]`; mistakes are told, those of a kind's keys kept."""
+    """Links `[[backend]]` and `[[discover]]`."""
 
     def __init__(
-        self,
-        file: File,
-        source: Source,
-        brought: Brought,
-        models: Mapping[str, Model],
-        wrong: Callable[[Path, str], None],
-        missing: Callable[..., None],
+        self, file: File, brought: Brought, models: Mapping[str, Model], mistakes: Mistakes
     ) -> None:
         self._file = file
-        self._source = source
         self._brought = brought
         self._families = set(brought.families)
         self._kinds = brought.discoverers
         self._models = models
-        self._wrong = wrong
-        self._missing = missing
-        self.problems: list[Problem] = []
+        self._mistakes = mistakes
+        self._wrong, self._missing = mistakes.wrong, mistakes.missing
 
     def backends(self) -> tuple[Backend, ...]:
         """The engines that the file names."""
@@ -108,7 +98,7 @@ class EnginesLinker:
             self._missing((*path, "kind"), text, "plugin")
             return None
         said, also = section.model_extra or {}, DiscoverSection.model_fields
-        return keys_of(kind, said, self._source, path, self.problems, also)
+        return self._mistakes.keys(path, kind, said, also)
 
     def _engine(
         self, path: Path, section: EngineFields, name: str, url: str, https: bool
@@ -164,7 +154,7 @@ class EnginesLinker:
     def _ca(self, path: Path, file: FilePath | None, https: bool) -> str:
         if file is not None and not https:
             self._wrong(path, "is for an https url")
-        return linked_ca(path, file, self._wrong)
+        return linked_ca(path, file, self._mistakes)
 
     def _identities(self, backends: list[Backend]) -> None:
         seen: dict[str, str] = {}
@@ -179,12 +169,12 @@ class EnginesLinker:
                 self._wrong(("backend", index, "url"), text)
 
 
-def linked_ca(path: Path, file: FilePath | None, wrong: Callable[[Path, str], None]) -> str:
+def linked_ca(path: Path, file: FilePath | None, mistakes: Mistakes) -> str:
     """A file of certificates that somebody's is proven by; '' for those of the system."""
     if file is None:
         return ""
     try:
         create_default_context(cafile=file)
     except OSError as error:  # SSLError is one, too
-        wrong(path, f"{file} holds no certificates: {error.strerror or error}")
+        mistakes.wrong(path, f"{file} holds no certificates: {error.strerror or error}")
     return str(file)

@@ -7,7 +7,7 @@ they have different names for it, only its facts say that they serve the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from modgate.api.discover import ConfiguredDiscoverer
@@ -16,29 +16,27 @@ from modgate.api.model import Model, unlike, unsaid
 from modgate.api.select import Fallback
 from modgate.config.guess import did_you_mean
 from modgate.config.lines import Path
+from modgate.config.mistakes import Mistakes
 from modgate.config.schema import File
 from modgate.config.schema_select import FallbackSection, Step
 
 AT_MOST = 4  # of a chain: each costs a client who waits the failure of the one before
-Wrong = Callable[[Path, str], None]
 
 
 class FallbacksLinker:
-    """`wrong(path, message)` is told what does not fit; `missing`, what is named and not there."""
+    """Links chains of models, and the steps of classes."""
 
     def __init__(
         self,
         file: File,
         modalities: Mapping[str, AnyModality],
         models: Mapping[str, Model],
-        wrong: Wrong,
-        missing: Callable[..., None],
+        mistakes: Mistakes,
     ) -> None:
         self._file = file
         self._modalities = modalities
         self._models = models
-        self._wrong = wrong
-        self._missing = missing
+        self._wrong, self._missing = mistakes.wrong, mistakes.missing
 
     def chains(self) -> dict[str, tuple[Fallback, ...]]:
         """The chain of each model that has one."""

@@ -11,12 +11,10 @@ from pydantic import BaseModel
 from modgate.api.model import Model
 from modgate.api.policy import AnyPolicy, ConfiguredPolicy
 from modgate.api.scorer import AnyAdviser, ConfiguredAdviser
-from modgate.config.decode import keys_of
 from modgate.config.guess import did_you_mean
 from modgate.config.lines import Path
+from modgate.config.mistakes import Mistakes
 from modgate.config.schema_kinds import KindSection, PolicySection, ScorerSection, SeeingSection
-from modgate.config.source import Source
-from modgate.problems import Problem
 
 
 class Kind(Protocol):
@@ -30,14 +28,6 @@ class SeeingKind(Kind, Protocol):
     """One whose instances see the requests of models; of these modalities, empty = all."""
 
     modalities: ClassVar[frozenset[str]]
-
-
-class Missing(Protocol):
-    """Told of a name that is nowhere; `named`: what would have brought it."""
-
-    def __call__(self, path: Path, message: str, *named: str) -> None:
-        """Note the mistake."""
-        ...
 
 
 KindT = TypeVar("KindT", bound=Kind)
@@ -60,12 +50,10 @@ class Put(Generic[SectionT, KindT]):
 class KindsLinker:
     """Links the sections of a table, whose names follow `front`; `what` their kinds are called."""
 
-    def __init__(self, what: str, front: Path, source: Source, missing: Missing) -> None:
+    def __init__(self, what: str, front: Path, mistakes: Mistakes) -> None:
         self._what = what
         self._front = front
-        self._source = source
-        self._missing = missing
-        self.problems: list[Problem] = []
+        self._mistakes = mistakes
 
     def put(
         self, sections: Mapping[str, SectionT], kinds: Mapping[str, type[KindT]]
@@ -86,12 +74,12 @@ class KindsLinker:
             known = ", ".join(sorted(kinds)) or "none"
             text = f"no enabled plugin brings the {self._what} '{word}'"
             text += f"{did_you_mean(word, kinds)}; known: {known}"
-            self._missing((*path, "kind") if named else path, text, "plugin")
+            self._mistakes.missing((*path, "kind") if named else path, text, "plugin")
         return kind
 
     def _config(self, path: Path, section: KindSection, kind: type[Kind]) -> BaseModel | None:
         said, also = section.model_extra or {}, type(section).model_fields
-        return keys_of(kind.config_type, said, self._source, path, self.problems, also)
+        return self._mistakes.keys(path, kind.config_type, said, also)
 
     def seen(
         self, put: Put[SeeingSectionT, SeeingT], models: Mapping[str, Model]
@@ -107,11 +95,11 @@ class KindsLinker:
             where = (*put.path, "models", index)
             if name not in models:
                 text = f"no [model.{name}]{did_you_mean(name, models)}"
-                self._missing(where, text, "model", name)
+                self._mistakes.missing(where, text, "model", name)
             elif name not in fitting:
                 known = ", ".join(sorted(modalities))
                 text = f"the {self._what} '{put.kind.name}' is for models of {known}"
-                self.problems.append(self._source.problem(where, text))
+                self._mistakes.wrong(where, text)
         return frozenset(names)
 
 
@@ -121,7 +109,7 @@ def linked_policies(
     models: Mapping[str, Model],
     linker: KindsLinker,
 ) -> Iterator[ConfiguredPolicy]:
-    """What is right of them, in the file's order; the `linker` is told of mistakes."""
+    """What is right of them, in the file's order."""
     for put in linker.put(sections, kinds):
         section, kind = put.section, put.kind
         yield ConfiguredPolicy(
@@ -142,7 +130,7 @@ def linked_scorers(
     models: Mapping[str, Model],
     linker: KindsLinker,
 ) -> Iterator[ConfiguredAdviser]:
-    """What is right of them, in the file's order; the `linker` is told of mistakes."""
+    """What is right of them, in the file's order."""
     for put in linker.put(sections, kinds):
         yield ConfiguredAdviser(
             name=put.name,

@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from pydantic import BaseModel
 
 from modgate.api.secret import Secret
-from modgate.config.decode import keys_of
 from modgate.config.guess import did_you_mean
+from modgate.config.mistakes import Mistakes
 from modgate.config.schema_ledger import LedgerSection, SinkSection
-from modgate.config.source import Source
-from modgate.problems import Problem
 
 DEFAULT = SinkSection(kind="sqlite")
 SEGMENTS_LEAST = 2
@@ -44,27 +42,23 @@ def linked_sinks(
     section: LedgerSection,
     here: str | None,
     kinds: Mapping[str, type[BaseModel]],
-    source: Source,
-    problems: list[Problem],
+    mistakes: Mistakes,
 ) -> tuple[SinkOf, ...]:
-    """The sinks of the file; `kinds`: the type of their keys, `problems`: is told each mistake.
-
-    `here`: where the gateway stands.
-    """
+    """The sinks of the file; `kinds`: the type of their keys, `here`: where the gateway stands."""
     if section.max_bytes < SEGMENTS_LEAST * section.segment:
         done = "dropped" if section.on_full == "drop-oldest" else "moved away"
         text = f"less than two segments: none could be {done}; raise it, or lower ledger.segment"
-        problems.append(source.problem(("ledger", "max_bytes"), text))
+        mistakes.wrong(("ledger", "max_bytes"), text)
     found: dict[str, SinkOf] = {}
     for index, each in enumerate((DEFAULT,) if section.sink is None else section.sink):
         path = ("ledger", "sink", index)
         if each.kind not in kinds:
             text = f"no sink '{each.kind}'{did_you_mean(each.kind, kinds)}"
-            problems.append(source.problem((*path, "kind"), text))
+            mistakes.wrong((*path, "kind"), text)
             continue
         name = each.kind if each.kind not in found else f"{each.kind}-{index + 1}"
         said, also = each.model_extra or {}, SinkSection.model_fields
-        config = keys_of(kinds[each.kind], said, source, path, problems, also)
+        config = mistakes.keys(path, kinds[each.kind], said, also)
         if config is None:
             continue
         found[name] = SinkOf(

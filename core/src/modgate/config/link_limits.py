@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from math import ceil
 
@@ -10,28 +10,24 @@ from modgate.api.auth import PERIOD_S, Limits, Rate
 from modgate.api.model import Model
 from modgate.api.price import BUDGET
 from modgate.config.guess import did_you_mean
+from modgate.config.lines import Path
+from modgate.config.mistakes import Mistakes
 from modgate.config.schema_tenants import RatesSection, TenantLimits
 from modgate.config.values import BudgetText, RateText
 from modgate.units import REQUESTS, UnitTable
-
-Path = tuple[str | int, ...]
 
 EXACT = 1 << 53  # levels are integers that a store may keep as doubles
 
 
 class LimitsLinker:
-    """Links `limits` sections; `wrong(path, message)` is told what does not fit."""
+    """Links `limits` sections; `currency`: of the price books, '' where there are none."""
 
     def __init__(
-        self,
-        units: UnitTable,
-        models: Mapping[str, Model],
-        wrong: Callable[[Path, str], None],
-        currency: str,
+        self, units: UnitTable, models: Mapping[str, Model], currency: str, mistakes: Mistakes
     ) -> None:
         self._units = units
         self._models = models
-        self._wrong = wrong
+        self._wrong = mistakes.wrong
         self._currency = currency
 
     def link(self, path: Path, limits: TenantLimits) -> Limits:

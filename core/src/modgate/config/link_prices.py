@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from modgate.api.price import Book, Case, Place, Price
 from modgate.config.guess import did_you_mean
+from modgate.config.mistakes import Mistakes
 from modgate.config.schema import File, PriceSection
 from modgate.config.values import PriceText
 from modgate.units import Unit, UnitTable
@@ -40,22 +41,12 @@ class Names:
 
 
 class PricesLinker:
-    """Links `[price.*]`; `wrong(path, message)` is told what does not fit.
+    """Links `[price.*]`."""
 
-    `missing(path, message, *named)`: the same, unless what is named was left out as a mistake.
-    """
-
-    def __init__(
-        self,
-        units: UnitTable,
-        file: File,
-        wrong: Callable[[Path, str], None],
-        missing: Callable[..., None],
-    ) -> None:
+    def __init__(self, units: UnitTable, file: File, mistakes: Mistakes) -> None:
         self._units = units
         self._file = file
-        self._wrong = wrong
-        self._missing = missing
+        self._wrong, self._missing = mistakes.wrong, mistakes.missing
         self._names = Names(
             known={
                 "model": file.model,

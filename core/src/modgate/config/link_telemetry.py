@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from modgate.api.vitals import Exporter, Rule
 from modgate.config.guess import did_you_mean
+from modgate.config.mistakes import Mistakes
 from modgate.config.schema import File
 from modgate.config.schema_telemetry import RuleText, SignalsSection
 
 
-def linked_exporters(file: File, missing: Callable[..., None]) -> tuple[Exporter, ...]:
-    """The exporters of the file; `missing` is told of engines that are not there."""
+def linked_exporters(file: File, mistakes: Mistakes) -> tuple[Exporter, ...]:
+    """The exporters of the file."""
     known = [*(each.name for each in file.backend), *(each.name for each in file.discover)]
     found = []
     for name, section in file.signals.items():
         for index, engine in enumerate(section.engines or ()):
             if engine not in known:
                 text = f"no backend and no discoverer is called so{did_you_mean(engine, known)}"
-                missing(("signals", name, "engines", index), f"'{engine}': {text}", "backend")
+                where = ("signals", name, "engines", index)
+                mistakes.missing(where, f"'{engine}': {text}", "backend")
         found.append(
             Exporter(
                 name=name,

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from modgate.api.auth import Limits, Policy, Rate
 from modgate.api.model import Model
 from modgate.config.guess import did_you_mean
-from modgate.config.lines import Path as KeyPath
+from modgate.config.lines import Path
 from modgate.config.link_ledger import region_of
 from modgate.config.link_limits import LimitsLinker
+from modgate.config.mistakes import Mistakes
 from modgate.config.schema import File
 from modgate.config.schema_tenants import KeyGrant, TenantGrant, TenantSection
 from modgate.units import UnitTable
-
-Wrong = Callable[[KeyPath, str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,30 +40,20 @@ def places_unsaid(file: File) -> list[str]:
 
 
 class GrantLinker:
-    """Links grants to what the file has.
-
-    `wrong(path, message)` is told what does not fit; `missing(path, message, *named)` what is named
-    and not there.
-    """
+    """Links grants to what the file has."""
 
     def __init__(
-        self,
-        file: File,
-        models: Mapping[str, Model],
-        units: UnitTable,
-        wrong: Wrong,
-        missing: Callable[..., None],
+        self, file: File, models: Mapping[str, Model], units: UnitTable, mistakes: Mistakes
     ) -> None:
         self._file = file
         self._models = models
         currency = next((each.currency for each in file.price.values()), "")
-        self._limits = LimitsLinker(units, models, wrong, currency)
-        self._wrong = wrong
-        self._missing = missing
+        self._limits = LimitsLinker(units, models, currency, mistakes)
+        self._wrong, self._missing = mistakes.wrong, mistakes.missing
 
     def tenant(self, name: str, grant: TenantGrant) -> Tenant:
         """A tenant of the file, or of the store."""
-        path: KeyPath = ("tenant", name)
+        path: Path = ("tenant", name)
         self._places(path, grant.regions)
         models = self._models_of(path, grant)
         policy = Policy(
@@ -84,7 +73,7 @@ class GrantLinker:
         keys = {n: self.key((*path, "key", n), policy, each) for n, each in grant.key.items()}
         return Tenant(name=name, policy=policy, keys=keys)
 
-    def key(self, path: KeyPath, whole: Policy, grant: KeyGrant) -> Policy:
+    def key(self, path: Path, whole: Policy, grant: KeyGrant) -> Policy:
         """The policy of a key: what its tenant may, and never more."""
         models = self._models_of(path, grant)
         if models is not None and whole.models is not None:
@@ -106,7 +95,7 @@ class GrantLinker:
             limits=_with_own(whole.limits, rates),
         )
 
-    def _models_of(self, path: KeyPath, grant: TenantGrant | KeyGrant) -> frozenset[str] | None:
+    def _models_of(self, path: Path, grant: TenantGrant | KeyGrant) -> frozenset[str] | None:
         """The models that `models` and `modalities` leave; None where neither is said."""
         for index, model in enumerate(grant.models or ()):
             if model not in self._models:
@@ -122,7 +111,7 @@ class GrantLinker:
         fitting = {n for n, model in self._models.items() if model.modality in grant.modalities}
         return frozenset(fitting if grant.models is None else fitting & set(grant.models))
 
-    def _places(self, path: KeyPath, regions: Sequence[str] | None) -> None:
+    def _places(self, path: Path, regions: Sequence[str] | None) -> None:
         """Whatever leaves this machine says where it goes, once a tenant's data may not go."""
         if regions is None:
             return
@@ -131,7 +120,7 @@ class GrantLinker:
             self._wrong((*path, "regions"), text + "say where it stands; give it a `region`")
 
     def _regions(
-        self, path: KeyPath, regions: Iterable[str] | None, known: Collection[str] | None
+        self, path: Path, regions: Iterable[str] | None, known: Collection[str] | None
     ) -> frozenset[str] | None:
         """`known` None: any may turn up."""
         if regions is None:
@@ -146,14 +135,14 @@ class GrantLinker:
                 self._missing((*path, "regions", index), text + guess, "backend")
         return frozenset(regions)
 
-    def _slo(self, path: KeyPath, slo: str) -> str:
+    def _slo(self, path: Path, slo: str) -> str:
         if slo and slo not in self._file.slo:
             self._missing(
                 (*path, "slo"), f"no [slo.{slo}]{did_you_mean(slo, self._file.slo)}", "slo"
             )
         return slo
 
-    def _beyond(self, path: KeyPath, wanted: Sequence[str] | None, whole: frozenset[str]) -> None:
+    def _beyond(self, path: Path, wanted: Sequence[str] | None, whole: frozenset[str]) -> None:
         for index, name in enumerate(wanted or ()):
             if name in self._models and name not in whole:
                 self._wrong((*path, index), f"'{name}' is no model of the tenant")

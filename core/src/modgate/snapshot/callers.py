@@ -17,9 +17,10 @@ from modgate.auth.keys import StoredKey
 from modgate.auth.store import Delta, KeyRow, Stored
 from modgate.auth.table import Holder, KeySource, KeyTable
 from modgate.config.decode import salvaged
-from modgate.config.lines import Path as KeyPath
+from modgate.config.lines import Path
 from modgate.config.link import Known, Linked
 from modgate.config.link_tenants import GrantLinker, Tenant
+from modgate.config.mistakes import Mistakes
 from modgate.config.schema_tenants import TenantSection
 from modgate.config.source import Source
 from modgate.problems import ConfigError, Problem
@@ -45,13 +46,13 @@ class GrantReader:
     def tenant(self, name: str, grant: JsonObject) -> Tenant:
         """A tenant's policy."""
         source = self._source({name: grant})
-        section, problems = _decoded(source, name)
+        section, mistakes = _decoded(source, name)
         for key in ("keys", "key"):
             if key in grant:
-                problems.append(source.problem(("tenant", name, key), ELSEWHERE.format(name)))
-        found = self._linker(source, problems).tenant(name, section)
-        if problems:
-            raise ConfigError(problems)
+                mistakes.wrong(("tenant", name, key), ELSEWHERE.format(name))
+        found = self._linker(mistakes).tenant(name, section)
+        if mistakes.found:
+            raise ConfigError(mistakes.found)
         return found
 
     def key(self, tenant: Tenant, key_id: str, grant: JsonObject) -> Policy:
@@ -59,32 +60,30 @@ class GrantReader:
         if not grant:
             return tenant.policy  # same result without this: what nearly all keys have
         source = self._source({tenant.name: {"key": {key_id: grant}}})
-        section, problems = _decoded(source, tenant.name)
-        path: KeyPath = ("tenant", tenant.name, "key", key_id)
-        linker = self._linker(source, problems)
+        section, mistakes = _decoded(source, tenant.name)
+        path: Path = ("tenant", tenant.name, "key", key_id)
+        linker = self._linker(mistakes)
         found = [linker.key(path, tenant.policy, each) for each in section.key.values()]
-        if problems:
-            raise ConfigError(problems)
+        if mistakes.found:
+            raise ConfigError(mistakes.found)
         return found[0]
 
     def _source(self, tenants: JsonObject) -> Source:
         return Source(values={"tenant": tenants}, places={("tenant",): (self._origin, 0)})
 
-    def _linker(self, source: Source, problems: list[Problem]) -> GrantLinker:
-        def wrong(path: KeyPath, message: str, *_: str) -> None:
-            problems.append(source.problem(path, message))
-
+    def _linker(self, mistakes: Mistakes) -> GrantLinker:
         models = {**self._known.local, **self._linked.models}
-        return GrantLinker(self._linked.file, models, self._known.units, wrong, wrong)
+        return GrantLinker(self._linked.file, models, self._known.units, mistakes)
 
 
-def _decoded(source: Source, name: str) -> tuple[TenantSection, list[Problem]]:
+def _decoded(source: Source, name: str) -> tuple[TenantSection, Mistakes]:
     """What decodes of a tenant, so that this is linked, and every mistake is told at once."""
+    mistakes = Mistakes(source)
     try:
-        return TenantSection.model_validate(source.values["tenant"][name]), []
+        return TenantSection.model_validate(source.values["tenant"][name]), mistakes
     except ValidationError:
-        file, _, problems = salvaged(source)
-    return file.tenant.get(name, TenantSection()), problems
+        file, _, mistakes.found = salvaged(source)
+    return file.tenant.get(name, TenantSection()), mistakes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
