@@ -186,7 +186,7 @@ class ReplyNotKept(Conflict):
 
 
 class KeyReused(GatewayError):
-    """The same idempotency key came with another body, or from another SDK."""
+    """The same idempotency key came with another body, from another SDK, or with other rights."""
 
     code = "idempotency_key_reused"
     status = 422

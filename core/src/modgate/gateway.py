@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import orjson
+
 from modgate.api.auth import Caller
 from modgate.api.discover import ConfiguredDiscoverer
 from modgate.api.model import Model
-from modgate.api.residency import may_lie
+from modgate.api.residency import may_lie, sorted_regions
 from modgate.api.secret import Secret
 from modgate.api.select import Backend
 from modgate.api.surface import Surface
@@ -102,6 +104,21 @@ class Gateway:
         """RegionForbidden where a fetch would take a caller's URL out of its regions."""
         if not may_lie(caller.policy.regions, self.fetch_region):
             raise RegionForbidden("files by URL would be fetched where your data may not be")
+
+    def rights(self, caller: Caller, model: str) -> bytes:
+        """What of a caller's rights a reply depends on, beside its model; b'' where all are alike.
+
+        Of two callers of a tenant for whom this differs, neither is told what was replied to the
+        other: it may have come from another region or a stand-in, or a policy looks at who asks.
+        """
+        policy = caller.policy
+        chain = self.chains.by_model.get(model, ()) if policy.fallback else ()
+        barred = [each.model for each in chain if not policy.may_use(each.model)]
+        judged = any(each in self.policies.rules for each in (model, *(e.model for e in chain)))
+        if policy.regions is None and not barred and not judged:
+            return b""
+        places = sorted_regions(policy.regions)
+        return orjson.dumps([places, barred, caller.key_id if judged else ""])
 
     async def close(self) -> None:
         """Stop what this snapshot runs by itself."""

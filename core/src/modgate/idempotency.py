@@ -163,11 +163,16 @@ class KeyedRequest:
         except ReplaysDown:
             raise IdempotencyUnavailable(_DOWN) from None
 
-    async def serve(self, body: Body, work: Callable[[], Awaitable[None]]) -> Record | None:
+    async def serve(
+        self, body: Body, work: Callable[[], Awaitable[None]], rights: bytes = b""
+    ) -> Record | None:
         """Do the work; or the reply of who did it before, to be sent again.
 
-        Conflict, KeyReused, ReplyNotKept, or IdempotencyUnavailable.
+        `rights`: as `Gateway.rights` tells them.  Conflict, KeyReused, ReplyNotKept, or
+        IdempotencyUnavailable.
         """
+        if rights:
+            self._secret += b"\0" + rights
         said = await self._claim(body)
         if said is None:
             try:
@@ -246,7 +251,8 @@ def _judged(found: Record, digest: bytes) -> Record:
         raise Conflict("a request with this idempotency key is known to a newer gateway only")
     if not hmac.compare_digest(found.digest, digest):
         raise KeyReused(
-            "this idempotency key came before with another body, or from another SDK; use a new one"
+            "this idempotency key came before with another body, from another SDK, or with other "
+            "rights; use a new one"
         )
     if found.state == "running":
         raise Conflict("a request with this idempotency key is in progress; try again")

@@ -35,7 +35,7 @@ from modgate.reply_watch import ReplyWatch
 from modgate.responder import Responder
 from modgate.serving import Serving
 from modgate.state import State
-from modgate.table import Route, parse
+from modgate.table import Resolved, Route, parse
 from modgate.timeouts import too_long
 from modgate.tracebacks import let_go
 from modgate.trips import Trips
@@ -183,7 +183,7 @@ class Exchange:
         await self._responder.page({"content-type": "application/json"}, body)
 
     async def _with_body(self, route: Route) -> None:
-        """body; and what follows only once where the request carries an idempotency key."""
+        """body, resolve; and what follows only once where it carries an idempotency key."""
         headers = self._request.headers
         if carries_key(headers) and not self.draft.dry:
             sdk = "" if self._surface is route.surface else self._surface.name
@@ -195,9 +195,14 @@ class Exchange:
         self.draft.heard_s = self.draft.elapsed()
         self._parsed = parse(body)
         self._surface = route.claimed(self._parsed, self._surface)
+        # also before a reply is told again: whoever may not use the model is not told it
+        resolved = self._gateway.table.resolve(route, body, self._parsed, self.draft.caller)
         if keyed is None:
-            await self._as_model(route, body)
-        elif (kept := await keyed.serve(body, partial(self._as_model, route, body))) is not None:
+            await self._as_model(route, body, resolved)
+            return
+        rights = self._gateway.rights(self.draft.caller, resolved.model.name)
+        work = partial(self._as_model, route, body, resolved)
+        if (kept := await keyed.serve(body, work, rights)) is not None:
             self.draft.notes["replay_of"] = kept.request_id
             self._responder.watch(self._surface)
             await self._responder.page(replay_headers(kept), kept.body or b"", kept.status)
@@ -211,10 +216,9 @@ class Exchange:
         )
         return self._ingress.body(route.body, route.at_most, self._scope)
 
-    def _as_model(self, route: Route, body: Body) -> Awaitable[None]:
-        """resolve; then all that follows from the model."""
+    def _as_model(self, route: Route, body: Body, resolved: Resolved) -> Awaitable[None]:
+        """All that follows from the model."""
         gateway, draft, parsed = self._gateway, self.draft, self._parsed
-        resolved = gateway.table.resolve(route, body, parsed, draft.caller)
         self._parsed = {}  # its new owner frees it: it may be long
         self._serving = Serving(
             state=self._state,
