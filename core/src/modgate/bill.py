@@ -142,19 +142,16 @@ class Bill:
         """A call was drawn: reserve what the calls so far need beyond the reserve."""
         self._drawn = self._drawn + call.size
         short = self._drawn.beyond(self._planned)
-        self._planned = self._planned + short
-        await self.reserve_more(short.of(modality), self._draft.model)
-
-    async def reserve_more(self, units: Units, model: str) -> None:
-        """Reserve in addition: for a call of another model, or what was drawn beyond the plan's."""
-        if not units:
+        if not short:
             return
+        self._planned = self._planned + short
+        units, model = short.of(modality), self._draft.model
         await self._patiently(partial(self._charge, units, model, 0))
         if self._budgeted:
             await self._afford(units, model, first=False)
 
     async def reserve_aside(self, units: Units, model: str) -> Sequence[Aside]:
-        """Reserve for a side call: of its units first, and then of budgets.
+        """Reserve for a call that is billed apart: of its units first, and then of budgets.
 
         Who knows what it used tells `set_apart`; until then it used nothing.
         """
@@ -167,7 +164,7 @@ class Bill:
         return held
 
     def set_apart(self, held: Sequence[Aside], used: Units, model: str) -> None:
-        """A side call used so much of what was reserved for it; the rest is for other calls."""
+        """A call apart used so much of what was reserved for it; the rest is for other calls."""
         counts = used.full()
         held[0].used = counts
         for budget in held[1:]:
@@ -276,7 +273,8 @@ class Bill:
     def _teach(self, usage: Usage, error: GatewayError | None) -> None:
         """Let the fleet learn what the model's calls take, and settle with the fair queue."""
         draft, gateway = self._draft, self._gateway
-        if error is None and len(draft.tries) == 1:
+        tries = draft.tries
+        if error is None and len(tries) == 1 and tries[0].call == 0 and not tries[0].units:
             gateway.fleet.learn(draft.model, usage.units, waited=bool(draft.dues))
         if draft.dues and (usage.exact or error is None):
             modality = gateway.table.modalities[draft.modality]
@@ -284,12 +282,13 @@ class Bill:
 
 
 def _reserve_of(plan: Plan) -> Units:
-    """What a plan reserves: what it says, else the sum of its calls' sizes."""
+    """What a plan reserves: what it says, else what its calls need that name no other model."""
     if plan.reserve is not None:
         return plan.reserve
     if isinstance(plan.calls, Drawn) or not isinstance(plan.calls, tuple | list):
         raise PluginFault("a plan whose calls are drawn lazily must give its reserve")
-    units = plan.calls[0].size if plan.calls else NOTHING
-    for call in plan.calls[1:]:
-        units = units + call.size
+    own = [call.size for call in plan.calls if call.model is None]
+    units = own[0] if own else NOTHING
+    for size in own[1:]:
+        units = units + size
     return units

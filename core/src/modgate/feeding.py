@@ -69,7 +69,7 @@ class Feeding:
 
     async def feed(self, trip: Trip, events: list[Event]) -> None:
         """Feed events of a call, which is not retried from now on, and send what comes of them."""
-        trip.fed = True
+        trip.feeding(events)
         await self._send(self._each(trip.order.index, events), trip)
 
     async def flow(self, trip: Trip) -> None:

@@ -23,34 +23,35 @@ MEASURED_BY = get_args(MeasuredBy)
 class Meter:
     """Reads one request's usage; all its units are by full name.
 
-    `plan`: asked for what the plan has cost so far; None before it runs.
+    `plan`: asked for what the plan has cost so far; None before it runs.  `side`: what calls apart
+    did cost: side calls, and those of a plan that name another model.
     """
 
     def __init__(self, units: UnitTable, draft: Draft) -> None:
         self._units = units
         self._draft = draft
-        self._side = NOTHING
+        self.side = NOTHING
         self._side_exact = True
         self._closed: Usage | None = None
         self.plan: Callable[[], Usage] | None = None
 
     def add_side_call(self, usage: Usage, modality: str, index: int) -> None:
-        """A side call was answered; it is billed even if the request is refused later."""
+        """A call apart was answered; it is billed even if the request is refused later."""
         used = usage.units.of(modality).full()
-        side = self._side + used
+        side = self.side + used
         self._check(usage, side)
-        self._side = side
+        self.side = side
         if (tried := self._draft.last_try(index)) is not None:
             tried.units = used
         self._side_exact = self._side_exact and usage.exact is True
 
     def _read(self) -> Usage:
         if self.plan is None:
-            return Usage(self._side, self._side_exact)
+            return Usage(self.side, self._side_exact)
         usage = self.plan()
         own = usage.units.named(self._draft.modality)
-        if self._side is not NOTHING:
-            own = self._side + own
+        if self.side is not NOTHING:
+            own = self.side + own
         return Usage(own, usage.exact is True and self._side_exact, usage.by, usage.other)
 
     def so_far(self) -> Units | None:
@@ -85,11 +86,11 @@ class Meter:
             return self.closed()
         except RAISED:
             log.exception("usage failed", extra={"request_id": self._draft.request_id})
-            return Usage(self._side, exact=False, by="estimate")
+            return Usage(self.side, exact=False, by="estimate")
 
     def _only_aside(self, units: Mapping[str, int]) -> bool:
         """Whether all of these units are of side calls, and known exactly."""
-        side = self._side
+        side = self.side
         return self._side_exact and all(n == side.get(name, 0) for name, n in units.items())
 
     def counted(self, usage: Usage, bytes_in: int, bytes_out: int) -> dict[str, int]:
@@ -123,7 +124,7 @@ class Meter:
         """Note where engine and gateway counted the plan's units differently; no bill changes."""
         if not other:
             return
-        own = {name: count - self._side.get(name, 0) for name, count in units.items()}
+        own = {name: count - self.side.get(name, 0) for name, count in units.items()}
         if told := count_differences(own, other, self._draft.modality, self._units):
             self._draft.notes["counts_differ"] = told
 

@@ -1,4 +1,5 @@
-"""Side calls: what a plugin or a policy asks models before there is a plan.
+"""Calls apart: what a plugin or a policy asks models before there is a plan, and what a plan asks
+another model than the request's.
 
 Each is reserved by itself and billed as its modality counts, whatever becomes of the request.
 """
@@ -13,6 +14,7 @@ from modgate.api.relay import Event, Usage
 from modgate.bill import Bill
 from modgate.errors import GatewayError, PluginFault, Unsupported
 from modgate.faults import RAISED
+from modgate.limits.admission import Aside
 from modgate.order import Order
 from modgate.trip import Trip
 
@@ -34,14 +36,19 @@ async def _ask_one(trip: Trip, gate: asyncio.Semaphore, bill: Bill) -> Json:
             events = await trip.next()
             while await trip.next():
                 raise PluginFault("an Ask call answered more than one event")
-            usage = _counted(order, events)
-            bill.meter.add_side_call(usage, modality, order.index)
-            bill.set_apart(held, usage.units.of(modality), model)
+            bill_apart(order, bill, held, events)
         except (GatewayError, Unsupported) as error:
             return error
         finally:
             trip.close()
     return events[0]
+
+
+def bill_apart(order: Order, bill: Bill, held: Sequence[Aside], events: Sequence[Event]) -> None:
+    """Bill an answered call apart, for which `held` was reserved."""
+    usage, modality = _counted(order, events), order.modality.name
+    bill.meter.add_side_call(usage, modality, order.index)
+    bill.set_apart(held, usage.units.of(modality), order.model.name)
 
 
 def _counted(order: Order, events: Sequence[Event]) -> Usage:
@@ -54,4 +61,4 @@ def _counted(order: Order, events: Sequence[Event]) -> Usage:
         raise
     except RAISED as error:
         name = order.modality.name
-        raise PluginFault(f"{type(error).__name__} while {name} counted a side call") from error
+        raise PluginFault(f"{type(error).__name__} while {name} counted a call") from error

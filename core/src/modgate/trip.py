@@ -6,11 +6,11 @@ the relay: `retrying.py` says whether and when.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from modgate.api.relay import Event, Outcome, State
-from modgate.errors import GatewayError, PluginFault, Unsupported, Upstream
+from modgate.errors import BadReply, GatewayError, PluginFault, Unsupported, Upstream
 from modgate.faults import raised
 from modgate.order import Order
 from modgate.retry import state_of
@@ -54,8 +54,9 @@ class DialectFault(PluginFault):
 class Trip:
     """One call over one attempt or more.
 
-    `fed`: set by the run once an event went to the relay; from then on there is no retry.
-    `restarted`: called before each retry, so that what the lane holds of the attempt is dropped.
+    `fed`: an event went to the relay; from then on there is no retry.  `restarted`: called before
+    each retry, so that what the lane holds of the attempt is dropped.  `bill`: bills the reply of
+    a call that the relay's usage does not count.
     """
 
     __slots__ = (
@@ -63,6 +64,7 @@ class Trip:
         "_open",
         "_retrying",
         "_stream",
+        "bill",
         "error",
         "fed",
         "order",
@@ -75,6 +77,7 @@ class Trip:
         self._open = opener
         self._retrying = retrying
         self.restarted: Callable[[], None] = _nothing
+        self.bill: Callable[[Sequence[Event]], None] | None = None
         self._stream: Readable | None = None
         self._began_s = order.draft.elapsed()
         self.fed = False
@@ -144,6 +147,16 @@ class Trip:
         self._give_up(error)
         self.state = state_of(error)
         self.error = error if isinstance(error, GatewayError) else None
+
+    def feeding(self, events: Sequence[Event]) -> None:
+        """These go to the relay now."""
+        self.fed = True
+        if self.bill is not None:
+            try:
+                self.bill(events)
+            except BadReply as error:
+                self.spoilt(error)
+                raise
 
     def spoilt(self, error: GatewayError) -> None:
         """The relay could not use the reply: the call failed, though its attempt ended well."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import msgspec
 
 from modgate.api.auth import Caller
@@ -11,11 +13,11 @@ from modgate.api.plan import Call
 from modgate.bill import Bill
 from modgate.draft import Draft
 from modgate.dry_run import UNASKED
-from modgate.errors import Refused
+from modgate.errors import PluginFault, Refused
 from modgate.fallback import Chain
 from modgate.gateway import Gateway
 from modgate.order import Order
-from modgate.side_calls import ask_all
+from modgate.side_calls import ask_all, bill_apart
 from modgate.table import Resolved, guard_model
 from modgate.trip import Trip
 
@@ -37,12 +39,16 @@ class Trips(msgspec.Struct, eq=False):
 
     async def trip_of(self, index: int, call: Call) -> Trip:
         """Call `index` of the plan; what it needs beyond the reserve is reserved first."""
-        order = self._order(index, call, self.draft.caller)
+        order, bill = self._order(index, call, self.draft.caller), self.bill
+        trip = Trip(order, self.gateway.batcher.open, self.gateway.retrying)
         if call.model is not None:
-            await self.bill.reserve_more(call.size.of(order.modality.name), order.model.name)
-        elif self.bill.lazy:
-            await self.bill.reserve_drawn(call, order.modality.name)
-        return Trip(order, self.gateway.batcher.open, self.gateway.retrying)
+            if call.reply != "whole":
+                raise PluginFault("a call of another model has a whole reply, which can be counted")
+            held = await bill.reserve_aside(call.size.of(order.modality.name), order.model.name)
+            trip.bill = partial(bill_apart, order, bill, held)
+        elif bill.lazy:
+            await bill.reserve_drawn(call, order.modality.name)
+        return trip
 
     async def ask(self, need: Ask, *, trusted: bool = False) -> Json:
         """Answer an Ask by side calls.  `trusted`: the operator named the models, not a client."""

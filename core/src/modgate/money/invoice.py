@@ -65,7 +65,7 @@ def used_of(row: Ended) -> Used:
                 region=str(each.get("region", "")),
                 model=str(each.get("model", "")),
                 served=good,
-                side=int(each.get("call", 0)) < 0,
+                side=int(each.get("call", 0)) < 0 or "units" in each,
                 units=each.get("units", {}),
             )
             for each, good in zip(row.attempts, served(row, row.attempts), strict=True)

@@ -25,8 +25,7 @@ class Tried:
     """Where an attempt ran: as much of it as a price may depend on.
 
     `served`: something of what it said is billed; not so what was done again elsewhere.  `side`: it
-    is of a side call.  `units`: what of the request's units it did cost, where that is told apart:
-    of side calls.
+    is of a call that is billed apart.  `units`: what of the request's units that did cost.
     """
 
     region: str

@@ -83,6 +83,9 @@ class DeclaredRules(Suite):
                 for call in whole.calls:
                     if call.model is None:
                         self._known(f"{label}: the size of a call", call.size)
+                    else:
+                        counted = call.reply == "whole"
+                        require(counted, f"{label}: a call of another model has no whole reply")
 
 
 def strict(config: type[BaseModel], section: Mapping[str, object]) -> None:

@@ -1,0 +1,225 @@
+"""A plan whose calls go to several models: each is reserved, limited and billed as its own's."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from gateways import Running, start
+from made_plugins import Sounds, Words, plugin
+
+from modgate.errors import BadReply
+from modgate.ledger.reader import rows
+from modgate.ledger.records import Ended
+from modgate.plugin import (
+    Body,
+    Call,
+    Dialect,
+    Endpoint,
+    Event,
+    Head,
+    Outcome,
+    Plan,
+    Relay,
+    Request,
+    Units,
+    Usage,
+)
+from modgate.testing import FakeBackend, Scripted
+
+SIZE = Units(input_tokens=10)
+BOOK = """
+[price.book]
+effective = 2020-01-01
+currency = "EUR"
+units = { "words.input_tokens" = "100/1k", "sounds.audio_seconds" = "7200/hour" }
+[[price.book.case]]
+model = "judge"
+units = { "words.input_tokens" = "1/1k" }
+"""
+OWN, JUDGED, HEARD = 1_000_000, 7_000, 6_000_000  # micro-units of a call each
+
+
+class Joined(Relay):
+    """Repeats what came last, and counts the calls of the request's own model."""
+
+    head = Head()
+
+    def __init__(self, models: Sequence[str | None]) -> None:
+        self._models = models
+        self._last = Event(b"{}")
+        self._fed: set[int] = set()
+
+    def feed(self, index: int, event: Event) -> Iterable[bytes]:
+        self._last = event
+        self._fed.add(index)
+        return ()
+
+    def close(self, outcomes: Sequence[Outcome]) -> Iterator[bytes]:
+        yield self.json(self._last.json())
+
+    def usage(self, outcomes: Sequence[Outcome]) -> Usage:
+        return Usage(Units(input_tokens=10 * sum(self._models[at] is None for at in self._fed)))
+
+
+class Several(Words):
+    """Calls the models that the request names, "" for its own, `width` at once."""
+
+    def endpoints(self) -> Iterable[Endpoint]:
+        yield Endpoint(path="/v1/words", shape=self.shape)
+
+    def shape(self, request: Request) -> Plan:
+        fields = request.fields()
+        models = [name or None for name in fields.get("calls") or ()]
+        calls = [self._call(model, str(fields.get("reply") or "whole")) for model in models]
+        lazy = bool(fields.get("lazy"))
+        return Plan(
+            calls=iter(calls) if lazy else calls,
+            relay=Joined(models),
+            reserve=SIZE if lazy else None,
+            width=fields.integer("width", 1),
+            partial=bool(fields.get("partial")),
+        )
+
+    @staticmethod
+    def _call(model: str | None, reply: str) -> Call:
+        size = Units(audio_ms=9000) if model == "ear" else SIZE
+        body = Body.of(word="?")
+        if reply == "sse":
+            return Call(path="/words", body=body, size=size, model=model, reply="sse")
+        return Call(path="/words", body=body, size=size, model=model)
+
+    def count(self, call: Call, event: Event) -> Usage:
+        if "word" not in event.fields():
+            raise BadReply("a word is missing")
+        return Usage(Units(input_tokens=7))
+
+
+class Heard(Sounds):
+    """Three seconds a call, whatever it was thought to need."""
+
+    def count(self, call: Call, event: Event) -> Usage:
+        return Usage(Units(audio_ms=3000))
+
+
+class Plain(Dialect):
+    modality = "words"
+
+
+class Loud(Dialect):
+    modality = "sounds"
+
+
+@asynccontextmanager
+async def gateway(
+    folder: Path, tenant: str = "", said: bytes = b'{"word": "yes"}'
+) -> AsyncIterator[Running]:
+    several = plugin(modgate_modalities=[Several], modgate_dialects=[Plain])
+    heard = plugin(modgate_modalities=[Heard], modgate_dialects=[Loud])
+    async with FakeBackend() as engine:
+        engine.answer("/words", Scripted(reply=said))
+        async with await start(
+            folder,
+            [{"url": engine.url}],
+            plugins=["words", "sounds"],
+            models={"chat": "words", "judge": "words", "ear": "sounds"},
+            tenants={"acme": tenant},
+            extra={"words": several, "sounds": heard},
+            more=BOOK,
+        ) as running:
+            yield running
+
+
+async def asked(running: Running, calls: Sequence[str], **more: object) -> httpx.Response:
+    body = {"model": "chat", "calls": [*calls], **more}
+    async with httpx.AsyncClient(base_url=running.url, headers=running.headers) as client:
+        return await client.post("/v1/words", json=body)
+
+
+async def micro(running: Running, reply: httpx.Response) -> int:
+    async with httpx.AsyncClient(base_url=running.url, headers=running.headers) as client:
+        path = f"/v1/usage/{reply.headers['x-request-id']}"
+        return int((await client.get(path)).json()["cost"]["micro"])
+
+
+def billed(running: Running) -> Ended:
+    [row] = rows(running.ledger)
+    return row
+
+
+def units(row: Ended) -> dict[str, int]:
+    usual = ("requests", "bytes_in", "bytes_out")
+    return {name: n for name, n in row.units.items() if name.partition(".")[2] not in usual}
+
+
+@pytest.mark.parametrize("how", [{}, {"width": 3}, {"lazy": True}], ids=str)
+@pytest.mark.parametrize(
+    ("calls", "used", "cost"),
+    [
+        (["", ""], {"words.input_tokens": 20}, 2 * OWN),
+        (["", "judge"], {"words.input_tokens": 17}, OWN + JUDGED),
+        (["judge", "judge"], {"words.input_tokens": 14}, 2 * JUDGED),
+        (["judge", "", "ear"], {"words.input_tokens": 17, "sounds.audio_ms": 3000},
+         OWN + JUDGED + HEARD),
+    ],
+)  # fmt: skip
+async def test_each_call_is_billed_as_its_models_modality_counts_and_priced_as_its_model(
+    tmp_path: Path, calls: list[str], used: dict[str, int], cost: int, how: dict[str, object]
+) -> None:
+    async with gateway(tmp_path, 'limits = { cost = "50 EUR/day" }') as running:
+        reply = await asked(running, calls, **how)
+        priced = await micro(running, reply)
+        after = await asked(running, [])
+    row = next(iter(rows(running.ledger)))
+
+    assert reply.status_code == 200, reply.text
+    assert (units(row), row.exact, row.ending) == (used, True, "ok")
+    assert priced == cost
+    assert after.headers["x-ratelimit-remaining-cost"] == str((50_000_000 - cost) // 1_000_000)
+
+
+async def test_each_call_is_reserved_once_and_of_its_own_modality(tmp_path: Path) -> None:
+    async with gateway(tmp_path) as running:
+        await asked(running, ["", "judge", "ear"])
+
+    assert billed(running).reserved == {"words.input_tokens": 20, "sounds.audio_ms": 9000}
+
+
+async def test_a_models_limit_is_charged_what_its_own_calls_used(tmp_path: Path) -> None:
+    each = 'units = { "words.input_tokens" = "1000/day" }'
+    limits = "\n".join(f"[tenant.acme.limits.models.{n}]\n{each}" for n in ("chat", "judge"))
+    async with gateway(tmp_path, limits) as running:
+        await asked(running, ["", "judge", "judge"])
+        left = [await asked(running, [], model=name) for name in ("chat", "judge")]
+    told = [each.headers["x-ratelimit-remaining-input-tokens"] for each in left]
+
+    assert told == [str(1000 - 10), str(1000 - 14)]
+
+
+async def test_a_reply_of_another_model_that_comes_in_pieces_could_not_be_counted(
+    tmp_path: Path,
+) -> None:
+    async with gateway(tmp_path) as running:
+        reply = await asked(running, ["judge"], reply="sse")
+
+    assert reply.status_code == 500
+    assert (units(billed(running)), billed(running).attempts) == ({}, [])
+
+
+async def test_an_answer_of_another_model_that_cannot_be_counted_is_its_engines_bad_reply(
+    tmp_path: Path,
+) -> None:
+    """And a plan that may lack it is billed without it."""
+    async with gateway(tmp_path, said=b"{}") as running:
+        whole = await asked(running, ["", "judge"])
+        part = await asked(running, ["", "judge"], partial=True)
+    ended = [(row.ending, row.error, units(row)) for row in rows(running.ledger)]
+
+    assert (whole.status_code, part.status_code) == (502, 200)
+    assert ended == [
+        ("upstream_failed", "upstream_invalid_response", {"words.input_tokens": 10}),
+        ("ok", "", {"words.input_tokens": 10}),
+    ]
