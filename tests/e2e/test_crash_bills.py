@@ -11,10 +11,13 @@ import pytest
 from gateways import Running, start
 from oracle import requests as ask
 from oracle.client import send
+from oracle.crash import CRASH
 from oracle.engine import ScriptedEngine, always
-from oracle.faults import Refusal, Script
+from oracle.faults import OK, Refusal, Script
 from oracle.record import Record
 from rigs.ledger import ledger
+from rigs.policies import ASKS
+from toys.rulings import HOUSE, TOKENS
 
 from modgate.api.secret import Secret
 from modgate.ledger.frames import Kind
@@ -119,3 +122,52 @@ async def test_a_request_that_a_crash_cuts_says_what_served_it_and_where(
     assert (row.fallback_for, row.fallback_on) == (
         ("chat", "failed") if "small" in models else ("", "")
     )
+
+
+@pytest.mark.parametrize("asks", [1, 3])
+@pytest.mark.parametrize("hangs", ["ask", "chat", "stand-in"])
+async def test_what_was_asked_and_answered_is_billed_as_measured_wherever_a_crash_cuts(
+    tmp_path: Path, engine: ScriptedEngine, hangs: str, asks: int
+) -> None:
+    """In the last ask, in the chat after it, or in another model's chat after one that failed."""
+    hung, answered = asyncio.Event(), asks - (hangs == "ask")
+    asked: list[Record] = []
+
+    def script_for(record: Record) -> Script:
+        served = record.asked.json.get("model")
+        if record.modality == "embedding":
+            asked.append(record)
+            if len(asked) <= answered:
+                return OK
+        elif hangs == "stand-in" and served == "engine-chat":
+            return REFUSES
+        hung.set()
+        return Script(headers_after_ms=60_000)
+
+    engine.script_for = script_for
+    running = await start(
+        tmp_path,
+        [{"url": engine.url}],
+        plugins=["llm", "embedding", "house"],
+        models={"chat": "llm", "small": "llm", "vectors": "embedding"},
+        facts={"chat": 'fallback = ["small"]'},
+        tenants={"acme": "fallback = true"},
+        extra={"house": HOUSE},
+        more=f'{ASKS}times = {asks}\nmodels = ["chat"]\n',
+    )
+    try:
+        request = ask.chat(1, model="chat", max_tokens=7)
+        client = asyncio.create_task(send(running.url, request, key=running.key, within_s=9))
+        await asyncio.wait_for(hung.wait(), 5)
+        row = await left(running, tmp_path / "copy")
+    finally:
+        client.cancel()
+        await running.app.close()
+    told = sum(record.sent["embedding.input_tokens"] for record in asked[:answered])
+
+    assert (row.ending, row.model) == (CRASH, "small" if hangs == "stand-in" else "chat")
+    assert row.units.get("llm.output_tokens", 0) == (0 if hangs == "ask" else 7)
+    if answered:
+        assert row.units["embedding.input_tokens"] == told
+    else:  # of what was not answered nobody knows more than its reserve
+        assert row.units["embedding.input_tokens"] == TOKENS

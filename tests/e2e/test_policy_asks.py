@@ -320,7 +320,7 @@ async def test_a_gateway_that_dies_in_the_chat_bills_its_reserve_and_what_was_as
     [row] = rows(tmp_path / "copy", key)
 
     assert row.ending == "gateway_crash"
-    assert units(row)["embedding.input_tokens"] == TOKENS
+    assert units(row)["embedding.input_tokens"] == READ
     assert units(row)["llm.output_tokens"] == 5
 
 

@@ -120,9 +120,16 @@ class Bill:
             await self._patiently(partial(self._charge, units, model, 1))
         if self._budgeted:
             await self._afford(units, model, first=True)
-        if self._draft.opened:  # by an Ask: the open frame knows of no more than that
-            self._state.ledger.touched(self._draft.request_id, self._draft.reserved)
+        if self._draft.opened or self.meter.side:  # the open frame is of an Ask, or will be of both
+            self._owe(units.full())
         return units
+
+    def _owe(self, plan: Mapping[str, int] = NOTHING) -> None:
+        """What calls apart did cost is known, and what the `plan` may: the bill after a crash."""
+        draft = self._draft
+        draft.owed = self.meter.side + plan
+        if draft.opened:
+            self._state.ledger.touched(draft.request_id, draft.owed)
 
     def mark(self) -> None:
         """What is reserved from here on can be given back by `take_back`."""
@@ -136,6 +143,7 @@ class Bill:
         self._gateway.limiter.take_back(self._held, at, now=self._now())
         self._mark = self.meter.plan = None
         self._drawn = NOTHING
+        self._owe()
         self._draft.opened = False  # the ledger gets an open frame of the other model
 
     async def reserve_drawn(self, call: Call, modality: str) -> None:
@@ -169,6 +177,8 @@ class Bill:
         held[0].used = counts
         for budget in held[1:]:
             budget.used = {BUDGET: self._gateway.budgets.cost(self._draft, counts, model)}
+        if self.meter.plan is None:  # a plan under way is touched
+            self._owe()
 
     async def _afford(self, units: Units, model: str, *, first: bool) -> None:
         """Reserve the most that these units can cost in the tenant's budgets."""

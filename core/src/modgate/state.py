@@ -206,6 +206,8 @@ class State:
                 sorted_regions(caller.policy.regions),
             )
         )
+        if told and draft.owed and not draft.opened:
+            self.ledger.touched(draft.request_id, draft.owed)
         draft.opened = told or draft.opened
         if not draft.opened:
             raise LedgerUnavailable("the gateway cannot write its usage ledger")
