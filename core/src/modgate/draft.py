@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import inf
 
 import msgspec
 
 from modgate.api.auth import Caller
+from modgate.api.residency import sorted_regions
 from modgate.api.sink import Ending, Receipt, Ruling, Step
 from modgate.errors import GatewayError
 from modgate.fleet.lease import Lease
 from modgate.fleet.waiting import Due
+from modgate.ledger.records import RECORD_VERSION, Opened
 from modgate.limits.headers import RateView
 from modgate.observe.tracing import Trace
 from modgate.tries import Missed, Try
@@ -148,13 +149,6 @@ class Draft(msgspec.Struct, kw_only=True, eq=False):
         """The newest attempt of a call."""
         return self._last.get(index)
 
-    @property
-    def tried_at_most(self) -> int:
-        """The largest number of attempts of one call, side calls included."""
-        if len(self.tries) < 2:
-            return len(self.tries)
-        return max(Counter(tried.call for tried in self.tries).values())
-
     def region(self) -> str:
         """The region of its calls, by each call's last attempt; '' where they are in several.
 
@@ -186,44 +180,25 @@ class Draft(msgspec.Struct, kw_only=True, eq=False):
         count = self.request_headers.get(ATTEMPT, "")
         return count.isdecimal() and int(count[:9]) > 0
 
-    def served_headers(self) -> Iterator[tuple[str, str]]:
-        """Reply headers on how it was served; a replay of the reply has them, too."""
-        if self.demo:
-            yield "x-modgate-demo", "true"
-        if (tries := self.tried_at_most) > 1:
-            yield "x-modgate-attempts", str(tries)
-        if self.notes:
-            if (slo := self.notes.get("slo")) is not None:
-                yield "x-modgate-slo", slo
-            if "fallback_for" in self.notes:  # served by another model than was asked for
-                yield "x-modgate-degraded", self.model
-
-    def stage_headers(self) -> dict[str, str]:
-        """Reply headers on the time until now: waiting for slots, and at engines."""
-        told, now = {}, self.elapsed()
-        waits = [(step.began_s, step.ended_s) for step in self.steps if step.name == "queue"]
-        if waits:
-            told["x-modgate-queue-ms"] = f"{covered_s(waits) * 1000:.1f}"
-        if self.tries:
-            spans = [(t.began_s, now if t.ended_s is None else t.ended_s) for t in self.tries]
-            told["x-modgate-upstream-ms"] = f"{covered_s(spans) * 1000:.1f}"
-        return told
-
-    def engine_headers(self, attempt: Try, number: int) -> dict[str, str]:
-        """The headers that go to an engine with every call (wire.md appendix C).
-
-        `number`: of the attempt, from 1; it tells another gateway to leave retries to this one.
-        """
-        headers = {
-            "Accept-Encoding": "identity",
-            "User-Agent": "modgate",
-            "x-request-id": self.request_id,
-            ATTEMPT: str(number),
-            "traceparent": self.trace.header(attempt.span),
-        }
-        if self.trace.state:
-            headers["tracestate"] = self.trace.state
-        return headers
+    def opening(self) -> Opened:
+        """The ledger's first record of it, as things stand."""
+        caller, noted = self.caller, self.notes.get
+        return Opened(  # by position: by name it takes several times as long
+            RECORD_VERSION,
+            self.request_id,
+            self.wall,
+            caller.tenant,
+            caller.key_id,
+            self.model,
+            self.modality,
+            caller.policy.slo,
+            self.reserved,
+            None,
+            self.opened_in,
+            noted("fallback_for", ""),
+            noted("fallback_on", ""),
+            sorted_regions(caller.policy.regions),
+        )
 
     def receipt(
         self,
@@ -275,13 +250,3 @@ class Draft(msgspec.Struct, kw_only=True, eq=False):
             self.rulings,
             caller.policy.regions,
         )
-
-
-def covered_s(spans: Sequence[tuple[float, float]]) -> float:
-    """Seconds that at least one of these (began, ended) spans covers."""
-    covered = reached = 0.0
-    for began, ended in sorted(spans):
-        if ended > reached:
-            covered += ended - max(began, reached)
-            reached = ended
-    return covered

@@ -29,6 +29,7 @@ from modgate.replays.memory import MemoryReplays
 from modgate.replays.record import Record
 from modgate.replays.redis_store import RedisReplays
 from modgate.replays.store import RENEW_S, Name, Replays, ReplaysDown
+from modgate.served_headers import served_headers
 
 log = logging.getLogger(__name__)
 
@@ -218,7 +219,7 @@ class KeyedRequest:
             return
         self._held = False
         self._keys.ended(self)
-        said = {**headers, **dict(self._draft.served_headers())}
+        said = {**headers, **dict(served_headers(self._draft))}
         done = replace(self._mine, state="done", status=200, headers=said, body=body)
         keep_s = self._keys.retention.keep_s
         step = self._store.keep(self._name, self._mine, done, keep_s)

@@ -33,6 +33,7 @@ from modgate.observe.tracing import Trace
 from modgate.pages.catalog import Page, page_of
 from modgate.reply_watch import ReplyWatch
 from modgate.responder import Responder
+from modgate.served_headers import served_headers
 from modgate.serving import Serving
 from modgate.state import State
 from modgate.table import Resolved, Route, parse
@@ -244,7 +245,7 @@ class Exchange:
         headers = self._bill.headers(self._surface)
         draft = self.draft
         if draft.demo or draft.notes or len(draft.tries) > 1:
-            headers.update(draft.served_headers())
+            headers.update(served_headers(draft))
         if (origin := self._request.headers.get("origin")) is not None:
             headers.update(self._gateway.cors.headers(origin, headers))
         return headers

@@ -17,6 +17,7 @@ from modgate.errors import GatewayError, PluginFault
 from modgate.http.egress import Reply
 from modgate.own_headers import own_headers
 from modgate.reply_watch import ReplyWatch
+from modgate.served_headers import stage_headers
 
 WHOLE_AT_MOST = 1 << 30  # bytes of a reply that is held until it is made
 SSE_HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
@@ -121,7 +122,7 @@ class Responder:
         draft.reply_headers = headers = {
             **{"x-request-id": made, "request-id": made},
             **ours,
-            **draft.stage_headers(),
+            **stage_headers(draft),
             **self._extra(),
             **own,
         }

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from modgate.api.dialect import Dialect
 from modgate.api.select import Backend
-from modgate.draft import Draft
+from modgate.draft import ATTEMPT, Draft
 from modgate.errors import GatewayError, Upstream
 from modgate.order import Order
 from modgate.telemetry.orca import ASKS, FORM, SILENT, Remarks
@@ -59,7 +59,7 @@ class Sender:
         if backend.local:
             await self._prepare(backend.name)
         outgoing, orders = dialect.encode(), order.each
-        headers = {**outgoing.headers, **order.draft.engine_headers(tries[0], orders[0].attempts)}
+        headers = {**outgoing.headers, **_headers(order.draft, tries[0], orders[0].attempts)}
         if backend.key is not None or backend.sign:
             self._authorize(headers, order, backend, tries[0])
         asks = outgoing.reply == "whole" and self._remarks.ask(backend)
@@ -92,6 +92,23 @@ class Sender:
                 attempt=tried.span,
             )
             headers["Authorization"] = f"Bearer {token}"
+
+
+def _headers(draft: Draft, attempt: Try, number: int) -> dict[str, str]:
+    """The headers that go to an engine with every call (wire.md appendix C).
+
+    `number`: of the attempt, from 1; it tells another gateway to leave retries to this one.
+    """
+    headers = {
+        "Accept-Encoding": "identity",
+        "User-Agent": "modgate",
+        "x-request-id": draft.request_id,
+        ATTEMPT: str(number),
+        "traceparent": draft.trace.header(attempt.span),
+    }
+    if draft.trace.state:
+        headers["tracestate"] = draft.trace.state
+    return headers
 
 
 async def _refusal(answer: Answer, dialect: Dialect) -> GatewayError:

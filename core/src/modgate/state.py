@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from modgate.api.auth import Caller
-from modgate.api.residency import may_lie, sorted_regions
+from modgate.api.residency import may_lie
 from modgate.api.select import Backend
 from modgate.api.vitals import Vitals
 from modgate.auth.attempts import Attempts
@@ -27,7 +27,6 @@ from modgate.fleet.peer_view import NoPeers, PeerView
 from modgate.fleet.state import FleetState
 from modgate.heavy import heavy_threads
 from modgate.idempotency import IdempotencyKeys, Retention
-from modgate.ledger.records import RECORD_VERSION, Opened
 from modgate.ledger.shipping import Shipping
 from modgate.ledger.writer import Ledger
 from modgate.limits.level_file import LevelFile
@@ -186,26 +185,8 @@ class State:
         """
         if draft.opened and draft.opened_in in ("", draft.tries[-1].region):
             return
-        caller, noted = draft.caller, draft.notes.get
         draft.opened_in = draft.region()
-        told = self.ledger.opened(
-            Opened(  # by position: by name it takes several times as long
-                RECORD_VERSION,
-                draft.request_id,
-                draft.wall,
-                caller.tenant,
-                caller.key_id,
-                draft.model,
-                draft.modality,
-                caller.policy.slo,
-                draft.reserved,
-                None,
-                draft.opened_in,
-                noted("fallback_for", ""),
-                noted("fallback_on", ""),
-                sorted_regions(caller.policy.regions),
-            )
-        )
+        told = self.ledger.opened(draft.opening())
         if told and draft.owed and not draft.opened:
             self.ledger.touched(draft.request_id, draft.owed)
         draft.opened = told or draft.opened

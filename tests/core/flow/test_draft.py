@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from modgate.api.auth import Caller, Policy
 from modgate.api.sink import Attempt, Receipt, Ruling, Step
-from modgate.draft import Draft, covered_s
+from modgate.draft import Draft
 from modgate.errors import LimitReached
 from modgate.fleet.pick import Choice
 from modgate.fleet.promise import Promise
@@ -149,34 +149,6 @@ def test_no_member_is_left_out() -> None:
 
     assert [n for n in Receipt.__struct_fields__ if getattr(receipt, n) == getattr(plain, n)] == []
     assert [n for n in Attempt.__struct_fields__ if getattr(attempt, n) == getattr(bare, n)] == []
-
-
-def test_time_that_two_calls_share_is_counted_once() -> None:
-    assert covered_s([]) == 0.0
-    assert covered_s([(0.5, 2.0), (0.0, 1.0), (0.6, 0.9), (4.0, 5.0)]) == 3.0
-
-
-def test_stages_are_the_time_in_line_and_at_engines_until_now() -> None:
-    draft = Draft(
-        request_id="r",
-        trace=Trace(trace_id="7e", span_id="5b"),
-        now=lambda: 3.0,
-        began=0.0,
-        wall=0.0,
-    )
-
-    assert draft.stage_headers() == {}
-    draft.steps.append(Step(name="shape", began_s=0.0, ended_s=0.1))
-    draft.tries.append(tried())
-    assert draft.stage_headers() == {"x-modgate-upstream-ms": "500.0"}
-    draft.steps.append(Step(name="queue", began_s=0.1, ended_s=0.25))
-    unended = tried()
-    unended.began_s, unended.ended_s = 2.0, None
-    draft.tries.append(unended)
-    assert draft.stage_headers() == {
-        "x-modgate-queue-ms": "150.0",
-        "x-modgate-upstream-ms": "1500.0",
-    }
 
 
 @pytest.mark.parametrize(
