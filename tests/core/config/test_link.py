@@ -9,10 +9,11 @@ from made_plugins import Words
 from modgate.api.model import EVERY_MODEL
 from modgate.config.decode import decode
 from modgate.config.link import validator
+from modgate.config.mistakes import Mistakes
 from modgate.config.schema import ModelSection
 from modgate.config.source import Source
 from modgate.plugin import Rate, Target
-from modgate.problems import ConfigError, Problem
+from modgate.problems import ConfigError
 
 BOTH = '[plugin.words]\n[plugin.sounds]\n[model.chat]\nmodality = "words"\n'
 BACKEND = '[[backend]]\nname = "b"\nurl = "http://x:1"\nserves = { chat = "engine" }\n'
@@ -124,13 +125,12 @@ def test_sections_of_several_plugins_are_checked_at_once(config: Config) -> None
 
 def test_a_key_that_a_plugin_must_have_is_a_mistake_and_not_a_crash() -> None:
     source = Source(values={"plugin": {"words": {}}})
-    problems: list[Problem] = []
 
     class Must(Words.config_type):
         need: int
 
     with pytest.raises(ConfigError, match=r"plugin\.words\.need: is required"):
-        validator(decode(source), source, problems)("words", Must)
+        validator(decode(source), Mistakes(source))("words", Must)
 
 
 def test_a_model_that_a_plugin_names_must_be_one_of_that_modality(config: Config) -> None:

@@ -18,7 +18,6 @@ from modgate.api.price import Book
 from modgate.api.scorer import AnyAdviser, ConfiguredAdviser
 from modgate.api.select import PHASES, Backend, Fallback, Phases, Target, Targets
 from modgate.api.vitals import Exporter
-from modgate.config.decode import problems_of
 from modgate.config.guess import did_you_mean
 from modgate.config.link_auth import AuthLinker
 from modgate.config.link_engines import EnginesLinker
@@ -35,7 +34,7 @@ from modgate.config.schema_select import Step
 from modgate.config.section import parsed
 from modgate.config.source import Source
 from modgate.config.values import TargetText, duration
-from modgate.problems import ConfigError, Problem
+from modgate.problems import ConfigError
 from modgate.units import UnitTable
 
 DEADLINES = ("first_byte", "total", "attempt")
@@ -318,19 +317,14 @@ class Linker:
             self._wrong(("admin", "address"), text)
 
 
-def validator(
-    file: File, source: Source, problems: list[Problem]
-) -> Callable[[str, type[BaseModel]], BaseModel]:
-    """Validates a plugin's own section for the host; mistakes go to `problems`, defaults go on."""
+def validator(file: File, mistakes: Mistakes) -> Callable[[str, type[BaseModel]], BaseModel]:
+    """Validates a plugin's own section for the host; where that does not fit, defaults go on."""
 
     def validate(plugin: str, kind: type[BaseModel]) -> BaseModel:
+        found = mistakes.keys(("plugin", plugin), kind, file.plugin.get(plugin, {}))
         try:
-            return parsed(kind, file.plugin.get(plugin, {}))
-        except ValidationError as error:
-            problems.extend(problems_of(error, source.problem, kind, ("plugin", plugin)))
-        try:
-            return parsed(kind, {})
+            return parsed(kind, {}) if found is None else found
         except ValidationError:  # some key has no default to go on with
-            raise ConfigError(problems) from None
+            raise ConfigError(mistakes.found) from None
 
     return validate

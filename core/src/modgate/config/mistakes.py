@@ -14,11 +14,11 @@ from modgate.problems import Problem
 
 
 class Mistakes:
-    """Those of one source; `found`: in the order in which they were met."""
+    """Those of one source; `found`: in the order in which they were met, some of them before."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, found: Iterable[Problem] = ()) -> None:
         self._source = source
-        self.found: list[Problem] = []
+        self.found = list(found)
 
     def wrong(self, path: Path, message: str) -> None:
         """What stands there does not fit."""

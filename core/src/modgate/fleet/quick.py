@@ -109,7 +109,7 @@ def _at_home(
     terms: Terms,
     factors: Factors | None,
 ) -> int:
-    """As `pick.at_home`: the row, -1 = it is better elsewhere."""
+    """As there: the row of the home, -1 = it is better elsewhere."""
     fits = FITS * terms.target_s
     bound = max(DRAIN_GUARD * min(times), DRAIN_FITS * terms.target_s)
     if bound > fits:

@@ -8,7 +8,7 @@ a time, in the operator's order, because `pm.hook.x()` loses who answered.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from types import ModuleType
@@ -162,15 +162,7 @@ def load(
         unique(origin, "surface", surface.name, spoken)
         spoken[surface.name], hosts[surface.name] = surface, origin
     dialects, speakers = _dialects(host, owners)
-    engines: dict[str, list[type[LocalEngine]]] = {}
-    for origin, kind in host.ask("modgate_local_engines"):
-        if not issubclass(kind, LocalEngine):
-            raise PluginError(str(origin), f"{kind.__name__} is not a LocalEngine")
-        declares(origin, kind, "modality", "model")
-        if (kind.modality, kind.family) not in dialects:
-            text = f"brings an engine of {kind.modality} in an unknown family '{kind.family}'"
-            raise PluginError(str(origin), text)
-        engines.setdefault(kind.modality, []).append(kind)
+    engines = _engines(host, dialects)
     endpoints = [
         (name, endpoint)
         for name, made in modalities.items()
@@ -198,6 +190,22 @@ def load(
             "discoverer", host.ask("modgate_discoverers"), kinds.discoverer, discoverers
         ),
     )
+
+
+def _engines(
+    host: Host, dialects: Container[tuple[str, str]]
+) -> dict[str, list[type[LocalEngine]]]:
+    """The local engines by modality; each speaks a dialect that somebody brings."""
+    engines: dict[str, list[type[LocalEngine]]] = {}
+    for origin, kind in host.ask("modgate_local_engines"):
+        if not issubclass(kind, LocalEngine):
+            raise PluginError(str(origin), f"{kind.__name__} is not a LocalEngine")
+        declares(origin, kind, "modality", "model")
+        if (kind.modality, kind.family) not in dialects:
+            text = f"brings an engine of {kind.modality} in an unknown family '{kind.family}'"
+            raise PluginError(str(origin), text)
+        engines.setdefault(kind.modality, []).append(kind)
+    return engines
 
 
 def _built(origin: Origin, kind: type, validate: Validate) -> AnyModality:

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
+from modgate.api.model import Model
 from modgate.auth.files import KeyFile, key_files, read_keys
 from modgate.auth.keys import StoredKey
 from modgate.config.decode import salvaged
 from modgate.config.guess import close_to, did_you_mean
 from modgate.config.lines import Path as KeyPath
 from modgate.config.link import Known, Linked, Linker, validator
+from modgate.config.mistakes import Mistakes
 from modgate.config.schema import File
 from modgate.config.show import Row, effective
 from modgate.config.source import COMMAND_LINE, Source, read
@@ -82,43 +84,32 @@ def blueprint_of(
         written.override({("log", "level"): DEMO_LEVEL}, "start without a file")
     written.override(overrides or {}, COMMAND_LINE)
     file, source, problems = salvaged(written)
+    mistakes = Mistakes(source, problems)
     noted(_files(file, source), list(source.found))
     found = find() if installed is None else installed
-    names = _enabled(file, source, found, extra or {}, problems)
+    names = _enabled(file, found, extra or {}, mistakes)
     if path is None:
-        names = _only([*found.plugins, *(extra or {})], only, problems)
+        names = _only([*found.plugins, *(extra or {})], only, mistakes)
     try:
         host = Host(import_plugins(found, names, extra))
-        checked = validator(file, source, problems)
+        checked = validator(file, mistakes)
         loaded = load(host, checked, built_in(), shipping.built_in(), kinds.built_in())
     except PluginError as error:
-        if not problems:
+        if not mistakes.found:
             raise
-        raise ConfigError([*problems, Problem(message=str(error), path="plugin")]) from error
-    units = UnitTable.of({name: each.units for name, each in loaded.modalities.items()})
-    known = Known(
-        modalities=loaded.modalities,
-        families=list(loaded.dialects),
-        units=units,
-        owners={name: origin.name for name, origin in loaded.owners.items()},
-        policies={name: kind for name, (_, kind) in loaded.policies.items()},
-        scorers={name: kind for name, (_, kind) in loaded.scorers.items()},
-        sinks={name: kind.config_type for name, (_, kind) in loaded.sinks.items()},
-        authenticators={name: kind for name, (_, kind) in loaded.authenticators.items()},
-        discoverers={name: kind.config_type for name, (_, kind) in loaded.discoverers.items()},
-        local={} if path is not None else demo_models(loaded, file.local.only),
-        metered=FAMILIES.keys(),
-    )
-    keys = _opened(file, source, problems)
+        told = Problem(message=str(error), path="plugin")
+        raise ConfigError([*mistakes.found, told]) from error
+    known = _known(loaded, {} if path is not None else demo_models(loaded, file.local.only))
+    keys = _opened(file, source, mistakes)
     try:
         linked = Linker(file, source, known).link()
     except ConfigError as error:
-        raise ConfigError([*problems, *error.problems]) from None
+        raise ConfigError([*mistakes.found, *error.problems]) from None
     wrong, folder = source.problem, file.state.directory or default_directory()
-    problems += token_problems(linked.issuers, linked.signing, wrong)
-    problems += [*extra_problems(file, wrong), *refusals(linked, loaded, folder, wrong)]
-    if problems:
-        raise ConfigError(problems)
+    mistakes.found += token_problems(linked.issuers, linked.signing, wrong)
+    mistakes.found += [*extra_problems(file, wrong), *refusals(linked, loaded, folder, wrong)]
+    if mistakes.found:
+        raise ConfigError(mistakes.found)
     return Blueprint(
         linked=linked, loaded=loaded, source=source, known=known, keys=keys, demo=path is None
     )
@@ -138,12 +129,24 @@ def _files(file: File, source: Source) -> dict[Path, Mark]:
     return {**{path: mark_of(path) for path in keys}, **source.marks}
 
 
+def _known(loaded: Loaded, local: Mapping[str, Model]) -> Known:
+    return Known(
+        modalities=loaded.modalities,
+        families=list(loaded.dialects),
+        units=UnitTable.of({name: each.units for name, each in loaded.modalities.items()}),
+        owners={name: origin.name for name, origin in loaded.owners.items()},
+        policies={name: kind for name, (_, kind) in loaded.policies.items()},
+        scorers={name: kind for name, (_, kind) in loaded.scorers.items()},
+        sinks={name: kind.config_type for name, (_, kind) in loaded.sinks.items()},
+        authenticators={name: kind for name, (_, kind) in loaded.authenticators.items()},
+        discoverers={name: kind.config_type for name, (_, kind) in loaded.discoverers.items()},
+        local=local,
+        metered=FAMILIES.keys(),
+    )
+
+
 def _enabled(
-    file: File,
-    source: Source,
-    found: Installed,
-    extra: Mapping[str, ModuleType],
-    problems: list[Problem],
+    file: File, found: Installed, extra: Mapping[str, ModuleType], mistakes: Mistakes
 ) -> list[str]:
     """The plugins that the file switches on; in place of an unknown one, what was meant."""
     names: list[str] = []
@@ -157,12 +160,12 @@ def _enabled(
         except PluginError as error:
             guess = close_to(name, {*found.plugins, *extra} - set(file.plugin))
             text = f"{error}{did_you_mean(name, [guess] if guess else [])}"
-            problems.append(source.problem(("plugin", name), text))
+            mistakes.wrong(("plugin", name), text)
             names += [guess] if guess and guess not in names else []
     return names
 
 
-def _only(names: list[str], only: Sequence[str] | None, problems: list[Problem]) -> list[str]:
+def _only(names: list[str], only: Sequence[str] | None, mistakes: Mistakes) -> list[str]:
     """The fileless start's plugins; names of `--only` that are none are mistakes."""
     if only is None:
         return names
@@ -170,28 +173,28 @@ def _only(names: list[str], only: Sequence[str] | None, problems: list[Problem])
         if name not in names:
             text = f"'{name}' is not installed{did_you_mean(name, names)}"
             text += f"; installed: {', '.join(names) or 'none'}"
-            problems.append(Problem(message=text, path="--only", file=COMMAND_LINE))
+            mistakes.found.append(Problem(message=text, path="--only", file=COMMAND_LINE))
     return [name for name in names if name in only]
 
 
-def _opened(file: File, source: Source, problems: list[Problem]) -> list[tuple[str, StoredKey]]:
+def _opened(file: File, source: Source, mistakes: Mistakes) -> list[tuple[str, StoredKey]]:
     """The files that the configuration names, read as serving reads them; the tenants' keys."""
     tls = file.listen.tls
     if tls is not None:
         try:
             Tls(TlsFiles(cert=tls.cert, key=tls.key))
         except Unusable as error:
-            problems.append(source.problem(("listen", "tls", error.which), str(error)))
+            mistakes.wrong(("listen", "tls", error.which), str(error))
     for index, entry in enumerate(file.fetch.allow):
         try:
             Allowed.of([entry])
         except ValueError as error:
-            problems.append(source.problem(("fetch", "allow", index), str(error)))
+            mistakes.wrong(("fetch", "allow", index), str(error))
 
     def wrong(at: tuple[str, ...], message: str) -> Problem:
         return source.problem((*at, "file"), message)
 
-    return read_keys(_key_files(file), wrong, problems)
+    return read_keys(_key_files(file), wrong, mistakes.found)
 
 
 def _key_files(file: File) -> list[KeyFile]:

@@ -78,12 +78,11 @@ class GrantReader:
 
 def _decoded(source: Source, name: str) -> tuple[TenantSection, Mistakes]:
     """What decodes of a tenant, so that this is linked, and every mistake is told at once."""
-    mistakes = Mistakes(source)
     try:
-        return TenantSection.model_validate(source.values["tenant"][name]), mistakes
+        return TenantSection.model_validate(source.values["tenant"][name]), Mistakes(source)
     except ValidationError:
-        file, _, mistakes.found = salvaged(source)
-    return file.tenant.get(name, TenantSection()), mistakes
+        file, _, problems = salvaged(source)
+    return file.tenant.get(name, TenantSection()), Mistakes(source, problems)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
