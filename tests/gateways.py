@@ -15,6 +15,7 @@ from modgate.auth.keys import new_key
 from modgate.server.app import App
 
 PEPPER = "a pepper for tests"
+NOWHERE = "http://127.0.0.1:9"  # of engines that no call gets as far as
 MODELS = {
     "chat": "llm",
     "eyes": "vlm",
@@ -142,6 +143,17 @@ async def start(
     app = App(path, directory=folder / "state", extra=extra)
     await app.open()
     return Running(app, keys, path)
+
+
+async def start_words(
+    folder: Path, words: ModuleType, url: str = NOWHERE, *, tenants: Mapping[str, str] | None = None
+) -> Running:
+    """A gateway of one plugin, `words`, with its model `w` at one engine."""
+    engine = {"url": url, "serves": {"w": "w"}}
+    models, extra = {"w": "words"}, {"words": words}
+    return await start(
+        folder, [engine], plugins=["words"], models=models, extra=extra, tenants=tenants
+    )
 
 
 def receipts_of(running: Running) -> list[Receipt]:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Generator, Iterable, Sequence
 from pathlib import Path
-from types import ModuleType
 
 import httpx
 import orjson
 import pytest
-from gateways import Running, start
+from gateways import start, start_words
 from made_plugins import Words, plugin
 
 from modgate.ledger.reader import rows
@@ -65,24 +64,13 @@ def counting(*, reserved: int, used: int, other: int = 0) -> type[Modality]:
     return Counting
 
 
-async def serving(folder: Path, words: ModuleType) -> Running:
-    """A gateway with one model, of this plugin."""
-    return await start(
-        folder,
-        [{"url": "http://127.0.0.1:9", "serves": {"w": "w"}}],
-        plugins=["words"],
-        models={"w": "words"},
-        extra={"words": words},
-    )
-
-
 @pytest.mark.parametrize(("reserved", "used"), [(HUGE, 1), (1, HUGE)])
 async def test_a_count_beyond_every_store_ends_the_request_all_the_same(
     tmp_path: Path, reserved: int, used: int
 ) -> None:
     words = plugin(modgate_modalities=[counting(reserved=reserved, used=used)])
     async with (
-        await serving(tmp_path, words) as running,
+        await start_words(tmp_path, words) as running,
         httpx.AsyncClient(base_url=running.url, headers=running.headers) as client,
     ):
         reply = await client.post("/v1/words", json={"model": "w"})
@@ -102,7 +90,7 @@ async def test_counts_that_do_not_agree_are_told_and_change_no_bill(
 ) -> None:
     caplog.set_level(logging.INFO, "modgate.request")
     words = plugin(modgate_modalities=[counting(reserved=100, used=100, other=other)])
-    async with await serving(tmp_path, words) as running:
+    async with await start_words(tmp_path, words) as running:
         async with httpx.AsyncClient(base_url=running.url, headers=running.headers) as client:
             reply = await client.post("/v1/words", json={"model": "w"})
         metrics = (await running.app.state.observer.rendered()).decode()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from gateways import Running, start
+from gateways import Running, start_words
 from made_plugins import Words, plugin
 
 from modgate import responder
@@ -139,13 +139,7 @@ async def running(folder: Path) -> AsyncIterator[tuple[Running, httpx.AsyncClien
         engine.answer("/words", Scripted(reply=[b"{}"] * 3))
         Wordy.made = 0
         async with (
-            await start(
-                folder,
-                [{"url": engine.url, "serves": {"w": "w"}}],
-                plugins=["words"],
-                models={"w": "words"},
-                extra={"words": plugin(modgate_modalities=[Talk])},
-            ) as gateway,
+            await start_words(folder, plugin(modgate_modalities=[Talk]), engine.url) as gateway,
             httpx.AsyncClient(base_url=gateway.url, headers=gateway.headers) as client,
         ):
             yield gateway, client

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from gateways import start
+from gateways import start_words
 from made_plugins import Words, plugin
 
 from modgate.api.relay import MeasuredBy
@@ -68,15 +68,9 @@ async def test_of_a_request_that_failed_a_limit_is_charged_what_was_counted_or_t
     tmp_path: Path, by: MeasuredBy, statuses: list[int]
 ) -> None:
     limits = f'limits = {{ units = {{ "words.input_tokens" = "{LIMIT}/hour" }} }}'
+    words = plugin(modgate_modalities=[breaking(by)])
     async with (
-        await start(
-            tmp_path,
-            [{"url": "http://127.0.0.1:9", "serves": {"w": "w"}}],
-            plugins=["words"],
-            models={"w": "words"},
-            tenants={"acme": limits},
-            extra={"words": plugin(modgate_modalities=[breaking(by)])},
-        ) as running,
+        await start_words(tmp_path, words, tenants={"acme": limits}) as running,
         httpx.AsyncClient(base_url=running.url, headers=running.headers) as client,
     ):
         replies = [await client.post("/v1/words", json={"model": "w"}) for _ in statuses]

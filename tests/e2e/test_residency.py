@@ -24,6 +24,7 @@ from oracle import requests as ask
 from oracle.client import ClientRecord, send
 from oracle.engine import ScriptedEngine
 from oracle.media import png
+from rigs.drafts import drafted
 from servers import Server
 
 from modgate import spool
@@ -32,14 +33,12 @@ from modgate.api.body import Body
 from modgate.api.residency import may_lie, sorted_regions
 from modgate.api.select import Backend
 from modgate.dispatch import guard_residency
-from modgate.draft import Draft
 from modgate.errors import NoBackend
 from modgate.idempotency import IdempotencyKeys, Retention
 from modgate.ledger.frames import Frame, Kind
 from modgate.ledger.reader import rows
 from modgate.ledger.records import Adjusted, Opened, crashed
 from modgate.ledger.rows import rows_of
-from modgate.observe.tracing import Trace
 from modgate.problems import ConfigError
 from modgate.replays.memory import MemoryReplays
 from modgate.replays.redis_store import RedisReplays
@@ -205,14 +204,7 @@ async def test_a_key_lies_in_the_shared_store_only_where_it_may(
     client = Redis.from_url(store.url)
     local = MemoryReplays(lambda: 0.0)
     keys = IdempotencyKeys(local, RedisReplays(client, 0.5, region="us"), Retention(bodies=True))
-    draft = Draft(
-        request_id="req_1",
-        trace=Trace.of({}, sample=0),
-        now=lambda: 0.0,
-        began=0.0,
-        wall=0.0,
-        caller=Caller(tenant=KEPT, key_id="k", policy=Policy(regions=regions)),
-    )
+    draft = drafted(caller=Caller(tenant=KEPT, key_id="k", policy=Policy(regions=regions)))
 
     async def work() -> None:
         await keyed.keep({}, b"what the engine said")
@@ -237,14 +229,7 @@ async def test_a_key_is_freed_where_a_policy_took_the_stores_region(
     keys = IdempotencyKeys(
         MemoryReplays(lambda: 0.0), RedisReplays(client, 0.5, region="us"), Retention(bodies=True)
     )
-    draft = Draft(
-        request_id="req_1",
-        trace=Trace.of({}, sample=0),
-        now=lambda: 0.0,
-        began=0.0,
-        wall=0.0,
-        caller=Caller(tenant=KEPT, key_id="k"),
-    )
+    draft = drafted(caller=Caller(tenant=KEPT, key_id="k"))
 
     async def work() -> None:
         draft.caller = replace(draft.caller, policy=Policy(regions=now))

@@ -13,7 +13,7 @@ from typing import NoReturn
 
 import httpx
 import pytest
-from gateways import Running, start
+from gateways import Running, start_words
 from made_plugins import Words, plugin
 
 from modgate.ledger.reader import rows
@@ -187,13 +187,7 @@ async def running(folder: Path) -> AsyncIterator[tuple[Running, httpx.AsyncClien
         engine.answer("/words", Scripted(reply=b'{"word": "hello"}'))
         engine.answer("/stream", Scripted(reply=STREAM))
         async with (
-            await start(
-                folder,
-                [{"url": engine.url, "serves": {"w": "w"}}],
-                plugins=["words"],
-                models={"w": "words"},
-                extra={"words": made},
-            ) as gateway,
+            await start_words(folder, made, engine.url) as gateway,
             httpx.AsyncClient(base_url=gateway.url, headers=gateway.headers) as client,
         ):
             yield gateway, client

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from rigs.drafts import drafted
+
 from modgate.api.auth import Caller
 from modgate.api.select import Backend
-from modgate.draft import Draft
 from modgate.errors import LimitReached
 from modgate.explain.trails import REFUSED_SHARE, Trails
 from modgate.fleet.fleet import Fleet
 from modgate.fleet.pick import Wanted
 from modgate.fleet.state import FleetState
 from modgate.fleet.terms import Terms
-from modgate.observe.tracing import Trace
 from modgate.tries import Missed
 
 CALLER = Caller(tenant="acme", key_id="k")
@@ -38,9 +38,8 @@ class World:
     def request(self, number: int, *, calls: int = 1, missed: int = 0) -> None:
         """One that took so many calls, or was refused for 0."""
         self.at += 1.0
-        draft = Draft(
+        draft = drafted(
             request_id=f"req_{number}",
-            trace=Trace.of({}),
             now=lambda: self.at,
             began=self.at,
             wall=self.at,

@@ -8,14 +8,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from rigs.drafts import drafted
 
 from modgate.complaints import AGAIN_S, SLOW_S, Complaints
-from modgate.draft import Draft
 from modgate.needs import drive
-from modgate.observe.tracing import Trace
 
-TRACE = Trace(trace_id="7e", span_id="5b")
-DRAFT = Draft(request_id="req_1", trace=TRACE, now=lambda: 0.0, began=0.0, wall=0.0)
+DRAFT = drafted()
 GATEWAY: Any = SimpleNamespace(whose=lambda cause, draft: "words (acme 1)")
 SOON, LATER = AGAIN_S / 2, AGAIN_S + 1
 

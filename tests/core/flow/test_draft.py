@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from msgspec.structs import replace
+from rigs.drafts import drafted
 
 from modgate.api.auth import Caller, Policy
 from modgate.api.sink import Attempt, Receipt, Ruling, Step
@@ -155,14 +156,7 @@ def test_no_member_is_left_out() -> None:
     ("said", "note"), [("2", "2"), ("0", ""), ("x", ""), ("-1", ""), ("9" * 99, "9999")]
 )
 def test_a_request_that_an_sdk_sends_again_is_noted_as_one(said: str, note: str) -> None:
-    draft = Draft(
-        request_id="r",
-        trace=Trace(trace_id="7e", span_id="5b"),
-        now=lambda: 3.0,
-        began=0.0,
-        wall=0.0,
-        request_headers={"x-stainless-retry-count": said},
-    )
+    draft = drafted(request_headers={"x-stainless-retry-count": said})
     receipt = draft.receipt(
         ending="ok", status=200, units={}, exact=True, measured_by="gateway", error=None
     )
@@ -183,8 +177,7 @@ def test_a_request_is_where_its_own_calls_are_and_not_where_it_asked(
     calls: list[tuple[int, str]], region: str
 ) -> None:
     tries = [replace(tried(), call=call, region=where) for call, where in calls]
-    trace = Trace(trace_id="7e", span_id="5b", parent="", sampled=False)
-    draft = Draft(request_id="r", trace=trace, now=lambda: 0.0, began=0.0, wall=0.0, tries=tries)
+    draft = drafted(tries=tries)
 
     assert draft.region() == region
 
@@ -192,8 +185,7 @@ def test_a_request_is_where_its_own_calls_are_and_not_where_it_asked(
 def test_a_request_is_where_the_model_is_that_took_anothers_place() -> None:
     ours = [replace(tried(), call=call, region="us", model="first") for call in (0, 1, 2)]
     tries = [*ours, replace(tried(), call=0, region="eu", model="second")]
-    trace = Trace(trace_id="7e", span_id="5b", parent="", sampled=False)
-    draft = Draft(request_id="r", trace=trace, now=lambda: 0.0, began=0.0, wall=0.0, tries=tries)
+    draft = drafted(tries=tries)
     draft.model = "second"
     draft.notes["fallback_for"] = "first"
 
@@ -202,8 +194,7 @@ def test_a_request_is_where_the_model_is_that_took_anothers_place() -> None:
 
 def test_a_call_that_went_out_before_the_first_counts_where_a_request_is() -> None:
     tries = [replace(tried(), call=call, region=at) for call, at in ((1, "us"), (0, "eu"))]
-    trace = Trace(trace_id="7e", span_id="5b", parent="", sampled=False)
-    draft = Draft(request_id="r", trace=trace, now=lambda: 0.0, began=0.0, wall=0.0, tries=tries)
+    draft = drafted(tries=tries)
     draft.model = tries[0].model
 
     assert draft.region() == ""

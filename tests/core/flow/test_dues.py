@@ -6,15 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from rigs.drafts import attempted, drafted
 
-from modgate.draft import Draft
 from modgate.dues import settle_dues
 from modgate.fleet.claim import Claim
 from modgate.fleet.fair import FairQueue
 from modgate.fleet.tally import Tally
 from modgate.fleet.waiting import Due
-from modgate.observe.tracing import Trace
-from modgate.tries import Try
 
 WEIGHTS = {"input_tokens": 1.0, "output_tokens": 2.0}
 
@@ -30,15 +28,7 @@ class Owing:
 
     def __init__(self, *works: float, calls: int = 0, model: str = "m") -> None:
         self.tally = Tally()
-        self.draft = Draft(
-            request_id="r",
-            trace=Trace.of({}),
-            now=lambda: 9.0,
-            began=0.0,
-            wall=0.0,
-            modality="llm",
-            model="m",
-        )
+        self.draft = drafted(modality="llm", model="m")
         queue: Any = FairQueue()  # of this file's own calls
         for work in works:
             queue.push(Call(Claim(tenant="t", request=object(), work=work)), 1.0)
@@ -46,27 +36,14 @@ class Owing:
         while (found := queue.serve(lambda item: "taken", set())) is not None:
             self.charges.append(found[1])
         self.draft.dues = [Due(model, charge, self.tally) for charge in self.charges]
-        self.draft.tries = [attempt(number) for number in range(calls or len(works))]
+        self.draft.tries = [
+            attempted(number, began_s=1.0, first_s=3.0) for number in range(calls or len(works))
+        ]
 
     def settled(self, **used: int) -> list[float]:
         """What each is counted for in the end."""
         settle_dues(self.draft, {f"llm.{name}": n for name, n in used.items()}, WEIGHTS)
         return [charge.work for charge in self.charges]
-
-
-def attempt(call: int) -> Try:
-    return Try(
-        call=call,
-        backend="b",
-        region="",
-        family="home",
-        model="m",
-        span="",
-        now=lambda: 9.0,
-        zero=0.0,
-        began_s=1.0,
-        first_s=3.0,
-    )
 
 
 def test_a_call_is_counted_what_it_took() -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from rigs.drafts import drafted
 
 from modgate.api.relay import Usage
-from modgate.draft import Draft
 from modgate.errors import PluginFault
 from modgate.meter import Meter
-from modgate.observe.tracing import Trace
 from modgate.units import COUNT_AT_MOST, Unit, Units, UnitTable
 
 TABLE = UnitTable.of(
@@ -22,15 +21,7 @@ OWN = Usage(Units(input_tokens=10, output_tokens=3), by="engine")
 
 
 def made() -> Meter:
-    draft = Draft(
-        request_id="req_1",
-        trace=Trace(trace_id="7e", span_id="5b", parent="9a", sampled=True),
-        now=lambda: 0.0,
-        began=0.0,
-        wall=1e9,
-        modality="llm",
-    )
-    return Meter(TABLE, draft)
+    return Meter(TABLE, drafted(modality="llm"))
 
 
 def raising() -> Usage:

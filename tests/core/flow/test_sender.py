@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from rigs.drafts import attempted, drafted
 
 from modgate.api.auth import Caller
 from modgate.api.body import Body
@@ -15,9 +16,7 @@ from modgate.api.plan import Call, ReplyKind
 from modgate.api.secret import Secret
 from modgate.api.select import Backend, Served
 from modgate.api.vitals import Load
-from modgate.draft import Draft
 from modgate.errors import GatewayError, Overloaded, Unsupported, UpstreamFailed
-from modgate.observe.tracing import Trace
 from modgate.order import Order
 from modgate.sender import REFUSAL_AT_MOST, Sender
 from modgate.telemetry.orca import ASKS, TELLS, Remarks
@@ -112,21 +111,14 @@ class Engine:
         call = Call(path="/v1/x", body=Body.json(b"{}"), reply=reply)
         orders = [_order(call, f"r{number}") for number in range(members)]
         order = orders[0] if members == 1 else _order(call, "r0", orders)
-        self.tries = [_try(number) for number in range(members)]
+        self.tries = [attempted(span=f"5a{n}" + "0" * 13) for n in range(members)]
         served = Served(asked="m", model="m", name="n")
         return await self.sender.send(order, backend, dialect(call, served), self.tries)
 
 
 def _order(call: Call, request_id: str, members: list[Order] | None = None) -> Order:
     none: Any = None
-    draft = Draft(
-        request_id=request_id,
-        trace=Trace.of({}),
-        now=float,
-        began=0.0,
-        wall=0.0,
-        caller=Caller(tenant="acme", key_id="k"),
-    )
+    draft = drafted(request_id=request_id, caller=Caller(tenant="acme", key_id="k"))
     return Order(
         index=0,
         call=call,
@@ -136,20 +128,6 @@ def _order(call: Call, request_id: str, members: list[Order] | None = None) -> O
         asked="m",
         members=members or (),
         attempts=2,
-    )
-
-
-def _try(number: int) -> Try:
-    return Try(
-        call=0,
-        backend="b",
-        region="",
-        family="vllm",
-        model="m",
-        span=f"5a{number}" + "0" * 13,
-        now=float,
-        zero=0.0,
-        began_s=0.0,
     )
 
 

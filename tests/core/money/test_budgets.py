@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from rigs.drafts import attempted, drafted
 
 from modgate.api.auth import Caller, Policy
 from modgate.api.price import MICRO, Book, Case, Price
@@ -10,8 +11,6 @@ from modgate.draft import Draft
 from modgate.errors import Unpriced
 from modgate.money import budgets
 from modgate.money.budgets import Budgets
-from modgate.observe.tracing import Trace
-from modgate.tries import Try
 from modgate.units import Unit, Units, UnitTable
 
 WALL = 1_767_225_600.0
@@ -31,11 +30,7 @@ def made(*cases: Case) -> Budgets:
 
 
 def draft(*, wall: float = WALL, tenant: str = "acme") -> Draft:
-    return Draft(
-        request_id="req_1",
-        trace=Trace(trace_id="7e", span_id="5b", parent="9a", sampled=True),
-        now=lambda: 0.0,
-        began=0.0,
+    return drafted(
         wall=wall,
         caller=Caller(tenant=tenant, key_id="k", policy=Policy(slo="gold")),
         modality="llm",
@@ -95,20 +90,7 @@ def test_each_models_units_have_its_own_price_so_far() -> None:
     prices = {"chat": 3, "aside": 11}
     cases = [Case(prices={"llm.input_tokens": each(n)}, model=m) for m, n in prices.items()]
     living = draft()
-    living.tries = [
-        Try(
-            call=-1,
-            backend="b1",
-            region="",
-            family="",
-            model="aside",
-            span="5a",
-            now=living.now,
-            zero=0.0,
-            began_s=0.0,
-            units={"llm.input_tokens": 4},
-        )
-    ]
+    living.tries = [attempted(-1, model="aside", units={"llm.input_tokens": 4})]
 
     assert made(*cases).so_far(living, {"llm.input_tokens": 10}) == 6 * 3 + 4 * 11
 

@@ -11,13 +11,12 @@ from pathlib import Path
 import msgspec
 import pytest
 from redis.asyncio import Redis
+from rigs.drafts import drafted
 from servers import Server, redis
 
 from modgate import idempotency as module
 from modgate.api.auth import Caller
 from modgate.api.body import Body
-from modgate.draft import Draft
-from modgate.observe.tracing import Trace
 from modgate.replays.memory import MemoryReplays
 from modgate.replays.record import VERSION, Record
 from modgate.replays.redis_store import RedisReplays, key_of
@@ -139,14 +138,7 @@ async def test_what_runs_long_is_said_to_run_and_is_free_when_it_has_ended(
     keys = module.IdempotencyKeys(
         MemoryReplays(lambda: 0.0), kind(client, PATIENT_S), module.Retention()
     )
-    draft = Draft(
-        request_id="req_mine",
-        trace=Trace.of({}, sample=0),
-        now=lambda: 0.0,
-        began=0.0,
-        wall=0.0,
-        caller=Caller(tenant="acme", key_id="k"),
-    )
+    draft = drafted(request_id="req_mine", caller=Caller(tenant="acme", key_id="k"))
 
     async def work() -> None:
         await client.pexpire(key_of(NAME), 5000)
