@@ -26,9 +26,9 @@ def whole(*texts: str, **usage: object) -> Event:
     return Event(orjson.dumps({**value, "usage": usage} if usage else value))
 
 
-def chunk(text: str, finish: str | None = None) -> Event:
+def chunk(text: str, finish: str | None = None, **more: object) -> Event:
     choice = {"index": 0, "delta": {"content": text}, "finish_reason": finish}
-    return Event(orjson.dumps({"id": text, "created": 5, "choices": [choice]}))
+    return Event(orjson.dumps({"id": text, "created": 5, "choices": [choice], **more}))
 
 
 def test_each_call_asks_for_one_choice_and_the_prompt_is_reserved_once() -> None:
@@ -158,12 +158,22 @@ def test_a_whole_stream_without_usage_has_its_prompt(
     assert (dict(usage.units), usage.by, usage.exact) == (units, by, False)
 
 
-def test_a_bill_never_shrinks_whatever_an_engine_tells_later() -> None:
-    joining = relay()
-    for wrote in (5, 9, 4):
-        joining.feed(0, whole("a", prompt_tokens=9, completion_tokens=wrote))
+@pytest.mark.parametrize("wrote", [4, 11])
+def test_of_a_call_that_tells_often_its_last_word_is_billed_and_till_then_the_largest(
+    wrote: int,
+) -> None:
+    joining = relay(stream=True)
+    usages = [{"prompt_tokens": 9, "completion_tokens": each} for each in (5, 10, 6, wrote)]
+    for usage in usages[:3]:
+        list(joining.feed(0, chunk("a", usage=usage)))
+    before = joining.usage([PENDING])
+    last = {"choices": [], "usage": usages[3]}
+    list(joining.feed(0, Event(orjson.dumps(last))))
+    list(joining.feed(1, chunk("a", "stop", usage=usages[0])))
+    after = joining.usage([OK, OK])
 
-    assert joining.usage([PENDING]).units["output_tokens"] == 9
+    assert before.units["output_tokens"] == 10
+    assert (after.units["output_tokens"], after.exact) == (wrote + 5, wrote == 11)
 
 
 @pytest.mark.parametrize(

@@ -143,6 +143,34 @@ def test_usage_of_a_stream_that_goes_on_is_a_floor() -> None:
     assert relaying.usage([CUT]).exact
 
 
+HIGH: JsonObject = {"prompt_tokens": 12, "completion_tokens": 9, "total_tokens": 21}
+
+
+def test_what_an_engine_says_last_is_the_bill_and_shown_also_where_it_said_more_before() -> None:
+    relaying = relay(include=True)
+    told(relaying, chunk({"content": "a"}, usage=HIGH))
+    before = relaying.usage([CUT])
+    [shown] = told(relaying, chunk(None, usage=USAGE))
+    after = relaying.usage([OK])
+
+    assert dict(before.units) == {"input_tokens": 12, "output_tokens": 9}
+    assert shown["usage"] == USAGE
+    assert dict(after.units) == {"input_tokens": 9, "output_tokens": 4}
+    assert (after.exact, after.by) == (False, "engine")
+
+
+def test_a_count_of_one_choice_takes_nothing_from_that_of_another_or_of_all() -> None:
+    """Usage beside a choice may be that choice's own."""
+    relaying = relay()
+    told(relaying, chunk({}, "stop", usage=HIGH), chunk({}, "stop", usage=USAGE))
+    between = relaying.usage([OK])
+    told(relaying, chunk(None, usage={**HIGH, "completion_tokens": 13}))
+    after = relaying.usage([OK])
+
+    assert between.units["output_tokens"] == 9
+    assert (after.units["output_tokens"], after.exact) == (13, True)
+
+
 def test_a_whole_stream_without_usage_is_an_estimate_and_has_its_prompt() -> None:
     relaying = relay()
     told(relaying, chunk({"content": "a"}), chunk({"content": "b"}), chunk({}, "stop"))

@@ -66,6 +66,7 @@ class FanRelay(Relay):
         self._first: JsonObject = {}
         self._choices: list[JsonObject] = []
         self._said: dict[int, JsonObject] = {}
+        self._fell = False  # some call's last word is less than it had said before
         self._deltas: dict[int, int] = {}
         self._guessed: dict[int, int] = {}
 
@@ -81,19 +82,21 @@ class FanRelay(Relay):
                 raise BadReply("the engine's event has a choice without an index")
             choice["index"] = choice["index"] * self._each + index
         self._deltas[index] = self._deltas.get(index, 0) + sum(map(_speaks, choices))
-        self._note(index, value.pop("usage", None))
+        self._note(index, value.pop("usage", None), last=not choices)
         if not self._stream:
             self._choices += choices
             self._guessed[index] = estimated(choices)
             return ()
         return (self._event({**value, "choices": choices}),) if choices else ()
 
-    def _note(self, index: int, usage: Json) -> None:
-        """Of a call that tells several times its largest count: a bill never shrinks."""
+    def _note(self, index: int, usage: Json, *, last: bool) -> None:
+        """Of a call that tells several times its last word, which has no choice beside it, and
+        until then its largest count."""
         found, before = reported(usage), reported(self._said.get(index))
         least = before["output_tokens"] if before is not None else 0
-        if found is not None and found["output_tokens"] >= least:
+        if found is not None and (last or found["output_tokens"] >= least):
             self._said[index] = usage
+            self._fell = self._fell or found["output_tokens"] < least
 
     def _event(self, value: JsonObject) -> bytes:
         same = {name: self._first[name] for name in _ONE_LIFE if name in self._first}
@@ -141,7 +144,8 @@ class FanRelay(Relay):
         guessed = len(self._said) < (self._each if whole else len(self._guessed))
         spent = Units({**self._read(guessed=guessed), "output_tokens": wrote})
         if whole and not guessed:
-            return Usage(spent, exact=not short, by="gateway" if short else "engine")
+            exact = not (short or self._fell)
+            return Usage(spent, exact=exact, by="gateway" if short else "engine")
         return Usage(spent, exact=False, by="estimate" if guessed else "gateway")
 
     def _read(self, *, guessed: bool) -> Units:

@@ -113,6 +113,7 @@ class ChatRelay(Relay):
         self._final = False
         self._unshown: JsonObject | None = None  # the last chunk that had both choices and usage
         self._reported: Units | None = None
+        self._fell = False  # the engine's last word is less than it had said before
         self._estimated: int | None = None
 
     def feed(self, index: int, event: Event) -> Iterable[bytes]:
@@ -177,7 +178,7 @@ class ChatRelay(Relay):
             return data if self._include else bare
         value = decoded(data)
         usage = value.get("usage")
-        self._note(usage)
+        self._note(usage, last=not value.get("choices"))
         self._final = not value.get("choices") or has_finished(data)
         if counts_nothing(usage):  # the bill is shown in its place, once it is known
             if self._include and self._reported is None:
@@ -194,10 +195,14 @@ class ChatRelay(Relay):
         value.pop("usage", None)
         return encoded(value)
 
-    def _note(self, usage: Json) -> None:
-        found = reported(usage, sees=self.sees)
-        if found is not None:
-            self._reported = found if self._reported is None else self._reported.most(found)
+    def _note(self, usage: Json, *, last: bool) -> None:
+        """What is said beside a choice may be that choice's own; without one it is the last word,
+        and all that clients are shown."""
+        found, before = reported(usage, sees=self.sees), self._reported
+        if found is None:
+            return
+        self._reported = found if last or before is None else before.most(found)
+        self._fell = last and before is not None and bool(before.beyond(found))
 
     def _whole(self, event: Event) -> bytes:
         """The whole reply; a usage that counts nothing makes way for the bill."""
@@ -205,7 +210,7 @@ class ChatRelay(Relay):
         if not isinstance(value, dict) or not isinstance(value.get("choices"), list):
             raise BadReply("the engine's reply is not a chat completion")
         self._fed = self._final = True
-        self._note(value.get("usage"))
+        self._note(value.get("usage"), last=True)
         if self._reported is None:
             self._estimated = estimated(value["choices"], self._echoed or ())
             if counts_nothing(value.get("usage")):
@@ -235,7 +240,10 @@ class ChatRelay(Relay):
 
     def usage(self, outcomes: Sequence[Outcome]) -> Usage:
         """The engine's own count once it said it; before that, and where it says less than it sent,
-        the deltas that were relayed, or the choices of a whole reply that say something."""
+        the deltas that were relayed, or the choices of a whole reply that say something.
+
+        It falls only by the engine's last word, and is not exact then: the engine said two things.
+        """
         if self._reported is not None:
             units, read = self._reported, self._least
             wrote = self._counted if self._echoed is None else 0
@@ -244,7 +252,7 @@ class ChatRelay(Relay):
                 said = self._reported
                 return Usage(self._with_extra(units), exact=False, by="gateway", other=said)
             whole = self._final or (len(outcomes) == 1 and outcomes[0].ok)
-            return Usage(self._with_extra(units), exact=whole, by="engine")
+            return Usage(self._with_extra(units), exact=whole and not self._fell, by="engine")
         if self._estimated is not None:
             units = Units(input_tokens=self._prompt, output_tokens=self._estimated)
             return Usage(self._with_extra(units), exact=False, by="estimate")
