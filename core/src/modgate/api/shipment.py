@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from modgate.api.json import JsonObject
 from modgate.api.secret import Secret
 
-ROW_VERSION = 1
+ROW_VERSION = 2
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -33,6 +33,11 @@ class UsageRow(msgspec.Struct, frozen=True):
     correction what is added.  `region`, `backend`: of the attempt that answered, else of the last.
     `exact` false: a floor or an estimate.  `reason`: of a correction.  `note`: what a
     correction is about; of a bill `regions` and a JSON list of those that it is kept to.
+
+    `fallback_for`, `fallback_on`: the model that was asked for, and why another one served it.
+    `promise`: `best-effort` when no engine could keep what its class promises.  `on_disconnect`:
+    `drained` when its client left and its engines finished all the same, `cut` when something ended
+    that.  Rows of version 1 do not say these.
     """
 
     request_id: str
@@ -65,6 +70,10 @@ class UsageRow(msgspec.Struct, frozen=True):
     reserved: Mapping[str, int] = {}
     attempts: Sequence[JsonObject] = ()
     v: int = ROW_VERSION
+    fallback_for: str = ""
+    fallback_on: str = ""
+    promise: str = ""
+    on_disconnect: str = ""
 
 
 class Cursor(msgspec.Struct, frozen=True, kw_only=True):

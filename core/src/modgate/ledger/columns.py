@@ -11,6 +11,8 @@ from modgate.api.shipment import UsageRow
 Value = str | int | float | bool | None
 COLUMNS = UsageRow.__struct_fields__
 TIMES = frozenset({"began", "ended"})  # seconds since the epoch
+# By the version of the tables that added them, each a text.
+ADDED = {2: ("fallback_for", "fallback_on", "promise", "on_disconnect")}
 DOCUMENTS = frozenset({"units", "reserved", "attempts"})  # JSON
 
 _documents = tuple(COLUMNS.index(name) for name in DOCUMENTS)
@@ -33,6 +35,14 @@ def insert(placed: Callable[[int, str], str], rows: int = 1) -> str:
     these = (f"({', '.join(values[at : at + width])})" for at in range(0, len(values), width))
     kept = f"({into}) VALUES {', '.join(these)}"
     return " ".join(("INSERT INTO modgate_usage", kept, "ON CONFLICT DO NOTHING"))
+
+
+def additions(version: int) -> list[str]:
+    """The statements that bring tables of an older version to ours."""
+    later = (name for number, names in ADDED.items() if number > version for name in names)
+    return [
+        f"ALTER TABLE modgate_usage ADD COLUMN {name} TEXT NOT NULL DEFAULT ''" for name in later
+    ]
 
 
 def too_new(version: int, known: int) -> str:

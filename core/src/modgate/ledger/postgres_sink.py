@@ -11,12 +11,12 @@ from pydantic import AfterValidator, BaseModel, Field
 
 from modgate.api.secret import Secret, without_password
 from modgate.api.shipment import Cursor, LedgerSink, Shipment, SinkDown
-from modgate.ledger.columns import DOCUMENTS, TIMES, insert, too_new, values_of
+from modgate.ledger.columns import DOCUMENTS, TIMES, additions, insert, too_new, values_of
 
 if TYPE_CHECKING:
     from asyncpg import Connection
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 CONNECT_S = 5.0
 COMMAND_S = 20.0
 LOCK = 0x6D6F6467  # one gateway at a time makes the tables
@@ -90,7 +90,8 @@ class PostgresSink(LedgerSink):
             if version > SCHEMA_VERSION + 1:
                 raise SinkDown(too_new(version, SCHEMA_VERSION))
             if version < SCHEMA_VERSION:
-                await db.execute(SCHEMA)
+                for statement in [SCHEMA] if version == 0 else additions(version):
+                    await db.execute(statement)
                 await db.execute("DELETE FROM modgate_schema")
                 await db.execute("INSERT INTO modgate_schema VALUES ($1)", SCHEMA_VERSION)
         return [

@@ -8,7 +8,7 @@ import msgspec
 
 from modgate.api.json import JsonObject
 from modgate.api.residency import may_lie
-from modgate.api.shipment import UsageRow
+from modgate.api.shipment import ROW_VERSION, UsageRow
 from modgate.ledger.frames import Entry, Kind
 from modgate.ledger.records import Adjusted, Ended
 
@@ -65,6 +65,11 @@ def end_row(end: Ended, writer: str) -> UsageRow:
         end.units,
         end.reserved,
         end.attempts,
+        ROW_VERSION,
+        end.fallback_for,
+        end.fallback_on,
+        end.promise,
+        end.on_disconnect,
     )
 
 

@@ -14,10 +14,10 @@ from pydantic import BaseModel, Field
 
 from modgate.api.secret import Secret
 from modgate.api.shipment import Cursor, LedgerSink, Shipment, SinkDown, UsageRow
-from modgate.ledger.columns import COLUMNS, Value, insert, too_new, values_of
+from modgate.ledger.columns import COLUMNS, Value, additions, insert, too_new, values_of
 from modgate.sqlite_file import SqliteFile
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 FILE = "usage.sqlite"
 BUSY_S = 5.0
 
@@ -78,9 +78,7 @@ class SqliteSink(LedgerSink):
         if version > SCHEMA_VERSION + 1:
             raise SinkDown(too_new(version, SCHEMA_VERSION))
         if version < SCHEMA_VERSION:
-            db.executescript(
-                f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
-            )
+            _make(db)
         rows = db.execute("SELECT writer, segment, position, frames, last, at FROM modgate_cursors")
         found = [
             Cursor(writer=w, segment=s, offset=o, frames=f, last=last, at=at)
@@ -138,6 +136,16 @@ class SqliteSink(LedgerSink):
             file.close(db)
         elif db is not None:
             db.close()
+
+
+def _make(db: sqlite3.Connection) -> None:
+    """Make the tables, or add to those of an older version."""
+    db.execute("BEGIN IMMEDIATE")
+    [(version,)] = db.execute("PRAGMA user_version")  # another gateway may have been first
+    for statement in SCHEMA.split(";\n") if version == 0 else additions(version):
+        db.execute(statement)
+    db.execute(f"PRAGMA user_version = {max(version, SCHEMA_VERSION)}")
+    db.execute("COMMIT")
 
 
 def _values(row: UsageRow) -> list[Value]:

@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 
 from modgate.api.json import JsonObject
-from modgate.ledger.columns import too_new
+from modgate.ledger.columns import ADDED, too_new
 from modgate.ledger.identity import CORRECTIONS
 from modgate.ledger.reader import adjustments, rows
 from modgate.ledger.records import RECORD_VERSION, Adjusted, Ended
@@ -40,10 +40,7 @@ OWN = (
     "region",
     "note",
 )
-COLUMNS = (*OWN, *SAME)
-SELECT = " ".join(("SELECT", ", ".join(COLUMNS), "FROM modgate_usage WHERE kind = 'end'"))
-ONE = f"{SELECT} AND request_id = ?"
-TIME = f"{SELECT} AND began >= ? AND began < ?"
+COLUMNS = (*OWN, *SAME, *ADDED[2])
 ADJUSTED = (
     *("request_id", "sequence", "ended", "reason", "tenant", "key_id", "model", "modality"),
     *("units", "note", "began", "region"),
@@ -68,10 +65,18 @@ class Stored:
     """
 
     _db: sqlite3.Connection
+    _version: int
+
+    @property
+    def _ends(self) -> str:
+        """Asks for ends; what tables of an older version lack is empty."""
+        lacking = [] if self._version >= 2 else ADDED[2]
+        told = ", ".join(f"'' AS {name}" if name in lacking else name for name in COLUMNS)
+        return " ".join(("SELECT", told, "FROM modgate_usage WHERE kind = 'end'"))
 
     def find(self, request_id: str) -> Ended | None:
         """One request's row; None when it is not here."""
-        found = self._db.execute(ONE, (request_id,)).fetchone()
+        found = self._db.execute(f"{self._ends} AND request_id = ?", (request_id,)).fetchone()
         return _ended(found) if found is not None else None
 
     def has(self, request_id: str) -> bool:
@@ -82,10 +87,10 @@ class Stored:
     def rows(self, begin: float, end: float, tenant: str | None) -> Iterator[Ended]:
         """The requests that began in a span, in the order of their ends.  `tenant`: None is all."""
         values: list[float | str] = [begin, min(end, LATEST)]
-        asked = [TIME, ORDER]
+        asked = [self._ends, "AND began >= ? AND began < ?", ORDER]
         if tenant is not None:
             values.append(tenant)
-            asked.insert(1, TENANT)
+            asked.insert(2, TENANT)
         for row in self._db.execute(" ".join(asked), values):
             yield _ended(row)
 
@@ -118,7 +123,7 @@ class Stored:
 def _ended(row: Sequence[object]) -> Ended:
     said = dict(zip(COLUMNS, row, strict=True))
     began, ended = float(str(said["began"])), float(str(said["ended"]))
-    same = {name: said[name] for name in SAME}
+    same = {name: said[name] for name in (*SAME, *ADDED[2])}
     attempts = _attempts.decode(str(said["attempts"]))
     return msgspec.convert(
         {
@@ -219,6 +224,6 @@ def whole(ledger: Path, file: Path | None) -> Iterator[Whole]:
             if version > SCHEMA_VERSION + 1:
                 raise NotRead(f"{file.name}: {too_new(version, SCHEMA_VERSION)}")
             db.execute("BEGIN")
-            yield Whole(ledger, Stored(db))
+            yield Whole(ledger, Stored(db, version))
     except sqlite3.Error as error:
         raise NotRead(f"{file.name} cannot be read: {error}") from None

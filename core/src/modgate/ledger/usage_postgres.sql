@@ -1,4 +1,4 @@
--- Version 1 of the tables in Postgres.  A new version only adds columns that have defaults, and views.
+-- Version 2 of the tables in Postgres.  A new version only adds columns that have defaults, and views.
 CREATE TABLE IF NOT EXISTS modgate_schema (version integer NOT NULL);
 CREATE TABLE IF NOT EXISTS modgate_usage (
   request_id text NOT NULL,
@@ -31,6 +31,10 @@ CREATE TABLE IF NOT EXISTS modgate_usage (
   reserved jsonb NOT NULL,
   attempts jsonb NOT NULL,
   v bigint NOT NULL,
+  fallback_for text NOT NULL DEFAULT '', -- the model that was asked for, where another one served it
+  fallback_on text NOT NULL DEFAULT '',  -- why: unmet, failed, unavailable
+  promise text NOT NULL DEFAULT '',      -- best-effort: no engine could keep its class
+  on_disconnect text NOT NULL DEFAULT '', -- drained, cut
   PRIMARY KEY (request_id, kind, sequence)
 );
 CREATE INDEX IF NOT EXISTS modgate_usage_by_tenant ON modgate_usage (tenant, began);

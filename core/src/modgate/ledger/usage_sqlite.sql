@@ -1,4 +1,4 @@
--- Version 1 of the tables in SQLite.  A new version only adds columns that have defaults, and views.
+-- Version 2 of the tables in SQLite.  A new version only adds columns that have defaults, and views.
 CREATE TABLE IF NOT EXISTS modgate_usage (
   request_id TEXT NOT NULL,
   kind TEXT NOT NULL,           -- end, adjust
@@ -30,6 +30,10 @@ CREATE TABLE IF NOT EXISTS modgate_usage (
   reserved TEXT NOT NULL,
   attempts TEXT NOT NULL,
   v INTEGER NOT NULL,
+  fallback_for TEXT NOT NULL DEFAULT '', -- the model that was asked for, where another one served it
+  fallback_on TEXT NOT NULL DEFAULT '',  -- why: unmet, failed, unavailable
+  promise TEXT NOT NULL DEFAULT '',      -- best-effort: no engine could keep its class
+  on_disconnect TEXT NOT NULL DEFAULT '', -- drained, cut
   PRIMARY KEY (request_id, kind, sequence)
 );
 CREATE INDEX IF NOT EXISTS modgate_usage_by_tenant ON modgate_usage (tenant, began);

@@ -78,7 +78,7 @@ def served(row: Ended, attempts: Sequence[JsonObject]) -> list[bool]:
 
     That it was cut then takes nothing back.  Where a model took another one's place it began anew
     with the first call: what was said before went to nobody.  The attempts at that call tell it,
-    for a sink does not keep what the row itself says of it.
+    for rows of version 1 in a sink do not.
     """
     last = {each.get("call"): each for each in attempts}
     firsts = [at for at, each in enumerate(attempts) if each.get("call") == 0]
