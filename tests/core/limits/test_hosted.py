@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from waiting import until
 
 from modgate.clock import SystemClock
 from modgate.limits import hosted
-from modgate.limits.hosted import HostedStore
+from modgate.limits.hosted import HostedStore, put
 from modgate.limits.levels import Levels, Limit
 from modgate.limits.store import Reserved, StoreDown
 
@@ -74,6 +75,20 @@ async def test_an_owner_that_closes_hands_over_all_that_it_knew(tmp_path: Path) 
     assert after.denied is None
 
 
+async def test_what_leaks_is_as_full_at_the_next_owner_as_it_was(tmp_path: Path) -> None:
+    hour = Limit(key="{acme}:tenant:llm.output_tokens:hour", kind="b", amount=100,
+                 period_ms=3_600_000, burst=100)  # fmt: skip  # as MONTH is
+    one, two = _stores(tmp_path)
+    try:
+        await one.reserve("{acme}a", [(hour, 70)], TTL_MS)
+        await one.close()
+        said = await two.reserve("{acme}b", [(hour, 70)], TTL_MS)
+    finally:
+        await two.close()
+
+    assert said.denied is not None
+
+
 async def _patiently(store: HostedStore) -> Reserved:
     """Ask until somebody answers: at first nobody may have noticed that the owner left."""
     for _ in range(20):
@@ -100,6 +115,35 @@ async def test_an_owner_that_is_killed_leaves_what_it_wrote_a_moment_ago(
         await one.close()
 
     assert kept.level(MONTH, NOW_MS) == 70
+
+
+async def test_what_came_while_the_levels_were_being_written_is_written_when_the_owner_closes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writing, goes_on = threading.Event(), threading.Event()
+
+    def put_slowly(path: Path, data: bytes) -> bool:
+        writing.set()
+        goes_on.wait(10)
+        return put(path, data)
+
+    monkeypatch.setattr(hosted, "WRITTEN_EVERY_S", 0.01)
+    monkeypatch.setattr(hosted, "put", put_slowly)
+    one, two = _stores(tmp_path)
+    try:
+        await one.reserve("{acme}a", [(MONTH, 30)], TTL_MS, NOW_MS)
+        await until(writing.is_set)
+        await one.reserve("{acme}b", [(MONTH, 40)], TTL_MS, NOW_MS)
+        closing = asyncio.create_task(one.close())
+        await until(lambda: one._closing.is_set())
+        goes_on.set()
+        await closing
+        said = await two.reserve("{acme}c", [(MONTH, 0)], TTL_MS, NOW_MS)
+    finally:
+        goes_on.set()
+        await two.close()
+
+    assert said.levels == (70,)
 
 
 async def test_who_cannot_listen_leaves_the_lock_to_others(tmp_path: Path) -> None:

@@ -88,10 +88,12 @@ class HostedStore(OwnerStore):
 
     async def _write(self, owner: Owner) -> None:
         """Write the levels every few seconds, and a last time when nobody changes them any more."""
-        while not self._closing.is_set():
+        last = False
+        while not last:
             with suppress(TimeoutError):
                 async with asyncio.timeout(WRITTEN_EVERY_S):
                     await self._closing.wait()
+            last = self._closing.is_set()
             await asyncio.to_thread(put, self._kept, owner.store.levels.written())
 
     async def close(self) -> None:
