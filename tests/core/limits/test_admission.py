@@ -120,6 +120,7 @@ def test_the_charge_for_the_request_stays_whatever_becomes_of_it(world: World) -
     [
         ("day", WALL, "2026-01-01", WALL + 12 * 3600),
         ("month", WALL, "2026-01", WALL - 12 * 3600 + 31 * 86_400),
+        ("month", WALL + 30 * 86_400, "2026-01", WALL - 12 * 3600 + 31 * 86_400),  # its last day
         ("month", WALL + 30.9 * 86_400, "2026-02", WALL - 12 * 3600 + 59 * 86_400),
         ("month", WALL + 340 * 86_400, "2026-12", WALL - 12 * 3600 + 365 * 86_400),
     ],

@@ -140,3 +140,22 @@ def test_a_store_whose_answer_lies_unread_in_a_late_loop_is_waited_for() -> None
     assert one.breaker.failures == 0
     assert admitted == 5
     assert one.level(bucket(5, period_ms=3_600_000), BEGAN_MS) == 5 * 3_600_000
+
+
+def test_a_store_that_is_silent_is_given_up_however_late_the_loop_is() -> None:
+    async def stalled() -> tuple[float, SharedAccount]:
+        fleet, limit = Fleet(gateways=1), bucket(5, period_ms=3_600_000)
+        [one], loop = fleet.accounts, asyncio.get_running_loop()
+        fleet.store.paused = True
+        assert isinstance(loop, VirtualLoop)
+        began = loop.time()
+        asked = asyncio.create_task(fleet.ask(one, [(limit, 1)]))
+        while not asked.done():
+            await asyncio.sleep(0)
+            loop.stall(DEADLINE_S)
+        return loop.time() - began, one
+
+    took_s, one = run(stalled())
+
+    assert took_s < 20 * DEADLINE_S
+    assert one.breaker.failures == 0  # nobody knows whether it had answered

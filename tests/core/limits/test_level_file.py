@@ -157,6 +157,22 @@ async def test_where_nothing_is_limited_no_file_is_made(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
+async def test_what_could_not_be_written_is_written_as_soon_as_it_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("modgate.limits.level_file.WRITTEN_EVERY_S", 0.01)
+    path = tmp_path / "nowhere" / "levels"
+    kept = LevelFile(path, lambda: NOW_MS)
+    kept.levels.charge(MONTH, 3, NOW_MS)
+    kept.start()
+    await until(lambda: caplog.records)
+    path.parent.mkdir()
+    await until(path.exists, 10)
+    await kept.close()
+
+    assert LevelFile(path, lambda: NOW_MS).levels.level(MONTH, NOW_MS) == 3
+
+
 @pytest.mark.parametrize("data", [b"", b"\x93\x02\x80\x80", b"nonsense"])
 def test_a_file_that_cannot_be_read_is_told_and_the_levels_begin_anew(
     tmp_path: Path, data: bytes, caplog: pytest.LogCaptureFixture

@@ -108,6 +108,16 @@ async def test_what_is_charged_without_a_reservation_is_told_to_the_store() -> N
 
 
 @virtually
+async def test_a_bucket_of_a_machine_that_slept_is_as_full_at_the_store_as_any() -> None:
+    fleet, limit = Fleet(gateways=1), bucket(9, period_ms=60_000)
+    [one] = fleet.accounts
+    one.link.ahead_ms = lambda: 5 * 86_400_000  # of windows, which end by the time of day
+    assert isinstance(await fleet.ask(one, [(limit, 1)]), str)
+
+    assert 0 < fleet.store.levels.level(limit, fleet.clock.ms) <= limit.full
+
+
+@virtually
 async def test_what_the_store_charged_and_said_too_late_is_given_back() -> None:
     fleet = Fleet(gateways=1, deadline_s=0.1)
     month = Limit(key="{acme}:m", kind="w", amount=900, period_ms=BEGAN_MS + 86_400_000)

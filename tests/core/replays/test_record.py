@@ -35,7 +35,12 @@ def test_a_record_is_written_as_it_was(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "raw", [msgspec.msgpack.encode((VERSION + 1, "done", b"", "x")), b"", b"\xc1", b"\x91\xa1x"]
+    "raw",
+    [
+        msgspec.msgpack.encode((VERSION + 1, "done", b"", "x")),
+        msgspec.msgpack.encode((VERSION + 1, *msgspec.msgpack.decode(KEPT.write())[1:])),
+        *(b"", b"\xc1", b"\x91\xa1x"),
+    ],
 )
 def test_what_a_newer_gateway_wrote_counts_as_running(raw: bytes) -> None:
     found = read(raw)
