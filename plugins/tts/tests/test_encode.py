@@ -76,10 +76,14 @@ def test_the_header_of_a_wav_of_unknown_length() -> None:
     assert wav_header() == STREAMING
 
 
-def test_a_wav_of_known_length_says_it() -> None:
-    made = encoder("wav", len(PCM))
-    with soundfile.SoundFile(io.BytesIO(made.encode(PCM) + made.finish())) as file:
-        assert file.frames == len(PCM) // 2
+@pytest.mark.parametrize("name", ["flac", "wav"])
+def test_a_speech_of_known_length_says_it(name: str) -> None:
+    made = encoder(name)
+    made.promise(len(PCM))
+    samples, rate = soundfile.read(io.BytesIO(made.encode(PCM) + made.finish()), dtype="int16")
+
+    assert rate == RATE
+    assert samples.tobytes() == PCM
 
 
 def test_mp3_is_frames_from_its_first_byte() -> None:

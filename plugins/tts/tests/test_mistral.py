@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import io
 from pathlib import Path
 
 import orjson
 import pytest
+import soundfile
 from msgspec import structs
 
 from modgate.http.surfaces import built_in
@@ -49,6 +51,17 @@ def test_a_whole_speech_is_json_and_costs_nothing_until_it_leaves(tmp_path: Path
     assert base64.b64decode(orjson.loads(reply)["audio_data"]) == SECOND
     assert dict(before.units) == {"characters": 0, "speech_ms": 0}
     assert dict(relay.usage([OK]).units) == {"characters": 3, "speech_ms": 1000}
+
+
+@pytest.mark.parametrize("name", ["flac", "wav"])
+def test_a_whole_speech_says_how_long_it_is(tmp_path: Path, name: str) -> None:
+    relay = relay_of(shaped(tmp_path, response_format=name))
+    list(relay.feed(0, Event(SECOND)))
+    (reply,) = relay.close([OK])
+    audio = base64.b64decode(orjson.loads(reply)["audio_data"])
+    samples, rate = soundfile.read(io.BytesIO(audio), dtype="int16")
+
+    assert (rate, samples.tobytes()) == (24_000, SECOND)
 
 
 def test_a_stream_is_events_of_which_the_last_has_the_usage(tmp_path: Path) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import io
 
 import orjson
 import pytest
+import soundfile
 
 from modgate.kit.sse import Splitter
 from modgate.plugin import BadReply, Event, Outcome
@@ -87,6 +89,14 @@ def test_a_wav_of_one_piece_says_its_length_where_the_engine_did() -> None:
     out = feed(relay, 0, SECOND, **{DATA_BYTES: "48000"}) + b"".join(relay.close([OK]))
 
     assert out == wav_header(48_000) + SECOND
+
+
+def test_a_flac_of_one_piece_says_its_length_where_the_engine_did() -> None:
+    relay = Encoded([10], format_name="flac", events=False)
+    relay.begin()
+    out = feed(relay, 0, SECOND, **{DATA_BYTES: "48000"}) + b"".join(relay.close([OK]))
+
+    assert soundfile.info(io.BytesIO(out)).frames == 24_000
 
 
 @pytest.mark.parametrize("pieces", [1, 2])

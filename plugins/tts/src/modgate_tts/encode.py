@@ -58,6 +58,10 @@ CODECS = {
 class Encoder(ABC):
     """The encoder of one reply: whole samples go in, bytes come out as soon as there are any."""
 
+    def promise(self, data_bytes: int) -> None:
+        """How much PCM will come, told before the first of it; most formats cannot say it."""
+        del data_bytes
+
     @abstractmethod
     def encode(self, pcm: bytes) -> bytes:
         """Encode more samples; the answer may be empty."""
@@ -73,6 +77,10 @@ class Plain(Encoder):
     def __init__(self, front: bytes = b"") -> None:
         self._front = front
 
+    def promise(self, data_bytes: int) -> None:
+        """A WAV says it in its header."""
+        self._front = self._front and wav_header(data_bytes)
+
     def encode(self, pcm: bytes) -> bytes:
         """The samples themselves."""
         front, self._front = self._front, b""
@@ -84,25 +92,37 @@ class Plain(Encoder):
 
 
 class Flac(Encoder):
-    """FLAC through libsndfile; its stream header stays that of an unknown length."""
+    """FLAC through libsndfile, which tells the length at the end: in a header that has left."""
 
     def __init__(self) -> None:
         import soundfile
+
+        self._promised: int | None = None
 
         self._out = _Tape()
         self._file = soundfile.SoundFile(
             self._out, "w", samplerate=RATE, channels=1, format="FLAC", subtype="PCM_16"
         )
 
+    def promise(self, data_bytes: int) -> None:
+        """Written over the header, which libsndfile gives together with the first samples."""
+        self._promised = data_bytes
+
     def encode(self, pcm: bytes) -> bytes:
         """What the encoder gave so far."""
         self._file.buffer_write(pcm, dtype="int16")
-        return self._out.take()
+        return self._said()
 
     def finish(self) -> bytes:
         """The last frames."""
         self._file.close()
-        return self._out.take()
+        return self._said()
+
+    def _said(self) -> bytes:
+        audio = self._out.take()
+        if audio and self._promised is not None:
+            audio, self._promised = with_length("flac", audio, self._promised), None
+        return audio
 
 
 class Lossy(Encoder):
@@ -198,13 +218,22 @@ def installed(name: str) -> bool:
     return name not in CODECS or find_spec("av") is not None
 
 
-def encoder(name: str, data_bytes: int | None = None) -> Encoder:
-    """The encoder of a response format, whose packages must be installed.
-
-    `data_bytes`: how much PCM will come, when that is known.
-    """
-    if name == "pcm":
-        return Plain()
-    if name == "wav":
-        return Plain(wav_header(data_bytes))
+def encoder(name: str) -> Encoder:
+    """The encoder of a response format, whose packages must be installed."""
+    if name in ("pcm", "wav"):
+        return Plain(wav_header() if name == "wav" else b"")
     return Flac() if name == "flac" else Lossy(CODECS[name])
+
+
+def with_length(name: str, audio: bytes, data_bytes: int) -> bytes:
+    """The same WAV or FLAC, whose header says how much PCM is in it; other formats say nothing.
+
+    Source: RFC 9639 8.2: 36 bits, behind what 28 bits say of the samples.
+    """
+    if name == "wav":
+        front = wav_header(data_bytes)
+        return front + audio[len(front) :]
+    if name == "flac":
+        said = int.from_bytes(audio[18:26]) >> 36 << 36 | data_bytes // SAMPLE_BYTES
+        return audio[:18] + said.to_bytes(8) + audio[26:]
+    return audio

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from modgate.plugin import SSE, BadReply, Event, Head, JsonObject, Outcome, Relay, Units, Usage
 from modgate_tts import mistral
 from modgate_tts.dialects import DATA_BYTES, SAMPLE_RATE
-from modgate_tts.encode import CONTENT_TYPES, Encoder, encoder
+from modgate_tts.encode import CONTENT_TYPES, Encoder, encoder, with_length
 from modgate_tts.join import Joiner
 from modgate_tts.wav import RATE, SAMPLE_BYTES
 
@@ -70,10 +70,11 @@ class Spoken(Relay):
             raise BadReply("the engine sent no speech for a part of the text")
 
     def _take_length(self, event: Event, rate: int) -> None:
-        """Take the length that the engine told, to write it in front of a WAV of a single piece."""
+        """Take the length that the engine told, to write it in front of a single piece."""
         said = event.headers.get(DATA_BYTES)
         if said is not None and len(self._characters) == 1 and rate == RATE:
             self._promised = int(said) - int(said) % SAMPLE_BYTES
+            self._own().promise(self._promised)
 
     def _out(self, pcm: bytes) -> Iterable[bytes]:
         if not pcm:
@@ -83,7 +84,7 @@ class Spoken(Relay):
 
     def _own(self) -> Encoder:
         if self._encoder is None:
-            self._encoder = encoder(self._format, self._promised)
+            self._encoder = encoder(self._format)
         return self._encoder
 
     def _said(self, audio: bytes) -> Iterable[bytes]:
@@ -113,7 +114,8 @@ class Spoken(Relay):
         self._closed, self._heard_bytes = True, self._pcm_bytes
         count = sum(self._characters)
         if self._whole is not None:
-            yield self.json(mistral.written(b"".join(self._whole)))
+            audio = with_length(self._format, b"".join(self._whole), self._pcm_bytes)
+            yield self.json(mistral.written(audio))
         elif self._of_mistral:
             yield self.sse(mistral.done(count, self._speech_ms()), mistral.DONE)
         elif self._events:
