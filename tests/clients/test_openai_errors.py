@@ -69,7 +69,7 @@ def test_a_path_that_does_not_exist(client: openai.OpenAI) -> None:
 
 
 def test_a_base_url_that_is_off_by_its_version_is_told_the_path(served: Served) -> None:
-    for base_url in (served.root, served.v1 + "/v1"):
+    for base_url in (served.root, served.v1 + "/v1", served.root + "//v1"):
         with (
             openai.OpenAI(base_url=base_url, api_key=served.key, max_retries=0) as client,
             pytest.raises(openai.NotFoundError, match="did you mean /v1/chat/completions"),

@@ -112,7 +112,13 @@ def _audio_cases() -> Iterator[Case]:
         **refused,
     )
     yield Case(name="an empty file", request=lambda tag: empty, code="invalid_audio", **refused)
-    yield Case(name="text named .wav", request=lambda tag: text, code="invalid_audio", **refused)
+    yield Case(
+        name="text named .wav",
+        request=lambda tag: text,
+        code="invalid_audio",
+        said=("what can be read is wav, flac",),
+        **refused,
+    )
     torn = replace(none, body=none.body[: len(none.body) // 2])
     yield Case(
         name="multipart that is cut", request=lambda tag: torn, status=400, code="invalid_body"
@@ -132,6 +138,7 @@ def _audio_cases() -> Iterator[Case]:
         request=lambda tag: foreign,
         status=400,
         code="invalid_body",
+        said=("the boundary that the content type names",),
     )
 
 

@@ -78,7 +78,8 @@ def sound(tag: int) -> ClientRequest:
 def _json_cases() -> Iterator[Case]:
     broken = b'{"model": "chat", "messages": ['
     refused = {"status": 400, "said": (NO_JSON,)}
-    yield Case(name="broken JSON", request=with_body(chat(), broken), **refused)
+    where = {**refused, "said": (NO_JSON, "line 1, column 32: unexpected end of data")}
+    yield Case(name="broken JSON", request=with_body(chat(), broken), **where)
     yield Case(name="JSON that is no UTF-8", request=with_body(chat(), b'{"a": "\xff"}'), **refused)
     deep = b'{"model": "chat", "messages": ' + b"[" * 20_000
     yield Case(name="JSON without an end to its depth", request=with_body(chat(), deep), **refused)

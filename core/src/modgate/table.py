@@ -29,6 +29,7 @@ from modgate.host.load import Loaded
 from modgate.http.surfaces import shared
 
 SHOWN_PATH = re.compile(r"(/[A-Za-z0-9._:-]{0,32}){1,8}")
+_SLASHES = re.compile("//+")
 SPOKEN_AFTER_AN = ("a", "e", "i", "o", "u", "llm")
 
 
@@ -94,8 +95,10 @@ class Table:
         """The route of a path; NotFound."""
         route = self.routes.get(path) or self.routes.get(path.rstrip("/"))
         if route is None:
-            bare = path.rstrip("/")  # a base URL without its version, or with two
-            near = [each for each in (f"/v1{bare}", f"/v2{bare}", bare[3:]) if each in self.routes]
+            bare = _SLASHES.sub("/", path.rstrip("/"))
+            # A base URL that ends with a slash, has no version, or has two.
+            might = (bare, f"/v1{bare}", f"/v2{bare}", bare[3:])
+            near = [each for each in might if each in self.routes]
             hint = f"; did you mean {near[0]}" if near else ""
             raise NotFound(f"unknown request URL: {method} {_shown(path)}{hint}")
         return route
@@ -177,15 +180,20 @@ def parse(body: Body) -> JsonObject:
     assert isinstance(content, bytes)
     try:
         value = orjson.loads(content)
-    except orjson.JSONDecodeError:
-        raise _bad_json() from None
+    except orjson.JSONDecodeError as error:
+        raise _bad_json(error) from None
     if not isinstance(value, dict):
         raise Refused(None, "invalid_type", "the body must be a JSON object")
     return value
 
 
-def _bad_json() -> GatewayError:
-    return Refused(None, "invalid_json", "We could not parse the JSON body of your request.")
+def _bad_json(error: orjson.JSONDecodeError) -> GatewayError:
+    """OpenAI's sentence, and where it is: in the parser's words, which hold none of the body."""
+    reason = (
+        "We could not parse the JSON body of your request. "
+        f"(line {error.lineno}, column {error.colno}: {error.msg})"
+    )
+    return Refused(None, "invalid_json", reason)
 
 
 def build_routes(

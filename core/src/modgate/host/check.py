@@ -27,6 +27,10 @@ NO_TEXT = frozenset({"Cc", "Cs", "Zl", "Zp"})  # controls, halves of characters,
 KINDS: tuple[str, ...] = ("unary", "stream")
 _PATH = re.compile(r"(/[\w.~@:-]+)+", re.ASCII)
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
+GOOD_PATH = (
+    "a good one is as /v1/detect, of letters, digits and .-_~@:, without a slash at its end, "
+    f"and does not begin with {', '.join(RESERVED_PATHS)}"
+)
 GOOD = "a good one is of a-z, 0-9 and _, begins with a letter and has at most 31"
 
 
@@ -129,7 +133,7 @@ def _targets(modality: AnyModality) -> Iterator[str]:
 def _endpoint(name: str, endpoint: Endpoint, surfaces: Mapping[str, Surface]) -> Iterator[str]:
     path, batch = endpoint.path, endpoint.batch
     if not _PATH.fullmatch(path) or path.startswith(RESERVED_PATHS):
-        yield f"claims a reserved or bad path: {path}"
+        yield f"claims a reserved or bad path: {path}; {GOOD_PATH}"
     for surface in [each for each in endpoint.surfaces if each not in surfaces]:
         known = ", ".join(sorted(surfaces))
         yield f"names the surface '{surface}' for {path}; known: {known}"

@@ -25,6 +25,11 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 # place for as long as it likes.  Source: algorithms.md 9.
 GRACE_S, LEAST_BYTES_S = 5.0, 1024
 
+UNREADABLE_FORM = (
+    "the form could not be parsed: its parts begin and end with the boundary that the content type "
+    "names; leave the content type to the library that writes the form"
+)
+
 Networks = tuple[str, ...]
 Hold = Callable[[Literal["body_bytes"], int], None]
 T = TypeVar("T")
@@ -158,7 +163,7 @@ class Ingress:
                 self._count(len(piece), at_most)
             self.bytes_in = content.total_bytes  # of boundaries and heads of parts, too
         except (ValueError, AssertionError, RuntimeError, HttpProcessingError) as error:
-            raise Refused(None, "invalid_body", "the form could not be parsed") from error
+            raise Refused(None, "invalid_body", UNREADABLE_FORM) from error
 
     async def _part(self, part: BodyPartReader, at_most: int, scope: Scope) -> Part:
         name, kind = part.name or "", part.headers.get("content-type")

@@ -28,6 +28,10 @@ SAYS_ITS_LENGTH = frozenset({"mp4", "webm"})  # for others FFmpeg guesses by the
 LONGEST_PACKET_S = 10.0  # where an Ogg file follows itself, FFmpeg says that a packet lasts days
 REFERENCE_LEAST_S, REFERENCE_MOST_S = 2, 10
 OPEN_END = (1 << 63) - 1  # libsndfile's frames of a FLAC stream without a length: it cannot read on
+UNREADABLE = (
+    "the audio file could not be decoded; what can be read is wav, flac, ogg, mp3, webm, m4a, mp4 "
+    "and aac"
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -139,7 +143,7 @@ def _probe_container(file: BinaryIO) -> int:
             )
             end = (said or 0) / av.time_base or _packets_s(container.demux(stream))
     except (av.FFmpegError, IndexError, ValueError, OSError):
-        raise Refused("the audio file could not be decoded") from None
+        raise Refused(UNREADABLE) from None
     if end <= 0:
         raise Refused("the audio file holds no audio")
     return int(-(-end * 1000 // 1))
@@ -238,7 +242,7 @@ def _read_container(file: BinaryIO) -> Iterator[Decoded]:
                     yield np.concatenate(pieces), seconds
                     pieces, seconds, size = [], 0.0, 0
     except (av.FFmpegError, IndexError, ValueError, OSError):
-        raise Refused("the audio file could not be decoded") from None
+        raise Refused(UNREADABLE) from None
     if pieces:
         yield np.concatenate(pieces), seconds
 

@@ -115,7 +115,9 @@ def kind_of(head: bytes, where: str) -> str:
         return "pdf"
     if kind in IMAGES:
         return "image"
-    raise Refused(where, "invalid_document", "the document is neither a PDF nor a known image")
+    known = ", ".join(sorted(IMAGES))
+    reason = f"the document is neither a PDF nor a known image: {known}"
+    raise Refused(where, "invalid_document", reason)
 
 
 def head_of(document: Document) -> bytes:

@@ -177,7 +177,8 @@ class Vlm(Modality[Config]):
             raise Refused(image.at, "invalid_image_url", reason)
         kind = sniff(head)
         if kind not in IMAGES:
-            raise Refused(image.at, "invalid_image_format", "the data is no image that we know")
+            reason = f"the data is no image that we know: {', '.join(sorted(IMAGES))}"
+            raise Refused(image.at, "invalid_image_format", reason)
         detail = image.detail if self.config.downscale else None
         family = list(facts.family)
         found = yield Work(check, data, kind, most, family, detail, field=image.at)
