@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Generator, Iterator
-from typing import BinaryIO
+from collections.abc import Generator, Iterator
 
 from modgate.plugin import (
     Ask,
@@ -28,47 +27,9 @@ from modgate.plugin import (
     Work,
 )
 from toys.echo import Config, Joined
+from toys.jobs import lines, measure
 
 LINE = 8
-
-
-class Unreadable(Exception):
-    field, code, reason = "file", "invalid_value", "the file is not ASCII"
-
-
-def measure(file: BinaryIO, at_most: int) -> dict[str, int]:
-    """Characters of a file."""
-    data = file.read()
-    if not data.isascii():
-        raise Unreadable
-    return {"characters": min(len(data), at_most)}
-
-
-def lines(file: BinaryIO, size: int, spool: Callable[[bytes], Json]) -> Iterator[Json]:
-    """Pieces of a file, each in a file of its own."""
-    while data := file.read(size):
-        yield {"piece": spool(data), "characters": len(data)}
-
-
-def twice(data: bytes, spool: Callable[[bytes], Json]) -> Json:
-    return [spool(data), spool(data[::-1])]
-
-
-def no_text() -> str:
-    """Its error has a reason, and refuses nothing."""
-    return b"\xff".decode()
-
-
-def too_much() -> bytes:
-    return b"x" * (1 << 20)
-
-
-def broken() -> None:
-    raise ValueError("inside")
-
-
-def unplain() -> object:
-    return object()
 
 
 class Files(Modality[Config]):

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import pytest
 from toys import parrot
-from toys.bugs import buffers_the_stream
+from toys.bugs import buffers_the_stream, goes_on_when_shape_is_closed
 from toys.echo import Toy, echoed
 from toys.parrot import Parrot
 
@@ -97,3 +97,13 @@ def test_a_unit_that_says_nothing_is_told() -> None:
 
     with pytest.raises(AssertionError, match="things does not say what it counts"):
         type("Played", (Contract,), {"modality": spoilt})().test_units_say_what_they_count()
+
+
+def test_a_decoders_function_beside_the_plugins_hooks_is_told(tmp_path: Path) -> None:
+    """A decoder process would import the gateway with it."""
+
+    class OfHeavy(Contract):
+        modality = goes_on_when_shape_is_closed()
+
+    with pytest.raises(AssertionError, match=r"neither modgate nor aiohttp, not toys\.bugs"):
+        OfHeavy().test_shape_is_bounded_and_opens_no_socket(tmp_path)

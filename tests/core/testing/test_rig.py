@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from toys.echo import Config, Toy
-from toys.files import Files, broken, measure, no_text, too_much, twice, unplain
+from toys.files import Files
+from toys.jobs import broken, measure, no_text, too_much, twice, unplain
 
 from modgate.api.modality import Shape
 from modgate.errors import PluginFault

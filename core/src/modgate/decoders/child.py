@@ -184,14 +184,14 @@ def _pieces(channel: Channel, pieces: Iterator[Json], job: JsonObject) -> None:
 def _function(name: str) -> Callable[..., Json]:
     """ImportError when there is no such function, which is never the client's fault."""
     module, _, function = name.partition(":")
-    found: Callable[..., Json] | None = getattr(_imported(module), function, None)
+    found: Callable[..., Json] | None = getattr(imported(module), function, None)
     if found is None:
         text = f"{module} has no '{function}'; the __init__ of a package is not run"
         raise ImportError(text)
     return found
 
 
-def _imported(module: str) -> object:
+def imported(module: str) -> object:
     """Import a module without running the `__init__` of the packages that it lies in.
 
     A plugin's `__init__` holds its hooks and config types, and brings half of the gateway with it.

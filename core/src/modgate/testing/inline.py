@@ -6,6 +6,9 @@ Values cross the same border as in `modgate.decoders`: msgpack, files by token, 
 from __future__ import annotations
 
 import inspect
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import BinaryIO
@@ -21,6 +24,13 @@ from modgate.errors import GatewayError, PluginFault, Refused
 from modgate.spool import Scope
 
 ANSWER_AT_MOST = 1 << 20
+NOT_FOR_DECODERS = ("aiohttp", "modgate.plugin")
+_LOOK = """
+import sys
+from modgate.decoders.child import imported
+imported(sys.argv[1])
+print(*[name for name in sys.argv[2:] if name in sys.modules])
+"""
 
 
 class Inline:
@@ -29,6 +39,14 @@ class Inline:
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
         self._written: list[File] = []
+        self._modules: set[str] = set()
+
+    def heavy(self) -> Iterator[str]:
+        """The modules of functions that ran, which bring the gateway into a decoder process.
+
+        One that is not found there is a test's own, and none of them.
+        """
+        return (module for module in sorted(self._modules) if _brought(module))
 
     def work(self, work: Work) -> Json:
         """What a decoder process would answer; Refused, or PluginFault for what breaks the rules.
@@ -60,6 +78,7 @@ class Inline:
         name = getattr(function, "__qualname__", "")
         if not name.isidentifier():
             raise PluginFault(f"a decoder function must be at the top of a module, not {name!r}")
+        self._modules.add(function.__module__)
         sent = [_argument(each, opened) for each in args]
         if "spool" in inspect.signature(function).parameters:
             return function(*sent, spool=self._write)
@@ -83,6 +102,16 @@ class Inline:
         if len(data) > ANSWER_AT_MOST:
             raise PluginFault("a decoder function answered more than a megabyte")
         return msgspec.msgpack.Decoder(ext_hook=lambda kind, at: files[at[0]]).decode(data)
+
+
+def _brought(module: str) -> list[str]:
+    """What a process that imports a module as decoders do has of what none of them should."""
+    look = [sys.executable, "-c", _LOOK, module, *NOT_FOR_DECODERS]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    ended = subprocess.run(  # noqa: S603  # our own words
+        look, env=env, capture_output=True, text=True, timeout=60, check=False
+    )
+    return ended.stdout.split()
 
 
 def _argument(value: object, opened: ExitStack) -> object:

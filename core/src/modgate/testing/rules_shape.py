@@ -48,6 +48,9 @@ class ShapeRules(Suite):
         with self.rig(tmp_path) as rig:
             for _, sample in self.samples():
                 played(rig, sample)
+            heavy = ", ".join(rig.inline.heavy())
+            told = "functions for decoders want a module that imports neither modgate nor aiohttp"
+            require(not heavy, f"{told}, not {heavy}")
 
     def test_any_body_is_shaped_or_refused(self, tmp_path: Path) -> None:
         """Whatever comes: a plan, or an error that blames the client and names no fault of ours."""
