@@ -16,7 +16,7 @@ import pytest
 from aiohttp import ClientConnectorError, ClientSession
 from gateways import Running, client, start
 from oracle import requests as ask
-from oracle.client import send
+from oracle.client import ClientRecord, send
 from oracle.engine import ScriptedEngine
 from oracle.faults import Script
 
@@ -44,6 +44,16 @@ async def got(session: ClientSession, url: str) -> tuple[int, str]:
         return reply.status, await reply.text()
 
 
+async def begun(running: Running) -> asyncio.Task[ClientRecord]:
+    """A stream, as soon as its first event has come."""
+    first = asyncio.Event()
+    request = ask.chat(1, model="chat", stream=True)
+    sending = send(running.url, request, key=running.key, on_event=lambda *_: first.set())
+    streaming = asyncio.create_task(sending)
+    await asyncio.wait_for(first.wait(), 5)
+    return streaming
+
+
 # --- leaving
 
 
@@ -53,12 +63,8 @@ async def test_leaving_lets_a_stream_end_and_takes_no_new_connection(
     engine.script_for = lambda record: Script(gated=True, tokens=4)
     before = asyncio.all_tasks()
     running = await start(tmp_path, [{"url": engine.url}])
-    app, first = running.app, asyncio.Event()
-    request = ask.chat(1, model="chat", stream=True)
-    streaming = asyncio.create_task(
-        send(running.url, request, key=running.key, on_event=lambda *_: first.set())
-    )
-    await asyncio.wait_for(first.wait(), 5)
+    app = running.app
+    streaming = await begun(running)
     async with client() as session:
         draining = asyncio.create_task(app.drain())
         await asyncio.sleep(0)
@@ -104,12 +110,7 @@ async def test_leaving_late_cuts_what_has_not_ended_and_says_so(
     )
     more = "[timeouts]\ndrain = '100ms'\n"
     async with gateway(tmp_path, engine, more=more) as running:
-        first = asyncio.Event()
-        request = ask.chat(1, model="chat", stream=True)
-        streaming = asyncio.create_task(
-            send(running.url, request, key=running.key, on_event=lambda *_: first.set())
-        )
-        await asyncio.wait_for(first.wait(), 5)
+        streaming = await begun(running)
         waiting = asyncio.create_task(send(running.url, ask.chat(2, model="chat"), key=running.key))
         await engine.reached(2)
         drained = await running.app.drain()
@@ -132,12 +133,7 @@ async def test_closing_waits_for_nobody_and_the_bill_is_written(
     engine.script_for = lambda record: Script(gated=True)
     before = asyncio.all_tasks()
     running = await start(tmp_path, [{"url": engine.url}])
-    first = asyncio.Event()
-    request = ask.chat(1, model="chat", stream=True)
-    streaming = asyncio.create_task(
-        send(running.url, request, key=running.key, on_event=lambda *_: first.set())
-    )
-    await asyncio.wait_for(first.wait(), 5)
+    streaming = await begun(running)
     async with asyncio.timeout(3):
         await running.app.close()
         stream = await streaming
@@ -190,12 +186,7 @@ async def test_a_reload_keeps_slots_connections_and_the_request_in_hand(
 ) -> None:
     engine.script_for = lambda record: Script(gated=True, tokens=3)
     async with gateway(tmp_path, engine) as running:
-        first = asyncio.Event()
-        request = ask.chat(1, model="chat", stream=True)
-        streaming = asyncio.create_task(
-            send(running.url, request, key=running.key, on_event=lambda *_: first.set())
-        )
-        await asyncio.wait_for(first.wait(), 5)
+        streaming = await begun(running)
         slots = list(running.app.state.fleet.slots.values())
         await running.app.reload()
         again = list(running.app.state.fleet.slots.values())
@@ -276,13 +267,9 @@ async def test_a_request_of_a_second_is_touched_in_the_ledger(
     engine.script_for = lambda record: Script(gated=True, tokens=4)
     touched: list[dict[str, int]] = []
     async with gateway(tmp_path, engine) as running:
-        ledger, first = running.app.state.ledger, asyncio.Event()
+        ledger = running.app.state.ledger
         monkeypatch.setattr(ledger, "touched", lambda _, units: touched.append(dict(units)))
-        request = ask.chat(1, model="chat", stream=True)
-        streaming = asyncio.create_task(
-            send(running.url, request, key=running.key, on_event=lambda *_: first.set())
-        )
-        await asyncio.wait_for(first.wait(), 5)
+        streaming = await begun(running)
         await asyncio.sleep(0.15)
         engine.release(1, 8)
         await streaming
@@ -297,7 +284,7 @@ async def test_a_touch_that_a_plugin_spoils_changes_nothing_and_the_end_is_bille
     engine.script_for = lambda record: Script(gated=True, tokens=4)
     spoilt: list[int] = []
     async with gateway(tmp_path, engine) as running:
-        loop, first = asyncio.get_running_loop(), asyncio.Event()
+        loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda *_: spoilt.append(1))
         usage = ChatRelay.usage
 
@@ -307,11 +294,7 @@ async def test_a_touch_that_a_plugin_spoils_changes_nothing_and_the_end_is_bille
             return usage(relay, outcomes)
 
         monkeypatch.setattr(ChatRelay, "usage", broken)
-        request = ask.chat(1, model="chat", stream=True)
-        streaming = asyncio.create_task(
-            send(running.url, request, key=running.key, on_event=lambda *_: first.set())
-        )
-        await asyncio.wait_for(first.wait(), 5)
+        streaming = await begun(running)
         await asyncio.sleep(0.15)
         engine.release(1, 8)
         await streaming

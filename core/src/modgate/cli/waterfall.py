@@ -337,19 +337,14 @@ def _ms(value: Json) -> str:
     found = _float(value)
     if found >= 10_000:
         return f"{found / 1000:.1f} s"
-    return (
-        f"{found:.0f} ms"
-        if found >= 100
-        else f"{found:.1f} ms"
-        if found >= 1
-        else f"{found:.2f} ms"
-    )
+    digits = 0 if found >= 100 else 1 if found >= 1 else 2
+    return f"{found:.{digits}f} ms"
 
 
 def _number(value: Json) -> str:
-    return (
-        "-" if value is None else f"{_float(value):g}" if isinstance(value, float) else str(value)
-    )
+    if value is None:
+        return "-"
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _float(value: Json) -> float:

@@ -9,7 +9,7 @@ import orjson
 
 from modgate.plugin import Fields, JsonObject, Part, Request
 from modgate_asr import mistral
-from modgate_asr.config import Facts
+from modgate_asr.config import Facts, facts_of
 from modgate_asr.formats import FORMATS, Wanted
 from modgate_asr.languages import code_of
 
@@ -87,12 +87,6 @@ def _form(request: Request, fields: Fields, facts: Facts, task: str, of_mistral:
         reason = reason if task == "transcribe" else "translations have no speakers"
         raise fields.fault(name, "invalid_value", reason)
     return form
-
-
-def facts_of(request: Request) -> Facts:
-    """The facts of the model; the defaults when it has none."""
-    facts = request.model.facts
-    return facts if isinstance(facts, Facts) else Facts()
 
 
 def _many(request: Request, fields: Fields, name: str, at_most: int) -> list[str]:

@@ -24,8 +24,8 @@ from modgate.plugin import (
     UnsupportedMedia,
     Work,
 )
-from modgate_asr.ask import Asked, asked, facts_of
-from modgate_asr.config import Config, Facts
+from modgate_asr.ask import Asked, asked
+from modgate_asr.config import Config, Facts, facts_of
 from modgate_asr.decode import windows
 from modgate_asr.heard import Piece
 from modgate_asr.relay import Transcribed

@@ -31,7 +31,7 @@ from modgate_embedding.ask import Asked, Inputs, bounded, read
 from modgate_embedding.batching import PATH, EmbeddingCall, batching
 from modgate_embedding.cohere import OLDER, read_cohere
 from modgate_embedding.cohere import PATH as COHERE
-from modgate_embedding.config import CL100K, Config, Facts
+from modgate_embedding.config import CL100K, Config, Facts, facts_of
 from modgate_embedding.relay import (
     ManyVectors,
     ReplyIdentity,
@@ -93,7 +93,7 @@ class Embedding(Modality[Config]):
 
     def shape(self, request: Request) -> Plan | Generator[Need, Json, Plan]:
         """Calls of at most `max_items` inputs, for a body of openai, voyage, mistral or jina."""
-        facts = _facts(request)
+        facts = facts_of(request)
         asked = read(request, self.config, facts)
         if asked.ids and facts.token_ids == CL100K:
             return self._shape_decoded(request, asked, facts)
@@ -101,7 +101,7 @@ class Embedding(Modality[Config]):
 
     def shape_cohere(self, request: Request) -> Plan | Generator[Need, Json, Plan]:
         """The same calls for a body of cohere."""
-        facts = _facts(request)
+        facts = facts_of(request)
         asked = read_cohere(request, self.config, facts)
         write: Writer = cohere_reply
         if request.path == OLDER:
@@ -182,12 +182,6 @@ class Embedding(Modality[Config]):
             relay=kind(asked, spans, identity=identity, write=write),
             width=min(self.config.width, len(calls)),
         )
-
-
-def _facts(request: Request) -> Facts:
-    facts = request.model.facts
-    assert isinstance(facts, Facts)
-    return facts
 
 
 def _groups(arrays: Inputs) -> Iterator[Inputs]:

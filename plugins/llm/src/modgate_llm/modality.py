@@ -28,7 +28,7 @@ from modgate.plugin import (
     Units,
     Usage,
 )
-from modgate_llm.config import Config, Facts
+from modgate_llm.config import Config, Facts, facts_of
 from modgate_llm.prompt import CHAT, TOKENIZE, Prompt, check, counted
 from modgate_llm.samples import SAMPLES
 
@@ -140,12 +140,6 @@ class Llm(Modality[Config]):
             return Usage(Units(), exact=True, by="gateway")
         prompt = call.size.get("input_tokens", 0)
         return ChatRelay(stream=False, include_usage=False, prompt=prompt).counted(event)
-
-
-def facts_of(request: Request) -> Facts:
-    """What is known of the request's model."""
-    known = request.model.facts
-    return known if isinstance(known, Facts) else Facts()
 
 
 def fan(call: Call, chat: Chat, prompt: Prompt, style: Style) -> Plan:

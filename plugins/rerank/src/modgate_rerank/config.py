@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, Field
 
-from modgate.plugin import ModelFacts
+from modgate.plugin import ModelFacts, Request
 
 
 class Config(BaseModel, frozen=True, extra="forbid"):
@@ -40,3 +40,10 @@ class Facts(ModelFacts, frozen=True, extra="forbid"):
         False,
         description="its engines score pairs of any queries (vLLM `/score`): searches share calls",
     )
+
+
+def facts_of(request: Request) -> Facts:
+    """The facts of the model that a request is for."""
+    facts = request.model.facts
+    assert isinstance(facts, Facts), "they are of the modality's `model_type`"
+    return facts

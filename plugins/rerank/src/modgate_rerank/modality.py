@@ -26,7 +26,7 @@ from modgate.plugin import (
 )
 from modgate_rerank.ask import Asked, read
 from modgate_rerank.batching import PATH, RerankCall, batching
-from modgate_rerank.config import Config, Facts
+from modgate_rerank.config import Config, Facts, facts_of
 from modgate_rerank.relay import Ranked, read_tokens
 from modgate_rerank.samples import SAMPLES
 
@@ -70,8 +70,7 @@ class Rerank(Modality[Config]):
 
     def shape(self, request: Request) -> Plan:
         """One call for each slice of documents; the best ones are chosen when all are scored."""
-        facts = request.model.facts
-        assert isinstance(facts, Facts)
+        facts = facts_of(request)
         asked = read(request, self.config, facts)
         bounds = self._bounds(len(asked.documents), facts, request.model.families)
         calls = [_call(asked, facts, start, end) for start, end in pairwise(bounds)]

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from modgate.kit.chat_relay import Alias
-from modgate.plugin import ModelFacts
+from modgate.plugin import ModelFacts, Request
 from modgate_vlm.cost import Family
 
 
@@ -86,3 +86,10 @@ class Facts(ModelFacts, frozen=True, extra="forbid"):
             max_tiles=self.max_tiles,
             pan_and_scan=self.pan_and_scan,
         )
+
+
+def facts_of(request: Request) -> Facts:
+    """The facts of the model that a request is for."""
+    facts = request.model.facts
+    assert isinstance(facts, Facts), "they are of the modality's `model_type`"
+    return facts

@@ -35,7 +35,7 @@ from modgate.plugin import (
     Usage,
     Work,
 )
-from modgate_vlm.config import Config, Facts
+from modgate_vlm.config import Config, Facts, facts_of
 from modgate_vlm.decode import check
 from modgate_vlm.relay import PictureRelay
 from modgate_vlm.samples import SAMPLES
@@ -105,19 +105,18 @@ class Vlm(Modality[Config]):
 
     def shape(self, request: Request) -> Generator[Need, Json, Plan]:
         """One call, in which every picture is a data URI that was decoded once."""
-        facts = request.model.facts
-        known = facts if isinstance(facts, Facts) else Facts()
-        chat = asked_chat(request) if known.tools else no_tools(asked_chat(request))
+        facts = facts_of(request)
+        chat = asked_chat(request) if facts.tools else no_tools(asked_chat(request))
         if len(chat.images) > self.config.max_images:
             reason = f"at most {self.config.max_images} images are allowed"
             raise Refused("messages", "too_many_images", reason)
         seen: list[Seen] = []
         for image in chat.images:
-            seen.append((yield from self._seen(image, known)))
+            seen.append((yield from self._seen(image, facts)))
         cost = sum(s.tokens for s in seen)
         pictures = Units(images=len(seen), image_pixels=sum(s.pixels for s in seen))
         prompt = chat.estimated_tokens + cost
-        output = chat.output_tokens(prompt, known.context, self.config.output_tokens)
+        output = chat.output_tokens(prompt, facts.context, self.config.output_tokens)
         size = Units(input_tokens=prompt, output_tokens=output)
         if seen:
             size += pictures + Units(image_tokens=cost)
@@ -135,7 +134,7 @@ class Vlm(Modality[Config]):
             include_usage=chat.include_usage,
             prompt=prompt,
             extra=pictures if seen else None,
-            image_tokens=None if known.image_tokens == "area" else cost,
+            image_tokens=None if facts.image_tokens == "area" else cost,
             style=Style(
                 alias=self.config.reasoning_alias,
                 legacy=chat.legacy,
