@@ -44,7 +44,7 @@ _HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "modga
 # find out what is inside.
 _UNREACHABLE = "its host has no public address that this gateway can reach"
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ class Fetcher:
             except TimeoutError:
                 reason = f"the URL did not answer in full within {self._timeout_s:g} seconds"
         took_ms = round(1000 * (self._clock.now() - began))
-        logger.info("fetch.failed", extra={"reason": reason, "took_ms": took_ms})
+        log.info("fetch.failed", extra={"reason": reason, "took_ms": took_ms})
         raise Refused(fetch.field, codes.download, reason)
 
     @asynccontextmanager
