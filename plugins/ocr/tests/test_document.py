@@ -14,7 +14,7 @@ from PIL import Image
 
 from modgate.plugin import BadReply, Event, Fields, Json, Outcome, Refused, Sample
 from modgate.testing import Rig
-from modgate_ocr.asked import document_of
+from modgate_ocr.ask import document_of
 from modgate_ocr.config import Config
 from modgate_ocr.modality import Ocr
 from modgate_ocr.samples import PATH, data_url, pdf, png

@@ -39,7 +39,7 @@ class Asked:
     parts: tuple[tuple[str, str], ...]
 
 
-def asked(request: Request, task: str) -> Asked:
+def read(request: Request, task: str) -> Asked:
     """Read a request.  Refused names the first field that is wrong."""
     fields, facts = request.fields(), facts_of(request)
     of_mistral = task == "transcribe" and mistral.is_asked(fields)

@@ -24,7 +24,7 @@ from modgate.plugin import (
     UnsupportedMedia,
     Work,
 )
-from modgate_asr.ask import Asked, asked
+from modgate_asr.ask import Asked, read
 from modgate_asr.config import Config, Facts, facts_of
 from modgate_asr.decode import windows
 from modgate_asr.heard import Piece
@@ -78,14 +78,14 @@ class Asr(Modality[Config]):
 
     def transcribe(self, request: Request) -> Generator[Need, Json, Plan]:
         """Plan a transcription."""
-        return (yield from self._plan(request, asked(request, "transcribe"), TRANSCRIPTIONS))
+        return (yield from self._plan(request, read(request, "transcribe"), TRANSCRIPTIONS))
 
     def translate(self, request: Request) -> Generator[Need, Json, Plan]:
         """Plan a translation, which is never streamed.  Refused if the model does not translate."""
         if not facts_of(request).translates:
             reason = f"the model `{request.asked}` does not translate"
             raise Refused("model", "unsupported_endpoint", reason)
-        return (yield from self._plan(request, asked(request, "translate"), TRANSLATIONS))
+        return (yield from self._plan(request, read(request, "translate"), TRANSLATIONS))
 
     def _plan(self, request: Request, ask: Asked, path: str) -> Generator[Need, Json, Plan]:
         file, facts = _file(request), facts_of(request)

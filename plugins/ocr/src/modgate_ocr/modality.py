@@ -25,7 +25,7 @@ from modgate.plugin import (
     Units,
     Work,
 )
-from modgate_ocr.asked import document_of, head_of, kind_of, pages_of, wishes_of
+from modgate_ocr.ask import document_of, head_of, kind_of, pages_of, wishes_of
 from modgate_ocr.boxes import box_of
 from modgate_ocr.config import Config, Facts, facts_of
 from modgate_ocr.decode import inspect, render
