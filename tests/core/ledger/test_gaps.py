@@ -143,6 +143,30 @@ def test_what_earlier_notes_do_not_explain_of_what_was_lost_is_told_by_itself(
     ]
 
 
+def test_a_segment_that_was_taken_away_and_put_back_is_no_loss(tmp_path: Path) -> None:
+    with ledger(tmp_path) as made:
+        request(made, "a")
+        [newest] = segments(tmp_path)
+        away = newest.rename(tmp_path / "away")
+        made._look_for_a_removed_segment()
+        assert made.retry()
+        assert [gap.lost for gap in told(tmp_path)] == [True, False]
+        away.rename(newest)
+
+    assert [gap.lost for gap in told(tmp_path)] == [False, False]
+    assert "is here again" in told(tmp_path)[0].text
+
+
+def test_a_segment_that_is_dropped_while_gaps_are_read_is_passed_over(tmp_path: Path) -> None:
+    for _ in range(3):
+        noted(tmp_path, noted_of("unsynced"))
+    found = gaps(tmp_path, KEY)
+    first = next(found)
+    segments(tmp_path)[1].unlink()
+
+    assert [first.what, *(gap.what for gap in found)] == ["unsynced"] * 2
+
+
 def test_a_torn_end_is_only_told_by_the_next_start_but_nothing_else_may_be_torn(
     tmp_path: Path,
 ) -> None:

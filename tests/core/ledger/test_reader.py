@@ -102,10 +102,45 @@ def test_rows_and_corrections_of_several_workers_come_in_the_order_of_time(tmp_p
     assert [each.id for each in adjustments(tmp_path, KEY)] == ["w1-1", "w2-2", "w2-3", "w1-5"]
 
 
-def test_segments_that_were_last_written_before_a_time_are_not_read(tmp_path: Path) -> None:
-    three(tmp_path)
-    for at, path in enumerate(segments(tmp_path)):
-        os.utime(path, (1000 + at, 1000 + at))
+def spread(directory: Path) -> None:
+    """Three segments of one request each, ten seconds apart, written when it ended."""
+    for at, name in enumerate("abc"):
+        clock = Stopped(at * 10.0)
+        made = Ledger(directory, KEY, clock)
+        made.ended(replace(receipt(name), wall=clock.wall(), duration_s=1.0))
+        made.close()
+    for at, path in enumerate(segments(directory)):
+        os.utime(path, (WALL + at * 10 + 1,) * 2)
 
-    assert [row.id for row in rows(tmp_path, since=1001)] == ["b", "c"]
-    assert list(rows(tmp_path, since=5000)) == []
+
+def test_segments_that_were_last_written_before_a_time_are_not_read(tmp_path: Path) -> None:
+    spread(tmp_path)
+
+    assert [row.id for row in rows(tmp_path, since=WALL + 1)] == ["a", "b", "c"]
+    assert [row.id for row in rows(tmp_path, since=WALL + 11.5)] == ["b", "c"]
+
+
+def test_the_newest_segment_is_read_whatever_its_time_says(tmp_path: Path) -> None:
+    spread(tmp_path)
+
+    assert [row.id for row in rows(tmp_path, since=WALL + 5000)] == ["c"]
+
+
+def test_a_copy_whose_files_are_of_another_time_has_its_rows_all_the_same(tmp_path: Path) -> None:
+    spread(tmp_path)
+    for path in segments(tmp_path):
+        os.utime(path, (1, 1))
+
+    assert [row.id for row in rows(tmp_path, since=WALL + 11.5)] == ["b", "c"]
+
+
+def test_a_segment_that_is_dropped_while_it_is_read_is_told_or_passed_over(tmp_path: Path) -> None:
+    three(tmp_path)
+    told, passing = rows(tmp_path, KEY), rows(tmp_path, KEY, passing_over=True)
+    first = [next(told).id, next(passing).id]
+    segments(tmp_path)[1].unlink()
+
+    assert first == ["a", "a"]
+    assert [row.id for row in passing] == ["c"]
+    with pytest.raises(FileNotFoundError):
+        next(told)

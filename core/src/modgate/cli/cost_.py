@@ -10,10 +10,11 @@ import click
 
 from modgate.api.json import Json
 from modgate.cli.problems import plain_errors
-from modgate.cli.rows import Format, ledger_of, print_rows, read, selected
+from modgate.cli.rows import Format, asked, ledger_of, print_rows, selected
 from modgate.money.invoice import Group
 
 if TYPE_CHECKING:
+    from modgate.ledger.stored import Whole
     from modgate.money.hardware import Hardware
     from modgate.money.invoice import Key, MoneyLine, Span
     from modgate.snapshot.blueprint import Blueprint
@@ -61,11 +62,15 @@ def command(
         ledger = ledger_of(path, directory)
         made = blueprint_of(path)
         tariff = Tariff(Books(made.linked.books), made.units)
+
+        def rated(whole: Whole) -> dict[Key, MoneyLine]:
+            lines = money_by(whole.rows(span.begin, span.end, tenant), by, tariff)
+            later = whole.adjustments(span.begin, span.end, tenant)
+            add_adjusted(lines, later, by, MoneyLine)
+            return lines
+
         try:
-            with read(ledger) as whole:
-                found = money_by(whole.rows(span.begin, span.end, tenant), by, tariff)
-                later = whole.adjustments(span.begin, span.end, tenant)
-                add_adjusted(found, later, by, MoneyLine)
+            found = asked(ledger, rated)
         except TooManyLines as error:
             raise click.ClickException(str(error)) from None
         machines = _shared(made, ledger, by, span) if hardware else None
@@ -89,8 +94,10 @@ def _shared(made: Blueprint, ledger: Path, by: Sequence[Group], span: Span) -> H
         raise click.UsageError("no [[backend]] has a cost_per_hour")
     weights = {name: each.weights for name, each in made.loaded.modalities.items()}
     early = max(0.0, span.begin - DAY_S)  # of who was there at its beginning
-    with read(ledger) as whole:
-        found = shared(Hardware(costs, weights, by, span), whole.rows(early), time.time())
+    found = asked(
+        ledger,
+        lambda whole: shared(Hardware(costs, weights, by, span), whole.rows(early), time.time()),
+    )
     if found.late:
         text = f"{found.late} stays came after their hour was shared out, and are not charged"
         click.echo(text, err=True)

@@ -126,7 +126,7 @@ def export(path: Path | None, directory: Path | None, begin: int | None, end: in
         ledger = ledger_of(path, directory)
         since = float(begin or 0)
         with unbroken(ledger):
-            for row in rows(ledger, since=since):
+            for row in rows(ledger, since=since, passing_over=True):
                 if since <= row.wall and (end is None or row.wall < end):
                     click.echo(_line(row))
 

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 import click
 
 from modgate.cli.problems import plain_errors
-from modgate.cli.rows import ledger_of, read, spanning
+from modgate.cli.rows import asked, ledger_of, spanning
 
 if TYPE_CHECKING:
     from modgate.ledger.records import Adjusted
+    from modgate.ledger.stored import Whole
     from modgate.snapshot.blueprint import Blueprint
 
 SHIP_S = 86_400.0  # one that takes rows has its time; one that says nothing is given up by itself
@@ -34,8 +35,8 @@ def command(
     """Compare bills with the books that correct the ones they were rated by.
 
     Each difference is posted to the ledger as a row of its own, once, and shipped to the sinks; no
-    row is changed.  What was posted for the time is kept in memory meanwhile: take a month at a
-    time.  Exit code 1 where the disk or a sink does not have all of it.
+    row is changed.  What was posted for the time, and what is to be, is kept in memory: take a
+    month at a time.  Exit code 1 where the disk or a sink does not have all of it.
     """
     import time
 
@@ -50,17 +51,20 @@ def command(
         ledger = ledger_of(path, directory)
         made = blueprint_of(path)
         tariff = Tariff(Books(made.linked.books), made.units)
-        count = total = 0
-        posting = _posting(made, ledger) if post else nullcontext(Posting())
-        with posting as to, read(ledger) as whole:
+
+        def owed(whole: Whole) -> list[Adjusted]:
             known = posted(whole.adjustments(span.begin, span.end))
             found = whole.rows(span.begin, span.end)
-            for each in differences(found, known, tariff, time.time()):
+            return list(differences(found, known, tariff, time.time()))
+
+        posting = _posting(made, ledger) if post else nullcontext(Posting())
+        with posting as to:
+            corrections = asked(ledger, owed)
+            for each in corrections:
                 to.write(each)
-                count += 1
-                total += each.units[BUDGET]
+    total = sum(each.units[BUDGET] for each in corrections)
     done = "not all posted" if to.failed else "posted" if post else "would be posted, with --post"
-    click.echo(f"{count} corrections, {decimal(total)} {tariff.books.currency}: {done}")
+    click.echo(f"{len(corrections)} corrections, {decimal(total)} {tariff.books.currency}: {done}")
     for reason in to.failed:
         click.echo(f"{reason}; then post again", err=True)
     if to.failed:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 Format = Literal["table", "json", "csv"]
 Command = TypeVar("Command", bound=Callable[..., None])
+Answer = TypeVar("Answer")
+TRIES = 8
 GROUPS = "tenant, key, model, modality, region, day"
 
 
@@ -114,17 +116,24 @@ def unbroken(ledger: Path) -> Iterator[None]:
         raise click.ClickException(f"{text}; see modgate ledger verify") from None
 
 
-@contextmanager
-def read(ledger: Path) -> Iterator[Whole]:
-    """The ledger with what its embedded sink has; ClickException where that cannot be read."""
+def asked(ledger: Path, ask: Callable[[Whole], Answer]) -> Answer:
+    """What `ask` makes of the ledger with what its embedded sink has.
+
+    From the beginning where a running gateway drops a segment that was to be read: what was in it,
+    the sink has by now.  ClickException where they cannot be read.
+    """
     from modgate.ledger.sqlite_sink import FILE
     from modgate.ledger.stored import NotRead, whole
 
-    try:
-        with unbroken(ledger), whole(ledger, ledger.parent / FILE) as found:
-            yield found
-    except NotRead as error:
-        raise click.ClickException(str(error)) from None
+    for _ in range(TRIES):
+        try:
+            with unbroken(ledger), whole(ledger, ledger.parent / FILE) as found:
+                return ask(found)
+        except NotRead as error:
+            raise click.ClickException(str(error)) from None
+        except FileNotFoundError:
+            continue
+    raise click.ClickException("segments are dropped faster than they are read: ask for less time")
 
 
 def print_rows(names: Sequence[str], rows: Sequence[Sequence[Json]], form: Format | None) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from modgate.cli.problems import plain_errors
-from modgate.cli.rows import Format, ledger_of, print_rows, read, selected
+from modgate.cli.rows import Format, asked, ledger_of, print_rows, selected
 from modgate.money.invoice import Group
 
 
@@ -32,8 +32,9 @@ def command(
         span = Span.of(begin, end)
         ledger = ledger_of(path, directory)
         try:
-            with read(ledger) as whole:
-                found = units_by(whole.rows(span.begin, span.end, tenant), by)
+            found = asked(
+                ledger, lambda whole: units_by(whole.rows(span.begin, span.end, tenant), by)
+            )
         except TooManyLines as error:
             raise click.ClickException(str(error)) from None
     print_rows(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -41,19 +41,35 @@ def gaps(directory: Path, key: Secret | None = None) -> Iterator[Gap]:
     """
     for worker in workers(directory):
         paths, known = list(segments(directory, worker).values()), 0
-        for path in paths:
-            try:
-                for _, frame in frames_of(path, key):
-                    note = note_of(frame) if frame.kind is Kind.ANCHOR else None
-                    if note is not None and note.what == "dropped":
-                        known += 0 if note.acknowledged else note.frames
-                        if note.missed > known:
-                            yield _forgotten(note, note.missed - known)
-                        known = max(known, note.missed)
-                    yield from _gap(frame)
-            except Torn:
-                if path != paths[-1]:
-                    raise
+        for frame in _frames(paths, key):
+            note = note_of(frame) if frame.kind is Kind.ANCHOR else None
+            if note is not None and note.what == "dropped":
+                known += 0 if note.acknowledged else note.frames
+                if note.missed > known:
+                    yield _forgotten(note, note.missed - known)
+                known = max(known, note.missed)
+                if note.segment in segments(directory, worker):
+                    yield _back(note)
+                    continue
+            yield from _gap(frame)
+
+
+def _frames(paths: Sequence[Path], key: Secret | None) -> Iterator[Frame]:
+    for path in paths:
+        try:
+            for _, frame in frames_of(path, key):
+                yield frame
+        except FileNotFoundError:
+            continue  # dropped meanwhile, as a later note says
+        except Torn:
+            if path != paths[-1]:
+                raise
+
+
+def _back(note: Noted) -> Gap:
+    """No loss after all: what somebody took away while it was written was put back."""
+    text = f"segment {note.segment} was taken away while it was written, and is here again"
+    return Gap(at=note.wall, what="dropped", lost=False, text=text)
 
 
 def _forgotten(note: Noted, frames: int) -> Gap:

@@ -11,19 +11,23 @@ import msgspec
 from modgate.api.secret import Secret
 from modgate.ledger.frames import Frame, Kind, SegmentHeader, Tampered, Torn
 from modgate.ledger.records import Adjusted, Ended
-from modgate.ledger.segments import frames_of, segments, workers
+from modgate.ledger.segments import begun_at, frames_of, segments, workers
 
 
-def rows(directory: Path, key: Secret | None = None, *, since: float = 0.0) -> Iterator[Ended]:
+def rows(
+    directory: Path, key: Secret | None = None, *, since: float = 0.0, passing_over: bool = False
+) -> Iterator[Ended]:
     """Every ended request, of all workers, in the order of the ends.
 
     `key`: proves the chains on the way, with Tampered where one is broken; None reads unproven.
     `since`: a time of day.  Segments that were last written before it are not read, so that
     requests which ended before it may be left out, or not.
+    `passing_over`: a segment that is dropped meanwhile is as if it had never been here; else
+    FileNotFoundError, for what was in it may be somewhere else by now.
 
     Reading stops at a torn tail of a newest segment, which is being written or was cut by a crash.
     """
-    ends = [_rows_of(paths, key) for paths in _chains(directory, since)]
+    ends = [_rows_of(paths, key, passing_over) for paths in _chains(directory, since)]
     yield from merge(*ends, key=lambda row: row.wall + row.duration_s)
 
 
@@ -38,13 +42,27 @@ def adjustments(
 def _chains(directory: Path, since: float) -> Iterator[Sequence[Path]]:
     for worker in workers(directory):
         paths = list(segments(directory, worker).values())
-        while paths and paths[0].stat().st_mtime < since:
-            del paths[0]
-        yield paths
+        first = 0
+        while first < len(paths) - 1 and _older(paths[first], paths[first + 1], since):
+            first += 1
+        yield paths[first:]
 
 
-def _rows_of(paths: Sequence[Path], key: Secret | None) -> Iterator[Ended]:
-    for frame in _frames_of(paths, key):
+def _older(path: Path, following: Path, since: float) -> bool:
+    """Whether a segment was last written before `since`: by its file's time, and by its contents.
+
+    A file's time alone may be anything, in a copy or after the clock was set.
+    """
+    if path.stat().st_mtime >= since:
+        return False
+    begun = begun_at(following)
+    return begun is not None and begun < since
+
+
+def _rows_of(
+    paths: Sequence[Path], key: Secret | None, passing_over: bool = False
+) -> Iterator[Ended]:
+    for frame in _frames_of(paths, key, passing_over):
         if frame.kind is Kind.END:
             yield msgspec.msgpack.decode(frame.payload, type=Ended)
 
@@ -55,19 +73,33 @@ def _adjustments_of(paths: Sequence[Path], key: Secret | None) -> Iterator[Adjus
             yield msgspec.msgpack.decode(frame.payload, type=Adjusted)
 
 
-def _frames_of(paths: Sequence[Path], key: Secret | None) -> Iterator[Frame]:
+def _frames_of(
+    paths: Sequence[Path], key: Secret | None, passing_over: bool = False
+) -> Iterator[Frame]:
     """The frames of one chain, over all its segments."""
     before: SegmentHeader | None = None
     last = b""
     for path in paths:
         try:
-            for header, frame in frames_of(path, key):
+            for header, frame in _segment(path, key, newest=path == paths[-1]):
                 if before not in (None, header) and header.last != last:
-                    raise Tampered(0)
+                    raise Tampered(0, path.name)
                 before, last = header, frame.chain
                 yield frame
-        except Torn as torn:
-            if path != paths[-1]:
-                raise Tampered(torn.offset, path.name) from None
-        except Tampered as error:
-            raise Tampered(error.offset, path.name) from None
+        except FileNotFoundError:
+            if not passing_over:
+                raise
+            before = None  # the next one begins anew
+
+
+def _segment(
+    path: Path, key: Secret | None, *, newest: bool
+) -> Iterator[tuple[SegmentHeader, Frame]]:
+    """One segment's frames.  Tampered names it; the newest may have a torn tail."""
+    try:
+        yield from frames_of(path, key)
+    except Torn as torn:
+        if not newest:
+            raise Tampered(torn.offset, path.name) from None
+    except Tampered as error:
+        raise Tampered(error.offset, path.name) from None

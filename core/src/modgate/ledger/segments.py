@@ -20,6 +20,7 @@ from modgate.ledger.frames import (
     SegmentHeader,
     Tampered,
     Torn,
+    read_frames,
     read_head,
 )
 from modgate.ledger.records import Noted, read_records
@@ -27,6 +28,7 @@ from modgate.ledger.records import Noted, read_records
 NAME = re.compile(r"segment-(?:([a-z0-9]+)-)?(\d{8})\.ledger")
 FIRST_CHAIN = bytes(CHAIN_BYTES)  # what the first frame of a chain follows
 HEAD_AT_MOST = 4096  # bytes that hold any segment's header
+FIRST_AT_MOST = 1 << 16  # bytes that hold nearly any segment's first record, too
 
 
 def segment_name(worker: str, number: int) -> str:
@@ -54,6 +56,27 @@ def head_of(path: Path) -> SegmentHeader:
     """Read a segment's header.  Torn or Tampered as `read_head` says."""
     with path.open("rb") as file:
         return read_head(file.read(HEAD_AT_MOST))[0]
+
+
+class _Moment(msgspec.Struct, frozen=True):
+    """What all records have: when it was, and of a request's end how long before that it began."""
+
+    wall: float
+    duration_s: float = 0.0
+
+
+def begun_at(path: Path) -> float | None:
+    """The time of day of a segment's first record; None where there is none that can be read."""
+    with path.open("rb") as file:
+        data = file.read(FIRST_AT_MOST)
+    try:
+        header, offset = read_head(data)
+        for frame in read_frames(data, offset, None, header.last):
+            moment = msgspec.msgpack.decode(frame.payload, type=_Moment)
+            return moment.wall + moment.duration_s
+    except (Torn, Tampered, msgspec.DecodeError):
+        pass
+    return None
 
 
 def writers(directory: Path) -> set[str]:
