@@ -20,6 +20,7 @@ from oracle.client import send
 from oracle.engine import ScriptedEngine
 from rigs.certificates import certificate
 
+from modgate.http.tls import Unusable
 from modgate.ledger.reader import rows
 from modgate.problems import ConfigError
 from modgate.server import watch
@@ -136,7 +137,7 @@ async def test_half_a_change_keeps_the_old_certificate_until_the_other_half(
         tls = running.app.public.tls
         assert tls is not None
         use(two_certificates, "two", half)
-        with pytest.raises(ssl.SSLError):
+        with pytest.raises(Unusable, match=r"live\.key is not the key of .*live\.pem"):
             tls.refresh()
         between = await shown(running)
         use(two_certificates, "two", "pem" if half == "key" else "key")
@@ -146,6 +147,41 @@ async def test_half_a_change_keeps_the_old_certificate_until_the_other_half(
     assert between == der(two_certificates, "one")
     assert changed == (True, False)
     assert after == der(two_certificates, "two")
+
+
+async def test_a_certificate_with_the_time_of_the_old_one_is_another_all_the_same(
+    two_certificates: Path, engine: ScriptedEngine
+) -> None:
+    async with secure(two_certificates, engine) as running:
+        for ending in ("pem", "key"):
+            place, other = (two_certificates / f"{name}.{ending}" for name in ("live", "two"))
+            time = place.stat().st_mtime_ns
+            os.utime(other, ns=(time, time))
+            other.replace(place)
+        running.app.public.refresh()
+        after = await shown(running)
+
+    assert after == ssl.PEM_cert_to_DER_cert((two_certificates / "live.pem").read_text())
+    assert after != der(two_certificates, "one")
+
+
+async def test_a_certificate_that_is_not_usable_is_told_once_with_its_file(
+    two_certificates: Path, engine: ScriptedEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "modgate.server.listeners")
+    async with secure(two_certificates, engine) as running:
+        place = two_certificates / "live.key"
+        whole = place.read_bytes()
+        place.unlink()
+        for _ in range(3):
+            running.app.public.refresh()
+        told = [record.__dict__["reason"] for record in caplog.records]
+        place.write_bytes(whole)
+        running.app.public.refresh()
+        last = caplog.records[-1].getMessage()
+
+    assert told == [f"{place} cannot be read: no such file or directory"]
+    assert last == "certificate read again"
 
 
 # --- the admin listener

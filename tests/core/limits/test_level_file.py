@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from waiting import until
 
 from modgate.limits.account import WORTH_MS, OwnAccount
+from modgate.limits.kept_levels import KeptLevels
 from modgate.limits.level_file import LevelFile
 from modgate.limits.levels import WINDOW_KEPT_MS, Fill, Levels, Limit
 
@@ -195,6 +196,23 @@ async def test_a_file_that_cannot_be_written_is_told_and_requests_go_on(
 
     assert [record.getMessage() for record in caplog.records] == ["limit levels not written"]
     assert kept.levels.level(MONTH, NOW_MS) == 3
+
+
+def test_a_file_that_stays_unwritable_is_told_once_with_the_reason_and_when_it_is_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    place = tmp_path / "later"
+    kept = KeptLevels(place / "levels")
+    written = [kept.write(b"x"), kept.write(b"x")]
+    place.mkdir()
+    written += [kept.write(b"x"), kept.write(b"x")]
+
+    assert written == [False, False, True, True]
+    told = [record.getMessage() for record in caplog.records]
+    assert told == ["limit levels not written", "limit levels written again"]
+    assert caplog.records[0].__dict__["reason"] == "No such file or directory"
+    assert caplog.records[0].__dict__["file"] == str(place / "levels")
 
 
 def test_the_levels_of_an_owner_are_read_by_a_gateway_alone() -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+from modgate.marks import Mark, mark_of
 
 
 class Unusable(OSError):
@@ -38,7 +39,7 @@ class Tls:
         self.context.minimum_version = ssl.TLSVersion.TLSv1_2
         self.context.set_alpn_protocols(["http/1.1"])
         try:
-            self._seen = self._stamp()
+            self._seen = self._marks()
             self._load()
         except OSError as error:
             raise self._unusable(error) from None
@@ -56,8 +57,8 @@ class Tls:
         )
         return Unusable("cert", text)
 
-    def _stamp(self) -> tuple[float, float]:
-        return os.stat(self._files.cert).st_mtime, os.stat(self._files.key).st_mtime
+    def _marks(self) -> tuple[Mark, Mark]:
+        return mark_of(self._files.cert), mark_of(self._files.key)
 
     def _load(self) -> None:
         # A certificate whose key does not fit would leave the context without a key, so both are
@@ -70,13 +71,16 @@ class Tls:
     def refresh(self) -> bool:
         """Load the files again if they changed; whether they did.
 
-        OSError or ssl.SSLError when they cannot be used; then the old ones stay in use.
+        Unusable when they cannot be used; then the old ones stay in use, and they are tried again.
         """
-        stamp = self._stamp()
-        if stamp == self._seen:
+        marks = self._marks()
+        if marks == self._seen:
             return False
-        self._load()
-        self._seen = stamp
+        try:
+            self._load()
+        except OSError as error:
+            raise self._unusable(error) from None
+        self._seen = marks
         return True
 
 

@@ -13,23 +13,17 @@ import logging
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
-
-import msgspec
 
 from modgate.clock import Clock
-from modgate.limits.account import OwnAccount
+from modgate.limits.kept_levels import KeptLevels
 from modgate.limits.levels import Levels
 from modgate.limits.owner import Owner, OwnerStore
-from modgate.whole_file import write_whole
 
 log = logging.getLogger(__name__)
 
 SCHEME = "owner://"
 WRITTEN_EVERY_S = 5.0
 PATH_BYTES = 100  # what a socket's address holds, with room
-
-_L = TypeVar("_L", Levels, OwnAccount)
 
 
 class HostedStore(OwnerStore):
@@ -44,6 +38,7 @@ class HostedStore(OwnerStore):
         if not path.is_absolute() or len(os.fsencode(path)) > PATH_BYTES:
             raise ValueError(f"{SCHEME} wants an absolute path of at most {PATH_BYTES} bytes")
         self._clock = clock
+        self._kept = KeptLevels(Path(f"{path}.levels"))
         self._lock = -1
         self._owner: Owner | None = None
         self._writing: asyncio.Task[None] | None = None
@@ -57,7 +52,7 @@ class HostedStore(OwnerStore):
     async def _reach(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         if self._owner is None and self._locked():
             owner = Owner(self._clock)
-            owner.store.levels = get(self._kept, Levels, int(self._clock.wall() * 1000))
+            owner.store.levels = self._kept.read(Levels, int(self._clock.wall() * 1000))
             try:
                 await owner.open(self._path)
             except BaseException:  # the deadline, too: somebody else may have more luck
@@ -82,10 +77,6 @@ class HostedStore(OwnerStore):
         self._lock = lock
         return True
 
-    @property
-    def _kept(self) -> Path:
-        return Path(f"{self._path}.levels")
-
     async def _write(self, owner: Owner) -> None:
         """Write the levels every few seconds, and a last time when nobody changes them any more."""
         last = False
@@ -94,7 +85,7 @@ class HostedStore(OwnerStore):
                 async with asyncio.timeout(WRITTEN_EVERY_S):
                     await self._closing.wait()
             last = self._closing.is_set()
-            await asyncio.to_thread(put, self._kept, owner.store.levels.written())
+            await asyncio.to_thread(self._kept.write, owner.store.levels.written())
 
     async def close(self) -> None:
         """Close the connection; an owner writes the levels down and lets the next one begin."""
@@ -106,24 +97,3 @@ class HostedStore(OwnerStore):
         await self._writing
         self._owner = None
         os.close(self._lock)
-
-
-def put(path: Path, data: bytes) -> bool:
-    """Write a file whole or not at all.  False when it cannot be; the log says so."""
-    try:
-        write_whole(path, data)
-    except OSError as error:
-        log.error("limit levels not written", extra={"reason": type(error).__name__})
-        return False
-    return True
-
-
-def get(path: Path, kind: type[_L], now_ms: int) -> _L:
-    """What `put` wrote: none where there is no file, or none that can be read; the log says so."""
-    try:
-        return kind.read(path.read_bytes(), now_ms)
-    except FileNotFoundError:
-        return kind()
-    except (OSError, msgspec.MsgspecError) as error:
-        log.error("limit levels not read", extra={"reason": type(error).__name__})
-        return kind()

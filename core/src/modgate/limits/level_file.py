@@ -13,7 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from modgate.limits.account import OwnAccount
-from modgate.limits.hosted import WRITTEN_EVERY_S, get, put
+from modgate.limits.hosted import WRITTEN_EVERY_S
+from modgate.limits.kept_levels import KeptLevels
 
 
 class LevelFile:
@@ -26,8 +27,8 @@ class LevelFile:
     def __init__(
         self, path: Path, now_ms: Callable[[], int], ahead_ms: Callable[[], int] = lambda: 0
     ) -> None:
-        self.levels = get(path, OwnAccount, now_ms())
-        self._path = path
+        self._kept = KeptLevels(path)
+        self.levels = self._kept.read(OwnAccount, now_ms())
         self._now_ms, self._ahead_ms = now_ms, ahead_ms
         self._closing = asyncio.Event()
         # as if this were in the file: no file is made for nothing
@@ -46,7 +47,7 @@ class LevelFile:
                     await self._closing.wait()
             last = self._closing.is_set()
             levels = self.levels.written(self._now_ms(), self._ahead_ms())
-            if levels != self._written and await asyncio.to_thread(put, self._path, levels):
+            if levels != self._written and await asyncio.to_thread(self._kept.write, levels):
                 self._written = levels
 
     async def close(self) -> None:

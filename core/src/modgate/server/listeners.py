@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from modgate.http.connection import Handler, Server, framing_refusal
-from modgate.http.tls import Tls, TlsFiles
+from modgate.http.tls import Tls, TlsFiles, Unusable
 from modgate.state import State
 
 log = logging.getLogger(__name__)
@@ -36,6 +36,7 @@ class Listener:
         self._runner = web.ServerRunner(self._server, handle_signals=False, shutdown_timeout=CUT_S)
         self._site: web.TCPSite | None = None
         self.tls: Tls | None = None
+        self._unusable = ""  # why the certificate of now is not
 
     async def open(self, address: Address) -> tuple[str, int]:
         """Listen.
@@ -54,14 +55,19 @@ class Listener:
         return str(host), int(port)
 
     def refresh(self) -> None:
-        """Read a changed certificate; one that is not usable leaves the last one."""
+        """Read a changed certificate; one that is not usable is told once, and changes nothing."""
         if self.tls is None:
             return
         try:
             if self.tls.refresh():
                 log.info("certificate read again")
-        except OSError as error:
-            log.error("certificate not usable", extra={"reason": type(error).__name__})
+        except Unusable as error:
+            reason = str(error)
+            if reason != self._unusable:
+                log.error("certificate not usable", extra={"reason": reason})
+            self._unusable = reason
+        else:
+            self._unusable = ""
 
     async def stop_accepting(self) -> None:
         """No new connections; open ones go on."""
