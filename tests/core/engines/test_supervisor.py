@@ -6,10 +6,12 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from modgate.engines.supervisor import Engines, EngineSpec
 
@@ -21,7 +23,7 @@ class Idle(LocalEngine):
     def missing(self):
         return []
     def load(self, report):
-        pass
+        print("what an engine prints is no report of its state", flush=True)
     def serve(self, path):
         with socket.socket(socket.AF_UNIX) as listening:
             listening.bind(path)
@@ -104,6 +106,24 @@ async def test_one_that_is_stopped_is_no_error(caplog: pytest.LogCaptureFixture)
     await engines.close()
 
     assert [each.getMessage() for each in caplog.records if each.levelname == "ERROR"] == []
+
+
+@pytest.mark.usefixtures("found")
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_one_that_is_stopped_while_it_starts_is_no_error(
+    new_loop: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    async def ended_after(turns: int) -> bool:
+        engines = Engines()
+        engines.use([SPEC])
+        task = engines._children["e"]._task
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await engines.close()
+        return task.cancelled()
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        assert [runner.run(ended_after(turns)) for turns in range(12)] == [True] * 12
 
 
 @pytest.mark.usefixtures("found")

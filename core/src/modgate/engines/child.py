@@ -1,7 +1,8 @@
 """The child process of a local engine: load, serve on a unix socket, and die with the gateway.
 
 Started as `python -m modgate.engines.child SPEC`, where SPEC is a JSON object: `engine`
-(module:class), `data`, `threads`, `socket`, `report` (a descriptor to write JSON lines to).
+(module:class), `data`, `threads`, `socket`.  JSON lines on standard output tell how it stands;
+what an engine prints there is thrown away.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from modgate.api.engine import LocalEngine
 from modgate.tracebacks import traceback_of
 
 PR_SET_PDEATHSIG = 1
+STDOUT = 1
 LISTENING_WITHIN_S = 120.0
 
 
@@ -36,10 +38,13 @@ class _Plain(logging.Formatter):
 
 
 class Reporter:
-    """Tells the gateway how it stands."""
+    """Tells the gateway how it stands, and takes standard output away from everybody else."""
 
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
+    def __init__(self) -> None:
+        self._fd = os.dup(STDOUT)  # which no process of the engine inherits
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, STDOUT)
+        os.close(nowhere)
 
     def say(self, state: str, detail: str = "", missing: list[str] | None = None) -> None:
         """One line; a gateway that is gone is no error here, the death signal follows."""
@@ -57,7 +62,7 @@ def main(spec_text: str) -> int:
     target = logging.StreamHandler(sys.stderr)
     target.setFormatter(_Plain(logging.BASIC_FORMAT))
     logging.basicConfig(level=logging.WARNING, handlers=[target])
-    reporter = Reporter(spec["report"])
+    reporter = Reporter()
     module, _, name = spec["engine"].partition(":")
     kind: type[LocalEngine] = getattr(importlib.import_module(module), name)
     engine = kind(Path(spec["data"]), spec["threads"])

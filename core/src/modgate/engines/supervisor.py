@@ -173,30 +173,25 @@ class Child:
 
     async def _once(self) -> None:
         """Run the process to its end, passing on what it reports."""
-        read_fd, write_fd = os.pipe()
         spec = {
             "engine": self.spec.engine,
             "data": str(self.spec.data),
             "threads": self.spec.threads,
             "socket": self._path,
-            "report": write_fd,
         }
         command = (sys.executable, "-m", "modgate.engines.child", orjson.dumps(spec).decode())
-        try:
-            self._process = await asyncio.create_subprocess_exec(
-                *command,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.DEVNULL,
-                stderr=asyncio.subprocess.PIPE,
-                pass_fds=(write_fd,),
-                env={**os.environ, **THREAD_ENV},
-                start_new_session=True,  # a terminal's Ctrl-C is for the gateway, which drains
-            )
-        finally:
-            os.close(write_fd)
+        self._process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            limit=LINE_AT_MOST,
+            env={**os.environ, **THREAD_ENV},
+            start_new_session=True,  # a terminal's Ctrl-C is for the gateway, which drains
+        )
         errors = asyncio.get_running_loop().create_task(_tail(self._process))
         try:
-            await self._listen(read_fd)
+            await self._listen(self._process)
             await self._process.wait()
         finally:
             last = await errors
@@ -204,22 +199,12 @@ class Child:
                 detail = {"engine": self.spec.name, "code": self._process.returncode}
                 log.error("engine process", extra={**detail, "stderr": last})
 
-    async def _listen(self, fd: int) -> None:
-        loop = asyncio.get_running_loop()
-        reader = asyncio.StreamReader(limit=LINE_AT_MOST)
-        with os.fdopen(fd, "rb", 0) as pipe:
-            transport, _ = await loop.connect_read_pipe(
-                lambda: asyncio.StreamReaderProtocol(reader), pipe
-            )
-            try:
-                while line := await reader.readline():
-                    told = orjson.loads(line)
-                    missing = tuple(told["missing"])
-                    self._now(
-                        EngineState(state=told["state"], detail=told["detail"], missing=missing)
-                    )
-            finally:
-                transport.close()
+    async def _listen(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdout is not None
+        while line := await process.stdout.readline():
+            told = orjson.loads(line)
+            missing = tuple(told["missing"])
+            self._now(EngineState(state=told["state"], detail=told["detail"], missing=missing))
 
     def stop(self) -> None:
         """End the process; `stopped` waits for it."""
