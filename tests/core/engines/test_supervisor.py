@@ -30,6 +30,11 @@ class Idle(LocalEngine):
             listening.listen()
             time.sleep(60)
 
+class Deaf(Idle):
+    def serve(self, path):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        super().serve(path)
+
 class Native(Idle):
     def serve(self, path):
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -106,6 +111,24 @@ async def test_one_that_is_stopped_is_no_error(caplog: pytest.LogCaptureFixture)
     await engines.close()
 
     assert [each.getMessage() for each in caplog.records if each.levelname == "ERROR"] == []
+
+
+@pytest.mark.usefixtures("found")
+async def test_one_that_does_not_go_when_told_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("modgate.engines.supervisor.STOP_S", 0.1)
+    engines = Engines()
+    engines.use([replace(SPEC, engine="idle_engine:Deaf")])
+    await engines.ready("e")
+    pid = pid_of(engines)
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            await engines.close()
+    finally:
+        killed = not alive(pid)
+        if not killed:
+            os.kill(pid, signal.SIGKILL)
+
+    assert killed
 
 
 @pytest.mark.usefixtures("found")

@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 BACKOFF_S = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 STEADY_S = 60.0
 STOP_S = 3.0
+LAST_WORDS_S = 1.0  # of a process that has ended
 LINE_AT_MOST = 1 << 16
 THREAD_ENV = {
     "OMP_NUM_THREADS": "1",
@@ -193,11 +194,13 @@ class Child:
         try:
             await self._listen(self._process)
             await self._process.wait()
-        finally:
-            last = await errors
-            if self._process.returncode and not self._stopping:
+            await asyncio.wait([errors], timeout=LAST_WORDS_S)
+            if self._process.returncode:
+                last = errors.result() if errors.done() else ""
                 detail = {"engine": self.spec.name, "code": self._process.returncode}
                 log.error("engine process", extra={**detail, "stderr": last})
+        finally:
+            errors.cancel()  # a process of the engine's own may hold it open for ever
 
     async def _listen(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdout is not None
@@ -216,15 +219,14 @@ class Child:
 
     async def stopped(self) -> None:
         """Wait for the end, and make it so after three seconds."""
+        if self._process is not None:
+            try:
+                await asyncio.wait_for(self._process.wait(), STOP_S)
+            except TimeoutError:
+                with contextlib.suppress(ProcessLookupError):
+                    self._process.kill()
+                await self._process.wait()
         await asyncio.wait([self._task])
-        if self._process is None:
-            return
-        try:
-            await asyncio.wait_for(self._process.wait(), STOP_S)
-        except TimeoutError:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
-            await self._process.wait()
 
 
 async def _tail(process: asyncio.subprocess.Process) -> str:
