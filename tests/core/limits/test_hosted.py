@@ -11,7 +11,8 @@ from waiting import until
 
 from modgate.clock import SystemClock
 from modgate.limits import hosted
-from modgate.limits.hosted import HostedStore, put
+from modgate.limits.hosted import HostedStore
+from modgate.limits.kept_levels import KeptLevels
 from modgate.limits.levels import Levels, Limit
 from modgate.limits.store import Reserved, StoreDown
 
@@ -121,14 +122,15 @@ async def test_what_came_while_the_levels_were_being_written_is_written_when_the
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     writing, goes_on = threading.Event(), threading.Event()
+    write = KeptLevels.write
 
-    def put_slowly(path: Path, data: bytes) -> bool:
+    def write_slowly(kept: KeptLevels, data: bytes) -> bool:
         writing.set()
         goes_on.wait(10)
-        return put(path, data)
+        return write(kept, data)
 
     monkeypatch.setattr(hosted, "WRITTEN_EVERY_S", 0.01)
-    monkeypatch.setattr(hosted, "put", put_slowly)
+    monkeypatch.setattr(KeptLevels, "write", write_slowly)
     one, two = _stores(tmp_path)
     try:
         await one.reserve("{acme}a", [(MONTH, 30)], TTL_MS, NOW_MS)
