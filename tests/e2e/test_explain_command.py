@@ -8,11 +8,12 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from ssl import PROTOCOL_TLS_SERVER, SSLContext
 
+import aiohttp
 import pytest
 from gateways import start
 from oracle.faults import Script
 from rigs.certificates import certificate
-from rigs.explaining import UNKNOWN, Make, World, invoked, worlds
+from rigs.explaining import TARGET, UNKNOWN, Make, World, invoked, worlds
 
 from modgate.ledger.reader import rows
 
@@ -40,10 +41,46 @@ async def test_the_command_shows_a_waterfall_and_the_same_as_json(world: Make) -
     assert text.isascii()
 
 
+PRICES = """
+[price.now]
+effective = "2020-01-01"
+currency = "EUR"
+[price.now.units]
+"llm.input_tokens" = "0.5/1k"
+"""
+
+
+async def test_what_a_request_did_cost_is_told_as_its_tenants_receipt_has_it(world: Make) -> None:
+    made = await world(Script(), more=f"{TARGET}{PRICES}")
+    client = await made.sent()
+    told = await made.explained(client)
+    _, text = await made.command(str(client.request_id))
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(
+            f"{made.running.url}/v1/usage/{client.request_id}",
+            headers={"Authorization": f"Bearer {made.running.key}"},
+        ) as reply,
+    ):
+        receipt = await reply.json()
+
+    cost = told["cost"]
+    assert cost == receipt["cost"]
+    assert cost["micro"] == 500 * cost["lines"][0]["count"] > 0
+    assert cost["unpriced"]
+    amount = f"{cost['micro'] / 1e6:g}"
+    assert f"cost {amount} EUR, by now" in text
+    assert any(
+        line.split() == ["llm.input_tokens", str(cost["lines"][0]["count"]), "0.5/1000", amount]
+        for line in text.splitlines()
+    )
+    assert f"without a price: {', '.join(cost['unpriced'])}" in text
+
+
 async def test_where_no_gateway_answers_the_ledger_of_its_configuration_is_read(
     world: Make, tmp_path: Path
 ) -> None:
-    made = await world(Script())
+    made = await world(Script(), more=f"{TARGET}{PRICES}")
     client = await made.sent()
     path = made.running.config
     port = made.running.app.admin_address[1]
@@ -63,6 +100,7 @@ async def test_where_no_gateway_answers_the_ledger_of_its_configuration_is_read(
     assert found[0] == 0
     assert "this is of its ledger" in found[1]
     assert "call 0 at b0" in found[1]
+    assert "EUR, by now" in found[1]
     assert unknown[0] == 1
 
 

@@ -164,7 +164,9 @@ def _from_ledger(request_id: str, path: Path) -> JsonObject | None:
     from modgate.cli.rows import ledger_of, unbroken
     from modgate.explain.document import explained_row
     from modgate.ledger.stored import NotRead
+    from modgate.money.invoice import Tariff
     from modgate.money.statements import find_row
+    from modgate.prices.books import Books
     from modgate.snapshot.blueprint import blueprint_of
 
     with plain_errors():
@@ -174,7 +176,9 @@ def _from_ledger(request_id: str, path: Path) -> JsonObject | None:
                 row = find_row(ledger, request_id, lambda: None)
         except NotRead as error:
             raise click.ClickException(str(error)) from None
-        return None if row is None else explained_row(row, blueprint_of(path).units)
+        made = blueprint_of(path)
+        tariff = Tariff(Books(made.linked.books), made.units)
+        return None if row is None else explained_row(row, tariff)
 
 
 def _show(found: JsonObject, *, listed: bool, as_json: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
 
 from modgate.api.json import Json, JsonObject
 
@@ -53,6 +54,7 @@ def lines(told: JsonObject) -> Iterator[str]:
     yield from _picks(_list(told.get("attempts")))
     yield from _promise(_object(told.get("slo")))
     yield from _units(_object(told.get("units")), told)
+    yield from _cost(_object(told.get("cost")))
     yield from _headers(_object(told.get("headers")))
 
 
@@ -304,6 +306,30 @@ def _units(units: JsonObject, told: JsonObject) -> Iterator[str]:
         for name, each in ((name, _object(each)) for name, each in units.items())
     ]
     yield from _table(("unit", "reserved", "used"), rows, right=(1, 2))
+
+
+def _cost(cost: JsonObject) -> Iterator[str]:
+    if not cost:
+        return
+    yield ""
+    by = f"by {cost['book']}" if cost["book"] else "no price book was in force"
+    yield f"cost {_money(cost['micro'], 6)} {cost['currency']}, {by}"
+    rows = [
+        (
+            *(str(line["unit"]), str(line["count"])),
+            f"{_money(line['pico'], 12)}/{line['per']}",
+            _money(line["micro"], 6),
+        )
+        for line in _list(cost["lines"])
+    ]
+    yield from _table(("unit", "used", "price", "cost"), rows, right=(1, 2, 3))
+    if unpriced := cost["unpriced"]:
+        yield f"  without a price: {', '.join(map(str, unpriced))}"
+
+
+def _money(amount: Json, digits: int) -> str:
+    """An amount of the currency's 10^-digits, with no zeros that say nothing."""
+    return f"{Decimal(str(amount)).scaleb(-digits).normalize():f}"
 
 
 def _headers(headers: Mapping[str, Json]) -> Iterator[str]:

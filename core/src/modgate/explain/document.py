@@ -18,6 +18,8 @@ from modgate.explain.trails import Trail
 from modgate.fleet.bound import Bound
 from modgate.ledger.records import Ended, ended_of
 from modgate.limits.rates import MetRate
+from modgate.money.invoice import Tariff
+from modgate.prices.records import record_of
 from modgate.units import REQUESTS, UnitTable
 
 if TYPE_CHECKING:
@@ -38,8 +40,9 @@ TOLD_TOO = ("retry-after", "retry-after-ms", "x-should-retry", "x-request-id")
 def explained(trail: Trail, state: State) -> JsonObject:
     """All that is known of a recent request."""
     gateway, draft = state.gateway(), trail.draft
+    row = ended_of(trail.receipt)
     return {
-        **_head(ended_of(trail.receipt), "recent"),
+        **_head(row, "recent"),
         "method": trail.receipt.method,
         "client_request_id": draft.client_request_id or None,
         "deadline_ms": ms(draft.due_s) if draft.due_s < float("inf") else None,
@@ -55,13 +58,14 @@ def explained(trail: Trail, state: State) -> JsonObject:
         "attempts": attempts_of(draft, gateway),
         "attempts_in_all": len(draft.tries),
         "slo": _verdict(trail, state),
-        "units": _units(trail.receipt.reserved, trail.receipt.units, gateway.units),
+        "units": _units(row.reserved, row.units, gateway.units),
+        "cost": _cost(row, gateway.budgets.tariff),
         "first_byte_ms": ms(draft.first_byte_s),
         "headers": _shown_headers(draft.reply_headers or {}),
     }
 
 
-def explained_row(row: Ended, units: UnitTable) -> JsonObject:
+def explained_row(row: Ended, tariff: Tariff) -> JsonObject:
     """What the ledger says of a request that is not recent any more."""
     return {
         **_head(row, "ledger"),
@@ -69,7 +73,8 @@ def explained_row(row: Ended, units: UnitTable) -> JsonObject:
         "policies": list(row.policies),
         "attempts": [_attempt_of_row(each) for each in row.attempts[:ATTEMPTS_AT_MOST]],
         "attempts_in_all": len(row.attempts),
-        "units": _units(row.reserved, row.units, units),
+        "units": _units(row.reserved, row.units, tariff.units),
+        "cost": _cost(row, tariff),
         "first_byte_ms": ms(row.first_byte_s),
     }
 
@@ -154,6 +159,11 @@ def _verdict(trail: Trail, state: State) -> JsonObject | None:
         "late": sum(share > 1 for share in shares),
         "told": draft.notes.get("slo"),
     }
+
+
+def _cost(row: Ended, tariff: Tariff) -> JsonObject | None:
+    """By the book in force when it began, as its tenant's receipt says it; None without a book."""
+    return record_of(tariff.rated(row)) if row.units and tariff.books.currency else None
 
 
 def _units(

@@ -78,7 +78,7 @@ class RequestPages:
         except GatewayError as error:
             return json_page({"error": error.message}, error.status)
         if row is not None:
-            return json_page(explained_row(row, state.gateway().units))
+            return json_page(explained_row(row, state.gateway().budgets.tariff))
         return json_page({"error": _unknown(asked)}, 404)
 
     async def all(self, request: web.BaseRequest, _: Caller) -> web.StreamResponse:
