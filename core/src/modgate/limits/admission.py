@@ -11,7 +11,7 @@ from modgate.limits.levels import Denied, Limit, Wanted
 from modgate.limits.rates import CallerRates, MetRate, Toll, counts_requests
 from modgate.limits.state import Held
 
-Mark = tuple[int, int, int]  # lengths of reservations, shadows and tolls
+Mark = tuple[int, int, int, int]  # lengths of reservations, shadows, tolls and asides
 
 
 class Aside(msgspec.Struct, eq=False):
@@ -93,12 +93,13 @@ class Admission(msgspec.Struct, eq=False):
 
     def mark(self) -> Mark:
         """How much was charged so far, so that `Limiter.take_back` can give back what follows."""
-        return len(self.reservations), len(self.shadows), len(self.tolls)
+        return len(self.reservations), len(self.shadows), len(self.tolls), len(self.asides)
 
     def forget(self, mark: Mark) -> None:
         """What was charged since `mark` was given back."""
-        reservations, shadows, tolls = mark
-        del self.reservations[reservations:], self.shadows[shadows:], self.tolls[tolls:]
+        reservations, shadows, tolls, asides = mark
+        del self.reservations[reservations:], self.shadows[shadows:]
+        del self.tolls[tolls:], self.asides[asides:]
         self.last = {
             name: reservation
             for reservation in self.reservations

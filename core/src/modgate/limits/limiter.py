@@ -293,10 +293,11 @@ class Limiter:
     def take_back(self, admission: Admission, mark: Mark, *, now: float) -> None:
         """Give back what was charged since `mark`, of which nothing was used."""
         levels, at_ms = self._state.levels, self._state.ms(now)
-        reservations, shadows, _ = mark
+        reservations, shadows, _, asides = mark
         for reservation in admission.reservations[reservations:]:
             levels.settle(reservation.rid, reservation.wanted, [0] * len(reservation.wanted), at_ms)
-        for limit, _, count in admission.shadows[shadows:]:
+        apart = [each for aside in admission.asides[asides:] for each in aside.shadows]
+        for limit, _, count in (*admission.shadows[shadows:], *apart):
             levels.charge(limit, -count, at_ms)
         admission.forget(mark)
 
