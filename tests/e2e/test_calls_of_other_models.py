@@ -2,123 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
 import pytest
 from gateways import Running, start
-from made_plugins import Sounds, Words, plugin
+from toys.several import BOOK, SEVERAL
 
-from modgate.errors import BadReply
 from modgate.ledger.reader import rows
 from modgate.ledger.records import Ended
-from modgate.plugin import (
-    Body,
-    Call,
-    Dialect,
-    Endpoint,
-    Event,
-    Head,
-    Outcome,
-    Plan,
-    Relay,
-    Request,
-    Units,
-    Usage,
-)
 from modgate.testing import FakeBackend, Scripted
 
-SIZE = Units(input_tokens=10)
-BOOK = """
-[price.book]
-effective = 2020-01-01
-currency = "EUR"
-units = { "words.input_tokens" = "100/1k", "sounds.audio_seconds" = "7200/hour" }
-[[price.book.case]]
-model = "judge"
-units = { "words.input_tokens" = "1/1k" }
-"""
 OWN, JUDGED, HEARD = 1_000_000, 7_000, 6_000_000  # micro-units of a call each
-
-
-class Joined(Relay):
-    """Repeats what came last, and counts the calls of the request's own model."""
-
-    head = Head()
-
-    def __init__(self, models: Sequence[str | None]) -> None:
-        self._models = models
-        self._last = Event(b"{}")
-        self._fed: set[int] = set()
-
-    def feed(self, index: int, event: Event) -> Iterable[bytes]:
-        self._last = event
-        self._fed.add(index)
-        return ()
-
-    def close(self, outcomes: Sequence[Outcome]) -> Iterator[bytes]:
-        yield self.json(self._last.json())
-
-    def usage(self, outcomes: Sequence[Outcome]) -> Usage:
-        return Usage(Units(input_tokens=10 * sum(self._models[at] is None for at in self._fed)))
-
-
-class Several(Words):
-    """Calls the models that the request names, "" for its own, `width` at once."""
-
-    def endpoints(self) -> Iterable[Endpoint]:
-        yield Endpoint(path="/v1/words", shape=self.shape)
-
-    def shape(self, request: Request) -> Plan:
-        fields = request.fields()
-        models = [name or None for name in fields.get("calls") or ()]
-        calls = [self._call(model, str(fields.get("reply") or "whole")) for model in models]
-        lazy = bool(fields.get("lazy"))
-        return Plan(
-            calls=iter(calls) if lazy else calls,
-            relay=Joined(models),
-            reserve=SIZE if lazy else None,
-            width=fields.integer("width", 1),
-            partial=bool(fields.get("partial")),
-        )
-
-    @staticmethod
-    def _call(model: str | None, reply: str) -> Call:
-        size = Units(audio_ms=9000) if model == "ear" else SIZE
-        body = Body.of(word="?")
-        if reply == "sse":
-            return Call(path="/words", body=body, size=size, model=model, reply="sse")
-        return Call(path="/words", body=body, size=size, model=model)
-
-    def count(self, call: Call, event: Event) -> Usage:
-        if "word" not in event.fields():
-            raise BadReply("a word is missing")
-        return Usage(Units(input_tokens=7))
-
-
-class Heard(Sounds):
-    """Three seconds a call, whatever it was thought to need."""
-
-    def count(self, call: Call, event: Event) -> Usage:
-        return Usage(Units(audio_ms=3000))
-
-
-class Plain(Dialect):
-    modality = "words"
-
-
-class Loud(Dialect):
-    modality = "sounds"
 
 
 @asynccontextmanager
 async def gateway(
     folder: Path, tenant: str = "", said: bytes = b'{"word": "yes"}'
 ) -> AsyncIterator[Running]:
-    several = plugin(modgate_modalities=[Several], modgate_dialects=[Plain])
-    heard = plugin(modgate_modalities=[Heard], modgate_dialects=[Loud])
     async with FakeBackend() as engine:
         engine.answer("/words", Scripted(reply=said))
         async with await start(
@@ -127,7 +30,7 @@ async def gateway(
             plugins=["words", "sounds"],
             models={"chat": "words", "judge": "words", "ear": "sounds"},
             tenants={"acme": tenant},
-            extra={"words": several, "sounds": heard},
+            extra=SEVERAL,
             more=BOOK,
         ) as running:
             yield running
