@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from modgate.api.select import Backend
 from modgate.fleet.state import FleetState
@@ -37,6 +38,8 @@ class Connections:
         kept = self._kept.get(way)
         if kept is None:
             tls = self._ca_bundles.of(backend.ca)
+            if tls is None and urlsplit(backend.url).scheme == "https":
+                tls = self._ca_bundles.machine
             client = Client(backend.url, socket=backend.socket, connect_s=connect_s, tls=tls)
             kept = self._kept[way] = _Kept(client)
         kept.unused_since = None

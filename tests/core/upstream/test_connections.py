@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import ssl
 import time
 from pathlib import Path
@@ -11,8 +12,16 @@ import pytest
 from rigs.wired import BODY, CHUNKED, OK, PATH, Line, Start, rest, said, saying
 from waiting import until
 
+from modgate.api.select import Backend
+from modgate.connections import Connections
 from modgate.errors import UpstreamFailed, UpstreamTimedOut
+from modgate.fleet.state import FleetState
+from modgate.upstream.ca_bundles import CaBundles
 from modgate.upstream.client import Client
+
+
+def _tls_contexts() -> set[ssl.SSLContext]:
+    return {each for each in gc.get_objects() if isinstance(each, ssl.SSLContext)}
 
 
 class TestLeaving:
@@ -291,6 +300,24 @@ class TestConnecting:
             with pytest.raises(UpstreamFailed, match="no connection"):
                 await client.send(PATH, BODY, {})
             assert client.connections == (0, 0)
+
+    async def test_https_engines_without_a_ca_share_what_the_machine_trusts(
+        self, start: Start
+    ) -> None:
+        async def talk(line: Line) -> None:
+            await line.left()
+
+        connections = Connections(CaBundles(), FleetState())
+        before = _tls_contexts()
+        for name in ("one", "two", "three"):
+            engine = await start(talk)
+            url = engine.url.replace("http:", "HTTPS:")
+            backend = Backend(name=name, family="openai", url=url, serves={})
+            with pytest.raises(UpstreamTimedOut, match="no connection"):
+                await connections.of(backend, connect_s=0.2).send(PATH, BODY, {})
+
+        assert len(_tls_contexts() - before) == 1
+        await connections.close()
 
     async def test_a_big_reply_over_tls_is_stopped_by_a_slow_reader(
         self, start: Start, certificate: tuple[Path, Path]

@@ -7,7 +7,7 @@ import socket
 from collections import deque
 from collections.abc import Sequence
 from ipaddress import ip_address
-from ssl import SSLContext, create_default_context
+from ssl import SSLContext
 
 from yarl import URL
 
@@ -97,11 +97,9 @@ class Dialer:
         if not self._secure:
             await loop.create_connection(lambda: connection, address, self._port)
             return
-        if self._tls is None:
-            self._tls = create_default_context()
-            self._tls.set_alpn_protocols(["http/1.1"])
+        tls = self._tls or True  # a context of its own for each connection
         await loop.create_connection(
-            lambda: connection, address, self._port, ssl=self._tls, server_hostname=self._host
+            lambda: connection, address, self._port, ssl=tls, server_hostname=self._host
         )
 
     async def _addresses(self) -> Sequence[str]:
