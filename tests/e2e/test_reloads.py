@@ -15,6 +15,7 @@ from gateways import Running, start
 from oracle import requests as ask
 from oracle.client import send
 from oracle.engine import ScriptedEngine
+from rigs.virtual import Still
 from waiting import until
 
 from modgate.cli import main
@@ -45,6 +46,29 @@ async def test_a_storm_of_signals_is_one_reload(tmp_path: Path, engine: Scripted
         await app.reload()
 
     assert (first, app.epoch - before) == (2, 4)
+
+
+async def test_a_model_that_a_reload_names_no_more_is_forgotten_after_ten_minutes(
+    tmp_path: Path, engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Still()
+    monkeypatch.setattr("modgate.server.app.SystemClock", lambda: clock)
+    async with gateway(tmp_path, engine) as running:
+        app, fleet = running.app, running.app.state.fleet
+        await send(running.url, CHAT, key=running.key)
+        text = running.config.read_text()
+        running.config.write_text(text.replace("chat", "talk"))
+        await app.reload()
+        clock.at += 599
+        await app.state.prune(app.gateway.backends)
+        kept = "chat" in fleet.lines and "chat" in fleet.expected and "chat" in fleet.retries
+        clock.at += 1
+        await app.state.prune(app.gateway.backends)
+
+        assert kept
+        for known in (fleet.lines, fleet.expected, fleet.retries):
+            assert "chat" not in known
+        assert "talk" in fleet.lines
 
 
 @pytest.mark.parametrize("emptied", ["modgate.toml", "more/a.toml"])

@@ -211,6 +211,7 @@ class State:
         """Drop what has not been named for ten minutes, so that a mistaken edit costs nothing."""
         now = self.clock.now()
         self.fleet.prune(backends, now)
+        self.fleet.forget_models(self.gateway().table.models.keys(), now)
         self.stale_series.look({backend.name for backend in backends}, now)
         self.observer.recorder.forget_departed(now)
         await self.connections.prune(backends, now)

@@ -15,7 +15,7 @@ from modgate.fleet.claim import Claim, QueueRules
 from modgate.fleet.fleet import Fleet
 from modgate.fleet.pick import Wanted, candidates, idlest
 from modgate.fleet.slots import Seat, Slots
-from modgate.fleet.state import UNSERVED_KEPT_S, FleetState
+from modgate.fleet.state import FleetState
 from modgate.fleet.terms import Terms, Unmet
 
 
@@ -307,22 +307,6 @@ def test_what_was_asked_of_a_pool_is_known_when_its_engines_change_or_a_reload_c
     assert offered > 1.0
     assert changed == pytest.approx(offered, rel=0.1)
     assert reloaded.pools["m"].offered(began + 1.0) == pytest.approx(offered, rel=0.1)
-
-
-def test_how_an_engine_stood_for_a_model_that_it_serves_no_more_is_forgotten() -> None:
-    state = FleetState()
-    kept, busy = state.standing_of("http://a", "e"), state.standing_of("http://a", "old")
-    state.standing_of("http://a", "older")
-    busy.work = 1.0
-    for now in (0.0, UNSERVED_KEPT_S - 1):
-        state.prune([backend("a")], now)
-        assert len(state.standings) == 3
-    state.prune([backend("a")], UNSERVED_KEPT_S)
-    assert set(state.standings) == {("http://a", "e"), ("http://a", "old")}
-    busy.work = 0.0
-    state.prune([backend("a")], UNSERVED_KEPT_S + 2)
-
-    assert state.standings == {("http://a", "e"): kept}
 
 
 def promised(unmet: Unmet) -> Wanted:

@@ -293,7 +293,8 @@ class Fleet:
                 shape=shape_of(wanted, filtered=model in self._panels),
                 rider=rider,
                 dues=dues,
-            )
+            ),
+            self.state.line_of(model),
         )
 
     def ended(self, seat: Seat, ended: Ended, error: GatewayError | None, now: float) -> None:

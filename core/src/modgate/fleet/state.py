@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 
 from modgate.api.select import Backend
@@ -42,6 +42,7 @@ class FleetState:
     retries: dict[str, Retries] = field(default_factory=dict)
     pools: Mapping[str, Pool] = field(default_factory=dict)
     _unserved: dict[tuple[str, str], float] = field(default_factory=dict)
+    _unnamed: dict[str, float] = field(default_factory=dict)
     saw_depth: Callable[[str, int], None] = lambda modality, calls: None
 
     @property
@@ -137,6 +138,17 @@ class FleetState:
         self._unserved = since
         for standing in self.standings.values():
             standing.forget(now)
+
+    def forget_models(self, named: Set[str], now: float) -> None:
+        """Forget what is known of models that are named no more, after a while."""
+        known = self.expected.keys() | self.lines.keys() | self.retries.keys()
+        since = {model: self._unnamed.get(model, now) for model in known - named}
+        for model, at in list(since.items()):
+            if now - at >= UNSERVED_KEPT_S and model not in self.busy:
+                for kept in (self.expected, self.lines, self.retries):
+                    kept.pop(model, None)
+                del since[model]
+        self._unnamed = since
 
     def forget(self, identity: str) -> None:
         """An engine that is named nowhere any more, and has nothing in hand."""

@@ -104,14 +104,13 @@ class Waiting:
         self._free_s = free_s
         self._timer: asyncio.TimerHandle | None = None
 
-    async def wait(self, waiter: Waiter) -> Lease | None:
-        """A slot when it is its turn; whoever awaits it bounds the wait.
+    async def wait(self, waiter: Waiter, line: Line[Waiter]) -> Lease | None:
+        """A slot when it is its turn in its model's line; whoever awaits it bounds the wait.
 
         None: another call of the same `key` took its `rider` along.  Overloaded where the line has
         no room, or gives its place to others, or it would be served too late.
         """
         model, wanted, claim = waiter.model, waiter.wanted, waiter.claim
-        line = self._lines[model]
         now = self._now()
         late = line.late(claim, self._rules, now)
         if late is not None:
