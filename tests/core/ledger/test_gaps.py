@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from rigs.ledger import KEY, WALL, ledger, request, segments
 
-from modgate.ledger.frames import Kind, Torn
+from modgate.ledger.frames import Kind, Tampered
 from modgate.ledger.gaps import Gap, gaps
 from modgate.ledger.records import Noted
 
@@ -177,5 +177,5 @@ def test_a_torn_end_is_only_told_by_the_next_start_but_nothing_else_may_be_torn(
     assert [gap.what for gap in told(tmp_path)] == ["unsynced"] * 2
     oldest.write_bytes(oldest.read_bytes()[:-5])
 
-    with pytest.raises(Torn):
+    with pytest.raises(Tampered, match=f"of {oldest.name}"):
         told(tmp_path)

@@ -177,6 +177,22 @@ def test_ends_that_wait_for_the_disk_are_bounded_and_a_loss_is_counted(
     assert len(ids(tmp_path)) == 10 - lost
 
 
+def test_a_ledger_that_closes_before_the_disk_takes_its_bills_says_how_many(
+    tmp_path: Path, disk: Disk, caplog: pytest.LogCaptureFixture
+) -> None:
+    with ledger(tmp_path) as made:
+        opened(made, "a")
+        disk.fault = OSError(28, "No space left on device")
+        made.ended(receipt("a"))
+    disk.fault = None
+
+    told = caplog.records[-1]
+    assert (told.levelname, told.message) == ("ERROR", "ledger closed with bills in memory")
+    assert told.__dict__["frames"] == 1
+    with ledger(tmp_path) as again:
+        assert again.recovered == 1
+
+
 def test_a_frame_that_only_half_fits_is_taken_back(tmp_path: Path, disk: Disk) -> None:
     with ledger(tmp_path) as made:
         request(made, "a")

@@ -27,6 +27,11 @@ class Backlog:
     _frames: deque[tuple[Kind, bytes]] = field(default_factory=deque)
     _bytes: int = 0
 
+    @property
+    def waiting(self) -> int:
+        """How many frames are in memory only."""
+        return len(self._frames)
+
     def put(self, kind: Kind, payload: bytes) -> bool:
         """Keep a frame; False when there is no room, and it is lost."""
         if self._bytes + len(payload) > AT_MOST:

@@ -10,7 +10,7 @@ import msgspec
 from modgate.api.json import JsonObject
 from modgate.api.secret import Secret
 from modgate.clock import iso
-from modgate.ledger.frames import Frame, Kind, Torn
+from modgate.ledger.frames import Frame, Kind, Tampered, Torn
 from modgate.ledger.records import Ended, Noted
 from modgate.ledger.segments import frames_of, note_of, segments, workers
 
@@ -61,9 +61,11 @@ def _frames(paths: Sequence[Path], key: Secret | None) -> Iterator[Frame]:
                 yield frame
         except FileNotFoundError:
             continue  # dropped meanwhile, as a later note says
-        except Torn:
+        except Torn as torn:
             if path != paths[-1]:
-                raise
+                raise Tampered(torn.offset, path.name) from None
+        except Tampered as error:
+            raise Tampered(error.offset, path.name) from None
 
 
 def _back(note: Noted) -> Gap:

@@ -362,6 +362,8 @@ class Ledger:
             except OSError as error:
                 self._fail(error)
             self._disk.retire()
+        if waiting := self._backlog.waiting:
+            log.error("ledger closed with bills in memory", extra={"frames": waiting})
         self.sync()
         self._anchor.keep(self.synced, self._clock.wall(), at_once=True)
         self._chain_lock.close()
