@@ -1,7 +1,7 @@
 """Which engines get no calls for a while, because they failed those that they got.
 
 Only what is the engine's fault counts against it.  An engine that cannot be reached is out in any
-case; one that answers badly only while at most half of its pool is, or one of two.
+case; one that answers badly only while at most half of its pool is.
 
 Source: algorithms.md 5.2; field.md row 15.
 """
@@ -16,7 +16,7 @@ from modgate.fleet.pool import Pool
 from modgate.fleet.rng import Rng
 from modgate.fleet.slots import Seat
 
-EJECTED_AT_MOST = 0.5  # of a pool, and one of two at least
+EJECTED_AT_MOST = 0.5  # of a pool
 
 log = logging.getLogger(__name__)
 
@@ -53,12 +53,12 @@ class Ejection:
         log.warning("backend ejected", extra={**words, "seconds": round(seat.health.until - now)})
 
     def _may_eject(self, seat: Seat, now: float) -> bool:
-        """Whether at most half of each of its pools, or one of two, is out with it.
+        """Whether at most half of each of its pools is out with it.
 
         An engine that left meanwhile is in no pool.
         """
         return all(
             sum(each.health.until > now for each in pool.seats) + 1
-            <= max(len(pool.seats) > 1, int(EJECTED_AT_MOST * len(pool.seats)))
+            <= EJECTED_AT_MOST * len(pool.seats)
             for pool in self.pools_of.get(seat.backend, ())
         )
