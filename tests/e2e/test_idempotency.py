@@ -97,6 +97,19 @@ async def test_a_reply_is_sent_again_byte_by_byte_with_one_bill(
     assert billed(running) == [first.request_id]
 
 
+async def test_speech_that_came_in_pieces_is_sent_again_whole(
+    tmp_path: Path, engine: ScriptedEngine
+) -> None:
+    engine.script_for = lambda _: replace(OK, between_ms=5)
+    engines = [{"url": engine.url, "serves": {"voice": "v"}}]
+    one_by_one = '[plugin.tts]\nwidth = 1\n[model.voice]\nmodality = "tts"\n'
+    async with await start(tmp_path, engines, plugins=[], more=KEPT + one_by_one) as running:
+        first, second = await ask_twice(running, keyed(REQUESTS["tts"]))
+
+    assert second.headers["idempotent-replayed"] == "true"
+    assert second.body == first.body != b""
+
+
 async def test_a_reply_that_is_sent_again_says_how_it_was_served(
     tmp_path: Path, engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

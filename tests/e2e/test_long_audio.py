@@ -15,6 +15,7 @@ from pathlib import Path
 
 import aiohttp
 import orjson
+import pytest
 from gateways import Running, start
 from oracle.engine import ScriptedEngine
 from oracle.faults import OK, Refusal, Script
@@ -160,10 +161,13 @@ async def test_a_piece_that_fails_everywhere_fails_the_request(tmp_path: Path) -
     assert units["asr.audio_ms"] == 40_000
 
 
-async def test_silence_is_billed_and_asks_no_engine(tmp_path: Path, engine: ScriptedEngine) -> None:
-    async with served(tmp_path, engine) as running:
+@pytest.mark.parametrize("window_s", [30, 2])
+async def test_silence_is_billed_and_asks_no_engine(
+    tmp_path: Path, engine: ScriptedEngine, window_s: int
+) -> None:
+    async with served(tmp_path, engine, facts=f"window_s = {window_s}") as running:
         data = wav_file(bytes(70 * RATE * 2), rate=RATE)
-        status, body, _ = await post(running, data, response_format="verbose_json")
+        status, body, _ = await post(running, data, model="told", response_format="verbose_json")
         units = billed(running)
 
     assert (status, orjson.loads(body)["text"]) == (200, "")

@@ -147,6 +147,21 @@ def test_what_a_call_took_is_settled() -> None:
     assert served.count("long") == 4
 
 
+def test_classes_divide_by_what_their_calls_took() -> None:
+    made = Served()
+    made.push(*[call("g", 100, slo="gold") for _ in range(99)])
+    made.push(*[call("b", 100, slo="bronze") for _ in range(99)])
+    served = []
+    for _ in range(99):
+        found = made.queue.serve(lambda item: "taken", set())
+        assert found is not None
+        item, charge = found
+        served.append(item.name)
+        charge.settle(800 if item.name == "g" else 100)  # of 8 to 1
+
+    assert abs(served.count("g") - served.count("b")) <= 1
+
+
 def test_where_one_finds_no_slot_those_of_other_needs_are_asked() -> None:
     made = Served()
     made.push(*[call("a", shape="eu") for _ in range(500)], call("b", shape="us"))

@@ -149,12 +149,31 @@ def test_two_of_three_good_probes_end_the_ejection_of_an_engine_that_was_gone() 
         assert (health.state(115.0), health.cap) == ("probation", 1)
 
 
+def test_an_engine_that_nobody_could_reach_is_back_though_no_probe_met_that() -> None:
+    health = ejected(True, True, True)
+    for at in (105.0, 110.0):
+        health.probed(True, at, 5.0)
+
+    assert health.state(110.0) == "probation"
+
+
 def test_good_probes_of_an_engine_that_fails_its_calls_prove_nothing() -> None:
     health = ejected(False, True, True, True)
     for number in range(5):
         health.probed(True, 105.0 + 5 * number, 5.0)
 
     assert health.state(129.0) == "ejected"
+
+
+def test_who_said_that_it_is_full_is_left_alone_though_it_is_well_again() -> None:
+    health = Health()
+    health.probed(False, 95.0, 5.0)
+    health.saturated(100.0, 20.0)
+    for at in (105.0, 110.0, 115.0):
+        health.probed(True, at, 5.0)
+
+    assert health.state(119.0) == "saturated"
+    assert health.state(120.0) == "unknown"
 
 
 def test_bad_probes_eject_nobody_but_bear_out_the_first_call_that_fails() -> None:

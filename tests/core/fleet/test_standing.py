@@ -1,8 +1,10 @@
-"""What is kept of an engine is of the classes that are asked for, whatever was before."""
+"""What is kept of an engine: its work in hand, and records of classes that are asked for."""
 
 from __future__ import annotations
 
 import random
+
+import pytest
 
 from modgate.api.select import Backend
 from modgate.fleet.fleet import Fleet
@@ -52,3 +54,16 @@ def test_a_class_that_is_asked_for_stays_as_it_stands() -> None:
 
         assert standing.records == {("gold", "total"): kept}
         assert standing.out == {("gold", "total")}
+
+
+@pytest.mark.parametrize("terms", [None, Terms(slo="gold", target_s=9.0)])
+def test_an_engine_has_in_hand_what_came_along_with_a_call_too(terms: Terms | None) -> None:
+    made = Fleet([backend("a"), backend("b")], FleetState(), groups={})
+    lease = made.at_once("m", Wanted(work=2.0, terms=terms))
+    assert lease is not None
+    standing = made.state.standing_of(f"http://{lease.backend.name}", "e")
+    lease.carry(5.0)
+    carried = standing.work
+    lease.give_back("ok")
+
+    assert (carried, standing.work) == (5.0, 0.0)

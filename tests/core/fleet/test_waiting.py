@@ -164,6 +164,18 @@ async def test_a_long_call_in_hand_counts_in_when_to_come_again(
     assert least_s <= told <= 1.2 * least_s
 
 
+async def test_who_waited_in_vain_comes_again_no_sooner_than_an_engine_is_asked_again() -> None:
+    time = [0.0]
+    one = fleet(backend("a"), now=lambda: time[0])
+    await taught(one, time, work=10.0, seconds=1.0)
+    await held(one, wanted=Wanted(work=10.0))
+    one.state.health_of("http://a").until = time[0] + 30.0
+    told = one.waiting.timed_out("m", Wanted(), claim("a", until=time[0])).retry_after_s
+
+    assert told is not None
+    assert 30.0 <= told <= 36.0
+
+
 async def test_who_is_sure_to_be_late_is_told_of_what_is_in_hand_too() -> None:
     time = [0.0]
     one = fleet(backend("a"), now=lambda: time[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -131,6 +132,22 @@ async def test_what_the_store_charged_and_said_too_late_is_given_back() -> None:
 
     assert fleet.store.levels.level(month, fleet.clock.ms) == 40
     assert not one._fetcher.orphans
+
+
+@virtually
+async def test_a_store_that_falls_silent_is_noticed_by_who_reports_and_no_request_waits() -> None:
+    fleet, limit = Fleet(gateways=1), bucket(100)
+    [one], loop = fleet.accounts, asyncio.get_running_loop()
+    fleet.store.paused = True
+    for _ in range(10):
+        fleet.clock.ms += 1000
+        await one.tick()
+    began = loop.time()
+    said = await fleet.ask(one, [(limit, 1)])
+
+    assert one.down
+    assert isinstance(said, str)
+    assert loop.time() == began
 
 
 @virtually

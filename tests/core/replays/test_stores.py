@@ -152,3 +152,32 @@ async def test_what_runs_long_is_said_to_run_and_is_free_when_it_has_ended(
     await asyncio.gather(*(task for task in asyncio.all_tasks() if task.get_name() == "arriving"))
 
     assert await client.keys("*") == []
+
+
+class Answered(MemoryReplays):
+    """It has taken a key long before anybody hears of it."""
+
+    async def claim(self, name: Name, mine: Record) -> Record | None:
+        held = await super().claim(name, mine)
+        await asyncio.sleep(60)
+        return held
+
+
+async def test_who_leaves_while_the_key_is_being_taken_leaves_it_free() -> None:
+    store = Answered(lambda: 0.0)
+    keys = module.IdempotencyKeys(store, None, module.Retention())
+    draft = drafted(request_id="req_mine", caller=Caller(tenant="acme", key_id="k"))
+
+    async def work() -> None:
+        raise AssertionError("it is gone")
+
+    keyed = keys.request({"idempotency-key": "a key"}, draft, "/v1/embeddings")
+    asked = asyncio.create_task(keyed.serve(Body.json(b"{}"), work))
+    while not store.count:  # noqa: ASYNC110  # it is another's to tell
+        await asyncio.sleep(0)
+    asked.cancel()
+    await asyncio.wait([asked])
+    await keys.close()
+
+    assert asked.cancelled()
+    assert store.count == 0
