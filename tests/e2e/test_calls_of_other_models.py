@@ -19,11 +19,9 @@ OWN, JUDGED, HEARD = 1_000_000, 7_000, 6_000_000  # micro-units of a call each
 
 
 @asynccontextmanager
-async def gateway(
-    folder: Path, tenant: str = "", said: bytes = b'{"word": "yes"}'
-) -> AsyncIterator[Running]:
+async def gateway(folder: Path, tenant: str = "", *said: Scripted) -> AsyncIterator[Running]:
     async with FakeBackend() as engine:
-        engine.answer("/words", Scripted(reply=said))
+        engine.answer("/words", *(said or [Scripted(reply=b'{"word": "yes"}')]))
         async with await start(
             folder,
             [{"url": engine.url}],
@@ -116,7 +114,7 @@ async def test_an_answer_of_another_model_that_cannot_be_counted_is_its_engines_
     tmp_path: Path,
 ) -> None:
     """And a plan that may lack it is billed without it."""
-    async with gateway(tmp_path, said=b"{}") as running:
+    async with gateway(tmp_path, "", Scripted(reply=b"{}")) as running:
         whole = await asked(running, ["", "judge"])
         part = await asked(running, ["", "judge"], partial=True)
     ended = [(row.ending, row.error, units(row)) for row in rows(running.ledger)]
@@ -126,3 +124,15 @@ async def test_an_answer_of_another_model_that_cannot_be_counted_is_its_engines_
         ("upstream_failed", "upstream_invalid_response", {"words.input_tokens": 10}),
         ("ok", "", {"words.input_tokens": 10}),
     ]
+
+
+async def test_what_others_answered_is_known_exactly_where_the_own_call_is_refused(
+    tmp_path: Path,
+) -> None:
+    good = Scripted(reply=b'{"word": "yes"}')
+    async with gateway(tmp_path, "", good, Scripted(status=400)) as running:
+        reply = await asked(running, ["judge", ""])
+    row = billed(running)
+
+    assert (reply.status_code, row.ending) == (400, "refused")
+    assert (units(row), row.exact) == ({"words.input_tokens": 7}, True)

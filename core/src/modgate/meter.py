@@ -108,7 +108,7 @@ class Meter:
             return usage.exact and (ending == "ok" or self._draft.notes.get(NOTE) == DRAINED)
         if self.plan is None:
             return usage.exact or not any(usage.units.values())
-        own = [each for each in self._draft.tries if each.call >= 0]
+        own = [each for each in self._draft.tries if each.call >= 0 and not each.units]
         begun = any(each.sent and each.state != "refused" for each in own)
         return not begun and self._only_aside(usage.units)
 

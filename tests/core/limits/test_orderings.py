@@ -134,7 +134,7 @@ class Life:
         own = self.counts(self.model) if self.model else {}
         counted = self.rng.random() < 0.6
         due: Counter[tuple[str, str]] = Counter()
-        shares = [(each.model, each.used if counted else each.counts) for each in self.apart]
+        shares = [(each.model, each.used) for each in self.apart]  # counted, whatever the plan was
         shares.append((self.model, own if counted else dict(self.planned)))
         for model, counts in shares:
             for unit, count in counts.items():

@@ -107,11 +107,16 @@ class Admission(msgspec.Struct, eq=False):
             for name in reservation.names
         }
 
-    def own(self, units: Mapping[str, int]) -> dict[str, int]:
+    def own(self, units: Mapping[str, int] | None) -> dict[str, int] | None:
         """What its plan used by unit, and the requests that it counts as.
 
         `units`: what the request used.  What a side call used is its own `part`; both sum to that.
+        None: nobody counted what the plan used; what side calls used is known all the same.
         """
+        if units is None:
+            for aside in self.asides:
+                aside.part = aside.used
+            return None
         left = {**units, **self.requests}
         for aside in self.asides:
             aside.part = {name: min(n, left.get(name, 0)) for name, n in aside.used.items()}
@@ -119,16 +124,19 @@ class Admission(msgspec.Struct, eq=False):
                 left[name] = left.get(name, 0) - count
         return left
 
-    def measured(self, reservation: Reservation, left: dict[str, int]) -> list[int]:
+    def measured(self, reservation: Reservation, left: dict[str, int] | None) -> list[int]:
         """What a reservation is charged, of each of its limits.
 
         `left`: what the plan used and no earlier reservation was charged for, by unit; what is
         charged now is taken off it.  Where a unit is in several reservations, each is charged at
         most what it reserved, and the last one takes the rest, even as debt.  A request is no such
-        unit: it is one for each limit that counts it, of all models or of its own.
+        unit: it is one for each limit that counts it, of all models or of its own.  None: nobody
+        counted, and what was reserved stands.
         """
         if reservation.aside is not None:
             return [reservation.aside.part.get(name, 0) for name in reservation.names]
+        if left is None:
+            return [count for _, count in reservation.wanted]
         if not self.split:
             return [left.get(name, 0) for name in reservation.names]
         shares: dict[str, int] = {}  # a unit of several limits: each is charged all
@@ -142,30 +150,30 @@ class Admission(msgspec.Struct, eq=False):
                 left[name] = left.get(name, 0) - share
         return [shares[name] for name in reservation.names]
 
-    def shadowed(self, left: Mapping[str, int]) -> list[tuple[Limit, int]]:
+    def shadowed(self, left: Mapping[str, int] | None) -> list[tuple[Limit, int]]:
         """What limits in shadow are charged beyond what they were, each in all what was used.
 
-        `left`: as `own` made it.
+        `left`: as `own` made it, or None.
         """
-        found = _owed(self.shadows, left)
+        found = _owed(self.shadows, left) if left is not None else []
         for aside in self.asides:
             found += _owed(aside.shadows, aside.part)
         return found
 
-    def unforeseen(self, left: Mapping[str, int]) -> list[tuple[Limit, int]]:
+    def unforeseen(self, left: Mapping[str, int] | None) -> list[tuple[Limit, int]]:
         """What to charge for units that were used and of which nothing was reserved.
 
-        `left`: as `measured` left it.  One entry for each limit that the plan, or a side call, met
-        with such a unit.  A request is no such unit: who was refused before it was reserved would
-        owe one each time, and might never be let in again.
+        `left`: as `measured` left it, or None.  One entry for each limit that the plan, or a side
+        call, met with such a unit.  A request is no such unit: who was refused before it was
+        reserved would owe one each time, and might never be let in again.
         """
         hard: list[MetRate] = [*self.terms.units.hard]
         shadow: list[MetRate] = [*self.terms.units.shadow]
         for toll in self.tolls:
             hard += toll.hard
             shadow += toll.shadow
-        found = [*self._lacking(hard, self.last, left)]
-        found += self._lacking(shadow, _units(self.shadows), left)
+        found = [*self._lacking(hard, self.last, left or {})]
+        found += self._lacking(shadow, _units(self.shadows), left or {})
         for aside in self.asides:
             found += self._lacking(aside.toll.hard, aside.names, aside.part)
             found += self._lacking(aside.toll.shadow, _units(aside.shadows), aside.part)

@@ -304,33 +304,20 @@ class Limiter:
     def settle(self, admission: Admission, used: Mapping[str, int] | None, *, now: float) -> None:
         """The request has ended: charge what it used, and give back what it holds; once.
 
-        `used`: by unit.  None: nobody counted, so what was reserved stands.
+        `used`: by unit.  None: nobody counted what its plan used, so what was reserved stands.
         """
         if admission.settled:
             return
         admission.settled = True
         levels, at_ms = self._state.levels, self._state.ms(now)
-        if used is None:
-            for reservation in admission.reservations:
-                levels.settle(
-                    reservation.rid,
-                    reservation.wanted,
-                    [count for _, count in reservation.wanted],
-                    at_ms,
-                )
-        else:
-            left = admission.own(used)
-            for limit, count in admission.shadowed(left):
-                levels.charge(limit, count, at_ms)
-            for reservation in admission.reservations:
-                levels.settle(
-                    reservation.rid,
-                    reservation.wanted,
-                    admission.measured(reservation, left),
-                    at_ms,
-                )
-            for limit, count in admission.unforeseen(left):
-                levels.charge(limit, count, at_ms)
+        left = admission.own(used)
+        for limit, count in admission.shadowed(left):
+            levels.charge(limit, count, at_ms)
+        for reservation in admission.reservations:
+            counts = admission.measured(reservation, left)
+            levels.settle(reservation.rid, reservation.wanted, counts, at_ms)
+        for limit, count in admission.unforeseen(left):
+            levels.charge(limit, count, at_ms)
         self._let_go(admission)
 
     def rates(self, admission: Admission, now: float) -> list[RateView]:
