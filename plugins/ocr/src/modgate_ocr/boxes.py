@@ -82,8 +82,13 @@ def in_rows(items: Sequence[Item], place: Callable[[Item], Box]) -> list[list[It
 
 
 def row_share(a: Box, b: Box) -> float:
-    """How much of the lower one's height two boxes share, from 0 to 1."""
-    return (min(a.bottom, b.bottom) - max(a.top, b.top)) / min(a.height, b.height)
+    """How much of the lower one's height two boxes share, from 0 to 1; 1 of one without a height.
+
+    By their true heights: those of less than a pixel would share no row, not even with themselves.
+    """
+    shared = min(a.bottom, b.bottom) - max(a.top, b.top)
+    lower = min(a.bottom - a.top, b.bottom - b.top)
+    return shared / lower if lower else float(shared >= 0)
 
 
 def box_of(value: Json) -> Box:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from itertools import pairwise
 from typing import TypeVar
 
 from modgate_ocr.boxes import Line, around, in_rows
 from modgate_ocr.gutters import GUTTER, Placed
-from modgate_ocr.tables import Grid, grid
+from modgate_ocr.tables import CELLS_AT_MOST, Grid, grid
 
 Item = TypeVar("Item", bound=Placed)
 Columns = Sequence[Sequence[Placed]]
-Cells = list[list[Line]]
+Cells = dict[int, list[Line]]  # the lines of a row, by column
 
 PROSE_WIDTH = 8  # times its own height: a line of prose is at least so wide
 PROSE_FILL = 0.6  # of its column that a line of prose fills
@@ -31,21 +31,21 @@ def table_of(columns: Columns, usual: float) -> Grid | None:
     rows = _rows(lines)
     if len(rows) < 2 or (len(rows) < FEW_ROWS and len(columns) < FEW_COLUMNS):
         return None
-    prose = [_prose(column) for column in lines]
-    full = sum(sum(bool(cell) for cell in row) >= 2 for row in rows)
-    single = sum(_lone(row) in [at for at, each in enumerate(prose) if each] for row in rows)
-    if sum(prose) > 1 or full + single < ALIGNED * len(rows) or full < 2:
+    prose = {at for at, column in enumerate(lines) if _prose(column)}
+    full = sum(len(row) >= 2 for row in rows)
+    single = sum(_lone(row) in prose for row in rows)
+    if len(prose) > 1 or full + single < ALIGNED * len(rows) or full < 2:
         return None
-    if any(_broken(column, usual) for column in lines):
+    if len(rows) * len(columns) > CELLS_AT_MOST or any(_broken(each, usual) for each in lines):
         return None
-    return grid(_continued(rows, prose, usual))
+    return grid(_continued(rows, len(columns), prose, usual))
 
 
 def lead_of(columns: Columns) -> list[Line]:
     """The lines at the top that stand alone, such as a title, which is no row of the table."""
     rows = _rows(_lines(columns) or [])
-    first = next((at for at, row in enumerate(rows) if sum(map(bool, row)) >= 2), 0)
-    return [line for row in rows[:first] for cell in row for line in cell]
+    first = next((at for at, row in enumerate(rows) if len(row) >= 2), 0)
+    return [line for row in rows[:first] for cell in row.values() for line in cell]
 
 
 def read_down(columns: Columns, usual: float) -> bool:
@@ -56,7 +56,7 @@ def read_down(columns: Columns, usual: float) -> bool:
     rows = _rows(lines)
     if len(rows) < 2:
         return False
-    aligned = sum(sum(bool(cell) for cell in row) >= 2 for row in rows)
+    aligned = sum(len(row) >= 2 for row in rows)
     loose = aligned < ALIGNED * max(len(column) for column in lines)
     return loose or any(_prose(column) or _broken(column, usual) for column in lines)
 
@@ -69,14 +69,14 @@ def _lines(columns: Columns) -> list[list[Line]] | None:
 
 
 def _rows(columns: Sequence[Sequence[Line]]) -> list[Cells]:
-    """The rows through all columns; each has a cell, of some lines, for every column."""
+    """The rows through all columns; each has a cell, of some lines, where a column has any."""
     placed = [(line, at) for at, column in enumerate(columns) for line in column]
     placed.sort(key=lambda each: (each[0].box.top, each[1], each[0].box.left))
     rows: list[Cells] = []
     for found in in_rows(placed, lambda each: each[0].box):
-        row: Cells = [[] for _ in columns]
+        row: Cells = {}
         for line, at in found:
-            row[at].append(line)
+            row.setdefault(at, []).append(line)
         rows.append(row)
     return rows
 
@@ -108,29 +108,29 @@ def _broken(column: Sequence[Line], usual: float) -> bool:
 
 def _lone(row: Cells) -> int | None:
     """The column of a row's only cell; None when it has none or several."""
-    filled = [at for at, cell in enumerate(row) if cell]
-    return filled[0] if len(filled) == 1 else None
+    return next(iter(row)) if len(row) == 1 else None
 
 
-def _continued(rows: Sequence[Cells], prose: Sequence[bool], usual: float) -> list[list[str]]:
+def _continued(
+    rows: Sequence[Cells], columns: int, prose: Container[int], usual: float
+) -> list[list[str]]:
     """The texts of the cells, where a cell of prose that goes on in the next row is one."""
-    made: list[list[str]] = []
+    made: list[list[list[str]]] = []
     bottom: dict[int, float] = {}
     for row in rows:
         at = _lone(row)
         goes_on = (
             at is not None
             and at > 0
-            and prose[at]
+            and at in prose
             and at in bottom
             and min(line.box.top for line in row[at]) - bottom[at] < usual
         )
         if at is not None and goes_on:
-            made[-1][at] += " " + _text(row[at])
+            made[-1][at].append(_text(row[at]))
         else:
-            made.append([_text(cell) for cell in row])
+            made.append([[_text(row.get(column, ()))] for column in range(columns)])
             bottom = {}
-        for column, cell in enumerate(row):
-            if cell:
-                bottom[column] = max(line.box.bottom for line in cell)
-    return made
+        for column, cell in row.items():
+            bottom[column] = max(line.box.bottom for line in cell)
+    return [[" ".join(cell) for cell in row] for row in made]

@@ -12,10 +12,11 @@ T. Breuel, Two geometric algorithms for layout analysis, 2002 (gutters before li
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from operator import attrgetter, itemgetter
 from typing import Generic, Protocol, TypeVar
 
 from modgate_ocr.boxes import Box, around
@@ -24,7 +25,11 @@ GUTTER = 0.8  # of a usual line's height
 TOUCHING = 0.15  # of a line's height: boxes of neighbouring rows overlap by so much
 ALONE_GAP = 2.0  # usual heights: across a wider gap a band with one side does not belong
 LIKE = 0.7  # a gutter that shares so much of the longest one's bands cuts the same part
+# Bands that all gutters of a region run through, for each of its lines: in a table that is full it
+# is one.  With more of them it is no page that people read, and it is not cut.
+FOLLOWED_AT_MOST = 16
 INFINITE = float("inf")
+_left = attrgetter("left")
 
 
 class Placed(Protocol):
@@ -112,14 +117,23 @@ def _longest(
     stripes: Sequence[Sequence[Item]], usual: float
 ) -> list[tuple[int, int, list[Gutter]]]:
     """Runs of bands with the gutters that cut them, in order; none overlaps another."""
-    left = sorted(_gutters(stripes, usual), key=lambda each: (-each.length, each.left))
-    runs: list[tuple[int, int, list[Gutter]]] = []
-    while left:
-        best = left[0]
-        same = [each for each in left if _alike(each, best)]
-        runs.append((best.first, best.last, same))
-        left = [each for each in left if each.last < best.first or each.first > best.last]
-    return sorted(runs, key=lambda run: run[0])
+    firsts: list[int] = []
+    runs: list[list[Gutter]] = []  # by their first bands; the longest gutter of each is the first
+    for gutter in sorted(_gutters(stripes, usual), key=_rank):
+        at = bisect_right(firsts, gutter.last)
+        # Each is as long as this one at least, so no more than two reach into it.
+        touched = [run for run in runs[max(0, at - 2) : at] if run[0].last >= gutter.first]
+        if not touched:
+            firsts.insert(at, gutter.first)
+            runs.insert(at, [gutter])
+        elif _alike(gutter, (run := min(touched, key=lambda run: _rank(run[0])))[0]):
+            run.append(gutter)
+    return [(run[0].first, run[0].last, run) for run in runs]
+
+
+def _rank(gutter: Gutter) -> tuple[int, float]:
+    """By this the longest comes first."""
+    return (-gutter.length, gutter.left)
 
 
 def _alike(one: Gutter, best: Gutter) -> bool:
@@ -131,8 +145,8 @@ def _alike(one: Gutter, best: Gutter) -> bool:
 class _Bands:
     """What is known of the bands of a region, from top to bottom.
 
-    `free`: the strips that each leaves free.  `spans`: the box around each.  `gaps`: the heights
-    between them.
+    `free`: the strips that each leaves free and that are wide enough, from far left to far right.
+    `spans`: the box around each.  `gaps`: the heights between them.
     """
 
     free: Sequence[Sequence[Strip]]
@@ -140,25 +154,35 @@ class _Bands:
     gaps: Sequence[float]
 
     @staticmethod
-    def of(stripes: Sequence[Sequence[Item]]) -> _Bands:
-        """The bands that hold these lines."""
+    def of(stripes: Sequence[Sequence[Item]], width: float) -> _Bands:
+        """The bands that hold these lines; `width`: that a gutter has at least."""
         spans = [around(item.box for item in stripe) for stripe in stripes]
         gaps = [below.top - above.bottom for above, below in pairwise(spans)]
-        return _Bands([_free(stripe) for stripe in stripes], spans, gaps)
+        return _Bands([_free(stripe, width) for stripe in stripes], spans, gaps)
 
 
 def _gutters(stripes: Sequence[Sequence[Item]], usual: float) -> list[Gutter]:
-    """All gutters, each as long as it goes; one that has a single line beside it is none."""
-    width = GUTTER * usual
-    region = _Bands.of(stripes)
+    """All gutters, each as long as it goes; one that has a single line beside it is none.
+
+    Where they would be too many, there is none.
+    """
+    region = _Bands.of(stripes, GUTTER * usual)
+    room = FOLLOWED_AT_MOST * sum(map(len, stripes))
     found: list[Gutter] = []
+    # Those that run through the band.  Each lies in one of its free strips, beside the others.
+    here: list[Gutter] = []
     for at, strips in enumerate(region.free):
-        for left, right in strips[1:-1]:
-            if right - left < width or any(_runs(each, at, left, right, width) for each in found):
-                continue
-            gutter = Gutter(left, right, at, at, _sides(stripes[at]))
+        here = [each for each in here if each.last >= at]
+        fresh = [
+            Gutter(*s, at, at, _sides(stripes[at])) for s in strips[1:-1] if not _runs(here, s)
+        ]
+        for gutter in fresh:
             _grow(gutter, region, usual)
-            found.append(gutter)
+            room -= gutter.length
+            if room < 0:
+                return []
+        found += fresh
+        here = sorted([*here, *fresh], key=_left)
     return [each for each in found if each.both >= 2]
 
 
@@ -167,18 +191,18 @@ def _sides(stripe: Sequence[Item]) -> int:
     return 1 if len(stripe) < 4 else 2
 
 
-def _runs(gutter: Gutter, at: int, left: float, right: float, width: float) -> bool:
-    """Whether a known gutter goes through a gap of the band `at`."""
-    inside = gutter.first <= at <= gutter.last
-    return inside and min(gutter.right, right) - max(gutter.left, left) >= width
+def _runs(gutters: Sequence[Gutter], strip: Strip) -> bool:
+    """Whether one of a band's gutters, from left to right, goes through this strip of it."""
+    at = bisect_left(gutters, strip[0], key=_left)
+    return at < len(gutters) and gutters[at].right <= strip[1]
 
 
-def _free(stripe: Sequence[Item]) -> list[Strip]:
-    """The strips that a band leaves free, from far left to far right."""
+def _free(stripe: Sequence[Item], width: float) -> list[Strip]:
+    """The strips that a band leaves free, from far left to far right, of this width at least."""
     strips: list[Strip] = []
     edge = -INFINITE
     for item in sorted(stripe, key=lambda each: each.box.left):
-        if item.box.left > edge:
+        if item.box.left - edge >= width:
             strips.append((edge, item.box.left))
         edge = max(edge, item.box.right)
     return [*strips, (edge, INFINITE)]
@@ -206,6 +230,10 @@ def _grow(gutter: Gutter, region: _Bands, usual: float) -> None:
 
 def _narrowed(gutter: Gutter, strips: Sequence[Strip], width: float) -> Strip | None:
     """The widest part of a gutter that a band leaves free; None when it is too narrow."""
-    shared = [(max(gutter.left, left), min(gutter.right, right)) for left, right in strips]
+    first = bisect_right(strips, gutter.left, key=itemgetter(0)) - 1
+    last = bisect_left(strips, gutter.right, key=itemgetter(0))
+    shared = [
+        (max(gutter.left, left), min(gutter.right, right)) for left, right in strips[first:last]
+    ]
     best = max(shared, key=lambda strip: strip[1] - strip[0])
     return best if best[1] - best[0] >= width else None

@@ -5,25 +5,22 @@ The same lines in any order give the same blocks: nothing depends on the order o
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
-from modgate_ocr.boxes import SAME_ROW, Box, Line, around, in_rows, row_share
+from modgate_ocr.boxes import Box, Line, around, in_rows
 from modgate_ocr.columns import lead_of, read_down, table_of
 from modgate_ocr.gutters import Beside, cut
+from modgate_ocr.marks import BULLET, listed, marked
 from modgate_ocr.tables import Grid, written
 
 PARAGRAPH_GAP = 1.2  # usual heights
 HEADING, TOP_HEADING = 1.4, 1.8  # of the usual height; boxes of one size differ by a fifth
 INDENT = 0.5
-MARK_GAP = 1.5
 DEEP = 20
 MARGIN = 0.1  # of the page's height: where a header or a footer may stand
 MARGIN_GAP = 1.5
-_BULLET = re.compile(r"[•●▪◦‣·*\u2013-](?:\s+(?=\S)|$)")
-_NUMBER = re.compile(r"(?:\d{1,3}|[a-z])[.)](?:\s+(?=\S)|$)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +71,7 @@ def blocks(lines: Sequence[Line], figures: Sequence[Figure] = ()) -> list[Block]
         inside = tuple(line for line in lines if figure.box.holds(line.box))
         lines = [line for line in lines if not figure.box.holds(line.box)]
         items.append(replace(figure, lines=inside))
-    return list(_region([*_marked(lines, usual), *items], usual, 0))
+    return list(_region([*marked(lines, usual), *items], usual, 0))
 
 
 def usual_height(lines: Iterable[Line]) -> float:
@@ -170,36 +167,6 @@ def _joined(row: Sequence[Line]) -> _Row:
     )
 
 
-def _marked(lines: Sequence[Line], usual: float) -> list[Line]:
-    """The lines, where a list's mark that was read alone is put in front of what follows it."""
-    marks = [line for line in lines if _is_mark(line.text)]
-    others = [line for line in lines if not _is_mark(line.text)]
-    for mark in marks:
-        near = [
-            line
-            for line in others
-            if row_share(mark.box, line.box) > SAME_ROW
-            and 0 <= line.box.left - mark.box.left <= mark.box.width + MARK_GAP * usual
-        ]
-        if not near:
-            others.append(mark)
-            continue
-        next_to = min(near, key=lambda line: line.box.left)
-        whole = replace(
-            next_to, text=f"{mark.text} {next_to.text}", box=around((mark.box, next_to.box))
-        )
-        others[others.index(next_to)] = whole
-    return others
-
-
-def _is_mark(text: str) -> bool:
-    return len(text) <= 4 and any(mark.fullmatch(text) for mark in (_BULLET, _NUMBER))
-
-
-def _listed(text: str) -> bool:
-    return any(mark.match(text) is not None for mark in (_BULLET, _NUMBER)) and not _is_mark(text)
-
-
 def _level(row: _Row, usual: float) -> int:
     """The level of a title, 1 or 2; 0 for other text."""
     share = row.height / usual
@@ -213,8 +180,8 @@ def _together(group: Sequence[_Row], row: _Row, usual: float) -> bool:
         return False
     if _level(row, usual) != _level(first, usual):
         return False
-    if _listed(row.text) or not _listed(first.text):
-        return _listed(row.text) == _listed(first.text)
+    if listed(row.text) or not listed(first.text):
+        return listed(row.text) == listed(first.text)
     return row.box.left >= first.box.left + INDENT * usual
 
 
@@ -225,20 +192,20 @@ def _block(group: Sequence[_Row], usual: float) -> Block:
     if level:
         text = "#" * level + " " + " ".join(row.text for row in group)
         return Block(kind="title", text=text, box=box, scores=scores)
-    if _listed(group[0].text):
+    if listed(group[0].text):
         return Block(kind="list", text=_list(group), box=box, scores=scores)
     text = "\n".join(row.text for row in group)
     return Block(kind="text", text=text, box=box, scores=scores)
 
 
 def _list(group: Sequence[_Row]) -> str:
-    items: list[str] = []
+    items: list[list[str]] = []
     for row in group:
-        if _listed(row.text):
-            items.append(_BULLET.sub("- ", row.text, count=1))
+        if listed(row.text):
+            items.append([BULLET.sub("- ", row.text, count=1)])
         else:
-            items[-1] += " " + row.text
-    return "\n".join(items)
+            items[-1].append(row.text)
+    return "\n".join(map(" ".join, items))
 
 
 def margins(lines: Sequence[Line], height: float) -> tuple[list[Line], list[Line], list[Line]]:

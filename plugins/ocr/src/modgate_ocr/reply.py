@@ -5,7 +5,7 @@ Source: wire.md 7; mistralai 3.7.0, models/ocrpageobject.py and those it names.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from modgate.plugin import JsonObject
@@ -13,6 +13,8 @@ from modgate_ocr.boxes import Box
 from modgate_ocr.layout import Block
 from modgate_ocr.page import Page, Picture, Read
 from modgate_ocr.tables import Format, of_html, of_markdown, replaced, written
+
+_PICTURE = "!["
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,13 +91,16 @@ class Writer:
         if read.markdown is None:
             parts = [self._part(block) for block in read.blocks if not _edge(block)]
             return "\n\n".join(part for part in parts if part)
-        text, unsaid = read.markdown, []
+        names: dict[str, str | None] = {}
         for name, picture in zip(self._named, read.pictures, strict=True):
-            mark, said = f"![{picture.mark}]({picture.mark})", _shown(name)
-            if picture.mark and mark in text:
-                text = text.replace(mark, said)
+            names.setdefault(picture.mark, name)
+        text, marks = renamed(read.markdown, names)
+        unsaid = []
+        for name, picture in zip(self._named, read.pictures, strict=True):
+            if picture.mark in marks:
+                marks.remove(picture.mark)  # the next one of this mark has no place in the text
             else:
-                unsaid.append(said)
+                unsaid.append(_shown(name))
         return "\n\n".join(part for part in (text.strip(), *unsaid) if part)
 
     def _part(self, block: Block) -> str:
@@ -150,6 +155,23 @@ class Writer:
 
 def _edge(block: Block) -> bool:
     return block.kind in ("header", "footer")
+
+
+def renamed(text: str, names: Mapping[str, str | None]) -> tuple[str, set[str]]:
+    """Markdown in which each `![mark](mark)` of these has its new name, and the marks found.
+
+    None takes it out of the text.  The text is read once, and no new name is taken for a mark.
+    """
+    first, *rest = text.split(_PICTURE)
+    done, found = [first], set[str]()
+    for piece in rest:
+        mark, middle, behind = piece.partition("](")
+        if middle and mark in names and mark and behind.startswith(f"{mark})"):
+            found.add(mark)
+            done.append(_shown(names[mark]) + behind[len(mark) + 1 :])
+        else:
+            done.append(_PICTURE + piece)
+    return "".join(done), found
 
 
 def _shown(name: str | None) -> str:

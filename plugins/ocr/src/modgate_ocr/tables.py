@@ -103,9 +103,13 @@ def _cells(line: str) -> list[str]:
 
 
 def of_markdown(text: str) -> Grid:
-    """The cells of a pipe table."""
-    lines = text.split("\n")
-    return grid([_cells(line) for at, line in enumerate(lines) if at != 1])
+    """The cells of a pipe table.
+
+    None of one that would have more than `CELLS_AT_MOST`: short rows get as many as the longest.
+    """
+    rows = [_cells(line) for at, line in enumerate(text.split("\n")) if at != 1]
+    width = max(map(len, rows), default=0)
+    return grid(rows) if width * len(rows) <= CELLS_AT_MOST else ()
 
 
 def of_html(text: str) -> Grid:
