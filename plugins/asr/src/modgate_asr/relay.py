@@ -7,6 +7,7 @@ too.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -72,7 +73,7 @@ class Transcribed(Relay):
         self._passed = 0  # how many pieces are transcribed, in order
         self._transcript = Transcript()
         self._held: _Held | None = None
-        self._live = ""  # what an engine's stream has said of its piece so far
+        self._live = False  # an engine's stream has said something of its piece
         self._closed = False
         self._apart_ms: int | None = 0  # engines said that they heard so much more than was sent
         kind = CONTENT_TYPES.get(wanted.format, "application/json")
@@ -161,7 +162,14 @@ class Transcribed(Relay):
                 self._transcript.continued(text)
             first = first and not say
             if say and self._wanted.stream:
-                yield self._delta(say, _tokens_in(found, begin, behind))
+                yield self._delta(say, self._tokens(found, begin, behind))
+
+    def _tokens(self, found: Heard, start: int, end: int) -> list[JsonObject]:
+        """The tokens that begin in a part of the text, where they are wanted."""
+        if not self._wanted.logprobs:
+            return []
+        first, behind = (bisect_left(found.logprobs, at, key=_place) for at in (start, end))
+        return [row for _, row in found.logprobs[first:behind]]
 
     def _spoken(self, heard: str) -> str:
         """The language of the text, which for a translation is English, whatever was heard."""
@@ -180,8 +188,7 @@ class Transcribed(Relay):
         whole = found.piece.whole
         rows = found.segments if whole else list(_segments_in(found, start, end))
         words = found.words if whole else list(_words_in(found, start, end))
-        if self._wanted.logprobs:
-            self._transcript.logprobs += _tokens_in(found, start, end)
+        self._transcript.logprobs += self._tokens(found, start, end)
         yield from self._extended(rows, words)
 
     def _extended(self, rows: Sequence[Segment], words: Sequence[Word]) -> Iterator[bytes]:
@@ -207,7 +214,7 @@ class Transcribed(Relay):
                 if not self._live:
                     text = reply.text("text", "", empty=True) or ""
                     yield from self._live_text(text, [row for _, row in logprobs_of(_rows(reply))])
-                self._passed, self._live = place + 1, ""
+                self._passed, self._live = place + 1, False
                 language = reply.text("language", "", empty=True) or ""
                 self._transcript.heard(language, piece.audio_ms, tokens_of(reply))
                 self._compare(piece, reply)
@@ -221,7 +228,8 @@ class Transcribed(Relay):
             say = text
         if not say:
             return
-        self._live += transcript.continued(say)
+        self._live = True
+        transcript.continued(say)
         if self._wanted.logprobs:
             transcript.logprobs += logprobs
         yield self._delta(say, logprobs)
@@ -277,8 +285,8 @@ def _rows(reply: Fields) -> list[Fields]:
     return list(reply.each("logprobs", empty=True)) if "logprobs" in reply else []
 
 
-def _tokens_in(found: Heard, start: int, end: int) -> list[JsonObject]:
-    return [row for (at, _), row in found.logprobs if start <= at < end]
+def _place(token: tuple[Span, JsonObject]) -> int:
+    return token[0][0]
 
 
 def _segments_in(found: Heard, start: int, end: int) -> Iterator[Segment]:

@@ -17,6 +17,7 @@ from modgate_asr.transcript import UNSPACED_LETTERS, Word
 SLACK_MS = 300  # words so far outside the overlap are looked at, too
 APART_MS = 500  # the times of one word, as the two pieces have it, differ by less
 LEAST_MATCH, MOST_WORDS = 2, 30  # equal words that make a match; words that are compared
+MOST_TIMED = 100  # words of an overlap, as an engine times them
 EDGE_WORDS = 2  # so many words at the edge may be garbled by the cut
 _TOKEN = re.compile(f"[{UNSPACED_LETTERS}]|[^\\W{UNSPACED_LETTERS}]+(?:['\u2019]\\w+)?")
 
@@ -51,8 +52,9 @@ def _by_time(left: Heard, right: Heard) -> Join:
     """Join at the word that both heard nearest to the middle of the overlap, or at the middle."""
     start_ms, end_ms = ms_of(right.piece.start), ms_of(left.piece.end)
     middle_ms = (start_ms + end_ms) // 2
-    first = _first(left.words, start_ms - SLACK_MS)
-    behind = _first(right.words, end_ms + SLACK_MS)
+    # More words than people say in that time are not compared: it takes the square of them.
+    first = max(_first(left.words, start_ms - SLACK_MS), len(left.words) - MOST_TIMED)
+    behind = min(_first(right.words, end_ms + SLACK_MS), MOST_TIMED)
     keep, drop = _first(left.words, middle_ms), _first(right.words, middle_ms)
     nearest = None
     for i, j in _matches(left.words[first:], right.words[:behind]):

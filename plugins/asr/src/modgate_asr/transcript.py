@@ -69,10 +69,15 @@ class Transcript:
     segments: list[Segment] = field(default_factory=list)
     words: list[Word] = field(default_factory=list)
     logprobs: list[JsonObject] = field(default_factory=list)
-    text: str = ""
     tokens: Counter[str] = field(default_factory=Counter)
+    _said: list[str] = field(default_factory=list)  # in parts: a stream adds some thousands
     _languages: Counter[str] = field(default_factory=Counter)
     _uncounted: bool = False
+
+    @property
+    def text(self) -> str:
+        """The whole text; it is put together anew each time."""
+        return "".join(self._said)
 
     @property
     def language(self) -> str:
@@ -100,13 +105,15 @@ class Transcript:
 
     def gap(self, said: str, language: str) -> str:
         """What goes between the text so far and that of a new piece: a blank, or nothing."""
-        if not self.text or self.text[-1].isspace() or _unspaced(self.text, said, language):
+        before = self._said[-1][-1] if self._said else " "
+        if before.isspace() or _unspaced(before, said, language):
             return ""
         return " "
 
     def continued(self, said: str) -> str:
         """Add text of the same piece, as it is; the answer is the same text."""
-        self.text += said
+        if said:
+            self._said.append(said)
         return said
 
     def extend(self, segments: Iterable[Segment], words: Iterable[Word]) -> list[Segment]:
@@ -124,7 +131,7 @@ class Transcript:
 
 
 def _unspaced(before: str, after: str, language: str) -> bool:
-    """Whether two texts are joined without a blank.
+    """Whether a text is joined without a blank to one that ends with the character `before`.
 
     The language tells, or, when that is not known, the letters that meet.  A name or a number in
     Latin letters keeps its blanks in every language.
@@ -132,5 +139,5 @@ def _unspaced(before: str, after: str, language: str) -> bool:
     if language and language.lower().split("-")[0] not in UNSPACED:
         return False
     if language:
-        return not (before[-1].isascii() and after[0].isascii())
-    return bool(_UNSPACED.match(before[-1]) and _UNSPACED.match(after))
+        return not (before.isascii() and after[0].isascii())
+    return bool(_UNSPACED.match(before) and _UNSPACED.match(after))
