@@ -10,6 +10,7 @@ import pytest
 
 from modgate import errors
 from modgate.errors import GatewayError, Refused
+from modgate.faults import MESSAGE_AT_MOST, WORDS_AT_MOST
 
 TREE = errors.__doc__ or ""
 OWN_CODE = ("Refused", "Unavailable", "Upstream")  # theirs is each one's own, or that of the first
@@ -49,3 +50,17 @@ def test_a_status_that_has_a_name_is_one() -> None:
 
     assert [type(each.status) for each in (made, single)] == [int, int]
     assert (made.status, single.status) == (409, 409)
+
+
+def test_what_an_engine_may_have_said_is_cut_where_a_reply_and_a_row_would_carry_it() -> None:
+    error = Refused("f" * 10_000, "c" * 10_000, "m" * 10_000_000)
+    error.kind = "k" * 10_000
+
+    assert error.message == str(error) == "m" * (MESSAGE_AT_MOST - 3) + "..."
+    assert [error.field, error.code, error.kind] == [f"{c * (WORDS_AT_MOST - 3)}..." for c in "fck"]
+
+
+def test_what_is_just_as_long_as_may_be_is_whole() -> None:
+    assert (
+        Refused(None, "c" * WORDS_AT_MOST, "m" * MESSAGE_AT_MOST).message == "m" * MESSAGE_AT_MOST
+    )

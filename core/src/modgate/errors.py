@@ -51,7 +51,7 @@ from collections.abc import Sequence
 from math import ceil
 from typing import ClassVar
 
-from modgate.faults import error_status, said, seconds
+from modgate.faults import MESSAGE_AT_MOST, error_status, said, seconds
 
 RETRY_AFTER_MOST_S = 120
 TOLD = frozenset({"code", "status", "kind", "message", "field", "retry_after_s"})
@@ -69,8 +69,8 @@ class GatewayError(Exception):
     alike: bool = False  # two engines failed it in the same way: it is not to be sent again
 
     def __init__(self, message: str) -> None:
-        super().__init__(message)
         self.message = message
+        super().__init__(self.message)  # as it is told, and no longer
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -94,7 +94,9 @@ def _tellable(name: str, value: object) -> object:
         return None
     if name == "retry_after_s":
         return seconds(value)
-    return error_status(value) if name == "status" else said(value)
+    if name == "status":
+        return error_status(value)
+    return said(value, MESSAGE_AT_MOST) if name == "message" else said(value)
 
 
 class Refused(GatewayError):

@@ -9,6 +9,8 @@ import sys
 # What is caught of a plugin where nothing is awaited: a library that calls sys.exit() ends one
 # request, and not the gateway.
 RAISED = BaseException
+WORDS_AT_MOST, MESSAGE_AT_MOST = 200, 4000  # characters: of a code or a field, and of a message
+CUT = "..."
 WAITS = inspect.CO_COROUTINE | inspect.CO_ITERABLE_COROUTINE | inspect.CO_ASYNC_GENERATOR
 
 
@@ -37,10 +39,16 @@ def _waited(error: BaseException) -> bool:
     return trace is None or bool(trace.tb_frame.f_code.co_flags & WAITS)
 
 
-def said(text: object) -> str:
-    """A text that every format can hold; TypeError for none: its ledger row could not be read."""
+def said(text: object, at_most: int = WORDS_AT_MOST) -> str:
+    """A text that every format can hold; TypeError for none: its ledger row could not be read.
+
+    One of more than `at_most` characters ends there, with three dots: it may be what an engine
+    sent, and goes into a reply, the receipt and the log.
+    """
     if not isinstance(text, str):
         raise TypeError(f"an error says a text, and not {type(text).__name__}")
+    if len(text) > at_most:
+        text = f"{text[: at_most - len(CUT)]}{CUT}"
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 

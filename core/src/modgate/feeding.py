@@ -20,7 +20,7 @@ from modgate.api.relay import Event, Head, Outcome, Relay, fed
 from modgate.complaints import SLOW_S, StepEnded
 from modgate.errors import BadReply, GatewayError, PluginFault
 from modgate.faults import RAISED, raised
-from modgate.heavy import BITE_S, HeavyRelay
+from modgate.heavy import BITE_S, HeavyRelay, longer
 from modgate.trip import Trip
 
 YIELDS_AT_MOST = 1000  # at a time, then others have a turn: a relay without an end harms none
@@ -130,7 +130,7 @@ class Feeding:
                     more = self._portion(made, data, "close" if trip is None else "feed")
                 else:
                     more = await self._heavy.bite(made, data, bite_s)
-                    bite_s = max(BITE_S, bite_s * 2)
+                    bite_s = longer(bite_s)
             except GatewayError as error:
                 await self._broke(error, data, trip)
                 raise

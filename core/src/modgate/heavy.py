@@ -17,6 +17,7 @@ from modgate.faults import raised
 THREADS = 2  # of all heavy relays together
 NICE = 3
 BITE_S = 0.001  # the first bite after the reply has begun; each later one is twice as long
+BITE_AT_MOST_S, BITE_BYTES = 0.25, 1 << 20  # then what it made leaves, and another has the thread
 BEGIN_S = 0.004  # after the run began: its first call was sent, so the two do not contend
 
 
@@ -54,7 +55,7 @@ class HeavyRelay:
         self._begun.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     async def bite(self, made: Iterator[bytes], data: list[bytes], bite_s: float) -> bool:
-        """Draw from `made` into `data` for `bite_s`; whether there may be more.
+        """Draw from `made` into `data` for `bite_s`, or a megabyte; whether there may be more.
 
         Raises what the relay raises, PluginFault for what its `begin` did.
         """
@@ -66,7 +67,7 @@ class HeavyRelay:
             except raised() as error:
                 name = type(self._relay).__name__
                 raise PluginFault(f"{type(error).__name__} in {name}") from error
-        bite = partial(_bitten, made, data, bite_s, self._loop.time)
+        bite = partial(bitten, made, data, bite_s, self._loop.time)
         return await self._loop.run_in_executor(self._pool, bite)
 
     def close(self) -> None:
@@ -77,12 +78,19 @@ class HeavyRelay:
             self._begun.cancel()
 
 
-def _bitten(
+def longer(bite_s: float) -> float:
+    """How long the bite after one of `bite_s` may last."""
+    return min(BITE_AT_MOST_S, max(BITE_S, 2 * bite_s))
+
+
+def bitten(
     made: Iterator[bytes], data: list[bytes], bite_s: float, now: Callable[[], float]
 ) -> bool:
-    until = now() + bite_s
+    """Draw for so long, by `now`, or up to BITE_BYTES; whether there may be more."""
+    until, room = now() + bite_s, BITE_BYTES
     for each in made:
         data.append(each)
-        if now() >= until:
+        room -= len(each)
+        if room <= 0 or now() >= until:
             return True
     return False

@@ -18,6 +18,8 @@ OURS = frozenset(
     }
 )
 OURS_BEGIN = ("access-control-", "x-ratelimit-", "anthropic-ratelimit-")
+# More is read by no usual client: aiohttp takes 8190 bytes a header, Node.js 16 KiB of them all.
+HEADERS_AT_MOST, CHARACTERS_AT_MOST = 50, 8000
 KINDS = ("whole", "sse", "chunked")
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # Source: RFC 9110 5.6.2, a token
 _BREAK = re.compile(r"[\r\n\0]")
@@ -41,7 +43,16 @@ def own_headers(head: Head) -> dict[str, str]:
             raise PluginFault(f"a relay's head must not say '{low}': the gateway does")
         if not _line(value):
             raise PluginFault(f"a relay's head must say '{low}' with a text of one line")
-    return {"content-type": head.content_type, **head.headers}
+    return _few({"content-type": head.content_type, **head.headers})
+
+
+def _few(headers: dict[str, str]) -> dict[str, str]:
+    """These headers; PluginFault for more than clients read."""
+    size = sum(map(len, headers)) + sum(map(len, headers.values()))
+    if len(headers) > HEADERS_AT_MOST or size > CHARACTERS_AT_MOST:
+        text = f"at most {HEADERS_AT_MOST} headers, of {CHARACTERS_AT_MOST} characters in all"
+        raise PluginFault(f"a relay's head has {text}")
+    return headers
 
 
 def _line(value: object) -> bool:

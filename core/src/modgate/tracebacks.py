@@ -22,6 +22,7 @@ SPEAKING = (
 )
 CHAIN_AT_MOST = 10
 FRAMES_AT_MOST = 30
+SAID_AT_MOST = 20_000  # characters of one exception's text: a longer one is what somebody sent
 WITHHELD = "(its text is withheld)"
 
 
@@ -71,7 +72,9 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 def _told(error: BaseException) -> str:
     frames = "".join(traceback.format_tb(error.__traceback__, -FRAMES_AT_MOST))
-    said = f": {error}" if isinstance(error, SPEAKING) else f" {WITHHELD}" if str(error) else ""
+    text = str(error)
+    speaks = isinstance(error, SPEAKING) and len(text) <= SAID_AT_MOST
+    said = f": {text}" if speaks else f" {WITHHELD}" if text else ""
     return f"Traceback:\n{frames}{type(error).__name__}{said}"
 
 

@@ -17,6 +17,7 @@ from modgate.testing import Rig
 from modgate_ocr.ask import document_of
 from modgate_ocr.config import Config
 from modgate_ocr.modality import Ocr
+from modgate_ocr.relay import pages_named
 from modgate_ocr.samples import PATH, data_url, pdf, png
 
 LINES = b'{"lines":[{"text":"below","box":[10,900,90,920]}]}'
@@ -203,6 +204,14 @@ def test_a_partial_document_costs_the_pages_that_were_read(tmp_path: Path) -> No
     assert drive.head.headers == {"x-modgate-partial": "pages=1,2"}
     assert [page["markdown"] for page in reply["pages"]] == ["below", "", ""]
     assert reply["usage_info"]["pages_processed"] == 1
+
+
+def test_of_very_many_pages_the_first_are_named() -> None:
+    named = pages_named(range(3000))
+
+    assert named.startswith("pages=0,1,2,")
+    assert named.endswith(",499,...")
+    assert pages_named(range(2)) == "pages=0,1"
 
 
 def test_a_page_that_was_cut_is_named(tmp_path: Path) -> None:

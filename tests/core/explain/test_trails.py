@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from rigs.drafts import drafted
 
 from modgate.api.auth import Caller
@@ -16,6 +18,7 @@ from modgate.tries import Missed
 
 CALLER = Caller(tenant="acme", key_id="k")
 TERMS = Terms(slo="gold", target_s=1.0)
+NONE: Mapping[str, str] = {}
 
 
 class World:
@@ -35,7 +38,9 @@ class World:
         self.trails = Trails()
         self.trails.use(1000, 1 << 30)
 
-    def request(self, number: int, *, calls: int = 1, missed: int = 0) -> None:
+    def request(
+        self, number: int, *, calls: int = 1, missed: int = 0, headers: Mapping[str, str] = NONE
+    ) -> None:
         """One that took so many calls, or was refused for 0."""
         self.at += 1.0
         draft = drafted(
@@ -44,6 +49,7 @@ class World:
             began=self.at,
             wall=self.at,
             caller=CALLER,
+            reply_headers=headers,
         )
         wanted = Wanted(work=1.0, terms=TERMS)
         for index in range(missed):
@@ -104,6 +110,14 @@ def test_a_pool_state_that_several_share_is_counted_once_and_one_a_request_each_
     together.request(1)
 
     assert apart.trails.weight > together.trails.weight + 4 * 64 * 100
+
+
+def test_long_headers_of_a_reply_weigh_what_they_are() -> None:
+    world, other = World(), World()
+    world.request(0, headers={"x-modgate-partial": "1" * 7000})
+    other.request(0)
+
+    assert world.trails.weight >= other.trails.weight + 7000
 
 
 def test_a_storm_of_refusals_leaves_those_that_were_served() -> None:

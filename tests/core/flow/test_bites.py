@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from modgate.errors import BadReply, Cancelled, PluginFault
-from modgate.heavy import BITE_S
+from modgate.heavy import BITE_AT_MOST_S, BITE_BYTES, BITE_S, bitten, longer
 from modgate.plugin import Event, Head, Outcome, Plan, Relay, Units, Usage
 from modgate.run import Run
 from modgate.spool import Spool
+from modgate.testing.clock import FakeClock
 
 LONG_S = 10.0
 
@@ -74,6 +75,21 @@ class Begun(Slow):
 class Unready(Slow):
     def begin(self) -> None:
         raise ValueError("a mistake")
+
+
+class Endless(Slow):
+    """Yields for ever, a little at a time, or much."""
+
+    piece = b"x" * 1024
+
+    def close(self, outcomes: Sequence[Outcome]) -> Iterator[bytes]:
+        """It would go on until nobody asks any more."""
+        while True:
+            yield self.piece
+
+
+class Bulky(Endless):
+    piece = b"x" * (BITE_BYTES // 4)
 
 
 class Refusing(Slow):
@@ -170,6 +186,26 @@ async def test_a_heavy_relay_begins_once_in_its_thread_before_anything_else(tmp_
     await ran(relay, tmp_path, Paper(relay))
 
     assert relay.begun == 1
+
+
+@pytest.mark.parametrize(("kind", "pieces"), [(Bulky, 4), (Endless, BITE_BYTES // 1024)])
+def test_a_bite_ends_with_a_megabyte_however_long_it_may_last(
+    kind: type[Endless], pieces: int
+) -> None:
+    data: list[bytes] = []
+    still = FakeClock()
+
+    assert bitten(kind().close(()), data, 1e9, still.now)
+    assert len(data) == pieces
+
+
+def test_bites_grow_up_to_a_bound() -> None:
+    bites = [0.0]
+    for _ in range(20):
+        bites.append(longer(bites[-1]))
+
+    assert bites[:4] == [0.0, BITE_S, 2 * BITE_S, 4 * BITE_S]
+    assert max(bites) == bites[-1] == BITE_AT_MOST_S
 
 
 async def test_a_heavy_relay_stops_where_nobody_takes_what_it_made(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from modgate.errors import PluginFault
-from modgate.own_headers import own_headers
+from modgate.own_headers import CHARACTERS_AT_MOST, HEADERS_AT_MOST, own_headers
 from modgate.plugin import SSE, Head
 
 
@@ -52,3 +52,23 @@ def test_a_value_is_a_text_of_one_line(value: Any) -> None:
 def test_a_reply_of_no_known_kind_is_refused(said: dict[str, Any]) -> None:
     with pytest.raises(PluginFault):
         own_headers(Head(**said))
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {f"x-{number}": "1" for number in range(1000)},
+        {"x-voice": "a" * CHARACTERS_AT_MOST},
+        {"x" * CHARACTERS_AT_MOST: ""},
+    ],
+    ids=["many", "long value", "long name"],
+)
+def test_more_headers_than_clients_read_are_refused(headers: dict[str, str]) -> None:
+    with pytest.raises(PluginFault, match="at most"):
+        own_headers(Head(headers=headers))
+
+
+def test_as_many_as_clients_read_are_passed_on() -> None:
+    headers = {f"x-{number}": "1" * 100 for number in range(HEADERS_AT_MOST - 1)}
+
+    assert own_headers(Head(headers=headers)).items() >= headers.items()

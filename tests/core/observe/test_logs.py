@@ -136,6 +136,29 @@ def test_long_texts_are_cut() -> None:
     assert len(line["field"]) < TEXT_AT_MOST + 10
 
 
+def test_long_lists_and_objects_are_cut() -> None:
+    line = line_of("x", list=[1] * 105, object={str(n): n for n in range(107)}, few=[1])
+
+    assert line["list"] == [1] * 100 + ["..."]
+    assert line["object"] == {**{str(n): n for n in range(100)}, "...": 7}
+    assert line["few"] == [1]
+
+
+@pytest.mark.parametrize("at", range(TEXT_AT_MOST - 60, TEXT_AT_MOST + 1, 5))
+def test_a_key_that_the_cut_of_a_text_goes_through_does_not_leave(at: int) -> None:
+    line = line_of("x", field=f"{'b' * (at - 1)} {KEY} {'b' * TEXT_AT_MOST}")
+
+    assert "k3Y" not in line["field"]
+
+
+def test_a_text_that_nobody_of_us_wrote_is_withheld_from_a_traceback() -> None:
+    error = TypeError("a" * 50_000)
+
+    assert line_of("x", exc_info=(type(error), error, None))["exception"].endswith(
+        "TypeError (its text is withheld)"
+    )
+
+
 def test_of_a_long_traceback_the_end_stays() -> None:
     try:
         raise OSError("a" * 10_000 + " the end")

@@ -131,6 +131,7 @@ class Trails:
         weight = BASE + PER_STEP * len(draft.steps)
         if draft.reply_headers is not None:
             weight += PER_HEADER * len(draft.reply_headers)
+            weight += sum(map(len, draft.reply_headers.values()))  # a relay's own may be long
         for tried in draft.tries:
             weight += PER_TRY
             if (choice := tried.choice) is not None:

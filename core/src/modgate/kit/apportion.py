@@ -6,6 +6,7 @@ Source: wire.md 6.3 and algorithms.md appendix B, the largest remainder.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from heapq import heapify, heapreplace
 
 
 def largest_remainder(total: int, weights: Sequence[int]) -> list[int]:
@@ -26,9 +27,12 @@ def apportion(total: int, weights: Sequence[int]) -> list[int]:
     """The same, each at least 1 where there is enough."""
     shares = largest_remainder(total, weights)
     if total >= len(weights):
+        richest = [(-share, at) for at, share in enumerate(shares) if share]
+        heapify(richest)
         for at, share in enumerate(shares):
             if share == 0:
-                richest = max(range(len(shares)), key=shares.__getitem__)
-                shares[richest] -= 1
+                _, rich = richest[0]
+                shares[rich] -= 1
+                heapreplace(richest, (-shares[rich], rich))
                 shares[at] = 1
     return shares

@@ -11,8 +11,10 @@ import logging
 import queue
 import re
 import sys
+from collections.abc import Collection
 from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import islice
 from logging.handlers import QueueHandler, QueueListener
 from threading import Thread
 from typing import TextIO
@@ -26,29 +28,39 @@ from modgate.tracebacks import traceback_of
 QUEUE_AT_MOST = 10_000
 CLOSE_S = 2.0
 TEXT_AT_MOST = 2_000
+ENTRIES_AT_MOST = 100  # of a list or an object
 _SECRETS = re.compile(
     r"mg_[a-z]+_[a-z2-7]{12}_\w+|(?i:bearer)\s+[\w.~+/=-]+|AKIA[0-9A-Z]{12,}|data:[\w/+.;=-]*,\S+"
-    r"|\bsk-[\w-]{16,}|\beyJ[\w-]{8,}\.[\w-]{8,}"  # of vendors; a JWT
+    r"|\bsk-[\w-]{16,}|\beyJ[\w-]{8,2000}+\.[\w-]{8,}"  # of vendors; a JWT
 )
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
 def redacted(text: str) -> str:
     """A text without keys, tokens and embedded files, of bounded length."""
-    cut = text if len(text) <= TEXT_AT_MOST else text[:TEXT_AT_MOST] + "..."
-    return _SECRETS.sub("[redacted]", cut)
+    if len(text) <= TEXT_AT_MOST:
+        return _SECRETS.sub("[redacted]", text)
+    # Before the cut: what is left of a key that it goes through is not known for one.
+    clean = _SECRETS.sub("[redacted]", text[: 2 * TEXT_AT_MOST])
+    return clean[:TEXT_AT_MOST] + "..."
 
 
 def _clean(value: Json) -> Json:
     if isinstance(value, str):
         return redacted(value)
     if isinstance(value, dict):
-        return {redacted(str(name)): _clean(each) for name, each in value.items()}
+        some = islice(value.items(), ENTRIES_AT_MOST)
+        return {redacted(str(name)): _clean(each) for name, each in some} | _more(value)
     if isinstance(value, list | tuple):
-        return [_clean(each) for each in value]
+        return [*map(_clean, value[:ENTRIES_AT_MOST]), *_more(value)]
     if isinstance(value, bytes | bytearray | memoryview):
         return f"<{len(value)} bytes>"
     return value if isinstance(value, int | float | bool | None) else redacted(str(value))
+
+
+def _more(value: Collection[Json]) -> dict[str, int]:
+    """Of a collection that is cut, how many there are besides: a member, or an entry `...`."""
+    return {"...": len(value) - ENTRIES_AT_MOST} if len(value) > ENTRIES_AT_MOST else {}
 
 
 class JsonFormatter(logging.Formatter):

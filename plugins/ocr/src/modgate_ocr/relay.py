@@ -9,6 +9,7 @@ from modgate.plugin import NOTHING, BadReply, Event, Head, Outcome, Relay, Units
 from modgate_ocr.page import Page, Read, read_page
 from modgate_ocr.reply import Wishes, Writer
 
+NAMED_AT_MOST = 500  # pages that a header names
 # Calls after which the document goes on.
 ENDED = frozenset({"ok", "refused", "failed", "timed_out"})
 
@@ -67,7 +68,7 @@ class Recognised(Relay):
         failed = [page.index for at, page in enumerate(self.pages) if at not in self._read]
         cut = [self.pages[at].index for at, read in sorted(self._read.items()) if read.cut]
         named = {"x-modgate-partial": failed, "x-modgate-truncated": cut}
-        headers = {name: _pages(indices) for name, indices in named.items() if indices}
+        headers = {name: pages_named(indices) for name, indices in named.items() if indices}
         if headers:
             self.head = Head(headers=headers)
         writer = Writer(self._wishes)
@@ -108,5 +109,7 @@ class Recognised(Relay):
         return self._partial and ended and len(gone | read.keys()) == self._count
 
 
-def _pages(indices: Sequence[int]) -> str:
-    return "pages=" + ",".join(str(index) for index in indices)
+def pages_named(indices: Sequence[int]) -> str:
+    """Pages for a header, which has a bound."""
+    named = map(str, indices[:NAMED_AT_MOST])
+    return "pages=" + ",".join([*named, *["..."] * (len(indices) > NAMED_AT_MOST)])
