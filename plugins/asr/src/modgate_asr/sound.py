@@ -19,7 +19,7 @@ from math import ceil
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from modgate_asr.joined import is_joined
-from modgate_asr.riff import STRAY_BYTES, wav_in
+from modgate_asr.riff import STRAY_BYTES, extent_of
 from modgate_asr.sections import RECORDINGS_AT_MOST, TooMany, sections
 
 RATE = 16_000
@@ -72,7 +72,7 @@ def probe(file: BinaryIO, longest_s: float) -> dict[str, Plain]:
 
 def _probe_one(file: BinaryIO) -> Fraction:
     """How many milliseconds one recording lasts."""
-    _check_wav(file)
+    _check_extent(file)
     sound = _opened(file)
     if sound is None:
         return Fraction(_probe_container(file))
@@ -82,17 +82,17 @@ def _probe_one(file: BinaryIO) -> Fraction:
         return Fraction(sound.frames * 1000, sound.samplerate)
 
 
-def _check_wav(file: BinaryIO) -> None:
-    """Refused for a WAV without sound, and for one that would not be heard to its end."""
-    wav = wav_in(file)
-    if wav is None:
+def _check_extent(file: BinaryIO) -> None:
+    """Refused for a file of chunks without sound, or one that would not be heard to its end."""
+    extent = extent_of(file)
+    if extent is None:
         return
-    if not wav.sound:
+    if not extent.sound:
         raise Refused("the audio file holds no audio")
-    if wav.left_out > STRAY_BYTES:
+    if extent.left_out > STRAY_BYTES:
         reason = (
-            f"the header of the WAV file ends its sound {wav.left_out} bytes before the end of "
-            "the file; write the header anew, or cut the file there"
+            f"the header of the audio file ends its sound {extent.left_out} bytes before the end "
+            "of the file; write the header anew, or cut the file there"
         )
         raise Refused(reason)
 
