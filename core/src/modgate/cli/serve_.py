@@ -57,7 +57,7 @@ def command(
     """
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it can reload: what it means is read now
     _keep_standard_streams()
-    from modgate.server.run import Options, run
+    from modgate.server.run import Options, run, stay
 
     if only is not None and path is not None:
         text = "--only is for the start without a file; with one, its [plugin.NAME] sections say it"
@@ -73,5 +73,5 @@ def command(
         say=click.echo,
     )
     with plain_errors(), asyncio.Runner(loop_factory=_loop()) as runner:
-        stop = runner.run(run(options))
+        stop = stay(runner, run(options))
     sys.exit(0 if stop in (signal.SIGTERM, signal.SIGINT) else 1)
