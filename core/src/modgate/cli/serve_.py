@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from modgate import tasks
 from modgate.cli.problems import plain_errors
 
 STANDARD_ERROR = 2
@@ -57,7 +58,7 @@ def command(
     """
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it can reload: what it means is read now
     _keep_standard_streams()
-    from modgate.server.run import Options, run, stay
+    from modgate.server.run import Options, run
 
     if only is not None and path is not None:
         text = "--only is for the start without a file; with one, its [plugin.NAME] sections say it"
@@ -73,5 +74,5 @@ def command(
         say=click.echo,
     )
     with plain_errors(), asyncio.Runner(loop_factory=_loop()) as runner:
-        stop = stay(runner, run(options))
+        stop = tasks.stay(runner.get_loop(), run(options), runner.run)
     sys.exit(0 if stop in (signal.SIGTERM, signal.SIGINT) else 1)

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
+from modgate import tasks
 from modgate.api.secret import Secret
 from modgate.api.shipment import Cursor, LedgerSink, Shipment, SinkDown, UsageRow
 from modgate.clock import Clock
@@ -126,7 +127,7 @@ class Shipper:
         if sys.platform == "linux":  # the event loop, which all requests share, goes first
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
         try:
-            self._loop.run_until_complete(self._run())
+            tasks.stay(self._loop, self._run())
         finally:
             self._loop.close()
 

@@ -7,10 +7,9 @@ import gc
 import logging
 import os
 import signal
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from modgate.api.engine import EngineState
 from modgate.observe.logs import LogSystem
@@ -19,8 +18,6 @@ from modgate.server.banner import banner, engine_line
 from modgate.snapshot.blueprint import DEMO_LEVEL, Overrides
 
 log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 # Objects made, then collections of the younger generation.  The middle one is short: of the many
 # objects that a reload makes it would look at all at once.
@@ -47,27 +44,6 @@ class Options:
             ("log", "level"): self.log_level,
         }
         return {path: value for path, value in said.items() if value}
-
-
-def stay(runner: asyncio.Runner, main: Coroutine[object, object, T]) -> T:
-    """Run `main` to its end, and return what it does, whatever else in the loop calls `sys.exit`.
-
-    What a plugin leaves with the loop, a callback or a task of its own, runs where nobody of us can
-    catch what it raises; and a SystemExit there ends the loop, and with it every request.  It is
-    told, and the loop goes on.  A KeyboardInterrupt may be the operator's, so it ends us.
-    """
-    running = runner.get_loop().create_task(main)
-    while True:
-        try:
-            return runner.run(_result(running))
-        except SystemExit as error:
-            if running.done():
-                raise
-            log.error("exit in the event loop", exc_info=error)
-
-
-async def _result(task: asyncio.Task[T]) -> T:
-    return await task
 
 
 async def run(options: Options) -> int:

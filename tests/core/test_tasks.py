@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from modgate.server.run import stay
+from modgate.tasks import stay
 
 Factory = Callable[[], asyncio.AbstractEventLoop]
 
@@ -56,7 +56,7 @@ def test_an_exit_of_a_callback_is_told_and_the_rest_goes_on(
         return done
 
     with asyncio.Runner(loop_factory=loop) as runner:
-        assert stay(runner, waits()) == ["after", "after"]
+        assert stay(runner.get_loop(), waits(), runner.run) == ["after", "after"]
 
     told = [record for record in caplog.records if record.getMessage() == "exit in the event loop"]
     assert told
@@ -65,7 +65,7 @@ def test_an_exit_of_a_callback_is_told_and_the_rest_goes_on(
 
 def test_our_own_exit_is_one(loop: Factory) -> None:
     with asyncio.Runner(loop_factory=loop) as runner, pytest.raises(SystemExit) as caught:
-        stay(runner, quits())
+        stay(runner.get_loop(), quits(), runner.run)
 
     assert caught.value.code == 3
 
@@ -75,4 +75,4 @@ def test_an_error_of_ours_is_raised(loop: Factory) -> None:
         raise ValueError("no such file")
 
     with asyncio.Runner(loop_factory=loop) as runner, pytest.raises(ValueError, match="no such"):
-        stay(runner, fails())
+        stay(runner.get_loop(), fails(), runner.run)
