@@ -371,22 +371,6 @@ def test_whatever_a_sink_does_a_new_one_is_made(
         until(lambda: shipper.up)
 
 
-class Leaving(Kept):
-    """Leaves a callback with its loop that exits before the first rows come."""
-
-    async def open(self) -> Sequence[Cursor]:
-        asyncio.get_running_loop().call_soon(quits)
-        await asyncio.sleep(0)
-        return await super().open()
-
-
-def test_a_callback_of_a_sink_that_exits_ends_no_shipping(tmp_path: Path) -> None:
-    store = Store()
-    with ledger(tmp_path) as made, shipping(made, lambda: Leaving(store)):
-        request(made, "r1")
-        until(lambda: store.ids == {"r1"})
-
-
 def test_why_a_file_cannot_be_had_is_told_in_the_systems_words(tmp_path: Path) -> None:
     store = Store()
     store.down = True
