@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
-from rigs.ledger import KEY, Stopped, kill, ledger, notes_of, opened, request
+from rigs.ledger import KEY, Stopped, kill, ledger, notes_of, opened, receipt, request
 
 from modgate.ledger.adopt import end_what_others_left
 from modgate.ledger.chain_lock import ChainLocked
@@ -87,3 +88,36 @@ def test_a_crash_is_noted_with_what_it_may_have_lost(
     assert (noted.crashed, noted.segment, noted.sync_s) == (1, 1, 0.5)
     assert noted.rebooted is rebooted
     assert noted.until > 0
+
+
+def test_one_whose_directory_was_lost_writes_no_more_where_another_began(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "ledger"
+    with ledger(folder) as first:
+        request(first, "a")
+        shutil.rmtree(folder)
+        first._look_for_a_removed_segment()
+        with ledger(folder) as second:
+            request(second, "b")
+            first.ended(receipt("a late one"))
+            assert not first.retry()
+            refused = first.refusal
+        again = first.retry()
+
+    assert refused == "the gateway takes no requests: another one writes its ledger"
+    assert not again
+    said = [each.message for each in caplog.records if each.levelname == "ERROR"]
+    assert said[:2] == ["ledger does not write"] * 2
+    assert [row.id for row in rows(folder, KEY)] == ["b"]
+
+
+def test_a_lock_that_was_taken_away_is_taken_again(tmp_path: Path) -> None:
+    with ledger(tmp_path) as made:
+        (tmp_path / "lock").unlink()
+        made._look_for_a_removed_segment()
+        request(made, "a")
+        with pytest.raises(ChainLocked), ledger(tmp_path):
+            pass
+
+    assert [row.id for row in rows(tmp_path, KEY)] == ["a"]

@@ -26,7 +26,7 @@ from modgate.api.sink import Receipt
 from modgate.clock import Clock
 from modgate.ledger.anchor import AnchorFile
 from modgate.ledger.backlog import Backlog
-from modgate.ledger.chain_lock import ChainLock
+from modgate.ledger.chain_lock import ChainLock, ChainLocked
 from modgate.ledger.disk import FULL, NOWHERE, Disk, Position
 from modgate.ledger.frames import Kind
 from modgate.ledger.fresh import Fresh
@@ -254,6 +254,8 @@ class Ledger:
         """Write a frame; False when the disk does not take it."""
         with self._lock:
             try:
+                if self._trouble:
+                    self._chain_lock.renew()
                 self._journal.append(kind, payload)
             except OSError as error:
                 self._fail(error)
@@ -265,11 +267,15 @@ class Ledger:
 
     def _fail(self, error: OSError) -> None:
         """The disk is in trouble: no new request is admitted until `retry` finds it well."""
-        if self._trouble:
+        reason = "it cannot write its ledger"
+        if isinstance(error, ChainLocked):
+            reason = "another one writes its ledger"
+        elif error.errno in FULL:
+            reason = "the disk of its usage ledger is full"
+        trouble = f"the gateway takes no requests: {reason}"
+        if self._trouble == trouble:
             return
-        full, other = "the disk of its usage ledger is full", "it cannot write its ledger"
-        reason = full if error.errno in FULL else other
-        self._trouble = f"the gateway takes no requests: {reason}"
+        self._trouble = trouble
         log.error("ledger does not write", extra={"reason": error.strerror or str(error)})
 
     def retry(self) -> bool:
@@ -279,9 +285,11 @@ class Ledger:
                 return True
             wall = self._clock.wall()
             try:
+                self._chain_lock.renew()
                 count = self._backlog.write(self._journal, wall)
                 self._journal.note(Noted(wall=wall, what="resumed", frames=count))
-            except OSError:
+            except OSError as error:
+                self._fail(error)
                 return False
             self._trouble = ""
         self._thread.written.set()
@@ -332,9 +340,21 @@ class Ledger:
             self._drop_acknowledged(self._policy.keep_acknowledged_s)
 
     def _look_for_a_removed_segment(self) -> None:
-        """Where somebody took away the newest segment, another one begins with the next `retry`."""
+        """Where somebody took away the newest segment, another one begins with the next `retry`.
+
+        Where the lock was taken away, too, another gateway may have begun in its place.
+        """
         with self._lock:
-            if self._trouble or not self._disk.removed:
+            if self._trouble:
+                return
+            try:
+                self._chain_lock.renew()
+            except ChainLocked as error:
+                self._fail(error)
+                return
+            except OSError:
+                pass  # the directory is gone, as the segment is
+            if not self._disk.removed:
                 return
             text = f"segment {self._disk.number} was removed"
             self._fail(FileNotFoundError(errno.ENOENT, text))
@@ -358,6 +378,7 @@ class Ledger:
             self.retry()
         with self._lock:
             try:
+                self._chain_lock.renew()
                 self._journal.note(Noted(wall=self._clock.wall(), what="closed"))
             except OSError as error:
                 self._fail(error)
