@@ -113,6 +113,18 @@ async def test_who_must_go_is_told_and_when_to_come_again() -> None:
     assert one.state.slots["http://a"].taken == 0
 
 
+async def test_a_call_too_large_to_wait_leaves_nobody_waiting_behind_it() -> None:
+    one = fleet(backend("a", slots=2))
+    one.state.slots["http://a"].limit = 1
+    first = await held(one)
+    with pytest.raises(Full):
+        await leased(one, "m", Wanted(), Claim(request=object(), body_bytes=1 << 40))
+    one.state.slots["http://a"].limit = 2
+
+    assert one.at_once("m", Wanted()) is not None
+    first.give_back()
+
+
 async def test_nobody_is_served_after_its_time() -> None:
     time = [0.0]
     one = fleet(backend("a"), now=lambda: time[0])

@@ -150,8 +150,6 @@ class Waiting:
                 seconds += self._free_s(model, each.wanted)
                 place = line.place(each.claim.tenant)
                 each.granted.set_exception(self._refused(text, bound, seconds, place))
-        if not line.calls:
-            del self._busy[model]
 
     def timed_out(self, model: str, wanted: Wanted, claim: Claim) -> Full:
         """The error of a call whose time to wait ran out, and which is still in the line.
