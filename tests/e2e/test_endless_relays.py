@@ -134,9 +134,11 @@ class Talk(Words):
 
 
 @asynccontextmanager
-async def running(folder: Path) -> AsyncIterator[tuple[Running, httpx.AsyncClient]]:
+async def running(
+    folder: Path, pause_s: float = 0.0
+) -> AsyncIterator[tuple[Running, httpx.AsyncClient]]:
     async with FakeBackend() as engine:
-        engine.answer("/words", Scripted(reply=[b"{}"] * 3))
+        engine.answer("/words", Scripted(reply=[b"{}"] * 3, pause_s=pause_s))
         Wordy.made = 0
         async with (
             await start_words(folder, plugin(modgate_modalities=[Talk]), engine.url) as gateway,
@@ -160,11 +162,12 @@ async def test_a_stream_is_made_as_it_is_read(tmp_path: Path, at: int) -> None:
     assert Wordy.made < PIECES
 
 
+@pytest.mark.parametrize("pause_s", [0.0, 0.02], ids=["at once", "event by event"])
 async def test_a_stream_of_many_pieces_is_whole(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pause_s: float
 ) -> None:
     monkeypatch.setattr(f"{__name__}.PIECES", 2500)
-    async with running(tmp_path) as (gateway, client):
+    async with running(tmp_path, pause_s) as (gateway, client):
         replies = [await client.post("/v1/words", json={"model": "w", "at": 2})]
         Wordy.made = 0
         replies += [await client.post("/v1/words", json={"model": "w", "at": 0})]
