@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sys
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -58,6 +59,7 @@ asyncio.run(main())
 """
 SPEC = EngineSpec(name="e", engine="idle_engine:Idle", version="1", data=Path("nowhere"), threads=1)
 LOOK_S, PATIENCE_S = 0.01, 5.0
+FILES = 8
 
 
 @pytest.fixture
@@ -191,3 +193,30 @@ async def test_a_child_dies_with_a_gateway_that_is_killed() -> None:
 
     assert before
     assert await gone(pid)
+
+
+@pytest.mark.usefixtures("found")
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_an_engine_that_ends_takes_no_descriptor_of_others_along(
+    new_loop: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    """What is opened while it ends has the numbers that it leaves, and stays open."""
+
+    async def open_and_close() -> None:
+        engines = Engines()
+        engines.use([SPEC])
+        await engines.ready("e")
+        os.kill(pid_of(engines), signal.SIGKILL)
+        files: deque[int] = deque()
+        async with asyncio.timeout(PATIENCE_S):
+            while engines.states()["e"].state == "ready":
+                files.append(os.open(os.devnull, os.O_RDONLY))
+                await asyncio.sleep(0)
+                if len(files) > FILES:
+                    os.close(files.popleft())
+        await engines.close()
+        for fd in files:
+            os.close(fd)
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(open_and_close())
