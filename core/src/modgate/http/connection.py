@@ -1,9 +1,10 @@
-"""One client's connection: aiohttp's server protocol, with four things that it does not give.
+"""One client's connection: aiohttp's server protocol, with five things that it does not give.
 
 - A running request is told when its client is gone.
 - Bytes that are not HTTP are answered with an error in openai's envelope.
 - A request's head has a deadline.
 - The rest of a refused body is read only while it keeps coming.
+- Whoever does not read our small pages, which need no key, loses the connection.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 LINGERING_S, LINGERING_IDLE_S = 30.0, 2.0
 KEEP_ALIVE_S = 75.0
 HEAD_S = 10.0  # for a head, from the connection or its first byte to its last
+UNREAD_S = 30.0  # that a client may read nothing of a page
 HEADER_AT_MOST, LINE_AT_MOST, HEADERS_AT_MOST = 16 << 10, 8 << 10, 100
 HEAD_TOO_LARGE = 431
 REASONS = {
@@ -55,7 +57,7 @@ class Connection(RequestHandler):
     `on_lost`: is called once when the client is gone; whoever runs a request sets it.
     """
 
-    __slots__ = ("_head_timer", "_refusal", "_rest", "_rest_timer", "on_lost")
+    __slots__ = ("_head_timer", "_refusal", "_rest", "_rest_timer", "_unread_timer", "on_lost")
 
     def __init__(self, server: Server) -> None:
         super().__init__(
@@ -74,6 +76,7 @@ class Connection(RequestHandler):
         self._head_timer: asyncio.TimerHandle | None = None
         self._rest: StreamReader | None = None
         self._rest_timer: asyncio.TimerHandle | None = None
+        self._unread_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by the transport: begin to wait for the first head."""
@@ -140,6 +143,28 @@ class Connection(RequestHandler):
         self.transport.pause_reading()  # nothing may follow an end
         rest.feed_eof()
 
+    def pause_writing(self) -> None:
+        """Called by the transport: the client does not read for now."""
+        super().pause_writing()
+        self._unread_timer = self._loop.call_later(UNREAD_S, self._unread)
+
+    def resume_writing(self) -> None:
+        """Called by the transport: it reads again."""
+        self._read_again()
+        super().resume_writing()
+
+    def _unread(self) -> None:
+        """It read nothing for so long.  A request's own reply is left to its `ReplyWatch`."""
+        if self.on_lost is not None:
+            self._unread_timer = self._loop.call_later(UNREAD_S, self._unread)
+        elif self.transport is not None:
+            self.transport.abort()
+
+    def _read_again(self) -> None:
+        if self._unread_timer is not None:
+            self._unread_timer.cancel()
+            self._unread_timer = None
+
     async def drained(self) -> None:
         """Wait until the client has read enough to write more; ConnectionError when it left."""
         await self._drain_helper()
@@ -147,6 +172,7 @@ class Connection(RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         """Called by the transport: tell the running request, and let aiohttp clean up."""
         self._heard()
+        self._read_again()
         if self._rest_timer is not None:
             self._rest_timer.cancel()
         rest, self._rest = self._rest, None  # it refers to this connection: break the cycle

@@ -8,15 +8,18 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Literal, TypeVar
 
-from aiohttp import BodyPartReader, MultipartReader, web
+from aiohttp import BodyPartReader, MultipartReader, StreamReader, web
 from aiohttp.http import HttpProcessingError, HttpVersion11
 from aiohttp.web_exceptions import HTTPException
 
 from modgate.api.body import Body, Part
+from modgate.api.json import Json
 from modgate.errors import BodyTimedOut, GatewayError, Refused, TooLarge, UnsupportedMedia
 from modgate.spool import Scope
 
 PARTS_AT_MOST = 128
+# Lines of a form: boundaries, those of its parts' heads, and what nobody reads before the first.
+LINES_AT_MOST = 100 * PARTS_AT_MOST
 TEXT_AT_MOST = 1 << 20
 READ_BYTES = 1 << 16
 _HOP = re.compile(r"\[([^\[\]]*)\](?::[0-9]+)?|([^:]*):[0-9]+")
@@ -138,17 +141,20 @@ class Ingress:
             raise Refused(None, "invalid_body", "the request body is incomplete") from error
 
     async def _whole(self, at_most: int) -> bytes:
-        content, pieces = self._request.content, []
+        content, whole = self._request.content, bytearray()  # pieces of a byte would weigh fifty
         while not content.at_eof():
             piece = content.read_nowait() or await self._waited(content.readany())
             self._count(len(piece), at_most)
             self._hold("body_bytes", len(piece))
-            pieces.append(piece)
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            if content.at_eof() and not whole:
+                return piece
+            whole += piece
+        return bytes(whole)
 
     async def _parts(self, at_most: int, scope: Scope) -> AsyncIterator[Part]:
         try:
-            reader = MultipartReader(self._request.headers, self._request.content)
+            lines: Json = _Lines(self._request.content)  # read as a StreamReader is
+            reader = MultipartReader(self._request.headers, lines)
             count = 0
             while (part := await self._waited(reader.next())) is not None:
                 count += 1
@@ -214,6 +220,28 @@ class Ingress:
             raise BodyTimedOut(f"the request body came with less than {LEAST_BYTES_S} bytes/s")
         if spent_s >= 2 * GRACE_S:
             self._since_s, self._since_bytes = now, came
+
+
+class _Lines:
+    """A body that is read by lines, of which there are so many at most; else ValueError.
+
+    A line that is there already is read without a wait.  Of a body that is nothing but ends of
+    lines, there would be millions, and other requests had no turn.
+    """
+
+    def __init__(self, content: StreamReader) -> None:
+        self._content = content
+        self._left = LINES_AT_MOST
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._content, name)
+
+    async def readline(self, **bounds: int | None) -> bytes:
+        """The next line, as of any body; later aiohttp bounds its length."""
+        self._left -= 1
+        if self._left < 0:
+            raise ValueError(f"a form has more than {LINES_AT_MOST} lines beside its parts")
+        return await self._content.readline(**bounds)
 
 
 def too_large(at_most: int) -> GatewayError:
