@@ -159,15 +159,18 @@ class Disk:
         self.written += count
         self.sizes[self.number] = self.written
 
-    def drop(self, number: int) -> Position:
-        """Remove a segment that is not the newest, and return where it ended.
-
-        Its room is free at once: its descriptor is closed, or its bytes are taken.
-        """
+    def end_of(self, number: int) -> Position:
+        """Where a segment that is not the newest ends."""
         self.recount()
         following = min(each for each in self.sizes if each > number)
         last = _begins_with(self.path(following))
-        end = Position(number, self.sizes.get(number, 0), self.counts.get(number, 0), last)
+        return Position(number, self.sizes.get(number, 0), self.counts.get(number, 0), last)
+
+    def drop(self, number: int) -> None:
+        """Remove a segment that is not the newest.
+
+        Its room is free at once: its descriptor is closed, or its bytes are taken.
+        """
         if number in self._syncing:
             self._empty(number)
         elif number in self._full:
@@ -175,7 +178,6 @@ class Disk:
         self.path(number).unlink(missing_ok=True)
         self.kept -= self.sizes.pop(number, 0)
         self.counts.pop(number, None)
-        return end
 
     def _empty(self, number: int) -> None:
         """Remove a segment that a sync has open, and its bytes: it holds their room until it ends.

@@ -58,6 +58,8 @@ class Journal:
         self._policy = policy
         self._boot = boot
         self._entries = Group()
+        self._noting = 0  # the segment that is dropped when its note is written
+        self._noted = frozenset(found.dropped)  # and those that a crash left all the same
         self.begin()
 
     @property
@@ -88,7 +90,7 @@ class Journal:
                 return self.append(kind, payload)
             disk.append(data)
         except OSError as error:
-            if error.errno not in FULL or not self._drop_oldest():
+            if error.errno not in FULL or not self._drop_oldest(at_once=True):
                 raise
             return self.append(kind, payload)
         self.last = chain
@@ -111,17 +113,21 @@ class Journal:
         while self.disk.kept + policy.segment_bytes > policy.max_bytes and self._drop_oldest():
             pass
 
-    def _drop_oldest(self) -> bool:
+    def _drop_oldest(self, *, at_once: bool = False) -> bool:
         """Drop the oldest segment; False when it must stay, by the policy or as the only one.
 
-        Those that every sink has are the oldest, so they go first.
+        Those that every sink has are the oldest, so they go first.  `at_once`: there is no room for
+        the note of it before.
         """
         if self._policy.on_full != "drop-oldest":
             return False
         number = min(self.disk.sizes, default=self.disk.number)
         if number == self.disk.number:
             return False
-        self._drop(number)
+        if number == self._noting:
+            self.disk.drop(number)  # there was no room for its note
+        else:
+            self._drop(number, at_once=at_once)
         return True
 
     def drop_acknowledged(self, after_s: float) -> None:
@@ -136,22 +142,35 @@ class Journal:
                 break
             self._drop(number)
 
-    def _drop(self, number: int) -> None:
-        """Remove a segment, and write down what was in it and whether every sink has it."""
+    def _drop(self, number: int, *, at_once: bool = False) -> None:
+        """Write down what is in a segment and whether every sink has it, and remove it.
+
+        In this order: of one that is gone, and was not noted, nobody could say who took it away.
+        Where a crash came in between, it goes when it would be dropped again.
+        """
         acknowledged = bool(self.acked) and number < min(self.acked.values())
-        end = self.disk.drop(number)
+        end = self.disk.end_of(number)
+        if number not in self._noted:
+            self.dropped_unacknowledged += 0 if acknowledged else end.frames
+            if at_once:
+                self.disk.drop(number)
+            self._noting = number
+            self._note_drop(end, acknowledged=acknowledged)
+        if number in self.disk.sizes:
+            self.disk.drop(number)
         self.dropped_segments += 1
         extra = {"segment": number, "frames": end.frames, "size_bytes": end.offset}
         if acknowledged:
             log.info("acknowledged ledger segment dropped", extra=extra)
         else:
-            self.dropped_unacknowledged += end.frames
             log.error("ledger segment dropped before a sink had it", extra=extra)
+
+    def _note_drop(self, end: Position, *, acknowledged: bool) -> None:
         self.note(
             Noted(
                 wall=self._clock.wall(),
                 what="dropped",
-                segment=number,
+                segment=end.segment,
                 frames=end.frames,
                 missed=self.dropped_unacknowledged,
                 size_bytes=end.offset,

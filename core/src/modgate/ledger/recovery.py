@@ -41,6 +41,7 @@ class Recovered:
     `number`: of the newest segment; 0 when there was none.
     `cut_bytes`: how much of a torn tail was cut off.
     `missed`: frames that were ever dropped before every sink had them, as the newest note says.
+    `dropped`: the segments that the notes call dropped.
     `closed`: whether the writer before stopped in order.
     `until`: the wall time of the newest frame that has one.
     `writer`, `boot`: as the newest segment's header has them.
@@ -54,6 +55,7 @@ class Recovered:
     segments: int = 0
     cut_bytes: int = 0
     missed: int = 0
+    dropped: set[int] = field(default_factory=set)
     closed: bool = True
     until: float = 0.0
     writer: str = ""
@@ -84,6 +86,8 @@ class Recovered:
             noted = note_of(frame)
             self.closed = noted is not None and noted.what == "closed"
             self.missed = max(self.missed, noted.missed if noted is not None else 0)
+            if noted is not None and noted.what == "dropped" and noted.last:
+                self.dropped.add(noted.segment)
 
     def _saw_open(self, record: Opened) -> None:
         self.until = max(self.until, record.wall)
