@@ -77,6 +77,34 @@ class Talk(Words):
         return Plan(calls=[call], relay=Late())
 
 
+class Broken(Words):
+    """Two calls at once, of which only the first can be drawn."""
+
+    def endpoints(self) -> Iterable[Endpoint]:
+        yield Endpoint(path="/v1/words", shape=self.shape)
+
+    def shape(self, request: Request) -> Plan:
+        def calls() -> Iterator[Call]:
+            yield Call(path="/words", body=Body.of(), size=Units(input_tokens=1), reply="sse")
+            raise RuntimeError("broken")
+
+        return Plan(calls=calls(), relay=Late(), width=2, reserve=Units(input_tokens=2))
+
+
+async def test_an_error_of_drawing_is_told_at_once_while_nothing_was_sent(tmp_path: Path) -> None:
+    async with FakeBackend() as engine:
+        engine.answer("/words", Scripted(fault="silence"))
+        async with (
+            await start_words(tmp_path, plugin(modgate_modalities=[Broken]), engine.url) as gateway,
+            httpx.AsyncClient(base_url=gateway.url, headers=gateway.headers) as client,
+        ):
+            reply = await client.post("/v1/words", json={"model": "w"}, timeout=50)
+    [row] = rows(gateway.ledger)
+
+    assert (reply.status_code, row.ending) == (500, "fault")
+    assert reply.json()["error"]["code"] == "internal_error"
+
+
 @pytest.mark.parametrize(
     ("last", "said", "code", "ending"),
     [

@@ -80,6 +80,16 @@ def test_where_nobody_listens_all_may_be_left_out() -> None:
     assert [world.word(name) for name in ("b0", "b1")] == ["ejected", "ejected"]
 
 
+@pytest.mark.parametrize("terms", [None, Terms(target_s=9.0)])
+def test_where_nobody_listens_anywhere_calls_go_out_all_the_same(terms: Terms | None) -> None:
+    world = World(2)
+    for name in ("b0", "b1"):
+        for _ in range(5):
+            world.call(name, Unreached("no connection to the engine"))
+
+    assert world.fleet.at_once("m", Wanted(work=1.0, terms=terms)) is not None
+
+
 def test_who_says_429_is_left_alone_for_so_long_and_blamed_for_nothing() -> None:
     world = World(2)
     full = Overloaded("full")

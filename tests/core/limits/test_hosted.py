@@ -14,6 +14,7 @@ from modgate.limits import hosted
 from modgate.limits.hosted import HostedStore
 from modgate.limits.kept_levels import KeptLevels
 from modgate.limits.levels import Levels, Limit
+from modgate.limits.owner import OwnerStore
 from modgate.limits.store import Reserved, StoreDown
 
 NOW_MS = 1_800_000_000_000
@@ -162,6 +163,22 @@ async def test_who_cannot_listen_leaves_the_lock_to_others(tmp_path: Path) -> No
         await one.close()
 
     assert said.levels == (70,)
+
+
+async def test_who_has_asked_an_owner_that_leaves_waits_no_longer(tmp_path: Path) -> None:
+    async def leave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.close()
+
+    path = tmp_path / "levels.sock"
+    async with await asyncio.start_unix_server(leave, path):
+        store = OwnerStore(path)
+        asked = [store.reserve(f"{{acme}}{n}", [(MONTH, 1)], TTL_MS) for n in range(3)]
+        async with asyncio.timeout(30):
+            said = await asyncio.gather(*asked, return_exceptions=True)
+        await store.close()
+
+    assert [type(each) for each in said] == [StoreDown] * 3
 
 
 async def test_what_is_no_record_of_levels_is_said_and_begun_anew(

@@ -17,6 +17,7 @@ from servers import Server, redis
 from modgate import idempotency as module
 from modgate.api.auth import Caller
 from modgate.api.body import Body
+from modgate.errors import IdempotencyUnavailable, KeyReused
 from modgate.replays.memory import MemoryReplays
 from modgate.replays.record import VERSION, Record
 from modgate.replays.redis_store import RedisReplays, key_of
@@ -117,6 +118,47 @@ async def test_a_paused_store_is_given_up_by_the_deadline(server: Server, client
             await store.find(NAME)
     finally:
         server.go_on()
+
+
+async def test_where_nobody_knows_whether_the_key_was_taken_nothing_is_done(
+    server: Server, client: Redis
+) -> None:
+    store = RedisReplays(client, 0.05)
+    keys = module.IdempotencyKeys(MemoryReplays(lambda: 0.0), store, module.Retention())
+    draft = drafted(request_id="req_mine", caller=Caller(tenant="acme", key_id="k"))
+    done: list[str] = []
+
+    async def work() -> None:
+        done.append("work")
+
+    keyed = keys.request({"idempotency-key": "a key"}, draft, "/v1/embeddings")
+    server.pause()
+    try:
+        with pytest.raises(IdempotencyUnavailable):
+            await keyed.serve(Body.json(b"{}"), work)
+        await keys.close()
+    finally:
+        server.go_on()
+
+    assert done == []
+
+
+async def test_large_bodies_are_told_apart_under_one_key() -> None:
+    keys = module.IdempotencyKeys(MemoryReplays(lambda: 0.0), None, module.Retention(bodies=True))
+    draft = drafted(request_id="req_mine", caller=Caller(tenant="acme", key_id="k"))
+    large = bytes(module.INLINE_BYTES + 1)
+
+    async def serve(body: bytes) -> Record | None:
+        keyed = keys.request({"idempotency-key": "a key"}, draft, "/v1/embeddings")
+        return await keyed.serve(Body.json(body), lambda: keyed.keep({}, b"said"))
+
+    first, again = await serve(large), await serve(large)
+    with pytest.raises(KeyReused):
+        await serve(large[:-1] + b"x")
+
+    assert first is None
+    assert again is not None
+    assert again.body == b"said"
 
 
 class Overtaken(RedisReplays):
