@@ -22,6 +22,7 @@ PARTS_AT_MOST = 128
 LINES_AT_MOST = 100 * PARTS_AT_MOST
 TEXT_AT_MOST = 1 << 20
 READ_BYTES = 1 << 16
+HOPS_AT_MOST = 32  # of X-Forwarded-For, from its end; a client may write thousands into it
 _HOP = re.compile(r"\[([^\[\]]*)\](?::[0-9]+)?|([^:]*):[0-9]+")
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 # After a grace, a body must keep this pace in bytes per second: one that only drips would hold its
@@ -47,7 +48,8 @@ def client_address(request: web.BaseRequest, trusted: Networks) -> str:
     if not trusted or not _within(peer, trusted):
         return peer
     lines = request.headers.getall("x-forwarded-for", ())  # some proxies add a line of their own
-    for hop in reversed(",".join(lines).split(",")):
+    hops = ",".join(lines).rsplit(",", HOPS_AT_MOST)[-HOPS_AT_MOST:]
+    for hop in reversed(hops):
         said = _without_port(hop.strip())
         if said and not _within(said, trusted):
             return said
