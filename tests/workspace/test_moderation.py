@@ -6,9 +6,10 @@ The chat engine is scripted and says what it was sent; the bill is read by the i
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import AsyncIterator
+import shutil
+import subprocess
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from oracle.engine import ScriptedEngine
 from sdks import openai
+from servers import free_port
 from workspace.test_third_party import Site, configured, found, kept, made_key, serving
 from workspace.test_wheels import build, install, run
 
@@ -71,10 +73,40 @@ def bin_folder(
     return install([core, llm, tested], wheels, tmp_path_factory.mktemp("guarded"))
 
 
+@pytest.fixture(scope="module")
+def first(bin_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Site:
+    """Where the key of all sites is made."""
+    folder = tmp_path_factory.mktemp("first")
+    (folder / "pepper").write_text("a pepper of a third party's test")
+    nobody = f"http://127.0.0.1:{free_port()}"
+    config = configured(folder, nobody, GUARDED.format(judge=nobody, more=""))
+    return Site(bin=bin_folder, folder=folder, config=config)
+
+
+@pytest.fixture(scope="module")
+def key(first: Site) -> str:
+    """Of the one tenant."""
+    return made_key(first)
+
+
 @pytest.fixture
-def site(bin_folder: Path, tmp_path: Path) -> Site:
-    (tmp_path / "pepper").write_text("a pepper of a third party's test")
-    return Site(bin=bin_folder, folder=tmp_path, config=tmp_path / "modgate.toml")
+def site(first: Site, key: str, tmp_path: Path) -> Site:
+    """A gateway to be, which knows the key."""
+    assert key
+    for name in ("pepper", "acme.keys"):
+        shutil.copy(first.folder / name, tmp_path)
+    return replace(first, folder=tmp_path, config=tmp_path / "modgate.toml")
+
+
+@pytest.fixture(scope="module")
+def judge(bin_folder: Path) -> Iterator[str]:
+    """The installed classifier as a server of its own; the address."""
+    command = [bin_folder / "acme-moderation", "--port", "0"]
+    alone = {"PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=alone, text=True) as process:
+        assert process.stdout is not None
+        yield found(r"http://127\.0\.0\.1:\d+", process.stdout.readline())
+        process.kill()
 
 
 def test_it_keeps_its_contract_where_only_wheels_are(
@@ -114,29 +146,11 @@ async def test_openais_sdk_reads_what_its_own_engine_says_without_a_file(site: S
 
 
 @asynccontextmanager
-async def judging(site: Site) -> AsyncIterator[str]:
-    """The installed classifier as a server of its own; the address."""
-    process = await asyncio.create_subprocess_exec(
-        *(site.bin / "acme-moderation", "--port", "0"),
-        stdout=asyncio.subprocess.PIPE,
-        env={"PYTHONUNBUFFERED": "1"},
-    )
-    assert process.stdout is not None
-    try:
-        async with asyncio.timeout(30):
-            yield found(r"http://127\.0\.0\.1:\d+", (await process.stdout.readline()).decode())
-    finally:
-        process.kill()
-        await process.wait()
-
-
-@asynccontextmanager
 async def guarded(
-    site: Site, chat: ScriptedEngine, judge: str, more: str = ""
+    site: Site, key: str, chat: ScriptedEngine, judge: str, more: str = ""
 ) -> AsyncIterator[openai.AsyncOpenAI]:
     """A gateway whose chats are judged there, and a client of it."""
     configured(site.folder, chat.url, GUARDED.format(judge=judge, more=more))
-    key = made_key(site)
     async with serving(site, str(site.config)) as said:
         url = found(r"http://127\.0\.0\.1:\d+", said)
         async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0) as client:
@@ -165,9 +179,11 @@ def billed(site: Site) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_a_prompt_is_judged_before_a_chat_model_sees_it(site: Site, stream: bool) -> None:
-    async with ScriptedEngine() as chat, judging(site) as judge:
-        async with guarded(site, chat, judge) as client:
+async def test_a_prompt_is_judged_before_a_chat_model_sees_it(
+    site: Site, key: str, judge: str, stream: bool
+) -> None:
+    async with ScriptedEngine() as chat:
+        async with guarded(site, key, chat, judge) as client:
             denied = await chatted(client, BAD, stream=stream)
             seen = len(chat.records)
             allowed = await chatted(client, FINE, stream=stream)
@@ -183,9 +199,11 @@ async def test_a_prompt_is_judged_before_a_chat_model_sees_it(site: Site, stream
     assert bill["llm.output_tokens"] == written
 
 
-async def test_other_routes_of_chat_are_judged_by_the_same_policy(site: Site) -> None:
-    async with ScriptedEngine() as chat, judging(site) as judge:
-        async with guarded(site, chat, judge, "status = 403") as client:
+async def test_other_routes_of_chat_are_judged_by_the_same_policy(
+    site: Site, key: str, judge: str
+) -> None:
+    async with ScriptedEngine() as chat:
+        async with guarded(site, key, chat, judge, "status = 403") as client:
             with pytest.raises(openai.PermissionDeniedError) as refused:
                 await client.responses.create(model="chat", input=BAD)
             with pytest.raises(openai.PermissionDeniedError):
@@ -200,12 +218,11 @@ async def test_other_routes_of_chat_are_judged_by_the_same_policy(site: Site) ->
 
 @pytest.mark.parametrize(("on_failure", "said"), [("open", "200"), ("closed", "503 policy_failed")])
 async def test_a_classifier_that_is_down_lets_through_or_refuses_as_the_section_says(
-    site: Site, on_failure: str, said: str
+    site: Site, key: str, on_failure: str, said: str
 ) -> None:
+    nobody, more = f"http://127.0.0.1:{free_port()}", f'on_failure = "{on_failure}"'
     async with ScriptedEngine() as chat:
-        async with judging(site) as judge:
-            pass
-        async with guarded(site, chat, judge, f'on_failure = "{on_failure}"') as client:
+        async with guarded(site, key, chat, nobody, more) as client:
             answer = await chatted(client, BAD)
         calls = len(chat.records)
     bill = billed(site)
@@ -217,9 +234,11 @@ async def test_a_classifier_that_is_down_lets_through_or_refuses_as_the_section_
     assert ("llm.output_tokens" in bill) == (on_failure == "open")
 
 
-async def test_in_shadow_it_is_judged_billed_and_counted_and_nobody_is_refused(site: Site) -> None:
-    async with ScriptedEngine() as chat, judging(site) as judge:
-        async with guarded(site, chat, judge, "shadow = true") as client:
+async def test_in_shadow_it_is_judged_billed_and_counted_and_nobody_is_refused(
+    site: Site, key: str, judge: str
+) -> None:
+    async with ScriptedEngine() as chat:
+        async with guarded(site, key, chat, judge, "shadow = true") as client:
             answer = await chatted(client, BAD)
         calls = len(chat.records)
     bill = billed(site)
