@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gc
+import sys
 import warnings
 import weakref
 from collections.abc import AsyncIterator, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -13,10 +15,21 @@ from aiohttp import web
 from oracle.engine import ScriptedEngine
 from servers import Server, redis
 
+from modgate.host import installed
 from modgate.http import connection
 from modgate.http.connection import Connection
 from modgate.pipeline import Exchange
 from modgate.state import State
+
+
+@pytest.fixture(scope="module", autouse=True)
+def installed_once() -> Iterator[None]:
+    """Where plugins are looked for is read once a path, which took a third of a gateway's start."""
+    look = installed._all
+    found = cache(lambda path: look())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(installed, "_all", lambda: found(tuple(sys.path)))
+        yield
 
 
 @pytest.fixture

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import aiohttp
 import orjson
 import pytest
 from conversing import chunk, whole
 from gateways import Running
-from openai.types.responses import ResponseStreamEvent
 from rigs.weather import CHAT, CITIES, MESSAGE, STREAM, USAGE, arguments, serving
 from sdks import anthropic, openai
 
 from modgate.ledger.reader import rows
 from modgate.plugin import JsonObject
 from modgate.testing import Scripted
+
+if TYPE_CHECKING:
+    from openai.types.responses import ResponseStreamEvent
 
 MESSAGES = "/v1/messages"
 TOOL: JsonObject = {"type": "object", "properties": {"city": {"type": "string"}}}

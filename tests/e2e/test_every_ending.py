@@ -25,7 +25,8 @@ from rigs.ledger import compared
 from modgate.ledger.reader import rows
 
 NAMES = {modality: name for name, modality in MODELS.items()}
-TIMES = "[timeouts]\nidle = '10s'\n"
+# A second process would be started for one file: that takes longer than to wait for the first.
+MORE = "[timeouts]\nidle = '10s'\n[decoders]\nprocesses = 1\nstreams = 1\n"
 FACTS = {NAMES["rerank"]: "pairs = true"}
 QUEUED_S = 0.25  # until whoever shall wait for a slot does
 PATIENCE_S = (0.6, 2.0, 8.0)  # of who shall run out of time: more where that was too soon
@@ -94,7 +95,7 @@ async def seen(
         family = "vllm" if made.modality == "rerank" else "home"  # ranks several searches at once
         backends = [{"url": each.url, "slots": made.slots, "family": family} for each in engines]
         async with await start(
-            folder, backends, plugins=[made.modality], facts=FACTS, more=TIMES
+            folder, backends, plugins=[made.modality], facts=FACTS, more=MORE
         ) as running:
             clients = await played(made, running, engines)
         calls = [record for each in engines for record in each.records]

@@ -158,7 +158,7 @@ async def test_each_call_is_priced_by_the_model_that_it_went_to(
     budget = 'limits = { cost = "50 EUR/day" }'
     async with (
         running(tmp_path, budget) as gateway,
-        httpx.AsyncClient(base_url=gateway.url, headers=gateway.headers) as client,
+        httpx.AsyncClient(base_url=gateway.url, headers=gateway.headers, verify=False) as client,
     ):
         reply = await client.post("/v1/words", json={"model": "chat", "asks": asks})
         path = f"/v1/usage/{reply.headers['x-request-id']}"
@@ -181,7 +181,7 @@ async def test_a_models_limit_counts_what_its_own_calls_used(tmp_path: Path) -> 
     limits = "\n".join(f"[tenant.acme.limits.models.{n}]\n{each}" for n in ("chat", "judge"))
     async with (
         running(tmp_path, limits, Guarded) as gateway,
-        httpx.AsyncClient(base_url=gateway.url, headers=gateway.headers) as client,
+        httpx.AsyncClient(base_url=gateway.url, headers=gateway.headers, verify=False) as client,
     ):
         first = await client.post("/v1/words", json={"model": "chat"})
         second = await client.post("/v1/words", json={"model": "chat"})
@@ -196,7 +196,7 @@ async def test_a_side_call_is_billed_also_where_the_plan_fails_to_say_what_it_di
 ) -> None:
     async with (
         running(tmp_path, modality=Unsure) as gateway,
-        httpx.AsyncClient(base_url=gateway.url, headers=gateway.headers) as client,
+        httpx.AsyncClient(base_url=gateway.url, headers=gateway.headers, verify=False) as client,
     ):
         reply = await client.post("/v1/words", json={"model": "chat"})
     [row] = rows(gateway.ledger)
@@ -210,7 +210,7 @@ async def test_calls_that_are_drawn_reserve_once_what_they_need_beyond_the_reser
 ) -> None:
     async with (
         running(tmp_path, modality=Drawing) as gateway,
-        httpx.AsyncClient(base_url=gateway.url, headers=gateway.headers) as client,
+        httpx.AsyncClient(base_url=gateway.url, headers=gateway.headers, verify=False) as client,
     ):
         reply = await client.post("/v1/words", json={"model": "chat"})
     [row] = rows(gateway.ledger)
@@ -224,7 +224,7 @@ async def test_calls_that_are_drawn_are_afforded_one_by_one_and_no_further_than_
 ) -> None:
     async with (
         running(tmp_path, 'limits = { cost = "2 EUR/day" }', Drawing) as gateway,
-        httpx.AsyncClient(base_url=gateway.url, headers=gateway.headers) as client,
+        httpx.AsyncClient(base_url=gateway.url, headers=gateway.headers, verify=False) as client,
     ):
         reply = await client.post("/v1/words", json={"model": "chat"})
     [row] = rows(gateway.ledger)
@@ -253,7 +253,9 @@ async def test_calls_that_are_drawn_for_another_model_reserve_as_if_it_had_been_
                 tenants={"acme": "fallback = true"},
                 extra={"words": made},
             ) as gateway,
-            httpx.AsyncClient(base_url=gateway.url, headers=gateway.headers) as client,
+            httpx.AsyncClient(
+                base_url=gateway.url, headers=gateway.headers, verify=False
+            ) as client,
         ):
             reply = await client.post("/v1/words", json={"model": "chat"})
     [row] = rows(gateway.ledger)

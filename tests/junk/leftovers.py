@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from itertools import chain
 from types import ModuleType
+from typing import Any
 
 from junk.world import World
 from modgate.auth.attempts import Attempts
@@ -82,11 +83,12 @@ def holding(world: World, *, maps_too: bool = True) -> Holding:
 async def settled(world: World, before: Holding) -> list[str]:
     """What is left once everything had the time to go."""
     loop = asyncio.get_running_loop()
-    end = loop.time() + PATIENCE_S
+    end, look_s = loop.time() + PATIENCE_S, LOOK_S
     while wrong := holding(world, maps_too=False).beyond(before) or holding(world).beyond(before):
         if loop.time() > end:
             return wrong
-        await asyncio.sleep(LOOK_S)
+        await asyncio.sleep(look_s)
+        look_s *= 2  # what does not go soon goes after some deadline, and a look takes long
     return []
 
 
@@ -110,7 +112,7 @@ def _sockets() -> int:
     return count
 
 
-def _maps(value: object, path: str, depth: int, seen: set[int], maps: dict[str, int]) -> None:
+def _maps(value: Any, path: str, depth: int, seen: set[int], maps: dict[str, int]) -> None:
     """Every collection that modgate's own objects hold, by where it hangs, and how long it is."""
     if id(value) in seen or depth > DEPTH:
         return
@@ -119,17 +121,16 @@ def _maps(value: object, path: str, depth: int, seen: set[int], maps: dict[str, 
         return
     seen.add(id(value))
     if looks.sized:
-        assert isinstance(value, Collection)
         maps[path] = max(len(value), maps.get(path, 0))
     if looks.inside:
-        assert isinstance(value, Collection)
         path += "[]"
-        for each in list(value.values() if isinstance(value, Mapping) else value):
-            _maps(each, path, depth + 1, seen, maps)
+        inside = [(path, each) for each in (value.values() if looks.mapping else value)]
     else:
-        for name in (*looks.slots, *getattr(value, "__dict__", ())):
-            if (each := getattr(value, name, None)) is not None:
-                _maps(each, f"{path}.{name}", depth + 1, seen, maps)
+        names = (*looks.slots, *getattr(value, "__dict__", ()))
+        inside = [(f"{path}.{name}", getattr(value, name, None)) for name in names]
+    for where, each in inside:
+        if _looks(type(each)) is not None:  # the same without this: most are numbers and texts
+            _maps(each, where, depth + 1, seen, maps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +139,7 @@ class _Looks:
 
     inside: bool
     sized: bool
+    mapping: bool = False
     slots: Sequence[str] = ()
 
 
@@ -146,7 +148,8 @@ def _looks(kind: type) -> _Looks | None:
     if issubclass(kind, (type, ModuleType, str, bytes, int, float, *BOUNDED)):
         return None
     if issubclass(kind, Collection):
-        return _Looks(inside=True, sized=not hasattr(kind, "_fields"))
+        sized, mapping = not hasattr(kind, "_fields"), issubclass(kind, Mapping)
+        return _Looks(inside=True, sized=sized, mapping=mapping)
     if not kind.__module__.startswith("modgate."):
         return None
     slots = chain.from_iterable(map(_slots, kind.__mro__))
