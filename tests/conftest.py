@@ -57,6 +57,9 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What is long first, then files with slow tests, or one worker would have them to itself in
     the end."""
+    for item in items:
+        if item.get_closest_marker("models"):
+            item.add_marker("slow")
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: (not item.nodeid.startswith(LONG), item.path not in slow))
 

@@ -12,7 +12,7 @@ from sim.runs import mean, ran, scenario
 from sim.world import FAULT_FROM, FAULT_TO, Fault
 
 # It only computes, for as long as a busy machine takes; this is for what would never end.
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 SEEDS = (1, 2, 3)
 SLOW_SEEDS = range(1, 9)  # a third of a run is looked at, which moves by two points

@@ -11,7 +11,7 @@ import pytest
 from sim.lead import NOISE, Lead, lead, settled
 
 # It only computes, for as long as a busy machine takes; this is for what would never end.
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 EASY = (1000, 1063, 1099)
 HARD = {1034: 2, 1035: 4, 1051: 4, 1098: 3}  # by fleet: draws

@@ -18,7 +18,7 @@ from sim.runs import SLOWEST_S, UNSEEN, ran, scenario
 from sim.world import FAST, MID, Result, Scenario, World
 
 # It only computes, for as long as a busy machine takes; this is for what would never end.
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 PICK = "modgate.fleet.pick"
 SECONDS = {1: 200.0, 8: 100.0}  # of a run, by gateways: a second of eight costs six times as much

@@ -14,7 +14,7 @@ from sim.runs import SLOWEST_S, UNSEEN, mean, ran, scenario
 from sim.world import FAULT_FROM, FAULT_TO, FULL_RATE, Scenario, World
 
 # It only computes, for as long as a busy machine takes; this is for what would never end.
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 # A run of so long moves by a third of a point, four together by a fifth; ours is 0.7 of a point
 # above its bounds, and more.

@@ -12,7 +12,7 @@ from sim.runs import UNSEEN, mean
 from sim.world import FULL_RATE, Ask, Scenario, World
 
 # It only computes, for as long as a busy machine takes; this is for what would never end.
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 SCRAPE_S = 1.0
 CROWDED, WANDERS, STAYS_S = 2, 4, 10.0
