@@ -218,6 +218,13 @@ def test_half_a_call_at_the_end_is_no_reply() -> None:
         told(relay(), *TOOLS)
 
 
+def test_no_chunk_but_the_last_names_usage() -> None:
+    texts = [chunk({"content": text}) for text in ("a", "b", "c", "d")]
+    read = told(relay(), *texts, chunk({}, "stop"), chunk(None, usage=USAGE))
+
+    assert ["usage" in value for value in read] == [False] * 4 + [True]
+
+
 def test_the_bill_is_the_chats_at_any_cut() -> None:
     events = [*TOOLS, chunk({}, "stop"), chunk(None, usage=USAGE)]
     worded, bare = relay(), ChatRelay(stream=True, include_usage=True, prompt=7)

@@ -62,12 +62,13 @@ BILL: JsonObject = {"prompt_tokens": 7, "completion_tokens": 1, "total_tokens": 
 SAID = chunk({"content": "a"})
 
 
-def test_a_whole_reply_shows_the_bill_where_its_engine_counted_nothing() -> None:
+@pytest.mark.parametrize("more", [{"usage": {**NOTHING, "cost": 0.5}}, {"usage": None}, {}])
+def test_a_whole_reply_shows_the_bill_where_its_engine_counted_nothing(more: JsonObject) -> None:
     choice = {"index": 0, "message": {"content": "a"}, "finish_reason": "stop"}
-    reply = {"id": "c", "choices": [choice], "usage": {**NOTHING, "cost": 0.5}}
+    reply = {"id": "c", "choices": [choice], **more}
     [told] = relay(stream=False).feed(0, Event(orjson.dumps(reply)))
 
-    assert orjson.loads(told) == {**reply, "usage": {**BILL, "cost": 0.5}}
+    assert orjson.loads(told) == {**reply, "usage": {**(more.get("usage") or {}), **BILL}}
 
 
 @pytest.mark.parametrize(
@@ -76,8 +77,9 @@ def test_a_whole_reply_shows_the_bill_where_its_engine_counted_nothing() -> None
         [chunk({}, "stop", usage=NOTHING)],
         [chunk({}, "stop"), chunk(None, usage=NOTHING)],
         [chunk({}, "stop", usage=NOTHING), chunk(None, usage=NOTHING)],
+        [chunk({}, "stop")],
     ],
-    ids=["beside", "behind", "both"],
+    ids=["beside", "behind", "both", "nowhere"],
 )
 @pytest.mark.parametrize("include", [False, True])
 def test_a_stream_shows_the_bill_at_its_end_where_its_engine_counted_nothing(
@@ -103,6 +105,29 @@ def test_a_count_that_came_before_nothing_at_all_is_the_one_that_is_shown() -> N
 
     assert [value["usage"] for value in late] == [None]
     assert orjson.loads(last.removeprefix(b"data: "))["usage"] == USAGE
+
+
+def test_a_usage_that_was_shown_is_not_shown_again() -> None:
+    relaying = relay(include=True)
+    *_, shown = told(relaying, SAID, chunk({}, "stop"), chunk(None, usage={"total_tokens": 5}))
+
+    assert shown["usage"] == {"total_tokens": 5}
+    assert list(relaying.close([OK])) == [b"data: [DONE]\n\n"]
+
+
+@pytest.mark.parametrize("include", [False, True])
+def test_chunks_of_a_client_who_asked_for_usage_say_that_there_is_none_yet(include: bool) -> None:
+    relaying = relay(include=include)
+    read = told(
+        relaying,
+        chunk({"role": "assistant", "content": ""}),
+        *(chunk({"content": text}) for text in ("a", "b", "c", "usage", '"usage":')),
+        chunk({}, "stop"),
+        chunk(None, usage=USAGE),
+    )
+
+    shown = [value.get("usage", ...) for value in read]
+    assert shown == ([None] * 7 + [USAGE] if include else [...] * 7)
 
 
 @pytest.mark.parametrize("include", [False, True])

@@ -33,7 +33,10 @@ HOSTILE = r'{"a":"\"finish_reason\":\"abort\", \"token_ids\":null, \"reasoning\"
         ("eos", "stop"),
         ("stop_str", "stop"),
         ("stop", "stop"),
+        ("end_turn", "stop"),
         ("length", "length"),
+        ("model_length", "length"),
+        ("repetition", "length"),
         ("tool_calls", "tool_calls"),
         ("something_new", "something_new"),
     ],
@@ -59,7 +62,10 @@ def test_an_empty_reason_beside_one_that_is_told_is_none() -> None:
     assert orjson.loads(finished(both)) == [{"finish_reason": None}, {"finish_reason": "stop"}]
 
 
-@pytest.mark.parametrize("why", ["abort", "aborted", "cancelled", "error", "timeout"])
+@pytest.mark.parametrize(
+    "why",
+    ["abort", "aborted", "cancelled", "error", "timeout", "insufficient_system_resource"],
+)
 def test_an_engine_that_leaves_a_choice_unfinished_has_failed(why: str) -> None:
     for text in ('{"finish_reason":"%s"}', '{"finish_reason" : "%s"}'):
         assert given_up((text % why).encode())

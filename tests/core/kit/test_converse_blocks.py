@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import orjson
@@ -143,6 +144,14 @@ def test_only_what_goes_on_with_the_open_text_takes_the_short_way() -> None:
         orjson.dumps({"choices": [{"delta": {"content": "c"}}]}),
     ):
         assert blocks.more(Event(other).fields().values) is None
+
+
+def test_a_call_without_an_id_gets_one_that_no_other_reply_has() -> None:
+    call = {"index": 0, "function": {"name": "look", "arguments": "{}"}}
+    made = {steps(chunk({"tool_calls": [call]}))[1][0].block.call_id for _ in range(2)}
+
+    assert len(made) == 2
+    assert all(re.fullmatch("call_[0-9a-f]{32}", each) for each in made)
 
 
 def test_one_block_is_open_at_a_time_and_a_call_is_not_cut_by_another() -> None:

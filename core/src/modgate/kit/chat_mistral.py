@@ -19,7 +19,7 @@ from functools import cache, partial
 from msgspec import structs
 
 from modgate.kit.chat_join import join_calls
-from modgate.kit.chat_relay import DONE, reported
+from modgate.kit.chat_relay import DONE, NULL_USAGE, reported
 from modgate.kit.chat_wire import decoded, encoded
 from modgate.kit.converse.exact import Sent
 from modgate.plugin import (
@@ -153,7 +153,7 @@ class MistralRelay(Relay):
     def _told(self, said: Iterable[bytes]) -> Iterator[bytes]:
         for data in said:
             if self._held is None and _OPEN in data and _ELSE.search(data) is None:
-                yield data
+                yield NULL_USAGE.sub(b"", data, count=1)
             elif data != DONE:
                 yield from self._chunk(decoded(data.removeprefix(b"data: ")))
 

@@ -34,9 +34,10 @@ Alias = Literal["both", "reasoning_content", "reasoning"]
 
 _TEXT = re.compile(rb'"(?:content|text|arguments)"\s*:\s*"(?!")')
 _REASONING = re.compile(rb'"reasoning(?:_content)?"\s*:\s*"(?!")')
-_NULL_USAGE = re.compile(rb',\s*"usage"\s*:\s*null|"usage"\s*:\s*null\s*,')
+NULL_USAGE = re.compile(rb',\s*"usage"\s*:\s*null|"usage"\s*:\s*null\s*,')
 _LAST_NULL_USAGE = b',"usage":null}'
 _STOP_REASON = Extra("stop_reason")  # of the home wire: for surfaces that say what stopped it
+_UNCOUNTED: JsonObject = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
 DONE = b"data: [DONE]\n\n"
 IGNORED = "x-modgate-ignored"
 WHOLE = Head()
@@ -110,6 +111,7 @@ class ChatRelay(Relay):
         self._template = Template()
         self._counted = 0
         self._fed = False
+        self._first = b""  # the first chunk: the last one is made of it where no usage came
         self._final = False
         self._unshown: JsonObject | None = None  # the last chunk that had both choices and usage
         self._reported: Units | None = None
@@ -127,16 +129,19 @@ class ChatRelay(Relay):
         if data[:1] != b"{" or data[-1:] != b"}":
             raise BadReply("the engine's event is not a JSON object")
         self._fed = True
-        plain = data
+        if (shown := self._shown(data)) is None:
+            return ()
+        self._first = self._first or data
+        self._count(data, shown)
+        return (_event(self._styled(shown)),)
+
+    def _shown(self, data: bytes) -> bytes | None:
+        """A chunk as far as it is for this client; None where nothing is left of it."""
         if b'"usage"' in data:
-            kept = self._with_usage(data)
-            if kept is None:
-                return ()
-            data = kept
-        elif b'"choices":[]' in data:
-            return ()  # without usage it says nothing, and many clients read its first choice
-        self._count(plain, data)
-        return (_event(self._styled(data)),)
+            return self._with_usage(data)
+        if b'"choices":[]' in data:
+            return None  # without usage it says nothing, and many clients read its first choice
+        return _uncounted(data) if self._include else data
 
     def _count(self, plain: bytes, data: bytes) -> None:
         """The texts of a chunk; one that has nothing else is learned."""
@@ -164,16 +169,14 @@ class ChatRelay(Relay):
 
     def _written(self, data: bytes) -> bytes:
         """The event of a plain chunk."""
-        if b'"usage"' in data and not self._include:
-            data = _NULL_USAGE.sub(b"", data, count=1)
-        return _event(self._styled(data))
+        return _event(self._styled(self._shown(data) or data))
 
     def _with_usage(self, data: bytes) -> bytes | None:
         """An event that names usage: noted, and stripped where the client did not ask for it."""
         if data.endswith(_LAST_NULL_USAGE):  # same result without this: the common form
             bare = data[: -len(_LAST_NULL_USAGE)] + b"}"
         else:
-            bare = _NULL_USAGE.sub(b"", data, count=1)
+            bare = NULL_USAGE.sub(b"", data, count=1)
         if b'"usage"' not in bare:
             return data if self._include else bare
         value = decoded(data)
@@ -213,8 +216,9 @@ class ChatRelay(Relay):
         self._note(value.get("usage"), last=True)
         if self._reported is None:
             self._estimated = estimated(value["choices"], self._echoed or ())
-            if counts_nothing(value.get("usage")):
-                return encoded({**value, "usage": self._billed(value["usage"], ())})
+            usage = value.get("usage")
+            if usage is None or counts_nothing(usage):
+                return encoded({**value, "usage": self._billed(usage or {}, ())})
         elif self._reported["output_tokens"] < len(value["choices"]):
             self._counted = sum(any(_texts(choice)) for choice in value["choices"])
         return event.data
@@ -230,12 +234,15 @@ class ChatRelay(Relay):
         """A stream ends with [DONE], and before it usage that was asked for and not shown yet."""
         if not self._stream:
             return ()
-        if self._unshown is None:
+        shown = self._unshown
+        if shown is None and self._include and self._first and not self._final:
+            shown = {**decoded(self._first), "usage": _UNCOUNTED}
+        if shown is None:
             return (DONE,)
-        usage = self._unshown["usage"]
+        usage = shown["usage"]
         if counts_nothing(usage):
             usage = self._billed(usage, outcomes)
-        last = encoded({**self._unshown, "choices": [], "usage": usage})
+        last = encoded({**shown, "choices": [], "usage": usage})
         return (_event(self._styled(last)), DONE)
 
     def usage(self, outcomes: Sequence[Outcome]) -> Usage:
@@ -275,6 +282,14 @@ class ChatRelay(Relay):
 
 def _event(data: bytes) -> bytes:
     return b"data: " + data + b"\n\n"
+
+
+def _uncounted(data: bytes) -> bytes:
+    """A chunk for a client who asked for usage, which each chunk before it says is not there yet.
+
+    Source: wire.md 2.1 and A1.
+    """
+    return data[:-1] + b',"usage":null}' if b'"choices"' in data else data
 
 
 def counts_nothing(usage: Json) -> bool:

@@ -19,14 +19,21 @@ _THOUGHT = re.compile(rb'(?<!\\)"reasoning_content"\s*:\s*("(?:[^"\\]|\\.)*+"|nu
 _CREATED = re.compile(rb'"created"\s*:\s*(\d+)')
 _NAME, _OPEN, _SAID = b'"finish_reason"', b'"finish_reason":null', b'"finish_reason":"'
 _NOT_SAID = _SAID + b'"'
-_GIVEN_UP = re.compile(rb'"finish_reason"\s*:\s*"(?:abort|aborted|cancelled|error|timeout)"')
-# Source: wire.md 2.1; what engines say for an end of their own.
+_GIVEN_UP = re.compile(
+    rb'"finish_reason"\s*:\s*'
+    rb'"(?:abort|aborted|cancelled|error|timeout|insufficient_system_resource)"'
+)
+# Source: wire.md 2.1; what engines say for an end of their own: Mistral's API for a full context,
+# vLLM for a text that goes round in circles.
 FINISHES = {
+    b"end_turn": b"stop",
     b"eos": b"stop",
     b"eos_token": b"stop",
     b"stop_str": b"stop",
     b"stop_sequence": b"stop",
     b"max_tokens": b"length",
+    b"model_length": b"length",
+    b"repetition": b"length",
     b"tool_use": b"tool_calls",
 }
 WORDS = frozenset((*FINISHES.values(), b"content_filter"))
@@ -44,7 +51,7 @@ def given_up(data: bytes) -> bool:
     """Whether an engine left a choice unfinished that nobody asked it to leave.
 
     It says so with a good status and a good end: vLLM and SGLang when they drain, scale down or are
-    told to abort, TensorRT-LLM when its own time is over.
+    told to abort, TensorRT-LLM when its own time is over, DeepSeek where it has no room.
     Source: vllm-project/vllm issue 57082; sgl-project/sglang pull request 22535.
     """
     return _GIVEN_UP.search(data) is not None

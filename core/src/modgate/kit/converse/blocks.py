@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
+from uuid import uuid4
 
 import orjson
 
@@ -130,7 +131,7 @@ class Blocks:
             return _Piece(("call", index), text)
         if not name:
             raise call.fault("function", "invalid_value", "a call begins without a name")
-        made = call.text("id", "", empty=True) or f"call_{index}"
+        made = call.text("id", "", empty=True) or f"call_{uuid4().hex}"
         self._seen[index] = made
         return _Piece(("call", index), text, made, name)
 
