@@ -22,6 +22,7 @@ class Later(ModuleType):
 anthropic = Later("anthropic")
 cohere = Later("cohere")
 langchain_openai = Later("langchain_openai")
+langchain_wrong = Later("langchain_core.exceptions")
 mistral = Later("mistralai.client")
 mistral_errors = Later("mistralai.client.errors")
 mistral_models = Later("mistralai.client.models")

@@ -11,6 +11,8 @@ from oracle import requests as ask
 from oracle.client import ClientRecord, send
 from oracle.engine import ScriptedEngine
 from oracle.faults import Fault, Piece, Refusal, Script
+from pydantic import SecretStr
+from sdks import langchain_openai, langchain_wrong, openai
 
 from modgate.ledger.reader import rows
 
@@ -154,11 +156,34 @@ async def test_an_engines_own_words_for_too_long_become_ours(
     assert client.status == 400
     assert orjson.loads(client.body)["error"] == {
         "message": "This model's maximum context length is 4096 tokens. However, your messages "
-        "resulted in 5012 tokens. Please reduce the length of the messages.",
+        "resulted in 5012 tokens. Please reduce the length of the messages. "
+        "(context_length_exceeded)",
         "type": "invalid_request_error",
         "param": "messages",
         "code": "context_length_exceeded",
     }
+
+
+@pytest.mark.parametrize("responses", [False, True])
+async def test_langchain_knows_what_is_too_long(
+    tmp_path: Path, engine: ScriptedEngine, responses: bool
+) -> None:
+    engine.script_for = lambda record: REFUSED
+    async with (
+        await serving(tmp_path, engine, "") as running,
+        openai.DefaultAsyncHttpxClient() as connections,
+    ):
+        chat = langchain_openai.ChatOpenAI(
+            http_async_client=connections,
+            model="one",
+            base_url=f"{running.url}/v1",
+            api_key=SecretStr(running.key),
+            max_retries=0,
+            use_responses_api=responses,
+        )
+
+        with pytest.raises(langchain_wrong.ContextOverflowError):
+            await chat.ainvoke("Hi?")
 
 
 CHUNK: dict[str, object] = {

@@ -107,6 +107,7 @@ def test_a_shared_path_answers_with_every_surfaces_keys() -> None:
     body = Superset([surfaces["voyage"], surfaces["cohere"]]).error_body(REFUSED, "r")
 
     assert {"detail", "message", "id"} <= set(body)
+    assert body["error"] == built_in()["openai"].error_body(REFUSED, "r")["error"]
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ class OpenAI(Surface):
 
     def error_body(self, error: GatewayError, request_id: str) -> JsonObject:
         """`{"error": {message, type, param, code}}`, all four keys present."""
-        return {"error": openai_error(error)}
+        return {"error": with_code(openai_error(error))}
 
 
 class Responses(OpenAI):
@@ -68,7 +68,17 @@ class Responses(OpenAI):
             told = {**told, "message": TOO_LONG, "param": "input"}
         elif error.field is not None and error.field in self.names:
             told = {**told, "param": self.names[error.field]}
-        return {"error": told}
+        return {"error": with_code(told)}
+
+
+def with_code(told: JsonObject) -> JsonObject:
+    """An error whose message ends with its code, where the context is exceeded.
+
+    langchain looks for it in the text of the exception, into which the SDK puts the message alone.
+    """
+    if told["code"] != "context_length_exceeded":
+        return told
+    return {**told, "message": f"{told['message']} ({told['code']})"}
 
 
 class Anthropic(Surface):
@@ -213,8 +223,8 @@ class Superset(Surface):
     """Errors that carry the keys of several surfaces, for a path that these share.
 
     It serves requests that are refused before their body is known, and bodies that no surface
-    claims: jina's clients send openai's or cohere's, and read `detail`.  All else is as the last
-    surface has it.
+    claims: jina's clients send openai's or cohere's, and read `detail`.  Whoever knows none of
+    these finds openai's `error`.  All else is as the last surface has it.
     """
 
     def __init__(self, surfaces: Sequence[Surface]) -> None:
@@ -225,8 +235,8 @@ class Superset(Surface):
         return self._surfaces[-1].status(error)
 
     def error_body(self, error: GatewayError, request_id: str) -> JsonObject:
-        """The keys of every surface; of one that two use, the first surface's."""
-        merged: JsonObject = {}
+        """The keys of every surface, and of openai; of one that two use, the first surface's."""
+        merged = OpenAI().error_body(error, request_id)
         for surface in reversed(self._surfaces):
             merged.update(surface.error_body(error, request_id))
         return merged
