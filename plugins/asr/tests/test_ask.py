@@ -69,14 +69,19 @@ def test_without_need_no_times_of_words_are_asked_for(tmp_path: Path) -> None:
     assert sent(called(tmp_path), "timestamp_granularities[]") == []
 
 
+@pytest.mark.parametrize("grain", ["word", "segment"])
+def test_times_that_the_form_has_no_room_for_are_not_asked_for(tmp_path: Path, grain: str) -> None:
+    call = called(tmp_path, ("timestamp_granularities[]", grain))
+
+    assert sent(call, "timestamp_granularities[]") == []
+
+
 @pytest.mark.parametrize(
     ("parts", "field"),
     [
         ([("timestamp_granularities[]", "letter")], "timestamp_granularities"),
         ([("timestamp_granularities[]", "word"), ("response_format", "json")],
          "timestamp_granularities"),
-        ([("timestamp_granularities[]", "word")], "timestamp_granularities"),
-        ([("timestamp_granularities[]", "segment")], "timestamp_granularities"),
         ([("stream", "true"), ("response_format", "srt")], "response_format"),
         ([("stream", "true"), ("response_format", "vtt")], "response_format"),
         ([("stream", "true"), ("response_format", "verbose_json")], "response_format"),
