@@ -61,6 +61,7 @@ def test_a_stream_has_a_first_token_and_a_pace(told: Told, made: Made, tried: Tr
 
     assert {
         f"gen_ai_server_time_to_first_token_seconds_sum{{{CHAT}}} 1.2",
+        f"gen_ai_client_operation_time_to_first_chunk_seconds_sum{{{CHAT}}} 0.6",
         f"gen_ai_server_time_per_output_token_seconds_count{{{CHAT}}} 1",
         f'gen_ai_server_time_per_output_token_seconds_bucket{{{CHAT},le="0.15"}} 0',
         f'gen_ai_server_time_per_output_token_seconds_bucket{{{CHAT},le="0.2"}} 1',

@@ -43,6 +43,12 @@ class GenAi:
             SECONDS,
             *(*WHAT, "error_type"),
         )
+        self._first_chunk = made(
+            "gen_ai_client_operation_time_to_first_chunk_seconds",
+            "until an engine's reply to a call of a stream begins",
+            FIRST_S,
+            *WHAT,
+        )
         self._requests = made(
             "gen_ai_server_request_duration_seconds",
             "of a request",
@@ -70,6 +76,8 @@ class GenAi:
                 self._calls.add(
                     (*what, self._codes.label(attempt.error)), attempt.ended_s - attempt.began_s
                 )
+                if receipt.stream and attempt.call >= 0 and attempt.first_s is not None:
+                    self._first_chunk.add(what, attempt.first_s - attempt.began_s)
         own = next((each for each in reversed(receipt.attempts) if each.call >= 0), None)
         if own is not None:
             self._reply(_what(own, receipt.operation, known), receipt, own)
