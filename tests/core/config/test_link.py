@@ -217,6 +217,26 @@ def test_a_part_of_a_request_is_a_mistake(config: Config, written: str) -> None:
     assert "whole" in problem
 
 
+@pytest.mark.parametrize(
+    ("limit", "fits", "too_much"),
+    [
+        ("requests", "2G/h", "3G/h"),
+        ('units."words.output_tokens"', "150G/min", "151G/min"),
+        ('units."sounds.audio_seconds"', "2M/h", "3M/h"),
+        ('units."words.output_tokens"', "9000000G/day", "9100000G/day"),
+    ],
+)
+def test_a_limit_that_a_store_could_not_count_exactly_is_a_mistake(
+    config: Config, limit: str, fits: str, too_much: str
+) -> None:
+    text = BOTH + f'[tenant.a.limits]\n{limit} = "AMOUNT"\n'
+    config.link(text.replace("AMOUNT", fits))
+
+    [problem] = config.told(text.replace("AMOUNT", too_much))
+
+    assert problem.endswith("is more than can be counted; take a shorter period")
+
+
 def test_a_tenant_names_models_and_slo_classes_that_exist(config: Config) -> None:
     text = '[slo.gold.words]\ntotal = { base = "1s" }\n[tenant.a]\nslo = "glod"\nmodels = ["cat"]\n'
 

@@ -59,7 +59,8 @@ class LimitsLinker:
             if limits.requests.amount % 1:
                 text = 'requests are whole: take a longer period, such as "30/min" for "0.5/s"'
                 self._wrong((*path, "requests"), text)
-            rates.append(_rate(REQUESTS, ceil(limits.requests.amount), limits.requests))
+            where, most = (*path, "requests"), ceil(limits.requests.amount)
+            rates.append(self._rate(where, REQUESTS, most, limits.requests))
         if limits.cost is not None:
             rates.append(self._budget((*path, "cost"), limits.cost))
         for written in sorted(limits.units, key=lambda each: not each.startswith("*.")):
@@ -74,9 +75,7 @@ class LimitsLinker:
             self._wrong(path, "needs prices: add a price book, [price.NAME]")
         elif currency != self._currency:
             self._wrong(path, f"is in {currency}, and the price books are in {self._currency}")
-        if _level(text) >= EXACT:
-            self._wrong(path, "is more than can be counted; take a shorter period")
-        return _rate(BUDGET, text.money.micro, text)
+        return self._rate(path, BUDGET, text.money.micro, text)
 
     def _unit_rates(self, path: Path, written: str, text: RateText) -> Iterable[Rate]:
         known = sorted({self._units.public(full) for full in self._units.units})
@@ -89,21 +88,17 @@ class LimitsLinker:
             all_of_them = ", ".join(known) or "none, for no enabled plugin brings a modality"
             self._wrong(path, f"unknown unit{did_you_mean(written, known)}; known: {all_of_them}")
         for full in found:
-            yield _rate(full, self._units.units[full].inside(text.amount), text)
+            yield self._rate(path, full, self._units.units[full].inside(text.amount), text)
 
-
-def _rate(unit: str, amount: int, text: RateText | BudgetText) -> Rate:
-    return Rate(
-        unit=unit,
-        amount=amount,
-        period=text.period,
-        when_down=text.on_store_down,
-        shadow=text.shadow,
-    )
-
-
-def _level(text: BudgetText) -> int:
-    """The most that the level of a budget counts: a bucket's in unit x ms, a window's in units."""
-    if text.period in ("day", "month"):
-        return text.money.micro
-    return text.money.micro * PERIOD_S[text.period] * 1000
+    def _rate(self, path: Path, unit: str, amount: int, text: RateText | BudgetText) -> Rate:
+        """A rate; a bucket's level is in unit x ms, a window's in units, and both are counted."""
+        bucket = text.period not in ("day", "month")
+        if amount * (PERIOD_S[text.period] * 1000 if bucket else 1) >= EXACT:
+            self._wrong(path, "is more than can be counted; take a shorter period")
+        return Rate(
+            unit=unit,
+            amount=amount,
+            period=text.period,
+            when_down=text.on_store_down,
+            shadow=text.shadow,
+        )
