@@ -92,16 +92,22 @@ class Bill:
         self._budgeted = draft.caller.policy.limits.budgeted
         draft.admitted = True
 
-    async def check_spent(self, modalities: tuple[str, ...], body_bytes: int | None) -> None:
-        """Refuse before the body is read when no modality of the route has anything left."""
+    async def check_spent(
+        self, modalities: tuple[str, ...], body_bytes: int | None, model: str = ""
+    ) -> None:
+        """Refuse before the body is read when no modality that it may be of has anything left.
+
+        `model`: if it is known by now.
+        """
         limiter, held = self._gateway.limiter, self._held
         self._modalities = modalities
         look = body_bytes is None or body_bytes > LARGE_BODY
         for each in (modalities, (MONEY,)) if self._budgeted else (modalities,):
             try:
-                limiter.check_spent(held, each, now=self._now(), look=look)
+                limiter.check_spent(held, each, now=self._now(), model=model, look=look)
             except Miss:
-                await self._patiently(partial(limiter.check_spent, held, each, look=look))
+                step = partial(limiter.check_spent, held, each, model=model, look=look)
+                await self._patiently(step)
 
     def hold(self, what: What, n: int) -> None:
         """Take `n` of what is bounded at any one time, or give it back (`n` < 0)."""

@@ -24,6 +24,7 @@ NOBODY = Caller(tenant="", key_id="")
 ATTEMPTS_AT_MOST = 4096
 ATTEMPT = "x-modgate-attempt"
 DRY_RUN = "x-modgate-dry-run"
+MODEL = "x-modgate-model"
 NO = ("", "0", "false")  # any other value means a dry run: in doubt nothing is billed
 SDK_RETRY = "x-stainless-retry-count"
 MISSED_AT_MOST = 8
@@ -173,6 +174,11 @@ class Draft(msgspec.Struct, kw_only=True, eq=False):
     def dry(self) -> bool:
         """Whether it is a dry run (`dry_run.py`)."""
         return self.request_headers.get(DRY_RUN, "").lower() not in NO
+
+    @property
+    def named(self) -> str:
+        """The model that a header names before the body does; '' = none."""
+        return self.request_headers.get(MODEL, "")
 
     @property
     def behind_gateway(self) -> bool:

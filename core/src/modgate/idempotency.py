@@ -82,17 +82,25 @@ class IdempotencyKeys:
         self._renewer: asyncio.Task[None] | None = None
 
     def request(
-        self, headers: Mapping[str, str], draft: Draft, route: str, sdk: str = ""
+        self,
+        headers: Mapping[str, str],
+        draft: Draft,
+        route: str,
+        sdk: str = "",
+        query: str = "",
     ) -> KeyedRequest:
         """A request that carries a key; Refused for one that is none.
 
         `sdk`: the surface that its headers told, if they did.  Another one could not read the reply
-        that is kept, so the same body of it counts as another.
+        that is kept, so the same body of it counts as another; as it does for another model that
+        the headers name, and with another `query`.
         """
         key = _key_in(headers)
         name = Name.of(draft.caller.tenant, route, key)
         secret = f"{key}\0{sdk}" if sdk else key
-        return KeyedRequest(self, draft, name, secret.encode())
+        secret += f"\0model={draft.named}" if draft.named else ""
+        secret += f"\0query={query}" if query else ""
+        return KeyedRequest(self, draft, name, secret.encode("utf-8", "surrogatepass"))
 
     def store_of(self, caller: Caller) -> Replays:
         """Where a caller's keys lie: with the others', where they may."""

@@ -9,7 +9,7 @@ request is left: no task, no slot, no spool file, no reservation.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from functools import partial
 
 from aiohttp import web
@@ -41,6 +41,7 @@ from modgate.timeouts import too_long
 from modgate.tracebacks import let_go
 from modgate.trips import Trips
 
+NO_QUERY: Mapping[str, str] = {}
 FAULT = "internal error; the request id helps to find it"
 
 
@@ -185,37 +186,45 @@ class Exchange:
 
     async def _with_body(self, route: Route) -> None:
         """body, resolve; and what follows only once where it carries an idempotency key."""
-        headers = self._request.headers
-        if carries_key(headers) and not self.draft.dry:
+        headers, draft, table = self._request.headers, self.draft, self._gateway.table
+        early = table.named(route, draft.named, draft.caller) if draft.named else None
+        if carries_key(headers) and not draft.dry:
             sdk = "" if self._surface is route.surface else self._surface.name
-            self._keyed = self._state.idempotency.request(headers, self.draft, route.path, sdk)
+            keys, query = self._state.idempotency, self._request.query_string
+            self._keyed = keys.request(headers, draft, route.path, sdk, query)
         keyed = self._keyed
         if keyed is None or not await keyed.known():
-            await self._bill.check_spent(route.modalities, self._request.content_length)
-        body = await self._read(route)
-        self.draft.heard_s = self.draft.elapsed()
+            await self._check_spent(route, early)
+        body = await self._read(route, early.endpoint.at_most if early else route.at_most)
+        draft.heard_s = draft.elapsed()
         self._parsed = parse(body)
         self._surface = route.claimed(self._parsed, self._surface)
         # also before a reply is told again: whoever may not use the model is not told it
-        resolved = self._gateway.table.resolve(route, body, self._parsed, self.draft.caller)
+        resolved = table.resolve(route, body, self._parsed, draft.caller, early)
         if keyed is None:
             await self._as_model(route, body, resolved)
             return
-        rights = self._gateway.rights(self.draft.caller, resolved.model.name)
+        rights = self._gateway.rights(draft.caller, resolved.model.name)
         work = partial(self._as_model, route, body, resolved)
         if (kept := await keyed.serve(body, work, rights)) is not None:
-            self.draft.notes["replay_of"] = kept.request_id
+            draft.notes["replay_of"] = kept.request_id
             self._responder.watch(self._surface)
             await self._responder.page(replay_headers(kept), kept.body or b"", kept.status)
 
-    def _read(self, route: Route) -> Awaitable[Body]:
+    def _check_spent(self, route: Route, early: Resolved | None) -> Awaitable[None]:
+        check, length = self._bill.check_spent, self._request.content_length
+        if early is None:
+            return check(route.modalities, length)
+        return check((early.modality.name,), length, early.model.name)
+
+    def _read(self, route: Route, at_most: int) -> Awaitable[Body]:
         self._ingress = Ingress(
             self._request,
             self._guard.now,
             idle_s=self._gateway.timeouts.body_idle_s,
             hold=self._bill.hold,
         )
-        return self._ingress.body(route.body, route.at_most, self._scope)
+        return self._ingress.body(route.body, at_most, self._scope)
 
     def _as_model(self, route: Route, body: Body, resolved: Resolved) -> Awaitable[None]:
         """All that follows from the model."""
@@ -233,6 +242,7 @@ class Exchange:
             surface=self._surface,
             body=body,
             parsed=parsed,
+            query=dict(self._request.query) if self._request.query_string else NO_QUERY,
             keyed=self._keyed,
             trips=Trips(gateway, draft, self._bill, resolved),
         )

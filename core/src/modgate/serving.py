@@ -5,7 +5,7 @@ shape (and its Needs) -> policies -> reserve -> run
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from functools import partial
 from typing import assert_never
 
@@ -65,6 +65,7 @@ class Serving(msgspec.Struct, eq=False, kw_only=True):
     surface: Surface
     body: Body
     parsed: JsonObject
+    query: Mapping[str, str]
     keyed: KeyedRequest | None
 
     trips: Trips
@@ -141,6 +142,7 @@ class Serving(msgspec.Struct, eq=False, kw_only=True):
             body=self.body,
             surface=self.surface,
             parsed=self.parsed,
+            query=self.query,
             others=self._others,
             raw=draft.caller.policy.raw_engine_fields,
             isolation=isolation(draft.caller.tenant),

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 import orjson
+from msgspec import structs
 
 from modgate.api.auth import Caller
 from modgate.api.body import Body
@@ -16,6 +17,7 @@ from modgate.api.modality import AnyModality, Endpoint
 from modgate.api.model import Model
 from modgate.api.request import form_fields
 from modgate.api.surface import Surface
+from modgate.draft import MODEL
 from modgate.errors import (
     Forbidden,
     GatewayError,
@@ -113,9 +115,37 @@ class Table:
             if caller.policy.may_use(name) and (wanted is None or model.modality in wanted)
         ]
 
-    def resolve(self, route: Route, body: Body, parsed: JsonObject, caller: Caller) -> Resolved:
-        """The endpoint and model of a request whose body is read (architecture.md 8)."""
-        asked = self._asked(route, parsed)
+    def resolve(
+        self,
+        route: Route,
+        body: Body,
+        parsed: JsonObject,
+        caller: Caller,
+        early: Resolved | None = None,
+    ) -> Resolved:
+        """The endpoint and model of a request whose body is read (architecture.md 8).
+
+        `early`: what a header named; a body that names a model, too, must mean the same.
+        """
+        asked = parsed.get("model")
+        if asked is not None and not isinstance(asked, str):
+            raise Refused("model", "invalid_type", "'model' must be a string")
+        if early is None:
+            named = asked or self.default_model(route)
+            if not named:
+                raise Refused("model", "missing_required_parameter", "'model' is required")
+            found = self.named(route, named, caller)
+        elif asked and self.models.get(asked) is not early.model:
+            text = f"'model' is not the one that the header {MODEL} names; send one of both"
+            raise Refused("model", "invalid_value", text)
+        else:
+            found = structs.replace(early, asked=asked or early.asked)
+        if body.size > found.endpoint.at_most:
+            raise TooLarge(f"Maximum content size limit ({found.endpoint.at_most}) exceeded")
+        return found
+
+    def named(self, route: Route, asked: str, caller: Caller) -> Resolved:
+        """The endpoint and model of a name; ModelNotFound, Forbidden, or Refused."""
         model = self.models.get(asked)
         if model is None or not caller.policy.sees(model.name):
             names = ", ".join(m.name for m in self.visible(caller, route.endpoints)) or "none"
@@ -135,19 +165,8 @@ class Table:
                 f"the model `{model.name}` is {article} {model.modality} model; "
                 f"its endpoints: {fitting}",
             )
-        if body.size > endpoint.at_most:
-            raise TooLarge(f"Maximum content size limit ({endpoint.at_most}) exceeded")
         modality = self.modalities[model.modality]
         return Resolved(endpoint=endpoint, modality=modality, model=model, asked=asked)
-
-    def _asked(self, route: Route, parsed: JsonObject) -> str:
-        asked = parsed.get("model")
-        if asked is not None and not isinstance(asked, str):
-            raise Refused("model", "invalid_type", "'model' must be a string")
-        named = asked or self.default_model(route)
-        if not named:
-            raise Refused("model", "missing_required_parameter", "'model' is required")
-        return named
 
     def default_model(self, route: Route) -> str | None:
         """The model of a body that names none; None where it must."""

@@ -73,19 +73,25 @@ class Limiter:
         self._let_go(admission)
 
     def check_spent(
-        self, admission: Admission, modalities: Iterable[str], *, now: float, look: bool = False
+        self,
+        admission: Admission,
+        modalities: Iterable[str],
+        *,
+        now: float,
+        model: str = "",
+        look: bool = False,
     ) -> None:
         """Refuse before the body is read, when no modality of the route has anything left.
 
-        LimitReached or QuotaSpent, of the first modality.  `look`: the body is so large that it is
-        worth asking a shared store first how full the limits are.
+        LimitReached or QuotaSpent, of the first modality.  `model`: if it is known by now.  `look`:
+        the body is so large that it is worth asking a shared store first how full the limits are.
         """
         terms, at_ms, first = admission.terms, self._state.ms(now), None
         if look:
-            tolls = [terms.of_model(modality, "") for modality in modalities]
+            tolls = [terms.of_model(modality, model) for modality in modalities]
             self._state.levels.look([met.limit for toll in tolls for met in toll.hard], at_ms)
         for modality in modalities:
-            refusal = self._spent(terms.of_model(modality, "").hard, at_ms)
+            refusal = self._spent(terms.of_model(modality, model).hard, at_ms)
             if refusal is None:
                 return
             first = first or refusal
