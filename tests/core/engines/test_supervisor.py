@@ -8,6 +8,7 @@ import signal
 import sys
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import uvloop
 from modgate.engines.supervisor import Engines, EngineSpec
 
 ENGINE = """
-import signal, socket, subprocess, time
+import os, signal, socket, subprocess, time
 from modgate.plugin import LocalEngine
 
 class Idle(LocalEngine):
@@ -39,7 +40,14 @@ class Deaf(Idle):
 class Native(Idle):
     def serve(self, path):
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        subprocess.Popen(["sleep", "2"])  # holds the error output open when this has ended
+        subprocess.Popen(["sleep", "60"])  # holds the error output open when this has ended
+        super().serve(path)
+
+class Forking(Idle):
+    def serve(self, path):
+        if os.fork() == 0:  # a worker of its own, with all that is open here
+            time.sleep(60)
+            os._exit(0)
         super().serve(path)
 """
 GATEWAY = """
@@ -82,6 +90,24 @@ def alive(pid: int) -> bool:
     except FileNotFoundError:
         return False
     return state != "Z"
+
+
+def group_of(leader: int) -> list[int]:
+    """The processes of a group that run."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            if os.getpgid(int(folder.name)) == leader and alive(int(folder.name)):
+                found.append(int(folder.name))
+    return found
+
+
+async def turned(engines: Engines, state: str) -> None:
+    for _ in range(int(PATIENCE_S / LOOK_S)):
+        if engines.states()["e"].state == state:
+            return
+        await asyncio.sleep(LOOK_S)
+    raise AssertionError(f"it is never {state}")
 
 
 async def gone(pid: int) -> bool:
@@ -176,6 +202,42 @@ async def test_what_ends_while_the_gateway_leaves_is_not_started_again(
 
     assert first != second
     assert (last, state) == (second, "failed")
+
+
+@pytest.mark.usefixtures("found")
+async def test_one_takes_its_workers_along_and_is_started_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("modgate.engines.supervisor.BACKOFF_S", (0.0,))
+    engines = Engines()
+    engines.use([replace(SPEC, engine="idle_engine:Forking")])
+    await engines.ready("e")
+    first = pid_of(engines)
+    os.kill(first, signal.SIGKILL)
+    try:
+        async with asyncio.timeout(4 * PATIENCE_S):
+            assert await gone(first)
+            await turned(engines, "starting")
+            await engines.ready("e")
+        second = pid_of(engines)
+    finally:
+        await engines.close()
+
+    assert [group_of(pid) for pid in (first, second)] == [[], []]
+
+
+async def test_what_a_machine_prints_from_every_python_is_passed_over(
+    found: None, tmp_path: Path
+) -> None:
+    del found
+    (tmp_path / "sitecustomize.py").write_text("print('welcome', flush=True)")
+    engines = Engines()
+    engines.use([SPEC])
+    try:
+        async with asyncio.timeout(4 * PATIENCE_S):
+            await engines.ready("e")
+    finally:
+        await engines.close()
 
 
 @pytest.mark.usefixtures("found")

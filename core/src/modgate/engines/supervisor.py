@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import shutil
@@ -16,6 +15,7 @@ from pathlib import Path
 import orjson
 
 from modgate.api.engine import EngineState
+from modgate.engines.process import EngineProcess
 from modgate.errors import EngineMissing, ModelLoading, Unavailable
 
 log = logging.getLogger(__name__)
@@ -23,8 +23,6 @@ log = logging.getLogger(__name__)
 BACKOFF_S = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 STEADY_S = 60.0
 STOP_S = 3.0
-LAST_WORDS_S = 1.0  # of a process that has ended
-LINE_AT_MOST = 1 << 16
 THREAD_ENV = {
     "OMP_NUM_THREADS": "1",
     "OMP_WAIT_POLICY": "passive",
@@ -58,6 +56,7 @@ class Engines:
 
     def __init__(self, changed: Changed | None = None) -> None:
         self._children: dict[str, Child] = {}
+        self._stopping: set[asyncio.Task[None]] = set()
         self._changed = changed
         self._directory: Path | None = None
 
@@ -78,11 +77,16 @@ class Engines:
         for name, child in list(self._children.items()):
             spec = wanted.get(name)
             if spec is None or spec.digest != child.spec.digest:
-                child.stop()
                 del self._children[name]
+                self._stop(child)
         for name, spec in wanted.items():
             if name not in self._children:
                 self._children[name] = Child(spec, self.socket_of(name), self._changed)
+
+    def _stop(self, child: Child) -> None:
+        task = child.stop()
+        self._stopping.add(task)
+        task.add_done_callback(self._stopping.discard)
 
     def states(self) -> Mapping[str, EngineState]:
         """How each engine stands."""
@@ -101,12 +105,11 @@ class Engines:
 
     async def close(self) -> None:
         """Stop all children."""
-        children = list(self._children.values())
+        for child in self._children.values():
+            self._stop(child)
         self._children.clear()
-        for child in children:
-            child.stop()
-        for child in children:
-            await child.stopped()
+        if self._stopping:
+            await asyncio.wait(self._stopping)
         if self._directory is not None:
             shutil.rmtree(self._directory, ignore_errors=True)
             self._directory = None
@@ -126,11 +129,10 @@ class Child:
         self.spec = spec
         self.state = EngineState()
         self.leaving = False
-        self._stopping = False
         self._path = path
         self._changed = changed
         self._turn = asyncio.Event()
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: EngineProcess | None = None
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     def _now(self, state: EngineState) -> None:
@@ -181,58 +183,25 @@ class Child:
             "socket": self._path,
         }
         command = (sys.executable, "-m", "modgate.engines.child", orjson.dumps(spec).decode())
-        self._process = await asyncio.create_subprocess_exec(
-            *command,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            limit=LINE_AT_MOST,
-            env={**os.environ, **THREAD_ENV},
-            start_new_session=True,  # a terminal's Ctrl-C is for the gateway, which drains
-        )
-        errors = asyncio.get_running_loop().create_task(_tail(self._process))
+        env = {**os.environ, **THREAD_ENV}
+        self._process = process = await EngineProcess.start(command, self._reported, env)
         try:
-            await self._listen(self._process)
-            await self._process.wait()
-            await asyncio.wait([errors], timeout=LAST_WORDS_S)
-            if self._process.returncode:
-                last = errors.result() if errors.done() else ""
-                detail = {"engine": self.spec.name, "code": self._process.returncode}
-                log.error("engine process", extra={**detail, "stderr": last})
+            last = await process.last_words()
+            if process.code:
+                detail = {"engine": self.spec.name, "code": process.code, "stderr": last}
+                log.error("engine process", extra=detail)
         finally:
-            errors.cancel()  # a process of the engine's own may hold it open for ever
+            await process.stop(STOP_S)
 
-    async def _listen(self, process: asyncio.subprocess.Process) -> None:
-        assert process.stdout is not None
-        while line := await process.stdout.readline():
+    def _reported(self, line: bytes) -> None:
+        try:
             told = orjson.loads(line)
-            missing = tuple(told["missing"])
-            self._now(EngineState(state=told["state"], detail=told["detail"], missing=missing))
+        except orjson.JSONDecodeError:
+            return  # printed by what a machine loads into every Python, before it could report
+        missing = tuple(told["missing"])
+        self._now(EngineState(state=told["state"], detail=told["detail"], missing=missing))
 
-    def stop(self) -> None:
-        """End the process; `stopped` waits for it."""
-        self._stopping = True
+    def stop(self) -> asyncio.Task[None]:
+        """End the process; the task ends with it, after three seconds at the latest."""
         self._task.cancel()
-        if self._process is not None and self._process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.terminate()
-
-    async def stopped(self) -> None:
-        """Wait for the end, and make it so after three seconds."""
-        if self._process is not None:
-            try:
-                await asyncio.wait_for(self._process.wait(), STOP_S)
-            except TimeoutError:
-                with contextlib.suppress(ProcessLookupError):
-                    self._process.kill()
-                await self._process.wait()
-        await asyncio.wait([self._task])
-
-
-async def _tail(process: asyncio.subprocess.Process) -> str:
-    """The last line that the process wrote to its error output; the rest is thrown away."""
-    assert process.stderr is not None
-    last = b""
-    while piece := await process.stderr.read(LINE_AT_MOST):
-        last = (last + piece)[-2000:]
-    return last.decode("utf-8", "replace").strip().rpartition("\n")[2]
+        return self._task
