@@ -115,6 +115,14 @@ def test_an_engine_that_lied_about_the_length_has_a_bad_reply() -> None:
         list(relay.close([OK]))
 
 
+@pytest.mark.parametrize("events", [False, True])
+@pytest.mark.parametrize("of_mistral", [False, True])
+def test_every_speech_says_its_rate(events: bool, of_mistral: bool) -> None:
+    relay = Spoken([9], format_name="pcm", events=events, of_mistral=of_mistral)
+
+    assert relay.head.headers == {"x-modgate-sample-rate": "24000"}
+
+
 def test_events_hold_the_audio_and_end_with_the_usage() -> None:
     relay = spoken(2, events=True)
     out = feed(relay, 0) + feed(relay, 1) + b"".join(relay.close([OK, OK]))

@@ -112,6 +112,15 @@ def test_a_request_is_a_server_span_under_the_clients_span(
     assert "error.type" not in found
 
 
+@pytest.mark.parametrize(("given", "told"), [("order-7", "order-7"), ("", None)])
+def test_the_clients_own_name_for_a_request_is_on_its_span(
+    collector: Collector, made: Made, given: str, told: str | None
+) -> None:
+    [server, *_] = exported(collector, made(client_request_id=given))
+
+    assert attributes(server).get("modgate.client_request_id") == told
+
+
 def test_a_trace_that_begins_here_has_no_parent(collector: Collector, made: Made) -> None:
     [server, *_] = exported(collector, made())
 

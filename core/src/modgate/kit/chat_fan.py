@@ -7,11 +7,12 @@ order: choice 0 streams, the others wait in their lanes.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from modgate.kit.chat_relay import DONE, PLAIN, Style, estimated, reported
-from modgate.kit.chat_wire import decoded, encoded
+from modgate.kit.chat_wire import CallIds, decoded, encoded
 from modgate.plugin import (
     BadReply,
     Call,
@@ -63,6 +64,7 @@ class FanRelay(Relay):
         self._each = each
         self._least = least
         self._styled = style.styled
+        self._call_ids: defaultdict[int, CallIds] = defaultdict(CallIds)
         self._first: JsonObject = {}
         self._choices: list[JsonObject] = []
         self._said: dict[int, JsonObject] = {}
@@ -72,7 +74,7 @@ class FanRelay(Relay):
 
     def feed(self, index: int, event: Event) -> Iterable[bytes]:
         """A chunk with its choice's own number; of whole replies nothing until the last is here."""
-        value = decoded(event.data)
+        value = decoded(self._call_ids[index].once(event.data))
         choices = value.get("choices")
         if not isinstance(choices, list):
             raise BadReply("the engine's reply is not a chat completion")

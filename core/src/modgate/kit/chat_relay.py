@@ -14,7 +14,7 @@ import msgspec
 
 from modgate.kit.chat_legacy import as_functions
 from modgate.kit.chat_template import Template
-from modgate.kit.chat_wire import Extra, aliased, decoded, encoded, has_finished
+from modgate.kit.chat_wire import CallIds, Extra, aliased, decoded, encoded, has_finished
 from modgate.kit.tokens import estimate
 from modgate.kit.told import told
 from modgate.plugin import (
@@ -109,6 +109,7 @@ class ChatRelay(Relay):
         self._extra = extra
         self._styled = style.styled
         self._template = Template()
+        self._call_ids = CallIds()
         self._counted = 0
         self._fed = False
         self._first = b""  # the first chunk: the last one is made of it where no usage came
@@ -137,6 +138,7 @@ class ChatRelay(Relay):
 
     def _shown(self, data: bytes) -> bytes | None:
         """A chunk as far as it is for this client; None where nothing is left of it."""
+        data = self._call_ids.once(data)
         if b'"usage"' in data:
             return self._with_usage(data)
         if b'"choices":[]' in data:

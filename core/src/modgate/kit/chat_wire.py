@@ -6,7 +6,7 @@ A quote inside a JSON string is always escaped, so `"name":` in the bytes of a r
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import orjson
 
@@ -36,6 +36,7 @@ FINISHES = {
     b"repetition": b"length",
     b"tool_use": b"tool_calls",
 }
+CALLS_AT_MOST = 1024  # of a reply, that are told apart
 WORDS = frozenset((*FINISHES.values(), b"content_filter"))
 
 
@@ -133,6 +134,49 @@ class Created:
             self.at = int(found[1])
             self._told = b'"created":%d' % self.at
         return _CREATED.sub(self._told, data, count=1)
+
+
+class CallIds:
+    """Says once which call the pieces of a stream are of: clients append what comes again.
+
+    Source: wire.md 2.1; openai-python, lib/streaming/_deltas.py, `accumulate_delta`.
+    """
+
+    def __init__(self) -> None:
+        self._begun: set[tuple[int, int, str]] = set()
+
+    def once(self, data: bytes) -> bytes:
+        """A chunk without what begins a call that has begun."""
+        if b'"tool_calls"' not in data:
+            return data
+        value = decoded(data)
+        again = [self._is_begun(choice, call) for choice, call in _calls(value)]
+        return encoded(value) if any(again) else data
+
+    def _is_begun(self, choice: int, call: JsonObject) -> bool:
+        index, said = call.get("index"), call.get("id")
+        if type(index) is not int or type(said) is not str or not said:
+            return False
+        if (key := (choice, index, said)) not in self._begun:
+            if len(self._begun) < CALLS_AT_MOST:
+                self._begun.add(key)
+            return False
+        for name in ("id", "type"):
+            call.pop(name, None)
+        if isinstance(function := call.get("function"), dict):
+            function.pop("name", None)
+        return True
+
+
+def _calls(value: JsonObject) -> Iterator[tuple[int, JsonObject]]:
+    """The pieces of calls in a chunk, each with its choice's number."""
+    choices = value.get("choices")
+    for choice in choices if isinstance(choices, list) else ():
+        delta = choice.get("delta") if isinstance(choice, dict) else None
+        calls = delta.get("tool_calls") if isinstance(delta, dict) else None
+        for call in calls if isinstance(calls, list) else ():
+            if isinstance(call, dict) and type(number := choice.get("index")) is int:
+                yield number, call
 
 
 def _choices(value: JsonObject) -> Sequence[JsonObject]:

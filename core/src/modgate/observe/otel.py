@@ -153,6 +153,8 @@ def _request_attributes(receipt: Receipt) -> dict[str, str | int | float | bool]
         "modgate.tenant": receipt.tenant,
         "modgate.ending": receipt.ending,
     }
+    if receipt.client_request_id:
+        found["modgate.client_request_id"] = receipt.client_request_id
     if receipt.modality:
         found["gen_ai.operation.name"] = receipt.operation
         found["gen_ai.request.model"] = receipt.model

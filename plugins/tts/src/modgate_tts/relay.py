@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from modgate.plugin import SSE, BadReply, Event, Head, JsonObject, Outcome, Relay, Units, Usage
 from modgate_tts import mistral
@@ -49,9 +50,9 @@ class Spoken(Relay):
         self._pcm_bytes = 0  # that were encoded
         self._heard_bytes = 0  # of these, when audio last went out: an encoder holds some back
         self._closed = False
-        headers = {"x-modgate-sample-rate": str(RATE)}
-        audio = Head(kind="chunked", content_type=CONTENT_TYPES[format_name], headers=headers)
-        self.head = SSE if events else Head() if of_mistral else audio
+        audio = Head(kind="chunked", content_type=CONTENT_TYPES[format_name])
+        head = SSE if events else Head() if of_mistral else audio
+        self.head = replace(head, headers={"x-modgate-sample-rate": str(RATE)})
 
     def feed(self, index: int, event: Event) -> Iterator[bytes]:
         """Take a chunk of a piece's PCM, of any length."""
