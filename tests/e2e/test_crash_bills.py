@@ -6,6 +6,7 @@ import asyncio
 import shutil
 from pathlib import Path
 
+import httpx
 import msgspec
 import pytest
 from gateways import Running, start
@@ -18,8 +19,13 @@ from oracle.record import Record
 from rigs.ledger import ledger
 from rigs.policies import ASKS
 from toys.rulings import HOUSE, TOKENS
+from toys.several import SEVERAL
+from waiting import until
 
+from modgate import reply_watch
+from modgate.api.json import JsonObject
 from modgate.api.secret import Secret
+from modgate.bill import Bill
 from modgate.ledger.frames import Kind
 from modgate.ledger.reader import rows
 from modgate.ledger.records import Ended, Opened, crashed
@@ -27,6 +33,7 @@ from modgate.ledger.rows import end_row
 from modgate.ledger.segments import frames_of, segments
 from modgate.money.invoice import used_of
 from modgate.plugin import Receipt
+from modgate.testing import FakeBackend, Scripted
 
 REFUSES = Script(refusal=Refusal(status=500))
 CLASS = '[slo.batch.llm]\ntotal = { base = "1h" }\n'
@@ -64,14 +71,19 @@ async def test_a_request_that_a_crash_cuts_is_priced_as_of_its_beginning_and_by_
 
 
 async def left(running: Running, folder: Path) -> Ended:
-    """What the next start makes of a request that runs now, were this gateway killed."""
+    """What the next start makes of the request that runs now, were this gateway killed."""
+    [row] = (await all_left(running, folder)).values()
+    return row
+
+
+async def all_left(running: Running, folder: Path) -> dict[str, Ended]:
+    """The same of all that run, by the model that each is served as."""
     hidden = shutil.ignore_patterns("*lock*")
     await asyncio.to_thread(shutil.copytree, running.ledger, folder, ignore=hidden)
     key = Secret((running.ledger.parent / "ledger-key").read_text().strip())
     with ledger(folder, key=key):
         pass
-    [row] = rows(folder, key)
-    return row
+    return {row.model: row for row in rows(folder, key)}
 
 
 @pytest.mark.parametrize(
@@ -171,3 +183,75 @@ async def test_what_was_asked_and_answered_is_billed_as_measured_wherever_a_cras
         assert row.units["embedding.input_tokens"] == told
     else:  # of what was not answered nobody knows more than its reserve
         assert row.units["embedding.input_tokens"] == TOKENS
+
+
+async def test_while_a_stand_in_waits_a_crash_bills_nothing_of_the_model_that_failed(
+    tmp_path: Path,
+) -> None:
+    held = Script(headers_after_ms=60_000)
+    async with always(REFUSES) as first, always(held) as other:
+        backends: list[JsonObject] = [
+            {"url": first.url, "serves": {"chat": "chat"}},
+            {"url": other.url, "serves": {"small": "small"}, "slots": 1},
+        ]
+        running = await start(
+            tmp_path,
+            backends,
+            plugins=["llm"],
+            models={"chat": "llm", "small": "llm"},
+            facts={"chat": 'fallback = ["small"]'},
+            tenants={"acme": "fallback = true"},
+        )
+        clients = []
+        try:
+            for number, model in enumerate(("small", "chat"), 1):
+                request = ask.chat(number, model=model, max_tokens=7)
+                sent = send(running.url, request, key=running.key, within_s=9)
+                clients.append(asyncio.create_task(sent))
+                await other.reached(1)
+            await until(lambda: running.app.state.fleet.queued)
+            found = await all_left(running, tmp_path / "copy")
+        finally:
+            for client in clients:
+                client.cancel()
+            await running.app.close()
+    row = found["chat"]
+
+    assert first.records
+    assert (row.ending, row.units) == (CRASH, {"llm.requests": 1})
+    assert found["small"].units["llm.output_tokens"] == 7
+
+
+async def test_until_something_is_used_a_crash_bills_also_what_was_reserved_on_the_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of three calls, two at once, one is foreseen; the second is answered, and nothing is fed."""
+    touches, touch = [], Bill.touch
+
+    def touched(bill: Bill) -> None:
+        touch(bill)
+        touches.append(bill)
+
+    monkeypatch.setattr(reply_watch, "FIRST_TOUCH_S", 0.01)
+    monkeypatch.setattr(Bill, "touch", touched)
+    slow, answer = Scripted(fault="silence"), Scripted(reply=b'{"word": "yes"}')
+    async with FakeBackend() as engine:
+        engine.answer("/words", slow, answer, slow)
+        running = await start(
+            tmp_path,
+            [{"url": engine.url}],
+            plugins=["words", "sounds"],
+            models={"chat": "words"},
+            extra=SEVERAL,
+        )
+        body = {"model": "chat", "calls": ["", "", ""], "width": 2, "lazy": True}
+        try:
+            async with httpx.AsyncClient(base_url=running.url, headers=running.headers) as session:
+                client = asyncio.create_task(session.post("/v1/words", json=body))
+                await until(lambda: len(engine.calls) == 3 and touches)
+                row = await left(running, tmp_path / "copy")
+                client.cancel()
+        finally:
+            await running.app.close()
+
+    assert row.units["words.input_tokens"] == 30

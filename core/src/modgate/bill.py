@@ -40,6 +40,7 @@ class Bill:
     """The money side of one exchange.
 
     `meter`: what it has cost.  `lazy`: what the plan draws may need more than it reserves.
+    `planned`: what is reserved for the plan's calls of its own model.
     """
 
     def __init__(self, state: State, gateway: Gateway, draft: Draft) -> None:
@@ -48,8 +49,9 @@ class Bill:
         self._draft = draft
         self._admission: Admission | None = None
         self._seen: Admission | None = None  # the same, and kept when the request is refused
-        self._planned = self._drawn = NOTHING  # reserved for the plan's own calls, and drawn of it
+        self.planned = self._drawn = NOTHING
         self.lazy = False
+        self._touched = False  # the ledger has something that was used
         self._mark: tuple[Mark, dict[str, int]] | None = None
         self._now = state.clock.now
         self._budgeted = False
@@ -118,7 +120,7 @@ class Bill:
         """Reserve what the plan may cost, and return it."""
         units = _reserve_of(plan).of(modality.name)
         self.lazy = plan.reserve is not None
-        self._planned = units
+        self.planned = units
         model = self._draft.model
         try:
             self._charge(units, model, 1, now=self._now())
@@ -126,9 +128,13 @@ class Bill:
             await self._patiently(partial(self._charge, units, model, 1))
         if self._budgeted:
             await self._afford(units, model, first=True)
-        if self._draft.opened or self.meter.side:  # the open frame is of an Ask, or will be of both
-            self._owe(units.full())
+        self._owe_planned()
         return units
+
+    def _owe_planned(self) -> None:
+        """The plan may cost more than the open frame says: it may be of an Ask, or fewer calls."""
+        if (self._draft.opened or self.meter.side) and not self._touched:
+            self._owe(self.planned.full())
 
     def _owe(self, plan: Mapping[str, int] = NOTHING) -> None:
         """What calls apart did cost is known, and what the `plan` may: the bill after a crash."""
@@ -148,21 +154,22 @@ class Bill:
         at, self._draft.reserved = self._mark
         self._gateway.limiter.take_back(self._held, at, now=self._now())
         self._mark = self.meter.plan = None
-        self._drawn = NOTHING
+        self._drawn, self._touched = NOTHING, False
         self._owe()
         self._draft.opened = False  # the ledger gets an open frame of the other model
 
     async def reserve_drawn(self, call: Call, modality: str) -> None:
         """A call was drawn: reserve what the calls so far need beyond the reserve."""
         self._drawn = self._drawn + call.size
-        short = self._drawn.beyond(self._planned)
+        short = self._drawn.beyond(self.planned)
         if not short:
             return
-        self._planned = self._planned + short
+        self.planned = self.planned + short
         units, model = short.of(modality), self._draft.model
         await self._patiently(partial(self._charge, units, model, 0))
         if self._budgeted:
             await self._afford(units, model, first=False)
+        self._owe_planned()
 
     async def reserve_aside(self, units: Units, model: str) -> Sequence[Aside]:
         """Reserve for a call that is billed apart: of its units first, and then of budgets.
@@ -228,7 +235,9 @@ class Bill:
         if self._budgeted:
             measured = {**used, BUDGET: self._gateway.budgets.so_far(self._draft, used)}
         self._gateway.limiter.touch(self._admission, measured)
-        self._state.ledger.touched(self._draft.request_id, used)
+        if used:
+            self._touched = True
+            self._state.ledger.touched(self._draft.request_id, used)
 
     def headers(self, surface: Surface) -> dict[str, str]:
         """The rate limit headers, of the levels that `draft.rates` keeps.

@@ -39,8 +39,8 @@ class Draft(msgspec.Struct, kw_only=True, eq=False):
 
     `began`: when it did, by `now`; `wall`: the same in epoch seconds.  `due_s`: its deadline, in
     seconds since it began; `heard_s`: when its body had come, in the same.  `reserved`: by full
-    unit name; `owed`: what of that stands as its bill, should the gateway die, where calls were
-    billed apart.  `opened`: the ledger has its open frame, which says the region `opened_in`.
+    unit name; `owed`: its bill, should the gateway die, where that is not what its open frame
+    reserved.  `opened`: the ledger has its open frame, which says the region `opened_in`.
     `abandoned`: its client left, and its engines finish.  `rates`: the caller's limits when the
     reply's headers were made.  `missed`: the first calls that found no slot at once.  `dues`: of
     the calls that waited, what the fair queue counted.  `waits`: by call that waits for a slot or

@@ -115,15 +115,19 @@ def test_the_last_touch_is_the_bill_of_a_crash(tmp_path: Path) -> None:
     assert read(tmp_path)[-1].units == {"llm.output_tokens": 30, "llm.requests": 1}
 
 
-def test_a_touch_before_anything_was_counted_leaves_the_reserve_standing(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("again", "tokens"), [(False, {}), (True, {"llm.output_tokens": 55})])
+def test_what_is_known_to_have_used_nothing_is_billed_nothing_until_it_is_opened_again(
+    tmp_path: Path, again: bool, tokens: dict[str, int]
+) -> None:
     with ledger(tmp_path) as made:
         opened(made, "r", tokens=55)
         made.touched("r", {})
-        made.touched("r", {"llm.output_tokens": 0})
+        if again:
+            opened(made, "r", tokens=55)
     with ledger(tmp_path):
         pass
 
-    assert read(tmp_path)[-1].units == {"llm.output_tokens": 55, "llm.requests": 1}
+    assert read(tmp_path)[-1].units == {**tokens, "llm.requests": 1}
 
 
 def test_a_crash_is_recovered_once(tmp_path: Path) -> None:

@@ -98,7 +98,8 @@ class Recovered:
             return
         # A second `open` of a request: another model serves it now, or the same one once more.
         same_model = known is not None and known[0].model == record.model
-        self.open[record.id] = (record, known[1] if known is not None and same_model else None)
+        touched = known[1] if known is not None and same_model else None
+        self.open[record.id] = (record, touched or None)  # of nothing, the reserve stands again
 
     def note(self, machine: str, wall: float, sync_s: float) -> Noted | None:
         """The note that the chain goes on after a crash; None when there was no crash.

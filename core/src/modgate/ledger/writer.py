@@ -196,13 +196,9 @@ class Ledger:
         return self._put(Kind.OPEN, _encoder.encode(record))
 
     def touched(self, request_id: str, units: Mapping[str, int]) -> None:
-        """A long request has used so many units, by full name: its bill if the gateway dies now.
-
-        Nothing is written for one that has used nothing yet, and its reserve stands as the bill.
-        """
-        if any(units.values()):
-            record = touch(request_id, self._clock.wall(), units)
-            self._put(Kind.OPEN, _encoder.encode(record))
+        """These units are a request's bill if the gateway dies now, in place of its reserve."""
+        record = touch(request_id, self._clock.wall(), units)
+        self._put(Kind.OPEN, _encoder.encode(record))
 
     def ended(self, receipt: Receipt) -> None:
         """A request has ended."""
