@@ -34,9 +34,12 @@ async def gateway(folder: Path, tenant: str = "", *said: Scripted) -> AsyncItera
             yield running
 
 
-async def asked(running: Running, calls: Sequence[str], **more: object) -> httpx.Response:
+async def asked(
+    running: Running, calls: Sequence[str], *, dry: bool = False, **more: object
+) -> httpx.Response:
     body = {"model": "chat", "calls": [*calls], **more}
-    async with httpx.AsyncClient(base_url=running.url, headers=running.headers) as client:
+    headers = {**running.headers, "x-modgate-dry-run": str(dry)}
+    async with httpx.AsyncClient(base_url=running.url, headers=headers) as client:
         return await client.post("/v1/words", json=body)
 
 
@@ -136,3 +139,45 @@ async def test_what_others_answered_is_known_exactly_where_the_own_call_is_refus
 
     assert (reply.status_code, row.ending) == (400, "refused")
     assert (units(row), row.exact) == ({"words.input_tokens": 7}, True)
+
+
+async def test_a_dry_run_says_what_calls_of_other_models_would_reserve_and_cost(
+    tmp_path: Path,
+) -> None:
+    async with gateway(tmp_path, 'limits = { cost = "50 EUR/day" }') as running:
+        said = (await asked(running, ["", "judge", "ear"], dry=True)).json()
+        after = await asked(running, [])
+    judge, ear = 10_000, 18_000_000
+
+    assert said["reserved"] == {"words.input_tokens": 20, "sounds.audio_ms": 9000}
+    assert said["cost"]["micro"] == OWN + judge + ear
+    assert after.headers["x-ratelimit-remaining-cost"] == "50"
+
+
+@pytest.mark.parametrize(
+    ("tenant", "status", "more"),
+    [
+        ('models = ["chat"]', 404, {}),
+        ('limits = { models.judge = { units = { "words.input_tokens" = "9/day" } } }', 413, {}),
+        ('limits = { units = { "words.input_tokens" = "15/day" } }', 429, {}),
+        ("", 500, {"reply": "sse"}),
+    ],
+)
+async def test_a_dry_run_is_refused_what_a_call_of_another_model_would_be(
+    tmp_path: Path, tenant: str, status: int, more: dict[str, object]
+) -> None:
+    async with gateway(tmp_path, tenant) as running:
+        tried = await asked(running, ["judge", "judge"], dry=True, **more)
+        sent = await asked(running, ["judge", "judge"], **more)
+
+    assert (tried.status_code, sent.status_code) == (status, status)
+    assert tried.json()["error"]["code"] == sent.json()["error"]["code"]
+
+
+async def test_a_dry_run_reserves_for_calls_beyond_what_their_plan_foresees(
+    tmp_path: Path,
+) -> None:
+    async with gateway(tmp_path) as running:
+        said = (await asked(running, ["", "", ""], dry=True, foresees=1)).json()
+
+    assert said["reserved"] == {"words.input_tokens": 30}

@@ -64,7 +64,7 @@ class Joined(Relay):
 class Several(Words):
     """Asks the models that the request names, and may fail; then calls others, `width` at once.
 
-    "" is its own.  `lazy`: one call is foreseen.
+    "" is its own.  `lazy`, `foresees`: so many calls are foreseen, one where they are drawn lazily.
     """
 
     stand_in = StandIn()
@@ -80,10 +80,11 @@ class Several(Words):
         models = [name or None for name in fields.get("calls") or ()]
         calls = [self._call(model, str(fields.get("reply") or "whole")) for model in models]
         lazy = bool(fields.get("lazy"))
+        foresees = fields.integer("foresees", int(lazy))
         return Plan(
             calls=iter(calls) if lazy else calls,
             relay=Joined(models),
-            reserve=SIZE if lazy else None,
+            reserve=Units(input_tokens=10 * foresees) if foresees else None,
             width=fields.integer("width", 1),
             partial=bool(fields.get("partial")),
         )

@@ -112,7 +112,8 @@ class Serving(msgspec.Struct, eq=False, kw_only=True):
         self._set_deadline(modality.name, size)
         if self.draft.dry:
             self.draft.stream = stream
-            told = describe(self.gateway, self.draft, plan, size)
+            orders = await self.trips.try_on(plan)
+            told = describe(self.gateway, self.draft, orders, self.bill.planned)
             await self.responder.page(DRY_RUN_HEADERS, told)
         else:
             await self._run(plan, stream=stream)

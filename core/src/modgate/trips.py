@@ -9,7 +9,7 @@ import msgspec
 from modgate.api.auth import Caller
 from modgate.api.json import Json
 from modgate.api.need import Ask
-from modgate.api.plan import Call
+from modgate.api.plan import Call, Plan
 from modgate.bill import Bill
 from modgate.draft import Draft
 from modgate.dry_run import UNASKED
@@ -49,6 +49,12 @@ class Trips(msgspec.Struct, eq=False):
         elif bill.lazy:
             await bill.reserve_drawn(call, order.modality.name)
         return trip
+
+    async def try_on(self, plan: Plan) -> list[Order] | None:
+        """Reserve for the calls of a plan that is not run; None where nobody knows them before."""
+        if not isinstance(plan.calls, tuple | list):
+            return None
+        return [(await self.trip_of(index, call)).order for index, call in enumerate(plan.calls)]
 
     async def ask(self, need: Ask, *, trusted: bool = False) -> Json:
         """Answer an Ask by side calls.  `trusted`: the operator named the models, not a client."""
