@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from rigs.ledger import KEY, ledger, notes_of, request
+from rigs.ledger import KEY, Stopped, ledger, notes_of, request
 
 from modgate.ledger.chain_reader import ChainReader
 from modgate.ledger.disk import Disk
@@ -58,3 +58,24 @@ def test_what_a_kill_left_goes_with_the_next_and_is_counted_once(moments: list[P
         assert len(set(numbers)) == len(numbers)
         assert lost == notes[-1].missed
         assert all(b.missed - a.missed == b.frames for a, b in pairwise(notes))
+
+
+@pytest.mark.parametrize(("max_bytes", "requests"), [(6_000, 7), (8_000, 10), (9_000, 14)])
+def test_a_segment_that_went_for_the_note_of_another_is_noted_once(
+    tmp_path: Path, max_bytes: int, requests: int
+) -> None:
+    """Starts leave small segments, of which several go for the one that the note begins."""
+    clock = Stopped(10**9)  # far behind the files' own times
+    for _ in range(6):
+        with ledger(tmp_path, clock=clock):
+            pass
+    with ledger(
+        tmp_path, segment_bytes=2_000, max_bytes=max_bytes, on_full="drop-oldest", clock=clock
+    ) as made:
+        for index in range(requests):
+            request(made, f"r{index}")
+        made.acknowledge("sink", made.position.segment)
+        made._drop_acknowledged(60.0)
+    notes = [note for note in notes_of(tmp_path) if note.what == "dropped"]
+
+    assert len({note.segment for note in notes}) == len(notes)

@@ -140,7 +140,8 @@ class Journal:
             age_s = self._clock.wall() - self.disk.changed_at(number)
             if number == self.disk.number or age_s <= after_s:
                 break
-            self._drop(number)
+            if number in self.disk.sizes:  # else the note of the one before had taken its room
+                self._drop(number)
 
     def _drop(self, number: int, *, at_once: bool = False) -> None:
         """Write down what is in a segment and whether every sink has it, and remove it.
