@@ -317,12 +317,11 @@ class Limiter:
         admission.settled = True
         levels, at_ms = self._state.levels, self._state.ms(now)
         left = admission.own(used)
-        for limit, count in admission.shadowed(left):
-            levels.charge(limit, count, at_ms)
+        rest = admission.shadowed(left)
         for reservation in admission.reservations:
             counts = admission.measured(reservation, left)
             levels.settle(reservation.rid, reservation.wanted, counts, at_ms)
-        for limit, count in admission.unforeseen(left):
+        for limit, count in (*rest, *admission.unforeseen(left)):
             levels.charge(limit, count, at_ms)
         self._let_go(admission)
 
