@@ -37,7 +37,8 @@ class Owing:
             self.charges.append(found[1])
         self.draft.dues = [Due(model, charge, self.tally) for charge in self.charges]
         self.draft.tries = [
-            attempted(number, began_s=1.0, first_s=3.0) for number in range(calls or len(works))
+            attempted(number, began_s=1.0, first_s=3.0, model="m")
+            for number in range(calls or len(works))
         ]
 
     def settled(self, **used: int) -> list[float]:
@@ -69,3 +70,18 @@ def test_a_request_that_took_nothing_owes_nothing() -> None:
 
 def test_a_side_call_of_another_model_stays_as_it_was_counted() -> None:
     assert Owing(10.0, model="other").settled(input_tokens=80) == [10.0]
+
+
+def test_what_another_model_used_and_was_asked_is_not_the_requests_own() -> None:
+    owing = Owing(10.0)
+    judged = {"llm.input_tokens": 50}
+    owing.draft.tries.append(attempted(1, model="judge", units=judged))
+
+    assert owing.settled(input_tokens=80) == [30.0]
+
+
+def test_what_the_model_itself_was_asked_before_is_its_own() -> None:
+    owing = Owing(10.0)
+    owing.draft.tries = [attempted(-1, model="m", units={"llm.input_tokens": 50})]
+
+    assert owing.settled(input_tokens=50) == [50.0]
