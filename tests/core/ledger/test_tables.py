@@ -93,7 +93,7 @@ STOOD_IN = {"fallback_for": "chat", "fallback_on": "unmet", "slo": "best-effort"
 async def test_a_row_says_what_its_receipt_says_and_what_was_there_before_says_nothing(
     tables: Database,
 ) -> None:
-    notes = {**STOOD_IN, "on_disconnect": "drained"}
+    notes = {**STOOD_IN, "on_disconnect": "drained", "would_refuse": "requests/hour"}
     said = end_row(ended_of(replace(receipt_of("req_2"), notes=notes)), "gw.00000002")
     sink = tables.sink()
     await sink.open()
@@ -103,9 +103,9 @@ async def test_a_row_says_what_its_receipt_says_and_what_was_there_before_says_n
 
     assert sorted(await tables.run(asked))[-1] == (
         *("req_2", 2),
-        *("chat", "unmet", "best-effort", "drained"),
+        *("chat", "unmet", "best-effort", "drained", "requests/hour"),
     )
-    assert (await tables.run(f"{asked} AND request_id = 'req_1'"))[0][2:] == ("",) * 4
+    assert (await tables.run(f"{asked} AND request_id = 'req_1'"))[0][2:] == ("",) * 5
 
 
 @pytest.mark.parametrize("version", [1, 2])
@@ -120,7 +120,7 @@ async def test_a_file_that_no_gateway_opened_since_is_read_as_it_is(
 
 
 async def test_what_a_row_says_is_read_again(tmp_path: Path) -> None:
-    receipt = replace(receipt_of("req_2"), notes={**STOOD_IN, "on_disconnect": "cut"})
+    receipt = replace(receipt_of("req_2"), notes={**STOOD_IN, "would_refuse": "requests/hour"})
     sink = Sqlite(tmp_path).sink()
     await sink.open()
     await sink.write(Shipment(rows=[end_row(ended_of(receipt), "gw.1")], cursor=cursor(10)))

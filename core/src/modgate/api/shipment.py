@@ -37,7 +37,8 @@ class UsageRow(msgspec.Struct, frozen=True):
     `fallback_for`, `fallback_on`: the model that was asked for, and why another one served it.
     `promise`: `best-effort` when no engine could keep what its class promises.  `on_disconnect`:
     `drained` when its client left and its engines finished all the same, `cut` when something ended
-    that.  Rows of version 1 do not say these.
+    that.  `would_refuse`: limits in shadow that would have refused it.  Rows of version 1 say none
+    of these.
     """
 
     request_id: str
@@ -74,6 +75,7 @@ class UsageRow(msgspec.Struct, frozen=True):
     fallback_on: str = ""
     promise: str = ""
     on_disconnect: str = ""
+    would_refuse: str = ""
 
 
 class Cursor(msgspec.Struct, frozen=True, kw_only=True):

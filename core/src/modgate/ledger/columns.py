@@ -12,7 +12,7 @@ Value = str | int | float | bool | None
 COLUMNS = UsageRow.__struct_fields__
 TIMES = frozenset({"began", "ended"})  # seconds since the epoch
 # By the version of the tables that added them, each a text.
-ADDED = {2: ("fallback_for", "fallback_on", "promise", "on_disconnect")}
+ADDED = {2: ("fallback_for", "fallback_on", "promise", "on_disconnect", "would_refuse")}
 DOCUMENTS = frozenset({"units", "reserved", "attempts"})  # JSON
 
 _documents = tuple(COLUMNS.index(name) for name in DOCUMENTS)

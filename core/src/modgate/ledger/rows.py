@@ -70,6 +70,7 @@ def end_row(end: Ended, writer: str) -> UsageRow:
         end.fallback_on,
         end.promise,
         end.on_disconnect,
+        end.would_refuse,
     )
 
 

@@ -35,6 +35,7 @@ CREATE TABLE IF NOT EXISTS modgate_usage (
   fallback_on text NOT NULL DEFAULT '',  -- why: unmet, failed, unavailable
   promise text NOT NULL DEFAULT '',      -- best-effort: no engine could keep its class
   on_disconnect text NOT NULL DEFAULT '', -- drained, cut
+  would_refuse text NOT NULL DEFAULT '',  -- limits in shadow that would have refused it
   PRIMARY KEY (request_id, kind, sequence)
 );
 CREATE INDEX IF NOT EXISTS modgate_usage_by_tenant ON modgate_usage (tenant, began);

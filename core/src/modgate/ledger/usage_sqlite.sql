@@ -34,6 +34,7 @@ CREATE TABLE IF NOT EXISTS modgate_usage (
   fallback_on TEXT NOT NULL DEFAULT '',  -- why: unmet, failed, unavailable
   promise TEXT NOT NULL DEFAULT '',      -- best-effort: no engine could keep its class
   on_disconnect TEXT NOT NULL DEFAULT '', -- drained, cut
+  would_refuse TEXT NOT NULL DEFAULT '',  -- limits in shadow that would have refused it
   PRIMARY KEY (request_id, kind, sequence)
 );
 CREATE INDEX IF NOT EXISTS modgate_usage_by_tenant ON modgate_usage (tenant, began);

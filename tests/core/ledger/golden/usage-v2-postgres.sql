@@ -35,6 +35,7 @@ CREATE TABLE modgate_usage (
   fallback_on text NOT NULL DEFAULT '',  -- why: unmet, failed, unavailable
   promise text NOT NULL DEFAULT '',      -- best-effort: no engine could keep its class
   on_disconnect text NOT NULL DEFAULT '', -- drained, cut
+  would_refuse text NOT NULL DEFAULT '',  -- limits in shadow that would have refused it
   PRIMARY KEY (request_id, kind, sequence)
 );
 CREATE INDEX modgate_usage_by_tenant ON modgate_usage (tenant, began);
@@ -51,8 +52,8 @@ CREATE TABLE modgate_cursors (
   at timestamptz NOT NULL
 );
 INSERT INTO modgate_schema VALUES (2);
-INSERT INTO modgate_usage (request_id, kind, sequence, writer, began, ended, tenant, key_id, model, modality, operation, route, surface, slo, region, backend, stream, ending, status, error, first_byte_s, exact, measured_by, reason, note, trace_id, units, reserved, attempts, v, fallback_for, fallback_on, promise, on_disconnect) VALUES
-  ('req_1', 'end', 0, 'gw.00000001', to_timestamp(1767225600.0), to_timestamp(1767225601.25), 'acme', 'k1', 'chat', 'llm', 'chat', '/v1/chat/completions', 'openai', 'gold', 'us', 'us-1', true, 'ok', 200, '', 0.25, true, 'engine', '', '', '0af7651916cd43dd8448eb211c80319c', '{"llm.output_tokens":7,"llm.requests":1}'::jsonb, '{"llm.output_tokens":100}'::jsonb, '[{"call":0,"backend":"eu-1","region":"eu","model":"m","began_s":0.0,"span":"aaaaaaaaaaaaaaaa","sent":false,"state":"failed"},{"call":0,"backend":"us-1","region":"us","model":"m","began_s":0.1,"span":"bbbbbbbbbbbbbbbb","sent":false,"state":"ok"}]'::jsonb, 2, '', '', '', '');
-INSERT INTO modgate_usage (request_id, kind, sequence, writer, began, ended, tenant, key_id, model, modality, operation, route, surface, slo, region, backend, stream, ending, status, error, first_byte_s, exact, measured_by, reason, note, trace_id, units, reserved, attempts, v, fallback_for, fallback_on, promise, on_disconnect) VALUES
-  ('req_1', 'adjust', 1, 'gw.00000001', to_timestamp(1767225660.0), to_timestamp(1767225660.0), 'acme', '', '', '', '', '', '', '', '', '', false, '', 0, '', NULL, true, '', 'correction', 'counted twice', '', '{"llm.output_tokens":-3}'::jsonb, '{}'::jsonb, '[]'::jsonb, 2, '', '', '', '');
+INSERT INTO modgate_usage (request_id, kind, sequence, writer, began, ended, tenant, key_id, model, modality, operation, route, surface, slo, region, backend, stream, ending, status, error, first_byte_s, exact, measured_by, reason, note, trace_id, units, reserved, attempts, v, fallback_for, fallback_on, promise, on_disconnect, would_refuse) VALUES
+  ('req_1', 'end', 0, 'gw.00000001', to_timestamp(1767225600.0), to_timestamp(1767225601.25), 'acme', 'k1', 'chat', 'llm', 'chat', '/v1/chat/completions', 'openai', 'gold', 'us', 'us-1', true, 'ok', 200, '', 0.25, true, 'engine', '', '', '0af7651916cd43dd8448eb211c80319c', '{"llm.output_tokens":7,"llm.requests":1}'::jsonb, '{"llm.output_tokens":100}'::jsonb, '[{"call":0,"backend":"eu-1","region":"eu","model":"m","began_s":0.0,"span":"aaaaaaaaaaaaaaaa","sent":false,"state":"failed"},{"call":0,"backend":"us-1","region":"us","model":"m","began_s":0.1,"span":"bbbbbbbbbbbbbbbb","sent":false,"state":"ok"}]'::jsonb, 2, '', '', '', '', '');
+INSERT INTO modgate_usage (request_id, kind, sequence, writer, began, ended, tenant, key_id, model, modality, operation, route, surface, slo, region, backend, stream, ending, status, error, first_byte_s, exact, measured_by, reason, note, trace_id, units, reserved, attempts, v, fallback_for, fallback_on, promise, on_disconnect, would_refuse) VALUES
+  ('req_1', 'adjust', 1, 'gw.00000001', to_timestamp(1767225660.0), to_timestamp(1767225660.0), 'acme', '', '', '', '', '', '', '', '', '', false, '', 0, '', NULL, true, '', 'correction', 'counted twice', '', '{"llm.output_tokens":-3}'::jsonb, '{}'::jsonb, '[]'::jsonb, 2, '', '', '', '', '');
 INSERT INTO modgate_cursors VALUES ('gw.00000001', 1, 200, 2, '\x63636363636363636363636363636363', to_timestamp(1767225600.0));

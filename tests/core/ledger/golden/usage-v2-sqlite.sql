@@ -44,10 +44,11 @@ CREATE TABLE modgate_usage (
   fallback_on TEXT NOT NULL DEFAULT '',  -- why: unmet, failed, unavailable
   promise TEXT NOT NULL DEFAULT '',      -- best-effort: no engine could keep its class
   on_disconnect TEXT NOT NULL DEFAULT '', -- drained, cut
+  would_refuse TEXT NOT NULL DEFAULT '',  -- limits in shadow that would have refused it
   PRIMARY KEY (request_id, kind, sequence)
 );
-INSERT INTO "modgate_usage" VALUES('req_1','end',0,'gw.00000001',1767225600.0,1767225601.25,'acme','k1','chat','llm','chat','/v1/chat/completions','openai','gold','us','us-1',1,'ok',200,'',0.25,1,'engine','','','0af7651916cd43dd8448eb211c80319c','{"llm.output_tokens":7,"llm.requests":1}','{"llm.output_tokens":100}','[{"call":0,"backend":"eu-1","region":"eu","model":"m","began_s":0.0,"span":"aaaaaaaaaaaaaaaa","sent":false,"state":"failed"},{"call":0,"backend":"us-1","region":"us","model":"m","began_s":0.1,"span":"bbbbbbbbbbbbbbbb","sent":false,"state":"ok"}]',2,'','','','');
-INSERT INTO "modgate_usage" VALUES('req_1','adjust',1,'gw.00000001',1767225660.0,1767225660.0,'acme','','','','','','','','','',0,'',0,'',NULL,1,'','correction','counted twice','','{"llm.output_tokens":-3}','{}','[]',2,'','','','');
+INSERT INTO "modgate_usage" VALUES('req_1','end',0,'gw.00000001',1767225600.0,1767225601.25,'acme','k1','chat','llm','chat','/v1/chat/completions','openai','gold','us','us-1',1,'ok',200,'',0.25,1,'engine','','','0af7651916cd43dd8448eb211c80319c','{"llm.output_tokens":7,"llm.requests":1}','{"llm.output_tokens":100}','[{"call":0,"backend":"eu-1","region":"eu","model":"m","began_s":0.0,"span":"aaaaaaaaaaaaaaaa","sent":false,"state":"failed"},{"call":0,"backend":"us-1","region":"us","model":"m","began_s":0.1,"span":"bbbbbbbbbbbbbbbb","sent":false,"state":"ok"}]',2,'','','','','');
+INSERT INTO "modgate_usage" VALUES('req_1','adjust',1,'gw.00000001',1767225660.0,1767225660.0,'acme','','','','','','','','','',0,'',0,'',NULL,1,'','correction','counted twice','','{"llm.output_tokens":-3}','{}','[]',2,'','','','','');
 CREATE INDEX modgate_usage_by_tenant ON modgate_usage (tenant, began);
 CREATE VIEW modgate_usage_units AS
   SELECT request_id, kind, sequence, tenant, key_id, model, modality, region, backend, ending,
