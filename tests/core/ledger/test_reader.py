@@ -134,6 +134,19 @@ def test_a_copy_whose_files_are_of_another_time_has_its_rows_all_the_same(tmp_pa
     assert [row.id for row in rows(tmp_path, since=WALL + 11.5)] == ["b", "c"]
 
 
+def test_a_segment_that_was_begun_while_the_clock_was_ahead_is_read_from_then_on(
+    tmp_path: Path,
+) -> None:
+    """The clock was set back while it was written."""
+    for name, at in (("ahead", 5000.0), ("b", 10.0)):
+        with ledger(tmp_path, clock=Stopped(at)) as made:
+            made.ended(replace(receipt(name), wall=WALL + at))
+    for path in segments(tmp_path):
+        os.utime(path, (WALL + 10,) * 2)
+
+    assert [row.id for row in rows(tmp_path, since=WALL + 4000)] == ["ahead", "b"]
+
+
 def test_a_segment_that_is_dropped_while_it_is_read_is_told_or_passed_over(tmp_path: Path) -> None:
     three(tmp_path)
     told, passing = rows(tmp_path, KEY), rows(tmp_path, KEY, passing_over=True)

@@ -55,8 +55,8 @@ def _older(path: Path, following: Path, since: float) -> bool:
     """
     if path.stat().st_mtime >= since:
         return False
-    begun = begun_at(following)
-    return begun is not None and begun < since
+    begun = (begun_at(path), begun_at(following))
+    return all(at is not None and at < since for at in begun)
 
 
 def _rows_of(
