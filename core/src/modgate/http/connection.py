@@ -146,19 +146,29 @@ class Connection(RequestHandler):
     def pause_writing(self) -> None:
         """Called by the transport: the client does not read for now."""
         super().pause_writing()
-        self._unread_timer = self._loop.call_later(UNREAD_S, self._unread)
+        self._look_later()
 
     def resume_writing(self) -> None:
         """Called by the transport: it reads again."""
         self._read_again()
         super().resume_writing()
 
-    def _unread(self) -> None:
-        """It read nothing for so long.  A request's own reply is left to its `ReplyWatch`."""
-        if self.on_lost is not None:
-            self._unread_timer = self._loop.call_later(UNREAD_S, self._unread)
-        elif self.transport is not None:
-            self.transport.abort()
+    def _look_later(self) -> None:
+        if isinstance(transport := self.transport, asyncio.WriteTransport):
+            left = transport.get_write_buffer_size()
+            self._unread_timer = self._loop.call_later(UNREAD_S, self._look, left)
+
+    def _look(self, before: int) -> None:
+        """Cut whoever read nothing since so much was left, and not who reads slowly.
+
+        A request's own reply is left to its `ReplyWatch`.
+        """
+        if not isinstance(transport := self.transport, asyncio.WriteTransport):
+            return
+        if self.on_lost is not None or transport.get_write_buffer_size() < before:
+            self._look_later()
+        else:
+            transport.abort()
 
     def _read_again(self) -> None:
         if self._unread_timer is not None:
