@@ -218,6 +218,15 @@ def test_an_engine_cannot_report_less_than_it_sent() -> None:
     assert (usage.other["input_tokens"], usage.other["output_tokens"]) == (1, 1)
 
 
+def test_a_last_word_that_is_said_again_is_no_more_exact_than_it_was() -> None:
+    relaying, last = relay(), {"prompt_tokens": 9, "completion_tokens": 1}
+    told(relaying, chunk({"content": "a"}, usage=USAGE), *[chunk(None, usage=last)] * 2)
+    usage = relaying.usage([OK])
+
+    assert dict(usage.units)["output_tokens"] == 1
+    assert not usage.exact
+
+
 @pytest.mark.parametrize(
     "said", [{"content": "abc"}, {"tool_calls": [{"function": {"name": "f"}}]}]
 )

@@ -116,7 +116,7 @@ class ChatRelay(Relay):
         self._final = False
         self._unshown: JsonObject | None = None  # the last chunk that had both choices and usage
         self._reported: Units | None = None
-        self._fell = False  # the engine's last word is less than it had said before
+        self._fell = False  # a last word of the engine is less than it had said before
         self._estimated: int | None = None
 
     def feed(self, index: int, event: Event) -> Iterable[bytes]:
@@ -207,7 +207,8 @@ class ChatRelay(Relay):
         if found is None:
             return
         self._reported = found if last or before is None else before.most(found)
-        self._fell = last and before is not None and bool(before.beyond(found))
+        fell = last and before is not None and bool(before.beyond(found))
+        self._fell = self._fell or fell
 
     def _whole(self, event: Event) -> bytes:
         """The whole reply; a usage that counts nothing makes way for the bill."""
