@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 
 import pytest
-from rigs.ledger import KEY, Stopped, ledger, notes_of, request
+from rigs.ledger import KEY, Stopped, ledger, notes_of, request, segments
 
+from modgate.ledger import disk as module
 from modgate.ledger.chain_reader import ChainReader
 from modgate.ledger.disk import Disk
+from modgate.ledger.gaps import gaps
 
 
 @pytest.fixture
@@ -79,3 +83,34 @@ def test_a_segment_that_went_for_the_note_of_another_is_noted_once(
     notes = [note for note in notes_of(tmp_path) if note.what == "dropped"]
 
     assert len({note.segment for note in notes}) == len(notes)
+
+
+def test_what_a_kill_left_is_told_as_what_it_is(moments: list[Path]) -> None:
+    told = [gap for moment in moments[::2] for gap in gaps(moment, KEY) if not gap.lost]
+
+    assert len(told) == len(moments) // 2
+    assert all(gap.text.endswith("was to be dropped, and is still here") for gap in told)
+
+
+def test_a_segment_whose_note_the_disk_did_not_take_stays_until_it_is_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, failed = os.write, list[bytes]()
+
+    def write(fd: int, data: bytes) -> int:
+        if b"dropped" in data and not failed:
+            failed.append(data)
+            raise OSError(errno.EIO, "Input/output error")
+        return real(fd, data)
+
+    monkeypatch.setattr(module.os, "write", write)
+    with ledger(tmp_path, segment_bytes=2_000, max_bytes=12_000, on_full="drop-oldest") as made:
+        while made.dropped_segments < 3:
+            request(made, "r")
+            assert made.retry()
+    notes = [note for note in notes_of(tmp_path) if note.what == "dropped"]
+
+    assert failed
+    assert [note.segment for note in notes] == [1, 2, 3]
+    assert [note.missed for note in notes] == list(accumulate(note.frames for note in notes))
+    assert segments(tmp_path)[0].name == "segment-00000004.ledger"

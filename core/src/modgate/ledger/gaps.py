@@ -69,8 +69,10 @@ def _frames(paths: Sequence[Path], key: Secret | None) -> Iterator[Frame]:
 
 
 def _back(note: Noted) -> Gap:
-    """No loss after all: what somebody took away while it was written was put back."""
-    text = f"segment {note.segment} was taken away while it was written, and is here again"
+    """No loss after all: it was not dropped yet, or what somebody took away was put back."""
+    dropped = "was to be dropped, and is still here"
+    taken = "was taken away while it was written, and is here again"
+    text = f"segment {note.segment} {dropped if note.last else taken}"
     return Gap(at=note.wall, what="dropped", lost=False, text=text)
 
 

@@ -58,7 +58,7 @@ class Journal:
         self._policy = policy
         self._boot = boot
         self._entries = Group()
-        self._noting = 0  # the segment that is dropped when its note is written
+        self._noting = 0  # the segment whose note is being written, for it is to be dropped
         self._noted = frozenset(found.dropped)  # and those that a crash left all the same
         self.begin()
 
@@ -152,11 +152,19 @@ class Journal:
         acknowledged = bool(self.acked) and number < min(self.acked.values())
         end = self.disk.end_of(number)
         if number not in self._noted:
-            self.dropped_unacknowledged += 0 if acknowledged else end.frames
+            lost = 0 if acknowledged else end.frames
+            self.dropped_unacknowledged += lost
             if at_once:
                 self.disk.drop(number)
             self._noting = number
-            self._note_drop(end, acknowledged=acknowledged)
+            try:
+                self._note_drop(end, acknowledged=acknowledged)
+            except OSError:
+                if number in self.disk.sizes:  # it stays, and is noted when it goes
+                    self.dropped_unacknowledged -= lost
+                raise
+            finally:
+                self._noting = 0
         if number in self.disk.sizes:
             self.disk.drop(number)
         self.dropped_segments += 1
