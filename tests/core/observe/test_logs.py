@@ -151,6 +151,16 @@ def test_a_key_that_the_cut_of_a_text_goes_through_does_not_leave(at: int) -> No
     assert "k3Y" not in line["field"]
 
 
+@pytest.mark.parametrize("at", range(2 * TEXT_AT_MOST - 60, 2 * TEXT_AT_MOST + 1, 5))
+def test_no_beginning_of_a_key_comes_before_the_cut_because_something_was_taken_out(
+    at: int,
+) -> None:
+    embedded = "data:image/png;base64,".ljust(at - 1, "A")
+    line = line_of("x", field=f"{embedded} sk-proj-k3Yk3Yk3Yk3Yk3Y {'b' * TEXT_AT_MOST}")
+
+    assert "k3Y" not in line["field"]
+
+
 def test_a_text_that_nobody_of_us_wrote_is_withheld_from_a_traceback() -> None:
     error = TypeError("a" * 50_000)
 

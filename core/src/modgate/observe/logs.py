@@ -29,6 +29,7 @@ QUEUE_AT_MOST = 10_000
 CLOSE_S = 2.0
 TEXT_AT_MOST = 2_000
 ENTRIES_AT_MOST = 100  # of a list or an object
+BEGINNING = 32  # characters that the beginning of a key may have before it is known for one
 _SECRETS = re.compile(
     r"mg_[a-z]+_[a-z2-7]{12}_\w+|(?i:bearer)\s+[\w.~+/=-]+|AKIA[0-9A-Z]{12,}|data:[\w/+.;=-]*,\S+"
     r"|\bsk-[\w-]{16,}|\beyJ[\w-]{8,2000}+\.[\w-]{8,}"  # of vendors; a JWT
@@ -41,7 +42,10 @@ def redacted(text: str) -> str:
     if len(text) <= TEXT_AT_MOST:
         return _SECRETS.sub("[redacted]", text)
     # Before the cut: what is left of a key that it goes through is not known for one.
-    clean = _SECRETS.sub("[redacted]", text[: 2 * TEXT_AT_MOST])
+    looked = text[: 2 * TEXT_AT_MOST]
+    clean = _SECRETS.sub("[redacted]", looked)
+    if len(looked) < len(text):  # what was taken out may have brought this end before the cut
+        clean = clean[:-BEGINNING]
     return clean[:TEXT_AT_MOST] + "..."
 
 
