@@ -182,3 +182,14 @@ def test_of_a_call_that_tells_often_its_last_word_is_billed_and_till_then_the_la
 def test_what_is_no_chat_is_a_bad_reply(data: bytes) -> None:
     with pytest.raises(BadReply):
         relay().feed(0, Event(data))
+
+
+def test_a_prompt_that_falls_with_the_last_word_is_not_known_exactly() -> None:
+    joining = relay(stream=True, each=1)
+    list(joining.feed(0, chunk("a", usage={"prompt_tokens": 9, "completion_tokens": 1})))
+    last = {"choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 1}}
+    list(joining.feed(0, Event(orjson.dumps(last))))
+    usage = joining.usage([OK])
+
+    assert dict(usage.units) == {"input_tokens": 5, "output_tokens": 1}
+    assert not usage.exact

@@ -68,7 +68,7 @@ class FanRelay(Relay):
         self._first: JsonObject = {}
         self._choices: list[JsonObject] = []
         self._said: dict[int, JsonObject] = {}
-        self._fell = False  # some call's last word is less than it had said before
+        self._fell = False  # some call's last word is less, in any unit, than it had said before
         self._deltas: dict[int, int] = {}
         self._guessed: dict[int, int] = {}
 
@@ -98,7 +98,8 @@ class FanRelay(Relay):
         least = before["output_tokens"] if before is not None else 0
         if found is not None and (last or found["output_tokens"] >= least):
             self._said[index] = usage
-            self._fell = self._fell or found["output_tokens"] < least
+            fell = before is not None and bool(before.beyond(found))
+            self._fell = self._fell or fell
 
     def _event(self, value: JsonObject) -> bytes:
         same = {name: self._first[name] for name in _ONE_LIFE if name in self._first}
