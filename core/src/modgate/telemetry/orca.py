@@ -10,6 +10,7 @@ vllm/entrypoints/openai/orca_metrics.py (08408b8): whole replies only, `kv_cache
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from math import isfinite
 
@@ -27,6 +28,7 @@ TEXT_AT_MOST = 4096
 ENGINES_AT_MOST = 10_000
 KV_USE = ("kv_cache_usage_perc", "kv_cache_utilization")
 NAMED = "named_metrics."
+_NO_NUMBER = re.compile(r"-?\b(?:NaN|Infinity)\b")  # so Python's json writes it
 
 Remark = Callable[[str, Load, float, float], None]
 
@@ -55,7 +57,7 @@ def load_of(text: str) -> Load | None:
 
 def _json(text: str) -> Iterator[tuple[str, float]]:
     try:
-        value: Json = orjson.loads(text)
+        value: Json = orjson.loads(_NO_NUMBER.sub("null", text))
     except orjson.JSONDecodeError:
         return
     named = value.get("named_metrics") if isinstance(value, dict) else None
