@@ -40,6 +40,9 @@ async def test_no_reply_tells_what_it_is_served_by(
         writer.close()
 
     assert [line for line in lines if line.startswith(b"server")] == [b"server: modgate"]
+    if listener == "public":
+        [made] = [line for line in lines if line.startswith(b"x-request-id: req_")]
+        assert made.removeprefix(b"x-") in lines
 
 
 @pytest.mark.parametrize(

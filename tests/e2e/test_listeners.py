@@ -262,5 +262,19 @@ async def test_health_and_the_front_page_want_no_key_and_are_not_billed(
 
     assert (live, ready) == ((200, '{"status":"ok"}'), (200, '{"status":"ok"}'))
     assert (front[0], "AI gateway" in front[1]) == (200, True)
-    assert (head, posted[0], metrics[0]) == ((200, ""), 404, 404)
+    assert (head, posted[0], metrics[0]) == ((200, ""), 405, 404)
     assert list(rows(running.ledger)) == []
+
+
+@pytest.mark.parametrize("path", ["/", "/health/live", "/health/ready", "/.well-known/jwks.json"])
+async def test_what_wants_no_key_takes_get_only(
+    tmp_path: Path, engine: ScriptedEngine, path: str
+) -> None:
+    async with await start(tmp_path, [{"url": engine.url}]) as running, client() as session:
+        async with session.get(running.url + path + "/") as slashed:
+            assert slashed.status == 200
+        async with session.post(running.url + path, json={}) as reply:
+            told = await reply.json()
+
+    assert (reply.status, reply.headers["allow"]) == (405, "GET, HEAD")
+    assert told["error"]["code"] == "method_not_supported"

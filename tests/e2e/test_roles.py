@@ -21,10 +21,9 @@ from rigs.ledger import receipt
 
 from modgate.auth import attempts
 from modgate.auth.keys import ROLES, StoredKey, new_key
-from modgate.pages.catalog import PAGES
+from modgate.pages.catalog import OPEN_PATHS, PAGES
 from modgate.plugin import Secret
 from modgate.server.app import App
-from modgate.server.public import OPEN_PATHS
 
 MATRIX = Path(__file__).with_name("roles.toml")
 WITHIN_S = 5.0

@@ -30,7 +30,7 @@ from modgate.http.ingress import Ingress, client_address
 from modgate.http.surfaces import spoken
 from modgate.idempotency import KeyedRequest, carries_key, replay_headers
 from modgate.observe.tracing import Trace
-from modgate.pages.catalog import Page, page_of
+from modgate.pages.catalog import OPEN_PATHS, Page, bare, not_got, page_of
 from modgate.reply_watch import ReplyWatch
 from modgate.responder import Responder
 from modgate.served_headers import served_headers
@@ -174,6 +174,8 @@ class Exchange:
             if (page := page_of(request.path)) is not None:
                 draft.route = page.route
                 return page
+            if (path := bare(request.path)) in OPEN_PATHS:  # a GET has been answered
+                raise not_got(path)
         route = table.find(request.method, request.path)
         draft.route, self._surface = route.path, route.heard(request.headers)
         return route

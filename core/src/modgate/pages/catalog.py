@@ -21,6 +21,14 @@ from modgate.pages.usage import RECEIPT, USAGE, receipt, usage
 if TYPE_CHECKING:
     from modgate.gateway import Gateway
 
+GETS = ("GET", "HEAD")
+JWKS = "/.well-known/jwks.json"
+OPEN_PATHS = (
+    "/",
+    "/health/live",
+    "/health/ready",
+    JWKS,
+)  # need no key: `server/public.py` has them
 MODELS, MODEL, OPENAPI = "/v1/models", "/v1/models/{id}", "/openapi.json"
 ENDPOINTS = {"/v2/chat": "chat", "/v2/rerank": "rerank", "/v2/embed": "embed"}  # Cohere's words
 # Mistral's words for what a model can do, by the path that it answers.
@@ -41,16 +49,26 @@ class Page:
 
     def check(self, method: str) -> None:
         """MethodNotAllowed for anything but GET, and HEAD, whose reply has no body."""
-        if method not in ("GET", "HEAD"):
-            raise MethodNotAllowed(f"{self.route} takes GET only", allow=["GET", "HEAD"])
+        if method not in GETS:
+            raise not_got(self.route)
+
+
+def not_got(path: str) -> MethodNotAllowed:
+    """The error for another method than GET."""
+    return MethodNotAllowed(f"{path} takes GET only", allow=GETS)
+
+
+def bare(path: str) -> str:
+    """A path without a slash at its end."""
+    return path.rstrip("/") or "/"
 
 
 def page_of(path: str) -> Page | None:
     """The page at a path, or None."""
-    bare = path.rstrip("/")
-    page = PAGES.get(bare)
+    path = bare(path)
+    page = PAGES.get(path)
     for whole, one in ((MODELS, MODEL), (USAGE, RECEIPT)):
-        if page is None and bare.startswith(whole + "/"):
+        if page is None and path.startswith(whole + "/"):
             page = PAGES[one]
     return page
 

@@ -12,12 +12,11 @@ from aiohttp import web
 
 from modgate.gateway import Gateway
 from modgate.http.head import SERVER
+from modgate.pages.catalog import GETS, JWKS, OPEN_PATHS, bare
 from modgate.pipeline import Exchange
 from modgate.state import State
 
 ABOUT = b"modgate: an AI gateway. The API is described at /openapi.json (a key is needed).\n"
-JWKS = "/.well-known/jwks.json"
-OPEN_PATHS = ("/", "/health/live", "/health/ready", JWKS)
 JWKS_KEPT_S = 300
 
 
@@ -31,21 +30,24 @@ class Public:
         """aiohttp's handler."""
         if request.method == "OPTIONS" and "access-control-request-method" in request.headers:
             return self._preflight(request)
-        if request.path in OPEN_PATHS and request.method in ("GET", "HEAD"):
-            return self._open(request)
+        if request.method in GETS and (path := bare(request.path)) in OPEN_PATHS:
+            return self._open(path)
         return Exchange(self._state, request).serve()
 
-    async def _open(self, request: web.BaseRequest) -> web.StreamResponse:
+    def _headers(self) -> dict[str, str]:
         made = self._state.request_id()
-        headers = {"x-request-id": made, "request-id": made, "server": SERVER}
-        if request.path == "/":
+        return {"x-request-id": made, "request-id": made, "server": SERVER}
+
+    async def _open(self, path: str) -> web.StreamResponse:
+        headers = self._headers()
+        if path == "/":
             return web.Response(body=ABOUT, content_type="text/plain", headers=headers)
-        if request.path == JWKS:
+        if path == JWKS:
             headers["cache-control"] = f"public, max-age={JWKS_KEPT_S}"
             return web.Response(
                 body=self._state.gateway().jwks, content_type="application/json", headers=headers
             )
-        ready = request.path == "/health/live" or self._state.ready()
+        ready = path == "/health/live" or self._state.ready()
         body = b'{"status":"ok"}' if ready else b'{"status":"unavailable"}'
         status = 200 if ready else 503
         response = web.Response(
@@ -59,5 +61,5 @@ class Public:
         gateway: Gateway = self._state.gateway()
         asked = request.headers.get("access-control-request-headers", "")
         allowed = gateway.cors.preflight(request.headers.get("origin"), asked)
-        headers = {**allowed, "server": SERVER}
+        headers = {**allowed, **self._headers()}
         return web.Response(status=204 if allowed else 403, headers=headers)
