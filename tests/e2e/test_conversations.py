@@ -270,3 +270,23 @@ async def test_the_bill_is_that_of_the_same_chat(tmp_path: Path) -> None:
         for row in found
     ]
     assert counted == [{"llm.input_tokens": 9, "llm.output_tokens": 7}] * 3
+
+
+@pytest.mark.parametrize("name", ["user", "text"])
+async def test_what_a_response_could_not_say_again_is_refused_before_an_engine_is_asked(
+    tmp_path: Path, name: str
+) -> None:
+    deep = b'{"a":' * 260 + b"1" + b"}" * 260
+    body = b'{"model":"chat","input":"hi","%b":%b}' % (name.encode(), deep)
+    kind = {"content-type": "application/json"}
+    async with serving(tmp_path, Scripted(reply=WHOLE)) as (running, engine):
+        url = f"{running.url}/v1/responses"
+        async with (
+            aiohttp.ClientSession(headers={**running.headers, **kind}) as session,
+            session.post(url, data=body) as reply,
+        ):
+            status, said = reply.status, await reply.json()
+        calls = len(engine.calls)
+
+    assert (status, said["error"]["code"]) == (400, "invalid_value")
+    assert calls == 0

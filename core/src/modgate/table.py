@@ -12,7 +12,7 @@ from msgspec import structs
 
 from modgate.api.auth import Caller
 from modgate.api.body import Body
-from modgate.api.json import JsonObject
+from modgate.api.json import Json, JsonObject
 from modgate.api.modality import AnyModality, Endpoint
 from modgate.api.model import Model
 from modgate.api.request import form_fields
@@ -30,6 +30,8 @@ from modgate.errors import (
 from modgate.host.load import Loaded
 from modgate.http.surfaces import shared
 
+NESTS = frozenset({dict, list})
+DEPTH_AT_MOST = 64  # Source: algorithms.md 9
 SHOWN_PATH = re.compile(r"(/[A-Za-z0-9._:-]{0,32}){1,8}")
 _SLASHES = re.compile("//+")
 SPOKEN_AFTER_AN = ("a", "e", "i", "o", "u", "llm")
@@ -203,7 +205,22 @@ def parse(body: Body) -> JsonObject:
         raise _bad_json(error) from None
     if not isinstance(value, dict):
         raise Refused(None, "invalid_type", "the body must be a JSON object")
+    # In so few of them nothing is deep; the result is the same without this.
+    if content.count(b"[") + content.count(b"{") > DEPTH_AT_MOST and _is_deep(value):
+        reason = f"the body is nested deeper than {DEPTH_AT_MOST} levels"
+        raise Refused(None, "invalid_value", reason)
     return value
+
+
+def _is_deep(value: JsonObject) -> bool:
+    """Whether it is deeper than it may be: what is said again inside a reply must be writable."""
+    level: list[Json] = [value]
+    for _ in range(DEPTH_AT_MOST):
+        inner = [each.values() if type(each) is dict else each for each in level]
+        level = [each for many in inner for each in many if type(each) in NESTS]
+        if not level:
+            return False
+    return True
 
 
 def _bad_json(error: orjson.JSONDecodeError) -> GatewayError:

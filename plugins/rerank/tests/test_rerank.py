@@ -253,7 +253,7 @@ def nested(levels: int) -> Json:
 
 
 def test_a_document_comes_back_however_deep_it_is(start: Start) -> None:
-    given = {"text": "a", "deep": nested(251)}  # with what is around it, as deep as can be sent
+    given = {"text": "a", "deep": nested(61)}  # with what is around it, as deep as can be sent
     reply = whole(start({"documents": [given], "return_documents": True}), scored(0.9))
 
     assert reply["results"][0]["document"] == given
