@@ -74,7 +74,7 @@ class LocalShares:
     _levels: Levels = field(default_factory=Levels)
 
     def part(self, limit: Limit) -> Limit:
-        """This gateway's share of a limit: those of all that live sum to it at most, or are 1 each."""
+        """This gateway's share of a limit; those of all sum to it at most, or are 1 each."""
         amount, burst = max(1, limit.amount // self.alive), max(1, limit.burst // self.alive)
         return replace(limit, amount=amount, burst=burst)
 
