@@ -96,7 +96,8 @@ class Dispatch:
             tried.waits_since_s = each.waits_since_s
             tries.append(tried)
             each.attempts += 1
-            if each.attempts == 1:
+            if not each.earned:
+                each.earned = True
                 self._fleet.earn_retry(model)
             if best_effort and draft.caller.policy.slo:  # its promise will not be kept
                 draft.notes["slo"] = "best-effort"

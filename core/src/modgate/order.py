@@ -42,6 +42,7 @@ class Order(msgspec.Struct, eq=False, kw_only=True):
 
     `index`: in the plan; below 0 for a side call.  `asked`: the model's name as it was asked for.
     `members`: of a merged call, the orders that share it, the first one's own included.
+    `earned`: it added its part of a retry to its pool.
     `attempts`: how many went out; `failures`: how they failed; `tried`: backends that failed it, or
     whose dialect cannot say it.  `engine_error`: the last one that an engine failed it with.
     `waits_since_s`: when it began to wait for a slot, in seconds since the request began.  `chain`:
@@ -67,6 +68,7 @@ class Order(msgspec.Struct, eq=False, kw_only=True):
     failures: Sequence[Failure] = ()
     tried: set[str] = set()
     engine_error: GatewayError | None = None
+    earned: bool = False
 
     @property
     def each(self) -> Sequence[Order]:
