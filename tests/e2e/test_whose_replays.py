@@ -6,6 +6,7 @@ import asyncio
 import json
 from pathlib import Path
 
+import httpx
 import pytest
 from gateways import Running, client, start
 from oracle import requests as ask
@@ -15,8 +16,10 @@ from oracle.faults import OK, Refusal, Script
 from oracle.record import Record
 from oracle.requests import ClientRequest
 from rigs.policies import house
+from toys.several import SEVERAL
 
 from modgate.api.json import Json
+from modgate.testing import FakeBackend, Scripted
 
 KEPT = "[idempotency]\nbodies = true\n"
 ASKED = ask.embeddings(1, model="vectors").with_headers(**{"Idempotency-Key": "k-1"})
@@ -134,3 +137,32 @@ async def test_a_key_of_the_same_rights_is_told_the_reply(
     assert second.status == 200
     assert second.headers["idempotent-replayed"] == "true"
     assert len(engine.records) == 1
+
+
+@pytest.mark.parametrize("part", ["asks", "calls"])
+@pytest.mark.parametrize(("models", "status"), [(["chat"], 422), (["chat", "judge"], 200)])
+async def test_a_reply_that_another_model_had_a_part_in_is_told_to_who_may_use_that(
+    tmp_path: Path, part: str, models: list[str], status: int
+) -> None:
+    body = {"model": "chat", "calls": [""], part: ["judge"]}
+    async with FakeBackend() as backend:
+        backend.answer("/words", Scripted(reply=b'{"word": "yes"}'))
+        async with await start(
+            tmp_path,
+            [{"url": backend.url}],
+            plugins=["words", "sounds"],
+            models={"chat": "words", "judge": "words"},
+            extra=SEVERAL,
+            more=KEPT,
+        ) as running:
+            other = await less(running, models=[*models])
+            replies = []
+            for key in (running.key, other, running.key):
+                headers = {"authorization": f"Bearer {key}", "idempotency-key": "k-1"}
+                async with httpx.AsyncClient(base_url=running.url, headers=headers) as session:
+                    replies.append(await session.post("/v1/words", json=body))
+            sent = len(backend.calls)
+
+    assert [reply.status_code for reply in replies] == [200, status, 200]
+    assert "idempotent-replayed" in replies[-1].headers
+    assert sent == len(body["calls"]) + (part == "asks")

@@ -53,7 +53,7 @@ def test_every_golden_file_is_there_and_read_by_a_test() -> None:
 
     assert [path for path in golden if not path.is_file()] == []
     for path in golden:
-        stem = path.name.replace("v1-kept", "v{version}-{name}")
+        stem = path.name.replace("v2-kept", "v{version}-{name}")
         assert stem in tested or path.name in tested or path.parent.name in tested, path
 
 

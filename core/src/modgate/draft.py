@@ -73,6 +73,9 @@ class Draft(msgspec.Struct, kw_only=True, eq=False):
     stream: bool = False
     due_s: float = inf
 
+    # Trips: other models that its plugin asked, or its plan calls
+    beside: set[str] = set()
+
     # Judge: one of each policy that was asked
     rulings: tuple[Ruling, ...] = ()
 

@@ -20,7 +20,7 @@ from hashlib import sha256
 
 import orjson
 
-from modgate.api.auth import Caller
+from modgate.api.auth import Caller, Policy
 from modgate.api.body import Body, Content
 from modgate.api.residency import may_lie
 from modgate.draft import Draft
@@ -211,7 +211,7 @@ class KeyedRequest:
             return None
         self._held = False
         self._keys.ended(self)
-        return _judged(found, digest)
+        return _judged(found, digest, self._draft.caller.policy)
 
     @property
     def retention(self) -> Retention:
@@ -228,7 +228,8 @@ class KeyedRequest:
         self._held = False
         self._keys.ended(self)
         said = {**headers, **dict(served_headers(self._draft))}
-        done = replace(self._mine, state="done", status=200, headers=said, body=body)
+        beside = tuple(sorted(self._draft.beside))
+        done = replace(self._mine, state="done", status=200, headers=said, body=body, beside=beside)
         keep_s = self._keys.retention.keep_s
         step = self._store.keep(self._name, self._mine, done, keep_s)
         await asyncio.shield(self._keys.soon(step))
@@ -254,11 +255,12 @@ class KeyedRequest:
 _DOWN = "idempotency keys cannot be looked up now; try again, or send none"
 
 
-def _judged(found: Record, digest: bytes) -> Record:
+def _judged(found: Record, digest: bytes, policy: Policy) -> Record:
     """What holds a key, if it is a reply that may be sent to who sent this body."""
     if found.unknown:
         raise Conflict("a request with this idempotency key is known to a newer gateway only")
-    if not hmac.compare_digest(found.digest, digest):
+    alike = hmac.compare_digest(found.digest, digest)
+    if not (alike and all(policy.may_use(model) for model in found.beside)):
         raise KeyReused(
             "this idempotency key came before with another body, from another SDK, or with other "
             "rights; use a new one"

@@ -78,6 +78,8 @@ class Trips(msgspec.Struct, eq=False):
         own = call.model is None
         if call.model is not None:
             model = guard_model(table.models, call.model, caller)
+            if caller is not None:
+                self.draft.beside.add(model.name)
             modality, asked = table.modalities[model.modality], model.name
         return Order(
             index=index,

@@ -8,6 +8,7 @@ from tempfile import TemporaryFile
 import pytest
 from multidict import CIMultiDict
 
+from modgate.api.auth import Policy
 from modgate.api.body import Body, File, Part
 from modgate.errors import Conflict, KeyReused, Refused, ReplyNotKept
 from modgate.idempotency import PIECE_BYTES, _judged, _key_in, digest_of
@@ -80,21 +81,23 @@ def test_the_same_key_in_both_headers_is_one() -> None:
 
 
 def test_what_holds_a_key_is_told_before_anything_is_sent_again() -> None:
-    done = Record(state="done", digest=b"same", request_id="r", body=b"{}")
+    policy = Policy(models=frozenset({"a"}))
+    done = Record(state="done", digest=b"same", request_id="r", body=b"{}", beside=("a",))
     held = {
         Conflict: [
             Record(state="running", digest=b"", request_id="", unknown=True),
             Record(state="running", digest=b"same", request_id="r"),
         ],
         KeyReused: [
+            Record(state="done", digest=b"same", request_id="r", body=b"{}", beside=("b",)),
             Record(state="running", digest=b"other", request_id="r"),
             Record(state="done", digest=b"other", request_id="r", body=b"{}"),
         ],
         ReplyNotKept: [Record(state="done", digest=b"same", request_id="r")],
     }
 
-    assert _judged(done, b"same") is done
+    assert _judged(done, b"same", policy) is done
     for kind, records in held.items():
         for record in records:
             with pytest.raises(kind):
-                _judged(record, b"same")
+                _judged(record, b"same", policy)
