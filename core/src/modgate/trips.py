@@ -10,6 +10,7 @@ from modgate.api.auth import Caller
 from modgate.api.json import Json
 from modgate.api.need import Ask
 from modgate.api.plan import Call, Plan
+from modgate.asides import ask_all, bill_apart
 from modgate.bill import Bill
 from modgate.draft import Draft
 from modgate.dry_run import UNASKED
@@ -17,7 +18,6 @@ from modgate.errors import PluginFault, Refused
 from modgate.fallback import Chain
 from modgate.gateway import Gateway
 from modgate.order import Order
-from modgate.side_calls import ask_all, bill_apart
 from modgate.table import Resolved, guard_model
 from modgate.trip import Trip
 
