@@ -1,5 +1,5 @@
-"""Side calls, calls apart, drawn calls, another model, and clients that leave, all at once and at
-random: limits, budgets and ledger end with the same figures, and these are what was answered."""
+"""Asides, drawn calls, another model, and clients that leave, all at once and at random:
+limits, budgets and ledger end with the same figures, and these are what was answered."""
 
 from __future__ import annotations
 

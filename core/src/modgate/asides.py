@@ -1,4 +1,4 @@
-"""Calls apart: what a plugin or a policy asks models before there is a plan, and what a plan asks
+"""Asides: what a plugin or a policy asks models before there is a plan, and what a plan asks
 another model than the request's.
 
 Each is reserved by itself and billed as its modality counts, whatever becomes of the request.
@@ -36,7 +36,7 @@ async def _ask_one(trip: Trip, gate: asyncio.Semaphore, bill: Bill) -> Json:
             events = await trip.next()
             while await trip.next():
                 raise PluginFault("an Ask call answered more than one event")
-            bill_apart(order, bill, held, events)
+            bill_aside(order, bill, held, events)
         except (GatewayError, Unsupported) as error:
             return error
         finally:
@@ -44,11 +44,11 @@ async def _ask_one(trip: Trip, gate: asyncio.Semaphore, bill: Bill) -> Json:
     return events[0]
 
 
-def bill_apart(order: Order, bill: Bill, held: Sequence[Aside], events: Sequence[Event]) -> None:
-    """Bill an answered call apart, for which `held` was reserved."""
+def bill_aside(order: Order, bill: Bill, held: Sequence[Aside], events: Sequence[Event]) -> None:
+    """Bill an answered aside, for which `held` was reserved."""
     usage, modality = _counted(order, events), order.modality.name
-    bill.meter.add_side_call(usage, modality, order.index)
-    bill.set_apart(held, usage.units.of(modality), order.model.name)
+    bill.meter.add_aside(usage, modality, order.index)
+    bill.settle_aside(held, usage.units.of(modality), order.model.name)
 
 
 def _counted(order: Order, events: Sequence[Event]) -> Usage:

@@ -133,13 +133,13 @@ class Bill:
 
     def _owe_planned(self) -> None:
         """The plan may cost more than the open frame says: it may be of an Ask, or fewer calls."""
-        if (self._draft.opened or self.meter.side) and not self._touched:
+        if (self._draft.opened or self.meter.aside) and not self._touched:
             self._owe(self.planned.full())
 
     def _owe(self, plan: Mapping[str, int] = NOTHING) -> None:
-        """What calls apart did cost is known, and what the `plan` may: the bill after a crash."""
+        """What asides did cost is known, and what the `plan` may: the bill after a crash."""
         draft = self._draft
-        draft.owed = self.meter.side + plan
+        draft.owed = self.meter.aside + plan
         if draft.opened:
             self._state.ledger.touched(draft.request_id, draft.owed)
 
@@ -172,9 +172,9 @@ class Bill:
         self._owe_planned()
 
     async def reserve_aside(self, units: Units, model: str) -> Sequence[Aside]:
-        """Reserve for a call that is billed apart: of its units first, and then of budgets.
+        """Reserve for an aside: of its units first, and then of budgets.
 
-        Who knows what it used tells `set_apart`; until then it used nothing.
+        Who knows what it used tells `settle_aside`; until then it used nothing.
         """
         held = [await self._patiently(partial(self._charge_aside, units, model))]
         if self._budgeted:
@@ -184,8 +184,8 @@ class Bill:
             held.append(await self._patiently(afford))
         return held
 
-    def set_apart(self, held: Sequence[Aside], used: Units, model: str) -> None:
-        """A call apart used so much of what was reserved for it; the rest is for other calls."""
+    def settle_aside(self, held: Sequence[Aside], used: Units, model: str) -> None:
+        """An aside used so much of what was reserved for it; the rest is for other calls."""
         counts = used.full()
         held[0].used = counts
         for budget in held[1:]:

@@ -1,4 +1,4 @@
-"""What one request has cost: its plan and its side calls, in units that a bill can hold."""
+"""What one request has cost: its plan and its asides, in units that a bill can hold."""
 
 from __future__ import annotations
 
@@ -23,36 +23,36 @@ MEASURED_BY = get_args(MeasuredBy)
 class Meter:
     """Reads one request's usage; all its units are by full name.
 
-    `plan`: asked for what the plan has cost so far; None before it runs.  `side`: what calls apart
-    did cost: side calls, and those of a plan that name another model.
+    `plan`: asked for what the plan has cost so far; None before it runs.  `aside`: what
+    its asides did cost.
     """
 
     def __init__(self, units: UnitTable, draft: Draft) -> None:
         self._units = units
         self._draft = draft
-        self.side = NOTHING
-        self._side_exact = True
+        self.aside = NOTHING
+        self._aside_exact = True
         self._closed: Usage | None = None
         self.plan: Callable[[], Usage] | None = None
 
-    def add_side_call(self, usage: Usage, modality: str, index: int) -> None:
-        """A call apart was answered; it is billed even if the request is refused later."""
+    def add_aside(self, usage: Usage, modality: str, index: int) -> None:
+        """An aside was answered; it is billed even if the request is refused later."""
         used = usage.units.of(modality).full()
-        side = self.side + used
-        self._check(usage, side)
-        self.side = side
+        aside = self.aside + used
+        self._check(usage, aside)
+        self.aside = aside
         if (tried := self._draft.last_try(index)) is not None:
             tried.units = used
-        self._side_exact = self._side_exact and usage.exact is True
+        self._aside_exact = self._aside_exact and usage.exact is True
 
     def _read(self) -> Usage:
         if self.plan is None:
-            return Usage(self.side, self._side_exact)
+            return Usage(self.aside, self._aside_exact)
         usage = self.plan()
         own = usage.units.named(self._draft.modality)
-        if self.side is not NOTHING:
-            own = self.side + own
-        return Usage(own, usage.exact is True and self._side_exact, usage.by, usage.other)
+        if self.aside is not NOTHING:
+            own = self.aside + own
+        return Usage(own, usage.exact is True and self._aside_exact, usage.by, usage.other)
 
     def so_far(self) -> Units | None:
         """What it has cost so far; None before the plan runs, or where the plugin cannot say it."""
@@ -78,7 +78,7 @@ class Meter:
         return self._closed
 
     def settled(self) -> Usage:
-        """The final usage; where the plugin cannot say it, that of its side calls as an estimate.
+        """The final usage; where the plugin cannot say it, that of its asides as an estimate.
 
         The limits' reserve stands then.
         """
@@ -86,12 +86,12 @@ class Meter:
             return self.closed()
         except RAISED:
             log.exception("usage failed", extra={"request_id": self._draft.request_id})
-            return Usage(self.side, exact=False, by="estimate")
+            return Usage(self.aside, exact=False, by="estimate")
 
     def _only_aside(self, units: Mapping[str, int]) -> bool:
-        """Whether all of these units are of side calls, and known exactly."""
-        side = self.side
-        return self._side_exact and all(n == side.get(name, 0) for name, n in units.items())
+        """Whether all of these units are of asides, and known exactly."""
+        aside = self.aside
+        return self._aside_exact and all(n == aside.get(name, 0) for name, n in units.items())
 
     def counted(self, usage: Usage, bytes_in: int, bytes_out: int) -> dict[str, int]:
         """The units that limits and the bill count, those of the request itself included."""
@@ -124,7 +124,7 @@ class Meter:
         """Note where engine and gateway counted the plan's units differently; no bill changes."""
         if not other:
             return
-        own = {name: count - self.side.get(name, 0) for name, count in units.items()}
+        own = {name: count - self.aside.get(name, 0) for name, count in units.items()}
         if told := count_differences(own, other, self._draft.modality, self._units):
             self._draft.notes["counts_differ"] = told
 

@@ -23,7 +23,7 @@ class Try(msgspec.Struct, kw_only=True, eq=False):
 
     `zero`: when that was, by `now`.  `waits_since_s`: when its call began to wait for a slot; None:
     it did not.  `members`: calls that shared the trip; 0 for all but the first of them.  `size`:
-    what its call may need; `units`: what a side call has cost.  `wanted`, `choice`, `promise`: why
+    what its call may need; `units`: what an aside has cost.  `wanted`, `choice`, `promise`: why
     this backend was chosen, for `modgate explain`; `unreached`: why there was no connection, for
     the operator alone.
     """
@@ -59,7 +59,7 @@ class Try(msgspec.Struct, kw_only=True, eq=False):
     error: str = ""
     unreached: str = ""
 
-    # Meter, of a side call
+    # Meter, of an aside
     units: Mapping[str, int] = {}
 
     def saw_event(self) -> None:

@@ -10,7 +10,7 @@ from modgate.api.auth import Caller
 from modgate.api.json import Json
 from modgate.api.need import Ask
 from modgate.api.plan import Call, Plan
-from modgate.asides import ask_all, bill_apart
+from modgate.asides import ask_all, bill_aside
 from modgate.bill import Bill
 from modgate.draft import Draft
 from modgate.dry_run import UNASKED
@@ -45,7 +45,7 @@ class Trips(msgspec.Struct, eq=False):
             if call.reply != "whole":
                 raise PluginFault("a call of another model has a whole reply, which can be counted")
             held = await bill.reserve_aside(call.size.of(order.modality.name), order.model.name)
-            trip.bill = partial(bill_apart, order, bill, held)
+            trip.bill = partial(bill_aside, order, bill, held)
         elif bill.lazy:
             await bill.reserve_drawn(call, order.modality.name)
         return trip

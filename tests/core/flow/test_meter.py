@@ -30,8 +30,8 @@ def raising() -> Usage:
 
 def test_side_calls_and_plan_are_one_bill_which_is_exact_where_both_are() -> None:
     meter = made()
-    meter.add_side_call(SIDE, "llm", -1)
-    meter.add_side_call(Usage(Units(audio_ms=1500)), "asr", -2)
+    meter.add_aside(SIDE, "llm", -1)
+    meter.add_aside(Usage(Units(audio_ms=1500)), "asr", -2)
     assert meter.so_far() is None
     meter.plan = lambda: OWN
 
@@ -48,8 +48,8 @@ def test_side_calls_and_plan_are_one_bill_which_is_exact_where_both_are() -> Non
 @pytest.mark.parametrize(("side", "own"), [(False, True), (True, False), (False, False)])
 def test_one_estimate_makes_a_bill_no_exact_one(side: bool, own: bool) -> None:
     meter = made()
-    meter.add_side_call(Usage(Units(input_tokens=4), exact=side), "llm", -1)
-    meter.add_side_call(SIDE, "llm", -2)
+    meter.add_aside(Usage(Units(input_tokens=4), exact=side), "llm", -1)
+    meter.add_aside(SIDE, "llm", -2)
     meter.plan = lambda: Usage(Units(input_tokens=1), exact=own)
 
     assert meter.settled().exact is False
@@ -79,7 +79,7 @@ def test_what_no_row_can_hold_is_the_plugins_fault_and_not_billed(usage: Usage) 
         meter.closed()
     asked = made()
     with pytest.raises(PluginFault):
-        asked.add_side_call(usage, "llm", -1)
+        asked.add_aside(usage, "llm", -1)
 
     assert not asked.settled().units
 
@@ -87,16 +87,16 @@ def test_what_no_row_can_hold_is_the_plugins_fault_and_not_billed(usage: Usage) 
 def test_side_calls_that_are_too_much_together_are_billed_as_far_as_a_row_can_hold() -> None:
     meter = made()
     much = Usage(Units(input_tokens=COUNT_AT_MOST))
-    meter.add_side_call(much, "llm", -1)
+    meter.add_aside(much, "llm", -1)
     with pytest.raises(PluginFault):
-        meter.add_side_call(SIDE, "llm", -2)
+        meter.add_aside(SIDE, "llm", -2)
 
     assert meter.settled().units["llm.input_tokens"] == COUNT_AT_MOST
 
 
 def test_where_the_plan_cannot_say_its_usage_side_calls_are_billed_all_the_same() -> None:
     meter = made()
-    meter.add_side_call(SIDE, "llm", -1)
+    meter.add_aside(SIDE, "llm", -1)
     meter.plan = raising
     assert meter.so_far() is None
     with pytest.raises(PluginFault):
@@ -110,7 +110,7 @@ def test_where_the_plan_cannot_say_its_usage_side_calls_are_billed_all_the_same(
 def test_counts_are_compared_without_those_of_side_calls() -> None:
     meter = made()
     notes: list[str | None] = []
-    meter.add_side_call(Usage(Units(input_tokens=400)), "llm", -1)
+    meter.add_aside(Usage(Units(input_tokens=400)), "llm", -1)
     for other in (Units(), Units(input_tokens=10), Units(input_tokens=90)):
         meter.compare({"llm.input_tokens": 410}, other)
         notes.append(meter._draft.notes.get("counts_differ"))

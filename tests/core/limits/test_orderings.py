@@ -23,7 +23,7 @@ Counts = dict[str, int]
 
 @dataclass
 class Reserved:
-    """A call apart: its model, and what it used."""
+    """An aside: its model, and what it used."""
 
     model: str
     aside: Aside
@@ -109,7 +109,7 @@ class Life:
             self._reserve(self.model, 0)
 
     def take_back(self) -> None:
-        """Nothing of the plan was fed, so no call apart of its own was billed."""
+        """Nothing of the plan was fed, so no aside of its own was billed."""
         if self.marked is None:
             return
         mark, apart = self.marked

@@ -15,7 +15,7 @@ Mark = tuple[int, int, int, int]  # lengths of reservations, shadows, tolls and 
 
 
 class Aside(msgspec.Struct, eq=False):
-    """One side call, which is charged apart: its model may have other limits than the plan's.
+    """One call that is charged apart: its model may have other limits than the plan's.
 
     `toll`: the limits that it met.  `names`: the units that were reserved for it.  `shadows`: as of
     an Admission.  `used`: what it is known to have used, by unit; `part`: how much of that is in
@@ -34,7 +34,7 @@ class Reservation(msgspec.Struct, eq=False):
 
     `rid`: its id in the account, the request's and a number.  `names`: of each limit in `wanted`
     its unit by full name.  `before`: the levels that it met, when one of them was too high.
-    `aside`: of a side call; None: of the plan's own calls.
+    `aside`: that it is for; None: the plan's own calls.
     """
 
     rid: tuple[int, int]
@@ -53,7 +53,7 @@ class Admission(msgspec.Struct, eq=False):
     `tolls`: the limits that its plan's calls met.
     `reservations`: those that stand; `made`: how many ever were.
     `last`: the plan's newest reservation of each unit; `split`: some unit is in several of these.
-    `asides`: its side calls, which none of `tolls`, `last`, `split` and `shadows` know.
+    `asides`: its own, which none of `tolls`, `last`, `split` and `shadows` know.
     `shadows`: what limits in shadow were charged: the limit, its unit, how many.
     `would_refuse`: limits in shadow that would have refused it, as the receipt names them.
     `refused`: the reservation that one of its limits had no room for.
@@ -110,8 +110,8 @@ class Admission(msgspec.Struct, eq=False):
     def own(self, units: Mapping[str, int] | None) -> dict[str, int] | None:
         """What its plan used by unit, and the requests that it counts as.
 
-        `units`: what the request used.  What a side call used is its own `part`; both sum to that.
-        None: nobody counted what the plan used; what side calls used is known all the same.
+        `units`: what the request used.  What an aside used is its own `part`; both sum to that.
+        None: nobody counted what the plan used; what asides used is known all the same.
         """
         if units is None:
             for aside in self.asides:

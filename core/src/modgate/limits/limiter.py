@@ -190,7 +190,7 @@ class Limiter:
         model: str,
         now: float,
     ) -> Aside:
-        """The same as `reserve`, for a side call; whoever knows what that used says it there."""
+        """The same as `reserve`, for an aside; whoever knows what that used says it there."""
         aside = Aside(admission.terms.of_model(modality, model))
         self._charge_met(admission, aside.toll, counts, now, aside=aside)
         admission.asides.append(aside)
@@ -214,7 +214,7 @@ class Limiter:
         """Charge all limits of a toll that have a count, or none.
 
         `place`: the shared limit of requests in flight, of which one is taken with them.  `aside`:
-        the side call that it is for.
+        the one that it is for.
         """
         at_ms = self._state.ms(now)
         names: list[str] = []

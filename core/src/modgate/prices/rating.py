@@ -25,7 +25,7 @@ class Tried:
     """Where an attempt ran: as much of it as a price may depend on.
 
     `served`: something of what it said is billed; not so what was done again elsewhere.  `side`: it
-    is of a call that is billed apart.  `units`: what of the request's units that did cost.
+    is of an aside.  `units`: what of the request's units that did cost.
     """
 
     region: str
