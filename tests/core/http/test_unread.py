@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
+import uvloop
 from aiohttp import web
 
 from modgate.http import connection
@@ -48,18 +49,32 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "UNREAD_S", UNREAD_S)
 
 
-async def test_who_reads_slowly_gets_the_whole_page() -> None:
-    read = 0
-    async with asyncio.timeout(PATIENCE_S), asked() as reader:
-        while read < PAGE_BYTES:
-            read += len(await reader.read(SMALL))
-            await asyncio.sleep(UNREAD_S / 20)
-
-    assert read == PAGE_BYTES
+LOOPS = pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
 
 
-async def test_who_reads_nothing_is_cut() -> None:
-    async with asyncio.timeout(PATIENCE_S), asked() as reader:
-        await asyncio.sleep(10 * UNREAD_S)
-        with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
-            await reader.readexactly(PAGE_BYTES)
+@LOOPS
+def test_who_reads_slowly_gets_the_whole_page(
+    new_loop: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    async def slowly() -> int:
+        read = 0
+        async with asyncio.timeout(PATIENCE_S), asked() as reader:
+            while read < PAGE_BYTES:
+                read += len(await reader.read(SMALL))
+                await asyncio.sleep(UNREAD_S / 20)
+        return read
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        assert runner.run(slowly()) == PAGE_BYTES
+
+
+@LOOPS
+def test_who_reads_nothing_is_cut(new_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    async def never() -> None:
+        async with asyncio.timeout(PATIENCE_S), asked() as reader:
+            await asyncio.sleep(10 * UNREAD_S)
+            with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+                await reader.readexactly(PAGE_BYTES)
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(never())

@@ -154,7 +154,7 @@ class Connection(RequestHandler):
         super().resume_writing()
 
     def _look_later(self) -> None:
-        if isinstance(transport := self.transport, asyncio.WriteTransport):
+        if (transport := self.transport) is not None:
             left = transport.get_write_buffer_size()
             self._unread_timer = self._loop.call_later(UNREAD_S, self._look, left)
 
@@ -163,7 +163,7 @@ class Connection(RequestHandler):
 
         A request's own reply is left to its `ReplyWatch`.
         """
-        if not isinstance(transport := self.transport, asyncio.WriteTransport):
+        if (transport := self.transport) is None:
             return
         if self.on_lost is not None or transport.get_write_buffer_size() < before:
             self._look_later()
