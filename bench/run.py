@@ -164,7 +164,7 @@ async def main() -> None:
     engine, bare, nginx, port, admin = (free_port() for _ in range(5))
     limits = (
         'limits = { requests = "1000000/s", in_flight = 10000, '
-        'units = { "llm.output_tokens" = "1000000M/min" } }'
+        'units = { "llm.output_tokens" = "1000M/min" } }'
     )
     config, keys = configuration(
         folder,
