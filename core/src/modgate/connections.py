@@ -37,9 +37,8 @@ class Connections:
         way = _way(backend)
         kept = self._kept.get(way)
         if kept is None:
-            tls = self._ca_bundles.of(backend.ca)
-            if tls is None and urlsplit(backend.url).scheme == "https":
-                tls = self._ca_bundles.machine
+            secure = urlsplit(backend.url).scheme == "https"
+            tls = self._ca_bundles.trust(backend.ca) if secure else None
             client = Client(backend.url, socket=backend.socket, connect_s=connect_s, tls=tls)
             kept = self._kept[way] = _Kept(client)
         kept.unused_since = None

@@ -90,7 +90,7 @@ class State:
     stale_series: StaleSeries = field(init=False)
     board: Board = field(default_factory=Board)
     trails: Trails = field(default_factory=Trails)
-    scraper: Scraper = field(default_factory=Scraper)
+    scraper: Scraper = field(init=False)
     rounds: Rounds = field(init=False)
     waker: Waker = field(init=False)
     scorer_faults: Counter = field(init=False)
@@ -125,6 +125,7 @@ class State:
                 "ended",
             )
         )
+        self.scraper = Scraper(self.ca_bundles)
         self.rounds = Rounds(self.scraper, self.board, self.clock, busy=self.fleet.is_busy)
         self.connections = Connections(self.ca_bundles, self.fleet)
         self.members = Members(world=self.world, clock=self.clock, changed=self.members_changed)

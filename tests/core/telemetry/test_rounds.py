@@ -15,6 +15,7 @@ from modgate.telemetry.board import Board
 from modgate.telemetry.families import FAMILIES
 from modgate.telemetry.rounds import Probe, Question, Rounds
 from modgate.testing.clock import FakeClock
+from modgate.upstream.ca_bundles import CaBundles
 from modgate.upstream.scraper import Scraper
 
 LOAD = Question(identity="e", name="e", url="http://e/metrics", read=FAMILIES["vllm"], every_s=2.0)
@@ -105,7 +106,7 @@ async def test_an_engine_that_was_not_reached_is_told_with_what_the_system_said(
 ) -> None:
     url = f"http://127.0.0.1:{free_port()}/health"
     monkeypatch.setattr("modgate.telemetry.rounds.asyncio.sleep", lambda seconds: PAUSE(0.01))
-    scraper = Scraper()
+    scraper = Scraper(CaBundles())
     rounds = Rounds(scraper, Board(), FakeClock())
     rounds.use([replace(PROBE, url=url)])
     async with asyncio.timeout(20):

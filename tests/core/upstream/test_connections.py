@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from rigs.certificates import certificate as signed
 from rigs.wired import BODY, CHUNKED, OK, PATH, Line, Start, rest, said, saying
 from waiting import until
 
@@ -18,6 +19,8 @@ from modgate.errors import UpstreamFailed, UpstreamTimedOut
 from modgate.fleet.state import FleetState
 from modgate.upstream.ca_bundles import CaBundles
 from modgate.upstream.client import Client
+
+CLOSING = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok"
 
 
 def _tls_contexts() -> set[ssl.SSLContext]:
@@ -287,14 +290,14 @@ class TestConnecting:
         engine = await start(saying(OK), tls=serving)
         port = engine.url.rpartition(":")[2]
         trusting = ssl.create_default_context(cafile=str(cert))
-        good = Client(f"https://localhost:{port}", tls=trusting)
+        good = Client(f"https://localhost:{port}", tls=lambda: trusting)
         for _ in range(3):
             assert await said(good) == b"ok"
         assert len(engine.lines) == 1
         await good.close()
 
         for client in (
-            Client(f"https://127.0.0.1:{port}", tls=trusting),  # another name
+            Client(f"https://127.0.0.1:{port}", tls=lambda: trusting),  # another name
             Client(f"https://localhost:{port}"),  # an authority that the machine does not know
         ):
             with pytest.raises(UpstreamFailed, match="no connection"):
@@ -319,6 +322,32 @@ class TestConnecting:
         assert len(_tls_contexts() - before) == 1
         await connections.close()
 
+    async def test_an_authority_that_was_replaced_counts_for_the_next_connection(
+        self, start: Start, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        for name in ("old", "new"):
+            signed(tmp_path, name)
+        ca = tmp_path / "ca.pem"
+        ca.write_bytes((tmp_path / "old.pem").read_bytes())
+        serving = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        serving.load_cert_chain(tmp_path / "old.pem", tmp_path / "old.key")
+        engine = await start(saying(CLOSING), tls=serving)
+        url = engine.url.replace("http:", "https:").replace("127.0.0.1", "localhost")
+        backend = Backend(name="one", family="openai", url=url, serves={}, ca=str(ca))
+        connections = Connections(CaBundles(), FleetState())
+        client = connections.of(backend, connect_s=5.0)
+        assert await said(client) == b"ok"
+        ca.write_bytes(b"half of it")
+        for _ in range(2):
+            assert await said(client) == b"ok"
+        serving.load_cert_chain(tmp_path / "new.pem", tmp_path / "new.key")
+        ca.write_bytes((tmp_path / "new.pem").read_bytes())
+
+        assert await said(client) == b"ok"
+        words = ["certificates cannot be read; those of before count"]
+        assert [each.message for each in caplog.records] == words
+        await connections.close()
+
     async def test_a_big_reply_over_tls_is_stopped_by_a_slow_reader(
         self, start: Start, certificate: tuple[Path, Path]
     ) -> None:
@@ -331,9 +360,8 @@ class TestConnecting:
             tls=serving,
         )
         port = engine.url.rpartition(":")[2]
-        client = Client(
-            f"https://localhost:{port}", tls=ssl.create_default_context(cafile=str(cert))
-        )
+        trusting = ssl.create_default_context(cafile=str(cert))
+        client = Client(f"https://localhost:{port}", tls=lambda: trusting)
         answer = await client.send(PATH, BODY, {})
         await asyncio.sleep(0.1)
         found, error = await rest(answer)

@@ -8,13 +8,12 @@ dialer.py keep and open connections.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from ssl import SSLContext
 
 from yarl import URL
 
 from modgate.api.body import Body
 from modgate.upstream.answer import Answer
-from modgate.upstream.dialer import Dialer
+from modgate.upstream.dialer import Dialer, Trust
 from modgate.upstream.pool import IDLE_S, Pool
 from modgate.upstream.request import Heads, framed
 
@@ -35,7 +34,7 @@ class Client:
         *,
         socket: str = "",
         connect_s: float = 5.0,
-        tls: SSLContext | None = None,
+        tls: Trust | None = None,
         idle_s: float = IDLE_S,
     ) -> None:
         base = URL(url)

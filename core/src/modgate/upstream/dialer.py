@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from ipaddress import ip_address
 from ssl import SSLContext
 
@@ -19,12 +19,15 @@ from modgate.upstream.names import Resolve
 
 NAMES_KEPT_S = 10.0
 
+Trust = Callable[[], SSLContext]  # whom to trust now; OSError when that was never readable
+
 
 class Dialer:
     """Connects to `url`, or to the Unix socket `path` when that is not empty.
 
     `connect_s`: for one connection, with resolving the name, all of its addresses, and the
-    handshake.  `tls`: how the certificate of an https engine is judged; None: as the machine does.
+    handshake.  `tls`: is asked for each of them how the certificate of an https engine is judged;
+    None: as the machine does.
     """
 
     def __init__(
@@ -33,7 +36,7 @@ class Dialer:
         *,
         path: str = "",
         connect_s: float = 5.0,
-        tls: SSLContext | None = None,
+        tls: Trust | None = None,
         resolver: Resolve | None = None,
     ) -> None:
         self._host = url.raw_host or ""
@@ -97,7 +100,9 @@ class Dialer:
         if not self._secure:
             await loop.create_connection(lambda: connection, address, self._port)
             return
-        tls = self._tls or True  # a context of its own for each connection
+        tls = (
+            self._tls() if self._tls is not None else True
+        )  # a context of its own for each connection
         await loop.create_connection(
             lambda: connection, address, self._port, ssl=tls, server_hostname=self._host
         )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from ssl import SSLContext, create_default_context
 
 import aiohttp
 from aiohttp import ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
 
 from modgate.api.secret import Secret
 from modgate.tracebacks import reason_of
+from modgate.upstream.ca_bundles import CaBundles
 from modgate.upstream.documents import whole
 
 AT_MOST = 1 << 20
@@ -20,9 +20,9 @@ _HEADERS = {"Accept": "text/plain", "Accept-Encoding": "identity", "User-Agent":
 class Scraper:
     """One session for all of them; no redirect is followed, no proxy used, and no cookie kept."""
 
-    def __init__(self) -> None:
+    def __init__(self, ca_bundles: CaBundles) -> None:
+        self._ca_bundles = ca_bundles
         self._session: ClientSession | None = None
-        self._contexts: dict[str, SSLContext] = {}
 
     async def get(
         self, url: str, *, key: Secret | None = None, ca: str = "", within_s: float
@@ -45,19 +45,12 @@ class Scraper:
             async with (
                 asyncio.timeout(within_s),
                 self._session.get(
-                    url, headers=headers, ssl=self._tls(ca), allow_redirects=False
+                    url, headers=headers, ssl=self._ca_bundles.of(ca) or True, allow_redirects=False
                 ) as reply,
             ):
                 return reply.status, await whole(reply, AT_MOST)
         except (aiohttp.ClientError, ValueError) as error:
             raise OSError(reason_of(error)) from None
-
-    def _tls(self, ca: str) -> SSLContext | bool:
-        if not ca:
-            return True
-        if ca not in self._contexts:
-            self._contexts[ca] = create_default_context(cafile=ca)
-        return self._contexts[ca]
 
     async def close(self) -> None:
         """Close all connections."""
