@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tracemalloc
 
 from rigs.wired import BODY, CHUNKED, OK, PATH, Line, Start, saying
 from waiting import until
@@ -97,3 +98,28 @@ class TestDelivering:
 
         assert ends == []
         await client.close()
+
+
+async def test_a_reply_of_many_small_pieces_weighs_what_it_has(start: Start) -> None:
+    pieces = 20_000
+
+    async def talk(line: Line) -> None:
+        await line.call()
+        await line.say(CHUNKED)
+        await line.left()
+
+    engine = await start(talk)
+    client = Client(engine.url)
+    answer = await client.send(PATH, BODY, {})
+    tracemalloc.start()
+    try:
+        for _ in range(pieces):
+            answer.take(b"2\r\nab\r\n")
+        weight = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+
+    assert weight < 3 * 2 * pieces
+    assert await answer.read() == b"ab" * pieces
+    answer.close()
+    await client.close()

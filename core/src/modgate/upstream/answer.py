@@ -42,7 +42,6 @@ class Answer:
         "_over",
         "_parser",
         "_paused",
-        "_pieces",
         "_sender",
         "_waiter",
         "headers",
@@ -57,8 +56,7 @@ class Answer:
         self._loop = loop
         self._keeps = keeps
         self._parser = Parser()
-        self._pieces: list[bytes] = []
-        self._held = 0
+        self._held = bytearray()  # not its pieces, of which each may be a byte and weigh fifty
         self._at_most: int | None = None
         self._paused = False
         self._over = False
@@ -99,7 +97,7 @@ class Answer:
 
         An Upstream error when the reply ends in any other way.
         """
-        while not self._pieces:
+        while not self._held:
             if self._over:
                 return b""
             await self.news()
@@ -109,10 +107,10 @@ class Answer:
         """Wait for the whole body; BadReply when it has more than `at_most` bytes."""
         self._at_most = at_most
         self.resume()
-        self._bound(self._held)
+        self._bound()
         while not self._over:
             await self.news()
-        if self._held > at_most:
+        if len(self._held) > at_most:
             raise self._too_long()
         return self._taken()
 
@@ -124,7 +122,7 @@ class Answer:
         given None for a whole reply, or else the error; it is not called after `close`.
         """
         self._on_data, self._on_end = on_data, on_end
-        if self._pieces:
+        if self._held:
             on_data(self._taken())
         self._tell()
 
@@ -194,31 +192,28 @@ class Answer:
 
     def _hold(self, body: bytes) -> None:
         """Keep bytes of the body until they are read."""
-        self._pieces.append(body)
-        self._held += len(body)
+        self._held += body
         if self._at_most is not None:
-            self._bound(self._held)  # nobody is woken before the end
+            self._bound()  # nobody is woken before the end
             return
         self._wake()
-        if self._held > HELD_BYTES:
+        if len(self._held) > HELD_BYTES:
             self.pause()
 
-    def _bound(self, held: int) -> None:
+    def _bound(self) -> None:
         """Fail when a reply that is wanted whole is too long, or says that it will be."""
         assert self._at_most is not None
         head = self._parser.head
         declared = head.length if head is not None else None
-        if max(held, declared or 0) > self._at_most:
+        if max(len(self._held), declared or 0) > self._at_most:
             self._fail(self._too_long())
 
     def _too_long(self) -> BadReply:
         return BadReply(f"the engine's reply has more than {self._at_most} bytes")
 
     def _taken(self) -> bytes:
-        pieces = self._pieces
-        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        pieces.clear()
-        self._held = 0
+        data = bytes(self._held)
+        self._held.clear()
         self.resume()
         return data
 
