@@ -16,8 +16,10 @@ from modgate.draft import Draft
 from modgate.errors import GatewayError, PluginFault
 from modgate.faults import RAISED
 from modgate.http.surfaces import OpenAI, error_headers
+from modgate.own_headers import own_error_headers
 
 PLAIN = OpenAI()
+TOLD_AT_MOST = 1 << 20  # bytes of an error: its message may be there for several SDKs
 LAST_WORDS_AT_MOST = 1000  # pieces that a relay ends a broken stream with
 
 log = logging.getLogger(__name__)
@@ -69,12 +71,18 @@ def _worded(
 
 def _whole(error: GatewayError, surface: Surface, draft: Draft) -> Typed:
     """ValueError for a status below 400."""
-    status, headers = surface.status(error), error_headers(error, surface, draft.wall)
+    status, own = surface.status(error), own_error_headers(surface.error_headers(error, draft.wall))
     if not 400 <= status <= 599:
         raise ValueError(f"the status of an error is 400 to 599, and not {status}")
-    content = {"content-type": "application/json", **headers}
-    return status, content, dump(surface.error_body(error, draft.request_id))
+    headers = {"content-type": "application/json", **own, **error_headers(error)}
+    return status, headers, _short(dump(surface.error_body(error, draft.request_id)))
 
 
 def _event(error: GatewayError, surface: Surface, draft: Draft) -> bytes:
-    return bytes(surface.error_event(error, draft.request_id))
+    return _short(bytes(surface.error_event(error, draft.request_id)))
+
+
+def _short(told: bytes) -> bytes:
+    if len(told) > TOLD_AT_MOST:
+        raise PluginFault(f"a surface told an error in more than {TOLD_AT_MOST} bytes")
+    return told

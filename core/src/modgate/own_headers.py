@@ -1,8 +1,9 @@
-"""The headers that a relay gives its reply, and those that it must leave to the gateway."""
+"""The headers that plugins give a reply, and those that they must leave to the gateway."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from modgate.api.relay import Head
 from modgate.errors import PluginFault
@@ -17,7 +18,8 @@ OURS = frozenset(
         *("retry-after", "retry-after-ms", "x-should-retry", "x-modgate-queue-place"),
     }
 )
-OURS_BEGIN = ("access-control-", "x-ratelimit-", "anthropic-ratelimit-")
+OURS_BEGIN = ("access-control-",)
+LIMITS_BEGIN = ("x-ratelimit-", "anthropic-ratelimit-")
 # More is read by no usual client: aiohttp takes 8190 bytes a header, Node.js 16 KiB of them all.
 HEADERS_AT_MOST, CHARACTERS_AT_MOST = 50, 8000
 KINDS = ("whole", "sse", "chunked")
@@ -35,24 +37,39 @@ def own_headers(head: Head) -> dict[str, str]:
         raise PluginFault(f"a Head is of a kind of {', '.join(KINDS)}, and not '{head.kind}'")
     if not _line(head.content_type):
         raise PluginFault("the content type of a Head is a text of one line")
-    for name, value in head.headers.items():
+    theirs = _theirs("a relay's head", head.headers, (*OURS_BEGIN, *LIMITS_BEGIN))
+    return _few("a relay's head", {"content-type": head.content_type, **theirs})
+
+
+def own_error_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """The headers that a surface gives an error; PluginFault for unusable ones.
+
+    They say of limits what its SDKs read; all else that the gateway says is left to it.
+    """
+    return _few("an error's head", _theirs("an error's head", headers, OURS_BEGIN))
+
+
+def _theirs(
+    whose: str, headers: Mapping[str, str], ours_begin: tuple[str, ...]
+) -> Mapping[str, str]:
+    for name, value in headers.items():
         if _NAME.fullmatch(name) is None:
-            raise PluginFault("a relay's head has a name that is no header's")
+            raise PluginFault(f"{whose} has a name that is no header's")
         low = name.lower()
-        if low in OURS or low.startswith(OURS_BEGIN):
-            raise PluginFault(f"a relay's head must not say '{low}': the gateway does")
+        if low in OURS or low.startswith(ours_begin):
+            raise PluginFault(f"{whose} must not say '{low}': the gateway does")
         if not _line(value):
-            raise PluginFault(f"a relay's head must say '{low}' with a text of one line")
-    return _few({"content-type": head.content_type, **head.headers})
+            raise PluginFault(f"{whose} must say '{low}' with a text of one line")
+    return headers
 
 
-def _few(headers: dict[str, str]) -> dict[str, str]:
+def _few(whose: str, headers: Mapping[str, str]) -> dict[str, str]:
     """These headers; PluginFault for more than clients read."""
     size = sum(map(len, headers)) + sum(map(len, headers.values()))
     if len(headers) > HEADERS_AT_MOST or size > CHARACTERS_AT_MOST:
         text = f"at most {HEADERS_AT_MOST} headers, of {CHARACTERS_AT_MOST} characters in all"
-        raise PluginFault(f"a relay's head has {text}")
-    return headers
+        raise PluginFault(f"{whose} has {text}")
+    return dict(headers)
 
 
 def _line(value: object) -> bool:

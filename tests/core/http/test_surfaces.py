@@ -127,7 +127,7 @@ def test_a_shared_path_answers_with_every_surfaces_keys() -> None:
 def test_errors_carry_the_headers_that_clients_act_on(
     error: Refused, headers: dict[str, str]
 ) -> None:
-    assert error_headers(error, built_in()["openai"], 0.0) == headers
+    assert error_headers(error) == headers
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_errors_carry_the_headers_that_clients_act_on(
 )
 def test_a_wait_of_no_sense_is_told_as_one_of_sense(wait_s: float, seconds: str, ms: str) -> None:
     error = LimitReached("x", limit="l", unit="requests", retry_after_s=wait_s)
-    told = error_headers(error, built_in()["openai"], 0.0)
+    told = error_headers(error)
 
     assert told == {"retry-after": seconds, "retry-after-ms": ms}
 

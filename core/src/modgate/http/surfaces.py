@@ -281,12 +281,12 @@ def spoken(surfaces: Mapping[str, Surface], headers: Mapping[str, str]) -> Surfa
     return next(known, surfaces["openai"])
 
 
-def error_headers(error: GatewayError, surface: Surface, wall: float) -> dict[str, str]:
-    """The headers of an error reply, without ids and rates.  `wall`: the time of day, in seconds.
+def error_headers(error: GatewayError) -> dict[str, str]:
+    """The headers of an error reply on every surface, without ids and rates.
 
     Source: wire.md 1.5, 1.8.
     """
-    headers = dict(surface.error_headers(error, wall))
+    headers: dict[str, str] = {}
     if error.status in (409, 429, 503) and (wait := error.retry_after) is not None:
         headers["retry-after"] = str(wait)
         exact_s = min(wait, error.retry_after_s or wait)  # right for nan and for what is too long

@@ -118,9 +118,8 @@ class Admin:
 
     def _refused(self, error: GatewayError) -> web.StreamResponse:
         self._denied("", f"admin.{error.code}")
-        surface = self._state.gateway().surfaces["openai"]
         response = json_page({"error": openai_error(error)}, error.status)
-        response.headers.update(error_headers(error, surface, self._state.clock.wall()))
+        response.headers.update(error_headers(error))
         return response
 
     def paths(self) -> list[str]:
