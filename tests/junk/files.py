@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from oracle import requests as ask
 from oracle.framing import Part, write_multipart
-from oracle.media import pdf_file, png
+from oracle.media import pdf_file, png, wav
 from oracle.requests import ClientRequest, data_uri
 
 from junk.case import Case, Gate
@@ -109,6 +109,13 @@ def _audio_cases() -> Iterator[Case]:
         request=lambda tag: bare,
         code="invalid_body",
         said=("a file needs a filename",),
+        **refused,
+    )
+    yield Case(
+        name="two files",
+        request=lambda tag: upload(_wav(wav(300)), _wav(wav(300))),
+        code="invalid_body",
+        said=("2 files 'file'",),
         **refused,
     )
     yield Case(name="an empty file", request=lambda tag: empty, code="invalid_audio", **refused)

@@ -82,3 +82,22 @@ async def test_a_form_of_nothing_but_ends_of_lines_is_none(tmp_path: Path) -> No
 
         with pytest.raises(Refused, match="could not be parsed"):
             await body()
+
+
+@pytest.mark.parametrize(
+    ("form", "why"),
+    [
+        (b"--b\r\n", "could not be parsed"),
+        (b"--b\r\nContent-Type: te", "could not be parsed"),
+        (PART.replace(b"name=", b"nome="), "needs a name"),
+    ],
+    ids=["cut before a head", "cut in a head", "no name"],
+)
+async def test_a_part_without_a_name_is_told_from_one_that_is_cut(
+    tmp_path: Path, form: bytes, why: str
+) -> None:
+    async with reading(tmp_path, "form") as (writer, body):
+        writer.write(FORM + chunk(form) + b"0\r\n\r\n")
+
+        with pytest.raises(Refused, match=why):
+            await body()

@@ -47,19 +47,22 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
         return Fields(self.parsed, body=self.body, loose=self.body.kind == "form")
 
     def file(self, name: str) -> File:
-        """The form's file `name`; Refused when it is missing or empty."""
-        for part in self.body.parts:
-            if (
-                part.name == name
-                and part.filename is not None
-                and not isinstance(part.content, bytes)
-            ):
-                if part.content.size == 0:
-                    raise Refused(name, "invalid_value", f"the file '{name}' is empty")
-                return part.content.file
-        raise Refused(
-            name, "missing_required_parameter", f"'{name}' is required and must be a file"
-        )
+        """The form's file `name`; Refused when it is missing or empty, or there are several."""
+        found = [
+            part.content
+            for part in self.body.parts
+            if part.name == name and part.filename and not isinstance(part.content, bytes)
+        ]
+        if not found:
+            reason = f"'{name}' is required and must be a file"
+            raise Refused(name, "missing_required_parameter", reason)
+        if len(found) > 1:
+            reason = f"the form has {len(found)} files '{name}'; send one"
+            raise Refused(name, "invalid_body", reason)
+        [content] = found
+        if content.size == 0:
+            raise Refused(name, "invalid_value", f"the file '{name}' is empty")
+        return content.file
 
 
 def form_fields(body: Body) -> JsonObject:

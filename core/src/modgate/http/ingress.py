@@ -163,7 +163,9 @@ class Ingress:
                 if count > PARTS_AT_MOST:
                     raise Refused(None, "invalid_body", f"more than {PARTS_AT_MOST} form parts")
                 if not isinstance(part, BodyPartReader) or not part.name:
-                    raise Refused(None, "invalid_body", "every form part needs a name")
+                    cut = self._request.content.at_eof()  # inside the head of this part
+                    reason = UNREADABLE_FORM if cut else "every form part needs a name"
+                    raise Refused(None, "invalid_body", reason)
                 yield await self._part(part, at_most, scope)
             content = self._request.content
             while not content.at_eof():  # what may stand behind the last boundary
