@@ -336,6 +336,20 @@ async def test_a_page_may_read_every_header_of_ours(tmp_path: Path, engine: Scri
     assert len(exposed) == len(set(exposed))
 
 
+@pytest.mark.parametrize("path", ["/", "/health/live", "/health/ready", "/.well-known/jwks.json"])
+async def test_a_page_may_read_what_needs_no_key(
+    tmp_path: Path, engine: ScriptedEngine, path: str
+) -> None:
+    more = "\n[cors]\norigins = ['https://a.example']\n"
+    told = {}
+    async with gateway(tmp_path, engine, more=more) as running, client() as session:
+        for origin in ("https://a.example", "https://b.example"):
+            async with session.get(running.url + path, headers={"origin": origin}) as reply:
+                told[origin] = reply.headers.get("access-control-allow-origin")
+
+    assert told == {"https://a.example": "https://a.example", "https://b.example": None}
+
+
 @pytest.mark.parametrize("more", ["", "[metrics]\ngen_ai = true\n"])
 async def test_metrics_have_opentelemetrys_names_where_the_file_says_so(
     tmp_path: Path, engine: ScriptedEngine, more: str

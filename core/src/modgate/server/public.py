@@ -31,15 +31,15 @@ class Public:
         if request.method == "OPTIONS" and "access-control-request-method" in request.headers:
             return self._preflight(request)
         if request.method in GETS and (path := bare(request.path)) in OPEN_PATHS:
-            return self._open(path)
+            return self._open(path, request.headers.get("origin"))
         return Exchange(self._state, request).serve()
 
     def _headers(self) -> dict[str, str]:
         made = self._state.request_id()
         return {"x-request-id": made, "request-id": made, "server": SERVER}
 
-    async def _open(self, path: str) -> web.StreamResponse:
-        headers = self._headers()
+    async def _open(self, path: str, origin: str | None) -> web.StreamResponse:
+        headers = {**self._headers(), **self._state.gateway().cors.headers(origin)}
         if path == "/":
             return web.Response(body=ABOUT, content_type="text/plain", headers=headers)
         if path == JWKS:
