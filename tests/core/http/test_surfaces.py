@@ -42,12 +42,36 @@ def test_openai_errors_have_all_four_keys() -> None:
 def test_each_surface_says_what_its_sdk_parses() -> None:
     surfaces = built_in()
 
-    assert surfaces["cohere"].error_body(REFUSED, "r")["message"] == "no"
-    assert surfaces["voyage"].error_body(REFUSED, "r") == {"detail": "no"}
+    assert surfaces["cohere"].error_body(REFUSED, "r")["message"] == "input: no"
+    assert surfaces["voyage"].error_body(REFUSED, "r") == {"detail": "input: no"}
     assert surfaces["mistral"].status(REFUSED) == 422
     detail = surfaces["mistral"].error_body(REFUSED, "r")["detail"]
     assert detail == [{"loc": ["body", "input"], "msg": "no", "type": "value_error"}]
     assert surfaces["mistral"].error_body(NotFound("x"), "r")["object"] == "error"
+
+
+@pytest.mark.parametrize(
+    ("field", "message", "told"),
+    [
+        ("k", "no number can be that large", "k: no number can be that large"),
+        ("k", "'k' is at most 5", "'k' is at most 5"),
+        (
+            "messages[0].content[1]",
+            "the image is damaged",
+            "messages[0].content[1]: the image is damaged",
+        ),
+        (None, "the body is not valid JSON", "the body is not valid JSON"),
+    ],
+)
+def test_a_surface_of_a_message_alone_names_the_field_in_it(
+    field: str | None, message: str, told: str
+) -> None:
+    error = Refused(field, "invalid_value", message)
+    surfaces = built_in()
+
+    assert surfaces["voyage"].error_body(error, "r") == {"detail": told}
+    assert surfaces["cohere"].error_body(error, "r")["message"] == told
+    assert told in surfaces["cohere"].error_event(error, "r").decode().replace("\\", "")
 
 
 def test_what_mistrals_sdk_parses_says_where_by_steps() -> None:

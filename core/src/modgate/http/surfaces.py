@@ -148,11 +148,11 @@ class Cohere(Surface):
 
     def error_body(self, error: GatewayError, request_id: str) -> JsonObject:
         """`{"id", "message"}`."""
-        return {"id": str(uuid4()), "message": error.message}
+        return {"id": str(uuid4()), "message": _naming(error)}
 
     def error_event(self, error: GatewayError, request_id: str) -> bytes:
         """The end of a chat, `ChatMessageEndEvent`: the SDK passes over events of no known type."""
-        delta = {"finish_reason": "ERROR", "error": error.message}
+        delta = {"finish_reason": "ERROR", "error": _naming(error)}
         told = dump({"type": "message-end", "delta": delta})
         return b"event: message-end\ndata: " + told + b"\n\n" + self.done
 
@@ -216,7 +216,16 @@ class Voyage(Surface):
 
     def error_body(self, error: GatewayError, request_id: str) -> JsonObject:
         """`{"detail": message}`."""
-        return {"detail": error.message}
+        return {"detail": _naming(error)}
+
+
+def _naming(error: GatewayError) -> str:
+    """The message where nothing else names the field; of a text that is too long all know it."""
+    field, message = error.field, error.message
+    if field is None or error.code == "context_length_exceeded":
+        return message
+    named = re.search(rf"(?<!\w){re.escape(field)}(?!\w)", message)
+    return message if named else f"{field}: {message}"
 
 
 class Superset(Surface):
