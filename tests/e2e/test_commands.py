@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -52,6 +54,23 @@ def test_a_word_that_no_key_can_carry_is_told(tmp_path: Path) -> None:
 
     assert "1 to 16 letters, a to z" in line
     assert code == 2
+
+
+NONE_INSTALLED = """
+from importlib.metadata import EntryPoints
+from modgate.cli import main
+from modgate.host import installed
+installed.entry_points = lambda: EntryPoints(())
+main(["plugins"])
+"""
+
+
+def test_without_a_plugin_it_says_what_to_install() -> None:
+    command = [sys.executable, "-c", NONE_INSTALLED]
+    line = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+
+    assert line.startswith("no plugin is installed; ")
+    assert "pip install 'modgate-llm[local]'" in line
 
 
 def test_without_a_gateway_it_says_how_to_start_one() -> None:

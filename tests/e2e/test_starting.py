@@ -163,6 +163,20 @@ async def test_what_the_command_line_said_is_shown_as_such(tmp_path: Path) -> No
     assert first.startswith(f"modgate serves http://127.0.0.1:{app.public_address[1]} on 0.0.0.0 ")
 
 
+async def test_a_start_without_a_modality_is_told_what_to_install(tmp_path: Path) -> None:
+    path = tmp_path / "modgate.toml"
+    path.write_text(ELSEWHERE)
+    app = App(path, directory=tmp_path / "state")
+    await app.open()
+    try:
+        said = list(banner(app))
+    finally:
+        await app.close()
+
+    assert "no plugin of a modality is on" in said[-1]
+    assert "pip install 'modgate-llm[local]'" in said[-1]
+
+
 def test_a_state_directory_that_cannot_be_one_is_told(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("")
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import repeat
 from pathlib import Path
+from typing import Any
 
 import pytest
 from toys.echo import Config, Toy
@@ -116,6 +117,18 @@ def test_the_files_of_a_rig_are_freed_at_its_end(tmp_path: Path) -> None:
 
         assert spool.size > 0
     assert spool.size == 0
+
+
+@pytest.mark.parametrize(("answer", "kind"), [(None, "NoneType"), (["/v1/echo"], "str")])
+def test_endpoints_that_are_none_are_told_in_words(
+    tmp_path: Path, answer: object, kind: str
+) -> None:
+    class Mute(Toy):
+        def endpoints(self) -> Any:
+            return answer
+
+    with pytest.raises(Incomplete, match=f"'endpoints' of toy answers {kind}"):
+        Rig(Mute(Config()), tmp_path)
 
 
 def test_a_drive_stops_between_two_events_with_the_call_pending(tmp_path: Path) -> None:

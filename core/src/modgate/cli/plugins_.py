@@ -116,9 +116,11 @@ def _tested(loaded: Loaded, origin: Origin) -> bool:
 
 
 def _list(path: Path | None) -> None:
-    from modgate.host.installed import find
+    from modgate.host.installed import TO_INSTALL, find
 
     installed = find()
+    if not installed.plugins:
+        click.echo(f"no plugin is installed; {TO_INSTALL}")
     broken: dict[str, str] = {}
     with plain_errors():
         loaded = _made(path, installed, broken).loaded

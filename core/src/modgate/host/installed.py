@@ -12,6 +12,10 @@ from modgate.hookspecs import GROUP
 from modgate.problems import PluginError
 
 API = GROUP.removeprefix("modgate.v")
+TO_INSTALL = (
+    "a modality is a plugin: python -m pip install 'modgate-llm[local]', or vlm, asr, tts, ocr, "
+    "embedding, rerank"
+)
 _GROUP = re.compile(r"modgate\.v(\d+)")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from ipaddress import ip_address
 
 from modgate.api.engine import EngineState
+from modgate.host.installed import TO_INSTALL
 from modgate.server.app import App
 from modgate.table import Table
 
@@ -35,6 +36,9 @@ def banner(app: App) -> Iterator[str]:
     on = f" on {app.public_address[0]}" if _everywhere(app.public_address[0]) else ""
     yield f"modgate serves {root}{on}  (admin: http://{_reached(app.admin_address)})"
     yield ""
+    if not table.modalities:
+        yield f"  no plugin of a modality is on; {TO_INSTALL}"
+        return
     yield f"  {'modality':<10} {'endpoint':<28} models"
     for name in sorted(table.modalities):
         models = sorted({m.name for m in table.models.values() if m.modality == name})

@@ -57,7 +57,7 @@ class Rig:
         self.modality = modality
         self.scope = Spool(directory, SPOOL_BYTES).scope()
         self.inline = Inline(self.scope)
-        self.endpoints = {endpoint.path: endpoint for endpoint in modality.endpoints()}
+        self.endpoints = _endpoints(modality)
         self.surfaces = {**built_in(), **{kind.name: kind() for kind in surfaces}}
         self._facts = facts or {}
         self._around = around
@@ -222,3 +222,14 @@ def events_of(call: Call, said: bytes | Sequence[bytes]) -> list[Event]:
     if call.reply == "whole":
         return [Event(said if isinstance(said, bytes) else b"".join(said))]
     return [Event(each) for each in ([said] if isinstance(said, bytes) else said)]
+
+
+def _endpoints(modality: AnyModality) -> dict[str, Endpoint]:
+    answer: object = modality.endpoints()
+    found: dict[str, Endpoint] = {}
+    for each in answer if isinstance(answer, Iterable) else [answer]:
+        if not isinstance(each, Endpoint):
+            kind = type(each).__name__
+            raise Incomplete(f"'endpoints' of {modality.name} answers {kind}, and no Endpoints")
+        found[each.path] = each
+    return found
