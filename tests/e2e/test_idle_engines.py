@@ -89,3 +89,19 @@ async def test_an_engine_that_says_that_it_is_at_work_is_not_silent(
 
     assert record.ended == "ok"
     assert (row.ending, row.units["llm.output_tokens"]) == ("ok", 2 * n)
+
+
+async def test_an_engine_that_ends_its_body_a_moment_behind_the_last_event_keeps_its_connection(
+    tmp_path: Path, engine: ScriptedEngine
+) -> None:
+    late = Script(pieces=(ONE, Piece(data=END), PING), between_ms=50)
+    engine.script_for = lambda _: late
+    made = []
+    async with await start(tmp_path, [{"url": engine.url}]) as running:
+        for tag in (1, 2, 3):
+            request = ask.chat(tag, model="chat", stream=True)
+            record = await send(running.url, request, key=running.key)
+            assert record.ended == "ok"
+            made.append(engine.connections_made)
+
+    assert len(set(made)) == 1

@@ -383,3 +383,17 @@ async def test_what_an_ask_is_answered_has_eight_mib_at_most(
 
     assert client.status == status
     assert [each["code"] for each in row.policies] == ["upstream_invalid_response"] * over
+
+
+async def test_a_reply_that_no_engine_may_give_is_none_of_an_ask_either(
+    tmp_path: Path, engine: ScriptedEngine
+) -> None:
+    long = Script(fault=Fault(kind="garbage", after=0, data=VECTORS + b" " * (64 << 10)))
+    engine.script_for = lambda record: long if record.modality == "embedding" else OK
+    limits = "[limits]\nreply_bytes = '64KiB'\n"
+    async with house(tmp_path, engine, f"{ASKS}budget = '20s'\n{limits}") as running:
+        client = await chat(running)
+    row = billed(running)
+
+    assert client.status == 503
+    assert [each["code"] for each in row.policies] == ["upstream_invalid_response"]

@@ -33,8 +33,8 @@ LOOKED_AT_OF_MORE = 16
 DRAIN_GUARD, DRAIN_FITS = 2.0, 0.5
 
 Why = Literal["fit", "affinity", "explore", "best_effort"]
-Filter = Literal["passed_over", "in_hand", "filtered", "ejected", "no_slot", "disqualified", "fit"]
-Passed = tuple[tuple[Filter, Sequence[Seat]], ...]
+Stage = Literal["passed_over", "in_hand", "filtered", "ejected", "no_slot", "disqualified", "fit"]
+Passed = tuple[tuple[Stage, Sequence[Seat]], ...]
 NOBODY: tuple[Sequence[Seat], Sequence[float]] = ((), ())
 Factors = Callable[[Sequence[Seat], Sequence[float]], Sequence[float] | None]
 
