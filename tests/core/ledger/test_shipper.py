@@ -371,7 +371,7 @@ def test_whatever_a_sink_does_a_new_one_is_made(
         until(lambda: shipper.up)
 
 
-def test_why_a_file_cannot_be_had_is_told_in_the_systems_words(tmp_path: Path) -> None:
+def test_which_file_cannot_be_had_and_why_is_told_in_the_systems_words(tmp_path: Path) -> None:
     store = Store()
     store.down = True
     with ledger(tmp_path) as made, shipping(made, lambda: Kept(store)) as shipper:
@@ -379,7 +379,7 @@ def test_why_a_file_cannot_be_had_is_told_in_the_systems_words(tmp_path: Path) -
         until(lambda: shipper.error == "it is down")
         with no_file_left():
             store.down = False
-            until(lambda: shipper.error == "OSError: too many open files")
+            until(lambda: shipper.error == f"OSError: {made.directory}: too many open files")
         until(lambda: len(store.rows) == 1)
 
 

@@ -278,5 +278,6 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, Tampered):
         return f"the ledger was changed by somebody else: {error}"
     if isinstance(error, OSError) and error.errno:
-        return f"{type(error).__name__}: {os.strerror(error.errno).lower()}"
+        where = f"{error.filename}: " if error.filename is not None else ""
+        return f"{type(error).__name__}: {where}{os.strerror(error.errno).lower()}"
     return type(error).__name__
