@@ -32,6 +32,7 @@ class WordsConfig(BaseModel, frozen=True, extra="forbid"):
 
     most: int = Field(10, ge=1)
     guard: ModelName[WORDS] | None = None
+    guards: tuple[ModelName[WORDS], ...] = ()
 
 
 class WordsFacts(ModelFacts, frozen=True, extra="forbid"):

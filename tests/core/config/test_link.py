@@ -142,6 +142,15 @@ def test_a_model_that_a_plugin_names_must_be_one_of_that_modality(config: Config
     assert config.link(text.replace("ears", "chat")).models
 
 
+def test_each_of_several_models_that_a_plugin_names_must_be_there(config: Config) -> None:
+    text = BOTH.replace("[plugin.words]", '[plugin.words]\nguards = ["chat", "chap"]')
+
+    assert config.told(text) == [
+        "modgate.toml:2: plugin.words.guards[1]: 'chap' is no words model; did you mean 'chat'?"
+    ]
+    assert config.link(text.replace("chap", "chat")).models
+
+
 def test_a_unit_without_its_modality_is_told_whose_there_are(config: Config) -> None:
     [problem] = config.told(BOTH + '[tenant.a.limits.units]\noutput_tokens = "1/s"\n')
 

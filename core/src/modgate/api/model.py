@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 EVERY_MODEL = frozenset({"modality", "aliases", "on_disconnect", "fallback"})
 SHOWN_AT_MOST = 80
+MARK = "modgate-model"  # of a type in a config, beside the modality of the model that it names
 
 
 class ModelFacts(BaseModel, frozen=True, extra="forbid"):
@@ -96,8 +97,8 @@ NamedT = TypeVar("NamedT", bound=str)
 
 
 class ModelName(str, Generic[NamedT]):
-    """The name of another `[model.*]` entry in a plugin's own config, checked when the config is
-    linked.
+    """The name of another `[model.*]` entry in a plugin's own config, alone or in a list or table,
+    checked when the config is linked.
 
     `ModelName[Literal["embedding"]]` in a config type says of which modality it must be.  So does
     `ModelName["embedding"]`, which type checkers take for the name of a type.
@@ -111,4 +112,4 @@ class ModelName(str, Generic[NamedT]):
         from pydantic import BeforeValidator
 
         [name] = get_args(modality) or [modality]
-        return Annotated[str, BeforeValidator(cls), ("modgate-model", name)]
+        return Annotated[str, BeforeValidator(cls), (MARK, name)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -29,6 +28,7 @@ from modgate.config.link_prices import PricesLinker
 from modgate.config.link_telemetry import linked_exporters
 from modgate.config.link_tenants import GrantLinker, Tenant
 from modgate.config.mistakes import Mistakes
+from modgate.config.model_names import model_names
 from modgate.config.schema import File, ModelSection
 from modgate.config.schema_select import Step
 from modgate.config.section import parsed
@@ -203,24 +203,12 @@ class Linker:
     def _model_names(
         self, path: tuple[str, ...], holder: BaseModel, models: Mapping[str, Model]
     ) -> None:
-        """`ModelName["embedding"]` fields must name a model of that modality."""
-        for field_name, info in type(holder).model_fields.items():
-            marks = [
-                m for m in info.metadata if isinstance(m, tuple) and m[:1] == ("modgate-model",)
-            ]
-            marks += [
-                m
-                for arg in get_args(info.annotation)
-                for m in getattr(arg, "__metadata__", ())
-                if isinstance(m, tuple) and m[:1] == ("modgate-model",)
-            ]
-            value = getattr(holder, field_name)
-            if not marks or value is None:
-                continue
-            model = models.get(value)
-            if model is None or model.modality != marks[0][1]:
-                text = f"'{value}' is no {marks[0][1]} model{did_you_mean(value, models)}"
-                self._missing((*path, field_name), text, "model", value)
+        """A `ModelName["embedding"]` must be that of a model of that modality."""
+        for at, name, modality in model_names(path, holder):
+            known = [each.name for each in models.values() if each.modality == modality]
+            if name not in known:
+                text = f"'{name}' is no {modality} model{did_you_mean(name, known)}"
+                self._missing(at, text, "model", name)
 
     def _peppered(self, path: tuple[str, ...]) -> None:
         """A file of keys is read under a pepper."""

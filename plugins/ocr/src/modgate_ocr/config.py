@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from modgate.plugin import ModelFacts, Request
+from modgate.plugin import ModelFacts, ModelName, Request
 
 
 class Config(BaseModel, frozen=True, extra="forbid"):
@@ -18,7 +18,9 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     document_bytes: int = Field(20 << 20, ge=1024, description="bytes of a document")
     images_bytes: int = Field(64 << 20, ge=0, description="bytes of all pictures in a reply")
     width: int = Field(8, ge=1, le=64, description="pages of one request at once")
-    default_model: str | None = Field(None, description="the model when the request names none")
+    default_model: ModelName[Literal["ocr"]] | None = Field(
+        None, description="the model when the request names none"
+    )
 
 
 class Facts(ModelFacts, frozen=True, extra="forbid"):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, Field
 
-from modgate.plugin import ModelFacts, Request
+from modgate.plugin import ModelFacts, ModelName, Request
 
 
 class Config(BaseModel, frozen=True, extra="forbid"):
@@ -17,7 +19,7 @@ class Config(BaseModel, frozen=True, extra="forbid"):
         64, ge=1, description="documents of several requests in a shared call"
     )
     max_characters: int = Field(400_000, ge=1, description="characters of the query or a document")
-    default_model: str | None = Field(
+    default_model: ModelName[Literal["rerank"]] | None = Field(
         None, description="the model where the wire lets it be absent"
     )
 
