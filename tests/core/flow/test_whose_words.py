@@ -83,7 +83,7 @@ def test_who_only_headers_tell_of_changes_no_error_of_the_others() -> None:
             ("voyage", "cohere"),
             {"query": "q", "documents": ["d"], "model": "m", "top_n": 1},
             "cohere",
-            {"id", "message", "detail"},
+            {"id", "message", "detail", "error"},
         ),
     ],
 )

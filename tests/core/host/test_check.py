@@ -101,6 +101,14 @@ def test_one_modality_may_not_claim_a_path_twice() -> None:
         checked(at("/v1/words", "/v1/words"))
 
 
+@pytest.mark.parametrize(
+    "paths", [("/sounds/v1/sounds",), ("/v1/w", "/words/v1/w")], ids=["anothers", "its own"]
+)
+def test_a_path_under_a_modalitys_prefix_is_of_one_endpoint(paths: tuple[str, ...]) -> None:
+    with pytest.raises(PluginError, match=f"claims {paths[-1]}, where an endpoint of"):
+        checked(at(*paths), Sounds(SoundsConfig()))
+
+
 def test_two_modalities_must_read_a_shared_path_the_same_way() -> None:
     form = Sounds(SoundsConfig())
 

@@ -44,15 +44,20 @@ def check(
     for name, modality in modalities.items():
         for look in (_names, _units, _shown, _numbers, _targets):
             _refuse(owners[name], f"what {name} declares", look(modality))
-    seen: dict[tuple[str, str], str] = {}
+    seen: set[tuple[str, str]] = set()
     kinds: dict[str, str] = {}
     for name, endpoint in endpoints:
         _refuse(owners[name], f"an endpoint of {name}", _endpoint(name, endpoint, surfaces))
         if (name, endpoint.path) in seen:
             raise PluginError(str(owners[name]), f"declares the path {endpoint.path} twice")
-        seen[name, endpoint.path] = name
+        seen.add((name, endpoint.path))
         if kinds.setdefault(endpoint.path, endpoint.body) != endpoint.body:
             text = f"wants {endpoint.body} bodies on {endpoint.path}, which others use differently"
+            raise PluginError(str(owners[name]), text)
+    prefixed = {f"/{name}{path}": name for name, path in seen}
+    for name, endpoint in endpoints:
+        if (path := endpoint.path) in prefixed:
+            text = f"claims {path}, where an endpoint of {prefixed[path]} stands under its prefix"
             raise PluginError(str(owners[name]), text)
 
 
