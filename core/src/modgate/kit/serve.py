@@ -36,10 +36,11 @@ class Incoming:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chunked:
-    """A reply that is sent as it is made."""
+    """A reply that is sent as it is made; `size_bytes`: of all pieces, where that is known."""
 
     content_type: str
     pieces: Iterator[bytes]
+    size_bytes: int | None = None
 
 
 Answer = Callable[[Incoming], "Json | Chunked"]
@@ -84,6 +85,7 @@ class _Serving:
     async def _stream(self, request: web.Request, reply: Chunked) -> web.StreamResponse:
         loop = asyncio.get_running_loop()
         response = web.StreamResponse(headers={"content-type": reply.content_type})
+        response.content_length = reply.size_bytes
         await response.prepare(request)
         try:
             while True:

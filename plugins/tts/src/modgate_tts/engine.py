@@ -55,11 +55,18 @@ class Hibari(LocalEngine):
     def _speak(self, incoming: Incoming) -> Chunked:
         fields = incoming.fields
         speed = float(fields.get("speed") or 1.0)
-        pieces = self._pcm(str(fields["input"]), speed)
+        text = str(fields["input"])
+        pieces = self._pcm(text, speed)
         first = next(pieces, None)
         if first is None:
             raise Refused("input", "invalid_value", "this voice cannot speak any of the input")
-        return Chunked(content_type="audio/pcm", pieces=_after(first, pieces))
+        size_bytes = None
+        if len(self._speaker.split_sentences(text)) == 1:  # so there is hardly more to wait for
+            pieces = iter(rest := list(pieces))
+            size_bytes = len(first) + sum(map(len, rest))
+        return Chunked(
+            content_type="audio/pcm", pieces=_after(first, pieces), size_bytes=size_bytes
+        )
 
     def _pcm(self, text: str, speed: float) -> Iterator[bytes]:
         import numpy as np
