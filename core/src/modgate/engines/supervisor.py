@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +14,7 @@ import orjson
 
 from modgate.api.engine import EngineState
 from modgate.engines.process import EngineProcess
+from modgate.engines.sockets import SocketDirectory
 from modgate.errors import EngineMissing, ModelLoading, Unavailable
 
 log = logging.getLogger(__name__)
@@ -58,7 +57,7 @@ class Engines:
         self._children: dict[str, Child] = {}
         self._stopping: set[asyncio.Task[None]] = set()
         self._changed = changed
-        self._directory: Path | None = None
+        self._sockets: SocketDirectory | None = None
 
     def leave(self) -> None:
         """The gateway drains: what ends from now on is not started again."""
@@ -67,9 +66,9 @@ class Engines:
 
     def socket_of(self, name: str) -> str:
         """The path of an engine's socket: short, for a unix path holds 107 bytes, and private."""
-        if self._directory is None:
-            self._directory = _socket_directory()
-        return str(self._directory / f"{name}.sock")
+        if self._sockets is None:
+            self._sockets = SocketDirectory()
+        return str(self._sockets.path / f"{name}.sock")
 
     def use(self, specs: Sequence[EngineSpec]) -> None:
         """Start what is new, keep what fits, stop what is named no more."""
@@ -110,16 +109,9 @@ class Engines:
         self._children.clear()
         if self._stopping:
             await asyncio.wait(self._stopping)
-        if self._directory is not None:
-            shutil.rmtree(self._directory, ignore_errors=True)
-            self._directory = None
-
-
-def _socket_directory() -> Path:
-    parent = os.environ.get("XDG_RUNTIME_DIR") or None
-    if parent is not None and len(parent) > 60:
-        parent = None
-    return Path(tempfile.mkdtemp(prefix="modgate-", dir=parent))  # mkdtemp makes it 0700
+        if self._sockets is not None:
+            self._sockets.close()
+            self._sockets = None
 
 
 class Child:

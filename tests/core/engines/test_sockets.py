@@ -1,0 +1,64 @@
+"""The directory of the engines' sockets: gone with its gateway, and else with the next one."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from modgate.engines.sockets import LOCK, SocketDirectory
+
+KILLED = """
+import os, signal
+from modgate.engines.sockets import SocketDirectory
+made = SocketDirectory()
+(made.path / "llm.sock").touch()
+print(made.path, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where they are made."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    return tmp_path
+
+
+def test_it_goes_with_its_gateway(folder: Path) -> None:
+    made = SocketDirectory()
+    before = made.path.stat().st_mode & 0o777
+    made.close()
+
+    assert before == 0o700
+    assert list(folder.iterdir()) == []
+
+
+def test_what_a_killed_gateway_left_goes_with_the_next_start() -> None:
+    command = [sys.executable, "-c", KILLED]
+    left = Path(subprocess.run(command, capture_output=True, text=True, timeout=60).stdout.strip())
+    there = left.exists()
+    made = SocketDirectory()
+
+    assert there
+    assert not left.exists()
+    made.close()
+
+
+def test_what_is_not_known_to_be_left_stays(folder: Path) -> None:
+    lives = SocketDirectory()
+    unlocked, other = folder / "modgate-of-others", folder / "mine"
+    unlocked.mkdir()
+    other.mkdir()
+    (other / LOCK).touch()
+    (folder / "modgate-link").symlink_to(other)
+    SocketDirectory().close()
+
+    assert lives.path.exists()
+    assert unlocked.exists()
+    assert (other / LOCK).exists()
+    lives.close()
