@@ -60,11 +60,12 @@ class Plan:
     """What to call, how many at once, who joins the replies, and what it may cost at most.
 
     `calls` is drawn at most `width` ahead; `()` is legal: the relay answers alone.  `reserve` must
-    be given when `calls` is not a sequence; else it is the sum of the sizes.  `partial`: a call
-    that failed for good, or that its engine refused, does not fail the others; if all did, the
-    request fails as the first of them.  `ahead`: of a plan wider than 1, calls that may be drawn
-    and not yet relayed to their end, by default twice the width: where a client reads more slowly
-    than engines write, no more than these are computed before it has read them.
+    be given when `calls` is not a sequence; else it is the sum of the sizes.  Calls that name
+    another `model` are no part of it: each is reserved by its own size.  `partial`: a call that
+    failed for good, or that its engine refused, does not fail the others; if all did, the request
+    fails as the first of them.  `ahead`: of a plan wider than 1, calls that may be drawn and not
+    yet relayed to their end, by default twice the width: where a client reads more slowly than
+    engines write, no more than these are computed before it has read them.
     """
 
     calls: Iterable[Call] | Drawn
