@@ -100,9 +100,7 @@ class Dialer:
         if not self._secure:
             await loop.create_connection(lambda: connection, address, self._port)
             return
-        tls = (
-            self._tls() if self._tls is not None else True
-        )  # a context of its own for each connection
+        tls = True if self._tls is None else self._tls()  # True: a context for this one alone
         await loop.create_connection(
             lambda: connection, address, self._port, ssl=tls, server_hostname=self._host
         )
