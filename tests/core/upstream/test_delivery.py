@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import tracemalloc
 
+import pytest
 from rigs.wired import BODY, CHUNKED, OK, PATH, Line, Start, saying
 from waiting import until
 
 from modgate.errors import GatewayError, UpstreamFailed
-from modgate.upstream.client import Client
+from modgate.upstream.client import Answer, Client
 
 
 class TestDelivering:
@@ -98,6 +99,37 @@ class TestDelivering:
 
         assert ends == []
         await client.close()
+
+
+async def test_behind_a_read_that_took_long_others_have_a_turn(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop, turns, taken = asyncio.get_running_loop(), 0, list[int]()
+    take = Answer.take
+
+    def turn() -> None:
+        nonlocal turns
+        turns += 1
+        loop.call_soon(turn)
+
+    def noted(answer: Answer, data: bytes) -> None:
+        taken.append(turns)
+        take(answer, data)
+
+    monkeypatch.setattr("modgate.upstream.connection.LONG_S", -1.0)
+    monkeypatch.setattr(Answer, "take", noted)
+    total = 4 << 20
+    engine = await start(
+        saying(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % total, bytes(total))
+    )
+    client = Client(engine.url)
+    turn()
+    answer = await client.send(PATH, BODY, {})
+    body = await answer.whole(total)
+
+    assert len(body) == total
+    assert len(taken) == len(set(taken)) > 2
+    await client.close()
 
 
 async def test_a_reply_of_many_small_pieces_weighs_what_it_has(start: Start) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import select
 import socket
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -17,6 +18,7 @@ KEEP_ALIVE = (
     *(("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)),
     ("TCP_USER_TIMEOUT", 60_000),
 )
+LONG_S = 0.005  # to read what came at once: most takes microseconds, a thousand chunks a few ms
 _NEWS = select.POLLIN | select.POLLERR | select.POLLHUP
 
 
@@ -42,7 +44,18 @@ class Connection(asyncio.Protocol):
     `open`: whether it can be written to.
     """
 
-    __slots__ = ("_answer", "_drained", "_full", "_gone", "_idle", "_transport", "idle_s", "open")
+    __slots__ = (
+        "_answer",
+        "_drained",
+        "_full",
+        "_gone",
+        "_idle",
+        "_paused",
+        "_rests",
+        "_transport",
+        "idle_s",
+        "open",
+    )
 
     def __init__(
         self, idle: Callable[[Connection], None], gone: Callable[[Connection], None]
@@ -52,6 +65,8 @@ class Connection(asyncio.Protocol):
         self._answer: Answer | None = None
         self._transport: _Wire | None = None
         self._full = False
+        self._paused = False
+        self._rests = False
         self._drained: asyncio.Future[None] | None = None
         self.idle_s: float | None = None
         self.open = True
@@ -95,12 +110,14 @@ class Connection(asyncio.Protocol):
 
     def pause(self) -> None:
         """Read no more from the engine; once the kernel's buffers are full, it stops sending."""
-        if self._transport is not None:
+        self._paused = True
+        if self._transport is not None and not self._rests:
             self._transport.pause_reading()
 
     def resume(self) -> None:
         """Read from the engine again."""
-        if self._transport is not None:
+        self._paused = False
+        if self._transport is not None and not self._rests:
             self._transport.resume_reading()
 
     def release(self, idle_s: float | None) -> None:
@@ -145,8 +162,24 @@ class Connection(asyncio.Protocol):
         """Called by the transport."""
         if self._answer is None:
             self.abort()  # an engine that speaks when it was not asked
-        else:
-            self._answer.take(data)
+            return
+        began = time.monotonic()
+        self._answer.take(data)
+        if time.monotonic() - began > LONG_S:
+            self._rest()
+
+    def _rest(self) -> None:
+        """Let others have a turn: as long as something comes, uvloop reads 32 times in a row."""
+        if self._transport is None or self._paused or self._rests or not self.open:
+            return
+        self._rests = True
+        self._transport.pause_reading()
+        asyncio.get_running_loop().call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._rests = False
+        if self._transport is not None and self.open and not self._paused:
+            self._transport.resume_reading()
 
     def eof_received(self) -> None:
         """Called by the transport, which closes itself afterwards."""
