@@ -9,7 +9,16 @@ from itertools import accumulate, pairwise
 from pathlib import Path
 
 import pytest
-from rigs.ledger import KEY, Stopped, ledger, notes_of, request, segments
+from rigs.ledger import (
+    KEY,
+    Stopped,
+    ledger,
+    let_go,
+    notes_of,
+    request,
+    segments,
+    stop_syncing,
+)
 
 from modgate.ledger import disk as module
 from modgate.ledger.chain_reader import ChainReader
@@ -76,10 +85,12 @@ def test_a_segment_that_went_for_the_note_of_another_is_noted_once(
     with ledger(
         tmp_path, segment_bytes=2_000, max_bytes=max_bytes, on_full="drop-oldest", clock=clock
     ) as made:
+        stop_syncing(made)
         for index in range(requests):
             request(made, f"r{index}")
         made.acknowledge("sink", made.position.segment)
         made._drop_acknowledged(60.0)
+        let_go(made)
     notes = [note for note in notes_of(tmp_path) if note.what == "dropped"]
 
     assert len({note.segment for note in notes}) == len(notes)

@@ -11,6 +11,7 @@ from rigs.ledger import KEY, ledger, let_go, notes_of, opened, receipt, segments
 
 from modgate.ledger import disk as module
 from modgate.ledger.reader import rows
+from modgate.ledger.segments import segment_name
 from modgate.ledger.writer import Ledger
 
 
@@ -94,3 +95,23 @@ def test_a_request_whose_end_was_lost_with_the_power_is_billed_as_a_crash(
 
     [row] = rows(tmp_path, KEY)
     assert (row.ending, row.units["llm.output_tokens"]) == ("gateway_crash", 9)
+
+
+def test_a_segment_that_every_sink_has_goes_once_its_note_is_on_the_disk(
+    tmp_path: Path, cache: Cache, made: Ledger
+) -> None:
+    """A removal reaches the disk by itself; it needs no sync."""
+    for index in range(60):
+        opened(made, f"r{index}")
+        made.ended(receipt(f"r{index}"))
+    made.sync()
+    before = {path.name for path in segments(tmp_path)}
+    made.acknowledge("sink", made.position.segment)
+    made._drop_acknowledged(-1e9)
+    cache.cut()
+    let_go(made)
+    gone = before - {path.name for path in segments(tmp_path)}
+    notes = [note for note in notes_of(tmp_path) if note.what == "dropped"]
+
+    assert len(gone) > 1
+    assert {segment_name("", note.segment) for note in notes} == gone

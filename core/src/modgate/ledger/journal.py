@@ -7,6 +7,7 @@ own thread.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 
 import msgspec
 
@@ -59,7 +60,7 @@ class Journal:
         self._boot = boot
         self._entries = Group()
         self._noting = 0  # the segment whose note is being written, for it is to be dropped
-        self._noted = frozenset(found.dropped)  # and those that a crash left all the same
+        self._noted = found.dropped  # and those that have theirs, some of them since a crash
         self.begin()
 
     @property
@@ -130,17 +131,27 @@ class Journal:
             self._drop(number, at_once=at_once)
         return True
 
-    def drop_acknowledged(self, after_s: float) -> None:
-        """Drop the segments that every sink has and that nobody wrote to for so many seconds.
+    def note_acknowledged(self, after_s: float) -> list[int]:
+        """Note the segments that every sink has and that nobody wrote to for so many seconds.
 
-        OSError when the note of it cannot be written.
+        They go with `drop_noted`, when the notes are on the disk: a removal reaches it by itself.
+        OSError when a note cannot be written.
         """
+        noted = []
         needed = min(self.acked.values(), default=0)
         for number in sorted(each for each in self.disk.sizes if each < needed):
             age_s = self._clock.wall() - self.disk.changed_at(number)
             if number == self.disk.number or age_s <= after_s:
                 break
             if number in self.disk.sizes:  # else the note of the one before had taken its room
+                self._note(number, self.disk.end_of(number))
+                noted.append(number)
+        return noted
+
+    def drop_noted(self, numbers: Iterable[int]) -> None:
+        """Drop segments that were noted, but for those that are gone, or needed once more."""
+        for number in numbers:
+            if number in self._noted and self._acknowledged(number):
                 self._drop(number)
 
     def _drop(self, number: int, *, at_once: bool = False) -> None:
@@ -149,30 +160,40 @@ class Journal:
         In this order: of one that is gone, and was not noted, nobody could say who took it away.
         Where a crash came in between, it goes when it would be dropped again.
         """
-        acknowledged = bool(self.acked) and number < min(self.acked.values())
         end = self.disk.end_of(number)
-        if number not in self._noted:
-            lost = 0 if acknowledged else end.frames
-            self.dropped_unacknowledged += lost
-            if at_once:
-                self.disk.drop(number)
-            self._noting = number
-            try:
-                self._note_drop(end, acknowledged=acknowledged)
-            except OSError:
-                if number in self.disk.sizes:  # it stays, and is noted when it goes
-                    self.dropped_unacknowledged -= lost
-                raise
-            finally:
-                self._noting = 0
+        self._note(number, end, at_once=at_once)
         if number in self.disk.sizes:
             self.disk.drop(number)
+        self._noted.discard(number)
         self.dropped_segments += 1
         extra = {"segment": number, "frames": end.frames, "size_bytes": end.offset}
-        if acknowledged:
+        if self._acknowledged(number):
             log.info("acknowledged ledger segment dropped", extra=extra)
         else:
             log.error("ledger segment dropped before a sink had it", extra=extra)
+
+    def _acknowledged(self, number: int) -> bool:
+        return bool(self.acked) and number < min(self.acked.values())
+
+    def _note(self, number: int, end: Position, *, at_once: bool = False) -> None:
+        """Note that a segment goes, unless that was done."""
+        if number in self._noted:
+            return
+        acknowledged = self._acknowledged(number)
+        lost = 0 if acknowledged else end.frames
+        self.dropped_unacknowledged += lost
+        if at_once:
+            self.disk.drop(number)
+        self._noting = number
+        try:
+            self._note_drop(end, acknowledged=acknowledged)
+        except OSError:
+            if number in self.disk.sizes:  # it stays, and is noted when it goes
+                self.dropped_unacknowledged -= lost
+            raise
+        finally:
+            self._noting = 0
+        self._noted.add(number)
 
     def _note_drop(self, end: Position, *, acknowledged: bool) -> None:
         self.note(

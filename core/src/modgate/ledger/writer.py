@@ -15,7 +15,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -357,13 +357,22 @@ class Ledger:
             self._backlog.notes.append(self._journal.abandon())
 
     def _drop_acknowledged(self, after_s: float) -> None:
+        journal, noted = self._journal, list[int]()
+        if self._tried(lambda: noted.extend(journal.note_acknowledged(after_s))) and noted:
+            self.sync()
+            self._tried(lambda: journal.drop_noted(noted))
+
+    def _tried(self, step: Callable[[], None]) -> bool:
+        """Take a step, unless the disk is in trouble; whether it was taken."""
         with self._lock:
             if self._trouble:
-                return
+                return False
             try:
-                self._journal.drop_acknowledged(after_s)
+                step()
             except OSError as error:
                 self._fail(error)
+                return False
+        return True
 
     def close(self) -> None:
         """Bring everything to the disk and let go of the chain; a second time does nothing."""
