@@ -7,6 +7,7 @@ import os
 import shutil
 from itertools import accumulate, pairwise
 from pathlib import Path
+from random import Random
 
 import pytest
 from rigs.ledger import (
@@ -15,6 +16,7 @@ from rigs.ledger import (
     ledger,
     let_go,
     notes_of,
+    receipt,
     request,
     segments,
     stop_syncing,
@@ -125,3 +127,37 @@ def test_a_segment_whose_note_the_disk_did_not_take_stays_until_it_is_noted(
     assert [note.segment for note in notes] == [1, 2, 3]
     assert [note.missed for note in notes] == list(accumulate(note.frames for note in notes))
     assert segments(tmp_path)[0].name == "segment-00000004.ledger"
+
+
+@pytest.mark.parametrize("seed", range(0, 120, 6))
+def test_whatever_the_disk_refuses_what_went_is_noted_once_and_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """Errors, and a disk that is full, meet frames, heads of segments, and the notes themselves."""
+    real, lots, share = os.write, Random(seed), 0.0
+
+    def write(fd: int, data: bytes) -> int:
+        if lots.random() >= share:
+            return real(fd, data)
+        if lots.random() < 0.3:
+            return real(fd, data[: len(data) // 2])
+        number = lots.choice([errno.EIO, errno.ENOSPC])
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(module.os, "write", write)
+    with ledger(tmp_path, segment_bytes=2_000, max_bytes=8_000, on_full="drop-oldest") as made:
+        share = 0.1
+        for _ in range(100):
+            if made.retry():
+                made.ended(receipt("r", tokens=7))
+            if lots.random() < 0.05:
+                made.acknowledge("sink", made.position.segment - lots.randint(0, 3))
+        share = 0.0
+        assert made.retry()
+    notes = [note for note in notes_of(tmp_path) if note.what == "dropped"]
+    lost = [0 if note.acknowledged else note.frames for note in notes]
+
+    assert proven(tmp_path)
+    assert notes[-1].missed == made.dropped_unacknowledged
+    assert [b.missed - a.missed for a, b in pairwise(notes)] == lost[1:]
+    assert len({note.segment for note in notes}) == len(notes)

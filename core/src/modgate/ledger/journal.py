@@ -7,6 +7,7 @@ own thread.
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Iterable
 
 import msgspec
@@ -59,8 +60,9 @@ class Journal:
         self._policy = policy
         self._boot = boot
         self._entries = Group()
-        self._noting = 0  # the segment whose note is being written, for it is to be dropped
-        self._noted = found.dropped  # and those that have theirs, some of them since a crash
+        self._unsaid: deque[Noted] = deque()  # of what was dropped, or will be once it is noted
+        self._saying = False
+        self._noted = found.dropped & disk.sizes.keys()  # that are here all the same
         self.begin()
 
     @property
@@ -80,6 +82,24 @@ class Journal:
         A new segment is begun when the newest is full.  When there is no room, the oldest segment
         is dropped if the policy lets it.  OSError when the disk takes nothing all the same.
         """
+        if self._unsaid:
+            self._say()
+        self._write(kind, payload)
+
+    def _say(self) -> None:
+        """Write the notes of what was dropped, in this order; one that cannot be written waits."""
+        if self._saying:
+            return
+        self._saying = True
+        try:
+            while self._unsaid:
+                self._write(Kind.ANCHOR, _encoder.encode(self._unsaid[0]))
+                said = self._unsaid.popleft()
+                self._noted |= {said.segment} & self.disk.sizes.keys()
+        finally:
+            self._saying = False
+
+    def _write(self, kind: Kind, payload: bytes) -> None:
         chain = self._mac.after(self.last, payload)
         data = frame(kind, payload, chain)
         disk = self.disk
@@ -120,15 +140,12 @@ class Journal:
         Those that every sink has are the oldest, so they go first.  `at_once`: there is no room for
         the note of it before.
         """
-        if self._policy.on_full != "drop-oldest":
+        if self._policy.on_full != "drop-oldest" or (self._saying and not at_once):
             return False
         number = min(self.disk.sizes, default=self.disk.number)
         if number == self.disk.number:
             return False
-        if number == self._noting:
-            self.disk.drop(number)  # there was no room for its note
-        else:
-            self._drop(number, at_once=at_once)
+        self._drop(number, at_once=at_once)
         return True
 
     def note_acknowledged(self, after_s: float) -> list[int]:
@@ -144,7 +161,8 @@ class Journal:
             if number == self.disk.number or age_s <= after_s:
                 break
             if number in self.disk.sizes:  # else the note of the one before had taken its room
-                self._note(number, self.disk.end_of(number))
+                self._note(self.disk.end_of(number))
+                self._say()
                 noted.append(number)
         return noted
 
@@ -158,12 +176,15 @@ class Journal:
         """Write down what is in a segment and whether every sink has it, and remove it.
 
         In this order: of one that is gone, and was not noted, nobody could say who took it away.
-        Where a crash came in between, it goes when it would be dropped again.
+        Where it cannot be noted, or a crash came in between, it goes when it is to go once more.
         """
         end = self.disk.end_of(number)
-        self._note(number, end, at_once=at_once)
-        if number in self.disk.sizes:
-            self.disk.drop(number)
+        self._note(end)
+        if not at_once:
+            self._say()
+            if number not in self.disk.sizes:
+                return  # it made room for its own note
+        self.disk.drop(number)
         self._noted.discard(number)
         self.dropped_segments += 1
         extra = {"segment": number, "frames": end.frames, "size_bytes": end.offset}
@@ -175,32 +196,18 @@ class Journal:
     def _acknowledged(self, number: int) -> bool:
         return bool(self.acked) and number < min(self.acked.values())
 
-    def _note(self, number: int, end: Position, *, at_once: bool = False) -> None:
-        """Note that a segment goes, unless that was done."""
-        if number in self._noted:
+    def _note(self, end: Position) -> None:
+        """What is to be said of a segment that goes, unless that was done."""
+        number = end.segment
+        if number in self._noted or any(each.segment == number for each in self._unsaid):
             return
         acknowledged = self._acknowledged(number)
-        lost = 0 if acknowledged else end.frames
-        self.dropped_unacknowledged += lost
-        if at_once:
-            self.disk.drop(number)
-        self._noting = number
-        try:
-            self._note_drop(end, acknowledged=acknowledged)
-        except OSError:
-            if number in self.disk.sizes:  # it stays, and is noted when it goes
-                self.dropped_unacknowledged -= lost
-            raise
-        finally:
-            self._noting = 0
-        self._noted.add(number)
-
-    def _note_drop(self, end: Position, *, acknowledged: bool) -> None:
-        self.note(
+        self.dropped_unacknowledged += 0 if acknowledged else end.frames
+        self._unsaid.append(
             Noted(
                 wall=self._clock.wall(),
                 what="dropped",
-                segment=end.segment,
+                segment=number,
                 frames=end.frames,
                 missed=self.dropped_unacknowledged,
                 size_bytes=end.offset,
