@@ -10,8 +10,7 @@ import pytest
 from gateways import start
 from oracle.engine import ScriptedEngine
 
-from modgate.http.ingress import PARTS_AT_MOST, TEXT_AT_MOST
-
+PARTS_AT_MOST, TEXT_AT_MOST = 128, 1 << 20  # RFD 72; algorithms.md 9
 OWN_BYTES = 2 << 20
 CHAT = b'{"model": "chat", "max_tokens": 5, "messages": [{"role": "user", "content": "hi"}]}'
 FORM = "/v1/audio/transcriptions"

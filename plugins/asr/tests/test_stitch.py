@@ -47,11 +47,12 @@ def test_a_word_said_twice_is_joined_by_its_time() -> None:
     assert joined(left, right) == "no no no yes"
 
 
-def test_equal_words_too_far_apart_are_two() -> None:
-    left = timed(LEFT, [(27.0, "a"), (28.0, "stop")])
-    right = timed(RIGHT, [(29.6, "stop"), (30.5, "now")])
+@pytest.mark.parametrize(("at", "text"), [(29.199, "a stop now"), (29.2, "a stop stop now")])
+def test_equal_words_half_a_second_apart_are_two(at: float, text: str) -> None:
+    left = timed(LEFT, [(27.0, "a"), (28.7, "stop")])
+    right = timed(RIGHT, [(at, "stop"), (30.5, "now")])
 
-    assert joined(left, right) == "a stop stop now"
+    assert joined(left, right) == text
 
 
 def test_where_nothing_matches_the_middle_of_the_overlap_parts_them() -> None:

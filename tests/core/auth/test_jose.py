@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from base64 import urlsafe_b64encode
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
@@ -91,3 +92,15 @@ print(*token_problems([], Signing(issuer="x", keys=()), lambda at, text: Problem
     result = subprocess.run(command, capture_output=True, text=True, check=True)
 
     assert "needs modgate[jwt]" in result.stdout
+
+
+def test_a_token_has_8_kib_at_most() -> None:
+    front = ".".join(
+        urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=")
+        for part in ({"alg": "EdDSA", "kid": "k"}, {"iss": "us"})
+    )
+    token = f"{front}." + "A" * (8192 - len(front) - 1)
+
+    assert len(token) == 8192
+    assert read(token) is not None
+    assert read(token + "A") is None

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from modgate.auth.keyset import COOLDOWN_S, ERROR_S, FRESH_S, REVALIDATE_S, KeySet, Looked
+from modgate.auth.keyset import KeySet, Looked
+
+FRESH_S, REVALIDATE_S, ERROR_S, COOLDOWN_S = 600.0, 4200.0, 86_400.0, 10.0  # RFD 35
 
 
 def known() -> KeySet[str]:

@@ -202,7 +202,14 @@ def test_bad_probes_eject_nobody_but_bear_out_the_first_call_that_fails() -> Non
 
 @pytest.mark.parametrize(
     ("use", "age_s", "full"),
-    [(0.89, 0.0, False), (0.95, 2.0, True), (1.0, 2.2, True), (1.0, 2.6, False), (1.0, 9.0, False)],
+    [
+        (0.89, 0.0, False),
+        (0.9, 0.0, True),
+        (0.95, 2.0, True),
+        (1.0, 2.2, True),
+        (1.0, 2.6, False),
+        (1.0, 9.0, False),
+    ],
 )
 def test_a_full_cache_is_heeded_for_as_long_as_it_may_be_believed(
     use: float, age_s: float, full: bool

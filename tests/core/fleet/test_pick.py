@@ -153,6 +153,23 @@ def test_calls_alike_go_home_unless_they_would_wait_there_for_long() -> None:
     assert key_of("other", "m", b"You are a helpful") != key
 
 
+@pytest.mark.parametrize(
+    ("others_s", "home_s", "stays"),
+    [(0.07, 0.499, True), (0.07, 0.501, False), (0.3, 0.599, True), (0.3, 0.601, False)],
+    ids=["half of the target", "more than that", "twice the least wait", "more than that, too"],
+)
+def test_a_home_is_left_for_a_wait_that_is_neither_short_nor_usual(
+    others_s: float, home_s: float, stays: bool
+) -> None:
+    seats = [seat(f"e{number}") for number in range(8)]
+    terms = replace(SERIAL, affinity=key_of("t", "m", b"a"))
+    home, _ = Homes(seats).of(terms.affinity or 0)
+    for each in seats:
+        each.take(((home_s if each is home else others_s) - 0.07) / 1e-4)
+
+    assert (chosen(seats, terms).seat is home) is stays
+
+
 def test_homes_are_where_the_operator_prefers_until_calls_would_wait_there_for_long() -> None:
     """A prompt that nobody has read yet is at home nowhere: a hash must not send it overseas."""
     near = [seat("near-0"), seat("near-1")]

@@ -56,6 +56,15 @@ def test_a_second_without_retries_always_gives_one(requests: int, pause_s: float
     assert retries.spend(now + pause_s)
 
 
+def test_ten_are_saved_and_a_second_gives_one() -> None:
+    retries = Retries()
+    taken = [retries.spend(5.0) for _ in range(11)]
+    later = [retries.spend(now) for now in (5.9, 6.1, 6.9, 7.1)]
+
+    assert taken == [True] * 10 + [False]
+    assert later == [False, True, False, True]
+
+
 def test_where_everything_fails_one_request_in_ten_is_tried_again() -> None:
     retries, again = Retries(), 0
     for number in range(10_000):  # a thousand a second

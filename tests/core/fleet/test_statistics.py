@@ -158,6 +158,7 @@ def test_who_left_returns_after_its_dwell_with_good_fresh_calls_only() -> None:
     kept.leave(100.0)
     assert not kept.dwelt(119.0)
     for _ in range(8):
+        assert not kept.recovered(121.0, 0.05)
         kept.judge(121.0, predicted=0.5, ratio=0.5)
     assert kept.dwelt(121.0)
     assert kept.recovered(121.0, 0.05)

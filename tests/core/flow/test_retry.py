@@ -26,7 +26,6 @@ from modgate.errors import (
     UpstreamTimedOut,
 )
 from modgate.retry import (
-    BACK_OFF_S,
     DOUBLED_AT_MOST,
     Failure,
     alike,
@@ -35,6 +34,7 @@ from modgate.retry import (
     state_of,
 )
 
+BACK_OFF_S = 0.025  # algorithms.md 5.1
 FAILURES: list[Failure] = ["unreached", "loading", "full", "lost", "fault", "late", "final"]
 
 
@@ -51,6 +51,7 @@ FAILURES: list[Failure] = ["unreached", "loading", "full", "lost", "fault", "lat
         (UpstreamFailed("x"), 502, "lost"),
         (UpstreamFailed("x"), 504, "lost"),
         (UpstreamFailed("x"), 500, "fault"),
+        (UpstreamFailed("x"), 503, "fault"),
         (UpstreamFailed("not its model"), 404, "fault"),
         (BadReply("x"), 200, "fault"),
         (UpstreamTimedOut("x"), None, "late"),

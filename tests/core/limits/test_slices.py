@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from modgate.limits.levels import Limit
+import pytest
+
+from modgate.limits.levels import Denied, Limit
 from modgate.limits.slices import SLICE_MS, TOUCH_MS, SlicePart, Slices
 from modgate.limits.store import Reserved
 
@@ -61,3 +63,33 @@ def test_a_slice_that_is_spent_and_not_needed_is_settled_at_once() -> None:
     assert told(slices, NOW_MS + 1) == [("settle", (100,))]
     slices.prune(NOW_MS + 61_000)
     assert slices.shares == {}
+
+
+def minute(amount: int) -> Limit:
+    return Limit(key="{acme}:t", kind="b", amount=amount, period_ms=60_000, burst=amount)
+
+
+@pytest.mark.parametrize(
+    ("asked", "amount", "wants"),
+    [(20, 1000, 10), (21, 1000, 52), (21, 100, 25), (21, 12, 10)],
+    ids=["few ask", "a quarter of a second", "a fourth of a period", "what is needed"],
+)
+def test_who_is_asked_often_reserves_ahead(asked: int, amount: int, wants: int) -> None:
+    share = Slices("g").share(minute(amount), NOW_MS)
+    for _ in range(asked):
+        share.asked(10, NOW_MS)
+
+    assert share.want(10) == wants
+
+
+@pytest.mark.parametrize(("wait_ms", "stands_ms"), [(1, 5), (90, 90), (60_000, 250)])
+def test_a_denial_stands_as_long_as_it_says_within_bounds(wait_ms: int, stands_ms: int) -> None:
+    slices, wanted = Slices("g"), [(minute(60), 5)]
+    slices.lacking(wanted, NOW_MS)
+    [asking] = slices.asking(wanted, wanted, "{acme}", NOW_MS)
+    said = Reserved(Denied(wait_ms, 0), (3_600_000,))
+    assert slices.reserved(asking, asking.least, said, NOW_MS) is None
+
+    last, over = (slices.denied(wanted, [0], NOW_MS + at) for at in (stands_ms - 1, stands_ms))
+    assert last == Denied(max(1, wait_ms - stands_ms + 1), 0)
+    assert over is None
