@@ -22,6 +22,7 @@ from modgate.cli import main
 from modgate.server import beside
 
 CHAT = ask.chat(1, model="chat")
+WITHIN_S = 20.0
 DOUBTS = "the configuration may not be what is meant"
 
 
@@ -265,3 +266,21 @@ async def test_a_file_that_never_lets_itself_be_read_keeps_no_gateway_from_leavi
             assert admin.exception() is not None
 
     assert served.status == 200
+
+
+async def test_a_changed_deadline_of_connecting_counts_for_engines_that_are_known(
+    tmp_path: Path,
+) -> None:
+    """The engine takes the connection, and never ends the handshake of TLS."""
+    silent = await asyncio.start_server(lambda *_: asyncio.sleep(WITHIN_S), "127.0.0.1", 0)
+    port = silent.sockets[0].getsockname()[1]
+    backends = [{"url": f"https://127.0.0.1:{port}"}]
+    more = '[timeouts]\nconnect = "1h"\n'
+    async with silent, await start(tmp_path, backends, more=more) as running:
+        running.config.write_text(running.config.read_text().replace('"1h"', '"50ms"'))
+        waiting = await running.app.reload()
+        async with asyncio.timeout(WITHIN_S):
+            reply = await send(running.url, CHAT, key=running.key)
+
+    assert waiting == ()
+    assert (reply.status, b"upstream_timeout" in reply.body) == (504, True)

@@ -32,14 +32,14 @@ class Connections:
         self._fleet = fleet
         self._kept: dict[_Way, _Kept] = {}
 
-    def of(self, backend: Backend, connect_s: float) -> Client:
+    def of(self, backend: Backend) -> Client:
         """The connections to an engine; OSError for a CA bundle that was never readable."""
         way = _way(backend)
         kept = self._kept.get(way)
         if kept is None:
             secure = urlsplit(backend.url).scheme == "https"
             tls = self._ca_bundles.trust(backend.ca) if secure else None
-            client = Client(backend.url, socket=backend.socket, connect_s=connect_s, tls=tls)
+            client = Client(backend.url, socket=backend.socket, tls=tls)
             kept = self._kept[way] = _Kept(client)
         kept.unused_since = None
         return kept.client

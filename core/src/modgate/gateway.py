@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import orjson
@@ -187,7 +186,8 @@ def _sender(
     state: State, sign: Callable[..., str] | None, *, orca_s: float, connect_s: float
 ) -> Sender:
     return Sender(
-        client_of=partial(state.connections.of, connect_s=connect_s),
+        client_of=state.connections.of,
+        connect_s=connect_s,
         prepare=state.engines.ready,
         opened=state.opened,
         sign=sign,

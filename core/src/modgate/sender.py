@@ -22,21 +22,23 @@ REFUSAL_AT_MOST = 64 << 10
 class Sender:
     """Sends calls to the engines of one snapshot.
 
-    `client_of`: a backend's connections.  `prepare(backend)`: waits until a local engine is ready.
-    `opened(draft)`: writes the open frame before a request's first call.  `sign`: makes the token
-    that names the tenant to an engine.
+    `client_of`: a backend's connections; `connect_s`: for a new one of them.  `prepare(backend)`:
+    waits until a local engine is ready.  `opened(draft)`: writes the open frame before a request's
+    first call.  `sign`: makes the token that names the tenant to an engine.
     """
 
     def __init__(
         self,
         *,
         client_of: Callable[[Backend], Client],
+        connect_s: float,
         prepare: Callable[[str], Awaitable[None]],
         opened: Callable[[Draft], None],
         sign: Callable[..., str] | None = None,
         remarks: Remarks = SILENT,
     ) -> None:
         self._client_of = client_of
+        self._connect_s = connect_s
         self._prepare = prepare
         self._opened = opened
         self._sign = sign
@@ -69,7 +71,8 @@ class Sender:
             self._opened(each.draft)
             tried.reply = outgoing.reply
             tried.sent = True
-        answer = await self._client_of(backend).send(outgoing.path, outgoing.body, headers)
+        client = self._client_of(backend)
+        answer = await client.send(outgoing.path, outgoing.body, headers, connect_s=self._connect_s)
         for tried in tries:
             tried.status = answer.status
         if asks:

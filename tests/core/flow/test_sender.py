@@ -65,6 +65,7 @@ class Engine:
         self._body = body
         self.sender = Sender(
             client_of=self._client,
+            connect_s=5.0,
             prepare=self._prepare,
             opened=lambda draft: self.told.append(f"opened {draft.request_id}"),
             sign=self._sign,
@@ -82,8 +83,11 @@ class Engine:
         self.signed.append(claims)
         return "token"
 
-    async def send(self, path: str, body: Body, headers: Mapping[str, str]) -> Any:
+    async def send(
+        self, path: str, body: Body, headers: Mapping[str, str], *, connect_s: float
+    ) -> Any:
         """As `upstream.client.Client` does; the answer is the engine itself."""
+        assert connect_s == 5.0
         self.told.append(f"sent {path} {[each.sent for each in self.tries]}")
         self.heads.append(headers)
         return self

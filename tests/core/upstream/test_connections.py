@@ -263,11 +263,11 @@ class TestConnecting:
             await line.left()
 
         engine = await start(talk)
-        client = Client(engine.url.replace("http:", "https:"), connect_s=0.2)
+        client = Client(engine.url.replace("http:", "https:"))
         began = time.monotonic()
 
         with pytest.raises(UpstreamTimedOut, match="no connection"):
-            await client.send(PATH, BODY, {})
+            await client.send(PATH, BODY, {}, connect_s=0.2)
         assert time.monotonic() - began < 1.0
         assert client.connections == (0, 0)
 
@@ -317,7 +317,7 @@ class TestConnecting:
             url = engine.url.replace("http:", "HTTPS:")
             backend = Backend(name=name, family="openai", url=url, serves={})
             with pytest.raises(UpstreamTimedOut, match="no connection"):
-                await connections.of(backend, connect_s=0.2).send(PATH, BODY, {})
+                await connections.of(backend).send(PATH, BODY, {}, connect_s=0.2)
 
         assert len(_tls_contexts() - before) == 1
         await connections.close()
@@ -335,7 +335,7 @@ class TestConnecting:
         url = engine.url.replace("http:", "https:").replace("127.0.0.1", "localhost")
         backend = Backend(name="one", family="openai", url=url, serves={}, ca=str(ca))
         connections = Connections(CaBundles(), FleetState())
-        client = connections.of(backend, connect_s=5.0)
+        client = connections.of(backend)
         assert await said(client) == b"ok"
         ca.write_bytes(b"half of it")
         for _ in range(2):

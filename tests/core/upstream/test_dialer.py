@@ -35,8 +35,8 @@ class Book:
         return self.addresses
 
 
-def dialer(url: str, book: Book, connect_s: float = 5.0) -> Dialer:
-    return Dialer(URL(url.replace("127.0.0.1", "engine.local")), connect_s=connect_s, resolver=book)
+def dialer(url: str, book: Book) -> Dialer:
+    return Dialer(URL(url.replace("127.0.0.1", "engine.local")), resolver=book)
 
 
 async def test_an_address_that_refuses_gives_way_to_the_next(start: Start) -> None:
@@ -126,12 +126,12 @@ async def test_one_who_leaves_does_not_end_the_look_up_of_others(start: Start) -
 
 
 async def test_a_name_that_nobody_answers_is_given_up_in_time() -> None:
-    dials = dialer("http://engine.local:1", Book("127.0.0.1", after_s=60), connect_s=0.1)
+    dials = dialer("http://engine.local:1", Book("127.0.0.1", after_s=60))
     pool = Pool()
     began = time.monotonic()
 
     with pytest.raises(UpstreamTimedOut):
-        await dials.dial(pool.connection())
+        await dials.dial(pool.connection(), 0.1)
     assert time.monotonic() - began < 1.0
     assert not pool.live
     dials.close()

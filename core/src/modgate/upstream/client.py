@@ -13,7 +13,7 @@ from yarl import URL
 
 from modgate.api.body import Body
 from modgate.upstream.answer import Answer
-from modgate.upstream.dialer import Dialer, Trust
+from modgate.upstream.dialer import CONNECT_S, Dialer, Trust
 from modgate.upstream.pool import IDLE_S, Pool
 from modgate.upstream.request import Heads, framed
 
@@ -24,8 +24,8 @@ class Client:
     """The connections to one engine, which outlive reloads that leave the engine as it is.
 
     `url`: of the engine; its path is put in front of every call's.  `socket`: the path of a Unix
-    socket to use instead of the network.  `connect_s`, `tls`: see `Dialer`.  `idle_s`: how long a
-    connection without a call is kept.
+    socket to use instead of the network.  `tls`: see `Dialer`.  `idle_s`: how long a connection
+    without a call is kept.
     """
 
     def __init__(
@@ -33,13 +33,12 @@ class Client:
         url: str,
         *,
         socket: str = "",
-        connect_s: float = 5.0,
         tls: Trust | None = None,
         idle_s: float = IDLE_S,
     ) -> None:
         base = URL(url)
         self._heads = Heads(_authority(base), base.raw_path.rstrip("/"))
-        self._dialer = Dialer(base, path=socket, connect_s=connect_s, tls=tls)
+        self._dialer = Dialer(base, path=socket, tls=tls)
         self._idle_s = idle_s
         self._pool: Pool | None = None
 
@@ -48,11 +47,14 @@ class Client:
         """How many connections there are, and how many of them carry no call."""
         return (0, 0) if self._pool is None else (len(self._pool.live), len(self._pool.idle))
 
-    async def send(self, path: str, body: Body, headers: Mapping[str, str]) -> Answer:
+    async def send(
+        self, path: str, body: Body, headers: Mapping[str, str], *, connect_s: float = CONNECT_S
+    ) -> Answer:
         """POST a body, and wait for the head of the reply.
 
-        An Upstream error when the call cannot be sent or no good head comes back.  The call is
-        never sent a second time.  ValueError for a path or header that a dialect must not make.
+        `connect_s`: for a connection, where none is kept.  An Upstream error when the call cannot
+        be sent or no good head comes back.  The call is never sent a second time.  ValueError for a
+        path or header that a dialect must not make.
         """
         kind, size, content = framed(body)
         head, keeps = self._heads.head(path, kind, size, headers)
@@ -62,7 +64,7 @@ class Client:
         connection = pool.take()
         if connection is None:
             connection = pool.connection()
-            await self._dialer.dial(connection)
+            await self._dialer.dial(connection, connect_s)
         answer = Answer(connection, pool.loop, keeps=keeps)
         answer.send(head, content)
         try:

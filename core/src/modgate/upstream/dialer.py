@@ -18,6 +18,7 @@ from modgate.upstream.connection import Connection
 from modgate.upstream.names import Resolve
 
 NAMES_KEPT_S = 10.0
+CONNECT_S = 5.0
 
 Trust = Callable[[], SSLContext]  # whom to trust now; OSError when that was never readable
 
@@ -25,9 +26,8 @@ Trust = Callable[[], SSLContext]  # whom to trust now; OSError when that was nev
 class Dialer:
     """Connects to `url`, or to the Unix socket `path` when that is not empty.
 
-    `connect_s`: for one connection, with resolving the name, all of its addresses, and the
-    handshake.  `tls`: is asked for each of them how the certificate of an https engine is judged;
-    None: as the machine does.
+    `tls`: is asked for each connection how the certificate of an https engine is judged; None: as
+    the machine does.
     """
 
     def __init__(
@@ -35,14 +35,12 @@ class Dialer:
         url: URL,
         *,
         path: str = "",
-        connect_s: float = 5.0,
         tls: Trust | None = None,
         resolver: Resolve | None = None,
     ) -> None:
         self._host = url.raw_host or ""
         self._port = url.port or 80
         self._path = path
-        self._connect_s = connect_s
         self._secure = url.scheme == "https"
         self._tls = tls
         self._resolve = resolver or _resolved
@@ -52,14 +50,15 @@ class Dialer:
         self._looking: asyncio.Task[None] | None = None
         self._unresolved: OSError | None = None
 
-    async def dial(self, connection: Connection) -> None:
+    async def dial(self, connection: Connection, within_s: float = CONNECT_S) -> None:
         """Connect.  ConnectTimedOut or Unreached when the engine cannot be reached.
 
-        Overloaded when the gateway itself can open no more connections.
+        `within_s`: with resolving the name, all of its addresses, and the handshake.  Overloaded
+        when the gateway itself can open no more connections.
         """
         try:
-            async with asyncio.timeout(self._connect_s):
-                await self._connect(connection)
+            async with asyncio.timeout(within_s):
+                await self._connect(connection, within_s)
             if not connection.open:
                 raise OSError("closed at once")
         except TimeoutError as error:
@@ -74,12 +73,12 @@ class Dialer:
             connection.abort()
             raise
 
-    async def _connect(self, connection: Connection) -> None:
+    async def _connect(self, connection: Connection, within_s: float) -> None:
         loop = asyncio.get_running_loop()
         if self._path:
             await loop.create_unix_connection(lambda: connection, self._path)
             return
-        until = loop.time() + self._connect_s
+        until = loop.time() + within_s
         addresses = await self._addresses()
         for at, address in enumerate(addresses, 1):
             left = until - loop.time()
