@@ -6,6 +6,7 @@ Source: architecture.md 7 to 9.
 from __future__ import annotations
 
 import asyncio
+import resource
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
@@ -361,3 +362,19 @@ async def test_metrics_have_opentelemetrys_names_where_the_file_says_so(
     counted = 'gen_ai_operation_name="embeddings",gen_ai_provider_name="home",gen_ai_request_model='
     assert (f"gen_ai_client_operation_duration_seconds_count{{{counted}" in metrics) is bool(more)
     assert ("gen_ai_" in metrics) is bool(more)
+
+
+async def test_a_gateway_takes_as_many_files_as_the_system_lets_it(
+    tmp_path: Path, engine: ScriptedEngine
+) -> None:
+    """A stream takes two, and the limit that a shell gives is some five hundred streams."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    few = min(soft, hard - 1, 1024)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (few, hard))
+    try:
+        async with gateway(tmp_path, engine):
+            raised = resource.getrlimit(resource.RLIMIT_NOFILE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    assert raised == (hard, hard)
