@@ -18,7 +18,7 @@ from workspace import pages
 
 from modgate.config.decode import decode
 from modgate.config.reference import table_of
-from modgate.config.schema import File
+from modgate.config.schema import STATIC, File
 from modgate.config.schema_tenants import TenantSection
 from modgate.config.source import Source
 from modgate.config.values import TargetText
@@ -371,3 +371,17 @@ def test_a_target_has_no_key_that_the_reference_hides() -> None:
     section = _section(_read("config.md"), "slo")
 
     assert [name for name in TargetText.model_fields if f"`{name}`" not in section] == []
+
+
+def test_the_page_of_reloads_and_the_reference_say_what_takes_a_restart() -> None:
+    page = (ROOT / "docs" / "operators" / "configuration.md").read_text()
+    told = page[page.index("These take a restart") :]
+    reference = _read("config.md")
+
+    for each in STATIC:
+        section, _, key = each.rpartition(".")
+        whole = f"`[{each}]`" in told
+        assert whole or (f"`{key}`" in told and f"`[{section}]`" in told), each
+        if whole:
+            [about] = re.findall(rf"^#+ `{each}`\n\n(.*)$", reference, re.MULTILINE)
+            assert about.endswith("Static."), each

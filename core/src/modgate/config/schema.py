@@ -176,7 +176,7 @@ class CorsSection(Section):
 
 
 class SpoolSection(Section):
-    """Uploads and pieces on disk."""
+    """Uploads and pieces on disk.  Static."""
 
     directory: Path | None = Field(None, description="default: `spool` in the state directory")
     at_most: Bytes = Field(8 << 30, description="bytes of all requests together")
@@ -184,7 +184,7 @@ class SpoolSection(Section):
 
 
 class DecodersSection(Section):
-    """Processes that decode what clients send."""
+    """Processes that decode what clients send.  Static."""
 
     processes: int = Field(2, ge=1, le=64, description="processes for single jobs")
     streams: int | None = Field(
@@ -216,7 +216,7 @@ class LocalSection(Section):
 
 
 class LogSection(Section):
-    """Logs: JSON lines on standard error."""
+    """Logs: JSON lines on standard error.  Static."""
 
     level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level")
 

@@ -59,11 +59,10 @@ class SignSection(Section):
 class Auth(Section):
     """Who may call, and who we say that we are."""
 
-    pepper: SecretValue | None = Field(
-        None, description="keys the digests of API keys; takes a restart"
-    )
+    pepper: SecretValue | None = Field(None, description="keys the digests of API keys; static")
     store: Path | None = Field(
-        None, description="tenants and keys of the admin API; default `tenants.db` in the state"
+        None,
+        description="tenants and keys of the admin API; default `tenants.db` in the state; static",
     )
     jwt: dict[str, JwtSection] = Field({}, description="issuers of tokens by a name of ours")
     plugin: dict[str, AuthenticatorSection] = Field(

@@ -20,7 +20,7 @@ class SinkSection(BaseModel, frozen=True, extra="allow", arbitrary_types_allowed
 
 
 class LedgerSection(Section):
-    """The usage ledger."""
+    """The usage ledger.  Static."""
 
     key: SecretValue | None = Field(None, description="keys the ledger's chain")
     name: str = Field("", description="this gateway's name in its sinks; default the host's name")

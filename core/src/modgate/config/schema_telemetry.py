@@ -86,7 +86,7 @@ class MetricsSection(Section):
 
 
 class TraceSection(Section):
-    """Traces."""
+    """Traces.  Static."""
 
     otlp: Endpoint | None = Field(None, description="OTLP/HTTP endpoint; needs modgate[otel]")
     sample: float = Field(0.0, ge=0, le=1, description="share of new traces that are exported")
