@@ -40,6 +40,35 @@ def test_what_begins_a_call_is_said_once(first: str) -> None:
     assert told[1:] == [[piece(0, text)] for text in texts[1:]]
 
 
+def test_what_a_call_says_of_itself_only_later_is_said_then() -> None:
+    told = list(
+        relayed(
+            [piece(0, "", id="call_a")],
+            [piece(0, "{", id="call_a", name="look")],
+            [piece(0, "}", **BEGUN)],
+            [piece(0, " ", **BEGUN)],
+        )
+    )
+
+    assert told == [
+        [piece(0, "", id="call_a")],
+        [piece(0, "{", name="look")],
+        [piece(0, "}", type="function")],
+        [piece(0, " ")],
+    ]
+
+
+@pytest.mark.parametrize(
+    "said", [b'"tool_calls":null', b'"tool_calls":[]', b'"tool_calls":[{"index":0,"function":{}}]']
+)
+def test_a_chunk_that_names_no_call_is_not_decoded(said: bytes) -> None:
+    """SGLang says null in each; and what is no JSON to the letter (NaN) is the client's to read."""
+    relay = ChatRelay(stream=True, include_usage=False, prompt=7)
+    data = b'{"id":"a","choices":[{"index":0,"delta":{%s},"logprobs":{"of":NaN}}]}' % said
+
+    assert list(relay.feed(0, Event(data))) == [b"data: " + data + b"\n\n"]
+
+
 def test_choices_of_several_calls_each_begin_theirs() -> None:
     relay, told = FanRelay(stream=True, include_usage=False, prompt=7, each=2), []
     for index, text in ((0, "{"), (0, "}"), (1, "{"), (1, "}")):

@@ -118,14 +118,33 @@ def test_without_usage_of_the_engine_the_bill_is_an_estimate() -> None:
     assert (usage.exact, usage.by) == (False, "estimate")
 
 
-def test_what_only_some_calls_report_is_no_usage_of_the_reply() -> None:
+def test_where_only_some_calls_report_the_reply_shows_the_bill() -> None:
     joining = relay()
     joining.feed(0, whole("abcdef", prompt_tokens=9, completion_tokens=4))
     joining.feed(1, whole("abc"))
     [data] = joining.close([OK, OK])
 
-    assert "usage" not in orjson.loads(data)
+    assert orjson.loads(data)["usage"] == {
+        "prompt_tokens": 9,
+        "completion_tokens": 5,
+        "total_tokens": 14,
+    }
     assert dict(joining.usage([OK, OK]).units) == {"input_tokens": 9, "output_tokens": 5}
+
+
+def test_usage_that_was_asked_for_and_that_no_engine_says_is_the_bill() -> None:
+    joining = relay(stream=True)
+    for index in range(2):
+        list(joining.feed(index, chunk("a", "stop")))
+    last, done = joining.close([OK, OK])
+
+    assert orjson.loads(last.removeprefix(b"data: ")) == {
+        "id": "a",
+        "created": 5,
+        "choices": [],
+        "usage": {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9},
+    }
+    assert done == b"data: [DONE]\n\n"
 
 
 def test_an_engine_cannot_report_less_than_it_sent() -> None:

@@ -35,8 +35,16 @@ def told(relay: ChatRelay, *events: Event) -> list[Json]:
 
 
 @pytest.mark.parametrize("include", [False, True])
-def test_a_chunk_without_choices_and_usage_is_not_for_clients(include: bool) -> None:
-    assert told(relay(include=include), chunk(None, prompt_filter_results=[])) == []
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'{"choices":[],"prompt_filter_results":[]}',
+        b'{"choices":[],"prompt_filter_results":[],"usage":null}',  # Azure, to who wants usage
+        b'{"usage": null, "choices": [ ]}',
+    ],
+)
+def test_a_chunk_without_choices_and_usage_is_not_for_clients(data: bytes, include: bool) -> None:
+    assert told(relay(include=include), Event(data)) == []
 
 
 NOTHING: JsonObject = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
@@ -62,7 +70,13 @@ BILL: JsonObject = {"prompt_tokens": 7, "completion_tokens": 1, "total_tokens": 
 SAID = chunk({"content": "a"})
 
 
-@pytest.mark.parametrize("more", [{"usage": {**NOTHING, "cost": 0.5}}, {"usage": None}, {}])
+NO_COUNTS: list[Json] = [{}, {"prompt_tokens": 5}, {**USAGE, "prompt_tokens": -1}, []]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"usage": {**NOTHING, "cost": 0.5}}, {"usage": None}, {}, *({"usage": u} for u in NO_COUNTS)],
+)
 def test_a_whole_reply_shows_the_bill_where_its_engine_counted_nothing(more: JsonObject) -> None:
     choice = {"index": 0, "message": {"content": "a"}, "finish_reason": "stop"}
     reply = {"id": "c", "choices": [choice], **more}
@@ -78,8 +92,9 @@ def test_a_whole_reply_shows_the_bill_where_its_engine_counted_nothing(more: Jso
         [chunk({}, "stop"), chunk(None, usage=NOTHING)],
         [chunk({}, "stop", usage=NOTHING), chunk(None, usage=NOTHING)],
         [chunk({}, "stop")],
+        [Event(b'{"choices":[{"index":0,"delta":{},"finish_reason":"stop","usage":{}}]}')],
     ],
-    ids=["beside", "behind", "both", "nowhere"],
+    ids=["beside", "behind", "both", "nowhere", "of a choice"],
 )
 @pytest.mark.parametrize("include", [False, True])
 def test_a_stream_shows_the_bill_at_its_end_where_its_engine_counted_nothing(
@@ -107,11 +122,21 @@ def test_a_count_that_came_before_nothing_at_all_is_the_one_that_is_shown() -> N
     assert orjson.loads(last.removeprefix(b"data: "))["usage"] == USAGE
 
 
+@pytest.mark.parametrize("usage", NO_COUNTS)
+def test_a_usage_that_is_no_count_is_not_shown_in_place_of_the_bill(usage: Json) -> None:
+    relaying = relay(include=True)
+    shown = told(relaying, SAID, chunk({}, "stop"), chunk(None, usage=usage))
+    last, _ = relaying.close([OK])
+
+    assert [value["usage"] for value in shown] == [None, None]
+    assert BILL.items() <= orjson.loads(last.removeprefix(b"data: "))["usage"].items()
+
+
 def test_a_usage_that_was_shown_is_not_shown_again() -> None:
     relaying = relay(include=True)
-    *_, shown = told(relaying, SAID, chunk({}, "stop"), chunk(None, usage={"total_tokens": 5}))
+    *_, shown = told(relaying, SAID, chunk({}, "stop"), chunk(None, usage=USAGE))
 
-    assert shown["usage"] == {"total_tokens": 5}
+    assert shown["usage"] == USAGE
     assert list(relaying.close([OK])) == [b"data: [DONE]\n\n"]
 
 
@@ -349,45 +374,3 @@ def test_a_chunk_that_cannot_be_written_again_is_a_bad_reply(include: bool) -> N
 def test_what_is_no_chunk_is_a_bad_reply(data: bytes) -> None:
     with pytest.raises(BadReply):
         tuple(relay().feed(0, Event(data)))
-
-
-def says(text: str, **more: Json) -> Event:
-    return Event(orjson.dumps({"choices": [{"index": 0, "text": text}], **more}))
-
-
-@pytest.mark.parametrize(
-    ("pieces", "wrote"),
-    [
-        (["One,", " two,", " three", " four"], [0, 0, 1, 2]),
-        (["One, two,", " three", " four"], [0, 1, 2]),
-        (["One, two, three", " four", ""], [1, 2, 2]),
-    ],
-)
-def test_what_a_stream_says_again_is_not_counted_while_it_runs(
-    pieces: list[str], wrote: list[int]
-) -> None:
-    stream = ChatRelay(stream=True, include_usage=False, prompt=7, echoed=["One, two,"])
-    counted = []
-    for piece in pieces:
-        told(stream, says(piece))
-        counted.append(stream.usage([CUT]).units["output_tokens"])
-
-    assert counted == wrote
-    assert stream.usage([OK]).units["output_tokens"] == wrote[-1]
-
-
-def test_a_prompt_that_is_said_again_was_written_by_nobody() -> None:
-    """Streams say it in pieces of its own, whole replies in front of what was written."""
-    stream = ChatRelay(stream=True, include_usage=False, prompt=7, echoed=["One, two,"])
-    whole = ChatRelay(stream=False, include_usage=False, prompt=7, echoed=["One", "One, two,"])
-    told(
-        stream,
-        says("One,"),
-        says(" two,"),
-        says(" three"),
-        says("", usage=USAGE | {"completion_tokens": 1}),
-    )
-    list(whole.feed(0, says("One, two, three")))
-
-    assert (stream.usage([OK]).units["output_tokens"], stream.usage([OK]).exact) == (1, True)
-    assert whole.usage([OK]).units["output_tokens"] == estimate(" three")

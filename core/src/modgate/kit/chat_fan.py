@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from modgate.kit.chat_relay import DONE, PLAIN, Style, estimated, reported
+from modgate.kit.chat_relay import DONE, PLAIN, Style, as_usage, estimated, reported
 from modgate.kit.chat_wire import CallIds, decoded, encoded
 from modgate.plugin import (
     BadReply,
@@ -108,13 +108,14 @@ class FanRelay(Relay):
 
     def close(self, outcomes: Sequence[Outcome]) -> Iterable[bytes]:
         """The usage of all, and the end; or the one whole reply."""
-        usage = {"usage": self._joint()} if len(self._said) == self._each else {}
+        told = len(self._said) == self._each
+        usage = {"usage": self._joint() if told else as_usage(self.usage(outcomes).units)}
         if not self._stream:
             choices = sorted(self._choices, key=_index)
             whole = {**self._first, "choices": choices, **usage}
             yield self._styled(encoded(whole))
             return
-        if self._include and usage:
+        if self._include and self._first:
             yield self._event({**self._first, "choices": [], **usage})
         yield DONE
 

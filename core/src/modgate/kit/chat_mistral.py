@@ -19,7 +19,7 @@ from functools import cache, partial
 from msgspec import structs
 
 from modgate.kit.chat_join import join_calls
-from modgate.kit.chat_relay import DONE, NULL_USAGE, reported
+from modgate.kit.chat_relay import DONE, NULL_USAGE, as_usage, reported
 from modgate.kit.chat_wire import decoded, encoded
 from modgate.kit.converse.exact import Sent
 from modgate.plugin import (
@@ -216,13 +216,7 @@ class MistralRelay(Relay):
 
     def _cost(self, outcomes: Sequence[Outcome]) -> JsonObject:
         """The bill, where an engine reports nothing: the SDKs want a usage."""
-        units = self.usage(outcomes).units
-        read, wrote = units.get("input_tokens", 0), units.get("output_tokens", 0)
-        return {
-            "prompt_tokens": read,
-            "completion_tokens": wrote,
-            "total_tokens": read + wrote,
-        }
+        return as_usage(self.usage(outcomes).units)
 
     def usage(self, outcomes: Sequence[Outcome]) -> Usage:
         """The chat's."""

@@ -37,7 +37,7 @@ _REASONING = re.compile(rb'"reasoning(?:_content)?"\s*:\s*"(?!")')
 NULL_USAGE = re.compile(rb',\s*"usage"\s*:\s*null|"usage"\s*:\s*null\s*,')
 _LAST_NULL_USAGE = b',"usage":null}'
 _STOP_REASON = Extra("stop_reason")  # of the home wire: for surfaces that say what stopped it
-_UNCOUNTED: JsonObject = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
+_NO_CHOICES = re.compile(rb'"choices"\s*:\s*\[\s*\]')
 DONE = b"data: [DONE]\n\n"
 IGNORED = "x-modgate-ignored"
 WHOLE = Head()
@@ -138,12 +138,14 @@ class ChatRelay(Relay):
 
     def _shown(self, data: bytes) -> bytes | None:
         """A chunk as far as it is for this client; None where nothing is left of it."""
-        data = self._call_ids.once(data)
+        data = bare = self._call_ids.once(data)
         if b'"usage"' in data:
-            return self._with_usage(data)
-        if b'"choices":[]' in data:
+            bare = _without_null(data)
+            if b'"usage"' in bare:
+                return self._with_usage(data)
+        if _NO_CHOICES.search(bare) is not None:
             return None  # without usage it says nothing, and many clients read its first choice
-        return _uncounted(data) if self._include else data
+        return _uncounted(data) if self._include else bare
 
     def _count(self, plain: bytes, data: bytes) -> None:
         """The texts of a chunk; one that has nothing else is learned."""
@@ -175,21 +177,18 @@ class ChatRelay(Relay):
 
     def _with_usage(self, data: bytes) -> bytes | None:
         """An event that names usage: noted, and stripped where the client did not ask for it."""
-        if data.endswith(_LAST_NULL_USAGE):  # same result without this: the common form
-            bare = data[: -len(_LAST_NULL_USAGE)] + b"}"
-        else:
-            bare = NULL_USAGE.sub(b"", data, count=1)
-        if b'"usage"' not in bare:
-            return data if self._include else bare
         value = decoded(data)
-        usage = value.get("usage")
-        self._note(usage, last=not value.get("choices"))
-        self._final = not value.get("choices") or has_finished(data)
-        if counts_nothing(usage):  # the bill is shown in its place, once it is known
-            if self._include and self._reported is None:
+        usage, choices = value.get("usage"), value.get("choices")
+        if not isinstance(choices, list | None):
+            raise BadReply("the engine's event has no choices")
+        last = not choices
+        if self._note(usage, last=last):
+            self._final = last or has_finished(data)
+        else:  # the bill is shown in its place, once it is known
+            if self._include and self._reported is None and isinstance(usage, dict):
                 self._unshown = value
             usage = None
-        if not value.get("choices"):
+        if last:
             if usage is None:
                 return None
             self._unshown = None
@@ -200,50 +199,50 @@ class ChatRelay(Relay):
         value.pop("usage", None)
         return encoded(value)
 
-    def _note(self, usage: Json, *, last: bool) -> None:
-        """What is said beside a choice may be that choice's own; without one it is the last word,
-        and all that clients are shown."""
+    def _note(self, usage: Json, *, last: bool) -> bool:
+        """Whether it is a count.
+
+        What is said beside a choice may be that choice's own; without one it is the last word, and
+        all that clients are shown.
+        """
         found, before = reported(usage, sees=self.sees), self._reported
         if found is None:
-            return
+            return False
         self._reported = found if last or before is None else before.most(found)
         fell = last and before is not None and bool(before.beyond(found))
         self._fell = self._fell or fell
+        return True
 
     def _whole(self, event: Event) -> bytes:
-        """The whole reply; a usage that counts nothing makes way for the bill."""
+        """The whole reply; a usage that is no count makes way for the bill."""
         value = event.json()
         if not isinstance(value, dict) or not isinstance(value.get("choices"), list):
             raise BadReply("the engine's reply is not a chat completion")
         self._fed = self._final = True
-        self._note(value.get("usage"), last=True)
-        if self._reported is None:
+        usage = value.get("usage")
+        if not self._note(usage, last=True):
             self._estimated = estimated(value["choices"], self._echoed or ())
-            usage = value.get("usage")
-            if usage is None or counts_nothing(usage):
-                return encoded({**value, "usage": self._billed(usage or {}, ())})
-        elif self._reported["output_tokens"] < len(value["choices"]):
+            return encoded({**value, "usage": self._billed(usage, ())})
+        if self._reported is not None and self._reported["output_tokens"] < len(value["choices"]):
             self._counted = sum(any(_texts(choice)) for choice in value["choices"])
         return event.data
 
-    def _billed(self, usage: JsonObject, outcomes: Sequence[Outcome]) -> JsonObject:
-        """An engine's usage with the tokens that are billed."""
-        units = self.usage(outcomes).units
-        read, wrote = units.get("input_tokens", 0), units.get("output_tokens", 0)
-        tokens = {"prompt_tokens": read, "completion_tokens": wrote, "total_tokens": read + wrote}
-        return {**usage, **tokens}
+    def _billed(self, usage: Json, outcomes: Sequence[Outcome]) -> JsonObject:
+        """An engine's usage, if it is one, with the tokens that are billed."""
+        said = usage if isinstance(usage, dict) else {}
+        return {**said, **as_usage(self.usage(outcomes).units)}
 
     def close(self, outcomes: Sequence[Outcome]) -> Iterable[bytes]:
         """A stream ends with [DONE], and before it usage that was asked for and not shown yet."""
         if not self._stream:
             return ()
         shown = self._unshown
-        if shown is None and self._include and self._first and not self._final:
-            shown = {**decoded(self._first), "usage": _UNCOUNTED}
+        if shown is None and self._include and self._first and self._reported is None:
+            shown = {**decoded(self._first), "usage": None}
         if shown is None:
             return (DONE,)
         usage = shown["usage"]
-        if counts_nothing(usage):
+        if reported(usage) is None:
             usage = self._billed(usage, outcomes)
         last = encoded({**shown, "choices": [], "usage": usage})
         return (_event(self._styled(last)), DONE)
@@ -287,26 +286,35 @@ def _event(data: bytes) -> bytes:
     return b"data: " + data + b"\n\n"
 
 
+def _without_null(data: bytes) -> bytes:
+    """A chunk without a usage that is null."""
+    if data.endswith(_LAST_NULL_USAGE):  # same result without this: the common form
+        return data[: -len(_LAST_NULL_USAGE)] + b"}"
+    return NULL_USAGE.sub(b"", data, count=1)
+
+
 def _uncounted(data: bytes) -> bytes:
     """A chunk for a client who asked for usage, which each chunk before it says is not there yet.
 
     Source: wire.md 2.1 and A1.
     """
-    return data[:-1] + b',"usage":null}' if b'"choices"' in data else data
+    named = b'"usage"' in data or b'"choices"' not in data
+    return data if named else data[:-1] + _LAST_NULL_USAGE
 
 
-def counts_nothing(usage: Json) -> bool:
-    """Whether it says that nothing was read and nothing written, as who does not count does."""
-    return told(usage, "prompt_tokens") == told(usage, "completion_tokens") == 0
+def as_usage(units: Units) -> JsonObject:
+    """The tokens of a bill as a reply tells them."""
+    read, wrote = units.get("input_tokens", 0), units.get("output_tokens", 0)
+    return {"prompt_tokens": read, "completion_tokens": wrote, "total_tokens": read + wrote}
 
 
 def reported(usage: Json, *, sees: bool = False) -> Units | None:
     """What an engine says that it read and wrote; None when it says nothing that is a count.
 
-    `sees`: of pictures, too.
+    Two zeros are none: who does not count says so.  `sees`: of pictures, too.
     """
     read, wrote = told(usage, "prompt_tokens"), told(usage, "completion_tokens")
-    if read is None or wrote is None or counts_nothing(usage):
+    if read is None or wrote is None or read == wrote == 0:
         return None
     inside = {"input_tokens": read, "output_tokens": wrote}
     details = usage.get("prompt_tokens_details")

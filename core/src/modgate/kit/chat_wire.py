@@ -143,29 +143,31 @@ class CallIds:
     """
 
     def __init__(self) -> None:
-        self._begun: set[tuple[int, int, str]] = set()
+        self._begun: dict[tuple[int, int, str], set[str]] = {}  # what each call has said of itself
 
     def once(self, data: bytes) -> bytes:
-        """A chunk without what begins a call that has begun."""
-        if b'"tool_calls"' not in data:
-            return data
+        """A chunk without what was said of its calls before."""
+        if b'"id"' not in data.partition(b'"tool_calls"')[2]:
+            return data  # without being decoded: no call is named here
         value = decoded(data)
-        again = [self._is_begun(choice, call) for choice, call in _calls(value)]
+        again = [self._is_again(choice, call) for choice, call in _calls(value)]
         return encoded(value) if any(again) else data
 
-    def _is_begun(self, choice: int, call: JsonObject) -> bool:
-        index, said = call.get("index"), call.get("id")
-        if type(index) is not int or type(said) is not str or not said:
+    def _is_again(self, choice: int, call: JsonObject) -> bool:
+        index, known = call.get("index"), call.get("id")
+        if type(index) is not int or type(known) is not str or not known:
             return False
-        if (key := (choice, index, said)) not in self._begun:
-            if len(self._begun) < CALLS_AT_MOST:
-                self._begun.add(key)
+        key = (choice, index, known)
+        if key not in self._begun and len(self._begun) >= CALLS_AT_MOST:
             return False
-        for name in ("id", "type"):
-            call.pop(name, None)
-        if isinstance(function := call.get("function"), dict):
-            function.pop("name", None)
-        return True
+        said, again, function = self._begun.setdefault(key, set()), False, call.get("function")
+        named = function if isinstance(function, dict) else {}
+        for place, name in ((call, "id"), (call, "type"), (named, "name")):
+            if name in said:
+                again |= place.pop(name, None) is not None
+            elif place.get(name):
+                said.add(name)
+        return again
 
 
 def _calls(value: JsonObject) -> Iterator[tuple[int, JsonObject]]:
