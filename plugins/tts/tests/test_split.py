@@ -141,3 +141,14 @@ def test_a_long_run_of_white_space_or_marks_is_read_once(run: str) -> None:
 
     assert sentence_ends(text) == []
     assert len(clause_ends(text)) <= 1
+
+
+@pytest.mark.parametrize(("sentence", "ends"), [(118, False), (121, True)])
+def test_a_piece_ends_with_a_sentence_of_120_characters_and_before_with_a_later_clause(
+    sentence: int, ends: bool
+) -> None:
+    first = "A" * 29 + ". "
+    second, clause = "B" * (sentence - 2) + ". ", "C" * 60 + ", "
+    _, piece, *_ = pieces(first + second + clause + "d" * 300, 31, MOST)
+
+    assert piece == (second if ends else second + clause)

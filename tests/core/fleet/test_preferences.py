@@ -131,3 +131,14 @@ def test_what_comes_whole_is_judged_as_a_whole() -> None:
 
     assert (terms.phase, terms.serial, terms.affinity) == ("total", False, None)
     assert terms.target_s == pytest.approx(0.07)
+
+
+def test_who_does_without_a_promise_is_served_up_to_twice_as_late() -> None:
+    steps = {"gold": ("best_effort", "queue"), "silver": ("queue",)}
+    goals = Goals({slo: {} for slo in steps}, steps, {})
+    found = [
+        goals.terms(call(input_tokens=1), model="m", modality=Llm(Config()), tenant="t", slo=slo)[1]
+        for slo in steps
+    ]
+
+    assert [each.late for each in found] == [2.0, 0.0]
