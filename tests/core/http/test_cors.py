@@ -32,3 +32,13 @@ def _names(rows: str) -> set[str]:
 
 def test_another_page_may_nothing() -> None:
     assert Cors(origins=(PAGE,)).preflight("https://other.example") == {}
+
+
+def test_what_a_cache_keeps_for_nobody_is_not_served_to_a_page() -> None:
+    """A key set may be kept by a cache that all share.  Source: the Fetch standard, CORS protocol
+    and HTTP caches."""
+    some = Cors(origins=(PAGE,))
+
+    assert some.headers(None) == some.headers("https://other.example") == {"vary": "Origin"}
+    assert some.headers(PAGE)["vary"] == "Origin"
+    assert Cors().headers(PAGE) == {}

@@ -35,8 +35,10 @@ class Cors:
 
         `present`: our other headers of this reply, which the page may read, too.
         """
-        if origin is None or not self.allows(origin):
+        if not self.origins:
             return {}
+        if origin is None or not self.allows(origin):
+            return {"vary": "Origin"}  # or a cache would keep it for the pages that may read it
         return {
             "access-control-allow-origin": origin,
             "access-control-expose-headers": ", ".join([EXPOSED, *present]),
