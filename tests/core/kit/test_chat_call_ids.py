@@ -9,7 +9,7 @@ import pytest
 
 from modgate.kit.chat_fan import FanRelay
 from modgate.kit.chat_relay import ChatRelay
-from modgate.plugin import Event, Json, JsonObject
+from modgate.plugin import Event, Json, JsonObject, Outcome
 
 
 def piece(index: Json, arguments: str, **begins: Json) -> JsonObject:
@@ -67,6 +67,52 @@ def test_a_chunk_that_names_no_call_is_not_decoded(said: bytes) -> None:
     data = b'{"id":"a","choices":[{"index":0,"delta":{%s},"logprobs":{"of":NaN}}]}' % said
 
     assert list(relay.feed(0, Event(data))) == [b"data: " + data + b"\n\n"]
+
+
+@pytest.mark.parametrize("odd", [{"id": None}, {"id": ""}, {"id": 0}, {}])
+def test_a_call_without_an_id_gets_one_when_it_begins(odd: JsonObject) -> None:
+    first, *rest = relayed(
+        [piece(0, "", name="look", **odd), piece(1, "", name="look", **odd)],
+        [piece(0, "{", name="look", **odd)],
+        [piece(1, "{", **odd)],
+    )
+
+    ids = {call["id"] for call in first}
+    assert len(ids) == 2
+    assert all(each.startswith("call_") for each in ids)
+    assert rest == [[piece(0, "{", name="look", **odd)], [piece(1, "{", **odd)]]
+
+
+def test_a_call_has_one_id() -> None:
+    ours = list(relayed([piece(0, "", name="look")], [piece(0, "{", id="call_a")]))
+    engines = list(relayed([piece(0, "", **BEGUN)], [piece(0, "{", name="look")]))
+
+    assert ours[0][0]["id"] != "call_a"
+    assert ours[1] == [piece(0, "{")]
+    assert engines[1] == [piece(0, "{", name="look")]
+
+
+@pytest.mark.parametrize(
+    "relay",
+    [
+        ChatRelay(stream=False, include_usage=False, prompt=7),
+        FanRelay(stream=False, include_usage=False, prompt=7, each=1),
+    ],
+)
+def test_calls_of_a_whole_reply_have_ids(relay: ChatRelay | FanRelay) -> None:
+    calls: list[JsonObject] = [
+        {"id": said, "type": "function", "function": {"name": "look", "arguments": "{}"}}
+        for said in ("call_a", "", None)
+    ]
+    usage = {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13}
+    choice = {"index": 0, "message": {"tool_calls": calls}, "finish_reason": "tool_calls"}
+    said = relay.feed(0, Event(orjson.dumps({"choices": [choice], "usage": usage})))
+    [data] = (*said, *relay.close([Outcome(state="ok")]))
+
+    told = orjson.loads(data)["choices"][0]["message"]["tool_calls"]
+    assert told[0] == calls[0]
+    assert len({call["id"] for call in told}) == 3
+    assert all(call["id"].startswith("call_") for call in told)
 
 
 def test_choices_of_several_calls_each_begin_theirs() -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from modgate.kit.chat_relay import DONE, PLAIN, Style, as_usage, estimated, reported
-from modgate.kit.chat_wire import CallIds, decoded, encoded
+from modgate.kit.chat_wire import CallIds, decoded, encoded, identified
 from modgate.plugin import (
     BadReply,
     Call,
@@ -86,6 +86,7 @@ class FanRelay(Relay):
         self._deltas[index] = self._deltas.get(index, 0) + sum(map(_speaks, choices))
         self._note(index, value.pop("usage", None), last=not choices)
         if not self._stream:
+            identified(value)
             self._choices += choices
             self._guessed[index] = estimated(choices)
             return ()

@@ -14,7 +14,15 @@ import msgspec
 
 from modgate.kit.chat_legacy import as_functions
 from modgate.kit.chat_template import Template
-from modgate.kit.chat_wire import CallIds, Extra, aliased, decoded, encoded, has_finished
+from modgate.kit.chat_wire import (
+    CallIds,
+    Extra,
+    aliased,
+    decoded,
+    encoded,
+    has_finished,
+    identified,
+)
 from modgate.kit.tokens import estimate
 from modgate.kit.told import told
 from modgate.plugin import (
@@ -219,13 +227,14 @@ class ChatRelay(Relay):
         if not isinstance(value, dict) or not isinstance(value.get("choices"), list):
             raise BadReply("the engine's reply is not a chat completion")
         self._fed = self._final = True
+        data = encoded(value) if identified(value) else event.data
         usage = value.get("usage")
         if not self._note(usage, last=True):
             self._estimated = estimated(value["choices"], self._echoed or ())
             return encoded({**value, "usage": self._billed(usage, ())})
         if self._reported is not None and self._reported["output_tokens"] < len(value["choices"]):
             self._counted = sum(any(_texts(choice)) for choice in value["choices"])
-        return event.data
+        return data
 
     def _billed(self, usage: Json, outcomes: Sequence[Outcome]) -> JsonObject:
         """An engine's usage, if it is one, with the tokens that are billed."""

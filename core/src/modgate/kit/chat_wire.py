@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from typing import Literal
+from uuid import uuid4
 
 import orjson
 
@@ -139,6 +141,7 @@ class Created:
 class CallIds:
     """Says once which call the pieces of a stream are of: clients append what comes again.
 
+    A call that its engine gave no id gets one: nobody could answer it.
     Source: wire.md 2.1; openai-python, lib/streaming/_deltas.py, `accumulate_delta`.
     """
 
@@ -147,21 +150,30 @@ class CallIds:
 
     def once(self, data: bytes) -> bytes:
         """A chunk without what was said of its calls before."""
-        if b'"id"' not in data.partition(b'"tool_calls"')[2]:
+        rest = data.partition(b'"tool_calls"')[2]
+        if b'"id"' not in rest and b'"name"' not in rest:
             return data  # without being decoded: no call is named here
         value = decoded(data)
-        again = [self._is_again(choice, call) for choice, call in _calls(value)]
-        return encoded(value) if any(again) else data
+        changed = [self._is_changed(choice, call) for choice, call in _calls(value, "delta")]
+        return encoded(value) if any(changed) else data
 
-    def _is_again(self, choice: int, call: JsonObject) -> bool:
-        index, known = call.get("index"), call.get("id")
-        if type(index) is not int or type(known) is not str or not known:
-            return False
-        key = (choice, index, known)
-        if key not in self._begun and len(self._begun) >= CALLS_AT_MOST:
-            return False
-        said, again, function = self._begun.setdefault(key, set()), False, call.get("function")
+    def _is_changed(self, choice: int, call: JsonObject) -> bool:
+        index, known, function = call.get("index"), call.get("id"), call.get("function")
         named = function if isinstance(function, dict) else {}
+        if type(index) is not int:
+            return False
+        here = self._of(choice, index, "")
+        if type(known) is not str or not known:
+            if here or not named.get("name"):
+                return False
+            here.add("ours")
+            call["id"] = new_call_id()
+            return True
+        if "ours" in here:
+            del call["id"]
+            return True
+        here.add("id")
+        said, again = self._of(choice, index, known), False
         for place, name in ((call, "id"), (call, "type"), (named, "name")):
             if name in said:
                 again |= place.pop(name, None) is not None
@@ -169,13 +181,38 @@ class CallIds:
                 said.add(name)
         return again
 
+    def _of(self, choice: int, index: int, known: str) -> set[str]:
+        """What was said of a call; of one beyond the bound nothing is remembered.
 
-def _calls(value: JsonObject) -> Iterator[tuple[int, JsonObject]]:
-    """The pieces of calls in a chunk, each with its choice's number."""
+        `known`: its id, or '' for whichever is at this place.
+        """
+        key = (choice, index, known)
+        if key not in self._begun and len(self._begun) >= 2 * CALLS_AT_MOST:
+            return set()
+        return self._begun.setdefault(key, set())
+
+
+def new_call_id() -> str:
+    """An id for a call that its engine gave none."""
+    return f"call_{uuid4().hex}"
+
+
+def identified(value: JsonObject) -> bool:
+    """Give each call of a whole reply an id that has none; whether there was any."""
+    nameless = [call for _, call in _calls(value, "message") if not call.get("id")]
+    for call in nameless:
+        call["id"] = new_call_id()
+    return bool(nameless)
+
+
+def _calls(
+    value: JsonObject, where: Literal["delta", "message"]
+) -> Iterator[tuple[int, JsonObject]]:
+    """The calls of a reply, or the pieces of calls in a chunk, each with its choice's number."""
     choices = value.get("choices")
     for choice in choices if isinstance(choices, list) else ():
-        delta = choice.get("delta") if isinstance(choice, dict) else None
-        calls = delta.get("tool_calls") if isinstance(delta, dict) else None
+        said = choice.get(where) if isinstance(choice, dict) else None
+        calls = said.get("tool_calls") if isinstance(said, dict) else None
         for call in calls if isinstance(calls, list) else ():
             if isinstance(call, dict) and type(number := choice.get("index")) is int:
                 yield number, call

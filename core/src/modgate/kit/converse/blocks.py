@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
-from uuid import uuid4
 
 import orjson
 
+from modgate.kit.chat_wire import new_call_id
 from modgate.plugin import BadReply, Fields, Json, JsonObject
 
 Kind = Literal["thought", "text", "refusal", "call"]
@@ -131,7 +131,7 @@ class Blocks:
             return _Piece(("call", index), text)
         if not name:
             raise call.fault("function", "invalid_value", "a call begins without a name")
-        made = call.text("id", "", empty=True) or f"call_{uuid4().hex}"
+        made = call.text("id", "", empty=True) or new_call_id()
         self._seen[index] = made
         return _Piece(("call", index), text, made, name)
 
