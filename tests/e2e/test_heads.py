@@ -11,6 +11,21 @@ import pytest
 from gateways import start
 from oracle.engine import ScriptedEngine
 
+from modgate.testing import FakeBackend, Scripted
+
+REPLY = orjson.dumps(
+    {
+        "object": "chat.completion",
+        "choices": [
+            {
+                "index": 0,
+                "message": {"role": "assistant", "content": "t1"},
+                "finish_reason": "stop",
+            }
+        ],
+        "usage": {"prompt_tokens": 3, "completion_tokens": 1, "total_tokens": 4},
+    }
+)
 HEADS = [
     ("public", "GET / HTTP/1.1"),
     ("public", "GET /health/live HTTP/1.1"),
@@ -145,3 +160,35 @@ async def test_a_form_without_a_file_is_told_that_it_lacks_one(
 
     assert reply.status == 415
     assert "with the file itself in the form" in told["error"]["message"]
+
+
+async def test_an_engine_gets_no_header_of_the_clients(tmp_path: Path) -> None:
+    """None is passed on, and of our own names none counts for an engine.  Source: architecture.md
+    12."""
+    odd = {"x-modgate-attempt": "7", "x-modgate-tenant": "other", "x-own": "1", "cookie": "a=b"}
+    odd |= {"accept-encoding": "gzip", "x-request-id": "theirs", "authorization-extra": "x"}
+    body = {"model": "chat", "messages": [{"role": "user", "content": "t1."}]}
+    async with FakeBackend() as engine:
+        engine.answer("/v1/chat/completions", Scripted(reply=REPLY))
+        async with (
+            await start(tmp_path, [{"url": engine.url}]) as running,
+            aiohttp.ClientSession(running.url, headers=running.headers | odd) as session,
+            session.post("/v1/chat/completions", json=body) as reply,
+        ):
+            made = reply.headers["x-request-id"]
+    [seen] = engine.calls
+    head = {name.lower(): value for name, value in seen.headers.items()}
+    trace = head.pop("traceparent")
+
+    assert reply.status == 200
+    assert trace.startswith("00-")
+    assert head == {
+        "host": engine.url.removeprefix("http://"),
+        "accept": "*/*",
+        "accept-encoding": "identity",
+        "user-agent": "modgate",
+        "content-type": "application/json",
+        "content-length": str(len(seen.body)),
+        "x-request-id": made,
+        "x-modgate-attempt": "1",
+    }

@@ -187,3 +187,25 @@ async def test_a_client_that_reads_nothing_loses_its_stream_and_what_it_had_is_b
 
     assert row.ending == ("ok" if reads else "client_gone")
     assert (row.units["llm.output_tokens"] == len(LONG) - 1) is reads
+
+
+async def test_while_a_client_does_not_read_its_engine_is_not_silent(
+    tmp_path: Path, engine: ScriptedEngine
+) -> None:
+    """Nor when it reads again.  Source: architecture.md 6 (the idle clock of the head)."""
+    engine.script_for = lambda record: Script(pieces=LONG)
+    request = ask.chat(1, model="chat", stream=True)
+    more = "[timeouts]\nclient_stalled = '60s'\nidle = '200ms'\n"
+    async with await start(tmp_path, [{"url": engine.url}], more=more) as running:
+        reader, writer = await asyncio.open_connection(*running.app.public_address, limit=1024)
+        writer.write(head(running, len(request.body)) + request.body)
+        tail = await reader.read(1024)
+        await asyncio.sleep(0.8)  # until both sockets are full, and four times as long as `idle`
+        async with asyncio.timeout(WITHIN_S):
+            while b"[DONE]" not in tail and not reader.at_eof():
+                tail = tail[-16:] + await reader.read(1 << 20)
+        await until(lambda: bool(list(rows(running.ledger))), WITHIN_S)
+        writer.close()
+    [row] = list(rows(running.ledger))
+
+    assert (row.ending, row.units["llm.output_tokens"]) == ("ok", len(LONG) - 1)

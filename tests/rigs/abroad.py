@@ -129,7 +129,9 @@ class Engine:
     good: float = 1.0
     slow: int = 3
 
-    async def send(self, path: str, body: Body, headers: Mapping[str, str]) -> Said:
+    async def send(
+        self, path: str, body: Body, headers: Mapping[str, str], *, connect_s: float
+    ) -> Said:
         """As `upstream.client.Client` does."""
         del headers
         dice = self.dice

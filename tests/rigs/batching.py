@@ -94,7 +94,9 @@ class Engine:
     at_once: int = 0
     _gate: asyncio.Semaphore | None = None
 
-    async def send(self, path: str, body: Body, headers: Mapping[str, str]) -> _Answer:
+    async def send(
+        self, path: str, body: Body, headers: Mapping[str, str], *, connect_s: float
+    ) -> _Answer:
         """As `upstream.client.Client` does."""
         del headers
         assert path == PATH

@@ -15,6 +15,7 @@ from modgate.order import Order
 from modgate.telemetry.orca import ASKS, FORM, SILENT, Remarks
 from modgate.tries import Try
 from modgate.upstream.client import Answer, Client
+from modgate.upstream.dialer import CONNECT_S
 
 REFUSAL_AT_MOST = 64 << 10
 
@@ -31,9 +32,9 @@ class Sender:
         self,
         *,
         client_of: Callable[[Backend], Client],
-        connect_s: float,
         prepare: Callable[[str], Awaitable[None]],
         opened: Callable[[Draft], None],
+        connect_s: float = CONNECT_S,
         sign: Callable[..., str] | None = None,
         remarks: Remarks = SILENT,
     ) -> None:

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping
 from itertools import repeat
 
 import pytest
-from made_plugins import Words, plugin, unshaped
+from made_plugins import Says, Words, plugin, unshaped
 from pydantic import BaseModel
 
 from modgate.host.installed import Installed
 from modgate.host.load import Host, import_plugins, load
 from modgate.http.surfaces import built_in
-from modgate.plugin import Cursor, Dialect, Endpoint, LedgerSink
+from modgate.plugin import Cursor, Dialect, Endpoint, LedgerSink, LocalEngine
 from modgate.problems import PluginError
 
 
@@ -60,4 +60,26 @@ def test_what_could_not_be_put_to_work_is_told(hooks: Mapping[str, object], told
     host = Host(import_plugins(Installed(), list(modules), modules))
 
     with pytest.raises(PluginError, match=told):
+        load(host, defaults, built_in())
+
+
+@pytest.mark.parametrize(
+    ("hook", "kind", "names"),
+    [
+        ("modgate_modalities", Words, {"name": ["words"]}),
+        ("modgate_surfaces", type(built_in()["openai"]), {"name": ["own"]}),
+        ("modgate_dialects", Lost, {"family": ["lost"], "probe": "/ready"}),
+        ("modgate_local_engines", LocalEngine, {"modality": ["words"], "model": "w"}),
+        ("modgate_policies", Says, {"name": ["says"]}),
+    ],
+)
+def test_a_name_that_is_no_text_is_the_plugins_fault(
+    hook: str, kind: type, names: Mapping[str, object]
+) -> None:
+    modules = {"bad": plugin(**{hook: [type("Made", (kind,), dict(names))]})}
+    host = Host(import_plugins(Installed(), list(modules), modules))
+
+    with pytest.raises(
+        PluginError, match=r"^plugin 'bad \(bad 0\)' raised TypeError from Made: unh"
+    ):
         load(host, defaults, built_in())

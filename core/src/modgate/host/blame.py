@@ -9,15 +9,18 @@ from traceback import walk_tb
 
 from modgate.faults import RAISED
 from modgate.host.installed import Origin
-from modgate.problems import PluginError
+from modgate.problems import ConfigError, PluginError
 
 
 @contextmanager
 def blamed(origin: Origin, of: str = "") -> Iterator[None]:
-    """Whatever a plugin raises within is a PluginError with its name; `of`: what it was asked."""
+    """Whatever a plugin raises within is a PluginError with its name; `of`: what it was asked.
+
+    What does not fit in a file is the operator's, and told as it is.
+    """
     try:
         yield
-    except PluginError:
+    except (ConfigError, PluginError):
         raise
     except RAISED as error:
         where = f" from {of}" if of else ""

@@ -45,11 +45,11 @@ def brought(
     for origin, answer in answers:
         with blamed(origin, answer.__name__):
             kind = fitting(origin, answer)
-        missing = ", ".join(sorted(getattr(kind, "__abstractmethods__", ())))
-        if missing:
-            raise PluginError(str(origin), f"{kind.__name__} has no '{missing}'")
-        unique(origin, what, kind.name, found)
-        found[kind.name] = origin, kind
+            missing = ", ".join(sorted(getattr(kind, "__abstractmethods__", ())))
+            if missing:
+                raise PluginError(str(origin), f"{kind.__name__} has no '{missing}'")
+            unique(origin, what, kind.name, found)
+            found[kind.name] = origin, kind
     return found
 
 

@@ -153,13 +153,15 @@ def load(
     modalities: dict[str, AnyModality] = {}
     owners: dict[str, Origin] = {}
     for origin, kind in host.ask("modgate_modalities"):
-        made = _built(origin, kind, validate)
-        unique(origin, "modality", made.name, owners)
+        with blamed(origin, kind.__name__):
+            made = _built(origin, kind, validate)
+            unique(origin, "modality", made.name, owners)
         modalities[made.name], owners[made.name] = made, origin
     spoken, hosts = dict(surfaces), dict[str, Origin]()
     for origin, kind in host.ask("modgate_surfaces"):
-        surface = _surface(origin, kind)
-        unique(origin, "surface", surface.name, spoken)
+        with blamed(origin, kind.__name__):
+            surface = _surface(origin, kind)
+            unique(origin, "surface", surface.name, spoken)
         spoken[surface.name], hosts[surface.name] = surface, origin
     dialects, speakers = _dialects(host, owners)
     engines = _engines(host, dialects)
@@ -198,13 +200,14 @@ def _engines(
     """The local engines by modality; each speaks a dialect that somebody brings."""
     engines: dict[str, list[type[LocalEngine]]] = {}
     for origin, kind in host.ask("modgate_local_engines"):
-        if not issubclass(kind, LocalEngine):
-            raise PluginError(str(origin), f"{kind.__name__} is not a LocalEngine")
-        declares(origin, kind, "modality", "model")
-        if (kind.modality, kind.family) not in dialects:
-            text = f"brings an engine of {kind.modality} in an unknown family '{kind.family}'"
-            raise PluginError(str(origin), text)
-        engines.setdefault(kind.modality, []).append(kind)
+        with blamed(origin, kind.__name__):
+            if not issubclass(kind, LocalEngine):
+                raise PluginError(str(origin), f"{kind.__name__} is not a LocalEngine")
+            declares(origin, kind, "modality", "model")
+            if (kind.modality, kind.family) not in dialects:
+                text = f"brings an engine of {kind.modality} in an unknown family '{kind.family}'"
+                raise PluginError(str(origin), text)
+            engines.setdefault(kind.modality, []).append(kind)
     return engines
 
 
@@ -252,21 +255,22 @@ def _dialects(
     found: dict[tuple[str, str], type[Dialect]] = {}
     speakers: dict[tuple[str, str], Origin] = {}
     for origin, kind in host.ask("modgate_dialects"):
-        if not issubclass(kind, Dialect) or not kind.modality:
-            raise PluginError(str(origin), f"{kind.__name__} is not a Dialect with a modality")
-        owner = owners.get(kind.modality)
-        own = owner is not None and owner.distribution == origin.distribution
-        if not kind.family or (kind.family == "home" and not own):
-            text = f"{kind.__name__} needs a 'family' of its own: '{kind.family}' is no name for it"
-            raise PluginError(str(origin), text)
-        if not str(kind.probe).startswith("/"):
-            text = f"{kind.__name__} has the health path '{kind.probe}', which begins with no /"
-            raise PluginError(str(origin), text)
-        key = kind.modality, kind.family
-        if key in found:
-            text = f"brings a second dialect '{kind.family}' of {kind.modality}"
-            raise PluginError(str(origin), f"{text}: the first is of {speakers[key]}")
-        found[key], speakers[key] = kind, origin
+        with blamed(origin, kind.__name__):
+            if not issubclass(kind, Dialect) or not kind.modality:
+                raise PluginError(str(origin), f"{kind.__name__} is not a Dialect with a modality")
+            owner = owners.get(kind.modality)
+            own = owner is not None and owner.distribution == origin.distribution
+            if not kind.family or (kind.family == "home" and not own):
+                text = f"needs a 'family' of its own: '{kind.family}' is no name for it"
+                raise PluginError(str(origin), f"{kind.__name__} {text}")
+            if not str(kind.probe).startswith("/"):
+                text = f"{kind.__name__} has the health path '{kind.probe}', which begins with no /"
+                raise PluginError(str(origin), text)
+            key = kind.modality, kind.family
+            if key in found:
+                text = f"brings a second dialect '{kind.family}' of {kind.modality}"
+                raise PluginError(str(origin), f"{text}: the first is of {speakers[key]}")
+            found[key], speakers[key] = kind, origin
     for name in owners:
         found.setdefault((name, "home"), Dialect)
     return found, speakers
