@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 import uvloop
 
+from modgate.engines.process import EngineProcess, Report
 from modgate.engines.supervisor import Engines, EngineSpec
 
 ENGINE = """
@@ -53,6 +55,7 @@ class Forking(Idle):
 GATEWAY = """
 import asyncio, sys
 from pathlib import Path
+from modgate.engines.process import EngineProcess, Report
 from modgate.engines.supervisor import Engines, EngineSpec
 
 async def main():
@@ -231,10 +234,36 @@ async def test_what_a_machine_prints_from_every_python_is_passed_over(
     found: None, tmp_path: Path
 ) -> None:
     del found
-    (tmp_path / "sitecustomize.py").write_text("print('welcome', flush=True)")
+    (tmp_path / "sitecustomize.py").write_text("print('welcome\\n42', flush=True)")
     engines = Engines()
     engines.use([SPEC])
     try:
+        async with asyncio.timeout(4 * PATIENCE_S):
+            await engines.ready("e")
+    finally:
+        await engines.close()
+
+
+@pytest.mark.usefixtures("found")
+async def test_one_that_could_not_be_started_is_started_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("modgate.engines.supervisor.BACKOFF_S", (0.05,))
+    start, failures = EngineProcess.start, [OSError(errno.EMFILE, "too many open files")]
+
+    async def first_fails(
+        command: Sequence[str], report: Report, env: Mapping[str, str]
+    ) -> EngineProcess:
+        if failures:
+            raise failures.pop()
+        return await start(command, report, env)
+
+    monkeypatch.setattr(EngineProcess, "start", first_fails)
+    engines = Engines()
+    engines.use([SPEC])
+    try:
+        await turned(engines, "failed")
+        await turned(engines, "starting")
         async with asyncio.timeout(4 * PATIENCE_S):
             await engines.ready("e")
     finally:

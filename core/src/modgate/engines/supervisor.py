@@ -176,7 +176,11 @@ class Child:
         }
         command = (sys.executable, "-m", "modgate.engines.child", orjson.dumps(spec).decode())
         env = {**os.environ, **THREAD_ENV}
-        self._process = process = await EngineProcess.start(command, self._reported, env)
+        try:
+            self._process = process = await EngineProcess.start(command, self._reported, env)
+        except OSError as error:  # as where open files run out
+            log.error("engine not started", extra={"engine": self.spec.name, "reason": str(error)})
+            return
         try:
             last = await process.last_words()
             if process.code:
@@ -188,10 +192,10 @@ class Child:
     def _reported(self, line: bytes) -> None:
         try:
             told = orjson.loads(line)
-        except orjson.JSONDecodeError:
+            state, detail, missing = told["state"], told["detail"], tuple(told["missing"])
+        except (orjson.JSONDecodeError, TypeError, KeyError):
             return  # printed by what a machine loads into every Python, before it could report
-        missing = tuple(told["missing"])
-        self._now(EngineState(state=told["state"], detail=told["detail"], missing=missing))
+        self._now(EngineState(state=state, detail=detail, missing=missing))
 
     def stop(self) -> asyncio.Task[None]:
         """End the process; the task ends with it, after three seconds at the latest."""
