@@ -272,7 +272,12 @@ async def test_a_changed_deadline_of_connecting_counts_for_engines_that_are_know
     tmp_path: Path,
 ) -> None:
     """The engine takes the connection, and never ends the handshake of TLS."""
-    silent = await asyncio.start_server(lambda *_: asyncio.sleep(WITHIN_S), "127.0.0.1", 0)
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()  # to the end
+        writer.close()
+
+    silent = await asyncio.start_server(listen, "127.0.0.1", 0)
     port = silent.sockets[0].getsockname()[1]
     backends = [{"url": f"https://127.0.0.1:{port}"}]
     more = '[timeouts]\nconnect = "1h"\n'

@@ -117,3 +117,32 @@ async def test_an_engine_that_was_not_reached_is_told_with_what_the_system_said(
 
     assert caplog.records[0].message == "engine is not well"
     assert caplog.records[0].__dict__["reason"] == "connection refused"
+
+
+async def test_what_breaks_in_asking_ends_no_question(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A page that our own code cannot bear: an engine would never be asked again."""
+
+    class Breaks(Answers):
+        async def get(
+            self, url: str, *, key: Secret | None, ca: str, within_s: float
+        ) -> tuple[int, bytes]:
+            answer = await super().get(url, key=key, ca=ca, within_s=within_s)
+            if self.asked == 1:
+                raise ZeroDivisionError
+            return answer
+
+    answers, board, clock = Breaks(200, [b"vllm:num_requests_waiting 3\n"]), Board(), FakeClock()
+    monkeypatch.setattr("modgate.telemetry.rounds.asyncio.sleep", lambda seconds: PAUSE(0))
+    rounds = Rounds(answers, board, clock)
+    rounds.use([LOAD])
+    caplog.set_level("INFO", "modgate.telemetry.rounds")
+    async with asyncio.timeout(5):
+        while answers.asked < 3:
+            await PAUSE(0)
+    await rounds.close()
+
+    told = [each.message for each in caplog.records]
+    assert told == ["telemetry broke", "no telemetry", "telemetry is back"]
+    assert board.vitals("e", clock.now()).load == Load(waiting=3)

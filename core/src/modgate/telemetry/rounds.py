@@ -132,7 +132,7 @@ class Rounds:
                     reading, reason = await self._once(question)
             except Exception:
                 log.exception("telemetry broke", extra=_words(question))
-                return
+                reading, reason = None, "it broke"
             silent = silent + 1 if reading is None else 0
             known = None if reading in NOTHING else reading
             _tell(question, before, known, reason)
