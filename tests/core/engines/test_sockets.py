@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -47,6 +48,16 @@ def test_what_a_killed_gateway_left_goes_with_the_next_start() -> None:
     assert there
     assert not left.exists()
     made.close()
+
+
+def test_a_pipe_in_place_of_a_lock_keeps_no_gateway_waiting(folder: Path) -> None:
+    left = folder / "modgate-pipe"
+    left.mkdir()
+    os.mkfifo(left / LOCK)  # in a directory where all may write, anybody can
+    start = "from modgate.engines.sockets import SocketDirectory; SocketDirectory().close()"
+    done = subprocess.run([sys.executable, "-c", start], timeout=60)
+
+    assert done.returncode == 0
 
 
 def test_what_is_not_known_to_be_left_stays(folder: Path) -> None:

@@ -39,7 +39,7 @@ def _sweep(parent: Path) -> None:
     """Take away what gateways of this user left that were killed."""
     for found in parent.glob(f"{PREFIX}*/{LOCK}"):
         try:
-            lock = os.open(found, os.O_RDONLY | os.O_NOFOLLOW)
+            lock = os.open(found, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         except OSError:  # another user's, or gone by now
             continue
         try:
