@@ -17,7 +17,7 @@ from oracle.engine import ScriptedEngine, always
 from oracle.faults import OK, Refusal, Script
 from oracle.record import Record
 from rigs.ledger import ledger
-from rigs.policies import ASKS
+from rigs.policies import ASKS, house
 from toys.rulings import HOUSE, TOKENS
 from toys.several import SEVERAL
 from waiting import until
@@ -183,6 +183,31 @@ async def test_what_was_asked_and_answered_is_billed_as_measured_wherever_a_cras
         assert row.units["embedding.input_tokens"] == told
     else:  # of what was not answered nobody knows more than its reserve
         assert row.units["embedding.input_tokens"] == TOKENS
+
+
+async def test_until_a_plan_used_something_its_reserve_stands_beside_what_was_asked(
+    tmp_path: Path, engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touches, touch = [], Bill.touch
+
+    def touched(bill: Bill) -> None:
+        touch(bill)
+        touches.append(bill)
+
+    monkeypatch.setattr(reply_watch, "FIRST_TOUCH_S", 0.01)
+    monkeypatch.setattr(Bill, "touch", touched)
+    held = Script(headers_after_ms=60_000)
+    engine.script_for = lambda record: OK if record.modality == "embedding" else held
+    async with house(tmp_path, engine, ASKS) as running:
+        request = ask.chat(1, model="chat", max_tokens=7)
+        client = asyncio.create_task(send(running.url, request, key=running.key, within_s=9))
+        await until(lambda: len(engine.records) == 2 and touches)
+        row = await left(running, tmp_path / "copy")
+        client.cancel()
+    told = engine.records[0].sent["embedding.input_tokens"]
+
+    assert row.units["embedding.input_tokens"] == told
+    assert row.units["llm.output_tokens"] == 7
 
 
 async def test_while_a_stand_in_waits_a_crash_bills_nothing_of_the_model_that_failed(

@@ -51,7 +51,7 @@ class Bill:
         self._seen: Admission | None = None  # the same, and kept when the request is refused
         self.planned = self._drawn = NOTHING
         self.lazy = False
-        self._touched = False  # the ledger has something that was used
+        self._touched = False  # the ledger has something that the plan used
         self._mark: tuple[Mark, dict[str, int]] | None = None
         self._now = state.clock.now
         self._budgeted = False
@@ -235,9 +235,11 @@ class Bill:
         if self._budgeted:
             measured = {**used, BUDGET: self._gateway.budgets.so_far(self._draft, used)}
         self._gateway.limiter.touch(self._admission, measured)
-        if used:
+        if used.beyond(self.meter.aside):
             self._touched = True
             self._state.ledger.touched(self._draft.request_id, used)
+        elif used:
+            self._owe_planned()
 
     def headers(self, surface: Surface) -> dict[str, str]:
         """The rate limit headers, of the levels that `draft.rates` keeps.
