@@ -16,6 +16,7 @@ from oracle import requests as ask
 from oracle.client import send
 from oracle.engine import ScriptedEngine
 from rigs.virtual import Still
+from rigs.wired import Line, Wired
 from waiting import until
 
 from modgate.cli import main
@@ -273,19 +274,18 @@ async def test_a_changed_deadline_of_connecting_counts_for_engines_that_are_know
 ) -> None:
     """The engine takes the connection, and never ends the handshake of TLS."""
 
-    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read()  # to the end
-        writer.close()
-
-    silent = await asyncio.start_server(listen, "127.0.0.1", 0)
-    port = silent.sockets[0].getsockname()[1]
-    backends = [{"url": f"https://127.0.0.1:{port}"}]
+    silent = Wired(Line.left)
+    await silent.start()
+    backends = [{"url": silent.url.replace("http:", "https:")}]
     more = '[timeouts]\nconnect = "1h"\n'
-    async with silent, await start(tmp_path, backends, more=more) as running:
-        running.config.write_text(running.config.read_text().replace('"1h"', '"50ms"'))
-        waiting = await running.app.reload()
-        async with asyncio.timeout(WITHIN_S):
-            reply = await send(running.url, CHAT, key=running.key)
+    try:
+        async with await start(tmp_path, backends, more=more) as running:
+            running.config.write_text(running.config.read_text().replace('"1h"', '"50ms"'))
+            waiting = await running.app.reload()
+            async with asyncio.timeout(WITHIN_S):
+                reply = await send(running.url, CHAT, key=running.key)
+    finally:
+        await silent.stop()
 
     assert waiting == ()
     assert (reply.status, b"upstream_timeout" in reply.body) == (504, True)
