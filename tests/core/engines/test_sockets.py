@@ -50,6 +50,19 @@ def test_what_a_killed_gateway_left_goes_with_the_next_start() -> None:
     made.close()
 
 
+@pytest.mark.parametrize("named", ["gone", "file"])
+def test_a_runtime_directory_that_is_none_is_passed_over(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    (folder / "file").touch()
+    monkeypatch.chdir(folder)  # for a path that is too long is passed over anyway
+    monkeypatch.setenv("XDG_RUNTIME_DIR", named)
+    made = SocketDirectory()
+
+    assert made.path.parent == folder
+    made.close()
+
+
 def test_a_pipe_in_place_of_a_lock_keeps_no_gateway_waiting(folder: Path) -> None:
     left = folder / "modgate-pipe"
     left.mkdir()

@@ -20,7 +20,8 @@ class SocketDirectory:
 
     def __init__(self) -> None:
         parent = os.environ.get("XDG_RUNTIME_DIR") or ""
-        if not parent or len(parent) > 60:
+        usable = os.path.isdir(parent) and os.access(parent, os.W_OK | os.X_OK)
+        if not usable or len(parent) > 60:  # under `su` it is another user's, or gone
             parent = tempfile.gettempdir()
         _sweep(Path(parent))
         self.path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))  # mkdtemp makes it 0700
