@@ -143,17 +143,24 @@ ONCE = unnamed(ask.chat(1)).with_headers(Idempotency_Key="once")
 IDLE = ONCE.with_headers(X_Modgate_Model="idle")
 
 
+ASKS = replace(IDLE, path=f"{IDLE.path}?tier=1")
+
+
 @pytest.mark.parametrize(
-    "other",
-    [ONCE.with_headers(X_Modgate_Model="chat"), replace(IDLE, path=f"{IDLE.path}?tier=%ff")],
-    ids=["model", "query"],
+    ("first", "other"),
+    [
+        (IDLE, ONCE.with_headers(X_Modgate_Model="chat")),
+        (IDLE, replace(IDLE, path=f"{IDLE.path}?tier=%ff")),
+        (ASKS, replace(IDLE, path=f"{IDLE.path}?tier=1%00")),
+    ],
+    ids=["model", "query", "a query of zeros more"],
 )
 async def test_a_kept_reply_is_none_of_another_request_with_the_same_body(
-    running: Running, other: ClientRequest
+    running: Running, first: ClientRequest, other: ClientRequest
 ) -> None:
-    await send(running.url, IDLE, key=running.key)
+    await send(running.url, first, key=running.key)
 
-    again = await send(running.url, IDLE, key=running.key)
+    again = await send(running.url, first, key=running.key)
     reused = await send(running.url, other, key=running.key)
 
     assert again.status == 409

@@ -93,7 +93,8 @@ class IdempotencyKeys:
 
         `sdk`: the surface that its headers told, if they did.  Another one could not read the reply
         that is kept, so the same body of it counts as another; as it does for another model that
-        the headers name, and with another `query`.
+        the headers name, and with another `query`, which is as its client wrote it: the zeros that
+        are between these parts are in none of them.
         """
         key = _key_in(headers)
         name = Name.of(draft.caller.tenant, route, key)

@@ -192,7 +192,7 @@ class Exchange:
         early = table.named(route, draft.named, draft.caller) if draft.named else None
         if carries_key(headers) and not draft.dry:
             sdk = "" if self._surface is route.surface else self._surface.name
-            keys, query = self._state.idempotency, self._request.query_string
+            keys, query = self._state.idempotency, self._request.rel_url.raw_query_string
             self._keyed = keys.request(headers, draft, route.path, sdk, query)
         keyed = self._keyed
         if keyed is None or not await keyed.known():
