@@ -12,7 +12,7 @@ from modgate.plugin import ModelName
 from modgate.problems import ConfigError
 from modgate.snapshot.blueprint import blueprint_of
 
-VECTORS = "embedding"
+VECTORS, CHATS = "embedding", "llm"
 Name = ModelName[VECTORS]
 
 
@@ -28,6 +28,7 @@ class Holder(BaseModel, frozen=True, extra="forbid"):
     word: str = "plain"
     one: Name = "default"
     maybe: Name | None = None
+    either: Name | ModelName[CHATS] | None = None
     several: tuple[Name, ...] = ()
     listed: list[Name] | None = None
     pair: tuple[str, Name] | None = None
@@ -60,13 +61,20 @@ def test_a_name_is_found_where_it_stands(
     own = [each for each in found if each[:2] != (("one",), "default")]
 
     assert [name for _, name, _ in own] == names
-    assert own[-1] == (at, names[-1], VECTORS)
+    assert own[-1] == (at, names[-1], (VECTORS,))
 
 
 def test_a_default_is_a_name_and_nothing_is_none() -> None:
     assert list(model_names(("plugin", "x"), Holder())) == [
-        (("plugin", "x", "one"), "default", VECTORS)
+        (("plugin", "x", "one"), "default", (VECTORS,))
     ]
+
+
+def test_a_name_of_either_modality_is_one_name() -> None:
+    found = list(model_names((), Holder(one="default", either="a")))
+
+    assert found[-1] == (("either",), "a", (VECTORS, CHATS))
+    assert len(found) == 2
 
 
 @pytest.mark.parametrize("plugin", ["ocr", "rerank"])

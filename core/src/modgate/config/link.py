@@ -204,10 +204,10 @@ class Linker:
         self, path: tuple[str, ...], holder: BaseModel, models: Mapping[str, Model]
     ) -> None:
         """A `ModelName["embedding"]` must be that of a model of that modality."""
-        for at, name, modality in model_names(path, holder):
-            known = [each.name for each in models.values() if each.modality == modality]
+        for at, name, modalities in model_names(path, holder):
+            known = [each.name for each in models.values() if each.modality in modalities]
             if name not in known:
-                text = f"'{name}' is no {modality} model{did_you_mean(name, known)}"
+                text = f"'{name}' is no {' or '.join(modalities)} model{did_you_mean(name, known)}"
                 self._missing(at, text, "model", name)
 
     def _peppered(self, path: tuple[str, ...]) -> None:

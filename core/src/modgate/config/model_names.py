@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Set
 from types import UnionType
 from typing import Annotated, Union, get_args, get_origin
 
@@ -12,11 +12,11 @@ from modgate.api.model import MARK
 from modgate.config.lines import Path
 
 UNWRAPPED = (Annotated, Union, UnionType)
-Named = tuple[Path, str, str]
+Named = tuple[Path, str, tuple[str, ...]]
 
 
 def model_names(path: Path, holder: BaseModel) -> Iterator[Named]:
-    """Where each `ModelName["embedding"]` stands, what it says, and of which modality it must be.
+    """Where each `ModelName["embedding"]` stands, what it says, and of which modalities it may be.
 
     In fields, in what lists, tuples, sets and tables hold, and in models within.
     """
@@ -29,8 +29,9 @@ def _within(path: Path, kind: object, value: object) -> Iterator[Named]:
     """What a value of a type says; the type tells keys from values, and names from other words."""
     if isinstance(value, BaseModel):
         yield from model_names(path, value)
-    elif isinstance(value, str) and (own := _modality(getattr(kind, "__metadata__", ()))):
-        yield path, value, own
+    elif isinstance(value, str):
+        if modalities := _modalities(kind):
+            yield path, value, modalities
     elif get_origin(kind) in UNWRAPPED:
         for arg in get_args(kind):
             yield from _within(path, arg, value)
@@ -51,7 +52,10 @@ def _held(kinds: tuple[object, ...], value: object) -> Iterator[tuple[str | int,
         yield from zip(range(len(value)), each_kind, value, strict=False)
 
 
-def _modality(metadata: Iterable[object]) -> str:
-    """What `ModelName` says of a type; '' where it is another type."""
-    marks = (each for each in metadata if isinstance(each, tuple) and each[:1] == (MARK,))
-    return next((str(mark[1]) for mark in marks), "")
+def _modalities(kind: object) -> tuple[str, ...]:
+    """What `ModelName` says of a type, and all that say so of a union; () of another type."""
+    for mark in getattr(kind, "__metadata__", ()):
+        if isinstance(mark, tuple) and mark[:1] == (MARK,):
+            return (str(mark[1]),)
+    args = get_args(kind) if get_origin(kind) in UNWRAPPED else ()
+    return tuple(each for arg in args for each in _modalities(arg))
