@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import ssl
+import threading
 import time
 from pathlib import Path
 
@@ -17,14 +17,11 @@ from modgate.api.select import Backend
 from modgate.connections import Connections
 from modgate.errors import UpstreamFailed, UpstreamTimedOut
 from modgate.fleet.state import FleetState
+from modgate.upstream import ca_bundles
 from modgate.upstream.ca_bundles import CaBundles
 from modgate.upstream.client import Client
 
 CLOSING = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok"
-
-
-def _tls_contexts() -> set[ssl.SSLContext]:
-    return {each for each in gc.get_objects() if isinstance(each, ssl.SSLContext)}
 
 
 class TestLeaving:
@@ -305,13 +302,22 @@ class TestConnecting:
             assert client.connections == (0, 0)
 
     async def test_https_engines_without_a_ca_share_what_the_machine_trusts(
-        self, start: Start
+        self, start: Start, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        here, make, made = threading.current_thread(), ssl.create_default_context, []
+
+        def making(*args: object, **more: object) -> ssl.SSLContext:
+            if threading.current_thread() is here:
+                made.append(args)
+            return make(*args, **more)
+
+        for place in (ssl, ca_bundles):  # asyncio makes its own where it is given none
+            monkeypatch.setattr(place, "create_default_context", making)
+
         async def talk(line: Line) -> None:
             await line.left()
 
         connections = Connections(CaBundles(), FleetState())
-        before = _tls_contexts()
         for name in ("one", "two", "three"):
             engine = await start(talk)
             url = engine.url.replace("http:", "HTTPS:")
@@ -319,8 +325,9 @@ class TestConnecting:
             with pytest.raises(UpstreamTimedOut, match="no connection"):
                 await connections.of(backend).send(PATH, BODY, {}, connect_s=0.2)
 
-        assert len(_tls_contexts() - before) == 1
         await connections.close()
+
+        assert len(made) == 1
 
     async def test_an_authority_that_was_replaced_counts_for_the_next_connection(
         self, start: Start, tmp_path: Path, caplog: pytest.LogCaptureFixture
