@@ -17,7 +17,7 @@ Factory = Callable[[], asyncio.AbstractEventLoop]
 def loop(request: pytest.FixtureRequest) -> Factory:
     if request.param == "asyncio":
         return asyncio.new_event_loop
-    made: Factory = pytest.importorskip("uvloop").new_event_loop
+    made: Factory = pytest.importorskip("uvloop").new_event_loop  # of modgate[speed]
     return made
 
 

@@ -69,7 +69,7 @@ def units(row: Ended) -> dict[str, int]:
         (["judge", "", "ear"], {"words.input_tokens": 17, "sounds.audio_ms": 3000},
          OWN + JUDGED + HEARD),
     ],
-)  # fmt: skip
+)  # fmt: skip  # a case is a line
 async def test_each_call_is_billed_as_its_models_modality_counts_and_priced_as_its_model(
     tmp_path: Path, calls: list[str], used: dict[str, int], cost: int, how: dict[str, object]
 ) -> None:

@@ -8,17 +8,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Literal, TypeVar
 
-from aiohttp import BodyPartReader, MultipartReader, StreamReader, web
+from aiohttp import BodyPartReader, MultipartReader, web
 from aiohttp.http import HttpProcessingError, HttpVersion11
 from aiohttp.web_exceptions import HTTPException
 
 from modgate.api.body import Body, Part
-from modgate.api.json import Json
 from modgate.errors import BodyTimedOut, GatewayError, Refused, TooLarge, UnsupportedMedia
 from modgate.spool import Scope
 
 PARTS_AT_MOST = 128
-# Lines of a form: boundaries, those of its parts' heads, and what nobody reads before the first.
+# Lines of a form: its boundaries, and what nobody reads before the first.
 LINES_AT_MOST = 100 * PARTS_AT_MOST
 TEXT_AT_MOST = 1 << 20
 READ_BYTES = 1 << 16
@@ -155,8 +154,7 @@ class Ingress:
 
     async def _parts(self, at_most: int, scope: Scope) -> AsyncIterator[Part]:
         try:
-            lines: Json = _Lines(self._request.content)  # read as a StreamReader is
-            reader = MultipartReader(self._request.headers, lines)
+            reader = _Form(self._request.headers, self._request.content)
             count = 0
             while (part := await self._waited(reader.next())) is not None:
                 count += 1
@@ -226,26 +224,20 @@ class Ingress:
             self._since_s, self._since_bytes = now, came
 
 
-class _Lines:
-    """A body that is read by lines, of which there are so many at most; else ValueError.
+class _Form(MultipartReader):
+    """A form that has so many lines at most beside its parts and their heads; else ValueError.
 
     A line that is there already is read without a wait.  Of a body that is nothing but ends of
     lines, there would be millions, and other requests had no turn.
     """
 
-    def __init__(self, content: StreamReader) -> None:
-        self._content = content
-        self._left = LINES_AT_MOST
+    _lines_left = LINES_AT_MOST
 
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._content, name)
-
-    async def readline(self, **bounds: int | None) -> bytes:
-        """The next line, as of any body; later aiohttp bounds its length."""
-        self._left -= 1
-        if self._left < 0:
+    async def _readline(self) -> bytes:
+        self._lines_left -= 1
+        if self._lines_left < 0:
             raise ValueError(f"a form has more than {LINES_AT_MOST} lines beside its parts")
-        return await self._content.readline(**bounds)
+        return await super()._readline()
 
 
 def too_large(at_most: int) -> GatewayError:
