@@ -168,7 +168,8 @@ async def test_a_dead_pod_of_which_nobody_tells_is_left_alone_soon(
             died, name = time.monotonic(), f"p{engines.index(busiest)}"
             await dies(busiest)
             await steady.calls(WATCHED)
-            stuck = running.app.state.fleet.slots[f"pods:{name}"].taken
+            slots = running.app.state.fleet.slots[f"pods:{name}"]
+            await until(lambda: not slots.taken)  # calls that hang in it give theirs back
     tried = [(began, ended) for at, began, ended in steady.tried if at == f"pods/{name}"]
     failed = sorted(ended for _, ended in tried if ended >= died)
     known = failed[OUT_CALLS - 1] if len(failed) >= OUT_CALLS else inf
@@ -176,5 +177,4 @@ async def test_a_dead_pod_of_which_nobody_tells_is_left_alone_soon(
     figure(f"a pod {dies.__name__}: {len(failed)} calls, the last after {last_s:.2f} s")
 
     assert not [began for began, _ in tried if began > known]
-    assert not stuck
     assert dies is silent or set(steady.statuses) == {200}  # that takes too many tries for a budget
