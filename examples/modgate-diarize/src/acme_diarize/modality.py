@@ -17,6 +17,7 @@ from acme_diarize.decode import RATE, prepare
 from acme_diarize.relay import Told
 from acme_diarize.samples import SAMPLES
 from acme_diarize.turns import Window, turns
+from modgate.kit.facts import facts_of
 from modgate.plugin import (
     Ask,
     BadReply,
@@ -78,8 +79,7 @@ class Diarize(Modality[Config]):
 
     def shape(self, request: Request) -> Generator[Need, Json, Plan]:
         """Cut in a decoder process, embed at engines, cluster in a decoder process; then answer."""
-        config, facts, fields = self.config, request.model.facts, request.fields()
-        assert isinstance(facts, Facts)
+        config, facts, fields = self.config, facts_of(request, Facts), request.fields()
         count = fields.integer("num_speakers", None, at_least=1, at_most=MOST)
         most = fields.integer("max_speakers", MOST, at_least=1, at_most=MOST)
         limits = (config.max_audio_s, config.window_s, config.hop_s)

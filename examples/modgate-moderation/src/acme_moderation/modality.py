@@ -13,6 +13,7 @@ from typing import ClassVar
 
 from acme_moderation.config import MODERATION, Config, Facts
 from acme_moderation.samples import SAMPLES
+from modgate.kit.facts import facts_of
 from modgate.plugin import (
     BadReply,
     Body,
@@ -154,8 +155,7 @@ class Moderation(Modality[Config]):
 
     def shape(self, request: Request) -> Plan:
         """One call with every text."""
-        fields, facts = request.fields(), request.model.facts
-        assert isinstance(facts, Facts)
+        fields, facts = request.fields(), facts_of(request, Facts)
         call = judged(list(self._texts(fields)))
         if call.size["characters"] > self.config.max_characters:
             reason = f"'input' has more than the {self.config.max_characters} characters allowed"

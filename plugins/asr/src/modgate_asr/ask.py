@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import orjson
 
+from modgate.kit.facts import facts_of
 from modgate.plugin import Fields, JsonObject, Part, Request
 from modgate_asr import mistral
-from modgate_asr.config import Facts, facts_of
+from modgate_asr.config import Facts
 from modgate_asr.formats import FORMATS, Wanted
 from modgate_asr.languages import code_of
 
@@ -41,7 +42,7 @@ class Asked:
 
 def read(request: Request, task: str) -> Asked:
     """Read a request.  Refused names the first field that is wrong."""
-    fields, facts = request.fields(), facts_of(request)
+    fields, facts = request.fields(), facts_of(request, Facts)
     of_mistral = task == "transcribe" and mistral.is_asked(fields)
     form = _form(request, fields, facts, task, of_mistral)
     stream = task == "transcribe" and fields.flag("stream", False)

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from modgate.plugin import ModelFacts, Request
+from modgate.plugin import ModelFacts
 
 
 class Config(BaseModel, frozen=True, extra="forbid"):
@@ -34,10 +34,3 @@ class Facts(ModelFacts, frozen=True, extra="forbid"):
     streams: bool = Field(False, description="whether its engine can stream a transcript")
     diarizes: bool = Field(False, description="whether it says who speaks (`diarized_json`)")
     logprobs: bool = Field(False, description="whether it gives log probabilities of tokens")
-
-
-def facts_of(request: Request) -> Facts:
-    """The facts of the model that a request is for."""
-    facts = request.model.facts
-    assert isinstance(facts, Facts), "they are of the modality's `model_type`"
-    return facts

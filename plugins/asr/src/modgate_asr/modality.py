@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 
+from modgate.kit.facts import facts_of
 from modgate.plugin import (
     Body,
     Call,
@@ -25,7 +26,7 @@ from modgate.plugin import (
     Work,
 )
 from modgate_asr.ask import Asked, read
-from modgate_asr.config import Config, Facts, facts_of
+from modgate_asr.config import Config, Facts
 from modgate_asr.decode import windows
 from modgate_asr.heard import Piece
 from modgate_asr.relay import Transcribed
@@ -82,13 +83,13 @@ class Asr(Modality[Config]):
 
     def translate(self, request: Request) -> Generator[Need, Json, Plan]:
         """Plan a translation, which is never streamed.  Refused if the model does not translate."""
-        if not facts_of(request).translates:
+        if not facts_of(request, Facts).translates:
             reason = f"the model `{request.asked}` does not translate"
             raise Refused("model", "unsupported_endpoint", reason)
         return (yield from self._plan(request, read(request, "translate"), TRANSLATIONS))
 
     def _plan(self, request: Request, ask: Asked, path: str) -> Generator[Need, Json, Plan]:
-        file, facts = _file(request), facts_of(request)
+        file, facts = _file(request), facts_of(request, Facts)
         found = yield from _probed(file, self.config.max_audio_s)
         if ask.references and ask.wanted.speakers:
             yield Work(probe_references, list(ask.references), field="known_speaker_references")

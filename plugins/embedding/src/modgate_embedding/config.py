@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field, FilePath, model_validator
 
-from modgate.plugin import ModelFacts, Request
+from modgate.plugin import ModelFacts
 
 NATIVE, CL100K = "native", "openai-cl100k"
 TokenIds = Literal["native", "openai-cl100k"]
@@ -56,10 +56,3 @@ class Facts(ModelFacts, frozen=True, extra="forbid"):
         if self.matryoshka and self.dimensions is None:
             raise ValueError("matryoshka needs dimensions, the length of the model's own vectors")
         return self
-
-
-def facts_of(request: Request) -> Facts:
-    """The facts of the model that a request is for."""
-    facts = request.model.facts
-    assert isinstance(facts, Facts), "they are of the modality's `model_type`"
-    return facts

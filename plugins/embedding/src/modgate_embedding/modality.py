@@ -6,6 +6,7 @@ from collections.abc import Generator, Iterator
 from dataclasses import replace
 from functools import partial
 
+from modgate.kit.facts import facts_of
 from modgate.kit.families.tei import taken_at_once
 from modgate.kit.tokens import each_by_file, texts
 from modgate.plugin import (
@@ -31,7 +32,7 @@ from modgate_embedding.ask import Asked, Inputs, bounded, read
 from modgate_embedding.batching import PATH, EmbeddingCall, batching
 from modgate_embedding.cohere import OLDER, read_cohere
 from modgate_embedding.cohere import PATH as COHERE
-from modgate_embedding.config import CL100K, Config, Facts, facts_of
+from modgate_embedding.config import CL100K, Config, Facts
 from modgate_embedding.relay import (
     ManyVectors,
     ReplyIdentity,
@@ -93,7 +94,7 @@ class Embedding(Modality[Config]):
 
     def shape(self, request: Request) -> Plan | Generator[Need, Json, Plan]:
         """Calls of at most `max_items` inputs, for a body of openai, voyage, mistral or jina."""
-        facts = facts_of(request)
+        facts = facts_of(request, Facts)
         asked = read(request, self.config, facts)
         if asked.ids and facts.token_ids == CL100K:
             return self._shape_decoded(request, asked, facts)
@@ -101,7 +102,7 @@ class Embedding(Modality[Config]):
 
     def shape_cohere(self, request: Request) -> Plan | Generator[Need, Json, Plan]:
         """The same calls for a body of cohere."""
-        facts = facts_of(request)
+        facts = facts_of(request, Facts)
         asked = read_cohere(request, self.config, facts)
         write: Writer = cohere_reply
         if request.path == OLDER:

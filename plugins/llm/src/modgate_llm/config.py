@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field, FilePath
 
 from modgate.kit.chat import MESSAGE_TOKENS, TEMPLATE_TOKENS
 from modgate.kit.chat_relay import Alias
-from modgate.plugin import ModelFacts, Request
+from modgate.plugin import ModelFacts
 
 
 class Config(BaseModel, frozen=True, extra="forbid"):
@@ -55,10 +55,3 @@ class Facts(ModelFacts, frozen=True, extra="forbid"):
         True,
         description="it can call tools; else a forced call is refused, and tools are left out",
     )
-
-
-def facts_of(request: Request) -> Facts:
-    """The facts of the model that a request is for."""
-    facts = request.model.facts
-    assert isinstance(facts, Facts), "they are of the modality's `model_type`"
-    return facts

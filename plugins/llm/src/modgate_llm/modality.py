@@ -12,6 +12,7 @@ from modgate.kit.converse.cohere import Cohere
 from modgate.kit.converse.endpoints import endpoints
 from modgate.kit.converse.messages import Messages
 from modgate.kit.converse.responses import Responses
+from modgate.kit.facts import facts_of
 from modgate.plugin import (
     Call,
     Endpoint,
@@ -28,7 +29,7 @@ from modgate.plugin import (
     Units,
     Usage,
 )
-from modgate_llm.config import Config, Facts, facts_of
+from modgate_llm.config import Config, Facts
 from modgate_llm.prompt import CHAT, TOKENIZE, Prompt, check, counted
 from modgate_llm.samples import SAMPLES
 
@@ -90,20 +91,20 @@ class Llm(Modality[Config]):
     def tokens(self, request: Request) -> Generator[Need, Json, int]:
         """The prompt's tokens: as exactly as anybody can say, else by estimate."""
         chat = self._read(request)
-        prompt = yield from counted(request, chat, facts_of(request), asked=True)
+        prompt = yield from counted(request, chat, facts_of(request, Facts), asked=True)
         return prompt.tokens
 
     def _read(self, request: Request) -> Chat:
         chat = asked_chat(request)
         no_images(chat, request)
-        return chat if facts_of(request).tools else no_tools(chat)
+        return chat if facts_of(request, Facts).tools else no_tools(chat)
 
     def completions(self, request: Request) -> Generator[Need, Json, Plan]:
         """One call with a plain prompt."""
         return (yield from self._plan(request, read_completion(request.fields()), COMPLETIONS))
 
     def _plan(self, request: Request, chat: Chat, path: str) -> Generator[Need, Json, Plan]:
-        facts = facts_of(request)
+        facts = facts_of(request, Facts)
         prompt = yield from counted(request, chat, facts)
         check(chat, prompt, facts.context, path)
         output = chat.output_tokens(prompt.tokens, facts.context, self.config.output_tokens)

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from modgate.plugin import ModelFacts, ModelName, Request
+from modgate.plugin import ModelFacts, ModelName
 
 
 class Config(BaseModel, frozen=True, extra="forbid"):
@@ -36,10 +36,3 @@ class Facts(ModelFacts, frozen=True, extra="forbid"):
     max_tokens: int | None = Field(
         None, ge=1, description="tokens that a vision model may write of a page; reserved"
     )
-
-
-def facts_of(request: Request) -> Facts:
-    """The facts of the model that a request is for."""
-    facts = request.model.facts
-    assert isinstance(facts, Facts), "they are of the modality's `model_type`"
-    return facts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 
+from modgate.kit.facts import facts_of
 from modgate.kit.sniff import HEAD_BYTES
 from modgate.plugin import (
     MIB,
@@ -27,7 +28,7 @@ from modgate.plugin import (
 )
 from modgate_ocr.ask import document_of, head_of, kind_of, pages_of, wishes_of
 from modgate_ocr.boxes import box_of
-from modgate_ocr.config import Config, Facts, facts_of
+from modgate_ocr.config import Config, Facts
 from modgate_ocr.decode import inspect, render
 from modgate_ocr.page import PIXELS_PER_TOKEN, Page, Picture
 from modgate_ocr.relay import Recognised
@@ -75,7 +76,7 @@ class Ocr(Modality[Config]):
         partial = fields.flag("partial", False)
         found, file = yield from self._opened(request, wanted)
         pages: list[int] = found["pages"]
-        facts = facts_of(request)
+        facts = facts_of(request, Facts)
         relay = Recognised(
             model=request.asked,
             document_bytes=found["size"],

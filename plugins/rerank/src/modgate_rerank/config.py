@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from modgate.plugin import ModelFacts, ModelName, Request
+from modgate.plugin import ModelFacts, ModelName
 
 
 class Config(BaseModel, frozen=True, extra="forbid"):
@@ -42,10 +42,3 @@ class Facts(ModelFacts, frozen=True, extra="forbid"):
         False,
         description="its engines score pairs of any queries (vLLM `/score`): searches share calls",
     )
-
-
-def facts_of(request: Request) -> Facts:
-    """The facts of the model that a request is for."""
-    facts = request.model.facts
-    assert isinstance(facts, Facts), "they are of the modality's `model_type`"
-    return facts

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 from itertools import pairwise
 from uuid import UUID
 
+from modgate.kit.facts import facts_of
 from modgate.kit.families.tei import taken_at_once
 from modgate.plugin import (
     MIB,
@@ -26,7 +27,7 @@ from modgate.plugin import (
 )
 from modgate_rerank.ask import Asked, read
 from modgate_rerank.batching import PATH, RerankCall, batching
-from modgate_rerank.config import Config, Facts, facts_of
+from modgate_rerank.config import Config, Facts
 from modgate_rerank.relay import Ranked, read_tokens
 from modgate_rerank.samples import SAMPLES
 
@@ -70,7 +71,7 @@ class Rerank(Modality[Config]):
 
     def shape(self, request: Request) -> Plan:
         """One call for each slice of documents; the best ones are chosen when all are scored."""
-        facts = facts_of(request)
+        facts = facts_of(request, Facts)
         asked = read(request, self.config, facts)
         bounds = self._bounds(len(asked.documents), facts, request.model.families)
         calls = [_call(asked, facts, start, end) for start, end in pairwise(bounds)]

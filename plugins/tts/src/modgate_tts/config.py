@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
-from modgate.plugin import ModelFacts, Request
+from modgate.plugin import ModelFacts
 from modgate_tts.wav import RATES
 
 SLOWEST, FASTEST = 0.25, 4.0
@@ -43,10 +43,3 @@ class Facts(ModelFacts, frozen=True, extra="forbid"):
     engine_format: Literal["pcm", "wav"] = Field(
         "pcm", description="what its engine is asked for: `wav` where it gives no raw PCM"
     )
-
-
-def facts_of(request: Request) -> Facts:
-    """The facts of the model that a request is for."""
-    facts = request.model.facts
-    assert isinstance(facts, Facts), "they are of the modality's `model_type`"
-    return facts

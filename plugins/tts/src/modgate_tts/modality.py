@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from modgate.kit.facts import facts_of
 from modgate.plugin import (
     Body,
     Call,
@@ -20,7 +21,7 @@ from modgate.plugin import (
     UnsupportedMedia,
 )
 from modgate_tts import mistral
-from modgate_tts.config import FASTEST, SLOWEST, Config, Facts, facts_of
+from modgate_tts.config import FASTEST, SLOWEST, Config, Facts
 from modgate_tts.encode import CONTENT_TYPES, installed
 from modgate_tts.relay import Encoded, Spoken
 from modgate_tts.samples import SAMPLES
@@ -76,7 +77,7 @@ class Tts(Modality[Config]):
 
     def shape(self, request: Request) -> Plan:
         """One call for each piece of the text; they are spoken side by side, relayed in order."""
-        fields, facts = request.fields(), facts_of(request)
+        fields, facts = request.fields(), facts_of(request, Facts)
         text = self._text(fields, facts)
         name = fields.choice("response_format", CONTENT_TYPES, "mp3")
         if of_mistral := mistral.is_asked(request, fields):

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from modgate.kit.chat_relay import Alias
-from modgate.plugin import ModelFacts, Request
+from modgate.plugin import ModelFacts
 from modgate_vlm.cost import Family
 
 
@@ -17,6 +17,7 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     output_tokens: int = Field(
         4096, ge=1, description="reserved where neither client nor model bounds the output"
     )
+    default_model: str | None = Field(None, description="unused by this wire: `model` is required")
     reasoning_alias: Alias = Field(
         "both", description="names of reasoning text: `reasoning_content`, `reasoning`, or both"
     )
@@ -30,7 +31,6 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     downscale: bool = Field(
         True, description="pictures are scaled down to what an engine would compute anyway"
     )
-    default_model: str | None = Field(None, description="unused by this wire: `model` is required")
 
 
 class Facts(ModelFacts, frozen=True, extra="forbid"):
@@ -86,10 +86,3 @@ class Facts(ModelFacts, frozen=True, extra="forbid"):
             max_tiles=self.max_tiles,
             pan_and_scan=self.pan_and_scan,
         )
-
-
-def facts_of(request: Request) -> Facts:
-    """The facts of the model that a request is for."""
-    facts = request.model.facts
-    assert isinstance(facts, Facts), "they are of the modality's `model_type`"
-    return facts

@@ -14,6 +14,7 @@ from modgate.kit.converse.cohere import Cohere
 from modgate.kit.converse.endpoints import endpoints
 from modgate.kit.converse.messages import Messages
 from modgate.kit.converse.responses import Responses
+from modgate.kit.facts import facts_of
 from modgate.kit.sniff import HEAD_BYTES, media_type, sniff
 from modgate.plugin import (
     Body,
@@ -35,7 +36,7 @@ from modgate.plugin import (
     Usage,
     Work,
 )
-from modgate_vlm.config import Config, Facts, facts_of
+from modgate_vlm.config import Config, Facts
 from modgate_vlm.decode import check
 from modgate_vlm.relay import PictureRelay
 from modgate_vlm.samples import SAMPLES
@@ -105,7 +106,7 @@ class Vlm(Modality[Config]):
 
     def shape(self, request: Request) -> Generator[Need, Json, Plan]:
         """One call, in which every picture is a data URI that was decoded once."""
-        facts = facts_of(request)
+        facts = facts_of(request, Facts)
         chat = asked_chat(request) if facts.tools else no_tools(asked_chat(request))
         if len(chat.images) > self.config.max_images:
             reason = f"at most {self.config.max_images} images are allowed"
