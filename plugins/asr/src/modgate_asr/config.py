@@ -19,7 +19,6 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     width: int = Field(8, ge=1, le=64, description="pieces of one request at once")
     max_audio_s: float = Field(18_000, gt=0, description="longest audio of one request, in seconds")
     file_bytes: int = Field(100 << 20, ge=1024, description="bytes of an upload")
-    default_model: str | None = Field(None, description="unused by this wire: `model` is required")
 
 
 class Facts(ModelFacts, frozen=True, extra="forbid"):

@@ -24,7 +24,6 @@ class Config(BaseModel, frozen=True, extra="forbid"):
         True, description="what an engine remembers of a tenant's prompts serves that tenant only"
     )
     body_bytes: int = Field(32 << 20, ge=1024, description="bytes of a request body")
-    default_model: str | None = Field(None, description="unused by this wire: `model` is required")
 
 
 class TokenizerFile(BaseModel, frozen=True, extra="forbid"):

@@ -21,7 +21,6 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     piece: int = Field(250, ge=40, description="longest other piece")
     width: int = Field(3, ge=1, le=16, description="pieces of one request at once")
     pause_ms: int = Field(0, ge=0, le=2000, description="silence between pieces")
-    default_model: str | None = Field(None, description="unused by this wire: `model` is required")
 
 
 class Facts(ModelFacts, frozen=True, extra="forbid"):

@@ -17,7 +17,6 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     output_tokens: int = Field(
         4096, ge=1, description="reserved where neither client nor model bounds the output"
     )
-    default_model: str | None = Field(None, description="unused by this wire: `model` is required")
     reasoning_alias: Alias = Field(
         "both", description="names of reasoning text: `reasoning_content`, `reasoning`, or both"
     )
