@@ -74,7 +74,8 @@ class FanRelay(Relay):
 
     def feed(self, index: int, event: Event) -> Iterable[bytes]:
         """A chunk with its choice's own number; of whole replies nothing until the last is here."""
-        value = decoded(self._call_ids[index].once(event.data))
+        value = decoded(event.data)
+        self._call_ids[index].once_in(value)
         choices = value.get("choices")
         if not isinstance(choices, list):
             raise BadReply("the engine's reply is not a chat completion")

@@ -154,8 +154,12 @@ class CallIds:
         if b'"id"' not in rest and b'"name"' not in rest:
             return data  # without being decoded: no call is named here
         value = decoded(data)
+        return encoded(value) if self.once_in(value) else data
+
+    def once_in(self, value: JsonObject) -> bool:
+        """The same in a chunk that is decoded; whether it is changed."""
         changed = [self._is_changed(choice, call) for choice, call in _calls(value, "delta")]
-        return encoded(value) if any(changed) else data
+        return any(changed)
 
     def _is_changed(self, choice: int, call: JsonObject) -> bool:
         index, known, function = call.get("index"), call.get("id"), call.get("function")
