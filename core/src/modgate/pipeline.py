@@ -16,6 +16,7 @@ from aiohttp import web
 
 from modgate.api.body import Body
 from modgate.api.json import JsonObject
+from modgate.api.request import Request
 from modgate.api.surface import Surface
 from modgate.auth.verdict import Pending
 from modgate.bill import Bill
@@ -29,6 +30,7 @@ from modgate.http.egress import Reply
 from modgate.http.ingress import Ingress, client_address
 from modgate.http.surfaces import spoken
 from modgate.idempotency import KeyedRequest, carries_key, replay_headers
+from modgate.isolation import isolation
 from modgate.observe.tracing import Trace
 from modgate.pages.catalog import OPEN_PATHS, Page, bare, not_got, page_of
 from modgate.reply_watch import ReplyWatch
@@ -230,7 +232,20 @@ class Exchange:
 
     def _as_model(self, route: Route, body: Body, resolved: Resolved) -> Awaitable[None]:
         """All that follows from the model."""
-        gateway, draft, parsed = self._gateway, self.draft, self._parsed
+        gateway, draft = self._gateway, self.draft
+        request = Request(
+            id=draft.request_id,
+            path=resolved.endpoint.path,
+            model=resolved.model,
+            asked=resolved.asked,
+            body=body,
+            surface=self._surface,
+            parsed=self._parsed,
+            query=dict(self._request.query) if self._request.query_string else NO_QUERY,
+            others=partial(gateway.table.others, route, draft.caller),
+            raw=draft.caller.policy.raw_engine_fields,
+            isolation=isolation(draft.caller.tenant),
+        )
         self._parsed = {}  # its new owner frees it: it may be long
         self._serving = Serving(
             state=self._state,
@@ -240,11 +255,7 @@ class Exchange:
             guard=self._guard,
             scope=self._scope,
             responder=self._responder,
-            route=route,
-            surface=self._surface,
-            body=body,
-            parsed=parsed,
-            query=dict(self._request.query) if self._request.query_string else NO_QUERY,
+            request=request,
             keyed=self._keyed,
             trips=Trips(gateway, draft, self._bill, resolved),
         )

@@ -5,21 +5,19 @@ shape (and its Needs) -> policies -> reserve -> run
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable
 from functools import partial
 from typing import assert_never
 
 import msgspec
 from msgspec import structs
 
-from modgate.api.body import Body
-from modgate.api.json import Json, JsonObject
+from modgate.api.json import Json
 from modgate.api.model import Model
 from modgate.api.need import Ask, Fetch, Need, Work
 from modgate.api.plan import Drawn, Plan
 from modgate.api.relay import Relay
 from modgate.api.request import Request
-from modgate.api.surface import Surface
 from modgate.bill import Bill
 from modgate.disconnect import check_abandoned
 from modgate.draft import Draft
@@ -31,7 +29,6 @@ from modgate.fallback import Chain, along
 from modgate.gateway import Gateway
 from modgate.guard import Deadline
 from modgate.idempotency import KeyedRequest
-from modgate.isolation import isolation
 from modgate.keeping import KeepingResponder
 from modgate.needs import shape
 from modgate.policies import Judge
@@ -39,7 +36,7 @@ from modgate.responder import Responder
 from modgate.run import Run
 from modgate.spool import Scope
 from modgate.state import State
-from modgate.table import Resolved, Route
+from modgate.table import Resolved
 from modgate.timeouts import as_asked
 from modgate.trips import Trips
 from modgate.units import NOTHING, Units
@@ -48,7 +45,8 @@ from modgate.units import NOTHING, Units
 class Serving(msgspec.Struct, eq=False, kw_only=True):
     """Serves one request.
 
-    `guard`: its deadline.  `keyed`: its idempotency key.  `trips`: as which model it is served.
+    `guard`: its deadline.  `request`: what plugins see of it, with the model that it is served as;
+    so are `trips`.  `keyed`: its idempotency key.
     """
 
     # what its Exchange has of it from the first header on
@@ -60,14 +58,8 @@ class Serving(msgspec.Struct, eq=False, kw_only=True):
     scope: Scope
     responder: Responder
 
-    # what was asked for
-    route: Route
-    surface: Surface
-    body: Body
-    parsed: JsonObject
-    query: Mapping[str, str]
+    request: Request
     keyed: KeyedRequest | None
-
     trips: Trips
 
     # what came of it: the last plan's relay, and whether a plan that failed had fed its own
@@ -91,10 +83,10 @@ class Serving(msgspec.Struct, eq=False, kw_only=True):
     async def _serve_along(self, asked: Resolved, model: Model, chain: Chain | None) -> None:
         """As one model of a chain; `chain`: the models that its first call may go to instead."""
         self.bill.take_back()
-        trips = self.trips
-        trips.chain, trips.resolved = chain, asked
         if model is not asked.model:
-            trips.resolved = structs.replace(asked, model=model, asked=model.name)
+            asked = structs.replace(asked, model=model, asked=model.name)
+        self.trips.chain, self.trips.resolved = chain, asked
+        self.request = structs.replace(self.request, model=asked.model, asked=asked.asked)
         await self._serve()
 
     async def _serve(self) -> None:
@@ -107,7 +99,7 @@ class Serving(msgspec.Struct, eq=False, kw_only=True):
         if self.gateway.chains.by_model:
             self.bill.mark()
         else:  # free a long prompt now, and not when its stream has ended
-            self.parsed = {}
+            self.request = structs.replace(self.request, parsed={})
         size = await self.bill.reserve(plan, modality)
         self._set_deadline(modality.name, size)
         if self.draft.dry:
@@ -124,7 +116,7 @@ class Serving(msgspec.Struct, eq=False, kw_only=True):
         draft.model = resolved.model.name
         draft.demo = resolved.model.demo
         draft.operation = resolved.endpoint.operation or resolved.modality.name
-        draft.surface = self.surface.name
+        draft.surface = self.request.surface.name
 
     def _set_deadline(self, modality: str, size: Units) -> None:
         """The request's deadline: the modality's, or the client's wish if that is sooner."""
@@ -135,21 +127,8 @@ class Serving(msgspec.Struct, eq=False, kw_only=True):
     async def _shape(self) -> Plan:
         """shape -> policies."""
         draft, resolved, began = self.draft, self.trips.resolved, self.draft.elapsed()
-        request = Request(
-            id=draft.request_id,
-            path=resolved.endpoint.path,
-            model=resolved.model,
-            asked=resolved.asked,
-            body=self.body,
-            surface=self.surface,
-            parsed=self.parsed,
-            query=self.query,
-            others=self._others,
-            raw=draft.caller.policy.raw_engine_fields,
-            isolation=isolation(draft.caller.tenant),
-        )
         try:
-            plan = await shape(resolved.endpoint, request, self._answer, self._step_ended)
+            plan = await shape(resolved.endpoint, self.request, self._answer, self._step_ended)
         except Unsupported as error:
             raise Refused(None, "unsupported_endpoint", str(error)) from error
         finally:
@@ -158,12 +137,7 @@ class Serving(msgspec.Struct, eq=False, kw_only=True):
         if (rules := policies.rules.get(resolved.model.name)) is None:
             return plan
         judge = Judge(policies.targets, draft, partial(self.trips.ask, trusted=True))
-        return await judge.check(rules, request, plan)
-
-    def _others(self, modality: str) -> tuple[str, ...]:
-        """The models of a modality that the caller might ask on this path."""
-        visible = self.gateway.table.visible(self.draft.caller, [modality])
-        return tuple(model.name for model in visible if model.modality in self.route.endpoints)
+        return await judge.check(rules, self.request, plan)
 
     async def _answer(self, need: Need) -> Json:
         """Do what `shape` asked the core for."""
@@ -185,7 +159,7 @@ class Serving(msgspec.Struct, eq=False, kw_only=True):
         if stream and not streamed:  # an earlier plan, of another model, may hold it already
             self.bill.hold("streams", 1)
         head = plan.relay.head
-        self.responder.watch(self.surface, head)
+        self.responder.watch(self.request.surface, head)
         responder: Responder | KeepingResponder = self.responder
         if self.keyed is not None:
             responder = KeepingResponder(self.responder, self.keyed, head)

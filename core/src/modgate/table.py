@@ -117,6 +117,12 @@ class Table:
             if caller.policy.may_use(name) and (wanted is None or model.modality in wanted)
         ]
 
+    def others(self, route: Route, caller: Caller, modality: str) -> tuple[str, ...]:
+        """The models of a modality that the caller might ask on a route."""
+        if modality not in route.endpoints:
+            return ()
+        return tuple(model.name for model in self.visible(caller, [modality]))
+
     def resolve(
         self,
         route: Route,
