@@ -7,6 +7,7 @@ import logging
 import os
 import resource
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -80,7 +81,8 @@ class App:
         self._extra = extra
         self._changed = changed
         self._tasks: set[asyncio.Task[None]] = set()
-        self._files: StateDirectory | None = None
+        self._clock = SystemClock()
+        self._opened = AsyncExitStack()  # what is open, to be closed the other way round
         self._watched = WatchedFiles(path.parent if path is not None else Path())
         self._closed = False
         self.epoch = 0
@@ -110,21 +112,19 @@ class App:
         raise_file_limit()
         file = self._started = made.linked.file
         files = StateDirectory(file.state.directory or default_directory())
-        self._files = files
+        self._opened.callback(files.close)
         try:
             self._pepper = file.auth.pepper or files.secret("pepper")
+            self.audit = open_audit(made, files, self._clock)
+            self._opened.callback(self.audit.close)
+            self.tenancy = self._open_tenancy(made, files)
+            self._opened.callback(self.tenancy.close)
             self.state = self._open_state(made, files)
-            self.open_files = OpenFiles(self.state.clock, self.state.observer.registry)
+            self._opened.push_async_callback(self._close_state)
+            self.open_files = OpenFiles(self._clock, self.state.observer.registry)
             self.state.admin_on_loopback = file.admin.address.loopback
             self.state.shipping = open_shipping(made, files, self.state)
-            self.audit = open_audit(made, files, self.state.clock)
             self.state.observer.also(self.audit.saw)
-            demo: tuple[Held, ...] = ()
-            if made.demo:
-                self.demo_key, stored = files.demo_key(self._pepper)
-                demo = ((Caller(tenant=DEMO_TENANT, key_id=stored.id), stored),)
-            store = _store(file.auth.store or files.path / "tenants.db")
-            self.tenancy = Tenancy(store, self.state.clock, self._hold, self.audit, demo)
             await self._use(made)
             self._counts("config.start", START, digest)
             await self._listen(made)
@@ -135,9 +135,16 @@ class App:
             raise
         self._watch()
 
+    def _open_tenancy(self, made: Blueprint, files: StateDirectory) -> Tenancy:
+        demo: tuple[Held, ...] = ()
+        if made.demo:
+            self.demo_key, stored = files.demo_key(self._pepper)
+            demo = ((Caller(tenant=DEMO_TENANT, key_id=stored.id), stored),)
+        store = _store(made.linked.file.auth.store or files.path / "tenants.db")
+        return Tenancy(store, self._clock, self._hold, self.audit, demo)
+
     def _open_state(self, made: Blueprint, files: StateDirectory) -> State:
-        file, root = made.linked.file, files.path
-        clock = SystemClock()
+        file, root, clock = made.linked.file, files.path, self._clock
         spool = Spool(file.spool.directory or root / "spool", file.spool.at_most)
         exporter = _exporter(made)
         ledger = open_ledger(made, files, clock)
@@ -210,7 +217,7 @@ class App:
             tls = TlsFiles(cert=file.listen.tls.cert, key=file.listen.tls.key)
         public = Address(host=file.listen.address.host, port=file.listen.address.port, tls=tls)
         self.public_address = await self._up(made, "listen", self.public, public)
-        tenants = TenancyPages(self.tenancy, self.state.clock, self._pepper)
+        tenants = TenancyPages(self.tenancy, self._clock, self._pepper)
         self.pages = Admin(
             self.state, self.reload, tenants, self.audit.denied, lambda: self.tenancy.made.effective
         )
@@ -221,6 +228,7 @@ class App:
     async def _up(
         self, made: Blueprint, section: str, listener: Listener, address: Address
     ) -> tuple[str, int]:
+        self._opened.push_async_callback(self._cut, listener)
         try:
             return await listener.open(address)
         except OSError as error:
@@ -322,19 +330,16 @@ class App:
             return
         self._closed = True
         await tasks.end(self._tasks)
-        state = getattr(self, "state", None)
-        if state is not None:
-            state.cut()
-        for listener in (getattr(self, "public", None), getattr(self, "admin", None)):
-            if listener is not None:
-                await listener.close()
+        await self._opened.aclose()
+
+    async def _cut(self, listener: Listener) -> None:
+        self.state.cut()
+        await listener.close()
+
+    async def _close_state(self) -> None:
         await self._reloading.acquire()  # for good: one that an admin asked for came to its end
-        if state is not None:
-            await state.drained(CUT_S)  # what was cut settles its bill before the ledger closes
-            await state.close()
-        for opened in (getattr(self, "tenancy", None), getattr(self, "audit", None), self._files):
-            if opened is not None:
-                opened.close()
+        await self.state.drained(CUT_S)  # what was cut settles its bill before the ledger closes
+        await self.state.close()
 
 
 def _exporter(made: Blueprint) -> Exporter | None:
