@@ -183,8 +183,8 @@ def _from_ledger(request_id: str, path: Path) -> JsonObject | None:
 
 def _show(found: JsonObject, *, listed: bool, as_json: bool) -> None:
     from modgate.api.surface import dump
+    from modgate.cli.explanation import lines
     from modgate.cli.rows import print_rows
-    from modgate.cli.waterfall import lines
 
     if as_json:
         click.echo(dump(found))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from modgate.cli.waterfall import BARS, LINES_AT_MOST, lines
+from modgate.cli.explanation import BARS, LINES_AT_MOST, lines
 
 
 def told(**more: Any) -> dict[str, Any]:
