@@ -22,7 +22,7 @@ from modgate.api.body import Body, File
 from modgate.api.need import Fetch
 from modgate.errors import BadReply, Refused, Unreached, UpstreamFailed, UpstreamTimedOut
 from modgate.spool import Scope
-from modgate.upstream.answer import OnData, OnEnd
+from modgate.upstream.answer import OnBytes, OnEnd
 from modgate.upstream.request import framed
 
 MARK = re.compile(rb"<([a-z.]*)>")
@@ -100,8 +100,8 @@ class Said:
             raise BadReply("too long")
         return body
 
-    def deliver(self, on_data: OnData, on_end: OnEnd) -> None:
-        on_data(b"".join(self._pieces))
+    def deliver(self, on_bytes: OnBytes, on_end: OnEnd) -> None:
+        on_bytes(b"".join(self._pieces))
         self._pieces.clear()
         on_end(UpstreamFailed("it broke off") if self._breaks else None)
 

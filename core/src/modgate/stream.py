@@ -107,7 +107,7 @@ class Stream:
             else:
                 over.set_result(None)
 
-        def on_data(data: bytes) -> None:
+        def on_bytes(data: bytes) -> None:
             try:
                 events = self._decoded(data)
                 more = not events or push(events)
@@ -120,7 +120,7 @@ class Stream:
 
         self._resume_clock()
         with self._deadline:
-            self._answer.deliver(on_data, lambda _: stop())
+            self._answer.deliver(on_bytes, lambda _: stop())
             await over
         self._leave()
 

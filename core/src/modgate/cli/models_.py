@@ -16,9 +16,9 @@ def command() -> None:
 
 
 def _folder(data: Path | None) -> Path:
-    from modgate.snapshot.directories import default_data
+    from modgate.snapshot.directories import default_models_directory
 
-    return data or default_data()
+    return data or default_models_directory()
 
 
 @command.command("install")

@@ -48,7 +48,7 @@ from modgate.server.tenancy_pages import TenancyPages
 from modgate.server.watch import Look, WatchedFiles, watch
 from modgate.snapshot.blueprint import Blueprint, Overrides, blueprint_of
 from modgate.snapshot.callers import DEMO_TENANT, Held, Roster
-from modgate.snapshot.directories import default_data, default_directory
+from modgate.snapshot.directories import default_directory, default_models_directory
 from modgate.spool import Spool
 from modgate.state import State
 from modgate.tracebacks import plain
@@ -186,7 +186,7 @@ class App:
     async def _use(self, made: Blueprint) -> None:
         """Build a snapshot and swap it in."""
         self.log_level = made.linked.file.log.level
-        data = made.linked.file.local.data or default_data()
+        data = made.linked.file.local.data or default_models_directory()
         async with self.tenancy.lock:
             found, changes = await self.tenancy.linked(made)
             gateway = build(made, self.state, data=data, who=found, pepper=self._pepper)

@@ -12,7 +12,7 @@ def default_directory() -> Path:
     return (Path(base) if base else Path.home() / ".local" / "state") / "modgate"
 
 
-def default_data() -> Path:
+def default_models_directory() -> Path:
     """Of model data, which all gateways of this user share."""
     if named := os.environ.get("MODGATE_DATA"):
         return Path(named)

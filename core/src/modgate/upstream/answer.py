@@ -16,7 +16,7 @@ from modgate.upstream.parser import Parser
 
 HELD_BYTES = 1 << 17  # of a reply that may wait for its reader; beyond, the engine is stopped
 
-OnData = Callable[[bytes], None]
+OnBytes = Callable[[bytes], None]
 OnEnd = Callable[[GatewayError | None], None]
 
 
@@ -37,7 +37,7 @@ class Answer:
         "_held",
         "_keeps",
         "_loop",
-        "_on_data",
+        "_on_bytes",
         "_on_end",
         "_over",
         "_parser",
@@ -63,7 +63,7 @@ class Answer:
         self._error: GatewayError | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._sender: asyncio.Task[None] | None = None
-        self._on_data: OnData | None = None
+        self._on_bytes: OnBytes | None = None
         self._on_end: OnEnd | None = None
         self.status = 0
         self.headers: Mapping[str, str] = {}
@@ -114,21 +114,21 @@ class Answer:
             raise self._too_long()
         return self._taken()
 
-    def deliver(self, on_data: OnData, on_end: OnEnd) -> None:
-        """Call `on_data` with all bytes as they come, and `on_end` once when the reply ends.
+    def deliver(self, on_bytes: OnBytes, on_end: OnEnd) -> None:
+        """Call `on_bytes` with all bytes as they come, and `on_end` once when the reply ends.
 
         For what came before this they are called at once, and later as the event loop reads from
         the network.  They must not raise, and may call `pause`, `resume` and `close`.  `on_end` is
         given None for a whole reply, or else the error; it is not called after `close`.
         """
-        self._on_data, self._on_end = on_data, on_end
+        self._on_bytes, self._on_end = on_bytes, on_end
         if self._held:
-            on_data(self._taken())
+            on_bytes(self._taken())
         self._tell()
 
     def keep(self) -> None:
         """Stop delivering; what comes from now on waits to be read."""
-        self._on_data = self._on_end = None
+        self._on_bytes = self._on_end = None
 
     def pause(self) -> None:
         """Deliver no more until `resume`; the engine stops sending when buffers are full."""
@@ -145,7 +145,7 @@ class Answer:
 
     def close(self) -> None:
         """Stop reading.  A reply that goes on loses its connection, which stops the engine."""
-        self._on_data = self._on_end = None
+        self._on_bytes = self._on_end = None
         if self._connection is not None:
             self._fail(UpstreamFailed("the call was closed"))
 
@@ -158,8 +158,8 @@ class Answer:
         if not self.status and parser.head is not None:
             self._begin(parser.head)
         if body and self._error is None:
-            if self._on_data is not None:
-                self._on_data(body)
+            if self._on_bytes is not None:
+                self._on_bytes(body)
             else:
                 self._hold(body)
         if parser.over:
@@ -246,7 +246,7 @@ class Answer:
 
     def _tell(self) -> None:
         if self._on_end is not None and self._connection is None:
-            on_end, self._on_end, self._on_data = self._on_end, None, None
+            on_end, self._on_end, self._on_bytes = self._on_end, None, None
             on_end(self._error)
 
     def _stop_sending(self) -> bool:
