@@ -7,13 +7,15 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from modgate.config.schema import LimitStoreSection
 from modgate.limits.levels import Denied, Limit, Wanted, WhenDown
 from modgate.limits.shared import Miss, SharedAccount
 from modgate.limits.store import MemoryStore, Reserved
-from modgate.limits.store_link import DEADLINE_S, StoreLink
+from modgate.limits.store_link import StoreLink
 
 BEGAN_MS = 1_767_268_800_000
 STEP_MS = 10
+DEADLINE_S = LimitStoreSection(url="redis://store:6379").deadline  # where no file says another
 
 
 @dataclass

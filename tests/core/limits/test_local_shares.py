@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from rigs.accounts import BEGAN_MS, Fleet, bucket
+from rigs.accounts import BEGAN_MS, DEADLINE_S, Fleet, bucket
 from rigs.virtual import virtually
 
 from modgate.errors import Unasked
@@ -14,7 +14,7 @@ from modgate.limits.levels import KEPT_MS, Denied, Limit
 from modgate.limits.local_shares import LocalShares, Seed
 from modgate.limits.shared import Miss, SharedAccount
 from modgate.limits.slices import FRESH_MS, Slices
-from modgate.limits.store_link import DEADLINE_S, StoreLink
+from modgate.limits.store_link import StoreLink
 
 HALF = replace(bucket(100), amount=50, burst=50)
 

@@ -11,8 +11,6 @@ from modgate.limits.levels import Wanted
 from modgate.limits.store import Store, StoreDown
 from modgate.limits.store_deadline import StoreDeadline, still_wanted
 
-DEADLINE_S = 0.025
-
 T = TypeVar("T")
 
 
@@ -25,7 +23,7 @@ class StoreLink:
     """
 
     store: Store
-    deadline_s: float = DEADLINE_S
+    deadline_s: float
     ahead_ms: Callable[[], int] = lambda: 0
     breaker: Breaker = field(default_factory=Breaker)
 
