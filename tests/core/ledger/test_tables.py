@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import asyncpg
 import pytest
 from msgspec.structs import replace
-from rigs.databases import Database, Sqlite
+from rigs.databases import Database, Postgres, Sqlite
 from rigs.ledger import WALL
 from rigs.ledger import receipt as receipt_of
+from servers import Server
 
-from modgate.api.shipment import Cursor, LedgerSink, Shipment, UsageRow
+from modgate.api.shipment import Cursor, LedgerSink, Shipment, SinkDown, UsageRow
 from modgate.ledger import postgres_sink, sqlite_sink
 from modgate.ledger.columns import ADDED as ADDED_BY
 from modgate.ledger.records import ended_of
@@ -85,6 +87,28 @@ async def test_two_versions_side_by_side_ship_to_one_store(
     assert await tables.run(IDS) == [*KNOWN, *((f"req_{n}", "end") for n in range(2, 7))]
     assert await tables.run(tables.version) == [(3,)]
     assert await tables.run("SELECT DISTINCT later FROM modgate_usage") == [("nothing",)]
+
+
+async def test_tables_that_a_transaction_holds_are_changed_once_it_has_ended(
+    tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until then each try ends soon, and says why: rows of other gateways wait behind it."""
+    monkeypatch.setattr(postgres_sink, "LOCK_WAIT_S", 0.05)
+    tables = Postgres(server.url, tmp_path)
+    await tables.run("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    await tables.run((GOLDEN / "usage-v1-postgres.sql").read_text())
+    reader, tried, again = await asyncpg.connect(server.url), tables.sink(), tables.sink()
+    try:
+        async with reader.transaction():
+            await reader.execute(IDS)
+            with pytest.raises(SinkDown, match="transaction holds its tables"):
+                await tried.open()
+        await again.open()
+    finally:
+        for each in (tried, again, reader):
+            await each.close()
+
+    assert await tables.run(tables.version) == [(2,)]
 
 
 STOOD_IN = {"fallback_for": "chat", "fallback_on": "unmet", "slo": "best-effort"}

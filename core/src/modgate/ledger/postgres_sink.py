@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 2
 CONNECT_S = 5.0
 COMMAND_S = 20.0
+LOCK_WAIT_S = (
+    2.0  # while a change of the tables waits for them, other gateways' rows wait behind it
+)
 LOCK = 0x6D6F6467  # one gateway at a time makes the tables
 
 SCHEMA = files("modgate.ledger").joinpath("usage_postgres.sql").read_text()
@@ -69,7 +72,7 @@ class PostgresSink(LedgerSink):
         except ImportError:
             raise ValueError("a sink in Postgres needs modgate[postgres]") from None
         del folder
-        self._connect = asyncpg.connect
+        self._connect, self._locked = asyncpg.connect, asyncpg.LockNotAvailableError
         self._url = config.url
         self._password = password
         self._db: Connection | None = None
@@ -82,18 +85,11 @@ class PostgresSink(LedgerSink):
             timeout=CONNECT_S,
             command_timeout=COMMAND_S,
         )
-        async with db.transaction():
-            await db.execute(f"SELECT pg_advisory_xact_lock({LOCK})")
-            version = 0
-            if await db.fetchval("SELECT to_regclass('modgate_schema') IS NOT NULL"):
-                version = await db.fetchval("SELECT max(version) FROM modgate_schema") or 0
-            if version > SCHEMA_VERSION + 1:
-                raise SinkDown(too_new(version, SCHEMA_VERSION))
-            if version < SCHEMA_VERSION:
-                for statement in [SCHEMA] if version == 0 else additions(version):
-                    await db.execute(statement)
-                await db.execute("DELETE FROM modgate_schema")
-                await db.execute("INSERT INTO modgate_schema VALUES ($1)", SCHEMA_VERSION)
+        try:
+            await _make_tables(db)
+        except self._locked:
+            text = "somebody's transaction holds its tables, which are to be changed; end that one"
+            raise SinkDown(text) from None
         return [
             Cursor(
                 writer=each["writer"],
@@ -125,3 +121,20 @@ class PostgresSink(LedgerSink):
             except BaseException:
                 db.terminate()
                 raise
+
+
+async def _make_tables(db: Connection) -> None:
+    """Make the tables, or bring those of an older version to ours."""
+    async with db.transaction():
+        await db.execute(f"SET LOCAL lock_timeout = {LOCK_WAIT_S * 1000:.0f}")
+        await db.execute(f"SELECT pg_advisory_xact_lock({LOCK})")
+        version = 0
+        if await db.fetchval("SELECT to_regclass('modgate_schema') IS NOT NULL"):
+            version = await db.fetchval("SELECT max(version) FROM modgate_schema") or 0
+        if version > SCHEMA_VERSION + 1:
+            raise SinkDown(too_new(version, SCHEMA_VERSION))
+        if version < SCHEMA_VERSION:
+            for statement in [SCHEMA] if version == 0 else additions(version):
+                await db.execute(statement)
+            await db.execute("DELETE FROM modgate_schema")
+            await db.execute("INSERT INTO modgate_schema VALUES ($1)", SCHEMA_VERSION)
