@@ -52,6 +52,13 @@ SAID = [
         "the disk takes frames again; 3 bills had waited in memory",
     ),
     Said(
+        noted_of("missing"),
+        True,
+        "segment 7 was gone when the machine came up again, and nothing says who took it: it was "
+        "dropped right before, or moved away",
+        "what of it, and of those before it, no sink had",
+    ),
+    Said(
         noted_of("recovered", crashed=2),
         False,
         "segment 7: the gateway was killed, the machine stayed up; "

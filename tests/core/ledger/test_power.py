@@ -7,9 +7,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from rigs.ledger import KEY, ledger, let_go, notes_of, opened, receipt, segments, stop_syncing
+from rigs.ledger import (
+    KEY,
+    Bounds,
+    ledger,
+    let_go,
+    notes_of,
+    opened,
+    receipt,
+    request,
+    segments,
+    stop_syncing,
+)
 
 from modgate.ledger import disk as module
+from modgate.ledger.gaps import gaps
 from modgate.ledger.reader import rows
 from modgate.ledger.segments import segment_name
 from modgate.ledger.writer import Ledger
@@ -115,3 +127,24 @@ def test_a_segment_that_every_sink_has_goes_once_its_note_is_on_the_disk(
 
     assert len(gone) > 1
     assert {segment_name("", note.segment) for note in notes} == gone
+
+
+def test_a_drop_whose_note_the_power_took_is_told_by_the_next_start(
+    tmp_path: Path, cache: Cache
+) -> None:
+    bounds: Bounds = {"segment_bytes": 4_000, "max_bytes": 16_000, "on_full": "drop-oldest"}
+    with ledger(tmp_path, boot="before", **bounds) as made:
+        stop_syncing(made)
+        while not made.dropped_segments:
+            made.sync()
+            request(made, "r")
+        cache.cut()
+        let_go(made)
+    with ledger(tmp_path, boot="after", **bounds):
+        pass
+    told = [gap for gap in gaps(tmp_path, KEY) if gap.what == "missing"]
+
+    assert segments(tmp_path)[0].name == segment_name("", 2)
+    assert [(gap.lost, gap.text.partition(",")[0]) for gap in told] == [
+        (True, "segment 1 was gone when the machine came up again")
+    ]

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from rigs.ledger import KEY, WALL, Stopped, ledger, opened, receipt, request, segments
 
 from modgate.api.secret import Secret
+from modgate.ledger import reader
 from modgate.ledger.frames import Kind, Tampered, Torn
 from modgate.ledger.reader import adjustments, rows
 from modgate.ledger.records import Adjusted
@@ -157,3 +158,22 @@ def test_a_segment_that_is_dropped_while_it_is_read_is_told_or_passed_over(tmp_p
     assert [row.id for row in passing] == ["c"]
     with pytest.raises(FileNotFoundError):
         next(told)
+
+
+def test_a_segment_that_is_dropped_before_its_time_is_looked_at_is_as_one_dropped_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spread(tmp_path)
+    listed = reader.segments
+
+    def dropped(directory: Path, worker: str) -> dict[int, Path]:
+        found = listed(directory, worker)
+        next(iter(found.values())).unlink()
+        return found
+
+    monkeypatch.setattr(reader, "segments", dropped)
+
+    passing = rows(tmp_path, KEY, since=WALL + 11.5, passing_over=True)
+    assert [row.id for row in passing] == ["b", "c"]
+    with pytest.raises(FileNotFoundError):
+        list(rows(tmp_path, KEY, since=WALL + 11.5))

@@ -111,7 +111,7 @@ def _words(note: Noted) -> tuple[bool, str, str]:
     match note.what:
         case "recovered":
             return _recovered(note, where)
-        case "dropped":
+        case "dropped" | "missing":
             return _dropped(note, where)
         case "unsynced":
             text = f"the disk did not keep {where}: what was written in it since the last sync"
@@ -131,6 +131,10 @@ def _words(note: Noted) -> tuple[bool, str, str]:
 
 
 def _dropped(note: Noted, where: str) -> tuple[bool, str, str]:
+    if note.what == "missing":
+        text = f"{where} was gone when the machine came up again, and nothing says who took it: "
+        text += "it was dropped right before, or moved away"
+        return True, text, "what of it, and of those before it, no sink had"
     if note.acknowledged:
         return False, f"{where} was dropped, every sink had it", ""
     text = f"{where} was dropped before every sink had it"

@@ -51,11 +51,15 @@ def _chains(directory: Path, since: float) -> Iterator[Sequence[Path]]:
 def _older(path: Path, following: Path, since: float) -> bool:
     """Whether a segment was last written before `since`: by its file's time, and by its contents.
 
-    A file's time alone may be anything, in a copy or after the clock was set.
+    A file's time alone may be anything, in a copy or after the clock was set.  Whether one is gone
+    is found out by who reads it.
     """
-    if path.stat().st_mtime >= since:
+    try:
+        if path.stat().st_mtime >= since:
+            return False
+        begun = (begun_at(path), begun_at(following))
+    except FileNotFoundError:
         return False
-    begun = (begun_at(path), begun_at(following))
     return all(at is not None and at < since for at in begun)
 
 

@@ -132,6 +132,7 @@ Event = Literal[
     "closed",  # the writer stopped in order: all that was written is on disk
     "recovered",  # the writer before did not close; `crashed` requests got their end
     "dropped",  # a segment was removed; `last` is the chain value that it ended with
+    "missing",  # a segment is gone that no note calls dropped, and the machine went down
     "resumed",  # the disk takes frames again; `frames` had waited in memory
     "unsynced",  # the disk said that it did not keep what it took
     "behind",  # a sink had acknowledged more than this directory holds

@@ -119,6 +119,19 @@ class Recovered:
             until=self.until,
         )
 
+    def note_missing(self, wall: float) -> Noted:
+        """The note that segments are gone, and that nobody wrote down who took them away.
+
+        A power cut may keep the removal of a segment and lose the note of it.
+        """
+        return Noted(wall=wall, what="missing", segment=self.missing)
+
+    @property
+    def missing(self) -> int:
+        """The segment before the oldest, where no note calls it dropped; 0 when there is none."""
+        before = min(self.counts, default=1) - 1
+        return 0 if before in self.dropped else before
+
     def ends(self) -> Iterator[Ended]:
         """The ends that the open requests get in place of their own."""
         for opened, touched in self.open.values():

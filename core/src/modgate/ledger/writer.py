@@ -113,6 +113,8 @@ class Ledger:
         note = found.note(machine, self._clock.wall(), self._policy.sync_s)
         if note is not None:
             self._journal.note(note)
+            if note.rebooted and found.missing and self._policy.on_full == "drop-oldest":
+                self._journal.note(found.note_missing(note.wall))
         for end in found.ends():
             self._keep(Kind.END, _encoder.encode(end))
         if found.open:
