@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import time
 from pathlib import Path
 
 import httpx
@@ -31,11 +32,15 @@ from modgate.ledger.reader import rows
 from modgate.ledger.records import Ended, Opened, crashed
 from modgate.ledger.rows import end_row
 from modgate.ledger.segments import frames_of, segments
+from modgate.limits.account import OwnAccount
 from modgate.money.invoice import used_of
 from modgate.plugin import Receipt
 from modgate.testing import FakeBackend, Scripted
 
 REFUSES = Script(refusal=Refusal(status=500))
+LIMITS = """
+limits = { units = { "llm.output_tokens" = "90/day", "embedding.input_tokens" = "90/day" } }
+"""
 CLASS = '[slo.batch.llm]\ntotal = { base = "1h" }\n'
 
 
@@ -84,6 +89,15 @@ async def all_left(running: Running, folder: Path) -> dict[str, Ended]:
     with ledger(folder, key=key):
         pass
     return {row.model: row for row in rows(folder, key)}
+
+
+def levels_left(running: Running) -> dict[str, int]:
+    """What the next start takes a day's limits to be full of, were this gateway killed; by unit."""
+    state, now_ms = running.app.state, int(time.time() * 1000)
+    assert state.level_file is not None
+    written = state.level_file.levels.written(state.limits.ms(state.clock.now()))
+    levels = OwnAccount.read(written, now_ms)._levels
+    return {key.split(":")[2]: level.value for key, level in levels.items()}
 
 
 @pytest.mark.parametrize(
@@ -198,16 +212,17 @@ async def test_until_a_plan_used_something_its_reserve_stands_beside_what_was_as
     monkeypatch.setattr(Bill, "touch", touched)
     held = Script(headers_after_ms=60_000)
     engine.script_for = lambda record: OK if record.modality == "embedding" else held
-    async with house(tmp_path, engine, ASKS) as running:
+    async with house(tmp_path, engine, ASKS, tenant=LIMITS) as running:
         request = ask.chat(1, model="chat", max_tokens=7)
         client = asyncio.create_task(send(running.url, request, key=running.key, within_s=9))
         await until(lambda: len(engine.records) == 2 and touches)
         row = await left(running, tmp_path / "copy")
+        levels = levels_left(running)
         client.cancel()
     told = engine.records[0].sent["embedding.input_tokens"]
 
-    assert row.units["embedding.input_tokens"] == told
-    assert row.units["llm.output_tokens"] == 7
+    assert row.units["embedding.input_tokens"] == levels["embedding.input_tokens"] == told
+    assert row.units["llm.output_tokens"] == levels["llm.output_tokens"] == 7
 
 
 async def test_while_a_stand_in_waits_a_crash_bills_nothing_of_the_model_that_failed(

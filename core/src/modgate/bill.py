@@ -123,22 +123,28 @@ class Bill:
         self.planned = units
         model = self._draft.model
         try:
-            self._charge(units, model, 1, now=self._now())
+            self._charge(self._gateway.limiter.reserve, units, model, now=self._now())
         except Miss:
-            await self._patiently(partial(self._charge, units, model, 1))
+            await self._patiently(
+                partial(self._charge, self._gateway.limiter.reserve, units, model)
+            )
         if self._budgeted:
             await self._afford(units, model, first=True)
         self._owe_planned()
         return units
 
     def _owe_planned(self) -> None:
-        """The plan may cost more than the open frame says: it may be of an Ask, or fewer calls."""
+        """The plan may cost more than the open frame says: it may be of an Ask, or fewer calls.
+
+        Asides that nobody answered are not in it, as they are in no bill of another ending.
+        """
         if (self._draft.opened or self.meter.aside) and not self._touched:
             self._owe(self.planned.full())
 
     def _owe(self, plan: Mapping[str, int] = NOTHING) -> None:
         """What asides did cost is known, and what the `plan` may: the bill after a crash."""
         draft = self._draft
+        self._gateway.limiter.touch(self._held, None)
         draft.owed = self.meter.aside + plan
         if draft.opened:
             self._state.ledger.touched(draft.request_id, draft.owed)
@@ -166,7 +172,8 @@ class Bill:
             return
         self.planned = self.planned + short
         units, model = short.of(modality), self._draft.model
-        await self._patiently(partial(self._charge, units, model, 0))
+        reserve = partial(self._gateway.limiter.reserve, requests=0)
+        await self._patiently(partial(self._charge, reserve, units, model))
         if self._budgeted:
             await self._afford(units, model, first=False)
         self._owe_planned()
@@ -176,10 +183,10 @@ class Bill:
 
         Who knows what it used tells `settle_aside`; until then it used nothing.
         """
-        held = [await self._patiently(partial(self._charge_aside, units, model))]
+        reserve, admission = self._gateway.limiter.reserve_aside, self._held
+        held = [await self._patiently(partial(self._charge, reserve, units, model))]
         if self._budgeted:
             cost = self._gateway.budgets.reserve(self._draft, units, model, first=False)
-            reserve, admission = self._gateway.limiter.reserve_aside, self._held
             afford = partial(reserve, admission, cost.full(), modality=MONEY, model=model)
             held.append(await self._patiently(afford))
         return held
@@ -201,28 +208,14 @@ class Bill:
             partial(reserve, held, counts, modality=MONEY, model=model, requests=0)
         )
 
-    def _charge(self, units: Units, model: str, requests: int, *, now: float) -> None:
-        counts = units.full()
+    def _charge(self, reserve: Callable[..., T], units: Units, model: str, *, now: float) -> T:
+        """Reserve units by a method of the limiter, and note that so much more was reserved."""
+        counts, reserved = units.full(), self._draft.reserved
         self.meter.check_units(counts)
-        self._gateway.limiter.reserve(
-            self._held, counts, modality=units.modality, model=model, requests=requests, now=now
-        )
-        self._note(counts)
-
-    def _charge_aside(self, units: Units, model: str, *, now: float) -> Aside:
-        counts, limiter = units.full(), self._gateway.limiter
-        self.meter.check_units(counts)
-        aside = limiter.reserve_aside(
-            self._held, counts, modality=units.modality, model=model, now=now
-        )
-        self._note(counts)
-        return aside
-
-    def _note(self, counts: dict[str, int]) -> None:
-        """So much more was reserved."""
-        reserved = self._draft.reserved
+        made = reserve(self._held, counts, modality=units.modality, model=model, now=now)
         for name, count in counts.items():
             reserved[name] = reserved.get(name, 0) + count
+        return made
 
     def touch(self) -> None:
         """Note what was used so far: it is the bill if the gateway dies now.
@@ -231,11 +224,11 @@ class Bill:
         """
         if self._admission is None or (used := self.meter.so_far()) is None:
             return
-        measured: Mapping[str, int] = used
-        if self._budgeted:
-            measured = {**used, BUDGET: self._gateway.budgets.so_far(self._draft, used)}
-        self._gateway.limiter.touch(self._admission, measured)
         if used.beyond(self.meter.aside):
+            measured: Mapping[str, int] = used
+            if self._budgeted:
+                measured = {**used, BUDGET: self._gateway.budgets.so_far(self._draft, used)}
+            self._gateway.limiter.touch(self._admission, measured)
             self._touched = True
             self._state.ledger.touched(self._draft.request_id, used)
         elif used:

@@ -290,11 +290,15 @@ class Limiter:
         most = f"{self._rates.shown(rate)} {self._rates.public(rate)} per {rate.period}"
         raise TooLarge(f"the request needs more than your limit of {most}")
 
-    def touch(self, admission: Admission, used: Mapping[str, int]) -> None:
-        """The request lives, and has used so much by unit: its charge if the gateway dies now."""
+    def touch(self, admission: Admission, used: Mapping[str, int] | None) -> None:
+        """The request lives, and has used so much by unit: its charge if the gateway dies now.
+
+        `used`: None as of `settle`, of asides alone.
+        """
         left = admission.own(used)
         for reservation in admission.reservations:
-            self._state.levels.touch(reservation.rid, admission.measured(reservation, left))
+            if left is not None or reservation.aside is not None:
+                self._state.levels.touch(reservation.rid, admission.measured(reservation, left))
 
     def take_back(self, admission: Admission, mark: Mark, *, now: float) -> None:
         """Give back what was charged since `mark`, of which nothing was used."""
