@@ -24,7 +24,9 @@ def test_what_is_unreleased_is_told_in_a_page_or_two() -> None:
     changelog = (Path(__file__).parents[2] / "CHANGELOG.md").read_text()
     unreleased = changelog.partition("## [Unreleased]")[2].partition("\n## [")[0]
 
-    assert len(unreleased.splitlines()) <= UNRELEASED_LINES, "keep your own line, and merge the rest"
+    assert len(unreleased.splitlines()) <= UNRELEASED_LINES, (
+        "keep your own line, and merge the rest"
+    )
 
 
 def test_no_python_file_is_long(tracked: list[Path], sources: list[Path]) -> None:

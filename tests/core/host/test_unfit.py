@@ -40,6 +40,11 @@ class Probeless(Dialect):
     probe = None  # type: ignore[assignment]  # it is the fault
 
 
+OpenAI = type(built_in()["openai"])
+Talkative = type("Talkative", (OpenAI,), {"name": "own", "keep_alive": b":" * 5000})
+Lettered = type("Lettered", (OpenAI,), {"name": "own", "done": "data: [DONE]"})
+
+
 def defaults(name: str, kind: type[BaseModel]) -> BaseModel:
     del name
     return kind()
@@ -51,6 +56,8 @@ def defaults(name: str, kind: type[BaseModel]) -> BaseModel:
         ({"modgate_modalities": repeat(Words)}, "answered modgate_modalities with over 1000 class"),
         ({"modgate_modalities": [Countless]}, "has over 1000 endpoints of words"),
         ({"modgate_sinks": [Prompt]}, "Prompt: 'open' must be an 'async def'"),
+        ({"modgate_surfaces": [Talkative]}, "'keep_alive' that is not bytes, 4096 at most"),
+        ({"modgate_surfaces": [Lettered]}, "Lettered has a 'done' that is not bytes"),
         ({"modgate_dialects": [Lost]}, "Lost has the health path 'ready', which begins with no /"),
         ({"modgate_dialects": [Probeless]}, "Probeless has the health path 'None', which begins"),
     ],
@@ -67,7 +74,7 @@ def test_what_could_not_be_put_to_work_is_told(hooks: Mapping[str, object], told
     ("hook", "kind", "names"),
     [
         ("modgate_modalities", Words, {"name": ["words"]}),
-        ("modgate_surfaces", type(built_in()["openai"]), {"name": ["own"]}),
+        ("modgate_surfaces", OpenAI, {"name": ["own"]}),
         ("modgate_dialects", Lost, {"family": ["lost"], "probe": "/ready"}),
         ("modgate_local_engines", LocalEngine, {"modality": ["words"], "model": "w"}),
         ("modgate_policies", Says, {"name": ["says"]}),

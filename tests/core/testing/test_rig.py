@@ -119,7 +119,13 @@ def test_the_files_of_a_rig_are_freed_at_its_end(tmp_path: Path) -> None:
     assert spool.size == 0
 
 
-@pytest.mark.parametrize(("answer", "kind"), [(None, "NoneType"), (["/v1/echo"], "str")])
+ENDLESS = repeat(next(iter(Toy(Config()).endpoints())))
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [(None, "NoneType"), (["/v1/echo"], "str"), (ENDLESS, "over 1000 Endpoints")],
+)
 def test_endpoints_that_are_none_are_told_in_words(
     tmp_path: Path, answer: object, kind: str
 ) -> None:

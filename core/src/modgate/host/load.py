@@ -36,6 +36,7 @@ from modgate.problems import PluginError
 
 HOOKS = tuple(name for name in vars(hookspecs) if name.startswith("modgate_"))
 T = TypeVar("T")
+EVENT_AT_MOST = 4096  # bytes of what a surface says by itself in each of its streams
 EACH_AT_MOST = 1000  # classes, or endpoints: a generator without an end would hold the start up
 Validate = Callable[[str, type[BaseModel]], BaseModel]
 
@@ -229,6 +230,11 @@ def _surface(origin: Origin, kind: type) -> Surface:
         raise PluginError(str(origin), f"{kind.__name__} is not a Surface with a name")
     if kind.error_body is Surface.error_body:
         raise PluginError(str(origin), f"{kind.__name__} has no 'error_body'")
+    for name in ("keep_alive", "done"):
+        said: object = getattr(kind, name)
+        if not isinstance(said, bytes) or len(said) > EVENT_AT_MOST:
+            text = f"{kind.__name__} has a '{name}' that is not bytes, {EVENT_AT_MOST} at most"
+            raise PluginError(str(origin), text)
     with blamed(origin):
         return kind()
 

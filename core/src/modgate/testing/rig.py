@@ -19,6 +19,7 @@ from modgate.api.relay import Event
 from modgate.api.request import Request
 from modgate.api.surface import Surface
 from modgate.errors import GatewayError, Unsupported
+from modgate.host.load import EACH_AT_MOST, few
 from modgate.http.surfaces import built_in
 from modgate.needs import check_need, check_plan
 from modgate.spool import Spool
@@ -226,8 +227,11 @@ def events_of(call: Call, said: bytes | Sequence[bytes]) -> list[Event]:
 
 def _endpoints(modality: AnyModality) -> dict[str, Endpoint]:
     answer: object = modality.endpoints()
+    answers = few(answer) if isinstance(answer, Iterable) else [answer]
+    if len(answers) > EACH_AT_MOST:
+        raise Incomplete(f"'endpoints' of {modality.name} answers over {EACH_AT_MOST} Endpoints")
     found: dict[str, Endpoint] = {}
-    for each in answer if isinstance(answer, Iterable) else [answer]:
+    for each in answers:
         if not isinstance(each, Endpoint):
             kind = type(each).__name__
             raise Incomplete(f"'endpoints' of {modality.name} answers {kind}, and no Endpoints")

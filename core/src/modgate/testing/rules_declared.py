@@ -12,6 +12,7 @@ from modgate.api.policy import AnyPolicy
 from modgate.api.scorer import AnyAdviser
 from modgate.host.check import check
 from modgate.host.installed import Origin
+from modgate.host.load import few
 from modgate.meter import MEASURED_BY
 from modgate.problems import PluginError
 from modgate.testing.suite import Suite, played, require
@@ -28,7 +29,7 @@ class DeclaredRules(Suite):
         kind = self.modality
         origin = Origin(name=kind.name, distribution=kind.__module__, version="under test")
         with self.rig(tmp_path) as rig:
-            paths = [(kind.name, endpoint) for endpoint in rig.modality.endpoints()]
+            paths = [(kind.name, endpoint) for endpoint in few(rig.modality.endpoints())]
             try:
                 check({kind.name: rig.modality}, {kind.name: origin}, paths, rig.surfaces)
             except PluginError as error:
