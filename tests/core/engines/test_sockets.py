@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from modgate.engines import sockets
 from modgate.engines.sockets import LOCK, SocketDirectory
 
 KILLED = """
@@ -22,12 +23,13 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where they are made."""
+    short = tmp_path_factory.mktemp("s")
     monkeypatch.setenv("XDG_RUNTIME_DIR", "")
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(short))
     monkeypatch.setattr("tempfile.tempdir", None)
-    return tmp_path
+    return short
 
 
 def test_it_goes_with_its_gateway(folder: Path) -> None:
@@ -55,12 +57,40 @@ def test_a_runtime_directory_that_is_none_is_passed_over(
     folder: Path, monkeypatch: pytest.MonkeyPatch, named: str
 ) -> None:
     (folder / "file").touch()
-    monkeypatch.chdir(folder)  # for a path that is too long is passed over anyway
+    monkeypatch.chdir(folder)
     monkeypatch.setenv("XDG_RUNTIME_DIR", named)
     made = SocketDirectory()
 
     assert made.path.parent == folder
     made.close()
+
+
+@pytest.fixture
+def long(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A temporary folder in which no socket's path would fit."""
+    found = folder / ("long" * 20)
+    found.mkdir()
+    monkeypatch.setenv("TMPDIR", str(found))
+    return found
+
+
+def test_a_temporary_folder_that_is_too_long_is_passed_over(
+    folder: Path, long: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sockets, "SHARED", (folder,))
+    made = SocketDirectory()
+
+    assert made.path.parent == folder
+    made.close()
+
+
+def test_where_none_is_short_the_one_that_was_named_is_told(
+    long: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sockets, "SHARED", ())
+
+    with pytest.raises(OSError, match=rf"set TMPDIR to .* 60 bytes at most: '{long}'"):
+        SocketDirectory()
 
 
 def test_a_pipe_in_place_of_a_lock_keeps_no_gateway_waiting(folder: Path) -> None:

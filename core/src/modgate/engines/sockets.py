@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
@@ -9,21 +10,20 @@ import tempfile
 from pathlib import Path
 
 PREFIX, LOCK = "modgate-", "gateway.lock"
+SHARED = (Path("/", "tmp"), Path("/", "var", "tmp"))  # Source: FHS 3.0, 3.18 and 5.15
+PARENT_AT_MOST = 60  # bytes; our own folder, an engine's name and `.sock` come behind it
 
 
 class SocketDirectory:
     """A directory of this gateway alone; its path is short, for that of a socket has 107 bytes.
 
-    It is locked for as long as its gateway lives.  So who finds one that is not knows that its
-    gateway was killed, and takes it away.
+    OSError where it can be made nowhere.  It is locked for as long as its gateway lives.  So who
+    finds one that is not knows that its gateway was killed, and takes it away.
     """
 
     def __init__(self) -> None:
-        parent = os.environ.get("XDG_RUNTIME_DIR") or ""
-        usable = os.path.isdir(parent) and os.access(parent, os.W_OK | os.X_OK)
-        if not usable or len(parent) > 60:  # under `su` it is another user's, or gone
-            parent = tempfile.gettempdir()
-        _sweep(Path(parent))
+        parent = _parent()
+        _sweep(parent)
         self.path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))  # mkdtemp makes it 0700
         new = self.path / f"{LOCK}.new"
         self._lock = os.open(new, os.O_CREAT | os.O_RDWR, 0o600)
@@ -34,6 +34,17 @@ class SocketDirectory:
         """Take it away."""
         shutil.rmtree(self.path, ignore_errors=True)
         os.close(self._lock)
+
+
+def _parent() -> Path:
+    """The first folder that is short, and where we may make another one."""
+    runtime, temporary = os.environ.get("XDG_RUNTIME_DIR", ""), tempfile.gettempdir()
+    for each in (runtime, temporary, *SHARED):  # under `su` the first is another user's, or gone
+        short = len(os.fsencode(each)) <= PARENT_AT_MOST
+        if short and os.path.isdir(each) and os.access(each, os.W_OK | os.X_OK):
+            return Path(each)
+    text = f"too long for sockets; set TMPDIR to a folder of {PARENT_AT_MOST} bytes at most"
+    raise OSError(errno.ENAMETOOLONG, text, temporary)
 
 
 def _sweep(parent: Path) -> None:
