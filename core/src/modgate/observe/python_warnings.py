@@ -1,7 +1,8 @@
 """Python's own warnings as lines of the log: which, and where; once for each place.
 
 Left alone they go to standard error as text, and what warns of a client's header puts the header
-into it.  So their text is withheld, as that of an exception is (tracebacks.py).
+into it.  So their text is withheld, as that of an exception is (tracebacks.py).  Python keeps every
+text that it showed, for ever, unless it is told to show all of them always.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ class PythonWarnings:
         self._told: set[tuple[str, str, int]] = set()  # at most one of each place in the code
         self._before = warnings.showwarning
         warnings.showwarning = self._warned
+        warnings.simplefilter("always", append=True)  # behind those that ignore some
 
     def _warned(
         self,
@@ -38,5 +40,5 @@ class PythonWarnings:
             log.warning("a library warns", extra=words)
 
     def close(self) -> None:
-        """As it was before."""
+        """They are shown as before."""
         warnings.showwarning = self._before
