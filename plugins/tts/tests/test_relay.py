@@ -99,6 +99,18 @@ def test_a_flac_of_one_piece_says_its_length_where_the_engine_did() -> None:
     assert soundfile.info(io.BytesIO(out)).frames == 24_000
 
 
+@pytest.mark.parametrize("rate", [8_000, 22_050, 44_100])
+def test_a_flac_of_one_piece_at_another_rate_is_read_whole_by_libsndfile(rate: int) -> None:
+    relay = Encoded([10], format_name="flac", events=False)
+    pcm = b"\x10\x00" * (rate // 7)
+    said = {DATA_BYTES: str(len(pcm)), SAMPLE_RATE: str(rate)}
+    relay.begin()
+    out = feed(relay, 0, pcm, **said) + b"".join(relay.close([OK]))
+    samples, _ = soundfile.read(io.BytesIO(out))
+
+    assert len(samples) == round(rate // 7 * 24_000 / rate)
+
+
 @pytest.mark.parametrize("pieces", [1, 2])
 def test_a_wav_of_unknown_length_has_an_open_header(pieces: int) -> None:
     relay = spoken(pieces, "wav")

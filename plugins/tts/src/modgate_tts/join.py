@@ -99,24 +99,35 @@ def _scaled(pcm: bytes, by: tuple[float, ...]) -> bytes:
     return scaled.tobytes()
 
 
+def resampled(data_bytes: int, rate: int) -> int:
+    """How many bytes PCM of a rate in hertz has at 24 kHz."""
+    return (2 * (data_bytes // SAMPLE_BYTES) * RATE + rate) // (2 * rate) * SAMPLE_BYTES
+
+
 class Resampler:
-    """Brings the samples of one piece from another rate to 24 kHz."""
+    """Brings the samples of one piece from another rate to 24 kHz, as many as `resampled` says."""
 
     def __init__(self, rate: int) -> None:
         import numpy as np
         import soxr
 
         self._np: Json = np
+        self._rate = rate
+        self._took_bytes = self._gave_bytes = 0
         # Not in int16: that is dithered, so the same speech would never be the same twice.
         self._stream: Json = soxr.ResampleStream(rate, RATE, 1, dtype="float32")
 
     def take(self, pcm: bytes) -> bytes:
         """Take more samples; what comes out is late by the delay of a filter."""
-        return self._given(pcm, last=False)
+        given = self._given(pcm, last=False)
+        self._took_bytes += len(pcm)
+        self._gave_bytes += len(given)
+        return given
 
     def end(self) -> bytes:
-        """The rest."""
-        return self._given(b"", last=True)
+        """The rest: its length may have been promised, so it is not left to the filter."""
+        due = max(0, resampled(self._took_bytes, self._rate) - self._gave_bytes)
+        return self._given(b"", last=True)[:due].ljust(due, b"\0")
 
     def _given(self, pcm: bytes, *, last: bool) -> bytes:
         np = self._np

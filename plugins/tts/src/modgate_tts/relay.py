@@ -10,7 +10,7 @@ from modgate.plugin import SSE, BadReply, Event, Head, JsonObject, Outcome, Rela
 from modgate_tts import mistral
 from modgate_tts.dialects import DATA_BYTES, SAMPLE_RATE
 from modgate_tts.encode import CONTENT_TYPES, Encoder, encoder, with_length
-from modgate_tts.join import Joiner
+from modgate_tts.join import Joiner, resampled
 from modgate_tts.wav import RATE, SAMPLE_BYTES
 
 DONE = b"data: [DONE]\n\n"
@@ -73,8 +73,8 @@ class Spoken(Relay):
     def _take_length(self, event: Event, rate: int) -> None:
         """Take the length that the engine told, to write it in front of a single piece."""
         said = event.headers.get(DATA_BYTES)
-        if said is not None and len(self._characters) == 1 and rate == RATE:
-            self._promised = int(said) - int(said) % SAMPLE_BYTES
+        if said is not None and len(self._characters) == 1:
+            self._promised = resampled(int(said), rate)
             self._own().promise(self._promised)
 
     def _out(self, pcm: bytes) -> Iterable[bytes]:
