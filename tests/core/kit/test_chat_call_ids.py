@@ -80,7 +80,7 @@ def test_a_call_without_an_id_gets_one_when_it_begins(odd: JsonObject) -> None:
     ids = {call["id"] for call in first}
     assert len(ids) == 2
     assert all(each.startswith("call_") for each in ids)
-    assert rest == [[piece(0, "{", name="look", **odd)], [piece(1, "{", **odd)]]
+    assert rest == [[piece(0, "{", **odd)], [piece(1, "{", **odd)]]
 
 
 def test_a_call_has_one_id() -> None:
@@ -89,7 +89,22 @@ def test_a_call_has_one_id() -> None:
 
     assert ours[0][0]["id"] != "call_a"
     assert ours[1] == [piece(0, "{")]
-    assert engines[1] == [piece(0, "{", name="look")]
+    assert engines[1] == [piece(0, "{")]
+
+
+@pytest.mark.parametrize("begun", [{"id": "call_a"}, {}])
+@pytest.mark.parametrize("again", [{"id": "call_a"}, {"id": None}, {}])
+@pytest.mark.parametrize("names", [("look", "look", "look"), ("lo", "ok", None)])
+def test_a_name_is_whole_whether_it_is_said_again_or_goes_on(
+    begun: JsonObject, again: JsonObject, names: tuple[str | None, ...]
+) -> None:
+    each = (begun, again, again)
+    told = relayed(
+        *([piece(0, "{", name=name, **ids)] for name, ids in zip(names, each, strict=True))
+    )
+    said = [call["function"].get("name", "") for [call] in told]
+
+    assert "".join(said) == "look"
 
 
 @pytest.mark.parametrize(

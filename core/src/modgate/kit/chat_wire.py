@@ -141,12 +141,14 @@ class Created:
 class CallIds:
     """Says once which call the pieces of a stream are of: clients append what comes again.
 
-    A call that its engine gave no id gets one: nobody could answer it.
-    Source: wire.md 2.1; openai-python, lib/streaming/_deltas.py, `accumulate_delta`.
+    A call that its engine gave no id gets one: nobody could answer it.  A name that is not the one
+    said before goes on with it: Gemini's API cuts names, too.
+    Source: wire.md 2.1; openai-python, lib/streaming/_deltas.py, `accumulate_delta`;
+    continuedev/continue pull request 5849.
     """
 
     def __init__(self) -> None:
-        self._begun: dict[tuple[int, int, str], set[str]] = {}  # what each call has said of itself
+        self._begun: dict[tuple[int, int, str], JsonObject] = {}  # what each call said of itself
 
     def once(self, data: bytes) -> bytes:
         """A chunk without what was said of its calls before."""
@@ -166,34 +168,40 @@ class CallIds:
         named = function if isinstance(function, dict) else {}
         if type(index) is not int:
             return False
-        here = self._of(choice, index, "")
-        if type(known) is not str or not known:
-            if here or not named.get("name"):
+        here, known = self._of(choice, index, ""), known if type(known) is str else ""
+        begins = not (here or known)
+        if begins:
+            if not named.get("name"):
                 return False
-            here.add("ours")
-            call["id"] = new_call_id()
-            return True
-        if "ours" in here:
-            del call["id"]
-            return True
-        here.add("id")
-        said, again = self._of(choice, index, known), False
-        for place, name in ((call, "id"), (call, "type"), (named, "name")):
-            if name in said:
-                again |= place.pop(name, None) is not None
-            elif place.get(name):
-                said.add(name)
-        return again
+            here["ours"] = new_call_id()
+        elif known and "ours" not in here:
+            here["id"] = known
+        if begins or (known and "ours" in here):
+            call["id"] = here["ours"]
+        said = self._of(choice, index, here.get("ours") or here["id"])
+        again = [_is_again(said, *of) for of in ((call, "id"), (call, "type"), (named, "name"))]
+        return begins or any(again)
 
-    def _of(self, choice: int, index: int, known: str) -> set[str]:
+    def _of(self, choice: int, index: int, known: str) -> JsonObject:
         """What was said of a call; of one beyond the bound nothing is remembered.
 
         `known`: its id, or '' for whichever is at this place.
         """
         key = (choice, index, known)
         if key not in self._begun and len(self._begun) >= 2 * CALLS_AT_MOST:
-            return set()
-        return self._begun.setdefault(key, set())
+            return {}
+        return self._begun.setdefault(key, {})
+
+
+def _is_again(said: JsonObject, place: JsonObject, name: str) -> bool:
+    """Whether a member was said before, which takes it out; else it is noted."""
+    text = place.get(name)
+    if text and said.get(name) == text:
+        del place[name]
+        return True
+    if text:
+        said[name] = text
+    return False
 
 
 def new_call_id() -> str:
