@@ -84,6 +84,17 @@ def test_usage_names_the_prompt_once_and_adds_what_was_written() -> None:
     assert (usage.exact, usage.by) == (True, "engine")
 
 
+def test_usage_inside_a_choice_is_that_calls_word() -> None:
+    joining = relay(stream=True)
+    for index in range(2):
+        choice = {"index": 0, "delta": {}, "usage": {"prompt_tokens": 9, "completion_tokens": 4}}
+        joining.feed(index, Event(orjson.dumps({"choices": [choice]})))
+    usage = joining.usage([OK, OK])
+
+    assert dict(usage.units) == {"input_tokens": 9, "output_tokens": 8}
+    assert (usage.exact, usage.by) == (True, "engine")
+
+
 def test_until_every_call_has_reported_the_bill_is_a_floor() -> None:
     joining = relay(stream=True)
 

@@ -12,6 +12,7 @@ from modgate.plugin import Event, Json, JsonObject, Outcome, Units
 
 OK, CUT = Outcome(state="ok"), Outcome(state="failed")
 USAGE: JsonObject = {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13}
+HIGH: JsonObject = {"prompt_tokens": 12, "completion_tokens": 9, "total_tokens": 21}
 
 
 def relay(*, stream: bool = True, include: bool = False, least: int = 0) -> ChatRelay:
@@ -32,6 +33,15 @@ def chunk(delta: JsonObject | None, finish: str | None = None, **more: Json) -> 
 def told(relay: ChatRelay, *events: Event) -> list[Json]:
     data = [each for event in events for each in relay.feed(0, event)]
     return [orjson.loads(each.removeprefix(b"data: ")) for each in data]
+
+
+def whole(relay: ChatRelay, *events: Event) -> list[Json]:
+    """What is told of a stream to its end."""
+    before = told(relay, *events)
+    *last, done = relay.close([OK])
+
+    assert done == b"data: [DONE]\n\n"
+    return [*before, *(orjson.loads(each.removeprefix(b"data: ")) for each in last)]
 
 
 @pytest.mark.parametrize("include", [False, True])
@@ -132,18 +142,35 @@ def test_a_usage_that_is_no_count_is_not_shown_in_place_of_the_bill(usage: Json)
     assert BILL.items() <= orjson.loads(last.removeprefix(b"data: "))["usage"].items()
 
 
-def test_a_usage_that_was_shown_is_not_shown_again() -> None:
+@pytest.mark.parametrize("before", [USAGE, HIGH, None])
+def test_of_several_last_words_a_client_is_shown_the_one_that_is_billed(before: Json) -> None:
     relaying = relay(include=True)
-    *_, shown = told(relaying, SAID, chunk({}, "stop"), chunk(None, usage=USAGE))
+    first = [] if before is None else [chunk(None, usage=before)]
+    shown = whole(relaying, SAID, chunk({}, "stop"), *first, chunk(None, usage=USAGE))
 
-    assert shown["usage"] == USAGE
-    assert list(relaying.close([OK])) == [b"data: [DONE]\n\n"]
+    assert [value["usage"] for value in shown] == [None, None, USAGE]
+    assert relaying.usage([OK]).units["output_tokens"] == USAGE["completion_tokens"]
+
+
+@pytest.mark.parametrize("include", [False, True])
+def test_usage_inside_a_choice_as_moonshot_has_it_is_the_engines_word(include: bool) -> None:
+    relaying = relay(include=include)
+    ends = {"index": 0, "delta": {}, "finish_reason": "stop", "usage": USAGE}
+    shown = whole(relaying, SAID, Event(orjson.dumps({"choices": [ends]})))
+    usage = relaying.usage([OK])
+
+    assert dict(usage.units) == {"input_tokens": 9, "output_tokens": 4}
+    assert (usage.exact, usage.by) == (True, "engine")
+    assert [value.get("usage", ...) for value in shown] == (
+        [None, None, USAGE] if include else [..., ...]
+    )
+    assert "usage" not in shown[1]["choices"][0]
 
 
 @pytest.mark.parametrize("include", [False, True])
 def test_chunks_of_a_client_who_asked_for_usage_say_that_there_is_none_yet(include: bool) -> None:
     relaying = relay(include=include)
-    read = told(
+    read = whole(
         relaying,
         chunk({"role": "assistant", "content": ""}),
         *(chunk({"content": text}) for text in ("a", "b", "c", "usage", '"usage":')),
@@ -158,7 +185,7 @@ def test_chunks_of_a_client_who_asked_for_usage_say_that_there_is_none_yet(inclu
 @pytest.mark.parametrize("include", [False, True])
 def test_usage_in_every_chunk_is_said_once(include: bool) -> None:
     relaying = relay(include=include)
-    read = told(
+    read = whole(
         relaying,
         chunk({"content": "a"}, usage={**USAGE, "completion_tokens": 1}),
         chunk({"content": "b"}, usage=None),
@@ -193,14 +220,11 @@ def test_usage_of_a_stream_that_goes_on_is_a_floor() -> None:
     assert relaying.usage([CUT]).exact
 
 
-HIGH: JsonObject = {"prompt_tokens": 12, "completion_tokens": 9, "total_tokens": 21}
-
-
 def test_what_an_engine_says_last_is_the_bill_and_shown_also_where_it_said_more_before() -> None:
     relaying = relay(include=True)
     told(relaying, chunk({"content": "a"}, usage=HIGH))
     before = relaying.usage([CUT])
-    [shown] = told(relaying, chunk(None, usage=USAGE))
+    [shown] = whole(relaying, chunk(None, usage=USAGE))
     after = relaying.usage([OK])
 
     assert dict(before.units) == {"input_tokens": 12, "output_tokens": 9}

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from modgate.kit.chat_relay import DONE, PLAIN, Style, as_usage, estimated, reported
+from modgate.kit.chat_relay import DONE, PLAIN, Style, as_usage, estimated, lifted, reported
 from modgate.kit.chat_wire import CallIds, decoded, encoded, identified
 from modgate.plugin import (
     BadReply,
@@ -74,7 +74,7 @@ class FanRelay(Relay):
 
     def feed(self, index: int, event: Event) -> Iterable[bytes]:
         """A chunk with its choice's own number; of whole replies nothing until the last is here."""
-        value = decoded(event.data)
+        value = lifted(decoded(event.data))
         self._call_ids[index].once_in(value)
         choices = value.get("choices")
         if not isinstance(choices, list):

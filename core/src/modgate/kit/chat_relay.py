@@ -122,7 +122,7 @@ class ChatRelay(Relay):
         self._fed = False
         self._first = b""  # the first chunk: the last one is made of it where no usage came
         self._final = False
-        self._unshown: JsonObject | None = None  # the last chunk that had both choices and usage
+        self._unshown: JsonObject | None = None  # the last chunk that had usage: clients expect one
         self._reported: Units | None = None
         self._fell = False  # a last word of the engine is less than it had said before
         self._estimated: int | None = None
@@ -185,24 +185,19 @@ class ChatRelay(Relay):
 
     def _with_usage(self, data: bytes) -> bytes | None:
         """An event that names usage: noted, and stripped where the client did not ask for it."""
-        value = decoded(data)
+        value = lifted(decoded(data))
         usage, choices = value.get("usage"), value.get("choices")
         if not isinstance(choices, list | None):
             raise BadReply("the engine's event has no choices")
         last = not choices
-        if self._note(usage, last=last):
+        counts = self._note(usage, last=last)
+        if counts:
             self._final = last or has_finished(data)
-        else:  # the bill is shown in its place, once it is known
-            if self._include and self._reported is None and isinstance(usage, dict):
-                self._unshown = value
-            usage = None
+        if self._include and (counts or (self._reported is None and isinstance(usage, dict))):
+            self._unshown = value  # at the end; what is no count makes way for the bill there
         if last:
-            if usage is None:
-                return None
-            self._unshown = None
-            return data if self._include else None
+            return None
         if self._include:
-            self._unshown = value if usage else self._unshown
             return encoded({**value, "usage": None})
         value.pop("usage", None)
         return encoded(value)
@@ -228,7 +223,7 @@ class ChatRelay(Relay):
             raise BadReply("the engine's reply is not a chat completion")
         self._fed = self._final = True
         data = encoded(value) if identified(value) else event.data
-        usage = value.get("usage")
+        usage = lifted(value).get("usage")
         if not self._note(usage, last=True):
             self._estimated = estimated(value["choices"], self._echoed or ())
             return encoded({**value, "usage": self._billed(usage, ())})
@@ -309,6 +304,15 @@ def _uncounted(data: bytes) -> bytes:
     """
     named = b'"usage"' in data or b'"choices"' not in data
     return data if named else data[:-1] + _LAST_NULL_USAGE
+
+
+def lifted(value: JsonObject) -> JsonObject:
+    """The same reply, with the usage at its place that Moonshot's API says inside a choice."""
+    choices = value.get("choices")
+    for choice in choices if isinstance(choices, list) and value.get("usage") is None else ():
+        if isinstance(choice, dict) and (inside := choice.pop("usage", None)) is not None:
+            value["usage"] = inside
+    return value
 
 
 def as_usage(units: Units) -> JsonObject:
