@@ -67,6 +67,7 @@ def whole(drive: Drive, *events: Event) -> Json:
     [
         (["a", "b"], {}, ["a", "b"]),
         ([{"text": "a"}, "b"], {}, ["a", "b"]),
+        ([{"text": "a", "image": "x"}], {}, ["a"]),
         ([{"title": "t", "text": "a", "n": 3}], {"rank_fields": ["n", "title"]}, ["3\nt"]),
         ([{"title": None, "text": "a"}], {"rank_fields": ["title", "text"]}, ["a"]),
     ],
@@ -89,6 +90,11 @@ def test_documents_are_texts_or_hold_one(
         ({"documents": [{"title": "x"}]}, "documents[0]", "invalid_type"),
         ({"documents": ["a"], "query": ""}, "query", "invalid_value"),
         ({"documents": ["a"], "query": {"image": "x"}}, "query.image", "unsupported_input"),
+        (
+            {"documents": ["a"], "query": {"text": "q", "image": "x"}},
+            "query.image",
+            "unsupported_input",
+        ),
         ({"documents": ["a"], "top_n": 0}, "top_n", "integer_below_min_value"),
         ({"documents": ["a"], "truncation": True, "top_k": 0}, "top_k", "integer_below_min_value"),
         ({"documents": ["a"], "max_tokens_per_doc": 0}, "max_tokens_per_doc", None),

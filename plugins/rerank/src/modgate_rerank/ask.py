@@ -104,7 +104,7 @@ def _query(fields: Fields, config: Config) -> str:
     value = fields.get("query")
     if not isinstance(value, dict):
         return fields.text("query", at_most=config.max_characters)
-    if value.get("text") is None:
+    if value.get("text") is None or value.get("image") is not None:
         raise _no_text("query", value)
     return fields.inner("query").text("text", at_most=config.max_characters)
 
