@@ -188,7 +188,7 @@ async def test_a_response_whose_engine_is_lost_ends_in_failure_and_raises(tmp_pa
 
     assert events[-1].type == "response.failed"
     assert [event.sequence_number for event in events] == list(range(len(events)))
-    assert (caught.value.code, caught.value.type) == ("server_error", "server_error")
+    assert (caught.value.code, caught.value.type) == ("upstream_error", "server_error")
     assert "connection" in caught.value.message
     assert row.units["llm.output_tokens"] == 1
 

@@ -9,7 +9,7 @@ import pytest
 from conversing import USAGE, begun, chunk, planned, played, sent, whole
 
 from modgate.kit.sse import Splitter
-from modgate.plugin import JsonObject, Refused, UpstreamFailed
+from modgate.plugin import BadReply, GatewayError, JsonObject, Overloaded, Refused, UpstreamFailed
 
 PATH = "/v1/responses"
 ASKED: JsonObject = {"model": "m", "input": "Hi?"}
@@ -168,16 +168,36 @@ def test_a_stream_that_fails_says_so_in_two_events(tmp_path: Path) -> None:
     assert orjson.loads(error.data) == {
         "type": "error",
         "sequence_number": 6,
-        "code": "server_error",
+        "code": "upstream_error",
         "message": "Upstream connection lost.",
         "param": None,
         "error": {
             "type": "server_error",
-            "code": "server_error",
+            "code": "upstream_error",
             "message": "Upstream connection lost.",
             "param": None,
         },
     }
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (Overloaded("busy"), "rate_limit_exceeded"),
+        (Refused("messages", "invalid_value", "no"), "invalid_prompt"),
+        (Refused("messages", "image_too_large", "no"), "image_too_large"),
+        (Refused("messages", "context_length_exceeded", "no"), "context_length_exceeded"),
+        (BadReply("no"), "server_error"),
+    ],
+)
+def test_a_failed_response_has_a_code_of_openais_and_the_error_its_own(
+    tmp_path: Path, error: GatewayError, code: str
+) -> None:
+    [failed, said] = begun(tmp_path, PATH, STREAMED, *HI[:2]).fail(error) or ()
+
+    told = orjson.loads(Splitter().feed(failed)[0].data)["response"]["error"]
+    assert told["code"] == code
+    assert orjson.loads(Splitter().feed(said)[0].data)["code"] == error.code
 
 
 def test_a_conversation_with_tools_becomes_a_chat(tmp_path: Path) -> None:

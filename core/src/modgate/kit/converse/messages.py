@@ -190,14 +190,28 @@ def _result(block: Fields, draft: Draft, at: str) -> None:
             "must have a corresponding `tool_use` block in a previous message"
         )
         raise block.fault("tool_use_id", "invalid_value", reason)
-    if content is None or isinstance(content, str):
-        draft.answered(call_id, [(text_part(content or ""), at)], at)
-        return
     parts = []
-    for index, inner in enumerate(block.each("content", empty=True)):
-        _only(inner, ("text", "image", "document"))
-        parts.append((_part(inner), f"{at}.content[{index}]"))
+    if content is None or isinstance(content, str):
+        parts.append((text_part(content or ""), at))
+    else:
+        for index, inner in enumerate(block.each("content", empty=True)):
+            _only(inner, ("text", "image", "document"))
+            parts.append((_part(inner), f"{at}.content[{index}]"))
+    if block.flag("is_error", False):
+        _say_failed(parts, at)
     draft.answered(call_id, parts, at)
+
+
+def _say_failed(parts: list[tuple[JsonObject, str]], at: str) -> None:
+    """A chat has no word for a call that failed, so its text says it.
+
+    Source: mozilla-ai/any-llm pull request 1402; strict engines refuse `is_error` in a chat.
+    """
+    text = next((part for part, _ in parts if part["type"] == "text"), None)
+    if text is None:
+        parts.insert(0, (text_part("Error"), at))
+    elif not text["text"].lstrip().lower().startswith("error"):
+        text["text"] = f"Error: {text['text']}"
 
 
 def _tools(fields: Fields, draft: Draft) -> None:

@@ -22,6 +22,17 @@ PARTS = {
 }
 
 
+# Codes of ours that a failed response may have; any other is one of three, by who is at fault.
+# Source: openai-python, types/responses/response_error.py; the two of Codex, which tells its user
+# of them and tries again after all others: openai/codex, codex-rs/codex-api/src/sse/responses.rs
+CODES = frozenset(
+    (
+        *("rate_limit_exceeded", "image_too_large", "invalid_image_format", "invalid_image_url"),
+        *("context_length_exceeded", "insufficient_quota"),
+    )
+)
+
+
 class ResponsesReply(Reply):
     """One response; its id and those of its items are made of the request's."""
 
@@ -78,14 +89,14 @@ class ResponsesReply(Reply):
         Source: openai-dotnet issue 881.
         """
         del ended
-        told = {"code": "server_error", "message": error.message}
-        flat = {**told, "param": None}
+        told = {"code": _code(error), "message": error.message}
+        flat = {"code": error.code, "message": error.message, "param": None}
         if self._sequence == 0:
             yield from self.begin({})
         yield self._event(
             "response.failed", response={**self._response("failed", self._items), "error": told}
         )
-        yield self._event("error", **flat, error={"type": "server_error", **flat})
+        yield self._event("error", **flat, error={"type": error.kind, **flat})
 
     def _event(self, kind: str, **members: object) -> bytes:
         number = self._sequence
@@ -183,6 +194,14 @@ class ResponsesReply(Reply):
             "user": body.get("user"),
             "metadata": body.get("metadata") or {},
         }
+
+
+def _code(error: GatewayError) -> str:
+    if error.code in CODES:
+        return error.code
+    if error.status == 429:
+        return "rate_limit_exceeded"
+    return "invalid_prompt" if error.status < 500 else "server_error"
 
 
 def _part(kind: str, text: str) -> JsonObject:
