@@ -192,19 +192,19 @@ def moment(value: Json) -> int:
     return epoch_second(value if isinstance(value, date) else str(value))
 
 
-def _schema(kind: str, example: str) -> WithJsonSchema:
-    return WithJsonSchema({"type": kind, "examples": [example]})
+def _schema(example: str) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "examples": [example]})
 
 
-Duration = Annotated[float, BeforeValidator(duration), _schema("string", "30s")]
+Duration = Annotated[float, BeforeValidator(duration), _schema("30s")]
 Wait = Annotated[Duration, Field(gt=0)]
-Bytes = Annotated[int, BeforeValidator(size), _schema("string", "10MiB")]
-RateValue = Annotated[RateText, BeforeValidator(rate), _schema("string", "50/s")]
-PriceValue = Annotated[PriceText, BeforeValidator(price), _schema("string", "0.15/1M")]
-MoneyValue = Annotated[MoneyText, BeforeValidator(money), _schema("string", "2.50 EUR")]
-BudgetValue = Annotated[BudgetText, BeforeValidator(budget), _schema("string", "100 EUR/month")]
-Currency = Annotated[str, BeforeValidator(currency), _schema("string", "EUR")]
-Moment = Annotated[int, BeforeValidator(moment), _schema("string", "2026-03-01")]
+Bytes = Annotated[int, BeforeValidator(size), _schema("10MiB")]
+RateValue = Annotated[RateText, BeforeValidator(rate), _schema("50/s")]
+PriceValue = Annotated[PriceText, BeforeValidator(price), _schema("0.15/1M")]
+MoneyValue = Annotated[MoneyText, BeforeValidator(money), _schema("2.50 EUR")]
+BudgetValue = Annotated[BudgetText, BeforeValidator(budget), _schema("100 EUR/month")]
+Currency = Annotated[str, BeforeValidator(currency), _schema("EUR")]
+Moment = Annotated[int, BeforeValidator(moment), _schema("2026-03-01")]
 SecretValue = Secret  # given by reference, like every secret
 
 
