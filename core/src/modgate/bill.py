@@ -134,15 +134,16 @@ class Bill:
         return units
 
     def _owe_planned(self) -> None:
-        """The plan may cost more than the open frame says: it may be of an Ask, or fewer calls.
+        """Tell the ledger what the plan may cost, where its open frame says less.
 
-        Asides that nobody answered are not in it, as they are in no bill of another ending.
+        That frame was written for an Ask, or for fewer calls.  Asides that nobody answered are not
+        in it, as they are in no bill of another ending.
         """
         if (self._draft.opened or self.meter.aside) and not self._touched:
             self._owe(self.planned.full())
 
     def _owe(self, plan: Mapping[str, int] = NOTHING) -> None:
-        """What asides did cost is known, and what the `plan` may: the bill after a crash."""
+        """Note what a crash would leave to bill: what asides did cost, and what the `plan` may."""
         draft = self._draft
         self._gateway.limiter.touch(self._held, None)
         draft.owed = self.meter.aside + plan
@@ -179,9 +180,9 @@ class Bill:
         self._owe_planned()
 
     async def reserve_aside(self, units: Units, model: str) -> Sequence[Aside]:
-        """Reserve for an aside: of its units first, and then of budgets.
+        """Reserve for an aside: first of its units, then of budgets.
 
-        Who knows what it used tells `settle_aside`; until then it used nothing.
+        It counts as nothing used until `settle_aside` says what it used.
         """
         reserve, admission = self._gateway.limiter.reserve_aside, self._held
         held = [await self._patiently(partial(self._charge, reserve, units, model))]

@@ -15,11 +15,11 @@ WAITS = inspect.CO_COROUTINE | inspect.CO_ITERABLE_COROUTINE | inspect.CO_ASYNC_
 
 
 def raised() -> tuple[type[BaseException], ...]:
-    """What is caught of a plugin where something is awaited: `except raised()`.
+    """The exceptions of a plugin's code that is awaited: `except raised()`.
 
-    Nothing where we are ended ourselves: the coroutine is closed, or somebody cancelled the task.
-    A `CancelledError` in a task that nobody cancelled is the plugin's, and so is a `GeneratorExit`
-    that came into no wait.
+    None of them while this task is being ended, because its coroutine is closed or somebody
+    cancelled it.  A `CancelledError` in a task that nobody cancelled is the plugin's own, and so is
+    a `GeneratorExit` that was raised outside of a wait.
     """
     error = sys.exception()
     if isinstance(error, GeneratorExit) and _waited(error):
@@ -32,7 +32,7 @@ def raised() -> tuple[type[BaseException], ...]:
 
 
 def _waited(error: BaseException) -> bool:
-    """Whether it came into a wait: what is closed stands in a coroutine, and in no function."""
+    """Whether it was raised at a wait, as closing a coroutine does, and not in a plain function."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
@@ -40,9 +40,9 @@ def _waited(error: BaseException) -> bool:
 
 
 def said(text: object, at_most: int = WORDS_AT_MOST) -> str:
-    """A text that every format can hold; TypeError for none: its ledger row could not be read.
+    """A text that every format can hold; TypeError for anything else: no ledger row could be read.
 
-    One of more than `at_most` characters ends there, with three dots: it may be what an engine
+    A longer text than `at_most` characters is cut, and ends in three dots: it may be what an engine
     sent, and goes into a reply, the receipt and the log.
     """
     if not isinstance(text, str):

@@ -89,12 +89,12 @@ class IdempotencyKeys:
         sdk: str = "",
         query: str = "",
     ) -> KeyedRequest:
-        """A request that carries a key; Refused for one that is none.
+        """The request of an idempotency key; Refused for a key that is none.
 
-        `sdk`: the surface that its headers told, if they did.  Another one could not read the reply
-        that is kept, so the same body of it counts as another; as it does for another model that
-        the headers name, and with another `query`, which is as its client wrote it: the zeros that
-        are between these parts are in none of them.
+        The same body is another request where another SDK sends it (`sdk`: the surface that its
+        headers tell, else ''), because that could not read the reply that is kept; and where its
+        headers name another model, or its `query` differs.  Zero bytes keep these parts apart: none
+        of them can hold one.
         """
         key = _key_in(headers)
         name = Name.of(draft.caller.tenant, route, key)
@@ -120,7 +120,7 @@ class IdempotencyKeys:
         self._running.discard(keyed)
 
     def soon(self, step: Coroutine[None, None, None]) -> asyncio.Task[None]:
-        """A step that is taken whatever becomes of who wants it."""
+        """Take a step to its end, even if the request that wants it goes away."""
         task = asyncio.get_running_loop().create_task(_quietly(step))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -133,7 +133,7 @@ class IdempotencyKeys:
         self._renewer = None
 
     async def _renew_all(self) -> None:
-        """Up to the first that the store does not answer: it is down for the others, too."""
+        """Renew the keys of running requests; stop where the store does not answer."""
         for keyed in list(self._running):
             await keyed.renew()
 
@@ -220,9 +220,10 @@ class KeyedRequest:
         return self._keys.retention
 
     async def keep(self, headers: Mapping[str, str], body: bytes | None) -> None:
-        """The work is done, and this is its reply: told to the store before the client has it.
+        """Keep the reply: the store is told that the work is done before the client has it.
 
-        Nothing is told where a policy took the store's region from the request: the key is freed.
+        Where a policy took the store's region from the request nothing is kept, and the key is
+        freed.
         """
         if self._store is not self._keys.store_of(self._draft.caller):
             return

@@ -113,7 +113,7 @@ class Leasing:
     async def _held(
         self, order: Order, wanted: Wanted, claim: Claim, error: NoBackend
     ) -> Lease | None:
-        """What `_at_once` returns once there is an engine; `error` where no engine may come."""
+        """A slot once there is an engine; raises `error` where none may come."""
         holding, model = self._fleet.holding, order.model.name
         waits = order.alone and holding.awaits(model, wanted) and holding.has_room(model, claim)
         if not waits:
@@ -147,9 +147,11 @@ class Leasing:
     def _waits(
         self, order: Order, until: float, late: Callable[[], GatewayError]
     ) -> Iterator[None]:
-        """A wait for a slot that ends at `until`, in the fleet's time, with what `late` makes.
+        """A wait for a slot, which ends at `until` (the fleet's time) with the error that `late`
+        makes.
 
-        Where the loop is late the request's own deadline may come first, and ends with the same.
+        Where the loop is late the request's own deadline may come first; it ends with the same
+        error.
         """
         draft = order.draft
         began = draft.elapsed()

@@ -107,8 +107,11 @@ class Dialect:
 
 
 def _plain_model(data: bytes) -> bytes | None:
-    """The member with the model's name where it is surely the object's own, and its only one of the
-    name: nothing was opened before it.  None: it takes a pattern and a decoder to say."""
+    """The member that names the model, without decoding the reply; None where that takes a decoder.
+
+    It is found where it is surely the object's own, because nothing was opened before it, and the
+    only one of its name.
+    """
     at = data.find(b'"model":"')
     end = data.find(b'"', at + 9) + 1
     if at < 0 or not end or data.find(b"[", 0, at) >= 0 or data.count(b"{", 0, at) != 1:

@@ -51,7 +51,7 @@ class KeySet(Generic[Key]):
         return Looked(key, "behind" if age >= FRESH_S else "no")
 
     def usable(self, now: float) -> bool:
-        """Whether an id that is not among the keys can be called unknown."""
+        """Whether the set is fresh enough to say that an id it does not have is unknown."""
         return self._came is not None and now - self._came < ERROR_S
 
     def asked(self, now: float) -> None:

@@ -143,8 +143,9 @@ class Decoders:
 class Pieces:
     """One stream of pieces; has a process of its own from the first `next` to its last piece.
 
-    It is drawn as far ahead as it may be, a few pieces a turn: a stream that waits for our engines
-    keeps no processor from others, and a short file waits for turns of long ones and not for them.
+    A turn draws a few pieces, and no further ahead than allowed.  So a stream that waits for
+    engines keeps no processor from others, and a short file waits for turns of long files and not
+    for their ends.
     """
 
     def __init__(

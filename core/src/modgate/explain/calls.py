@@ -43,10 +43,10 @@ class Judged:
         return None if self.took_s is None else self.took_s / self.target_s
 
     def worst(self, lost_s: float) -> float | None:
-        """The share of the phase that took more of its target.
+        """The larger share of its target, of those of the phase and of the gaps.
 
-        `lost_s`: before the attempt, for a slot and at engines that failed the call; whoever was
-        promised something waited that long, too.
+        `lost_s`: what the call waited before the attempt, for a slot and at engines that failed it:
+        that counts against the promise, too.
         """
         shares = [] if self.took_s is None else [(lost_s + self.took_s) / self.target_s]
         if self.gaps is not None and self.gaps.share is not None:

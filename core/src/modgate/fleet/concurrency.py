@@ -75,7 +75,8 @@ class Concurrency:
                 self.limit = min(self.most, self.limit + 1)
 
     def _despair(self, now: float) -> None:
-        """What is late with the fewest calls at once is late for another reason."""
+        """Calls are late even with the fewest at once, so that is not why: after some such looks go
+        back to what was declared, and rest."""
         self._hopeless += 1
         if self._hopeless < HOPELESS:
             return

@@ -15,9 +15,9 @@ IDLE_S = 60.0
 class Estimate:
     """Seconds a unit of work in one phase of one engine and model; 0 = nobody knows yet.
 
-    `own`: learned here.  `value`: with what others learned; what a prediction is made by.  It is
-    the median: a gateway that met a queue at its first call to an engine goes there no more, and
-    so would hold for a minute what is wrong by ten times.
+    `own`: learned here.  `value`: the median of that and of what others learned, by which
+    predictions are made.  A gateway that met a queue at its first call to an engine sends no more
+    there, and would believe for a minute in a pace that is wrong by ten times.
     """
 
     def __init__(self) -> None:

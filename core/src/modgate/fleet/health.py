@@ -132,9 +132,10 @@ class Health:
         self._mute = 0
 
     def mute_since(self, began: float) -> None:
-        """A call that began then was given up before anything came of it.
+        """A call that began then was given up, and nothing had come of it.
 
-        It tells more than another failure if nothing came of any other call meanwhile, either.
+        That counts for more than a failure if no other call at this engine heard anything since,
+        either.
         """
         if self._alive_at < began:
             self._mute += 1

@@ -113,7 +113,7 @@ class Holding:
         return over is None
 
     def turn_s(self, model: str, now: float) -> float:
-        """Until a call may ask whether its model is loaded: however many are held take turns."""
+        """Seconds until this call may ask whether its model is loaded: held calls take turns."""
         held = self._of(model)
         held.asked = max(now, held.asked) + ASKED_EVERY_S
         return held.asked - now
@@ -133,13 +133,13 @@ class Holding:
                 let_go([error])  # it may be told, but not from where it came
 
     def _ask_for(self, model: str, wanted: Wanted) -> None:
-        """An engine is wanted that nobody may have made yet."""
+        """Tell whoever makes engines that one is wanted."""
         for each in self._awaited:
             if each.wake is not None and each.may_serve(model, wanted):
                 each.wake(model)
 
     async def pause(self, model: str, backend: str, claim: Claim, s: float) -> None:
-        """So long, or until an engine is ready; `backend` said that it loads the model."""
+        """Wait `s` seconds, or until an engine is ready; `backend` said that it loads the model."""
         self._of(model).loading.add(backend)
         with suppress(TimeoutError):
             async with asyncio.timeout(s):

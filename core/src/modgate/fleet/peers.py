@@ -332,7 +332,7 @@ class Peers:
         self._alone()
 
     def _alone(self) -> None:
-        """What a pool supposes of others is not so where only this gateway is."""
+        """Where only this gateway sends to an engine, nothing is supposed of others."""
         for standing in self._own:
             if standing.elsewhere:
                 standing.heard(0.0)

@@ -202,7 +202,8 @@ class Pool:
         return self._offered + share * (self._asked / elapsed - self._offered)
 
     def _suppose(self, work: float, terms: Terms) -> None:
-        """The first call of a class and phase: engines of unknown pace are taken to be in time."""
+        """At the first call of a class and phase, suppose that engines of unknown pace will be in
+        time."""
         self._terms[terms.slo, terms.phase, terms.between_s > 0] = terms
         self._priors(terms.phase, SUPPOSED * terms.target_s / max(work, 1e-9))
 
@@ -255,8 +256,8 @@ class Pool:
     ) -> None:
         """Disqualify a seat that breaks its promises, where the others can carry the load.
 
-        A seat whose gaps are too long for its class gets no calls, so nothing would show when that
-        is over.  It is disqualified, too: then calls explore it, and it returns as unknown.
+        So is a seat whose gaps are too long for the class: it would get no calls, and nothing would
+        show that it is better.  A disqualified seat is explored, and returns as unknown.
         """
         standing = seat.standing
         if not record.out:
@@ -275,8 +276,9 @@ class Pool:
     def _headroom(self, seat: Seat, terms: Terms, now: float) -> bool:
         """Whether the others could carry the load without it.
 
-        The times of an engine that works off one call after the other do not tell what it could
-        do, because they depend on what it writes meanwhile; that calls are early (`EASY`) does.
+        Where an engine works off one call after the other (`serial`), the times of calls do not
+        tell what it could do, because they depend on what it writes meanwhile; how early calls are
+        (`EASY`) does tell.
         """
         if self._ease > EASY:
             return False

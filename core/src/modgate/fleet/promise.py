@@ -75,8 +75,10 @@ class Promise:
 
     @property
     def patience_s(self) -> float:
-        """For how long it is waited for while others could be asked: where something is promised,
-        for a reply as long as it may be; else without end."""
+        """How long the call may say nothing before another engine is asked.
+
+        As long as the longest reply that is allowed, where something is promised; else without end.
+        """
         terms = self.terms
         if not terms.slo:
             return inf
@@ -110,8 +112,11 @@ class Promise:
         self._judge(now)
 
     def look(self, now: float) -> None:
-        """Of a stream that stalls its promise is broken before anybody cuts it: where all do, its
-        engine would get calls for a minute that none of them comes through."""
+        """Count the promise of a stream that stalls as broken, before anybody cuts the stream.
+
+        An engine of which all streams stall would go on getting calls until the first of them is
+        cut.
+        """
         reply = self._reply
         if reply is not None and reply.silent_s >= STALLS_S:
             took_s = now - self._first - reply.unread_s

@@ -20,10 +20,11 @@ EXPLORE_S = 5.0
 
 
 class PromiseRecord:
-    """Of one engine, model, SLO class and phase: the promises of the last minute, and what follows.
+    """The promises of the last minute, of one engine, model, SLO class and phase; and what follows.
 
-    `all`: every judged call, for people; `promised`: those of which the gateway was sure.  `fresh`:
-    in time since it left, one after the other; for a minute may hold fewer than are asked for.
+    `all`: every judged call, for people.  `promised`: the calls of which the gateway was sure.
+    `fresh`: calls in a row that were in time since it was disqualified; counted apart, because a
+    minute may hold fewer of them than it takes to return.
     """
 
     __slots__ = ("all", "dwell_s", "explored_at", "fresh", "left_at", "out", "promised")

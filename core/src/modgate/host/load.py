@@ -83,7 +83,8 @@ def import_plugins(
 
 
 def few(found: Iterable[T]) -> list[T]:
-    """What a plugin answers, up to one more than it may: whoever asks looks at the length."""
+    """What a plugin answers, up to one more than is allowed: so the caller sees that it is too
+    much."""
     return list(islice(found, EACH_AT_MOST + 1))
 
 

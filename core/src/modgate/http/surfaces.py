@@ -220,7 +220,11 @@ class Voyage(Surface):
 
 
 def _naming(error: GatewayError) -> str:
-    """The message where nothing else names the field; of a text that is too long all know it."""
+    """The message with the field in front, for bodies that have no place for it.
+
+    A message that names the field stays as it is, and so does that of a prompt that is too long, by
+    which SDKs know it.
+    """
     field, message = error.field, error.message
     if field is None or error.code == "context_length_exceeded":
         return message

@@ -41,12 +41,12 @@ REASONING = ("reasoning_content", "reasoning")
 class ChatDialect(Dialect):
     """An engine that speaks OpenAI chat; families derive from it.
 
-    `maximum`: its name for the client's bound of the output.  `reasoning`: how it reads the
-    reasoning of earlier turns: under which name, `as it came`, or None = it refuses both names.
+    `maximum`: its name for the client's bound of the output.  `reasoning`: the name under which it
+    reads the reasoning of earlier turns, `as it came`, or None = it refuses both names.
     `developer`: its name for that role, which many templates leave out in silence.  `salted`: it
-    keeps apart, by `cache_salt`, what it remembers of prompts.  `moderates`: it may do so where it
-    is asked to; who does not leaves the wish out in silence.  `extra`: members of its own, which
-    the client does not get.
+    keeps apart, by `cache_salt`, what it remembers of prompts.  `moderates`: it may act on
+    `moderation`; engines that do not would leave it out in silence.  `extra`: members of its own,
+    which the client does not get.
     """
 
     tokenizes: ClassVar[bool] = False
@@ -103,10 +103,8 @@ class ChatDialect(Dialect):
         return self.call.path.endswith("/v1/completions")
 
     def decode(self, event: Event) -> Iterable[Event]:
-        """An event in the words of the home wire; what an engine says inside a good reply, raised.
-
-        Noted: that a choice has finished.
-        """
+        """An event in the words of the home wire; an error that an engine says in a good reply is
+        raised."""
         if event.name not in NAMES:
             return ()
         streams = self.call.reply == "sse"
@@ -127,7 +125,7 @@ class ChatDialect(Dialect):
         return (event,)
 
     def _ends(self, data: bytes) -> None:
-        """A choice has finished; UpstreamFailed where its engine left it, as nobody asked it to."""
+        """Note that a choice has finished; UpstreamFailed where the engine gave it up by itself."""
         if given_up(data):
             raise UpstreamFailed("the engine gave up in the middle of its reply")
         self._finished = True
@@ -142,7 +140,8 @@ class ChatDialect(Dialect):
         self._begun = True
 
     def alike(self, event: Event) -> bool:
-        """Whether this is a chunk like the last one; then it is in the home wire's words now."""
+        """Put a chunk that is like the last one into the words of the home wire; False where it is
+        not."""
         made = self._template.filled(event.data)
         if made is None:
             return False
@@ -150,9 +149,10 @@ class ChatDialect(Dialect):
         return True
 
     def worded(self, data: bytes) -> bytes:
-        """A reply in the words of the home wire; pure but for the engine's name, learned once.
+        """A reply in the words of the home wire; pure but for the engine's name of the model,
+        learned once.
 
-        The name comes first, while the engine's spaces are still there by which it was learned.
+        The name is replaced first: what was learned of it has the engine's own spaces.
         """
         data = finished(self.renamed(data))
         if b'"reasoning"' in data:

@@ -94,8 +94,8 @@ class FanRelay(Relay):
         return (self._event({**value, "choices": choices}),) if choices else ()
 
     def _note(self, index: int, usage: Json, *, last: bool) -> None:
-        """Of a call that tells several times its last word, which has no choice beside it, and
-        until then its largest count."""
+        """Keep the usage of a call: its last word, which stands beside no choice; until then the
+        largest."""
         found, before = reported(usage), reported(self._said.get(index))
         least = before["output_tokens"] if before is not None else 0
         if found is not None and (last or found["output_tokens"] >= least):

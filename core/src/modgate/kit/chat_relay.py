@@ -156,7 +156,7 @@ class ChatRelay(Relay):
         return _uncounted(data) if self._include else bare
 
     def _count(self, plain: bytes, data: bytes) -> None:
-        """The texts of a chunk; one that has nothing else is learned."""
+        """Count the texts of a chunk, and learn a chunk that holds one text and nothing else."""
         if self._echoed:
             self._counted += self._beyond_prompt(data)
             return
@@ -166,9 +166,9 @@ class ChatRelay(Relay):
             self._template.learn(plain, self._written)
 
     def _beyond_prompt(self, data: bytes) -> int:
-        """How many texts of a chunk go beyond the prompt that each choice says first.
+        """How many texts of a chunk go beyond the prompt, which each choice of an echo says first.
 
-        Of several prompts the longest counts: it is a floor.
+        The longest of several prompts is taken for each choice: the count is a floor.
         """
         choices, least, found = decoded(data).get("choices"), max(map(len, self._echoed or ())), 0
         for choice in choices if isinstance(choices, list) else ():
@@ -203,10 +203,10 @@ class ChatRelay(Relay):
         return encoded(value)
 
     def _note(self, usage: Json, *, last: bool) -> bool:
-        """Whether it is a count.
+        """Keep an engine's usage; False where it is no count.
 
-        What is said beside a choice may be that choice's own; without one it is the last word, and
-        all that clients are shown.
+        Usage beside a choice may be that choice's own, so the largest counts; usage without a
+        choice is the last word, and all that clients are shown.
         """
         found, before = reported(usage, sees=self.sees), self._reported
         if found is None:
@@ -298,7 +298,7 @@ def _without_null(data: bytes) -> bytes:
 
 
 def _uncounted(data: bytes) -> bytes:
-    """A chunk for a client who asked for usage, which each chunk before it says is not there yet.
+    """A chunk with `"usage": null`, which a client who asked for usage finds in all but the last.
 
     Source: wire.md 2.1 and A1.
     """
@@ -324,7 +324,8 @@ def as_usage(units: Units) -> JsonObject:
 def reported(usage: Json, *, sees: bool = False) -> Units | None:
     """What an engine says that it read and wrote; None when it says nothing that is a count.
 
-    Two zeros are none: who does not count says so.  `sees`: of pictures, too.
+    Two zeros are no count: engines that do not count say so.  `sees`: tokens of pictures are read,
+    too.
     """
     read, wrote = told(usage, "prompt_tokens"), told(usage, "completion_tokens")
     if read is None or wrote is None or read == wrote == 0:
@@ -351,7 +352,7 @@ def estimated(choices: Sequence[Json], echoed: Sequence[str] = ()) -> int:
 
 
 def _beyond(text: str, echoed: Sequence[str]) -> str:
-    """What a text says behind the prompt that it begins with."""
+    """A text without the longest of the prompts that it begins with."""
     said = (prompt for prompt in echoed if text.startswith(prompt))
     return text.removeprefix(max(said, key=len, default=""))
 

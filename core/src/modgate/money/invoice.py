@@ -74,11 +74,11 @@ def used_of(row: Ended) -> Used:
 
 
 def served(row: Ended, attempts: Sequence[JsonObject]) -> list[bool]:
-    """Of each of a row's attempts, whether it is its call's last and said something.
+    """Of each attempt of a row, whether it served: it is the last of its call, and said something.
 
-    That it was cut then takes nothing back.  Where a model took another one's place it began anew
-    with the first call: what was said before went to nobody.  The attempts at that call tell it,
-    for rows of version 1 in a sink do not.
+    It served also when it was cut then.  Where another model took over it began with the first
+    call, and what attempts had said before went to nobody.  The attempts of that call tell that,
+    because rows of version 1 in a sink do not.
     """
     last = {each.get("call"): each for each in attempts}
     firsts = [at for at, each in enumerate(attempts) if each.get("call") == 0]
