@@ -287,7 +287,7 @@ def _logprobs(fields: Fields) -> None:
 
 
 def _modalities(fields: Fields) -> None:
-    """Refuse audio: no engine behind the gateway can do it, and it must not be left out in silence."""
+    """Refuse audio, which no engine here makes, and which must not be left out in silence."""
     modalities = fields.items("modalities", None)
     if modalities is not None and "audio" in modalities:
         reason = "'modalities' may only be [\"text\"]; for speech ask /v1/audio/speech"
@@ -324,7 +324,7 @@ CHAT_CHECKS: Mapping[str, Callable[[Fields], object]] = {
 
 
 def _dropped(values: JsonObject) -> frozenset[str]:
-    """The extras that are unsafe between tenants, and of two maximums the one that does not count."""
+    """The extras that are unsafe between tenants, and of two maximums the one that is void."""
     gone = UNSAFE.intersection(values)
     if (new := values.get("max_completion_tokens", ...)) is not ...:
         # null must not take the other's place
