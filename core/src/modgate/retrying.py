@@ -91,5 +91,5 @@ class Retrying:
 
 
 def _same(error: GatewayError) -> GatewayError:
-    """What a request is told whose deadline comes while its engine loads the model."""
+    """The engine's own error, for a request whose deadline comes while its model loads."""
     return error

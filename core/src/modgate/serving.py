@@ -45,8 +45,8 @@ from modgate.units import NOTHING, Units
 class Serving(msgspec.Struct, eq=False, kw_only=True):
     """Serves one request.
 
-    `guard`: its deadline.  `request`: what plugins see of it, with the model that it is served as;
-    so are `trips`.  `keyed`: its idempotency key.
+    `guard`: its deadline.  `keyed`: its idempotency key.  `request` and `trips` have the model that
+    it is served as, which may stand in for the one that was asked for.
     """
 
     # what its Exchange has of it from the first header on

@@ -48,11 +48,11 @@ class SqliteFile:
         return self.moved
 
     def _written_over(self, db: sqlite3.Connection) -> bool:
-        """Whether a smaller one was copied over it in place since this was asked last.
+        """Whether a smaller file was copied over it in place since this was asked last.
 
-        Whoever makes it smaller by SQLite commits that, and the file follows when the journal goes
-        into it, perhaps much later: so it may be as small as the database was already.  In this
-        order, so that what is committed meanwhile counts.
+        Where SQLite itself makes the database smaller, it commits that first, and the file follows
+        when the journal goes into it, perhaps much later.  So the size that counts is that of the
+        database, if it is less.  The file is looked at first, so that a commit in between is seen.
         """
         size = self.path.stat().st_size
         [(version,)] = db.execute("PRAGMA data_version")

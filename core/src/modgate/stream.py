@@ -141,15 +141,16 @@ class Stream:
         self._deadline.at = NEVER
 
     def _resume_clock(self) -> None:
-        """Somebody reads again: silence from here on is the engine's.
+        """Somebody reads again: from here on silence is the engine's.
 
-        It is set and not moved, for until the first event a timer was due at a later time.
+        The deadline is set anew and not moved: its timer may be due at a later time, from before
+        the first event.
         """
         if self._left_at:
             self._deadline.set(self._back() + self._idle_s)
 
     def _back(self) -> float:
-        """Nobody is away any longer, which is counted; the loop's time."""
+        """Count the time in which nobody read, which ends now; the answer is the loop's time."""
         now = self._deadline.now()
         self.unread_s += now - self._left_at
         self._left_at = 0.0

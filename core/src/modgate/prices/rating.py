@@ -24,8 +24,8 @@ OPTIONAL = frozenset(unit.name for unit in EVERYWHERE)  # no price is asked for 
 class Tried:
     """Where an attempt ran: as much of it as a price may depend on.
 
-    `served`: something of what it said is billed; not so what was done again elsewhere.  `side`: it
-    is of an aside.  `units`: what of the request's units that did cost.
+    `served`: something of what it said is billed, and was not done again elsewhere.  `side`: it is
+    of an aside.  `units`: its cost, in the request's units, where that was told apart.
     """
 
     region: str
@@ -37,9 +37,10 @@ class Tried:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Used:
-    """What was used by one request, and what prices may depend on.  `units` by full name.
+    """What one request used, and what prices may depend on.
 
-    `cut_in`: the region of one whose attempts are not known.
+    `units`: by full name.  `cut_in`: the region of a request of which the attempts are not known,
+    because a crash cut it.
     """
 
     tenant: str
@@ -54,7 +55,7 @@ class Used:
     def region(self) -> str:
         """The region that its reply came from; '' where that was more than one.
 
-        Of one that only side calls were made for, theirs.
+        Of a request that made side calls only, the region of these.
         """
         own = [each for each in self.tried if not each.side]
         return _one_of({each.region for each in _served(own or self.tried)} or {self.cut_in})
@@ -143,7 +144,7 @@ class Counted(Protocol):
 def shares(
     model: str, units: Mapping[str, int], tried: Iterable[Counted]
 ) -> dict[str, dict[str, int]]:
-    """Units by the model that they are of; "" = what is left for the request's own `model`.
+    """Units by the model that used them; those of "" are left for the request's own `model`.
 
     They sum to `units`, whatever the attempts say.
     """

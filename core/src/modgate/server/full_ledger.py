@@ -18,7 +18,7 @@ class _Room(Enum):
 
 
 class FullLedger:
-    """Of one with `on_full = "refuse"`: each state is told once."""
+    """Watches the room of a ledger with `on_full = "refuse"`, and logs each change once."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger

@@ -22,8 +22,8 @@ Look = Callable[[], Awaitable[None] | None]
 class WatchedFiles:
     """The files that a configuration was read from, and whether one changed since.
 
-    Reading takes a while, so what counts is how each was before it: a second change that comes
-    while the first is read is another change.  `folder`: what patterns begin at.
+    Reading takes a while, so each file is compared with what it was before it was read: a change
+    that comes meanwhile is a change.  `folder`: what patterns begin at.
     """
 
     def __init__(self, folder: Path) -> None:

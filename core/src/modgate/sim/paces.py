@@ -86,9 +86,11 @@ def shown(past: Sequence[tuple[Past, Sized]], modalities: Mapping[str, AnyModali
 def _fitted(
     samples: Mapping[tuple[str, str], Sequence[Sample]], modalities: Mapping[str, AnyModality]
 ) -> Speeds:
-    """Of each engine; of one with few calls, as the most used of its modality, at its own rate.
+    """How fast each engine is, by its own calls.
 
-    A pick that works well leaves the slowest engines alone, so that few calls show what they do.
+    An engine with few calls is taken to be like the most used one of its modality, and so much
+    faster or slower as its calls show: a pick that works well leaves the slowest engines alone, so
+    that few calls show what they do.
     """
     speeds: dict[tuple[str, str], Speed] = {}
     used: dict[str, tuple[int, str]] = {}

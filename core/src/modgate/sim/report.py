@@ -168,7 +168,7 @@ def _row(slo: str, modality: str, found: Sequence[tuple[Outcome, Sized]], judge:
 
 
 def _times(seen: Sequence[_Seen], of: int) -> Times:
-    """A request that was not answered kept nothing."""
+    """The times of those that were answered; of `of` requests, the others kept no promise."""
     times = [each.seconds for each in seen]
     p50_s, p95_s, p99_s = (_quantile(times, share) for share in SHARES)
     kept = 100.0 * sum(each.kept for each in seen) / of if of else 0.0

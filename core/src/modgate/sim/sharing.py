@@ -14,8 +14,9 @@ CLOSE = 1e-6
 
 
 class Sharing(Generic[T]):
-    """`gained`: how far a call would be that began at 0; calls end when it comes to their mark.
+    """The calls that an engine works on side by side.
 
+    `gained`: units that each has gained since 0; a call ends when this comes to its own mark.
     Whoever holds it says how many seconds a unit takes as things stand, and calls `advance` before
     that changes.
     """
@@ -31,20 +32,21 @@ class Sharing(Generic[T]):
         return len(self._items)
 
     def advance(self, now: float, each_s: float) -> None:
-        """Up to now all went as it stood, at so many seconds a unit."""
+        """Let time pass up to now, in which each unit took `each_s` seconds."""
         if self._items:
             self.gained += (now - self.since) / each_s
         self.since = now
 
     def add(self, units: float, number: int, item: T) -> None:
-        """One more, of so many units; `number`: its own, for those that end together."""
+        """Begin a call of so many units; `number` is its own, and decides between those that end
+        together."""
         heappush(self._items, (self.gained + units, number, item))
 
     def left_s(self, each_s: float) -> float:
-        """Until the next of them is done, as things stand."""
+        """Seconds until the next call is done, as things stand."""
         return max(0.0, self._items[0][0] - self.gained) * each_s
 
     def done(self) -> Iterator[T]:
-        """Those that are."""
+        """The calls that are done, which are taken out."""
         while self._items and self._items[0][0] <= self.gained + CLOSE:
             yield heappop(self._items)[2]

@@ -15,9 +15,10 @@ GAP_S = 1e-6  # an event that came before the end
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sized:
-    """Each call of a request has an equal part of it: which had which is in no receipt.
+    """What one call of a request needed: an equal part, because no receipt tells which call had
+    what.
 
-    `bound`: what the gateway knew when it came, `whole`: what all of the request took in the end.
+    `bound`: what the gateway knew when the request came.  `whole`: what all of it took in the end.
     `read`, `written`, `work`: weighted units of one call.
     """
 
@@ -52,7 +53,7 @@ def _parts(counts: Mapping[str, int], many: int) -> dict[str, int]:
 
 
 def sample_of(past: Past, call: PastCall, size: Sized) -> Sample:
-    """A call that was answered; of those that shared its trip it carried all."""
+    """A call that was answered, with the work of all calls that shared its trip."""
     return Sample(
         began=past.at + call.began_s,
         first=past.at + call.first_s,

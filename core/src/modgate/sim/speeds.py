@@ -81,7 +81,7 @@ class Sample:
 
 
 def fitted(points: Sequence[tuple[float, float]]) -> Line:
-    """The line of least squares of what it is wrong by as a share; neither part is below 0.
+    """The line with the least squares of relative errors; neither of its parts is below 0.
 
     `points`: units and seconds.  A few calls that took far longer than the rest, or hardly any time
     at all, bend it little.
@@ -105,7 +105,7 @@ def fitted(points: Sequence[tuple[float, float]]) -> Line:
 
 
 def wrong_by(line: Line, points: Sequence[tuple[float, float]]) -> float:
-    """The sum of squares that `fitted` makes least."""
+    """The sum of the squares of a line's relative errors, which `fitted` makes least."""
     usual = SHORT * median(seconds for _, seconds in points)
     return sum(((line.seconds(u) - t) / max(TINY_S, usual, t)) ** 2 for u, t in points)
 

@@ -21,8 +21,11 @@ GUESSED, NEAR = 3, 200  # names, and keys beside one: guessing at what was meant
 def warn(
     before: Blueprint | None, made: Blueprint, wall: float, told: Sequence[str] = ()
 ) -> Sequence[str]:
-    """Tell what is doubtful in a configuration that takes the place of another one, or is the
-    first; `told`, and the answer: the doubts that were told of it before, and are now."""
+    """Log what is doubtful in a configuration, and what a reload of it takes away; its doubts.
+
+    `before`: the configuration that it takes the place of; None at the start.  `told`: the doubts
+    of that one: the same ones are not told again.
+    """
     doubts = [str(each) for each in doubts_of(made)]
     if doubts and doubts != told:
         about = {"doubts": doubts}
@@ -33,7 +36,7 @@ def warn(
 
 
 def _changed(before: Blueprint, made: Blueprint, wall: float) -> None:
-    """Tell what a reload takes away, or makes otherwise, that nobody may have wanted."""
+    """Log what a reload takes away or changes, and nobody may have wanted."""
     if names := _keyless(before, made):
         log.warning("key files have no keys any more", extra={"tenants": names})
     since = Books(made.linked.books).changed_since(Books(before.linked.books), wall)

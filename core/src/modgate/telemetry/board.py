@@ -15,7 +15,7 @@ Heed = Callable[[str, Reading, float, float], None]
 class Noted:
     """A reading, when it was made, and when the next was due.
 
-    `whole_at`: when all of it was said at once, and not a part of it by the way.
+    `whole_at`: when the engine last said all of it; in the head of a reply it says a part.
     """
 
     reading: Reading
@@ -45,7 +45,8 @@ class Board:
         self._keep(identity, kind, Noted(reading, now, every_s, now))
 
     def remark(self, identity: str, load: Load, now: float, every_s: float) -> None:
-        """An engine told some of its load by the way; the rest is what it said last, if fresh."""
+        """An engine told some of its load in the head of a reply; the rest is as it said last, if
+        fresh."""
         before = self._noted.get((identity, "load"))
         whole_at = now
         if before is not None and isinstance(before.reading, Load):
