@@ -50,13 +50,25 @@ def test_quantiles_are_at_most_two_per_cent_wrong(seed: int, middle: float, spre
         assert found == pytest.approx(seen[int(share * len(seen))], rel=0.021)
 
 
-def test_quantiles_forget() -> None:
-    ring = Quantiles()
-    ring.add(5.0, 1.0)
-    ring.add(65.0, 2.0)
+@settings(derandomize=True, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.floats(0, 30), st.sampled_from([5e-5, 1e-4, 0.001, 1.0, 100.0, 1000.0])),
+        max_size=60,
+    )
+)
+def test_quantiles_are_of_the_last_minute(steps: list[tuple[float, float]]) -> None:
+    ring, now, all_of_it = Quantiles(), 5.0, []
+    for wait, seconds in steps:
+        now += wait
+        ring.add(now, seconds)
+        all_of_it.append((int(now / 10), min(127.5, max(1e-4, seconds))))
+    kept = sorted(seconds for slot, seconds in all_of_it if int(now / 10) - slot < 6)
+    due = [kept[int(share * len(kept))] if kept else 0.0 for share in (0.0, 0.5, 0.99)]
 
-    assert ring.at((0.5,), 66.0)[0] == pytest.approx(2.0, rel=0.02)
-    assert ring.at((0.5,), 200.0) == [0.0]
+    assert ring.at((0.0, 0.5, 0.99), now) == pytest.approx(due, rel=0.02)
+    assert ring.n == len(kept)
+    assert ring.at((0.5,), now + 60) == [0.0]
 
 
 def test_an_estimate_follows_bad_news_faster_than_good() -> None:

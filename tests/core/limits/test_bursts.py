@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 from hypothesis import given, settings
@@ -10,8 +11,10 @@ from hypothesis import strategies as st
 from rigs.accounts import BEGAN_MS, DEADLINE_S, Fleet, bucket
 from rigs.virtual import VirtualLoop, run, virtually
 
-from modgate.limits.levels import Kind, Limit
+from modgate.limits.breaker import FAILURES_AT_MOST
+from modgate.limits.levels import Kind, Limit, Wanted
 from modgate.limits.shared import SharedAccount
+from modgate.limits.store import Reserved
 
 
 def whole(kind: Kind, amount: int) -> Limit:
@@ -91,6 +94,35 @@ async def test_who_waits_when_the_account_is_closed_waits_no_longer(steps: int) 
     _, waiting = await asyncio.wait(asked, timeout=1)
 
     assert not waiting
+
+
+@pytest.mark.parametrize("answers", [True, False])
+@virtually
+async def test_a_trip_that_was_broken_off_is_over_whatever_the_stores_client_makes_of_that(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, answers: bool
+) -> None:
+    fleet, limit = Fleet(gateways=1).over_a_network(), whole("w", 15)
+    [one], reserve = fleet.accounts, fleet.store.reserve
+    one.breaker.failures = FAILURES_AT_MOST - 1
+    fetched: list[str] = []
+
+    async def deaf(rid: str, wanted: Wanted, ttl_ms: int, now_ms: int = 0) -> Reserved:
+        if any(count for _, count in wanted):
+            fetched.append(rid)
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(60)
+            if not answers:
+                raise TimeoutError
+        return await reserve(rid, wanted, ttl_ms, now_ms)
+
+    monkeypatch.setattr(fleet.store, "reserve", deaf)
+    asked = asyncio.create_task(fleet.ask(one, [(limit, 1)]))
+    await asyncio.sleep(0.001)
+    await one.close()
+
+    assert isinstance(await asked, str)
+    assert len(fetched) == 1
+    assert not caplog.records
 
 
 def test_requests_wait_for_a_store_that_falls_silent_once_and_none_beyond_the_deadline(

@@ -6,7 +6,7 @@ import pytest
 from rigs.drafts import attempted, drafted
 
 from modgate.api.auth import Caller, Policy
-from modgate.api.price import MICRO, Book, Case, Price
+from modgate.api.price import BUDGET, MICRO, Book, Case, Price
 from modgate.draft import Draft
 from modgate.errors import Unpriced
 from modgate.money import budgets
@@ -39,7 +39,7 @@ def draft(*, wall: float = WALL, tenant: str = "acme") -> Draft:
 
 
 def reserved(by: Budgets, first: bool = False, **units: int) -> int:
-    return by.reserve(draft(), Units(units, modality="llm"), "chat", first=first)["micro"]
+    return by.reserve(draft(), Units(units, modality="llm"), "chat", first=first).full()[BUDGET]
 
 
 def test_what_may_cost_is_the_sum_of_its_units() -> None:
@@ -56,8 +56,10 @@ def test_the_request_itself_is_reserved_once_where_it_has_a_price() -> None:
 def test_the_dearest_region_is_reserved_and_no_other_callers_price() -> None:
     us = Case(prices={"llm.input_tokens": each(3)}, region="us")
     theirs = Case(prices={"llm.input_tokens": each(9)}, tenant="beta")
+    gold = Case(prices={"llm.input_tokens": each(4)}, slo="gold")
 
     assert reserved(made(READ, us, theirs), input_tokens=10) == 30
+    assert reserved(made(READ, us, theirs, gold), input_tokens=10) == 40
 
 
 def test_a_unit_without_a_price_is_refused_by_its_name() -> None:

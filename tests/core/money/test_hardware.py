@@ -151,7 +151,9 @@ def test_who_is_told_of_after_his_hour_was_shared_out_is_counted_and_takes_nothi
 
 def test_without_a_beginning_it_is_the_first_requests_hour() -> None:
     made = Hardware({"eu-1": COST}, WEIGHTS, ("tenant",), Span())
-    found = shared(made, [row("a", HOUR_S, tried("eu-1", 0, 10))], WALL + 4 * HOUR_S)
+    elsewhere = row("b", 0, tried("paid", 0, 10))
+    rows = [elsewhere, row("a", HOUR_S, tried("eu-1", 0, 10), tried("paid", -HOUR_S, 5))]
+    found = shared(made, rows, WALL + 4 * HOUR_S)
 
     assert found.hours == 3
     assert whole(found) == 3 * COST

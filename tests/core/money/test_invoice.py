@@ -42,6 +42,7 @@ def test_a_row_is_used_where_its_attempts_ran() -> None:
 
     assert (used.region, used.model, used.slo, used.tenant) == ("eu", "chat", "gold", "acme")
     assert used_of(ended_of(receipt("b", attempts=(replace(TRIED, region=""),)))).region == ""
+    assert used_of(replace(row("a"), attempts=[], region="us")).region == "us"
 
 
 def test_a_reply_that_was_cut_was_served_where_it_was_relayed_from() -> None:
@@ -67,7 +68,7 @@ def test_a_reply_that_was_cut_was_served_where_it_was_relayed_from() -> None:
 def test_what_another_model_had_begun_before_one_took_its_place_served_nothing() -> None:
     """Of several calls side by side the first failed; the others had said something by then."""
     first = replace(TRIED, model="first", region="us")
-    begun = replace(first, call=1, state="cancelled", first_s=0.5)
+    begun = replace(first, call=1, state="cancelled", first_s=0.5)  # its call 0 waited yet
     tried = (replace(first, state="failed"), begun, replace(first, call=2), TRIED)
     guard = replace(TRIED, call=-1, model="guard", region="us")
     mute = replace(guard, region="eu", state="failed")
@@ -78,6 +79,7 @@ def test_what_another_model_had_begun_before_one_took_its_place_served_nothing()
     mixed = replace(stood_in, attempts=(tried[0], asked_here, *tried[2:]))
 
     assert used_of(ended_of(stood_in)).region == used_of(ended_of(mixed)).region == "eu"
+    assert used_of(ended_of(replace(stood_in, attempts=(begun, TRIED)))).region == "eu"
     assert used_of(ended_of(guarded)).region_of("guard") == "us"
     for known in (stood_in, guarded, mixed):
         kept = ended_of(replace(known, notes={}))  # as a sink keeps it
@@ -89,6 +91,15 @@ def test_a_call_that_went_out_before_the_first_is_part_of_the_reply() -> None:
     tried = (replace(TRIED, call=1, region="us"), TRIED)
 
     assert used_of(ended_of(receipt("a", attempts=tried))).region == ""
+
+
+def test_what_an_attempt_did_cost_by_itself_is_priced_where_that_one_ran() -> None:
+    asked = {"llm.output_tokens": 3}
+    apart = replace(TRIED, call=1, model="other", region="us", units=asked)
+    used = used_of(ended_of(receipt("a", tokens=7, attempts=(TRIED, apart))))
+
+    assert (used.region, used.region_of("other")) == ("eu", "us")
+    assert used.tried[1].units == asked
 
 
 def test_units_are_summed_by_every_group() -> None:
@@ -127,6 +138,7 @@ def test_a_span_is_of_whole_hours_also_where_it_has_no_end() -> None:
     assert Span.of(WALL, None).hours
     assert not Span.of(WALL, WALL + 3601).hours
     assert not Span.of(WALL + 1, None).hours
+    assert Span.of(None, None) == Span()
 
 
 def test_the_number_of_groups_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from rigs.ledger import WALL, receipt
 
 from modgate.api.price import BUDGET, MICRO, Book, Case, Price
+from modgate.api.sink import Attempt
 from modgate.ledger.records import Adjusted, Ended, ended_of
 from modgate.money.invoice import MoneyLine, Tariff, add_adjusted, money_by
 from modgate.money.rerate import differences, posted
@@ -15,7 +16,9 @@ from modgate.prices.books import Books
 from modgate.units import Unit, UnitTable
 
 UNITS = UnitTable.of({"llm": (Unit("output_tokens", "written"),)})
-ROWS = [ended_of(receipt(f"r{at}", tokens=at)) for at in range(5)]
+TRIED = Attempt(call=0, backend="eu-1", region="eu", model="chat", began_s=0.0, span="", state="ok")
+RECEIPTS = [receipt(f"r{at}", tokens=at, attempts=(TRIED,)) for at in range(5)]
+ROWS = [ended_of(replace(each, regions=frozenset({"eu"}))) for each in RECEIPTS]
 
 
 def tariff(*micros: int | None) -> Tariff:
@@ -60,6 +63,7 @@ def test_what_is_posted_is_the_difference_with_who_and_when() -> None:
         "price",
     )
     assert (first.tenant, first.key_id, first.model) == ("acme", "k1", "chat")
+    assert (first.modality, first.region, first.regions) == ("llm", "eu", ("eu",))
 
 
 def test_without_a_correction_nothing_is_posted() -> None:
@@ -75,7 +79,7 @@ def test_a_correction_of_units_is_no_money_and_has_its_number() -> None:
         tenant="acme",
         units={"llm.output_tokens": -1},
     )
-    found = made(tariff(10, 7), [units])
+    found = made(tariff(10, 7), [units, replace(units, sequence=2)])
     by_id = {each.id: (each.sequence, each.units[BUDGET]) for each in found}
 
     assert by_id["r4"] == (4, -12)

@@ -58,6 +58,33 @@ def test_what_was_relayed_before_a_cut_is_priced_where_it_came_from() -> None:
     assert 'unit="llm.output_tokens"} 3' in counted(eu, more=cut)
 
 
+def test_what_is_left_for_its_own_model_is_counted_by_each_request() -> None:
+    side = Attempt(-1, "b", "eu", "guard", 0.0, "", state="ok", units={"llm.output_tokens": 7})
+    priced = Case(model="guard", prices={"llm.output_tokens": FREE})
+    asked = [receipt("c", attempts=(side,)), receipt("d", tokens=9, attempts=(side,))]
+
+    assert 'unit="llm.output_tokens"} 3' in counted(priced, more=asked)
+
+
+def test_a_reload_of_the_books_counts_by_the_new_ones() -> None:
+    registry = Registry()
+    counter = registry.counter("unpriced", "m", "modality", "unit")
+
+    def tariff(*cases: Case) -> Tariff:
+        return Tariff(
+            Books([Book(name="b", currency="EUR", effective=int(WALL), cases=cases)]), UNITS
+        )
+
+    told = tariff()
+    made = UnpricedCounter(counter, lambda: told)
+    made.observe(receipt("a"))
+    told = tariff(Case(prices={"llm.output_tokens": FREE}))
+    made.observe(receipt("b"))
+    made.observe(receipt("c"))
+
+    assert b'unit="llm.output_tokens"} 1' in registry.render()
+
+
 def test_what_is_free_is_priced() -> None:
     assert "unpriced{" not in counted(Case(prices={"llm.output_tokens": FREE}))
 

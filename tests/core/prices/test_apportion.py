@@ -100,6 +100,17 @@ def test_a_slot_is_shared_by_work_and_who_is_silent_pays_almost_nothing() -> Non
     assert share_hour(SLOTS * 400, HOUR, [stay("c", 0)]).shares == {"c": 400}
 
 
+def test_the_part_of_a_request_that_lies_in_a_slot_is_its_work_there() -> None:
+    def stay(name: str, began_s: int, lasted_s: int, work: int) -> Stay:
+        began_us = HOUR + began_s * SECOND_US
+        return Stay(id=name, began_us=began_us, ended_us=began_us + lasted_s * SECOND_US, work=work)
+
+    there = [stay("a", -5, 10, 100), stay("b", 5, 20, 200), stay("c", 0, 10, 100)]
+    shared = share_hour(SLOTS * 400, HOUR, there)
+
+    assert shared.shares == {"a": 100, "b": 100 + 400 + 400, "c": 200}
+
+
 def test_a_request_pays_in_each_hour_for_what_it_did_there() -> None:
     across = Stay(id="a", began_us=HOUR - SLOT_US, ended_us=HOUR + SLOT_US, work=10)
 

@@ -99,17 +99,17 @@ def test_a_part_with_a_price_is_billed_where_its_whole_has_none() -> None:
 
 
 def test_of_parts_that_lie_over_each_other_no_unit_is_billed_twice() -> None:
-    by = book(
-        vlm__input_tokens=cents(100, 100),
-        vlm__cached_tokens=cents(10, 100),
-        vlm__image_tokens=cents(50, 100),
-    )
-    found = rated(by, vlm__input_tokens=100, vlm__cached_tokens=80, vlm__image_tokens=60)
+    def billed(a_picture: int) -> dict[str, int]:
+        by = book(
+            vlm__input_tokens=cents(100, 100),
+            vlm__cached_tokens=cents(10, 100),
+            vlm__image_tokens=cents(a_picture, 100),
+        )
+        found = rated(by, vlm__input_tokens=100, vlm__cached_tokens=80, vlm__image_tokens=60)
+        return {line.unit: line.count for line in found.lines}
 
-    assert {line.unit: line.count for line in found.lines} == {
-        "vlm.cached_tokens": 80,
-        "vlm.image_tokens": 20,
-    }
+    assert billed(a_picture=50) == {"vlm.cached_tokens": 80, "vlm.image_tokens": 20}
+    assert billed(a_picture=1) == {"vlm.cached_tokens": 40, "vlm.image_tokens": 60}
 
 
 def test_what_has_no_price_is_said_to_have_none_and_is_not_free() -> None:
@@ -127,6 +127,7 @@ def test_before_the_first_book_all_is_unpriced() -> None:
     found = rated(None, vlm__input_tokens=5, vlm__requests=1)
 
     assert (found.pricing, found.unpriced) == ("unpriced", ("vlm.input_tokens",))
+    assert rated(None, vlm__input_tokens=0).pricing == "priced"
 
 
 def test_requests_and_bytes_need_no_price_and_may_have_one() -> None:
@@ -184,6 +185,7 @@ def test_the_region_is_where_it_was_served_and_none_where_that_was_two() -> None
     assert replace(USED, tried=(tried("us", False),)).region == "us"
     assert replace(USED, tried=(tried("us", True), tried("eu", True))).region == ""
     assert USED.region == ""
+    assert replace(USED, cut_in="eu").region == "eu"
 
 
 def test_side_calls_are_priced_by_the_model_that_answered_them() -> None:
@@ -210,6 +212,12 @@ def test_a_side_call_elsewhere_has_the_price_of_its_region_and_the_reply_that_of
         ("", 60, cents(2, 1)),
         ("other", 40, cents(3, 1)),
     ]
+    more = replace(used, tried=(side, replace(side, region="eu", model="more", units={}), own))
+    own_elsewhere = replace(used, tried=(side, replace(own, model="other")))
+    assert rate(more, by, UNITS) == rate(own_elsewhere, by, UNITS) == rate(used, by, UNITS)
+    only_theirs = book(Case(model="other", prices={"vlm.input_tokens": cents(2, 1)}))
+    all_theirs = replace(used, units=asked)
+    assert rate(all_theirs, only_theirs, UNITS).pricing == "priced"
     same = replace(used, tried=(replace(side, model="eyes"), own))
     assert [(line.model, line.count, line.price) for line in rate(same, by, UNITS).lines] == [
         ("", 100, cents(2, 1))

@@ -63,7 +63,7 @@ class Used:
     def region_of(self, model: str) -> str:
         """The region that a model's side calls were answered in; '' where that was several."""
         asked = [each for each in self.tried if each.side and each.model == model]
-        return _one_of({each.region for each in _served(asked)} or {self.region})
+        return _one_of({each.region for each in _served(asked)})
 
     def model_of(self, unit: str) -> str:
         """The model of a unit that no attempt tells: the request's, or that of its side calls."""
