@@ -13,7 +13,7 @@ import pytest
 from pydantic import BaseModel
 from toys.advice import Cool, Home, Kept, Says, Told, Warmth
 
-from modgate.api.scorer import Placement
+from modgate.api.scorer import LEAST_SCORE, MOST_SCORE, Placement
 from modgate.api.select import Backend
 from modgate.api.vitals import UNKNOWN, Signals, Vitals
 from modgate.fleet.fleet import Fleet
@@ -24,7 +24,8 @@ from modgate.fleet.state import FleetState
 from modgate.fleet.terms import Terms
 from modgate.plugin import Candidate, Filter, Json, Scorer, Units
 
-TERMS = Terms(slo="gold", phase="total", target_s=10.0)
+TERMS = Terms(slo="gold", phase="first_byte", target_s=10.0)
+REQUIRES = (("voice", "alto"),)
 HOT = Vitals(signals=Signals(temperature=90.0), signals_weight=1.0)
 Said = Callable[[str, float], Vitals]
 
@@ -99,7 +100,9 @@ class World:
     ) -> set[str]:
         """The backends of so many calls."""
         terms = replace(TERMS, affinity=affinity)
-        wanted = Wanted(work=1.0, terms=terms, tenant=tenant, size=Units(input_tokens=3))
+        wanted = Wanted(
+            work=1.0, terms=terms, tenant=tenant, size=Units(input_tokens=3), requires=REQUIRES
+        )
         leases = [self.fleet.at_once("m", wanted) for _ in range(calls)]
         return {lease.backend.name for lease in leases if lease is not None}
 
@@ -228,6 +231,24 @@ class Gone(Exact):
         sys.exit(3)
 
 
+class Often(Scorer[Home]):
+    """One that says what it is told to, and counts how often it is asked."""
+
+    name = "often"
+    config_type = Home
+
+    def __init__(self, said: list[float]) -> None:
+        super().__init__(Home(tenant="acme", hardware=""))
+        self.said = said
+        self.asked = 0
+
+    def scores(
+        self, call: Placement, candidates: Sequence[Candidate], seconds: Sequence[float]
+    ) -> list[float]:
+        self.asked += 1
+        return self.said
+
+
 def test_an_answer_that_breaks_when_it_is_read_fails_no_call() -> None:
     home = Home(tenant="acme", hardware="h100")
     picky = World(filters=[Picky(home)])
@@ -279,11 +300,63 @@ def test_a_scorer_sees_the_call_and_its_candidates_and_is_not_asked_about_one() 
         slo="gold",
         size=Units(input_tokens=3),
         work=1.0,
-        phase="total",
+        phase="first_byte",
         target_s=10.0,
+        requires=REQUIRES,
     )
     assert candidates == [("b0", "a10", 0, 0.0), ("b1", "h100", 0, 0.0)]
     assert len(seconds) == 2
+
+
+@pytest.mark.parametrize(
+    ("scores", "heard"),
+    [
+        ([LEAST_SCORE, MOST_SCORE], True),
+        ([LEAST_SCORE / 2, 1.0], False),
+        ([1.0, MOST_SCORE * 2], False),
+        ([1.0, float("nan")], False),
+        ([float("nan"), 1.0], False),
+        ([1.0], False),
+    ],
+)
+@pytest.mark.parametrize("weight", [1.0, 2.0])
+def test_scores_are_within_bounds_or_none_is_heard(
+    scores: list[float], heard: bool, weight: float
+) -> None:
+    world = World(scorers=[Often(scores)], weight=weight)
+    world.went_to(1)
+
+    assert world.faults == ([] if heard else ["nonsense"])
+
+
+def test_it_is_left_out_for_faults_in_a_row_only() -> None:
+    good, bad = [1.0, 1.0], [0.0, 0.0]
+    scores = Often(good)
+    world = World(scorers=[scores])
+
+    def judged(faults: int) -> int:
+        scores.said = bad
+        world.went_to(faults)
+        scores.said = good
+        world.went_to(1)
+        return scores.asked
+
+    assert judged(IN_A_ROW - 1) == IN_A_ROW
+    assert judged(IN_A_ROW - 1) == 2 * IN_A_ROW
+    assert judged(IN_A_ROW) == 3 * IN_A_ROW  # left out by now
+    world.now += LEFT_OUT_S
+    assert judged(1) == 3 * IN_A_ROW + 2
+
+
+def test_a_filter_that_says_too_much_is_passed_over() -> None:
+    class Chatty(Kept):
+        def keeps(self, call: Placement, candidates: Sequence[Candidate]) -> list[bool]:
+            return [True, False, False]
+
+    world = World(filters=[Chatty(Home(tenant="acme", hardware="h100"))])
+
+    assert world.went_to(IN_A_ROW) == {"b0", "b1"}
+    assert world.faults == ["nonsense"] * IN_A_ROW
 
 
 def test_where_nothing_is_free_nobody_is_asked() -> None:
