@@ -38,6 +38,8 @@ def test_only_what_an_engine_is_at_work_on_is_finished(tried: Try, finishes: boo
     draft = drafted(tries=[attempted(0, state="failed", sent=True), tried])
 
     assert abandon(draft, resolved) == draft.abandoned == finishes
+    draft.tries.clear()
+    assert abandon(draft, resolved) == finishes  # it was decided
 
 
 def test_what_nobody_gets_is_read_up_to_a_bound_of_all_its_bytes() -> None:

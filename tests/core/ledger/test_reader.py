@@ -108,7 +108,7 @@ def spread(directory: Path) -> None:
     for at, name in enumerate("abc"):
         clock = Stopped(at * 10.0)
         made = Ledger(directory, KEY, clock)
-        made.ended(replace(receipt(name), wall=clock.wall(), duration_s=1.0))
+        made.ended(replace(receipt(name), wall=clock.wall() - 20, duration_s=21.0))
         made.close()
     for at, path in enumerate(segments(directory)):
         os.utime(path, (WALL + at * 10 + 1,) * 2)

@@ -160,6 +160,18 @@ def test_a_crash_is_billed_by_the_last_touch_as_an_estimate_at_the_time_it_began
         assert (end.tenant, end.wall, end.reserved) == ("acme", WALL, opened.reserved)
 
 
+def test_the_end_of_a_crash_is_of_who_and_what_was_opened() -> None:
+    said = {
+        **{"tenant": "acme", "key_id": "k1", "model": "chat", "modality": "llm", "slo": "batch"},
+        **{"fallback_for": "first", "fallback_on": "error", "region": "eu", "regions": ("eu",)},
+    }
+    end = crashed(
+        msgspec.convert({"v": 1, "id": "req_1", "wall": WALL, **said}, Opened), None, WALL
+    )
+
+    assert {name: getattr(end, name) for name in said} == said
+
+
 def test_a_crash_of_no_modality_is_no_request_of_one() -> None:
     opened = Opened(v=1, id="req_1", wall=WALL, reserved=RESERVED)
 

@@ -66,6 +66,18 @@ def test_a_correction_counts_in_the_time_of_its_request(began: float, in_time_of
     assert (row.began, row.ended) == (in_time_of, WALL)
 
 
+def test_a_correction_says_whose_and_of_what_it_is_and_why() -> None:
+    said = {
+        **{"reason": "price", "note": "by b in place of a", "region": "eu", "tenant": "acme"},
+        **{"key_id": "k", "model": "chat", "modality": "llm", "units": {"money.micro": -3}},
+    }
+    made = msgspec.convert({"id": "r", "sequence": 4, "wall": WALL, **said}, Adjusted)
+    row = adjust_row(made, "w")
+
+    assert {name: getattr(row, name) for name in said} == said
+    assert (row.kind, row.request_id, row.sequence, row.writer) == ("adjust", "r", 4, "w")
+
+
 @pytest.mark.parametrize(("region", "seen"), [(None, 6), ("eu", 4), ("us", 2), ("", 2)])
 def test_only_rows_that_may_lie_in_a_region_go_there(region: str | None, seen: int) -> None:
     entries = [Entry(Kind.ANCHOR, msgspec.msgpack.encode(Noted(wall=WALL, what="closed")))]

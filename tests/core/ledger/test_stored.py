@@ -13,7 +13,7 @@ from modgate.api.shipment import Cursor, Shipment
 from modgate.api.sink import Attempt
 from modgate.ledger.frames import Kind
 from modgate.ledger.reader import rows
-from modgate.ledger.records import Ended, Opened
+from modgate.ledger.records import Adjusted, Ended, Opened
 from modgate.ledger.rows import rows_of
 from modgate.ledger.segments import frames_of, segments
 from modgate.ledger.sqlite_sink import FILE, SqliteConfig, SqliteSink
@@ -44,15 +44,15 @@ def written(folder: Path, count: int) -> list[Ended]:
     return list(rows(folder / "ledger", KEY))
 
 
-async def shipped(folder: Path, count: int) -> None:
+async def shipped(folder: Path, count: int, kind: Kind = Kind.END) -> None:
     """The first so many rows, as the shipper hands them over."""
     paths = segments(folder / "ledger").values()
     frames = (each for path in paths for _, each in frames_of(path, KEY))
-    ends = [each for each in frames if each.kind is Kind.END][:count]
+    entries = [each for each in frames if each.kind is kind][:count]
     sink = SqliteSink(SqliteConfig(), folder=folder)
     await sink.open()
     place = Cursor(writer="w", segment=1, offset=9, frames=count, last=b"", at=WALL)
-    await sink.write(Shipment(rows=list(rows_of(ends, "w")), cursor=place))
+    await sink.write(Shipment(rows=list(rows_of(entries, "w")), cursor=place))
     await sink.close()
 
 
@@ -76,6 +76,34 @@ async def test_rows_come_in_the_order_of_their_ends_wherever_they_are(tmp_path: 
     await shipped(tmp_path, 1)
     with whole(tmp_path / "ledger", tmp_path / FILE) as both:
         assert [row.id for row in both.rows()] == ["short", "long"]
+
+
+@pytest.mark.parametrize("count", [0, 2, 5])
+async def test_each_correction_is_there_once_and_in_the_time_of_its_request(
+    tmp_path: Path, count: int
+) -> None:
+    every = [
+        Adjusted(
+            id=f"r{at // 2}",
+            sequence=1 + at % 2,
+            wall=WALL + 100 + at,
+            reason="price",
+            tenant="beta" if at == 3 else "acme",
+            note="why",
+            units={"money.micro": -at},
+            began=WALL + at // 2,
+            region="eu",
+        )
+        for at in range(6)
+    ]
+    with ledger(tmp_path / "ledger") as made:
+        for each in every:
+            made.adjusted(each)
+    await shipped(tmp_path, count, Kind.ADJUST)
+    with whole(tmp_path / "ledger", tmp_path / FILE) as both:
+        assert list(both.adjustments()) == every
+        assert list(both.adjustments(WALL + 1, WALL + 2)) == every[2:4]
+        assert list(both.adjustments(tenant="beta")) == [every[3]]
 
 
 async def test_what_was_shipped_stays_when_its_segment_is_gone(tmp_path: Path) -> None:
