@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path
 
@@ -104,6 +105,24 @@ async def test_each_correction_is_there_once_and_in_the_time_of_its_request(
         assert list(both.adjustments()) == every
         assert list(both.adjustments(WALL + 1, WALL + 2)) == every[2:4]
         assert list(both.adjustments(tenant="beta")) == [every[3]]
+
+
+async def test_of_the_writers_the_one_that_is_behind_says_what_is_not_shipped_yet(
+    tmp_path: Path,
+) -> None:
+    for at in (10, 20):
+        with ledger(tmp_path / "ledger") as made:
+            made.ended(replace(receipt(f"r{at}"), wall=WALL + at))
+    for path in segments(tmp_path / "ledger").values():
+        os.utime(path, (WALL + 20,) * 2)
+    await shipped(tmp_path, 0)
+    sink = SqliteSink(SqliteConfig(), folder=tmp_path)
+    await sink.open()
+    ahead = Cursor(writer="v", segment=1, offset=9, frames=1, last=b"", at=WALL + 5000)
+    await sink.write(Shipment(rows=[], cursor=ahead))
+    await sink.close()
+    with whole(tmp_path / "ledger", tmp_path / FILE) as both:
+        assert [row.id for row in both.rows()] == ["r10", "r20"]
 
 
 async def test_what_was_shipped_stays_when_its_segment_is_gone(tmp_path: Path) -> None:
