@@ -17,7 +17,7 @@ from modgate.ledger.reader import rows
 from modgate.ledger.records import Adjusted, Ended, Opened
 from modgate.ledger.rows import rows_of
 from modgate.ledger.segments import frames_of, segments
-from modgate.ledger.sqlite_sink import FILE, SqliteConfig, SqliteSink
+from modgate.ledger.sqlite_sink import FILE, SCHEMA_VERSION, SqliteConfig, SqliteSink
 from modgate.ledger.stored import NotRead, whole
 from modgate.money.invoice import used_of
 
@@ -77,6 +77,17 @@ async def test_rows_come_in_the_order_of_their_ends_wherever_they_are(tmp_path: 
     await shipped(tmp_path, 1)
     with whole(tmp_path / "ledger", tmp_path / FILE) as both:
         assert [row.id for row in both.rows()] == ["short", "long"]
+
+
+async def test_what_is_shipped_while_it_is_read_is_there_once(tmp_path: Path) -> None:
+    every = written(tmp_path, 8)
+    await shipped(tmp_path, 2)
+    with whole(tmp_path / "ledger", tmp_path / FILE) as both:
+        found = both.rows()
+        first = next(found)
+        await shipped(tmp_path, 8)
+
+        assert [first, *found] == every
 
 
 @pytest.mark.parametrize("count", [0, 2, 5])
@@ -152,7 +163,8 @@ async def test_tables_of_the_next_version_are_read_as_they_are_written(tmp_path:
     await shipped(tmp_path, 3)
     db = sqlite3.connect(tmp_path / FILE)
     db.executescript(
-        "ALTER TABLE modgate_usage ADD COLUMN later TEXT DEFAULT ''; PRAGMA user_version = 2"
+        "ALTER TABLE modgate_usage ADD COLUMN later TEXT DEFAULT '';"
+        f"PRAGMA user_version = {SCHEMA_VERSION + 1}"
     )
     db.close()
     with whole(tmp_path / "ledger", tmp_path / FILE) as both:
@@ -175,9 +187,12 @@ def test_a_file_that_is_no_sink_is_told(tmp_path: Path) -> None:
         raise AssertionError
     (tmp_path / FILE).unlink()
     newer = sqlite3.connect(tmp_path / FILE)
-    newer.execute("PRAGMA user_version = 9")
+    newer.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 2}")
     newer.close()
-    with pytest.raises(NotRead, match="version 9"), whole(tmp_path / "ledger", tmp_path / FILE):
+    with (
+        pytest.raises(NotRead, match=f"version {SCHEMA_VERSION + 2};"),
+        whole(tmp_path / "ledger", tmp_path / FILE),
+    ):
         raise AssertionError
 
 
