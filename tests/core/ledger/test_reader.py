@@ -92,11 +92,12 @@ def test_an_empty_ledger_has_no_rows(tmp_path: Path) -> None:
 
 
 def test_rows_and_corrections_of_several_workers_come_in_the_order_of_time(tmp_path: Path) -> None:
-    for worker, walls in (("w1", (1, 5)), ("w2", (2, 3))):
+    for worker, ends in (("w1", (1, 5)), ("w2", (2, 3))):
         made = Ledger(tmp_path, KEY, Stopped(), worker=worker)
-        for wall in walls:
-            made.ended(replace(receipt(f"{worker}-{wall}"), wall=WALL + wall))
-            made.adjusted(Adjusted(id=f"{worker}-{wall}", sequence=1, wall=WALL + wall, reason="x"))
+        for end in ends:
+            ended = receipt(f"{worker}-{end}")
+            made.ended(replace(ended, wall=WALL - end, duration_s=2.0 * end))
+            made.adjusted(Adjusted(id=f"{worker}-{end}", sequence=1, wall=WALL + end, reason="x"))
         made.close()
 
     assert [row.id for row in rows(tmp_path, KEY)] == ["w1-1", "w2-2", "w2-3", "w1-5"]
