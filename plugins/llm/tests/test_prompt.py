@@ -72,10 +72,12 @@ def answered(request: Request) -> Prompt:
 
 @pytest.fixture(scope="module")
 def tokenizer_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tokenizer of words."""
+    """A tokenizer of words that would cut and fill if it were let."""
     tokenizers = pytest.importorskip("tokenizers")  # of modgate[tokenizers]
     made = tokenizers.Tokenizer(tokenizers.models.WordLevel({"?": 0}, unk_token="?"))
     made.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+    made.enable_truncation(2)
+    made.enable_padding(length=2)
     path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
     made.save(str(path))
     return path

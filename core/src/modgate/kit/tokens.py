@@ -71,12 +71,18 @@ def count_all(name: str, parts: Sequence[str]) -> int | None:
 
 @lru_cache(maxsize=2)
 def tokenizer(path: str) -> tokenizers.Tokenizer | None:
-    """A model's own `tokenizer.json`; None when the extra is not installed."""
+    """A model's own `tokenizer.json`; None when the extra is not installed.
+
+    What the file says of cutting and filling is left aside: the engine decides on that.
+    """
     try:
         import tokenizers
     except ImportError:
         return None
-    return tokenizers.Tokenizer.from_file(path)
+    loaded = tokenizers.Tokenizer.from_file(path)
+    loaded.no_truncation()
+    loaded.no_padding()
+    return loaded
 
 
 def count_by_file(path: str, parts: Sequence[str]) -> int | None:
@@ -92,15 +98,10 @@ def count_by_file(path: str, parts: Sequence[str]) -> int | None:
 
 def each_by_file(path: str, parts: Sequence[str]) -> list[int] | None:
     """Exact tokens of each text as an encoder reads it, with what it puts around; None = not
-    installed.
-
-    What the file says of cutting and filling is left aside: the engine decides on that.
-    """
+    installed."""
     loaded = tokenizer(path)
     if loaded is None:
         return None
-    loaded.no_truncation()
-    loaded.no_padding()
     return [len(found.ids) for found in loaded.encode_batch(list(parts))]
 
 
