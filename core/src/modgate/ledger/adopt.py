@@ -1,4 +1,4 @@
-"""Ending what workers left who are not started any more, after their number was lowered."""
+"""Recovering the chains beside the gateway's own: who wrote them may have been killed."""
 
 from __future__ import annotations
 

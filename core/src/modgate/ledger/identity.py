@@ -26,8 +26,8 @@ def machine_boot() -> str:
 def writer_id(before: str, name: str, worker: str) -> str:
     """The id of a chain's writer: `before`, which its newest segment names, or else a new one.
 
-    A new id is `NAME.12345678`, or `NAME-w2.12345678` of the worker `w2`.  The random end tells
-    apart two directories of the same name: one that was lost, and the one begun in its place.
+    A new id is `NAME.12345678`, or `NAME-rerate.12345678` of the worker `rerate`.  The random end
+    tells apart two directories of the same name: one that was lost, and the one begun in its place.
     An empty `name` stands for the name of the host.
     """
     if WRITER_ID.fullmatch(before):

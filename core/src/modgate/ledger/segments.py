@@ -1,7 +1,7 @@
 """The segment files of a directory: which there are, and what each begins with and holds.
 
-Each worker of a gateway has a chain of its own: `segment-00000001.ledger`, or with a worker's name
-`segment-w2-00000001.ledger`.
+A worker is whoever writes a chain: the gateway, which has no name here (`segment-00000001.ledger`),
+or a command beside it (`segment-rerate-00000001.ledger`).
 """
 
 from __future__ import annotations
