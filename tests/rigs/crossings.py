@@ -295,7 +295,7 @@ class Crossing:
         await app.open()
         self._state, self._gateway = app.state, app.gateway
         app.state.entropy = random.Random(0).randbytes  # as the ids are, so is the run
-        self._server = Server(Public(app.state).handle, framing_refusal(app.state.request_id))
+        self._server = Server(Public(app.state).answer, framing_refusal(app.state.request_id))
         return app
 
     def _watch(self, patch: pytest.MonkeyPatch) -> None:

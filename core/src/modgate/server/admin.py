@@ -83,13 +83,13 @@ class Admin:
             },
         }
 
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """aiohttp's handler."""
-        answer = await self._answer(request)
+        answer = await self._page(request)
         answer.headers["server"] = SERVER
         return answer
 
-    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _page(self, request: web.BaseRequest) -> web.StreamResponse:
         """Who is it, is there such a page, may they."""
         try:
             caller = await self._caller(request)

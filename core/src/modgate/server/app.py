@@ -211,7 +211,7 @@ class App:
 
     async def _listen(self, made: Blueprint) -> None:
         file = made.linked.file
-        self.public = Listener(Public(self.state).handle, self.state)
+        self.public = Listener(Public(self.state).answer, self.state)
         tls = None
         if file.listen.tls is not None:
             tls = TlsFiles(cert=file.listen.tls.cert, key=file.listen.tls.key)
@@ -221,7 +221,7 @@ class App:
         self.pages = Admin(
             self.state, self.reload, tenants, self.audit.denied, lambda: self.tenancy.made.effective
         )
-        self.admin = Listener(self.pages.handle, self.state)
+        self.admin = Listener(self.pages.answer, self.state)
         admin = Address(host=file.admin.address.host, port=file.admin.address.port)
         self.admin_address = await self._up(made, "admin", self.admin, admin)
 

@@ -26,7 +26,7 @@ class Public:
     def __init__(self, state: State) -> None:
         self._state = state
 
-    def handle(self, request: web.BaseRequest) -> Awaitable[web.StreamResponse]:
+    def answer(self, request: web.BaseRequest) -> Awaitable[web.StreamResponse]:
         """aiohttp's handler."""
         if request.method == "OPTIONS" and "access-control-request-method" in request.headers:
             return self._preflight(request)
