@@ -12,7 +12,7 @@ from oracle import requests as ask
 from oracle.engine import ScriptedEngine
 from rigs.sharing import Answer, Load, Sharing, sharing
 
-from modgate.limits.hosted import WRITTEN_EVERY_S
+from modgate.limits.kept_levels import WRITTEN_EVERY_S
 
 BODY = ask.chat(1, model="chat", max_tokens=5).body
 LIMITS = 'limits = { requests = "12/day" }'

@@ -10,7 +10,6 @@ import pytest
 from waiting import until
 
 from modgate.clock import SystemClock
-from modgate.limits import hosted
 from modgate.limits.hosted import HostedStore
 from modgate.limits.kept_levels import KeptLevels
 from modgate.limits.levels import Levels, Limit
@@ -104,7 +103,7 @@ async def _patiently(store: HostedStore) -> Reserved:
 async def test_an_owner_that_is_killed_leaves_what_it_wrote_a_moment_ago(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hosted, "WRITTEN_EVERY_S", 0.01)
+    monkeypatch.setattr("modgate.limits.kept_levels.WRITTEN_EVERY_S", 0.01)
     [one] = _stores(tmp_path, 1)
     path = tmp_path / "own" / "levels.sock.levels"
     try:
@@ -130,7 +129,7 @@ async def test_what_came_while_the_levels_were_being_written_is_written_when_the
         goes_on.wait(10)
         return write(kept, data)
 
-    monkeypatch.setattr(hosted, "WRITTEN_EVERY_S", 0.01)
+    monkeypatch.setattr("modgate.limits.kept_levels.WRITTEN_EVERY_S", 0.01)
     monkeypatch.setattr(KeptLevels, "write", write_slowly)
     one, two = _stores(tmp_path)
     try:

@@ -138,7 +138,7 @@ async def test_it_is_written_when_it_closes_and_read_at_the_next_start(tmp_path:
 
 
 async def test_it_is_written_while_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("modgate.limits.level_file.WRITTEN_EVERY_S", 0.01)
+    monkeypatch.setattr("modgate.limits.kept_levels.WRITTEN_EVERY_S", 0.01)
     path = tmp_path / "levels"
     kept = LevelFile(path, lambda: NOW_MS)
     kept.levels.charge(MONTH, 3, NOW_MS)
@@ -161,7 +161,7 @@ async def test_where_nothing_is_limited_no_file_is_made(tmp_path: Path) -> None:
 async def test_what_could_not_be_written_is_written_as_soon_as_it_can(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("modgate.limits.level_file.WRITTEN_EVERY_S", 0.01)
+    monkeypatch.setattr("modgate.limits.kept_levels.WRITTEN_EVERY_S", 0.01)
     path = tmp_path / "nowhere" / "levels"
     kept = LevelFile(path, lambda: NOW_MS)
     kept.levels.charge(MONTH, 3, NOW_MS)

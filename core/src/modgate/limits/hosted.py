@@ -11,7 +11,6 @@ import asyncio
 import fcntl
 import logging
 import os
-from contextlib import suppress
 from pathlib import Path
 
 from modgate.clock import Clock
@@ -22,7 +21,6 @@ from modgate.limits.owner import Owner, OwnerStore
 log = logging.getLogger(__name__)
 
 SCHEME = "owner://"
-WRITTEN_EVERY_S = 5.0
 PATH_BYTES = 100  # what a socket's address holds, with room
 
 
@@ -59,7 +57,8 @@ class HostedStore(OwnerStore):
                 os.close(self._lock)
                 raise
             self._owner = owner
-            self._writing = asyncio.get_running_loop().create_task(self._write(owner))
+            work = self._kept.keep(owner.store.levels.written, self._closing)
+            self._writing = asyncio.get_running_loop().create_task(work)
             log.info("limit levels owned", extra={"levels": owner.store.levels.sizes()[0]})
         return await super()._reach()
 
@@ -76,16 +75,6 @@ class HostedStore(OwnerStore):
         os.pwrite(lock, str(os.getpid()).encode(), 0)  # for whoever wants to know
         self._lock = lock
         return True
-
-    async def _write(self, owner: Owner) -> None:
-        """Write the levels every few seconds, and a last time when nobody changes them any more."""
-        last = False
-        while not last:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(WRITTEN_EVERY_S):
-                    await self._closing.wait()
-            last = self._closing.is_set()
-            await asyncio.to_thread(self._kept.write, owner.store.levels.written())
 
     async def close(self) -> None:
         """Close the connection; an owner writes the levels down and lets the next one begin."""

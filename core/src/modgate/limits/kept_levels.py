@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,14 +17,20 @@ from modgate.whole_file import write_whole
 
 log = logging.getLogger(__name__)
 
+WRITTEN_EVERY_S = 5.0
+
 _L = TypeVar("_L", Levels, OwnAccount)
 
 
 class KeptLevels:
-    """Reads it, and writes it whole or not at all; what fails is logged, once for each reason."""
+    """Reads it, and writes it whole or not at all; what fails is logged, once for each reason.
 
-    def __init__(self, path: Path) -> None:
+    `written`: what need not be written, because it is as if it were in the file.
+    """
+
+    def __init__(self, path: Path, written: bytes | None = None) -> None:
         self._path = path
+        self._written = written
         self._reason = ""  # why it could not be written last
 
     def read(self, kind: type[_L], now_ms: int) -> _L:
@@ -33,6 +42,18 @@ class KeptLevels:
         except (OSError, msgspec.MsgspecError) as error:
             log.error("limit levels not read", extra=self._words(error))
             return kind()
+
+    async def keep(self, levels: Callable[[], bytes], closing: asyncio.Event) -> None:
+        """Write them every few seconds, and a last time when nobody changes them any more."""
+        last = False
+        while not last:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(WRITTEN_EVERY_S):
+                    await closing.wait()
+            last = closing.is_set()
+            written = levels()
+            if written != self._written and await asyncio.to_thread(self.write, written):
+                self._written = written
 
     def write(self, data: bytes) -> bool:
         """False when it cannot be written."""

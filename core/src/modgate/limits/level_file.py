@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 from modgate.limits.account import OwnAccount
-from modgate.limits.hosted import WRITTEN_EVERY_S
 from modgate.limits.kept_levels import KeptLevels
 
 
@@ -27,28 +25,19 @@ class LevelFile:
     def __init__(
         self, path: Path, now_ms: Callable[[], int], ahead_ms: Callable[[], int] = lambda: 0
     ) -> None:
-        self._kept = KeptLevels(path)
+        self._kept = KeptLevels(path, OwnAccount().written(0))  # no file is made for nothing
         self.levels = self._kept.read(OwnAccount, now_ms())
         self._now_ms, self._ahead_ms = now_ms, ahead_ms
         self._closing = asyncio.Event()
-        # as if this were in the file: no file is made for nothing
-        self._written = OwnAccount().written(0)
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin to write."""
-        self._task = asyncio.get_running_loop().create_task(self._write())
+        work = self._kept.keep(self._written, self._closing)
+        self._task = asyncio.get_running_loop().create_task(work)
 
-    async def _write(self) -> None:
-        last = False
-        while not last:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(WRITTEN_EVERY_S):
-                    await self._closing.wait()
-            last = self._closing.is_set()
-            levels = self.levels.written(self._now_ms(), self._ahead_ms())
-            if levels != self._written and await asyncio.to_thread(self._kept.write, levels):
-                self._written = levels
+    def _written(self) -> bytes:
+        return self.levels.written(self._now_ms(), self._ahead_ms())
 
     async def close(self) -> None:
         """Write a last time, and stop."""
