@@ -56,6 +56,19 @@ def test_a_word_that_no_key_can_carry_is_told(tmp_path: Path) -> None:
     assert code == 2
 
 
+def test_a_key_of_a_file_is_rotated_by_another_line_of_its_id(tmp_path: Path) -> None:
+    (tmp_path / "pepper").write_text("pepper")
+    new = ("keys", "new", "ci", "--directory", str(tmp_path), "--id")
+
+    code, line = said(*new, "abcdefghijkl")
+    refused = said(*new, "my-key")
+    of_store = said(*new, "abcdefghijkl", "--tenant", "acme")
+
+    assert "line: abcdefghijkl " in line
+    assert (code, refused[0], of_store[0]) == (0, 2, 2)
+    assert "modgate keys rotate" in of_store[1]
+
+
 NONE_INSTALLED = """
 from importlib.metadata import EntryPoints
 from modgate.cli import main

@@ -1,4 +1,4 @@
-"""Mistral's client, which sends `diarize` always: its form, its reply, and its events."""
+"""Mistral's client, known by its name or by `diarize`: its form, its reply, and its events."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from pathlib import Path
 
 import orjson
 import pytest
+from msgspec import structs
 
+from modgate.http.surfaces import built_in
 from modgate.kit.sse import Splitter
 from modgate.plugin import Event, Json, JsonObject, Refused, Sample
 from modgate.testing import Rig
@@ -57,6 +59,16 @@ def heard(folder: Path, facts: dict[str, Json] | None = None, **form: str) -> by
 
 def test_a_reply_has_all_that_its_sdk_requires(tmp_path: Path) -> None:
     assert orjson.loads(heard(tmp_path)) == {**TEXT, "segments": []}
+
+
+def test_an_older_sdk_which_sends_no_diarize_is_known_by_its_name(tmp_path: Path) -> None:
+    sample = Sample(path=PATH, form={"model": "ears", "file": ("a.wav", tone(1.0))})
+    with Rig(Asr(Asr.config_type()), tmp_path) as rig:
+        request = structs.replace(rig.request(sample), surface=built_in()["mistral"])
+        plan = rig.shape(request, rig.answers(sample))
+        reply = rig.drive(plan).play(lambda index, call: [Event(HEARD)]).reply
+
+    assert orjson.loads(reply) == {**TEXT, "segments": []}
 
 
 def test_times_come_as_segments_of_what_was_asked_for(tmp_path: Path) -> None:

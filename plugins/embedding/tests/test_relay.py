@@ -116,7 +116,7 @@ def test_the_reply_names_the_model_as_it_was_asked_for(start: Start) -> None:
     reply = ended(drive)
     assert reply["model"] == "an-alias"
     assert reply["id"] == "embd-" + "0" * 32
-    assert reply["usage"] == {"prompt_tokens": 3, "total_tokens": 3}
+    assert reply["usage"] == {"prompt_tokens": 3, "completion_tokens": 0, "total_tokens": 3}
 
 
 # The bill
@@ -148,7 +148,7 @@ def test_no_text_has_no_tokens_whatever_its_engine_says(start: Start) -> None:
     drive.feed(engine([1.0], prompt_tokens=0, total_tokens=0))
     reply = ended(drive)
 
-    assert reply["usage"] == {"prompt_tokens": 4, "total_tokens": 4}
+    assert reply["usage"] == {"prompt_tokens": 4, "completion_tokens": 0, "total_tokens": 4}
     assert dict(drive.usage().units) == {"inputs": 1, "input_tokens": 4}
     assert (drive.usage().exact, drive.usage().by) == (False, "estimate")
 

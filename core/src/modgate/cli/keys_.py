@@ -24,6 +24,7 @@ def command() -> None:
 @where
 @click.option("--env", default="live", show_default=True, help="a word in the key: live, test")
 @click.option("--tenant", help="keep it in the store, for this tenant")
+@click.option("--id", "key_id", help="of a key of a file: the line for its other secret")
 @click.option(
     "--role",
     type=click.Choice(["operator", "admin"]),
@@ -36,6 +37,7 @@ def new(
     directory: Path | None,
     env: str,
     tenant: str | None,
+    key_id: str | None,
     role: str | None,
     grant: str | None,
 ) -> None:
@@ -47,8 +49,10 @@ def new(
     if tenant is None:
         if grant is not None:
             raise click.UsageError("--grant is for a key of the store: say --tenant, too")
-        _for_file(name, path, directory, env, role or "tenant")
+        _for_file(name, path, directory, env=env, key_id=key_id, role=role or "tenant")
         return
+    if key_id is not None:
+        raise click.UsageError("a key of the store keeps its id: modgate keys rotate ID")
     if role is not None:
         raise click.UsageError("a key with a role is no tenant's: leave out --tenant")
     with opened(path, directory) as at:
@@ -59,9 +63,17 @@ def new(
     click.echo(f"id:   {row.id}")
 
 
-def _for_file(name: str, path: Path | None, directory: Path | None, env: str, role: str) -> None:
+def _for_file(
+    name: str,
+    path: Path | None,
+    directory: Path | None,
+    *,
+    env: str,
+    key_id: str | None,
+    role: str,
+) -> None:
     from modgate.api.secret import Secret
-    from modgate.auth.keys import ROLES, new_key
+    from modgate.auth.keys import ROLES, new_key, parse_line
     from modgate.config.decode import decode
     from modgate.config.source import read
 
@@ -76,7 +88,10 @@ def _for_file(name: str, path: Path | None, directory: Path | None, env: str, ro
     if pepper is None:
         raise click.UsageError("say whose pepper: --config FILE or --directory DIR")
     try:
-        key, stored = new_key(pepper, name=name, env=env, random=os.urandom, role=ROLES[role])
+        key, stored = new_key(
+            pepper, name=name, env=env, random=os.urandom, key_id=key_id, role=ROLES[role]
+        )
+        parse_line(stored.line())  # an id that is none is told here, and not by a gateway
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     click.echo(f"key:  {key.reveal()}")
@@ -123,7 +138,10 @@ def _day(unix_s: object) -> str:
 @where
 @click.option("--grace", default="1d", show_default=True, help="how long the old secret is good")
 def rotate(key_id: str, path: Path | None, directory: Path | None, grace: str) -> None:
-    """Give the key ID another secret and print the key; the old one stays good for --grace."""
+    """Give the key ID another secret and print the key; the old one stays good for --grace.
+
+    Of a key in a file, `modgate keys new NAME --id ID` prints the line to put beside the old one.
+    """
     from modgate.config.values import duration
 
     try:

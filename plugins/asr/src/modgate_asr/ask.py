@@ -43,7 +43,7 @@ class Asked:
 def read(request: Request, task: str) -> Asked:
     """Read a request.  Refused names the first field that is wrong."""
     fields, facts = request.fields(), facts_of(request, Facts)
-    of_mistral = task == "transcribe" and mistral.is_asked(fields)
+    of_mistral = task == "transcribe" and mistral.is_asked(request, fields)
     form = _form(request, fields, facts, task, of_mistral)
     stream = task == "transcribe" and fields.flag("stream", False)
     if stream and form not in STREAMED:
@@ -80,7 +80,7 @@ def read(request: Request, task: str) -> Asked:
 
 def _form(request: Request, fields: Fields, facts: Facts, task: str, of_mistral: bool) -> str:
     if of_mistral:
-        name, form = mistral.MARK, "diarized_json" if fields.flag(mistral.MARK) else "json"
+        name, form = mistral.MARK, "diarized_json" if fields.flag(mistral.MARK, False) else "json"
     else:
         name, form = "response_format", fields.choice("response_format", FORMATS, "json")
     if form == "diarized_json" and (task == "translate" or not facts.diarizes):

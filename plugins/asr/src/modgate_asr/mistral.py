@@ -1,4 +1,6 @@
-"""A transcript as Mistral's SDK reads it.  It always sends `diarize`, which OpenAI's never sends.
+"""A transcript as Mistral's SDK reads it.
+
+It is known by its name, or by `diarize`, which newer ones always send and OpenAI's never.
 
 Source: mistralai 3.7.0, `audio.transcriptions` (TranscriptionResponse, TranscriptionStreamEvents).
 """
@@ -7,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from modgate.plugin import Fields, JsonObject
+from modgate.plugin import Fields, JsonObject, Request
 from modgate_asr.languages import code_of
 from modgate_asr.transcript import Segment, Transcript, Word
 
@@ -17,9 +19,10 @@ MARK = "diarize"
 UNSUPPORTED = ("file_id", "file_url", "speaker_references")
 
 
-def is_asked(fields: Fields) -> bool:
+def is_asked(request: Request, fields: Fields) -> bool:
     """Whether the client is Mistral's.  Refused when it asks for what no engine does."""
-    if MARK not in fields or "response_format" in fields:
+    known = request.surface.name == "mistral" or MARK in fields
+    if not known or "response_format" in fields:
         return False
     for name in UNSUPPORTED:
         if name in fields:

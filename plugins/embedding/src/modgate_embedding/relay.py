@@ -114,13 +114,16 @@ class ManyVectors(Vectors):
 def openai_reply(
     asked: Asked, identity: ReplyIdentity, vectors: Sequence[Written], tokens: int
 ) -> Iterator[bytes]:
-    """The reply of openai, voyage, mistral and jina, which has one form."""
+    """The reply of openai, voyage, mistral and jina, which has one form.
+
+    `completion_tokens` is for Mistral's older SDKs, which read no reply without it.
+    """
     del asked
     rows = (
         b'{"object":"embedding","index":%d,"embedding":%b}' % (index, vector[0])
         for index, vector in enumerate(vectors)
     )
-    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+    usage = {"prompt_tokens": tokens, "completion_tokens": 0, "total_tokens": tokens}
     yield (
         b'{"id":%b,"object":"list","data":[' % orjson.dumps(identity.reply_id)
         + b",".join(rows)

@@ -56,7 +56,7 @@ def _reply(tokens: int, *vectors: Json) -> JsonObject:
         {"object": "embedding", "index": index, "embedding": vector}
         for index, vector in enumerate(vectors)
     ]
-    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+    usage = {"prompt_tokens": tokens, "completion_tokens": 0, "total_tokens": tokens}
     return {"id": ID, "object": "list", "data": rows, "model": "m", "usage": usage}
 
 
