@@ -152,3 +152,14 @@ async def test_a_log_that_was_changed_is_told_by_the_command_and_at_the_start(
     assert (result.exit_code, "the audit log was changed" in result.output) == (1, True)
     with pytest.raises(Exception, match="was changed by somebody else"):
         await app.open()
+
+
+@pytest.mark.parametrize("name", ["audit-key", "ledger-key"])
+async def test_a_start_with_another_key_says_that_it_may_be_that(
+    running: Running, tmp_path: Path, name: str
+) -> None:
+    await running.app.close()
+    (tmp_path / "state" / name).write_text("k" * 43)
+
+    with pytest.raises(Exception, match="or another key made it"):
+        await App(running.config, directory=tmp_path / "state").open()

@@ -87,8 +87,7 @@ def _posting(made: Blueprint, ledger: Path) -> Iterator[Posting]:
     from modgate.ledger.identity import CORRECTIONS
     from modgate.ledger.shipping import Shipping
     from modgate.ledger.writer import Ledger
-    from modgate.problems import ConfigError, Problem
-    from modgate.server.ledger import sinks_of
+    from modgate.server.ledger import changed, sinks_of
     from modgate.server.secrets import secret_in
 
     section, clock = made.linked.file.ledger, SystemClock()
@@ -96,8 +95,7 @@ def _posting(made: Blueprint, ledger: Path) -> Iterator[Posting]:
     try:
         chain = Ledger(ledger, key, clock, name=section.name, worker=CORRECTIONS)
     except Tampered as error:
-        text = f"the ledger in {ledger} was changed by somebody else: {error}"
-        raise ConfigError([Problem(message=text, path="ledger")]) from None
+        raise changed("ledger", ledger, error) from None
     posting = Posting(chain.adjusted)
     try:
         yield posting

@@ -50,9 +50,14 @@ def open_ledger(made: Blueprint, files: StateDirectory, clock: Clock) -> Ledger:
         ledger = Ledger(directory, key, clock, policy, name=section.name)
         end_what_others_left(directory, key, clock, own=ledger.worker)
     except Tampered as error:
-        text = f"the ledger in {directory} was changed by somebody else: {error}"
-        raise ConfigError([Problem(message=text, path="ledger")]) from None
+        raise changed("ledger", directory, error) from None
     return ledger
+
+
+def changed(section: str, directory: Path, error: Tampered) -> ConfigError:
+    """What is wrong with a chain that the section's key does not prove."""
+    text = f"what is in {directory} was changed by somebody else, or another key made it: {error}"
+    return ConfigError([Problem(message=text, path=section)])
 
 
 def open_audit(made: Blueprint, files: StateDirectory, clock: Clock) -> Audit:
@@ -62,5 +67,4 @@ def open_audit(made: Blueprint, files: StateDirectory, clock: Clock) -> Audit:
     try:
         return Audit(directory, key, clock, max_bytes=section.max_bytes, anchor=section.anchor)
     except Tampered as error:
-        text = f"the audit log in {directory} was changed by somebody else: {error}"
-        raise ConfigError([Problem(message=text, path="audit")]) from None
+        raise changed("audit", directory, error) from None
