@@ -45,16 +45,38 @@ def written(folder: Path, count: int) -> list[Ended]:
     return list(rows(folder / "ledger", KEY))
 
 
-async def shipped(folder: Path, count: int, kind: Kind = Kind.END) -> None:
+PLACE = Cursor(writer="w", segment=1, offset=9, frames=0, last=b"", at=WALL)
+
+
+async def shipped(
+    folder: Path, count: int, kind: Kind = Kind.END, *, place: Cursor = PLACE
+) -> None:
     """The first so many rows, as the shipper hands them over."""
     paths = segments(folder / "ledger").values()
     frames = (each for path in paths for _, each in frames_of(path, KEY))
     entries = [each for each in frames if each.kind is kind][:count]
     sink = SqliteSink(SqliteConfig(), folder=folder)
     await sink.open()
-    place = Cursor(writer="w", segment=1, offset=9, frames=count, last=b"", at=WALL)
     await sink.write(Shipment(rows=list(rows_of(entries, "w")), cursor=place))
     await sink.close()
+
+
+async def test_what_was_not_shipped_is_there_also_if_the_clock_was_ahead_when_others_were(
+    tmp_path: Path,
+) -> None:
+    for at in range(4):
+        with ledger(tmp_path / "ledger") as made:
+            made.ended(replace(receipt(f"r{at}"), wall=WALL + at))
+    ahead = WALL + 86_400.0
+    place = Cursor(writer=made.writer, segment=2, offset=9, frames=0, last=b"", at=ahead)
+    await shipped(tmp_path, 1, place=place)
+    every = list(rows(tmp_path / "ledger", KEY))
+    paths = segments(tmp_path / "ledger")
+    paths[1].write_bytes(paths[1].read_bytes()[:-1])  # so it is not read again
+    for path in paths.values():
+        os.utime(path, (WALL, WALL))
+    with whole(tmp_path / "ledger", tmp_path / FILE) as both:
+        assert list(both.rows()) == every
 
 
 @pytest.mark.parametrize("count", [0, 1, 7, 20])

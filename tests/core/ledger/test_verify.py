@@ -20,7 +20,7 @@ from modgate.ledger.anchor import read_anchor
 from modgate.ledger.frames import FRAME_HEAD, Kind, frame, read_head
 from modgate.ledger.gaps import gaps
 from modgate.ledger.segments import frames_of
-from modgate.ledger.sqlite_sink import SqliteConfig, SqliteSink
+from modgate.ledger.sqlite_sink import FILE, SqliteConfig, SqliteSink
 from modgate.ledger.verify import Report, verify
 from modgate.ledger.witness import Witness, cursor_of, holds
 
@@ -114,6 +114,7 @@ def test_what_reads_a_broken_ledger_says_where_it_is_broken(
     file = segments(books / "ledger")[1]
     torn = file.read_bytes()[:-3]
     file.write_bytes(torn)
+    (books / FILE).unlink()  # what a sink has is not read here
 
     done = CliRunner().invoke(main, [*words, "--directory", str(books)])
 

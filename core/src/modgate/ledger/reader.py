@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from heapq import merge
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
@@ -11,23 +12,31 @@ import msgspec
 from modgate.api.secret import Secret
 from modgate.ledger.frames import Frame, Kind, SegmentHeader, Tampered, Torn
 from modgate.ledger.records import Adjusted, Ended
-from modgate.ledger.segments import begun_at, frames_of, segments, workers
+from modgate.ledger.segments import begun_at, frames_of, head_of, segments, workers
+
+NOTHING: Mapping[str, int] = {}
 
 
 def rows(
-    directory: Path, key: Secret | None = None, *, since: float = 0.0, passing_over: bool = False
+    directory: Path,
+    key: Secret | None = None,
+    *,
+    since: float = 0.0,
+    known: Mapping[str, int] = NOTHING,
+    passing_over: bool = False,
 ) -> Iterator[Ended]:
     """Every ended request, of all workers, in the order of the ends.
 
     `key`: proves the chains on the way, with Tampered where one is broken; None reads unproven.
     `since`: a time of day.  Segments that were last written before it are not read, so that
     requests which ended before it may be left out, or not.
+    `known`: of each writer the segments before this number need not be read, either.
     `passing_over`: a segment that is dropped meanwhile is as if it had never been here; else
     FileNotFoundError, for what was in it may be somewhere else by now.
 
     Reading stops at a torn tail of a newest segment, which is being written or was cut by a crash.
     """
-    ends = [_rows_of(paths, key, passing_over) for paths in _chains(directory, since)]
+    ends = [_rows_of(paths, key, passing_over) for paths in _chains(directory, since, known)]
     yield from merge(*ends, key=lambda row: row.wall + row.duration_s)
 
 
@@ -39,27 +48,38 @@ def adjustments(
     yield from merge(*made, key=lambda each: each.wall)
 
 
-def _chains(directory: Path, since: float) -> Iterator[Sequence[Path]]:
+def _chains(
+    directory: Path, since: float, known: Mapping[str, int] = NOTHING
+) -> Iterator[Sequence[Path]]:
     for worker in workers(directory):
-        paths = list(segments(directory, worker).values())
+        found = segments(directory, worker)
+        paths = list(found.values())
         first = 0
-        while first < len(paths) - 1 and _older(paths[first], paths[first + 1], since):
+        for number, (path, following) in zip(found, pairwise(paths), strict=False):
+            try:
+                if not (_known(path, number, known) or _older(path, following, since)):
+                    break
+            except FileNotFoundError:  # whoever reads it finds that out, too
+                break
             first += 1
         yield paths[first:]
+
+
+def _known(path: Path, number: int, known: Mapping[str, int]) -> bool:
+    try:
+        return bool(known) and number < known.get(head_of(path).writer, 0)
+    except (Torn, Tampered):
+        return False
 
 
 def _older(path: Path, following: Path, since: float) -> bool:
     """Whether a segment was last written before `since`: by its file's time, and by its contents.
 
-    A file's time alone may be anything, in a copy or after the clock was set.  Whether one is gone
-    is found out by who reads it.
+    A file's time alone may be anything, in a copy or after the clock was set.
     """
-    try:
-        if path.stat().st_mtime >= since:
-            return False
-        begun = (begun_at(path), begun_at(following))
-    except FileNotFoundError:
+    if path.stat().st_mtime >= since:
         return False
+    begun = (begun_at(path), begun_at(following))
     return all(at is not None and at < since for at in begun)
 
 

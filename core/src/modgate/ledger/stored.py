@@ -18,13 +18,11 @@ import msgspec
 
 from modgate.api.json import JsonObject
 from modgate.ledger.columns import ADDED, too_new
-from modgate.ledger.identity import CORRECTIONS
 from modgate.ledger.reader import adjustments, rows
 from modgate.ledger.records import RECORD_VERSION, Adjusted, Ended
 from modgate.ledger.rows import regions_of
 from modgate.ledger.sqlite_sink import SCHEMA_VERSION
 
-SLACK_S = 60.0  # that a file's time and a row's may be apart
 SAME = (
     *("tenant", "key_id", "model", "modality", "operation", "route", "surface", "stream", "slo"),
     *("ending", "status", "error", "first_byte_s", "exact", "trace_id"),
@@ -109,15 +107,9 @@ class Stored:
         for row in self._db.execute(" ".join(asked), values):
             yield _adjusted(row)
 
-    def shipped_until(self) -> float:
-        """A time of day: all ends that any writer wrote before it are here.
-
-        The cursor of the corrections' writer does not count: it stands where somebody last made
-        some, which may be long ago.
-        """
-        asked = "SELECT min(at) FROM modgate_cursors WHERE writer NOT GLOB ?"
-        [(at,)] = self._db.execute(asked, (f"*-{CORRECTIONS}.*",))
-        return float(at) if at is not None else EARLIEST
+    def known(self) -> dict[str, int]:
+        """By writer a segment's number: what is in those before it is here."""
+        return dict(self._db.execute("SELECT writer, segment FROM modgate_cursors"))
 
 
 def _ended(row: Sequence[object]) -> Ended:
@@ -172,12 +164,11 @@ class Whole:
         `tenant`: None is all.  `paced`: is wrapped around what is read of the ledger, before
         anything is left out of it, so that a reader in the gateway can give way to others.
         """
-        since, stored = begin, self.stored
-        if stored is not None:
-            since = max(begin, stored.shipped_until() - SLACK_S)
+        stored = self.stored
+        known = stored.known() if stored is not None else {}
         own = (
             row
-            for row in paced(rows(self.ledger, since=since))
+            for row in paced(rows(self.ledger, since=begin, known=known))
             if begin <= row.wall < end
             and tenant in (None, row.tenant)
             and (stored is None or not stored.has(row.id))
