@@ -102,7 +102,7 @@ class Limiter:
         for each in met:
             wait_ms = self._state.levels.wait_ms(each.limit, 1, at_ms)
             if wait_ms > 0:
-                return self._rates.refusal(each.rate, wait_ms)
+                return self._rates.refusal(each.rate, wait_ms, spent=True)
         return None
 
     def hold(self, admission: Admission, what: What, n: int) -> None:
@@ -255,7 +255,8 @@ class Limiter:
             return _no_room(admission.caller.policy.limits.in_flight or 0, PLACE)
         worst = reservation.wanted[denied.index][0]
         rate = next(met.rate for met in toll.hard if met.limit is worst)
-        return self._rates.refusal(rate, denied.wait_ms)
+        spent = self._state.levels.wait_ms(worst, 1, at_ms) > 0
+        return self._rates.refusal(rate, denied.wait_ms, spent=spent)
 
     def _charge_shadows(
         self, admission: Admission, shadow: Iterable[MetRate], counts: Mapping[str, int], at_ms: int

@@ -153,13 +153,17 @@ class Rates:
             when_down=rate.when_down,
         )
 
-    def refusal(self, rate: Rate, wait_ms: int) -> GatewayError:
-        """The error for a request that a limit has no room for; LimitReached, or QuotaSpent."""
+    def refusal(self, rate: Rate, wait_ms: int, *, spent: bool) -> GatewayError:
+        """The error for a request that a limit has no room for; LimitReached, or QuotaSpent.
+
+        `spent`: nothing is left; else a smaller request may have room.
+        """
         shown = self.public(rate)
         short = shown.rpartition(".")[2]
         if wait_ms > CLEARS_S * 1000:
-            text = f"the quota of {self.shown(rate)} {shown} per {rate.period} is spent"
-            return QuotaSpent(text)
+            quota = f"the quota of {self.shown(rate)} {shown} per {rate.period}"
+            little = f"too little of {quota} is left for this request"
+            return QuotaSpent(f"{quota} is spent" if spent else little)
         text = (
             f"Rate limit reached for {short} per {rate.period}: limit {self.shown(rate)}. "
             f"Please try again in {wait_ms / 1000:.3f}s."
