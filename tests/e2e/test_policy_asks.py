@@ -379,9 +379,12 @@ async def test_what_an_ask_is_answered_has_eight_mib_at_most(
     engine.script_for = lambda record: long if record.modality == "embedding" else OK
     async with house(tmp_path, engine, f"{ASKS}budget = '20s'\n") as running:
         client = await chat(running)
-    row = billed(running)
+        row = billed(running)
+        engine.script_for = lambda record: long
+        own = await send(running.url, ask.embeddings(1, model="vectors", inputs=1), key=running.key)
 
     assert client.status == status
+    assert own.status == 200  # as long a reply of its own is none of an ask
     assert [each["code"] for each in row.policies] == ["upstream_invalid_response"] * over
 
 

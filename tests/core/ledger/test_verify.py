@@ -241,6 +241,7 @@ def test_segments_that_the_gateway_dropped_are_explained_by_the_chain(tmp_path: 
     assert report.problems == []
     found = [gap for gap in gaps(tmp_path, KEY) if gap.what == "dropped"]
     assert found
+    assert report.dropped == sum(gap.text.startswith("segment ") for gap in found)
     assert all(gap.lost and "frames" in gap.bound for gap in found)
     segments(tmp_path)[0].unlink()
     assert verify(tmp_path, KEY).problems

@@ -91,7 +91,7 @@ class Tail:
                 raise Tampered(here.offset + error.offset, path.name) from None
             if frames or size >= end - here.offset or size > PAYLOAD_AT_MOST + FRAME_HEAD:
                 break
-            size *= 2
+            size = min(2 * size, end - here.offset)
         if not frames:
             path.stat()  # FileNotFoundError for one that was dropped while it was read
             raise Tampered(here.offset, path.name)
