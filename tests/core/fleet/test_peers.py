@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from modgate.api.select import Backend
-from modgate.fleet.cadence import MOST_S, tells_each_s
+from modgate.fleet.cadence import LEAST_S, MOST_S, tells_each_s
 from modgate.fleet.fleet import Fleet
 from modgate.fleet.frames import Frame, RefusedFrame, tag_of
 from modgate.fleet.peers import CLOCKS_S, EXPIRES_S, PEERS_AT_MOST, REMEMBERED_S, Peers
@@ -226,14 +226,15 @@ def test_of_a_full_engine_each_that_has_calls_may_have_its_share() -> None:
 
 
 def test_a_gateway_that_has_nothing_to_tell_or_nobody_to_tell_it_to_seldom_tells() -> None:
-    here, there = Gateway(1), Gateway(2)
-    here.take("m", "a", 1.0)
+    many = [f"e{number}" for number in range(50)]
+    here, there = Gateway(1, many), Gateway(2, many)
+    here.take("m", "e7", 1.0)
     assert here.peers.tells_each_s == MOST_S
     for gateway, other in ((here, there), (there, here)):
         gateway.peers.hear(other.peers.frame(0.0, WALL), 0.0, WALL)
         gateway.peers.settle(0.0)
 
-    assert here.peers.tells_each_s == tells_each_s(3, 2) < MOST_S
+    assert LEAST_S < here.peers.tells_each_s == tells_each_s(50, 2) < MOST_S
     assert there.peers.tells_each_s == MOST_S
 
 
@@ -271,13 +272,34 @@ def test_pools_are_exact_only_while_it_is_known_that_nobody_else_is_there() -> N
 def test_a_reload_keeps_what_was_told_and_an_old_pool_supposes_nothing_more() -> None:
     here, there = Gateway(1), Gateway(2)
     there.take("m", "a", 10.0)
+    there.state.standings["http://a:8000", "e"].paces["total"].learn(0.0, 2.0)
     here.peers.hear(there.peers.frame(0.0, WALL), 0.0, WALL)
     here.peers.settle(0.0)
     old = here.fleet.pools["m"]
     here.reload(("a",), 0.1)
+    pace = here.state.standings["http://a:8000", "e"].paces["total"]
 
     assert here.elsewhere() == {**NOTHING, "a": (1, 10.0)}
+    assert pace.value == 2.0
     assert (old.others, here.fleet.pools["m"].others) == (0, 1)
+    assert (old.elsewhere, old.exact) == (0.0, False)
+    here.reload(("b",), 0.2)
+    assert here.elsewhere() == NOTHING
+    assert pace.value == 0.0
+
+
+def test_a_class_that_is_new_here_since_the_reload_is_counted_once_it_is_told() -> None:
+    here, there = Gateway(1), Gateway(2)
+    records = [
+        each.state.standings["http://a:8000", "e"].record_of("silver", "total")
+        for each in (here, there)
+    ]
+    here.peers.frame(0.0, WALL)
+    for _ in range(2):
+        records[1].judge(0.0, predicted=0.1, ratio=2.0)
+        here.peers.hear(there.peers.frame(0.0, WALL), 0.0, WALL)
+
+    assert (records[0].promised.n, records[0].promised.bad) == (1, 1)
 
 
 def test_promises_and_errors_of_others_count_once_and_are_not_told_on() -> None:

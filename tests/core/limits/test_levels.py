@@ -46,6 +46,11 @@ def test_a_size_over_the_burst_is_taken_when_all_is_free_and_then_blocks() -> No
     assert levels.reserve("b", [(limit, 1000)], 0, TTL) == Denied(MINUTE, 0)
 
 
+def test_room_is_what_is_left_in_whole_units_and_less_than_none_in_debt() -> None:
+    assert [bucket(60).room(level * MINUTE + 1) for level in (0, 40, 60)] == [59, 19, -1]
+    assert [window(100).room(level) for level in (0, 40, 101)] == [100, 60, -1]
+
+
 def test_settling_above_the_burst_is_debt_that_the_next_ones_wait_for() -> None:
     levels, limit = Levels(), bucket(60)
     levels.reserve("a", [(limit, 60)], 0, TTL)
