@@ -285,7 +285,8 @@ def test_a_reload_keeps_what_was_told_and_an_old_pool_supposes_nothing_more() ->
     assert (old.elsewhere, old.exact) == (0.0, False)
     here.reload(("b",), 0.2)
     assert here.elsewhere() == NOTHING
-    assert pace.value == 0.0
+    pace.suppose(7.0)
+    assert pace.value == 7.0  # nobody knows any more
 
 
 def test_a_class_that_is_new_here_since_the_reload_is_counted_once_it_is_told() -> None:
@@ -306,8 +307,12 @@ def test_promises_and_errors_of_others_count_once_and_are_not_told_on() -> None:
     here, there = Gateway(1), Gateway(2)
     here.state.standings["http://a:8000", "e"].record_of("gold", "first_byte")
     here.peers.use(here.fleet.pools, 0.0)
-    for number in range(3):
-        there.fleet.pools["m"].seats[0].health.failed(0.0, refused=False)
+    health = there.fleet.pools["m"].seats[0].health
+    for number in range(4):
+        if number < 3:
+            health.failed(0.0, refused=False)
+        else:
+            health.succeeded(0.0)
         there.state.standings["http://a:8000", "e"].record_of("gold", "first_byte").judge(
             0.0, predicted=0.1, ratio=2.0
         )
@@ -316,8 +321,8 @@ def test_promises_and_errors_of_others_count_once_and_are_not_told_on() -> None:
     promised = seat.standing.record_of("gold", "first_byte").promised
 
     # The first frame is where counting begins.
-    assert (promised.n, promised.bad, promised.seen) == (2, 2, 0)
-    assert (seat.health.errors.n, seat.health.errors.bad, seat.health.errors.seen) == (2, 2, 0)
+    assert (promised.n, promised.bad, promised.seen) == (3, 3, 0)
+    assert (seat.health.errors.n, seat.health.errors.bad, seat.health.errors.seen) == (3, 2, 0)
 
 
 def test_estimates_are_made_of_those_who_are_there() -> None:
