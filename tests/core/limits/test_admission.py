@@ -3,11 +3,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from rigs.limits import WALL, World, limit_of, quota_of, tenant
+from rigs.limits import TABLE, WALL, World, limit_of, quota_of, tenant
 
+from modgate.api.auth import Caller, Limits, Period, Policy, Rate
 from modgate.errors import Overloaded, TooLarge
 from modgate.limits.limiter import Bounds, What
-from modgate.limits.rates import window
+from modgate.limits.rates import Rates, window
 
 
 @pytest.fixture
@@ -119,7 +120,9 @@ def test_the_charge_for_the_request_stays_whatever_becomes_of_it(world: World) -
     ("period", "wall", "begins", "ends"),
     [
         ("day", WALL, "2026-01-01", WALL + 12 * 3600),
+        ("day", WALL + 61.5, "2026-01-01", WALL + 12 * 3600),
         ("month", WALL, "2026-01", WALL - 12 * 3600 + 31 * 86_400),
+        ("month", WALL + 61.5, "2026-01", WALL - 12 * 3600 + 31 * 86_400),
         ("month", WALL + 30 * 86_400, "2026-01", WALL - 12 * 3600 + 31 * 86_400),  # its last day
         ("month", WALL + 30.9 * 86_400, "2026-02", WALL - 12 * 3600 + 59 * 86_400),
         ("month", WALL + 340 * 86_400, "2026-12", WALL - 12 * 3600 + 365 * 86_400),
@@ -127,6 +130,17 @@ def test_the_charge_for_the_request_stays_whatever_becomes_of_it(world: World) -
 )
 def test_a_window_is_the_calendars(period: str, wall: float, begins: str, ends: float) -> None:
     assert window(period, wall) == (begins, ends)
+
+
+@pytest.mark.parametrize("period", ["minute", "month"])
+def test_what_a_rate_says_for_a_store_that_is_down_is_its_limits(
+    world: World, period: Period
+) -> None:
+    rate = Rate(unit="requests", amount=3, period=period, when_down="closed")
+    caller = Caller(tenant="acme", key_id="k", policy=Policy(limits=Limits(rates=(rate,))))
+    terms = Rates(TABLE, world.state.ms).of(caller, began=world.now, wall=world.wall)
+
+    assert [met.limit.when_down for met in terms.all] == ["closed"]
 
 
 # --- what is held at once
