@@ -225,6 +225,30 @@ def test_of_a_full_engine_each_that_has_calls_may_have_its_share() -> None:
     assert (seat.slots.share, seat.free) == (0, True)
 
 
+def test_what_another_gives_back_is_known_and_told_with_its_next_frame() -> None:
+    here, there = Gateway(1), Gateway(2)
+    theirs = {seat.backend: seat for seat in there.fleet.pools["m"].seats}
+    mine = {seat.backend: seat.slots for seat in here.fleet.pools["m"].seats}
+
+    def heard() -> tuple[bool, int, int]:
+        """Whether a place came free, the calls of the other, and what is ours all the same."""
+        freed = here.peers.hear(there.peers.frame(0.0, WALL), 0.0, WALL)
+        return freed, mine["a"].elsewhere, mine["a"].share
+
+    there.take("m", "b", 1.0)
+    for _ in range(3):
+        there.take("m", "a", 1.0)
+    heard()
+    here.peers.settle(0.0)
+    theirs["a"].give(1.0)
+    assert heard() == (True, 2, 4)
+    there.take("m", "a", 1.0)
+    assert heard() == (False, 3, 4)
+    for _ in range(3):
+        theirs["a"].give(1.0)
+    assert heard() == (True, 0, 0)
+
+
 def test_a_gateway_that_has_nothing_to_tell_or_nobody_to_tell_it_to_seldom_tells() -> None:
     many = [f"e{number}" for number in range(50)]
     here, there = Gateway(1, many), Gateway(2, many)
@@ -411,6 +435,10 @@ def test_an_engine_of_this_process_is_told_to_nobody() -> None:
     here.peers.settle(0.0)
 
     assert here.elsewhere() == {**NOTHING, "b": (1, 5.0)}
+    [alone] = [seat.standing for seat in own.fleet.pools["m"].seats if seat.backend == "a"]
+    alone.heard(5.0)  # as its pool supposes it
+    own.peers.settle(0.0)
+    assert alone.elsewhere == 0.0
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1", "http://[::1]:1", "http://localhost:1"])

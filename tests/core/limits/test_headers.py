@@ -76,7 +76,7 @@ def test_without_a_limit_there_is_no_header() -> None:
 def test_anthropic_clients_read_times_and_only_the_names_that_they_know() -> None:
     rates = [
         RateView(unit="requests", limit=60, remaining=59, reset_ms=500),
-        RateView(unit="requests", limit=5000, remaining=10, reset_ms=90_000),
+        RateView(unit="requests", limit=5000, remaining=10, reset_ms=9_000_000),
         RateView(unit="output_tokens", limit=100, remaining=100, reset_ms=0),
         RateView(unit="audio_seconds", limit=9, remaining=9, reset_ms=0),
     ]
@@ -84,7 +84,7 @@ def test_anthropic_clients_read_times_and_only_the_names_that_they_know() -> Non
     assert anthropic_headers(rates, 1_730_000_000.2) == {
         "anthropic-ratelimit-requests-limit": "5000",
         "anthropic-ratelimit-requests-remaining": "10",
-        "anthropic-ratelimit-requests-reset": "2024-10-27T03:34:51Z",
+        "anthropic-ratelimit-requests-reset": "2024-10-27T06:03:21Z",
         "anthropic-ratelimit-output-tokens-limit": "100",
         "anthropic-ratelimit-output-tokens-remaining": "100",
         "anthropic-ratelimit-output-tokens-reset": "2024-10-27T03:33:21Z",
