@@ -82,6 +82,34 @@ def test_who_is_asked_often_reserves_ahead(asked: int, amount: int, wants: int) 
     assert share.want(10) == wants
 
 
+PLACES = Limit(key="{acme}:p", kind="c", amount=2)
+
+
+@pytest.mark.parametrize(
+    ("limit", "level", "count", "later_ms", "wait_ms"),
+    [
+        (minute(60), 0, 60, 0, 0),
+        (minute(60), 3_600_000, 1, 0, 1000),
+        (minute(60), 3_600_000, 1, 400, 600),
+        (minute(60), 3_600_000, 100, 0, 60_000),
+        (minute(7), 7 * 60_000, 1, 0, 8572),
+        (MONTH, 999, 1, 0, 0),
+        (MONTH, 1000, 1, 400, 86_399_600),
+        (PLACES, 1, 1, 0, 0),
+        (PLACES, 2, 1, 400, 300),
+        (PLACES, 2, 1, 900, 1),
+        (minute(60), 3_600_000, 1, 1001, 0),
+    ],
+)
+def test_how_long_until_so_many_fit_is_said_by_a_level_of_the_last_second(
+    limit: Limit, level: int, count: int, later_ms: int, wait_ms: int
+) -> None:
+    share = Slices("g").share(limit, NOW_MS)
+    share.level, share.known_ms, share.free_ms = level, NOW_MS, NOW_MS + 700
+
+    assert share.wait_ms(count, NOW_MS + later_ms) == wait_ms
+
+
 @pytest.mark.parametrize(("wait_ms", "stands_ms"), [(1, 5), (90, 90), (60_000, 250)])
 def test_a_denial_stands_as_long_as_it_says_within_bounds(wait_ms: int, stands_ms: int) -> None:
     slices, wanted = Slices("g"), [(minute(60), 5)]
