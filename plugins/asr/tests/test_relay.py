@@ -97,6 +97,17 @@ def test_a_stream_is_billed_when_its_piece_is_done() -> None:
     assert relay.usage((OK,)).units == U(audio_ms=10_000)
 
 
+def test_what_streams_say_at_their_ends_is_summed_up() -> None:
+    relay = relay_of((WHOLE, LATER), stream=True)
+    counted = {"type": "tokens", "input_tokens": 7, "output_tokens": 3}
+    for index in range(2):
+        fed(relay, index, done("one", duration=10.5, usage=counted))
+    [last] = ended(relay)
+
+    assert last["usage"]["total_tokens"] == 20
+    assert relay.usage((OK, OK)).other == U(audio_ms=21_000)
+
+
 def test_what_comes_behind_the_end_of_a_piece_is_a_bad_reply() -> None:
     relay = relay_of((WHOLE, LATER), stream=True)
     fed(relay, 0, done("Hello"))
@@ -134,6 +145,11 @@ def test_what_an_engine_says_that_it_heard_stands_beside_the_bill(lasts: JsonObj
 
     assert usage.units == U(audio_ms=40_000)  # two seconds were sent twice
     assert usage.other == U(audio_ms=42_500)
+
+
+def test_what_is_no_transcript_is_a_bad_reply() -> None:
+    with pytest.raises(BadReply, match="not a transcript"):
+        fed(relay_of((WHOLE,)), 0, {"type": "words", "texts": "one"})
 
 
 @pytest.mark.parametrize("lasts", [{}, {"duration": "long"}, {"duration": -1}, {"duration": None}])
