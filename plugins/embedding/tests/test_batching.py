@@ -92,7 +92,9 @@ def test_tokens_by_input_make_a_shared_call_cost_what_it_costs_alone(calls: Call
     assert usages == [{"prompt_tokens": 9}, {"prompt_tokens": 3}]
 
 
-@pytest.mark.parametrize("by_input", [None, [5, 4], [5, 4, 9], [5, 9, -1], [5, 8, None], "5, 8"])
+@pytest.mark.parametrize(
+    "by_input", [None, [5, 4], [5, 8], [5, 4, 9], [5, 9, -1], [5, 8, None], "5, 8"]
+)
 def test_a_total_is_shared_out_by_estimate_and_said_to_be(calls: Calls, by_input: Json) -> None:
     members = calls({"input": ["a" * 9, "b" * 9]}, {"input": "c" * 9})
     said = trip(3, prompt_tokens=13, by_input=by_input)
@@ -102,6 +104,13 @@ def test_a_total_is_shared_out_by_estimate_and_said_to_be(calls: Calls, by_input
         {"prompt_tokens": 9, "apportioned": True},
         {"prompt_tokens": 4, "apportioned": True},
     ]
+
+
+def test_estimates_that_happen_to_sum_to_the_total_are_estimates(calls: Calls) -> None:
+    members = calls({"input": ["a" * 9, "b" * 9]}, {"input": "c" * 9})
+
+    usages = [orjson.loads(each.data)["usage"] for each in split(members, trip(3, prompt_tokens=9))]
+    assert [usage["apportioned"] for usage in usages] == [True, True]
 
 
 def test_an_apportioned_bill_is_an_estimate(tmp_path: Path) -> None:
@@ -120,7 +129,9 @@ def test_an_apportioned_bill_is_an_estimate(tmp_path: Path) -> None:
 def test_an_engine_that_counts_nothing_leaves_each_to_its_estimate(calls: Calls) -> None:
     members = calls({"input": "a"}, {"input": "b"})
 
-    assert [orjson.loads(s.data)["usage"] for s in split(members, trip(2))] == [None, None]
+    without = Event(orjson.dumps({"data": orjson.loads(trip(2).data)["data"]}))
+    for said in trip(2), without:
+        assert [orjson.loads(s.data)["usage"] for s in split(members, said)] == [None, None]
 
 
 def test_too_few_vectors_for_all_are_a_bad_reply(calls: Calls) -> None:

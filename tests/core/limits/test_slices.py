@@ -14,6 +14,10 @@ NOW_MS = 1_000_000
 MONTH = Limit(key="{acme}:m", kind="w", amount=1000, period_ms=NOW_MS + 86_400_000)
 
 
+def minute(amount: int) -> Limit:
+    return Limit(key="{acme}:t", kind="b", amount=amount, period_ms=60_000, burst=amount)
+
+
 def spent(*counts: int) -> tuple[Slices, list[SlicePart]]:
     """A slice of a hundred, and a part of it for each request."""
     slices, parts = Slices("g"), list[SlicePart]()
@@ -56,6 +60,19 @@ def test_what_is_left_goes_back_after_a_second_and_what_lives_is_touched_until_i
     assert told(slices, NOW_MS + 10 * TOUCH_MS) == []
 
 
+@pytest.mark.parametrize("limit", [MONTH, minute(1000)])
+def test_what_lies_here_unspent_is_not_in_the_level_that_is_shown(limit: Limit) -> None:
+    slices, wanted = Slices("g"), [(limit, 100)]
+    slices.lacking(wanted, NOW_MS)
+    [asking] = slices.asking(wanted, wanted, "{acme}", NOW_MS)
+    share, said = slices.share(limit, NOW_MS), Reserved(None, (300 * limit.each,))
+    assert slices.reserved(asking, wanted, said, NOW_MS) is None
+    assert share.level_now(NOW_MS) == 200 * limit.each
+    slices.take([(limit, 30)], NOW_MS)
+
+    assert share.level_now(NOW_MS) == 230 * limit.each
+
+
 def test_a_slice_that_is_spent_and_not_needed_is_settled_at_once() -> None:
     slices, [one] = spent(100)
     slices.end(one, 100)
@@ -63,10 +80,6 @@ def test_a_slice_that_is_spent_and_not_needed_is_settled_at_once() -> None:
     assert told(slices, NOW_MS + 1) == [("settle", (100,))]
     slices.prune(NOW_MS + 61_000)
     assert slices.shares == {}
-
-
-def minute(amount: int) -> Limit:
-    return Limit(key="{acme}:t", kind="b", amount=amount, period_ms=60_000, burst=amount)
 
 
 @pytest.mark.parametrize(
