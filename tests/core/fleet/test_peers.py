@@ -1,79 +1,20 @@
-"""What gateways tell each other: pure, over any order of telling, hearing, losing and reloading."""
+"""What gateways tell each other: pure, and one thing at a time."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from rigs.telling import NOTHING, TERMS, WALL, Gateway, backend
 
 from modgate.api.select import Backend
 from modgate.fleet.cadence import LEAST_S, MOST_S, tells_each_s
 from modgate.fleet.fleet import Fleet
-from modgate.fleet.frames import Frame, RefusedFrame, tag_of
-from modgate.fleet.peers import CLOCKS_S, EXPIRES_S, PEERS_AT_MOST, REMEMBERED_S, Peers
+from modgate.fleet.frames import Frame, RefusedFrame
+from modgate.fleet.peers import CLOCKS_S, EXPIRES_S, PEERS_AT_MOST, REMEMBERED_S
 from modgate.fleet.pick import Wanted
 from modgate.fleet.pool import ALIKE
 from modgate.fleet.shared_name import shared_name
-from modgate.fleet.state import FleetState
-from modgate.fleet.terms import Terms
-
-ENGINES = ("a", "b", "c")
-WALL = 1_800_000_000.0
-TERMS = Terms(slo="gold", serial=False)
-
-
-def backend(name: str, *, slots: int = 8, socket: str = "") -> Backend:
-    return Backend(
-        name=name,
-        family="home",
-        url=f"http://{name}:8000",
-        serves={"m": "e", "n": "e", "o": "f"},
-        slots=slots,
-        socket=socket,
-    )
-
-
-@dataclass(eq=False)
-class Gateway:
-    """A gateway with a fleet, and what it has in hand."""
-
-    number: int
-    engines: Sequence[str] = ENGINES
-    state: FleetState = field(default_factory=FleetState)
-
-    def __post_init__(self) -> None:
-        self.peers = Peers(self.number, f"g{self.number}")
-        self.reload(self.engines, 0.0)
-
-    def reload(self, engines: Sequence[str], now: float) -> None:
-        """Another snapshot, of these engines, over the same state."""
-        backends = [backend(name) for name in engines]
-        self.fleet = Fleet(backends, self.state, groups={}, rng=random.Random(1))
-        self.peers.use(self.fleet.pools, now)
-
-    def take(self, model: str, engine: str, work: float) -> None:
-        """A call goes there."""
-        for seat in self.fleet.pools[model].seats:
-            if seat.backend == engine:
-                seat.take(work)
-
-    def elsewhere(self) -> dict[str, tuple[int, float]]:
-        """By engine what others have in hand there: calls, and work of all models."""
-        found = {}
-        for name in ENGINES:
-            identity = backend(name).identity
-            slots = self.state.slots.get(identity)
-            works = [s.elsewhere for key, s in self.state.standings.items() if key[0] == identity]
-            found[name] = (slots.elsewhere if slots else 0, sum(works))
-        return found
-
-
-NOTHING = dict.fromkeys(ENGINES, (0, 0.0))
 
 
 def test_an_engine_of_several_models_is_told_of_once() -> None:
@@ -101,93 +42,6 @@ def test_who_is_silent_for_a_second_has_nothing_in_hand_and_who_leaves_at_once()
 
     assert here.elsewhere() == NOTHING
     assert not here.peers.settle(EXPIRES_S + 0.02)
-
-
-def told(frame: Frame, engine: str) -> tuple[int, float]:
-    """What a frame tells of one engine."""
-    standings = {tag_of(f"http://{engine}:8000", name) for name in ("e", "f")}
-    calls = [each.taken for each in frame.engines if each.tag == tag_of(f"http://{engine}:8000")]
-    return sum(calls), sum(each.work for each in frame.standings if each.tag in standings)
-
-
-class Gossip(RuleBasedStateMachine):
-    """One gateway hears three others; frames are lost, late, doubled, and it is reloaded."""
-
-    who, size = st.integers(0, 2), st.integers(0, 5)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.here = Gateway(1)
-        self.others = [Gateway(number + 2) for number in range(3)]
-        self.now = 0.0
-        self.held: list[list[tuple[str, float]]] = [[], [], []]
-        self.sent: list[list[Frame]] = [[], [], []]
-        self.heard: dict[int, tuple[float, Frame]] = {}
-
-    @rule(who=who, size=size)
-    def call(self, who: int, size: int) -> None:
-        engine = ENGINES[size % 3]
-        self.others[who].take("m", engine, float(size))
-        self.held[who].append((engine, float(size)))
-
-    @rule(who=who)
-    def end(self, who: int) -> None:
-        if self.held[who]:
-            engine, work = self.held[who].pop()
-            [seat] = [s for s in self.others[who].fleet.pools["m"].seats if s.backend == engine]
-            seat.give(work)
-
-    @rule(who=who, lost=st.booleans())
-    def tell(self, who: int, lost: bool) -> None:
-        frame = self.others[who].peers.frame(self.now, WALL + self.now)
-        self.sent[who] += [] if lost else [frame]
-
-    @rule(who=who, at=st.integers(0, 3))
-    def hear(self, who: int, at: int) -> None:
-        if at >= len(self.sent[who]):
-            return
-        frame = self.sent[who][at]
-        if who in self.heard and frame.number <= self.heard[who][1].number:
-            with pytest.raises(RefusedFrame, match="replayed"):
-                self.here.peers.hear(frame, self.now, WALL + self.now)
-            return
-        self.here.peers.hear(frame, self.now, WALL + self.now)
-        self.heard[who] = self.now, frame
-
-    @rule(size=size)
-    def wait(self, size: int) -> None:
-        self.now += size * 0.3
-
-    @rule(size=size)
-    def reload(self, size: int) -> None:
-        self.here.reload(ENGINES[: 1 + size % 3], self.now)
-        if size == 0:
-            self.here.state.forget("http://c:8000")
-
-    @invariant()
-    def it_is_what_the_living_told_last(self) -> None:
-        self.here.peers.settle(self.now)
-        there = {seat.backend for seat in self.here.fleet.pools["m"].seats}
-        living = [frame for at, frame in self.heard.values() if self.now - at <= EXPIRES_S]
-
-        assert len(self.here.peers.heard_of) == len(living)
-        for slots in self.here.state.slots.values():
-            assert bool(slots.share) == bool(slots.elsewhere)
-            assert slots.share <= slots.limit
-        for name, (calls, work) in self.here.elsewhere().items():
-            expected = [told(frame, name) for frame in living] if name in there else []
-            assert calls == sum(each for each, _ in expected)
-            assert work == pytest.approx(sum(each for _, each in expected))
-
-    def teardown(self) -> None:
-        self.here.peers.settle(self.now + EXPIRES_S + 0.01)
-
-        assert self.here.elsewhere() == NOTHING
-        assert all(pool.exact and not pool.others for pool in self.here.fleet.pools.values())
-
-
-Gossip.TestCase.settings = settings(derandomize=True, deadline=None, max_examples=60)
-TestGossip = Gossip.TestCase
 
 
 def test_what_is_sent_from_here_is_supposed_of_each_other_until_it_tells() -> None:
