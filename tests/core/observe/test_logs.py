@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import os
+import queue
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ from hypothesis import strategies as st
 from modgate.api.secret import Secret
 from modgate.observe import logs as module
 from modgate.observe.logs import TEXT_AT_MOST, JsonFormatter, LogSystem, redacted
+from modgate.tracebacks import let_go
 
 KEY = "mg_live_abcdefghijkl_" + "k3Y" * 14 + "z_0aB9xZ"
 
@@ -167,6 +169,20 @@ def test_a_text_that_nobody_of_us_wrote_is_withheld_from_a_traceback() -> None:
     assert line_of("x", exc_info=(type(error), error, None))["exception"].endswith(
         "TypeError (its text is withheld)"
     )
+
+
+def test_a_place_is_told_although_the_error_is_let_go_before_its_line_is_written() -> None:
+    lines: queue.Queue[logging.LogRecord] = queue.Queue()
+    try:
+        raise ValueError("a text")
+    except ValueError as error:
+        about = (type(error), error, error.__traceback__)
+        module._Dropping(lines).handle(log.makeRecord("x", 40, "x", 1, "fault", (), about))
+        let_go([error])
+    line = json.loads(JsonFormatter().format(lines.get_nowait()))
+
+    assert __file__ in line["exception"]
+    assert line["exception"].endswith("ValueError (its text is withheld)")
 
 
 def test_of_a_long_traceback_the_end_stays() -> None:

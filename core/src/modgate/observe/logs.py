@@ -84,7 +84,8 @@ class JsonFormatter(logging.Formatter):
                 line[name] = _clean(value)
         if record.exc_info and record.exc_info[1] is not None:
             # Before the cut: what is left of a key that it goes through is not known for one.
-            text = _SECRETS.sub("[redacted]", traceback_of(record.exc_info[1]))
+            told = record.exc_text or traceback_of(record.exc_info[1])
+            text = _SECRETS.sub("[redacted]", told)
             line["exception"] = text[-TEXT_AT_MOST:]
         try:
             return orjson.dumps(line, default=str).decode()
@@ -100,7 +101,12 @@ class _Dropping(QueueHandler):
         self.dropped = 0
 
     def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
-        """The listener is in this process: nothing is pickled, so nothing is formatted here."""
+        """The listener is in this process: nothing is pickled, so nothing is formatted here.
+
+        But where something failed: an error of a request is let go before the listener comes to it.
+        """
+        if record.exc_info and record.exc_info[1] is not None:
+            record.exc_text = traceback_of(record.exc_info[1])
         return record
 
     def enqueue(self, record: logging.LogRecord) -> None:
