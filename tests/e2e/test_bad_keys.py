@@ -29,6 +29,7 @@ def stranger() -> str:
     return key.reveal()
 
 
+@pytest.mark.slow
 async def test_a_thousand_bad_keys_cost_no_tenant_behind_the_same_proxy_a_request(
     tmp_path: Path, engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

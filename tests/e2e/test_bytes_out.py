@@ -6,24 +6,22 @@ Source: architecture.md 3 (`bytes_out`: bytes of reply bodies, which may have a 
 from __future__ import annotations
 
 import asyncio
-import json
 from pathlib import Path
 
 import pytest
 from gateways import start
 from oracle import requests as ask
 from oracle.engine import ScriptedEngine
-from oracle.faults import Piece, Script
+from oracle.faults import Piece, Script, huge_reply
 from waiting import until
 
 from modgate.ledger.reader import rows
 
-SAID = "x" * (24 << 20)
-CHOICE = {"index": 0, "message": {"role": "assistant", "content": SAID}, "finish_reason": "stop"}
-WHOLE = json.dumps({"object": "chat.completion", "choices": [CHOICE]}).encode()
+SAID_BYTES = 24 << 20
+WHOLE = huge_reply(SAID_BYTES)
 
 
-@pytest.mark.parametrize("reads", [1 << 20, len(SAID)], ids=["a part", "all of it"])
+@pytest.mark.parametrize("reads", [1 << 20, SAID_BYTES], ids=["a part", "all of it"])
 async def test_a_whole_reply_is_billed_as_far_as_its_client_read_it(
     tmp_path: Path, engine: ScriptedEngine, reads: int
 ) -> None:
@@ -40,7 +38,7 @@ async def test_a_whole_reply_is_billed_as_far_as_its_client_read_it(
         read = 0
         while read < min(reads, length):
             read += len(await reader.read(1 << 16))
-        if reads == len(SAID):
+        if reads == SAID_BYTES:
             await reader.readexactly(length - read)
             read = length
             await until(lambda: list(rows(running.ledger)))

@@ -164,6 +164,7 @@ async def test_an_engines_own_words_for_too_long_become_ours(
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("responses", [False, True])
 async def test_langchain_knows_what_is_too_long(
     tmp_path: Path, engine: ScriptedEngine, responses: bool

@@ -155,6 +155,7 @@ async def test_a_field_that_is_refused_is_named(tmp_path: Path) -> None:
     assert not engine.calls
 
 
+@pytest.mark.slow
 async def test_limits_are_told_as_the_sdk_reads_them(tmp_path: Path) -> None:
     section = 'limits = { requests = "1/min" }'
     hi = Scripted(reply=whole({"content": "Hi"}))

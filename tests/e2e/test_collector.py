@@ -29,6 +29,7 @@ ROUTES: dict[str, ClientRequest] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("route", ROUTES)
 async def test_an_ended_request_is_in_no_cycle(
     tmp_path: Path, engine: ScriptedEngine, route: str
@@ -37,6 +38,7 @@ async def test_an_ended_request_is_in_no_cycle(
         assert await left_by(running, ROUTES[route]) == {}
 
 
+@pytest.mark.slow
 async def test_a_request_is_in_no_cycle_whose_policy_asked_in_vain(
     tmp_path: Path, engine: ScriptedEngine
 ) -> None:

@@ -78,6 +78,7 @@ main(["plugins"])
 """
 
 
+@pytest.mark.slow
 def test_without_a_plugin_it_says_what_to_install() -> None:
     command = [sys.executable, "-c", NONE_INSTALLED]
     line = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout

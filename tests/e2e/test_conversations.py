@@ -42,6 +42,7 @@ def _openai(running: Running) -> openai.AsyncOpenAI:
     return openai.AsyncOpenAI(base_url=running.url + "/v1", api_key=running.key, max_retries=0)
 
 
+@pytest.mark.slow
 async def test_messages_call_tools_and_think_whole_and_streamed(tmp_path: Path) -> None:
     asked = {
         "model": "chat",
@@ -80,6 +81,7 @@ async def test_messages_call_tools_and_think_whole_and_streamed(tmp_path: Path) 
     assert [message["tool_call_id"] for message in told[2:]] == ["call_0", "call_1"]
 
 
+@pytest.mark.slow
 async def test_responses_call_tools_and_think_whole_and_streamed(tmp_path: Path) -> None:
     asked = {
         "model": "chat",

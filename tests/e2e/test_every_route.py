@@ -170,6 +170,7 @@ async def test_without_a_key_every_route_answers_401_and_asks_no_engine(
     assert list(rows(running.ledger)) == []
 
 
+@pytest.mark.slow
 async def test_every_route_keeps_to_the_limit_and_bills_what_was_admitted_once(
     tmp_path: Path, engine: ScriptedEngine
 ) -> None:

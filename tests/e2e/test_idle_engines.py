@@ -23,7 +23,7 @@ IDLE = f"[timeouts]\nidle = '{IDLE_S}s'\nclient_stalled = '60s'\n"
 END = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
 ONE = Piece(data=b'data: {"choices":[{"index":0,"delta":{"content":"one"}}]}\n\n')
 PING = Piece(data=b": still at it\n\n")
-LONG = (*(Piece(data=huge_event(1 << 20)) for _ in range(40)), Piece(data=END))
+LONG = (*[Piece(data=huge_event(1 << 20))] * 40, Piece(data=END))
 
 
 @pytest.mark.parametrize(
@@ -52,6 +52,7 @@ async def test_silence_behind_the_first_event_ends_a_stream_before_a_first_event
     assert [attempt.state for attempt in receipts[0].attempts] == ["timed_out"]
 
 
+@pytest.mark.slow
 async def test_an_engine_is_not_blamed_for_a_client_that_reads_nothing_for_longer_than_that(
     tmp_path: Path, engine: ScriptedEngine
 ) -> None:

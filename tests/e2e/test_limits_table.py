@@ -168,6 +168,7 @@ async def _case(table: Table, scope: str, period: str, unit: str) -> None:
     table.expect(case, "another model", model.status, 200 if scope == "model" else 429)
 
 
+@pytest.mark.slow
 async def test_each_limit_admits_what_it_says_and_is_said_as_the_surface_does(
     table: Table,
 ) -> None:

@@ -37,6 +37,7 @@ async def streamed(client: mistral.Mistral, **more: object) -> list[mistral_mode
     return [event.data async for event in await client.chat.stream_async(**{**ASKED, **more})]
 
 
+@pytest.mark.slow
 async def test_calls_come_whole_with_the_usage_streamed_or_not(tmp_path: Path) -> None:
     answers = (Scripted(reply=STREAM), Scripted(reply=WHOLE))
     async with chatting(tmp_path, *answers) as (_, engine, client):

@@ -336,6 +336,7 @@ async def test_who_comes_again_with_its_key_has_the_reply_that_was_finished(
     assert len(made.engine.records) == 1
 
 
+@pytest.mark.slow
 async def test_many_that_leave_leave_nothing(tmp_path: Path, stack: AsyncExitStack) -> None:
     made = await world(tmp_path, stack, Script(between_ms=5, tokens=12))
     tasks = len(asyncio.all_tasks())

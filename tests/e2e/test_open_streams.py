@@ -7,6 +7,7 @@ import gc
 import tracemalloc
 from pathlib import Path
 
+import pytest
 from gateways import Running, start
 from oracle import requests as ask
 from oracle.engine import ScriptedEngine
@@ -30,6 +31,7 @@ async def opened(running: Running, body: bytes) -> asyncio.StreamWriter:
     return writer
 
 
+@pytest.mark.slow
 async def test_a_prompt_is_held_once_while_its_stream_lasts(
     tmp_path: Path, engine: ScriptedEngine
 ) -> None:

@@ -148,6 +148,7 @@ async def test_closing_waits_for_nobody_and_the_bill_is_written(
 # --- reloading
 
 
+@pytest.mark.slow
 async def test_reloads_under_load_admit_no_request_more(
     tmp_path: Path, engine: ScriptedEngine
 ) -> None:

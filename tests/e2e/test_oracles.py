@@ -50,6 +50,7 @@ async def test_a_thousand_endings_are_billed_as_engine_and_client_counted(tmp_pa
             assert ended[modality, ending] >= 10, (modality, ending, ended)
 
 
+@pytest.mark.slow
 async def test_a_small_mix_is_billed_as_engine_and_client_counted(tmp_path: Path) -> None:
     mix = draw(seed=162, count=105, least=3, models=NAMES)
 

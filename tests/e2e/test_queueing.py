@@ -143,6 +143,7 @@ async def test_weights_of_classes_and_tenants_count(tmp_path: Path) -> None:
     assert ended[2:12].count("a") >= 7
 
 
+@pytest.mark.slow
 async def test_a_short_utterance_does_not_wait_behind_a_long_file(tmp_path: Path) -> None:
     """Neither another tenant's nor one's own: a file's pieces take turns with other requests."""
     long_ms = 600_000  # more than twenty pieces, of which eight are asked for at once
@@ -172,6 +173,7 @@ async def test_a_short_utterance_does_not_wait_behind_a_long_file(tmp_path: Path
     assert waited[1] <= 4
 
 
+@pytest.mark.slow
 async def test_a_long_file_before_a_slow_pool_is_never_given_up_in_its_midst(
     tmp_path: Path,
 ) -> None:

@@ -205,6 +205,7 @@ def counted(engines: Sequence[ScriptedEngine]) -> int:
     return sum(record.method == "POST" for engine in engines for record in engine.records)
 
 
+@pytest.mark.slow
 async def test_with_half_of_a_pool_out_engines_get_at_most_a_tenth_more_calls(
     tmp_path: Path,
 ) -> None:
@@ -229,6 +230,7 @@ async def test_with_half_of_a_pool_out_engines_get_at_most_a_tenth_more_calls(
         assert counted(engines) <= 1.10 * 300
 
 
+@pytest.mark.slow
 async def test_where_all_fails_the_budget_ends_it_and_it_is_told(tmp_path: Path) -> None:
     async with AsyncExitStack() as stack:
         engines = [

@@ -108,6 +108,7 @@ async def test_every_route_has_a_row_and_every_row_is_a_route(
     assert routes == {listener: set(read[listener]) for listener in routes}
 
 
+@pytest.mark.slow
 async def test_each_kind_of_key_gets_what_the_matrix_says_on_every_route(
     tmp_path: Path, engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 from gateways import Running, receipts_of, start
 from oracle import requests as ask
 from oracle.client import ClientRecord, send
@@ -112,6 +113,7 @@ def test_the_engine_that_answers_sooner_gets_the_calls(tmp_path: Path) -> None:
     assert 0 < chat["times"]["total"]["p50"] <= chat["times"]["total"]["p99"] < SLOW_MS / 1000
 
 
+@pytest.mark.slow
 async def test_an_engine_that_fails_is_ejected_and_a_storm_of_bad_requests_ejects_nobody(
     tmp_path: Path,
 ) -> None:
@@ -160,6 +162,7 @@ async def test_a_class_may_be_refused_rather_than_served_late_but_never_for_ever
     assert idle[0][0] == 200  # an engine with nothing in hand is tried
 
 
+@pytest.mark.slow
 async def test_a_file_that_was_begun_is_not_refused_in_its_midst(tmp_path: Path) -> None:
     """What was transcribed of it would be billed, and nobody would have it."""
     more = '[slo.gold.asr]\ntotal = { base = "100ms" }\n[select]\nunmet = { gold = "refuse" }\n'
@@ -176,6 +179,7 @@ async def test_a_file_that_was_begun_is_not_refused_in_its_midst(tmp_path: Path)
     assert made.receipts[-1].units["asr.audio_ms"] == 300_000
 
 
+@pytest.mark.slow
 async def test_a_class_may_wait_rather_than_be_served_late(tmp_path: Path) -> None:
     more = TARGET + '[select]\nunmet = { gold = "queue" }\n'
     async with AsyncExitStack() as stack:

@@ -164,7 +164,7 @@ async def test_the_rest_of_a_refused_body_may_take_longer_than_a_head(
 
 
 END = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
-LONG = (*(Piece(data=huge_event(1 << 20)) for _ in range(40)), Piece(data=END))
+LONG = (*[Piece(data=huge_event(1 << 20))] * 40, Piece(data=END))
 
 
 @pytest.mark.parametrize("reads", [False, True])
@@ -189,6 +189,7 @@ async def test_a_client_that_reads_nothing_loses_its_stream_and_what_it_had_is_b
     assert (row.units["llm.output_tokens"] == len(LONG) - 1) is reads
 
 
+@pytest.mark.slow
 async def test_while_a_client_does_not_read_its_engine_is_not_silent(
     tmp_path: Path, engine: ScriptedEngine
 ) -> None:

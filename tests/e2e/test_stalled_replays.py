@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from pathlib import Path
 
+import pytest
 from gateways import start
 from oracle import requests as ask
 from oracle.engine import ScriptedEngine
-from oracle.faults import Piece, Script
+from oracle.faults import Piece, Script, huge_reply
 from waiting import until
 
-SAID = "x" * (24 << 20)
-CHOICE = {"index": 0, "message": {"role": "assistant", "content": SAID}, "finish_reason": "stop"}
-WHOLE = json.dumps({"object": "chat.completion", "choices": [CHOICE]}).encode()
+WHOLE = huge_reply(24 << 20)
 KEPT = "[idempotency]\nbodies = true\nreply_bytes = '32MiB'\n"
 PATIENT, STRICT = "client_stalled = '30s'", "client_stalled = '300ms'"
 
 
+@pytest.mark.slow
 async def test_a_client_that_does_not_read_what_is_sent_again_is_dropped(
     tmp_path: Path, engine: ScriptedEngine
 ) -> None:

@@ -204,12 +204,14 @@ def until_locked(folder: Path) -> None:
     raise TimeoutError
 
 
+@pytest.mark.slow
 def test_a_disk_that_takes_nothing_is_told_with_its_directory(tmp_path: Path) -> None:
     _, said = started(tmp_path, "ulimit -f 0;").communicate(timeout=30)
 
     assert f"{tmp_path}/state cannot be the state directory: file too large\n" in said
 
 
+@pytest.mark.slow
 def test_a_stream_that_was_closed_lends_its_number_to_no_other_file(tmp_path: Path) -> None:
     process = started(tmp_path, "exec >&- 2>&-;")
     until_locked(tmp_path)
@@ -220,6 +222,7 @@ def test_a_stream_that_was_closed_lends_its_number_to_no_other_file(tmp_path: Pa
     assert found == [Path(os.devnull)] * 2
 
 
+@pytest.mark.slow
 def test_a_hangup_while_it_starts_does_not_end_it(tmp_path: Path) -> None:
     process = started(tmp_path)
     until_locked(tmp_path)
@@ -232,6 +235,7 @@ def test_a_hangup_while_it_starts_does_not_end_it(tmp_path: Path) -> None:
     assert first.startswith("modgate serves")
 
 
+@pytest.mark.slow
 def test_hangups_to_its_very_end_do_not_end_it(tmp_path: Path) -> None:
     process = started(tmp_path)
     assert process.stdout is not None

@@ -100,6 +100,7 @@ async def test_real_tokens_of_each_algorithm_are_taken_with_one_question_to_the_
     assert provider.asked == 1
 
 
+@pytest.mark.slow
 async def test_a_flood_of_made_up_key_ids_over_sockets_asks_the_issuer_once_more_at_most(
     tmp_path: Path, engine: ScriptedEngine, provider: IdentityProvider
 ) -> None:

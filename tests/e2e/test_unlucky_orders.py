@@ -97,6 +97,7 @@ def is_of_its_calls(row: Ended) -> bool:
     return billed == 10 * well if row.ending == "ok" else 0 <= billed <= 10 * well
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("much", [1_000_000, 1_500])
 @pytest.mark.parametrize("seed", range(3))
 async def test_limits_budgets_and_ledger_end_with_what_was_answered(

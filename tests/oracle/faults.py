@@ -163,10 +163,16 @@ def event(value: object) -> bytes:
 
 def huge_event(size: int) -> bytes:
     """A chat chunk of exactly `size` bytes whose delta is one long word."""
-    shell = event({"object": "chat.completion.chunk", "choices": [_delta("")]})
-    return event(
-        {"object": "chat.completion.chunk", "choices": [_delta("x" * max(0, size - len(shell)))]}
-    )
+    shell = event({"object": "chat.completion.chunk", "choices": [_delta("word")]})
+    return shell.replace(b"word", b"x" * max(0, size - len(shell) + len("word")))
+
+
+def huge_reply(size: int) -> bytes:
+    """A whole chat reply of one choice that says one word of `size` bytes."""
+    said = {"role": "assistant", "content": "word"}
+    choice = {"index": 0, "message": said, "finish_reason": "stop"}
+    reply = json.dumps({"object": "chat.completion", "choices": [choice]}).encode()
+    return reply.replace(b"word", b"x" * size)
 
 
 def _delta(text: str) -> dict[str, object]:

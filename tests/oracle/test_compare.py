@@ -232,6 +232,7 @@ def test_a_mix_has_ten_of_each_and_not_too_many_that_end_well(seed: int) -> None
     assert sum(planned.alone for planned in mix.planned.values()) == len(MODALITIES)
 
 
+@pytest.mark.slow
 def test_a_seed_draws_the_same_mix_again() -> None:
     assert draw(5) == draw(5)
     assert draw(5) != draw(6)

@@ -201,6 +201,7 @@ async def test_leaving_an_idle_connection_is_nobodys_leaving(engine: ScriptedEng
     assert engine.records[0].gone_at is None
 
 
+@pytest.mark.slow
 async def test_a_client_that_reads_nothing_stops_the_engine() -> None:
     async with always(Script(character_ms=60_000)) as engine:
         leave = Leave(at="body", how="stall", stall_ms=200)

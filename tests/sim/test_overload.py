@@ -39,6 +39,7 @@ def test_what_is_done_is_done_in_time(load: float) -> None:
     assert min(each.goodput for each in told(Fair, load)) >= 0.9
 
 
+@pytest.mark.slow
 def test_who_would_be_late_is_refused_when_it_comes_and_no_slot_is_wasted_on_it() -> None:
     predicts, waits = told(Fair, 3.0), told(lambda: Fair(predicts=False), 3.0)
 
@@ -46,6 +47,7 @@ def test_who_would_be_late_is_refused_when_it_comes_and_no_slot_is_wasted_on_it(
     assert min(each.goodput for each in predicts) > max(each.goodput for each in waits)
 
 
+@pytest.mark.slow
 def test_first_come_first_served_fails_the_quiet_ones() -> None:
     """The world is one in which it matters."""
     drops, keeps = told(lambda: Fifo(drops=True), 3.0), told(lambda: Fifo(drops=False), 3.0)

@@ -84,7 +84,7 @@ def test_an_engine_that_is_six_times_slower_is_avoided() -> None:
 
 
 def test_engines_that_stall_now_and_then_do_little_harm() -> None:
-    drawn = scenario(1, load=0.70, fault="stalls")
+    drawn = short(scenario(1, load=0.70, fault="stalls"))
     run = ran("ours", drawn, True, SLOWEST_S)
 
     assert run.kept(FAULT_FROM, FAULT_TO) >= 94.0
@@ -92,7 +92,7 @@ def test_engines_that_stall_now_and_then_do_little_harm() -> None:
 
 
 def test_common_prompts_are_read_where_they_were_read_before() -> None:
-    drawn = Scenario(rate_per_s=0.95 * FULL_RATE, prefixes=True)
+    drawn = short(Scenario(rate_per_s=0.95 * FULL_RATE, prefixes=True))
     home = ran("ours", drawn, True, SLOWEST_S)
     anywhere = World(drawn, Ours(drawn, affinity=False, told_each_s=SLOWEST_S)).run()
 

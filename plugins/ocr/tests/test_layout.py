@@ -223,6 +223,7 @@ def scattered() -> st.SearchStrategy[list[Line]]:
     return st.lists(one, max_size=25)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pictures", [0, 2])
 def test_shuffled_lines_are_read_alike_and_none_is_lost(pictures: int) -> None:
     figures = [

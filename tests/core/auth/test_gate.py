@@ -235,6 +235,7 @@ values = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(derandomize=True, deadline=None, max_examples=400)
 @given(st.lists(st.tuples(names, values), max_size=4))
 def test_whatever_the_headers_hold_only_unauthenticated_comes_out_and_says_no_key(

@@ -68,6 +68,7 @@ def test_an_rsa_key_has_2048_bits_at_least(bits: int, taken: bool) -> None:
     assert ("rsa" in found) is taken
 
 
+@pytest.mark.slow
 @settings(derandomize=True, deadline=None, max_examples=300)
 @given(st.text(max_size=200) | st.binary(max_size=90).map(lambda b: b.hex()))
 def test_whatever_is_no_token_is_none(text: str) -> None:
@@ -78,6 +79,7 @@ def test_whatever_is_no_token_is_none(text: str) -> None:
         assert token is None or isinstance(token.claims, dict)
 
 
+@pytest.mark.slow
 def test_without_the_extra_the_gateway_starts_and_a_file_that_needs_it_is_told() -> None:
     script = """
 import sys

@@ -81,6 +81,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_bug_is_told_by_its_rule_and_its_reason(folder: Path) -> None:
     installed(folder, "twice", "1.0", MADE.format(bug="bills_twice"))
 

@@ -34,6 +34,7 @@ def into_a_closed_pipe(*words: str) -> subprocess.CompletedProcess[str]:
         os.close(writes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["export", "verify"])
 def test_a_command_whose_reader_left_ends_without_a_word(tmp_path: Path, command: str) -> None:
     with ledger(tmp_path / "ledger") as made:

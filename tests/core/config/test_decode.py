@@ -304,7 +304,8 @@ def mistakes(attempt: Callable[[], object]) -> Sequence[Problem]:
     return ()
 
 
-@calm
+@pytest.mark.slow
+@settings(derandomize=True, deadline=None, max_examples=100)  # each reads four files
 @given(first=FILES, second=FILES)
 def test_any_file_is_linked_or_every_mistake_is_told(
     shared: Config, first: str, second: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterator
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -64,6 +65,7 @@ def leaves(value: object, path: Path = ()) -> Iterator[tuple[Path, int]]:
             yield from leaves(each, (*path, index))
 
 
+@pytest.mark.slow
 @calm
 @given(documents())
 def test_every_key_is_found_on_its_line(text: str) -> None:

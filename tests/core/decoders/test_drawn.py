@@ -168,6 +168,7 @@ async def test_what_goes_wrong_later_comes_after_the_pieces_before_it(
     assert await rest(decoders.draw(drawn(jobs.pieces, 1, 1), scope, ahead=2)) != []
 
 
+@pytest.mark.slow
 async def test_processor_time_is_counted_for_each_piece_and_not_for_the_stream(
     make: Make, scope: Scope
 ) -> None:
@@ -178,6 +179,7 @@ async def test_processor_time_is_counted_for_each_piece_and_not_for_the_stream(
     assert found == [0, 1, 2, 3]
 
 
+@pytest.mark.slow
 async def test_a_piece_that_spins_ends_the_stream(make: Make, scope: Scope) -> None:
     decoders = make(cpu_s=0.3)
     pieces = decoders.draw(drawn(jobs.pieces_then, "spin"), scope, ahead=4)

@@ -126,6 +126,7 @@ async def test_a_job_that_takes_all_memory_takes_only_its_own(make: Make, scope:
     assert await run(decoders, scope, jobs.echo, 1) == [1]
 
 
+@pytest.mark.slow
 async def test_a_job_that_spins_is_ended_by_its_processor_time(make: Make, scope: Scope) -> None:
     decoders = make(cpu_s=0.3, wall_s=20.0)
     await run(decoders, scope, jobs.echo)
@@ -134,6 +135,7 @@ async def test_a_job_that_spins_is_ended_by_its_processor_time(make: Make, scope
     assert decoders.counters.kills == 1
 
 
+@pytest.mark.slow
 async def test_processor_time_is_given_anew_to_each_job(make: Make, scope: Scope) -> None:
     decoders = make(cpu_s=0.4)  # a kernel that counts whole seconds ends it after one
 

@@ -353,6 +353,7 @@ moves = st.one_of(
 )
 
 
+@pytest.mark.slow
 @BUSY
 @given(st.lists(moves, max_size=40))
 def test_whatever_happens_the_set_is_that_of_the_list_in_the_end(

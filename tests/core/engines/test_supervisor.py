@@ -207,6 +207,7 @@ async def test_what_ends_while_the_gateway_leaves_is_not_started_again(
     assert (last, state) == (second, "failed")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("found")
 async def test_one_takes_its_workers_along_and_is_started_again(
     monkeypatch: pytest.MonkeyPatch,

@@ -228,6 +228,7 @@ def test_who_breaks_it_is_left_by_the_class_and_comes_back_when_it_is_mended(gap
     assert world.found_fit > before + 10
 
 
+@pytest.mark.slow
 def test_what_it_was_for_long_is_forgotten_when_it_returns() -> None:
     world = World(lambda name, number, now: 0.18 if name == "a" and now < 900 else 0.02)
     world.until(1200.0)

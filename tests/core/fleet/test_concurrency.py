@@ -89,6 +89,7 @@ def test_a_small_engine_keeps_what_it_has() -> None:
     assert limit.limit == 2
 
 
+@pytest.mark.slow
 @settings(derandomize=True, deadline=None)
 @given(
     declared=st.integers(1, 64),

@@ -4,6 +4,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import partial
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -221,6 +222,7 @@ def taken(item: Call) -> Took:
     return "taken"
 
 
+@pytest.mark.slow
 @settings(derandomize=True, deadline=None, max_examples=80)
 @given(arrivals=arrivals, weights=st.tuples(*[st.sampled_from([1.0, 2.0, 4.0])] * 3))
 def test_backlogged_tenants_differ_by_no_more_than_two_of_the_largest_calls(
@@ -259,6 +261,7 @@ steps = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(derandomize=True, deadline=None, max_examples=150)
 @given(steps=steps)
 def test_whoever_comes_is_served_or_leaves_once_and_no_slot_is_idle_for_one_who_could_use_it(

@@ -102,6 +102,7 @@ def test_who_has_another_secret_or_means_another_cell_is_refused(other: Seal) ->
         SEAL.read(other.write(FRAME))
 
 
+@pytest.mark.slow
 @settings(derandomize=True, deadline=None)
 @given(st.data())
 def test_a_frame_with_any_byte_changed_is_refused(data: st.DataObject) -> None:

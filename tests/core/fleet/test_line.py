@@ -269,6 +269,7 @@ steps = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(derandomize=True, deadline=None, max_examples=150)
 @given(steps=steps)
 def test_bounds_hold_whatever_comes_and_nothing_is_left_behind(

@@ -200,6 +200,7 @@ def test_homes_are_spread_evenly_and_a_seat_that_leaves_moves_only_its_own() -> 
     assert all(a == b for a, b in zip(before, after, strict=True) if a != gone)
 
 
+@pytest.mark.slow
 @settings(derandomize=True, deadline=None, max_examples=150)
 @given(
     st.lists(

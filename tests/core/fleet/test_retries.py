@@ -5,6 +5,7 @@ Source: algorithms.md 5.1.
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,6 +22,7 @@ STEPS = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(derandomize=True, deadline=None, max_examples=300)
 @given(STEPS)
 def test_never_more_than_its_share_the_floor_and_what_was_saved(

@@ -17,6 +17,7 @@ def backend(name: str) -> Backend:
     return Backend(name=name, family="home", url=f"http://{name}", serves={"m": "e"}, slots=9)
 
 
+@pytest.mark.slow
 def test_classes_of_a_file_that_is_reloaded_a_thousand_times_are_forgotten() -> None:
     state, at, sizes = FleetState(), [1000.0], []
     engines = [backend(name) for name in "abc"]

@@ -132,6 +132,7 @@ def measured(config: Config, per_second: float, requests: int) -> tuple[float, f
     return run(main())
 
 
+@pytest.mark.slow
 def test_batches_carry_three_times_what_single_calls_do_and_cost_a_quiet_engine_nothing() -> None:
     alone, shared = Config(trip_items=1), Config()
     saturation = 2 / 0.0105

@@ -71,6 +71,7 @@ def open_to(caller: Caller, call: Call, region: str, offered: dict[str, frozense
     return allowed(seat, Wanted(regions=caller.policy.regions, requires=call.requires))
 
 
+@pytest.mark.slow
 @settings(derandomize=True, deadline=None, max_examples=400)
 @given(
     st.builds(Policy, regions=regions, slo=st.sampled_from(CLASSES)),

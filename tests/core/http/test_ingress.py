@@ -52,6 +52,7 @@ async def reading(folder: Path, kind: str) -> AsyncIterator[tuple[asyncio.Stream
         server.close()
 
 
+@pytest.mark.slow
 async def test_a_body_of_many_small_pieces_weighs_what_it_has(tmp_path: Path) -> None:
     pieces = 20_000
     async with reading(tmp_path, "json") as (writer, body):

@@ -90,6 +90,7 @@ def meaning(found: list[Step]) -> Said:
     return texts["thought"], texts["text"], [calls[each] for each in sorted(calls)]
 
 
+@pytest.mark.slow
 @settings(derandomize=True, deadline=None, max_examples=150)
 @given(streams())
 def test_the_deltas_of_any_stream_are_the_whole_reply(
@@ -113,6 +114,7 @@ def told(found: list[Step]) -> list[tuple[str, int, str]]:
     return [(step.what, step.block.index, step.text) for step in found]
 
 
+@pytest.mark.slow
 @settings(derandomize=True, deadline=None, max_examples=100)
 @given(streams())
 def test_the_short_way_of_a_plain_chunk_is_the_long_way(drawn: tuple[Said, list[bytes]]) -> None:

@@ -46,6 +46,7 @@ def test_events_are_the_same_wherever_the_network_cuts(end: bytes, cuts: list[in
     assert whole
 
 
+@pytest.mark.slow
 @settings(derandomize=True, deadline=None, max_examples=300)
 @given(
     ends=st.lists(st.sampled_from([b"\n", b"\r\n", b"\r"]), min_size=16, max_size=16),

@@ -35,6 +35,7 @@ async def test_a_burst_takes_all_that_there_is_and_no_more_in_a_few_trips(kind: 
     assert fleet.store.trips <= 3 * 5
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(
     kind=st.sampled_from(["w", "b", "c"]),

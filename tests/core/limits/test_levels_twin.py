@@ -227,6 +227,7 @@ class Pair:
         self.seen.add("reaped" if reaped else "nothing to reap")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_ten_thousand_operations_find_no_difference(seed: int) -> None:
     pair = Pair(seed)

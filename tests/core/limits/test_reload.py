@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rigs.limits import World, tenant
@@ -100,6 +101,7 @@ steps = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(derandomize=True, deadline=None, max_examples=150)
 @given(steps)
 def test_whatever_happens_all_that_was_charged_is_what_was_settled(

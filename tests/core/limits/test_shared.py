@@ -34,6 +34,7 @@ async def test_three_gateways_at_twice_the_limit_admit_the_limit_and_no_more(pau
         assert fleet.most_in(window_ms) <= 500 + 500 * (window_ms + SLICE_MS) / 1000
 
 
+@pytest.mark.slow
 @virtually
 async def test_gateways_that_lose_the_store_one_by_one_admit_no_more_together() -> None:
     fleet, limit = Fleet(), bucket(500)

@@ -160,6 +160,7 @@ async def _redis(folder: Path) -> AsyncIterator[Store]:
 STORES = {"memory": _memory, "owner": _owner, "redis": _redis}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", STORES)
 async def test_the_stores_agree_operation_by_operation(kind: str, tmp_path: Path) -> None:
     now_ms = int(SystemClock.wall() * 1000)

@@ -116,6 +116,7 @@ def test_what_was_used_outside_of_the_span_is_not_in_it() -> None:
     assert (found.shares, found.idle) == ({}, {"eu-1": COST})
 
 
+@pytest.mark.slow
 def test_weeks_of_random_requests_sum_to_the_bill_and_keep_a_days_hours_only() -> None:
     chance = random.Random(7)
     rows = []

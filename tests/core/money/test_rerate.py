@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -97,6 +98,7 @@ def test_what_had_no_price_is_owed_whole() -> None:
     assert sum(each.units[BUDGET] for each in made(tariff(None, 7), [])) == 7 * 10
 
 
+@pytest.mark.slow
 @given(st.lists(st.one_of(st.none(), st.integers(0, 50)), min_size=1, max_size=5))
 def test_after_any_corrections_the_sum_is_that_of_the_last_book(
     micros: list[int | None],

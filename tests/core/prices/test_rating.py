@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from fractions import Fraction
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -269,6 +270,7 @@ def test_parts_of_a_side_call_lie_over_each_other_and_not_over_the_requests_own_
     ]
 
 
+@pytest.mark.slow
 @given(by=books, used=counts, tried=tries)
 def test_what_side_calls_did_cost_is_told_apart_and_billed_once(
     by: Book, used: dict[str, int], tried: list[Tried]
@@ -285,6 +287,7 @@ def test_what_side_calls_did_cost_is_told_apart_and_billed_once(
         assert line.count <= used[line.unit]
 
 
+@pytest.mark.slow
 @given(by=books, used=counts)
 def test_the_sum_of_the_lines_is_what_is_billed_and_whole_numbers_throughout(
     by: Book, used: dict[str, int]
@@ -317,6 +320,7 @@ def test_no_unit_of_a_whole_is_billed_twice_and_none_is_lost(
         assert billed[whole] == used[whole]
 
 
+@pytest.mark.slow
 @given(by=books, used=counts, more=st.integers(0, 10**9), unit=st.sampled_from(NAMES))
 def test_more_of_a_whole_never_costs_less(
     by: Book, used: dict[str, int], more: int, unit: str
@@ -334,6 +338,7 @@ def test_more_of_a_whole_never_costs_less(
     )
 
 
+@pytest.mark.slow
 @given(by=books, region=st.sampled_from(["", "eu", "us", "elsewhere"]), unit=st.sampled_from(NAMES))
 def test_nothing_is_dearer_than_the_dearest(by: Book, region: str, unit: str) -> None:
     place = USED.place(unit, region)
@@ -344,6 +349,7 @@ def test_nothing_is_dearer_than_the_dearest(by: Book, region: str, unit: str) ->
         assert there.each <= worst.each
 
 
+@pytest.mark.slow
 @given(by=books, unit=st.sampled_from(NAMES), region=st.sampled_from(["", "eu", "us", "x"]))
 def test_a_price_is_that_of_the_narrowest_of_all_cases_that_fit(
     by: Book, unit: str, region: str

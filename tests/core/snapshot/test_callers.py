@@ -71,6 +71,7 @@ def change(store: Store, rng: random.Random, wall: float) -> None:
         return
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(5))
 def test_a_roster_that_was_renewed_is_the_roster_of_everything(
     made: Blueprint, store: Store, seed: int

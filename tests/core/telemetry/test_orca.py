@@ -35,6 +35,7 @@ def test_a_header_is_read_as_it_is_written(header: str, load: Load | None) -> No
     assert load_of(header) == load
 
 
+@pytest.mark.slow
 @settings(derandomize=True, deadline=None, max_examples=300)
 @given(
     st.text(max_size=80)

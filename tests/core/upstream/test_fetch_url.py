@@ -258,6 +258,7 @@ def test_a_path_keeps_its_own_escapes_and_loses_its_fragment() -> None:
     assert url.query == "x=%20&y=%C3%9F&sig=a+b"
 
 
+@pytest.mark.slow
 @given(st.text(max_size=60), st.sampled_from(["", "https://", "http://1", "https://[", "//"]))
 @settings(derandomize=True, deadline=None, max_examples=500)
 def test_any_text_is_a_url_or_a_value_error(text: str, start: str) -> None:
