@@ -66,6 +66,21 @@ def test_a_call_is_reserved_and_billed_by_exact_tokens(tmp_path: Path, file: Pat
 
     usage = drive.usage()
     assert (usage.units["input_tokens"], usage.exact, usage.by) == (7, True, "gateway")
+    assert not usage.other
+
+
+@pytest.mark.parametrize("shares", [(True, False), (False, True)])
+def test_where_one_call_is_an_estimate_the_others_own_counts_make_no_exact_bill(
+    tmp_path: Path, file: Path, shares: tuple[bool, bool]
+) -> None:
+    drive = started(tmp_path, file, {"input": ["fox", "a fox"]}, [3, 4], batch=1)
+    for shared in shares:
+        drawn(drive)
+        drive.feed(silent(1, prompt_tokens=2, apportioned=True) if shared else silent(1))
+        drive.end()
+
+    usage = drive.usage()
+    assert (usage.exact, usage.by) == (False, "estimate")
 
 
 def test_what_the_gateway_counted_stands_beside_what_the_engine_says(

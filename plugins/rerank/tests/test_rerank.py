@@ -95,6 +95,8 @@ def test_documents_are_texts_or_hold_one(
             "query.image",
             "unsupported_input",
         ),
+        ({"documents": ["a", "b" * 400_001]}, "documents[1]", "string_above_max_length"),
+        ({"documents": ["a"], "query": "q" * 400_001}, "query", "string_above_max_length"),
         ({"documents": ["a"], "top_n": 0}, "top_n", "integer_below_min_value"),
         ({"documents": ["a"], "truncation": True, "top_k": 0}, "top_k", "integer_below_min_value"),
         ({"documents": ["a"], "max_tokens_per_doc": 0}, "max_tokens_per_doc", None),
@@ -160,15 +162,27 @@ def test_a_search_is_billed_by_hundreds_of_documents_of_up_to_500_tokens(
     assert drive.usage().units["search_units"] == units
 
 
-def test_a_document_that_is_cut_is_billed_as_it_is_read(start: Start) -> None:
-    long = ["x" * 3 * 5000] * 99
-    full = whole(start({"documents": long}, V2), scored(*[0.5] * 99))
-    short = whole(start({"documents": long, "max_tokens_per_doc": 500}, V2), scored(*[0.5] * 99))
-    read = whole(start({"documents": long}, V2, max_tokens=1000), scored(*[0.5] * 99))
+@pytest.mark.parametrize(
+    ("tokens", "cut_at", "read_at", "units"),
+    [
+        (5000, None, None, 10),
+        (5000, 500, None, 1),
+        (5000, None, 1000, 2),
+        (5000, 500, 1000, 1),
+        (5000, 3000, 1000, 2),
+        (3, 3000, 5000, 1),
+    ],
+)
+def test_a_document_that_is_cut_is_billed_as_it_is_read(
+    start: Start, tokens: int, cut_at: int | None, read_at: int | None, units: int
+) -> None:
+    body = {"documents": ["x" * 3 * tokens] * 99}
+    if cut_at is not None:
+        body["max_tokens_per_doc"] = cut_at
+    drive = start(body, V2, **({} if read_at is None else {"max_tokens": read_at}))
 
-    assert full["meta"]["billed_units"] == {"search_units": 10}
-    assert short["meta"]["billed_units"] == {"search_units": 1}
-    assert read["meta"]["billed_units"] == {"search_units": 2}
+    reply = whole(drive, scored(*[0.5] * 99))
+    assert reply["meta"]["billed_units"] == {"search_units": units}
 
 
 def test_where_the_engine_ceases_to_read_is_for_the_bill_only(start: Start) -> None:
