@@ -11,8 +11,9 @@ from modgate.api.body import Body
 from modgate.api.json import Json
 from modgate.api.modality import Sample
 from modgate.api.plan import Plan
-from modgate.errors import Refused
+from modgate.errors import Refused, UnsupportedMedia
 from modgate.testing.rig import Rig
+from modgate_tts import modality
 from modgate_tts.config import Config
 from modgate_tts.modality import Tts
 from modgate_tts.relay import Encoded, Spoken
@@ -70,12 +71,27 @@ def test_pieces_keep_the_bounds_of_config_and_model(tmp_path: Path) -> None:
     assert shaped(tmp_path, config=config).ahead == 5
 
 
-@pytest.mark.parametrize("facts", [None, {"max_characters": 100}])
-def test_a_text_over_the_limit_is_refused(tmp_path: Path, facts: dict[str, Json] | None) -> None:
+@pytest.mark.parametrize(
+    ("facts", "most"),
+    [({}, 4096), ({"max_characters": 100}, 100), ({"max_characters": 9999}, 4096)],
+)
+def test_a_text_over_the_limit_is_refused(
+    tmp_path: Path, facts: dict[str, Json], most: int
+) -> None:
     error = refused(tmp_path, facts, input="a" * 4097)
 
     assert (error.code, error.field) == ("string_above_max_length", "input")
-    assert str(100 if facts else 4096) in error.message
+    assert str(most) in error.message
+
+
+def test_a_format_whose_codec_is_not_installed_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(modality, "installed", lambda name: name != "opus")
+
+    assert shaped(tmp_path, response_format="mp3")
+    with pytest.raises(UnsupportedMedia, match="'opus' needs the extra"):
+        shaped(tmp_path, response_format="opus")
 
 
 @pytest.mark.parametrize(
