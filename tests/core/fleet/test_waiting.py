@@ -18,7 +18,9 @@ from modgate.fleet.fleet import Fleet
 from modgate.fleet.lease import Lease
 from modgate.fleet.pick import Wanted
 from modgate.fleet.state import FleetState
+from modgate.fleet.terms import Terms, Unmet
 from modgate.fleet.waiting import Due
+from modgate.units import Units
 
 
 def backend(name: str, *, slots: int = 1, region: str = "", model: str = "m") -> Backend:
@@ -52,6 +54,19 @@ async def held(one: Fleet, model: str = "m", wanted: Wanted | None = None) -> Le
     lease = await leased(one, model, wanted or Wanted())
     assert lease is not None
     return lease
+
+
+@pytest.mark.parametrize(
+    ("unmet", "filtered", "shapes"),
+    [(None, False, 1), ("best_effort", False, 1), ("queue", False, 2), (None, True, 2)],
+)
+def test_calls_have_shapes_of_their_own_where_one_may_find_a_slot_that_another_does_not(
+    unmet: Unmet | None, filtered: bool, shapes: int
+) -> None:
+    terms = None if unmet is None else Terms(slo="gold", unmet=unmet)
+    calls = [Wanted(work=n, terms=terms, size=Units(input_tokens=n)) for n in (1, 1, 1000)]
+
+    assert len({waiting.shape_of(each, filtered=filtered) for each in calls}) == shapes
 
 
 async def test_a_call_that_may_go_elsewhere_passes_those_that_may_not() -> None:
