@@ -7,7 +7,7 @@ import pytest
 
 from modgate.kit.chat_relay import ChatRelay
 from modgate.kit.tokens import estimate
-from modgate.plugin import Event, Json, Outcome
+from modgate.plugin import BadReply, Event, Json, Outcome
 
 OK, CUT = Outcome(state="ok"), Outcome(state="failed")
 
@@ -17,8 +17,8 @@ def told(relay: ChatRelay, *events: Event) -> None:
         tuple(relay.feed(0, event))
 
 
-def says(text: str, **more: Json) -> Event:
-    return Event(orjson.dumps({"choices": [{"index": 0, "text": text}], **more}))
+def says(text: str, index: int = 0, **more: Json) -> Event:
+    return Event(orjson.dumps({"choices": [{"index": index, "text": text}], **more}))
 
 
 @pytest.mark.parametrize(
@@ -40,6 +40,17 @@ def test_what_a_stream_says_again_is_not_counted_while_it_runs(
 
     assert counted == wrote
     assert stream.usage([OK]).units["output_tokens"] == wrote[-1]
+
+
+def test_of_each_choice_as_much_as_the_longest_prompt_is_left_out() -> None:
+    stream = ChatRelay(stream=True, include_usage=False, prompt=7, echoed=["One", "One, two,"])
+    told(stream, says("One, two,"), says("One three", 1))
+    before = stream.usage([CUT]).units["output_tokens"]
+    told(stream, says("!"), says("!", 1))
+
+    assert (before, stream.usage([CUT]).units["output_tokens"]) == (0, 2)
+    with pytest.raises(BadReply, match="without an index"):
+        told(stream, Event(b'{"choices":[{"text":"?"}]}'))
 
 
 def test_a_prompt_that_is_said_again_was_written_by_nobody() -> None:
