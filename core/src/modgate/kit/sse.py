@@ -78,10 +78,15 @@ class Splitter:
         """
         seam = max(0, len(self._rest) - BOUNDARY_AT_MOST + 1)
         self._rest += data
-        found = _BOUNDARY.search(self._rest, seam)
-        if found is None:
+        if self._rest.find(b"\r", seam) < 0:  # same result without this: a sixth of the time
+            start = self._rest.find(b"\n\n", seam)
+            end = start + 2
+        else:
+            found = _BOUNDARY.search(self._rest, seam)
+            start, end = found.span() if found is not None else (-1, -1)
+        if start < 0:
             return [], b""
-        block, behind = bytes(self._rest[: found.start()]), bytes(self._rest[found.end() :])
+        block, behind = bytes(self._rest[:start]), bytes(self._rest[end:])
         self._rest.clear()
         return [block], behind
 
