@@ -67,10 +67,14 @@ def test_a_form_is_sent_in_parts() -> None:
     assert words[-4:] == ["-F", "model=parrot", "-F", "file=@a b.wav"]
 
 
-def test_a_sample_that_nobody_pastes_is_sent_by_the_command() -> None:
+@pytest.mark.parametrize("called", ["modgate", "./dev modgate"])
+def test_a_sample_that_nobody_pastes_is_sent_by_the_command(
+    called: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MODGATE_COMMAND", called)
     words = line(replace(JSON, json={"model": "m", "text": "x" * 500}))
 
-    assert words == ["modgate", "try", "echo", "--url", ROOT]
+    assert words == [*called.split(), "try", "echo", "--url", ROOT]
 
 
 @pytest.mark.parametrize("models", [{}, {"m": Model(name="m", modality="other")}], ids=len)

@@ -75,7 +75,7 @@ async def test_a_budget_holds_and_what_is_not_written_is_given_back(
     assert statuses == sorted(statuses)
     assert statuses.count(200) > 2
     assert json.loads(refused.body)["error"]["code"] == "insufficient_quota"
-    assert "too little of the quota of 1 cost per month is left" in refused.body.decode()
+    assert "too little of the quota of 1 EUR per month is left" in refused.body.decode()
     assert clients[0].headers["x-ratelimit-limit-cost"] == "1"
     assert other.status == 200
     assert "x-ratelimit-limit-cost" not in other.headers

@@ -64,7 +64,7 @@ REFUSALS = {
     "too_many_images": "the request carries more images than the plugin takes",
     "too_many_pages": "the document has more pages than the plugin takes",
     "too_much_to_read": "sums of usage over this time take too long to read",
-    "undecodable": "decoding the file failed, or took more memory or time than it may",
+    "undecodable": "reading the input failed, or took more memory or time than it may",
     "unknown_parameter": "a page of core has no such parameter in its query",
     "unsupported_endpoint": "the model exists, but not for this endpoint",
     "unsupported_input": "the model takes no input of this form",

@@ -150,14 +150,15 @@ def build(made: Blueprint, state: State, *, data: Path, who: Roster, pepper: Sec
     )
     gate, admin_gate = gates(made, state, who=who, pepper=pepper)
     table = table_of(loaded, models)
+    budgets = Budgets.of(linked.books, made.units)
     return Gateway(
         table=table,
         chains=Chains(models=table.models, modalities=table.modalities, by_model=linked.chains),
         gate=gate,
         admin_gate=admin_gate,
         jwks=signer.jwks if signer is not None else NO_KEYS,
-        limiter=Limiter(state.limits, with_money(made.units), _bounds(file)),
-        budgets=Budgets.of(linked.books, made.units),
+        limiter=Limiter(state.limits, with_money(budgets.tariff), _bounds(file)),
+        budgets=budgets,
         statements=state.statements,
         fleet=fleet,
         goals=goals,

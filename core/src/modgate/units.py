@@ -171,12 +171,13 @@ class UnitTable:
     """Every unit of the enabled modalities, by full name.
 
     `shown`: the form of each name that is used outside.  `declared`: those that plugins count; the
-    core counts the others.
+    core counts the others.  `currency`: what money is counted in, where it is.
     """
 
     units: Mapping[str, Unit] = field(default_factory=dict)
     shown: Mapping[str, str] = field(default_factory=dict)
     declared: frozenset[str] = frozenset()
+    currency: str = ""
 
     @staticmethod
     def of(declared: Mapping[str, tuple[Unit, ...]]) -> UnitTable:

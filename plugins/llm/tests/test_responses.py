@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import orjson
@@ -96,8 +97,18 @@ def test_a_whole_response_is_what_its_stream_completes_with(tmp_path: Path) -> N
 
     assert response == streamed
     assert response["id"] == "resp_" + "0" * 32
-    assert response["created_at"] == 1730000000
     assert response["store"] is False
+
+
+@pytest.mark.parametrize("asked", [ASKED, STREAMED], ids=["whole", "streamed"])
+def test_it_was_created_when_its_request_came_whatever_an_engine_says(
+    asked: JsonObject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("modgate.testing.rig.REQUEST_ID", f"req_{1_767_225_600_999:012x}7{0:019}")
+    said = HI if asked is STREAMED else (whole({"role": "assistant", "content": "Hi"}),)
+    told = played(tmp_path, PATH, asked, *said).reply
+
+    assert set(re.findall(rb'"created_at":(\d+)', told)) == {b"1767225600"}
 
 
 def test_thoughts_text_and_calls_are_items(tmp_path: Path) -> None:

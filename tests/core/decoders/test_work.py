@@ -102,7 +102,7 @@ async def test_any_other_exception_is_undecodable_and_says_nothing_of_the_conten
 ) -> None:
     field, code, message = await refusal(make(), scope, job)
 
-    assert (field, code) == ("file", UNDECODABLE)
+    assert (field, code, message) == ("file", UNDECODABLE, "the input could not be read")
     assert "secret" not in message + caplog.text
     ours = [record for record in caplog.records if record.name.startswith("modgate.")]
     assert [record.levelname for record in ours] == ["WARNING"]

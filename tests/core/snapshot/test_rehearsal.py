@@ -173,6 +173,24 @@ def test_all_of_them_are_told_at_once(tmp_path: Path) -> None:
     assert len(refused(tmp_path, ENABLED + STATE + "\n".join(SECTIONS))) == len(SECTIONS)
 
 
+def test_they_are_told_beside_mistakes_of_other_sections(tmp_path: Path) -> None:
+    wrong = (
+        '[[discover]]\nname = "e"\nkind = "none"\nserves = { chat = "c" }\n'
+        '[[ledger.sink]]\nkind = "none"\n'
+    )
+    told = refused(tmp_path, ENABLED + STATE + wrong + "\n".join(SECTIONS))
+
+    assert [each.split(": ")[:2] for each in told] == [
+        ["modgate.toml:9", "discover[0].kind"],
+        ["modgate.toml:12", "ledger.sink[0].kind"],
+        ["modgate.toml:13", "policy.strict"],
+        ["modgate.toml:14", "scorer.near"],
+        ["modgate.toml:15", "auth.plugin.lost"],
+        ["modgate.toml:16", "discover[1]"],
+        ["modgate.toml:20", "ledger.sink[1]"],
+    ]
+
+
 def test_the_command_names_distribution_and_version(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -32,7 +32,6 @@ from modgate.config.model_names import model_names
 from modgate.config.schema import File, ModelSection
 from modgate.config.schema_select import Step
 from modgate.config.section import parsed
-from modgate.config.source import Source
 from modgate.config.values import TargetText, duration
 from modgate.problems import ConfigError
 from modgate.units import UnitTable
@@ -85,16 +84,16 @@ class Linked:
 
 
 class Linker:
-    """Links one file; `link()` raises ConfigError with everything that does not fit."""
+    """Links one file; `mistakes` gets everything that does not fit."""
 
-    def __init__(self, file: File, source: Source, known: Known) -> None:
+    def __init__(self, file: File, known: Known, mistakes: Mistakes) -> None:
         self._file = file
         self._known = known
-        self._mistakes = mistakes = Mistakes(source)
+        self._mistakes = mistakes
         self._wrong, self._missing = mistakes.wrong, mistakes.missing
 
     def link(self) -> Linked:
-        """All of it."""
+        """All of it that is right."""
         mistakes, models = self._mistakes, self._models()
         engines = EnginesLinker(self._file, self._known, models, mistakes)
         backends, discoverers = engines.backends(), engines.discoverers()
@@ -122,8 +121,6 @@ class Linker:
         sinks = linked_sinks(ledger, here, self._known.sinks, mistakes)
         self._listeners()
         link_peers(self._file.peers, mistakes)
-        if mistakes.found:
-            raise ConfigError(mistakes.found)
         return Linked(
             file=self._file,
             models=models,

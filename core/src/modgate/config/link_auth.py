@@ -39,7 +39,8 @@ class AuthLinker:
                 text = f"is the issuer of [auth.jwt.{other}] already; name all audiences there"
                 self._wrong((*path, "issuer"), text)
             self._usable(path, section)
-            found.append(self._issuer(path, name, section))
+            if (keys := self._place(path, section)) is not None:
+                found.append(_issuer(name, section, keys))
         return tuple(found)
 
     def _usable(self, path: Path, section: JwtSection) -> None:
@@ -52,34 +53,18 @@ class AuthLinker:
         if not section.algorithms:
             at = (*path, "algorithms")
             self._missing(at, "names no algorithm, so no token would be good", *map(str, at))
-
-    def _issuer(self, path: Path, name: str, section: JwtSection) -> Issuer:
-        named = section.audience
-        audience = frozenset({named} if isinstance(named, str) else named)
+        audience = _audience(section)
         if not audience or "" in audience:
             self._wrong((*path, "audience"), "names no audience: tokens for others would be taken")
-        return Issuer(
-            name=name,
-            issuer=section.issuer,
-            audience=audience,
-            keys=self._place(path, section),
-            algorithms=frozenset(section.algorithms),
-            tenant=section.tenant,
-            tenant_claim=section.tenant_claim,
-            role_claim=section.role_claim,
-            roles=section.roles,
-            leeway_s=section.leeway,
-            lifetime_s=section.lifetime,
-        )
 
-    def _place(self, path: Path, section: JwtSection) -> KeyPlace:
+    def _place(self, path: Path, section: JwtSection) -> KeyPlace | None:
         at = (*path, "jwks")
         if isinstance(section.jwks, JwksFile):
             try:
                 return KeyPlace(document=section.jwks.file.read_bytes())
             except OSError as error:
                 self._wrong((*at, "file"), f"cannot be read: {plain(error)}")
-                return KeyPlace()
+                return None
         if reason := _unsafe(section.jwks):
             self._wrong(at, reason)
         return KeyPlace(url=section.jwks, ca=linked_ca((*path, "ca"), section.ca, self._mistakes))
@@ -111,6 +96,27 @@ class AuthLinker:
                 tenants=frozenset(tenants) if tenants is not None else None,
                 ca=linked_ca((*put.path, "ca"), put.section.ca, self._mistakes),
             )
+
+
+def _audience(section: JwtSection) -> frozenset[str]:
+    named = section.audience
+    return frozenset({named} if isinstance(named, str) else named)
+
+
+def _issuer(name: str, section: JwtSection, keys: KeyPlace) -> Issuer:
+    return Issuer(
+        name=name,
+        issuer=section.issuer,
+        audience=_audience(section),
+        keys=keys,
+        algorithms=frozenset(section.algorithms),
+        tenant=section.tenant,
+        tenant_claim=section.tenant_claim,
+        role_claim=section.role_claim,
+        roles=section.roles,
+        leeway_s=section.leeway,
+        lifetime_s=section.lifetime,
+    )
 
 
 def _unsafe(url: str) -> str:

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from modgate.api.secret import Secret
 from modgate.config.guess import did_you_mean
+from modgate.config.lines import Path
 from modgate.config.mistakes import Mistakes
 from modgate.config.schema_ledger import LedgerSection, SinkSection
 
@@ -20,11 +21,12 @@ SEGMENTS_LEAST = 2
 class SinkOf:
     """A sink of the file.
 
-    `name` is its kind, with a number where there are several.  `region`: where it stands; None:
-    on this machine, of which nothing was said.
+    `name` is its kind, with a number where there are several.  `path`: its section.  `region`:
+    where it stands; None: on this machine, of which nothing was said.
     """
 
     name: str
+    path: Path
     kind: str
     config: BaseModel
     region: str | None = None
@@ -63,6 +65,7 @@ def linked_sinks(
             continue
         found[name] = SinkOf(
             name=name,
+            path=path,
             kind=each.kind,
             config=config,
             region=region_of(each, here),

@@ -16,6 +16,7 @@ from modgate.api.json import Json, JsonObject
 from modgate.api.need import Work
 from modgate.api.plan import Drawn
 from modgate.decoders.process import DecoderLimits, Ended, Process
+from modgate.decoders.protocol import UNDECODABLE
 from modgate.errors import GatewayError, Overloaded, PluginFault, Refused
 from modgate.spool import Scope, spool_full
 
@@ -103,7 +104,7 @@ class Decoders:
         return _undecodable(field)
 
     def dead(self, function: Callable[..., object], field: str | None) -> GatewayError:
-        """The client's error for a file that killed its process."""
+        """The client's error for what killed its process."""
         log.warning("decoder killed", extra={"function": _name(function)})
         return _undecodable(field)
 
@@ -333,4 +334,4 @@ def _name(function: Callable[..., object]) -> str:
 
 
 def _undecodable(field: str | None) -> GatewayError:
-    return Refused(field, "undecodable", "the file could not be decoded")
+    return Refused(field, *UNDECODABLE)

@@ -16,6 +16,8 @@ import msgspec
 HEAD = struct.Struct("<IB")
 FILE = 1
 FILES_AT_MOST = 16
+# Code and reason for what a function failed at: a file, or as well a text.
+UNDECODABLE = "undecodable", "the input could not be read"
 
 
 def file_token(index: int) -> msgspec.msgpack.Ext:
@@ -24,7 +26,7 @@ def file_token(index: int) -> msgspec.msgpack.Ext:
 
 
 def refusal_in(error: Exception) -> tuple[str | None, str, str] | None:
-    """Field, code and reason of an exception that refuses a file; None for any other.
+    """Field, code and reason of an exception that refuses what it got; None for any other.
 
     Only a refusal has the last two as texts: UnicodeDecodeError has a reason, too.
     """

@@ -19,9 +19,8 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 2
 CONNECT_S = 5.0
 COMMAND_S = 20.0
-LOCK_WAIT_S = (
-    2.0  # while a change of the tables waits for them, other gateways' rows wait behind it
-)
+# While a change of the tables waits for them, other gateways' rows wait behind it.
+LOCK_WAIT_S = 2.0
 LOCK = 0x6D6F6467  # one gateway at a time makes the tables
 
 SCHEMA = files("modgate.ledger").joinpath("usage_postgres.sql").read_text()

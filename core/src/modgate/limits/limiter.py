@@ -288,8 +288,7 @@ class Limiter:
             if limit.kind == "b":
                 return count
             return max(1, rate.amount - self._state.levels.level(limit, at_ms))
-        most = f"{self._rates.shown(rate)} {self._rates.public(rate)} per {rate.period}"
-        raise TooLarge(f"the request needs more than your limit of {most}")
+        raise TooLarge(f"the request needs more than your limit of {self._rates.most(rate)}")
 
     def touch(self, admission: Admission, used: Mapping[str, int] | None) -> None:
         """The request lives, and has used so much by unit: its charge if the gateway dies now.

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from math import inf
 
 from modgate.api.auth import PERIOD_S, Caller, Limits, Rate
-from modgate.api.price import MONEY
+from modgate.api.price import BUDGET, MONEY
 from modgate.errors import GatewayError, LimitReached, QuotaSpent
 from modgate.limits.levels import Limit
 from modgate.units import REQUESTS, Unit, UnitTable
@@ -161,11 +161,11 @@ class Rates:
         shown = self.public(rate)
         short = shown.rpartition(".")[2]
         if wait_ms > CLEARS_S * 1000:
-            quota = f"the quota of {self.shown(rate)} {shown} per {rate.period}"
+            quota = f"the quota of {self.most(rate)}"
             little = f"too little of {quota} is left for this request"
             return QuotaSpent(f"{quota} is spent" if spent else little)
         text = (
-            f"Rate limit reached for {short} per {rate.period}: limit {self.shown(rate)}. "
+            f"Rate limit reached for {short} per {rate.period}: limit {self._amount(rate)}. "
             f"Please try again in {wait_ms / 1000:.3f}s."
         )
         limit = f"{shown}/{rate.period}"
@@ -175,10 +175,16 @@ class Rates:
         """The name of a rate's unit that clients see: `asr.audio_seconds`, or plain `requests`."""
         return self._units.public(rate.unit)
 
-    def shown(self, rate: Rate) -> str:
-        """The amount of a rate, in the form that clients see."""
+    def most(self, rate: Rate) -> str:
+        """All that a rate allows: `36000 asr.audio_seconds per hour`, or `100 EUR per month`."""
+        of = "" if rate.unit == BUDGET else f" {self.public(rate)}"
+        return f"{self._amount(rate)}{of} per {rate.period}"
+
+    def _amount(self, rate: Rate) -> str:
+        """The amount of a rate, in the form that clients see; of money with its currency."""
         unit = self._units.units.get(rate.unit)
-        return unit.outside(rate.amount) if unit is not None else str(rate.amount)
+        amount = unit.outside(rate.amount) if unit is not None else str(rate.amount)
+        return f"{amount} {self._units.currency}" if rate.unit == BUDGET else amount
 
 
 def _tightest(met: Iterable[MetRate], front: str, model: str) -> Sequence[MetRate]:

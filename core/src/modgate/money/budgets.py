@@ -24,10 +24,13 @@ COST = Unit(
 )
 
 
-def with_money(units: UnitTable) -> UnitTable:
+def with_money(tariff: Tariff) -> UnitTable:
     """The units that limits know: money is one of them, and nobody declares it."""
+    units = tariff.units
     return UnitTable(
-        units={**units.units, BUDGET: COST}, shown={**units.shown, BUDGET: COST.public}
+        units={**units.units, BUDGET: COST},
+        shown={**units.shown, BUDGET: COST.public},
+        currency=tariff.books.currency,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from collections.abc import Iterator
 from ipaddress import ip_address
@@ -109,7 +110,10 @@ def of_sample(root: str, name: str, table: Table) -> str:
     else:
         parts = {**(sample.form or {}), "model": models[0]}
         line = " ".join([front, *(f"-F {_part(each, parts[each])}" for each in parts)])
-    return line if len(line) <= LINE_AT_MOST else f"modgate try {name} --url {root}"
+    if len(line) <= LINE_AT_MOST:
+        return line
+    called = os.environ.get("MODGATE_COMMAND", "modgate")  # `./dev` and the like say how
+    return f"{called} try {name} --url {root}"
 
 
 def _part(name: str, value: str | tuple[str, bytes]) -> str:

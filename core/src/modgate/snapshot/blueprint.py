@@ -73,7 +73,7 @@ def blueprint_of(
     overrides: Overrides | None = None,
     noted: Noted = lambda marks, patterns: None,
 ) -> Blueprint:
-    """Read, decode and link: each phase with what was right in the one before.
+    """Read, decode, link and rehearse: each phase with what was right in the one before.
 
     ConfigError with every mistake, PluginError for a plugin that breaks its contract.  `path` None:
     the fileless start, with every installed plugin and its local engine.  `overrides`: what the
@@ -101,10 +101,7 @@ def blueprint_of(
         raise ConfigError([*mistakes.found, told]) from error
     known = _known(loaded, {} if path is not None else demo_models(loaded, file.local.only))
     keys = _opened(file, source, mistakes)
-    try:
-        linked = Linker(file, source, known).link()
-    except ConfigError as error:
-        raise ConfigError([*mistakes.found, *error.problems]) from None
+    linked = Linker(file, known, mistakes).link()
     wrong, folder = source.problem, file.state.directory or default_directory()
     mistakes.found += token_problems(linked.issuers, linked.signing, wrong)
     mistakes.found += [*extra_problems(file, wrong), *refusals(linked, loaded, folder, wrong)]

@@ -43,12 +43,13 @@ def _parts(linked: Linked, loaded: Loaded, folder: Path) -> Iterator[Part]:
     for door in linked.authenticators:
         origin, authenticator = loaded.authenticators[door.kind]
         yield ("auth", "plugin", door.name), origin, partial(_asked, authenticator, door)
-    for index, found in enumerate(linked.discoverers):
+    sections = [each.name for each in linked.file.discover]  # of which not all may be linked
+    for found in linked.discoverers:
         origin, discoverer = loaded.discoverers[found.kind]
-        yield ("discover", index), origin, partial(discoverer, found.config)
-    for index, each in enumerate(linked.sinks):
+        yield ("discover", sections.index(found.name)), origin, partial(discoverer, found.config)
+    for each in linked.sinks:
         origin, sink = loaded.sinks[each.kind]
-        yield ("ledger", "sink", index), origin, partial(_sink, sink, each, folder)
+        yield each.path, origin, partial(_sink, sink, each, folder)
 
 
 def _asked(kind: type[AnyAuthenticator], configured: ConfiguredAuthenticator) -> None:

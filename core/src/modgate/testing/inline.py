@@ -19,7 +19,7 @@ from modgate.api.body import File
 from modgate.api.json import Json
 from modgate.api.need import Work
 from modgate.api.plan import Drawn
-from modgate.decoders.protocol import file_token, refusal_in
+from modgate.decoders.protocol import UNDECODABLE, file_token, refusal_in
 from modgate.errors import GatewayError, PluginFault, Refused
 from modgate.spool import Scope
 
@@ -126,5 +126,5 @@ def _open(file: File) -> BinaryIO:
 
 
 def _refused(error: Exception, field: str | None) -> Refused:
-    own, code, reason = refusal_in(error) or (None, "undecodable", "the file could not be decoded")
+    own, code, reason = refusal_in(error) or (None, *UNDECODABLE)
     return Refused(own or field, code, reason)

@@ -7,6 +7,7 @@ Source: wire.md 2.4, 1.7 and A5.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from uuid import UUID
 
 from modgate.kit.converse.blocks import Block, Step
 from modgate.kit.converse.relay import Ended, Reply
@@ -34,20 +35,20 @@ CODES = frozenset(
 
 
 class ResponsesReply(Reply):
-    """One response; its id and those of its items are made of the request's."""
+    """One response; its id, those of its items, and when it was created are the request's."""
 
     def __init__(self, request: Request) -> None:
         self._asked = request.asked
         self._body = request.parsed
         self._hex = request.id.removeprefix("req_")
         self._sequence = 0
-        self._created = 0
+        self._created = UUID(hex=self._hex).int // (1000 << 80)  # version 7 begins with the time
         self._items: list[JsonObject] = []
         self._open: Block | None = None
 
     def begin(self, first: JsonObject) -> Iterator[bytes]:
         """Created, and in progress."""
-        self._created = _created(first)
+        del first
         response = self._response("in_progress")
         yield self._event("response.created", response=response)
         yield self._event("response.in_progress", response=response)
@@ -75,7 +76,7 @@ class ResponsesReply(Reply):
 
     def whole(self, ended: Ended, blocks: Sequence[Block], first: JsonObject) -> JsonObject:
         """The response of a reply that was not streamed."""
-        self._created = _created(first)
+        del first
         status = "incomplete" if ended.finish_reason in INCOMPLETE else "completed"
         items = [self._item(block, "completed") for block in blocks[:-1]]
         items += [self._item(block, status) for block in blocks[-1:]]
@@ -223,8 +224,3 @@ def _usage(ended: Ended) -> JsonObject:
 
 def _given(value: object, default: object) -> object:
     return default if value is None else value
-
-
-def _created(first: JsonObject) -> int:
-    created = first.get("created")
-    return created if type(created) is int else 0
