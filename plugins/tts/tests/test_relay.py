@@ -111,6 +111,12 @@ def test_a_flac_of_one_piece_at_another_rate_is_read_whole_by_libsndfile(rate: i
     assert len(samples) == round(rate // 7 * 24_000 / rate)
 
 
+def test_a_length_that_no_wav_can_say_is_left_open() -> None:
+    said = {DATA_BYTES: str(0x7FFFE000), SAMPLE_RATE: "8000"}
+
+    assert feed(spoken(1, "wav"), 0, b"\x10\x00" * 8_000, **said).startswith(wav_header())
+
+
 @pytest.mark.parametrize("pieces", [1, 2])
 def test_a_wav_of_unknown_length_has_an_open_header(pieces: int) -> None:
     relay = spoken(pieces, "wav")

@@ -79,6 +79,17 @@ async def test_what_was_not_shipped_is_there_also_if_the_clock_was_ahead_when_ot
         assert list(both.rows()) == every
 
 
+async def test_of_a_ledger_that_ends_before_what_the_sink_saw_all_is_read(tmp_path: Path) -> None:
+    """An older copy was put back, and goes on under numbers that the sink knows."""
+    for at in range(3):
+        with ledger(tmp_path / "ledger") as made:
+            made.ended(replace(receipt(f"r{at}"), wall=WALL + at))
+    every = list(rows(tmp_path / "ledger", KEY))
+    await shipped(tmp_path, 1, place=replace(PLACE, writer=made.writer, segment=4))
+    with whole(tmp_path / "ledger", tmp_path / FILE) as both:
+        assert list(both.rows()) == every
+
+
 @pytest.mark.parametrize("count", [0, 1, 7, 20])
 async def test_each_row_is_there_once_and_the_same(tmp_path: Path, count: int) -> None:
     every = written(tmp_path, 20)

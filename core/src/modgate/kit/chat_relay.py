@@ -222,8 +222,8 @@ class ChatRelay(Relay):
         if not isinstance(value, dict) or not isinstance(value.get("choices"), list):
             raise BadReply("the engine's reply is not a chat completion")
         self._fed = self._final = True
-        data = encoded(value) if identified(value) else event.data
-        usage = lifted(value).get("usage")
+        outside, usage = value.get("usage"), lifted(value).get("usage")
+        data = encoded(value) if identified(value) or usage is not outside else event.data
         if not self._note(usage, last=True):
             self._estimated = estimated(value["choices"], self._echoed or ())
             return encoded({**value, "usage": self._billed(usage, ())})
@@ -246,7 +246,8 @@ class ChatRelay(Relay):
         if shown is None:
             return (DONE,)
         usage = shown["usage"]
-        if reported(usage) is None:
+        said = reported(usage, sees=self.sees)
+        if said is None or said != self._reported:
             usage = self._billed(usage, outcomes)
         last = encoded({**shown, "choices": [], "usage": usage})
         return (_event(self._styled(last)), DONE)

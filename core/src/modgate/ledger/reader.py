@@ -57,7 +57,7 @@ def _chains(
         first = 0
         for number, (path, following) in zip(found, pairwise(paths), strict=False):
             try:
-                if not (_known(path, number, known) or _older(path, following, since)):
+                if not (_known(path, number, max(found), known) or _older(path, following, since)):
                     break
             except FileNotFoundError:  # whoever reads it finds that out, too
                 break
@@ -65,9 +65,14 @@ def _chains(
         yield paths[first:]
 
 
-def _known(path: Path, number: int, known: Mapping[str, int]) -> bool:
+def _known(path: Path, number: int, newest: int, known: Mapping[str, int]) -> bool:
+    """Whether what is in a segment is known.
+
+    Of a chain that ends before that nothing is: an older copy was put back, and goes on with
+    numbers that were used before.
+    """
     try:
-        return bool(known) and number < known.get(head_of(path).writer, 0)
+        return bool(known) and number < known.get(head_of(path).writer, 0) <= newest
     except (Torn, Tampered):
         return False
 

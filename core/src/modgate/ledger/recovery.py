@@ -41,7 +41,7 @@ class Recovered:
     `number`: of the newest segment; 0 when there was none.
     `cut_bytes`: how much of a torn tail was cut off.
     `missed`: frames that were ever dropped before every sink had them, as the newest note says.
-    `dropped`: the segments that the notes call dropped.
+    `dropped`: the segments that the notes call dropped; `told`: those that they call missing.
     `closed`: whether the writer before stopped in order.
     `until`: the wall time of the newest frame that has one.
     `writer`, `boot`: as the newest segment's header has them.
@@ -56,6 +56,7 @@ class Recovered:
     cut_bytes: int = 0
     missed: int = 0
     dropped: set[int] = field(default_factory=set)
+    told: set[int] = field(default_factory=set)
     closed: bool = True
     until: float = 0.0
     writer: str = ""
@@ -88,6 +89,8 @@ class Recovered:
             self.missed = max(self.missed, noted.missed if noted is not None else 0)
             if noted is not None and noted.what == "dropped" and noted.last:
                 self.dropped.add(noted.segment)
+            elif noted is not None and noted.what == "missing":
+                self.told.add(noted.segment)
 
     def _saw_open(self, record: Opened) -> None:
         self.until = max(self.until, record.wall)
@@ -128,9 +131,9 @@ class Recovered:
 
     @property
     def missing(self) -> int:
-        """The segment before the oldest, where no note calls it dropped; 0 when there is none."""
+        """The segment before the oldest, if no note says that it is gone; 0 when there is none."""
         before = min(self.counts, default=1) - 1
-        return 0 if before in self.dropped else before
+        return 0 if before in self.dropped | self.told else before
 
     def ends(self) -> Iterator[Ended]:
         """The ends that the open requests get in place of their own."""

@@ -22,10 +22,10 @@ _PCM, _EXTENSIBLE = 1, 0xFFFE
 def wav_header(data_bytes: int | None = None) -> bytes:
     """The header of a WAV file of 24 kHz mono 16-bit samples.
 
-    `data_bytes`: how many bytes of samples follow; None: nobody knows.
+    `data_bytes`: how many bytes of samples follow.  None, or more than 32 bits hold: left open.
     """
     form = struct.pack("<IHHIIHH", 16, 1, 1, RATE, RATE * SAMPLE_BYTES, SAMPLE_BYTES, 16)
-    if data_bytes is None:
+    if data_bytes is None or data_bytes > UNKNOWN - 36:
         whole, inner = UNKNOWN, UNKNOWN - 36
     else:
         whole, inner = data_bytes + _HEADER_BYTES - 8, data_bytes
