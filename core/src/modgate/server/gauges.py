@@ -41,14 +41,14 @@ def register(state: State) -> None:
         lambda: {} if state.shared is None else one(state.shared.slices.open),
     )
     registry.gauge("modgate_resident_bytes", "memory of this process", lambda: one(resident()))
-    registry.gauge(
-        "modgate_decoder_jobs",
-        "decoder jobs since the start",
+    registry.total(
+        "modgate_decoder_jobs_total",
+        "decoder jobs",
         lambda: one(state.decoders.counters.jobs),
     )
-    registry.gauge(
-        "modgate_decoder_kills",
-        "decoder processes killed since the start",
+    registry.total(
+        "modgate_decoder_kills_total",
+        "decoder processes killed",
         lambda: one(state.decoders.counters.kills),
     )
     _register_discovery(state)
@@ -97,9 +97,9 @@ def _register_ledger(state: State) -> None:
         "1 while the ledger takes frames",
         lambda: {(): float(ledger.writable)},
     )
-    registry.gauge(
-        "modgate_ledger_frames",
-        "frames written since the start",
+    registry.total(
+        "modgate_ledger_frames_total",
+        "frames written",
         lambda: {(): ledger.frames},
     )
     registry.gauge(
@@ -107,13 +107,13 @@ def _register_ledger(state: State) -> None:
         "bytes of the ledger's segments",
         lambda: {(): ledger.kept_bytes},
     )
-    registry.gauge(
-        "modgate_ledger_lost_frames",
-        "ends that neither disk nor memory could hold, since the start",
+    registry.total(
+        "modgate_ledger_lost_frames_total",
+        "ends that neither disk nor memory could hold",
         lambda: {(): ledger.lost_frames},
     )
-    registry.gauge(
-        "modgate_ledger_dropped_frames",
+    registry.total(
+        "modgate_ledger_dropped_frames_total",
         "frames in segments that made room before every sink had them, ever",
         lambda: {(): ledger.dropped_unacknowledged},
     )
@@ -132,9 +132,9 @@ def _register_sinks(state: State) -> None:
         each(lambda shipper: float(shipper.up)),
         "sink",
     )
-    registry.gauge(
-        "modgate_ledger_sink_withheld_rows",
-        "rows that may not lie where the sink stands, since the start",
+    registry.total(
+        "modgate_ledger_sink_withheld_rows_total",
+        "rows that may not lie where the sink stands",
         each(lambda shipper: shipper.withheld),
         "sink",
     )

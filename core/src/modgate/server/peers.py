@@ -90,9 +90,9 @@ def register_peers(state: State) -> None:
         "other gateways whose work counts here",
         lambda: some(len(state.peers.seen().heard_of)),
     )
-    registry.gauge(
-        "modgate_peer_refused_frames",
-        "frames that counted for nothing since the start",
+    registry.total(
+        "modgate_peer_refused_frames_total",
+        "frames that counted for nothing",
         lambda: {(why,): float(n) for why, n in state.peers.seen().refused.items()},
         "reason",
     )
