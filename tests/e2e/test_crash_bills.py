@@ -177,7 +177,7 @@ async def test_what_was_asked_and_answered_is_billed_as_measured_wherever_a_cras
         plugins=["llm", "embedding", "house"],
         models={"chat": "llm", "small": "llm", "vectors": "embedding"},
         facts={"chat": 'fallback = ["small"]'},
-        tenants={"acme": "fallback = true"},
+        tenants={"acme": f"fallback = true{LIMITS}"},
         extra={"house": HOUSE},
         more=f'{ASKS}times = {asks}\nmodels = ["chat"]\n',
     )
@@ -185,7 +185,7 @@ async def test_what_was_asked_and_answered_is_billed_as_measured_wherever_a_cras
         request = ask.chat(1, model="chat", max_tokens=7)
         client = asyncio.create_task(send(running.url, request, key=running.key, within_s=9))
         await asyncio.wait_for(hung.wait(), 5)
-        row = await left(running, tmp_path / "copy")
+        row, levels = await left(running, tmp_path / "copy"), levels_left(running)
     finally:
         client.cancel()
         await running.app.close()
@@ -193,10 +193,34 @@ async def test_what_was_asked_and_answered_is_billed_as_measured_wherever_a_cras
 
     assert (row.ending, row.model) == (CRASH, "small" if hangs == "stand-in" else "chat")
     assert row.units.get("llm.output_tokens", 0) == (0 if hangs == "ask" else 7)
-    if answered:
-        assert row.units["embedding.input_tokens"] == told
-    else:  # of what was not answered nobody knows more than its reserve
-        assert row.units["embedding.input_tokens"] == TOKENS
+    reserved = TOKENS if hangs == "ask" else 0  # of what is not answered nobody knows more
+    assert row.units["embedding.input_tokens"] == told + reserved
+    assert levels["embedding.input_tokens"] == told + reserved
+
+
+async def test_of_an_ask_that_failed_a_crash_bills_nothing(
+    tmp_path: Path, engine: ScriptedEngine
+) -> None:
+    """The second of two; the policy is let be, and the chat hangs."""
+    engine.script_for = lambda record: (
+        Script(headers_after_ms=60_000)
+        if record.modality != "embedding"
+        else REFUSES
+        if len(engine.records) > 1
+        else OK
+    )
+    policy = f'{ASKS}times = 2\non_failure = "open"\n'
+    async with house(tmp_path, engine, policy, tenant=LIMITS) as running:
+        request = ask.chat(1, model="chat", max_tokens=7)
+        client = asyncio.create_task(send(running.url, request, key=running.key, within_s=9))
+        await until(lambda: [each for each in engine.records if each.modality == "llm"])
+        row = await left(running, tmp_path / "copy")
+        levels = levels_left(running)
+        client.cancel()
+    told = engine.records[0].sent["embedding.input_tokens"]
+
+    assert row.units["embedding.input_tokens"] == levels["embedding.input_tokens"] == told
+    assert row.units["llm.output_tokens"] == levels["llm.output_tokens"] == 7
 
 
 async def test_until_a_plan_used_something_its_reserve_stands_beside_what_was_asked(

@@ -32,11 +32,13 @@ async def _ask_one(trip: Trip, gate: asyncio.Semaphore, bill: Bill) -> Json:
     async with gate:
         try:
             model, modality = order.model.name, order.modality.name
-            held = await bill.reserve_aside(order.call.size.of(modality), model)
-            events = await trip.next()
-            while await trip.next():
-                raise PluginFault("an Ask call answered more than one event")
-            bill_aside(order, bill, held, events)
+            units = order.call.size.of(modality)
+            held = await bill.reserve_aside(units, model)
+            with bill.asking(held, units):
+                events = await trip.next()
+                while await trip.next():
+                    raise PluginFault("an Ask call answered more than one event")
+                bill_aside(order, bill, held, events)
         except (GatewayError, Unsupported) as error:
             return error
         finally:

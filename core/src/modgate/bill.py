@@ -7,7 +7,8 @@ frame is written, the receipt goes out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import TypeVar
 
@@ -49,7 +50,7 @@ class Bill:
         self._draft = draft
         self._admission: Admission | None = None
         self._seen: Admission | None = None  # the same, and kept when the request is refused
-        self.planned = self._drawn = NOTHING
+        self.planned = self._drawn = self._asking = NOTHING
         self.lazy = False
         self._touched = False  # the ledger has something that the plan used
         self._mark: tuple[Mark, dict[str, int]] | None = None
@@ -136,17 +137,17 @@ class Bill:
     def _owe_planned(self) -> None:
         """Tell the ledger what the plan may cost, where its open frame says less.
 
-        That frame was written for an Ask, or for fewer calls.  Asides that nobody answered are not
-        in it, as they are in no bill of another ending.
+        That frame was written for an Ask, or for fewer calls.
         """
         if (self._draft.opened or self.meter.aside) and not self._touched:
             self._owe(self.planned.full())
 
     def _owe(self, plan: Mapping[str, int] = NOTHING) -> None:
-        """Note what a crash would leave to bill: what asides did cost, and what the `plan` may."""
+        """Note what a crash would leave to bill: what asides did cost, and what those may that are
+        under way, and the `plan`."""
         draft = self._draft
         self._gateway.limiter.touch(self._held, None)
-        draft.owed = self.meter.aside + plan
+        draft.owed = self.meter.aside + self._asking + plan
         if draft.opened:
             self._state.ledger.touched(draft.request_id, draft.owed)
 
@@ -198,7 +199,22 @@ class Bill:
         held[0].used = counts
         for budget in held[1:]:
             budget.used = {BUDGET: self._gateway.budgets.cost(self._draft, counts, model)}
-        if self.meter.plan is None:  # a plan under way is touched
+
+    @contextmanager
+    def asking(self, held: Sequence[Aside], units: Units) -> Iterator[None]:
+        """An aside is under way: until it is answered or has failed, a crash bills its reserve."""
+        counts = units.full()
+        self._asking = self._asking + counts
+        for each in held:
+            each.asked = True
+        if self._draft.opened:
+            self._owe()
+        try:
+            yield
+        finally:
+            for each in held:
+                each.asked = False
+            self._asking = self._asking.beyond(counts)
             self._owe()
 
     async def _afford(self, units: Units, model: str, *, first: bool) -> None:

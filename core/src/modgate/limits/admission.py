@@ -19,7 +19,8 @@ class Aside(msgspec.Struct, eq=False):
 
     `toll`: the limits that it met.  `names`: the units that were reserved for it.  `shadows`: as of
     an Admission.  `used`: what it is known to have used, by unit; `part`: how much of that is in
-    what the request used, when that was measured last.
+    what the request used, when that was measured last.  `asked`: until it is answered its reserve
+    stands, should the gateway die.
     """
 
     toll: Toll
@@ -27,6 +28,7 @@ class Aside(msgspec.Struct, eq=False):
     shadows: list[tuple[Limit, str, int]] = []
     used: Mapping[str, int] = {}
     part: Mapping[str, int] = {}
+    asked: bool = False
 
 
 class Reservation(msgspec.Struct, eq=False):

@@ -297,7 +297,8 @@ class Limiter:
         """
         left = admission.own(used)
         for reservation in admission.reservations:
-            if left is not None or reservation.aside is not None:
+            aside = reservation.aside
+            if (left is not None) if aside is None else not aside.asked:
                 self._state.levels.touch(reservation.rid, admission.measured(reservation, left))
 
     def take_back(self, admission: Admission, mark: Mark, *, now: float) -> None:
