@@ -14,6 +14,7 @@ from socket import gaierror
 from ssl import SSLCertVerificationError, SSLError
 
 from modgate.errors import GatewayError
+from modgate.faults import RAISED
 from modgate.problems import ConfigError, PluginError
 
 SPEAKING = (
@@ -72,8 +73,11 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 def _told(error: BaseException) -> str:
     frames = "".join(traceback.format_tb(error.__traceback__, -FRAMES_AT_MOST))
-    text = str(error)
-    speaks = isinstance(error, SPEAKING) and len(text) <= SAID_AT_MOST
+    try:
+        text = str(error)
+        speaks = isinstance(error, SPEAKING) and len(text) <= SAID_AT_MOST
+    except RAISED:  # by a `__str__` of a plugin
+        text, speaks = WITHHELD, False
     said = f": {text}" if speaks else f" {WITHHELD}" if text else ""
     return f"Traceback:\n{frames}{type(error).__name__}{said}"
 

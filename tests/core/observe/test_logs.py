@@ -185,6 +185,23 @@ def test_a_place_is_told_although_the_error_is_let_go_before_its_line_is_written
     assert line["exception"].endswith("ValueError (its text is withheld)")
 
 
+@pytest.mark.parametrize("raised", [ValueError("a text"), SystemExit("a text")])
+def test_an_error_that_cannot_say_its_text_is_told_without(raised: BaseException) -> None:
+    class Odd(Exception):
+        def __str__(self) -> str:
+            raise raised
+
+    with written() as (_, lines):
+        try:
+            raise Odd
+        except Odd:
+            log.exception("fault")
+        [line] = lines()
+
+    assert line["event"] == "fault"
+    assert line["exception"].endswith("Odd (its text is withheld)")
+
+
 def test_of_a_long_traceback_the_end_stays() -> None:
     try:
         raise OSError("a" * 10_000 + " the end")

@@ -122,7 +122,7 @@ class ChatRelay(Relay):
         self._fed = False
         self._first = b""  # the first chunk: the last one is made of it where no usage came
         self._final = False
-        self._unshown: JsonObject | None = None  # the last chunk that had usage: clients expect one
+        self._unshown: JsonObject | None = None  # the last with usage: a client's is made of it
         self._reported: Units | None = None
         self._fell = False  # a last word of the engine is less than it had said before
         self._estimated: int | None = None
@@ -206,7 +206,7 @@ class ChatRelay(Relay):
         """Keep an engine's usage; False where it is no count.
 
         Usage beside a choice may be that choice's own, so the largest counts; usage without a
-        choice is the last word, and all that clients are shown.
+        choice is the last word.
         """
         found, before = reported(usage, sees=self.sees), self._reported
         if found is None:
