@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 from rigs.drafts import attempted, drafted
 
-from modgate.api.auth import Caller, Policy
+from modgate.api.auth import Caller, Period, Policy, Rate
 from modgate.api.price import BUDGET, MICRO, Book, Case, Price
 from modgate.draft import Draft
 from modgate.errors import Unpriced
+from modgate.limits.rates import Rates
 from modgate.money import budgets
-from modgate.money.budgets import Budgets
+from modgate.money.budgets import Budgets, with_money
 from modgate.units import Unit, Units, UnitTable
 
 WALL = 1_767_225_600.0
@@ -108,3 +109,20 @@ def test_however_many_tenants_there_are_prices_are_right_and_few_are_known(
 
     assert told == [2, 2, 7, 2, 2] * 4
     assert len(by._known) <= 3
+
+
+@pytest.mark.parametrize(
+    ("period", "wait_ms", "said"),
+    [
+        ("month", 9_000_000, "the quota of 2.5 EUR per month is spent"),
+        ("hour", 9_000, "cost per hour: limit 2.5 EUR. Please try again in 9.000s."),
+    ],
+)
+def test_a_limit_on_money_is_told_with_its_currency(
+    period: Period, wait_ms: int, said: str
+) -> None:
+    tariff = Budgets.of([Book(name="p", currency="EUR", effective=0)], UnitTable()).tariff
+    rate = Rate(unit=BUDGET, amount=2_500_000, period=period)
+    error = Rates(with_money(tariff), int).refusal(rate, wait_ms, spent=True)
+
+    assert said in error.message
