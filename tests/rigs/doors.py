@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pytest
-from multidict import CIMultiDict
+from multidict import CIMultiDict, CIMultiDictProxy
 
 from modgate.api.auth import Caller
 from modgate.api.secret import Secret
@@ -65,7 +65,7 @@ def ring(
 
 
 def headers(*pairs: tuple[str, str]) -> Mapping[str, str]:
-    return CIMultiDict(pairs)
+    return CIMultiDictProxy(CIMultiDict(pairs))
 
 
 def refused(found: Door, given: Mapping[str, str], now: float = 0.0) -> Unauthenticated:

@@ -121,17 +121,29 @@ def test_a_bad_key_that_was_made_good_meanwhile_is_let_in_once_keys_changed() ->
     assert told(door, given, 1.0) == 200
 
 
+def test_a_bad_key_is_looked_at_again_after_five_seconds_however_often_it_came_meanwhile() -> None:
+    counted, given = Attempts(), headers(("x-api-key", KEY))
+    refused(ring((BETA, OTHER_STORED), counted=counted), given)
+    door = ring(counted=counted)
+
+    assert [told(door, given, now) for now in (1.0, 3.0, 4.9)] == [401] * 3
+    assert told(door, given, 5.0) == 200
+
+
 def test_addresses_and_bad_keys_are_kept_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attempts, "COUNTED_AT_MOST", 10)
     monkeypatch.setattr(attempts, "BAD_AT_MOST", 10)
     counted = Attempts()
     door = ring(counted=counted)
     for number in range(30):
+        told(door, bad(0), 0.0, client="10.0.0.0")
         told(door, bad(number), 0.0, client=f"10.0.0.{number}")
 
     assert len(counted.addresses) == 10
     assert len(counted.key_ids) == 0
     assert len(vars(counted)["_bad"]) == 10
+    assert counted.spent("10.0.0.0", 0.0)  # who fails on is not the one to be forgotten
+    assert list(vars(counted)["_bad"].values()) == [5.0] * 10
 
 
 def test_the_addresses_of_one_customer_are_one() -> None:

@@ -54,19 +54,20 @@ class Attempts:
     def failed(self, address: str, key_id: str, mark: bytes, now: float) -> float:
         """Count a failure; the answer is how long its sender must wait, 0 while it may fail on.
 
+        A key that was known to be bad is not found bad anew: else one that has become good stays
+        out for as long as it keeps coming.
         `key_id`: of a key that exists, else "": ids that somebody made up would push out others.
         """
         where = network_of(address)
-        wait_s = max(
-            self.addresses.wait_s(where, now), self.key_ids.wait_s(key_id, now) if key_id else 0.0
-        )
+        wait_s = max(self.addresses.wait_s(where, now), self.key_ids.wait_s(key_id, now))
         self.addresses.count(where, now)
         if key_id:
             self.key_ids.count(key_id, now)
-        self._bad[mark] = now + BAD_S
-        self._bad.move_to_end(mark)
-        if len(self._bad) > BAD_AT_MOST:
-            self._bad.popitem(last=False)
+        if not self.known_bad(mark, now):
+            self._bad[mark] = now + BAD_S
+            self._bad.move_to_end(mark)
+            if len(self._bad) > BAD_AT_MOST:
+                self._bad.popitem(last=False)
         return wait_s
 
     def spent(self, address: str, now: float) -> bool:
