@@ -235,15 +235,18 @@ def test_what_no_plan_foresees_is_charged_where_the_model_is_meant(
     world: World, model: str, shadow: bool
 ) -> None:
     rate = Rate(unit="llm.cached_tokens", amount=1000, period="day", model=model, shadow=shadow)
-    caller = Caller(tenant="acme", key_id="k", policy=Policy(limits=Limits(rates=(rate,))))
+    other = Rate(unit="asr.audio_ms", amount=60_000, period="day", shadow=shadow)
+    caller = Caller(tenant="acme", key_id="k", policy=Policy(limits=Limits(rates=(rate, other))))
     admission = world.admit(caller)
     before = admission.mark()
     world.reserve(admission, Units(input_tokens=100))
     world.limiter.take_back(admission, before, now=world.now)
     world.reserve(admission, Units(input_tokens=100))
+    world.top_up(admission, Units(audio_ms=1000), "asr")
     world.settle(admission, {"llm.input_tokens": 100, "llm.cached_tokens": 60})
 
-    assert world.left(caller) == {"cached_tokens": 1000 if model == "other" else 940}
+    left = {"cached_tokens": 1000 if model == "other" else 940, "audio_seconds": 60}
+    assert world.left(caller) == left
 
 
 def test_each_key_has_a_level_of_its_own_where_the_rate_says_so(world: World) -> None:

@@ -54,8 +54,7 @@ class Admission(msgspec.Struct, eq=False):
     `requests`: 1 for each name that it counts as a request of (`requests`, `llm.requests`).
     `tolls`: the limits that its plan's calls met.
     `reservations`: those that stand; `made`: how many ever were.
-    `last`: the plan's newest reservation of each unit; `split`: some unit is in several of these.
-    `asides`: its own, which none of `tolls`, `last`, `split` and `shadows` know.
+    `asides`: its own, which neither `tolls` nor `shadows` know.
     `shadows`: what limits in shadow were charged: the limit, its unit, how many.
     `would_refuse`: limits in shadow that would have refused it, as the receipt names them.
     `refused`: the reservation that one of its limits had no room for.
@@ -68,8 +67,6 @@ class Admission(msgspec.Struct, eq=False):
     requests: dict[str, int] = {}
     tolls: list[Toll] = []
     reservations: list[Reservation] = []
-    last: dict[str, Reservation] = {}
-    split: bool = False
     asides: list[Aside] = []
     shadows: list[tuple[Limit, str, int]] = []
     would_refuse: list[str] = []
@@ -83,10 +80,6 @@ class Admission(msgspec.Struct, eq=False):
         self.reservations.append(reservation)
         if reservation.aside is not None:
             reservation.aside.names = reservation.names
-            return
-        for name in reservation.names:
-            if self.last.setdefault(name, reservation) is not reservation:
-                self.last[name], self.split = reservation, True
 
     def noted(self, limit: str) -> None:
         """A limit in shadow would refuse it; it may say so many times, and is noted once."""
@@ -102,12 +95,6 @@ class Admission(msgspec.Struct, eq=False):
         reservations, shadows, tolls, asides = mark
         del self.reservations[reservations:], self.shadows[shadows:]
         del self.tolls[tolls:], self.asides[asides:]
-        self.last = {
-            name: reservation
-            for reservation in self.reservations
-            if reservation.aside is None
-            for name in reservation.names
-        }
 
     def own(self, units: Mapping[str, int] | None) -> dict[str, int] | None:
         """What its plan used by unit, and the requests that it counts as.
@@ -130,27 +117,20 @@ class Admission(msgspec.Struct, eq=False):
         """What a reservation is charged, of each of its limits.
 
         `left`: what the plan used and no earlier reservation was charged for, by unit; what is
-        charged now is taken off it.  Where a unit is in several reservations, each is charged at
-        most what it reserved, and the last one takes the rest, even as debt.  A request is no such
-        unit: it is one for each limit that counts it, of all models or of its own.  None: nobody
+        charged now is taken off it.  Where a unit is in several reservations, all of them are of
+        the same limits, so the first one takes it all, even as debt.  A request is no such unit:
+        it is one for each limit that counts it, of all models or of its own.  None: nobody
         counted, and what was reserved stands.
         """
         if reservation.aside is not None:
             return [reservation.aside.part.get(name, 0) for name in reservation.names]
         if left is None:
             return [count for _, count in reservation.wanted]
-        if not self.split:
-            return [left.get(name, 0) for name in reservation.names]
-        shares: dict[str, int] = {}  # a unit of several limits: each is charged all
-        for name, (_, count) in zip(reservation.names, reservation.wanted, strict=True):
-            share = left.get(name, 0)
-            if self.last[name] is not reservation and name not in self.requests:
-                share = max(shares.get(name, 0), min(count, share))
-            shares[name] = share
-        for name, share in shares.items():
+        counts = [left.get(name, 0) for name in reservation.names]
+        for name in reservation.names:
             if name not in self.requests:
-                left[name] = left.get(name, 0) - share
-        return [shares[name] for name in reservation.names]
+                left[name] = 0
+        return counts
 
     def shadowed(self, left: Mapping[str, int] | None) -> list[tuple[Limit, int]]:
         """What limits in shadow are charged beyond what they were, each in all what was used.
@@ -174,7 +154,7 @@ class Admission(msgspec.Struct, eq=False):
         for toll in self.tolls:
             hard += toll.hard
             shadow += toll.shadow
-        found = [*self._lacking(hard, self.last, left or {})]
+        found = [*self._lacking(hard, (), left or {})]
         found += self._lacking(shadow, _units(self.shadows), left or {})
         for aside in self.asides:
             found += self._lacking(aside.toll.hard, aside.names, aside.part)
