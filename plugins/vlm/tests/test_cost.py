@@ -42,8 +42,11 @@ def test_a_picture_costs_its_openai_tiles(
     assert image_tokens(width, height, family) == tokens
 
 
-def test_low_detail_costs_the_base() -> None:
+def test_low_detail_costs_the_base_else_what_few_pixels_of_the_same_shape_cost() -> None:
     assert image_tokens(4000, 4000, Family(name="openai_tiles"), "low") == 85
+    assert image_tokens(3000, 1000, Family(name="pixtral"), "low") == 19 * (56 + 1)
+    assert computed_size(300_000, 1, Family(), "low") == (LOW_PIXELS, 1)
+    assert computed_size(1, 300_000, Family(), "low") == (1, LOW_PIXELS)
 
 
 @pytest.mark.parametrize(
@@ -56,6 +59,8 @@ def test_low_detail_costs_the_base() -> None:
         (1.62, 1024, 1024, 1659),
         (2.46, 33, 33, 10),
         (1.72, 1800, 2400, 2498),
+        (1, 20, 60_000, 1536),
+        (1, 2_000_000, 1, 1536),
     ],
 )
 def test_a_picture_costs_its_openai_patches(
@@ -81,6 +86,7 @@ def test_a_picture_costs_its_openai_patches(
         (Family(name="qwen3_vl"), (1920, 1080), (1920, 1088), 2040),
         (Family(name="qwen3_vl"), (640, 480), (640, 480), 300),
         (Family(name="qwen3_vl"), (100, 50), (384, 192), 72),
+        (Family(name="qwen3_vl", min_pixels=4096), (100, 50), (96, 64), 6),
     ],
 )
 def test_a_picture_is_resized_and_costs_as_qwen_does_it(
@@ -104,10 +110,14 @@ def test_what_qwen_refuses_for_its_shape_has_no_cost() -> None:
         ("llava-next", 1000, 1000, 2928),
         ("llava-next", 1920, 1080, 1948),
         ("llava-next", 500, 1500, 2376),
+        ("llava-next", 3000, 800, 2036),
         ("internvl", 448, 448, 256),
         ("internvl", 800, 600, 3328),
         ("internvl", 1000, 1000, 2560),
         ("internvl", 1920, 1080, 2304),
+        ("internvl", 6000, 500, 13 * 256),
+        ("internvl", 500, 6000, 13 * 256),
+        ("internvl", 448, 896, 3 * 256),
         ("gemma3", 3000, 100, 256),
         ("pixtral", 1024, 1024, 64 * 65),
         ("pixtral", 2048, 1024, 32 * 65),
@@ -142,9 +152,14 @@ def test_pan_and_scan_costs_its_crops(width: int, height: int, crops: int) -> No
         ("openai_patches", (1800, 2400), (1056, 1408)),
         ("llava-1.5", (1000, 2000), (336, 672)),
         ("llava-next", (1920, 1080), (672, 378)),
+        ("llava-next", (1080, 1920), (378, 672)),
         ("internvl", (2000, 1900), (1344, 1344)),
         ("gemma3", (3000, 2000), (896, 896)),
         ("pixtral", (3000, 2000), (1024, 683)),
+        ("openai_tiles", (2426, 4853), (768, 1537)),
+        ("openai_tiles", (1, 9000), (1, 2048)),
+        ("llava-next", (332, 3428), (332, 3428)),
+        ("qwen2_vl", (35, 6592), (35, 6592)),
         ("fixed", (3000, 2000), (3000, 2000)),
         ("area", (3000, 2000), (3000, 2000)),
     ],

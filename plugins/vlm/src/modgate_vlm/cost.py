@@ -72,13 +72,12 @@ def computed_size(width: int, height: int, family: Family, detail: str = "auto")
     Never larger; of the same cost; and a picture of that size is sent as it is.
     """
     size = _capped(width, height) if detail == "low" else (width, height)
-    cost = image_tokens(*size, family)
-    offers = _cheaper(size, family, cost)
-    return next((each for each in offers if not any(_cheaper(each, family, cost))), size)
+    return next(_cheaper(size, family), size)
 
 
-def _cheaper(given: Size, family: Family, cost: int) -> Iterator[Size]:
-    """Sizes of the same cost with fewer pixels, if it is worth it."""
+def _cheaper(given: Size, family: Family) -> Iterator[Size]:
+    """Sizes of the same cost with fewer pixels, if it is worth it; or TooNarrow."""
+    cost = image_tokens(*given, family)
     for size in _FAMILIES[family.name].sizes(*given, family):
         fits = 0 < size[0] <= given[0] and 0 < size[1] <= given[1]
         if not fits or size[0] * size[1] > WORTH * given[0] * given[1]:
@@ -94,7 +93,7 @@ def _capped(width: int, height: int) -> Size:
         return width, height
     scale = sqrt(LOW_PIXELS / (width * height))
     wide, high = max(1, floor(width * scale)), max(1, floor(height * scale))
-    return min(wide, LOW_PIXELS // high), min(high, LOW_PIXELS // wide) or 1
+    return min(wide, LOW_PIXELS // high) or 1, min(high, LOW_PIXELS // wide) or 1
 
 
 def _fit(width: float, height: float) -> tuple[float, float]:
@@ -125,8 +124,8 @@ def _patched(width: int, height: int) -> Size:
         return width, height
     scale = sqrt(PATCH * PATCH * PATCHES / (width * height))
     wide, high = width * scale / PATCH, height * scale / PATCH
-    scale *= min(floor(wide) / wide, floor(high) / high)
-    return floor(round(width * scale, 6)), floor(round(height * scale, 6))
+    scale *= min(max(1, floor(wide)) / wide, max(1, floor(high)) / high)
+    return max(1, floor(round(width * scale, 6))), max(1, floor(round(height * scale, 6)))
 
 
 def _patches(width: int, height: int, family: Family) -> int:
