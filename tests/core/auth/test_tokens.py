@@ -262,20 +262,6 @@ async def test_a_flood_of_made_up_key_ids_asks_the_issuer_once_in_ten_seconds() 
     assert statuses == {401, 429}
 
 
-async def test_a_token_of_a_new_key_is_let_in_after_the_cooldown_though_it_came_all_the_while() -> (
-    None
-):
-    rig = Rig(place=Place(Signing()))
-    await rig.caller(rig.place.signing.token(WALL))
-    rig.place.signing.keys["new"] = rig.place.signing.keys["key-EdDSA"]
-    fresh = rig.place.signing.token(WALL, kid="new")
-    for _ in range(int(COOLDOWN_S)):
-        assert (await rig.refused(fresh)).status == 401
-        rig.clock.advance(1.0)
-
-    assert (await rig.caller(fresh)).tenant == "acme"
-
-
 async def test_many_who_come_at_once_ask_once_and_all_get_in() -> None:
     rig = Rig()
     rig.place.gate.clear()
