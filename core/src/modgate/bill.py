@@ -123,12 +123,11 @@ class Bill:
         self.lazy = plan.reserve is not None
         self.planned = units
         model = self._draft.model
+        charge = partial(self._charge, self._gateway.limiter.reserve, units, model)
         try:
-            self._charge(self._gateway.limiter.reserve, units, model, now=self._now())
+            charge(now=self._now())
         except Miss:
-            await self._patiently(
-                partial(self._charge, self._gateway.limiter.reserve, units, model)
-            )
+            await self._patiently(charge)
         if self._budgeted:
             await self._afford(units, model, first=True)
         self._owe_planned()
