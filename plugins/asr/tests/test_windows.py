@@ -70,6 +70,15 @@ def test_a_recording_longer_than_allowed_is_refused_however_it_says() -> None:
         probe(recording(5), 2)
 
 
+def test_a_recording_without_a_sample_is_refused_and_one_of_a_few_is_heard() -> None:
+    with pytest.raises(Refused, match="holds no audio"):
+        cut(recording(0))
+
+    [piece] = cut(recording(0.015))
+    assert piece["end"] == 240
+    assert "file" in piece
+
+
 def test_text_named_wav_is_refused() -> None:
     with pytest.raises(Refused):
         probe(io.BytesIO(b"this is no audio at all, only text"), 100)

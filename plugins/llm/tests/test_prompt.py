@@ -72,12 +72,15 @@ def answered(request: Request) -> Prompt:
 
 @pytest.fixture(scope="module")
 def tokenizer_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tokenizer of words that would cut and fill if it were let."""
+    """A tokenizer of words that would cut, fill and begin with a mark if it were let."""
     tokenizers = pytest.importorskip("tokenizers")  # of modgate[tokenizers]
     made = tokenizers.Tokenizer(tokenizers.models.WordLevel({"?": 0}, unk_token="?"))
+    made.post_processor = tokenizers.processors.TemplateProcessing(
+        single="? $A", special_tokens=[("?", 0)]
+    )
     made.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
     made.enable_truncation(2)
-    made.enable_padding(length=2)
+    made.enable_padding(length=500)
     path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
     made.save(str(path))
     return path
@@ -96,6 +99,8 @@ def test_a_packaged_table_counts() -> None:
     assert prompt.exact
     assert prompt.least == 402
     assert prompt.tokens == prompt.least + 7
+    marked = answered(chat({"tokenizer": "o200k_base"}, LONG + "<|endoftext|>"))
+    assert marked.least == 402 + len(["<", "|", "endo", "ft", "ext", "|>"])  # the text that it is
 
 
 def test_token_numbers_are_counted_as_they_are(tokenizer_file: Path) -> None:

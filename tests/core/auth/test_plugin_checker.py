@@ -171,6 +171,7 @@ async def test_those_who_wait_are_bounded_and_leave_the_question_to_the_others(
     assert await asyncio.gather(*first[1:]) == [7, 7]
     assert asked == 1
     assert not found.under_way("a")
+    assert [await found.once("c", ask) for _ in range(5)] == [7] * 5
 
 
 async def test_closing_ends_what_is_under_way() -> None:

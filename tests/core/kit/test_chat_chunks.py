@@ -33,7 +33,10 @@ def test_a_chunk_that_cannot_be_written_again_is_a_bad_reply(include: bool) -> N
         told(deep % (b"[" * 300 + b"]" * 300), include=include)
 
 
-@pytest.mark.parametrize("data", [b"", b"[1]", b"<html>", b'{"usage":', b'{"usage" }'])
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"[1]", b"<html>", b'{"usage":', b'{"usage" }', b'{"choices":[{}]', b'"choices":[{}]}'],
+)
 def test_what_is_no_chunk_is_a_bad_reply(data: bytes) -> None:
     with pytest.raises(BadReply):
         told(data)

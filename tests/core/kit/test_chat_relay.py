@@ -109,13 +109,13 @@ def test_a_stream_shows_the_bill_at_its_end_where_its_engine_counted_nothing(
 
 
 def test_a_count_that_came_before_nothing_at_all_is_the_one_that_is_shown() -> None:
-    relaying = relay(include=True)
-    told(relaying, SAID, chunk({}, "stop", usage=USAGE))
+    relaying, counted = relay(include=True), {**USAGE, "cost": 0.5}
+    told(relaying, SAID, chunk({}, "stop", usage=counted))
     late = told(relaying, chunk({}, usage=NOTHING), chunk(None, usage=NOTHING))
     last, _ = relaying.close([OK])
 
     assert [value["usage"] for value in late] == [None]
-    assert orjson.loads(last.removeprefix(b"data: "))["usage"] == USAGE
+    assert orjson.loads(last.removeprefix(b"data: "))["usage"] == counted
 
 
 @pytest.mark.parametrize("usage", NO_COUNTS)
@@ -212,12 +212,15 @@ def test_usage_beside_the_last_choice_is_shown_in_a_chunk_of_its_own_to_who_aske
     assert list(silent.close([OK])) == [b"data: [DONE]\n\n"]
 
 
-def test_usage_of_a_stream_that_goes_on_is_a_floor() -> None:
+@pytest.mark.parametrize("last", [chunk({}, "stop", usage=USAGE), chunk(None, usage=USAGE)])
+def test_usage_of_a_stream_that_goes_on_is_a_floor(last: Event) -> None:
     relaying = relay()
     told(relaying, chunk({"content": "a"}, usage={**USAGE, "completion_tokens": 1}))
 
     assert not relaying.usage([CUT]).exact
-    told(relaying, chunk({}, "stop", usage=USAGE))
+    told(relaying, chunk(None, usage=NOTHING))
+    assert not relaying.usage([CUT]).exact
+    told(relaying, last)
     assert relaying.usage([CUT]).exact
 
 

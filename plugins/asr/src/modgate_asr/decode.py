@@ -85,10 +85,9 @@ def windows(
             fresh = start + cut
             held = held[keep:]
             start += keep
-    if start + len(held) > fresh:
-        yield _piece(spool, held, start, fresh, start + len(held))
-    elif total == 0:
+    if total == 0:
         raise Refused("the audio file holds no audio")
+    yield _piece(spool, held, start, fresh, start + len(held))
 
 
 def _energy(samples: Samples) -> Samples:
