@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import soundfile
 
 from modgate_asr.decode import windows
 from modgate_asr.sound import RATE, Refused, probe
@@ -77,6 +78,18 @@ def test_a_recording_without_a_sample_is_refused_and_one_of_a_few_is_heard() -> 
     [piece] = cut(recording(0.015))
     assert piece["end"] == 240
     assert "file" in piece
+
+
+def test_a_piece_is_a_wav_of_16_bits_in_which_what_was_too_loud_is_as_loud_as_can_be() -> None:
+    given, plain, written = io.BytesIO(), io.BytesIO(), list[bytes]()
+    soundfile.write(given, np.repeat([1.5, -1.5], 800), RATE, "FLOAT", format="WAV")
+    given.seek(0)
+    with wave.open(plain, "wb") as sound:
+        sound.setparams((1, 2, RATE, 1600, "NONE", "not compressed"))
+        sound.writeframes(np.repeat([32767, -32767], 800).astype("<i2").tobytes())
+    list(windows(given, RULE, 1000, written.append))
+
+    assert written == [plain.getvalue()]
 
 
 def test_text_named_wav_is_refused() -> None:

@@ -106,3 +106,25 @@ def test_a_token_has_8_kib_at_most() -> None:
     assert len(token) == 8192
     assert read(token) is not None
     assert read(token + "A") is None
+
+
+@pytest.mark.parametrize(
+    ("head", "payload"),
+    [
+        ('{"alg":"EdDSA","kid":"k"}', "no JSON"),
+        ('{"alg":"EdDSA","kid":"k"}', '{"iss":"\ud800"}'),
+        ('{"alg":"EdDSA","kid":"k"}', "[" * 1500 + "]" * 1500),
+        ("[" * 1500 + "]" * 1500, "{}"),
+        ('{"alg":"EdDSA","kid":"k"}', "[1]"),
+        ('{"alg":"EdDSA","kid":7}', "{}"),
+        ('{"kid":"k"}', "{}"),
+        ('{"alg":"EdDSA","kid":"k","b64":true}', "{}"),
+    ],
+)
+def test_parts_that_cannot_be_read_make_no_token(head: str, payload: str) -> None:
+    parts = (
+        urlsafe_b64encode(part.encode("utf-8", "surrogatepass")).decode().rstrip("=")
+        for part in (head, payload)
+    )
+
+    assert read(".".join((*parts, "AAAA"))) is None

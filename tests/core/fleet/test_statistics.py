@@ -87,7 +87,12 @@ def test_an_estimate_is_the_mean_of_those_who_know_and_fades_when_idle() -> None
     assert estimate.value == 7.0
     estimate.heard([0.0, 2.0, 4.0])
     assert estimate.value == 3.0
+    estimate.suppose(7.0)
+    estimate.heard([0.0])
+    assert estimate.value == 3.0
+    estimate.heard([2.0, 4.0])
     estimate.learn(10, 6.0)
+    estimate.relax(70.0, 2.0, 60.0)
     assert estimate.value == 4.0
     estimate.heard([])
     estimate.relax(200.0, 2.0, 60.0)
