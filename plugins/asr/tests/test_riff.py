@@ -55,7 +55,7 @@ def test_sound_in_a_second_chunk_is_not_passed_over() -> None:
     [
         b"",
         LIST,
-        BROADCAST + LIST,
+        BROADCAST + BROADCAST + LIST,
         LIST[:-9],
         BROADCAST[:-900],
         NAMED + NOISE[:-1] + LIST + BROADCAST,
@@ -81,7 +81,7 @@ def test_sound_in_a_second_chunk_is_not_passed_over() -> None:
 )
 def test_what_is_no_sound_may_follow(behind: bytes) -> None:
     pytest.importorskip("soundfile")  # of modgate[audio]
-    file = io.BytesIO(wav(TONE, behind=behind, before=chunk(b"JUNK", b"data" * 9)))
+    file = io.BytesIO(wav(TONE, behind=behind, before=chunk(b"JUNK", b"data" * 9 + b"!")))
 
     assert probe(file, 60)["milliseconds"] == 2000
     assert sum(map(len, blocks(file))) == 2 * RATE
@@ -92,6 +92,16 @@ def test_a_chunk_is_found_also_where_the_byte_before_it_is_missing(pad: bytes) -
     file = io.BytesIO(wav(TONE[:-1], behind=pad + BROADCAST))
 
     assert extent_of(file) == Extent(sound=len(TONE) - 1)
+
+
+def test_rf64_and_aiff_say_how_much_is_sound_at_places_of_their_own() -> None:
+    form = chunk(b"ds64", struct.pack("<QQQI", 0, SECOND, 0, 0)) + LIST
+    rf64 = b"RF64" + b"\xff" * 4 + b"WAVE" + form + b"data" + b"\xff" * 4 + TONE
+    head = b"SSND" + struct.pack(">IQ", SECOND + 8, 0)
+    aiff = b"FORM" + struct.pack(">I", len(TONE) + 20) + b"AIFF" + head + TONE
+    half = Extent(sound=SECOND, left_out=len(TONE) - SECOND)
+
+    assert [extent_of(io.BytesIO(file)) for file in (rf64, aiff)] == [half, half]
 
 
 @pytest.mark.parametrize("said", [0, 0xFFFFFF00, 0xFFFFFFFF])

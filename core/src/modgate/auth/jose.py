@@ -127,8 +127,6 @@ def _public(entry: JsonObject) -> PublicKey | None:
 
 def _loaded(entry: JsonObject) -> Public | None:
     """A public key; None for a kind that is not taken, and for a private one."""
-    if "d" in entry:
-        return None
     readers: Mapping[str, Callable[[JsonObject], object]] = {
         "RSA": RSAAlgorithm.from_jwk,
         "EC": ECAlgorithm.from_jwk,
