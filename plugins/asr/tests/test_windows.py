@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import io
 import wave
 from itertools import pairwise
@@ -9,7 +10,7 @@ import pytest
 import soundfile
 
 from modgate_asr.decode import windows
-from modgate_asr.sound import RATE, Refused, probe
+from modgate_asr.sound import RATE, Refused, probe, probe_references
 
 RULE = {"longest_s": 30.0, "least_s": 18.0, "overlap_s": 2.0, "silence_ms": 300}
 
@@ -90,6 +91,26 @@ def test_a_piece_is_a_wav_of_16_bits_in_which_what_was_too_loud_is_as_loud_as_ca
     list(windows(given, RULE, 1000, written.append))
 
     assert written == [plain.getvalue()]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "torn", "good"),
+    [(1.9, "", False), (2, "", True), (10, "", True), (10.1, "", False), (2, "!", False)],
+)
+def test_a_speakers_reference_has_two_to_ten_seconds_of_sound(
+    seconds: float, torn: str, good: bool
+) -> None:
+    def url(data: bytes) -> str:
+        return f"data:audio/wav;base64,{torn}{base64.b64encode(data).decode()}"
+
+    given = url(recording(seconds, rate=1000).getvalue())
+    if good:
+        assert probe_references([given, given]) == {}
+        given = url(b"no sound")
+    with pytest.raises(Refused, match="2 to 10 seconds") as caught:
+        probe_references([given])
+
+    assert caught.value.field == "known_speaker_references[0]"
 
 
 def test_text_named_wav_is_refused() -> None:

@@ -186,14 +186,18 @@ async def test_a_pdf_that_cannot_be_opened_is_the_clients_and_costs_nothing(
     assert (pages, area) == (0, 0)
 
 
+ENCODED = "data:application/pdf;base64," + base64.b64encode(pdf(WIDTHS)).decode()
+
+
 @pytest.mark.parametrize(
     ("kind", "given", "told"),
     [
         ("image_url", cut_picture(), "the image is damaged"),
-        ("document_url", base64.b64encode(pdf(WIDTHS)).decode(), "a URL, or a data URI"),
+        ("document_url", ENCODED.partition(",")[2], "a URL, or a data URI"),
         ("document_url", "file:///etc/hosts", "a URL, or a data URI"),
+        ("document_url", ENCODED + "!", "not valid base64"),
     ],
-    ids=["cut", "bare base64", "another scheme"],
+    ids=["cut", "bare base64", "another scheme", "torn base64"],
 )
 async def test_what_is_wrong_with_a_document_is_told_of_the_field_that_brought_it(
     running: Running, kind: str, given: str, told: str

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import orjson
 import pytest
+from made_pdfs import pdf
 from PIL import Image
 
 from modgate.plugin import Call, Event, Json, Refused, Sample, Slice
@@ -156,9 +157,19 @@ def test_what_a_camera_puts_behind_its_picture_is_no_page(tmp_path: Path) -> Non
         (tiff({}, {}), Config(page_pixels=150), {}, "image_too_large"),
         (tiff({}, {}, end=1 << 20), Config(), {}, "invalid_image_format"),
         (moving("GIF"), Config(max_pages=2), {}, "too_many_pages"),
+        (pdf([10, 20, 30]), Config(max_pages=2), {}, "too_many_pages"),
         (moving("PNG"), Config(), {"pages": [3]}, "invalid_value"),
     ],
-    ids=["many", "chosen", "beyond", "large", "damaged", "moving", "beyond the last frame"],
+    ids=[
+        "many",
+        "chosen",
+        "beyond",
+        "large",
+        "damaged",
+        "moving",
+        "printed",
+        "beyond the last frame",
+    ],
 )
 def test_what_has_too_much_is_refused(
     tmp_path: Path, data: bytes, config: Config, more: dict[str, Json], code: str

@@ -120,6 +120,7 @@ def test_a_line_says_until_when_a_key_is_good_and_what_role_it_has() -> None:
 
     assert stored.line() == line
     assert parse_line(line) == stored
+    assert parse_line(line.replace("08:00:00Z", "10:30:00+02:30")) == stored
 
 
 @pytest.mark.parametrize("word", ["until=soon", "until=", "role=root", "role="])

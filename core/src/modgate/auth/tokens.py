@@ -59,7 +59,6 @@ class Tokens:
         self, text: str, token: Token, issuer: Issuer, at: Moment
     ) -> Good | Bad:
         now = await self._sets.ask(issuer.keys, issuer.name)
-        at = Moment(now=now, wall=at.wall + now - at.now, client=at.client)
         key = self._sets.of(issuer.keys).look(token.kid, now).key
         return self._looked(text, token, issuer, key, at)
 
