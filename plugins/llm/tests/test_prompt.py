@@ -18,6 +18,7 @@ from modgate.plugin import (
     Json,
     JsonObject,
     Model,
+    Outcome,
     Overloaded,
     Plan,
     Refused,
@@ -91,6 +92,31 @@ def test_a_models_own_tokenizer_counts_with_what_its_template_adds(tokenizer_fil
     prompt = answered(chat({"tokenizer": facts}))
 
     assert prompt == Prompt(tokens=400 + 5 + 2, least=400, exact=True)
+
+
+@pytest.mark.parametrize("choices", [1, 2])
+def test_a_counted_prompt_is_billed_though_its_stream_is_cut(
+    tokenizer_file: Path, choices: int
+) -> None:
+    facts = {"tokenizer": {"file": str(tokenizer_file)}, "n": False}
+    shaping = Llm(Config()).chat(chat(facts, stream=True, n=choices))
+    need = next(shaping)
+    assert isinstance(need, Work)
+    with pytest.raises(StopIteration) as made:
+        shaping.send(need.function(*need.args))
+    relay = made.value.value.relay
+    said = b'{"choices":[{"index":0,"delta":{"content":"a"}}]}'
+    list(relay.feed(0, Event(said)))
+    cut = [Outcome(state="failed"), Outcome(state="pending")][:choices]
+
+    assert dict(relay.usage(cut).units) == {"input_tokens": 400, "output_tokens": 1}
+
+
+def test_a_prompt_that_a_completion_says_again_is_not_written_by_its_engine() -> None:
+    relay = planned(asked({}, "/v1/completions", prompt="one two", echo=True)).relay
+    list(relay.feed(0, Event(b'{"choices":[{"index":0,"text":"one two ten"}]}')))
+
+    assert relay.usage([Outcome(state="ok")]).units["output_tokens"] == 2
 
 
 def test_a_packaged_table_counts() -> None:
@@ -225,7 +251,7 @@ def test_the_output_that_may_come_is_reserved(
 
     assert sum(call.size["output_tokens"] for call in plan.calls) == output
     assert sum(call.size["input_tokens"] for call in plan.calls) == 6
-    assert plan.width == len(plan.calls)
+    assert plan.width == len(plan.calls) == (3 if "n" in facts else 1)
 
 
 @pytest.mark.parametrize("n", [1, 2])
@@ -235,6 +261,15 @@ def test_the_best_of_several_cannot_be_found_call_by_call(n: int) -> None:
         planned(request)
 
     assert caught.value.field == "best_of"
+
+
+@pytest.mark.parametrize(("isolated", "named"), [(True, "a1"), (False, "")])
+def test_a_call_says_whose_it_is_unless_caches_may_be_shared(isolated: bool, named: str) -> None:
+    request = replace(chat({}), isolation="a1")
+    with pytest.raises(StopIteration) as made:
+        next(Llm(Config(isolate_caches=isolated)).chat(request))
+
+    assert [call.isolation for call in made.value.value.calls] == [named]
 
 
 def test_a_picture_is_refused_by_naming_who_takes_it() -> None:

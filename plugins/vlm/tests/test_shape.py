@@ -11,9 +11,10 @@ import orjson
 import pytest
 from PIL import Image
 
-from modgate.plugin import Call, Json, Refused, Sample
+from modgate.api.surface import Surface
+from modgate.plugin import Body, Call, Json, Model, Refused, Request, Sample
 from modgate.testing import Rig
-from modgate_vlm.config import Config
+from modgate_vlm.config import Config, Facts
 from modgate_vlm.modality import CHAT, Vlm
 
 Shaped = Callable[..., Call]
@@ -45,6 +46,25 @@ def shaped(tmp_path: Path) -> Shaped:
 def sent(call: Call, index: int = 1) -> Json:
     messages = orjson.loads(bytes(call.body.content))["messages"]
     return messages[0]["content"][index]["image_url"]
+
+
+@pytest.mark.parametrize(("isolated", "named"), [(True, "a1"), (False, "")])
+def test_a_call_says_whose_it_is_unless_caches_may_be_shared(isolated: bool, named: str) -> None:
+    raw: Json = {"model": "m", "messages": [{"role": "user", "content": "What is it?"}]}
+    request = Request(
+        id="req_1",
+        path=CHAT,
+        model=Model(name="m", modality="vlm", facts=Facts()),
+        asked="m",
+        body=Body.json(orjson.dumps(raw)),
+        surface=Surface(),
+        parsed=raw,
+        isolation="a1",
+    )
+    with pytest.raises(StopIteration) as made:
+        next(Vlm(Config(isolate_caches=isolated)).shape(request))
+
+    assert [call.isolation for call in made.value.value.calls] == [named]
 
 
 def test_a_picture_that_fits_travels_as_the_clients_own_bytes(shaped: Shaped) -> None:

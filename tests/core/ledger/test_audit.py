@@ -12,7 +12,7 @@ from msgspec.msgpack import encode
 from rigs.ledger import calls_another_kind
 
 from modgate.api.secret import Secret
-from modgate.api.sink import Receipt, Ruling
+from modgate.api.sink import Receipt, Ruling, Verdict
 from modgate.ledger import audit as module
 from modgate.ledger.audit import FLUSH_S, Audit, AuditChain
 from modgate.ledger.audit_reader import AuditReader, Proof
@@ -68,13 +68,14 @@ def receipt(status: int, error: str, tenant: str = "acme", *rulings: Ruling) -> 
     )
 
 
-def ruling(code: str, *, shadow: bool = False) -> Ruling:
-    return Ruling(policy="guard", verdict="deny", seconds=0.0, code=code, shadow=shadow)
+def ruling(code: str, *, shadow: bool = False, verdict: Verdict = "deny") -> Ruling:
+    return Ruling(policy="guard", verdict=verdict, seconds=0.0, code=code, shadow=shadow)
 
 
 def test_changes_are_read_back_in_order_with_who_made_them(tmp_path: Path, audit: Audit) -> None:
     audit.changed("tenant.set", actor="ann", subject="acme", detail="{}", epoch=7, wall=3.0)
     audit.changed("config.reload", actor="SIGHUP", subject="modgate.toml")
+    assert audit.epoch == 7
     audit.close()
 
     found, proof = read(tmp_path)
@@ -116,6 +117,7 @@ def test_what_a_policy_denies_is_counted_and_its_shadow_is_not(
     tmp_path: Path, audit: Audit
 ) -> None:
     audit.saw(receipt(400, "flagged", "acme", ruling("flagged"), ruling("quiet", shadow=True)))
+    audit.saw(receipt(502, "upstream_error", "acme", ruling("narrowed", verdict="narrow")))
     audit.close()
 
     assert [each.subject for each in read(tmp_path, "denied")[0]] == ["flagged"]
