@@ -64,7 +64,10 @@ def test_a_call_says_whose_it_is_unless_caches_may_be_shared(isolated: bool, nam
     with pytest.raises(StopIteration) as made:
         next(Vlm(Config(isolate_caches=isolated)).shape(request))
 
-    assert [call.isolation for call in made.value.value.calls] == [named]
+    [call] = made.value.value.calls
+
+    assert call.isolation == named
+    assert set(call.size) == {"input_tokens", "output_tokens"}  # there is no picture
 
 
 def test_a_picture_that_fits_travels_as_the_clients_own_bytes(shaped: Shaped) -> None:
@@ -72,7 +75,9 @@ def test_a_picture_that_fits_travels_as_the_clients_own_bytes(shaped: Shaped) ->
     call = shaped(part(url, detail="high", more=1), image_tokens="openai_tiles")
 
     assert sent(call) == {"url": url, "detail": "high", "more": 1}
-    assert {k: call.size[k] for k in ("images", "image_pixels", "image_tokens")} == {
+    shown = ("output_tokens", "images", "image_pixels", "image_tokens")
+    assert {k: call.size[k] for k in shown} == {
+        "output_tokens": 8,
         "images": 1,
         "image_pixels": 512,
         "image_tokens": 255,
